@@ -1,0 +1,1 @@
+"""Compiled engines: ONNX export, TensorRT build, cache, parity check, runtime."""

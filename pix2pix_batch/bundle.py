@@ -1,0 +1,195 @@
+"""The bundle: one ``.safetensors`` file with a generator and all that is needed to run it right.
+
+The format is documented in ``docs/bundle.md``. Reading the metadata needs no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.errors import BundleError
+
+if TYPE_CHECKING:
+    from pix2pix_batch.generator import UNet
+
+SCHEMA = 1
+FITS = ("tile", "resize", "exact")
+METADATA_KEY = "pix2pix_batch"
+MAX_HEADER = 100_000_000  # the safetensors format's own limit
+MODELS = Path(__file__).parent / "models"
+"""Where the shipped models lie, each as ``<name>.safetensors``."""
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """What a bundle says of itself.
+
+    ``image_size``: the side, in pixels, of the images it was made for; ``fit``: how images of
+    other sizes are treated by default; ``provenance``: anything about the training, as JSON.
+    """
+
+    name: str
+    architecture: Architecture
+    image_size: int = 256
+    fit: str = "resize"
+    source_domain: str = ""
+    target_domain: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.name or not isinstance(self.name, str):
+            raise ValueError("name must be a word")
+        multiple = self.architecture.multiple
+        if type(self.image_size) is not int or self.image_size < 1 or self.image_size % multiple:
+            raise ValueError(f"image_size must be a multiple of {multiple}, not {self.image_size!r}")
+        if self.fit not in FITS:
+            raise ValueError(f"fit must be one of {', '.join(FITS)}, not {self.fit!r}")
+
+    def as_json(self) -> str:
+        values = {"schema": SCHEMA, **self.__dict__, "architecture": self.architecture.as_dict()}
+        return json.dumps(values, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> BundleInfo:
+        """Raises ``ValueError`` with what is wrong."""
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError("the metadata is not a JSON object")
+        schema = values.pop("schema", None)
+        if schema != SCHEMA:
+            raise ValueError(f"its schema is {schema!r}, this version reads {SCHEMA}; upgrade pix2pix-batch")
+        try:
+            architecture = Architecture(**values.pop("architecture"))
+            return cls(architecture=architecture, **values)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the metadata is incomplete or foreign ({error})") from error
+
+
+def resolve(model: str | os.PathLike[str]) -> Path:
+    """The file of a shipped model's name, or of a path. Raises :class:`BundleError`."""
+    shipped = MODELS / f"{model}.safetensors"
+    if os.sep not in str(model) and shipped.is_file():
+        return shipped
+    path = Path(model)
+    if path.is_file():
+        return path
+    if path.exists():
+        raise BundleError(f"{path}: is not a file; --model takes a name or a .safetensors file")
+    names = ", ".join(shipped_names())
+    raise BundleError(
+        f"{path}: no such model. Shipped models: {names}; or give the path of a bundle "
+        "(a .safetensors file)"
+    )
+
+
+def shipped_names() -> list[str]:
+    return sorted(path.stem for path in MODELS.glob("*.safetensors"))
+
+
+def read_info(path: Path) -> BundleInfo:
+    """The metadata of the bundle at ``path``. Raises :class:`BundleError`."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        if start[:2] == b"PK" or start[:1] == b"\x80":
+            raise BundleError(
+                f"{path}: is a PyTorch pickle, not a bundle. Pickles can run code and are never "
+                "loaded; turn a reference checkpoint into a bundle with 'pix2pix-batch model import'"
+            )
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= min(MAX_HEADER, size - 8):
+            raise BundleError(f"{path}: is damaged or no safetensors file; get it again")
+        raw = file.read(length)
+    try:
+        header = json.loads(raw)
+        text = header["__metadata__"][METADATA_KEY]
+    except (ValueError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path}: is damaged or no safetensors file; get it again") from error
+    except (KeyError, TypeError) as error:
+        raise BundleError(
+            f"{path}: is a safetensors file but no pix2pix-batch bundle (no '{METADATA_KEY}' metadata)"
+        ) from error
+    ends = [
+        value["data_offsets"][1]
+        for name, value in header.items()
+        if name != "__metadata__" and isinstance(value, dict) and "data_offsets" in value
+    ]
+    if max(ends, default=0) != size - 8 - length:
+        raise BundleError(f"{path}: is cut short or damaged; get it again")
+    try:
+        return BundleInfo.from_json(text)
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of the file, hex: what names a model in journals and caches."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load(path: Path) -> tuple[BundleInfo, UNet]:
+    """The bundle's metadata and its generator: float32, eval mode. Raises :class:`BundleError`."""
+    import safetensors.torch
+    import torch
+
+    from pix2pix_batch.generator import UNet
+
+    info = read_info(path)
+    try:
+        state = safetensors.torch.load_file(path)
+    except Exception as error:
+        raise BundleError(f"{path}: its weights cannot be read ({error}); get it again") from error
+    with torch.device("meta"):
+        generator = UNet(info.architecture)
+    state = {name: value.to(torch.float32) for name, value in state.items()}
+    for name in generator.state_dict():
+        if name.endswith("num_batches_tracked"):
+            state.setdefault(name, torch.tensor(0))
+    try:
+        generator.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise BundleError(f"{path}: its weights do not fit its architecture: {reason}") from error
+    for name, value in state.items():
+        if not torch.isfinite(value).all():
+            raise BundleError(f"{path}: the weights {name!r} hold infinities or NaN; train it again")
+    return info, generator.eval().requires_grad_(False)
+
+
+def save(path: Path, info: BundleInfo, generator: UNet, *, half: bool = True) -> None:
+    """Write a bundle, whole or not at all. ``half``: weights as float16, else float32.
+
+    Norm statistics and scales stay float32. Raises :class:`BundleError` where a weight does not
+    fit into float16.
+    """
+    import safetensors.torch
+    import torch
+
+    tensors = {}
+    for name, value in generator.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        narrow = half and ".conv." in name
+        tensor = value.detach().to("cpu", torch.float16 if narrow else torch.float32).contiguous()
+        if not torch.isfinite(tensor).all():
+            raise BundleError(f"{path}: the weights {name!r} do not fit into {tensor.dtype}")
+        tensors[name] = tensor
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    try:
+        safetensors.torch.save_file(tensors, temporary, {METADATA_KEY: info.as_json()})
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,23 @@
+"""The errors a user can meet. Each message names the file, what is wrong and what to do."""
+
+from __future__ import annotations
+
+
+class Pix2PixBatchError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class InputError(Pix2PixBatchError, ValueError):
+    """A path, an option or a file given by the user cannot be used."""
+
+
+class BundleError(InputError):
+    """A bundle or checkpoint cannot be read, or does not hold what it should."""
+
+
+class ImageError(Pix2PixBatchError):
+    """One image cannot be converted; the others go on."""
+
+
+class OutputError(Pix2PixBatchError):
+    """The output directory cannot take what should be written (full, read-only, in use)."""

@@ -1,0 +1,131 @@
+"""The pix2pix generator: a U-Net (Isola et al. 2017, arXiv 1611.07004, section 6.1.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pix2pix_batch.architecture import Architecture
+
+LEAKY_SLOPE = 0.2  # section 6.1.1: "all ReLUs in the encoder are leaky, with slope 0.2"
+DROPOUT_RATE = 0.5  # section 6.1.1: "dropout rate of 50%"
+INIT_STD = 0.02  # section 6.2: weights from a Gaussian with mean 0 and deviation 0.02
+NORM_EPS = 1e-5  # the reference implementation leaves PyTorch's default
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm; in ``eval`` mode with ``per_image`` each image's own statistics are used."""
+
+    def __init__(self, channels: int, *, per_image: bool) -> None:
+        super().__init__(channels, eps=NORM_EPS)
+        self.per_image = per_image
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or not self.per_image:
+            return super().forward(x)
+        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+
+class Block(nn.Module):
+    """A convolution, down or up, and its norm."""
+
+    def __init__(self, conv: nn.Module, norm: nn.Module | None) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return x if self.norm is None else self.norm(x)
+
+
+class UNet(nn.Module):
+    """The generator. ``(N, in_channels, H, W)`` in [-1, 1] to ``(N, out_channels, H, W)``.
+
+    ``H`` and ``W`` must be multiples of ``2 ** downs``. ``down.0`` is the outermost encoder
+    block, ``up.0`` the outermost decoder block; ``up.i`` undoes ``down.i``.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = a = architecture
+        last = a.downs - 1
+        self.down = nn.ModuleList()
+        self.up = nn.ModuleList()
+        for i in range(a.downs):
+            inner = a.width(i)
+            outer_in = a.in_channels if i == 0 else a.width(i - 1)
+            outer_out = a.out_channels if i == 0 else a.width(i - 1)
+            down = nn.Conv2d(outer_in, inner, 4, 2, 1, bias=a.conv_bias)
+            up = nn.ConvTranspose2d(
+                inner if i == last else 2 * inner, outer_out, 4, 2, 1, bias=a.conv_bias or i == 0
+            )
+            self.down.append(Block(down, self._norm(inner) if 0 < i < last else None))
+            self.up.append(Block(up, self._norm(outer_out) if i > 0 else None))
+
+    def _norm(self, channels: int) -> nn.Module | None:
+        norm = self.architecture.norm
+        if norm == "none":
+            return None
+        if norm == "instance":
+            return nn.InstanceNorm2d(channels, eps=NORM_EPS)
+        return BatchNorm(channels, per_image=norm == "batch-statistics")
+
+    def init_weights(self, generator: torch.Generator | None = None) -> UNet:
+        """Weights from N(0, 0.02), norm scales from N(1, 0.02), biases 0 (section 6.2)."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.normal_(module.weight, 0.0, INIT_STD, generator=generator)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.weight, 1.0, INIT_STD, generator=generator)
+                nn.init.zeros_(module.bias)
+        return self
+
+    def forward(self, x: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
+        """Translate ``x``; see :meth:`translate`."""
+        return self.translate(x, masks)[0]
+
+    def translate(
+        self, x: Tensor, masks: Sequence[Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The translated images and their embeddings.
+
+        ``masks``: one multiplier a dropout block, shaped ``(N, *mask_shapes(H, W)[k])`` with
+        the values 0 and 2 (inverted dropout at rate 0.5); ``None``: no noise. In training mode
+        with no masks given, they are drawn from PyTorch's global generator.
+
+        The embedding is the bottleneck averaged over its pixels: ``(N, width(downs - 1))``.
+        """
+        a = self.architecture
+        if x.ndim != 4 or x.shape[1] != a.in_channels:
+            raise ValueError(f"expected images of shape (N, {a.in_channels}, H, W), got {tuple(x.shape)}")
+        if x.shape[2] % a.multiple or x.shape[3] % a.multiple or 0 in x.shape:
+            raise ValueError(
+                f"image sides must be multiples of {a.multiple}, got {x.shape[3]}x{x.shape[2]}"
+            )
+        if masks is None and self.training:
+            masks = [
+                torch.empty((x.shape[0], *shape), device=x.device)
+                .bernoulli_(1 - DROPOUT_RATE)
+                .div_(1 - DROPOUT_RATE)
+                for shape in a.mask_shapes(*x.shape[2:])
+            ]
+        mask_of = dict(zip(a.dropout_blocks, masks or (), strict=bool(masks)))
+
+        skips = [self.down[0](x)]
+        for block in self.down[1:]:
+            skips.append(block(F.leaky_relu(skips[-1], LEAKY_SLOPE)))
+        embedding = skips[-1].mean(dim=(2, 3))
+
+        x = skips.pop()
+        for i in range(a.downs - 1, 0, -1):
+            x = self.up[i](F.relu(x))
+            if i in mask_of:
+                x = x * mask_of[i].to(x.dtype)
+            x = torch.cat((skips.pop(), x), dim=1)
+        return torch.tanh(self.up[0](F.relu(x))), embedding

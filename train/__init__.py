@@ -1,0 +1,1 @@
+"""Training of generators: discriminators, losses, data, loop, recipes."""

@@ -1,0 +1,221 @@
+"""The training loop: conditional GAN loss plus L1 (Isola et al. 2017, sections 3.1 and 3.3)."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import yaml
+from PIL import Image
+from torch import Tensor
+
+from pix2pix_batch.architecture import Architecture, Norm
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.generator import UNet
+from pix2pix_batch.train.discriminator import PatchGAN
+from pix2pix_batch.train.metrics import mean_absolute_error, sharpness
+from pix2pix_batch.train.mosaic import CropSampler, MosaicPair, grid_crops, to_tensor
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train one domain; one YAML file. Longitudes and latitudes in degrees."""
+
+    name: str
+    source: str
+    target: str
+    source_domain: str
+    target_domain: str
+    sea: tuple[int, int, int]
+    train_bands: list[tuple[float, float]]
+    val_band: tuple[float, float]
+    latitudes: tuple[float, float]
+    sea_tolerance: int = 24
+    min_land: float = 0.3
+    size: int = 128
+    val_size: int = 256
+    scales: tuple[float, float] = (0.7, 1.4)
+    downs: int = 6
+    ngf: int = 32
+    ndf: int = 64
+    norm: Norm = "running-statistics"
+    batch_size: int = 16
+    steps: int = 10_000
+    lr: float = 2e-4  # section 3.3: Adam, learning rate 0.0002, momentum 0.5, 0.999
+    beta1: float = 0.5
+    beta2: float = 0.999
+    lambda_l1: float = 100.0  # section 6.2
+    ema: float = 0.995
+    seed: int = 0
+    image_size: int = 256
+    license: str = ""
+    data_source: str = ""
+
+    @classmethod
+    def read(cls, path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise InputError(f"{path}: cannot be read as a recipe ({error})") from error
+        if not isinstance(values, dict):
+            raise InputError(f"{path}: a recipe is a list of 'key: value' lines")
+        values |= overrides or {}
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise InputError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise InputError(f"{path}: {error}") from error
+
+    @property
+    def architecture(self) -> Architecture:
+        return Architecture(3, 3, self.downs, self.ngf, self.norm)
+
+
+class Trainer:
+    """One training run: its models, optimisers and data."""
+
+    def __init__(self, recipe: Recipe, data: Path, run: Path) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.run = recipe, run
+        mosaics = MosaicPair.open(
+            data / recipe.source, data / recipe.target, recipe.sea, recipe.sea_tolerance
+        )
+        self.sampler = CropSampler(
+            mosaics,
+            recipe.train_bands,
+            recipe.latitudes,
+            size=recipe.size,
+            scales=recipe.scales,
+            min_land=recipe.min_land,
+            seed=recipe.seed,
+        )
+        self.validation = grid_crops(
+            mosaics,
+            recipe.val_band,
+            recipe.latitudes,
+            size=recipe.val_size,
+            stride=recipe.val_size // 2,
+            min_land=recipe.min_land,
+        )
+        channels_last = {"memory_format": torch.channels_last}
+        self.generator = UNet(recipe.architecture).init_weights().to(**channels_last)
+        self.discriminator = PatchGAN(6, recipe.ndf).to(**channels_last)
+        self.average = copy.deepcopy(self.generator).requires_grad_(False)
+        adam = {"lr": recipe.lr, "betas": (recipe.beta1, recipe.beta2)}
+        self.optimise_g = torch.optim.Adam(self.generator.parameters(), **adam)
+        self.optimise_d = torch.optim.Adam(self.discriminator.parameters(), **adam)
+        self.step_count = 0
+
+    def learning_rate(self) -> float:
+        """Constant for the first half, then linear to zero."""
+        progress = self.step_count / self.recipe.steps
+        return self.recipe.lr * min(1.0, max(0.0, 2 * (1 - progress)))
+
+    def step(self, source: Tensor, target: Tensor) -> dict[str, float]:
+        """One step of the discriminator, then one of the generator; returns the losses."""
+        for optimiser in (self.optimise_g, self.optimise_d):
+            for group in optimiser.param_groups:
+                group["lr"] = self.learning_rate()
+        with torch.autocast("cpu", torch.bfloat16):
+            fake = self.generator(source)
+            real_logits = self.discriminator(source, target)
+            fake_logits = self.discriminator(source, fake.detach())
+        loss_d = (gan_loss(real_logits, True) + gan_loss(fake_logits, False)) / 2
+        self.optimise_d.zero_grad(set_to_none=True)
+        loss_d.backward()
+        self.optimise_d.step()
+
+        self.discriminator.requires_grad_(False)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = self.discriminator(source, fake)
+        loss_gan = gan_loss(logits, True)
+        loss_l1 = F.l1_loss(fake.float(), target)
+        self.optimise_g.zero_grad(set_to_none=True)
+        (loss_gan + self.recipe.lambda_l1 * loss_l1).backward()
+        self.optimise_g.step()
+        self.discriminator.requires_grad_(True)
+
+        self.step_count += 1
+        self._update_average()
+        return {"d": loss_d.item(), "gan": loss_gan.item(), "l1": loss_l1.item()}
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        rate = min(self.recipe.ema, self.step_count / (self.step_count + 10))
+        live = self.generator.state_dict()
+        for name, value in self.average.state_dict().items():
+            if value.dtype.is_floating_point:
+                value.lerp_(live[name], 1 - rate)
+            else:
+                value.copy_(live[name])
+
+    @torch.no_grad()
+    def validate(self, model: UNet, picture: Path | None = None) -> dict[str, float]:
+        """Error (0..255) and sharpness on the validation crops, in eval mode."""
+        training = model.training
+        model.eval()
+        outputs = []
+        for source, _ in self.validation:
+            y = model(to_tensor([source]))
+            pixels = y.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+            outputs.append(pixels[0].permute(1, 2, 0).numpy())
+        model.train(training)
+        targets = np.stack([target for _, target in self.validation])
+        if picture is not None:
+            rows = [
+                np.concatenate((source, output, target), axis=1)
+                for (source, target), output in zip(self.validation, outputs, strict=True)
+            ]
+            half = (len(rows) + 1) // 2
+            rows += [np.zeros_like(rows[0])] * (2 * half - len(rows))
+            sheet = np.concatenate((np.concatenate(rows[:half]), np.concatenate(rows[half:])), axis=1)
+            Image.fromarray(sheet).resize((sheet.shape[1] // 2, sheet.shape[0] // 2)).save(picture)
+        return {
+            "error": mean_absolute_error(np.stack(outputs), targets),
+            "sharpness": sharpness(np.stack(outputs), targets),
+        }
+
+    def save(self, path: Path) -> None:
+        state = {"live": self.generator.state_dict(), "average": self.average.state_dict()}
+        torch.save({"step": self.step_count, **state}, path)
+
+    def fit(self, *, every: int, report: Any = print) -> None:
+        """Run all steps; validate, sample and save each ``every`` steps into ``run``."""
+        (self.run / "samples").mkdir(parents=True, exist_ok=True)
+        (self.run / "recipe.yaml").write_text(yaml.safe_dump(asdict(self.recipe), sort_keys=False))
+        self.generator.train()
+        self.discriminator.train()
+        sums: dict[str, float] = {}
+        start = time.monotonic()
+        for _ in range(self.recipe.steps):
+            losses = self.step(*self.sampler.batch(self.recipe.batch_size))
+            sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
+            if self.step_count % every and self.step_count != self.recipe.steps:
+                continue
+            picture = self.run / "samples" / f"{self.step_count:07d}.png"
+            record = {
+                "step": self.step_count,
+                "seconds": round(time.monotonic() - start, 1),
+                **{name: value / every for name, value in sums.items()},
+                "live": self.validate(self.generator),
+                "average": self.validate(self.average, picture),
+            }
+            sums = {}
+            with (self.run / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(record) + "\n")
+            report(record)
+            self.save(self.run / f"step-{self.step_count:07d}.pt")
+
+
+def gan_loss(logits: Tensor, real: bool) -> Tensor:
+    """Non-saturating GAN loss on logits (section 3.1)."""
+    return F.binary_cross_entropy_with_logits(logits.float(), torch.full_like(logits, float(real), dtype=torch.float32))
