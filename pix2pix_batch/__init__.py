@@ -1,0 +1,41 @@
+"""Convert whole image datasets from one domain to another with pix2pix generators.
+
+>>> import pix2pix_batch
+>>> summary = pix2pix_batch.convert("maps/", "aerial/", model="map2aerial")
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pix2pix_batch.version import __version__
+
+if TYPE_CHECKING:
+    from pix2pix_batch.job import Progress, Summary
+
+__all__ = ["__version__", "convert"]
+
+
+def convert(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    watch: Callable[[Progress], None] | None = None,
+    **options: Any,
+) -> Summary:
+    """Convert the images of ``source`` into the directory ``out``; what the command does.
+
+    ``source``: a directory, a glob, ``"@list.txt"``. ``options``: the fields of
+    :class:`pix2pix_batch.job.Options` (``model``, ``fit``, ``format``, ...). ``watch`` is called
+    with the progress a few times a second. Guard the call in a script with
+    ``if __name__ == "__main__":``, since the workers are processes of their own.
+
+    Raises :class:`~pix2pix_batch.errors.InputError` and
+    :class:`~pix2pix_batch.errors.OutputError` before anything is converted. One bad image only
+    fails itself: see the summary's ``failed`` and ``failures``.
+    """
+    from pix2pix_batch import job
+
+    return job.convert(source, out, job.Options(**options), watch=watch)

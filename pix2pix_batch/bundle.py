@@ -52,6 +52,11 @@ class BundleInfo:
             raise ValueError(f"image_size must be a multiple of {multiple}, not {self.image_size!r}")
         if self.fit not in FITS:
             raise ValueError(f"fit must be one of {', '.join(FITS)}, not {self.fit!r}")
+        for field_name in ("source_domain", "target_domain"):
+            if not isinstance(getattr(self, field_name), str):
+                raise ValueError(f"{field_name} must be text")
+        if not isinstance(self.provenance, dict):
+            raise ValueError("provenance must be a JSON object")
 
     def as_json(self) -> str:
         values = {"schema": SCHEMA, **self.__dict__, "architecture": self.architecture.as_dict()}
@@ -76,12 +81,12 @@ class BundleInfo:
 def resolve(model: str | os.PathLike[str]) -> Path:
     """The file of a shipped model's name, or of a path. Raises :class:`BundleError`."""
     shipped = MODELS / f"{model}.safetensors"
-    if os.sep not in str(model) and shipped.is_file():
+    if os.sep not in str(model) and os.path.isfile(shipped):
         return shipped
     path = Path(model)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
-    if path.exists():
+    if os.path.exists(path):
         raise BundleError(f"{path}: is not a file; --model takes a name or a .safetensors file")
     names = ", ".join(shipped_names())
     raise BundleError(
@@ -96,38 +101,54 @@ def shipped_names() -> list[str]:
 
 def read_info(path: Path) -> BundleInfo:
     """The metadata of the bundle at ``path``. Raises :class:`BundleError`."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        if start[:2] == b"PK" or start[:1] == b"\x80":
-            raise BundleError(
-                f"{path}: is a PyTorch pickle, not a bundle. Pickles can run code and are never "
-                "loaded; turn a reference checkpoint into a bundle with 'pix2pix-batch model import'"
-            )
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= min(MAX_HEADER, size - 8):
-            raise BundleError(f"{path}: is damaged or no safetensors file; get it again")
-        raw = file.read(length)
     try:
-        header = json.loads(raw)
-        text = header["__metadata__"][METADATA_KEY]
-    except (ValueError, UnicodeDecodeError) as error:
+        header, length, size = _read_header(path)
+    except BundleError:
+        raise
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: is damaged or no safetensors file; get it again") from error
+    try:
+        text = header["__metadata__"][METADATA_KEY]
+        if not isinstance(text, str):
+            raise TypeError("metadata must be text")
     except (KeyError, TypeError) as error:
         raise BundleError(
             f"{path}: is a safetensors file but no pix2pix-batch bundle (no '{METADATA_KEY}' metadata)"
         ) from error
-    ends = [
-        value["data_offsets"][1]
-        for name, value in header.items()
-        if name != "__metadata__" and isinstance(value, dict) and "data_offsets" in value
-    ]
-    if max(ends, default=0) != size - 8 - length:
+    try:
+        ends = [v["data_offsets"][1] for name, v in header.items() if name != "__metadata__"]
+        whole = max(ends, default=0) == size - 8 - length
+    except (KeyError, IndexError, TypeError):
+        whole = False
+    if not whole:
         raise BundleError(f"{path}: is cut short or damaged; get it again")
     try:
         return BundleInfo.from_json(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: {error}") from error
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
+    """The safetensors header, its length and the file's. Raises ``ValueError`` where there is none.
+
+    The length comes first in a bundle and may begin with the bytes of a zip (``PK``) or a pickle
+    (``0x80``) by chance; read as a length, the beginnings of real ones are far too long.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(9)
+        length = struct.unpack("<Q", start[:8])[0] if len(start) == 9 else 0
+        if not 2 <= length <= min(MAX_HEADER, size - 8) or start[8:] != b"{":
+            if start[:2] == b"PK" or start[:1] == b"\x80":
+                raise BundleError(
+                    f"{path}: is a PyTorch pickle, not a bundle. Pickles can run code and are never "
+                    "loaded; turn a reference checkpoint into a bundle with 'pix2pix-batch model import'"
+                )
+            raise ValueError("no header")
+        header = json.loads(start[8:] + file.read(length - 1))
+    return header, length, size
 
 
 def fingerprint(path: Path) -> str:
@@ -174,6 +195,8 @@ def save(path: Path, info: BundleInfo, generator: UNet, *, half: bool = True) ->
     import safetensors.torch
     import torch
 
+    if info.architecture != generator.architecture:
+        raise ValueError("the metadata is for another architecture than the generator's")
     tensors = {}
     for name, value in generator.state_dict().items():
         if name.endswith("num_batches_tracked"):

@@ -17,11 +17,13 @@ from PIL import Image
 from torch import Tensor
 
 from pix2pix_batch.architecture import Architecture, Norm
+from pix2pix_batch.bundle import BundleInfo, save
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.train.discriminator import PatchGAN
 from pix2pix_batch.train.metrics import mean_absolute_error, sharpness
 from pix2pix_batch.train.mosaic import CropSampler, MosaicPair, grid_crops, to_tensor
+from pix2pix_batch.version import __version__
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Recipe:
     min_land: float = 0.3
     size: int = 128
     val_size: int = 256
-    scales: tuple[float, float] = (0.7, 1.4)
+    scales: tuple[float, float] = (0.7, 1.6)
     downs: int = 6
     ngf: int = 32
     ndf: int = 64
@@ -52,7 +54,7 @@ class Recipe:
     beta1: float = 0.5
     beta2: float = 0.999
     lambda_l1: float = 100.0  # section 6.2
-    ema: float = 0.995
+    ema: float = 0.998
     seed: int = 0
     image_size: int = 256
     license: str = ""
@@ -184,9 +186,30 @@ class Trainer:
             "sharpness": sharpness(np.stack(outputs), targets),
         }
 
-    def save(self, path: Path) -> None:
+    def checkpoint(self, path: Path) -> None:
         state = {"live": self.generator.state_dict(), "average": self.average.state_dict()}
         torch.save({"step": self.step_count, **state}, path)
+
+    def write_bundle(self, path: Path) -> Path:
+        """The averaged generator as a bundle, with its recipe and validation figures."""
+        recipe = self.recipe
+        info = BundleInfo(
+            name=recipe.name,
+            architecture=recipe.architecture,
+            image_size=recipe.image_size,
+            fit="tile",
+            source_domain=recipe.source_domain,
+            target_domain=recipe.target_domain,
+            provenance={
+                "data": recipe.data_source,
+                "license": recipe.license,
+                "validation": self.validate(self.average),
+                "recipe": asdict(recipe),
+                "versions": {"torch": torch.__version__, "pix2pix-batch": __version__},
+            },
+        )
+        save(path, info, self.average)
+        return path
 
     def fit(self, *, every: int, report: Any = print) -> None:
         """Run all steps; validate, sample and save each ``every`` steps into ``run``."""
@@ -213,7 +236,7 @@ class Trainer:
             with (self.run / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(record) + "\n")
             report(record)
-            self.save(self.run / f"step-{self.step_count:07d}.pt")
+            self.checkpoint(self.run / f"step-{self.step_count:07d}.pt")
 
 
 def gan_loss(logits: Tensor, real: bool) -> Tensor:

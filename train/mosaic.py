@@ -49,10 +49,12 @@ class MosaicPair:
 
 
 class CropSampler:
-    """Random crops of both mosaics together: turns, flips, scale jitter, inside given bands.
+    """Random crops of both mosaics together, turned, stretched and mirrored the same way.
 
-    Crops lie wholly inside one of the longitude ``bands`` and the ``latitudes``, and show at
-    least ``min_land`` of land. ``scales``: range of the crop's side over ``size``.
+    There is one Earth and a generator soon knows it by heart; any turn and an own scale for
+    each axis make every crop a new place. Crops lie wholly inside one of the longitude
+    ``bands`` and the ``latitudes``, and their surroundings show at least ``min_land`` of land.
+    ``scales``: range of mosaic pixels a crop's pixel, along each axis.
     """
 
     def __init__(
@@ -73,10 +75,10 @@ class CropSampler:
         widths = np.array([right - left for left, right in self.columns], float)
         self.weights = widths / widths.sum()
 
-    def _window(self) -> tuple[slice, slice]:
+    def _window(self, side: int) -> tuple[slice, slice]:
+        """A square of ``side`` mosaic pixels with enough land."""
         rng = self.random
         while True:
-            side = round(self.size * rng.uniform(*self.scales))
             left, right = self.columns[rng.choice(len(self.columns), p=self.weights)]
             if right - left < side:
                 continue
@@ -88,16 +90,23 @@ class CropSampler:
 
     def pair(self) -> tuple[np.ndarray, np.ndarray]:
         """One crop: two ``uint8`` arrays ``(size, size, 3)``."""
-        window = self._window()
-        turns, flip = int(self.random.integers(4)), bool(self.random.integers(2))
-        crops = []
-        for mosaic in (self.mosaics.source, self.mosaics.target):
-            crop = mosaic[window]
-            if crop.shape[0] != self.size:
-                image = Image.fromarray(crop).resize((self.size,) * 2, Image.Resampling.BICUBIC)
-                crop = np.asarray(image)
-            crop = np.rot90(crop, turns)
-            crops.append(crop[:, ::-1] if flip else crop)
+        low, high = np.log(self.scales)
+        stretch = np.exp(self.random.uniform(low, high, 2)) * self.random.choice((-1, 1), 2)
+        angle = self.random.uniform(0, 2 * np.pi)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix = turn @ np.diag(stretch)
+        side = int(np.ceil(np.abs(matrix).sum(axis=1).max() * self.size)) + 4
+        window = self._window(side)
+        shift = side / 2 - matrix @ np.full(2, self.size / 2)
+        affine = (*matrix[0], shift[0], *matrix[1], shift[1])
+        crops = [
+            np.asarray(
+                Image.fromarray(mosaic[window]).transform(
+                    (self.size, self.size), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC
+                )
+            )
+            for mosaic in (self.mosaics.source, self.mosaics.target)
+        ]
         return crops[0], crops[1]
 
     def batch(self, count: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,87 @@
+"""The Dask cluster that a job runs on: the user's, or one of this machine's cores."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import psutil
+from distributed import Client, LocalCluster
+
+from pix2pix_batch.errors import InputError
+
+MEMORY_A_WORKER = 1500 << 20
+"""Bytes a worker is taken to need: PyTorch, a full-size generator, and images in flight."""
+
+
+def cores() -> int:
+    """The cores that this process may use (its affinity, not the machine's count)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_workers() -> int:
+    """One a core, as far as the memory that is free now allows."""
+    return max(1, min(cores(), psutil.virtual_memory().available // MEMORY_A_WORKER))
+
+
+@contextlib.contextmanager
+def connect(scheduler: str | None, workers: int | None) -> Iterator[tuple[Client, int]]:
+    """A client and its number of workers. Raises :class:`InputError` where none is reached.
+
+    ``scheduler``: the address of an existing cluster, or ``None`` for processes of our own,
+    which listen on the loopback interface only.
+    """
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout=10)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{scheduler}: no Dask scheduler answers there ({error}); check the address, or "
+                "leave out --scheduler to use this machine"
+            ) from error
+        with client:
+            count = len(client.scheduler_info(n_workers=-1)["workers"])
+            if count == 0:
+                raise InputError(f"{scheduler}: has no workers; start some with 'dask worker'")
+            yield client, count
+        return
+    count = workers or default_workers()
+    with contextlib.ExitStack() as stack:
+        with _interrupts_ignored():
+            cluster = stack.enter_context(_local(count))
+        client = stack.enter_context(Client(cluster))
+        yield client, count
+
+
+def _local(count: int) -> LocalCluster:
+    return LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0" if importlib.util.find_spec("bokeh") else None,
+        memory_limit=0,
+        silence_logs=logging.CRITICAL,
+    )
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started in here ignore Ctrl-C, which the terminal sends to all of them.
+
+    The client alone handles it, and lets the workers finish what they have begun.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

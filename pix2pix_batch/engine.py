@@ -1,0 +1,99 @@
+"""The engine: something that runs a bundle on one device, bytes in and bytes out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pix2pix_batch import onednn
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.generator import UNet
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+CPU_BATCH = 8
+"""Images of 256x256 a batch on the CPU; 4 to 8 measured best (``benchmarks/convert.py``)."""
+CUDA_BATCH = 32
+
+
+class Translated(NamedTuple):
+    """``images``: ``uint8 (N, S, S, out_channels)``; ``embeddings``: ``float32 (N, D)``."""
+
+    images: np.ndarray
+    embeddings: np.ndarray
+
+
+class Engine(Protocol):
+    """Runs a bundle on one device.
+
+    ``images``: ``uint8 (batch_size, size, size, in_channels)``, contiguous. ``masks``: one
+    ``bool`` array ``(batch_size, C, H, W)`` a dropout block, true where a value is kept, or
+    ``None`` for no noise. An image's result does not depend on the others in its batch.
+    """
+
+    batch_size: int
+    size: int
+    device: str
+    backend: str
+    precision: str
+
+    def __call__(
+        self, images: np.ndarray, masks: Sequence[np.ndarray] | None = None
+    ) -> Translated: ...
+
+
+class TorchEngine:
+    """A bundle's generator in PyTorch: on the CPU through oneDNN, on CUDA in channels-last."""
+
+    def __init__(
+        self, unet: UNet, *, size: int, batch_size: int, device: str = "cpu", precision: str = "fp32"
+    ) -> None:
+        """``unet``: float32, on the CPU, in eval mode. Raises :class:`InputError`."""
+        self.size, self.batch_size = size, batch_size
+        self.device, self.precision = device, precision
+        dtype = DTYPES[precision]
+        if device == "cpu" and precision == "fp16":
+            raise InputError("fp16 runs on GPUs only; use --precision bf16 or fp32 on the CPU")
+        self.dtype = dtype
+        if device == "cpu" and onednn.available(dtype):
+            self.backend = "torch-onednn"
+            self.run = onednn.OneDNNUNet(unet, batch_size, size, dtype)
+        else:
+            self.backend = "torch"
+            model = copy.deepcopy(unet).to(device=device, dtype=dtype, memory_format=torch.channels_last)
+            self.run = model.translate
+
+    @torch.inference_mode()
+    def __call__(
+        self, images: np.ndarray, masks: Sequence[np.ndarray] | None = None
+    ) -> Translated:
+        x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)
+        x = x.to(torch.float32).div_(127.5).sub_(1).to(self.dtype)
+        scaled = None if masks is None else [self._mask(mask) for mask in masks]
+        y, embedding = self.run(x, scaled)
+        return Translated(to_bytes(y).cpu().numpy(), embedding.float().cpu().numpy())
+
+    def _mask(self, mask: np.ndarray) -> Tensor:
+        return torch.from_numpy(mask).to(self.device, torch.float32).mul_(onednn.KEEP_SCALE)
+
+
+def to_bytes(y: Tensor) -> Tensor:
+    """``(N, C, H, W)`` in [-1, 1] to ``uint8 (N, H, W, C)``, rounded to nearest."""
+    scaled = y.float().add_(1).mul_(127.5).round_().clamp_(0, 255)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def default_batch_size(device: str, size: int) -> int:
+    """As many images as hold the pixels of :data:`CPU_BATCH` (or :data:`CUDA_BATCH`) 256x256 ones."""
+    standard = CPU_BATCH if device == "cpu" else CUDA_BATCH
+    return max(1, standard * 256 * 256 // (size * size))
+
+
+def psnr(output: np.ndarray, reference: np.ndarray) -> float:
+    """Peak signal-to-noise ratio of ``uint8`` arrays in dB; infinite where they are equal."""
+    error = float(np.square(output.astype(np.float64) - reference).mean())
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))

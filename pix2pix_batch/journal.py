@@ -1,0 +1,213 @@
+"""The journal: a job's durable record in OUT, one JSON line an input. ``docs/journal.md``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pix2pix_batch.errors import InputError, OutputError
+from pix2pix_batch.scan import shown
+
+DIRECTORY = ".pix2pix-batch"
+"""Within OUT: the journal, its lock, and files not yet in place."""
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one input. ``stamp``: its size and modification time when it was read."""
+
+    name: str
+    status: str
+    stamp: str
+    output: str = ""
+    reason: str = ""
+
+
+def stamp(status: os.stat_result) -> str:
+    """Size and modification time: changes when the file does, without opening it."""
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _digest(text: str) -> int:
+    raw = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(raw, "little")
+
+
+class Journal:
+    """Open it, ask what is done, add to it, close it. One process at a time.
+
+    The first line is the job: what decides the output's bytes. The index in memory holds two
+    64-bit numbers an input.
+    """
+
+    def __init__(self, out: Path, job: dict[str, Any], *, overwrite: bool = False) -> None:
+        """Open or begin the journal of ``out``. Raises :class:`InputError`, :class:`OutputError`.
+
+        ``job``: plain JSON values. A journal of another job is refused unless ``overwrite``;
+        with ``overwrite`` the journal begins anew.
+        """
+        self.directory = out / DIRECTORY
+        self.path = self.directory / "journal.jsonl"
+        try:
+            self.temporary.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.directory / "lock", timeout=0)
+            self._lock.acquire()
+        except Timeout as error:
+            raise InputError(
+                f"{shown(out)}: another run is writing there; wait for it, or choose another OUT"
+            ) from error
+        except OSError as error:
+            raise OutputError(f"{shown(out)}: cannot be written ({error.strerror})") from error
+        try:
+            for leftover in self.temporary.iterdir():
+                leftover.unlink()
+            self._index: dict[int, int] = {}
+            self.job = job
+            self.resumed = not overwrite and self._read(out, job)
+            if not self.resumed:
+                self._begin(overwrite)
+            self._file = self.path.open("ab")
+        except OSError as error:
+            self._lock.release()
+            raise OutputError(f"{shown(self.path)}: {error.strerror}") from error
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @property
+    def temporary(self) -> Path:
+        """Where outputs are written before they move into place."""
+        return self.directory / "tmp"
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether this job was begun with leave to replace files that it did not make."""
+        return bool(self.job.get("overwrite"))
+
+    def _begin(self, overwrite: bool) -> None:
+        self.job = {"schema": SCHEMA, **self.job, "overwrite": overwrite}
+        fresh = self.path.with_suffix(".new")
+        fresh.write_bytes(_line(self.job))
+        os.replace(fresh, self.path)
+
+    def _read(self, out: Path, job: dict[str, Any]) -> bool:
+        """Read an existing journal into the index; false where there is none."""
+        try:
+            file = self.path.open("rb+")
+        except FileNotFoundError:
+            return False
+        with file:
+            header = _parse(file.readline())
+            if header is None:
+                return False
+            self._require_same(out, header, job)
+            self.job = header
+            end = file.tell()
+            for line in file:
+                values = _parse(line)
+                if values is None:
+                    break
+                end += len(line)
+                self._note(values)
+            file.truncate(end)  # a torn last line, from a crash in the middle of a write
+        return True
+
+    def _require_same(self, out: Path, header: dict[str, Any], job: dict[str, Any]) -> None:
+        if header.get("schema") != SCHEMA:
+            raise InputError(
+                f"{shown(out)}: its journal was written by another version of pix2pix-batch; "
+                "finish it with that one, or pass --overwrite to convert everything again"
+            )
+        for key, value in job.items():
+            if header.get(key) != value:
+                raise InputError(
+                    f"{shown(out)}: holds another job's images ({key} was {header.get(key)!r}, "
+                    f"now {value!r}); choose another OUT, or pass --overwrite to convert "
+                    "everything again"
+                )
+
+    def _note(self, values: dict[str, Any]) -> None:
+        if "claim" in values:
+            for name in values["claim"]:
+                self._index.setdefault(_digest(name), 0)
+        elif values.get("status") == "done":
+            self._index[_digest(values["name"])] = _digest(values["stamp"])
+        elif "name" in values and values.get("status") == "failed":
+            if _digest(values["name"]) in self._index:
+                self._index[_digest(values["name"])] = 0
+
+    def is_done(self, name: str, stamp_now: str) -> bool:
+        """Whether this job has converted ``name`` as the file now is."""
+        return self._index.get(_digest(name)) == _digest(stamp_now)
+
+    def is_ours(self, name: str) -> bool:
+        """Whether this job may have written the output of ``name``."""
+        return _digest(name) in self._index
+
+    def settle(self, **decisions: Any) -> None:
+        """Write what was decided at the job's start (such as the precision) into its first line.
+
+        Only before the first claim: the file is made anew.
+        """
+        self.job |= decisions
+        self._file.close()
+        fresh = self.path.with_suffix(".new")
+        fresh.write_bytes(_line(self.job))
+        os.replace(fresh, self.path)
+        self._file = self.path.open("ab")
+
+    def claim(self, names: list[str]) -> None:
+        """Say that the outputs of ``names`` are about to be written, so that they are ours."""
+        self._write(_line({"claim": names}))
+        for name in names:
+            self._index.setdefault(_digest(name), 0)
+
+    def add(self, records: list[Record]) -> None:
+        """Record a chunk, durably. Raises :class:`OutputError`."""
+        lines = []
+        for record in records:
+            values = {key: value for key, value in asdict(record).items() if value}
+            lines.append(_line(values))
+            self._note(values)
+        self._write(b"".join(lines))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OutputError(
+                f"{shown(self.path)}: cannot be written ({error.strerror}); what is converted "
+                "stays, and the same command goes on from there"
+            ) from error
+
+    def close(self) -> None:
+        try:
+            self._file.close()
+        except OSError:
+            pass  # a full disk: what did not fit was reported when it was written
+        self._lock.release()
+
+
+def _line(values: dict[str, Any]) -> bytes:
+    """ASCII JSON: names that are no UTF-8 survive as escaped surrogates."""
+    return json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None

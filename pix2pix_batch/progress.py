@@ -1,0 +1,98 @@
+"""A job's progress for people: a live line on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+from pix2pix_batch.job import Progress
+
+LINE_SECONDS = 10.0
+"""How often a line is printed where the output is no terminal."""
+
+RATE_WINDOW = 15.0
+"""The rate shown is that of the last this many seconds."""
+
+
+class Display:
+    """Call it with :class:`Progress`; use it as a context manager."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.live = self.stream.isatty()
+        self.history: list[tuple[float, int]] = []
+        self.printed = 0.0
+        self.announced = False
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.live and self.announced:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+
+    def __call__(self, progress: Progress) -> None:
+        if not self.announced:
+            self.announced = True
+            self._say(announcement(progress))
+        now = time.monotonic()
+        summary = progress.summary
+        self.history.append((now, summary.converted + summary.failed))
+        while now - self.history[0][0] > RATE_WINDOW and len(self.history) > 2:
+            self.history.pop(0)
+        if self.live:
+            self.stream.write("\r\x1b[K" + self.line(progress))
+            self.stream.flush()
+        elif now - self.printed >= LINE_SECONDS and summary.converted + summary.failed:
+            self.printed = now
+            self._say(self.line(progress))
+
+    def _say(self, text: str) -> None:
+        print(text, file=self.stream, flush=True)
+
+    def rate(self) -> float:
+        """Images a second lately."""
+        (then, before), (now, after) = self.history[0], self.history[-1]
+        return (after - before) / (now - then) if now > then else 0.0
+
+    def line(self, progress: Progress) -> str:
+        summary, rate = progress.summary, self.rate()
+        done = summary.converted + summary.failed + summary.skipped
+        parts = [f"{done:,} of {progress.total:,}" if progress.total else f"{done:,} images"]
+        if progress.total:
+            parts[0] += f" ({100 * done // progress.total} %)"
+        parts.append(f"{rate:.1f} images/s")
+        if progress.total and rate > 0:
+            parts.append(f"{duration((progress.total - done) / rate)} left")
+        if summary.skipped:
+            parts.append(f"{summary.skipped:,} were done before")
+        if summary.failed:
+            parts.append(f"{summary.failed:,} failed")
+        if summary.interrupted:
+            parts.append("stopping: finishing what is in flight (Ctrl-C again to drop it)")
+        return " | ".join(parts)
+
+
+def announcement(progress: Progress) -> str:
+    summary = progress.summary
+    workers = "1 worker" if progress.workers == 1 else f"{progress.workers} workers"
+    text = f"{summary.model} on {summary.device} ({summary.backend}, {summary.precision}), {workers}"
+    return f"{text}, dashboard {progress.dashboard}" if progress.dashboard else text
+
+
+def duration(seconds: float) -> str:
+    """``42 s``, ``3 min 20 s``, ``5 h 12 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

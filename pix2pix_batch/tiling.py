@@ -1,0 +1,148 @@
+"""Cutting an image of any size into tiles of the model's size, and blending them back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+OVERLAP = 4
+"""Neighbouring tiles share the model's size divided by this, where alignment allows.
+
+With a fully convolutional generator whose 2**downs divides the stride, neighbours see the same
+sampling grid and agree but for the reach of their borders, which the feathering hides.
+"""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How one side of an image is covered: ``count`` tiles each ``stride``, after padding."""
+
+    length: int
+    size: int
+    stride: int
+    count: int
+
+    @classmethod
+    def plan(cls, length: int, size: int) -> Axis:
+        """Cover ``length`` pixels with tiles of ``size``."""
+        stride = size - size // OVERLAP
+        count = 1 if length <= size else 1 + -(-(length - size) // stride)
+        return cls(length, size, stride, count)
+
+    @property
+    def padded(self) -> int:
+        return self.size + (self.count - 1) * self.stride
+
+    @property
+    def before(self) -> int:
+        """Padding ahead of the image; the rest of the padding comes after it."""
+        return (self.padded - self.length) // 2
+
+    def weights(self, index: int) -> np.ndarray:
+        """``float32 (size,)``: tile ``index``'s share of each pixel; shares add up to one."""
+        shared = self.size - self.stride
+        share = np.ones(self.size, np.float32)
+        if shared:
+            phase = (np.arange(shared, dtype=np.float32) + 0.5) / shared
+            ramp = (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)
+            if index > 0:
+                share[:shared] = ramp
+            if index < self.count - 1:
+                share[-shared:] = 1 - ramp
+        return share
+
+
+class Tiles:
+    """The tiles of one image, row by row, and the picture that their translations make.
+
+    Memory beyond the image itself is one row of tiles, whatever the image's height.
+    """
+
+    def __init__(self, pixels: np.ndarray, size: int) -> None:
+        """``pixels``: ``uint8 (H, W, C)``; ``size``: side of the tiles."""
+        self.rows, self.columns = (Axis.plan(length, size) for length in pixels.shape[:2])
+        self.size = size
+        padding = [
+            (axis.before, axis.padded - axis.length - axis.before)
+            for axis in (self.rows, self.columns)
+        ]
+        if any(side for pair in padding for side in pair):
+            pixels = np.pad(pixels, [*padding, (0, 0)], mode="reflect")
+        self.pixels = pixels
+        self.strip: np.ndarray | None = None
+        self.result: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return self.rows.count * self.columns.count
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for row in range(self.rows.count):
+            for column in range(self.columns.count):
+                y, x = row * self.rows.stride, column * self.columns.stride
+                yield self.pixels[y : y + self.size, x : x + self.size]
+
+    def put(self, index: int, tile: np.ndarray) -> None:
+        """Take the translation of tile ``index``: ``uint8 (size, size, C)``, in order."""
+        if len(self) == 1:
+            self.result = self._inside(tile)
+            return
+        row, column = divmod(index, self.columns.count)
+        channels = tile.shape[2]
+        if self.result is None:
+            shape = (self.rows.padded, self.columns.padded, channels)
+            self.result = np.empty(shape, np.uint8)
+            self.strip = np.zeros((self.size, shape[1], channels), np.float32)
+        share = self.rows.weights(row)[:, None] * self.columns.weights(column)
+        x = column * self.columns.stride
+        assert self.strip is not None
+        self.strip[:, x : x + self.size] += tile * share[:, :, None]
+        if column == self.columns.count - 1:
+            self._finish_row(row)
+
+    def _finish_row(self, row: int) -> None:
+        """Rows that no later tile touches go from the strip into the result."""
+        assert self.strip is not None and self.result is not None
+        last = row == self.rows.count - 1
+        done = self.size if last else self.rows.stride
+        y = row * self.rows.stride
+        np.rint(self.strip[:done], out=self.strip[:done])
+        self.result[y : y + done] = np.clip(self.strip[:done], 0, 255)
+        self.strip[: self.size - done] = self.strip[done:].copy()
+        self.strip[self.size - done :] = 0
+        if last:
+            self.strip = None
+            self.result = self._inside(self.result)
+
+    def _inside(self, padded: np.ndarray) -> np.ndarray:
+        y, x = self.rows.before, self.columns.before
+        return padded[y : y + self.rows.length, x : x + self.columns.length]
+
+
+class Resized:
+    """An image scaled to the model's size and back; the same interface as :class:`Tiles`."""
+
+    def __init__(self, pixels: np.ndarray, size: int) -> None:
+        self.shape = pixels.shape[:2]
+        self.pixels = resize(pixels, (size, size))
+        self.result: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        yield self.pixels
+
+    def put(self, index: int, tile: np.ndarray) -> None:
+        self.result = resize(tile, self.shape)
+
+
+def resize(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """``uint8 (H, W, C)`` to ``(*shape, C)``: bicubic, as the reference scales its inputs."""
+    if pixels.shape[:2] == shape:
+        return pixels
+    flat = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+    image = Image.fromarray(flat).resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
+    return np.asarray(image).reshape(*shape, pixels.shape[2])

@@ -1,0 +1,369 @@
+"""What runs on a Dask worker: decode in threads, translate, encode in threads.
+
+Importing this module does not import torch: the client does so to name the tasks.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import hashlib
+import os
+import stat
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pix2pix_batch import bundle, images, journal
+from pix2pix_batch.errors import ImageError, InputError, OutputError
+from pix2pix_batch.journal import Record
+from pix2pix_batch.noise import dropout_masks, noise_key
+from pix2pix_batch.scan import Item
+from pix2pix_batch.tiling import Resized, Tiles
+
+if TYPE_CHECKING:
+    from pix2pix_batch.engine import Engine
+    from pix2pix_batch.generator import UNet
+
+CODEC_THREADS = 2
+"""Threads a worker decodes and encodes in, beside its one inference thread."""
+
+READ_AHEAD = 32 << 20
+"""Files of up to this many bytes together are decoded ahead of the engine."""
+
+FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""What makes writing on useless for every image, not for one."""
+
+PSNR_BAR = 40.0
+"""A precision whose images are further than this, in dB, from fp32's is not chosen."""
+
+PROBE_IMAGES = 4
+"""How many of the job's first images decide the precision."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A job as its workers see it. ``model`` and ``out`` are paths that they can reach."""
+
+    model: str
+    fingerprint: str
+    out: str
+    fit: str
+    size: int
+    quality: int | None
+    batch_size: int | None
+    device: str
+    precision: str
+    noise: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What :func:`probe` chose: the device and precision that all of the job's tasks use."""
+
+    device: str
+    precision: str
+    batch_size: int
+    backend: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """What became of a chunk's items. ``fatal``: why the rest of the job cannot be written."""
+
+    records: list[Record]
+    seconds: float
+    fatal: str = ""
+
+
+@dataclass
+class Work:
+    """One image on its way through the engine."""
+
+    item: Item
+    stamp: str
+    content: bytes
+    tiles: Tiles | Resized
+    alpha: np.ndarray | None
+    waiting: int
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(model: str, fingerprint: str) -> tuple[bundle.BundleInfo, UNet]:
+    path = Path(model)
+    if not path.is_file():
+        raise InputError(f"{path}: not found on this worker; put the bundle where all workers see it")
+    if bundle.fingerprint(path) != fingerprint:
+        raise InputError(f"{path}: is another bundle on this worker than where the job was started")
+    return bundle.load(path)
+
+
+@functools.lru_cache(maxsize=2)
+def open_engine(
+    model: str, fingerprint: str, size: int, batch_size: int, device: str, precision: str
+) -> Engine:
+    """This worker's engine, opened on first use and kept."""
+    import torch
+
+    from pix2pix_batch import onednn
+    from pix2pix_batch.engine import TorchEngine
+
+    if device == "cpu":
+        # One thread a worker: a reduction split over another number of threads could round
+        # otherwise, and then the bytes would depend on --workers.
+        torch.set_num_threads(1)
+        onednn.keep_freed_memory()
+    _, unet = _loaded(model, fingerprint)
+    return TorchEngine(unet, size=size, batch_size=batch_size, device=device, precision=precision)
+
+
+def convert_chunk(settings: Settings, items: Sequence[Item]) -> ChunkResult:
+    """Convert ``items``; one record each, in any order. Running it twice does no harm."""
+    start = time.perf_counter()
+    converter = Converter(settings)
+    converter.run(items)
+    return ChunkResult(converter.records, time.perf_counter() - start, converter.fatal)
+
+
+class Converter:
+    """Converts one chunk on this worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        assert settings.batch_size is not None
+        self.settings = settings
+        self.engine = open_engine(
+            settings.model, settings.fingerprint, settings.size, settings.batch_size,
+            settings.device, settings.precision,
+        )  # fmt: skip
+        self.architecture = _loaded(settings.model, settings.fingerprint)[0].architecture
+        channels = self.architecture.in_channels
+        shape = (settings.batch_size, settings.size, settings.size, channels)
+        self.buffer = np.zeros(shape, np.uint8)
+        self.owners: list[tuple[Work, int]] = []
+        self.records: list[Record] = []
+        self.writing: deque[Future[Record]] = deque()
+        self.fatal = ""
+
+    def run(self, items: Sequence[Item]) -> None:
+        """Fill :attr:`records`; stops early, with :attr:`fatal` set, where OUT takes no more."""
+        with ThreadPoolExecutor(CODEC_THREADS, "codec") as pool:
+            for work in self._decoded(items, pool):
+                if self.fatal:
+                    break
+                if isinstance(work, Record):
+                    self.records.append(work)
+                    continue
+                for index, tile in enumerate(work.tiles):
+                    self.buffer[len(self.owners)] = tile
+                    self.owners.append((work, index))
+                    if len(self.owners) == len(self.buffer):
+                        self._translate(pool)
+            if self.owners and not self.fatal:
+                self._translate(pool)
+            self._collect(0)
+
+    def _decoded(
+        self, items: Sequence[Item], pool: ThreadPoolExecutor
+    ) -> Iterator[Work | Record]:
+        """The items' images in order, decoded some way ahead of their use."""
+        ahead: deque[tuple[Future[Work | Record], int]] = deque()
+        size = 0
+        for item in items:
+            length = _file_size(item.path)
+            while ahead and (len(ahead) >= len(self.buffer) or size + length > READ_AHEAD):
+                future, used = ahead.popleft()
+                size -= used
+                yield future.result()
+            ahead.append((pool.submit(self._decode, item), length))
+            size += length
+        while ahead:
+            yield ahead.popleft()[0].result()
+
+    def _decode(self, item: Item) -> Work | Record:
+        stamp = ""
+        try:
+            data, stamp = read_file(item.path)
+            picture = images.read(data, self.architecture.in_channels)
+            tiles = fitted(picture.pixels, self.settings.fit, self.settings.size)
+        except ImageError as error:
+            return Record(item.name, "failed", stamp, reason=str(error))
+        content = hashlib.sha256(data).digest() if self.settings.noise else b""
+        return Work(item, stamp, content, tiles, picture.alpha, len(tiles))
+
+    def _translate(self, pool: ThreadPoolExecutor) -> None:
+        """Run the engine on what is in the buffer and hand on the images that are complete."""
+        self.buffer[len(self.owners) :] = 0
+        translated = self.engine(self.buffer, self._masks() if self.settings.noise else None)
+        owners, self.owners = self.owners, []
+        for (work, index), tile in zip(owners, translated.images, strict=False):
+            work.tiles.put(index, tile)
+            work.waiting -= 1
+            if work.waiting == 0:
+                self._collect(2 * len(self.buffer))
+                self.writing.append(pool.submit(self._write, work))
+
+    def _masks(self) -> list[np.ndarray]:
+        shapes = self.architecture.mask_shapes(self.settings.size, self.settings.size)
+        masks = [np.ones((len(self.buffer), *shape), bool) for shape in shapes]
+        for position, (work, index) in enumerate(self.owners):
+            key = noise_key(self.settings.seed, work.content, index)
+            for mask, value in zip(masks, dropout_masks(key, shapes), strict=True):
+                mask[position] = value
+        return masks
+
+    def _collect(self, leave: int) -> None:
+        while len(self.writing) > leave:
+            try:
+                self.records.append(self.writing.popleft().result())
+            except OutputError as error:
+                self.fatal = str(error)
+
+    def _write(self, work: Work) -> Record:
+        item = work.item
+        assert work.tiles.result is not None
+        try:
+            picture = images.Picture(work.tiles.result, work.alpha)
+            data = images.write(picture, item.form, self.settings.quality)
+        except Exception as error:
+            reason = f"cannot be written as {item.form}: {error}"
+            return Record(item.name, "failed", work.stamp, reason=reason)
+        try:
+            place(Path(self.settings.out), item.output, data)
+        except ImageError as error:
+            return Record(item.name, "failed", work.stamp, reason=str(error))
+        return Record(item.name, "done", work.stamp, item.output)
+
+
+def _file_size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def read_file(path: str) -> tuple[bytes, str]:
+    """A file's bytes and its :func:`journal.stamp`. Raises :class:`ImageError`."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ImageError("not a regular file")
+        with open(path, "rb") as file:
+            return file.read(), journal.stamp(os.fstat(file.fileno()))
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror})") from error
+
+
+def fitted(pixels: np.ndarray, fit: str, size: int) -> Tiles | Resized:
+    """The image as tiles of the model's size. Raises :class:`ImageError`."""
+    if fit == "resize":
+        return Resized(pixels, size)
+    height, width = pixels.shape[:2]
+    if fit == "exact" and (height, width) != (size, size):
+        raise ImageError(
+            f"is {width}x{height}, the model's size is {size}x{size}; use --fit tile or resize"
+        )
+    return Tiles(pixels, size)
+
+
+def place(out: Path, output: str, data: bytes) -> None:
+    """Write ``data`` to ``out / output``, whole or not at all, and never outside ``out``.
+
+    Raises :class:`ImageError`, or :class:`OutputError` where nothing more can be written.
+    """
+    target = out / output
+    temporary = out / journal.DIRECTORY / "tmp" / uuid.uuid4().hex
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.resolve().is_relative_to(out.resolve()):
+            raise ImageError("its output would lie outside OUT, through a link in OUT")
+        temporary.write_bytes(data)
+        os.replace(temporary, target)
+    except OSError as error:
+        if error.errno in FATAL:
+            raise OutputError(
+                f"{out}: {error.strerror}; make room there, then run the same command again: "
+                "it goes on where this run stopped"
+            ) from error
+        raise ImageError(f"its output cannot be written ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def probe(settings: Settings, items: Sequence[Item]) -> Decision:
+    """Choose device, precision and batch size for a job, on the worker it runs on.
+
+    On the CPU with precision ``auto``: bf16 where, on the first images that can be decoded, it
+    is faster than fp32 and within :data:`PSNR_BAR` of it; else fp32. Raises
+    :class:`InputError` for a device or precision that this worker does not have.
+    """
+    import torch
+
+    from pix2pix_batch.engine import default_batch_size
+
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
+    batch_size = settings.batch_size or default_batch_size(device, settings.size)
+    note = ""
+    precision = settings.precision
+    if precision == "auto":
+        fast = "fp16" if device == "cuda" else "bf16"
+        precision, note = _choose_precision(replace(settings, device=device), items, fast)
+    engine = open_engine(
+        settings.model, settings.fingerprint, settings.size, batch_size, device, precision
+    )
+    return Decision(device, precision, batch_size, engine.backend, note)
+
+
+def _choose_precision(settings: Settings, items: Sequence[Item], fast: str) -> tuple[str, str]:
+    """``fast`` or ``fp32``, and a note where ``fast`` was refused for its error."""
+    from pix2pix_batch import onednn
+    from pix2pix_batch.engine import DTYPES, psnr
+
+    if settings.device == "cpu" and not onednn.available(DTYPES[fast]):
+        return "fp32", ""
+    channels = _loaded(settings.model, settings.fingerprint)[0].architecture.in_channels
+    tiles = _probe_tiles(settings, items, channels)
+    if tiles is None:
+        return fast, ""
+    outputs, seconds = {}, {}
+    for precision in ("fp32", fast):
+        engine = open_engine.__wrapped__(
+            settings.model, settings.fingerprint, settings.size, len(tiles), settings.device, precision
+        )
+        engine(tiles)
+        start = time.perf_counter()
+        outputs[precision] = engine(tiles).images
+        seconds[precision] = time.perf_counter() - start
+    if settings.device == "cpu" and seconds[fast] >= seconds["fp32"]:
+        return "fp32", ""
+    closeness = psnr(outputs[fast], outputs["fp32"])
+    if closeness < PSNR_BAR:
+        return "fp32", (
+            f"{fast} differs from fp32 by {closeness:.1f} dB on this model (bar {PSNR_BAR:.0f}), "
+            "so fp32 runs"
+        )
+    return fast, ""
+
+
+def _probe_tiles(settings: Settings, items: Sequence[Item], channels: int) -> np.ndarray | None:
+    tiles = []
+    for item in items:
+        try:
+            picture = images.read(read_file(item.path)[0], channels)
+            tiles.append(next(iter(fitted(picture.pixels, settings.fit, settings.size))))
+        except ImageError:
+            continue
+        if len(tiles) == PROBE_IMAGES:
+            break
+    return np.ascontiguousarray(np.stack(tiles)) if tiles else None

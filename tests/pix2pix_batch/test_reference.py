@@ -1,0 +1,456 @@
+"""Reference checkpoints: imported ones compute what the reference does, others are refused."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from pix2pix_batch import bundle
+from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.errors import BundleError
+from pix2pix_batch.reference import import_checkpoint
+from tests.reference_unet import ReferenceUNet, lively
+
+INNER = "model.model.1.model.3.model."
+State = dict[str, Tensor]
+
+
+def save(path: Path, content: object) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def checkpoint(folder: Path, net: ReferenceUNet) -> Path:
+    return save(folder / "latest_net_G.pth", net.state_dict())
+
+
+def make(**values: object) -> ReferenceUNet:
+    return lively(ReferenceUNet(**{"downs": 5, "ngf": 4, **values}))
+
+
+def images(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def one_by_one(net: nn.Module, x: Tensor) -> Tensor:
+    """As the reference's test script does: batches of one image."""
+    return torch.cat([net(x[i : i + 1]) for i in range(len(x))])
+
+
+# Same weights, same images
+
+
+@pytest.mark.parametrize("downs", [5, 6, 8])
+@torch.no_grad()
+def test_batch_statistics_are_the_reference_in_train_mode(tmp_path: Path, downs: int) -> None:
+    reference = make(downs=downs, ngf=2)
+    info, net = import_checkpoint(checkpoint(tmp_path, reference), name="x")
+    assert info.architecture.norm == "batch-statistics"
+    x = images(2, 3, 1 << downs, 2 << downs)
+    expected = one_by_one(copy.deepcopy(reference).train(), x)
+    torch.testing.assert_close(net(x), expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(reference.train()(x), expected, atol=1e-2)  # neighbours matter there
+
+
+@pytest.mark.parametrize("downs", [5, 7])
+@torch.no_grad()
+def test_running_statistics_are_the_reference_in_eval_mode(tmp_path: Path, downs: int) -> None:
+    reference = make(downs=downs, in_channels=1, out_channels=4).eval()
+    path = checkpoint(tmp_path, reference)
+    info, net = import_checkpoint(path, name="x", norm="running-statistics")
+    assert info.architecture.norm == "running-statistics"
+    x = images(2, 1, 1 << downs, 1 << downs)
+    torch.testing.assert_close(net(x), reference(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@torch.no_grad()
+def test_instance_norm_is_the_reference_in_any_mode(tmp_path: Path, training: bool) -> None:
+    reference = make(downs=6, norm="instance").train(training)
+    info, net = import_checkpoint(checkpoint(tmp_path, reference), name="x")
+    assert info.architecture.norm == "instance"
+    x = images(3, 3, 128, 64)
+    torch.testing.assert_close(net(x), reference(x), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_no_norm_is_the_reference(tmp_path: Path) -> None:
+    """There the reference's convolutions have no biases, ours have ones of zero."""
+    reference = make(downs=6, norm="none").eval()
+    info, net = import_checkpoint(checkpoint(tmp_path, reference), name="x")
+    assert info.architecture.norm == "none"
+    x = images(2, 3, 64, 64)
+    torch.testing.assert_close(net(x), reference(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+@torch.no_grad()
+def test_dropout_is_where_the_reference_has_it(tmp_path: Path, norm: str) -> None:
+    reference = make(downs=8, ngf=2, norm=norm).train()
+    info, net = import_checkpoint(checkpoint(tmp_path, reference), name="x")
+    random = torch.Generator().manual_seed(3)
+    shapes = info.architecture.mask_shapes(256, 512)
+    masks = [torch.randint(0, 2, (1, *shape), generator=random) * 2.0 for shape in shapes]
+    x = images(1, 3, 256, 512)
+    still = reference(x)
+    reference.set_masks(masks)
+    noisy = reference(x)
+    torch.testing.assert_close(net(x, masks), noisy, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(noisy, still, atol=1e-2)
+
+
+@pytest.mark.parametrize("norm", ["batch-statistics", "running-statistics"])
+@torch.no_grad()
+def test_no_image_depends_on_its_neighbours(tmp_path: Path, norm: str) -> None:
+    _, net = import_checkpoint(checkpoint(tmp_path, make()), name="x", norm=norm)
+    x = images(4, 3, 32, 64)
+    x[2] *= 100
+    torch.testing.assert_close(net(x), one_by_one(net, x), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_an_imported_bundle_can_be_saved_and_loaded(tmp_path: Path) -> None:
+    info, net = import_checkpoint(checkpoint(tmp_path, make()), name="x")
+    bundle.save(tmp_path / "x.safetensors", info, net, half=False)
+    back, loaded = bundle.load(tmp_path / "x.safetensors")
+    assert back == info
+    assert torch.equal(loaded(images(1, 3, 32, 32)), net(images(1, 3, 32, 32)))
+
+
+# What the bundle says
+
+
+@given(
+    downs=st.integers(5, 10),
+    ngf=st.integers(1, 3),
+    channels=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    norm=st.sampled_from(["batch", "instance", "none"]),
+)
+@settings(deadline=None, max_examples=25)
+def test_architecture_is_inferred(
+    tmp_path_factory: pytest.TempPathFactory,
+    downs: int,
+    ngf: int,
+    channels: tuple[int, int],
+    norm: str,
+) -> None:
+    net = ReferenceUNet(*channels, downs, ngf, norm)
+    info, generator = import_checkpoint(checkpoint(tmp_path_factory.getbasetemp(), net), name="x")
+    ours = {"batch": "batch-statistics"}.get(norm, norm)
+    expected = Architecture(*channels, downs, ngf, ours, dropout=downs > 5)
+    assert info.architecture == expected == generator.architecture
+    assert info.image_size == 2**downs
+
+
+def test_info_says_where_it_came_from(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path, make())
+    info, net = import_checkpoint(
+        path, name="x", image_size=96, fit="tile", source_domain="maps", target_domain="photos"
+    )
+    assert (info.name, info.image_size, info.fit) == ("x", 96, "tile")
+    assert (info.source_domain, info.target_domain) == ("maps", "photos")
+    source = {"file": "latest_net_G.pth", "sha256": bundle.fingerprint(path)}
+    assert info.provenance == {"imported_from": source}
+    assert not net.training
+    assert not any(value.requires_grad for value in net.parameters())
+
+
+# What the keys may look like
+
+
+def without(suffix: str) -> Callable[[State], State]:
+    return lambda state: {k: v for k, v in state.items() if not k.endswith(suffix)}
+
+
+def prefixed(prefix: str) -> Callable[[State], State]:
+    return lambda state: {prefix + k: v for k, v in state.items()}
+
+
+def as_type(dtype: torch.dtype) -> Callable[[State], State]:
+    return lambda state: {k: v.to(dtype) for k, v in state.items()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        prefixed("module."),
+        prefixed("_orig_mod."),
+        prefixed("module._orig_mod."),
+        without("num_batches_tracked"),
+        as_type(torch.float64),
+        lambda state: {k: nn.Parameter(v, False) for k, v in state.items()},
+        lambda state: dict(reversed(state.items())),
+        lambda state: {k: v.mT.contiguous().mT if v.ndim == 4 else v for k, v in state.items()},
+    ],
+    ids=["module", "compiled", "both", "no counters", "double", "parameters", "order", "strides"],
+)
+@torch.no_grad()
+def test_variants_are_the_same_checkpoint(tmp_path: Path, change: Callable[[State], State]) -> None:
+    state = make().state_dict()
+    _, plain = import_checkpoint(save(tmp_path / "plain.pth", state), name="x")
+    _, varied = import_checkpoint(save(tmp_path / "varied.pth", change(state)), name="x")
+    assert torch.equal(plain(images(1, 3, 32, 32)), varied(images(1, 3, 32, 32)))
+    assert all(value.dtype == torch.float32 for value in varied.parameters())
+
+
+def test_the_old_file_format_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "old.pth"
+    torch.save(make().state_dict(), path, _use_new_zipfile_serialization=False)
+    assert import_checkpoint(path, name="x")[0].architecture.ngf == 4
+
+
+def test_half_precision_is_read(tmp_path: Path) -> None:
+    path = save(tmp_path / "half.pth", as_type(torch.float16)(make().state_dict()))
+    assert import_checkpoint(path, name="x")[1].down[0].conv.weight.dtype == torch.float32
+
+
+def track(net: ReferenceUNet, **values: bool) -> State:
+    """The state with what old instance norms carry."""
+    state = net.state_dict()
+    for name, module in net.named_modules():
+        if isinstance(module, nn.InstanceNorm2d):
+            state[f"{name}.running_mean"] = torch.zeros(module.num_features)
+            state[f"{name}.running_var"] = torch.ones(module.num_features)
+            if values.get("scaled"):
+                state[f"{name}.weight"] = torch.ones(module.num_features)
+                state[f"{name}.bias"] = torch.zeros(module.num_features)
+    return state
+
+
+@torch.no_grad()
+def test_running_statistics_of_instance_norm_are_ignored(tmp_path: Path) -> None:
+    reference = make(norm="instance")
+    path = save(tmp_path / "old.pth", track(reference))
+    info, net = import_checkpoint(path, name="x")
+    assert info.architecture.norm == "instance"
+    x = images(2, 3, 32, 32)
+    torch.testing.assert_close(net(x), reference(x), rtol=1e-4, atol=1e-4)
+    with pytest.raises(BundleError, match="choose instance"):
+        import_checkpoint(path, name="x", norm="none")
+
+
+def test_scaled_norms_after_biased_convolutions_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "odd.pth", track(make(norm="instance"), scaled=True))
+    with pytest.raises(BundleError, match="unknown weights"):
+        import_checkpoint(path, name="x")
+
+
+@torch.no_grad()
+def test_biased_convolutions_may_go_without_norm(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path, make(norm="instance"))
+    info, net = import_checkpoint(path, name="x", norm="none")
+    assert info.architecture.norm == "none"
+    assert net.down[2].norm is None
+    assert net.down[2].conv.bias.any()
+
+
+@torch.no_grad()
+def test_batch_statistics_need_no_running_ones(tmp_path: Path) -> None:
+    reference = make()
+    state = without("running_var")(without("running_mean")(reference.state_dict()))
+    path = save(tmp_path / "untracked.pth", state)
+    _, net = import_checkpoint(path, name="x")
+    x = images(1, 3, 32, 32)
+    torch.testing.assert_close(net(x), reference.train()(x), rtol=1e-4, atol=1e-4)
+    with pytest.raises(BundleError, match=r"untracked\.pth.*without running statistics"):
+        import_checkpoint(path, name="x", norm="running-statistics")
+
+
+@pytest.mark.parametrize(
+    ("has", "norm"),
+    [
+        ("batch", "instance"),
+        ("batch", "none"),
+        ("instance", "batch-statistics"),
+        ("instance", "running-statistics"),
+        ("none", "instance"),
+        ("none", "batch-statistics"),
+        ("batch", "batch"),
+        ("batch", ""),
+    ],
+)
+def test_a_norm_that_the_keys_contradict_is_refused(tmp_path: Path, has: str, norm: str) -> None:
+    path = checkpoint(tmp_path, make(norm=has))
+    with pytest.raises(BundleError, match=r"latest_net_G\.pth: .*norm.*choose"):
+        import_checkpoint(path, name="x", norm=norm)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [({"image_size": 100}, "image_size"), ({"fit": "crop"}, "fit"), ({"name": ""}, "name")],
+)
+def test_options_that_no_bundle_can_have(
+    tmp_path: Path, values: dict[str, object], message: str
+) -> None:
+    path = checkpoint(tmp_path, make())
+    with pytest.raises(BundleError, match=rf"latest_net_G\.pth.*{message}"):
+        import_checkpoint(path, **{"name": "x", **values})
+
+
+# What is refused
+
+
+def changed(key: str, change: Callable[[Tensor], Tensor]) -> Callable[[State], State]:
+    return lambda state: {**state, key: change(state[key])}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without("model.model.0.weight"), "no pix2pix generator"),
+        (without("model.model.3.weight"), "missing"),
+        (without("model.model.3.bias"), "missing"),
+        (without(INNER + "1.weight"), "missing"),
+        (without(INNER + "2.running_mean"), "missing"),
+        (without(INNER + "6.bias"), "missing"),
+        (lambda s: {**s, "extra.weight": torch.zeros(1)}, "unknown.*extra.weight"),
+        (lambda s: {**s, INNER + "1.bias": torch.zeros(16)}, "unknown|missing"),
+        (lambda s: {**prefixed("module.")(s), "netD": torch.zeros(1)}, "no pix2pix generator"),
+        (changed("model.model.0.weight", lambda t: t[:2]), "shape.*ngf 2"),
+        (changed("model.model.0.weight", lambda t: t[:0]), "ngf must be"),
+        (changed("model.model.0.weight", lambda t: t[:, :0]), "in_channels must be"),
+        (changed("model.model.0.weight", lambda t: t[..., :3, :3]), "no 4x4"),
+        (changed("model.model.0.weight", torch.flatten), "no 4x4"),
+        (changed("model.model.3.weight", lambda t: t[:, :0]), "out_channels must be"),
+        (changed("model.model.3.bias", lambda t: t[:1]), "shape"),
+        (changed(INNER + "1.weight", lambda t: t[:, :3]), "shape.*needs"),
+        (changed(INNER + "5.weight", lambda t: t[:7]), "shape.*needs"),
+        (changed(INNER + "1.weight", lambda t: t.fill_(torch.nan)), "infinities or NaN"),
+        (changed(INNER + "2.running_var", lambda t: t.fill_(torch.inf)), "infinities or NaN"),
+        (changed(INNER + "2.running_var", lambda t: -t), "negative"),
+        (changed(INNER + "1.weight", lambda t: t.double() * 1e300), "infinities or NaN"),
+        (changed(INNER + "1.weight", lambda t: t.int()), "no real numbers"),
+        (changed(INNER + "1.weight", lambda t: t.to(torch.complex64)), "no real numbers"),
+        (changed(INNER + "1.weight", lambda t: t.to_sparse()), "no plain tensor"),
+        (changed(INNER + "1.weight", lambda t: t.to("meta")), "no plain tensor"),
+        (lambda s: {"epoch": 3, **s}, "'epoch' is int"),
+        (lambda s: {5: torch.zeros(1), **s}, "no state dict"),
+        (lambda s: {"state_dict": s}, "'state_dict' is dict.*torch.save"),
+        (lambda s: list(s.values()), "holds list"),
+        (lambda s: s["model.model.3.bias"], "holds Tensor"),
+        (lambda s: {}, "no state dict"),
+        (lambda s: None, "no state dict"),
+    ],
+)
+def test_other_tensors_are_refused(
+    tmp_path: Path, change: Callable[[State], object], message: str
+) -> None:
+    state = {key: value.clone() for key, value in make().state_dict().items()}
+    path = save(tmp_path / "net.pth", change(state))
+    with pytest.raises(BundleError, match=rf"(?s)net\.pth: .*({message})"):
+        import_checkpoint(path, name="x")
+
+
+@pytest.mark.parametrize("downs", [4, 11])
+def test_depths_that_no_generator_has(tmp_path: Path, downs: int) -> None:
+    if downs == 4:
+        state = make().state_dict()
+        inner = INNER + "3.model.3.model."
+        state = {key: value for key, value in state.items() if not key.startswith(inner)}
+    else:
+        state = ReferenceUNet(downs=11, ngf=1).state_dict()
+    with pytest.raises(BundleError, match=rf"halves the image {downs} times.*5 to 10"):
+        import_checkpoint(save(tmp_path / "net.pth", state), name="x")
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (["model.1.weight", "model.10.conv_block.1.weight"], "ResNet generator"),
+        (["module.model.1.weight", "module.model.10.conv_block.1.weight"], "ResNet generator"),
+        (["model.0.weight", "model.0.bias", "model.2.weight"], "discriminator"),
+        (["net.0.weight", "net.2.weight"], "discriminator"),
+        (["encoder.weight"], "no pix2pix generator.*encoder.weight"),
+    ],
+)
+def test_other_networks_are_named(tmp_path: Path, keys: list[str], message: str) -> None:
+    path = save(tmp_path / "net.pth", {key: torch.zeros(1) for key in keys})
+    with pytest.raises(BundleError, match=rf"net\.pth: .*{message}.*latest_net_G\.pth"):
+        import_checkpoint(path, name="x")
+
+
+class RunsCode:
+    """A pickle of this makes a file where it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.mark}",)
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "pickle"])
+def test_code_is_never_run(tmp_path: Path, kind: str) -> None:
+    path, mark = tmp_path / "net.pth", tmp_path / "ran"
+    hostile = {**make().state_dict(), "model.model.9.weight": RunsCode(mark)}
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(RunsCode(mark)))
+    else:
+        torch.save(hostile, path, _use_new_zipfile_serialization=kind == "zip")
+    with pytest.raises(BundleError, match=r"net\.pth: .*never loaded.*state_dict"):
+        import_checkpoint(path, name="x")
+    assert not mark.exists()
+    with path.open("rb") as file:  # the trap does work
+        if kind == "pickle":
+            pickle.load(file)
+            assert mark.exists()
+
+
+def test_a_whole_module_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "net.pth", make())
+    with pytest.raises(BundleError, match=r"ReferenceUNet.*torch\.save\(net\.state_dict"):
+        import_checkpoint(path, name="x")
+
+
+def test_a_script_archive_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "net.pth", make().state_dict())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("net/constants.pkl", b"")  # by which such archives are known
+    with pytest.raises(BundleError, match=r"net\.pth: .*TorchScript.*torch\.save"):
+        import_checkpoint(path, name="x")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"PK", b"PK\x03\x04", b"\x80", b"\x80\x02", b"\x80\x02}q\x00.", b"\x89PNG", b"hello"],
+)
+def test_files_that_are_no_checkpoint(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "net.pth"
+    path.write_bytes(data)
+    with pytest.raises(BundleError, match=r"net\.pth: "):
+        import_checkpoint(path, name="x")
+
+
+def test_a_bundle_needs_no_import(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    safetensors.torch.save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(BundleError, match=r"net\.safetensors: is no PyTorch checkpoint"):
+        import_checkpoint(path, name="x")
+
+
+@given(cut=st.floats(0, 1, exclude_max=True))
+@settings(deadline=None, max_examples=30)
+def test_cut_short(tmp_path_factory: pytest.TempPathFactory, cut: float) -> None:
+    path = tmp_path_factory.getbasetemp() / "cut.pth"
+    torch.save(ReferenceUNet(downs=5, ngf=1).state_dict(), path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * cut)])
+    with pytest.raises(BundleError, match=r"cut\.pth: "):
+        import_checkpoint(path, name="x")
+
+
+def test_directories_and_absent_files(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "absent.pth"):
+        with pytest.raises(BundleError, match=f"{path.name}: cannot be read"):
+            import_checkpoint(path, name="x")
