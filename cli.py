@@ -54,32 +54,71 @@ def main() -> None:
 @main.command()
 @click.argument("source", metavar="IN")
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--model", default="map2aerial", show_default=True, metavar="NAME|FILE",
-              help="A shipped model's name ('model list') or a bundle.")
-@click.option("--fit", type=click.Choice(["tile", "resize", "exact"]),
-              help="How images of other sizes than the model's are treated: overlapping tiles at "
-              "native scale, scaling there and back, or refusal.  [default: the model's]")
-@click.option("--format", type=click.Choice(["png", "jpg", "webp", "tiff", "same"]), default="png",
-              show_default=True, help="Format of the outputs; 'same' as each input.")
-@click.option("--quality", type=click.IntRange(1, 100), metavar="1..100",
-              help="Of JPEG and WebP (100: lossless WebP).  [default: 90]")
-@click.option("--batch-size", default="auto", show_default=True, metavar="auto|N",
-              help="Images the network takes at once.")
-@click.option("--workers", default="auto", show_default=True, metavar="auto|N",
-              help="Worker processes, each with one inference thread.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto",
-              show_default=True)
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto",
-              show_default=True, help="'auto' measures, on the first images, what is faster and "
-              "close enough to fp32.")
-@click.option("--overwrite", is_flag=True, help="Convert everything again, and replace files in "
-              "OUT that another job or program made.")
+@click.option(
+    "--model",
+    default="map2aerial",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A shipped model's name ('model list') or a bundle.",
+)
+@click.option(
+    "--fit",
+    type=click.Choice(["tile", "resize", "exact"]),
+    help="How images of other sizes than the model's are treated: overlapping tiles at "
+    "native scale, scaling there and back, or refusal.  [default: the model's]",
+)
+@click.option(
+    "--format",
+    type=click.Choice(["png", "jpg", "webp", "tiff", "same"]),
+    default="png",
+    show_default=True,
+    help="Format of the outputs; 'same' as each input.",
+)
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    metavar="1..100",
+    help="Of JPEG and WebP (100: lossless WebP).  [default: 90]",
+)
+@click.option(
+    "--batch-size",
+    default="auto",
+    show_default=True,
+    metavar="auto|N",
+    help="Images the network takes at once.",
+)
+@click.option(
+    "--workers",
+    default="auto",
+    show_default=True,
+    metavar="auto|N",
+    help="Worker processes, each with one inference thread.",
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+    help="'auto' measures, on the first images, what is faster and close enough to fp32.",
+)
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Convert everything again, and replace files in OUT that another job or program made.",
+)
 @click.option("--dry-run", is_flag=True, help="Only list what would be done.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N inputs.")
 @click.option("--noise", is_flag=True, help="Use dropout as the noise z, as the paper does.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
-@click.option("--scheduler", metavar="ADDRESS", help="An existing Dask cluster, such as "
-              "tcp://host:8786, whose workers see IN, OUT and the model at the same paths.")
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="An existing Dask cluster, such as "
+    "tcp://host:8786, whose workers see IN, OUT and the model at the same paths.",
+)
 @click.option("--follow-links", is_flag=True, help="Also enter links to directories in IN.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 def convert(source: str, out: Path, as_json: bool, **values: Any) -> None:
@@ -212,16 +251,22 @@ def description(info: BundleInfo, path: Path) -> list[tuple[str, object]]:
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("file", metavar="FILE.safetensors", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--name", help="The model's name.  [default: FILE's]")
-@click.option("--norm", type=click.Choice(["batch-statistics", "running-statistics", "instance", "none"]),
-              help="How to normalise at inference.  [default: what the checkpoint's keys say; "
-              "batch norm runs with each image's own statistics, as the reference's test script]")
+@click.option(
+    "--norm",
+    type=click.Choice(["batch-statistics", "running-statistics", "instance", "none"]),
+    help="How to normalise at inference.  [default: what the checkpoint's keys say; "
+    "batch norm runs with each image's own statistics, as the reference's test script]",
+)
 @click.option("--image-size", type=int, help="Side of the images it was trained on.")
-@click.option("--fit", type=click.Choice(["tile", "resize", "exact"]), default="resize",
-              show_default=True)
+@click.option(
+    "--fit", type=click.Choice(["tile", "resize", "exact"]), default="resize", show_default=True
+)
 @click.option("--source-domain", default="", help="What its inputs show.")
 @click.option("--target-domain", default="", help="What its outputs show.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE.")
-def import_model(checkpoint: Path, file: Path, name: str | None, overwrite: bool, **values: Any) -> None:
+def import_model(
+    checkpoint: Path, file: Path, name: str | None, overwrite: bool, **values: Any
+) -> None:
     """Turn a reference checkpoint (latest_net_G.pth) into a bundle."""
     from pix2pix_batch import bundle, reference
 

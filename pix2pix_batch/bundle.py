@@ -49,7 +49,9 @@ class BundleInfo:
             raise ValueError("name must be a word")
         multiple = self.architecture.multiple
         if type(self.image_size) is not int or self.image_size < 1 or self.image_size % multiple:
-            raise ValueError(f"image_size must be a multiple of {multiple}, not {self.image_size!r}")
+            raise ValueError(
+                f"image_size must be a multiple of {multiple}, not {self.image_size!r}"
+            )
         if self.fit not in FITS:
             raise ValueError(f"fit must be one of {', '.join(FITS)}, not {self.fit!r}")
         for field_name in ("source_domain", "target_domain"):
@@ -70,7 +72,9 @@ class BundleInfo:
             raise ValueError("the metadata is not a JSON object")
         schema = values.pop("schema", None)
         if schema != SCHEMA:
-            raise ValueError(f"its schema is {schema!r}, this version reads {SCHEMA}; upgrade pix2pix-batch")
+            raise ValueError(
+                f"its schema is {schema!r}, this version reads {SCHEMA}; upgrade pix2pix-batch"
+            )
         try:
             architecture = Architecture(**values.pop("architecture"))
             return cls(architecture=architecture, **values)
@@ -115,7 +119,8 @@ def read_info(path: Path) -> BundleInfo:
             raise TypeError("metadata must be text")
     except (KeyError, TypeError) as error:
         raise BundleError(
-            f"{path}: is a safetensors file but no pix2pix-batch bundle (no '{METADATA_KEY}' metadata)"
+            f"{path}: is a safetensors file but no pix2pix-batch bundle: it has no "
+            f"'{METADATA_KEY}' metadata"
         ) from error
     try:
         ends = [v["data_offsets"][1] for name, v in header.items() if name != "__metadata__"]
@@ -143,8 +148,9 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
         if not 2 <= length <= min(MAX_HEADER, size - 8) or start[8:] != b"{":
             if start[:2] == b"PK" or start[:1] == b"\x80":
                 raise BundleError(
-                    f"{path}: is a PyTorch pickle, not a bundle. Pickles can run code and are never "
-                    "loaded; turn a reference checkpoint into a bundle with 'pix2pix-batch model import'"
+                    f"{path}: is a PyTorch pickle, not a bundle. Pickles can run code and are "
+                    "never loaded; turn a reference checkpoint into a bundle with "
+                    "'pix2pix-batch model import'"
                 )
             raise ValueError("no header")
         header = json.loads(start[8:] + file.read(length - 1))
@@ -182,7 +188,9 @@ def load(path: Path) -> tuple[BundleInfo, UNet]:
         raise BundleError(f"{path}: its weights do not fit its architecture: {reason}") from error
     for name, value in state.items():
         if not torch.isfinite(value).all():
-            raise BundleError(f"{path}: the weights {name!r} hold infinities or NaN; train it again")
+            raise BundleError(
+                f"{path}: the weights {name!r} hold infinities or NaN; train it again"
+            )
     return info, generator.eval().requires_grad_(False)
 
 

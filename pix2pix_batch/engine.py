@@ -50,7 +50,13 @@ class TorchEngine:
     """A bundle's generator in PyTorch: on the CPU through oneDNN, on CUDA in channels-last."""
 
     def __init__(
-        self, unet: UNet, *, size: int, batch_size: int, device: str = "cpu", precision: str = "fp32"
+        self,
+        unet: UNet,
+        *,
+        size: int,
+        batch_size: int,
+        device: str = "cpu",
+        precision: str = "fp32",
     ) -> None:
         """``unet``: float32, on the CPU, in eval mode. Raises :class:`InputError`."""
         self.size, self.batch_size = size, batch_size
@@ -64,13 +70,11 @@ class TorchEngine:
             self.run = onednn.OneDNNUNet(unet, batch_size, size, dtype)
         else:
             self.backend = "torch"
-            model = copy.deepcopy(unet).to(device=device, dtype=dtype, memory_format=torch.channels_last)
+            model = copy.deepcopy(unet).to(device, dtype).to(memory_format=torch.channels_last)
             self.run = model.translate
 
     @torch.inference_mode()
-    def __call__(
-        self, images: np.ndarray, masks: Sequence[np.ndarray] | None = None
-    ) -> Translated:
+    def __call__(self, images: np.ndarray, masks: Sequence[np.ndarray] | None = None) -> Translated:
         x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)
         x = x.to(torch.float32).div_(127.5).sub_(1).to(self.dtype)
         scaled = None if masks is None else [self._mask(mask) for mask in masks]
@@ -88,7 +92,7 @@ def to_bytes(y: Tensor) -> Tensor:
 
 
 def default_batch_size(device: str, size: int) -> int:
-    """As many images as hold the pixels of :data:`CPU_BATCH` (or :data:`CUDA_BATCH`) 256x256 ones."""
+    """As many images as have the pixels of :data:`CPU_BATCH` or :data:`CUDA_BATCH` small ones."""
     standard = CPU_BATCH if device == "cpu" else CUDA_BATCH
     return max(1, standard * 256 * 256 // (size * size))
 

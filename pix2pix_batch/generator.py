@@ -32,7 +32,10 @@ class BatchNorm(nn.BatchNorm2d):
 class Block(nn.Module):
     """A convolution, down or up, and its norm."""
 
-    def __init__(self, conv: nn.Module, norm: nn.Module | None) -> None:
+    conv: nn.Conv2d | nn.ConvTranspose2d
+    norm: nn.Module | None
+
+    def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.Module | None) -> None:
         super().__init__()
         self.conv = conv
         self.norm = norm
@@ -53,8 +56,7 @@ class UNet(nn.Module):
         super().__init__()
         self.architecture = a = architecture
         last = a.downs - 1
-        self.down = nn.ModuleList()
-        self.up = nn.ModuleList()
+        downs, ups = [], []
         for i in range(a.downs):
             inner = a.width(i)
             outer_in = a.in_channels if i == 0 else a.width(i - 1)
@@ -63,8 +65,10 @@ class UNet(nn.Module):
             up = nn.ConvTranspose2d(
                 inner if i == last else 2 * inner, outer_out, 4, 2, 1, bias=a.conv_bias or i == 0
             )
-            self.down.append(Block(down, self._norm(inner) if 0 < i < last else None))
-            self.up.append(Block(up, self._norm(outer_out) if i > 0 else None))
+            downs.append(Block(down, self._norm(inner) if 0 < i < last else None))
+            ups.append(Block(up, self._norm(outer_out) if i > 0 else None))
+        self.down: Sequence[Block] = nn.ModuleList(downs)  # type: ignore[assignment]
+        self.up: Sequence[Block] = nn.ModuleList(ups)  # type: ignore[assignment]
 
     def _norm(self, channels: int) -> nn.Module | None:
         norm = self.architecture.norm
@@ -90,9 +94,7 @@ class UNet(nn.Module):
         """Translate ``x``; see :meth:`translate`."""
         return self.translate(x, masks)[0]
 
-    def translate(
-        self, x: Tensor, masks: Sequence[Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def translate(self, x: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """The translated images and their embeddings.
 
         ``masks``: one multiplier a dropout block, shaped ``(N, *mask_shapes(H, W)[k])`` with
@@ -103,7 +105,9 @@ class UNet(nn.Module):
         """
         a = self.architecture
         if x.ndim != 4 or x.shape[1] != a.in_channels:
-            raise ValueError(f"expected images of shape (N, {a.in_channels}, H, W), got {tuple(x.shape)}")
+            raise ValueError(
+                f"expected images of shape (N, {a.in_channels}, H, W), got {tuple(x.shape)}"
+            )
         if x.shape[2] % a.multiple or x.shape[3] % a.multiple or 0 in x.shape:
             raise ValueError(
                 f"image sides must be multiples of {a.multiple}, got {x.shape[3]}x{x.shape[2]}"

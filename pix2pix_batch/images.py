@@ -117,10 +117,14 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode == "I":
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 0xFFFF:
-            raise ImageError("32-bit integer pixels beyond 16 bits: no defined white; scale them first")
+            raise ImageError(
+                "32-bit integer pixels beyond 16 bits: no defined white; scale them first"
+            )
         return _like(image, Image.fromarray((values >> 8).astype(np.uint8)))
     if image.mode == "F":
-        raise ImageError("floating-point pixels: no defined white; scale them to 8 or 16 bits first")
+        raise ImageError(
+            "floating-point pixels: no defined white; scale them to 8 or 16 bits first"
+        )
     return image
 
 

@@ -8,8 +8,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,9 @@ class Job:
         images.require_mode(self.info.architecture.in_channels, "input")
         images.require_mode(self.info.architecture.out_channels, "output")
         if options.noise and not self.info.architecture.dropout_blocks:
-            raise InputError(f"{model}: has no dropout, so --noise would change nothing; leave it out")
+            raise InputError(
+                f"{model}: has no dropout, so --noise would change nothing; leave it out"
+            )
         self.settings = worker.Settings(
             model=str(model.resolve()),
             fingerprint=bundle.fingerprint(model),
@@ -273,7 +275,9 @@ class Job:
         if journal.is_ours(item.name) or journal.overwrites:
             return ""
         if os.path.lexists(os.path.join(self.settings.out, item.output)):
-            return "its output exists and is not this job's; pass --overwrite, or choose another OUT"
+            return (
+                "its output exists and is not this job's; pass --overwrite, or choose another OUT"
+            )
         return ""
 
     def _run(self, journal: Journal) -> None:
@@ -405,10 +409,8 @@ class Dispatcher:
     def _finished(self) -> list[Any]:
         from distributed import wait
 
-        try:
+        with suppress(TimeoutError):
             wait(list(self.flying), timeout=0.5, return_when="FIRST_COMPLETED")
-        except TimeoutError:
-            pass
         return [future for future in self.flying if future.done()]
 
     def _receive(self, future: Any) -> None:
@@ -416,7 +418,9 @@ class Dispatcher:
         try:
             result = future.result()
         except Exception as error:  # a worker that died, or a bug: the chunk fails, the job goes on
-            reason = f"the worker failed: {' '.join(str(error).split())[:200] or type(error).__name__}"
+            reason = (
+                f"the worker failed: {' '.join(str(error).split())[:200] or type(error).__name__}"
+            )
             records = [Record(item.name, "failed", reason=reason) for item in chunk]
             self.job._record(self.journal, records)
             return

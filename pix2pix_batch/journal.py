@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ class Record:
 
     name: str
     status: str
-    stamp: str
+    stamp: str = ""
     output: str = ""
     reason: str = ""
 
@@ -140,9 +141,8 @@ class Journal:
                 self._index.setdefault(_digest(name), 0)
         elif values.get("status") == "done":
             self._index[_digest(values["name"])] = _digest(values["stamp"])
-        elif "name" in values and values.get("status") == "failed":
-            if _digest(values["name"]) in self._index:
-                self._index[_digest(values["name"])] = 0
+        elif "name" in values and _digest(values["name"]) in self._index:
+            self._index[_digest(values["name"])] = 0
 
     def is_done(self, name: str, stamp_now: str) -> bool:
         """Whether this job has converted ``name`` as the file now is."""
@@ -191,10 +191,8 @@ class Journal:
             ) from error
 
     def close(self) -> None:
-        try:
+        with suppress(OSError):  # a full disk: what did not fit was reported when it was written
             self._file.close()
-        except OSError:
-            pass  # a full disk: what did not fit was reported when it was written
         self._lock.release()
 
 

@@ -20,9 +20,11 @@ from pix2pix_batch.generator import DROPOUT_RATE, LEAKY_SLOPE, NORM_EPS, BatchNo
 
 PADDING, STRIDE, DILATION, NO_OUTPUT_PADDING = [1, 1], [2, 2], [1, 1], [0, 0]
 KEEP_SCALE = 1 / (1 - DROPOUT_RATE)
-NONE, RELU, TANH = ("none", [], ""), ("relu", [], ""), ("tanh", [], "")
-LEAKY_RELU = ("leaky_relu", [LEAKY_SLOPE], "")
 Activation = tuple[str, list[float], str]
+NONE: Activation = ("none", [], "")
+RELU: Activation = ("relu", [], "")
+TANH: Activation = ("tanh", [], "")
+LEAKY_RELU: Activation = ("leaky_relu", [LEAKY_SLOPE], "")
 
 
 def available(dtype: torch.dtype) -> bool:
@@ -58,6 +60,7 @@ def folded(block: Block) -> tuple[Tensor, Tensor | None, nn.Module | None]:
     """A block's weight, bias and what norm is left: running statistics fold into the weights."""
     conv, norm = block.conv, block.norm
     if isinstance(norm, BatchNorm) and not norm.per_image:
+        assert norm.running_mean is not None and norm.running_var is not None
         weight, bias = fuse_conv_bn_weights(
             conv.weight,
             conv.bias,
@@ -69,8 +72,8 @@ def folded(block: Block) -> tuple[Tensor, Tensor | None, nn.Module | None]:
             transpose=isinstance(conv, nn.ConvTranspose2d),
         )
         return weight.detach(), bias.detach(), None
-    bias = None if conv.bias is None else conv.bias.detach()
-    return conv.weight.detach(), bias, norm
+    plain = None if conv.bias is None else conv.bias.detach()
+    return conv.weight.detach(), plain, norm
 
 
 class Convolution:
@@ -132,7 +135,9 @@ class OneDNNUNet:
         self.dtype = dtype
         last = a.downs - 1
         self.down = [
-            Convolution(block, (batch, size >> i, size >> i), dtype, LEAKY_RELU if i < last else NONE)
+            Convolution(
+                block, (batch, size >> i, size >> i), dtype, LEAKY_RELU if i < last else NONE
+            )
             for i, block in enumerate(unet.down)
         ]
         self.up = [

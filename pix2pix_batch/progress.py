@@ -84,7 +84,9 @@ class Display:
 def announcement(progress: Progress) -> str:
     summary = progress.summary
     workers = "1 worker" if progress.workers == 1 else f"{progress.workers} workers"
-    text = f"{summary.model} on {summary.device} ({summary.backend}, {summary.precision}), {workers}"
+    text = (
+        f"{summary.model} on {summary.device} ({summary.backend}, {summary.precision}), {workers}"
+    )
     return f"{text}, dashboard {progress.dashboard}" if progress.dashboard else text
 
 

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.images import SAME, SUFFIXES, form_of, suffixes
@@ -144,12 +143,7 @@ class Scan:
             yield Item(line, name, output, form)
 
     def _lines(self) -> Iterator[str]:
-        file: IO[bytes]
-        if self.source == "-":
-            file = sys.stdin.buffer
-        else:
-            file = open(self.source[1:], "rb")  # noqa: SIM115
-        with file:
+        with sys.stdin.buffer if self.source == "-" else open(self.source[1:], "rb") as file:
             for line in file:
                 path = os.fsdecode(line.rstrip(b"\r\n"))
                 if path:
@@ -200,4 +194,6 @@ def _glob_root(pattern: str) -> Path:
 def shown(path: object) -> str:
     """A path for people: control characters and undecodable bytes escaped."""
     text = str(path)
-    return text if text.isprintable() else text.encode("unicode_escape", "backslashreplace").decode()
+    return (
+        text if text.isprintable() else text.encode("unicode_escape", "backslashreplace").decode()
+    )

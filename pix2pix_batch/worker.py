@@ -101,7 +101,9 @@ class Work:
 def _loaded(model: str, fingerprint: str) -> tuple[bundle.BundleInfo, UNet]:
     path = Path(model)
     if not path.is_file():
-        raise InputError(f"{path}: not found on this worker; put the bundle where all workers see it")
+        raise InputError(
+            f"{path}: not found on this worker; put the bundle where all workers see it"
+        )
     if bundle.fingerprint(path) != fingerprint:
         raise InputError(f"{path}: is another bundle on this worker than where the job was started")
     return bundle.load(path)
@@ -171,9 +173,7 @@ class Converter:
                 self._translate(pool)
             self._collect(0)
 
-    def _decoded(
-        self, items: Sequence[Item], pool: ThreadPoolExecutor
-    ) -> Iterator[Work | Record]:
+    def _decoded(self, items: Sequence[Item], pool: ThreadPoolExecutor) -> Iterator[Work | Record]:
         """The items' images in order, decoded some way ahead of their use."""
         ahead: deque[tuple[Future[Work | Record], int]] = deque()
         size = 0
@@ -339,7 +339,12 @@ def _choose_precision(settings: Settings, items: Sequence[Item], fast: str) -> t
     outputs, seconds = {}, {}
     for precision in ("fp32", fast):
         engine = open_engine.__wrapped__(
-            settings.model, settings.fingerprint, settings.size, len(tiles), settings.device, precision
+            settings.model,
+            settings.fingerprint,
+            settings.size,
+            len(tiles),
+            settings.device,
+            precision,
         )
         engine(tiles)
         start = time.perf_counter()

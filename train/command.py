@@ -17,8 +17,13 @@ RECIPES = Path(__file__).parent / "recipes"
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--recipe", default="map2aerial", show_default=True, metavar="NAME|FILE")
 @click.option("--steps", type=click.IntRange(1), help="Instead of the recipe's.")
-@click.option("--every", type=click.IntRange(1), default=500, show_default=True,
-              help="Steps between validations, samples and checkpoints.")
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    default=500,
+    show_default=True,
+    help="Steps between validations, samples and checkpoints.",
+)
 def train(data: Path, run: Path, recipe: str, steps: int | None, every: int) -> None:
     """Train a generator on the aligned mosaics in DATA; RUN/model.safetensors is the bundle.
 

@@ -71,7 +71,9 @@ class Recipe:
         values |= overrides or {}
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise InputError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+            raise InputError(
+                f"{path}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}"
+            )
         try:
             return cls(**values)
         except TypeError as error:
@@ -112,9 +114,9 @@ class Trainer:
         self.generator = UNet(recipe.architecture).init_weights().to(**channels_last)
         self.discriminator = PatchGAN(6, recipe.ndf).to(**channels_last)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
-        adam = {"lr": recipe.lr, "betas": (recipe.beta1, recipe.beta2)}
-        self.optimise_g = torch.optim.Adam(self.generator.parameters(), **adam)
-        self.optimise_d = torch.optim.Adam(self.discriminator.parameters(), **adam)
+        betas = (recipe.beta1, recipe.beta2)
+        self.optimise_g = torch.optim.Adam(self.generator.parameters(), recipe.lr, betas)
+        self.optimise_d = torch.optim.Adam(self.discriminator.parameters(), recipe.lr, betas)
         self.step_count = 0
 
     def learning_rate(self) -> float:
@@ -179,7 +181,9 @@ class Trainer:
             ]
             half = (len(rows) + 1) // 2
             rows += [np.zeros_like(rows[0])] * (2 * half - len(rows))
-            sheet = np.concatenate((np.concatenate(rows[:half]), np.concatenate(rows[half:])), axis=1)
+            sheet = np.concatenate(
+                (np.concatenate(rows[:half]), np.concatenate(rows[half:])), axis=1
+            )
             Image.fromarray(sheet).resize((sheet.shape[1] // 2, sheet.shape[0] // 2)).save(picture)
         return {
             "error": mean_absolute_error(np.stack(outputs), targets),
@@ -241,4 +245,6 @@ class Trainer:
 
 def gan_loss(logits: Tensor, real: bool) -> Tensor:
     """Non-saturating GAN loss on logits (section 3.1)."""
-    return F.binary_cross_entropy_with_logits(logits.float(), torch.full_like(logits, float(real), dtype=torch.float32))
+    return F.binary_cross_entropy_with_logits(
+        logits.float(), torch.full_like(logits, float(real), dtype=torch.float32)
+    )

@@ -27,7 +27,9 @@ class MosaicPair:
     land: np.ndarray
 
     @classmethod
-    def open(cls, source: Path, target: Path, sea: tuple[int, int, int], tolerance: int) -> MosaicPair:
+    def open(
+        cls, source: Path, target: Path, sea: tuple[int, int, int], tolerance: int
+    ) -> MosaicPair:
         """Read both mosaics; what is within ``tolerance`` of the colour ``sea`` is no land."""
         Image.MAX_IMAGE_PIXELS = None
         arrays = []
@@ -37,7 +39,9 @@ class MosaicPair:
             except OSError as error:
                 raise InputError(f"{path}: cannot be read as an image ({error})") from error
         if arrays[0].shape != arrays[1].shape:
-            raise InputError(f"{target}: its size differs from that of {source}; they must be aligned")
+            raise InputError(
+                f"{target}: its size differs from that of {source}; they must be aligned"
+            )
         away = np.abs(arrays[0].astype(np.int16) - np.array(sea, np.int16)).max(axis=2)
         return cls(arrays[0], arrays[1], away > tolerance)
 

@@ -1,0 +1,49 @@
+"""Tiny bundles and images that the tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pix2pix_batch import bundle
+from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.generator import UNet
+
+
+def save_bundle(path: Path, **values: object) -> Path:
+    """An untrained generator for 64x64 images in a bundle at ``path``, named as its file."""
+    defaults = {"downs": 6, "ngf": 4, "norm": "running-statistics", "dropout": False}
+    architecture = Architecture(**{**defaults, **values})
+    net = UNet(architecture).init_weights(torch.Generator().manual_seed(0)).eval()
+    info = BundleInfo(name=path.stem, architecture=architecture, image_size=64, fit="tile")
+    bundle.save(path, info, net)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the session's bundles, which an unprivileged user can read."""
+    directory = tmp_path_factory.mktemp("bundles")
+    directory.chmod(0o755)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tiny(bundles: Path) -> Path:
+    """A bundle for 64x64 images without dropout, fast to run."""
+    return save_bundle(bundles / "tiny.safetensors")
+
+
+@pytest.fixture(scope="session")
+def noisy(bundles: Path) -> Path:
+    """As ``tiny``, with dropout to use as noise."""
+    return save_bundle(bundles / "noisy.safetensors", dropout=True)
+
+
+@pytest.fixture(scope="session")
+def two_channels(bundles: Path) -> Path:
+    """As ``tiny``, for inputs that no image format has."""
+    return save_bundle(bundles / "two_channels.safetensors", in_channels=2)

@@ -1,0 +1,182 @@
+"""Running the command as users do, and looking at what it left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "pix2pix_batch.cli"]
+JOURNAL = ".pix2pix-batch/journal.jsonl"
+PATIENCE = 120
+"""Seconds after which a run hangs."""
+
+Argument = str | bytes | Path | int
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a run of the command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What ``--json`` printed, which must be all there is on standard output."""
+        assert self.out.endswith("}\n"), self
+        assert self.out.count("\n") == 1, self
+        return json.loads(self.out)
+
+    def counts(self) -> tuple[int, int, int]:
+        """Images converted, skipped and failed."""
+        figures = self.figures
+        assert figures["total"] == figures["converted"] + figures["skipped"] + figures["failed"]
+        return figures["converted"], figures["skipped"], figures["failed"]
+
+
+def environment(**values: str) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, **values}
+
+
+def start(*arguments: Argument, **options: Any) -> subprocess.Popen[bytes]:
+    """The command, running, in a process group of its own as a terminal would give it."""
+    words = [a if isinstance(a, bytes) else str(a) for a in arguments]
+    given = {"stdin": subprocess.DEVNULL, "env": environment(), **options}
+    return subprocess.Popen(
+        [*COMMAND, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        **given,
+    )
+
+
+def finish(process: subprocess.Popen[bytes], text: bytes | None = None) -> Ran:
+    """Wait for a started command. Nothing of Python's machinery may show."""
+    try:
+        out, err = process.communicate(text, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    ran = Ran(process.returncode, out.decode(), err.decode())
+    assert "Traceback" not in ran.err, ran.err
+    return ran
+
+
+def run(*arguments: Argument, stdin: bytes | None = None, **options: Any) -> Ran:
+    if stdin is not None:
+        options["stdin"] = subprocess.PIPE
+    return finish(start(*arguments, **options), stdin)
+
+
+def convert(source: Argument, out: Argument, model: Path, *more: Argument, **options: Any) -> Ran:
+    """Run ``convert`` with one worker in fp32, unless told otherwise, and ``--json``.
+
+    The precision is given because ``auto`` measures, and these bundles are too small to measure.
+    """
+    return run(*words(source, out, model, *more), **options)
+
+
+def words(source: Argument, out: Argument, model: Path, *more: Argument) -> list[Argument]:
+    given = ["convert", source, out, "--model", model, "--json", *more]
+    for name, value in (("--workers", 1), ("--precision", "fp32")):
+        if name not in more and not (name == "--workers" and "--scheduler" in more):
+            given += [name, value]
+    return given
+
+
+def error_of(ran: Ran) -> str:
+    """The one line with which a run refused, having printed nothing else."""
+    assert ran.out == "", ran
+    lines = ran.err.splitlines()
+    assert len(lines) == 1, ran.err
+    assert lines[0].startswith("error: "), ran.err
+    return lines[0]
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Wait until ``condition`` holds; ``process`` must be running all the while."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+def picture(width: int = 64, height: int = 64, seed: int = 0, mode: str = "RGB") -> Image.Image:
+    """Soft random colours."""
+    few = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    return Image.fromarray(few).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
+
+
+def encoded(form: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture(**options).save(buffer, form)
+    return buffer.getvalue()
+
+
+def put(path: Path, *, seed: int = 0, size: tuple[int, int] = (64, 64)) -> Path:
+    """Write an image at ``path``, with its directories."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture(*size, seed).save(path)
+    return path
+
+
+def visible(out: Path) -> dict[str, Path]:
+    """The files in OUT but for the journal's directory, by their path within OUT.
+
+    Each must be an image that decodes, and no temporary file may be left.
+    """
+    found = {}
+    for path in sorted(out.rglob("*")):
+        inside = path.relative_to(out)
+        if path.is_dir():
+            continue
+        if inside.parts[0] == ".pix2pix-batch":
+            assert inside.name in ("journal.jsonl", "lock"), inside
+            continue
+        with Image.open(path) as image:
+            image.load()
+        found[str(inside)] = path
+    return found
+
+
+def digests(out: Path) -> dict[str, str]:
+    """SHA-256 of each output, by its path within OUT."""
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in visible(out).items()
+    }
+
+
+def everything(directory: Path) -> dict[Path, tuple[int, int, bytes]]:
+    """All files below ``directory``: inode, modification time and content."""
+    return {
+        path: (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def journal(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / JOURNAL).read_text().splitlines()]
+
+
+def records(out: Path) -> dict[str, dict[str, Any]]:
+    """The journal's last word on each input."""
+    return {line["name"]: line for line in journal(out) if "status" in line}

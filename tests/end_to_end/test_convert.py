@@ -1,0 +1,472 @@
+"""``convert``: what goes in, what comes out, and what a second run does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.end_to_end.command import (
+    convert,
+    encoded,
+    environment,
+    error_of,
+    everything,
+    picture,
+    put,
+    records,
+    run,
+    visible,
+)
+
+FIGURES = [
+    "total",
+    "converted",
+    "skipped",
+    "failed",
+    "seconds",
+    "images_per_second",
+    "device",
+    "backend",
+    "precision",
+    "model",
+]
+
+
+def sizes(out: Path) -> dict[str, tuple[int, int]]:
+    found = {}
+    for name, path in visible(out).items():
+        with Image.open(path) as image:
+            found[name] = image.size
+    return found
+
+
+def test_tree_and_second_runs(tmp_path: Path, tiny: Path) -> None:
+    source, out = tmp_path / "maps", tmp_path / "aerial"
+    put(source / "a.png")
+    put(source / "east" / "b.jpg", size=(100, 70))
+    put(source / "east" / "deep down" / "c.webp", size=(63, 65))
+    put(source / "east" / "twin.jpg")
+    put(source / "east" / "twin.gif", seed=1)
+    put(source / "dot.BMP", size=(1, 1))
+    put(source / "line.tif", size=(20000, 3))
+    (source / "notes.txt").write_text("no image")
+    (source / "empty").mkdir()
+    broken = source / "broken.png"
+    broken.touch()
+    before = everything(source)
+
+    ran = convert(source, out, tiny)
+    assert ran.code == 3, ran.err
+    assert list(ran.figures) == FIGURES
+    assert ran.counts() == (7, 0, 1)
+    assert ran.figures["seconds"] > 0
+    assert ran.figures["images_per_second"] > 0
+    assert [ran.figures[name] for name in ("device", "precision", "model")] == [
+        "cpu",
+        "fp32",
+        "tiny",
+    ]
+    assert "broken.png: the file is empty" in ran.err
+    assert "run again to retry" in ran.err
+    assert everything(source) == before
+    assert sizes(out) == {
+        "a.png": (64, 64),
+        "east/b.png": (100, 70),
+        "east/deep down/c.png": (63, 65),
+        "east/twin.jpg.png": (64, 64),
+        "east/twin.gif.png": (64, 64),
+        "dot.png": (1, 1),
+        "line.png": (20000, 3),
+    }
+    assert len({path.read_bytes() for path in visible(out).values()}) == 7
+
+    # What is done and looks unchanged is not even opened; what changed or failed is done again.
+    unchanged = source / "a.png"
+    times = unchanged.stat().st_mtime_ns
+    unchanged.write_bytes(b"x" * unchanged.stat().st_size)
+    os.utime(unchanged, ns=(times, times))
+    touched = source / "east" / "b.jpg"
+    os.utime(touched, ns=(times, times + 1_000_000_007))
+    put(broken, seed=2)
+    made = everything(out)
+    ran = convert(source, out, tiny)
+    assert ran.code == 0, ran.err
+    assert ran.counts() == (2, 6, 0)
+    again = everything(out)
+    assert {path.name for path in again if again[path] != made.get(path)} == {
+        "b.png",
+        "broken.png",
+        "journal.jsonl",
+    }
+
+    ran = convert(source, out, tiny)
+    assert (ran.code, *ran.counts()) == (0, 0, 8, 0), ran.err
+    assert list(ran.figures) == FIGURES
+    assert everything(out) == again
+
+    ran = convert(source, out, tiny, "--overwrite")
+    assert (ran.code, *ran.counts()) == (3, 7, 0, 1), ran.err
+    assert records(out)["a.png"]["reason"].startswith("not an image")
+
+
+def test_missing_outputs_are_made_again(tmp_path: Path, tiny: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    put(source / "a.png")
+    put(source / "b.png")
+    convert(source, out, tiny)
+    (out / "a.png").unlink()
+    ran = convert(source, out, tiny)
+    assert (ran.code, *ran.counts()) == (0, 1, 1, 0), ran.err
+    assert set(visible(out)) == {"a.png", "b.png"}
+
+
+def test_files_of_others_are_kept_until_overwrite(tmp_path: Path, tiny: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    put(source / "a.png")
+    put(source / "b.png")
+    out.mkdir()
+    (out / "a.png").write_bytes(b"precious")
+    for counts in ((1, 0, 1), (0, 1, 1)):
+        ran = convert(source, out, tiny)
+        assert (ran.code, *ran.counts()) == (3, *counts), ran.err
+        assert (out / "a.png").read_bytes() == b"precious"
+        assert "a.png: its output exists" in ran.err
+        assert "--overwrite" in ran.err
+        assert "--overwrite" in records(out)["a.png"]["reason"]
+    ran = convert(source, out, tiny, "--overwrite")
+    assert (ran.code, *ran.counts()) == (0, 2, 0, 0), ran.err
+    assert set(visible(out)) == {"a.png", "b.png"}
+
+
+def test_another_job_in_the_same_out_is_refused(
+    tmp_path: Path, tiny: Path, noisy: Path
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    put(source / "a.png")
+    assert convert(source, out, tiny, "--format", "jpg").code == 0
+    before = everything(out)
+    for model, options, named in (
+        (noisy, ["--format", "jpg"], "model"),
+        (tiny, ["--format", "webp"], "format"),
+        (tiny, ["--format", "jpg", "--fit", "resize"], "fit"),
+        (tiny, ["--format", "jpg", "--quality", "30"], "quality"),
+    ):
+        ran = convert(source, out, model, *options)
+        assert ran.code == 2, ran.err
+        message = error_of(ran)
+        assert str(out) in message
+        assert named in message.replace(str(out), "")
+        assert "--overwrite" in message
+    assert everything(out) == before
+    ran = convert(source, out, tiny, "--format", "webp", "--overwrite")
+    assert (ran.code, *ran.counts()) == (0, 1, 0, 0), ran.err
+    assert (out / "a.webp").exists()
+
+
+@pytest.fixture
+def kinds(tmp_path: Path) -> Path:
+    source = tmp_path / "in"
+    put(source / "plain.png")
+    put(source / "wide.JPEG", size=(130, 40))
+    put(source / "fine.WebP", size=(64, 64))
+    put(source / "old.gif")
+    put(source / "deep.tiff", size=(65, 64))
+    see_through = picture()
+    see_through.putalpha(Image.linear_gradient("L").resize((64, 64)))
+    see_through.save(source / "alpha.png")
+    turned = picture(64, 100)
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(source / "turned.jpg", exif=exif)
+    return source
+
+
+def modes(out: Path) -> dict[str, tuple[str | None, str, tuple[int, int]]]:
+    found = {}
+    for name, path in visible(out).items():
+        with Image.open(path) as image:
+            found[name] = (image.format, image.mode, image.size)
+    return found
+
+
+def test_jpeg_of_a_quality_resized(tmp_path: Path, kinds: Path, tiny: Path) -> None:
+    out = tmp_path / "out"
+    ran = convert(kinds, out, tiny, "--format", "jpg", "--quality", "30", "--fit", "resize")
+    assert (ran.code, *ran.counts()) == (0, 7, 0, 0), ran.err
+    assert modes(out) == {
+        "plain.jpg": ("JPEG", "RGB", (64, 64)),
+        "wide.jpg": ("JPEG", "RGB", (130, 40)),
+        "fine.jpg": ("JPEG", "RGB", (64, 64)),
+        "old.jpg": ("JPEG", "RGB", (64, 64)),
+        "deep.jpg": ("JPEG", "RGB", (65, 64)),
+        "alpha.jpg": ("JPEG", "RGB", (64, 64)),
+        "turned.jpg": ("JPEG", "RGB", (100, 64)),
+    }
+    picture().save(tmp_path / "thirty.jpg", quality=30)
+    with Image.open(tmp_path / "thirty.jpg") as thirty, Image.open(out / "plain.jpg") as made:
+        assert made.quantization == thirty.quantization
+
+
+def test_lossless_webp_in_tiles(tmp_path: Path, kinds: Path, tiny: Path) -> None:
+    out = tmp_path / "out"
+    ran = convert(kinds, out, tiny, "--format", "webp", "--quality", "100", "--fit", "tile")
+    assert (ran.code, *ran.counts()) == (0, 7, 0, 0), ran.err
+    found = modes(out)
+    assert found["alpha.webp"] == ("WEBP", "RGBA", (64, 64))
+    assert found["turned.webp"] == ("WEBP", "RGB", (100, 64))
+    assert found["wide.webp"] == ("WEBP", "RGB", (130, 40))
+    assert b"VP8L" in (out / "plain.webp").read_bytes()[:32]
+
+
+def test_tiff_of_exactly_the_models_size(tmp_path: Path, kinds: Path, tiny: Path) -> None:
+    out = tmp_path / "out"
+    ran = convert(kinds, out, tiny, "--format", "tiff", "--fit", "exact")
+    assert (ran.code, *ran.counts()) == (3, 4, 0, 3), ran.err
+    assert modes(out) == {
+        "plain.tif": ("TIFF", "RGB", (64, 64)),
+        "fine.tif": ("TIFF", "RGB", (64, 64)),
+        "old.tif": ("TIFF", "RGB", (64, 64)),
+        "alpha.tif": ("TIFF", "RGBA", (64, 64)),
+    }
+    for name, size in (("wide.JPEG", "130x40"), ("deep.tiff", "65x64"), ("turned.jpg", "100x64")):
+        reason = records(out)[name]["reason"]
+        assert size in reason
+        assert "64x64" in reason
+        assert "--fit" in reason
+
+
+def test_same_format_as_each_input(tmp_path: Path, kinds: Path, tiny: Path) -> None:
+    out = tmp_path / "out"
+    ran = convert(kinds, out, tiny, "--format", "same")
+    assert (ran.code, *ran.counts()) == (0, 7, 0, 0), ran.err
+    assert {name: kind for name, (kind, _, _) in modes(out).items()} == {
+        "plain.png": "PNG",
+        "wide.JPEG": "JPEG",
+        "fine.WebP": "WEBP",
+        "old.png": "PNG",
+        "deep.tiff": "TIFF",
+        "alpha.png": "PNG",
+        "turned.jpg": "JPEG",
+    }
+
+
+def test_list_on_standard_input_and_limit(tmp_path: Path, tiny: Path) -> None:
+    names = [put(tmp_path / "in" / f"{number}.png", seed=number).name for number in range(4)]
+    listed = "".join(f"{name}\n" for name in [*reversed(names), names[0], "absent.png", ""])
+    out = tmp_path / "out"
+
+    def go(*more: str) -> tuple[int, ...]:
+        ran = convert("-", out, tiny, *more, stdin=listed.encode(), cwd=tmp_path / "in")
+        return ran.code, *ran.counts()
+
+    assert go("--limit", "2") == (0, 2, 0, 0)
+    assert set(visible(out)) == {"3.png", "2.png"}
+    assert go() == (3, 2, 2, 1)
+    assert set(visible(out)) == set(names)
+    assert "No such file" in records(out)["absent.png"]["reason"]
+
+
+def test_dry_run_lists_and_writes_nothing(tmp_path: Path, tiny: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    for name in ("a.png", "b.jpg", "b.png", "sub/c.png", "sub/new\nline.png"):
+        put(source / name)
+    (tmp_path / "list.txt").write_text("in/b.jpg\n./in/sub/c.png\n\n")
+
+    def planned(what: str, *more: str) -> list[str]:
+        ran = run(
+            *("convert", what, out, "--model", tiny, "--format", "webp", "--dry-run", *more),
+            cwd=tmp_path,
+        )
+        assert ran.code == 0, ran.err
+        lines = [line.replace(f"{out}{os.sep}", "") for line in ran.out.splitlines()]
+        assert f"{len(lines)} images would be converted, 0 are done" in ran.err
+        return lines
+
+    whole = [
+        "in/a.png -> a.webp",
+        "in/b.jpg -> b.jpg.webp",
+        "in/b.png -> b.png.webp",
+        "in/sub/c.png -> sub/c.webp",
+        "in/sub/new\\nline.png -> sub/new\\nline.webp",
+    ]
+    before = everything(tmp_path)
+    assert planned("in") == whole
+    assert planned("in", "--limit", "2") == whole[:2]
+    assert planned("in/**/*.png") == [
+        "in/a.png -> a.webp",
+        "in/b.png -> b.webp",
+        *whole[3:],
+    ]
+    assert planned("in/s*/c.png") == ["in/sub/c.png -> sub/c.webp"]
+    assert planned("in/b.jpg") == ["in/b.jpg -> b.webp"]
+    assert planned("@list.txt") == ["in/b.jpg -> in/b.webp", "./in/sub/c.png -> in/sub/c.webp"]
+    ran = convert("in", out, tiny, "--dry-run", cwd=tmp_path)
+    assert ran.figures["total"] == 5
+    assert not out.exists()
+    assert everything(tmp_path) == before
+
+    out.mkdir()
+    (out / "a.webp").write_bytes(b"precious")
+    assert planned("in") == whole
+    assert everything(out).keys() == {out / "a.webp"}
+
+
+def test_dry_run_beside_a_journal_changes_nothing(tmp_path: Path, tiny: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    put(source / "a.png")
+    assert convert(source, out, tiny).code == 0
+    put(source / "b.png")
+    left = out / ".pix2pix-batch" / "tmp" / "left-by-another-run"
+    left.write_bytes(b"half")
+    before = everything(out)
+    ran = run("convert", source, out, "--model", tiny, "--dry-run")
+    assert ran.code == 0, ran.err
+    assert ran.out == f"{source / 'b.png'} -> {out / 'b.png'}\n"
+    assert "1 images would be converted, 1 are done" in ran.err
+    assert everything(out) == before
+
+
+def test_dry_run_lists_all(tmp_path: Path, tiny: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(1500):
+        (source / f"{number:04}.png").touch()
+    ran = run("convert", source, tmp_path / "out", "--model", tiny, "--dry-run")
+    assert ran.code == 0
+    assert len(ran.out.splitlines()) == 1500
+
+
+def test_one_image_into_a_directory_beside_it(tmp_path: Path, tiny: Path) -> None:
+    put(tmp_path / "a.png")
+    put(tmp_path / "b.png")
+    for source, count in (("a.png", 1), ("*.png", 2)):
+        ran = run("convert", source, "out", "--model", tiny, "--dry-run", cwd=tmp_path)
+        assert ran.code == 0, ran.err
+        assert len(ran.out.splitlines()) == count
+
+
+def test_no_images_at_all(tmp_path: Path, tiny: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    (source / "notes.txt").write_text("no image")
+    for what in (source, f"{source}/*.png"):
+        ran = convert(what, out, tiny)
+        assert (ran.code, *ran.counts()) == (0, 0, 0, 0), ran.err
+        assert "No images were found" in ran.err
+    assert visible(out) == {}
+
+
+def test_links(tmp_path: Path, tiny: Path) -> None:
+    """Links in IN that loop, lead elsewhere or nowhere; links in OUT that lead outside."""
+    source, out, outside = tmp_path / "in", tmp_path / "out", tmp_path / "outside"
+    put(source / "a.png")
+    put(source / "linked" / "b.png")
+    put(source / "linked" / "deep" / "c.png")
+    put(tmp_path / "elsewhere" / "d.png")
+    (source / "loop").symlink_to(source)
+    (source / "other").symlink_to(tmp_path / "elsewhere")
+    (source / "e.png").symlink_to(tmp_path / "elsewhere" / "d.png")
+    (source / "nowhere.png").symlink_to(tmp_path / "absent.png")
+    (source / "itself.png").symlink_to(source / "itself.png")
+    outside.mkdir()
+    out.mkdir()
+    (out / "linked").symlink_to(outside)
+
+    ran = convert(source, out, tiny)
+    assert ran.code == 3, ran.err
+    assert "2 links to directories were not followed (see --follow-links)" in ran.err
+    found = records(out)
+    assert {name for name, record in found.items() if record["status"] == "done"} == {
+        "a.png",
+        "e.png",
+    }
+    assert "outside OUT" in found["linked/b.png"]["reason"]
+    assert "outside OUT" in found["linked/deep/c.png"]["reason"]
+    assert "No such file" in found["nowhere.png"]["reason"]
+    assert "symbolic links" in found["itself.png"]["reason"]
+    assert list(outside.iterdir()) == []
+
+    ran = run("convert", source, tmp_path / "x", "--model", tiny, "--dry-run", "--follow-links")
+    assert ran.code == 0, ran.err
+    assert sorted(line.split(" -> ")[1] for line in ran.out.splitlines()) == [
+        str(tmp_path / "x" / name)
+        for name in (
+            "a.png",
+            "e.png",
+            "itself.png",
+            "linked/b.png",
+            "linked/deep/c.png",
+            "nowhere.png",
+            "other/d.png",
+        )
+    ]
+
+
+SCRIPT = """
+import sys
+import pix2pix_batch
+
+if __name__ == "__main__":
+    seen = []
+    options = {"model": sys.argv[3], "workers": 1, "precision": "fp32"}
+    first = pix2pix_batch.convert(sys.argv[1], sys.argv[2], watch=seen.append, **options)
+    assert (first.total, first.converted, first.failed) == (2, 1, 1), first
+    assert first.failures[0].name == "bad.png" and "empty" in first.failures[0].reason
+    assert first.model == "tiny" and first.device == "cpu"
+    assert seen and seen[-1].workers == 1
+    try:
+        pix2pix_batch.convert(sys.argv[1], sys.argv[2], fit="resize", **options)
+    except ValueError as error:
+        assert "fit" in str(error)
+    else:
+        raise AssertionError("another job was let in")
+    print("done")
+"""
+
+
+def test_from_python(tmp_path: Path, tiny: Path) -> None:
+    put(tmp_path / "in" / "good.png")
+    (tmp_path / "in" / "bad.png").write_bytes(b"")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    ran = subprocess.run(
+        [sys.executable, script, tmp_path / "in", tmp_path / "out", tiny],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (0, "done\n"), ran.stderr
+    assert visible(tmp_path / "out").keys() == {"good.png"}
+
+
+def test_names_that_terminals_and_encodings_trip_over(tmp_path: Path, tiny: Path) -> None:
+    source, out = os.fsencode(tmp_path / "in"), tmp_path / "out"
+    os.mkdir(source)
+    names = [
+        b"with space.png",
+        b"'quoted' \"twice\".png",
+        b"new\nline.png",
+        b"\xff\xfe not utf-8.png",
+        "Köln \N{BICYCLE}.png".encode(),
+        b"-dash.png",
+        b"\x1b[31mred.png",
+        b"*.png",
+        b"back\\slash.png",
+    ]
+    for name in names:
+        with open(os.path.join(source, name), "wb") as file:
+            file.write(encoded())
+    with open(os.path.join(source, b"bad \xff\n\x1b[31m.png"), "wb"):
+        pass
+    for counts in ((len(names), 0, 1), (0, len(names), 1)):
+        ran = convert(source, out, tiny)
+        assert (ran.code, *ran.counts()) == (3, *counts), ran.err
+        assert {os.fsencode(name) for name in visible(out)} == set(names)
+        assert "bad \\udcff\\n\\x1b[31m.png: the file is empty" in ran.err
+        assert "\x1b" not in ran.err
