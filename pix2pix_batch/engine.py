@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -65,6 +65,7 @@ class TorchEngine:
         if device == "cpu" and precision == "fp16":
             raise InputError("fp16 runs on GPUs only; use --precision bf16 or fp32 on the CPU")
         self.dtype = dtype
+        self.run: Callable[[Tensor, Sequence[Tensor] | None], tuple[Tensor, Tensor]]
         if device == "cpu" and onednn.available(dtype):
             self.backend = "torch-onednn"
             self.run = onednn.OneDNNUNet(unet, batch_size, size, dtype)

@@ -250,10 +250,12 @@ class Job:
             self.summary.total += 1
             yield item
 
-    @staticmethod
-    def _is_done(journal: Journal, item: Item) -> bool:
+    def _is_done(self, journal: Journal, item: Item) -> bool:
+        """Whether the journal has the input as it now is, and its output is there."""
         try:
-            return journal.is_done(item.name, stamp(os.stat(item.path)))
+            return journal.is_done(item.name, stamp(os.stat(item.path))) and os.path.exists(
+                os.path.join(self.settings.out, item.output)
+            )
         except OSError:
             return False
 

@@ -110,6 +110,11 @@ class Trainer:
             stride=recipe.val_size // 2,
             min_land=recipe.min_land,
         )
+        if not self.validation:
+            raise InputError(
+                f"{data / recipe.source}: no crop of {recipe.val_size} pixels with enough land "
+                "lies in val_band; widen val_band, or lower val_size or min_land"
+            )
         channels_last = {"memory_format": torch.channels_last}
         self.generator = UNet(recipe.architecture).init_weights().to(**channels_last)
         self.discriminator = PatchGAN(6, recipe.ndf).to(**channels_last)

@@ -513,8 +513,8 @@ def test_decompression_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_threads_do_not_disturb_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers decode in threads; the interpreter's warning filters belong to all of them."""
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    fine, bomb = (encode(Image.new("RGB", (10, width)), "JPEG") for width in (10, 11))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    fine, bomb = (encode(Image.new("RGB", (100, width)), "JPEG") for width in (100, 101))
 
     def refused(number: int) -> bool:
         try:

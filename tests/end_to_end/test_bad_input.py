@@ -1,0 +1,235 @@
+"""Bad images fail alone; what else goes wrong with files is said in one line."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import struct
+import subprocess
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.command import (
+    Ran,
+    convert,
+    digests,
+    encoded,
+    error_of,
+    everything,
+    put,
+    records,
+    visible,
+)
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of a few kilobytes that says it has ``side`` x ``side`` grey pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress(bytes(100 * (side + 1)))
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+BAD = {
+    "empty.png": (b"", "empty"),
+    "truncated.jpg": (encoded("JPEG", width=200, height=200)[:1500], "truncated"),
+    "truncated.png": (encoded("PNG", width=200, height=200)[:1500], "truncated"),
+    "text.png": (b"These are words, not pixels.\n" * 20, "not an image"),
+    "page.jpg": (b"<!DOCTYPE html><title>404</title>", "not an image"),
+    "bomb.png": (bomb(30000), "decompression bomb"),
+    "small-bomb.png": (bomb(10000), "decompression bomb"),
+    "noise.webp": (b"RIFF\x20\0\0\0WEBPVP8 " + bytes(range(200)), ""),
+}
+
+
+def test_bad_images_fail_alone(tmp_path: Path, tiny: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    good = [put(source / f"good-{number}.png", seed=number).name for number in range(5)]
+    for name, (data, _) in BAD.items():
+        (source / name).write_bytes(data)
+    os.mkfifo(source / "pipe.png")
+    (source / "dangling.png").symlink_to(tmp_path / "absent.png")
+    (source / "directory.png").mkdir()
+    reasons = {name: reason for name, (_, reason) in BAD.items()}
+    reasons |= {"pipe.png": "not a regular file", "dangling.png": "No such file"}
+
+    ran = convert(source, out, tiny)
+    assert (ran.code, *ran.counts()) == (3, 5, 0, len(reasons)), ran.err
+    assert sorted(visible(out)) == good
+    found = records(out)
+    for name, reason in reasons.items():
+        assert found[name]["status"] == "failed"
+        assert reason in found[name]["reason"]
+        assert "worker failed" not in found[name]["reason"]
+        assert f"failed: {name}: {found[name]['reason']}" in ran.err
+    assert [found[name]["status"] for name in good] == ["done"] * 5
+
+
+def test_all_bad(tmp_path: Path, tiny: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for number in range(25):
+        (source / f"{number:02}.png").touch()
+    ran = convert(source, out, tiny)
+    assert (ran.code, *ran.counts()) == (3, 0, 0, 25), ran.err
+    assert "and 15 more" in ran.err
+    assert visible(out) == {}
+
+
+# Permissions, which do not bind root
+
+
+PR_CAPBSET_DROP = 24
+CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
+
+
+def obey_permissions() -> None:
+    """Give up root's leave to read and write everything; holds from the next ``exec`` on."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+@pytest.fixture
+def bound(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """How to run a command so that permissions bind it, even as root."""
+    options = {"preexec_fn": obey_permissions} if os.geteuid() == 0 else {}
+    closed = tmp_path / "closed"
+    closed.touch(mode=0)
+    if subprocess.run(["cat", closed], **options, capture_output=True, check=False).returncode == 0:
+        pytest.skip("permissions do not bind this user")
+    yield options
+    for path in tmp_path.rglob("*"):
+        if path.is_dir():
+            path.chmod(0o755)
+
+
+def test_files_without_permission(tmp_path: Path, tiny: Path, bound: dict[str, Any]) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    for name in ("a.png", "closed.png", "closed/b.png", "open/c.png", "z.png"):
+        put(source / name)
+    (source / "closed.png").chmod(0)
+    (source / "closed").chmod(0)
+    ran = convert(source, out, tiny, **bound)
+    assert ran.code == 3, ran.err
+    assert set(visible(out)) == {"a.png", "open/c.png", "z.png"}
+    assert "closed.png: cannot be read (Permission denied)" in ran.err
+    assert "closed: cannot be listed (Permission denied)" in ran.err
+
+
+def test_out_and_in_without_permission(
+    tmp_path: Path, tiny: Path, bound: dict[str, Any]
+) -> None:
+    source, out = put(tmp_path / "in" / "a.png").parent, tmp_path / "out"
+    out.mkdir()
+    out.chmod(0o555)
+    for place in (out, out / "inside"):
+        ran = convert(source, place, tiny, **bound)
+        message = error_of(ran)
+        assert ran.code == 2, ran.err
+        assert f"{place}: " in message
+        assert "Permission denied" in message
+        assert "another" in message
+    source.chmod(0)
+    ran = convert(source, tmp_path / "new", tiny, **bound)
+    assert ran.code == 2
+    assert f"{source}: cannot be read" in error_of(ran)
+
+
+# A full disk
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        pytest.skip(f"cannot mount: {error}")
+    if mounted.returncode:
+        pytest.skip(f"cannot mount: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def resize(place: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(place)], check=True)
+
+
+def full(ran: Ran, place: Path) -> bool:
+    lines = [line for line in ran.err.splitlines() if line.startswith("error: ")]
+    assert ran.code == 3, ran.err
+    assert len(lines) == 1, ran.err
+    assert str(place) in lines[0]
+    assert "No space left on device" in lines[0]
+    assert "room" in lines[0]
+    return True
+
+
+def test_disk_runs_full(tmp_path: Path, tiny: Path, disk: Path) -> None:
+    source, out = tmp_path / "in", disk / "out"
+    for number in range(20):
+        put(source / f"{number:02}.png", seed=number, size=(600, 600))
+    ran = convert(source, out, tiny, "--workers", 2)
+    assert full(ran, disk)
+    some = digests(out)
+    assert 0 < len(some) < 20
+    found = records(out)
+    assert {record["output"] for record in found.values() if record["status"] == "done"} == set(some)
+    assert ran.figures["converted"] == len(some)
+
+    resize(disk, "80m")
+    ran = convert(source, out, tiny, "--workers", 2)
+    assert ran.code == 0, ran.err
+    assert ran.counts() == (20 - len(some), len(some), 0)
+    assert len(digests(out)) == 20
+    assert some.items() <= digests(out).items()
+
+
+def test_disk_is_full_from_the_start(tmp_path: Path, tiny: Path, disk: Path) -> None:
+    """So full that nothing, or no more than the journal's first line, can be written."""
+    source = put(tmp_path / "in" / "a.png").parent
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(bytes(4096))
+    page = os.sysconf("SC_PAGE_SIZE")
+    whole = filler.stat().st_size
+    for free in range(3):
+        os.truncate(filler, whole // page * page - free * page)
+        out = disk / f"out{free}"
+        ran = convert(source, out, tiny)
+        if ran.code == 0:
+            assert free == 2
+        else:
+            assert full(ran, disk)
+            assert not out.exists() or visible(out) == {}
+        if out.exists():
+            shutil.rmtree(out)
+    filler.unlink()
+    ran = convert(source, disk / "out0", tiny)
+    assert (ran.code, *ran.counts()) == (0, 1, 0, 0), ran.err
+
+
+def test_two_runs_into_one_out(tmp_path: Path, tiny: Path) -> None:
+    from filelock import FileLock
+
+    source, out = put(tmp_path / "in" / "a.png").parent, tmp_path / "out"
+    (out / ".pix2pix-batch").mkdir(parents=True)
+    with FileLock(out / ".pix2pix-batch" / "lock"):
+        before = everything(out)
+        ran = convert(source, out, tiny)
+        assert everything(out) == before
+    assert ran.code == 2
+    assert f"{out}: another run is writing there" in error_of(ran)

@@ -1,0 +1,141 @@
+"""The small commands, and what the command line does before any work."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pix2pix_batch import __version__
+from tests.end_to_end.command import ROOT, environment, error_of, run
+from tests.reference_unet import ReferenceUNet
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["convert", "--help"],
+        ["model", "--help"],
+        ["model", "import", "--help"],
+        ["model", "list"],
+        ["model", "show", "map2aerial"],
+        ["train", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_needs_no_torch(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from pix2pix_batch.cli import main\n"
+        "try:\n"
+        f"    main({arguments!r}, prog_name='pix2pix-batch')\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code, end.code\n"
+        "heavy = {'torch', 'distributed', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout
+
+
+def test_help_names_the_commands() -> None:
+    ran = run("--help")
+    assert ran.code == 0
+    for name in ("convert", "model", "train"):
+        assert f"  {name} " in ran.out
+    ran = run("convert", "--help")
+    assert "Exit codes: 0 all done, 2 wrong use, 3 some images failed, 130 interrupted." in ran.out
+
+
+def test_version_from_a_checkout(tmp_path: Path) -> None:
+    """Without anything installed or set."""
+    ran = subprocess.run(
+        [sys.executable, ROOT / "cli.py", "--version"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (0, f"pix2pix-batch, version {__version__}\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script(shell: str) -> None:
+    ran = run(env=environment(_PIX2PIX_BATCH_COMPLETE=f"{shell}_source"))
+    assert ran.code == 0, ran.err
+    assert "_PIX2PIX_BATCH_COMPLETE" in ran.out
+    assert "pix2pix-batch" in ran.out
+
+
+def test_completion() -> None:
+    asked = environment(
+        _PIX2PIX_BATCH_COMPLETE="bash_complete", COMP_WORDS="pix2pix-batch con", COMP_CWORD="1"
+    )
+    assert run(env=asked).out == "plain,convert\n"
+
+
+def test_model_list() -> None:
+    ran = run("model", "list")
+    assert ran.code == 0, ran.err
+    assert any(line.startswith("map2aerial\t") for line in ran.out.splitlines())
+
+
+def test_model_show(tiny: Path) -> None:
+    ran = run("model", "show", tiny)
+    assert ran.code == 0, ran.err
+    for text in ("tiny", str(tiny), "64x64", "3 -> 3", "6 downs, ngf 4", "running-statistics"):
+        assert text in ran.out
+    ran = run("model", "show", "map2aerial", "--json")
+    values = json.loads(ran.out)
+    assert values["name"] == "map2aerial"
+    assert values["architecture"]["in_channels"] == 3
+
+
+def test_model_import(tmp_path: Path) -> None:
+    checkpoint, file = tmp_path / "latest_net_G.pth", tmp_path / "mine.safetensors"
+    torch.manual_seed(0)
+    torch.save(ReferenceUNet(downs=6, ngf=2).state_dict(), checkpoint)
+    domains = ["--source-domain", "labels", "--target-domain", "façades"]
+    ran = run("model", "import", checkpoint, file, *domains)
+    assert ran.code == 0, ran.err
+    assert "64x64" in ran.out
+    values = json.loads(run("model", "show", file, "--json").out)
+    assert values["name"] == "mine"
+    assert values["target_domain"] == "façades"
+    assert values["architecture"]["downs"] == 6
+    assert values["architecture"]["ngf"] == 2
+
+    before = file.read_bytes()
+    ran = run("model", "import", checkpoint, file)
+    assert ran.code == 2
+    assert "mine.safetensors: exists" in error_of(ran)
+    assert "--overwrite" in ran.err
+    assert file.read_bytes() == before
+    assert run("model", "import", checkpoint, file, "--overwrite", "--name", "other").code == 0
+
+    ran = run("model", "import", checkpoint, tmp_path / "mine.pth")
+    assert ran.code == 2
+    assert "safetensors" in error_of(ran)
+    bad = tmp_path / "bad.pth"
+    bad.write_bytes(b"no checkpoint")
+    ran = run("model", "import", bad, tmp_path / "new.safetensors")
+    assert ran.code == 2
+    assert "bad.pth" in error_of(ran)
+    blocked = checkpoint / "below" / "new.safetensors"
+    ran = run("model", "import", checkpoint, blocked)
+    assert ran.code in (2, 3)
+    assert "new.safetensors" in error_of(ran)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "bad.pth",
+        "latest_net_G.pth",
+        "mine.safetensors",
+    ]

@@ -1,0 +1,162 @@
+"""Wrong use ends with exit code 2 and one line that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.end_to_end.command import (
+    Argument,
+    convert,
+    error_of,
+    everything,
+    finish,
+    put,
+    run,
+    start,
+    words,
+)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    put(tmp_path / "in" / "a.png")
+    put(tmp_path / "in" / "sub" / "b.png")
+    return tmp_path / "in"
+
+
+class RunsCode:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        import os
+
+        return os.system, (f"touch {self.mark}",)
+
+
+def test_paths(tmp_path: Path, source: Path, tiny: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("a file")
+    link = tmp_path / "link"
+    link.symlink_to(source)
+    cases: list[tuple[Argument, Argument, str]] = [
+        (tmp_path / "absent", "out", r"absent: no such file or directory"),
+        (f"{tmp_path}/absent/*.png", "out", r"absent: no such file or directory"),
+        (f"@{tmp_path}/absent.txt", "out", r"absent\.txt: no such list file"),
+        (f"@{source}", "out", r"in: no such list file"),
+        (source, file, r"file: is a file; OUT must be a directory"),
+        (source, file / "out", r"file/out: .*(not|Not) a directory.*another"),
+        (source, "/proc/pix2pix-batch/out", r"/proc/pix2pix-batch/out: .*another"),
+        (source, source, r"in: is the input directory too; give another"),
+        (source, link, r"link: is the input directory too; give another"),
+        (source, source / "out", r"out: lies inside the input directory .*/in,"),
+        (source, link / "sub" / "out", r"out: lies inside the input directory .*/in,"),
+        (link, source / "out", r"out: lies inside the input directory .*/link,"),
+        (f"{source}/**/*.png", source / "sub", r"sub: lies inside the input directory"),
+    ]
+    before = everything(tmp_path)
+    for what, out, pattern in cases:
+        ran = convert(what, out, tiny, cwd=tmp_path)
+        message = error_of(ran)
+        assert ran.code == 2, message
+        assert re.search(pattern, message), message
+    assert everything(tmp_path) == before
+
+
+def test_models(tmp_path: Path, source: Path, tiny: Path, two_channels: Path) -> None:
+    mark, whole = tmp_path / "ran", tiny.read_bytes()
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(whole[: len(whole) // 2])
+    garbage = tmp_path / "garbage.safetensors"
+    garbage.write_bytes(b"x" * 1000)
+    checkpoint = tmp_path / "latest_net_G.pth"
+    torch.save({"weights": RunsCode(mark)}, checkpoint)
+    posing = tmp_path / "posing.safetensors"
+    posing.write_bytes(pickle.dumps(RunsCode(mark)))
+    cases: list[tuple[Argument, tuple[str, ...], str]] = [
+        ("nonesuch", (), r"nonesuch: no such model\. Shipped models: .*map2aerial.*path of a bundle"),
+        (tmp_path / "absent.safetensors", (), r"absent\.safetensors: no such model"),
+        (tmp_path, (), r": is not a file; --model takes"),
+        (damaged, (), r"damaged\.safetensors: .*get it again"),
+        (garbage, (), r"garbage\.safetensors: .*get it again"),
+        (checkpoint, (), r"latest_net_G\.pth: is a PyTorch pickle.*model import"),
+        (posing, (), r"posing\.safetensors: is a PyTorch pickle.*model import"),
+        (two_channels, (), r"two_channels.*2 input channels.*1 \(grey\), 3 \(RGB\)"),
+        (tiny, ("--noise",), r"tiny\.safetensors: has no dropout.*--noise"),
+    ]
+    for model, options, pattern in cases:
+        for command in (words(source, "out", Path(str(model)), *options), ["model", "show", model]):
+            if command[0] == "model" and model in (two_channels, tiny):
+                continue
+            ran = run(*command, cwd=tmp_path)
+            message = error_of(ran)
+            assert ran.code == 2, message
+            assert re.search(pattern if command[0] == "convert" else "", message), message
+            assert Path(str(model)).name in message
+    assert not mark.exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_options(tmp_path: Path, source: Path, tiny: Path) -> None:
+    for option, value, pattern in (
+        ("--batch-size", "lots", r"--batch-size takes a number or 'auto', not 'lots'"),
+        ("--batch-size", "0", r"batch.size must be from 1 to"),
+        ("--workers", "many", r"--workers takes a number or 'auto', not 'many'"),
+        ("--workers", "-1", r"workers must be from 1 to"),
+    ):
+        ran = convert(source, "out", tiny, option, value, cwd=tmp_path)
+        assert ran.code == 2
+        assert re.search(pattern, error_of(ran)), ran.err
+    for option, value in (
+        ("--limit", "0"),
+        ("--quality", "101"),
+        ("--format", "bmp"),
+        ("--fit", "crop"),
+        ("--precision", "int8"),
+        ("--nonesuch", "1"),
+    ):
+        ran = convert(source, "out", tiny, option, value, cwd=tmp_path)
+        assert ran.code == 2
+        assert ran.out == ""
+        assert option in ran.err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+    ran = run("convert", source)
+    assert ran.code == 2
+    assert "OUT" in ran.err
+
+
+def test_what_only_the_workers_can_tell(tmp_path: Path, source: Path, tiny: Path) -> None:
+    """Side by side, since each starts a cluster or waits for one."""
+    broken = tmp_path / "broken.safetensors"
+    data = bytearray(tiny.read_bytes())
+    data[-4:] = b"\xff\xff\xff\x7f"  # a NaN in the last weight
+    broken.write_bytes(data)
+    cases: dict[str, tuple[Path, list[str], str]] = {
+        "fp16": (tiny, ["--precision", "fp16", "--device", "cpu"], r"fp16 runs on GPUs.*--precision"),
+        "nan": (broken, ["--precision", "fp32"], r"broken\.safetensors: .*NaN"),
+        "nobody": (
+            tiny,
+            ["--scheduler", "tcp://127.0.0.1:1"],
+            r"tcp://127\.0\.0\.1:1: no Dask scheduler answers there.*--scheduler",
+        ),
+        "no address": (tiny, ["--scheduler", "nonsense://x"], r"nonsense://x: .*--scheduler"),
+    }
+    if not torch.cuda.is_available():
+        cases["cuda"] = (tiny, ["--device", "cuda"], r"--device cuda.*--device cpu")
+    runs = {
+        name: start(*words(source, tmp_path / name, model, *options))
+        for name, (model, options, _) in cases.items()
+    }
+    for name, (_, _, pattern) in cases.items():
+        ran = finish(runs[name])
+        message = error_of(ran)
+        assert ran.code == 2, message
+        assert re.search(pattern, message), message
+    # A refused run is in nobody's way.
+    ran = convert(source, tmp_path / "fp16", tiny, "--format", "jpg")
+    assert (ran.code, *ran.counts()) == (0, 2, 0, 0), ran.err
