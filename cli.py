@@ -156,6 +156,10 @@ def auto_or_count(name: str, text: str) -> int | None:
         raise InputError(f"--{option} takes a number or 'auto', not {text!r}") from None
 
 
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def shown(path: object) -> str:
     from pix2pix_batch import scan
 
@@ -170,7 +174,7 @@ def report(summary: Summary, out: Path, *, dry_run: bool) -> None:
 
     if dry_run:
         pending = summary.total - summary.skipped
-        say(f"{pending:,} images would be converted, {summary.skipped:,} are done.")
+        say(f"{counted(pending, 'image')} would be converted, {summary.skipped:,} are done.")
         return
     rate = f" ({summary.images_per_second:.1f} images/s)" if summary.converted else ""
     say(
@@ -182,9 +186,10 @@ def report(summary: Summary, out: Path, *, dry_run: bool) -> None:
     if summary.total == 0:
         say("No images were found in the input.")
     if summary.ignored:
-        say(f"{summary.ignored:,} inputs were left alone: no image suffix, or listed twice.")
+        say(f"{counted(summary.ignored, 'file')} left alone: no image suffix, or listed twice.")
     if summary.links:
-        say(f"{summary.links:,} links to directories were not followed (see --follow-links).")
+        links = counted(summary.links, "link")
+        say(f"{links} to directories not followed (see --follow-links).")
     for record in summary.failures[:SHOWN_FAILURES]:
         say(f"  failed: {shown(record.name)}: {record.reason}")
     if summary.failed:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from pix2pix_batch.errors import ImageError, InputError
 
@@ -33,6 +34,21 @@ DEFAULT_QUALITY = {"jpg": 90, "webp": 90}
 # Level 1 with run-length matching: a quarter of the default level's time and about its size on
 # photographs (benchmarks/convert.py).
 PNG_FAST = {"compress_level": 1, "compress_type": 3}
+
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns an image of each EXIF orientation upright."""
+
+_opening = threading.Lock()
+"""``catch_warnings`` changes the process's filters, not the thread's."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +87,11 @@ def read(data: bytes, channels: int) -> Picture:
     if not data:
         raise ImageError("the file is empty")
     try:
-        with warnings.catch_warnings():
+        with _opening, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data))
-            image.load()
+        image.load()
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         limit = Image.MAX_IMAGE_PIXELS
         raise ImageError(f"more than {limit} pixels: refused as a decompression bomb") from error
@@ -86,9 +102,19 @@ def read(data: bytes, channels: int) -> Picture:
     except Exception as error:  # Pillow's decoders raise what they please on damaged files
         raise ImageError(f"damaged: {error or type(error).__name__}") from error
     try:
-        return _convert(ImageOps.exif_transpose(image), channels)
+        return _convert(_upright(image), channels)
+    except MemoryError as error:
+        raise ImageError("too large for this machine's memory") from error
     except (ValueError, OSError) as error:
         raise ImageError(f"cannot be converted from mode {image.mode}: {error}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        method = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # SyntaxError, struct.error and more: broken EXIF is ignored, as viewers do
+        method = None
+    return image if method is None else image.transpose(method)
 
 
 def _convert(image: Image.Image, channels: int) -> Picture:
@@ -137,8 +163,10 @@ def _like(original: Image.Image, image: Image.Image) -> Image.Image:
 def _to_srgb(image: Image.Image, mode: str) -> Image.Image:
     """To ``mode`` in sRGB; a profile that cannot be used is ignored, as viewers do."""
     profile = image.info.get("icc_profile")
-    if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if "transparency" in image.info:  # the conversion of colours would lose it
+        image = image.convert("RGBA")
+    elif image.mode == "P":
+        image = image.convert("RGB")
     if profile and image.mode in ("RGB", "RGBA", "CMYK", "L"):
         target = image.mode if image.mode in ("RGB", "RGBA") else "RGB"
         try:

@@ -398,6 +398,8 @@ class Dispatcher:
                 if chunk:
                     self._submit(chunk)
             if not self.flying:
+                # stopped, but there was nothing left to do: that is no interruption
+                job.summary.interrupted = job.stopping and bool(_take(items, 1))
                 return
             for future in self._finished():
                 self._receive(future)

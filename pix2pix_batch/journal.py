@@ -155,14 +155,20 @@ class Journal:
     def settle(self, **decisions: Any) -> None:
         """Write what was decided at the job's start (such as the precision) into its first line.
 
-        Only before the first claim: the file is made anew.
+        Only before the first claim: the file is made anew. Raises :class:`OutputError`.
         """
         self.job |= decisions
         self._file.close()
         fresh = self.path.with_suffix(".new")
-        fresh.write_bytes(_line(self.job))
-        os.replace(fresh, self.path)
-        self._file = self.path.open("ab")
+        try:
+            _, *records = self.path.read_bytes().splitlines(keepends=True)
+            fresh.write_bytes(b"".join([_line(self.job), *records]))
+            os.replace(fresh, self.path)
+            self._file = self.path.open("ab")
+        except OSError as error:
+            raise OutputError(
+                f"{shown(self.path)}: cannot be written ({error.strerror})"
+            ) from error
 
     def claim(self, names: list[str]) -> None:
         """Say that the outputs of ``names`` are about to be written, so that they are ours."""

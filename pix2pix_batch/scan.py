@@ -6,7 +6,7 @@ import glob
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,20 +55,21 @@ class Scan:
         self.root = _glob_root(self.source) if self._pattern else path
         if not self.root.exists():
             raise InputError(f"{shown(self.root)}: no such file or directory")
-        if self.root.is_file():
+        single = self.root.is_file()
+        if single:
             self._pattern, self.root = True, self.root.parent
             self.source = glob.escape(self.source)
         if not os.access(self.root, os.R_OK | os.X_OK):
             raise InputError(f"{shown(self.root)}: cannot be read; check its permissions")
-        self._check_apart()
+        self._check_apart(single)
 
-    def _check_apart(self) -> None:
+    def _check_apart(self, single: bool) -> None:
         root, out = self.root.resolve(), self.out.resolve()
         if root == out:
             raise InputError(
                 f"{shown(self.out)}: is the input directory too; give another directory as OUT"
             )
-        if out.is_relative_to(root):
+        if out.is_relative_to(root) and not single:
             raise InputError(
                 f"{shown(self.out)}: lies inside the input directory {shown(self.root)}, so its "
                 "images would become inputs of the next run; give a directory outside it"
@@ -77,10 +78,29 @@ class Scan:
     def __iter__(self) -> Iterator[Item]:
         if self._list:
             return self._from_list()
-        return self._from_glob() if self._pattern else self._from_directory("", ())
+        return self._from_glob() if self._pattern else self._from_directories()
 
-    def _from_directory(self, inside: str, above: tuple[tuple[int, int], ...]) -> Iterator[Item]:
-        """``above``: device and inode of the directories over this one, against link loops."""
+    def _from_directories(self) -> Iterator[Item]:
+        """Each directory's files, then its directories, depth first and in order."""
+        # a directory and the device and inode of those over it, against link loops
+        pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
+        while pending:
+            inside, above = pending.pop()
+            listing = self._listing(inside, above)
+            if listing is None:
+                self.links += 1
+                continue
+            files, directories, identity = listing
+            for name, output, form in self._outputs(files, directories):
+                path = os.path.join(inside, name)
+                yield Item(os.path.join(self.root, path), path, os.path.join(inside, output), form)
+            below = (*above, identity)
+            pending += [(os.path.join(inside, name), below) for name in reversed(directories)]
+
+    def _listing(
+        self, inside: str, above: tuple[tuple[int, int], ...]
+    ) -> tuple[list[str], list[str], tuple[int, int]] | None:
+        """A directory's images, its directories and its identity; ``None`` if it is ``above``."""
         here = os.path.join(self.root, inside)
         try:
             status = os.stat(here)
@@ -90,27 +110,23 @@ class Scan:
             raise InputError(f"{shown(here)}: cannot be listed ({error.strerror})") from error
         identity = (status.st_dev, status.st_ino)
         if identity in above:
-            self.links += 1
-            return
-        files, directories = [], []
+            return None
+        files: list[str] = []
+        directories: list[str] = []
         for entry in entries:
-            if entry.is_dir():
+            if _is_directory(entry):
                 if entry.is_symlink() and not self.follow_links:
                     self.links += 1
                 else:
                     directories.append(entry.name)
             elif self._wanted(entry.name):
                 files.append(entry.name)
-        for name, output, form in self._outputs(files):
-            path = os.path.join(inside, name)
-            yield Item(os.path.join(here, name), path, os.path.join(inside, output), form)
-        for name in directories:
-            yield from self._from_directory(os.path.join(inside, name), (*above, identity))
+        return files, directories, identity
 
     def _from_glob(self) -> Iterator[Item]:
         """The files that match, directory by directory so that clashing names are seen."""
         together: dict[str, list[str]] = {}
-        for path in sorted(glob.iglob(self.source, recursive=True)):
+        for path in sorted(set(glob.iglob(self.source, recursive=True))):
             if os.path.isdir(path):
                 continue
             inside, name = os.path.split(os.path.relpath(path, self.root))
@@ -125,7 +141,8 @@ class Scan:
     def _from_list(self) -> Iterator[Item]:
         """A path a line. Relative ones keep their place, absolute ones lose the leading ``/``.
 
-        A line that meets an earlier line's output keeps its whole name plus the new suffix.
+        A line that meets an earlier line's output keeps its whole name plus the new suffix, which
+        is repeated until it meets none.
         """
         taken: set[int] = set()
         listed: set[int] = set()
@@ -139,13 +156,20 @@ class Scan:
             output = os.path.splitext(name)[0] + _suffix(name, form, self.form)
             if hash(output) in taken:
                 output = name + SUFFIXES[form]
+            while hash(output) in taken:
+                output += SUFFIXES[form]
             taken.add(hash(output))
             yield Item(line, name, output, form)
 
     def _lines(self) -> Iterator[str]:
         with sys.stdin.buffer if self.source == "-" else open(self.source[1:], "rb") as file:
-            for line in file:
+            for number, line in enumerate(file, 1):
                 path = os.fsdecode(line.rstrip(b"\r\n"))
+                if "\0" in path:
+                    raise InputError(
+                        f"{shown(self.source)}: line {number} holds a NUL byte; give a path a "
+                        "line, in the file system's own encoding"
+                    )
                 if path:
                     yield path
 
@@ -155,23 +179,38 @@ class Scan:
         self.ignored += 1
         return False
 
-    def _outputs(self, names: list[str]) -> Iterator[tuple[str, str, str]]:
+    def _outputs(
+        self, names: list[str], directories: Collection[str] = ()
+    ) -> Iterator[tuple[str, str, str]]:
         """Name, output name and format of each of one directory's files, all outputs distinct.
 
-        ``a.jpg`` becomes ``a.png``; where two would meet, each keeps its whole name:
-        ``a.jpg.png`` and ``a.gif.png``.
+        ``a.jpg`` becomes ``a.png``; where two would meet, or meet one of ``directories``, each
+        keeps its whole name: ``a.jpg.png`` and ``a.gif.png``.
         """
         forms = {name: form_of(name, self.form) for name in names}
         outputs = {
             name: os.path.splitext(name)[0] + _suffix(name, forms[name], self.form)
             for name in names
         }
-        while clashes := {o for o, count in Counter(outputs.values()).items() if count > 1}:
-            for name, output in outputs.items():
-                if output in clashes:
-                    outputs[name] = name + SUFFIXES[forms[name]]
+        whole: set[str] = set()
+        while clashing := _clashing(outputs, directories) - whole:
+            whole |= clashing
+            outputs |= {name: name + SUFFIXES[forms[name]] for name in clashing}
         for name in names:
             yield name, outputs[name], forms[name]
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link to itself: fails as a file, by its name
+        return False
+
+
+def _clashing(outputs: dict[str, str], directories: Collection[str]) -> set[str]:
+    """The names whose output is also another's, or a directory's."""
+    count = Counter([*outputs.values(), *directories])
+    return {name for name, output in outputs.items() if count[output] > 1}
 
 
 def _suffix(name: str, form: str, asked: str) -> str:

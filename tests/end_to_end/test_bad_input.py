@@ -31,11 +31,15 @@ def bomb(side: int) -> bytes:
     """A PNG of a few kilobytes that says it has ``side`` x ``side`` grey pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     rows = zlib.compress(bytes(100 * (side + 1)))
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
 
 
 BAD = {
@@ -125,9 +129,7 @@ def test_files_without_permission(tmp_path: Path, tiny: Path, bound: dict[str, A
     assert "closed: cannot be listed (Permission denied)" in ran.err
 
 
-def test_out_and_in_without_permission(
-    tmp_path: Path, tiny: Path, bound: dict[str, Any]
-) -> None:
+def test_out_and_in_without_permission(tmp_path: Path, tiny: Path, bound: dict[str, Any]) -> None:
     source, out = put(tmp_path / "in" / "a.png").parent, tmp_path / "out"
     out.mkdir()
     out.chmod(0o555)
@@ -186,7 +188,9 @@ def test_disk_runs_full(tmp_path: Path, tiny: Path, disk: Path) -> None:
     some = digests(out)
     assert 0 < len(some) < 20
     found = records(out)
-    assert {record["output"] for record in found.values() if record["status"] == "done"} == set(some)
+    assert {record["output"] for record in found.values() if record["status"] == "done"} == set(
+        some
+    )
     assert ran.figures["converted"] == len(some)
 
     resize(disk, "80m")

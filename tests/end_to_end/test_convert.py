@@ -145,9 +145,7 @@ def test_files_of_others_are_kept_until_overwrite(tmp_path: Path, tiny: Path) ->
     assert set(visible(out)) == {"a.png", "b.png"}
 
 
-def test_another_job_in_the_same_out_is_refused(
-    tmp_path: Path, tiny: Path, noisy: Path
-) -> None:
+def test_another_job_in_the_same_out_is_refused(tmp_path: Path, tiny: Path, noisy: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     put(source / "a.png")
     assert convert(source, out, tiny, "--format", "jpg").code == 0

@@ -79,7 +79,11 @@ def test_models(tmp_path: Path, source: Path, tiny: Path, two_channels: Path) ->
     posing = tmp_path / "posing.safetensors"
     posing.write_bytes(pickle.dumps(RunsCode(mark)))
     cases: list[tuple[Argument, tuple[str, ...], str]] = [
-        ("nonesuch", (), r"nonesuch: no such model\. Shipped models: .*map2aerial.*path of a bundle"),
+        (
+            "nonesuch",
+            (),
+            r"nonesuch: no such model\. Shipped models: .*map2aerial.*path of a bundle",
+        ),
         (tmp_path / "absent.safetensors", (), r"absent\.safetensors: no such model"),
         (tmp_path, (), r": is not a file; --model takes"),
         (damaged, (), r"damaged\.safetensors: .*get it again"),
@@ -137,7 +141,11 @@ def test_what_only_the_workers_can_tell(tmp_path: Path, source: Path, tiny: Path
     data[-4:] = b"\xff\xff\xff\x7f"  # a NaN in the last weight
     broken.write_bytes(data)
     cases: dict[str, tuple[Path, list[str], str]] = {
-        "fp16": (tiny, ["--precision", "fp16", "--device", "cpu"], r"fp16 runs on GPUs.*--precision"),
+        "fp16": (
+            tiny,
+            ["--precision", "fp16", "--device", "cpu"],
+            r"fp16 runs on GPUs.*--precision",
+        ),
         "nan": (broken, ["--precision", "fp32"], r"broken\.safetensors: .*NaN"),
         "nobody": (
             tiny,

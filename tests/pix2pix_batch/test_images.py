@@ -157,7 +157,9 @@ def test_rgba(form: str) -> None:
     pixels = noise(5, 6, 4)
     pixels[0, 0, 3], pixels[0, 1, 3] = 0, 255
     colours, alpha = pixels[:, :, :3], pixels[:, :, 3]
-    data = encode(Image.fromarray(pixels), form, **{"WEBP": {"lossless": True, "exact": True}}.get(form, {}))
+    data = encode(
+        Image.fromarray(pixels), form, **{"WEBP": {"lossless": True, "exact": True}}.get(form, {})
+    )
     picture = read(data, 3)
     assert picture.alpha is not None
     assert np.array_equal(picture.alpha, alpha)
@@ -212,7 +214,9 @@ def test_16_bit_colour_by_its_high_byte() -> None:
     values = np.array([[[0, 255, 256], [0x7FFF, 0x8000, 0xFFFF]]], ">u2")
 
     def part(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
     rows = zlib.compress(b"\0" + values.tobytes())
@@ -364,7 +368,9 @@ def profile(primaries: np.ndarray, gamma: float, name: str = "made for a test") 
         table += struct.pack(">4sII", tag, start + len(body), len(value))
         body += value
     rest = struct.pack(">I", len(tags)) + table + body
-    header = struct.pack(">I4sI4s4s4s", 128 + len(rest), bytes(4), 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    header = struct.pack(
+        ">I4sI4s4s4s", 128 + len(rest), bytes(4), 0x02400000, b"mntr", b"RGB ", b"XYZ "
+    )
     header += struct.pack(">6H4s4s", 2026, 1, 1, 0, 0, 0, b"acsp", bytes(4))
     header = header.ljust(68, b"\0") + fixed(D50)
     return header.ljust(128, b"\0") + rest
@@ -421,7 +427,9 @@ def test_profile_with_one_transparent_colour(channels: int) -> None:
     colours = noise(8, 8, 3)
     colours[2, 3] = (10, 20, 30)
     data = encode(
-        Image.fromarray(colours), transparency=(10, 20, 30), icc_profile=profile(SRGB_PRIMARIES, 1.0)
+        Image.fromarray(colours),
+        transparency=(10, 20, 30),
+        icc_profile=profile(SRGB_PRIMARIES, 1.0),
     )
     alpha = np.full((8, 8), 255)
     alpha[2, 3] = 0
@@ -472,7 +480,8 @@ def test_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"not an image, just text\n" * 9, b"\0" * 5000, b"%PDF-1.4\n", b"<svg/>", b"P6 0 4 255\n"]
+    "data",
+    [b"not an image, just text\n" * 9, b"\0" * 5000, b"%PDF-1.4\n", b"<svg/>", b"P6 0 4 255\n"],
 )
 def test_no_image(data: bytes) -> None:
     with pytest.raises(ImageError, match="not an image, or of a kind that Pillow cannot read"):

@@ -150,9 +150,7 @@ NAMES = st.text(
 
 @given(names=st.lists(NAMES, unique=True, min_size=1, max_size=8))
 @settings(deadline=None, max_examples=40)
-def test_any_name_round_trips(
-    tmp_path_factory: pytest.TempPathFactory, names: list[str]
-) -> None:
+def test_any_name_round_trips(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     """Also those that are no UTF-8, which Python holds as lone surrogates."""
     out = tmp_path_factory.mktemp("out")
     run(out, *(done(name) for name in names[1:]), claim=names)

@@ -42,7 +42,9 @@ def golden(key: bytes, shapes: list[tuple[int, int, int]]) -> list[np.ndarray]:
     masks = []
     for count, shape in zip(counts, shapes, strict=True):
         used, words = words[: -(-count // 64)], words[-(-count // 64) :]
-        bits = [byte >> 7 - i & 1 for w in used for byte in w.to_bytes(8, "little") for i in range(8)]
+        bits = [
+            byte >> 7 - i & 1 for w in used for byte in w.to_bytes(8, "little") for i in range(8)
+        ]
         masks.append(np.array(bits[:count], bool).reshape(shape))
     return masks
 

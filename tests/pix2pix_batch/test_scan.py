@@ -32,7 +32,9 @@ def touch(root: Path, *names: str) -> Path:
     return root
 
 
-def scanned(source: object, out: Path | None = None, form: str = "png", **options: bool) -> list[Item]:
+def scanned(
+    source: object, out: Path | None = None, form: str = "png", **options: bool
+) -> list[Item]:
     return list(Scan(str(source), form, out or Path("/nonexistent-out"), **options))
 
 
@@ -89,7 +91,9 @@ def test_same_format_keeps_names_that_it_can(tmp_path: Path) -> None:
         "h.bmp": "h.png",
     }
     forms = {item.name: item.form for item in items}
-    assert [forms[name] for name in sorted(forms)] == ["jpg", "jpg", "tiff", "tiff", "webp"] + ["png"] * 3
+    assert [forms[name] for name in sorted(forms)] == ["jpg", "jpg", "tiff", "tiff", "webp"] + [
+        "png"
+    ] * 3
 
 
 def test_what_is_no_image_is_counted(tree: Path) -> None:
@@ -144,7 +148,9 @@ def test_output_named_like_a_directory(tmp_path: Path) -> None:
 
 
 STEMS = st.sampled_from(["a", "b", ".", "..a", "a b", "ä", "'", '"', "$x", "-r", "a\n", "[1]", "*"])
-SUFFIXES = st.sampled_from([".jpg", ".png", ".PNG", ".gif", ".tif", ".tiff", ".webp", ".txt", ".", ""])
+SUFFIXES = st.sampled_from(
+    [".jpg", ".png", ".PNG", ".gif", ".tif", ".tiff", ".webp", ".txt", ".", ""]
+)
 NAMES = st.builds(lambda stem, parts: stem + "".join(parts), STEMS, st.lists(SUFFIXES, max_size=3))
 
 
@@ -154,14 +160,20 @@ NAMES = st.builds(lambda stem, parts: stem + "".join(parts), STEMS, st.lists(SUF
     way=st.sampled_from(["directory", "glob", "list"]),
 )
 @settings(deadline=None, max_examples=150)
-def test_any_names_have_outputs_of_their_own(names: set[tuple[str, str]], form: str, way: str) -> None:
+def test_any_names_have_outputs_of_their_own(
+    names: set[tuple[str, str]], form: str, way: str
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "in")
         root.mkdir()
         made = []
         for inside, name in sorted(names):
             path = root / inside / name
-            if name in (".", "..") or path.is_dir() or (path.parent.exists() and not path.parent.is_dir()):
+            if (
+                name in (".", "..")
+                or path.is_dir()
+                or (path.parent.exists() and not path.parent.is_dir())
+            ):
                 continue
             touch(root, os.path.join(inside, name))
             made.append(os.path.join(inside, name))
@@ -322,7 +334,9 @@ def test_single_file(tree: Path) -> None:
     assert os.path.samefile(item.path, tree / "x" / "c.JPEG")
 
 
-def test_single_file_into_a_directory_beside_it(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_file_into_a_directory_beside_it(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """``convert b.jpg out``: nothing in ``out`` can become an input."""
     monkeypatch.chdir(tree)
     (item,) = scanned("b.jpg", Path("out"))
@@ -403,7 +417,9 @@ def test_list_with_nul_is_refused(tmp_path: Path) -> None:
 
 
 def test_list_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"b.jpg\na/c.png\nb.jpg\n")))
+    monkeypatch.setattr(
+        sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"b.jpg\na/c.png\nb.jpg\n"))
+    )
     scan = Scan("-", "webp", Path("/nonexistent-out"))
     items = list(scan)
     assert [(item.path, item.output, item.form) for item in items] == [
@@ -426,7 +442,9 @@ def test_lists_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
 # What is refused
 
 
-@pytest.mark.parametrize("source", ["absent", "absent/*.jpg", "in/a.txt", "@absent", "@in", "@", "a\0b"])
+@pytest.mark.parametrize(
+    "source", ["absent", "absent/*.jpg", "in/a.txt", "@absent", "@in", "@", "a\0b"]
+)
 def test_what_is_not_there(tree: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     monkeypatch.chdir(tree.parent)
     with pytest.raises(InputError, match="no such"):
@@ -459,7 +477,9 @@ def test_output_inside_the_input(
 
 
 @pytest.mark.parametrize("out", ["out", "in2", "inn/x", "."])
-def test_output_beside_or_above_the_input(tree: Path, monkeypatch: pytest.MonkeyPatch, out: str) -> None:
+def test_output_beside_or_above_the_input(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
     monkeypatch.chdir(tree.parent)
     assert len(scanned("in", Path(out))) == 5
 

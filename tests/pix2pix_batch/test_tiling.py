@@ -130,9 +130,7 @@ def test_identity_gives_the_image_back(height: int, width: int, channels: int, s
     check_identity(height, width, channels, size)
 
 
-@given(
-    rows=st.integers(0, 4), columns=st.integers(0, 4), off=st.tuples(*[st.integers(-1, 1)] * 2)
-)
+@given(rows=st.integers(0, 4), columns=st.integers(0, 4), off=st.tuples(*[st.integers(-1, 1)] * 2))
 @settings(deadline=None, max_examples=40)
 def test_identity_at_the_tiles_bounds(rows: int, columns: int, off: tuple[int, int]) -> None:
     check_identity(32 + 24 * rows + off[0], 32 + 24 * columns + off[1], 3, 32)
@@ -187,7 +185,9 @@ def test_blending_is_the_dense_one(
     if size == 4:
         height, width = min(height, 20), min(width, 20)
     tiles = Tiles(pixels_of(height, width), size)
-    outputs = list(pixels_of(len(tiles) * size, size, channels, seed).reshape(-1, size, size, channels))
+    outputs = list(
+        pixels_of(len(tiles) * size, size, channels, seed).reshape(-1, size, size, channels)
+    )
     result = translated(tiles, outputs)
     expected = dense_blend(outputs, height, width, size)
     assert result.shape == (height, width, channels)
