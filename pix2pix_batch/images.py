@@ -111,7 +111,7 @@ def read(data: bytes, channels: int) -> Picture:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        method = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+        method = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # SyntaxError, struct.error and more: broken EXIF is ignored, as viewers do
         method = None
     return image if method is None else image.transpose(method)

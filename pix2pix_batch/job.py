@@ -269,6 +269,10 @@ class Job:
                 self._record(journal, [Record(item.name, "failed", reason=reason)])
                 continue
             yield item
+        for name, reason in self.scan.unlisted:
+            self.summary.total += 1
+            self._record(journal, [Record(name, "failed", reason=reason)])
+        self.scan.unlisted.clear()
 
     def _refusal(self, journal: Journal, item: Item) -> str:
         parts = Path(item.output).parts

@@ -113,11 +113,9 @@ class Journal:
             self.job = header
             end = file.tell()
             for line in file:
-                values = _parse(line)
-                if values is None:
-                    break
-                end += len(line)
-                self._note(values)
+                if line.endswith(b"\n"):
+                    end += len(line)
+                    self._note(_parse(line) or {})
             file.truncate(end)  # a torn last line, from a crash in the middle of a write
         return True
 
@@ -139,10 +137,12 @@ class Journal:
         if "claim" in values:
             for name in values["claim"]:
                 self._index.setdefault(_digest(name), 0)
-        elif values.get("status") == "done":
-            self._index[_digest(values["name"])] = _digest(values["stamp"])
-        elif "name" in values and _digest(values["name"]) in self._index:
-            self._index[_digest(values["name"])] = 0
+        elif "name" in values:
+            key = _digest(values["name"])
+            if values.get("status") == "done":
+                self._index[key] = _digest(values.get("stamp", ""))
+            elif key in self._index:
+                self._index[key] = 0
 
     def is_done(self, name: str, stamp_now: str) -> bool:
         """Whether this job has converted ``name`` as the file now is."""

@@ -76,6 +76,23 @@ def folded(block: Block) -> tuple[Tensor, Tensor | None, nn.Module | None]:
     return conv.weight.detach(), plain, norm
 
 
+def instance_norm(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+    """Instance norm of channels-last images, statistics in float32.
+
+    PyTorch's own turns the layout around. Group norm with one channel a group is the same and
+    has a channels-last kernel, but one that is some 30 times slower under 1024 pixels than
+    batch norm of one image after the other.
+    """
+    if x.shape[2] * x.shape[3] >= 1024:
+        return torch.group_norm(x, x.shape[1], scale, shift, NORM_EPS)
+    normalised = torch.empty_like(x)
+    for i in range(len(x)):
+        normalised[i : i + 1] = torch.batch_norm(
+            x[i : i + 1], scale, shift, None, None, True, 0.0, NORM_EPS, False
+        )
+    return normalised
+
+
 class Convolution:
     """One prepacked convolution, its norm and its activation."""
 
@@ -116,8 +133,7 @@ class Convolution:
         return x if self.norm is None else self._normalised(x)
 
     def _normalised(self, x: Tensor) -> Tensor:
-        # group norm with one channel a group is instance norm, and has a channels-last kernel
-        x = torch.group_norm(x, x.shape[1], self.scale, self.shift, NORM_EPS)
+        x = instance_norm(x, self.scale, self.shift)
         if self.activation is LEAKY_RELU:
             return F.leaky_relu_(x, LEAKY_SLOPE)
         return x.relu_() if self.activation is RELU else x

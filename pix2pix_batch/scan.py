@@ -7,7 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError
@@ -32,7 +32,8 @@ class Item:
 class Scan:
     """The inputs of a job. Iterate once; then the counts are known.
 
-    ``ignored``: files without an image suffix; ``links``: links to directories not followed.
+    ``ignored``: files without an image suffix; ``links``: links to directories not followed;
+    ``unlisted``: directories that could not be listed, and why.
     """
 
     source: str
@@ -41,6 +42,7 @@ class Scan:
     follow_links: bool = False
     ignored: int = 0
     links: int = 0
+    unlisted: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Raises :class:`InputError` where ``source`` cannot be scanned into ``out``."""
@@ -55,21 +57,20 @@ class Scan:
         self.root = _glob_root(self.source) if self._pattern else path
         if not self.root.exists():
             raise InputError(f"{shown(self.root)}: no such file or directory")
-        single = self.root.is_file()
-        if single:
+        if self.root.is_file():
             self._pattern, self.root = True, self.root.parent
             self.source = glob.escape(self.source)
         if not os.access(self.root, os.R_OK | os.X_OK):
             raise InputError(f"{shown(self.root)}: cannot be read; check its permissions")
-        self._check_apart(single)
+        self._check_apart()
 
-    def _check_apart(self, single: bool) -> None:
+    def _check_apart(self) -> None:
         root, out = self.root.resolve(), self.out.resolve()
         if root == out:
             raise InputError(
                 f"{shown(self.out)}: is the input directory too; give another directory as OUT"
             )
-        if out.is_relative_to(root) and not single:
+        if out.is_relative_to(root) and (not self._pattern or "**" in self.source):
             raise InputError(
                 f"{shown(self.out)}: lies inside the input directory {shown(self.root)}, so its "
                 "images would become inputs of the next run; give a directory outside it"
@@ -107,7 +108,8 @@ class Scan:
             with os.scandir(here) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
-            raise InputError(f"{shown(here)}: cannot be listed ({error.strerror})") from error
+            self.unlisted.append((inside, f"the directory cannot be listed ({error.strerror})"))
+            return [], [], (0, 0)
         identity = (status.st_dev, status.st_ino)
         if identity in above:
             return None
@@ -126,8 +128,9 @@ class Scan:
     def _from_glob(self) -> Iterator[Item]:
         """The files that match, directory by directory so that clashing names are seen."""
         together: dict[str, list[str]] = {}
+        out = os.path.join(os.path.abspath(self.out), "")
         for path in sorted(set(glob.iglob(self.source, recursive=True))):
-            if os.path.isdir(path):
+            if os.path.isdir(path) or os.path.abspath(path).startswith(out):
                 continue
             inside, name = os.path.split(os.path.relpath(path, self.root))
             if self._wanted(name):

@@ -220,7 +220,8 @@ def test_the_input_and_the_generator_stay_as_they_were(backend: str) -> None:
         [mask.copy() for mask in masks],
         {k: v.clone() for k, v in net.state_dict().items()},
     )
-    engine(net)(batch, masks)
+    for precision in ("fp32", "bf16") if backend == "plain" else ("fp32",):
+        engine(net, precision)(batch, masks)
     assert np.array_equal(batch, before[0])
     assert all(np.array_equal(a, b) for a, b in zip(masks, before[1], strict=True))
     assert all(torch.equal(value, before[2][name]) for name, value in net.state_dict().items())

@@ -197,13 +197,13 @@ def test_32_bit_integers_within_16_bits() -> None:
 @pytest.mark.parametrize("values", [[[0, 0x10000]], [[-1, 5]]])
 def test_32_bit_integers_beyond_are_refused(values: list[list[int]]) -> None:
     data = encode(Image.fromarray(np.array(values, np.int32)), "TIFF")
-    with pytest.raises(ImageError, match="32-bit integer pixels.*scale them"):
+    with pytest.raises(ImageError, match=r"32-bit integer pixels.*scale them"):
         read(data, 3)
 
 
 def test_floating_point_is_refused() -> None:
     data = encode(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF")
-    with pytest.raises(ImageError, match="floating-point pixels.*scale them"):
+    with pytest.raises(ImageError, match=r"floating-point pixels.*scale them"):
         read(data, 3)
 
 
@@ -461,6 +461,14 @@ def test_srgb_profile_changes_nothing() -> None:
     assert np.array_equal(read(data, 3).pixels, pixels)
 
 
+def test_what_calls_itself_srgb_changes_nothing() -> None:
+    """Its makers round sRGB's numbers in different ways; its pixels are meant as they are."""
+    pixels = noise(32, 32, 3)
+    alike = profile(SRGB_PRIMARIES, 2.2, "sRGB IEC61966-2.1")
+    data = encode(Image.fromarray(pixels), icc_profile=alike)
+    assert np.array_equal(read(data, 3).pixels, pixels)
+
+
 @pytest.mark.parametrize("cut", [0, 1, 100, 130, 200, 400])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_broken_profile_is_ignored(cut: int, channels: int) -> None:
@@ -492,7 +500,7 @@ def test_no_image(data: bytes) -> None:
 def test_truncated(form: str) -> None:
     data = encode(Image.fromarray(noise(64, 64, 3)), form)
     for cut in (len(data) // 2, len(data) - len(data) // 8):
-        with pytest.raises(ImageError, match="damaged|not an image"):
+        with pytest.raises(ImageError, match=r"damaged|not an image"):
             read(data[:cut], 3)
 
 
@@ -516,7 +524,7 @@ def test_decompression_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert read(encode(Image.new("RGB", (10, 10))), 3).pixels.shape == (10, 10, 3)
     for sides in ((101, 1), (10, 20), (30, 30)):
-        with pytest.raises(ImageError, match="more than 100 pixels.*decompression bomb"):
+        with pytest.raises(ImageError, match=r"more than 100 pixels.*decompression bomb"):
             read(encode(Image.new("RGB", sides)), 3)
 
 

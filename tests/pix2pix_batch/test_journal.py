@@ -162,6 +162,14 @@ def test_any_name_round_trips(tmp_path_factory: pytest.TempPathFactory, names: l
     assert lines_of(out)[1]["claim"] == names
 
 
+def test_names_that_are_no_utf8_are_told_apart(tmp_path: Path) -> None:
+    run(tmp_path, done("a\udce9"), claim=["a\udce9"])
+    journal = opened(tmp_path)
+    assert journal.is_done("a\udce9", "1:1")
+    assert not any(journal.is_ours(name) for name in ("a\udce8", "a?", "a\ufffd"))
+    journal.close()
+
+
 # Crashes
 
 
@@ -205,15 +213,15 @@ def test_garbage_at_the_end(tmp_path_factory: pytest.TempPathFactory, tail: byte
     journal.close()
 
 
-@pytest.mark.parametrize("tail", [b"\0" * 40, b"\0" * 40 + b"\n", b"[1]\n", b"7\n", b"null\n"])
-def test_lines_that_are_no_record(tmp_path: Path, tail: bytes) -> None:
-    run(tmp_path, done("a"), claim=["a"])
-    whole = path_of(tmp_path).read_bytes()
-    path_of(tmp_path).write_bytes(whole + tail)
+@pytest.mark.parametrize("foreign", [b"\0" * 40 + b"\n", b"[1]\n", b"7\n", b"{}\n", b"\xff\n"])
+def test_lines_that_are_no_record_cost_no_other_record(tmp_path: Path, foreign: bytes) -> None:
+    run(tmp_path, done("a"), done("b"), claim=["a", "b"])
+    lines = path_of(tmp_path).read_bytes().splitlines(keepends=True)
+    lines.insert(2, foreign)
+    path_of(tmp_path).write_bytes(b"".join(lines))
     journal = opened(tmp_path)
-    assert journal.is_done("a", "1:1")
+    assert journal.is_done("a", "1:1") and journal.is_done("b", "1:1")
     journal.close()
-    assert path_of(tmp_path).read_bytes() == whole
 
 
 def test_leftovers_are_removed(tmp_path: Path) -> None:
@@ -254,7 +262,7 @@ def test_another_job_is_refused(tmp_path: Path, change: dict[str, Any], message:
 def test_another_version_is_refused(tmp_path: Path, schema: object) -> None:
     run(tmp_path)
     path_of(tmp_path).write_text(json.dumps({**JOB, "schema": schema}) + "\n")
-    with pytest.raises(InputError, match="another version of pix2pix-batch.*--overwrite"):
+    with pytest.raises(InputError, match=r"another version of pix2pix-batch.*--overwrite"):
         opened(tmp_path)
     journal = opened(tmp_path, overwrite=True)
     journal.close()
@@ -415,7 +423,7 @@ def test_a_full_disk(tmp_path: Path, what: str) -> None:
     journal = opened(tmp_path)
     with open("/dev/full", "ab") as full:
         os.dup2(full.fileno(), journal._file.fileno())
-    with pytest.raises(OutputError, match="cannot be written.*same command goes on from there"):
+    with pytest.raises(OutputError, match=r"cannot be written.*same command goes on from there"):
         journal.claim(["b"]) if what == "claim" else journal.add([done("b")])
     journal.close()
     journal = opened(tmp_path)

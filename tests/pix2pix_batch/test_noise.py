@@ -19,7 +19,7 @@ SHAPES = st.lists(
 
 
 def philox(key: int, count: int) -> list[int]:
-    """``count`` 64-bit words of Philox4x64-10 (Salmon et al. 2011, section 3.3), counting from 1."""
+    """``count`` words of Philox4x64-10 (Salmon et al. 2011, section 3.3), counting from 1."""
     mask = (1 << 64) - 1
     words: list[int] = []
     counter = 0
@@ -36,7 +36,7 @@ def philox(key: int, count: int) -> list[int]:
 
 
 def golden(key: bytes, shapes: list[tuple[int, int, int]]) -> list[np.ndarray]:
-    """Each mask starts on a fresh word; bits from each byte's highest, bytes from each word's lowest."""
+    """Each mask starts on a fresh word: its lowest byte first, each byte's highest bit first."""
     counts = [math.prod(shape) for shape in shapes]
     words = philox(int.from_bytes(key, "little"), sum(-(-count // 64) for count in counts))
     masks = []

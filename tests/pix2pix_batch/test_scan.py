@@ -412,7 +412,7 @@ def test_list_with_same_format(tmp_path: Path) -> None:
 
 def test_list_with_nul_is_refused(tmp_path: Path) -> None:
     """``find -print0``, or a list in UTF-16."""
-    with pytest.raises(InputError, match="NUL.*a path a line"):
+    with pytest.raises(InputError, match=r"NUL.*a path a line"):
         listed(tmp_path, b"a.jpg\0b.jpg\0")
 
 

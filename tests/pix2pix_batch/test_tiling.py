@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -205,7 +206,7 @@ def test_flat_tiles_blend_without_steps(values: list[int], upright: bool) -> Non
     result = translated(tiles, outputs)[:, :, 0].astype(int)
     line = result[:, 0] if upright else result[0]
     assert (result == (line[:, None] if upright else line)).all()
-    for index, (one, other) in enumerate(zip(values, values[1:], strict=False)):
+    for index, (one, other) in enumerate(pairwise(values)):
         start = 48 * (index + 1)
         ramp = line[start - 1 : start + shared + 1]
         steps = np.diff(ramp) * (1 if other >= one else -1)
