@@ -126,7 +126,7 @@ def test_files_without_permission(tmp_path: Path, tiny: Path, bound: dict[str, A
     assert ran.code == 3, ran.err
     assert set(visible(out)) == {"a.png", "open/c.png", "z.png"}
     assert "closed.png: cannot be read (Permission denied)" in ran.err
-    assert "closed: cannot be listed (Permission denied)" in ran.err
+    assert "closed: the directory cannot be listed (Permission denied)" in ran.err
 
 
 def test_out_and_in_without_permission(tmp_path: Path, tiny: Path, bound: dict[str, Any]) -> None:

@@ -284,7 +284,7 @@ def test_dry_run_lists_and_writes_nothing(tmp_path: Path, tiny: Path) -> None:
         )
         assert ran.code == 0, ran.err
         lines = [line.replace(f"{out}{os.sep}", "") for line in ran.out.splitlines()]
-        assert f"{len(lines)} images would be converted, 0 are done" in ran.err
+        assert f"{len(lines)} image{'s' * (len(lines) != 1)} would be converted, 0 are" in ran.err
         return lines
 
     whole = [
@@ -325,7 +325,7 @@ def test_dry_run_beside_a_journal_changes_nothing(tmp_path: Path, tiny: Path) ->
     ran = run("convert", source, out, "--model", tiny, "--dry-run")
     assert ran.code == 0, ran.err
     assert ran.out == f"{source / 'b.png'} -> {out / 'b.png'}\n"
-    assert "1 images would be converted, 1 are done" in ran.err
+    assert "1 image would be converted, 1 are done" in ran.err
     assert {path: content for path, (*_, content) in everything(out).items()} == before
 
 
@@ -377,7 +377,8 @@ def test_links(tmp_path: Path, tiny: Path) -> None:
 
     ran = convert(source, out, tiny)
     assert ran.code == 3, ran.err
-    assert "2 links to directories were not followed (see --follow-links)" in ran.err
+    assert "2 links to directories" in ran.err
+    assert "not followed (see --follow-links)" in ran.err
     found = records(out)
     assert {name for name, record in found.items() if record["status"] == "done"} == {
         "a.png",
