@@ -15,8 +15,10 @@ from pix2pix_batch.version import __version__
 if TYPE_CHECKING:
     from pix2pix_batch.bundle import BundleInfo
     from pix2pix_batch.job import Summary
+    from pix2pix_batch.scan import Item
 
 WRONG_USE = 2
+INTERRUPTED = 130
 SHOWN_FAILURES = 10
 
 
@@ -26,6 +28,9 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except KeyboardInterrupt:
+            click.echo("Interrupted. Run the same command again to go on from here.", err=True)
+            context.exit(INTERRUPTED)
         except Pix2PixBatchError as error:
             click.echo(f"error: {error}", err=True)
             context.exit(3 if isinstance(error, OutputError) else WRONG_USE)
@@ -102,7 +107,8 @@ def main() -> None:
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
     default="auto",
     show_default=True,
-    help="'auto' measures, on the first images, what is faster and close enough to fp32.",
+    help="'auto': bf16 or fp16 where the hardware has it and it is close enough to fp32 on the "
+    "first images.",
 )
 @click.option(
     "--overwrite",
@@ -135,11 +141,12 @@ def convert(source: str, out: Path, as_json: bool, **values: Any) -> None:
 
     for name in ("batch_size", "workers"):
         values[name] = auto_or_count(name, values[name])
+
+    def plan(item: Item) -> None:
+        click.echo(f"{shown(item.path)} -> {shown(out / item.output)}", err=as_json)
+
     with Display() as display:
-        summary = job.convert(source, out, job.Options(**values), watch=display)
-    if values["dry_run"]:
-        for item in summary.planned:
-            click.echo(f"{shown(item.path)} -> {shown(out / item.output)}", err=as_json)
+        summary = job.convert(source, out, job.Options(**values), watch=display, plan=plan)
     if as_json:
         click.echo(json.dumps(summary.figures()))
     report(summary, out, dry_run=values["dry_run"])
@@ -280,7 +287,12 @@ def import_model(
     if file.exists() and not overwrite:
         raise InputError(f"{file}: exists; choose another name or pass --overwrite")
     info, generator = reference.import_checkpoint(checkpoint, name=name or file.stem, **values)
-    bundle.save(file, info, generator, half=False)
+    try:
+        bundle.save(file, info, generator, half=False)
+    except OSError as error:
+        raise InputError(
+            f"{shown(file)}: cannot be written ({error.strerror}); choose another place"
+        ) from error
     for key, value in description(info, file):
         click.echo(f"{key:<16} {value}")
 

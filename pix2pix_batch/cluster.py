@@ -7,7 +7,6 @@ import importlib.util
 import logging
 import os
 import signal
-import threading
 from collections.abc import Iterator
 
 import psutil
@@ -53,7 +52,7 @@ def connect(scheduler: str | None, workers: int | None) -> Iterator[tuple[Client
         return
     count = workers or default_workers()
     with contextlib.ExitStack() as stack:
-        with _interrupts_ignored():
+        with _interrupts_held():
             cluster = stack.enter_context(_local(count))
         client = stack.enter_context(Client(cluster))
         yield client, count
@@ -72,16 +71,14 @@ def _local(count: int) -> LocalCluster:
 
 
 @contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Processes started in here ignore Ctrl-C, which the terminal sends to all of them.
+def _interrupts_held() -> Iterator[None]:
+    """Threads and processes started in here never see Ctrl-C, which goes to all of a terminal's.
 
-    The client alone handles it, and lets the workers finish what they have begun.
+    The client alone handles it, after this block, and lets the workers finish what they have
+    begun. Dask's own thread, which starts workers anew when they die, inherits the mask too.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

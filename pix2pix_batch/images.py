@@ -29,7 +29,7 @@ SAME = {
 }
 """What ``--format same`` writes, by the input's suffix; anything else becomes PNG."""
 
-DEFAULT_QUALITY = {"jpg": 90, "webp": 90}
+DEFAULT_QUALITY = 90
 
 # Level 1 with run-length matching: a quarter of the default level's time and about its size on
 # photographs (benchmarks/convert.py).
@@ -193,7 +193,7 @@ def write(picture: Picture, form: str, quality: int | None = None) -> bytes:
         image = image.convert("RGB") if image.mode == "RGBA" else image
     elif picture.alpha is not None and image.mode in ("L", "RGB"):
         image.putalpha(Image.fromarray(picture.alpha))
-    quality = DEFAULT_QUALITY.get(form) if quality is None else quality
+    quality = DEFAULT_QUALITY if quality is None else quality
     buffer = io.BytesIO()
     if form == "png":
         image.save(buffer, "PNG", **PNG_FAST)

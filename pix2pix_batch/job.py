@@ -18,6 +18,7 @@ from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.journal import DIRECTORY, Journal, Record, stamp
 from pix2pix_batch.scan import Item, Scan, shown
 
+QUALITY = images.DEFAULT_QUALITY
 FORMATS = (*images.SUFFIXES, "same")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -98,7 +99,6 @@ class Summary:
     note: str = ""
     failures: list[Record] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
-    planned: list[Item] = field(default_factory=list)
 
     FIGURES = (
         "total", "converted", "skipped", "failed", "seconds", "images_per_second", "device",
@@ -126,6 +126,7 @@ class Progress:
     workers: int
     dashboard: str
     seconds: float
+    stopping: bool = False
 
 
 def convert(
@@ -134,14 +135,16 @@ def convert(
     options: Options | None = None,
     *,
     watch: Callable[[Progress], None] | None = None,
+    plan: Callable[[Item], None] | None = None,
 ) -> Summary:
     """Convert the images of ``source`` into ``out``.
 
     ``source``: a directory, a glob, ``@list.txt`` or ``-``. ``watch`` is called a few times a
-    second. Raises :class:`InputError` and :class:`OutputError` before anything is converted;
-    one bad image only fails itself.
+    second. With ``dry_run``, ``plan`` is called with each item that would be done. Raises
+    :class:`InputError` and :class:`OutputError` before anything is converted; one bad image only
+    fails itself.
     """
-    return Job(os.fspath(source), Path(out), options or Options(), watch).run()
+    return Job(os.fspath(source), Path(out), options or Options(), watch, plan).run()
 
 
 class Job:
@@ -153,12 +156,16 @@ class Job:
         out: Path,
         options: Options,
         watch: Callable[[Progress], None] | None,
+        plan: Callable[[Item], None] | None = None,
     ) -> None:
-        self.out, self.options, self.watch = out, options, watch
+        self.out, self.options, self.watch, self.plan = out, options, watch, plan
         model = bundle.resolve(options.model)
         self.info = bundle.read_info(model)
-        images.require_mode(self.info.architecture.in_channels, "input")
-        images.require_mode(self.info.architecture.out_channels, "output")
+        try:
+            images.require_mode(self.info.architecture.in_channels, "input")
+            images.require_mode(self.info.architecture.out_channels, "output")
+        except InputError as error:
+            raise InputError(f"{shown(model)}: {error}; choose another model") from error
         if options.noise and not self.info.architecture.dropout_blocks:
             raise InputError(
                 f"{model}: has no dropout, so --noise would change nothing; leave it out"
@@ -169,19 +176,20 @@ class Job:
             out=str(out.absolute()),
             fit=options.fit or self.info.fit,
             size=self.info.image_size,
-            quality=options.quality,
+            quality=None if options.format in ("png", "tiff") else options.quality or QUALITY,
             batch_size=options.batch_size,
             device=options.device,
             precision=options.precision,
             noise=options.noise,
             seed=options.seed if options.noise else 0,
         )
+        self.here = os.getcwd()  # the workers of an existing cluster stand elsewhere
         self.make_scan = lambda: Scan(source, options.format, out, options.follow_links)
         self.scan = self.make_scan()
         self.countable = source != "-"
         self.summary = Summary(model=self.info.name)
         self.total: int | None = None
-        self.stopping = False
+        self.stop = threading.Event()
         self.workers, self.dashboard = 0, ""
         self.start = time.monotonic()
 
@@ -189,6 +197,7 @@ class Job:
         """What decides the bytes of the outputs: the journal's first line."""
         settings = self.settings
         return {
+            "input": self.scan.identity,
             "model": settings.fingerprint,
             "fit": settings.fit,
             "format": self.options.format,
@@ -201,11 +210,16 @@ class Job:
         if self.options.dry_run:
             return self._rehearse()
         self._make_out()
-        journal = Journal(self.out, self.identity(), overwrite=self.options.overwrite)
+        journal = self._open_journal()
         try:
-            self._run(journal)
+            with self._interruptible():
+                self._run(journal)
         except OutputError as error:
             self.summary.fatal = str(error)
+        except InputError:
+            if "precision" not in journal.job:  # refused before it began: OUT is still free
+                journal.path.unlink(missing_ok=True)
+            raise
         finally:
             journal.close()
             self._finish()
@@ -218,13 +232,25 @@ class Job:
         if summary.seconds:
             summary.images_per_second = round(summary.converted / summary.seconds, 3)
 
+    def _open_journal(self) -> Journal:
+        """A place that cannot be written is wrong use; a full disk is not."""
+        try:
+            return Journal(self.out, self.identity(), overwrite=self.options.overwrite)
+        except OutputError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in worker.FATAL:
+                raise
+            raise InputError(str(error)) from error
+
     def _make_out(self) -> None:
         try:
             self.out.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
             raise InputError(f"{shown(self.out)}: is a file; OUT must be a directory") from error
         except OSError as error:
-            raise OutputError(f"{shown(self.out)}: cannot be made ({error.strerror})") from error
+            raise InputError(
+                f"{shown(self.out)}: cannot be made ({error.strerror}); give another directory "
+                "as OUT"
+            ) from error
 
     def _rehearse(self) -> Summary:
         """What a run would do. Nothing is written but the lock of a journal that exists."""
@@ -235,8 +261,8 @@ class Job:
             for item in self._items():
                 if journal and self._is_done(journal, item):
                     self.summary.skipped += 1
-                elif len(self.summary.planned) < FAILURES_KEPT:
-                    self.summary.planned.append(item)
+                elif self.plan is not None:
+                    self.plan(item)
         finally:
             if journal:
                 journal.close()
@@ -246,6 +272,9 @@ class Job:
     def _items(self) -> Iterator[Item]:
         for item in self.scan:
             if self.summary.total == self.options.limit:
+                return
+            if self.stop.is_set():
+                self.summary.interrupted = True
                 return
             self.summary.total += 1
             yield item
@@ -268,7 +297,7 @@ class Job:
             if reason := self._refusal(journal, item):
                 self._record(journal, [Record(item.name, "failed", reason=reason)])
                 continue
-            yield item
+            yield replace(item, path=os.path.join(self.here, item.path))
         for name, reason in self.scan.unlisted:
             self.summary.total += 1
             self._record(journal, [Record(name, "failed", reason=reason)])
@@ -278,9 +307,14 @@ class Job:
         parts = Path(item.output).parts
         if ".." in parts or DIRECTORY in parts:
             return "its path leads out of the input; give a path without '..'"
-        if journal.is_ours(item.name) or journal.overwrites:
+        if journal.is_ours(item.name):
             return ""
-        if os.path.lexists(os.path.join(self.settings.out, item.output)):
+        output = os.path.join(self.settings.out, item.output)
+        if not os.path.lexists(output):
+            return ""
+        if os.path.realpath(output) == os.path.realpath(item.path):
+            return "its output would replace it; choose another OUT"
+        if not journal.overwrites:
             return (
                 "its output exists and is not this job's; pass --overwrite, or choose another OUT"
             )
@@ -289,7 +323,8 @@ class Job:
     def _run(self, journal: Journal) -> None:
         pending = self._pending(journal)
         first = _take(pending, worker.PROBE_IMAGES)
-        if not first:
+        if not first or self.stop.is_set():
+            self.summary.interrupted = self.stop.is_set()
             return
         from pix2pix_batch.cluster import connect
 
@@ -297,7 +332,9 @@ class Job:
             client, self.workers = stack.enter_context(
                 connect(self.options.scheduler, self.options.workers)
             )
-            stack.enter_context(self._interruptible())
+            if self.stop.is_set():
+                self.summary.interrupted = True
+                return
             self.dashboard = client.dashboard_link or ""
             self._count_in_background()
             self._decide(client, journal, first)
@@ -347,8 +384,9 @@ class Job:
             return
 
         def count() -> None:
+            scan = self.make_scan()
             try:
-                total = sum(1 for _ in self.make_scan())
+                total = sum(1 for _ in scan) + len(scan.unlisted)
             except InputError:
                 return
             self.total = total if self.options.limit is None else min(total, self.options.limit)
@@ -358,7 +396,16 @@ class Job:
     def show(self) -> None:
         if self.watch is not None:
             seconds = time.monotonic() - self.start
-            self.watch(Progress(self.summary, self.total, self.workers, self.dashboard, seconds))
+            self.watch(
+                Progress(
+                    self.summary,
+                    self.total,
+                    self.workers,
+                    self.dashboard,
+                    seconds,
+                    self.stop.is_set(),
+                )
+            )
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -367,12 +414,14 @@ class Job:
             yield
             return
 
-        def stop(number: int, frame: object) -> None:
-            if self.stopping:
+        def on_signal(number: int, frame: object) -> None:
+            if self.stop.is_set():
                 raise KeyboardInterrupt
-            self.stopping = self.summary.interrupted = True
+            self.stop.set()
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+        }
         try:
             yield
         except KeyboardInterrupt:
@@ -394,7 +443,7 @@ class Dispatcher:
         job = self.job
         exhausted = False
         while True:
-            while not (exhausted or job.stopping or job.summary.fatal) and (
+            while not (exhausted or job.stop.is_set() or job.summary.fatal) and (
                 len(self.flying) < IN_FLIGHT * job.workers
             ):
                 chunk = _take(items, self.chunk_size)
@@ -403,7 +452,8 @@ class Dispatcher:
                     self._submit(chunk)
             if not self.flying:
                 # stopped, but there was nothing left to do: that is no interruption
-                job.summary.interrupted = job.stopping and bool(_take(items, 1))
+                if job.stop.is_set() and _take(items, 1):
+                    job.summary.interrupted = True
                 return
             for future in self._finished():
                 self._receive(future)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import os
+import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
@@ -66,7 +69,7 @@ class Journal:
                 f"{shown(out)}: another run is writing there; wait for it, or choose another OUT"
             ) from error
         except OSError as error:
-            raise OutputError(f"{shown(out)}: cannot be written ({error.strerror})") from error
+            raise _refused(out, error) from error
         try:
             for leftover in self.temporary.iterdir():
                 leftover.unlink()
@@ -78,7 +81,7 @@ class Journal:
             self._file = self.path.open("ab")
         except OSError as error:
             self._lock.release()
-            raise OutputError(f"{shown(self.path)}: {error.strerror}") from error
+            raise _refused(self.path, error) from error
         except BaseException:
             self._lock.release()
             raise
@@ -95,9 +98,7 @@ class Journal:
 
     def _begin(self, overwrite: bool) -> None:
         self.job = {"schema": SCHEMA, **self.job, "overwrite": overwrite}
-        fresh = self.path.with_suffix(".new")
-        fresh.write_bytes(_line(self.job))
-        os.replace(fresh, self.path)
+        self._renew(io.BytesIO())
 
     def _read(self, out: Path, job: dict[str, Any]) -> bool:
         """Read an existing journal into the index; false where there is none."""
@@ -158,17 +159,25 @@ class Journal:
         Only before the first claim: the file is made anew. Raises :class:`OutputError`.
         """
         self.job |= decisions
-        self._file.close()
-        fresh = self.path.with_suffix(".new")
         try:
-            _, *records = self.path.read_bytes().splitlines(keepends=True)
-            fresh.write_bytes(b"".join([_line(self.job), *records]))
-            os.replace(fresh, self.path)
+            with self.path.open("rb") as old:
+                old.readline()
+                self._renew(old)
+            self._file.close()
             self._file = self.path.open("ab")
         except OSError as error:
-            raise OutputError(
-                f"{shown(self.path)}: cannot be written ({error.strerror})"
-            ) from error
+            raise OutputError(_unwritable(self.path, error)) from error
+
+    def _renew(self, rest: IO[bytes]) -> None:
+        """Make the file anew, whole or not at all: the job's line, then ``rest``."""
+        fresh = self.path.with_suffix(".new")
+        try:
+            with fresh.open("wb") as file:
+                file.write(_line(self.job))
+                shutil.copyfileobj(rest, file)
+            os.replace(fresh, self.path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
     def claim(self, names: list[str]) -> None:
         """Say that the outputs of ``names`` are about to be written, so that they are ours."""
@@ -191,15 +200,33 @@ class Journal:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise OutputError(
-                f"{shown(self.path)}: cannot be written ({error.strerror}); what is converted "
-                "stays, and the same command goes on from there"
-            ) from error
+            raise OutputError(_unwritable(self.path, error)) from error
 
     def close(self) -> None:
         with suppress(OSError):  # a full disk: what did not fit was reported when it was written
             self._file.close()
         self._lock.release()
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    remedy = "make room there; " if error.errno in FULL else ""
+    return (
+        f"{shown(path)}: cannot be written ({error.strerror}); {remedy}what is converted stays, "
+        "and the same command goes on from there"
+    )
+
+
+def _refused(path: Path, error: OSError) -> OutputError:
+    """The journal cannot be opened or begun."""
+    if error.errno in FULL:
+        return OutputError(_unwritable(path, error))
+    return OutputError(
+        f"{shown(path)}: cannot be written ({error.strerror}); check its permissions, or give "
+        "another directory as OUT"
+    )
 
 
 def _line(values: dict[str, Any]) -> bytes:

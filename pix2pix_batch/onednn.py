@@ -39,6 +39,14 @@ def available(dtype: torch.dtype) -> bool:
     )
 
 
+def bf16_is_fast() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware: AMX, or AVX-512 BF16.
+
+    Elsewhere oneDNN emulates it. ``benchmarks/convert.py`` measures both precisions.
+    """
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
 def keep_freed_memory() -> None:
     """Let the C library keep what is freed, in this process, instead of giving it back.
 

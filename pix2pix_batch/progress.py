@@ -76,7 +76,7 @@ class Display:
             parts.append(f"{summary.skipped:,} were done before")
         if summary.failed:
             parts.append(f"{summary.failed:,} failed")
-        if summary.interrupted:
+        if progress.stopping:
             parts.append("stopping: finishing what is in flight (Ctrl-C again to drop it)")
         return " | ".join(parts)
 

@@ -64,6 +64,11 @@ class Scan:
             raise InputError(f"{shown(self.root)}: cannot be read; check its permissions")
         self._check_apart()
 
+    @property
+    def identity(self) -> str:
+        """What names the input in a journal: the directory that names are relative to."""
+        return "list" if self._list else os.path.realpath(self.root)
+
     def _check_apart(self) -> None:
         root, out = self.root.resolve(), self.out.resolve()
         if root == out:
