@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 
 import psutil
 from distributed import Client, LocalCluster
@@ -77,6 +78,8 @@ def _interrupts_held() -> Iterator[None]:
     The client alone handles it, after this block, and lets the workers finish what they have
     begun. Dask's own thread, which starts workers anew when they die, inherits the mask too.
     """
+    # Starting it later, from Dask's thread, would unblock the signal there.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ CHUNK_SECONDS = 1.5
 FIRST_CHUNK, LARGEST_CHUNK = 8, 512
 IN_FLIGHT = 3
 """Chunks a worker has at hand: one running and two waiting, so that it never idles."""
+
+PATIENCE = 20.0
+"""Seconds without news after which it is checked that workers are still there."""
 
 FAILURES_KEPT = 1000
 """Failures held in memory for the summary; the journal has all."""
@@ -438,6 +441,7 @@ class Dispatcher:
         self.job, self.client, self.journal = job, client, journal
         self.flying: dict[Any, list[Item]] = {}
         self.chunk_size = FIRST_CHUNK
+        self.last_news = time.monotonic()
 
     def run(self, items: Iterator[Item]) -> None:
         job = self.job
@@ -467,9 +471,22 @@ class Dispatcher:
     def _finished(self) -> list[Any]:
         from distributed import wait
 
-        with suppress(TimeoutError):
+        try:
             wait(list(self.flying), timeout=0.5, return_when="FIRST_COMPLETED")
+            self.last_news = time.monotonic()
+        except TimeoutError:
+            if time.monotonic() - self.last_news > PATIENCE:
+                self._require_workers()
         return [future for future in self.flying if future.done()]
+
+    def _require_workers(self) -> None:
+        """Raises :class:`OutputError` where nobody is left to work."""
+        self.last_news = time.monotonic()
+        if not self.client.scheduler_info(n_workers=-1)["workers"]:
+            raise OutputError(
+                "all Dask workers are gone; start some, then run the same command again: it goes "
+                "on where this run stopped"
+            )
 
     def _receive(self, future: Any) -> None:
         chunk = self.flying.pop(future)

@@ -55,6 +55,8 @@ class Recipe:
     beta2: float = 0.999
     lambda_l1: float = 100.0  # section 6.2
     ema: float = 0.998
+    texture_steps: int = 0
+    texture_blocks: int = 3
     seed: int = 0
     image_size: int = 256
     license: str = ""
@@ -126,8 +128,20 @@ class Trainer:
 
     def learning_rate(self) -> float:
         """Constant for the first half, then linear to zero."""
-        progress = self.step_count / self.recipe.steps
+        progress = self.step_count / (self.recipe.steps + self.recipe.texture_steps)
         return self.recipe.lr * min(1.0, max(0.0, 2 * (1 - progress)))
+
+    def begin_texture(self) -> None:
+        """From here on only the outermost decoder blocks learn, from the averaged weights.
+
+        What stands where is then as good as it gets on land never seen: the rest would learn
+        the training land by heart. The discriminator goes on asking for texture, which is the
+        outer blocks' work. Norms run as at inference.
+        """
+        self.generator.load_state_dict(self.average.state_dict())
+        self.generator.eval().requires_grad_(False)
+        for block in self.generator.up[: self.recipe.texture_blocks]:
+            block.requires_grad_(True)
 
     def step(self, source: Tensor, target: Tensor) -> dict[str, float]:
         """One step of the discriminator, then one of the generator; returns the losses."""
@@ -228,10 +242,13 @@ class Trainer:
         self.discriminator.train()
         sums: dict[str, float] = {}
         start = time.monotonic()
-        for _ in range(self.recipe.steps):
+        last = self.recipe.steps + self.recipe.texture_steps
+        while self.step_count < last:
+            if self.step_count == self.recipe.steps:
+                self.begin_texture()
             losses = self.step(*self.sampler.batch(self.recipe.batch_size))
             sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
-            if self.step_count % every and self.step_count != self.recipe.steps:
+            if self.step_count % every and self.step_count != last:
                 continue
             picture = self.run / "samples" / f"{self.step_count:07d}.png"
             record = {

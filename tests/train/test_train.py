@@ -161,6 +161,23 @@ def test_training_learns_the_pair(tmp_path: Path, data: Path, recipe: Path) -> N
     assert trainer.learning_rate() == 0
 
 
+def test_the_texture_stage_changes_only_the_outer_decoder(
+    tmp_path: Path, data: Path, recipe: Path
+) -> None:
+    trainer = Trainer(Recipe.read(recipe, {"steps": 1, "texture_steps": 2}), data, tmp_path)
+    trainer.step(*trainer.sampler.batch(2))
+    trainer.begin_texture()
+    before = {name: value.clone() for name, value in trainer.generator.state_dict().items()}
+    trainer.step(*trainer.sampler.batch(2))
+    changed = {
+        name
+        for name, value in trainer.generator.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert changed and all(name.startswith(("up.0.", "up.1.", "up.2.")) for name in changed)
+    assert not any("running" in name for name in changed)
+
+
 def test_recipes_with_faults_are_refused(tmp_path: Path, recipe: Path) -> None:
     with pytest.raises(InputError, match="unknown key 'lamda_l1'"):
         Recipe.read(recipe, {"lamda_l1": 10})
