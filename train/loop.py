@@ -124,6 +124,7 @@ class Trainer:
         betas = (recipe.beta1, recipe.beta2)
         self.optimise_g = torch.optim.Adam(self.generator.parameters(), recipe.lr, betas)
         self.optimise_d = torch.optim.Adam(self.discriminator.parameters(), recipe.lr, betas)
+        self.settled: UNet | None = None
         self.step_count = 0
 
     def learning_rate(self) -> float:
@@ -132,13 +133,15 @@ class Trainer:
         return self.recipe.lr * min(1.0, max(0.0, 2 * (1 - progress)))
 
     def begin_texture(self) -> None:
-        """From here on only the outermost decoder blocks learn, from the averaged weights.
+        """From here on only the outermost decoder blocks learn, and only detail.
 
-        What stands where is then as good as it gets on land never seen: the rest would learn
-        the training land by heart. The discriminator goes on asking for texture, which is the
-        outer blocks' work. Norms run as at inference.
+        The colours that the averaged weights give are as good as they get on land never seen;
+        learning on, they would be the training land's. So L1 now asks for the target's detail
+        on the settled colours, and the discriminator for what looks real. Norms run as at
+        inference.
         """
         self.generator.load_state_dict(self.average.state_dict())
+        self.settled = copy.deepcopy(self.average).eval()
         self.generator.eval().requires_grad_(False)
         for block in self.generator.up[: self.recipe.texture_blocks]:
             block.requires_grad_(True)
@@ -161,7 +164,7 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16):
             logits = self.discriminator(source, fake)
         loss_gan = gan_loss(logits, True)
-        loss_l1 = F.l1_loss(fake.float(), target)
+        loss_l1 = F.l1_loss(fake.float(), self._wanted(source, target))
         self.optimise_g.zero_grad(set_to_none=True)
         (loss_gan + self.recipe.lambda_l1 * loss_l1).backward()
         self.optimise_g.step()
@@ -170,6 +173,15 @@ class Trainer:
         self.step_count += 1
         self._update_average()
         return {"d": loss_d.item(), "gan": loss_gan.item(), "l1": loss_l1.item()}
+
+    @torch.no_grad()
+    def _wanted(self, source: Tensor, target: Tensor) -> Tensor:
+        """What L1 pulls to: the target; in the texture stage its detail on the settled colours."""
+        if self.settled is None:
+            return target
+        with torch.autocast("cpu", torch.bfloat16):
+            settled = self.settled(source).float()
+        return target - blurred(target) + blurred(settled)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -214,8 +226,13 @@ class Trainer:
         torch.save({"step": self.step_count, **state}, path)
 
     def write_bundle(self, path: Path) -> Path:
-        """The averaged generator as a bundle, with its recipe and validation figures."""
+        """The trained generator as a bundle, with its recipe and validation figures.
+
+        The averaged one; after a texture stage, whose learning rate ends at zero, the live one,
+        which is as good and sharper.
+        """
         recipe = self.recipe
+        model = self.average if self.settled is None else self.generator
         info = BundleInfo(
             name=recipe.name,
             architecture=recipe.architecture,
@@ -226,12 +243,12 @@ class Trainer:
             provenance={
                 "data": recipe.data_source,
                 "license": recipe.license,
-                "validation": self.validate(self.average),
+                "validation": self.validate(model),
                 "recipe": asdict(recipe),
                 "versions": {"torch": torch.__version__, "pix2pix-batch": __version__},
             },
         )
-        save(path, info, self.average)
+        save(path, info, model)
         return path
 
     def fit(self, *, every: int, report: Any = print) -> None:
@@ -263,6 +280,11 @@ class Trainer:
                 file.write(json.dumps(record) + "\n")
             report(record)
             self.checkpoint(self.run / f"step-{self.step_count:07d}.pt")
+
+
+def blurred(image: Tensor) -> Tensor:
+    """Colours without detail: the mean over 17x17 pixels, those inside the image."""
+    return F.avg_pool2d(image, 17, 1, 8, count_include_pad=False)
 
 
 def gan_loss(logits: Tensor, real: bool) -> Tensor:
