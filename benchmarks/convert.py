@@ -27,6 +27,7 @@ import numpy as np
 import psutil
 import torch
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from pix2pix_batch import bundle, onednn
 from pix2pix_batch.architecture import Architecture
@@ -155,7 +156,7 @@ def sequential_loop(source: Path, out: Path) -> float:
     start = time.perf_counter()
     with torch.no_grad():
         for file in files:
-            pixels = np.asarray(Image.open(file).convert("RGB").resize((SIZE, SIZE)))
+            pixels = np.array(Image.open(file).convert("RGB").resize((SIZE, SIZE)))
             x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div(255).sub(0.5).div(0.5)
             y = unet(x)[0].permute(1, 2, 0).add(1).div(2).mul(255).numpy().astype(np.uint8)
             Image.fromarray(y).save(out / f"{file.stem}.png")
@@ -198,13 +199,13 @@ def end_to_end(source: Path, out: Path, model: Path, form: str) -> dict[str, flo
     tree = psutil.Process(process.pid)
     first, peak, times = 0.0, 0, []
     while process.poll() is None:
-        time.sleep(0.05)
-        done = sum(1 for _ in out.glob("*.*")) if out.exists() else 0
+        time.sleep(0.2)
+        done = sum(name.endswith(form) for name in os.listdir(out)) if out.exists() else 0
         now = time.perf_counter() - start
         if done and not first:
             first = now
         times.append((now, done))
-        if len(times) % 10 == 0:
+        if len(times) % 20 == 0:  # reading it costs the workers time
             peak = max(peak, memory(tree))
     summary = json.loads(process.communicate()[0])
     total = summary["converted"]
@@ -230,26 +231,9 @@ def memory(tree: psutil.Process) -> int:
     return total
 
 
-def measure(count: int, directory: Path) -> list[tuple[str, str]]:
+def measure_others(row: Callable[[str, str], None], raw: float, directory: Path) -> None:
+    """Other batches, norms, precisions and runtimes, against ``raw`` milliseconds an image."""
     threads = cores()
-    rows: list[tuple[str, str]] = []
-
-    def row(name: str, value: str) -> None:
-        rows.append((name, value))
-        print(f"{name:<58} {value}", flush=True)
-
-    with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
-        generator()(floats(1))
-    gflop = counter.get_total_flops() / 1e9
-    row("generator (256x256, 8 downs, ngf 64)", f"{gflop:.1f} GFLOP an image")
-    fp32 = alone(matmul_peak, "float32", threads)
-    bf16 = alone(matmul_peak, "bfloat16", threads)
-    row("matmul peak fp32, bf16", f"{fp32:.0f}, {bf16:.0f} GFLOP/s")
-    floor = gflop / max(fp32, bf16) * 1000
-    row("floor implied by the bf16 peak", f"{floor:.1f} ms an image")
-
-    raw = together(threads, raw_engine, "running-statistics", "bf16", CPU_BATCH)
-    row(f"raw engine, bf16, {threads} x 1 thread, batch {CPU_BATCH}", f"{raw:.1f} ms an image")
     for batch in (1, 4, 16):
         ms = together(threads, raw_engine, "running-statistics", "bf16", batch)
         row(f"   batch {batch}", f"{ms:.1f} ms")
@@ -268,6 +252,30 @@ def measure(count: int, directory: Path) -> list[tuple[str, str]]:
     row("OpenVINO bf16, best batch", f"{ov:.1f} ms = {ov / raw:.1f} x raw engine")
     ort = min(alone(onnxruntime_fp32, model, batch, threads) for batch in (1, 4, 8))
     row("ONNX Runtime fp32, best batch", f"{ort:.1f} ms = {ort / raw:.1f} x raw engine")
+
+
+def measure(count: int, directory: Path, only_convert: bool) -> list[tuple[str, str]]:
+    threads = cores()
+    rows: list[tuple[str, str]] = []
+
+    def row(name: str, value: str) -> None:
+        rows.append((name, value))
+        print(f"{name:<58} {value}", flush=True)
+
+    with FlopCounterMode(display=False) as counter:
+        generator()(floats(1))
+    gflop = counter.get_total_flops() / 1e9
+    row("generator (256x256, 8 downs, ngf 64)", f"{gflop:.1f} GFLOP an image")
+    fp32 = alone(matmul_peak, "float32", threads)
+    bf16 = alone(matmul_peak, "bfloat16", threads)
+    row("matmul peak fp32, bf16", f"{fp32:.0f}, {bf16:.0f} GFLOP/s")
+    floor = gflop / max(fp32, bf16) * 1000
+    row("floor implied by the bf16 peak", f"{floor:.1f} ms an image")
+
+    raw = together(threads, raw_engine, "running-statistics", "bf16", CPU_BATCH)
+    row(f"raw engine, bf16, {threads} x 1 thread, batch {CPU_BATCH}", f"{raw:.1f} ms an image")
+    if not only_convert:
+        measure_others(row, raw, directory)
 
     source, weights = directory / "in", directory / "full.safetensors"
     make_images(source, count)
@@ -298,6 +306,7 @@ def processor() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--only-convert", action="store_true", help="leave out other runtimes")
     parser.add_argument("--out", type=Path, help="also write the table there, as Markdown")
     arguments = parser.parse_args()
     os.environ.setdefault("PYTHONPATH", str(Path(__file__).parent.parent))
@@ -305,7 +314,7 @@ def main() -> None:
     title = f"{processor()}, {cores()} cores, {flags}, PyTorch {torch.__version__}"
     print(title)
     with tempfile.TemporaryDirectory() as directory:
-        rows = measure(arguments.images, Path(directory))
+        rows = measure(arguments.images, Path(directory), arguments.only_convert)
     if arguments.out:
         lines = [f"{title}", "", "| figure | measured |", "| --- | --- |"]
         lines += [f"| {name.strip()} | {value} |" for name, value in rows]

@@ -10,10 +10,20 @@ import signal
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 
+import dask
 import psutil
 from distributed import Client, LocalCluster
 
 from pix2pix_batch.errors import InputError
+
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.scheduler.work-stealing": False,
+    "distributed.diagnostics.nvml": False,
+}
+"""Of a cluster of our own: Dask's sampling profiler, ticks and monitors cost the workers time."""
 
 MEMORY_A_WORKER = 1500 << 20
 """Bytes a worker is taken to need: PyTorch, a full-size generator, and images in flight."""
@@ -53,6 +63,7 @@ def connect(scheduler: str | None, workers: int | None) -> Iterator[tuple[Client
         return
     count = workers or default_workers()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(QUIET))
         with _interrupts_held():
             cluster = stack.enter_context(_local(count))
         client = stack.enter_context(Client(cluster))
