@@ -39,6 +39,11 @@ def default_workers() -> int:
     return max(1, min(cores(), psutil.virtual_memory().available // MEMORY_A_WORKER))
 
 
+def dashboard(client: Client) -> str:
+    """The address of Dask's dashboard; empty where it cannot be shown for want of bokeh."""
+    return (client.dashboard_link or "") if importlib.util.find_spec("bokeh") else ""
+
+
 @contextlib.contextmanager
 def connect(scheduler: str | None, workers: int | None) -> Iterator[tuple[Client, int]]:
     """A client and its number of workers. Raises :class:`InputError` where none is reached.
@@ -76,7 +81,7 @@ def _local(count: int) -> LocalCluster:
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
-        dashboard_address="127.0.0.1:0" if importlib.util.find_spec("bokeh") else None,
+        dashboard_address="127.0.0.1:0",
         memory_limit=0,
         silence_logs=logging.CRITICAL,
     )

@@ -329,16 +329,16 @@ class Job:
         if not first or self.stop.is_set():
             self.summary.interrupted = self.stop.is_set()
             return
-        from pix2pix_batch.cluster import connect
+        from pix2pix_batch import cluster
 
         with ExitStack() as stack:
             client, self.workers = stack.enter_context(
-                connect(self.options.scheduler, self.options.workers)
+                cluster.connect(self.options.scheduler, self.options.workers)
             )
             if self.stop.is_set():
                 self.summary.interrupted = True
                 return
-            self.dashboard = client.dashboard_link or ""
+            self.dashboard = cluster.dashboard(client)
             self._count_in_background()
             self._decide(client, journal, first)
             Dispatcher(self, client, journal).run(_chain(first, pending))

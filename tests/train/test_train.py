@@ -124,6 +124,7 @@ def recipe(tmp_path: Path) -> Path:
     values |= {
         "target": "satellite.png", "size": 64, "val_size": 64, "image_size": 64, "ngf": 4,
         "ndf": 4, "batch_size": 2, "scales": [0.7, 1.2], "min_land": 0.0,
+        "texture_steps": 0,
     }  # fmt: skip
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(values))
