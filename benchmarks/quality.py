@@ -19,7 +19,6 @@ from pix2pix_batch import bundle
 from pix2pix_batch.engine import TorchEngine, psnr
 from pix2pix_batch.train.loop import Recipe
 from pix2pix_batch.train.metrics import mean_absolute_error, sharpness
-from pix2pix_batch.train.mosaic import MosaicPair, grid_crops
 
 
 def main() -> None:
@@ -32,20 +31,7 @@ def main() -> None:
     path = bundle.resolve(arguments.model)
     info, unet = bundle.load(path)
     recipe = Recipe(**info.provenance["recipe"])
-    mosaics = MosaicPair.open(
-        arguments.data / recipe.source,
-        arguments.data / recipe.target,
-        recipe.sea,
-        recipe.sea_tolerance,
-    )
-    crops = grid_crops(
-        mosaics,
-        recipe.val_band,
-        recipe.latitudes,
-        size=recipe.val_size,
-        stride=recipe.val_size // 2,
-        min_land=recipe.min_land,
-    )
+    crops = recipe.validation_crops(recipe.open_mosaics(arguments.data))
     sources = np.stack([source for source, _ in crops])
     targets = np.stack([target for _, target in crops])
     own_mean = targets.mean(axis=(1, 2), keepdims=True).round().astype(np.uint8)

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -101,7 +100,6 @@ class Summary:
     fatal: str = ""
     note: str = ""
     failures: list[Record] = field(default_factory=list)
-    reasons: Counter[str] = field(default_factory=Counter)
 
     FIGURES = (
         "total", "converted", "skipped", "failed", "seconds", "images_per_second", "device",
@@ -378,7 +376,6 @@ class Job:
                 self.summary.converted += 1
                 continue
             self.summary.failed += 1
-            self.summary.reasons[record.reason] += 1
             if len(self.summary.failures) < FAILURES_KEPT:
                 self.summary.failures.append(record)
 

@@ -81,6 +81,21 @@ class Recipe:
         except TypeError as error:
             raise InputError(f"{path}: {error}") from error
 
+    def open_mosaics(self, data: Path) -> MosaicPair:
+        """The recipe's mosaics in the directory ``data``."""
+        return MosaicPair.open(data / self.source, data / self.target, self.sea, self.sea_tolerance)
+
+    def validation_crops(self, mosaics: MosaicPair) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The fixed crops of the validation band: ``uint8 (val_size, val_size, 3)`` pairs."""
+        return grid_crops(
+            mosaics,
+            self.val_band,
+            self.latitudes,
+            size=self.val_size,
+            stride=self.val_size // 2,
+            min_land=self.min_land,
+        )
+
     @property
     def architecture(self) -> Architecture:
         return Architecture(3, 3, self.downs, self.ngf, self.norm)
@@ -92,9 +107,7 @@ class Trainer:
     def __init__(self, recipe: Recipe, data: Path, run: Path) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.run = recipe, run
-        mosaics = MosaicPair.open(
-            data / recipe.source, data / recipe.target, recipe.sea, recipe.sea_tolerance
-        )
+        mosaics = recipe.open_mosaics(data)
         self.sampler = CropSampler(
             mosaics,
             recipe.train_bands,
@@ -104,14 +117,7 @@ class Trainer:
             min_land=recipe.min_land,
             seed=recipe.seed,
         )
-        self.validation = grid_crops(
-            mosaics,
-            recipe.val_band,
-            recipe.latitudes,
-            size=recipe.val_size,
-            stride=recipe.val_size // 2,
-            min_land=recipe.min_land,
-        )
+        self.validation = recipe.validation_crops(mosaics)
         if not self.validation:
             raise InputError(
                 f"{data / recipe.source}: no crop of {recipe.val_size} pixels with enough land "

@@ -88,7 +88,7 @@ def run(*arguments: Argument, stdin: bytes | None = None, **options: Any) -> Ran
 def convert(source: Argument, out: Argument, model: Path, *more: Argument, **options: Any) -> Ran:
     """Run ``convert`` with one worker in fp32, unless told otherwise, and ``--json``.
 
-    The precision is given because ``auto`` measures, and these bundles are too small to measure.
+    The precision is given so that the bytes are the same on every CPU.
     """
     return run(*words(source, out, model, *more), **options)
 
