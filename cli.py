@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pix2pix_batch.errors import InputError, OutputError, Pix2PixBatchError
+from pix2pix_batch.errors import InputError, OutputError, Pix2PixBatchError, TrainingError
+from pix2pix_batch.text import shown
 from pix2pix_batch.version import __version__
 
 if TYPE_CHECKING:
     from pix2pix_batch.bundle import BundleInfo
-    from pix2pix_batch.job import Summary
     from pix2pix_batch.scan import Item
 
 WRONG_USE = 2
+SOME_FAILED = 3
 INTERRUPTED = 130
-SHOWN_FAILURES = 10
+WIDEST = 100
+"""Columns that a model's description takes at most."""
 
 
 class Commands(click.Group):
-    """Prints this package's errors as one line, with exit code 2; loads ``train`` when asked."""
+    """Prints this package's errors as one line; loads the trainer's commands when asked."""
+
+    TRAINING = ("dataset", "evaluate", "recipe", "train")
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -33,17 +38,33 @@ class Commands(click.Group):
             context.exit(INTERRUPTED)
         except Pix2PixBatchError as error:
             click.echo(f"error: {error}", err=True)
-            context.exit(3 if isinstance(error, OutputError) else WRONG_USE)
+            failed = isinstance(error, OutputError | TrainingError)
+            context.exit(SOME_FAILED if failed else WRONG_USE)
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*super().list_commands(context), "train"])
+        return sorted([*super().list_commands(context), *self.TRAINING])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name == "train":
-            from pix2pix_batch.train.command import train
+        if name in self.TRAINING:
+            from pix2pix_batch.train import command
 
-            return train
+            found: click.Command = getattr(command, name)
+            return found
         return super().get_command(context, name)
+
+
+class InOut(click.Command):
+    """Says what to do where there are more paths than two: the shell has expanded a glob."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        context.allow_extra_args = True
+        rest = super().parse_args(context, args)
+        if rest and not context.resilient_parsing:
+            context.fail(
+                f"{len(rest) + 2:,} paths given, but there is one IN and one OUT; put a pattern "
+                "in quotes ('maps/*.png'), or give the directory or a list of files (@files.txt)"
+            )
+        return rest
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,7 +77,7 @@ def main() -> None:
     """
 
 
-@main.command()
+@main.command(cls=InOut)
 @click.argument("source", metavar="IN")
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @click.option(
@@ -115,7 +136,7 @@ def main() -> None:
     is_flag=True,
     help="Convert everything again, and replace files in OUT that another job or program made.",
 )
-@click.option("--dry-run", is_flag=True, help="Only list what would be done.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be done; write nothing.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N inputs.")
 @click.option("--noise", is_flag=True, help="Use dropout as the noise z, as the paper does.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
@@ -136,7 +157,7 @@ def convert(source: str, out: Path, as_json: bool, **values: Any) -> None:
 
     Exit codes: 0 all done, 2 wrong use, 3 some images failed, 130 interrupted.
     """
-    from pix2pix_batch import job
+    from pix2pix_batch import job, report
     from pix2pix_batch.progress import Display
 
     for name in ("batch_size", "workers"):
@@ -149,7 +170,8 @@ def convert(source: str, out: Path, as_json: bool, **values: Any) -> None:
         summary = job.convert(source, out, job.Options(**values), watch=display, plan=plan)
     if as_json:
         click.echo(json.dumps(summary.figures()))
-    report(summary, out, dry_run=values["dry_run"])
+    for line in report.of_job(summary, out):
+        click.echo(line, err=True)
     sys.exit(summary.exit_code)
 
 
@@ -161,52 +183,6 @@ def auto_or_count(name: str, text: str) -> int | None:
     except ValueError:
         option = name.replace("_", "-")
         raise InputError(f"--{option} takes a number or 'auto', not {text!r}") from None
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def shown(path: object) -> str:
-    from pix2pix_batch import scan
-
-    return scan.shown(path)
-
-
-def report(summary: Summary, out: Path, *, dry_run: bool) -> None:
-    """The summary for people, on standard error."""
-
-    def say(text: str) -> None:
-        click.echo(text, err=True)
-
-    if dry_run:
-        pending = summary.total - summary.skipped
-        say(f"{counted(pending, 'image')} would be converted, {summary.skipped:,} are done.")
-        return
-    rate = f" ({summary.images_per_second:.1f} images/s)" if summary.converted else ""
-    say(
-        f"{summary.converted:,} converted, {summary.skipped:,} skipped (done before), "
-        f"{summary.failed:,} failed in {summary.seconds:.1f} s{rate}"
-    )
-    if summary.note:
-        say(f"note: {summary.note}")
-    if summary.total == 0:
-        say("No images were found in the input.")
-    if summary.ignored:
-        say(f"{counted(summary.ignored, 'file')} left alone: no image suffix, or listed twice.")
-    if summary.links:
-        links = counted(summary.links, "link")
-        say(f"{links} to directories not followed (see --follow-links).")
-    for record in summary.failures[:SHOWN_FAILURES]:
-        say(f"  failed: {shown(record.name)}: {record.reason}")
-    if summary.failed:
-        more = summary.failed - SHOWN_FAILURES
-        tail = f"  ... and {more:,} more; all" if more > 0 else "  All"
-        say(f"{tail} are in {out / '.pix2pix-batch' / 'journal.jsonl'}; run again to retry them.")
-    if summary.fatal:
-        say(f"error: {summary.fatal}")
-    if summary.interrupted:
-        say("Interrupted. Run the same command again (without --overwrite) to go on from here.")
 
 
 @main.group()
@@ -236,27 +212,15 @@ def show_model(name: str, as_json: bool) -> None:
     if as_json:
         click.echo(info.as_json())
         return
-    for key, value in description(info, path):
-        click.echo(f"{key:<16} {value}")
+    describe(info, path)
 
 
-def description(info: BundleInfo, path: Path) -> list[tuple[str, object]]:
-    from pix2pix_batch import bundle
+def describe(info: BundleInfo, path: Path) -> None:
+    from pix2pix_batch import report
 
-    a = info.architecture
-    return [
-        ("name", info.name),
-        ("file", path),
-        ("bytes", f"{path.stat().st_size:,}"),
-        ("sha256", bundle.fingerprint(path)),
-        ("domains", f"{info.source_domain or '?'} -> {info.target_domain or '?'}"),
-        ("image size", f"{info.image_size}x{info.image_size}, other sizes: {info.fit}"),
-        ("channels", f"{a.in_channels} -> {a.out_channels}"),
-        ("architecture", f"U-Net, {a.downs} downs, ngf {a.ngf}"),
-        ("norm", a.norm),
-        ("dropout blocks", len(a.dropout_blocks)),
-        *info.provenance.items(),
-    ]
+    width = min(WIDEST, shutil.get_terminal_size((WIDEST, 0)).columns)
+    for line in report.of_bundle(info, path, width):
+        click.echo(line)
 
 
 @model.command("import")
@@ -293,8 +257,7 @@ def import_model(
         raise InputError(
             f"{shown(file)}: cannot be written ({error.strerror}); choose another place"
         ) from error
-    for key, value in description(info, file):
-        click.echo(f"{key:<16} {value}")
+    describe(info, file)
 
 
 if __name__ == "__main__":

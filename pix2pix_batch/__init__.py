@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pix2pix_batch.version import __version__
 
 if TYPE_CHECKING:
-    from pix2pix_batch.job import Progress, Summary
+    from pix2pix_batch.progress import Progress
+    from pix2pix_batch.summary import Summary
 
 __all__ = ["__version__", "convert"]
 

@@ -21,3 +21,7 @@ class ImageError(Pix2PixBatchError):
 
 class OutputError(Pix2PixBatchError):
     """The output directory cannot take what should be written (full, read-only, in use)."""
+
+
+class TrainingError(Pix2PixBatchError):
+    """A training run cannot go on; its last checkpoint is whole."""

@@ -6,34 +6,28 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pix2pix_batch import bundle, images, worker
+from pix2pix_batch.dispatch import LARGEST_CHUNK, Dispatcher
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.journal import DIRECTORY, Journal, Record, stamp
-from pix2pix_batch.scan import Item, Scan, shown
+from pix2pix_batch.journal import DIRECTORY, FULL, History, Journal, Record, stamp
+from pix2pix_batch.progress import Progress
+from pix2pix_batch.scan import Item, Scan
+from pix2pix_batch.summary import Summary
+from pix2pix_batch.text import shown
 
 QUALITY = images.DEFAULT_QUALITY
 FORMATS = (*images.SUFFIXES, "same")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
-CHUNK_SECONDS = 1.5
-"""Work a chunk should hold: enough to make Dask's cost small, little enough to lose."""
-
-FIRST_CHUNK, LARGEST_CHUNK = 8, 512
-IN_FLIGHT = 3
-"""Chunks a worker has at hand: one running and two waiting, so that it never idles."""
-
-PATIENCE = 20.0
-"""Seconds without news after which it is checked that workers are still there."""
-
-FAILURES_KEPT = 1000
-"""Failures held in memory for the summary; the journal has all."""
+AnyHistory = TypeVar("AnyHistory", bound=History)
 
 
 @dataclass(frozen=True)
@@ -80,56 +74,6 @@ def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
         raise InputError(f"{name} must be one of {names}, not {value!r}")
 
 
-@dataclass
-class Summary:
-    """A job's result. ``failures``: the first reasons, by input; the journal has them all."""
-
-    total: int = 0
-    converted: int = 0
-    skipped: int = 0
-    failed: int = 0
-    seconds: float = 0.0
-    images_per_second: float = 0.0
-    device: str = ""
-    backend: str = ""
-    precision: str = ""
-    model: str = ""
-    interrupted: bool = False
-    ignored: int = 0
-    links: int = 0
-    fatal: str = ""
-    note: str = ""
-    failures: list[Record] = field(default_factory=list)
-
-    FIGURES = (
-        "total", "converted", "skipped", "failed", "seconds", "images_per_second", "device",
-        "backend", "precision", "model",
-    )  # fmt: skip
-
-    def figures(self) -> dict[str, Any]:
-        """What ``--json`` prints."""
-        return {name: getattr(self, name) for name in self.FIGURES}
-
-    @property
-    def exit_code(self) -> int:
-        """0 all done, 3 some failed, 130 interrupted."""
-        if self.interrupted:
-            return 130
-        return 3 if self.failed or self.fatal else 0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a job stands. ``total`` is ``None`` until the inputs are counted."""
-
-    summary: Summary
-    total: int | None
-    workers: int
-    dashboard: str
-    seconds: float
-    stopping: bool = False
-
-
 def convert(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -141,9 +85,9 @@ def convert(
     """Convert the images of ``source`` into ``out``.
 
     ``source``: a directory, a glob, ``@list.txt`` or ``-``. ``watch`` is called a few times a
-    second. With ``dry_run``, ``plan`` is called with each item that would be done. Raises
-    :class:`InputError` and :class:`OutputError` before anything is converted; one bad image only
-    fails itself.
+    second. With ``dry_run``, nothing is written and ``plan`` is called with each item that would
+    be converted. Raises :class:`InputError` (also where there is no image) and
+    :class:`OutputError` before anything is converted; one bad image only fails itself.
     """
     return Job(os.fspath(source), Path(out), options or Options(), watch, plan).run()
 
@@ -184,11 +128,13 @@ class Job:
             noise=options.noise,
             seed=options.seed if options.noise else 0,
         )
-        self.here = os.getcwd()  # the workers of an existing cluster stand elsewhere
+        self.here = os.getcwd()
         self.make_scan = lambda: Scan(source, options.format, out, options.follow_links)
         self.scan = self.make_scan()
+        self.found = iter(self.scan)
+        self.missing = 0
         self.countable = source != "-"
-        self.summary = Summary(model=self.info.name)
+        self.summary = Summary(model=self.info.name, dry_run=options.dry_run)
         self.total: int | None = None
         self.stop = threading.Event()
         self.workers, self.dashboard = 0, ""
@@ -208,10 +154,11 @@ class Job:
         }
 
     def run(self) -> Summary:
+        self._require_images()
         if self.options.dry_run:
             return self._rehearse()
         self._make_out()
-        journal = self._open_journal()
+        journal = self._open(Journal)
         try:
             with self._interruptible():
                 self._run(journal)
@@ -226,19 +173,35 @@ class Job:
             self._finish()
         return self.summary
 
+    def _require_images(self) -> None:
+        """Raises :class:`InputError`, before anything is made, where there is nothing to do."""
+        first = next(self.found, None)
+        if first is not None:
+            self.found = chain([first], self.found)
+        elif not self.scan.unlisted:
+            raise InputError(self.scan.nothing())
+
     def _finish(self) -> None:
-        summary = self.summary
-        summary.ignored, summary.links = self.scan.ignored, self.scan.links
+        summary, scan = self.summary, self.scan
+        summary.renamed, summary.renames = scan.renamed, scan.renames
+        summary.ignored, summary.others = scan.ignored, scan.others
+        summary.others_are = "listed before" if scan.is_list else "no image suffix"
+        summary.links = scan.links
+        if scan.is_list and 0 < self.missing == summary.total:
+            summary.note = (
+                "none of the listed files can be found; relative paths are taken from "
+                f"{shown(self.here)}"
+            )
         summary.seconds = round(time.monotonic() - self.start, 3)
         if summary.seconds:
             summary.images_per_second = round(summary.converted / summary.seconds, 3)
 
-    def _open_journal(self) -> Journal:
-        """A place that cannot be written is wrong use; a full disk is not."""
+    def _open(self, kind: type[AnyHistory]) -> AnyHistory:
+        """A place that cannot be read or written is wrong use; a full disk is not."""
         try:
-            return Journal(self.out, self.identity(), overwrite=self.options.overwrite)
+            return kind(self.out, self.identity(), overwrite=self.options.overwrite)
         except OutputError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in worker.FATAL:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
                 raise
             raise InputError(str(error)) from error
 
@@ -246,32 +209,29 @@ class Job:
         try:
             self.out.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
-            raise InputError(f"{shown(self.out)}: is a file; OUT must be a directory") from error
+            raise self._out_is_a_file() from error
         except OSError as error:
             raise InputError(
                 f"{shown(self.out)}: cannot be made ({error.strerror}); give another directory "
                 "as OUT"
             ) from error
 
+    def _out_is_a_file(self) -> InputError:
+        return InputError(f"{shown(self.out)}: is a file; OUT must be a directory")
+
     def _rehearse(self) -> Summary:
-        """What a run would do. Nothing is written but the lock of a journal that exists."""
-        journal = None
-        if (self.out / DIRECTORY / "journal.jsonl").exists() and not self.options.overwrite:
-            journal = Journal(self.out, self.identity())
-        try:
-            for item in self._items():
-                if journal and self._is_done(journal, item):
-                    self.summary.skipped += 1
-                elif self.plan is not None:
-                    self.plan(item)
-        finally:
-            if journal:
-                journal.close()
+        """What a run would do. Nothing is written, and another run may be under way."""
+        if self.out.exists() and not self.out.is_dir():
+            raise self._out_is_a_file()
+        for item in self._pending(self._open(History), self.summary.add):
+            self.summary.planned += 1
+            if self.plan is not None:
+                self.plan(item)
         self._finish()
         return self.summary
 
     def _items(self) -> Iterator[Item]:
-        for item in self.scan:
+        for item in self.found:
             if self.summary.total == self.options.limit:
                 return
             if self.stop.is_set():
@@ -280,56 +240,68 @@ class Job:
             self.summary.total += 1
             yield item
 
-    def _is_done(self, journal: Journal, item: Item) -> bool:
-        """Whether the journal has the input as it now is, and its output is there."""
+    def _pending(
+        self, history: History, record: Callable[[list[Record]], None]
+    ) -> Generator[Item, None, None]:
+        """The items to convert. ``record`` is called with those that cannot be, some at a time."""
+        failed: list[Record] = []
         try:
-            return journal.is_done(item.name, stamp(os.stat(item.path))) and os.path.exists(
-                os.path.join(self.settings.out, item.output)
-            )
-        except OSError:
-            return False
+            for item in self._items():
+                now, missing = _stamped(item)
+                if self.options.scheduler:  # whose workers may see what this machine does not
+                    missing = ""
+                self.missing += bool(missing)
+                if self._is_done(history, item, now):
+                    self.summary.skipped += 1
+                elif reason := self._refusal(history, item) or missing:
+                    failed.append(Record(item.name, "failed", reason=reason))
+                    if len(failed) == LARGEST_CHUNK:
+                        record(failed)
+                        failed = []
+                else:
+                    yield item
+            self.summary.total += len(self.scan.unlisted)
+            failed += [Record(name, "failed", reason=why) for name, why in self.scan.unlisted]
+        finally:
+            if failed:
+                record(failed)
 
-    def _pending(self, journal: Journal) -> Iterator[Item]:
-        """The items that are not done yet and whose outputs may be written."""
-        for item in self._items():
-            if self._is_done(journal, item):
-                self.summary.skipped += 1
-                continue
-            if reason := self._refusal(journal, item):
-                self._record(journal, [Record(item.name, "failed", reason=reason)])
-                continue
-            yield replace(item, path=os.path.join(self.here, item.path))
-        for name, reason in self.scan.unlisted:
-            self.summary.total += 1
-            self._record(journal, [Record(name, "failed", reason=reason)])
-        self.scan.unlisted.clear()
+    def _is_done(self, history: History, item: Item, now: str) -> bool:
+        """Whether the journal has the input as it now is, and its output is there."""
+        output = os.path.join(self.settings.out, item.output)
+        return bool(now) and history.is_done(item.name, now) and os.path.exists(output)
 
-    def _refusal(self, journal: Journal, item: Item) -> str:
+    def _refusal(self, history: History, item: Item) -> str:
+        """Why an item may not be converted; empty where it may."""
         parts = Path(item.output).parts
         if ".." in parts or DIRECTORY in parts:
             return "its path leads out of the input; give a path without '..'"
-        if journal.is_ours(item.name):
+        if history.is_ours(item.name):
             return ""
         output = os.path.join(self.settings.out, item.output)
         if not os.path.lexists(output):
             return ""
         if os.path.realpath(output) == os.path.realpath(item.path):
             return "its output would replace it; choose another OUT"
-        if not journal.overwrites:
+        if not history.overwrites:
             return (
                 "its output exists and is not this job's; pass --overwrite, or choose another OUT"
             )
         return ""
 
     def _run(self, journal: Journal) -> None:
-        pending = self._pending(journal)
-        first = _take(pending, worker.PROBE_IMAGES)
-        if not first or self.stop.is_set():
-            self.summary.interrupted = self.stop.is_set()
-            return
-        from pix2pix_batch import cluster
+        def record(records: list[Record]) -> None:
+            journal.add(records)
+            self.summary.add(records)
 
         with ExitStack() as stack:
+            pending = stack.enter_context(closing(self._pending(journal, record)))
+            first = list(islice(pending, worker.PROBE_IMAGES))
+            if not first or self.stop.is_set():
+                self.summary.interrupted = self.stop.is_set()
+                return
+            from pix2pix_batch import cluster
+
             client, self.workers = stack.enter_context(
                 cluster.connect(self.options.scheduler, self.options.workers)
             )
@@ -339,7 +311,24 @@ class Job:
             self.dashboard = cluster.dashboard(client)
             self._count_in_background()
             self._decide(client, journal, first)
-            Dispatcher(self, client, journal).run(_chain(first, pending))
+            dispatcher = Dispatcher(
+                client,
+                self.workers,
+                self.settings,
+                claim=journal.claim,
+                record=record,
+                watch=self.show,
+                stop=self.stop,
+            )
+            if not dispatcher.run(map(self._placed, chain(first, pending))):
+                self.summary.interrupted = True
+            if not self.summary.interrupted:
+                self.total = self.summary.total
+            self.show()
+
+    def _placed(self, item: Item) -> Item:
+        """The item as workers find it: those of an existing cluster stand elsewhere."""
+        return replace(item, path=os.path.join(self.here, item.path))
 
     def _decide(self, client: Any, journal: Journal, first: list[Item]) -> None:
         """Settle device, precision and batch size; a resumed job keeps what it began with."""
@@ -356,7 +345,8 @@ class Job:
                 precision=begun["precision"],
                 batch_size=settings.batch_size or begun["batch_size"],
             )
-        decision = client.submit(worker.probe, settings, first, pure=False).result()
+        placed = [self._placed(item) for item in first]
+        decision = client.submit(worker.probe, settings, placed, pure=False).result()
         if not begun:
             journal.settle(precision=decision.precision, batch_size=decision.batch_size)
         self.settings = replace(
@@ -368,16 +358,6 @@ class Job:
         summary = self.summary
         summary.device, summary.precision = decision.device, decision.precision
         summary.backend, summary.note = decision.backend, decision.note
-
-    def _record(self, journal: Journal, records: list[Record]) -> None:
-        journal.add(records)
-        for record in records:
-            if record.status == "done":
-                self.summary.converted += 1
-                continue
-            self.summary.failed += 1
-            if len(self.summary.failures) < FAILURES_KEPT:
-                self.summary.failures.append(record)
 
     def _count_in_background(self) -> None:
         if self.watch is None or not self.countable:
@@ -431,92 +411,9 @@ class Job:
                 signal.signal(number, handler)
 
 
-class Dispatcher:
-    """Keeps a bounded number of chunks in flight and journals their results."""
-
-    def __init__(self, job: Job, client: Any, journal: Journal) -> None:
-        self.job, self.client, self.journal = job, client, journal
-        self.flying: dict[Any, list[Item]] = {}
-        self.chunk_size = FIRST_CHUNK
-        self.last_news = time.monotonic()
-
-    def run(self, items: Iterator[Item]) -> None:
-        job = self.job
-        exhausted = False
-        while True:
-            while not (exhausted or job.stop.is_set() or job.summary.fatal) and (
-                len(self.flying) < IN_FLIGHT * job.workers
-            ):
-                chunk = _take(items, self.chunk_size)
-                exhausted = not chunk
-                if chunk:
-                    self._submit(chunk)
-            if not self.flying:
-                # stopped, but there was nothing left to do: that is no interruption
-                if job.stop.is_set() and _take(items, 1):
-                    job.summary.interrupted = True
-                return
-            for future in self._finished():
-                self._receive(future)
-            job.show()
-
-    def _submit(self, chunk: list[Item]) -> None:
-        self.journal.claim([item.name for item in chunk])
-        future = self.client.submit(worker.convert_chunk, self.job.settings, chunk, pure=False)
-        self.flying[future] = chunk
-
-    def _finished(self) -> list[Any]:
-        from distributed import wait
-
-        try:
-            wait(list(self.flying), timeout=0.5, return_when="FIRST_COMPLETED")
-            self.last_news = time.monotonic()
-        except TimeoutError:
-            if time.monotonic() - self.last_news > PATIENCE:
-                self._require_workers()
-        return [future for future in self.flying if future.done()]
-
-    def _require_workers(self) -> None:
-        """Raises :class:`OutputError` where nobody is left to work."""
-        self.last_news = time.monotonic()
-        if not self.client.scheduler_info(n_workers=-1)["workers"]:
-            raise OutputError(
-                "all Dask workers are gone; start some, then run the same command again: it goes "
-                "on where this run stopped"
-            )
-
-    def _receive(self, future: Any) -> None:
-        chunk = self.flying.pop(future)
-        try:
-            result = future.result()
-        except Exception as error:  # a worker that died, or a bug: the chunk fails, the job goes on
-            reason = (
-                f"the worker failed: {' '.join(str(error).split())[:200] or type(error).__name__}"
-            )
-            records = [Record(item.name, "failed", reason=reason) for item in chunk]
-            self.job._record(self.journal, records)
-            return
-        self.job._record(self.journal, result.records)
-        if result.fatal:
-            self.job.summary.fatal = result.fatal
-        self._adapt(result.seconds / len(chunk))
-
-    def _adapt(self, seconds_an_item: float) -> None:
-        batch = self.job.settings.batch_size or 1
-        wanted = CHUNK_SECONDS / max(seconds_an_item, 1e-4)
-        rounded = max(1, round(wanted / batch)) * batch if wanted >= batch else max(1, int(wanted))
-        self.chunk_size = min(LARGEST_CHUNK, rounded)
-
-
-def _take(items: Iterator[Item], count: int) -> list[Item]:
-    taken = []
-    for item in items:
-        taken.append(item)
-        if len(taken) == count:
-            break
-    return taken
-
-
-def _chain(first: list[Item], rest: Iterator[Item]) -> Iterator[Item]:
-    yield from first
-    yield from rest
+def _stamped(item: Item) -> tuple[str, str]:
+    """The input's stamp as it is now, or why it has none."""
+    try:
+        return stamp(os.stat(item.path)), ""
+    except OSError as error:
+        return "", f"cannot be read ({error.strerror})"

@@ -16,12 +16,15 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.scan import shown
+from pix2pix_batch.text import shown
 
 DIRECTORY = ".pix2pix-batch"
 """Within OUT: the journal, its lock, and files not yet in place."""
 
 SCHEMA = 1
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What passes when somebody makes room: the same command then goes on."""
 
 
 @dataclass(frozen=True)
@@ -45,79 +48,52 @@ def _digest(text: str) -> int:
     return int.from_bytes(raw, "little")
 
 
-class Journal:
-    """Open it, ask what is done, add to it, close it. One process at a time.
+class History:
+    """What a journal says. Reading it writes nothing, and takes no lock.
 
     The first line is the job: what decides the output's bytes. The index in memory holds two
     64-bit numbers an input.
     """
 
     def __init__(self, out: Path, job: dict[str, Any], *, overwrite: bool = False) -> None:
-        """Open or begin the journal of ``out``. Raises :class:`InputError`, :class:`OutputError`.
+        """Read the journal of ``out``, if there is one, as far as it is written.
 
-        ``job``: plain JSON values. A journal of another job is refused unless ``overwrite``;
-        with ``overwrite`` the journal begins anew.
+        ``job``: plain JSON values. A journal of another job is refused unless ``overwrite``,
+        with which all begins anew. Raises :class:`InputError`, :class:`OutputError`.
         """
         self.directory = out / DIRECTORY
         self.path = self.directory / "journal.jsonl"
-        try:
-            self.temporary.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(self.directory / "lock", timeout=0)
-            self._lock.acquire()
-        except Timeout as error:
-            raise InputError(
-                f"{shown(out)}: another run is writing there; wait for it, or choose another OUT"
-            ) from error
-        except OSError as error:
-            raise _refused(out, error) from error
-        try:
-            for leftover in self.temporary.iterdir():
-                leftover.unlink()
-            self._index: dict[int, int] = {}
-            self.job = job
-            self.resumed = not overwrite and self._read(out, job)
-            if not self.resumed:
-                self._begin(overwrite)
-            self._file = self.path.open("ab")
-        except OSError as error:
-            self._lock.release()
-            raise _refused(self.path, error) from error
-        except BaseException:
-            self._lock.release()
-            raise
-
-    @property
-    def temporary(self) -> Path:
-        """Where outputs are written before they move into place."""
-        return self.directory / "tmp"
+        self.job = {"schema": SCHEMA, **job, "overwrite": overwrite}
+        self._index: dict[int, int] = {}
+        self._end = 0  # of the last whole line
+        self.resumed = not overwrite and self._read(out, job)
 
     @property
     def overwrites(self) -> bool:
         """Whether this job was begun with leave to replace files that it did not make."""
         return bool(self.job.get("overwrite"))
 
-    def _begin(self, overwrite: bool) -> None:
-        self.job = {"schema": SCHEMA, **self.job, "overwrite": overwrite}
-        self._renew(io.BytesIO())
-
     def _read(self, out: Path, job: dict[str, Any]) -> bool:
         """Read an existing journal into the index; false where there is none."""
         try:
-            file = self.path.open("rb+")
+            with self.path.open("rb") as file:
+                header = _parse(file.readline())
+                if header is None:
+                    return False
+                self._require_same(out, header, job)
+                self.job = header
+                self._end = file.tell()
+                for line in file:
+                    if line.endswith(b"\n"):
+                        self._end += len(line)
+                        self._note(_parse(line) or {})
         except FileNotFoundError:
             return False
-        with file:
-            header = _parse(file.readline())
-            if header is None:
-                return False
-            self._require_same(out, header, job)
-            self.job = header
-            end = file.tell()
-            for line in file:
-                if line.endswith(b"\n"):
-                    end += len(line)
-                    self._note(_parse(line) or {})
-            file.truncate(end)  # a torn last line, from a crash in the middle of a write
+        except OSError as error:
+            raise OutputError(
+                f"{shown(self.path)}: cannot be read ({error.strerror}); check its permissions, "
+                "or give another directory as OUT"
+            ) from error
         return True
 
     def _require_same(self, out: Path, header: dict[str, Any], job: dict[str, Any]) -> None:
@@ -152,6 +128,44 @@ class Journal:
     def is_ours(self, name: str) -> bool:
         """Whether this job may have written the output of ``name``."""
         return _digest(name) in self._index
+
+
+class Journal(History):
+    """A journal to add to: open it, ask what is done, add, close it. One process at a time."""
+
+    def __init__(self, out: Path, job: dict[str, Any], *, overwrite: bool = False) -> None:
+        """Open or begin the journal of ``out``, as :class:`History` reads it."""
+        directory = out / DIRECTORY
+        try:
+            (directory / "tmp").mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(directory / "lock", timeout=0)
+            self._lock.acquire()
+        except Timeout as error:
+            raise InputError(
+                f"{shown(out)}: another run is writing there; wait for it, or choose another OUT"
+            ) from error
+        except OSError as error:
+            raise _refused(out, error) from error
+        try:
+            super().__init__(out, job, overwrite=overwrite)
+            for leftover in self.temporary.iterdir():
+                leftover.unlink()
+            if self.resumed:
+                os.truncate(self.path, self._end)  # a last line that a crash tore
+            else:
+                self._renew(io.BytesIO())
+            self._file = self.path.open("ab")
+        except OSError as error:
+            self._lock.release()
+            raise _refused(self.path, error) from error
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @property
+    def temporary(self) -> Path:
+        """Where outputs are written before they move into place."""
+        return self.directory / "tmp"
 
     def settle(self, **decisions: Any) -> None:
         """Write what was decided at the job's start (such as the precision) into its first line.
@@ -206,9 +220,6 @@ class Journal:
         with suppress(OSError):  # a full disk: what did not fit was reported when it was written
             self._file.close()
         self._lock.release()
-
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _unwritable(path: Path, error: OSError) -> str:

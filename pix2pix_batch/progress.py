@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TextIO
 
-from pix2pix_batch.job import Progress
+from pix2pix_batch.summary import Summary
 
 LINE_SECONDS = 10.0
 """How often a line is printed where the output is no terminal."""
@@ -16,15 +17,27 @@ RATE_WINDOW = 15.0
 """The rate shown is that of the last this many seconds."""
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Where a job stands. ``total`` is ``None`` until the inputs are counted."""
+
+    summary: Summary
+    total: int | None
+    workers: int
+    dashboard: str
+    seconds: float
+    stopping: bool = False
+
+
 class Display:
-    """Call it with :class:`Progress`; use it as a context manager."""
+    """Call it with :class:`Progress`; use it as a context manager, which says where it ended."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
         self.live = self.stream.isatty()
         self.history: list[tuple[float, int]] = []
         self.printed = 0.0
-        self.announced = False
+        self.last: Progress | None = None
 
     def __enter__(self) -> Display:
         return self
@@ -35,15 +48,20 @@ class Display:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.live and self.announced:
+        if self.last is None:
+            return
+        if self.live:
             self.stream.write("\r\x1b[K")
             self.stream.flush()
+        else:
+            self._say(" | ".join(counts(self.last)))
 
     def __call__(self, progress: Progress) -> None:
-        if not self.announced:
-            self.announced = True
-            self._say(announcement(progress))
         now = time.monotonic()
+        if self.last is None:
+            self._say(announcement(progress))
+            self.printed = now
+        self.last = progress
         summary = progress.summary
         self.history.append((now, summary.converted + summary.failed))
         while now - self.history[0][0] > RATE_WINDOW and len(self.history) > 2:
@@ -64,21 +82,31 @@ class Display:
         return (after - before) / (now - then) if now > then else 0.0
 
     def line(self, progress: Progress) -> str:
-        summary, rate = progress.summary, self.rate()
-        done = summary.converted + summary.failed + summary.skipped
-        parts = [f"{done:,} of {progress.total:,}" if progress.total else f"{done:,} images"]
-        if progress.total:
-            parts[0] += f" ({100 * done // progress.total} %)"
-        parts.append(f"{rate:.1f} images/s")
-        if progress.total and rate > 0:
-            parts.append(f"{duration((progress.total - done) / rate)} left")
-        if summary.skipped:
-            parts.append(f"{summary.skipped:,} were done before")
-        if summary.failed:
-            parts.append(f"{summary.failed:,} failed")
+        rate, total = self.rate(), progress.total
+        at, *others = counts(progress)
+        parts = [at, f"{rate:.1f} images/s"]
+        if total and rate > 0:
+            parts.append(f"{duration((total - done(progress.summary)) / rate)} left")
+        parts += others
         if progress.stopping:
             parts.append("stopping: finishing what is in flight (Ctrl-C again to drop it)")
         return " | ".join(parts)
+
+
+def done(summary: Summary) -> int:
+    """The inputs of which it is known what became."""
+    return summary.converted + summary.failed + summary.skipped
+
+
+def counts(progress: Progress) -> list[str]:
+    """How far a job is, how much of that was done before, and how much failed."""
+    summary, total, now = progress.summary, progress.total, done(progress.summary)
+    parts = [f"{now:,} of {total:,} ({100 * now // total} %)" if total else f"{now:,} images"]
+    if summary.skipped:
+        parts.append(f"{summary.skipped:,} were done before")
+    if summary.failed:
+        parts.append(f"{summary.failed:,} failed")
+    return parts
 
 
 def announcement(progress: Progress) -> str:

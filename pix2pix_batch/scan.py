@@ -9,9 +9,17 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.images import SAME, SUFFIXES, form_of, suffixes
+from pix2pix_batch.text import counted, shown
+
+USUAL = (*SAME, ".gif", ".bmp")
+"""The suffixes that a message names, of the many that Pillow reads."""
+
+EXAMPLES = 3
+"""How many of the files left alone, and of the renamed outputs, are kept by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +40,10 @@ class Item:
 class Scan:
     """The inputs of a job. Iterate once; then the counts are known.
 
-    ``ignored``: files without an image suffix; ``links``: links to directories not followed;
-    ``unlisted``: directories that could not be listed, and why.
+    ``ignored``: files without an image suffix, or lines that repeat one, the first of them in
+    ``others``; ``renamed``: outputs with another name than the input's, for two would have met,
+    the first in ``renames`` by input; ``links``: links to directories not followed; ``unlisted``:
+    directories that could not be listed, and why.
     """
 
     source: str
@@ -41,25 +51,27 @@ class Scan:
     out: Path
     follow_links: bool = False
     ignored: int = 0
+    renamed: int = 0
     links: int = 0
+    others: list[str] = field(default_factory=list)
+    renames: list[tuple[str, str]] = field(default_factory=list)
     unlisted: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Raises :class:`InputError` where ``source`` cannot be scanned into ``out``."""
         self._suffixes = suffixes()
-        self._list = self.source == "-" or self.source.startswith("@")
-        if self._list:
+        self.is_list = self.source == "-" or self.source.startswith("@")
+        if self.is_list:
             if self.source != "-" and not Path(self.source[1:]).is_file():
                 raise InputError(f"{shown(self.source[1:])}: no such list file")
             return
         path = Path(self.source)
-        self._pattern = not path.exists() and glob.has_magic(self.source)
-        self.root = _glob_root(self.source) if self._pattern else path
+        self._pattern = self.source if not path.exists() and glob.has_magic(self.source) else ""
+        self.root = _glob_root(self._pattern) if self._pattern else path
         if not self.root.exists():
             raise InputError(f"{shown(self.root)}: no such file or directory")
         if self.root.is_file():
-            self._pattern, self.root = True, self.root.parent
-            self.source = glob.escape(self.source)
+            self._pattern, self.root = glob.escape(self.source), self.root.parent
         if not os.access(self.root, os.R_OK | os.X_OK):
             raise InputError(f"{shown(self.root)}: cannot be read; check its permissions")
         self._check_apart()
@@ -67,7 +79,7 @@ class Scan:
     @property
     def identity(self) -> str:
         """What names the input in a journal: the directory that names are relative to."""
-        return "list" if self._list else os.path.realpath(self.root)
+        return "list" if self.is_list else os.path.realpath(self.root)
 
     def _check_apart(self) -> None:
         root, out = self.root.resolve(), self.out.resolve()
@@ -75,14 +87,14 @@ class Scan:
             raise InputError(
                 f"{shown(self.out)}: is the input directory too; give another directory as OUT"
             )
-        if out.is_relative_to(root) and (not self._pattern or "**" in self.source):
+        if out.is_relative_to(root) and (not self._pattern or "**" in self._pattern):
             raise InputError(
                 f"{shown(self.out)}: lies inside the input directory {shown(self.root)}, so its "
                 "images would become inputs of the next run; give a directory outside it"
             )
 
     def __iter__(self) -> Iterator[Item]:
-        if self._list:
+        if self.is_list:
             return self._from_list()
         return self._from_glob() if self._pattern else self._from_directories()
 
@@ -97,9 +109,7 @@ class Scan:
                 self.links += 1
                 continue
             files, directories, identity = listing
-            for name, output, form in self._outputs(files, directories):
-                path = os.path.join(inside, name)
-                yield Item(os.path.join(self.root, path), path, os.path.join(inside, output), form)
+            yield from self._items(inside, files, directories)
             below = (*above, identity)
             pending += [(os.path.join(inside, name), below) for name in reversed(directories)]
 
@@ -126,7 +136,7 @@ class Scan:
                     self.links += 1
                 else:
                     directories.append(entry.name)
-            elif self._wanted(entry.name):
+            elif self._wanted(inside, entry.name):
                 files.append(entry.name)
         return files, directories, identity
 
@@ -134,17 +144,14 @@ class Scan:
         """The files that match, directory by directory so that clashing names are seen."""
         together: dict[str, list[str]] = {}
         out = os.path.join(os.path.abspath(self.out), "")
-        for path in sorted(set(glob.iglob(self.source, recursive=True))):
+        for path in sorted(set(glob.iglob(self._pattern, recursive=True))):
             if os.path.isdir(path) or os.path.abspath(path).startswith(out):
                 continue
             inside, name = os.path.split(os.path.relpath(path, self.root))
-            if self._wanted(name):
+            if self._wanted(inside, name):
                 together.setdefault(inside, []).append(name)
         for inside, names in together.items():
-            for name, output, form in self._outputs(names):
-                relative = os.path.join(inside, name)
-                path = os.path.join(self.root, relative)
-                yield Item(path, relative, os.path.join(inside, output), form)
+            yield from self._items(inside, names)
 
     def _from_list(self) -> Iterator[Item]:
         """A path a line. Relative ones keep their place, absolute ones lose the leading ``/``.
@@ -157,20 +164,22 @@ class Scan:
         for line in self._lines():
             name = os.path.normpath(line).lstrip("/")
             if hash(name) in listed:
-                self.ignored += 1
+                self._leave(name)
                 continue
             listed.add(hash(name))
             form = form_of(name, self.form)
-            output = os.path.splitext(name)[0] + _suffix(name, form, self.form)
+            output = plain = _output(name, form, self.form)
             if hash(output) in taken:
                 output = name + SUFFIXES[form]
             while hash(output) in taken:
                 output += SUFFIXES[form]
             taken.add(hash(output))
+            if output != plain:
+                self._rename(name, output)
             yield Item(line, name, output, form)
 
     def _lines(self) -> Iterator[str]:
-        with sys.stdin.buffer if self.source == "-" else open(self.source[1:], "rb") as file:
+        with self._list() as file:
             for number, line in enumerate(file, 1):
                 path = os.fsdecode(line.rstrip(b"\r\n"))
                 if "\0" in path:
@@ -181,31 +190,73 @@ class Scan:
                 if path:
                     yield path
 
-    def _wanted(self, name: str) -> bool:
+    def _list(self) -> BinaryIO:
+        if self.source == "-":
+            return sys.stdin.buffer
+        try:
+            return open(self.source[1:], "rb")
+        except OSError as error:
+            name = shown(self.source[1:])
+            raise InputError(f"{name}: the list cannot be read ({error.strerror})") from error
+
+    def _wanted(self, inside: str, name: str) -> bool:
         if os.path.splitext(name)[1].lower() in self._suffixes:
             return True
-        self.ignored += 1
+        self._leave(os.path.join(inside, name))
         return False
 
-    def _outputs(
-        self, names: list[str], directories: Collection[str] = ()
-    ) -> Iterator[tuple[str, str, str]]:
-        """Name, output name and format of each of one directory's files, all outputs distinct.
+    def _leave(self, name: str) -> None:
+        self.ignored += 1
+        if len(self.others) < EXAMPLES:
+            self.others.append(name)
+
+    def _rename(self, name: str, output: str) -> None:
+        self.renamed += 1
+        if len(self.renames) < EXAMPLES:
+            self.renames.append((name, output))
+
+    def _items(
+        self, inside: str, names: list[str], directories: Collection[str] = ()
+    ) -> Iterator[Item]:
+        """The files ``names`` of the directory ``inside`` as items, all outputs distinct.
 
         ``a.jpg`` becomes ``a.png``; where two would meet, or meet one of ``directories``, each
         keeps its whole name: ``a.jpg.png`` and ``a.gif.png``.
         """
         forms = {name: form_of(name, self.form) for name in names}
-        outputs = {
-            name: os.path.splitext(name)[0] + _suffix(name, forms[name], self.form)
-            for name in names
-        }
+        outputs = {name: _output(name, forms[name], self.form) for name in names}
         whole: set[str] = set()
         while clashing := _clashing(outputs, directories) - whole:
             whole |= clashing
             outputs |= {name: name + SUFFIXES[forms[name]] for name in clashing}
         for name in names:
-            yield name, outputs[name], forms[name]
+            path = os.path.join(inside, name)
+            output = os.path.join(inside, outputs[name])
+            if name in whole:
+                self._rename(path, output)
+            yield Item(os.path.join(self.root, path), path, output, forms[name])
+
+    def nothing(self) -> str:
+        """What to tell who gave an input in which no image was found."""
+        if self.is_list:
+            what = "standard input" if self.source == "-" else shown(self.source)
+            return f"{what}: no image found: it names no file; give a path a line"
+        if self._pattern and not self.ignored:
+            return (
+                f"{shown(self.source)}: no image found: no file matches; check the pattern ('**' "
+                "stands for directories of any depth), or give a directory"
+            )
+        looked = ", ".join(USUAL) + f" and {len(self._suffixes) - len(USUAL)} more suffixes"
+        seen = counted(self.ignored, "other file")
+        if self.others:
+            seen += f" (such as {shown(self.others[0])})"
+        if self.links:
+            links = counted(self.links, "link")
+            seen += f", {links} to directories, not followed (see --follow-links)"
+        return (
+            f"{shown(self.source)}: no image found: looked for {looked}, saw {seen}; give another "
+            "input, or name files of any suffix in a list (@files.txt)"
+        )
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
@@ -221,10 +272,10 @@ def _clashing(outputs: dict[str, str], directories: Collection[str]) -> set[str]
     return {name for name, output in outputs.items() if count[output] > 1}
 
 
-def _suffix(name: str, form: str, asked: str) -> str:
-    """The output's suffix; with ``same``, a suffix that already names the format stays."""
-    own = os.path.splitext(name)[1]
-    return own if asked == "same" and own.lower() in SAME else SUFFIXES[form]
+def _output(name: str, form: str, asked: str) -> str:
+    """The output's name; with ``same``, a suffix that already names the format stays."""
+    stem, own = os.path.splitext(name)
+    return stem + (own if asked == "same" and own.lower() in SAME else SUFFIXES[form])
 
 
 def _glob_root(pattern: str) -> Path:
@@ -236,11 +287,3 @@ def _glob_root(pattern: str) -> Path:
             break
         plain.append(part)
     return Path(*plain)
-
-
-def shown(path: object) -> str:
-    """A path for people: control characters and undecodable bytes escaped."""
-    text = str(path)
-    return (
-        text if text.isprintable() else text.encode("unicode_escape", "backslashreplace").decode()
-    )

@@ -38,8 +38,9 @@ CODEC_THREADS = 2
 READ_AHEAD = 32 << 20
 """Files of up to this many bytes together are decoded ahead of the engine."""
 
-FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-"""What makes writing on useless for every image, not for one."""
+FATAL = journal.FULL | {errno.EROFS}
+"""What makes writing on useless for every image, not for one. A disk that is read-only from the
+start is wrong use; one that becomes so ends the job as a full one does."""
 
 PSNR_BAR = 40.0
 """A precision whose images are further than this, in dB, from fp32's is not chosen."""

@@ -226,6 +226,21 @@ def test_disk_is_full_from_the_start(tmp_path: Path, tiny: Path, disk: Path) -> 
     assert (ran.code, *ran.counts()) == (0, 1, 0, 0), ran.err
 
 
+def test_a_disk_that_may_not_be_written_is_wrong_use(
+    tmp_path: Path, tiny: Path, disk: Path
+) -> None:
+    source, out = put(tmp_path / "in" / "a.png").parent, disk / "out"
+    out.mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    for place in (out, disk / "new"):
+        ran = convert(source, place, tiny)
+        message = error_of(ran)
+        assert ran.code == 2, message
+        assert f"{place}: " in message
+        assert "Read-only file system" in message
+        assert "another directory as OUT" in message
+
+
 def test_two_runs_into_one_out(tmp_path: Path, tiny: Path) -> None:
     from filelock import FileLock
 

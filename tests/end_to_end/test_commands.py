@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pix2pix_batch import __version__
+from pix2pix_batch import __version__, bundle
+from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.generator import UNet
 from tests.end_to_end.command import ROOT, environment, error_of, run
 from tests.reference_unet import ReferenceUNet
 
@@ -98,6 +101,52 @@ def test_model_show(tiny: Path) -> None:
     values = json.loads(ran.out)
     assert values["name"] == "map2aerial"
     assert values["architecture"]["in_channels"] == 3
+
+
+def test_model_show_tells_how_it_was_made(tmp_path: Path) -> None:
+    deep: dict[str, object] = {"level": "bottom"}
+    for _ in range(300):
+        deep = {"in": deep}
+    provenance = {
+        "history": "made so, and then \x1b[31mso. " * 12,
+        "name": "another",
+        "recipe": {
+            "scales": [0.7, 1.6],
+            "optimizer": {"name": "adam", "betas": [0.5, 0.999], "fused": None},
+            "bands": [[-180, -72], [-44, 12]],
+        },
+        "deep": deep,
+        "nothing": {},
+    }
+    architecture = Architecture(downs=6, ngf=2)
+    info = BundleInfo("made", architecture, image_size=64, provenance=provenance)
+    path = tmp_path / "a directory" / "made.safetensors"
+    bundle.save(path, info, UNet(architecture).init_weights(torch.Generator()))
+    ran = run("model", "show", path, env=environment(COLUMNS="60"))
+    assert ran.code == 0, ran.err
+    assert "\x1b" not in ran.out
+    lines = ran.out.splitlines()
+    assert lines[:2] == ["name: made", f"file: {path}"]
+    assert "sha256: " in lines[3]
+    at = lines.index("  recipe:")
+    assert lines[at - 2 :] == [
+        "  name: another",
+        "  nothing: {}",
+        "  recipe:",
+        "    bands: [[-180, -72], [-44, 12]]",
+        "    optimizer:",
+        "      betas: [0.5, 0.999]",
+        "      fused: null",
+        "      name: adam",
+        "    scales: [0.7, 1.6]",
+    ]
+    (first,) = (line for line in lines if line.startswith("  history:"))
+    assert first == "  history: made so, and then \\x1b[31mso. made so, and then"
+    history = lines[lines.index(first) : at - 2]
+    assert len(history) > 4
+    assert all(len(line) <= 60 for line in history)
+    assert all(line.startswith("    ") for line in history[1:])
+    assert json.loads(run("model", "show", path, "--json").out)["provenance"] == provenance
 
 
 def test_model_import(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from tests.end_to_end.command import (
@@ -25,15 +26,19 @@ from tests.end_to_end.command import (
 
 FIGURES = [
     "total",
+    "planned",
     "converted",
     "skipped",
     "failed",
+    "renamed",
+    "ignored",
     "seconds",
     "images_per_second",
     "device",
     "backend",
     "precision",
     "model",
+    "failures",
 ]
 
 
@@ -71,6 +76,8 @@ def test_tree_and_second_runs(tmp_path: Path, tiny: Path) -> None:
         "fp32",
         "tiny",
     ]
+    assert [ran.figures[name] for name in ("planned", "renamed", "ignored")] == [0, 2, 1]
+    assert ran.figures["failures"] == [{"name": "broken.png", "reason": "the file is empty"}]
     assert "broken.png: the file is empty" in ran.err
     assert "run again to retry" in ran.err
     assert everything(source) == before
@@ -107,6 +114,7 @@ def test_tree_and_second_runs(tmp_path: Path, tiny: Path) -> None:
     ran = convert(source, out, tiny)
     assert (ran.code, *ran.counts()) == (0, 0, 8, 0), ran.err
     assert list(ran.figures) == FIGURES
+    assert ran.figures["failures"] == []
     assert [everything(out)[path] for path in visible(out).values()] == [
         again[path] for path in visible(out).values()
     ]
@@ -306,14 +314,41 @@ def test_dry_run_lists_and_writes_nothing(tmp_path: Path, tiny: Path) -> None:
     assert planned("in/b.jpg") == ["in/b.jpg -> b.webp"]
     assert planned("@list.txt") == ["in/b.jpg -> in/b.webp", "./in/sub/c.png -> in/sub/c.webp"]
     ran = convert("in", out, tiny, "--dry-run", cwd=tmp_path)
-    assert ran.figures["total"] == 5
+    assert [ran.figures[name] for name in ("total", "planned", "renamed")] == [5, 5, 2]
     assert not out.exists()
     assert everything(tmp_path) == before
+    (tmp_path / "file").touch()
+    ran = run("convert", "in", "file", "--model", tiny, "--dry-run", cwd=tmp_path)
+    assert (ran.code, "is a file; OUT must be a directory" in error_of(ran)) == (2, True)
 
     out.mkdir()
     (out / "a.webp").write_bytes(b"precious")
-    assert planned("in") == whole
+    assert planned("in") == whole[1:]
+    assert planned("in", "--overwrite") == whole
     assert everything(out).keys() == {out / "a.webp"}
+
+
+def test_dry_run_says_what_would_become_of_all(tmp_path: Path, tiny: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    put(source / "a.png")
+    assert convert(source, out, tiny).code == 0
+    put(source / "b.png")
+    put(source / "c.png")
+    (source / "nowhere.png").symlink_to("absent.png")
+    (source / "notes.txt").touch()
+    (out / "c.png").write_bytes(b"precious")
+    ran = convert(source, out, tiny, "--dry-run")
+    assert ran.code == 0, ran.err
+    names = ("total", "planned", "converted", "skipped", "failed", "ignored")
+    assert [ran.figures[name] for name in names] == [4, 1, 0, 1, 2, 1]
+    reasons = {failure["name"]: failure["reason"] for failure in ran.figures["failures"]}
+    assert "its output exists" in reasons["c.png"]
+    assert "No such file" in reasons["nowhere.png"]
+    assert "1 image would be converted, 1 are done, 2 would fail" in ran.err
+    assert "would fail: c.png: its output exists" in ran.err
+    assert "  notes.txt" in ran.err.splitlines()
+    ran = convert(source, out, tiny)
+    assert (ran.code, *ran.counts()) == (3, 1, 1, 2), ran.err
 
 
 def test_dry_run_beside_a_journal_changes_nothing(tmp_path: Path, tiny: Path) -> None:
@@ -321,12 +356,26 @@ def test_dry_run_beside_a_journal_changes_nothing(tmp_path: Path, tiny: Path) ->
     put(source / "a.png")
     assert convert(source, out, tiny).code == 0
     put(source / "b.png")
-    before = {path: content for path, (*_, content) in everything(out).items()}
-    ran = run("convert", source, out, "--model", tiny, "--dry-run")
-    assert ran.code == 0, ran.err
-    assert ran.out == f"{source / 'b.png'} -> {out / 'b.png'}\n"
+    kept = out / ".pix2pix-batch"
+    (kept / "tmp" / "in-the-making").write_bytes(b"half an image")
+    with (kept / "journal.jsonl").open("ab") as file:
+        file.write(b'{"name": "b.png", "sta')  # a run is writing it just now
+    before = everything(out)
+    with FileLock(kept / "lock"):
+        ran = run("convert", source, out, "--model", tiny, "--dry-run")
+        (kept / "lock").unlink()
+        (kept / "tmp" / "in-the-making").unlink()
+        (kept / "tmp").rmdir()
+        bare = run("convert", source, out, "--model", tiny, "--dry-run")
+        assert not (kept / "lock").exists()
+        assert not (kept / "tmp").exists()
+    assert ran.code == bare.code == 0, ran.err
+    assert ran.out == bare.out == f"{source / 'b.png'} -> {out / 'b.png'}\n"
     assert "1 image would be converted, 1 are done" in ran.err
-    assert {path: content for path, (*_, content) in everything(out).items()} == before
+    assert everything(out).items() <= before.items()
+    ran = run("convert", source, out, "--model", tiny, "--dry-run", "--format", "jpg")
+    assert ran.code == 2
+    assert "format was 'png', now 'jpg'" in error_of(ran)
 
 
 def test_dry_run_lists_all(tmp_path: Path, tiny: Path) -> None:
@@ -348,15 +397,71 @@ def test_one_image_into_a_directory_beside_it(tmp_path: Path, tiny: Path) -> Non
         assert len(ran.out.splitlines()) == count
 
 
-def test_no_images_at_all(tmp_path: Path, tiny: Path) -> None:
+def test_renamed_outputs_and_files_left_alone_are_named(tmp_path: Path, tiny: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
-    source.mkdir()
-    (source / "notes.txt").write_text("no image")
-    for what in (source, f"{source}/*.png"):
-        ran = convert(what, out, tiny)
-        assert (ran.code, *ran.counts()) == (0, 0, 0, 0), ran.err
-        assert "No images were found" in ran.err
-    assert visible(out) == {}
+    for stem in ("a", "sub/b"):
+        put(source / f"{stem}.png")
+        put(source / f"{stem}.jpg")
+    for number in range(5):
+        (source / f"{number}\n.txt").touch()
+    ran = convert(source, out, tiny)
+    assert (ran.code, ran.figures["renamed"], ran.figures["ignored"]) == (0, 4, 5), ran.err
+    lines = ran.err.splitlines()
+    at = lines.index("4 outputs renamed, for the names would clash:")
+    assert lines[at + 1 : at + 4] == [
+        "  a.jpg -> a.jpg.png",
+        "  a.png -> a.png.png",
+        "  sub/b.jpg -> sub/b.jpg.png",
+    ]
+    assert lines[at + 4].startswith("  ... and 1 more; the journal has each output: ")
+    assert records(out)["sub/b.png"]["output"] == "sub/b.png.png"
+    at = lines.index("5 files left alone, no image suffix:")
+    assert lines[at + 1 : at + 5] == [*(f"  {n}\\n.txt" for n in range(3)), "  ... and 2 more"]
+
+
+def test_a_pipe_is_told_where_the_job_ended(tmp_path: Path, tiny: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    for number in range(30):
+        put(source / f"{number:02}.png", seed=number)
+    (source / "bad.png").touch()
+    ran = convert(source, out, tiny)
+    assert ran.counts() == (30, 0, 1)
+    assert "31 of 31 (100 %) | 1 failed" in ran.err.splitlines()
+    put(source / "bad.png")
+    ran = convert("-", out, tiny, stdin=f"{source}/bad.png\n".encode())
+    assert ran.code == 2, "another input: another job"
+    ran = convert(source, out, tiny)
+    assert "31 of 31 (100 %) | 30 were done before" in ran.err.splitlines()
+    ran = convert("-", tmp_path / "new", tiny, stdin=f"{source}/bad.png\n".encode())
+    assert "1 of 1 (100 %)" in ran.err.splitlines()
+
+
+def test_what_cannot_be_found_needs_no_workers(tmp_path: Path, tiny: Path) -> None:
+    """It is told at once: with no cluster, which could not even start here."""
+    out = tmp_path / "out"
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "distributed.py").write_text("raise ImportError('not here')\n")
+    path = f"{tmp_path / 'fake'}{os.pathsep}{environment()['PYTHONPATH']}"
+    listed = "".join(f"wrong/{number}.png\n" for number in range(120))
+    without_dask = environment(PYTHONPATH=path)
+    ran = convert("-", out, tiny, stdin=listed.encode(), cwd=tmp_path, env=without_dask)
+    assert (ran.code, *ran.counts()) == (3, 0, 0, 120), ran.err
+    assert f"none of the listed files can be found; relative paths are taken from {tmp_path}" in (
+        ran.err
+    )
+    failures = ran.figures["failures"]
+    assert [failure["name"] for failure in failures] == [f"wrong/{n}.png" for n in range(100)]
+    assert {failure["reason"] for failure in failures} == {
+        "cannot be read (No such file or directory)"
+    }
+    assert "and 110 more" in ran.err
+    assert len(records(out)) == 120
+    put(tmp_path / "right" / "a.png")
+    listed = f"wrong/0.png\nright/a.png\n{listed}"
+    ran = convert("-", out, tiny, stdin=listed.encode(), cwd=tmp_path)
+    assert (ran.code, *ran.counts()) == (3, 1, 0, 120), ran.err
+    assert "none of the listed" not in ran.err
+    assert "1 file left alone, listed before:" in ran.err
 
 
 def test_links(tmp_path: Path, tiny: Path) -> None:
@@ -397,10 +502,8 @@ def test_links(tmp_path: Path, tiny: Path) -> None:
         for name in (
             "a.png",
             "e.png",
-            "itself.png",
             "linked/b.png",
             "linked/deep/c.png",
-            "nowhere.png",
             "other/d.png",
         )
     ]

@@ -68,6 +68,49 @@ def test_paths(tmp_path: Path, source: Path, tiny: Path) -> None:
     assert everything(tmp_path) == before
 
 
+def test_no_image(tmp_path: Path, tiny: Path) -> None:
+    """Nothing is made, and the message says what was looked for and what was seen."""
+    source = tmp_path / "in"
+    (source / "sub").mkdir(parents=True)
+    (source / "link").symlink_to(tmp_path)
+    for name in ("notes.txt", "sub/page.html"):
+        (source / name).touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list.txt").write_text("\n\n")
+    looked = r"no image found: looked for \.png, .*more suffixes, saw "
+    cases: list[tuple[Argument, str]] = [
+        ("in", rf"in: {looked}2 other files \(such as notes\.txt\), 1 link to directories.*@"),
+        ("empty", rf"empty: {looked}0 other files; give another input"),
+        ("in/*.png", r"in/\*\.png: no image found: no file matches; check the pattern"),
+        ("in/*", rf"in/\*: {looked}1 other file \(such as notes\.txt\);"),
+        ("in/notes.txt", rf"in/notes\.txt: {looked}1 other file .*in a list"),
+        ("@list.txt", r"@list\.txt: no image found: it names no file; give a path a line"),
+        ("-", r"standard input: no image found: it names no file"),
+    ]
+    before = sorted(tmp_path.rglob("*"))
+    for what, pattern in cases:
+        for more in ((), ("--dry-run",)):
+            ran = convert(what, "out", tiny, *more, cwd=tmp_path)
+            assert ran.code == 2, ran.err
+            assert re.search(pattern, error_of(ran)), ran.err
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "out").mkdir()
+    assert convert("in", "out", tiny, cwd=tmp_path).code == 2
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_glob_that_the_shell_has_expanded(tmp_path: Path, source: Path, tiny: Path) -> None:
+    names = [put(source / f"{number}.png").relative_to(tmp_path) for number in range(9)]
+    ran = run("convert", *names, "out", "--model", tiny, cwd=tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    last = ran.err.splitlines()[-1]
+    assert last.startswith("Error: 10 paths given, but there is one IN and one OUT; ")
+    for text in ("quotes ('maps/*.png')", "directory", "@files.txt"):
+        assert text in last
+    assert "8.png" not in ran.err, "the message stays short"
+    assert not (tmp_path / "out").exists()
+
+
 def test_models(tmp_path: Path, source: Path, tiny: Path, two_channels: Path) -> None:
     mark, whole = tmp_path / "ran", tiny.read_bytes()
     damaged = tmp_path / "damaged.safetensors"

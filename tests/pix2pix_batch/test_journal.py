@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.journal import DIRECTORY, Journal, Record, stamp
+from pix2pix_batch.journal import DIRECTORY, History, Journal, Record, stamp
 
 JOB: dict[str, Any] = {"model": "f00", "fit": "tile", "quality": None, "noise": False, "seed": 0}
 
@@ -383,6 +383,44 @@ def test_a_second_journal_in_the_same_process_is_refused(tmp_path: Path) -> None
         opened(tmp_path)
     journal.close()
     opened(tmp_path).close()
+
+
+# Reading alone
+
+
+def test_history_says_what_the_journal_says_and_writes_nothing(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.claim(["a", "b", "c"])
+    journal.add([done("a"), failed("b")])
+    with path_of(tmp_path).open("ab") as file:
+        file.write(b'{"name": "c", "status": "do')  # just being written
+    (journal.temporary / "in-the-making").touch()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    history = History(tmp_path, JOB)  # while the journal is open
+    assert history.resumed
+    assert [history.is_done(name, "1:1") for name in "abcd"] == [True, False, False, False]
+    assert [history.is_ours(name) for name in "abcd"] == [True, True, True, False]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert path_of(tmp_path).read_bytes().endswith(b'"do')
+    journal.close()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_history_of_nothing(tmp_path: Path, overwrite: bool) -> None:
+    if overwrite:
+        run(tmp_path, done("a"), claim=["a"])
+    before = sorted(tmp_path.rglob("*"))
+    history = History(tmp_path, JOB, overwrite=overwrite)
+    assert not history.resumed
+    assert not history.is_done("a", "1:1") and not history.is_ours("a")
+    assert history.overwrites == overwrite
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_history_of_another_job_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, done("a"))
+    with pytest.raises(InputError, match="model was 'f00', now 'f01'"):
+        History(tmp_path, {**JOB, "model": "f01"})
 
 
 # Output directories that take nothing

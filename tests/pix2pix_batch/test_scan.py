@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.scan import Item, Scan, shown
+from pix2pix_batch.scan import Item, Scan
 
 
 @pytest.fixture
@@ -96,11 +96,39 @@ def test_same_format_keeps_names_that_it_can(tmp_path: Path) -> None:
     ] * 3
 
 
-def test_what_is_no_image_is_counted(tree: Path) -> None:
-    touch(tree, "notes.txt", "x/Thumbs.db", "x/none", "z/.jpg", "paper.pdf")
-    scan = Scan(str(tree), "png", Path("/nonexistent-out"))
+@pytest.mark.parametrize("inside", ["", "**/*"])
+def test_what_is_no_image_is_counted_and_the_first_named(tree: Path, inside: str) -> None:
+    touch(tree, "notes.txt", "x/Thumbs.db", "x/none", "z/hidden/jpg", "paper.pdf")
+    scan = Scan(str(tree / inside), "png", Path("/nonexistent-out"))
     assert len(list(scan)) == 5
     assert (scan.ignored, scan.links) == (5, 0)
+    assert scan.others == ["notes.txt", "paper.pdf", "x/Thumbs.db"]
+
+
+@pytest.mark.parametrize("inside", ["", "**/*"])
+def test_renamed_outputs_are_counted_and_the_first_named(tree: Path, inside: str) -> None:
+    touch(tree, "a.jpg", "x/c.png", "z/e.png")
+    scan = Scan(str(tree / inside), "png", Path("/nonexistent-out"))
+    assert len(list(scan)) == 8
+    assert scan.renamed == 6
+    assert scan.renames == [
+        ("a.jpg", "a.jpg.png"),
+        ("a.png", "a.png.png"),
+        ("x/c.JPEG", "x/c.JPEG.png"),
+    ]
+
+
+def test_an_output_renamed_for_a_directory_is_counted(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "a.png/b.jpg")
+    scan = Scan(str(tmp_path), "png", Path("/nonexistent-out"))
+    assert len(list(scan)) == 2
+    assert scan.renames == [("a.jpg", "a.jpg.png")]
+
+
+def test_nothing_is_kept_of_names_that_stay(tree: Path) -> None:
+    scan = Scan(str(tree), "png", Path("/nonexistent-out"))
+    list(scan)
+    assert (scan.renamed, scan.renames, scan.ignored, scan.others) == (0, [], 0, [])
 
 
 def test_empty_directory(tmp_path: Path) -> None:
@@ -382,12 +410,16 @@ def test_list_with_duplicates(tmp_path: Path) -> None:
     path.write_text("a.jpg\nb.jpg\n./a.jpg\nx/../b.jpg\na.jpg\n")
     scan = Scan(f"@{path}", "png", tmp_path / "out")
     assert [item.name for item in scan] == ["a.jpg", "b.jpg"]
-    assert scan.ignored == 3
+    assert (scan.ignored, scan.others) == (3, ["a.jpg", "b.jpg", "a.jpg"])
 
 
 def test_list_with_clashes(tmp_path: Path) -> None:
-    items = listed(tmp_path, b"a.jpg\na.png\na.gif\nd/a.png\n")
-    assert [item.output for item in items] == ["a.png", "a.png.png", "a.gif.png", "d/a.png"]
+    path = tmp_path / "list"
+    path.write_text("a.jpg\na.png\na.gif\nd/a.png\n")
+    scan = Scan(f"@{path}", "png", tmp_path / "out")
+    assert [item.output for item in scan] == ["a.png", "a.png.png", "a.gif.png", "d/a.png"]
+    assert scan.renamed == 2
+    assert scan.renames == [("a.png", "a.png.png"), ("a.gif", "a.gif.png")]
 
 
 def test_list_with_clashes_that_meet_other_whole_names(tmp_path: Path) -> None:
@@ -482,26 +514,3 @@ def test_output_beside_or_above_the_input(
 ) -> None:
     monkeypatch.chdir(tree.parent)
     assert len(scanned("in", Path(out))) == 5
-
-
-# Names for people
-
-
-@pytest.mark.parametrize(
-    ("path", "text"),
-    [
-        ("a b/ö.jpg", "a b/ö.jpg"),
-        (Path("x/y"), "x/y"),
-        ("new\nline", "new\\nline"),
-        ("\x1b[31mred", "\\x1b[31mred"),
-        (os.fsdecode(b"a\xff.jpg"), "a\\udcff.jpg"),
-    ],
-)
-def test_shown(path: object, text: str) -> None:
-    assert shown(path) == text
-
-
-@given(text=st.text(st.characters() | st.characters(min_codepoint=0xD800, max_codepoint=0xDFFF)))
-def test_shown_is_always_printable(text: str) -> None:
-    assert shown(text).isprintable()
-    shown(text).encode()

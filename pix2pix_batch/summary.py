@@ -1,0 +1,78 @@
+"""A job's result: how many images became what, and the first of those that did not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pix2pix_batch.journal import Record
+
+FAILURES_KEPT = 1000
+"""Failures held in memory for the summary; the journal has all."""
+
+FAILURES_PRINTED = 100
+"""Failures that ``--json`` prints: what a person or a log can still take in."""
+
+
+@dataclass
+class Summary:
+    """A job's result. ``docs/summary.md`` says what each figure counts.
+
+    ``failures``: the first reasons, by input; the journal has them all. ``renames``: the first
+    inputs and outputs of those renamed; ``others``: the first of the files left alone, and
+    ``others_are`` what is wrong with them.
+    """
+
+    total: int = 0
+    planned: int = 0
+    converted: int = 0
+    skipped: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    images_per_second: float = 0.0
+    device: str = ""
+    backend: str = ""
+    precision: str = ""
+    model: str = ""
+    dry_run: bool = False
+    interrupted: bool = False
+    renamed: int = 0
+    ignored: int = 0
+    links: int = 0
+    fatal: str = ""
+    note: str = ""
+    failures: list[Record] = field(default_factory=list)
+    renames: list[tuple[str, str]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    others_are: str = ""
+
+    FIGURES = (
+        "total", "planned", "converted", "skipped", "failed", "renamed", "ignored", "seconds",
+        "images_per_second", "device", "backend", "precision", "model",
+    )  # fmt: skip
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Count what became of some inputs."""
+        for record in records:
+            if record.status == "done":
+                self.converted += 1
+                continue
+            self.failed += 1
+            if len(self.failures) < FAILURES_KEPT:
+                self.failures.append(record)
+
+    def figures(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        failures = [
+            {"name": record.name, "reason": record.reason}
+            for record in self.failures[:FAILURES_PRINTED]
+        ]
+        return {**{name: getattr(self, name) for name in self.FIGURES}, "failures": failures}
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 3 some failed, 130 interrupted. A dry run that ends is done."""
+        if self.interrupted:
+            return 130
+        return 3 if (self.failed or self.fatal) and not self.dry_run else 0

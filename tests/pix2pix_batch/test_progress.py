@@ -1,0 +1,83 @@
+"""Progress for people: a live line on a terminal; elsewhere a line now and then and at the end."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from pix2pix_batch import progress
+from pix2pix_batch.progress import Display, Progress, duration
+from pix2pix_batch.summary import Summary
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def follow(stream: io.StringIO, clock: list[float], counts: list[int], total: int | None) -> None:
+    """A job that converts ``counts`` images so far, a second apart."""
+    summary = Summary(model="tiny", device="cpu", backend="onednn", precision="fp32")
+    with Display(stream) as display:
+        for count in counts:
+            clock[0] += 1
+            summary.converted = count
+            display(Progress(summary, total, 2, "", clock[0]))
+
+
+def test_a_pipe_gets_a_line_now_and_then_and_the_last(clock: list[float]) -> None:
+    stream = io.StringIO()
+    follow(stream, clock, [40 * second for second in range(26)], 1000)
+    assert stream.getvalue().splitlines() == [
+        "tiny on cpu (onednn, fp32), 2 workers",
+        "400 of 1,000 (40 %) | 40.0 images/s | 15 s left",
+        "800 of 1,000 (80 %) | 40.0 images/s | 5 s left",
+        "1,000 of 1,000 (100 %)",
+    ]
+
+
+def test_a_short_job_gets_its_last_line_too(clock: list[float]) -> None:
+    stream = io.StringIO()
+    follow(stream, clock, [8], None)
+    assert stream.getvalue().splitlines()[1:] == ["8 images"]
+
+
+def test_the_last_line_tells_where_a_job_that_failed_stood(clock: list[float]) -> None:
+    stream = io.StringIO()
+    summary = Summary(converted=3, skipped=2, failed=1)
+    with pytest.raises(KeyboardInterrupt), Display(stream) as display:
+        display(Progress(summary, 10, 1, "", 0.0, stopping=True))
+        summary.converted = 4
+        raise KeyboardInterrupt
+    assert stream.getvalue().splitlines()[-1] == "7 of 10 (70 %) | 2 were done before | 1 failed"
+
+
+def test_nothing_is_said_of_a_job_that_never_began() -> None:
+    stream = io.StringIO()
+    with Display(stream):
+        pass
+    assert stream.getvalue() == ""
+
+
+def test_a_terminal_keeps_no_line(clock: list[float]) -> None:
+    stream = Terminal()
+    follow(stream, clock, [10, 20], 40)
+    head, *lines = stream.getvalue().split("\r\x1b[K")
+    assert head == "tiny on cpu (onednn, fp32), 2 workers\n"
+    assert lines[1:] == ["20 of 40 (50 %) | 10.0 images/s | 2 s left", ""]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (42, "42 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (18720, "5 h 12 min")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
