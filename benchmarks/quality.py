@@ -1,10 +1,10 @@
-"""How good a model trained on mosaics is, on its validation band, and how close bf16 is to fp32.
+"""What the shipped models' figures mean, and how close bf16 is to fp32.
 
     python benchmarks/quality.py DATA [--model map2aerial] [--picture pairs.png]
 
-DATA holds the recipe's two mosaics. Error is the mean absolute difference, 0 to 255; sharpness
-the mean absolute vertical gradient of the grey values over the target's. Through the engine, as
-``convert`` runs it.
+DATA is what the model's recipe was trained on. Error is the mean absolute difference, 0 to 255,
+on the validation pairs; sharpness the mean absolute vertical gradient of the grey values over
+the target's. Through the engine, as ``convert`` runs it. ``pix2pix-batch evaluate`` has more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from PIL import Image
 
 from pix2pix_batch import bundle
 from pix2pix_batch.engine import TorchEngine, psnr
-from pix2pix_batch.train.loop import Recipe
+from pix2pix_batch.train import recipe as recipes
+from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.metrics import mean_absolute_error, sharpness
 
 
@@ -30,21 +31,19 @@ def main() -> None:
 
     path = bundle.resolve(arguments.model)
     info, unet = bundle.load(path)
-    recipe = Recipe(**info.provenance["recipe"])
-    crops = recipe.validation_crops(recipe.open_mosaics(arguments.data))
-    sources = np.stack([source for source, _ in crops])
-    targets = np.stack([target for _, target in crops])
+    recipe = recipes.parse(info.provenance["recipe"], str(path))
+    split = open_data(arguments.data, recipe).val
+    sources = np.stack([split[i][1] for i in range(len(split))])
+    targets = np.stack([split[i][2] for i in range(len(split))])
     own_mean = targets.mean(axis=(1, 2), keepdims=True).round().astype(np.uint8)
-    print(
-        f"{path.stem}: {path.stat().st_size / 1e6:.1f} MB, {len(crops)} crops of {recipe.val_size}"
-    )
+    print(f"{info.name}: {path.stat().st_size / 1e6:.1f} MB, {len(split)} pairs of {recipe.size}")
     print(f"each crop's own mean colour: error {mean_absolute_error(own_mean, targets):.1f}")
     outputs = {}
     for precision in ("fp32", "bf16"):
-        engine = TorchEngine(unet, size=recipe.val_size, batch_size=len(crops), precision=precision)
+        engine = TorchEngine(unet, size=recipe.size, batch_size=len(split), precision=precision)
         outputs[precision] = output = engine(sources).images
         error, sharp = mean_absolute_error(output, targets), sharpness(output, targets)
-        print(f"{precision}: error {error:.1f}, sharpness {sharp:.2f}")
+        print(f"{precision}: error {error:.2f}, sharpness {sharp:.3f}")
     print(f"bf16 against fp32: PSNR {psnr(outputs['bf16'], outputs['fp32']):.1f} dB")
     if arguments.picture:
         rows = np.concatenate((sources, outputs["bf16"], targets), axis=2)

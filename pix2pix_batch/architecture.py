@@ -28,7 +28,8 @@ class Architecture:
     """All that is needed to build a :class:`UNet`.
 
     ``downs``: halvings of the image (5 to 10); ``ngf``: filters of the first layer;
-    ``dropout``: whether the inner decoder blocks take dropout noise.
+    ``dropout``: whether the inner decoder blocks take dropout noise; ``skips``: whether decoder
+    blocks see the encoder's features (without, it is section 4.3's "encoder-decoder").
     """
 
     in_channels: int = 3
@@ -37,6 +38,7 @@ class Architecture:
     ngf: int = 64
     norm: Norm = "batch-statistics"
     dropout: bool = True
+    skips: bool = True
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -50,8 +52,9 @@ class Architecture:
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
         if self.norm not in get_args(Norm):
             raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}, not {self.norm!r}")
-        if type(self.dropout) is not bool:
-            raise ValueError(f"dropout must be true or false, not {self.dropout!r}")
+        for name in ("dropout", "skips"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}")
 
     @property
     def multiple(self) -> int:

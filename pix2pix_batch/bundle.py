@@ -12,12 +12,14 @@ import struct
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.errors import BundleError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pix2pix_batch.generator import UNet
 
 SCHEMA = 1
@@ -62,7 +64,7 @@ class BundleInfo:
 
     def as_json(self) -> str:
         values = {"schema": SCHEMA, **self.__dict__, "architecture": self.architecture.as_dict()}
-        return json.dumps(values, sort_keys=True)
+        return json.dumps(values)
 
     @classmethod
     def from_json(cls, text: str) -> BundleInfo:
@@ -163,6 +165,42 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class Embedding(NamedTuple):
+    """How the generator's embeddings of its training inputs lie.
+
+    ``mean``: ``float32 (D,)``, ``covariance``: ``float32 (D, D)``, over ``inputs`` of them; ``D``
+    is the width of the bottleneck.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    inputs: int
+
+
+EMBEDDING_KEYS = ("embedding.mean", "embedding.covariance", "embedding.count")
+
+
+def load_embedding(path: Path) -> Embedding | None:
+    """The bundle's :class:`Embedding`, if it has one. Raises :class:`BundleError`."""
+    import safetensors
+
+    info = read_info(path)
+    width = info.architecture.width(info.architecture.downs - 1)
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            found = set(file.keys())
+            if not found & set(EMBEDDING_KEYS):
+                return None
+            mean, covariance, count = (file.get_tensor(key) for key in EMBEDDING_KEYS)
+    except Exception as error:
+        raise BundleError(
+            f"{path}: its embedding cannot be read ({error}); get it again"
+        ) from error
+    if mean.shape != (width,) or covariance.shape != (width, width) or count.shape != (1,):
+        raise BundleError(f"{path}: its embedding does not fit its architecture; get it again")
+    return Embedding(mean, covariance, int(count[0]))
+
+
 def load(path: Path) -> tuple[BundleInfo, UNet]:
     """The bundle's metadata and its generator: float32, eval mode. Raises :class:`BundleError`."""
     import safetensors.torch
@@ -177,7 +215,9 @@ def load(path: Path) -> tuple[BundleInfo, UNet]:
         raise BundleError(f"{path}: its weights cannot be read ({error}); get it again") from error
     with torch.device("meta"):
         generator = UNet(info.architecture)
-    state = {name: value.to(torch.float32) for name, value in state.items()}
+    state = {
+        name: value.to(torch.float32) for name, value in state.items() if name not in EMBEDDING_KEYS
+    }
     for name in generator.state_dict():
         if name.endswith("num_batches_tracked"):
             state.setdefault(name, torch.tensor(0))
@@ -194,12 +234,20 @@ def load(path: Path) -> tuple[BundleInfo, UNet]:
     return info, generator.eval().requires_grad_(False)
 
 
-def save(path: Path, info: BundleInfo, generator: UNet, *, half: bool = True) -> None:
+def save(
+    path: Path,
+    info: BundleInfo,
+    generator: UNet,
+    *,
+    half: bool = True,
+    embedding: Embedding | None = None,
+) -> None:
     """Write a bundle, whole or not at all. ``half``: weights as float16, else float32.
 
     Norm statistics and scales stay float32. Raises :class:`BundleError` where a weight does not
     fit into float16.
     """
+    import numpy as np
     import safetensors.torch
     import torch
 
@@ -214,6 +262,11 @@ def save(path: Path, info: BundleInfo, generator: UNet, *, half: bool = True) ->
         if not torch.isfinite(tensor).all():
             raise BundleError(f"{path}: the weights {name!r} do not fit into {tensor.dtype}")
         tensors[name] = tensor
+    if embedding is not None:
+        values = (embedding.mean, embedding.covariance, np.array([embedding.inputs]))
+        tensors |= {
+            key: torch.from_numpy(value) for key, value in zip(EMBEDDING_KEYS, values, strict=True)
+        }
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(descriptor)

@@ -23,5 +23,9 @@ class OutputError(Pix2PixBatchError):
     """The output directory cannot take what should be written (full, read-only, in use)."""
 
 
+class EngineError(Pix2PixBatchError):
+    """An engine cannot be built, loaded or trusted; the next best can run instead."""
+
+
 class TrainingError(Pix2PixBatchError):
     """A training run cannot go on; its last checkpoint is whole."""

@@ -17,16 +17,24 @@ NORM_EPS = 1e-5  # the reference implementation leaves PyTorch's default
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm; in ``eval`` mode with ``per_image`` each image's own statistics are used."""
+    """Batch norm; with ``per_image`` each image has statistics of its own, in training too.
+
+    That is what the paper's batch of one image does, at any batch size. The running statistics
+    are kept all the same.
+    """
 
     def __init__(self, channels: int, *, per_image: bool) -> None:
         super().__init__(channels, eps=NORM_EPS)
         self.per_image = per_image
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training or not self.per_image:
+        if not self.per_image or (self.training and len(x) == 1):
             return super().forward(x)
-        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        running = (self.running_mean, self.running_var) if self.training else (None, None)
+        momentum = 0.1 if self.momentum is None else self.momentum
+        return F.instance_norm(
+            x, *running, self.weight, self.bias, True, momentum=momentum, eps=self.eps
+        )
 
 
 class Block(nn.Module):
@@ -62,9 +70,8 @@ class UNet(nn.Module):
             outer_in = a.in_channels if i == 0 else a.width(i - 1)
             outer_out = a.out_channels if i == 0 else a.width(i - 1)
             down = nn.Conv2d(outer_in, inner, 4, 2, 1, bias=a.conv_bias)
-            up = nn.ConvTranspose2d(
-                inner if i == last else 2 * inner, outer_out, 4, 2, 1, bias=a.conv_bias or i == 0
-            )
+            joined = 2 * inner if a.skips and i < last else inner
+            up = nn.ConvTranspose2d(joined, outer_out, 4, 2, 1, bias=a.conv_bias or i == 0)
             downs.append(Block(down, self._norm(inner) if 0 < i < last else None))
             ups.append(Block(up, self._norm(outer_out) if i > 0 else None))
         self.down: Sequence[Block] = nn.ModuleList(downs)  # type: ignore[assignment]
@@ -131,5 +138,6 @@ class UNet(nn.Module):
             x = self.up[i](F.relu(x))
             if i in mask_of:
                 x = x * mask_of[i].to(x.dtype)
-            x = torch.cat((skips.pop(), x), dim=1)
+            if a.skips:
+                x = torch.cat((skips.pop(), x), dim=1)
         return torch.tanh(self.up[0](F.relu(x))), embedding

@@ -176,7 +176,7 @@ class OneDNNUNet:
                 dtype=dtype,
                 memory_format=torch.channels_last,
             )
-            for i in range(last)
+            for i in range(last if a.skips else 0)
         ]
 
     def __call__(self, x: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
@@ -192,5 +192,6 @@ class OneDNNUNet:
             x = self.up[i](x)
             if i in mask_of:
                 x = x.mul_(mask_of[i].to(self.dtype))
-            x = torch.cat((skips.pop().relu_(), x), dim=1, out=self.joined[i - 1])
+            if self.architecture.skips:
+                x = torch.cat((skips.pop().relu_(), x), dim=1, out=self.joined[i - 1])
         return self.up[0](x), embedding

@@ -1,51 +1,344 @@
-"""``pix2pix-batch train``."""
+"""``pix2pix-batch train``, ``recipe``, ``dataset`` and ``evaluate``."""
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.text import counted, shown
 
-RECIPES = Path(__file__).parent / "recipes"
+if TYPE_CHECKING:
+    from pix2pix_batch.train.arrange import Arranged
+
+PROBLEMS = 3
+"""The exit code where some files failed or have problems, as of ``convert``."""
+
+INTERRUPTED = 130
 
 
 @click.command()
-@click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--recipe", default="map2aerial", show_default=True, metavar="NAME|FILE")
-@click.option("--steps", type=click.IntRange(1), help="Instead of the recipe's.")
+@click.option(
+    "--recipe",
+    default="default",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A shipped recipe's name ('recipe list') or a YAML file.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one key of the recipe, such as ngf=32; may be given again.",
+)
+@click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="Instead of the recipe's.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option(
     "--every",
     type=click.IntRange(1),
-    default=500,
-    show_default=True,
-    help="Steps between validations, samples and checkpoints.",
+    help="Steps between checkpoints, validations and samples.  [default: an epoch, at least 500]",
 )
-def train(data: Path, run: Path, recipe: str, steps: int | None, every: int) -> None:
-    """Train a generator on the aligned mosaics in DATA; RUN/model.safetensors is the bundle.
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Checkpoints kept, the best one apart.",
+)
+@click.option(
+    "--workers", type=click.IntRange(0), help="Processes that read data.  [default: by the cores]"
+)
+def train(
+    data: Path,
+    run: Path,
+    recipe: str,
+    overrides: tuple[str, ...],
+    direction: str | None,
+    device: str,
+    every: int | None,
+    keep: int,
+    workers: int | None,
+) -> None:
+    """Train a generator on the pairs in DATA; RUN/model.safetensors is for 'convert --model'.
 
-    A first, plain trainer: generator and 70x70 PatchGAN, conditional GAN loss plus 100 times L1.
+    DATA: images with A and B side by side, directories A/ and B/ with files of equal names, a
+    manifest (pairs.csv, pairs.jsonl), or the mosaics a recipe names. Look at it first with
+    'dataset check'. Run the same command again to go on with a run that was stopped.
+
+    Several GPUs or processes: 'accelerate launch --num_processes 2 -m pix2pix_batch.cli train
+    ...'; batch_size is each process's own.
     """
-    from pix2pix_batch.train.loop import Recipe, Trainer
+    require_extra()
+    from pix2pix_batch.train import recipe as recipes
+    from pix2pix_batch.train.run import run_training
 
-    if run.exists() and any(run.iterdir()):
-        raise InputError(f"{run}: holds a run already; give a new directory")
-    path = RECIPES / f"{recipe}.yaml" if "/" not in recipe else Path(recipe)
-    if not path.is_file():
-        path = Path(recipe)
-    trainer = Trainer(Recipe.read(path, {"steps": steps} if steps else {}), data, run)
-    trainer.fit(every=every, report=show)
-    click.echo(f"{trainer.write_bundle(run / 'model.safetensors')}")
+    if direction:
+        overrides = (*overrides, f"direction={direction}")
+    read = recipes.read(recipes.find(recipe), overrides)
+    run_training(read, data, run, device=device, every=every, keep=keep, workers=workers)
 
 
-def show(record: dict[str, Any]) -> None:
-    losses = " ".join(f"{name} {record[name]:.3f}" for name in ("d", "gan", "l1"))
-    average = record["average"]
-    click.echo(
-        f"step {record['step']}  {record['seconds']:.0f} s  {losses}  "
-        f"validation: error {average['error']:.1f}, sharpness {average['sharpness']:.2f}",
-        err=True,
+@click.group()
+def recipe() -> None:
+    """Training recipes: list the shipped ones, or print one to start an own from."""
+
+
+@recipe.command("list")
+def list_recipes() -> None:
+    """List the shipped recipes."""
+    require_extra()
+    from pix2pix_batch.train import recipe as recipes
+
+    for name in recipes.shipped_names():
+        first = recipes.find(name).read_text(encoding="utf-8").splitlines()[0]
+        click.echo(f"{name:24} {first.removeprefix('#').strip()}")
+
+
+@recipe.command("show")
+@click.argument("name", metavar="NAME|FILE")
+def show_recipe(name: str) -> None:
+    """Print a recipe."""
+    require_extra()
+    from pix2pix_batch.train import recipe as recipes
+
+    path = recipes.find(name)
+    recipes.read(path)
+    click.echo(path.read_text(encoding="utf-8"), nl=False)
+
+
+@click.group()
+def dataset() -> None:
+    """Training data: check it, or change its layout."""
+
+
+@dataset.command("check")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--recipe",
+    default="default",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="The recipe it is for: a shipped one's name or a YAML file.",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As of 'train'.")
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Draw a sheet of training samples, as the jitter makes them.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as one JSON object.")
+def check_dataset(
+    data: Path, recipe: str, overrides: tuple[str, ...], sheet: Path | None, as_json: bool
+) -> None:
+    """Say what would be trained on, and every problem.
+
+    All of DATA is read. It is as for 'train': images with A and B side by side, directories A/
+    and B/, a manifest, or mosaics. Looked for: files without partner, unreadable ones, sizes that
+    differ, transparency that the recipe has no channel for, images too small for crops, and
+    images that are in two splits.
+
+    Exit codes: 0 no problems, 2 wrong use, 3 problems, all of them listed.
+    """
+    require_extra()
+    from pix2pix_batch.train import output
+    from pix2pix_batch.train import recipe as recipes
+    from pix2pix_batch.train.dataset import check
+
+    output.require_place(sheet, (".png",))
+    found = check(data, recipes.read(recipes.find(recipe), overrides))
+    if sheet is not None and found.samples:
+        output.write(sheet, found.sheet())
+    if as_json:
+        click.echo(json.dumps(found.as_dict()))
+    else:
+        for line in found.lines():
+            click.echo(line)
+    if sheet is None:
+        click.echo("hint: --sheet FILE.png draws a sheet of training samples", err=True)
+    elif not found.samples:
+        click.echo(f"{shown(sheet)}: not drawn, for no pair is sound", err=True)
+    sys.exit(PROBLEMS if found.problems else 0)
+
+
+FORMAT = click.option(
+    "--format", "form", type=click.Choice(["png", "jpg"]), default="png", show_default=True
+)
+QUALITY = click.option(
+    "--quality", type=click.IntRange(1, 100), metavar="1..100", help="Of JPEG.  [default: 90]"
+)
+
+
+@dataset.command("combine")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@FORMAT
+@QUALITY
+def combine_dataset(data: Path, out: Path, form: str, quality: int | None) -> None:
+    """Put A and B side by side, in OUT/<split>/.
+
+    DATA has directories A/ and B/ or a manifest. OUT must be new or empty. PNG keeps every
+    pixel. Splits stay as they are.
+
+    Exit codes: 0 all done, 2 wrong use, 3 some pairs failed.
+    """
+    require_extra()
+    from pix2pix_batch.train import arrange
+
+    _arrange(arrange.combine, data, out, form, quality)
+
+
+@dataset.command("split")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@FORMAT
+@QUALITY
+def split_dataset(data: Path, out: Path, form: str, quality: int | None) -> None:
+    """Cut side-by-side images in two, OUT/A/ and OUT/B/.
+
+    OUT must be new or empty. PNG keeps every pixel. Splits stay as they are.
+
+    Exit codes: 0 all done, 2 wrong use, 3 some pairs failed.
+    """
+    require_extra()
+    from pix2pix_batch.train import arrange
+
+    _arrange(arrange.split, data, out, form, quality)
+
+
+def _arrange(
+    change: Callable[[Path, Path, str, int | None], Arranged],
+    data: Path,
+    out: Path,
+    form: str,
+    quality: int | None,
+) -> None:
+    if quality is not None and form != "jpg":
+        raise InputError("--quality is for --format jpg; PNG keeps every pixel")
+    try:
+        result = change(data, out, form, quality)
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted. {shown(out)} holds a part; remove it to start again.", err=True)
+        sys.exit(INTERRUPTED)
+    for failure in result.failures:
+        click.echo(f"failed: {shown(failure)}", err=True)
+    written = f"{counted(result.written, 'pair')} written to {shown(out)}"
+    click.echo(f"{written}, {len(result.failures):,} failed")
+    sys.exit(PROBLEMS if result.failures else 0)
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--split",
+    type=click.Choice(["val", "test", "train", "all"]),
+    default="val",
+    show_default=True,
+    help="Of DATA; 'val' is what training validated on.",
+)
+@click.option(
+    "--recipe",
+    metavar="NAME|FILE",
+    help="How DATA is read.  [default: the recipe that the model was trained by]",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As of 'train'.")
+@click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="Instead of the recipe's.")
+@click.option(
+    "--palette/--no-palette",
+    default=None,
+    help="Take the targets as label maps in the recipe's palette.  [default: where the recipe "
+    "has one and B is the target]",
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+    help="As of 'convert'.",
+)
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="Write each image's figures there.",
+)
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Draw the best, the median and the worst pair by L1.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
+def evaluate(
+    model: str,
+    data: Path,
+    split: str,
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    direction: str | None,
+    palette: bool | None,
+    device: str,
+    precision: str,
+    csv_file: Path | None,
+    picture: Path | None,
+    as_json: bool,
+) -> None:
+    """How close MODEL's outputs are to the targets of DATA.
+
+    MODEL is a shipped model's name or a bundle, DATA as for 'train'. Outputs are made as
+    'convert' makes them. Figures: L1 (0 to 255), PSNR (dB), SSIM, MS-SSIM, sharpness (1 is as
+    sharp as the truth); for label maps accuracies and IoU; LPIPS and FID where the weights of
+    their networks are at hand.
+    """
+    require_extra("torchmetrics")
+    from pix2pix_batch.train import output
+    from pix2pix_batch.train.evaluate import evaluate as run
+
+    output.require_place(csv_file, (".csv",))
+    output.require_place(picture, (".png",))
+    if direction:
+        overrides = (*overrides, f"direction={direction}")
+    result, drawn = run(
+        model,
+        data,
+        split=split,
+        recipe=recipe,
+        overrides=overrides,
+        palette=palette,
+        device=device,
+        precision=precision,
+        picture=picture is not None,
     )
+    if csv_file is not None:
+        output.write(csv_file, result.as_csv())
+    if picture is not None:
+        output.write(picture, drawn)
+    if as_json:
+        click.echo(json.dumps(result.as_dict()))
+        return
+    for line in result.lines():
+        click.echo(line)
+
+
+def require_extra(*more: str) -> None:
+    """Raises :class:`InputError` where the extra ``train`` is not installed."""
+    for module in ("accelerate", "pydantic", "tqdm", "yaml", *more):
+        try:
+            __import__(module)
+        except ImportError as error:
+            raise InputError(
+                f"training needs the package {module!r}; pip install 'pix2pix-batch[train]'"
+            ) from error

@@ -2,35 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from pix2pix_batch.architecture import MAX_WIDTH
-from pix2pix_batch.generator import INIT_STD, LEAKY_SLOPE
+from pix2pix_batch.generator import INIT_STD, LEAKY_SLOPE, NORM_EPS
+
+DiscNorm = Literal["batch", "instance", "none"]
+
+RECEPTIVE_FIELDS = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
+"""Halvings of the discriminator by the pixels that one of its logits sees (section 6.1.2).
+
+1 is the PixelGAN, whose filters are 1x1; 286 sees a whole image of 256: the ImageGAN.
+"""
 
 
 class PatchGAN(nn.Module):
-    """Judges overlapping patches of ``(input, output)`` pairs; 70x70 pixels with 3 layers.
+    """Judges overlapping patches of an image, or of ``(input, output)`` pairs.
 
-    ``(N, in_channels, H, W)`` in [-1, 1], input and output stacked along the channels, to
-    ``(N, 1, h, w)`` logits, one a patch. ``ndf``: filters of the first layer.
+    ``in_channels``: of all that it is given; ``ndf``: filters of the first layer; ``patch``: the
+    receptive field of a logit, a key of :data:`RECEPTIVE_FIELDS`. ``norm`` follows every
+    convolution but the first and the last; ``spectral``: every convolution's weight is divided
+    by its largest singular value (Miyato et al. 2018).
     """
 
-    def __init__(self, in_channels: int, ndf: int = 64, layers: int = 3) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        ndf: int = 64,
+        patch: int = 70,
+        norm: DiscNorm = "batch",
+        spectral: bool = False,
+    ) -> None:
         super().__init__()
-        modules: list[nn.Module] = [nn.Conv2d(in_channels, ndf, 4, 2, 1), nn.LeakyReLU(LEAKY_SLOPE)]
-        width = ndf
-        for i in range(1, layers + 1):
-            wider = ndf * min(1 << i, MAX_WIDTH)
-            stride = 2 if i < layers else 1
-            modules += [
-                nn.Conv2d(width, wider, 4, stride, 1, bias=False),
-                nn.BatchNorm2d(wider),
-                nn.LeakyReLU(LEAKY_SLOPE),
-            ]
-            width = wider
-        modules.append(nn.Conv2d(width, 1, 4, 1, 1))
+        halvings = RECEPTIVE_FIELDS[patch]
+        kernel, padding = (1, 0) if patch == 1 else (4, 1)
+        bias = norm != "batch"
+        widths = [ndf * min(1 << i, MAX_WIDTH) for i in range(max(1, halvings) + 1)]
+        strides = [2 if i < halvings else 1 for i in range(len(widths))]
+        modules: list[nn.Module] = []
+        before = in_channels
+        for i, (width, stride) in enumerate(zip(widths, strides, strict=True)):
+            modules.append(nn.Conv2d(before, width, kernel, stride, padding, bias=bias or i == 0))
+            if i > 0 and norm != "none":
+                modules.append(NORMS[norm](width))
+            modules.append(nn.LeakyReLU(LEAKY_SLOPE))
+            before = width
+        modules.append(nn.Conv2d(before, 1, kernel, 1, padding, bias=True))
         self.layers = nn.Sequential(*modules)
+        self._init_weights()
+        if spectral:
+            for module in self.layers:
+                if isinstance(module, nn.Conv2d):
+                    spectral_norm(module)
+
+    def _init_weights(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0.0, INIT_STD)
@@ -39,5 +69,13 @@ class PatchGAN(nn.Module):
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.normal_(module.weight, 1.0, INIT_STD)
 
-    def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        return self.layers(torch.cat((source, target), dim=1))
+    def forward(self, *images: Tensor) -> Tensor:
+        """``(N, C, H, W)`` images in [-1, 1], stacked along the channels, to ``(N, 1, h, w)``
+        logits, one a patch."""
+        return self.layers(torch.cat(images, dim=1))
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": lambda width: nn.BatchNorm2d(width, eps=NORM_EPS),
+    "instance": lambda width: nn.InstanceNorm2d(width, eps=NORM_EPS),
+}

@@ -1,300 +1,521 @@
-"""The training loop: conditional GAN loss plus L1 (Isola et al. 2017, sections 3.1 and 3.3)."""
+"""The training loop: steps, checkpoints, validation; stopped at any time, it goes on exactly."""
 
 from __future__ import annotations
 
 import copy
 import json
+import os
+import signal
 import time
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-import numpy as np
+import filelock
 import torch
-import torch.nn.functional as F
 import yaml
-from PIL import Image
-from torch import Tensor
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor, nn
 
-from pix2pix_batch.architecture import Architecture, Norm
-from pix2pix_batch.bundle import BundleInfo, save
-from pix2pix_batch.errors import InputError
+from pix2pix_batch import bundle, onednn
+from pix2pix_batch.errors import InputError, TrainingError
 from pix2pix_batch.generator import UNet
+from pix2pix_batch.train import checkpoint
+from pix2pix_batch.train.data import Data, batches, to_unit
 from pix2pix_batch.train.discriminator import PatchGAN
-from pix2pix_batch.train.metrics import mean_absolute_error, sharpness
-from pix2pix_batch.train.mosaic import CropSampler, MosaicPair, grid_crops, to_tensor
-from pix2pix_batch.version import __version__
+from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.resize import keep_resizing
+from pix2pix_batch.train.step import LOSSES, Batch, Networks, Step
+from pix2pix_batch.train.validation import Validation
+
+KEEP = 3
+"""Checkpoints kept; each is about 12 bytes a weight."""
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to train one domain; one YAML file. Longitudes and latitudes in degrees."""
+class Options:
+    """How a run is done; unlike the recipe's keys, free to change when it is resumed.
 
-    name: str
-    source: str
-    target: str
-    source_domain: str
-    target_domain: str
-    sea: tuple[int, int, int]
-    train_bands: list[tuple[float, float]]
-    val_band: tuple[float, float]
-    latitudes: tuple[float, float]
-    sea_tolerance: int = 24
-    min_land: float = 0.3
-    size: int = 128
-    val_size: int = 256
-    scales: tuple[float, float] = (0.7, 1.6)
-    downs: int = 6
-    ngf: int = 32
-    ndf: int = 64
-    norm: Norm = "running-statistics"
-    batch_size: int = 16
-    steps: int = 10_000
-    lr: float = 2e-4  # section 3.3: Adam, learning rate 0.0002, momentum 0.5, 0.999
-    beta1: float = 0.5
-    beta2: float = 0.999
-    lambda_l1: float = 100.0  # section 6.2
-    ema: float = 0.998
-    texture_steps: int = 0
-    texture_blocks: int = 3
-    seed: int = 0
-    image_size: int = 256
-    license: str = ""
-    data_source: str = ""
+    ``device``: ``auto``, ``cpu`` or ``cuda``. ``every``: steps between checkpoints, each with a
+    validation; ``None``: an epoch, but at least 500. ``workers``: processes that read data.
+    """
 
-    @classmethod
-    def read(cls, path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise InputError(f"{path}: cannot be read as a recipe ({error})") from error
-        if not isinstance(values, dict):
-            raise InputError(f"{path}: a recipe is a list of 'key: value' lines")
-        values |= overrides or {}
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise InputError(
-                f"{path}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}"
-            )
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise InputError(f"{path}: {error}") from error
+    device: str = "auto"
+    every: int | None = None
+    keep: int = KEEP
+    workers: int | None = None
 
-    def open_mosaics(self, data: Path) -> MosaicPair:
-        """The recipe's mosaics in the directory ``data``."""
-        return MosaicPair.open(data / self.source, data / self.target, self.sea, self.sea_tolerance)
 
-    def validation_crops(self, mosaics: MosaicPair) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The fixed crops of the validation band: ``uint8 (val_size, val_size, 3)`` pairs."""
-        return grid_crops(
-            mosaics,
-            self.val_band,
-            self.latitudes,
-            size=self.val_size,
-            stride=self.val_size // 2,
-            min_land=self.min_land,
-        )
+@dataclass(frozen=True)
+class Record:
+    """What is known each ``every`` steps; a line of ``metrics.jsonl``."""
 
-    @property
-    def architecture(self) -> Architecture:
-        return Architecture(3, 3, self.downs, self.ngf, self.norm)
+    step: int
+    epoch: float
+    losses: dict[str, float]
+    lr: float
+    images_per_second: float
+    data_share: float
+    validation: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        return self.__dict__ | {"losses": dict(self.losses)}
+
+
+class Watcher:
+    """Is told how a run goes. The base class ignores it all."""
+
+    def start(self, step: int, last: int) -> None: ...
+    def step(self, step: int, losses: dict[str, float]) -> None: ...
+    def record(self, record: Record, sheet: Any) -> None: ...
+    def close(self) -> None: ...
 
 
 class Trainer:
-    """One training run: its models, optimisers and data."""
+    """One training run in the directory ``run``."""
 
-    def __init__(self, recipe: Recipe, data: Path, run: Path) -> None:
-        torch.manual_seed(recipe.seed)
-        self.recipe, self.run = recipe, run
-        mosaics = recipe.open_mosaics(data)
-        self.sampler = CropSampler(
-            mosaics,
-            recipe.train_bands,
-            recipe.latitudes,
-            size=recipe.size,
-            scales=recipe.scales,
-            min_land=recipe.min_land,
-            seed=recipe.seed,
-        )
-        self.validation = recipe.validation_crops(mosaics)
-        if not self.validation:
-            raise InputError(
-                f"{data / recipe.source}: no crop of {recipe.val_size} pixels with enough land "
-                "lies in val_band; widen val_band, or lower val_size or min_land"
-            )
-        channels_last = {"memory_format": torch.channels_last}
-        self.generator = UNet(recipe.architecture).init_weights().to(**channels_last)
-        self.discriminator = PatchGAN(6, recipe.ndf).to(**channels_last)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
-        betas = (recipe.beta1, recipe.beta2)
-        self.optimise_g = torch.optim.Adam(self.generator.parameters(), recipe.lr, betas)
-        self.optimise_d = torch.optim.Adam(self.discriminator.parameters(), recipe.lr, betas)
-        self.settled: UNet | None = None
+    def __init__(self, recipe: Recipe, data: Data, run: Path, options: Options | None = None):
+        self.recipe, self.data, self.run = recipe, data, run
+        self.options = options or Options()
+        self.accelerator = make_accelerator(recipe, self.options.device)
+        self.device = self.accelerator.device
+        processes = self.accelerator.num_processes
+        self.step_images = recipe.batch_size * recipe.accumulate * processes
+        self.last = max(1, round(recipe.epochs * data.epoch / self.step_images))
+        self.every = self.options.every or max(500, round(data.epoch / self.step_images))
         self.step_count = 0
+        self.best: dict[str, float] | None = None
+        self.carried: dict[str, Any] | None = None
+        self._build()
+        self.validation = Validation(data.val if len(data.val) else data.train, recipe)
 
-    def learning_rate(self) -> float:
-        """Constant for the first half, then linear to zero."""
-        progress = self.step_count / (self.recipe.steps + self.recipe.texture_steps)
-        return self.recipe.lr * min(1.0, max(0.0, 2 * (1 - progress)))
-
-    def begin_texture(self) -> None:
-        """From here on only the outermost decoder blocks learn, and only detail.
-
-        The colours that the averaged weights give are as good as they get on land never seen;
-        learning on, they would be the training land's. So L1 now asks for the target's detail
-        on the settled colours, and the discriminator for what looks real. Norms run as at
-        inference.
-        """
-        self.generator.load_state_dict(self.average.state_dict())
-        self.settled = copy.deepcopy(self.average).eval()
-        self.generator.eval().requires_grad_(False)
-        for block in self.generator.up[: self.recipe.texture_blocks]:
-            block.requires_grad_(True)
-
-    def step(self, source: Tensor, target: Tensor) -> dict[str, float]:
-        """One step of the discriminator, then one of the generator; returns the losses."""
-        for optimiser in (self.optimise_g, self.optimise_d):
-            for group in optimiser.param_groups:
-                group["lr"] = self.learning_rate()
-        with torch.autocast("cpu", torch.bfloat16):
-            fake = self.generator(source)
-            real_logits = self.discriminator(source, target)
-            fake_logits = self.discriminator(source, fake.detach())
-        loss_d = (gan_loss(real_logits, True) + gan_loss(fake_logits, False)) / 2
-        self.optimise_d.zero_grad(set_to_none=True)
-        loss_d.backward()
-        self.optimise_d.step()
-
-        self.discriminator.requires_grad_(False)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = self.discriminator(source, fake)
-        loss_gan = gan_loss(logits, True)
-        loss_l1 = F.l1_loss(fake.float(), self._wanted(source, target))
-        self.optimise_g.zero_grad(set_to_none=True)
-        (loss_gan + self.recipe.lambda_l1 * loss_l1).backward()
-        self.optimise_g.step()
-        self.discriminator.requires_grad_(True)
-
-        self.step_count += 1
-        self._update_average()
-        return {"d": loss_d.item(), "gan": loss_gan.item(), "l1": loss_l1.item()}
-
-    @torch.no_grad()
-    def _wanted(self, source: Tensor, target: Tensor) -> Tensor:
-        """What L1 pulls to: the target; in the texture stage its detail on the settled colours."""
-        if self.settled is None:
-            return target
-        with torch.autocast("cpu", torch.bfloat16):
-            settled = self.settled(source).float()
-        return target - blurred(target) + blurred(settled)
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        rate = min(self.recipe.ema, self.step_count / (self.step_count + 10))
-        live = self.generator.state_dict()
-        for name, value in self.average.state_dict().items():
-            if value.dtype.is_floating_point:
-                value.lerp_(live[name], 1 - rate)
-            else:
-                value.copy_(live[name])
-
-    @torch.no_grad()
-    def validate(self, model: UNet, picture: Path | None = None) -> dict[str, float]:
-        """Error (0..255) and sharpness on the validation crops, in eval mode."""
-        training = model.training
-        model.eval()
-        outputs = []
-        for source, _ in self.validation:
-            y = model(to_tensor([source]))
-            pixels = y.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-            outputs.append(pixels[0].permute(1, 2, 0).numpy())
-        model.train(training)
-        targets = np.stack([target for _, target in self.validation])
-        if picture is not None:
-            rows = [
-                np.concatenate((source, output, target), axis=1)
-                for (source, target), output in zip(self.validation, outputs, strict=True)
-            ]
-            half = (len(rows) + 1) // 2
-            rows += [np.zeros_like(rows[0])] * (2 * half - len(rows))
-            sheet = np.concatenate(
-                (np.concatenate(rows[:half]), np.concatenate(rows[half:])), axis=1
-            )
-            Image.fromarray(sheet).resize((sheet.shape[1] // 2, sheet.shape[0] // 2)).save(picture)
-        return {
-            "error": mean_absolute_error(np.stack(outputs), targets),
-            "sharpness": sharpness(np.stack(outputs), targets),
-        }
-
-    def checkpoint(self, path: Path) -> None:
-        state = {"live": self.generator.state_dict(), "average": self.average.state_dict()}
-        torch.save({"step": self.step_count, **state}, path)
-
-    def write_bundle(self, path: Path) -> Path:
-        """The trained generator as a bundle, with its recipe and validation figures.
-
-        The averaged one; after a texture stage, whose learning rate ends at zero, the live one,
-        which is as good and sharper.
-        """
-        recipe = self.recipe
-        model = self.average if self.settled is None else self.generator
-        info = BundleInfo(
-            name=recipe.name,
-            architecture=recipe.architecture,
-            image_size=recipe.image_size,
-            fit="tile",
-            source_domain=recipe.source_domain,
-            target_domain=recipe.target_domain,
-            provenance={
-                "data": recipe.data_source,
-                "license": recipe.license,
-                "validation": self.validate(model),
-                "recipe": asdict(recipe),
-                "versions": {"torch": torch.__version__, "pix2pix-batch": __version__},
-            },
+    def _build(self) -> None:
+        recipe, accelerator = self.recipe, self.accelerator
+        torch.manual_seed(recipe.seed)
+        self.generator = UNet(recipe.architecture).init_weights()
+        if recipe.init:
+            self.generator.load_state_dict(initial_state(recipe))
+        if recipe.upsample == "resize":
+            keep_resizing(self.generator)
+        channels = recipe.out_channels + (recipe.in_channels if recipe.conditional else 0)
+        self.discriminator = PatchGAN(
+            channels, recipe.ndf, recipe.patch, recipe.disc_norm, recipe.spectral_norm
         )
-        save(path, info, model)
-        return path
+        generator, discriminator = (
+            network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for network in (self.generator, self.discriminator)
+        )
+        if accelerator.num_processes > 1 and self.device.type == "cuda":
+            discriminator = nn.SyncBatchNorm.convert_sync_batchnorm(discriminator)
+            if recipe.norm == "running-statistics":  # the other norms are each image's own
+                generator = nn.SyncBatchNorm.convert_sync_batchnorm(generator)
+        if recipe.train_blocks is not None:
+            self.generator.requires_grad_(False)
+            for block in self.generator.up[: recipe.train_blocks]:
+                block.requires_grad_(True)
+        betas = (recipe.beta1, recipe.beta2)
+        self.average = copy.deepcopy(self.generator).requires_grad_(False) if recipe.ema else None
+        self.networks = Networks(
+            *accelerator.prepare(
+                generator,
+                discriminator,
+                torch.optim.Adam(learning(generator), recipe.lr, betas, fused=True),
+                torch.optim.Adam(learning(discriminator), recipe.lr, betas, fused=True),
+            )
+        )
+        self.train_step = Step(recipe, self.networks, accelerator)
 
-    def fit(self, *, every: int, report: Any = print) -> None:
-        """Run all steps; validate, sample and save each ``every`` steps into ``run``."""
-        (self.run / "samples").mkdir(parents=True, exist_ok=True)
-        (self.run / "recipe.yaml").write_text(yaml.safe_dump(asdict(self.recipe), sort_keys=False))
-        self.generator.train()
+    @property
+    def precision(self) -> str:
+        """Of the arithmetic: ``fp32``, ``bf16`` or ``fp16``; weights are float32 always."""
+        mixed = self.accelerator.mixed_precision
+        return "fp32" if mixed == "no" else mixed
+
+    @property
+    def result(self) -> UNet:
+        """The generator that the bundle gets: the averaged one where there is one."""
+        return self.generator if self.average is None else self.average
+
+    def fit(self, watcher: Watcher | None = None) -> None:
+        """Run all steps that are left.
+
+        Raises :class:`InputError` where ``run`` holds something else, :class:`TrainingError`
+        where the losses stop being numbers, ``KeyboardInterrupt`` after a checkpoint where the
+        run was asked to stop.
+        """
+        watcher = watcher or Watcher()
+        with lock(self.run, self.accelerator.is_main_process):
+            self._claim()
+            self._resume()
+            watcher.start(self.step_count, self.last)
+            try:
+                with stop_signals() as stop:
+                    self._run(watcher, stop)
+            finally:
+                watcher.close()
+
+    def _run(self, watcher: Watcher, stop: Callable[[], bool]) -> None:
+        recipe = self.recipe
+        # what only goes on from another model keeps that model's statistics
+        self.generator.train(recipe.train_blocks is None)
         self.discriminator.train()
-        sums: dict[str, float] = {}
-        start = time.monotonic()
-        last = self.recipe.steps + self.recipe.texture_steps
-        while self.step_count < last:
-            if self.step_count == self.recipe.steps:
-                self.begin_texture()
-            losses = self.step(*self.sampler.batch(self.recipe.batch_size))
-            sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
-            if self.step_count % every and self.step_count != last:
+        stream = batches(
+            self.data,
+            first=self.step_count * recipe.accumulate,
+            last=self.last * recipe.accumulate,
+            batch_size=recipe.batch_size,
+            rank=self.accelerator.process_index,
+            processes=self.accelerator.num_processes,
+            workers=default_workers(self.device) if self.options.workers is None
+            else self.options.workers,
+        )  # fmt: skip
+        meter = Meter(self.carried)
+        pending: tuple[int, Tensor] | None = None
+        while self.step_count < self.last:
+            with meter.waiting():
+                batch = self._next(stream)
+            losses = self._one(batch)
+            if pending is not None:  # a step late, so that a GPU is never waited for
+                watcher.step(*self._checked(*pending, meter))
+            pending = self.step_count, losses
+            stopping = self._agreed(stop())
+            due = self.step_count % self.every == 0 or self.step_count == self.last
+            if not stopping and not due:
                 continue
-            picture = self.run / "samples" / f"{self.step_count:07d}.png"
-            record = {
+            watcher.step(*self._checked(*pending, meter))
+            pending = None
+            self._require_finite()
+            if due:
+                self._report(watcher, meter)
+            self._save(None if due else meter)
+            if stopping and self.step_count != self.last:
+                raise KeyboardInterrupt
+            meter = Meter()
+
+    def _next(self, stream: Iterator[tuple[Tensor, Tensor]]) -> list[Batch]:
+        recipe, accelerator = self.recipe, self.accelerator
+        found = []
+        for i in range(recipe.accumulate):
+            source, target = (
+                to_unit(images.to(self.device, non_blocking=True)) for images in next(stream)
+            )
+            place = self.step_count * recipe.accumulate + i
+            first = (place * accelerator.num_processes + accelerator.process_index) * len(source)
+            found.append(Batch(source, target, first))
+        return found
+
+    def _one(self, batch: list[Batch]) -> Tensor:
+        recipe = self.recipe
+        self.rate = learning_rate(self.step_count, self.last, recipe)
+        for optimiser, base in (
+            (self.networks.optimise_g, recipe.lr),
+            (self.networks.optimise_d, recipe.lr_d or recipe.lr),
+        ):
+            for group in optimiser.param_groups:
+                group["lr"] = base * self.rate
+        losses = self.train_step(batch)
+        if recipe.upsample == "resize":
+            keep_resizing(self.generator)
+        self.step_count += 1
+        if self.average is not None:
+            update_average(self.average, self.generator, recipe.ema, self.step_count)
+        return losses
+
+    def _checked(self, step: int, losses: Tensor, meter: Meter) -> tuple[int, dict[str, float]]:
+        values = dict(zip(LOSSES, losses.tolist(), strict=True))
+        for name, value in values.items():
+            if value != value or abs(value) == float("inf"):
+                raise self._diverged(step, f"the loss {name!r} became {value}")
+        meter.add(values)
+        return step, values
+
+    def _require_finite(self) -> None:
+        for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
+            if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
+                raise self._diverged(self.step_count, f"a weight of the {name} became NaN")
+
+    def _diverged(self, step: int, what: str) -> TrainingError:
+        reasons = [f"the learning rate {self.recipe.lr:g} may be too high"]
+        if self.accelerator.mixed_precision == "fp16":
+            reasons.insert(0, "float16 overflows easily: try precision=bf16 or fp32")
+        if self.recipe.gan_mode in ("wgangp", "hinge"):
+            reasons.append(f"{self.recipe.gan_mode} logits have no bound: try gan_mode=lsgan")
+        found = checkpoint.saved(self.run / "checkpoints")
+        kept = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was due yet"
+        return TrainingError(
+            f"step {step}: {what}; {kept}. Likely: {'; '.join(reasons)}. Start again in a new "
+            "directory with --set"
+        )
+
+    def _agreed(self, stopping: bool) -> bool:
+        """Whether any process was asked to stop."""
+        if self.accelerator.num_processes == 1:
+            return stopping
+        flag = torch.tensor([float(stopping)], device=self.device)
+        total: Tensor = self.accelerator.reduce(flag, "sum")
+        return bool(total.item())
+
+    def _of_all(self, means: dict[str, float]) -> dict[str, float]:
+        """Their means over the processes."""
+        if self.accelerator.num_processes == 1:
+            return means
+        values = torch.tensor(list(means.values()), dtype=torch.float64, device=self.device)
+        total: Tensor = self.accelerator.reduce(values, "mean")
+        return dict(zip(means, total.tolist(), strict=True))
+
+    def _report(self, watcher: Watcher, meter: Meter) -> None:
+        losses = self._of_all(meter.means())
+        if not self.accelerator.is_main_process:
+            return
+        figures, sheet = self.validation(self.result, self.accelerator)
+        if self.best is None or figures["error"] < self.best["error"]:
+            self.best = {"step": self.step_count, **figures}
+            state = {"step": self.step_count, "generator": self.result.state_dict()}
+            checkpoint.write_whole(
+                self.run / "checkpoints" / "best.pt", lambda file: torch.save(state, file)
+            )
+        record = Record(
+            step=self.step_count,
+            epoch=round(self.step_count * self.step_images / self.data.epoch, 3),
+            losses=losses,
+            lr=self.recipe.lr * self.rate,
+            images_per_second=round(meter.timed * self.step_images / meter.seconds(), 2),
+            data_share=round(meter.waited / meter.seconds(), 4),
+            validation=figures,
+        )
+        with (self.run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record.as_dict()) + "\n")
+        watcher.record(record, sheet)
+
+    def _save(self, meter: Meter | None) -> None:
+        """``meter``: where it holds losses that are not recorded yet."""
+        if self.accelerator.is_main_process:
+            state: dict[str, Any] = {
                 "step": self.step_count,
-                "seconds": round(time.monotonic() - start, 1),
-                **{name: value / every for name, value in sums.items()},
-                "live": self.validate(self.generator),
-                "average": self.validate(self.average, picture),
+                "best": self.best,
+                "meter": None if meter is None else meter.state,
+                "generator": self.generator.state_dict(),
+                "discriminator": self.discriminator.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
+                "optimise_g": self.networks.optimise_g.state_dict(),
+                "optimise_d": self.networks.optimise_d.state_dict(),
+                "scaler": self.accelerator.scaler and self.accelerator.scaler.state_dict(),
             }
-            sums = {}
-            with (self.run / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(record) + "\n")
-            report(record)
-            self.checkpoint(self.run / f"step-{self.step_count:07d}.pt")
+            checkpoint.save(
+                self.run / "checkpoints", self.step_count, state, max(1, self.options.keep)
+            )
+        self.accelerator.wait_for_everyone()
+
+    def _claim(self) -> None:
+        """See that ``run`` is new, or holds this very run. Raises :class:`InputError`."""
+        if not self.accelerator.is_main_process:
+            return
+        path = self.run / "recipe.yaml"
+        mine = {"data": self.data.signature, "recipe": self.recipe.as_dict()}
+        if path.exists():
+            require_same(path, mine)
+            return
+        if others := sorted(p.name for p in self.run.iterdir() if p.name != LOCK):
+            raise InputError(
+                f"{self.run}: holds {others[0]!r} and no training run; give a new directory"
+            )
+        text = yaml.safe_dump(mine, sort_keys=False, allow_unicode=True)
+        checkpoint.write_whole(path, lambda file: file.write(text.encode()))
+
+    def _resume(self) -> None:
+        self.accelerator.wait_for_everyone()
+        state = checkpoint.load_last(self.run / "checkpoints")
+        if state is not None:
+            self.step_count, self.best = state["step"], state["best"]
+            self.carried = state["meter"]
+            self.generator.load_state_dict(state["generator"])
+            self.discriminator.load_state_dict(state["discriminator"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            self.networks.optimise_g.load_state_dict(state["optimise_g"])
+            self.networks.optimise_d.load_state_dict(state["optimise_d"])
+            if self.accelerator.scaler is not None and state["scaler"]:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+        if self.accelerator.is_main_process:
+            drop_records(self.run / "metrics.jsonl", self.step_count)
 
 
-def blurred(image: Tensor) -> Tensor:
-    """Colours without detail: the mean over 17x17 pixels, those inside the image."""
-    return F.avg_pool2d(image, 17, 1, 8, count_include_pad=False)
+def initial_state(recipe: Recipe) -> dict[str, Tensor]:
+    """The weights of the bundle that ``recipe.init`` names. Raises :class:`InputError`."""
+    path = bundle.resolve(recipe.init)
+    info, generator = bundle.load(path)
+    if info.architecture != recipe.architecture:
+        differing = [
+            f"{key} is {value!r} there and {recipe.architecture.as_dict()[key]!r} in the recipe"
+            for key, value in info.architecture.as_dict().items()
+            if value != recipe.architecture.as_dict()[key]
+        ]
+        raise InputError(f"init: {path} is another network: {'; '.join(differing)}")
+    return generator.state_dict()
 
 
-def gan_loss(logits: Tensor, real: bool) -> Tensor:
-    """Non-saturating GAN loss on logits (section 3.1)."""
-    return F.binary_cross_entropy_with_logits(
-        logits.float(), torch.full_like(logits, float(real), dtype=torch.float32)
+def learning(network: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+class Meter:
+    """Means of the losses since the last record, and where the time went since it was made."""
+
+    def __init__(self, before: dict[str, Any] | None = None) -> None:
+        """``before``: the :attr:`state` that a stopped run left."""
+        self.start = time.monotonic()
+        self.waited = 0.0
+        self.timed = 0
+        self.steps: int = before["steps"] if before else 0
+        self.sums: dict[str, float] = dict(before["sums"]) if before else {}
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return {"steps": self.steps, "sums": self.sums}
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        before = time.monotonic()
+        yield
+        self.waited += time.monotonic() - before
+
+    def add(self, losses: dict[str, float]) -> None:
+        self.timed += 1
+        self.steps += 1
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        return {name: value / self.steps for name, value in self.sums.items()}
+
+    def seconds(self) -> float:
+        return max(time.monotonic() - self.start, 1e-9)
+
+
+def make_accelerator(recipe: Recipe, device: str) -> Accelerator:
+    """Raises :class:`InputError` where the device or the precision is not to be had."""
+    cuda = torch.cuda.is_available()
+    if device == "cuda" and not cuda:
+        raise InputError("--device cuda: there is no CUDA GPU here; use --device cpu or auto")
+    on_cpu = device == "cpu" or not cuda
+    precision = recipe.precision
+    if precision == "auto":
+        fast = onednn.bf16_is_fast() if on_cpu else torch.cuda.is_bf16_supported(False)
+        precision = "bf16" if fast else "fp32"
+    if precision == "fp16" and on_cpu:
+        raise InputError("precision fp16 trains on GPUs only; set precision=bf16 or fp32")
+    return Accelerator(
+        cpu=on_cpu,
+        mixed_precision="no" if precision == "fp32" else precision,
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
+
+
+def default_workers(device: torch.device) -> int:
+    """Reading a pair takes some 2 ms, a step on the CPU a hundred: one process is plenty there."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return 1 if device.type == "cpu" else max(1, min(8, (cores or 2) - 1))
+
+
+def learning_rate(step: int, last: int, recipe: Recipe) -> float:
+    """The share of the recipe's rate: 1, then falling linearly to 0 over the decay epochs."""
+    decay = last * recipe.decay / recipe.epochs
+    return min(1.0, (last - step) / decay) if decay else 1.0
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, live: nn.Module, ema: float, step: int) -> None:
+    """Exponential moving average of weights and statistics, quicker over the first steps."""
+    rate = 1 - min(ema, step / (step + 10))
+    current = live.state_dict()
+    for name, value in average.state_dict().items():
+        if value.dtype.is_floating_point:
+            value.lerp_(current[name], rate)
+        else:
+            value.copy_(current[name])
+
+
+LOCK = ".lock"
+
+
+@contextmanager
+def lock(run: Path, wanted: bool) -> Iterator[None]:
+    """One run at a time in a directory. Raises :class:`InputError`."""
+    if not wanted:
+        yield
+        return
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        held = filelock.FileLock(run / LOCK, timeout=0)
+        held.acquire()
+    except filelock.Timeout as error:
+        raise InputError(
+            f"{run}: another run is training there now; give a new directory"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{run}: cannot be written to ({error.strerror})") from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C or SIGTERM ask for a checkpoint and an end; a second one ends at once."""
+    asked: list[int] = []
+    before: dict[int, Any] = {}
+
+    def ask(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+        signal.signal(number, before[number])
+
+    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
+        try:
+            before[number] = signal.signal(number, ask)
+        except ValueError:  # not the main thread: whoever is there handles them
+            break
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def require_same(path: Path, mine: dict[str, Any]) -> None:
+    """Raises :class:`InputError` with what differs from the run that ``path`` belongs to."""
+    try:
+        theirs = yaml.safe_load(path.read_text(encoding="utf-8"))
+        there, here = theirs["recipe"], mine["recipe"]
+        same_data = theirs["data"] == mine["data"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is damaged; give a new directory") from error
+    changed = [
+        f"{key} was {there.get(key)!r} and is {here.get(key)!r}"
+        for key in sorted(there.keys() | here.keys())
+        if there.get(key) != here.get(key)
+    ]
+    if not same_data:
+        changed.append("the data has changed")
+    if changed:
+        raise InputError(
+            f"{path.parent}: holds a run that differs: {'; '.join(changed)}. Give a new "
+            "directory, or the same recipe and data to go on"
+        )
+
+
+def drop_records(path: Path, step: int) -> None:
+    """Forget what was recorded after ``step``: those steps are done again."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError):  # torn by a crash
+            continue
+    checkpoint.write_whole(path, lambda file: file.write("".join(kept).encode()))

@@ -1,0 +1,276 @@
+"""What a run trains on: an endless, reproducible stream of pairs, and fixed ones to look at.
+
+The ``k``-th training sample depends on the recipe's seed and on ``k`` alone, not on who makes it
+or when: that is what makes resuming exact and the number of processes free.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from pix2pix_batch.errors import ImageError, InputError, Pix2PixBatchError
+from pix2pix_batch.train import pairs
+from pix2pix_batch.train.jitter import Jitter, Pixels
+from pix2pix_batch.train.mosaic import CropSampler, MosaicPair, grid_windows
+from pix2pix_batch.train.recipe import Mosaic, Recipe
+
+
+class Split(Protocol):
+    """Fixed pairs without jitter: ``(name, source, target)``, ``uint8 (size, size, C)``."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> tuple[str, Pixels, Pixels]: ...
+
+
+class Data(Protocol):
+    """Training pairs of one recipe.
+
+    ``epoch``: training samples an epoch; ``signature``: names the data, to be the same on
+    resuming; ``train`` and ``val``: the pairs without jitter.
+    """
+
+    epoch: int
+    signature: str
+
+    @property
+    def train(self) -> Split: ...
+    @property
+    def val(self) -> Split: ...
+
+    def sample(self, k: int) -> tuple[Pixels, Pixels]:
+        """The ``k``-th training pair, source and target, jittered."""
+        ...
+
+
+def open_data(data: Path, recipe: Recipe) -> Data:
+    """Raises :class:`InputError` for all that the names and the files' headers show wrong."""
+    if recipe.mosaic is not None:
+        return MosaicData(data, recipe, recipe.mosaic)
+    return FileData(data, recipe)
+
+
+def generator_at(seed: int, *position: int) -> np.random.Generator:
+    """Random numbers of their own for each position (up to three numbers) in a run.
+
+    Philox is counter-based (Salmon et al. 2011): the position is the counter's upper part, so
+    that streams never meet.
+    """
+    counter = [0, *position, *(0 for _ in range(3 - len(position)))]
+    return np.random.Generator(np.random.Philox(key=seed, counter=counter))
+
+
+class FileSplit:
+    def __init__(self, listed: list[pairs.Pair], recipe: Recipe, jitter: Jitter) -> None:
+        self.listed, self.recipe, self.jitter = listed, recipe, jitter
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+    def read(self, index: int) -> tuple[Pixels, Pixels]:
+        """Source and target at their own size."""
+        recipe, pair = self.recipe, self.listed[index]
+        if recipe.direction == "AtoB":
+            return pairs.read(pair, (recipe.in_channels, recipe.out_channels))
+        a, b = pairs.read(pair, (recipe.out_channels, recipe.in_channels))
+        return b, a
+
+    def __getitem__(self, index: int) -> tuple[str, Pixels, Pixels]:
+        source, target = self.read(index)
+        with self._named(index):
+            return self.listed[index].name, *self.jitter.plain(source, target)
+
+    def jittered(self, index: int, random: np.random.Generator) -> tuple[Pixels, Pixels]:
+        source, target = self.read(index)
+        with self._named(index):
+            return self.jitter.random(source, target, random)
+
+    @contextmanager
+    def _named(self, index: int) -> Iterator[None]:
+        """The jitter sees pixels only; its errors get the file's name here."""
+        try:
+            yield
+        except ImageError as error:
+            raise ImageError(f"{self.listed[index].a}: {error}") from error
+
+
+class FileData:
+    """Pairs of image files; see :mod:`pix2pix_batch.train.pairs`."""
+
+    def __init__(self, data: Path, recipe: Recipe) -> None:
+        found = pairs.find(data, val_fraction=recipe.val_fraction)
+        pairs.require_sound(data, pairs.check_headers(found.pairs))
+        if not found.split("train"):
+            raise InputError(f"{data}: has no training pairs (split 'train')")
+        if recipe.val_fraction and not found.split("val"):
+            raise InputError(
+                f"{data}: the validation split is empty; put pairs there, or set val_fraction=0 "
+                "to train without validation"
+            )
+        self.jitter = Jitter.of(recipe)
+        self.seed = recipe.seed
+        self.train = FileSplit(found.split("train"), recipe, self.jitter)
+        self.val = FileSplit(found.split("val"), recipe, self.jitter)
+        self.epoch = len(self.train)
+        self.signature = pairs.signature(found.pairs)
+
+    def sample(self, k: int) -> tuple[Pixels, Pixels]:
+        epoch, position = divmod(k, self.epoch)
+        index = int(order(self.seed, epoch, self.epoch)[position])
+        return self.train.jittered(index, generator_at(self.seed, k, 1))
+
+
+@lru_cache(maxsize=2)
+def order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """The order of the pairs in an epoch: each once."""
+    return generator_at(seed, epoch, 0).permutation(count)
+
+
+class MosaicSplit:
+    def __init__(self, mosaics: MosaicPair, windows: list[tuple[slice, slice]], swap: bool) -> None:
+        self.mosaics, self.windows, self.swap = mosaics, windows, swap
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: int) -> tuple[str, Pixels, Pixels]:
+        rows, columns = self.windows[index]
+        a, b = self.mosaics.a[rows, columns], self.mosaics.b[rows, columns]
+        name = f"x{columns.start}-y{rows.start}"
+        return (name, b, a) if self.swap else (name, a, b)
+
+
+class MosaicData:
+    """Crops of two aligned mosaics; see :mod:`pix2pix_batch.train.mosaic`."""
+
+    def __init__(self, data: Path, recipe: Recipe, mosaic: Mosaic) -> None:
+        a, b = data / mosaic.source, data / mosaic.target
+        mosaics = MosaicPair.open(a, b, mosaic.sea, mosaic.sea_tolerance, mosaic.sea_in)
+        self.swap = recipe.direction == "BtoA"
+        self.seed = recipe.seed
+        self.epoch = mosaic.crops_per_epoch
+        self.sampler = CropSampler(
+            mosaics,
+            mosaic.train_bands,
+            mosaic.latitudes,
+            size=recipe.size,
+            scales=mosaic.scales,
+            turn=mosaic.turn,
+            flip=recipe.flip,
+            min_land=mosaic.min_land,
+        )
+        splits = []
+        for key, bands, stride in (
+            ("train_bands", mosaic.train_bands, recipe.size // 2),
+            ("val_bands", mosaic.val_bands, recipe.size // 2),
+        ):
+            windows = grid_windows(
+                mosaics,
+                bands,
+                mosaic.latitudes,
+                size=recipe.size,
+                stride=stride,
+                min_land=mosaic.val_min_land,
+            )
+            if not windows:
+                raise InputError(
+                    f"{a}: no crop of {recipe.size} pixels with enough land lies in {key}; widen "
+                    f"{key}, or lower size or val_min_land"
+                )
+            splits.append(MosaicSplit(mosaics, windows, self.swap))
+        self.train, self.val = splits
+        digest = hashlib.sha256()
+        for path in (a, b):
+            digest.update(json.dumps([path.name, path.stat().st_size]).encode())
+        self.signature = digest.hexdigest()
+
+    def sample(self, k: int) -> tuple[Pixels, Pixels]:
+        a, b = self.sampler.pair(generator_at(self.seed, k, 1))
+        return (b, a) if self.swap else (a, b)
+
+
+def fingerprint(split: Split) -> str:
+    """SHA-256, hex, of every pair's name and pixels without jitter: what a model was made from."""
+    digest = hashlib.sha256()
+    for index in range(len(split)):
+        name, source, target = split[index]
+        digest.update(json.dumps([name, source.shape, target.shape]).encode())
+        digest.update(source.tobytes() + target.tobytes())
+    return digest.hexdigest()
+
+
+Sample = tuple[Tensor, Tensor] | Pix2PixBatchError
+
+
+class _Stream(Dataset[Sample]):
+    """Indices are positions in the endless stream. Errors are handed on, not raised: a loader's
+    process would wrap them in its traceback."""
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+
+    def __getitem__(self, k: int) -> Sample:
+        try:
+            source, target = self.data.sample(k)
+        except Pix2PixBatchError as error:
+            return error
+        return torch.tensor(source), torch.tensor(target)
+
+
+def _collate(samples: list[Sample]) -> Sample:
+    error = next((sample for sample in samples if isinstance(sample, Pix2PixBatchError)), None)
+    return error or default_collate(samples)
+
+
+def _leave_interrupts(_: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the main one ends the run in good order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def batches(
+    data: Data,
+    *,
+    first: int,
+    last: int,
+    batch_size: int,
+    rank: int = 0,
+    processes: int = 1,
+    workers: int = 0,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches ``first`` to ``last - 1`` of one process, ``uint8 (batch_size, H, W, C)`` each.
+
+    Batch ``i`` of all processes together is the stream's next ``processes * batch_size``
+    samples, whatever their number: two processes see what one with twice the batch does.
+    """
+    positions = (
+        list(range((i * processes + rank) * batch_size, (i * processes + rank + 1) * batch_size))
+        for i in range(first, last)
+    )
+    loader: DataLoader[Sample] = DataLoader(
+        _Stream(data),
+        batch_sampler=positions,
+        collate_fn=_collate,
+        num_workers=workers,
+        worker_init_fn=_leave_interrupts,
+        pin_memory=torch.cuda.is_available(),
+    )
+    for batch in loader:
+        if isinstance(batch, Pix2PixBatchError):
+            raise batch
+        yield batch
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """``uint8 (N, H, W, C)`` to ``float32 (N, C, H, W)`` in [-1, 1], channels last."""
+    return images.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1)

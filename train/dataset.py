@@ -1,0 +1,318 @@
+"""``dataset check``: all that can be wrong with training pairs, before any training."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.text import counted, shown
+from pix2pix_batch.train import pairs, sheet, threads
+from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at
+from pix2pix_batch.train.jitter import Jitter, Pixels
+from pix2pix_batch.train.pairs import Pair
+from pix2pix_batch.train.recipe import Mosaic, Recipe
+
+SHEET_PAIRS = 12
+SHEET_COLUMNS = 3
+GREY_MODES = ("1", "L", "I")
+COMMON = 4
+"""Sizes and modes named in the text, the most common first; JSON has them all."""
+
+Problem = tuple[str, str]
+"""A file, and what is wrong with it and what to do."""
+
+Sample = tuple[str, Pixels, Pixels]
+
+
+@dataclass
+class Check:
+    """What was found. ``sizes`` are those of one image of a pair, ``modes`` Pillow's."""
+
+    data: Path
+    recipe: Recipe
+    layout: str
+    splits: dict[str, int] = field(default_factory=dict)
+    held_out: bool = False
+    sizes: Counter[str] = field(default_factory=Counter)
+    modes: dict[str, Counter[str]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "data": str(self.data),
+            "layout": self.layout,
+            "splits": self.splits,
+            "held_out": self.held_out,
+            "sizes": dict(self.sizes.most_common()),
+            "modes": {side: dict(modes.most_common()) for side, modes in self.modes.items()},
+            "training": training(self.recipe),
+            "problems": [{"file": file, "problem": what} for file, what in self.problems],
+            "notes": self.notes,
+        }
+
+    def lines(self) -> Iterator[str]:
+        recipe = self.recipe
+        pairs_noun = "crop" if recipe.mosaic else "pair"
+        total = counted(sum(self.splits.values()), pairs_noun)
+        yield f"{shown(self.data)}: {self.layout}, {total}"
+        for name, count in self.splits.items():
+            chosen = f", held out by name (val_fraction {recipe.val_fraction:g})"
+            yield f"  {name:6}{count:>8,}" + (chosen if name == "val" and self.held_out else "")
+        if self.sizes:
+            yield f"sizes   {_common(self.sizes)}"
+        for side, modes in self.modes.items():
+            yield f"modes   {side}: {_common(modes)}"
+        yield f"trains  {_described(recipe)}"
+        for note in self.notes:
+            yield f"note: {note}"
+        for file, what in self.problems:
+            yield f"problem: {shown(file)}: {shown(what)}"
+        yield f"{counted(len(self.problems), 'problem')}" if self.problems else "no problems"
+
+    def sheet(self) -> bytes:
+        """A PNG of training samples, after the jitter. Raises :class:`InputError`."""
+        if not self.samples:
+            raise InputError(f"{self.data}: no sound pairs to draw a sheet of")
+        side_in, side_out = ("B", "A") if self.recipe.direction == "BtoA" else ("A", "B")
+        heads = [f"input ({side_in})", f"target ({side_out})"]
+        return sheet.png([(name, images) for name, *images in self.samples], heads, SHEET_COLUMNS)
+
+
+def check(data: Path, recipe: Recipe) -> Check:
+    """Look at every file in ``data``. Raises :class:`InputError` where there is no data at all."""
+    if recipe.mosaic is not None:
+        return _check_mosaics(data, recipe, recipe.mosaic)
+    return _check_files(data, recipe)
+
+
+def training(recipe: Recipe) -> dict[str, Any]:
+    """What becomes of the pairs, as the recipe says."""
+    resized = recipe.resized if recipe.fit == "resize" and recipe.mosaic is None else None
+    return {
+        "name": recipe.name,
+        "direction": recipe.direction,
+        "load_size": resized,
+        "size": recipe.size,
+        "flip": recipe.flip,
+        "in_channels": recipe.in_channels,
+        "out_channels": recipe.out_channels,
+        "val_fraction": recipe.val_fraction,
+    }
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One pair, read. ``digests``: of A's and B's pixels, ``None`` for images of one colour."""
+
+    pair: Pair
+    modes: list[str]
+    shape: tuple[int, int] | None = None
+    digests: tuple[bytes | None, bytes | None] = (None, None)
+    problems: tuple[Problem, ...] = ()
+
+
+def _check_files(data: Path, recipe: Recipe) -> Check:
+    found = pairs.survey(data, val_fraction=0)
+    result = Check(data, recipe, found.layout, problems=list(found.problems))
+    _count_splits(result, found)
+    jitter, repeats = Jitter.of(recipe), _Repeats()
+    sound = []
+    for seen in threads.in_order(lambda pair: _look(pair, recipe, jitter), found.pairs):
+        _count(result, seen)
+        result.problems += seen.problems
+        result.problems += repeats.add(seen)
+        if not seen.problems:
+            sound.append(seen.pair)
+    result.notes += _notes(result, found)
+    shown_split = [pair for pair in sound if pair.split == "train"] or sound
+    result.samples = _file_samples(shown_split, recipe, jitter)
+    return result
+
+
+def _count_splits(result: Check, found: pairs.Survey) -> None:
+    """Hold out what training would, problems or not."""
+    given = bool(found.split("val"))
+    try:
+        if result.recipe.val_fraction:
+            pairs.hold_out(found, result.recipe.val_fraction)
+    except InputError as error:
+        result.problems.append((str(result.data), str(error).removeprefix(f"{found.data}: ")))
+    counts = found.counts()
+    result.splits = {name: counts[name] for name in pairs.SPLITS if counts[name]}
+    result.held_out = counts["val"] > 0 and not given
+    if not counts["train"]:
+        result.problems.append((str(result.data), "has no training pairs (split 'train')"))
+
+
+def _look(pair: Pair, recipe: Recipe, jitter: Jitter) -> _Seen:
+    """Read a pair as training would, to the last pixel."""
+    modes = [mode for mode in map(_mode, pair.files()) if mode]
+    if problems := pairs.check_headers([pair]):
+        return _Seen(pair, modes, problems=tuple(problems))
+    channels = (recipe.in_channels, recipe.out_channels)
+    if recipe.direction == "BtoA":
+        channels = channels[::-1]
+    wanted = channels if pair.b is not None else (max(channels),)
+    read: list[Pixels] = []
+    for path, number in zip(pair.files(), wanted, strict=True):
+        try:
+            image = pairs.read_image(path, number)
+            read += pairs.halves(image, channels, path) if pair.b is None else (image,)
+        except ImageError as error:
+            problems.append((str(path), str(error).removeprefix(f"{path}: ")))
+    if problems:
+        return _Seen(pair, modes, problems=tuple(problems))
+    a, b = read
+    shape = (a.shape[1], a.shape[0])
+    try:
+        if recipe.fit == "tile":
+            jitter.plain(a, b)
+    except ImageError as error:
+        return _Seen(pair, modes, shape, problems=((str(pair.a), str(error)),))
+    return _Seen(pair, modes, shape, (_digest(a), _digest(b)))
+
+
+def _mode(path: Path) -> str | None:
+    try:
+        with Image.open(path) as image:
+            return image.mode
+    except Exception:  # check_headers has the reason
+        return None
+
+
+def _digest(pixels: Pixels) -> bytes | None:
+    if (pixels == pixels[0, 0]).all():
+        return None
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+
+
+def _count(result: Check, seen: _Seen) -> None:
+    if seen.shape is not None:
+        result.sizes["{}x{}".format(*seen.shape)] += 1
+    sides = ("AB",) if seen.pair.b is None else ("A", "B")
+    if len(seen.modes) == len(sides):
+        for side, mode in zip(sides, seen.modes, strict=True):
+            result.modes.setdefault(side, Counter())[mode] += 1
+
+
+class _Repeats:
+    """Finds images that are in two splits: what is validated on them, training has seen.
+
+    The pixels are compared, not the files' bytes, each side by itself: the same input with
+    another target, or the other way round, gives away as much. Images of one colour, such as
+    tiles of open sea, may be alike without being the same place and do not count.
+    """
+
+    def __init__(self) -> None:
+        self.first: dict[tuple[int, bytes], Pair] = {}
+
+    def add(self, seen: _Seen) -> list[Problem]:
+        pair = seen.pair
+        others: dict[int, Pair] = {}
+        for side, digest in enumerate(seen.digests):
+            if digest is not None:
+                other = self.first.setdefault((side, digest), pair)
+                if other.split != pair.split:
+                    others[side] = other
+        if len(others) == 2 and others[0] is others[1]:
+            return [(str(pair.a), _repeat("the same pair", pair, others[0], others[0].a))]
+        return [
+            (str(pair.files()[-1] if side else pair.a),
+             _repeat(f"the same {'AB'[side]} image", pair, other, other.files()[-1 if side else 0]))
+            for side, other in others.items()
+        ]  # fmt: skip
+
+
+def _repeat(what: str, pair: Pair, other: Pair, file: Path) -> str:
+    return f"is in {pair.split!r}, and {what} is in {other.split!r}: {file}; remove one of them"
+
+
+def _notes(result: Check, found: pairs.Survey) -> Iterator[str]:
+    recipe = result.recipe
+    known = {os.path.abspath(path) for pair in found.pairs for path in pair.files()}
+    known |= {os.path.abspath(file) for file, _ in found.problems}
+    files = pairs.image_files(found.data)
+    others = [path for path in files if os.path.abspath(path) not in known]
+    if others:
+        of = "belongs" if len(others) == 1 else "belong"
+        yield (
+            f"{counted(len(others), 'image')} in {shown(found.data)} {of} to no pair and will not "
+            f"be used, such as {shown(others[0])}"
+        )
+    shapes = [tuple(map(int, size.split("x"))) for size in result.sizes]
+    if found.layout == "side-by-side" and any(2 * width <= height for width, height in shapes):
+        yield "there are images that are not wider than high; are they really A and B side by side?"
+    if recipe.fit == "resize" and any(width != height for width, height in shapes):
+        yield "images that are not square are squeezed into squares (fit=resize)"
+    if recipe.fit == "resize" and shapes and max(map(min, shapes)) < recipe.size:
+        yield f"all images are smaller than {recipe.size} pixels and are enlarged; try --set size"
+    grey = [
+        all(mode.split(";")[0] in GREY_MODES for mode in modes) for modes in result.modes.values()
+    ]
+    if grey and all(grey) and (recipe.in_channels, recipe.out_channels) != (1, 1):
+        yield "all images are grey; --set in_channels=1 --set out_channels=1 trains a smaller model"
+
+
+def _file_samples(listed: Sequence[Pair], recipe: Recipe, jitter: Jitter) -> list[Sample]:
+    chosen = [listed[i] for i in spread(len(listed), SHEET_PAIRS)]
+    split = FileSplit(chosen, recipe, jitter)
+    return [
+        (pair.name, *jitter.random(*split.read(i), generator_at(recipe.seed, i, 1)))
+        for i, pair in enumerate(chosen)
+    ]
+
+
+def spread(length: int, count: int) -> list[int]:
+    """Up to ``count`` indices into ``length``, evenly spread, the first and the last among them."""
+    return [round(i) for i in np.linspace(0, length - 1, min(count, length))]
+
+
+def _check_mosaics(data: Path, recipe: Recipe, mosaic: Mosaic) -> Check:
+    if not data.is_dir():
+        raise InputError(f"{data}: there is no such directory")
+    result = Check(data, recipe, f"mosaics {mosaic.source} and {mosaic.target}")
+    for side, name in (("A", mosaic.source), ("B", mosaic.target)):
+        if mode := _mode(data / name):
+            result.modes[side] = Counter([mode])
+    try:
+        opened = MosaicData(data, recipe, mosaic)
+        result.splits = {"train": len(opened.train), "val": len(opened.val)}
+        height, width = opened.sampler.mosaics.a.shape[:2]
+        result.sizes = Counter([f"{width}x{height}"])
+        if width != 2 * height:
+            result.notes.append("a whole Earth is twice as wide as high; these mosaics are not")
+        result.samples = [(f"sample {k}", *opened.sample(k)) for k in range(SHEET_PAIRS)]
+    except InputError as error:
+        result.problems.append((str(data), str(error)))
+    return result
+
+
+def _common(counts: Counter[str]) -> str:
+    named = [f"{name} ({count:,})" for name, count in counts.most_common(COMMON)]
+    more = len(counts) - COMMON
+    return ", ".join(named) + (f" and {more} more" if more > 0 else "")
+
+
+def _described(recipe: Recipe) -> str:
+    facts = training(recipe)
+    domains = [recipe.source_domain, recipe.target_domain]
+    arrow = " -> ".join(reversed("AB") if recipe.direction == "BtoA" else "AB")
+    parts = [arrow + (f" ({' -> '.join(domains)})" if all(domains) else "")]
+    if facts["load_size"]:
+        parts.append(f"resized to {facts['load_size']}x{facts['load_size']}")
+    parts.append(f"cropped to {recipe.size}x{recipe.size}")
+    if recipe.flip:
+        parts.append("half of them mirrored")
+    parts.append(f"{recipe.in_channels} -> {recipe.out_channels} channels")
+    return ", ".join(parts)

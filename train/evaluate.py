@@ -1,0 +1,298 @@
+"""How good a model is: its outputs on pairs it was not trained on, made as ``convert`` makes them.
+
+:mod:`pix2pix_batch.train.figures` has the figures.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import ConcatDataset
+from tqdm import tqdm
+
+from pix2pix_batch import bundle, images, worker
+from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.engine import Engine
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.images import Picture
+from pix2pix_batch.scan import Item
+from pix2pix_batch.tiling import Tiles
+from pix2pix_batch.train import metrics, pairs, sheet, threads
+from pix2pix_batch.train import recipe as recipes
+from pix2pix_batch.train.data import FileSplit, Split, open_data
+from pix2pix_batch.train.figures import Evaluation, Sample, score
+from pix2pix_batch.train.jitter import Jitter, Pixels
+from pix2pix_batch.train.perceptual import Perceptual
+from pix2pix_batch.train.recipe import Recipe
+
+SPLITS = (*pairs.SPLITS, "all")
+Colour = tuple[int, int, int]
+
+
+class Choice(NamedTuple):
+    """How the pairs are read. ``called``: the recipe's name for people, ``own`` for the model's;
+    ``note``: why that one could not be had."""
+
+    recipe: Recipe
+    called: str
+    note: str = ""
+
+
+def choose_recipe(
+    info: BundleInfo, name: str | None = None, overrides: Iterable[str] = ()
+) -> Choice:
+    """The recipe called ``name``, else the one in the bundle, else ``default``.
+
+    Always at the model's size. Raises :class:`InputError` where it does not fit the model.
+    """
+    a = info.architecture
+    own = [f"size={info.image_size}", f"downs={a.downs}", "load_size=null"]
+    kept, note = _kept_recipe(info)
+    if name is not None:
+        choice = Choice(recipes.read(recipes.find(name), [*own, *overrides]), name)
+    elif kept is not None:
+        choice = Choice(_changed(kept, [*own, *overrides]), "own")
+    else:
+        own += [f"in_channels={a.in_channels}", f"out_channels={a.out_channels}"]
+        own += [f"fit={'tile' if info.fit == 'tile' else 'resize'}"]
+        read = recipes.read(recipes.find("default"), [*own, *overrides])
+        choice = Choice(read, "default", note)
+    _require_fit(info, choice.recipe)
+    return choice
+
+
+def _kept_recipe(info: BundleInfo) -> tuple[Recipe | None, str]:
+    """The recipe that the model was trained by, or a note why there is none to be had."""
+    kept = info.provenance.get("recipe")
+    if kept is None:
+        return None, ""
+    try:
+        return recipes.parse(kept, f"{info.name}'s recipe"), ""
+    except (TypeError, ValueError) as error:
+        reason = str(error).split("; ")[0]
+        return None, (
+            f"{reason}: it is of another version, so the recipe 'default' is used; give another "
+            "with --recipe"
+        )
+
+
+def _changed(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    values = recipe.as_dict()
+    for override in overrides:
+        recipes.set_key(values, override)
+    return recipes.parse(values, f"{recipe.name}, the model's recipe")
+
+
+def _require_fit(info: BundleInfo, recipe: Recipe) -> None:
+    a = info.architecture
+    for key, has in (("in_channels", a.in_channels), ("out_channels", a.out_channels)):
+        if (asked := getattr(recipe, key)) != has:
+            raise InputError(
+                f"{info.name}: the model's {key} is {has}, the recipe's {asked}; evaluate with "
+                f"--set {key}={has}"
+            )
+    if recipe.size != info.image_size:
+        raise InputError(
+            f"{info.name}: the model runs at size {info.image_size}, not {recipe.size}; leave out "
+            "--set size"
+        )
+
+
+def open_split(data: Path, recipe: Recipe, split: str) -> Split:
+    """The pairs of a split, without jitter. Raises :class:`InputError`.
+
+    With ``fit: resize`` both images are scaled to the model's size, as in the paper; with
+    ``fit: tile`` they keep their own, and mosaics give crops of the model's size.
+    """
+    if recipe.mosaic is not None:
+        if split == "test":
+            raise InputError(f"{data}: mosaics have no test split; use --split val")
+        opened = open_data(data, recipe)
+        joined: Split = ConcatDataset([opened.train, opened.val])  # type: ignore[list-item]
+        return {"train": opened.train, "val": opened.val, "all": joined}[split]
+    held_out = recipe.val_fraction if split in ("train", "val") else 0
+    found = pairs.find(data, val_fraction=held_out)
+    listed = found.pairs if split == "all" else found.split(split)
+    if not listed:
+        there = ", ".join(f"{name}: {count:,}" for name, count in found.counts().items())
+        raise InputError(f"{data}: the split {split!r} is empty ({there}); choose another --split")
+    pairs.require_sound(data, pairs.check_headers(listed))
+    files = FileSplit(listed, recipe, Jitter.of(recipe))
+    return files if recipe.fit == "resize" else Whole(files)
+
+
+class Whole:
+    """Pairs at their own size."""
+
+    def __init__(self, files: FileSplit) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[str, Pixels, Pixels]:
+        return self.files.listed[index].name, *self.files.read(index)
+
+
+def open_engine(
+    path: Path, split: Split, device: str = "auto", precision: str = "auto"
+) -> tuple[Engine, str]:
+    """The engine that ``convert`` would choose on the split's first images, and a note of why.
+
+    Raises :class:`InputError` for a device or precision that is not there.
+    """
+    info = bundle.read_info(path)
+    settings = worker.Settings(
+        model=str(path.resolve()),
+        fingerprint=bundle.fingerprint(path),
+        out="",
+        fit="tile",
+        size=info.image_size,
+        quality=None,
+        batch_size=None,
+        device=device,
+        precision=precision,
+        noise=False,
+        seed=0,
+    )
+    with tempfile.TemporaryDirectory() as folder:  # convert decides by files: give it some
+        items = []
+        for index in range(min(worker.PROBE_IMAGES, len(split))):
+            file = Path(folder, f"{index}.png")
+            file.write_bytes(images.write(Picture(split[index][1]), "png"))
+            items.append(Item(str(file), file.name, file.name, "png"))
+        decision = worker.probe(settings, items)
+    engine = worker.open_engine(
+        settings.model, settings.fingerprint, settings.size, decision.batch_size,
+        decision.device, decision.precision,
+    )  # fmt: skip
+    return engine, decision.note
+
+
+def translate(engine: Engine, listed: Iterable[tuple[str, Pixels, Pixels]]) -> Iterator[Sample]:
+    """Each pair with its output, in order; large images in tiles that blend, as in ``convert``."""
+    for some in _batched(_tiles(engine, listed), engine.batch_size):
+        batch = np.zeros((engine.batch_size, *some[0].tile.shape), np.uint8)
+        for place, one in enumerate(some):
+            batch[place] = one.tile
+        for one, made in zip(some, engine(batch).images, strict=False):
+            one.tiles.put(one.number, made)
+            if one.number == len(one.tiles) - 1:
+                assert one.tiles.result is not None
+                name, source, target = one.pair
+                yield Sample(name, source, one.tiles.result, target)
+
+
+class _Tile(NamedTuple):
+    pair: tuple[str, Pixels, Pixels]
+    tiles: Tiles
+    number: int
+    tile: Pixels
+
+
+def _tiles(engine: Engine, listed: Iterable[tuple[str, Pixels, Pixels]]) -> Iterator[_Tile]:
+    for pair in listed:
+        tiles = Tiles(pair[1], engine.size)
+        for index, tile in enumerate(tiles):
+            yield _Tile(pair, tiles, index, tile)
+
+
+def _batched(items: Iterator[_Tile], size: int) -> Iterator[list[_Tile]]:
+    while some := list(islice(items, size)):
+        yield some
+
+
+def evaluate(
+    model: str,
+    data: Path,
+    *,
+    split: str = "val",
+    recipe: str | None = None,
+    overrides: Iterable[str] = (),
+    palette: bool | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    picture: bool = False,
+) -> tuple[Evaluation, bytes]:
+    """Run ``model`` on a split of ``data``; the figures, and with ``picture`` a PNG.
+
+    ``palette``: whether to take the targets as label maps in the recipe's palette; ``None``:
+    where it has one and B is the target. Raises :class:`InputError`, and :class:`ImageError`
+    for a pair that cannot be read, since figures of some of the pairs would mislead.
+    """
+    path = bundle.resolve(model)
+    info = bundle.read_info(path)
+    chosen, called, note = choose_recipe(info, recipe, overrides)
+    classes = _palette(chosen, palette)
+    listed = open_split(data, chosen, split)
+    engine, engine_note = open_engine(path, listed, device, precision)
+    facts = {
+        "model": info.name,
+        "sha256": bundle.fingerprint(path),
+        "data": str(data),
+        "split": split,
+        "pairs": len(listed),
+        "recipe": called,
+        "direction": chosen.direction,
+        "size": info.image_size,
+        "fit": chosen.fit,
+        "device": engine.device,
+        "precision": engine.precision,
+    }
+    result = Evaluation(facts, notes=[text for text in (note, engine_note) if text])
+    _score_all(result, engine, listed, classes)
+    return result, _picture(result, engine, listed) if picture else b""
+
+
+def _palette(recipe: Recipe, wanted: bool | None) -> dict[str, Colour]:
+    if wanted is False or (wanted is None and recipe.direction == "BtoA"):
+        return {}
+    if wanted and not recipe.palette:
+        raise InputError(f"--palette: the recipe {recipe.name!r} has no palette; add one to it")
+    return recipe.palette or {}
+
+
+def _score_all(
+    result: Evaluation, engine: Engine, listed: Split, classes: dict[str, Colour]
+) -> None:
+    colours = np.array(list(classes.values()), np.uint8) if classes else None
+    perceptual = Perceptual(engine.device)
+    samples = translate(engine, threads.in_order(listed.__getitem__, range(len(listed))))
+    scored = threads.in_order(
+        lambda sample: (sample, score(sample, colours)),
+        tqdm(samples, total=len(listed), unit="image", disable=None),
+    )
+    gradients = np.zeros(2)
+    confusion = np.zeros((len(classes),) * 2, np.int64)
+    least_side = metrics.MS_SSIM_SIDE
+    for sample, one in scored:
+        gradients += one.gradients
+        least_side = min(least_side, one.least_side)
+        if one.confusion is not None:
+            confusion += one.confusion
+        perceptual_figures = perceptual.add(sample.output, sample.target)
+        result.images.append((sample.name, one.figures | perceptual_figures))
+    result.add_means()
+    result.overall |= {"sharpness": metrics.ratio(*gradients)} | perceptual.overall()
+    result.not_computed |= perceptual.not_computed
+    if (side := metrics.MS_SSIM_SIDE) > least_side:
+        result.not_computed["ms_ssim"] = f"it needs {side}x{side} pixels; there are {least_side}"
+    if classes:
+        result.add_classes(list(classes), confusion)
+
+
+def _picture(result: Evaluation, engine: Engine, listed: Split) -> bytes:
+    """The pairs of least, middle and greatest L1, made again: nothing else was kept of them."""
+    ranked = result.ranked()
+    chosen = {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
+    rows: list[sheet.Row] = []
+    samples = translate(engine, (listed[index] for index in chosen.values()))
+    for (word, index), sample in zip(chosen.items(), samples, strict=True):
+        name, figures = result.images[index]
+        rows.append((f"{word}: {name}, L1 {figures['l1']:.2f}", sample[1:]))
+    return sheet.png(rows, ["input", "output", "target"])

@@ -1,0 +1,184 @@
+"""The figures of a model's outputs: each image's, and those of all together."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pix2pix_batch.engine import psnr
+from pix2pix_batch.text import counted, shown
+from pix2pix_batch.train import metrics
+from pix2pix_batch.train.jitter import Pixels
+from pix2pix_batch.train.metrics import as_rgb
+
+FIGURES = {
+    "l1": "L1",
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+    "lpips": "LPIPS",
+    "sharpness": "sharpness",
+    "pixel_accuracy": "pixel accuracy",
+}
+"""The figures that each image has, and their names for people."""
+
+OVERALL = {"fid": "FID", "class_accuracy": "class accuracy", "class_iou": "class IoU"}
+"""The figures that only many images have."""
+
+SMALLER_IS_BETTER = ("l1", "lpips")
+LISTED = 3
+"""The images of greatest L1 that are named."""
+
+
+class Sample(NamedTuple):
+    """One pair and what the model made of it: ``uint8 (H, W, C)``."""
+
+    name: str
+    source: Pixels
+    output: Pixels
+    target: Pixels
+
+
+class Score(NamedTuple):
+    """One image's figures, and what the overall ones add up: the gradients of output and target,
+    the confusion of their classes, the size."""
+
+    figures: dict[str, float]
+    gradients: np.ndarray
+    confusion: np.ndarray | None
+    least_side: int
+
+
+def score(sample: Sample, colours: np.ndarray | None = None) -> Score:
+    """``colours``: ``uint8 (K, 3)``, the classes' where the targets are label maps."""
+    _, _, output, target = sample
+    gradients = np.array([metrics.vertical_gradient(image) for image in (output, target)])
+    figures = {
+        "l1": metrics.mean_absolute_error(output, target),
+        "psnr": psnr(output, target),
+        "ssim": metrics.ssim(output, target),
+        "sharpness": metrics.ratio(*gradients),
+    }
+    least_side = min(target.shape[:2])
+    if least_side >= metrics.MS_SSIM_SIDE:
+        figures["ms_ssim"] = metrics.ms_ssim(output, target)
+    confusion = None
+    if colours is not None:
+        made, true = (metrics.nearest_class(as_rgb(image), colours) for image in (output, target))
+        confusion = metrics.confusion(made, true, len(colours))
+        figures["pixel_accuracy"] = float(np.trace(confusion) / confusion.sum())
+    return Score(figures, gradients, confusion, least_side)
+
+
+@dataclass
+class Evaluation:
+    """The figures of a model on a split. ``images``: each one's, by its name; ``overall``: their
+    means, but sharpness, FID and the classes', which are of all images together."""
+
+    facts: dict[str, Any]
+    images: list[tuple[str, dict[str, float]]] = field(default_factory=list)
+    overall: dict[str, float] = field(default_factory=dict)
+    classes: dict[str, dict[str, float]] = field(default_factory=dict)
+    not_computed: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add_means(self) -> None:
+        """Over the images. What not every image has, none keeps."""
+        for key in FIGURES:
+            values = [figures[key] for _, figures in self.images if key in figures]
+            if len(values) == len(self.images):
+                self.overall[key] = float(np.mean(values))
+                continue
+            for _, figures in self.images:
+                figures.pop(key, None)
+
+    def add_classes(self, names: Sequence[str], confusion: np.ndarray) -> None:
+        """``confusion``: of all images together, as :func:`metrics.confusion` gives it."""
+        found = metrics.LabelFigures.of(confusion)
+        self.overall |= {
+            "pixel_accuracy": found.pixel_accuracy,
+            "class_accuracy": found.class_accuracy,
+            "class_iou": found.class_iou,
+        }
+        shares = confusion.sum(axis=1) / confusion.sum()
+        for name, *values in zip(names, found.accuracies, found.ious, shares, strict=True):
+            self.classes[name] = dict(zip(("accuracy", "iou", "share"), values, strict=True))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            **self.facts,
+            "overall": _finite(self.overall),
+            "classes": {name: _finite(figures) for name, figures in self.classes.items()},
+            "not_computed": self.not_computed,
+            "notes": self.notes,
+            "images": [{"name": name, **_finite(figures)} for name, figures in self.images],
+        }
+
+    def as_csv(self) -> bytes:
+        text = io.StringIO()
+        keys = [key for key in FIGURES if key in self.images[0][1]]
+        writer = csv.DictWriter(text, ["name", *keys])
+        writer.writeheader()
+        for name, figures in self.images:
+            writer.writerow({"name": name} | figures)
+        return text.getvalue().encode()
+
+    def ranked(self) -> list[int]:
+        """The images' indices, from the least L1 to the greatest."""
+        return sorted(range(len(self.images)), key=lambda i: self.images[i][1]["l1"])
+
+    def lines(self) -> Iterator[str]:
+        f = self.facts
+        yield (
+            f"{f['model']} on {shown(f['data'])}: {counted(f['pairs'], 'pair')} ({f['split']}), "
+            f"{f['direction']}, {f['recipe']} recipe, {f['device']} {f['precision']}"
+        )
+        yield f"{'':16}{'overall':>9}{'best':>9}{'median':>9}{'worst':>9}"
+        for key, name in (FIGURES | OVERALL).items():
+            if key in self.overall:
+                yield f"{name:16}" + "".join(f"{_short(v):>9}" for v in self._row(key))
+        ranked = [shown(self.images[i][0]) for i in self.ranked()]
+        yield f"least L1: {ranked[0]}; greatest: {', '.join(ranked[: -LISTED - 1 : -1])}"
+        if self.classes:
+            yield f"{'class':16}{'accuracy':>9}{'IoU':>9}{'pixels':>9}"
+        for name, figures in self.classes.items():
+            cells = [_short(figures[key]) for key in ("accuracy", "iou")]
+            yield f"{name:16}{cells[0]:>9}{cells[1]:>9}{figures['share']:>9.1%}"
+        for key, why in self.not_computed.items():
+            yield f"{_name(key)}: not computed: {why}"
+        for note in self.notes:
+            yield f"note: {note}"
+
+    def _row(self, key: str) -> list[float]:
+        """Overall, and for figures that images have: the best, the median and the worst."""
+        row = [self.overall[key]]
+        if key in FIGURES:
+            values = sorted((figures[key] for _, figures in self.images))
+            if key == "sharpness":
+                values.sort(key=lambda value: abs(math.log(value)) if value > 0 else math.inf)
+            elif key not in SMALLER_IS_BETTER:
+                values.reverse()
+            row += [values[0], values[len(values) // 2], values[-1]]
+        return row
+
+
+def _name(key: str) -> str:
+    return (FIGURES | OVERALL)[key]
+
+
+def _short(value: float) -> str:
+    """Four significant digits, as far as there are decimals."""
+    if not math.isfinite(value):
+        return "-" if math.isnan(value) else "inf"
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no infinities: ``None``, as for the PSNR of equal images."""
+    return {key: float(v) if math.isfinite(v) else None for key, v in figures.items()}

@@ -1,0 +1,299 @@
+"""The recipe: a YAML file that says how to train one domain. ``docs/recipes.md`` lists the keys."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pix2pix_batch.architecture import MAX_DOWNS, MIN_DOWNS, Architecture, Norm
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.train.discriminator import RECEPTIVE_FIELDS
+
+RECIPES = Path(__file__).parent / "recipes"
+"""Where the shipped recipes lie, each as ``<name>.yaml``."""
+
+Channels = Annotated[int, Field(ge=1, le=4)]
+Colour = tuple[
+    Annotated[int, Field(ge=0, le=255)],
+    Annotated[int, Field(ge=0, le=255)],
+    Annotated[int, Field(ge=0, le=255)],
+]
+Longitude = Annotated[float, Field(ge=-180, le=180)]
+Latitude = Annotated[float, Field(ge=-90, le=90)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
+
+
+class Mosaic(Model):
+    """A pair of aligned mosaics of the whole Earth (plate carrée), and which parts serve what.
+
+    Bands are ranges of longitude in degrees. Crops with less than ``min_land`` of their pixels
+    off the colour ``sea`` (by more than ``sea_tolerance`` in any channel of the mosaic that
+    ``sea_in`` names) are left out.
+    """
+
+    source: str
+    target: str
+    sea: Colour
+    sea_in: Literal["source", "target"] = "source"
+    sea_tolerance: int = Field(24, ge=0, le=255)
+    train_bands: list[tuple[Longitude, Longitude]] = Field(min_length=1)
+    val_bands: list[tuple[Longitude, Longitude]] = Field(min_length=1)
+    latitudes: tuple[Latitude, Latitude] = (-90.0, 90.0)
+    min_land: Fraction = 0.3
+    val_min_land: Fraction = 0.3
+    scales: tuple[float, float] = (1.0, 1.0)
+    turn: bool = False
+    crops_per_epoch: int = Field(1000, ge=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Mosaic:
+        for west, east in (*self.train_bands, *self.val_bands):
+            if west >= east:
+                raise ValueError(
+                    f"train_bands, val_bands: each is its west, then its east, not [{west:g}, "
+                    f"{east:g}]; cut a band in two at the 180th meridian"
+                )
+        for west, east in self.train_bands:
+            for other_west, other_east in self.val_bands:
+                if west < other_east and other_west < east:
+                    raise ValueError(
+                        f"val_bands: [{other_west:g}, {other_east:g}] overlaps the training band "
+                        f"[{west:g}, {east:g}]"
+                    )
+        if not 0 < self.scales[0] <= self.scales[1]:
+            raise ValueError("scales: must be above 0, the smaller first")
+        return self
+
+
+class Recipe(Model):
+    """How to train one domain. Every key but ``name`` has the paper's or the reference's value.
+
+    Sections are those of Isola et al. 2017 (arXiv 1611.07004).
+    """
+
+    name: str = Field(min_length=1, pattern=r"^[^/\\]+$")
+    source_domain: str = ""
+    target_domain: str = ""
+    data_source: str = ""
+    license: str = ""
+
+    # The data. The shared jitter of section 6.2: resize to load_size, crop to size, mirror.
+    direction: Literal["AtoB", "BtoA"] = "AtoB"
+    size: int = Field(256, ge=32, le=4096)
+    load_size: int | None = Field(None, ge=32, le=8192)
+    flip: bool = True
+    fit: Literal["resize", "tile"] = "resize"
+    in_channels: Channels = 3
+    out_channels: Channels = 3
+    val_fraction: Fraction = 0.1
+    mosaic: Mosaic | None = None
+    palette: dict[str, Colour] | None = None
+
+    # The generator, section 6.1.1.
+    downs: int | None = Field(None, ge=MIN_DOWNS, le=MAX_DOWNS)
+    ngf: int = Field(64, ge=1, le=1024)
+    norm: Norm = "batch-statistics"
+    skips: bool = True
+    dropout: bool = True
+    upsample: Literal["transposed", "resize"] = "transposed"
+
+    # The discriminator, section 6.1.2.
+    ndf: int = Field(64, ge=1, le=1024)
+    patch: int = 70
+    disc_norm: Literal["batch", "instance", "none"] = "batch"
+    spectral_norm: bool = False
+    conditional: bool = True
+
+    # The objective, section 3.1.
+    gan_mode: Literal["vanilla", "lsgan", "hinge", "wgangp"] = "vanilla"
+    lambda_gan: float = Field(1.0, ge=0)
+    lambda_l1: float = Field(100.0, ge=0)
+
+    # Going on from another model.
+    init: str = ""
+    train_blocks: int | None = Field(None, ge=1)
+
+    # The optimisation, section 3.3 and 6.2.
+    epochs: float = Field(200, gt=0)
+    decay_epochs: float | None = Field(None, ge=0)
+    batch_size: int = Field(1, ge=1)
+    accumulate: int = Field(1, ge=1)
+    lr: float = Field(2e-4, gt=0, le=1)
+    lr_d: float | None = Field(None, gt=0, le=1)
+    beta1: float = Field(0.5, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    ema: float = Field(0.0, ge=0, lt=1)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    seed: int = Field(0, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Recipe:
+        if self.patch not in RECEPTIVE_FIELDS:
+            known = ", ".join(map(str, RECEPTIVE_FIELDS))
+            raise ValueError(f"patch: must be one of {known}, not {self.patch}")
+        least = 1 if self.patch == 1 else 3 << RECEPTIVE_FIELDS[self.patch]
+        if self.size < least and self.lambda_gan:
+            raise ValueError(
+                f"patch: a patch of {self.patch} needs images of {least} pixels, and size is "
+                f"{self.size}; set a smaller patch"
+            )
+        if self.lambda_gan == 0 and self.lambda_l1 == 0:
+            raise ValueError("lambda_gan and lambda_l1: one of them must be above 0")
+        if self.gan_mode == "wgangp" and self.disc_norm == "batch" and self.lambda_gan:
+            raise ValueError(
+                "disc_norm: the gradient penalty of wgangp is each image's own, which batch norm "
+                "mixes; set disc_norm to instance or none"
+            )
+        if self.train_blocks is not None and not self.init:
+            raise ValueError("train_blocks: needs init, the model whose other blocks stay")
+        if self.load_size is not None and self.load_size < self.size:
+            raise ValueError(f"load_size: {self.load_size} is below size, {self.size}")
+        if self.decay_epochs is not None and self.decay_epochs > self.epochs:
+            raise ValueError(f"decay_epochs: {self.decay_epochs} is above epochs, {self.epochs}")
+        if 2 in (self.in_channels, self.out_channels):
+            raise ValueError("in_channels, out_channels: images have 1, 3 or 4 channels, not 2")
+        if self.mosaic is not None and (self.in_channels, self.out_channels) != (3, 3):
+            raise ValueError("mosaic: mosaics have 3 channels; leave in_channels and out_channels")
+        if self.size % self.architecture.multiple:
+            raise ValueError(
+                f"size: {self.size} is no multiple of {self.architecture.multiple}, which "
+                f"{self.architecture.downs} halvings (downs) need"
+            )
+        return self
+
+    @property
+    def architecture(self) -> Architecture:
+        downs = self.downs or min(MAX_DOWNS, max(MIN_DOWNS, int(math.log2(self.size))))
+        return Architecture(
+            self.in_channels,
+            self.out_channels,
+            downs,
+            self.ngf,
+            self.norm,
+            self.dropout,
+            self.skips,
+        )
+
+    @property
+    def resized(self) -> int:
+        """The side that images are resized to before cropping: 286 for 256 (section 6.2)."""
+        return self.load_size or round(self.size * 286 / 256)
+
+    @property
+    def decay(self) -> float:
+        """The epochs at the end over which the learning rate falls to zero: half of all."""
+        return self.epochs / 2 if self.decay_epochs is None else self.decay_epochs
+
+    def as_dict(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+
+def shipped_names() -> list[str]:
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def find(recipe: str) -> Path:
+    """The file of a shipped recipe's name, or of a path. Raises :class:`InputError`."""
+    shipped = RECIPES / f"{recipe}.yaml"
+    if "/" not in recipe and shipped.is_file():
+        return shipped
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    hint = _nearest(recipe, shipped_names())
+    raise InputError(
+        f"{recipe}: no such recipe{hint}. Shipped recipes: {', '.join(shipped_names())}; or give "
+        "the path of a YAML file"
+    )
+
+
+def read(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe at ``path`` with ``key=value`` overrides. Raises :class:`InputError`."""
+    values = _values(path)
+    for override in overrides:
+        set_key(values, override)
+    return parse(values, str(path))
+
+
+def _values(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The file's keys over those of the recipe that its key ``extends`` names."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: is no valid YAML: {reason}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: is no recipe; a recipe is a list of 'key: value' lines")
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    extending = (*extending, path.resolve())
+    if not isinstance(base, str):
+        raise InputError(f"{path}: extends: must name another recipe, not {base!r}")
+    beside = path.parent / base
+    found = beside if beside.is_file() else find(base)
+    if found.resolve() in extending:
+        raise InputError(f"{path}: extends: {base!r} is, or extends, this very recipe")
+    return _values(found, extending) | values
+
+
+def parse(values: Mapping[str, Any], where: str) -> Recipe:
+    """A checked recipe; ``where`` names it in errors. Raises :class:`InputError`."""
+    try:
+        return Recipe.model_validate(dict(values))
+    except ValidationError as error:
+        problems = [_problem(dict(detail)) for detail in error.errors()]
+        raise InputError(f"{where}: " + "; ".join(problems)) from error
+
+
+def set_key(values: dict[str, Any], override: str) -> None:
+    """Set the key of ``key=value``, or ``section.key=value``; the value is read as YAML."""
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set {override}: must be key=value, such as --set ngf=32")
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise InputError(f"--set {override}: {section!r} has no keys of its own")
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}: the value is no valid YAML") from error
+    if isinstance(values[last], str):  # YAML 1.1 reads 2e-4 as text
+        with contextlib.suppress(ValueError):
+            values[last] = float(values[last])
+
+
+def _problem(detail: dict[str, Any]) -> str:
+    place = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        model = Mosaic if detail["loc"][0] == "mosaic" and len(detail["loc"]) > 1 else Recipe
+        known = list(model.model_fields)
+        return f"unknown key {place!r}{_nearest(str(detail['loc'][-1]), known)}"
+    if detail["type"] == "missing":
+        return f"{place}: is missing"
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if not place:
+        return message
+    given = detail.get("input")
+    shown = "" if isinstance(given, dict | list) else f", not {given!r}"
+    return f"{place}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    found = difflib.get_close_matches(word, known, 1, 0.5)
+    return f" (did you mean {found[0]!r}?)" if found else ""

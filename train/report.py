@@ -1,0 +1,97 @@
+"""``RUN/report.html``: a run on one page, curves and samples, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from PIL import Image
+
+from pix2pix_batch.train import checkpoint
+from pix2pix_batch.train.recipe import Recipe
+
+SHEETS = 10
+"""Sample sheets in a report, evenly spread over the run; the last is always there."""
+
+WIDTH = 1200
+"""Pixels a sheet is at most wide, to keep the page small."""
+
+
+def write_report(run: Path, recipe: Recipe) -> Path:
+    """Write the page from ``metrics.jsonl`` and ``samples/``. Raises :class:`OutputError`."""
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    sheets = sorted((run / "samples").glob("*.png"))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True
+    )
+    defaults = {name: field.default for name, field in Recipe.model_fields.items()}
+    text = environment.get_template("report.html").render(
+        recipe=recipe,
+        records=records,
+        last=records[-1],
+        best=min(records, key=lambda record: record["validation"]["error"]),
+        keys=[(k, v, v != defaults.get(k)) for k, v in recipe.as_dict().items() if v or v == 0],
+        charts=[
+            ("Validation", curves(records, "validation")),
+            ("Losses", curves(records, "losses")),
+        ],
+        sheets=[(int(path.stem), data_uri(path)) for path in spread(sheets, SHEETS)],
+    )
+    path = run / "report.html"
+    checkpoint.write_whole(path, lambda file: file.write(text.encode()))
+    return path
+
+
+def curves(records: list[dict[str, Any]], group: str) -> str:
+    """One small chart a figure of ``group``, as SVG text that suits light and dark pages."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    steps = [record["step"] for record in records]
+    names = list(records[-1][group])
+    grey = "#808890"
+    style: dict[Any, str] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "pix2pix-batch",
+        "font.family": "sans-serif",
+        "text.color": grey,
+        "axes.edgecolor": grey,
+        "axes.labelcolor": grey,
+        "xtick.color": grey,
+        "ytick.color": grey,
+    }
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(3.6 * len(names), 2.6), layout="constrained")
+        for place, name in enumerate(names, 1):
+            axes = figure.add_subplot(1, len(names), place)
+            axes.plot(steps, [record[group].get(name) for record in records], "#3b82c4", marker=".")
+            axes.set_title(name, fontsize=10)
+            axes.set_xlabel("step", fontsize=8)
+            axes.tick_params(labelsize=8)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.patch.set_alpha(0)
+        figure.patch.set_alpha(0)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def data_uri(path: Path) -> str:
+    image = Image.open(path).convert("RGB")
+    image.thumbnail((WIDTH, 4 * WIDTH))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def spread(items: list[Path], count: int) -> list[Path]:
+    """At most ``count`` of ``items``, evenly spread, the last among them."""
+    if len(items) <= count:
+        return items
+    return [items[round((i + 1) * len(items) / count) - 1] for i in range(count)]

@@ -1,0 +1,93 @@
+"""A training run from its data to its report: what the command does."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from safetensors import SafetensorError
+
+from pix2pix_batch.errors import OutputError
+from pix2pix_batch.train import checkpoint
+from pix2pix_batch.train.data import open_data
+from pix2pix_batch.train.finish import write_bundles
+from pix2pix_batch.train.loop import Options, Trainer, Watcher
+from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.report import write_report
+from pix2pix_batch.train.watch import All, Progress, Samples, TensorBoard
+
+REFUSED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+"""What a disk says that takes no more."""
+
+
+def run_training(
+    recipe: Recipe,
+    data: Path,
+    run: Path,
+    *,
+    device: str = "auto",
+    every: int | None = None,
+    keep: int = 3,
+    workers: int | None = None,
+) -> None:
+    """Train ``recipe`` on ``data`` in ``run``, or go on with it; write bundles and report.
+
+    Raises what :meth:`Trainer.fit` raises, and :class:`OutputError` where ``run`` is full.
+    """
+    options = Options(device, every, keep, workers)
+    opened = open_data(data, recipe)
+    trainer = Trainer(recipe, opened, run, options)
+    main = trainer.accelerator.is_main_process
+    if main:
+        say(
+            f"{recipe.name}: {len(opened.train):,} training and {len(opened.val):,} validation "
+            f"pairs, {trainer.last:,} steps of {trainer.step_images} images, on "
+            f"{trainer.device.type} ({trainer.precision})"
+        )
+    watcher = All(Progress(), Samples(run), TensorBoard(run)) if main else Watcher()
+    with disk_errors(run):
+        try:
+            trainer.fit(watcher)
+        except KeyboardInterrupt:
+            if main:
+                found = checkpoint.saved(run / "checkpoints")
+                kept = f"the last checkpoint is {found[-1]}" if found else "no checkpoint was due"
+                say(f"Stopped after step {trainer.step_count:,}; {kept}.")
+            raise
+        if main:
+            for path in write_bundles(trainer):
+                click.echo(path)
+            click.echo(write_report(run, recipe))
+
+
+@contextmanager
+def disk_errors(run: Path) -> Iterator[None]:
+    """Samples, TensorBoard, records and bundles are written by many hands; say it in one way."""
+    tell = threading.excepthook
+
+    def quietly(args: threading.ExceptHookArgs) -> None:
+        """TensorBoard's thread hands its error on to the next who writes."""
+        if not isinstance(args.exc_value, OSError):
+            tell(args)
+
+    threading.excepthook = quietly
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.errno not in REFUSED:
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OutputError(
+            f"{run}: cannot be written to ({reason}); free some space and run the same command "
+            "again to go on from the last checkpoint"
+        ) from error
+    finally:
+        threading.excepthook = tell
+
+
+def say(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,63 @@
+"""Contact sheets: rows of images, each row with its name above it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from pix2pix_batch.train.jitter import Pixels
+from pix2pix_batch.train.metrics import as_rgb
+
+CELL = 192
+"""Pixels a side that an image is shown in."""
+
+GAP, LINE, TEXT = 8, 18, 12
+BACKGROUND, INK = "white", "black"
+
+Row = tuple[str, Sequence[Pixels]]
+"""A name, and ``uint8 (H, W, C)`` images."""
+
+
+def png(rows: Sequence[Row], heads: Sequence[str], columns: int = 1) -> bytes:
+    """A PNG of ``rows``, set in ``columns``; ``heads`` says what the images of each row are."""
+    font = ImageFont.load_default(TEXT)
+    deep = -(-len(rows) // columns)
+    columns = -(-len(rows) // deep)
+    width = len(heads) * (CELL + GAP) + GAP
+    height = CELL + LINE + GAP
+    sheet = Image.new("RGB", (columns * width, LINE + deep * height), BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    for column in range(columns):
+        for place, head in enumerate(heads):
+            x = column * width + GAP + place * (CELL + GAP)
+            draw.text((x, 2), _short(head, font, CELL), INK, font)
+    for number, (name, images) in enumerate(rows):
+        column, line = divmod(number, deep)
+        x, y = column * width + GAP, LINE + line * height
+        draw.text((x, y + 2), _short(name, font, width - 2 * GAP), INK, font)
+        for place, image in enumerate(images):
+            sheet.paste(_fitted(image), (x + place * (CELL + GAP), y + LINE))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _fitted(image: Pixels) -> Image.Image:
+    """Into a cell; small images grow by a whole factor, so that their pixels stay plain."""
+    picture = Image.fromarray(np.ascontiguousarray(as_rgb(image)))
+    if max(picture.size) > CELL:
+        picture.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
+        return picture
+    return ImageOps.scale(picture, CELL // max(picture.size), Image.Resampling.NEAREST)
+
+
+def _short(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+    """The text's end, as far as it fits: that is where names differ."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength("..." + text) > width:
+        text = text[1:]
+    return "..." + text

@@ -1,0 +1,152 @@
+"""One training step: the discriminator's update, then the generator's (section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.noise import dropout_masks, noise_key
+from pix2pix_batch.onednn import KEEP_SCALE
+from pix2pix_batch.train import objective
+from pix2pix_batch.train.data import generator_at
+from pix2pix_batch.train.recipe import Recipe
+
+LOSSES = ("d", "gan", "l1")
+"""D's loss, and the two terms of G's before their weights."""
+
+
+class Batch(NamedTuple):
+    """``source``, ``target``: ``float32 (N, C, H, W)`` in [-1, 1]; ``first``: the position of
+    the first in the training stream, which names the noise."""
+
+    source: Tensor
+    target: Tensor
+    first: int
+
+
+class Networks(NamedTuple):
+    """As ``Accelerator.prepare`` returns them."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    optimise_g: Optimizer
+    optimise_d: Optimizer
+
+
+class Step:
+    """Trains ``networks`` for ``recipe``, a batch or several accumulated ones at a time."""
+
+    def __init__(self, recipe: Recipe, networks: Networks, accelerator: Accelerator) -> None:
+        self.recipe, self.networks, self.accelerator = recipe, networks, accelerator
+        self.architecture = recipe.architecture
+
+    def __call__(self, batches: Sequence[Batch]) -> Tensor:
+        """One step on ``batches``, whose gradients are averaged; returns :data:`LOSSES`.
+
+        With more than one batch D's step comes first all the same, so G's images are made twice:
+        for D, then, with D's new weights known, for G.
+        """
+        recipe, share = self.recipe, 1 / len(batches)
+        losses = torch.zeros(3, device=batches[0].source.device)
+        fakes: list[Tensor | None] = [None] * len(batches)
+        if len(batches) == 1:
+            fakes = [self.generate(batches[0])]
+        if recipe.lambda_gan:
+            losses[0] = self._train_discriminator(batches, fakes, share)
+        self.networks.optimise_g.zero_grad(set_to_none=True)
+        for i, batch in enumerate(batches):
+            with self._gathering(self.networks.generator, i, batches):
+                fake = fakes[i]
+                fake = self.generate(batch) if fake is None else fake
+                gan, l1 = self._generator_losses(batch, fake)
+                total = recipe.lambda_gan * gan + recipe.lambda_l1 * l1
+                self.accelerator.backward(total * share)
+            losses[1] += gan.detach() * share
+            losses[2] += l1.detach() * share
+        self.networks.optimise_g.step()
+        return losses
+
+    def generate(self, batch: Batch) -> Tensor:
+        masks = training_masks(self.recipe.seed, self.architecture, batch)
+        fake: Tensor = self.networks.generator(batch.source, masks)
+        return fake
+
+    def _train_discriminator(
+        self, batches: Sequence[Batch], fakes: Sequence[Tensor | None], share: float
+    ) -> Tensor:
+        self.networks.optimise_d.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=batches[0].source.device)
+        for i, batch in enumerate(batches):
+            fake = fakes[i]
+            if fake is None:
+                with torch.no_grad():
+                    fake = self.generate(batch)
+            with self._gathering(self.networks.discriminator, i, batches):
+                loss = self._discriminator_loss(batch, fake.detach())
+                self.accelerator.backward(loss * share)
+            total += loss.detach() * share
+        self.networks.optimise_d.step()
+        return total
+
+    def _discriminator_loss(self, batch: Batch, fake: Tensor) -> Tensor:
+        mode = self.recipe.gan_mode
+        judge = self.networks.discriminator
+        fake_logits = judge(*self._judged(batch, fake))
+        real_logits = judge(*self._judged(batch, batch.target))
+        loss = objective.discriminator_loss(mode, real_logits, fake_logits)
+        if mode == "wgangp":
+            mix = penalty_mix(self.recipe.seed, batch)
+            loss = loss + objective.gradient_penalty(
+                lambda image: judge(*self._judged(batch, image)), batch.target, fake, mix
+            )
+        return loss
+
+    def _generator_losses(self, batch: Batch, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """The GAN term and L1."""
+        l1 = F.l1_loss(fake, batch.target)
+        if not self.recipe.lambda_gan:
+            return torch.zeros_like(l1), l1
+        judge = self.accelerator.unwrap_model(self.networks.discriminator)
+        judge.requires_grad_(False)
+        gan = objective.generator_loss(self.recipe.gan_mode, judge(*self._judged(batch, fake)))
+        judge.requires_grad_(True)
+        return gan, l1
+
+    def _judged(self, batch: Batch, image: Tensor) -> tuple[Tensor, ...]:
+        return (batch.source, image) if self.recipe.conditional else (image,)
+
+    def _gathering(
+        self, network: nn.Module, i: int, batches: Sequence[Batch]
+    ) -> AbstractContextManager[object]:
+        """Gradients of several processes are averaged at the last batch only."""
+        last = i == len(batches) - 1
+        return nullcontext() if last else self.accelerator.no_sync(network)
+
+
+def training_masks(seed: int, architecture: Architecture, batch: Batch) -> list[Tensor]:
+    """The dropout masks of a batch, 0 or 2, each named by its image's place in the stream."""
+    shapes = architecture.mask_shapes(*batch.source.shape[2:])
+    if not shapes:
+        return []
+    each = [
+        dropout_masks(noise_key(seed, b"training", batch.first + i), shapes)
+        for i in range(len(batch.source))
+    ]
+    stacked = [np.stack(masks) for masks in zip(*each, strict=True)]
+    device = batch.source.device
+    return [torch.from_numpy(mask).to(device, torch.float32).mul_(KEEP_SCALE) for mask in stacked]
+
+
+def penalty_mix(seed: int, batch: Batch) -> Tensor:
+    """Where each image of a batch lies between true and made: uniform in [0, 1)."""
+    values = [generator_at(seed, batch.first + i, 2).random() for i in range(len(batch.source))]
+    return batch.source.new_tensor(values)[:, None, None, None]

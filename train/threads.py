@@ -1,0 +1,41 @@
+"""Work on many files at once, in order, a bounded number in flight."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+MOST = 8
+"""Threads at most: each holds some decoded images, and a disk serves no more at once well."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def count() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(2, min(MOST, cores or 2))
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """``function`` of each item, as ``map`` gives them, worked on a little ahead in threads.
+
+    ``items`` is iterated in the caller's thread. An error is raised where its result is due;
+    nothing new begins after it.
+    """
+    ahead = 2 * count()
+    flying: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(count()) as pool:
+        try:
+            for item in items:
+                flying.append(pool.submit(function, item))
+                if len(flying) > ahead:
+                    yield flying.popleft().result()
+            while flying:
+                yield flying.popleft().result()
+        finally:
+            for future in flying:
+                future.cancel()

@@ -1,0 +1,53 @@
+"""How a generator does on fixed pairs, while it is trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from pix2pix_batch.engine import to_bytes
+from pix2pix_batch.generator import UNet
+from pix2pix_batch.train.data import Split, to_unit
+from pix2pix_batch.train.metrics import as_rgb, mean_absolute_error, vertical_gradient
+from pix2pix_batch.train.recipe import Recipe
+
+LIMIT = 100
+"""Pairs looked at each time, evenly spread; ``evaluate`` looks at all."""
+
+SHOWN = 8
+"""Pairs in a sample sheet."""
+
+
+class Validation:
+    """The same pairs each time."""
+
+    def __init__(self, split: Split, recipe: Recipe) -> None:
+        self.split, self.recipe = split, recipe
+        count = min(LIMIT, len(split))
+        self.chosen = [round(i) for i in np.linspace(0, len(split) - 1, count)]
+        shown = np.linspace(0, count - 1, min(SHOWN, count))
+        self.shown = {self.chosen[round(i)] for i in shown}
+
+    @torch.no_grad()
+    def __call__(
+        self, generator: UNet, accelerator: Accelerator
+    ) -> tuple[dict[str, float], np.ndarray]:
+        """``error`` (mean absolute difference, 0 to 255) and ``sharpness``, in eval mode, and a
+        sheet of samples: rows of input, output, target."""
+        training = generator.training
+        generator.eval()
+        errors, gradients, rows = [], np.zeros(2), []
+        for index in self.chosen:
+            _, source, target = self.split[index]
+            image = to_unit(torch.tensor(source)[None]).to(accelerator.device)
+            with accelerator.autocast():
+                made = generator(image)
+            output = to_bytes(made)[0].cpu().numpy()
+            errors.append(mean_absolute_error(output, target))
+            gradients += vertical_gradient(output), vertical_gradient(target)
+            if index in self.shown:
+                rows.append(np.concatenate([as_rgb(x) for x in (source, output, target)], axis=1))
+        generator.train(training)
+        sharpness = float(gradients[0] / gradients[1]) if gradients[1] else 1.0
+        return {"error": float(np.mean(errors)), "sharpness": sharpness}, np.concatenate(rows)

@@ -1,0 +1,119 @@
+"""Seeing a run: the progress bar, TensorBoard, sample sheets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from pix2pix_batch.train import checkpoint
+from pix2pix_batch.train.loop import Record, Watcher
+
+
+class Progress(Watcher):
+    """A live bar on a terminal; elsewhere a line for each validation."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.bar: tqdm[Any] | None = None
+
+    def start(self, step: int, last: int) -> None:
+        if step:
+            print(f"going on after step {step:,} of {last:,}", file=self.stream, flush=True)
+        self.last = last
+        self.bar = tqdm(
+            total=last,
+            initial=step,
+            unit="step",
+            file=self.stream,
+            disable=not self.stream.isatty(),
+            dynamic_ncols=True,
+            smoothing=0.05,
+        )
+
+    def step(self, step: int, losses: dict[str, float]) -> None:
+        assert self.bar is not None
+        self.bar.update(step - self.bar.n)
+        shown = {name: f"{value:.3f}" for name, value in losses.items()}
+        self.bar.set_postfix(shown, refresh=False)
+
+    def record(self, record: Record, sheet: np.ndarray) -> None:
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in record.losses.items())
+        figures = ", ".join(f"{name} {value:.3g}" for name, value in record.validation.items())
+        line = (
+            f"step {record.step:,} of {self.last:,}, epoch {record.epoch:.1f}, "
+            f"{record.images_per_second:.1f} images/s  {losses}  validation: {figures}"
+        )
+        tqdm.write(line, file=self.stream)
+        self.stream.flush()
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+class Samples(Watcher):
+    """A sheet of samples a validation, ``RUN/samples/<step>.png``: input, output, target."""
+
+    def __init__(self, run: Path) -> None:
+        self.folder = run / "samples"
+
+    def record(self, record: Record, sheet: np.ndarray) -> None:
+        path, image = self.folder / f"{record.step:08d}.png", Image.fromarray(sheet)
+        checkpoint.write_whole(path, lambda file: image.save(file, "PNG"))
+
+
+class TensorBoard(Watcher):
+    """Scalars and sample sheets in ``RUN/tensorboard``."""
+
+    def __init__(self, run: Path) -> None:
+        self.folder = run / "tensorboard"
+
+    def start(self, step: int, last: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(self.folder, purge_step=step + 1)
+        self.every = max(1, last // 2000)
+
+    def step(self, step: int, losses: dict[str, float]) -> None:
+        if step % self.every == 0:
+            for name, value in losses.items():
+                self.writer.add_scalar(f"loss/{name}", value, step)
+
+    def record(self, record: Record, sheet: np.ndarray) -> None:
+        for name, value in record.validation.items():
+            self.writer.add_scalar(f"validation/{name}", value, record.step)
+        self.writer.add_scalar("lr", record.lr, record.step)
+        self.writer.add_scalar("images_per_second", record.images_per_second, record.step)
+        self.writer.add_image("input, output, target", sheet, record.step, dataformats="HWC")
+        self.writer.flush()
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class All(Watcher):
+    """Tells each of several."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self.watchers = watchers
+
+    def start(self, step: int, last: int) -> None:
+        for watcher in self.watchers:
+            watcher.start(step, last)
+
+    def step(self, step: int, losses: dict[str, float]) -> None:
+        for watcher in self.watchers:
+            watcher.step(step, losses)
+
+    def record(self, record: Record, sheet: np.ndarray) -> None:
+        for watcher in self.watchers:
+            watcher.record(record, sheet)
+
+    def close(self) -> None:
+        for watcher in self.watchers:
+            watcher.close()
