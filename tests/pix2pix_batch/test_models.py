@@ -11,6 +11,7 @@ from PIL import Image
 from pix2pix_batch import bundle
 from pix2pix_batch.engine import TorchEngine, psnr
 from pix2pix_batch.tiling import Tiles
+from pix2pix_batch.train import recipe
 from pix2pix_batch.train.metrics import vertical_gradient
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "maps"
@@ -38,14 +39,41 @@ def aerial(maps: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def test_it_is_small_and_says_where_it_comes_from() -> None:
-    path = bundle.resolve("map2aerial")
+@pytest.mark.parametrize(("name", "size"), [("map2aerial", 256), ("day2night", 128)])
+def test_they_are_small_and_say_where_they_come_from(name: str, size: int) -> None:
+    path = bundle.resolve(name)
     info = bundle.read_info(path)
     assert path.stat().st_size <= 15_000_000
-    assert (info.image_size, info.fit) == (256, "tile")
-    assert info.architecture.dropout_blocks
-    assert "NASA" in info.provenance["license"]
-    assert info.provenance["recipe"]["val_band"] == [-72, -44]
+    assert (info.name, info.image_size, info.fit) == (name, size, "tile")
+    assert "NASA" in info.provenance["data"]["license"]
+    assert info.provenance["data"]["fingerprint"]
+
+
+@pytest.mark.parametrize("name", bundle.shipped_names())
+def test_each_was_made_by_the_recipe_of_its_name(name: str) -> None:
+    provenance = bundle.read_info(bundle.resolve(name)).provenance
+    assert provenance["recipe"] == recipe.read(recipe.find(name)).as_dict()
+    assert provenance["training"]["step"] == provenance["training"]["steps"]
+    assert provenance["recipe"]["mosaic"]["val_bands"] == [[-72, -44]]
+
+
+@pytest.mark.parametrize("name", bundle.shipped_names())
+def test_each_knows_its_training_inputs(name: str) -> None:
+    embedding = bundle.load_embedding(bundle.resolve(name))
+    assert embedding is not None and embedding.inputs > 100
+    assert np.linalg.eigvalsh(embedding.covariance).min() > -1e-3
+
+
+def test_nights_are_dark_with_lights() -> None:
+    """The sea stays dark; on land there are points as bright as cities."""
+    _, unet = bundle.load(bundle.resolve("day2night"))
+    night = []
+    for path in sorted((EXAMPLES.parent / "day").iterdir()):
+        tiles = np.stack(list(Tiles(np.asarray(Image.open(path).convert("RGB")), 128)))
+        night.append(TorchEngine(unet, size=128, batch_size=len(tiles))(tiles).images)
+    pixels = np.concatenate(night).astype(int)
+    assert np.median(pixels) < 60
+    assert 0.001 < (pixels.min(axis=-1) > 128).mean() < 0.05
 
 
 def test_bf16_is_close_to_fp32(aerial: dict[str, np.ndarray]) -> None:
