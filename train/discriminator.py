@@ -77,5 +77,7 @@ class PatchGAN(nn.Module):
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": lambda width: nn.BatchNorm2d(width, eps=NORM_EPS),
-    "instance": lambda width: nn.InstanceNorm2d(width, eps=NORM_EPS),
+    # Instance norm by another name: InstanceNorm2d's own second derivative, which the gradient
+    # penalty takes, is wrong for a batch of one image in channels-last (PyTorch 2.15).
+    "instance": lambda width: nn.GroupNorm(width, width, eps=NORM_EPS, affine=False),
 }

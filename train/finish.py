@@ -29,7 +29,7 @@ def write_bundles(trainer: Trainer) -> list[Path]:
     written = [_write(trainer, "model", trainer.result, trainer.last, figures, data)]
     path = trainer.run / "checkpoints" / "best.pt"
     if trainer.best is not None and trainer.best["step"] != trainer.last and path.exists():
-        state = torch.load(path, map_location=trainer.device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
         best = UNet(trainer.recipe.architecture).to(trainer.device)
         best.load_state_dict(state["generator"])
         best_figures = {k: v for k, v in trainer.best.items() if k != "step"}

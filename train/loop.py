@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,14 +119,16 @@ class Trainer:
                 block.requires_grad_(True)
         betas = (recipe.beta1, recipe.beta2)
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if recipe.ema else None
-        self.networks = Networks(
-            *accelerator.prepare(
-                generator,
-                discriminator,
-                torch.optim.Adam(learning(generator), recipe.lr, betas, fused=True),
-                torch.optim.Adam(learning(discriminator), recipe.lr, betas, fused=True),
+        with warnings.catch_warnings():  # broadcast_buffers has a new name that old PyTorch lacks
+            warnings.simplefilter("ignore", FutureWarning)
+            self.networks = Networks(
+                *accelerator.prepare(
+                    generator,
+                    discriminator,
+                    torch.optim.Adam(learning(generator), recipe.lr, betas, fused=True),
+                    torch.optim.Adam(learning(discriminator), recipe.lr, betas, fused=True),
+                )
             )
-        )
         self.train_step = Step(recipe, self.networks, accelerator)
 
     @property
@@ -258,13 +261,13 @@ class Trainer:
         total: Tensor = self.accelerator.reduce(flag, "sum")
         return bool(total.item())
 
-    def _of_all(self, means: dict[str, float]) -> dict[str, float]:
+    def _of_all(self, losses: dict[str, float]) -> dict[str, float]:
         """Their means over the processes."""
         if self.accelerator.num_processes == 1:
-            return means
-        values = torch.tensor(list(means.values()), dtype=torch.float64, device=self.device)
-        total: Tensor = self.accelerator.reduce(values, "mean")
-        return dict(zip(means, total.tolist(), strict=True))
+            return losses
+        values = torch.tensor(list(losses.values()), dtype=torch.float64, device=self.device)
+        means: Tensor = self.accelerator.reduce(values, "mean")
+        return dict(zip(losses, means.tolist(), strict=True))
 
     def _report(self, watcher: Watcher, meter: Meter) -> None:
         losses = self._of_all(meter.means())
@@ -292,11 +295,12 @@ class Trainer:
 
     def _save(self, meter: Meter | None) -> None:
         """``meter``: where it holds losses that are not recorded yet."""
+        left = meter and {"steps": meter.steps, "sums": self._of_all(meter.sums)}
         if self.accelerator.is_main_process:
             state: dict[str, Any] = {
                 "step": self.step_count,
                 "best": self.best,
-                "meter": None if meter is None else meter.state,
+                "meter": left,
                 "generator": self.generator.state_dict(),
                 "discriminator": self.discriminator.state_dict(),
                 "average": None if self.average is None else self.average.state_dict(),
@@ -365,16 +369,12 @@ class Meter:
     """Means of the losses since the last record, and where the time went since it was made."""
 
     def __init__(self, before: dict[str, Any] | None = None) -> None:
-        """``before``: the :attr:`state` that a stopped run left."""
+        """``before``: ``steps`` and ``sums`` that a stopped run left."""
         self.start = time.monotonic()
         self.waited = 0.0
         self.timed = 0
         self.steps: int = before["steps"] if before else 0
         self.sums: dict[str, float] = dict(before["sums"]) if before else {}
-
-    @property
-    def state(self) -> dict[str, Any]:
-        return {"steps": self.steps, "sums": self.sums}
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

@@ -20,6 +20,7 @@ def test_default_is_the_papers_generator() -> None:
     assert widths == [64, 128, 256, 512, 512, 512, 512, 512]
     assert architecture.multiple == 256
     assert architecture.norm == "batch-statistics"
+    assert architecture.skips
 
 
 @given(downs=DOWNS, ngf=st.integers(1, 1024))
@@ -36,6 +37,18 @@ def test_dropout_is_in_the_full_width_blocks_but_the_innermost(downs: int, ngf: 
 def test_mask_shapes_of_a_256_pixel_image() -> None:
     shapes = Architecture().mask_shapes(256, 512)
     assert shapes == [(512, 4, 8), (512, 8, 16), (512, 16, 32)]
+
+
+@given(downs=DOWNS, ngf=st.integers(1, 1024))
+def test_without_skips_widths_masks_and_dropout_stay(downs: int, ngf: int) -> None:
+    """What decoder blocks take in is less; what they put out is the same."""
+    with_skips, without = (
+        Architecture(downs=downs, ngf=ngf, skips=skips) for skips in (True, False)
+    )
+    side = with_skips.multiple
+    assert with_skips.mask_shapes(side, side) == without.mask_shapes(side, side)
+    assert with_skips.dropout_blocks == without.dropout_blocks
+    assert [with_skips.width(i) for i in range(downs)] == [without.width(i) for i in range(downs)]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +71,7 @@ def test_convolutions_have_biases_where_no_shift_follows(norm: str, bias: bool) 
     ngf=st.integers(1, 1024),
     norm=st.sampled_from(["batch-statistics", "running-statistics", "instance", "none"]),
     dropout=st.booleans(),
+    skips=st.booleans(),
 )
 def test_as_dict_round_trips(**values: object) -> None:
     architecture = Architecture(**values)
@@ -84,6 +98,8 @@ def test_as_dict_round_trips(**values: object) -> None:
         ("norm", []),
         ("dropout", 1),
         ("dropout", "yes"),
+        ("skips", 0),
+        ("skips", None),
     ],
 )
 def test_refuses_what_no_generator_has(field: str, value: object) -> None:

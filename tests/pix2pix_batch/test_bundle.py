@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 
 from pix2pix_batch import bundle
 from pix2pix_batch.architecture import Architecture
-from pix2pix_batch.bundle import METADATA_KEY, BundleInfo
+from pix2pix_batch.bundle import METADATA_KEY, BundleInfo, Embedding
 from pix2pix_batch.errors import BundleError
 from pix2pix_batch.generator import UNet
 
@@ -115,6 +116,22 @@ def test_round_trip(tmp_path: Path, norm: str, half: bool) -> None:
     x = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     tolerance = 5e-2 if half else 0
     torch.testing.assert_close(loaded(x), net(x).detach(), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_round_trip_without_skips(tmp_path: Path, skips: bool) -> None:
+    info, net = make(skips=skips)
+    bundle.save(tmp_path / "model.safetensors", info, net, half=False)
+    back, loaded = bundle.load(tmp_path / "model.safetensors")
+    assert back.architecture.skips is skips
+    x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert torch.equal(loaded(x), net(x))
+
+
+def test_bundles_that_say_nothing_of_skips_have_them(saved: Path) -> None:
+    """As all had before there was a choice."""
+    edit(saved, lambda values: values["architecture"].pop("skips"))
+    assert bundle.load(saved)[0].architecture.skips
 
 
 @pytest.mark.parametrize(("half", "narrow"), [(True, torch.float16), (False, torch.float32)])
@@ -405,6 +422,84 @@ def test_directories_and_absent_files(tmp_path: Path) -> None:
         for read in (bundle.read_info, bundle.load):
             with pytest.raises(BundleError, match=path.name):
                 read(path)
+
+
+# Where the training inputs' embeddings lie
+
+WIDTH = 16  # of a bottleneck with ngf 2
+
+
+def embedding(inputs: int = 7) -> Embedding:
+    random = np.random.default_rng(0)
+    mean = random.normal(size=WIDTH).astype(np.float32)
+    return Embedding(mean, random.normal(size=(WIDTH, WIDTH)).astype(np.float32), inputs)
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Path:
+    path = tmp_path / "embedded.safetensors"
+    bundle.save(path, *make(), embedding=embedding())
+    return path
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_embeddings_round_trip(tmp_path: Path, half: bool) -> None:
+    """In float32, whatever the weights are stored in."""
+    path = tmp_path / "model.safetensors"
+    bundle.save(path, *make(), half=half, embedding=embedding())
+    found = bundle.load_embedding(path)
+    assert found is not None and found.inputs == 7
+    assert found.mean.dtype == found.covariance.dtype == np.float32
+    assert np.array_equal(found.mean, embedding().mean)
+    assert np.array_equal(found.covariance, embedding().covariance)
+
+
+def test_embeddings_change_nothing_else(saved: Path, embedded: Path) -> None:
+    one, other = bundle.load(saved), bundle.load(embedded)
+    assert one[0] == other[0]
+    states = one[1].state_dict(), other[1].state_dict()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert bundle.load_embedding(saved) is None
+
+
+def test_reading_embeddings_needs_no_torch(embedded: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from pix2pix_batch import bundle; "
+        f"bundle.load_embedding(Path({str(embedded)!r})); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.update({"embedding.mean": torch.zeros(WIDTH + 1)}),
+        lambda t: t.update({"embedding.mean": torch.zeros(1, WIDTH)}),
+        lambda t: t.update({"embedding.covariance": torch.zeros(WIDTH)}),
+        lambda t: t.update({"embedding.covariance": torch.zeros(WIDTH, WIDTH - 1)}),
+        lambda t: t.update({"embedding.count": torch.tensor(7)}),
+        lambda t: t.update({"embedding.count": torch.tensor([7, 7])}),
+        lambda t: t.pop("embedding.mean"),
+        lambda t: t.pop("embedding.covariance"),
+        lambda t: t.pop("embedding.count"),
+    ],
+    ids=[
+        "wide mean", "mean with two axes", "flat covariance", "narrow covariance", "scalar count",
+        "two counts", "no mean", "no covariance", "no count",
+    ],
+)  # fmt: skip
+def test_damaged_embeddings_are_refused(
+    embedded: Path, change: Callable[[dict[str, torch.Tensor]], object]
+) -> None:
+    replace_weights(embedded, change)
+    with pytest.raises(BundleError, match=r"embedded\.safetensors: its embedding .*get it again"):
+        bundle.load_embedding(embedded)
+
+
+def test_embeddings_of_no_bundle_are_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "absent.safetensors"):
+        with pytest.raises(BundleError, match=path.name):
+            bundle.load_embedding(path)
 
 
 # Names

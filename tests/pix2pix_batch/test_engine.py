@@ -132,6 +132,20 @@ def test_bf16_is_close(norm: str, downs: int, precision: str) -> None:
     assert error < 0.05 * np.abs(embeddings).max()
 
 
+@pytest.mark.parametrize("noise", [False, True])
+@pytest.mark.parametrize("norm", NORMS)
+def test_without_skips_it_is_the_generator_as_well(norm: str, noise: bool, backend: str) -> None:
+    net, batch = make(norm=norm, downs=6, skips=False, gain=2.0), images()
+    masks = masks_of(net) if noise else None
+    levels, embeddings = golden(net, batch, masks)
+    assert levels.std() > 5
+    result = engine(net)(batch, masks)
+    assert np.abs(result.images - levels).max() <= 0.5 + 0.02
+    np.testing.assert_allclose(result.embeddings, embeddings, rtol=1e-3, atol=1e-4)
+    again = engine(net)(batch[::-1].copy(), masks and [mask[::-1].copy() for mask in masks])
+    assert np.array_equal(again.images[::-1], result.images)
+
+
 @pytest.mark.parametrize("channels", [(1, 3), (4, 1), (3, 4)])
 def test_other_channels(channels: tuple[int, int], backend: str) -> None:
     net = make(in_channels=channels[0], out_channels=channels[1])

@@ -135,19 +135,53 @@ def golden(net: UNet, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     embedding = skips[-1].mean((1, 2))
     value = layer(golden_up, "up.4", np.maximum(skips.pop(), 0))
     for i in range(3, -1, -1):
-        value = np.maximum(np.concatenate([skips.pop(), value]), 0)
-        value = layer(golden_up, f"up.{i}", value)
+        if net.architecture.skips:
+            value = np.concatenate([skips[i], value])
+        value = layer(golden_up, f"up.{i}", np.maximum(value, 0))
     return np.tanh(value), embedding
 
 
+@pytest.mark.parametrize("skips", [True, False], ids=["U-Net", "encoder-decoder"])
 @pytest.mark.parametrize("norm", NORMS)
-def test_computes_what_the_paper_says(norm: str) -> None:
-    net = make(ngf=2, norm=norm, in_channels=2, out_channels=1).double()
+def test_computes_what_the_paper_says(norm: str, skips: bool) -> None:
+    """Without skips it is section 4.3's encoder-decoder."""
+    net = make(ngf=2, norm=norm, in_channels=2, out_channels=1, skips=skips).double()
     x = images(1, 2, 64, 32).double()
     expected, embedding = golden(net, x[0].numpy())
     y, e = net.translate(x)
     np.testing.assert_allclose(y[0].numpy(), expected, rtol=1e-9, atol=1e-10)
     np.testing.assert_allclose(e[0].numpy(), embedding, rtol=1e-9, atol=1e-10)
+
+
+def test_an_encoder_decoder_has_fewer_weights() -> None:
+    """By hand: of the U-Net's decoder blocks but the innermost, half of the inputs are gone."""
+    with torch.device("meta"):
+        net = UNet(Architecture(skips=False))
+    shapes = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    assert shapes["up.7.conv.weight"] == (512, 512, 4, 4)
+    assert shapes["up.6.conv.weight"] == (512, 512, 4, 4)
+    assert shapes["up.3.conv.weight"] == (512, 256, 4, 4)
+    assert shapes["up.0.conv.weight"] == (64, 3, 4, 4)
+    gone = 16 * (3 * 512 * 512 + 512 * 256 + 256 * 128 + 128 * 64 + 64 * 3)
+    assert sum(p.numel() for p in net.parameters()) == 54_413_955 - gone
+
+
+def test_an_encoder_decoder_sees_its_input_through_the_bottleneck_only() -> None:
+    net, x = make(skips=False, norm="none"), images(2, 3, 64, 64)
+    embedding_of: list[Tensor] = []
+
+    def squash(module: nn.Module, args: object, output: Tensor) -> Tensor:
+        embedding_of.append(output)
+        return torch.zeros_like(output)
+
+    net.down[4].register_forward_hook(squash)
+    one, other = net(x)
+    assert torch.equal(one, other)
+    assert not torch.equal(embedding_of[0][0], embedding_of[0][1])
+    with_skips = make(norm="none")
+    with_skips.down[4].register_forward_hook(squash)
+    one, other = with_skips(x)
+    assert not torch.allclose(one, other, atol=1e-3)
 
 
 @given(
@@ -200,13 +234,50 @@ def test_input_is_left_as_it_was() -> None:
     assert torch.equal(x, before)
 
 
-def test_training_uses_and_updates_batch_statistics() -> None:
-    net = make(norm="batch-statistics").train()
-    x = images(3, 3, 32, 32)
+def test_training_for_running_statistics_uses_and_updates_the_batchs() -> None:
+    """Images of a batch change each other while it is trained, as in any batch norm."""
+    net = make(norm="running-statistics").train()
+    x = images(3, 3, 64, 64)
     before = net.down[1].norm.running_mean.clone()
     together = net(x)
     assert not torch.equal(net.down[1].norm.running_mean, before)
+    assert not torch.allclose(together[:1], net(x[:1]), atol=1e-3)
     assert not torch.allclose(together, net.eval()(x), atol=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_training_for_batch_statistics_is_a_batch_of_one_for_each_image(count: int) -> None:
+    """That is the paper's training, at any batch size: outputs and gradients."""
+    net = make(norm="batch-statistics", downs=6).double().train().requires_grad_(True)
+    x = images(count, 3, 64, 64).double()
+    masks = [mask.double() for mask in draw(net, count, 64, 64)]
+    together = net(x, masks)
+    together.square().mean().backward()
+    gradients = [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    for i in range(count):
+        alone = net(x[i : i + 1], [mask[i : i + 1] for mask in masks])
+        torch.testing.assert_close(together[i : i + 1], alone, rtol=1e-9, atol=1e-9)
+        (alone.square().mean() / count).backward()
+    for gradient, parameter in zip(gradients, net.parameters(), strict=True):
+        torch.testing.assert_close(gradient, parameter.grad, rtol=1e-7, atol=1e-10)
+
+
+def test_training_for_batch_statistics_runs_as_it_trains() -> None:
+    net, x = make(norm="batch-statistics", dropout=False), images(3, 3, 64, 64)
+    torch.testing.assert_close(net(x), net.train()(x), rtol=1e-4, atol=1e-4)
+
+
+def test_training_keeps_running_statistics_for_batch_statistics_too() -> None:
+    """The mean over the images of what each alone would give."""
+    x = images(3, 3, 64, 64)
+    found = []
+    for part in (x, x[:1], x[1:2], x[2:]):
+        net = make(norm="batch-statistics").train()
+        net(part)
+        found.append([net.down[1].norm.running_mean, net.down[1].norm.running_var])
+    for whole, *each in zip(*found, strict=True):
+        torch.testing.assert_close(whole, torch.stack(each).mean(0), rtol=1e-4, atol=1e-5)
 
 
 # Its noise

@@ -1,0 +1,35 @@
+"""What the trainer's tests share: small pairs, one thread, and a fresh accelerate each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from tests.train.running import make_pairs
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate() -> Iterator[None]:
+    """Its state is the process's own; another precision or device is refused while it stands."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Sums split over another number of threads may round otherwise; beside another busy process
+    threads that wait for each other are slow."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pairs to train on and two to validate with, 40x40 pixels each side; not to be changed."""
+    return make_pairs(tmp_path_factory.mktemp("pairs"), train=6, val=2)

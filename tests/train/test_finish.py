@@ -1,0 +1,199 @@
+"""What a run leaves: bundles that tell their recipe, data and figures, and where inputs lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import pix2pix_batch
+from pix2pix_batch import bundle
+from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.train import finish
+from pix2pix_batch.train.finish import write_bundles
+from pix2pix_batch.train.loop import Trainer
+from tests.train.reference import encode
+from tests.train.running import make_pairs, records, small, trainer, weights
+
+
+def finished(data: Path, run: Path, **changes: Any) -> tuple[Trainer, list[Path]]:
+    made = trainer(data, run, every=2, **{"epochs": 1, **changes})
+    made.fit()
+    return made, write_bundles(made)
+
+
+def inputs(data: Path, side: int = 32) -> list[np.ndarray]:
+    """The left halves of the training pairs, as the network sees them."""
+    halves = []
+    for path in sorted((data / "train").iterdir()):
+        image = Image.open(path)
+        half = image.crop((0, 0, image.width // 2, image.height))
+        halves.append(np.asarray(half.resize((side, side), Image.Resampling.BICUBIC)))
+    return halves
+
+
+def embeddings(images: list[np.ndarray], state: dict[str, torch.Tensor], norm: str) -> np.ndarray:
+    """By the reference's encoder, image by image."""
+    found = []
+    for image in images:
+        x = torch.tensor(image / 127.5 - 1, dtype=torch.float64).permute(2, 0, 1)[None]
+        weights = {name: value.double() for name, value in state.items()}
+        found.append(encode(weights, x, 5, norm)[-1].mean((2, 3))[0].numpy())
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("norm", ["batch-statistics", "instance", "none"])
+def test_the_embeddings_statistics_are_of_the_training_inputs(
+    pairs: Path, tmp_path: Path, norm: str
+) -> None:
+    _, (path, *_) = finished(pairs, tmp_path / "run", norm=norm)
+    found = bundle.load_embedding(path)
+    assert found is not None and found.inputs == 6
+    x = embeddings(inputs(pairs), weights(tmp_path / "run", 6), norm)
+    assert x.shape == (6, 16) and x.std() > 1e-4
+    mean = x.sum(0) / 6
+    covariance = (x - mean).T @ (x - mean) / 5
+    np.testing.assert_allclose(found.mean, mean, atol=1e-4 * np.abs(mean).max())
+    np.testing.assert_allclose(found.covariance, covariance, atol=1e-3 * covariance.max())
+
+
+def test_the_averages_embeddings_are_taken(pairs: Path, tmp_path: Path) -> None:
+    """Where the bundle gets the averaged weights."""
+    made, (path, *_) = finished(pairs, tmp_path / "run", ema=0.9, norm="none", lr=0.01)
+    found = bundle.load_embedding(path)
+    assert made.average is not None and found is not None
+    x = embeddings(inputs(pairs), made.average.state_dict(), "none")
+    np.testing.assert_allclose(found.mean, x.mean(0), atol=1e-4 * np.abs(x).max())
+    live = embeddings(inputs(pairs), made.generator.state_dict(), "none")
+    assert np.abs(found.mean - live.mean(0)).max() > 1e-3 * np.abs(x).max()
+
+
+def test_of_many_inputs_an_even_choice_is_taken(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finish, "EMBEDDED", 3)
+    _, (path, *_) = finished(pairs, tmp_path / "run", norm="none")
+    found = bundle.load_embedding(path)
+    assert found is not None and found.inputs == 3
+    x = embeddings(inputs(pairs), weights(tmp_path / "run", 6), "none")[[0, 2, 5]]
+    np.testing.assert_allclose(found.mean, x.mean(0), atol=1e-4 * np.abs(x).max())
+
+
+def test_one_input_has_no_spread(tmp_path: Path) -> None:
+    data = make_pairs(tmp_path / "data", train=1)
+    _, (path, *_) = finished(data, tmp_path / "run", val_fraction=0, epochs=2)
+    found = bundle.load_embedding(path)
+    assert found is not None and found.inputs == 1
+    assert found.mean.any() and not found.covariance.any()
+
+
+def test_the_bundle_tells_where_it_is_from(pairs: Path, tmp_path: Path) -> None:
+    changes = {
+        "source_domain": "soft colours", "target_domain": "negatives", "license": "CC0",
+        "data_source": "made up", "batch_size": 2, "fit": "tile", "norm": "instance",
+    }  # fmt: skip
+    _, (path, *_) = finished(pairs, tmp_path / "run", **changes)
+    info = bundle.read_info(path)
+    assert info == BundleInfo(
+        "small",
+        small(**changes).architecture,
+        32,
+        "tile",
+        "soft colours",
+        "negatives",
+        info.provenance,
+    )
+    told = info.provenance
+    assert told["recipe"] == small(epochs=1, **changes).as_dict()
+    digest = hashlib.sha256()
+    for i in range(6):  # names and pixels; tiles show the middle
+        both = np.asarray(Image.open(pairs / "train" / f"{i:02}.png"))[4:36]
+        digest.update(json.dumps([f"{i:02}", [32, 32, 3], [32, 32, 3]]).encode())
+        digest.update(both[:, 4:36].tobytes() + both[:, 44:76].tobytes())
+    assert told["data"] == {
+        "source": "made up",
+        "license": "CC0",
+        "training_pairs": 6,
+        "validation_pairs": 2,
+        "fingerprint": digest.hexdigest(),
+    }
+    last = records(tmp_path / "run")[-1]["validation"]
+    assert told["validation"] == {name: round(value, 4) for name, value in last.items()}
+    assert told["training"] == {
+        "step": 3, "steps": 3, "images": 6, "init": "", "device": "cpu", "precision": "fp32",
+        "processes": 1,
+    }  # fmt: skip
+    assert told["versions"] == {
+        "torch": torch.__version__,
+        "pix2pix-batch": pix2pix_batch.__version__,
+    }
+
+
+def test_its_weights_are_the_last_steps(pairs: Path, tmp_path: Path) -> None:
+    _, (path, *_) = finished(pairs, tmp_path / "run")
+    _, generator = bundle.load(path)
+    expected = weights(tmp_path / "run", 6)
+    for name, value in generator.state_dict().items():
+        if value.dtype.is_floating_point:
+            stored = expected[name].half() if ".conv." in name else expected[name]
+            assert torch.equal(value, stored.float()), name
+
+
+def test_an_earlier_step_that_was_better_is_kept_as_well(pairs: Path, tmp_path: Path) -> None:
+    """This recipe gets worse and worse."""
+    changes: dict[str, Any] = {"lr": 1, "lambda_gan": 0, "norm": "none"}
+    _, (model, best) = finished(pairs, tmp_path / "run", **changes)
+    assert (model.name, best.name) == ("model.safetensors", "best.safetensors")
+    found = min(records(tmp_path / "run"), key=lambda record: record["validation"]["error"])
+    told = bundle.read_info(best).provenance
+    assert told["training"]["step"] == found["step"] == 2
+    assert told["training"]["images"] == 2 and told["training"]["steps"] == 6
+    assert told["validation"]["error"] == pytest.approx(found["validation"]["error"], abs=1e-4)
+    _, generator = bundle.load(best)
+    expected = weights(tmp_path / "run", 2)["up.1.conv.weight"]
+    assert torch.equal(generator.up[1].conv.weight, expected.half().float())
+
+
+def test_a_last_step_that_is_the_best_is_kept_once(pairs: Path, tmp_path: Path) -> None:
+    made, paths = finished(pairs, tmp_path / "run", lr=0.1, lambda_gan=0)
+    assert made.best is not None and made.best["step"] == 6
+    assert [path.name for path in paths] == ["model.safetensors"]
+
+
+def test_a_bundle_can_be_gone_on_from(pairs: Path, tmp_path: Path) -> None:
+    """``init`` starts with its weights, ``train_blocks`` leaves all but the outer decoder alone."""
+    _, (path, *_) = finished(pairs, tmp_path / "first")
+    _, first = bundle.load(path)
+    begun = trainer(pairs, tmp_path / "x", init=str(path), train_blocks=2)
+    for name, value in first.state_dict().items():
+        if value.dtype.is_floating_point:
+            assert torch.equal(begun.generator.state_dict()[name], value), name
+    made, (second, *_) = finished(
+        pairs, tmp_path / "second", init=str(path), train_blocks=2, lr=0.01
+    )
+    changed = {
+        name
+        for name, value in made.generator.named_parameters()
+        if not torch.equal(value, first.state_dict()[name])
+    }
+    assert changed == {
+        "up.0.conv.weight", "up.0.conv.bias", "up.1.conv.weight", "up.1.norm.weight",
+        "up.1.norm.bias",
+    }  # fmt: skip
+    told = bundle.read_info(second).provenance["training"]
+    assert told["init"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_another_network_cannot_be_gone_on_from(pairs: Path, tmp_path: Path) -> None:
+    _, (path, *_) = finished(pairs, tmp_path / "first")
+    message = f"init: {path} is another network: ngf is 2 there and 4 in the recipe"
+    with pytest.raises(InputError) as caught:
+        trainer(pairs, tmp_path / "x", init=str(path), ngf=4)
+    assert str(caught.value) == message

@@ -1,0 +1,549 @@
+"""The loop: what steps it takes, and that a stopped run goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pix2pix_batch.errors import ImageError, InputError, TrainingError
+from pix2pix_batch.train.data import open_data
+from pix2pix_batch.train.finish import write_bundles
+from pix2pix_batch.train.loop import (
+    Options,
+    Record,
+    Trainer,
+    Watcher,
+    learning_rate,
+    lock,
+    make_accelerator,
+    update_average,
+)
+from pix2pix_batch.train.step import Batch, training_masks
+from tests.train.reference import Adam, Training
+from tests.train.running import make_pairs, records, small, steps, timeless, trainer, weights
+
+
+class Tell(Watcher):
+    """Calls a function with each step's number; keeps all that it is told."""
+
+    def __init__(self, told: Callable[[int], object] = lambda step: None) -> None:
+        self.told = told
+        self.steps: list[int] = []
+        self.losses: list[dict[str, float]] = []
+        self.sheets: list[np.ndarray] = []
+        self.bounds: tuple[int, int] | None = None
+        self.closed = False
+
+    def start(self, step: int, last: int) -> None:
+        self.bounds = step, last
+
+    def step(self, step: int, losses: dict[str, float]) -> None:
+        self.steps.append(step)
+        self.losses.append(losses)
+        self.told(step)
+
+    def record(self, record: Record, sheet: Any) -> None:
+        self.sheets.append(sheet)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def at(step: int, do: Callable[[], object]) -> Tell:
+    return Tell(lambda told: do() if told == step else None)
+
+
+def state(run: Path, step: int) -> dict[str, Any]:
+    return torch.load(run / "checkpoints" / f"step-{step:08}.pt", weights_only=True)
+
+
+def assert_equal(one: Any, other: Any, place: str = "state") -> None:
+    """Bit for bit, through dictionaries and lists."""
+    if isinstance(one, Tensor):
+        assert torch.equal(one, other), place
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), place
+        for key, value in one.items():
+            assert_equal(value, other[key], f"{place}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), place
+        for i, value in enumerate(one):
+            assert_equal(value, other[i], f"{place}.{i}")
+    else:
+        assert one == other, place
+
+
+# Steps
+
+
+def test_the_loop_is_the_references(pairs: Path, tmp_path: Path) -> None:
+    """Ten steps: the data's order, the learning rate, D's own rate, masks, batches of two."""
+    made = trainer(
+        pairs, tmp_path / "run", size=64, batch_size=2, epochs=10 / 3, lr=0.002, lr_d=0.0005,
+        lambda_l1=10, patch=16, disc_norm="instance", seed=5, beta1=0.6,
+    )  # fmt: skip
+    recipe, data = made.recipe, made.data
+    first = {k: v.detach().clone() for k, v in made.generator.named_parameters()}
+    reference = Training(
+        g={k: v.double().requires_grad_() for k, v in first.items()},
+        d=[v.detach().double().requires_grad_() for v in made.discriminator.parameters()],
+        adam_g=Adam(0, 0.6, 0.999),
+        adam_d=Adam(0, 0.6, 0.999),
+        downs=6,
+        patch=16,
+        disc_norm="instance",
+        lambda_l1=10,
+    )
+    told = Tell()
+    made.fit(told)
+    assert told.steps == list(range(1, 11))
+    for step in range(10):
+        rate = min(1, (10 - step) / 5)
+        reference.adam_g.lr, reference.adam_d.lr = 0.002 * rate, 0.0005 * rate
+        batch = [data.sample(2 * step + i) for i in range(2)]
+        source, target = (
+            torch.stack([torch.tensor(pair[side]) for pair in batch]).double().permute(0, 3, 1, 2)
+            / 127.5 - 1
+            for side in range(2)
+        )  # fmt: skip
+        masks = training_masks(5, recipe.architecture, Batch(source, target, 2 * step))
+        losses = reference.step(source, target, [mask.double() for mask in masks], torch.empty(0))
+        assert list(told.losses[step].values()) == pytest.approx(losses, rel=2e-3, abs=1e-4)
+    for name, weight in made.generator.named_parameters():
+        moved = (reference.g[name] - first[name]).norm()
+        assert (weight - reference.g[name]).norm() < 0.02 * moved, name
+
+
+def test_the_learning_rate_is_constant_then_falls_to_zero() -> None:
+    recipe = small(epochs=10)  # 100 steps of 10 an epoch
+    rates = [learning_rate(step, 100, recipe) for step in range(101)]
+    assert rates[:51] == [1] * 51
+    assert rates[51:] == pytest.approx([1 - i / 50 for i in range(1, 51)])
+    assert rates[100] == 0
+    late = small(epochs=10, decay_epochs=2.5)
+    assert learning_rate(75, 100, late) == 1
+    assert learning_rate(80, 100, late) == pytest.approx(0.8)
+    flat = small(epochs=10, decay_epochs=0)
+    assert [learning_rate(step, 100, flat) for step in (0, 99)] == [1, 1]
+    sloping = small(epochs=10, decay_epochs=10)
+    assert learning_rate(25, 100, sloping) == 0.75
+
+
+def test_records_tell_the_rate_of_their_last_step(pairs: Path, tmp_path: Path) -> None:
+    trainer(pairs, tmp_path / "run", every=2, epochs=2, lr=0.001).fit()
+    # 12 steps; the last six have 6/6, 5/6, ..., 1/6
+    assert [record["step"] for record in records(tmp_path / "run")] == [2, 4, 6, 8, 10, 12]
+    assert [record["lr"] for record in records(tmp_path / "run")] == pytest.approx(
+        [0.001, 0.001, 0.001, 0.001 * 5 / 6, 0.001 * 3 / 6, 0.001 / 6]
+    )
+    assert [record["epoch"] for record in records(tmp_path / "run")] == pytest.approx(
+        [1 / 3, 2 / 3, 1, 4 / 3, 5 / 3, 2], abs=1e-3
+    )
+
+
+def test_records_hold_the_means_of_their_steps(pairs: Path, tmp_path: Path) -> None:
+    told = Tell()
+    trainer(pairs, tmp_path / "run", every=5, epochs=2).fit(told)
+    for record, (first, last) in zip(
+        records(tmp_path / "run"), ((0, 5), (5, 10), (10, 12)), strict=True
+    ):
+        for name in ("d", "gan", "l1"):
+            values = [losses[name] for losses in told.losses[first:last]]
+            assert record["losses"][name] == pytest.approx(sum(values) / len(values))
+        assert record["losses"]["l1"] > 0
+        assert 0 <= record["data_share"] <= 1 and record["images_per_second"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "last"),
+    [
+        ({"epochs": 2}, 12),
+        ({"epochs": 2, "batch_size": 4}, 3),
+        ({"epochs": 2, "batch_size": 2, "accumulate": 2}, 3),
+        ({"epochs": 0.5}, 3),
+        ({"epochs": 0.01}, 1),
+    ],
+    ids=str,
+)
+def test_epochs_are_passes_over_the_pairs(
+    pairs: Path, tmp_path: Path, changes: dict[str, Any], last: int
+) -> None:
+    assert trainer(pairs, tmp_path / "run", **changes).last == last
+
+
+def test_training_learns_the_pair(pairs: Path, tmp_path: Path) -> None:
+    made = trainer(pairs, tmp_path / "run", epochs=12, lr=0.003, ngf=4, every=20)
+    before = made.validation(made.generator, made.accelerator)[0]["error"]
+    told = Tell()
+    made.fit(told)
+    l1 = [losses["l1"] for losses in told.losses]
+    assert np.mean(l1[-10:]) < 0.7 * np.mean(l1[:10])
+    assert records(tmp_path / "run")[-1]["validation"]["error"] < 0.8 * before
+
+
+@pytest.mark.parametrize(
+    ("seed", "same"), [(0, True), (1, False)], ids=["the same seed", "another seed"]
+)
+def test_the_seed_decides_all(pairs: Path, tmp_path: Path, seed: int, same: bool) -> None:
+    for name, value in (("one", 0), ("other", seed)):
+        trainer(pairs, tmp_path / name, size=64, epochs=0.5, seed=value).fit()
+    one, other = (weights(tmp_path / name, 3) for name in ("one", "other"))
+    assert torch.equal(one["up.3.conv.weight"], other["up.3.conv.weight"]) is same
+
+
+# The average
+
+
+def test_the_average_is_of_the_closed_form() -> None:
+    """a(n) = a(n-1) + (1 - r) (w(n) - a(n-1)), r = min(ema, n / (n + 10))."""
+    average, live = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(average.weight)
+    expected, values = 0.0, np.random.default_rng(0).normal(size=60)
+    for n, value in enumerate(values, 1):
+        nn.init.constant_(live.weight, value)
+        update_average(average, live, 0.8, n)
+        rate = min(0.8, n / (n + 10))
+        expected = rate * expected + (1 - rate) * value
+        assert average.weight.item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_after_a_while_old_weights_fade_by_the_given_factor() -> None:
+    average, live = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    nn.init.ones_(average.weight)
+    nn.init.zeros_(live.weight)
+    for n in range(5):
+        update_average(average, live, 0.9, 1000 + n)
+    assert average.weight.item() == pytest.approx(0.9**5)
+
+
+def test_the_average_follows_a_run(pairs: Path, tmp_path: Path) -> None:
+    """Weights and running statistics both; it is what is validated and written."""
+    made = trainer(pairs, tmp_path / "run", every=1, epochs=1, ema=0.8, norm="running-statistics")
+    made.options = Options("cpu", 1, keep=10, workers=0)
+    expected = {k: v.clone() for k, v in made.generator.state_dict().items()}
+    made.fit()
+    for n in range(1, 7):
+        found = state(tmp_path / "run", n)
+        rate = min(0.8, n / (n + 10))
+        for name, value in found["generator"].items():
+            if value.dtype.is_floating_point:
+                expected[name] = rate * expected[name] + (1 - rate) * value
+                torch.testing.assert_close(found["average"][name], expected[name], msg=name)
+    assert made.result is made.average and made.result is not made.generator
+    assert "up.2.norm.running_var" in expected
+
+
+def test_without_ema_the_result_is_the_generator(pairs: Path, tmp_path: Path) -> None:
+    made = trainer(pairs, tmp_path / "run")
+    assert made.average is None and made.result is made.generator
+
+
+def test_without_a_gan_the_discriminator_stays(pairs: Path, tmp_path: Path) -> None:
+    made = trainer(pairs, tmp_path / "run", epochs=1, lambda_gan=0)
+    before = {k: v.clone() for k, v in made.discriminator.state_dict().items()}
+    generator = made.generator.down[0].conv.weight.clone()
+    made.fit()
+    assert_equal(made.discriminator.state_dict(), before)
+    assert not torch.equal(made.generator.down[0].conv.weight, generator)
+    losses = records(tmp_path / "run")[-1]["losses"]
+    assert losses["d"] == losses["gan"] == 0 < losses["l1"]
+
+
+# Stopping and going on. 12 steps, a record and a checkpoint every 4.
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "averaged": {"ema": 0.9, "norm": "running-statistics"},
+    "accumulated": {"accumulate": 2, "epochs": 4},
+    "spectral norm": {"spectral_norm": True, "gan_mode": "hinge"},
+    "dropout": {"size": 64},
+    "penalty": {"gan_mode": "wgangp", "disc_norm": "instance", "batch_size": 2, "epochs": 4},
+    "resizing": {"upsample": "resize"},
+    "all": {
+        "size": 64, "accumulate": 2, "epochs": 4, "ema": 0.9, "spectral_norm": True, "norm":
+        "running-statistics", "lr_d": 0.001, "upsample": "resize",
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The uninterrupted run of a variant."""
+    runs: dict[str, Path] = {}
+
+    def run(variant: str) -> Path:
+        if variant not in runs:
+            runs[variant] = tmp_path_factory.mktemp("whole") / "run"
+            made = trainer(pairs, runs[variant], every=4, **VARIANTS[variant])
+            assert made.last == 12
+            made.fit()
+            write_bundles(made)
+        return runs[variant]
+
+    return run
+
+
+def go_on(data: Path, run: Path, whole: Path, after: int, **changes: Any) -> None:
+    """Finish ``run``, and see that it ends as ``whole``."""
+    told = Tell()
+    made = trainer(data, run, every=4, **changes)
+    made.fit(told)
+    assert told.bounds == (after, 12) and told.steps == list(range(after + 1, 13))
+    assert_equal(state(run, 12), state(whole, 12))
+    assert timeless(run) == timeless(whole)
+    write_bundles(made)
+    assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("variant", "number"),
+    [*((variant, signal.SIGINT) for variant in VARIANTS), ("plain", signal.SIGTERM)],
+)
+def test_asked_to_stop_it_goes_on_exactly(
+    pairs: Path, tmp_path: Path, whole: Callable[[str], Path], variant: str, number: int
+) -> None:
+    """After step 6: a checkpoint of that step is there, between two that are due."""
+    run = tmp_path / "run"
+    watcher = at(5, lambda: signal.raise_signal(number))  # told while step 6 is done
+    with pytest.raises(KeyboardInterrupt):
+        trainer(pairs, run, every=4, **VARIANTS[variant]).fit(watcher)
+    assert watcher.closed and steps(run) == [4, 6]
+    assert [record["step"] for record in records(run)] == [4]
+    go_on(pairs, run, whole(variant), 6, **VARIANTS[variant])
+
+
+@pytest.mark.parametrize("variant", ["plain", "accumulated", "all"])
+def test_after_a_crash_it_goes_on_exactly(
+    pairs: Path, tmp_path: Path, whole: Callable[[str], Path], variant: str
+) -> None:
+    """From the last checkpoint, 8; what was done after it is done again."""
+    run = tmp_path / "run"
+
+    def crash() -> None:
+        raise RuntimeError("power failure")
+
+    with pytest.raises(RuntimeError, match="power failure"):
+        trainer(pairs, run, every=4, **VARIANTS[variant]).fit(at(10, crash))
+    assert steps(run) == [4, 8]
+    go_on(pairs, run, whole(variant), 8, **VARIANTS[variant])
+
+
+@pytest.mark.parametrize("told", [1, 3, 4, 7, 10])
+def test_it_can_be_stopped_at_any_step(
+    pairs: Path, tmp_path: Path, whole: Callable[[str], Path], told: int
+) -> None:
+    """Also where a record is due: it is written once."""
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        trainer(pairs, run, every=4).fit(at(told, lambda: signal.raise_signal(signal.SIGINT)))
+    go_on(pairs, run, whole("plain"), told + 1)
+
+
+def test_it_can_be_stopped_again_and_again(
+    pairs: Path, tmp_path: Path, whole: Callable[[str], Path]
+) -> None:
+    run = tmp_path / "run"
+    for stop in (1, 3, 5, 9):
+        with pytest.raises(KeyboardInterrupt):
+            trainer(pairs, run, every=4).fit(at(stop, lambda: signal.raise_signal(signal.SIGINT)))
+    go_on(pairs, run, whole("plain"), 10)
+
+
+def test_asked_twice_it_ends_at_once(pairs: Path, tmp_path: Path) -> None:
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(pairs, tmp_path / "run", every=4).fit(at(5, twice))
+    assert steps(tmp_path / "run") == [4]
+
+
+def test_signals_are_as_before_after_a_run(pairs: Path, tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt):
+        trainer(pairs, tmp_path / "run").fit(at(3, lambda: signal.raise_signal(signal.SIGTERM)))
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_asked_to_stop_at_the_last_step_it_is_done(pairs: Path, tmp_path: Path) -> None:
+    trainer(pairs, tmp_path / "run").fit(at(11, lambda: signal.raise_signal(signal.SIGINT)))
+    assert steps(tmp_path / "run") == [12]
+
+
+@pytest.mark.parametrize("damage", ["torn", "empty", "words"])
+def test_a_damaged_checkpoint_is_passed_over(
+    pairs: Path, tmp_path: Path, whole: Callable[[str], Path], damage: str
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        trainer(pairs, run, every=4).fit(at(9, lambda: signal.raise_signal(signal.SIGINT)))
+    assert steps(run) == [4, 8, 10]
+    last = run / "checkpoints" / "step-00000010.pt"
+    data = last.read_bytes()
+    last.write_bytes({"torn": data[: len(data) // 2], "empty": b"", "words": b"words"}[damage])
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 10, "epo')  # torn as well
+    go_on(pairs, run, whole("plain"), 8)
+
+
+def test_where_no_checkpoint_can_be_read_it_says_so(pairs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        trainer(pairs, run).fit(at(3, lambda: signal.raise_signal(signal.SIGINT)))
+    (run / "checkpoints" / "step-00000004.pt").write_bytes(b"words")
+    with pytest.raises(InputError, match=r"none of its 1 checkpoints can be read; start again"):
+        trainer(pairs, run).fit()
+
+
+def test_what_may_change_between_is_free(
+    pairs: Path, tmp_path: Path, whole: Callable[[str], Path]
+) -> None:
+    """How often it is saved, how many are kept, and who reads the data."""
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        trainer(pairs, run, every=3).fit(at(6, lambda: signal.raise_signal(signal.SIGINT)))
+    recipe = small()
+    made = Trainer(recipe, open_data(pairs, recipe), run, Options("cpu", 5, keep=1, workers=2))
+    made.fit()
+    assert_equal(weights(run, 12), weights(whole("plain"), 12))
+    assert [record["step"] for record in records(run)] == [3, 6, 10, 12]
+    assert steps(run) == [12]
+
+
+@pytest.mark.parametrize("keep", [1, 2, 5])
+def test_only_the_last_checkpoints_and_the_best_are_kept(
+    pairs: Path, tmp_path: Path, keep: int
+) -> None:
+    run, recipe = tmp_path / "run", small(lr=0.002, epochs=2)
+    made = Trainer(recipe, open_data(pairs, recipe), run, Options("cpu", 2, keep, 0))
+    made.fit()
+    assert steps(run) == [2, 4, 6, 8, 10, 12][-keep:]
+    best = min(records(run), key=lambda record: record["validation"]["error"])
+    found = torch.load(run / "checkpoints" / "best.pt", weights_only=True)
+    assert found["step"] == best["step"]
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {
+        "best.pt",
+        *(f"step-{step:08}.pt" for step in steps(run)),
+    }
+
+
+def test_the_best_is_of_its_step(pairs: Path, tmp_path: Path) -> None:
+    run, recipe = tmp_path / "run", small(lr=1, lambda_gan=0, norm="none", epochs=1)
+    made = Trainer(recipe, open_data(pairs, recipe), run, Options("cpu", 1, 10, 0))
+    made.fit()
+    best = torch.load(run / "checkpoints" / "best.pt", weights_only=True)
+    assert best["step"] < 6, "the recipe should not get better and better"
+    assert_equal(best["generator"], weights(run, best["step"]))
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    ("mode", "every"), [("hinge", 2), ("hinge", 5), ("wgangp", 1), ("wgangp", 100)]
+)
+def test_losses_that_are_no_numbers_end_the_run(
+    pairs: Path, tmp_path: Path, mode: str, every: int
+) -> None:
+    """G's gradients soon leave float32's range here; which step that is depends on the CPU."""
+    run, told = tmp_path / "run", Tell()
+    changes = {"gan_mode": mode, "disc_norm": "none", "lambda_gan": 1e37, "lambda_l1": 0}
+    made = trainer(pairs, run, every=every, lr=0.03, epochs=30, **changes)
+    with pytest.raises(TrainingError, match=r"the learning rate 0\.03 may") as caught:
+        made.fit(told)
+    message = str(caught.value)
+    bad = told.steps[-1] if "a weight" in message else told.steps[-1] + 1
+    assert message.startswith(f"step {bad}: ")
+    assert "became nan; " in message.lower() or "became inf; " in message
+    assert f"{mode} logits have no bound: try gan_mode=lsgan" in message
+    if every > bad:
+        assert "no checkpoint was due yet" in message and steps(run) == []
+        return
+    last = steps(run)[-1]
+    assert bad - every <= last < bad
+    assert f"the last good checkpoint is {run / 'checkpoints'}/step-{last:08}.pt" in message
+    assert all(torch.isfinite(value).all() for value in weights(run, last).values())
+    with pytest.raises(TrainingError, match=f"step {bad}: "):
+        trainer(pairs, run, every=every, lr=0.03, epochs=30, **changes).fit(again := Tell())
+    assert again.bounds is not None and again.bounds[0] == last
+
+
+def test_an_image_that_goes_bad_ends_the_run(tmp_path: Path) -> None:
+    """In the third epoch; what was saved stays, and the run goes on once it is mended."""
+    data, run = make_pairs(tmp_path / "data", train=4, val=1), tmp_path / "run"
+    image = data / "train" / "02.png"
+    good = image.read_bytes()
+    with pytest.raises(ImageError, match=r"train/02\.png: damaged"):
+        trainer(data, run, every=3, epochs=4).fit(at(8, lambda: image.write_bytes(good[:900])))
+    assert steps(run)[:2] == [3, 6] and steps(run)[-1] <= 12
+    image.write_bytes(good)
+    trainer(data, run, every=3, epochs=4).fit()
+    trainer(data, tmp_path / "whole", every=3, epochs=4).fit()
+    assert_equal(weights(run, 16), weights(tmp_path / "whole", 16))
+
+
+def test_one_run_at_a_time(pairs: Path, tmp_path: Path) -> None:
+    with lock(tmp_path / "run", True), pytest.raises(InputError, match="run: another run is train"):
+        trainer(pairs, tmp_path / "run").fit()
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
+
+
+def test_a_directory_that_cannot_be_made_is_told(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/run: cannot be written to \(Not a directory\)"):
+        trainer(pairs, tmp_path / "file" / "run").fit()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_devices_and_precisions_that_are_not_there() -> None:
+    with pytest.raises(InputError, match="--device cuda: there is no CUDA GPU here"):
+        make_accelerator(small(), "cuda")
+    with pytest.raises(InputError, match="precision fp16 trains on GPUs only"):
+        make_accelerator(small(precision="fp16"), "auto")
+    assert make_accelerator(small(), "auto").device.type == "cpu"
+
+
+def test_bf16_trains_float32_weights(pairs: Path, tmp_path: Path) -> None:
+    made = trainer(pairs, tmp_path / "run", epochs=1, precision="bf16", ema=0.9)
+    assert made.precision == "bf16"
+    made.fit()
+    assert {value.dtype for value in weights(tmp_path / "run", 6).values()} <= {
+        torch.float32,
+        torch.int64,
+    }
+    exact = trainer(pairs, tmp_path / "exact", epochs=1, ema=0.9)
+    exact.fit()
+    one, other = (records(tmp_path / name)[-1]["losses"] for name in ("run", "exact"))
+    assert one != other and one == pytest.approx(other, rel=0.05)
+
+
+# The resizing decoder
+
+
+def test_a_resizing_decoder_stays_one(pairs: Path, tmp_path: Path) -> None:
+    """After every step its kernels are those of doubling and a 3x3 convolution."""
+    made = trainer(pairs, tmp_path / "run", every=3, epochs=1, upsample="resize", lr=0.01)
+    made.fit()
+    for step in (3, 6):
+        found = weights(tmp_path / "run", step)
+        for i in range(5):
+            kernel = found[f"up.{i}.conv.weight"]
+            x = torch.rand(1, kernel.shape[0], 4, 4, generator=torch.Generator().manual_seed(i))
+            assert_doubles_evenly(x, kernel)
+    assert math.isfinite(records(tmp_path / "run")[-1]["losses"]["l1"])
+
+
+def assert_doubles_evenly(x: Tensor, kernel: Tensor) -> None:
+    """On a flat input the four pixels made of one are equal, away from the border."""
+    flat = torch.ones_like(x)
+    y = torch.nn.functional.conv_transpose2d(flat, kernel, None, 2, 1)[:, :, 2:-2, 2:-2]
+    torch.testing.assert_close(y, y[:, :, :1, :1].expand_as(y), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,393 @@
+"""Pairs of image files: each layout, what has no partner, who is held out, how they are read."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.train import pairs
+from pix2pix_batch.train.pairs import Pair, Survey
+from tests.end_to_end.command import picture
+from tests.train.running import side_by_side
+
+SIDE = 12
+WANTED = {"train": ["a", "b", "sub/c"], "val": ["a", "d"], "test": ["e"]}
+"""Names in each split; the same one may be in several."""
+
+
+def seed_of(split: str, name: str) -> int:
+    return sorted((s, n) for s, names in WANTED.items() for n in names).index((split, name))
+
+
+def put(path: Path, image: Image.Image) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return path
+
+
+def put_pair(data: Path, a: str, b: str | None, seed: int) -> None:
+    """Two files or one with both; B is the negative of A."""
+    both = side_by_side(seed, SIDE)
+    if b is None:
+        put(data / a, both)
+    else:
+        put(data / a, both.crop((0, 0, SIDE, SIDE)))
+        put(data / b, both.crop((SIDE, 0, 2 * SIDE, SIDE)))
+
+
+# By split and name: the files. The last three know no splits.
+LAYOUTS = {
+    "side by side in splits": ("{split}/{name}.png", None),
+    "A and B in splits": ("{split}/A/{name}.png", "{split}/B/{name}.png"),
+    "splits in A and B": ("A/{split}/{name}.png", "B/{split}/{name}.png"),
+    "trainA and trainB": ("{split}A/{name}.png", "{split}B/{name}.png"),
+    "side by side": ("{name}.png", None),
+    "A and B": ("A/{name}.png", "B/{name}.png"),
+    "A and B of other kinds": ("A/{name}.bmp", "B/{name}.png"),
+}
+
+
+def lay_out(data: Path, layout: str) -> dict[str, list[str]]:
+    """Write pairs; returns the names that each split should have."""
+    a, b = LAYOUTS[layout]
+    wanted = WANTED if "{split}" in a else {"train": WANTED["train"]}
+    for split, names in wanted.items():
+        for name in names:
+            there = {"split": split, "name": name}
+            put_pair(data, a.format(**there), b and b.format(**there), seed_of(split, name))
+    return wanted
+
+
+def names(found: Survey) -> dict[str, list[str]]:
+    splits = dict.fromkeys(pair.split for pair in found.pairs)
+    return {split: sorted(pair.name for pair in found.split(split)) for split in splits}
+
+
+def assert_read_right(found: Survey) -> None:
+    for pair in found.pairs:
+        a, b = pairs.read(pair, (3, 3))
+        assert np.array_equal(b, 255 - a), pair
+        expected = np.asarray(picture(SIDE, SIDE, seed_of(pair.split, pair.name)))
+        assert np.array_equal(a, expected), pair
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_are_found(tmp_path: Path, layout: str) -> None:
+    wanted = lay_out(tmp_path, layout)
+    found = pairs.find(tmp_path, val_fraction=0)
+    assert names(found) == {split: sorted(names) for split, names in wanted.items()}
+    assert found.problems == []
+    assert found.layout == ("side-by-side" if LAYOUTS[layout][1] is None else "folders")
+    assert_read_right(found)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+@pytest.mark.parametrize("place", ["directory", "file"])
+def test_manifests_are_found(tmp_path: Path, form: str, place: str) -> None:
+    """By their own path under any name, or as pairs.csv or pairs.jsonl in the directory."""
+    lines = []
+    for split, listed in WANTED.items():
+        for name in listed:
+            a, b = f"maps/{split}/{name}.png", f"photos/{split}-{name}.png"
+            put_pair(tmp_path, a, b, seed_of(split, name))
+            lines.append({"a": a, "b": b, "split": split})
+    path = tmp_path / f"{'pairs' if place == 'directory' else 'some list'}.{form}"
+    if form == "csv":
+        text = "A, split ,b\n" + "".join(f'"{x["a"]}",{x["split"]},{x["b"]}\n' for x in lines)
+    else:
+        text = "\n\n".join(json.dumps(line) for line in lines)
+    path.write_text(text)
+    found = pairs.find(tmp_path if place == "directory" else path, val_fraction=0)
+    assert found.layout == "manifest"
+    assert found.counts() == Counter({split: len(listed) for split, listed in WANTED.items()})
+    for pair in found.pairs:
+        split, name = pair.a.relative_to(tmp_path / "maps").with_suffix("").as_posix().split("/", 1)
+        assert pair.split == split
+        a, b = pairs.read(pair, (3, 3))
+        assert np.array_equal(a, np.asarray(picture(SIDE, SIDE, seed_of(split, name))))
+        assert np.array_equal(b, 255 - a)
+
+
+def test_a_manifests_split_is_train_unless_given(tmp_path: Path) -> None:
+    put_pair(tmp_path, "a.png", "b.png", 0)
+    (tmp_path / "pairs.csv").write_text("a,b,split\na.png,b.png,\n")
+    assert names(pairs.find(tmp_path, val_fraction=0)) == {"train": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x,y\n1,2\n", "line 2: needs the columns a and b"),
+        ("a,b\nonly.png\n", "line 2: needs the columns a and b"),
+        ("a,b,split\na.png,b.png,holdout\n", "line 2: split must be train, val, test, not 'hold"),
+        ("a,b\n.,b.png\n", "named in .*line 2, but not there"),
+        ("a,b\na.png,absent.png\n", r"absent\.png: named in .*pairs\.csv, line 2, but not there"),
+        ("a,b\n", "no pairs found"),
+        ("", "no pairs found"),
+    ],
+)
+def test_manifests_with_faults(tmp_path: Path, text: str, message: str) -> None:
+    put_pair(tmp_path, "a.png", "b.png", 0)
+    (tmp_path / "pairs.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        pairs.find(tmp_path)
+
+
+@given(
+    lines=st.lists(
+        st.text(max_size=30)
+        | st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+            lambda inner: st.dictionaries(st.sampled_from(["a", "b", "split", "c"]), inner),
+            max_leaves=5,
+        ).map(json.dumps),
+        max_size=4,
+    ),
+    form=st.sampled_from(["csv", "jsonl"]),
+)
+@settings(deadline=None, max_examples=150)
+def test_no_manifest_makes_it_stumble(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], form: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"any.{form}"
+    path.write_text("\n".join(lines), encoding="utf-8", errors="replace")
+    try:
+        assert pairs.survey(path).problems
+    except InputError as error:
+        assert str(path) in str(error)
+
+
+# What has no partner
+
+
+@pytest.mark.parametrize("layout", ["A and B in splits", "splits in A and B", "trainA and trainB"])
+def test_files_without_partner_are_told(tmp_path: Path, layout: str) -> None:
+    lay_out(tmp_path, layout)
+    a, b = (part.format(split="train", name="lonely") for part in LAYOUTS[layout] if part)
+    put(tmp_path / a, picture(SIDE, SIDE))
+    put(tmp_path / b.replace("lonely", "alone"), picture(SIDE, SIDE))
+    problems = dict(pairs.survey(tmp_path).problems)
+    assert problems == {
+        str(tmp_path / a): f"has no partner 'lonely' in {(tmp_path / b).parent}",
+        str(tmp_path / b.replace("lonely", "alone")): f"has no partner 'alone' in "
+        f"{(tmp_path / a).parent}",
+    }
+    with pytest.raises(InputError, match=r"(?s)lonely\.png: has no partner.*dataset check"):
+        pairs.find(tmp_path)
+
+
+def test_a_side_that_lacks_is_told(tmp_path: Path) -> None:
+    put(tmp_path / "trainA" / "a.png", picture(SIDE, SIDE))
+    with pytest.raises(InputError, match="trainB: there is no such directory"):
+        pairs.find(tmp_path)
+
+
+def test_two_files_of_one_name_are_told(tmp_path: Path) -> None:
+    lay_out(tmp_path, "A and B")
+    put(tmp_path / "A" / "a.jpg", picture(SIDE, SIDE))
+    with pytest.raises(InputError, match=r"a\.png: has the same name as a\.jpg"):
+        pairs.find(tmp_path)
+
+
+def test_many_problems_are_counted(tmp_path: Path) -> None:
+    lay_out(tmp_path, "A and B")
+    for i in range(9):
+        put(tmp_path / "A" / f"lonely{i}.png", picture(SIDE, SIDE))
+    with pytest.raises(InputError) as caught:
+        pairs.find(tmp_path)
+    message = str(caught.value)
+    assert message.count("has no partner") == 5 and "and 4 more" in message
+
+
+def test_other_files_and_hidden_ones_are_left_out(tmp_path: Path) -> None:
+    wanted = lay_out(tmp_path, "side by side")
+    for name in ("notes.txt", ".hidden.png", ".thumbnails/t.png"):
+        put_pair(tmp_path, name if name.endswith("png") else "x.png", None, 0)
+        (tmp_path / "x.png").unlink(missing_ok=True)
+        (tmp_path / name).touch()
+    assert names(pairs.find(tmp_path, val_fraction=0)) == wanted
+
+
+@pytest.mark.parametrize("place", ["empty", "absent", "notes"])
+def test_where_no_pairs_are(tmp_path: Path, place: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").touch()
+    with pytest.raises(InputError, match=f"{place}: (there is no such|no pairs found)"):
+        pairs.find(tmp_path / place)
+
+
+# Who is held out
+
+NAMES = st.lists(st.text("abcdefgh0123456789", min_size=1, max_size=8), unique=True, max_size=40)
+
+
+def held_out(names: list[str], fraction: float) -> set[str]:
+    found = Survey(Path("data"), "side-by-side", [Pair(n, "train", Path(n)) for n in names])
+    pairs.hold_out(found, fraction)
+    assert sorted(pair.name for pair in found.pairs) == sorted(names)
+    return {pair.name for pair in found.split("val")}
+
+
+@given(some=NAMES, more=NAMES, fraction=st.floats(0.1, 0.8))
+@settings(deadline=None)
+def test_adding_pairs_moves_none(some: list[str], more: list[str], fraction: float) -> None:
+    """Where both splits have a pair without help, names alone decide."""
+    fixed = {"bridge", "market"}  # SHA-256 of 17f2... and e4d6...: 0.094 and 0.894 of 1
+    first = held_out(list({*fixed, *some}), fraction)
+    assert first & fixed == {"bridge"}
+    after = held_out(list({*fixed, *some, *more}), fraction)
+    assert first == after & {*fixed, *some}
+
+
+@given(names=NAMES.filter(lambda names: len(names) > 1), fraction=st.floats(0.001, 0.999))
+@settings(deadline=None)
+def test_neither_split_is_left_empty(names: list[str], fraction: float) -> None:
+    assert 0 < len(held_out(names, fraction)) < len(names)
+    assert held_out(names, fraction) == held_out(names[::-1], fraction)
+
+
+def test_the_share_held_out_is_about_the_fraction() -> None:
+    names = [f"{i:06}" for i in range(5000)]
+    for fraction in (0.02, 0.1, 0.4):
+        share = len(held_out(names, fraction)) / len(names)
+        assert share == pytest.approx(fraction, abs=3 * (fraction / len(names)) ** 0.5)
+
+
+def test_a_split_that_is_given_is_left_alone(tmp_path: Path) -> None:
+    lay_out(tmp_path, "side by side in splits")
+    assert names(pairs.find(tmp_path, val_fraction=0.5)) == {
+        split: sorted(listed) for split, listed in WANTED.items()
+    }
+
+
+def test_one_pair_cannot_be_split(tmp_path: Path) -> None:
+    put_pair(tmp_path, "only.png", None, 0)
+    with pytest.raises(InputError, match=r"one training pair only.*val_fraction=0"):
+        pairs.find(tmp_path)
+    assert names(pairs.find(tmp_path, val_fraction=0)) == {"train": ["only"]}
+
+
+# How they are read
+
+
+def problems(tmp_path: Path) -> list[tuple[str, str]]:
+    return pairs.check_headers(pairs.find(tmp_path, val_fraction=0).pairs)
+
+
+def test_headers_tell_other_sizes(tmp_path: Path) -> None:
+    lay_out(tmp_path, "A and B")
+    path = put(tmp_path / "B" / "b.png", picture(SIDE, SIDE + 2))
+    partner = tmp_path / "A" / "b.png"
+    expected = f"is {SIDE}x{SIDE + 2} pixels, its partner {partner} is {SIDE}x{SIDE}"
+    assert problems(tmp_path) == [(str(path), expected)]
+    with pytest.raises(ImageError, match=r"b\.png: its size differs"):
+        pairs.read(Pair("b", "train", partner, path), (3, 3))
+
+
+def test_headers_tell_odd_widths(tmp_path: Path) -> None:
+    lay_out(tmp_path, "side by side")
+    path = put(tmp_path / "odd.png", picture(2 * SIDE + 1, SIDE))
+    expected = f"is {2 * SIDE + 1} pixels wide, which cannot be halved into A and B"
+    assert problems(tmp_path) == [(str(path), expected)]
+    with pytest.raises(ImageError, match=r"odd\.png: an odd width"):
+        pairs.read(Pair("odd", "train", path), (3, 3))
+
+
+def test_headers_tell_what_is_no_image(tmp_path: Path) -> None:
+    lay_out(tmp_path, "side by side")
+    (tmp_path / "b.png").write_bytes(b"These are words.")
+    assert [file for file, _ in problems(tmp_path)] == [str(tmp_path / "b.png")]
+
+
+def test_grey_images_serve_colour_recipes_and_back(tmp_path: Path) -> None:
+    path = put(tmp_path / "grey.png", side_by_side(0, SIDE).convert("L"))
+    a, b = pairs.read(Pair("grey", "train", path), (3, 3))
+    assert a.shape == b.shape == (SIDE, SIDE, 3)
+    assert (a == a[:, :, :1]).all()
+    one, _ = pairs.read(Pair("grey", "train", path), (1, 1))
+    assert one.shape == (SIDE, SIDE, 1) and np.array_equal(one, a[:, :, :1])
+
+
+def test_sixteen_bits_become_their_high_byte(tmp_path: Path) -> None:
+    values = np.arange(SIDE * 2 * SIDE, dtype=np.uint16).reshape(SIDE, 2 * SIDE) * 200
+    path = put(tmp_path / "deep.png", Image.fromarray(values))
+    a, b = pairs.read(Pair("deep", "train", path), (1, 3))
+    assert np.array_equal(a[:, :, 0], values[:, :SIDE] >> 8)
+    assert np.array_equal(b[:, :, 2], values[:, SIDE:] >> 8)
+
+
+@pytest.mark.parametrize("channels", list(itertools.product([1, 3, 4], repeat=2)))
+@pytest.mark.parametrize("layout", ["side by side", "A and B"])
+def test_each_side_has_its_own_channels(
+    tmp_path: Path, layout: str, channels: tuple[int, int]
+) -> None:
+    lay_out(tmp_path, layout)
+    for pair in pairs.find(tmp_path, val_fraction=0).pairs:
+        a, b = pairs.read(pair, channels)
+        assert a.shape == (SIDE, SIDE, channels[0]) and b.shape == (SIDE, SIDE, channels[1])
+        colours = np.asarray(picture(SIDE, SIDE, seed_of("train", pair.name)))
+        for side, expected in ((a, colours), (b, 255 - colours)):
+            if side.shape[2] == 1:
+                grey = expected @ [0.299, 0.587, 0.114]  # ITU-R BT.601
+                assert np.abs(side[:, :, 0] - grey).max() <= 1
+            else:
+                assert np.array_equal(side[:, :, :3], expected)
+                assert (side[:, :, 3:] == 255).all()
+
+
+def test_transparency_is_refused_by_recipes_of_three_channels(tmp_path: Path) -> None:
+    clear = side_by_side(0, SIDE).convert("RGBA")
+    clear.putpixel((1, 1), (1, 2, 3, 100))
+    pair = Pair("clear", "train", put(tmp_path / "clear.png", clear))
+    with pytest.raises(ImageError, match=r"clear\.png: has 4 channels.*recipe takes 3"):
+        pairs.read(pair, (3, 3))
+    a, _ = pairs.read(pair, (4, 4))
+    assert a[1, 1].tolist() == [1, 2, 3, 100]
+
+
+def test_opaque_alpha_is_dropped(tmp_path: Path) -> None:
+    path = put(tmp_path / "opaque.png", side_by_side(0, SIDE).convert("RGBA"))
+    a, b = pairs.read(Pair("opaque", "train", path), (3, 3))
+    assert np.array_equal(b, 255 - a)
+
+
+@pytest.mark.parametrize("cut", [0, 30, 100])
+def test_damaged_files_are_named(tmp_path: Path, cut: int) -> None:
+    path = put(tmp_path / "torn.png", side_by_side(0, SIDE))
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(ImageError, match=r"torn\.png: "):
+        pairs.read(Pair("torn", "train", path), (3, 3))
+    path.unlink()
+    with pytest.raises(ImageError, match=r"torn\.png: cannot be read \(No such file"):
+        pairs.read(Pair("torn", "train", path), (3, 3))
+
+
+# The signature
+
+
+def test_the_signature_tells_changed_pairs(tmp_path: Path) -> None:
+    lay_out(tmp_path, "A and B")
+
+    def signature() -> str:
+        return pairs.signature(pairs.find(tmp_path, val_fraction=0.4).pairs)
+
+    seen = [signature()]
+    assert signature() == seen[0]
+    put_pair(tmp_path, "A/new.png", "B/new.png", 3)
+    seen.append(signature())
+    put(tmp_path / "B" / "new.png", picture(SIDE, SIDE, 99).convert("L"))
+    seen.append(signature())
+    (tmp_path / "A" / "new.png").rename(tmp_path / "A" / "newer.png")
+    (tmp_path / "B" / "new.png").rename(tmp_path / "B" / "newer.png")
+    seen.append(signature())
+    assert len(set(seen)) == 4

@@ -1,0 +1,504 @@
+"""Recipes: which are good, what errors say, and how keys are changed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.cli import main
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.train import recipe as recipes
+from pix2pix_batch.train.recipe import Mosaic, Recipe
+
+MOSAIC = {
+    "source": "map.png", "target": "aerial.png", "sea": [160, 200, 225],
+    "train_bands": [[-180, -72], [-44, 12]], "val_bands": [[-72, -44]],
+}  # fmt: skip
+
+
+def parse(**values: object) -> Recipe:
+    return recipes.parse({"name": "x", **values}, "some.yaml")
+
+
+def error_of(**values: object) -> str:
+    with pytest.raises(InputError) as caught:
+        parse(**values)
+    message = str(caught.value)
+    assert message.startswith("some.yaml: ") and "\n" not in message
+    return message.removeprefix("some.yaml: ")
+
+
+def write(path: Path, **values: object) -> Path:
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+# The shipped ones
+
+
+def test_the_papers_recipes_are_shipped() -> None:
+    names = recipes.shipped_names()
+    assert {"default", "facades", "labels2photo", "edges2photo", "map2aerial"} <= set(names)
+    assert sum(name.startswith("ablation-") for name in names) >= 9
+
+
+@pytest.mark.parametrize("name", recipes.shipped_names())
+def test_shipped_recipes_are_good(name: str) -> None:
+    recipe = recipes.read(recipes.find(name))
+    assert recipe.name == name or name == "default"
+    lines = recipes.find(name).read_text().splitlines()
+    assert lines[0].startswith("# ") and lines[0].endswith((".", "1."))
+
+
+def test_the_default_is_the_paper() -> None:
+    """Sections 3.3, 6.1 and 6.2: each value as it stands there."""
+    recipe = recipes.read(recipes.find("default"))
+    assert recipe.architecture == Architecture()
+    assert (recipe.size, recipe.resized, recipe.flip) == (256, 286, True)
+    assert recipe.upsample == "transposed"
+    assert (recipe.ndf, recipe.patch, recipe.disc_norm) == (64, 70, "batch")
+    assert (recipe.conditional, recipe.spectral_norm) == (True, False)
+    assert (recipe.gan_mode, recipe.lambda_gan, recipe.lambda_l1) == ("vanilla", 1, 100)
+    assert (recipe.lr, recipe.beta1, recipe.beta2, recipe.batch_size) == (2e-4, 0.5, 0.999, 1)
+    assert (recipe.epochs, recipe.decay, recipe.ema) == (200, 100, 0)
+
+
+def test_the_ablations_are_the_papers_tables() -> None:
+    """Tables 1 to 3: what differs from the labels2photo that they are measured on."""
+    base = recipes.read(recipes.find("labels2photo")).as_dict()
+    expected = {
+        "ablation-l1": {"lambda_gan": 0},
+        "ablation-gan": {"lambda_l1": 0, "conditional": False},
+        "ablation-cgan": {"lambda_l1": 0},
+        "ablation-l1-gan": {"conditional": False},
+        "ablation-encoder-decoder-l1": {"skips": False, "lambda_gan": 0},
+        "ablation-encoder-decoder-l1-cgan": {"skips": False},
+        "ablation-patch-1": {"patch": 1},
+        "ablation-patch-16": {"patch": 16},
+        "ablation-patch-286": {"patch": 286},
+    }
+    for name, changes in expected.items():
+        values = recipes.read(recipes.find(name)).as_dict()
+        changed = {key: value for key, value in values.items() if value != base[key]}
+        assert changed == {"name": name, **changes}, name
+
+
+def test_every_key_but_the_name_has_a_default() -> None:
+    assert [name for name, key in Recipe.model_fields.items() if key.is_required()] == ["name"]
+    with pytest.raises(InputError, match="x: name: is missing"):
+        recipes.parse({}, "x")
+
+
+# What errors say
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("lamda_l1", "lambda_l1"),
+        ("batchsize", "batch_size"),
+        ("learning", None),
+        ("ngf_", "ngf"),
+        ("xyzzy", None),
+    ],
+)
+def test_unknown_keys_name_the_nearest(key: str, nearest: str | None) -> None:
+    hint = f" (did you mean {nearest!r}?)" if nearest else ""
+    assert error_of(**{key: 1}) == f"unknown key {key!r}{hint}"
+
+
+def test_unknown_keys_of_a_mosaic_name_the_nearest_of_its_own() -> None:
+    message = error_of(mosaic={**MOSAIC, "min_lands": 0.1})
+    assert message == "unknown key 'mosaic.min_lands' (did you mean 'min_land'?)"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ngf", "many"),
+        ("ngf", 2.5),
+        ("ngf", None),
+        ("ngf", [1]),
+        ("flip", 3),
+        ("name", 5),
+        ("lr", "fast"),
+        ("direction", "CtoD"),
+        ("norm", "batch"),
+        ("gan_mode", "wgan"),
+        ("disc_norm", "layer"),
+        ("precision", "fp64"),
+        ("mosaic", "map.png"),
+        ("palette", [1, 2]),
+    ],
+)
+def test_wrong_kinds_of_value(key: str, value: object) -> None:
+    message = error_of(**{key: value})
+    assert message.startswith(f"{key}: input should ")
+    if not isinstance(value, list):
+        assert message.endswith(f", not {value!r}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "bound"),
+    [
+        ("size", 31, "32"),
+        ("size", 4097, "4096"),
+        ("load_size", 31, "32"),
+        ("downs", 4, "5"),
+        ("downs", 11, "10"),
+        ("ngf", 0, "1"),
+        ("ndf", 1025, "1024"),
+        ("in_channels", 5, "4"),
+        ("lambda_gan", -1, "0"),
+        ("lambda_l1", -0.1, "0"),
+        ("val_fraction", 1, "1"),
+        ("epochs", 0, "0"),
+        ("batch_size", 0, "1"),
+        ("accumulate", 0, "1"),
+        ("lr", 0, "0"),
+        ("lr", 1.1, "1"),
+        ("lr_d", -1, "0"),
+        ("beta1", 1, "1"),
+        ("beta2", -0.1, "0"),
+        ("ema", 1, "1"),
+        ("seed", -1, "0"),
+        ("seed", 2**63, str(2**63)),
+        ("epochs", math.inf, "finite"),
+        ("lambda_l1", math.inf, "finite"),
+        ("lr", math.nan, "finite"),
+    ],
+)
+def test_values_out_of_range(key: str, value: float, bound: str) -> None:
+    message = error_of(**{key: value})
+    assert message.startswith(f"{key}: ") and bound in message and f"not {value!r}" in message
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"patch": 71}, "patch: must be one of 1, 16, 34, 70, 142, 286, not 71"),
+        ({"lambda_gan": 0, "lambda_l1": 0}, "lambda_gan and lambda_l1: one of them"),
+        ({"gan_mode": "wgangp"}, "disc_norm: .*set disc_norm to instance or none"),
+        ({"load_size": 200}, "load_size: 200 is below size, 256"),
+        ({"decay_epochs": 201}, "decay_epochs: 201.0 is above epochs, 200"),
+        ({"train_blocks": 2}, "train_blocks: needs init, the model whose other blocks stay"),
+        ({"patch": 286, "size": 64}, "patch: a patch of 286 needs images of 96 pixels"),
+        ({"in_channels": 2}, "in_channels, out_channels: .*1, 3 or 4 channels, not 2"),
+        ({"out_channels": 2}, "in_channels, out_channels: .*1, 3 or 4 channels, not 2"),
+        ({"mosaic": MOSAIC, "in_channels": 1}, "mosaic: mosaics have 3 channels"),
+        ({"size": 96}, r"size: 96 is no multiple of 64, which 6 halvings \(downs\) need"),
+        ({"size": 256, "downs": 9}, "size: 256 is no multiple of 512"),
+        ({"palette": {"sky": [0, 0, 256]}}, r"palette\.sky\.2: .*255, not 256"),
+        ({"palette": {"sky": [0, 0]}}, r"palette\.sky\.2: is missing"),
+        ({"mosaic": {**MOSAIC, "train_bands": [[12, -44]]}}, r"its west, then its east, not \[12"),
+        ({"mosaic": {**MOSAIC, "val_bands": [[0, 20]]}}, r"val_bands: \[0, 20\] overlaps"),
+        ({"mosaic": {**MOSAIC, "scales": [0, 1]}}, "scales: must be above 0"),
+        ({"mosaic": {**MOSAIC, "scales": [2, 1]}}, "scales: .*the smaller first"),
+        ({"mosaic": {**MOSAIC, "val_bands": []}}, "val_bands: .*at least 1"),
+        ({"mosaic": {**MOSAIC, "latitudes": [0, 91]}}, r"latitudes\.1: .*90, not 91"),
+        ({"mosaic": {"source": "a"}}, r"mosaic\.target: is missing; mosaic\.sea: is missing"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_values_that_do_not_go_together(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse(**values)
+
+
+def test_wgangp_bears_other_norms_and_no_gan() -> None:
+    for values in ({"disc_norm": "instance"}, {"disc_norm": "none"}, {"lambda_gan": 0}):
+        assert parse(gan_mode="wgangp", **values).gan_mode == "wgangp"
+
+
+def test_bands_may_touch() -> None:
+    assert parse(mosaic=MOSAIC).mosaic is not None
+
+
+def test_all_problems_are_told_at_once() -> None:
+    message = error_of(ngf=0, ndf=0, lamda_l1=1)
+    assert "ngf: " in message and "ndf: " in message and "'lamda_l1'" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "is no valid YAML"),
+        ("- 1", "is no recipe; a recipe is a list of 'key: value' lines"),
+        ("", "is no recipe"),
+        ("name: x\nngf: many", "ngf: "),
+        ("!!python/object/apply:os.system ['true']", "is no valid YAML"),
+    ],
+)
+def test_files_that_are_no_recipe(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"my\.yaml: {message}"):
+        recipes.read(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"my\.yaml: is no valid YAML"):
+        recipes.read(path)
+
+
+def test_unknown_recipes_name_the_nearest_shipped_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"facade: no such recipe \(did you mean 'facades'\?\)"):
+        recipes.find("facade")
+    with pytest.raises(InputError, match=r"Shipped recipes: .*map2aerial.*or give the path"):
+        recipes.find(str(tmp_path / "absent.yaml"))
+    with pytest.raises(InputError, match="cannot be read"):
+        recipes.read(tmp_path)
+
+
+# --set
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("ngf=32", "ngf", 32),
+        ("lr=2e-4", "lr", 2e-4),  # text in YAML 1.1
+        ("lr=1E-3", "lr", 1e-3),
+        ("lr=.0005", "lr", 0.0005),
+        ("ema=0", "ema", 0),
+        ("flip=false", "flip", False),
+        ("flip=no", "flip", False),
+        ("load_size=null", "load_size", None),
+        ("name=my model", "name", "my model"),
+        ("name=a=b", "name", "a=b"),
+        (" ngf = 8 ", "ngf", 8),
+        ("palette={sky: [1, 2, 3]}", "palette", {"sky": (1, 2, 3)}),
+        ("palette.sky=[1, 2, 3]", "palette", {"sky": (1, 2, 3)}),
+        ("source_domain=", "source_domain", None),
+    ],
+)
+def test_overrides(tmp_path: Path, override: str, key: str, value: object) -> None:
+    path = write(tmp_path / "r.yaml", name="x", ngf=4, lr=0.5, load_size=300)
+    if value is None and key == "source_domain":
+        with pytest.raises(InputError, match="source_domain: input should be a valid string"):
+            recipes.read(path, [override])
+        return
+    assert getattr(recipes.read(path, [override]), key) == value
+
+
+def test_overrides_of_a_mosaics_keys(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.yaml", name="x", mosaic=MOSAIC)
+    changes = ["mosaic.min_land=0.5", "mosaic.val_bands=[[20, 30], [40, 50]]", "mosaic.turn=true"]
+    mosaic = recipes.read(path, changes).mosaic
+    assert mosaic is not None
+    assert (mosaic.min_land, mosaic.turn, mosaic.source) == (0.5, True, "map.png")
+    assert mosaic.val_bands == [(20, 30), (40, 50)]
+
+
+def test_the_last_override_of_a_key_counts(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.yaml", name="x")
+    assert recipes.read(path, ["ngf=8", "ngf=16"]).ngf == 16
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("ngf", "--set ngf: must be key=value, such as --set ngf=32"),
+        ("=5", "must be key=value"),
+        ("ngf=[", "the value is no valid YAML"),
+        ("ngf.deep=5", "'ngf' has no keys of its own"),
+        ("ngff=5", "unknown key 'ngff' .did you mean 'ngf'"),
+        ("mosaic.min_lnd=1", "mosaic.source: is missing.*unknown key 'mosaic.min_lnd'"),
+        ("size=64,", "size: input should be a valid integer"),
+    ],
+)
+def test_overrides_that_cannot_be(tmp_path: Path, override: str, message: str) -> None:
+    path = write(tmp_path / "r.yaml", name="x", ngf=4)
+    with pytest.raises(InputError, match=message):
+        recipes.read(path, [override])
+
+
+# extends
+
+
+def test_extends_takes_the_others_keys(tmp_path: Path) -> None:
+    """A file beside it, or a shipped recipe; own keys win, over any number of files."""
+    write(tmp_path / "base.yaml", name="base", ngf=4, ndf=4, size=64)
+    write(tmp_path / "middle.yaml", extends="base.yaml", name="middle", ndf=8)
+    path = write(tmp_path / "top.yaml", extends="middle.yaml", name="top", size=128)
+    recipe = recipes.read(path, ["lr=0.1"])
+    assert (recipe.name, recipe.ngf, recipe.ndf, recipe.size, recipe.lr) == ("top", 4, 8, 128, 0.1)
+    facades = recipes.read(write(tmp_path / "mine.yaml", extends="facades", name="mine"))
+    assert facades.direction == "BtoA" and facades.name == "mine"
+    namesake = recipes.read(write(tmp_path / "facades.yaml", extends="facades", ngf=2))
+    assert (namesake.name, namesake.ngf) == ("facades", 2)
+
+
+@pytest.mark.parametrize("base", [5, ["a.yaml"], True])
+def test_extends_must_be_a_name(tmp_path: Path, base: object) -> None:
+    with pytest.raises(InputError, match=r"r\.yaml: extends: must name another recipe"):
+        recipes.read(write(tmp_path / "r.yaml", extends=base, name="x"))
+
+
+def test_extends_of_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="absent: no such recipe"):
+        recipes.read(write(tmp_path / "r.yaml", extends="absent", name="x"))
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        {"a.yaml": "a.yaml"},
+        {"a.yaml": "b.yaml", "b.yaml": "a.yaml"},
+        {"a.yaml": "b.yaml", "b.yaml": "c.yaml", "c.yaml": "b.yaml"},
+        {"a.yaml": "../{here}/b.yaml", "b.yaml": "../{here}/a.yaml"},
+    ],
+    ids=str,
+)
+def test_rings_of_extends_are_refused(tmp_path: Path, ring: dict[str, str]) -> None:
+    for name, base in ring.items():
+        write(tmp_path / name, extends=base.format(here=tmp_path.name), name="x")
+    with pytest.raises(InputError, match=r"extends: .* is, or extends, this very recipe"):
+        recipes.read(tmp_path / "a.yaml")
+
+
+# What a recipe is, back and forth
+
+LEAST = {1: 1, 16: 6, 34: 12, 70: 24, 142: 48, 286: 96}
+"""The side that an image must have for a patch of each size: 3 pixels after its halvings."""
+
+FRACTION = st.floats(0, 1, exclude_max=True)
+TEXT = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), max_size=20)
+COLOUR = st.tuples(*[st.integers(0, 255)] * 3)
+
+
+@st.composite
+def mosaics(draw: st.DrawFn) -> dict[str, Any]:
+    edges = draw(st.lists(st.floats(-180, 180), min_size=4, max_size=9, unique=True).map(sorted))
+    bands = list(itertools.pairwise(edges))
+    count = draw(st.integers(1, len(bands) - 1))
+    bands = draw(st.permutations(bands))
+    return {
+        "source": draw(TEXT),
+        "target": draw(TEXT),
+        "sea": draw(COLOUR),
+        "sea_tolerance": draw(st.integers(0, 255)),
+        "sea_in": draw(st.sampled_from(["source", "target"])),
+        "train_bands": bands[:count],
+        "val_bands": bands[count:],
+        "latitudes": draw(st.tuples(*[st.floats(-90, 90)] * 2)),
+        "min_land": draw(FRACTION),
+        "val_min_land": draw(FRACTION),
+        "scales": sorted(draw(st.tuples(*[st.floats(1e-3, 1e3)] * 2))),
+        "turn": draw(st.booleans()),
+        "crops_per_epoch": draw(st.integers(1, 10**9)),
+    }
+
+
+@st.composite
+def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
+    """Values for every key, all valid."""
+    downs = draw(st.integers(5, 8))
+    size = 2**downs * draw(st.integers(1, 4))
+    mosaic = draw(st.none() | mosaics())
+    channels = st.sampled_from([1, 3, 4]) if mosaic is None else st.just(3)
+    epochs = draw(st.floats(1e-3, 1e4))
+    words = {
+        key: draw(st.sampled_from(choices))
+        for key, choices in {
+            "direction": ["AtoB", "BtoA"],
+            "fit": ["resize", "tile"],
+            "norm": ["batch-statistics", "running-statistics", "instance", "none"],
+            "patch": [patch for patch, least in LEAST.items() if least <= size],
+            "upsample": ["transposed", "resize"],
+            "disc_norm": ["instance", "none"],
+            "gan_mode": ["vanilla", "lsgan", "hinge", "wgangp"],
+            "precision": ["auto", "fp32", "bf16", "fp16"],
+        }.items()
+    }
+    flags = ("flip", "skips", "dropout", "spectral_norm", "conditional")
+    values = words | {flag: draw(st.booleans()) for flag in flags}
+    values |= {
+        key: draw(TEXT) for key in ("source_domain", "target_domain", "data_source", "license")
+    }
+    init = draw(TEXT)
+    values |= {"init": init, "train_blocks": draw(st.none() | st.integers(1, 10)) if init else None}
+    values |= {key: draw(FRACTION) for key in ("val_fraction", "beta1", "beta2", "ema")}
+    values |= {key: draw(channels) for key in ("in_channels", "out_channels")}
+    values |= {key: draw(st.integers(1, 1024)) for key in ("ngf", "ndf")}
+    values |= {key: draw(st.integers(1, 10**6)) for key in ("batch_size", "accumulate")}
+    rate = st.floats(1e-12, 1)
+    return values | {
+        "name": draw(TEXT.filter(lambda text: text and "/" not in text and "\\" not in text)),
+        "size": size,
+        "load_size": draw(st.none() | st.integers(size, 8192)),
+        "mosaic": mosaic,
+        "palette": draw(st.none() | st.dictionaries(TEXT, COLOUR)),
+        "downs": downs,
+        "lambda_gan": draw(st.floats(0, 1e6)),
+        "lambda_l1": draw(st.floats(1e-6, 1e6)),
+        "epochs": epochs,
+        "decay_epochs": draw(st.none() | st.floats(0, epochs)),
+        "lr": draw(rate),
+        "lr_d": draw(st.none() | rate),
+        "seed": draw(st.integers(0, 2**63 - 1)),
+    }
+
+
+@given(values=whole_recipes())
+@settings(deadline=None, max_examples=60)
+def test_recipes_survive_yaml(values: dict[str, Any]) -> None:
+    assert values.keys() == Recipe.model_fields.keys(), "every key is tried"
+    assert values["mosaic"] is None or values["mosaic"].keys() == Mosaic.model_fields.keys()
+    recipe = parse(**values)
+    text = yaml.safe_dump(recipe.as_dict(), allow_unicode=True)
+    again = recipes.parse(yaml.safe_load(text), "again")
+    assert again == recipe
+    assert again.as_dict() == recipe.as_dict()
+
+
+@given(size=st.integers(32, 512))
+def test_halvings_follow_the_size(size: int) -> None:
+    """As many as the size has, up to the paper's 8 for 256 and no fewer than 5."""
+    downs = min(10, size.bit_length() - 1)
+    if size % 2**downs:
+        with pytest.raises(InputError, match=f"size: {size} is no multiple of {2**downs}"):
+            parse(size=size)
+    else:
+        assert parse(size=size).architecture.downs == downs
+
+
+def test_the_architecture_is_the_recipes() -> None:
+    values = {
+        "in_channels": 1, "out_channels": 4, "downs": 6, "ngf": 5, "norm": "none",
+        "dropout": False, "skips": False,
+    }  # fmt: skip
+    assert parse(size=128, **values).architecture.as_dict() == values
+    assert {field.name for field in fields(Architecture)} == values.keys()
+
+
+def test_resizing_and_decay_keep_the_papers_shares() -> None:
+    """286 to 256, and the second half of the epochs."""
+    assert parse(size=512).resized == 572
+    assert parse(size=64).resized == 72  # 71.5, rounded to even
+    assert parse(size=64, load_size=64).resized == 64
+    assert parse(epochs=30).decay == 15
+    assert parse(epochs=30, decay_epochs=0).decay == 0
+
+
+# The commands
+
+
+def test_recipe_list_and_show() -> None:
+    listed = CliRunner().invoke(main, ["recipe", "list"])
+    assert listed.exit_code == 0
+    lines = listed.output.splitlines()
+    assert [line.split()[0] for line in lines] == recipes.shipped_names()
+    assert all(len(line.split()) > 3 for line in lines)
+    shown = CliRunner().invoke(main, ["recipe", "show", "facades"])
+    assert shown.output == recipes.find("facades").read_text()
+    absent = CliRunner().invoke(main, ["recipe", "show", "absent"])
+    assert absent.exit_code == 2 and "error: absent: no such recipe" in absent.output

@@ -1,0 +1,73 @@
+"""Decoders without checkerboards: their kernels are those of doubling and a 3x3 convolution."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.generator import UNet
+from pix2pix_batch.train.resize import keep_resizing
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    values = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=values, dtype=torch.float64)
+
+
+def kept(kernels: Tensor) -> Tensor:
+    """``kernels`` as the innermost ones of a decoder, brought back."""
+    net = UNet(Architecture(downs=5, ngf=1)).double()
+    shape = net.up[4].conv.weight.shape
+    with torch.no_grad():
+        net.up[4].conv.weight.copy_(kernels.expand(shape))
+    keep_resizing(net)
+    return net.up[4].conv.weight.detach()[:1, :1]
+
+
+def spread(small: Tensor) -> Tensor:
+    """``small`` 3x3, convolved with 2x2 ones: what doubling and it make of one pixel."""
+    large = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
+    for i in range(2):
+        for j in range(2):
+            large[:, :, i : i + 3, j : j + 3] += small
+    return large
+
+
+def test_the_form_is_doubling_and_a_convolution() -> None:
+    small, x = random(1, 1, 3, 3), random(1, 1, 6, 5, seed=1)
+    doubled = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    # The transposed convolution's kernel is the convolution's, turned around.
+    expected = F.conv2d(doubled, small.flip(2, 3), padding=1)
+    torch.testing.assert_close(F.conv_transpose2d(x, spread(small), None, 2, 1), expected)
+
+
+def test_kernels_of_the_form_stay() -> None:
+    kernel = spread(random(1, 1, 3, 3))
+    torch.testing.assert_close(kept(kernel), kernel)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_others_become_the_nearest_of_the_form(seed: int) -> None:
+    """Least squares, by NumPy on the nine numbers of a 3x3 kernel."""
+    kernel = random(1, 1, 4, 4, seed=seed)
+    basis = np.stack([spread(unit.reshape(1, 1, 3, 3)).numpy().ravel() for unit in torch.eye(9)], 1)
+    nine = np.linalg.lstsq(basis, kernel.numpy().ravel(), rcond=None)[0]
+    found = kept(kernel)
+    np.testing.assert_allclose(found.numpy().ravel(), basis @ nine, atol=1e-10)
+    assert not torch.allclose(found, kernel, atol=0.1)
+    torch.testing.assert_close(kept(found), found)
+
+
+def test_the_whole_decoder_is_brought_back_and_the_encoder_left() -> None:
+    net = UNet(Architecture(downs=5, ngf=2, norm="none")).init_weights()
+    down = [block.conv.weight.clone() for block in net.down]
+    keep_resizing(net)
+    assert all(torch.equal(a, block.conv.weight) for a, block in zip(down, net.down, strict=True))
+    for block in net.up:
+        flat = torch.ones(1, block.conv.in_channels, 5, 5)
+        y = F.conv_transpose2d(flat, block.conv.weight, None, 2, 1)[:, :, 2:-2, 2:-2]
+        assert (y - y[:, :, :1, :1]).abs().max() < 1e-5 * y.abs().max()

@@ -1,0 +1,347 @@
+"""``pix2pix-batch train`` as its users know it: what it leaves, stops, full disks, wrong use."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from pix2pix_batch import bundle
+from tests.end_to_end import command
+from tests.end_to_end.command import put
+from tests.train.running import (
+    Process,
+    make_pairs,
+    records,
+    start,
+    steps,
+    timeless,
+    train,
+    weights,
+    words,
+)
+
+# A run that takes long enough to be hit by a signal, with all that a checkpoint must hold.
+LONG: dict[str, Any] = {
+    "size": 64, "accumulate": 2, "epochs": 12, "ema": 0.9, "spectral_norm": True,
+    "norm": "running-statistics",
+}  # fmt: skip
+LAST = 36
+
+
+@pytest.fixture(scope="module")
+def done(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run; not to be changed."""
+    run = tmp_path_factory.mktemp("done") / "run"
+    ran = train(pairs, run, "--every", 4)
+    assert ran.code == 0, ran
+    assert ran.out.splitlines()[0] == str(run / "model.safetensors")
+    assert ran.out.splitlines()[-1] == str(run / "report.html")
+    assert "6 training and 2 validation pairs, 12 steps of 1 images, on cpu (fp32)" in ran.err
+    assert [line.split(",")[0] for line in ran.err.splitlines()[1:]] == [
+        f"step {step} of 12" for step in (4, 8, 12)
+    ]
+    return run
+
+
+# What it leaves
+
+
+def test_a_run_leaves_what_is_promised(done: Path) -> None:
+    names = {path.name for path in done.iterdir()} - {".lock", "best.safetensors"}
+    assert names == {
+        "checkpoints", "metrics.jsonl", "model.safetensors", "recipe.yaml", "report.html",
+        "samples", "tensorboard",
+    }  # fmt: skip
+    assert steps(done) == [4, 8, 12]
+    assert [record["step"] for record in records(done)] == [4, 8, 12]
+    sheets = sorted(path.name for path in (done / "samples").iterdir())
+    assert sheets == ["00000004.png", "00000008.png", "00000012.png"]
+    assert not list(done.rglob("*.tmp"))
+    page = (done / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 3 and page.count("<svg") == 2
+    assert len(page) < 5_000_000
+
+
+def test_the_bundle_is_ready_for_convert(done: Path, pairs: Path, tmp_path: Path) -> None:
+    """With the real command, on two images; its pixels are the generator's."""
+    for i in range(2):
+        put(tmp_path / "in" / f"{i}.png", seed=i, size=(32, 32))
+    ran = command.convert(tmp_path / "in", tmp_path / "out", done / "model.safetensors")
+    assert (ran.code, *ran.counts()) == (0, 2, 0, 0), ran.err
+    _, generator = bundle.load(done / "model.safetensors")
+    for i, path in enumerate(command.visible(tmp_path / "out").values()):
+        x = torch.tensor(np.asarray(command.picture(32, 32, i)) / np.float32(127.5) - 1)
+        y = generator(x.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+        expected = (y.numpy() + 1) * 127.5
+        assert np.abs(np.asarray(Image.open(path)) - expected).max() <= 0.5 + 0.02
+
+
+def test_the_same_command_again_is_content(done: Path, pairs: Path) -> None:
+    """Nothing is trained; the bundle comes out the same."""
+    before = {
+        path: path.read_bytes() for path in done.rglob("*.*") if "tensorboard" not in str(path)
+    }
+    ran = train(pairs, done, "--every", 4)
+    assert ran.code == 0 and "going on after step 12 of 12" in ran.err
+    for path, content in before.items():
+        assert path.read_bytes() == content, path
+
+
+def test_a_recipe_by_name_with_changes(pairs: Path, tmp_path: Path) -> None:
+    ran = train(
+        pairs, tmp_path / "run", "--recipe", "facades", "--direction", "AtoB", decay_epochs=1
+    )
+    assert ran.code == 0, ran
+    info = bundle.read_info(tmp_path / "run" / "model.safetensors")
+    recipe = info.provenance["recipe"]
+    assert (info.name, info.image_size, info.architecture.ngf) == ("facades", 32, 2)
+    assert (recipe["direction"], recipe["palette"]["door"]) == ("AtoB", [0, 170, 255])
+    assert info.source_domain == "facade labels"
+    kept = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
+    assert kept["recipe"] == recipe
+
+
+# Stopped from outside
+
+
+@pytest.fixture(scope="module")
+def whole(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert train(pairs, run, "--every", 5, **LONG).code == 0
+    assert steps(run)[-1] == LAST
+    return run
+
+
+def begin(data: Path, run: Path, *, workers: int = 1) -> Process:
+    """A run in a process of its own, up to its first checkpoint."""
+    process = start(
+        run.parent / "first", words(data, run, "--every", 5, "--workers", workers, **LONG)
+    )
+    process.wait_for(lambda: (run / "checkpoints").is_dir() and bool(steps(run)))
+    return process
+
+
+def go_on(data: Path, run: Path, whole: Path) -> None:
+    after = steps(run)[-1]
+    assert after < LAST, "it came to its end before the signal"
+    ran = train(data, run, "--every", 5, **LONG)
+    assert ran.code == 0, ran
+    assert f"going on after step {after} of {LAST}" in ran.err
+    for name in ("model.safetensors", "best.safetensors"):
+        assert (run / name).exists() == (whole / name).exists()
+        if (run / name).exists():
+            assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    assert timeless(run) == timeless(whole)
+    assert steps(run) == steps(whole)
+
+
+@pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM"])
+def test_stopped_it_goes_on_exactly(pairs: Path, tmp_path: Path, whole: Path, way: str) -> None:
+    """Ctrl-C reaches the processes that read the data as well."""
+    run = tmp_path / "run"
+    process = begin(pairs, run)
+    process.interrupt() if way == "Ctrl-C" else process.signal(signal.SIGTERM)
+    ran = process.finish()
+    assert ran.code == 130 and ran.out == "", ran
+    last = steps(run)[-1]
+    told = ran.err.splitlines()[-2:]
+    assert told[0] == f"Stopped after step {last}; the last checkpoint is " + str(
+        run / "checkpoints" / f"step-{last:08}.pt."
+    )
+    assert "Run the same command again" in told[1]
+    go_on(pairs, run, whole)
+
+
+def test_killed_it_goes_on_exactly_and_at_once(pairs: Path, tmp_path: Path, whole: Path) -> None:
+    """A process that reads data for it may live a little longer, and must not be in the way."""
+    run = tmp_path / "run"
+    process = begin(pairs, run)
+    process.signal(signal.SIGKILL)
+    assert process.finish().code == -signal.SIGKILL
+    go_on(pairs, run, whole)
+
+
+def test_two_runs_in_one_directory(pairs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = begin(pairs, run, workers=0)
+    ran = train(pairs, run, "--every", 5, **LONG)
+    process.signal(signal.SIGKILL)
+    process.finish()
+    assert ran.code == 2
+    assert f"{run}: another run is training there now; give a new directory" in ran.err
+
+
+# Full disks
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except OSError as error:
+        pytest.skip(f"cannot mount: {error}")
+    if mounted.returncode:
+        pytest.skip(f"cannot mount: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def resize(place: Path, kilobytes: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", str(place)], check=True)
+
+
+def test_a_disk_that_runs_full(pairs: Path, tmp_path: Path, disk: Path, done: Path) -> None:
+    """Whoever finds it full says so; what was saved is whole, and the run goes on from it."""
+    run = disk / "run"
+    ends = set()
+    # A checkpoint has 290 KB, the bundle 40, a sheet 13: the steps of which end in another each
+    for kilobytes in (8, 104, 112, 420, 1020):
+        resize(disk, kilobytes)
+        ran = train(pairs, run, "--every", 4)
+        assert ran.code == 3 and ran.out == "", ran
+        assert "Traceback" not in ran.err
+        message = ran.err.splitlines()[-1]
+        assert message.startswith(f"error: {run}") and "free some space" in message, message
+        assert "No space left" in message or "the disk is full" in message
+        ends.add(message.split(":")[1].removeprefix(f" {run}"))
+        assert not list(run.rglob("*.tmp"))
+        for step in steps(run):
+            assert weights(run, step)
+    assert len(ends) > 1, ends
+    assert steps(run) == [4, 8, 12] or steps(run) == [4, 8]
+    resize(disk, 4000)
+    ran = train(pairs, run, "--every", 4)
+    assert ran.code == 0, ran
+    assert (run / "model.safetensors").read_bytes() == (done / "model.safetensors").read_bytes()
+    assert timeless(run) == timeless(done)
+
+
+# Wrong use
+
+
+def refused(data: Path, run: Path, *more: object, **changes: object) -> str:
+    """The one error; before it there may be what was found in the data."""
+    ran = train(data, run, *more, **changes)
+    assert ran.code == 2 and ran.out == "", ran
+    *found, error = ran.err.splitlines()
+    assert error.startswith("error: ") and len(found) <= 1, ran.err
+    return error
+
+
+def test_a_changed_recipe_names_what_differs(done: Path, pairs: Path) -> None:
+    message = refused(pairs, done, lr=0.5, ngf=4)
+    assert (
+        f"{done}: holds a run that differs: lr was 0.0002 and is 0.5; ngf was 2 and is 4" in message
+    )
+    assert "Give a new directory, or the same recipe and data" in message
+
+
+def test_changed_data_are_named(done: Path, pairs: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(pairs, tmp_path / "data")
+    assert train(data, shutil.copytree(done, tmp_path / "run"), "--every", 4).code == 0, "a copy"
+    make_pairs(data, train=7)
+    assert "the data has changed" in refused(data, done)
+    (data / "train" / "06.png").unlink()
+    (data / "train" / "05.png").rename(data / "train" / "x.png")
+    assert "the data has changed" in refused(data, done)
+
+
+def test_another_recipe_is_named(done: Path, pairs: Path) -> None:
+    message = refused(pairs, done, "--recipe", "facades", decay_epochs=1)
+    assert "name was 'my-model' and is 'facades'" in message
+    assert "direction was 'AtoB' and is 'BtoA'" in message
+
+
+def test_a_directory_with_other_files_is_refused(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("words")
+    message = refused(pairs, tmp_path)
+    assert f"{tmp_path}: holds 'thesis.txt' and no training run; give a new directory" in message
+    assert (tmp_path / "thesis.txt").read_text() == "words"
+    assert not (tmp_path / "recipe.yaml").exists()
+
+
+@pytest.mark.parametrize("text", ["a: [", "words", "data: x", ""])
+def test_a_damaged_recipe_in_the_run_is_named(
+    done: Path, pairs: Path, tmp_path: Path, text: str
+) -> None:
+    run = shutil.copytree(done, tmp_path / "run")
+    (run / "recipe.yaml").write_text(text)
+    assert "run/recipe.yaml: is damaged; give a new directory" in refused(pairs, run)
+
+
+def test_one_image_only(tmp_path: Path) -> None:
+    data = make_pairs(tmp_path / "data", train=1)
+    assert "holds one training pair only" in refused(data, tmp_path / "run")
+    ran = train(data, tmp_path / "run", val_fraction=0, batch_size=3, epochs=6)
+    assert ran.code == 0, ran
+    assert "1 training and 0 validation pairs, 2 steps of 3 images" in ran.err
+    info = bundle.read_info(tmp_path / "run" / "model.safetensors")
+    assert info.provenance["data"]["validation_pairs"] == 0
+
+
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    """Its header is whole: only training finds out, in the process that reads."""
+    data = make_pairs(tmp_path / "data", train=3, val=1)
+    torn = data / "train" / "01.png"
+    torn.write_bytes(torn.read_bytes()[:900])
+    ran = train(data, tmp_path / "run", "--every", 1, "--workers", 1, epochs=3)
+    assert ran.code == 2, ran
+    last = ran.err.splitlines()[-1]
+    assert last.startswith(f"error: {torn}: damaged"), last
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_losses_that_are_no_numbers_exit_with_3(pairs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    changes = {"gan_mode": "hinge", "disc_norm": "none", "lambda_gan": 1e37, "lambda_l1": 0}
+    ran = train(pairs, run, "--every", 2, epochs=30, lr=0.03, **changes)
+    assert ran.code == 3 and ran.out == "", ran
+    last = ran.err.splitlines()[-1]
+    assert last.startswith("error: step ") and "became" in last
+    assert str(run / "checkpoints" / f"step-{steps(run)[-1]:08}.pt") in last
+    assert all(torch.isfinite(value).all() for value in weights(run, steps(run)[-1]).values())
+    assert not (run / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--set", "ngff=2"], "unknown key 'ngff' (did you mean 'ngf'?)"),
+        (["--set", "ngf"], "--set ngf: must be key=value"),
+        (["--recipe", "facade"], "did you mean 'facades'?"),
+        (["--set", "precision=fp16"], "precision fp16 trains on GPUs only"),
+        (["--set", "patch=70", "--set", "size=32", "--set", "patch=142"], "a patch of 142 needs"),
+    ],
+)
+def test_wrong_recipes_leave_nothing(
+    pairs: Path, tmp_path: Path, more: list[str], message: str
+) -> None:
+    assert message in refused(pairs, tmp_path / "run", *more)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there(pairs: Path, tmp_path: Path) -> None:
+    ran = train(pairs, tmp_path / "run", "--device", "cuda")
+    assert ran.code == 2 and "error: --device cuda: there is no CUDA GPU here" in ran.err
+
+
+@pytest.mark.parametrize("data", ["absent", "empty"])
+def test_data_that_are_not_there(tmp_path: Path, data: str) -> None:
+    (tmp_path / "empty").mkdir()
+    assert f"{tmp_path / data}: " in refused(tmp_path / data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
