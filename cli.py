@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pix2pix_batch.errors import InputError, OutputError, Pix2PixBatchError, TrainingError
+from pix2pix_batch.errors import (
+    EngineError,
+    InputError,
+    OutputError,
+    Pix2PixBatchError,
+    TrainingError,
+)
 from pix2pix_batch.text import shown
 from pix2pix_batch.version import __version__
 
@@ -26,9 +32,10 @@ WIDEST = 100
 
 
 class Commands(click.Group):
-    """Prints this package's errors as one line; loads the trainer's commands when asked."""
+    """Prints this package's errors as one line; loads the other packages' commands when asked."""
 
     TRAINING = ("dataset", "evaluate", "recipe", "train")
+    ENGINES = ("doctor", "engine")
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -38,17 +45,22 @@ class Commands(click.Group):
             context.exit(INTERRUPTED)
         except Pix2PixBatchError as error:
             click.echo(f"error: {error}", err=True)
-            failed = isinstance(error, OutputError | TrainingError)
+            failed = isinstance(error, EngineError | OutputError | TrainingError)
             context.exit(SOME_FAILED if failed else WRONG_USE)
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*super().list_commands(context), *self.TRAINING])
+        return sorted([*super().list_commands(context), *self.TRAINING, *self.ENGINES])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name in self.TRAINING:
-            from pix2pix_batch.train import command
+            from pix2pix_batch.train import command as trainer
 
-            found: click.Command = getattr(command, name)
+            found: click.Command = getattr(trainer, name)
+            return found
+        if name in self.ENGINES:
+            from pix2pix_batch.engines import command as engines
+
+            found = getattr(engines, name)
             return found
         return super().get_command(context, name)
 
@@ -132,6 +144,13 @@ def main() -> None:
     "first images.",
 )
 @click.option(
+    "--backend",
+    type=click.Choice(["auto", "tensorrt", "tensorrt_rtx", "torch"]),
+    default="auto",
+    show_default=True,
+    help="What runs the model: on a GPU, 'auto' tries TensorRT and then PyTorch.",
+)
+@click.option(
     "--overwrite",
     is_flag=True,
     help="Convert everything again, and replace files in OUT that another job or program made.",
@@ -158,6 +177,7 @@ def convert(source: str, out: Path, as_json: bool, **values: Any) -> None:
     Exit codes: 0 all done, 2 wrong use, 3 some images failed, 130 interrupted.
     """
     from pix2pix_batch import job, report
+    from pix2pix_batch.engines import ladder
     from pix2pix_batch.progress import Display
 
     for name in ("batch_size", "workers"):
@@ -167,7 +187,10 @@ def convert(source: str, out: Path, as_json: bool, **values: Any) -> None:
         click.echo(f"{shown(item.path)} -> {shown(out / item.output)}", err=as_json)
 
     with Display() as display:
-        summary = job.convert(source, out, job.Options(**values), watch=display, plan=plan)
+        options = job.Options(**values)
+        summary = job.convert(
+            source, out, options, watch=display, plan=plan, opener=ladder.open_best
+        )
     if as_json:
         click.echo(json.dumps(summary.figures()))
     for line in report.of_job(summary, out):

@@ -38,5 +38,6 @@ def convert(
     fails itself: see the summary's ``failed`` and ``failures``.
     """
     from pix2pix_batch import job
+    from pix2pix_batch.engines import ladder
 
-    return job.convert(source, out, job.Options(**options), watch=watch)
+    return job.convert(source, out, job.Options(**options), watch=watch, opener=ladder.open_best)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -44,6 +44,19 @@ class Engine(Protocol):
     def __call__(
         self, images: np.ndarray, masks: Sequence[np.ndarray] | None = None
     ) -> Translated: ...
+
+
+@runtime_checkable
+class Overlapping(Protocol):
+    """An :class:`Engine` that can begin a batch before the one before it is done.
+
+    ``start`` takes what a call takes, and is done with the arrays when it returns; ``finish``
+    returns the result of the batch begun first. Two batches may be under way.
+    """
+
+    def start(self, images: np.ndarray, masks: Sequence[np.ndarray] | None = None) -> None: ...
+
+    def finish(self) -> Translated: ...
 
 
 class TorchEngine:

@@ -26,6 +26,7 @@ QUALITY = images.DEFAULT_QUALITY
 FORMATS = (*images.SUFFIXES, "same")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+BACKENDS = ("auto", "tensorrt", "tensorrt_rtx", worker.TORCH)
 
 AnyHistory = TypeVar("AnyHistory", bound=History)
 
@@ -42,6 +43,7 @@ class Options:
     workers: int | None = None
     device: str = "auto"
     precision: str = "auto"
+    backend: str = "auto"
     overwrite: bool = False
     dry_run: bool = False
     limit: int | None = None
@@ -56,6 +58,7 @@ class Options:
         _one_of("format", self.format, FORMATS)
         _one_of("device", self.device, DEVICES)
         _one_of("precision", self.precision, PRECISIONS)
+        _one_of("backend", self.backend, BACKENDS)
         for name, low, high in (
             ("quality", 1, 100),
             ("batch_size", 1, 4096),
@@ -81,15 +84,17 @@ def convert(
     *,
     watch: Callable[[Progress], None] | None = None,
     plan: Callable[[Item], None] | None = None,
+    opener: worker.Opener | None = None,
 ) -> Summary:
     """Convert the images of ``source`` into ``out``.
 
     ``source``: a directory, a glob, ``@list.txt`` or ``-``. ``watch`` is called a few times a
     second. With ``dry_run``, nothing is written and ``plan`` is called with each item that would
-    be converted. Raises :class:`InputError` (also where there is no image) and
+    be converted. ``opener`` opens engines other than PyTorch's on the workers; without one there
+    are none. Raises :class:`InputError` (also where there is no image) and
     :class:`OutputError` before anything is converted; one bad image only fails itself.
     """
-    return Job(os.fspath(source), Path(out), options or Options(), watch, plan).run()
+    return Job(os.fspath(source), Path(out), options or Options(), watch, plan, opener).run()
 
 
 class Job:
@@ -102,6 +107,7 @@ class Job:
         options: Options,
         watch: Callable[[Progress], None] | None,
         plan: Callable[[Item], None] | None = None,
+        opener: worker.Opener | None = None,
     ) -> None:
         self.out, self.options, self.watch, self.plan = out, options, watch, plan
         model = bundle.resolve(options.model)
@@ -127,6 +133,8 @@ class Job:
             precision=options.precision,
             noise=options.noise,
             seed=options.seed if options.noise else 0,
+            backend=options.backend,
+            opener=opener,
         )
         self.here = os.getcwd()
         self.make_scan = lambda: Scan(source, options.format, out, options.follow_links)
@@ -331,33 +339,39 @@ class Job:
         return replace(item, path=os.path.join(self.here, item.path))
 
     def _decide(self, client: Any, journal: Journal, first: list[Item]) -> None:
-        """Settle device, precision and batch size; a resumed job keeps what it began with."""
+        """Settle device, backend, precision and batch size; a resumed job keeps what it began
+        with."""
         settings = self.settings
         begun = journal.job if journal.resumed and "precision" in journal.job else None
         if begun:
-            if settings.precision not in ("auto", begun["precision"]):
-                raise InputError(
-                    f"{shown(self.out)}: was begun with --precision {begun['precision']}; go on "
-                    "with it, choose another OUT, or pass --overwrite"
-                )
-            settings = replace(
-                settings,
-                precision=begun["precision"],
-                batch_size=settings.batch_size or begun["batch_size"],
-            )
+            settings = self._as_begun({"backend": worker.TORCH, **begun})
         placed = [self._placed(item) for item in first]
         decision = client.submit(worker.probe, settings, placed, pure=False).result()
+        self.settings = worker.settle(settings, decision)
         if not begun:
-            journal.settle(precision=decision.precision, batch_size=decision.batch_size)
-        self.settings = replace(
-            settings,
-            device=decision.device,
-            precision=decision.precision,
-            batch_size=decision.batch_size,
-        )
+            journal.settle(
+                backend=self.settings.backend,
+                precision=decision.precision,
+                batch_size=decision.batch_size,
+            )
         summary = self.summary
         summary.device, summary.precision = decision.device, decision.precision
         summary.backend, summary.note = decision.backend, decision.note
+
+    def _as_begun(self, begun: dict[str, Any]) -> worker.Settings:
+        """The settings with what a resumed job began with. Raises :class:`InputError`."""
+        for name in ("backend", "precision"):
+            if getattr(self.settings, name) not in ("auto", begun[name]):
+                raise InputError(
+                    f"{shown(self.out)}: was begun with --{name} {begun[name]}; go on with it, "
+                    "choose another OUT, or pass --overwrite"
+                )
+        return replace(
+            self.settings,
+            backend=begun["backend"],
+            precision=begun["precision"],
+            batch_size=self.settings.batch_size or begun["batch_size"],
+        )
 
     def _count_in_background(self) -> None:
         if self.watch is None or not self.countable:

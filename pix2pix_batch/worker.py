@@ -5,15 +5,17 @@ Importing this module does not import torch: the client does so to name the task
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import hashlib
 import os
 import stat
+import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,13 +47,27 @@ start is wrong use; one that becomes so ends the job as a full one does."""
 PSNR_BAR = 40.0
 """A precision whose images are further than this, in dB, from fp32's is not chosen."""
 
+TORCH = "torch"
+"""The backend that is always there."""
+
 PROBE_IMAGES = 4
 """How many of the job's first images decide the precision."""
 
 
+Opener = Callable[["Settings", np.ndarray | None], "tuple[Engine | None, str]"]
+"""Opens an engine other than PyTorch's on the worker that calls it, and says in a sentence what
+was not to be had and why; ``None`` where PyTorch is to run. Given images of the job, ``uint8
+(N, S, S, C)``, it chooses what is left open in the settings (precision ``auto``, no batch size,
+backend ``auto``) and checks the engine on them; given none, all is settled, and it raises
+:class:`InputError` where it cannot be had. A function of a module, for it travels by its name."""
+
+
 @dataclass(frozen=True)
 class Settings:
-    """A job as its workers see it. ``model`` and ``out`` are paths that they can reach."""
+    """A job as its workers see it. ``model`` and ``out`` are paths that they can reach.
+
+    ``backend``: ``auto``, ``torch``, or one that ``opener`` knows.
+    """
 
     model: str
     fingerprint: str
@@ -64,11 +80,13 @@ class Settings:
     precision: str
     noise: bool
     seed: int
+    backend: str = "auto"
+    opener: Opener | None = None
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What :func:`probe` chose: the device and precision that all of the job's tasks use."""
+    """What :func:`probe` chose: what all of the job's tasks use."""
 
     device: str
     precision: str
@@ -129,6 +147,46 @@ def open_engine(
     return TorchEngine(unet, size=size, batch_size=batch_size, device=device, precision=precision)
 
 
+_turn = threading.Lock()
+"""Held to use an engine, which has buffers of its own: a user's Dask worker may have several
+threads."""
+
+_opened: dict[Settings, Engine] = {}
+"""What openers have opened on this worker, oldest first."""
+
+
+def engine_of(settings: Settings) -> Engine:
+    """This worker's engine for settings in which all is settled, opened on first use and kept."""
+    if settings.opener is None or settings.backend in ("auto", TORCH):
+        assert settings.batch_size is not None
+        return open_engine(
+            settings.model, settings.fingerprint, settings.size, settings.batch_size,
+            settings.device, settings.precision,
+        )  # fmt: skip
+    if (engine := _opened.get(_same(settings))) is None:
+        engine, reason = settings.opener(settings, None)
+        if engine is None:
+            raise InputError(f"--backend {settings.backend}: {reason}")
+        _keep(settings, engine)
+    return engine
+
+
+def _keep(settings: Settings, engine: Engine) -> None:
+    while len(_opened) >= 2:
+        _opened.pop(next(iter(_opened)))
+    _opened[_same(settings)] = engine
+
+
+def _same(settings: Settings) -> Settings:
+    """The settings without what engines do not depend on."""
+    return replace(settings, out="", fit="", quality=None, seed=0)
+
+
+def family(backend: str) -> str:
+    """What ``--backend`` calls an engine's backend: ``torch-onednn`` is of ``torch``."""
+    return TORCH if backend.startswith(TORCH) else backend
+
+
 def convert_chunk(settings: Settings, items: Sequence[Item]) -> ChunkResult:
     """Convert ``items``; one record each, in any order. Running it twice does no harm."""
     start = time.perf_counter()
@@ -141,12 +199,13 @@ class Converter:
     """Converts one chunk on this worker."""
 
     def __init__(self, settings: Settings) -> None:
+        from pix2pix_batch.engine import Overlapping
+
         assert settings.batch_size is not None
         self.settings = settings
-        self.engine = open_engine(
-            settings.model, settings.fingerprint, settings.size, settings.batch_size,
-            settings.device, settings.precision,
-        )  # fmt: skip
+        self.engine = engine_of(settings)
+        self.overlapping = self.engine if isinstance(self.engine, Overlapping) else None
+        self.flying: deque[list[tuple[Work, int]]] = deque()
         self.architecture = _loaded(settings.model, settings.fingerprint)[0].architecture
         channels = self.architecture.in_channels
         shape = (settings.batch_size, settings.size, settings.size, channels)
@@ -159,20 +218,35 @@ class Converter:
     def run(self, items: Sequence[Item]) -> None:
         """Fill :attr:`records`; stops early, with :attr:`fatal` set, where OUT takes no more."""
         with ThreadPoolExecutor(CODEC_THREADS, "codec") as pool:
-            for work in self._decoded(items, pool):
-                if self.fatal:
-                    break
-                if isinstance(work, Record):
-                    self.records.append(work)
-                    continue
-                for index, tile in enumerate(work.tiles):
-                    self.buffer[len(self.owners)] = tile
-                    self.owners.append((work, index))
-                    if len(self.owners) == len(self.buffer):
-                        self._translate(pool)
-            if self.owners and not self.fatal:
-                self._translate(pool)
+            with contextlib.nullcontext() if self.overlapping is None else _turn:
+                try:
+                    self._run(items, pool)
+                finally:
+                    self._drop()
             self._collect(0)
+
+    def _run(self, items: Sequence[Item], pool: ThreadPoolExecutor) -> None:
+        for work in self._decoded(items, pool):
+            if self.fatal:
+                return
+            if isinstance(work, Record):
+                self.records.append(work)
+                continue
+            for index, tile in enumerate(work.tiles):
+                self.buffer[len(self.owners)] = tile
+                self.owners.append((work, index))
+                if len(self.owners) == len(self.buffer):
+                    self._translate(pool)
+        if self.owners and not self.fatal:
+            self._translate(pool)
+        while self.flying:
+            self._finish(pool)
+
+    def _drop(self) -> None:
+        """The engine lives longer than a chunk: leave nothing of this one in it."""
+        while self.overlapping is not None and self.flying:
+            self.flying.popleft()
+            self.overlapping.finish()
 
     def _decoded(self, items: Sequence[Item], pool: ThreadPoolExecutor) -> Iterator[Work | Record]:
         """The items' images in order, decoded some way ahead of their use."""
@@ -201,11 +275,33 @@ class Converter:
         return Work(item, stamp, content, tiles, picture.alpha, len(tiles))
 
     def _translate(self, pool: ThreadPoolExecutor) -> None:
-        """Run the engine on what is in the buffer and hand on the images that are complete."""
+        """Run the engine on what is in the buffer and hand on the images that are complete.
+
+        An engine that can begins this batch before the one before it is done, so that the GPU
+        works while that one's images go on.
+        """
         self.buffer[len(self.owners) :] = 0
-        translated = self.engine(self.buffer, self._masks() if self.settings.noise else None)
+        masks = self._masks() if self.settings.noise else None
         owners, self.owners = self.owners, []
-        for (work, index), tile in zip(owners, translated.images, strict=False):
+        if self.overlapping is None:
+            with _turn:
+                made = self.engine(self.buffer, masks).images
+            self._hand_on(owners, made, pool)
+            return
+        self.overlapping.start(self.buffer, masks)
+        self.flying.append(owners)
+        if len(self.flying) > 1:
+            self._finish(pool)
+
+    def _finish(self, pool: ThreadPoolExecutor) -> None:
+        assert self.overlapping is not None
+        owners = self.flying.popleft()
+        self._hand_on(owners, self.overlapping.finish().images, pool)
+
+    def _hand_on(
+        self, owners: list[tuple[Work, int]], made: np.ndarray, pool: ThreadPoolExecutor
+    ) -> None:
+        for (work, index), tile in zip(owners, made, strict=False):
             work.tiles.put(index, tile)
             work.waiting -= 1
             if work.waiting == 0:
@@ -299,12 +395,13 @@ def place(out: Path, output: str, data: bytes) -> None:
 
 
 def probe(settings: Settings, items: Sequence[Item]) -> Decision:
-    """Choose device, precision and batch size for a job, on the worker it runs on.
+    """Choose device, backend, precision and batch size for a job, on the worker it runs on.
 
-    With precision ``auto``: bf16 on a CPU that has it in hardware, fp16 on a GPU, where that is
-    within :data:`PSNR_BAR` of fp32 on the first images that can be decoded; else fp32. Nothing
-    is timed, so the choice, and with it the bytes, are the same every time. Raises
-    :class:`InputError` for a device or precision that this worker does not have.
+    On a GPU the settings' ``opener`` is asked first. PyTorch with precision ``auto`` runs bf16 on
+    a CPU that has it in hardware, fp16 on a GPU, where that is within :data:`PSNR_BAR` of fp32 on
+    the first images that can be decoded; else fp32. Nothing is timed, so the choice, and with it
+    the bytes, are the same every time. Raises :class:`InputError` for a device, backend or
+    precision that this worker does not have.
     """
     import torch
 
@@ -315,16 +412,51 @@ def probe(settings: Settings, items: Sequence[Item]) -> Decision:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
+    settings = replace(settings, device=device)
+    engine, first_note = _open_other(settings, items)
+    if engine is not None:
+        decision = Decision(device, engine.precision, engine.batch_size, engine.backend, first_note)
+        _keep(settle(settings, decision), engine)
+        return decision
     batch_size = settings.batch_size or default_batch_size(device, settings.size)
     note = ""
     precision = settings.precision
     if precision == "auto":
         fast = "fp16" if device == "cuda" else "bf16"
-        precision, note = _choose_precision(replace(settings, device=device), items, fast)
+        precision, note = _choose_precision(settings, items, fast)
     engine = open_engine(
         settings.model, settings.fingerprint, settings.size, batch_size, device, precision
     )
-    return Decision(device, precision, batch_size, engine.backend, note)
+    notes = "; ".join(filter(None, (first_note, note)))
+    return Decision(device, precision, batch_size, engine.backend, notes)
+
+
+def settle(settings: Settings, decision: Decision) -> Settings:
+    """The settings with what was decided in place of what was open."""
+    return replace(
+        settings,
+        device=decision.device,
+        precision=decision.precision,
+        batch_size=decision.batch_size,
+        backend=family(decision.backend),
+    )
+
+
+def _open_other(settings: Settings, items: Sequence[Item]) -> tuple[Engine | None, str]:
+    """An engine other than PyTorch's, where one is asked for or may be faster."""
+    if settings.backend == TORCH or (settings.backend == "auto" and settings.device == "cpu"):
+        return None, ""
+    if settings.opener is None:
+        if settings.backend == "auto":
+            return None, ""
+        raise InputError(
+            f"--backend {settings.backend}: cannot be opened from here; use pix2pix_batch.convert"
+        )
+    channels = _loaded(settings.model, settings.fingerprint)[0].architecture.in_channels
+    tiles = _probe_tiles(settings, items, channels)
+    if tiles is None:  # nothing to look at, nor to convert; what runs then does not matter
+        tiles = np.zeros((1, settings.size, settings.size, channels), np.uint8)
+    return settings.opener(settings, tiles)
 
 
 def _choose_precision(settings: Settings, items: Sequence[Item], fast: str) -> tuple[str, str]:

@@ -1,0 +1,131 @@
+"""Building a TensorRT engine of an ONNX file, for the GPU that is here or for another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pix2pix_batch.engines.library import Library
+from pix2pix_batch.errors import EngineError, InputError
+
+CURRENT = "current"
+"""The target that is the GPU of this machine."""
+
+Progress = Callable[[str, int, int], bool]
+"""Told of a phase, its step and its steps; false asks for an end."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """``target``: :data:`CURRENT` or one such as ``sm89``. ``optimization_level``: 0 (quick build)
+    to 5 (best engine); ``workspace_mib``: scratch memory at most, ``None`` for all there is."""
+
+    target: str = CURRENT
+    optimization_level: int = 3  # TensorRT's own default
+    workspace_mib: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.optimization_level <= 5:
+            raise InputError(f"optimization level {self.optimization_level}: must be from 0 to 5")
+        if self.workspace_mib is not None and self.workspace_mib < 1:
+            raise InputError(f"workspace {self.workspace_mib} MiB: must be 1 or more")
+
+
+def build(
+    library: Library,
+    onnx: bytes,
+    options: BuildOptions,
+    *,
+    timing_cache: bytes = b"",
+    progress: Progress | None = None,
+) -> tuple[bytes, bytes]:
+    """The serialised engine and the timing cache as it is then.
+
+    ``onnx``: a file of :func:`pix2pix_batch.engines.export.export` with a fixed batch.
+    ``timing_cache``: of the same GPU and version; what does not fit is ignored. Raises
+    :class:`EngineError`, :class:`InputError` where the target is unknown, ``KeyboardInterrupt``
+    where ``progress`` asked for an end.
+    """
+    trt = library.trt
+    errors = library.listen()
+    builder = trt.Builder(errors.logger)
+    network = library.network(builder)
+    parser = trt.OnnxParser(network, errors.logger)
+    if not parser.parse(onnx):
+        told = "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors))
+        raise EngineError(f"{library.name} {library.version} cannot read the graph: {told}")
+    config = builder.create_builder_config()
+    config.builder_optimization_level = options.optimization_level
+    if options.workspace_mib is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
+    if options.target != CURRENT:
+        library.aim(config, options.target)
+    cache = None
+    if library.keeps_timings:
+        cache = config.create_timing_cache(timing_cache)
+        config.set_timing_cache(cache, ignore_mismatch=True)
+    monitor = make_monitor(trt, progress or (lambda *_: True))
+    config.progress_monitor = monitor
+    plan = _interruptible(lambda: builder.build_serialized_network(network, config), monitor)
+    if monitor.cancelled:
+        raise KeyboardInterrupt
+    if plan is None:
+        raise EngineError(f"{library.name} {library.version} cannot build the engine: {errors}")
+    timings = b"" if cache is None else bytes(cache.serialize())
+    return bytes(plan), timings
+
+
+def _interruptible(build: Callable[[], Any], monitor: Any) -> Any:
+    """``build()``; on Ctrl-C its monitor asks for an end, and what it returns then is no engine.
+
+    In a thread of its own: one that is inside TensorRT does not run Python's signal handlers,
+    and an exception in a monitor would pass through TensorRT.
+    """
+    made: list[Any] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            made.append(build())
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=run, name="build")
+    started = False
+    while not done.is_set():
+        try:
+            if not started:
+                started = True
+                thread.start()
+            done.wait(0.1)  # a wait without end does not wake for a signal to another thread
+        except KeyboardInterrupt:
+            monitor.cancelled = True
+    thread.join()
+    return made[0] if made else None
+
+
+def make_monitor(trt: Any, progress: Progress) -> Any:
+    """TensorRT's progress as :data:`Progress`; ``cancelled`` says whether an end was asked for."""
+
+    class Monitor(trt.IProgressMonitor):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cancelled = False
+            self.lock = threading.Lock()
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, name: str, parent: str, steps: int) -> None:
+            self.steps[name] = steps
+
+        def phase_finish(self, name: str) -> None:
+            self.steps.pop(name, None)
+
+        def step_complete(self, name: str, step: int) -> bool:
+            with self.lock:  # steps come from several threads
+                if not self.cancelled and not progress(name, step, self.steps.get(name, 0)):
+                    self.cancelled = True
+                return not self.cancelled
+
+    return Monitor()

@@ -1,0 +1,386 @@
+"""The engine cache: engines built once, found again, never trusted blindly.
+
+An engine is code that the GPU's driver loads: the directory is the user's alone, and one that
+others can write to is refused. Each engine ``<id>.engine`` has a JSON sidecar beside it with its
+key, its size, its SHA-256 and the figures of its parity check.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import filelock
+
+from pix2pix_batch.errors import InputError, OutputError
+from pix2pix_batch.journal import FULL
+from pix2pix_batch.text import shown
+
+SCHEMA = 1
+"""Grows whenever an older engine or sidecar would be read wrongly."""
+
+VARIABLE = "PIX2PIX_BATCH_CACHE"
+"""The environment variable that names another place for the cache."""
+
+ENGINE, SIDECAR, LOCK, TIMINGS = ".engine", ".json", ".lock", ".timings"
+PART = ".part."
+"""Begins the names of files that are being written."""
+
+ELSEWHERE = f"set {VARIABLE} to a directory of your own"
+
+
+@dataclass(frozen=True)
+class Key:
+    """All that decides whether an engine can be used, and what it computes.
+
+    ``bundle``: SHA-256, hex; ``graph``: the schema of the ONNX export, and ``package`` this
+    package's version, which together stand for the ONNX file's hash: it is made of nothing else,
+    and an engine has to be found without making it again. ``library``, ``version``: the TensorRT
+    package. ``gpu``, ``driver``, ``cuda``: of the GPU built on, as in
+    :class:`~pix2pix_batch.engines.gpu.Gpu`; empty in an engine that was built for all GPUs of
+    ``capability``, such as ``sm89``.
+    """
+
+    bundle: str
+    graph: int
+    package: str
+    library: str
+    version: str
+    capability: str
+    gpu: str = ""
+    driver: str = ""
+    cuda: str = ""
+    precision: str = "fp16"
+    batch_size: int = 1
+    size: int = 256
+    noise: bool = False
+    schema: int = SCHEMA
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """The engine's id, which names its files: of the key's SHA-256, 32 hex digits."""
+        text = json.dumps(self.as_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def wanted(self) -> tuple[object, ...]:
+        """What was asked for, in which two engines are alike that one can stand for the other."""
+        return (
+            self.bundle, self.library, self.capability, self.precision, self.batch_size,
+            self.size, self.noise,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An engine on disk. ``facts``: its sidecar, with all the fields that are written here."""
+
+    path: Path
+    facts: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return self.path.stem
+
+    @property
+    def key(self) -> Key:
+        return Key(**self.facts["key"])
+
+    @property
+    def refused(self) -> str:
+        """Why it must not be used; empty where nothing is known against it."""
+        return str(self.facts.get("refused", ""))
+
+    def read(self) -> bytes:
+        """The engine, which is the one that the sidecar describes. Raises :class:`InputError`."""
+        try:
+            plan = self.path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{shown(self.path)}: cannot be read ({error.strerror})") from error
+        if hashlib.sha256(plan).hexdigest() != self.facts["sha256"]:
+            raise InputError(f"{shown(self.path)}: is damaged")
+        return plan
+
+
+Build = Callable[[], tuple[bytes, dict[str, Any]]]
+"""Makes an engine, and facts for its sidecar."""
+
+
+class Obtained(NamedTuple):
+    """``built``: just now; ``notice``: why an old one was of no use, in a sentence, or empty."""
+
+    entry: Entry
+    built: bool
+    notice: str
+
+
+class Cache:
+    """A directory of engines: ``engines`` in ``folder`` or in :func:`default_folder`."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Makes the directory. Raises :class:`InputError` where it is not private."""
+        place = (folder or default_folder()) / "engines"
+        try:
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder = place.resolve()  # a link that is turned later leads nowhere else
+            found = self.folder.stat()
+        except FileExistsError as error:
+            raise InputError(f"{shown(place)}: is no directory; {ELSEWHERE}") from error
+        except OSError as error:
+            raise _unwritable(place, error) from error
+        if found.st_uid != os.geteuid():
+            raise InputError(
+                f"{shown(place)}: belongs to another user, and an engine is code; {ELSEWHERE}"
+            )
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise InputError(
+                f"{shown(place)}: others can write to it, and an engine is code; remove what is "
+                f"in it and 'chmod 700' it, or {ELSEWHERE}"
+            )
+
+    def path(self, key: Key) -> Path:
+        return self.folder / f"{key.digest}{ENGINE}"
+
+    def find(self, key: Key) -> tuple[Entry | None, str]:
+        """The engine of ``key``, whole, or why there is none (empty: it was never built)."""
+        path = self.path(key)
+        if not path.exists():
+            return None, ""
+        try:
+            entry = self.entry(path)
+            entry.read()
+        except InputError as error:
+            return None, str(error)
+        if entry.key != key:
+            return None, f"{shown(path)}: belongs to another engine"
+        return entry, ""
+
+    def entries(self) -> Iterator[Entry | InputError]:
+        """Every engine, oldest first, or what is wrong with it; does not read them whole."""
+        for path in sorted(self.folder.glob(f"*{ENGINE}"), key=_modified):
+            try:
+                yield self.entry(path)
+            except InputError as error:
+                yield error
+
+    def entry(self, path: Path) -> Entry:
+        """Raises :class:`InputError` where a sidecar is missing, or for another file's size."""
+        try:
+            facts = json.loads(path.with_suffix(SIDECAR).read_text(encoding="utf-8"))
+            entry = Entry(path, facts)
+            known = facts["key"]["schema"] == SCHEMA and len(facts["sha256"]) == 64
+            if known and entry.key.digest == path.stem and facts["bytes"] == path.stat().st_size:
+                return entry
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{shown(path)}: its sidecar is missing or damaged") from error
+        raise InputError(f"{shown(path)}: is damaged, or from another version of pix2pix-batch")
+
+    def named(self, start: str) -> Entry:
+        """The one engine whose id begins with ``start``. Raises :class:`InputError`."""
+        found = [path for path in self.folder.glob(f"*{ENGINE}") if path.stem.startswith(start)]
+        if len(start) < 4 or not found:
+            raise InputError(
+                f"{start!r}: no engine here has that id; 'pix2pix-batch engine list' shows them"
+            )
+        if len(found) > 1:
+            raise InputError(f"{start!r}: {len(found)} engines begin so; give more of the id")
+        return self.entry(found[0])
+
+    def like(self, key: Key) -> Entry | None:
+        """The newest engine for the same purpose that was built with or on something else."""
+        found = None
+        for entry in self.entries():
+            if isinstance(entry, Entry) and entry.key.wanted == key.wanted and entry.key != key:
+                found = entry
+        return found
+
+    def obtain(
+        self, key: Key, build: Build, *, fits: Callable[[Entry], bool] = lambda _: True
+    ) -> Obtained:
+        """The engine of ``key``, built if need be.
+
+        Of several processes that ask at once, one builds and the others wait for it; a builder
+        that dies leaves no lock. One that does not ``fits`` is replaced. Raises
+        :class:`OutputError` where it cannot be kept.
+        """
+        with self.locked(key.digest):
+            entry, notice = self.find(key)
+            if entry is not None and fits(entry):
+                return Obtained(entry, False, "")
+            if notice:
+                notice += "; built again"
+            elif entry is None and (old := self.like(key)) is not None:
+                notice = f"built again: {differences(old.key, key)}"
+            plan, told = build()
+            path = self.path(key)
+            facts = {
+                **told,
+                "key": key.as_dict(),
+                "bytes": len(plan),
+                "sha256": hashlib.sha256(plan).hexdigest(),
+                "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "parity": None,
+                "refused": "",
+            }
+            path.with_suffix(SIDECAR).unlink(missing_ok=True)
+            self._write(path, plan)
+            self._write_facts(path, facts)
+            return Obtained(Entry(path, facts), True, notice)
+
+    def note(self, entry: Entry, **facts: Any) -> Entry:
+        """Write ``facts`` into an engine's sidecar. Raises :class:`OutputError`."""
+        facts = {**entry.facts, **facts}
+        with self.locked(entry.id):
+            self._write_facts(entry.path, facts)
+        return Entry(entry.path, facts)
+
+    def used(self, entry: Entry) -> None:
+        """Remember that an engine was used just now, for :meth:`prune`."""
+        try:
+            os.utime(entry.path)
+        except OSError:
+            return
+
+    def timings(self, name: str) -> bytes:
+        """TensorRT's timing cache ``name``; empty where there is none."""
+        try:
+            return (self.folder / f"{name}{TIMINGS}").read_bytes()
+        except OSError:
+            return b""
+
+    def keep_timings(self, name: str, data: bytes) -> None:
+        if data:
+            with self.locked(name):
+                self._write(self.folder / f"{name}{TIMINGS}", data)
+
+    def prune(
+        self, unwanted: Callable[[Entry], bool] = lambda _: False, *, timings: bool = False
+    ) -> tuple[int, int]:
+        """Remove damaged and ``unwanted`` engines and what killed builders have left.
+
+        ``timings``: these too. Returns the number of engines and the bytes of all that went. What
+        is being built stays.
+        """
+        engines = freed = 0
+        for path in self.folder.glob(f"*{TIMINGS}") if timings else ():
+            freed += path.stat().st_size
+            path.unlink()
+        for path in sorted(self.folder.glob(f"*{ENGINE}")):
+            try:
+                gone = unwanted(self.entry(path))
+            except InputError:
+                gone = True
+            if gone and (size := self._remove(path.stem)):
+                engines, freed = engines + 1, freed + size
+        stems = {path.name.removeprefix(PART).partition(".")[0] for path in self._others()}
+        return engines, freed + sum(self._remove(stem, leftovers=True) for stem in sorted(stems))
+
+    def _others(self) -> Iterator[Path]:
+        """Files that belong to no engine."""
+        for path in self.folder.iterdir():
+            orphan = path.suffix in (SIDECAR, LOCK) and not path.with_suffix(ENGINE).exists()
+            if orphan or path.name.startswith(PART):
+                yield path
+
+    def _remove(self, stem: str, *, leftovers: bool = False) -> int:
+        """Remove the files of one engine; returns their bytes, 0 where it is in use."""
+        whole = leftovers and (self.folder / f"{stem}{ENGINE}").exists()
+        kinds = [LOCK] if whole else [ENGINE, SIDECAR, LOCK]
+        freed = 0
+        try:
+            with self.locked(stem, wait=False):
+                paths = [self.folder / f"{stem}{kind}" for kind in kinds]
+                for path in [*self.folder.glob(f"{PART}{stem}.*"), *paths]:
+                    if path.exists():
+                        freed += path.stat().st_size
+                        path.unlink()
+        except filelock.Timeout:
+            return 0
+        return freed
+
+    @contextmanager
+    def locked(self, stem: str, *, wait: bool = True) -> Iterator[None]:
+        """The operating system's lock, which goes when its holder dies.
+
+        Raises ``filelock.Timeout`` where it is held and ``wait`` is false.
+        """
+        path = self.folder / f"{stem}{LOCK}"
+        lock = filelock.FileLock(path, timeout=-1 if wait else 0, mode=0o600)
+        try:
+            lock.acquire()
+        except NotImplementedError as error:
+            raise InputError(f"{shown(path)}: its disk has no locks; {ELSEWHERE}") from error
+        except filelock.Timeout:
+            raise
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _write_facts(self, path: Path, facts: dict[str, Any]) -> None:
+        text = json.dumps(facts, indent=2, sort_keys=True) + "\n"
+        self._write(path.with_suffix(SIDECAR), text.encode())
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Whole or not at all. Raises :class:`OutputError`, :class:`InputError`."""
+        try:
+            descriptor, temporary = tempfile.mkstemp(dir=self.folder, prefix=f"{PART}{path.stem}.")
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                os.replace(temporary, path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+
+def differences(old: Key, new: Key) -> str:
+    """``version was 1.6, is 1.7``: where two keys differ."""
+    before, after = old.as_dict(), new.as_dict()
+    return ", ".join(
+        f"{name} was {before[name] or 'any'}, is {after[name] or 'any'}"
+        for name in after
+        if before[name] != after[name]
+    )
+
+
+def default_folder() -> Path:
+    """``$PIX2PIX_BATCH_CACHE``, else ``pix2pix-batch`` in the user's cache directory (XDG)."""
+    if chosen := os.environ.get(VARIABLE):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "pix2pix-batch"
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # pruned just now
+        return 0.0
+
+
+def _unwritable(path: Path, error: OSError) -> InputError | OutputError:
+    """A full disk is no wrong use; a place that cannot be written is."""
+    if error.errno in FULL or error.errno == errno.EIO:
+        return OutputError(
+            f"{shown(path)}: cannot be written ({error.strerror}); make room there "
+            f"('pix2pix-batch engine prune' helps), or {ELSEWHERE}"
+        )
+    return InputError(f"{shown(path)}: cannot be written ({error.strerror}); {ELSEWHERE}")

@@ -1,0 +1,286 @@
+"""``pix2pix-batch engine``: what is compiled from a bundle, and ``doctor``: what runs here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from pix2pix_batch import bundle
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.text import counted, shown
+
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice(["fp16", "fp32", "bf16"]),
+    default="fp16",
+    show_default=True,
+    help="Of the network inside; norm statistics are fp32 always.",
+)
+IMAGES = click.option(
+    "--images",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Real inputs to check the engine on.  [default: a few that are shipped]",
+)
+
+
+@click.group()
+def engine() -> None:
+    """Compile models for GPUs: export, build, check, keep."""
+
+
+@engine.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("file", metavar="FILE.onnx", type=click.Path(path_type=Path))
+@PRECISION
+@click.option(
+    "--batch-size",
+    default="dynamic",
+    show_default=True,
+    metavar="dynamic|N",
+    help="Images that the network takes at once: any number, or always N.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(1),
+    metavar="S",
+    help="Side of the images in pixels.  [default: the model's]",
+)
+@click.option("--noise", is_flag=True, help="With inputs for dropout masks, the noise z.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE.onnx.")
+def export(
+    model: str,
+    file: Path,
+    precision: str,
+    batch_size: str,
+    size: int | None,
+    noise: bool,
+    overwrite: bool,
+) -> None:
+    """Write MODEL (a shipped name or a bundle) as an ONNX file: bytes in, bytes out.
+
+    Inputs: image, uint8 (N, S, S, channels); with --noise also noise_0, noise_1, ..., bool masks
+    that are true where a value is kept. Outputs: translated, uint8 (N, S, S, channels), and
+    embedding, float32 (N, D).
+    """
+    from pix2pix_batch.engines import export as exports
+
+    count = None if batch_size == "dynamic" else parse_count(batch_size)
+    info = exports.export(
+        bundle.resolve(model),
+        file,
+        precision=precision,
+        batch_size=count,
+        size=size,
+        noise=noise,
+        overwrite=overwrite,
+    )
+    click.echo(f"file: {shown(info.path)}")
+    click.echo(f"bytes: {info.bytes:,}")
+    click.echo(f"sha256: {info.sha256}")
+    click.echo(f"precision: {info.precision}")
+    click.echo(f"batch size: {info.batch_size or 'dynamic'}")
+    click.echo(f"image size: {info.size}x{info.size}")
+    click.echo(f"noise inputs: {len(info.masks)}")
+
+
+def parse_count(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"--batch-size takes a number or 'dynamic', not {text!r}") from None
+
+
+@engine.command()
+@click.argument("model", metavar="MODEL")
+@click.option(
+    "--target",
+    default="current",
+    show_default=True,
+    metavar="current|SM,...",
+    help="GPUs to build for: the one that is here, or kinds such as sm86,sm89.",
+)
+@PRECISION
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Images at once, always.  [default: what convert takes on a GPU]",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(1),
+    metavar="S",
+    help="Side of the images in pixels.  [default: the model's]",
+)
+@click.option("--noise", is_flag=True, help="With inputs for dropout masks, the noise z.")
+@click.option(
+    "--optimization-level",
+    type=click.IntRange(0, 5),
+    default=3,
+    show_default=True,
+    help="0: quick build; 5: best engine.",
+)
+@click.option(
+    "--workspace",
+    type=click.IntRange(1),
+    metavar="MIB",
+    help="GPU memory that building may use.  [default: all]",
+)
+@click.option(
+    "--library",
+    "library_name",
+    type=click.Choice(["tensorrt", "tensorrt_rtx"]),
+    help="What to build with.  [default: tensorrt where it is installed; for other GPUs than "
+    "the one here tensorrt_rtx]",
+)
+@IMAGES
+def build(
+    model: str,
+    target: str,
+    precision: str,
+    batch_size: int | None,
+    size: int | None,
+    noise: bool,
+    optimization_level: int,
+    workspace: int | None,
+    library_name: str | None,
+    images: Path | None,
+) -> None:
+    """Compile MODEL for GPUs and keep the engines in the cache.
+
+    An engine for the GPU that is here is compared with fp32 PyTorch at once; the others when
+    they first run.
+    """
+    from pix2pix_batch.engines import workshop
+
+    path = bundle.resolve(model)
+    made = workshop.build(
+        path,
+        targets=[name.strip().lower() for name in target.split(",") if name.strip()],
+        precision=precision,
+        batch_size=batch_size,
+        size=size,
+        noise=noise,
+        optimization_level=optimization_level,
+        workspace_mib=workspace,
+        library_name=library_name,
+        images=images,
+        display=Line(),
+    )
+    for line in made:
+        click.echo(line)
+
+
+class Line:
+    """A live line on a terminal; nothing elsewhere. Called with what is done and how far it is."""
+
+    def __init__(self) -> None:
+        self.stream = sys.stderr
+        self.live = self.stream.isatty()
+
+    def __call__(self, text: str) -> None:
+        if self.live:
+            self.stream.write("\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1])
+            self.stream.flush()
+
+
+@engine.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def list_engines(as_json: bool) -> None:
+    """The engines in the cache."""
+    from pix2pix_batch.engines import workshop
+    from pix2pix_batch.engines.cache import Cache, Entry
+
+    cache = Cache()
+    rows = []
+    for entry in cache.entries():
+        if isinstance(entry, Entry):
+            rows.append(workshop.row(entry))
+        else:
+            click.echo(f"warning: {entry}", err=True)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for line in workshop.table(rows):
+        click.echo(line)
+    click.echo(f"{len(rows)} in {shown(cache.folder)}", err=True)
+
+
+@engine.command()
+@click.argument("name", metavar="ID")
+def show(name: str) -> None:
+    """All that is known of an engine, as JSON."""
+    from pix2pix_batch.engines.cache import Cache
+
+    entry = Cache().named(name)
+    click.echo(json.dumps({"id": entry.id, "file": str(entry.path), **entry.facts}, indent=2))
+
+
+@engine.command()
+@click.argument("name", metavar="ID|MODEL")
+@click.option("--layers", is_flag=True, help="Compare MODEL layer by layer; needs no GPU.")
+@PRECISION
+@IMAGES
+def verify(name: str, layers: bool, precision: str, images: Path | None) -> None:
+    """Check an engine, or all of a model's: whole, for this machine, and close to fp32 PyTorch.
+
+    Where it is not close, the first layer that parts is named.
+    """
+    from pix2pix_batch.engines import workshop
+
+    told = (
+        workshop.find_layer(bundle.resolve(name), precision, images)
+        if layers
+        else workshop.verify(name, images)
+    )
+    for line in told:
+        click.echo(line)
+
+
+@engine.command()
+@click.argument("name", metavar="ID|MODEL")
+@IMAGES
+def bench(name: str, images: Path | None) -> None:
+    """Measure an engine, or all of a model's that run on the GPU that is here."""
+    from pix2pix_batch.engines import workshop
+
+    for line in workshop.bench(name, images):
+        click.echo(line)
+
+
+@engine.command()
+@click.option("--all", "everything", is_flag=True, help="Remove every engine.")
+@click.option(
+    "--older-than",
+    type=click.FloatRange(0),
+    metavar="DAYS",
+    help="Remove also engines that were not used for so long.",
+)
+def prune(everything: bool, older_than: float | None) -> None:
+    """Remove what is of no use: damaged engines, those of other versions, and leftovers."""
+    from pix2pix_batch.engines import workshop
+
+    engines, freed = workshop.prune(everything=everything, older_than=older_than)
+    click.echo(f"{counted(engines, 'engine')} removed, {freed:,} bytes freed")
+
+
+@click.command()
+@click.option(
+    "--model", default="map2aerial", show_default=True, metavar="NAME|FILE", help="For convert."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def doctor(model: str, as_json: bool) -> None:
+    """What this machine has, what convert would run, and what would make it faster."""
+    from pix2pix_batch.engines import doctor as doctors
+
+    machine = doctors.examine(bundle.resolve(model))
+    if as_json:
+        click.echo(json.dumps(machine.as_dict()))
+        return
+    for line in doctors.lines(machine):
+        click.echo(shown(line))

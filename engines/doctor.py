@@ -1,0 +1,203 @@
+"""What this machine has, what ``convert`` would run on it, and what would make that faster."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pix2pix_batch.engines import gpu, library, order
+from pix2pix_batch.engines.cache import Cache, Entry, default_folder
+from pix2pix_batch.engines.gpu import Gpu
+from pix2pix_batch.engines.library import Library
+from pix2pix_batch.engines.order import Order
+from pix2pix_batch.errors import InputError
+
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """``libraries``: each TensorRT package's version, or why it is not there.
+
+    ``cache_problem``: why the cache cannot be used. ``runs``: what ``convert`` would run with no
+    options; ``faster``: the command that would make it faster; empty where there is none.
+    """
+
+    cpu: str
+    cores: int
+    bf16: bool
+    gpus: list[dict[str, Any]]
+    driver: str
+    torch: str
+    cuda: str
+    libraries: dict[str, str]
+    cache: str
+    cache_problem: str
+    engines: int
+    engine_bytes: int
+    runs: str = ""
+    faster: str = ""
+    why: str = ""
+    device: str = field(default="cpu")
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(model: Path) -> Machine:
+    """Look at this machine. ``model``: the bundle that ``convert`` is to run."""
+    import torch
+
+    from pix2pix_batch import onednn
+
+    here = gpu.current()
+    found, _ = library.available()
+    cache, problem = open_cache()
+    entries = [] if cache is None else [e for e in cache.entries() if isinstance(e, Entry)]
+    runs = what_runs(here, found)
+    faster, why = advice(model, here, found, cache, problem)
+    return Machine(
+        cpu=cpu_model(),
+        cores=cores(),
+        bf16=onednn.bf16_is_fast(),
+        gpus=gpus(),
+        driver=gpu.driver(),
+        torch=torch.__version__,
+        cuda=torch.version.cuda or "",
+        libraries=versions(),
+        cache=str(default_folder() / "engines" if cache is None else cache.folder),
+        cache_problem=problem,
+        engines=len(entries),
+        engine_bytes=sum(entry.facts["bytes"] for entry in entries),
+        device="cpu" if here is None else "cuda",
+        runs=runs,
+        faster=faster,
+        why=why,
+    )
+
+
+def cpu_model() -> str:
+    try:
+        for line in CPU_INFO.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpus() -> list[dict[str, Any]]:
+    """Name, capability and bytes of memory of each GPU that PyTorch sees."""
+    import torch
+
+    found = []
+    for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        one = torch.cuda.get_device_properties(i)
+        capability = f"sm{one.major}{one.minor}"
+        found.append({"name": one.name, "capability": capability, "memory": one.total_memory})
+    return found
+
+
+def versions() -> dict[str, str]:
+    told = {}
+    for name in library.PACKAGES:
+        try:
+            told[name] = library.load(name).version
+        except InputError as error:
+            told[name] = str(error).removeprefix(f"{name} ")
+    return told
+
+
+def open_cache() -> tuple[Cache | None, str]:
+    """The cache, without making it, or why it cannot be used."""
+    if not (default_folder() / "engines").exists():
+        return None, ""
+    try:
+        return Cache(), ""
+    except InputError as error:
+        return None, str(error)
+
+
+def usable(here: Gpu | None, found: list[Library]) -> list[Library]:
+    """The libraries that run on the GPU that is here."""
+    if here is None:
+        return []
+    return [one for one in found if not one.targets() or here.capability in one.targets()]
+
+
+def what_runs(here: Gpu | None, found: list[Library]) -> str:
+    import torch
+
+    from pix2pix_batch import onednn
+
+    if here is None:
+        backend = "torch-onednn" if onednn.available(torch.float32) else "torch"
+        fast = onednn.bf16_is_fast() and onednn.available(torch.bfloat16)
+        precision = "bf16 where that is close enough to fp32" if fast else "fp32"
+        return f"PyTorch on the CPU ({backend}, {precision})"
+    ready = usable(here, found)
+    if ready:
+        return f"{ready[0].name} on the {here.name} (fp16 where that is close enough to fp32)"
+    return f"PyTorch on the {here.name} (fp16 where that is close enough to fp32)"
+
+
+def advice(
+    model: Path, here: Gpu | None, found: list[Library], cache: Cache | None, problem: str
+) -> tuple[str, str]:
+    """The one command that would make ``convert`` faster, and why; empty where there is none."""
+    import torch
+
+    if here is None:
+        if gpu.driver() and torch.version.cuda is None:
+            return (
+                "pip install --force-reinstall torch",
+                "there is an NVIDIA GPU, but this PyTorch has no CUDA",
+            )
+        return "", ""
+    ready = usable(here, found)
+    if not ready:
+        return "pip install 'pix2pix-batch[tensorrt]'", "TensorRT is not installed"
+    if problem:
+        return f"chmod 700 {default_folder() / 'engines'}", problem
+    from pix2pix_batch import bundle
+    from pix2pix_batch.engine import default_batch_size
+
+    info = bundle.read_info(model)
+    wanted = Order(model, "fp16", default_batch_size("cuda", info.image_size), info.image_size)
+    if cache is None or order.find(cache, wanted, ready[0], here)[0] is None:
+        why = "the first convert would build the engine, this builds it now"
+        return f"pix2pix-batch engine build {model.stem}", why
+    return "", ""
+
+
+def lines(machine: Machine) -> list[str]:
+    """For people."""
+    told = [
+        f"cpu: {machine.cpu}, {machine.cores} cores, bf16 in hardware: "
+        f"{'yes' if machine.bf16 else 'no'}",
+    ]
+    for one in machine.gpus:
+        memory = one["memory"] / 2**30
+        told.append(f"gpu: {one['name']}, {one['capability']}, {memory:.1f} GiB")
+    if not machine.gpus:
+        told.append("gpu: none that PyTorch can use")
+    told += [
+        f"nvidia driver: {machine.driver or 'none'}",
+        f"torch: {machine.torch}, {'CUDA ' + machine.cuda if machine.cuda else 'no CUDA'}",
+        *(f"{name}: {value}" for name, value in machine.libraries.items()),
+        f"engine cache: {machine.cache}, {machine.engines} engines, {machine.engine_bytes:,} bytes",
+    ]
+    if machine.cache_problem:
+        told.append(f"  not usable: {machine.cache_problem}")
+    told.append(f"convert runs: {machine.runs}")
+    why = f"  # {machine.why}" if machine.why else ""
+    told.append(f"faster with: {machine.faster or 'nothing'}{why}")
+    return told

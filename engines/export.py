@@ -1,0 +1,275 @@
+"""A bundle's generator as an ONNX file. ``docs/onnx.md`` says what such a file promises."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pix2pix_batch import bundle
+from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.errors import BundleError, InputError, OutputError
+from pix2pix_batch.version import __version__
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+    from pix2pix_batch.engines.graph import Graph
+    from pix2pix_batch.engines.layers import Tapped
+
+SCHEMA = 1
+"""Of the files written here; grows whenever an older reader would use a new file wrongly."""
+
+METADATA_KEY = "pix2pix_batch"
+IMAGE, NOISE, TRANSLATED, EMBEDDING = "image", "noise_", "translated", "embedding"
+"""The graph's inputs (``noise_0``, ``noise_1``, ... where there is noise) and its outputs."""
+
+PRECISIONS = ("fp16", "fp32", "bf16")
+OPSETS = {"fp16": 18, "fp32": 18, "bf16": 22}
+"""18 is what PyTorch's exporter is written in; convolutions of bfloat16 came with 22."""
+
+IR_VERSION = 10
+"""Of ONNX 1.16: read by onnxruntime from 1.18 and TensorRT from 10.0."""
+
+MAX_BYTES = 2**31 - 2**20
+"""A protobuf message ends at 2 GiB; the graph itself takes less than a MiB."""
+
+
+@dataclass(frozen=True)
+class ExportInfo:
+    """What was written. ``sha256``, ``bytes``: of the file; ``bundle_sha256``: of the bundle.
+
+    ``batch_size``: ``None`` where it is open. ``masks``: ``(C, H, W)`` of each noise input.
+    """
+
+    path: Path
+    sha256: str
+    bytes: int
+    bundle_sha256: str
+    precision: str
+    batch_size: int | None
+    size: int
+    masks: tuple[tuple[int, int, int], ...]
+
+
+def export(
+    model: Path,
+    out: Path,
+    *,
+    precision: str = "fp16",
+    batch_size: int | None = None,
+    size: int | None = None,
+    noise: bool = False,
+    overwrite: bool = False,
+) -> ExportInfo:
+    """Write the bundle ``model`` as the ONNX file ``out``, whole or not at all.
+
+    ``batch_size``: ``None`` for any; ``size``: the images' side, ``None`` for the model's own;
+    ``noise``: with inputs for dropout masks. Equal arguments give equal bytes. Raises
+    :class:`InputError`, :class:`BundleError`, :class:`OutputError`.
+    """
+    require_extra()
+    info = bundle.read_info(model)
+    size = info.image_size if size is None else size
+    check_options(model, info, precision, batch_size, size, noise)
+    check_place(out, overwrite)
+
+    graph = build(model, precision)
+    fingerprint = bundle.fingerprint(model)
+    masks = info.architecture.mask_shapes(size, size) if noise else []
+    network = trace(graph, size, batch_size, masks, OPSETS[precision])
+    describe(network, info, fingerprint, precision, batch_size, size, len(masks))
+    content = network.SerializeToString(deterministic=True)
+    write(out, content)
+    return ExportInfo(
+        path=out,
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+        bundle_sha256=fingerprint,
+        precision=precision,
+        batch_size=batch_size,
+        size=size,
+        masks=tuple(masks),
+    )
+
+
+def require_extra() -> None:
+    """Raises :class:`InputError` where the extra ``onnx`` is not installed."""
+    for module in ("onnx", "onnxscript"):
+        try:
+            __import__(module)
+        except ImportError as error:
+            raise InputError(
+                f"ONNX export needs the package {module!r}; pip install 'pix2pix-batch[onnx]'"
+            ) from error
+
+
+def check_options(
+    model: Path, info: BundleInfo, precision: str, batch_size: int | None, size: int, noise: bool
+) -> None:
+    if precision not in PRECISIONS:
+        raise InputError(f"precision {precision!r}: must be one of {', '.join(PRECISIONS)}")
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch size {batch_size}: must be 1 or more, or open ('dynamic')")
+    multiple = info.architecture.multiple
+    if size < 1 or size % multiple:
+        below = max(multiple, size // multiple * multiple)
+        raise InputError(
+            f"{model}: takes images whose side is a multiple of {multiple}, not {size}; "
+            f"use --size {below} or {below + multiple}"
+        )
+    if noise and not info.architecture.dropout_blocks:
+        raise InputError(f"{model}: has no dropout, so --noise would change nothing; leave it out")
+
+
+def check_place(out: Path, overwrite: bool) -> None:
+    """See before long work whether ``out`` can be written."""
+    if out.suffix != ".onnx":
+        raise InputError(f"{out}: an ONNX file's name ends in .onnx")
+    if out.is_dir():
+        raise InputError(f"{out}: is a directory; give a file's name")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out}: exists; choose another name or pass --overwrite")
+    folder = out.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: is no directory that can be written to; create it first")
+
+
+def build(model: Path, precision: str) -> Graph:
+    """The network with its weights in ``precision``. Raises :class:`BundleError`."""
+    import torch
+
+    from pix2pix_batch.engine import DTYPES
+    from pix2pix_batch.engines.graph import Graph
+
+    _, unet = bundle.load(model)
+    graph = Graph(unet, DTYPES[precision])
+    total = 0
+    for name, value in graph.named_parameters():
+        if not torch.isfinite(value).all():
+            raise BundleError(
+                f"{model}: the weights {name!r} do not fit into {precision}; "
+                "use --precision fp32 or bf16"
+            )
+        total += value.nbytes
+    if total > MAX_BYTES:
+        raise InputError(
+            f"{model}: its weights take {total / 2**30:.1f} GiB in {precision}, and an ONNX file "
+            "holds 2 GiB; use --precision fp16 or a model with a smaller ngf"
+        )
+    return graph
+
+
+def trace(
+    graph: Graph | Tapped,
+    size: int,
+    batch_size: int | None,
+    masks: list[tuple[int, int, int]],
+    opset: int,
+    outputs: Sequence[str] = (TRANSLATED, EMBEDDING),
+) -> onnx.ModelProto:
+    """The network in ONNX, with its weights."""
+    import torch
+
+    channels = graph.architecture.in_channels
+    count = 2 if batch_size is None else batch_size  # 1 would be taken for a constant
+    image = torch.zeros(count, size, size, channels, dtype=torch.uint8)
+    noise = [torch.zeros(count, *shape, dtype=torch.bool) for shape in masks]
+    dynamic = None
+    if batch_size is None:
+        batch = {0: torch.export.Dim("batch", min=1)}
+        dynamic = (batch, tuple(batch for _ in noise)) if noise else (batch,)
+
+    weights = blank(graph)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on names of axes, and on PyTorch's own internals
+        program = torch.onnx.export(
+            graph,
+            (image, *noise),
+            dynamo=True,
+            opset_version=opset,
+            input_names=[IMAGE, *(f"{NOISE}{k}" for k in range(len(noise)))],
+            output_names=list(outputs),
+            dynamic_shapes=dynamic,
+            verbose=False,
+        )
+    assert program is not None
+    missing = set(weights) - set(program.model.graph.initializers)
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise InputError(f"torch {torch.__version__} left {names} out of the file; upgrade torch")
+    program.apply_weights(weights)
+    return program.model_proto
+
+
+def blank(graph: Graph | Tapped) -> dict[str, torch.Tensor]:
+    """Take the weights out of ``graph`` and leave random ones, all different.
+
+    The exporter merges weights that are equal and drops biases that are zero. Not seeing the
+    real ones, it gives every model of one architecture the same graph, with all its weights.
+    """
+    import torch
+
+    weights = {name: parameter.data for name, parameter in graph.named_parameters()}
+    random = torch.Generator().manual_seed(0)
+    for parameter in graph.parameters():
+        parameter.data = torch.rand(parameter.shape, generator=random).to(parameter.dtype)
+    return weights
+
+
+def describe(
+    network: onnx.ModelProto,
+    info: BundleInfo,
+    fingerprint: str,
+    precision: str,
+    batch_size: int | None,
+    size: int,
+    masks: int,
+) -> None:
+    """Say in ``network`` what it is, and nothing of the machine that it was made on."""
+    graph = network.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        part.ClearField("metadata_props")  # stack traces, with paths
+        part.ClearField("doc_string")
+    network.ir_version = IR_VERSION
+    network.producer_name, network.producer_version = "pix2pix-batch", __version__
+    values = {
+        "schema": SCHEMA,
+        "name": info.name,
+        "bundle_sha256": fingerprint,
+        "version": __version__,
+        "architecture": info.architecture.as_dict(),
+        "norm": info.architecture.norm,
+        "source_domain": info.source_domain,
+        "target_domain": info.target_domain,
+        "precision": precision,
+        "batch_size": batch_size,
+        "size": size,
+        "noise": masks,
+    }
+    network.metadata_props.add(key=METADATA_KEY, value=json.dumps(values, sort_keys=True))
+
+
+def write(out: Path, content: bytes) -> None:
+    """Write beside ``out``, then move it there. Raises :class:`OutputError`."""
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, out)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(
+            f"{out}: cannot be written ({error.strerror}); make room, or choose another place"
+        ) from error

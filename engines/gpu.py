@@ -1,0 +1,43 @@
+"""The NVIDIA GPU of this process, as far as engines depend on it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+DRIVER = Path("/proc/driver/nvidia/version")
+"""Where NVIDIA's driver for Linux says its version."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """``capability``: such as ``sm89``; ``cuda``: of PyTorch; ``memory``: bytes."""
+
+    name: str
+    capability: str
+    driver: str
+    cuda: str
+    memory: int
+
+
+def current() -> Gpu | None:
+    """The GPU that PyTorch uses by default, or ``None`` where it finds none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    found = torch.cuda.get_device_properties(torch.cuda.current_device())
+    capability = f"sm{found.major}{found.minor}"
+    cuda = torch.version.cuda or ""
+    return Gpu(found.name, capability, driver(), cuda, int(found.total_memory))
+
+
+def driver() -> str:
+    """The version of NVIDIA's driver, such as ``550.54.15``; empty where there is none."""
+    try:
+        text = DRIVER.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    match = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", text)
+    return match[1] if match else "unknown"

@@ -1,0 +1,148 @@
+"""Where a narrow precision goes wrong: the first layer whose features part from fp32's."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pix2pix_batch.engines import export
+from pix2pix_batch.engines.graph import Graph
+from pix2pix_batch.engines.order import Order
+from pix2pix_batch.errors import InputError
+
+BAR = 20.0
+"""Signal to noise ratio, in dB, under which a layer's features have parted. Rounding to float16
+leaves some 60 dB a layer and adds up to no less than 40 on sound models."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """``snr``: of its features against fp32's, in dB; ``largest``: of them, in fp32;
+    ``finite``: whether all are numbers in the narrow precision."""
+
+    name: str
+    snr: float
+    largest: float
+    finite: bool
+
+    @property
+    def parts(self) -> bool:
+        return not self.finite or self.snr < BAR
+
+    def __str__(self) -> str:
+        state = f"{self.snr:.1f} dB" if self.finite else "overflows"
+        return f"{self.name}: {state}, largest feature {self.largest:,.1f} in fp32"
+
+
+class Tap(nn.Module):
+    """A layer that keeps what it puts out, in its own precision."""
+
+    def __init__(self, layer: nn.Module, kept: list[Tensor]) -> None:
+        super().__init__()
+        self.layer, self.kept = layer, kept
+
+    @property
+    def weight(self) -> Tensor:
+        """Stages look at their convolution's."""
+        found: Tensor = self.layer.get_parameter("weight")
+        return found
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(x)
+        self.kept.append(y)
+        return y
+
+
+class Tapped(nn.Module):
+    """A :class:`Graph` that puts out each layer's features too, in running order.
+
+    As outputs they are rounded to the layer's precision in every runtime, also in one that
+    computes in a wider.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.net, self.architecture = graph, graph.architecture
+        self.kept: list[Tensor] = []
+        self.names: list[str] = []
+        downs = range(self.architecture.downs)
+        stages = [(f"down.{i}", graph.down[i]) for i in downs]
+        stages += [(f"up.{i}", graph.up[i]) for i in reversed(downs)]
+        for name, stage in stages:
+            for part, layer in (("conv", stage.conv), ("norm", stage.norm)):
+                if layer is not None:
+                    setattr(stage, part, Tap(layer, self.kept))
+                    self.names.append(f"{name}.{part}")
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        self.kept.clear()
+        made = self.net(image)
+        return (*made, *self.kept)
+
+
+def features(order: Order, precision: str, images: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Each layer's features in ``precision``, ``(N, C, H, W)``, by onnxruntime on the CPU.
+
+    It computes in float32 and rounds each layer's features to ``precision``, so that it shows
+    what overflows, if not every last rounding of a GPU.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(
+            "finding the layer needs onnxruntime; pip install 'pix2pix-batch[onnx]'"
+        ) from error
+    tapped = Tapped(export.build(order.model, precision))
+    names = tapped.names
+    with tempfile.TemporaryDirectory(prefix="pix2pix-batch-") as folder:
+        file = Path(folder, "layers.onnx")
+        outputs = [export.TRANSLATED, export.EMBEDDING, *names]
+        file.write_bytes(
+            export.trace(
+                tapped, order.size, len(images), [], export.OPSETS[precision], outputs
+            ).SerializeToString()
+        )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    found = session.run(names, {export.IMAGE: images})
+    yield from zip(names, found, strict=True)
+
+
+def compare(order: Order, images: np.ndarray) -> list[Layer]:
+    """Every layer, in running order. ``images``: ``uint8 (N, S, S, C)``."""
+    export.require_extra()
+    layers = []
+    pairs = zip(
+        features(order, "fp32", images),
+        features(order, order.precision, images),
+        strict=True,
+    )
+    for (name, wide), (_, narrow) in pairs:
+        finite = bool(np.isfinite(narrow).all())
+        layers.append(Layer(name, snr(narrow, wide) if finite else 0.0, largest(wide), finite))
+    return layers
+
+
+def snr(made: np.ndarray, expected: np.ndarray) -> float:
+    """Signal to noise ratio in dB; infinite where they are equal."""
+    expected = expected.astype(np.float64)
+    noise = float(np.square(made - expected).mean())
+    signal = float(np.square(expected).mean())
+    return float("inf") if noise == 0 else float(10 * np.log10(max(signal, 1e-30) / noise))
+
+
+def largest(values: np.ndarray) -> float:
+    return float(np.abs(values).max())
+
+
+def first(layers: list[Layer]) -> Layer | None:
+    """The first that parts; those after it only hand the error on."""
+    return next((layer for layer in layers if layer.parts), None)

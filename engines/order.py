@@ -1,0 +1,171 @@
+"""An order: which engine is wanted. It is found in the cache, or exported, built and kept."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pix2pix_batch import bundle
+from pix2pix_batch.engines import builder, export, library
+from pix2pix_batch.engines.builder import CURRENT, BuildOptions, Progress
+from pix2pix_batch.engines.cache import Cache, Entry, Key, Obtained
+from pix2pix_batch.engines.gpu import Gpu
+from pix2pix_batch.engines.library import Library
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.version import __version__
+
+
+@dataclass(frozen=True)
+class Order:
+    """``model``: a bundle; the rest as in :func:`pix2pix_batch.engines.export.export`."""
+
+    model: Path
+    precision: str
+    batch_size: int
+    size: int
+    noise: bool = False
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        return bundle.fingerprint(self.model)
+
+    @functools.cached_property
+    def name(self) -> str:
+        return bundle.read_info(self.model).name
+
+    @functools.cached_property
+    def graph(self) -> bytes:
+        """The ONNX file. Raises what :func:`pix2pix_batch.engines.export.export` raises."""
+        with tempfile.TemporaryDirectory(prefix="pix2pix-batch-") as folder:
+            file = Path(folder, "model.onnx")
+            export.export(
+                self.model,
+                file,
+                precision=self.precision,
+                batch_size=self.batch_size,
+                size=self.size,
+                noise=self.noise,
+            )
+            return file.read_bytes()
+
+    def key(self, library: Library, target: str, gpu: Gpu | None = None) -> Key:
+        """``gpu``: the GPU that is here, for the target :data:`CURRENT`."""
+        key = Key(
+            bundle=self.fingerprint,
+            graph=export.SCHEMA,
+            package=__version__,
+            library=library.name,
+            version=library.version,
+            capability=target,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            size=self.size,
+            noise=self.noise,
+        )
+        if gpu is None:
+            return key
+        return replace(
+            key, capability=gpu.capability, gpu=gpu.name, driver=gpu.driver, cuda=gpu.cuda
+        )
+
+
+def check(order: Order, library: Library, target: str, gpu: Gpu | None) -> None:
+    """Refuse before long work what cannot be built. Raises :class:`InputError`."""
+    if order.precision == "bf16" and library.name == "tensorrt_rtx":
+        raise InputError(
+            f"--precision bf16: {library.name} {library.version} has no bf16 transposed "
+            "convolutions; use fp16 or fp32"
+        )
+    known = library.targets()
+    if target == CURRENT:
+        if gpu is None:
+            raise InputError(
+                "--target current: no NVIDIA GPU here that PyTorch can use"
+                + (f"; name the GPU's kind with --target, of {', '.join(known)}" if known else "")
+            )
+        if known and gpu.capability not in known:
+            raise InputError(
+                f"{library.name} {library.version} runs on {', '.join(known)}, and the "
+                f"{gpu.name} here is {gpu.capability}; use the library tensorrt"
+            )
+    else:
+        library.require(target)
+
+
+def fill(
+    cache: Cache,
+    order: Order,
+    library: Library,
+    options: BuildOptions,
+    gpu: Gpu | None = None,
+    progress: Progress | None = None,
+) -> Obtained:
+    """The engine, found or built; see :meth:`Cache.obtain`.
+
+    ``gpu``: what :func:`pix2pix_batch.engines.gpu.current` found. Raises :class:`InputError`,
+    :class:`EngineError`, :class:`OutputError`; ``KeyboardInterrupt`` leaves the cache as it was.
+    """
+    here = gpu if options.target == CURRENT else None
+    check(order, library, options.target, here)
+    key = order.key(library, options.target, here)
+    aimed = options
+    if here is not None and library.targets():  # unaimed, TensorRT-RTX leaves out older GPUs
+        aimed = replace(options, target=here.capability)
+    timings = timings_name(key)
+    chosen = {
+        "optimization_level": options.optimization_level,
+        "workspace_mib": options.workspace_mib,
+    }
+
+    def build() -> tuple[bytes, dict[str, Any]]:
+        graph, start = order.graph, time.monotonic()
+        plan, measured = builder.build(
+            library,
+            graph,
+            aimed,
+            timing_cache=cache.timings(timings),
+            progress=progress,
+        )
+        facts = {
+            "model": order.name,
+            "model_file": str(order.model.resolve()),
+            "build_seconds": round(time.monotonic() - start, 2),
+            "options": chosen,
+            "onnx_sha256": hashlib.sha256(graph).hexdigest(),
+        }
+        cache.keep_timings(timings, measured)
+        return plan, facts
+
+    return cache.obtain(key, build, fits=lambda entry: entry.facts.get("options") == chosen)
+
+
+def find(cache: Cache, order: Order, library: Library, gpu: Gpu) -> tuple[Entry | None, str]:
+    """An engine for ``gpu``, whatever its build options: built on it, else for all of its kind."""
+    entry, reason = cache.find(order.key(library, CURRENT, gpu))
+    if entry is None:
+        entry, other = cache.find(order.key(library, gpu.capability))
+        reason = reason or other
+    return entry, reason
+
+
+def timings_name(key: Key) -> str:
+    """Timings hold for one exact GPU and version; TensorRT ignores those of another."""
+    text = repr((key.library, key.version, key.capability, key.gpu, key.driver, key.cuda))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def choose(name: str | None, targets: list[str]) -> Library:
+    """The library that builds for ``targets``. Raises :class:`InputError`."""
+    if name is not None:
+        return library.load(name)
+    if targets != [CURRENT]:
+        return library.load("tensorrt_rtx")
+    found, reasons = library.available()
+    if not found:
+        raise InputError("; ".join(reasons))
+    return found[0]

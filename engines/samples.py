@@ -1,0 +1,54 @@
+"""The images that engines are checked on: the user's, or the few that are shipped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pix2pix_batch import images
+from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.text import shown
+
+SHIPPED = Path(__file__).parent / "images"
+"""Four of ``examples/maps``; their source and licence stand there."""
+
+COUNT = 16
+"""Images that a check takes at most: enough for a mean, seconds on a CPU."""
+
+
+def read(folder: Path | None, size: int, channels: int) -> np.ndarray:
+    """``uint8 (N, size, size, channels)``, of up to :data:`COUNT` images in ``folder``, scaled.
+
+    ``None``: the shipped ones. Raises :class:`InputError` where there is no image.
+    """
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"{shown(folder)}: is no directory of images")
+    found = list(islice(_read(folder or SHIPPED, size, channels), COUNT))
+    if not found:
+        raise InputError(f"{shown(folder)}: holds no image that can be read; give another")
+    return np.stack(found)
+
+
+def _read(folder: Path, size: int, channels: int) -> Iterator[np.ndarray]:
+    known = channels if channels in images.MODES else 3  # no image file has such a number
+    for path in _files(folder):
+        try:
+            pixels = images.read(path.read_bytes(), known).pixels
+        except (ImageError, OSError):
+            continue
+        flat = pixels[:, :, 0] if known == 1 else pixels
+        scaled = Image.fromarray(flat).resize((size, size), Image.Resampling.BICUBIC)
+        planes = np.atleast_3d(np.asarray(scaled))
+        yield np.ascontiguousarray(planes[:, :, np.arange(channels) % known])
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    wanted = images.suffixes()
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (Path(parent, n) for n in sorted(names) if Path(n).suffix.lower() in wanted)

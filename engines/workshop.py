@@ -1,0 +1,322 @@
+"""What ``pix2pix-batch engine`` does with engines: build, list, verify, measure, prune."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pix2pix_batch import bundle
+from pix2pix_batch.engines import export, library
+from pix2pix_batch.engines import order as orders
+from pix2pix_batch.engines.builder import CURRENT, BuildOptions
+from pix2pix_batch.engines.cache import Cache, Entry
+from pix2pix_batch.engines.gpu import Gpu, current
+from pix2pix_batch.engines.library import Library
+from pix2pix_batch.engines.order import Order
+from pix2pix_batch.errors import BundleError, EngineError, InputError
+from pix2pix_batch.text import shown
+from pix2pix_batch.version import __version__
+
+Display = Callable[[str], None]
+"""Shows a line until the next one takes its place; an empty one ends it."""
+
+COLUMNS = (
+    "id", "model", "target", "precision", "size", "batch", "library", "bytes", "built", "parity",
+)  # fmt: skip
+DAY = 86400.0
+LAYER_IMAGES = 2
+"""Images that layers are compared on: all their features are in memory at once."""
+
+
+def build(
+    model: Path,
+    *,
+    targets: Sequence[str] = (CURRENT,),
+    precision: str = "fp16",
+    batch_size: int | None = None,
+    size: int | None = None,
+    noise: bool = False,
+    optimization_level: int = 3,
+    workspace_mib: int | None = None,
+    library_name: str | None = None,
+    images: Path | None = None,
+    display: Display = lambda _: None,
+) -> Iterator[str]:
+    """Build an engine for each target, or find it in the cache; a line on each.
+
+    Raises :class:`InputError` before anything is built where a target, an option or a directory
+    cannot be used, :class:`EngineError` where a build or its check fails.
+    """
+    from pix2pix_batch.engine import default_batch_size
+
+    info = bundle.read_info(model)
+    targets = list(dict.fromkeys(targets))
+    if not targets:
+        raise InputError("--target: names no GPU; leave it out for the one that is here")
+    size = info.image_size if size is None else size
+    batch_size = default_batch_size("cuda", size) if batch_size is None else batch_size
+    chosen = orders.choose(library_name, targets)
+    order = Order(model, precision, batch_size, size, noise)
+    export.require_extra()
+    export.check_options(model, info, precision, batch_size, size, noise)
+    gpu = current() if CURRENT in targets else None
+    for target in targets:
+        orders.check(order, chosen, target, gpu)
+    checked = sample(images, order)
+    cache = Cache()
+
+    for target in targets:
+        options = BuildOptions(target, optimization_level, workspace_mib)
+        yield from _build(cache, order, chosen, options, gpu, checked, display)
+
+
+def _build(
+    cache: Cache,
+    order: Order,
+    chosen: Library,
+    options: BuildOptions,
+    gpu: Gpu | None,
+    images: np.ndarray,
+    display: Display,
+) -> Iterator[str]:
+    name = f"{order.name} for {options.target}"
+
+    def progress(phase: str, step: int, steps: int) -> bool:
+        display(f"{name}: {phase} {step + 1}/{steps}")
+        return True
+
+    display(f"{name}: exporting")
+    try:
+        entry, built, notice = orders.fill(cache, order, chosen, options, gpu, progress)
+    finally:
+        display("")
+    if notice:
+        yield f"note: {notice}"
+    if entry.refused:
+        from pix2pix_batch.engines.gate import set_aside
+
+        raise EngineError(set_aside(entry))
+    state = f"built in {entry.facts['build_seconds']:.1f} s" if built else "was there"
+    yield f"{entry.id[:12]} {name}: {state}, {entry.facts['bytes']:,} bytes, {chosen.name}"
+    if options.target == CURRENT and entry.facts["parity"] is None:
+        yield f"{entry.id[:12]} {check(cache, entry, chosen, order, images)}"
+
+
+def sample(folder: Path | None, order: Order) -> np.ndarray:
+    from pix2pix_batch.engines import samples
+
+    info = bundle.read_info(order.model)
+    return samples.read(folder, order.size, info.architecture.in_channels)
+
+
+def check(cache: Cache, entry: Entry, chosen: Library, order: Order, images: np.ndarray) -> str:
+    """Run the gate on the GPU that is here. Raises :class:`EngineError` with the layer."""
+    from pix2pix_batch.engines import gate
+
+    engine = gate.load(chosen, entry)
+    try:
+        return str(gate.check(cache, entry, engine, order, images)[1])
+    except EngineError as error:
+        raise EngineError(f"{error}; {_layer(order, images)}") from error
+
+
+def _layer(order: Order, images: np.ndarray) -> str:
+    from pix2pix_batch.engines import layers
+
+    found = layers.first(layers.compare(order, images[:LAYER_IMAGES]))
+    return "no layer parts on the CPU" if found is None else f"the first layer to part is {found}"
+
+
+def find_layer(model: Path, precision: str, images: Path | None) -> Iterator[str]:
+    """Every layer in ``precision`` against fp32. Raises :class:`EngineError` where one parts."""
+    from pix2pix_batch.engines import layers
+
+    if precision == "bf16":
+        raise InputError("--layers: onnxruntime has no bf16 convolutions; use --precision fp16")
+    info = bundle.read_info(model)
+    order = Order(model, precision, LAYER_IMAGES, info.image_size)
+    found = layers.compare(order, sample(images, order)[:LAYER_IMAGES])
+    yield from map(str, found)
+    first = layers.first(found)
+    if first is not None:
+        raise EngineError(
+            f"{shown(model)}: in {precision} the first layer to part from fp32 is {first}; use "
+            "--precision fp32 or bf16"
+        )
+
+
+def row(entry: Entry) -> dict[str, Any]:
+    """What ``engine list`` shows of an engine."""
+    key, facts = entry.key, entry.facts
+    return {
+        "id": entry.id,
+        "model": facts.get("model", ""),
+        "target": key.capability,
+        "gpu": key.gpu,
+        "precision": key.precision,
+        "size": key.size,
+        "batch_size": key.batch_size,
+        "noise": key.noise,
+        "library": key.library,
+        "version": key.version,
+        "bytes": facts["bytes"],
+        "built": facts["built"],
+        "parity": facts["parity"],
+        "refused": entry.refused,
+    }
+
+
+def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The rows for people, in columns."""
+    if not rows:
+        return
+    cells = [COLUMNS]
+    for one in rows:
+        parity = f"{one['parity']['psnr']:.1f} dB" if one["parity"] else "not checked"
+        cells.append(
+            (
+                one["id"][:12],
+                shown(one["model"]),
+                one["target"],
+                one["precision"] + ("+noise" if one["noise"] else ""),
+                str(one["size"]),
+                str(one["batch_size"]),
+                f"{one['library']} {one['version']}",
+                f"{one['bytes']:,}",
+                one["built"],
+                f"{parity}, set aside" if one["refused"] else parity,
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        yield "  ".join(padded).rstrip()
+
+
+def named(cache: Cache, name: str) -> list[Entry]:
+    """The engine with the id ``name``, or all of the model ``name``. Raises :class:`InputError`."""
+    try:
+        model = bundle.resolve(name)
+    except BundleError as error:
+        if os.sep in name or name.endswith(".safetensors"):
+            raise error
+        return [cache.named(name)]
+    fingerprint = bundle.fingerprint(model)
+    found = [e for e in cache.entries() if isinstance(e, Entry) and e.key.bundle == fingerprint]
+    if not found:
+        raise InputError(
+            f"{name}: no engine of this model is here; build one with 'pix2pix-batch engine "
+            f"build {name}'"
+        )
+    return found
+
+
+def order_of(entry: Entry, name: str) -> Order:
+    """The order that an engine filled. Raises :class:`InputError` where its model is not found."""
+    key = entry.key
+    candidates = [name, *bundle.shipped_names(), str(entry.facts.get("model_file", ""))]
+    for candidate in candidates:
+        try:
+            model = bundle.resolve(candidate)
+        except BundleError:
+            continue
+        if bundle.fingerprint(model) == key.bundle:
+            return Order(model, key.precision, key.batch_size, key.size, key.noise)
+    raise InputError(
+        f"{entry.id[:12]}: its model {entry.facts.get('model')!r} is not found; give the path of "
+        "the bundle in place of the id"
+    )
+
+
+def verify(name: str, images: Path | None) -> Iterator[str]:
+    """Check engines as far as this machine can; a line on each. Raises :class:`EngineError`."""
+    cache = Cache()
+    gpu = current()
+    for entry in named(cache, name):
+        entry.read()
+        short, key = entry.id[:12], entry.key
+        if key.package != __version__ or key.graph != export.SCHEMA:
+            yield f"{short}: whole, but of pix2pix-batch {key.package}: it is not used any more"
+        elif (reason := stranger(entry, gpu)) or gpu is None:
+            yield f"{short}: whole; not loaded: {reason}"
+        else:
+            order = order_of(entry, name)
+            chosen = library.load(key.library)
+            told = check(cache, entry, chosen, order, sample(images, order))
+            yield f"{short}: whole, {told}"
+
+
+def stranger(entry: Entry, gpu: Gpu | None) -> str:
+    """Why an engine cannot run on ``gpu``; empty where it can."""
+    key = entry.key
+    if gpu is None:
+        return "there is no NVIDIA GPU here"
+    try:
+        version = library.load(key.library).version
+    except InputError as error:
+        return str(error)
+    if version != key.version:
+        return f"it is of {key.library} {key.version}, {version} is installed"
+    if gpu.capability != key.capability or key.gpu not in ("", gpu.name):
+        return f"it is for {key.gpu or key.capability}, and the {gpu.name} is {gpu.capability}"
+    if key.gpu and (key.driver, key.cuda) != (gpu.driver, gpu.cuda):
+        return f"it is for driver {key.driver} and CUDA {key.cuda}"
+    return ""
+
+
+def bench(name: str, images: Path | None) -> Iterator[str]:
+    """Measure engines on the GPU that is here. Raises :class:`InputError` where there is none."""
+    from pix2pix_batch.engines import gate
+
+    gpu = current()
+    if gpu is None:
+        raise InputError("engine bench: needs an NVIDIA GPU, and PyTorch finds none here")
+    measured = 0
+    for entry in named(Cache(), name):
+        if reason := stranger(entry, gpu) or entry.refused:
+            yield f"{entry.id[:12]}: not measured: {reason}"
+            continue
+        from pix2pix_batch.engines import bench as benches
+        from pix2pix_batch.noise import dropout_masks
+
+        key = entry.key
+        order = order_of(entry, name)
+        found = sample(images, order)
+        batch = found[np.arange(key.batch_size) % len(found)]
+        masks = None
+        if key.noise:
+            shapes = bundle.read_info(order.model).architecture.mask_shapes(key.size, key.size)
+            one = dropout_masks(gate.KEY, shapes)
+            masks = [np.repeat(mask[None], key.batch_size, axis=0) for mask in one]
+        engine = gate.load(library.load(key.library), entry)
+        speed = benches.measure(engine, batch, masks)
+        measured += 1
+        yield (
+            f"{entry.id[:12]}: {speed.images_per_second:,.0f} images/s, "
+            f"{speed.latency_ms:.2f} ms a batch of {key.batch_size}, {key.precision}, {gpu.name}"
+        )
+    if not measured:
+        raise EngineError(f"{name}: no engine that runs on the {gpu.name}")
+
+
+def prune(*, everything: bool = False, older_than: float | None = None) -> tuple[int, int]:
+    """Remove engines that are of no use here; the number of them and all bytes freed.
+
+    Always: damaged ones, those of other versions of this package or of an installed library, and
+    leftovers. ``older_than``: days, and those too that were not used since.
+    """
+    installed = {one.name: one.version for one in library.available()[0]}
+
+    def unwanted(entry: Entry) -> bool:
+        key = entry.key
+        other = installed.get(key.library, key.version) != key.version
+        stale = key.package != __version__ or key.graph != export.SCHEMA
+        idle = (time.time() - entry.path.stat().st_mtime) / DAY
+        return everything or other or stale or (older_than is not None and idle >= older_than)
+
+    return Cache().prune(unwanted, timings=everything)

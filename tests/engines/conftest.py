@@ -1,0 +1,69 @@
+"""What the tests of engines share: a cache of their own, and what needs a GPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from pix2pix_batch import bundle
+from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.engines.cache import VARIABLE
+from pix2pix_batch.generator import UNet
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of the engine cache, empty."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv(VARIABLE, str(folder))
+    return folder / "engines"
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without one, for this process and those it starts."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    if torch.cuda.is_available():
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+@pytest.fixture
+def gpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU that PyTorch can use")
+
+
+@pytest.fixture(scope="session")
+def overflowing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that fit into float16, and features of its third block that do not."""
+    architecture = Architecture(downs=5, ngf=4, norm="none", dropout=False)
+    net = UNet(architecture)
+    random = torch.Generator().manual_seed(0)
+    for weight in net.parameters():
+        if weight.ndim == 4:
+            weight.data.normal_(0.0, 1.5 / weight[0].numel() ** 0.5, generator=random)
+        else:
+            weight.data.zero_()
+    net.down[1].conv.weight.data *= 300
+    net.down[2].conv.weight.data *= 2000
+    net.down[3].conv.weight.data *= 1e-6
+    net.up[2].conv.weight.data *= 1e-6
+    net.up[1].conv.weight.data[-8:] *= 1e-3
+    path = tmp_path_factory.mktemp("overflowing") / "loud.safetensors"
+    info = BundleInfo("loud", architecture, image_size=32)
+    bundle.save(path, info, net.eval().requires_grad_(False), half=False)
+    return path

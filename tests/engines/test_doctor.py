@@ -1,0 +1,104 @@
+"""``pix2pix-batch doctor``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from pix2pix_batch import bundle
+from pix2pix_batch.cli import main
+from pix2pix_batch.engines import doctor, gpu, library
+from pix2pix_batch.engines.cache import Cache
+from pix2pix_batch.engines.gpu import Gpu
+from pix2pix_batch.engines.order import Order
+
+CARD = Gpu("NVIDIA Test", "sm89", "550.54", "12.4", 24 << 30)
+MODEL = bundle.resolve("map2aerial")
+
+
+def printed(*words: str) -> str:
+    result = CliRunner().invoke(main, ["doctor", *words])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_without_a_gpu(place: Path) -> None:
+    values = json.loads(printed("--json"))
+    assert values["cpu"] and values["cores"] == len(os.sched_getaffinity(0))
+    assert values["gpus"] == [] and values["device"] == "cpu"
+    assert values["torch"] == torch.__version__
+    assert values["libraries"]["tensorrt_rtx"] == library.load("tensorrt_rtx").version
+    assert values["cache"] == str(place) and values["engines"] == 0
+    assert values["runs"].startswith("PyTorch on the CPU (torch")
+    assert values["faster"] == ""
+    lines = printed().splitlines()
+    assert "gpu: none that PyTorch can use" in lines and lines[-1] == "faster with: nothing"
+    assert not place.exists(), "looking makes nothing"
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_engines_are_counted_and_a_bad_cache_is_told(place: Path) -> None:
+    key = Order(MODEL, "fp16", 32, 256).key(library.load("tensorrt_rtx"), "sm89")
+    Cache().obtain(key, lambda: (b"plan", {}))
+    values = json.loads(printed("--json"))
+    assert (values["engines"], values["engine_bytes"]) == (1, 4)
+    place.chmod(0o777)
+    assert "others can write to it" in printed()
+
+
+def test_a_broken_library_is_told(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    told = json.loads(printed("--json"))["libraries"]["tensorrt"]
+    assert told.startswith("cannot be loaded (") and "pip install" in told
+
+
+def advise(card: Gpu | None, monkeypatch: pytest.MonkeyPatch) -> str:
+    found, _ = library.available()
+    cache, problem = doctor.open_cache()
+    return doctor.advice(MODEL, card, found, cache, problem)[0]
+
+
+def test_the_one_command(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    """From the first that is missing to nothing."""
+    assert advise(None, monkeypatch) == ""
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu, "driver", lambda: "550.54")
+        patch.setattr(torch.version, "cuda", None)
+        assert "torch" in advise(None, patch)
+    with monkeypatch.context() as patch:
+        for name in library.PACKAGES:
+            patch.setitem(sys.modules, name, None)
+        assert advise(CARD, patch) == "pip install 'pix2pix-batch[tensorrt]'"
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    assert advise(CARD, monkeypatch) == "pix2pix-batch engine build map2aerial"
+    key = Order(MODEL, "fp16", 32, 256).key(library.load("tensorrt_rtx"), "sm89")
+    Cache().obtain(key, lambda: (b"plan", {}))
+    assert advise(CARD, monkeypatch) == ""
+    place.chmod(0o777)
+    assert advise(CARD, monkeypatch) == f"chmod 700 {place}"
+
+
+def test_the_driver_says_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024"
+    (tmp_path / "version").write_text(text + "\nGCC version: gcc version 11.4.0 (Ubuntu)\n")
+    monkeypatch.setattr(gpu, "DRIVER", tmp_path / "version")
+    assert gpu.driver() == "550.54.15"
+    (tmp_path / "version").write_text("NVRM version: another word")
+    assert gpu.driver() == "unknown"
+    monkeypatch.setattr(gpu, "DRIVER", tmp_path / "none")
+    assert gpu.driver() == ""
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_the_gpu_that_is_here() -> None:
+    found = gpu.current()
+    assert found is not None and found.capability.startswith("sm") and found.memory > 1 << 30
+    assert found.driver and found.cuda
