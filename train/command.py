@@ -73,8 +73,8 @@ def train(
     manifest (pairs.csv, pairs.jsonl), or the mosaics a recipe names. Look at it first with
     'dataset check'. Run the same command again to go on with a run that was stopped.
 
-    Several GPUs or processes: 'accelerate launch --num_processes 2 -m pix2pix_batch.cli train
-    ...'; batch_size is each process's own.
+    Several GPUs: 'torchrun --nproc-per-node 2 -m pix2pix_batch.cli train ...'; batch_size is
+    each process's own.
     """
     require_extra()
     from pix2pix_batch.train import recipe as recipes

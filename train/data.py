@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -263,6 +264,8 @@ def batches(
         collate_fn=_collate,
         num_workers=workers,
         worker_init_fn=_leave_interrupts,
+        # else mosaics would be copied to each; fork is not the default everywhere any more
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         pin_memory=torch.cuda.is_available(),
     )
     for batch in loader:

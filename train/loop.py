@@ -318,7 +318,11 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return
         path = self.run / "recipe.yaml"
-        mine = {"data": self.data.signature, "recipe": self.recipe.as_dict()}
+        mine = {
+            "data": self.data.signature,
+            "processes": self.accelerator.num_processes,
+            "recipe": self.recipe.as_dict(),
+        }
         if path.exists():
             require_same(path, mine)
             return
@@ -498,6 +502,8 @@ def require_same(path: Path, mine: dict[str, Any]) -> None:
         for key in sorted(there.keys() | here.keys())
         if there.get(key) != here.get(key)
     ]
+    if theirs.get("processes", 1) != mine["processes"]:
+        changed.append(f"it had {theirs['processes']} processes and has {mine['processes']}")
     if not same_data:
         changed.append("the data has changed")
     if changed:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from pix2pix_batch import bundle
 from tests.end_to_end import command
-from tests.end_to_end.command import put
+from tests.end_to_end.command import Ran, put
 from tests.train.running import (
     Process,
     make_pairs,
@@ -204,30 +204,59 @@ def resize(place: Path, kilobytes: int) -> None:
     subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", str(place)], check=True)
 
 
-def test_a_disk_that_runs_full(pairs: Path, tmp_path: Path, disk: Path, done: Path) -> None:
-    """Whoever finds it full says so; what was saved is whole, and the run goes on from it."""
+def full(ran: Ran, run: Path) -> str:
+    """What in ``run`` could not be written; what was saved before must be whole."""
+    assert ran.code == 3 and ran.out == "", ran
+    assert "Traceback" not in ran.err
+    message = ran.err.splitlines()[-1]
+    assert message.startswith(f"error: {run}") and "free some space" in message, message
+    assert "No space left" in message or "the disk is full" in message
+    assert not list(run.rglob("*.tmp"))
+    for step in steps(run):
+        assert weights(run, step)
+    return message.split(":")[1].strip().removeprefix(str(run))
+
+
+def test_a_disk_that_is_full_from_the_start(pairs: Path, disk: Path) -> None:
+    """Whoever finds it full says so: TensorBoard, the best weights, a sheet, a record."""
+    found = set()
+    for kilobytes in (4, 8, 88, 96, 112, 200):
+        resize(disk, kilobytes)
+        found.add(full(train(pairs, disk / "run", "--every", 4), disk / "run"))
+        shutil.rmtree(disk / "run")
+    assert {"", "/checkpoints/best.pt", "/checkpoints/step-00000004.pt"} <= found
+
+
+def test_a_disk_that_runs_full(pairs: Path, disk: Path, done: Path) -> None:
+    """What was saved is whole, and the run goes on from it once there is room."""
     run = disk / "run"
-    ends = set()
-    # A checkpoint has 290 KB, the bundle 40, a sheet 13: the steps of which end in another each
-    for kilobytes in (8, 104, 112, 420, 1020):
+    for kilobytes, left in ((500, [4]), (900, [4, 8])):
         resize(disk, kilobytes)
         ran = train(pairs, run, "--every", 4)
-        assert ran.code == 3 and ran.out == "", ran
-        assert "Traceback" not in ran.err
-        message = ran.err.splitlines()[-1]
-        assert message.startswith(f"error: {run}") and "free some space" in message, message
-        assert "No space left" in message or "the disk is full" in message
-        ends.add(message.split(":")[1].removeprefix(f" {run}"))
-        assert not list(run.rglob("*.tmp"))
-        for step in steps(run):
-            assert weights(run, step)
-    assert len(ends) > 1, ends
-    assert steps(run) == [4, 8, 12] or steps(run) == [4, 8]
+        assert full(ran, run) == f"/checkpoints/step-{left[-1] + 4:08}.pt"
+        assert steps(run) == left
     resize(disk, 4000)
     ran = train(pairs, run, "--every", 4)
     assert ran.code == 0, ran
     assert (run / "model.safetensors").read_bytes() == (done / "model.safetensors").read_bytes()
     assert timeless(run) == timeless(done)
+
+
+def test_a_disk_too_full_for_the_bundle(pairs: Path, disk: Path, done: Path) -> None:
+    """All steps are done and saved; the same command only has to write it."""
+    run = disk / "run"
+    resize(disk, 4000)
+    assert train(pairs, run, "--every", 4).code == 0
+    (run / "model.safetensors").unlink()
+    (run / "report.html").unlink()
+    fill = run.with_name("fill")
+    free = shutil.disk_usage(disk).free
+    fill.write_bytes(bytes(max(0, free - 24_000)))
+    assert full(train(pairs, run, "--every", 4), run) == ""
+    assert steps(run) == [4, 8, 12] and not (run / "model.safetensors").exists()
+    fill.unlink()
+    assert train(pairs, run, "--every", 4).code == 0
+    assert (run / "model.safetensors").read_bytes() == (done / "model.safetensors").read_bytes()
 
 
 # Wrong use
