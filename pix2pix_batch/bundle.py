@@ -5,6 +5,7 @@ The format is documented in ``docs/bundle.md``. Reading the metadata needs no to
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -95,8 +96,10 @@ def resolve(model: str | os.PathLike[str]) -> Path:
     if os.path.exists(path):
         raise BundleError(f"{path}: is not a file; --model takes a name or a .safetensors file")
     names = ", ".join(shipped_names())
+    near = difflib.get_close_matches(str(model), shipped_names(), 1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise BundleError(
-        f"{path}: no such model. Shipped models: {names}; or give the path of a bundle "
+        f"{path}: no such model{hint}. Shipped models: {names}; or give the path of a bundle "
         "(a .safetensors file)"
     )
 

@@ -44,7 +44,8 @@ INTERRUPTED = 130
 @click.option(
     "--every",
     type=click.IntRange(1),
-    help="Steps between checkpoints, validations and samples.  [default: an epoch, at least 500]",
+    help="Steps between checkpoints, validations and samples.  [default: an epoch; at least 500, "
+    "at most a tenth of the run]",
 )
 @click.option(
     "--keep",
@@ -97,9 +98,11 @@ def list_recipes() -> None:
     require_extra()
     from pix2pix_batch.train import recipe as recipes
 
-    for name in recipes.shipped_names():
+    names = recipes.shipped_names()
+    width = max(map(len, names)) + 2
+    for name in names:
         first = recipes.find(name).read_text(encoding="utf-8").splitlines()[0]
-        click.echo(f"{name:24} {first.removeprefix('#').strip()}")
+        click.echo(f"{name:{width}}{first.removeprefix('#').strip()}")
 
 
 @recipe.command("show")

@@ -38,12 +38,14 @@ class Split(Protocol):
 class Data(Protocol):
     """Training pairs of one recipe.
 
-    ``epoch``: training samples an epoch; ``signature``: names the data, to be the same on
+    ``doubt``: what may be wrong with the data, in a sentence, or nothing. ``epoch``: training
+    samples an epoch; ``signature``: names the data, to be the same on
     resuming; ``train`` and ``val``: the pairs without jitter.
     """
 
     epoch: int
     signature: str
+    doubt: str
 
     @property
     def train(self) -> Split: ...
@@ -124,6 +126,12 @@ class FileData:
         self.train = FileSplit(found.split("train"), recipe, self.jitter)
         self.val = FileSplit(found.split("val"), recipe, self.jitter)
         self.epoch = len(self.train)
+        self.doubt = ""
+        if found.layout == "side-by-side" and not pairs.any_wide(self.train.listed):
+            self.doubt = (
+                "no image is wider than high; are these really A and B side by side? If not, give "
+                "the directory that holds A/ and B/"
+            )
         self.signature = pairs.signature(found.pairs)
 
     def sample(self, k: int) -> tuple[Pixels, Pixels]:
@@ -161,6 +169,7 @@ class MosaicData:
         self.swap = recipe.direction == "BtoA"
         self.seed = recipe.seed
         self.epoch = mosaic.crops_per_epoch
+        self.doubt = ""
         self.sampler = CropSampler(
             mosaics,
             mosaic.train_bands,

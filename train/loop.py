@@ -41,7 +41,8 @@ class Options:
     """How a run is done; unlike the recipe's keys, free to change when it is resumed.
 
     ``device``: ``auto``, ``cpu`` or ``cuda``. ``every``: steps between checkpoints, each with a
-    validation; ``None``: an epoch, but at least 500. ``workers``: processes that read data.
+    validation; ``None``: an epoch, but at least 500, and at most a tenth of the
+    run. ``workers``: processes that read data.
     """
 
     device: str = "auto"
@@ -86,7 +87,8 @@ class Trainer:
         processes = self.accelerator.num_processes
         self.step_images = recipe.batch_size * recipe.accumulate * processes
         self.last = max(1, round(recipe.epochs * data.epoch / self.step_images))
-        self.every = self.options.every or max(500, round(data.epoch / self.step_images))
+        epoch = round(data.epoch / self.step_images)
+        self.every = self.options.every or max(1, min(max(epoch, 500), self.last // 10))
         self.step_count = 0
         self.best: dict[str, float] | None = None
         self.carried: dict[str, Any] | None = None

@@ -42,7 +42,8 @@ class MosaicPair:
                 except FileNotFoundError as error:
                     raise InputError(
                         f"{path}: there is no such file; the recipe trains on the mosaics "
-                        f"{a.name} and {b.name} in DATA"
+                        f"{a.name} and {b.name} in DATA; for pairs of files give another "
+                        "recipe, such as --recipe default"
                     ) from error
                 except (OSError, SyntaxError, ValueError) as error:  # Pillow's, on damaged files
                     raise InputError(f"{path}: cannot be read as an image ({error})") from error

@@ -269,6 +269,15 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
     return image.size[::-1] if turned else image.size
 
 
+def any_wide(pairs: Iterable[Pair]) -> bool:
+    """Whether an image is wider than high, as A and B of the usual shapes side by side are."""
+    for pair in pairs:
+        with Image.open(pair.a) as image:
+            if image.width > image.height:
+                return True
+    return False
+
+
 def read(pair: Pair, channels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Both images of a pair, ``uint8 (H, W, channels)`` each, A first.
 

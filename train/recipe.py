@@ -221,9 +221,14 @@ def find(recipe: str) -> Path:
 def read(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     """The recipe at ``path`` with ``key=value`` overrides. Raises :class:`InputError`."""
     values = _values(path)
+    recipe, where = None, str(path)
+    with contextlib.suppress(InputError):
+        recipe = parse(values, where)
     for override in overrides:
         set_key(values, override)
-    return parse(values, str(path))
+        if recipe is not None:  # what is wrong now is not the file's fault
+            where = "--set"
+    return parse(values, where)
 
 
 def _values(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import click
 from safetensors import SafetensorError
 
 from pix2pix_batch.errors import OutputError
+from pix2pix_batch.text import counted
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.finish import write_bundles
@@ -45,9 +46,11 @@ def run_training(
     if main:
         say(
             f"{recipe.name}: {len(opened.train):,} training and {len(opened.val):,} validation "
-            f"pairs, {trainer.last:,} steps of {trainer.step_images} images, on "
+            f"pairs, {trainer.last:,} steps of {counted(trainer.step_images, 'image')}, on "
             f"{trainer.device.type} ({trainer.precision})"
         )
+        if opened.doubt:
+            say(f"note: {opened.doubt}")
     watcher = All(Progress(), Samples(run), TensorBoard(run)) if main else Watcher()
     with disk_errors(run):
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -10,12 +12,16 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from pix2pix_batch.progress import duration
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.loop import Record, Watcher
 
+LINE_SECONDS = 30.0
+"""How often a line is printed where there is no terminal."""
+
 
 class Progress(Watcher):
-    """A live bar on a terminal; elsewhere a line for each validation."""
+    """A live bar on a terminal, lines elsewhere; always a line for each validation."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
@@ -23,20 +29,31 @@ class Progress(Watcher):
 
     def start(self, step: int, last: int) -> None:
         if step:
-            print(f"going on after step {step:,} of {last:,}", file=self.stream, flush=True)
-        self.last = last
+            done = (
+                f"all {last:,} steps are done" if step == last else f"going on after step {step:,}"
+            )
+            print(done, file=self.stream, flush=True)
+        self.first, self.last = step, last
+        self.began = self.printed = time.monotonic()
         self.bar = tqdm(
             total=last,
             initial=step,
             unit="step",
             file=self.stream,
-            disable=not self.stream.isatty(),
+            disable=not has_width(self.stream),
             dynamic_ncols=True,
             smoothing=0.05,
         )
 
     def step(self, step: int, losses: dict[str, float]) -> None:
         assert self.bar is not None
+        now = time.monotonic()
+        if self.bar.disable and now - self.printed > LINE_SECONDS:
+            self.printed = now
+            left = (now - self.began) / (step - self.first) * (self.last - step)
+            text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            line = f"step {step:,} of {self.last:,}  {text}  {duration(left)} left"
+            print(line, file=self.stream, flush=True)
         self.bar.update(step - self.bar.n)
         shown = {name: f"{value:.3f}" for name, value in losses.items()}
         self.bar.set_postfix(shown, refresh=False)
@@ -54,6 +71,14 @@ class Progress(Watcher):
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def has_width(stream: TextIO) -> bool:
+    """Whether ``stream`` is a terminal that says how wide it is."""
+    try:
+        return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0
+    except OSError:
+        return False
 
 
 class Samples(Watcher):
