@@ -29,9 +29,8 @@ class Progress(Watcher):
 
     def start(self, step: int, last: int) -> None:
         if step:
-            done = (
-                f"all {last:,} steps are done" if step == last else f"going on after step {step:,}"
-            )
+            here = f"step {step:,} of {last:,}"
+            done = f"all {last:,} steps are done" if step == last else f"going on after {here}"
             print(done, file=self.stream, flush=True)
         self.first, self.last = step, last
         self.began = self.printed = time.monotonic()
@@ -74,11 +73,13 @@ class Progress(Watcher):
 
 
 def has_width(stream: TextIO) -> bool:
-    """Whether ``stream`` is a terminal that says how wide it is."""
-    try:
-        return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0
-    except OSError:
+    """Whether ``stream`` is a terminal, and not one that says that it has no columns."""
+    if not stream.isatty():
         return False
+    try:
+        return os.get_terminal_size(stream.fileno()).columns > 0
+    except OSError:
+        return True
 
 
 class Samples(Watcher):

@@ -24,7 +24,7 @@ from pix2pix_batch.train.data import (
     order,
     to_unit,
 )
-from tests.end_to_end.command import picture
+from tests.end_to_end.command import picture, put
 from tests.train.running import make_pairs, side_by_side, small
 
 PLAIN = {"load_size": 32, "flip": False}
@@ -310,3 +310,12 @@ def test_the_fingerprint_is_of_names_and_pixels(tmp_path: Path) -> None:
     image.putpixel((40, 3), (1, 2, 3))
     image.save(tmp_path / "train" / "01.png")
     assert fingerprint(open_data(tmp_path, small()).train) != digest.hexdigest()
+
+
+def test_one_side_alone_is_doubted(pairs: Path, tmp_path: Path) -> None:
+    """A directory of square images may still be pairs side by side, so it is only told."""
+    for i in range(4):
+        put(tmp_path / f"{i}.png", size=(40, 40))
+    recipe = small(name="x")
+    assert "A and B side by side?" in open_data(tmp_path, recipe).doubt
+    assert open_data(pairs, recipe).doubt == ""

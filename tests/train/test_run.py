@@ -46,7 +46,7 @@ def done(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert ran.code == 0, ran
     assert ran.out.splitlines()[0] == str(run / "model.safetensors")
     assert ran.out.splitlines()[-1] == str(run / "report.html")
-    assert "6 training and 2 validation pairs, 12 steps of 1 images, on cpu (fp32)" in ran.err
+    assert "6 training and 2 validation pairs, 12 steps of 1 image, on cpu (fp32)" in ran.err
     assert [line.split(",")[0] for line in ran.err.splitlines()[1:]] == [
         f"step {step} of 12" for step in (4, 8, 12)
     ]
@@ -92,7 +92,7 @@ def test_the_same_command_again_is_content(done: Path, pairs: Path) -> None:
         path: path.read_bytes() for path in done.rglob("*.*") if "tensorboard" not in str(path)
     }
     ran = train(pairs, done, "--every", 4)
-    assert ran.code == 0 and "going on after step 12 of 12" in ran.err
+    assert ran.code == 0 and "all 12 steps are done" in ran.err
     for path, content in before.items():
         assert path.read_bytes() == content, path
 

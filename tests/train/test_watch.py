@@ -45,6 +45,19 @@ def test_elsewhere_than_on_a_terminal_there_is_a_line_for_each_validation() -> N
     )
 
 
+def test_elsewhere_a_line_now_and_then_tells_that_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pix2pix_batch.train.watch.LINE_SECONDS", -1.0)
+    stream = io.StringIO()
+    watch(Progress(stream))
+    lines = stream.getvalue().splitlines()
+    assert [line.split(",")[0].split("  ")[0] for line in lines[:3]] == [
+        "step 1 of 1", "step 2 of 1", "step 3 of 1",
+    ]  # fmt: skip
+    assert "d 0.500  gan 0.250  l1 0.125" in lines[0] and lines[0].endswith(" left")
+
+
 def test_going_on_is_told() -> None:
     stream = io.StringIO()
     watch(Progress(stream), first=1000)
