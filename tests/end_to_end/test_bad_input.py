@@ -23,6 +23,7 @@ from tests.end_to_end.command import (
     everything,
     put,
     records,
+    small_disk,
     visible,
 )
 
@@ -152,17 +153,8 @@ def test_out_and_in_without_permission(tmp_path: Path, tiny: Path, bound: dict[s
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A small disk of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        pytest.skip(f"cannot mount: {error}")
-    if mounted.returncode:
-        pytest.skip(f"cannot mount: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with small_disk(tmp_path, "2m") as place:
+        yield place
 
 
 def resize(place: Path, size: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from pix2pix_batch.engines.cache import Cache, Entry, Key, default_folder
 from pix2pix_batch.errors import InputError, OutputError
+from tests.end_to_end.command import small_disk
 
 ROOT = Path(__file__).parents[2]
 KEY = Key("ab" * 32, 1, "0.1", "tensorrt_rtx", "1.7", "sm89")
@@ -273,17 +274,8 @@ def test_a_builder_killed_half_way_is_forgotten(cache: Cache, moment: str) -> No
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A small disk of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        pytest.skip(f"cannot mount: {error}")
-    if mounted.returncode:
-        pytest.skip(f"cannot mount: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with small_disk(tmp_path, "1m") as place:
+        yield place
 
 
 def test_a_full_disk(disk: Path) -> None:

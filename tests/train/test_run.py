@@ -17,7 +17,7 @@ from PIL import Image
 
 from pix2pix_batch import bundle
 from tests.end_to_end import command
-from tests.end_to_end.command import Ran, put
+from tests.end_to_end.command import Ran, put, small_disk
 from tests.train.running import (
     Process,
     make_pairs,
@@ -187,17 +187,8 @@ def test_two_runs_in_one_directory(pairs: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A small disk of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    except OSError as error:
-        pytest.skip(f"cannot mount: {error}")
-    if mounted.returncode:
-        pytest.skip(f"cannot mount: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with small_disk(tmp_path, "1m") as place:
+        yield place
 
 
 def resize(place: Path, kilobytes: int) -> None:
