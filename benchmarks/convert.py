@@ -31,7 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pix2pix_batch import bundle, onednn
 from pix2pix_batch.architecture import Architecture
-from pix2pix_batch.cluster import cores
+from pix2pix_batch.cores import cores
 from pix2pix_batch.engine import CPU_BATCH, TorchEngine
 from pix2pix_batch.generator import UNet
 

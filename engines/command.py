@@ -20,6 +20,13 @@ PRECISION = click.option(
     show_default=True,
     help="Of the network inside; norm statistics are fp32 always.",
 )
+SIZE = click.option(
+    "--size",
+    type=click.IntRange(1),
+    metavar="S",
+    help="Side of the images in pixels.  [default: the model's]",
+)
+NOISE = click.option("--noise", is_flag=True, help="With inputs for dropout masks, the noise z.")
 IMAGES = click.option(
     "--images",
     metavar="DIR",
@@ -44,13 +51,8 @@ def engine() -> None:
     metavar="dynamic|N",
     help="Images that the network takes at once: any number, or always N.",
 )
-@click.option(
-    "--size",
-    type=click.IntRange(1),
-    metavar="S",
-    help="Side of the images in pixels.  [default: the model's]",
-)
-@click.option("--noise", is_flag=True, help="With inputs for dropout masks, the noise z.")
+@SIZE
+@NOISE
 @click.option("--overwrite", is_flag=True, help="Replace FILE.onnx.")
 def export(
     model: str,
@@ -111,13 +113,8 @@ def parse_count(text: str) -> int:
     metavar="N",
     help="Images at once, always.  [default: what convert takes on a GPU]",
 )
-@click.option(
-    "--size",
-    type=click.IntRange(1),
-    metavar="S",
-    help="Side of the images in pixels.  [default: the model's]",
-)
-@click.option("--noise", is_flag=True, help="With inputs for dropout masks, the noise z.")
+@SIZE
+@NOISE
 @click.option(
     "--optimization-level",
     type=click.IntRange(0, 5),

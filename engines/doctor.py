@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pix2pix_batch.cores import cores
 from pix2pix_batch.engines import gpu, library, order
 from pix2pix_batch.engines.cache import Cache, Entry, default_folder
 from pix2pix_batch.engines.gpu import Gpu
@@ -87,11 +87,6 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gpus() -> list[dict[str, Any]]:

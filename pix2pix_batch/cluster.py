@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-import os
 import signal
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
@@ -14,6 +13,7 @@ import dask
 import psutil
 from distributed import Client, LocalCluster
 
+from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import InputError
 
 QUIET = {
@@ -27,11 +27,6 @@ QUIET = {
 
 MEMORY_A_WORKER = 1500 << 20
 """Bytes a worker is taken to need: PyTorch, a full-size generator, and images in flight."""
-
-
-def cores() -> int:
-    """The cores that this process may use (its affinity, not the machine's count)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_workers() -> int:

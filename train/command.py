@@ -21,6 +21,13 @@ PROBLEMS = 3
 
 INTERRUPTED = 130
 
+DIRECTION = click.option(
+    "--direction", type=click.Choice(["AtoB", "BtoA"]), help="Instead of the recipe's."
+)
+OVERRIDES = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As of 'train'."
+)
+
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path))
@@ -39,7 +46,7 @@ INTERRUPTED = 130
     metavar="KEY=VALUE",
     help="Change one key of the recipe, such as ngf=32; may be given again.",
 )
-@click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="Instead of the recipe's.")
+@DIRECTION
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option(
     "--every",
@@ -131,7 +138,7 @@ def dataset() -> None:
     metavar="NAME|FILE",
     help="The recipe it is for: a shipped one's name or a YAML file.",
 )
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As of 'train'.")
+@OVERRIDES
 @click.option(
     "--sheet",
     type=click.Path(path_type=Path),
@@ -253,8 +260,8 @@ def _arrange(
     metavar="NAME|FILE",
     help="How DATA is read.  [default: the recipe that the model was trained by]",
 )
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As of 'train'.")
-@click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="Instead of the recipe's.")
+@OVERRIDES
+@DIRECTION
 @click.option(
     "--palette/--no-palette",
     default=None,

@@ -181,16 +181,13 @@ class MosaicData:
             min_land=mosaic.min_land,
         )
         splits = []
-        for key, bands, stride in (
-            ("train_bands", mosaic.train_bands, recipe.size // 2),
-            ("val_bands", mosaic.val_bands, recipe.size // 2),
-        ):
+        for key, bands in (("train_bands", mosaic.train_bands), ("val_bands", mosaic.val_bands)):
             windows = grid_windows(
                 mosaics,
                 bands,
                 mosaic.latitudes,
                 size=recipe.size,
-                stride=stride,
+                stride=recipe.size // 2,
                 min_land=mosaic.val_min_land,
             )
             if not windows:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import signal
 import time
 import warnings
@@ -22,6 +21,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from pix2pix_batch import bundle, onednn
+from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import InputError, TrainingError
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.train import checkpoint
@@ -422,8 +422,7 @@ def make_accelerator(recipe: Recipe, device: str) -> Accelerator:
 
 def default_workers(device: torch.device) -> int:
     """Reading a pair takes some 2 ms, a step on the CPU a hundred: one process is plenty there."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 1 if device.type == "cpu" else max(1, min(8, (cores or 2) - 1))
+    return 1 if device.type == "cpu" else max(1, min(8, cores() - 1))
 
 
 def learning_rate(step: int, last: int, recipe: Recipe) -> float:

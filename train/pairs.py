@@ -221,7 +221,7 @@ def hold_out(found: Survey, fraction: float) -> None:
             f"{found.data}: holds one training pair only, and none for validation; give more "
             "pairs, or set val_fraction=0 to train on it without validation"
         )
-    ranked = sorted(train, key=lambda pair: hashlib.sha256(pair.name.encode()).digest())
+    ranked = sorted(train, key=lambda pair: _unit_hash(pair.name))
     chosen = {id(pair) for pair in ranked if _unit_hash(pair.name) < fraction}
     chosen = chosen or {id(ranked[0])}
     if len(chosen) == len(train):
