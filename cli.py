@@ -178,6 +178,7 @@ def convert(source: str, out: Path, as_json: bool, **values: Any) -> None:
     """
     from pix2pix_batch import job, report
     from pix2pix_batch.engines import ladder
+    from pix2pix_batch.options import Options
     from pix2pix_batch.progress import Display
 
     for name in ("batch_size", "workers"):
@@ -187,7 +188,7 @@ def convert(source: str, out: Path, as_json: bool, **values: Any) -> None:
         click.echo(f"{shown(item.path)} -> {shown(out / item.output)}", err=as_json)
 
     with Display() as display:
-        options = job.Options(**values)
+        options = Options(**values)
         summary = job.convert(
             source, out, options, watch=display, plan=plan, opener=ladder.open_best
         )

@@ -14,7 +14,7 @@ from pix2pix_batch.engines.library import Library
 from pix2pix_batch.engines.order import Order
 from pix2pix_batch.errors import EngineError
 from pix2pix_batch.noise import dropout_masks
-from pix2pix_batch.worker import PSNR_BAR
+from pix2pix_batch.probe import PSNR_BAR
 
 if TYPE_CHECKING:
     from pix2pix_batch.engines.runtime import TensorRTEngine
@@ -85,6 +85,14 @@ def reference(order: Order) -> Engine:
     return TorchEngine(unet, size=order.size, batch_size=REFERENCE_BATCH)
 
 
+def masks_of(order: Order) -> list[np.ndarray] | None:
+    """One ``bool (C, H, W)`` a dropout block where the order is with noise, for any image."""
+    if not order.noise:
+        return None
+    architecture = bundle.read_info(order.model).architecture
+    return dropout_masks(KEY, architecture.mask_shapes(order.size, order.size))
+
+
 def check(
     cache: Cache, entry: Entry, engine: Engine, order: Order, images: np.ndarray
 ) -> tuple[Entry, Parity]:
@@ -93,11 +101,7 @@ def check(
     Raises :class:`EngineError` where the engine is under :data:`BAR`: it stays in the cache, set
     aside, so that it is neither used nor built again.
     """
-    masks = None
-    if order.noise:
-        architecture = bundle.read_info(order.model).architecture
-        masks = dropout_masks(KEY, architecture.mask_shapes(order.size, order.size))
-    parity = compare(engine, reference(order), images, masks)
+    parity = compare(engine, reference(order), images, masks_of(order))
     refused = "" if parity.passes else f"is {parity} (bar {BAR:.0f})"
     entry = cache.note(entry, parity=parity.as_dict(), refused=refused)
     if refused:

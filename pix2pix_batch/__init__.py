@@ -29,8 +29,8 @@ def convert(
     """Convert the images of ``source`` into the directory ``out``; what the command does.
 
     ``source``: a directory, a glob, ``"@list.txt"``. ``options``: the fields of
-    :class:`pix2pix_batch.job.Options` (``model``, ``fit``, ``format``, ...). ``watch`` is called
-    with the progress a few times a second. Guard the call in a script with
+    :class:`pix2pix_batch.options.Options` (``model``, ``fit``, ``format``, ...). ``watch`` is
+    called with the progress a few times a second. Guard the call in a script with
     ``if __name__ == "__main__":``, since the workers are processes of their own.
 
     Raises :class:`~pix2pix_batch.errors.InputError` and
@@ -39,5 +39,6 @@ def convert(
     """
     from pix2pix_batch import job
     from pix2pix_batch.engines import ladder
+    from pix2pix_batch.options import Options
 
-    return job.convert(source, out, job.Options(**options), watch=watch, opener=ladder.open_best)
+    return job.convert(source, out, Options(**options), watch=watch, opener=ladder.open_best)

@@ -12,6 +12,7 @@ from pix2pix_batch import worker
 from pix2pix_batch.errors import OutputError
 from pix2pix_batch.journal import Record
 from pix2pix_batch.scan import Item
+from pix2pix_batch.settings import Settings
 
 CHUNK_SECONDS = 1.5
 """Work a chunk should hold: enough to make Dask's cost small, little enough to lose."""
@@ -36,7 +37,7 @@ class Dispatcher:
         self,
         client: Any,
         workers: int,
-        settings: worker.Settings,
+        settings: Settings,
         *,
         claim: Callable[[list[str]], None],
         record: Callable[[list[Record]], None],

@@ -8,73 +8,23 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pix2pix_batch import bundle, images, worker
+from pix2pix_batch import bundle, images, probe, worker
 from pix2pix_batch.dispatch import LARGEST_CHUNK, Dispatcher
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.journal import DIRECTORY, FULL, History, Journal, Record, stamp
+from pix2pix_batch.options import QUALITY, Options
 from pix2pix_batch.progress import Progress
 from pix2pix_batch.scan import Item, Scan
+from pix2pix_batch.settings import TORCH, Opener, Settings, settle
 from pix2pix_batch.summary import Summary
 from pix2pix_batch.text import shown
 
-QUALITY = images.DEFAULT_QUALITY
-FORMATS = (*images.SUFFIXES, "same")
-DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-BACKENDS = ("auto", "tensorrt", "tensorrt_rtx", worker.TORCH)
-
 AnyHistory = TypeVar("AnyHistory", bound=History)
-
-
-@dataclass(frozen=True)
-class Options:
-    """What ``convert`` can be told; see the command's help. ``None`` and ``auto``: decided."""
-
-    model: str = "map2aerial"
-    fit: str | None = None
-    format: str = "png"
-    quality: int | None = None
-    batch_size: int | None = None
-    workers: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    backend: str = "auto"
-    overwrite: bool = False
-    dry_run: bool = False
-    limit: int | None = None
-    noise: bool = False
-    seed: int = 0
-    scheduler: str | None = None
-    follow_links: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises :class:`InputError`."""
-        _one_of("fit", self.fit, (None, *bundle.FITS))
-        _one_of("format", self.format, FORMATS)
-        _one_of("device", self.device, DEVICES)
-        _one_of("precision", self.precision, PRECISIONS)
-        _one_of("backend", self.backend, BACKENDS)
-        for name, low, high in (
-            ("quality", 1, 100),
-            ("batch_size", 1, 4096),
-            ("workers", 1, 4096),
-            ("limit", 1, None),
-        ):
-            value = getattr(self, name)
-            if value is not None and (value < low or (high is not None and value > high)):
-                limits = f"at least {low}" if high is None else f"from {low} to {high}"
-                raise InputError(f"{name} must be {limits}, not {value}")
-
-
-def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        names = ", ".join(str(choice) for choice in choices if choice is not None)
-        raise InputError(f"{name} must be one of {names}, not {value!r}")
 
 
 def convert(
@@ -84,7 +34,7 @@ def convert(
     *,
     watch: Callable[[Progress], None] | None = None,
     plan: Callable[[Item], None] | None = None,
-    opener: worker.Opener | None = None,
+    opener: Opener | None = None,
 ) -> Summary:
     """Convert the images of ``source`` into ``out``.
 
@@ -107,7 +57,7 @@ class Job:
         options: Options,
         watch: Callable[[Progress], None] | None,
         plan: Callable[[Item], None] | None = None,
-        opener: worker.Opener | None = None,
+        opener: Opener | None = None,
     ) -> None:
         self.out, self.options, self.watch, self.plan = out, options, watch, plan
         model = bundle.resolve(options.model)
@@ -121,7 +71,7 @@ class Job:
             raise InputError(
                 f"{model}: has no dropout, so --noise would change nothing; leave it out"
             )
-        self.settings = worker.Settings(
+        self.settings = Settings(
             model=str(model.resolve()),
             fingerprint=bundle.fingerprint(model),
             out=str(out.absolute()),
@@ -304,7 +254,7 @@ class Job:
 
         with ExitStack() as stack:
             pending = stack.enter_context(closing(self._pending(journal, record)))
-            first = list(islice(pending, worker.PROBE_IMAGES))
+            first = list(islice(pending, probe.PROBE_IMAGES))
             if not first or self.stop.is_set():
                 self.summary.interrupted = self.stop.is_set()
                 return
@@ -344,10 +294,10 @@ class Job:
         settings = self.settings
         begun = journal.job if journal.resumed and "precision" in journal.job else None
         if begun:
-            settings = self._as_begun({"backend": worker.TORCH, **begun})
+            settings = self._as_begun({"backend": TORCH, **begun})
         placed = [self._placed(item) for item in first]
         decision = client.submit(worker.probe, settings, placed, pure=False).result()
-        self.settings = worker.settle(settings, decision)
+        self.settings = settle(settings, decision)
         if not begun:
             journal.settle(
                 backend=self.settings.backend,
@@ -358,7 +308,7 @@ class Job:
         summary.device, summary.precision = decision.device, decision.precision
         summary.backend, summary.note = decision.backend, decision.note
 
-    def _as_begun(self, begun: dict[str, Any]) -> worker.Settings:
+    def _as_begun(self, begun: dict[str, Any]) -> Settings:
         """The settings with what a resumed job began with. Raises :class:`InputError`."""
         for name in ("backend", "precision"):
             if getattr(self.settings, name) not in ("auto", begun[name]):

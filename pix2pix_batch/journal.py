@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,13 +29,18 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one input. ``stamp``: its size and modification time when it was read."""
+    """What became of one input. ``stamp``: its size and modification time when it was read;
+    ``hash``: BLAKE2b of the output's bytes, 128 bits, hex; ``distance``: how far from the model's
+    training inputs it lies, where the bundle can tell.
+    """
 
     name: str
     status: str
     stamp: str = ""
     output: str = ""
     reason: str = ""
+    hash: str = ""
+    distance: float | None = None
 
 
 def stamp(status: os.stat_result) -> str:
@@ -203,7 +208,7 @@ class Journal(History):
         """Record a chunk, durably. Raises :class:`OutputError`."""
         lines = []
         for record in records:
-            values = {key: value for key, value in asdict(record).items() if value}
+            values = {key: value for key, value in vars(record).items() if value not in ("", None)}
             lines.append(_line(values))
             self._note(values)
         self._write(b"".join(lines))

@@ -19,10 +19,10 @@ from tqdm import tqdm
 from pix2pix_batch import images
 from pix2pix_batch.errors import ImageError, InputError, OutputError
 from pix2pix_batch.images import SUFFIXES, Picture
+from pix2pix_batch.storage import FATAL
 from pix2pix_batch.train import output, pairs, threads
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.pairs import Pair
-from pix2pix_batch.worker import FATAL
 
 FORMATS = ("png", "jpg")
 

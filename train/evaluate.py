@@ -15,12 +15,14 @@ import numpy as np
 from torch.utils.data import ConcatDataset
 from tqdm import tqdm
 
-from pix2pix_batch import bundle, images, worker
+from pix2pix_batch import bundle, images, probe
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.engine import Engine
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.images import Picture
+from pix2pix_batch.opened import open_engine as opened_engine
 from pix2pix_batch.scan import Item
+from pix2pix_batch.settings import Settings
 from pix2pix_batch.tiling import Tiles
 from pix2pix_batch.train import metrics, pairs, sheet, threads
 from pix2pix_batch.train import recipe as recipes
@@ -147,7 +149,7 @@ def open_engine(
     Raises :class:`InputError` for a device or precision that is not there.
     """
     info = bundle.read_info(path)
-    settings = worker.Settings(
+    settings = Settings(
         model=str(path.resolve()),
         fingerprint=bundle.fingerprint(path),
         out="",
@@ -162,12 +164,12 @@ def open_engine(
     )
     with tempfile.TemporaryDirectory() as folder:  # convert decides by files: give it some
         items = []
-        for index in range(min(worker.PROBE_IMAGES, len(split))):
+        for index in range(min(probe.PROBE_IMAGES, len(split))):
             file = Path(folder, f"{index}.png")
             file.write_bytes(images.write(Picture(split[index][1]), "png"))
             items.append(Item(str(file), file.name, file.name, "png"))
-        decision = worker.probe(settings, items)
-    engine = worker.open_engine(
+        decision = probe.probe(settings, items)
+    engine = opened_engine(
         settings.model, settings.fingerprint, settings.size, decision.batch_size,
         decision.device, decision.precision,
     )  # fmt: skip

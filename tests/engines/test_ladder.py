@@ -15,15 +15,17 @@ import numpy as np
 import pytest
 import torch
 
-from pix2pix_batch import bundle, worker
+from pix2pix_batch import bundle, probe, worker
+from pix2pix_batch.converter import Converter
 from pix2pix_batch.engine import Engine, Overlapping, TorchEngine, Translated
 from pix2pix_batch.engines import gate, ladder, library
 from pix2pix_batch.engines.cache import Cache, Entry
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.order import Order
 from pix2pix_batch.errors import EngineError, InputError
+from pix2pix_batch.opened import engine_of
 from pix2pix_batch.scan import Item
-from pix2pix_batch.worker import Settings
+from pix2pix_batch.settings import Decision, Settings, settle
 from tests.end_to_end.command import (
     convert,
     digests,
@@ -56,7 +58,7 @@ def settings(tiny: Path, tmp_path: Path) -> Settings:
 
 def test_on_a_cpu_pytorch_runs(settings: Settings) -> None:
     assert ladder.open_best(settings, np.zeros((1, 64, 64, 3), np.uint8)) == (None, "")
-    decision = worker.probe(settings, [])
+    decision = probe.probe(settings, [])
     assert decision.backend.startswith("torch") and decision.note == ""
 
 
@@ -120,13 +122,13 @@ def test_naming_it_imports_nothing_heavy(module: str) -> None:
 def test_converting_on_a_cpu_loads_no_tensorrt(settings: Settings, source: Path) -> None:
     code = f"""
 import pickle, sys
-from pix2pix_batch import worker
+from pix2pix_batch import probe, settings as s, worker
 from pix2pix_batch.scan import Item
 from dataclasses import replace
 settings = pickle.loads({pickle.dumps(settings)!r})
 items = [Item({str(source / "0.png")!r}, "0.png", "0.png", "png")]
-decision = worker.probe(settings, items)
-assert worker.convert_chunk(worker.settle(settings, decision), items).records[0].status == "done"
+decision = probe.probe(settings, items)
+assert worker.convert_chunk(s.settle(settings, decision), items).records[0].status == "done"
 loaded = {{"tensorrt", "tensorrt_rtx", "onnx", "pix2pix_batch.engines.cache"}} & set(sys.modules)
 sys.exit(str(loaded) if loaded else 0)
 """
@@ -294,10 +296,10 @@ def test_overlapping_engines_make_the_same_bytes(settings: Settings, source: Pat
         assert [record.status for record in records] == ["done"] * 5
         found.append(digests(out))
     assert found[0] == found[1]
-    late = worker.engine_of(replace(settings, opener=opener, backend="late", out="elsewhere"))
+    late = engine_of(replace(settings, opener=opener, backend="late", out="elsewhere"))
     assert isinstance(late, Late) and isinstance(late, Overlapping)
     assert late.most == 2 and not late.flying
-    assert not isinstance(worker.engine_of(settings), Overlapping)
+    assert not isinstance(engine_of(settings), Overlapping)
 
 
 def test_a_chunk_that_fails_leaves_nothing_under_way(
@@ -310,19 +312,19 @@ def test_a_chunk_that_fails_leaves_nothing_under_way(
         raise RuntimeError("a bug")
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="a bug"):
-        patch.setattr(worker.Converter, "_hand_on", fail)
+        patch.setattr(Converter, "_hand_on", fail)
         worker.convert_chunk(late, items)
-    engine = worker.engine_of(late)
+    engine = engine_of(late)
     assert isinstance(engine, Late) and not engine.flying
     assert {r.status for r in worker.convert_chunk(late, items).records} == {"done"}
 
 
 def test_the_probe_keeps_what_it_opened(settings: Settings) -> None:
     asked = replace(settings, opener=opener, backend="late")
-    decision = worker.probe(asked, [])
-    assert decision == worker.Decision("cpu", "fp32", 2, "late", "late")
-    settled = worker.settle(asked, decision)
-    assert worker.engine_of(settled) is worker.engine_of(settled)
+    decision = probe.probe(asked, [])
+    assert decision == Decision("cpu", "fp32", 2, "late", "late")
+    settled = settle(asked, decision)
+    assert engine_of(settled) is engine_of(settled)
 
 
 @pytest.mark.gpu

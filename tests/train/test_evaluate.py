@@ -29,6 +29,7 @@ from pix2pix_batch import bundle, worker
 from pix2pix_batch.cli import main
 from pix2pix_batch.engine import TorchEngine
 from pix2pix_batch.scan import Item
+from pix2pix_batch.settings import Settings
 from pix2pix_batch.train import metrics
 from tests.conftest import save_bundle
 from tests.end_to_end.command import picture as soft
@@ -211,7 +212,7 @@ def test_large_images_are_tiled_as_convert_tiles_them(tiny: Path, tmp_path: Path
     """``tiny`` has ``fit: tile``: whole images, whatever their size."""
     image = np.asarray(soft(150, 100, 3))
     data = lay(tmp_path / "data", "val", {"x": (image, 255 - image)})
-    converted = worker.Settings(
+    converted = Settings(
         str(tiny), bundle.fingerprint(tiny), str(tmp_path), "tile", SIZE, None, 4, "cpu", "fp32",
         False, 0,
     )  # fmt: skip

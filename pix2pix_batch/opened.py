@@ -1,0 +1,83 @@
+"""The engines that this worker has opened, kept from one chunk to the next."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pix2pix_batch import bundle
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.settings import TORCH, Settings
+
+if TYPE_CHECKING:
+    from pix2pix_batch.engine import Engine
+    from pix2pix_batch.generator import UNet
+
+
+@functools.lru_cache(maxsize=2)
+def loaded(model: str, fingerprint: str) -> tuple[bundle.BundleInfo, UNet]:
+    path = Path(model)
+    if not path.is_file():
+        raise InputError(
+            f"{path}: not found on this worker; put the bundle where all workers see it"
+        )
+    if bundle.fingerprint(path) != fingerprint:
+        raise InputError(f"{path}: is another bundle on this worker than where the job was started")
+    return bundle.load(path)
+
+
+@functools.lru_cache(maxsize=2)
+def open_engine(
+    model: str, fingerprint: str, size: int, batch_size: int, device: str, precision: str
+) -> Engine:
+    """This worker's engine, opened on first use and kept."""
+    import torch
+
+    from pix2pix_batch import onednn
+    from pix2pix_batch.engine import TorchEngine
+
+    if device == "cpu":
+        # One thread a worker: a reduction split over another number of threads could round
+        # otherwise, and then the bytes would depend on --workers.
+        torch.set_num_threads(1)
+        onednn.keep_freed_memory()
+    _, unet = loaded(model, fingerprint)
+    return TorchEngine(unet, size=size, batch_size=batch_size, device=device, precision=precision)
+
+
+turn = threading.Lock()
+"""Held to use an engine, which has buffers of its own: a user's Dask worker may have several
+threads."""
+
+_opened: dict[Settings, Engine] = {}
+"""What openers have opened on this worker, oldest first."""
+
+
+def engine_of(settings: Settings) -> Engine:
+    """This worker's engine for settings in which all is settled, opened on first use and kept."""
+    if settings.opener is None or settings.backend in ("auto", TORCH):
+        assert settings.batch_size is not None
+        return open_engine(
+            settings.model, settings.fingerprint, settings.size, settings.batch_size,
+            settings.device, settings.precision,
+        )  # fmt: skip
+    if (engine := _opened.get(_same(settings))) is None:
+        engine, reason = settings.opener(settings, None)
+        if engine is None:
+            raise InputError(f"--backend {settings.backend}: {reason}")
+        keep(settings, engine)
+    return engine
+
+
+def keep(settings: Settings, engine: Engine) -> None:
+    while len(_opened) >= 2:
+        _opened.pop(next(iter(_opened)))
+    _opened[_same(settings)] = engine
+
+
+def _same(settings: Settings) -> Settings:
+    """The settings without what engines do not depend on."""
+    return replace(settings, out="", fit="", quality=None, seed=0)

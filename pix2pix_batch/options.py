@@ -1,0 +1,61 @@
+"""What a job can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pix2pix_batch import bundle, images
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.settings import TORCH
+
+QUALITY = images.DEFAULT_QUALITY
+FORMATS = (*images.SUFFIXES, "same")
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+BACKENDS = ("auto", "tensorrt", "tensorrt_rtx", TORCH)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``convert`` can be told; see the command's help. ``None`` and ``auto``: decided."""
+
+    model: str = "map2aerial"
+    fit: str | None = None
+    format: str = "png"
+    quality: int | None = None
+    batch_size: int | None = None
+    workers: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    backend: str = "auto"
+    overwrite: bool = False
+    dry_run: bool = False
+    limit: int | None = None
+    noise: bool = False
+    seed: int = 0
+    scheduler: str | None = None
+    follow_links: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises :class:`InputError`."""
+        _one_of("fit", self.fit, (None, *bundle.FITS))
+        _one_of("format", self.format, FORMATS)
+        _one_of("device", self.device, DEVICES)
+        _one_of("precision", self.precision, PRECISIONS)
+        _one_of("backend", self.backend, BACKENDS)
+        for name, low, high in (
+            ("quality", 1, 100),
+            ("batch_size", 1, 4096),
+            ("workers", 1, 4096),
+            ("limit", 1, None),
+        ):
+            value = getattr(self, name)
+            if value is not None and (value < low or (high is not None and value > high)):
+                limits = f"at least {low}" if high is None else f"from {low} to {high}"
+                raise InputError(f"{name} must be {limits}, not {value}")
+
+
+def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        names = ", ".join(str(choice) for choice in choices if choice is not None)
+        raise InputError(f"{name} must be one of {names}, not {value!r}")

@@ -1,0 +1,71 @@
+"""A job as its workers see it, and what is decided when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pix2pix_batch.engine import Engine
+
+TORCH = "torch"
+"""The backend that is always there."""
+
+Opener = Callable[["Settings", "np.ndarray | None"], "tuple[Engine | None, str]"]
+"""Opens an engine other than PyTorch's on the worker that calls it, and says in a sentence what
+was not to be had and why; ``None`` where PyTorch is to run. Given images of the job, ``uint8
+(N, S, S, C)``, it chooses what is left open in the settings (precision ``auto``, no batch size,
+backend ``auto``) and checks the engine on them; given none, all is settled, and it raises
+:class:`InputError` where it cannot be had. A function of a module, for it travels by its name."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A job as its workers see it. ``model`` and ``out`` are paths that they can reach.
+
+    ``backend``: ``auto``, ``torch``, or one that ``opener`` knows.
+    """
+
+    model: str
+    fingerprint: str
+    out: str
+    fit: str
+    size: int
+    quality: int | None
+    batch_size: int | None
+    device: str
+    precision: str
+    noise: bool
+    seed: int
+    backend: str = "auto"
+    opener: Opener | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What :func:`pix2pix_batch.probe.probe` chose: what all of the job's tasks use."""
+
+    device: str
+    precision: str
+    batch_size: int
+    backend: str
+    note: str = ""
+
+
+def settle(settings: Settings, decision: Decision) -> Settings:
+    """The settings with what was decided in place of what was open."""
+    return replace(
+        settings,
+        device=decision.device,
+        precision=decision.precision,
+        batch_size=decision.batch_size,
+        backend=family(decision.backend),
+    )
+
+
+def family(backend: str) -> str:
+    """What ``--backend`` calls an engine's backend: ``torch-onednn`` is of ``torch``."""
+    return TORCH if backend.startswith(TORCH) else backend
