@@ -27,7 +27,7 @@ def write_bundles(trainer: Trainer) -> list[Path]:
     figures = trainer.validation(trainer.result, trainer.accelerator)[0]
     data = data_facts(trainer)
     written = [_write(trainer, "model", trainer.result, trainer.last, figures, data)]
-    path = trainer.run / "checkpoints" / "best.pt"
+    path = trainer.run.checkpoints / "best.pt"
     if trainer.best is not None and trainer.best["step"] != trainer.last and path.exists():
         state = torch.load(path, map_location="cpu", weights_only=True)
         best = UNet(trainer.recipe.architecture).to(trainer.device)
@@ -80,7 +80,7 @@ def _write(
             "versions": {"torch": torch.__version__, "pix2pix-batch": __version__},
         },
     )
-    path = trainer.run / f"{name}.safetensors"
+    path = trainer.run.path / f"{name}.safetensors"
     bundle.save(path, info, generator, embedding=embed(generator, trainer.data.train))
     return path
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import copy
-import json
 import signal
-import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import filelock
 import torch
-import yaml
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
@@ -27,13 +23,12 @@ from pix2pix_batch.generator import UNet
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.data import Data, batches, to_unit
 from pix2pix_batch.train.discriminator import PatchGAN
+from pix2pix_batch.train.meter import Meter, Record
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.resize import keep_resizing
+from pix2pix_batch.train.rundir import KEEP, RunDirectory
 from pix2pix_batch.train.step import LOSSES, Batch, Networks, Step
 from pix2pix_batch.train.validation import Validation
-
-KEEP = 3
-"""Checkpoints kept; each is about 12 bytes a weight."""
 
 
 @dataclass(frozen=True)
@@ -51,22 +46,6 @@ class Options:
     workers: int | None = None
 
 
-@dataclass(frozen=True)
-class Record:
-    """What is known each ``every`` steps; a line of ``metrics.jsonl``."""
-
-    step: int
-    epoch: float
-    losses: dict[str, float]
-    lr: float
-    images_per_second: float
-    data_share: float
-    validation: dict[str, float]
-
-    def as_dict(self) -> dict[str, Any]:
-        return self.__dict__ | {"losses": dict(self.losses)}
-
-
 class Watcher:
     """Is told how a run goes. The base class ignores it all."""
 
@@ -80,7 +59,7 @@ class Trainer:
     """One training run in the directory ``run``."""
 
     def __init__(self, recipe: Recipe, data: Data, run: Path, options: Options | None = None):
-        self.recipe, self.data, self.run = recipe, data, run
+        self.recipe, self.data, self.run = recipe, data, RunDirectory(run)
         self.options = options or Options()
         self.accelerator = make_accelerator(recipe, self.options.device)
         self.device = self.accelerator.device
@@ -152,8 +131,7 @@ class Trainer:
         run was asked to stop.
         """
         watcher = watcher or Watcher()
-        with lock(self.run, self.accelerator.is_main_process):
-            self._claim()
+        with self.run.held() if self.accelerator.is_main_process else nullcontext():
             self._resume()
             watcher.start(self.step_count, self.last)
             try:
@@ -248,7 +226,7 @@ class Trainer:
             reasons.insert(0, "float16 overflows easily: try precision=bf16 or fp32")
         if self.recipe.gan_mode in ("wgangp", "hinge"):
             reasons.append(f"{self.recipe.gan_mode} logits have no bound: try gan_mode=lsgan")
-        found = checkpoint.saved(self.run / "checkpoints")
+        found = checkpoint.saved(self.run.checkpoints)
         kept = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was due yet"
         return TrainingError(
             f"step {step}: {what}; {kept}. Likely: {'; '.join(reasons)}. Start again in a new "
@@ -278,10 +256,7 @@ class Trainer:
         figures, sheet = self.validation(self.result, self.accelerator)
         if self.best is None or figures["error"] < self.best["error"]:
             self.best = {"step": self.step_count, **figures}
-            state = {"step": self.step_count, "generator": self.result.state_dict()}
-            checkpoint.write_whole(
-                self.run / "checkpoints" / "best.pt", lambda file: torch.save(state, file)
-            )
+            self.run.save_best(self.step_count, self.result.state_dict())
         record = Record(
             step=self.step_count,
             epoch=round(self.step_count * self.step_images / self.data.epoch, 3),
@@ -291,8 +266,7 @@ class Trainer:
             data_share=round(meter.waited / meter.seconds(), 4),
             validation=figures,
         )
-        with (self.run / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record.as_dict()) + "\n")
+        self.run.add(record)
         watcher.record(record, sheet)
 
     def _save(self, meter: Meter | None) -> None:
@@ -310,34 +284,21 @@ class Trainer:
                 "optimise_d": self.networks.optimise_d.state_dict(),
                 "scaler": self.accelerator.scaler and self.accelerator.scaler.state_dict(),
             }
-            checkpoint.save(
-                self.run / "checkpoints", self.step_count, state, max(1, self.options.keep)
-            )
+            self.run.save(self.step_count, state, max(1, self.options.keep))
         self.accelerator.wait_for_everyone()
-
-    def _claim(self) -> None:
-        """See that ``run`` is new, or holds this very run. Raises :class:`InputError`."""
-        if not self.accelerator.is_main_process:
-            return
-        path = self.run / "recipe.yaml"
-        mine = {
-            "data": self.data.signature,
-            "processes": self.accelerator.num_processes,
-            "recipe": self.recipe.as_dict(),
-        }
-        if path.exists():
-            require_same(path, mine)
-            return
-        if others := sorted(p.name for p in self.run.iterdir() if p.name != LOCK):
-            raise InputError(
-                f"{self.run}: holds {others[0]!r} and no training run; give a new directory"
-            )
-        text = yaml.safe_dump(mine, sort_keys=False, allow_unicode=True)
-        checkpoint.write_whole(path, lambda file: file.write(text.encode()))
 
     def _resume(self) -> None:
+        """Go on from the last checkpoint. Raises :class:`InputError` where ``run`` is another's."""
+        if self.accelerator.is_main_process:
+            self.run.claim(
+                {
+                    "data": self.data.signature,
+                    "processes": self.accelerator.num_processes,
+                    "recipe": self.recipe.as_dict(),
+                }
+            )
         self.accelerator.wait_for_everyone()
-        state = checkpoint.load_last(self.run / "checkpoints")
+        state = self.run.last()
         if state is not None:
             self.step_count, self.best = state["step"], state["best"]
             self.carried = state["meter"]
@@ -350,7 +311,7 @@ class Trainer:
             if self.accelerator.scaler is not None and state["scaler"]:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
         if self.accelerator.is_main_process:
-            drop_records(self.run / "metrics.jsonl", self.step_count)
+            self.run.forget_after(self.step_count)
 
 
 def initial_state(recipe: Recipe) -> dict[str, Tensor]:
@@ -369,36 +330,6 @@ def initial_state(recipe: Recipe) -> dict[str, Tensor]:
 
 def learning(network: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
-
-
-class Meter:
-    """Means of the losses since the last record, and where the time went since it was made."""
-
-    def __init__(self, before: dict[str, Any] | None = None) -> None:
-        """``before``: ``steps`` and ``sums`` that a stopped run left."""
-        self.start = time.monotonic()
-        self.waited = 0.0
-        self.timed = 0
-        self.steps: int = before["steps"] if before else 0
-        self.sums: dict[str, float] = dict(before["sums"]) if before else {}
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        before = time.monotonic()
-        yield
-        self.waited += time.monotonic() - before
-
-    def add(self, losses: dict[str, float]) -> None:
-        self.timed += 1
-        self.steps += 1
-        for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-
-    def means(self) -> dict[str, float]:
-        return {name: value / self.steps for name, value in self.sums.items()}
-
-    def seconds(self) -> float:
-        return max(time.monotonic() - self.start, 1e-9)
 
 
 def make_accelerator(recipe: Recipe, device: str) -> Accelerator:
@@ -443,31 +374,6 @@ def update_average(average: nn.Module, live: nn.Module, ema: float, step: int) -
             value.copy_(current[name])
 
 
-LOCK = ".lock"
-
-
-@contextmanager
-def lock(run: Path, wanted: bool) -> Iterator[None]:
-    """One run at a time in a directory. Raises :class:`InputError`."""
-    if not wanted:
-        yield
-        return
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        held = filelock.FileLock(run / LOCK, timeout=0)
-        held.acquire()
-    except filelock.Timeout as error:
-        raise InputError(
-            f"{run}: another run is training there now; give a new directory"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{run}: cannot be written to ({error.strerror})") from error
-    try:
-        yield
-    finally:
-        held.release()
-
-
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
     """Ctrl-C or SIGTERM ask for a checkpoint and an end; a second one ends at once."""
@@ -488,41 +394,3 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def require_same(path: Path, mine: dict[str, Any]) -> None:
-    """Raises :class:`InputError` with what differs from the run that ``path`` belongs to."""
-    try:
-        theirs = yaml.safe_load(path.read_text(encoding="utf-8"))
-        there, here = theirs["recipe"], mine["recipe"]
-        same_data = theirs["data"] == mine["data"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is damaged; give a new directory") from error
-    changed = [
-        f"{key} was {there.get(key)!r} and is {here.get(key)!r}"
-        for key in sorted(there.keys() | here.keys())
-        if there.get(key) != here.get(key)
-    ]
-    if theirs.get("processes", 1) != mine["processes"]:
-        changed.append(f"it had {theirs['processes']} processes and has {mine['processes']}")
-    if not same_data:
-        changed.append("the data has changed")
-    if changed:
-        raise InputError(
-            f"{path.parent}: holds a run that differs: {'; '.join(changed)}. Give a new "
-            "directory, or the same recipe and data to go on"
-        )
-
-
-def drop_records(path: Path, step: int) -> None:
-    """Forget what was recorded after ``step``: those steps are done again."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError):  # torn by a crash
-            continue
-    checkpoint.write_whole(path, lambda file: file.write("".join(kept).encode()))

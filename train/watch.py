@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from pix2pix_batch.progress import duration
 from pix2pix_batch.train import checkpoint
-from pix2pix_batch.train.loop import Record, Watcher
+from pix2pix_batch.train.loop import Watcher
+from pix2pix_batch.train.meter import Record
 
 LINE_SECONDS = 30.0
 """How often a line is printed where there is no terminal."""

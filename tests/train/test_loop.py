@@ -18,14 +18,14 @@ from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.finish import write_bundles
 from pix2pix_batch.train.loop import (
     Options,
-    Record,
     Trainer,
     Watcher,
     learning_rate,
-    lock,
     make_accelerator,
     update_average,
 )
+from pix2pix_batch.train.meter import Record
+from pix2pix_batch.train.rundir import RunDirectory
 from pix2pix_batch.train.step import Batch, training_masks
 from tests.train.reference import Adam, Training
 from tests.train.running import make_pairs, records, small, steps, timeless, trainer, weights
@@ -492,7 +492,10 @@ def test_an_image_that_goes_bad_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_one_run_at_a_time(pairs: Path, tmp_path: Path) -> None:
-    with lock(tmp_path / "run", True), pytest.raises(InputError, match="run: another run is train"):
+    with (
+        RunDirectory(tmp_path / "run").held(),
+        pytest.raises(InputError, match="run: another run is train"),
+    ):
         trainer(pairs, tmp_path / "run").fit()
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 

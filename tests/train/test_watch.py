@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pix2pix_batch.train.loop import Record, Watcher
+from pix2pix_batch.train.loop import Watcher
+from pix2pix_batch.train.meter import Record
 from pix2pix_batch.train.watch import All, Progress, Samples, TensorBoard
 from tests.train.running import records, trainer
 

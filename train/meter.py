@@ -1,0 +1,55 @@
+"""What is measured between two records of a training run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known each ``every`` steps; a line of ``metrics.jsonl``."""
+
+    step: int
+    epoch: float
+    losses: dict[str, float]
+    lr: float
+    images_per_second: float
+    data_share: float
+    validation: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        return self.__dict__ | {"losses": dict(self.losses)}
+
+
+class Meter:
+    """Means of the losses since the last record, and where the time went since it was made."""
+
+    def __init__(self, before: dict[str, Any] | None = None) -> None:
+        """``before``: ``steps`` and ``sums`` that a stopped run left."""
+        self.start = time.monotonic()
+        self.waited = 0.0
+        self.timed = 0
+        self.steps: int = before["steps"] if before else 0
+        self.sums: dict[str, float] = dict(before["sums"]) if before else {}
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        before = time.monotonic()
+        yield
+        self.waited += time.monotonic() - before
+
+    def add(self, losses: dict[str, float]) -> None:
+        self.timed += 1
+        self.steps += 1
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        return {name: value / self.steps for name, value in self.sums.items()}
+
+    def seconds(self) -> float:
+        return max(time.monotonic() - self.start, 1e-9)

@@ -1,0 +1,120 @@
+"""A training run's directory: whose it is, and what it has recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+import yaml
+from torch import Tensor
+
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.train import checkpoint
+from pix2pix_batch.train.meter import Record
+
+KEEP = 3
+"""Checkpoints kept; each is about 12 bytes a weight."""
+
+LOCK = ".lock"
+
+
+class RunDirectory:
+    """Checkpoints in ``checkpoints/``, the recipe in ``recipe.yaml``, ``metrics.jsonl``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.metrics = path / "metrics.jsonl"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """One run at a time in a directory. Raises :class:`InputError`."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.path / LOCK, timeout=0)
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise InputError(
+                f"{self.path}: another run is training there now; give a new directory"
+            ) from error
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written to ({error.strerror})") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def claim(self, mine: dict[str, Any]) -> None:
+        """See that the directory is new, or holds the very run that ``mine`` describes.
+
+        Raises :class:`InputError`.
+        """
+        path = self.path / "recipe.yaml"
+        if path.exists():
+            require_same(path, mine)
+            return
+        if others := sorted(p.name for p in self.path.iterdir() if p.name != LOCK):
+            raise InputError(
+                f"{self.path}: holds {others[0]!r} and no training run; give a new directory"
+            )
+        text = yaml.safe_dump(mine, sort_keys=False, allow_unicode=True)
+        checkpoint.write_whole(path, lambda file: file.write(text.encode()))
+
+    def save(self, step: int, state: dict[str, Any], keep: int) -> None:
+        """The checkpoint of ``step``; the last ``keep`` stay. Raises :class:`OutputError`."""
+        checkpoint.save(self.checkpoints, step, state, keep)
+
+    def save_best(self, step: int, generator: dict[str, Tensor]) -> None:
+        """The generator that validated best so far. Raises :class:`OutputError`."""
+        state = {"step": step, "generator": generator}
+        checkpoint.write_whole(self.checkpoints / "best.pt", lambda file: torch.save(state, file))
+
+    def last(self) -> dict[str, Any] | None:
+        """The newest checkpoint that can be read. Raises :class:`InputError`."""
+        return checkpoint.load_last(self.checkpoints)
+
+    def add(self, record: Record) -> None:
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record.as_dict()) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop what was recorded after ``step``: those steps are done again."""
+        if not self.metrics.exists():
+            return
+        kept = []
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError):  # torn by a crash
+                continue
+        checkpoint.write_whole(self.metrics, lambda file: file.write("".join(kept).encode()))
+
+
+def require_same(path: Path, mine: dict[str, Any]) -> None:
+    """Raises :class:`InputError` with what differs from the run that ``path`` belongs to."""
+    try:
+        theirs = yaml.safe_load(path.read_text(encoding="utf-8"))
+        there, here = theirs["recipe"], mine["recipe"]
+        same_data = theirs["data"] == mine["data"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is damaged; give a new directory") from error
+    changed = [
+        f"{key} was {there.get(key)!r} and is {here.get(key)!r}"
+        for key in sorted(there.keys() | here.keys())
+        if there.get(key) != here.get(key)
+    ]
+    if theirs.get("processes", 1) != mine["processes"]:
+        changed.append(f"it had {theirs['processes']} processes and has {mine['processes']}")
+    if not same_data:
+        changed.append("the data has changed")
+    if changed:
+        raise InputError(
+            f"{path.parent}: holds a run that differs: {'; '.join(changed)}. Give a new "
+            "directory, or the same recipe and data to go on"
+        )
