@@ -20,9 +20,10 @@ from pix2pix_batch import images
 from pix2pix_batch.errors import ImageError, InputError, OutputError
 from pix2pix_batch.images import SUFFIXES, Picture
 from pix2pix_batch.storage import FATAL
-from pix2pix_batch.train import output, pairs, threads
+from pix2pix_batch.train import pairs, threads
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.pairs import Pair
+from pix2pix_batch.whole import whole
 
 FORMATS = ("png", "jpg")
 
@@ -178,7 +179,8 @@ def _write(out: Path, pair: Pair, made: Made, form: str, quality: int | None) ->
         encoded.append((out / (inside + SUFFIXES[form]), content))
     try:
         for path, content in encoded:
-            output.place(path, content)
+            with whole(path) as file:
+                file.write(content)
     except OSError as error:
         for path, _ in encoded:
             path.unlink(missing_ok=True)

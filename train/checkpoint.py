@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, BinaryIO
 import torch
 
 from pix2pix_batch.errors import InputError, OutputError
+from pix2pix_batch.whole import whole
 
 NAME = re.compile(r"step-(\d+)\.pt$")
 
@@ -33,24 +33,15 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file under another name, sync it and give it its own. Raises :class:`OutputError`."""
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with whole(path, sync=True) as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError on a full disk
-        temporary.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or "the disk is full, or the file too large"
         raise OutputError(
             f"{path}: cannot be written ({reason}); free some space and run the same command "
             "again to go on from the last checkpoint"
         ) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def saved(folder: Path) -> list[Path]:

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError, OutputError
-
-
-def place(path: Path, content: bytes) -> None:
-    """Write ``content`` beside ``path``, then move it there. Raises ``OSError``."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+from pix2pix_batch.whole import whole
 
 
 def write(path: Path, content: bytes) -> None:
-    """As :func:`place`. Raises :class:`OutputError`."""
+    """Raises :class:`OutputError`."""
     try:
-        place(path, content)
+        with whole(path) as file:
+            file.write(content)
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written ({error.strerror}); make room, or choose another place"

@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import Image
 
+from pix2pix_batch import look
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.recipe import Recipe
 
@@ -26,11 +26,9 @@ def write_report(run: Path, recipe: Recipe) -> Path:
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     sheets = sorted((run / "samples").glob("*.png"))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True
-    )
     defaults = {name: field.default for name, field in Recipe.model_fields.items()}
-    text = environment.get_template("report.html").render(
+    text = look.render(
+        Path(__file__).with_suffix(".html"),
         recipe=recipe,
         records=records,
         last=records[-1],
