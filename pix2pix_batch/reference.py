@@ -113,6 +113,11 @@ def _read(path: Path) -> State:
         ) from error
     if not isinstance(state, Mapping) or not state:
         raise BundleError(f"{path}: holds {type(state).__name__}, no state dict; {SAVE_AGAIN}")
+    if {"step", "generator"} <= state.keys():
+        raise BundleError(
+            f"{path}: is a checkpoint of a run of 'pix2pix-batch train', which needs no import: "
+            "when the run ends, its bundle is model.safetensors in the run's directory"
+        )
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             kind = type(value).__name__
