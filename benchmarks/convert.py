@@ -12,76 +12,39 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 import torch
+from measure import (
+    FULL_SIZE,
+    SIZE,
+    alone,
+    floats,
+    generator,
+    gflop,
+    inputs,
+    machine,
+    make_images,
+    matmul_peak,
+    repeat,
+    table,
+    together,
+)
 from PIL import Image
-from torch.utils.flop_counter import FlopCounterMode
 
 from pix2pix_batch import bundle, onednn
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cores import cores
 from pix2pix_batch.engine import CPU_BATCH, TorchEngine
-from pix2pix_batch.generator import UNet
-
-SIZE = 256
-FULL_SIZE = Architecture(norm="running-statistics")
-EXAMPLES = Path(__file__).parent.parent / "examples" / "maps"
-SECONDS = 4.0
-"""Each engine is timed for this long after two warm-up calls."""
-
-
-def generator(norm: str = FULL_SIZE.norm) -> UNet:
-    """The paper's full-size generator; weights do not change the speed."""
-    torch.manual_seed(0)
-    unet = UNet(Architecture(norm=norm)).init_weights()  # type: ignore[arg-type]
-    return unet.eval().requires_grad_(False)
-
-
-def repeat(call: Callable[[], object], images: int) -> float:
-    """Milliseconds an image, the mean over :data:`SECONDS`."""
-    call()
-    call()
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < SECONDS:
-        call()
-        count += images
-    return (time.perf_counter() - start) / count * 1000
-
-
-def inputs(batch: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (batch, SIZE, SIZE, 3), dtype=np.uint8)
-
-
-def floats(batch: int) -> torch.Tensor:
-    return torch.from_numpy(inputs(batch)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
-
 
 # Each of these runs in a process of its own.
-
-
-def matmul_peak(dtype: str, threads: int) -> float:
-    """GFLOP/s of a large square matrix product, best of ten."""
-    torch.set_num_threads(threads)
-    n = 4096 if dtype == "bfloat16" else 2048
-    a = torch.randn(n, n).to(getattr(torch, dtype))
-    best = 0.0
-    for _ in range(10):
-        start = time.perf_counter()
-        a @ a
-        best = max(best, 2 * n**3 / (time.perf_counter() - start) / 1e9)
-    return best
 
 
 def raw_engine(norm: str, precision: str, batch: int) -> float:
@@ -163,33 +126,6 @@ def sequential_loop(source: Path, out: Path) -> float:
     return (time.perf_counter() - start) / len(files) * 1000
 
 
-def alone(function: Callable[..., float], *arguments: object) -> float:
-    """The function's result in a fresh process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
-
-
-def together(count: int, function: Callable[..., float], *arguments: object) -> float:
-    """Milliseconds an image of ``count`` processes that run at the same time."""
-    with multiprocessing.get_context("spawn").Pool(count) as pool:
-        results = [pool.apply_async(function, arguments) for _ in range(count)]
-        return 1 / sum(1 / result.get() for result in results)
-
-
-def make_images(directory: Path, count: int) -> None:
-    """``count`` 256x256 JPEGs cut from the example maps."""
-    sources = [Image.open(path).convert("RGB") for path in sorted(EXAMPLES.iterdir())]
-    random = np.random.default_rng(0)
-    directory.mkdir()
-    for i in range(count):
-        image = sources[i % len(sources)]
-        side = int(random.integers(160, min(image.size) + 1))
-        x = int(random.integers(image.width - side + 1))
-        y = int(random.integers(image.height - side + 1))
-        crop = image.crop((x, y, x + side, y + side)).resize((SIZE, SIZE))
-        crop.save(directory / f"{i:06d}.jpg", quality=92)
-
-
 def end_to_end(source: Path, out: Path, model: Path, form: str) -> dict[str, float]:
     """The real command: milliseconds an image after start-up, first image, memory."""
     command = [sys.executable, "-m", "pix2pix_batch.cli", "convert", str(source), str(out)]
@@ -262,14 +198,12 @@ def measure(count: int, directory: Path, only_convert: bool) -> list[tuple[str, 
         rows.append((name, value))
         print(f"{name:<58} {value}", flush=True)
 
-    with FlopCounterMode(display=False) as counter:
-        generator()(floats(1))
-    gflop = counter.get_total_flops() / 1e9
-    row("generator (256x256, 8 downs, ngf 64)", f"{gflop:.1f} GFLOP an image")
+    work = gflop()
+    row("generator (256x256, 8 downs, ngf 64)", f"{work:.1f} GFLOP an image")
     fp32 = alone(matmul_peak, "float32", threads)
     bf16 = alone(matmul_peak, "bfloat16", threads)
     row("matmul peak fp32, bf16", f"{fp32:.0f}, {bf16:.0f} GFLOP/s")
-    floor = gflop / max(fp32, bf16) * 1000
+    floor = work / max(fp32, bf16) * 1000
     row("floor implied by the bf16 peak", f"{floor:.1f} ms an image")
 
     raw = together(threads, raw_engine, "running-statistics", "bf16", CPU_BATCH)
@@ -296,13 +230,6 @@ def measure(count: int, directory: Path, only_convert: bool) -> list[tuple[str, 
     return rows
 
 
-def processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.processor()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1024)
@@ -310,14 +237,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the table there, as Markdown")
     arguments = parser.parse_args()
     os.environ.setdefault("PYTHONPATH", str(Path(__file__).parent.parent))
-    flags: Any = torch.backends.cpu.get_cpu_capability()
-    title = f"{processor()}, {cores()} cores, {flags}, PyTorch {torch.__version__}"
+    title = machine()
     print(title)
     with tempfile.TemporaryDirectory() as directory:
         rows = measure(arguments.images, Path(directory), arguments.only_convert)
     if arguments.out:
-        lines = [f"{title}", "", "| figure | measured |", "| --- | --- |"]
-        lines += [f"| {name.strip()} | {value} |" for name, value in rows]
+        lines = [title, "", *table(("figure", "measured"), rows)]
         arguments.out.write_text("\n".join(lines) + "\n")
 
 

@@ -1,13 +1,14 @@
-"""How fast an engine runs on the GPU that is here."""
+"""How fast an engine runs on the machine that is here."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from pix2pix_batch.engines.runtime import TensorRTEngine
+from pix2pix_batch.engine import Engine, Overlapping
 
 WARM_UP = 3.0
 """Seconds before measuring: the GPU's clocks settle."""
@@ -17,8 +18,8 @@ SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Speed:
-    """``latency_ms``: of one batch, median, from bytes to bytes; ``images_per_second``: with two
-    batches under way, bytes to bytes too."""
+    """``latency_ms``: of one batch, median, from bytes to bytes; ``images_per_second``: bytes to
+    bytes too, with two batches under way where the engine can."""
 
     images_per_second: float
     latency_ms: float
@@ -26,28 +27,48 @@ class Speed:
 
 
 def measure(
-    engine: TensorRTEngine, images: np.ndarray, masks: list[np.ndarray] | None = None
+    engine: Engine,
+    images: np.ndarray,
+    masks: list[np.ndarray] | None = None,
+    *,
+    seconds: float = SECONDS,
+    warm_up: float = WARM_UP,
 ) -> Speed:
     """``images``: one batch, as the engine takes it."""
-    end = time.perf_counter() + WARM_UP
-    while time.perf_counter() < end:
+
+    def call() -> None:
         engine(images, masks)
+
+    timed(call, warm_up)
+    times = timed(call, seconds / 2)
+    latency = 1000 * float(np.median(times))
+    if isinstance(engine, Overlapping):
+        times = timed(_overlapping(engine, images, masks), seconds / 2)
+        engine.finish()
+    else:
+        times += timed(call, seconds / 2)
+    return Speed(len(times) * engine.batch_size / sum(times), latency, len(times))
+
+
+def timed(call: Callable[[], None], seconds: float) -> list[float]:
+    """Seconds of each call, for so long and three times at least."""
     times: list[float] = []
-    end = time.perf_counter() + SECONDS / 2
-    while time.perf_counter() < end or len(times) < 3:
+    end = time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
         start = time.perf_counter()
-        engine(images, masks)
+        call()
         times.append(time.perf_counter() - start)
-    batches, start = 0, time.perf_counter()
+    return times
+
+
+def _overlapping(
+    engine: Overlapping, images: np.ndarray, masks: list[np.ndarray] | None
+) -> Callable[[], None]:
+    """Begins a batch and ends the one before it; one is under way before and after."""
     engine.start(images, masks)
-    while time.perf_counter() - start < SECONDS / 2 or batches < 3:
+
+    def call() -> None:
         engine.start(images, masks)
         engine.finish()
-        batches += 1
-    engine.finish()
-    seconds = time.perf_counter() - start
-    return Speed(
-        images_per_second=(batches + 1) * engine.batch_size / seconds,
-        latency_ms=1000 * float(np.median(times)),
-        batches=batches + 1,
-    )
+
+    return call

@@ -103,24 +103,28 @@ def parse_count(text: str) -> int:
     "--target",
     default="current",
     show_default=True,
-    metavar="current|SM,...",
-    help="GPUs to build for: the one that is here, or kinds such as sm86,sm89.",
+    metavar="current|cpu|SM,...",
+    help="What to build for: the GPU that is here, kinds such as sm86,sm89, or cpu, where "
+    "nothing has to be built: that only checks.",
 )
-@PRECISION
+@click.option(
+    "--precision",
+    type=click.Choice(["fp16", "fp32", "bf16"]),
+    help="Of the network inside; norm statistics are fp32 always.  [default: fp16; on the CPU "
+    "what convert runs]",
+)
 @click.option(
     "--batch-size",
     type=click.IntRange(1),
     metavar="N",
-    help="Images at once, always.  [default: what convert takes on a GPU]",
+    help="Images at once, always.  [default: what convert takes]",
 )
 @SIZE
 @NOISE
 @click.option(
     "--optimization-level",
     type=click.IntRange(0, 5),
-    default=3,
-    show_default=True,
-    help="0: quick build; 5: best engine.",
+    help="0: quick build; 5: best engine.  [default: 3]",
 )
 @click.option(
     "--workspace",
@@ -139,11 +143,11 @@ def parse_count(text: str) -> int:
 def build(
     model: str,
     target: str,
-    precision: str,
+    precision: str | None,
     batch_size: int | None,
     size: int | None,
     noise: bool,
-    optimization_level: int,
+    optimization_level: int | None,
     workspace: int | None,
     library_name: str | None,
     images: Path | None,
@@ -151,7 +155,8 @@ def build(
     """Compile MODEL for GPUs and keep the engines in the cache.
 
     An engine for the GPU that is here is compared with fp32 PyTorch at once; the others when
-    they first run.
+    they first run. For the CPU nothing is compiled: --target cpu says what runs there, how close
+    it is to fp32 and how soon it is ready.
     """
     from pix2pix_batch.engines import workshop
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +24,8 @@ class Machine:
     """``libraries``: each TensorRT package's version, or why it is not there.
 
     ``cache_problem``: why the cache cannot be used. ``runs``: what ``convert`` would run with no
-    options; ``faster``: the command that would make it faster; empty where there is none.
+    options; ``faster``: the command that would make it faster, empty where there is none; ``why``:
+    what it mends, or why there is none.
     """
 
     cpu: str
@@ -63,7 +65,10 @@ def examine(model: Path) -> Machine:
         cpu=cpu_model(),
         cores=cores(),
         bf16=onednn.bf16_is_fast(),
-        gpus=gpus(),
+        gpus=[
+            {"name": one.name, "capability": one.capability, "memory": one.memory}
+            for one in gpu.found()
+        ],
         driver=gpu.driver(),
         torch=torch.__version__,
         cuda=torch.version.cuda or "",
@@ -89,25 +94,14 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def gpus() -> list[dict[str, Any]]:
-    """Name, capability and bytes of memory of each GPU that PyTorch sees."""
-    import torch
-
-    found = []
-    for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        one = torch.cuda.get_device_properties(i)
-        capability = f"sm{one.major}{one.minor}"
-        found.append({"name": one.name, "capability": capability, "memory": one.total_memory})
-    return found
-
-
 def versions() -> dict[str, str]:
+    """Without the commands that install what is missing: :func:`advice` knows what is of use."""
     told = {}
     for name in library.PACKAGES:
         try:
             told[name] = library.load(name).version
-        except InputError as error:
-            told[name] = str(error).removeprefix(f"{name} ")
+        except library.Missing as error:
+            told[name] = error.reason
     return told
 
 
@@ -129,14 +123,16 @@ def usable(here: Gpu | None, found: list[Library]) -> list[Library]:
 
 
 def what_runs(here: Gpu | None, found: list[Library]) -> str:
-    import torch
-
-    from pix2pix_batch import onednn
-
     if here is None:
+        import torch
+
+        from pix2pix_batch import onednn
+        from pix2pix_batch.engines import cpu
+
         backend = "torch-onednn" if onednn.available(torch.float32) else "torch"
-        fast = onednn.bf16_is_fast() and onednn.available(torch.bfloat16)
-        precision = "bf16 where that is close enough to fp32" if fast else "fp32"
+        precision = cpu.precision()
+        if precision != "fp32":
+            precision += " where that is close enough to fp32"
         return f"PyTorch on the CPU ({backend}, {precision})"
     ready = usable(here, found)
     if ready:
@@ -148,15 +144,8 @@ def advice(
     model: Path, here: Gpu | None, found: list[Library], cache: Cache | None, problem: str
 ) -> tuple[str, str]:
     """The one command that would make ``convert`` faster, and why; empty where there is none."""
-    import torch
-
     if here is None:
-        if gpu.driver() and torch.version.cuda is None:
-            return (
-                "pip install --force-reinstall torch",
-                "there is an NVIDIA GPU, but this PyTorch has no CUDA",
-            )
-        return "", ""
+        return without_gpu()
     ready = usable(here, found)
     if not ready:
         return "pip install 'pix2pix-batch[tensorrt]'", "TensorRT is not installed"
@@ -171,6 +160,23 @@ def advice(
         why = "the first convert would build the engine, this builds it now"
         return f"pix2pix-batch engine build {model.stem}", why
     return "", ""
+
+
+def without_gpu() -> tuple[str, str]:
+    """TensorRT is of no use then, installed or not: never the advice to install it."""
+    import torch
+
+    if not gpu.driver():
+        return "", "there is no NVIDIA GPU, and on this CPU convert runs the best that there is"
+    if torch.version.cuda is None:
+        why = "there is an NVIDIA driver, but this PyTorch has no CUDA"
+        return "pip install --force-reinstall torch", why
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return "unset CUDA_VISIBLE_DEVICES", "it hides the NVIDIA GPU from PyTorch"
+    return "", (
+        f"there is an NVIDIA driver, {gpu.driver()}, but PyTorch finds no GPU that it can use; the "
+        f"driver may be too old for its CUDA {torch.version.cuda}"
+    )
 
 
 def lines(machine: Machine) -> list[str]:

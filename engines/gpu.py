@@ -25,12 +25,28 @@ def current() -> Gpu | None:
     """The GPU that PyTorch uses by default, or ``None`` where it finds none."""
     import torch
 
-    if not torch.cuda.is_available():
-        return None
-    found = torch.cuda.get_device_properties(torch.cuda.current_device())
-    capability = f"sm{found.major}{found.minor}"
-    cuda = torch.version.cuda or ""
-    return Gpu(found.name, capability, driver(), cuda, int(found.total_memory))
+    return described(torch.cuda.current_device()) if torch.cuda.is_available() else None
+
+
+def found() -> list[Gpu]:
+    """All GPUs that PyTorch can use."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [described(index) for index in range(count)]
+
+
+def described(index: int) -> Gpu:
+    import torch
+
+    values = torch.cuda.get_device_properties(index)
+    return Gpu(
+        values.name,
+        capability=f"sm{values.major}{values.minor}",
+        driver=driver(),
+        cuda=torch.version.cuda or "",
+        memory=int(values.total_memory),
+    )
 
 
 def driver() -> str:

@@ -91,23 +91,27 @@ class Errors:
         return self.told[0][:300] if self.told else "it gives no reason"
 
 
+class Missing(InputError):
+    """A package that is not here. ``reason``: why, without the command that installs it."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{name} {reason}; pip install 'pix2pix-batch[{PACKAGES[name]}]'")
+
+
 def load(name: str) -> Library:
-    """One of :data:`PACKAGES`. Raises :class:`InputError` with the command that installs it."""
+    """One of :data:`PACKAGES`. Raises :class:`Missing`."""
     try:
         module = importlib.import_module(name)
         version = str(module.__version__)
         module.Builder  # noqa: B018  its libraries may be missing though the module is there
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{name} cannot be loaded ({reason}); pip install 'pix2pix-batch[{PACKAGES[name]}]'"
-        ) from error
+        raise Missing(name, f"cannot be loaded ({reason})") from error
     parts = tuple(int(part) for part in version.split(".")[:2])
     if name == "tensorrt" and parts < OLDEST:
-        raise InputError(
-            f"{name} {version} is too old; pip install 'pix2pix-batch[{PACKAGES[name]}]' for "
-            f"{'.'.join(map(str, OLDEST))} or later"
-        )
+        oldest = ".".join(map(str, OLDEST))
+        raise Missing(name, f"{version} is too old, {oldest} or later is needed")
     return Library(name, version, module)
 
 

@@ -19,6 +19,11 @@ from pix2pix_batch.engines.library import Library
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.version import __version__
 
+NO_GPU = (
+    f"--target {CURRENT}: no NVIDIA GPU here that PyTorch can use; on the CPU nothing has to be "
+    "built (--target cpu shows how it runs)"
+)
+
 
 @dataclass(frozen=True)
 class Order:
@@ -84,10 +89,8 @@ def check(order: Order, library: Library, target: str, gpu: Gpu | None) -> None:
     known = library.targets()
     if target == CURRENT:
         if gpu is None:
-            raise InputError(
-                "--target current: no NVIDIA GPU here that PyTorch can use"
-                + (f"; name the GPU's kind with --target, of {', '.join(known)}" if known else "")
-            )
+            others = f"; for another machine name the GPU's kind, of {', '.join(known)}"
+            raise InputError(NO_GPU + (others if known else ""))
         if known and gpu.capability not in known:
             raise InputError(
                 f"{library.name} {library.version} runs on {', '.join(known)}, and the "
@@ -123,6 +126,7 @@ def fill(
     }
 
     def build() -> tuple[bytes, dict[str, Any]]:
+        begun = time.monotonic()
         graph, start = order.graph, time.monotonic()
         plan, measured = builder.build(
             library,
@@ -134,6 +138,7 @@ def fill(
         facts = {
             "model": order.name,
             "model_file": str(order.model.resolve()),
+            "export_seconds": round(start - begun, 2),
             "build_seconds": round(time.monotonic() - start, 2),
             "options": chosen,
             "onnx_sha256": hashlib.sha256(graph).hexdigest(),
@@ -159,13 +164,16 @@ def timings_name(key: Key) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def choose(name: str | None, targets: list[str]) -> Library:
-    """The library that builds for ``targets``. Raises :class:`InputError`."""
+def choose(name: str | None, targets: list[str], gpu: Gpu | None) -> Library:
+    """The library that builds for ``targets``, GPUs all. ``gpu``: the one that is here.
+
+    Raises :class:`InputError`.
+    """
     if name is not None:
         return library.load(name)
     if targets != [CURRENT]:
         return library.load("tensorrt_rtx")
     found, reasons = library.available()
     if not found:
-        raise InputError("; ".join(reasons))
+        raise InputError(NO_GPU if gpu is None else "; ".join(reasons))
     return found[0]

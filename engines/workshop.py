@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ from pix2pix_batch.errors import BundleError, EngineError, InputError
 from pix2pix_batch.text import shown
 from pix2pix_batch.version import __version__
 
+CPU = "cpu"
+"""The target that is no GPU: nothing is compiled for it."""
+
+PRECISION = "fp16"
+"""Of compiled engines, unless another is asked for."""
+
 Display = Callable[[str], None]
 """Shows a line until the next one takes its place; an empty one ends it."""
 
@@ -29,6 +36,9 @@ COLUMNS = (
     "id", "model", "target", "precision", "size", "batch", "library", "bytes", "built", "parity",
 )  # fmt: skip
 DAY = 86400.0
+EXPORTED = 0.05
+"""Seconds; less is no export: for one target after the other the ONNX file is made once."""
+
 LAYER_IMAGES = 2
 """Images that layers are compared on: all their features are in memory at once."""
 
@@ -37,11 +47,11 @@ def build(
     model: Path,
     *,
     targets: Sequence[str] = (CURRENT,),
-    precision: str = "fp16",
+    precision: str | None = None,
     batch_size: int | None = None,
     size: int | None = None,
     noise: bool = False,
-    optimization_level: int = 3,
+    optimization_level: int | None = None,
     workspace_mib: int | None = None,
     library_name: str | None = None,
     images: Path | None = None,
@@ -49,30 +59,64 @@ def build(
 ) -> Iterator[str]:
     """Build an engine for each target, or find it in the cache; a line on each.
 
-    Raises :class:`InputError` before anything is built where a target, an option or a directory
-    cannot be used, :class:`EngineError` where a build or its check fails.
+    ``None``: what ``convert`` would take, and what :class:`BuildOptions` has. For :data:`CPU`
+    nothing is built; it is told what runs there. Raises :class:`InputError` before anything is
+    built where a target, an option or a directory cannot be used, :class:`EngineError` where a
+    build or its check fails.
     """
-    from pix2pix_batch.engine import default_batch_size
-
-    info = bundle.read_info(model)
     targets = list(dict.fromkeys(targets))
     if not targets:
         raise InputError("--target: names no GPU; leave it out for the one that is here")
-    size = info.image_size if size is None else size
-    batch_size = default_batch_size("cuda", size) if batch_size is None else batch_size
-    chosen = orders.choose(library_name, targets)
-    order = Order(model, precision, batch_size, size, noise)
-    export.require_extra()
-    export.check_options(model, info, precision, batch_size, size, noise)
-    gpu = current() if CURRENT in targets else None
-    for target in targets:
-        orders.check(order, chosen, target, gpu)
-    checked = sample(images, order)
-    cache = Cache()
+    if targets == [CPU] and {library_name, optimization_level, workspace_mib} != {None}:
+        raise InputError(
+            "--library, --optimization-level and --workspace are for compiling, and for the CPU "
+            "nothing is compiled; leave them out"
+        )
+    gpus = [target for target in targets if target != CPU]
+    size = bundle.read_info(model).image_size if size is None else size
+    made: list[Iterator[str]] = []
+    if CPU in targets:
+        order = _order(model, CPU, precision, batch_size, size, noise)
+        made.append(_look(order, sample(images, order), chosen=precision is not None))
+    if gpus:
+        order = _order(model, "cuda", precision, batch_size, size, noise)
+        gpu = current() if CURRENT in gpus else None
+        chosen = orders.choose(library_name, gpus, gpu)
+        export.require_extra()
+        for target in gpus:
+            orders.check(order, chosen, target, gpu)
+        checked, cache = sample(images, order), Cache()
+        for target in gpus:
+            options = BuildOptions(target, workspace_mib=workspace_mib)
+            if optimization_level is not None:
+                options = replace(options, optimization_level=optimization_level)
+            made.append(_build(cache, order, chosen, options, gpu, checked, display))
+    for one in made:
+        yield from one
 
-    for target in targets:
-        options = BuildOptions(target, optimization_level, workspace_mib)
-        yield from _build(cache, order, chosen, options, gpu, checked, display)
+
+def _order(
+    model: Path, device: str, precision: str | None, batch_size: int | None, size: int, noise: bool
+) -> Order:
+    """With what ``convert`` would take in place of ``None``. Raises :class:`InputError`."""
+    from pix2pix_batch.engine import default_batch_size
+
+    if batch_size is None:
+        batch_size = default_batch_size(device, size)
+    if precision is None and device == CPU:
+        from pix2pix_batch.engines import cpu
+
+        precision = cpu.precision()
+    order = Order(model, precision or PRECISION, batch_size, size, noise)
+    info = bundle.read_info(model)
+    export.check_options(model, info, order.precision, batch_size, size, noise)
+    return order
+
+
+def _look(order: Order, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
+    from pix2pix_batch.engines import cpu
+
+    yield from cpu.check(order, images, chosen=chosen)
 
 
 def _build(
@@ -101,7 +145,11 @@ def _build(
         from pix2pix_batch.engines.gate import set_aside
 
         raise EngineError(set_aside(entry))
-    state = f"built in {entry.facts['build_seconds']:.1f} s" if built else "was there"
+    state = "was there"
+    if built:
+        state = f"built in {entry.facts['build_seconds']:.1f} s"
+        if (exported := entry.facts["export_seconds"]) >= EXPORTED:
+            state += f" after {exported:.1f} s for its ONNX file"
     yield f"{entry.id[:12]} {name}: {state}, {entry.facts['bytes']:,} bytes, {chosen.name}"
     if options.target == CURRENT and entry.facts["parity"] is None:
         yield f"{entry.id[:12]} {check(cache, entry, chosen, order, images)}"

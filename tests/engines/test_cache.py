@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -210,6 +211,19 @@ def test_a_failing_build_leaves_nothing(cache: Cache) -> None:
         cache.obtain(KEY, fail)
     assert files(cache) <= {".lock"}
     assert cache.obtain(KEY, build).built
+
+
+@pytest.mark.parametrize("kinds", [[".engine"], [".engine", ".json"]], ids=["plan", "both"])
+def test_an_engine_in_anothers_place_is_not_taken_for_it(cache: Cache, kinds: list[str]) -> None:
+    """As large as the right one, and of another bundle."""
+    cache.obtain(KEY, build)
+    foreign = replace(KEY, bundle="cd" * 32)
+    cache.obtain(foreign, lambda: (PLAN[::-1], {}))
+    for kind in kinds:
+        shutil.copy(cache.path(foreign).with_suffix(kind), cache.path(KEY).with_suffix(kind))
+    found, reason = cache.find(KEY)
+    assert found is None and "is damaged" in reason
+    assert cache.obtain(KEY, build).entry.read() == PLAN
 
 
 # Other processes

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,11 @@ from click.testing import CliRunner, Result
 
 from pix2pix_batch.cli import main
 from pix2pix_batch.engines import library
+from pix2pix_batch.engines import order as orders
 from pix2pix_batch.engines.cache import Cache, Key
-from tests.end_to_end.command import environment, finish, start
+from pix2pix_batch.engines.gpu import Gpu
+from pix2pix_batch.engines.order import Order
+from tests.end_to_end.command import environment, finish, small_disk, start
 
 pytestmark = pytest.mark.usefixtures("place", "no_gpu")
 VERSION = library.load("tensorrt_rtx").version
@@ -98,6 +102,66 @@ def test_build_list_show_verify_prune(tiny: Path, place: Path) -> None:
     assert engines() == [] and not list(place.iterdir())
 
 
+def test_the_time_of_the_onnx_file_is_told_apart(tiny: Path) -> None:
+    one, two = done("engine", "build", tiny, "--target", "sm86,sm89", "--batch-size", 1)
+    assert re.search(r": built in \d+\.\d s after \d+\.\d s for its ONNX file, ", one), one
+    assert re.search(r": built in \d+\.\d s, ", two), "the file is the first one's"
+    shown = json.loads("".join(done("engine", "show", one[:12])))
+    assert shown["export_seconds"] > 0 and shown["build_seconds"] >= 0
+
+
+# The CPU, for which nothing is built
+
+
+def test_build_for_the_cpu_tells_what_runs_there(tiny: Path, place: Path) -> None:
+    runs, close, soon = done("engine", "build", tiny, "--target", "cpu", "--precision", "fp32")
+    assert runs == "tiny for the CPU: PyTorch runs it in fp32; nothing to compile or to keep"
+    found = re.fullmatch(
+        r"tiny for the CPU: (inf|[\d.]+) dB from fp32 PyTorch on 4 images, at most . of 255", close
+    )
+    assert found and float(found[1]) > 60
+    times = re.fullmatch(
+        r"tiny for the CPU: ([\d.]+) s from the start of a worker's process to its first batch "
+        r"\(Dask and PyTorch ([\d.]+), model ([\d.]+), batch ([\d.]+)\)",
+        soon,
+    )
+    assert times and float(times[1]) == pytest.approx(sum(map(float, times.groups()[1:])), abs=0.3)
+    assert not place.exists(), "nothing is kept"
+
+
+def test_noise_on_the_cpu(noisy: Path) -> None:
+    assert len(done("engine", "build", noisy, "--target", "cpu", "--noise")) == 3
+
+
+def test_the_cpu_beside_a_gpu(tiny: Path) -> None:
+    told = done("engine", "build", tiny, "--target", "cpu,sm89", "--batch-size", 1)
+    assert len(told) == 4 and "tiny for sm89: built in " in told[3]
+    (kept,) = engines()
+    assert kept["precision"] == "fp16", "whatever the CPU runs"
+
+
+def test_a_precision_that_is_too_far_off_on_the_cpu(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """bf16 is some 40 to 60 dB from fp32: with the bar beyond that it is refused."""
+    monkeypatch.setattr("pix2pix_batch.engines.gate.BAR", 75.0)
+    monkeypatch.setattr("pix2pix_batch.engines.cpu.precision", lambda: "bf16")
+    note, runs, *_ = done("engine", "build", tiny, "--target", "cpu")
+    assert re.fullmatch(r"note: bf16 is .* dB from fp32 .* \(bar 75\), so fp32 runs", note)
+    assert "PyTorch runs it in fp32" in runs
+    told = refused(3, "engine", "build", tiny, "--target", "cpu", "--precision", "bf16")
+    assert "tiny in bf16 is " in told and "(bar 75)" in told
+
+
+def test_a_worker_that_cannot_start_is_told(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "distributed.py").write_text("raise ImportError('distributed is broken')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    told = refused(3, "engine", "build", tiny, "--target", "cpu")
+    assert "a worker's process cannot run it: ImportError: distributed is broken" in told
+
+
 def test_other_options_replace_an_engine(tiny: Path) -> None:
     words = ("engine", "build", tiny, "--target", "sm89", "--batch-size", 1)
     done(*words)
@@ -144,7 +208,13 @@ def test_an_engine_of_another_version(tiny: Path, place: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("build map2aerial", "--target current: no NVIDIA GPU here .* name the GPU.*sm75, sm80"),
+        ("build map2aerial", "no NVIDIA GPU here .*--target cpu .* name the GPU.*sm75, sm80"),
+        ("build map2aerial --target gpu", "target 'gpu': tensorrt_rtx .* builds for sm75,"),
+        ("build map2aerial --target cpu --precision fp16", "fp16 runs on GPUs only"),
+        ("build map2aerial --target cpu --workspace 9", "for the CPU nothing is compiled"),
+        ("build map2aerial --target cpu --optimization-level 3", "the CPU nothing is compiled"),
+        ("build map2aerial --target cpu --library tensorrt", "for the CPU nothing is compiled"),
+        ("build map2aerial --target cpu --size 100", "a multiple of 64, not 100"),
         ("build map2aerial --target sm89,sm90", "target 'sm90': tensorrt_rtx .* builds for sm75,"),
         ("build map2aerial --target ,", "--target: names no GPU"),
         ("build map2aerial --target sm89 --precision bf16", "bf16 transposed .* fp16 or fp32"),
@@ -161,6 +231,16 @@ def test_wrong_use(words: str, told: str, place: Path) -> None:
     message = refused(2, "engine", *words.split())
     assert re.search(told, message), message
     assert not place.exists() or not list(place.iterdir())
+
+
+def test_without_tensorrt_and_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To install it is no help there, but for other machines' GPUs."""
+    for name in library.PACKAGES:
+        monkeypatch.setitem(sys.modules, name, None)
+    told = refused(2, "engine", "build", "map2aerial")
+    assert "no NVIDIA GPU here" in told and "pip install" not in told
+    told = refused(2, "engine", "build", "map2aerial", "--target", "sm89")
+    assert "tensorrt_rtx cannot be loaded" in told and "[tensorrt-rtx]'" in told
 
 
 def test_a_directory_without_images(tiny: Path, tmp_path: Path) -> None:
@@ -197,6 +277,68 @@ def test_ctrl_c_leaves_nothing_half_written(place: Path) -> None:
     for path in place.iterdir():
         assert path.suffix in (".engine", ".json", ".lock")
     assert len(engines()) < 4
+
+
+def test_a_build_that_is_killed_is_made_good_by_the_next(tiny: Path, place: Path) -> None:
+    """With kill -9, when the engine's lock is there."""
+    words = ("engine", "build", tiny, "--target", "sm75,sm80,sm86,sm89", "--batch-size", 1)
+    process = start(*words, env=environment(OMP_NUM_THREADS="1"))
+    while not place.is_dir() or not list(place.glob("*.lock")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert len(done(*words)) == 4 and len(engines()) == 4
+    assert "4 engines removed" in done("engine", "prune", "--all")[0]
+    assert not list(place.iterdir())
+
+
+def test_a_full_disk(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with small_disk(tmp_path, "64k") as disk:
+        monkeypatch.setenv("PIX2PIX_BATCH_CACHE", str(disk))
+        told = refused(3, "engine", "build", tiny, "--target", "sm89", "--batch-size", 1)
+        assert "No space left on device" in told and "engine prune" in told
+        assert {path.suffix for path in (disk / "engines").iterdir()} == {".lock"}
+
+
+def test_a_cache_that_cannot_be_made(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIX2PIX_BATCH_CACHE", "/proc/pix2pix-batch")
+    told = refused(2, "engine", "build", tiny, "--target", "sm89", "--batch-size", 1)
+    assert "/proc/pix2pix-batch" in told and "set PIX2PIX_BATCH_CACHE to a directory" in told
+
+
+CARD = Gpu("NVIDIA Test", "sm89", "550.54", "12.4", 24 << 30)
+
+
+@pytest.mark.parametrize(
+    ("built", "told"),
+    [
+        ({"capability": "sm86"}, "it is for sm86, and the NVIDIA Test is sm89"),
+        ({"gpu": "NVIDIA L4"}, "it is for NVIDIA L4, and the NVIDIA Test is sm89"),
+        ({"gpu": CARD.name, "driver": "535.1", "cuda": "12.4"}, "it is for driver 535.1 and CUDA"),
+        ({"gpu": CARD.name, "driver": "550.54", "cuda": "11.8"}, "driver 550.54 and CUDA 11.8"),
+        ({"version": "1.0"}, f"it is of tensorrt_rtx 1.0, {VERSION} is installed"),
+        ({"package": "0.0"}, "of pix2pix-batch 0.0: it is not used any more"),
+    ],
+    ids=["kind", "gpu", "driver", "cuda", "library", "package"],
+)
+def test_an_engine_from_elsewhere_is_not_loaded(
+    built: dict[str, str], told: str, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by its model, whole, and said to be for something else; nor does convert find it."""
+    order = Order(tiny, "fp16", 1, 64)
+    rtx = library.load("tensorrt_rtx")
+    Cache().obtain(replace(order.key(rtx, "sm89"), **built), lambda: (b"plan", {"model": "tiny"}))
+    monkeypatch.setattr("pix2pix_batch.engines.workshop.current", lambda: CARD)
+    (line,) = done("engine", "verify", tiny)
+    assert "whole" in line and told in line
+    assert orders.find(Cache(), order, rtx, CARD) == (None, "")
+
+
+def test_an_engine_of_another_bundle_is_not_its_models(tiny: Path, noisy: Path) -> None:
+    key = Order(noisy, "fp16", 1, 64).key(library.load("tensorrt_rtx"), "sm89")
+    Cache().obtain(key, lambda: (b"plan", {"model": "noisy"}))
+    assert "no engine of this model is here" in refused(2, "engine", "verify", tiny)
 
 
 def test_the_layer_that_overflows_is_named(overflowing: Path) -> None:

@@ -18,9 +18,10 @@ import torch
 from pix2pix_batch import bundle, probe, worker
 from pix2pix_batch.converter import Converter
 from pix2pix_batch.engine import Engine, Overlapping, TorchEngine, Translated
-from pix2pix_batch.engines import gate, ladder, library
+from pix2pix_batch.engines import gate, ladder, library, samples
 from pix2pix_batch.engines.cache import Cache, Entry
 from pix2pix_batch.engines.gpu import Gpu
+from pix2pix_batch.engines.graph import Graph
 from pix2pix_batch.engines.order import Order
 from pix2pix_batch.errors import EngineError, InputError
 from pix2pix_batch.opened import engine_of
@@ -34,6 +35,7 @@ from tests.end_to_end.command import (
     journal,
     put,
     run,
+    small_disk,
     words,
 )  # fmt: skip
 
@@ -236,6 +238,73 @@ def test_an_engine_that_was_set_aside_is_neither_used_nor_built_again(
     assert engine is None and "is 12.0 dB from fp32" in note and "set aside" in note
     with pytest.raises(InputError, match=r"^--backend tensorrt_rtx: the fp32 engine .* set aside"):
         ladder.open_best(replace(settings, device="cuda", backend="tensorrt_rtx"), TILES)
+
+
+class Half:
+    """The network as TensorRT compiles it, in float16, by PyTorch on the CPU."""
+
+    def __init__(self, model: Path, batch_size: int, size: int) -> None:
+        self.graph = Graph(bundle.load(model)[1], torch.float16)
+        self.batch_size, self.size, self.precision = batch_size, size, "fp16"
+        self.device, self.backend = "cpu", "half"
+
+    def __call__(self, images: np.ndarray, masks: Sequence[np.ndarray] | None = None) -> Translated:
+        with torch.inference_mode():
+            made, embeddings = self.graph(torch.from_numpy(images))
+        return Translated(made.numpy(), embeddings.numpy())
+
+
+def test_an_engine_whose_fp16_overflows_is_set_aside_and_pytorch_runs(
+    overflowing: Path, settings: Settings, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Really built; run by PyTorch in float16, since the GPU is not there."""
+    on_a_card(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setattr(gate, "load", lambda *_: Half(overflowing, 2, 32))
+    asked = replace(
+        settings,
+        model=str(overflowing),
+        fingerprint=bundle.fingerprint(overflowing),
+        size=32,
+        device="cuda",
+        precision="auto",
+    )
+    tiles = samples.read(None, 32, 3)
+    engine, note = ladder.open_best(asked, tiles)
+    assert engine is None and note.endswith("so PyTorch runs")
+    assert "is set aside" in note and "dB from fp32 PyTorch on 4 images" in note
+    (entry,) = Cache().entries()
+    assert isinstance(entry, Entry) and entry.refused and entry.facts["parity"]["psnr"] < gate.BAR
+
+    def no_load(*_: object) -> None:
+        raise AssertionError("what was set aside is loaded")
+
+    monkeypatch.setattr(gate, "load", no_load)
+    assert "is set aside" in ladder.open_best(asked, tiles)[1]
+
+
+def test_a_sound_engine_passes_the_same_way(
+    settings: Settings, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_card(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    half = Half(Path(settings.model), 2, 64)
+    monkeypatch.setattr(gate, "load", lambda *_: half)
+    asked = replace(settings, device="cuda", precision="auto")
+    assert ladder.open_best(asked, samples.read(None, 64, 3)) == (half, "")
+    (entry,) = Cache().entries()
+    assert isinstance(entry, Entry) and entry.facts["parity"]["psnr"] > gate.BAR
+
+
+def test_a_full_disk_is_told_and_pytorch_runs(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_card(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with small_disk(tmp_path, "64k") as disk:
+        monkeypatch.setenv("PIX2PIX_BATCH_CACHE", str(disk))
+        engine, note = ladder.open_best(replace(settings, device="cuda"), TILES)
+    assert engine is None and "No space left on device" in note and "PyTorch runs" in note
 
 
 @pytest.mark.parametrize(("given", "fits", "left"), [(None, 8, 8), (None, 1, 1), (16, 8, None)])

@@ -1,0 +1,55 @@
+"""The CPU's engine, looked at before it is needed: nothing of it is compiled or kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from pix2pix_batch import bundle, onednn
+from pix2pix_batch.engine import TorchEngine
+from pix2pix_batch.engines import gate, startup
+from pix2pix_batch.engines.gate import Parity
+from pix2pix_batch.engines.order import Order
+from pix2pix_batch.errors import EngineError
+
+
+def precision() -> str:
+    """What ``convert`` runs on this CPU, where it is close enough to fp32."""
+    fast = onednn.bf16_is_fast() and onednn.available(torch.bfloat16)
+    return "bf16" if fast else "fp32"
+
+
+def check(order: Order, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
+    """What runs, how close it is to fp32, and how soon it is ready; a line on each.
+
+    ``chosen``: whether the precision was asked for. If not, fp32 takes the place of one that is
+    under the gate's bar. Raises :class:`InputError`, and :class:`EngineError` where it is under.
+    """
+    parity = compare(order, images)
+    if not parity.passes:
+        if chosen or order.precision == "fp32":
+            raise EngineError(f"{order.name} in {order.precision} is {parity} (bar {gate.BAR:.0f})")
+        yield f"note: {order.precision} is {parity} (bar {gate.BAR:.0f}), so fp32 runs"
+        order = replace(order, precision="fp32")
+        parity = compare(order, images)
+    name = f"{order.name} for the CPU"
+    yield f"{name}: PyTorch runs it in {order.precision}; nothing to compile or to keep"
+    yield f"{name}: {parity}"
+    begun = startup.measure(
+        order.model, size=order.size, batch_size=order.batch_size, precision=order.precision
+    )
+    yield f"{name}: {begun}"
+
+
+def compare(order: Order, images: np.ndarray) -> Parity:
+    """The engine against the plain module in fp32, so that oneDNN's operators are checked too."""
+    _, unet = bundle.load(order.model)
+    engine = TorchEngine(
+        unet, size=order.size, batch_size=order.batch_size, precision=order.precision
+    )
+    plain = TorchEngine(unet, size=order.size, batch_size=gate.REFERENCE_BATCH)
+    plain.run = unet.translate
+    return gate.compare(engine, plain, images, gate.masks_of(order))
