@@ -471,6 +471,60 @@ def test_lists_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
             assert next(items).name == f"{name}.jpg"
 
 
+def test_links_out_of_the_input_are_refused(tree: Path) -> None:
+    other = touch(tree.parent / "other", "f.jpg")
+    os.symlink(other / "f.jpg", tree / "x" / "out.jpg")
+    os.symlink(other, tree / "linked")
+    os.symlink("../b.jpg", tree / "x" / "in.jpg")
+    for source in (tree, tree / "**" / "*.*"):
+        found = {item.name: bool(item.refusal) for item in scanned(source)}
+        assert found.pop("linked/f.jpg", True)
+        assert [name for name in found if found[name]] == ["x/out.jpg"]
+        assert not any(item.refusal for item in scanned(source, follow_links=True))
+
+
+def test_tars(tmp_path: Path) -> None:
+    touch(tmp_path, "b.tar", "a.TAR.GZ", "a.tgz", "notes.txt", "x/c.tar")
+    items = scanned(tmp_path)
+    assert all(item.tar for item in items)
+    assert outputs(items) == {
+        "a.TAR.GZ": "a.TAR.GZ.tar",
+        "a.tgz": "a.tgz.tar",
+        "b.tar": "b.tar",
+        "x/c.tar": "x/c.tar",
+    }
+    assert outputs(scanned(tmp_path, unpack=True)) == {
+        "a.TAR.GZ": "a.TAR.GZ.d",
+        "a.tgz": "a.tgz.d",
+        "b.tar": "b",
+        "x/c.tar": "x/c",
+    }
+    assert set(outputs(scanned(tmp_path / "b.tar"))) == {"b.tar"}
+    assert set(outputs(scanned(tmp_path / "?.tar"))) == {"b.tar"}
+    listing = touch(tmp_path / "lists", "list") / "list"
+    listing.write_text("x/c.tar\nd.png\n")
+    assert [item.tar for item in scanned(f"@{listing}")] == [True, False]
+    touch(tmp_path, "d.png")  # beside images tars are left alone
+    assert set(outputs(scanned(tmp_path))) == {"d.png"}
+
+
+def test_braces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "x/s-07.tar", "x/s-09.tar", "{a,b}.png")
+    items = scanned(tmp_path / "x" / "s-{07..09}.tar")
+    assert [item.name for item in items] == ["s-07.tar", "s-08.tar", "s-09.tar"]
+    assert [os.path.exists(item.path) for item in items] == [True, False, True]
+    assert set(outputs(scanned(tmp_path / "{a,b}.png"))) == {"{a,b}.png"}  # a file of that name
+    monkeypatch.chdir(tmp_path)
+    assert [item.path for item in scanned("{x,y}/s-07.tar")] == ["x/s-07.tar", "y/s-07.tar"]
+    assert [item.name for item in scanned("{x,y}/s-07.tar")] == ["x/s-07.tar", "y/s-07.tar"]
+
+
+def test_a_list_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"x" * 10_000_000)
+    with pytest.raises(InputError, match=r"line 1 has 65,536 bytes or more"):
+        scanned(f"@{tmp_path / 'list'}")
+
+
 # What is refused
 
 

@@ -1,0 +1,349 @@
+"""Stores behind URLs, such as ``s3://`` and ``https://``, through fsspec."""
+
+from __future__ import annotations
+
+import errno
+import io
+import random
+import re
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from pix2pix_batch.errors import ImageError, InputError, OutputError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+PAUSES = (0.5, 2.0, 8.0)
+"""Seconds before each new try of what failed for a reason that may pass."""
+
+WEB = frozenset({"http", "https"})
+"""Stores that can only be read, one URL at a time: they have no directories."""
+
+MEMORY = "memory"
+"""The store that lives in one process, for tests."""
+
+WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", MEMORY})
+"""Object stores, in which what is put appears whole or not at all. In others a file is written
+beside its place and moved there."""
+
+FIRM_ERRORS = (
+    FileExistsError,
+    FileNotFoundError,
+    ImportError,
+    IsADirectoryError,
+    NotADirectoryError,
+    NotImplementedError,
+    PermissionError,
+    TypeError,
+    ValueError,
+)
+"""What the same request would meet again."""
+
+FIRM_NAMES = frozenset({"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"})
+"""The same of botocore, which need not be installed."""
+
+PASSING_STATUS = frozenset({408, 425, 429})
+"""HTTP errors that are the client's by their number but may pass."""
+
+SECRET = re.compile(
+    r"(?i)(?<=[?&])(?:(?:x-(?:amz|goog)-[\w-]*|[\w-]*(?:signature|token|secret|password|passwd|"
+    r"credential|apikey|api[-_]key|accesskeyid|accessid)|sig|key|auth|jwt|expires|policy|"
+    r"key-pair-id)=[^&#\s'\"]*&?)"
+)
+USER = re.compile(r"(?<=://)[^/@\s'\"]*@")
+
+PIECE = 1 << 20
+"""Bytes read at a time."""
+
+Made = TypeVar("Made")
+
+
+def is_url(text: object) -> bool:
+    """Whether a path is a URL of a store; ``file://`` is too, see :func:`plain`."""
+    name = str(text)
+    return "://" in name and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name) is not None
+
+
+def plain(text: str) -> str:
+    """A path or URL as it is used here: ``file:///a`` is ``/a``, no URL ends in a slash."""
+    if not is_url(text) or text.endswith("://"):
+        return text
+    return text[7:] if scheme(text) == "file" else text.rstrip("/")
+
+
+def scheme(url: str) -> str:
+    return url.partition("://")[0].lower()
+
+
+def safe(text: object) -> str:
+    """A URL, or a text with URLs in it, without user, password and signatures."""
+    if "://" not in str(text):
+        return str(text)
+    bare = SECRET.sub("", USER.sub("", str(text)))
+    return re.sub(r"[?&]+(?=$|[#\s'\"])", "", bare)
+
+
+def store(url: str) -> tuple[AbstractFileSystem, str]:
+    """The store of ``url`` and what it calls that place.
+
+    How to reach it, credentials above all, comes from the store's own package and from fsspec's
+    configuration. Raises :class:`InputError` where there is no such store or its package is
+    missing.
+    """
+    parts = urlsplit(url)
+    found = _store(f"{parts.scheme}://{parts.netloc}")
+    return found, found._strip_protocol(url)
+
+
+@lru_cache(64)
+def _store(base: str) -> AbstractFileSystem:
+    try:
+        import fsspec
+
+        return fsspec.core.url_to_fs(base)[0]
+    except ImportError as error:
+        raise InputError(
+            f"{safe(base)}: needs a package that is not installed ({error}); "
+            "pip install 'pix2pix-batch[remote]'"
+        ) from error
+    except Exception as error:  # the stores' own packages raise what they please
+        raise InputError(f"{safe(base)}: cannot be opened as a store ({reason(error)})") from error
+
+
+def reason(error: BaseException) -> str:
+    """Why a store refused, in a line without secrets."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return safe(" ".join(str(text).split()))[:200]
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether to try again: what lies in the network or in a busy store, not in the request."""
+    if isinstance(error, FIRM_ERRORS) or type(error).__name__ in FIRM_NAMES:
+        return False
+    status = getattr(error, "status", None)
+    if isinstance(status, int) and 400 <= status < 500:
+        return status in PASSING_STATUS
+    return getattr(error, "errno", None) not in (errno.EINVAL, errno.ENAMETOOLONG, errno.ENOSPC)
+
+
+def again(action: Callable[[], Made], pauses: tuple[float, ...] | None = None) -> Made:
+    """What ``action`` returns, tried anew after each pause while its error may pass."""
+    for pause in PAUSES if pauses is None else pauses:
+        try:
+            return action()
+        except Exception as error:
+            if not may_pass(error):
+                raise
+        time.sleep(pause * random.uniform(0.5, 1.5))  # not all workers at once
+    return action()
+
+
+STAMPS = (
+    "etag", "generation", "md5hash", "contentmd5", "lastmodified", "mtime", "updated", "modified",
+    "created",
+)  # fmt: skip
+"""What the stores call that which changes with a file, the best first."""
+
+
+def stamp(info: dict[str, Any]) -> str:
+    """Size, and ETag or modification time, from what a store says of a file."""
+    known = {key.lower().replace("-", "").replace("_", ""): value for key, value in info.items()}
+    mark = next((known[name] for name in STAMPS if known.get(name)), "")
+    return f"{info.get('size')}:{str(mark).strip(chr(34))}"
+
+
+def stamp_of(url: str) -> str:
+    """Raises :class:`ImageError`."""
+    try:
+        fs, path = store(url)
+        return stamp(again(lambda: fs.info(path)))
+    except Exception as error:
+        raise ImageError(f"cannot be read ({reason(error)})") from error
+
+
+def read(url: str, largest: int) -> bytes:
+    """The first ``largest`` bytes of a file. Raises :class:`ImageError`."""
+    try:
+        fs, path = store(url)
+        if scheme(url) in WEB:
+            return again(lambda: _streamed(fs, path, largest))
+        return again(lambda: _cut(fs, path, largest))
+    except Exception as error:
+        raise ImageError(f"cannot be read ({reason(error)})") from error
+
+
+def _streamed(fs: AbstractFileSystem, path: str, largest: int) -> bytes:
+    pieces, left = [], largest
+    with _web(fs, path) as file:
+        while left > 0 and (piece := file.read(min(left, PIECE))):
+            pieces.append(piece)
+            left -= len(piece)
+    return b"".join(pieces)
+
+
+def _web(fs: AbstractFileSystem, path: str) -> IO[bytes]:
+    """A file as one answer. Servers need not know ranges, nor the size before: any size given
+    keeps fsspec from asking for it."""
+    file: IO[bytes] = fs.open(path, "rb", block_size=0, size=1)
+    return file
+
+
+def _cut(fs: AbstractFileSystem, path: str, largest: int) -> bytes:
+    """In one request; stores refuse a range of a file that is empty."""
+    try:
+        data: bytes = fs.cat_file(path, start=0, end=largest)
+    except OSError as error:
+        if may_pass(error) or error.errno != errno.EINVAL or fs.info(path)["size"]:
+            raise
+        return b""
+    return data
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies right below a place: ``files`` with their stamps, and ``directories``.
+
+    ``odd``: names that no directory of a file system can hold, such as an empty one.
+    """
+
+    files: dict[str, str]
+    directories: list[str]
+    odd: list[str]
+
+
+def listing(url: str) -> Listing:
+    """Raises ``OSError`` or what else the store does; ``FileNotFoundError`` where nothing is."""
+    fs, path = store(url)
+    path = path.rstrip("/")
+
+    def fresh() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = fs.ls(path, detail=True)
+        fs.invalidate_cache()  # which would grow with the store
+        return found
+
+    files, directories, odd = {}, set(), []
+    for entry in again(fresh):
+        name = entry["name"].removeprefix(path).removeprefix("/")
+        if not name:  # the mark of a directory, or of a key with an empty part
+            odd += [name] if entry["type"] == "directory" else []
+            continue
+        name = name.rstrip("/") if entry["type"] == "directory" else name
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            odd.append(name)
+        elif entry["type"] == "directory":
+            directories.add(name)
+        else:
+            files[name] = stamp(entry)
+    return Listing(files, sorted(directories), odd)
+
+
+def is_file(url: str) -> bool:
+    """Raises :class:`InputError` where there is nothing, or nothing can be seen."""
+    if scheme(url) in WEB:
+        return True
+    fs, path = store(url)
+    try:
+        return bool(again(lambda: fs.info(path))["type"] == "file")
+    except FileNotFoundError as error:
+        raise InputError(f"{safe(url)}: no such file, directory or bucket") from error
+    except Exception as error:
+        raise InputError(f"{safe(url)}: cannot be read ({reason(error)})") from error
+
+
+def write(url: str, put: Callable[[AbstractFileSystem, str], None]) -> None:
+    """Have ``put(store, path)`` make the file at ``url``, whole or not at all.
+
+    Raises :class:`ImageError`, or :class:`OutputError` where nothing can be written.
+    """
+    try:
+        fs, path = store(url)
+    except InputError as error:
+        raise OutputError(str(error)) from error
+    target = path if scheme(url) in WHOLE else f"{path}.{uuid.uuid4().hex}.part"
+
+    def make() -> None:
+        if target == path:
+            put(fs, path)
+            return
+        fs.makedirs(fs._parent(path), exist_ok=True)
+        put(fs, target)
+        fs.mv(target, path)
+
+    try:
+        again(make)
+    except (FileNotFoundError, PermissionError, NotImplementedError) as error:
+        raise OutputError(
+            f"{safe(url)}: cannot be written ({reason(error)}); check the bucket's name and your "
+            "permissions, then run the same command again: it goes on where this run stopped"
+        ) from error
+    except Exception as error:
+        raise ImageError(f"its output cannot be written ({reason(error)})") from error
+
+
+class Stream:
+    """A remote file read once, from front to back, in little memory; a break is mended."""
+
+    def __init__(self, url: str) -> None:
+        self._store, self._path = store(url)
+        self._is_web = scheme(url) in WEB
+        self._file: IO[bytes] | None = None
+        self._place = 0
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes; none at the end. Raises what the store does."""
+
+        def mended() -> bytes:
+            try:
+                return self._opened().read(size)
+            except Exception:
+                self.close()
+                raise
+
+        data = again(mended)
+        self._place += len(data)
+        return data
+
+    def _opened(self) -> IO[bytes]:
+        if self._file is not None:
+            return self._file
+        if self._is_web:
+            self._file, left = _web(self._store, self._path), self._place
+            while left > 0:
+                left -= len(self._file.read(min(left, PIECE))) or left
+        else:
+            self._file = self._store.open(self._path, "rb", cache_type="readahead")
+            self._file.seek(self._place)
+        return self._file
+
+    def close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+
+class Raw(io.RawIOBase):
+    """A :class:`Stream` for Python's buffered files. Raises :class:`InputError`."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._stream = url, Stream(url)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._stream.read(len(buffer))
+        except Exception as error:
+            raise InputError(f"{safe(self._url)}: cannot be read ({reason(error)})") from error
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
