@@ -159,7 +159,7 @@ def check_dataset(
     Exit codes: 0 no problems, 2 wrong use, 3 problems, all of them listed.
     """
     require_extra()
-    from pix2pix_batch.train import output
+    from pix2pix_batch import output
     from pix2pix_batch.train import recipe as recipes
     from pix2pix_batch.train.dataset import check
 
@@ -314,7 +314,7 @@ def evaluate(
     their networks are at hand.
     """
     require_extra("torchmetrics")
-    from pix2pix_batch.train import output
+    from pix2pix_batch import output
     from pix2pix_batch.train.evaluate import evaluate as run
 
     output.require_place(csv_file, (".csv",))

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pix2pix_batch import sheet
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.text import counted, shown
-from pix2pix_batch.train import pairs, sheet, threads
+from pix2pix_batch.train import pairs, threads
 from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.pairs import Pair

@@ -15,7 +15,7 @@ import numpy as np
 from torch.utils.data import ConcatDataset
 from tqdm import tqdm
 
-from pix2pix_batch import bundle, images, probe
+from pix2pix_batch import bundle, images, probe, sheet
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.engine import Engine
 from pix2pix_batch.errors import InputError
@@ -24,7 +24,7 @@ from pix2pix_batch.opened import open_engine as opened_engine
 from pix2pix_batch.scan import Item
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.tiling import Tiles
-from pix2pix_batch.train import metrics, pairs, sheet, threads
+from pix2pix_batch.train import metrics, pairs, threads
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import FileSplit, Split, open_data
 from pix2pix_batch.train.figures import Evaluation, Sample, score

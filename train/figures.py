@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pix2pix_batch.engine import psnr
+from pix2pix_batch.sheet import as_rgb
 from pix2pix_batch.text import counted, shown
 from pix2pix_batch.train import metrics
 from pix2pix_batch.train.jitter import Pixels
-from pix2pix_batch.train.metrics import as_rgb
 
 FIGURES = {
     "l1": "L1",

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from pix2pix_batch import bundle
+from pix2pix_batch import bundle, distance
 from pix2pix_batch.bundle import BundleInfo, Embedding
+from pix2pix_batch.converter import fitted
+from pix2pix_batch.errors import InputError
 from pix2pix_batch.generator import UNet
-from pix2pix_batch.train.data import Split, fingerprint, to_unit
+from pix2pix_batch.text import counted
+from pix2pix_batch.train import pairs
+from pix2pix_batch.train import recipe as recipes
+from pix2pix_batch.train.data import Data, FileData, fingerprint, open_data, to_unit
+from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.loop import Trainer
 from pix2pix_batch.version import __version__
 
-EMBEDDED = 4096
-"""Training inputs whose embeddings are taken, evenly spread: eight times the widest bottleneck."""
+EMBEDDED = 8
+"""Training inputs whose embeddings are taken, for each of the bottleneck's features: enough for
+their covariance, a minute's work for the paper's 512."""
 
 
 def write_bundles(trainer: Trainer) -> list[Path]:
@@ -81,23 +89,96 @@ def _write(
         },
     )
     path = trainer.run.path / f"{name}.safetensors"
-    bundle.save(path, info, generator, embedding=embed(generator, trainer.data.train))
+    embedding = embed(
+        generator, inputs_of(trainer.data, recipe.fit, recipe.size, most_of(generator))
+    )
+    bundle.save(path, info, generator, embedding=embedding)
     return path
 
 
+def most_of(generator: UNet) -> int:
+    """How many training inputs to take at most."""
+    return EMBEDDED * generator.architecture.bottleneck
+
+
+def inputs_of(data: Data, fit: str, size: int, most: int) -> Iterator[Pixels]:
+    """Training inputs that say how all of them lie, ``uint8 (size, size, C)``, about ``most``.
+
+    Of files, what ``convert`` would make of them, so that an input's own parts stand together. Of
+    mosaics, the first crops that were trained on: turned and scaled as they were, they are the
+    domain, and as many as one likes; the few upright ones do not fill the bottleneck's width.
+    """
+    if isinstance(data, FileData):
+        yield from _tiles(len(data.train), lambda index: data.train.read(index)[0], fit, size, most)
+        return
+    for k in range(most):
+        yield data.sample(k)[0]
+
+
+def _tiles(
+    count: int, read: Callable[[int], Pixels], fit: str, size: int, most: int
+) -> Iterator[Pixels]:
+    """``count`` images as ``convert`` hands them to the generator: all of them if there are few,
+    else some, evenly spread; in turn of each image all tiles or some, without those that are
+    mostly padding."""
+    each = max(1, most // count)
+    for index in _spread(count, most):
+        cut = fitted(read(index), "resize" if fit == "resize" else "tile", size)
+        tiles = [
+            tile
+            for tile, share in zip(cut, cut.shares, strict=True)
+            if share >= distance.LEAST_SHARE
+        ]
+        for place in _spread(len(tiles), each):
+            yield np.ascontiguousarray(tiles[place])
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """``most`` of the numbers below ``count``, evenly, or all."""
+    return [int(n) for n in np.linspace(0, count - 1, min(count, most)).round()] if count else []
+
+
 @torch.no_grad()
-def embed(generator: UNet, split: Split) -> Embedding:
-    """Mean and covariance of the embeddings of ``split``'s inputs, in float32 arithmetic."""
+def embed(generator: UNet, inputs: Iterable[Pixels]) -> Embedding:
+    """Where the embeddings of ``inputs`` lie, in float32 arithmetic."""
     training = generator.training
     generator.eval()
     device = next(generator.parameters()).device
-    count = min(EMBEDDED, len(split))
     found = []
-    for index in np.linspace(0, len(split) - 1, count).round().astype(int):
-        _, source, _ = split[int(index)]
+    for source in inputs:
         image = to_unit(torch.tensor(source)[None]).to(device)
-        found.append(generator.translate(image)[1][0].cpu().numpy().astype(np.float64))
+        found.append(generator.embed(image)[0].cpu().numpy().astype(np.float64))
     generator.train(training)
-    values = np.stack(found)
-    covariance = np.cov(values, rowvar=False) if count > 1 else np.zeros((values.shape[1],) * 2)
-    return Embedding(values.mean(0).astype(np.float32), covariance.astype(np.float32), count)
+    return distance.described(np.stack(found))
+
+
+def calibrate(path: Path, data: Path) -> Embedding:
+    """Take the training inputs' statistics anew and write them into the bundle at ``path``.
+
+    ``data``: what the bundle was trained on, as its recipe reads it; for a bundle without a
+    recipe, such as an imported one, a directory of images that it is meant for. Raises
+    :class:`InputError`.
+    """
+    info, generator = bundle.load(path)
+    size = info.image_size
+    if (recipe := info.provenance.get("recipe")) is not None:
+        opened = open_data(data, recipes.parse(recipe, str(path)))
+        inputs = inputs_of(opened, info.fit, size, most_of(generator))
+    else:
+        files = list(pairs.image_files(data))
+        if not files:
+            raise InputError(f"{data}: holds no image; give a directory of images it is meant for")
+        channels = info.architecture.in_channels
+
+        def read(index: int) -> Pixels:
+            return pairs.read_image(files[index], channels)
+
+        inputs = _tiles(len(files), read, info.fit, size, most_of(generator))
+    found = embed(generator, inputs)
+    if found.quantiles is None:
+        raise InputError(
+            f"{data}: {counted(found.inputs, 'input')}, too few or all alike, do not tell how "
+            f"training inputs lie; at least {distance.FEWEST} different ones are needed"
+        )
+    bundle.describe(path, found)
+    return found

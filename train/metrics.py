@@ -122,8 +122,3 @@ class LabelFigures:
     @property
     def class_iou(self) -> float:
         return float(np.nanmean(self.ious))
-
-
-def as_rgb(image: np.ndarray) -> np.ndarray:
-    """``uint8 (H, W, 3)``: grey repeated, alpha left out."""
-    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[:, :, :3]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from pix2pix_batch.sheet import as_rgb
 from pix2pix_batch.train.jitter import Pixels
-from pix2pix_batch.train.metrics import as_rgb
 
 if TYPE_CHECKING:
     from torchmetrics.image.fid import FrechetInceptionDistance

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from pix2pix_batch.progress import duration
+from pix2pix_batch.text import duration
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.loop import Watcher
 from pix2pix_batch.train.meter import Record

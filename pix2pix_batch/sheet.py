@@ -6,52 +6,59 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
-
-from pix2pix_batch.train.jitter import Pixels
-from pix2pix_batch.train.metrics import as_rgb
+from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 
 CELL = 192
 """Pixels a side that an image is shown in."""
 
+MAKER = "pix2pix-batch"
+"""What a sheet's metadata names as the software that made it."""
+
 GAP, LINE, TEXT = 8, 18, 12
 BACKGROUND, INK = "white", "black"
 
-Row = tuple[str, Sequence[Pixels]]
+Row = tuple[str, Sequence[np.ndarray]]
 """A name, and ``uint8 (H, W, C)`` images."""
 
 
-def png(rows: Sequence[Row], heads: Sequence[str], columns: int = 1) -> bytes:
+def png(rows: Sequence[Row], heads: Sequence[str], columns: int = 1, cell: int = CELL) -> bytes:
     """A PNG of ``rows``, set in ``columns``; ``heads`` says what the images of each row are."""
     font = ImageFont.load_default(TEXT)
     deep = -(-len(rows) // columns)
     columns = -(-len(rows) // deep)
-    width = len(heads) * (CELL + GAP) + GAP
-    height = CELL + LINE + GAP
+    width = len(heads) * (cell + GAP) + GAP
+    height = cell + LINE + GAP
     sheet = Image.new("RGB", (columns * width, LINE + deep * height), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for column in range(columns):
         for place, head in enumerate(heads):
-            x = column * width + GAP + place * (CELL + GAP)
-            draw.text((x, 2), _short(head, font, CELL), INK, font)
+            x = column * width + GAP + place * (cell + GAP)
+            draw.text((x, 2), _short(head, font, cell), INK, font)
     for number, (name, images) in enumerate(rows):
         column, line = divmod(number, deep)
         x, y = column * width + GAP, LINE + line * height
         draw.text((x, y + 2), _short(name, font, width - 2 * GAP), INK, font)
         for place, image in enumerate(images):
-            sheet.paste(_fitted(image), (x + place * (CELL + GAP), y + LINE))
+            sheet.paste(fitted(image, cell), (x + place * (cell + GAP), y + LINE))
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
+    metadata = PngImagePlugin.PngInfo()
+    metadata.add_text("Software", MAKER)
+    sheet.save(buffer, "PNG", pnginfo=metadata)
     return buffer.getvalue()
 
 
-def _fitted(image: Pixels) -> Image.Image:
+def fitted(image: np.ndarray, cell: int = CELL) -> Image.Image:
     """Into a cell; small images grow by a whole factor, so that their pixels stay plain."""
     picture = Image.fromarray(np.ascontiguousarray(as_rgb(image)))
-    if max(picture.size) > CELL:
-        picture.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
+    if max(picture.size) > cell:
+        picture.thumbnail((cell, cell), Image.Resampling.LANCZOS)
         return picture
-    return ImageOps.scale(picture, CELL // max(picture.size), Image.Resampling.NEAREST)
+    return ImageOps.scale(picture, cell // max(picture.size), Image.Resampling.NEAREST)
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """``uint8 (H, W, 3)``: grey repeated, alpha left out."""
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[:, :, :3]
 
 
 def _short(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:

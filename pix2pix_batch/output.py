@@ -1,4 +1,4 @@
-"""Writing the files that the data commands leave, each whole or not at all."""
+"""Writing the files that small commands leave, each whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,0 +1,30 @@
+"""The look of the pages that commands leave: one file each, which loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+
+def render(template: Path, **values: Any) -> str:
+    """The page of ``template``, which extends ``look.html``. All values are escaped.
+
+    The page's own script is the only one that runs in it: its policy names the script's hash.
+    """
+    folders = [template.parent, Path(__file__).parent]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folders),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["counted"] = "{:,}".format
+    page = environment.get_template(template.name)
+    script = "".join(page.blocks["script"](page.new_context(values)))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return page.render(**values, script_hash=f"sha256-{digest}")

@@ -1,0 +1,160 @@
+"""Trying a model on a handful of images: one picture of inputs beside outputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pix2pix_batch import bundle, images, output, probe, sheet
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.journal import Record
+from pix2pix_batch.scan import Item
+from pix2pix_batch.settings import TORCH, Settings, settle
+from pix2pix_batch.storage import read_file
+from pix2pix_batch.text import shown
+
+MOST = 64
+"""Images that one picture shows."""
+
+LAYOUTS = ((1, 1, 768), (6, 1, 448), (16, 2, 320), (MOST, 4, 256))
+"""Up to so many images, in so many columns, each in a cell of at most so many pixels a side."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """``path``: of the picture; none where no image could be translated. ``failures``: the paths
+    of those that could not, and why; ``note``: what else there is to say."""
+
+    path: Path | None
+    failures: list[tuple[str, str]]
+    note: str
+
+
+def preview(
+    model: str,
+    paths: Sequence[str],
+    out: Path | None = None,
+    *,
+    fit: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Preview:
+    """Translate ``paths`` with ``model``, as ``convert`` does in PyTorch, into a picture.
+
+    ``out``: a ``.png``; without one, ``preview-<model>.png`` here, which is replaced if it is a
+    picture of ours. Raises :class:`InputError` and :class:`OutputError`.
+    """
+    _require_few(paths)
+    bundle_path = bundle.resolve(model)
+    out = _place(bundle_path, out)
+    _require_apart(out, paths)
+    columns, cell = next((columns, cell) for most, columns, cell in LAYOUTS if len(paths) <= most)
+    settings = _settings(bundle_path, fit, device, precision)
+    items = [Item(path, str(i), f"{i}.png", "png") for i, path in enumerate(paths)]
+    decision = probe.probe(settings, items)
+    records, outputs = _translate(settle(settings, decision), items, cell)
+    rows, failures = [], []
+    for item in items:
+        record = records[item.name]
+        if item.output in outputs:
+            before = _small(read_file(item.path)[0], cell)
+            rows.append((_title(item.path, record.distance), [before, outputs[item.output]]))
+        else:
+            failures.append((item.path, record.reason))
+    if not rows:
+        return Preview(None, failures, decision.note)
+    cell = max(sheet.CELL, *(side for _, pair in rows for one in pair for side in one.shape[:2]))
+    output.write(out, sheet.png(rows, ["input", "output"], columns, cell))
+    return Preview(out, failures, decision.note)
+
+
+def _require_few(paths: Sequence[str]) -> None:
+    if not 0 < len(paths) <= MOST:
+        raise InputError(
+            f"{len(paths):,} images; preview takes 1 to {MOST}: use pix2pix-batch convert"
+        )
+    for path in paths:
+        if os.path.isdir(path):
+            raise InputError(
+                f"{shown(path)}: is a directory; give images, or use pix2pix-batch convert"
+            )
+
+
+def _place(model: Path, out: Path | None) -> Path:
+    """Where the picture goes. Raises :class:`InputError`."""
+    chosen = out or Path(f"preview-{model.stem}.png")
+    output.require_place(chosen, (".png",))
+    if out is None and chosen.exists() and not _is_ours(chosen):
+        raise InputError(
+            f"{shown(chosen)}: is there and no preview; move it away, or choose a name with --out"
+        )
+    return chosen
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return image.info.get("Software") == sheet.MAKER
+    except Exception:  # decoders raise what they please
+        return False
+
+
+def _require_apart(out: Path, paths: Sequence[str]) -> None:
+    if out.exists() and any(os.path.exists(path) and os.path.samefile(out, path) for path in paths):
+        raise InputError(f"{shown(out)}: is one of the images; choose another name with --out")
+
+
+def _settings(model: Path, fit: str | None, device: str, precision: str) -> Settings:
+    info = bundle.read_info(model)
+    try:
+        images.require_mode(info.architecture.in_channels, "input")
+        images.require_mode(info.architecture.out_channels, "output")
+    except InputError as error:
+        raise InputError(f"{shown(model)}: {error}; choose another model") from error
+    return Settings(
+        model=str(model.resolve()),
+        fingerprint=bundle.fingerprint(model),
+        out="",
+        fit=fit or info.fit,
+        size=info.image_size,
+        quality=None,
+        batch_size=None,
+        device=device,
+        precision=precision,
+        noise=False,
+        seed=0,
+        backend=TORCH,  # a TensorRT engine would first be built, for minutes
+    )
+
+
+def _translate(
+    settings: Settings, items: Sequence[Item], cell: int
+) -> tuple[dict[str, Record], dict[str, np.ndarray]]:
+    """What became of each item, and the outputs, made small, by their names."""
+    from pix2pix_batch.converter import Converter
+
+    outputs: dict[str, np.ndarray] = {}
+
+    def keep(name: str, data: bytes) -> None:
+        outputs[name] = _small(data, cell)
+
+    converter = Converter(settings, keep)
+    converter.run(items)
+    return {record.name: record for record in converter.records}, outputs
+
+
+def _small(data: bytes, cell: int) -> np.ndarray:
+    """An image file as it is shown, ``uint8 (H, W, 3)``, no larger than a cell."""
+    image = Image.fromarray(images.read(data, 3).pixels)
+    image.thumbnail((cell, cell), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def _title(path: str, distance: float | None) -> str:
+    name = shown(path)
+    return name if distance is None else f"{name}, distance {distance:.1f}"
