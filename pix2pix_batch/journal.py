@@ -2,169 +2,64 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import io
-import json
 import os
-import shutil
-from contextlib import suppress
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from pix2pix_batch.errors import InputError, OutputError
+from pix2pix_batch.history import (
+    DECIDED,
+    History,
+    header_of,
+    held,
+    lines,
+    require_same,
+)
+from pix2pix_batch.record import DIRECTORY, FULL, SCHEMA, Record, as_line, stamp
+from pix2pix_batch.shard import Shard, journal_of, lock_of, shards_of
 from pix2pix_batch.text import shown
 
-DIRECTORY = ".pix2pix-batch"
-"""Within OUT: the journal, its lock, and files not yet in place."""
+__all__ = ["DIRECTORY", "FULL", "SCHEMA", "History", "Journal", "Record", "lines", "stamp"]
 
-SCHEMA = 1
+MOMENT = 0.5
+"""Seconds to wait for a lock: ``status`` holds it for a moment to see whether it is free."""
 
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What passes when somebody makes room: the same command then goes on."""
+DOOR = 15.0
+"""Seconds that a shard waits while others begin."""
 
-
-@dataclass(frozen=True)
-class Record:
-    """What became of one input. ``stamp``: its size and modification time when it was read;
-    ``hash``: BLAKE2b of the output's bytes, 128 bits, hex; ``distance``: how far from the model's
-    training inputs it lies, where the bundle can tell.
-    """
-
-    name: str
-    status: str
-    stamp: str = ""
-    output: str = ""
-    reason: str = ""
-    hash: str = ""
-    distance: float | None = None
-
-
-def stamp(status: os.stat_result) -> str:
-    """Size and modification time: changes when the file does, without opening it."""
-    return f"{status.st_size}:{status.st_mtime_ns}"
-
-
-def _digest(text: str) -> int:
-    raw = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(raw, "little")
-
-
-class History:
-    """What a journal says. Reading it writes nothing, and takes no lock.
-
-    The first line is the job: what decides the output's bytes. The index in memory holds two
-    64-bit numbers an input.
-    """
-
-    def __init__(self, out: Path, job: dict[str, Any], *, overwrite: bool = False) -> None:
-        """Read the journal of ``out``, if there is one, as far as it is written.
-
-        ``job``: plain JSON values. A journal of another job is refused unless ``overwrite``,
-        with which all begins anew. Raises :class:`InputError`, :class:`OutputError`.
-        """
-        self.directory = out / DIRECTORY
-        self.path = self.directory / "journal.jsonl"
-        self.job = {"schema": SCHEMA, **job, "overwrite": overwrite}
-        self._index: dict[int, int] = {}
-        self._end = 0  # of the last whole line
-        self.resumed = not overwrite and self._read(out, job)
-
-    @property
-    def overwrites(self) -> bool:
-        """Whether this job was begun with leave to replace files that it did not make."""
-        return bool(self.job.get("overwrite"))
-
-    def _read(self, out: Path, job: dict[str, Any]) -> bool:
-        """Read an existing journal into the index; false where there is none."""
-        try:
-            with self.path.open("rb") as file:
-                header = _parse(file.readline())
-                if header is None:
-                    return False
-                self._require_same(out, header, job)
-                self.job = header
-                self._end = file.tell()
-                for line in file:
-                    if line.endswith(b"\n"):
-                        self._end += len(line)
-                        self._note(_parse(line) or {})
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise OutputError(
-                f"{shown(self.path)}: cannot be read ({error.strerror}); check its permissions, "
-                "or give another directory as OUT"
-            ) from error
-        return True
-
-    def _require_same(self, out: Path, header: dict[str, Any], job: dict[str, Any]) -> None:
-        if header.get("schema") != SCHEMA:
-            raise InputError(
-                f"{shown(out)}: its journal was written by another version of pix2pix-batch; "
-                "finish it with that one, or pass --overwrite to convert everything again"
-            )
-        for key, value in job.items():
-            if header.get(key) != value:
-                raise InputError(
-                    f"{shown(out)}: holds another job's images ({key} was {header.get(key)!r}, "
-                    f"now {value!r}); choose another OUT, or pass --overwrite to convert "
-                    "everything again"
-                )
-
-    def _note(self, values: dict[str, Any]) -> None:
-        if "claim" in values:
-            for name in values["claim"]:
-                self._index.setdefault(_digest(name), 0)
-        elif "name" in values:
-            key = _digest(values["name"])
-            if values.get("status") == "done":
-                self._index[key] = _digest(values.get("stamp", ""))
-            elif key in self._index:
-                self._index[key] = 0
-
-    def is_done(self, name: str, stamp_now: str) -> bool:
-        """Whether this job has converted ``name`` as the file now is."""
-        return self._index.get(_digest(name)) == _digest(stamp_now)
-
-    def is_ours(self, name: str) -> bool:
-        """Whether this job may have written the output of ``name``."""
-        return _digest(name) in self._index
+PIECE = 1 << 20
+"""Bytes copied at a time."""
 
 
 class Journal(History):
-    """A journal to add to: open it, ask what is done, add, close it. One process at a time."""
+    """A journal to add to: open it, ask what is done, add, close it.
 
-    def __init__(self, out: Path, job: dict[str, Any], *, overwrite: bool = False) -> None:
+    One process at a time; or one a shard, each with a journal of its own, which the next run
+    without a shard merges. What is added is not in the index: no run meets an input twice.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        job: dict[str, Any],
+        *,
+        overwrite: bool = False,
+        shard: Shard | None = None,
+    ) -> None:
         """Open or begin the journal of ``out``, as :class:`History` reads it."""
-        directory = out / DIRECTORY
+        self._held = ExitStack()
         try:
-            (directory / "tmp").mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(directory / "lock", timeout=0)
-            self._lock.acquire()
-        except Timeout as error:
-            raise InputError(
-                f"{shown(out)}: another run is writing there; wait for it, or choose another OUT"
-            ) from error
+            super().__init__(out, job, overwrite=overwrite, shard=shard)
         except OSError as error:
-            raise _refused(out, error) from error
-        try:
-            super().__init__(out, job, overwrite=overwrite)
-            for leftover in self.temporary.iterdir():
-                leftover.unlink()
-            if self.resumed:
-                os.truncate(self.path, self._end)  # a last line that a crash tore
-            else:
-                self._renew(io.BytesIO())
-            self._file = self.path.open("ab")
-        except OSError as error:
-            self._lock.release()
-            raise _refused(self.path, error) from error
+            self._held.close()
+            raise _refused(journal_of(out, shard), error) from error
         except BaseException:
-            self._lock.release()
+            self._held.close()
             raise
 
     @property
@@ -172,46 +67,133 @@ class Journal(History):
         """Where outputs are written before they move into place."""
         return self.directory / "tmp"
 
-    def settle(self, **decisions: Any) -> None:
+    def _look(self) -> None:
+        """Take the locks, then begin the journal where there is none yet.
+
+        A run without a shard keeps the lock of the whole OUT; a shard keeps its own, and the
+        whole OUT's only while it begins.
+        """
+        try:
+            self.temporary.mkdir(parents=True, exist_ok=True)
+            with ExitStack() as beginning:
+                whole = self._held if self.shard is None else beginning
+                whole.enter_context(self._lock(None, MOMENT if self.shard is None else DOOR))
+                if self.shard is not None:
+                    self._held.enter_context(self._lock(self.shard, MOMENT))
+                alone = self._require_apart()
+                super()._look()
+                if self.fresh:
+                    self._forget()
+                if alone:
+                    self._tidy()
+                if self.path not in self._paths:
+                    self._renew(iter(()))
+        except OSError as error:
+            raise _refused(self.out, error) from error
+
+    @contextmanager
+    def _lock(self, shard: Shard | None, patience: float) -> Iterator[None]:
+        lock = FileLock(lock_of(self.out, shard), timeout=patience)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise self._in_use(shard) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _require_apart(self) -> bool:
+        """Whether no shard is running besides; refused where that one may not."""
+        alone = True
+        for other in shards_of(self.out, "lock"):
+            if other == self.shard or not held(lock_of(self.out, other)):
+                continue
+            if self.shard is None or other.count != self.shard.count:
+                raise self._in_use(other)
+            alone = False
+        return alone
+
+    def _in_use(self, shard: Shard | None) -> InputError:
+        who = f"shard {shard} is running" if shard else "another run is writing"
+        return InputError(f"{shown(self.out)}: {who} there; wait for it, or choose another OUT")
+
+    def _forget(self) -> None:
+        """Remove the journals that a new beginning replaces, but for this job's other shards."""
+        siblings = [] if self.shard is None else [self.shard.count]
+        if self.shard is not None:
+            journal_of(self.out).unlink(missing_ok=True)
+        for other in shards_of(self.out):
+            if other.count not in siblings:
+                journal_of(self.out, other).unlink()
+
+    def _load(self) -> None:
+        super()._load()
+        others = [path for path in self._paths if path != self.path]
+        if self.shard is None and others:
+            self._renew(chain_pieces(self._ends))
+            for path in others:
+                path.unlink()
+            for shard in shards_of(self.out, "lock"):
+                lock_of(self.out, shard).unlink()
+        elif self._ends.get(self.path):
+            os.truncate(self.path, self._ends[self.path])  # a last line that a crash tore
+        self._file = self.path.open("ab")
+
+    def settle(self, **decisions: Any) -> dict[str, Any]:
         """Write what was decided at the job's start (such as the precision) into its first line.
 
-        Only before the first claim: the file is made anew. Raises :class:`OutputError`.
+        Returns what counts: where another shard was first, its decisions. Only before the first
+        claim: the file is made anew. Raises :class:`OutputError`.
         """
-        self.job |= decisions
-        try:
-            with self.path.open("rb") as old:
-                old.readline()
-                self._renew(old)
-            self._file.close()
-            self._file = self.path.open("ab")
-        except OSError as error:
-            raise OutputError(_unwritable(self.path, error)) from error
+        with ExitStack() as beginning:
+            if self.shard is not None:
+                beginning.enter_context(self._lock(None, DOOR))
+                decisions |= self._decided_by_others()
+            self.job |= decisions
+            try:
+                self._renew(pieces(self.path, os.path.getsize(self.path)))
+                self._file.close()
+                self._file = self.path.open("ab")
+            except OSError as error:
+                raise OutputError(_unwritable(self.path, error)) from error
+        return decisions
 
-    def _renew(self, rest: IO[bytes]) -> None:
+    def _decided_by_others(self) -> dict[str, Any]:
+        for other in shards_of(self.out):
+            header = header_of(journal_of(self.out, other)) or {}
+            if all(key in header for key in DECIDED):
+                with suppress(InputError):
+                    require_same(self.out, header, self._asked)
+                    return {key: header[key] for key in DECIDED}
+        return {}
+
+    def _renew(self, rest: Iterator[bytes]) -> None:
         """Make the file anew, whole or not at all: the job's line, then ``rest``."""
         fresh = self.path.with_suffix(".new")
         try:
             with fresh.open("wb") as file:
-                file.write(_line(self.job))
-                shutil.copyfileobj(rest, file)
+                file.write(as_line(self.job))
+                file.writelines(rest)
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(fresh, self.path)
         finally:
             fresh.unlink(missing_ok=True)
 
     def claim(self, names: list[str]) -> None:
         """Say that the outputs of ``names`` are about to be written, so that they are ours."""
-        self._write(_line({"claim": names}))
-        for name in names:
-            self._index.setdefault(_digest(name), 0)
+        self._write(as_line({"claim": names}))
 
-    def add(self, records: list[Record]) -> None:
-        """Record a chunk, durably. Raises :class:`OutputError`."""
-        lines = []
-        for record in records:
-            values = {key: value for key, value in vars(record).items() if value not in ("", None)}
-            lines.append(_line(values))
-            self._note(values)
-        self._write(b"".join(lines))
+    def add(self, records: Sequence[Record], seconds: float = 0.0, worker: str = "") -> None:
+        """Record a chunk, durably, and that ``worker`` took ``seconds`` for it; neither where the
+        inputs never went to one. Raises :class:`OutputError`."""
+        came = {"at": round(time.time(), 3), "seconds": round(seconds, 3), "worker": worker}
+        self._write(b"".join(record.line() for record in records) + as_line(came))
+
+    def tell(self, **values: Any) -> None:
+        """Write a line about the run itself, such as its beginning and its end."""
+        self._write(as_line(values))
 
     def _write(self, data: bytes) -> None:
         try:
@@ -221,10 +203,32 @@ class Journal(History):
         except OSError as error:
             raise OutputError(_unwritable(self.path, error)) from error
 
+    def _tidy(self) -> None:
+        """Remove what killed workers left half-written."""
+        for leftover in self.temporary.iterdir():
+            leftover.unlink(missing_ok=True)
+
     def close(self) -> None:
         with suppress(OSError):  # a full disk: what did not fit was reported when it was written
             self._file.close()
-        self._lock.release()
+        if self.shard is None:
+            with suppress(OSError):
+                self._tidy()
+        self._held.close()
+
+
+def pieces(path: Path, end: int) -> Iterator[bytes]:
+    """A journal after its first line, up to ``end``."""
+    with path.open("rb") as file:
+        left = end - len(file.readline())
+        while left > 0 and (piece := file.read(min(PIECE, left))):
+            left -= len(piece)
+            yield piece
+
+
+def chain_pieces(ends: dict[Path, int]) -> Iterator[bytes]:
+    for path, end in ends.items():
+        yield from pieces(path, end)
 
 
 def _unwritable(path: Path, error: OSError) -> str:
@@ -243,18 +247,3 @@ def _refused(path: Path, error: OSError) -> OutputError:
         f"{shown(path)}: cannot be written ({error.strerror}); check its permissions, or give "
         "another directory as OUT"
     )
-
-
-def _line(values: dict[str, Any]) -> bytes:
-    """ASCII JSON: names that are no UTF-8 survive as escaped surrogates."""
-    return json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        values = json.loads(line)
-    except ValueError:
-        return None
-    return values if isinstance(values, dict) else None

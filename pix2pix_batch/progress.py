@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TextIO
 
 from pix2pix_batch.summary import Summary
+from pix2pix_batch.text import duration
 
 LINE_SECONDS = 10.0
 """How often a line is printed where the output is no terminal."""
@@ -95,7 +96,7 @@ class Display:
 
 def done(summary: Summary) -> int:
     """The inputs of which it is known what became."""
-    return summary.converted + summary.failed + summary.skipped
+    return summary.converted + summary.failed + summary.skipped + summary.failed_before
 
 
 def counts(progress: Progress) -> list[str]:
@@ -106,6 +107,8 @@ def counts(progress: Progress) -> list[str]:
         parts.append(f"{summary.skipped:,} were done before")
     if summary.failed:
         parts.append(f"{summary.failed:,} failed")
+    if summary.failed_before:
+        parts.append(f"{summary.failed_before:,} failed before")
     return parts
 
 
@@ -116,13 +119,3 @@ def announcement(progress: Progress) -> str:
         f"{summary.model} on {summary.device} ({summary.backend}, {summary.precision}), {workers}"
     )
     return f"{text}, dashboard {progress.dashboard}" if progress.dashboard else text
-
-
-def duration(seconds: float) -> str:
-    """``42 s``, ``3 min 20 s``, ``5 h 12 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

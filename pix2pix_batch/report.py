@@ -9,30 +9,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pix2pix_batch import bundle
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.shard import Shard, journal_of
+from pix2pix_batch.text import counted, duration, shown
 
 if TYPE_CHECKING:
     from pix2pix_batch.bundle import BundleInfo
+    from pix2pix_batch.status import Status
     from pix2pix_batch.summary import Summary
+    from pix2pix_batch.verification import Verification
 
 SHOWN_FAILURES = 10
+SHOWN_GROUPS = 10
+ENDS = {
+    "finished": "finished",
+    "interrupted": "was interrupted",
+    "stopped": "could not go on and stopped",
+}
+"""How a run ended, by its ``outcome``."""
+
 DEEPEST = 4
 """Levels of a bundle's provenance that are indented; what is deeper stands on one line."""
 
 
 def of_job(summary: Summary, out: Path) -> Iterator[str]:
     """A job's summary, in lines. ``out``: its output directory."""
-    journal = shown(out / ".pix2pix-batch" / "journal.jsonl")
+    shard = Shard.parse(summary.shard) if summary.shard else None
+    journal = shown(journal_of(out, shard))
     if summary.dry_run:
         yield (
             f"{counted(summary.planned, 'image')} would be converted, "
             f"{summary.skipped:,} are done, {summary.failed:,} would fail"
+            f"{_failed_before(summary)}"
         )
     else:
         rate = f" ({summary.images_per_second:.1f} images/s)" if summary.converted else ""
         yield (
             f"{summary.converted:,} converted, {summary.skipped:,} skipped (done before), "
-            f"{summary.failed:,} failed in {summary.seconds:.1f} s{rate}"
+            f"{summary.failed:,} failed{_failed_before(summary)} in {summary.seconds:.1f} s{rate}"
         )
     if summary.note:
         yield f"note: {summary.note}"
@@ -47,11 +60,23 @@ def of_job(summary: Summary, out: Path) -> Iterator[str]:
     if summary.links:
         links = counted(summary.links, "link")
         yield f"{links} to directories not followed (see --follow-links)"
+    if summary.doubtful:
+        look = "looks" if summary.doubtful == 1 else "look"
+        yield (
+            f"{counted(summary.doubtful, 'image')} {look} unlike what {summary.model} was trained "
+            "on: farther off than 99 of 100 training inputs"
+        )
     yield from _failures(summary, journal)
+    if summary.page:
+        yield f"report: {shown(summary.page)}"
     if summary.fatal:
         yield f"error: {summary.fatal}"
     if summary.interrupted:
         yield "Interrupted. Run the same command again (without --overwrite) to go on from here."
+
+
+def _failed_before(summary: Summary) -> str:
+    return f", {summary.failed_before:,} failed before" if summary.failed_before else ""
 
 
 def _failures(summary: Summary, journal: str) -> Iterator[str]:
@@ -61,9 +86,110 @@ def _failures(summary: Summary, journal: str) -> Iterator[str]:
     more = summary.failed - SHOWN_FAILURES
     if summary.failed and not summary.dry_run:
         tail = f"  ... and {more:,} more; all" if more > 0 else "  All"
-        yield f"{tail} are in {journal}; run again to retry them."
+        yield f"{tail} are in {journal}. {_again(summary)}"
     elif more > 0:
         yield f"  ... and {more:,} more"
+    if summary.failed_before:
+        yield (
+            f"{counted(summary.failed_before, 'input')} failed before and did not change since: "
+            "not tried again (see --retry-failed)"
+        )
+
+
+def _again(summary: Summary) -> str:
+    """What the next run does about the failures."""
+    if summary.retriable == summary.failed:
+        return "Run again to retry them."
+    if not summary.retriable:
+        return "The next run leaves them alone while they do not change (see --retry-failed)."
+    return (
+        f"The next run retries {summary.retriable:,} of them, for the reason did not lie in the "
+        "image; --retry-failed retries all."
+    )
+
+
+def of_status(status: Status, out: str, now: float) -> Iterator[str]:
+    """Where a job stands, in lines. ``now``: Unix time."""
+    from pix2pix_batch.status import LATELY
+
+    job = status.job
+    chosen = (job.get(key) for key in ("format", "fit", "precision", "backend"))
+    yield (
+        f"{shown(out)}: {shown(job.get('model_name', '?'))} (SHA-256 {job.get('model', '')[:12]}) "
+        f"on {shown(job.get('input', '?'))}; {', '.join(str(one) for one in chosen if one)}"
+    )
+    yield _run_of(status, now)
+    yield _stand(status)
+    if status.rate:
+        text = f"{status.rate:.1f} images/s over {duration(status.seconds)} of work"
+        if status.running and status.lately and status.seconds > LATELY:
+            text += f", {status.lately:.1f} in the last {duration(LATELY)}"
+        if status.running and status.left and (rate := status.lately or status.rate):
+            text += f"; {duration(status.left / rate)} left"
+        yield text
+    for kind, groups in (("failed", status.failures), ("quarantined", status.quarantine)):
+        if groups:
+            yield f"{kind}:"
+        for group in groups[:SHOWN_GROUPS]:
+            yield f"  {group.count:>7,}  {shown(group.reason)}, such as {shown(group.example)}"
+        if (more := len(groups) - SHOWN_GROUPS) > 0:
+            yield f"  ... for {counted(more, 'more reason')}"
+    yield _resume(status)
+
+
+def _run_of(status: Status, now: float) -> str:
+    if status.running:
+        who = "A run is" if status.running == ["all"] else f"Shards {', '.join(status.running)} are"
+        since = f", since {duration(now - status.begun)}" if status.begun else ""
+        return f"{who} writing now{since}."
+    if status.ended is None:
+        return "No run is writing." if status.begun is None else "The last run was cut off."
+    ago = duration(max(0, now - status.ended))
+    return f"No run is writing. The last one {ENDS.get(status.outcome, 'ended')} {ago} ago."
+
+
+def _stand(status: Status) -> str:
+    parts = [f"{status.done:,} done"]
+    if status.total:
+        share = 100 * status.done // status.total
+        parts = [f"{status.done:,} of {status.total:,} done ({share} %)"]
+    for count, what in (
+        (status.skipped, "skipped"),
+        (status.failed, "failed"),
+        (status.quarantined, "quarantined"),
+        (status.left or 0, "left"),
+    ):
+        if count:
+            parts.append(f"{count:,} {what}")
+    return ", ".join(parts)
+
+
+def _resume(status: Status) -> str:
+    """What running the same command again would do."""
+    wrong = status.failed + status.quarantined
+    does = []
+    if status.left:
+        does.append(f"convert the {status.left:,} left")
+    elif status.left is None:
+        does.append("convert what is left")
+    if status.retriable:
+        does.append(f"retry {status.retriable:,} of the failures")
+    if alone := wrong - status.retriable:
+        does.append(f"leave {alone:,} alone while unchanged (see --retry-failed)")
+    if not does:
+        return "All is done; the same command again would convert what is new or has changed."
+    return f"The same command again would {', '.join(does)}."
+
+
+def of_verification(found: Verification) -> Iterator[str]:
+    """What checking the outputs found, in lines."""
+    yield f"{counted(found.checked, 'output')} checked, {found.wrong:,} wrong"
+    for kind, examples in found.examples.items():
+        yield f"{kind}: {found.counts[kind]:,}"
+        names = [f"{shown(output)}: {shown(why)}" for output, why in examples[:SHOWN_FAILURES]]
+        yield from _first(names, found.counts[kind], "; the journal has all")
+    if found.wrong:
+        yield "The next run makes these again."
 
 
 def _first(lines: Iterable[str], count: int, tail: str = "") -> Iterator[str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pix2pix_batch.journal import Record
+from pix2pix_batch.distance import DOUBT
+from pix2pix_batch.record import DONE, QUARANTINED, SKIPPED, Record
 
 FAILURES_KEPT = 1000
 """Failures held in memory for the summary; the journal has all."""
@@ -19,22 +20,30 @@ FAILURES_PRINTED = 100
 class Summary:
     """A job's result. ``docs/summary.md`` says what each figure counts.
 
-    ``failures``: the first reasons, by input; the journal has them all. ``renames``: the first
-    inputs and outputs of those renamed; ``others``: the first of the files left alone, and
-    ``others_are`` what is wrong with them.
+    ``retriable``: how many of the failed are tried again by the next run, for the reason did not
+    lie in the input. ``doubtful``: images far from the model's training inputs
+    (``docs/distance.md``). ``failures``: the first reasons, by input; the journal has them all.
+    ``renames``: the first inputs and outputs of those renamed; ``others``: the first of the files
+    left alone, and ``others_are`` what is wrong with them; ``page``: the path of the report.
     """
 
     total: int = 0
+    tars: int = 0
     planned: int = 0
     converted: int = 0
     skipped: int = 0
     failed: int = 0
+    quarantined: int = 0
+    failed_before: int = 0
+    retriable: int = 0
+    doubtful: int = 0
     seconds: float = 0.0
     images_per_second: float = 0.0
     device: str = ""
     backend: str = ""
     precision: str = ""
     model: str = ""
+    shard: str = ""
     dry_run: bool = False
     interrupted: bool = False
     renamed: int = 0
@@ -42,23 +51,35 @@ class Summary:
     links: int = 0
     fatal: str = ""
     note: str = ""
+    page: str = ""
     failures: list[Record] = field(default_factory=list)
     renames: list[tuple[str, str]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     others_are: str = ""
 
     FIGURES = (
-        "total", "planned", "converted", "skipped", "failed", "renamed", "ignored", "seconds",
-        "images_per_second", "device", "backend", "precision", "model",
+        "total", "planned", "converted", "skipped", "failed", "quarantined", "failed_before",
+        "doubtful", "renamed", "ignored", "seconds", "images_per_second", "device", "backend",
+        "precision", "model",
     )  # fmt: skip
 
     def add(self, records: Iterable[Record]) -> None:
         """Count what became of some inputs."""
         for record in records:
-            if record.status == "done":
+            if record.members is not None:  # a tar: its images count instead
+                self.total += record.members - 1
+                self.tars += 1
+                continue
+            if record.status == DONE:
                 self.converted += 1
+                self.doubtful += record.distance is not None and record.distance >= DOUBT
+                continue
+            if record.status == SKIPPED:
+                self.skipped += 1
                 continue
             self.failed += 1
+            self.quarantined += record.status == QUARANTINED
+            self.retriable += not record.stamp
             if len(self.failures) < FAILURES_KEPT:
                 self.failures.append(record)
 
@@ -70,9 +91,23 @@ class Summary:
         ]
         return {**{name: getattr(self, name) for name in self.FIGURES}, "failures": failures}
 
+    def counts(self) -> dict[str, int]:
+        """What became of the inputs."""
+        names = ("total", "converted", "skipped", "failed", "failed_before")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def outcome(self) -> str:
+        """How a run ended: ``finished``, ``interrupted``, or ``stopped`` where it could not go
+        on."""
+        if self.interrupted:
+            return "interrupted"
+        return "stopped" if self.fatal else "finished"
+
     @property
     def exit_code(self) -> int:
         """0 all done, 3 some failed, 130 interrupted. A dry run that ends is done."""
         if self.interrupted:
             return 130
-        return 3 if (self.failed or self.fatal) and not self.dry_run else 0
+        wrong = self.failed or self.failed_before or self.fatal
+        return 3 if wrong and not self.dry_run else 0

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ def failed(name: str, stamp: str = "1:1") -> Record:
     return Record(name, "failed", stamp, reason="damaged")
 
 
+def is_done(history: History, name: str, stamp: str) -> bool:
+    return history.status_of(name, stamp) == "done"
+
+
 def path_of(out: Path) -> Path:
     return out / DIRECTORY / "journal.jsonl"
 
@@ -54,54 +59,65 @@ def run(out: Path, *records: Record, claim: list[str] | None = None) -> None:
 def test_nothing_is_done_at_first(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     assert not journal.resumed
-    assert not journal.is_done("a", "1:1")
+    assert not is_done(journal, "a", "1:1")
     assert not journal.is_ours("a")
     journal.close()
 
 
-@pytest.mark.parametrize("reopen", [False, True])
-def test_done_failed_and_claimed(tmp_path: Path, reopen: bool) -> None:
+def test_done_failed_and_claimed(tmp_path: Path) -> None:
+    run(tmp_path, done("a"), failed("b"), failed("refused"), claim=["a", "b", "c"])
     journal = opened(tmp_path)
-    journal.claim(["a", "b", "c"])
-    journal.add([done("a"), failed("b"), failed("refused")])
-    if reopen:
-        journal.close()
-        journal = opened(tmp_path)
-        assert journal.resumed
-    assert [journal.is_done(name, "1:1") for name in ("a", "b", "c", "refused")] == [
+    assert journal.resumed
+    assert [is_done(journal, name, "1:1") for name in ("a", "b", "c", "refused")] == [
         True,
         False,
         False,
         False,
     ]
-    assert not journal.is_done("a", "1:2")
-    assert not journal.is_done("a", "")
+    assert not is_done(journal, "a", "1:2")
+    assert not is_done(journal, "a", "")
     assert [journal.is_ours(name) for name in ("a", "b", "c")] == [True] * 3
     assert not journal.is_ours("refused"), "an output of somebody else stays so"
     journal.close()
 
 
-@pytest.mark.parametrize("reopen", [False, True])
-def test_the_last_word_counts(tmp_path: Path, reopen: bool) -> None:
+def test_the_last_word_counts(tmp_path: Path) -> None:
+    run(tmp_path, done("a", "1:1"), done("b", "1:1"), claim=["a", "b"])
+    run(tmp_path, done("a", "2:2"), failed("b", "2:2"), claim=["a", "b"])
     journal = opened(tmp_path)
-    journal.claim(["a", "b"])
-    journal.add([done("a", "1:1"), done("b", "1:1")])
-    journal.claim(["a", "b"])
-    journal.add([done("a", "2:2"), failed("b", "2:2")])
-    if reopen:
-        journal.close()
-        journal = opened(tmp_path)
-    assert journal.is_done("a", "2:2") and not journal.is_done("a", "1:1")
-    assert not journal.is_done("b", "1:1") and not journal.is_done("b", "2:2")
+    assert is_done(journal, "a", "2:2") and not is_done(journal, "a", "1:1")
+    assert not is_done(journal, "b", "1:1") and not is_done(journal, "b", "2:2")
     assert journal.is_ours("b")
     journal.close()
+
+
+def test_what_failed_for_a_reason_of_its_own_is_known_until_it_changes(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        failed("damaged"),
+        Record("deadly", "quarantined", "1:1", reason="killed three workers"),
+        Record("unwanted", "skipped", "1:1", reason="is like another"),
+        failed("unread", stamp=""),
+        Record("odd", "of another kind", "1:1"),
+    )
+    history = History(tmp_path, JOB)
+    names = ("damaged", "deadly", "unwanted", "unread", "odd", "unknown")
+    assert [history.status_of(name, "1:1") for name in names] == [
+        "failed",
+        "quarantined",
+        "skipped",
+        "",
+        "",
+        "",
+    ]
+    assert not any(history.status_of(name, stamp) for name in names for stamp in ("1:2", ""))
 
 
 def test_a_claim_does_not_undo(tmp_path: Path) -> None:
     run(tmp_path, done("a"), claim=["a"])
     run(tmp_path, claim=["a"])
     journal = opened(tmp_path)
-    assert journal.is_done("a", "1:1")
+    assert is_done(journal, "a", "1:1")
     journal.close()
 
 
@@ -122,14 +138,27 @@ def test_stamp_changes_with_size_and_time(tmp_path: Path) -> None:
 
 def test_what_is_on_disk(tmp_path: Path) -> None:
     run(tmp_path, done("a"), failed("ü\n"), claim=["a", "ü\n"])
-    header, claim, *records = lines_of(tmp_path)
-    assert header == {"schema": 1, **JOB, "overwrite": False}
+    header, claim, *records, came = lines_of(tmp_path)
+    assert header == {"schema": 2, **JOB, "overwrite": False}
     assert claim == {"claim": ["a", "ü\n"]}
     assert records == [
         {"name": "a", "status": "done", "stamp": "1:1", "output": "a.png"},
         {"name": "ü\n", "status": "failed", "stamp": "1:1", "reason": "damaged"},
     ]
+    assert came["at"] == pytest.approx(time.time(), abs=60)
+    assert (came["seconds"], came["worker"]) == (0, "")
     assert path_of(tmp_path).read_bytes().isascii()
+
+
+def test_when_and_where_a_chunk_was_worked_on(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.add([done("a"), done("b")], seconds=1.25, worker="tcp://127.0.0.1:1")
+    journal.add([failed("c")])
+    journal.close()
+    assert [(line["seconds"], line["worker"]) for line in lines_of(tmp_path) if "at" in line] == [
+        (1.25, "tcp://127.0.0.1:1"),
+        (0, ""),
+    ]
 
 
 def test_records_are_on_disk_at_once(tmp_path: Path) -> None:
@@ -137,7 +166,7 @@ def test_records_are_on_disk_at_once(tmp_path: Path) -> None:
     journal.claim(["a"])
     assert lines_of(tmp_path)[-1] == {"claim": ["a"]}
     journal.add([done("a")])
-    assert lines_of(tmp_path)[-1]["status"] == "done"
+    assert lines_of(tmp_path)[-2]["status"] == "done"
     journal.close()
 
 
@@ -155,7 +184,7 @@ def test_any_name_round_trips(tmp_path_factory: pytest.TempPathFactory, names: l
     out = tmp_path_factory.mktemp("out")
     run(out, *(done(name) for name in names[1:]), claim=names)
     journal = opened(out)
-    assert [journal.is_done(name, "1:1") for name in names] == [False] + [True] * (len(names) - 1)
+    assert [is_done(journal, name, "1:1") for name in names] == [False] + [True] * (len(names) - 1)
     assert all(journal.is_ours(name) for name in names)
     assert not journal.is_ours("".join(names) + "!")
     journal.close()
@@ -165,7 +194,7 @@ def test_any_name_round_trips(tmp_path_factory: pytest.TempPathFactory, names: l
 def test_names_that_are_no_utf8_are_told_apart(tmp_path: Path) -> None:
     run(tmp_path, done("a\udce9"), claim=["a\udce9"])
     journal = opened(tmp_path)
-    assert journal.is_done("a\udce9", "1:1")
+    assert is_done(journal, "a\udce9", "1:1")
     assert not any(journal.is_ours(name) for name in ("a\udce8", "a?", "a\ufffd"))
     journal.close()
 
@@ -185,9 +214,9 @@ def test_torn_at_every_byte(tmp_path: Path) -> None:
         path.write_bytes(whole[:cut])
         journal = opened(tmp_path)
         assert journal.resumed == (cut >= ends[0]), cut
-        for record, end in zip(records, ends[2:], strict=True):
+        for record, end in zip(records, ends[2:-1], strict=True):
             expected = record.status == "done" and end <= cut
-            assert journal.is_done(record.name, "1:1") == expected, (cut, record)
+            assert is_done(journal, record.name, "1:1") == expected, (cut, record)
             assert journal.is_ours(record.name) == (ends[1] <= cut), (cut, record)
         kept = max([end for end in ends if end <= cut], default=ends[0])
         assert path.read_bytes() == whole[:kept], cut
@@ -205,11 +234,11 @@ def test_garbage_at_the_end(tmp_path_factory: pytest.TempPathFactory, tail: byte
     whole = path_of(out).read_bytes()
     path_of(out).write_bytes(whole + b"{" + tail)
     journal = opened(out)
-    assert journal.is_done("a", "1:1")
+    assert is_done(journal, "a", "1:1")
     journal.add([done("b")])
     journal.close()
     journal = opened(out)
-    assert journal.is_done("a", "1:1") and journal.is_done("b", "1:1")
+    assert is_done(journal, "a", "1:1") and is_done(journal, "b", "1:1")
     journal.close()
 
 
@@ -220,7 +249,7 @@ def test_lines_that_are_no_record_cost_no_other_record(tmp_path: Path, foreign: 
     lines.insert(2, foreign)
     path_of(tmp_path).write_bytes(b"".join(lines))
     journal = opened(tmp_path)
-    assert journal.is_done("a", "1:1") and journal.is_done("b", "1:1")
+    assert is_done(journal, "a", "1:1") and is_done(journal, "b", "1:1")
     journal.close()
 
 
@@ -258,7 +287,7 @@ def test_another_job_is_refused(tmp_path: Path, change: dict[str, Any], message:
     run(tmp_path)  # the refused one has let go of the lock
 
 
-@pytest.mark.parametrize("schema", [0, 2, None, "1"])
+@pytest.mark.parametrize("schema", [0, 1, 3, None, "2"])
 def test_another_version_is_refused(tmp_path: Path, schema: object) -> None:
     run(tmp_path)
     path_of(tmp_path).write_text(json.dumps({**JOB, "schema": schema}) + "\n")
@@ -266,7 +295,7 @@ def test_another_version_is_refused(tmp_path: Path, schema: object) -> None:
         opened(tmp_path)
     journal = opened(tmp_path, overwrite=True)
     journal.close()
-    assert lines_of(tmp_path)[0]["schema"] == 1
+    assert lines_of(tmp_path)[0]["schema"] == 2
 
 
 def test_overwrite_begins_anew(tmp_path: Path) -> None:
@@ -274,9 +303,9 @@ def test_overwrite_begins_anew(tmp_path: Path) -> None:
     journal = opened(tmp_path, {**JOB, "fit": "resize"}, overwrite=True)
     assert not journal.resumed
     assert journal.overwrites
-    assert not journal.is_done("a", "1:1") and not journal.is_ours("a")
+    assert not is_done(journal, "a", "1:1") and not journal.is_ours("a")
     journal.close()
-    assert lines_of(tmp_path) == [{"schema": 1, **JOB, "fit": "resize", "overwrite": True}]
+    assert lines_of(tmp_path) == [{"schema": 2, **JOB, "fit": "resize", "overwrite": True}]
 
 
 def test_a_resumed_overwrite_may_still_overwrite(tmp_path: Path) -> None:
@@ -301,10 +330,10 @@ def test_settled_decisions_stay(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     assert journal.resumed
     assert (journal.job["precision"], journal.job["batch_size"]) == ("bf16", 8)
-    assert journal.is_done("a", "1:1")
+    assert is_done(journal, "a", "1:1")
     journal.close()
     header, *_ = lines_of(tmp_path)
-    assert header == {"schema": 1, **JOB, "overwrite": False, "precision": "bf16", "batch_size": 8}
+    assert header == {"schema": 2, **JOB, "overwrite": False, "precision": "bf16", "batch_size": 8}
 
 
 def test_what_was_recorded_before_settling_stays(tmp_path: Path) -> None:
@@ -314,7 +343,8 @@ def test_what_was_recorded_before_settling_stays(tmp_path: Path) -> None:
     journal.settle(precision="fp32")
     journal.add([failed("later")])
     journal.close()
-    assert [line.get("name") for line in lines_of(tmp_path)] == [None, "refused", "later"]
+    names = [line["name"] for line in lines_of(tmp_path) if "name" in line]
+    assert names == ["refused", "later"]
 
 
 def test_settling_that_cannot_be_written(tmp_path: Path) -> None:
@@ -372,8 +402,8 @@ def test_a_killed_runs_lock_does_not_block(tmp_path: Path) -> None:
     process.communicate()
     journal = opened(tmp_path)
     assert journal.resumed
-    assert journal.is_done("a", "1:1")
-    assert journal.is_ours("b") and not journal.is_done("b", "1:1")
+    assert is_done(journal, "a", "1:1")
+    assert journal.is_ours("b") and not is_done(journal, "b", "1:1")
     journal.close()
 
 
@@ -398,7 +428,7 @@ def test_history_says_what_the_journal_says_and_writes_nothing(tmp_path: Path) -
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     history = History(tmp_path, JOB)  # while the journal is open
     assert history.resumed
-    assert [history.is_done(name, "1:1") for name in "abcd"] == [True, False, False, False]
+    assert [is_done(history, name, "1:1") for name in "abcd"] == [True, False, False, False]
     assert [history.is_ours(name) for name in "abcd"] == [True, True, True, False]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert path_of(tmp_path).read_bytes().endswith(b'"do')
@@ -412,7 +442,7 @@ def test_history_of_nothing(tmp_path: Path, overwrite: bool) -> None:
     before = sorted(tmp_path.rglob("*"))
     history = History(tmp_path, JOB, overwrite=overwrite)
     assert not history.resumed
-    assert not history.is_done("a", "1:1") and not history.is_ours("a")
+    assert not is_done(history, "a", "1:1") and not history.is_ours("a")
     assert history.overwrites == overwrite
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -465,5 +495,5 @@ def test_a_full_disk(tmp_path: Path, what: str) -> None:
         journal.claim(["b"]) if what == "claim" else journal.add([done("b")])
     journal.close()
     journal = opened(tmp_path)
-    assert journal.is_done("a", "1:1") and not journal.is_done("b", "1:1")
+    assert is_done(journal, "a", "1:1") and not is_done(journal, "b", "1:1")
     journal.close()

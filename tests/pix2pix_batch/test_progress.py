@@ -7,8 +7,9 @@ import io
 import pytest
 
 from pix2pix_batch import progress
-from pix2pix_batch.progress import Display, Progress, duration
+from pix2pix_batch.progress import Display, Progress
 from pix2pix_batch.summary import Summary
+from pix2pix_batch.text import duration
 
 
 class Terminal(io.StringIO):

@@ -1,0 +1,81 @@
+"""What a journal is made of: its place in OUT, its lines, and the record of one input."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+DIRECTORY = ".pix2pix-batch"
+"""Within OUT: the journals, their locks, and files not yet in place."""
+
+MADE = ".pix2pix-batch-made"
+"""Within OUT: the images of a dataset until it is laid out. What reads datasets leaves hidden
+directories alone."""
+
+SCHEMA = 2
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What passes when somebody makes room: the same command then goes on."""
+
+DONE, FAILED, QUARANTINED, SKIPPED = "done", "failed", "quarantined", "skipped"
+STATUSES = ("", DONE, FAILED, QUARANTINED, SKIPPED)
+"""What an input can be, at first nothing. ``failed``: not converted, for a reason; ``quarantined``:
+not tried any more, for it killed or hung its workers; ``skipped``: left out on purpose."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one input.
+
+    ``stamp``: the input's size and modification time when it was read. A record that is not
+    ``done`` has one where the reason lies in the input itself: it is then not tried again until
+    the input changes. Without one (it could not be read, a worker died, somebody else's file is
+    where its output should go) the next run tries it again. ``hash``: BLAKE2b of the output's
+    bytes, 128 bits, hex; ``distance``: how far from the model's training inputs it lies, 0..100,
+    where the bundle can tell; ``members``: of a tar, how many of its images have records of their
+    own.
+    """
+
+    name: str
+    status: str
+    stamp: str = ""
+    output: str = ""
+    reason: str = ""
+    hash: str = ""
+    distance: float | None = None
+    input: str = ""
+    look: str = ""
+    flags: str = ""
+    members: int | None = None
+
+    def line(self) -> bytes:
+        """As the journal has it, without what is empty."""
+        return as_line({key: value for key, value in vars(self).items() if value not in ("", None)})
+
+
+def stamp(status: os.stat_result) -> str:
+    """Size and modification time: changes when the file does, without opening it."""
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
+
+
+def as_line(values: dict[str, Any]) -> bytes:
+    """ASCII JSON: names that are no UTF-8 survive as escaped surrogates."""
+    return _encode(values).encode() + b"\n"
+
+
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """A journal's line; ``None`` where it is torn or none of ours."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        values, _ = _decode(line.decode("ascii"))
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None
