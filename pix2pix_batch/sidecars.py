@@ -1,0 +1,144 @@
+"""The small files beside an image that say where it lies on the ground.
+
+World files (six lines), ``.prj`` (the reference system) and ``.aux.xml`` (GDAL's own). Each goes
+with its image's output, under the name that programs look for there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Collection, Iterable
+
+from pix2pix_batch.errors import ImageError
+
+AUXILIARY = ".aux.xml"
+PLAIN = (".wld", ".prj")
+"""Suffixes that are the same whatever the image's format."""
+
+LARGEST = 1 << 20
+"""Bytes of a sidecar or a tile set's description; a world file has about 100."""
+
+_LIKELY = re.compile(r"\.(\w{2,}w|wld|prj|aux\.xml)$", re.IGNORECASE)
+
+
+def likely(name: str) -> bool:
+    """Whether a file may be a sidecar, by its name alone."""
+    return _LIKELY.search(name) is not None
+
+
+def names(image: str) -> tuple[str, ...]:
+    """The names that sidecars of the file ``image`` may have, in lower or in upper case."""
+    stem, suffix = os.path.splitext(image)
+    plain = [*_world_suffixes(suffix.lower()), *PLAIN]
+    return (
+        *(stem + suffix for suffix in plain),
+        *(stem + suffix.upper() for suffix in plain),
+        image + AUXILIARY,
+    )
+
+
+def _world_suffixes(suffix: str) -> tuple[str, ...]:
+    """Those of world files: of ``.png`` ``.pgw`` and ``.pngw``, by GDAL's rule."""
+    if len(suffix) < 3:
+        return ()
+    return tuple(dict.fromkeys((f".{suffix[1]}{suffix[-1]}w", f"{suffix}w")))
+
+
+def renamed(sidecar: str, image: str, output: str) -> str:
+    """What ``sidecar`` (of :func:`names`) of ``image`` is called beside the file ``output``.
+
+    ``a.jgw`` of ``a.jpg`` is ``b.pgw`` for ``b.png``, ``a.JPGW`` is ``b.PNGW``; a ``.wld`` stays
+    one.
+    """
+    if sidecar == image + AUXILIARY:
+        return output + AUXILIARY
+    own = sidecar[len(os.path.splitext(image)[0]) :]
+    stem, suffix = os.path.splitext(output)
+    if own.lower() not in PLAIN:
+        long = own.lower() == os.path.splitext(image)[1].lower() + "w"
+        other = _world_suffixes(suffix.lower())[-1 if long else 0]
+        own = other if own.islower() else other.upper()
+    return stem + own
+
+
+def is_world(sidecar: str) -> bool:
+    return sidecar.lower().endswith("w") or sidecar.lower().endswith(".wld")
+
+
+def world_name(output: str) -> str:
+    """The world file of the file ``output``: ``a.pgw`` of ``a.png``."""
+    stem, suffix = os.path.splitext(output)
+    return stem + _world_suffixes(suffix.lower())[0]
+
+
+def paths(image: str, beside: Iterable[str]) -> list[str]:
+    """Where the sidecars ``beside`` the file ``image`` are."""
+    directory = os.path.dirname(image)
+    return [os.path.join(directory, name) for name in beside]
+
+
+def outputs(image: str, beside: Iterable[str], output: str, form: str) -> list[str]:
+    """The files that may go with ``output``: those ``beside`` the input, and those made anew."""
+    own = [renamed(name, os.path.basename(image), output) for name in beside]
+    if form != "tiff" and image.lower().endswith((".tif", ".tiff")):
+        own += [world_name(output), output + AUXILIARY]
+    elif form == "webp" and own:
+        own.append(output + AUXILIARY)
+    return own
+
+
+def beside(path: str, root: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The names of the sidecars that the image at ``path`` has, of those :func:`allowed`."""
+    directory, image = os.path.split(path)
+    return tuple(name for name in names(image) if allowed(os.path.join(directory, name), root))
+
+
+def allowed(path: str, root: str | os.PathLike[str]) -> bool:
+    """Whether a small regular file is there; a link only counts where it leads to one in ``root``.
+
+    Else a data set from elsewhere could have any file copied to OUT.
+    """
+    try:
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            real = os.path.realpath(path)
+            if not real.startswith(os.path.join(os.path.realpath(root), "")):
+                return False
+            status = os.stat(real)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST
+
+
+def matched(images: Collection[str], likely: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """The sidecars among the files ``likely`` of a directory, by its image, where it has some."""
+    found = {}
+    if likely:
+        for image in images:
+            if own := tuple(name for name in names(image) if name in likely):
+                found[image] = own
+    return found
+
+
+def read(path: str, what: str) -> tuple[bytes, int]:
+    """A sidecar's bytes and modification time, in nanoseconds. Raises :class:`ImageError`.
+
+    ``what``: what it is called in messages.
+    """
+    try:
+        # not to wait for a writer, should it be a pipe by now
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(f"{what} is no regular file; {REMEDY}")
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise ImageError(f"{what} cannot be read ({error.strerror}); {REMEDY}") from error
+    if len(data) > LARGEST:
+        raise ImageError(f"{what} is larger than {LARGEST:,} bytes; {REMEDY}")
+    return data, status.st_mtime_ns
+
+
+REMEDY = "mend it, then run again with --retry-failed"

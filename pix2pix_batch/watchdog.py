@@ -1,0 +1,92 @@
+"""A time limit on what a worker does to one image."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+
+TICK = 1.0
+"""Seconds between two looks, at most; a tenth of the limit where that is less."""
+
+STATUS = 70
+"""What the process exits with (sysexits' EX_SOFTWARE)."""
+
+
+@dataclass
+class Step:
+    """Something under way. ``age``: seconds, as far as this process was running."""
+
+    doing: str
+    name: str
+    age: float = 0.0
+
+
+class Watchdog:
+    """Ends this process when one step takes longer than ``limit`` seconds; 0: never.
+
+    Nothing else can end a decoder that hangs in a C library. ``told`` is called before with what
+    the step does and to which image. A step that also holds the interpreter's lock, so that no
+    thread of Python can look, is ended by a timer of C, and nothing is told.
+
+    Use it as a context manager around the chunk, and call it for each step: ``with
+    watchdog("decoding it", name): ...``.
+    """
+
+    def __init__(self, limit: float, told: Callable[[str, str], None]) -> None:
+        self.limit, self.told = limit, told
+        self.tick = min(TICK, limit / 10)
+        self._steps: dict[int, Step] = {}
+        self._ended = threading.Event()
+        self._nowhere = open(os.devnull, "w")  # noqa: SIM115 # where C's timer says what it ended
+        self._thread = threading.Thread(target=self._look, daemon=True, name="watchdog")
+
+    def __enter__(self) -> Watchdog:
+        if self.limit:
+            self._put_off()
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        if self.limit:
+            self._thread.join()
+            faulthandler.cancel_dump_traceback_later()
+            self._nowhere.close()
+
+    @contextmanager
+    def __call__(self, doing: str, name: str) -> Iterator[None]:
+        step = Step(doing, name)
+        self._steps[id(step)] = step
+        try:
+            yield
+        finally:
+            del self._steps[id(step)]
+
+    def _look(self) -> None:
+        while not self._ended.wait(self.tick):
+            self._age()
+            self._put_off()
+
+    def _put_off(self) -> None:
+        """Wind up C's timer, which runs down where this thread does not get to run."""
+        slack = 5 * self.tick
+        faulthandler.dump_traceback_later(self.limit + slack, exit=True, file=self._nowhere)
+
+    def _age(self) -> None:
+        # By ticks, not by the clock: a process that was stopped for an hour has no slow images.
+        for step in list(self._steps.values()):
+            step.age += self.tick
+        late = max(self._steps.copy().values(), key=lambda step: step.age, default=None)
+        if late is not None and late.age > self.limit:
+            self.told(late.doing, late.name)
+            os._exit(STATUS)

@@ -1,0 +1,95 @@
+"""A Dask cluster as users start it: a scheduler and workers, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.end_to_end.command import PATIENCE, environment
+
+HERE = "127.0.0.1"
+
+
+class Fleet:
+    """Use it as a context manager: all its processes end with it."""
+
+    def __init__(self, place: Path, *before: str, host: str = HERE, **variables: str) -> None:
+        """``place``: a directory for its files; ``variables``: of its processes' environment.
+
+        ``before``: words that start the scheduler's command; ``host``: where it listens.
+        """
+        self.place, self.before, self.variables = place, before, variables
+        self.file = place / "scheduler.json"
+        self.processes: list[subprocess.Popen[bytes]] = []
+        place.mkdir(parents=True, exist_ok=True)
+        self.scheduler = self._start(
+            *("scheduler", "--no-show", "--port", "0", "--scheduler-file", str(self.file)),
+            *("--host", host),
+            before=before,
+        )
+        self._wait(self.file.exists)
+
+    @property
+    def address(self) -> str:
+        return str(json.loads(self.file.read_text())["address"])
+
+    def worker(
+        self, name: str, *before: str, host: str = HERE, **variables: str
+    ) -> subprocess.Popen[bytes]:
+        """Start a worker. ``before``: words that start its command, such as ``unshare``."""
+        return self._start(
+            *("worker", self.address, "--name", name, "--nthreads", "1"),
+            *("--local-directory", str(self.place), "--host", host),
+            before=before,
+            **variables,
+        )
+
+    def wait_for(self, count: int) -> None:
+        """Wait until there are so many workers."""
+        program = (
+            "import sys, time; from distributed import Client\n"
+            "with Client(sys.argv[1]) as client:\n"
+            "    while len(client.nthreads()) != int(sys.argv[2]): time.sleep(0.1)"
+        )
+        words = [*self.before, sys.executable, "-c", program, self.address, str(count)]
+        subprocess.run(words, check=True, timeout=PATIENCE, env=environment())
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """With all that it has started, and at once."""
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                self.kill(process)
+
+    def _start(
+        self, *words: str, before: Sequence[str] = (), **variables: str
+    ) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [*before, sys.executable, "-m", "dask", *words, "--no-dashboard"],
+            cwd=self.place,
+            env=environment(**{**self.variables, **variables}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, "nothing happened"
+            time.sleep(0.1)

@@ -1,0 +1,11 @@
+"""The chaos run, short; CONTRIBUTING.md has the command of the long one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.chaos import Plan, play
+
+
+def test_a_short_chaos_run(tmp_path: Path) -> None:
+    assert play(tmp_path, Plan(images=150, bad=0.04, deadly=1, every=8)) == []

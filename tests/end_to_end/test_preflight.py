@@ -1,0 +1,68 @@
+"""What the workers of somebody's cluster must have, each shown by a real one that lacks it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.command import convert, finish, put, start, wait_for, words
+from tests.end_to_end.fleet import Fleet
+from tests.end_to_end.harmful import harmful, preloaded
+
+OLD = "import pix2pix_batch.version\npix2pix_batch.version.__version__ = '0.0.1'\n"
+
+
+def elsewhere(command: str) -> list[str]:
+    """Words that start a program whose file systems ``command`` has changed, for it alone."""
+    words = ["unshare", "--mount", "sh", "-c", f'{command} && exec "$@"', "sh"]
+    tried = subprocess.run([*words, "true"], capture_output=True, text=True)
+    if tried.returncode:
+        pytest.skip(f"cannot have mounts of its own: {tried.stderr.strip()}")
+    return words
+
+
+def test_workers_that_are_not_fit_are_named_with_the_remedy(tmp_path: Path, tiny: Path) -> None:
+    source, out, other = tmp_path / "in", tmp_path / "out", tmp_path / "other"
+    put(source / "a.png")
+    for place in (out, other):
+        place.mkdir()
+    old = tmp_path / "old.py"
+    old.write_text(OLD)
+    with Fleet(tmp_path / "fleet") as fleet:
+        fleet.worker("old", DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
+        fleet.worker("blind", *elsewhere(f"mount -t tmpfs none {source}"))
+        fleet.worker("apart", *elsewhere(f"mount -t tmpfs none {out}"))
+        read_only = f"mount --bind {out} {out} && mount -o remount,ro,bind {out}"
+        fleet.worker("mute", *elsewhere(read_only))
+        fleet.wait_for(4)
+        ran = convert(source, out, tiny, "--scheduler", fleet.address)
+        lines = ran.err.splitlines()
+        assert (ran.code, ran.out) == (2, ""), ran.err
+        assert lines[0] == "error: 4 workers are not fit for this job:"
+        assert all(line.startswith("  tcp://127.0.0.1:") for line in lines[1:])
+        for reason in (
+            "has pix2pix-batch 0.0.1, not ",
+            f"cannot read the input {source / 'a.png'}",
+            f"does not see the OUT of this run, {out}: mount the same file system there",
+            f"cannot write in OUT, {out} (Read-only file system)",
+        ):
+            assert sum(reason in line for line in lines[1:]) == 1, ran.err
+        assert not any(out.iterdir()) or list(out.glob("*.png")) == []
+
+
+def test_an_unfit_worker_that_joins_late_is_left_out(tmp_path: Path, tiny: Path) -> None:
+    source, out, count = tmp_path / "in", tmp_path / "out", 48
+    for number in range(count):
+        harmful(source / f"{number:02}.png", "slow")
+    with Fleet(tmp_path / "fleet", **preloaded()) as fleet:
+        fleet.worker("good")
+        fleet.wait_for(1)
+        process = start(*words(source, out, tiny, "--scheduler", fleet.address))
+        wait_for(lambda: any(out.glob("*.png")), process)
+        fleet.worker("blind", *elsewhere(f"mount -t tmpfs none {source}"))
+        ran = finish(process)
+    assert (ran.code, *ran.counts()) == (0, count, 0, 0), ran.err
+    assert ran.err.count("note: left out tcp://127.0.0.1:") == 1
+    assert "cannot read the input" in ran.err

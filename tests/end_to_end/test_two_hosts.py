@@ -1,0 +1,110 @@
+"""Two hosts, made of two network namespaces, one of which is cut off while it works."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.command import COMMAND, PATIENCE, environment, records, words
+from tests.end_to_end.fleet import Fleet
+from tests.end_to_end.harmful import harmful, preloaded
+
+COUNT = 80
+SOON = {
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s",
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "10s",
+}
+"""What the guide advises to have a host missed soon."""
+
+
+@dataclass
+class Hosts:
+    """``near`` and ``far``: their namespaces, at 10.77.0.1 and 10.77.0.2, joined by a cable."""
+
+    near: str
+    far: str
+
+    def cut(self) -> None:
+        ip("-n", self.near, "link", "set", self.near, "down")
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+def on(host: str) -> list[str]:
+    """Words that start a command on a host."""
+    return ["ip", "netns", "exec", host]
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    code = uuid.uuid4().hex[:8]
+    made = Hosts(f"near{code}", f"far{code}")
+    both = (made.near, made.far)
+    try:
+        try:
+            for name in both:
+                ip("netns", "add", name)
+            ip("link", "add", made.near, "type", "veth", "peer", "name", made.far)
+            for number, name in enumerate(both, 1):
+                ip("link", "set", name, "netns", name)
+                ip("-n", name, "address", "add", f"10.77.0.{number}/24", "dev", name)
+                for link in (name, "lo"):
+                    ip("-n", name, "link", "set", link, "up")
+        except (OSError, subprocess.CalledProcessError) as error:
+            why = getattr(error, "stderr", "") or error
+            pytest.skip(f"cannot make network namespaces: {why}")
+        yield made
+    finally:
+        for name in both:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+def workers_of(out: Path) -> list[str]:
+    """The addresses of the workers that chunks came back from, in order."""
+    path = out / ".pix2pix-batch" / "journal.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    found = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [line["worker"] for line in found if line.get("worker")]
+
+
+def test_a_host_that_is_cut_off_is_done_without(tmp_path: Path, tiny: Path, hosts: Hosts) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    for number in range(COUNT):
+        harmful(source / f"{number:03}.png", "slow")
+    variables = {**preloaded(), **SOON}
+    with Fleet(tmp_path / "fleet", *on(hosts.near), host="10.77.0.1", **variables) as fleet:
+        fleet.worker("near", *on(hosts.near), host="10.77.0.1")
+        fleet.worker("far", *on(hosts.far), host="10.77.0.2")
+        fleet.wait_for(2)
+        log = tmp_path / "log"
+        with log.open("wb") as file:
+            given = map(str, words(source, out, tiny, "--scheduler", fleet.address))
+            process = subprocess.Popen(
+                [*on(hosts.near), *COMMAND, *given],
+                stdout=file, stderr=file, env=environment(**SOON),
+            )  # fmt: skip
+            end = time.monotonic() + PATIENCE
+            while not {address[:15] for address in workers_of(out)} >= {
+                "tcp://10.77.0.1",
+                "tcp://10.77.0.2",
+            }:
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < end, log.read_text()
+                time.sleep(0.1)
+            hosts.cut()
+            before = len(workers_of(out))
+            assert process.wait(timeout=PATIENCE) == 0, log.read_text()
+    assert {record["status"] for record in records(out).values()} == {"done"}
+    assert len(records(out)) == COUNT
+    after = workers_of(out)[before + 1 :]  # the first may have been under way
+    assert after
+    assert all(address.startswith("tcp://10.77.0.1:") for address in after)
