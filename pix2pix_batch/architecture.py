@@ -75,13 +75,26 @@ class Architecture:
         """
         return tuple(range(self.downs - 2, 3, -1)) if self.dropout else ()
 
+    def noise_blocks(self, count: int | None = None) -> tuple[int, ...]:
+        """The ``count`` innermost decoder blocks that can take noise, at most ``downs - 2``; by
+        default those that were trained with it."""
+        return self.dropout_blocks if count is None else tuple(range(self.downs - 2, 0, -1))[:count]
+
     def width(self, block: int) -> int:
         """Channels that the encoder's block ``block`` puts out."""
         return self.ngf * min(1 << block, MAX_WIDTH)
 
-    def mask_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
-        """``(C, H, W)`` of each dropout mask for an image of ``height`` x ``width``."""
-        return [(self.width(i - 1), height >> i, width >> i) for i in self.dropout_blocks]
+    @property
+    def bottleneck(self) -> int:
+        """Channels of the deepest features, which averaged over their pixels are the embedding."""
+        return self.width(self.downs - 1)
+
+    def mask_shapes(
+        self, height: int, width: int, blocks: int | None = None
+    ) -> list[tuple[int, int, int]]:
+        """``(C, H, W)`` of each mask for an image of ``height`` x ``width``, one for each of
+        :meth:`noise_blocks`."""
+        return [(self.width(i - 1), height >> i, width >> i) for i in self.noise_blocks(blocks)]
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)

@@ -20,6 +20,7 @@ from pix2pix_batch.errors import BundleError
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from pix2pix_batch.generator import UNet
 
@@ -172,15 +173,21 @@ class Embedding(NamedTuple):
     """How the generator's embeddings of its training inputs lie.
 
     ``mean``: ``float32 (D,)``, ``covariance``: ``float32 (D, D)``, over ``inputs`` of them; ``D``
-    is the width of the bottleneck.
+    is the width of the bottleneck. ``quantiles``: ``float32 (101,)``, how far training inputs lie
+    from the others (:mod:`pix2pix_batch.distance`), at :data:`PERCENTILES`; ``None`` where that is
+    not known.
     """
 
     mean: np.ndarray
     covariance: np.ndarray
     inputs: int
+    quantiles: np.ndarray | None = None
 
+
+PERCENTILES = range(101)
 
 EMBEDDING_KEYS = ("embedding.mean", "embedding.covariance", "embedding.count")
+QUANTILES_KEY = "embedding.quantiles"
 
 
 def load_embedding(path: Path) -> Embedding | None:
@@ -188,20 +195,29 @@ def load_embedding(path: Path) -> Embedding | None:
     import safetensors
 
     info = read_info(path)
-    width = info.architecture.width(info.architecture.downs - 1)
+    width = info.architecture.bottleneck
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             found = set(file.keys())
-            if not found & set(EMBEDDING_KEYS):
+            if not found & {*EMBEDDING_KEYS, QUANTILES_KEY}:
                 return None
             mean, covariance, count = (file.get_tensor(key) for key in EMBEDDING_KEYS)
+            quantiles = file.get_tensor(QUANTILES_KEY) if QUANTILES_KEY in found else None
     except Exception as error:
         raise BundleError(
             f"{path}: its embedding cannot be read ({error}); get it again"
         ) from error
     if mean.shape != (width,) or covariance.shape != (width, width) or count.shape != (1,):
         raise BundleError(f"{path}: its embedding does not fit its architecture; get it again")
-    return Embedding(mean, covariance, int(count[0]))
+    if quantiles is not None and not _are_quantiles(quantiles):
+        raise BundleError(f"{path}: its embedding's quantiles are no distances; get it again")
+    return Embedding(mean, covariance, int(count[0]), quantiles)
+
+
+def _are_quantiles(values: np.ndarray) -> bool:
+    if values.shape != (len(PERCENTILES),) or not 0 < values[-1] < float("inf"):
+        return False
+    return bool(values[0] >= 0 and (values[1:] >= values[:-1]).all())
 
 
 def load(path: Path) -> tuple[BundleInfo, UNet]:
@@ -219,7 +235,9 @@ def load(path: Path) -> tuple[BundleInfo, UNet]:
     with torch.device("meta"):
         generator = UNet(info.architecture)
     state = {
-        name: value.to(torch.float32) for name, value in state.items() if name not in EMBEDDING_KEYS
+        name: value.to(torch.float32)
+        for name, value in state.items()
+        if name not in (*EMBEDDING_KEYS, QUANTILES_KEY)
     }
     for name in generator.state_dict():
         if name.endswith("num_batches_tracked"):
@@ -250,8 +268,6 @@ def save(
     Norm statistics and scales stay float32. Raises :class:`BundleError` where a weight does not
     fit into float16.
     """
-    import numpy as np
-    import safetensors.torch
     import torch
 
     if info.architecture != generator.architecture:
@@ -266,10 +282,39 @@ def save(
             raise BundleError(f"{path}: the weights {name!r} do not fit into {tensor.dtype}")
         tensors[name] = tensor
     if embedding is not None:
-        values = (embedding.mean, embedding.covariance, np.array([embedding.inputs]))
-        tensors |= {
-            key: torch.from_numpy(value) for key, value in zip(EMBEDDING_KEYS, values, strict=True)
-        }
+        tensors |= _tensors(embedding)
+    _write(path, tensors, info)
+
+
+def describe(path: Path, embedding: Embedding) -> None:
+    """Give the bundle at ``path`` another :class:`Embedding`; all else stays as it is, bit for
+    bit. Raises :class:`BundleError`."""
+    import safetensors.torch
+
+    info = read_info(path)
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except Exception as error:
+        raise BundleError(f"{path}: its weights cannot be read ({error}); get it again") from error
+    for key in (*EMBEDDING_KEYS, QUANTILES_KEY):
+        tensors.pop(key, None)
+    _write(path, tensors | _tensors(embedding), info)
+
+
+def _tensors(embedding: Embedding) -> dict[str, torch.Tensor]:
+    import numpy as np
+    import torch
+
+    values = [embedding.mean, embedding.covariance, np.array([embedding.inputs])]
+    found = dict(zip(EMBEDDING_KEYS, values, strict=True))
+    if embedding.quantiles is not None:
+        found[QUANTILES_KEY] = embedding.quantiles
+    return {key: torch.from_numpy(value) for key, value in found.items()}
+
+
+def _write(path: Path, tensors: dict[str, torch.Tensor], info: BundleInfo) -> None:
+    import safetensors.torch
+
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(descriptor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -59,8 +59,15 @@ class Overlapping(Protocol):
     def finish(self) -> Translated: ...
 
 
+Masks = Sequence[np.ndarray] | Mapping[int, np.ndarray]
+
+
 class TorchEngine:
-    """A bundle's generator in PyTorch: on the CPU through oneDNN, on CUDA in channels-last."""
+    """A bundle's generator in PyTorch: on the CPU through oneDNN, on CUDA in channels-last.
+
+    Its ``masks`` may also be multipliers of any decoder blocks, by the block's number:
+    ``float32 (batch_size, C, H, W)``. With ones an image is translated as without noise.
+    """
 
     def __init__(
         self,
@@ -78,7 +85,9 @@ class TorchEngine:
         if device == "cpu" and precision == "fp16":
             raise InputError("fp16 runs on GPUs only; use --precision bf16 or fp32 on the CPU")
         self.dtype = dtype
-        self.run: Callable[[Tensor, Sequence[Tensor] | None], tuple[Tensor, Tensor]]
+        self.run: Callable[
+            [Tensor, Sequence[Tensor] | Mapping[int, Tensor] | None], tuple[Tensor, Tensor]
+        ]
         if device == "cpu" and onednn.available(dtype):
             self.backend = "torch-onednn"
             self.run = onednn.OneDNNUNet(unet, batch_size, size, dtype)
@@ -88,15 +97,17 @@ class TorchEngine:
             self.run = model.translate
 
     @torch.inference_mode()
-    def __call__(self, images: np.ndarray, masks: Sequence[np.ndarray] | None = None) -> Translated:
+    def __call__(self, images: np.ndarray, masks: Masks | None = None) -> Translated:
         x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)
         x = x.to(torch.float32).div_(127.5).sub_(1).to(self.dtype)
-        scaled = None if masks is None else [self._mask(mask) for mask in masks]
-        y, embedding = self.run(x, scaled)
+        y, embedding = self.run(x, None if masks is None else self._multipliers(masks))
         return Translated(to_bytes(y).cpu().numpy(), embedding.float().cpu().numpy())
 
-    def _mask(self, mask: np.ndarray) -> Tensor:
-        return torch.from_numpy(mask).to(self.device, torch.float32).mul_(onednn.KEEP_SCALE)
+    def _multipliers(self, masks: Masks) -> Sequence[Tensor] | Mapping[int, Tensor]:
+        if isinstance(masks, Mapping):
+            return {i: torch.from_numpy(mask).to(self.device) for i, mask in masks.items()}
+        kept = (torch.from_numpy(mask).to(self.device, torch.float32) for mask in masks)
+        return [mask.mul_(onednn.KEEP_SCALE) for mask in kept]
 
 
 def to_bytes(y: Tensor) -> Tensor:

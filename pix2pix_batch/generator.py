@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -101,11 +101,25 @@ class UNet(nn.Module):
         """Translate ``x``; see :meth:`translate`."""
         return self.translate(x, masks)[0]
 
-    def translate(self, x: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+    def embed(self, x: Tensor) -> Tensor:
+        """The embeddings of ``x`` alone, in half the time."""
+        return self._encode(x)[-1].mean(dim=(2, 3))
+
+    def _encode(self, x: Tensor) -> list[Tensor]:
+        """What each block of the encoder puts out."""
+        skips = [self.down[0](x)]
+        for block in self.down[1:]:
+            skips.append(block(F.leaky_relu(skips[-1], LEAKY_SLOPE)))
+        return skips
+
+    def translate(
+        self, x: Tensor, masks: Sequence[Tensor] | Mapping[int, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The translated images and their embeddings.
 
         ``masks``: one multiplier a dropout block, shaped ``(N, *mask_shapes(H, W)[k])`` with
-        the values 0 and 2 (inverted dropout at rate 0.5); ``None``: no noise. In training mode
+        the values 0 and 2 (inverted dropout at rate 0.5), or multipliers of any decoder blocks but
+        0, by their numbers; ``None``: no noise. In training mode
         with no masks given, they are drawn from PyTorch's global generator.
 
         The embedding is the bottleneck averaged over its pixels: ``(N, width(downs - 1))``.
@@ -126,11 +140,9 @@ class UNet(nn.Module):
                 .div_(1 - DROPOUT_RATE)
                 for shape in a.mask_shapes(*x.shape[2:])
             ]
-        mask_of = dict(zip(a.dropout_blocks, masks or (), strict=bool(masks)))
+        mask_of = by_block(a, masks)
 
-        skips = [self.down[0](x)]
-        for block in self.down[1:]:
-            skips.append(block(F.leaky_relu(skips[-1], LEAKY_SLOPE)))
+        skips = self._encode(x)
         embedding = skips[-1].mean(dim=(2, 3))
 
         x = skips.pop()
@@ -141,3 +153,12 @@ class UNet(nn.Module):
             if a.skips:
                 x = torch.cat((skips.pop(), x), dim=1)
         return torch.tanh(self.up[0](F.relu(x))), embedding
+
+
+def by_block(
+    architecture: Architecture, masks: Sequence[Tensor] | Mapping[int, Tensor] | None
+) -> Mapping[int, Tensor]:
+    """Each multiplier by the decoder block whose output it is for."""
+    if isinstance(masks, Mapping):
+        return masks
+    return dict(zip(architecture.dropout_blocks, masks or (), strict=bool(masks)))

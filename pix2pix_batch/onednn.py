@@ -9,14 +9,22 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from pix2pix_batch.generator import DROPOUT_RATE, LEAKY_SLOPE, NORM_EPS, BatchNorm, Block, UNet
+from pix2pix_batch.generator import (
+    DROPOUT_RATE,
+    LEAKY_SLOPE,
+    NORM_EPS,
+    BatchNorm,
+    Block,
+    UNet,
+    by_block,
+)
 
 PADDING, STRIDE, DILATION, NO_OUTPUT_PADDING = [1, 1], [2, 2], [1, 1], [0, 0]
 KEEP_SCALE = 1 / (1 - DROPOUT_RATE)
@@ -179,8 +187,10 @@ class OneDNNUNet:
             for i in range(last if a.skips else 0)
         ]
 
-    def __call__(self, x: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        mask_of = dict(zip(self.architecture.dropout_blocks, masks or (), strict=bool(masks)))
+    def __call__(
+        self, x: Tensor, masks: Sequence[Tensor] | Mapping[int, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        mask_of = by_block(self.architecture, masks)
         skips = []
         for convolution in self.down:
             x = convolution(x)

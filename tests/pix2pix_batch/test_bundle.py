@@ -432,7 +432,9 @@ WIDTH = 16  # of a bottleneck with ngf 2
 def embedding(inputs: int = 7) -> Embedding:
     random = np.random.default_rng(0)
     mean = random.normal(size=WIDTH).astype(np.float32)
-    return Embedding(mean, random.normal(size=(WIDTH, WIDTH)).astype(np.float32), inputs)
+    quantiles = np.sort(random.uniform(1, 5, 101)).astype(np.float32)
+    covariance = random.normal(size=(WIDTH, WIDTH)).astype(np.float32)
+    return Embedding(mean, covariance, inputs, quantiles)
 
 
 @pytest.fixture
@@ -452,6 +454,31 @@ def test_embeddings_round_trip(tmp_path: Path, half: bool) -> None:
     assert found.mean.dtype == found.covariance.dtype == np.float32
     assert np.array_equal(found.mean, embedding().mean)
     assert np.array_equal(found.covariance, embedding().covariance)
+    assert found.quantiles is not None and found.quantiles.dtype == np.float32
+    assert np.array_equal(found.quantiles, embedding().quantiles)
+
+
+def test_embeddings_may_have_no_quantiles(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    bundle.save(path, *make(), embedding=embedding()._replace(quantiles=None))
+    found = bundle.load_embedding(path)
+    assert found is not None and found.inputs == 7 and found.quantiles is None
+    assert bundle.load(path)[0] == make()[0]
+
+
+def test_another_embedding_changes_nothing_else(saved: Path, embedded: Path) -> None:
+    before = safetensors.torch.load_file(embedded)
+    other = embedding(9)._replace(quantiles=None)
+    bundle.describe(embedded, other)
+    found = bundle.load_embedding(embedded)
+    assert found is not None and found.inputs == 9 and found.quantiles is None
+    after = safetensors.torch.load_file(embedded)
+    assert before.keys() - after.keys() == {"embedding.quantiles"}
+    for name, value in after.items():
+        if name != "embedding.count":
+            assert value.dtype == before[name].dtype and torch.equal(value, before[name]), name
+    bundle.describe(saved, other)
+    assert bundle.load_embedding(saved) is not None
 
 
 def test_embeddings_change_nothing_else(saved: Path, embedded: Path) -> None:
@@ -479,20 +506,27 @@ def test_reading_embeddings_needs_no_torch(embedded: Path) -> None:
         lambda t: t.update({"embedding.covariance": torch.zeros(WIDTH, WIDTH - 1)}),
         lambda t: t.update({"embedding.count": torch.tensor(7)}),
         lambda t: t.update({"embedding.count": torch.tensor([7, 7])}),
+        lambda t: t.update({"embedding.quantiles": torch.ones(100)}),
+        lambda t: t.update({"embedding.quantiles": torch.zeros(101)}),
+        lambda t: t.update({"embedding.quantiles": torch.arange(101.0).flip(0)}),
+        lambda t: t.update({"embedding.quantiles": torch.arange(101.0) - 1}),
+        lambda t: t.update({"embedding.quantiles": torch.full((101,), torch.inf)}),
+        lambda t: t.update({"embedding.quantiles": torch.full((101,), torch.nan)}),
         lambda t: t.pop("embedding.mean"),
         lambda t: t.pop("embedding.covariance"),
         lambda t: t.pop("embedding.count"),
     ],
     ids=[
         "wide mean", "mean with two axes", "flat covariance", "narrow covariance", "scalar count",
-        "two counts", "no mean", "no covariance", "no count",
+        "two counts", "a quantile too few", "no distance", "falling", "negative", "infinite", "NaN",
+        "no mean", "no covariance", "no count",
     ],
 )  # fmt: skip
 def test_damaged_embeddings_are_refused(
     embedded: Path, change: Callable[[dict[str, torch.Tensor]], object]
 ) -> None:
     replace_weights(embedded, change)
-    with pytest.raises(BundleError, match=r"embedded\.safetensors: its embedding .*get it again"):
+    with pytest.raises(BundleError, match=r"embedded\.safetensors: its embedding.* get it again"):
         bundle.load_embedding(embedded)
 
 

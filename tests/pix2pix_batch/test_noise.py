@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from pix2pix_batch.noise import dropout_masks, noise_key
+from pix2pix_batch.noise import dropout_masks, multipliers, noise_key, on_input
 
 KEYS = st.binary(min_size=16, max_size=16)
 SHAPES = st.lists(
@@ -122,3 +123,70 @@ def test_edge_shapes(shape: tuple[int, int, int]) -> None:
     assert mask.shape == shape
     assert np.array_equal(mask, golden(bytes(16), [shape])[0])
     assert dropout_masks(bytes(16), []) == []
+
+
+# Variants, rates, and noise on the input
+
+
+@given(
+    seed=st.integers(0, 2**32), content=st.binary(max_size=40), tile=st.integers(0, 9),
+    variants=st.lists(st.integers(1, 10**6), min_size=2, max_size=5, unique=True),
+)  # fmt: skip
+def test_every_variant_has_its_own(
+    seed: int, content: bytes, tile: int, variants: list[int]
+) -> None:
+    keys = {noise_key(seed, content, tile, variant) for variant in variants}
+    assert len(keys) == len(variants)
+    assert noise_key(seed, content, tile, 1) == noise_key(seed, content, tile)
+
+
+def test_a_variants_key_is_stable() -> None:
+    salt = bytes([4]) + bytes(15)
+    expected = hashlib.blake2b(b"7:3:content", digest_size=16, salt=salt).digest()
+    assert noise_key(7, b"content", 3, 5) == expected
+
+
+@given(key=KEYS, shapes=SHAPES)
+def test_the_usual_rate_is_the_masks_doubled(
+    key: bytes, shapes: list[tuple[int, int, int]]
+) -> None:
+    for ours, mask in zip(multipliers(key, shapes), dropout_masks(key, shapes), strict=True):
+        assert ours.dtype == np.float32
+        assert np.array_equal(ours, mask * 2)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2, 0.8])
+def test_other_rates_drop_as_many_and_keep_the_mean(rate: float) -> None:
+    """Each two bytes of Philox' words, from the lowest, keep their value where they are at least
+    the rate's share of 65,536."""
+    shapes = [(8, 32, 33), (2, 5, 5)]
+    one, other = multipliers(bytes(range(16)), shapes, rate)
+    assert [one.shape, other.shape] == shapes
+    count = one.size
+    assert abs((one == 0).mean() - rate) < 5 * math.sqrt(rate * (1 - rate) / count)
+    assert np.allclose(one[one != 0], 1 / (1 - rate))
+    words = philox(int.from_bytes(bytes(range(16)), "little"), count // 4 + 13)
+    numbers = [word >> 16 * i & 0xFFFF for word in words for i in range(4)]
+    for made, drawn in ((one, numbers[:count]), (other, numbers[count : count + 50])):
+        expected = np.array(drawn) >= rate * 65536
+        assert np.array_equal(made.ravel() != 0, expected)
+
+
+def test_input_noise_is_near_normal_and_only_of_its_key() -> None:
+    tile = np.full((64, 64, 3), 128, np.uint8)
+    noisy = on_input(bytes(16), tile, 10.0)
+    away = noisy.astype(float) - 128
+    assert abs(away.mean()) < 5 * 10 / math.sqrt(away.size)
+    assert away.std() == pytest.approx(10, rel=0.05)
+    assert abs(stats.skew(away, axis=None)) < 0.1
+    assert np.abs(away).max() < 3.5 * 10  # four bytes reach sqrt(12) deviations
+    assert np.array_equal(on_input(bytes(16), tile, 10.0), noisy)
+    other = on_input(bytes(15) + b"\1", tile, 10.0).astype(float) - 128
+    assert abs((away * other).mean()) < 5 * 100 / math.sqrt(away.size)
+    assert np.array_equal(on_input(bytes(16), tile, 0.0), tile)
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_input_noise_stays_within_bytes(level: int) -> None:
+    noisy = on_input(bytes(16), np.full((9, 7, 1), level, np.uint8), 200.0)
+    assert noisy.dtype == np.uint8 and {0, 255} <= set(noisy.ravel().tolist())

@@ -78,7 +78,7 @@ def test_the_averages_embeddings_are_taken(pairs: Path, tmp_path: Path) -> None:
 def test_of_many_inputs_an_even_choice_is_taken(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finish, "EMBEDDED", 3)
+    monkeypatch.setattr(finish, "most_of", lambda generator: 3)
     _, (path, *_) = finished(pairs, tmp_path / "run", norm="none")
     found = bundle.load_embedding(path)
     assert found is not None and found.inputs == 3

@@ -1,0 +1,83 @@
+"""A batch that fills, and the engine that it is for."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+
+from pix2pix_batch.noise import dropout_masks, multipliers
+
+if TYPE_CHECKING:
+    from pix2pix_batch.architecture import Architecture
+    from pix2pix_batch.engine import Engine, Masks
+    from pix2pix_batch.settings import Settings
+
+Owner = TypeVar("Owner")
+
+
+class Lane(Generic[Owner]):
+    """Tiles for one engine, each with its owner, and the batches that it is working on.
+
+    ``keys``: of each tile, what names its noise; ``None`` for none.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings, architecture: Architecture) -> None:
+        from pix2pix_batch.engine import Overlapping, TorchEngine
+
+        assert settings.batch_size is not None
+        self.engine, self.settings, self.architecture = engine, settings, architecture
+        self.overlapping = engine if isinstance(engine, Overlapping) else None
+        self.mixes = isinstance(engine, TorchEngine)
+        shape = settings.batch_size, settings.size, settings.size, architecture.in_channels
+        self.buffer = np.zeros(shape, np.uint8)
+        self.owners: list[Owner] = []
+        self.keys: list[bytes | None] = []
+        self.flying: deque[list[Owner]] = deque()
+
+    def add(self, tile: np.ndarray, owner: Owner, key: bytes | None) -> bool:
+        """Put a tile into the batch; whether it is full now."""
+        self.buffer[len(self.owners)] = tile
+        self.owners.append(owner)
+        self.keys.append(key)
+        return len(self.owners) == len(self.buffer)
+
+    def take(self) -> tuple[list[Owner], Any]:
+        """The batch's owners, and its noise as the engine takes it.
+
+        The next batch can fill once the engine has taken the buffer.
+        """
+        self.buffer[len(self.owners) :] = 0
+        masks = self._multipliers() if self.mixes else self._masks()
+        owners, self.owners, self.keys = self.owners, [], []
+        return owners, masks
+
+    def _multipliers(self) -> Masks | None:
+        if not any(self.keys):
+            return None
+        size, settings = self.settings.size, self.settings
+        blocks = self.architecture.noise_blocks(settings.noise_blocks)
+        shapes = self.architecture.mask_shapes(size, size, settings.noise_blocks)
+        made = {
+            block: np.ones((len(self.buffer), *shape), np.float32)
+            for block, shape in zip(blocks, shapes, strict=True)
+        }
+        for position, key in enumerate(self.keys):
+            if key is not None:
+                drawn = multipliers(key, shapes, settings.noise_rate)
+                for mask, value in zip(made.values(), drawn, strict=True):
+                    mask[position] = value
+        return made
+
+    def _masks(self) -> Masks | None:
+        """For an engine that takes the trained noise for all of a batch, or none."""
+        if not self.settings.noise:
+            return None
+        shapes = self.architecture.mask_shapes(self.settings.size, self.settings.size)
+        masks = [np.ones((len(self.buffer), *shape), bool) for shape in shapes]
+        for position, key in enumerate(self.keys):
+            if key is not None:
+                for mask, value in zip(masks, dropout_masks(key, shapes), strict=True):
+                    mask[position] = value
+        return masks
