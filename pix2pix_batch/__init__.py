@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from pix2pix_batch.version import __version__
 
 if TYPE_CHECKING:
+    from pix2pix_batch.dataset.synthesis import Made
     from pix2pix_batch.progress import Progress
     from pix2pix_batch.summary import Summary
 
-__all__ = ["__version__", "convert"]
+__all__ = ["__version__", "convert", "synthesize"]
 
 
 def convert(
@@ -42,3 +43,23 @@ def convert(
     from pix2pix_batch.options import Options
 
     return job.convert(source, out, Options(**options), watch=watch, opener=ladder.open_best)
+
+
+def synthesize(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    watch: Callable[[Progress], None] | None = None,
+    **options: Any,
+) -> Made:
+    """Make a dataset of the images of ``source`` in the directory ``out``; what the command does.
+
+    ``options``: the fields of :class:`pix2pix_batch.dataset.options.SynthesisOptions`
+    (``variants``, ``layout``, ``split``, ...). Else as :func:`convert`.
+    """
+    from pix2pix_batch.dataset import synthesis
+    from pix2pix_batch.dataset.options import SynthesisOptions
+    from pix2pix_batch.engines import ladder
+
+    about = SynthesisOptions(**options)
+    return synthesis.synthesize(source, out, about, watch=watch, opener=ladder.open_best)

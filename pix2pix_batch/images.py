@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import threading
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.tiff import BYTE, Field, Fields, extended
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's mode for each number of channels a generator may have."""
@@ -29,12 +32,17 @@ SAME = {
 }
 """What ``--format same`` writes, by the input's suffix; anything else becomes PNG."""
 
+PROGRAMS = frozenset({"EPS"})
+"""Formats that are programs: Pillow hands them to Ghostscript, whatever the file is called."""
+
 DEFAULT_QUALITY = 90
 
 # Level 1 with run-length matching: a quarter of the default level's time and about its size on
 # photographs (benchmarks/convert.py).
 PNG_FAST = {"compress_level": 1, "compress_type": 3}
 
+
+XMP = 700  # its tag in TIFF (XMP specification, part 3, section 1.1.3)
 
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -53,18 +61,34 @@ _opening = threading.Lock()
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded image: ``pixels`` is ``uint8 (H, W, C)``, ``alpha`` ``uint8 (H, W)`` or None."""
+    """A decoded image: ``pixels`` is ``uint8 (H, W, C)``, ``alpha`` ``uint8 (H, W)`` or None.
+
+    ``orientation``: EXIF's, by which it was turned upright; ``exif``: the block that the file held
+    (a TIFF file is one itself).
+    """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
+    orientation: int = 1
+    exif: bytes = b""
 
 
 def suffixes() -> frozenset[str]:
     """The file suffixes, lower case with a dot, that Pillow can read."""
     Image.init()
+    unread = {"PDF", *PROGRAMS}
     return frozenset(
-        suffix for suffix, name in Image.EXTENSION.items() if name in Image.OPEN and name != "PDF"
+        suffix
+        for suffix, name in Image.EXTENSION.items()
+        if name in Image.OPEN and name not in unread
     )
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read, in the order in which they are tried."""
+    Image.init()
+    return tuple(name for name in Image.ID if name not in PROGRAMS)
 
 
 def require_mode(channels: int, what: str) -> str:
@@ -90,7 +114,9 @@ def read(data: bytes, channels: int) -> Picture:
         with _opening, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=formats())
+        # Pillow turns TIFF files itself, and forgets
+        turned = orientation_of(image) if image.format == "TIFF" else 1
         image.load()
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         limit = Image.MAX_IMAGE_PIXELS
@@ -102,19 +128,27 @@ def read(data: bytes, channels: int) -> Picture:
     except Exception as error:  # Pillow's decoders raise what they please on damaged files
         raise ImageError(f"damaged: {error or type(error).__name__}") from error
     try:
-        return _convert(_upright(image), channels)
+        orientation = orientation_of(image)
+        picture = _convert(_upright(image, orientation), channels)
+        exif = image.info.get("exif", b"") if isinstance(image.info.get("exif"), bytes) else b""
+        return replace(picture, orientation=max(turned, orientation), exif=exif)
     except MemoryError as error:
         raise ImageError("too large for this machine's memory") from error
     except (ValueError, OSError) as error:
         raise ImageError(f"cannot be converted from mode {image.mode}: {error}") from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def orientation_of(image: Image.Image) -> int:
+    """EXIF's orientation, 1 (upright) to 8."""
     try:
-        method = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return int(orientation) if orientation in UPRIGHT else 1
     except Exception:  # SyntaxError, struct.error and more: broken EXIF is ignored, as viewers do
-        method = None
-    return image if method is None else image.transpose(method)
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
 def _convert(image: Image.Image, channels: int) -> Picture:
@@ -185,8 +219,19 @@ def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
     return "srgb" in ImageCms.getProfileDescription(profile).lower()
 
 
-def write(picture: Picture, form: str, quality: int | None = None) -> bytes:
-    """Encode as ``form`` (a key of :data:`SUFFIXES`). JPEG drops alpha."""
+def write(
+    picture: Picture,
+    form: str,
+    quality: int | None = None,
+    exif: bytes = b"",
+    fields: Fields | None = None,
+    origin: bytes = b"",
+) -> bytes:
+    """Encode as ``form`` (a key of :data:`SUFFIXES`). JPEG drops alpha.
+
+    ``exif``: a block for formats other than TIFF; ``fields``: for the directory of TIFF;
+    ``origin``: XMP.
+    """
     pixels = picture.pixels[:, :, 0] if picture.pixels.shape[2] == 1 else picture.pixels
     image = Image.fromarray(pixels)
     if form == "jpg":
@@ -196,14 +241,46 @@ def write(picture: Picture, form: str, quality: int | None = None) -> bytes:
     quality = DEFAULT_QUALITY if quality is None else quality
     buffer = io.BytesIO()
     if form == "png":
-        image.save(buffer, "PNG", **PNG_FAST)
+        image.save(buffer, "PNG", exif=exif, pnginfo=_text(origin), **PNG_FAST)
     elif form == "jpg":
-        image.save(buffer, "JPEG", quality=quality)
+        image.save(buffer, "JPEG", quality=quality, exif=exif, xmp=origin)
     elif form == "webp":
-        image.save(buffer, "WEBP", quality=quality, lossless=quality == 100, method=2)
+        lossless = quality == 100
+        image.save(
+            buffer, "WEBP", quality=quality, lossless=lossless, method=2, exif=exif, xmp=origin
+        )
     else:
         image.save(buffer, "TIFF", compression="tiff_lzw")
+        return extended(buffer.getvalue(), _with_xmp(fields or {}, origin))
     return buffer.getvalue()
+
+
+def _text(xmp: bytes) -> PngInfo | None:
+    if not xmp:
+        return None
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    return info
+
+
+def _with_xmp(fields: Fields, xmp: bytes) -> Fields:
+    return {**fields, XMP: Field(BYTE, xmp)} if xmp else fields
+
+
+def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Two images of one size, ``uint8 (H, W, C)``, next to each other; grey becomes RGB where one
+    has colours, and what has no alpha is opaque where the other has."""
+    channels = max(left.shape[2], right.shape[2])
+    return np.concatenate([_widened(left, channels), _widened(right, channels)], axis=1)
+
+
+def _widened(pixels: np.ndarray, channels: int) -> np.ndarray:
+    if channels > 1 and pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    if channels > pixels.shape[2]:
+        opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
+        pixels = np.concatenate([pixels, opaque], axis=2)
+    return pixels
 
 
 def form_of(path: Path | str, form: str) -> str:

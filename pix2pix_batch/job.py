@@ -6,23 +6,38 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any, TypeVar
 
-from pix2pix_batch import bundle, images, probe, worker
-from pix2pix_batch.dispatch import LARGEST_CHUNK, Dispatcher
+from pix2pix_batch import (
+    bundle,
+    images,
+    marker,
+    page,
+    preflight,
+    probe,
+    remote,
+    storage,
+    worker,
+)
+from pix2pix_batch.dispatch import PATIENCE, Dispatcher, Task, first_look
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.journal import DIRECTORY, FULL, History, Journal, Record, stamp
+from pix2pix_batch.guard import Guard
+from pix2pix_batch.journal import FULL, History, Journal, Record
 from pix2pix_batch.options import QUALITY, Options
+from pix2pix_batch.preflight import Needs
 from pix2pix_batch.progress import Progress
+from pix2pix_batch.record import DIRECTORY
 from pix2pix_batch.scan import Item, Scan
-from pix2pix_batch.settings import TORCH, Opener, Settings, settle
+from pix2pix_batch.settings import Opener, Settings, settle
+from pix2pix_batch.sieve import Sieve
 from pix2pix_batch.summary import Summary
 from pix2pix_batch.text import shown
+from pix2pix_batch.worker import Orders
 
 AnyHistory = TypeVar("AnyHistory", bound=History)
 
@@ -38,13 +53,14 @@ def convert(
 ) -> Summary:
     """Convert the images of ``source`` into ``out``.
 
-    ``source``: a directory, a glob, ``@list.txt`` or ``-``. ``watch`` is called a few times a
-    second. With ``dry_run``, nothing is written and ``plan`` is called with each item that would
-    be converted. ``opener`` opens engines other than PyTorch's on the workers; without one there
-    are none. Raises :class:`InputError` (also where there is no image) and
-    :class:`OutputError` before anything is converted; one bad image only fails itself.
+    ``source``: a directory, a glob, ``@list.txt``, ``-``, a tar, or a URL of one of these; ``out``:
+    a directory or a URL. ``watch`` is called a few times a second. With ``dry_run``, nothing is
+    written and ``plan`` is called with each item that would be converted. ``opener`` opens engines
+    other than PyTorch's on the workers; without one there are none. Raises :class:`InputError`
+    (also where there is no image) and :class:`OutputError` before anything is converted; one bad
+    image only fails itself.
     """
-    return Job(os.fspath(source), Path(out), options or Options(), watch, plan, opener).run()
+    return Job(os.fspath(source), os.fspath(out), options or Options(), watch, plan, opener).run()
 
 
 class Job:
@@ -53,13 +69,17 @@ class Job:
     def __init__(
         self,
         source: str,
-        out: Path,
+        out: str,
         options: Options,
         watch: Callable[[Progress], None] | None,
         plan: Callable[[Item], None] | None = None,
         opener: Opener | None = None,
+        task: Task = worker.convert_chunk,
     ) -> None:
-        self.out, self.options, self.watch, self.plan = out, options, watch, plan
+        self.task = task
+        # where the journal is: OUT itself, unless that is a URL
+        self.out = storage.kept(out, options.journal)
+        self.options, self.watch, self.plan = options, watch, plan
         model = bundle.resolve(options.model)
         self.info = bundle.read_info(model)
         try:
@@ -74,7 +94,7 @@ class Job:
         self.settings = Settings(
             model=str(model.resolve()),
             fingerprint=bundle.fingerprint(model),
-            out=str(out.absolute()),
+            out=storage.absolute(out),
             fit=options.fit or self.info.fit,
             size=self.info.image_size,
             quality=None if options.format in ("png", "tiff") else options.quality or QUALITY,
@@ -85,34 +105,67 @@ class Job:
             seed=options.seed if options.noise else 0,
             backend=options.backend,
             opener=opener,
+            georeference=options.georeference,
+            keep_exif=options.keep_exif,
+            keep_times=options.keep_times,
+            unpack=options.unpack,
         )
+        self.is_remote = remote.is_url(self.settings.out)
         self.here = os.getcwd()
-        self.make_scan = lambda: Scan(source, options.format, out, options.follow_links)
+        self.make_scan = lambda: Scan(
+            source,
+            options.format,
+            self.settings.out if self.is_remote else out,
+            options.follow_links,
+            options.georeference,
+            options.unpack,
+        )
         self.scan = self.make_scan()
-        self.found = iter(self.scan)
-        self.missing = 0
-        self.countable = source != "-"
-        self.summary = Summary(model=self.info.name, dry_run=options.dry_run)
+        self._require_possible()
+        self.countable = source != "-" and not self.scan.tars
+        self.summary = Summary(
+            model=self.info.name, shard=options.shard or "", dry_run=options.dry_run
+        )
         self.total: int | None = None
+        self.told: int | None = None
         self.stop = threading.Event()
+        self.sieve = Sieve(self.scan, options, self.settings.out, self.out, self.summary, self.stop)
         self.workers, self.dashboard = 0, ""
+        self.begun = False
         self.start = time.monotonic()
 
     def identity(self) -> dict[str, Any]:
-        """What decides the bytes of the outputs: the journal's first line."""
+        """What decides the bytes of the outputs, and the model's name: the journal's first line."""
         settings = self.settings
         return {
             "input": self.scan.identity,
             "model": settings.fingerprint,
+            "model_name": self.info.name,
             "fit": settings.fit,
             "format": self.options.format,
             "quality": settings.quality,
             "noise": settings.noise,
             "seed": settings.seed,
+            "georeference": settings.georeference,
+            "keep_exif": settings.keep_exif,
+            "unpack": settings.unpack,
         }
 
+    def _require_possible(self) -> None:
+        """Raises :class:`InputError` for what does not go with URLs or tars."""
+        storage.require_writable(self.settings.out)
+        places = [self.settings.out, getattr(self.scan, "source", "")]
+        in_process = (self.options.scheduler or "").startswith("inproc://")
+        if not in_process and any(remote.scheme(place) == remote.MEMORY for place in places):
+            raise InputError(
+                "memory:// lives in one process, and the workers are others; it is for tests with "
+                "a scheduler in the same process (inproc://)"
+            )
+        if self.options.keep_times and (self.is_remote or self.scan.tars):
+            raise InputError("--keep-times needs files on disk, neither URLs nor tars")
+
     def run(self) -> Summary:
-        self._require_images()
+        self.sieve.require_images()
         if self.options.dry_run:
             return self._rehearse()
         self._make_out()
@@ -127,17 +180,39 @@ class Job:
                 journal.path.unlink(missing_ok=True)
             raise
         finally:
-            journal.close()
             self._finish()
+            self._end(journal)
+        self._write_page()
         return self.summary
 
-    def _require_images(self) -> None:
-        """Raises :class:`InputError`, before anything is made, where there is nothing to do."""
-        first = next(self.found, None)
-        if first is not None:
-            self.found = chain([first], self.found)
-        elif not self.scan.unlisted:
-            raise InputError(self.scan.nothing())
+    def _write_page(self) -> None:
+        """The report is nothing that a job can fail for."""
+        if self.options.report and not self.is_remote:
+            summary = self.summary
+            summary.page, note = page.attempt(self.out, self.settings.out)
+            summary.note = "; ".join(filter(None, (summary.note, "" if summary.fatal else note)))
+
+    def _begin(self, journal: Journal) -> None:
+        self.begun = True
+        journal.tell(begin=round(time.time(), 3), workers=self.workers, **self._part())
+
+    def _end(self, journal: Journal) -> None:
+        """The journal has a run's end, if it began: a run that was killed has none."""
+        try:
+            if self.begun:
+                journal.tell(
+                    end=round(time.time(), 3),
+                    outcome=self.summary.outcome,
+                    **self.summary.counts(),
+                    **self._part(),
+                )
+        except OutputError as error:
+            self.summary.fatal = self.summary.fatal or str(error)
+        finally:
+            journal.close()
+
+    def _part(self) -> dict[str, str]:
+        return {"shard": str(self.sieve.shard)} if self.sieve.shard else {}
 
     def _finish(self) -> None:
         summary, scan = self.summary, self.scan
@@ -145,11 +220,13 @@ class Job:
         summary.ignored, summary.others = scan.ignored, scan.others
         summary.others_are = "listed before" if scan.is_list else "no image suffix"
         summary.links = scan.links
-        if scan.is_list and 0 < self.missing == summary.total:
+        if scan.is_list and 0 < self.sieve.missing == summary.total:
             summary.note = (
                 "none of the listed files can be found; relative paths are taken from "
                 f"{shown(self.here)}"
             )
+        where = f"the journal is in {shown(self.out)}" if self.is_remote else ""
+        summary.note = "; ".join(filter(None, (summary.note, self.sieve.left, where)))
         summary.seconds = round(time.monotonic() - self.start, 3)
         if summary.seconds:
             summary.images_per_second = round(summary.converted / summary.seconds, 3)
@@ -157,13 +234,20 @@ class Job:
     def _open(self, kind: type[AnyHistory]) -> AnyHistory:
         """A place that cannot be read or written is wrong use; a full disk is not."""
         try:
-            return kind(self.out, self.identity(), overwrite=self.options.overwrite)
+            return kind(
+                self.out, self.identity(), overwrite=self.options.overwrite, shard=self.sieve.shard
+            )
         except OutputError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
                 raise
             raise InputError(str(error)) from error
 
     def _make_out(self) -> None:
+        if (self.out / DIRECTORY).is_symlink():
+            raise InputError(
+                f"{shown(self.out / DIRECTORY)}: is a link, and the journal might be written "
+                "elsewhere; remove it"
+            )
         try:
             self.out.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
@@ -181,129 +265,114 @@ class Job:
         """What a run would do. Nothing is written, and another run may be under way."""
         if self.out.exists() and not self.out.is_dir():
             raise self._out_is_a_file()
-        for item in self._pending(self._open(History), self.summary.add):
+        for item in self.sieve.pending(self._open(History), self.summary.add):
             self.summary.planned += 1
             if self.plan is not None:
                 self.plan(item)
         self._finish()
         return self.summary
 
-    def _items(self) -> Iterator[Item]:
-        for item in self.found:
-            if self.summary.total == self.options.limit:
-                return
-            if self.stop.is_set():
-                self.summary.interrupted = True
-                return
-            self.summary.total += 1
-            yield item
-
-    def _pending(
-        self, history: History, record: Callable[[list[Record]], None]
-    ) -> Generator[Item, None, None]:
-        """The items to convert. ``record`` is called with those that cannot be, some at a time."""
-        failed: list[Record] = []
-        try:
-            for item in self._items():
-                now, missing = _stamped(item)
-                if self.options.scheduler:  # whose workers may see what this machine does not
-                    missing = ""
-                self.missing += bool(missing)
-                if self._is_done(history, item, now):
-                    self.summary.skipped += 1
-                elif reason := self._refusal(history, item) or missing:
-                    failed.append(Record(item.name, "failed", reason=reason))
-                    if len(failed) == LARGEST_CHUNK:
-                        record(failed)
-                        failed = []
-                else:
-                    yield item
-            self.summary.total += len(self.scan.unlisted)
-            failed += [Record(name, "failed", reason=why) for name, why in self.scan.unlisted]
-        finally:
-            if failed:
-                record(failed)
-
-    def _is_done(self, history: History, item: Item, now: str) -> bool:
-        """Whether the journal has the input as it now is, and its output is there."""
-        output = os.path.join(self.settings.out, item.output)
-        return bool(now) and history.is_done(item.name, now) and os.path.exists(output)
-
-    def _refusal(self, history: History, item: Item) -> str:
-        """Why an item may not be converted; empty where it may."""
-        parts = Path(item.output).parts
-        if ".." in parts or DIRECTORY in parts:
-            return "its path leads out of the input; give a path without '..'"
-        if history.is_ours(item.name):
-            return ""
-        output = os.path.join(self.settings.out, item.output)
-        if not os.path.lexists(output):
-            return ""
-        if os.path.realpath(output) == os.path.realpath(item.path):
-            return "its output would replace it; choose another OUT"
-        if not history.overwrites:
-            return (
-                "its output exists and is not this job's; pass --overwrite, or choose another OUT"
-            )
-        return ""
-
     def _run(self, journal: Journal) -> None:
-        def record(records: list[Record]) -> None:
-            journal.add(records)
+        guard = Guard(getattr(self.scan, "root", None), journal.directory)
+
+        def keep(records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
+            journal.add(records, seconds, worker)
             self.summary.add(records)
 
+        def record(records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
+            try:
+                guard.check(records)
+            except OutputError:  # what failed then did not fail by itself
+                keep([record for record in records if record.status == "done"], seconds, worker)
+                raise
+            keep(records, seconds, worker)
+
+        def watch() -> None:
+            self._tell_total(journal)
+            self.show()
+
         with ExitStack() as stack:
-            pending = stack.enter_context(closing(self._pending(journal, record)))
+            pending = stack.enter_context(closing(self.sieve.pending(journal, record)))
             first = list(islice(pending, probe.PROBE_IMAGES))
             if not first or self.stop.is_set():
                 self.summary.interrupted = self.stop.is_set()
                 return
+            far = self.is_remote or any(remote.is_url(item.path) for item in first)
+            self.settings = replace(self.settings, far=far)
             from pix2pix_batch import cluster
 
             client, self.workers = stack.enter_context(
-                cluster.connect(self.options.scheduler, self.options.workers)
+                cluster.connect(self.options.scheduler, self.options.workers, self.options.device)
             )
             if self.stop.is_set():
                 self.summary.interrupted = True
                 return
             self.dashboard = cluster.dashboard(client)
             self._count_in_background()
-            self._decide(client, journal, first)
+            markers = stack.enter_context(marker.directory(journal.path))
+            if self.is_remote and self.options.scheduler:  # whose workers do not see this disk
+                markers = ""
+            orders = self._orders(markers, first)
+            if orders.needs:
+                preflight.require(client, self.settings, orders.needs)
+            self._decide(client, journal, first, orders)
+            self._begin(journal)
             dispatcher = Dispatcher(
                 client,
-                self.workers,
                 self.settings,
                 claim=journal.claim,
                 record=record,
-                watch=self.show,
+                watch=watch,
                 stop=self.stop,
+                markers=markers,
+                orders=orders,
+                task=self.task,
+                tend=partial(cluster.tend, client),
+                patience=cluster.PATIENCE if self.options.scheduler else PATIENCE,
             )
-            if not dispatcher.run(map(self._placed, chain(first, pending))):
-                self.summary.interrupted = True
+            try:
+                if not dispatcher.run(map(self._placed, chain(first, pending))):
+                    self.summary.interrupted = True
+            finally:
+                self.summary.note = "; ".join(filter(None, [self.summary.note, *dispatcher.notes]))
             if not self.summary.interrupted:
                 self.total = self.summary.total
-            self.show()
+            watch()
 
     def _placed(self, item: Item) -> Item:
         """The item as workers find it: those of an existing cluster stand elsewhere."""
-        return replace(item, path=os.path.join(self.here, item.path))
+        path = storage.joined(self.here, item.path)
+        return item if path == item.path else replace(item, path=path)
 
-    def _decide(self, client: Any, journal: Journal, first: list[Item]) -> None:
+    def _orders(self, markers: str, first: list[Item]) -> Orders:
+        """How chunks are to be run. The workers of an existing cluster are not known."""
+        path = os.path.join(markers, "probe") if markers else ""
+        orders = Orders(marker=path, limit=self.options.item_timeout)
+        if not self.options.scheduler:
+            return orders
+        paths = (item.path for item in map(self._placed, first))
+        seen = filter(storage.is_readable, paths)
+        return replace(orders, needs=Needs(preflight.versions(), next(seen, ""), markers))
+
+    def _decide(self, client: Any, journal: Journal, first: list[Item], orders: Orders) -> None:
         """Settle device, backend, precision and batch size; a resumed job keeps what it began
         with."""
         settings = self.settings
-        begun = journal.job if journal.resumed and "precision" in journal.job else None
+        begun = "precision" in journal.job
         if begun:
-            settings = self._as_begun({"backend": TORCH, **begun})
+            settings = self._as_begun(journal.job)
         placed = [self._placed(item) for item in first]
-        decision = client.submit(worker.probe, settings, placed, pure=False).result()
-        self.settings = settle(settings, decision)
+        decision = first_look(client, settings, placed, orders)
+        settled = settle(settings, decision)
         if not begun:
-            journal.settle(
-                backend=self.settings.backend,
-                precision=decision.precision,
-                batch_size=decision.batch_size,
-            )
+            mine = {
+                "backend": settled.backend,
+                "precision": decision.precision,
+                "batch_size": decision.batch_size,
+            }
+            if journal.settle(**mine) != mine:  # another shard was quicker: as it decided
+                return self._decide(client, journal, first, orders)
+        self.settings = settled
         summary = self.summary
         summary.device, summary.precision = decision.device, decision.precision
         summary.backend, summary.note = decision.backend, decision.note
@@ -328,14 +397,16 @@ class Job:
             return
 
         def count() -> None:
-            scan = self.make_scan()
-            try:
-                total = sum(1 for _ in scan) + len(scan.unlisted)
-            except InputError:
-                return
-            self.total = total if self.options.limit is None else min(total, self.options.limit)
+            with suppress(InputError):
+                self.total = self.sieve.count(self.make_scan())
 
         threading.Thread(target=count, daemon=True, name="count").start()
+
+    def _tell_total(self, journal: Journal) -> None:
+        """The journal has the number of inputs once it is known, for ``status``."""
+        if self.total != self.told:
+            self.told = self.total
+            journal.tell(total=self.total, **self._part())
 
     def show(self) -> None:
         if self.watch is not None:
@@ -373,11 +444,3 @@ class Job:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _stamped(item: Item) -> tuple[str, str]:
-    """The input's stamp as it is now, or why it has none."""
-    try:
-        return stamp(os.stat(item.path)), ""
-    except OSError as error:
-        return "", f"cannot be read ({error.strerror})"

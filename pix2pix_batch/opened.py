@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pix2pix_batch import bundle
+from pix2pix_batch.distance import Domain
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.settings import TORCH, Settings
 
@@ -27,6 +28,13 @@ def loaded(model: str, fingerprint: str) -> tuple[bundle.BundleInfo, UNet]:
     if bundle.fingerprint(path) != fingerprint:
         raise InputError(f"{path}: is another bundle on this worker than where the job was started")
     return bundle.load(path)
+
+
+@functools.lru_cache(maxsize=2)
+def domain_of(model: str, fingerprint: str) -> Domain | None:
+    """Where the training inputs of a model lie that :func:`loaded` has found to be the right one;
+    ``None`` where its bundle cannot tell."""
+    return Domain.open(Path(model))
 
 
 @functools.lru_cache(maxsize=2)

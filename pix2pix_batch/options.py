@@ -35,6 +35,15 @@ class Options:
     seed: int = 0
     scheduler: str | None = None
     follow_links: bool = False
+    unpack: bool = False
+    journal: str | None = None
+    georeference: bool = True
+    keep_exif: bool = False
+    keep_times: bool = False
+    retry_failed: bool = False
+    shard: str | None = None
+    item_timeout: float = 300.0
+    report: bool = True
 
     def __post_init__(self) -> None:
         """Raises :class:`InputError`."""
@@ -53,6 +62,8 @@ class Options:
             if value is not None and (value < low or (high is not None and value > high)):
                 limits = f"at least {low}" if high is None else f"from {low} to {high}"
                 raise InputError(f"{name} must be {limits}, not {value}")
+        if not 0 <= self.item_timeout < float("inf"):
+            raise InputError(f"item_timeout must be 0 or more seconds, not {self.item_timeout}")
 
 
 def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:

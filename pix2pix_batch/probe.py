@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pix2pix_batch import images
+from pix2pix_batch import images, storage
 from pix2pix_batch.converter import fitted
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.opened import keep, loaded, open_engine
 from pix2pix_batch.scan import Item
 from pix2pix_batch.settings import TORCH, Decision, Settings, settle
-from pix2pix_batch.storage import read_file
 
 if TYPE_CHECKING:
     from pix2pix_batch.engine import Engine
@@ -115,7 +114,7 @@ def _probe_tiles(settings: Settings, items: Sequence[Item], channels: int) -> np
     tiles = []
     for item in items:
         try:
-            picture = images.read(read_file(item.path)[0], channels)
+            picture = images.read(storage.read(item)[0], channels)
             tiles.append(next(iter(fitted(picture.pixels, settings.fit, settings.size))))
         except ImageError:
             continue

@@ -26,7 +26,14 @@ backend ``auto``) and checks the engine on them; given none, all is settled, and
 class Settings:
     """A job as its workers see it. ``model`` and ``out`` are paths that they can reach.
 
+    ``far``: inputs or outputs lie behind URLs; ``unpack``: tars become directories.
+    ``georeference``, ``keep_exif``, ``keep_times``: what outputs keep of their inputs besides.
+
     ``backend``: ``auto``, ``torch``, or one that ``opener`` knows.
+
+    Of ``synthesize``: ``noise_rate``, ``noise_blocks`` and ``input_noise``
+    (:mod:`pix2pix_batch.noise`); ``beside``: outputs have their input to their left; ``inspect``:
+    records say what the images look like; ``origin``: XMP that outputs carry.
     """
 
     model: str
@@ -42,6 +49,17 @@ class Settings:
     seed: int
     backend: str = "auto"
     opener: Opener | None = None
+    georeference: bool = False
+    keep_exif: bool = False
+    keep_times: bool = False
+    unpack: bool = False
+    far: bool = False
+    noise_rate: float = 0.5
+    noise_blocks: int | None = None
+    input_noise: float = 0.0
+    beside: bool = False
+    inspect: bool = False
+    origin: bytes = b""
 
 
 @dataclass(frozen=True)

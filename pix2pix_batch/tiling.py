@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -41,6 +42,12 @@ class Axis:
         """Padding ahead of the image; the rest of the padding comes after it."""
         return (self.padded - self.length) // 2
 
+    def inside(self) -> list[float]:
+        """Of each tile's side, the share that is image."""
+        first, last = self.before, self.before + self.length
+        starts = range(0, self.count * self.stride, self.stride)
+        return [(min(last, at + self.size) - max(first, at)) / self.size for at in starts]
+
     def weights(self, index: int) -> np.ndarray:
         """``float32 (size,)``: tile ``index``'s share of each pixel; shares add up to one."""
         shared = self.size - self.stride
@@ -75,6 +82,12 @@ class Tiles:
         self.strip: np.ndarray | None = None
         self.result: np.ndarray | None = None
 
+    def again(self) -> Tiles:
+        """The same tiles, for another translation."""
+        fresh = copy.copy(self)
+        fresh.strip = fresh.result = None
+        return fresh
+
     def __len__(self) -> int:
         return self.rows.count * self.columns.count
 
@@ -83,6 +96,12 @@ class Tiles:
             for column in range(self.columns.count):
                 y, x = row * self.rows.stride, column * self.columns.stride
                 yield self.pixels[y : y + self.size, x : x + self.size]
+
+    @property
+    def shares(self) -> list[float]:
+        """Of each tile, the share that is image; the rest is padding."""
+        rows, columns = self.rows.inside(), self.columns.inside()
+        return [row * column for row in rows for column in columns]
 
     def put(self, index: int, tile: np.ndarray) -> None:
         """Take the translation of tile ``index``: ``uint8 (size, size, C)``, in order."""
@@ -128,6 +147,13 @@ class Resized:
         self.shape = pixels.shape[:2]
         self.pixels = resize(pixels, (size, size))
         self.result: np.ndarray | None = None
+        self.shares = [1.0]
+
+    def again(self) -> Resized:
+        """As for :class:`Tiles`."""
+        fresh = copy.copy(self)
+        fresh.result = None
+        return fresh
 
     def __len__(self) -> int:
         return 1

@@ -30,7 +30,10 @@ COMMAND = re.compile(
 
 OPTION = re.compile(r"(?<!\S)\[?(--\w[\w-]*)")
 
-FOREIGN = {"--batch_size", "--eval", "--netG", "--ngf", "--norm", "--num_test", "--nproc-per-node"}
+FOREIGN = {
+    "--batch_size", "--eval", "--netG", "--ngf", "--no-nanny", "--norm", "--nproc-per-node",
+    "--nthreads", "--num_test", "--nworkers",
+}  # fmt: skip
 """Options of other programs that pages speak of."""
 
 
@@ -100,6 +103,7 @@ def test_a_command_shown_can_be_given(
         assert set(OPTION.findall(line)) <= options(command)
         return
     monkeypatch.chdir(tmp_path)
+    Path("DATA").mkdir()
     Path("latest_net_G.pth").touch()  # of what pages name, all that must be there to be parsed
     command, words = named(shlex.split(line, comments=True))
     assert not isinstance(command, click.Group)

@@ -45,9 +45,10 @@ class Ran:
         return json.loads(self.out)
 
     def counts(self) -> tuple[int, int, int]:
-        """Images converted, skipped and failed."""
+        """Images converted, skipped and failed, now or before."""
         figures = self.figures
-        assert figures["total"] == figures["converted"] + figures["skipped"] + figures["failed"]
+        parts = ("converted", "skipped", "failed", "failed_before")
+        assert figures["total"] == sum(figures[part] for part in parts)
         return figures["converted"], figures["skipped"], figures["failed"]
 
 
@@ -157,14 +158,14 @@ def put(path: Path, *, seed: int = 0, size: tuple[int, int] = (64, 64)) -> Path:
 
 
 def visible(out: Path) -> dict[str, Path]:
-    """The files in OUT but for the journal's directory, by their path within OUT.
+    """The files in OUT but for the journal's directory and the report, by their path within OUT.
 
     Each must be an image that decodes, and no temporary file may be left.
     """
     found = {}
     for path in sorted(out.rglob("*")):
         inside = path.relative_to(out)
-        if path.is_dir():
+        if path.is_dir() or str(inside) == "report.html":
             continue
         if inside.parts[0] == ".pix2pix-batch":
             assert inside.name in ("journal.jsonl", "lock"), inside

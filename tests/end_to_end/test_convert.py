@@ -30,6 +30,9 @@ FIGURES = [
     "converted",
     "skipped",
     "failed",
+    "quarantined",
+    "failed_before",
+    "doubtful",
     "renamed",
     "ignored",
     "seconds",
@@ -79,7 +82,7 @@ def test_tree_and_second_runs(tmp_path: Path, tiny: Path) -> None:
     assert [ran.figures[name] for name in ("planned", "renamed", "ignored")] == [0, 2, 1]
     assert ran.figures["failures"] == [{"name": "broken.png", "reason": "the file is empty"}]
     assert "broken.png: the file is empty" in ran.err
-    assert "run again to retry" in ran.err
+    assert "The next run leaves them alone while they do not change" in ran.err
     assert everything(source) == before
     assert sizes(out) == {
         "a.png": (64, 64),
@@ -109,6 +112,7 @@ def test_tree_and_second_runs(tmp_path: Path, tiny: Path) -> None:
         "b.png",
         "broken.png",
         "journal.jsonl",
+        "report.html",
     }
 
     ran = convert(source, out, tiny)
@@ -474,6 +478,7 @@ def test_links(tmp_path: Path, tiny: Path) -> None:
     (source / "loop").symlink_to(source)
     (source / "other").symlink_to(tmp_path / "elsewhere")
     (source / "e.png").symlink_to(tmp_path / "elsewhere" / "d.png")
+    (source / "f.png").symlink_to("a.png")
     (source / "nowhere.png").symlink_to(tmp_path / "absent.png")
     (source / "itself.png").symlink_to(source / "itself.png")
     outside.mkdir()
@@ -487,8 +492,9 @@ def test_links(tmp_path: Path, tiny: Path) -> None:
     found = records(out)
     assert {name for name, record in found.items() if record["status"] == "done"} == {
         "a.png",
-        "e.png",
+        "f.png",
     }
+    assert "leads out of the input" in found["e.png"]["reason"]
     assert "outside OUT" in found["linked/b.png"]["reason"]
     assert "outside OUT" in found["linked/deep/c.png"]["reason"]
     assert "No such file" in found["nowhere.png"]["reason"]
@@ -502,6 +508,7 @@ def test_links(tmp_path: Path, tiny: Path) -> None:
         for name in (
             "a.png",
             "e.png",
+            "f.png",
             "linked/b.png",
             "linked/deep/c.png",
             "other/d.png",
@@ -567,7 +574,7 @@ def test_names_that_terminals_and_encodings_trip_over(tmp_path: Path, tiny: Path
     with open(os.path.join(source, b"bad \xff\n\x1b[31m.png"), "wb"):
         pass
     for counts in ((len(names), 0, 1), (0, len(names), 1)):
-        ran = convert(source, out, tiny)
+        ran = convert(source, out, tiny, "--retry-failed")
         assert (ran.code, *ran.counts()) == (3, *counts), ran.err
         assert {os.fsencode(name) for name in visible(out)} == set(names)
         assert "bad \\udcff\\n\\x1b[31m.png: the file is empty" in ran.err
