@@ -35,7 +35,7 @@ def directory(journal: Path) -> Iterator[str]:
     Its name is new every time: who sees it sees this run's OUT, and no copy of it. Empty where
     none can be made, as on a full disk.
     """
-    its = journal.parent / DIRECTORY / journal.stem
+    its = journal.absolute().parent / DIRECTORY / journal.stem  # workers stand elsewhere
     shutil.rmtree(its, ignore_errors=True)
     mine = its / uuid.uuid4().hex
     try:

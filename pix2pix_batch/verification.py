@@ -18,11 +18,12 @@ from PIL import Image
 
 from pix2pix_batch import remote, storage
 from pix2pix_batch.cores import cores
-from pix2pix_batch.errors import ImageError
+from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.history import DECIDED, lines
 from pix2pix_batch.index import DETAIL, Index
 from pix2pix_batch.journal import Journal
-from pix2pix_batch.record import DONE, FAILED, Record
+from pix2pix_batch.record import DONE, FAILED, MADE, Record
+from pix2pix_batch.text import shown
 
 MISSING, UNREADABLE, DAMAGED, CHANGED = "missing", "unreadable", "damaged", "changed"
 KINDS = (MISSING, UNREADABLE, DAMAGED, CHANGED)
@@ -82,6 +83,11 @@ def verify(
     kept = storage.kept(out, journal)
     others = ("schema", "overwrite", *DECIDED)
     job = {key: value for key, value in next(lines(kept)).items() if key not in others}
+    if job.get("kind") == "synthesize" and not (kept / MADE).is_dir():
+        raise InputError(
+            f"{shown(out)}: its images have been laid out as a dataset, whose manifest.jsonl has "
+            "their hashes; --verify is for what 'convert' made"
+        )
     book = Journal(kept, job)
     try:
         return _verify(out, kept, book, watch)

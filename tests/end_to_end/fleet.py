@@ -30,7 +30,7 @@ class Fleet:
         place.mkdir(parents=True, exist_ok=True)
         self.scheduler = self._start(
             *("scheduler", "--no-show", "--port", "0", "--scheduler-file", str(self.file)),
-            *("--host", host),
+            *("--host", host, "--idle-timeout", "10 minutes"),  # if nobody is left to end it
             before=before,
         )
         self._wait(self.file.exists)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.chaos import Plan, play
 
 
+@pytest.mark.timeout(600)
 def test_a_short_chaos_run(tmp_path: Path) -> None:
-    assert play(tmp_path, Plan(images=150, bad=0.04, deadly=1, every=8)) == []
+    assert play(tmp_path, Plan(images=120, bad=0.05, deadly=1, every=8)) == []

@@ -568,6 +568,13 @@ def test_out_with_something_else(tmp_path: Path, inputs: Path, model: Path, made
     assert ran.code == 2 and "is a file" in error_of(ran)
 
 
+def test_its_status(made: Path) -> None:
+    ran = run("status", made)
+    assert ran.code == 0 and f"{INPUTS * (VARIANTS + 1)} done" in ran.out
+    ran = run("status", made, "--verify")
+    assert ran.code == 2 and "laid out as a dataset" in error_of(ran)
+
+
 def test_a_dataset_is_made_anew_when_told_to(tmp_path: Path, inputs: Path, model: Path) -> None:
     out = tmp_path / "out"
     assert synthesize(inputs, out, model, "--limit", 2).code == 0
