@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Several processes test at once, each on one thread: threads of more than there are cores wait
+# for each other, spinning. Before torch is loaded, which reads it then.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 
 from pix2pix_batch import bundle

@@ -105,7 +105,7 @@ def assigned(inputs: Sequence[Input], shares: Mapping[str, float], seed: int) ->
 
     Groups stay together; one that spans strata counts to the stratum of most of its inputs. Of
     groups of one input, each split gets exactly its share of all inputs, to the nearest whole
-    number, and of each stratum to within two. Larger groups are placed first, each where most is
+    number, and of each stratum to within one. Larger groups are placed first, each where most is
     missing. Raises :class:`InputError` where a split would be empty.
     """
     groups = _groups(inputs)
@@ -153,11 +153,12 @@ def _targets(sizes: Mapping[str, int], shares: Sequence[float]) -> dict[str, lis
         missing = [m - t for m, t in zip(missing, targets[stratum], strict=True)]
     for stratum, size in sizes.items():
         target = targets[stratum]
-        for _ in range(size - sum(target)):
-            place = max(
-                range(len(shares)),
-                key=lambda i: (missing[i] > 0, size * shares[i] - target[i], -i),
-            )
+        # one more for each of the splits that lack most: Gale and Ryser's way to a table of zeros
+        # and ones with given sums
+        lacking = sorted(
+            range(len(shares)), key=lambda i: (-missing[i], target[i] - size * shares[i], i)
+        )
+        for place in lacking[: size - sum(target)]:
             target[place] += 1
             missing[place] -= 1
     return targets
