@@ -74,6 +74,8 @@ def lines(out: Path) -> Iterator[dict[str, Any]]:
             continue
         except OSError as error:
             raise unreadable(path, error) from error
+    if not out.is_dir():
+        raise InputError(f"{shown(out)}: no such directory; give the OUT of a job")
     if not found:
         raise InputError(
             f"{shown(out)}: holds no journal; give a directory that 'pix2pix-batch convert' has "

@@ -62,8 +62,10 @@ class Options:
             if value is not None and (value < low or (high is not None and value > high)):
                 limits = f"at least {low}" if high is None else f"from {low} to {high}"
                 raise InputError(f"{name} must be {limits}, not {value}")
-        if not 0 <= self.item_timeout < float("inf"):
-            raise InputError(f"item_timeout must be 0 or more seconds, not {self.item_timeout}")
+        if self.item_timeout != 0 and not 1 <= self.item_timeout < float("inf"):
+            raise InputError(
+                f"item_timeout must be 0, for never, or at least 1 second, not {self.item_timeout}"
+            )
 
 
 def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,6 +83,11 @@ def _require_few(paths: Sequence[str]) -> None:
         if os.path.isdir(path):
             raise InputError(
                 f"{shown(path)}: is a directory; give images, or use pix2pix-batch convert"
+            )
+        if glob.has_magic(path) and not os.path.exists(path):
+            raise InputError(
+                f"{shown(path)}: no such file; leave the pattern out of quotes, for the shell to "
+                "expand"
             )
 
 

@@ -62,9 +62,10 @@ def of_job(summary: Summary, out: Path) -> Iterator[str]:
         yield f"{links} to directories not followed (see --follow-links)"
     if summary.doubtful:
         look = "looks" if summary.doubtful == 1 else "look"
+        seen = "; the report shows them" if summary.page else ""
         yield (
             f"{counted(summary.doubtful, 'image')} {look} unlike what {summary.model} was trained "
-            "on: farther off than 99 of 100 training inputs"
+            f"on: farther off than 99 of 100 training inputs{seen}"
         )
     yield from _failures(summary, journal)
     if summary.page:

@@ -29,7 +29,6 @@ GROUPS = 100
 PARTS = 16
 """In which the names are sorted: a power of two."""
 
-MOST_WORKERS = 10_000
 
 OTHER = "other reasons"
 
@@ -99,8 +98,8 @@ class Tally:
         """``lines``: those of all journals, one journal after the other."""
         self.job: Values = {}
         self.pace = Pace()
-        self.workers: set[str] = set()
         self.outcomes: list[str] = []  # of each journal's last run
+        self._workers: list[int] = []  # of each journal's largest run
         self._names, self._codes = array("Q"), array("H")
         self._groups: dict[tuple[str, str], int] = {}
         self._examples: list[Least] = []
@@ -116,18 +115,24 @@ class Tally:
             elif "schema" in values:
                 self.job = self.job or values
                 self.outcomes.append("")
+                self._workers.append(0)
                 fresh = 0
             elif "begin" in values or "end" in values:
                 self.pace.begin(values.get("begin"))
                 self.outcomes[-1:] = [str(values.get("outcome", "begun"))]
+                if isinstance(workers := values.get("workers"), int):
+                    self._workers[-1:] = [max(workers, *self._workers[-1:])]
         self._count()
+
+    @property
+    def workers(self) -> int:
+        """How many there were when a run began; of shards, together."""
+        return sum(self._workers)
 
     def _came(self, values: Values, count: int) -> None:
         """``count`` inputs came back; without a worker they never went to one."""
-        if worker := str(values.get("worker") or ""):
+        if values.get("worker"):
             self.pace.add(values.get("at"), values.get("seconds"), count)
-            if len(self.workers) < MOST_WORKERS:
-                self.workers.add(worker)
 
     def _note(self, values: Values) -> None:
         name = _digest(str(values["name"]))

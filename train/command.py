@@ -350,5 +350,5 @@ def require_extra(*more: str) -> None:
             __import__(module)
         except ImportError as error:
             raise InputError(
-                f"training needs the package {module!r}; pip install 'pix2pix-batch[train]'"
+                f"this command needs the package {module!r}; pip install 'pix2pix-batch[train]'"
             ) from error

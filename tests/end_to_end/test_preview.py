@@ -93,6 +93,7 @@ def test_where_all_fail_there_is_no_picture(tmp_path: Path, tiny: Path) -> None:
     ("arguments", "said"),
     [
         (["{tiny}", "."], ".: is a directory; give images, or use pix2pix-batch convert"),
+        (["{tiny}", "*.no"], "*.no: no such file; leave the pattern out of quotes"),
         (
             ["{tiny}", *["a.png"] * 65],
             "65 images; preview takes 1 to 64: use pix2pix-batch convert",

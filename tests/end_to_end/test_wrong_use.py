@@ -155,6 +155,7 @@ def test_options(tmp_path: Path, source: Path, tiny: Path) -> None:
         ("--batch-size", "0", r"batch.size must be from 1 to"),
         ("--workers", "many", r"--workers takes a number or 'auto', not 'many'"),
         ("--workers", "-1", r"workers must be from 1 to"),
+        ("--item-timeout", "0.5", r"item_timeout must be 0, for never, or at least 1 second"),
     ):
         ran = convert(source, "out", tiny, option, value, cwd=tmp_path)
         assert ran.code == 2
