@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -24,16 +25,17 @@ from tests.end_to_end.command import (
 
 def test_while_a_run_is_going_and_after_its_end(tmp_path: Path, tiny: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
-    for number in range(200):
-        put(source / f"{number:03d}.png", seed=number, size=(300, 300))
+    put(source / "000.png", size=(300, 300))
+    for number in range(1, 800):  # far more than can be in flight when it is interrupted
+        os.link(source / "000.png", source / f"{number:03d}.png")
     (source / "broken.png").write_bytes(b"no image")
     process = start(*words(source, out, tiny))
     path = out / ".pix2pix-batch" / "journal.jsonl"
     wait_for(lambda: path.exists() and b'"total"' in path.read_bytes(), process)
     ran = run("status", out, "--json")
     figures = ran.figures
-    assert (ran.code, figures["running"], figures["total"]) == (0, ["all"], 201)
-    assert figures["done"] + figures["failed"] + figures["left"] == 201
+    assert (ran.code, figures["running"], figures["total"]) == (0, ["all"], 801)
+    assert figures["done"] + figures["failed"] + figures["left"] == 801
     assert figures["job"]["model_name"] == "tiny"
     assert "A run is writing now" in run("status", out).out
     refused = convert(source, out, tiny)
@@ -45,13 +47,13 @@ def test_while_a_run_is_going_and_after_its_end(tmp_path: Path, tiny: Path) -> N
     lines = run("status", out).out.splitlines()
     assert lines[0].startswith(f"{out}: tiny (SHA-256 ")
     assert lines[1].startswith("No run is writing. The last one was interrupted")
-    assert "left" in lines[2] and "of 201 done" in lines[2]
+    assert "left" in lines[2] and "of 801 done" in lines[2]
     assert lines[-1].startswith("The same command again would convert the ")
     assert everything(out) == before
 
     assert convert(source, out, tiny).code == 3
     figures = run("status", out, "--json").figures
-    assert (figures["done"], figures["failed"], figures["left"]) == (200, 1, 0)
+    assert (figures["done"], figures["failed"], figures["left"]) == (800, 1, 0)
     assert figures["outcome"] == "finished"
     assert figures["failures"][0]["example"] == "broken.png"
     assert [line["outcome"] for line in journal(out) if "end" in line] == [
