@@ -89,6 +89,17 @@ def main() -> None:
     """
 
 
+DEVICE = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+)
+
+
 @main.command(cls=InOut)
 @click.argument("source", metavar="IN")
 @click.argument("out", metavar="OUT")
@@ -132,9 +143,7 @@ def main() -> None:
     metavar="auto|N",
     help="Worker processes, each with one inference thread.",
 )
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-)
+@DEVICE
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
@@ -339,15 +348,8 @@ def convert(source: str, out: str, as_json: bool, **values: Any) -> None:
 @click.option("--quality", type=click.IntRange(1, 100), metavar="1..100")
 @click.option("--batch-size", default="auto", show_default=True, metavar="auto|N")
 @click.option("--workers", default="auto", show_default=True, metavar="auto|N")
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-    default="auto",
-    show_default=True,
-)
+@DEVICE
+@PRECISION
 @click.option(
     "--backend",
     type=click.Choice(["auto", "tensorrt", "tensorrt_rtx", "torch"]),
@@ -455,15 +457,8 @@ def write_report(out: str, journal: str | None) -> None:
     type=click.Choice(["tile", "resize", "exact"]),
     help="How images of other sizes are treated, as in convert.  [default: the model's]",
 )
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-    default="auto",
-    show_default=True,
-)
+@DEVICE
+@PRECISION
 def preview(
     model: str, pictures: tuple[str, ...], out: Path | None, show: bool, **options: Any
 ) -> None:
