@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from pix2pix_batch import (
     bundle,
-    images,
     marker,
     page,
     preflight,
@@ -28,7 +27,7 @@ from pix2pix_batch.dispatch import PATIENCE, Dispatcher, Task, first_look
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.guard import Guard
 from pix2pix_batch.journal import FULL, History, Journal, Record
-from pix2pix_batch.options import QUALITY, Options
+from pix2pix_batch.options import QUALITY, Options, info_of
 from pix2pix_batch.preflight import Needs
 from pix2pix_batch.progress import Progress
 from pix2pix_batch.record import DIRECTORY
@@ -81,12 +80,7 @@ class Job:
         self.out = storage.kept(out, options.journal)
         self.options, self.watch, self.plan = options, watch, plan
         model = bundle.resolve(options.model)
-        self.info = bundle.read_info(model)
-        try:
-            images.require_mode(self.info.architecture.in_channels, "input")
-            images.require_mode(self.info.architecture.out_channels, "output")
-        except InputError as error:
-            raise InputError(f"{shown(model)}: {error}; choose another model") from error
+        self.info = info_of(model)
         if options.noise and not self.info.architecture.dropout_blocks:
             raise InputError(
                 f"{model}: has no dropout, so --noise would change nothing; leave it out"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from pix2pix_batch import bundle, images
+from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.settings import TORCH
+from pix2pix_batch.text import shown
 
 QUALITY = images.DEFAULT_QUALITY
 FORMATS = (*images.SUFFIXES, "same")
@@ -66,6 +69,20 @@ class Options:
             raise InputError(
                 f"item_timeout must be 0, for never, or at least 1 second, not {self.item_timeout}"
             )
+
+
+def info_of(model: Path) -> BundleInfo:
+    """The metadata of a bundle that takes and makes images as files hold them.
+
+    Raises :class:`InputError`.
+    """
+    info = bundle.read_info(model)
+    try:
+        images.require_mode(info.architecture.in_channels, "input")
+        images.require_mode(info.architecture.out_channels, "output")
+    except InputError as error:
+        raise InputError(f"{shown(model)}: {error}; choose another model") from error
+    return info
 
 
 def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:

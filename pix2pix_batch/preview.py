@@ -14,6 +14,7 @@ from PIL import Image
 from pix2pix_batch import bundle, images, output, probe, sheet
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.journal import Record
+from pix2pix_batch.options import info_of
 from pix2pix_batch.scan import Item
 from pix2pix_batch.settings import TORCH, Settings, settle
 from pix2pix_batch.storage import read_file
@@ -116,12 +117,7 @@ def _require_apart(out: Path, paths: Sequence[str]) -> None:
 
 
 def _settings(model: Path, fit: str | None, device: str, precision: str) -> Settings:
-    info = bundle.read_info(model)
-    try:
-        images.require_mode(info.architecture.in_channels, "input")
-        images.require_mode(info.architecture.out_channels, "output")
-    except InputError as error:
-        raise InputError(f"{shown(model)}: {error}; choose another model") from error
+    info = info_of(model)
     return Settings(
         model=str(model.resolve()),
         fingerprint=bundle.fingerprint(model),
