@@ -14,10 +14,11 @@ from pathlib import Path
 import dask
 import psutil
 from distributed import Client, Nanny, Scheduler, SpecCluster, Status
+from distributed.comm.core import CommClosedError
 
 from pix2pix_batch.converter import CODEC_THREADS_VARIABLE
 from pix2pix_batch.cores import cores
-from pix2pix_batch.errors import InputError, OutputError
+from pix2pix_batch.errors import InputError, OutputError, SchedulerGone
 
 QUIET = {
     "distributed.worker.profile.enabled": False,
@@ -122,7 +123,10 @@ def _reached(scheduler: str) -> Iterator[Client]:
     # Dask's own thread reports a lost connection at length; the job says so in one line.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with client:
-        yield client
+        try:
+            yield client
+        except CommClosedError as error:
+            raise SchedulerGone from error
 
 
 def local(environments: list[dict[str, str]]) -> SpecCluster:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from pix2pix_batch import chunk as chunks
 from pix2pix_batch import marker, preflight, worker
 from pix2pix_batch.chunk import Chunk, Outcome
-from pix2pix_batch.errors import OutputError
+from pix2pix_batch.errors import OutputError, SchedulerGone
 from pix2pix_batch.record import FAILED, Record
 from pix2pix_batch.scan import Item
 from pix2pix_batch.settings import Decision, Settings
@@ -40,12 +40,6 @@ LOOKS = 3
 
 DEATHS_A_WORKER = 5
 """Deaths in a row, as many for each worker, with nothing done between, that end the job."""
-
-
-SCHEDULER_GONE = (
-    "the Dask scheduler is gone, or cannot be reached; what is converted stays. Start it again, "
-    "then run the same command again: it goes on where this run stopped"
-)
 
 
 Task = Callable[..., ChunkResult]
@@ -84,7 +78,7 @@ def first_look(client: Any, settings: Settings, items: list[Item], orders: Order
         except KilledWorker:  # several, one after the other, as Dask has it
             time.sleep(1)
         except CancelledError as error:
-            raise OutputError(SCHEDULER_GONE) from error
+            raise SchedulerGone from error
     raise OutputError(
         "the workers die as they open the model; see that they have memory enough (fewer "
         "--workers, a smaller --batch-size), then run the same command again"
@@ -261,7 +255,10 @@ class Dispatcher:
         except CancelledError:
             self._lose_scheduler()
         except Exception as error:
-            self._failed(flight.chunk, error)
+            if future.status != "error":  # it was done, but the result is lost on its way here
+                self._call_roster()
+            if not self.fatal:
+                self._failed(flight.chunk, error)
         else:
             self._take(flight, result)
 
@@ -308,7 +305,10 @@ class Dispatcher:
 
     def _failed(self, chunk: Chunk, error: Exception) -> None:
         """A worker that cannot even begin, an engine that fails, or a bug."""
-        if self.orders.needs and self._dismiss(self._asked()):
+        unfit = self.orders.needs is not None and self._dismiss(self._asked())
+        if self.fatal:
+            return
+        if unfit:
             self._send_again([chunk.again()])
         elif not chunk.careful:
             self._send_again([chunk.carefully()])
@@ -325,7 +325,11 @@ class Dispatcher:
     def _asked(self) -> dict[str, str]:
         """The workers that are not fit, and why, as they say."""
         assert self.orders.needs is not None
-        found = preflight.unfit(self.client, self.settings, self.orders.needs)
+        try:
+            found = preflight.unfit(self.client, self.settings, self.orders.needs)
+        except SchedulerGone:
+            self._lose_scheduler()
+            return {}
         return {address: "; ".join(reasons) for address, reasons in found.items()}
 
     def _dismiss(self, found: dict[str, str]) -> bool:
@@ -345,7 +349,7 @@ class Dispatcher:
         for flight in self.flying.values():
             marker.remove(flight.marker)
         self.flying.clear()
-        self.fatal = self.fatal or SCHEDULER_GONE
+        self.fatal = self.fatal or str(SchedulerGone())
 
     def _adapt(self, seconds_an_item: float) -> None:
         batch = self.settings.batch_size or 1

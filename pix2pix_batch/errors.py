@@ -23,6 +23,16 @@ class OutputError(Pix2PixBatchError):
     """The output directory cannot take what should be written (full, read-only, in use)."""
 
 
+class SchedulerGone(OutputError):
+    """The Dask scheduler does not answer any more; what was in flight is lost."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the Dask scheduler is gone, or cannot be reached; what is converted stays. Start it "
+            "again, then run the same command again: it goes on where this run stopped"
+        )
+
+
 class EngineError(Pix2PixBatchError):
     """An engine cannot be built, loaded or trusted; the next best can run instead."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix_batch import bundle, storage
-from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.errors import ImageError, InputError, SchedulerGone
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.text import counted, shown
 from pix2pix_batch.version import __version__
@@ -118,8 +118,14 @@ def problems_once(settings: Settings, needs: Needs) -> list[str]:
 
 
 def unfit(client: Any, settings: Settings, needs: Needs) -> dict[str, list[str]]:
-    """What the workers of ``client`` lack, by their address; empty where all are fit."""
-    answers = client.run(problems, settings, needs, on_error="return")
+    """What the workers of ``client`` lack, by their address; empty where all are fit.
+
+    Raises :class:`SchedulerGone`.
+    """
+    try:
+        answers = client.run(problems, settings, needs, on_error="return")
+    except OSError as error:
+        raise SchedulerGone from error
     return {
         address: _explained(answer) if isinstance(answer, BaseException) else answer
         for address, answer in answers.items()
