@@ -22,7 +22,7 @@ from pix2pix_batch.version import __version__
 
 if TYPE_CHECKING:
     from pix2pix_batch.bundle import BundleInfo
-    from pix2pix_batch.scan import Item
+    from pix2pix_batch.inputs.scan import Item
 
 WRONG_USE = 2
 SOME_FAILED = 3
@@ -235,8 +235,9 @@ def convert(source: str, out: str, as_json: bool, **values: Any) -> None:
 
     Exit codes: 0 all done, 2 wrong use, 3 some images failed, 130 interrupted.
     """
-    from pix2pix_batch import job, remote, report, storage
+    from pix2pix_batch import job, report
     from pix2pix_batch.engines import ladder
+    from pix2pix_batch.files import remote, storage
     from pix2pix_batch.options import Options
     from pix2pix_batch.progress import Display
 
@@ -405,7 +406,8 @@ def show_status(out: str, verify: bool, journal: str | None, as_json: bool) -> N
     """
     import time
 
-    from pix2pix_batch import report, status
+    from pix2pix_batch import report
+    from pix2pix_batch.records import status
 
     def tick(count: int) -> None:
         if sys.stderr.isatty():
@@ -413,7 +415,7 @@ def show_status(out: str, verify: bool, journal: str | None, as_json: bool) -> N
 
     found = None
     if verify:
-        from pix2pix_batch import verification
+        from pix2pix_batch.records import verification
 
         found = verification.verify(out, journal, watch=tick)
         click.echo("\r\x1b[K" if sys.stderr.isatty() else "", nl=False, err=True)
@@ -437,7 +439,8 @@ def write_report(out: str, journal: str | None) -> None:
     Every convert leaves this page at its end. It is one file that needs nothing else, and is made
     of the journal in OUT and of samples of the images.
     """
-    from pix2pix_batch import page, storage
+    from pix2pix_batch.files import storage
+    from pix2pix_batch.pages import page
 
     click.echo(shown(page.write(storage.kept(out, journal), storage.absolute(out))))
 

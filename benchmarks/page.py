@@ -23,11 +23,11 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from pix2pix_batch import journal
 from pix2pix_batch.engines.doctor import cpu_model
-from pix2pix_batch.page import LIMIT, NAME
-from pix2pix_batch.record import DIRECTORY, SCHEMA, Record, as_line
-from pix2pix_batch.tally import Tally
+from pix2pix_batch.pages.page import LIMIT, NAME
+from pix2pix_batch.pages.tally import Tally
+from pix2pix_batch.records import journal
+from pix2pix_batch.records.record import DIRECTORY, SCHEMA, Record, as_line
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "maps"
 CHUNK, CHUNK_SECONDS = 64, 1.5

@@ -58,8 +58,8 @@ PROCESSES = ("client", "scheduler", "worker")
 
 def trivial_task(settings: Any, items: Sequence[Any], orders: Any = None) -> Any:
     """In place of ``worker.convert_chunk``: the records of images that nobody made."""
-    from pix2pix_batch.record import Record, stamp
-    from pix2pix_batch.worker import ChunkResult
+    from pix2pix_batch.records.record import Record, stamp
+    from pix2pix_batch.workers.worker import ChunkResult
 
     start = time.perf_counter()
     records = [
@@ -103,9 +103,9 @@ class Client:
     trivial: bool
 
     def run(self) -> dict[str, Any]:
-        from pix2pix_batch import worker
         from pix2pix_batch.job import Job
         from pix2pix_batch.options import Options
+        from pix2pix_batch.workers import worker
 
         options = Options(
             model=str(self.model), backend="tensorrt", device="cpu", batch_size=64,
@@ -149,7 +149,7 @@ def peak(pid: int) -> float:
 
 def scan(source: Path, out: Path) -> float:
     """Items a second of one core."""
-    from pix2pix_batch.scan import Scan
+    from pix2pix_batch.inputs.scan import Scan
 
     start = time.process_time()
     count = sum(1 for _ in Scan(str(source), "png", out))
@@ -206,7 +206,7 @@ def save_model(path: Path) -> None:
 @contextmanager
 def cluster(directory: Path) -> Iterator[tuple[str, list[int]]]:
     """A scheduler and a worker, configured as a job's own are: scheduler file, process ids."""
-    from pix2pix_batch.cluster import QUIET
+    from pix2pix_batch.scheduling.cluster import QUIET
 
     config = directory / "dask"
     config.mkdir(exist_ok=True)

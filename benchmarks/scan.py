@@ -21,7 +21,7 @@ CHILD = "--scan"
 
 def scan(source: str) -> None:
     """In a process of its own, so that its peak is the scan's."""
-    from pix2pix_batch.scan import Scan
+    from pix2pix_batch.inputs.scan import Scan
 
     found = Scan(source, "png", Path("/nonexistent"))
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far, the parent's too

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import filelock
 
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.journal import FULL
+from pix2pix_batch.records.journal import FULL
 from pix2pix_batch.text import shown
 
 SCHEMA = 1

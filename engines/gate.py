@@ -14,7 +14,7 @@ from pix2pix_batch.engines.library import Library
 from pix2pix_batch.engines.order import Order
 from pix2pix_batch.errors import EngineError
 from pix2pix_batch.noise import dropout_masks
-from pix2pix_batch.probe import PSNR_BAR
+from pix2pix_batch.workers.probe import PSNR_BAR
 
 if TYPE_CHECKING:
     from pix2pix_batch.engines.runtime import TensorRTEngine

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from pix2pix_batch.errors import ImageError, InputError
-from pix2pix_batch.tiff import BYTE, Field, Fields, extended
+from pix2pix_batch.metadata.tiff import BYTE, Field, Fields, extended
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's mode for each number of channels a generator may have."""

@@ -13,30 +13,25 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeVar
 
-from pix2pix_batch import (
-    bundle,
-    marker,
-    page,
-    preflight,
-    probe,
-    remote,
-    storage,
-    worker,
-)
-from pix2pix_batch.dispatch import PATIENCE, Dispatcher, Task, first_look
+from pix2pix_batch import bundle
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.guard import Guard
-from pix2pix_batch.journal import FULL, History, Journal, Record
+from pix2pix_batch.files import remote, storage
+from pix2pix_batch.inputs.scan import Item, Scan
+from pix2pix_batch.inputs.sieve import Sieve
 from pix2pix_batch.options import QUALITY, Options, info_of
-from pix2pix_batch.preflight import Needs
+from pix2pix_batch.pages import page
 from pix2pix_batch.progress import Progress
-from pix2pix_batch.record import DIRECTORY
-from pix2pix_batch.scan import Item, Scan
+from pix2pix_batch.records.journal import FULL, History, Journal, Record
+from pix2pix_batch.records.record import DIRECTORY
+from pix2pix_batch.scheduling import marker, preflight
+from pix2pix_batch.scheduling.dispatch import PATIENCE, Dispatcher, Task, first_look
+from pix2pix_batch.scheduling.guard import Guard
+from pix2pix_batch.scheduling.preflight import Needs
 from pix2pix_batch.settings import Opener, Settings, settle
-from pix2pix_batch.sieve import Sieve
 from pix2pix_batch.summary import Summary
 from pix2pix_batch.text import shown
-from pix2pix_batch.worker import Orders
+from pix2pix_batch.workers import probe, worker
+from pix2pix_batch.workers.worker import Orders
 
 AnyHistory = TypeVar("AnyHistory", bound=History)
 
@@ -293,7 +288,7 @@ class Job:
                 return
             far = self.is_remote or any(remote.is_url(item.path) for item in first)
             self.settings = replace(self.settings, far=far)
-            from pix2pix_batch import cluster
+            from pix2pix_batch.scheduling import cluster
 
             client, self.workers = stack.enter_context(
                 cluster.connect(self.options.scheduler, self.options.workers, self.options.device)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.whole import whole
+from pix2pix_batch.files.whole import whole
 
 
 def write(path: Path, content: bytes) -> None:

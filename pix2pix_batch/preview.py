@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pix2pix_batch import bundle, images, output, probe, sheet
+from pix2pix_batch import bundle, images, output
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.journal import Record
+from pix2pix_batch.files.storage import read_file
+from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.options import info_of
-from pix2pix_batch.scan import Item
+from pix2pix_batch.pages import sheet
+from pix2pix_batch.records.journal import Record
 from pix2pix_batch.settings import TORCH, Settings, settle
-from pix2pix_batch.storage import read_file
 from pix2pix_batch.text import shown
+from pix2pix_batch.workers import probe
 
 MOST = 64
 """Images that one picture shows."""
@@ -138,7 +140,7 @@ def _translate(
     settings: Settings, items: Sequence[Item], cell: int
 ) -> tuple[dict[str, Record], dict[str, np.ndarray]]:
     """What became of each item, and the outputs, made small, by their names."""
-    from pix2pix_batch.converter import Converter
+    from pix2pix_batch.workers.converter import Converter
 
     outputs: dict[str, np.ndarray] = {}
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pix2pix_batch import bundle
-from pix2pix_batch.shard import Shard, journal_of
+from pix2pix_batch.inputs.shard import Shard, journal_of
 from pix2pix_batch.text import counted, duration, shown
 
 if TYPE_CHECKING:
     from pix2pix_batch.bundle import BundleInfo
-    from pix2pix_batch.status import Status
+    from pix2pix_batch.records.status import Status
+    from pix2pix_batch.records.verification import Verification
     from pix2pix_batch.summary import Summary
-    from pix2pix_batch.verification import Verification
 
 SHOWN_FAILURES = 10
 SHOWN_GROUPS = 10
@@ -111,7 +111,7 @@ def _again(summary: Summary) -> str:
 
 def of_status(status: Status, out: str, now: float) -> Iterator[str]:
     """Where a job stands, in lines. ``now``: Unix time."""
-    from pix2pix_batch.status import LATELY
+    from pix2pix_batch.records.status import LATELY
 
     job = status.job
     chosen = (job.get(key) for key in ("format", "fit", "precision", "backend"))

@@ -64,7 +64,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Decision:
-    """What :func:`pix2pix_batch.probe.probe` chose: what all of the job's tasks use."""
+    """What :func:`pix2pix_batch.workers.probe.probe` chose: what all of the job's tasks use."""
 
     device: str
     precision: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pix2pix_batch.distance import DOUBT
-from pix2pix_batch.record import DONE, QUARANTINED, SKIPPED, Record
+from pix2pix_batch.records.record import DONE, QUARANTINED, SKIPPED, Record
 
 FAILURES_KEPT = 1000
 """Failures held in memory for the summary; the journal has all."""

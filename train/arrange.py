@@ -18,12 +18,12 @@ from tqdm import tqdm
 
 from pix2pix_batch import images
 from pix2pix_batch.errors import ImageError, InputError, OutputError
+from pix2pix_batch.files.storage import FATAL
+from pix2pix_batch.files.whole import whole
 from pix2pix_batch.images import SUFFIXES, Picture
-from pix2pix_batch.storage import FATAL
 from pix2pix_batch.train import pairs, threads
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.pairs import Pair
-from pix2pix_batch.whole import whole
 
 FORMATS = ("png", "jpg")
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import torch
 
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.whole import whole
+from pix2pix_batch.files.whole import whole
 
 NAME = re.compile(r"step-(\d+)\.pt$")
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pix2pix_batch import sheet
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.pages import sheet
 from pix2pix_batch.text import counted, shown
 from pix2pix_batch.train import pairs, threads
 from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at

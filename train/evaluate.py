@@ -15,13 +15,13 @@ import numpy as np
 from torch.utils.data import ConcatDataset
 from tqdm import tqdm
 
-from pix2pix_batch import bundle, images, probe, sheet
+from pix2pix_batch import bundle, images
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.engine import Engine
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.images import Picture
-from pix2pix_batch.opened import open_engine as opened_engine
-from pix2pix_batch.scan import Item
+from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.pages import sheet
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.tiling import Tiles
 from pix2pix_batch.train import metrics, pairs, threads
@@ -31,6 +31,8 @@ from pix2pix_batch.train.figures import Evaluation, Sample, score
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.perceptual import Perceptual
 from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.workers import probe
+from pix2pix_batch.workers.opened import open_engine as opened_engine
 
 SPLITS = (*pairs.SPLITS, "all")
 Colour = tuple[int, int, int]

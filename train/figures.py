@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pix2pix_batch.engine import psnr
-from pix2pix_batch.sheet import as_rgb
+from pix2pix_batch.pages.sheet import as_rgb
 from pix2pix_batch.text import counted, shown
 from pix2pix_batch.train import metrics
 from pix2pix_batch.train.jitter import Pixels

@@ -11,7 +11,6 @@ import torch
 
 from pix2pix_batch import bundle, distance
 from pix2pix_batch.bundle import BundleInfo, Embedding
-from pix2pix_batch.converter import fitted
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.text import counted
@@ -21,6 +20,7 @@ from pix2pix_batch.train.data import Data, FileData, fingerprint, open_data, to_
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.loop import Trainer
 from pix2pix_batch.version import __version__
+from pix2pix_batch.workers.converter import fitted
 
 EMBEDDED = 8
 """Training inputs whose embeddings are taken, for each of the bottleneck's features: enough for

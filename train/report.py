@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from pix2pix_batch import look
+from pix2pix_batch.pages import look
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.recipe import Recipe
 

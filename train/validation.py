@@ -8,7 +8,7 @@ from accelerate import Accelerator
 
 from pix2pix_batch.engine import to_bytes
 from pix2pix_batch.generator import UNet
-from pix2pix_batch.sheet import as_rgb
+from pix2pix_batch.pages.sheet import as_rgb
 from pix2pix_batch.train.data import Split, to_unit
 from pix2pix_batch.train.metrics import mean_absolute_error, vertical_gradient
 from pix2pix_batch.train.recipe import Recipe

@@ -10,15 +10,15 @@ from pix2pix_batch.dataset import origin
 from pix2pix_batch.dataset.options import SynthesisOptions
 from pix2pix_batch.dataset.plan import Input
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.history import History
 from pix2pix_batch.images import SUFFIXES
+from pix2pix_batch.inputs.scan import Item, Scan
+from pix2pix_batch.inputs.sieve import Sieve
 from pix2pix_batch.job import Job
 from pix2pix_batch.noise import SOURCE
 from pix2pix_batch.progress import Progress
-from pix2pix_batch.record import MADE
-from pix2pix_batch.scan import Item, Scan
+from pix2pix_batch.records.history import History
+from pix2pix_batch.records.record import MADE
 from pix2pix_batch.settings import Opener
-from pix2pix_batch.sieve import Sieve
 from pix2pix_batch.text import shown
 
 

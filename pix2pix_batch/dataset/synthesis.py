@@ -19,7 +19,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pix2pix_batch import history, storage
 from pix2pix_batch.dataset import plan, quality
 from pix2pix_batch.dataset.card import card
 from pix2pix_batch.dataset.labels import labeller
@@ -29,15 +28,17 @@ from pix2pix_batch.dataset.options import SynthesisOptions
 from pix2pix_batch.dataset.plan import Input
 from pix2pix_batch.dataset.sample import Sample
 from pix2pix_batch.errors import ImageError, InputError, OutputError
+from pix2pix_batch.files import storage
+from pix2pix_batch.files.storage import FATAL
+from pix2pix_batch.files.whole import whole
 from pix2pix_batch.noise import SOURCE
 from pix2pix_batch.progress import Progress
-from pix2pix_batch.record import DIRECTORY, DONE, MADE
+from pix2pix_batch.records import history
+from pix2pix_batch.records.record import DIRECTORY, DONE, MADE
 from pix2pix_batch.settings import Opener
-from pix2pix_batch.storage import FATAL
 from pix2pix_batch.summary import Summary
 from pix2pix_batch.text import counted, shown
 from pix2pix_batch.version import __version__
-from pix2pix_batch.whole import whole
 
 SCHEMA = 1
 ROUNDS = 20

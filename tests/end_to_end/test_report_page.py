@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2pix_batch import page
-from pix2pix_batch.journal import stamp
-from pix2pix_batch.record import DIRECTORY, SCHEMA, Record, as_line
+from pix2pix_batch.pages import page
+from pix2pix_batch.records.journal import stamp
+from pix2pix_batch.records.record import DIRECTORY, SCHEMA, Record, as_line
 from pix2pix_batch.train.report import write_report
 from tests.browser import Opened, launched
 from tests.train.running import small

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 import pix2pix_batch
-from pix2pix_batch import remote, storage
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.files import remote, storage
 from pix2pix_batch.summary import Summary
 from tests.end_to_end.command import convert, digests, encoded, error_of, put, records, run
 

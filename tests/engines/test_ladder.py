@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from pix2pix_batch import bundle, probe, worker
-from pix2pix_batch.converter import Converter
+from pix2pix_batch import bundle
 from pix2pix_batch.engine import Engine, Overlapping, TorchEngine, Translated
 from pix2pix_batch.engines import gate, ladder, library, samples
 from pix2pix_batch.engines.cache import Cache, Entry
@@ -24,9 +23,11 @@ from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.graph import Graph
 from pix2pix_batch.engines.order import Order
 from pix2pix_batch.errors import EngineError, InputError
-from pix2pix_batch.opened import engine_of
-from pix2pix_batch.scan import Item
+from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.settings import Decision, Settings, settle
+from pix2pix_batch.workers import probe, worker
+from pix2pix_batch.workers.converter import Converter
+from pix2pix_batch.workers.opened import engine_of
 from tests.end_to_end.command import (
     convert,
     digests,
@@ -120,8 +121,9 @@ def test_naming_it_imports_nothing_heavy(module: str) -> None:
 def test_converting_on_a_cpu_loads_no_tensorrt(settings: Settings, source: Path) -> None:
     code = f"""
 import pickle, sys
-from pix2pix_batch import probe, settings as s, worker
-from pix2pix_batch.scan import Item
+from pix2pix_batch import settings as s
+from pix2pix_batch.workers import probe, worker
+from pix2pix_batch.inputs.scan import Item
 from dataclasses import replace
 settings = pickle.loads({pickle.dumps(settings)!r})
 items = [Item({str(source / "0.png")!r}, "0.png", "0.png", "png")]

@@ -7,7 +7,7 @@ import socket
 import psutil
 from distributed import Client
 
-from pix2pix_batch.cluster import local
+from pix2pix_batch.scheduling.cluster import local
 
 
 def listening() -> set[str]:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pix2pix_batch.journal import Record
+from pix2pix_batch.records.journal import Record
 from pix2pix_batch.summary import Summary
 
 

@@ -25,12 +25,13 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
-from pix2pix_batch import bundle, worker
+from pix2pix_batch import bundle
 from pix2pix_batch.cli import main
 from pix2pix_batch.engine import TorchEngine
-from pix2pix_batch.scan import Item
+from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.train import metrics
+from pix2pix_batch.workers import worker
 from tests.conftest import save_bundle
 from tests.end_to_end.command import picture as soft
 

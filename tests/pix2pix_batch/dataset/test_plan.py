@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pix2pix_batch.dataset.plan import Input, apportioned, assigned, fractions, spread
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.scan import Item
+from pix2pix_batch.inputs.scan import Item
 
 
 def one(name: str, group: str = "", stratum: str = "") -> Input:

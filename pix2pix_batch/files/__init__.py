@@ -1,0 +1,1 @@
+"""Reading and writing files: on disk, behind URLs, in tars."""

@@ -1,0 +1,341 @@
+"""Reading inputs and putting outputs in their place, on disk or in a store behind a URL."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import tempfile
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from pix2pix_batch.errors import ImageError, InputError, OutputError
+from pix2pix_batch.files import remote
+from pix2pix_batch.inputs.names import Seen
+from pix2pix_batch.records import journal
+from pix2pix_batch.scheduling.patience import patiently
+from pix2pix_batch.text import shown
+
+if TYPE_CHECKING:
+    from pix2pix_batch.inputs.scan import Item
+
+FATAL = journal.FULL | {errno.EROFS}
+"""What makes writing on useless for every image, not for one. A disk that is read-only from the
+start is wrong use; one that becomes so ends the job as a full one does."""
+
+LARGEST = 1 << 30
+"""Bytes of an image file that are read at most: nine times the pixels that
+:data:`PIL.Image.MAX_IMAGE_PIXELS` allows. A larger one would only fill the memory."""
+
+REMEMBERED = 16
+"""Directories of a remote OUT whose names are kept, the last that were asked for."""
+
+
+def joined(place: str | os.PathLike[str], name: str) -> str:
+    """The path or URL of ``name`` within ``place``; a URL or an absolute path stays itself."""
+    base = os.fspath(place)
+    if remote.is_url(name):
+        return name
+    return f"{base.rstrip('/')}/{name}" if remote.is_url(base) else os.path.join(base, name)
+
+
+def absolute(place: str | os.PathLike[str]) -> str:
+    """A path or URL that stays the same in another directory."""
+    text = remote.plain(os.fspath(place))
+    return text if remote.is_url(text) else os.path.abspath(text)
+
+
+def kept(out: str | os.PathLike[str], chosen: str | None = None) -> Path:
+    """The directory in which the journal of ``out`` lies: ``out`` itself where it is local.
+
+    Else ``chosen``, or one in the user's state directory (XDG) whose name is made of ``out``.
+    Raises :class:`InputError` for a ``chosen`` one beside a local ``out``.
+    """
+    text = remote.plain(os.fspath(out))
+    if not remote.is_url(text):
+        if chosen is not None:
+            raise InputError("--journal is for an OUT that is a URL: a local one holds its journal")
+        return Path(text)
+    if chosen is not None:
+        return Path(chosen)
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    name = hashlib.sha256(remote.safe(text).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    return Path(base) / "pix2pix-batch" / name
+
+
+def file_size(path: str) -> int:
+    """0 where it is not known at once."""
+    try:
+        return os.stat(path).st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def stamp_of(path: str) -> str:
+    """A file's stamp as it is now. Raises :class:`ImageError`."""
+    if remote.is_url(path):
+        return remote.stamp_of(path)
+    try:
+        return journal.stamp(os.stat(path))
+    except (OSError, ValueError) as error:
+        raise ImageError(f"cannot be read ({_why(error)})") from error
+
+
+def read_file(path: str, known: str = "") -> tuple[bytes, str]:
+    """A file's bytes and its stamp; ``known``: the stamp, where a store has told it before.
+
+    Raises :class:`ImageError`.
+    """
+    if remote.is_url(path):
+        known = known or remote.stamp_of(path)
+        data = remote.read(path, LARGEST + 1)
+        return _bounded(data, len(data)), known
+    try:
+        return patiently(lambda: _read_local(path))
+    except (OSError, ValueError) as error:
+        raise ImageError(f"cannot be read ({_why(error)})") from error
+
+
+def _read_local(path: str) -> tuple[bytes, str]:
+    with _regular(path) as file:
+        status = os.fstat(file.fileno())
+        _bounded(b"", status.st_size)
+        data = file.read(LARGEST + 1)
+        return _bounded(data, len(data)), journal.stamp(status)
+
+
+def size_of(item: Item) -> int:
+    """An input's bytes; 0 where that is not known at once."""
+    if item.content is not None:
+        return len(item.content)
+    return 0 if remote.is_url(item.path) else file_size(item.path)
+
+
+def read(item: Item) -> tuple[bytes, str]:
+    """An input's bytes and its stamp. Raises :class:`ImageError`."""
+    if item.content is not None:
+        return item.content, item.stamp
+    return read_file(item.path, item.stamp)
+
+
+def _regular(path: str) -> IO[bytes]:
+    """An open regular file; nothing else is waited for, as opening a pipe would."""
+    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ImageError("not a regular file")
+    return file
+
+
+def _bounded(data: bytes, size: int) -> bytes:
+    if size > LARGEST:
+        raise ImageError(f"the file is larger than {LARGEST:,} bytes, the most that is read")
+    return data
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def opened(path: str) -> IO[bytes] | remote.Stream:
+    """A file to be read from front to back. Raises :class:`ImageError`."""
+    if remote.is_url(path):
+        try:
+            return remote.Stream(path)
+        except InputError as error:
+            raise ImageError(str(error)) from error
+    try:
+        return _regular(path)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"cannot be read ({_why(error)})") from error
+
+
+def pieces(path: str) -> Iterator[bytes]:
+    """A file's bytes, a megabyte at a time. Raises :class:`ImageError`."""
+    with closing(opened(path)) as file:
+        try:
+            while piece := file.read(1 << 20):
+                yield piece
+        except Exception as error:
+            raise ImageError(f"cannot be read ({remote.reason(error)})") from error
+
+
+def require_readable(path: str) -> None:
+    """Raises :class:`ImageError`."""
+    next(pieces(path), b"")
+
+
+def is_readable(path: str) -> bool:
+    try:
+        require_readable(path)
+    except ImageError:
+        return False
+    return True
+
+
+def parts_of(output: str) -> list[str]:
+    """The directories and the name of an output. Raises :class:`ImageError` where it would leave
+    OUT or meet the journal."""
+    parts = output.split("/")
+    if "\0" in output or {"", ".", "..", journal.DIRECTORY} & set(parts):
+        raise ImageError("its output would lie outside OUT; give it another name")
+    return parts
+
+
+def place(out: str | os.PathLike[str], output: str, data: bytes) -> None:
+    """Write ``data`` to ``output`` within ``out``, as :func:`placing` does."""
+    if remote.is_url(base := os.fspath(out)):
+        parts_of(output)
+        remote.write(joined(base, output), lambda fs, path: fs.pipe_file(path, data))
+        return
+    with placing(out, output) as file:
+        file.write(data)
+
+
+@contextmanager
+def placing(out: str | os.PathLike[str], output: str) -> Iterator[IO[bytes]]:
+    """A file to write ``output`` to, which is in its place, whole, once the block has ended well.
+
+    It never lies outside ``out``: directories of it that are links count as where they lead, and
+    none can be put there meanwhile. Raises :class:`ImageError`, or :class:`OutputError` where
+    nothing more can be written.
+    """
+    base = os.fspath(out)
+    try:
+        with _remote(base, output) if remote.is_url(base) else _local(base, output) as file:
+            yield file
+    except OSError as error:
+        if error.errno in FATAL:
+            raise OutputError(
+                f"{shown(remote.safe(out))}: {error.strerror}; make room there, then run the same "
+                "command again: it goes on where this run stopped"
+            ) from error
+        raise ImageError(f"its output cannot be written ({_why(error)})") from error
+
+
+@contextmanager
+def _local(out: str, output: str) -> Iterator[IO[bytes]]:
+    *inside, name = parts_of(output)
+    temporary = uuid.uuid4().hex
+    with ExitStack() as open_directories:
+        top = _entered(open_directories, out)
+        beside = top
+        for part in (journal.DIRECTORY, "tmp"):  # not made here: without them OUT has gone
+            beside = _entered(open_directories, part, beside)
+        target = _target(open_directories, top, out, inside)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with open(os.open(temporary, flags, 0o666, dir_fd=beside), "wb") as file:
+                yield file
+            os.replace(temporary, name, src_dir_fd=beside, dst_dir_fd=target)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=beside)
+
+
+def _target(open_directories: ExitStack, top: int, out: str, inside: list[str]) -> int:
+    """The directory ``inside`` OUT; where there are links, the one they lead to."""
+    try:
+        return _descend(open_directories, top, inside)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+    base = os.path.realpath(out)
+    real = os.path.realpath(os.path.join(out, *inside))
+    if os.path.commonpath([base, real]) != base:
+        raise ImageError("its output would lie outside OUT, through a link in OUT")
+    return _descend(open_directories, top, Path(real).relative_to(base).parts)
+
+
+def _descend(open_directories: ExitStack, top: int, parts: list[str] | tuple[str, ...]) -> int:
+    """Open the directory ``parts`` below ``top``, made where it is not there; no link on the way
+    is followed."""
+    for part in parts:
+        try:
+            top = _entered(open_directories, part, top)
+        except FileNotFoundError:
+            with suppress(FileExistsError):
+                os.mkdir(part, dir_fd=top)
+            top = _entered(open_directories, part, top)
+    return top
+
+
+def _entered(open_directories: ExitStack, name: str, within: int | None = None) -> int:
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    if within is not None:
+        flags |= os.O_NOFOLLOW
+    found = os.open(name, flags, dir_fd=within)
+    open_directories.callback(os.close, found)
+    return found
+
+
+@contextmanager
+def _remote(out: str, output: str) -> Iterator[IO[bytes]]:
+    parts_of(output)
+    with tempfile.NamedTemporaryFile(prefix="pix2pix-batch-") as file:
+        yield file
+        file.flush()
+        remote.write(joined(out, output), lambda fs, path: fs.put_file(file.name, path))
+
+
+class Outputs:
+    """Which outputs are there. A remote directory is listed once, when it is first asked for."""
+
+    def __init__(self, out: str | os.PathLike[str]) -> None:
+        self.out = os.fspath(out)
+        self._known: OrderedDict[str, Seen] = OrderedDict()
+
+    def has(self, output: str) -> bool:
+        """Whether something is there, be it a link that leads nowhere."""
+        if not remote.is_url(self.out):
+            return os.path.lexists(os.path.join(self.out, output))
+        directory, _, name = output.rpartition("/")
+        if directory not in self._known:
+            self._known[directory] = self._listed(directory)
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        self._known.move_to_end(directory)
+        return name in self._known[directory]
+
+    def _listed(self, directory: str) -> Seen:
+        names = Seen()
+        url = joined(self.out, directory) if directory else self.out
+        try:
+            found = remote.listing(url)
+        except (FileNotFoundError, NotADirectoryError):
+            return names
+        except Exception as error:
+            raise OutputError(
+                f"{shown(remote.safe(url))}: cannot be listed ({remote.reason(error)}); "
+                "check your permissions there"
+            ) from error
+        for name in (*found.files, *found.directories):
+            names.add(name)
+        return names
+
+
+def require_writable(out: str | os.PathLike[str]) -> None:
+    """Raises :class:`InputError` for a store that cannot take outputs, as far as can be told."""
+    base = os.fspath(out)
+    if not remote.is_url(base):
+        return
+    if remote.scheme(base) in remote.WEB:
+        raise InputError(f"{shown(remote.safe(base))}: nothing can be written to the web")
+    fs, path = remote.store(base)
+    bucket = path.strip("/").partition("/")[0]
+    try:
+        if remote.scheme(base) in remote.WHOLE - {remote.MEMORY}:
+            remote.again(lambda: fs.info(bucket))
+    except FileNotFoundError as error:
+        raise InputError(f"{shown(remote.safe(base))}: no such bucket; make it first") from error
+    except PermissionError:  # it may still be written to
+        pass
+    except Exception as error:
+        raise InputError(
+            f"{shown(remote.safe(base))}: cannot be reached ({remote.reason(error)})"
+        ) from error

@@ -1,0 +1,1 @@
+"""What a job is to convert: found, named, sieved and shared out."""

@@ -1,0 +1,161 @@
+"""One local directory's files: which are inputs, what lies beside them, which links to follow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pix2pix_batch.files import remote
+from pix2pix_batch.inputs.names import Names, Seen
+from pix2pix_batch.metadata import sidecars, tileset
+
+EXAMPLES = 3
+
+OUTSIDE = (
+    "a link that leads out of the input; pass --follow-links to read what it leads to, or leave "
+    "it out"
+)
+
+NO_STAMPS: Mapping[str, str] = {}
+
+
+@dataclass
+class Folder:
+    """What a directory holds.
+
+    ``files``: the inputs; ``directories``, sorted; ``identity``: device and inode; ``left``: how
+    many files are left alone, ``first`` some of them; ``links``: those to directories that are not
+    followed; ``descriptions``: of sets of map tiles; ``beside``: the sidecars; ``refused``: the
+    inputs that are links out of IN; ``stamps``: of the files, where a store has told them.
+    """
+
+    files: Names = field(default_factory=Names)
+    directories: list[str] = field(default_factory=list)
+    identity: tuple[int, int] | None = None
+    left: int = 0
+    first: list[str] = field(default_factory=list)
+    links: int = 0
+    descriptions: list[str] = field(default_factory=list)
+    beside: Seen = field(default_factory=Seen)
+    refused: Seen = field(default_factory=Seen)
+    stamps: Mapping[str, str] = field(default_factory=dict)
+
+    def sidecars_of(self, name: str) -> tuple[str, ...]:
+        if not len(self.beside):
+            return ()
+        return tuple(one for one in sidecars.names(name) if one in self.beside)
+
+    def refusal_of(self, name: str) -> str:
+        return OUTSIDE if len(self.refused) and name in self.refused else ""
+
+    def leave(self, name: str) -> None:
+        self.left += 1
+        self.first.append(name)
+        if len(self.first) > 64 * EXAMPLES:
+            self.first = sorted(self.first)[:EXAMPLES]
+
+
+def listed(
+    root: str, inside: str, wanted: Callable[[str], bool], follow_links: bool, georeference: bool
+) -> Folder:
+    """The directory ``inside`` ``root``. Raises ``OSError``."""
+    here = os.path.join(root, inside)
+    status = os.stat(here)
+    found = Folder(identity=(status.st_dev, status.st_ino))
+    likely, described = Names(), []
+    with os.scandir(here) as listing:
+        for entry in listing:
+            name = entry.name
+            if _is_directory(entry):
+                if entry.is_symlink() and not follow_links:
+                    found.links += 1
+                else:
+                    found.directories.append(name)
+            elif wanted(name):
+                found.files.add(name)
+                if entry.is_symlink() and not follow_links and leads_out(entry.path, root):
+                    found.refused.add(name)
+            elif georeference and sidecars.likely(name) and sidecars.allowed(entry.path, root):
+                likely.add(name)
+                found.beside.add(name)
+            elif georeference and tileset.likely(name) and sidecars.allowed(entry.path, root):
+                described.append(name)
+            else:
+                found.leave(name)
+    found.directories.sort()
+    found.descriptions = tileset.described(sorted(described), found.directories)
+    for name in described:
+        if name not in found.descriptions:
+            found.leave(name)
+    _leave_strays(found, likely)
+    found.first = sorted(found.first)[:EXAMPLES]
+    return found
+
+
+def _leave_strays(found: Folder, likely: Names) -> None:
+    """Sidecars of no image are files like others."""
+    if not len(likely):
+        return
+    taken = Seen()
+    for name in found.files:
+        for own in found.sidecars_of(name):
+            taken.add(own)
+    for name in likely:
+        if name not in taken:
+            found.leave(name)
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link to itself: fails as a file, by its name
+        return False
+
+
+def leads_out(path: str, root: str) -> bool:
+    """Whether a file is there, by way of links, that does not lie below ``root``."""
+    real, base = os.path.realpath(path), os.path.realpath(root)
+    return os.path.exists(real) and not real.startswith(os.path.join(base, ""))
+
+
+def beside(path: str, root: str) -> tuple[str, ...]:
+    """The sidecars of an image whose directory was not listed."""
+    return () if remote.is_url(path) else sidecars.beside(path, root)
+
+
+class Unlisted:
+    """A directory of which some files are known, from a pattern: the rest is looked up."""
+
+    stamps: Mapping[str, str] = NO_STAMPS
+
+    def __init__(self, root: str, inside: str, follow_links: bool, georeference: bool) -> None:
+        self.root, self.here = root, os.path.join(root, inside)
+        self.georeference, self.follow_links = georeference, follow_links
+        self._is_out = bool(inside) and not follow_links and leads_out(self.here, root)
+
+    def sidecars_of(self, name: str) -> tuple[str, ...]:
+        return beside(os.path.join(self.here, name), self.root) if self.georeference else ()
+
+    def refusal_of(self, name: str) -> str:
+        if self.follow_links:
+            return ""
+        path = os.path.join(self.here, name)
+        out = self._is_out or (os.path.islink(path) and leads_out(path, self.root))
+        return OUTSIDE if out else ""
+
+
+def holds_tars(
+    root: str | os.PathLike[str], is_image: Callable[[str], bool], tars: tuple[str, ...]
+) -> bool:
+    """Whether the directory, not those below it, holds tars and no image."""
+    found = False
+    try:
+        with os.scandir(root) as listing:
+            for entry in listing:
+                if is_image(entry.name):
+                    return False
+                found = found or entry.name.lower().endswith(tars)
+    except OSError:
+        return False
+    return found

@@ -1,0 +1,165 @@
+"""Which of the inputs are to be converted: what is done, hopeless or refused is sorted out."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.files import remote, storage
+from pix2pix_batch.inputs.scan import Item, Scan
+from pix2pix_batch.inputs.shard import Shard
+from pix2pix_batch.metadata import sidecars, tileset
+from pix2pix_batch.options import Options
+from pix2pix_batch.records.history import History
+from pix2pix_batch.records.record import DIRECTORY, DONE, FAILED, QUARANTINED, SKIPPED, Record
+from pix2pix_batch.scheduling.dispatch import LARGEST_CHUNK
+from pix2pix_batch.summary import Summary
+from pix2pix_batch.text import shown
+
+
+@dataclass
+class Sieve:
+    """Takes the items that ``scan`` finds, and gives those to be converted.
+
+    ``out``: path or URL of OUT; ``kept``: the directory that holds its journal. What is not given
+    is counted in ``summary``. Once ``stop`` is set, no more is taken. ``missing``: inputs that
+    cannot be found; ``left``: what of the scan's descriptions is not carried over, and why.
+    """
+
+    scan: Scan
+    options: Options
+    out: str
+    kept: Path
+    summary: Summary
+    stop: threading.Event
+    missing: int = 0
+    left: str = ""
+    taken: int = 0
+    outputs: storage.Outputs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.found = iter(self.scan)
+        self.shard = Shard.parse(self.options.shard) if self.options.shard else None
+        self.is_remote = remote.is_url(self.out)
+        self.outputs = storage.Outputs(self.out)
+
+    def require_images(self) -> None:
+        """Raises :class:`InputError`, before anything is made, where there is nothing to do."""
+        first = next(self.found, None)
+        if first is not None:
+            self.found = chain([first], self.found)
+        elif not self.scan.unlisted:
+            raise InputError(self.scan.nothing())
+
+    def count(self, scan: Scan) -> int:
+        """How many inputs another scan of the same finds, as far as they are this run's."""
+        total = sum(self._is_mine(item.name) for item in scan)
+        total += sum(self._is_mine(name) for name, _ in scan.unlisted)
+        return total if self.options.limit is None else min(total, self.options.limit)
+
+    def pending(
+        self, history: History, record: Callable[[list[Record]], None]
+    ) -> Generator[Item, None, None]:
+        """The items to convert. ``record`` is called with those that cannot be, some at a time."""
+        failed: list[Record] = []
+        summary, retry = self.summary, self.options.retry_failed
+        try:
+            for item in self._items():
+                if self.scan.descriptions and not self.options.dry_run:
+                    self._describe(history.overwrites)
+                now, missing = _stamped(item)
+                if self.options.scheduler:  # whose workers may see what this machine does not
+                    missing = ""
+                self.missing += bool(missing)
+                before = history.status_of(item.name, now)
+                if before == SKIPPED or (before == DONE and self._is_there(item)):
+                    summary.skipped += 1
+                elif before in (FAILED, QUARANTINED) and not retry:
+                    summary.failed_before += 1
+                elif reason := self._refusal(history, item) or missing:
+                    failed.append(Record(item.name, FAILED, reason=reason))
+                    if len(failed) == LARGEST_CHUNK:
+                        record(failed)
+                        failed = []
+                else:
+                    yield item
+            unlisted = [one for one in self.scan.unlisted if self._is_mine(one[0])]
+            summary.total += len(unlisted)
+            failed += [Record(name, FAILED, reason=why) for name, why in unlisted]
+        finally:
+            if failed:
+                record(failed)
+
+    def _items(self) -> Iterator[Item]:
+        for item in self.found:
+            if not self._is_mine(item.name):
+                continue
+            if self.taken == self.options.limit:
+                return
+            if self.stop.is_set():
+                self.summary.interrupted = True
+                return
+            self.taken += 1
+            self.summary.total += 1
+            yield item
+
+    def _is_mine(self, name: str) -> bool:
+        return self.shard is None or self.shard.holds(name)
+
+    def _is_there(self, item: Item) -> bool:
+        """Whether the item's output is."""
+        if self.is_remote:
+            return self.outputs.has(item.output)
+        return os.path.exists(f"{self.out}/{item.output}")
+
+    def _refusal(self, history: History, item: Item) -> str:
+        """Why an item may not be converted; empty where it may."""
+        if item.refusal:
+            return item.refusal
+        if not {"..", DIRECTORY}.isdisjoint(item.output.split("/")):
+            return "its path leads out of the input; give a path without '..'"
+        if history.is_ours(item.name):
+            return ""
+        outputs = [item.output]
+        if self.options.georeference:
+            outputs += sidecars.outputs(item.path, item.sidecars, item.output, item.form)
+        theirs = [
+            storage.joined(self.out, output) for output in outputs if self.outputs.has(output)
+        ]
+        if not theirs:
+            return ""
+        sources = (item.path, *sidecars.paths(item.path, item.sidecars))
+        if {*map(os.path.realpath, theirs)} & {*map(os.path.realpath, sources)}:
+            return "its output would replace it; choose another OUT"
+        if history.overwrites:
+            return ""
+        what = "" if theirs[0].endswith(item.output) else f" ({os.path.basename(theirs[0])})"
+        return (
+            f"its output{what} exists and is not this job's; pass --overwrite, or choose another "
+            "OUT"
+        )
+
+    def _describe(self, overwrites: bool) -> None:
+        """What sets of map tiles say of themselves, as the scan comes upon it."""
+        while self.scan.descriptions:
+            name = self.scan.descriptions.pop(0)
+            if self.is_remote:
+                self.left = f"{shown(name)} is not carried over to a URL"
+                continue
+            path = os.path.join(self.scan.root, name)
+            why_not = tileset.carry(path, self.kept, name, self.options.format, overwrites)
+            if why_not and not self.left:
+                self.left = f"{shown(name)} is not carried over: {why_not}"
+
+
+def _stamped(item: Item) -> tuple[str, str]:
+    """The input's stamp as it is now, or why it has none."""
+    try:
+        return item.stamp or storage.stamp_of(item.path), ""
+    except ImageError as error:
+        return "", str(error)

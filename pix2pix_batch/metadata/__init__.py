@@ -1,0 +1,1 @@
+"""What outputs keep of their inputs beside the picture. ``docs/metadata.md``."""

@@ -1,0 +1,1 @@
+"""The pages and pictures that commands leave: reports, charts, contact sheets."""

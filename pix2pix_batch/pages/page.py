@@ -1,0 +1,241 @@
+"""``OUT/report.html``: a job on one page that needs nothing else. ``docs/page.md``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from pix2pix_batch.errors import ImageError, InputError, OutputError
+from pix2pix_batch.files import remote, storage
+from pix2pix_batch.pages import look
+from pix2pix_batch.pages.chart import chart
+from pix2pix_batch.pages.exhibit import (
+    LONGEST_NAME,
+    LONGEST_TEXT,
+    Card,
+    Exhibit,
+    Failure,
+    printable,
+    short,
+)
+from pix2pix_batch.pages.tally import BEYOND, DOUBT, Group, Tally, Values
+from pix2pix_batch.records import journal
+from pix2pix_batch.text import duration, shown
+from pix2pix_batch.version import __version__
+
+NAME = "report.html"
+
+LIMIT = 5_000_000
+"""Bytes of the page at most."""
+
+EXAMPLES = (20, 5, 1, 0)
+"""Failures of a group that are named: as many as the page has room for."""
+
+FOLDERS = 200
+"""Folders to choose from."""
+
+SETTINGS = 60
+BARS = 20
+
+HEAD = 1024
+"""Bytes in which a page of ours says so."""
+
+SAYS_SO = b'<meta name="generator" content="pix2pix-batch">'
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Of the histogram of distances. ``height``: in percent of the highest."""
+
+    count: int
+    height: float
+
+
+def write(out: Path, outputs: str | None = None) -> Path:
+    """Write the page of the job whose journal lies in ``out``; its path.
+
+    ``outputs``: where its outputs lie, if that is a URL. Deterministic for a given
+    journal and files. Raises :class:`InputError` where there is no journal or the place is
+    another's, :class:`OutputError` where the page cannot be written.
+    """
+    path = out / NAME
+    _require_free(path)
+    state = _state(out)  # before it is read: a run may be adding to it
+    tally = Tally(journal.lines(out))
+    _require_not_laid_out(out, tally)
+    elsewhere = outputs is not None and remote.is_url(outputs)
+    text = _text(Exhibit(out, str(outputs if elsewhere else out.resolve()), tally), state)
+    with suppress(OSError):  # an OUT that was copied may lack it
+        (out / journal.DIRECTORY / "tmp").mkdir(exist_ok=True)
+    try:
+        storage.place(out, NAME, text.encode())
+    except ImageError as error:
+        raise OutputError(f"{shown(path)}: {error}") from error
+    return path
+
+
+def attempt(out: Path, outputs: str | None = None) -> tuple[str, str]:
+    """As :func:`write`, at the end of a job, unless the page is of the journal as it is.
+
+    Its path, and nothing or a note why there is none: what is wrong with the page is no fault of
+    the job.
+    """
+    path = out / NAME
+    try:
+        if not _is_current(path, out):
+            write(out, outputs)
+        return str(path), ""
+    except (InputError, OutputError) as error:
+        return "", f"no report: {error}"
+    except KeyboardInterrupt:
+        return "", f"no report: interrupted; 'pix2pix-batch report {shown(out)}' writes it"
+    except Exception as error:  # hours of work stand behind a job
+        why = " ".join(str(error).split())[:LONGEST_TEXT]
+        return "", f"no report: {type(error).__name__}: {shown(why)}"
+
+
+def _is_current(path: Path, out: Path) -> bool:
+    """Whether the page was made by this version of the journals as they now are."""
+    try:
+        with path.open("rb") as file:
+            return f'<meta name="state" content="{_state(out)}">'.encode() in file.read(HEAD)
+    except OSError:
+        return False
+
+
+def _state(out: Path) -> str:
+    """Changes with whatever is added to the journals."""
+    journals = sorted((out / journal.DIRECTORY).glob("journal*.jsonl"))
+    sizes = []
+    for path in journals:
+        with suppress(FileNotFoundError):  # of a shard, which was merged this moment
+            sizes.append((path.name, path.stat().st_size))
+    return hashlib.sha256(repr((__version__, sizes)).encode()).hexdigest()
+
+
+def _require_free(path: Path) -> None:
+    """Nothing that another program made is replaced."""
+    try:
+        with path.open("rb") as file:
+            if SAYS_SO in file.read(HEAD):
+                return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(
+            f"{shown(path)}: is there and cannot be read ({error.strerror})"
+        ) from error
+    raise InputError(f"{shown(path)}: is there and not of this program; move it away")
+
+
+def _require_not_laid_out(out: Path, tally: Tally) -> None:
+    """A dataset's report is made while its images lie apart; later it would show none."""
+    made = [out / str(values.get("output", "")) for values in tally.samples]
+    if tally.is_dataset and made and not any(path.exists() for path in made):
+        raise InputError(
+            f"{shown(out)}: holds a finished dataset, whose report was made with it; to make it "
+            "again, make the dataset again (synthesize --overwrite)"
+        )
+
+
+def _text(exhibit: Exhibit, state: str) -> str:
+    """The page, with as many failures named as there is room for."""
+    tally, outputs = exhibit.tally, exhibit.outputs
+    samples, doubtful, odd = exhibit.cards()
+    text = ""
+    for most in EXAMPLES:
+        failures = exhibit.failures(most)
+        text = look.render(
+            Path(__file__).with_suffix(".html"),
+            title=short(printable(outputs).rstrip("/").rpartition("/")[2] or "/", LONGEST_NAME),
+            out=short(outputs, LONGEST_TEXT),
+            tally=tally,
+            chart=chart(tally.pace.curve()),
+            samples=samples,
+            doubtful=doubtful,
+            odd=odd,
+            failures=failures,
+            reasons=[_reason(group) for group in tally.groups],
+            bars=_bars(tally),
+            alike=_alike(tally),
+            folders=_folders(samples, doubtful, odd, *(named for _, named in failures)),
+            settings=_settings(tally.job),
+            doubt=DOUBT,
+            lead=_lead(tally),
+            unfinished=_unfinished(tally),
+            worked=duration(tally.pace.seconds),
+            version=__version__,
+            state=state,
+        )
+        if len(text.encode()) <= LIMIT:
+            break
+    return text
+
+
+def _folders(*kinds: Sequence[Card | Failure]) -> list[str]:
+    """Those that there are to choose from, where there is a choice."""
+    found = sorted({one.folder for one in chain(*kinds)})
+    return found[:FOLDERS] if len(found) > 1 else []
+
+
+def _settings(job: Values) -> dict[str, str]:
+    """The journal's first line for people."""
+    return {
+        short(key, LONGEST_NAME): short(
+            value if isinstance(value, str) else json.dumps(value), LONGEST_TEXT
+        )
+        for key, value in list(job.items())[:SETTINGS]
+        if value is not None and key != "schema"
+    }
+
+
+def _reason(group: Group) -> str:
+    """One that failed speaks for itself; what differs among many is left out."""
+    if group.count == 1 and group.examples:
+        return short(str(group.examples[0].get("reason", "")), LONGEST_TEXT)
+    return short(group.reason, LONGEST_TEXT)
+
+
+def _bars(tally: Tally) -> list[Bar]:
+    """Twenty parts of 0 to 100, and what lies beyond."""
+    width = BEYOND // BARS
+    counts = [sum(tally.distances[i : i + width]) for i in range(0, BEYOND, width)]
+    counts.append(tally.distances[BEYOND])
+    most = max(counts) or 1
+    return [Bar(count, round(100 * count / most, 2)) for count in counts]
+
+
+def _alike(tally: Tally) -> float:
+    """The height that all bars would have for images like the training inputs."""
+    return round(100 * tally.measured / BARS / (max(bar.count for bar in _bars(tally)) or 1), 2)
+
+
+def _lead(tally: Tally) -> str:
+    """By which model, and when."""
+    model = str(tally.job.get("model_name", ""))
+    parts = [f"Made by {short(model, LONGEST_NAME)}"] if model else []
+    if math.isfinite(tally.pace.begun):
+        begun, ended = (
+            time.strftime("%Y-%m-%d %H:%M", time.gmtime(at))
+            for at in (tally.pace.begun, tally.pace.ended)
+        )
+        day = begun[:11]
+        parts.append(begun if begun == ended else f"{begun} to {ended.removeprefix(day)}")
+        parts[-1] += " UTC"
+    return ", ".join(parts)
+
+
+def _unfinished(tally: Tally) -> str:
+    """What there is to say where the last run has not come to its end."""
+    left = set(tally.outcomes) - {"finished", ""}
+    if not left:
+        return ""
+    how = "is still running, or was killed" if "begun" in left else "was interrupted or stopped"
+    return f"Not finished: the last run {how}. The same command goes on from there."

@@ -1,0 +1,252 @@
+"""What an OUT's journals say in the end, counted in one pass whatever their length."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from pix2pix_batch.pages.pace import Pace
+
+SAMPLES, DOUBTFUL, EXAMPLES = 48, 24, 20
+"""Kept of the images converted, of the doubtful ones, and of each group of failures."""
+
+DOUBT = 99.0
+"""From this percentile of the training inputs on, a distance is doubtful."""
+
+GROUPS = 100
+"""Reasons told apart; what fails for others is counted together."""
+
+PARTS = 16
+"""In which the names are sorted: a power of two."""
+
+
+OTHER = "other reasons"
+
+MARGIN = 4
+"""Candidates held for each one kept, for those that a later line makes void."""
+
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+NUMBER = re.compile(r"\d[\d,.]*(?<=\d)")
+LONGEST = 200
+"""Characters of a reason that tell it from others."""
+
+Values = dict[str, Any]
+"""A journal's line."""
+
+BEYOND = 100
+"""From here on a distance is no percentile: the image is further than all training inputs."""
+
+# A line's code, two bytes. Done: this, or one more than the whole percentile, 0 to BEYOND.
+WITHOUT_DISTANCE = 0
+NO_IMAGE = 102  # a tar, whose images have lines of their own, or a copy of a dataset's input
+FIRST_GROUP = 103  # of failures, by the number of their group from here on
+FLAGGED = 1 << 12  # besides: done, and something is odd about the output
+
+
+class Least:
+    """The values of the least keys, one a name: the last that was offered."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.kept: dict[int, tuple[Any, Values]] = {}
+        self.bound: Any = None
+
+    def offer(self, key: Any, name: int, values: Values) -> None:
+        """``name``: its digest, which ends ``key`` so that no two are the same."""
+        if name not in self.kept and self.bound is not None and key > self.bound:
+            return
+        self.kept[name] = (key, values)
+        if len(self.kept) > 2 * MARGIN * self.count:
+            least = sorted(self.kept.items(), key=lambda one: one[1][0])[: MARGIN * self.count]
+            self.kept = dict(least)
+            self.bound = least[-1][1][0]
+
+    def __iter__(self) -> Iterator[tuple[int, Values]]:
+        for name, (_, values) in sorted(self.kept.items(), key=lambda one: one[1][0]):
+            yield name, values
+
+
+@dataclass
+class Group:
+    """Inputs that were not converted for one reason. ``status``: such as ``failed``."""
+
+    status: str
+    reason: str
+    count: int = 0
+    examples: list[Values] = field(default_factory=list)
+
+
+class Tally:
+    """Counts and examples of all the inputs by what became of each at last.
+
+    An input that has several lines counts by the last. Which images are samples depends on their
+    names alone, not on the order in which they came back. Memory: ten bytes a line, and as much
+    again to count them.
+    """
+
+    def __init__(self, lines: Iterable[Values]) -> None:
+        """``lines``: those of all journals, one journal after the other."""
+        self.job: Values = {}
+        self.pace = Pace()
+        self.outcomes: list[str] = []  # of each journal's last run
+        self._workers: list[int] = []  # of each journal's largest run
+        self._names, self._codes = array("Q"), array("H")
+        self._groups: dict[tuple[str, str], int] = {}
+        self._examples: list[Least] = []
+        self._samples, self._doubtful, self._odd = Least(SAMPLES), Least(DOUBTFUL), Least(DOUBTFUL)
+        fresh = 0
+        for values in lines:
+            if "name" in values and "status" in values:
+                self._note(values)
+                fresh += 1
+            elif "at" in values:
+                self._came(values, fresh)
+                fresh = 0
+            elif "schema" in values:
+                self.job = self.job or values
+                self.outcomes.append("")
+                self._workers.append(0)
+                fresh = 0
+            elif "begin" in values or "end" in values:
+                self.pace.begin(values.get("begin"))
+                self.outcomes[-1:] = [str(values.get("outcome", "begun"))]
+                if isinstance(workers := values.get("workers"), int):
+                    self._workers[-1:] = [max(workers, *self._workers[-1:])]
+        self._count()
+
+    @property
+    def workers(self) -> int:
+        """How many there were when a run began; of shards, together."""
+        return sum(self._workers)
+
+    def _came(self, values: Values, count: int) -> None:
+        """``count`` inputs came back; without a worker they never went to one."""
+        if values.get("worker"):
+            self.pace.add(values.get("at"), values.get("seconds"), count)
+
+    def _note(self, values: Values) -> None:
+        name = _digest(str(values["name"]))
+        self._names.append(name)
+        if self._is_no_image(values):
+            self._codes.append(NO_IMAGE)
+        elif values["status"] == "done":
+            self._codes.append(self._image(values, name))
+        else:
+            self._codes.append(self._failure(values, name))
+
+    def _is_no_image(self, values: Values) -> bool:
+        if self.is_dataset and str(values["name"]).endswith("/source"):
+            return True
+        return values["status"] == "done" and values.get("members") is not None
+
+    @property
+    def is_dataset(self) -> bool:
+        """Whether ``synthesize`` made it: the inputs' names then end in their variant."""
+        return self.job.get("kind") == "synthesize"
+
+    def _image(self, values: Values, name: int) -> int:
+        """The code of an image that was converted."""
+        code, distance = WITHOUT_DISTANCE, values.get("distance")
+        if isinstance(distance, int | float) and math.isfinite(distance):
+            code = 1 + int(min(max(distance, 0), BEYOND))
+            if distance >= DOUBT:
+                self._doubtful.offer((-distance, name), name, values)
+        self._samples.offer(name, name, values)
+        if values.get("flags"):
+            self._odd.offer(name, name, values)
+            return code | FLAGGED
+        return code
+
+    def _failure(self, values: Values, name: int) -> int:
+        """The code of a failure's group."""
+        reason = str(values.get("reason", ""))
+        kind = str(values["status"]), _general(reason)
+        if kind not in self._groups and len(self._groups) >= GROUPS:
+            kind = "failed", OTHER
+        if kind not in self._groups:
+            self._groups[kind] = len(self._groups)
+            self._examples.append(Least(EXAMPLES))
+        group = self._groups[kind]
+        self._examples[group].offer(name, name, values)
+        return FIRST_GROUP + group
+
+    def _count(self) -> None:
+        """What became of each input at last, by the last code of each name."""
+        final, codes = _last(
+            np.frombuffer(self._names, np.uint64), np.frombuffer(self._codes, np.uint16)
+        )
+        odd = codes & FLAGGED != 0
+        codes = codes & ~np.uint16(FLAGGED)
+        counts = np.bincount(codes, minlength=FIRST_GROUP + len(self._groups))
+
+        def place(name: int) -> int:
+            return int(np.searchsorted(final, np.uint64(name)))
+
+        def code(name: int) -> int:
+            return int(codes[place(name)])
+
+        done = int(counts[:NO_IMAGE].sum())
+        self.counts = Counter({"done": done})
+        self.distances: list[int] = counts[1:NO_IMAGE].tolist()
+        self.flagged = int(odd.sum())
+        self.samples = _first(self._samples, SAMPLES, lambda name: code(name) < NO_IMAGE)
+        self.doubtful = _first(self._doubtful, DOUBTFUL, lambda name: DOUBT < code(name) < NO_IMAGE)
+        self.odd = _first(self._odd, DOUBTFUL, lambda name: bool(odd[place(name)]))
+        self.groups: list[Group] = []
+        for (status, general), number in self._groups.items():
+            group = Group(status, general, int(counts[FIRST_GROUP + number]))
+            self.counts[status] += group.count
+            if group.count:
+                still = partial(_is, code, FIRST_GROUP + number)
+                group.examples = _first(self._examples[number], EXAMPLES, still)
+                self.groups.append(group)
+        self.groups.sort(key=lambda group: (-group.count, group.status, group.reason))
+
+    @property
+    def doubts(self) -> int:
+        """Images whose distance is doubtful."""
+        return sum(self.distances[int(DOUBT) :])
+
+    @property
+    def measured(self) -> int:
+        """Images that have a distance."""
+        return sum(self.distances)
+
+
+def _last(names: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each name once, sorted, with its last code; part by part, for sorting takes memory."""
+    kept = []
+    for part in range(PARTS):
+        here = np.flatnonzero(names >> np.uint64(64 - PARTS.bit_length() + 1) == part)[::-1]
+        found, first = np.unique(names[here], return_index=True)
+        kept.append((found, codes[here[first]]))
+    return np.concatenate([one for one, _ in kept]), np.concatenate([one for _, one in kept])
+
+
+def _first(least: Least, count: int, still: Callable[[int], bool]) -> list[Values]:
+    """The least ``count`` whose last line is ``still`` of their kind."""
+    return list(islice((values for name, values in least if still(name)), count))
+
+
+def _is(code: Callable[[int], int], number: int, name: int) -> bool:
+    return code(name) == number
+
+
+def _digest(name: str) -> int:
+    raw = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(raw, "little")
+
+
+def _general(reason: str) -> str:
+    """A reason without what differs from image to image: numbers and what stands in quotes."""
+    return NUMBER.sub("N", QUOTED.sub("'...'", reason))[:LONGEST]

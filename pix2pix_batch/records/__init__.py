@@ -1,0 +1,1 @@
+"""A job's records on disk, and what is read from them."""

@@ -1,0 +1,223 @@
+"""What the journals of an OUT say. Reading them writes nothing, and takes no lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pix2pix_batch.errors import InputError, OutputError
+from pix2pix_batch.inputs.shard import Shard, journal_of, shards_of
+from pix2pix_batch.records.index import DETAIL, DETAILS, OURS, Index, status_of
+from pix2pix_batch.records.record import DIRECTORY, SCHEMA, parsed
+from pix2pix_batch.text import shown
+
+ABOUT = ("model_name",)
+"""What the job's line tells people; another value makes no other job."""
+
+DECIDED = ("backend", "precision", "batch_size")
+"""What a run decides at its start and later ones keep."""
+
+
+def held(lock: Path) -> bool:
+    """Whether some process holds the lock now. Only looks, so that a read-only OUT will do."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def header_of(path: Path) -> dict[str, Any] | None:
+    """The first line of a journal, the job; ``None`` where there is none. Raises ``OSError``."""
+    try:
+        with path.open("rb") as file:
+            return parsed(file.readline())
+    except FileNotFoundError:
+        return None
+
+
+def lines_of(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """A journal's whole lines, the job's first, and where each ends in the file."""
+    end = 0
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                end += len(line)
+                yield parsed(line) or {}, end
+
+
+def lines(out: Path) -> Iterator[dict[str, Any]]:
+    """The lines of all journals of ``out``, one journal after the other, each beginning with the
+    job. What regards one input comes in the order of events.
+
+    Raises :class:`InputError` where there is no journal, :class:`OutputError` where one cannot
+    be read.
+    """
+    found = False
+    for path in [journal_of(out, shard) for shard in (None, *shards_of(out))]:
+        try:
+            for number, (values, _) in enumerate(lines_of(path)):
+                if number == 0:
+                    require_schema(out, values)
+                    found = True
+                yield values
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise unreadable(path, error) from error
+    if not out.is_dir():
+        raise InputError(f"{shown(out)}: no such directory; give the OUT of a job")
+    if not found:
+        raise InputError(
+            f"{shown(out)}: holds no journal; give a directory that 'pix2pix-batch convert' has "
+            "written to"
+        )
+
+
+class History:
+    """What is known of each input.
+
+    The first line of a journal is the job: what decides the outputs' bytes. The index in memory
+    holds 16 bytes an input.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        job: dict[str, Any],
+        *,
+        overwrite: bool = False,
+        shard: Shard | None = None,
+    ) -> None:
+        """Read the journals of ``out``, if there are any, as far as they are written.
+
+        ``job``: plain JSON values. Journals of another job are refused unless ``overwrite``,
+        with which all begins anew. ``shard``: only what regards this part of the job. Raises
+        :class:`InputError`, :class:`OutputError`.
+        """
+        self.out, self.shard, self.fresh = out, shard, overwrite
+        self.directory = out / DIRECTORY
+        self.path = journal_of(out, shard)
+        self._ask(job, overwrite)
+        self._look()
+        self._load()
+
+    def _ask(self, job: dict[str, Any], overwrite: bool) -> None:
+        self._asked = job
+        self.job = {"schema": SCHEMA, **job, "overwrite": overwrite}
+        self._index = Index()
+        self._ends: dict[Path, int] = {}  # of the last whole line of each journal
+        self.resumed = False
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether this job was begun with leave to replace files that it did not make."""
+        return bool(self.job.get("overwrite"))
+
+    def _look(self) -> None:
+        """Find the journals and check that they are this job's."""
+        self._paths: list[Path] = []
+        if self.fresh:
+            return
+        for shard in (None, *shards_of(self.out)):
+            path = journal_of(self.out, shard)
+            try:
+                header = header_of(path)
+            except OSError as error:
+                raise unreadable(path, error) from error
+            if header is None:
+                continue
+            require_same(self.out, header, self._asked)
+            if shard and self.shard and shard.count != self.shard.count:
+                raise InputError(
+                    f"{shown(self.out)}: holds journals of {shard.count} shards; go on with "
+                    f"--shard i/{shard.count}, or run once without --shard, which does the rest "
+                    "and merges them"
+                )
+            self._take_over(header)
+            if self.shard is None or shard in (None, self.shard):
+                self._paths.append(path)
+
+    def _take_over(self, header: dict[str, Any]) -> None:
+        """What an earlier run decided, or a run of another shard."""
+        overwrite = self.overwrites or bool(header.get("overwrite"))
+        decided = {key: header[key] for key in DECIDED if key in header}
+        about = {key: header[key] for key in ABOUT if key in header}
+        self.job = {**self.job, **about, **decided, "overwrite": overwrite}
+
+    def _load(self) -> None:
+        """Read what the journals say of each input into the index."""
+        for path in self._paths:
+            try:
+                for values, end in lines_of(path):
+                    self._note(values)
+                    self._ends[path] = end
+            except OSError as error:
+                raise unreadable(path, error) from error
+        self.resumed = bool(self._paths)
+
+    def _note(self, values: dict[str, Any]) -> None:
+        name = values.get("name")
+        if isinstance(name, str):
+            stamp = values.get("stamp", "")
+            self._index.note(name, values.get("status", ""), hash(stamp))
+        elif "claim" in values:
+            for name in values["claim"]:
+                self._index.claim(name)
+
+    def status_of(self, name: str, stamp_now: str) -> str:
+        """What became of ``name`` as the file now is: ``done``, ``failed``, ``quarantined``,
+        ``skipped``, or nothing yet."""
+        state = self._index.get(name)
+        same = state >> DETAIL == hash(stamp_now) & DETAILS
+        return status_of(state) if stamp_now and same else ""
+
+    def is_ours(self, name: str) -> bool:
+        """Whether this job may have written the output of ``name`` in an earlier run."""
+        return bool(self._index.get(name) & OURS)
+
+
+def unreadable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{shown(path)}: cannot be read ({error.strerror}); check its permissions, "
+        "or give another directory as OUT"
+    )
+
+
+def require_schema(out: Path, header: dict[str, Any]) -> None:
+    """Raises :class:`InputError` where the journal that begins so is of another version."""
+    if header.get("schema") != SCHEMA:
+        raise InputError(
+            f"{shown(out)}: its journal was written by another version of pix2pix-batch; "
+            "finish it with that one, or pass --overwrite to convert everything again"
+        )
+
+
+def require_same(out: Path, header: dict[str, Any], job: dict[str, Any]) -> None:
+    """Raises :class:`InputError` where the journal that begins so is not of ``job``."""
+    require_schema(out, header)
+    for key, value in job.items():
+        if key not in ABOUT and header.get(key) != value:
+            raise InputError(
+                f"{shown(out)}: holds another job's images ({_difference(key, header, job)}); "
+                "choose another OUT, or pass --overwrite to convert everything again"
+            )
+
+
+def _difference(key: str, header: dict[str, Any], job: dict[str, Any]) -> str:
+    before, now = header.get(key), job[key]
+    names = header.get("model_name"), job.get("model_name")
+    if key != "model" or None in names:
+        return f"{key} was {before!r}, now {now!r}"
+    if names[0] != names[1]:
+        return f"model was {names[0]!r}, now {names[1]!r}"
+    return f"model {names[0]!r} was another file, of SHA-256 {before}, now {now}"

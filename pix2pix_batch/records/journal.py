@@ -1,0 +1,249 @@
+"""The journal: a job's durable record in OUT, one JSON line an input. ``docs/journal.md``."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pix2pix_batch.errors import InputError, OutputError
+from pix2pix_batch.inputs.shard import Shard, journal_of, lock_of, shards_of
+from pix2pix_batch.records.history import (
+    DECIDED,
+    History,
+    header_of,
+    held,
+    lines,
+    require_same,
+)
+from pix2pix_batch.records.record import DIRECTORY, FULL, SCHEMA, Record, as_line, stamp
+from pix2pix_batch.text import shown
+
+__all__ = ["DIRECTORY", "FULL", "SCHEMA", "History", "Journal", "Record", "lines", "stamp"]
+
+MOMENT = 0.5
+"""Seconds to wait for a lock: ``status`` holds it for a moment to see whether it is free."""
+
+DOOR = 15.0
+"""Seconds that a shard waits while others begin."""
+
+PIECE = 1 << 20
+"""Bytes copied at a time."""
+
+
+class Journal(History):
+    """A journal to add to: open it, ask what is done, add, close it.
+
+    One process at a time; or one a shard, each with a journal of its own, which the next run
+    without a shard merges. What is added is not in the index: no run meets an input twice.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        job: dict[str, Any],
+        *,
+        overwrite: bool = False,
+        shard: Shard | None = None,
+    ) -> None:
+        """Open or begin the journal of ``out``, as :class:`History` reads it."""
+        self._held = ExitStack()
+        try:
+            super().__init__(out, job, overwrite=overwrite, shard=shard)
+        except OSError as error:
+            self._held.close()
+            raise _refused(journal_of(out, shard), error) from error
+        except BaseException:
+            self._held.close()
+            raise
+
+    @property
+    def temporary(self) -> Path:
+        """Where outputs are written before they move into place."""
+        return self.directory / "tmp"
+
+    def _look(self) -> None:
+        """Take the locks, then begin the journal where there is none yet.
+
+        A run without a shard keeps the lock of the whole OUT; a shard keeps its own, and the
+        whole OUT's only while it begins.
+        """
+        try:
+            self.temporary.mkdir(parents=True, exist_ok=True)
+            with ExitStack() as beginning:
+                whole = self._held if self.shard is None else beginning
+                whole.enter_context(self._lock(None, MOMENT if self.shard is None else DOOR))
+                if self.shard is not None:
+                    self._held.enter_context(self._lock(self.shard, MOMENT))
+                alone = self._require_apart()
+                super()._look()
+                if self.fresh:
+                    self._forget()
+                if alone:
+                    self._tidy()
+                if self.path not in self._paths:
+                    self._renew(iter(()))
+        except OSError as error:
+            raise _refused(self.out, error) from error
+
+    @contextmanager
+    def _lock(self, shard: Shard | None, patience: float) -> Iterator[None]:
+        lock = FileLock(lock_of(self.out, shard), timeout=patience)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise self._in_use(shard) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _require_apart(self) -> bool:
+        """Whether no shard is running besides; refused where that one may not."""
+        alone = True
+        for other in shards_of(self.out, "lock"):
+            if other == self.shard or not held(lock_of(self.out, other)):
+                continue
+            if self.shard is None or other.count != self.shard.count:
+                raise self._in_use(other)
+            alone = False
+        return alone
+
+    def _in_use(self, shard: Shard | None) -> InputError:
+        who = f"shard {shard} is running" if shard else "another run is writing"
+        return InputError(f"{shown(self.out)}: {who} there; wait for it, or choose another OUT")
+
+    def _forget(self) -> None:
+        """Remove the journals that a new beginning replaces, but for this job's other shards."""
+        siblings = [] if self.shard is None else [self.shard.count]
+        if self.shard is not None:
+            journal_of(self.out).unlink(missing_ok=True)
+        for other in shards_of(self.out):
+            if other.count not in siblings:
+                journal_of(self.out, other).unlink()
+
+    def _load(self) -> None:
+        super()._load()
+        others = [path for path in self._paths if path != self.path]
+        if self.shard is None and others:
+            self._renew(chain_pieces(self._ends))
+            for path in others:
+                path.unlink()
+            for shard in shards_of(self.out, "lock"):
+                lock_of(self.out, shard).unlink()
+        elif self._ends.get(self.path):
+            os.truncate(self.path, self._ends[self.path])  # a last line that a crash tore
+        self._file = self.path.open("ab")
+
+    def settle(self, **decisions: Any) -> dict[str, Any]:
+        """Write what was decided at the job's start (such as the precision) into its first line.
+
+        Returns what counts: where another shard was first, its decisions. Only before the first
+        claim: the file is made anew. Raises :class:`OutputError`.
+        """
+        with ExitStack() as beginning:
+            if self.shard is not None:
+                beginning.enter_context(self._lock(None, DOOR))
+                decisions |= self._decided_by_others()
+            self.job |= decisions
+            try:
+                self._renew(pieces(self.path, os.path.getsize(self.path)))
+                self._file.close()
+                self._file = self.path.open("ab")
+            except OSError as error:
+                raise OutputError(_unwritable(self.path, error)) from error
+        return decisions
+
+    def _decided_by_others(self) -> dict[str, Any]:
+        for other in shards_of(self.out):
+            header = header_of(journal_of(self.out, other)) or {}
+            if all(key in header for key in DECIDED):
+                with suppress(InputError):
+                    require_same(self.out, header, self._asked)
+                    return {key: header[key] for key in DECIDED}
+        return {}
+
+    def _renew(self, rest: Iterator[bytes]) -> None:
+        """Make the file anew, whole or not at all: the job's line, then ``rest``."""
+        fresh = self.path.with_suffix(".new")
+        try:
+            with fresh.open("wb") as file:
+                file.write(as_line(self.job))
+                file.writelines(rest)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(fresh, self.path)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    def claim(self, names: list[str]) -> None:
+        """Say that the outputs of ``names`` are about to be written, so that they are ours."""
+        self._write(as_line({"claim": names}))
+
+    def add(self, records: Sequence[Record], seconds: float = 0.0, worker: str = "") -> None:
+        """Record a chunk, durably, and that ``worker`` took ``seconds`` for it; neither where the
+        inputs never went to one. Raises :class:`OutputError`."""
+        came = {"at": round(time.time(), 3), "seconds": round(seconds, 3), "worker": worker}
+        self._write(b"".join(record.line() for record in records) + as_line(came))
+
+    def tell(self, **values: Any) -> None:
+        """Write a line about the run itself, such as its beginning and its end."""
+        self._write(as_line(values))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OutputError(_unwritable(self.path, error)) from error
+
+    def _tidy(self) -> None:
+        """Remove what killed workers left half-written."""
+        for leftover in self.temporary.iterdir():
+            leftover.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        with suppress(OSError):  # a full disk: what did not fit was reported when it was written
+            self._file.close()
+        if self.shard is None:
+            with suppress(OSError):
+                self._tidy()
+        self._held.close()
+
+
+def pieces(path: Path, end: int) -> Iterator[bytes]:
+    """A journal after its first line, up to ``end``."""
+    with path.open("rb") as file:
+        left = end - len(file.readline())
+        while left > 0 and (piece := file.read(min(PIECE, left))):
+            left -= len(piece)
+            yield piece
+
+
+def chain_pieces(ends: dict[Path, int]) -> Iterator[bytes]:
+    for path, end in ends.items():
+        yield from pieces(path, end)
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    remedy = "make room there; " if error.errno in FULL else ""
+    return (
+        f"{shown(path)}: cannot be written ({error.strerror}); {remedy}what is converted stays, "
+        "and the same command goes on from there"
+    )
+
+
+def _refused(path: Path, error: OSError) -> OutputError:
+    """The journal cannot be opened or begun."""
+    if error.errno in FULL:
+        return OutputError(_unwritable(path, error))
+    return OutputError(
+        f"{shown(path)}: cannot be written ({error.strerror}); check its permissions, or give "
+        "another directory as OUT"
+    )

@@ -1,0 +1,205 @@
+"""What an OUT's journals tell of its job, also while a run is going. ``pix2pix-batch status``."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.files import storage
+from pix2pix_batch.inputs.names import Seen
+from pix2pix_batch.inputs.shard import Shard, lock_of, shards_of
+from pix2pix_batch.pages.tally import Tally, Values
+from pix2pix_batch.records.history import held, lines
+from pix2pix_batch.records.index import CODES, DETAIL, STATUS, Index
+from pix2pix_batch.records.record import DONE, FAILED, QUARANTINED, SKIPPED
+from pix2pix_batch.text import shown
+
+LATELY = 300.0
+"""Seconds: the last rate is over as many."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Inputs that were not converted for one reason, numbers aside. ``example``: one's name."""
+
+    reason: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a job stands. ``docs/status.md`` says what each figure means.
+
+    ``total``: inputs in all; ``None`` where no run has counted them. ``running``: the runs that
+    are writing now, ``all`` or shards. ``begun`` and ``ended``: of the last run, Unix time;
+    ``ended`` is ``None`` where it was killed or goes on. ``rate`` and ``lately``: images a second.
+    """
+
+    job: dict[str, Any]
+    running: list[str]
+    begun: float | None
+    ended: float | None
+    outcome: str
+    total: int | None
+    done: int
+    skipped: int
+    failed: int
+    quarantined: int
+    retriable: int
+    unfinished: int
+    rate: float
+    lately: float
+    seconds: float
+    failures: list[Group] = field(default_factory=list)
+    quarantine: list[Group] = field(default_factory=list)
+
+    def figures(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {**asdict(self), "left": self.left}
+
+    @property
+    def left(self) -> int | None:
+        """Inputs of which nothing is known yet."""
+        known = self.done + self.skipped + self.failed + self.quarantined
+        return None if self.total is None else max(0, self.total - known)
+
+
+def read(place: str | os.PathLike[str], journal: str | None = None) -> Status:
+    """Read the journals of the OUT ``place``, which a run may be writing. Takes no lock.
+
+    ``journal``: the directory they are in, where OUT is a URL and it was chosen.
+
+    Raises :class:`InputError` where there is no journal, :class:`OutputError` where one cannot
+    be read.
+    """
+    out = storage.kept(place, journal)
+    if not out.is_dir():
+        raise InputError(f"{shown(out)}: no such directory; give the OUT of a job")
+    running = [str(shard) for shard in shards_of(out, "lock") if held(lock_of(out, shard))]
+    if not running and held(lock_of(out)):
+        running = ["all"]
+    story = Story()
+    tally = Tally(story.through(lines(out)))
+    pace, counts = tally.pace, story.counts()
+    groups = {
+        status: [
+            Group(group.reason, group.count, str(group.examples[0]["name"]))
+            for group in tally.groups
+            if group.status == status and group.examples
+        ]
+        for status in (FAILED, QUARANTINED)
+    }
+    return Status(
+        job={key: value for key, value in tally.job.items() if key != "schema"},
+        running=running,
+        begun=story.begun,
+        ended=story.ended,
+        outcome=story.outcome,
+        total=story.total(),
+        done=counts[DONE],
+        skipped=counts[SKIPPED],
+        failed=counts[FAILED],
+        quarantined=counts[QUARANTINED],
+        retriable=story.retriable(),
+        unfinished=counts[""],
+        rate=round(pace.images / pace.seconds, 3) if pace.seconds else 0.0,
+        lately=round(story.lately(time.time() if running else None), 3),
+        seconds=round(pace.seconds, 1),
+        failures=groups[FAILED],
+        quarantine=groups[QUARANTINED],
+    )
+
+
+class Story:
+    """What a journal's lines say of its runs, and the last state of each input."""
+
+    def __init__(self) -> None:
+        self.begun: float | None = None
+        self.ended: float | None = None
+        self.outcome = ""
+        self._totals: dict[str, int] = {}
+        self._index = Index()
+        self._recent: deque[tuple[float, int]] = deque()
+        self._tars = Seen()
+
+    def through(self, values: Iterator[Values]) -> Iterator[Values]:
+        """The lines, noted as they pass."""
+        fresh = 0
+        for line in values:
+            if "name" in line:
+                own = bool(line.get("stamp"))
+                self._index.note(str(line["name"]), str(line.get("status")), own)
+                if "members" in line:  # a tar, whose images have lines of their own
+                    self._tars.add(str(line["name"]))
+                    continue
+                fresh += 1
+            elif "claim" in line:
+                for name in line["claim"]:
+                    self._index.claim(name)
+            elif "at" in line:
+                self._came(float(line["at"]), fresh)
+                fresh = 0
+            else:
+                self._run(line)
+            yield line
+
+    def _came(self, at: float, count: int) -> None:
+        self._recent.append((at, count))
+        while self._recent[0][0] < at - LATELY:
+            self._recent.popleft()
+
+    def _run(self, line: Values) -> None:
+        if "begin" in line and line["begin"] >= (self.begun or 0):
+            self.begun, self.ended, self.outcome = line["begin"], None, ""
+        if "end" in line and line["end"] >= (self.ended or self.begun or 0):
+            self.ended, self.outcome = line["end"], str(line.get("outcome", ""))
+        whole = "end" not in line or line.get("outcome") == "finished"
+        if whole and isinstance(total := line.get("total"), int):
+            shard = str(line.get("shard", ""))
+            if not shard:
+                self._totals.clear()
+            self._totals[shard] = total
+
+    def counts(self) -> dict[str, int]:
+        """Inputs by their last status; with none, those claimed and not finished."""
+        codes = np.zeros(len(CODES), np.int64)
+        for part in self._index.states():
+            found = ((part & STATUS) >> 1).astype(np.intp)
+            codes += np.bincount(found, minlength=len(CODES))
+        codes[CODES[DONE] >> 1] -= len(self._tars)
+        return dict(zip(CODES, codes.tolist(), strict=True))
+
+    def retriable(self) -> int:
+        """The failures whose reason did not lie in the input."""
+        wrong = (CODES[FAILED], CODES[QUARANTINED])
+        return sum(
+            int(np.count_nonzero(np.isin(part & STATUS, wrong) & (part >> DETAIL == 0)))
+            for part in self._index.states()
+        )
+
+    def total(self) -> int | None:
+        """Inputs in all, where a run without shards has counted them, or all its shards."""
+        shards = [Shard.parse(shard) for shard in self._totals if shard]
+        if "" in self._totals and not shards:
+            return self._totals[""]
+        if shards and len(shards) == shards[0].count:
+            return sum(number for shard, number in self._totals.items() if shard)
+        return self._totals.get("")
+
+    def lately(self, now: float | None) -> float:
+        """Images a second in the last minutes before ``now``, or before the last chunk."""
+        if not self._recent:
+            return 0.0
+        last = max(at for at, _ in self._recent)
+        end = last if now is None else max(now, last)
+        start = max(end - LATELY, self.begun or 0)
+        count = sum(count for at, count in self._recent if at > start)
+        return count / (end - start) if end > start else 0.0

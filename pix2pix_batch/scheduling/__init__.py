@@ -1,0 +1,1 @@
+"""Chunks of work, sent to Dask workers and survived: deaths, late comers, lost mounts."""

@@ -1,0 +1,159 @@
+"""What a worker of somebody's cluster must have before it gets work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import uuid
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pix2pix_batch import bundle
+from pix2pix_batch.errors import ImageError, InputError, SchedulerGone
+from pix2pix_batch.files import storage
+from pix2pix_batch.settings import Settings
+from pix2pix_batch.text import counted, shown
+from pix2pix_batch.version import __version__
+
+PACKAGES = ("torch", "numpy", "pillow", "distributed")
+"""What decides an image's bytes, or whether a worker understands what it is sent."""
+
+SHOWN = 8
+"""Unfit workers that a message lists."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the job's workers must have.
+
+    ``versions``: of the machine the job was started on; ``readable``: an input that can be read
+    there, if any can; ``directory``: one that this run has made in OUT, empty where OUT is no
+    directory.
+    """
+
+    versions: tuple[tuple[str, str], ...]
+    readable: str = ""
+    directory: str = ""
+
+
+def versions() -> tuple[tuple[str, str], ...]:
+    """By name. Builds of one version (``2.9.0+cu130``, ``2.9.0+cpu``) count as the same."""
+    found = [("Python", ".".join(platform.python_version_tuple()[:2]))]
+    found.append(("pix2pix-batch", __version__))
+    for name in PACKAGES:
+        version = "none"
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            version = metadata.version(name).partition("+")[0]
+        found.append((name, version))
+    return tuple(found)
+
+
+def problems(settings: Settings, needs: Needs) -> list[str]:
+    """What this worker lacks for the job, and what to do about it; empty where it is fit."""
+    here = dict(versions())
+    found = [
+        f"has {name} {here.get(name, 'none')}, not {version}: install the same there"
+        for name, version in needs.versions
+        if here.get(name) != version
+    ]
+    found += filter(None, (_model(settings), _input(needs), _output(settings, needs)))
+    return found
+
+
+def _model(settings: Settings) -> str:
+    path = Path(settings.model)
+    try:
+        if bundle.fingerprint(path) == settings.fingerprint:
+            return ""
+    except (InputError, OSError):
+        return f"cannot read the model {shown(path)}: put the bundle where all workers see it"
+    return f"has another bundle as {shown(path)}: put the same one there"
+
+
+def _input(needs: Needs) -> str:
+    if not needs.readable:
+        return ""
+    try:
+        storage.require_readable(needs.readable)
+    except ImageError as error:
+        return (
+            f"cannot read the input {shown(needs.readable)} ({error}): mount IN there at the "
+            "same path, for the same user"
+        )
+    return ""
+
+
+def _output(settings: Settings, needs: Needs) -> str:
+    if not needs.directory:
+        return ""
+    if not os.path.isdir(needs.directory):
+        return (
+            f"does not see the OUT of this run, {shown(settings.out)}: mount the same file "
+            "system there at the same path"
+        )
+    trial = Path(needs.directory) / f"trial-{uuid.uuid4().hex}"
+    try:
+        trial.write_bytes(b"may be removed")
+        trial.unlink()
+    except OSError as error:
+        return f"cannot write in OUT, {shown(settings.out)} ({error.strerror}): let it write there"
+    return ""
+
+
+_fit: set[tuple[str, Needs]] = set()
+"""The models and runs that this worker was found fit for."""
+
+
+def problems_once(settings: Settings, needs: Needs) -> list[str]:
+    """As :func:`problems`, looked for no more once there are none."""
+    key = (settings.fingerprint, needs)
+    if key in _fit:
+        return []
+    found = problems(settings, needs)
+    if not found:
+        _fit.add(key)
+    return found
+
+
+def unfit(client: Any, settings: Settings, needs: Needs) -> dict[str, list[str]]:
+    """What the workers of ``client`` lack, by their address; empty where all are fit.
+
+    Raises :class:`SchedulerGone`.
+    """
+    try:
+        answers = client.run(problems, settings, needs, on_error="return")
+    except OSError as error:
+        raise SchedulerGone from error
+    return {
+        address: _explained(answer) if isinstance(answer, BaseException) else answer
+        for address, answer in answers.items()
+        if answer
+    }
+
+
+def _explained(error: BaseException) -> list[str]:
+    if isinstance(error, ModuleNotFoundError | AttributeError | TypeError):
+        return [
+            f"does not have pix2pix-batch {__version__} ({error}): install it in the "
+            "environment that its workers run in"
+        ]
+    return [f"cannot be asked ({type(error).__name__}: {error}): restart it"]
+
+
+def require(client: Any, settings: Settings, needs: Needs) -> None:
+    """Raises :class:`InputError` that names each worker that cannot do the job, and why."""
+    if found := unfit(client, settings, needs):
+        raise InputError(told(found))
+
+
+def told(found: dict[str, list[str]]) -> str:
+    """The unfit workers for people, one a line."""
+    lines = [f"{address}: {'; '.join(reasons)}" for address, reasons in sorted(found.items())]
+    more = [f"and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
+    verb = "is" if len(found) == 1 else "are"
+    return "\n  ".join(
+        [f"{counted(len(found), 'worker')} {verb} not fit for this job:", *lines[:SHOWN], *more]
+    )

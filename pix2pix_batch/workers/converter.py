@@ -1,0 +1,348 @@
+"""What a worker does with a chunk: decode in threads, translate, encode in threads."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pix2pix_batch import appearance, images
+from pix2pix_batch.errors import ImageError, OutputError
+from pix2pix_batch.files import storage
+from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.metadata import carried
+from pix2pix_batch.metadata.carried import Metadata
+from pix2pix_batch.noise import SOURCE, noise_key, on_input
+from pix2pix_batch.records.journal import Record
+from pix2pix_batch.settings import Settings
+from pix2pix_batch.tiling import Resized, Tiles
+from pix2pix_batch.workers.lane import Lane
+from pix2pix_batch.workers.opened import domain_of, engine_of, loaded, turn
+
+if TYPE_CHECKING:
+    from pix2pix_batch.engine import Translated
+
+CODEC_THREADS = 2
+"""Threads a worker decodes and encodes in, beside its one inference thread, unless the
+environment says :data:`CODEC_THREADS_VARIABLE`."""
+
+CODEC_THREADS_VARIABLE = "PIX2PIX_BATCH_CODEC_THREADS"
+"""Set for the workers of GPUs, which leave the cores to the codecs."""
+
+FAR_THREADS = 16
+"""The same where inputs or outputs lie behind URLs: most of them then wait for an answer."""
+
+READ_AHEAD = 32 << 20
+"""Files of up to this many bytes together are decoded ahead of the engine."""
+
+
+Watch = Callable[[str, str], AbstractContextManager[None]]
+"""What a step is done under: told what is done ("decoding it") and to which image."""
+
+
+def _unwatched(doing: str, name: str) -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
+def codec_threads(far: bool = False) -> int:
+    if far:
+        return FAR_THREADS
+    return int(os.environ.get(CODEC_THREADS_VARIABLE, CODEC_THREADS))
+
+
+@dataclass
+class Work:
+    """One image on its way through the engine."""
+
+    item: Item
+    stamp: str
+    content: bytes
+    tiles: Tiles | Resized
+    alpha: np.ndarray | None
+    metadata: Metadata
+    waiting: int
+    input: str = ""
+    pixels: np.ndarray | None = None
+    squares: list[float] = field(default_factory=list)
+
+
+class Converter:
+    """Converts one chunk on this worker."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        place: Callable[[str, bytes], None] | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        """``place`` puts an output's bytes where they belong, by its name; by default into OUT.
+
+        ``watch`` is entered for each step of each image, with what is done and to which.
+        """
+        assert settings.batch_size is not None
+        self.settings = settings
+        self.place = place or functools.partial(storage.place, settings.out)
+        self.watch = watch or _unwatched
+        self.architecture = loaded(settings.model, settings.fingerprint)[0].architecture
+        self.domain = domain_of(settings.model, settings.fingerprint)
+        self.lane: Lane[tuple[Work, int]] = Lane(engine_of(settings), settings, self.architecture)
+        self.plain: Lane[tuple[Work, int]] | None = None
+        self.records: list[Record] = []
+        self.writing: deque[Future[Record]] = deque()
+        self.fatal = ""
+
+    def run(self, items: Iterable[Item]) -> None:
+        """Fill :attr:`records`; stops early, with :attr:`fatal` set, where OUT takes no more."""
+        with ThreadPoolExecutor(codec_threads(self.settings.far), "codec") as pool:
+            with contextlib.nullcontext() if self.lane.overlapping is None else turn:
+                try:
+                    self._run(items, pool)
+                finally:
+                    self._drop()
+            self._collect(0)
+
+    def _run(self, items: Iterable[Item], pool: ThreadPoolExecutor) -> None:
+        for work in self._decoded(items, pool):
+            if self.fatal:
+                return
+            if isinstance(work, Record):
+                self.records.append(work)
+                continue
+            if work.item.variant == SOURCE:
+                self._hand_over(work, pool)
+                continue
+            lane = self._lane_of(work)
+            for index, tile in enumerate(work.tiles):
+                key = self._key(work, index)
+                if key is not None and self.settings.input_noise:
+                    tile = on_input(key, tile, self.settings.input_noise)
+                if lane.add(tile, (work, index), key):
+                    self._translate(lane, pool)
+        for lane in self._lanes():
+            if lane.owners and not self.fatal:
+                self._translate(lane, pool)
+            while lane.flying:
+                self._finish(lane, pool)
+
+    def _lanes(self) -> list[Lane[tuple[Work, int]]]:
+        return [self.lane] if self.plain is None else [self.lane, self.plain]
+
+    def _lane_of(self, work: Work) -> Lane[tuple[Work, int]]:
+        """Engines other than PyTorch's have noise for all of a batch or for none."""
+        if self.lane.mixes or not self.settings.noise or self._variant(work):
+            return self.lane
+        if self.plain is None:
+            settings = replace(self.settings, noise=False)
+            self.plain = Lane(engine_of(settings), settings, self.architecture)
+        return self.plain
+
+    def _variant(self, work: Work) -> int:
+        variant = work.item.variant
+        return int(self.settings.noise) if variant is None else variant
+
+    def _key(self, work: Work, index: int) -> bytes | None:
+        """What names the noise of a tile; ``None`` where it has none."""
+        if not (variant := self._variant(work)):
+            return None
+        return noise_key(self.settings.seed, work.content, index, variant)
+
+    def _drop(self) -> None:
+        """The engine lives longer than a chunk: leave nothing of this one in it."""
+        for lane in self._lanes():
+            while lane.overlapping is not None and lane.flying:
+                lane.flying.popleft()
+                lane.overlapping.finish()
+
+    def _decoded(self, items: Iterable[Item], pool: ThreadPoolExecutor) -> Iterator[Work | Record]:
+        """The items' images in order, decoded some way ahead of their use."""
+        ahead: deque[tuple[Future[Work | Record] | Item, int]] = deque()
+        size = 0
+        last: Item | None = None
+        made: Work | Record | None = None
+
+        def first() -> Work | Record:
+            nonlocal size, made
+            coming, used = ahead.popleft()
+            size -= used
+            if isinstance(coming, Item):
+                assert made is not None
+                made = _again(made, coming)
+            else:
+                made = coming.result()
+            return made
+
+        for item in items:
+            if item.variant is not None and last is not None and last.path == item.path:
+                ahead.append((item, 0))  # a variant of the one before, which is decoded once
+                continue
+            last = item
+            with self.watch("reading it", item.name):
+                length = storage.size_of(item)
+            while ahead and (len(ahead) >= len(self.lane.buffer) or size + length > READ_AHEAD):
+                yield first()
+            ahead.append((pool.submit(self._decode, item), length))
+            size += length
+        while ahead:
+            yield first()
+
+    def _decode(self, item: Item) -> Work | Record:
+        stamp = ""
+        try:
+            with self.watch("reading it", item.name):
+                data, stamp = storage.read(item)
+            with self.watch("decoding it", item.name):
+                picture = images.read(data, self.architecture.in_channels)
+            kept = carried.taken(data, picture, self.settings)
+            tiles = fitted(picture.pixels, self.settings.fit, self.settings.size)
+        except ImageError as error:
+            return Record(item.name, "failed", stamp, reason=str(error))
+        content = hashlib.sha256(data).digest() if self.settings.noise else b""
+        work = Work(item, stamp, content, tiles, picture.alpha, kept, len(tiles))
+        if self.settings.inspect:
+            work.input = hash_of(data)
+        if item.variant is not None:
+            work.pixels, work.alpha = picture.pixels, None
+        return work
+
+    def _translate(self, lane: Lane[tuple[Work, int]], pool: ThreadPoolExecutor) -> None:
+        """Run the engine on what is in the buffer and hand on the images that are complete.
+
+        An engine that can begins this batch before the one before it is done, so that the GPU
+        works while that one's images go on.
+        """
+        owners, masks = lane.take()
+        if lane.overlapping is None:
+            with turn, self.watch("translating it", owners[0][0].item.name):
+                made = lane.engine(lane.buffer, masks)
+            self._hand_on(owners, made, pool)
+            return
+        with self.watch("translating it", owners[0][0].item.name):
+            lane.overlapping.start(lane.buffer, masks)
+        lane.flying.append(owners)
+        if len(lane.flying) > 1:
+            self._finish(lane, pool)
+
+    def _finish(self, lane: Lane[tuple[Work, int]], pool: ThreadPoolExecutor) -> None:
+        assert lane.overlapping is not None
+        owners = lane.flying.popleft()
+        with self.watch("translating it", owners[0][0].item.name):
+            made = lane.overlapping.finish()
+        self._hand_on(owners, made, pool)
+
+    def _hand_on(
+        self, owners: list[tuple[Work, int]], made: Translated, pool: ThreadPoolExecutor
+    ) -> None:
+        if self.domain is not None:
+            squares = self.domain.squares(made.embeddings[: len(owners)])
+            for (work, _), square in zip(owners, squares, strict=True):
+                work.squares.append(float(square))
+        for (work, index), tile in zip(owners, made.images, strict=False):
+            work.tiles.put(index, tile)
+            work.waiting -= 1
+            if work.waiting == 0:
+                self._hand_over(work, pool)
+
+    def _hand_over(self, work: Work, pool: ThreadPoolExecutor) -> None:
+        self._collect(2 * len(self.lane.buffer))
+        self.writing.append(pool.submit(self._write, work))
+
+    def _collect(self, leave: int) -> None:
+        while len(self.writing) > leave:
+            try:
+                self.records.append(self.writing.popleft().result())
+            except OutputError as error:
+                self.fatal = str(error)
+
+    def _write(self, work: Work) -> Record:
+        item = work.item
+        try:
+            picture = images.Picture(self._made(work), work.alpha)
+            with self.watch("encoding it", item.name):
+                data = images.write(
+                    picture,
+                    item.form,
+                    self.settings.quality,
+                    work.metadata.exif,
+                    work.metadata.fields,
+                    b"" if item.variant == SOURCE else self.settings.origin,
+                )
+        except MemoryError:
+            return Record(item.name, "failed", reason="too large for this machine's memory")
+        except Exception as error:
+            reason = f"cannot be written as {item.form}: {error}"
+            return Record(item.name, "failed", work.stamp, reason=reason)
+        try:
+            with self.watch("writing it", item.name):
+                self._place(item, work.metadata, data)
+        except ImageError as error:  # for no reason of the input's own: it is tried again
+            return Record(item.name, "failed", reason=str(error))
+        record = Record(item.name, "done", work.stamp, item.output, hash=hash_of(data))
+        if item.variant == SOURCE:
+            return replace(record, input=work.input)
+        record = replace(record, distance=self._distance(work), input=work.input)
+        if self.settings.inspect:
+            assert work.tiles.result is not None
+            record = replace(record, **appearance.of(work.tiles.result))
+        return record
+
+    def _made(self, work: Work) -> np.ndarray:
+        """The output's pixels."""
+        if work.item.variant == SOURCE:
+            assert work.pixels is not None
+            return work.pixels
+        assert work.tiles.result is not None
+        if self.settings.beside:
+            assert work.pixels is not None
+            return images.side_by_side(work.pixels, work.tiles.result)
+        return work.tiles.result
+
+    def _distance(self, work: Work) -> float | None:
+        """From the model's training inputs, where the bundle can tell."""
+        if self.domain is None:
+            return None
+        return self.domain.distance(work.squares, work.tiles.shares)
+
+    def _place(self, item: Item, kept: Metadata, data: bytes) -> None:
+        """The output and what goes beside it, which is there when the output is."""
+        out = Path(self.settings.out)
+        for sidecar in carried.beside(item, kept, item.output):
+            self.place(sidecar.name, sidecar.data)
+            if self.settings.keep_times:
+                carried.date(out / sidecar.name, sidecar.time)
+        self.place(item.output, data)
+        if self.settings.keep_times:
+            carried.date(out / item.output, carried.modified(item))
+
+
+def _again(made: Work | Record, item: Item) -> Work | Record:
+    """What was decoded, or not, for another variant of the same input."""
+    if isinstance(made, Record):
+        return replace(made, name=item.name)
+    return replace(made, item=item, tiles=made.tiles.again(), waiting=len(made.tiles), squares=[])
+
+
+def hash_of(data: bytes) -> str:
+    """BLAKE2b, 128 bits, hex."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def fitted(pixels: np.ndarray, fit: str, size: int) -> Tiles | Resized:
+    """The image as tiles of the model's size. Raises :class:`ImageError`."""
+    if fit == "resize":
+        return Resized(pixels, size)
+    height, width = pixels.shape[:2]
+    if fit == "exact" and (height, width) != (size, size):
+        raise ImageError(
+            f"is {width}x{height}, the model's size is {size}x{size}; use --fit tile or resize"
+        )
+    return Tiles(pixels, size)

@@ -1,0 +1,124 @@
+"""Choosing device, backend, precision and batch size for a job, on its first images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pix2pix_batch import images
+from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.files import storage
+from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.settings import TORCH, Decision, Settings, settle
+from pix2pix_batch.workers.converter import fitted
+from pix2pix_batch.workers.opened import keep, loaded, open_engine
+
+if TYPE_CHECKING:
+    from pix2pix_batch.engine import Engine
+
+PSNR_BAR = 40.0
+"""A precision whose images are further than this, in dB, from fp32's is not chosen."""
+
+PROBE_IMAGES = 4
+"""How many of the job's first images decide the precision."""
+
+
+def probe(settings: Settings, items: Sequence[Item]) -> Decision:
+    """Choose device, backend, precision and batch size for a job, on the worker it runs on.
+
+    On a GPU the settings' ``opener`` is asked first. PyTorch with precision ``auto`` runs bf16 on
+    a CPU that has it in hardware, fp16 on a GPU, where that is within :data:`PSNR_BAR` of fp32 on
+    the first images that can be decoded; else fp32. Nothing is timed, so the choice, and with it
+    the bytes, are the same every time. Raises :class:`InputError` for a device, backend or
+    precision that this worker does not have.
+    """
+    import torch
+
+    from pix2pix_batch.engine import default_batch_size
+
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
+    settings = replace(settings, device=device)
+    engine, first_note = _open_other(settings, items)
+    if engine is not None:
+        decision = Decision(device, engine.precision, engine.batch_size, engine.backend, first_note)
+        keep(settle(settings, decision), engine)
+        return decision
+    batch_size = settings.batch_size or default_batch_size(device, settings.size)
+    note = ""
+    precision = settings.precision
+    if precision == "auto":
+        fast = "fp16" if device == "cuda" else "bf16"
+        precision, note = _choose_precision(settings, items, fast)
+    engine = open_engine(
+        settings.model, settings.fingerprint, settings.size, batch_size, device, precision
+    )
+    notes = "; ".join(filter(None, (first_note, note)))
+    return Decision(device, precision, batch_size, engine.backend, notes)
+
+
+def _open_other(settings: Settings, items: Sequence[Item]) -> tuple[Engine | None, str]:
+    """An engine other than PyTorch's, where one is asked for or may be faster."""
+    if settings.backend == TORCH or (settings.backend == "auto" and settings.device == "cpu"):
+        return None, ""
+    if settings.opener is None:
+        if settings.backend == "auto":
+            return None, ""
+        raise InputError(
+            f"--backend {settings.backend}: cannot be opened from here; use pix2pix_batch.convert"
+        )
+    channels = loaded(settings.model, settings.fingerprint)[0].architecture.in_channels
+    tiles = _probe_tiles(settings, items, channels)
+    if tiles is None:  # nothing to look at, nor to convert; what runs then does not matter
+        tiles = np.zeros((1, settings.size, settings.size, channels), np.uint8)
+    return settings.opener(settings, tiles)
+
+
+def _choose_precision(settings: Settings, items: Sequence[Item], fast: str) -> tuple[str, str]:
+    """``fast`` or ``fp32``, and a note where ``fast`` was refused for its error."""
+    from pix2pix_batch import onednn
+    from pix2pix_batch.engine import DTYPES, psnr
+
+    if settings.device == "cpu" and not (onednn.bf16_is_fast() and onednn.available(DTYPES[fast])):
+        return "fp32", ""
+    channels = loaded(settings.model, settings.fingerprint)[0].architecture.in_channels
+    tiles = _probe_tiles(settings, items, channels)
+    if tiles is None:
+        return fast, ""
+    outputs = {}
+    for precision in ("fp32", fast):
+        engine = open_engine.__wrapped__(
+            settings.model,
+            settings.fingerprint,
+            settings.size,
+            len(tiles),
+            settings.device,
+            precision,
+        )
+        outputs[precision] = engine(tiles).images
+    closeness = psnr(outputs[fast], outputs["fp32"])
+    if closeness < PSNR_BAR:
+        return "fp32", (
+            f"{fast} differs from fp32 by {closeness:.1f} dB on this model (bar {PSNR_BAR:.0f}), "
+            "so fp32 runs"
+        )
+    return fast, ""
+
+
+def _probe_tiles(settings: Settings, items: Sequence[Item], channels: int) -> np.ndarray | None:
+    tiles = []
+    for item in items:
+        try:
+            picture = images.read(storage.read(item)[0], channels)
+            tiles.append(next(iter(fitted(picture.pixels, settings.fit, settings.size))))
+        except ImageError:
+            continue
+        if len(tiles) == PROBE_IMAGES:
+            break
+    return np.ascontiguousarray(np.stack(tiles)) if tiles else None

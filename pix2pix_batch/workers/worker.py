@@ -1,0 +1,177 @@
+"""The tasks that run on Dask workers.
+
+Importing this module does not import torch: the client does so to name the tasks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pix2pix_batch import bundle, images
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.files import storage, tar
+from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.records.record import FAILED, Record
+from pix2pix_batch.scheduling import preflight
+from pix2pix_batch.scheduling.marker import Marker, Trial
+from pix2pix_batch.scheduling.preflight import Needs
+from pix2pix_batch.settings import Decision, Settings
+from pix2pix_batch.workers.converter import Converter
+from pix2pix_batch.workers.opened import engine_of
+from pix2pix_batch.workers.probe import probe as chosen
+from pix2pix_batch.workers.watchdog import Watchdog
+
+BROKEN = 3
+"""Images, the first of a chunk, with which an engine fails that fails with all."""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """How a chunk is to be run.
+
+    ``marker``: the path of its marker, empty for none; ``careful``: one image after the other,
+    each named in the marker; ``limit``: seconds that a step of one image may take, 0 for ever;
+    ``needs``: what the worker must have, where that is not known.
+    """
+
+    marker: str = ""
+    careful: bool = False
+    limit: float = 0.0
+    needs: Needs | None = None
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """What became of a chunk's items, on the worker of that address, in ``seconds`` of work.
+
+    ``fatal``: why the rest of the job cannot be written. ``died``: another worker died on the
+    chunk before this one was given it, so nothing was done. ``unfit``: why this worker can do
+    nothing for the job.
+    """
+
+    records: list[Record]
+    seconds: float = 0.0
+    fatal: str = ""
+    worker: str = ""
+    died: bool = False
+    unfit: str = ""
+
+
+def convert_chunk(
+    settings: Settings, items: Sequence[Item], orders: Orders | None = None
+) -> ChunkResult:
+    """Convert ``items``; one record each, in any order. Running it twice does no harm."""
+    here, orders = _address(), orders or Orders()
+    if orders.needs and (lacks := preflight.problems_once(settings, orders.needs)):
+        return ChunkResult([], worker=here, unfit="; ".join(lacks))
+    try:
+        mark = Marker(orders.marker)
+    except FileExistsError:
+        return ChunkResult([], worker=here, died=True)
+    with mark, Watchdog(orders.limit, lambda doing, name: mark.hung(doing)) as watchdog:
+        try:
+            _open(settings)
+            start = time.perf_counter()
+            if orders.careful:
+                records, fatal = _one_by_one(settings, items, mark, watchdog)
+            else:
+                records, fatal = _together(settings, items, watchdog)
+        except Broken as error:
+            return ChunkResult([], worker=here, unfit=str(error))
+    return ChunkResult(records, time.perf_counter() - start, fatal, here)
+
+
+class Broken(Exception):
+    """The engine cannot be opened, or fails with every image: this worker is of no use."""
+
+
+def _open(settings: Settings) -> None:
+    try:
+        engine_of(settings)
+    except Exception as error:  # such as a GPU that has no memory left
+        raise Broken(f"cannot open its engine: {_said(error)}") from error
+
+
+def _together(
+    settings: Settings, items: Sequence[Item], watchdog: Watchdog
+) -> tuple[list[Record], str]:
+    """Records, of tars also those of their images, and what is fatal."""
+    converter = Converter(settings, watch=watchdog)
+    converter.run([item for item in items if not item.tar])
+    records, fatal = converter.records, converter.fatal
+    for item in items:
+        if item.tar and not fatal:
+            found, fatal = tar.convert(settings, item, watchdog)
+            records += found
+    return records, fatal
+
+
+def _one_by_one(
+    settings: Settings, items: Sequence[Item], mark: Marker, watchdog: Watchdog
+) -> tuple[list[Record], str]:
+    """Records, and what is fatal. An image that makes the engine fail only fails itself.
+
+    Raises :class:`Broken`.
+    """
+    records: list[Record] = []
+    failures = 0
+    with mark.naming_signals():
+        for index, item in enumerate(items):
+            mark.begin(index, _stamp(item))
+            try:
+                found, fatal = _together(settings, [item], watchdog)
+            except Exception as error:
+                failures += 1
+                if failures == index + 1 == BROKEN:
+                    raise Broken(f"its engine fails: {_said(error)}") from error
+                reason = f"the worker failed: {_said(error)}"
+                found, fatal = [Record(item.name, FAILED, reason=reason)], ""
+            records += found
+            if fatal:
+                return records, fatal
+            for record in found:
+                mark.finish(record)
+    return records, ""
+
+
+def probe(settings: Settings, items: Sequence[Item], orders: Orders | None = None) -> Decision:
+    """:func:`~pix2pix_batch.workers.probe.probe`, of those items that do not harm the worker."""
+    import torch  # noqa: F401  # so that Dask has the worker's start behind it, if it dies here
+
+    orders = orders or Orders()
+    trial = Trial(orders.marker)
+    looked = [one for item in items for one in (tar.some(item) if item.tar else [item])]
+    harmless = [item for item in looked if item.name not in trial.harmful]
+    channels = bundle.read_info(Path(settings.model)).architecture.in_channels
+    with Watchdog(orders.limit, lambda doing, name: None) as watchdog:
+        for item in harmless:
+            trial.begin(item.name)
+            with watchdog("decoding it", item.name), suppress(ImageError):
+                images.read(storage.read(item)[0], channels)
+            trial.end(item.name)
+    return chosen(settings, harmless)
+
+
+def _stamp(item: Item) -> str:
+    try:
+        return item.stamp or storage.stamp_of(item.path)
+    except ImageError:
+        return ""
+
+
+def _address() -> str:
+    """This worker's; empty where there is none, as in a test."""
+    from distributed import get_worker
+
+    try:
+        return str(get_worker().address)
+    except ValueError:
+        return ""
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,215 @@
+"""Shards: parts of a job that together are all of it, each with a journal of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.inputs.shard import Shard, journal_of, lock_of, shards_of
+from pix2pix_batch.records.history import History, lines
+from pix2pix_batch.records.journal import Journal, Record
+
+JOB = {"model": "f00", "model_name": "tiny", "fit": "tile"}
+DECIDED = {"backend": "torch", "precision": "bf16", "batch_size": 8}
+
+
+@given(name=st.text(), count=st.integers(1, 50))
+def test_each_input_is_in_one_shard(name: str, count: int) -> None:
+    assert sum(Shard(number, count).holds(name) for number in range(1, count + 1)) == 1
+
+
+def test_shards_are_of_about_one_size() -> None:
+    names = [f"tiles/{number:06d}.png" for number in range(8000)]
+    sizes = [sum(map(Shard(number, 8).holds, names)) for number in range(1, 9)]
+    assert all(850 < size < 1150 for size in sizes), sizes  # five standard deviations of 30
+
+
+@pytest.mark.parametrize("text", ["1/1", "2/8", "8/8", "10/100"])
+def test_reads_what_it_writes(text: str) -> None:
+    shard = Shard.parse(text)
+    assert str(shard) == text
+    assert Shard.of_file(f"journal{shard.mark}.jsonl") == shard
+    assert Shard.of_file(f"lock{shard.mark}") == shard
+
+
+@pytest.mark.parametrize(
+    "text", ["", "2", "0/8", "9/8", "-1/8", "2/", "2/8/3", "a/b", " 1/2", "1/²"]
+)
+def test_what_is_no_shard(text: str) -> None:
+    with pytest.raises(InputError, match="shard must be"):
+        Shard.parse(text)
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "lock", "journal-9-of-8.jsonl", "journal-x"])
+def test_files_of_no_shard(name: str) -> None:
+    assert Shard.of_file(name) is None
+
+
+def opened(out: Path, text: str = "", **options: bool) -> Journal:
+    return Journal(out, JOB, shard=Shard.parse(text) if text else None, **options)
+
+
+def add(out: Path, text: str, *records: Record) -> None:
+    journal = opened(out, text)
+    if "precision" not in journal.job:
+        journal.settle(**DECIDED)
+    journal.claim([record.name for record in records])
+    journal.add(list(records))
+    journal.close()
+
+
+def done(name: str, stamp: str = "1:1") -> Record:
+    return Record(name, "done", stamp, name)
+
+
+def names_of(out: Path) -> list[str]:
+    return [line["name"] for line in lines(out) if "name" in line]
+
+
+def test_shards_run_side_by_side_and_keep_each_others_files(tmp_path: Path) -> None:
+    first = opened(tmp_path, "1/2")
+    (first.temporary / "in-the-making").touch()
+    second = opened(tmp_path, "2/2")
+    assert (first.temporary / "in-the-making").exists()
+    first.add([done("a")])
+    second.add([done("b")])
+    assert names_of(tmp_path) == ["a", "b"]
+    first.close()
+    second.close()
+    opened(tmp_path, "2/2").close()
+    assert list(first.temporary.iterdir()) == [], "nobody is there to whom it could belong"
+
+
+def test_who_excludes_whom(tmp_path: Path) -> None:
+    shard = opened(tmp_path, "1/2")
+    for text, message in (
+        ("1/2", "shard 1/2 is running there"),
+        ("", "shard 1/2 is running there"),
+        ("1/3", "shard 1/2 is running there"),
+    ):
+        with pytest.raises(InputError, match=message):
+            opened(tmp_path, text)
+    shard.close()
+    whole = opened(tmp_path)
+    with pytest.raises(InputError, match="another run is writing there"):
+        opened(tmp_path)
+    whole.close()
+
+
+def test_a_shard_waits_for_no_run_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pix2pix_batch.records.journal.DOOR", 0.2)
+    whole = opened(tmp_path)
+    with pytest.raises(InputError, match="another run is writing there"):
+        opened(tmp_path, "1/2")
+    whole.close()
+    opened(tmp_path, "1/2").close()
+
+
+def test_a_run_of_the_whole_merges_them(tmp_path: Path) -> None:
+    add(tmp_path, "", done("old"), done("changed", "1:1"))
+    add(tmp_path, "1/2", done("a"), done("changed", "2:2"))
+    add(tmp_path, "2/2", done("b"), Record("c", "failed", "1:1", reason="damaged"))
+    torn = journal_of(tmp_path, Shard(1, 2))
+    torn.write_bytes(torn.read_bytes() + b'{"name":"torn","sta')
+    before = names_of(tmp_path)
+
+    history = History(tmp_path, JOB)
+    journal = opened(tmp_path)
+    for found in (history, journal):
+        assert found.resumed
+        assert [found.status_of(name, "1:1") for name in ("old", "a", "b", "c", "torn")] == [
+            "done",
+            "done",
+            "done",
+            "failed",
+            "",
+        ]
+        assert found.status_of("changed", "2:2") == "done", "the shards came later"
+        assert found.job["precision"] == "bf16"
+    journal.add([done("d")])
+    journal.close()
+
+    assert names_of(tmp_path) == [*before, "d"]
+    assert shards_of(tmp_path) == []
+    assert [path.name for path in sorted(journal.directory.iterdir())] == [
+        "journal.jsonl",
+        "lock",
+        "tmp",
+    ]
+    header = next(lines(tmp_path))
+    assert header == {"schema": 2, **JOB, **DECIDED, "overwrite": False}
+
+
+def test_merging_that_a_crash_cut_off_is_done_again(tmp_path: Path) -> None:
+    add(tmp_path, "1/2", done("a", "1:1"))
+    shard = journal_of(tmp_path, Shard(1, 2))
+    left = shard.read_bytes()
+    opened(tmp_path).close()
+    shard.write_bytes(left)
+    add(tmp_path, "1/2", done("a", "2:2"))
+    journal = opened(tmp_path)
+    assert journal.status_of("a", "2:2") == "done"
+    journal.close()
+
+
+def test_shards_know_what_the_whole_did_before(tmp_path: Path) -> None:
+    add(tmp_path, "", done("a"))
+    journal = opened(tmp_path, "1/2")
+    assert journal.resumed and journal.status_of("a", "1:1") == "done"
+    assert journal.job["precision"] == "bf16"
+    journal.close()
+
+
+def test_another_number_of_shards_is_refused_until_they_are_merged(tmp_path: Path) -> None:
+    add(tmp_path, "1/2", done("a"))
+    with pytest.raises(InputError, match=r"journals of 2 shards.*--shard i/2"):
+        opened(tmp_path, "1/3")
+    opened(tmp_path).close()
+    journal = opened(tmp_path, "1/3")
+    assert journal.status_of("a", "1:1") == "done"
+    journal.close()
+
+
+def test_another_jobs_shards_are_refused(tmp_path: Path) -> None:
+    add(tmp_path, "1/2", done("a"))
+    for shard in (None, Shard(2, 2)):
+        with pytest.raises(InputError, match="model was 'tiny', now 'other'"):
+            Journal(tmp_path, {**JOB, "model": "f01", "model_name": "other"}, shard=shard)
+
+
+def test_overwriting_forgets_all_but_the_same_jobs_shards(tmp_path: Path) -> None:
+    add(tmp_path, "", done("whole"))
+    opened(tmp_path, "1/2", overwrite=True).close()
+    add(tmp_path, "1/2", done("a"))
+    opened(tmp_path, "2/2", overwrite=True).close()
+    assert names_of(tmp_path) == ["a"]
+    journal = opened(tmp_path, "2/2")
+    assert journal.overwrites, "also when it goes on"
+    journal.close()
+    opened(tmp_path, "1/3", overwrite=True).close()
+    assert shards_of(tmp_path) == [Shard(1, 3)]
+    opened(tmp_path, overwrite=True).close()
+    assert shards_of(tmp_path) == []
+    assert names_of(tmp_path) == []
+
+
+def test_the_first_shard_decides_for_all(tmp_path: Path) -> None:
+    first, second = opened(tmp_path, "1/2"), opened(tmp_path, "2/2")
+    assert first.settle(**DECIDED) == DECIDED
+    assert second.settle(**{**DECIDED, "precision": "fp32"}) == DECIDED
+    for journal in (first, second):
+        journal.close()
+    assert [line["precision"] for line in lines(tmp_path) if "schema" in line] == ["bf16", "bf16"]
+
+
+def test_locks_are_told_from_journals(tmp_path: Path) -> None:
+    shard = Shard(1, 2)
+    opened(tmp_path, "1/2").close()
+    assert lock_of(tmp_path, shard).exists()
+    assert shards_of(tmp_path) == shards_of(tmp_path, "lock") == [shard]

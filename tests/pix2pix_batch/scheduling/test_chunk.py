@@ -1,0 +1,144 @@
+"""What becomes of a chunk whose worker died: every image accounted for, and an end to it."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.records.record import Record
+from pix2pix_batch.scheduling.chunk import (
+    CRASHES,
+    DEATHS,
+    RESENT,
+    STRIKES,
+    Chunk,
+    begun,
+    not_begun,
+    split,
+)
+from pix2pix_batch.scheduling.marker import Trace
+
+
+def item(number: int) -> Item:
+    return Item(f"/in/{number}", str(number), f"{number}.png", "png")
+
+
+def chunk(count: int) -> Chunk:
+    return Chunk(tuple(map(item, range(count))))
+
+
+def done(some: Item) -> Record:
+    return Record(some.name, "done", "1:1", some.output)
+
+
+def worked(given: Chunk, bad: dict[str, str]) -> tuple[list[Record], Trace | None]:
+    """What a worker and the marker say of a chunk; ``bad``: the deed of each harmful image."""
+    found = [index for index, one in enumerate(given.items) if one.name in bad]
+    if not found:
+        return [done(one) for one in given.items], None
+    if not given.careful:
+        return [], Trace()
+    index = found[0]
+    deed = bad[given.items[index].name]
+    return [], Trace(
+        [done(one) for one in given.items[:index]],
+        index,
+        "7:7",
+        hung="decoding it" if deed == "hang" else "",
+        signal="Segmentation fault" if deed == "crash" else "",
+    )
+
+
+@given(
+    count=st.integers(1, 40),
+    bad=st.dictionaries(st.integers(0, 39).map(str), st.sampled_from(["kill", "hang", "crash"])),
+    random_deaths=st.lists(st.integers(0, 60), max_size=6),
+)
+def test_the_guilty_are_found_and_the_innocent_converted(
+    count: int, bad: dict[str, str], random_deaths: list[int]
+) -> None:
+    """Also where workers are killed now and then, whatever they are doing."""
+    waiting, records, sent = deque([chunk(count)]), [], 0
+    while waiting:
+        one = waiting.popleft()
+        results, trace = worked(one, bad)
+        if trace is None and sent in random_deaths:
+            results, trace = [], Trace(index=0 if one.careful else None, stamp="7:7")
+        sent += 1
+        assert sent < 50 * count + 50, "for ever"
+        records += results
+        if trace is not None:
+            outcome = begun(one, trace, 5)
+            records += outcome.records
+            waiting += outcome.chunks
+    assert sorted(record.name for record in records) == sorted(map(str, range(count)))
+    struck = {record.name for record in records if record.status != "done"}
+    guilty = {name for name in bad if int(name) < count}
+    assert guilty <= struck
+    assert len(random_deaths) >= STRIKES or struck == guilty
+    for record in records:
+        if record.status != "done":
+            assert (record.status, record.stamp) == ("quarantined", "7:7")
+            if record.name in bad:
+                assert record.reason == {
+                    "hang": "decoding it took longer than 5 s",
+                    "kill": f"killed its worker {STRIKES} times",
+                    "crash": f"killed its worker {CRASHES} times (Segmentation fault)",
+                }.get(bad[record.name]) or len(random_deaths)
+
+
+@given(count=st.integers(1, 30), guilty=st.sets(st.integers(0, 29)))
+def test_without_markers_halves_close_in_on_the_guilty(count: int, guilty: set[int]) -> None:
+    waiting, records, sent = deque([chunk(count)]), [], 0
+    while waiting:
+        one = waiting.popleft()
+        sent += 1
+        if guilty.isdisjoint(int(some.name) for some in one.items):
+            records += map(done, one.items)
+            continue
+        outcome = split(one)
+        records += outcome.records
+        waiting += outcome.chunks
+    assert sorted(record.name for record in records) == sorted(map(str, range(count)))
+    failed = [record for record in records if record.status == "failed"]
+    assert {int(record.name) for record in failed} == {n for n in guilty if n < count}
+    assert all(record.stamp == "" for record in failed)  # tried again by the next run
+    assert sent <= 2 * count - 1 + (DEATHS - 1) * len(failed)
+
+
+def test_nothing_is_sent_for_ever() -> None:
+    """Where workers die before they begin, or as they begin, with no image to blame."""
+    for after, times in (
+        (not_begun, RESENT + 1),
+        (lambda one: begun(one, Trace(), 5), DEATHS),
+    ):
+        waiting, records, sent = [chunk(3)], [], 0
+        while waiting:
+            sent += 1
+            assert sent <= times
+            outcome = after(waiting.pop())
+            records += outcome.records
+            waiting += outcome.chunks
+        assert sent == times
+        assert [(record.status, record.stamp) for record in records] == [("failed", "")] * 3
+
+
+def test_waits_grow_and_end() -> None:
+    delays, one = [], chunk(1)
+    for _ in range(RESENT):
+        delays.append(one.delay)
+        one = one.again()
+    assert delays[0] == 0 < delays[1]
+    assert delays == sorted(delays)
+    assert delays[-1] == delays[-2] <= 60
+
+
+def test_a_disk_that_does_not_answer_is_not_the_images_fault() -> None:
+    trace = Trace([], 1, "7:7", hung="reading it")
+    outcome = begun(Chunk(chunk(3).items, careful=True), trace, 5)
+    [record] = outcome.records
+    assert (record.name, record.status, record.stamp) == ("1", "failed", "")
+    assert "reading it took longer than 5 s" in record.reason

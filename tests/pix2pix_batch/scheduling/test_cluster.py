@@ -1,0 +1,44 @@
+"""Which workers a machine gets, and what their environment says."""
+
+from __future__ import annotations
+
+import os
+
+from distributed import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pix2pix_batch.scheduling.cluster import local, plan
+from pix2pix_batch.workers.converter import CODEC_THREADS_VARIABLE
+
+GPU = "CUDA_VISIBLE_DEVICES"
+
+
+def test_one_worker_a_gpu() -> None:
+    planned = plan("auto", None, ["0", "1", "2", "3"], 32)
+    assert [worker[GPU] for worker in planned] == ["0", "1", "2", "3"]
+    assert {worker[CODEC_THREADS_VARIABLE] for worker in planned} == {"8"}
+    assert plan("cuda", None, ["GPU-5f"], 1) == [{GPU: "GPU-5f", CODEC_THREADS_VARIABLE: "2"}]
+
+
+def test_without_gpus_or_on_the_cpu_workers_have_nothing_of_their_own() -> None:
+    assert plan("auto", 3, [], 32) == [{}, {}, {}]
+    assert plan("cpu", 2, ["0", "1"], 32) == [{}, {}]
+    assert len(plan("auto", None, [], 32)) >= 1
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 256))
+def test_as_many_workers_as_asked_for_share_the_gpus(workers: int, gpus: int, cores: int) -> None:
+    planned = plan("cuda", workers, [str(number) for number in range(gpus)], cores)
+    used = [worker[GPU] for worker in planned]
+    counts = [used.count(name) for name in set(used)]
+    assert len(planned) == workers
+    assert len(set(used)) == min(workers, gpus)
+    assert max(counts) - min(counts) <= 1
+
+
+def test_each_worker_process_has_its_own_environment() -> None:
+    with local([{GPU: "7"}, {GPU: "8"}]) as cluster, Client(cluster) as client:
+        assert sorted(client.run(os.getenv, GPU).values()) == ["7", "8"]
+        assert set(client.nthreads().values()) == {1}
+        assert all(address.startswith("tcp://127.0.0.1:") for address in client.nthreads())
