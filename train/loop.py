@@ -25,9 +25,9 @@ from pix2pix_batch.train.data import Data, batches, to_unit
 from pix2pix_batch.train.discriminator import PatchGAN
 from pix2pix_batch.train.meter import Meter, Record
 from pix2pix_batch.train.recipe import Recipe
-from pix2pix_batch.train.resize import keep_resizing
 from pix2pix_batch.train.rundir import KEEP, RunDirectory
 from pix2pix_batch.train.step import LOSSES, Batch, Networks, Step
+from pix2pix_batch.train.upsample import keep_form
 from pix2pix_batch.train.validation import Validation
 
 
@@ -80,8 +80,7 @@ class Trainer:
         self.generator = UNet(recipe.architecture).init_weights()
         if recipe.init:
             self.generator.load_state_dict(initial_state(recipe))
-        if recipe.upsample == "resize":
-            keep_resizing(self.generator)
+        keep_form(self.generator, recipe.upsample)
         channels = recipe.out_channels + (recipe.in_channels if recipe.conditional else 0)
         self.discriminator = PatchGAN(
             channels, recipe.ndf, recipe.patch, recipe.disc_norm, recipe.spectral_norm
@@ -200,8 +199,7 @@ class Trainer:
             for group in optimiser.param_groups:
                 group["lr"] = base * self.rate
         losses = self.train_step(batch)
-        if recipe.upsample == "resize":
-            keep_resizing(self.generator)
+        keep_form(self.generator, recipe.upsample)
         self.step_count += 1
         if self.average is not None:
             update_average(self.average, self.generator, recipe.ema, self.step_count)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.generator import UNet
-from pix2pix_batch.train.resize import keep_resizing
+from pix2pix_batch.train.upsample import OUTER, keep_form
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -18,13 +18,17 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=values, dtype=torch.float64)
 
 
-def kept(kernels: Tensor) -> Tensor:
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def kept(kernels: Tensor, upsample: str = "resize") -> Tensor:
     """``kernels`` as the innermost ones of a decoder, brought back."""
     net = UNet(Architecture(downs=5, ngf=1)).double()
     shape = net.up[4].conv.weight.shape
     with torch.no_grad():
         net.up[4].conv.weight.copy_(kernels.expand(shape))
-    keep_resizing(net)
+    keep_form(net, upsample)
     return net.up[4].conv.weight.detach()[:1, :1]
 
 
@@ -62,10 +66,36 @@ def test_others_become_the_nearest_of_the_form(seed: int) -> None:
     torch.testing.assert_close(kept(found), found)
 
 
-def test_the_whole_decoder_is_brought_back_and_the_encoder_left() -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_the_smooth_form_is_bilinear_doubling(seed: int) -> None:
+    """PyTorch's own, apart from the border, where it repeats pixels and a convolution has none."""
+    x, kernel = random(1, 1, 6, 5, seed=seed), random(1, 1, 4, 4, seed=seed + 10)
+    found = kept(kernel, "smooth")
+    doubled = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    made = F.conv_transpose2d(x, found, None, 2, 1)
+    factor = found.sum() / 4
+    torch.testing.assert_close(made[..., 1:-1, 1:-1], (factor * doubled)[..., 1:-1, 1:-1])
+    weights = torch.tensor([1.0, 3, 3, 1]).double()
+    shape = torch.outer(weights, weights)
+    torch.testing.assert_close(factor, 4 * (kernel[0, 0] * shape).sum() / (shape**2).sum() * 4)
+
+
+def test_a_smooth_decoder_has_the_outer_blocks_of_a_resizing_one() -> None:
+    resizing, smooth = (UNet(Architecture(downs=5, ngf=2)).init_weights(seeded()) for _ in "ab")
+    keep_form(resizing, "resize")
+    keep_form(smooth, "smooth")
+    same = [
+        torch.equal(a.conv.weight, b.conv.weight)
+        for a, b in zip(resizing.up, smooth.up, strict=True)
+    ]
+    assert same == [True] * OUTER + [False] * (5 - OUTER)
+
+
+@pytest.mark.parametrize("upsample", ["resize", "smooth"])
+def test_the_whole_decoder_is_brought_back_and_the_encoder_left(upsample: str) -> None:
     net = UNet(Architecture(downs=5, ngf=2, norm="none")).init_weights()
     down = [block.conv.weight.clone() for block in net.down]
-    keep_resizing(net)
+    keep_form(net, upsample)
     assert all(torch.equal(a, block.conv.weight) for a, block in zip(down, net.down, strict=True))
     for block in net.up:
         flat = torch.ones(1, block.conv.in_channels, 5, 5)

@@ -1,0 +1,61 @@
+"""Decoders without checkerboards (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
+
+A transposed 4x4 convolution of stride 2 gives each of the four pixels that it makes of one a
+kernel of its own, so that even a flat input can come out as a grid. Two forms of its kernel cannot
+do so, and keeping the weights in one of them while they are trained gives the better decoder: the
+bundle and its engines stay as they are.
+
+``resize``: doubling by nearest neighbour followed by a 3x3 convolution, which together have the
+kernel ``K3 * ones(2, 2)`` (and padding 1).
+
+``smooth``: the same in the :data:`OUTER` blocks. The others double bilinearly, followed by a 1x1
+convolution: a multiple of the kernel ``outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16``. What is decided
+deep in the network, for 16 pixels or more at once, then comes out without steps. With nearest
+neighbours, what the zeros around an image do to the deepest features, which differs from place to
+place, is seen as stripes and squares in its flat areas.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pix2pix_batch.generator import UNet
+
+OUTER = 3
+"""Blocks of a ``smooth`` decoder, from the outermost, that keep 3x3 convolutions: what they draw
+is 8 pixels wide or less."""
+
+
+def _onto(basis: Tensor) -> Tensor:
+    """``float64 (16, 16)``: a 4x4 kernel's nearest among those that ``basis``'s columns span."""
+    return basis @ torch.linalg.pinv(basis)
+
+
+def _nearest() -> Tensor:
+    spread = torch.zeros(4, 4, 3, 3, dtype=torch.float64)
+    for i in range(3):
+        for j in range(3):
+            spread[i : i + 2, j : j + 2, i, j] = 1
+    return _onto(spread.reshape(16, 9))
+
+
+def _bilinear() -> Tensor:
+    weights = torch.tensor([1, 3, 3, 1], dtype=torch.float64) / 4
+    return _onto(torch.outer(weights, weights).reshape(16, 1))
+
+
+NEAREST, BILINEAR = _nearest(), _bilinear()
+
+
+@torch.no_grad()
+def keep_form(generator: UNet, upsample: str) -> None:
+    """Bring the decoder's kernels back to those of ``upsample``: ``transposed`` (any),
+    ``resize`` or ``smooth``."""
+    if upsample == "transposed":
+        return
+    for i, block in enumerate(generator.up):
+        weight = block.conv.weight
+        form = BILINEAR if upsample == "smooth" and i >= OUTER else NEAREST
+        matrix = form.to(weight.device, weight.dtype)
+        weight.copy_((weight.reshape(-1, 16) @ matrix).view_as(weight))
