@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -555,18 +557,72 @@ def import_model(
     """Turn a reference checkpoint (latest_net_G.pth) into a bundle."""
     from pix2pix_batch import bundle, reference
 
+    _require_new_bundle(file, overwrite)
+    info, generator = reference.import_checkpoint(checkpoint, name=name or file.stem, **values)
+    with _writing(file):
+        bundle.save(file, info, generator, half=False)
+    describe(info, file)
+
+
+def _require_new_bundle(file: Path, overwrite: bool) -> None:
     if file.suffix != ".safetensors":
         raise InputError(f"{file}: a bundle's name ends in .safetensors")
     if file.exists() and not overwrite:
         raise InputError(f"{file}: exists; choose another name or pass --overwrite")
-    info, generator = reference.import_checkpoint(checkpoint, name=name or file.stem, **values)
+
+
+@contextlib.contextmanager
+def _writing(file: Path) -> Iterator[None]:
     try:
-        bundle.save(file, info, generator, half=False)
+        yield
     except OSError as error:
         raise InputError(
             f"{shown(file)}: cannot be written ({error.strerror}); choose another place"
         ) from error
-    describe(info, file)
+
+
+@model.command("interpolate")
+@click.argument("first", metavar="FIRST")
+@click.argument("second", metavar="SECOND")
+@click.argument("file", metavar="FILE.safetensors", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--by",
+    type=click.FloatRange(-1, 2),
+    default=0.5,
+    show_default=True,
+    help="0 gives FIRST, 1 SECOND, 0.5 what is half-way, 1.1 what lies a tenth beyond SECOND.",
+)
+@click.option("--encoder", type=click.FloatRange(-1, 2), help="The same of the encoder alone.")
+@click.option("--decoder", type=click.FloatRange(-1, 2), help="The same of the decoder alone.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE.")
+def interpolate_models(
+    first: str,
+    second: str,
+    file: Path,
+    by: float,
+    encoder: float | None,
+    decoder: float | None,
+    overwrite: bool,
+) -> None:
+    """Make the model between two related ones, or beyond.
+
+    SECOND was trained on from FIRST, or the other way round ('train' with init). Of a sharp model
+    and a smooth one, what lies between is a compromise of texture and error.
+    """
+    from pix2pix_batch import bundle, interpolation
+
+    paths = bundle.resolve(first), bundle.resolve(second)
+    _require_new_bundle(file, overwrite)
+    parts = (by if encoder is None else encoder), (by if decoder is None else decoder)
+    with _writing(file):
+        told = interpolation.interpolate(*paths, file, *parts)
+    describe(bundle.read_info(file), file)
+    if not told:
+        click.echo(
+            "It cannot tell how far images lie from its training inputs; 'pix2pix-batch model "
+            f"calibrate {shown(file)} DATA' has it learn that.",
+            err=True,
+        )
 
 
 @model.command("calibrate")

@@ -1,0 +1,70 @@
+"""A generator between two related ones, or beyond: each weight on the line through theirs.
+
+ESRGAN (Wang et al. 2018, arXiv 1809.00219, section 3.4) so balances a model of few errors and
+little texture with one of the opposite, trained on from it. Weights of models that do not stem
+from one another lie in no common order, and what is between them is noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import safetensors
+
+from pix2pix_batch import bundle
+from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.errors import BundleError
+from pix2pix_batch.generator import UNet
+from pix2pix_batch.text import shown
+
+ALIKE = ("architecture", "image_size", "fit", "source_domain", "target_domain")
+
+
+def interpolate(first: Path, second: Path, file: Path, encoder: float, decoder: float) -> bool:
+    """Write the bundle ``file``: each weight that of ``first`` plus a part of what ``second`` has
+    more, ``encoder`` or ``decoder``: 0 is the first's, 1 the second's, 1.1 a tenth beyond.
+
+    What the bundle says of its training inputs depends on the encoder alone, and is kept where
+    that is one of the two; whether it was. The provenance says what it was made of. Raises
+    :class:`BundleError`, also where the two are not of a kind.
+    """
+    (info, a), (other, b) = bundle.load(first), bundle.load(second)
+    _require_alike(first, info, second, other)
+    state, theirs = a.state_dict(), b.state_dict()
+    for name, value in state.items():
+        part = encoder if name.startswith("down.") else decoder
+        if value.is_floating_point():
+            value = value.lerp(theirs[name], part)  # exact at 0 and 1
+        state[name] = value.clamp(min=0) if name.endswith("running_var") else value
+    generator = UNet(info.architecture).eval()
+    generator.load_state_dict(state)
+    embedding = None
+    if encoder in (0, 1):
+        embedding = bundle.load_embedding(second if encoder else first)
+    made_of = [_origin(info, first), _origin(other, second)]
+    provenance = {"interpolated": {"of": made_of, "encoder": encoder, "decoder": decoder}}
+    made = replace(info, name=file.stem, provenance=provenance)
+    bundle.save(file, made, generator, half=_is_half(first), embedding=embedding)
+    return embedding is not None
+
+
+def _origin(info: BundleInfo, path: Path) -> dict[str, object]:
+    return {"name": info.name, "sha256": bundle.fingerprint(path), "provenance": info.provenance}
+
+
+def _require_alike(first: Path, a: BundleInfo, second: Path, b: BundleInfo) -> None:
+    for field in ALIKE:
+        mine, theirs = getattr(a, field), getattr(b, field)
+        if mine != theirs:
+            raise BundleError(
+                f"{shown(second)}: its {field.replace('_', ' ')} is not that of {shown(first)}; "
+                "only a model and one that was trained on from it ('train' with init) can be "
+                "interpolated"
+            )
+
+
+def _is_half(path: Path) -> bool:
+    with safetensors.safe_open(path, framework="pt") as file:
+        dtype = file.get_slice("up.0.conv.weight").get_dtype()
+    return bool(dtype == "F16")
