@@ -20,6 +20,9 @@ from pix2pix_batch.text import shown
 
 ALIKE = ("architecture", "image_size", "fit", "source_domain", "target_domain")
 
+SHARED = ("recipe", "data")
+"""What the provenance says of both, and other commands look up; all else is told of each."""
+
 
 def interpolate(first: Path, second: Path, file: Path, encoder: float, decoder: float) -> bool:
     """Write the bundle ``file``: each weight that of ``first`` plus a part of what ``second`` has
@@ -43,7 +46,8 @@ def interpolate(first: Path, second: Path, file: Path, encoder: float, decoder: 
     if encoder in (0, 1):
         embedding = bundle.load_embedding(second if encoder else first)
     made_of = [_origin(info, first), _origin(other, second)]
-    provenance = {"interpolated": {"of": made_of, "encoder": encoder, "decoder": decoder}}
+    provenance = {key: info.provenance[key] for key in SHARED if key in info.provenance}
+    provenance["interpolated"] = {"of": made_of, "encoder": encoder, "decoder": decoder}
     made = replace(info, name=file.stem, provenance=provenance)
     bundle.save(file, made, generator, half=_is_half(first), embedding=embedding)
     return embedding is not None

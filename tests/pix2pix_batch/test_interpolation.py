@@ -27,7 +27,9 @@ def made(path: Path, seed: int, told: bool = True, **values: object) -> Path:
     width = architecture.bottleneck
     mean = np.full(width, seed, np.float32)
     embedding = Embedding(mean, np.eye(width, dtype=np.float32), 9, None) if told else None
-    info = BundleInfo(path.stem, architecture, 64, provenance={"seed": seed})
+    info = BundleInfo(
+        path.stem, architecture, 64, provenance={"recipe": {"size": 64}, "seed": seed}
+    )
     bundle.save(path, info, net, half=False, embedding=embedding)
     return path
 
@@ -89,10 +91,15 @@ def test_it_says_what_it_was_made_of(first: Path, second: Path) -> None:
     interpolated(first, second, file, "--by", 0.75, "--encoder", 0)
     info = bundle.read_info(file)
     assert info.name == "made"
+    assert info.provenance["recipe"] == {"size": 64}, "what evaluate and calibrate look up"
     told = info.provenance["interpolated"]
     assert (told["encoder"], told["decoder"]) == (0, 0.75)
     assert told["of"] == [
-        {"name": p.stem, "sha256": bundle.fingerprint(p), "provenance": {"seed": seed}}
+        {
+            "name": p.stem,
+            "sha256": bundle.fingerprint(p),
+            "provenance": {"recipe": {"size": 64}, "seed": seed},
+        }
         for seed, p in enumerate((first, second), 1)
     ]
 
