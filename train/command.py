@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -70,10 +70,7 @@ def train(
     recipe: str,
     overrides: tuple[str, ...],
     direction: str | None,
-    device: str,
-    every: int | None,
-    keep: int,
-    workers: int | None,
+    **options: Any,
 ) -> None:
     """Train a generator on the pairs in DATA; RUN/model.safetensors is for 'convert --model'.
 
@@ -91,7 +88,7 @@ def train(
     if direction:
         overrides = (*overrides, f"direction={direction}")
     read = recipes.read(recipes.find(recipe), overrides)
-    run_training(read, data, run, device=device, every=every, keep=keep, workers=workers)
+    run_training(read, data, run, **options)
 
 
 @click.group()
@@ -251,14 +248,14 @@ def _arrange(
 @click.option(
     "--split",
     type=click.Choice(["val", "test", "train", "all"]),
-    default="val",
-    show_default=True,
-    help="Of DATA; 'val' is what training validated on.",
+    help="Of DATA; 'val' is what training validated on.  [default: val; all, where DATA has no "
+    "such split and the model was trained on mosaics]",
 )
 @click.option(
     "--recipe",
     metavar="NAME|FILE",
-    help="How DATA is read.  [default: the recipe that the model was trained by]",
+    help="How DATA is read.  [default: the recipe that the model was trained by, without its "
+    "mosaics where DATA has pairs of files]",
 )
 @OVERRIDES
 @DIRECTION
@@ -295,16 +292,12 @@ def _arrange(
 def evaluate(
     model: str,
     data: Path,
-    split: str,
-    recipe: str | None,
     overrides: tuple[str, ...],
     direction: str | None,
-    palette: bool | None,
-    device: str,
-    precision: str,
     csv_file: Path | None,
     picture: Path | None,
     as_json: bool,
+    **values: Any,
 ) -> None:
     """How close MODEL's outputs are to the targets of DATA.
 
@@ -321,17 +314,7 @@ def evaluate(
     output.require_place(picture, (".png",))
     if direction:
         overrides = (*overrides, f"direction={direction}")
-    result, drawn = run(
-        model,
-        data,
-        split=split,
-        recipe=recipe,
-        overrides=overrides,
-        palette=palette,
-        device=device,
-        precision=precision,
-        picture=picture is not None,
-    )
+    result, drawn = run(model, data, overrides=overrides, picture=picture is not None, **values)
     if csv_file is not None:
         output.write(csv_file, result.as_csv())
     if picture is not None:

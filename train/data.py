@@ -26,6 +26,7 @@ from pix2pix_batch.train import pairs
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.mosaic import CropSampler, MosaicPair, grid_windows
 from pix2pix_batch.train.recipe import Mosaic, Recipe
+from pix2pix_batch.train.signature import Part
 
 
 class Split(Protocol):
@@ -39,12 +40,12 @@ class Data(Protocol):
     """Training pairs of one recipe.
 
     ``doubt``: what may be wrong with the data, in a sentence, or nothing. ``epoch``: training
-    samples an epoch; ``signature``: names the data, to be the same on
-    resuming; ``train`` and ``val``: the pairs without jitter.
+    samples an epoch; ``parts``: what has to be the same on resuming; ``train`` and ``val``: the
+    pairs without jitter.
     """
 
     epoch: int
-    signature: str
+    parts: list[Part]
     doubt: str
 
     @property
@@ -126,13 +127,8 @@ class FileData:
         self.train = FileSplit(found.split("train"), recipe, self.jitter)
         self.val = FileSplit(found.split("val"), recipe, self.jitter)
         self.epoch = len(self.train)
-        self.doubt = ""
-        if found.layout == "side-by-side" and not pairs.any_wide(self.train.listed):
-            self.doubt = (
-                "no image is wider than high; are these really A and B side by side? If not, give "
-                "the directory that holds A/ and B/"
-            )
-        self.signature = pairs.signature(found.pairs)
+        self.doubt = pairs.doubt(found.layout, self.train.listed)
+        self.parts = [Part((pair.name, pair.split), tuple(pair.files())) for pair in found.pairs]
 
     def sample(self, k: int) -> tuple[Pixels, Pixels]:
         epoch, position = divmod(k, self.epoch)
@@ -197,10 +193,7 @@ class MosaicData:
                 )
             splits.append(MosaicSplit(mosaics, windows, self.swap))
         self.train, self.val = splits
-        digest = hashlib.sha256()
-        for path in (a, b):
-            digest.update(json.dumps([path.name, path.stat().st_size]).encode())
-        self.signature = digest.hexdigest()
+        self.parts = [Part((path.name,), (path,)) for path in (a, b)]
 
     def sample(self, k: int) -> tuple[Pixels, Pixels]:
         a, b = self.sampler.pair(generator_at(self.seed, k, 1))
@@ -278,6 +271,11 @@ def batches(
         if isinstance(batch, Pix2PixBatchError):
             raise batch
         yield batch
+
+
+def spread(length: int, count: int) -> list[int]:
+    """Up to ``count`` indices into ``length``, evenly spread, the first and the last among them."""
+    return [round(i) for i in np.linspace(0, length - 1, min(count, length))]
 
 
 def to_unit(images: Tensor) -> Tensor:

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.pages import sheet
 from pix2pix_batch.text import counted, shown
 from pix2pix_batch.train import pairs, threads
-from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at
+from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at, spread
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.pairs import Pair
 from pix2pix_batch.train.recipe import Mosaic, Recipe
@@ -272,11 +271,6 @@ def _file_samples(listed: Sequence[Pair], recipe: Recipe, jitter: Jitter) -> lis
         (pair.name, *jitter.random(*split.read(i), generator_at(recipe.seed, i, 1)))
         for i, pair in enumerate(chosen)
     ]
-
-
-def spread(length: int, count: int) -> list[int]:
-    """Up to ``count`` indices into ``length``, evenly spread, the first and the last among them."""
-    return [round(i) for i in np.linspace(0, length - 1, min(count, length))]
 
 
 def _check_mosaics(data: Path, recipe: Recipe, mosaic: Mosaic) -> Check:

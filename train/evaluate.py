@@ -22,7 +22,8 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.images import Picture
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.pages import sheet
-from pix2pix_batch.settings import Settings
+from pix2pix_batch.settings import without_job
+from pix2pix_batch.text import shown
 from pix2pix_batch.tiling import Tiles
 from pix2pix_batch.train import metrics, pairs, threads
 from pix2pix_batch.train import recipe as recipes
@@ -40,19 +41,22 @@ Colour = tuple[int, int, int]
 
 class Choice(NamedTuple):
     """How the pairs are read. ``called``: the recipe's name for people, ``own`` for the model's;
-    ``note``: why that one could not be had."""
+    ``note``: why that one could not be had, or what of it does not suit the data; ``foreign``: the
+    model was trained on mosaics, and the data is not these."""
 
     recipe: Recipe
     called: str
     note: str = ""
+    foreign: bool = False
 
 
 def choose_recipe(
-    info: BundleInfo, name: str | None = None, overrides: Iterable[str] = ()
+    info: BundleInfo, data: Path, name: str | None = None, overrides: Iterable[str] = ()
 ) -> Choice:
     """The recipe called ``name``, else the one in the bundle, else ``default``.
 
-    Always at the model's size. Raises :class:`InputError` where it does not fit the model.
+    Always at the model's size. Of the bundle's recipe the mosaics count only where they are in
+    ``data``. Raises :class:`InputError` where it does not fit the model.
     """
     a = info.architecture
     own = [f"size={info.image_size}", f"downs={a.downs}", "load_size=null"]
@@ -60,7 +64,7 @@ def choose_recipe(
     if name is not None:
         choice = Choice(recipes.read(recipes.find(name), [*own, *overrides]), name)
     elif kept is not None:
-        choice = Choice(_changed(kept, [*own, *overrides]), "own")
+        choice = _suited(info, data, _changed(kept, [*own, *overrides]))
     else:
         own += [f"in_channels={a.in_channels}", f"out_channels={a.out_channels}"]
         own += [f"fit={'tile' if info.fit == 'tile' else 'resize'}"]
@@ -85,6 +89,22 @@ def _kept_recipe(info: BundleInfo) -> tuple[Recipe | None, str]:
         )
 
 
+def _suited(info: BundleInfo, data: Path, recipe: Recipe) -> Choice:
+    """The model's own recipe, for pairs of files where ``data`` has none of its mosaics."""
+    mosaic = recipe.mosaic
+    if mosaic is None or any((data / name).exists() for name in (mosaic.source, mosaic.target)):
+        return Choice(recipe, "own")
+    sides = [recipe.source_domain or "the input", recipe.target_domain or "the target"]
+    if recipe.direction == "BtoA":
+        sides.reverse()
+    note = (
+        f"{info.name} was trained on the mosaics {mosaic.source} and {mosaic.target}, which are "
+        f"not in {shown(data)}: pairs of image files are read there, A as {sides[0]}, B as "
+        f"{sides[1]} (--direction turns that round)"
+    )
+    return Choice(_changed(recipe, ["mosaic=null"]), "own", note, foreign=True)
+
+
 def _changed(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
     values = recipe.as_dict()
     for override in overrides:
@@ -107,18 +127,36 @@ def _require_fit(info: BundleInfo, recipe: Recipe) -> None:
         )
 
 
-def open_split(data: Path, recipe: Recipe, split: str) -> Split:
-    """The pairs of a split, without jitter. Raises :class:`InputError`.
+def default_split(data: Path, choice: Choice) -> tuple[str, str]:
+    """``val``, or ``all`` of foreign pairs that have no such split: nothing was held out of them.
+
+    With a note. Raises :class:`InputError` where there are no pairs.
+    """
+    if not choice.foreign:
+        return "val", ""
+    try:
+        found = pairs.survey(data, val_fraction=0)
+    except InputError as error:
+        mosaics = f"the mosaics that {choice.recipe.name} was trained on are not there either"
+        raise InputError(f"{error}; {mosaics}") from error
+    if found.split("val"):
+        return "val", ""
+    return "all", "they have no split 'val', so all of them are judged"
+
+
+def open_split(data: Path, recipe: Recipe, split: str) -> tuple[Split, str]:
+    """The pairs of a split, without jitter, and what may be wrong with them in a sentence.
 
     With ``fit: resize`` both images are scaled to the model's size, as in the paper; with
-    ``fit: tile`` they keep their own, and mosaics give crops of the model's size.
+    ``fit: tile`` they keep their own, and mosaics give crops of the model's size. Raises
+    :class:`InputError`.
     """
     if recipe.mosaic is not None:
         if split == "test":
             raise InputError(f"{data}: mosaics have no test split; use --split val")
         opened = open_data(data, recipe)
         joined: Split = ConcatDataset([opened.train, opened.val])  # type: ignore[list-item]
-        return {"train": opened.train, "val": opened.val, "all": joined}[split]
+        return {"train": opened.train, "val": opened.val, "all": joined}[split], ""
     held_out = recipe.val_fraction if split in ("train", "val") else 0
     found = pairs.find(data, val_fraction=held_out)
     listed = found.pairs if split == "all" else found.split(split)
@@ -127,7 +165,7 @@ def open_split(data: Path, recipe: Recipe, split: str) -> Split:
         raise InputError(f"{data}: the split {split!r} is empty ({there}); choose another --split")
     pairs.require_sound(data, pairs.check_headers(listed))
     files = FileSplit(listed, recipe, Jitter.of(recipe))
-    return files if recipe.fit == "resize" else Whole(files)
+    return files if recipe.fit == "resize" else Whole(files), pairs.doubt(found.layout, listed)
 
 
 class Whole:
@@ -150,20 +188,8 @@ def open_engine(
 
     Raises :class:`InputError` for a device or precision that is not there.
     """
-    info = bundle.read_info(path)
-    settings = Settings(
-        model=str(path.resolve()),
-        fingerprint=bundle.fingerprint(path),
-        out="",
-        fit="tile",
-        size=info.image_size,
-        quality=None,
-        batch_size=None,
-        device=device,
-        precision=precision,
-        noise=False,
-        seed=0,
-    )
+    size = bundle.read_info(path).image_size
+    settings = without_job(path, size, "tile", device, precision)
     with tempfile.TemporaryDirectory() as folder:  # convert decides by files: give it some
         items = []
         for index in range(min(probe.PROBE_IMAGES, len(split))):
@@ -215,7 +241,7 @@ def evaluate(
     model: str,
     data: Path,
     *,
-    split: str = "val",
+    split: str | None = None,
     recipe: str | None = None,
     overrides: Iterable[str] = (),
     palette: bool | None = None,
@@ -225,15 +251,21 @@ def evaluate(
 ) -> tuple[Evaluation, bytes]:
     """Run ``model`` on a split of ``data``; the figures, and with ``picture`` a PNG.
 
-    ``palette``: whether to take the targets as label maps in the recipe's palette; ``None``:
-    where it has one and B is the target. Raises :class:`InputError`, and :class:`ImageError`
-    for a pair that cannot be read, since figures of some of the pairs would mislead.
+    ``split``: ``None`` for ``val``, or for all pairs where the model was trained on mosaics and
+    ``data`` has pairs without that split. ``palette``: whether to take the targets as label maps
+    in the recipe's palette; ``None``: where it has one and B is the target. Raises
+    :class:`InputError`, and :class:`ImageError` for a pair that cannot be read, since figures of
+    some of the pairs would mislead.
     """
     path = bundle.resolve(model)
     info = bundle.read_info(path)
-    chosen, called, note = choose_recipe(info, recipe, overrides)
+    choice = choose_recipe(info, data, recipe, overrides)
+    chosen, notes = choice.recipe, [choice.note]
     classes = _palette(chosen, palette)
-    listed = open_split(data, chosen, split)
+    if split is None:
+        split, split_note = default_split(data, choice)
+        notes.append(split_note)
+    listed, doubt = open_split(data, chosen, split)
     engine, engine_note = open_engine(path, listed, device, precision)
     facts = {
         "model": info.name,
@@ -241,14 +273,14 @@ def evaluate(
         "data": str(data),
         "split": split,
         "pairs": len(listed),
-        "recipe": called,
+        "recipe": choice.called,
         "direction": chosen.direction,
         "size": info.image_size,
         "fit": chosen.fit,
         "device": engine.device,
         "precision": engine.precision,
     }
-    result = Evaluation(facts, notes=[text for text in (note, engine_note) if text])
+    result = Evaluation(facts, notes=[text for text in (*notes, doubt, engine_note) if text])
     _score_all(result, engine, listed, classes)
     return result, _picture(result, engine, listed) if picture else b""
 

@@ -16,7 +16,7 @@ from pix2pix_batch.generator import UNet
 from pix2pix_batch.text import counted
 from pix2pix_batch.train import pairs
 from pix2pix_batch.train import recipe as recipes
-from pix2pix_batch.train.data import Data, FileData, fingerprint, open_data, to_unit
+from pix2pix_batch.train.data import Data, FileData, fingerprint, open_data, spread, to_unit
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.loop import Trainer
 from pix2pix_batch.version import __version__
@@ -122,20 +122,15 @@ def _tiles(
     else some, evenly spread; in turn of each image all tiles or some, without those that are
     mostly padding."""
     each = max(1, most // count)
-    for index in _spread(count, most):
+    for index in spread(count, most):
         cut = fitted(read(index), "resize" if fit == "resize" else "tile", size)
         tiles = [
             tile
             for tile, share in zip(cut, cut.shares, strict=True)
             if share >= distance.LEAST_SHARE
         ]
-        for place in _spread(len(tiles), each):
+        for place in spread(len(tiles), each):
             yield np.ascontiguousarray(tiles[place])
-
-
-def _spread(count: int, most: int) -> list[int]:
-    """``most`` of the numbers below ``count``, evenly, or all."""
-    return [int(n) for n in np.linspace(0, count - 1, min(count, most)).round()] if count else []
 
 
 @torch.no_grad()

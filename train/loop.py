@@ -289,11 +289,11 @@ class Trainer:
         """Go on from the last checkpoint. Raises :class:`InputError` where ``run`` is another's."""
         if self.accelerator.is_main_process:
             self.run.claim(
+                self.data.parts,
                 {
-                    "data": self.data.signature,
                     "processes": self.accelerator.num_processes,
                     "recipe": self.recipe.as_dict(),
-                }
+                },
             )
         self.accelerator.wait_for_everyone()
         state = self.run.last()

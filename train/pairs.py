@@ -269,13 +269,22 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
     return image.size[::-1] if turned else image.size
 
 
-def any_wide(pairs: Iterable[Pair]) -> bool:
-    """Whether an image is wider than high, as A and B of the usual shapes side by side are."""
-    for pair in pairs:
+def doubt(layout: Layout, listed: Iterable[Pair]) -> str:
+    """Why the images may not be A and B side by side, in a sentence, or nothing.
+
+    The usual shapes side by side are wider than high. For pairs whose headers are sound.
+    """
+    if layout != "side-by-side":
+        return ""
+    for pair in listed:
         with Image.open(pair.a) as image:
-            if image.width > image.height:
-                return True
-    return False
+            width, height = _upright_size(image)
+        if width > height:
+            return ""
+    return (
+        "no image is wider than high; are these really A and B side by side? If not, give the "
+        "directory that holds A/ and B/"
+    )
 
 
 def read(pair: Pair, channels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -331,12 +340,3 @@ def as_channels(pixels: np.ndarray, channels: int, path: Path) -> np.ndarray:
         return pixels
     grey = np.asarray(Image.fromarray(pixels).convert("L"))
     return grey[:, :, None]
-
-
-def signature(pairs: Iterable[Pair]) -> str:
-    """SHA-256, hex, of the pairs' names, splits and the files' sizes: cheap, for resuming."""
-    digest = hashlib.sha256()
-    for pair in pairs:
-        sizes = [os.path.getsize(path) for path in pair.files()]
-        digest.update(json.dumps([pair.name, pair.split, *sizes]).encode())
-    return digest.hexdigest()

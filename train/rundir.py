@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ import yaml
 from torch import Tensor
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.train import checkpoint
+from pix2pix_batch.train import checkpoint, signature
 from pix2pix_batch.train.meter import Record
+from pix2pix_batch.train.signature import Part
 
 KEEP = 3
 """Checkpoints kept; each is about 12 bytes a weight."""
 
-LOCK = ".lock"
+LOCK, RECIPE = ".lock", "recipe.yaml"
 
 
 class RunDirectory:
@@ -49,21 +50,36 @@ class RunDirectory:
         finally:
             lock.release()
 
-    def claim(self, mine: dict[str, Any]) -> None:
-        """See that the directory is new, or holds the very run that ``mine`` describes.
+    def claim(self, parts: Sequence[Part], mine: dict[str, Any]) -> None:
+        """See that the directory is new, or holds the very run that ``mine`` describes, on the
+        data ``parts``.
 
         Raises :class:`InputError`.
         """
-        path = self.path / "recipe.yaml"
+        path = self.path / RECIPE
         if path.exists():
-            require_same(path, mine)
+            require_same(path, parts, mine)
             return
         if others := sorted(p.name for p in self.path.iterdir() if p.name != LOCK):
             raise InputError(
                 f"{self.path}: holds {others[0]!r} and no training run; give a new directory"
             )
-        text = yaml.safe_dump(mine, sort_keys=False, allow_unicode=True)
+        run = {"data": signature.of(parts), **mine}
+        text = yaml.safe_dump(run, sort_keys=False, allow_unicode=True)
         checkpoint.write_whole(path, lambda file: file.write(text.encode()))
+
+    def doubt(self) -> str:
+        """What cannot be known of a run that is gone on with, in a sentence, or nothing."""
+        try:
+            theirs = yaml.safe_load((self.path / RECIPE).read_text(encoding="utf-8"))
+            if not signature.is_of_sizes(theirs["data"]):
+                return ""
+        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+            return ""  # there is none yet, or claim says what is wrong with it
+        return (
+            "the run was begun by an earlier version, which recorded the names and sizes of the "
+            "data, not its contents: that it is the same data is for you to know"
+        )
 
     def save(self, step: int, state: dict[str, Any], keep: int) -> None:
         """The checkpoint of ``step``; the last ``keep`` stay. Raises :class:`OutputError`."""
@@ -96,12 +112,12 @@ class RunDirectory:
         checkpoint.write_whole(self.metrics, lambda file: file.write("".join(kept).encode()))
 
 
-def require_same(path: Path, mine: dict[str, Any]) -> None:
+def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> None:
     """Raises :class:`InputError` with what differs from the run that ``path`` belongs to."""
     try:
         theirs = yaml.safe_load(path.read_text(encoding="utf-8"))
         there, here = theirs["recipe"], mine["recipe"]
-        same_data = theirs["data"] == mine["data"]
+        recorded = str(theirs["data"])
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is damaged; give a new directory") from error
     changed = [
@@ -111,8 +127,8 @@ def require_same(path: Path, mine: dict[str, Any]) -> None:
     ]
     if theirs.get("processes", 1) != mine["processes"]:
         changed.append(f"it had {theirs['processes']} processes and has {mine['processes']}")
-    if not same_data:
-        changed.append("the data has changed")
+    if not signature.matches(recorded, parts):
+        changed.append("the data has changed: files were added, removed, renamed or changed")
     if changed:
         raise InputError(
             f"{path.parent}: holds a run that differs: {'; '.join(changed)}. Give a new "

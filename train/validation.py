@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from pix2pix_batch.engine import to_bytes
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.pages.sheet import as_rgb
-from pix2pix_batch.train.data import Split, to_unit
+from pix2pix_batch.train.data import Split, spread, to_unit
 from pix2pix_batch.train.metrics import mean_absolute_error, vertical_gradient
 from pix2pix_batch.train.recipe import Recipe
 
@@ -25,10 +25,8 @@ class Validation:
 
     def __init__(self, split: Split, recipe: Recipe) -> None:
         self.split, self.recipe = split, recipe
-        count = min(LIMIT, len(split))
-        self.chosen = [round(i) for i in np.linspace(0, len(split) - 1, count)]
-        shown = np.linspace(0, count - 1, min(SHOWN, count))
-        self.shown = {self.chosen[round(i)] for i in shown}
+        self.chosen = spread(len(split), LIMIT)
+        self.shown = {self.chosen[i] for i in spread(len(self.chosen), SHOWN)}
 
     @torch.no_grad()
     def __call__(

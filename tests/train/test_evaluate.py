@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from scipy.linalg import sqrtm
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
@@ -322,18 +323,78 @@ def test_mosaics(tiny: Path, tmp_path: Path) -> None:
     land = Image.fromarray(np.asarray(soft(360, 180, 0)) // 2)
     for name in ("map.png", "satellite.png"):
         land.save(data / name)
-    values = {
-        "name": "m", "fit": "tile", "mosaic": {
-            "source": "map.png", "target": "satellite.png", "sea": [255, 255, 255],
-            "train_bands": [[-180, -80]], "val_bands": [[-80, 20]],
-        },
-    }  # fmt: skip
-    recipe.write_text(yaml.safe_dump(values))
+    recipe.write_text(yaml.safe_dump({"name": "m", "fit": "tile", "mosaic": MOSAIC}))
     found = figures(tiny, data, "--recipe", recipe)
     # 100 degrees are 100 pixels: windows of 64 at 0 and 32; 180 rows: at 0, 32, 64 and 96
     assert found["pairs"] == 2 * 4
     assert figures(tiny, data, "--recipe", recipe, "--split", "all")["pairs"] == 2 * 2 * 4
+    own = {**RECIPE, "downs": 6, "mosaic": MOSAIC}
+    own = figures(with_provenance(tiny, tmp_path / "own.safetensors", own), data)
+    assert (own["pairs"], own["recipe"], own["notes"]) == (2 * 4, "own", [])
     assert "no test split" in refused(tiny, data, "--recipe", recipe, "--split", "test")
+
+
+MOSAIC = {
+    "source": "map.png", "target": "satellite.png", "sea": [255, 255, 255],
+    "train_bands": [[-180, -80]], "val_bands": [[-80, 20]],
+}  # fmt: skip
+
+
+@pytest.fixture
+def earthling(tiny: Path, tmp_path: Path) -> Path:
+    """A model that was trained on mosaics."""
+    recipe = {**RECIPE, "direction": "AtoB", "mosaic": MOSAIC, "source_domain": "map"}
+    return with_provenance(tiny, tmp_path / "earthling.safetensors", recipe)
+
+
+def test_a_model_of_mosaics_is_judged_on_ones_own_pairs(
+    tiny: Path, earthling: Path, data: Path, tmp_path: Path
+) -> None:
+    """By the data's layout, with the model's own recipe otherwise."""
+    values = figures(earthling, data)
+    assert (values["recipe"], values["fit"], values["split"]) == ("own", "tile", "val")
+    assert values["images"] == figures(tiny, data)["images"]
+    (note,) = values["notes"]
+    assert "trained on the mosaics map.png and satellite.png, which are not in" in note
+    assert "A as map, B as the target (--direction turns that round)" in note
+
+    pairs = {str(i): (x, 255 - x) for i, x in enumerate(sources(3))}
+    flat = lay(tmp_path / "flat", "", pairs)  # A/ and B/, no split
+    values = figures(earthling, flat)
+    assert (values["split"], values["pairs"]) == ("all", 3)
+    assert values["notes"][1] == "they have no split 'val', so all of them are judged"
+    assert len(figures(earthling, flat, "--split", "val", *NO_RECIPE)["images"]) in (1, 2)
+
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    for name, both in pairs.items():
+        Image.fromarray(np.concatenate(both, axis=1)).save(beside / f"{name}.png")
+    assert figures(earthling, beside)["images"] == values["images"]
+
+    Image.fromarray(sources(1)[0]).save(tmp_path / "high.png")
+    doubtful = tmp_path / "doubtful"
+    doubtful.mkdir()
+    (tmp_path / "high.png").rename(doubtful / "a.png")
+    assert "are these really A and B side by side?" in figures(earthling, doubtful)["notes"][-1]
+
+
+def test_a_model_of_mosaics_without_pairs_and_without_mosaics(
+    earthling: Path, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    message = refused(earthling, empty)
+    assert "no pairs found" in message
+    assert "the mosaics that kept was trained on are not there either" in message
+    Image.fromarray(sources(1)[0]).save(empty / "map.png")  # half of the mosaics
+    assert "satellite.png: there is no such file" in refused(earthling, empty)
+
+
+@pytest.mark.parametrize("model", ["map2aerial", "day2night"])
+def test_shipped_models_are_judged_on_pairs_of_files(model: str, tmp_path: Path) -> None:
+    image = np.asarray(soft(256, 256, 0))
+    values = figures(model, lay(tmp_path, "", {"x": (image, image)}))
+    assert (values["recipe"], values["fit"], values["pairs"]) == ("own", "tile", 1)
 
 
 # --- label maps -----------------------------------------------------------------------------------
@@ -520,6 +581,71 @@ def test_lpips_with_weights_at_hand(
     assert first["lpips"] == pytest.approx(lpips(state, weights, made[0], 255 - source), rel=1e-4)
     assert first["lpips"] > 0.01 and second["lpips"] == pytest.approx(0, abs=1e-6)
     assert values["overall"]["lpips"] == pytest.approx(first["lpips"] / 2, abs=1e-6)
+
+
+def inception(path: Path) -> dict[str, torch.Tensor]:
+    """The state of torch-fidelity's Inception with random weights, to be saved at ``path``.
+
+    Variances stay from layer to layer, so that images differ in their features.
+    """
+    extractor = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
+        torch.save({}, path)
+        patch.setattr(extractor.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        network = extractor.FeatureExtractorInceptionV3(
+            "shapes", ["2048"], feature_extractor_weights_path=str(path)
+        )
+    random, state = torch.Generator().manual_seed(0), {}
+    for name, value in network.state_dict().items():
+        if value.ndim == 4:
+            state[name] = torch.randn(value.shape, generator=random) * (2 / value[0].numel()) ** 0.5
+        else:
+            fill = torch.ones if name.endswith(("bn.weight", "running_var")) else torch.zeros
+            state[name] = fill(value.shape, dtype=value.dtype)
+    return state
+
+
+def frechet(one: np.ndarray, other: np.ndarray) -> float:
+    """Heusel et al. 2017, equation 6, of features ``(N, D)``.
+
+    The eigenvalues of the product of both covariances are those of a matrix ``(N, N)``: their
+    square roots take scipy's matrix root of that.
+    """
+    centred = [x - x.mean(axis=0) for x in (one, other)]
+    cross = centred[0] @ centred[1].T / (len(one) - 1)
+    spreads = sum(np.square(x).sum() / (len(x) - 1) for x in centred)
+    means = np.square(one.mean(axis=0) - other.mean(axis=0)).sum()
+    return float(means + spreads - 2 * np.trace(sqrtm(cross @ cross.T).real))
+
+
+def test_fid_with_weights_at_hand(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    path = tmp_path / "home" / "hub" / "checkpoints" / "weights-inception-2015-12-05-6726825d.pth"
+    path.parent.mkdir(parents=True)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    torch.save(inception(path), path)
+
+    count = 4
+    originals = sources(count)
+    made = outputs(tiny, originals)
+    targets = [255 - source for source in originals]
+    pairs = {str(i): both for i, both in enumerate(zip(originals, targets, strict=True))}
+    values = figures(tiny, lay(tmp_path / "data", "val", pairs))
+
+    network = fidelity.FeatureExtractorInceptionV3(
+        "ours", ["2048"], feature_extractor_weights_path=str(path)
+    ).eval()
+    features = [
+        network(torch.tensor(np.stack(images)).permute(0, 3, 1, 2))[0].double().numpy()
+        for images in (made, targets)
+    ]
+    assert [x.shape for x in features] == [(count, 2048)] * 2
+    expected = frechet(*features)
+    assert expected > 1 and features[0].std(axis=0).mean() > 1e-3
+    assert values["overall"]["fid"] == pytest.approx(expected, rel=1e-3)
+    assert "fid" not in values["not_computed"]
 
 
 @pytest.mark.parametrize(

@@ -370,24 +370,3 @@ def test_damaged_files_are_named(tmp_path: Path, cut: int) -> None:
     path.unlink()
     with pytest.raises(ImageError, match=r"torn\.png: cannot be read \(No such file"):
         pairs.read(Pair("torn", "train", path), (3, 3))
-
-
-# The signature
-
-
-def test_the_signature_tells_changed_pairs(tmp_path: Path) -> None:
-    lay_out(tmp_path, "A and B")
-
-    def signature() -> str:
-        return pairs.signature(pairs.find(tmp_path, val_fraction=0.4).pairs)
-
-    seen = [signature()]
-    assert signature() == seen[0]
-    put_pair(tmp_path, "A/new.png", "B/new.png", 3)
-    seen.append(signature())
-    put(tmp_path / "B" / "new.png", picture(SIDE, SIDE, 99).convert("L"))
-    seen.append(signature())
-    (tmp_path / "A" / "new.png").rename(tmp_path / "A" / "newer.png")
-    (tmp_path / "B" / "new.png").rename(tmp_path / "B" / "newer.png")
-    seen.append(signature())
-    assert len(set(seen)) == 4
