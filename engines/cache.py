@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 import filelock
 
 from pix2pix_batch.errors import InputError, OutputError
+from pix2pix_batch.files.whole import whole
 from pix2pix_batch.records.journal import FULL
 from pix2pix_batch.text import shown
 
@@ -339,14 +339,9 @@ class Cache:
     def _write(self, path: Path, data: bytes) -> None:
         """Whole or not at all. Raises :class:`OutputError`, :class:`InputError`."""
         try:
-            descriptor, temporary = tempfile.mkstemp(dir=self.folder, prefix=f"{PART}{path.stem}.")
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(data)
-                os.replace(temporary, path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            with whole(path, prefix=f"{PART}{path.stem}.") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(data)
         except OSError as error:
             raise _unwritable(path, error) from error
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -128,6 +129,7 @@ def parse_count(text: str) -> int:
 )
 @click.option(
     "--workspace",
+    "workspace_mib",
     type=click.IntRange(1),
     metavar="MIB",
     help="GPU memory that building may use.  [default: all]",
@@ -140,18 +142,7 @@ def parse_count(text: str) -> int:
     "the one here tensorrt_rtx]",
 )
 @IMAGES
-def build(
-    model: str,
-    target: str,
-    precision: str | None,
-    batch_size: int | None,
-    size: int | None,
-    noise: bool,
-    optimization_level: int | None,
-    workspace: int | None,
-    library_name: str | None,
-    images: Path | None,
-) -> None:
+def build(model: str, target: str, **values: Any) -> None:
     """Compile MODEL for GPUs and keep the engines in the cache.
 
     An engine for the GPU that is here is compared with fp32 PyTorch at once; the others when
@@ -164,15 +155,8 @@ def build(
     made = workshop.build(
         path,
         targets=[name.strip().lower() for name in target.split(",") if name.strip()],
-        precision=precision,
-        batch_size=batch_size,
-        size=size,
-        noise=noise,
-        optimization_level=optimization_level,
-        workspace_mib=workspace,
-        library_name=library_name,
-        images=images,
         display=Line(),
+        **values,
     )
     for line in made:
         click.echo(line)

@@ -15,6 +15,7 @@ from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.library import Library
 from pix2pix_batch.engines.order import Order
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.settings import TORCH
 
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -124,16 +125,12 @@ def usable(here: Gpu | None, found: list[Library]) -> list[Library]:
 
 def what_runs(here: Gpu | None, found: list[Library]) -> str:
     if here is None:
-        import torch
-
-        from pix2pix_batch import onednn
         from pix2pix_batch.engines import cpu
 
-        backend = "torch-onednn" if onednn.available(torch.float32) else "torch"
         precision = cpu.precision()
         if precision != "fp32":
             precision += " where that is close enough to fp32"
-        return f"PyTorch on the CPU ({backend}, {precision})"
+        return f"PyTorch on the CPU ({TORCH}, {precision})"
     ready = usable(here, found)
     if ready:
         return f"{ready[0].name} on the {here.name} (fp16 where that is close enough to fp32)"

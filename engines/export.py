@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pix2pix_batch import bundle
+from pix2pix_batch import bundle, output
 from pix2pix_batch.bundle import BundleInfo
-from pix2pix_batch.errors import BundleError, InputError, OutputError
+from pix2pix_batch.errors import BundleError, InputError
 from pix2pix_batch.version import __version__
 
 if TYPE_CHECKING:
@@ -87,7 +85,7 @@ def export(
     network = trace(graph, size, batch_size, masks, OPSETS[precision])
     describe(network, info, fingerprint, precision, batch_size, size, len(masks))
     content = network.SerializeToString(deterministic=True)
-    write(out, content)
+    output.write(out, content)
     return ExportInfo(
         path=out,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -131,15 +129,9 @@ def check_options(
 
 def check_place(out: Path, overwrite: bool) -> None:
     """See before long work whether ``out`` can be written."""
-    if out.suffix != ".onnx":
-        raise InputError(f"{out}: an ONNX file's name ends in .onnx")
-    if out.is_dir():
-        raise InputError(f"{out}: is a directory; give a file's name")
+    output.require_place(out, (".onnx",))
     if out.exists() and not overwrite:
         raise InputError(f"{out}: exists; choose another name or pass --overwrite")
-    folder = out.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: is no directory that can be written to; create it first")
 
 
 def build(model: Path, precision: str) -> Graph:
@@ -255,21 +247,3 @@ def describe(
         "noise": masks,
     }
     network.metadata_props.add(key=METADATA_KEY, value=json.dumps(values, sort_keys=True))
-
-
-def write(out: Path, content: bytes) -> None:
-    """Write beside ``out``, then move it there. Raises :class:`OutputError`."""
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, out)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise OutputError(
-            f"{out}: cannot be written ({error.strerror}); make room, or choose another place"
-        ) from error

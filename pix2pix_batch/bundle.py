@@ -10,13 +10,13 @@ import hashlib
 import json
 import os
 import struct
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.errors import BundleError
+from pix2pix_batch.files.whole import whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -315,13 +315,5 @@ def _tensors(embedding: Embedding) -> dict[str, torch.Tensor]:
 def _write(path: Path, tensors: dict[str, torch.Tensor], info: BundleInfo) -> None:
     import safetensors.torch
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    try:
-        safetensors.torch.save_file(tensors, temporary, {METADATA_KEY: info.as_json()})
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole(path) as file:
+        file.write(safetensors.torch.save(tensors, {METADATA_KEY: info.as_json()}))

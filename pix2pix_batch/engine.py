@@ -13,6 +13,7 @@ from torch import Tensor
 from pix2pix_batch import onednn
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generator import UNet
+from pix2pix_batch.settings import TORCH
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CPU_BATCH = 8
@@ -33,6 +34,7 @@ class Engine(Protocol):
     ``images``: ``uint8 (batch_size, size, size, in_channels)``, contiguous. ``masks``: one
     ``bool`` array ``(batch_size, C, H, W)`` a dropout block, true where a value is kept, or
     ``None`` for no noise. An image's result does not depend on the others in its batch.
+    ``backend``: by the name that ``--backend`` has for it.
     """
 
     batch_size: int
@@ -69,6 +71,8 @@ class TorchEngine:
     ``float32 (batch_size, C, H, W)``. With ones an image is translated as without noise.
     """
 
+    backend = TORCH
+
     def __init__(
         self,
         unet: UNet,
@@ -89,10 +93,8 @@ class TorchEngine:
             [Tensor, Sequence[Tensor] | Mapping[int, Tensor] | None], tuple[Tensor, Tensor]
         ]
         if device == "cpu" and onednn.available(dtype):
-            self.backend = "torch-onednn"
             self.run = onednn.OneDNNUNet(unet, batch_size, size, dtype)
         else:
-            self.backend = "torch"
             model = copy.deepcopy(unet).to(device, dtype).to(memory_format=torch.channels_last)
             self.run = model.translate
 

@@ -18,7 +18,7 @@ from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.options import info_of
 from pix2pix_batch.pages import sheet
 from pix2pix_batch.records.journal import Record
-from pix2pix_batch.settings import TORCH, Settings, settle
+from pix2pix_batch.settings import Settings, settle, without_job
 from pix2pix_batch.text import shown
 from pix2pix_batch.workers import probe
 
@@ -58,7 +58,9 @@ def preview(
     out = _place(bundle_path, out)
     _require_apart(out, paths)
     columns, cell = next((columns, cell) for most, columns, cell in LAYOUTS if len(paths) <= most)
-    settings = _settings(bundle_path, fit, device, precision)
+    info = info_of(bundle_path)
+    # in PyTorch: a TensorRT engine would first be built, for minutes
+    settings = without_job(bundle_path, info.image_size, fit or info.fit, device, precision)
     items = [Item(path, str(i), f"{i}.png", "png") for i, path in enumerate(paths)]
     decision = probe.probe(settings, items)
     records, outputs = _translate(settle(settings, decision), items, cell)
@@ -116,24 +118,6 @@ def _is_ours(path: Path) -> bool:
 def _require_apart(out: Path, paths: Sequence[str]) -> None:
     if out.exists() and any(os.path.exists(path) and os.path.samefile(out, path) for path in paths):
         raise InputError(f"{shown(out)}: is one of the images; choose another name with --out")
-
-
-def _settings(model: Path, fit: str | None, device: str, precision: str) -> Settings:
-    info = info_of(model)
-    return Settings(
-        model=str(model.resolve()),
-        fingerprint=bundle.fingerprint(model),
-        out="",
-        fit=fit or info.fit,
-        size=info.image_size,
-        quality=None,
-        batch_size=None,
-        device=device,
-        precision=precision,
-        noise=False,
-        seed=0,
-        backend=TORCH,  # a TensorRT engine would first be built, for minutes
-    )
 
 
 def _translate(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from pix2pix_batch.engine import Engine
@@ -62,9 +64,32 @@ class Settings:
     origin: bytes = b""
 
 
+def without_job(model: Path, size: int, fit: str, device: str, precision: str) -> Settings:
+    """For a few images that are translated in this process, in PyTorch."""
+    from pix2pix_batch import bundle
+
+    return Settings(
+        model=str(model.resolve()),
+        fingerprint=bundle.fingerprint(model),
+        out="",
+        fit=fit,
+        size=size,
+        quality=None,
+        batch_size=None,
+        device=device,
+        precision=precision,
+        noise=False,
+        seed=0,
+        backend=TORCH,
+    )
+
+
 @dataclass(frozen=True)
 class Decision:
-    """What :func:`pix2pix_batch.workers.probe.probe` chose: what all of the job's tasks use."""
+    """What :func:`pix2pix_batch.workers.probe.probe` chose: what all of the job's tasks use.
+
+    ``backend``: by the name that ``--backend`` has for it.
+    """
 
     device: str
     precision: str
@@ -80,10 +105,5 @@ def settle(settings: Settings, decision: Decision) -> Settings:
         device=decision.device,
         precision=decision.precision,
         batch_size=decision.batch_size,
-        backend=family(decision.backend),
+        backend=decision.backend,
     )
-
-
-def family(backend: str) -> str:
-    """What ``--backend`` calls an engine's backend: ``torch-onednn`` is of ``torch``."""
-    return TORCH if backend.startswith(TORCH) else backend

@@ -11,13 +11,15 @@ from typing import BinaryIO
 
 
 @contextmanager
-def whole(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
+def whole(path: Path, *, sync: bool = False, prefix: str = ".") -> Iterator[BinaryIO]:
     """A file to write that gets the name ``path`` when the block ends well, else is removed.
 
-    It stands beside ``path`` meanwhile, whose directory is made where it lacks. ``sync``: flushed
-    to the disk first, for what must survive a power cut. Raises ``OSError``.
+    It stands beside ``path`` meanwhile, whose directory is made where it lacks, under a name that
+    begins with ``prefix``. ``sync``: flushed to the disk first, for what must survive a power cut.
+    Raises ``OSError``.
     """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")  # a long name's own may be too long
+    # not after its own name, which may be as long as names can be
+    temporary = path.with_name(f"{prefix}{uuid.uuid4().hex}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with temporary.open("wb") as file:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -280,6 +281,18 @@ def test_a_builder_killed_half_way_is_forgotten(cache: Cache, moment: str) -> No
     cache.prune()
     assert files(cache) <= {".engine", ".json", ".lock"}
     assert cache.obtain(KEY, no_build).entry.read() == PLAN
+
+
+def test_nobody_else_can_write_or_read_what_is_kept(cache: Cache) -> None:
+    """Whatever the user's mask allows: the directory may be opened to others later."""
+    before = os.umask(0)
+    try:
+        cache.obtain(KEY, build)
+        cache.keep_timings("sm89", b"timings")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in cache.folder.iterdir()}
+    assert len(modes) >= 4 and set(modes.values()) == {0o600}, modes
 
 
 # Disks

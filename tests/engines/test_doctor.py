@@ -36,7 +36,7 @@ def test_without_a_gpu(place: Path) -> None:
     assert values["torch"] == torch.__version__
     assert values["libraries"]["tensorrt_rtx"] == library.load("tensorrt_rtx").version
     assert values["cache"] == str(place) and values["engines"] == 0
-    assert values["runs"].startswith("PyTorch on the CPU (torch")
+    assert values["runs"].startswith("PyTorch on the CPU (torch, ")
     lines = printed().splitlines()
     assert "gpu: none that PyTorch can use" in lines
     assert not place.exists(), "looking makes nothing"

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import pickle
+import resource
 import struct
 import subprocess
 import sys
@@ -578,16 +579,15 @@ def test_save_replaces_whole(saved: Path) -> None:
     assert saved.stat().st_mode & 0o777 == 0o644
 
 
-def test_failed_write_leaves_nothing(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_leaves_nothing(saved: Path) -> None:
     before = saved.read_bytes()
-
-    def fail(tensors: object, path: str, metadata: object) -> None:
-        Path(path).write_bytes(b"half of it")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(safetensors.torch, "save_file", fail)
-    with pytest.raises(OSError, match="No space left"):
-        bundle.save(saved, *make())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            bundle.save(saved, *make())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
