@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,21 +52,15 @@ class Options:
 
     def __post_init__(self) -> None:
         """Raises :class:`InputError`."""
-        _one_of("fit", self.fit, (None, *bundle.FITS))
-        _one_of("format", self.format, FORMATS)
-        _one_of("device", self.device, DEVICES)
-        _one_of("precision", self.precision, PRECISIONS)
-        _one_of("backend", self.backend, BACKENDS)
-        for name, low, high in (
-            ("quality", 1, 100),
-            ("batch_size", 1, 4096),
-            ("workers", 1, 4096),
-            ("limit", 1, None),
-        ):
-            value = getattr(self, name)
-            if value is not None and (value < low or (high is not None and value > high)):
-                limits = f"at least {low}" if high is None else f"from {low} to {high}"
-                raise InputError(f"{name} must be {limits}, not {value}")
+        require_one_of("fit", self.fit, (None, *bundle.FITS))
+        require_one_of("format", self.format, FORMATS)
+        require_one_of("device", self.device, DEVICES)
+        require_one_of("precision", self.precision, PRECISIONS)
+        require_one_of("backend", self.backend, BACKENDS)
+        require_within("quality", self.quality, 1, 100)
+        require_within("batch_size", self.batch_size, 1, 4096)
+        require_within("workers", self.workers, 1, 4096)
+        require_within("limit", self.limit, 1)
         if self.item_timeout != 0 and not 1 <= self.item_timeout < float("inf"):
             raise InputError(
                 f"item_timeout must be 0, for never, or at least 1 second, not {self.item_timeout}"
@@ -85,7 +81,16 @@ def info_of(model: Path) -> BundleInfo:
     return info
 
 
-def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
+def require_one_of(name: str, value: object, choices: Iterable[object]) -> None:
+    """Raises :class:`InputError`."""
+    choices = list(choices)
     if value not in choices:
         names = ", ".join(str(choice) for choice in choices if choice is not None)
         raise InputError(f"{name} must be one of {names}, not {value!r}")
+
+
+def require_within(name: str, value: float | None, low: float, high: float | None = None) -> None:
+    """``None`` is a value that was not given. Raises :class:`InputError`."""
+    if value is not None and not low <= value <= (math.inf if high is None else high):
+        limits = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise InputError(f"{name} must be {limits}, not {value}")

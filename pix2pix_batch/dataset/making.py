@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pix2pix_batch.dataset import origin
@@ -17,8 +18,9 @@ from pix2pix_batch.job import Job
 from pix2pix_batch.noise import SOURCE
 from pix2pix_batch.progress import Progress
 from pix2pix_batch.records.history import History
-from pix2pix_batch.records.record import MADE
+from pix2pix_batch.records.record import COPY, DONE, MADE, Record
 from pix2pix_batch.settings import Opener
+from pix2pix_batch.summary import FAILURES_PRINTED, Summary
 from pix2pix_batch.text import shown
 
 
@@ -29,7 +31,7 @@ def base_of(item: Item) -> str:
 
 def name_of(item: Item, variant: int) -> str:
     """What names a variant in the journal: no input has such a path, for ``item`` is a file."""
-    return f"{item.name}/{'source' if variant == SOURCE else variant}"
+    return item.name + (COPY if variant == SOURCE else f"/{variant}")
 
 
 def output_of(item: Item, variant: int) -> str:
@@ -37,6 +39,32 @@ def output_of(item: Item, variant: int) -> str:
     end = ".png" if variant == SOURCE else f".v{variant}{SUFFIXES[item.form]}"
     kind = "inputs" if variant == SOURCE else "images"
     return f"{MADE}/{kind}/{base_of(item)}{end}"
+
+
+@dataclass
+class ImageSummary(Summary):
+    """Of a dataset's images; the copies of its inputs do not count.
+
+    ``refused``: what failed, by input and reason, with the number of its images; 0 where only the
+    copy did.
+    """
+
+    refused: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, records: Iterable[Record]) -> None:
+        for record in records:
+            is_copy = record.name.endswith(COPY)
+            if record.status != DONE:
+                self.refused[record.name.rpartition("/")[0], record.reason] += not is_copy
+            if not is_copy:
+                super().add([record])
+
+    def figures(self) -> dict[str, Any]:
+        failures = [
+            {"name": name, "reason": reason, "variants": count}
+            for (name, reason), count in list(self.refused.items())[:FAILURES_PRINTED]
+        ]
+        return {**super().figures(), "failures": failures}
 
 
 class Variants:
@@ -66,7 +94,10 @@ class Variants:
 
 
 class OwnPlace(Sieve):
-    """Its outputs lie where nothing but this job writes."""
+    """Its outputs lie where nothing but this job writes; copies of inputs do not count."""
+
+    def _images(self, item: Item) -> int:
+        return int(item.variant != SOURCE)
 
     def _refusal(self, history: History, item: Item) -> str:
         if item.tar:
@@ -76,6 +107,8 @@ class OwnPlace(Sieve):
 
 class Making(Job):
     """Makes the images of a dataset."""
+
+    summary: ImageSummary
 
     def __init__(
         self,
@@ -90,6 +123,7 @@ class Making(Job):
             raise InputError(f"{shown(out)}: is a URL; synthesize writes to a directory")
         self.about = options
         name = self.info.name
+        self.summary = ImageSummary(model=name)
         self.settings = replace(
             self.settings,
             seed=options.seed,

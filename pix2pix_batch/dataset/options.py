@@ -11,7 +11,7 @@ from pix2pix_batch.dataset.layout import LAYOUTS, PAIRED, require_library, requi
 from pix2pix_batch.distance import Domain
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.noise import RATE
-from pix2pix_batch.options import Options
+from pix2pix_batch.options import Options, require_one_of, require_within
 from pix2pix_batch.settings import TORCH
 from pix2pix_batch.text import shown
 
@@ -55,23 +55,14 @@ class SynthesisOptions:
 
     def __post_init__(self) -> None:
         """Raises :class:`InputError`."""
-        if self.layout not in LAYOUTS:
-            names = ", ".join(LAYOUTS)
-            raise InputError(f"layout must be one of {names}, not {self.layout!r}")
-        if self.format not in images.SUFFIXES:
-            names = ", ".join(images.SUFFIXES)
-            raise InputError(f"format must be one of {names}, not {self.format!r}")
-        for name, low, high in (
-            ("variants", 1, 1_000_000),
-            ("target_count", 1, None),
-            ("noise_blocks", 1, None),
-            ("max_distance", 0, None),
-            ("input_noise", 0, 255),
-        ):
-            value = getattr(self, name)
-            if value is not None and not low <= value <= (float("inf") if high is None else high):
-                limits = f"at least {low}" if high is None else f"from {low} to {high}"
-                raise InputError(f"{name} must be {limits}, not {value}")
+        require_one_of("layout", self.layout, LAYOUTS)
+        require_one_of("format", self.format, images.SUFFIXES)
+        require_within("variants", self.variants, 1, 1_000_000)
+        require_within("target_count", self.target_count, 1)
+        require_within("noise_blocks", self.noise_blocks, 1)
+        require_within("max_distance", self.max_distance, 0)
+        require_within("input_noise", self.input_noise, 0, 255)
+        require_within("limit", self.limit, 1)
         if not 0 < self.noise_rate < 1:
             raise InputError(f"noise_rate must lie between 0 and 1, not {self.noise_rate}")
         require_splits(self.layout, plan.fractions(self.split))

@@ -17,9 +17,10 @@ SHOWN_FAILURES = 10
 def of_dataset(made: Made, out: str) -> Iterator[str]:
     """The dataset and how it came about, in lines."""
     job = made.job
-    for record in job.failures[:SHOWN_FAILURES]:
-        yield f"  failed: {shown(record.name)}: {record.reason}"
-    if (more := job.failed - SHOWN_FAILURES) > 0:
+    for (name, reason), count in list(job.refused.items())[:SHOWN_FAILURES]:
+        times = f" ({count:,} variants)" if count > 1 else ""
+        yield f"  failed: {shown(name)}{times}: {reason}"
+    if (more := len(job.refused) - SHOWN_FAILURES) > 0:
         yield f"  ... and {more:,} more"
     if job.note:
         yield f"note: {job.note}"

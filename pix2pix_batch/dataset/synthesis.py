@@ -23,7 +23,7 @@ from pix2pix_batch.dataset import plan, quality
 from pix2pix_batch.dataset.card import card
 from pix2pix_batch.dataset.labels import labeller
 from pix2pix_batch.dataset.layout import LAYOUTS, as_line
-from pix2pix_batch.dataset.making import Making, base_of, name_of, output_of
+from pix2pix_batch.dataset.making import ImageSummary, Making, base_of, name_of, output_of
 from pix2pix_batch.dataset.options import SynthesisOptions
 from pix2pix_batch.dataset.plan import Input
 from pix2pix_batch.dataset.sample import Sample
@@ -36,7 +36,6 @@ from pix2pix_batch.progress import Progress
 from pix2pix_batch.records import history
 from pix2pix_batch.records.record import DIRECTORY, DONE, MADE
 from pix2pix_batch.settings import Opener
-from pix2pix_batch.summary import Summary
 from pix2pix_batch.text import counted, shown
 from pix2pix_batch.version import __version__
 
@@ -57,7 +56,7 @@ class Made:
     round's summary; ``before``: whether an earlier run has made it."""
 
     header: dict[str, Any] = field(default_factory=dict)
-    job: Summary = field(default_factory=Summary)
+    job: ImageSummary = field(default_factory=ImageSummary)
     before: bool = False
 
     @property
@@ -74,7 +73,8 @@ class Made:
 
     @property
     def exit_code(self) -> int:
-        return self.job.exit_code
+        unusable = bool(self.header.get("failed")) and not self.before
+        return self.job.exit_code or (3 if unusable else 0)
 
 
 def synthesize(
@@ -124,11 +124,12 @@ class Synthesis:
         mark = self._mark(inputs)
         self._require_place(mark)
         if (before := self._before()) and before["mark"] == mark and not self._retries():
-            return Made(before["header"], Summary(model=self.info.name), before=True)
+            return Made(before["header"], ImageSummary(model=self.info.name), before=True)
         (self.kept / COMPLETE).unlink(missing_ok=True)
         for _ in range(ROUNDS):
             self.making.want(inputs, wanted)
-            summary = self.making.run()
+            self.making.run()
+            summary = self.making.summary
             if summary.interrupted or summary.fatal:
                 return Made({}, summary)
             records = self._records()

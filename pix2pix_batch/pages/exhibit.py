@@ -35,11 +35,14 @@ class Side:
 
 @dataclass(frozen=True)
 class Card:
-    """One image before and after. ``name`` is shown, ``text`` and ``folder`` are searched."""
+    """One image before and after. ``name`` is shown, ``text`` and ``folder`` are searched.
+    ``image``: the same on two cards of one image; ``variant``: of a dataset's input, else 0."""
 
     name: str
     text: str
     folder: str
+    image: int
+    variant: int
     distance: float | None
     flags: str
     before: Side
@@ -64,13 +67,14 @@ class Card:
 
 @dataclass(frozen=True)
 class Failure:
-    """One input that was not converted."""
+    """One input that was not converted. ``count``: how many of its images were not made."""
 
     name: str
     text: str
     folder: str
     link: str
     reason: str
+    count: int
 
 
 class Exhibit:
@@ -80,16 +84,18 @@ class Exhibit:
         """``out``: where the page goes, to which links are relative."""
         self.out, self.outputs, self.tally = out.resolve(), outputs, tally
         self.root = str(tally.job.get("input", ""))
+        self._numbers: dict[str, int] = {}
 
     def cards(self) -> tuple[list[Card], list[Card], list[Card]]:
-        """The samples, by name; the doubtful, the furthest first; the flagged, by name."""
+        """The samples, by name and variant; the doubtful, the furthest first; the flagged, as the
+        samples."""
         kinds = self.tally.samples, self.tally.doubtful, self.tally.odd
         mixed = [values for pair in zip_longest(*kinds) for values in pair if values is not None]
         paths = [path for values in mixed for path in self._paths(values)]
         made = thumbnails(paths, PICTURES)
         samples, doubtful, odd = ([self._card(values, made) for values in kind] for kind in kinds)
-        samples.sort(key=attrgetter("text"))
-        return samples, doubtful, sorted(odd, key=attrgetter("text"))
+        order = attrgetter("text", "variant")
+        return sorted(samples, key=order), doubtful, sorted(odd, key=order)
 
     def failures(self, most: int) -> list[tuple[Group, list[Failure]]]:
         """Each reason, with up to ``most`` that failed for it."""
@@ -100,7 +106,7 @@ class Exhibit:
 
     def _paths(self, values: Values) -> tuple[str, str]:
         """Where the input and the output of a line lie."""
-        source = self._input(str(values["name"]), str(values.get("stamp", "")))
+        source = self._input(self._source(values)[0], str(values.get("stamp", "")))
         output = str(values.get("output", ""))  # none where it lies in a tar
         return source, storage.joined(self.outputs, output) if output else ""
 
@@ -111,26 +117,30 @@ class Exhibit:
             after = replace(after, link="")
         distance = float(distance) if isinstance(distance, int | float) else None
         flags = short(str(values.get("flags", "")), LONGEST_NAME)
-        return Card(*self._named(values), distance, flags, before, after)
+        name, variant = self._source(values)
+        called, text, folder = _named(name)
+        if variant:
+            called += f", variant {variant}"
+        image = self._numbers.setdefault(str(values["name"]), len(self._numbers))
+        number = int(variant) if variant.isdecimal() else 0
+        return Card(called, text, folder, image, number, distance, flags, before, after)
 
     def _failure(self, values: Values) -> Failure:
         reason = short(str(values.get("reason", "")), LONGEST_TEXT)
-        link = self._link(self._input(str(values["name"]), ""))
-        return Failure(*self._named(values), link, reason)
+        name = str(values["name"])
+        link = self._link(self._input(name, ""))
+        return Failure(*_named(name), link, reason, values.get("variants", 1))
 
-    def _named(self, values: Values) -> tuple[str, str, str]:
-        """A line's name as it is shown, as it is searched, and the folder it lies in."""
-        whole, variant = printable(str(values["name"])), ""
-        if self.tally.is_dataset:
-            whole, _, variant = whole.rpartition("/")
-        folder = whole.rpartition("://")[2].partition("/")[0] if "/" in whole else ""
-        called = f"{_tail(whole)}, variant {variant}" if variant else _tail(whole)
-        return called, whole.lower()[-LONGEST_TEXT:], _tail(folder)
+    def _source(self, values: Values) -> tuple[str, str]:
+        """The input of a line, and which variant of it that is; empty where there are none."""
+        name = str(values["name"])
+        if not self.tally.is_dataset:
+            return name, ""
+        source, _, variant = name.rpartition("/")
+        return source, printable(variant)
 
     def _input(self, name: str, stamp: str) -> str:
         """Where an input lies. Of a list it is not known what its paths are relative to."""
-        if self.tally.is_dataset:
-            name = name.rpartition("/")[0]
         if self.root != "list":
             return storage.joined(self.root, name)
         if remote.is_url(name):
@@ -148,14 +158,23 @@ class Exhibit:
         return Side(self._link(path), made)
 
     def _link(self, path: str) -> str:
-        """A path relative to the page, any bytes in it escaped; empty where there is no file, or
-        the link is too long."""
-        if remote.is_url(path) or "\0" in path or not os.path.lexists(path):
+        """A path relative to the page, any bytes in it escaped; empty where there is no file, the
+        page goes to a store, or the link is too long."""
+        if remote.is_url(self.outputs) or remote.is_url(path):
+            return ""
+        if "\0" in path or not os.path.lexists(path):
             return ""
         if f"{os.sep}{MADE}{os.sep}" in path:  # it goes when the dataset is laid out
             return ""
         link = "./" + quote(os.fsencode(os.path.relpath(os.path.realpath(path), self.out)))
         return link if len(link) <= LONGEST_LINK else ""
+
+
+def _named(name: str) -> tuple[str, str, str]:
+    """A name as it is shown, as it is searched, and the folder it lies in."""
+    whole = printable(name)
+    folder = whole.rpartition("://")[2].partition("/")[0] if "/" in whole else ""
+    return _tail(whole), whole.lower()[-LONGEST_TEXT:], _tail(folder)
 
 
 def _tail(text: str) -> str:

@@ -81,17 +81,31 @@ def write(out: Path, outputs: str | None = None) -> Path:
     return path
 
 
-def attempt(out: Path, outputs: str | None = None) -> tuple[str, str]:
-    """As :func:`write`, at the end of a job, unless the page is of the journal as it is.
+def publish(out: Path, outputs: str = "") -> str:
+    """As :func:`write`, and where the outputs lie behind a URL, there too; the page's place."""
+    path = write(out, outputs)
+    if not remote.is_url(outputs):
+        return str(path)
+    url = storage.joined(outputs, NAME)
+    try:
+        _require_free_there(url)
+        storage.place(outputs, NAME, path.read_bytes())
+    except ImageError as error:
+        raise OutputError(f"{shown(remote.safe(url))}: {error}") from error
+    return remote.safe(url)
+
+
+def attempt(out: Path, outputs: str = "") -> tuple[str, str]:
+    """As :func:`publish`, at the end of a job, unless the page is of the journal as it is.
 
     Its path, and nothing or a note why there is none: what is wrong with the page is no fault of
     the job.
     """
     path = out / NAME
     try:
-        if not _is_current(path, out):
-            write(out, outputs)
-        return str(path), ""
+        if not remote.is_url(outputs) and _is_current(path, out):
+            return str(path), ""
+        return publish(out, outputs), ""
     except (InputError, OutputError) as error:
         return "", f"no report: {error}"
     except KeyboardInterrupt:
@@ -135,6 +149,20 @@ def _require_free(path: Path) -> None:
     raise InputError(f"{shown(path)}: is there and not of this program; move it away")
 
 
+def _require_free_there(url: str) -> None:
+    """The same of a page in a store. Raises :class:`ImageError` where nobody can tell."""
+    try:
+        head = remote.read(url, HEAD)
+    except ImageError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return
+        raise
+    if SAYS_SO not in head:
+        raise InputError(
+            f"{shown(remote.safe(url))}: is there and not of this program; move it away"
+        )
+
+
 def _require_not_laid_out(out: Path, tally: Tally) -> None:
     """A dataset's report is made while its images lie apart; later it would show none."""
     made = [out / str(values.get("output", "")) for values in tally.samples]
@@ -156,6 +184,7 @@ def _text(exhibit: Exhibit, state: str) -> str:
             Path(__file__).with_suffix(".html"),
             title=short(printable(outputs).rstrip("/").rpartition("/")[2] or "/", LONGEST_NAME),
             out=short(outputs, LONGEST_TEXT),
+            far=remote.is_url(exhibit.outputs),
             tally=tally,
             chart=chart(tally.pace.curve()),
             samples=samples,

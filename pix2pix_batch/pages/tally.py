@@ -9,13 +9,13 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from pix2pix_batch.pages.pace import Pace
+from pix2pix_batch.records.record import COPY
 
 SAMPLES, DOUBTFUL, EXAMPLES = 48, 24, 20
 """Kept of the images converted, of the doubtful ones, and of each group of failures."""
@@ -48,7 +48,7 @@ BEYOND = 100
 
 # A line's code, two bytes. Done: this, or one more than the whole percentile, 0 to BEYOND.
 WITHOUT_DISTANCE = 0
-NO_IMAGE = 102  # a tar, whose images have lines of their own, or a copy of a dataset's input
+NO_IMAGE = 102  # a tar, whose images have lines of their own
 FIRST_GROUP = 103  # of failures, by the number of their group from here on
 FLAGGED = 1 << 12  # besides: done, and something is odd about the output
 
@@ -60,6 +60,10 @@ class Least:
         self.count = count
         self.kept: dict[int, tuple[Any, Values]] = {}
         self.bound: Any = None
+
+    def get(self, name: int, default: Values) -> Values:
+        """What is kept of that name."""
+        return self.kept[name][1] if name in self.kept else default
 
     def offer(self, key: Any, name: int, values: Values) -> None:
         """``name``: its digest, which ends ``key`` so that no two are the same."""
@@ -78,7 +82,11 @@ class Least:
 
 @dataclass
 class Group:
-    """Inputs that were not converted for one reason. ``status``: such as ``failed``."""
+    """Inputs that were not converted for one reason. ``status``: such as ``failed``.
+
+    ``count``: of a dataset, the images that were not made; its ``examples`` are inputs, each with
+    ``variants``, how many of its images were not.
+    """
 
     status: str
     reason: str
@@ -107,6 +115,8 @@ class Tally:
         fresh = 0
         for values in lines:
             if "name" in values and "status" in values:
+                if self.is_dataset and str(values["name"]).endswith(COPY):
+                    continue
                 self._note(values)
                 fresh += 1
             elif "at" in values:
@@ -137,17 +147,11 @@ class Tally:
     def _note(self, values: Values) -> None:
         name = _digest(str(values["name"]))
         self._names.append(name)
-        if self._is_no_image(values):
-            self._codes.append(NO_IMAGE)
-        elif values["status"] == "done":
-            self._codes.append(self._image(values, name))
+        if values["status"] == "done":
+            is_tar = values.get("members") is not None
+            self._codes.append(NO_IMAGE if is_tar else self._image(values, name))
         else:
             self._codes.append(self._failure(values, name))
-
-    def _is_no_image(self, values: Values) -> bool:
-        if self.is_dataset and str(values["name"]).endswith("/source"):
-            return True
-        return values["status"] == "done" and values.get("members") is not None
 
     @property
     def is_dataset(self) -> bool:
@@ -177,8 +181,21 @@ class Tally:
             self._groups[kind] = len(self._groups)
             self._examples.append(Least(EXAMPLES))
         group = self._groups[kind]
-        self._examples[group].offer(name, name, values)
+        examples, place = self._examples[group], name
+        if self.is_dataset:  # an input that fails does so once for each variant
+            source = str(values["name"]).rpartition("/")[0]
+            place = _digest(source)
+            images = examples.get(place, {}).get("images", set())
+            values = {**values, "name": source, "images": images | {name}}
+        examples.offer(place, place, values)
         return FIRST_GROUP + group
+
+    def _failed(self, number: int, code: Callable[[int], int]) -> Iterator[Values]:
+        """The examples of a group that are of it still."""
+        for name, values in self._examples[number]:
+            images = values.get("images", [name])
+            if still := sum(code(image) == FIRST_GROUP + number for image in images):
+                yield {**values, "variants": still} if self.is_dataset else values
 
     def _count(self) -> None:
         """What became of each input at last, by the last code of each name."""
@@ -207,8 +224,7 @@ class Tally:
             group = Group(status, general, int(counts[FIRST_GROUP + number]))
             self.counts[status] += group.count
             if group.count:
-                still = partial(_is, code, FIRST_GROUP + number)
-                group.examples = _first(self._examples[number], EXAMPLES, still)
+                group.examples = list(islice(self._failed(number, code), EXAMPLES))
                 self.groups.append(group)
         self.groups.sort(key=lambda group: (-group.count, group.status, group.reason))
 
@@ -236,10 +252,6 @@ def _last(names: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def _first(least: Least, count: int, still: Callable[[int], bool]) -> list[Values]:
     """The least ``count`` whose last line is ``still`` of their kind."""
     return list(islice((values for name, values in least if still(name)), count))
-
-
-def _is(code: Callable[[int], int], number: int, name: int) -> bool:
-    return code(name) == number
 
 
 def _digest(name: str) -> int:

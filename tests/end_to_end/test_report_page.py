@@ -155,7 +155,8 @@ def test_filters(report: Path, opened: Open) -> None:
     assert shown(view) == ["land/a.png", "land/b.png", "land/b.png"]
     view.get_by_label("Name holds").fill("B.PNG ")
     assert shown(view) == ["land/b.png"] * 2
-    assert view.locator("#shown").inner_text() == "2 of 7 shown here"
+    # one image, which is a sample and among the doubtful; four and a failure in all
+    assert view.locator("#shown").inner_text() == "1 of 5 shown here"
     view.get_by_label("Name holds").fill("none such")
     assert shown(view) == []
     view.get_by_label("Name holds").fill("")

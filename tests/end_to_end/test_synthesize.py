@@ -31,6 +31,7 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.noise import dropout_masks
 from pix2pix_batch.train import pairs
 from pix2pix_batch.train.data import to_unit
+from pix2pix_batch.workers.probe import PROBE_IMAGES
 from tests.conftest import save_bundle
 from tests.end_to_end.command import (
     Argument,
@@ -45,7 +46,9 @@ from tests.end_to_end.command import (
     run,
     start,
     wait_for,
+    wait_until_told,
 )
+from tests.end_to_end.harmful import preloaded, shut
 
 INPUTS, VARIANTS = 12, 3
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
@@ -147,10 +150,14 @@ def test_the_same_bytes_for_other_workers_batches_and_when_stopped(
     assert ran.code == 0, ran.err
     assert tree(tmp_path / "two") == expected
 
-    out = tmp_path / "stopped"
-    process = start(*words(inputs, out, model, *more, "--batch-size", 1, "--workers", 1))
+    out, gate = tmp_path / "stopped", shut(tmp_path / "gate")
+    held = environment(**preloaded(gate, PROBE_IMAGES + 1))  # with the first input still in hand
+    one = ("--batch-size", 1, "--workers", 1)
+    process = start(*words(inputs, out, model, *more, *one), env=held)
     wait_for(lambda: any(out.rglob("*.v1.png")), process)
     os.killpg(process.pid, signal.SIGINT)
+    wait_until_told(b"stopping", process)
+    gate.unlink()
     ran = finish(process)
     assert ran.code == 130, ran.err
     assert "Interrupted. Run the same command again" in ran.err
@@ -484,7 +491,21 @@ def test_one_bad_image_only_fails_itself(tmp_path: Path, model: Path) -> None:
     (source / "broken.png").write_bytes(b"no image")
     ran = synthesize(source, out, model)
     assert ran.code == 3
-    assert (ran.figures["images"], ran.figures["failed"]) == (9, 4), ran.figures
+    assert (ran.figures["images"], ran.figures["failed"]) == (9, 3), ran.figures
+    assert (ran.figures["total"], ran.figures["converted"]) == (12, 9)
+    assert "12 of 12 (100 %) | 3 failed" in ran.err  # the copies of the inputs are no work
+    listed = [line for line in ran.err.splitlines() if "broken.png" in line]
+    assert len(listed) == 1 and listed[0].startswith("  failed: broken.png (3 variants): ")
+    (failure,) = ran.figures["failures"]
+    assert (failure["name"], failure["variants"]) == ("broken.png", 3)
+    status = run("status", out)
+    assert "9 of 12 done (75 %), 3 failed" in status.out and "such as broken.png" in status.out
+    page = (out / "report.html").read_text()
+    assert "broken.png</a>, 3 variants</li>" in page
+    samples = page.partition("<h2>Samples")[2].partition("</section>")[0]
+    assert re.findall(r'alt="Output of (\d\.png, variant \d)"', samples) == [
+        f"{number}.png, variant {variant}" for number in range(3) for variant in range(3)
+    ]
     header, images, _ = manifest(out)
     assert header["failed"] == 1 and "inputs that could not be used: 1" in (
         (out / "README.md").read_text()
@@ -511,6 +532,8 @@ def test_one_bad_image_only_fails_itself(tmp_path: Path, model: Path) -> None:
         ({"layout": "zip"}, "layout must be one of imagefolder, webdataset"),
         ({"variants": 0}, "variants must be from 1"),
         ({"max_distance": -1.0}, "max_distance must be at least 0"),
+        ({"limit": 0}, "limit must be at least 1"),
+        ({"format": "same"}, "format must be one of png, jpg, webp, tiff, not 'same'"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_made(
@@ -570,7 +593,7 @@ def test_out_with_something_else(tmp_path: Path, inputs: Path, model: Path, made
 
 def test_its_status(made: Path) -> None:
     ran = run("status", made)
-    assert ran.code == 0 and f"{INPUTS * (VARIANTS + 1)} done" in ran.out
+    assert ran.code == 0 and f"{INPUTS * VARIANTS} of {INPUTS * VARIANTS} done" in ran.out
     ran = run("status", made, "--verify")
     assert ran.code == 2 and "laid out as a dataset" in error_of(ran)
 

@@ -161,6 +161,36 @@ def test_of_a_dataset_the_copies_of_inputs_are_no_images() -> None:
     assert (tally.flagged, tally.measured) == (1, 1)
 
 
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3), st.integers(0, 2)), max_size=200))
+def test_of_a_dataset_an_input_that_failed_is_one_example(
+    lines: list[tuple[int, int, int]],
+) -> None:
+    """With the number of its variants that failed for that reason at last."""
+    journal = [
+        failed(f"{n}.png/{variant}", REASONS[what - 1]) if what else done(f"{n}.png/{variant}")
+        for n, variant, what in lines
+    ]
+    tally = Tally([{**HEAD, "kind": "synthesize"}, *journal])
+    last = {values["name"]: values for values in journal}
+    expected = Counter(
+        (values["name"].partition("/")[0], values["reason"][:7])
+        for values in last.values()
+        if values["status"] == "failed"
+    )
+    assert sum(group.count for group in tally.groups) == sum(expected.values())
+    found = [
+        (values["name"], values["reason"][:7], values["variants"])
+        for group in tally.groups
+        for values in group.examples
+    ]
+    assert len(found) == len({one[:2] for one in found})
+    assert all(expected[one[:2]] == one[2] for one in found)
+    reasons = Counter(reason for _, reason in expected)
+    assert Counter(one[1] for one in found) == {
+        reason: min(count, EXAMPLES) for reason, count in reasons.items()
+    }
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.booleans())))
 def test_the_flagged_are_those_that_are_so_now(lines: list[tuple[int, bool, bool]]) -> None:
     journal = [
