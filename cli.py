@@ -444,7 +444,7 @@ def write_report(out: str, journal: str | None) -> None:
     from pix2pix_batch.files import storage
     from pix2pix_batch.pages import page
 
-    click.echo(shown(page.write(storage.kept(out, journal), storage.absolute(out))))
+    click.echo(shown(page.publish(storage.kept(out, journal), storage.absolute(out))))
 
 
 @main.command()
@@ -594,6 +594,12 @@ def _writing(file: Path) -> Iterator[None]:
 )
 @click.option("--encoder", type=click.FloatRange(-1, 2), help="The same of the encoder alone.")
 @click.option("--decoder", type=click.FloatRange(-1, 2), help="The same of the decoder alone.")
+@click.option(
+    "--texture",
+    type=click.FloatRange(-1, 2),
+    help="The same of the decoder's three outermost blocks, which draw what is 8 pixels wide or "
+    "less.  [default: the decoder's]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace FILE.")
 def interpolate_models(
     first: str,
@@ -602,6 +608,7 @@ def interpolate_models(
     by: float,
     encoder: float | None,
     decoder: float | None,
+    texture: float | None,
     overwrite: bool,
 ) -> None:
     """Make the model between two related ones, or beyond.
@@ -609,13 +616,15 @@ def interpolate_models(
     SECOND was trained on from FIRST, or the other way round ('train' with init). Of a sharp model
     and a smooth one, what lies between is a compromise of texture and error.
     """
-    from pix2pix_batch import bundle, interpolation
+    from pix2pix_batch import bundle
+    from pix2pix_batch.interpolation import Parts, interpolate
 
     paths = bundle.resolve(first), bundle.resolve(second)
     _require_new_bundle(file, overwrite)
-    parts = (by if encoder is None else encoder), (by if decoder is None else decoder)
+    encoder, decoder = (by if part is None else part for part in (encoder, decoder))
+    parts = Parts(encoder, decoder, decoder if texture is None else texture)
     with _writing(file):
-        told = interpolation.interpolate(*paths, file, *parts)
+        told = interpolate(*paths, file, parts)
     describe(bundle.read_info(file), file)
     if not told:
         click.echo(

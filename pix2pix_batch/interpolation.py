@@ -7,7 +7,7 @@ from one another lie in no common order, and what is between them is noise.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import safetensors
@@ -24,9 +24,31 @@ SHARED = ("recipe", "data")
 """What the provenance says of both, and other commands look up; all else is told of each."""
 
 
-def interpolate(first: Path, second: Path, file: Path, encoder: float, decoder: float) -> bool:
+TEXTURE_BLOCKS = 3
+"""The decoder's outermost blocks, which draw what is 8 pixels wide or less."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """How much of the second model each part of the generator gets: 0 is the first's, 1 the
+    second's, 1.1 a tenth beyond. ``texture``: the decoder's outermost :data:`TEXTURE_BLOCKS`;
+    ``decoder``: its other blocks."""
+
+    encoder: float
+    decoder: float
+    texture: float
+
+    def of(self, weight: str) -> float:
+        """``weight``: its name, such as ``up.3.conv.weight``."""
+        side, block = weight.split(".")[:2]
+        if side == "down":
+            return self.encoder
+        return self.texture if int(block) < TEXTURE_BLOCKS else self.decoder
+
+
+def interpolate(first: Path, second: Path, file: Path, parts: Parts) -> bool:
     """Write the bundle ``file``: each weight that of ``first`` plus a part of what ``second`` has
-    more, ``encoder`` or ``decoder``: 0 is the first's, 1 the second's, 1.1 a tenth beyond.
+    more.
 
     What the bundle says of its training inputs depends on the encoder alone, and is kept where
     that is one of the two; whether it was. The provenance says what it was made of. Raises
@@ -36,18 +58,17 @@ def interpolate(first: Path, second: Path, file: Path, encoder: float, decoder: 
     _require_alike(first, info, second, other)
     state, theirs = a.state_dict(), b.state_dict()
     for name, value in state.items():
-        part = encoder if name.startswith("down.") else decoder
         if value.is_floating_point():
-            value = value.lerp(theirs[name], part)  # exact at 0 and 1
+            value = value.lerp(theirs[name], parts.of(name))  # exact at 0 and 1
         state[name] = value.clamp(min=0) if name.endswith("running_var") else value
     generator = UNet(info.architecture).eval()
     generator.load_state_dict(state)
     embedding = None
-    if encoder in (0, 1):
-        embedding = bundle.load_embedding(second if encoder else first)
+    if parts.encoder in (0, 1):
+        embedding = bundle.load_embedding(second if parts.encoder else first)
     made_of = [_origin(info, first), _origin(other, second)]
     provenance = {key: info.provenance[key] for key in SHARED if key in info.provenance}
-    provenance["interpolated"] = {"of": made_of, "encoder": encoder, "decoder": decoder}
+    provenance["interpolated"] = {"of": made_of, **asdict(parts)}
     made = replace(info, name=file.stem, provenance=provenance)
     bundle.save(file, made, generator, half=_is_half(first), embedding=embedding)
     return embedding is not None

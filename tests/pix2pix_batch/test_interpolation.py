@@ -75,6 +75,15 @@ def test_encoder_and_decoder_each_have_their_part(first: Path, second: Path) -> 
         assert torch.equal(found, (b if name.startswith("down.") else a)[name]), name
 
 
+def test_texture_is_the_three_outermost_blocks(first: Path, second: Path) -> None:
+    file = first.with_name("made.safetensors")
+    assert interpolated(first, second, file, "--by", 0, "--texture", 1).exit_code == 0
+    a, b = weights(first), weights(second)
+    outer = ("up.0.", "up.1.", "up.2.")
+    for name, found in weights(file).items():
+        assert torch.equal(found, (b if name.startswith(outer) else a)[name]), name
+
+
 @pytest.mark.parametrize("encoder, known", [(0, 1), (1, 2), (0.5, None)])
 def test_the_embedding_is_kept_where_the_encoder_is(
     first: Path, second: Path, encoder: float, known: int | None
@@ -93,7 +102,7 @@ def test_it_says_what_it_was_made_of(first: Path, second: Path) -> None:
     assert info.name == "made"
     assert info.provenance["recipe"] == {"size": 64}, "what evaluate and calibrate look up"
     told = info.provenance["interpolated"]
-    assert (told["encoder"], told["decoder"]) == (0, 0.75)
+    assert (told["encoder"], told["decoder"], told["texture"]) == (0, 0.75, 0.75)
     assert told["of"] == [
         {
             "name": p.stem,
