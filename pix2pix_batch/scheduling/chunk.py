@@ -22,6 +22,9 @@ DEATHS = 5
 RESENT = 30
 """Times that a chunk is sent again, whatever the reason."""
 
+MEMBERS = 20
+"""Harmful images that a tar may have before it is quarantined as a whole."""
+
 SHORTEST_DELAY, LONGEST_DELAY = 0.25, 20.0
 """Seconds before a chunk is sent again: twice as many each time."""
 
@@ -33,7 +36,8 @@ class Chunk:
     ``careful``: to be converted one after the other, each named in the marker before it is
     touched; ``strikes``: workers that died with its image in hand, of an image sent alone;
     ``deaths``: workers that died on it with no image to blame; ``resent``: how often it was sent
-    again.
+    again. Of a tar, which is always sent alone: ``suspect``: the name of the image that has the
+    strikes; ``without``: records of those that are not to be tried any more.
     """
 
     items: tuple[Item, ...]
@@ -41,6 +45,8 @@ class Chunk:
     strikes: int = 0
     deaths: int = 0
     resent: int = 0
+    suspect: str = ""
+    without: tuple[Record, ...] = ()
 
     @property
     def delay(self) -> float:
@@ -60,6 +66,12 @@ class Outcome:
 
     records: list[Record]
     chunks: list[Chunk]
+
+    @property
+    def is_progress(self) -> bool:
+        """Whether it is known of an image what becomes of it, as was not before."""
+        found_harmful = any(chunk.without and not chunk.resent for chunk in self.chunks)
+        return bool(self.records) or found_harmful
 
 
 def not_begun(chunk: Chunk) -> Outcome:
@@ -84,19 +96,43 @@ def begun(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
         given_up = _given_up(suspect, f"{suspect.deaths} workers died as they began it")
         return Outcome(trace.records + given_up.records, [])
     blamed = chunk.items[trace.index]
+    if trace.member:
+        return _begun_member(chunk, trace, limit)
     rest = tuple(item for item in left if item.name != blamed.name)
     chunks = [replace(chunk, items=rest)] if rest else []  # what stopped it is no longer in it
-    alone = Chunk((blamed,), True, chunk.strikes + 1, chunk.deaths, chunk.resent + 1)
-    records = list(trace.records)
+    strikes = 1 if chunk.suspect else chunk.strikes + 1
+    verdict = _verdict(blamed.name, trace, strikes, limit)
+    if verdict is not None:
+        return Outcome([*trace.records, verdict], chunks)
+    alone = replace(chunk.again(), items=(blamed,), strikes=strikes, suspect="")
+    return Outcome(trace.records, [*chunks, alone])
+
+
+def _begun_member(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
+    """As :func:`begun`, where a tar's image was in hand: the tar is then made without it."""
+    strikes = chunk.strikes + 1 if chunk.suspect == trace.member else 1
+    verdict = _verdict(trace.member, trace, strikes, limit)
+    if verdict is not None and len(chunk.without) == MEMBERS:
+        reason = f"more than {MEMBERS} of its images kill or hang their workers"
+        return Outcome([Record(chunk.items[0].name, "quarantined", trace.stamp, reason=reason)], [])
+    if verdict is not None:
+        return Outcome([], [Chunk(chunk.items, without=(*chunk.without, verdict))])
+    again = replace(chunk.again(), strikes=strikes, suspect=trace.member)
+    if again.resent >= RESENT:
+        return _given_up(again, f"{RESENT} workers died on its images, each on another")
+    return Outcome([], [again])
+
+
+def _verdict(name: str, trace: Trace, strikes: int, limit: float) -> Record | None:
+    """What becomes of the image that was in hand as its worker died; ``None`` where it is tried
+    once more."""
     if trace.hung:
-        records.append(_hung(blamed, trace, limit))
-    elif alone.strikes >= (CRASHES if trace.signal else STRIKES):
-        signal = f" ({trace.signal})" if trace.signal else ""
-        reason = f"killed its worker {alone.strikes} times{signal}"
-        records.append(Record(blamed.name, "quarantined", trace.stamp, reason=reason))
-    else:
-        chunks.append(alone)
-    return Outcome(records, chunks)
+        return _hung(name, trace, limit)
+    if strikes < (CRASHES if trace.signal else STRIKES):
+        return None
+    signal = f" ({trace.signal})" if trace.signal else ""
+    reason = f"killed its worker {strikes} times{signal}"
+    return Record(name, "quarantined", trace.stamp, reason=reason)
 
 
 def split(chunk: Chunk) -> Outcome:
@@ -111,12 +147,12 @@ def split(chunk: Chunk) -> Outcome:
     return Outcome([], [replace(chunk.again(), deaths=deaths)])
 
 
-def _hung(item: Item, trace: Trace, limit: float) -> Record:
+def _hung(name: str, trace: Trace, limit: float) -> Record:
     """An image that cannot be read in time may lie on a disk that does not answer."""
     reason = f"{trace.hung} took longer than {limit:g} s"
     if trace.hung.startswith(("reading", "writing")):
-        return Record(item.name, "failed", reason=f"{reason}; is its disk still there?")
-    return Record(item.name, "quarantined", trace.stamp, reason=reason)
+        return Record(name, "failed", reason=f"{reason}; is its disk still there?")
+    return Record(name, "quarantined", trace.stamp, reason=reason)
 
 
 def _given_up(chunk: Chunk, reason: str) -> Outcome:

@@ -17,7 +17,7 @@ from distributed import Client, Nanny, Scheduler, SpecCluster, Status
 from distributed.comm.core import CommClosedError
 
 from pix2pix_batch.cores import cores
-from pix2pix_batch.errors import InputError, OutputError, SchedulerGone
+from pix2pix_batch.errors import InputError, OutputError, Pix2PixBatchError, SchedulerGone
 from pix2pix_batch.workers.converter import CODEC_THREADS_VARIABLE
 
 QUIET = {
@@ -125,8 +125,12 @@ def _reached(scheduler: str) -> Iterator[Client]:
     with client:
         try:
             yield client
-        except CommClosedError as error:
-            raise SchedulerGone from error
+        except Pix2PixBatchError:
+            raise
+        except Exception as error:  # the kinds of errors of a lost connection are many
+            if isinstance(error, CommClosedError) or client.status != "running":
+                raise SchedulerGone from error
+            raise
 
 
 def local(environments: list[dict[str, str]]) -> SpecCluster:

@@ -184,7 +184,7 @@ class Dispatcher:
 
     def _send(self, chunk: Chunk) -> None:
         path = os.path.join(self.markers, uuid.uuid4().hex) if self.markers else ""
-        orders = replace(self.orders, marker=path, careful=chunk.careful)
+        orders = replace(self.orders, marker=path, careful=chunk.careful, without=chunk.without)
         fit = frozenset(self.threads) - set(self.unfit) if self.unfit else frozenset()
         future = self.client.submit(
             self.task,
@@ -295,7 +295,7 @@ class Dispatcher:
         else:
             outcome = chunks.begun(chunk, trace, self.orders.limit)
         if trace is not None or not flight.marker:
-            self.deaths += 1
+            self.deaths = 0 if outcome.is_progress else self.deaths + 1
         self._follow(outcome)
         if self.deaths > DEATHS_A_WORKER * (1 + len(self.threads)):
             self.fatal = self.fatal or (

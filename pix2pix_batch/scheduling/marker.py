@@ -56,13 +56,15 @@ class Trace:
     """What a chunk's marker says after its worker's death.
 
     ``records``: of the images that were finished; ``index``: of the one in hand, by its place in
-    the chunk, and its ``stamp``; ``hung``: what was being done to it for too long; ``signal``:
-    the name of the signal that ended the worker, where it could be caught.
+    the chunk, and its ``stamp``; ``member``: the name of the image in hand, where that is a tar's;
+    ``hung``: what was being done to it for too long; ``signal``: the name of the signal that ended
+    the worker, where it could be caught.
     """
 
     records: list[Record] = field(default_factory=list)
     index: int | None = None
     stamp: str = ""
+    member: str = ""
     hung: str = ""
     signal: str = ""
 
@@ -81,6 +83,8 @@ def read(path: str) -> Trace | None:
                 trace.signal = line.removeprefix(FATAL).decode("ascii", "replace").strip()
         elif "begin" in values:
             trace.index, trace.stamp = values["begin"], values["stamp"]
+        elif "member" in values:
+            trace.member = values["member"]
         elif "hung" in values:
             trace.hung = values["hung"]
         elif "record" in values:
@@ -140,6 +144,13 @@ class Marker:
     def begin(self, index: int, stamp: str) -> None:
         """The image ``index`` of the chunk is taken in hand."""
         self._add({"begin": index, "stamp": stamp})
+
+    @contextlib.contextmanager
+    def member(self, name: str) -> Iterator[None]:
+        """An image of the tar that is in hand is."""
+        self._add({"member": name})
+        yield
+        self._add({"member": ""})
 
     def hung(self, doing: str) -> None:
         """The image in hand takes too long, and the worker will end for it."""

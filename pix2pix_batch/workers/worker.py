@@ -35,13 +35,15 @@ class Orders:
 
     ``marker``: the path of its marker, empty for none; ``careful``: one image after the other,
     each named in the marker; ``limit``: seconds that a step of one image may take, 0 for ever;
-    ``needs``: what the worker must have, where that is not known.
+    ``needs``: what the worker must have, where that is not known; ``without``: records of a tar's
+    images that are not to be tried any more.
     """
 
     marker: str = ""
     careful: bool = False
     limit: float = 0.0
     needs: Needs | None = None
+    without: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,15 @@ def convert_chunk(
         mark = Marker(orders.marker)
     except FileExistsError:
         return ChunkResult([], worker=here, died=True)
-    with mark, Watchdog(orders.limit, lambda doing, name: mark.hung(doing)) as watchdog:
+    with mark:
         try:
-            _open(settings)
+            _open(settings)  # not watched: PyTorch alone may take longer to load than an image may
             start = time.perf_counter()
-            if orders.careful:
-                records, fatal = _one_by_one(settings, items, mark, watchdog)
-            else:
-                records, fatal = _together(settings, items, watchdog)
+            with Watchdog(orders.limit, lambda doing, name: mark.hung(doing)) as watchdog:
+                if orders.careful:
+                    records, fatal = _one_by_one(settings, items, orders, mark, watchdog)
+                else:
+                    records, fatal = _together(settings, items, orders, watchdog)
         except Broken as error:
             return ChunkResult([], worker=here, unfit=str(error))
     return ChunkResult(records, time.perf_counter() - start, fatal, here)
@@ -97,21 +100,29 @@ def _open(settings: Settings) -> None:
 
 
 def _together(
-    settings: Settings, items: Sequence[Item], watchdog: Watchdog
+    settings: Settings,
+    items: Sequence[Item],
+    orders: Orders,
+    watchdog: Watchdog,
+    mark: Marker | None = None,
 ) -> tuple[list[Record], str]:
-    """Records, of tars also those of their images, and what is fatal."""
+    """Records, of tars also those of their images, and what is fatal.
+
+    With a ``mark`` a tar's images are each named in it.
+    """
+    hold = mark.member if mark else None
     converter = Converter(settings, watch=watchdog)
     converter.run([item for item in items if not item.tar])
     records, fatal = converter.records, converter.fatal
     for item in items:
         if item.tar and not fatal:
-            found, fatal = tar.convert(settings, item, watchdog)
+            found, fatal = tar.convert(settings, item, watchdog, hold, orders.without)
             records += found
     return records, fatal
 
 
 def _one_by_one(
-    settings: Settings, items: Sequence[Item], mark: Marker, watchdog: Watchdog
+    settings: Settings, items: Sequence[Item], orders: Orders, mark: Marker, watchdog: Watchdog
 ) -> tuple[list[Record], str]:
     """Records, and what is fatal. An image that makes the engine fail only fails itself.
 
@@ -123,7 +134,7 @@ def _one_by_one(
         for index, item in enumerate(items):
             mark.begin(index, _stamp(item))
             try:
-                found, fatal = _together(settings, [item], watchdog)
+                found, fatal = _together(settings, [item], orders, watchdog, mark)
             except Exception as error:
                 failures += 1
                 if failures == index + 1 == BROKEN:

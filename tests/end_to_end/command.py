@@ -23,7 +23,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "pix2pix_batch.cli"]
 JOURNAL = ".pix2pix-batch/journal.jsonl"
-PATIENCE = 120
+PATIENCE = 240
 """Seconds after which a run hangs."""
 
 Argument = str | bytes | Path | int
@@ -120,6 +120,12 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) ->
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.02)
+
+
+def wait_until_told(what: bytes, process: subprocess.Popen[bytes]) -> None:
+    """Wait for a line with ``what`` on standard error, of which the lines till then are taken."""
+    assert process.stderr is not None
+    assert any(what in line for line in process.stderr), process.communicate()
 
 
 def picture(width: int = 64, height: int = 64, seed: int = 0, mode: str = "RGB") -> Image.Image:

@@ -33,7 +33,7 @@ class Fleet:
             *("--host", host, "--idle-timeout", "10 minutes"),  # if nobody is left to end it
             before=before,
         )
-        self._wait(self.file.exists)
+        self._wait(self._is_told)
 
     @property
     def address(self) -> str:
@@ -87,6 +87,13 @@ class Fleet:
         )
         self.processes.append(process)
         return process
+
+    def _is_told(self) -> bool:
+        """Whether the scheduler has written its file, and all of it."""
+        try:
+            return bool(self.address)
+        except (OSError, ValueError):
+            return False
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         end = time.monotonic() + PATIENCE

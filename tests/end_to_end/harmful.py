@@ -1,22 +1,36 @@
 """Images that kill, hang, slow or break the worker that opens them, for real.
 
 Loaded by each Dask worker through ``DASK_DISTRIBUTED__WORKER__PRELOAD``, it gives Pillow a format
-whose images do to their decoder what damaged files do now and then to a C library.
+whose images do to their decoder what damaged files do now and then to a C library. Others wait at
+a gate, so that a test decides how long a job lasts, and not the machine's speed.
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
+import math
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageFile
 
 MAGIC = b"HARM"
 HEAD = 40
 """Bytes of the magic and of what the image does; then its pixels follow, 64x64."""
+
+GATE = "HARMFUL_GATE"
+"""The environment's name for the path of a gate, which is shut while that file is there."""
+
+AFTER = "HARMFUL_AFTER"
+"""The environment's name for how many images a worker opens before it waits with all others."""
+
+SLOW = 0.5
+"""Seconds."""
 
 
 def harmful(path: Path, what: str) -> Path:
@@ -27,9 +41,30 @@ def harmful(path: Path, what: str) -> Path:
     return path
 
 
-def preloaded() -> dict[str, str]:
-    """What the environment must say that workers load this."""
-    return {"DASK_DISTRIBUTED__WORKER__PRELOAD": __file__}
+def preloaded(gate: Path | None = None, after: int | None = None) -> dict[str, str]:
+    """What the environment must say that workers load this, and where their gate is.
+
+    ``after``: how many images a worker opens before even good ones wait there.
+    """
+    found = {"DASK_DISTRIBUTED__WORKER__PRELOAD": __file__}
+    if gate is not None:
+        found[GATE] = str(gate)
+    if after is not None:
+        found[AFTER] = str(after)
+    return found
+
+
+def shut(gate: Path) -> Path:
+    """While the file ``gate`` is there, ``slow`` images are slow, and ``held`` ones wait."""
+    gate.touch()
+    return gate
+
+
+def _wait(seconds: float) -> None:
+    """At the gate."""
+    gate, end = os.environ.get(GATE, ""), time.monotonic() + seconds
+    while os.path.exists(gate) and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 class Harmful(ImageFile.ImageFile):
@@ -49,9 +84,26 @@ class Harmful(ImageFile.ImageFile):
         elif what == "memory":
             raise MemoryError
         elif what == "slow":
-            time.sleep(0.4)
+            _wait(SLOW)
+        elif what == "held":
+            _wait(math.inf)
         self._mode, self._size = "RGB", (64, 64)
         self.tile = [ImageFile._Tile("raw", (0, 0, 64, 64), HEAD, ("RGB", 0, 1))]
 
 
 Image.register_open(Harmful.format, Harmful, lambda prefix: prefix.startswith(MAGIC))
+
+
+def _counting(open_image: Callable[..., Image.Image], count: int) -> Callable[..., Image.Image]:
+    opened = itertools.count()
+
+    def open_held(*arguments: Any, **options: Any) -> Image.Image:
+        if next(opened) >= count:
+            _wait(math.inf)
+        return open_image(*arguments, **options)
+
+    return open_held
+
+
+if AFTER in os.environ:
+    Image.open = _counting(Image.open, int(os.environ[AFTER]))

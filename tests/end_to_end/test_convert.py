@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -74,11 +75,11 @@ def test_tree_and_second_runs(tmp_path: Path, tiny: Path) -> None:
     assert ran.counts() == (7, 0, 1)
     assert ran.figures["seconds"] > 0
     assert ran.figures["images_per_second"] > 0
-    assert [ran.figures[name] for name in ("device", "precision", "model")] == [
-        "cpu",
-        "fp32",
-        "tiny",
-    ]
+    ran_on = [ran.figures[name] for name in ("device", "backend", "precision", "model")]
+    assert ran_on == ["cpu", "torch", "fp32", "tiny"]
+    assert "tiny on cpu (torch, fp32)" in ran.err
+    journal = (out / ".pix2pix-batch" / "journal.jsonl").read_text().splitlines()
+    assert json.loads(journal[0])["backend"] == "torch"
     assert [ran.figures[name] for name in ("planned", "renamed", "ignored")] == [0, 2, 1]
     assert ran.figures["failures"] == [{"name": "broken.png", "reason": "the file is empty"}]
     assert "broken.png: the file is empty" in ran.err

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.command import convert, finish, put, start, wait_for, words
+from pix2pix_batch.scheduling.dispatch import WAITING
+from pix2pix_batch.workers.probe import PROBE_IMAGES
+from tests.end_to_end.command import JOURNAL, convert, finish, put, start, wait_for, words
 from tests.end_to_end.fleet import Fleet
-from tests.end_to_end.harmful import harmful, preloaded
+from tests.end_to_end.harmful import harmful, preloaded, shut
 
 OLD = "import pix2pix_batch.version\npix2pix_batch.version.__version__ = '0.0.1'\n"
 
@@ -49,19 +51,28 @@ def test_workers_that_are_not_fit_are_named_with_the_remedy(tmp_path: Path, tiny
             f"cannot write in OUT, {out} (Read-only file system)",
         ):
             assert sum(reason in line for line in lines[1:]) == 1, ran.err
-        assert not any(out.iterdir()) or list(out.glob("*.png")) == []
+        assert list(out.iterdir()) == []
 
 
 def test_an_unfit_worker_that_joins_late_is_left_out(tmp_path: Path, tiny: Path) -> None:
-    source, out, count = tmp_path / "in", tmp_path / "out", 48
+    source, out, gate = tmp_path / "in", tmp_path / "out", shut(tmp_path / "gate")
+    count = 100
     for number in range(count):
-        harmful(source / f"{number:02}.png", "slow")
-    with Fleet(tmp_path / "fleet", **preloaded()) as fleet:
+        harmful(source / f"{number:03}.png", "held" if number >= PROBE_IMAGES else "none")
+    with Fleet(tmp_path / "fleet", **preloaded(gate)) as fleet:
         fleet.worker("good")
         fleet.wait_for(1)
         process = start(*words(source, out, tiny, "--scheduler", fleet.address))
-        wait_for(lambda: any(out.glob("*.png")), process)
+
+        def sent() -> int:
+            if not (out / JOURNAL).exists():
+                return 0
+            return (out / JOURNAL).read_text().count('{"claim":')
+
+        wait_for(lambda: sent() == 1 + WAITING, process)
         fleet.worker("blind", *elsewhere(f"mount -t tmpfs none {source}"))
+        wait_for(lambda: sent() > 1 + WAITING, process)  # it was seen, and is given something
+        gate.unlink()
         ran = finish(process)
     assert (ran.code, *ran.counts()) == (0, count, 0, 0), ran.err
     assert ran.err.count("note: left out tcp://127.0.0.1:") == 1

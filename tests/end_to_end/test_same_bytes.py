@@ -11,6 +11,8 @@ import pytest
 from distributed import LocalCluster
 from PIL import Image
 
+from pix2pix_batch.scheduling.dispatch import FIRST_CHUNK
+from pix2pix_batch.workers.probe import PROBE_IMAGES
 from tests.end_to_end.command import (
     Argument,
     convert,
@@ -22,8 +24,10 @@ from tests.end_to_end.command import (
     start,
     visible,
     wait_for,
+    wait_until_told,
     words,
 )
+from tests.end_to_end.harmful import preloaded, shut
 
 COUNT = 72
 """Of many tiles each: more than are in flight when the first of them are done."""
@@ -55,10 +59,13 @@ def started(out: Path) -> bool:
 def test_interrupted_then_killed_then_finished(
     tmp_path: Path, pictures: Path, tiny: Path, expected: dict[str, str]
 ) -> None:
-    out = tmp_path / "out"
-    process = start(*words(pictures, out, tiny))
+    out, gate = tmp_path / "out", shut(tmp_path / "gate")
+    held = environment(**preloaded(gate, PROBE_IMAGES + FIRST_CHUNK - 1))  # one of the first chunk
+    process = start(*words(pictures, out, tiny), env=held)
     wait_for(lambda: started(out), process)
     os.killpg(process.pid, signal.SIGINT)
+    wait_until_told(b"stopping", process)
+    gate.unlink()
     ran = finish(process)
     assert ran.code == 130, ran.err
     assert "Interrupted. Run the same command again" in ran.err

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from pathlib import Path
 
+from pix2pix_batch.workers.probe import PROBE_IMAGES
 from tests.end_to_end.command import (
     convert,
     digests,
+    environment,
     error_of,
     everything,
     finish,
@@ -19,41 +20,45 @@ from tests.end_to_end.command import (
     start,
     visible,
     wait_for,
+    wait_until_told,
     words,
 )
+from tests.end_to_end.harmful import harmful, preloaded, shut
 
 
 def test_while_a_run_is_going_and_after_its_end(tmp_path: Path, tiny: Path) -> None:
-    source, out = tmp_path / "in", tmp_path / "out"
-    put(source / "000.png", size=(300, 300))
-    for number in range(1, 800):  # far more than can be in flight when it is interrupted
-        os.link(source / "000.png", source / f"{number:03d}.png")
+    source, out, gate = tmp_path / "in", tmp_path / "out", shut(tmp_path / "gate")
+    count = 100  # far more than are in flight when it is interrupted
+    for number in range(count):
+        harmful(source / f"{number:03d}.png", "held" if number >= PROBE_IMAGES else "none")
     (source / "broken.png").write_bytes(b"no image")
-    process = start(*words(source, out, tiny))
+    process = start(*words(source, out, tiny), env=environment(**preloaded(gate)))
     path = out / ".pix2pix-batch" / "journal.jsonl"
     wait_for(lambda: path.exists() and b'"total"' in path.read_bytes(), process)
     ran = run("status", out, "--json")
     figures = ran.figures
-    assert (ran.code, figures["running"], figures["total"]) == (0, ["all"], 801)
-    assert figures["done"] + figures["failed"] + figures["left"] == 801
+    assert (ran.code, figures["running"], figures["total"]) == (0, ["all"], count + 1)
+    assert figures["done"] + figures["failed"] + figures["left"] == count + 1
     assert figures["job"]["model_name"] == "tiny"
     assert "A run is writing now" in run("status", out).out
     refused = convert(source, out, tiny)
     assert refused.code == 2 and "another run is writing there" in error_of(refused)
     process.send_signal(signal.SIGINT)
+    wait_until_told(b"stopping: finishing what is in flight", process)
+    gate.unlink()
     finish(process)
 
     before = everything(out)
     lines = run("status", out).out.splitlines()
     assert lines[0].startswith(f"{out}: tiny (SHA-256 ")
     assert lines[1].startswith("No run is writing. The last one was interrupted")
-    assert "left" in lines[2] and "of 801 done" in lines[2]
+    assert "left" in lines[2] and f"of {count + 1} done" in lines[2]
     assert lines[-1].startswith("The same command again would convert the ")
     assert everything(out) == before
 
-    assert convert(source, out, tiny).code == 3
+    assert convert(source, out, tiny, env=environment(**preloaded())).code == 3
     figures = run("status", out, "--json").figures
-    assert (figures["done"], figures["failed"], figures["left"]) == (800, 1, 0)
+    assert (figures["done"], figures["failed"], figures["left"]) == (count, 1, 0)
     assert figures["outcome"] == "finished"
     assert figures["failures"][0]["example"] == "broken.png"
     assert [line["outcome"] for line in journal(out) if "end" in line] == [

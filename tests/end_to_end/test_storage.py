@@ -95,8 +95,9 @@ def test_from_disk_to_s3_by_the_command(tmp_path: Path, tiny: Path, s3: Any, sta
         name: (tmp_path / "out" / name).read_bytes() for name in digests(tmp_path / "out")
     }
     assert sorted(s3.find("aerial/command")) == [
-        f"aerial/command/{name}" for name in sorted(digests(tmp_path / "out"))
+        f"aerial/command/{name}" for name in sorted([*digests(tmp_path / "out"), "report.html"])
     ]
+    assert "report: s3://aerial/command/report.html" in ran.err.splitlines()
     told = run("status", "s3://aerial/command")
     assert told.code == 0, told.err
     assert "3 of 3 done" in told.out
@@ -115,7 +116,7 @@ def test_from_s3_to_s3(tiny: Path, s3: Any, in_process: str) -> None:
     assert counts(first) == (3, 0, 2)
     assert first.ignored == 1
     assert sorted(s3.find("aerial/tree")) == [
-        f"aerial/tree/{name}" for name in ("a.png", "x/b.png", "x/y/c.png")
+        f"aerial/tree/{name}" for name in ("a.png", "report.html", "x/b.png", "x/y/c.png")
     ]
     with Image.open(io.BytesIO(s3.cat_file("aerial/tree/a.png"))) as image:
         assert image.size == (64, 64)
@@ -155,6 +156,25 @@ def test_what_is_not_the_jobs_is_not_replaced_on_s3(tiny: Path, s3: Any, in_proc
     assert counts(summary) == (1, 0, 1)
     assert "exists and is not this job's" in summary.failures[0].reason
     assert s3.cat_file("aerial/theirs/a.png") == b"somebody's"
+
+
+def test_the_report_lies_beside_the_outputs_on_s3(
+    tmp_path: Path, tiny: Path, s3: Any, in_process: str
+) -> None:
+    put(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "broken.png").write_bytes(b"no image")
+    summary = converted(tmp_path / "in", "s3://aerial/told", tiny, in_process)
+    assert summary.page == "s3://aerial/told/report.html"
+    text = s3.cat_file("aerial/told/report.html").decode()
+    assert "broken.png" in text and 'content="pix2pix-batch"' in text
+    assert 'href="./' not in text, "a link to this machine"
+
+    s3.pipe_file("aerial/told/report.html", b"somebody's")
+    put(tmp_path / "in" / "b.png", seed=1)
+    summary = converted(tmp_path / "in", "s3://aerial/told", tiny, in_process)
+    assert (summary.converted, summary.page) == (1, "")
+    assert "s3://aerial/told/report.html: is there and not of this program" in summary.note
+    assert s3.cat_file("aerial/told/report.html") == b"somebody's"
 
 
 def test_keys_that_no_directory_can_hold(
@@ -229,7 +249,7 @@ def test_memory_in_one_process(tiny: Path, in_process: str, tmp_path: Path) -> N
     fill(store, "/in", "a.jpg", "x/b.jpg")
     summary = converted("memory://in", "memory://out", tiny, in_process)
     assert counts(summary) == (2, 0, 0)
-    assert store.find("/out") == ["/out/a.png", "/out/x/b.png"]
+    assert store.find("/out") == ["/out/a.png", "/out/report.html", "/out/x/b.png"]
     with pytest.raises(InputError, match="memory:// lives in one process"):
         pix2pix_batch.convert("memory://in", tmp_path / "out", model=str(tiny))
     store.store.clear()
@@ -301,6 +321,9 @@ def test_tars_by_the_command(tmp_path: Path, tiny: Path) -> None:
     assert told["shards-0001.tar/1/0002.jpg"]["status"] == "failed"
     assert told["shards-0001.tar"]["members"] == 5
     assert len(told) == 13 + 3
+    names = ("done", "failed", "tars", "total", "left", "unfinished")
+    assert [run("status", out, "--json").figures[name] for name in names] == [12, 1, 3, 13, 0, 0]
+    assert run("status", out).out.splitlines()[2] == "12 images of 3 tars done, 1 failed"
 
     # what is done is skipped, what has changed is made anew, to bytes that depend on nothing else
     before = {path.name: path.read_bytes() for path in out.glob("*.tar")}
@@ -317,6 +340,7 @@ def test_tars_by_the_command(tmp_path: Path, tiny: Path) -> None:
         file.seek(600)
         file.write(b"?")
     assert run("status", out, "--verify").code == 3
+    assert "13 images of 2 tars done, 1 failed" in run("status", out).out
 
 
 def test_tars_unpacked(tmp_path: Path, tiny: Path, in_process: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from pix2pix_batch.workers.probe import PROBE_IMAGES
 from tests.end_to_end.command import (
     Argument,
     convert,
+    environment,
     error_of,
     everything,
     finish,
@@ -20,6 +23,12 @@ from tests.end_to_end.command import (
     start,
     words,
 )
+
+TILES = """<TileMap version="1.0.0">
+  <TileFormat width="64" height="64" mime-type="image/png" extension="png"/>
+</TileMap>
+"""
+"""What a set of map tiles says of itself, which goes along."""
 
 
 @pytest.fixture
@@ -178,8 +187,36 @@ def test_options(tmp_path: Path, source: Path, tiny: Path) -> None:
     assert "OUT" in ran.err
 
 
+def test_a_list_that_names_stores_which_cannot_be_opened(tmp_path: Path, tiny: Path) -> None:
+    """Refused where the first images show it; one further down fails alone, with the same words."""
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "s3fs.py").write_text("raise ImportError('not here')\n")
+    known = f"{tmp_path / 'path'}{os.pathsep}{environment()['PYTHONPATH']}"
+    without = {"cwd": tmp_path, "env": environment(PYTHONPATH=known)}
+    names = [f"{number}.png" for number in range(PROBE_IMAGES)]
+    for name in names:
+        put(tmp_path / name)
+    listed = "\n".join(names)
+    says = r"s3://maps: needs a package that is not installed .* 'pix2pix-batch\[remote\]'"
+    for text, more in (
+        (b"0.png\ns3://maps/a.png\n", []),
+        (b"0.png\ns3://maps/a.tar\n", []),
+        (b"s3://maps/a.png\n", ["--dry-run"]),
+    ):
+        ran = convert("-", "out", tiny, *more, stdin=text, **without)
+        assert ran.code == 2 and re.search(says, error_of(ran)), ran
+        assert not (tmp_path / "out").exists()
+    ran = convert("-", "odd", tiny, stdin=b"nonesuch://maps/a.png\n", **without)
+    assert ran.code == 2 and "nonesuch://maps: cannot be opened as a store" in error_of(ran)
+    ran = convert("-", "out", tiny, stdin=f"{listed}\ns3://maps/a.png\n".encode(), **without)
+    assert (ran.code, *ran.counts()) == (3, PROBE_IMAGES, 0, 1), ran.err
+    assert re.fullmatch(says, ran.figures["failures"][0]["reason"])
+
+
 def test_what_only_the_workers_can_tell(tmp_path: Path, source: Path, tiny: Path) -> None:
-    """Side by side, since each starts a cluster or waits for one."""
+    """Side by side, since each starts a cluster or waits for one. Nothing is left of them."""
+    (source / "tilemapresource.xml").write_text(TILES)
+    (source / "0").mkdir()  # a zoom level, as such sets have
     broken = tmp_path / "broken.safetensors"
     data = bytearray(tiny.read_bytes())
     data[-4:] = b"\xff\xff\xff\x7f"  # a NaN in the last weight
@@ -196,12 +233,18 @@ def test_what_only_the_workers_can_tell(tmp_path: Path, source: Path, tiny: Path
             ["--scheduler", "tcp://127.0.0.1:1"],
             r"tcp://127\.0\.0\.1:1: no Dask scheduler answers there.*--scheduler",
         ),
+        "nobody for a shard": (
+            tiny,
+            ["--scheduler", "tcp://127.0.0.1:1", "--shard", "1/1"],
+            r"tcp://127\.0\.0\.1:1: no Dask scheduler answers there",
+        ),
         "no address": (tiny, ["--scheduler", "nonsense://x"], r"nonsense://x: .*--scheduler"),
     }
     if not torch.cuda.is_available():
         cases["cuda"] = (tiny, ["--device", "cuda"], r"--device cuda.*--device cpu")
+    (tmp_path / "nan").mkdir()
     runs = {
-        name: start(*words(source, tmp_path / name, model, *options))
+        name: start(*words(source, tmp_path / name / "out", model, *options))
         for name, (model, options, _) in cases.items()
     }
     for name, (_, _, pattern) in cases.items():
@@ -209,6 +252,8 @@ def test_what_only_the_workers_can_tell(tmp_path: Path, source: Path, tiny: Path
         message = error_of(ran)
         assert ran.code == 2, message
         assert re.search(pattern, message), message
+        assert list(tmp_path.glob(f"{name}/**")) == ([tmp_path / name] if name == "nan" else [])
     # A refused run is in nobody's way.
     ran = convert(source, tmp_path / "fp16", tiny, "--format", "jpg")
     assert (ran.code, *ran.counts()) == (0, 2, 0, 0), ran.err
+    assert (tmp_path / "fp16" / "tilemapresource.xml").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from pix2pix_batch.records.record import Record
 from pix2pix_batch.scheduling.chunk import (
     CRASHES,
     DEATHS,
+    MEMBERS,
     RESENT,
     STRIKES,
     Chunk,
@@ -88,6 +90,63 @@ def test_the_guilty_are_found_and_the_innocent_converted(
                     "kill": f"killed its worker {STRIKES} times",
                     "crash": f"killed its worker {CRASHES} times (Segmentation fault)",
                 }.get(bad[record.name]) or len(random_deaths)
+
+
+@given(
+    count=st.integers(1, 60),
+    bad=st.dictionaries(st.integers(0, 59), st.sampled_from(["kill", "hang", "crash"])),
+    random_deaths=st.lists(st.integers(0, 60), max_size=6),
+)
+def test_a_tar_is_made_without_its_guilty_images(
+    count: int, bad: dict[int, str], random_deaths: list[int]
+) -> None:
+    tar = replace(item(0), name="0.tar", tar=True)
+    waiting, sent = [Chunk((tar,))], 0
+    records: list[Record] = []
+    while waiting:
+        one = waiting.pop()
+        known = {record.name for record in one.without}
+        found = [
+            number for number in range(count) if number in bad and f"0.tar/{number}" not in known
+        ]
+        trace = None
+        if found or sent in random_deaths:
+            trace = Trace()
+        if trace and one.careful:
+            number = found[0] if found else count - 1
+            deed = bad.get(number, "kill")
+            trace = Trace(
+                index=0,
+                stamp="7:7",
+                member=f"0.tar/{number}",
+                hung="decoding it" if deed == "hang" else "",
+                signal="Segmentation fault" if deed == "crash" else "",
+            )
+        sent += 1
+        assert sent < 5 * count + 50, "for ever"
+        if trace is None:
+            records += [*one.without, done(tar)]
+            continue
+        outcome = begun(one, trace, 5)
+        records += outcome.records
+        waiting += outcome.chunks
+    guilty = {f"0.tar/{number}" for number in bad if number < count}
+    if len(guilty) > MEMBERS:
+        [record] = records
+        assert (record.name, record.status, record.stamp) == ("0.tar", "quarantined", "7:7")
+        return
+    struck = {record.name for record in records if record.status == "quarantined"}
+    assert guilty <= struck
+    assert len(random_deaths) >= STRIKES or struck == guilty
+    assert [record.name for record in records if record.status == "done"] == ["0.tar"]
+
+
+def test_a_tar_that_kills_with_none_of_its_images_in_hand_is_quarantined_itself() -> None:
+    one = Chunk((replace(item(0), tar=True),), careful=True, strikes=2, suspect="0/1.png")
+    for _ in range(STRIKES - 1):
+        [one] = begun(one, Trace(index=0, stamp="7:7"), 5).chunks
+    [record] = begun(one, Trace(index=0, stamp="7:7"), 5).records
+    assert (record.name, record.status) == ("0", "quarantined")
 
 
 @given(count=st.integers(1, 30), guilty=st.sets(st.integers(0, 29)))

@@ -1,15 +1,20 @@
-"""Which workers a machine gets, and what their environment says."""
+"""Which workers a machine gets, what their environment says, and a cluster of somebody else."""
 
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 
+import pytest
 from distributed import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2pix_batch.scheduling.cluster import local, plan
+from pix2pix_batch.errors import SchedulerGone
+from pix2pix_batch.scheduling.cluster import connect, local, plan
 from pix2pix_batch.workers.converter import CODEC_THREADS_VARIABLE
+from tests.end_to_end.fleet import Fleet
 
 GPU = "CUDA_VISIBLE_DEVICES"
 
@@ -42,3 +47,23 @@ def test_each_worker_process_has_its_own_environment() -> None:
         assert sorted(client.run(os.getenv, GPU).values()) == ["7", "8"]
         assert set(client.nthreads().values()) == {1}
         assert all(address.startswith("tcp://127.0.0.1:") for address in client.nthreads())
+
+
+def test_what_is_asked_of_a_cluster_that_is_gone_is_no_bug(tmp_path: Path) -> None:
+    with Fleet(tmp_path) as fleet:
+        fleet.worker("only")
+        fleet.wait_for(1)
+        with pytest.raises(SchedulerGone), connect(fleet.address, None) as (client, count):
+            assert count == 1
+            fleet.kill(fleet.scheduler)
+            while client.status != "closed":
+                time.sleep(0.1)
+            client.submit(os.getpid)
+
+
+def test_other_errors_stay_themselves(tmp_path: Path) -> None:
+    with Fleet(tmp_path) as fleet:
+        fleet.worker("only")
+        fleet.wait_for(1)
+        with pytest.raises(ZeroDivisionError), connect(fleet.address, None):
+            raise ZeroDivisionError

@@ -56,6 +56,15 @@ def test_a_kill_from_outside_has_no_signal(tmp_path: Path) -> None:
     assert marker.read(str(path)) == marker.Trace(index=3)
 
 
+def test_a_tars_image_is_named_while_it_is_in_hand(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    code = "mark.begin(0, '7:8')\nwith mark.member('a.tar/1.png'): "
+    assert died(one, f"{code}os.kill(os.getpid(), signal.SIGKILL)") == -9
+    assert marker.read(str(one)) == marker.Trace(index=0, stamp="7:8", member="a.tar/1.png")
+    assert died(two, f"{code}pass\nos.kill(os.getpid(), signal.SIGKILL)") == -9
+    assert marker.read(str(two)) == marker.Trace(index=0, stamp="7:8")
+
+
 def test_a_run_removes_the_markers_of_the_killed_one_before_and_no_others(tmp_path: Path) -> None:
     journal, shard = tmp_path / "journal.jsonl", tmp_path / "journal-1-of-2.jsonl"
     (tmp_path / "running" / "journal" / "old").mkdir(parents=True)
