@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pix2pix_batch import bundle
@@ -157,7 +158,18 @@ class Job:
         self.sieve.require_images()
         if self.options.dry_run:
             return self._rehearse()
-        self._make_out()
+        made = self._make_out()
+        try:
+            self._run_journaled()
+        except InputError:
+            for directory in made:
+                with suppress(OSError):  # somebody else has put something there
+                    directory.rmdir()
+            raise
+        self._write_page()
+        return self.summary
+
+    def _run_journaled(self) -> None:
         journal = self._open(Journal)
         try:
             with self._interruptible():
@@ -166,17 +178,15 @@ class Job:
             self.summary.fatal = str(error)
         except InputError:
             if "precision" not in journal.job:  # refused before it began: OUT is still free
-                journal.path.unlink(missing_ok=True)
+                journal.withdraw()
             raise
         finally:
             self._finish()
             self._end(journal)
-        self._write_page()
-        return self.summary
 
     def _write_page(self) -> None:
         """The report is nothing that a job can fail for."""
-        if self.options.report and not self.is_remote:
+        if self.options.report:
             summary = self.summary
             summary.page, note = page.attempt(self.out, self.settings.out)
             summary.note = "; ".join(filter(None, (summary.note, "" if summary.fatal else note)))
@@ -231,14 +241,18 @@ class Job:
                 raise
             raise InputError(str(error)) from error
 
-    def _make_out(self) -> None:
+    def _make_out(self) -> list[Path]:
+        """The directories that were not there before, the deepest first."""
         if (self.out / DIRECTORY).is_symlink():
             raise InputError(
                 f"{shown(self.out / DIRECTORY)}: is a link, and the journal might be written "
                 "elsewhere; remove it"
             )
         try:
+            there = (self.out, *self.out.parents)
+            made = list(takewhile(lambda place: not place.exists(), there))
             self.out.mkdir(parents=True, exist_ok=True)
+            return made
         except FileExistsError as error:
             raise self._out_is_a_file() from error
         except OSError as error:
@@ -284,6 +298,7 @@ class Job:
             pending = stack.enter_context(closing(self.sieve.pending(journal, record)))
             first = list(islice(pending, probe.PROBE_IMAGES))
             if not first or self.stop.is_set():
+                self.sieve.describe(journal.overwrites)
                 self.summary.interrupted = self.stop.is_set()
                 return
             far = self.is_remote or any(remote.is_url(item.path) for item in first)
@@ -306,6 +321,7 @@ class Job:
                 preflight.require(client, self.settings, orders.needs)
             self._decide(client, journal, first, orders)
             self._begin(journal)
+            self.sieve.describe(journal.overwrites)
             dispatcher = Dispatcher(
                 client,
                 self.settings,

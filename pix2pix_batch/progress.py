@@ -62,6 +62,7 @@ class Display:
         if self.last is None:
             self._say(announcement(progress))
             self.printed = now
+        asked = progress.stopping and not (self.last and self.last.stopping)
         self.last = progress
         summary = progress.summary
         self.history.append((now, summary.converted + summary.failed))
@@ -70,7 +71,9 @@ class Display:
         if self.live:
             self.stream.write("\r\x1b[K" + self.line(progress))
             self.stream.flush()
-        elif now - self.printed >= LINE_SECONDS and summary.converted + summary.failed:
+        elif asked or (
+            now - self.printed >= LINE_SECONDS and summary.converted + summary.failed
+        ):  # whoever asks it to stop is told at once
             self.printed = now
             self._say(self.line(progress))
 

@@ -151,11 +151,12 @@ def _run_of(status: Status, now: float) -> str:
 
 def _stand(status: Status) -> str:
     parts = [f"{status.done:,} done"]
-    if status.total:
+    if status.tars:
+        parts = [f"{counted(status.done, 'image')} of {counted(status.tars, 'tar')} done"]
+    elif status.total:
         share = 100 * status.done // status.total
         parts = [f"{status.done:,} of {status.total:,} done ({share} %)"]
     for count, what in (
-        (status.skipped, "skipped"),
         (status.failed, "failed"),
         (status.quarantined, "quarantined"),
         (status.left or 0, "left"),

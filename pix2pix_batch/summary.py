@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pix2pix_batch.distance import DOUBT
-from pix2pix_batch.records.record import DONE, QUARANTINED, SKIPPED, Record
+from pix2pix_batch.records.record import DONE, QUARANTINED, Record
 
 FAILURES_KEPT = 1000
 """Failures held in memory for the summary; the journal has all."""
@@ -73,9 +73,6 @@ class Summary:
             if record.status == DONE:
                 self.converted += 1
                 self.doubtful += record.distance is not None and record.distance >= DOUBT
-                continue
-            if record.status == SKIPPED:
-                self.skipped += 1
                 continue
             self.failed += 1
             self.quarantined += record.status == QUARANTINED

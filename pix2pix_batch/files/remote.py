@@ -103,17 +103,35 @@ def store(url: str) -> tuple[AbstractFileSystem, str]:
 
 @lru_cache(64)
 def _store(base: str) -> AbstractFileSystem:
+    require(base)
     try:
         import fsspec
 
         return fsspec.core.url_to_fs(base)[0]
+    except Exception as error:  # the stores' own packages raise what they please
+        raise _unopened(base, error) from error
+
+
+def require(url: str) -> None:
+    """Raises :class:`InputError` where there is no such store as that of ``url``, or its package
+    is missing. Nothing is asked of the store itself."""
+    parts = urlsplit(url)
+    base = f"{parts.scheme}://{parts.netloc}"
+    try:
+        import fsspec
+
+        fsspec.get_filesystem_class(parts.scheme)
     except ImportError as error:
         raise InputError(
             f"{safe(base)}: needs a package that is not installed ({error}); "
             "pip install 'pix2pix-batch[remote]'"
         ) from error
-    except Exception as error:  # the stores' own packages raise what they please
-        raise InputError(f"{safe(base)}: cannot be opened as a store ({reason(error)})") from error
+    except Exception as error:
+        raise _unopened(base, error) from error
+
+
+def _unopened(base: str, error: Exception) -> InputError:
+    return InputError(f"{safe(base)}: cannot be opened as a store ({reason(error)})")
 
 
 def reason(error: BaseException) -> str:

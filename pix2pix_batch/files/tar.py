@@ -14,8 +14,8 @@ import tarfile
 import tempfile
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import IO, Any
@@ -54,6 +54,9 @@ LOOK = 100
 TRAILER = bytes(512)
 """The block that ends an archive."""
 
+
+Hold = Callable[[str], AbstractContextManager[None]]
+"""What an image is converted under, alone: told its name."""
 
 _suffixes = cache(suffixes)
 
@@ -341,10 +344,12 @@ class Passage:
         stamp: str,
         target: TarTarget | FolderTarget,
         watch: Watch | None,
+        without: Sequence[Record] = (),
     ) -> None:
         # what lies on the ground or bears a time is a file beside others
         self.settings = replace(settings, georeference=False, keep_times=False)
         self.item, self.stamp, self.target, self.watch = item, stamp, target, watch
+        self.without = {record.name: record for record in without}
         self.records: dict[str, Record] = {}
         """What became of each image, and of each member that was refused."""
         self._slots: deque[Slot] = deque()
@@ -360,6 +365,16 @@ class Passage:
             while not self._ended:
                 converter = Converter(self.settings, self._made.__setitem__, self.watch)
                 converter.run(self._images(samples, converter))
+                self._drain(converter)
+
+    def run_one_by_one(self, hold: Hold) -> None:
+        """As :meth:`run`, one image after the other."""
+        converter = Converter(self.settings, self._made.__setitem__, self.watch)
+        with closing(members(self.item.path)) as found:
+            for sample in _samples(found):
+                for image in self._enqueue(sample):
+                    with hold(image.name):
+                        converter.run([image])
                 self._drain(converter)
 
     def _images(self, samples: Iterator[list[Member]], converter: Converter) -> Iterator[Item]:
@@ -378,6 +393,10 @@ class Passage:
         items = []
         for member in group:
             output, is_image = names[member.path], member.is_image
+            if harmful := self.without.get(self._name(member)):
+                sample.failed += is_image
+                self._note(harmful)
+                continue
             refusal = member.refusal
             if not refusal and not self._taken.add(os.path.normpath(output)):
                 refusal = f"its output {output} is that of an earlier member; rename one"
@@ -462,14 +481,27 @@ def _outputs(group: list[Member], form: str) -> dict[str, str]:
     }
 
 
-def convert(settings: Settings, item: Item, watch: Watch | None = None) -> tuple[list[Record], str]:
-    """The records of a tar's images and of itself, and why nothing more can be written."""
+def convert(
+    settings: Settings,
+    item: Item,
+    watch: Watch | None = None,
+    hold: Hold | None = None,
+    without: Sequence[Record] = (),
+) -> tuple[list[Record], str]:
+    """The records of a tar's images and of itself, and why nothing more can be written.
+
+    With ``hold`` one image is converted after the other, each under it. ``without``: what became
+    of images that are not to be tried any more.
+    """
     stamp = ""
     try:
         stamp = item.stamp or storage.stamp_of(item.path)
         with _target(settings, item) as target:
-            passage = Passage(settings, item, stamp, target, watch)
-            passage.run()
+            passage = Passage(settings, item, stamp, target, watch, without)
+            if hold is None:
+                passage.run()
+            else:
+                passage.run_one_by_one(hold)
             digest = target.end()
     except Damaged as error:
         return [Record(item.name, FAILED, stamp, reason=str(error))], ""

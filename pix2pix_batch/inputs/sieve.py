@@ -16,10 +16,11 @@ from pix2pix_batch.inputs.shard import Shard
 from pix2pix_batch.metadata import sidecars, tileset
 from pix2pix_batch.options import Options
 from pix2pix_batch.records.history import History
-from pix2pix_batch.records.record import DIRECTORY, DONE, FAILED, QUARANTINED, SKIPPED, Record
+from pix2pix_batch.records.record import DIRECTORY, DONE, FAILED, QUARANTINED, Record
 from pix2pix_batch.scheduling.dispatch import LARGEST_CHUNK
 from pix2pix_batch.summary import Summary
 from pix2pix_batch.text import shown
+from pix2pix_batch.workers.probe import PROBE_IMAGES
 
 
 @dataclass
@@ -56,37 +57,54 @@ class Sieve:
         elif not self.scan.unlisted:
             raise InputError(self.scan.nothing())
 
-    def count(self, scan: Scan) -> int:
-        """How many inputs another scan of the same finds, as far as they are this run's."""
-        total = sum(self._is_mine(item.name) for item in scan)
+    def count(self, scan: Scan) -> int | None:
+        """How many inputs another scan of the same finds, as far as they are this run's.
+
+        ``None`` where there are tars, in which nobody knows how many images there are.
+        """
+        total = 0
+        for item in scan:
+            if item.tar:
+                return None
+            total += self._images(item) * self._is_mine(item.name)
         total += sum(self._is_mine(name) for name, _ in scan.unlisted)
         return total if self.options.limit is None else min(total, self.options.limit)
 
     def pending(
         self, history: History, record: Callable[[list[Record]], None]
     ) -> Generator[Item, None, None]:
-        """The items to convert. ``record`` is called with those that cannot be, some at a time."""
+        """The items to convert. ``record`` is called with those that cannot be, some at a time.
+
+        The first :data:`PROBE_IMAGES` are looked at before the job begins; until then nothing but
+        records is written. Raises :class:`InputError` where all will fail as one of these does.
+        """
         failed: list[Record] = []
+        given = 0
         summary, retry = self.summary, self.options.retry_failed
         try:
             for item in self._items():
-                if self.scan.descriptions and not self.options.dry_run:
-                    self._describe(history.overwrites)
+                if given >= PROBE_IMAGES and not self.options.dry_run:  # it has begun
+                    self.describe(history.overwrites)
                 now, missing = _stamped(item)
                 if self.options.scheduler:  # whose workers may see what this machine does not
                     missing = ""
                 self.missing += bool(missing)
                 before = history.status_of(item.name, now)
-                if before == SKIPPED or (before == DONE and self._is_there(item)):
-                    summary.skipped += 1
+                if before == DONE and self._is_there(item):
+                    summary.skipped += self._images(item)
                 elif before in (FAILED, QUARANTINED) and not retry:
-                    summary.failed_before += 1
-                elif reason := self._refusal(history, item) or missing:
+                    summary.failed_before += self._images(item)
+                elif reason := (
+                    self._refusal(history, item)
+                    or self._unopened(item, is_early=given < PROBE_IMAGES)
+                    or missing
+                ):
                     failed.append(Record(item.name, FAILED, reason=reason))
                     if len(failed) == LARGEST_CHUNK:
                         record(failed)
                         failed = []
                 else:
+                    given += 1
                     yield item
             unlisted = [one for one in self.scan.unlisted if self._is_mine(one[0])]
             summary.total += len(unlisted)
@@ -105,8 +123,12 @@ class Sieve:
                 self.summary.interrupted = True
                 return
             self.taken += 1
-            self.summary.total += 1
+            self.summary.total += self._images(item)
             yield item
+
+    def _images(self, item: Item) -> int:
+        """As how many it counts."""
+        return 1
 
     def _is_mine(self, name: str) -> bool:
         return self.shard is None or self.shard.holds(name)
@@ -144,8 +166,23 @@ class Sieve:
             "OUT"
         )
 
-    def _describe(self, overwrites: bool) -> None:
-        """What sets of map tiles say of themselves, as the scan comes upon it."""
+    def _unopened(self, item: Item, is_early: bool) -> str:
+        """Why the store that a list names cannot be opened here; empty where it can.
+
+        Raises :class:`InputError` for one of the first images, with which nothing has begun.
+        """
+        if self.options.scheduler or not remote.is_url(item.path):
+            return ""
+        try:
+            remote.require(item.path)
+        except InputError as error:
+            if is_early:
+                raise
+            return str(error)
+        return ""
+
+    def describe(self, overwrites: bool) -> None:
+        """Carry over what sets of map tiles say of themselves, as far as the scan has come."""
         while self.scan.descriptions:
             name = self.scan.descriptions.pop(0)
             if self.is_remote:

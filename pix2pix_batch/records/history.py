@@ -176,7 +176,7 @@ class History:
 
     def status_of(self, name: str, stamp_now: str) -> str:
         """What became of ``name`` as the file now is: ``done``, ``failed``, ``quarantined``,
-        ``skipped``, or nothing yet."""
+        or nothing yet."""
         state = self._index.get(name)
         same = state >> DETAIL == hash(stamp_now) & DETAILS
         return status_of(state) if stamp_now and same else ""

@@ -30,7 +30,7 @@ MOMENT = 0.5
 """Seconds to wait for a lock: ``status`` holds it for a moment to see whether it is free."""
 
 DOOR = 15.0
-"""Seconds that a shard waits while others begin."""
+"""Seconds that a shard waits while others begin; not for a run of the whole, which takes longer."""
 
 PIECE = 1 << 20
 """Bytes copied at a time."""
@@ -93,9 +93,15 @@ class Journal(History):
 
     @contextmanager
     def _lock(self, shard: Shard | None, patience: float) -> Iterator[None]:
-        lock = FileLock(lock_of(self.out, shard), timeout=patience)
+        """``patience``: seconds, where it may be shards that hold it; else a moment."""
+        lock = FileLock(lock_of(self.out, shard))
         try:
-            lock.acquire()
+            try:
+                lock.acquire(timeout=MOMENT)
+            except Timeout:
+                if not self._others():
+                    raise
+                lock.acquire(timeout=patience)
         except Timeout as error:
             raise self._in_use(shard) from error
         try:
@@ -103,16 +109,18 @@ class Journal(History):
         finally:
             lock.release()
 
+    def _others(self) -> list[Shard]:
+        """The other shards that are running."""
+        shards = shards_of(self.out, "lock")
+        return [one for one in shards if one != self.shard and held(lock_of(self.out, one))]
+
     def _require_apart(self) -> bool:
         """Whether no shard is running besides; refused where that one may not."""
-        alone = True
-        for other in shards_of(self.out, "lock"):
-            if other == self.shard or not held(lock_of(self.out, other)):
-                continue
+        others = self._others()
+        for other in others:
             if self.shard is None or other.count != self.shard.count:
                 raise self._in_use(other)
-            alone = False
-        return alone
+        return not others
 
     def _in_use(self, shard: Shard | None) -> InputError:
         who = f"shard {shard} is running" if shard else "another run is writing"
@@ -207,6 +215,21 @@ class Journal(History):
         """Remove what killed workers left half-written."""
         for leftover in self.temporary.iterdir():
             leftover.unlink(missing_ok=True)
+
+    def withdraw(self) -> None:
+        """Close it, as if it had never been there: the run was refused before it began."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+        with suppress(InputError, OSError), ExitStack() as beginning:
+            if self.shard is not None:
+                beginning.enter_context(self._lock(None, DOOR))
+            if not any(self.directory.glob("journal*")):  # of other shards, or of the whole
+                self._tidy()
+                self.temporary.rmdir()
+                for shard in {None, self.shard}:
+                    lock_of(self.out, shard).unlink()
+                self.directory.rmdir()
+        self._held.close()
 
     def close(self) -> None:
         with suppress(OSError):  # a full disk: what did not fit was reported when it was written

@@ -15,15 +15,18 @@ MADE = ".pix2pix-batch-made"
 """Within OUT: the images of a dataset until it is laid out. What reads datasets leaves hidden
 directories alone."""
 
+COPY = "/source"
+"""Ends the names of the copies of a dataset's inputs, which are no images of it."""
+
 SCHEMA = 2
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What passes when somebody makes room: the same command then goes on."""
 
-DONE, FAILED, QUARANTINED, SKIPPED = "done", "failed", "quarantined", "skipped"
-STATUSES = ("", DONE, FAILED, QUARANTINED, SKIPPED)
+DONE, FAILED, QUARANTINED = "done", "failed", "quarantined"
+STATUSES = ("", DONE, FAILED, QUARANTINED)
 """What an input can be, at first nothing. ``failed``: not converted, for a reason; ``quarantined``:
-not tried any more, for it killed or hung its workers; ``skipped``: left out on purpose."""
+not tried any more, for it killed or hung its workers."""
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,11 @@ import numpy as np
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files import storage
-from pix2pix_batch.inputs.names import Seen
 from pix2pix_batch.inputs.shard import Shard, lock_of, shards_of
 from pix2pix_batch.pages.tally import Tally, Values
 from pix2pix_batch.records.history import held, lines
 from pix2pix_batch.records.index import CODES, DETAIL, STATUS, Index
-from pix2pix_batch.records.record import DONE, FAILED, QUARANTINED, SKIPPED
+from pix2pix_batch.records.record import COPY, DONE, FAILED, QUARANTINED
 from pix2pix_batch.text import shown
 
 LATELY = 300.0
@@ -38,9 +37,10 @@ class Group:
 class Status:
     """Where a job stands. ``docs/status.md`` says what each figure means.
 
-    ``total``: inputs in all; ``None`` where no run has counted them. ``running``: the runs that
-    are writing now, ``all`` or shards. ``begun`` and ``ended``: of the last run, Unix time;
-    ``ended`` is ``None`` where it was killed or goes on. ``rate`` and ``lately``: images a second.
+    ``total``: inputs in all; ``None`` where no run has counted them. ``tars``: those that are
+    done, whose images the other figures count. ``running``: the runs that are writing now, ``all``
+    or shards. ``begun`` and ``ended``: of the last run, Unix time; ``ended`` is ``None`` where it
+    was killed or goes on. ``rate`` and ``lately``: images a second.
     """
 
     job: dict[str, Any]
@@ -50,11 +50,11 @@ class Status:
     outcome: str
     total: int | None
     done: int
-    skipped: int
     failed: int
     quarantined: int
     retriable: int
     unfinished: int
+    tars: int
     rate: float
     lately: float
     seconds: float
@@ -68,7 +68,7 @@ class Status:
     @property
     def left(self) -> int | None:
         """Inputs of which nothing is known yet."""
-        known = self.done + self.skipped + self.failed + self.quarantined
+        known = self.done + self.failed + self.quarantined
         return None if self.total is None else max(0, self.total - known)
 
 
@@ -105,11 +105,11 @@ def read(place: str | os.PathLike[str], journal: str | None = None) -> Status:
         outcome=story.outcome,
         total=story.total(),
         done=counts[DONE],
-        skipped=counts[SKIPPED],
         failed=counts[FAILED],
         quarantined=counts[QUARANTINED],
         retriable=story.retriable(),
         unfinished=counts[""],
+        tars=story.tars,
         rate=round(pace.images / pace.seconds, 3) if pace.seconds else 0.0,
         lately=round(story.lately(time.time() if running else None), 3),
         seconds=round(pace.seconds, 1),
@@ -128,22 +128,27 @@ class Story:
         self._totals: dict[str, int] = {}
         self._index = Index()
         self._recent: deque[tuple[float, int]] = deque()
-        self._tars = Seen()
+        self._tars = Index()
+        self._is_dataset = False
 
     def through(self, values: Iterator[Values]) -> Iterator[Values]:
         """The lines, noted as they pass."""
         fresh = 0
         for line in values:
             if "name" in line:
-                own = bool(line.get("stamp"))
-                self._index.note(str(line["name"]), str(line.get("status")), own)
+                if self._is_copy(str(line["name"])):
+                    continue
+                name, state = str(line["name"]), str(line.get("status"))
+                self._index.note(name, state, bool(line.get("stamp")))
+                if "members" in line or self._tars.get(name):
+                    self._tars.note(name, state, 0)
                 if "members" in line:  # a tar, whose images have lines of their own
-                    self._tars.add(str(line["name"]))
                     continue
                 fresh += 1
             elif "claim" in line:
                 for name in line["claim"]:
-                    self._index.claim(name)
+                    if not self._is_copy(name):
+                        self._index.claim(name)
             elif "at" in line:
                 self._came(float(line["at"]), fresh)
                 fresh = 0
@@ -151,12 +156,17 @@ class Story:
                 self._run(line)
             yield line
 
+    def _is_copy(self, name: str) -> bool:
+        """Of a dataset's input, which is no image of it."""
+        return self._is_dataset and name.endswith(COPY)
+
     def _came(self, at: float, count: int) -> None:
         self._recent.append((at, count))
         while self._recent[0][0] < at - LATELY:
             self._recent.popleft()
 
     def _run(self, line: Values) -> None:
+        self._is_dataset |= line.get("kind") == "synthesize"
         if "begin" in line and line["begin"] >= (self.begun or 0):
             self.begun, self.ended, self.outcome = line["begin"], None, ""
         if "end" in line and line["end"] >= (self.ended or self.begun or 0):
@@ -170,12 +180,8 @@ class Story:
 
     def counts(self) -> dict[str, int]:
         """Inputs by their last status; with none, those claimed and not finished."""
-        codes = np.zeros(len(CODES), np.int64)
-        for part in self._index.states():
-            found = ((part & STATUS) >> 1).astype(np.intp)
-            codes += np.bincount(found, minlength=len(CODES))
-        codes[CODES[DONE] >> 1] -= len(self._tars)
-        return dict(zip(CODES, codes.tolist(), strict=True))
+        counts = _counts(self._index)
+        return {**counts, DONE: counts[DONE] - self.tars}
 
     def retriable(self) -> int:
         """The failures whose reason did not lie in the input."""
@@ -185,8 +191,18 @@ class Story:
             for part in self._index.states()
         )
 
+    @property
+    def tars(self) -> int:
+        return _counts(self._tars)[DONE]
+
     def total(self) -> int | None:
-        """Inputs in all, where a run without shards has counted them, or all its shards."""
+        """Inputs in all, where a run without shards has counted them, or all its shards.
+
+        A tar's images are counted as they are made: all are known once a run has finished.
+        """
+        if self.tars:
+            counts = self.counts()
+            return sum(counts.values()) - counts[""] if self.outcome == "finished" else None
         shards = [Shard.parse(shard) for shard in self._totals if shard]
         if "" in self._totals and not shards:
             return self._totals[""]
@@ -203,3 +219,12 @@ class Story:
         start = max(end - LATELY, self.begun or 0)
         count = sum(count for at, count in self._recent if at > start)
         return count / (end - start) if end > start else 0.0
+
+
+def _counts(index: Index) -> dict[str, int]:
+    """The names of each status."""
+    codes = np.zeros(len(CODES), np.int64)
+    for part in index.states():
+        found = ((part & STATUS) >> 1).astype(np.intp)
+        codes += np.bincount(found, minlength=len(CODES))
+    return dict(zip(CODES, codes.tolist(), strict=True))

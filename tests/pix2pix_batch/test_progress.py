@@ -61,6 +61,17 @@ def test_the_last_line_tells_where_a_job_that_failed_stood(clock: list[float]) -
     assert stream.getvalue().splitlines()[-1] == "7 of 10 (70 %) | 2 were done before | 1 failed"
 
 
+def test_who_stops_a_job_is_told_at_once_and_once_also_off_a_terminal() -> None:
+    stream = io.StringIO()
+    summary = Summary()
+    with Display(stream) as display:
+        for stopping in (False, True, True):
+            display(Progress(summary, 10, 1, "", 0.0, stopping=stopping))
+    said = [line for line in stream.getvalue().splitlines() if "stopping" in line]
+    assert len(said) == 1
+    assert said[0].endswith("stopping: finishing what is in flight (Ctrl-C again to drop it)")
+
+
 def test_nothing_is_said_of_a_job_that_never_began() -> None:
     stream = io.StringIO()
     with Display(stream):

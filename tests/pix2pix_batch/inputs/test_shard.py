@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs.shard import Shard, journal_of, lock_of, shards_of
 from pix2pix_batch.records.history import History, lines
-from pix2pix_batch.records.journal import Journal, Record
+from pix2pix_batch.records.journal import MOMENT, Journal, Record
 
 JOB = {"model": "f00", "model_name": "tiny", "fit": "tile"}
 DECIDED = {"backend": "torch", "precision": "bf16", "batch_size": 8}
@@ -103,12 +105,23 @@ def test_who_excludes_whom(tmp_path: Path) -> None:
 def test_a_shard_waits_for_no_run_of_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pix2pix_batch.records.journal.DOOR", 0.2)
+    monkeypatch.setattr("pix2pix_batch.records.journal.DOOR", 1e6)
     whole = opened(tmp_path)
     with pytest.raises(InputError, match="another run is writing there"):
         opened(tmp_path, "1/2")
     whole.close()
     opened(tmp_path, "1/2").close()
+
+
+def test_a_shard_waits_while_another_begins(tmp_path: Path) -> None:
+    other = opened(tmp_path, "1/2")
+    door = FileLock(lock_of(tmp_path), thread_local=False)  # as the other holds it then
+    door.acquire()
+    opener = threading.Timer(3 * MOMENT, door.release)
+    opener.start()
+    opened(tmp_path, "2/2").close()
+    opener.join()
+    other.close()
 
 
 def test_a_run_of_the_whole_merges_them(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pix2pix_batch.records import index
 from pix2pix_batch.records.index import DETAIL, OURS, Index, status_of
 
-STATUSES = ("done", "failed", "quarantined", "skipped")
+STATUSES = ("done", "failed", "quarantined")
 
 EVENTS = st.lists(
     st.tuples(

@@ -96,16 +96,14 @@ def test_what_failed_for_a_reason_of_its_own_is_known_until_it_changes(tmp_path:
         tmp_path,
         failed("damaged"),
         Record("deadly", "quarantined", "1:1", reason="killed three workers"),
-        Record("unwanted", "skipped", "1:1", reason="is like another"),
         failed("unread", stamp=""),
         Record("odd", "of another kind", "1:1"),
     )
     history = History(tmp_path, JOB)
-    names = ("damaged", "deadly", "unwanted", "unread", "odd", "unknown")
+    names = ("damaged", "deadly", "unread", "odd", "unknown")
     assert [history.status_of(name, "1:1") for name in names] == [
         "failed",
         "quarantined",
-        "skipped",
         "",
         "",
         "",

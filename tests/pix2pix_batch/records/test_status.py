@@ -49,15 +49,14 @@ def test_counts_by_the_last_word_on_each_input(tmp_path: Path) -> None:
         failed("e", "cannot be decoded (17 bytes missing)"),
         failed("f", "cannot be read (Input/output error)", stamp=""),
         Record("g", "quarantined", "1:1", reason="killed 3 workers"),
-        Record("s", "skipped", "1:1", reason="like another"),
         {"at": START + 10, "seconds": 10.0, "worker": "tcp://1"},
         {"claim": ["c", "h"]},
         failed("a", "cannot be decoded (1 bytes missing)"),
         {"at": START + 20, "seconds": 10.0, "worker": "tcp://1"},
     )
     found = status.read(tmp_path)
-    assert (found.done, found.failed, found.quarantined, found.skipped) == (2, 4, 1, 1)
-    assert (found.total, found.left, found.unfinished, found.retriable) == (20, 12, 1, 1)
+    assert (found.done, found.failed, found.quarantined) == (2, 4, 1)
+    assert (found.total, found.left, found.unfinished, found.retriable) == (20, 13, 1, 1)
     assert [(group.count, group.reason) for group in found.failures] == [
         (3, "cannot be decoded (N bytes missing)"),
         (1, "cannot be read (Input/output error)"),
@@ -65,14 +64,14 @@ def test_counts_by_the_last_word_on_each_input(tmp_path: Path) -> None:
     assert [(group.example, group.reason) for group in found.quarantine] == [
         ("g", "killed N workers")
     ]
-    assert found.rate == pytest.approx(9 / 20, rel=0.1)
+    assert found.rate == pytest.approx(8 / 20, rel=0.1)
     assert json.loads(json.dumps(found.figures()))["job"]["model_name"] == "tiny"
     text = "\n".join(told(tmp_path))
     assert "The last run was cut off." in text
-    assert "2 of 20 done (10 %), 1 skipped, 4 failed, 1 quarantined, 12 left" in text
+    assert "2 of 20 done (10 %), 4 failed, 1 quarantined, 13 left" in text
     assert "3  cannot be decoded (N bytes missing), such as " in text
     assert text.endswith(
-        "The same command again would convert the 12 left, retry 1 of the failures, leave 4 alone "
+        "The same command again would convert the 13 left, retry 1 of the failures, leave 4 alone "
         "while unchanged (see --retry-failed)."
     )
 
