@@ -8,11 +8,11 @@ bundle and its engines stay as they are.
 ``resize``: doubling by nearest neighbour followed by a 3x3 convolution, which together have the
 kernel ``K3 * ones(2, 2)`` (and padding 1).
 
-``smooth``: the same in the :data:`OUTER` blocks. The others double bilinearly, followed by a 1x1
-convolution: a multiple of the kernel ``outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16``. What is decided
-deep in the network, for 16 pixels or more at once, then comes out without steps. With nearest
+``smooth``: the same, but the innermost block doubles bilinearly, followed by a 1x1 convolution: a
+multiple of the kernel ``outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16``. What the bottleneck decides, for
+32 pixels at once where there are 6 halvings, then comes out without steps. With nearest
 neighbours, what the zeros around an image do to the deepest features, which differs from place to
-place, is seen as stripes and squares in its flat areas.
+place, is seen as a plaid in its flat areas.
 """
 
 from __future__ import annotations
@@ -21,10 +21,6 @@ import torch
 from torch import Tensor
 
 from pix2pix_batch.generator import UNet
-
-OUTER = 3
-"""Blocks of a ``smooth`` decoder, from the outermost, that keep 3x3 convolutions: what they draw
-is 8 pixels wide or less."""
 
 
 def _onto(basis: Tensor) -> Tensor:
@@ -54,8 +50,8 @@ def keep_form(generator: UNet, upsample: str) -> None:
     ``resize`` or ``smooth``."""
     if upsample == "transposed":
         return
-    for i, block in enumerate(generator.up):
+    for block in generator.up:
         weight = block.conv.weight
-        form = BILINEAR if upsample == "smooth" and i >= OUTER else NEAREST
+        form = BILINEAR if upsample == "smooth" and block is generator.up[-1] else NEAREST
         matrix = form.to(weight.device, weight.dtype)
         weight.copy_((weight.reshape(-1, 16) @ matrix).view_as(weight))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.generator import UNet
-from pix2pix_batch.train.upsample import OUTER, keep_form
+from pix2pix_batch.train.upsample import keep_form
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -80,7 +80,7 @@ def test_the_smooth_form_is_bilinear_doubling(seed: int) -> None:
     torch.testing.assert_close(factor, 4 * (kernel[0, 0] * shape).sum() / (shape**2).sum() * 4)
 
 
-def test_a_smooth_decoder_has_the_outer_blocks_of_a_resizing_one() -> None:
+def test_a_smooth_decoder_is_a_resizing_one_but_for_its_innermost_block() -> None:
     resizing, smooth = (UNet(Architecture(downs=5, ngf=2)).init_weights(seeded()) for _ in "ab")
     keep_form(resizing, "resize")
     keep_form(smooth, "smooth")
@@ -88,7 +88,7 @@ def test_a_smooth_decoder_has_the_outer_blocks_of_a_resizing_one() -> None:
         torch.equal(a.conv.weight, b.conv.weight)
         for a, b in zip(resizing.up, smooth.up, strict=True)
     ]
-    assert same == [True] * OUTER + [False] * (5 - OUTER)
+    assert same == [True] * 4 + [False]
 
 
 @pytest.mark.parametrize("upsample", ["resize", "smooth"])
