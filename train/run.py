@@ -49,8 +49,8 @@ def run_training(
             f"pairs, {trainer.last:,} steps of {counted(trainer.step_images, 'image')}, on "
             f"{trainer.device.type} ({trainer.precision})"
         )
-        for note in filter(None, (opened.doubt, trainer.run.doubt())):
-            say(f"note: {note}")
+        if opened.doubt:
+            say(f"note: {opened.doubt}")
     watcher = All(Progress(), Samples(run), TensorBoard(run)) if main else Watcher()
     with disk_errors(run):
         try:

@@ -68,19 +68,6 @@ class RunDirectory:
         text = yaml.safe_dump(run, sort_keys=False, allow_unicode=True)
         checkpoint.write_whole(path, lambda file: file.write(text.encode()))
 
-    def doubt(self) -> str:
-        """What cannot be known of a run that is gone on with, in a sentence, or nothing."""
-        try:
-            theirs = yaml.safe_load((self.path / RECIPE).read_text(encoding="utf-8"))
-            if not signature.is_of_sizes(theirs["data"]):
-                return ""
-        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
-            return ""  # there is none yet, or claim says what is wrong with it
-        return (
-            "the run was begun by an earlier version, which recorded the names and sizes of the "
-            "data, not its contents: that it is the same data is for you to know"
-        )
-
     def save(self, step: int, state: dict[str, Any], keep: int) -> None:
         """The checkpoint of ``step``; the last ``keep`` stay. Raises :class:`OutputError`."""
         checkpoint.save(self.checkpoints, step, state, keep)
@@ -127,7 +114,7 @@ def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> Non
     ]
     if theirs.get("processes", 1) != mine["processes"]:
         changed.append(f"it had {theirs['processes']} processes and has {mine['processes']}")
-    if not signature.matches(recorded, parts):
+    if recorded != signature.of(parts):
         changed.append("the data has changed: files were added, removed, renamed or changed")
     if changed:
         raise InputError(

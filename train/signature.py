@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,12 +18,6 @@ BUDGET = 1 << 30
 
 BLOCK = 4096
 
-MARK = "blake2b-"
-"""Begins signatures of contents."""
-
-EARLIER = re.compile("[0-9a-f]{64}")
-"""What runs of earlier versions have instead, of names and sizes."""
-
 
 class Part(NamedTuple):
     """A pair or a mosaic: the words that name it, and its files."""
@@ -34,7 +27,8 @@ class Part(NamedTuple):
 
 
 def of(parts: Sequence[Part], budget: int = BUDGET) -> str:
-    """Of the names, sizes and contents. Raises :class:`InputError` for a file that is gone.
+    """BLAKE2b, hex, of names, sizes and contents. Raises :class:`InputError` for a file that is
+    gone.
 
     Where there are more than ``budget`` bytes, each file has an equal share, and of a larger one
     as many blocks are read, evenly spread, the first and the last among them. A file of the same
@@ -56,24 +50,6 @@ def of(parts: Sequence[Part], budget: int = BUDGET) -> str:
     for part, its in zip(parts, sizes, strict=True):
         hashes = [next(found) for _ in its]
         digest.update(json.dumps([*part.words, *its, *hashes]).encode())
-    return MARK + digest.hexdigest()
-
-
-def matches(recorded: str, parts: Sequence[Part]) -> bool:
-    """Whether the data is what a run has recorded, as far as its version recorded it."""
-    return recorded == (of_sizes(parts) if is_of_sizes(recorded) else of(parts))
-
-
-def is_of_sizes(recorded: str) -> bool:
-    """Whether a run of an earlier version recorded it."""
-    return EARLIER.fullmatch(recorded) is not None
-
-
-def of_sizes(parts: Iterable[Part]) -> str:
-    """As earlier versions recorded it: SHA-256, hex, of names and sizes."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(json.dumps([*part.words, *map(_size, part.files)]).encode())
     return digest.hexdigest()
 
 

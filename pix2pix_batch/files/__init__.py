@@ -1,1 +1,1 @@
-"""Reading and writing files: on disk, behind URLs, in tars."""
+"""Reading and writing files: on disk and behind URLs."""

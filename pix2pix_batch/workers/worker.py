@@ -13,13 +13,14 @@ from pathlib import Path
 
 from pix2pix_batch import bundle, images
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.files import storage, tar
+from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.records.record import FAILED, Record
 from pix2pix_batch.scheduling import preflight
 from pix2pix_batch.scheduling.marker import Marker, Trial
 from pix2pix_batch.scheduling.preflight import Needs
 from pix2pix_batch.settings import Decision, Settings
+from pix2pix_batch.workers import tar
 from pix2pix_batch.workers.converter import Converter
 from pix2pix_batch.workers.opened import engine_of
 from pix2pix_batch.workers.probe import probe as chosen

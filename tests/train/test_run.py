@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import signal
@@ -19,7 +17,6 @@ import yaml
 from PIL import Image
 
 from pix2pix_batch import bundle
-from pix2pix_batch.train.pairs import find
 from tests.end_to_end import command
 from tests.end_to_end.command import Ran, put, small_disk
 from tests.train.running import (
@@ -303,26 +300,6 @@ def test_contents_that_changed_under_the_same_names_and_sizes_are_noticed(
     assert "the data has changed" in message and "Give a new directory, or the same" in message
     one.write_bytes(before)  # at another time
     assert train(data, run, epochs=1).code == 0
-
-
-def test_a_run_of_an_earlier_version_goes_on_with_a_note(
-    done: Path, pairs: Path, tmp_path: Path
-) -> None:
-    """It has recorded SHA-256 of the names, splits and sizes, and nothing of the contents."""
-    digest = hashlib.sha256()
-    for pair in find(pairs).pairs:
-        digest.update(json.dumps([pair.name, pair.split, pair.a.stat().st_size]).encode())
-    run = shutil.copytree(done, tmp_path / "run")
-    recorded = yaml.safe_load((run / "recipe.yaml").read_text())
-    recorded["data"] = digest.hexdigest()
-    (run / "recipe.yaml").write_text(yaml.safe_dump(recorded))
-    ran = train(pairs, run)
-    assert ran.code == 0, ran.err
-    assert "begun by an earlier version, which recorded the names and sizes of the data" in ran.err
-    data = shutil.copytree(pairs, tmp_path / "data")
-    (data / "train" / "00.png").rename(data / "train" / "x.png")
-    ran = train(data, run)
-    assert ran.code == 2 and "the data has changed" in ran.err
 
 
 def test_another_recipe_is_named(done: Path, pairs: Path) -> None:

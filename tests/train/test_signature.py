@@ -81,14 +81,6 @@ def test_of_large_data_both_ends_and_some_between_count(parts: list[Part]) -> No
     assert signature.of(parts, budget) != before
 
 
-def test_it_is_told_from_that_of_earlier_versions(parts: list[Part]) -> None:
-    earlier, now = signature.of_sizes(parts), signature.of(parts)
-    assert signature.is_of_sizes(earlier) and not signature.is_of_sizes(now)
-    assert signature.matches(earlier, parts) and signature.matches(now, parts)
-    flip(parts[0].files[0], 0)
-    assert signature.matches(earlier, parts) and not signature.matches(now, parts)
-
-
 def test_a_file_that_is_gone_is_named(parts: list[Part]) -> None:
     (file,) = parts[1].files
     file.unlink()

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.files import storage, tar
+from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.settings import Settings
+from pix2pix_batch.workers import tar
 from tests.end_to_end.command import encoded
 
 
