@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from pix2pix_batch.train import recipe
 from pix2pix_batch.train.metrics import vertical_gradient
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "maps"
+CARDS = Path(__file__).parents[2] / "docs" / "models"
 SEA = (160, 200, 225)
 
 
@@ -50,9 +52,13 @@ def test_they_are_small_and_say_where_they_come_from(name: str, size: int) -> No
 
 
 @pytest.mark.parametrize("name", bundle.shipped_names())
-def test_each_was_made_by_the_recipe_of_its_name(name: str) -> None:
+def test_each_was_made_by_the_last_command_of_its_card(name: str) -> None:
     provenance = bundle.read_info(bundle.resolve(name)).provenance
-    assert provenance["recipe"] == recipe.read(recipe.find(name)).as_dict()
+    card = (CARDS / f"{name}.md").read_text(encoding="utf-8")
+    command = re.findall(r"pix2pix-batch train DATA \w+ --recipe .*", card)[-1]
+    assert f"--recipe {name}" in command
+    overrides = re.findall(r"--set (\S+)", command)
+    assert provenance["recipe"] == recipe.read(recipe.find(name), overrides).as_dict()
     assert provenance["training"]["step"] == provenance["training"]["steps"]
     assert provenance["recipe"]["mosaic"]["val_bands"] == [[-72, -44]]
 
