@@ -16,7 +16,7 @@ processes of their own:
 
 The cost is user and system CPU time of a process by the items, from the first chunk that came back
 to the last, so that start-up is left out and other programs matter little; the client's has the
-second scan, which counts the inputs, by the scan rate. Up to 10,000 items are measured three times,
+second scan, which counts the inputs, by the scan rate. Up to 100,000 items are measured three times,
 and the median counts. Memory is the peak of the resident set (VmHWM). Resume: the same command
 once all is done and one image is new, until that image's output is there; and the client's CPU
 time till then.
@@ -359,7 +359,7 @@ def main() -> None:
     for title, counts in (("trivial task", arguments.items), ("trivial engine", arguments.real)):
         for count in counts:
             tries = []
-            for _ in range(3 if count <= 10_000 else 1):
+            for _ in range(3 if count <= 100_000 else 1):
                 with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
                     tries.append(measure(count, Path(directory), title == "trivial task"))
             result = sorted(tries, key=lambda one: sum(one["ms"]))[len(tries) // 2]
