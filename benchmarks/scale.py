@@ -16,10 +16,10 @@ processes of their own:
 
 The cost is user and system CPU time of a process by the items, from the first chunk that came back
 to the last, so that start-up is left out and other programs matter little; the client's has the
-second scan, which counts the inputs, by the scan rate. Up to 100,000 items are measured three times,
-and the median counts. Memory is the peak of the resident set (VmHWM). Resume: the same command
-once all is done and one image is new, until that image's output is there; and the client's CPU
-time till then.
+second scan, which counts the inputs, by the scan rate. Up to 100,000 items are measured three
+times, and the median counts. Memory is the peak of the resident set (VmHWM). Resume: the same
+command once all is done and one image is new, until that image's output is there; and the client's
+CPU time till then.
 """
 
 from __future__ import annotations
