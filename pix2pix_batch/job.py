@@ -300,6 +300,9 @@ class Job:
             if not first or self.stop.is_set():
                 self.sieve.describe(journal.overwrites)
                 self.summary.interrupted = self.stop.is_set()
+                if "precision" in journal.job:  # what was made before was made so
+                    made = {name: journal.job[name] for name in ("backend", "precision")}
+                    self.settings = replace(self.settings, **made)
                 return
             far = self.is_remote or any(remote.is_url(item.path) for item in first)
             self.settings = replace(self.settings, far=far)

@@ -144,7 +144,7 @@ class Sieve:
         if item.refusal:
             return item.refusal
         if not {"..", DIRECTORY}.isdisjoint(item.output.split("/")):
-            return "its path leads out of the input; give a path without '..'"
+            return "its path leads out of the input; give one from the root, without '..'"
         if history.is_ours(item.name):
             return ""
         outputs = [item.output]

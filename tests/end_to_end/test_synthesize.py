@@ -511,6 +511,9 @@ def test_one_bad_image_only_fails_itself(tmp_path: Path, model: Path) -> None:
         (out / "README.md").read_text()
     )
     assert {row["input"] for row in images} == {"0.png", "1.png", "2.png"}
+    told = [(out / name).read_bytes() for name in ("README.md", "manifest.jsonl")]
+    assert synthesize(source, out, model).code == 3
+    assert [(out / name).read_bytes() for name in ("README.md", "manifest.jsonl")] == told
     put(source / "broken.png", seed=9)
     ran = synthesize(source, out, model)
     assert ran.code == 2 and "the inputs have changed since" in error_of(ran)
