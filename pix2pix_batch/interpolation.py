@@ -23,7 +23,6 @@ ALIKE = ("architecture", "image_size", "fit", "source_domain", "target_domain")
 SHARED = ("recipe", "data")
 """What the provenance says of both, and other commands look up; all else is told of each."""
 
-
 TEXTURE_BLOCKS = 3
 """The decoder's outermost blocks, which draw what is 8 pixels wide or less."""
 

@@ -16,7 +16,6 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from pix2pix_batch.records.record import Record, as_line, parsed
@@ -115,12 +114,7 @@ class Marker:
     def __enter__(self) -> Marker:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """The chunk has ended, well or not: its worker lives."""
         if self._file is not None:
             self._file.close()
