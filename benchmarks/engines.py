@@ -32,7 +32,7 @@ from measure import (
     gflop,
     inputs,
     machine,
-    matmul_peak,
+    peak,
     table,
 )
 
@@ -268,9 +268,9 @@ def traffic(architecture: Architecture, size: int) -> tuple[float, float]:
 def peaks(
     precisions: list[str], threads: int, device: str, seconds: float
 ) -> tuple[list[float], float, float]:
-    """GFLOP/s of each precision's matrix product, GB/s in memory and GB/s to the GPU."""
+    """GFLOP/s of each precision, GB/s in memory and GB/s to the GPU."""
     types = [str(DTYPES[precision]).removeprefix("torch.") for precision in precisions]
-    gflops = [matmul_peak(one, threads, device, seconds) for one in types]
+    gflops = [peak(one, threads, device, seconds) for one in types]
     link = link_peak() if device == "cuda" else float("inf")
     return gflops, copy_peak(device), link
 
@@ -302,13 +302,11 @@ def roofs(job: Job, wanted: list[Rung], ngf: int, say: Callable[..., None]) -> d
         say("copy to the GPU or back, the slower", f"{link:.1f} GB/s")
     architecture = Architecture(norm="running-statistics", ngf=ngf)
     found = {}
-    for precision, peak in zip(precisions, gflops, strict=True):
+    for precision, highest in zip(precisions, gflops, strict=True):
         size = DTYPES[precision].itemsize
-        found[precision] = Roof(peak, memory, link, work, architecture, job.size, size)
+        found[precision] = Roof(highest, memory, link, work, architecture, job.size, size)
         floor = 1000 / found[precision].images_per_second(max(job.batches))
-        say(
-            f"matmul peak, {precision}", f"{peak:,.0f} GFLOP/s; the roof is {floor:.3g} ms an image"
-        )
+        say(f"peak, {precision}", f"{highest:,.0f} GFLOP/s; the roof is {floor:.3g} ms an image")
     return found
 
 
@@ -383,7 +381,7 @@ def plot(results: dict[int, list[Result]], roof: dict[int, dict[str, Roof]], pat
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(
-        1, len(results), figsize=(6.5 * len(results), 5), squeeze=False, layout="constrained"
+        1, len(results), figsize=(8 * len(results), 5), squeeze=False, layout="constrained"
     )
     for panel, (size, found) in zip(panels[0], results.items(), strict=True):
         batches = sorted({batch for _, batch, _ in found})
@@ -404,9 +402,11 @@ def plot(results: dict[int, list[Result]], roof: dict[int, dict[str, Roof]], pat
         panel.set_xscale("log", base=2)
         panel.set_xticks(batches, [str(batch) for batch in batches])
         panel.set_yscale("log")
+        for axis in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
+            axis("{x:,.0f}")
         panel.set(xlabel="batch", ylabel="images a second", title=f"{size}x{size}")
         panel.grid(alpha=0.3)
-        panel.legend(fontsize="small")
+        panel.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=120)
     return ""
 

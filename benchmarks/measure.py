@@ -6,6 +6,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,23 @@ def matmul_peak(dtype: str, threads: int, device: str = "cpu", seconds: float = 
     n = 8192 if device == "cuda" else 2048 if dtype == "float32" else 4096
     a = torch.randn(n, n, device=device).to(getattr(torch, dtype))
     return 2 * n**3 / best(lambda: a @ a, device, seconds) / 1e9
+
+
+def peak(dtype: str, threads: int, device: str = "cpu", seconds: float = SECONDS) -> float:
+    """GFLOP/s of what the device does fastest: a matrix product, or one of two convolutions.
+
+    On some CPUs the libraries behind them differ by more than two in speed.
+    """
+    found = [matmul_peak(dtype, threads, device, seconds)]
+    for channels, size, kernel, stride in ((1024, 32, 1, 1), (256, 32, 4, 2)):
+        wanted = {"device": device, "dtype": getattr(torch, dtype)}
+        x = torch.randn(8, channels, size, size, **wanted)
+        weight = torch.randn(2 * channels, channels, kernel, kernel, **wanted)
+        x, weight = (one.to(memory_format=torch.channels_last) for one in (x, weight))
+        call = partial(torch.conv2d, x, weight, stride=stride)
+        work = 2 * call().numel() * channels * kernel**2
+        found.append(work / best(call, device, seconds) / 1e9)
+    return max(found)
 
 
 def best(call: Callable[[], object], device: str, seconds: float = SECONDS) -> float:
