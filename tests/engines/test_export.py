@@ -218,20 +218,24 @@ def test_fp32_in_the_reference_implementation(case: Callable[..., Case]) -> None
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> ExportInfo:
-    out = tmp_path_factory.mktemp("shipped") / "map2aerial.onnx"
-    return export(bundle.resolve("map2aerial"), out, precision="fp16")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped models in fp16, each exported once."""
+    folder = tmp_path_factory.mktemp("shipped")
+    for name in bundle.shipped_names():
+        export(bundle.resolve(name), folder / f"{name}.onnx", precision="fp16")
+    return folder
 
 
-def test_fp16_of_the_shipped_model_on_real_maps(shipped: ExportInfo) -> None:
-    _, unet = bundle.load(bundle.resolve("map2aerial"))
-    tiles = []
-    for path in sorted((ROOT / "examples" / "maps").glob("*.png")):
+@pytest.mark.parametrize(("name", "examples"), [("map2aerial", "maps"), ("day2night", "day")])
+def test_fp16_of_the_shipped_models_on_real_images(name: str, examples: str, shipped: Path) -> None:
+    info, unet = bundle.load(bundle.resolve(name))
+    size, tiles = info.image_size, []
+    for path in sorted((ROOT / "examples" / examples).iterdir()):
         with Image.open(path) as image:
-            tiles.append(np.asarray(image.convert("RGB"))[:256, :256])
+            tiles.append(np.asarray(image.convert("RGB"))[:size, :size])
     batch = np.stack(tiles)
-    reference = TorchEngine(unet, size=256, batch_size=len(batch))(batch)
-    translated, embedding = run(shipped.path, {"image": batch})
+    reference = TorchEngine(unet, size=size, batch_size=len(batch))(batch)
+    translated, embedding = run(shipped / f"{name}.onnx", {"image": batch})
     assert psnr(translated, reference.images) >= 45
     assert np.abs(translated.astype(int) - reference.images).max() <= 4
     error = np.abs(embedding - reference.embeddings).max()
@@ -239,12 +243,12 @@ def test_fp16_of_the_shipped_model_on_real_maps(shipped: ExportInfo) -> None:
 
 
 def test_the_example_in_the_documentation(
-    shipped: ExportInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (ROOT / "docs" / "onnx.md").read_text(encoding="utf-8")
     example = text.split("```python\n")[1].split("```")[0]
     monkeypatch.chdir(tmp_path)
-    Path("map2aerial.onnx").symlink_to(shipped.path)
+    Path("map2aerial.onnx").symlink_to(shipped / "map2aerial.onnx")
     Path("map.png").symlink_to(ROOT / "examples" / "maps" / "iberia.png")
     exec(example, {})
     with Image.open("aerial.png") as image:
