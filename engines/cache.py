@@ -280,7 +280,9 @@ class Cache:
             path.unlink()
         for path in sorted(self.folder.glob(f"*{ENGINE}")):
             try:
-                gone = unwanted(self.entry(path))
+                entry = self.entry(path)
+                entry.read()
+                gone = unwanted(entry)
             except InputError:
                 gone = True
             if gone and (size := self._remove(path.stem)):

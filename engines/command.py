@@ -64,11 +64,11 @@ def export(
     noise: bool,
     overwrite: bool,
 ) -> None:
-    """Write MODEL (a shipped name or a bundle) as an ONNX file: bytes in, bytes out.
+    """Write MODEL as an ONNX file: bytes in, bytes out.
 
-    Inputs: image, uint8 (N, S, S, channels); with --noise also noise_0, noise_1, ..., bool masks
-    that are true where a value is kept. Outputs: translated, uint8 (N, S, S, channels), and
-    embedding, float32 (N, D).
+    MODEL is a shipped name or a bundle. Inputs: image, uint8 (N, S, S, channels); with --noise
+    also noise_0, noise_1, ..., bool masks that are true where a value is kept. Outputs:
+    translated, uint8 (N, S, S, channels), and embedding, float32 (N, D).
     """
     from pix2pix_batch.engines import export as exports
 
@@ -142,7 +142,15 @@ def parse_count(text: str) -> int:
     "the one here tensorrt_rtx]",
 )
 @IMAGES
-def build(model: str, target: str, **values: Any) -> None:
+def build(
+    model: str,
+    target: str,
+    optimization_level: int | None,
+    workspace_mib: int | None,
+    library_name: str | None,
+    images: Path | None,
+    **wish: Any,
+) -> None:
     """Compile MODEL for GPUs and keep the engines in the cache.
 
     An engine for the GPU that is here is compared with fp32 PyTorch at once; the others when
@@ -150,13 +158,21 @@ def build(model: str, target: str, **values: Any) -> None:
     it is to fp32 and how soon it is ready.
     """
     from pix2pix_batch.engines import workshop
+    from pix2pix_batch.engines.builder import BuildOptions
 
-    path = bundle.resolve(model)
+    options: dict[str, Any] = {}
+    if optimization_level is not None:
+        options["optimization_level"] = optimization_level
+    if workspace_mib is not None:
+        options["workspace_mib"] = workspace_mib
     made = workshop.build(
-        path,
-        targets=[name.strip().lower() for name in target.split(",") if name.strip()],
+        bundle.resolve(model),
+        workshop.Wish(**wish),
+        [name.strip().lower() for name in target.split(",") if name.strip()],
+        BuildOptions(**options) if options else None,
+        library_name,
+        images=images,
         display=Line(),
-        **values,
     )
     for line in made:
         click.echo(line)
@@ -192,9 +208,12 @@ def list_engines(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    for line in workshop.table(rows):
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in workshop.table(rows, width):
         click.echo(line)
-    click.echo(f"{len(rows)} in {shown(cache.folder)}", err=True)
+    found = f"{counted(len(rows), 'engine')} in {shown(cache.folder)}"
+    hint = "" if rows else "; 'pix2pix-batch engine build' makes them"
+    click.echo(found + hint, err=True)
 
 
 @engine.command()
@@ -213,9 +232,10 @@ def show(name: str) -> None:
 @PRECISION
 @IMAGES
 def verify(name: str, layers: bool, precision: str, images: Path | None) -> None:
-    """Check an engine, or all of a model's: whole, for this machine, and close to fp32 PyTorch.
+    """Check an engine, or all of a model's, against fp32 PyTorch.
 
-    Where it is not close, the first layer that parts is named.
+    It also says whether the file is whole and for this machine. Where an engine is not close, the
+    first layer that parts is named.
     """
     from pix2pix_batch.engines import workshop
 
@@ -232,7 +252,7 @@ def verify(name: str, layers: bool, precision: str, images: Path | None) -> None
 @click.argument("name", metavar="ID|MODEL")
 @IMAGES
 def bench(name: str, images: Path | None) -> None:
-    """Measure an engine, or all of a model's that run on the GPU that is here."""
+    """Measure an engine, or all of a model's, on the GPU here."""
     from pix2pix_batch.engines import workshop
 
     for line in workshop.bench(name, images):
@@ -248,7 +268,10 @@ def bench(name: str, images: Path | None) -> None:
     help="Remove also engines that were not used for so long.",
 )
 def prune(everything: bool, older_than: float | None) -> None:
-    """Remove what is of no use: damaged engines, those of other versions, and leftovers."""
+    """Remove engines that are of no use.
+
+    These are damaged ones, those of other versions, and what killed builds left.
+    """
     from pix2pix_batch.engines import workshop
 
     engines, freed = workshop.prune(everything=everything, older_than=older_than)
@@ -261,7 +284,10 @@ def prune(everything: bool, older_than: float | None) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(model: str, as_json: bool) -> None:
-    """What this machine has, what convert would run, and what would make it faster."""
+    """What this machine has, and what convert would run on it.
+
+    And what would make that faster.
+    """
     from pix2pix_batch.engines import doctor as doctors
 
     machine = doctors.examine(bundle.resolve(model))

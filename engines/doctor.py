@@ -16,6 +16,7 @@ from pix2pix_batch.engines.library import Library
 from pix2pix_batch.engines.order import Order
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.settings import TORCH
+from pix2pix_batch.text import counted
 
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -130,7 +131,7 @@ def what_runs(here: Gpu | None, found: list[Library]) -> str:
         precision = cpu.precision()
         if precision != "fp32":
             precision += " where that is close enough to fp32"
-        return f"PyTorch on the CPU ({TORCH}, {precision})"
+        return f"PyTorch on the CPU (backend {TORCH}, {precision})"
     ready = usable(here, found)
     if ready:
         return f"{ready[0].name} on the {here.name} (fp16 where that is close enough to fp32)"
@@ -140,7 +141,7 @@ def what_runs(here: Gpu | None, found: list[Library]) -> str:
 def advice(
     model: Path, here: Gpu | None, found: list[Library], cache: Cache | None, problem: str
 ) -> tuple[str, str]:
-    """The one command that would make ``convert`` faster, and why; empty where there is none."""
+    """The one command that would make ``convert`` faster, empty where there is none, and why."""
     if here is None:
         return without_gpu()
     ready = usable(here, found)
@@ -156,7 +157,7 @@ def advice(
     if cache is None or order.find(cache, wanted, ready[0], here)[0] is None:
         why = "the first convert would build the engine, this builds it now"
         return f"pix2pix-batch engine build {model.stem}", why
-    return "", ""
+    return "", "the engine for this GPU is there"
 
 
 def without_gpu() -> tuple[str, str]:
@@ -179,7 +180,7 @@ def without_gpu() -> tuple[str, str]:
 def lines(machine: Machine) -> list[str]:
     """For people."""
     told = [
-        f"cpu: {machine.cpu}, {machine.cores} cores, bf16 in hardware: "
+        f"cpu: {machine.cpu}, {counted(machine.cores, 'core')}, bf16 in hardware: "
         f"{'yes' if machine.bf16 else 'no'}",
     ]
     for one in machine.gpus:
@@ -191,11 +192,14 @@ def lines(machine: Machine) -> list[str]:
         f"nvidia driver: {machine.driver or 'none'}",
         f"torch: {machine.torch}, {'CUDA ' + machine.cuda if machine.cuda else 'no CUDA'}",
         *(f"{name}: {value}" for name, value in machine.libraries.items()),
-        f"engine cache: {machine.cache}, {machine.engines} engines, {machine.engine_bytes:,} bytes",
+        f"engine cache: {machine.cache}, {counted(machine.engines, 'engine')}, "
+        f"{machine.engine_bytes:,} bytes",
     ]
     if machine.cache_problem:
         told.append(f"  not usable: {machine.cache_problem}")
     told.append(f"convert runs: {machine.runs}")
-    why = f"  # {machine.why}" if machine.why else ""
-    told.append(f"faster with: {machine.faster or 'nothing'}{why}")
+    if machine.faster:
+        told.append(f"faster with: {machine.faster}  # {machine.why}")
+    else:
+        told.append(f"faster with: nothing; {machine.why}")
     return told

@@ -14,6 +14,7 @@ from pix2pix_batch.engines.library import Library
 from pix2pix_batch.engines.order import Order
 from pix2pix_batch.errors import EngineError
 from pix2pix_batch.noise import dropout_masks
+from pix2pix_batch.text import counted
 from pix2pix_batch.workers.probe import PSNR_BAR
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Parity:
 
     def __str__(self) -> str:
         return (
-            f"{self.psnr:.1f} dB from fp32 PyTorch on {self.images} images, "
+            f"{self.psnr:.1f} dB from fp32 PyTorch on {counted(self.images, 'image')}, "
             f"at most {self.greatest} of 255"
         )
 

@@ -96,7 +96,7 @@ class Missing(InputError):
 
     def __init__(self, name: str, reason: str) -> None:
         self.reason = reason
-        super().__init__(f"{name} {reason}; pip install 'pix2pix-batch[{PACKAGES[name]}]'")
+        super().__init__(f"{name}: {reason}; pip install 'pix2pix-batch[{PACKAGES[name]}]'")
 
 
 def load(name: str) -> Library:
@@ -105,6 +105,10 @@ def load(name: str) -> Library:
         module = importlib.import_module(name)
         version = str(module.__version__)
         module.Builder  # noqa: B018  its libraries may be missing though the module is there
+    except ModuleNotFoundError as error:
+        if error.name != name:  # something that it needs
+            raise Missing(name, f"cannot be loaded ({error})") from error
+        raise Missing(name, "not installed") from error
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise Missing(name, f"cannot be loaded ({reason})") from error

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import string
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from pix2pix_batch.engines.cache import Cache, Entry
 from pix2pix_batch.engines.gpu import Gpu, current
 from pix2pix_batch.engines.library import Library
 from pix2pix_batch.engines.order import Order
-from pix2pix_batch.errors import BundleError, EngineError, InputError
+from pix2pix_batch.errors import BundleError, EngineError, InputError, Pix2PixBatchError
 from pix2pix_batch.text import shown
 from pix2pix_batch.version import __version__
 
@@ -35,6 +35,9 @@ Display = Callable[[str], None]
 COLUMNS = (
     "id", "model", "target", "precision", "size", "batch", "library", "bytes", "built", "parity",
 )  # fmt: skip
+LEAST = ("built", "bytes", "library", "size")
+"""The columns that a narrow terminal does without, the first one first."""
+
 DAY = 86400.0
 EXPORTED = 0.05
 """Seconds; less is no export: for one target after the other the ONNX file is made once."""
@@ -43,43 +46,66 @@ LAYER_IMAGES = 2
 """Images that layers are compared on: all their features are in memory at once."""
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What engines are to be like; ``None`` is what ``convert`` would take."""
+
+    precision: str | None = None
+    batch_size: int | None = None
+    size: int | None = None
+    noise: bool = False
+
+    def order(self, model: Path, device: str) -> Order:
+        """Of ``model`` for ``device``, ``cpu`` or ``cuda``. Raises :class:`InputError`."""
+        from pix2pix_batch.engine import default_batch_size
+
+        info = bundle.read_info(model)
+        size = info.image_size if self.size is None else self.size
+        batch_size = self.batch_size
+        if batch_size is None:
+            batch_size = default_batch_size(device, size)
+        precision = self.precision
+        if precision is None and device == CPU:
+            from pix2pix_batch.engines import cpu
+
+            precision = cpu.precision()
+        order = Order(model, precision or PRECISION, batch_size, size, self.noise)
+        export.check_options(model, info, order.precision, batch_size, size, self.noise)
+        return order
+
+
 def build(
     model: Path,
-    *,
+    wish: Wish,
     targets: Sequence[str] = (CURRENT,),
-    precision: str | None = None,
-    batch_size: int | None = None,
-    size: int | None = None,
-    noise: bool = False,
-    optimization_level: int | None = None,
-    workspace_mib: int | None = None,
+    options: BuildOptions | None = None,
     library_name: str | None = None,
+    *,
     images: Path | None = None,
     display: Display = lambda _: None,
 ) -> Iterator[str]:
     """Build an engine for each target, or find it in the cache; a line on each.
 
-    ``None``: what ``convert`` would take, and what :class:`BuildOptions` has. For :data:`CPU`
-    nothing is built; it is told what runs there. Raises :class:`InputError` before anything is
-    built where a target, an option or a directory cannot be used, :class:`EngineError` where a
-    build or its check fails.
+    ``options``: their target is not looked at. ``images``: a directory of real ones to check
+    engines on. For :data:`CPU` nothing is built; it is told what runs there. Raises
+    :class:`InputError` before anything is built where a target, an option or a directory cannot be
+    used, :class:`EngineError` where a build or its check fails.
     """
     targets = list(dict.fromkeys(targets))
     if not targets:
         raise InputError("--target: names no GPU; leave it out for the one that is here")
-    if targets == [CPU] and {library_name, optimization_level, workspace_mib} != {None}:
+    if targets == [CPU] and (library_name or options):
         raise InputError(
             "--library, --optimization-level and --workspace are for compiling, and for the CPU "
             "nothing is compiled; leave them out"
         )
     gpus = [target for target in targets if target != CPU]
-    size = bundle.read_info(model).image_size if size is None else size
     made: list[Iterator[str]] = []
     if CPU in targets:
-        order = _order(model, CPU, precision, batch_size, size, noise)
-        made.append(_look(order, sample(images, order), chosen=precision is not None))
+        order = wish.order(model, CPU)
+        made.append(_look(order, sample(images, order), chosen=wish.precision is not None))
     if gpus:
-        order = _order(model, "cuda", precision, batch_size, size, noise)
+        order = wish.order(model, "cuda")
         gpu = current() if CURRENT in gpus else None
         chosen = orders.choose(library_name, gpus, gpu)
         export.require_extra()
@@ -87,30 +113,10 @@ def build(
             orders.check(order, chosen, target, gpu)
         checked, cache = sample(images, order), Cache()
         for target in gpus:
-            options = BuildOptions(target, workspace_mib=workspace_mib)
-            if optimization_level is not None:
-                options = replace(options, optimization_level=optimization_level)
-            made.append(_build(cache, order, chosen, options, gpu, checked, display))
+            aimed = replace(options or BuildOptions(), target=target)
+            made.append(_build(cache, order, chosen, aimed, gpu, checked, display))
     for one in made:
         yield from one
-
-
-def _order(
-    model: Path, device: str, precision: str | None, batch_size: int | None, size: int, noise: bool
-) -> Order:
-    """With what ``convert`` would take in place of ``None``. Raises :class:`InputError`."""
-    from pix2pix_batch.engine import default_batch_size
-
-    if batch_size is None:
-        batch_size = default_batch_size(device, size)
-    if precision is None and device == CPU:
-        from pix2pix_batch.engines import cpu
-
-        precision = cpu.precision()
-    order = Order(model, precision or PRECISION, batch_size, size, noise)
-    info = bundle.read_info(model)
-    export.check_options(model, info, order.precision, batch_size, size, noise)
-    return order
 
 
 def _look(order: Order, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
@@ -145,7 +151,7 @@ def _build(
         from pix2pix_batch.engines.gate import set_aside
 
         raise EngineError(set_aside(entry))
-    state = "was there"
+    state = "was in the cache"
     if built:
         state = f"built in {entry.facts['build_seconds']:.1f} s"
         if (exported := entry.facts["export_seconds"]) >= EXPORTED:
@@ -219,8 +225,8 @@ def row(entry: Entry) -> dict[str, Any]:
     }
 
 
-def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The rows for people, in columns."""
+def table(rows: Sequence[dict[str, Any]], width: int | None = None) -> Iterator[str]:
+    """The rows for people, in columns; without :data:`LEAST`, as far as they exceed ``width``."""
     if not rows:
         return
     cells = [COLUMNS]
@@ -240,8 +246,13 @@ def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
                 f"{parity}, set aside" if one["refused"] else parity,
             )
         )
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
+    columns = list(zip(*cells, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    for name in LEAST:
+        place = next(i for i, column in enumerate(columns) if column[0] == name)
+        if width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
+            del columns[place], widths[place]
+    for line in zip(*columns, strict=True):
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         yield "  ".join(padded).rstrip()
 
@@ -251,7 +262,7 @@ def named(cache: Cache, name: str) -> list[Entry]:
     try:
         model = bundle.resolve(name)
     except BundleError as error:
-        if os.sep in name or name.endswith(".safetensors"):
+        if not set(name) <= set(string.hexdigits):  # no id
             raise error
         return [cache.named(name)]
     fingerprint = bundle.fingerprint(model)
@@ -282,21 +293,40 @@ def order_of(entry: Entry, name: str) -> Order:
 
 
 def verify(name: str, images: Path | None) -> Iterator[str]:
-    """Check engines as far as this machine can; a line on each. Raises :class:`EngineError`."""
-    cache = Cache()
-    gpu = current()
+    """Check engines as far as this machine can; a line on each.
+
+    Raises :class:`EngineError`, or :class:`InputError` for a damaged one, when all are looked at.
+    """
+    cache, gpu = Cache(), current()
+    failure: Pix2PixBatchError | None = None
     for entry in named(cache, name):
-        entry.read()
-        short, key = entry.id[:12], entry.key
-        if key.package != __version__ or key.graph != export.SCHEMA:
-            yield f"{short}: whole, but of pix2pix-batch {key.package}: it is not used any more"
-        elif (reason := stranger(entry, gpu)) or gpu is None:
-            yield f"{short}: whole; not loaded: {reason}"
+        try:
+            told = _verified(cache, entry, name, gpu, images)
+        except (EngineError, InputError) as error:
+            if failure is not None:
+                yield f"failed: {failure}"
+            failure = error
         else:
-            order = order_of(entry, name)
-            chosen = library.load(key.library)
-            told = check(cache, entry, chosen, order, sample(images, order))
-            yield f"{short}: whole, {told}"
+            model = shown(entry.facts.get("model", ""))
+            yield f"{entry.id[:12]} {model} for {entry.key.capability}: {told}"
+    if failure is not None:
+        raise failure
+
+
+def _verified(cache: Cache, entry: Entry, name: str, gpu: Gpu | None, images: Path | None) -> str:
+    try:
+        entry.read()
+    except InputError as error:
+        raise InputError(f"{error}; 'pix2pix-batch engine prune' removes it") from error
+    key = entry.key
+    if key.package != __version__ or key.graph != export.SCHEMA:
+        return f"its file is whole, but of pix2pix-batch {key.package}: it is not used any more"
+    if (reason := stranger(entry, gpu)) or gpu is None:
+        return f"its file is whole; not run: {reason}"
+    order = order_of(entry, name)
+    chosen = library.load(key.library)
+    told = check(cache, entry, chosen, order, sample(images, order))
+    return f"its file is whole, {told}"
 
 
 def stranger(entry: Entry, gpu: Gpu | None) -> str:

@@ -37,6 +37,13 @@ class Parts:
     decoder: float
     texture: float
 
+    def __str__(self) -> str:
+        """``by 0.5``, or what each part gets where they differ."""
+        by = asdict(self)
+        if len(set(by.values())) == 1:
+            return f"by {self.encoder:g}"
+        return ", ".join(f"{part} by {value:g}" for part, value in by.items())
+
     def of(self, weight: str) -> float:
         """``weight``: its name, such as ``up.3.conv.weight``."""
         side, block = weight.split(".")[:2]

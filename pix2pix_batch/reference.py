@@ -20,6 +20,7 @@ from pix2pix_batch.architecture import MAX_DOWNS, MIN_DOWNS, Architecture, Norm
 from pix2pix_batch.bundle import BundleInfo, fingerprint
 from pix2pix_batch.errors import BundleError
 from pix2pix_batch.generator import UNet
+from pix2pix_batch.text import counted
 
 State = dict[str, Tensor]
 
@@ -162,8 +163,8 @@ def _modules(path: Path, state: State) -> dict[str, str]:
     last = len(blocks) - 1
     if not MIN_DOWNS <= len(blocks) <= MAX_DOWNS:
         raise BundleError(
-            f"{path}: halves the image {len(blocks)} times; only U-Nets with {MIN_DOWNS} to "
-            f"{MAX_DOWNS} halvings can be used"
+            f"{path}: halves the image {counted(len(blocks), 'time')}; only U-Nets with "
+            f"{MIN_DOWNS} to {MAX_DOWNS} halvings can be used"
         )
     modules = {"down.0.conv": f"{ROOT}0", "up.0.conv": f"{ROOT}3"}
     for i in range(1, last):
@@ -285,6 +286,6 @@ def _require_none_left(
     extra = sorted(left.keys() - idle)
     if extra:
         raise BundleError(
-            f"{path}: has {len(extra)} unknown weights, the first is {extra[0]!r}; only the "
-            "reference's own U-Net can be imported"
+            f"{path}: has {counted(len(extra), 'unknown weight')}, the first is {extra[0]!r}; "
+            "only the reference's own U-Net can be imported"
         )

@@ -21,6 +21,7 @@ from pix2pix_batch.errors import ImageError, InputError, OutputError
 from pix2pix_batch.files.storage import FATAL
 from pix2pix_batch.files.whole import whole
 from pix2pix_batch.images import SUFFIXES, Picture
+from pix2pix_batch.text import counted
 from pix2pix_batch.train import pairs, threads
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.pairs import Pair
@@ -78,9 +79,8 @@ def _side_by_side(pair: Pair, inside: str) -> Made:
 def _halves(pair: Pair, inside: str) -> Made:
     both = _read(pair.a)
     if both.shape[1] % 2:
-        raise ImageError(
-            f"{pair.a}: is {both.shape[1]} pixels wide, which cannot be halved into A and B"
-        )
+        width = counted(both.shape[1], "pixel")
+        raise ImageError(f"{pair.a}: is {width} wide, which cannot be halved into A and B")
     a, b = np.split(both, 2, axis=1)
     return [(f"A/{pair.split}/{inside}", a), (f"B/{pair.split}/{inside}", b)]
 
@@ -117,6 +117,10 @@ def _require_new(data: Path, out: Path) -> None:
         raise InputError(f"{out}: lies inside {data}; give a directory outside it")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists and is no empty directory; give a new one")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made ({error.strerror}); give another place") from error
 
 
 def _named(listed: list[Pair], failures: list[str]) -> Iterator[tuple[Pair, str]]:

@@ -11,6 +11,7 @@ import torch
 
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.files.whole import whole
+from pix2pix_batch.text import counted
 
 NAME = re.compile(r"step-(\d+)\.pt$")
 
@@ -61,7 +62,7 @@ def load_last(folder: Path) -> dict[str, Any] | None:
             return state
     if found:
         raise InputError(
-            f"{folder}: none of its {len(found)} checkpoints can be read; start again in a new "
-            "directory"
+            f"{folder}: its {counted(len(found), 'checkpoint')} cannot be read; start again in a "
+            "new directory"
         )
     return None

@@ -47,22 +47,29 @@ OVERRIDES = click.option(
     help="Change one key of the recipe, such as ngf=32; may be given again.",
 )
 @DIRECTION
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
 @click.option(
     "--every",
     type=click.IntRange(1),
+    metavar="N",
     help="Steps between checkpoints, validations and samples.  [default: an epoch; at least 500, "
     "at most a tenth of the run]",
 )
 @click.option(
     "--keep",
     type=click.IntRange(1),
+    metavar="N",
     default=3,
     show_default=True,
     help="Checkpoints kept, the best one apart.",
 )
 @click.option(
-    "--workers", type=click.IntRange(0), help="Processes that read data.  [default: by the cores]"
+    "--workers",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Processes that read data.  [default: by the cores]",
 )
 def train(
     data: Path,
@@ -72,11 +79,14 @@ def train(
     direction: str | None,
     **options: Any,
 ) -> None:
-    """Train a generator on the pairs in DATA; RUN/model.safetensors is for 'convert --model'.
+    """Train a generator on the pairs in DATA.
+
+    RUN/model.safetensors is for 'convert --model'. Run the same command again to go on with a run
+    that was stopped.
 
     DATA: images with A and B side by side, directories A/ and B/ with files of equal names, a
     manifest (pairs.csv, pairs.jsonl), or the mosaics a recipe names. Look at it first with
-    'dataset check'. Run the same command again to go on with a run that was stopped.
+    'dataset check'.
 
     Several GPUs: 'torchrun --nproc-per-node 2 -m pix2pix_batch.cli train ...'; batch_size is
     each process's own.
@@ -93,7 +103,7 @@ def train(
 
 @click.group()
 def recipe() -> None:
-    """Training recipes: list the shipped ones, or print one to start an own from."""
+    """Training recipes: list or print the shipped ones."""
 
 
 @recipe.command("list")
@@ -292,12 +302,13 @@ def _arrange(
 def evaluate(
     model: str,
     data: Path,
-    overrides: tuple[str, ...],
+    device: str,
+    precision: str,
     direction: str | None,
     csv_file: Path | None,
     picture: Path | None,
     as_json: bool,
-    **values: Any,
+    **reading: Any,
 ) -> None:
     """How close MODEL's outputs are to the targets of DATA.
 
@@ -308,13 +319,21 @@ def evaluate(
     """
     require_extra("torchmetrics")
     from pix2pix_batch import output
+    from pix2pix_batch.train.evaluate import Reading
     from pix2pix_batch.train.evaluate import evaluate as run
 
     output.require_place(csv_file, (".csv",))
     output.require_place(picture, (".png",))
     if direction:
-        overrides = (*overrides, f"direction={direction}")
-    result, drawn = run(model, data, overrides=overrides, picture=picture is not None, **values)
+        reading["overrides"] += (f"direction={direction}",)
+    result, drawn = run(
+        model,
+        data,
+        Reading(**reading),
+        device=device,
+        precision=precision,
+        picture=picture is not None,
+    )
     if csv_file is not None:
         output.write(csv_file, result.as_csv())
     if picture is not None:

@@ -40,11 +40,12 @@ class Data(Protocol):
     """Training pairs of one recipe.
 
     ``doubt``: what may be wrong with the data, in a sentence, or nothing. ``epoch``: training
-    samples an epoch; ``parts``: what has to be the same on resuming; ``train`` and ``val``: the
-    pairs without jitter.
+    samples an epoch; ``parts``: what has to be the same on resuming; ``walked``: the directories of
+    which every image is taken for a pair; ``train`` and ``val``: the pairs without jitter.
     """
 
     epoch: int
+    walked: list[Path]
     parts: list[Part]
     doubt: str
 
@@ -128,6 +129,7 @@ class FileData:
         self.val = FileSplit(found.split("val"), recipe, self.jitter)
         self.epoch = len(self.train)
         self.doubt = pairs.doubt(found.layout, self.train.listed)
+        self.walked = found.walked
         self.parts = [Part((pair.name, pair.split), tuple(pair.files())) for pair in found.pairs]
 
     def sample(self, k: int) -> tuple[Pixels, Pixels]:
@@ -166,6 +168,7 @@ class MosaicData:
         self.seed = recipe.seed
         self.epoch = mosaic.crops_per_epoch
         self.doubt = ""
+        self.walked: list[Path] = []
         self.sampler = CropSampler(
             mosaics,
             mosaic.train_bands,

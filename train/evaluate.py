@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +40,23 @@ SPLITS = (*pairs.SPLITS, "all")
 Colour = tuple[int, int, int]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How the data is to be read; what is ``None`` is found from the model and the data.
+
+    ``split``: one of :data:`SPLITS`; ``None`` for ``val``, or for all pairs where the model was
+    trained on mosaics and the data has pairs without that split. ``recipe``: a shipped one's name
+    or a file, instead of the model's own; ``overrides``: ``key=value`` changes of it. ``palette``:
+    whether to take the targets as label maps in the recipe's palette; ``None``: where it has one
+    and B is the target.
+    """
+
+    split: str | None = None
+    recipe: str | None = None
+    overrides: tuple[str, ...] = ()
+    palette: bool | None = None
+
+
 class Choice(NamedTuple):
     """How the pairs are read. ``called``: the recipe's name for people, ``own`` for the model's;
     ``note``: why that one could not be had, or what of it does not suit the data; ``foreign``: the
@@ -50,19 +68,18 @@ class Choice(NamedTuple):
     foreign: bool = False
 
 
-def choose_recipe(
-    info: BundleInfo, data: Path, name: str | None = None, overrides: Iterable[str] = ()
-) -> Choice:
-    """The recipe called ``name``, else the one in the bundle, else ``default``.
+def choose_recipe(info: BundleInfo, data: Path, reading: Reading) -> Choice:
+    """The recipe that is asked for, else the one in the bundle, else ``default``.
 
     Always at the model's size. Of the bundle's recipe the mosaics count only where they are in
     ``data``. Raises :class:`InputError` where it does not fit the model.
     """
-    a = info.architecture
+    a, overrides = info.architecture, reading.overrides
     own = [f"size={info.image_size}", f"downs={a.downs}", "load_size=null"]
     kept, note = _kept_recipe(info)
-    if name is not None:
-        choice = Choice(recipes.read(recipes.find(name), [*own, *overrides]), name)
+    if reading.recipe is not None:
+        read = recipes.read(recipes.find(reading.recipe), [*own, *overrides])
+        choice = Choice(read, reading.recipe)
     elif kept is not None:
         choice = _suited(info, data, _changed(kept, [*own, *overrides]))
     else:
@@ -137,6 +154,8 @@ def default_split(data: Path, choice: Choice) -> tuple[str, str]:
     try:
         found = pairs.survey(data, val_fraction=0)
     except InputError as error:
+        if not data.is_dir():
+            raise
         mosaics = f"the mosaics that {choice.recipe.name} was trained on are not there either"
         raise InputError(f"{error}; {mosaics}") from error
     if found.split("val"):
@@ -240,31 +259,26 @@ def _batched(items: Iterator[_Tile], size: int) -> Iterator[list[_Tile]]:
 def evaluate(
     model: str,
     data: Path,
+    reading: Reading | None = None,
     *,
-    split: str | None = None,
-    recipe: str | None = None,
-    overrides: Iterable[str] = (),
-    palette: bool | None = None,
     device: str = "auto",
     precision: str = "auto",
     picture: bool = False,
 ) -> tuple[Evaluation, bytes]:
     """Run ``model`` on a split of ``data``; the figures, and with ``picture`` a PNG.
 
-    ``split``: ``None`` for ``val``, or for all pairs where the model was trained on mosaics and
-    ``data`` has pairs without that split. ``palette``: whether to take the targets as label maps
-    in the recipe's palette; ``None``: where it has one and B is the target. Raises
-    :class:`InputError`, and :class:`ImageError` for a pair that cannot be read, since figures of
-    some of the pairs would mislead.
+    Raises :class:`InputError`, and :class:`ImageError` for a pair that cannot be read, since
+    figures of some of the pairs would mislead.
     """
+    reading = reading or Reading()
     path = bundle.resolve(model)
     info = bundle.read_info(path)
-    choice = choose_recipe(info, data, recipe, overrides)
-    chosen, notes = choice.recipe, [choice.note]
-    classes = _palette(chosen, palette)
+    choice = choose_recipe(info, data, reading)
+    chosen = choice.recipe
+    classes = _palette(chosen, reading.palette)
+    split, split_note = reading.split, ""
     if split is None:
         split, split_note = default_split(data, choice)
-        notes.append(split_note)
     listed, doubt = open_split(data, chosen, split)
     engine, engine_note = open_engine(path, listed, device, precision)
     facts = {
@@ -280,7 +294,8 @@ def evaluate(
         "device": engine.device,
         "precision": engine.precision,
     }
-    result = Evaluation(facts, notes=[text for text in (*notes, doubt, engine_note) if text])
+    notes = [text for text in (choice.note, split_note, engine_note) if text]
+    result = Evaluation(facts, doubt=doubt, notes=notes)
     _score_all(result, engine, listed, classes)
     return result, _picture(result, engine, listed) if picture else b""
 
@@ -330,5 +345,6 @@ def _picture(result: Evaluation, engine: Engine, listed: Split) -> bytes:
     samples = translate(engine, (listed[index] for index in chosen.values()))
     for (word, index), sample in zip(chosen.items(), samples, strict=True):
         name, figures = result.images[index]
-        rows.append((f"{word}: {name}, L1 {figures['l1']:.2f}", sample[1:]))
+        title = f"{word}: {name}, L1 {figures['l1']:.2f}"
+        rows.append((f"{title} (are these pairs?)" if result.doubt else title, sample[1:]))
     return sheet.png(rows, ["input", "output", "target"])

@@ -79,20 +79,30 @@ def score(sample: Sample, colours: np.ndarray | None = None) -> Score:
 @dataclass
 class Evaluation:
     """The figures of a model on a split. ``images``: each one's, by its name; ``overall``: their
-    means, but sharpness, FID and the classes', which are of all images together."""
+    means, but sharpness, FID and the classes', which are of all images together. The mean PSNR
+    is that of the images that are not equal to their targets; ``equal`` is the number of the
+    others. ``doubt``: why the data may not be pairs at all, or nothing."""
 
     facts: dict[str, Any]
+    doubt: str = ""
     images: list[tuple[str, dict[str, float]]] = field(default_factory=list)
     overall: dict[str, float] = field(default_factory=dict)
     classes: dict[str, dict[str, float]] = field(default_factory=dict)
     not_computed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def equal(self) -> int:
+        """The outputs that equal their targets: their PSNR is infinite."""
+        return sum(math.isinf(figures["psnr"]) for _, figures in self.images)
+
     def add_means(self) -> None:
         """Over the images. What not every image has, none keeps."""
         for key in FIGURES:
             values = [figures[key] for _, figures in self.images if key in figures]
             if len(values) == len(self.images):
+                if key == "psnr" and self.equal < len(values):
+                    values = [value for value in values if math.isfinite(value)]
                 self.overall[key] = float(np.mean(values))
                 continue
             for _, figures in self.images:
@@ -113,6 +123,8 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         return {
             **self.facts,
+            "doubt": self.doubt,
+            "equal": self.equal,
             "overall": _finite(self.overall),
             "classes": {name: _finite(figures) for name, figures in self.classes.items()},
             "not_computed": self.not_computed,
@@ -139,10 +151,14 @@ class Evaluation:
             f"{f['model']} on {shown(f['data'])}: {counted(f['pairs'], 'pair')} ({f['split']}), "
             f"{f['direction']}, {f['recipe']} recipe, {f['device']} {f['precision']}"
         )
+        if self.doubt:
+            yield f"doubt: the figures may mean nothing: {self.doubt}"
         yield f"{'':16}{'overall':>9}{'best':>9}{'median':>9}{'worst':>9}"
         for key, name in (FIGURES | OVERALL).items():
             if key in self.overall:
                 yield f"{name:16}" + "".join(f"{_short(v):>9}" for v in self._row(key))
+        if self.equal:
+            yield self._told_equal()
         ranked = [shown(self.images[i][0]) for i in self.ranked()]
         yield f"least L1: {ranked[0]}; greatest: {', '.join(ranked[: -LISTED - 1 : -1])}"
         if self.classes:
@@ -154,6 +170,15 @@ class Evaluation:
             yield f"{_name(key)}: not computed: {why}"
         for note in self.notes:
             yield f"note: {note}"
+
+    def _told_equal(self) -> str:
+        if self.equal == len(self.images):
+            return "PSNR: infinite, for every output equals its target"
+        rest = counted(len(self.images) - self.equal, "pair")
+        outputs = (
+            "output that equals its target" if self.equal == 1 else "outputs that equal theirs"
+        )
+        return f"PSNR: overall the mean of {rest}, without {self.equal:,} {outputs}"
 
     def _row(self, key: str) -> list[float]:
         """Overall, and for figures that images have: the best, the median and the worst."""

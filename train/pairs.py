@@ -21,10 +21,19 @@ from PIL import ExifTags, Image
 
 from pix2pix_batch import images
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.text import counted
 
 Layout = Literal["side-by-side", "folders", "manifest"]
 SPLITS = ("train", "val", "test")
 SHOWN = 5
+LINE = 80
+"""Characters of a manifest's first line that are told."""
+
+EXPECTED = (
+    "images with A and B side by side (in train/, val/, test/ or directly in a directory), "
+    "directories A/ and B/ with files of equal names, or a manifest (.csv or .jsonl)"
+)
+"""What the data may be."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +51,16 @@ class Pair:
 
 @dataclass
 class Survey:
-    """What lies in a directory: its pairs, and every problem as ``(file, what is wrong)``."""
+    """What lies in a directory: its pairs, and every problem as ``(file, what is wrong)``.
+
+    ``walked``: the directories of which every image is taken for a pair.
+    """
 
     data: Path
     layout: Layout
     pairs: list[Pair] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
+    walked: list[Path] = field(default_factory=list)
 
     def split(self, name: str) -> list[Pair]:
         return [pair for pair in self.pairs if pair.split == name]
@@ -64,6 +77,11 @@ def survey(data: Path, *, val_fraction: float = 0.1) -> Survey:
     their names, so that adding pairs moves none from one split to the other.
     """
     if data.is_file():
+        if not is_manifest(data):
+            raise InputError(
+                f"{data}: is a file, and by its name no manifest. Expected {EXPECTED}; unpack "
+                "archives first"
+            )
         found = _manifest(data)
     elif not data.is_dir():
         raise InputError(f"{data}: there is no such directory or manifest")
@@ -73,9 +91,7 @@ def survey(data: Path, *, val_fraction: float = 0.1) -> Survey:
         found = _folders(data) or _side_by_side(data)
     if not found.pairs and not found.problems:
         raise InputError(
-            f"{data}: no pairs found. Expected images with A and B side by side (in train/, val/, "
-            "test/ or directly), directories A/ and B/ with files of equal names, or a manifest "
-            "pairs.csv or pairs.jsonl; see 'pix2pix-batch dataset check --help'"
+            f"{data}: no pairs found. Expected {EXPECTED}; see 'pix2pix-batch dataset check --help'"
         )
     if val_fraction and not found.problems:
         hold_out(found, val_fraction)
@@ -120,6 +136,7 @@ def _side_by_side(data: Path) -> Survey:
     splits = [name for name in SPLITS if (data / name).is_dir()]
     for split in splits or ["train"]:
         folder = data / split if splits else data
+        found.walked.append(folder)
         for path in image_files(folder):
             name = path.relative_to(folder).with_suffix("").as_posix()
             found.pairs.append(Pair(name, split, path))
@@ -178,23 +195,39 @@ def _manifest(path: Path) -> Survey:
             isinstance(row.get(key), str) and row[key] for key in ("a", "b")
         ):
             raise InputError(f"{place}: needs the columns a and b, and perhaps split, as text")
-        split = row.get("split") or "train"
+        split = str(row.get("split") or "train").strip().lower()
         if split not in SPLITS:
-            raise InputError(f"{place}: split must be {', '.join(SPLITS)}, not {split!r}")
-        a, b = path.parent / row["a"], path.parent / row["b"]
+            raise InputError(f"{place}: split must be {', '.join(SPLITS)}, not {row['split']!r}")
+        inside, other = (_inside(path.parent, row[key]) for key in ("a", "b"))
+        a, b = path.parent / inside, path.parent / other
         missing = [file for file in (a, b) if not file.is_file()]
-        found.problems += [(str(file), f"named in {place}, but not there") for file in missing]
+        for file in missing:
+            what = "no file" if file.is_dir() else "not there"
+            found.problems.append((str(file), f"named in {place}, but {what}"))
         if not missing:
-            found.pairs.append(Pair(Path(row["a"]).with_suffix("").as_posix(), split, a, b))
+            found.pairs.append(Pair(inside.with_suffix("").as_posix(), split, a, b))
     return found
+
+
+def _inside(folder: Path, text: str) -> Path:
+    """The path in a manifest's cell, which Windows writes with backslashes."""
+    if "\\" in text and not (folder / text).is_file():
+        text = text.replace("\\", "/")
+    return Path(text)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, object]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a BOM
             if path.suffix.lower() == ".csv":
-                reader = csv.DictReader(file)
-                reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+                reader = csv.DictReader(file, skipinitialspace=True)
+                names = [name.strip().lower() for name in reader.fieldnames or ()]
+                if names and not {"a", "b"} <= set(names):
+                    raise InputError(
+                        f"{path}: its first line must name the columns a and b, and perhaps split, "
+                        f"with commas between; it is {','.join(names)[:LINE]!r}"
+                    )
+                reader.fieldnames = names
                 for row in reader:
                     yield reader.line_num, row
                 return
@@ -203,8 +236,13 @@ def _rows(path: Path) -> Iterator[tuple[int, object]]:
                     try:
                         yield number, json.loads(line)
                     except json.JSONDecodeError as error:
-                        raise InputError(f"{path}, line {number}: is no JSON ({error})") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+                        why = f"{error.msg}, column {error.colno}"
+                        raise InputError(f"{path}, line {number}: is no JSON ({why})") from error
+                    except RecursionError as error:
+                        raise InputError(f"{path}, line {number}: is nested too deep") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is no manifest in UTF-8 text; save it as UTF-8") from error
+    except (OSError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a manifest ({error})") from error
 
 
@@ -250,7 +288,10 @@ def check_headers(pairs: Iterable[Pair]) -> list[tuple[str, str]]:
             continue
         if pair.b is None and sizes[0][0] % 2:
             problems.append(
-                (str(pair.a), f"is {sizes[0][0]} pixels wide, which cannot be halved into A and B")
+                (
+                    str(pair.a),
+                    f"is {counted(sizes[0][0], 'pixel')} wide, which cannot be halved into A and B",
+                )
             )
         elif len(sizes) == 2 and sizes[0] != sizes[1]:
             one, other = (f"{width}x{height}" for width, height in sizes)

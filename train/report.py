@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from pix2pix_batch.errors import InputError
 from pix2pix_batch.pages import look
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.recipe import Recipe
@@ -22,10 +23,16 @@ WIDTH = 1200
 
 
 def write_report(run: Path, recipe: Recipe) -> Path:
-    """Write the page from ``metrics.jsonl`` and ``samples/``. Raises :class:`OutputError`."""
-    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    """Write the page from ``metrics.jsonl`` and ``samples/``.
+
+    Raises :class:`InputError` where the first is gone, :class:`OutputError`.
+    """
+    metrics = run / "metrics.jsonl"
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
+    if not lines:
+        raise InputError(f"{metrics}: is gone, and the report is made of it; the model is written")
     records = [json.loads(line) for line in lines]
-    sheets = sorted((run / "samples").glob("*.png"))
+    sheets = sorted(path for path in (run / "samples").glob("*.png") if path.stem.isdecimal())
     defaults = {name: field.default for name, field in Recipe.model_fields.items()}
     text = look.render(
         Path(__file__).with_suffix(".html"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from safetensors import SafetensorError
 
-from pix2pix_batch.errors import OutputError
+from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.text import counted
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.data import open_data
@@ -41,12 +41,14 @@ def run_training(
     """
     options = Options(device, every, keep, workers)
     opened = open_data(data, recipe)
+    require_outside(run, opened.walked)
     trainer = Trainer(recipe, opened, run, options)
     main = trainer.accelerator.is_main_process
     if main:
         say(
-            f"{recipe.name}: {len(opened.train):,} training and {len(opened.val):,} validation "
-            f"pairs, {trainer.last:,} steps of {counted(trainer.step_images, 'image')}, on "
+            f"{recipe.name}: {counted(len(opened.train), 'training pair')}, "
+            f"{len(opened.val):,} for validation, {counted(trainer.last, 'step')} of "
+            f"{counted(trainer.step_images, 'image')}, on "
             f"{trainer.device.type} ({trainer.precision})"
         )
         if opened.doubt:
@@ -65,6 +67,16 @@ def run_training(
             for path in write_bundles(trainer):
                 click.echo(path)
             click.echo(write_report(run, recipe))
+
+
+def require_outside(run: Path, walked: list[Path]) -> None:
+    """Raises :class:`InputError` where a run's own pictures would be taken for pairs."""
+    for folder in walked:
+        if run.resolve().is_relative_to(folder.resolve()):
+            raise InputError(
+                f"{run}: lies inside {folder}, all of whose images are taken for pairs, a run's "
+                "samples too; give a directory outside it"
+            )
 
 
 @contextmanager

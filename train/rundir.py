@@ -105,15 +105,16 @@ def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> Non
         theirs = yaml.safe_load(path.read_text(encoding="utf-8"))
         there, here = theirs["recipe"], mine["recipe"]
         recorded = str(theirs["data"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        changed = [
+            f"{key} was {there.get(key)!r} and is {here.get(key)!r}"
+            for key in sorted(there.keys() | here.keys())
+            if there.get(key) != here.get(key)
+        ]
+        processes = theirs.get("processes", 1)
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: is damaged; give a new directory") from error
-    changed = [
-        f"{key} was {there.get(key)!r} and is {here.get(key)!r}"
-        for key in sorted(there.keys() | here.keys())
-        if there.get(key) != here.get(key)
-    ]
-    if theirs.get("processes", 1) != mine["processes"]:
-        changed.append(f"it had {theirs['processes']} processes and has {mine['processes']}")
+    if processes != mine["processes"]:
+        changed.append(f"processes was {processes} and is {mine['processes']}")
     if recorded != signature.of(parts):
         changed.append("the data has changed: files were added, removed, renamed or changed")
     if changed:

@@ -31,7 +31,7 @@ class Progress(Watcher):
     def start(self, step: int, last: int) -> None:
         if step:
             here = f"step {step:,} of {last:,}"
-            done = f"all {last:,} steps are done" if step == last else f"going on after {here}"
+            done = "all steps are done" if step == last else f"going on after {here}"
             print(done, file=self.stream, flush=True)
         self.first, self.last = step, last
         self.began = self.printed = time.monotonic()

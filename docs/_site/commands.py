@@ -34,7 +34,7 @@ def described(context: click.Context, depth: int = 2) -> Iterator[str]:
         label = path.removeprefix(f"{PROGRAM} ")
         yield f"\n{'#' * (depth - 1)} {label} {{ #{label.replace(' ', '-')} }}\n"
     if command.help:
-        yield text(inspect.cleandoc(command.help))
+        yield text(inspect.cleandoc(command.help).replace("\b\n", ""))
     yield f"\n```text\n{usage(context)}\n```\n"
     yield from options(context)
     if isinstance(command, click.Group):

@@ -59,6 +59,18 @@ def test_help_names_the_commands() -> None:
     assert "Exit codes: 0 all done, 2 wrong use, 3 some images failed, 130 interrupted." in ran.out
 
 
+@pytest.mark.parametrize(
+    "group", [[], ["dataset"], ["engine"], ["model"], ["recipe"]], ids=" ".join
+)
+def test_help_says_of_each_command_a_whole_sentence(group: list[str]) -> None:
+    """In 80 columns, where more would be cut."""
+    listed = run(*group, "--help").out.partition("Commands:\n")[2].splitlines()
+    assert len(listed) > 1
+    for line in listed:
+        assert line.endswith(".") and not line.endswith("..."), line
+        assert len(line) <= 80
+
+
 def test_version_from_a_checkout(tmp_path: Path) -> None:
     """Without anything installed or set."""
     ran = subprocess.run(
@@ -84,6 +96,13 @@ def test_completion() -> None:
         _PIX2PIX_BATCH_COMPLETE="bash_complete", COMP_WORDS="pix2pix-batch con", COMP_CWORD="1"
     )
     assert run(env=asked).out == "plain,convert\n"
+
+
+def test_an_error_is_one_line_without_control_characters(tmp_path: Path) -> None:
+    ran = run("dataset", "check", tmp_path / "no\n\x1b[31msuch")
+    assert ran.code == 2
+    assert ran.err.startswith(f"error: {tmp_path}/no\\n\\x1b[31msuch: there is no such")
+    assert ran.err.count("\n") == 1 + ran.err.count("\nhint: ")
 
 
 def test_model_list() -> None:

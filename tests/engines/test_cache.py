@@ -179,11 +179,7 @@ def test_what_is_damaged_is_built_again_with_a_notice(cache: Cache, damage: Any)
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_what_is_damaged_is_pruned(cache: Cache, damage: Any) -> None:
     damage(cache.obtain(KEY, build).entry)
-    if damage is turn_a_bit:  # only reading all of it would show
-        with pytest.raises(InputError, match="is damaged"):
-            cache.named(KEY.digest[:8]).read()
-    else:
-        assert cache.prune()[0] == 1 and not files(cache)
+    assert cache.prune()[0] == 1 and not files(cache)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +26,7 @@ from pix2pix_batch.engines import order as orders
 from pix2pix_batch.engines.cache import Cache, Key
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.order import Order
-from tests.end_to_end.command import environment, finish, small_disk, start
+from tests.end_to_end.command import COMMAND, environment, finish, small_disk, start
 
 pytestmark = pytest.mark.usefixtures("place", "no_gpu")
 VERSION = library.load("tensorrt_rtx").version
@@ -74,7 +78,7 @@ def test_build_list_show_verify_prune(tiny: Path, place: Path) -> None:
     for line, target in zip(built, ("sm86", "sm89"), strict=True):
         assert f"tiny for {target}: built in " in line and line.endswith(" bytes, tensorrt_rtx")
     again = done("engine", "build", tiny, "--target", "sm89", "--batch-size", 2)
-    assert "tiny for sm89: was there, " in again[0] and len(engines()) == 2
+    assert "tiny for sm89: was in the cache, " in again[0] and len(engines()) == 2
 
     one, two = engines()
     assert one["id"] != two["id"] and [one["target"], two["target"]] == ["sm86", "sm89"]
@@ -88,9 +92,10 @@ def test_build_list_show_verify_prune(tiny: Path, place: Path) -> None:
     assert shown["model"] == "tiny" and shown["key"]["capability"] == "sm86"
     assert len(shown["onnx_sha256"]) == 64 and shown["options"]["optimization_level"] == 3
 
-    told = done("engine", "verify", tiny)
-    assert told == [
-        f"{str(e['id'])[:12]}: whole; not loaded: there is no NVIDIA GPU here" for e in (one, two)
+    whole = "its file is whole; not run: there is no NVIDIA GPU here"
+    assert done("engine", "verify", tiny) == [
+        f"{str(one['id'])[:12]} tiny for sm86: {whole}",
+        f"{str(two['id'])[:12]} tiny for sm89: {whole}",
     ]
     assert done("engine", "prune") == ["0 engines removed, 0 bytes freed"]
     assert done("engine", "prune", "--older-than", 1)[0].startswith("0 engines")
@@ -100,6 +105,42 @@ def test_build_list_show_verify_prune(tiny: Path, place: Path) -> None:
     assert [e["id"] for e in engines()] == [two["id"]]
     assert done("engine", "prune", "--all")[0].startswith("1 engine removed")
     assert engines() == [] and not list(place.iterdir())
+
+
+def test_damaged_engines_are_told_beside_the_others_and_pruned(tiny: Path, place: Path) -> None:
+    done("engine", "build", tiny, "--target", "sm86,sm89,sm120", "--batch-size", 1)
+    for one in engines()[:2]:
+        file = place / f"{one['id']}.engine"
+        file.write_bytes(bytes(16) + file.read_bytes()[16:])  # of the same size
+    result = invoke("engine", "verify", tiny)
+    assert result.exit_code == 2
+    whole, failed = sorted(result.stdout.splitlines(), key=lambda line: line.startswith("failed"))
+    assert "tiny for sm120: its file is whole" in whole
+    assert failed.startswith("failed: ")
+    assert failed.endswith("'pix2pix-batch engine prune' removes it")
+    assert "is damaged" in result.stderr
+    assert done("engine", "prune")[0].startswith("2 engines removed, ")
+    assert [one["target"] for one in engines()] == ["sm120"]
+
+
+def test_the_list_fits_a_terminal_of_80_columns(tiny: Path) -> None:
+    """Where there is a terminal; a pipe gets all columns."""
+    done("engine", "build", tiny, "--target", "sm89", "--batch-size", 1)
+    environment = dict(os.environ)
+    main_terminal, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment.pop("COLUMNS", None)
+    with subprocess.Popen(
+        [*COMMAND, "engine", "list"], stdout=terminal, stderr=subprocess.DEVNULL, env=environment
+    ) as process:
+        assert process.wait() == 0
+    os.close(terminal)
+    title, row = os.read(main_terminal, 10_000).decode().splitlines()
+    os.close(main_terminal)
+    assert max(len(title), len(row)) <= 80
+    assert {"id", "model", "target", "precision", "parity"} <= set(title.split())
+    assert "built" not in title.split()
+    assert "built" in done("engine", "list")[0].split()
 
 
 def test_the_time_of_the_onnx_file_is_told_apart(tiny: Path) -> None:
@@ -223,6 +264,7 @@ def test_an_engine_of_another_version(tiny: Path, place: Path) -> None:
         ("build absent --target sm89", "absent: no such model"),
         ("show 00000000", "'00000000': no engine here has that id"),
         ("verify 00000000", "'00000000': no engine here has that id"),
+        ("verify map2arial", "no such model .did you mean .map2aerial"),
         ("verify map2aerial", "no engine of this model is here; build one"),
         ("bench map2aerial", "needs an NVIDIA GPU"),
     ],
@@ -240,7 +282,7 @@ def test_without_tensorrt_and_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> 
     told = refused(2, "engine", "build", "map2aerial")
     assert "no NVIDIA GPU here" in told and "pip install" not in told
     told = refused(2, "engine", "build", "map2aerial", "--target", "sm89")
-    assert "tensorrt_rtx cannot be loaded" in told and "[tensorrt-rtx]'" in told
+    assert "tensorrt_rtx: not installed" in told and "[tensorrt-rtx]'" in told
 
 
 def test_a_directory_without_images(tiny: Path, tmp_path: Path) -> None:
@@ -261,7 +303,7 @@ def test_two_builds_at_once(tiny: Path, place: Path) -> None:
     both = [start(*words, env=environment(OMP_NUM_THREADS="1")) for _ in range(2)]
     told = sorted(finish(one).out for one in both)
     assert ["built in" in text for text in told].count(True) == 1, told
-    assert ["was there" in text for text in told].count(True) == 1, told
+    assert ["was in the cache" in text for text in told].count(True) == 1, told
     assert len(engines()) == 1
 
 

@@ -150,7 +150,7 @@ def test_a_missing_library_asked_for_is_wrong_use(
 ) -> None:
     on_a_card(monkeypatch)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(InputError, match=r"^tensorrt cannot be loaded .*pix2pix-batch\[tensorrt\]"):
+    with pytest.raises(InputError, match=r"^tensorrt: not installed; .*pix2pix-batch\[tensorrt\]"):
         ladder.open_best(replace(settings, device="cuda", backend="tensorrt"), TILES)
 
 

@@ -67,10 +67,8 @@ def run(code: str) -> list[str]:
 def test_without_tensorrt() -> None:
     assert run(BLOCKER) == [
         "0",
-        "tensorrt cannot be loaded (No module named 'tensorrt'); "
-        "pip install 'pix2pix-batch[tensorrt]'",
-        "tensorrt_rtx cannot be loaded (No module named 'tensorrt_rtx'); "
-        "pip install 'pix2pix-batch[tensorrt-rtx]'",
+        "tensorrt: not installed; pip install 'pix2pix-batch[tensorrt]'",
+        "tensorrt_rtx: not installed; pip install 'pix2pix-batch[tensorrt-rtx]'",
     ]
 
 
@@ -91,7 +89,7 @@ def test_what_cannot_be_loaded_says_why(
     (tmp_path / "tensorrt.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-    with pytest.raises(InputError, match=rf"^tensorrt .*{reason}") as caught:
+    with pytest.raises(InputError, match=rf"^tensorrt: .*{reason}") as caught:
         library.load("tensorrt")
     assert "pip install 'pix2pix-batch[tensorrt]'" in str(caught.value)
     assert "\n" not in str(caught.value)

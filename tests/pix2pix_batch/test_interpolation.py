@@ -113,6 +113,20 @@ def test_it_says_what_it_was_made_of(first: Path, second: Path) -> None:
     ]
 
 
+def test_it_prints_a_few_lines_and_what_to_do_next(first: Path, second: Path) -> None:
+    file = first.with_name("made.safetensors")
+    ran = interpolated(first, second, file, "--encoder", 0.25)
+    assert ran.stdout.splitlines() == [
+        "name: made",
+        f"file: {file}",
+        f"bytes: {file.stat().st_size:,}",
+        f"made of: {first} -> {second}, encoder by 0.25, decoder by 0.5, texture by 0.5",
+    ]
+    assert "model calibrate" in ran.stderr and ran.stderr.count("\n") == 1
+    ran = interpolated(first, second, file, "--overwrite", "--by", 1)
+    assert ran.stdout.endswith(f"{second}, by 1\n") and not ran.stderr
+
+
 def test_others_are_refused(first: Path, second: Path, tmp_path: Path) -> None:
     file = tmp_path / "made.safetensors"
     wider = made(tmp_path / "wider.safetensors", 3, ngf=3)

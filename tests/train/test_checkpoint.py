@@ -126,5 +126,5 @@ def test_where_none_can_be_read_it_says_so(tmp_path: Path) -> None:
     for step in (1, 2):
         checkpoint.path_of(tmp_path, step).write_bytes(b"words")
     torch.save([1, 2], checkpoint.path_of(tmp_path, 3))
-    with pytest.raises(InputError, match="none of its 3 checkpoints can be read; start again"):
+    with pytest.raises(InputError, match="its 3 checkpoints cannot be read; start again"):
         checkpoint.load_last(tmp_path)

@@ -404,6 +404,15 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert command("combine", data, tmp_path / "empty").exit_code == 0
 
 
+def test_a_place_that_cannot_be_made_is_refused_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("no directory")
+    result = command("combine", folders(tmp_path / "data"), file / "out")
+    assert result.exit_code == 2
+    told = "cannot be made (Not a directory); give another place"
+    assert result.output == f"error: {file / 'out'}: {told}\n"
+
+
 def test_the_other_way_is_named(tmp_path: Path) -> None:
     folders(tmp_path / "two")
     lay_side_by_side(tmp_path / "one", "train", 0)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import pickle
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -205,9 +206,32 @@ def test_each_images_figures_are_those_of_the_models_output(tiny: Path, data: Pa
 def test_targets_that_the_model_makes_itself_are_perfect(tiny: Path, tmp_path: Path) -> None:
     made = outputs(tiny, sources(2))
     pairs = {str(i): (s, o) for i, (s, o) in enumerate(zip(sources(2), made, strict=True))}
-    overall = figures(tiny, lay(tmp_path, "val", pairs))["overall"]
+    data = lay(tmp_path, "val", pairs)
+    values = figures(tiny, data)
+    overall = values["overall"]
     assert overall["l1"] == 0 and overall["psnr"] is None  # infinite
     assert overall["ssim"] == overall["sharpness"] == 1
+    assert values["equal"] == 2
+    lines = command(tiny, data, *FP32).stdout.splitlines()
+    assert "PSNR: infinite, for every output equals its target" in lines
+
+
+def test_the_mean_psnr_leaves_out_what_is_equal(tiny: Path, tmp_path: Path) -> None:
+    made = outputs(tiny, sources(3))
+    pairs = {str(i): (s, 255 - s) for i, s in enumerate(sources(3))}
+    pairs["1"] = (sources(3)[1], made[1])
+    data = lay(tmp_path, "val", pairs)
+    text = command(tiny, data, "--json", *FP32).stdout
+    assert "Infinity" not in text and "NaN" not in text
+    values = json.loads(text)
+    errors = [np.square(made[i].astype(float) - pairs[str(i)][1]).mean() for i in (0, 2)]
+    mean = np.mean([20 * np.log10(255 / np.sqrt(error)) for error in errors])
+    assert values["overall"]["psnr"] == pytest.approx(mean)
+    assert values["equal"] == 1 and values["images"][1]["psnr"] is None
+    lines = command(tiny, data, *FP32).stdout.splitlines()
+    (row,) = (line.split() for line in lines if line.startswith("PSNR  "))
+    assert float(row[1]) == pytest.approx(mean, abs=0.01) and row[2] == "inf"
+    assert "PSNR: overall the mean of 2 pairs, without 1 output that equals its target" in lines
 
 
 def test_large_images_are_tiled_as_convert_tiles_them(tiny: Path, tmp_path: Path) -> None:
@@ -371,11 +395,42 @@ def test_a_model_of_mosaics_is_judged_on_ones_own_pairs(
         Image.fromarray(np.concatenate(both, axis=1)).save(beside / f"{name}.png")
     assert figures(earthling, beside)["images"] == values["images"]
 
-    Image.fromarray(sources(1)[0]).save(tmp_path / "high.png")
-    doubtful = tmp_path / "doubtful"
-    doubtful.mkdir()
-    (tmp_path / "high.png").rename(doubtful / "a.png")
-    assert "are these really A and B side by side?" in figures(earthling, doubtful)["notes"][-1]
+
+def test_what_may_be_no_pairs_is_told_before_the_figures(tiny: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for i, image in enumerate(sources(3)):
+        Image.fromarray(image).save(data / f"{i}.png")
+    every = ("--split", "all")
+    lines = command(tiny, data, *FP32, *every).stdout.splitlines()
+    assert lines[1].startswith("doubt: the figures may mean nothing: no image is wider than high")
+    assert lines[2].split()[0] == "overall"
+    values = figures(tiny, data, *every)
+    assert "are these really A and B side by side?" in values["doubt"]
+    assert values["notes"] == []
+    both = np.concatenate([sources(1)[0], sources(1)[0]], axis=1)
+    Image.fromarray(both).save(data / "wide.png")  # a shape that pairs have
+    assert figures(tiny, data, *every)["doubt"] == ""
+    assert "doubt" not in command(tiny, data, *FP32, *every).stdout
+
+
+@pytest.mark.parametrize("name", ["t.tar", "t.csv", "t.JSONL", "t"])
+def test_a_file_that_is_no_manifest_is_refused_with_what_may_be_given(
+    tiny: Path, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    with tarfile.open(path, "w") as tar:
+        tar.add(_saved(tmp_path / "a.png", sources(1)[0]), "a.png")
+    for said in (refused(tiny, path), refused("map2aerial", path)):
+        assert said.startswith(f"error: {path}: ") and "codec" not in said
+        assert "manifest" in said and "mosaics" not in said
+        if name in ("t.tar", "t"):
+            assert "directories A/ and B/" in said and "unpack" in said
+
+
+def _saved(path: Path, image: np.ndarray) -> Path:
+    Image.fromarray(image).save(path)
+    return path
 
 
 def test_a_model_of_mosaics_without_pairs_and_without_mosaics(

@@ -126,10 +126,13 @@ def test_a_manifests_split_is_train_unless_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x,y\n1,2\n", "line 2: needs the columns a and b"),
+        ("x,y\n1,2\n", "its first line must name the columns a and b.* it is 'x,y'"),
+        ("a;b\na.png;b.png\n", "with commas between; it is 'a;b'"),
+        ("a.png,b.png\na.png,b.png\n", "its first line must name .*; it is 'a.png,b.png'"),
         ("a,b\nonly.png\n", "line 2: needs the columns a and b"),
         ("a,b,split\na.png,b.png,holdout\n", "line 2: split must be train, val, test, not 'hold"),
-        ("a,b\n.,b.png\n", "named in .*line 2, but not there"),
+        ("a,b\n.,b.png\n", "named in .*line 2, but no file"),
+        ("a,b\nno\\a.png,b.png\n", r"/no/a\.png: named in .*line 2, but not there"),
         ("a,b\na.png,absent.png\n", r"absent\.png: named in .*pairs\.csv, line 2, but not there"),
         ("a,b\n", "no pairs found"),
         ("", "no pairs found"),
@@ -138,6 +141,55 @@ def test_a_manifests_split_is_train_unless_given(tmp_path: Path) -> None:
 def test_manifests_with_faults(tmp_path: Path, text: str, message: str) -> None:
     put_pair(tmp_path, "a.png", "b.png", 0)
     (tmp_path / "pairs.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        pairs.find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbfa,b,split\r\nm/a.png,m/b.png,val\r\n",
+        b"a, b, split\nm/a.png, m/b.png, Val \n\n",
+        b"a,b,split\nm\\a.png,m\\b.png,val\n",
+        b'b,extra,split,a\n"m/b.png","x,y",val,"m/a.png"\n',
+    ],
+    ids=["from a spreadsheet", "with blanks", "from Windows", "other columns"],
+)
+def test_manifests_as_other_programs_write_them(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "m").mkdir()
+    put_pair(tmp_path, "m/a.png", "m/b.png", 0)
+    (tmp_path / "pairs.csv").write_bytes(text)
+    found = pairs.find(tmp_path, val_fraction=0)
+    assert names(found) == {"val": ["m/a"]}
+    assert [path.name for path in found.pairs[0].files()] == ["a.png", "b.png"]
+
+
+def test_a_backslash_that_is_a_name_s_own_stays(tmp_path: Path) -> None:
+    put_pair(tmp_path, "m\\a.png", "b.png", 0)
+    (tmp_path / "pairs.csv").write_text("a,b\nm\\a.png,b.png\n")
+    assert names(pairs.find(tmp_path, val_fraction=0)) == {"train": ["m\\a"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"a,b\n\xe9.png,b.png\n", "no manifest in UTF-8 text; save it as UTF-8"),
+        ("a,b\nx,y\n".encode("utf-16"), "no manifest in UTF-8 text; save it as UTF-8"),
+    ],
+)
+def test_manifests_in_other_encodings(tmp_path: Path, text: bytes, message: str) -> None:
+    (tmp_path / "pairs.csv").write_bytes(text)
+    with pytest.raises(InputError, match=message):
+        pairs.find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("[" * 100_000, "line 1: is nested too deep"), ('{"a": x}', "line 1: is no JSON .*column 7")],
+    ids=["deep", "broken"],
+)
+def test_lines_that_are_no_json(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "pairs.jsonl").write_text(line)
     with pytest.raises(InputError, match=message):
         pairs.find(tmp_path)
 

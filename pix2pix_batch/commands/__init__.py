@@ -1,0 +1,1 @@
+"""The commands of converting, one module each: parse, call the library, print."""

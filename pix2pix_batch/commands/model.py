@@ -1,0 +1,178 @@
+"""``pix2pix-batch model``: look at bundles, import and mix them."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.text import shown
+
+if TYPE_CHECKING:
+    from pix2pix_batch.bundle import BundleInfo
+
+WIDEST = 100
+"""Columns that a model's description takes at most."""
+
+
+@click.group()
+def model() -> None:
+    """Look at bundles, import, mix and calibrate them."""
+
+
+@model.command("list")
+def list_models() -> None:
+    """The shipped models."""
+    from pix2pix_batch import bundle
+
+    for name in bundle.shipped_names():
+        info = bundle.read_info(bundle.resolve(name))
+        click.echo(f"{name}\t{info.source_domain} -> {info.target_domain}")
+
+
+@model.command("show")
+@click.argument("name", metavar="NAME|FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print the metadata as JSON.")
+def show_model(name: str, as_json: bool) -> None:
+    """What a bundle says of itself."""
+    from pix2pix_batch import bundle
+
+    path = bundle.resolve(name)
+    info = bundle.read_info(path)
+    if as_json:
+        click.echo(info.as_json())
+        return
+    describe(info, path)
+
+
+def describe(info: BundleInfo, path: Path) -> None:
+    from pix2pix_batch import report
+
+    width = min(WIDEST, shutil.get_terminal_size((WIDEST, 0)).columns)
+    for line in report.of_bundle(info, path, width):
+        click.echo(line)
+
+
+@model.command("import")
+@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", metavar="FILE.safetensors", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--name", help="The model's name.  [default: FILE's]")
+@click.option(
+    "--norm",
+    type=click.Choice(["batch-statistics", "running-statistics", "instance", "none"]),
+    help="How to normalise at inference.  [default: what the checkpoint's keys say; "
+    "batch norm runs with each image's own statistics, as the reference's test script]",
+)
+@click.option("--image-size", type=int, help="Side of the images it was trained on.")
+@click.option(
+    "--fit", type=click.Choice(["tile", "resize", "exact"]), default="resize", show_default=True
+)
+@click.option("--source-domain", default="", help="What its inputs show.")
+@click.option("--target-domain", default="", help="What its outputs show.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE.")
+def import_model(
+    checkpoint: Path, file: Path, name: str | None, overwrite: bool, **values: Any
+) -> None:
+    """Turn a reference checkpoint (latest_net_G.pth) into a bundle."""
+    from pix2pix_batch import bundle, reference
+
+    _require_new_bundle(file, overwrite)
+    info, generator = reference.import_checkpoint(checkpoint, name=name or file.stem, **values)
+    with _writing(file):
+        bundle.save(file, info, generator, half=False)
+    describe(info, file)
+
+
+def _require_new_bundle(file: Path, overwrite: bool) -> None:
+    if file.suffix != ".safetensors":
+        raise InputError(f"{file}: a bundle's name ends in .safetensors")
+    if file.exists() and not overwrite:
+        raise InputError(f"{file}: exists; choose another name or pass --overwrite")
+
+
+@contextlib.contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{shown(file)}: cannot be written ({error.strerror}); choose another place"
+        ) from error
+
+
+@model.command("interpolate")
+@click.argument("first", metavar="FIRST")
+@click.argument("second", metavar="SECOND")
+@click.argument("file", metavar="FILE.safetensors", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--by",
+    type=click.FloatRange(-1, 2),
+    default=0.5,
+    show_default=True,
+    help="0 gives FIRST, 1 SECOND, 0.5 what is half-way, 1.1 what lies a tenth beyond SECOND.",
+)
+@click.option("--encoder", type=click.FloatRange(-1, 2), help="The same of the encoder alone.")
+@click.option("--decoder", type=click.FloatRange(-1, 2), help="The same of the decoder alone.")
+@click.option(
+    "--texture",
+    type=click.FloatRange(-1, 2),
+    help="The same of the decoder's three outermost blocks, which draw what is 8 pixels wide or "
+    "less.  [default: the decoder's]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace FILE.")
+def interpolate_models(
+    first: str,
+    second: str,
+    file: Path,
+    by: float,
+    encoder: float | None,
+    decoder: float | None,
+    texture: float | None,
+    overwrite: bool,
+) -> None:
+    """Make the model between two related ones, or beyond.
+
+    SECOND was trained on from FIRST, or the other way round ('train' with init). Of a sharp model
+    and a smooth one, what lies between is a compromise of texture and error.
+    """
+    from pix2pix_batch import bundle
+    from pix2pix_batch.interpolation import Parts, interpolate
+
+    paths = bundle.resolve(first), bundle.resolve(second)
+    _require_new_bundle(file, overwrite)
+    encoder, decoder = (by if part is None else part for part in (encoder, decoder))
+    parts = Parts(encoder, decoder, decoder if texture is None else texture)
+    with _writing(file):
+        told = interpolate(*paths, file, parts)
+    click.echo(f"name: {bundle.read_info(file).name}")
+    click.echo(f"file: {shown(file)}")
+    click.echo(f"bytes: {file.stat().st_size:,}")
+    click.echo(f"made of: {shown(first)} -> {shown(second)}, {parts}")
+    if not told:
+        click.echo(
+            "It cannot tell how far images lie from its training inputs; 'pix2pix-batch model "
+            f"calibrate {shown(file)} DATA' has it learn that.",
+            err=True,
+        )
+
+
+@model.command("calibrate")
+@click.argument("file", metavar="FILE.safetensors", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+def calibrate_model(file: Path, data: Path) -> None:
+    """Teach a bundle how far images lie from its training inputs.
+
+    FILE is changed. DATA is what it was trained on, as 'train' takes it; for a bundle without a
+    recipe, such as an imported one, a directory of images that it is meant for. What 'train'
+    makes is calibrated already.
+    """
+    from pix2pix_batch import bundle
+    from pix2pix_batch.train import finish
+
+    found = finish.calibrate(bundle.resolve(file), data)
+    click.echo(f"{shown(file)}: knows the distances of {found.inputs:,} training inputs")

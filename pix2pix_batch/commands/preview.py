@@ -1,0 +1,52 @@
+"""``pix2pix-batch preview``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pix2pix_batch.commands.sharing import DEVICE, PRECISION, SOME_FAILED
+from pix2pix_batch.text import shown
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("pictures", metavar="IMAGE...", nargs=-1, required=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Where the picture goes.  [default: preview-MODEL.png]",
+)
+@click.option("--open", "show", is_flag=True, help="Open the picture in a viewer.")
+@click.option(
+    "--fit",
+    type=click.Choice(["tile", "resize", "exact"]),
+    help="How images of other sizes are treated, as in convert.  [default: the model's]",
+)
+@DEVICE
+@PRECISION
+def preview(
+    model: str, pictures: tuple[str, ...], out: Path | None, show: bool, **options: Any
+) -> None:
+    """Try MODEL on a handful of images.
+
+    Draws one picture, inputs beside outputs. MODEL is a shipped model's name or a bundle.
+
+    Exit codes: 0 all done, 2 wrong use, 3 some images failed.
+    """
+    from pix2pix_batch import preview
+
+    made = preview.preview(model, pictures, out, **options)
+    for path, reason in made.failures:
+        click.echo(f"{shown(path)}: {reason}", err=True)
+    if made.note:
+        click.echo(f"note: {made.note}", err=True)
+    if made.path is not None:
+        click.echo(shown(made.path))
+        if show:
+            click.launch(str(made.path))
+    sys.exit(SOME_FAILED if made.failures else 0)

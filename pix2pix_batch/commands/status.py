@@ -1,0 +1,66 @@
+"""``pix2pix-batch status`` and ``report``: what a job in OUT has done."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from pix2pix_batch.commands.sharing import SOME_FAILED
+from pix2pix_batch.text import counted, shown
+
+
+@click.command()
+@click.argument("out", metavar="OUT")
+@click.option("--verify", is_flag=True, help="Also check each output: there, whole, unchanged.")
+@click.option("--journal", metavar="DIR", help="Where the journal is, if OUT is a URL.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object.")
+def status(out: str, verify: bool, journal: str | None, as_json: bool) -> None:
+    """Where the job in OUT stands, also while it runs.
+
+    It is read from the journal. With --verify every output is read, decoded and compared with its
+    recorded hash. What is missing, damaged or changed is listed, and made again by the next run.
+
+    Exit codes: 0, 2 wrong use, 3 --verify found something wrong.
+    """
+    import time
+
+    from pix2pix_batch import report
+    from pix2pix_batch.records import status
+
+    def tick(count: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r\x1b[K{counted(count, 'output')} checked", nl=False, err=True)
+
+    found = None
+    if verify:
+        from pix2pix_batch.records import verification
+
+        found = verification.verify(out, journal, watch=tick)
+        click.echo("\r\x1b[K" if sys.stderr.isatty() else "", nl=False, err=True)
+    now = status.read(out, journal)
+    if as_json:
+        click.echo(json.dumps(now.figures() | ({"verified": found.figures()} if found else {})))
+    else:
+        for line in report.of_status(now, out, time.time()):
+            click.echo(line)
+        for line in report.of_verification(found) if found else ():
+            click.echo(line)
+    sys.exit(SOME_FAILED if found and found.wrong else 0)
+
+
+@click.command()
+@click.argument("out", metavar="OUT")
+@click.option("--journal", metavar="DIR", help="Where the journal is, if OUT is a URL.")
+def report(out: str, journal: str | None) -> None:
+    """Write OUT/report.html, the page on a job, anew.
+
+    It shows what a job made, what is doubtful, and what failed. Every convert leaves this page at
+    its end. It is one file that needs nothing else, and is made of the journal in OUT and of
+    samples of the images.
+    """
+    from pix2pix_batch.files import storage
+    from pix2pix_batch.pages import page
+
+    click.echo(shown(page.publish(storage.kept(out, journal), storage.absolute(out))))
