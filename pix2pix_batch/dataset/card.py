@@ -9,6 +9,8 @@ from typing import Any
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.text import counted
 
+NAME = "README.md"
+
 SIZES = (
     (1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
     (10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"),
@@ -114,8 +116,8 @@ def _quality(manifest: Mapping[str, Any]) -> Iterator[str]:
     for title, counts in (("rejected", manifest["rejected"]), ("flagged", manifest["flagged"])):
         told = ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
         yield f"- {title}: {told or 'none'}"
-    if manifest["failed"]:
-        yield f"- inputs that could not be used: {manifest['failed']:,}"
+    if manifest["inputs_failed"]:
+        yield f"- inputs that could not be used: {manifest['inputs_failed']:,}"
     if (diversity := manifest["diversity"]) is not None:
         yield f"- mean absolute difference between variants of an input: {diversity:.2f} of 255"
 

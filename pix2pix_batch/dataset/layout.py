@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +34,20 @@ def image_folder(root: Path, split: str, samples: Sequence[Sample]) -> None:
     with whole(root / split / "metadata.jsonl") as table:
         for sample in samples:
             inside = f"images/{sample.key}{sample.suffix}"
-            _link(sample.made, root / split / inside)
+            link(sample.made, root / split / inside)
             sample.facts["file"] = f"{split}/{inside}"
             row = {"file_name": inside}
             if sample.source is not None:
                 row["source_file_name"] = f"inputs/{sample.base}.png"
-                _link(sample.source, root / split / row["source_file_name"])
-            table.write(as_line({**row, **told(sample)}))
+                link(sample.source, root / split / row["source_file_name"])
+            table.write(as_line({**row, **told(sample.facts)}))
 
 
 def side_by_side(root: Path, split: str, samples: Sequence[Sample]) -> None:
     """``SPLIT/KEY.png``, input to the left and output to the right."""
     for sample in samples:
         sample.facts["file"] = f"{split}/{sample.key}{sample.suffix}"
-        _link(sample.made, root / sample.facts["file"])
+        link(sample.made, root / sample.facts["file"])
 
 
 def folders(root: Path, split: str, samples: Sequence[Sample]) -> None:
@@ -55,8 +55,8 @@ def folders(root: Path, split: str, samples: Sequence[Sample]) -> None:
     for sample in samples:
         assert sample.source is not None
         sample.facts["file"] = f"B/{split}/{sample.key}{sample.suffix}"
-        _link(sample.made, root / sample.facts["file"])
-        _link(sample.source, root / "A" / split / f"{sample.key}.png")
+        link(sample.made, root / sample.facts["file"])
+        link(sample.source, root / "A" / split / f"{sample.key}.png")
 
 
 def web_dataset(root: Path, split: str, samples: Sequence[Sample]) -> None:
@@ -72,7 +72,7 @@ def web_dataset(root: Path, split: str, samples: Sequence[Sample]) -> None:
                 _add(tar, key + sample.suffix, sample.made.read_bytes())
                 if sample.source is not None:
                     _add(tar, f"{key}.source.png", sample.source.read_bytes())
-                _add(tar, f"{key}.json", as_line(told(sample)))
+                _add(tar, f"{key}.json", as_line(told(sample.facts)))
 
 
 def parquet(root: Path, split: str, samples: Sequence[Sample]) -> None:
@@ -116,7 +116,7 @@ def _row(sample: Sample) -> dict[str, Any]:
     }
     if sample.source is not None:
         row["source"] = {"bytes": sample.source.read_bytes(), "path": f"{sample.base}.png"}
-    return row | told(sample)
+    return row | told(sample.facts)
 
 
 LAYOUTS: dict[str, Writer] = {
@@ -145,9 +145,8 @@ UNKNOWN = -1.0
 """A distance that is not known."""
 
 
-def told(sample: Sample) -> dict[str, Any]:
-    """A sample's :data:`COLUMNS`."""
-    facts = sample.facts
+def told(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A sample's :data:`COLUMNS`. ``facts``: as the manifest has them too."""
     distance = facts["distance"]
     return {
         **{name: facts[name] for name in ("input", "input_hash", "variant", "hash")},
@@ -184,7 +183,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(info, io.BytesIO(data))
 
 
-def _link(file: Path, target: Path) -> None:
+def link(file: Path, target: Path) -> None:
     """``file`` also at ``target``: without another copy where the file system can."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():

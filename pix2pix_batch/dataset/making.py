@@ -2,78 +2,47 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
-from pix2pix_batch.dataset import origin
+from pix2pix_batch.dataset import origin, stock
+from pix2pix_batch.dataset.made import ImageSummary
+from pix2pix_batch.dataset.naming import name_of, named, output_of, source_of
 from pix2pix_batch.dataset.options import SynthesisOptions
 from pix2pix_batch.dataset.plan import Input
-from pix2pix_batch.errors import InputError
-from pix2pix_batch.images import SUFFIXES
+from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.inputs.scan import Item, Scan
+from pix2pix_batch.inputs.shard import journal_of
 from pix2pix_batch.inputs.sieve import Sieve
 from pix2pix_batch.job import Job
 from pix2pix_batch.noise import SOURCE
+from pix2pix_batch.pages import page
 from pix2pix_batch.progress import Progress
-from pix2pix_batch.records.history import History
-from pix2pix_batch.records.record import COPY, DONE, MADE, Record
+from pix2pix_batch.records.history import SYNTHESIZE, History
+from pix2pix_batch.records.journal import Journal
+from pix2pix_batch.records.record import GONE, Record
 from pix2pix_batch.settings import Opener
-from pix2pix_batch.summary import FAILURES_PRINTED, Summary
 from pix2pix_batch.text import shown
 
 
-def base_of(item: Item) -> str:
-    """The item's path in the dataset, without suffix; no two items have the same."""
-    return item.output.removesuffix(SUFFIXES[item.form])
+class Variants:
+    """What a scan of the inputs found, each as often as it is wanted; else the scan itself.
 
-
-def name_of(item: Item, variant: int) -> str:
-    """What names a variant in the journal: no input has such a path, for ``item`` is a file."""
-    return item.name + (COPY if variant == SOURCE else f"/{variant}")
-
-
-def output_of(item: Item, variant: int) -> str:
-    """Where a variant is put, within OUT."""
-    end = ".png" if variant == SOURCE else f".v{variant}{SUFFIXES[item.form]}"
-    kind = "inputs" if variant == SOURCE else "images"
-    return f"{MADE}/{kind}/{base_of(item)}{end}"
-
-
-@dataclass
-class ImageSummary(Summary):
-    """Of a dataset's images; the copies of its inputs do not count.
-
-    ``refused``: what failed, by input and reason, with the number of its images; 0 where only the
-    copy did.
+    ``unlisted``: directories that could not be listed, each as an input of one image.
     """
 
-    refused: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def add(self, records: Iterable[Record]) -> None:
-        for record in records:
-            is_copy = record.name.endswith(COPY)
-            if record.status != DONE:
-                self.refused[record.name.rpartition("/")[0], record.reason] += not is_copy
-            if not is_copy:
-                super().add([record])
-
-    def figures(self) -> dict[str, Any]:
-        failures = [
-            {"name": name, "reason": reason, "variants": count}
-            for (name, reason), count in list(self.refused.items())[:FAILURES_PRINTED]
-        ]
-        return {**super().figures(), "failures": failures}
-
-
-class Variants:
-    """What a scan of the inputs found, each as often as it is wanted; else the scan itself."""
-
     def __init__(
-        self, scan: Scan, inputs: Sequence[Input], wanted: Mapping[str, int], sources: bool
+        self,
+        scan: Scan,
+        inputs: Sequence[Input],
+        wanted: Mapping[str, int],
+        sources: bool,
+        unlisted: Iterable[tuple[str, str]],
     ) -> None:
         self.scan, self.inputs, self.wanted, self.sources = scan, inputs, wanted, sources
+        self.unlisted = [(named(name, 0), why) for name, why in unlisted]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.scan, name)
@@ -94,10 +63,19 @@ class Variants:
 
 
 class OwnPlace(Sieve):
-    """Its outputs lie where nothing but this job writes; copies of inputs do not count."""
+    """Its outputs lie where nothing but this job writes; copies of inputs do not count, and what
+    an earlier round of the run has counted (``counted``: variants of each input) counts once."""
+
+    counted: Mapping[str, int]
+    counted_all = 0
+
+    def count(self, scan: Scan) -> int | None:
+        more = super().count(scan)
+        return None if more is None else self.counted_all + more
 
     def _images(self, item: Item) -> int:
-        return int(item.variant != SOURCE)
+        variant = SOURCE if item.variant is None else item.variant
+        return int(variant >= self.counted.get(source_of(item.name), 0))
 
     def _refusal(self, history: History, item: Item) -> str:
         if item.tar:
@@ -106,7 +84,7 @@ class OwnPlace(Sieve):
 
 
 class Making(Job):
-    """Makes the images of a dataset."""
+    """Makes the images of a dataset, in as many rounds as it is told to ``want`` and ``run``."""
 
     summary: ImageSummary
 
@@ -121,7 +99,12 @@ class Making(Job):
         super().__init__(source, out, options.of_job(), watch, opener=opener)
         if self.is_remote:
             raise InputError(f"{shown(out)}: is a URL; synthesize writes to a directory")
-        self.about = options
+        if self.scan.tars:
+            raise InputError(
+                f"{shown(source)}: is a tar, or holds tars; synthesize takes images: unpack it"
+            )
+        self.about, self.found = options, self.scan
+        self.wanted: dict[str, int] = {}
         name = self.info.name
         self.summary = ImageSummary(model=name)
         self.settings = replace(
@@ -135,20 +118,63 @@ class Making(Job):
             origin=origin.xmp(name, self.settings.fingerprint) if options.mark else b"",
         )
 
+    @property
+    def has_journal(self) -> bool:
+        return journal_of(self.out).exists()
+
+    def take_stock(self, inputs: Sequence[Input]) -> None:
+        """What earlier runs have made for these inputs is put where this one looks for it, and
+        what they made of others is forgotten. Raises :class:`InputError`, :class:`OutputError`."""
+        if self.options.overwrite or not self.has_journal:
+            return
+        with closing(self._open(Journal)) as journal:
+            try:
+                gone = stock.take(self.out, inputs, stock.records_of(self.out))
+            except OSError as error:
+                raise OutputError(
+                    f"{shown(self.out)}: what was made before cannot be put in place "
+                    f"({error.strerror}); run the same command again"
+                ) from error
+            if gone:
+                journal.add([Record(name, GONE) for name in gone])
+
     def want(self, inputs: Sequence[Input], wanted: Mapping[str, int]) -> None:
-        """Make that many variants of each input."""
+        """Make that many variants of each input; no fewer than in the round before."""
+        is_first = not self.wanted
         noise = max(wanted.values(), default=0) > 1
         self.settings = replace(self.settings, noise=noise)
-        scan = self.scan
+        if not is_first:  # what failed in the first round needs no third try
+            self.options = replace(self.options, overwrite=False, retry_failed=False)
+        unlisted = self.found.unlisted if is_first else []
 
         def make() -> Any:
-            return Variants(scan, inputs, wanted, self.about.holds_sources)
+            return Variants(self.found, inputs, wanted, self.about.holds_sources, unlisted)
 
         self.make_scan, self.countable = make, True
         self.scan = make()
         self.sieve = OwnPlace(
             self.scan, self.options, self.settings.out, self.out, self.summary, self.stop
         )
+        self.sieve.counted, self.sieve.counted_all = self.wanted, self.summary.total
+        self.wanted = dict(wanted)
+
+    def forget(self, records: stock.Records) -> None:
+        """What was made and is not wanted any more. Raises :class:`OutputError`."""
+        wanted = {item.name for item in self.scan} | {named(name, 0) for name in self.unlisted}
+        if gone := [name for name in records if name not in wanted]:
+            with closing(self._open(Journal)) as journal:
+                journal.add([Record(name, GONE) for name in gone])
+
+    @property
+    def unlisted(self) -> list[str]:
+        """Directories of IN that could not be listed."""
+        return [name for name, _ in self.found.unlisted]
+
+    def tell(self, dataset: dict[str, Any]) -> None:
+        """Write the report; ``dataset``: what is known of it, as its header has it."""
+        if self.about.report and self.has_journal:
+            self.summary.page, note = page.attempt(self.out, self.settings.out, dataset)
+            self.summary.remark("" if self.summary.fatal else note)
 
     def identity(self) -> dict[str, Any]:
         """What decides the bytes of the images. How many of each, and where they go, does not."""
@@ -157,7 +183,7 @@ class Making(Job):
         for key in ("noise", "georeference", "keep_exif", "unpack"):
             values.pop(key, None)
         return {
-            "kind": "synthesize",
+            "kind": SYNTHESIZE,
             **values,
             "noise_rate": settings.noise_rate,
             "noise_blocks": settings.noise_blocks,

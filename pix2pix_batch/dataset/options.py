@@ -97,7 +97,8 @@ class SynthesisOptions:
             batch_size=self.batch_size, workers=self.workers, device=self.device,
             precision=self.precision, backend=backend, overwrite=self.overwrite,
             scheduler=self.scheduler, follow_links=self.follow_links, georeference=False,
-            retry_failed=self.retry_failed, item_timeout=self.item_timeout, report=self.report,
+            retry_failed=self.retry_failed, item_timeout=self.item_timeout,
+            report=False,  # it is written with the dataset
         )  # fmt: skip
 
     def require_possible(self) -> BundleInfo:

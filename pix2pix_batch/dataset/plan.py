@@ -23,11 +23,13 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Input:
-    """One input: its item, as a scan finds it, and what it has in common with others."""
+    """One input: its item, as a scan finds it, what it has in common with others, and its stamp,
+    which changes when the file does; empty where there is none."""
 
     item: Item
     group: str
     stratum: str
+    stamp: str = ""
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pix2pix_batch.text import counted, shown
 
 if TYPE_CHECKING:
-    from pix2pix_batch.dataset.synthesis import Made
+    from pix2pix_batch.dataset.made import ImageSummary, Made
 
 SHOWN_FAILURES = 10
 
@@ -17,41 +17,74 @@ SHOWN_FAILURES = 10
 def of_dataset(made: Made, out: str) -> Iterator[str]:
     """The dataset and how it came about, in lines."""
     job = made.job
-    for (name, reason), count in list(job.refused.items())[:SHOWN_FAILURES]:
-        times = f" ({count:,} variants)" if count > 1 else ""
-        yield f"  failed: {shown(name)}{times}: {reason}"
-    if (more := len(job.refused) - SHOWN_FAILURES) > 0:
-        yield f"  ... and {more:,} more"
+    yield from _failures(job)
     if job.note:
         yield f"note: {job.note}"
+    if made.since is not None:
+        yield f"inputs since the last time: {made.since}"
+    if made.mended:
+        yield f"{made.mended}; it was laid out anew"
     if made.header:
         yield from _dataset(made, out)
+    elif job.total:
+        yield _run(job)
+    if job.page:
+        yield f"report: {shown(job.page)}"
     if job.fatal:
         yield f"error: {job.fatal}"
     if job.interrupted:
         yield "Interrupted. Run the same command again (without --overwrite) to go on from here."
 
 
+def _failures(job: ImageSummary) -> Iterator[str]:
+    refused = list(job.refused.items())
+    for (name, reason), count in refused[:SHOWN_FAILURES]:
+        times = f" ({count:,} variants)" if count > 1 else ""
+        yield f"  failed: {shown(name)}{times}: {reason}"
+    if (more := len(refused) - SHOWN_FAILURES) > 0:
+        yield f"  ... and {more:,} more"
+
+
+def _run(job: ImageSummary) -> str:
+    """What became of the images; all runs together have made them."""
+    parts = [
+        f"{count:,} {what}"
+        for count, what in (
+            (job.converted, "made"),
+            (job.skipped, "made before"),
+            (job.failed, "failed"),
+            (job.failed_before, "failed before"),
+        )
+        if count
+    ]
+    rate = f" ({job.images_per_second:.1f} images/s)" if job.converted else ""
+    return f"{', '.join(parts) or 'nothing'} in {job.seconds:.1f} s{rate}"
+
+
 def _dataset(made: Made, out: str) -> Iterator[str]:
     header = made.header
     splits = ", ".join(f"{split} {count:,}" for split, count in header["splits"].items())
-    which = "holds" if made.before else "made"
+    if not made.before:
+        yield _run(made.job)
     yield (
-        f"{shown(out)}: {which} {counted(made.images, 'image')} of "
-        f"{counted(header['inputs'], 'input')} ({splits})"
-        + (": nothing to do" if made.before else f" in {made.job.seconds:.1f} s")
+        f"{shown(out)}: {counted(made.images, 'image')} of {counted(header['inputs'], 'input')} "
+        f"({splits})" + (": nothing to do" if made.before else "")
     )
     for title in ("rejected", "flagged"):
         if header[title]:
             yield f"{title}: {_counts(header[title])}"
-    if header["failed"]:
-        yield (
-            f"{counted(header['failed'], 'input')} failed; the same command tries again what did "
-            "not fail for good, and --retry-failed all"
-        )
+    if header["inputs_failed"]:
+        yield f"{counted(header['inputs_failed'], 'input')} failed; {_again(made)}"
     if (diversity := header["diversity"]) is not None:
         yield f"variants of an input differ by {diversity:.2f} of 255 on average"
     yield f"card: {shown(os.path.join(out, 'README.md'))}"
+
+
+def _again(made: Made) -> str:
+    """What the next run does about the failures."""
+    if made.job.retriable:
+        return "the same command tries again what did not fail for good, --retry-failed all"
+    return "the same command leaves what is unchanged alone (see --retry-failed)"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from pix2pix_batch.dataset import complete
 from pix2pix_batch.errors import ImageError, InputError, OutputError
 from pix2pix_batch.files import remote, storage
 from pix2pix_batch.pages import look
 from pix2pix_batch.pages.chart import chart
+from pix2pix_batch.pages.dataset import Dataset
 from pix2pix_batch.pages.exhibit import (
     LONGEST_NAME,
     LONGEST_TEXT,
@@ -42,6 +44,9 @@ FOLDERS = 200
 """Folders to choose from."""
 
 SETTINGS = 60
+UNTOLD = ("schema", "kind", "beside")
+"""Settings that say nothing to people, or nothing that another does not."""
+
 BARS = 20
 
 HEAD = 1024
@@ -58,12 +63,13 @@ class Bar:
     height: float
 
 
-def write(out: Path, outputs: str | None = None) -> Path:
+def write(out: Path, outputs: str | None = None, dataset: Values | None = None) -> Path:
     """Write the page of the job whose journal lies in ``out``; its path.
 
-    ``outputs``: where its outputs lie, if that is a URL. Deterministic for a given
-    journal and files. Raises :class:`InputError` where there is no journal or the place is
-    another's, :class:`OutputError` where the page cannot be written.
+    ``outputs``: where its outputs lie, if that is a URL; ``dataset``: what is known of one that
+    is not finished, as its header would have it. Deterministic for a given journal and files.
+    Raises :class:`InputError` where there is no journal or the place is another's,
+    :class:`OutputError` where the page cannot be written.
     """
     path = out / NAME
     _require_free(path)
@@ -71,7 +77,9 @@ def write(out: Path, outputs: str | None = None) -> Path:
     tally = Tally(journal.lines(out))
     _require_not_laid_out(out, tally)
     elsewhere = outputs is not None and remote.is_url(outputs)
-    text = _text(Exhibit(out, str(outputs if elsewhere else out.resolve()), tally), state)
+    exhibit = Exhibit(out, str(outputs if elsewhere else out.resolve()), tally)
+    about = Dataset.of(out, dataset) if tally.is_dataset else None
+    text = _text(exhibit, about, state)
     with suppress(OSError):  # an OUT that was copied may lack it
         (out / journal.DIRECTORY / "tmp").mkdir(exist_ok=True)
     try:
@@ -81,9 +89,9 @@ def write(out: Path, outputs: str | None = None) -> Path:
     return path
 
 
-def publish(out: Path, outputs: str = "") -> str:
+def publish(out: Path, outputs: str = "", dataset: Values | None = None) -> str:
     """As :func:`write`, and where the outputs lie behind a URL, there too; the page's place."""
-    path = write(out, outputs)
+    path = write(out, outputs, dataset)
     if not remote.is_url(outputs):
         return str(path)
     url = storage.joined(outputs, NAME)
@@ -95,7 +103,7 @@ def publish(out: Path, outputs: str = "") -> str:
     return remote.safe(url)
 
 
-def attempt(out: Path, outputs: str = "") -> tuple[str, str]:
+def attempt(out: Path, outputs: str = "", dataset: Values | None = None) -> tuple[str, str]:
     """As :func:`publish`, at the end of a job, unless the page is of the journal as it is.
 
     Its path, and nothing or a note why there is none: what is wrong with the page is no fault of
@@ -105,7 +113,7 @@ def attempt(out: Path, outputs: str = "") -> tuple[str, str]:
     try:
         if not remote.is_url(outputs) and _is_current(path, out):
             return str(path), ""
-        return publish(out, outputs), ""
+        return publish(out, outputs, dataset), ""
     except (InputError, OutputError) as error:
         return "", f"no report: {error}"
     except KeyboardInterrupt:
@@ -131,6 +139,8 @@ def _state(out: Path) -> str:
     for path in journals:
         with suppress(FileNotFoundError):  # of a shard, which was merged this moment
             sizes.append((path.name, path.stat().st_size))
+    with suppress(OSError):
+        sizes.append((str(complete.path_of(out)), complete.path_of(out).stat().st_mtime_ns))
     return hashlib.sha256(repr((__version__, sizes)).encode()).hexdigest()
 
 
@@ -168,12 +178,12 @@ def _require_not_laid_out(out: Path, tally: Tally) -> None:
     made = [out / str(values.get("output", "")) for values in tally.samples]
     if tally.is_dataset and made and not any(path.exists() for path in made):
         raise InputError(
-            f"{shown(out)}: holds a finished dataset, whose report was made with it; to make it "
-            "again, make the dataset again (synthesize --overwrite)"
+            f"{shown(out)}: holds a finished dataset, whose report was made with it; the next "
+            "'synthesize' that changes the dataset makes it again"
         )
 
 
-def _text(exhibit: Exhibit, state: str) -> str:
+def _text(exhibit: Exhibit, about: Dataset | None, state: str) -> str:
     """The page, with as many failures named as there is room for."""
     tally, outputs = exhibit.tally, exhibit.outputs
     samples, doubtful, odd = exhibit.cards()
@@ -195,7 +205,8 @@ def _text(exhibit: Exhibit, state: str) -> str:
             bars=_bars(tally),
             alike=_alike(tally),
             folders=_folders(samples, doubtful, odd, *(named for _, named in failures)),
-            settings=_settings(tally.job),
+            about=about,
+            settings=_settings(tally.job | (about.settings if about else {})),
             doubt=DOUBT,
             lead=_lead(tally),
             unfinished=_unfinished(tally),
@@ -215,13 +226,13 @@ def _folders(*kinds: Sequence[Card | Failure]) -> list[str]:
 
 
 def _settings(job: Values) -> dict[str, str]:
-    """The journal's first line for people."""
+    """The journal's first line, and what a dataset's header adds, for people."""
     return {
         short(key, LONGEST_NAME): short(
             value if isinstance(value, str) else json.dumps(value), LONGEST_TEXT
         )
         for key, value in list(job.items())[:SETTINGS]
-        if value is not None and key != "schema"
+        if value is not None and key not in UNTOLD
     }
 
 

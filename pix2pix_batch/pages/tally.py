@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pix2pix_batch.pages.pace import Pace
-from pix2pix_batch.records.record import COPY
+from pix2pix_batch.records.record import COPY, GONE
 
 SAMPLES, DOUBTFUL, EXAMPLES = 48, 24, 20
 """Kept of the images converted, of the doubtful ones, and of each group of failures."""
@@ -48,7 +48,7 @@ BEYOND = 100
 
 # A line's code, two bytes. Done: this, or one more than the whole percentile, 0 to BEYOND.
 WITHOUT_DISTANCE = 0
-NO_IMAGE = 102  # a tar, whose images have lines of their own
+NO_IMAGE = 102  # a tar, whose images have lines of their own, or what is gone
 FIRST_GROUP = 103  # of failures, by the number of their group from here on
 FLAGGED = 1 << 12  # besides: done, and something is odd about the output
 
@@ -147,7 +147,9 @@ class Tally:
     def _note(self, values: Values) -> None:
         name = _digest(str(values["name"]))
         self._names.append(name)
-        if values["status"] == "done":
+        if values["status"] == GONE:
+            self._codes.append(NO_IMAGE)
+        elif values["status"] == "done":
             is_tar = values.get("members") is not None
             self._codes.append(NO_IMAGE if is_tar else self._image(values, name))
         else:

@@ -7,17 +7,19 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pix2pix_batch.dataset import complete
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.shard import Shard, lock_of, shards_of
 from pix2pix_batch.pages.tally import Tally, Values
-from pix2pix_batch.records.history import held, lines
+from pix2pix_batch.records.history import SYNTHESIZE, held, lines
 from pix2pix_batch.records.index import CODES, DETAIL, STATUS, Index
-from pix2pix_batch.records.record import COPY, DONE, FAILED, QUARANTINED
+from pix2pix_batch.records.record import COPY, DONE, FAILED, GONE, QUARANTINED
 from pix2pix_batch.text import shown
 
 LATELY = 300.0
@@ -40,7 +42,9 @@ class Status:
     ``total``: inputs in all; ``None`` where no run has counted them. ``tars``: those that are
     done, whose images the other figures count. ``running``: the runs that are writing now, ``all``
     or shards. ``begun`` and ``ended``: of the last run, Unix time; ``ended`` is ``None`` where it
-    was killed or goes on. ``rate`` and ``lately``: images a second.
+    was killed or goes on. ``rate`` and ``lately``: images a second. ``shards``: those that have
+    begun, of a job that was shared out, and ``missing`` those that have not. ``dataset``: of one
+    that is finished, what it holds; empty of one that is not; ``None`` for what ``convert`` makes.
     """
 
     job: dict[str, Any]
@@ -60,6 +64,9 @@ class Status:
     seconds: float
     failures: list[Group] = field(default_factory=list)
     quarantine: list[Group] = field(default_factory=list)
+    shards: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    dataset: dict[str, Any] | None = None
 
     def figures(self) -> dict[str, Any]:
         """What ``--json`` prints."""
@@ -97,6 +104,7 @@ def read(place: str | os.PathLike[str], journal: str | None = None) -> Status:
         ]
         for status in (FAILED, QUARANTINED)
     }
+    begun, missing = _shards(out)
     return Status(
         job={key: value for key, value in tally.job.items() if key != "schema"},
         running=running,
@@ -115,7 +123,32 @@ def read(place: str | os.PathLike[str], journal: str | None = None) -> Status:
         seconds=round(pace.seconds, 1),
         failures=groups[FAILED],
         quarantine=groups[QUARANTINED],
+        shards=begun,
+        missing=missing,
+        dataset=_dataset(out) if tally.is_dataset else None,
     )
+
+
+def _shards(out: Path) -> tuple[list[str], list[str]]:
+    """Those that have a journal, and those of the same number that have none."""
+    there = shards_of(out)
+    count = max((shard.count for shard in there), default=0)
+    every = [Shard(number, count) for number in range(1, count + 1)]
+    return list(map(str, there)), [str(shard) for shard in every if shard not in there]
+
+
+def _dataset(out: Path) -> dict[str, Any]:
+    found = complete.read(out)
+    if found is None:
+        return {}
+    header = found.header
+    told = ("inputs", "inputs_failed", "splits", "rejected", "flagged")
+    return {
+        "layout": found.mark.get("layout"),
+        "images": sum(header.get("splits", {}).values()),
+        **{key: header.get(key) for key in told},
+        "wrong": found.wrong,
+    }
 
 
 class Story:
@@ -136,15 +169,15 @@ class Story:
         fresh = 0
         for line in values:
             if "name" in line:
-                if self._is_copy(str(line["name"])):
-                    continue
                 name, state = str(line["name"]), str(line.get("status"))
+                if self._is_copy(name):
+                    continue
                 self._index.note(name, state, bool(line.get("stamp")))
                 if "members" in line or self._tars.get(name):
                     self._tars.note(name, state, 0)
                 if "members" in line:  # a tar, whose images have lines of their own
                     continue
-                fresh += 1
+                fresh += state != GONE
             elif "claim" in line:
                 for name in line["claim"]:
                     if not self._is_copy(name):
@@ -166,7 +199,7 @@ class Story:
             self._recent.popleft()
 
     def _run(self, line: Values) -> None:
-        self._is_dataset |= line.get("kind") == "synthesize"
+        self._is_dataset |= line.get("kind") == SYNTHESIZE
         if "begin" in line and line["begin"] >= (self.begun or 0):
             self.begun, self.ended, self.outcome = line["begin"], None, ""
         if "end" in line and line["end"] >= (self.ended or self.begun or 0):

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import multiprocessing
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
-
-from PIL import Image
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pix2pix_batch.cores import cores
-from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.dataset import complete
+from pix2pix_batch.dataset.complete import Complete
+from pix2pix_batch.errors import ImageError
 from pix2pix_batch.files import remote, storage
-from pix2pix_batch.records.history import DECIDED, lines
+from pix2pix_batch.records.examination import (
+    CHANGED,
+    FINE,
+    KINDS,
+    MISSING,
+    UNREADABLE,
+    Finding,
+    examined,
+)
+from pix2pix_batch.records.history import DECIDED, SYNTHESIZE, lines
 from pix2pix_batch.records.index import DETAIL, Index
 from pix2pix_batch.records.journal import Journal
-from pix2pix_batch.records.record import DONE, FAILED, MADE, Record
-from pix2pix_batch.text import shown
+from pix2pix_batch.records.record import COPY, DIRECTORY, DONE, FAILED, MADE, Record
 
-MISSING, UNREADABLE, DAMAGED, CHANGED = "missing", "unreadable", "damaged", "changed"
-KINDS = (MISSING, UNREADABLE, DAMAGED, CHANGED)
-"""What can be wrong with an output: not there; cannot be read; is no whole image; is an image,
-but not the one that the job made."""
+if TYPE_CHECKING:
+    from pix2pix_batch.dataset.stored import Stored
 
 BATCH = 32
 """Outputs that a process checks at once, a fraction of a second of work."""
@@ -69,53 +74,72 @@ class Verification:
         }
 
 
+@dataclass(frozen=True)
+class Output:
+    """One of a job. ``name``: of what was converted, in the journal; ``path``: within OUT."""
+
+    name: str
+    path: str
+    hash: str
+    is_tar: bool = False
+
+    def __str__(self) -> str:
+        return self.path
+
+
+Batch: TypeAlias = "Sequence[Output] | Sequence[Stored]"
+"""Outputs that are looked at together: files of a job, or what lies in a dataset."""
+
+
 def verify(
     out: str, journal: str | None = None, *, watch: Callable[[int], None] | None = None
 ) -> Verification:
-    """Read and decode every output that the journal has as done, and compare its hash.
+    """Read and decode every output that the journal has as done, and compare its hash; of a
+    dataset that is laid out, every image where it lies now.
 
     What is wrong is journaled as failed, so that the next run makes it again. ``watch`` is
     called with the number checked so far. ``journal``: the directory of the journal, where OUT is
-    a URL and it was chosen. Memory: 16 bytes an input, twice. Raises :class:`InputError` where
-    there is no journal or a run is writing there, :class:`OutputError` where the journal cannot
-    be written.
+    a URL and it was chosen. Memory: 16 bytes an input, twice; of a dataset, its manifest. Raises
+    :class:`InputError` where there is no journal or a run is writing there, :class:`OutputError`
+    where the journal cannot be written.
     """
     kept = storage.kept(out, journal)
     others = ("schema", "overwrite", *DECIDED)
     job = {key: value for key, value in next(lines(kept)).items() if key not in others}
-    if job.get("kind") == "synthesize" and not (kept / MADE).is_dir():
-        raise InputError(
-            f"{shown(out)}: its images have been laid out as a dataset, whose manifest.jsonl has "
-            "their hashes; --verify is for what 'convert' made"
-        )
     book = Journal(kept, job)
     try:
-        return _verify(out, kept, book, watch)
+        known = complete.read(kept) if job.get("kind") == SYNTHESIZE else None
+        batches = _batches(_outputs(kept)) if known is None else _of_dataset(kept, known)
+        found = _verify(out, batches, book, watch)
+        if known is not None and found.wrong:
+            complete.write(kept, replace(known, wrong=found.wrong))
+        return found
     finally:
         book.close()
 
 
 def _verify(
-    out: str, kept: Path, journal: Journal, watch: Callable[[int], None] | None
+    out: str, batches: Iterator[Batch], journal: Journal, watch: Callable[[int], None] | None
 ) -> Verification:
     found = Verification()
-    for batch, results in _checked(out, _batches(_last_done(kept))):
+    for batch, results in _checked(out, batches):
         wrong = []
-        for values, (kind, why) in zip(batch, results, strict=True):
+        outputs: Sequence[Output | Stored] = batch
+        for output, (kind, why) in zip(outputs, results, strict=True):
             if kind:
-                found.add(kind, values["output"], why)
+                found.add(kind, str(output), why)
                 reason = f"its output was {kind}: {why}"
-                wrong.append(Record(values["name"], FAILED, reason=reason))
+                wrong.append(Record(output.name, FAILED, reason=reason))
         found.checked += len(batch)
-        if wrong:
+        if wrong := [record for record in wrong if record.name]:
             journal.add(wrong)
         if watch is not None:
             watch(found.checked)
     return found
 
 
-def _last_done(kept: Path) -> Iterator[dict[str, Any]]:
-    """The records of what is done, each input's last."""
+def _outputs(kept: Path) -> Iterator[Output]:
+    """What is done, by each input's last record."""
     last = Index()
     for number, values in enumerate(lines(kept)):
         if "name" in values:
@@ -124,31 +148,48 @@ def _last_done(kept: Path) -> Iterator[dict[str, Any]]:
         if not values.get("output"):  # a tar's member: the tar is checked
             continue
         if values.get("status") == DONE and last.get(values["name"]) >> DETAIL == number:
-            yield values
+            is_tar = "members" in values
+            yield Output(values["name"], values["output"], values.get("hash", ""), is_tar)
 
 
-def _batches(records: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    while batch := list(islice(records, BATCH)):
+def _of_dataset(kept: Path, known: Complete) -> Iterator[Batch]:
+    """The images of a dataset where they lie, its tables, and what was made for it and lies
+    apart."""
+    from pix2pix_batch.dataset import stored
+
+    outputs = list(_outputs(kept))
+    copies = {one.name: one.hash for one in outputs if one.name.endswith(COPY)}
+    try:
+        images = list(stored.found(kept, copies))
+    except stored.UNKNOWN:  # the next run makes all of it again
+        images = [stored.Stored("", f"{DIRECTORY}/{complete.MANIFEST}", hash="none")]
+    yield from stored.batches(chain(stored.tables(known), images))
+    if (kept / MADE).is_dir():
+        yield from _batches(one for one in outputs if _is_apart(kept / one.path))
+
+
+def _is_apart(path: Path) -> bool:
+    """Whether the file is there, and not a dataset's under another name."""
+    try:
+        return path.lstat().st_nlink == 1
+    except OSError:
+        return False
+
+
+def _batches(outputs: Iterable[Output]) -> Iterator[list[Output]]:
+    left = iter(outputs)
+    while batch := list(islice(left, BATCH)):
         yield batch
 
 
-Checked = list[tuple[str, str]]
-"""What is wrong with each output of a batch, and why; empty where nothing is."""
-
-
-def _checked(
-    out: str, batches: Iterator[list[dict[str, Any]]]
-) -> Iterator[tuple[list[dict[str, Any]], Checked]]:
+def _checked(out: str, batches: Iterator[Batch]) -> Iterator[tuple[Batch, list[Finding]]]:
     """Batches with what was found, in order, by a process a core; a few are under way at once."""
     count = cores()
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(count, context) as pool:
-        ahead: deque[tuple[list[dict[str, Any]], Future[Checked]]] = deque()
+        ahead: deque[tuple[Batch, Future[list[Finding]]]] = deque()
         for batch in batches:
-            wanted = [
-                (values["output"], values.get("hash", ""), "members" in values) for values in batch
-            ]
-            ahead.append((batch, pool.submit(check, out, wanted)))
+            ahead.append((batch, pool.submit(check, out, batch)))
             if len(ahead) > 3 * count:
                 first, future = ahead.popleft()
                 yield first, future.result()
@@ -157,51 +198,37 @@ def _checked(
             yield first, future.result()
 
 
-def check(out: str, wanted: list[tuple[str, str, bool]]) -> Checked:
-    """Look at some outputs, given with their hashes and whether they are tars."""
-    return [
-        _wrong_tar(out, output, digest) if is_tar else _wrong(out, output, digest)
-        for output, digest, is_tar in wanted
-    ]
+def check(out: str, batch: Batch) -> list[Finding]:
+    """What is wrong with each of a batch."""
+    outputs = [one for one in batch if isinstance(one, Output)]
+    if not outputs:
+        from pix2pix_batch.dataset import stored
+
+        return stored.check(out, [one for one in batch if isinstance(one, stored.Stored)])
+    return [_wrong_tar(out, one) if one.is_tar else _wrong(out, one) for one in outputs]
 
 
-def _wrong_tar(out: str, output: str, digest: str) -> tuple[str, str]:
+def _wrong_tar(out: str, output: Output) -> Finding:
     """A directory, of an unpacked one, has no hash."""
-    if not storage.Outputs(out).has(output):
+    if not storage.Outputs(out).has(output.path):
         return MISSING, "no such file"
-    if not digest:
-        return "", ""
+    if not output.hash:
+        return FINE
     found = hashlib.blake2b(digest_size=16)
     try:
-        for piece in storage.pieces(storage.joined(out, output)):
+        for piece in storage.pieces(storage.joined(out, output.path)):
             found.update(piece)
     except ImageError as error:
         return UNREADABLE, str(error)
-    return ("", "") if found.hexdigest() == digest else (CHANGED, "is not the tar the job made")
+    return FINE if found.hexdigest() == output.hash else (CHANGED, "is not the tar the job made")
 
 
-def _wrong(out: str, output: str, digest: str) -> tuple[str, str]:
-    path = storage.joined(out, output)
+def _wrong(out: str, output: Output) -> Finding:
+    path = storage.joined(out, output.path)
     if not remote.is_url(path) and not os.path.lexists(path):
         return MISSING, "no such file"
     try:
         data, _ = storage.read_file(path)
     except ImageError as error:
         return UNREADABLE, str(error)
-    if why := _damage(data):
-        return DAMAGED, why
-    if digest and hashlib.blake2b(data, digest_size=16).hexdigest() != digest:
-        return CHANGED, "is not the image that the job made"
-    return "", ""
-
-
-def _damage(data: bytes) -> str:
-    """Why the bytes are no whole image; empty where they are one."""
-    if not data:
-        return "is empty"
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-    except Exception as error:  # decoders raise almost anything
-        return f"does not decode ({' '.join(str(error).split())[:200]})"
-    return ""
+    return examined(data, output.hash)

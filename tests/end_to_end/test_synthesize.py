@@ -19,23 +19,19 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from distributed import LocalCluster
 from PIL import Image
 
 import pix2pix_batch
 from pix2pix_batch import bundle
 from pix2pix_batch.dataset.origin import DIGITAL_SOURCE_TYPE
-from pix2pix_batch.distance import described
 from pix2pix_batch.engine import to_bytes
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.noise import dropout_masks
 from pix2pix_batch.train import pairs
 from pix2pix_batch.train.data import to_unit
 from pix2pix_batch.workers.probe import PROBE_IMAGES
-from tests.conftest import save_bundle
 from tests.end_to_end.command import (
     Argument,
-    Ran,
     convert,
     environment,
     error_of,
@@ -49,28 +45,25 @@ from tests.end_to_end.command import (
     wait_until_told,
 )
 from tests.end_to_end.harmful import preloaded, shut
+from tests.end_to_end.synthesizing import (
+    SHARED,
+    VARIANTS,
+    manifest,
+    one_worker,
+    soft,
+    soft_model,
+    synthesize,
+    tree,
+    words,
+)
 
-INPUTS, VARIANTS = 12, 3
+INPUTS = 12
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
-OURS = (".pix2pix-batch", "report.html")
-
-
-def soft(seed: int) -> Image.Image:
-    """Soft colours around grey, unlike :func:`picture`, whose are strong."""
-    pixels = np.asarray(picture(64, 64, seed)).astype(float)
-    return Image.fromarray((110 + 0.12 * pixels).astype(np.uint8))
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With dropout, trained on soft pictures as far as its statistics say."""
-    path = save_bundle(tmp_path_factory.mktemp("model") / "soft.safetensors", dropout=True)
-    _, unet = bundle.load(path)
-    images = np.stack([np.asarray(soft(seed)) for seed in range(1000, 1400)])
-    with torch.inference_mode():
-        found = unet.embed(to_unit(torch.tensor(images))).numpy().astype(np.float64)
-    bundle.describe(path, described(found))
-    return path
+    return soft_model(tmp_path_factory.mktemp("model") / "soft.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -87,46 +80,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[None]:
-    """One worker for all runs that do not ask for their own, to start it once."""
-    os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
-        SHARED.append(cluster.scheduler_address)
+    with one_worker():
         yield
-        SHARED.clear()
 
 
-SHARED: list[str] = []
 pytestmark = pytest.mark.usefixtures("workers")
-
-
-def synthesize(source: Argument, out: Argument, model: Path, *more: Argument) -> Ran:
-    own = () if "--workers" in more else ("--scheduler", SHARED[0])
-    return run(*words(source, out, model, *more, *own))
-
-
-def words(source: Argument, out: Argument, model: Path, *more: Argument) -> list[Argument]:
-    given: list[Argument] = ["synthesize", source, out, "--model", model, "--json", *more]
-    if "--precision" not in more:
-        given += ["--precision", "fp32"]
-    if not {"--variants", "--target-count"} & set(more):
-        given += ["--variants", VARIANTS]
-    return given
-
-
-def tree(out: Path) -> dict[str, str]:
-    """SHA-256 of each file of a dataset, by its path."""
-    return {
-        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.relative_to(out).parts[0] not in OURS
-    }
-
-
-def manifest(out: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, str]]:
-    """The header, the images, and what was rejected for what."""
-    header, *rest = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
-    images = [row for row in rest if "rejected" not in row]
-    return header, images, {row["rejected"]: row["reason"] for row in rest if "rejected" in row}
 
 
 SPLIT = ("--split", "train=0.5,val=0.25,test=0.25", "--seed", 7)
@@ -168,7 +126,7 @@ def test_the_same_bytes_for_other_workers_batches_and_when_stopped(
     assert not (out / ".pix2pix-batch-made").exists()
 
     ran = synthesize(inputs, out, model, *more)
-    assert ran.code == 0 and ran.figures["made_before"], ran.err
+    assert ran.code == 0 and ran.figures["nothing_to_do"], ran.err
     assert "nothing to do" in ran.err
     assert tree(out) == expected
 
@@ -491,8 +449,8 @@ def test_one_bad_image_only_fails_itself(tmp_path: Path, model: Path) -> None:
     (source / "broken.png").write_bytes(b"no image")
     ran = synthesize(source, out, model)
     assert ran.code == 3
-    assert (ran.figures["images"], ran.figures["failed"]) == (9, 3), ran.figures
-    assert (ran.figures["total"], ran.figures["converted"]) == (12, 9)
+    told = ("images", "images_wanted", "images_made", "images_failed", "inputs", "inputs_failed")
+    assert [ran.figures[name] for name in told] == [9, 12, 9, 3, 4, 1], ran.figures
     assert "12 of 12 (100 %) | 3 failed" in ran.err  # the copies of the inputs are no work
     listed = [line for line in ran.err.splitlines() if "broken.png" in line]
     assert len(listed) == 1 and listed[0].startswith("  failed: broken.png (3 variants): ")
@@ -500,6 +458,7 @@ def test_one_bad_image_only_fails_itself(tmp_path: Path, model: Path) -> None:
     assert (failure["name"], failure["variants"]) == ("broken.png", 3)
     status = run("status", out)
     assert "9 of 12 done (75 %), 3 failed" in status.out and "such as broken.png" in status.out
+    assert "1 input could not be used" in status.out
     page = (out / "report.html").read_text()
     assert "broken.png</a>, 3 variants</li>" in page
     samples = page.partition("<h2>Samples")[2].partition("</section>")[0]
@@ -507,18 +466,10 @@ def test_one_bad_image_only_fails_itself(tmp_path: Path, model: Path) -> None:
         f"{number}.png, variant {variant}" for number in range(3) for variant in range(3)
     ]
     header, images, _ = manifest(out)
-    assert header["failed"] == 1 and "inputs that could not be used: 1" in (
+    assert header["inputs_failed"] == 1 and "inputs that could not be used: 1" in (
         (out / "README.md").read_text()
     )
     assert {row["input"] for row in images} == {"0.png", "1.png", "2.png"}
-    told = [(out / name).read_bytes() for name in ("README.md", "manifest.jsonl")]
-    assert synthesize(source, out, model).code == 3
-    assert [(out / name).read_bytes() for name in ("README.md", "manifest.jsonl")] == told
-    put(source / "broken.png", seed=9)
-    ran = synthesize(source, out, model)
-    assert ran.code == 2 and "the inputs have changed since" in error_of(ran)
-    ran = synthesize(source, out, model, "--overwrite")
-    assert (ran.code, ran.figures["images"]) == (0, 12), ran.err
 
 
 @pytest.mark.parametrize(
@@ -588,17 +539,30 @@ def test_out_with_something_else(tmp_path: Path, inputs: Path, model: Path, made
     out = tmp_path / "converted"
     assert convert(inputs, out, model, "--limit", 1, "--scheduler", SHARED[0]).code == 0
     ran = synthesize(inputs, out, model)
-    assert ran.code == 2 and "holds other files" in error_of(ran)
+    assert ran.code == 2 and "holds images of 'pix2pix-batch convert'" in error_of(ran)
     (out / "file").touch()
     ran = synthesize(inputs, out / "file", model)
     assert ran.code == 2 and "is a file" in error_of(ran)
 
 
-def test_its_status(made: Path) -> None:
-    ran = run("status", made)
-    assert ran.code == 0 and f"{INPUTS * VARIANTS} of {INPUTS * VARIANTS} done" in ran.out
-    ran = run("status", made, "--verify")
-    assert ran.code == 2 and "laid out as a dataset" in error_of(ran)
+def test_a_tar_is_refused_at_once(tmp_path: Path, inputs: Path, model: Path) -> None:
+    with tarfile.open(tmp_path / "in.tar", "w") as tar:
+        tar.add(inputs / "a", "a")
+    (tmp_path / "tars").mkdir()
+    (tmp_path / "tars" / "1.tar").write_bytes((tmp_path / "in.tar").read_bytes())
+    for source in (tmp_path / "in.tar", tmp_path / "tars"):
+        ran = synthesize(source, tmp_path / "out", model)
+        assert ran.code == 2
+        assert error_of(ran) == (
+            f"error: {source}: is a tar, or holds tars; synthesize takes images: unpack it"
+        )
+    assert not (tmp_path / "out").exists()
+
+    put(tmp_path / "a.png")
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/a.png\n{tmp_path}/in.tar\n")
+    ran = synthesize(f"@{tmp_path}/list.txt", tmp_path / "out", model)
+    assert (ran.code, ran.figures["images"], ran.figures["inputs_failed"]) == (3, VARIANTS, 1)
+    assert "in.tar (3 variants): is a tar; synthesize takes images: unpack it" in ran.err
 
 
 def test_a_dataset_is_made_anew_when_told_to(tmp_path: Path, inputs: Path, model: Path) -> None:

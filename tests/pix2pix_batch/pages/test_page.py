@@ -253,7 +253,7 @@ def test_a_dataset_shows_its_variants(job: Job) -> None:
         flags = {"flags": "flat"} if variant == "1" else {}
         job.add(Record(f"a.png/{variant}", "done", "1:1", f"{variant}.png", **flags))
     parsed = Parsed(job.write())
-    assert len(parsed.loads) == 6 and "2converted" in parsed.words and "1flagged" in parsed.words
+    assert len(parsed.loads) == 6 and "2made" in parsed.words and "1flagged" in parsed.words
     assert parsed.words.count("a.png, variant 0") == 1
     assert parsed.words.count("a.png, variant 1") == 2
     assert [link for link in parsed.links if "in/a.png" not in link] == ["./.pix2pix-batch/"]
