@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pix2pix_batch import bundle
-from pix2pix_batch.dataset.making import name_of, output_of
+from pix2pix_batch.dataset.naming import name_of, output_of
 from pix2pix_batch.dataset.quality import diversity
 from pix2pix_batch.inputs.scan import Item, Scan
 from pix2pix_batch.settings import Settings

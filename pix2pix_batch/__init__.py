@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pix2pix_batch.version import __version__
 
 if TYPE_CHECKING:
-    from pix2pix_batch.dataset.synthesis import Made
+    from pix2pix_batch.dataset.made import Made
     from pix2pix_batch.progress import Progress
     from pix2pix_batch.summary import Summary
 

@@ -22,11 +22,19 @@ from pix2pix_batch.inputs.sieve import Sieve
 from pix2pix_batch.options import QUALITY, Options, info_of
 from pix2pix_batch.pages import page
 from pix2pix_batch.progress import Progress
-from pix2pix_batch.records.journal import FULL, History, Journal, Record
-from pix2pix_batch.records.record import DIRECTORY
+from pix2pix_batch.records.history import History
+from pix2pix_batch.records.journal import Journal
+from pix2pix_batch.records.ledger import Ledger
+from pix2pix_batch.records.record import DIRECTORY, FULL
 from pix2pix_batch.scheduling import marker, preflight
-from pix2pix_batch.scheduling.dispatch import PATIENCE, Dispatcher, Task, first_look
-from pix2pix_batch.scheduling.guard import Guard
+from pix2pix_batch.scheduling.dispatch import (
+    PATIENCE,
+    Crew,
+    Dispatcher,
+    Task,
+    Work,
+    first_look,
+)
 from pix2pix_batch.scheduling.preflight import Needs
 from pix2pix_batch.settings import Opener, Settings, settle
 from pix2pix_batch.summary import Summary
@@ -117,11 +125,9 @@ class Job:
             model=self.info.name, shard=options.shard or "", dry_run=options.dry_run
         )
         self.total: int | None = None
-        self.told: int | None = None
         self.stop = threading.Event()
         self.sieve = Sieve(self.scan, options, self.settings.out, self.out, self.summary, self.stop)
         self.workers, self.dashboard = 0, ""
-        self.begun = False
         self.start = time.monotonic()
 
     def identity(self) -> dict[str, Any]:
@@ -171,47 +177,28 @@ class Job:
 
     def _run_journaled(self) -> None:
         journal = self._open(Journal)
+        ledger = Ledger(journal, self.summary, getattr(self.scan, "root", None), self.sieve.shard)
         try:
             with self._interruptible():
-                self._run(journal)
+                self._run(ledger)
         except OutputError as error:
             self.summary.fatal = str(error)
         except InputError:
-            if "precision" not in journal.job:  # refused before it began: OUT is still free
+            if not ledger.begun:
                 journal.withdraw()
+            raise
+        except Exception as error:  # a bug: the journal must not say that the job finished
+            self.summary.fatal = repr(error)
             raise
         finally:
             self._finish()
-            self._end(journal)
+            ledger.end()
 
     def _write_page(self) -> None:
         """The report is nothing that a job can fail for."""
         if self.options.report:
-            summary = self.summary
-            summary.page, note = page.attempt(self.out, self.settings.out)
-            summary.note = "; ".join(filter(None, (summary.note, "" if summary.fatal else note)))
-
-    def _begin(self, journal: Journal) -> None:
-        self.begun = True
-        journal.tell(begin=round(time.time(), 3), workers=self.workers, **self._part())
-
-    def _end(self, journal: Journal) -> None:
-        """The journal has a run's end, if it began: a run that was killed has none."""
-        try:
-            if self.begun:
-                journal.tell(
-                    end=round(time.time(), 3),
-                    outcome=self.summary.outcome,
-                    **self.summary.counts(),
-                    **self._part(),
-                )
-        except OutputError as error:
-            self.summary.fatal = self.summary.fatal or str(error)
-        finally:
-            journal.close()
-
-    def _part(self) -> dict[str, str]:
-        return {"shard": str(self.sieve.shard)} if self.sieve.shard else {}
+            self.summary.page, note = page.attempt(self.out, self.settings.out)
+            self.summary.remark("" if self.summary.fatal else note)
 
     def _finish(self) -> None:
         summary, scan = self.summary, self.scan
@@ -220,12 +207,12 @@ class Job:
         summary.others_are = "listed before" if scan.is_list else "no image suffix"
         summary.links = scan.links
         if scan.is_list and 0 < self.sieve.missing == summary.total:
-            summary.note = (
+            summary.remark(
                 "none of the listed files can be found; relative paths are taken from "
                 f"{shown(self.here)}"
             )
         where = f"the journal is in {shown(self.out)}" if self.is_remote else ""
-        summary.note = "; ".join(filter(None, (summary.note, self.sieve.left, where)))
+        summary.remark(self.sieve.left, where)
         summary.seconds = round(time.monotonic() - self.start, 3)
         if summary.seconds:
             summary.images_per_second = round(summary.converted / summary.seconds, 3)
@@ -275,41 +262,31 @@ class Job:
         self._finish()
         return self.summary
 
-    def _run(self, journal: Journal) -> None:
-        guard = Guard(getattr(self.scan, "root", None), journal.directory)
-
-        def keep(records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
-            journal.add(records, seconds, worker)
-            self.summary.add(records)
-
-        def record(records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
-            try:
-                guard.check(records)
-            except OutputError:  # what failed then did not fail by itself
-                keep([record for record in records if record.status == "done"], seconds, worker)
-                raise
-            keep(records, seconds, worker)
-
-        def watch() -> None:
-            self._tell_total(journal)
-            self.show()
-
-        with ExitStack() as stack:
-            pending = stack.enter_context(closing(self.sieve.pending(journal, record)))
+    def _run(self, ledger: Ledger) -> None:
+        """Convert what is to be converted. Workers are started only where there is something."""
+        journal = ledger.journal
+        if "precision" in journal.job:
+            self.settings = self._as_begun(journal.job)
+        with closing(self.sieve.pending(journal, ledger.record)) as pending:
             first = list(islice(pending, probe.PROBE_IMAGES))
-            if not first or self.stop.is_set():
+            if self.stop.is_set():
+                self.summary.interrupted = True
+            elif first:
+                self._convert(ledger, first, pending)
+            else:
+                journal.replace()
                 self.sieve.describe(journal.overwrites)
-                self.summary.interrupted = self.stop.is_set()
-                if "precision" in journal.job:  # what was made before was made so
-                    made = {name: journal.job[name] for name in ("backend", "precision")}
-                    self.settings = replace(self.settings, **made)
-                return
-            far = self.is_remote or any(remote.is_url(item.path) for item in first)
-            self.settings = replace(self.settings, far=far)
-            from pix2pix_batch.scheduling import cluster
 
+    def _convert(self, ledger: Ledger, first: list[Item], rest: Iterator[Item]) -> None:
+        """Have the items converted; what is decided for all is decided on the ``first``."""
+        from pix2pix_batch.scheduling import cluster
+
+        options, journal = self.options, ledger.journal
+        far = self.is_remote or any(remote.is_url(item.path) for item in first)
+        self.settings = replace(self.settings, far=far)
+        with ExitStack() as stack:
             client, self.workers = stack.enter_context(
-                cluster.connect(self.options.scheduler, self.options.workers, self.options.device)
+                cluster.connect(options.scheduler, options.workers, options.device)
             )
             if self.stop.is_set():
                 self.summary.interrupted = True
@@ -317,35 +294,39 @@ class Job:
             self.dashboard = cluster.dashboard(client)
             self._count_in_background()
             markers = stack.enter_context(marker.directory(journal.path))
-            if self.is_remote and self.options.scheduler:  # whose workers do not see this disk
+            if self.is_remote and options.scheduler:  # whose workers do not see this disk
                 markers = ""
             orders = self._orders(markers, first)
             if orders.needs:
                 preflight.require(client, self.settings, orders.needs)
-            self._decide(client, journal, first, orders)
-            self._begin(journal)
-            self.sieve.describe(journal.overwrites)
-            dispatcher = Dispatcher(
+            crew = Crew(
                 client,
-                self.settings,
-                claim=journal.claim,
-                record=record,
-                watch=watch,
-                stop=self.stop,
-                markers=markers,
-                orders=orders,
-                task=self.task,
+                patience=cluster.PATIENCE if options.scheduler else PATIENCE,
                 tend=partial(cluster.tend, client),
-                patience=cluster.PATIENCE if self.options.scheduler else PATIENCE,
             )
-            try:
-                if not dispatcher.run(map(self._placed, chain(first, pending))):
-                    self.summary.interrupted = True
-            finally:
-                self.summary.note = "; ".join(filter(None, [self.summary.note, *dispatcher.notes]))
-            if not self.summary.interrupted:
-                self.total = self.summary.total
-            watch()
+            self._decide(crew, journal, first, orders)
+            if self.stop.is_set():
+                self.summary.interrupted = True
+                return
+            ledger.begin(self.workers)
+            self.sieve.describe(journal.overwrites)
+            work = Work(self.settings, orders, markers, self.task)
+            self._dispatch(crew, work, ledger, map(self._placed, chain(first, rest)))
+
+    def _dispatch(self, crew: Crew, work: Work, ledger: Ledger, items: Iterator[Item]) -> None:
+        def watch() -> None:
+            ledger.count(self.total)
+            self.show()
+
+        dispatcher = Dispatcher(crew, work, ledger, watch=watch, stop=self.stop)
+        try:
+            if not dispatcher.run(items):
+                self.summary.interrupted = True
+        finally:
+            self.summary.remark(*dispatcher.notes)
+        if not self.summary.interrupted:
+            self.total = self.summary.total
+        watch()
 
     def _placed(self, item: Item) -> Item:
         """The item as workers find it: those of an existing cluster stand elsewhere."""
@@ -362,25 +343,22 @@ class Job:
         seen = filter(storage.is_readable, paths)
         return replace(orders, needs=Needs(preflight.versions(), next(seen, ""), markers))
 
-    def _decide(self, client: Any, journal: Journal, first: list[Item], orders: Orders) -> None:
+    def _decide(self, crew: Crew, journal: Journal, first: list[Item], orders: Orders) -> None:
         """Settle device, backend, precision and batch size; a resumed job keeps what it began
         with."""
-        settings = self.settings
-        begun = "precision" in journal.job
-        if begun:
-            settings = self._as_begun(journal.job)
-        placed = [self._placed(item) for item in first]
-        decision = first_look(client, settings, placed, orders)
-        settled = settle(settings, decision)
-        if not begun:
+        decision = first_look(crew, self.settings, list(map(self._placed, first)), orders)
+        if self.stop.is_set():  # before anything is replaced
+            return
+        if "precision" not in journal.job:
             mine = {
-                "backend": settled.backend,
+                "backend": decision.backend,
                 "precision": decision.precision,
                 "batch_size": decision.batch_size,
             }
             if journal.settle(**mine) != mine:  # another shard was quicker: as it decided
-                return self._decide(client, journal, first, orders)
-        self.settings = settled
+                self.settings = self._as_begun(journal.job)
+                return self._decide(crew, journal, first, orders)
+        self.settings = settle(self.settings, decision)
         summary = self.summary
         summary.device, summary.precision = decision.device, decision.precision
         summary.backend, summary.note = decision.backend, decision.note
@@ -409,12 +387,6 @@ class Job:
                 self.total = self.sieve.count(self.make_scan())
 
         threading.Thread(target=count, daemon=True, name="count").start()
-
-    def _tell_total(self, journal: Journal) -> None:
-        """The journal has the number of inputs once it is known, for ``status``."""
-        if self.total != self.told:
-            self.told = self.total
-            journal.tell(total=self.total, **self._part())
 
     def show(self) -> None:
         if self.watch is not None:

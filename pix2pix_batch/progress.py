@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from pix2pix_batch.summary import Summary
-from pix2pix_batch.text import duration
+from pix2pix_batch.text import counted, duration
 
 LINE_SECONDS = 10.0
 """How often a line is printed where the output is no terminal."""
@@ -99,9 +99,9 @@ def done(summary: Summary) -> int:
 def counts(progress: Progress) -> list[str]:
     """How far a job is, how much of that was done before, and how much failed."""
     summary, total, now = progress.summary, progress.total, done(progress.summary)
-    parts = [f"{now:,} of {total:,} ({100 * now // total} %)" if total else f"{now:,} images"]
+    parts = [f"{now:,} of {total:,} ({100 * now // total} %)" if total else counted(now, "image")]
     if summary.skipped:
-        parts.append(f"{summary.skipped:,} were done before")
+        parts.append(f"{summary.skipped:,} done before")
     if summary.failed:
         parts.append(f"{summary.failed:,} failed")
     if summary.failed_before:
@@ -111,7 +111,7 @@ def counts(progress: Progress) -> list[str]:
 
 def announcement(progress: Progress) -> str:
     summary = progress.summary
-    workers = "1 worker" if progress.workers == 1 else f"{progress.workers} workers"
+    workers = counted(progress.workers, "worker")
     text = (
         f"{summary.model} on {summary.device} ({summary.backend}, {summary.precision}), {workers}"
     )

@@ -42,7 +42,8 @@ def of_job(summary: Summary, out: Path) -> Iterator[str]:
             f"{_failed_before(summary)}"
         )
     else:
-        rate = f" ({summary.images_per_second:.1f} images/s)" if summary.converted else ""
+        speed = f"{summary.images_per_second:.1f} images/s, start-up included"
+        rate = f" ({speed})" if summary.converted else ""
         yield (
             f"{summary.converted:,} converted, {summary.skipped:,} skipped (done before), "
             f"{summary.failed:,} failed{_failed_before(summary)} in {summary.seconds:.1f} s{rate}"
@@ -113,14 +114,22 @@ def of_status(status: Status, out: str, now: float) -> Iterator[str]:
     """Where a job stands, in lines. ``now``: Unix time."""
     from pix2pix_batch.records.status import LATELY
 
-    job = status.job
+    job, dataset = status.job, status.dataset
+    kind = ""
+    if dataset is not None:
+        kind = f"a finished dataset ({dataset['layout']}) " if dataset else "an unfinished dataset "
+        kind += "made by "
     chosen = (job.get(key) for key in ("format", "fit", "precision", "backend"))
     yield (
-        f"{shown(out)}: {shown(job.get('model_name', '?'))} (SHA-256 {job.get('model', '')[:12]}) "
+        f"{shown(out)}: {kind}{shown(job.get('model_name', '?'))} "
+        f"(SHA-256 {job.get('model', '')[:12]}) "
         f"on {shown(job.get('input', '?'))}; {', '.join(str(one) for one in chosen if one)}"
     )
     yield _run_of(status, now)
+    if status.shards:
+        yield _shards(status)
     yield _stand(status)
+    yield from _content(dataset) if dataset else ()
     if status.rate:
         text = f"{status.rate:.1f} images/s over {duration(status.seconds)} of work"
         if status.running and status.lately and status.seconds > LATELY:
@@ -149,6 +158,35 @@ def _run_of(status: Status, now: float) -> str:
     return f"No run is writing. The last one {ENDS.get(status.outcome, 'ended')} {ago} ago."
 
 
+def _shards(status: Status) -> str:
+    """How a job was shared out, and what of it nobody has begun."""
+    number = len(status.shards) + len(status.missing)
+    begun = f"{_some(status.shards)} of {counted(number, 'shard')}"
+    if not status.missing:
+        return f"All {counted(number, 'shard')} have begun."
+    verb = "has" if len(status.missing) == 1 else "have"
+    return f"Shard {begun}; {_some(status.missing)} {verb} not begun."
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - SHOWN_GROUPS
+    return ", ".join(names[:SHOWN_GROUPS]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _content(dataset: Mapping[str, Any]) -> Iterator[str]:
+    """What a finished dataset holds."""
+    splits = ", ".join(f"{shown(split)} {count:,}" for split, count in dataset["splits"].items())
+    yield (
+        f"{counted(dataset['images'], 'image')} of {counted(dataset['inputs'], 'input')} in the "
+        f"dataset: {splits}"
+    )
+    for title in ("rejected", "flagged"):
+        if counts := dataset[title]:
+            yield f"{title}: " + ", ".join(f"{shown(key)} {n:,}" for key, n in counts.items())
+    if dataset["inputs_failed"]:
+        yield f"{counted(dataset['inputs_failed'], 'input')} could not be used"
+
+
 def _stand(status: Status) -> str:
     parts = [f"{status.done:,} done"]
     if status.tars:
@@ -168,16 +206,27 @@ def _stand(status: Status) -> str:
 
 def _resume(status: Status) -> str:
     """What running the same command again would do."""
+    if status.dataset and status.dataset["wrong"]:
+        return "The same command again would make anew what is wrong, and lay the dataset out anew."
+    if status.missing:
+        return f"A run without --shard would do the rest; or one of --shard {status.missing[0]}" + (
+            ", and so on." if len(status.missing) > 1 else "."
+        )
+    make = "convert" if status.dataset is None else "make"
     wrong = status.failed + status.quarantined
     does = []
     if status.left:
-        does.append(f"convert the {status.left:,} left")
+        does.append(f"{make} the {status.left:,} left")
     elif status.left is None:
-        does.append("convert what is left")
+        does.append(f"{make} what is left")
     if status.retriable:
         does.append(f"retry {status.retriable:,} of the failures")
     if alone := wrong - status.retriable:
         does.append(f"leave {alone:,} alone while unchanged (see --retry-failed)")
+    if status.dataset is not None:
+        then = "where its inputs have changed, it brings the dataset up to date"
+        then = then if status.dataset else "then it lays the dataset out"
+        return f"The same command again would {', '.join(does) or 'find nothing to do'}; {then}."
     if not does:
         return "All is done; the same command again would convert what is new or has changed."
     return f"The same command again would {', '.join(does)}."

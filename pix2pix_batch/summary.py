@@ -80,6 +80,10 @@ class Summary:
             if len(self.failures) < FAILURES_KEPT:
                 self.failures.append(record)
 
+    def remark(self, *texts: str) -> None:
+        """Add to the note; empty ones are left out."""
+        self.note = "; ".join(filter(None, (self.note, *texts)))
+
     def figures(self) -> dict[str, Any]:
         """What ``--json`` prints."""
         failures = [

@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -295,12 +296,16 @@ def write(url: str, put: Callable[[AbstractFileSystem, str], None]) -> None:
 
     try:
         again(make)
-    except (FileNotFoundError, PermissionError, NotImplementedError) as error:
-        raise OutputError(
-            f"{safe(url)}: cannot be written ({reason(error)}); check the bucket's name and your "
-            "permissions, then run the same command again: it goes on where this run stopped"
-        ) from error
     except Exception as error:
+        if target != path:
+            with suppress(Exception):  # what is left of it
+                fs.rm_file(target)
+        if isinstance(error, FileNotFoundError | PermissionError | NotImplementedError):
+            raise OutputError(
+                f"{safe(url)}: cannot be written ({reason(error)}); check the bucket's name and "
+                "your permissions, then run the same command again: it goes on where this run "
+                "stopped"
+            ) from error
         raise ImageError(f"its output cannot be written ({reason(error)})") from error
 
 

@@ -125,7 +125,12 @@ def read(item: Item) -> tuple[bytes, str]:
 
 def _regular(path: str) -> IO[bytes]:
     """An open regular file; nothing else is waited for, as opening a pipe would."""
-    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        file = open(descriptor, "rb")  # noqa: SIM115
+    except BaseException:  # such as a directory
+        os.close(descriptor)
+        raise
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise ImageError("not a regular file")
@@ -278,8 +283,16 @@ def _entered(open_directories: ExitStack, name: str, within: int | None = None) 
 def _remote(out: str, output: str) -> Iterator[IO[bytes]]:
     parts_of(output)
     with tempfile.NamedTemporaryFile(prefix="pix2pix-batch-") as file:
-        yield file
-        file.flush()
+        try:
+            yield file
+            file.flush()
+        except OSError as error:
+            if error.errno not in FATAL:
+                raise
+            raise OutputError(
+                f"{shown(tempfile.gettempdir())}: {error.strerror}; make room there, or set TMPDIR "
+                "to a directory that has it, then run the same command again"
+            ) from error
         remote.write(joined(out, output), lambda fs, path: fs.put_file(file.name, path))
 
 

@@ -160,7 +160,7 @@ class Scan:
 
     @property
     def _shown(self) -> str:
-        return shown(remote.safe(self.source))
+        return "standard input" if self.source == "-" else shown(remote.safe(self.source))
 
     @property
     def identity(self) -> str:
@@ -282,8 +282,8 @@ class Scan:
     def _located(self, line: str) -> tuple[str, str, str]:
         """A line's path or URL, its name, and why it may not be read.
 
-        Relative paths keep their place, absolute ones lose the leading ``/``, URLs the ``s3://``
-        and what is secret. Relative ones in a list from a store are meant there.
+        Absolute paths lose the leading ``/``, URLs what is secret. Relative ones in a list from a
+        store are meant there.
         """
         far = remote.is_url(self._list_of)
         path = remote.plain(line)
@@ -291,25 +291,27 @@ class Scan:
             if path.startswith("/"):
                 return path, path, "a list from elsewhere cannot name files of this machine"
             return f"{self._list_of.rpartition('/')[0]}/{path}", path, ""
-        if remote.is_url(path):
-            return path, remote.safe(path).partition("://")[2], ""
-        return path, path, ""
+        return path, remote.safe(path) if remote.is_url(path) else path, ""
 
     def _from_paths(self, paths: Iterable[tuple[str, str, str]]) -> Iterator[Item]:
         """Items of paths, names and refusals.
 
-        One that meets an earlier one's output keeps its whole name plus the new suffix, which is
-        repeated until it meets none.
+        An output has its input's place, that of a URL without the ``s3://``. One that meets an
+        earlier one's keeps its whole name plus the new suffix, which is repeated until it meets
+        none.
         """
         taken, listed = Seen(), Seen()
         for path, untidy, refusal in paths:
-            name = os.path.normpath(untidy).lstrip("/")
+            is_url = remote.is_url(untidy)
+            inside = untidy.partition("://")[2] if is_url else untidy
+            tidy = os.path.normpath(inside).lstrip("/")
+            name = untidy if is_url else tidy
             if not listed.add(name):
                 self._leave("", 1, [name])
                 continue
-            output, suffix = self._named(name)
+            output, suffix = self._named(tidy)
             if not taken.add(output):
-                output = name + suffix
+                output = tidy + suffix
                 while not taken.add(output):
                     output += suffix
                 self._rename(name, output)
@@ -433,8 +435,7 @@ class Scan:
     def nothing(self) -> str:
         """What to tell who gave an input in which no image was found."""
         if self.is_list:
-            what = "standard input" if self.source == "-" else self._shown
-            return f"{what}: no image found: it names no file; give a path a line"
+            return f"{self._shown}: no image found: it names no file; give a path a line"
         if self._pattern and not self.ignored:
             return (
                 f"{self._shown}: no image found: no file matches; check the pattern ('**' "

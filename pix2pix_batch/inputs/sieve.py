@@ -90,8 +90,11 @@ class Sieve:
                     missing = ""
                 self.missing += bool(missing)
                 before = history.status_of(item.name, now)
-                if before == DONE and self._is_there(item):
+                lacking = history.failed_within(item.name)
+                if before == DONE and self._is_there(item) and not (retry and lacking):
                     summary.skipped += self._images(item)
+                    summary.failed_before += lacking
+                    summary.total += lacking
                 elif before in (FAILED, QUARANTINED) and not retry:
                     summary.failed_before += self._images(item)
                 elif reason := (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.inputs.shard import Shard, journal_of, shards_of
 from pix2pix_batch.records.index import DETAIL, DETAILS, OURS, Index, status_of
 from pix2pix_batch.records.record import DIRECTORY, SCHEMA, parsed
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import counted, shown
 
 ABOUT = ("model_name",)
 """What the job's line tells people; another value makes no other job."""
+
+SYNTHESIZE = "synthesize"
+"""The ``kind`` of a job that makes a dataset; one of ``convert`` has none."""
 
 DECIDED = ("backend", "precision", "batch_size")
 """What a run decides at its start and later ones keep."""
@@ -87,7 +91,7 @@ class History:
     """What is known of each input.
 
     The first line of a journal is the job: what decides the outputs' bytes. The index in memory
-    holds 16 bytes an input.
+    holds 16 bytes an input; tars that lack members are held by name.
     """
 
     def __init__(
@@ -107,16 +111,18 @@ class History:
         self.out, self.shard, self.fresh = out, shard, overwrite
         self.directory = out / DIRECTORY
         self.path = journal_of(out, shard)
-        self._ask(job, overwrite)
+        self.job = {"schema": SCHEMA, **job, "overwrite": overwrite}
+        self.resumed = False
+        self._asked = job
+        self._paths: list[Path] = []
+        self._ends: dict[Path, int] = {}  # of the last whole line of each journal
+        self._index = Index()
+        self._lacking: dict[str, int] = {}
+        self._read()
+
+    def _read(self) -> None:
         self._look()
         self._load()
-
-    def _ask(self, job: dict[str, Any], overwrite: bool) -> None:
-        self._asked = job
-        self.job = {"schema": SCHEMA, **job, "overwrite": overwrite}
-        self._index = Index()
-        self._ends: dict[Path, int] = {}  # of the last whole line of each journal
-        self.resumed = False
 
     @property
     def overwrites(self) -> bool:
@@ -125,7 +131,7 @@ class History:
 
     def _look(self) -> None:
         """Find the journals and check that they are this job's."""
-        self._paths: list[Path] = []
+        require_maker(self.out, self._asked.get("kind"))
         if self.fresh:
             return
         for shard in (None, *shards_of(self.out)):
@@ -139,9 +145,9 @@ class History:
             require_same(self.out, header, self._asked)
             if shard and self.shard and shard.count != self.shard.count:
                 raise InputError(
-                    f"{shown(self.out)}: holds journals of {shard.count} shards; go on with "
-                    f"--shard i/{shard.count}, or run once without --shard, which does the rest "
-                    "and merges them"
+                    f"{shown(self.out)}: holds journals of {counted(shard.count, 'shard')}; go on "
+                    f"with --shard i/{shard.count}, or run once without --shard, which does the "
+                    "rest and merges them"
                 )
             self._take_over(header)
             if self.shard is None or shard in (None, self.shard):
@@ -170,6 +176,10 @@ class History:
         if isinstance(name, str):
             stamp = values.get("stamp", "")
             self._index.note(name, values.get("status", ""), hash(stamp))
+            if "members" in values:
+                self._lacking.pop(name, None)
+            if lacking := values.get("failed"):
+                self._lacking[name] = lacking
         elif "claim" in values:
             for name in values["claim"]:
                 self._index.claim(name)
@@ -180,6 +190,10 @@ class History:
         state = self._index.get(name)
         same = state >> DETAIL == hash(stamp_now) & DETAILS
         return status_of(state) if stamp_now and same else ""
+
+    def failed_within(self, name: str) -> int:
+        """How many members of the tar ``name`` failed when it was made last."""
+        return self._lacking.get(name, 0)
 
     def is_ours(self, name: str) -> bool:
         """Whether this job may have written the output of ``name`` in an earlier run."""
@@ -200,6 +214,25 @@ def require_schema(out: Path, header: dict[str, Any]) -> None:
             f"{shown(out)}: its journal was written by another version of pix2pix-batch; "
             "finish it with that one, or pass --overwrite to convert everything again"
         )
+
+
+def require_maker(out: Path, kind: str | None) -> None:
+    """Raises :class:`InputError` where ``out`` holds what another command than that of ``kind``
+    (``synthesize``, or ``None``: ``convert``) makes. What cannot be read is passed over."""
+    for shard in (None, *shards_of(out)):
+        with suppress(OSError):
+            header = header_of(journal_of(out, shard))
+            if header is None or header.get("kind") == kind:
+                continue
+            if header.get("kind") == SYNTHESIZE:
+                raise InputError(
+                    f"{shown(out)}: holds a dataset of 'pix2pix-batch synthesize', finished or "
+                    "not; choose another OUT, or go on with it by the command that began it"
+                )
+            raise InputError(
+                f"{shown(out)}: holds images of 'pix2pix-batch convert'; choose another OUT for "
+                "the dataset"
+            )
 
 
 def require_same(out: Path, header: dict[str, Any], job: dict[str, Any]) -> None:

@@ -41,23 +41,18 @@ class Journal(History):
 
     One process at a time; or one a shard, each with a journal of its own, which the next run
     without a shard merges. What is added is not in the index: no run meets an input twice.
+
+    One that is to replace others (``overwrite``) is a draft until it is settled or begun: a run
+    that is refused before leaves what was there.
     """
 
-    def __init__(
-        self,
-        out: Path,
-        job: dict[str, Any],
-        *,
-        overwrite: bool = False,
-        shard: Shard | None = None,
-    ) -> None:
-        """Open or begin the journal of ``out``, as :class:`History` reads it."""
+    def _read(self) -> None:
         self._held = ExitStack()
         try:
-            super().__init__(out, job, overwrite=overwrite, shard=shard)
+            super()._read()
         except OSError as error:
             self._held.close()
-            raise _refused(journal_of(out, shard), error) from error
+            raise _refused(self.path, error) from error
         except BaseException:
             self._held.close()
             raise
@@ -82,10 +77,12 @@ class Journal(History):
                     self._held.enter_context(self._lock(self.shard, MOMENT))
                 alone = self._require_apart()
                 super()._look()
-                if self.fresh:
-                    self._forget()
                 if alone:
                     self._tidy()
+                read = self._paths if self.shard is None else {self.path}.intersection(self._paths)
+                self._is_new = not read
+                is_draft = self.fresh and bool(self._replaced())
+                self._at = self.temporary / self.path.name if is_draft else self.path
                 if self.path not in self._paths:
                     self._renew(iter(()))
         except OSError as error:
@@ -126,14 +123,39 @@ class Journal(History):
         who = f"shard {shard} is running" if shard else "another run is writing"
         return InputError(f"{shown(self.out)}: {who} there; wait for it, or choose another OUT")
 
-    def _forget(self) -> None:
-        """Remove the journals that a new beginning replaces, but for this job's other shards."""
-        siblings = [] if self.shard is None else [self.shard.count]
-        if self.shard is not None:
-            journal_of(self.out).unlink(missing_ok=True)
-        for other in shards_of(self.out):
-            if other.count not in siblings:
-                journal_of(self.out, other).unlink()
+    def _replaced(self) -> list[Path]:
+        """The journals that a new beginning replaces: all but those of this job's other shards."""
+        kept = [] if self.shard is None else [self.shard.count]
+        shards = [one for one in shards_of(self.out) if one == self.shard or one.count not in kept]
+        paths = [journal_of(self.out, shard) for shard in (None, *shards)]
+        return [path for path in paths if path.exists()]
+
+    def replace(self) -> None:
+        """From now on it stands in the place of those that it replaces. Raises
+        :class:`OutputError`."""
+        with self._door():
+            self._replace()
+
+    def _replace(self) -> None:
+        if self._at == self.path:
+            return
+        try:
+            replaced = self._replaced()
+            os.replace(self._at, self.path)
+            self._at = self.path
+            for path in replaced:
+                if path != self.path:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(_unwritable(self.path, error)) from error
+
+    @contextmanager
+    def _door(self) -> Iterator[None]:
+        """Held while what other shards see of this one changes."""
+        with ExitStack() as beginning:
+            if self.shard is not None:
+                beginning.enter_context(self._lock(None, DOOR))
+            yield
 
     def _load(self) -> None:
         super()._load()
@@ -144,9 +166,9 @@ class Journal(History):
                 path.unlink()
             for shard in shards_of(self.out, "lock"):
                 lock_of(self.out, shard).unlink()
-        elif self._ends.get(self.path):
-            os.truncate(self.path, self._ends[self.path])  # a last line that a crash tore
-        self._file = self.path.open("ab")
+        elif (end := self._ends.get(self.path)) and os.path.getsize(self.path) > end:
+            os.truncate(self.path, end)  # a last line that a crash tore
+        self._file = self._at.open("ab")
 
     def settle(self, **decisions: Any) -> dict[str, Any]:
         """Write what was decided at the job's start (such as the precision) into its first line.
@@ -154,22 +176,25 @@ class Journal(History):
         Returns what counts: where another shard was first, its decisions. Only before the first
         claim: the file is made anew. Raises :class:`OutputError`.
         """
-        with ExitStack() as beginning:
-            if self.shard is not None:
-                beginning.enter_context(self._lock(None, DOOR))
-                decisions |= self._decided_by_others()
-            self.job |= decisions
+        with self._door():
+            theirs = {} if self.shard is None else self._decided_by_others()
+            self.job |= decisions | theirs
             try:
-                self._renew(pieces(self.path, os.path.getsize(self.path)))
+                self._renew(pieces(self._at, os.path.getsize(self._at)))
                 self._file.close()
-                self._file = self.path.open("ab")
+                self._file = self._at.open("ab")
             except OSError as error:
                 raise OutputError(_unwritable(self.path, error)) from error
-        return decisions
+            if not theirs:  # else it may still be refused: it was asked for otherwise
+                self._replace()
+        return decisions | theirs
 
     def _decided_by_others(self) -> dict[str, Any]:
+        """By this job's other shards, of those that began anew where this one does."""
         for other in shards_of(self.out):
             header = header_of(journal_of(self.out, other)) or {}
+            if other == self.shard or (self.fresh and not header.get("overwrite")):
+                continue
             if all(key in header for key in DECIDED):
                 with suppress(InputError):
                     require_same(self.out, header, self._asked)
@@ -178,16 +203,21 @@ class Journal(History):
 
     def _renew(self, rest: Iterator[bytes]) -> None:
         """Make the file anew, whole or not at all: the job's line, then ``rest``."""
-        fresh = self.path.with_suffix(".new")
+        fresh = self._at.with_suffix(".new")
         try:
             with fresh.open("wb") as file:
                 file.write(as_line(self.job))
                 file.writelines(rest)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(fresh, self.path)
+            os.replace(fresh, self._at)
         finally:
             fresh.unlink(missing_ok=True)
+
+    def begin(self, **about: Any) -> None:
+        """The run sends its first chunk. Raises :class:`OutputError`."""
+        self.replace()
+        self.tell(begin=round(time.time(), 3), **about)
 
     def claim(self, names: list[str]) -> None:
         """Say that the outputs of ``names`` are about to be written, so that they are ours."""
@@ -217,12 +247,12 @@ class Journal(History):
             leftover.unlink(missing_ok=True)
 
     def withdraw(self) -> None:
-        """Close it, as if it had never been there: the run was refused before it began."""
+        """Close it: the run was refused before it began. What was there stays, and where there
+        was nothing, nothing is left."""
         self._file.close()
-        self.path.unlink(missing_ok=True)
-        with suppress(InputError, OSError), ExitStack() as beginning:
-            if self.shard is not None:
-                beginning.enter_context(self._lock(None, DOOR))
+        if self._is_new:
+            self._at.unlink(missing_ok=True)
+        with suppress(InputError, OSError), self._door():
             if not any(self.directory.glob("journal*")):  # of other shards, or of the whole
                 self._tidy()
                 self.temporary.rmdir()
@@ -234,8 +264,10 @@ class Journal(History):
     def close(self) -> None:
         with suppress(OSError):  # a full disk: what did not fit was reported when it was written
             self._file.close()
-        if self.shard is None:
-            with suppress(OSError):
+        with suppress(OSError):
+            if self._at != self.path:  # the run ended before it began
+                self._at.unlink()
+            if self.shard is None:
                 self._tidy()
         self._held.close()
 

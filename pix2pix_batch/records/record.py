@@ -23,10 +23,11 @@ SCHEMA = 2
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What passes when somebody makes room: the same command then goes on."""
 
-DONE, FAILED, QUARANTINED = "done", "failed", "quarantined"
-STATUSES = ("", DONE, FAILED, QUARANTINED)
+DONE, FAILED, QUARANTINED, GONE = "done", "failed", "quarantined", "gone"
+STATUSES = ("", DONE, FAILED, QUARANTINED, GONE)
 """What an input can be, at first nothing. ``failed``: not converted, for a reason; ``quarantined``:
-not tried any more, for it killed or hung its workers."""
+not tried any more, for it killed or hung its workers; ``gone``: of a dataset, it is no
+input, or not wanted, any more."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Record:
     where its output should go) the next run tries it again. ``hash``: BLAKE2b of the output's
     bytes, 128 bits, hex; ``distance``: how far from the model's training inputs it lies, 0..100,
     where the bundle can tell; ``members``: of a tar, how many of its images have records of their
-    own.
+    own; ``failed``: how many of these failed, if any. Where one of those has no stamp, the tar has
+    none either, and the next run makes it anew.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Record:
     look: str = ""
     flags: str = ""
     members: int | None = None
+    failed: int | None = None
 
     def line(self) -> bytes:
         """As the journal has it, without what is empty."""

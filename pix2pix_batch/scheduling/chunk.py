@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.records.record import Record
 from pix2pix_batch.scheduling.marker import Trace
+from pix2pix_batch.text import counted
 
 STRIKES = 3
 """Workers that must have died with an image in hand before it is quarantined: workers also die
@@ -87,13 +88,15 @@ def begun(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
     left = tuple(item for item in chunk.items if item.name not in names)
     if not left:
         return Outcome(trace.records, [])
+    if left[0].tar:  # what is known of its images is known again when it is made
+        trace = replace(trace, records=[])
     if trace.records:  # it got on
         chunk = replace(chunk, deaths=0, resent=0)
     if not chunk.careful or trace.index is None:
         suspect = replace(chunk.carefully(), items=left, deaths=chunk.deaths + 1)
         if suspect.deaths < DEATHS and suspect.resent < RESENT:
             return Outcome(trace.records, [suspect])
-        given_up = _given_up(suspect, f"{suspect.deaths} workers died as they began it")
+        given_up = _given_up(suspect, f"{counted(suspect.deaths, 'worker')} died on beginning it")
         return Outcome(trace.records + given_up.records, [])
     blamed = chunk.items[trace.index]
     if trace.member:

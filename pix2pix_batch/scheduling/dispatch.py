@@ -8,11 +8,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
 
-from pix2pix_batch.errors import OutputError, SchedulerGone
+from pix2pix_batch.errors import OutputError, Pix2PixBatchError, SchedulerGone
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.records.record import FAILED, Record
 from pix2pix_batch.scheduling import chunk as chunks
@@ -42,15 +42,45 @@ LOOKS = 3
 DEATHS_A_WORKER = 5
 """Deaths in a row, as many for each worker, with nothing done between, that end the job."""
 
+DESERTED = (
+    "all Dask workers are gone, and none comes back; see what ended them (want of memory?), start "
+    "some on a cluster of yours, then run the same command again: it goes on where this run stopped"
+)
 
 Task = Callable[..., ChunkResult]
 """What is sent to the workers: :func:`worker.convert_chunk`, or what is measured in its place."""
 
 
-class Recorder(Protocol):
-    """Told of a chunk's records, the seconds of work on them and the worker's address."""
+class Book(Protocol):
+    """Where it is written down what becomes of the items."""
 
-    def __call__(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None: ...
+    def claim(self, names: list[str]) -> None:
+        """Outputs of items of these names are about to be written."""
+
+    def record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
+        """A chunk came back, after ``seconds`` of work on the worker of that address. Raises
+        :class:`OutputError`."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Those who work. ``patience``: seconds to wait for workers where there are none any more;
+    ``tend``: called now and then to see to them."""
+
+    client: Any
+    patience: float = PATIENCE
+    tend: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all chunks have in common. ``markers``: a directory that client and workers see, empty
+    where there is none."""
+
+    settings: Settings
+    orders: Orders = field(default_factory=Orders)
+    markers: str = ""
+    task: Task = worker.convert_chunk
 
 
 @dataclass(frozen=True)
@@ -63,60 +93,70 @@ class Flight:
     to: frozenset[str]
 
 
-def first_look(client: Any, settings: Settings, items: list[Item], orders: Orders) -> Decision:
-    """What a worker decides on the job's first images. Raises :class:`OutputError`.
-
-    And what the worker raises, such as :class:`InputError`.
-    """
+def first_look(crew: Crew, settings: Settings, items: list[Item], orders: Orders) -> Decision:
+    """What a worker decides on the job's first images. Raises :class:`InputError` for settings
+    that it cannot run, and :class:`OutputError`."""
     from distributed import CancelledError, KilledWorker
 
     for _ in range(LOOKS):
+        future = crew.client.submit(worker.probe, settings, items, orders, pure=False)
         try:
-            decision: Decision = client.submit(
-                worker.probe, settings, items, orders, pure=False
-            ).result()
+            _await(future, crew)
+            decision: Decision = future.result()
             return decision
+        except Pix2PixBatchError:
+            raise
         except KilledWorker:  # several, one after the other, as Dask has it
             time.sleep(1)
         except CancelledError as error:
             raise SchedulerGone from error
+        except Exception as error:
+            if future.status != "error":  # it did not come from the worker
+                raise
+            raise OutputError(
+                f"a worker cannot open the model ({_said(error)}); see what is wrong there, then "
+                "run the same command again"
+            ) from error
     raise OutputError(
         "the workers die as they open the model; see that they have memory enough (fewer "
         "--workers, a smaller --batch-size), then run the same command again"
     )
 
 
+def _await(future: Any, crew: Crew) -> None:
+    """Wait for it as long as there are workers. Raises :class:`OutputError`."""
+    from distributed import wait
+
+    last = time.monotonic()
+    while not future.done():
+        with contextlib.suppress(TimeoutError):
+            wait(future, timeout=ROSTER_SECONDS)
+        crew.tend()
+        if future.done() or crew.client.nthreads():
+            last = time.monotonic()
+        elif time.monotonic() - last > crew.patience:
+            raise OutputError(DESERTED)
+
+
 class Dispatcher:
     """Keeps a bounded number of chunks in flight, and sends again those whose workers died.
 
-    ``claim`` is called with a chunk's names before it is first sent, ``record`` with the records
-    of one that came back, ``watch`` after each wait for news, half a second at most. Once ``stop``
-    is set nothing more is sent. ``markers``: a directory that client and workers see, empty where
-    there is none; ``orders``: what all chunks have in common; ``tend`` is called now and then to
-    see to the workers; ``patience``: seconds to wait for some. ``notes`` is what the user should
-    know in the end.
+    ``watch`` is called after each wait for news, half a second at most. Once ``stop`` is set
+    nothing more is sent. ``notes`` is what the user should know in the end.
     """
 
     def __init__(
         self,
-        client: Any,
-        settings: Settings,
+        crew: Crew,
+        work: Work,
+        book: Book,
         *,
-        claim: Callable[[list[str]], None],
-        record: Recorder,
         watch: Callable[[], None],
         stop: threading.Event,
-        markers: str = "",
-        orders: Orders | None = None,
-        tend: Callable[[], None] | None = None,
-        patience: float = PATIENCE,
-        task: Task = worker.convert_chunk,
     ) -> None:
-        self.client, self.settings = client, settings
-        self.claim, self.record, self.watch, self.stop = claim, record, watch, stop
-        self.markers, self.orders, self.patience = markers, orders or Orders(), patience
-        self.tend = tend
-        self.task = task
+        self.crew, self.client = crew, crew.client
+        self.work, self.settings, self.orders = work, work.settings, work.orders
+        self.book, self.watch, self.stop = book, watch, stop
         self.flying: dict[Any, Flight] = {}
         self.returned: list[tuple[float, Chunk]] = []  # to be sent again, and when
         self.chunk_size = FIRST_CHUNK
@@ -143,7 +183,7 @@ class Dispatcher:
                 exhausted = chunk is None and not self.fatal
                 if chunk is None:
                     break
-                self.claim([item.name for item in chunk.items])
+                self.book.claim([item.name for item in chunk.items])
                 self._send(chunk)
             if not self.flying and (self._ending() or (exhausted and not self.returned)):
                 break
@@ -168,7 +208,7 @@ class Dispatcher:
     def _next(self, items: Iterator[Item]) -> Chunk | None:
         try:
             found = _taken(items, self.chunk_size)
-        except OutputError as error:  # the input or OUT has gone: what is in flight comes back
+        except Pix2PixBatchError as error:  # IN or OUT has gone: what is in flight comes back
             self.fatal = str(error)
             return None
         return Chunk(found) if found else None
@@ -183,11 +223,12 @@ class Dispatcher:
         return None
 
     def _send(self, chunk: Chunk) -> None:
-        path = os.path.join(self.markers, uuid.uuid4().hex) if self.markers else ""
+        markers = self.work.markers
+        path = os.path.join(markers, uuid.uuid4().hex) if markers else ""
         orders = replace(self.orders, marker=path, careful=chunk.careful, without=chunk.without)
         fit = frozenset(self.threads) - set(self.unfit) if self.unfit else frozenset()
         future = self.client.submit(
-            self.task,
+            self.work.task,
             self.settings,
             chunk.items,
             orders,
@@ -211,19 +252,15 @@ class Dispatcher:
         return [future for future in self.flying if future.done()]
 
     def _look_around(self) -> None:
-        """See who works. Raises :class:`OutputError` where nobody is left, or no scheduler."""
+        """See who works, and give up where nobody is left."""
         now = time.monotonic()
-        if now - self.last_roster < ROSTER_SECONDS or self._ending():
+        if now - self.last_roster < ROSTER_SECONDS or (self._ending() and not self.flying):
             return
         self._call_roster()
-        if self.tend is not None:
-            self.tend()
-        if now - self.last_worker > self.patience:
-            raise OutputError(
-                "all Dask workers are gone, and none comes back; see what ended them (want of "
-                "memory?), start some on a cluster of yours, then run the same command again: it "
-                "goes on where this run stopped"
-            )
+        self.crew.tend()
+        if now - self.last_worker > self.crew.patience:
+            self.flying.clear()  # nobody brings it back
+            self.fatal = self.fatal or DESERTED
 
     def _call_roster(self) -> None:
         try:
@@ -242,7 +279,7 @@ class Dispatcher:
             if flight.to and flight.to.isdisjoint(self.threads) and not future.done():
                 del self.flying[future]
                 future.cancel()
-                self._send_again([flight.chunk.again()])
+                self._died(flight)
 
     def _receive(self, future: Any) -> None:
         from distributed import CancelledError, KilledWorker
@@ -280,7 +317,7 @@ class Dispatcher:
             return
         self.deaths = 0
         try:
-            self.record(records, seconds, worker)
+            self.book.record(records, seconds, worker)
         except OutputError as error:
             self.fatal = self.fatal or str(error)
 
@@ -314,9 +351,7 @@ class Dispatcher:
         elif not chunk.careful:
             self._send_again([chunk.carefully()])
         else:
-            reason = (
-                f"the worker failed: {' '.join(str(error).split())[:200] or type(error).__name__}"
-            )
+            reason = f"the worker failed: {_said(error)}"
             self._keep([Record(item.name, FAILED, reason=reason) for item in chunk.items])
 
     def _follow(self, outcome: Outcome) -> None:
@@ -365,3 +400,7 @@ def _taken(items: Iterator[Item], count: int) -> tuple[Item, ...]:
     if first is None:
         return ()
     return (first,) if first.tar else (first, *islice(items, count - 1))
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

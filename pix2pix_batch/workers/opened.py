@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +59,7 @@ turn = threading.Lock()
 """Held to use an engine, which has buffers of its own: a user's Dask worker may have several
 threads."""
 
-_opened: dict[Settings, Engine] = {}
+_opened: dict[tuple[object, ...], Engine] = {}
 """What openers have opened on this worker, oldest first."""
 
 
@@ -72,7 +71,7 @@ def engine_of(settings: Settings) -> Engine:
             settings.model, settings.fingerprint, settings.size, settings.batch_size,
             settings.device, settings.precision,
         )  # fmt: skip
-    if (engine := _opened.get(_same(settings))) is None:
+    if (engine := _opened.get(_key(settings))) is None:
         engine, reason = settings.opener(settings, None)
         if engine is None:
             raise InputError(f"--backend {settings.backend}: {reason}")
@@ -83,9 +82,12 @@ def engine_of(settings: Settings) -> Engine:
 def keep(settings: Settings, engine: Engine) -> None:
     while len(_opened) >= 2:
         _opened.pop(next(iter(_opened)))
-    _opened[_same(settings)] = engine
+    _opened[_key(settings)] = engine
 
 
-def _same(settings: Settings) -> Settings:
-    """The settings without what engines do not depend on."""
-    return replace(settings, out="", fit="", quality=None, seed=0)
+def _key(settings: Settings) -> tuple[object, ...]:
+    """What an opener's engine depends on: not on what becomes of its images."""
+    return (
+        settings.opener, settings.model, settings.fingerprint, settings.size, settings.batch_size,
+        settings.device, settings.precision, settings.backend, settings.noise,
+    )  # fmt: skip

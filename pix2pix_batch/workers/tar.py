@@ -1,295 +1,30 @@
-"""Tars of images, read and written as WebDataset has them: members of one name are a sample.
-
-A tar is read once from front to back and never held whole. ``docs/storage.md`` says what becomes
-of its members.
-"""
+"""A tar of images on its way to another. ``docs/storage.md`` says what becomes of its members."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import itertools
 import os
-import tarfile
-import tempfile
-import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import IO, Any
+from typing import IO
 
 from pix2pix_batch.errors import ImageError, OutputError
-from pix2pix_batch.files import remote, storage
-from pix2pix_batch.images import SAME, SUFFIXES, form_of, suffixes
+from pix2pix_batch.files import storage
+from pix2pix_batch.images import SAME, SUFFIXES, form_of
 from pix2pix_batch.inputs.names import Seen
 from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.records.record import DIRECTORY, DONE, FAILED, Record
+from pix2pix_batch.records.record import DONE, FAILED, Record
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.workers.converter import Converter, Watch
-
-PIECE = 1 << 20
-"""Bytes read at a time."""
-
-HEADER = 1 << 20
-"""Bytes that the headers of one member may have: names, times and attributes are far shorter."""
-
-EXPANDED, RATIO = 1 << 30, 100
-"""A compressed tar may become so many bytes, and beyond them so many times as large as it is.
-Images hardly shrink, text shrinks to a tenth; a bomb to a thousandth."""
-
-IN_MEMORY = 1 << 24
-"""Bytes from which on a member that is no image waits on disk for its turn."""
-
-SAMPLE = 64
-"""Members that a sample has at most: more of one name in a row are no sample."""
+from pix2pix_batch.workers.members import Damaged, Member, members, samples
+from pix2pix_batch.workers.target import FolderTarget, TarTarget, target_of
 
 HELD, HELD_BYTES = 4096, 64 << 20
 """Members, and their bytes in memory, that wait at most for images before them to be done."""
 
-LOOK = 100
-"""Members that are looked at for each image that is wanted to decide the precision."""
-
-TRAILER = bytes(512)
-"""The block that ends an archive."""
-
-
 Hold = Callable[[str], AbstractContextManager[None]]
 """What an image is converted under, alone: told its name."""
-
-_suffixes = cache(suffixes)
-
-
-class Damaged(ImageError):
-    """A tar that cannot be read to its end."""
-
-
-@dataclass
-class Member:
-    """A file of a tar. ``name``: as the tar has it; ``path``: tidied; ``content``: its bytes,
-    empty for a ``refusal``, which says why it is left out."""
-
-    name: str
-    path: str
-    size: int
-    content: bytes | IO[bytes] = b""
-    refusal: str = ""
-
-    @property
-    def key(self) -> str:
-        """What its sample's members have in common: all up to the first dot of the file's name."""
-        directory, _, name = self.path.rpartition("/")
-        return f"{directory}/{name.partition('.')[0]}"
-
-    @property
-    def is_image(self) -> bool:
-        return os.path.splitext(self.path)[1].lower() in _suffixes()
-
-
-class Forward:
-    """What :mod:`tarfile` reads from: a stream that is never taken back, of bounded appetite."""
-
-    def __init__(self, read: Callable[[int], bytes], compressed: Callable[[], int] | None) -> None:
-        """``compressed``: how many bytes of the compressed file have been read."""
-        self._read, self._compressed = read, compressed
-        self._place = 0
-        self.last = b""
-        self.left = HEADER
-        """Bytes that may still be read before the next member must begin."""
-
-    def tell(self) -> int:
-        return self._place
-
-    def read(self, size: int) -> bytes:
-        self.left -= size
-        if self.left < 0:
-            raise Damaged(f"the tar is damaged: a header of more than {HEADER:,} bytes")
-        pieces, wanted = [], size
-        while wanted > 0 and (piece := self._read(min(wanted, PIECE))):
-            pieces.append(piece)
-            wanted -= len(piece)
-        self.last = b"".join(pieces)
-        self._place += len(self.last)
-        if (
-            self._compressed is not None
-            and self._place > EXPANDED
-            and self._place > RATIO * self._compressed()
-        ):
-            raise Damaged(f"expands more than {RATIO} fold: refused as a decompression bomb")
-        return self.last
-
-    def seek(self, place: int) -> int:
-        if place < self._place:
-            raise Damaged("the tar is damaged: a member ends before it begins")
-        left = self.left
-        while self._place < place:
-            self.left = PIECE
-            if not self.read(min(PIECE, place - self._place)):
-                raise Damaged("the tar is cut off within a member")
-        self.left = left
-        return self._place
-
-
-def members(path: str) -> Generator[Member, None, None]:
-    """The files of the tar at ``path``, each once, in order. Take its content before the next.
-
-    Directories are left out; links, devices and names that lead elsewhere come with a refusal.
-    Raises :class:`ImageError`.
-    """
-    with ExitStack() as stack:
-        raw = storage.opened(path)
-        stack.callback(raw.close)
-        forward = _forward(stack, raw, path)
-        try:
-            archive = tarfile.TarFile(
-                fileobj=forward,  # type: ignore[arg-type]
-                mode="r",
-                encoding="utf-8",
-                errors="surrogateescape",
-            )
-            while (found := archive.next()) is not None:
-                if not found.isdir():
-                    yield _member(archive, found, forward)
-                archive.members = []  # type: ignore[attr-defined]  # which would grow with the tar
-                forward.left = HEADER
-        except ImageError:
-            raise
-        except (tarfile.TarError, EOFError, ValueError, RecursionError, zlib.error) as error:
-            raise Damaged(f"the tar is damaged: {error or type(error).__name__}") from error
-        except Exception as error:  # of the disk or of the store
-            raise ImageError(f"cannot be read ({remote.reason(error)})") from error
-        if forward.last != TRAILER:
-            raise Damaged("the tar is damaged or cut off: it ends without an end mark")
-
-
-def _forward(stack: ExitStack, raw: Any, path: str) -> Forward:
-    if not path.partition("?")[0].lower().endswith("gz"):
-        return Forward(raw.read, None)
-    taken = 0
-
-    class Counted:
-        def read(self, size: int = -1) -> bytes:
-            nonlocal taken
-            data: bytes = raw.read(size if size >= 0 else PIECE)
-            taken += len(data)
-            return data
-
-    file = stack.enter_context(gzip.GzipFile(fileobj=Counted(), mode="rb"))  # type: ignore[call-overload]
-    return Forward(file.read1, lambda: taken)
-
-
-def _member(archive: tarfile.TarFile, found: tarfile.TarInfo, forward: Forward) -> Member:
-    path = os.path.normpath(found.name)
-    member = Member(found.name, path, found.size)
-    member.refusal = _refusal(found, path)
-    if member.refusal:
-        return member
-    if member.is_image and found.size > storage.LARGEST:
-        member.refusal = f"is larger than {storage.LARGEST:,} bytes, the most that is read"
-        return member
-    file = archive.extractfile(found)
-    assert file is not None
-    if found.size <= IN_MEMORY or member.is_image:
-        member.content = b"".join(_pieces(file, forward))
-    else:
-        member.content = tempfile.TemporaryFile()  # noqa: SIM115 (lives until its turn)
-        member.content.writelines(_pieces(file, forward))
-    return member
-
-
-def _pieces(file: IO[bytes], forward: Forward) -> Iterator[bytes]:
-    while True:
-        forward.left = 2 * PIECE
-        piece = file.read(PIECE)
-        if not piece:
-            return
-        yield piece
-
-
-def _refusal(found: tarfile.TarInfo, path: str) -> str:
-    if found.issym() or found.islnk():
-        return "a link in a tar; links are not followed"
-    if found.issparse():
-        return "a sparse file in a tar; pack it anew without --sparse"
-    if not found.isreg() or found.size < 0:
-        return "neither a file nor a directory"
-    if found.name.startswith("/") or "\0" in found.name:
-        return "its name would lead out of the tar"
-    if {"..", DIRECTORY} & set(path.split("/")) or path == ".":
-        return "its name would lead out of the tar"
-    return ""
-
-
-class TarTarget:
-    """A tar whose bytes depend on its members' names and contents alone."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._hash, self._place = file, hashlib.blake2b(digest_size=16), 0
-        self._archive = tarfile.TarFile(
-            fileobj=self,  # type: ignore[arg-type]
-            mode="w",
-            format=tarfile.PAX_FORMAT,
-            encoding="utf-8",
-            errors="surrogateescape",
-        )
-
-    def tell(self) -> int:
-        return self._place
-
-    def write(self, data: bytes) -> int:
-        self._file.write(data)
-        self._hash.update(data)
-        self._place += len(data)
-        return len(data)
-
-    def add(self, name: str, size: int, content: bytes | IO[bytes]) -> None:
-        header = tarfile.TarInfo(name)  # mode 0644, and all else, time and owner too, 0
-        header.size = size
-        self._archive.addfile(header)
-        for piece in _content(content):
-            self.write(piece)
-        self.write(bytes(-size % tarfile.BLOCKSIZE))
-        self._archive.offset = self._place
-        self._archive.members = []  # type: ignore[attr-defined]  # which would grow with the tar
-
-    def end(self) -> str:
-        """Write the end mark. Returns the hash of all that was written."""
-        self._archive.close()
-        return self._hash.hexdigest()
-
-
-class FolderTarget:
-    """Plain files in a directory of OUT."""
-
-    def __init__(self, out: str, directory: str) -> None:
-        self._out, self._directory = out, directory
-
-    def add(self, name: str, size: int, content: bytes | IO[bytes]) -> None:
-        """Raises :class:`ImageError`."""
-        with storage.placing(self._out, f"{self._directory}/{os.path.normpath(name)}") as file:
-            file.writelines(_content(content))
-
-    def end(self) -> str:
-        return ""
-
-
-def _content(content: bytes | IO[bytes]) -> Iterator[bytes]:
-    if isinstance(content, bytes):
-        yield content
-        return
-    content.seek(0)
-    while piece := content.read(PIECE):
-        yield piece
-
-
-@contextmanager
-def _target(settings: Settings, item: Item) -> Iterator[TarTarget | FolderTarget]:
-    if settings.unpack:
-        yield FolderTarget(settings.out, item.output)
-        return
-    with storage.placing(settings.out, item.output) as file:
-        yield TarTarget(file)
 
 
 @dataclass
@@ -361,26 +96,26 @@ class Passage:
     def run(self) -> None:
         """Raises :class:`ImageError` for a tar that cannot be read, and what ``target`` does."""
         with closing(members(self.item.path)) as found:
-            samples = _samples(found)
+            groups = samples(found)
             while not self._ended:
                 converter = Converter(self.settings, self._made.__setitem__, self.watch)
-                converter.run(self._images(samples, converter))
+                converter.run(self._images(groups, converter))
                 self._drain(converter)
 
     def run_one_by_one(self, hold: Hold) -> None:
         """As :meth:`run`, one image after the other."""
         converter = Converter(self.settings, self._made.__setitem__, self.watch)
         with closing(members(self.item.path)) as found:
-            for sample in _samples(found):
+            for sample in samples(found):
                 for image in self._enqueue(sample):
                     with hold(image.name):
                         converter.run([image])
                 self._drain(converter)
 
-    def _images(self, samples: Iterator[list[Member]], converter: Converter) -> Iterator[Item]:
+    def _images(self, groups: Iterator[list[Member]], converter: Converter) -> Iterator[Item]:
         """The images to make; ends early where too much waits for those that are being made."""
-        for sample in samples:
-            yield from self._enqueue(sample)
+        for group in groups:
+            yield from self._enqueue(group)
             self._drain(converter)
             held = sum(slot.held for slot in self._slots)
             if len(self._slots) > HELD or held > HELD_BYTES:
@@ -456,13 +191,6 @@ class Passage:
             self._note(Record(name, FAILED, reason=str(error)))
 
 
-def _samples(found: Iterator[Member]) -> Iterator[list[Member]]:
-    """Members of one key in a row, up to :data:`SAMPLE`."""
-    for _, group in itertools.groupby(found, key=lambda member: member.key):
-        while sample := list(itertools.islice(group, SAMPLE)):
-            yield sample
-
-
 def _outputs(group: list[Member], form: str) -> dict[str, str]:
     """The members' names in the output; where two images would meet, both keep the whole name."""
     names, whole = {}, {}
@@ -496,7 +224,7 @@ def convert(
     stamp = ""
     try:
         stamp = item.stamp or storage.stamp_of(item.path)
-        with _target(settings, item) as target:
+        with target_of(settings, item) as target:
             passage = Passage(settings, item, stamp, target, watch, without)
             if hold is None:
                 passage.run()
@@ -510,18 +238,8 @@ def convert(
     except OutputError as error:
         return [], str(error)
     records = list(passage.records.values())
+    failed = [record for record in records if record.status != DONE]
+    if not all(record.stamp for record in failed):  # the next run tries it again
+        stamp = ""
     whole = Record(item.name, DONE, stamp, item.output, hash=digest, members=len(records))
-    return [*records, whole], ""
-
-
-def some(item: Item, count: int = 4) -> list[Item]:
-    """The first images of a tar, to look at; few where it cannot be read."""
-    found: list[Item] = []
-    with suppress(ImageError), closing(members(item.path)) as all_members:
-        for member in itertools.islice(all_members, LOOK * count):
-            if member.is_image and not member.refusal and isinstance(member.content, bytes):
-                name = f"{item.name}/{member.path}"
-                found.append(Item("", name, "", "", content=member.content))
-                if len(found) == count:
-                    break
-    return found
+    return [*records, replace(whole, failed=len(failed) or None)], ""

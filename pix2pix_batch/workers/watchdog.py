@@ -55,7 +55,7 @@ class Watchdog:
         if self.limit:
             self._thread.join()
             faulthandler.cancel_dump_traceback_later()
-            self._nowhere.close()
+        self._nowhere.close()
 
     @contextmanager
     def __call__(self, doing: str, name: str) -> Iterator[None]:

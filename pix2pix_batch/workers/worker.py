@@ -6,8 +6,8 @@ Importing this module does not import torch: the client does so to name the task
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pix2pix_batch.scheduling import preflight
 from pix2pix_batch.scheduling.marker import Marker, Trial
 from pix2pix_batch.scheduling.preflight import Needs
 from pix2pix_batch.settings import Decision, Settings
-from pix2pix_batch.workers import tar
+from pix2pix_batch.workers import members, tar
 from pix2pix_batch.workers.converter import Converter
 from pix2pix_batch.workers.opened import engine_of
 from pix2pix_batch.workers.probe import probe as chosen
@@ -151,21 +151,36 @@ def _one_by_one(
 
 
 def probe(settings: Settings, items: Sequence[Item], orders: Orders | None = None) -> Decision:
-    """:func:`~pix2pix_batch.workers.probe.probe`, of those items that do not harm the worker."""
+    """:func:`~pix2pix_batch.workers.probe.probe`, of those items that can be decoded and do not
+    harm the worker."""
     import torch  # noqa: F401  # so that Dask has the worker's start behind it, if it dies here
 
     orders = orders or Orders()
     trial = Trial(orders.marker)
-    looked = [one for item in items for one in (tar.some(item) if item.tar else [item])]
-    harmless = [item for item in looked if item.name not in trial.harmful]
     channels = bundle.read_info(Path(settings.model)).architecture.in_channels
+    looked: list[Item] = []
     with Watchdog(orders.limit, lambda doing, name: None) as watchdog:
-        for item in harmless:
+
+        @contextmanager
+        def tried(doing: str, item: Item) -> Iterator[None]:
             trial.begin(item.name)
-            with watchdog("decoding it", item.name), suppress(ImageError):
-                images.read(storage.read(item)[0], channels)
+            with watchdog(doing, item.name):
+                yield
             trial.end(item.name)
-    return chosen(settings, harmless)
+
+        for item in items:
+            if item.tar and item.name not in trial.harmful:
+                with tried("reading it", item):
+                    looked += members.some(item)
+            elif not item.tar:
+                looked.append(item)
+        good = []
+        for item in looked:
+            if item.name not in trial.harmful:
+                with tried("decoding it", item), suppress(ImageError):
+                    images.read(storage.read(item)[0], channels)
+                    good.append(item)
+    return chosen(settings, good)
 
 
 def _stamp(item: Item) -> str:

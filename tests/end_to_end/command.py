@@ -152,8 +152,10 @@ def small_disk(tmp_path: Path, size: str) -> Iterator[Path]:
         pytest.skip(f"cannot mount: {error}")
     if mounted.returncode:
         pytest.skip(f"cannot mount: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
 
 
 def put(path: Path, *, seed: int = 0, size: tuple[int, int] = (64, 64)) -> Path:

@@ -21,6 +21,7 @@ from tests.end_to_end.command import (
     encoded,
     error_of,
     everything,
+    journal,
     put,
     records,
     small_disk,
@@ -244,3 +245,17 @@ def test_two_runs_into_one_out(tmp_path: Path, tiny: Path) -> None:
         assert everything(out) == before
     assert ran.code == 2
     assert f"{out}: another run is writing there" in error_of(ran)
+
+
+def test_a_list_that_goes_wrong_on_the_way(tmp_path: Path, tiny: Path) -> None:
+    """What is in flight is finished, and the journal does not say that the job is."""
+    for seed in range(12):
+        put(tmp_path / f"{seed}.png", seed=seed)
+    lines = "".join(f"{seed}.png\n" for seed in range(12))
+    ran = convert("-", "out", tiny, stdin=f"{lines}x\0.png\n".encode(), cwd=tmp_path)
+    assert ran.code == 3, ran.err
+    assert "error: standard input: line 13 holds a NUL byte; give a path a line" in ran.err
+    assert 8 <= ran.figures["converted"] == len(visible(tmp_path / "out"))
+    assert journal(tmp_path / "out")[-1]["outcome"] == "stopped"
+    ran = convert("-", "out", tiny, stdin=lines.encode(), cwd=tmp_path)
+    assert (ran.code, ran.figures["total"]) == (0, 12), ran.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,17 +14,23 @@ from filelock import FileLock
 from PIL import Image
 
 from tests.end_to_end.command import (
+    JOURNAL,
     convert,
     encoded,
     environment,
     error_of,
     everything,
+    finish,
     picture,
     put,
     records,
     run,
+    start,
     visible,
+    wait_for,
+    words,
 )
+from tests.end_to_end.harmful import preloaded, shut
 
 FIGURES = [
     "total",
@@ -179,6 +186,98 @@ def test_another_job_in_the_same_out_is_refused(tmp_path: Path, tiny: Path, nois
     ran = convert(source, out, tiny, "--format", "webp", "--overwrite")
     assert (ran.code, *ran.counts()) == (0, 1, 0, 0), ran.err
     assert (out / "a.webp").exists()
+
+
+def test_overwriting_that_is_refused_costs_nothing(tmp_path: Path, tiny: Path) -> None:
+    """The next run still knows what is done."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    for name in ("a.png", "b.png"):
+        put(source / name)
+    assert convert(source, out, tiny).counts() == (2, 0, 0)
+    (source / "nowhere.png").symlink_to("absent.png")
+    before = {path: data for path, (_, _, data) in everything(out).items()}
+    refused = ["--overwrite", "--device", "cpu", "--precision", "fp16"]
+    ran = convert(source, out, tiny, *refused)
+    assert (ran.code, "fp16 runs on GPUs only" in error_of(ran)) == (2, True)
+    assert {path: data for path, (_, _, data) in everything(out).items()} == before
+    assert list((out / ".pix2pix-batch" / "tmp").iterdir()) == []
+    ran = convert(source, out, tiny)
+    assert (ran.code, *ran.counts()) == (3, 0, 2, 1), ran.err
+
+    # where all is refused one by one, the run has been, and so its journal is the journal
+    for name in ("a.png", "b.png"):
+        (source / name).unlink()
+    ran = convert(source, out, tiny, "--overwrite")
+    assert (ran.code, *ran.counts()) == (3, 0, 0, 1), ran.err
+    assert list(records(out)) == ["nowhere.png"]
+
+
+def test_overwriting_that_is_stopped_before_it_begins_costs_nothing(
+    tmp_path: Path, tiny: Path
+) -> None:
+    source, out, gate = tmp_path / "in", tmp_path / "out", shut(tmp_path / "gate")
+    put(source / "a.png")
+    assert convert(source, out, tiny).code == 0
+    before = (out / JOURNAL).read_bytes()
+    environs = environment(**preloaded(gate, after=0))
+    process = start(*words(source, out, tiny, "--overwrite"), env=environs)
+    wait_for(lambda: any(out.glob(".pix2pix-batch/running/*/*/probe")), process)
+    process.send_signal(signal.SIGINT)
+    gate.unlink()
+    assert finish(process).code == 130
+    assert (out / JOURNAL).read_bytes() == before
+    ran = convert(source, out, tiny)
+    assert (ran.code, *ran.counts()) == (0, 0, 1, 0), ran.err
+
+
+def test_another_precision_is_refused_also_where_all_is_done(tmp_path: Path, tiny: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    put(source / "a.png")
+    assert convert(source, out, tiny).code == 0
+    before = everything(out)
+    ran = convert(source, out, tiny, "--precision", "bf16")
+    assert (ran.code, "was begun with --precision fp32; go on with it" in error_of(ran)) == (
+        2,
+        True,
+    )
+    assert everything(out) == before
+    ran = convert(source, out, tiny, "--precision", "auto")
+    assert (ran.code, *ran.counts()) == (0, 0, 1, 0), ran.err
+
+
+def test_datasets_and_outputs_of_convert_keep_apart(
+    tmp_path: Path, tiny: Path, noisy: Path
+) -> None:
+    source = tmp_path / "in"
+    for seed in range(2):
+        put(source / f"{seed}.png", seed=seed)
+    made, dataset, begun = (tmp_path / name for name in ("made", "dataset", "begun"))
+    assert convert(source, made, tiny).code == 0
+    synthesize = ["synthesize", source, "--model", noisy, "--workers", 1, "--precision", "fp32"]
+    assert run(*synthesize, dataset, "--variants", 1).code == 0
+    (begun / ".pix2pix-batch").mkdir(parents=True)
+    first = (dataset / JOURNAL).read_text().splitlines(keepends=True)[0]
+    (begun / JOURNAL).write_text(first)
+    before = everything(tmp_path)
+    for out in (dataset, begun):
+        for more in ([], ["--overwrite"], ["--dry-run"]):
+            ran = convert(source, out, noisy, *more)
+            assert (ran.code, error_of(ran)) == (
+                2,
+                f"error: {out}: holds a dataset of 'pix2pix-batch synthesize', finished or not; "
+                "choose another OUT, or go on with it by the command that began it",
+            )
+    for more in ([], ["--overwrite"]):
+        ran = run(*synthesize, made, "--variants", 1, *more)
+        assert (ran.code, error_of(ran)) == (
+            2,
+            f"error: {made}: holds images of 'pix2pix-batch convert'; choose another OUT for the "
+            "dataset",
+        )
+    kept = {path: data for path, (_, _, data) in before.items()}
+    now = {path: data for path, (_, _, data) in everything(tmp_path).items()}
+    assert {path: now[path] for path in kept} == kept
+    assert {path.name for path in now.keys() - kept.keys()} <= {"lock"}
 
 
 @pytest.fixture
@@ -436,7 +535,7 @@ def test_a_pipe_is_told_where_the_job_ended(tmp_path: Path, tiny: Path) -> None:
     ran = convert("-", out, tiny, stdin=f"{source}/bad.png\n".encode())
     assert ran.code == 2, "another input: another job"
     ran = convert(source, out, tiny)
-    assert "31 of 31 (100 %) | 30 were done before" in ran.err.splitlines()
+    assert "31 of 31 (100 %) | 30 done before" in ran.err.splitlines()
     ran = convert("-", tmp_path / "new", tiny, stdin=f"{source}/bad.png\n".encode())
     assert "1 of 1 (100 %)" in ran.err.splitlines()
 

@@ -101,7 +101,7 @@ def test_a_harmful_image_in_a_tar_only_costs_itself(tmp_path: Path, tiny: Path) 
             f"{number:02}.{suffix}" for number in range(COUNT) for suffix in ("png", "bin")
         ]
     ran = convert(source, out, tiny, env=environment(**preloaded()))
-    assert (ran.code, ran.figures["converted"], ran.figures["skipped"]) == (0, 0, 1), ran.err
+    assert (ran.code, *ran.counts(), ran.figures["failed_before"]) == (3, 0, 1, 0, 1), ran.err
 
 
 def test_workers_killed_at_random_cost_no_image(tmp_path: Path, tiny: Path) -> None:

@@ -52,6 +52,12 @@ def test_workers_that_are_not_fit_are_named_with_the_remedy(tmp_path: Path, tiny
         ):
             assert sum(reason in line for line in lines[1:]) == 1, ran.err
         assert list(out.iterdir()) == []
+        made = tmp_path / "made"  # to begin anew is refused as well, and costs nothing then
+        assert convert(source, made, tiny).code == 0
+        before = (made / JOURNAL).read_bytes()
+        ran = convert(source, made, tiny, "--scheduler", fleet.address, "--overwrite")
+        assert (ran.code, ran.out) == (2, ""), ran.err
+        assert (made / JOURNAL).read_bytes() == before
 
 
 def test_an_unfit_worker_that_joins_late_is_left_out(tmp_path: Path, tiny: Path) -> None:

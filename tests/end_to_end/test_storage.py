@@ -225,6 +225,7 @@ def test_lists_of_urls(tiny: Path, s3: Any, in_process: str, tmp_path: Path) -> 
     out = tmp_path / "out"
     summary = converted(f"@{listing}", out, tiny, in_process)
     assert counts(summary) == (2, 0, 1)
+    assert [record.name for record in summary.failures] == ["s3://maps/listed/no"]
     assert set(digests_of_images(out)) == {"maps/listed/a.png", "maps/listed/x/b.png"}
     summary = converted(f"@{listing}", out, tiny, in_process)
     assert counts(summary) == (0, 2, 1)
@@ -325,6 +326,12 @@ def test_tars_by_the_command(tmp_path: Path, tiny: Path) -> None:
     assert [run("status", out, "--json").figures[name] for name in names] == [12, 1, 3, 13, 0, 0]
     assert run("status", out).out.splitlines()[2] == "12 images of 3 tars done, 1 failed"
 
+    # the image that failed counts as a file that failed before does
+    ran = convert(source, out, tiny)
+    assert (ran.code, *ran.counts(), ran.figures["failed_before"]) == (3, 0, 3, 0, 1), ran.err
+    assert "1 input failed before and did not change since" in ran.err
+    assert told == records(out)
+
     # what is done is skipped, what has changed is made anew, to bytes that depend on nothing else
     before = {path.name: path.read_bytes() for path in out.glob("*.tar")}
     (out / "shards-0000.tar").unlink()
@@ -341,6 +348,47 @@ def test_tars_by_the_command(tmp_path: Path, tiny: Path) -> None:
         file.write(b"?")
     assert run("status", out, "--verify").code == 3
     assert "13 images of 2 tars done, 1 failed" in run("status", out).out
+
+
+def test_failed_members_are_tried_again_when_asked_for(tmp_path: Path, tiny: Path) -> None:
+    """With the whole tar, which is made anew; those without failures stay."""
+    source, out = shards(tmp_path / "in"), tmp_path / "out"
+    assert convert(source, out, tiny).counts() == (12, 0, 1)
+    made = {path: path.read_bytes() for path in out.glob("*.tar")}
+    before = {path: path.stat().st_mtime_ns for path in made}
+    for more, counts, failed_before in (
+        (["--dry-run"], (0, 3, 0), 1),
+        (["--dry-run", "--retry-failed"], (0, 2, 0), 0),
+        (["--retry-failed"], (4, 2, 1), 0),
+    ):
+        ran = convert(source, out, tiny, *more)
+        figures = ran.figures
+        found = tuple(figures[name] for name in ("converted", "skipped", "failed"))
+        assert (found, figures["failed_before"]) == (counts, failed_before), ran.err
+        parts = ("planned", "converted", "skipped", "failed", "failed_before")
+        assert figures["total"] == sum(figures[part] for part in parts)
+        assert ran.code == (0 if "--dry-run" in more else 3)
+    assert {path: path.read_bytes() for path in made} == made
+    assert [path.name for path in made if path.stat().st_mtime_ns != before[path]] == [
+        "shards-0001.tar"
+    ]
+
+
+def test_members_that_failed_for_no_reason_of_their_own_are_tried_again(
+    tmp_path: Path, tiny: Path, in_process: str
+) -> None:
+    """Without being asked to, as files are: here one could not be written."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    pack(source / "a.tar", samples(0, 2))
+    (out / "a" / "0" / "0001.png").mkdir(parents=True)  # a directory where a file should be
+    options = {"unpack": True, "overwrite": True}
+    summary = converted(source, out, tiny, in_process, **options)
+    assert counts(summary) == (1, 0, 1)
+    assert summary.retriable == 1
+    (out / "a" / "0" / "0001.png").rmdir()
+    summary = converted(source, out, tiny, in_process, unpack=True)
+    assert counts(summary) == (2, 0, 0)
+    assert counts(converted(source, out, tiny, in_process, unpack=True)) == (0, 1, 0)
 
 
 def test_tars_unpacked(tmp_path: Path, tiny: Path, in_process: str) -> None:

@@ -58,7 +58,7 @@ def test_the_last_line_tells_where_a_job_that_failed_stood(clock: list[float]) -
         display(Progress(summary, 10, 1, "", 0.0, stopping=True))
         summary.converted = 4
         raise KeyboardInterrupt
-    assert stream.getvalue().splitlines()[-1] == "7 of 10 (70 %) | 2 were done before | 1 failed"
+    assert stream.getvalue().splitlines()[-1] == "7 of 10 (70 %) | 2 done before | 1 failed"
 
 
 def test_who_stops_a_job_is_told_at_once_and_once_also_off_a_terminal() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from pix2pix_batch.errors import ImageError, InputError, OutputError
 from pix2pix_batch.files import remote, storage
+from tests.end_to_end.command import small_disk
 
 # What is shown
 
@@ -172,6 +174,27 @@ def test_placing(memory: fsspec.AbstractFileSystem) -> None:
     with pytest.raises(KeyError), storage.placing("memory://out", "d") as file:
         raise KeyError
     assert not memory.exists("/out/d")
+
+
+def test_what_could_not_be_written_leaves_no_part_behind(tmp_path: Path) -> None:
+    with small_disk(tmp_path, "1m") as disk:
+        with pytest.raises(ImageError, match="its output cannot be written"):
+            storage.place(f"local://{disk}/out", "a.png", bytes(2 << 20))
+        assert [path for path in disk.rglob("*") if path.is_file()] == []
+        storage.place(f"local://{disk}/out", "a.png", b"small")
+        assert (disk / "out" / "a.png").read_bytes() == b"small"
+
+
+def test_a_full_temporary_directory_is_named(
+    tmp_path: Path, memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path, "1m") as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        with (
+            pytest.raises(OutputError, match=f"^{disk}: No space left .*TMPDIR"),
+            storage.placing("memory://out", "a.tar") as file,
+        ):
+            file.write(bytes(2 << 20))
 
 
 @pytest.mark.parametrize("output", ["../x", "/x", "a//b", "a/./b", "", "a\0b", ".pix2pix-batch/x"])

@@ -187,3 +187,12 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         with pytest.raises(ImageError):
             storage.read_file(path)
     assert storage.file_size("a\0b") == 0
+
+
+def test_what_is_no_file_does_not_stay_open(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    before = len(os.listdir("/proc/self/fd"))
+    for path in (tmp_path / "pipe.png", tmp_path):
+        with pytest.raises(ImageError):
+            storage.read_file(str(path))
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -422,6 +422,20 @@ def test_list_with_clashes(tmp_path: Path) -> None:
     assert scan.renames == [("a.png", "a.png.png"), ("a.gif", "a.gif.png")]
 
 
+def test_urls_of_a_list_are_named_whole_but_for_what_is_secret(tmp_path: Path) -> None:
+    items = listed(
+        tmp_path,
+        b"s3://bucket/x/a.jpg\ngs://bucket/x/a.jpg\ns3://bucket/x/a.jpg\n"
+        b"https://me:password@host/b.jpg?id=1&token=t\n",
+    )
+    assert [(item.name, item.output) for item in items] == [
+        ("s3://bucket/x/a.jpg", "bucket/x/a.png"),
+        ("gs://bucket/x/a.jpg", "bucket/x/a.jpg.png"),
+        ("https://host/b.jpg?id=1", "host/b.png"),
+    ]
+    assert items[2].path == "https://me:password@host/b.jpg?id=1&token=t"
+
+
 def test_list_with_clashes_that_meet_other_whole_names(tmp_path: Path) -> None:
     assert_apart(listed(tmp_path, b"a.png.jpg\na.jpg\na.png\na.png.png.gif\na.png.png\n"))
 

@@ -68,6 +68,13 @@ def done(name: str, stamp: str = "1:1") -> Record:
     return Record(name, "done", stamp, name)
 
 
+def begun(out: Path, text: str, **options: bool) -> None:
+    """A run that began, and then did nothing."""
+    journal = opened(out, text, **options)
+    journal.begin()
+    journal.close()
+
+
 def names_of(out: Path) -> list[str]:
     return [line["name"] for line in lines(out) if "name" in line]
 
@@ -198,16 +205,20 @@ def test_another_jobs_shards_are_refused(tmp_path: Path) -> None:
 
 def test_overwriting_forgets_all_but_the_same_jobs_shards(tmp_path: Path) -> None:
     add(tmp_path, "", done("whole"))
-    opened(tmp_path, "1/2", overwrite=True).close()
+    begun(tmp_path, "1/2", overwrite=True)
     add(tmp_path, "1/2", done("a"))
     opened(tmp_path, "2/2", overwrite=True).close()
+    assert names_of(tmp_path) == ["a"]
+    begun(tmp_path, "2/2", overwrite=True)
     assert names_of(tmp_path) == ["a"]
     journal = opened(tmp_path, "2/2")
     assert journal.overwrites, "also when it goes on"
     journal.close()
     opened(tmp_path, "1/3", overwrite=True).close()
+    assert shards_of(tmp_path) == [Shard(1, 2), Shard(2, 2)]
+    begun(tmp_path, "1/3", overwrite=True)
     assert shards_of(tmp_path) == [Shard(1, 3)]
-    opened(tmp_path, overwrite=True).close()
+    begun(tmp_path, "", overwrite=True)
     assert shards_of(tmp_path) == []
     assert names_of(tmp_path) == []
 
@@ -219,6 +230,20 @@ def test_the_first_shard_decides_for_all(tmp_path: Path) -> None:
     for journal in (first, second):
         journal.close()
     assert [line["precision"] for line in lines(tmp_path) if "schema" in line] == ["bf16", "bf16"]
+
+
+def test_what_was_decided_before_does_not_bind_those_that_begin_anew(tmp_path: Path) -> None:
+    for text in ("1/2", "2/2"):
+        add(tmp_path, text, done(text))
+    now = {**DECIDED, "precision": "fp32"}
+    first = opened(tmp_path, "1/2", overwrite=True)
+    assert first.settle(**now) == now
+    second = opened(tmp_path, "2/2", overwrite=True)
+    assert second.settle(**DECIDED) == now, "the first has begun anew too"
+    for journal in (first, second):
+        journal.begin()
+        journal.close()
+    assert [line["precision"] for line in lines(tmp_path) if "schema" in line] == ["fp32"] * 2
 
 
 def test_locks_are_told_from_journals(tmp_path: Path) -> None:

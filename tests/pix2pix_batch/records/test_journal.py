@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,7 @@ def test_another_version_is_refused(tmp_path: Path, schema: object) -> None:
     with pytest.raises(InputError, match=r"another version of pix2pix-batch.*--overwrite"):
         opened(tmp_path)
     journal = opened(tmp_path, overwrite=True)
+    journal.begin()
     journal.close()
     assert lines_of(tmp_path)[0]["schema"] == 2
 
@@ -302,12 +304,78 @@ def test_overwrite_begins_anew(tmp_path: Path) -> None:
     assert not journal.resumed
     assert journal.overwrites
     assert not is_done(journal, "a", "1:1") and not journal.is_ours("a")
+    journal.add([failed("refused")])
+    journal.begin(workers=2)
     journal.close()
-    assert lines_of(tmp_path) == [{"schema": 2, **JOB, "fit": "resize", "overwrite": True}]
+    header, refused, _, begun = lines_of(tmp_path)
+    assert header == {"schema": 2, **JOB, "fit": "resize", "overwrite": True}
+    assert refused["name"] == "refused"
+    assert begun["workers"] == 2
+
+
+@pytest.mark.parametrize("ends", ["close", "withdraw", "is killed"])
+def test_overwriting_changes_nothing_before_the_run_begins(tmp_path: Path, ends: str) -> None:
+    run(tmp_path, done("a"), claim=["a"])
+    before = path_of(tmp_path).read_bytes()
+    journal = opened(tmp_path, {**JOB, "fit": "resize"}, overwrite=True)
+    journal.add([failed("refused")])
+    assert path_of(tmp_path).read_bytes() == before
+    if ends == "is killed":
+        journal._file.close()
+        journal._held.close()
+    else:
+        getattr(journal, ends)()
+    assert path_of(tmp_path).read_bytes() == before
+    journal = opened(tmp_path)
+    assert is_done(journal, "a", "1:1")
+    assert list(journal.temporary.iterdir()) == []
+    journal.close()
+
+
+def test_a_refused_run_leaves_what_was_written_before(tmp_path: Path) -> None:
+    """Also where no run of the job has begun yet: all its inputs were refused."""
+    run(tmp_path, failed("a"))
+    before = path_of(tmp_path).read_bytes()
+    opened(tmp_path).withdraw()
+    assert path_of(tmp_path).read_bytes() == before
+
+
+def test_a_refused_first_run_leaves_nothing(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.add([failed("a")])
+    journal.withdraw()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_another_command_makes_there_is_refused(tmp_path: Path, overwrite: bool) -> None:
+    dataset = {**JOB, "kind": "synthesize"}
+    for kind, other, message in (
+        (JOB, dataset, "holds images of 'pix2pix-batch convert'; choose another OUT"),
+        (dataset, JOB, "holds a dataset of 'pix2pix-batch synthesize', finished or not"),
+    ):
+        out = tmp_path / message[6:13]
+        opened(out, kind).close()
+        before = path_of(out).read_bytes()
+        for opener in (Journal, History):
+            with pytest.raises(InputError, match=message):
+                opener(out, other, overwrite=overwrite)
+        assert path_of(out).read_bytes() == before
+
+
+def test_a_tar_is_known_to_lack_members_until_it_is_made_whole(tmp_path: Path) -> None:
+    whole = Record("x.tar", "done", "1:1", "x.tar", members=3)
+    run(tmp_path, failed("x.tar/a.png"), replace(whole, failed=1))
+    assert [History(tmp_path, JOB).failed_within(name) for name in ("x.tar", "y.tar")] == [1, 0]
+    run(tmp_path, done("x.tar/a.png"), whole)
+    assert History(tmp_path, JOB).failed_within("x.tar") == 0
 
 
 def test_a_resumed_overwrite_may_still_overwrite(tmp_path: Path) -> None:
-    opened(tmp_path, overwrite=True).close()
+    run(tmp_path)
+    journal = opened(tmp_path, overwrite=True)
+    journal.begin()
+    journal.close()
     journal = opened(tmp_path)
     assert journal.resumed and journal.overwrites
     journal.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,12 @@ def test_sees_a_run_and_shards_that_are_writing_and_disturbs_neither(tmp_path: P
 def test_shards_are_told_together(tmp_path: Path) -> None:
     for number, name in enumerate("ab", 1):
         assert status_total(tmp_path) is None
+        if number == 2:
+            assert told(tmp_path)[2] == "Shard 1/2 of 2 shards; 2/2 has not begun."
+            assert told(tmp_path)[-1] == (
+                "A run without --shard would do the rest; or one of --shard 2/2."
+            )
+            assert status.read(tmp_path).missing == ["2/2"]
         write(
             tmp_path,
             {"begin": START, "workers": 1, "shard": f"{number}/2"},
@@ -140,8 +147,10 @@ def test_shards_are_told_together(tmp_path: Path) -> None:
         )
     found = status.read(tmp_path)
     assert (found.done, found.total, found.left) == (2, 15, 13)
+    assert (found.shards, found.missing) == (["1/2", "2/2"], [])
+    assert told(tmp_path)[2] == "All 2 shards have begun."
     Journal(tmp_path, JOB).close()  # merges them
-    assert status.read(tmp_path) == found
+    assert status.read(tmp_path) == replace(found, shards=[])
 
 
 def status_total(out: Path) -> int | None:

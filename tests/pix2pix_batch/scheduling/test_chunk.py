@@ -201,3 +201,17 @@ def test_a_disk_that_does_not_answer_is_not_the_images_fault() -> None:
     [record] = outcome.records
     assert (record.name, record.status, record.stamp) == ("1", "failed", "")
     assert "reading it took longer than 5 s" in record.reason
+
+
+def test_images_of_a_tar_that_was_not_finished_count_once() -> None:
+    """Its worker died as it wrote down what it had made: all is told again with the next try."""
+    tar = replace(item(0), name="x.tar", tar=True)
+    told = [Record(f"x.tar/{number}.png", "done", "1:1") for number in range(2)]
+    outcome = begun(Chunk((tar,), careful=True), Trace(told), limit=9)
+    assert outcome.records == []
+    assert [one.items for one in outcome.chunks] == [(tar,)]
+    whole = Record("x.tar", "done", "1:1", "x.tar", members=2)
+    assert begun(Chunk((tar,), careful=True), Trace([*told, whole]), limit=9).records == [
+        *told,
+        whole,
+    ]

@@ -1,4 +1,4 @@
-"""A scheduler that goes at the worst moments: as a result is fetched, as workers are asked."""
+"""Schedulers and workers that go at the worst moments, and that none of it lasts for ever."""
 
 from __future__ import annotations
 
@@ -6,22 +6,43 @@ import os
 import signal
 import threading
 import time
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pix2pix_batch.bundle import fingerprint
 from pix2pix_batch.errors import OutputError
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.records.record import Record
-from pix2pix_batch.scheduling import cluster
-from pix2pix_batch.scheduling.dispatch import Dispatcher
+from pix2pix_batch.scheduling import chunk, cluster, dispatch
+from pix2pix_batch.scheduling.dispatch import Crew, Dispatcher, Work
+from pix2pix_batch.scheduling.marker import Marker
 from pix2pix_batch.scheduling.preflight import Needs, versions
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.workers.worker import ChunkResult, Orders
 from tests.end_to_end.fleet import Fleet
 
 ITEMS = [Item(f"{number}.png", f"{number}.png", f"{number}.png", "png") for number in range(40)]
+
+
+class Kept:
+    """The records that came back."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def claim(self, names: list[str]) -> None:
+        pass
+
+    def record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
+        self.records.extend(records)
+
+
+def settings(out: Path) -> Settings:
+    return Settings("tiny.safetensors", "0", str(out), "pad", 32, None, 4, "cpu", "fp32", False, 0)
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["as a result is fetched", "as it is asked"])
@@ -34,11 +55,7 @@ def test_the_scheduler_goes_while_the_client_waits_for_its_answer(
             raise OSError("no worker that answers")
         return ChunkResult([Record(item.name, "done", "", item.output) for item in items])
 
-    kept: list[Record] = []
-
-    def record(records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
-        kept.extend(records)
-
+    book = Kept()
     with Fleet(tmp_path) as fleet:
         fleet.worker("only")
         fleet.wait_for(1)
@@ -55,27 +72,114 @@ def test_the_scheduler_goes_while_the_client_waits_for_its_answer(
                 os.kill(fleet.scheduler.pid, signal.SIGSTOP)
                 threading.Timer(1, fleet.kill, [fleet.scheduler]).start()
 
-            dispatcher = Dispatcher(
-                client,
-                Settings(
-                    "tiny.safetensors",
-                    "0",
-                    str(tmp_path),
-                    "pad",
-                    32,
-                    None,
-                    4,
-                    "cpu",
-                    "fp32",
-                    False,
-                    0,
-                ),
-                claim=lambda names: None,
-                record=record,
-                watch=watch,
-                stop=threading.Event(),
-                orders=Orders(needs=Needs(versions())),
-                task=task,
-            )
+            work = Work(settings(tmp_path), Orders(needs=Needs(versions())), task=task)
+            stop = threading.Event()
+            dispatcher = Dispatcher(Crew(client), work, book, watch=watch, stop=stop)
             dispatcher.run(iter(ITEMS))
-    assert not [record for record in kept if record.status != "done"]
+    assert not [record for record in book.records if record.status != "done"]
+
+
+@pytest.mark.timeout(120)
+def test_what_is_in_flight_is_given_up_when_all_workers_have_gone_while_the_job_stops(
+    tmp_path: Path,
+) -> None:
+    def task(settings: Any, items: Any, orders: Any) -> ChunkResult:
+        time.sleep(600)
+        return ChunkResult([])
+
+    stop = threading.Event()
+    with Fleet(tmp_path) as fleet:
+        only = fleet.worker("only")
+        fleet.wait_for(1)
+        with cluster.connect(fleet.address, None) as (client, _):
+
+            def watch() -> None:
+                if dispatcher.flying and not stop.is_set():
+                    stop.set()
+                    fleet.kill(only)
+
+            work = Work(settings(tmp_path), task=task)
+            crew = Crew(client, patience=1)
+            dispatcher = Dispatcher(crew, work, Kept(), watch=watch, stop=stop)
+            with pytest.raises(OutputError, match="all Dask workers are gone"):
+                dispatcher.run(iter(ITEMS))
+
+
+@pytest.mark.timeout(120)
+def test_an_image_that_kills_the_only_worker_that_is_fit_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time the worker comes back under another address, as one that is not known yet."""
+
+    def task(settings: Any, items: Any, orders: Any) -> ChunkResult:
+        with Marker(orders.marker) as mark:
+            if orders.careful:
+                mark.begin(0, "1:1")
+            os._exit(1)
+
+    monkeypatch.setattr(dispatch, "ROSTER_SECONDS", 0.2)
+    monkeypatch.setattr(chunk, "SHORTEST_DELAY", 0.01)
+    book = Kept()
+    with Fleet(tmp_path / "fleet") as fleet, ExitStack() as stack:
+        fleet.worker("odd")
+        fleet.wait_for(1)
+        client, _ = stack.enter_context(cluster.connect(fleet.address, None))
+        odd = list(client.nthreads())
+        fleet.worker("fit")
+        fleet.wait_for(2)
+        (tmp_path / "markers").mkdir()
+        work = Work(settings(tmp_path), markers=str(tmp_path / "markers"), task=task)
+        stop = threading.Event()
+        dispatcher = Dispatcher(Crew(client), work, book, watch=lambda: None, stop=stop)
+        dispatcher.unfit = dict.fromkeys(odd, "is odd")
+        assert dispatcher.run(iter(ITEMS[:1]))
+    assert [(record.status, record.reason) for record in book.records] == [
+        ("quarantined", "killed its worker 3 times")
+    ]
+
+
+def test_what_a_worker_says_as_it_cannot_open_the_model_is_told(tmp_path: Path, tiny: Path) -> None:
+    def opener(settings: Settings, tiles: Any) -> Any:
+        raise RuntimeError("the driver\nis too old")
+
+    asked = replace(
+        settings(tmp_path), model=str(tiny), fingerprint=fingerprint(tiny), backend="tensorrt",
+        opener=opener,
+    )  # fmt: skip
+    with Fleet(tmp_path) as fleet:
+        fleet.worker("only")
+        fleet.wait_for(1)
+        with cluster.connect(fleet.address, None) as (client, _):
+            message = r"a worker cannot open the model \(the driver is too old\); see"
+            with pytest.raises(OutputError, match=message):
+                dispatch.first_look(Crew(client), asked, [], Orders())
+
+
+@pytest.mark.timeout(120)
+def test_a_first_look_does_not_wait_for_ever_for_workers(tmp_path: Path, tiny: Path) -> None:
+    asked_for = tmp_path / "asked"
+
+    def opener(settings: Settings, tiles: Any) -> Any:
+        asked_for.touch()
+        time.sleep(600)
+
+    asked = replace(
+        settings(tmp_path), model=str(tiny), fingerprint=fingerprint(tiny), backend="tensorrt",
+        opener=opener,
+    )  # fmt: skip
+
+    with Fleet(tmp_path) as fleet:
+        only = fleet.worker("only")
+        fleet.wait_for(1)
+
+        def killed() -> None:
+            while not asked_for.exists():
+                time.sleep(0.05)
+            fleet.kill(only)
+
+        with cluster.connect(fleet.address, None) as (client, _):
+            killer = threading.Thread(target=killed)
+            killer.start()
+            with pytest.raises(OutputError, match="all Dask workers are gone"):
+                dispatch.first_look(Crew(client, patience=1), asked, [], Orders())
+            killer.join()

@@ -16,7 +16,7 @@ from pix2pix_batch.engine import Engine, TorchEngine, Translated
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.workers.converter import Converter
-from pix2pix_batch.workers.opened import loaded
+from pix2pix_batch.workers.opened import engine_of, loaded
 from tests.end_to_end.command import put
 
 VARIANTS = 4
@@ -78,3 +78,21 @@ def test_each_image_is_as_on_pytorch(tmp_path: Path, noisy: Path, batch_size: in
     for number, item in enumerate(items):
         alone |= made(tmp_path / f"alone{number}", settings, [item])
     assert alone == expected
+
+
+def test_an_engine_is_opened_once_whatever_becomes_of_its_images(tiny: Path) -> None:
+    """As in the tars of a job, whose images keep less besides."""
+    opened = []
+
+    def counting(settings: Settings, tiles: np.ndarray | None) -> tuple[Engine | None, str]:
+        opened.append(settings)
+        return opener(settings, tiles)
+
+    settings = Settings(
+        str(tiny), bundle.fingerprint(tiny), "", "tile", 64, None, 2, "cpu", "fp32", noise=False,
+        seed=0, backend="masked", opener=counting, georeference=True,
+    )  # fmt: skip
+    first = engine_of(settings)
+    assert engine_of(replace(settings, georeference=False, keep_times=True, far=True)) is first
+    assert engine_of(replace(settings, batch_size=3)) is not first
+    assert len(opened) == 2

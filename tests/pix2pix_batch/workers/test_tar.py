@@ -17,7 +17,7 @@ from pix2pix_batch.errors import ImageError
 from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.settings import Settings
-from pix2pix_batch.workers import tar
+from pix2pix_batch.workers import members, tar
 from tests.end_to_end.command import encoded
 
 
@@ -29,10 +29,10 @@ def header(name: str, size: int = 0, **values: object) -> tarfile.TarInfo:
     return found
 
 
-def pack(path: Path, *members: tuple[tarfile.TarInfo | str, bytes], mode: str = "w") -> Path:
+def pack(path: Path, *given: tuple[tarfile.TarInfo | str, bytes], mode: str = "w") -> Path:
     with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-        for given_header, content in members:
-            info = header(given_header) if isinstance(given_header, str) else given_header
+        for name, content in given:
+            info = header(name) if isinstance(name, str) else name
             info.size = info.size or len(content)
             archive.addfile(info, io.BytesIO(content) if content else None)
     return path
@@ -41,7 +41,7 @@ def pack(path: Path, *members: tuple[tarfile.TarInfo | str, bytes], mode: str = 
 def read(path: Path) -> dict[str, bytes | str]:
     """Contents, or why not, by name."""
     found: dict[str, bytes | str] = {}
-    for member in tar.members(str(path)):
+    for member in members.members(str(path)):
         content = member.content
         found[member.name] = member.refusal or (
             content if isinstance(content, bytes) else content.seek(0) or content.read()
@@ -78,9 +78,9 @@ def test_any_tar_is_read(
 
 
 def test_large_members_wait_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tar, "IN_MEMORY", 100)
+    monkeypatch.setattr(members, "IN_MEMORY", 100)
     path = pack(tmp_path / "x.tar", ("a.mp4", b"v" * 3_000_000), ("b.txt", b"small"))
-    contents = [type(member.content) is bytes for member in tar.members(str(path))]
+    contents = [type(member.content) is bytes for member in members.members(str(path))]
     assert contents == [False, True]
     assert read(path) == {"a.mp4": b"v" * 3_000_000, "b.txt": b"small"}
 
@@ -163,7 +163,7 @@ def test_a_chain_of_headers_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tar, "EXPANDED", 10 << 20)
+    monkeypatch.setattr(members, "EXPANDED", 10 << 20)
     path = pack(tmp_path / "x.tar.gz", ("zeros.bin", bytes(40 << 20)), mode="w:gz")
     assert path.stat().st_size < 1 << 17
     with pytest.raises(ImageError, match="decompression bomb"):
@@ -171,7 +171,7 @@ def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_text_that_shrinks_well_is_no_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tar, "EXPANDED", 1 << 20)
+    monkeypatch.setattr(members, "EXPANDED", 1 << 20)
     text = b"".join(b"%d: some caption or other of picture %d\n" % (n, n) for n in range(60_000))
     path = pack(tmp_path / "x.tar.gz", ("a.txt", text), mode="w:gz")
     assert read(path) == {"a.txt": text}
@@ -301,16 +301,14 @@ def test_bytes_do_not_depend_on_how_they_are_made(
     """Not on the batch, nor on how much may wait, nor on times and owners in the input."""
     from dataclasses import replace
 
-    members = [
+    plain = [
         one
         for n in range(7)
         for one in ((f"{n}.txt", b"t" * n), (f"{n}.png", encoded("PNG", seed=n)))
     ]
-    _, made = translated(job, pack(tmp_path / "x.tar", *members))
+    _, made = translated(job, pack(tmp_path / "x.tar", *plain))
     before = made.read_bytes()
-    owned = [
-        (header(name, mtime=77, uid=5, uname="me", mode=0o600), data) for name, data in members
-    ]
+    owned = [(header(name, mtime=77, uid=5, uname="me", mode=0o600), data) for name, data in plain]
     monkeypatch.setattr(tar, "HELD", 1)
     _, made = translated(replace(job, batch_size=2), pack(tmp_path / "x.tar", *owned))
     assert made.read_bytes() == before

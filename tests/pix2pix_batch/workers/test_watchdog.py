@@ -52,3 +52,16 @@ def test_steps_in_time_and_no_limit_go_on() -> None:
         f"time.sleep({3 * LIMIT})\nprint('lives')"
     )
     assert (ran.returncode, ran.stdout) == (0, "lives\n"), ran.stderr
+
+
+def test_without_a_limit_no_file_stays_open() -> None:
+    ran = run(
+        "import gc\ngc.disable()\n"
+        "def once():\n"
+        "    with Watchdog(0, told): pass\n"
+        "once()\n"
+        "before = len(os.listdir('/proc/self/fd'))\n"
+        "for _ in range(20): once()\n"
+        "print(len(os.listdir('/proc/self/fd')) - before)"
+    )
+    assert (ran.returncode, ran.stdout) == (0, "0\n"), ran.stderr
