@@ -1,6 +1,6 @@
 """What the shipped models' figures mean, and how close bf16 is to fp32.
 
-    python benchmarks/quality.py DATA [--model map2aerial] [--picture pairs.png]
+    python benchmarks/quality.py DATA [--model map2aerial] [--set KEY=VALUE] [--picture pairs.png]
 
 DATA is what the model's recipe was trained on. Error is the mean absolute difference, 0 to 255,
 on the validation pairs; sharpness the mean absolute vertical gradient of the grey values over
@@ -26,12 +26,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="map2aerial")
+    parser.add_argument("--set", action="append", default=[], help="a key of the model's recipe")
     parser.add_argument("--picture", type=Path, help="write input, output and truth there")
     arguments = parser.parse_args()
 
     path = bundle.resolve(arguments.model)
     info, unet = bundle.load(path)
-    recipe = recipes.parse(info.provenance["recipe"], str(path))
+    values = dict(info.provenance["recipe"])
+    for override in arguments.set:
+        recipes.set_key(values, override)
+    recipe = recipes.parse(values, str(path))
     split = open_data(arguments.data, recipe).val
     sources = np.stack([split[i][1] for i in range(len(split))])
     targets = np.stack([split[i][2] for i in range(len(split))])
