@@ -20,12 +20,16 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from pix2pix_batch import images
+from pix2pix_batch.dataset.layout import PAIRED
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.text import counted
 
 Layout = Literal["side-by-side", "folders", "manifest"]
 SPLITS = ("train", "val", "test")
 SHOWN = 5
+HEADER = 1 << 20
+"""Bytes of a dataset manifest's first line at most."""
+
 LINE = 80
 """Characters of a manifest's first line that are told."""
 
@@ -88,6 +92,7 @@ def survey(data: Path, *, val_fraction: float = 0.1) -> Survey:
     elif manifest := next((p for p in sorted(data.glob("pairs.*")) if is_manifest(p)), None):
         found = _manifest(manifest)
     else:
+        _require_paired(data)
         found = _folders(data) or _side_by_side(data)
     if not found.pairs and not found.problems:
         raise InputError(
@@ -96,6 +101,21 @@ def survey(data: Path, *, val_fraction: float = 0.1) -> Survey:
     if val_fraction and not found.problems:
         hold_out(found, val_fraction)
     return found
+
+
+def _require_paired(data: Path) -> None:
+    """Raises :class:`InputError` for a dataset of ``synthesize`` that is for other readers: its
+    inputs and outputs would be taken for pairs side by side."""
+    try:
+        with (data / "manifest.jsonl").open("rb") as file:
+            layout = json.loads(file.readline(HEADER))["settings"]["layout"]
+    except (OSError, ValueError, KeyError, TypeError):  # another file of that name
+        return
+    if layout not in PAIRED:
+        raise InputError(
+            f"{data}: is a dataset of 'synthesize' with --layout {layout}; the trainer reads "
+            f"{' and '.join(PAIRED)}: make it with one of these"
+        )
 
 
 def find(data: Path, *, val_fraction: float = 0.1) -> Survey:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from pix2pix_batch.dataset import complete, manifest
 from pix2pix_batch.pages.exhibit import LONGEST_NAME, LONGEST_TEXT, short
 
 NAMED = 20
-"""Rejected images of each reason that are named."""
+"""Rejected or flagged images of each reason that are named."""
 
 WHY = {
     "distance": "farther from the model's training inputs than the max distance",
@@ -25,9 +25,11 @@ WHY = {
 
 
 @dataclass(frozen=True)
-class Rejected:
-    """Images that were left out for one reason, some of them ``named``."""
+class Odd:
+    """Images that were left out, or flagged, for one reason, some of them ``named``. ``flag``: as
+    the manifest calls it."""
 
+    flag: str
     reason: str
     count: int
     named: list[str]
@@ -35,11 +37,13 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Dataset:
-    """``splits``: images by split, empty where nothing is laid out yet."""
+    """``splits``: images by split, empty where nothing is laid out yet; ``rejected``: what was left
+    out; ``flagged``: of what is in it."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     splits: dict[str, int] = field(default_factory=dict)
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: list[Odd] = field(default_factory=list)
+    flagged: list[Odd] = field(default_factory=list)
 
     @classmethod
     def of(cls, out: Path, header: Mapping[str, Any] | None) -> Dataset:
@@ -47,16 +51,10 @@ class Dataset:
         if header is None:
             known = complete.read(out)
             header = known.header if known is not None else {}
-        counts = header.get("rejected", {})
-        named = _named(out) if counts else {}
-        rejected = [
-            Rejected(
-                WHY.get(reason, short(str(reason), LONGEST_TEXT)), count, named.get(reason, [])
-            )
-            for reason, count in counts.items()
-        ]
         splits = {short(str(name), LONGEST_NAME): n for name, n in header.get("splits", {}).items()}
-        return cls(header.get("settings", {}), splits, rejected)
+        rejected = _odd(header.get("rejected", {}), lambda: manifest.rejected(_manifest(out)))
+        flagged = _odd(header.get("flagged", {}), lambda: _flagged(_manifest(out)))
+        return cls(header.get("settings", {}), splits, rejected, flagged)
 
     @property
     def images(self) -> int:
@@ -67,12 +65,32 @@ class Dataset:
         return sum(one.count for one in self.rejected)
 
 
-def _named(out: Path) -> dict[str, list[str]]:
-    """The first of the images that were rejected, by reason."""
-    found: dict[str, list[str]] = {}
-    with suppress(OSError, ValueError):
-        for name, reason in manifest.rejected(complete.copy_of_manifest(out)):
-            names = found.setdefault(reason, [])
-            if len(names) < NAMED:
+def _odd(counts: Mapping[str, int], images: Callable[[], Iterable[tuple[str, str]]]) -> list[Odd]:
+    """Those of each reason. ``images``: each with why it is odd."""
+    named: dict[str, list[str]] = {reason: [] for reason in counts}
+    with suppress(OSError, ValueError, KeyError):
+        for name, reason in images() if counts else ():
+            if len(names := named.setdefault(reason, [])) < NAMED:
                 names.append(short(name, LONGEST_NAME))
+    found = []
+    for reason, count in counts.items():
+        flag = short(str(reason), LONGEST_TEXT)
+        found.append(Odd(flag, WHY.get(reason, flag), count, named[reason]))
     return found
+
+
+def _flagged(path: Path) -> Iterator[tuple[str, str]]:
+    """The images that are flagged, and why; of near-duplicates, in which split the other is."""
+    splits = {row["input"]: row["split"] for row in manifest.read(path)[1]}
+    for row in manifest.read(path)[1]:
+        for flag in row["flags"]:
+            name = f"{row['file']}, row {row['row']}" if "row" in row else row["file"]
+            if flag == "near-duplicate":
+                there = splits.get(row["near"])
+                name += f", near {row['near']}"
+                name += f" in {there}" if there and there != row["split"] else ""
+            yield name, flag
+
+
+def _manifest(out: Path) -> Path:
+    return complete.copy_of_manifest(out)

@@ -278,6 +278,19 @@ def test_where_no_pairs_are(tmp_path: Path, place: str) -> None:
         pairs.find(tmp_path / place)
 
 
+@pytest.mark.parametrize("layout", ["imagefolder", "side-by-side"])
+def test_a_dataset_for_other_readers_is_refused(tmp_path: Path, layout: str) -> None:
+    """Its inputs and outputs would be cut in halves and taken for pairs."""
+    wanted = lay_out(tmp_path, "side by side")
+    header = json.dumps({"schema": 1, "settings": {"layout": layout}})
+    (tmp_path / "manifest.jsonl").write_text(f"{header}\n")
+    if layout == "side-by-side":
+        assert names(pairs.find(tmp_path, val_fraction=0)) == wanted
+        return
+    with pytest.raises(InputError, match="--layout imagefolder; the trainer reads side-by-side"):
+        pairs.find(tmp_path)
+
+
 # Who is held out
 
 NAMES = st.lists(st.text("abcdefgh0123456789", min_size=1, max_size=8), unique=True, max_size=40)
