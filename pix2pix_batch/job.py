@@ -367,6 +367,11 @@ class Job:
         """The settings with what a resumed job began with. Raises :class:`InputError`."""
         for name in ("backend", "precision"):
             if getattr(self.settings, name) not in ("auto", begun[name]):
+                if self.options.overwrite:
+                    raise InputError(
+                        f"{shown(self.out)}: another shard has begun anew with --{name} "
+                        f"{begun[name]}; go on with it, or begin that one anew first"
+                    )
                 raise InputError(
                     f"{shown(self.out)}: was begun with --{name} {begun[name]}; go on with it, "
                     "choose another OUT, or pass --overwrite"

@@ -93,4 +93,4 @@ def require_within(name: str, value: float | None, low: float, high: float | Non
     """``None`` is a value that was not given. Raises :class:`InputError`."""
     if value is not None and not low <= value <= (math.inf if high is None else high):
         limits = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise InputError(f"{name} must be {limits}, not {value}")
+        raise InputError(f"--{name.replace('_', '-')} must be {limits}, not {value}")

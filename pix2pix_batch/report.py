@@ -74,7 +74,17 @@ def of_job(summary: Summary, out: Path) -> Iterator[str]:
     if summary.fatal:
         yield f"error: {summary.fatal}"
     if summary.interrupted:
-        yield "Interrupted. Run the same command again (without --overwrite) to go on from here."
+        yield of_interruption(summary)
+
+
+def of_interruption(summary: Summary) -> str:
+    """What to do after it."""
+    if summary.as_before:
+        return (
+            "Interrupted before anything was replaced. Run the same command again, with "
+            "--overwrite, to begin anew."
+        )
+    return "Interrupted. Run the same command again (without --overwrite) to go on from here."
 
 
 def _failed_before(summary: Summary) -> str:

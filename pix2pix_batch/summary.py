@@ -24,7 +24,8 @@ class Summary:
     lie in the input. ``doubtful``: images far from the model's training inputs
     (``docs/distance.md``). ``failures``: the first reasons, by input; the journal has them all.
     ``renames``: the first inputs and outputs of those renamed; ``others``: the first of the files
-    left alone, and ``others_are`` what is wrong with them; ``page``: the path of the report.
+    left alone, and ``others_are`` what is wrong with them; ``page``: the path of the report;
+    ``as_before``: the run was to overwrite, and ended before it replaced anything.
     """
 
     total: int = 0
@@ -46,6 +47,7 @@ class Summary:
     shard: str = ""
     dry_run: bool = False
     interrupted: bool = False
+    as_before: bool = False
     renamed: int = 0
     ignored: int = 0
     links: int = 0

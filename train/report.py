@@ -25,13 +25,18 @@ WIDTH = 1200
 def write_report(run: Path, recipe: Recipe) -> Path:
     """Write the page from ``metrics.jsonl`` and ``samples/``.
 
-    Raises :class:`InputError` where the first is gone, :class:`OutputError`.
+    Lines that a crash tore are passed over. Raises :class:`InputError` where the first is gone or
+    holds no whole line, :class:`OutputError`.
     """
     metrics = run / "metrics.jsonl"
-    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
-    if not lines:
+    if not metrics.exists():
         raise InputError(f"{metrics}: is gone, and the report is made of it; the model is written")
-    records = [json.loads(line) for line in lines]
+    lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+    records = [record for record in map(_record, lines) if record is not None]
+    if not records:
+        raise InputError(
+            f"{metrics}: holds no whole line, and the report is made of it; the model is written"
+        )
     sheets = sorted(path for path in (run / "samples").glob("*.png") if path.stem.isdecimal())
     defaults = {name: field.default for name, field in Recipe.model_fields.items()}
     text = look.render(
@@ -50,6 +55,16 @@ def write_report(run: Path, recipe: Recipe) -> Path:
     path = run / "report.html"
     checkpoint.write_whole(path, lambda file: file.write(text.encode()))
     return path
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """``None`` where the line is torn."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    whole = isinstance(record, dict) and {"step", "losses", "validation"} <= record.keys()
+    return record if whole else None
 
 
 def curves(records: list[dict[str, Any]], group: str) -> str:

@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from pix2pix_batch.errors import OutputError
 from pix2pix_batch.files.whole import whole
 from pix2pix_batch.records.record import DIRECTORY, as_line
+from pix2pix_batch.text import shown
 
 COMPLETE = "complete.json"
 MANIFEST = "manifest.jsonl"
@@ -23,7 +25,8 @@ class Complete:
     ``mark``: what decides its bytes; ``header``: the manifest's first line; ``images``: how many
     were ``wanted``, are ``made``, ``failed``, and of these ``retriable`` by the next run;
     ``digests``: BLAKE2b of its files that hold no images, by path within OUT, empty where people
-    may change them; ``wrong``: how much of it is known not to be as it was made.
+    may change them; ``wrong``: how much of it is known not to be as it was made; ``card``: BLAKE2b
+    of the card as it was made; ``is_whole``: not while another is about to take its place.
     """
 
     mark: dict[str, Any]
@@ -31,6 +34,8 @@ class Complete:
     images: dict[str, int]
     digests: dict[str, str] = field(default_factory=dict)
     wrong: int = 0
+    card: str = ""
+    is_whole: bool = True
 
 
 def path_of(out: Path) -> Path:
@@ -43,11 +48,28 @@ def copy_of_manifest(out: Path) -> Path:
 
 def read(out: Path) -> Complete | None:
     """``None`` where ``out`` holds no dataset, or not yet the whole of it."""
+    found = last(out)
+    return found if found is not None and found.is_whole else None
+
+
+def last(out: Path) -> Complete | None:
+    """As :func:`read`; also where another is about to take its place."""
     try:
-        found = json.loads(path_of(out).read_bytes())
-        return Complete(**{key: found[key] for key in (one.name for one in fields(Complete))})
-    except (OSError, ValueError, KeyError, TypeError):
+        values = json.loads(path_of(out).read_bytes())
+        known = {one.name: values[one.name] for one in fields(Complete) if one.name in values}
+        found = Complete(**known)
+    except (OSError, ValueError, TypeError):
         return None
+    parts = (found.mark, found.header, found.images, found.digests)
+    return found if all(isinstance(part, dict) for part in parts) else None
+
+
+def unwritable(out: Path, error: OSError) -> OutputError:
+    """What to raise where it cannot be written."""
+    return OutputError(
+        f"{shown(path_of(out))}: cannot be written ({error.strerror}); see that there is room and "
+        "that it may be written, then run the same command again"
+    )
 
 
 def write(out: Path, found: Complete) -> None:

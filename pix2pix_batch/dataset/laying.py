@@ -20,7 +20,7 @@ from pix2pix_batch.dataset.sample import Sample
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.files.storage import FATAL
 from pix2pix_batch.files.whole import whole
-from pix2pix_batch.records.examination import digest_of
+from pix2pix_batch.records.examination import digest_of, digest_of_file
 from pix2pix_batch.text import counted, shown
 
 
@@ -49,6 +49,7 @@ class Layer:
         """
         shares = plan.fractions(self.about.split)
         self._split(inputs, samples, rejected, shares)
+        diversity = self._diversity(samples)
         fresh = self.place.fresh
         try:
             self.place.renew()
@@ -59,13 +60,15 @@ class Layer:
                 **self._settings(),
                 **figures,
                 **manifest.counts(samples, rejected, shares),
-                "diversity": self._diversity(samples),
+                "diversity": diversity,
             }
             manifest.write(fresh / MANIFEST, header, samples, rejected)
+            text = self._card(header).encode("utf-8", "backslashreplace")
             with whole(fresh / CARD) as file:
-                file.write(self._card(header).encode("utf-8", "backslashreplace"))
+                file.write(text)
             digests = _digests(fresh, shares)
-            self.place.move_in(inputs, Complete(self.mark, header, images, digests))
+            known = Complete(self.mark, header, images, digests, card=digest_of(text))
+            self.place.move_in(inputs, known)
         except OSError as error:
             remedy = "make room there, then " if error.errno in FATAL else ""
             raise OutputError(
@@ -104,12 +107,19 @@ class Layer:
         }
 
     def _diversity(self, samples: Sequence[Sample]) -> float | None:
+        """Raises :class:`OutputError` where an image that was made is none any more."""
         files: dict[str, list[Path]] = {}
         for sample in samples:
             files.setdefault(sample.base, []).append(sample.made)
         several = [paths for paths in files.values() if len(paths) > 1]
         step = max(1, len(several) // quality.MEASURED)
-        found = quality.diversity(several[::step], right_half=self.about.beside)
+        try:
+            found = quality.diversity(several[::step], right_half=self.about.beside)
+        except OSError as error:  # Pillow's too, which have no number
+            raise OutputError(
+                f"{shown(self.place.made)}: an image that was made cannot be read any more "
+                f"({error.strerror or error}); run the same command again, which makes it anew"
+            ) from error
         return None if found is None else round(found, 4)
 
     def _card(self, header: Mapping[str, Any]) -> str:
@@ -120,4 +130,4 @@ def _digests(root: Path, splits: Mapping[str, float]) -> dict[str, str]:
     """Of the files without images; the card is for people to change."""
     tables = [MANIFEST, *(f"{split}/metadata.jsonl" for split in splits)]
     there = [name for name in tables if (root / name).exists()]
-    return {**{name: digest_of((root / name).read_bytes()) for name in there}, CARD: ""}
+    return {**{name: digest_of_file(root / name) for name in there}, CARD: ""}

@@ -18,6 +18,7 @@ from typing import Any
 from pix2pix_batch.dataset.sample import Sample
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files.whole import whole
+from pix2pix_batch.records.record import as_line
 
 SHARD_BYTES = 256 << 20
 """Of a WebDataset shard or a Parquet file, roughly: what tools recommend lies around it."""
@@ -154,10 +155,6 @@ def told(facts: Mapping[str, Any]) -> dict[str, Any]:
         "distance": UNKNOWN if distance is None else float(distance),
         "flags": ",".join(facts["flags"]),
     }
-
-
-def as_line(values: dict[str, Any]) -> bytes:
-    return json.dumps(values, ensure_ascii=True).encode() + b"\n"
 
 
 def _parts(samples: Sequence[Sample]) -> Iterator[list[Sample]]:

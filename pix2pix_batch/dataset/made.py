@@ -75,7 +75,8 @@ class Made:
 
     ``header``: the manifest's first line, empty where none is laid out; ``job``: the run's
     summary; ``inputs``: how many there are; ``since``: how they differ from those of the dataset
-    that was there; ``mended``: what of that one had gone; ``before``: there was nothing to do.
+    that was there; ``mended``: what of that one had gone; ``before``: there was nothing to do;
+    ``card_stays``: its card had been changed, and was left.
     """
 
     header: dict[str, Any] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class Made:
     since: Changes | None = None
     mended: str = ""
     before: bool = False
+    card_stays: bool = False
 
     @property
     def images(self) -> int:

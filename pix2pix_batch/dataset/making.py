@@ -22,7 +22,9 @@ from pix2pix_batch.pages import page
 from pix2pix_batch.progress import Progress
 from pix2pix_batch.records.history import SYNTHESIZE, History
 from pix2pix_batch.records.journal import Journal
+from pix2pix_batch.records.ledger import Ledger
 from pix2pix_batch.records.record import GONE, Record
+from pix2pix_batch.scheduling.dispatch import Crew, Work
 from pix2pix_batch.settings import Opener
 from pix2pix_batch.text import shown
 
@@ -84,7 +86,8 @@ class OwnPlace(Sieve):
 
 
 class Making(Job):
-    """Makes the images of a dataset, in as many rounds as it is told to ``want`` and ``run``."""
+    """Makes the images of a dataset, in as many rounds as it is told to ``want`` and ``run``.
+    ``at_begin`` is called where one begins: until then it may be refused."""
 
     summary: ImageSummary
 
@@ -105,6 +108,7 @@ class Making(Job):
             )
         self.about, self.found = options, self.scan
         self.wanted: dict[str, int] = {}
+        self.at_begin: Callable[[], None] = lambda: None
         name = self.info.name
         self.summary = ImageSummary(model=name)
         self.settings = replace(
@@ -157,6 +161,10 @@ class Making(Job):
         )
         self.sieve.counted, self.sieve.counted_all = self.wanted, self.summary.total
         self.wanted = dict(wanted)
+
+    def _dispatch(self, crew: Crew, work: Work, ledger: Ledger, items: Iterator[Item]) -> None:
+        self.at_begin()
+        super()._dispatch(crew, work, ledger, items)
 
     def forget(self, records: stock.Records) -> None:
         """What was made and is not wanted any more. Raises :class:`OutputError`."""

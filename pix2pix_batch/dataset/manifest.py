@@ -9,10 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pix2pix_batch.dataset.layout import as_line
 from pix2pix_batch.dataset.options import SynthesisOptions
 from pix2pix_batch.dataset.sample import Sample
 from pix2pix_batch.files.whole import whole
+from pix2pix_batch.records.record import as_line
+from pix2pix_batch.text import shown
 from pix2pix_batch.version import __version__
 
 SCHEMA = 1
@@ -72,7 +73,7 @@ def write(
 
 
 def read(path: Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
-    """The first line, and those of the images that follow. Raises ``OSError``."""
+    """The first line, and those of the images that follow. Raises ``OSError``, ``ValueError``."""
     lines = _lines(path)
     header = next(lines, {})
     return header, (line for line in lines if "file" in line)
@@ -90,4 +91,7 @@ def rejected(path: Path) -> Iterator[tuple[str, str]]:
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         for line in file:
-            yield json.loads(line)
+            values = json.loads(line)
+            if not isinstance(values, dict):
+                raise ValueError(f"{shown(path)}: a line is no object")
+            yield values

@@ -64,7 +64,7 @@ class SynthesisOptions:
         require_within("input_noise", self.input_noise, 0, 255)
         require_within("limit", self.limit, 1)
         if not 0 < self.noise_rate < 1:
-            raise InputError(f"noise_rate must lie between 0 and 1, not {self.noise_rate}")
+            raise InputError(f"--noise-rate must lie between 0 and 1, not {self.noise_rate}")
         require_splits(self.layout, plan.fractions(self.split))
         require_library(self.layout)
 

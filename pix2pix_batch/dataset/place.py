@@ -6,16 +6,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pix2pix_batch.dataset import complete
+from pix2pix_batch.dataset import complete, stored
+from pix2pix_batch.dataset.card import NAME as CARD
 from pix2pix_batch.dataset.complete import Complete
 from pix2pix_batch.dataset.plan import Input
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files.whole import whole
+from pix2pix_batch.records.examination import digest_of_file
 from pix2pix_batch.records.history import SYNTHESIZE, require_maker
 from pix2pix_batch.records.record import DIRECTORY, MADE
 from pix2pix_batch.text import counted, shown
@@ -48,19 +50,29 @@ class Changes:
 
 
 class Place:
-    """The directory OUT."""
+    """The directory OUT. ``card_stays``: whether a card that somebody had changed was left."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
         self.kept, self.made = out / DIRECTORY, out / MADE
         self.fresh = self.kept / "dataset"
+        self.card_stays = False
+
+    def require_usable(self) -> None:
+        """Raises :class:`InputError` where nothing may be written or removed in OUT."""
+        if self.out.exists() and not self.out.is_dir():
+            raise InputError(f"{shown(self.out)}: is a file; OUT must be a directory")
+        require_maker(self.out, SYNTHESIZE)
+        for path in (self.kept, self.made):
+            if path.is_symlink():
+                raise InputError(
+                    f"{shown(path)}: is a link, and what is written or removed there might lie "
+                    "elsewhere; remove it"
+                )
 
     def require(self, mark: Mapping[str, Any], known: Complete | None) -> None:
         """Raises :class:`InputError` where OUT holds something else than this dataset, of
         whatever inputs. ``known``: the one that is not to be replaced."""
-        if self.out.exists() and not self.out.is_dir():
-            raise InputError(f"{shown(self.out)}: is a file; OUT must be a directory")
-        require_maker(self.out, SYNTHESIZE)
         before = known.mark if known else mark
         for key, value in mark.items():
             if key != "inputs" and before.get(key) != value:
@@ -69,12 +81,59 @@ class Place:
                     f"now {value!r}); choose another OUT, or pass --overwrite to make it anew"
                 )
         ours = {DIRECTORY, MADE, REPORT, *self._entries()}
-        others = sorted(set(os.listdir(self.out)) - ours) if self.out.is_dir() else []
+        try:
+            others = sorted(set(os.listdir(self.out)) - ours) if self.out.is_dir() else []
+        except OSError as error:
+            raise self._unreadable(error) from error
         if others:
             raise InputError(
                 f"{shown(self.out)}: holds other files ({shown(others[0])}), which would mix with "
-                "the dataset; give a new or empty directory"
+                "the dataset; move them away, or give a new or empty directory"
             )
+
+    def require_own(self) -> None:
+        """Raises :class:`InputError` where something lies among the dataset's files that is not
+        one of them: it would go with them."""
+        own = stored.files(self.out)
+        for file in self._files():
+            if own is None and file not in (complete.MANIFEST, CARD):
+                raise InputError(
+                    f"{shown(self.out)}: its manifest is damaged, and nothing tells which files "
+                    f"are the dataset's; move {shown(file.partition('/')[0])} away"
+                )
+            if own is not None and file not in own:
+                raise InputError(
+                    f"{shown(self.out)}: holds {shown(file)}, which is not the dataset's; move it "
+                    "away"
+                )
+
+    def _files(self) -> Iterator[str]:
+        """All that lies in the dataset's entries and is no directory, in some order."""
+        left = [name for name in self._entries() if os.path.lexists(self.out / name)]
+        while left:
+            name = left.pop()
+            path = self.out / name
+            if path.is_symlink() or not path.is_dir():
+                yield name
+                continue
+            try:
+                left += sorted((f"{name}/{one}" for one in os.listdir(path)), reverse=True)
+            except OSError as error:
+                raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> InputError:
+        where = self.out if error.filename is None else error.filename
+        return InputError(
+            f"{shown(where)}: cannot be listed ({error.strerror}); check its permissions, or give "
+            "another directory as OUT"
+        )
+
+    def has_own_card(self) -> bool:
+        """Whether somebody has changed the card of the dataset that is there."""
+        known, path = complete.last(self.out), self.out / CARD
+        if known is None or not known.card or path.is_symlink() or not path.is_file():
+            return False
+        return digest_of_file(path) != known.card
 
     def changes(self, inputs: Sequence[Input]) -> Changes | None:
         """How ``inputs`` differ from those of the last dataset here, if there was one."""
@@ -82,15 +141,16 @@ class Place:
             before = json.loads((self.kept / INPUTS).read_bytes())
         except (OSError, ValueError):
             return None
+        if not isinstance(before, dict):
+            return None
         changed = new = relabelled = 0
         for one in inputs:
             known = before.pop(one.name, None)
             if known is None:
                 new += 1
-            elif known[0] != one.stamp:
-                changed += 1
             elif known != _told(one):
-                relabelled += 1
+                same = isinstance(known, list) and known[:1] == [one.stamp]
+                changed, relabelled = changed + (not same), relabelled + same
         return Changes(changed, new, len(before), relabelled)
 
     def renew(self) -> None:
@@ -99,9 +159,11 @@ class Place:
         self.fresh.mkdir()
 
     def move_in(self, inputs: Sequence[Input], known: Complete) -> None:
-        """The new dataset into OUT, entry by entry; an earlier one goes first. Raises
-        ``OSError``."""
-        for name in self._entries():
+        """The new dataset into OUT, entry by entry; an earlier one goes first, but for a card that
+        somebody has changed. Raises ``OSError``."""
+        self.card_stays = self.has_own_card()
+        stays = {CARD} if self.card_stays else set()
+        for name in set(self._entries()) - stays:
             path = self.out / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -110,9 +172,18 @@ class Place:
         names = sorted(os.listdir(self.fresh))
         with whole(self.kept / ENTRIES, sync=True) as file:
             file.write(json.dumps(names).encode())
-        shutil.copyfile(self.fresh / complete.MANIFEST, complete.copy_of_manifest(self.out))
+        with (
+            whole(complete.copy_of_manifest(self.out), sync=True) as copy,
+            (self.fresh / complete.MANIFEST).open("rb") as file,
+        ):
+            shutil.copyfileobj(file, copy)
+        # from here on what lies in OUT is the new one's, should it end here
+        complete.write(self.out, replace(known, is_whole=False))
         for name in names:
-            os.replace(self.fresh / name, self.out / name)
+            if name in stays:
+                (self.fresh / name).unlink()
+            else:
+                os.replace(self.fresh / name, self.out / name)
         self.fresh.rmdir()
         with whole(self.kept / INPUTS) as file:
             file.write(json.dumps({one.name: _told(one) for one in inputs}).encode())
@@ -127,7 +198,14 @@ class Place:
             found = json.loads((self.kept / ENTRIES).read_bytes())
         except (OSError, ValueError):
             return []
-        return [name for name in found if isinstance(name, str) and os.sep not in name]
+        return [name for name in found if _is_entry(name)] if isinstance(found, list) else []
+
+
+def _is_entry(name: Any) -> bool:
+    """Whether the dataset may have written, and may remove, what has this name in OUT."""
+    if not isinstance(name, str) or os.sep in name or "\0" in name:
+        return False
+    return name not in ("", os.curdir, os.pardir, DIRECTORY, MADE)
 
 
 def digest(inputs: Sequence[Input]) -> str:

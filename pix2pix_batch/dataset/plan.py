@@ -169,8 +169,10 @@ def _targets(sizes: Mapping[str, int], shares: Sequence[float]) -> dict[str, lis
 def _require_none_empty(splits: Mapping[str, str], names: Sequence[str], groups: int) -> None:
     found = set(splits.values())
     if empty := [name for name in names if name not in found]:
-        of = f"{counted(len(splits), 'input')} in {counted(groups, 'group')}"
+        of, remedy = counted(len(splits), "input"), "give more inputs, or larger shares"
+        if groups < len(splits):
+            of, remedy = f"{of} in {counted(groups, 'group')}", f"{remedy}, or smaller groups"
         raise InputError(
             f"--split: {empty[0]!r} would be empty: {of} do not fill {len(names)} splits with "
-            "these shares; give more inputs, larger shares, or smaller groups"
+            f"these shares; {remedy}"
         )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from pix2pix_batch.report import of_interruption
 from pix2pix_batch.text import counted, shown
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def of_dataset(made: Made, out: str) -> Iterator[str]:
     if job.fatal:
         yield f"error: {job.fatal}"
     if job.interrupted:
-        yield "Interrupted. Run the same command again (without --overwrite) to go on from here."
+        yield of_interruption(job)
 
 
 def _failures(job: ImageSummary) -> Iterator[str]:
@@ -77,7 +78,8 @@ def _dataset(made: Made, out: str) -> Iterator[str]:
         yield f"{counted(header['inputs_failed'], 'input')} failed; {_again(made)}"
     if (diversity := header["diversity"]) is not None:
         yield f"variants of an input differ by {diversity:.2f} of 255 on average"
-    yield f"card: {shown(os.path.join(out, 'README.md'))}"
+    stays = " (stays as it was changed by hand: its figures may be old)" if made.card_stays else ""
+    yield f"card: {shown(os.path.join(out, 'README.md'))}{stays}"
 
 
 def _again(made: Made) -> str:

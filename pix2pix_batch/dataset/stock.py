@@ -11,6 +11,7 @@ from pix2pix_batch.dataset import stored
 from pix2pix_batch.dataset.naming import output_of, source_of, variant_of
 from pix2pix_batch.dataset.plan import Input
 from pix2pix_batch.records import history
+from pix2pix_batch.records.examination import digest_of_file
 from pix2pix_batch.records.record import DONE, GONE, MADE
 
 Records = Mapping[str, Mapping[str, Any]]
@@ -46,10 +47,23 @@ def take(out: Path, inputs: Sequence[Input], records: Records) -> list[str]:
             if record.get("output") == place:  # else it is called otherwise now
                 good[name] = record.get("hash", ""), out / place
     _keep_only(out / MADE, (target for _, target in good.values()))
-    lacking = {name: place for name, place in good.items() if not place[1].exists()}
+    lacking = {name: place for name, place in good.items() if not _is_as_made(*place)}
     if lacking:
         stored.restore(out, lacking)
     return gone
+
+
+def _is_as_made(digest: str, file: Path) -> bool:
+    """Whether the image is there as it was made; one that is not, as after a power cut, goes."""
+    if not os.path.lexists(file):
+        return False
+    try:
+        if file.is_file() and not file.is_symlink() and digest_of_file(file) == digest:
+            return True
+    except OSError:  # cannot be read
+        pass
+    file.unlink()
+    return False
 
 
 def _keep_only(directory: Path, files: Iterable[Path]) -> None:

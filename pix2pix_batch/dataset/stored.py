@@ -6,23 +6,27 @@ Only the manifest's lines are held in memory, besides one image, or a hundred ro
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from pix2pix_batch.dataset import complete, manifest
+from pix2pix_batch.dataset.card import NAME as CARD
 from pix2pix_batch.dataset.complete import Complete
-from pix2pix_batch.dataset.layout import COLUMNS, as_line, link, told
+from pix2pix_batch.dataset.layout import COLUMNS, link, require_library, told
 from pix2pix_batch.dataset.naming import named
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.files import storage
 from pix2pix_batch.files.whole import whole
 from pix2pix_batch.images import SUFFIXES
 from pix2pix_batch.noise import SOURCE
+from pix2pix_batch.records import examination
 from pix2pix_batch.records.examination import (
     CHANGED,
     DAMAGED,
@@ -31,13 +35,12 @@ from pix2pix_batch.records.examination import (
     UNREADABLE,
     Finding,
     digest_of,
+    digest_of_file,
     examined,
 )
+from pix2pix_batch.records.record import DIRECTORY, as_line
 
-BATCH = 32
-"""Files that are looked at together, a fraction of a second of work; a shard is one such batch."""
-
-UNKNOWN = (OSError, ValueError, KeyError)
+UNKNOWN = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """Raised where the manifest is gone or damaged: then nothing is known of the dataset."""
 
 
@@ -61,14 +64,17 @@ class Stored:
 
 def found(out: Path, copies: Mapping[str, str] | None = None) -> Iterator[Stored]:
     """The images of the dataset in ``out``, each as often as it lies there, and what stands with
-    them in shards. ``copies``: hashes of the inputs' copies, by their names in the journal."""
-    header, rows = manifest.read(complete.copy_of_manifest(out))
+    them in shards. ``copies``: hashes of the inputs' copies, by their names in the journal. Raises
+    one of :data:`UNKNOWN`."""
+    header, rows = manifest.read(_manifest_of(out))
     settings = header.get("settings", {})
     hashes, last = copies or {}, ""
     for row in rows:
         name = named(row["input"], row["variant"])
         copy = named(row["input"], SOURCE)
         file, inside, others = _places(settings, row)
+        if not all(map(_is_within, (file, *(place for place, _, _ in others)))):
+            raise ValueError(f"{file!r} leads out of the dataset")
         yield Stored(name, file, inside, row["hash"])
         for place, within, is_copy in others:
             if not is_copy:
@@ -76,6 +82,37 @@ def found(out: Path, copies: Mapping[str, str] | None = None) -> Iterator[Stored
             elif settings["sources"] and (within or place != last):  # several variants share one
                 yield Stored(copy, place, within, hashes.get(copy, ""))
                 last = place
+
+
+def _manifest_of(out: Path) -> Path:
+    """The copy of the manifest; where it is not what was written, the dataset's own, if that is.
+    Raises ``OSError``, ``ValueError``."""
+    copy = complete.copy_of_manifest(out)
+    if is_copy_good(out, complete.last(out)):
+        return copy
+    if is_copy_good(out, complete.last(out), out / complete.MANIFEST):
+        return out / complete.MANIFEST
+    raise ValueError("the manifest is not what was written")
+
+
+def is_copy_good(out: Path, known: Complete | None, path: Path | None = None) -> bool:
+    """Whether the copy of the manifest, or what stands at ``path``, is what was written, as far
+    as that is known."""
+    digest = known.digests.get(complete.MANIFEST) if known is not None else None
+    try:
+        return not digest or digest_of_file(path or complete.copy_of_manifest(out)) == digest
+    except OSError:
+        return False
+
+
+def files(out: Path) -> set[str] | None:
+    """The dataset's files, by their paths within OUT; ``None`` where nothing tells."""
+    try:
+        header, _ = manifest.read(_manifest_of(out))
+        tables = {f"{split}/metadata.jsonl" for split in header["splits"]}
+        return {one.file for one in found(out)} | tables | {complete.MANIFEST, CARD}
+    except UNKNOWN:
+        return None
 
 
 def _places(
@@ -106,18 +143,16 @@ TOLD = "columns"
 
 def batches(stored: Iterable[Stored]) -> Iterator[list[Stored]]:
     """Those that are read together: a shard's, or some files."""
-    files: list[Stored] = []
     shards: dict[str, list[Stored]] = defaultdict(list)
-    for one in stored:
-        if one.inside:
-            shards[one.file].append(one)
-            continue
-        files.append(one)
-        if len(files) == BATCH:
-            yield files
-            files = []
-    if files:
-        yield files
+
+    def alone() -> Iterator[Stored]:
+        for one in stored:
+            if one.inside:
+                shards[one.file].append(one)
+            else:
+                yield one
+
+    yield from examination.batches(alone())
     yield from shards.values()
 
 
@@ -142,45 +177,70 @@ def _of_file(path: Path) -> bytes | Finding:
 
 
 def _of_tar(path: Path, batch: Sequence[Stored]) -> Iterator[tuple[Stored, bytes | Finding]]:
-    left = {one.inside: one for one in batch}
+    left = _by_inside(batch)
     fault = MISSING, "no such member in the tar"
     try:
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with _shard(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 if member.name in left and member.isreg():
-                    stream = tar.extractfile(member)
-                    data = stream.read() if stream is not None else b""
-                    yield left.pop(member.name), data
+                    data = _of_member(tar, member)
+                    yield from ((one, data) for one in left.pop(member.name))
     except FileNotFoundError:
         fault = MISSING, "no such file"
     except OSError as error:
         fault = UNREADABLE, f"cannot be read ({error.strerror})"
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError) as error:
         fault = DAMAGED, f"the tar is damaged ({error})"
-    for one in left.values():
-        yield one, fault
+    yield from ((one, fault) for some in left.values() for one in some)
+
+
+def _of_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | Finding:
+    """Holes, which take no room in the tar, could have any size; no image has them."""
+    if member.issparse():
+        return DAMAGED, "is a sparse file, which no image is"
+    if member.size > storage.LARGEST:
+        return DAMAGED, f"is larger than {storage.LARGEST:,} bytes, the most that is read"
+    stream = tar.extractfile(member)
+    return stream.read() if stream is not None else b""
+
+
+def _by_inside(batch: Iterable[Stored]) -> dict[str, list[Stored]]:
+    """A damaged manifest may name one place twice."""
+    found: dict[str, list[Stored]] = defaultdict(list)
+    for one in batch:
+        found[one.inside].append(one)
+    return found
+
+
+def _shard(path: Path) -> BinaryIO:
+    """An open regular file; nothing else is waited for, as opening a pipe would. Raises
+    ``OSError``."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no file")
+    return open(descriptor, "rb")
 
 
 def _of_table(path: Path, batch: Sequence[Stored]) -> Iterator[tuple[Stored, bytes | Finding]]:
+    require_library("parquet")
     import pyarrow
     import pyarrow.parquet
 
-    left = {one.inside: one for one in batch}
+    left = _by_inside(batch)
     fault = MISSING, "no such row in the table"
     try:
-        with path.open("rb") as file:
+        with _shard(path) as file:
             try:
                 for inside, data in _cells(pyarrow.parquet.ParquetFile(file)):
-                    if inside in left:
-                        yield left.pop(inside), data
-            except (OSError, pyarrow.ArrowException) as error:
+                    yield from ((one, data) for one in left.pop(inside, ()))
+            except (OSError, ValueError, pyarrow.ArrowException) as error:  # text that is none
                 fault = DAMAGED, f"the table is damaged ({' '.join(str(error).split())[:200]})"
     except FileNotFoundError:
         fault = MISSING, "no such file"
     except OSError as error:
         fault = UNREADABLE, f"cannot be read ({error.strerror})"
-    for one in left.values():
-        yield one, fault
+    yield from ((one, fault) for some in left.values() for one in some)
 
 
 def _cells(table: Any) -> Iterator[tuple[str, bytes | Finding]]:
@@ -225,12 +285,14 @@ def tables(found: Complete) -> Iterator[Stored]:
 
 
 def gone(out: Path, known: Complete) -> list[str]:
-    """The files of the dataset that are not there, without opening any."""
+    """The files of the dataset that are not there, without opening any but the manifest's copy."""
+    if not is_copy_good(out, known):
+        return [f"{DIRECTORY}/{complete.MANIFEST}"]
     try:
-        files = {one.file for one in found(out)} | known.digests.keys()
+        wanted = {one.file for one in found(out)} | known.digests.keys()
     except UNKNOWN:
         return [complete.MANIFEST]
-    return sorted(file for file in files if not os.path.lexists(out / file))
+    return sorted(file for file in wanted if not os.path.lexists(out / file))
 
 
 def restore(out: Path, wanted: Mapping[str, tuple[str, Path]]) -> None:
@@ -241,7 +303,7 @@ def restore(out: Path, wanted: Mapping[str, tuple[str, Path]]) -> None:
     """
     left = dict(wanted)
     try:
-        there = [one for one in found(out) if one.name in left and _is_within(one.file)]
+        there = [one for one in found(out) if one.name in left]
     except UNKNOWN:
         return
     for batch in batches(there):
@@ -256,7 +318,7 @@ def restore(out: Path, wanted: Mapping[str, tuple[str, Path]]) -> None:
 
 def _is_within(file: str) -> bool:
     path = PurePosixPath(file)
-    return not path.is_absolute() and ".." not in path.parts
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in file
 
 
 def _put(file: Path | None, content: bytes, target: Path) -> None:

@@ -17,6 +17,7 @@ from pix2pix_batch.dataset import complete, judging, manifest, place, plan, stoc
 from pix2pix_batch.dataset.complete import Complete
 from pix2pix_batch.dataset.labels import labeller
 from pix2pix_batch.dataset.laying import Layer
+from pix2pix_batch.dataset.lock import locked
 from pix2pix_batch.dataset.made import ImageSummary, Made
 from pix2pix_batch.dataset.making import Making
 from pix2pix_batch.dataset.naming import name_of
@@ -26,13 +27,11 @@ from pix2pix_batch.dataset.plan import Input
 from pix2pix_batch.dataset.stock import Records
 from pix2pix_batch.errors import ImageError, InputError, Pix2PixBatchError
 from pix2pix_batch.files import storage
-from pix2pix_batch.inputs.shard import lock_of
 from pix2pix_batch.noise import SOURCE
 from pix2pix_batch.progress import Progress
-from pix2pix_batch.records.history import held
 from pix2pix_batch.records.record import DONE
 from pix2pix_batch.settings import Opener
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import counted, shown
 
 ROUNDS = 20
 """How often more images are made in place of rejected ones, before it is given up."""
@@ -71,7 +70,7 @@ class Synthesis:
         self.info = options.require_possible()
         self.making = Making(source, out, options, watch=watch, opener=opener)
         self.place = Place(self.out)
-        self.mended, self.has_made = "", False
+        self.mended, self.has_begun, self.has_made = "", False, False
 
     def run(self) -> Made:
         inputs = self._inputs()
@@ -80,11 +79,26 @@ class Synthesis:
         shares = plan.fractions(self.about.split)
         plan.assigned([one for one in inputs if wanted[one.name]], shares, self.about.seed)
         mark = self._mark(inputs)
-        known = None if self.about.overwrite else complete.read(self.out)
+        self._require_apart()
+        self.place.require_usable()
+        with locked(self.out):
+            return self._run_alone(inputs, wanted, mark)
+
+    def _run_alone(
+        self, inputs: Sequence[Input], wanted: dict[str, int], mark: dict[str, Any]
+    ) -> Made:
+        known = None if self.about.overwrite else complete.last(self.out)
         self.place.require(mark, known)
         if known is not None and self._is_whole(known, mark):
             return self._nothing_to_do(known, inputs)
+        self.place.require_own()
         since = None if self.about.overwrite else self.place.changes(inputs)
+        if since is not None and since.gone and self.about.limit is not None:
+            raise InputError(
+                f"--limit {self.about.limit}: {shown(self.out)} has images of "
+                f"{counted(since.gone, 'input')} beyond it, which would go; leave --limit out, or "
+                "choose another OUT"
+            )
         try:
             made = self._made(inputs, wanted, mark)
         except Pix2PixBatchError:
@@ -113,6 +127,7 @@ class Synthesis:
         self.making.forget(records)
         images, failed = self._figures(inputs, wanted, records)
         decided = {key: getattr(self.making.settings, key) for key in ("precision", "backend")}
+        self._begin()
         layer = Layer(
             self.place, self.about, self.info, mark, {**self.making.identity(), **decided}
         )
@@ -120,24 +135,42 @@ class Synthesis:
         self.making.tell(header)
         if not header["inputs_failed"]:
             self.place.clear()
-        return Made(header, summary)
+        return Made(header, summary, card_stays=self.place.card_stays)
 
     def _make(self, inputs: Sequence[Input], wanted: Mapping[str, int], *, is_first: bool) -> None:
-        """One round. A run that is refused leaves the dataset as it was."""
-        known = complete.read(self.out)
+        """One round. A run that ends before it begins leaves the dataset as it was."""
         try:
             if is_first:
                 self.making.take_stock(inputs)
-                complete.path_of(self.out).unlink(missing_ok=True)
+                self.making.at_begin = self._begin
             self.making.want(inputs, wanted)
             self.making.run()
             self.has_made = True
-        except InputError:
-            if known is not None and is_first and not held(lock_of(self.out)):
-                complete.write(self.out, known)
-                if not known.header["inputs_failed"]:
-                    self.place.clear()
-            raise
+        finally:
+            summary = self.making.summary
+            if not self.has_made or summary.interrupted or summary.fatal:
+                self._leave_as_before()
+
+    def _leave_as_before(self) -> None:
+        """Where nothing has begun, the dataset that is there is still whole."""
+        known = complete.read(self.out)
+        if known is not None and not self.has_begun and not known.header["inputs_failed"]:
+            self.place.clear()
+
+    def _begin(self) -> None:
+        """From now on the dataset that is there counts as unfinished. Of which settings it is stays
+        known, so that no other may replace it, unless that is what was asked for. Raises
+        :class:`OutputError`."""
+        if self.has_begun:
+            return
+        self.has_begun = True
+        try:
+            if self.about.overwrite:
+                complete.path_of(self.out).unlink(missing_ok=True)
+            elif (known := complete.last(self.out)) is not None:
+                complete.write(self.out, replace(known, is_whole=False))
+        except OSError as error:
+            raise complete.unwritable(self.out, error) from error
 
     def _told(self) -> dict[str, Any]:
         """What a report can say of a dataset that is not laid out."""
@@ -169,6 +202,14 @@ class Synthesis:
             )
         return found
 
+    def _require_apart(self) -> None:
+        """Raises :class:`InputError` where IN lies in OUT: the dataset would replace its inputs."""
+        root = getattr(self.making.scan, "root", None)
+        if root is not None and Path(root).resolve().is_relative_to(self.out.resolve()):
+            raise InputError(
+                f"{shown(root)}: lies in OUT, whose files the dataset replaces; choose another OUT"
+            )
+
     def _wanted(self, inputs: Sequence[Input]) -> dict[str, int]:
         about = self.about
         if about.target_count is None:
@@ -182,7 +223,7 @@ class Synthesis:
         job.pop("model_name", None)
         return {
             **job,
-            "variants": about.variants,
+            "variants": about.variants or (None if about.target_count else 1),
             "target_count": about.target_count,
             "layout": about.layout,
             "split": about.split,
@@ -209,7 +250,9 @@ class Synthesis:
         tries = known.images["retriable"]
         if self.about.retry_failed:
             tries = known.header["inputs_failed"]
-        if known.mark != mark or known.wrong or tries or self.making.unlisted:
+        if not known.is_whole or known.mark != mark or known.wrong or tries:
+            return False
+        if self.making.unlisted:
             return False
         gone = stored.gone(self.out, known)
         self.mended = place.mended(gone) if gone else ""

@@ -118,7 +118,7 @@ class Tally:
                 if self.is_dataset and str(values["name"]).endswith(COPY):
                     continue
                 self._note(values)
-                fresh += 1
+                fresh += "members" not in values  # a tar, whose images have come
             elif "at" in values:
                 self._came(values, fresh)
                 fresh = 0

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+
+Some = TypeVar("Some")
 
 MISSING, UNREADABLE, DAMAGED, CHANGED = "missing", "unreadable", "damaged", "changed"
 KINDS = (MISSING, UNREADABLE, DAMAGED, CHANGED)
 """What can be wrong with an output: not there; cannot be read; is no whole image; is an image,
 but not the one that the job made."""
+
+BATCH = 32
+"""Files that are looked at together, a fraction of a second of work."""
 
 Finding = tuple[str, str]
 """What is wrong, one of :data:`KINDS`, and why; both empty where nothing is."""
@@ -18,9 +27,22 @@ Finding = tuple[str, str]
 FINE: Finding = ("", "")
 
 
+def batches(outputs: Iterable[Some]) -> Iterator[list[Some]]:
+    """:data:`BATCH` at a time."""
+    left = iter(outputs)
+    while batch := list(islice(left, BATCH)):
+        yield batch
+
+
 def digest_of(data: bytes) -> str:
     """As the journal has it."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """As :func:`digest_of`, without holding the file. Raises ``OSError``."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def examined(data: bytes, digest: str) -> Finding:
@@ -39,6 +61,8 @@ def _damage(data: bytes) -> str:
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
+    except UnidentifiedImageError:
+        return "is no image"
     except Exception as error:  # decoders raise almost anything
         return f"does not decode ({' '.join(str(error).split())[:200]})"
     return ""

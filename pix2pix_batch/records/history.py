@@ -24,6 +24,10 @@ SYNTHESIZE = "synthesize"
 DECIDED = ("backend", "precision", "batch_size")
 """What a run decides at its start and later ones keep."""
 
+REPLACES = "replaces"
+"""In a job's line while its journal takes the place of others: these do not count any more, though
+a crash may have left them."""
+
 
 def held(lock: Path) -> bool:
     """Whether some process holds the lock now. Only looks, so that a read-only OUT will do."""
@@ -49,6 +53,43 @@ def header_of(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def replaces(new: Shard | None, old: Shard | None) -> bool:
+    """Whether the journal of ``new``, begun anew, forgets the other one ``old``: all but those of
+    its own job's other shards."""
+    return old != new and (new is None or old is None or old.count != new.count)
+
+
+def overwriting_of(header: dict[str, Any]) -> int:
+    """Which overwriting a journal is of, from 1; 0 where it was begun without."""
+    number = header.get("overwrite")
+    return int(number) if isinstance(number, int) else 0
+
+
+def standing(out: Path) -> list[Shard | None]:
+    """Whose journals count; ``None`` is the whole's. Those do not that another one was replacing
+    when its run was cut off. Raises :class:`OutputError`."""
+    there: list[Shard | None] = [None, *shards_of(out)]
+    replacing = replacing_in(out)
+    return [one for one in there if not any(replaces(new, one) for new in replacing)]
+
+
+def replacing_in(out: Path) -> list[Shard | None]:
+    """Whose journals are taking the place of others, or were when their run was cut off."""
+    return [
+        one
+        for one in (None, *shards_of(out))
+        if (_header_in(journal_of(out, one)) or {}).get(REPLACES)
+    ]
+
+
+def _header_in(path: Path) -> dict[str, Any] | None:
+    """As :func:`header_of`, but raises :class:`OutputError`."""
+    try:
+        return header_of(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
 def lines_of(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """A journal's whole lines, the job's first, and where each ends in the file."""
     end = 0
@@ -67,11 +108,12 @@ def lines(out: Path) -> Iterator[dict[str, Any]]:
     be read.
     """
     found = False
-    for path in [journal_of(out, shard) for shard in (None, *shards_of(out))]:
+    for path in [journal_of(out, shard) for shard in standing(out)]:
         try:
             for number, (values, _) in enumerate(lines_of(path)):
                 if number == 0:
                     require_schema(out, values)
+                    values.pop(REPLACES, None)
                     found = True
                 yield values
         except FileNotFoundError:
@@ -82,8 +124,8 @@ def lines(out: Path) -> Iterator[dict[str, Any]]:
         raise InputError(f"{shown(out)}: no such directory; give the OUT of a job")
     if not found:
         raise InputError(
-            f"{shown(out)}: holds no journal; give a directory that 'pix2pix-batch convert' has "
-            "written to"
+            f"{shown(out)}: holds no journal; give a directory that 'pix2pix-batch convert' or "
+            "'synthesize' has written to"
         )
 
 
@@ -111,8 +153,7 @@ class History:
         self.out, self.shard, self.fresh = out, shard, overwrite
         self.directory = out / DIRECTORY
         self.path = journal_of(out, shard)
-        self.job = {"schema": SCHEMA, **job, "overwrite": overwrite}
-        self.resumed = False
+        self.job = {"schema": SCHEMA, **job, "overwrite": int(overwrite)}
         self._asked = job
         self._paths: list[Path] = []
         self._ends: dict[Path, int] = {}  # of the last whole line of each journal
@@ -127,19 +168,17 @@ class History:
     @property
     def overwrites(self) -> bool:
         """Whether this job was begun with leave to replace files that it did not make."""
-        return bool(self.job.get("overwrite"))
+        return bool(self.job["overwrite"])
 
     def _look(self) -> None:
         """Find the journals and check that they are this job's."""
         require_maker(self.out, self._asked.get("kind"))
         if self.fresh:
             return
-        for shard in (None, *shards_of(self.out)):
+        headers: list[tuple[bool, int, dict[str, Any]]] = []
+        for shard in standing(self.out):
             path = journal_of(self.out, shard)
-            try:
-                header = header_of(path)
-            except OSError as error:
-                raise unreadable(path, error) from error
+            header = _header_in(path)
             if header is None:
                 continue
             require_same(self.out, header, self._asked)
@@ -149,13 +188,17 @@ class History:
                     f"with --shard i/{shard.count}, or run once without --shard, which does the "
                     "rest and merges them"
                 )
-            self._take_over(header)
+            is_own = self.shard is not None and shard == self.shard
+            headers.append((is_own, overwriting_of(header), header))
             if self.shard is None or shard in (None, self.shard):
                 self._paths.append(path)
+        for *_, header in sorted(headers, key=lambda one: one[:2]):
+            self._take_over(header)
 
     def _take_over(self, header: dict[str, Any]) -> None:
-        """What an earlier run decided, or a run of another shard."""
-        overwrite = self.overwrites or bool(header.get("overwrite"))
+        """What an earlier run decided, or a run of another shard. The last counts: the shard's own,
+        else that of the latest overwriting."""
+        overwrite = max(self.job["overwrite"], overwriting_of(header))
         decided = {key: header[key] for key in DECIDED if key in header}
         about = {key: header[key] for key in ABOUT if key in header}
         self.job = {**self.job, **about, **decided, "overwrite": overwrite}
@@ -169,7 +212,6 @@ class History:
                     self._ends[path] = end
             except OSError as error:
                 raise unreadable(path, error) from error
-        self.resumed = bool(self._paths)
 
     def _note(self, values: dict[str, Any]) -> None:
         name = values.get("name")

@@ -15,10 +15,14 @@ from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.inputs.shard import Shard, journal_of, lock_of, shards_of
 from pix2pix_batch.records.history import (
     DECIDED,
+    REPLACES,
     History,
     header_of,
     held,
     lines,
+    overwriting_of,
+    replaces,
+    replacing_in,
     require_same,
 )
 from pix2pix_batch.records.record import DIRECTORY, FULL, SCHEMA, Record, as_line, stamp
@@ -46,6 +50,8 @@ class Journal(History):
     that is refused before leaves what was there.
     """
 
+    _is_closed = False
+
     def _read(self) -> None:
         self._held = ExitStack()
         try:
@@ -62,6 +68,11 @@ class Journal(History):
         """Where outputs are written before they move into place."""
         return self.directory / "tmp"
 
+    @property
+    def is_draft(self) -> bool:
+        """Whether what it is to replace still counts."""
+        return self._at != self.path
+
     def _look(self) -> None:
         """Take the locks, then begin the journal where there is none yet.
 
@@ -76,13 +87,17 @@ class Journal(History):
                 if self.shard is not None:
                     self._held.enter_context(self._lock(self.shard, MOMENT))
                 alone = self._require_apart()
+                self._finish_replacing()
                 super()._look()
                 if alone:
                     self._tidy()
                 read = self._paths if self.shard is None else {self.path}.intersection(self._paths)
                 self._is_new = not read
-                is_draft = self.fresh and bool(self._replaced())
-                self._at = self.temporary / self.path.name if is_draft else self.path
+                replaced = self._replaced() if self.fresh else []
+                self._at = self.temporary / self.path.name if replaced else self.path
+                headers = [header_of(path) or {} for path in replaced]
+                self._overwriting_before = max(map(overwriting_of, headers), default=0)
+                self._number()
                 if self.path not in self._paths:
                     self._renew(iter(()))
         except OSError as error:
@@ -124,11 +139,37 @@ class Journal(History):
         return InputError(f"{shown(self.out)}: {who} there; wait for it, or choose another OUT")
 
     def _replaced(self) -> list[Path]:
-        """The journals that a new beginning replaces: all but those of this job's other shards."""
-        kept = [] if self.shard is None else [self.shard.count]
-        shards = [one for one in shards_of(self.out) if one == self.shard or one.count not in kept]
-        paths = [journal_of(self.out, shard) for shard in (None, *shards)]
-        return [path for path in paths if path.exists()]
+        """The journals that a new beginning replaces, its own among them."""
+        there = (None, *shards_of(self.out))
+        gone = [one for one in there if one == self.shard or replaces(self.shard, one)]
+        return [path for one in gone if (path := journal_of(self.out, one)).exists()]
+
+    def _finish_replacing(self) -> None:
+        """Do what is left where a crash cut off a journal that took the place of others."""
+        for new in replacing_in(self.out):
+            for old in (None, *shards_of(self.out)):
+                if replaces(new, old):
+                    journal_of(self.out, old).unlink(missing_ok=True)
+            path = journal_of(self.out, new)
+            header = header_of(path) or {}
+            header.pop(REPLACES)
+            _rewrite(path, header, pieces(path, os.path.getsize(path)))
+
+    def _number(self) -> None:
+        """Which overwriting this is of: that of the job's other shards, if one has begun anew since
+        this one did; else the next."""
+        if self.fresh:
+            before = self._overwriting_before
+            theirs = max((overwriting_of(header) for header in self._others_begun()), default=0)
+            self.job["overwrite"] = theirs if theirs > before else before + 1
+
+    def _others_begun(self) -> list[dict[str, Any]]:
+        """The first lines of the journals of this job's other shards."""
+        if self.shard is None:
+            return []
+        shards = [one for one in shards_of(self.out) if one.count == self.shard.count]
+        paths = [journal_of(self.out, one) for one in shards if one != self.shard]
+        return [header for path in paths if (header := header_of(path)) is not None]
 
     def replace(self) -> None:
         """From now on it stands in the place of those that it replaces. Raises
@@ -137,15 +178,16 @@ class Journal(History):
             self._replace()
 
     def _replace(self) -> None:
-        if self._at == self.path:
+        if not self.is_draft:
             return
         try:
             replaced = self._replaced()
-            os.replace(self._at, self.path)
-            self._at = self.path
+            os.replace(self._at, self.path)  # it says that the others do not count any more
+            self._at, self._is_new = self.path, False
             for path in replaced:
                 if path != self.path:
                     path.unlink(missing_ok=True)
+            self._make_anew()
         except OSError as error:
             raise OutputError(_unwritable(self.path, error)) from error
 
@@ -177,12 +219,11 @@ class Journal(History):
         claim: the file is made anew. Raises :class:`OutputError`.
         """
         with self._door():
-            theirs = {} if self.shard is None else self._decided_by_others()
-            self.job |= decisions | theirs
             try:
-                self._renew(pieces(self._at, os.path.getsize(self._at)))
-                self._file.close()
-                self._file = self._at.open("ab")
+                self._number()
+                theirs = self._decided_by_others()
+                self.job |= decisions | theirs
+                self._make_anew()
             except OSError as error:
                 raise OutputError(_unwritable(self.path, error)) from error
             if not theirs:  # else it may still be refused: it was asked for otherwise
@@ -190,10 +231,9 @@ class Journal(History):
         return decisions | theirs
 
     def _decided_by_others(self) -> dict[str, Any]:
-        """By this job's other shards, of those that began anew where this one does."""
-        for other in shards_of(self.out):
-            header = header_of(journal_of(self.out, other)) or {}
-            if other == self.shard or (self.fresh and not header.get("overwrite")):
+        """By this job's other shards, of the same overwriting where this one begins anew."""
+        for header in self._others_begun():
+            if self.fresh and overwriting_of(header) != self.job["overwrite"]:
                 continue
             if all(key in header for key in DECIDED):
                 with suppress(InputError):
@@ -201,18 +241,16 @@ class Journal(History):
                     return {key: header[key] for key in DECIDED}
         return {}
 
+    def _make_anew(self) -> None:
+        """With the job's line as it is now, and open it again."""
+        self._renew(pieces(self._at, os.path.getsize(self._at)))
+        self._file.close()
+        self._file = self._at.open("ab")
+
     def _renew(self, rest: Iterator[bytes]) -> None:
         """Make the file anew, whole or not at all: the job's line, then ``rest``."""
-        fresh = self._at.with_suffix(".new")
-        try:
-            with fresh.open("wb") as file:
-                file.write(as_line(self.job))
-                file.writelines(rest)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, self._at)
-        finally:
-            fresh.unlink(missing_ok=True)
+        header = {**self.job, REPLACES: True} if self.is_draft else self.job
+        _rewrite(self._at, header, rest)
 
     def begin(self, **about: Any) -> None:
         """The run sends its first chunk. Raises :class:`OutputError`."""
@@ -249,6 +287,7 @@ class Journal(History):
     def withdraw(self) -> None:
         """Close it: the run was refused before it began. What was there stays, and where there
         was nothing, nothing is left."""
+        self._is_closed = True
         self._file.close()
         if self._is_new:
             self._at.unlink(missing_ok=True)
@@ -262,14 +301,31 @@ class Journal(History):
         self._held.close()
 
     def close(self) -> None:
+        if self._is_closed:  # another run may have the locks now
+            return
+        self._is_closed = True
         with suppress(OSError):  # a full disk: what did not fit was reported when it was written
             self._file.close()
         with suppress(OSError):
-            if self._at != self.path:  # the run ended before it began
+            if self.is_draft:  # the run ended before it began
                 self._at.unlink()
             if self.shard is None:
                 self._tidy()
         self._held.close()
+
+
+def _rewrite(path: Path, header: dict[str, Any], rest: Iterator[bytes]) -> None:
+    """Make a journal of these parts, whole or not at all. Raises ``OSError``."""
+    fresh = path.with_suffix(".new")
+    try:
+        with fresh.open("wb") as file:
+            file.write(as_line(header))
+            file.writelines(rest)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def pieces(path: Path, end: int) -> Iterator[bytes]:

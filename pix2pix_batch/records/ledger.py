@@ -69,4 +69,5 @@ class Ledger:
         except OutputError as error:
             summary.fatal = summary.fatal or str(error)
         finally:
+            summary.as_before = self.journal.is_draft
             self.journal.close()

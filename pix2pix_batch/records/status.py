@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from pix2pix_batch.dataset import complete
+from pix2pix_batch.dataset import complete, lock
+from pix2pix_batch.dataset.complete import Complete
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.shard import Shard, lock_of, shards_of
 from pix2pix_batch.pages.tally import Tally, Values
-from pix2pix_batch.records.history import SYNTHESIZE, held, lines
+from pix2pix_batch.records.history import SYNTHESIZE, held, lines, standing
 from pix2pix_batch.records.index import CODES, DETAIL, STATUS, Index
 from pix2pix_batch.records.record import COPY, DONE, FAILED, GONE, QUARANTINED
 from pix2pix_batch.text import shown
@@ -91,7 +92,7 @@ def read(place: str | os.PathLike[str], journal: str | None = None) -> Status:
     if not out.is_dir():
         raise InputError(f"{shown(out)}: no such directory; give the OUT of a job")
     running = [str(shard) for shard in shards_of(out, "lock") if held(lock_of(out, shard))]
-    if not running and held(lock_of(out)):
+    if not running and (held(lock_of(out)) or held(lock.lock_of(out))):
         running = ["all"]
     story = Story()
     tally = Tally(story.through(lines(out)))
@@ -105,13 +106,14 @@ def read(place: str | os.PathLike[str], journal: str | None = None) -> Status:
         for status in (FAILED, QUARANTINED)
     }
     begun, missing = _shards(out)
+    known = complete.read(out) if tally.is_dataset else None
     return Status(
         job={key: value for key, value in tally.job.items() if key != "schema"},
         running=running,
         begun=story.begun,
         ended=story.ended,
         outcome=story.outcome,
-        total=story.total(),
+        total=known.images["wanted"] if known is not None else story.total(),
         done=counts[DONE],
         failed=counts[FAILED],
         quarantined=counts[QUARANTINED],
@@ -125,20 +127,19 @@ def read(place: str | os.PathLike[str], journal: str | None = None) -> Status:
         quarantine=groups[QUARANTINED],
         shards=begun,
         missing=missing,
-        dataset=_dataset(out) if tally.is_dataset else None,
+        dataset=_dataset(known) if tally.is_dataset else None,
     )
 
 
 def _shards(out: Path) -> tuple[list[str], list[str]]:
     """Those that have a journal, and those of the same number that have none."""
-    there = shards_of(out)
+    there = [shard for shard in standing(out) if shard is not None]
     count = max((shard.count for shard in there), default=0)
     every = [Shard(number, count) for number in range(1, count + 1)]
     return list(map(str, there)), [str(shard) for shard in every if shard not in there]
 
 
-def _dataset(out: Path) -> dict[str, Any]:
-    found = complete.read(out)
+def _dataset(found: Complete | None) -> dict[str, Any]:
     if found is None:
         return {}
     header = found.header

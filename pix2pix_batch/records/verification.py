@@ -6,10 +6,11 @@ import hashlib
 import multiprocessing
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from contextlib import ExitStack
+from dataclasses import dataclass, field, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,6 +26,7 @@ from pix2pix_batch.records.examination import (
     MISSING,
     UNREADABLE,
     Finding,
+    batches,
     examined,
 )
 from pix2pix_batch.records.history import DECIDED, SYNTHESIZE, lines
@@ -35,8 +37,8 @@ from pix2pix_batch.records.record import COPY, DIRECTORY, DONE, FAILED, MADE, Re
 if TYPE_CHECKING:
     from pix2pix_batch.dataset.stored import Stored
 
-BATCH = 32
-"""Outputs that a process checks at once, a fraction of a second of work."""
+WRONG = "its output was"
+"""Begins the reasons of what is journaled here."""
 
 KEPT = 100
 """Outputs of each kind whose names are kept; the journal has all."""
@@ -106,36 +108,98 @@ def verify(
     kept = storage.kept(out, journal)
     others = ("schema", "overwrite", *DECIDED)
     job = {key: value for key, value in next(lines(kept)).items() if key not in others}
-    book = Journal(kept, job)
-    try:
-        known = complete.read(kept) if job.get("kind") == SYNTHESIZE else None
-        batches = _batches(_outputs(kept)) if known is None else _of_dataset(kept, known)
-        found = _verify(out, batches, book, watch)
-        if known is not None and found.wrong:
-            complete.write(kept, replace(known, wrong=found.wrong))
+    is_dataset = job.get("kind") == SYNTHESIZE
+    with ExitStack() as stack:
+        if is_dataset:
+            from pix2pix_batch.dataset.lock import locked
+
+            stack.enter_context(locked(kept))
+        book = Journal(kept, job)
+        stack.callback(book.close)
+        known = complete.read(kept) if is_dataset else None
+        if known is not None:
+            return _verify_dataset(kept, known, book, watch)
+        found = Verification()
+        for _ in _verify(out, batches(_outputs(kept)), book, watch, found):
+            pass
         return found
+
+
+def _verify_dataset(
+    kept: Path, known: Complete, book: Journal, watch: Callable[[int], None] | None
+) -> Verification:
+    """What is wrong is also told to the next run, also where the check is cut off; what an
+    earlier check found wrong and is right again is done again."""
+    found, told, is_all = Verification(), known.wrong, False
+    doubted = _doubted(kept)
+    right: set[str] = set()
+    wrong: set[str] = set()
+    try:
+        lying = _of_dataset(kept, known, doubted)
+        for output, is_fine in _verify(str(kept), lying, book, watch, found):
+            if output.name in doubted:
+                (right if is_fine else wrong).add(output.name)
+            if found.wrong and not told:
+                told = found.wrong
+                _tell(kept, replace(known, wrong=told))
+        if back := [doubted[name] for name in sorted(right - wrong)]:
+            book.add(back)
+        is_all = True
     finally:
-        book.close()
+        if (now := found.wrong if is_all else max(known.wrong, found.wrong)) != told:
+            _tell(kept, replace(known, wrong=now))
+    return found
+
+
+def _tell(kept: Path, known: Complete) -> None:
+    """Raises :class:`OutputError`."""
+    try:
+        complete.write(kept, known)
+    except OSError as error:
+        raise complete.unwritable(kept, error) from error
+
+
+def _doubted(kept: Path) -> dict[str, Record]:
+    """What an earlier check has journaled as failed and no run has tried since: its record from
+    before that, by its name."""
+    names: set[str] = set()
+    for values in lines(kept):
+        if (name := values.get("name")) is None:
+            continue
+        if values.get("status") == FAILED and str(values.get("reason", "")).startswith(WRONG):
+            names.add(name)
+        else:
+            names.discard(name)
+    keys = {one.name for one in fields(Record)}
+    return {
+        values["name"]: Record(**{key: values[key] for key in keys & values.keys()})
+        for values in lines(kept)
+        if values.get("name") in names and values.get("status") == DONE
+    }
 
 
 def _verify(
-    out: str, batches: Iterator[Batch], journal: Journal, watch: Callable[[int], None] | None
-) -> Verification:
-    found = Verification()
-    for batch, results in _checked(out, batches):
+    out: str,
+    left: Iterator[Batch],
+    journal: Journal,
+    watch: Callable[[int], None] | None,
+    found: Verification,
+) -> Iterator[tuple[Output | Stored, bool]]:
+    """Each output, and whether it is fine; ``found`` grows meanwhile."""
+    for batch, results in _checked(out, left):
         wrong = []
         outputs: Sequence[Output | Stored] = batch
         for output, (kind, why) in zip(outputs, results, strict=True):
             if kind:
                 found.add(kind, str(output), why)
-                reason = f"its output was {kind}: {why}"
-                wrong.append(Record(output.name, FAILED, reason=reason))
+                wrong.append(Record(output.name, FAILED, reason=f"{WRONG} {kind}: {why}"))
         found.checked += len(batch)
+        for output, (kind, _) in zip(outputs, results, strict=True):
+            yield output, not kind
         if wrong := [record for record in wrong if record.name]:
             journal.add(wrong)
         if watch is not None:
             watch(found.checked)
-    return found
 
 
 def _outputs(kept: Path) -> Iterator[Output]:
@@ -152,20 +216,29 @@ def _outputs(kept: Path) -> Iterator[Output]:
             yield Output(values["name"], values["output"], values.get("hash", ""), is_tar)
 
 
-def _of_dataset(kept: Path, known: Complete) -> Iterator[Batch]:
+def _of_dataset(kept: Path, known: Complete, doubted: Mapping[str, Record]) -> Iterator[Batch]:
     """The images of a dataset where they lie, its tables, and what was made for it and lies
     apart."""
     from pix2pix_batch.dataset import stored
+    from pix2pix_batch.dataset.layout import require_library
 
+    if known.mark.get("layout") == "parquet":
+        require_library("parquet")
     outputs = list(_outputs(kept))
-    copies = {one.name: one.hash for one in outputs if one.name.endswith(COPY)}
+    hashes = {one.name: one.hash for one in outputs}
+    hashes |= {name: record.hash for name, record in doubted.items()}
+    copies = {name: digest for name, digest in hashes.items() if name.endswith(COPY)}
+    images: list[Stored] = []
     try:
-        images = list(stored.found(kept, copies))
+        images += stored.found(kept, copies)
+        is_known = stored.is_copy_good(kept, known)
     except stored.UNKNOWN:  # the next run makes all of it again
-        images = [stored.Stored("", f"{DIRECTORY}/{complete.MANIFEST}", hash="none")]
+        is_known = False
+    if not is_known:
+        images.append(stored.Stored("", f"{DIRECTORY}/{complete.MANIFEST}", hash="none"))
     yield from stored.batches(chain(stored.tables(known), images))
     if (kept / MADE).is_dir():
-        yield from _batches(one for one in outputs if _is_apart(kept / one.path))
+        yield from batches(one for one in outputs if _is_apart(kept / one.path))
 
 
 def _is_apart(path: Path) -> bool:
@@ -176,19 +249,13 @@ def _is_apart(path: Path) -> bool:
         return False
 
 
-def _batches(outputs: Iterable[Output]) -> Iterator[list[Output]]:
-    left = iter(outputs)
-    while batch := list(islice(left, BATCH)):
-        yield batch
-
-
-def _checked(out: str, batches: Iterator[Batch]) -> Iterator[tuple[Batch, list[Finding]]]:
+def _checked(out: str, left: Iterator[Batch]) -> Iterator[tuple[Batch, list[Finding]]]:
     """Batches with what was found, in order, by a process a core; a few are under way at once."""
     count = cores()
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(count, context) as pool:
         ahead: deque[tuple[Batch, Future[list[Finding]]]] = deque()
-        for batch in batches:
+        for batch in left:
             ahead.append((batch, pool.submit(check, out, batch)))
             if len(ahead) > 3 * count:
                 first, future = ahead.popleft()

@@ -15,6 +15,7 @@ import dask
 import psutil
 from distributed import Client, Nanny, Scheduler, SpecCluster, Status
 from distributed.comm.core import CommClosedError
+from distributed.system import MEMORY_LIMIT
 
 from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import InputError, OutputError, Pix2PixBatchError, SchedulerGone
@@ -42,8 +43,10 @@ about to start some."""
 
 
 def default_workers() -> int:
-    """One a core, as far as the memory that is free now allows."""
-    return max(1, min(cores(), psutil.virtual_memory().available // MEMORY_A_WORKER))
+    """One a core, as far as the memory allows that is free now, and that a container's limit or
+    the user's lets this process have."""
+    memory = min(psutil.virtual_memory().available, MEMORY_LIMIT)
+    return max(1, min(cores(), memory // MEMORY_A_WORKER))
 
 
 def visible_gpus() -> list[str]:

@@ -23,6 +23,7 @@ from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.metadata import carried
 from pix2pix_batch.metadata.carried import Metadata
 from pix2pix_batch.noise import SOURCE, noise_key, on_input
+from pix2pix_batch.records.examination import digest_of
 from pix2pix_batch.records.journal import Record
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.tiling import Resized, Tiles
@@ -209,7 +210,7 @@ class Converter:
         content = hashlib.sha256(data).digest() if self.settings.noise else b""
         work = Work(item, stamp, content, tiles, picture.alpha, kept, len(tiles))
         if self.settings.inspect:
-            work.input = hash_of(data)
+            work.input = digest_of(data)
         if item.variant is not None:
             work.pixels, work.alpha = picture.pixels, None
         return work
@@ -286,7 +287,7 @@ class Converter:
                 self._place(item, work.metadata, data)
         except ImageError as error:  # for no reason of the input's own: it is tried again
             return Record(item.name, "failed", reason=str(error))
-        record = Record(item.name, "done", work.stamp, item.output, hash=hash_of(data))
+        record = Record(item.name, "done", work.stamp, item.output, hash=digest_of(data))
         if item.variant == SOURCE:
             return replace(record, input=work.input)
         record = replace(record, distance=self._distance(work), input=work.input)
@@ -329,11 +330,6 @@ def _again(made: Work | Record, item: Item) -> Work | Record:
     if isinstance(made, Record):
         return replace(made, name=item.name)
     return replace(made, item=item, tiles=made.tiles.again(), waiting=len(made.tiles), squares=[])
-
-
-def hash_of(data: bytes) -> str:
-    """BLAKE2b, 128 bits, hex."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def fitted(pixels: np.ndarray, fit: str, size: int) -> Tiles | Resized:

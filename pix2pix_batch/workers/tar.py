@@ -90,7 +90,8 @@ class Passage:
         self._slots: deque[Slot] = deque()
         self._waiting: dict[str, Slot] = {}
         self._made: dict[str, bytes] = {}
-        self._taken = Seen()
+        self._taken, self._named = Seen(), Seen()
+        self._copies: Counter[str] = Counter()
         self._ended = False
 
     def run(self) -> None:
@@ -128,23 +129,20 @@ class Passage:
         items = []
         for member in group:
             output, is_image = names[member.path], member.is_image
-            if harmful := self.without.get(self._name(member)):
-                sample.failed += is_image
-                self._note(harmful)
-                continue
-            refusal = member.refusal
+            name, refusal = self._name(member), member.refusal
             if not refusal and not self._taken.add(os.path.normpath(output)):
                 refusal = f"its output {output} is that of an earlier member; rename one"
-            if refusal:
+            refused = Record(name, FAILED, self.stamp, reason=refusal) if refusal else None
+            if refused := refused or self.without.get(name):
                 sample.failed += is_image
-                self._note(Record(self._name(member), FAILED, self.stamp, reason=refusal))
+                self._note(refused)
                 continue
             slot = Slot(output, member.size, member.content, sample)
             self._slots.append(slot)
             if not is_image:
                 continue
             assert isinstance(member.content, bytes)
-            slot.record, slot.content, slot.waits = self._name(member), None, True
+            slot.record, slot.content, slot.waits = name, None, True
             sample.waiting += 1
             self._waiting[slot.record] = slot
             form = form_of(member.path, self.item.form)
@@ -153,7 +151,12 @@ class Passage:
         return items
 
     def _name(self, member: Member) -> str:
-        return f"{self.item.name}/{member.path}"
+        """Its own in the journal: a second member of one name is ``a.png#2``."""
+        name = path = f"{self.item.name}/{member.path}"
+        while not self._named.add(name):
+            self._copies[path] += 1
+            name = f"{path}#{self._copies[path] + 1}"
+        return name
 
     def _note(self, record: Record) -> None:
         self.records[record.name] = record

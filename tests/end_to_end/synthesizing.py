@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from click.testing import CliRunner
 from distributed import LocalCluster
 from PIL import Image
 
 from pix2pix_batch import bundle
+from pix2pix_batch.cli import main
 from pix2pix_batch.distance import described
 from pix2pix_batch.train.data import to_unit
 from tests.conftest import save_bundle
@@ -57,6 +59,18 @@ def one_worker() -> Iterator[None]:
 def synthesize(source: Argument, out: Argument, model: Path, *more: Argument) -> Ran:
     own = () if "--workers" in more else ("--scheduler", SHARED[0])
     return run(*words(source, out, model, *more, *own))
+
+
+def here(*arguments: Argument) -> Ran:
+    """The command as :func:`run` gives it, but in this process, which saves its start."""
+    ended = CliRunner().invoke(main, list(map(str, arguments)))
+    if not isinstance(ended.exception, SystemExit | None):
+        raise ended.exception
+    return Ran(ended.exit_code, ended.stdout, ended.stderr)
+
+
+def synthesize_here(source: Argument, out: Argument, model: Path, *more: Argument) -> Ran:
+    return here(*words(source, out, model, *more, "--scheduler", SHARED[0]))
 
 
 def words(source: Argument, out: Argument, model: Path, *more: Argument) -> list[Argument]:

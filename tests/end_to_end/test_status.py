@@ -105,7 +105,7 @@ def test_wrong_use(tmp_path: Path) -> None:
         assert ran.code == 2
         assert error_of(ran) == (
             f"error: {tmp_path}: holds no journal; give a directory that 'pix2pix-batch convert' "
-            "has written to"
+            "or 'synthesize' has written to"
         )
     assert list(tmp_path.iterdir()) == []
 

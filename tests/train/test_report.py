@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pix2pix_batch.errors import InputError
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.report import SHEETS, write_report
 from tests.train.running import small
@@ -159,6 +160,24 @@ def test_large_sheets_are_made_smaller(tmp_path: Path) -> None:
     (load,) = (load for load in page.loads if load.startswith("data:"))
     image = Image.open(io.BytesIO(base64.b64decode(load.partition("base64,")[2])))
     assert image.size == (1200, 200)
+
+
+def test_torn_lines_are_passed_over(tmp_path: Path) -> None:
+    """As where the power went, and the run went on."""
+    whole, _ = report(make_run(tmp_path / "run", 3))
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    first, *others = metrics.read_bytes().splitlines(keepends=True)
+    for torn in (first[: len(first) // 2], b"\0\xff", b"5"):
+        metrics.write_bytes(first + torn + b"\n" + b"".join(others) + torn)
+        assert report(tmp_path / "run")[0] == whole
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"step": 1', b"\0\0\n[1]\n"])
+def test_without_a_whole_line_there_is_no_page(tmp_path: Path, content: bytes | None) -> None:
+    metrics = make_run(tmp_path / "run", 1) / "metrics.jsonl"
+    metrics.unlink() if content is None else metrics.write_bytes(content)
+    with pytest.raises(InputError, match=r"metrics\.jsonl: .*the report is made of it"):
+        write_report(tmp_path / "run", small())
 
 
 def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_order_does_not_matter_and_seeds_do(inputs: list[Input], seed: int) -> N
 
 def test_a_split_that_would_be_empty_is_told() -> None:
     shares = fractions("train=0.8,val=0.1,test=0.1")
-    with pytest.raises(InputError, match=r"'val' would be empty: 3 inputs in 3 groups"):
+    with pytest.raises(InputError, match=r"'val' would be empty: 3 inputs do not fill 3 splits"):
         assigned(many(3), shares, 0)
     grouped = [one(str(i), "all") for i in range(100)]
     with pytest.raises(InputError, match=r"'val' would be empty: 100 inputs in 1 group "):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import sys
+import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +20,15 @@ from PIL import Image
 from pix2pix_batch.dataset import complete, manifest, stored
 from pix2pix_batch.dataset.layout import LAYOUTS
 from pix2pix_batch.dataset.sample import Sample
-from pix2pix_batch.records.examination import CHANGED, DAMAGED, FINE, MISSING, digest_of
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.records.examination import (
+    CHANGED,
+    DAMAGED,
+    FINE,
+    MISSING,
+    UNREADABLE,
+    digest_of,
+)
 
 PIECES = st.sampled_from(["a", "images", "/", ".v0", ".png", "ü", " "])
 NAMES = st.lists(PIECES, min_size=1, max_size=6).map("".join)
@@ -149,6 +161,97 @@ def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     copy.write_bytes(copy.read_bytes().replace(b"train/a.v0.png", b"../secret.png"))
     stored.restore(out, {"a.tif/0": (digest_of(picture(1)), out / "back")})
     assert not (out / "back").exists()
+
+
+@pytest.mark.parametrize("file", ["../secret.png", "/etc/hostname", "train/\\u0000.png"])
+def test_a_manifest_that_names_files_elsewhere_is_damaged(tmp_path: Path, file: str) -> None:
+    laid_out(tmp_path, "side-by-side", ["a"], False)
+    copy = complete.copy_of_manifest(tmp_path)
+    copy.write_bytes(copy.read_bytes().replace(b"train/a.v0.png", file.encode()))
+    with pytest.raises(ValueError, match="leads out of the dataset"):
+        list(stored.found(tmp_path))
+    assert stored.files(tmp_path) is None
+
+
+@given(data=st.binary(max_size=60), at=st.integers(0, 400))
+@settings(max_examples=60, deadline=None)
+def test_any_damage_of_the_manifest_is_one_that_is_known(data: bytes, at: int) -> None:
+    with TemporaryDirectory() as directory:
+        out = Path(directory)
+        laid_out(out, "imagefolder", ["a"], True)
+        copy = complete.copy_of_manifest(out)
+        text = copy.read_bytes()
+        copy.write_bytes(text[:at] + data + text[at + len(data) :])
+        stored.files(out)
+        stored.gone(out, complete.Complete({}, {}, {}))
+        stored.restore(out, {"a.tif/0": ("", out / "back")})
+
+
+def test_a_pipe_in_the_place_of_a_shard_is_not_waited_for(tmp_path: Path) -> None:
+    for layout, file in (("webdataset", "a.tar"), ("parquet", "a.parquet")):
+        os.mkfifo(tmp_path / file)
+        one = stored.Stored("a/0", file, f"{layout}, image", "00")
+        assert stored.check(str(tmp_path), [one]) == [(UNREADABLE, "cannot be read (is no file)")]
+
+
+def test_a_member_with_holes_is_not_read(tmp_path: Path) -> None:
+    """GNU tar's old sparse form, of a gigabyte in a kilobyte."""
+    header = bytearray(tarfile.TarInfo("a.png").tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = tarfile.GNUTYPE_SPARSE
+    header[386:410] = b"00000000000\0" * 2  # one piece of nothing, at the beginning
+    header[483:495] = b"%011o\0" % (1 << 30)  # the real size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "train.tar").write_bytes(header + bytes(10240))
+    with tarfile.open(tmp_path / "train.tar") as tar:
+        (member,) = tar
+        assert member.issparse() and member.size == 1 << 30
+    one = stored.Stored("a/0", "train.tar", "a.png", "00")
+    ((kind, why),) = stored.check(str(tmp_path), [one])
+    assert kind == DAMAGED and "sparse" in why
+
+
+def test_a_table_whose_text_is_none_is_damaged(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    image = pyarrow.array([{"bytes": b"", "path": ""}])
+    text = pyarrow.Array.from_buffers(
+        pyarrow.string(),
+        1,
+        [None, pyarrow.py_buffer(b"\0\0\0\0\1\0\0\0"), pyarrow.py_buffer(b"\xff")],
+    )
+    table = pyarrow.table({"image": image, "input": text})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    one = stored.Stored("a/0", "a.parquet", "row 0, image", "00")
+    ((kind, why),) = stored.check(str(tmp_path), [one])
+    assert kind == DAMAGED and "the table is damaged" in why
+
+
+def test_tables_need_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    laid_out(tmp_path, "parquet", ["a"], True)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # as where it is not installed
+    (batch,) = stored.batches(stored.found(tmp_path))
+    with pytest.raises(InputError, match=r"needs pyarrow.*: pip install 'pix2pix-batch\[synth"):
+        stored.check(str(tmp_path), batch)
+
+
+@pytest.mark.parametrize(
+    ("layout", "place"), [("webdataset", ("key",)), ("parquet", ("row",)), ("a-b", ("file",))]
+)
+def test_a_manifest_that_names_a_place_twice(
+    tmp_path: Path, layout: str, place: tuple[str, ...]
+) -> None:
+    laid_out(tmp_path, layout, ["a"], True)
+    copy = complete.copy_of_manifest(tmp_path)
+    header, first, second, *rest = map(json.loads, copy.read_bytes().splitlines())
+    second |= {key: first[key] for key in place}
+    copy.write_text("".join(f"{json.dumps(one)}\n" for one in (header, first, second, *rest)))
+    found = list(stored.found(tmp_path))
+    kinds = [
+        kind for batch in stored.batches(found) for kind, _ in stored.check(str(tmp_path), batch)
+    ]
+    assert len(kinds) == len(found) and set(kinds) == {"", CHANGED}
 
 
 def test_a_dataset_without_a_manifest_gives_nothing(tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError
@@ -142,7 +146,6 @@ def test_a_run_of_the_whole_merges_them(tmp_path: Path) -> None:
     history = History(tmp_path, JOB)
     journal = opened(tmp_path)
     for found in (history, journal):
-        assert found.resumed
         assert [found.status_of(name, "1:1") for name in ("old", "a", "b", "c", "torn")] == [
             "done",
             "done",
@@ -181,7 +184,7 @@ def test_merging_that_a_crash_cut_off_is_done_again(tmp_path: Path) -> None:
 def test_shards_know_what_the_whole_did_before(tmp_path: Path) -> None:
     add(tmp_path, "", done("a"))
     journal = opened(tmp_path, "1/2")
-    assert journal.resumed and journal.status_of("a", "1:1") == "done"
+    assert journal.status_of("a", "1:1") == "done"
     assert journal.job["precision"] == "bf16"
     journal.close()
 
@@ -221,6 +224,116 @@ def test_overwriting_forgets_all_but_the_same_jobs_shards(tmp_path: Path) -> Non
     begun(tmp_path, "", overwrite=True)
     assert shards_of(tmp_path) == []
     assert names_of(tmp_path) == []
+
+
+OVERWRITE_AND_DIE = """
+import os, sys
+from pathlib import Path
+from pix2pix_batch.inputs.shard import Shard
+from pix2pix_batch.records.journal import Journal
+out, shard, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+job = {"model": "f00", "model_name": "tiny", "fit": "resize"}
+journal = Journal(out, job, overwrite=True, shard=Shard.parse(shard) if shard else None)
+
+def before(event, arguments):  # of all that changes the disk
+    global left
+    if event in ("os.rename", "os.remove", "os.truncate", "open"):
+        left -= 1
+        if left < 0:
+            os._exit(9)
+
+sys.addaudithook(before)
+journal.begin()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("text", ["", "1/3"])
+def test_overwriting_that_a_crash_cut_off_has_happened_or_not(tmp_path: Path, text: str) -> None:
+    """Wherever it was cut off, the old journals count or the new one does, and never both."""
+    before = tmp_path / "before"
+    add(before, "", done("old"), done("a", "0:0"))
+    add(before, "1/2", done("a"))
+    add(before, "2/2", done("b"))
+    seen = []
+    for step in range(40):
+        out = tmp_path / str(step)
+        shutil.copytree(before, out)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        command = [sys.executable, "-c", OVERWRITE_AND_DIE, str(out), text, str(step)]
+        code = subprocess.run(command, env=environment).returncode
+        fits = {line["fit"] for line in lines(out) if "schema" in line}
+        assert len(fits) == 1 and not any("replaces" in line for line in lines(out))
+        (fit,) = fits
+        assert names_of(out) == (["old", "a", "a", "b"] if fit == "tile" else [])
+        job = {**JOB, "fit": fit}
+        dry = History(out, job)
+        shard = None if fit == "tile" else text and Shard.parse(text)
+        journal = Journal(out, job, shard=shard or None)
+        for found in (dry, journal):
+            assert found.status_of("a", "1:1") == ("done" if fit == "tile" else "")
+            assert found.overwrites == (fit == "resize")
+        journal.close()
+        assert shards_of(out) == ([] if fit == "tile" or not text else [Shard.parse(text)])
+        seen.append(fit)
+        if code == 0:
+            break
+    assert code == 0 and seen == sorted(seen, reverse=True)
+    assert {"tile", "resize"} == set(seen)
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_overwriting_once_more_decides_anew(tmp_path: Path, again: int) -> None:
+    """A shard that begins anew once more asks none of those that have not."""
+    for text in ("1/2", "2/2"):
+        journal = opened(tmp_path, text, overwrite=True)
+        assert journal.settle(**DECIDED) == DECIDED
+        journal.close()
+    now = {**DECIDED, "precision": "fp32"}
+    first, second = (f"{again}/2", f"{3 - again}/2")
+    journal = opened(tmp_path, first, overwrite=True)
+    assert journal.settle(**now) == now
+    journal.close()
+    other = opened(tmp_path, second)
+    assert other.job["precision"] == "bf16", "one that goes on does so as it began"
+    other.close()
+    journal = opened(tmp_path, second, overwrite=True)
+    assert journal.settle(**DECIDED) == now, "the first has begun anew too"
+    journal.close()
+    journal = opened(tmp_path, first)
+    assert journal.job["precision"] == "fp32"
+    journal.close()
+
+
+def test_overwriting_does_not_ask_shards_that_went_on_from_a_whole_that_it_forgets(
+    tmp_path: Path,
+) -> None:
+    whole = opened(tmp_path, overwrite=True)
+    whole.settle(**DECIDED)
+    whole.close()
+    add(tmp_path, "1/2", done("a"))
+    now = {**DECIDED, "precision": "fp32"}
+    journal = opened(tmp_path, "2/2", overwrite=True)
+    assert journal.settle(**now) == now
+    journal.close()
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=20)
+def test_in_one_overwriting_the_first_decides_for_all(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """However often all shards were told to overwrite, and in whatever order they came."""
+    out, count = tmp_path_factory.mktemp("out"), 3
+    for turn in range(data.draw(st.integers(1, 3))):
+        mine = {**DECIDED, "batch_size": 10 * turn}
+        order = data.draw(st.permutations(range(1, count + 1)))
+        for place, number in enumerate(order):
+            journal = opened(out, f"{number}/{count}", overwrite=True)
+            asked = {**mine, "batch_size": mine["batch_size"] + place}
+            assert journal.settle(**asked) == mine
+            journal.begin()
+            journal.close()
 
 
 def test_the_first_shard_decides_for_all(tmp_path: Path) -> None:

@@ -147,6 +147,18 @@ def test_a_tar_is_no_image() -> None:
     assert tally.groups == []
 
 
+def test_a_tar_is_no_image_of_the_rate() -> None:
+    lines = [
+        done("a.tar/1.png"),
+        failed("a.tar/2.png"),
+        {"name": "a.tar", "status": "done", "members": 2, "output": "a.tar", "failed": 1},
+        {"at": 100.0, "seconds": 2.0, "worker": "one"},
+        failed("b.tar", "cannot be read"),
+        {"at": 102.0, "seconds": 2.0, "worker": "one"},
+    ]
+    assert Tally([HEAD, *lines]).pace.images == 3
+
+
 def test_of_a_dataset_the_copies_of_inputs_are_no_images() -> None:
     lines = [
         done("a.png/source"),

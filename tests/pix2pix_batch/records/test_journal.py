@@ -59,7 +59,6 @@ def run(out: Path, *records: Record, claim: list[str] | None = None) -> None:
 
 def test_nothing_is_done_at_first(tmp_path: Path) -> None:
     journal = opened(tmp_path)
-    assert not journal.resumed
     assert not is_done(journal, "a", "1:1")
     assert not journal.is_ours("a")
     journal.close()
@@ -68,7 +67,6 @@ def test_nothing_is_done_at_first(tmp_path: Path) -> None:
 def test_done_failed_and_claimed(tmp_path: Path) -> None:
     run(tmp_path, done("a"), failed("b"), failed("refused"), claim=["a", "b", "c"])
     journal = opened(tmp_path)
-    assert journal.resumed
     assert [is_done(journal, name, "1:1") for name in ("a", "b", "c", "refused")] == [
         True,
         False,
@@ -212,7 +210,6 @@ def test_torn_at_every_byte(tmp_path: Path) -> None:
     for cut in range(len(whole) + 1):
         path.write_bytes(whole[:cut])
         journal = opened(tmp_path)
-        assert journal.resumed == (cut >= ends[0]), cut
         for record, end in zip(records, ends[2:-1], strict=True):
             expected = record.status == "done" and end <= cut
             assert is_done(journal, record.name, "1:1") == expected, (cut, record)
@@ -301,7 +298,6 @@ def test_another_version_is_refused(tmp_path: Path, schema: object) -> None:
 def test_overwrite_begins_anew(tmp_path: Path) -> None:
     run(tmp_path, done("a"), claim=["a"])
     journal = opened(tmp_path, {**JOB, "fit": "resize"}, overwrite=True)
-    assert not journal.resumed
     assert journal.overwrites
     assert not is_done(journal, "a", "1:1") and not journal.is_ours("a")
     journal.add([failed("refused")])
@@ -338,6 +334,20 @@ def test_a_refused_run_leaves_what_was_written_before(tmp_path: Path) -> None:
     before = path_of(tmp_path).read_bytes()
     opened(tmp_path).withdraw()
     assert path_of(tmp_path).read_bytes() == before
+
+
+def test_a_run_that_was_refused_touches_nothing_more(tmp_path: Path) -> None:
+    """Another one may be writing by the time it is closed."""
+    run(tmp_path, done("a"))
+    refused = opened(tmp_path)
+    refused.withdraw()
+    other = opened(tmp_path)
+    (other.temporary / "in-the-making").touch()
+    refused.close()
+    assert (other.temporary / "in-the-making").exists()
+    with pytest.raises(InputError, match="another run is writing there"):
+        opened(tmp_path)
+    other.close()
 
 
 def test_a_refused_first_run_leaves_nothing(tmp_path: Path) -> None:
@@ -377,7 +387,7 @@ def test_a_resumed_overwrite_may_still_overwrite(tmp_path: Path) -> None:
     journal.begin()
     journal.close()
     journal = opened(tmp_path)
-    assert journal.resumed and journal.overwrites
+    assert journal.overwrites
     journal.close()
 
 
@@ -394,7 +404,6 @@ def test_settled_decisions_stay(tmp_path: Path) -> None:
     journal.add([done("a")])
     journal.close()
     journal = opened(tmp_path)
-    assert journal.resumed
     assert (journal.job["precision"], journal.job["batch_size"]) == ("bf16", 8)
     assert is_done(journal, "a", "1:1")
     journal.close()
@@ -467,7 +476,6 @@ def test_a_killed_runs_lock_does_not_block(tmp_path: Path) -> None:
     process.kill()
     process.communicate()
     journal = opened(tmp_path)
-    assert journal.resumed
     assert is_done(journal, "a", "1:1")
     assert journal.is_ours("b") and not is_done(journal, "b", "1:1")
     journal.close()
@@ -493,7 +501,6 @@ def test_history_says_what_the_journal_says_and_writes_nothing(tmp_path: Path) -
     (journal.temporary / "in-the-making").touch()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     history = History(tmp_path, JOB)  # while the journal is open
-    assert history.resumed
     assert [is_done(history, name, "1:1") for name in "abcd"] == [True, False, False, False]
     assert [history.is_ours(name) for name in "abcd"] == [True, True, True, False]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
@@ -507,7 +514,6 @@ def test_history_of_nothing(tmp_path: Path, overwrite: bool) -> None:
         run(tmp_path, done("a"), claim=["a"])
     before = sorted(tmp_path.rglob("*"))
     history = History(tmp_path, JOB, overwrite=overwrite)
-    assert not history.resumed
     assert not is_done(history, "a", "1:1") and not history.is_ours("a")
     assert history.overwrites == overwrite
     assert sorted(tmp_path.rglob("*")) == before

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import SchedulerGone
-from pix2pix_batch.scheduling.cluster import connect, local, plan
+from pix2pix_batch.scheduling.cluster import MEMORY_A_WORKER, connect, local, plan
 from pix2pix_batch.workers.converter import CODEC_THREADS_VARIABLE
 from tests.end_to_end.fleet import Fleet
 
@@ -30,6 +32,24 @@ def test_without_gpus_or_on_the_cpu_workers_have_nothing_of_their_own() -> None:
     assert plan("auto", 3, [], 32) == [{}, {}, {}]
     assert plan("cpu", 2, ["0", "1"], 32) == [{}, {}]
     assert len(plan("auto", None, [], 32)) >= 1
+
+
+def test_no_more_workers_than_the_processs_memory_takes() -> None:
+    """The machine may have more of it than a container, or a limit, lets it have."""
+    code = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_RSS, (int(sys.argv[1]),) * 2)
+from pix2pix_batch.scheduling import cluster
+cluster.cores = lambda: 64
+print(cluster.default_workers())
+"""
+    for count in (0, 1, 2):
+        limit = str(count * MEMORY_A_WORKER + 1000)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        found = subprocess.run(
+            [sys.executable, "-c", code, limit], env=environment, capture_output=True, check=True
+        )
+        assert int(found.stdout) == max(1, count)
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 256))

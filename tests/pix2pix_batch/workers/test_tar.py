@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.records.record import Record
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.workers import members, tar
 from tests.end_to_end.command import encoded
@@ -284,6 +285,54 @@ def test_outputs_that_would_meet(tmp_path: Path, job: Settings) -> None:
     statuses, made = translated(job, path)
     assert listed(made) == ["1.jpg.png", "1.png.png", "2.png", "3.png"]
     assert statuses["x.tar/2.png"] == "failed"
+
+
+@pytest.mark.parametrize("held", [1, tar.HELD])
+def test_a_second_member_of_a_name_fails_by_a_name_of_its_own(
+    tmp_path: Path, job: Settings, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    """Whether or not the first is done by then; one that failed before it is no other."""
+    from dataclasses import replace
+
+    monkeypatch.setattr(tar, "HELD", held)
+    image = encoded("PNG")
+    between = [(f"x{n}.png", image) for n in range(9)]
+    again = ("a.png#2", "a.png#3", "a.png#2#2", "b.png#2", "c.txt#2", "d.txt#2")
+    failed = ("b.png", "e.png", *again)
+    path = pack(
+        tmp_path / "x.tar",
+        ("a.png", image), *between, ("a.png", b"broken"), ("./a.png", image),
+        ("b.png", b"broken"), ("b.png", image), ("c.txt", b"1"), ("c.txt", b"2"), ("d.txt", b"3"),
+        (header("d.txt", type=tarfile.SYMTYPE, linkname="c.txt"), b""),
+        (header("e.png", type=tarfile.SYMTYPE, linkname="a.png"), b""), ("e.png", image),
+        (header("a.png#2", type=tarfile.SYMTYPE, linkname="a.png"), b""),
+    )  # fmt: skip
+    for batch in (1, 16):
+        statuses, made = translated(replace(job, batch_size=batch), path)
+        names = [name for name, _ in between]
+        assert listed(made) == ["a.png", *names, "c.txt", "d.txt", "e.png"]
+        assert statuses == {
+            **{f"x.tar/{name}": "done" for name in ("a.png", *names, "e.png#2")},
+            **{f"x.tar/{name}": "failed" for name in failed},
+            "x.tar": "done",
+        }
+
+
+def test_what_is_not_tried_any_more_makes_no_room_for_another(
+    tmp_path: Path, job: Settings
+) -> None:
+    """A tar of which an image killed its worker comes out as if that image had only failed."""
+    image = encoded("PNG")
+    path = pack(tmp_path / "x.tar", ("a.png", image), ("a.png", image), ("b.png", image))
+    harmful = Record("x.tar/a.png", "quarantined", "1:1", reason="killed its worker")
+    item = Item(str(path), path.name, path.name, "png", tar=True)
+    records, _ = tar.convert(job, item, without=[harmful])
+    assert {record.name: record.status for record in records} == {
+        "x.tar/a.png": "quarantined", "x.tar/a.png#2": "failed", "x.tar/b.png": "done",
+        "x.tar": "done",
+    }  # fmt: skip
+    assert records[-1].failed == 2
+    assert listed(Path(job.out, path.name)) == ["b.png"]
 
 
 def test_many_names_alike_are_no_sample(tmp_path: Path, job: Settings) -> None:
