@@ -229,7 +229,8 @@ def load(path: Path) -> tuple[BundleInfo, UNet]:
 
     info = read_info(path)
     try:
-        state = safetensors.torch.load_file(path)
+        # not load_file: what it calls of PyTorch's from Rust turns Ctrl-C into another error
+        state = safetensors.torch.load(path.read_bytes())
     except Exception as error:
         raise BundleError(f"{path}: its weights cannot be read ({error}); get it again") from error
     with torch.device("meta"):

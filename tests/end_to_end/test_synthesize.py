@@ -476,7 +476,7 @@ def test_one_bad_image_only_fails_itself(tmp_path: Path, model: Path) -> None:
     ("options", "message"),
     [
         ({"target_count": 37, "variants": 3}, "--target-count 37 cannot be met: 12 inputs"),
-        ({"split": "train=0.98,val=0.02"}, "'val' would be empty: 12 inputs in 12 groups"),
+        ({"split": "train=0.98,val=0.02"}, "'val' would be empty: 12 inputs do not fill 2 splits"),
         ({"split": "train=0.5,val=0.5", "group_by": "scene"}, "'val' would be empty"),
         ({"group_by": "nothing"}, "--group-by 'nothing': matches no input, such as a/scene0"),
         ({"split": "train=0.5,mine=0.5", "layout": "a-b"}, "read train, val and test"),
