@@ -11,4 +11,4 @@ from tests.chaos import Plan, play
 
 @pytest.mark.timeout(1200)
 def test_a_short_chaos_run(tmp_path: Path) -> None:
-    assert play(tmp_path, Plan(images=120, bad=0.05, deadly=1, every=8)) == []
+    assert play(tmp_path, Plan(images=60, bad=0.1, deadly=1, every=6)) == []
