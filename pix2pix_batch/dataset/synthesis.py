@@ -218,22 +218,13 @@ class Synthesis:
 
     def _mark(self, inputs: Sequence[Input]) -> dict[str, Any]:
         """What decides the dataset: the same mark, the same bytes."""
-        about = self.about
         job = self.making.identity()
         job.pop("model_name", None)
         return {
             **job,
-            "variants": about.variants or (None if about.target_count else 1),
-            "target_count": about.target_count,
-            "layout": about.layout,
-            "split": about.split,
-            "group_by": about.group_by,
-            "stratify": about.stratify,
-            "max_distance": about.max_distance,
-            "reject_flagged": about.reject_flagged,
-            "sources": about.holds_sources,
+            **manifest.settings(self.about, job),
             "name": self._name(),
-            "license": about.license,
+            "license": self.about.license,
             "inputs": place.digest(inputs),
         }
 

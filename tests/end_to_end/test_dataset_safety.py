@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,7 @@ from tests.end_to_end.command import error_of
 from tests.end_to_end.synthesizing import (
     here,
     manifest,
-    one_worker,
     soft,
-    soft_model,
     synthesize_here,
     tree,
 )
@@ -32,17 +30,6 @@ KEPT = ".pix2pix-batch"
 MADE = ".pix2pix-batch-made"
 MORE = ("--variants", 2)
 IMAGE = "train/images/0.v0.png"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return soft_model(tmp_path_factory.mktemp("model") / "soft.safetensors")
-
-
-@pytest.fixture(scope="module")
-def workers() -> Iterator[None]:
-    with one_worker():
-        yield
 
 
 pytestmark = pytest.mark.usefixtures("workers")

@@ -10,7 +10,7 @@ import shutil
 import signal
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,7 @@ from tests.end_to_end.synthesizing import (
     SHARED,
     here,
     manifest,
-    one_worker,
     soft,
-    soft_model,
     synthesize_here,
     tree,
     words,
@@ -47,17 +45,6 @@ LAYOUTS = ["imagefolder", "webdataset", "parquet", "side-by-side", "a-b"]
 MADE = ".pix2pix-batch-made"
 NEW = 30
 """Inputs, more than are in flight at once."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return soft_model(tmp_path_factory.mktemp("model") / "soft.safetensors")
-
-
-@pytest.fixture(scope="module")
-def workers() -> Iterator[None]:
-    with one_worker():
-        yield
 
 
 pytestmark = pytest.mark.usefixtures("workers")

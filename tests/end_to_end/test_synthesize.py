@@ -49,9 +49,7 @@ from tests.end_to_end.synthesizing import (
     SHARED,
     VARIANTS,
     manifest,
-    one_worker,
     soft,
-    soft_model,
     synthesize,
     tree,
     words,
@@ -59,11 +57,6 @@ from tests.end_to_end.synthesizing import (
 
 INPUTS = 12
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return soft_model(tmp_path_factory.mktemp("model") / "soft.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +69,6 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (picture(64, 64, 3) if number == 5 else soft(number)).save(path)
     soft(2).save(source / "a" / "scene2-take8.png")  # as scene0-take2
     return source
-
-
-@pytest.fixture(scope="module")
-def workers() -> Iterator[None]:
-    with one_worker():
-        yield
 
 
 pytestmark = pytest.mark.usefixtures("workers")

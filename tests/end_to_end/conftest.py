@@ -1,0 +1,21 @@
+"""What the tests of datasets share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.synthesizing import one_worker, soft_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return soft_model(tmp_path_factory.mktemp("model") / "soft.safetensors")
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[None]:
+    with one_worker():
+        yield
