@@ -27,7 +27,7 @@ ENDS = {
 }
 """How a run ended, by its ``outcome``."""
 
-DEEPEST = 4
+DEEPEST = 6
 """Levels of a bundle's provenance that are indented; what is deeper stands on one line."""
 
 
@@ -291,10 +291,18 @@ def _lines(values: Mapping[str, Any], width: int, depth: int = 0) -> Iterator[st
         elif isinstance(value, dict) and value and depth < DEEPEST:
             yield start
             yield from _lines(value, width, depth + 1)
+        elif _is_objects(value) and depth < DEEPEST:
+            for number, item in enumerate(value, 1):
+                yield f"{indent}{shown(key)} {number}:"
+                yield from _lines(item, width, depth + 1)
         elif isinstance(value, Path):
             yield f"{start} {shown(value)}"
         else:
             yield f"{start} {shown(json.dumps(value, ensure_ascii=False))}"
+
+
+def _is_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(i, dict) for i in value)
 
 
 def _wrapped(text: str, width: int, indent: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import posixpath
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,10 @@ INPUTS = "inputs.json"
 """Within the journal's directory: what of OUT is the dataset's; of which inputs it was made."""
 
 REPORT = "report.html"
+
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
+"""What file managers of macOS and Windows leave in a directory that was looked at. It goes with
+the dataset's files."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Place:
                     f"{shown(self.out)}: holds another dataset ({key} was {before.get(key)!r}, "
                     f"now {value!r}); choose another OUT, or pass --overwrite to make it anew"
                 )
-        ours = {DIRECTORY, MADE, REPORT, *self._entries()}
+        ours = {DIRECTORY, MADE, REPORT, *LITTER, *self._entries()}
         try:
             others = sorted(set(os.listdir(self.out)) - ours) if self.out.is_dir() else []
         except OSError as error:
@@ -101,7 +106,7 @@ class Place:
                     f"{shown(self.out)}: its manifest is damaged, and nothing tells which files "
                     f"are the dataset's; move {shown(file.partition('/')[0])} away"
                 )
-            if own is not None and file not in own:
+            if own is not None and file not in own and posixpath.basename(file) not in LITTER:
                 raise InputError(
                     f"{shown(self.out)}: holds {shown(file)}, which is not the dataset's; move it "
                     "away"

@@ -163,6 +163,17 @@ def test_files_among_the_datasets_own_are_not_removed(
     assert (out / IMAGE).exists() and not notes.parent.exists()
 
 
+def test_what_file_managers_leave_is_in_nobodys_way(
+    out: Path, source: Path, model: Path, made: Path
+) -> None:
+    for litter in (out / ".DS_Store", out / "train" / "Thumbs.db"):
+        litter.write_bytes(b"\0")
+    (out / IMAGE).unlink()
+    assert synthesize_here(source, out, model, *MORE).code == 0
+    (out / ".DS_Store").unlink()
+    assert tree(out) == tree(made)
+
+
 def test_a_dataset_that_nothing_tells_of_is_not_removed(
     out: Path, source: Path, model: Path, made: Path
 ) -> None:

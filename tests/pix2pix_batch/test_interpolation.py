@@ -95,6 +95,20 @@ def test_the_embedding_is_kept_where_the_encoder_is(
     assert ("model calibrate" in ran.stderr) == (known is None)
 
 
+def test_model_show_indents_what_it_was_made_of(first: Path, second: Path) -> None:
+    file = first.with_name("made.safetensors")
+    interpolated(first, second, file)
+    lines = CliRunner().invoke(main, ["model", "show", str(file)]).output.splitlines()
+    start = lines.index("    of 2:")
+    assert lines[start + 1] == "      name: second"
+    assert lines[start + 3 :][:4] == [
+        "      provenance:",
+        "        recipe:",
+        "          size: 64",
+        "        seed: 2",
+    ]
+
+
 def test_it_says_what_it_was_made_of(first: Path, second: Path) -> None:
     file = first.with_name("made.safetensors")
     interpolated(first, second, file, "--by", 0.75, "--encoder", 0)
