@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,14 @@ SEA = (160, 200, 225)
 
 def tiles_of(path: Path) -> list[np.ndarray]:
     return list(Tiles(np.asarray(Image.open(path).convert("RGB")), 256))
+
+
+def runs_of(provenance: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The training runs that a model was made of: its own, or those that were mixed."""
+    if "training" in provenance:
+        yield provenance
+    for other in provenance.get("interpolated", {}).get("of", []):
+        yield from runs_of(other["provenance"])
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +69,9 @@ def test_each_was_made_by_the_last_command_of_its_card(name: str) -> None:
     assert f"--recipe {name}" in command
     overrides = re.findall(r"--set (\S+)", command)
     assert provenance["recipe"] == recipe.read(recipe.find(name), overrides).as_dict()
-    assert provenance["training"]["step"] == provenance["training"]["steps"]
+    for run in runs_of(provenance):
+        assert run["training"]["step"] == run["training"]["steps"]
+        assert run["data"]["fingerprint"] == provenance["data"]["fingerprint"]
     assert provenance["recipe"]["mosaic"]["val_bands"] == [[-72, -44]]
 
 
