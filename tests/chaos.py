@@ -32,6 +32,10 @@ from tests.end_to_end.harmful import harmful, preloaded
 LIMIT = 3.0
 """Seconds that an image may take."""
 
+PROGRESS = 5
+"""Images that are done between two kills, at least: where workers start slowly, they would else be
+killed before they are of any use, for a long time."""
+
 REASONS = {
     "truncated": ("failed", "damaged: "),
     "text": ("failed", "not an image"),
@@ -146,12 +150,12 @@ class Chaos:
         with open(self.place / "client.log", "ab") as log:
             self.client = subprocess.Popen(command, stdout=log, stderr=log, env=environment())
         self.events.tell("client started")
-        next_kill = time.monotonic() + self.plan.every
+        next_kill, known = time.monotonic() + self.plan.every, 0
         while self.client.poll() is None:
             if self._done() >= share * self.plan.images:
                 return
-            if time.monotonic() >= next_kill:
-                next_kill = time.monotonic() + self.plan.every
+            if time.monotonic() >= next_kill and self._done() >= known + PROGRESS:
+                next_kill, known = time.monotonic() + self.plan.every, self._done()
                 self._kill_a_worker(fleet)
             time.sleep(0.2)
         assert share > 1, f"the client ended with {self.client.returncode}: see its log"

@@ -21,7 +21,13 @@ import torch
 from pix2pix_batch import bundle
 from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.cores import cores
 from pix2pix_batch.generator import UNet
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """In how many processes to test: one more than there are cores, since many tests wait."""
+    return cores() + 1
 
 
 def save_bundle(path: Path, **values: object) -> Path:

@@ -18,13 +18,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
+
+from pix2pix_batch.cli import main
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "pix2pix_batch.cli"]
 JOURNAL = ".pix2pix-batch/journal.jsonl"
 PATIENCE = 240
 """Seconds after which a run hangs."""
+
+SHARED: list[str] = []
+"""The address of the scheduler of :func:`one_worker`'s worker, while there is one."""
 
 Argument = str | bytes | Path | int
 
@@ -88,12 +94,42 @@ def run(*arguments: Argument, stdin: bytes | None = None, **options: Any) -> Ran
     return finish(start(*arguments, **options), stdin)
 
 
+def here(*arguments: Argument) -> Ran:
+    """The command as :func:`run` gives it, but in this process, which saves its start."""
+    ended = CliRunner().invoke(main, list(map(str, arguments)))
+    if not isinstance(ended.exception, SystemExit | None):
+        raise ended.exception
+    return Ran(ended.exit_code, ended.stdout, ended.stderr)
+
+
 def convert(source: Argument, out: Argument, model: Path, *more: Argument, **options: Any) -> Ran:
     """Run ``convert`` with one worker in fp32, unless told otherwise, and ``--json``.
 
-    The precision is given so that the bytes are the same on every CPU.
+    The precision is given so that the bytes are the same on every CPU. Where the tests of a module
+    share a worker, it is that one, but for runs that ask for workers, start none, or change what
+    theirs are. Inputs that cannot be found are then the worker's to tell: another path through the
+    code, so that runs with such ask for ``--workers``.
     """
-    return run(*words(source, out, model, *more), **options)
+    own = {"--workers", "--scheduler", "--dry-run"} & set(more)
+    own |= {"env", "preexec_fn"} & options.keys()
+    shared = () if own or not SHARED else ("--scheduler", SHARED[0])
+    return run(*words(source, out, model, *more, *shared), **options)
+
+
+@contextmanager
+def one_worker() -> Iterator[None]:
+    """One for all runs that do not ask for their own, to start it once."""
+    from distributed import LocalCluster  # not above: processes that import this need none
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+        options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+        with LocalCluster(**options) as cluster:
+            SHARED.append(cluster.scheduler_address)
+            try:
+                yield
+            finally:
+                SHARED.clear()
 
 
 def words(source: Argument, out: Argument, model: Path, *more: Argument) -> list[Argument]:

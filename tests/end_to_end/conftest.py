@@ -1,4 +1,4 @@
-"""What the tests of datasets share."""
+"""What the tests of commands share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.synthesizing import one_worker, soft_model
+from tests.end_to_end.command import one_worker
+from tests.end_to_end.synthesizing import soft_model
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from distributed import Client
+
 from tests.end_to_end.command import PATIENCE, environment
 
 HERE = "127.0.0.1"
@@ -52,6 +54,10 @@ class Fleet:
 
     def wait_for(self, count: int) -> None:
         """Wait until there are so many workers."""
+        if not self.before:
+            with Client(self.address, set_as_default=False) as client:
+                self._wait(lambda: len(client.nthreads()) == count)
+            return
         program = (
             "import sys, time; from distributed import Client\n"
             "with Client(sys.argv[1]) as client:\n"

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from click.testing import CliRunner
-from distributed import LocalCluster
 from PIL import Image
 
 from pix2pix_batch import bundle
-from pix2pix_batch.cli import main
 from pix2pix_batch.distance import described
 from pix2pix_batch.train.data import to_unit
 from tests.conftest import save_bundle
-from tests.end_to_end.command import Argument, Ran, environment, picture, run
+from tests.end_to_end.command import SHARED, Argument, Ran, here, picture, run
 
 VARIANTS = 3
 OURS = (".pix2pix-batch", "report.html")
-SHARED: list[str] = []
-"""The address of the worker's scheduler."""
 
 
 def soft(seed: int) -> Image.Image:
@@ -46,27 +38,9 @@ def soft_model(path: Path) -> Path:
     return path
 
 
-@contextmanager
-def one_worker() -> Iterator[None]:
-    """One for all runs that do not ask for their own, to start it once."""
-    os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
-        SHARED.append(cluster.scheduler_address)
-        yield
-        SHARED.clear()
-
-
 def synthesize(source: Argument, out: Argument, model: Path, *more: Argument) -> Ran:
     own = () if "--workers" in more else ("--scheduler", SHARED[0])
     return run(*words(source, out, model, *more, *own))
-
-
-def here(*arguments: Argument) -> Ran:
-    """The command as :func:`run` gives it, but in this process, which saves its start."""
-    ended = CliRunner().invoke(main, list(map(str, arguments)))
-    if not isinstance(ended.exception, SystemExit | None):
-        raise ended.exception
-    return Ran(ended.exit_code, ended.stdout, ended.stderr)
 
 
 def synthesize_here(source: Argument, out: Argument, model: Path, *more: Argument) -> Ran:

@@ -28,6 +28,8 @@ from tests.end_to_end.command import (
     visible,
 )
 
+pytestmark = pytest.mark.usefixtures("workers")
+
 
 def bomb(side: int) -> bytes:
     """A PNG of a few kilobytes that says it has ``side`` x ``side`` grey pixels."""
@@ -67,7 +69,7 @@ def test_bad_images_fail_alone(tmp_path: Path, tiny: Path) -> None:
     reasons = {name: reason for name, (_, reason) in BAD.items()}
     reasons |= {"pipe.png": "not a regular file", "dangling.png": "No such file"}
 
-    ran = convert(source, out, tiny)
+    ran = convert(source, out, tiny, "--workers", 1)
     assert (ran.code, *ran.counts()) == (3, 5, 0, len(reasons)), ran.err
     assert sorted(visible(out)) == good
     found = records(out)
@@ -175,7 +177,7 @@ def full(ran: Ran, place: Path) -> bool:
 def test_disk_runs_full(tmp_path: Path, tiny: Path, disk: Path) -> None:
     source, out = tmp_path / "in", disk / "out"
     for number in range(20):
-        put(source / f"{number:02}.png", seed=number, size=(600, 600))
+        put(source / f"{number:02}.png", seed=number, size=(400, 400))
     ran = convert(source, out, tiny, "--workers", 2)
     assert full(ran, disk)
     some = digests(out)
@@ -187,7 +189,7 @@ def test_disk_runs_full(tmp_path: Path, tiny: Path, disk: Path) -> None:
     assert ran.figures["converted"] == len(some)
 
     resize(disk, "80m")
-    ran = convert(source, out, tiny, "--workers", 2)
+    ran = convert(source, out, tiny)
     assert ran.code == 0, ran.err
     assert ran.counts() == (20 - len(some), len(some), 0)
     assert len(digests(out)) == 20
@@ -206,7 +208,7 @@ def test_disk_is_full_from_the_start(tmp_path: Path, tiny: Path, disk: Path) -> 
     for free in range(3):
         os.truncate(filler, whole // page * page - free * page)
         out = disk / f"out{free}"
-        ran = convert(source, out, tiny)
+        ran = convert(source, out, tiny, "--workers", 1)
         if ran.code == 0:
             assert free == 2
         else:

@@ -14,7 +14,7 @@ from pix2pix_batch import __version__, bundle
 from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.generator import UNet
-from tests.end_to_end.command import ROOT, environment, error_of, run
+from tests.end_to_end.command import ROOT, environment, error_of, here, run
 from tests.reference_unet import ReferenceUNet
 
 
@@ -183,23 +183,23 @@ def test_model_import(tmp_path: Path) -> None:
     assert values["architecture"]["ngf"] == 2
 
     before = file.read_bytes()
-    ran = run("model", "import", checkpoint, file)
+    ran = here("model", "import", checkpoint, file)
     assert ran.code == 2
     assert "mine.safetensors: exists" in error_of(ran)
     assert "--overwrite" in ran.err
     assert file.read_bytes() == before
-    assert run("model", "import", checkpoint, file, "--overwrite", "--name", "other").code == 0
+    assert here("model", "import", checkpoint, file, "--overwrite", "--name", "other").code == 0
 
-    ran = run("model", "import", checkpoint, tmp_path / "mine.pth")
+    ran = here("model", "import", checkpoint, tmp_path / "mine.pth")
     assert ran.code == 2
     assert "safetensors" in error_of(ran)
     bad = tmp_path / "bad.pth"
     bad.write_bytes(b"no checkpoint")
-    ran = run("model", "import", bad, tmp_path / "new.safetensors")
+    ran = here("model", "import", bad, tmp_path / "new.safetensors")
     assert ran.code == 2
     assert "bad.pth" in error_of(ran)
     blocked = checkpoint / "below" / "new.safetensors"
-    ran = run("model", "import", checkpoint, blocked)
+    ran = here("model", "import", checkpoint, blocked)
     assert ran.code in (2, 3)
     assert "new.safetensors" in error_of(ran)
     assert sorted(path.name for path in tmp_path.iterdir()) == [

@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.end_to_end.command import (
     JOURNAL,
+    SHARED,
     convert,
     encoded,
     environment,
@@ -31,6 +32,8 @@ from tests.end_to_end.command import (
     words,
 )
 from tests.end_to_end.harmful import preloaded, shut
+
+pytestmark = pytest.mark.usefixtures("workers")
 
 FIGURES = [
     "total",
@@ -201,13 +204,13 @@ def test_overwriting_that_is_refused_costs_nothing(tmp_path: Path, tiny: Path) -
     assert (ran.code, "fp16 runs on GPUs only" in error_of(ran)) == (2, True)
     assert {path: data for path, (_, _, data) in everything(out).items()} == before
     assert list((out / ".pix2pix-batch" / "tmp").iterdir()) == []
-    ran = convert(source, out, tiny)
+    ran = convert(source, out, tiny, "--workers", 1)
     assert (ran.code, *ran.counts()) == (3, 0, 2, 1), ran.err
 
     # where all is refused one by one, the run has been, and so its journal is the journal
     for name in ("a.png", "b.png"):
         (source / name).unlink()
-    ran = convert(source, out, tiny, "--overwrite")
+    ran = convert(source, out, tiny, "--workers", 1, "--overwrite")
     assert (ran.code, *ran.counts()) == (3, 0, 0, 1), ran.err
     assert list(records(out)) == ["nowhere.png"]
 
@@ -253,7 +256,8 @@ def test_datasets_and_outputs_of_convert_keep_apart(
         put(source / f"{seed}.png", seed=seed)
     made, dataset, begun = (tmp_path / name for name in ("made", "dataset", "begun"))
     assert convert(source, made, tiny).code == 0
-    synthesize = ["synthesize", source, "--model", noisy, "--workers", 1, "--precision", "fp32"]
+    synthesize = ["synthesize", source, "--model", noisy, "--scheduler", SHARED[0]]
+    synthesize += ["--precision", "fp32"]
     assert run(*synthesize, dataset, "--variants", 1).code == 0
     (begun / ".pix2pix-batch").mkdir(parents=True)
     first = (dataset / JOURNAL).read_text().splitlines(keepends=True)[0]
@@ -378,7 +382,7 @@ def test_list_on_standard_input_and_limit(tmp_path: Path, tiny: Path) -> None:
 
     assert go("--limit", "2") == (0, 2, 0, 0)
     assert set(visible(out)) == {"3.png", "2.png"}
-    assert go() == (3, 2, 2, 1)
+    assert go("--workers", "1") == (3, 2, 2, 1)
     assert set(visible(out)) == set(names)
     assert "No such file" in records(out)["absent.png"]["reason"]
 
@@ -451,7 +455,7 @@ def test_dry_run_says_what_would_become_of_all(tmp_path: Path, tiny: Path) -> No
     assert "1 image would be converted, 1 are done, 2 would fail" in ran.err
     assert "would fail: c.png: its output exists" in ran.err
     assert "  notes.txt" in ran.err.splitlines()
-    ran = convert(source, out, tiny)
+    ran = convert(source, out, tiny, "--workers", 1)
     assert (ran.code, *ran.counts()) == (3, 1, 1, 2), ran.err
 
 
@@ -562,7 +566,7 @@ def test_what_cannot_be_found_needs_no_workers(tmp_path: Path, tiny: Path) -> No
     assert len(records(out)) == 120
     put(tmp_path / "right" / "a.png")
     listed = f"wrong/0.png\nright/a.png\n{listed}"
-    ran = convert("-", out, tiny, stdin=listed.encode(), cwd=tmp_path)
+    ran = convert("-", out, tiny, "--workers", 1, stdin=listed.encode(), cwd=tmp_path)
     assert (ran.code, *ran.counts()) == (3, 1, 0, 120), ran.err
     assert "none of the listed" not in ran.err
     assert "1 file left alone, listed before:" in ran.err
@@ -585,7 +589,7 @@ def test_links(tmp_path: Path, tiny: Path) -> None:
     out.mkdir()
     (out / "linked").symlink_to(outside)
 
-    ran = convert(source, out, tiny)
+    ran = convert(source, out, tiny, "--workers", 1)
     assert ran.code == 3, ran.err
     assert "2 links to directories" in ran.err
     assert "not followed (see --follow-links)" in ran.err

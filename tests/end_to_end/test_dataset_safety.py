@@ -17,9 +17,8 @@ from pix2pix_batch.dataset import complete, quality
 from pix2pix_batch.dataset.making import Making
 from pix2pix_batch.records import status
 from pix2pix_batch.records.verification import verify
-from tests.end_to_end.command import error_of
+from tests.end_to_end.command import error_of, here
 from tests.end_to_end.synthesizing import (
-    here,
     manifest,
     soft,
     synthesize_here,

@@ -24,6 +24,7 @@ from tests.end_to_end.command import (
     environment,
     error_of,
     finish,
+    here,
     picture,
     run,
     start,
@@ -32,8 +33,6 @@ from tests.end_to_end.command import (
 )
 from tests.end_to_end.harmful import preloaded, shut
 from tests.end_to_end.synthesizing import (
-    SHARED,
-    here,
     manifest,
     soft,
     synthesize_here,
@@ -503,8 +502,7 @@ def test_status_of_a_finished_dataset(tmp_path: Path, source: Path, model: Path)
 
 def test_status_of_one_shard_of_two(tmp_path: Path, source: Path, model: Path) -> None:
     out = tmp_path / "out"
-    own = ("--shard", "1/2", "--scheduler", SHARED[0])
-    assert convert(source, out, model, *own).code == 0
+    assert convert(source, out, model, "--shard", "1/2").code == 0
     told = here("status", out).out
     assert "Shard 1/2 of 2 shards; 2/2 has not begun." in told
     assert "--shard 2/2" in told.splitlines()[-1]

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.command import convert, journal, put, records
+
+pytestmark = pytest.mark.usefixtures("workers")
 
 
 def tries(out: Path, name: str) -> int:
@@ -43,7 +47,7 @@ def test_what_was_in_the_way_is_tried_again(tmp_path: Path, tiny: Path) -> None:
     listed = tmp_path / "list.txt"
     listed.write_text("in/a.png\nin/taken.png\nin/late.png\n")
     theirs = put(out / "in" / "taken.png", seed=9)
-    ran = convert(f"@{listed}", out, tiny, cwd=tmp_path)
+    ran = convert(f"@{listed}", out, tiny, "--workers", 1, cwd=tmp_path)
     assert ran.counts() == (1, 0, 2)
     assert "Run again to retry them." in ran.err
     assert "stamp" not in records(out)["in/late.png"]

@@ -15,6 +15,8 @@ from rasterio.transform import Affine
 
 from tests.end_to_end.command import convert, digests, everything, picture, put, records, run
 
+pytestmark = pytest.mark.usefixtures("workers")
+
 WORLD = b"0.5\r\n0\r\n0\r\n-0.5\r\n500000.25\r\n4649999.75\r\n"
 """Of a picture with corner (500000, 4650000) and pixels of half a metre."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.end_to_end.command import convert, encoded, environment, error_of, put, run
+from tests.end_to_end.command import convert, encoded, environment, error_of, here, put, run
 
 GAP, LINE = 8, 18
 """Of a sheet, as ``pix2pix_batch/pages/sheet.py`` lays it out."""
@@ -48,21 +48,24 @@ def test_it_shows_what_convert_makes(tmp_path: Path, tiny: Path) -> None:
 
 def test_large_images_are_shown_small(tmp_path: Path, tiny: Path) -> None:
     path = put(tmp_path / "large.png", size=(1000, 500))
-    ran = run("preview", tiny, path, "--out", tmp_path / "p.png", "--fit", "resize")
+    ran = here("preview", tiny, path, "--out", tmp_path / "p.png", "--fit", "resize")
     assert ran.code == 0
     ((before, _),) = cells(tmp_path / "p.png", 1, 768)
     expected = Image.open(path).resize((768, 384), Image.Resampling.LANCZOS)
     assert np.abs(before[:384].astype(int) - np.asarray(expected)).mean() < 1
 
 
-def test_the_picture_is_named_after_the_model(tmp_path: Path, tiny: Path) -> None:
+def test_the_picture_is_named_after_the_model(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Run twice, it replaces its own; a file of somebody else it leaves alone."""
     put(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        ran = run("preview", tiny, "a.png", cwd=tmp_path)
+        ran = here("preview", tiny, "a.png")
         assert (ran.code, ran.out) == (0, "preview-tiny.png\n")
     mine = put(tmp_path / "preview-tiny.png").read_bytes()
-    ran = run("preview", tiny, "a.png", cwd=tmp_path)
+    ran = here("preview", tiny, "a.png")
     assert ran.code == 2
     assert "preview-tiny.png: is there and no preview" in error_of(ran)
     assert (tmp_path / "preview-tiny.png").read_bytes() == mine
@@ -72,7 +75,7 @@ def test_bad_images_fail_alone(tmp_path: Path, tiny: Path) -> None:
     good = put(tmp_path / "good.png", size=(192, 192))
     torn = tmp_path / "torn.png"
     torn.write_bytes(encoded()[:200])
-    ran = run("preview", tiny, torn, good, "none.png", "--out", tmp_path / "p.png")
+    ran = here("preview", tiny, torn, good, "none.png", "--out", tmp_path / "p.png")
     assert ran.code == 3
     assert ran.out == f"{tmp_path / 'p.png'}\n"
     said = ran.err.splitlines()
@@ -82,8 +85,11 @@ def test_bad_images_fail_alone(tmp_path: Path, tiny: Path) -> None:
     assert (before == np.asarray(Image.open(good))).all()
 
 
-def test_where_all_fail_there_is_no_picture(tmp_path: Path, tiny: Path) -> None:
-    ran = run("preview", tiny, "none.png", cwd=tmp_path)
+def test_where_all_fail_there_is_no_picture(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = here("preview", tiny, "none.png")
     assert (ran.code, ran.out) == (3, "")
     assert ran.err == "none.png: cannot be read (No such file or directory)\n"
     assert list(tmp_path.iterdir()) == []
@@ -108,11 +114,17 @@ def test_where_all_fail_there_is_no_picture(tmp_path: Path, tiny: Path) -> None:
     ],
 )
 def test_wrong_use(
-    tmp_path: Path, tiny: Path, two_channels: Path, arguments: list[str], said: str
+    tmp_path: Path,
+    tiny: Path,
+    two_channels: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    said: str,
 ) -> None:
     before = put(tmp_path / "a.png").read_bytes()
     words = [word.format(tiny=tiny, two=two_channels) for word in arguments]
-    ran = run("preview", *words, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    ran = here("preview", *words)
     assert ran.code == 2
     assert said in error_of(ran)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
@@ -120,7 +132,7 @@ def test_wrong_use(
 
 
 def test_without_an_image_the_usage_is_shown(tiny: Path) -> None:
-    ran = run("preview", tiny)
+    ran = here("preview", tiny)
     assert ran.code == 2 and "Missing argument 'IMAGE...'" in ran.err
 
 

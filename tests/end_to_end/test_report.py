@@ -6,7 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.command import convert, error_of, everything, journal, put, run, small_disk
+
+pytestmark = pytest.mark.usefixtures("workers")
 
 
 def test_a_job_leaves_its_report(tmp_path: Path, tiny: Path) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from distributed import LocalCluster
 from PIL import Image
 
 from pix2pix_batch.scheduling.dispatch import FIRST_CHUNK
 from pix2pix_batch.workers.probe import PROBE_IMAGES
 from tests.end_to_end.command import (
+    SHARED,
     Argument,
     convert,
     digests,
@@ -29,6 +28,8 @@ from tests.end_to_end.command import (
 )
 from tests.end_to_end.harmful import preloaded, shut
 
+pytestmark = pytest.mark.usefixtures("workers")
+
 COUNT = 72
 """Of many tiles each: more than are in flight when the first of them are done."""
 
@@ -37,7 +38,7 @@ COUNT = 72
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("same-bytes") / "in"
     for number in range(COUNT):
-        put(source / f"{number % 3}" / f"{number:02}.png", seed=number, size=(450, 350 + number))
+        put(source / f"{number % 3}" / f"{number:02}.png", seed=number, size=(225, 175 + number))
     return source
 
 
@@ -114,31 +115,16 @@ def test_other_order(tmp_path: Path, pictures: Path, tiny: Path, expected: dict[
     listed = tmp_path / "reversed.txt"
     listed.write_text("".join(f"{name}\n" for name in reversed(expected)))
     out = tmp_path / "out"
-    ran = convert(f"@{listed}", out, tiny, "--workers", 1, cwd=pictures)
+    ran = convert(f"@{listed}", out, tiny, cwd=pictures)
     assert (ran.code, *ran.counts()) == (0, COUNT, 0, 0), ran.err
     assert digests(out) == expected
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
-    try:
-        with LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster:
-            yield cluster.scheduler_address
-    finally:
-        os.environ.pop("PYTHONPATH")
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
-
-
 def test_existing_cluster(
-    tmp_path: Path, pictures: Path, tiny: Path, expected: dict[str, str], cluster: str
+    tmp_path: Path, pictures: Path, tiny: Path, expected: dict[str, str]
 ) -> None:
     out = Path("out")  # relative: the workers stand in another directory
-    some = ["--scheduler", cluster, "--limit", "12"]
+    some = ["--scheduler", SHARED[0], "--limit", "12"]
     source = os.path.relpath(pictures, tmp_path)
     ran = convert(source, out, tiny, *some, cwd=tmp_path)
     assert (ran.code, *ran.counts()) == (0, 12, 0, 0), ran.err

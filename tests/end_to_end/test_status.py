@@ -6,6 +6,8 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
 from pix2pix_batch.workers.probe import PROBE_IMAGES
 from tests.end_to_end.command import (
     convert,
@@ -24,6 +26,8 @@ from tests.end_to_end.command import (
     words,
 )
 from tests.end_to_end.harmful import harmful, preloaded, shut
+
+pytestmark = pytest.mark.usefixtures("workers")
 
 
 def test_while_a_run_is_going_and_after_its_end(tmp_path: Path, tiny: Path) -> None:

@@ -17,7 +17,17 @@ import pix2pix_batch
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files import remote, storage
 from pix2pix_batch.summary import Summary
-from tests.end_to_end.command import convert, digests, encoded, error_of, put, records, run
+from tests.end_to_end.command import (
+    convert,
+    digests,
+    encoded,
+    error_of,
+    here,
+    put,
+    records,
+    run,
+    words,
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +93,15 @@ def fill(store: Any, prefix: str, *names: str) -> None:
 # S3
 
 
-def test_from_disk_to_s3_by_the_command(tmp_path: Path, tiny: Path, s3: Any, state: Path) -> None:
+def test_from_disk_to_s3_by_the_command(
+    tmp_path: Path, tiny: Path, s3: Any, state: Path, in_process: str
+) -> None:
     for seed, name in enumerate(("a.jpg", "deep/b.jpg", "deep/c d.jpg")):
         put(tmp_path / "in" / name, seed=seed)
     ran = convert(tmp_path / "in", "s3://aerial/command", tiny)
     assert (ran.code, *ran.counts()) == (0, 3, 0, 0), ran.err
     assert f"the journal is in {state}" in ran.err
-    here = convert(tmp_path / "in", tmp_path / "out", tiny)
-    assert here.code == 0
+    assert counts(converted(tmp_path / "in", tmp_path / "out", tiny, in_process)) == (3, 0, 0)
     assert {name: s3.cat_file(f"aerial/command/{name}") for name in digests(tmp_path / "out")} == {
         name: (tmp_path / "out" / name).read_bytes() for name in digests(tmp_path / "out")
     }
@@ -294,9 +305,10 @@ def shards(folder: Path) -> Path:
     return folder
 
 
-def test_tars_by_the_command(tmp_path: Path, tiny: Path) -> None:
+def test_tars_by_the_command(tmp_path: Path, tiny: Path, in_process: str) -> None:
     source, out = shards(tmp_path / "in"), tmp_path / "out"
-    ran = convert(source, out, tiny)
+    shared = ("--scheduler", in_process)
+    ran = here(*words(source, out, tiny, *shared))
     assert ran.code == 3, ran.err
     assert ran.figures["total"] == 13
     assert ran.counts() == (12, 0, 1)
@@ -309,7 +321,7 @@ def test_tars_by_the_command(tmp_path: Path, tiny: Path) -> None:
     for name, content in samples(0).items():
         (plain / name).parent.mkdir(parents=True, exist_ok=True)
         (plain / name).write_bytes(content)
-    assert convert(plain, tmp_path / "flat", tiny).code == 0
+    assert counts(converted(plain, tmp_path / "flat", tiny, in_process)) == (5, 0, 0)
     found = unpacked(out / "shards-0000.tar")
     assert list(found) == [name.replace(".jpg", ".png") for name in samples(0)]
     for name, content in found.items():
@@ -350,21 +362,23 @@ def test_tars_by_the_command(tmp_path: Path, tiny: Path) -> None:
     assert "13 images of 2 tars done, 1 failed" in run("status", out).out
 
 
-def test_failed_members_are_tried_again_when_asked_for(tmp_path: Path, tiny: Path) -> None:
+def test_failed_members_are_tried_again_when_asked_for(
+    tmp_path: Path, tiny: Path, in_process: str
+) -> None:
     """With the whole tar, which is made anew; those without failures stay."""
     source, out = shards(tmp_path / "in"), tmp_path / "out"
-    assert convert(source, out, tiny).counts() == (12, 0, 1)
+    assert counts(converted(source, out, tiny, in_process)) == (12, 0, 1)
     made = {path: path.read_bytes() for path in out.glob("*.tar")}
     before = {path: path.stat().st_mtime_ns for path in made}
-    for more, counts, failed_before in (
+    for more, wanted, failed_before in (
         (["--dry-run"], (0, 3, 0), 1),
         (["--dry-run", "--retry-failed"], (0, 2, 0), 0),
         (["--retry-failed"], (4, 2, 1), 0),
     ):
-        ran = convert(source, out, tiny, *more)
+        ran = here(*words(source, out, tiny, "--scheduler", in_process, *more))
         figures = ran.figures
         found = tuple(figures[name] for name in ("converted", "skipped", "failed"))
-        assert (found, figures["failed_before"]) == (counts, failed_before), ran.err
+        assert (found, figures["failed_before"]) == (wanted, failed_before), ran.err
         parts = ("planned", "converted", "skipped", "failed", "failed_before")
         assert figures["total"] == sum(figures[part] for part in parts)
         assert ran.code == (0 if "--dry-run" in more else 3)

@@ -46,7 +46,6 @@ from tests.end_to_end.command import (
 )
 from tests.end_to_end.harmful import preloaded, shut
 from tests.end_to_end.synthesizing import (
-    SHARED,
     VARIANTS,
     manifest,
     soft,
@@ -107,7 +106,7 @@ def test_the_same_bytes_for_other_workers_batches_and_when_stopped(
     assert ran.code == 130, ran.err
     assert "Interrupted. Run the same command again" in ran.err
     assert not (out / "manifest.jsonl").exists()
-    ran = synthesize(inputs, out, model, *more, "--workers", 2)
+    ran = synthesize(inputs, out, model, *more)
     assert ran.code == 0, ran.err
     assert tree(out) == expected
     assert not (out / ".pix2pix-batch-made").exists()
@@ -128,7 +127,7 @@ def test_variants_are_convert_and_noise_named_by_seed_and_content(
     pixels = {key: np.asarray(Image.open(made / row["file"])) for key, row in rows.items()}
     for number, options in enumerate(((), ("--noise", "--seed", 7))):
         out = tmp_path / str(number)
-        assert convert(inputs, out, model, *options, "--scheduler", SHARED[0]).code == 0
+        assert convert(inputs, out, model, *options).code == 0
         for name, _ in rows:
             assert np.array_equal(np.asarray(Image.open(out / name)), pixels[name, number])
     name = "a/scene0-take2.png"
@@ -170,7 +169,7 @@ def test_convert_tells_what_is_unlike_the_training_inputs(
     tmp_path: Path, inputs: Path, model: Path, made: Path, batch_size: int
 ) -> None:
     out = tmp_path / "out"
-    ran = convert(inputs, out, model, "--batch-size", batch_size, "--scheduler", SHARED[0])
+    ran = convert(inputs, out, model, "--batch-size", batch_size)
     assert ran.code == 0 and ran.figures["doubtful"] == 1, ran
     assert "1 image looks unlike what soft was trained on" in ran.err
     found = {name: record["distance"] for name, record in records(out).items()}
@@ -524,7 +523,7 @@ def test_out_with_something_else(tmp_path: Path, inputs: Path, model: Path, made
         assert ran.code == 2 and "holds other files (precious.png)" in error_of(ran)
 
     out = tmp_path / "converted"
-    assert convert(inputs, out, model, "--limit", 1, "--scheduler", SHARED[0]).code == 0
+    assert convert(inputs, out, model, "--limit", 1).code == 0
     ran = synthesize(inputs, out, model)
     assert ran.code == 2 and "holds images of 'pix2pix-batch convert'" in error_of(ran)
     (out / "file").touch()

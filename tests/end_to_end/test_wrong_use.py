@@ -13,11 +13,13 @@ import torch
 from pix2pix_batch.workers.probe import PROBE_IMAGES
 from tests.end_to_end.command import (
     Argument,
+    Ran,
     convert,
     environment,
     error_of,
     everything,
     finish,
+    here,
     put,
     run,
     start,
@@ -38,6 +40,17 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in ``tmp_path``."""
+    monkeypatch.chdir(tmp_path)
+
+
+def convert_here(source: Argument, out: Argument, model: Path, *more: Argument) -> Ran:
+    """As :func:`convert`, but in this process, which saves its start."""
+    return here(*words(source, out, model, *more))
+
+
 class RunsCode:
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -48,6 +61,7 @@ class RunsCode:
         return os.system, (f"touch {self.mark}",)
 
 
+@pytest.mark.usefixtures("beside")
 def test_paths(tmp_path: Path, source: Path, tiny: Path) -> None:
     file = tmp_path / "file"
     file.write_text("a file")
@@ -70,13 +84,14 @@ def test_paths(tmp_path: Path, source: Path, tiny: Path) -> None:
     ]
     before = everything(tmp_path)
     for what, out, pattern in cases:
-        ran = convert(what, out, tiny, cwd=tmp_path)
+        ran = convert_here(what, out, tiny)
         message = error_of(ran)
         assert ran.code == 2, message
         assert re.search(pattern, message), message
     assert everything(tmp_path) == before
 
 
+@pytest.mark.usefixtures("beside")
 def test_no_image(tmp_path: Path, tiny: Path) -> None:
     """Nothing is made, and the message says what was looked for and what was seen."""
     source = tmp_path / "in"
@@ -99,12 +114,12 @@ def test_no_image(tmp_path: Path, tiny: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     for what, pattern in cases:
         for more in ((), ("--dry-run",)):
-            ran = convert(what, "out", tiny, *more, cwd=tmp_path)
+            ran = convert_here(what, "out", tiny, *more)
             assert ran.code == 2, ran.err
             assert re.search(pattern, error_of(ran)), ran.err
     assert sorted(tmp_path.rglob("*")) == before
     (tmp_path / "out").mkdir()
-    assert convert("in", "out", tiny, cwd=tmp_path).code == 2
+    assert convert_here("in", "out", tiny).code == 2
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -120,6 +135,7 @@ def test_a_glob_that_the_shell_has_expanded(tmp_path: Path, source: Path, tiny: 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("beside")
 def test_models(tmp_path: Path, source: Path, tiny: Path, two_channels: Path) -> None:
     mark, whole = tmp_path / "ran", tiny.read_bytes()
     damaged = tmp_path / "damaged.safetensors"
@@ -149,7 +165,7 @@ def test_models(tmp_path: Path, source: Path, tiny: Path, two_channels: Path) ->
         for command in (words(source, "out", Path(str(model)), *options), ["model", "show", model]):
             if command[0] == "model" and model in (two_channels, tiny):
                 continue
-            ran = run(*command, cwd=tmp_path)
+            ran = here(*command)
             message = error_of(ran)
             assert ran.code == 2, message
             assert re.search(pattern if command[0] == "convert" else "", message), message
@@ -158,6 +174,7 @@ def test_models(tmp_path: Path, source: Path, tiny: Path, two_channels: Path) ->
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("beside")
 def test_options(tmp_path: Path, source: Path, tiny: Path) -> None:
     for option, value, pattern in (
         ("--batch-size", "lots", r"--batch-size takes a number or 'auto', not 'lots'"),
@@ -166,7 +183,7 @@ def test_options(tmp_path: Path, source: Path, tiny: Path) -> None:
         ("--workers", "-1", r"workers must be from 1 to"),
         ("--item-timeout", "0.5", r"item_timeout must be 0, for never, or at least 1 second"),
     ):
-        ran = convert(source, "out", tiny, option, value, cwd=tmp_path)
+        ran = convert_here(source, "out", tiny, option, value)
         assert ran.code == 2
         assert re.search(pattern, error_of(ran)), ran.err
     for option, value in (
@@ -177,12 +194,12 @@ def test_options(tmp_path: Path, source: Path, tiny: Path) -> None:
         ("--precision", "int8"),
         ("--nonesuch", "1"),
     ):
-        ran = convert(source, "out", tiny, option, value, cwd=tmp_path)
+        ran = convert_here(source, "out", tiny, option, value)
         assert ran.code == 2
         assert ran.out == ""
         assert option in ran.err.splitlines()[-1]
     assert not (tmp_path / "out").exists()
-    ran = run("convert", source)
+    ran = here("convert", source)
     assert ran.code == 2
     assert "OUT" in ran.err
 

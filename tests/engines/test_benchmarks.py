@@ -90,6 +90,6 @@ def test_the_gpu_report_goes_on_without_a_gpu(tmp_path: Path) -> None:
 
 
 def test_the_gpu_report_keeps_to_its_budget(tmp_path: Path) -> None:
-    values = {"BUDGET": "9", "STEPS": "doctor", "PYTHON": sys.executable}
+    values = {"BUDGET": "9", "STEPS": "doctor", "PYTHON": "true"}  # which would do well
     step, _ = run("bash", BENCHMARKS / "gpu_report.sh", tmp_path / "out", **values)
     assert step.startswith("doctor") and step.endswith("skipped: out of time")

@@ -34,6 +34,7 @@ from tests.end_to_end.command import (
     environment,
     error_of,
     journal,
+    one_worker,
     put,
     run,
     small_disk,
@@ -78,14 +79,15 @@ def test_a_backend_asked_for_needs_a_gpu(tiny: Path, source: Path) -> None:
 @pytest.mark.usefixtures("no_gpu")
 def test_a_resumed_job_keeps_its_backend(tiny: Path, source: Path) -> None:
     out = source.parent / "out"
-    assert convert(source, out, tiny, "--backend", "torch", "--limit", 2).code == 0
-    assert journal(out)[0]["backend"] == "torch"
-    ran = convert(source, out, tiny, "--backend", "tensorrt")
-    assert ran.code == 2
-    assert f"{out}: was begun with --backend torch; go on with it" in error_of(ran)
+    with one_worker():
+        assert convert(source, out, tiny, "--backend", "torch", "--limit", 2).code == 0
+        assert journal(out)[0]["backend"] == "torch"
+        ran = convert(source, out, tiny, "--backend", "tensorrt")
+        assert ran.code == 2
+        assert f"{out}: was begun with --backend torch; go on with it" in error_of(ran)
 
-    begun_with(out, "tensorrt")
-    ran = convert(source, out, tiny)
+        begun_with(out, "tensorrt")
+        ran = convert(source, out, tiny)
     assert ran.code == 2 and "--backend tensorrt: needs an NVIDIA GPU" in error_of(ran)
 
 

@@ -63,6 +63,7 @@ def test_the_scheduler_goes_while_the_client_waits_for_its_answer(
             pytest.raises(OutputError, match="the Dask scheduler is gone"),
             cluster.connect(fleet.file.as_posix(), None) as (client, _),
         ):
+            client._timeout = 1  # seconds that it looks for a scheduler that is gone
 
             def watch() -> None:
                 if dispatcher.fatal:
