@@ -14,6 +14,7 @@ from typing import Any
 from pix2pix_batch import bundle
 from pix2pix_batch.errors import ImageError, InputError, SchedulerGone
 from pix2pix_batch.files import storage
+from pix2pix_batch.records.record import FULL
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.text import counted, shown
 from pix2pix_batch.version import __version__
@@ -99,7 +100,8 @@ def _output(settings: Settings, needs: Needs) -> str:
         trial.write_bytes(b"may be removed")
         trial.unlink()
     except OSError as error:
-        return f"cannot write in OUT, {shown(settings.out)} ({error.strerror}): let it write there"
+        remedy = "make room" if error.errno in FULL else "let it write"
+        return f"cannot write in OUT, {shown(settings.out)} ({error.strerror}): {remedy} there"
     return ""
 
 
