@@ -287,6 +287,14 @@ def save(
     _write(path, tensors, info)
 
 
+def is_half(path: Path) -> bool:
+    """Whether the weights of the bundle at ``path`` are float16."""
+    import safetensors
+
+    with safetensors.safe_open(path, framework="pt") as file:
+        return bool(file.get_slice("up.0.conv.weight").get_dtype() == "F16")
+
+
 def describe(path: Path, embedding: Embedding) -> None:
     """Give the bundle at ``path`` another :class:`Embedding`; all else stays as it is, bit for
     bit. Raises :class:`BundleError`."""

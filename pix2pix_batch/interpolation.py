@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import safetensors
-
 from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import BundleError
@@ -76,7 +74,7 @@ def interpolate(first: Path, second: Path, file: Path, parts: Parts) -> bool:
     provenance = {key: info.provenance[key] for key in SHARED if key in info.provenance}
     provenance["interpolated"] = {"of": made_of, **asdict(parts)}
     made = replace(info, name=file.stem, provenance=provenance)
-    bundle.save(file, made, generator, half=_is_half(first), embedding=embedding)
+    bundle.save(file, made, generator, half=bundle.is_half(first), embedding=embedding)
     return embedding is not None
 
 
@@ -93,9 +91,3 @@ def _require_alike(first: Path, a: BundleInfo, second: Path, b: BundleInfo) -> N
                 "only a model and one that was trained on from it ('train' with init) can be "
                 "interpolated"
             )
-
-
-def _is_half(path: Path) -> bool:
-    with safetensors.safe_open(path, framework="pt") as file:
-        dtype = file.get_slice("up.0.conv.weight").get_dtype()
-    return bool(dtype == "F16")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from pix2pix_batch import bundle, distance
 from pix2pix_batch.bundle import BundleInfo, Embedding
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generator import UNet
-from pix2pix_batch.text import counted
+from pix2pix_batch.text import counted, shown
 from pix2pix_batch.train import pairs
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import Data, FileData, fingerprint, open_data, spread, to_unit
@@ -25,6 +29,10 @@ from pix2pix_batch.workers.converter import fitted
 EMBEDDED = 8
 """Training inputs whose embeddings are taken, for each of the bottleneck's features: enough for
 their covariance, a minute's work for the paper's 512."""
+
+NORM_INPUTS, NORM_BATCH = 512, 16
+"""Training inputs on which batch norm's statistics are estimated, and how many at a time, enough
+for a variance where a feature is a pixel or four."""
 
 
 def write_bundles(trainer: Trainer) -> list[Path]:
@@ -147,33 +155,74 @@ def embed(generator: UNet, inputs: Iterable[Pixels]) -> Embedding:
     return distance.described(np.stack(found))
 
 
-def calibrate(path: Path, data: Path) -> Embedding:
+def calibrate(path: Path, data: Path, norms: bool = False) -> Embedding:
     """Take the training inputs' statistics anew and write them into the bundle at ``path``.
 
     ``data``: what the bundle was trained on, as its recipe reads it; for a bundle without a
-    recipe, such as an imported one, a directory of images that it is meant for. Raises
-    :class:`InputError`.
+    recipe, such as an imported one, a directory of images that it is meant for. ``norms``: batch
+    norm's running statistics too, as :func:`estimate_norms`. Raises :class:`InputError`.
     """
     info, generator = bundle.load(path)
-    size = info.image_size
-    if (recipe := info.provenance.get("recipe")) is not None:
-        opened = open_data(data, recipes.parse(recipe, str(path)))
-        inputs = inputs_of(opened, info.fit, size, most_of(generator))
-    else:
-        files = list(pairs.image_files(data))
-        if not files:
-            raise InputError(f"{data}: holds no image; give a directory of images it is meant for")
-        channels = info.architecture.in_channels
-
-        def read(index: int) -> Pixels:
-            return pairs.read_image(files[index], channels)
-
-        inputs = _tiles(len(files), read, info.fit, size, most_of(generator))
-    found = embed(generator, inputs)
+    if norms:
+        if info.architecture.norm != "running-statistics":
+            raise InputError(
+                f"{shown(path)}: its norm is {info.architecture.norm}, which keeps no statistics; "
+                "calibrate it without --norms"
+            )
+        seen = estimate_norms(generator, training_inputs(info, generator, path, data))
+        info = replace(info, provenance={**info.provenance, "norms_estimated_on": seen})
+    found = embed(generator, training_inputs(info, generator, path, data))
     if found.quantiles is None:
         raise InputError(
             f"{data}: {counted(found.inputs, 'input')}, too few or all alike, do not tell how "
             f"training inputs lie; at least {distance.FEWEST} different ones are needed"
         )
-    bundle.describe(path, found)
+    if norms:
+        bundle.save(path, info, generator, half=bundle.is_half(path), embedding=found)
+    else:
+        bundle.describe(path, found)
     return found
+
+
+def training_inputs(info: BundleInfo, generator: UNet, path: Path, data: Path) -> Iterator[Pixels]:
+    """What the bundle at ``path`` was trained on or is meant for, ``uint8 (size, size, C)``."""
+    size, most = info.image_size, most_of(generator)
+    if (recipe := info.provenance.get("recipe")) is not None:
+        opened = open_data(data, recipes.parse(recipe, str(path)))
+        return inputs_of(opened, info.fit, size, most)
+    files = list(pairs.image_files(data))
+    if not files:
+        raise InputError(f"{data}: holds no image; give a directory of images it is meant for")
+    channels = info.architecture.in_channels
+
+    def read(index: int) -> Pixels:
+        return pairs.read_image(files[index], channels)
+
+    return _tiles(len(files), read, info.fit, size, most)
+
+
+class _WithoutNoise(nn.Module):
+    """A generator that draws no dropout, in training mode either."""
+
+    def __init__(self, generator: UNet) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.generator.translate(x, {})[0]
+
+
+def estimate_norms(generator: UNet, inputs: Iterable[Pixels]) -> int:
+    """Give batch norm the running statistics that ``inputs`` have; how many there were.
+
+    Weights between or beyond trained ones have other statistics than what lies between or beyond
+    theirs (Izmailov et al. 2018, arXiv 1803.05407, section 3.2). At most :data:`NORM_INPUTS` are
+    taken, in batches of :data:`NORM_BATCH`, each batch counting the same.
+    """
+    device = next(generator.parameters()).device
+    taken = list(islice(inputs, NORM_INPUTS))
+    batches = [taken[k : k + NORM_BATCH] for k in range(0, len(taken), NORM_BATCH)]
+    loader = (to_unit(torch.tensor(np.stack(batch))) for batch in batches)
+    update_bn(loader, _WithoutNoise(generator), device)
+    generator.eval()
+    return len(taken)

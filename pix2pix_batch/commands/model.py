@@ -164,7 +164,12 @@ def interpolate_models(
 @model.command("calibrate")
 @click.argument("file", metavar="FILE.safetensors", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
-def calibrate_model(file: Path, data: Path) -> None:
+@click.option(
+    "--norms",
+    is_flag=True,
+    help="Estimate batch norm's statistics anew too, which an interpolated model may need.",
+)
+def calibrate_model(file: Path, data: Path, norms: bool) -> None:
     """Teach a bundle how far images lie from its training inputs.
 
     FILE is changed. DATA is what it was trained on, as 'train' takes it; for a bundle without a
@@ -174,5 +179,5 @@ def calibrate_model(file: Path, data: Path) -> None:
     from pix2pix_batch import bundle
     from pix2pix_batch.train import finish
 
-    found = finish.calibrate(bundle.resolve(file), data)
+    found = finish.calibrate(bundle.resolve(file), data, norms)
     click.echo(f"{shown(file)}: knows the distances of {found.inputs:,} training inputs")

@@ -38,7 +38,7 @@ COUNT = 72
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("same-bytes") / "in"
     for number in range(COUNT):
-        put(source / f"{number % 3}" / f"{number:02}.png", seed=number, size=(225, 175 + number))
+        put(source / f"{number % 3}" / f"{number:02}.png", seed=number, size=(450, 350 + number))
     return source
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+import torch
+import torch.nn.functional as F
 from click.testing import CliRunner
 from PIL import Image
 
@@ -91,6 +93,42 @@ def test_a_model_without_a_recipe_takes_images_it_is_meant_for(tmp_path: Path) -
     assert found is not None
     np.testing.assert_allclose(found.mean, golden.mean, atol=1e-5)
     np.testing.assert_allclose(found.covariance, golden.covariance, atol=1e-5)
+
+
+def test_norms_get_the_statistics_of_the_inputs(tmp_path: Path) -> None:
+    """Those of the first norm follow from the first two convolutions alone."""
+    path = save_bundle(tmp_path / "mixed.safetensors", dropout=True)
+    for number in range(16):
+        put(tmp_path / "images" / f"{number:02}.png", seed=number, size=(64, 64))
+    _, before = bundle.load(path)
+    ran = CliRunner().invoke(
+        main, ["model", "calibrate", "--norms", str(path), str(tmp_path / "images")]
+    )
+    assert ran.exit_code == 0, ran.output
+    info, after = bundle.load(path)
+    assert info.provenance["norms_estimated_on"] == 16
+    pixels = [np.asarray(Image.open(one)) for one in sorted((tmp_path / "images").iterdir())]
+    x = torch.tensor(np.stack(pixels)).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.no_grad():
+        found = before.down[1].conv(F.leaky_relu(before.down[0].conv(x), 0.2))
+    norm = after.down[1].norm
+    torch.testing.assert_close(norm.running_mean, found.mean((0, 2, 3)), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(norm.running_var, found.var((0, 2, 3)), rtol=1e-3, atol=1e-4)
+    ours, theirs = after.state_dict(), before.state_dict()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]) == (".norm.running" not in name), name
+    embedding = bundle.load_embedding(path)
+    assert embedding is not None
+    np.testing.assert_allclose(embedding.mean, finish.embed(after, pixels).mean, atol=1e-5)
+
+
+def test_norms_without_statistics_are_told(tmp_path: Path) -> None:
+    path = save_bundle(tmp_path / "instance.safetensors", norm="instance")
+    before = path.read_bytes()
+    put(tmp_path / "images" / "one.png")
+    with pytest.raises(InputError, match="its norm is instance, which keeps no statistics"):
+        calibrate(path, tmp_path / "images", norms=True)
+    assert path.read_bytes() == before
 
 
 def test_too_few_images_are_told(tmp_path: Path) -> None:
