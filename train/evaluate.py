@@ -81,7 +81,7 @@ def choose_recipe(info: BundleInfo, data: Path, reading: Reading) -> Choice:
         read = recipes.read(recipes.find(reading.recipe), [*own, *overrides])
         choice = Choice(read, reading.recipe)
     elif kept is not None:
-        choice = _suited(info, data, _changed(kept, [*own, *overrides]))
+        choice = _suited(info, data, recipes.changed(kept, [*own, *overrides]))
     else:
         own += [f"in_channels={a.in_channels}", f"out_channels={a.out_channels}"]
         own += [f"fit={'tile' if info.fit == 'tile' else 'resize'}"]
@@ -119,14 +119,7 @@ def _suited(info: BundleInfo, data: Path, recipe: Recipe) -> Choice:
         f"not in {shown(data)}: pairs of image files are read there, A as {sides[0]}, B as "
         f"{sides[1]} (--direction turns that round)"
     )
-    return Choice(_changed(recipe, ["mosaic=null"]), "own", note, foreign=True)
-
-
-def _changed(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
-    values = recipe.as_dict()
-    for override in overrides:
-        recipes.set_key(values, override)
-    return recipes.parse(values, f"{recipe.name}, the model's recipe")
+    return Choice(recipes.changed(recipe, ["mosaic=null"]), "own", note, foreign=True)
 
 
 def _require_fit(info: BundleInfo, recipe: Recipe) -> None:

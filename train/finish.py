@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -155,23 +155,30 @@ def embed(generator: UNet, inputs: Iterable[Pixels]) -> Embedding:
     return distance.described(np.stack(found))
 
 
-def calibrate(path: Path, data: Path, norms: bool = False) -> Embedding:
+def calibrate(
+    path: Path, data: Path, norms: bool = False, overrides: Sequence[str] = ()
+) -> Embedding:
     """Take the training inputs' statistics anew and write them into the bundle at ``path``.
 
     ``data``: what the bundle was trained on, as its recipe reads it; for a bundle without a
     recipe, such as an imported one, a directory of images that it is meant for. ``norms``: batch
-    norm's running statistics too, as :func:`estimate_norms`. Raises :class:`InputError`.
+    norm's running statistics too, as :func:`estimate_norms`. ``overrides``: ``key=value`` changes
+    of the recipe, for other inputs than it was trained on. Raises :class:`InputError`.
     """
     info, generator = bundle.load(path)
+
+    def inputs() -> Iterator[Pixels]:
+        return training_inputs(info, generator, path, data, overrides)
+
     if norms:
         if info.architecture.norm != "running-statistics":
             raise InputError(
                 f"{shown(path)}: its norm is {info.architecture.norm}, which keeps no statistics; "
                 "calibrate it without --norms"
             )
-        seen = estimate_norms(generator, training_inputs(info, generator, path, data))
+        seen = estimate_norms(generator, inputs())
         info = replace(info, provenance={**info.provenance, "norms_estimated_on": seen})
-    found = embed(generator, training_inputs(info, generator, path, data))
+    found = embed(generator, inputs())
     if found.quantiles is None:
         raise InputError(
             f"{data}: {counted(found.inputs, 'input')}, too few or all alike, do not tell how "
@@ -184,12 +191,16 @@ def calibrate(path: Path, data: Path, norms: bool = False) -> Embedding:
     return found
 
 
-def training_inputs(info: BundleInfo, generator: UNet, path: Path, data: Path) -> Iterator[Pixels]:
+def training_inputs(
+    info: BundleInfo, generator: UNet, path: Path, data: Path, overrides: Sequence[str]
+) -> Iterator[Pixels]:
     """What the bundle at ``path`` was trained on or is meant for, ``uint8 (size, size, C)``."""
     size, most = info.image_size, most_of(generator)
     if (recipe := info.provenance.get("recipe")) is not None:
-        opened = open_data(data, recipes.parse(recipe, str(path)))
-        return inputs_of(opened, info.fit, size, most)
+        own = recipes.changed(recipes.parse(recipe, str(path)), overrides)
+        return inputs_of(open_data(data, own), info.fit, size, most)
+    if overrides:
+        raise InputError(f"{shown(path)}: holds no recipe, so that --set has nothing to change")
     files = list(pairs.image_files(data))
     if not files:
         raise InputError(f"{data}: holds no image; give a directory of images it is meant for")

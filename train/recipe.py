@@ -231,6 +231,14 @@ def read(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     return parse(values, where)
 
 
+def changed(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """A model's recipe with ``key=value`` overrides. Raises :class:`InputError`."""
+    values = recipe.as_dict()
+    for override in overrides:
+        set_key(values, override)
+    return parse(values, f"{recipe.name}, the model's recipe")
+
+
 def _values(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The file's keys over those of the recipe that its key ``extends`` names."""
     try:

@@ -169,7 +169,14 @@ def interpolate_models(
     is_flag=True,
     help="Estimate batch norm's statistics anew too, which an interpolated model may need.",
 )
-def calibrate_model(file: Path, data: Path, norms: bool) -> None:
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Of the model's recipe, for other inputs than it was trained on.",
+)
+def calibrate_model(file: Path, data: Path, norms: bool, overrides: tuple[str, ...]) -> None:
     """Teach a bundle how far images lie from its training inputs.
 
     FILE is changed. DATA is what it was trained on, as 'train' takes it; for a bundle without a
@@ -179,5 +186,5 @@ def calibrate_model(file: Path, data: Path, norms: bool) -> None:
     from pix2pix_batch import bundle
     from pix2pix_batch.train import finish
 
-    found = finish.calibrate(bundle.resolve(file), data, norms)
+    found = finish.calibrate(bundle.resolve(file), data, norms, overrides)
     click.echo(f"{shown(file)}: knows the distances of {found.inputs:,} training inputs")

@@ -131,6 +131,22 @@ def test_norms_without_statistics_are_told(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_other_inputs_of_the_same_data(trained: Path, data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(trained.read_bytes())
+    words = ["model", "calibrate", str(path), str(data), "--set"]
+    ran = CliRunner().invoke(main, [*words, "direction=BtoA"])
+    assert ran.exit_code == 0, ran.output
+    there, back = bundle.load_embedding(trained), bundle.load_embedding(path)
+    assert there is not None and back is not None
+    assert not np.allclose(there.mean, back.mean, rtol=1e-3, atol=0)
+    ran = CliRunner().invoke(main, [*words, "directoin=BtoA"])
+    assert ran.exit_code == 2 and "direction" in ran.output
+    imported = save_bundle(tmp_path / "imported.safetensors")
+    with pytest.raises(InputError, match="holds no recipe, so that --set has nothing to change"):
+        calibrate(imported, data, overrides=["direction=BtoA"])
+
+
 def test_too_few_images_are_told(tmp_path: Path) -> None:
     path = save_bundle(tmp_path / "imported.safetensors")
     before = path.read_bytes()
