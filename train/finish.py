@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -166,10 +167,7 @@ def calibrate(
     of the recipe, for other inputs than it was trained on. Raises :class:`InputError`.
     """
     info, generator = bundle.load(path)
-
-    def inputs() -> Iterator[Pixels]:
-        return training_inputs(info, generator, path, data, overrides)
-
+    inputs = training_inputs(info, generator, path, data, overrides)
     if norms:
         if info.architecture.norm != "running-statistics":
             raise InputError(
@@ -193,12 +191,13 @@ def calibrate(
 
 def training_inputs(
     info: BundleInfo, generator: UNet, path: Path, data: Path, overrides: Sequence[str]
-) -> Iterator[Pixels]:
-    """What the bundle at ``path`` was trained on or is meant for, ``uint8 (size, size, C)``."""
+) -> Callable[[], Iterator[Pixels]]:
+    """What the bundle at ``path`` was trained on or is meant for, ``uint8 (size, size, C)``, from
+    the first at each call."""
     size, most = info.image_size, most_of(generator)
     if (recipe := info.provenance.get("recipe")) is not None:
         own = recipes.changed(recipes.parse(recipe, str(path)), overrides)
-        return inputs_of(open_data(data, own), info.fit, size, most)
+        return partial(inputs_of, open_data(data, own), info.fit, size, most)
     if overrides:
         raise InputError(f"{shown(path)}: holds no recipe, so that --set has nothing to change")
     files = list(pairs.image_files(data))
@@ -209,7 +208,7 @@ def training_inputs(
     def read(index: int) -> Pixels:
         return pairs.read_image(files[index], channels)
 
-    return _tiles(len(files), read, info.fit, size, most)
+    return partial(_tiles, len(files), read, info.fit, size, most)
 
 
 class _WithoutNoise(nn.Module):
