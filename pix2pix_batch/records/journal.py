@@ -257,9 +257,10 @@ class Journal(History):
         self.replace()
         self.tell(begin=round(time.time(), 3), **about)
 
-    def claim(self, names: list[str]) -> None:
-        """Say that the outputs of ``names`` are about to be written, so that they are ours."""
-        self._write(as_line({"claim": names}))
+    def claim(self, *chunks: list[str]) -> None:
+        """Say that outputs of these names are about to be written, so that they are ours: a line a
+        chunk, all durable when it returns."""
+        self._write(b"".join(as_line({"claim": names}) for names in chunks))
 
     def add(self, records: Sequence[Record], seconds: float = 0.0, worker: str = "") -> None:
         """Record a chunk, durably, and that ``worker`` took ``seconds`` for it; neither where the

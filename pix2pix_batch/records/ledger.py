@@ -34,8 +34,8 @@ class Ledger:
         self.begun = True
         self.journal.begin(workers=workers, **self._part)
 
-    def claim(self, names: list[str]) -> None:
-        self.journal.claim(names)
+    def claim(self, *chunks: list[str]) -> None:
+        self.journal.claim(*chunks)
 
     def record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
         """What failed when IN or OUT had gone did not fail by itself, and is not written down."""

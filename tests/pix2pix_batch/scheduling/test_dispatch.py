@@ -34,7 +34,7 @@ class Kept:
     def __init__(self) -> None:
         self.records: list[Record] = []
 
-    def claim(self, names: list[str]) -> None:
+    def claim(self, *chunks: list[str]) -> None:
         pass
 
     def record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
