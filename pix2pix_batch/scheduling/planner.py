@@ -138,6 +138,5 @@ class ChunkPlanner:
         """Items whose tiles fill a batch, as far as is known; one at least."""
         if not self._tiles:
             return self.batch_size
-        return max(
-            1, min(4 * self.batch_size, math.ceil(self.batch_size * self._items / self._tiles))
-        )
+        items = self.batch_size * (self._items / self._tiles)
+        return max(1, min(4 * self.batch_size, math.ceil(items - 1e-6)))
