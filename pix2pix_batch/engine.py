@@ -16,8 +16,9 @@ from pix2pix_batch.generator import UNet
 from pix2pix_batch.settings import TORCH
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-CPU_BATCH = 8
-"""Images of 256x256 a batch on the CPU; 4 to 8 measured best (``benchmarks/convert.py``)."""
+CPU_BATCH = 4
+"""Images of 256x256 a batch on the CPU: more gain nothing (``benchmarks/convert.py``), and take
+memory."""
 CUDA_BATCH = 32
 
 

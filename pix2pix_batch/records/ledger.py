@@ -50,6 +50,10 @@ class Ledger:
         self.journal.add(records, seconds, worker)
         self.summary.add(records)
 
+    def sync(self) -> None:
+        """Have the disk keep what was recorded."""
+        self.journal.sync()
+
     def count(self, total: int | None) -> None:
         """The number of inputs, for ``status``, once it is known or has changed."""
         if total != self._total:
@@ -66,6 +70,7 @@ class Ledger:
                 self.journal.tell(
                     end=end, outcome=summary.outcome, **summary.counts(), **self._part
                 )
+            self.journal.sync()
         except OutputError as error:
             summary.fatal = summary.fatal or str(error)
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import threading
@@ -20,9 +19,10 @@ from pix2pix_batch.records.record import FAILED, Record
 from pix2pix_batch.scheduling import chunk as chunks
 from pix2pix_batch.scheduling import marker, preflight
 from pix2pix_batch.scheduling.chunk import Chunk, Outcome
+from pix2pix_batch.scheduling.crew import DESERTED, ROSTER_SECONDS, Crew
 from pix2pix_batch.scheduling.planner import ChunkPlanner
-from pix2pix_batch.settings import TORCH, Decision, Settings
-from pix2pix_batch.text import counted
+from pix2pix_batch.settings import TORCH, Settings
+from pix2pix_batch.text import counted, describe_error
 from pix2pix_batch.workers import worker
 from pix2pix_batch.workers.worker import ChunkResult, Orders
 
@@ -32,22 +32,8 @@ NEWS_SECONDS = 0.5
 LOOK_SECONDS = 0.1
 """How long it is looked ahead at a time where the scan is slow: the workers do not wait for it."""
 
-ROSTER_SECONDS = 2.0
-"""How often it is looked who works."""
-
-PATIENCE = 60.0
-"""Seconds that a job goes on waiting for workers where there are none any more."""
-
-LOOKS = 3
-"""Times that the first images are looked at, of each of which Dask makes several."""
-
 DEATHS_A_WORKER = 5
 """Deaths in a row, as many for each worker, with nothing done between, that end the job."""
-
-DESERTED = (
-    "all Dask workers are gone, and none comes back; see what ended them (want of memory?), start "
-    "some on a cluster of yours, then run the same command again: it goes on where this run stopped"
-)
 
 Task = Callable[..., ChunkResult]
 """What is sent to the workers: :func:`worker.convert_chunk`, or what is measured in its place."""
@@ -63,15 +49,8 @@ class Book(Protocol):
         """A chunk came back, after ``seconds`` of work on the worker of that address. Raises
         :class:`OutputError`."""
 
-
-@dataclass(frozen=True)
-class Crew:
-    """Those who work. ``patience``: seconds to wait for workers where there are none any more;
-    ``tend``: called now and then to see to them."""
-
-    client: Any
-    patience: float = PATIENCE
-    tend: Callable[[], None] = lambda: None
+    def sync(self) -> None:
+        """What was recorded is to survive a power cut. Raises :class:`OutputError`."""
 
 
 @dataclass(frozen=True)
@@ -93,51 +72,6 @@ class Flight:
     chunk: Chunk
     marker: str
     to: frozenset[str]
-
-
-def first_look(crew: Crew, settings: Settings, items: list[Item], orders: Orders) -> Decision:
-    """What a worker decides on the job's first images. Raises :class:`InputError` for settings
-    that it cannot run, and :class:`OutputError`."""
-    from distributed import CancelledError, KilledWorker
-
-    for _ in range(LOOKS):
-        future = crew.client.submit(worker.probe, settings, items, orders, pure=False)
-        try:
-            _await(future, crew)
-            decision: Decision = future.result()
-            return decision
-        except Pix2PixBatchError:
-            raise
-        except KilledWorker:  # several, one after the other, as Dask has it
-            time.sleep(1)
-        except CancelledError as error:
-            raise SchedulerGone from error
-        except Exception as error:
-            if future.status != "error":  # it did not come from the worker
-                raise
-            raise OutputError(
-                f"a worker cannot open the model ({_said(error)}); see what is wrong there, then "
-                "run the same command again"
-            ) from error
-    raise OutputError(
-        "the workers die as they open the model; see that they have memory enough (fewer "
-        "--workers, a smaller --batch-size), then run the same command again"
-    )
-
-
-def _await(future: Any, crew: Crew) -> None:
-    """Wait for it as long as there are workers. Raises :class:`OutputError`."""
-    from distributed import wait
-
-    last = time.monotonic()
-    while not future.done():
-        with contextlib.suppress(TimeoutError):
-            wait(future, timeout=ROSTER_SECONDS)
-        crew.tend()
-        if future.done() or crew.client.nthreads():
-            last = time.monotonic()
-        elif time.monotonic() - last > crew.patience:
-            raise OutputError(DESERTED)
 
 
 class Dispatcher:
@@ -189,6 +123,7 @@ class Dispatcher:
                 break
             for future in self._finished():
                 self._receive(future)
+            self._sync()
             self._look_around()
             self.watch()
         if self.fatal or self.broken:
@@ -367,6 +302,12 @@ class Dispatcher:
         except OutputError as error:
             self.fatal = self.fatal or str(error)
 
+    def _sync(self) -> None:
+        try:
+            self.book.sync()
+        except OutputError as error:
+            self.fatal = self.fatal or str(error)
+
     def _died(self, flight: Flight) -> None:
         """Find out whether the chunk is to blame for its worker's death, and which image."""
         chunk, trace = flight.chunk, marker.read(flight.marker) if flight.marker else None
@@ -397,7 +338,7 @@ class Dispatcher:
         elif not chunk.careful:
             self._send_again([chunk.carefully()])
         else:
-            reason = f"the worker failed: {_said(error)}"
+            reason = f"the worker failed: {describe_error(error)}"
             self._keep([Record(item.name, FAILED, reason=reason) for item in chunk.items])
 
     def _follow(self, outcome: Outcome) -> None:
@@ -437,7 +378,3 @@ class Dispatcher:
 def _pads(settings: Settings) -> bool:
     """Whether the engine computes full batches only."""
     return settings.device != "cpu" or settings.backend != TORCH
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

