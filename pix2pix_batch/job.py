@@ -27,14 +27,8 @@ from pix2pix_batch.records.journal import Journal
 from pix2pix_batch.records.ledger import Ledger
 from pix2pix_batch.records.record import DIRECTORY, FULL
 from pix2pix_batch.scheduling import marker, preflight
-from pix2pix_batch.scheduling.dispatch import (
-    PATIENCE,
-    Crew,
-    Dispatcher,
-    Task,
-    Work,
-    first_look,
-)
+from pix2pix_batch.scheduling.crew import PATIENCE, Crew, first_look
+from pix2pix_batch.scheduling.dispatch import Dispatcher, Task, Work
 from pix2pix_batch.scheduling.preflight import Needs
 from pix2pix_batch.settings import Opener, Settings, settle
 from pix2pix_batch.summary import Summary

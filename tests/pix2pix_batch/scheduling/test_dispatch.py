@@ -18,7 +18,8 @@ from pix2pix_batch.errors import OutputError
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.records.record import Record
 from pix2pix_batch.scheduling import chunk, cluster, dispatch
-from pix2pix_batch.scheduling.dispatch import Crew, Dispatcher, Work
+from pix2pix_batch.scheduling.crew import Crew, first_look
+from pix2pix_batch.scheduling.dispatch import Dispatcher, Work
 from pix2pix_batch.scheduling.marker import Marker
 from pix2pix_batch.scheduling.preflight import Needs, versions
 from pix2pix_batch.settings import Settings
@@ -34,11 +35,14 @@ class Kept:
     def __init__(self) -> None:
         self.records: list[Record] = []
 
-    def claim(self, names: list[str]) -> None:
+    def claim(self, *chunks: list[str]) -> None:
         pass
 
     def record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
         self.records.extend(records)
+
+    def sync(self) -> None:
+        pass
 
 
 def settings(out: Path) -> Settings:
@@ -153,7 +157,7 @@ def test_what_a_worker_says_as_it_cannot_open_the_model_is_told(tmp_path: Path, 
         with cluster.connect(fleet.address, None) as (client, _):
             message = r"a worker cannot open the model \(the driver is too old\); see"
             with pytest.raises(OutputError, match=message):
-                dispatch.first_look(Crew(client), asked, [], Orders())
+                first_look(Crew(client), asked, [], Orders())
 
 
 @pytest.mark.timeout(120)
@@ -182,5 +186,5 @@ def test_a_first_look_does_not_wait_for_ever_for_workers(tmp_path: Path, tiny: P
             killer = threading.Thread(target=killed)
             killer.start()
             with pytest.raises(OutputError, match="all Dask workers are gone"):
-                dispatch.first_look(Crew(client, patience=1), asked, [], Orders())
+                first_look(Crew(client, patience=1), asked, [], Orders())
             killer.join()
