@@ -42,6 +42,9 @@ BY_TIFFFILE = frozenset((NONE, 5, 8, 32773, 32946, 34925, 50000, 34887))
 PICTURES = frozenset((50001, 33005, 34712, 34933, 50002, 52546))
 """Compressions that are image formats of their own: WebP, JPEG 2000, PNG, JPEG XL."""
 
+SWAPPED = PICTURES - {50001}
+"""Those of them that also have samples of 16 bits."""
+
 EXTRA_INSTALL = "pip install 'pix2pix-batch[formats]'"
 
 
@@ -87,6 +90,15 @@ def _unreadable(layout: Layout) -> str:
     known = BY_LIBTIFF | BY_TIFFFILE | PICTURES
     if layout.compression not in known:
         return f"TIFF compressed as {layout.compressed_by}, which is not read; store it as Deflate"
+    if not layout.little and (8 < layout.depth < 16 or layout.compression in SWAPPED):
+        # tifffile 2026.3 writes the bytes of these the other way than ImageMagick, and than it
+        # reads them
+        return (
+            f"{layout.depth}-bit samples compressed as {layout.compressed_by} in a big-endian "
+            "file, which programs write in different ways; store it as little-endian"
+        )
+    if layout.photometric == PALETTE and layout.compression in (OLD_JPEG, JPEG, *PICTURES):
+        return f"a palette compressed as {layout.compressed_by}, which changes its indices"
     if layout.photometric == YCBCR and layout.compression not in (OLD_JPEG, JPEG):
         plain = layout.subsampling == (1, 1) and not layout.planar and not layout.extra
         usual = layout.reference in ((), (0, 255, 128, 255, 128, 255))
@@ -101,7 +113,7 @@ def by_pillow(layout: Layout) -> bool:
         return False
     plain = not layout.extra and not layout.planar
     depth, photometric = layout.depth, layout.photometric
-    if layout.compression in (OLD_JPEG, JPEG):
+    if layout.compression in (OLD_JPEG, JPEG) and not (layout.planar and layout.extra):
         return depth == 8
     if photometric == YCBCR:
         return True
