@@ -14,13 +14,12 @@ from pix2pix_batch.decoding import profiles
 from pix2pix_batch.decoding.decode import (
     PROGRAMS,
     UPRIGHT,
-    USUAL,
-    Tolerance,
     decode,
     orientation_of,
     to_eight_bits,
 )
 from pix2pix_batch.decoding.primaries import Cicp, Gamma
+from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.metadata.tiff import BYTE, Field, Fields, extended
 
@@ -48,6 +47,7 @@ PNG_FAST = {"compress_level": 1, "compress_type": 3}
 
 
 XMP = 700  # its tag in TIFF (XMP specification, part 3, section 1.1.3)
+
 
 @dataclass(frozen=True)
 class Picture:

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pix2pix_batch.decoding import jpeg, jpeg2000, layout, others, png, process, tiff
 from pix2pix_batch.decoding.primaries import Cicp, Gamma
+from pix2pix_batch.decoding.tolerance import LARGE, USUAL, Tolerance
 from pix2pix_batch.errors import ImageError
 
 PROGRAMS = frozenset({"EPS"})
@@ -21,31 +22,11 @@ PROGRAMS = frozenset({"EPS"})
 _opening = threading.Lock()
 """``catch_warnings`` and Pillow's bound change the process, not the thread."""
 
-LARGE = 89_478_485
-"""Pixels of the largest picture that is taken unasked: Pillow's ``MAX_IMAGE_PIXELS``, a quarter
-of a gigabyte in RGB."""
+
+HINT = "; convert takes what is there with --lenient"
 
 
-@dataclass(frozen=True)
-class Tolerance:
-    """What is made of files that are not as they should be.
-
-    ``lenient``: of those cut short what is there is taken; ``strict``: those with a warning are
-    refused; ``max_pixels``: of the largest picture; ``None`` for Pillow's bound.
-    """
-
-    lenient: bool = False
-    strict: bool = False
-    max_pixels: int | None = None
-
-    @property
-    def limit(self) -> int:
-        if self.max_pixels is not None:
-            return self.max_pixels
-        return LARGE if Image.MAX_IMAGE_PIXELS is None else Image.MAX_IMAGE_PIXELS
-
-
-USUAL = Tolerance()
+HINT = "; convert takes what is there with --lenient"
 
 
 @dataclass
@@ -80,12 +61,23 @@ def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
             raise
         with process.incomplete_files():
             decoded = _decode(data, tolerance)
-        decoded.warnings.append(f"{error}; read as far as it goes (--lenient)")
+        others_said = [said for said in decoded.warnings if not said.startswith("damaged")]
+        decoded.warnings = [f"{_cause(error)}; what is there was taken", *others_said]
     except MemoryError as error:
         raise ImageError("too large for this machine's memory") from error
     if decoded.warnings and tolerance.strict:
         raise ImageError(f"{'; '.join(decoded.warnings)}: refused by --strict")
     return decoded
+
+
+def _cause(error: ImageError) -> str:
+    """Without what to do about it, which was done."""
+    return str(error).partition(HINT)[0]
+
+
+def _cause(error: ImageError) -> str:
+    """Without what to do about it, which was done."""
+    return str(error).partition(HINT)[0]
 
 
 def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
@@ -112,7 +104,7 @@ def _opened(data: bytes, tolerance: Tolerance, only: str = "") -> Image.Image:
         with _opening, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, tolerance.limit
+            bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _limit(tolerance)
             try:
                 image = Image.open(io.BytesIO(data), formats=(only,) if only else formats())
             finally:
@@ -128,10 +120,16 @@ def _opened(data: bytes, tolerance: Tolerance, only: str = "") -> Image.Image:
     return image
 
 
+def _limit(tolerance: Tolerance) -> int:
+    if tolerance.max_pixels is not None:
+        return tolerance.max_pixels
+    return LARGE if Image.MAX_IMAGE_PIXELS is None else Image.MAX_IMAGE_PIXELS
+
+
 def _too_large(tolerance: Tolerance) -> ImageError:
     return ImageError(
-        f"more than {tolerance.limit} pixels: refused as a decompression bomb; "
-        "--max-pixels takes larger ones"
+        f"more than {_limit(tolerance)} pixels: refused as a decompression bomb; "
+        "convert takes larger ones with --max-pixels"
     )
 
 
@@ -142,7 +140,10 @@ def _load(image: Image.Image) -> None:
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise what they please on damaged files
-        raise ImageError(f"damaged: {error or type(error).__name__}") from error
+        said = str(error) or type(error).__name__
+        if "truncated" in said:
+            said = f"cut short ({said}){HINT}"
+        raise ImageError(f"damaged: {said}") from error
 
 
 def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
@@ -150,7 +151,7 @@ def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
         told = layout.layout_of(data)
     except ValueError as error:
         raise ImageError(f"damaged: a TIFF file, but {error}") from error
-    if told.width * told.height > tolerance.limit:
+    if told.width * told.height > _limit(tolerance):
         raise _too_large(tolerance)
     if reason := tiff.refusal(told):
         raise ImageError(reason)
@@ -180,8 +181,8 @@ def _of_png(data: bytes, tolerance: Tolerance) -> Decoded:
         if needed := [name for name, _, _ in found.wrong if png.is_needed(name)]:
             reason = f"damaged: wrong checksum of its chunk {needed[0]}"
             if not tolerance.lenient or "IDAT" not in needed:
-                raise ImageError(reason)
-            remarks.append(f"{reason}; read as far as it goes (--lenient)")
+                raise ImageError(reason + HINT)
+            remarks.append(f"{reason}; what is there was taken")
         left = [chunk for chunk in found.wrong if not png.is_needed(chunk[0])]
         remarks += [f"wrong checksum of its chunk {name}, which is left out" for name, _, _ in left]
         data = png.without(data, left)
@@ -212,7 +213,7 @@ def _of_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:
         stream = jpeg2000.stream_of(data)
     except ValueError as error:
         raise ImageError(f"damaged: a JPEG 2000 file, but {error}") from error
-    if stream.width * stream.height > tolerance.limit:
+    if stream.width * stream.height > _limit(tolerance):
         raise _too_large(tolerance)
     if reason := jpeg2000.refusal(stream):
         raise ImageError(reason)

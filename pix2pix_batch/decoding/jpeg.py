@@ -126,11 +126,7 @@ def refusal(data: bytes) -> str:
         if marker in FRAMES and start + 6 <= len(data):
             depth, components = data[start], data[start + 5]
             if depth != 8:
-                return (
-                    f"{depth}-bit JPEG, which is not read; store it as PNG, 16-bit or 8-bit"
-                )
+                return f"{depth}-bit JPEG, which is not read; store it as PNG, 16-bit or 8-bit"
             if components not in (1, 3, 4):
                 return f"JPEG of {components} components, whose colours are not defined"
     return ""
-
-

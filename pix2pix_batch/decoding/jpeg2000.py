@@ -161,7 +161,8 @@ def corrected(image: Image.Image, stream: Stream) -> Image.Image:
         return Image.fromarray(eight_bits(values, depth))
     if depth < 8 and image.mode in MODES.values():
         largest = (1 << depth) - 1
-        table = [(min(v >> (8 - depth), largest) * 255 + largest // 2) // largest for v in range(256)]
+        values = [min(value >> (8 - depth), largest) for value in range(256)]
+        table = [(value * 255 + largest // 2) // largest for value in values]
         return image.point(table * len(image.getbands()))
     return image
 
@@ -197,5 +198,3 @@ def with_meaning(image: Image.Image, stream: Stream) -> Image.Image:
     if stream.profile:
         image.info["icc_profile"] = stream.profile
     return image
-
-

@@ -8,13 +8,12 @@ from pix2pix_batch.metadata.tiff import Field, Tiff
 
 # Tags: TIFF 6.0, appendix A; ICC_PROFILE: ICC.1, annex B.4
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
-ORIENTATION, SAMPLES, PLANAR, PREDICTOR, COLOUR_MAP, TILE_WIDTH = 274, 277, 284, 317, 320, 322
+ORIENTATION, SAMPLES, PLANAR, COLOUR_MAP = 274, 277, 284, 320
 INK_SET, EXTRA, FORMAT, SUBSAMPLING, REFERENCE, ICC_PROFILE = 332, 338, 339, 530, 532, 34675
-WANTED = frozenset(
-    (WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ORIENTATION, SAMPLES, PLANAR)
-    + (PREDICTOR, COLOUR_MAP, TILE_WIDTH, INK_SET, EXTRA, FORMAT, SUBSAMPLING, REFERENCE)
-    + (ICC_PROFILE,)
-)
+WANTED = frozenset({
+    WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ORIENTATION, SAMPLES, PLANAR,
+    COLOUR_MAP, INK_SET, EXTRA, FORMAT, SUBSAMPLING, REFERENCE, ICC_PROFILE,
+})  # fmt: skip
 
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
@@ -103,7 +102,6 @@ class Layout:
     compression: int
     reversed_bits: bool
     little: bool
-    tiled: bool
     orientation: int
     subsampling: tuple[int, ...]
     reference: tuple[float, ...]
@@ -176,7 +174,6 @@ def layout_of(data: bytes) -> Layout:
         compression=compression,
         reversed_bits=_first(fields, FILL_ORDER, 1) == 2,
         little=tiff.order == "<",
-        tiled=TILE_WIDTH in fields,
         orientation=_first(fields, ORIENTATION, 1),
         subsampling=_whole(fields, SUBSAMPLING) or (2, 2),
         reference=_ratios(fields.get(REFERENCE)),

@@ -9,11 +9,11 @@ from PIL import Image
 
 from pix2pix_batch.decoding.tiff import eight_bits
 
-COMMON = frozenset(
-    ("AVIF", "BMP", "CUR", "DCX", "DIB", "FLI", "GIF", "ICNS", "ICO", "JPEG", "JPEG2000")
-    + ("MPO", "PCX", "PNG", "PPM", "QOI", "SGI", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM")
-    + ("DDS", "MSP", "PSD", "FITS")
-)
+COMMON = frozenset({
+    "AVIF", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "GIF", "ICNS", "ICO", "JPEG",
+    "JPEG2000", "MPO", "MSP", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "SUN", "TGA", "TIFF",
+    "WEBP", "XBM", "XPM",
+})  # fmt: skip
 """Formats, by Pillow's names, whose samples were compared with another program's. PFM files are
 PPM's, and refused as floating point."""
 

@@ -133,5 +133,5 @@ def _with_alpha(
 def _low_bytes(data: bytes, image: Image.Image) -> np.ndarray:
     """The lower byte of 16-bit colours: the upper one, were their byte order the other."""
     again = Image.open(io.BytesIO(data), formats=["PNG"])
-    again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]  # type: ignore[attr-defined]
+    again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]
     return np.asarray(again)

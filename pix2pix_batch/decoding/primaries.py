@@ -102,9 +102,9 @@ def _profile(primaries: tuple[float, ...], curve: list[float]) -> bytes:
         tone = struct.pack(f">4s4xI{len(values)}H", b"curv", len(values), *values)
     tags = {b"desc": _described(b"from the file"), b"cprt": b"text\0\0\0\0none\0"}
     tags[b"wtpt"] = _xyz(D50)
-    for name, column in zip(b"rgb", colorants.T, strict=True):
-        tags[b"%cXYZ" % name] = _xyz(column)
-        tags[b"%cTRC" % name] = tone
+    for primary, column in zip(b"rgb", colorants.T, strict=True):
+        tags[b"%cXYZ" % primary] = _xyz(column)
+        tags[b"%cTRC" % primary] = tone
     table, body = b"", b""
     start = 128 + 4 + 12 * len(tags)
     for name, content in tags.items():

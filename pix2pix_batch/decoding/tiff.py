@@ -269,5 +269,3 @@ def _lab(samples: np.ndarray, layout: Layout) -> Image.Image:
         eight[:, :, 1:] ^= 128
     bands = [Image.fromarray(np.ascontiguousarray(eight[:, :, band])) for band in range(3)]
     return Image.merge("LAB", bands)
-
-
