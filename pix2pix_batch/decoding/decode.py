@@ -26,9 +26,6 @@ _opening = threading.Lock()
 HINT = "; convert takes what is there with --lenient"
 
 
-HINT = "; convert takes what is there with --lenient"
-
-
 @dataclass
 class Decoded:
     """``image``: of 8 bits, with its profile in ``info``; ``turned``: the orientation by which
@@ -75,11 +72,6 @@ def _cause(error: ImageError) -> str:
     return str(error).partition(HINT)[0]
 
 
-def _cause(error: ImageError) -> str:
-    """Without what to do about it, which was done."""
-    return str(error).partition(HINT)[0]
-
-
 def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
     if layout.is_tiff(data):
         return _of_tiff(data, tolerance)
@@ -95,7 +87,8 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
     if reason := others.unverified(image):
         raise ImageError(reason)
     _load(image)
-    return Decoded(_like(image, others.corrected(image)))
+    meaning = others.code_points(data) if image.format == "AVIF" else None
+    return Decoded(_like(image, others.corrected(image)), meaning=meaning)
 
 
 def _opened(data: bytes, tolerance: Tolerance, only: str = "") -> Image.Image:

@@ -161,8 +161,8 @@ def corrected(image: Image.Image, stream: Stream) -> Image.Image:
         return Image.fromarray(eight_bits(values, depth))
     if depth < 8 and image.mode in MODES.values():
         largest = (1 << depth) - 1
-        values = [min(value >> (8 - depth), largest) for value in range(256)]
-        table = [(value * 255 + largest // 2) // largest for value in values]
+        steps = [min(value >> (8 - depth), largest) for value in range(256)]
+        table = [(value * 255 + largest // 2) // largest for value in steps]
         return image.point(table * len(image.getbands()))
     return image
 

@@ -7,6 +7,7 @@ import re
 import numpy as np
 from PIL import Image
 
+from pix2pix_batch.decoding.primaries import Cicp
 from pix2pix_batch.decoding.tiff import eight_bits
 
 COMMON = frozenset({
@@ -18,6 +19,9 @@ COMMON = frozenset({
 PPM's, and refused as floating point."""
 
 DEPTHS = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+HEAD = 1 << 16
+"""Bytes of an AVIF file in which its properties stand."""
 
 DDS_EIGHT_BIT = frozenset((b"DXT1", b"DXT3", b"DXT5"))
 PHOTOSHOP = {7: "several inks", 8: "duotone"}
@@ -81,3 +85,15 @@ def corrected(image: Image.Image) -> Image.Image:
     if image.mode == "I" and image.format == "PPM":  # scaled to 16 bits by Pillow
         return Image.fromarray(eight_bits(np.asarray(image).astype(np.uint16), 16))
     return image
+
+
+def code_points(data: bytes) -> Cicp | None:
+    """What an AVIF file's colours are (ISO/IEC 14496-12, section 12.1.5), where it has no profile.
+
+    libavif has turned them into RGB of the full range by then.
+    """
+    at = data.find(b"colrnclx", 0, HEAD)
+    if at < 0 or at + 14 > len(data):
+        return None
+    primaries, transfer = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (8, 10))
+    return Cicp(primaries, transfer, 0, 1)
