@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import io
-import threading
-import warnings
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from pix2pix_batch.decoding import profiles
+from pix2pix_batch.decoding.decode import (
+    PROGRAMS,
+    UPRIGHT,
+    decode,
+    orientation_of,
+    to_eight_bits,
+)
+from pix2pix_batch.decoding.primaries import Cicp, Gamma
+from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.metadata.tiff import BYTE, Field, Fields, extended
 
@@ -32,9 +39,6 @@ SAME = {
 }
 """What ``--format same`` writes, by the input's suffix; anything else becomes PNG."""
 
-PROGRAMS = frozenset({"EPS"})
-"""Formats that are programs: Pillow hands them to Ghostscript, whatever the file is called."""
-
 DEFAULT_QUALITY = 90
 
 # Level 1 with run-length matching: a quarter of the default level's time and about its size on
@@ -44,33 +48,21 @@ PNG_FAST = {"compress_level": 1, "compress_type": 3}
 
 XMP = 700  # its tag in TIFF (XMP specification, part 3, section 1.1.3)
 
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What turns an image of each EXIF orientation upright."""
-
-_opening = threading.Lock()
-"""``catch_warnings`` changes the process's filters, not the thread's."""
-
 
 @dataclass(frozen=True)
 class Picture:
     """A decoded image: ``pixels`` is ``uint8 (H, W, C)``, ``alpha`` ``uint8 (H, W)`` or None.
 
     ``orientation``: EXIF's, by which it was turned upright; ``exif``: the block that the file held
-    (a TIFF file is one itself).
+    (a TIFF file is one itself). ``warnings``: what was wrong with the file that was read for all
+    that.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     orientation: int = 1
     exif: bytes = b""
+    warnings: tuple[str, ...] = ()
 
 
 def suffixes() -> frozenset[str]:
@@ -84,13 +76,6 @@ def suffixes() -> frozenset[str]:
     )
 
 
-@cache
-def formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read, in the order in which they are tried."""
-    Image.init()
-    return tuple(name for name in Image.ID if name not in PROGRAMS)
-
-
 def require_mode(channels: int, what: str) -> str:
     """Pillow's mode for ``channels``. Raises :class:`InputError` where there is none."""
     try:
@@ -101,66 +86,79 @@ def require_mode(channels: int, what: str) -> str:
         ) from None
 
 
-def read(data: bytes, channels: int) -> Picture:
+def read(data: bytes, channels: int, tolerance: Tolerance = USUAL) -> Picture:
     """Decode an image file for a generator of ``channels`` channels.
 
     The first frame, turned upright by its EXIF orientation, in sRGB, 8 bits. Alpha is kept
     apart (the colours are laid over white) unless the generator takes 4 channels. Raises
     :class:`ImageError` with the reason.
     """
-    if not data:
-        raise ImageError("the file is empty")
+    decoded = decode(data, tolerance)
+    image, remarks = decoded.image, list(decoded.warnings)
     try:
-        with _opening, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=formats())
-        # Pillow turns TIFF files itself, and forgets
-        turned = orientation_of(image) if image.format == "TIFF" else 1
-        image.load()
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        limit = Image.MAX_IMAGE_PIXELS
-        raise ImageError(f"more than {limit} pixels: refused as a decompression bomb") from error
-    except UnidentifiedImageError as error:
-        raise ImageError("not an image, or of a kind that Pillow cannot read") from error
-    except MemoryError as error:
-        raise ImageError("too large for this machine's memory") from error
-    except Exception as error:  # Pillow's decoders raise what they please on damaged files
-        raise ImageError(f"damaged: {error or type(error).__name__}") from error
-    try:
-        orientation = orientation_of(image)
-        picture = _convert(_upright(image, orientation), channels)
+        orientation = orientation_of(image) if decoded.turned == 1 else 1
         exif = image.info.get("exif", b"") if isinstance(image.info.get("exif"), bytes) else b""
-        return replace(picture, orientation=max(turned, orientation), exif=exif)
+        image = to_eight_bits(_upright(image, orientation))
+        image, remark = _to_srgb(image, decoded.meaning)
+        picture = _convert(image, channels)
     except MemoryError as error:
         raise ImageError("too large for this machine's memory") from error
     except (ValueError, OSError) as error:
         raise ImageError(f"cannot be converted from mode {image.mode}: {error}") from error
-
-
-def orientation_of(image: Image.Image) -> int:
-    """EXIF's orientation, 1 (upright) to 8."""
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        return int(orientation) if orientation in UPRIGHT else 1
-    except Exception:  # SyntaxError, struct.error and more: broken EXIF is ignored, as viewers do
-        return 1
+    if remark:
+        remarks.append(remark)
+        if tolerance.strict:
+            raise ImageError(f"{remark}: refused by --strict")
+    return replace(
+        picture,
+        orientation=max(decoded.turned, orientation),
+        exif=exif,
+        warnings=tuple(remarks),
+    )
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
+def _to_srgb(image: Image.Image, meaning: Gamma | Cicp | None) -> tuple[Image.Image, str]:
+    """The image in sRGB, grey, RGB or these with alpha, and a warning of colours not understood.
+
+    What a file says without a profile counts where it has none, except for cICP, which goes
+    before one (PNG, section 4.3).
+    """
+    profile = image.info.get("icc_profile")
+    if "transparency" in image.info:  # the conversion of colours would lose it
+        image = image.convert("RGBA")
+    elif image.mode in ("P", "PA", "La", "RGBa", "YCbCr"):
+        image = image.convert(PLAIN.get(image.mode, "RGB"))
+    remark = ""
+    if meaning is not None and (isinstance(meaning, Cicp) or not profile):
+        try:
+            profile = None if meaning.is_usual else meaning.profile()
+        except ValueError as error:
+            profile, remark = None, f"its colours are taken for sRGB, not understood: {error}"
+    if image.mode == "LAB":
+        return profiles.lab_to_srgb(image), remark
+    if profile:
+        if meaning is not None and image.mode in ("1", "L", "LA"):
+            image = image.convert("RGBA" if image.mode == "LA" else "RGB")
+        image, remark = profiles.to_srgb(image, profile)
+    return image, remark
+
+
+PLAIN = {"PA": "RGBA", "La": "LA", "RGBa": "RGBA"}
+"""What modes become that are worked with in another; the rest RGB."""
+
+
 def _convert(image: Image.Image, channels: int) -> Picture:
-    image = _eight_bit(image)
     mode = require_mode(channels, "input")
-    has_alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     if mode == "RGBA":
-        return Picture(np.asarray(_to_srgb(image, "RGBA")))
-    if not has_alpha:
-        pixels = np.asarray(_to_srgb(image, mode))
+        return Picture(np.asarray(_in_mode(image, "RGBA")))
+    if image.mode not in ("LA", "RGBA"):
+        pixels = np.asarray(_in_mode(image, mode))
         return Picture(pixels if pixels.ndim == 3 else pixels[:, :, None])
-    image = _to_srgb(image, "RGBA")
+    image = _in_mode(image, "RGBA")
     alpha = np.asarray(image.getchannel("A"))
     over = Image.new("RGBA", image.size, "white")
     over.alpha_composite(image)
@@ -169,54 +167,8 @@ def _convert(image: Image.Image, channels: int) -> Picture:
     return Picture(pixels if pixels.ndim == 3 else pixels[:, :, None], None if opaque else alpha)
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey to 8 bits by its high byte, as for colour; other deep images are refused."""
-    if image.mode.startswith("I;16"):
-        high = np.asarray(image).astype(np.uint16) >> 8
-        return _like(image, Image.fromarray(high.astype(np.uint8)))
-    if image.mode == "I":
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise ImageError(
-                "32-bit integer pixels beyond 16 bits: no defined white; scale them first"
-            )
-        return _like(image, Image.fromarray((values >> 8).astype(np.uint8)))
-    if image.mode == "F":
-        raise ImageError(
-            "floating-point pixels: no defined white; scale them to 8 or 16 bits first"
-        )
-    return image
-
-
-def _like(original: Image.Image, image: Image.Image) -> Image.Image:
-    if profile := original.info.get("icc_profile"):
-        image.info["icc_profile"] = profile
-    return image
-
-
-def _to_srgb(image: Image.Image, mode: str) -> Image.Image:
-    """To ``mode`` in sRGB; a profile that cannot be used is ignored, as viewers do."""
-    profile = image.info.get("icc_profile")
-    if "transparency" in image.info:  # the conversion of colours would lose it
-        image = image.convert("RGBA")
-    elif image.mode == "P":
-        image = image.convert("RGB")
-    if profile and image.mode in ("RGB", "RGBA", "CMYK", "L"):
-        target = image.mode if image.mode in ("RGB", "RGBA") else "RGB"
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if not _is_srgb(source):
-                converted = ImageCms.profileToProfile(
-                    image, source, ImageCms.createProfile("sRGB"), outputMode=target
-                )
-                image = converted if converted is not None else image
-        except (ImageCms.PyCMSError, OSError):
-            pass
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
-
-
-def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
-    return "srgb" in ImageCms.getProfileDescription(profile).lower()
 
 
 def write(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pix2pix_batch import bundle
+from pix2pix_batch.decoding.tolerance import Tolerance
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.files import remote, storage
 from pix2pix_batch.inputs.scan import Item, Scan
@@ -100,6 +101,7 @@ class Job:
             georeference=options.georeference,
             keep_exif=options.keep_exif,
             keep_times=options.keep_times,
+            tolerance=Tolerance(options.lenient, options.strict, options.max_pixels),
             unpack=options.unpack,
         )
         self.is_remote = remote.is_url(self.settings.out)
@@ -139,6 +141,7 @@ class Job:
             "georeference": settings.georeference,
             "keep_exif": settings.keep_exif,
             "unpack": settings.unpack,
+            "lenient": settings.tolerance.lenient or None,
         }
 
     def _require_possible(self) -> None:

@@ -45,6 +45,9 @@ class Options:
     georeference: bool = True
     keep_exif: bool = False
     keep_times: bool = False
+    lenient: bool = False
+    strict: bool = False
+    max_pixels: int | None = None
     retry_failed: bool = False
     shard: str | None = None
     item_timeout: float = 300.0
@@ -61,6 +64,11 @@ class Options:
         require_within("batch_size", self.batch_size, 1, 4096)
         require_within("workers", self.workers, 1, 4096)
         require_within("limit", self.limit, 1)
+        require_within("max_pixels", self.max_pixels, 1)
+        if self.strict and self.lenient:
+            raise InputError(
+                "--strict refuses what --lenient takes: damaged images; choose one of them"
+            )
         if self.item_timeout != 0 and not 1 <= self.item_timeout < float("inf"):
             raise InputError(
                 f"item_timeout must be 0, for never, or at least 1 second, not {self.item_timeout}"

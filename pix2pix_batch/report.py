@@ -68,6 +68,11 @@ def of_job(summary: Summary, out: Path) -> Iterator[str]:
             f"{counted(summary.doubtful, 'image')} {look} unlike what {summary.model} was trained "
             f"on: farther off than 99 of 100 training inputs{seen}"
         )
+    if summary.warned:
+        were = "image was" if summary.warned == 1 else "images were"
+        yield f"{summary.warned:,} {were} read with a warning (--strict refuses such):"
+        lines = [f"{shown(one.name)}: {shown(one.warning)}" for one in summary.warnings]
+        yield from _first(lines[:SHOWN_FAILURES], summary.warned, f"; all are in {journal}")
     yield from _failures(summary, journal)
     if summary.page:
         yield f"report: {shown(summary.page)}"

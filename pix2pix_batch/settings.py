@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -30,6 +32,7 @@ class Settings:
 
     ``far``: inputs or outputs lie behind URLs; ``unpack``: tars become directories.
     ``georeference``, ``keep_exif``, ``keep_times``: what outputs keep of their inputs besides.
+    ``tolerance``: what is made of files that are not as they should be.
 
     ``backend``: ``auto``, ``torch``, or one that ``opener`` knows.
 
@@ -54,6 +57,7 @@ class Settings:
     georeference: bool = False
     keep_exif: bool = False
     keep_times: bool = False
+    tolerance: Tolerance = USUAL
     unpack: bool = False
     far: bool = False
     noise_rate: float = 0.5

@@ -22,7 +22,8 @@ class Summary:
 
     ``retriable``: how many of the failed are tried again by the next run, for the reason did not
     lie in the input. ``doubtful``: images far from the model's training inputs
-    (``docs/distance.md``). ``failures``: the first reasons, by input; the journal has them all.
+    (``docs/distance.md``). ``warned``: images that were read although something was wrong
+    with them. ``failures`` and ``warnings``: the first, by input; the journal has them all.
     ``renames``: the first inputs and outputs of those renamed; ``others``: the first of the files
     left alone, and ``others_are`` what is wrong with them; ``page``: the path of the report;
     ``as_before``: the run was to overwrite, and ended before it replaced anything.
@@ -38,6 +39,7 @@ class Summary:
     failed_before: int = 0
     retriable: int = 0
     doubtful: int = 0
+    warned: int = 0
     seconds: float = 0.0
     images_per_second: float = 0.0
     device: str = ""
@@ -55,14 +57,15 @@ class Summary:
     note: str = ""
     page: str = ""
     failures: list[Record] = field(default_factory=list)
+    warnings: list[Record] = field(default_factory=list)
     renames: list[tuple[str, str]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     others_are: str = ""
 
     FIGURES = (
         "total", "planned", "converted", "skipped", "failed", "quarantined", "failed_before",
-        "doubtful", "renamed", "ignored", "seconds", "images_per_second", "device", "backend",
-        "precision", "model",
+        "doubtful", "warned", "renamed", "ignored", "seconds", "images_per_second", "device",
+        "backend", "precision", "model",
     )  # fmt: skip
 
     def add(self, records: Iterable[Record]) -> None:
@@ -74,6 +77,8 @@ class Summary:
                 continue
             if record.status == DONE:
                 self.converted += 1
+                if record.warning:
+                    self._warn(record)
                 self.doubtful += record.distance is not None and record.distance >= DOUBT
                 continue
             self.failed += 1
@@ -81,6 +86,11 @@ class Summary:
             self.retriable += not record.stamp
             if len(self.failures) < FAILURES_KEPT:
                 self.failures.append(record)
+
+    def _warn(self, record: Record) -> None:
+        self.warned += 1
+        if len(self.warnings) < FAILURES_KEPT:
+            self.warnings.append(record)
 
     def remark(self, *texts: str) -> None:
         """Add to the note; empty ones are left out."""
@@ -92,7 +102,12 @@ class Summary:
             {"name": record.name, "reason": record.reason}
             for record in self.failures[:FAILURES_PRINTED]
         ]
-        return {**{name: getattr(self, name) for name in self.FIGURES}, "failures": failures}
+        warnings = [
+            {"name": record.name, "warning": record.warning}
+            for record in self.warnings[:FAILURES_PRINTED]
+        ]
+        figures = {name: getattr(self, name) for name in self.FIGURES}
+        return {**figures, "warnings": warnings, "failures": failures}
 
     def counts(self) -> dict[str, int]:
         """What became of the inputs."""

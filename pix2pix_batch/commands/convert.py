@@ -122,6 +122,23 @@ if TYPE_CHECKING:
     help="Outputs keep their input's EXIF (GPS too), without thumbnail and maker notes.",
 )
 @click.option("--keep-times", is_flag=True, help="Outputs get their input's modification time.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Refuse images that can only be read with a warning, such as damaged ones; they fail.",
+)
+@click.option(
+    "--lenient",
+    is_flag=True,
+    help="Of images that are cut short or damaged take what is there, with a warning.",
+)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Of the largest image; what has more is refused as a decompression bomb.  "
+    "[default: 89478485]",
+)
 @click.option("--follow-links", is_flag=True, help="Also enter links to directories in IN.")
 @click.option(
     "--no-report",

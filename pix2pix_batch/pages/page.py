@@ -200,6 +200,7 @@ def _text(exhibit: Exhibit, about: Dataset | None, state: str) -> str:
             samples=samples,
             doubtful=doubtful,
             odd=odd,
+            warnings=_warnings(tally),
             failures=failures,
             reasons=[_reason(group) for group in tally.groups],
             bars=_bars(tally),
@@ -234,6 +235,14 @@ def _settings(job: Values) -> dict[str, str]:
         for key, value in list(job.items())[:SETTINGS]
         if value is not None and key not in UNTOLD
     }
+
+
+def _warnings(tally: Tally) -> list[tuple[str, str]]:
+    """Inputs that were read although something was wrong with them, and what."""
+    return [
+        (short(str(values["name"]), LONGEST_NAME), short(str(values["warning"]), LONGEST_TEXT))
+        for values in tally.warnings
+    ]
 
 
 def _reason(group: Group) -> str:

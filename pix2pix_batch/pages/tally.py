@@ -51,6 +51,7 @@ WITHOUT_DISTANCE = 0
 NO_IMAGE = 102  # a tar, whose images have lines of their own, or what is gone
 FIRST_GROUP = 103  # of failures, by the number of their group from here on
 FLAGGED = 1 << 12  # besides: done, and something is odd about the output
+WARNED = 1 << 13  # or about the input
 
 
 class Least:
@@ -112,6 +113,7 @@ class Tally:
         self._groups: dict[tuple[str, str], int] = {}
         self._examples: list[Least] = []
         self._samples, self._doubtful, self._odd = Least(SAMPLES), Least(DOUBTFUL), Least(DOUBTFUL)
+        self._warned = Least(DOUBTFUL)
         fresh = 0
         for values in lines:
             if "name" in values and "status" in values:
@@ -170,7 +172,10 @@ class Tally:
         self._samples.offer(name, name, values)
         if values.get("flags"):
             self._odd.offer(name, name, values)
-            return code | FLAGGED
+            code |= FLAGGED
+        if values.get("warning"):
+            self._warned.offer(name, name, values)
+            code |= WARNED
         return code
 
     def _failure(self, values: Values, name: int) -> int:
@@ -204,8 +209,8 @@ class Tally:
         final, codes = _last(
             np.frombuffer(self._names, np.uint64), np.frombuffer(self._codes, np.uint16)
         )
-        odd = codes & FLAGGED != 0
-        codes = codes & ~np.uint16(FLAGGED)
+        odd, warned = codes & FLAGGED != 0, codes & WARNED != 0
+        codes = codes & ~np.uint16(FLAGGED | WARNED)
         counts = np.bincount(codes, minlength=FIRST_GROUP + len(self._groups))
 
         def place(name: int) -> int:
@@ -217,10 +222,11 @@ class Tally:
         done = int(counts[:NO_IMAGE].sum())
         self.counts = Counter({"done": done})
         self.distances: list[int] = counts[1:NO_IMAGE].tolist()
-        self.flagged = int(odd.sum())
+        self.flagged, self.warned = int(odd.sum()), int(warned.sum())
         self.samples = _first(self._samples, SAMPLES, lambda name: code(name) < NO_IMAGE)
         self.doubtful = _first(self._doubtful, DOUBTFUL, lambda name: DOUBT < code(name) < NO_IMAGE)
         self.odd = _first(self._odd, DOUBTFUL, lambda name: bool(odd[place(name)]))
+        self.warnings = _first(self._warned, DOUBTFUL, lambda name: bool(warned[place(name)]))
         self.groups: list[Group] = []
         for (status, general), number in self._groups.items():
             group = Group(status, general, int(counts[FIRST_GROUP + number]))

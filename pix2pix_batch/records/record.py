@@ -39,7 +39,8 @@ class Record:
     the input changes. Without one (it could not be read, a worker died, somebody else's file is
     where its output should go) the next run tries it again. ``hash``: BLAKE2b of the output's
     bytes, 128 bits, hex; ``distance``: how far from the model's training inputs it lies, 0..100,
-    where the bundle can tell; ``members``: of a tar, how many of its images have records of their
+    where the bundle can tell; ``warning``: what was wrong with the input, which was
+    read for all that; ``members``: of a tar, how many of its images have records of their
     own; ``failed``: how many of these failed, if any. Where one of those has no stamp, the tar has
     none either, and the next run makes it anew.
     """
@@ -54,6 +55,7 @@ class Record:
     input: str = ""
     look: str = ""
     flags: str = ""
+    warning: str = ""
     members: int | None = None
     failed: int | None = None
 

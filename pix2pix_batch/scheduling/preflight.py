@@ -19,7 +19,9 @@ from pix2pix_batch.settings import Settings
 from pix2pix_batch.text import counted, shown
 from pix2pix_batch.version import __version__
 
-PACKAGES = ("torch", "numpy", "pillow", "distributed")
+PACKAGES = (
+    "torch", "numpy", "pillow", "simplejpeg", "tifffile", "imagecodecs", "distributed",
+)  # fmt: skip
 """What decides an image's bytes, or whether a worker understands what it is sent."""
 
 SHOWN = 8

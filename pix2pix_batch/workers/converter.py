@@ -80,6 +80,7 @@ class Work:
     metadata: Metadata
     waiting: int
     input: str = ""
+    warning: str = ""
     pixels: np.ndarray | None = None
     squares: list[float] = field(default_factory=list)
 
@@ -214,13 +215,14 @@ class Converter:
             with self.watch("reading it", item.name):
                 data, stamp = storage.read(item)
             with self.watch("decoding it", item.name):
-                picture = images.read(data, self.architecture.in_channels)
+                picture = images.read(data, self.architecture.in_channels, self.settings.tolerance)
             kept = carried.taken(data, picture, self.settings)
             tiles = fitted(picture.pixels, self.settings.fit, self.settings.size)
         except ImageError as error:
             return Record(item.name, "failed", stamp, reason=str(error))
         content = hashlib.sha256(data).digest() if self.settings.noise else b""
         work = Work(item, stamp, content, tiles, picture.alpha, kept, len(tiles))
+        work.warning = "; ".join(picture.warnings)
         if self.settings.inspect:
             work.input = digest_of(data)
         if item.variant is not None:
@@ -302,6 +304,7 @@ class Converter:
         except ImageError as error:  # for no reason of the input's own: it is tried again
             return Record(item.name, "failed", reason=str(error))
         record = Record(item.name, "done", work.stamp, item.output, hash=digest_of(data))
+        record = replace(record, warning=work.warning)
         if item.variant == SOURCE:
             return replace(record, input=work.input)
         record = replace(record, distance=self._distance(work), input=work.input)

@@ -115,7 +115,7 @@ def _probe_tiles(settings: Settings, items: Sequence[Item], channels: int) -> np
     tiles = []
     for item in items:
         try:
-            picture = images.read(storage.read(item)[0], channels)
+            picture = images.read(storage.read(item)[0], channels, settings.tolerance)
             tiles.append(next(iter(fitted(picture.pixels, settings.fit, settings.size))))
         except ImageError:
             continue

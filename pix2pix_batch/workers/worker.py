@@ -6,6 +6,7 @@ Importing this module does not import torch: the client does so to name the task
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -112,6 +113,8 @@ class Broken(Exception):
 
 
 def _open(settings: Settings) -> None:
+    # Pillow's remarks name no file; what is wrong with one is in its record
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         engine_of(settings)
     except Exception as error:  # such as a GPU that has no memory left
@@ -219,7 +222,7 @@ def probe(settings: Settings, items: Sequence[Item], orders: Orders | None = Non
         for item in looked:
             if item.name not in trial.harmful:
                 with tried("decoding it", item), suppress(ImageError):
-                    images.read(storage.read(item)[0], channels)
+                    images.read(storage.read(item)[0], channels, settings.tolerance)
                     good.append(item)
     return chosen(settings, good)
 

@@ -1,0 +1,274 @@
+"""An image file to a picture of 8 bits whose samples mean what Pillow's mode says."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from pix2pix_batch.decoding import jpeg, jpeg2000, layout, others, png, process, tiff
+from pix2pix_batch.decoding.primaries import Cicp, Gamma
+from pix2pix_batch.decoding.tolerance import LARGE, USUAL, Tolerance
+from pix2pix_batch.errors import ImageError
+
+PROGRAMS = frozenset({"EPS"})
+"""Formats that are programs: Pillow hands them to Ghostscript, whatever the file is called."""
+
+_opening = threading.Lock()
+"""``catch_warnings`` and Pillow's bound change the process, not the thread."""
+
+
+HINT = "; convert takes what is there with --lenient"
+
+
+@dataclass
+class Decoded:
+    """``image``: of 8 bits, with its profile in ``info``; ``turned``: the orientation by which
+    Pillow has turned it; ``meaning``: what its colours are, where the file says so without a
+    profile."""
+
+    image: Image.Image
+    turned: int = 1
+    meaning: Gamma | Cicp | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read, in the order in which they are tried."""
+    Image.init()
+    return tuple(name for name in Image.ID if name not in PROGRAMS)
+
+
+def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
+    """Decode the first picture. Raises :class:`ImageError` with the reason."""
+    if not data:
+        raise ImageError("the file is empty")
+    process.hush_libraries()
+    try:
+        with process.beside_others():
+            decoded = _decode(data, tolerance)
+    except ImageError as error:
+        if not (tolerance.lenient and str(error).startswith("damaged")):
+            raise
+        with process.incomplete_files():
+            decoded = _decode(data, tolerance)
+        others_said = [said for said in decoded.warnings if not said.startswith("damaged")]
+        decoded.warnings = [f"{_cause(error)}; what is there was taken", *others_said]
+    except MemoryError as error:
+        raise ImageError("too large for this machine's memory") from error
+    if decoded.warnings and tolerance.strict:
+        raise ImageError(f"{'; '.join(decoded.warnings)}: refused by --strict")
+    return decoded
+
+
+def _cause(error: ImageError) -> str:
+    """Without what to do about it, which was done."""
+    return str(error).partition(HINT)[0]
+
+
+def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
+    if layout.is_tiff(data):
+        return _of_tiff(data, tolerance)
+    if data.startswith(png.SIGNATURE):
+        return _of_png(data, tolerance)
+    if jpeg.is_jpeg(data):
+        return _of_jpeg(data, tolerance)
+    if jpeg2000.is_jpeg2000(data):
+        return _of_jpeg2000(data, tolerance)
+    if reason := others.refusal(data):
+        raise ImageError(reason)
+    image = _opened(data, tolerance)
+    if reason := others.unverified(image):
+        raise ImageError(reason)
+    _load(image)
+    meaning = others.code_points(data) if image.format == "AVIF" else None
+    return Decoded(_like(image, others.corrected(image)), meaning=meaning)
+
+
+def _opened(data: bytes, tolerance: Tolerance, only: str = "") -> Image.Image:
+    """A file's header. Raises :class:`ImageError`."""
+    try:
+        with _opening, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _limit(tolerance)
+            try:
+                image = Image.open(io.BytesIO(data), formats=(only,) if only else formats())
+            finally:
+                Image.MAX_IMAGE_PIXELS = bound
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise _too_large(tolerance) from error
+    except UnidentifiedImageError as error:
+        raise ImageError("not an image, or of a kind that Pillow cannot read") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's readers raise what they please on damaged files
+        raise ImageError(f"damaged: {error or type(error).__name__}") from error
+    return image
+
+
+def _limit(tolerance: Tolerance) -> int:
+    if tolerance.max_pixels is not None:
+        return tolerance.max_pixels
+    return LARGE if Image.MAX_IMAGE_PIXELS is None else Image.MAX_IMAGE_PIXELS
+
+
+def _too_large(tolerance: Tolerance) -> ImageError:
+    return ImageError(
+        f"more than {_limit(tolerance)} pixels: refused as a decompression bomb; "
+        "convert takes larger ones with --max-pixels"
+    )
+
+
+def _load(image: Image.Image) -> None:
+    """Its samples. Raises :class:`ImageError`."""
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise what they please on damaged files
+        said = str(error) or type(error).__name__
+        if "truncated" in said:
+            said = f"cut short ({said}){HINT}"
+        raise ImageError(f"damaged: {said}") from error
+
+
+def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
+    try:
+        told = layout.layout_of(data)
+    except ValueError as error:
+        raise ImageError(f"damaged: a TIFF file, but {error}") from error
+    if told.width * told.height > _limit(tolerance):
+        raise _too_large(tolerance)
+    if reason := tiff.refusal(told):
+        raise ImageError(reason)
+    if not tiff.by_pillow(told):
+        image = tiff.read(data, told)
+        if told.profile:
+            image.info["icc_profile"] = told.profile
+        turned = told.orientation if told.orientation in UPRIGHT else 1
+        return Decoded(_upright(image, turned), turned)
+    image = _opened(data, tolerance, "TIFF")
+    turned = orientation_of(image)  # Pillow turns TIFF files itself, and forgets
+    try:
+        _load(image)
+    except ImageError as error:
+        if "decoder error" in str(error):
+            raise ImageError(
+                f"damaged: its data (compression: {told.compressed_by}) cannot be decoded"
+            ) from error
+        raise
+    return Decoded(_like(image, tiff.corrected(image, told)), turned)
+
+
+def _of_png(data: bytes, tolerance: Tolerance) -> Decoded:
+    found = png.chunks_of(data)
+    remarks = []
+    if found.wrong:
+        if needed := [name for name, _, _ in found.wrong if png.is_needed(name)]:
+            reason = f"damaged: wrong checksum of its chunk {needed[0]}"
+            if not tolerance.lenient or "IDAT" not in needed:
+                raise ImageError(reason + HINT)
+            remarks.append(f"{reason}; what is there was taken")
+        left = [chunk for chunk in found.wrong if not png.is_needed(chunk[0])]
+        remarks += [f"wrong checksum of its chunk {name}, which is left out" for name, _, _ in left]
+        data = png.without(data, left)
+    image = _opened(data, tolerance, "PNG")
+    _load(image)
+    image = _like(image, png.with_key(image, found, data))
+    return Decoded(image, meaning=found.meaning, warnings=remarks)
+
+
+def _of_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
+    try:
+        image = _opened(data, tolerance)
+    except ImageError as error:
+        if "not an image" in str(error) and (reason := jpeg.refusal(data)):
+            raise ImageError(reason) from error
+        raise
+    if image.format not in ("JPEG", "MPO"):
+        raise ImageError(others.unverified(image) or "a JPEG file that Pillow takes for another")
+    made, warning = jpeg.decode(data, image)
+    if made is None:
+        _load(image)
+        made = image
+    return Decoded(made, warnings=[warning] if warning else [])
+
+
+def _of_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:
+    try:
+        stream = jpeg2000.stream_of(data)
+    except ValueError as error:
+        raise ImageError(f"damaged: a JPEG 2000 file, but {error}") from error
+    if stream.width * stream.height > _limit(tolerance):
+        raise _too_large(tolerance)
+    if reason := jpeg2000.refusal(stream):
+        raise ImageError(reason)
+    if jpeg2000.by_pillow(stream):
+        image = _opened(jpeg2000.for_pillow(data, stream), tolerance, "JPEG2000")
+        _load(image)
+        image = _like(image, jpeg2000.corrected(image, stream))
+    else:
+        image = jpeg2000.read(data, stream)
+    return Decoded(jpeg2000.with_meaning(image, stream))
+
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns an image of each EXIF orientation upright."""
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF's orientation, 1 (upright) to 8."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return int(orientation) if orientation in UPRIGHT else 1
+    except Exception:  # SyntaxError, struct.error and more: broken EXIF is ignored, as viewers do
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The image turned upright, with what it says of itself."""
+    if orientation not in UPRIGHT:
+        return image
+    return _like(image, image.transpose(UPRIGHT[orientation]))
+
+
+def _like(original: Image.Image, image: Image.Image) -> Image.Image:
+    """What was made of an image keeps what that says of itself."""
+    if image is not original:
+        for name in ("icc_profile", "exif"):
+            if name in original.info:
+                image.info.setdefault(name, original.info[name])
+    return image
+
+
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey to 8 bits by its high byte, as for colour; other deep images are refused.
+
+    Raises :class:`ImageError`.
+    """
+    if image.mode.startswith("I;16"):
+        high = np.asarray(image).astype(np.uint16) >> 8
+        return _like(image, Image.fromarray(high.astype(np.uint8)))
+    if image.mode == "I":
+        high = tiff.sixteen_bits(np.asarray(image)) >> 8
+        return _like(image, Image.fromarray(high.astype(np.uint8)))
+    if image.mode == "F":
+        raise ImageError(
+            "floating-point pixels: no defined white; scale them to 8 or 16 bits first"
+        )
+    return image

@@ -1,0 +1,132 @@
+"""JPEG: decoded with its warnings, which Pillow does not pass on."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import simplejpeg
+from PIL import Image
+
+HOLE = 24
+"""Zero bytes in a row that no encoder writes where a run of zero bits stands for coefficients that
+are not zero: they would be dozens of equal ones in one block."""
+
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+KINDS = {
+    0xC3: "lossless",
+    0xC5: "hierarchical",
+    0xC6: "hierarchical",
+    0xC7: "hierarchical",
+    0xCB: "lossless",
+    0xCD: "hierarchical",
+    0xCE: "hierarchical",
+    0xCF: "lossless",
+    0xF7: "JPEG-LS",
+}
+"""By the marker of their frame (ITU-T T.81, table B.1; T.87), other than baseline, extended and
+progressive JPEG."""
+
+
+def is_jpeg(data: bytes) -> bool:
+    return data[:3] == b"\xff\xd8\xff"
+
+
+def decode(data: bytes, image: Image.Image) -> tuple[Image.Image | None, str]:
+    """The picture of ``image``, an open JPEG file, and what libjpeg warned of.
+
+    The picture is ``None`` where Pillow is to decode it: it was damaged, or is not grey or RGB.
+    """
+    if image.mode not in ("L", "RGB", "CMYK"):
+        return None, ""
+    space = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}[image.mode]
+    try:
+        pixels = simplejpeg.decode_jpeg(data, space, strict=True)
+    except ValueError as error:
+        return None, _warning(data, space, str(error))
+    if (pixels.shape[1], pixels.shape[0]) != image.size:
+        return None, ""
+    hole = _hole(data)
+    if image.mode == "CMYK":  # Pillow knows whether its inks are inverted
+        return None, hole
+    made = Image.fromarray(pixels[:, :, 0] if image.mode == "L" else pixels)
+    made.info = image.info
+    return made, hole
+
+
+def _warning(data: bytes, space: str, said: str) -> str:
+    """What was said, if the file can be decoded in spite of it; else Pillow will say why not."""
+    try:
+        simplejpeg.decode_jpeg(data, space, strict=False)
+    except ValueError:
+        return ""
+    return f"damaged, and read as far as it goes: {said}"
+
+
+def _hole(data: bytes) -> str:
+    """A warning of a run of zero bytes in the picture's data, as holes in copied files are."""
+    if bytes(HOLE) not in data:
+        return ""
+    tables: dict[tuple[int, int], int] = {}
+    for marker, start, end in segments(data):
+        if marker == 0xC4:
+            tables.update(_first_symbols(data[start:end]))
+        elif marker in FRAMES and marker not in (0xC0, 0xC1):
+            return ""  # in progressive files such runs have a meaning
+        elif marker == 0xDA:
+            used = _tables_used(data[start:end])
+            last = data.find(b"\xff\xd9", end)
+            # The code of nothing but zeros: a run of it is a flat area where it ends a block.
+            odd = any(tables.get((1, table), 0) != 0 for table in used)
+            if odd and data.find(bytes(HOLE), end, last if last > 0 else len(data)) > 0:
+                return "damaged, and read as far as it goes: a run of zero bytes in its data"
+    return ""
+
+
+def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The marker of each segment before the first scan's data, and where its content lies."""
+    at = 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            at += 1
+            continue
+        marker = data[at + 1]
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9:
+            at += 1 if marker == 0xFF else 2
+            continue
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        yield marker, at + 4, min(at + 2 + length, len(data))
+        if marker == 0xDA:
+            return
+        at += 2 + length
+
+
+def _first_symbols(content: bytes) -> dict[tuple[int, int], int]:
+    """By class (1: AC) and number of each Huffman table, the symbol of the shortest code."""
+    found, at = {}, 0
+    while at + 17 <= len(content):
+        count = sum(content[at + 1 : at + 17])
+        if count and at + 17 < len(content):
+            found[content[at] >> 4, content[at] & 15] = content[at + 17]
+        at += 17 + count
+    return found
+
+
+def _tables_used(content: bytes) -> list[int]:
+    """The AC tables that a scan names."""
+    count = content[0] if content else 0
+    return [content[2 + 2 * index] & 15 for index in range(count) if 2 + 2 * index < len(content)]
+
+
+def refusal(data: bytes) -> str:
+    """Why Pillow does not know what kind of JPEG it is; empty where the header does not tell."""
+    for marker, start, _ in segments(data):
+        if marker in KINDS:
+            return f"{KINDS[marker]} JPEG, which is not read; store it as PNG or baseline JPEG"
+        if marker in FRAMES and start + 6 <= len(data):
+            depth, components = data[start], data[start + 5]
+            if depth != 8:
+                return f"{depth}-bit JPEG, which is not read; store it as PNG, 16-bit or 8-bit"
+            if components not in (1, 3, 4):
+                return f"JPEG of {components} components, whose colours are not defined"
+    return ""

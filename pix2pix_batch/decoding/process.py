@@ -1,0 +1,77 @@
+"""What decoding needs of the whole process, made safe for threads that decode side by side."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+from PIL import ImageFile
+
+_changed = threading.Condition()
+_decoding = 0
+_alone = False
+
+
+@contextmanager
+def beside_others() -> Iterator[None]:
+    """Decode while other threads do, but not while one of them takes :func:`incomplete_files`."""
+    global _decoding
+    with _changed:
+        while _alone:
+            _changed.wait()
+        _decoding += 1
+    try:
+        yield
+    finally:
+        with _changed:
+            _decoding -= 1
+            if not _decoding:
+                _changed.notify_all()
+
+
+@contextmanager
+def incomplete_files() -> Iterator[None]:
+    """Decode while no other thread does, for Pillow has one switch for all of them: it then takes
+    what is there of files that are cut short."""
+    global _alone
+    with _changed:
+        while _alone or _decoding:
+            _changed.wait()
+        _alone = True
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
+        with _changed:
+            _alone = False
+            _changed.notify_all()
+
+
+@cache
+def hush_libraries() -> None:
+    """Keep libraries from printing to standard error, where nobody knows of which file they speak.
+
+    What they say is in the reason of the image's own record: libtiff's line in that Pillow then
+    fails, the loggers' in the errors that follow. libtiff prints from C; its handler, which
+    Pillow leaves as it is, is taken out in the very library that Pillow has loaded.
+    """
+    for name in ("PIL", "tifffile"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
+    with suppress(OSError):
+        for path in sorted(set(re.findall(r"/\S*/libtiff[-.]\S*", _loaded()))):
+            with suppress(OSError, AttributeError):
+                library = ctypes.CDLL(path)
+                for handler in (library.TIFFSetErrorHandler, library.TIFFSetErrorHandlerExt):
+                    handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+                    handler(None)
+
+
+def _loaded() -> str:
+    return Path("/proc/self/maps").read_text(errors="surrogateescape")

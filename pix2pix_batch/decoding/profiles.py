@@ -1,0 +1,120 @@
+"""Colour profiles (ICC): what they do, rather than what they are called."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageCms
+
+UNNOTICED = 1
+"""Levels of 255 by which a profile may move colours and be passed over: sRGB's makers round its
+numbers in different ways."""
+
+SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
+"""The colour space that a profile for each of Pillow's modes has."""
+
+CLASSES = ("scnr", "mntr", "prtr", "spac")
+"""Profiles of devices and colour spaces; links, abstract ones and named colours are no meaning of
+samples."""
+
+
+class Unusable(Exception):
+    """A profile that says nothing of the image's samples."""
+
+
+def to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
+    """The image in sRGB by its profile, with its alpha, and a warning where it has none.
+
+    ``image``: of any mode; what the profile cannot be for is left as it is.
+    """
+    alpha = None
+    if image.mode in ("LA", "RGBA"):
+        alpha = image.getchannel("A")
+    colours = _without_alpha(image)
+    try:
+        transform = _transform(profile, colours.mode)
+    except Unusable as error:
+        return image, f"its colour profile is left out: {error}"
+    if transform is None:
+        return image, ""
+    try:
+        made = transform.apply(colours)
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        return image, f"its colour profile is left out: {error}"
+    if alpha is not None:
+        made.putalpha(alpha)
+    return made, ""
+
+
+def _without_alpha(image: Image.Image) -> Image.Image:
+    if image.mode == "LA":
+        return image.getchannel("L")
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode in ("RGBA", "YCbCr", "RGBX", "HSV"):
+        return image.convert("RGB")
+    return image
+
+
+@lru_cache(maxsize=64)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """What turns samples of ``mode`` into sRGB; ``None`` where it would change nothing.
+
+    Raises :class:`Unusable`.
+    """
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space = source.profile.xcolor_space.strip()
+        kind = source.profile.device_class.strip()
+    except (ImageCms.PyCMSError, OSError, ValueError, AttributeError) as error:
+        raise Unusable("it is damaged") from error
+    if kind not in CLASSES:
+        raise Unusable(f"it is no profile of samples but of class {kind!r}")
+    if space != SPACES.get(mode):
+        if mode == "L" and space == "RGB" and _leaves_alone(profile, "RGB"):
+            return None  # grey in sRGB, as many programs label it
+        raise Unusable(f"it is for {space}, the image is {SPACES.get(mode, mode)}")
+    try:
+        made = ImageCms.buildTransform(
+            source, ImageCms.createProfile("sRGB"), mode, "RGB", ImageCms.Intent.PERCEPTUAL
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        raise Unusable(f"it is damaged ({error})") from error
+    return None if mode in ("L", "RGB") and _does_nothing(made, mode) else made
+
+
+def _leaves_alone(profile: bytes, mode: str) -> bool:
+    try:
+        return _transform(profile, mode) is None
+    except Unusable:
+        return False
+
+
+def _does_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    colours = _swatches(mode)
+    made = np.asarray(transform.apply(colours)).astype(int)
+    before = np.asarray(colours.convert("RGB")).astype(int)
+    return int(np.abs(made - before).max()) <= UNNOTICED
+
+
+def _swatches(mode: str) -> Image.Image:
+    """All greys, and of RGB a grid of 9 levels a channel."""
+    if mode == "L":
+        return Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    steps = np.linspace(0, 255, 9).round().astype(np.uint8)
+    grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
+    greys = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
+    return Image.fromarray(np.concatenate([grid, greys], axis=1))
+
+
+@lru_cache(maxsize=1)
+def _lab() -> ImageCms.ImageCmsTransform:
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.buildTransform(lab, srgb, "LAB", "RGB")
+
+
+def lab_to_srgb(image: Image.Image) -> Image.Image:
+    """L*a*b* under D50, which TIFF and Photoshop mean, to sRGB."""
+    return _lab().apply(image)

@@ -1,0 +1,22 @@
+"""What is made of image files that are not as they should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LARGE = 89_478_485
+"""Pixels of the largest picture that is taken unasked, a quarter of a gigabyte in RGB: the bound
+that Pillow has (``Image.MAX_IMAGE_PIXELS``), unless that was set otherwise."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """``lenient``: of files cut short or damaged what is there is taken; ``strict``: those with a
+    warning are refused; ``max_pixels``: of the largest picture; ``None`` for Pillow's bound."""
+
+    lenient: bool = False
+    strict: bool = False
+    max_pixels: int | None = None
+
+
+USUAL = Tolerance()
