@@ -161,9 +161,10 @@ def check_dataset(
     All of DATA is read. It is as for 'train': images with A and B side by side, directories A/
     and B/, a manifest, or mosaics. Looked for: files without partner, unreadable ones, sizes that
     differ, transparency that the recipe has no channel for, images too small for crops, and
-    images that are in two splits.
+    images that are in two splits. Doubts are what looks wrong and may be right: values in a few
+    levels, halves that are no pair, partners that show nothing of each other.
 
-    Exit codes: 0 no problems, 2 wrong use, 3 problems, all of them listed.
+    Exit codes: 0 no problems, 2 wrong use, 3 problems.
     """
     require_extra()
     from pix2pix_batch import output
@@ -184,6 +185,34 @@ def check_dataset(
     elif not found.samples:
         click.echo(f"{shown(sheet)}: not drawn, for no pair is sound", err=True)
     sys.exit(PROBLEMS if found.problems else 0)
+
+
+@dataset.command("pair")
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.argument("file", metavar="FILE.csv", type=click.Path(dir_okay=False, path_type=Path))
+def pair_dataset(a: str, b: str, file: Path) -> None:
+    """List the pairs of A and B in a manifest, by their names.
+
+    A and B are directories, or quoted patterns such as 'data/*_A.png' and 'data/*_B.png'. Names
+    need not be equal: a word of each side's own, letter case and leading zeros may differ, and how
+    they were paired is said. A manifest is what the other commands take as DATA.
+
+    Exit codes: 0 all files have a partner, 2 wrong use, 3 some have none and are left out.
+    """
+    require_extra()
+    from pix2pix_batch.train.pairing import list_pairs
+
+    listed = list_pairs(a, b, file)
+    first, second = (shown(path.name) for path in listed.example)
+    click.echo(
+        f"{shown(file)}: {counted(listed.pairs, 'pair')}, {listed.rule}, such as {first} and "
+        f"{second}"
+    )
+    if listed.alone:
+        some = ", ".join(shown(path) for path in listed.alone[:3])
+        click.echo(f"{counted(len(listed.alone), 'file')} without partner: {some}", err=True)
+    sys.exit(PROBLEMS if listed.alone else 0)
 
 
 FORMAT = click.option(

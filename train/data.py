@@ -10,9 +10,10 @@ import hashlib
 import json
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -22,9 +23,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from pix2pix_batch.errors import ImageError, InputError, Pix2PixBatchError
-from pix2pix_batch.train import pairs
+from pix2pix_batch.train import pair_files, pairs
+from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.mosaic import CropSampler, MosaicPair, grid_windows
+from pix2pix_batch.train.pair_files import Pair
 from pix2pix_batch.train.recipe import Mosaic, Recipe
 from pix2pix_batch.train.signature import Part
 
@@ -39,16 +42,19 @@ class Split(Protocol):
 class Data(Protocol):
     """Training pairs of one recipe.
 
-    ``doubt``: what may be wrong with the data, in a sentence, or nothing. ``epoch``: training
-    samples an epoch; ``parts``: what has to be the same on resuming; ``walked``: the directories of
-    which every image is taken for a pair; ``train`` and ``val``: the pairs without jitter.
+    ``doubts``: why these may be no pairs, by what they show; ``notes``: what was found, for people;
+    ``epoch``: training samples an epoch; ``parts``: what has to be the same on resuming;
+    ``walked``: the directories of which every image is taken for a pair; ``train`` and ``val``: the
+    pairs without jitter.
     """
 
     epoch: int
     walked: list[Path]
     parts: list[Part]
-    doubt: str
+    notes: list[str]
 
+    @property
+    def doubts(self) -> list[str]: ...
     @property
     def train(self) -> Split: ...
     @property
@@ -77,7 +83,7 @@ def generator_at(seed: int, *position: int) -> np.random.Generator:
 
 
 class FileSplit:
-    def __init__(self, listed: list[pairs.Pair], recipe: Recipe, jitter: Jitter) -> None:
+    def __init__(self, listed: list[Pair], recipe: Recipe, jitter: Jitter) -> None:
         self.listed, self.recipe, self.jitter = listed, recipe, jitter
 
     def __len__(self) -> int:
@@ -87,8 +93,8 @@ class FileSplit:
         """Source and target at their own size."""
         recipe, pair = self.recipe, self.listed[index]
         if recipe.direction == "AtoB":
-            return pairs.read(pair, (recipe.in_channels, recipe.out_channels))
-        a, b = pairs.read(pair, (recipe.out_channels, recipe.in_channels))
+            return pair_files.read(pair, (recipe.in_channels, recipe.out_channels))
+        a, b = pair_files.read(pair, (recipe.out_channels, recipe.in_channels))
         return b, a
 
     def __getitem__(self, index: int) -> tuple[str, Pixels, Pixels]:
@@ -115,7 +121,8 @@ class FileData:
 
     def __init__(self, data: Path, recipe: Recipe) -> None:
         found = pairs.find(data, val_fraction=recipe.val_fraction)
-        pairs.require_sound(data, pairs.check_headers(found.pairs))
+        sizes: Counter[tuple[int, int]] = Counter()
+        pairs.require_sound(data, pair_files.check_headers(found.pairs, sizes))
         if not found.split("train"):
             raise InputError(f"{data}: has no training pairs (split 'train')")
         if recipe.val_fraction and not found.split("val"):
@@ -128,9 +135,18 @@ class FileData:
         self.train = FileSplit(found.split("train"), recipe, self.jitter)
         self.val = FileSplit(found.split("val"), recipe, self.jitter)
         self.epoch = len(self.train)
-        self.doubt = pairs.doubt(found.layout, self.train.listed)
+        self.layout, self.recipe = found.layout, recipe
+        advice = recipes.advise_size(recipe, sizes)
+        self.notes = [text for text in (found.naming(), advice) if text]
         self.walked = found.walked
         self.parts = [Part((pair.name, pair.split), tuple(pair.files())) for pair in found.pairs]
+
+    @cached_property
+    def doubts(self) -> list[str]:
+        channels = self.recipe.in_channels, self.recipe.out_channels
+        if self.recipe.direction == "BtoA":
+            channels = channels[::-1]
+        return pairs.doubts(self.layout, self.train.listed, channels)
 
     def sample(self, k: int) -> tuple[Pixels, Pixels]:
         epoch, position = divmod(k, self.epoch)
@@ -167,7 +183,8 @@ class MosaicData:
         self.swap = recipe.direction == "BtoA"
         self.seed = recipe.seed
         self.epoch = mosaic.crops_per_epoch
-        self.doubt = ""
+        self.doubts: list[str] = []
+        self.notes: list[str] = []
         self.walked: list[Path] = []
         self.sampler = CropSampler(
             mosaics,

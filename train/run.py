@@ -51,8 +51,10 @@ def run_training(
             f"{counted(trainer.step_images, 'image')}, on "
             f"{trainer.device.type} ({trainer.precision})"
         )
-        if opened.doubt:
-            say(f"note: {opened.doubt}")
+        for note in opened.notes:
+            say(f"note: {note}")
+        for doubt in opened.doubts:
+            say(f"doubt: {doubt}; 'pix2pix-batch dataset check {data} --sheet FILE.png' shows them")
     watcher = All(Progress(), Samples(run), TensorBoard(run)) if main else Watcher()
     with disk_errors(run):
         try:
