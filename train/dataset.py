@@ -318,8 +318,9 @@ def _notes(result: Check, found: pairs.Survey) -> Iterator[str]:
     recipe = result.recipe
     known = {os.path.abspath(path) for pair in found.pairs for path in pair.files()}
     known |= {os.path.abspath(file) for file, _ in found.problems}
-    files = sides.image_files(found.data)
-    others = [path for path in files if os.path.abspath(path) not in known]
+    places = [os.path.abspath(side) + os.sep for one in found.sides for side in (one.a, one.b)]
+    files = map(os.path.abspath, sides.image_files(found.data))
+    others = [path for path in files if path not in known and not path.startswith(tuple(places))]
     if others:
         of = "belongs" if len(others) == 1 else "belong"
         yield (
@@ -334,6 +335,8 @@ def _notes(result: Check, found: pairs.Survey) -> Iterator[str]:
         yield f"{counted(narrow, 'image')} of them not wider than high; are they side by side?"
     if recipe.fit == "resize" and any(width != height for width, height in shapes):
         yield "images that are not square are squeezed into squares (fit=resize)"
+    if sum("its partner" in what for _, what in result.problems) > 1:
+        yield "an output has its input's size: scale A and B alike beforehand, the smaller ones up"
     if advice := recipes.advise_size(recipe, Counter(dict.fromkeys(shapes, 1))):
         yield advice
     grey = [

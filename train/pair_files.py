@@ -61,7 +61,7 @@ def check_headers(
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Width and height once the image is turned upright (5 to 8: by a quarter), by its header."""
-    if "exif" not in image.info and image.format != "TIFF":
+    if "exif" not in image.info:  # Pillow turns TIFF files itself
         return image.size
     try:
         turned = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)

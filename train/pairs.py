@@ -146,6 +146,7 @@ def require_sound(data: Path, problems: Sequence[tuple[str, str]]) -> None:
 
 def _side_by_side(data: Path) -> Survey:
     """Raises :class:`InputError` where the files' names show two sides."""
+    _require_no_data_within(data)
     found = Survey(data, "side-by-side")
     splits = sides.splits_of(data)
     for split, folders in splits.items():
@@ -158,11 +159,32 @@ def _side_by_side(data: Path) -> Survey:
             found.pairs.append(Pair(sides.stem_of(path, folder), split, path))
     for seeming in sides.unnamed(found.walked):
         if not _are_side_by_side(found.pairs):
+            first, second = seeming.first, seeming.second
+            if len(splits) > 1:  # those of all splits
+                first, second = (_in_any_split(data, place) for place in (first, second))
             raise InputError(
                 f"{data}: {seeming.what}: two sides of pairs, it seems, not images with A and B "
-                f"side by side; which of them is A? {remedy(data, seeming.first, seeming.second)}"
+                f"side by side; which of them is A? {remedy(data, first, second)}"
             )
     return found
+
+
+def _require_no_data_within(data: Path) -> None:
+    """Raises :class:`InputError` where a directory of ``data`` holds sides: of those, and only
+    those, all names are told."""
+    plain = [path for path in sides.children(data) if path not in
+             [folder for listed in sides.splits_of(data).values() for folder in listed]]  # fmt: skip
+    inner = [path for path in plain if any(sides.find(path))]
+    if len(inner) == 1 and len(plain) == 1:
+        raise InputError(f"{data}: the pairs lie in {inner[0]}; give that directory")
+    if len(inner) > 1:
+        names = ", ".join(map(str, inner[:SHOWN]))
+        raise InputError(f"{data}: holds several directories of pairs ({names}); give one of them")
+
+
+def _in_any_split(data: Path, place: str) -> str:
+    parts = Path(place).relative_to(data).parts
+    return str(data.joinpath("*", *parts[1:]))
 
 
 def remedy(data: Path, a: str, b: str) -> str:

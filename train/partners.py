@@ -104,9 +104,8 @@ def _rules(a: Collection[str], b: Collection[str]) -> Iterator[Rule]:
     ends = [_marks(names, SEPARATED_END, WORDS_END, _common_end) for names in (a, b)]
     starts = [_marks(names, SEPARATED_START, WORDS_START, _common_start) for names in (a, b)]
     yield Rule()
+    yield Rule(loosely=True)
     for loosely in (False, True):
-        if loosely:
-            yield Rule(loosely=True)
         for one in ends[0]:
             for other in ends[1]:
                 yield Rule(suffixes=(one, other), loosely=loosely)

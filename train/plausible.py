@@ -6,7 +6,7 @@ Nothing here is certain, so it makes doubts and no errors. ``docs/data.md`` list
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,8 +35,9 @@ FEW_LEVELS = 32
 GAP = 64
 """Levels between two neighbours that a picture of labels as numbers has not, and a mask has."""
 
-SAME = 1.0
-"""Mean difference (0 to 255) below which two images are the same one, saved twice."""
+SAME = 0.03
+"""Mean difference, as a share of the contrast (the standard deviation), below which two images are
+the same one, saved twice: as JPEG of quality 90, a photograph differs from itself by so much."""
 
 RUNS_ON, JUMPS = 1.5, 3.0
 """The difference across a line over those beside it: less than the first and the picture runs on,
@@ -50,12 +51,12 @@ FEWEST = 3
 class Look:
     """What one pair shows. ``counts``: pixels at each level, ``(2, 256)``; ``greys``: how many
     grey levels each side uses, 0 where it has colours; ``constant``: sides of one colour;
-    ``small``: both small, for :func:`likeness`; ``jumps``: over the edges of possible panels."""
+    ``is_same``: both are one picture; ``small``: both small, for :func:`likeness`; ``jumps``: over the edges of possible panels."""
 
     counts: np.ndarray
     greys: tuple[int, int]
     constant: tuple[bool, bool]
-    difference: float
+    is_same: bool
     digests: tuple[bytes, bytes]
     small: tuple[Pixels, Pixels]
     jumps: dict[str, float] = field(default_factory=dict)
@@ -64,27 +65,24 @@ class Look:
 def look(a: Pixels, b: Pixels, side_by_side: bool) -> Look:
     """``a``, ``b``: ``uint8 (H, W, C)`` of one size."""
     counts = np.stack([np.bincount(x.reshape(-1), minlength=256) for x in (a, b)])
-    greys, constant = (0, 0), (False, False)
     greys = (_grey_levels(a), _grey_levels(b))
     constant = (_is_constant(a), _is_constant(b))
-    grey_a, grey_b = _grey(a), _grey(b)
-    difference = float(np.abs(grey_a - grey_b).mean())
-    if difference < SAME and a.shape == b.shape:
-        difference = float(np.abs(a.astype(np.int16) - b).mean())
+    colours_a, colours_b = _colours(a), _colours(b)
+    grey_a, grey_b = (image.mean(axis=2) for image in (colours_a, colours_b))
+    difference = float(np.abs(colours_a - colours_b).mean())
+    is_same = difference <= SAME * float(grey_a.std()) and not all(constant)
     jumps = _jumps(np.concatenate([grey_a, grey_b], axis=1)) if side_by_side else {}
     digests = (hashlib.sha256(a.tobytes()).digest(), hashlib.sha256(b.tobytes()).digest())
     return Look(
-        counts, greys, constant, difference, digests, (_small(grey_a), _small(grey_b)), jumps
+        counts, greys, constant, is_same, digests, (_small(colours_a), _small(colours_b)), jumps
     )
 
 
-def _grey(image: Pixels) -> Pixels:
-    """``float32 (H, W)``; alpha counts where colours say nothing."""
+def _colours(image: Pixels) -> Pixels:
+    """``float32 (H, W, 3)``; alpha counts where colours say nothing."""
     if image.shape[2] == 4 and _is_constant(image[:, :, :3]):
-        return image[:, :, 3].astype(np.float32)
-    colours = image[:, :, :3].astype(np.float32)
-    weights = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
-    return colours @ weights if colours.shape[2] == 3 else colours[:, :, 0]
+        image = image[:, :, 3:]
+    return np.broadcast_to(image[:, :, :3].astype(np.float32), (*image.shape[:2], 3))
 
 
 def _grey_levels(image: Pixels) -> int:
@@ -98,10 +96,11 @@ def _is_constant(image: Pixels) -> bool:
     return bool((image == image[0, 0]).all())
 
 
-def _small(grey: Pixels) -> Pixels:
-    """``float32 (GRID, GRID)``, averaged."""
-    picture = Image.fromarray(grey).resize((GRID, GRID), Image.Resampling.BOX)
-    return np.asarray(picture, np.float32)
+def _small(colours: Pixels) -> Pixels:
+    """``float32 (GRID, GRID, 3)``, averaged."""
+    parts = [Image.fromarray(np.ascontiguousarray(colours[:, :, i])) for i in range(3)]
+    size = (GRID, GRID)
+    return np.stack([np.asarray(part.resize(size, Image.Resampling.BOX)) for part in parts], axis=2)
 
 
 def _jumps(whole: Pixels) -> dict[str, float]:
@@ -141,7 +140,7 @@ class Evidence:
     def add(self, one: Look) -> None:
         self.number += 1
         self.counts += one.counts
-        self.same += one.difference < SAME and not all(one.constant)
+        self.same += one.is_same
         for side in range(2):
             self.constants[side] += one.constant[side]
             self.greys[side].append(one.greys[side])
@@ -155,8 +154,8 @@ class Evidence:
         if not self.number:
             return []
         found = [self._same(), *(self._values(side) for side in range(2))]
-        if not found[0]:
-            found.append(self._panels() or self._unlike())
+        if 2 * self.same < self.number:
+            found.append(self._panels() or self._turned() or self._unlike())
         return [text for text in found if text]
 
     def _same(self) -> str:
@@ -176,8 +175,8 @@ class Evidence:
             return f"every {name} is the same picture"
         if narrow := _narrow(counts):
             return f"{name} {narrow}"
-        greys = [count for count in self.greys[side] if count > 1]
-        if len(greys) == number and self._are_numbers(levels, greys):
+        greys = self.greys[side]
+        if all(greys) and self._are_numbers(levels, greys):
             return (
                 f"{name} is grey, and each image uses few levels close together (of "
                 f"{levels[0]}..{levels[-1]}), as labels by number do: give each label a colour "
@@ -210,6 +209,18 @@ class Evidence:
             return "they look like one picture above another, not side by side"
         if middle < RUNS_ON and jumps["texture"] > 1:
             return "the pictures run on across the middle: are these really A and B side by side?"
+        return ""
+
+    def _turned(self) -> str:
+        """Where B, mirrored or turned, is more like A."""
+        small = [one.small for one in self.looks]
+        plain = own_likeness(small)
+        if len(plain) < FEWEST_COMPARED:
+            return ""
+        for how, turn in TURNS.items():
+            turned = own_likeness([(a, np.ascontiguousarray(turn(b))) for a, b in small])
+            if np.mean(turned > plain) >= 0.8 and turned.mean() > 1.2 * plain.mean():
+                return f"B looks like A {how}: are they the same way up?"
         return ""
 
     def _unlike(self) -> str:
@@ -251,25 +262,20 @@ def _told(low: int, high: int, more: str) -> str:
     )
 
 
-def likeness(small: Iterable[tuple[Pixels, Pixels]]) -> float | None:
-    """How often partners are more alike than A and another pair's B: 1 always, about 0.5 where
-    they have nothing to do with each other. ``None`` where too few images show anything.
+TURNS: dict[str, Callable[[Pixels], Pixels]] = {
+    "mirrored": lambda x: x[:, ::-1],
+    "upside down": lambda x: x[::-1],
+    "turned by half": lambda x: x[::-1, ::-1],
+    "turned by a quarter": lambda x: np.rot90(x),
+    "turned by a quarter to the right": lambda x: np.rot90(x, 3),
+    "with rows and columns exchanged": lambda x: x.transpose(1, 0, 2),
+}
 
-    Compared are grey values and their gradients, without what all images share and without the
-    means of rows and columns, which any two landscapes share too.
-    """
-    sides = [np.stack(images) for images in zip(*small, strict=True)]
-    scores = np.zeros((len(sides[0]),) * 2)
-    shows = np.ones(len(sides[0]), bool)
-    for feature in (lambda x: x, _gradients):
-        vectors = []
-        for side in sides:
-            values = _centred(feature(side))
-            norms = np.linalg.norm(values, axis=1)
-            shows &= norms > 1e-3
-            vectors.append(values / np.maximum(norms, 1e-3)[:, None])
-        scores = scores + np.abs(vectors[0] @ vectors[1].T)
-    scores = scores[np.ix_(shows, shows)]
+
+def likeness(small: Sequence[tuple[Pixels, Pixels]]) -> float | None:
+    """How often partners are more alike than A and another pair's B: 1 always, about 0.5 where
+    they have nothing to do with each other. ``None`` where too few images show anything."""
+    scores = _scores(small)
     number = len(scores)
     if number < FEWEST_COMPARED:
         return None
@@ -278,9 +284,35 @@ def likeness(small: Iterable[tuple[Pixels, Pixels]]) -> float | None:
     return float((below / (number - 1)).mean())
 
 
+def own_likeness(small: Sequence[tuple[Pixels, Pixels]]) -> np.ndarray:
+    """How alike partners are, those that show something."""
+    return np.diag(_scores(small))
+
+
+def _scores(small: Sequence[tuple[Pixels, Pixels]]) -> np.ndarray:
+    """How alike each A and each B are, ``(N, N)``, without the pairs that show nothing.
+
+    Compared are grey values and the gradients of colours, without what all images share and
+    without the means of rows and columns, which any two landscapes share too.
+    """
+    sides = [np.stack(images) for images in zip(*small, strict=True)]
+    scores = np.zeros((len(sides[0]),) * 2)
+    shows = np.ones(len(sides[0]), bool)
+    for feature in (lambda x: x.mean(axis=3), _gradients):
+        vectors = []
+        for side in sides:
+            values = _centred(feature(side))
+            norms = np.linalg.norm(values, axis=1)
+            shows &= norms > 1e-3
+            vectors.append(values / np.maximum(norms, 1e-3)[:, None])
+        scores = scores + np.abs(vectors[0] @ vectors[1].T)
+    return scores[np.ix_(shows, shows)]
+
+
 def _gradients(images: np.ndarray) -> np.ndarray:
     down, across = np.gradient(images, axis=(1, 2))
-    return np.hypot(down, across)
+    steps: np.ndarray = np.hypot(down, across).sum(axis=3)
+    return steps
 
 
 def _centred(images: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -75,6 +76,13 @@ class Kind(Enum):
     A, B, INPUT, TARGET, PICTURE, MAP = range(6)
 
 
+KINDS = (
+    (INPUTS, Kind.INPUT),
+    (TARGETS, Kind.TARGET),
+    (PICTURES, Kind.PICTURE),
+    (MAPS, Kind.MAP),
+)
+
 ORDERS = [
     (Kind.A, Kind.B),
     (Kind.INPUT, Kind.TARGET),
@@ -120,25 +128,25 @@ def read_name(path: Path) -> Named:
 def _kind(words: list[str]) -> Kind | None:
     if len(words) == 2 and words[0] in BEFORE_LETTERS and words[1] in LETTERS:
         words = words[1:]
-    whole = _singular("".join(words))
     if len(words) == 1 and words[0] in LETTERS:
         return (Kind.A, Kind.B)[LETTERS.index(words[0])]
-    kinds = ((INPUTS, Kind.INPUT), (TARGETS, Kind.TARGET), (PICTURES, Kind.PICTURE),
-             (MAPS, Kind.MAP))  # fmt: skip
-    for known, kind in kinds:
-        if whole in known:
-            return kind
+    for form in _forms("".join(words)):
+        for known, kind in KINDS:
+            if form in known:
+                return kind
     # 'input_images', 'mask_images': what is not only a picture decides
-    singular = [_singular(word) for word in words]
-    others = [word for word in singular if word not in PICTURES]
+    others = [word for word in words if not any(form in PICTURES for form in _forms(word))]
     if len(words) == 2 and len(others) == 1:
         return _kind(others)
     return None
 
 
-# 'edges' and 'edge', 'images' and 'image'
-def _singular(word: str) -> str:
-    return word[:-1] if len(word) > 2 and word.endswith("s") else word
+def _forms(word: str) -> Iterator[str]:
+    """A word, and what it may be the plural of: ``images``, ``sketches``."""
+    yield word
+    for end in ("s", "es"):
+        if len(word) > 2 + len(end) and word.endswith(end):
+            yield word.removesuffix(end)
 
 
 def children(folder: Path) -> list[Path]:
@@ -300,6 +308,7 @@ def unnamed(walked: list[Path]) -> Iterator[Partners]:
         for path in image_files(folder):
             by_parent.setdefault(path.parent, []).append(path)
         yield from _siblings(folder, by_parent)
+        yield from _in_directories(folder, by_parent)
         for parent, paths in by_parent.items():
             if patterns := partners.within([path.name for path in paths]):
                 first, second = (str(parent / pattern) for pattern in patterns)
@@ -327,3 +336,24 @@ def _siblings(folder: Path, by_parent: Mapping[Path, list[Path]]) -> Iterator[Pa
                 what = f"the files in {one} and {other} are called alike ({found.rule})"
                 yield Partners(str(one), str(other), what)
                 break
+
+
+def _in_directories(folder: Path, by_parent: Mapping[Path, list[Path]]) -> Iterator[Partners]:
+    """A directory a pair, each with files of the same few names."""
+    sets: Counter[tuple[str, ...]] = Counter()
+    places: dict[tuple[str, ...], Path] = {}
+    for parent, paths in by_parent.items():
+        names = tuple(sorted(path.name for path in paths))
+        if parent != folder and 2 <= len(names) <= partners.MOST_SIDES:
+            sets[names] += 1
+            places.setdefault(names, parent)
+    if not sets:
+        return
+    names, count = sets.most_common(1)[0]
+    is_numbered = all(partners.NUMBER.fullmatch(Path(name).stem) for name in names)
+    if count < 2 or 2 * count < len(by_parent) or is_numbered:
+        return
+    within = places[names].relative_to(folder)
+    base = folder.joinpath(*("*" for _ in within.parts))
+    what = f"{count:,} directories in {folder} hold {' and '.join(names)} each"
+    yield Partners(str(base / names[0]), str(base / names[1]), what)
