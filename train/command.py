@@ -98,7 +98,10 @@ def train(
     if direction:
         overrides = (*overrides, f"direction={direction}")
     read = recipes.read(recipes.find(recipe), overrides)
-    run_training(read, data, run, **options)
+    try:
+        run_training(read, data, run, **options)
+    except KeyboardInterrupt as stopped:
+        sys.exit(getattr(stopped, "code", INTERRUPTED))
 
 
 @click.group()

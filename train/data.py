@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +18,8 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
 
-from pix2pix_batch.errors import ImageError, InputError, Pix2PixBatchError
+from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.train import pair_files, pairs
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.jitter import Jitter, Pixels
@@ -228,69 +225,6 @@ def fingerprint(split: Split) -> str:
         digest.update(json.dumps([name, source.shape, target.shape]).encode())
         digest.update(source.tobytes() + target.tobytes())
     return digest.hexdigest()
-
-
-Sample = tuple[Tensor, Tensor] | Pix2PixBatchError
-
-
-class _Stream(Dataset[Sample]):
-    """Indices are positions in the endless stream. Errors are handed on, not raised: a loader's
-    process would wrap them in its traceback."""
-
-    def __init__(self, data: Data) -> None:
-        self.data = data
-
-    def __getitem__(self, k: int) -> Sample:
-        try:
-            source, target = self.data.sample(k)
-        except Pix2PixBatchError as error:
-            return error
-        return torch.tensor(source), torch.tensor(target)
-
-
-def _collate(samples: list[Sample]) -> Sample:
-    error = next((sample for sample in samples if isinstance(sample, Pix2PixBatchError)), None)
-    return error or default_collate(samples)
-
-
-def _leave_interrupts(_: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the main one ends the run in good order."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def batches(
-    data: Data,
-    *,
-    first: int,
-    last: int,
-    batch_size: int,
-    rank: int = 0,
-    processes: int = 1,
-    workers: int = 0,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches ``first`` to ``last - 1`` of one process, ``uint8 (batch_size, H, W, C)`` each.
-
-    Batch ``i`` of all processes together is the stream's next ``processes * batch_size``
-    samples, whatever their number: two processes see what one with twice the batch does.
-    """
-    positions = (
-        list(range((i * processes + rank) * batch_size, (i * processes + rank + 1) * batch_size))
-        for i in range(first, last)
-    )
-    loader: DataLoader[Sample] = DataLoader(
-        _Stream(data),
-        batch_sampler=positions,
-        collate_fn=_collate,
-        num_workers=workers,
-        worker_init_fn=_leave_interrupts,
-        # else mosaics would be copied to each; fork is not the default everywhere any more
-        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
-        pin_memory=torch.cuda.is_available(),
-    )
-    for batch in loader:
-        if isinstance(batch, Pix2PixBatchError):
-            raise batch
-        yield batch
 
 
 def spread(length: int, count: int) -> list[int]:

@@ -172,8 +172,8 @@ def _side_by_side(data: Path) -> Survey:
 def _require_no_data_within(data: Path) -> None:
     """Raises :class:`InputError` where a directory of ``data`` holds sides: of those, and only
     those, all names are told."""
-    plain = [path for path in sides.children(data) if path not in
-             [folder for listed in sides.splits_of(data).values() for folder in listed]]  # fmt: skip
+    splits = [folder for listed in sides.splits_of(data).values() for folder in listed]
+    plain = [path for path in sides.children(data) if path not in splits]
     inner = [path for path in plain if any(sides.find(path))]
     if len(inner) == 1 and len(plain) == 1:
         raise InputError(f"{data}: the pairs lie in {inner[0]}; give that directory")

@@ -51,7 +51,8 @@ FEWEST = 3
 class Look:
     """What one pair shows. ``counts``: pixels at each level, ``(2, 256)``; ``greys``: how many
     grey levels each side uses, 0 where it has colours; ``constant``: sides of one colour;
-    ``is_same``: both are one picture; ``small``: both small, for :func:`likeness`; ``jumps``: over the edges of possible panels."""
+    ``is_same``: both are one picture; ``small``: both small, for :func:`likeness`; ``jumps``:
+    over the edges of possible panels."""
 
     counts: np.ndarray
     greys: tuple[int, int]

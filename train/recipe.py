@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pix2pix_batch.architecture import MAX_DOWNS, MIN_DOWNS, Architecture, Norm
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.train import foreign
 from pix2pix_batch.train.discriminator import RECEPTIVE_FIELDS
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -298,6 +299,8 @@ def _values(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise InputError(f"{path}: is no valid YAML: {reason}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: is no recipe; a recipe is a list of 'key: value' lines")
+    if isinstance(values.get("recipe"), dict) and "data" in values:  # RUN/recipe.yaml
+        values = dict(values["recipe"])
     base = values.pop("extends", None)
     if base is None:
         return values
@@ -344,7 +347,8 @@ def _problem(detail: dict[str, Any]) -> str:
     if detail["type"] == "extra_forbidden":
         model = Mosaic if detail["loc"][0] == "mosaic" and len(detail["loc"]) > 1 else Recipe
         known = list(model.model_fields)
-        return f"unknown key {place!r}{_nearest(str(detail['loc'][-1]), known)}"
+        key = str(detail["loc"][-1])
+        return f"unknown key {place!r}{foreign.told_key(key) or _nearest(key, known)}"
     if detail["type"] == "missing":
         return f"{place}: is missing"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -352,7 +356,7 @@ def _problem(detail: dict[str, Any]) -> str:
         return message
     given = detail.get("input")
     shown = "" if isinstance(given, dict | list) else f", not {given!r}"
-    return f"{place}: {message[0].lower()}{message[1:]}{shown}"
+    return f"{place}: {message[0].lower()}{message[1:]}{shown}{foreign.told_value(place, given)}"
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -23,6 +23,9 @@ KEEP = 3
 
 LOCK, RECIPE = ".lock", "recipe.yaml"
 
+LENGTH = ("epochs", "decay_epochs")
+"""Keys of the recipe that may change when a run goes on."""
+
 
 class RunDirectory:
     """Checkpoints in ``checkpoints/``, the recipe in ``recipe.yaml``, ``metrics.jsonl``."""
@@ -58,14 +61,19 @@ class RunDirectory:
         """
         path = self.path / RECIPE
         if path.exists():
-            require_same(path, parts, mine)
+            recorded = require_same(path, parts, mine)
+            if recorded is not None:  # it goes on for longer, or less long
+                self._record(recorded | mine)
             return
         if others := sorted(p.name for p in self.path.iterdir() if p.name != LOCK):
             raise InputError(
                 f"{self.path}: holds {others[0]!r} and no training run; give a new directory"
             )
-        run = {"data": signature.of(parts), **mine}
+        self._record({"data": signature.of(parts), **mine})
+
+    def _record(self, run: dict[str, Any]) -> None:
         text = yaml.safe_dump(run, sort_keys=False, allow_unicode=True)
+        path = self.path / RECIPE
         checkpoint.write_whole(path, lambda file: file.write(text.encode()))
 
     def save(self, step: int, state: dict[str, Any], keep: int) -> None:
@@ -99,8 +107,11 @@ class RunDirectory:
         checkpoint.write_whole(self.metrics, lambda file: file.write("".join(kept).encode()))
 
 
-def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> None:
-    """Raises :class:`InputError` with what differs from the run that ``path`` belongs to."""
+def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> dict[str, Any] | None:
+    """What ``path`` has of the run it belongs to, where :data:`LENGTH` alone changed.
+
+    Raises :class:`InputError` with what else differs.
+    """
     try:
         theirs = yaml.safe_load(path.read_text(encoding="utf-8"))
         there, here = theirs["recipe"], mine["recipe"]
@@ -108,8 +119,9 @@ def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> Non
         changed = [
             f"{key} was {there.get(key)!r} and is {here.get(key)!r}"
             for key in sorted(there.keys() | here.keys())
-            if there.get(key) != here.get(key)
+            if there.get(key) != here.get(key) and key not in LENGTH
         ]
+        longer = any(there.get(key) != here.get(key) for key in LENGTH)
         processes = theirs.get("processes", 1)
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: is damaged; give a new directory") from error
@@ -122,3 +134,4 @@ def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> Non
             f"{path.parent}: holds a run that differs: {'; '.join(changed)}. Give a new "
             "directory, or the same recipe and data to go on"
         )
+    return theirs if longer or theirs.get("path") != mine.get("path") else None
