@@ -39,12 +39,13 @@ class Split(Protocol):
 class Data(Protocol):
     """Training pairs of one recipe.
 
-    ``doubts``: why these may be no pairs, by what they show; ``notes``: what was found, for people;
-    ``epoch``: training samples an epoch; ``parts``: what has to be the same on resuming;
+    ``place``: where it is; ``doubts``: why these may be no pairs, by what they show; ``notes``:
+    what was found, for people; ``epoch``: training samples an epoch; ``parts``: what has to be the same on resuming;
     ``walked``: the directories of which every image is taken for a pair; ``train`` and ``val``: the
     pairs without jitter.
     """
 
+    place: Path
     epoch: int
     walked: list[Path]
     parts: list[Part]
@@ -127,6 +128,7 @@ class FileData:
                 f"{data}: the validation split is empty; put pairs there, or set val_fraction=0 "
                 "to train without validation"
             )
+        self.place = data
         self.jitter = Jitter.of(recipe)
         self.seed = recipe.seed
         self.train = FileSplit(found.split("train"), recipe, self.jitter)
@@ -177,6 +179,7 @@ class MosaicData:
     def __init__(self, data: Path, recipe: Recipe, mosaic: Mosaic) -> None:
         a, b = data / mosaic.source, data / mosaic.target
         mosaics = MosaicPair.open(a, b, mosaic.sea, mosaic.sea_tolerance, mosaic.sea_in)
+        self.place = data
         self.swap = recipe.direction == "BtoA"
         self.seed = recipe.seed
         self.epoch = mosaic.crops_per_epoch

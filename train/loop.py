@@ -49,6 +49,7 @@ class Options:
 class Watcher:
     """Is told how a run goes. The base class ignores it all."""
 
+    def note(self, text: str) -> None: ...
     def start(self, step: int, last: int) -> None: ...
     def step(self, step: int, losses: dict[str, float]) -> None: ...
     def record(self, record: Record, sheet: Any) -> None: ...
@@ -134,7 +135,8 @@ class Trainer:
         """
         watcher = watcher or Watcher()
         with self.run.held() if self.accelerator.is_main_process else nullcontext():
-            self._resume()
+            for change in self._resume():
+                watcher.note(change)
             watcher.start(self.step_count, self.last)
             try:
                 with nullcontext(stop) if stop else stop_signals() as asked, asked.asking():
@@ -327,12 +329,17 @@ class Trainer:
             self.run.save(self.step_count, state, max(1, self.options.keep))
         self.accelerator.wait_for_everyone()
 
-    def _resume(self) -> None:
-        """Go on from the last checkpoint. Raises :class:`InputError` where ``run`` is another's."""
+    def _resume(self) -> list[str]:
+        """Go on from the last checkpoint; what has changed since, for people.
+
+        Raises :class:`InputError` where ``run`` is another's.
+        """
+        changes: list[str] = []
         if self.accelerator.is_main_process:
-            self.run.claim(
+            changes = self.run.claim(
                 self.data.parts,
                 {
+                    "path": str(self.data.place.absolute()),
                     "processes": self.accelerator.num_processes,
                     "recipe": self.recipe.as_dict(),
                 },
@@ -354,6 +361,7 @@ class Trainer:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
         if self.accelerator.is_main_process:
             self.run.forget_after(self.step_count)
+        return changes
 
 
 def initial_state(recipe: Recipe) -> dict[str, Tensor]:
