@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import json
 import os
+import shlex
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,13 +155,20 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
         if not 2 <= length <= min(MAX_HEADER, size - 8) or start[8:] != b"{":
             if start[:2] == b"PK" or start[:1] == b"\x80":
                 raise BundleError(
-                    f"{path}: is a PyTorch pickle, not a bundle. Pickles can run code and are "
-                    "never loaded; turn a reference checkpoint into a bundle with "
-                    "'pix2pix-batch model import'"
+                    f"{path}: is a PyTorch checkpoint, not a bundle; make one of it with "
+                    f"'pix2pix-batch model import {shlex.quote(str(path))} "
+                    f"{shlex.quote(f'{_stem(path)}.safetensors')}', which reads plain tensors only"
                 )
             raise ValueError("no header")
         header = json.loads(start[8:] + file.read(length - 1))
     return header, length, size
+
+
+def _stem(path: Path) -> str:
+    """A bundle's name: that of the run, for its checkpoints."""
+    absolute = path.absolute()
+    run = absolute.parent.parent.name if absolute.parent.name == "checkpoints" else ""
+    return f"{run}-{path.stem}" if run else path.stem
 
 
 def fingerprint(path: Path) -> str:

@@ -84,6 +84,17 @@ def import_checkpoint(
     return info, generator
 
 
+def is_training(path: Path) -> bool:
+    """Whether ``path`` is a checkpoint of ``train``; only plain tensors are read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="meta", weights_only=True)
+    except Exception:  # import_checkpoint says what it is
+        return False
+    return isinstance(state, Mapping) and {"step", "generator"} <= state.keys()
+
+
 def _read(path: Path) -> State:
     """The checkpoint's tensors by name; nothing in the file is run."""
     try:
@@ -116,8 +127,8 @@ def _read(path: Path) -> State:
         raise BundleError(f"{path}: holds {type(state).__name__}, no state dict; {SAVE_AGAIN}")
     if {"step", "generator"} <= state.keys():
         raise BundleError(
-            f"{path}: is a checkpoint of a run of 'pix2pix-batch train', which needs no import: "
-            "when the run ends, its bundle is model.safetensors in the run's directory"
+            f"{path}: is a checkpoint of a run of 'pix2pix-batch train'; 'pix2pix-batch model "
+            "import' makes a bundle of it"
         )
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):

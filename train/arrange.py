@@ -24,7 +24,7 @@ from pix2pix_batch.images import SUFFIXES, Picture
 from pix2pix_batch.text import counted
 from pix2pix_batch.train import pairs, threads
 from pix2pix_batch.train.jitter import Pixels
-from pix2pix_batch.train.pairs import Pair
+from pix2pix_batch.train.pair_files import Pair
 
 FORMATS = ("png", "jpg")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import torch
 
@@ -32,17 +34,61 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     return path
 
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What a disk says that has no room."""
+
+
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file under another name, sync it and give it its own. Raises :class:`OutputError`."""
+    failed: list[OSError] = []
     try:
         with whole(path, sync=True) as file:
-            write(file)
-    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError on a full disk
-        reason = getattr(error, "strerror", None) or "the disk is full, or the file too large"
-        raise OutputError(
-            f"{path}: cannot be written ({reason}); free some space and run the same command "
-            "again to go on from the last checkpoint"
-        ) from error
+            write(cast(BinaryIO, _Noted(file, failed)))
+    except OSError as error:
+        raise unwritable(path, error) from error
+    except RuntimeError as error:  # torch.save's, where the file's own was raised inside it
+        if not failed:
+            raise
+        raise unwritable(path, failed[0]) from error
+
+
+class _Noted(io.BufferedIOBase):
+    """A file that notes why it could not be written."""
+
+    def __init__(self, file: BinaryIO, failed: list[OSError]) -> None:
+        self.file, self.failed = file, failed
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.failed.append(error)
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        return self.file.seek(place, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+
+def unwritable(path: Path, error: OSError) -> OutputError:
+    """What to say of ``error``: that the disk is full only where it is."""
+    reason = error.strerror or str(error) or type(error).__name__
+    first = "free some space" if error.errno in FULL else "see to that"
+    return OutputError(
+        f"{path}: cannot be written ({reason}); {first} and run the same command again to go on "
+        "from the last checkpoint"
+    )
 
 
 def saved(folder: Path) -> list[Path]:

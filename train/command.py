@@ -29,15 +29,38 @@ OVERRIDES = click.option(
 )
 
 
-@click.command()
+class _Train(click.Command):
+    """Knows the options of other trainers, which are keys of the recipe here."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from pix2pix_batch.train import foreign
+
+            require_extra()
+            from pix2pix_batch.train.recipe import Recipe
+
+            key = error.option_name.lstrip("-").replace("-", "_")
+            told = foreign.told_key(key)
+            if key in Recipe.model_fields:
+                told = f" (keys of the recipe are set so: --set {key}=VALUE)"
+            raise click.NoSuchOption(
+                error.option_name,
+                f"{error.message}{told}",
+                possibilities=error.possibilities,
+                ctx=error.ctx,
+            ) from error
+
+
+@click.command(cls=_Train)
 @click.argument("data", type=click.Path(path_type=Path))
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--recipe",
-    default="default",
-    show_default=True,
     metavar="NAME|FILE",
-    help="A shipped recipe's name ('recipe list') or a YAML file.",
+    help="A shipped recipe's name ('recipe list') or a YAML file, such as another run's "
+    "recipe.yaml.  [default: RUN's own where it was begun, else 'default']",
 )
 @click.option(
     "--set",
@@ -48,14 +71,20 @@ OVERRIDES = click.option(
 )
 @DIRECTION
 @click.option(
+    "--epochs",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    help="Instead of the recipe's; may be changed when a run goes on, to end sooner or later.",
+)
+@click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
 )
 @click.option(
     "--every",
     type=click.IntRange(1),
     metavar="N",
-    help="Steps between checkpoints, validations and samples.  [default: an epoch; at least 500, "
-    "at most a tenth of the run]",
+    help="Steps between checkpoints, validations and samples.  [default: an epoch or, where that "
+    "is shorter, 500; never more than a tenth of the run]",
 )
 @click.option(
     "--keep",
@@ -74,15 +103,16 @@ OVERRIDES = click.option(
 def train(
     data: Path,
     run: Path,
-    recipe: str,
+    recipe: str | None,
     overrides: tuple[str, ...],
     direction: str | None,
+    epochs: float | None,
     **options: Any,
 ) -> None:
     """Train a generator on the pairs in DATA.
 
     RUN/model.safetensors is for 'convert --model'. Run the same command again to go on with a run
-    that was stopped.
+    that was stopped, with another --epochs for longer or less long.
 
     DATA: images with A and B side by side, directories A/ and B/ with files of equal names, a
     manifest (pairs.csv, pairs.jsonl), or the mosaics a recipe names. Look at it first with
@@ -90,15 +120,29 @@ def train(
 
     Several GPUs: 'torchrun --nproc-per-node 2 -m pix2pix_batch.cli train ...'; batch_size is
     each process's own.
+
+    Exit codes: 0 done, 2 wrong use, 3 it cannot go on, 130 stopped by Ctrl-C, 143 by SIGTERM, 129
+    by SIGHUP (128 and the signal's number), each after a checkpoint.
     """
     require_extra()
     from pix2pix_batch.train import recipe as recipes
+    from pix2pix_batch.train import rundir
     from pix2pix_batch.train.run import run_training
 
     if direction:
         overrides = (*overrides, f"direction={direction}")
-    read = recipes.read(recipes.find(recipe), overrides)
-    run_training(read, data, run, **options)
+    if epochs:
+        overrides = (*overrides, f"epochs={epochs:g}")
+    path = run / rundir.RECIPE
+    if recipe is None and path.is_file():
+        rundir.read(path)
+    else:
+        path = recipes.find(recipe or "default")
+    read = recipes.read(path, overrides)
+    try:
+        run_training(read, data, run, **options)
+    except KeyboardInterrupt as stopped:
+        sys.exit(getattr(stopped, "code", INTERRUPTED))
 
 
 @click.group()
@@ -161,9 +205,10 @@ def check_dataset(
     All of DATA is read. It is as for 'train': images with A and B side by side, directories A/
     and B/, a manifest, or mosaics. Looked for: files without partner, unreadable ones, sizes that
     differ, transparency that the recipe has no channel for, images too small for crops, and
-    images that are in two splits.
+    images that are in two splits. Doubts are what looks wrong and may be right: values in a few
+    levels, halves that are no pair, partners that show nothing of each other.
 
-    Exit codes: 0 no problems, 2 wrong use, 3 problems, all of them listed.
+    Exit codes: 0 no problems, 2 wrong use, 3 problems.
     """
     require_extra()
     from pix2pix_batch import output
@@ -184,6 +229,34 @@ def check_dataset(
     elif not found.samples:
         click.echo(f"{shown(sheet)}: not drawn, for no pair is sound", err=True)
     sys.exit(PROBLEMS if found.problems else 0)
+
+
+@dataset.command("pair")
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.argument("file", metavar="FILE.csv", type=click.Path(dir_okay=False, path_type=Path))
+def pair_dataset(a: str, b: str, file: Path) -> None:
+    """List the pairs of A and B in a manifest, by their names.
+
+    A and B are directories, or quoted patterns such as 'data/*_A.png' and 'data/*_B.png'. Names
+    need not be equal: a word of each side's own, letter case and leading zeros may differ, and how
+    they were paired is said. A manifest is what the other commands take as DATA.
+
+    Exit codes: 0 all files have a partner, 2 wrong use, 3 some have none and are left out.
+    """
+    require_extra()
+    from pix2pix_batch.train.pairing import list_pairs
+
+    listed = list_pairs(a, b, file)
+    first, second = (shown(path.name) for path in listed.example)
+    click.echo(
+        f"{shown(file)}: {counted(listed.pairs, 'pair')}, {listed.rule}, such as {first} and "
+        f"{second}"
+    )
+    if listed.alone:
+        some = ", ".join(shown(path) for path in listed.alone[:3])
+        click.echo(f"{counted(len(listed.alone), 'file')} without partner: {some}", err=True)
+    sys.exit(PROBLEMS if listed.alone else 0)
 
 
 FORMAT = click.option(
@@ -313,9 +386,9 @@ def evaluate(
     """How close MODEL's outputs are to the targets of DATA.
 
     MODEL is a shipped model's name or a bundle, DATA as for 'train'. Outputs are made as
-    'convert' makes them. Figures: L1 (0 to 255), PSNR (dB), SSIM, MS-SSIM, sharpness (1 is as
-    sharp as the truth); for label maps accuracies and IoU; LPIPS and FID where the weights of
-    their networks are at hand.
+    'convert' makes them. Figures: L1 (0 to 255), PSNR (dB), SSIM, MS-SSIM, sharpness (edges
+    and noise over the truth's; a grid counts too); for label maps accuracies and IoU; LPIPS and
+    FID where the weights of their networks are at hand.
     """
     require_extra("torchmetrics")
     from pix2pix_batch import output

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
-import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
 
-from pix2pix_batch.errors import ImageError, InputError, Pix2PixBatchError
-from pix2pix_batch.train import pairs
+from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.train import pair_files, pairs
+from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.mosaic import CropSampler, MosaicPair, grid_windows
+from pix2pix_batch.train.pair_files import Pair
 from pix2pix_batch.train.recipe import Mosaic, Recipe
 from pix2pix_batch.train.signature import Part
 
@@ -39,16 +39,20 @@ class Split(Protocol):
 class Data(Protocol):
     """Training pairs of one recipe.
 
-    ``doubt``: what may be wrong with the data, in a sentence, or nothing. ``epoch``: training
-    samples an epoch; ``parts``: what has to be the same on resuming; ``walked``: the directories of
-    which every image is taken for a pair; ``train`` and ``val``: the pairs without jitter.
+    ``place``: where it is; ``doubts``: why these may be no pairs, by what they show; ``notes``:
+    what was found, for people; ``epoch``: training samples an epoch; ``parts``: what has to be the same on resuming;
+    ``walked``: the directories of which every image is taken for a pair; ``train`` and ``val``: the
+    pairs without jitter.
     """
 
+    place: Path
     epoch: int
     walked: list[Path]
     parts: list[Part]
-    doubt: str
+    notes: list[str]
 
+    @property
+    def doubts(self) -> list[str]: ...
     @property
     def train(self) -> Split: ...
     @property
@@ -77,7 +81,7 @@ def generator_at(seed: int, *position: int) -> np.random.Generator:
 
 
 class FileSplit:
-    def __init__(self, listed: list[pairs.Pair], recipe: Recipe, jitter: Jitter) -> None:
+    def __init__(self, listed: list[Pair], recipe: Recipe, jitter: Jitter) -> None:
         self.listed, self.recipe, self.jitter = listed, recipe, jitter
 
     def __len__(self) -> int:
@@ -87,8 +91,8 @@ class FileSplit:
         """Source and target at their own size."""
         recipe, pair = self.recipe, self.listed[index]
         if recipe.direction == "AtoB":
-            return pairs.read(pair, (recipe.in_channels, recipe.out_channels))
-        a, b = pairs.read(pair, (recipe.out_channels, recipe.in_channels))
+            return pair_files.read(pair, (recipe.in_channels, recipe.out_channels))
+        a, b = pair_files.read(pair, (recipe.out_channels, recipe.in_channels))
         return b, a
 
     def __getitem__(self, index: int) -> tuple[str, Pixels, Pixels]:
@@ -115,7 +119,8 @@ class FileData:
 
     def __init__(self, data: Path, recipe: Recipe) -> None:
         found = pairs.find(data, val_fraction=recipe.val_fraction)
-        pairs.require_sound(data, pairs.check_headers(found.pairs))
+        sizes: Counter[tuple[int, int]] = Counter()
+        pairs.require_sound(data, pair_files.check_headers(found.pairs, sizes))
         if not found.split("train"):
             raise InputError(f"{data}: has no training pairs (split 'train')")
         if recipe.val_fraction and not found.split("val"):
@@ -123,14 +128,24 @@ class FileData:
                 f"{data}: the validation split is empty; put pairs there, or set val_fraction=0 "
                 "to train without validation"
             )
+        self.place = data
         self.jitter = Jitter.of(recipe)
         self.seed = recipe.seed
         self.train = FileSplit(found.split("train"), recipe, self.jitter)
         self.val = FileSplit(found.split("val"), recipe, self.jitter)
         self.epoch = len(self.train)
-        self.doubt = pairs.doubt(found.layout, self.train.listed)
+        self.layout, self.recipe = found.layout, recipe
+        advice = recipes.advise_size(recipe, sizes)
+        self.notes = [text for text in (found.naming(), advice) if text]
         self.walked = found.walked
         self.parts = [Part((pair.name, pair.split), tuple(pair.files())) for pair in found.pairs]
+
+    @cached_property
+    def doubts(self) -> list[str]:
+        channels = self.recipe.in_channels, self.recipe.out_channels
+        if self.recipe.direction == "BtoA":
+            channels = channels[::-1]
+        return pairs.doubts(self.layout, self.train.listed, channels)
 
     def sample(self, k: int) -> tuple[Pixels, Pixels]:
         epoch, position = divmod(k, self.epoch)
@@ -164,10 +179,12 @@ class MosaicData:
     def __init__(self, data: Path, recipe: Recipe, mosaic: Mosaic) -> None:
         a, b = data / mosaic.source, data / mosaic.target
         mosaics = MosaicPair.open(a, b, mosaic.sea, mosaic.sea_tolerance, mosaic.sea_in)
+        self.place = data
         self.swap = recipe.direction == "BtoA"
         self.seed = recipe.seed
         self.epoch = mosaic.crops_per_epoch
-        self.doubt = ""
+        self.doubts: list[str] = []
+        self.notes: list[str] = []
         self.walked: list[Path] = []
         self.sampler = CropSampler(
             mosaics,
@@ -211,69 +228,6 @@ def fingerprint(split: Split) -> str:
         digest.update(json.dumps([name, source.shape, target.shape]).encode())
         digest.update(source.tobytes() + target.tobytes())
     return digest.hexdigest()
-
-
-Sample = tuple[Tensor, Tensor] | Pix2PixBatchError
-
-
-class _Stream(Dataset[Sample]):
-    """Indices are positions in the endless stream. Errors are handed on, not raised: a loader's
-    process would wrap them in its traceback."""
-
-    def __init__(self, data: Data) -> None:
-        self.data = data
-
-    def __getitem__(self, k: int) -> Sample:
-        try:
-            source, target = self.data.sample(k)
-        except Pix2PixBatchError as error:
-            return error
-        return torch.tensor(source), torch.tensor(target)
-
-
-def _collate(samples: list[Sample]) -> Sample:
-    error = next((sample for sample in samples if isinstance(sample, Pix2PixBatchError)), None)
-    return error or default_collate(samples)
-
-
-def _leave_interrupts(_: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the main one ends the run in good order."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def batches(
-    data: Data,
-    *,
-    first: int,
-    last: int,
-    batch_size: int,
-    rank: int = 0,
-    processes: int = 1,
-    workers: int = 0,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches ``first`` to ``last - 1`` of one process, ``uint8 (batch_size, H, W, C)`` each.
-
-    Batch ``i`` of all processes together is the stream's next ``processes * batch_size``
-    samples, whatever their number: two processes see what one with twice the batch does.
-    """
-    positions = (
-        list(range((i * processes + rank) * batch_size, (i * processes + rank + 1) * batch_size))
-        for i in range(first, last)
-    )
-    loader: DataLoader[Sample] = DataLoader(
-        _Stream(data),
-        batch_sampler=positions,
-        collate_fn=_collate,
-        num_workers=workers,
-        worker_init_fn=_leave_interrupts,
-        # else mosaics would be copied to each; fork is not the default everywhere any more
-        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
-        pin_memory=torch.cuda.is_available(),
-    )
-    for batch in loader:
-        if isinstance(batch, Pix2PixBatchError):
-            raise batch
-        yield batch
 
 
 def spread(length: int, count: int) -> list[int]:

@@ -15,10 +15,11 @@ from PIL import Image
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.pages import sheet
 from pix2pix_batch.text import counted, shown
-from pix2pix_batch.train import pairs, threads
+from pix2pix_batch.train import pair_files, pairs, plausible, sides, threads
+from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at, spread
 from pix2pix_batch.train.jitter import Jitter, Pixels
-from pix2pix_batch.train.pairs import Pair
+from pix2pix_batch.train.pair_files import Pair
 from pix2pix_batch.train.recipe import Mosaic, Recipe
 
 SHEET_PAIRS = 12
@@ -26,6 +27,9 @@ SHEET_COLUMNS = 3
 GREY_MODES = ("1", "L", "I")
 COMMON = 4
 """Sizes and modes named in the text, the most common first; JSON has them all."""
+
+LISTED = 50
+"""Problems named in the text."""
 
 Problem = tuple[str, str]
 """A file, and what is wrong with it and what to do."""
@@ -35,16 +39,19 @@ Sample = tuple[str, Pixels, Pixels]
 
 @dataclass
 class Check:
-    """What was found. ``sizes`` are those of one image of a pair, ``modes`` Pillow's."""
+    """What was found. ``naming``: which directories are A and B; ``sizes``: those of one image of
+    a pair; ``modes``: Pillow's; ``doubts``: why these may be no pairs, by what they show."""
 
     data: Path
     recipe: Recipe
     layout: str
+    naming: str = ""
     splits: dict[str, int] = field(default_factory=dict)
     held_out: bool = False
     sizes: Counter[str] = field(default_factory=Counter)
     modes: dict[str, Counter[str]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
 
@@ -52,12 +59,14 @@ class Check:
         return {
             "data": str(self.data),
             "layout": self.layout,
+            "naming": self.naming,
             "splits": self.splits,
             "held_out": self.held_out,
             "sizes": dict(self.sizes.most_common()),
             "modes": {side: dict(modes.most_common()) for side, modes in self.modes.items()},
             "training": training(self.recipe),
             "problems": [{"file": file, "problem": what} for file, what in self.problems],
+            "doubts": self.doubts,
             "notes": self.notes,
         }
 
@@ -65,10 +74,10 @@ class Check:
         recipe = self.recipe
         pairs_noun = "crop" if recipe.mosaic else "pair"
         total = counted(sum(self.splits.values()), pairs_noun)
-        yield f"{shown(self.data)}: {self.layout}, {total}"
+        naming = f" ({shown(self.naming)})" if self.naming else ""
+        yield f"{shown(self.data)}: {self.layout}{naming}, {total}"
         for name, count in self.splits.items():
-            chosen = f", held out by name (val_fraction {recipe.val_fraction:g})"
-            yield f"  {name:6}{count:>8,}" + (chosen if name == "val" and self.held_out else "")
+            yield f"  {name:6}{count:>8,}" + (self._told_held_out() if name == "val" else "")
         if self.sizes:
             yield f"sizes   {_common(self.sizes)}"
         for side, modes in self.modes.items():
@@ -76,9 +85,28 @@ class Check:
         yield f"trains  {_described(recipe)}"
         for note in self.notes:
             yield f"note: {note}"
-        for file, what in self.problems:
+        for doubt in self.doubts:
+            yield f"doubt: {doubt}"
+        for file, what in self.problems[:LISTED]:
             yield f"problem: {shown(file)}: {shown(what)}"
-        yield f"{counted(len(self.problems), 'problem')}" if self.problems else "no problems"
+        if (more := len(self.problems) - LISTED) > 0:
+            yield f"and {counted(more, 'problem')} more, which --json lists"
+        yield ", ".join(self._ends())
+
+    def _told_held_out(self) -> str:
+        if not self.held_out:
+            return ""
+        share = self.splits["val"] / max(1, self.splits["val"] + self.splits.get("train", 0))
+        return (
+            f", held out: those whose names hash below val_fraction {self.recipe.val_fraction:g}, "
+            f"here {share:.0%}"
+        )
+
+    def _ends(self) -> Iterator[str]:
+        if self.problems or not self.doubts:
+            yield counted(len(self.problems), "problem") if self.problems else "no problems"
+        if self.doubts:
+            yield counted(len(self.doubts), "doubt") + ": look at --sheet before training"
 
     def sheet(self) -> bytes:
         """A PNG of training samples, after the jitter. Raises :class:`InputError`."""
@@ -113,27 +141,38 @@ def training(recipe: Recipe) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One pair, read. ``digests``: of A's and B's pixels, ``None`` for images of one colour."""
+    """One pair, read. ``digests``: of A's and B's pixels, ``None`` for images of one colour;
+    ``colours``: of each of its files that has a palette of few, by their numbers."""
 
     pair: Pair
     modes: list[str]
     shape: tuple[int, int] | None = None
     digests: tuple[bytes | None, bytes | None] = (None, None)
     problems: tuple[Problem, ...] = ()
+    look: plausible.Look | None = None
+    colours: tuple[dict[int, bytes], ...] = ()
 
 
 def _check_files(data: Path, recipe: Recipe) -> Check:
     found = pairs.survey(data, val_fraction=0)
-    result = Check(data, recipe, found.layout, problems=list(found.problems))
+    result = Check(data, recipe, found.layout, found.naming(), problems=list(found.problems))
     _count_splits(result, found)
     jitter, repeats = Jitter.of(recipe), _Repeats()
+    evidence = plausible.Evidence(found.layout == "side-by-side")
+    palettes = _Palettes()
     sound = []
     for seen in threads.in_order(lambda pair: _look(pair, recipe, jitter), found.pairs):
         _count(result, seen)
         result.problems += seen.problems
         result.problems += repeats.add(seen)
+        palettes.add(seen)
+        if seen.look is not None:
+            evidence.add(seen.look)
         if not seen.problems:
             sound.append(seen.pair)
+    if found.layout == "side-by-side" and sound and not any(map(pairs.is_wide, sound)):
+        result.doubts.append(pairs.NOT_WIDE)
+    result.doubts += [*evidence.doubts(), *palettes.doubts()]
     result.notes += _notes(result, found)
     shown_split = [pair for pair in sound if pair.split == "train"] or sound
     result.samples = _file_samples(shown_split, recipe, jitter)
@@ -149,7 +188,7 @@ def _count_splits(result: Check, found: pairs.Survey) -> None:
     except InputError as error:
         result.problems.append((str(result.data), str(error).removeprefix(f"{found.data}: ")))
     counts = found.counts()
-    result.splits = {name: counts[name] for name in pairs.SPLITS if counts[name]}
+    result.splits = {name: counts[name] for name in sides.SPLITS if counts[name]}
     result.held_out = counts["val"] > 0 and not given
     if not counts["train"]:
         result.problems.append((str(result.data), "has no training pairs (split 'train')"))
@@ -158,7 +197,7 @@ def _count_splits(result: Check, found: pairs.Survey) -> None:
 def _look(pair: Pair, recipe: Recipe, jitter: Jitter) -> _Seen:
     """Read a pair as training would, to the last pixel."""
     modes = [mode for mode in map(_mode, pair.files()) if mode]
-    if problems := pairs.check_headers([pair]):
+    if problems := pair_files.check_headers([pair]):
         return _Seen(pair, modes, problems=tuple(problems))
     channels = (recipe.in_channels, recipe.out_channels)
     if recipe.direction == "BtoA":
@@ -167,8 +206,8 @@ def _look(pair: Pair, recipe: Recipe, jitter: Jitter) -> _Seen:
     read: list[Pixels] = []
     for path, number in zip(pair.files(), wanted, strict=True):
         try:
-            image = pairs.read_image(path, number)
-            read += pairs.halves(image, channels, path) if pair.b is None else (image,)
+            image = pair_files.read_image(path, number)
+            read += pair_files.halves(image, channels, path) if pair.b is None else (image,)
         except ImageError as error:
             problems.append((str(path), str(error).removeprefix(f"{path}: ")))
     if problems:
@@ -180,7 +219,9 @@ def _look(pair: Pair, recipe: Recipe, jitter: Jitter) -> _Seen:
             jitter.plain(a, b)
     except ImageError as error:
         return _Seen(pair, modes, shape, problems=((str(pair.a), str(error)),))
-    return _Seen(pair, modes, shape, (_digest(a), _digest(b)))
+    looked = plausible.look(a, b, pair.b is None)
+    colours = tuple(_few_colours(path) for path in pair.files())
+    return _Seen(pair, modes, shape, (_digest(a), _digest(b)), look=looked, colours=colours)
 
 
 def _mode(path: Path) -> str | None:
@@ -189,6 +230,41 @@ def _mode(path: Path) -> str | None:
             return image.mode
     except Exception:  # check_headers has the reason
         return None
+
+
+def _few_colours(path: Path) -> dict[int, bytes]:
+    """The colours that a file's palette gives to the numbers it uses, where they are few."""
+    try:
+        with Image.open(path) as image:
+            if image.mode != "P":
+                return {}
+            used = image.getcolors(plausible.FEW_LEVELS)
+            colours = bytes(image.getpalette("RGB") or b"")
+    except Exception:  # pair_files.read_image has the reason
+        return {}
+    numbers = [int(number) for _, number in used or ()]  # type: ignore[arg-type]
+    return {number: colours[3 * number : 3 * number + 3] for number in numbers}
+
+
+class _Palettes:
+    """Finds numbers that are another colour in another file, as of labels saved one by one."""
+
+    def __init__(self) -> None:
+        self.first: list[dict[int, bytes]] = [{}, {}]
+        self.differing = [0, 0]
+
+    def add(self, seen: _Seen) -> None:
+        for side, colours in enumerate(seen.colours):
+            first = self.first[side]
+            self.differing[side] += any(first.setdefault(n, c) != c for n, c in colours.items())
+
+    def doubts(self) -> Iterator[str]:
+        for side, count in enumerate(self.differing):
+            if count:
+                yield (
+                    f"the palettes of {'AB'[side]} differ: in {counted(count, 'file')} a number "
+                    "has another colour than in those before; labels must have the same in all"
+                )
 
 
 def _digest(pixels: Pixels) -> bytes | None:
@@ -242,21 +318,27 @@ def _notes(result: Check, found: pairs.Survey) -> Iterator[str]:
     recipe = result.recipe
     known = {os.path.abspath(path) for pair in found.pairs for path in pair.files()}
     known |= {os.path.abspath(file) for file, _ in found.problems}
-    files = pairs.image_files(found.data)
-    others = [path for path in files if os.path.abspath(path) not in known]
+    places = [os.path.abspath(side) + os.sep for one in found.sides for side in (one.a, one.b)]
+    files = map(os.path.abspath, sides.image_files(found.data))
+    others = [path for path in files if path not in known and not path.startswith(tuple(places))]
     if others:
         of = "belongs" if len(others) == 1 else "belong"
         yield (
             f"{counted(len(others), 'image')} in {shown(found.data)} {of} to no pair and will not "
             f"be used, such as {shown(others[0])}"
         )
-    shapes = [tuple(map(int, size.split("x"))) for size in result.sizes]
-    if found.layout == "side-by-side" and any(2 * width <= height for width, height in shapes):
-        yield "there are images that are not wider than high; are they really A and B side by side?"
+    shapes = [(int(width), int(height)) for width, height in
+              (size.split("x") for size in result.sizes)]  # fmt: skip
+    narrow = sum(n for (width, height), n in zip(shapes, result.sizes.values(), strict=True)
+                 if 2 * width <= height)  # fmt: skip
+    if found.layout == "side-by-side" and 0 < narrow < len(found.pairs):
+        yield f"{counted(narrow, 'image')} of them not wider than high; are they side by side?"
     if recipe.fit == "resize" and any(width != height for width, height in shapes):
         yield "images that are not square are squeezed into squares (fit=resize)"
-    if recipe.fit == "resize" and shapes and max(map(min, shapes)) < recipe.size:
-        yield f"all images are smaller than {recipe.size} pixels and are enlarged; try --set size"
+    if sum("its partner" in what for _, what in result.problems) > 1:
+        yield "an output has its input's size: scale A and B alike beforehand, the smaller ones up"
+    if advice := recipes.advise_size(recipe, Counter(dict.fromkeys(shapes, 1))):
+        yield advice
     grey = [
         all(mode.split(";")[0] in GREY_MODES for mode in modes) for modes in result.modes.values()
     ]

@@ -26,7 +26,7 @@ from pix2pix_batch.pages import sheet
 from pix2pix_batch.settings import without_job
 from pix2pix_batch.text import shown
 from pix2pix_batch.tiling import Tiles
-from pix2pix_batch.train import metrics, pairs, threads
+from pix2pix_batch.train import metrics, pair_files, pairs, sides, threads
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import FileSplit, Split, open_data
 from pix2pix_batch.train.figures import Evaluation, Sample, score
@@ -36,7 +36,7 @@ from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.workers import probe
 from pix2pix_batch.workers.opened import open_engine as opened_engine
 
-SPLITS = (*pairs.SPLITS, "all")
+SPLITS = (*sides.SPLITS, "all")
 Colour = tuple[int, int, int]
 
 
@@ -175,9 +175,13 @@ def open_split(data: Path, recipe: Recipe, split: str) -> tuple[Split, str]:
     if not listed:
         there = ", ".join(f"{name}: {count:,}" for name, count in found.counts().items())
         raise InputError(f"{data}: the split {split!r} is empty ({there}); choose another --split")
-    pairs.require_sound(data, pairs.check_headers(listed))
+    pairs.require_sound(data, pair_files.check_headers(listed))
     files = FileSplit(listed, recipe, Jitter.of(recipe))
-    return files if recipe.fit == "resize" else Whole(files), pairs.doubt(found.layout, listed)
+    channels = recipe.in_channels, recipe.out_channels
+    if recipe.direction == "BtoA":
+        channels = channels[::-1]
+    doubt = "; ".join(pairs.doubts(found.layout, listed, channels))
+    return files if recipe.fit == "resize" else Whole(files), doubt
 
 
 class Whole:

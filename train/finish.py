@@ -19,11 +19,12 @@ from pix2pix_batch.bundle import BundleInfo, Embedding
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.text import counted, shown
-from pix2pix_batch.train import pairs
+from pix2pix_batch.train import pair_files, sides
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import Data, FileData, fingerprint, open_data, spread, to_unit
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.loop import Trainer
+from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.version import __version__
 from pix2pix_batch.workers.converter import fitted
 
@@ -42,7 +43,7 @@ def write_bundles(trainer: Trainer) -> list[Path]:
     Both for ``convert``, with recipe, data, figures and embedding statistics.
     """
     figures = trainer.validation(trainer.result, trainer.accelerator)[0]
-    data = data_facts(trainer)
+    data = data_facts(trainer.recipe, trainer.data)
     written = [_write(trainer, "model", trainer.result, trainer.last, figures, data)]
     path = trainer.run.checkpoints / "best.pt"
     if trainer.best is not None and trainer.best["step"] != trainer.last and path.exists():
@@ -54,8 +55,7 @@ def write_bundles(trainer: Trainer) -> list[Path]:
     return written
 
 
-def data_facts(trainer: Trainer) -> dict[str, Any]:
-    recipe, data = trainer.recipe, trainer.data
+def data_facts(recipe: Recipe, data: Data) -> dict[str, Any]:
     return {
         "source": recipe.data_source,
         "license": recipe.license,
@@ -74,8 +74,31 @@ def _write(
     data: dict[str, Any],
 ) -> Path:
     recipe = trainer.recipe
-    info = BundleInfo(
-        name=recipe.name,
+    training = {
+        "step": step,
+        "steps": trainer.last,
+        "images": step * trainer.step_images,
+        "init": recipe.init and bundle.fingerprint(bundle.resolve(recipe.init)),
+        "device": trainer.device.type,
+        "precision": trainer.precision,
+        "processes": trainer.accelerator.num_processes,
+    }
+    path = trainer.run.path / f"{name}.safetensors"
+    info = describe(recipe, recipe.name, training, figures, data)
+    bundle.save(path, info, generator, embedding=embed_training(generator, trainer.data, recipe))
+    return path
+
+
+def describe(
+    recipe: Recipe,
+    name: str,
+    training: dict[str, Any],
+    figures: dict[str, float],
+    data: dict[str, Any],
+) -> BundleInfo:
+    """A bundle's metadata, with all that is known of its training."""
+    return BundleInfo(
+        name=name,
         architecture=recipe.architecture,
         image_size=recipe.size,
         fit=recipe.fit,
@@ -85,24 +108,15 @@ def _write(
             "recipe": recipe.as_dict(),
             "data": data,
             "validation": {k: round(v, 4) for k, v in figures.items()},
-            "training": {
-                "step": step,
-                "steps": trainer.last,
-                "images": step * trainer.step_images,
-                "init": recipe.init and bundle.fingerprint(bundle.resolve(recipe.init)),
-                "device": trainer.device.type,
-                "precision": trainer.precision,
-                "processes": trainer.accelerator.num_processes,
-            },
+            "training": training,
             "versions": {"torch": torch.__version__, "pix2pix-batch": __version__},
         },
     )
-    path = trainer.run.path / f"{name}.safetensors"
-    embedding = embed(
-        generator, inputs_of(trainer.data, recipe.fit, recipe.size, most_of(generator))
-    )
-    bundle.save(path, info, generator, embedding=embedding)
-    return path
+
+
+def embed_training(generator: UNet, data: Data, recipe: Recipe) -> Embedding:
+    """Where the embeddings of the training inputs lie."""
+    return embed(generator, inputs_of(data, recipe.fit, recipe.size, most_of(generator)))
 
 
 def most_of(generator: UNet) -> int:
@@ -200,13 +214,13 @@ def training_inputs(
         return partial(inputs_of, open_data(data, own), info.fit, size, most)
     if overrides:
         raise InputError(f"{shown(path)}: holds no recipe, so that --set has nothing to change")
-    files = list(pairs.image_files(data))
+    files = list(sides.image_files(data))
     if not files:
         raise InputError(f"{data}: holds no image; give a directory of images it is meant for")
     channels = info.architecture.in_channels
 
     def read(index: int) -> Pixels:
-        return pairs.read_image(files[index], channels)
+        return pair_files.read_image(files[index], channels)
 
     return partial(_tiles, len(files), read, info.fit, size, most)
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import signal
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,17 +16,19 @@ from torch import Tensor, nn
 
 from pix2pix_batch import bundle, onednn
 from pix2pix_batch.cores import cores
-from pix2pix_batch.errors import InputError, TrainingError
+from pix2pix_batch.errors import InputError, Pix2PixBatchError, TrainingError
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.train import checkpoint
-from pix2pix_batch.train.data import Data, batches, to_unit
+from pix2pix_batch.train.data import Data, to_unit
 from pix2pix_batch.train.discriminator import PatchGAN
 from pix2pix_batch.train.meter import Meter, Record
+from pix2pix_batch.train.reading import batches
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.rundir import KEEP, RunDirectory
 from pix2pix_batch.train.step import LOSSES, Batch, Networks, Step
+from pix2pix_batch.train.stopping import Stop, stop_signals
 from pix2pix_batch.train.upsample import keep_form
-from pix2pix_batch.train.validation import Validation
+from pix2pix_batch.train.validation import Validation, ValidationStopped
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Options:
 class Watcher:
     """Is told how a run goes. The base class ignores it all."""
 
+    def note(self, text: str) -> None: ...
     def start(self, step: int, last: int) -> None: ...
     def step(self, step: int, losses: dict[str, float]) -> None: ...
     def record(self, record: Record, sheet: Any) -> None: ...
@@ -71,6 +72,8 @@ class Trainer:
         self.step_count = 0
         self.best: dict[str, float] | None = None
         self.carried: dict[str, Any] | None = None
+        self.owed = False
+        self.failures: list[str] = []
         self._build()
         self.validation = Validation(data.val if len(data.val) else data.train, recipe)
 
@@ -122,28 +125,33 @@ class Trainer:
         """The generator that the bundle gets: the averaged one where there is one."""
         return self.generator if self.average is None else self.average
 
-    def fit(self, watcher: Watcher | None = None) -> None:
+    def fit(self, watcher: Watcher | None = None, stop: Stop | None = None) -> None:
         """Run all steps that are left.
 
         Raises :class:`InputError` where ``run`` holds something else, :class:`TrainingError`
-        where the losses stop being numbers, ``KeyboardInterrupt`` after a checkpoint where the
-        run was asked to stop.
+        where the losses stop being numbers or, after a checkpoint, a process that reads data was
+        killed, :class:`Stopped` after a checkpoint where ``stop`` was asked for (by signals,
+        unless it is given).
         """
         watcher = watcher or Watcher()
         with self.run.held() if self.accelerator.is_main_process else nullcontext():
-            self._resume()
+            for change in self._resume():
+                watcher.note(change)
             watcher.start(self.step_count, self.last)
             try:
-                with stop_signals() as stop:
-                    self._run(watcher, stop)
+                with nullcontext(stop) if stop else stop_signals() as asked, asked.asking():
+                    self._run(watcher, asked)
             finally:
                 watcher.close()
 
-    def _run(self, watcher: Watcher, stop: Callable[[], bool]) -> None:
+    def _run(self, watcher: Watcher, stop: Stop) -> None:
         recipe = self.recipe
         # what only goes on from another model keeps that model's statistics
         self.generator.train(recipe.train_blocks is None)
         self.discriminator.train()
+        meter = Meter(self.carried)
+        if self.owed:  # the run was stopped while it validated
+            meter = self._record(watcher, meter, stop)
         stream = batches(
             self.data,
             first=self.step_count * recipe.accumulate,
@@ -153,17 +161,29 @@ class Trainer:
             processes=self.accelerator.num_processes,
             workers=default_workers(self.device) if self.options.workers is None
             else self.options.workers,
+            died=self.failures.append,
         )  # fmt: skip
-        meter = Meter(self.carried)
+        with closing(stream):  # type: ignore[type-var]
+            self._run_steps(stream, watcher, meter, stop)
+
+    def _run_steps(
+        self, stream: Iterator[tuple[Tensor, Tensor]], watcher: Watcher, meter: Meter, stop: Stop
+    ) -> None:
         pending: tuple[int, Tensor] | None = None
         while self.step_count < self.last:
-            with meter.waiting():
-                batch = self._next(stream)
+            try:
+                with meter.waiting():
+                    batch = self._next(stream)
+            except Pix2PixBatchError:  # a pair that cannot be read any more
+                if pending is not None and self.accelerator.num_processes == 1:
+                    watcher.step(*self._checked(*pending, meter))
+                    self._save(meter)
+                raise
             losses = self._one(batch)
             if pending is not None:  # a step late, so that a GPU is never waited for
                 watcher.step(*self._checked(*pending, meter))
             pending = self.step_count, losses
-            stopping = self._agreed(stop())
+            stopping = self._agreed(stop() or bool(self.failures))
             due = self.step_count % self.every == 0 or self.step_count == self.last
             if not stopping and not due:
                 continue
@@ -171,11 +191,32 @@ class Trainer:
             pending = None
             self._require_finite()
             if due:
-                self._report(watcher, meter)
-            self._save(None if due else meter)
+                meter = self._record(watcher, meter, stop)
+            else:
+                self._save(meter)
             if stopping and self.step_count != self.last:
-                raise KeyboardInterrupt
-            meter = Meter()
+                self._end(stop)
+
+    def _record(self, watcher: Watcher, meter: Meter, stop: Stop) -> Meter:
+        """Validate, record and save; asked to stop meanwhile, save what is owed and stop."""
+        try:
+            self._report(watcher, meter, stop)
+        except ValidationStopped:
+            self.owed = True
+            self._save(meter)
+            raise stop.stopped() from None
+        self.owed = False
+        self._save(None)
+        return Meter()
+
+    def _end(self, stop: Stop) -> None:
+        if self.failures:
+            kept = checkpoint.path_of(self.run.checkpoints, self.step_count)
+            raise TrainingError(
+                f"{self.failures[0]}; {kept} is written. The same command goes on from there; "
+                "--workers 0 reads without other processes"
+            )
+        raise stop.stopped()
 
     def _next(self, stream: Iterator[tuple[Tensor, Tensor]]) -> list[Batch]:
         recipe, accelerator = self.recipe, self.accelerator
@@ -247,11 +288,13 @@ class Trainer:
         means: Tensor = self.accelerator.reduce(values, "mean")
         return dict(zip(losses, means.tolist(), strict=True))
 
-    def _report(self, watcher: Watcher, meter: Meter) -> None:
+    def _report(self, watcher: Watcher, meter: Meter, stop: Stop) -> None:
         losses = self._of_all(meter.means())
         if not self.accelerator.is_main_process:
             return
-        figures, sheet = self.validation(self.result, self.accelerator)
+        # several processes cannot leave in the middle: the others wait for this one
+        leave = stop if self.accelerator.num_processes == 1 else None
+        figures, sheet = self.validation(self.result, self.accelerator, leave)
         if self.best is None or figures["error"] < self.best["error"]:
             self.best = {"step": self.step_count, **figures}
             self.run.save_best(self.step_count, self.result.state_dict())
@@ -275,6 +318,7 @@ class Trainer:
                 "step": self.step_count,
                 "best": self.best,
                 "meter": left,
+                "owed": self.owed,
                 "generator": self.generator.state_dict(),
                 "discriminator": self.discriminator.state_dict(),
                 "average": None if self.average is None else self.average.state_dict(),
@@ -285,12 +329,17 @@ class Trainer:
             self.run.save(self.step_count, state, max(1, self.options.keep))
         self.accelerator.wait_for_everyone()
 
-    def _resume(self) -> None:
-        """Go on from the last checkpoint. Raises :class:`InputError` where ``run`` is another's."""
+    def _resume(self) -> list[str]:
+        """Go on from the last checkpoint; what has changed since, for people.
+
+        Raises :class:`InputError` where ``run`` is another's.
+        """
+        changes: list[str] = []
         if self.accelerator.is_main_process:
-            self.run.claim(
+            changes = self.run.claim(
                 self.data.parts,
                 {
+                    "path": str(self.data.place.absolute()),
                     "processes": self.accelerator.num_processes,
                     "recipe": self.recipe.as_dict(),
                 },
@@ -299,7 +348,9 @@ class Trainer:
         state = self.run.last()
         if state is not None:
             self.step_count, self.best = state["step"], state["best"]
-            self.carried = state["meter"]
+            self.carried, self.owed = state["meter"], state.get("owed", False)
+            self.last = max(self.last, self.step_count)  # of a run that was made shorter
+            self.rate = learning_rate(self.step_count - 1, self.last, self.recipe)
             self.generator.load_state_dict(state["generator"])
             self.discriminator.load_state_dict(state["discriminator"])
             if self.average is not None:
@@ -310,6 +361,7 @@ class Trainer:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
         if self.accelerator.is_main_process:
             self.run.forget_after(self.step_count)
+        return changes
 
 
 def initial_state(recipe: Recipe) -> dict[str, Tensor]:
@@ -370,25 +422,3 @@ def update_average(average: nn.Module, live: nn.Module, ema: float, step: int) -
             value.lerp_(current[name], rate)
         else:
             value.copy_(current[name])
-
-
-@contextmanager
-def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C or SIGTERM ask for a checkpoint and an end; a second one ends at once."""
-    asked: list[int] = []
-    before: dict[int, Any] = {}
-
-    def ask(number: int, _: FrameType | None) -> None:
-        asked.append(number)
-        signal.signal(number, before[number])
-
-    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
-        try:
-            before[number] = signal.signal(number, ask)
-        except ValueError:  # not the main thread: whoever is there handles them
-            break
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

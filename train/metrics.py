@@ -27,7 +27,7 @@ def vertical_gradient(image: np.ndarray) -> float:
 
 
 def sharpness(output: np.ndarray, target: np.ndarray) -> float:
-    """The output's mean vertical gradient over the target's; 1 is as sharp as the truth."""
+    """The output's mean vertical gradient over the target's; noise and grids count as well."""
     return ratio(vertical_gradient(output), vertical_gradient(target))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pix2pix_batch.architecture import MAX_DOWNS, MIN_DOWNS, Architecture, Norm
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.train import foreign
 from pix2pix_batch.train.discriminator import RECEPTIVE_FIELDS
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -166,15 +166,12 @@ class Recipe(Model):
         if self.mosaic is not None and (self.in_channels, self.out_channels) != (3, 3):
             raise ValueError("mosaic: mosaics have 3 channels; leave in_channels and out_channels")
         if self.size % self.architecture.multiple:
-            raise ValueError(
-                f"size: {self.size} is no multiple of {self.architecture.multiple}, which "
-                f"{self.architecture.downs} halvings (downs) need"
-            )
+            raise ValueError(_wrong_size(self.size, self.downs))
         return self
 
     @property
     def architecture(self) -> Architecture:
-        downs = self.downs or min(MAX_DOWNS, max(MIN_DOWNS, int(math.log2(self.size))))
+        downs = self.downs or most_downs(self.size) or MIN_DOWNS
         return Architecture(
             self.in_channels,
             self.out_channels,
@@ -197,6 +194,58 @@ class Recipe(Model):
 
     def as_dict(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
+
+
+def most_downs(size: int) -> int | None:
+    """How often a side can be halved, if the generator's least number of times."""
+    possible = [n for n in range(MIN_DOWNS, MAX_DOWNS + 1) if size % (1 << n) == 0]
+    return max(possible, default=None)
+
+
+def _wrong_size(size: int, downs: int | None) -> str:
+    """``size`` cannot be halved so often; the next ones that can."""
+    least = 1 << (downs or MIN_DOWNS)
+    below = size // least * least
+    sizes = " or ".join(f"size={side}" for side in (below, below + least) if side)
+    if downs is None:
+        return (
+            f"size: {size} is no multiple of {least}, which the least {MIN_DOWNS} halvings (downs) "
+            f"need; set {sizes}"
+        )
+    most = most_downs(size)
+    other = f", or downs={most}" if most else ""
+    return (
+        f"size: {size} is no multiple of {least}, which {downs} halvings (downs) need; set "
+        f"{sizes}{other}"
+    )
+
+
+def advise_size(recipe: Recipe, sizes: Mapping[tuple[int, int], int]) -> str:
+    """What to set where all images are smaller than ``size``, or nothing.
+
+    ``sizes``: widths and heights of the images of A or B.
+    """
+    if recipe.mosaic is not None or not sizes:
+        return ""
+    side = max(min(size) for size in sizes)
+    if side >= recipe.size:
+        return ""
+    least = 1 << MIN_DOWNS
+    good = sorted({max(least, side // step * step) for step in (least, 1 << side.bit_length() - 1)})
+    accepted = []
+    for size in reversed(good):
+        for words in ([f"size={size}"], [f"size={size}", f"downs={most_downs(size)}"]):
+            with contextlib.suppress(InputError):
+                changed(recipe, [*words, *(["load_size=null"] if recipe.load_size else [])])
+                accepted.append(" ".join(f"--set {word}" for word in words))
+                break
+    if not accepted or good[-1] >= recipe.size:
+        return ""
+    enlarged = "and are enlarged" if recipe.fit == "resize" else "too small for crops"
+    return (
+        f"all images are smaller than {recipe.size} pixels (at most {side}) {enlarged}; "
+        f"{' or '.join(accepted)} trains at about their own size"
+    )
 
 
 def shipped_names() -> list[str]:
@@ -250,6 +299,8 @@ def _values(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise InputError(f"{path}: is no valid YAML: {reason}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: is no recipe; a recipe is a list of 'key: value' lines")
+    if isinstance(values.get("recipe"), dict) and "data" in values:  # RUN/recipe.yaml
+        values = dict(values["recipe"])
     base = values.pop("extends", None)
     if base is None:
         return values
@@ -296,7 +347,8 @@ def _problem(detail: dict[str, Any]) -> str:
     if detail["type"] == "extra_forbidden":
         model = Mosaic if detail["loc"][0] == "mosaic" and len(detail["loc"]) > 1 else Recipe
         known = list(model.model_fields)
-        return f"unknown key {place!r}{_nearest(str(detail['loc'][-1]), known)}"
+        key = str(detail["loc"][-1])
+        return f"unknown key {place!r}{foreign.told_key(key) or _nearest(key, known)}"
     if detail["type"] == "missing":
         return f"{place}: is missing"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -304,7 +356,7 @@ def _problem(detail: dict[str, Any]) -> str:
         return message
     given = detail.get("input")
     shown = "" if isinstance(given, dict | list) else f", not {given!r}"
-    return f"{place}: {message[0].lower()}{message[1:]}{shown}"
+    return f"{place}: {message[0].lower()}{message[1:]}{shown}{foreign.told_value(place, given)}"
 
 
 def _nearest(word: str, known: list[str]) -> str:

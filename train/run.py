@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -19,9 +20,10 @@ from pix2pix_batch.train.finish import write_bundles
 from pix2pix_batch.train.loop import Options, Trainer, Watcher
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.report import write_report
+from pix2pix_batch.train.stopping import Stopped, stop_signals
 from pix2pix_batch.train.watch import All, Progress, Samples, TensorBoard
 
-REFUSED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+REFUSED = frozenset({*checkpoint.FULL, errno.EROFS, errno.EIO})
 """What a disk says that takes no more."""
 
 
@@ -40,33 +42,71 @@ def run_training(
     Raises what :meth:`Trainer.fit` raises, and :class:`OutputError` where ``run`` is full.
     """
     options = Options(device, every, keep, workers)
+    with stop_signals() as stop, disk_errors(run):
+        trainer = None
+        try:
+            trainer = _prepare(recipe, data, run, options)
+            trainer.fit(_watcher(trainer, run), stop)
+            if stop():  # at its last step
+                raise stop.stopped()
+            if trainer.accelerator.is_main_process:
+                _finish(trainer, data, run)
+        except KeyboardInterrupt as error:
+            if trainer is None or trainer.accelerator.is_main_process:
+                say(_told_stop(error, trainer, run))
+            raise
+
+
+def _prepare(recipe: Recipe, data: Path, run: Path, options: Options) -> Trainer:
     opened = open_data(data, recipe)
     require_outside(run, opened.walked)
     trainer = Trainer(recipe, opened, run, options)
-    main = trainer.accelerator.is_main_process
-    if main:
+    if trainer.accelerator.is_main_process:
         say(
             f"{recipe.name}: {counted(len(opened.train), 'training pair')}, "
             f"{len(opened.val):,} for validation, {counted(trainer.last, 'step')} of "
             f"{counted(trainer.step_images, 'image')}, on "
             f"{trainer.device.type} ({trainer.precision})"
         )
-        if opened.doubt:
-            say(f"note: {opened.doubt}")
-    watcher = All(Progress(), Samples(run), TensorBoard(run)) if main else Watcher()
-    with disk_errors(run):
-        try:
-            trainer.fit(watcher)
-        except KeyboardInterrupt:
-            if main:
-                found = checkpoint.saved(run / "checkpoints")
-                kept = f"the last checkpoint is {found[-1]}" if found else "no checkpoint was due"
-                say(f"Stopped after step {trainer.step_count:,}; {kept}.")
-            raise
-        if main:
-            for path in write_bundles(trainer):
-                click.echo(path)
-            click.echo(write_report(run, recipe))
+        for note in opened.notes:
+            say(f"note: {note}")
+        if recipe.init:
+            say(
+                f"note: the generator starts from {recipe.init}; the discriminator and the "
+                "optimisers begin anew"
+            )
+        for doubt in opened.doubts:
+            say(f"doubt: {doubt}; 'pix2pix-batch dataset check {data} --sheet FILE.png' shows them")
+    return trainer
+
+
+def _watcher(trainer: Trainer, run: Path) -> Watcher:
+    if not trainer.accelerator.is_main_process:
+        return Watcher()
+    return All(Progress(), Samples(run), TensorBoard(run))
+
+
+def _finish(trainer: Trainer, data: Path, run: Path) -> None:
+    for path in write_bundles(trainer):
+        click.echo(path)
+    click.echo(write_report(run, trainer.recipe))
+    model = shlex.quote(str(run / "model.safetensors"))
+    say(
+        "Next: look at the report; convert images with 'pix2pix-batch convert IN OUT --model "
+        f"{model}', or measure it with 'pix2pix-batch evaluate {model} {shlex.quote(str(data))}'"
+    )
+
+
+def _told_stop(error: KeyboardInterrupt, trainer: Trainer | None, run: Path) -> str:
+    """How the run ended and what is left of it, in a sentence."""
+    by = f" ({error.name})" if isinstance(error, Stopped) else ""
+    step = trainer.step_count if trainer else 0
+    found = checkpoint.saved(run / "checkpoints")
+    kept = f"the last checkpoint is {found[-1]}" if found else "no checkpoint was due"
+    where = f"after step {step:,}" if step else "before its first step"
+    if trainer is not None and step == trainer.last:
+        where += ", before all of its results were written"
+    return f"Stopped {where}{by}; {kept}. The same command goes on from there."
 
 
 def require_outside(run: Path, walked: list[Path]) -> None:
@@ -92,17 +132,20 @@ def disk_errors(run: Path) -> Iterator[None]:
     threading.excepthook = quietly
     try:
         yield
-    except (OSError, SafetensorError) as error:
-        if isinstance(error, OSError) and error.errno not in REFUSED:
+    except OSError as error:
+        if error.errno not in REFUSED:
             raise
-        reason = getattr(error, "strerror", None) or str(error)
+        raise checkpoint.unwritable(run, error) from error
+    except SafetensorError as error:
         raise OutputError(
-            f"{run}: cannot be written to ({reason}); free some space and run the same command "
-            "again to go on from the last checkpoint"
+            f"{run}: cannot be written to ({error}); see to that and run the same command again "
+            "to go on from the last checkpoint"
         ) from error
     finally:
         threading.excepthook = tell
 
 
 def say(text: str) -> None:
-    click.echo(text, err=True)
+    """On standard error, if anyone still listens."""
+    with suppress(OSError, ValueError):
+        click.echo(text, err=True)

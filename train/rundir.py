@@ -23,6 +23,9 @@ KEEP = 3
 
 LOCK, RECIPE = ".lock", "recipe.yaml"
 
+LENGTH = ("epochs", "decay_epochs")
+"""Keys of the recipe that may change when a run goes on."""
+
 
 class RunDirectory:
     """Checkpoints in ``checkpoints/``, the recipe in ``recipe.yaml``, ``metrics.jsonl``."""
@@ -50,22 +53,36 @@ class RunDirectory:
         finally:
             lock.release()
 
-    def claim(self, parts: Sequence[Part], mine: dict[str, Any]) -> None:
+    def claim(self, parts: Sequence[Part], mine: dict[str, Any]) -> list[str]:
         """See that the directory is new, or holds the very run that ``mine`` describes, on the
-        data ``parts``.
+        data ``parts``; what of its length has changed, for people.
 
         Raises :class:`InputError`.
         """
         path = self.path / RECIPE
-        if path.exists():
-            require_same(path, parts, mine)
-            return
-        if others := sorted(p.name for p in self.path.iterdir() if p.name != LOCK):
-            raise InputError(
-                f"{self.path}: holds {others[0]!r} and no training run; give a new directory"
-            )
-        run = {"data": signature.of(parts), **mine}
+        if not path.exists():
+            if others := sorted(p.name for p in self.path.iterdir() if p.name != LOCK):
+                raise InputError(
+                    f"{self.path}: holds {others[0]!r} and no training run; give a new directory"
+                )
+            self._record({"data": signature.of(parts), **mine})
+            return []
+        require_same(path, parts, mine)
+        theirs = read(path)
+        if theirs | mine == theirs:
+            return []
+        self._record(theirs | mine)
+        there, here = theirs["recipe"], mine["recipe"]
+        return [
+            f"{key} was {there.get(key)!r} and is {here.get(key)!r} from here on; the learning "
+            "rate falls accordingly"
+            for key in LENGTH
+            if there.get(key) != here.get(key)
+        ]
+
+    def _record(self, run: dict[str, Any]) -> None:
         text = yaml.safe_dump(run, sort_keys=False, allow_unicode=True)
+        path = self.path / RECIPE
         checkpoint.write_whole(path, lambda file: file.write(text.encode()))
 
     def save(self, step: int, state: dict[str, Any], keep: int) -> None:
@@ -99,26 +116,37 @@ class RunDirectory:
         checkpoint.write_whole(self.metrics, lambda file: file.write("".join(kept).encode()))
 
 
-def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> None:
-    """Raises :class:`InputError` with what differs from the run that ``path`` belongs to."""
+def read(path: Path) -> dict[str, Any]:
+    """A run's ``recipe.yaml``: the data's signature and path, the processes and the recipe.
+
+    Raises :class:`InputError`.
+    """
     try:
-        theirs = yaml.safe_load(path.read_text(encoding="utf-8"))
-        there, here = theirs["recipe"], mine["recipe"]
-        recorded = str(theirs["data"])
-        changed = [
-            f"{key} was {there.get(key)!r} and is {here.get(key)!r}"
-            for key in sorted(there.keys() | here.keys())
-            if there.get(key) != here.get(key)
-        ]
-        processes = theirs.get("processes", 1)
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: is damaged; give a new directory") from error
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(found["recipe"], dict) and isinstance(found["data"], str):
+            return dict(found)
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        pass
+    raise InputError(f"{path}: is damaged; give a new directory")
+
+
+def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> None:
+    """Raises :class:`InputError` with what differs from the run that ``path`` belongs to, its
+    length (:data:`LENGTH`) apart."""
+    theirs = read(path)
+    there, here = theirs["recipe"], mine["recipe"]
+    changed = [
+        f"{key} was {there.get(key)!r} and is {here.get(key)!r}"
+        for key in sorted(there.keys() | here.keys())
+        if there.get(key) != here.get(key) and key not in LENGTH
+    ]
+    processes = theirs.get("processes", 1)
     if processes != mine["processes"]:
         changed.append(f"processes was {processes} and is {mine['processes']}")
-    if recorded != signature.of(parts):
+    if theirs["data"] != signature.of(parts):
         changed.append("the data has changed: files were added, removed, renamed or changed")
     if changed:
         raise InputError(
             f"{path.parent}: holds a run that differs: {'; '.join(changed)}. Give a new "
-            "directory, or the same recipe and data to go on"
+            "directory, or the same recipe and data to go on (epochs may change)"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from accelerate import Accelerator
@@ -20,6 +22,10 @@ SHOWN = 8
 """Pairs in a sample sheet."""
 
 
+class ValidationStopped(Exception):
+    """It was asked to stop before its end."""
+
+
 class Validation:
     """The same pairs each time."""
 
@@ -30,14 +36,18 @@ class Validation:
 
     @torch.no_grad()
     def __call__(
-        self, generator: UNet, accelerator: Accelerator
+        self, generator: UNet, accelerator: Accelerator, stop: Callable[[], bool] | None = None
     ) -> tuple[dict[str, float], np.ndarray]:
         """``error`` (mean absolute difference, 0 to 255) and ``sharpness``, in eval mode, and a
-        sheet of samples: rows of input, output, target."""
+        sheet of samples: rows of input, output, target. Raises :class:`ValidationStopped` once
+        ``stop`` says so."""
         training = generator.training
         generator.eval()
         errors, gradients, rows = [], np.zeros(2), []
         for index in self.chosen:
+            if stop is not None and stop():
+                generator.train(training)
+                raise ValidationStopped
             _, source, target = self.split[index]
             image = to_unit(torch.tensor(source)[None]).to(accelerator.device)
             with accelerator.autocast():

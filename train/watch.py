@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,8 +27,11 @@ class Progress(Watcher):
     """A live bar on a terminal, lines elsewhere; always a line for each validation."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stderr
+        self.stream = Unbroken(stream or sys.stderr)
         self.bar: tqdm[Any] | None = None
+
+    def note(self, text: str) -> None:
+        print(text, file=self.stream, flush=True)
 
     def start(self, step: int, last: int) -> None:
         if step:
@@ -73,7 +78,54 @@ class Progress(Watcher):
             self.bar.close()
 
 
-def has_width(stream: TextIO) -> bool:
+class Unbroken(io.TextIOBase):
+    """A stream that may go away, as a terminal that is closed and a pipe that nobody reads: then
+    nothing is said any more, and the run goes on."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            if self.stream is not None:
+                self.stream.write(text)
+        except (OSError, ValueError):
+            self._leave()
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            if self.stream is not None:
+                self.stream.flush()
+        except (OSError, ValueError):
+            self._leave()
+
+    def isatty(self) -> bool:
+        try:
+            return self.stream is not None and self.stream.isatty()
+        except ValueError:
+            return False
+
+    def fileno(self) -> int:
+        if self.stream is None:
+            raise OSError("there is no stream")
+        return self.stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self.stream, "encoding", None) or "utf-8"
+
+    def _leave(self) -> None:
+        """What is left in its buffer must not make the end of Python fail either."""
+        stream, self.stream = self.stream, None
+        with suppress(OSError, ValueError):
+            assert stream is not None
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
+
+def has_width(stream: TextIO | Unbroken) -> bool:
     """Whether ``stream`` is a terminal, and not one that says that it has no columns."""
     if not stream.isatty():
         return False
@@ -128,6 +180,10 @@ class All(Watcher):
 
     def __init__(self, *watchers: Watcher) -> None:
         self.watchers = watchers
+
+    def note(self, text: str) -> None:
+        for watcher in self.watchers:
+            watcher.note(text)
 
     def start(self, step: int, last: int) -> None:
         for watcher in self.watchers:

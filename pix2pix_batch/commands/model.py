@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.text import shown
@@ -74,18 +75,58 @@ def describe(info: BundleInfo, path: Path) -> None:
 )
 @click.option("--source-domain", default="", help="What its inputs show.")
 @click.option("--target-domain", default="", help="What its outputs show.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Of a checkpoint of 'train': its training data.  [default: where it was]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace FILE.")
 def import_model(
-    checkpoint: Path, file: Path, name: str | None, overwrite: bool, **values: Any
+    checkpoint: Path,
+    file: Path,
+    name: str | None,
+    data: Path | None,
+    overwrite: bool,
+    **values: Any,
 ) -> None:
-    """Turn a reference checkpoint (latest_net_G.pth) into a bundle."""
+    """Turn a checkpoint into a bundle.
+
+    CHECKPOINT is the reference's latest_net_G.pth, or one of 'train', RUN/checkpoints/best.pt or
+    step-....pt, also while the run goes on: it becomes what the end of the run would have made of
+    it.
+    """
     from pix2pix_batch import bundle, reference
 
     _require_new_bundle(file, overwrite)
+    if reference.is_training(checkpoint):
+        _adopt(checkpoint, file, name, data, values)
+        return
+    if data is not None:
+        raise InputError(f"{shown(checkpoint)}: is no checkpoint of 'train', which --data is for")
     info, generator = reference.import_checkpoint(checkpoint, name=name or file.stem, **values)
     with _writing(file):
         bundle.save(file, info, generator, half=False)
     describe(info, file)
+
+
+def _adopt(
+    checkpoint: Path, file: Path, name: str | None, data: Path | None, values: dict[str, Any]
+) -> None:
+    from pix2pix_batch.train.adopt import adopt
+    from pix2pix_batch.train.command import require_extra
+
+    require_extra()
+    context = click.get_current_context()
+    for key in ("norm", "image_size", "fit"):
+        if context.get_parameter_source(key) == ParameterSource.COMMANDLINE:
+            option = f"--{key.replace('_', '-')}"
+            raise InputError(f"{option}: {shown(checkpoint)} is of 'train', whose recipe says it")
+    domains = {key: values[key] for key in ("source_domain", "target_domain")}
+    with _writing(file):
+        made = adopt(checkpoint, file, data=data, name=name, **domains)
+    describe(made.info, file)
+    for note in made.notes:
+        click.echo(f"note: {note}", err=True)
 
 
 def _require_new_bundle(file: Path, overwrite: bool) -> None:
@@ -186,5 +227,12 @@ def calibrate_model(file: Path, data: Path, norms: bool, overrides: tuple[str, .
     from pix2pix_batch import bundle
     from pix2pix_batch.train import finish
 
-    found = finish.calibrate(bundle.resolve(file), data, norms, overrides)
+    path = bundle.resolve(file)
+    found = finish.calibrate(path, data, norms, overrides)
+    if norms:
+        seen = bundle.read_info(path).provenance["norms_estimated_on"]
+        click.echo(
+            f"{shown(file)}: batch norm's running statistics estimated anew on {seen:,} training "
+            "inputs; its outputs change"
+        )
     click.echo(f"{shown(file)}: knows the distances of {found.inputs:,} training inputs")

@@ -27,7 +27,7 @@ from pix2pix_batch.dataset.origin import DIGITAL_SOURCE_TYPE
 from pix2pix_batch.engine import to_bytes
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.noise import dropout_masks
-from pix2pix_batch.train import pairs
+from pix2pix_batch.train import pair_files, pairs
 from pix2pix_batch.train.data import to_unit
 from pix2pix_batch.workers.probe import PROBE_IMAGES
 from tests.end_to_end.command import (
@@ -337,13 +337,13 @@ def test_our_trainer_reads_pairs(
     assert ran.code == 0, ran.err
     found = pairs.find(out)
     assert found.counts() == {"train": 18, "val": 9, "test": 9}
-    assert pairs.check_headers(found.pairs) == []
+    assert pair_files.check_headers(found.pairs) == []
     _, images, _ = manifest(made)
     expected = {row["input"].removesuffix(".png") + f".v{row['variant']}": row for row in images}
     for pair in found.pairs:
         row = expected.pop(pair.name)
         assert row["split"] == pair.split
-        a, b = pairs.read(pair, (3, 3))
+        a, b = pair_files.read(pair, (3, 3))
         assert np.array_equal(a, np.asarray(Image.open(inputs / row["input"])))
         assert np.array_equal(b, np.asarray(Image.open(made / row["file"])))
     assert not expected

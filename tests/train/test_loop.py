@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pix2pix_batch.errors import ImageError, InputError, TrainingError
+from pix2pix_batch.train import stopping
 from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.finish import write_bundles
 from pix2pix_batch.train.loop import (
@@ -340,11 +341,11 @@ def test_after_a_crash_it_goes_on_exactly(
 def test_it_can_be_stopped_at_any_step(
     pairs: Path, tmp_path: Path, whole: Callable[[str], Path], told: int
 ) -> None:
-    """Also where a record is due: it is written once."""
+    """Also where a record is due, which is step 4's: it is written once, and later."""
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         trainer(pairs, run, every=4).fit(at(told, lambda: signal.raise_signal(signal.SIGINT)))
-    go_on(pairs, run, whole("plain"), told + 1)
+    go_on(pairs, run, whole("plain"), 4 if told == 4 else told + 1)
 
 
 def test_it_can_be_stopped_again_and_again(
@@ -357,14 +358,35 @@ def test_it_can_be_stopped_again_and_again(
     go_on(pairs, run, whole("plain"), 10)
 
 
-def test_asked_twice_it_ends_at_once(pairs: Path, tmp_path: Path) -> None:
-    def twice() -> None:
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
+@pytest.mark.parametrize(
+    ("number", "soon", "left"),
+    [
+        (signal.SIGINT, False, [4]),
+        (signal.SIGINT, True, [4, 6]),
+        (signal.SIGTERM, False, [4, 6]),
+        (signal.SIGHUP, False, [4, 6]),
+    ],
+)
+def test_asked_twice(
+    pairs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    soon: bool,
+    left: list[int],
+) -> None:
+    """A second Ctrl-C ends it at once, unless it comes so soon that it is the first, sent to the
+    group as well; whatever else comes twice, a checkpoint is written."""
+    monkeypatch.setattr(stopping, "AGAIN", 1000 if soon else 0)
 
-    with pytest.raises(KeyboardInterrupt):
+    def twice() -> None:
+        signal.raise_signal(number)
+        signal.raise_signal(number)
+
+    with pytest.raises(stopping.Stopped) as caught:
         trainer(pairs, tmp_path / "run", every=4).fit(at(5, twice))
-    assert steps(tmp_path / "run") == [4]
+    assert caught.value.code == 128 + number
+    assert steps(tmp_path / "run") == left
 
 
 def test_signals_are_as_before_after_a_run(pairs: Path, tmp_path: Path) -> None:
@@ -374,9 +396,16 @@ def test_signals_are_as_before_after_a_run(pairs: Path, tmp_path: Path) -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_asked_to_stop_at_the_last_step_it_is_done(pairs: Path, tmp_path: Path) -> None:
-    trainer(pairs, tmp_path / "run").fit(at(11, lambda: signal.raise_signal(signal.SIGINT)))
-    assert steps(tmp_path / "run") == [12]
+def test_asked_to_stop_at_the_last_step_it_only_has_to_validate(
+    pairs: Path, tmp_path: Path, whole: Callable[[str], Path]
+) -> None:
+    """Which may take long: it is done when the run goes on."""
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        trainer(pairs, run, every=4).fit(at(11, lambda: signal.raise_signal(signal.SIGINT)))
+    assert steps(run) == [4, 8, 12]
+    assert [record["step"] for record in records(run)] == [4, 8]
+    go_on(pairs, run, whole("plain"), 12)
 
 
 @pytest.mark.parametrize("damage", ["torn", "empty", "words"])

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pix2pix_batch.errors import ImageError, InputError
-from pix2pix_batch.train import pairs
-from pix2pix_batch.train.pairs import Pair, Survey
+from pix2pix_batch.train import pair_files, pairs
+from pix2pix_batch.train.pair_files import Pair
+from pix2pix_batch.train.pairs import Survey
 from tests.end_to_end.command import picture
 from tests.train.running import side_by_side
 
@@ -74,7 +75,7 @@ def names(found: Survey) -> dict[str, list[str]]:
 
 def assert_read_right(found: Survey) -> None:
     for pair in found.pairs:
-        a, b = pairs.read(pair, (3, 3))
+        a, b = pair_files.read(pair, (3, 3))
         assert np.array_equal(b, 255 - a), pair
         expected = np.asarray(picture(SIDE, SIDE, seed_of(pair.split, pair.name)))
         assert np.array_equal(a, expected), pair
@@ -112,7 +113,7 @@ def test_manifests_are_found(tmp_path: Path, form: str, place: str) -> None:
     for pair in found.pairs:
         split, name = pair.a.relative_to(tmp_path / "maps").with_suffix("").as_posix().split("/", 1)
         assert pair.split == split
-        a, b = pairs.read(pair, (3, 3))
+        a, b = pair_files.read(pair, (3, 3))
         assert np.array_equal(a, np.asarray(picture(SIDE, SIDE, seed_of(split, name))))
         assert np.array_equal(b, 255 - a)
 
@@ -344,7 +345,7 @@ def test_one_pair_cannot_be_split(tmp_path: Path) -> None:
 
 
 def problems(tmp_path: Path) -> list[tuple[str, str]]:
-    return pairs.check_headers(pairs.find(tmp_path, val_fraction=0).pairs)
+    return pair_files.check_headers(pairs.find(tmp_path, val_fraction=0).pairs)
 
 
 def test_headers_tell_other_sizes(tmp_path: Path) -> None:
@@ -354,7 +355,7 @@ def test_headers_tell_other_sizes(tmp_path: Path) -> None:
     expected = f"is {SIDE}x{SIDE + 2} pixels, its partner {partner} is {SIDE}x{SIDE}"
     assert problems(tmp_path) == [(str(path), expected)]
     with pytest.raises(ImageError, match=r"b\.png: its size differs"):
-        pairs.read(Pair("b", "train", partner, path), (3, 3))
+        pair_files.read(Pair("b", "train", partner, path), (3, 3))
 
 
 def test_headers_tell_odd_widths(tmp_path: Path) -> None:
@@ -363,7 +364,7 @@ def test_headers_tell_odd_widths(tmp_path: Path) -> None:
     expected = f"is {2 * SIDE + 1} pixels wide, which cannot be halved into A and B"
     assert problems(tmp_path) == [(str(path), expected)]
     with pytest.raises(ImageError, match=r"odd\.png: an odd width"):
-        pairs.read(Pair("odd", "train", path), (3, 3))
+        pair_files.read(Pair("odd", "train", path), (3, 3))
 
 
 def test_headers_tell_what_is_no_image(tmp_path: Path) -> None:
@@ -374,17 +375,17 @@ def test_headers_tell_what_is_no_image(tmp_path: Path) -> None:
 
 def test_grey_images_serve_colour_recipes_and_back(tmp_path: Path) -> None:
     path = put(tmp_path / "grey.png", side_by_side(0, SIDE).convert("L"))
-    a, b = pairs.read(Pair("grey", "train", path), (3, 3))
+    a, b = pair_files.read(Pair("grey", "train", path), (3, 3))
     assert a.shape == b.shape == (SIDE, SIDE, 3)
     assert (a == a[:, :, :1]).all()
-    one, _ = pairs.read(Pair("grey", "train", path), (1, 1))
+    one, _ = pair_files.read(Pair("grey", "train", path), (1, 1))
     assert one.shape == (SIDE, SIDE, 1) and np.array_equal(one, a[:, :, :1])
 
 
 def test_sixteen_bits_become_their_high_byte(tmp_path: Path) -> None:
     values = np.arange(SIDE * 2 * SIDE, dtype=np.uint16).reshape(SIDE, 2 * SIDE) * 200
     path = put(tmp_path / "deep.png", Image.fromarray(values))
-    a, b = pairs.read(Pair("deep", "train", path), (1, 3))
+    a, b = pair_files.read(Pair("deep", "train", path), (1, 3))
     assert np.array_equal(a[:, :, 0], values[:, :SIDE] >> 8)
     assert np.array_equal(b[:, :, 2], values[:, SIDE:] >> 8)
 
@@ -396,7 +397,7 @@ def test_each_side_has_its_own_channels(
 ) -> None:
     lay_out(tmp_path, layout)
     for pair in pairs.find(tmp_path, val_fraction=0).pairs:
-        a, b = pairs.read(pair, channels)
+        a, b = pair_files.read(pair, channels)
         assert a.shape == (SIDE, SIDE, channels[0]) and b.shape == (SIDE, SIDE, channels[1])
         colours = np.asarray(picture(SIDE, SIDE, seed_of("train", pair.name)))
         for side, expected in ((a, colours), (b, 255 - colours)):
@@ -413,14 +414,14 @@ def test_transparency_is_refused_by_recipes_of_three_channels(tmp_path: Path) ->
     clear.putpixel((1, 1), (1, 2, 3, 100))
     pair = Pair("clear", "train", put(tmp_path / "clear.png", clear))
     with pytest.raises(ImageError, match=r"clear\.png: has 4 channels.*recipe takes 3"):
-        pairs.read(pair, (3, 3))
-    a, _ = pairs.read(pair, (4, 4))
+        pair_files.read(pair, (3, 3))
+    a, _ = pair_files.read(pair, (4, 4))
     assert a[1, 1].tolist() == [1, 2, 3, 100]
 
 
 def test_opaque_alpha_is_dropped(tmp_path: Path) -> None:
     path = put(tmp_path / "opaque.png", side_by_side(0, SIDE).convert("RGBA"))
-    a, b = pairs.read(Pair("opaque", "train", path), (3, 3))
+    a, b = pair_files.read(Pair("opaque", "train", path), (3, 3))
     assert np.array_equal(b, 255 - a)
 
 
@@ -429,7 +430,7 @@ def test_damaged_files_are_named(tmp_path: Path, cut: int) -> None:
     path = put(tmp_path / "torn.png", side_by_side(0, SIDE))
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ImageError, match=r"torn\.png: "):
-        pairs.read(Pair("torn", "train", path), (3, 3))
+        pair_files.read(Pair("torn", "train", path), (3, 3))
     path.unlink()
     with pytest.raises(ImageError, match=r"torn\.png: cannot be read \(No such file"):
-        pairs.read(Pair("torn", "train", path), (3, 3))
+        pair_files.read(Pair("torn", "train", path), (3, 3))

@@ -1,0 +1,110 @@
+"""A bundle of any checkpoint of a run, also while it goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pix2pix_batch import bundle
+from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.generator import UNet
+from pix2pix_batch.train import recipe as recipes
+from pix2pix_batch.train import rundir, signature
+from pix2pix_batch.train.data import Data, open_data
+from pix2pix_batch.train.finish import data_facts, describe, embed_training
+from pix2pix_batch.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """The bundle's metadata, and what could not be done as at the end of a run."""
+
+    info: BundleInfo
+    notes: list[str]
+
+
+def adopt(
+    path: Path,
+    file: Path,
+    *,
+    data: Path | None = None,
+    name: str | None = None,
+    **domains: str,
+) -> Adopted:
+    """Write the bundle ``file`` of the checkpoint ``path``, as the end of its run would.
+
+    With the averaged weights where there are any, recipe, figures, and how the training inputs
+    lie. ``data``: where these are; ``None`` for where they were. ``domains``: ``source_domain`` and
+    ``target_domain``, where they are not the recipe's. Raises :class:`InputError`.
+    """
+    run = path.absolute().parent.parent
+    recorded = _recorded(path, run)
+    recipe = recipes.parse(recorded["recipe"], str(run / rundir.RECIPE))
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    generator = UNet(recipe.architecture)
+    try:
+        generator.load_state_dict(state.get("average") or state["generator"])
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise InputError(f"{path}: holds another network than {run / rundir.RECIPE}") from error
+    generator.eval()
+    opened, notes = _open(data or Path(recorded.get("path") or ""), recipe, recorded, data)
+    step = int(state["step"])
+    training: dict[str, Any] = {"step": step, "processes": recorded.get("processes", 1)}
+    facts = data_facts(recipe, opened) if opened else {"source": recipe.data_source,
+                                                       "license": recipe.license}  # fmt: skip
+    info = describe(recipe, name or recipe.name, training, _figures(run, step), facts)
+    said: dict[str, Any] = {key: value for key, value in domains.items() if value}
+    info = replace(info, **said)
+    embedding = embed_training(generator, opened, recipe) if opened else None
+    bundle.save(file, info, generator, embedding=embedding)
+    return Adopted(info, notes)
+
+
+def _recorded(path: Path, run: Path) -> dict[str, Any]:
+    if not (run / rundir.RECIPE).is_file():
+        raise InputError(
+            f"{path}: is a checkpoint of 'pix2pix-batch train', whose recipe is not beside it in "
+            f"{run / rundir.RECIPE}; leave it in its run's directory, RUN/checkpoints/"
+        )
+    return rundir.read(run / rundir.RECIPE)
+
+
+def _open(
+    place: Path, recipe: Recipe, recorded: dict[str, Any], given: Path | None
+) -> tuple[Data | None, list[str]]:
+    """The training data, where it is still there, and what to say where it is not, or another."""
+    try:
+        if given is None and not recorded.get("path"):
+            raise InputError("the run did not record where its data is")
+        opened = open_data(place, recipe)
+    except InputError as error:
+        if given is not None:
+            raise
+        return None, [
+            f"the training data is not there ({error}), so the model does not know how far images "
+            "lie from it: --data DATA says where it is"
+        ]
+    if recorded["data"] != signature.of(opened.parts):
+        return opened, [f"{place} is not, or no longer, the data of that run"]
+    return opened, []
+
+
+def _figures(run: Path, step: int) -> dict[str, float]:
+    """The validation of that step, if there was one."""
+    try:
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    for line in lines:
+        try:
+            record = json.loads(line)
+            if record["step"] == step:
+                return dict(record["validation"])
+        except (ValueError, KeyError, TypeError):  # torn by a crash
+            continue
+    return {}

@@ -1,0 +1,111 @@
+"""The option names of the reference implementation, its predecessors and pix2pixHD, and ours.
+
+From pytorch-CycleGAN-and-pix2pix's ``options/`` and ``models/pix2pix_model.py``, the Torch code of
+the paper (``train.lua``) and pix2pixHD's ``options/``.
+"""
+
+from __future__ import annotations
+
+import re
+
+DATA_FROM = "DATA, the command's first argument"
+RUN_IN = "RUN, the command's second argument"
+NONE = "leave it out"
+
+KEYS = {
+    "crop_size": "size", "fine_size": "size", "image_size": "size", "img_size": "size",
+    "resolution": "size",
+    "load_width": "load_size", "scale_width": "load_size", "resize": "load_size",
+    "input_nc": "in_channels", "output_nc": "out_channels", "label_nc": "in_channels",
+    "input_channels": "in_channels", "output_channels": "out_channels", "channels":
+    "in_channels and out_channels",
+    "netg": "downs: unet_256 is downs=8, unet_128 downs=7; ResNets are not trained here",
+    "netd": "patch: basic is patch=70, pixel patch=1",
+    "n_layers_d": "patch: 1 layer is patch=16, 2 are 34, 3 are 70, 4 are 142, 5 are 286",
+    "num_d": "patch, of one discriminator; pix2pixHD's several are not here",
+    "num_downs": "downs", "n_downsample_global": "downs", "num_layers": "downs",
+    "n_epochs": "epochs, which counts the falling ones too: n_epochs + n_epochs_decay",
+    "n_epochs_decay": "decay_epochs",
+    "niter": "epochs, which counts the falling ones too: niter + niter_decay",
+    "niter_decay": "decay_epochs",
+    "num_epochs": "epochs", "max_epochs": "epochs", "nepochs": "epochs",
+    "lambda_l1": "lambda_l1", "lambda_a": "lambda_l1; cycles are CycleGAN's",
+    "lambda_b": "lambda_l1; cycles are CycleGAN's", "lambda": "lambda_l1", "l1_weight": "lambda_l1",
+    "l1_lambda": "lambda_l1", "lambda_identity": f"{NONE}: it is CycleGAN's",
+    "lambda_feat": f"{NONE}: feature matching is pix2pixHD's; lambda_l1 is near it",
+    "no_ganfeat_loss": f"{NONE}: there is none", "no_vgg_loss": f"{NONE}: there is none",
+    "pool_size": f"{NONE}: pix2pix uses no pool (0)",
+    "no_lsgan": "gan_mode=vanilla", "use_lsgan": "gan_mode=lsgan", "use_gan": "lambda_gan",
+    "gan_loss": "gan_mode", "gan_type": "gan_mode", "loss": "gan_mode",
+    "preprocess": "fit and load_size: resize_and_crop is fit=resize, crop is fit=tile",
+    "resize_or_crop": "fit and load_size: resize_and_crop is fit=resize, crop is fit=tile",
+    "no_flip": "flip=false", "no_dropout": "dropout=false", "use_dropout": "dropout",
+    "condition_gan": "conditional",
+    "which_direction": "direction", "norm_g": "norm", "norm_d": "disc_norm",
+    "norm_layer": "norm and disc_norm",
+    "learning_rate": "lr", "lr_g": "lr", "beta_1": "beta1", "beta_2": "beta2", "betas":
+    "beta1 and beta2",
+    "batch": "batch_size", "bs": "batch_size", "minibatch": "batch_size",
+    "gradient_accumulation_steps": "accumulate", "ema_decay": "ema",
+    "lr_policy": f"{NONE}: the rate falls linearly over decay_epochs",
+    "lr_decay_iters": f"{NONE}: the rate falls linearly over decay_epochs",
+    "init_type": f"{NONE}: weights are drawn as in the paper (normal, 0.02)",
+    "init_gain": f"{NONE}: weights are drawn as in the paper (normal, 0.02)",
+    "fp16": "precision=fp16", "amp": "precision", "bf16": "precision=bf16",
+    "mixed_precision": "precision",
+    "checkpoint": "init", "pretrained": "init", "load_pretrain": "init", "resume": "init, or "
+    "the same command again, which goes on with its run",
+    "continue_train": f"{NONE}: the same command goes on with its run",
+    "epoch_count": f"{NONE}: the same command goes on with its run",
+    "load_iter": f"{NONE}: the same command goes on with its run",
+    "which_epoch": f"{NONE}: the same command goes on with its run",
+    "epoch": "epochs", "val_split": "val_fraction", "validation_split": "val_fraction",
+    "dataroot": DATA_FROM, "data_dir": DATA_FROM, "data": DATA_FROM, "dataset": DATA_FROM,
+    "checkpoints_dir": RUN_IN, "results_dir": RUN_IN, "output_dir": RUN_IN, "out_dir": RUN_IN,
+    "gpu_ids": "the option --device, and CUDA_VISIBLE_DEVICES",
+    "num_threads": "the option --workers", "nthreads": "the option --workers",
+    "num_workers": "the option --workers",
+    "save_epoch_freq": "the option --every, in steps", "save_latest_freq": "the option --every",
+    "print_freq": f"{NONE}", "display_freq": "the option --every",
+    "phase": "evaluate's option --split", "serial_batches": f"{NONE}: each epoch is shuffled",
+    "dataset_mode": f"{NONE}: the layout is found from the names (docs/data.md)",
+    "model": f"{NONE}: it is pix2pix", "max_dataset_size": f"{NONE}: all pairs are used",
+    "no_instance": f"{NONE}: instance maps are pix2pixHD's",
+    "n_blocks_global": f"{NONE}: it is a ResNet's", "n_local_enhancers": f"{NONE}: pix2pixHD's",
+}  # fmt: skip
+"""Their names, in lower case with ``_`` between words, and what to say here."""
+
+VALUES = {
+    ("norm", "batch"): "batch-statistics, which the reference's batch norm is at its batch of 1, "
+    "or running-statistics",
+    ("disc_norm", "batch-statistics"): "batch",
+    ("disc_norm", "running-statistics"): "batch",
+    ("gan_mode", "bce"): "vanilla", ("gan_mode", "gan"): "vanilla",
+    ("gan_mode", "original"): "vanilla", ("gan_mode", "ls"): "lsgan",
+    ("gan_mode", "mse"): "lsgan", ("gan_mode", "wgan-gp"): "wgangp", ("gan_mode", "wgan"): "wgangp",
+    ("direction", "a2b"): "AtoB", ("direction", "b2a"): "BtoA",
+    ("precision", "amp"): "auto", ("precision", "float16"): "fp16",
+    ("precision", "float32"): "fp32", ("precision", "bfloat16"): "bf16",
+    ("precision", "16"): "fp16", ("precision", "32"): "fp32",
+    ("fit", "crop"): "tile", ("fit", "resize_and_crop"): "resize", ("fit", "none"): "tile",
+    ("fit", "scale_width"): "resize",
+    ("patch", "basic"): "70", ("patch", "pixel"): "1",
+    ("upsample", "bilinear"): "smooth", ("upsample", "nearest"): "resize",
+}  # fmt: skip
+
+
+def told_key(key: str) -> str:
+    """What another trainer's option is here, in brackets, or nothing."""
+    words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", key.replace("-", "_"))
+    for form in (key.lower().replace("-", "_"), words.lower()):
+        if form in KEYS:
+            ours = KEYS[form]
+            said = ours if ours.startswith((NONE, "the ", "evaluate")) else f"here it is {ours}"
+            return f" ({said})"
+    return ""
+
+
+def told_value(key: str, value: object) -> str:
+    """What another trainer's value is here, in brackets, or nothing."""
+    ours = VALUES.get((key, str(value).lower()), "")
+    return f" (say {ours})" if ours else ""

@@ -1,0 +1,125 @@
+"""One pair of image files: its headers, and its pixels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from pix2pix_batch import images
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.text import counted
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One pair of image files. ``b`` is ``None`` where ``a`` holds both, side by side."""
+
+    name: str
+    split: str
+    a: Path
+    b: Path | None = None
+
+    def files(self) -> list[Path]:
+        return [self.a] if self.b is None else [self.a, self.b]
+
+
+def check_headers(
+    listed: Iterable[Pair], sizes: Counter[tuple[int, int]] | None = None
+) -> list[tuple[str, str]]:
+    """What the files' headers alone show to be wrong, as ``(file, what)``.
+
+    ``sizes`` is given the width and height of each image of the sound pairs.
+    """
+    problems = []
+    for pair in listed:
+        found = []
+        for path in pair.files():
+            try:
+                with Image.open(path) as image:
+                    found.append(upright_size(image))
+            except Exception as error:
+                reason = str(error) or type(error).__name__
+                problems.append((str(path), f"cannot be read as an image ({reason})"))
+        if len(found) < len(pair.files()):
+            continue
+        width, height = found[0]
+        if pair.b is None and width % 2:
+            what = f"is {counted(width, 'pixel')} wide, which cannot be halved into A and B"
+            problems.append((str(pair.a), what))
+        elif len(found) == 2 and found[0] != found[1]:
+            one, other = ("{}x{}".format(*size) for size in found)
+            problems.append((str(pair.b), f"is {other} pixels, its partner {pair.a} is {one}"))
+        elif sizes is not None:
+            sizes[width if pair.b else width // 2, height] += 1
+    return problems
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height once the image is turned upright (5 to 8: by a quarter), by its header."""
+    if "exif" not in image.info:  # Pillow turns TIFF files itself
+        return image.size
+    try:
+        turned = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
+    except Exception:  # broken EXIF is ignored, as images.read does
+        turned = False
+    return image.size[::-1] if turned else image.size
+
+
+def read(pair: Pair, channels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Both images of a pair, ``uint8 (H, W, channels)`` each, A first.
+
+    A side-by-side image is cut in the middle before anything else touches it. Raises
+    :class:`ImageError` naming the file.
+    """
+    if pair.b is None:
+        return halves(read_image(pair.a, max(channels)), channels, pair.a)
+    a, b = read_image(pair.a, channels[0]), read_image(pair.b, channels[1])
+    if a.shape[:2] != b.shape[:2]:
+        raise ImageError(f"{pair.b}: its size differs from that of {pair.a}")
+    return a, b
+
+
+def halves(both: np.ndarray, channels: Sequence[int], path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """A and B of a side-by-side image, with their channels. Raises :class:`ImageError`."""
+    if both.shape[1] % 2:
+        raise ImageError(f"{path}: an odd width cannot be halved into A and B")
+    a, b = np.split(both, 2, axis=1)
+    return as_channels(a, channels[0], path), as_channels(b, channels[1], path)
+
+
+def read_image(path: Path, channels: int) -> np.ndarray:
+    """``uint8 (H, W, channels)``, read as ``convert`` reads. Raises :class:`ImageError`."""
+    try:
+        picture = images.read(path.read_bytes(), channels)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+    if picture.alpha is not None:
+        raise _transparent(path, channels)
+    return picture.pixels
+
+
+def _transparent(path: Path, channels: int) -> ImageError:
+    return ImageError(
+        f"{path}: has 4 channels, one of them transparency, and the recipe takes {channels}; "
+        "set in_channels or out_channels to 4, or flatten the image"
+    )
+
+
+def as_channels(pixels: np.ndarray, channels: int, path: Path) -> np.ndarray:
+    """Fewer channels of the image at ``path``, as reading it so would give. Raises
+    :class:`ImageError` where transparency would be lost."""
+    if pixels.shape[2] == 4 and channels < 4:
+        if (pixels[:, :, 3] < 255).any():
+            raise _transparent(path, channels)
+        pixels = pixels[:, :, :3]
+    if pixels.shape[2] == channels:
+        return pixels
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))
+    return grey[:, :, None]

@@ -1,0 +1,108 @@
+"""``dataset pair``: a manifest of the files of two directories, or two patterns, that belong
+together by their names."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.train import manifest, partners
+from pix2pix_batch.train.sides import SPLIT_WORDS, image_files
+
+WILD = re.compile(r"[*?]")
+
+
+@dataclass(frozen=True)
+class Paired:
+    """What was listed: how many pairs, by which rule, an example, and the files that were not."""
+
+    pairs: int
+    rule: str
+    example: tuple[Path, Path]
+    alone: list[Path] = field(default_factory=list)
+
+
+def list_pairs(a: str, b: str, file: Path) -> Paired:
+    """Write the manifest ``file`` of the images of A and B.
+
+    ``a``, ``b``: directories, or patterns of files or directories, in which ``*`` stands for any
+    part of a name and ``**`` for directories too; partners have the same there. Raises
+    :class:`InputError` where nothing matches, and where less than half does.
+    """
+    if not manifest.is_manifest(file) or file.suffix.lower() != ".csv":
+        raise InputError(f"{file}: a manifest's name ends in .csv")
+    if file.exists():
+        raise InputError(f"{file}: exists; choose another name, or remove it")
+    sides = [_files(a), _files(b)]
+    for given, found in zip((a, b), sides, strict=True):
+        if not found:
+            raise InputError(f"{given}: no image is there; give a directory or a quoted pattern")
+    if sides[0].keys() & sides[1].keys() and set(sides[0].values()) & set(sides[1].values()):
+        raise InputError(f"{a} and {b} match the same files; give patterns that tell A from B")
+    match = partners.propose(*sides)
+    if match is None:
+        raise InputError(
+            f"{a} and {b}: their names show no pairs ({len(sides[0]):,} and {len(sides[1]):,} "
+            f"images, such as {next(iter(sides[0].values())).name} and "
+            f"{next(iter(sides[1].values())).name}); write the manifest by another program"
+        )
+    rows = [(sides[0][x], sides[1][y]) for x, y in match.pairs]
+    manifest.write(file, ((x, y, split_of(x, a)) for x, y in rows))
+    paired = {path for row in rows for path in row}
+    alone = [path for side in sides for path in side.values() if path not in paired]
+    return Paired(len(rows), str(match.rule), rows[0], alone)
+
+
+def split_of(path: Path, given: str) -> str:
+    """The split that a directory on the way to ``path`` is called after; ``train`` where none."""
+    fixed = Path(WILD.split(given, maxsplit=1)[0]) if WILD.search(given) else Path(given)
+    parts = [*fixed.parts[-2:], *path.parts[len(fixed.parts) :]]
+    for part in parts:
+        for word in re.findall(r"[a-z]+(?=[AB]?\b|[AB_\W\d])|[a-z]+", part):
+            if word in SPLIT_WORDS:
+                return SPLIT_WORDS[word]
+    return "train"
+
+
+def _files(given: str) -> dict[str, Path]:
+    """The images that ``given`` matches, by what partners share of their paths."""
+    if not WILD.search(given):
+        folder = Path(given)
+        if not folder.is_dir():
+            raise InputError(f"{given}: there is no such directory")
+        return {
+            path.relative_to(folder).with_suffix("").as_posix(): path
+            for path in image_files(folder)
+        }
+    fixed = given[: WILD.search(given).start()].rpartition("/")[0]  # type: ignore[union-attr]
+    base = Path(fixed or ("/" if given.startswith("/") else "."))
+    pattern = re.compile(_expression(os.path.normpath(given)))
+    found: dict[str, Path] = {}
+    for path in image_files(base):
+        text = os.path.normpath(path)
+        for form in (text, os.path.splitext(text)[0]):
+            if matched := pattern.fullmatch(form):
+                parts = [part for part in matched.groups() if part]
+                if matched["below"] is not None:  # the pattern named a directory
+                    parts[-1] = os.path.splitext(parts[-1])[0]
+                found["/".join(parts)] = path
+                break
+    return found
+
+
+def _expression(pattern: str) -> str:
+    """A regular expression with a group for each wildcard, and one for what lies below."""
+    parts = []
+    for word in re.split(r"(\*\*/?|\*|\?)", pattern):
+        if word.startswith("**"):
+            parts.append(r"(?:(.*)/)?" if word.endswith("/") else r"(.*)")
+        elif word == "*":
+            parts.append(r"([^/]*)")
+        elif word == "?":
+            parts.append(r"([^/])")
+        else:
+            parts.append(re.escape(word))
+    return "".join(parts) + r"(?:/(?P<below>.*))?"

@@ -1,0 +1,205 @@
+"""Which files of two sides belong together by their names, equal or nearly so."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+LEAST_SHARE = 0.5
+"""Of the smaller side's files, how many a rule must pair to be proposed."""
+
+COMMON_SHARE = 0.5
+"""Of a side's files, how many must begin or end with a word for it to be the side's mark."""
+
+SEPARATED_END = re.compile(r"[_\-. ]+[^_\-. ]+$")
+SEPARATED_START = re.compile(r"^[^_\-. ]+[_\-. ]+")
+WORDS_END = re.compile(r"[^0-9]+$")
+WORDS_START = re.compile(r"^[^0-9]+")
+NUMBER = re.compile(r"[0-9]+")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How names are compared: without a side's own ``prefixes`` and ``suffixes`` (A's and B's);
+    ``loosely``: letter case and leading zeros apart; ``numbers``: by their numbers alone."""
+
+    prefixes: tuple[str, str] = ("", "")
+    suffixes: tuple[str, str] = ("", "")
+    loosely: bool = False
+    numbers: bool = False
+
+    def key(self, name: str, side: int) -> str:
+        """What a name and its partner's have in common; directories count."""
+        folder, _, last = name.rpartition("/")
+        last = last.removeprefix(self.prefixes[side]).removesuffix(self.suffixes[side])
+        if self.numbers:
+            last = " ".join(str(int(number)) for number in NUMBER.findall(last))
+        elif self.loosely:
+            folder, last = folder.casefold(), _unpadded(last.casefold())
+        return f"{folder}/{last}" if last else ""
+
+    def __str__(self) -> str:
+        parts = []
+        for words, where in ((self.prefixes, "at their starts"), (self.suffixes, "at their ends")):
+            if any(words):
+                said = " and ".join(repr(word) for word in words if word)
+                parts.append(f"without {said} {where}")
+        if self.numbers:
+            parts.append("by the numbers in them")
+        elif self.loosely:
+            parts.append("letter case and leading zeros apart")
+        return ", ".join(parts) or "by equal names"
+
+
+@dataclass(frozen=True)
+class Match:
+    """``pairs``: names of A and B that a rule puts together."""
+
+    rule: Rule
+    pairs: list[tuple[str, str]]
+
+
+def match(a: Collection[str], b: Collection[str], rule: Rule) -> Match:
+    """The names that ``rule`` pairs: those whose keys are theirs alone on either side."""
+    keys = [_unique(names, rule, side) for side, names in enumerate((a, b))]
+    common = sorted(keys[0].keys() & keys[1].keys())
+    return Match(rule, [(keys[0][key], keys[1][key]) for key in common])
+
+
+def propose(a: Collection[str], b: Collection[str]) -> Match | None:
+    """The simplest rule that pairs the most names, at least :data:`LEAST_SHARE` of them."""
+    best: Match | None = None
+    least = max(1, LEAST_SHARE * min(len(a), len(b)))
+    for rule in _rules(a, b):
+        found = match(a, b, rule)
+        if len(found.pairs) >= least and (best is None or len(found.pairs) > len(best.pairs)):
+            best = found
+        if best is not None and len(best.pairs) == min(len(a), len(b)):
+            break
+    return best
+
+
+def _unpadded(text: str) -> str:
+    return NUMBER.sub(lambda found: str(int(found[0])), text)
+
+
+def _unique(names: Collection[str], rule: Rule, side: int) -> dict[str, str]:
+    found: dict[str, str] = {}
+    several = set()
+    for name in names:
+        key = rule.key(name, side)
+        if key in found:
+            several.add(key)
+        found[key] = name
+    for key in (*several, ""):
+        found.pop(key, None)
+    return found
+
+
+def _rules(a: Collection[str], b: Collection[str]) -> Iterator[Rule]:
+    """From the plainest on."""
+    ends = [_marks(names, SEPARATED_END, WORDS_END, _common_end) for names in (a, b)]
+    starts = [_marks(names, SEPARATED_START, WORDS_START, _common_start) for names in (a, b)]
+    yield Rule()
+    yield Rule(loosely=True)
+    for loosely in (False, True):
+        for one in ends[0]:
+            for other in ends[1]:
+                yield Rule(suffixes=(one, other), loosely=loosely)
+        for one in starts[0]:
+            for other in starts[1]:
+                yield Rule(prefixes=(one, other), loosely=loosely)
+    yield Rule(numbers=True)
+    for one in ends[0]:
+        for other in ends[1]:
+            for first in starts[0]:
+                for second in starts[1]:
+                    yield Rule((first, second), (one, other), loosely=True)
+            yield Rule(suffixes=(one, other), numbers=True)
+
+
+def _marks(
+    names: Collection[str],
+    separated: re.Pattern[str],
+    words: re.Pattern[str],
+    common: Callable[[Sequence[str]], str],
+) -> list[str]:
+    """What may be a side's own mark in its names, nothing first."""
+    last = [name.rpartition("/")[2] for name in names]
+    found = [""]
+    for pattern in (separated, words):
+        counts = Counter(where[0] for where in map(pattern.search, last) if where)
+        found += [word for word, n in counts.most_common(1) if n >= COMMON_SHARE * len(last)]
+    found.append(common(last))
+    return list(dict.fromkeys(found))
+
+
+def _common(names: Sequence[str]) -> str:
+    """How all of them begin: as far as the first and the last in order do."""
+    first, last = min(names), max(names)
+    places = (i for i, (x, y) in enumerate(zip(first, last, strict=False)) if x != y)
+    return first[: next(places, min(len(first), len(last)))]
+
+
+def _common_start(names: Sequence[str]) -> str:
+    return _common(names).rstrip("0123456789")
+
+
+def _common_end(names: Sequence[str]) -> str:
+    return _common([name[::-1] for name in names]).rstrip("0123456789")[::-1]
+
+
+MOST_SIDES = 4
+"""Files of one name but for its mark: more are a series, as frames are, and no sides."""
+
+
+def within(names: Sequence[str]) -> tuple[str, str] | None:
+    """Two patterns by which files of one directory are partners of each other.
+
+    ``1_A.png`` and ``1_B.png`` give ``*_A.png`` and ``*_B.png``, ``1.jpg`` and ``1.png`` give
+    ``*.jpg`` and ``*.png``: most files have a partner, and most partners the same two marks.
+    ``None`` where they do not look so.
+    """
+    for cut in (_by_suffix, _by_last_word, _by_last_letters, _by_first_word):
+        groups: dict[str, set[str]] = {}
+        for name in names:
+            rest, mark = cut(name)
+            groups.setdefault(rest.casefold(), set()).add(mark)
+        sets = [marks for marks in groups.values() if 2 <= len(marks) <= MOST_SIDES]
+        together = Counter(tuple(sorted(marks)[:2]) for marks in sets)
+        if not together or sum(map(len, sets)) < 0.6 * len(names):
+            continue
+        (first, second), count = together.most_common(1)[0]
+        if count >= 0.8 * sum(together.values()):
+            return first, second
+    return None
+
+
+def _by_suffix(name: str) -> tuple[str, str]:
+    stem, suffix = os.path.splitext(name)
+    return stem, f"*{suffix}"
+
+
+def _by_last_word(name: str) -> tuple[str, str]:
+    """``1_A.png`` as ``1`` and ``*_A.png``; a number at the end is a number, not a mark."""
+    stem, suffix = os.path.splitext(name)
+    found = SEPARATED_END.search(stem)
+    mark = found[0] if found and not NUMBER.search(found[0]) else ""
+    return stem.removesuffix(mark), f"*{mark}{suffix}"
+
+
+def _by_last_letters(name: str) -> tuple[str, str]:
+    stem, suffix = os.path.splitext(name)
+    found = WORDS_END.search(stem) if NUMBER.search(stem) else None
+    mark = found[0] if found else ""
+    return stem.removesuffix(mark), f"*{mark}{suffix}"
+
+
+def _by_first_word(name: str) -> tuple[str, str]:
+    stem, suffix = os.path.splitext(name)
+    found = SEPARATED_START.search(stem)
+    mark = found[0] if found and not NUMBER.search(found[0]) else ""
+    return stem.removeprefix(mark), f"{mark}*{suffix}"

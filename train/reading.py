@@ -1,0 +1,155 @@
+"""Batches of the training stream, read by processes that nothing but their parent ends."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from pix2pix_batch.errors import Pix2PixBatchError
+from pix2pix_batch.train.data import Data
+from pix2pix_batch.train.stopping import leave_to_parent
+
+Sample = tuple[Tensor, Tensor] | Pix2PixBatchError
+
+PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl: the signal that a process gets when its parent dies."""
+
+
+class _Stream(Dataset[Sample]):
+    """Indices are positions in the endless stream. Errors are handed on, not raised: a loader's
+    process would wrap them in its traceback."""
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+
+    def __getitem__(self, k: int) -> Sample:
+        try:
+            source, target = self.data.sample(k)
+        except Pix2PixBatchError as error:
+            return error
+        return torch.tensor(source), torch.tensor(target)
+
+
+def _collate(samples: list[Sample]) -> Sample:
+    error = next((sample for sample in samples if isinstance(sample, Pix2PixBatchError)), None)
+    return error or default_collate(samples)
+
+
+def _begin(parent: int) -> None:
+    """Ignore what hits the group, and end with the parent, however that ends."""
+    leave_to_parent()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died meanwhile
+            os._exit(1)
+
+
+def batches(
+    data: Data,
+    *,
+    first: int,
+    last: int,
+    batch_size: int,
+    rank: int = 0,
+    processes: int = 1,
+    workers: int = 0,
+    died: Callable[[str], None] | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches ``first`` to ``last - 1`` of one process, ``uint8 (batch_size, H, W, C)`` each.
+
+    Batch ``i`` of all processes together is the stream's next ``processes * batch_size``
+    samples, whatever their number: two processes see what one with twice the batch does.
+
+    Where one of the ``workers`` is killed, ``died`` is told how, and the same batches are read on
+    without them.
+    """
+    done = first
+    try:
+        for batch in _load(data, first, last, batch_size, rank, processes, workers):
+            done += 1
+            if isinstance(batch, Pix2PixBatchError):
+                raise batch
+            yield batch
+    except _Died as error:
+        if died is None:
+            raise
+        died(str(error))
+        yield from batches(
+            data, first=done, last=last, batch_size=batch_size, rank=rank, processes=processes
+        )
+
+
+class _Died(RuntimeError):
+    """A process that reads data is gone."""
+
+
+def _load(
+    data: Data, first: int, last: int, size: int, rank: int, processes: int, workers: int
+) -> Iterator[Any]:
+    positions = (
+        list(range((i * processes + rank) * size, (i * processes + rank + 1) * size))
+        for i in range(first, last)
+    )
+    parent = os.getpid()
+    loader: DataLoader[Sample] = DataLoader(
+        _Stream(data),
+        batch_sampler=positions,
+        collate_fn=_collate,
+        num_workers=workers,
+        worker_init_fn=lambda _: _begin(parent),
+        # else mosaics would be copied to each; fork is not the default everywhere any more
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        pin_memory=torch.cuda.is_available(),
+    )
+    others = set(multiprocessing.active_children())
+    with _quiet_deaths():
+        iterator = iter(loader)
+    mine = set(multiprocessing.active_children()) - others
+    try:
+        while True:
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                raise _Died(_told([p.exitcode for p in mine if p.exitcode])) from error
+            yield batch
+    finally:
+        del iterator  # ends its processes, which no signal does
+
+
+@contextmanager
+def _quiet_deaths() -> Iterator[None]:
+    """PyTorch's loader sets a handler that raises wherever a process's death finds the main one,
+    while it writes a checkpoint too; ``next`` sees it as well."""
+    before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            with suppress(ValueError):  # not the main thread, where PyTorch sets none
+                signal.signal(signal.SIGCHLD, before)
+
+
+def _told(codes: list[int | None]) -> str:
+    code = codes[0] if codes else None
+    if code is None or code > 0:
+        return f"a process that reads data ended of itself (exit code {code})"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    why = {
+        "SIGKILL": ", as the system does where memory runs out",
+        "SIGBUS": ": /dev/shm, which it hands images over in, may be too small",
+    }.get(name, "")
+    return f"a process that reads data was killed ({name}{why})"

@@ -1,0 +1,359 @@
+"""Directories that are the two sides of pairs, told by their names and by those of their files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from itertools import combinations
+from pathlib import Path
+
+from pix2pix_batch import images
+from pix2pix_batch.train import partners
+
+SPLITS = ("train", "val", "test")
+SPLIT_WORDS = {
+    "train": "train", "training": "train", "trn": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test", "tst": "test",
+}  # fmt: skip
+"""What people call the splits."""
+
+LITTER = frozenset({"__MACOSX", "@eaDir", "#recycle", "lost+found"})
+"""Directories that archives and file servers leave; their pictures are no one's data."""
+
+LETTERS = ("a", "b")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+BEFORE_LETTERS = ("real", "img", "image", "images", "domain", "side")
+INPUTS = _words(
+    """
+    input in source src x condition cond conditioning control sketch edge contour lineart lq
+    lr low lowres noisy noise rain rainy haze hazy fog foggy blur blurry blurred degraded
+    damaged shadow before day map gray grey grayscale greyscale bw underexposed
+    """
+)
+"""Usual names of what is given, without an ``s`` at the end."""
+
+TARGETS = _words(
+    """
+    target tgt trg dst destination output out y gt groundtruth hq hr high highres clean clear
+    norain sharp restored reference ref after night satellite aerial color colour normal
+    expert
+    """
+)
+"""Usual names of what is wanted."""
+
+PICTURES = _words(
+    """
+    image img photo picture rgb jpegimage frame real
+    """
+)
+"""Names of pictures, given or wanted by what stands beside them."""
+
+MAPS = _words(
+    """
+    mask label annotation ann seg segmentation segmentationclass semantic depth labelmap
+    segmap lbl msk
+    """
+)
+"""Names of maps made of pictures; beside pictures, what is wanted."""
+
+MOST_COMPARED = 8
+"""Sibling directories whose files' names are compared: more are classes or scenes."""
+
+
+class Kind(Enum):
+    """What a directory's name says it holds."""
+
+    A, B, INPUT, TARGET, PICTURE, MAP = range(6)
+
+
+KINDS = (
+    (INPUTS, Kind.INPUT),
+    (TARGETS, Kind.TARGET),
+    (PICTURES, Kind.PICTURE),
+    (MAPS, Kind.MAP),
+)
+
+ORDERS = [
+    (Kind.A, Kind.B),
+    (Kind.INPUT, Kind.TARGET),
+    (Kind.INPUT, Kind.PICTURE),
+    (Kind.INPUT, Kind.MAP),
+    (Kind.PICTURE, Kind.TARGET),
+    (Kind.PICTURE, Kind.MAP),
+    (Kind.MAP, Kind.TARGET),
+]
+"""Which two kinds are sides, A first."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A directory by its name: its split, if it says one, and its kind, if it is a side."""
+
+    path: Path
+    split: str | None
+    kind: Kind | None
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The directories of a split that are A and B."""
+
+    split: str
+    a: Path
+    b: Path
+
+
+def read_name(path: Path) -> Named:
+    """``trainA``, ``train_A``, ``A``, ``train``, ``val-images``, ``conditioning_images``..."""
+    words = re.findall(r"[a-z]+|[0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", path.name).lower())
+    if len(words) == 1 and words[0][:-1] in SPLIT_WORDS and words[0][-1] in LETTERS:
+        words = [words[0][:-1], words[0][-1]]
+    split = None
+    for place in (0, -1):
+        if words and words[place] in SPLIT_WORDS and split is None:
+            split = SPLIT_WORDS[words.pop(place)]
+    return Named(path, split, _kind(words))
+
+
+def _kind(words: list[str]) -> Kind | None:
+    if len(words) == 2 and words[0] in BEFORE_LETTERS and words[1] in LETTERS:
+        words = words[1:]
+    if len(words) == 1 and words[0] in LETTERS:
+        return (Kind.A, Kind.B)[LETTERS.index(words[0])]
+    for form in _forms("".join(words)):
+        for known, kind in KINDS:
+            if form in known:
+                return kind
+    # 'input_images', 'mask_images': what is not only a picture decides
+    others = [word for word in words if not any(form in PICTURES for form in _forms(word))]
+    if len(words) == 2 and len(others) == 1:
+        return _kind(others)
+    return None
+
+
+def _forms(word: str) -> Iterator[str]:
+    """A word, and what it may be the plural of: ``images``, ``sketches``."""
+    yield word
+    for end in ("s", "es"):
+        if len(word) > 2 + len(end) and word.endswith(end):
+            yield word.removesuffix(end)
+
+
+def children(folder: Path) -> list[Path]:
+    """The directories in ``folder`` that may hold data, sorted."""
+    try:
+        found = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
+    except OSError:
+        return []
+    return sorted(path for path in found if is_data(path.name))
+
+
+def is_data(name: str) -> bool:
+    return not name.startswith(".") and name not in LITTER
+
+
+def find(data: Path) -> tuple[list[Sides], str]:
+    """The sides in ``data``, whatever their files are called; and why they cannot be told.
+
+    Splits may lie around the sides, within them, or be part of their names.
+    """
+    by_split: dict[str, list[Named]] = {}
+    for named in map(read_name, children(data)):
+        inner = [read_name(child) for child in children(named.path)]
+        if named.kind is None and named.split is not None:
+            for child in inner:
+                if child.kind is not None and child.split in (None, named.split):
+                    by_split.setdefault(named.split, []).append(child)
+        elif named.kind is not None:
+            splits = [child for child in inner if child.split and child.kind is None]
+            for child in splits if named.split is None else []:
+                assert child.split is not None
+                by_split.setdefault(child.split, []).append(
+                    Named(child.path, child.split, named.kind)
+                )
+            if named.split or not splits:
+                by_split.setdefault(named.split or "train", []).append(named)
+    found: list[Sides] = []
+    doubts = []
+    for split in SPLITS:
+        sides, why = _choose(split, by_split.get(split, []))
+        found += sides
+        doubts += [why] if why else []
+    return found, "; ".join(doubts)
+
+
+def _choose(split: str, listed: list[Named]) -> tuple[list[Sides], str]:
+    by_kind: dict[Kind, list[Path]] = {}
+    for named in listed:
+        assert named.kind is not None
+        by_kind.setdefault(named.kind, []).append(named.path)
+    letters = [by_kind.get(kind, []) for kind in (Kind.A, Kind.B)]
+    if any(letters):
+        return _by_letters(split, letters)
+    possible = [
+        (one, other)
+        for first, second in ORDERS
+        for one in filter(_holds_images, by_kind.get(first, []))
+        for other in filter(_holds_images, by_kind.get(second, []))
+    ]
+    if not possible:
+        return [], ""
+    if len(possible) == 1:
+        one, other = possible[0]
+        if _is_label_first(one, other):
+            one, other = other, one
+        return [Sides(split, one, other)], ""
+    names = ", ".join(sorted({path.name for pair in possible for path in pair}))
+    parent = possible[0][0].parent
+    return [], f"{parent} has several directories that may be A or B: {names}"
+
+
+def _holds_images(folder: Path) -> bool:
+    """Not, as detectors' ``labels``, text alone."""
+    return next(image_files(folder), None) is not None
+
+
+def _by_letters(split: str, letters: list[list[Path]]) -> tuple[list[Sides], str]:
+    for paths in letters:
+        if len(paths) > 1:
+            return [], f"{paths[0]} and {paths[1]} may both be a side of {split!r}"
+    (a, *_), (b, *_) = ([*paths, None] for paths in letters)
+    if a is None or b is None:
+        there = a or b
+        assert there is not None
+        lacking = there.with_name(_other_letter(there.name))
+        if a is None and b is not None and b.name in SPLIT_WORDS:  # B/train, and no A
+            lacking = b.parent.with_name(_other_letter(b.parent.name)) / b.name
+        if b is None and a is not None and a.name in SPLIT_WORDS:
+            lacking = a.parent.with_name(_other_letter(a.parent.name)) / a.name
+        a, b = a or lacking, b or lacking
+    return [Sides(split, a, b)], ""
+
+
+def _other_letter(name: str) -> str:
+    """``trainB`` of ``trainA``: the last letter of its kind is the side's."""
+    swapped = {"a": "b", "b": "a", "A": "B", "B": "A"}
+    for place in (-1, 0):
+        if name[place] in swapped:
+            letters = list(name)
+            letters[place] = swapped[letters[place]]
+            return "".join(letters)
+    return name
+
+
+def _is_label_first(picture: Path, labels: Path) -> bool:
+    """pix2pixHD's ``train_label`` is the input of its ``train_img``."""
+    return read_name(picture).split is not None and (
+        (picture.name.lower(), labels.name.lower())
+        in {(f"{word}_img", f"{word}_label") for word in SPLIT_WORDS}
+    )
+
+
+def splits_of(data: Path) -> dict[str, list[Path]]:
+    """The directories in ``data`` that are splits by their names, by split."""
+    found: dict[str, list[Path]] = {}
+    for named in map(read_name, children(data)):
+        if named.split is not None and named.kind is None and _is_plain_split(named.path.name):
+            found.setdefault(named.split, []).append(named.path)
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def _is_plain_split(name: str) -> bool:
+    return name.lower() in SPLIT_WORDS
+
+
+def image_files(folder: Path) -> Iterator[Path]:
+    """Every image below ``folder``, sorted; hidden ones and :data:`LITTER` apart."""
+    suffixes = images.suffixes()
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(filter(is_data, folders))
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
+                yield Path(root, name)
+
+
+def stems(folder: Path) -> dict[str, Path]:
+    """The images below ``folder`` by their paths in it without suffix; of two, the last."""
+    return {stem_of(path, folder): path for path in image_files(folder)}
+
+
+def stem_of(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+@dataclass(frozen=True)
+class Partners:
+    """What files' names show to be two sides, though no directory is called so: two directories
+    of equal or nearly equal names, or two patterns of files in one."""
+
+    first: str
+    second: str
+    what: str
+
+
+def unnamed(walked: list[Path]) -> Iterator[Partners]:
+    """Sides among the files of ``walked``, each a directory of images side by side, as it seems."""
+    for folder in walked:
+        by_parent: dict[Path, list[Path]] = {}
+        for path in image_files(folder):
+            by_parent.setdefault(path.parent, []).append(path)
+        yield from _siblings(folder, by_parent)
+        yield from _in_directories(folder, by_parent)
+        for parent, paths in by_parent.items():
+            if patterns := partners.within([path.name for path in paths]):
+                first, second = (str(parent / pattern) for pattern in patterns)
+                what = f"the files {patterns[0]} and {patterns[1]} in {parent} are called alike"
+                yield Partners(first, second, what)
+
+
+def _siblings(folder: Path, by_parent: Mapping[Path, list[Path]]) -> Iterator[Partners]:
+    """Directories beside each other whose files are called alike."""
+    below: dict[Path, dict[Path, list[Path]]] = {}
+    for parent, paths in by_parent.items():
+        place = parent
+        while place != folder:
+            below.setdefault(place.parent, {}).setdefault(place, []).extend(paths)
+            place = place.parent
+    for here in sorted(below):
+        beside = dict(sorted(below[here].items()))
+        if len(beside) > MOST_COMPARED:
+            continue
+        names = {place: [stem_of(path, place) for path in paths] for place, paths in beside.items()}
+        for one, other in combinations(names, 2):
+            found = partners.propose(names[one], names[other])
+            share = len(found.pairs) / max(len(names[one]), len(names[other])) if found else 0
+            if found and share >= partners.LEAST_SHARE:
+                what = f"the files in {one} and {other} are called alike ({found.rule})"
+                yield Partners(str(one), str(other), what)
+                break
+
+
+def _in_directories(folder: Path, by_parent: Mapping[Path, list[Path]]) -> Iterator[Partners]:
+    """A directory a pair, each with files of the same few names."""
+    sets: Counter[tuple[str, ...]] = Counter()
+    places: dict[tuple[str, ...], Path] = {}
+    for parent, paths in by_parent.items():
+        names = tuple(sorted(path.name for path in paths))
+        if parent != folder and 2 <= len(names) <= partners.MOST_SIDES:
+            sets[names] += 1
+            places.setdefault(names, parent)
+    if not sets:
+        return
+    names, count = sets.most_common(1)[0]
+    is_numbered = all(partners.NUMBER.fullmatch(Path(name).stem) for name in names)
+    if count < 2 or 2 * count < len(by_parent) or is_numbered:
+        return
+    within = places[names].relative_to(folder)
+    base = folder.joinpath(*("*" for _ in within.parts))
+    what = f"{count:,} directories in {folder} hold {' and '.join(names)} each"
+    yield Partners(str(base / names[0]), str(base / names[1]), what)

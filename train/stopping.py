@@ -1,0 +1,87 @@
+"""Signals that ask a run to end: a checkpoint first, then one sentence and the usual exit code."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+"""What terminals, ``timeout``, service managers and batch systems send. Those that were ignored
+before, as SIGHUP under ``nohup``, stay so."""
+
+AGAIN = 1.0
+"""Seconds after which a second Ctrl-C is meant as one. Sooner it is the same: ``timeout`` and
+``torchrun`` signal a process and then its group."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A run that a signal ended. ``code``: the exit code, 128 and the signal's number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.name = signal.Signals(number).name
+        self.code = 128 + number
+
+
+class Stop:
+    """Whether a run was asked to stop, and by which signal."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.at = 0.0
+        self.waits = False
+
+    def __call__(self) -> bool:
+        return self.number is not None
+
+    def stopped(self) -> Stopped:
+        return Stopped(signal.SIGINT if self.number is None else self.number)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Meanwhile signals ask, and whoever is here looks; else they end what is done at once."""
+        self.waits = True
+        try:
+            yield
+        finally:
+            self.waits = False
+
+    def handle(self, number: int, _: FrameType | None) -> None:
+        now = time.monotonic()
+        is_first = self.number is None
+        if is_first:
+            self.number, self.at = number, now
+        if not self.waits or (number == signal.SIGINT and now - self.at > AGAIN):
+            raise Stopped(number)
+
+
+@contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """Have :data:`NAMES` ask for a checkpoint and an end.
+
+    A second Ctrl-C ends at once; other signals may come as often as they like.
+    """
+    stop = Stop()
+    before: dict[int, Any] = {}
+    for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            continue
+        try:
+            before[number] = signal.signal(number, stop.handle)
+        except ValueError:  # not the main thread: whoever is there handles them
+            break
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave_to_parent() -> None:
+    """In a process that reads data: what hits the whole group is the main one's to answer."""
+    for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):
+        signal.signal(number, signal.SIG_IGN)
