@@ -6,7 +6,6 @@ import io
 import threading
 import warnings
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,8 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.kinds import formats
+from pix2pix_batch.kinds import suffixes as suffixes
 from pix2pix_batch.metadata.tiff import BYTE, Field, Fields, extended
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -31,9 +32,6 @@ SAME = {
     ".tiff": "tiff",
 }
 """What ``--format same`` writes, by the input's suffix; anything else becomes PNG."""
-
-PROGRAMS = frozenset({"EPS"})
-"""Formats that are programs: Pillow hands them to Ghostscript, whatever the file is called."""
 
 DEFAULT_QUALITY = 90
 
@@ -71,24 +69,6 @@ class Picture:
     alpha: np.ndarray | None = None
     orientation: int = 1
     exif: bytes = b""
-
-
-def suffixes() -> frozenset[str]:
-    """The file suffixes, lower case with a dot, that Pillow can read."""
-    Image.init()
-    unread = {"PDF", *PROGRAMS}
-    return frozenset(
-        suffix
-        for suffix, name in Image.EXTENSION.items()
-        if name in Image.OPEN and name not in unread
-    )
-
-
-@cache
-def formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read, in the order in which they are tried."""
-    Image.init()
-    return tuple(name for name in Image.ID if name not in PROGRAMS)
 
 
 def require_mode(channels: int, what: str) -> str:

@@ -107,6 +107,8 @@ class Job:
             keep_exif=options.keep_exif,
             keep_times=options.keep_times,
             unpack=options.unpack,
+            exclude=options.exclude,
+            include=options.include,
         )
         self.is_remote = remote.is_url(self.settings.out)
         self.here = os.getcwd()
@@ -117,6 +119,8 @@ class Job:
             options.follow_links,
             options.georeference,
             options.unpack,
+            options.exclude,
+            options.include,
         )
         self.scan = self.make_scan()
         self._require_possible()
@@ -145,6 +149,17 @@ class Job:
             "georeference": settings.georeference,
             "keep_exif": settings.keep_exif,
             "unpack": settings.unpack,
+            **self._members_chosen(),
+        }
+
+    def _members_chosen(self) -> dict[str, Any]:
+        """Patterns say what tars hold. Of folders they only say which images are converted."""
+        if not (self.scan.tars or self.scan.is_list):
+            return {}
+        options = self.options
+        return {
+            "exclude": sorted(options.exclude) or None,
+            "include": sorted(options.include) or None,
         }
 
     def _require_possible(self) -> None:
@@ -204,7 +219,11 @@ class Job:
         summary, scan = self.summary, self.scan
         summary.renamed, summary.renames = scan.renamed, scan.renames
         summary.ignored, summary.others = scan.ignored, scan.others
-        summary.others_are = "listed before" if scan.is_list else "no image suffix"
+        summary.others_are = "listed before, or comments" if scan.is_list else "no image suffix"
+        litter, excluded = scan.left.litter, scan.left.excluded
+        summary.litter += litter.count  # beside that of tars
+        summary.litter_such = litter.first
+        summary.excluded, summary.excluded_such = excluded.count, excluded.first
         summary.links = scan.links
         if scan.is_list and 0 < self.sieve.missing == summary.total:
             summary.remark(

@@ -58,6 +58,16 @@ def of_job(summary: Summary, out: Path) -> Iterator[str]:
     if summary.ignored:
         yield f"{counted(summary.ignored, 'file')} left alone, {summary.others_are}:"
         yield from _first(map(shown, summary.others), summary.ignored)
+    if summary.litter:
+        yield (
+            f"{counted(summary.litter, 'file or directory', 'files and directories')} left alone, "
+            "hidden or left there by systems and programs (see --include):"
+        )
+        yield from _first(map(shown, summary.litter_such), summary.litter)
+    if summary.excluded:
+        what = counted(summary.excluded, "file or directory", "files and directories")
+        yield f"{what} left alone, as --exclude asks:"
+        yield from _first(map(shown, summary.excluded_such), summary.excluded)
     if summary.links:
         links = counted(summary.links, "link")
         yield f"{links} to directories not followed (see --follow-links)"

@@ -28,7 +28,8 @@ backend ``auto``) and checks the engine on them; given none, all is settled, and
 class Settings:
     """A job as its workers see it. ``model`` and ``out`` are paths that they can reach.
 
-    ``far``: inputs or outputs lie behind URLs; ``unpack``: tars become directories.
+    ``far``: inputs or outputs lie behind URLs; ``unpack``: tars become directories; ``exclude``
+    and ``include`` choose their members (:class:`pix2pix_batch.inputs.choice.Choice`).
     ``georeference``, ``keep_exif``, ``keep_times``: what outputs keep of their inputs besides.
 
     ``backend``: ``auto``, ``torch``, or one that ``opener`` knows.
@@ -55,6 +56,8 @@ class Settings:
     keep_exif: bool = False
     keep_times: bool = False
     unpack: bool = False
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
     far: bool = False
     noise_rate: float = 0.5
     noise_blocks: int | None = None

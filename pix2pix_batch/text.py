@@ -11,9 +11,9 @@ def shown(path: object) -> str:
     )
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 image``, ``1,000 images``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """``1 image``, ``1,000 images``. ``nouns``: the plural, where it is not made with an s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {nouns or noun + 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pix2pix_batch.commands.sharing import DEVICE, InOut, auto_or_count
+from pix2pix_batch.commands.sharing import DEVICE, EXCLUDE, INCLUDE, InOut, auto_or_count
 from pix2pix_batch.text import shown
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ if TYPE_CHECKING:
 )
 @click.option("--keep-times", is_flag=True, help="Outputs get their input's modification time.")
 @click.option("--follow-links", is_flag=True, help="Also enter links to directories in IN.")
+@EXCLUDE
+@INCLUDE
 @click.option(
     "--no-report",
     "report",

@@ -18,6 +18,20 @@ PRECISION = click.option(
     default="auto",
     show_default=True,
 )
+EXCLUDE = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave out what matches in IN, by the rules of .gitignore: '*_mask.png', 'drafts/'. May "
+    "be given more than once.",
+)
+INCLUDE = click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Take what matches all the same: hidden files and what systems leave ('@eaDir/'), other "
+    "suffixes ('*.dat'), what --exclude leaves out.",
+)
 
 
 class InOut(click.Command):

@@ -102,7 +102,7 @@ def read_file(path: str, known: str = "") -> tuple[bytes, str]:
 
 
 def _read_local(path: str) -> tuple[bytes, str]:
-    with _regular(path) as file:
+    with regular(path) as file:
         status = os.fstat(file.fileno())
         _bounded(b"", status.st_size)
         data = file.read(LARGEST + 1)
@@ -123,8 +123,11 @@ def read(item: Item) -> tuple[bytes, str]:
     return read_file(item.path, item.stamp)
 
 
-def _regular(path: str) -> IO[bytes]:
-    """An open regular file; nothing else is waited for, as opening a pipe would."""
+def regular(path: str) -> IO[bytes]:
+    """An open regular file; nothing else is waited for, as opening a pipe would.
+
+    Raises :class:`ImageError` or ``OSError``.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         file = open(descriptor, "rb")  # noqa: SIM115
@@ -155,7 +158,7 @@ def opened(path: str) -> IO[bytes] | remote.Stream:
         except InputError as error:
             raise ImageError(str(error)) from error
     try:
-        return _regular(path)
+        return regular(path)
     except (OSError, ValueError) as error:
         raise ImageError(f"cannot be read ({_why(error)})") from error
 

@@ -41,7 +41,8 @@ class Record:
     bytes, 128 bits, hex; ``distance``: how far from the model's training inputs it lies, 0..100,
     where the bundle can tell; ``members``: of a tar, how many of its images have records of their
     own; ``failed``: how many of these failed, if any. Where one of those has no stamp, the tar has
-    none either, and the next run makes it anew.
+    none either, and the next run makes it anew. ``litter``: how many of its members are left out
+    as no part of it, if any.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Record:
     flags: str = ""
     members: int | None = None
     failed: int | None = None
+    litter: int | None = None
 
     def line(self) -> bytes:
         """As the journal has it, without what is empty."""
