@@ -307,6 +307,8 @@ class Job:
             client, self.workers = stack.enter_context(
                 cluster.connect(options.scheduler, options.workers, options.device)
             )
+            if not self.workers:
+                self.workers = cluster.await_workers(client, self._show_waiting, cluster.PATIENCE)
             if self.stop.is_set():
                 self.summary.interrupted = True
                 return
@@ -322,6 +324,7 @@ class Job:
                 client,
                 patience=cluster.PATIENCE if options.scheduler else PATIENCE,
                 tend=partial(cluster.tend, client),
+                stop=self.stop,
             )
             self._decide(crew, journal, first, orders)
             if self.stop.is_set():
@@ -412,7 +415,8 @@ class Job:
 
         threading.Thread(target=count, daemon=True, name="count").start()
 
-    def show(self) -> None:
+    def show(self, waiting: float | None = None) -> None:
+        """``waiting``: for workers, so many seconds."""
         if self.watch is not None:
             seconds = time.monotonic() - self.start
             self.watch(
@@ -423,8 +427,14 @@ class Job:
                     self.dashboard,
                     seconds,
                     self.stop.is_set(),
+                    waiting,
                 )
             )
+
+    def _show_waiting(self, seconds: float) -> bool:
+        """Whether to wait on."""
+        self.show(seconds)
+        return not self.stop.is_set()
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

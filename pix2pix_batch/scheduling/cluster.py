@@ -7,7 +7,8 @@ import importlib.util
 import logging
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from distributed.system import MEMORY_LIMIT
 
 from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import InputError, OutputError, Pix2PixBatchError, SchedulerGone
+from pix2pix_batch.text import duration
 from pix2pix_batch.workers.converter import CODEC_THREADS_VARIABLE
 
 QUIET = {
@@ -40,6 +42,10 @@ MEMORY_A_WORKER = 1500 << 20
 PATIENCE = 300.0
 """Seconds to wait for workers where an existing cluster has none any more: a batch system may be
 about to start some."""
+
+
+WAIT_SECONDS = 0.25
+"""How often it is looked whether workers have come."""
 
 
 def default_workers() -> int:
@@ -88,7 +94,8 @@ def dashboard(client: Client) -> str:
 def connect(
     scheduler: str | None, workers: int | None, device: str = "auto"
 ) -> Iterator[tuple[Client, int]]:
-    """A client and its number of workers. Raises :class:`InputError` where none is reached.
+    """A client and its number of workers, none where an existing cluster has none yet
+    (:func:`await_workers`). Raises :class:`InputError` where no scheduler is reached.
 
     ``scheduler``: the address of an existing cluster or its scheduler file, or ``None`` for
     processes of our own, which listen on the loopback interface only. Dask's own configuration
@@ -97,10 +104,7 @@ def connect(
     logging.getLogger("distributed").setLevel(logging.ERROR)
     if scheduler is not None:
         with _reached(scheduler) as client:
-            count = len(client.nthreads())
-            if count == 0:
-                raise InputError(f"{scheduler}: has no workers; start some with 'dask worker'")
-            yield client, count
+            yield client, len(client.nthreads())
         return
     environments = plan(device, workers, visible_gpus(), cores())
     with contextlib.ExitStack() as stack:
@@ -134,6 +138,33 @@ def _reached(scheduler: str) -> Iterator[Client]:
             if isinstance(error, CommClosedError) or client.status != "running":
                 raise SchedulerGone from error
             raise
+
+
+def await_workers(client: Client, watch: Callable[[float], bool], patience: float) -> int:
+    """Wait until there are workers, and return how many.
+
+    Clusters that scale with their work have none until some waits, so a small task is sent ahead.
+    ``watch`` is told now and then for how many seconds it has waited, and says whether to wait on.
+    Raises :class:`OutputError` after ``patience`` seconds, and ``KeyboardInterrupt`` where
+    ``watch`` ends it.
+    """
+    start = time.monotonic()
+    future = client.submit(os.getpid, pure=False)
+    try:
+        while not (count := len(client.nthreads())):
+            waited = time.monotonic() - start
+            if not watch(waited):
+                raise KeyboardInterrupt
+            if waited > patience:
+                raise OutputError(
+                    f"{client.scheduler.address}: no worker has come in {duration(patience)}; "
+                    "start some with 'dask worker', or see why the cluster starts none, then run "
+                    "the same command again"
+                )
+            time.sleep(WAIT_SECONDS)
+        return count
+    finally:
+        future.cancel()
 
 
 def local(environments: list[dict[str, str]]) -> SpecCluster:

@@ -65,11 +65,12 @@ class Book(Protocol):
 @dataclass(frozen=True)
 class Crew:
     """Those who work. ``patience``: seconds to wait for workers where there are none any more;
-    ``tend``: called now and then to see to them."""
+    ``tend``: called now and then to see to them; ``stop``: set when the user wants an end."""
 
     client: Any
     patience: float = PATIENCE
     tend: Callable[[], None] = lambda: None
+    stop: threading.Event | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,9 @@ def _await(future: Any, crew: Crew) -> None:
         crew.tend()
         if future.done() or crew.client.nthreads():
             last = time.monotonic()
+        elif crew.stop is not None and crew.stop.is_set():  # there is nothing to finish
+            future.cancel()
+            raise KeyboardInterrupt
         elif time.monotonic() - last > crew.patience:
             raise OutputError(DESERTED)
 
@@ -203,7 +207,10 @@ class Dispatcher:
 
     def _may_send(self) -> bool:
         fit = [count for address, count in self.threads.items() if address not in self.unfit]
-        return not self._ending() and len(self.flying) < sum(fit) + WAITING * len(fit)
+        room = sum(fit) + WAITING * len(fit)
+        if not self.threads:  # clusters that scale with their work start some only for work
+            room = 1
+        return not self._ending() and len(self.flying) < room
 
     def _next(self, items: Iterator[Item]) -> Chunk | None:
         try:
