@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterable
+
 import click
 
 from pix2pix_batch.errors import InputError
@@ -46,6 +50,15 @@ class InOut(click.Command):
                 "in quotes ('maps/*.png'), or give the directory or a list of files (@files.txt)"
             )
         return rest
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print to standard error; that nobody reads it any more (``| head``) changes no exit code."""
+    try:
+        for line in lines:
+            click.echo(line, err=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def auto_or_count(name: str, text: str) -> int | None:

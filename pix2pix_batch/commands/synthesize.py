@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from pix2pix_batch.commands.sharing import DEVICE, EXCLUDE, INCLUDE, PRECISION, InOut, auto_or_count
+from pix2pix_batch.commands.sharing import (
+    DEVICE,
+    EXCLUDE,
+    INCLUDE,
+    PRECISION,
+    InOut,
+    auto_or_count,
+    say,
+)
 
 
 @click.command(cls=InOut)
@@ -139,6 +147,5 @@ def synthesize(source: str, out: str, as_json: bool, **values: Any) -> None:
         made = synthesis.synthesize(source, out, about, watch=display, opener=ladder.open_best)
     if as_json:
         click.echo(json.dumps(made.figures()))
-    for line in report.of_dataset(made, out):
-        click.echo(line, err=True)
+    say(report.of_dataset(made, out))
     sys.exit(made.exit_code)

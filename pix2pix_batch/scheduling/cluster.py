@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -35,6 +35,12 @@ QUIET = {
     "distributed.deploy.lost-worker-timeout": "365 days",
 }
 """Of a cluster of our own: Dask's sampling profiler, ticks and monitors cost the workers time."""
+
+SPAWNED = "distributed.nanny.pre-spawn-environ"
+SAFE = {"PYTHONSAFEPATH": "1"}
+"""Python must not look for its own modules in the current directory, where users have a
+``signal.py`` or a ``queue.py``: of the workers, also those started anew, and of the process
+that multiprocessing starts beside them."""
 
 MEMORY_A_WORKER = 1500 << 20
 """Bytes a worker is taken to need: PyTorch, a full-size generator, and images in flight."""
@@ -109,7 +115,8 @@ def connect(
     environments = plan(device, workers, visible_gpus(), cores())
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(QUIET))
-        with _interrupts_held():
+        stack.enter_context(dask.config.set({SPAWNED: {**dask.config.get(SPAWNED), **SAFE}}))
+        with _environment(SAFE), _interrupts_held():
             cluster = stack.enter_context(local(environments))
         client = stack.enter_context(Client(cluster))
         yield client, len(environments)
@@ -206,6 +213,21 @@ def tend(client: Client) -> None:
         cluster.workers.pop(name, None)
     if gone:
         cluster.scale(len(cluster.worker_spec))
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """What is started in here has these variables."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager
