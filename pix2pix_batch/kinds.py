@@ -10,6 +10,8 @@ from typing import IO
 
 from PIL import Image, ImageFile, features
 
+from pix2pix_batch.errors import ImageError
+
 PROGRAMS = frozenset({"EPS"})
 """Formats that are programs: Pillow hands them to Ghostscript, whatever the file is called."""
 
@@ -53,6 +55,10 @@ SHARED = frozenset(
     }
 )
 """Suffixes that more files of other kinds have than pictures: what begins as a picture is one."""
+
+LARGEST_SIDES = {"jpg": 65_500, "webp": 16_383}
+"""Pixels that an output's width and height may have at most, by its format: libjpeg's
+``JPEG_MAX_DIMENSION`` (``jmorecfg.h``), and 14 bits in WebP's header (RFC 9649, section 2.5)."""
 
 LOOKED_AT = 1 << 16
 """Bytes of such a file that are looked at where it does not lie on a disk."""
@@ -102,6 +108,16 @@ def _by_suffix() -> Mapping[str, str]:
 def formats() -> tuple[str, ...]:
     """Pillow's names of the formats that are read, in the order in which they are tried."""
     return tuple(name for name in Image.ID if name in _readable())
+
+
+def require_size(form: str, width: int, height: int) -> None:
+    """Raises :class:`ImageError` where no file of the format holds so large a picture."""
+    most = LARGEST_SIDES.get(form)
+    if most is not None and max(width, height) > most:
+        raise ImageError(
+            f"its output of {width:,}x{height:,} pixels cannot be written as {form}, which holds "
+            f"{most:,} on a side; choose --format png or tiff"
+        )
 
 
 def suffix_of(name: str) -> str:

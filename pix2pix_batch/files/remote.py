@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from http import HTTPStatus
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -173,7 +174,12 @@ def _unopened(base: str, error: Exception) -> InputError:
 
 
 def reason(error: BaseException) -> str:
-    """Why a store refused, in a line without secrets."""
+    """Why a store refused, in a line without secrets; the web's answers by their number."""
+    status = getattr(error, "status", None)
+    if isinstance(error, FileNotFoundError) and scheme(str(error)) in WEB:  # fsspec's of a 404
+        status = HTTPStatus.NOT_FOUND
+    if isinstance(status, int) and status in set(HTTPStatus):
+        return f"HTTP {int(status)} {HTTPStatus(status).phrase}"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return safe(" ".join(str(text).split()))[:200]
 

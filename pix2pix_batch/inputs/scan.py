@@ -6,7 +6,6 @@ import glob
 import io
 import os
 import sys
-from array import array
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +15,7 @@ from typing import BinaryIO
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files import remote
 from pix2pix_batch.files.storage import joined
-from pix2pix_batch.images import SAME, SUFFIXES, form_of
+from pix2pix_batch.images import SAME, form_of
 from pix2pix_batch.inputs import folder, listing
 from pix2pix_batch.inputs.choice import (
     EXAMPLES,
@@ -27,7 +26,8 @@ from pix2pix_batch.inputs.choice import (
     is_tar,
 )
 from pix2pix_batch.inputs.folder import Folder
-from pix2pix_batch.inputs.names import Names, Seen, meeting, repeated
+from pix2pix_batch.inputs.names import Names, Seen
+from pix2pix_batch.inputs.naming import Naming
 from pix2pix_batch.inputs.pattern import Glob, expanded, has_braces
 from pix2pix_batch.kinds import suffixes
 from pix2pix_batch.text import counted, shown
@@ -99,6 +99,7 @@ class Scan:
     def __post_init__(self) -> None:
         """Raises :class:`InputError` where ``source`` cannot be scanned into ``out``."""
         self._choice = Choice(self.exclude, self.include)
+        self._naming = Naming.within(self.out, self.form, self.unpack)
         self._pattern, self._braces, self._glob = "", False, Glob("")
         self.tars = self.source.lower().endswith(TARS)
         self.is_list = self.source == "-" or self.source.startswith("@")
@@ -340,7 +341,7 @@ class Scan:
         earlier one's keeps its whole name plus the new suffix, which is repeated until it meets
         none.
         """
-        taken, listed = Seen(), Seen()
+        naming, taken, listed = self._naming, Seen(), Seen()
         for path, untidy, refusal in paths:
             is_url = remote.is_url(untidy)
             inside = untidy.partition("://")[2] if is_url else untidy
@@ -352,11 +353,12 @@ class Scan:
             if (why := self._choice.of_listed(tidy)) != TAKEN:
                 self.left.of(why).append(name)
                 continue
-            output, suffix = self._named(tidy)
-            if not taken.add(output):
-                output = tidy + suffix
-                while not taken.add(output):
-                    output += suffix
+            output, suffix = naming.output(tidy)
+            longer = tidy
+            while not taken.add(naming.key(output)):
+                longer += suffix
+                output = naming.fitted(longer)
+            if longer != tidy or naming.is_shortened(tidy):
                 self._rename(name, output)
             tar = is_tar(name)
             stamp = LISTED if remote.is_url(path) and self.is_list and not tar else ""
@@ -380,22 +382,6 @@ class Scan:
         if len(self.renames) < EXAMPLES:
             self.renames.append((name, output))
 
-    def _named(self, name: str) -> tuple[str, str]:
-        """The output's name, and what the whole name gets where that is taken.
-
-        With ``same``, a suffix that already names the format stays.
-        """
-        if is_tar(name):
-            stem = name[: -len(next(suffix for suffix in TARS if name.lower().endswith(suffix)))]
-            stem = stem or name
-            return (stem, ".d") if self.unpack else (f"{stem}.tar", ".tar")
-        stem, own = os.path.splitext(name)
-        if self.form != "same":
-            suffix = SUFFIXES[self.form]
-            return stem + suffix, suffix
-        suffix = SUFFIXES[SAME.get(own.lower(), "png")]
-        return stem + (own if own.lower() in SAME else suffix), suffix
-
     def _items(
         self,
         inside: str,
@@ -409,16 +395,19 @@ class Scan:
         keeps its whole name: ``a.jpg.png`` and ``a.gif.png``. Without ``found`` the directory
         was not listed.
         """
-        whole = self._clashing(names, directories)
+        naming = self._naming
+        whole = naming.whole_named(names, directories)
         root = os.fspath(self.root)
         here = joined(joined(root, inside) if inside else root, "")
         start = os.path.join(inside, "")
         about = found or folder.Unlisted(root, inside, self.follow_links, self.georeference)
         for name in names:
-            output, suffix = self._named(name)
+            output, suffix = naming.output(name)
             path = start + name
             if whole and name in whole:
-                output = name + suffix
+                output = naming.fitted(name + suffix)
+                self._rename(path, start + output)
+            elif naming.is_shortened(name):
                 self._rename(path, start + output)
             yield Item(
                 here + name,
@@ -430,23 +419,6 @@ class Scan:
                 about.refusal_of(name),
                 is_tar(name),
             )
-
-    def _clashing(self, names: Names, directories: Collection[str]) -> Seen:
-        """The names whose output is also another's, or a directory's.
-
-        As they then keep their whole names, they may meet others, which keep theirs too.
-        """
-        outputs = array("q", map(hash, directories))
-        outputs.extend(hash(self._named(name)[0]) for name in names)
-        whole, clashing = Seen(), repeated(outputs)
-        while len(clashing):
-            renamed = array("q")
-            for name in names:
-                output, suffix = self._named(name)
-                if output in clashing and whole.add(name):
-                    renamed.append(hash(name + suffix))
-            clashing = meeting(outputs, renamed)
-        return whole
 
     def nothing(self) -> str:
         """What to tell who gave an input in which no image was found."""

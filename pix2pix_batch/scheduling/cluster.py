@@ -164,9 +164,8 @@ def await_workers(client: Client, watch: Callable[[float], bool], patience: floa
                 raise KeyboardInterrupt
             if waited > patience:
                 raise OutputError(
-                    f"{client.scheduler.address}: no worker has come in {duration(patience)}; "
-                    "start some with 'dask worker', or see why the cluster starts none, then run "
-                    "the same command again"
+                    f"no worker has come to the cluster in {duration(patience)}; start some with "
+                    "'dask worker', or see why it starts none, then run the same command again"
                 )
             time.sleep(WAIT_SECONDS)
         return count
