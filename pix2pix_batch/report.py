@@ -51,7 +51,8 @@ def of_job(summary: Summary, out: Path) -> Iterator[str]:
     if summary.note:
         yield f"note: {summary.note}"
     if summary.renamed:
-        yield f"{counted(summary.renamed, 'output')} renamed, for the names would clash or be too long:"
+        renamed = counted(summary.renamed, "output")
+        yield f"{renamed} renamed, for the names would clash or be too long:"
         names = [f"{shown(name)} -> {shown(output)}" for name, output in summary.renames]
         known = "" if summary.dry_run else f"; the journal has each output: {journal}"
         yield from _first(names, summary.renamed, known)

@@ -7,10 +7,12 @@ import codecs
 import io
 import os
 import re
+import shlex
+import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO, NamedTuple, TextIO
 
 from pix2pix_batch import kinds
 from pix2pix_batch.errors import InputError
@@ -41,14 +43,13 @@ add, and the end of file of DOS."""
 
 HEADINGS = frozenset(
     {
-        "file", "filename", "filenames", "filepath", "files", "image", "image_path", "images",
+        "file", "filename", "filenames", "filepath", "files", "image", "imagepath", "images",
         "input", "location", "name", "path", "paths", "source", "src", "uri", "url", "urls",
     }
 )  # fmt: skip
 """What a table's only column may be called, in its first line."""
 
-PLAIN = re.compile(r"[^\s\"'\u201c\u2018\u00ab#~\\%,;\ufeff\u200b-\u200f\u202a-\u202e\u2066-\u2069"
-                   r"\x1a]+")  # fmt: skip
+PLAIN = re.compile(r"[!$&(-+./0-9;-\[\]-_a-z{-}-]+[\w)]", re.ASCII)
 """Most lines: nothing in them can mean anything but itself."""
 
 COMMENT = re.compile(r"\s*#(?:[\s#!]|$)")
@@ -59,8 +60,7 @@ WINDOWS = "a path of Windows, which this machine does not have; write where the 
 ELSEWHERE = "a file of another machine ({}); mount it, and write where it is here"
 
 
-@dataclass(frozen=True)
-class Located:
+class Located(NamedTuple):
     """What a line names: a ``path`` or URL; ``refusal``: why it may not be read; ``comment``:
     whether it names nothing."""
 
@@ -189,19 +189,21 @@ class Lines:
 
 
 def _unmarked(start: bytes) -> str:
-    """UTF-16 without a mark, as some programs of Windows write it: every other byte of its ends of
-    lines is 0."""
-    for encoding in ("utf-16-le", "utf-16-be"):
-        position = start.find("\n".encode(encoding))
-        place = 1 if encoding == "utf-16-le" else 0
-        if position > 0 and position % 2 == 0 and 0 in start[place:position:2]:
+    """UTF-16 without a mark, as some programs of Windows write it: of the two bytes of an end of
+    line one is 0, and of most letters of a path too."""
+    for encoding, place in (("utf-16-le", 1), ("utf-16-be", 0)):
+        high, low = start[place::2], start[1 - place :: 2]
+        if 0 in low or len(high) < 4:
+            continue
+        ends = any(end.encode(encoding) in start for end in "\n\r")
+        if high.count(0) * (4 if ends else 2) > len(high):
             return encoding
     return ""
 
 
 def is_heading(line: str) -> bool:
     """Whether a list's first line is the name of a table's column."""
-    text = _unquoted(line.strip()).strip(" ,;\t").lower().replace(" ", "_")
+    text = re.sub(r"[\s_-]", "", _tidied(line).rstrip(",;").lower())
     return text in HEADINGS and not os.path.lexists(line)
 
 
@@ -212,7 +214,7 @@ def located(line: str, anywhere: bool = False) -> Located:
     dropped, ``file:`` URLs decoded, ``~`` is the home directory, ``\\`` may be ``/``, and what
     begins with ``#``, names nothing and is no picture's name is a comment.
     """
-    if PLAIN.fullmatch(line) and not remote.FILE.match(line) and not DRIVE.match(line):
+    if PLAIN.fullmatch(line):
         return Located(line)
     tidy = _tidied(line)
     if remote.is_url(tidy) and not remote.FILE.match(tidy):
@@ -230,7 +232,7 @@ def _tidied(line: str) -> str:
     for one in (text, bare):
         if (unquoted := _unquoted(one)) != one:
             return unquoted.strip()
-    return text
+    return bare if kinds.suffix_of(bare) in kinds.suffixes() else text
 
 
 def _unquoted(text: str) -> str:
@@ -257,9 +259,22 @@ def _readings(line: str, tidy: str) -> Iterator[str]:
             yield f"/mnt/{drive[1].lower()}/" + text[3:].replace("\\", "/")
         if "\\" in text:
             yield text.replace("\\", "/")
-            yield re.sub(r"\\(.)", r"\1", text)  # as a shell quotes blanks
+        if "\\" in text or "'" in text or '"' in text:
+            with suppress(ValueError):  # as a shell quotes them
+                yield from shlex.split(text)[:1] if len(shlex.split(text)) == 1 else ()
         if "%" in text:
             yield remote.unquoted(text)
+        if not text.isascii():
+            yield from _written_otherwise(text)
+
+
+def _written_otherwise(text: str) -> Iterator[str]:
+    """As macOS and others compose letters with accents, and as Windows encoded them."""
+    for form in ("NFC", "NFD"):
+        yield unicodedata.normalize(form, text)
+    if not text.isprintable():
+        with suppress(UnicodeError):
+            yield os.fsencode(text).decode("cp1252")
 
 
 def _guessed(line: str, tidy: str) -> Located:
