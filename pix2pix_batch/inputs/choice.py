@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from pathspec import GitIgnoreSpec
 
@@ -93,8 +94,10 @@ class Choice:
         self._exclude = _spec(exclude, "exclude")
         self._include = _spec(include, "include")
         names = [pattern for pattern in include if "/" not in pattern]
+        paths = [pattern for pattern in include if "/" in pattern]
         self._include_names = _spec(names, "include")
-        self._include_paths = _spec([one for one in include if one not in names], "include")
+        self._include_paths = _spec(paths, "include")
+        self._above_included = [part for one in paths for part in one.split("/")[:-1] if part]
         self._spelled = frozenset(spelled)
         self._hidden = any(part.startswith(".") for part in spelled)
         self.tars = tars
@@ -103,8 +106,8 @@ class Choice:
         """Whether it is entered."""
         if self._include and self._include.match_file(f"{path}/"):
             return TAKEN
-        if not self._is_spelled(path) and litter.is_directory(path):
-            return LITTER
+        if self._is_litter(path):
+            return TAKEN if self._leads_to_included(path) else LITTER
         # what lies in it may still be included
         excluded = self._exclude and not self._include and self._exclude.match_file(f"{path}/")
         return EXCLUDED if excluded else TAKEN
@@ -119,6 +122,8 @@ class Choice:
             included = self._include.match_file(path)
         if not included:
             if not self._is_spelled(path) and litter.is_file(name):
+                return LITTER
+            if self._include_paths and self._lies_in_litter(path):
                 return LITTER
             if self._exclude and self._exclude.match_file(path):
                 return EXCLUDED
@@ -148,6 +153,24 @@ class Choice:
             return False
         above = path[: len(path) - len(name)]
         return not (above and self._include_paths.match_file(above))
+
+    def _is_litter(self, directory: str) -> bool:
+        return not self._is_spelled(directory) and litter.is_directory(directory)
+
+    def _leads_to_included(self, directory: str) -> bool:
+        """Whether an ``include`` such as ``@eaDir/*.jpg`` may mean files below it."""
+        name = directory.rpartition("/")[2]
+        return any(part != "**" and fnmatchcase(name, part) for part in self._above_included)
+
+    def _lies_in_litter(self, path: str) -> bool:
+        """Whether a file is in a directory that was entered for what is included alone."""
+        above = path.rpartition("/")[0]
+        while above:
+            if self._is_litter(above):
+                assert self._include is not None
+                return not self._include.match_file(f"{above}/")
+            above = above.rpartition("/")[0]
+        return False
 
     def _is_spelled(self, path: str) -> bool:
         name = path.rpartition("/")[2]

@@ -231,7 +231,7 @@ def _tidied(line: str) -> str:
     bare = text.rstrip(",;\t ")
     for one in (text, bare):
         if (unquoted := _unquoted(one)) != one:
-            return unquoted.strip()
+            return unquoted
     return bare if kinds.suffix_of(bare) in kinds.suffixes() else text
 
 
@@ -251,7 +251,7 @@ def _readings(line: str, tidy: str) -> Iterator[str]:
     if remote.FILE.match(tidy):
         yield from remote.paths_of(tidy)
         return
-    for text in (tidy, tidy.rstrip(",;\t ")):
+    for text in (tidy, tidy.strip(), tidy.rstrip(",;\t ")):
         yield text
         if text.startswith("~"):
             yield os.path.expanduser(text)
