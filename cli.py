@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    # 'python -m' looks for modules in the current directory first, where users have a signal.py
+    sys.path.append(sys.path.pop(0))
+
+import os
 from importlib import import_module
 from typing import Any
 
 import click
 
-from pix2pix_batch.errors import EngineError, OutputError, Pix2PixBatchError, TrainingError
+from pix2pix_batch.errors import (
+    EngineError,
+    InputError,
+    OutputError,
+    Pix2PixBatchError,
+    TrainingError,
+)
 from pix2pix_batch.text import shown
 from pix2pix_batch.version import __version__
 
@@ -35,8 +48,13 @@ MODULES = {
 class Commands(click.Group):
     """Loads a command when it is asked for; prints this package's errors as one line."""
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        open_streams()
+        return super().main(*arguments, **options)
+
     def invoke(self, context: click.Context) -> Any:
         try:
+            _require_directory()
             return super().invoke(context)
         except KeyboardInterrupt:
             click.echo("Interrupted. Run the same command again to go on from here.", err=True)
@@ -57,6 +75,34 @@ class Commands(click.Group):
         module = import_module(f"pix2pix_batch.{MODULES[name]}")
         command: click.Command = getattr(module, name)
         return command
+
+
+def _require_directory() -> None:
+    """Raises :class:`InputError` where the current directory has been removed."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError(
+            f"the current directory cannot be used ({error.strerror}); change to one that is there"
+        ) from error
+
+
+def open_streams() -> None:
+    """Have standard input, output and error lead nowhere where they are closed (``2>&-``).
+
+    Else a file opened later would get the number of one, and take what libraries print.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # which is the lowest number that is free
+            if nowhere != number:
+                os.dup2(nowhere, number)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            mode = "r" if number == 0 else "w"
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

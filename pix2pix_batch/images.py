@@ -12,7 +12,6 @@ from PIL.PngImagePlugin import PngInfo
 
 from pix2pix_batch.decoding import profiles
 from pix2pix_batch.decoding.decode import (
-    PROGRAMS,
     UPRIGHT,
     decode,
     orientation_of,
@@ -21,6 +20,7 @@ from pix2pix_batch.decoding.decode import (
 from pix2pix_batch.decoding.primaries import Cicp, Gamma
 from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.kinds import suffixes as suffixes
 from pix2pix_batch.metadata.tiff import BYTE, Field, Fields, extended
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -63,17 +63,6 @@ class Picture:
     orientation: int = 1
     exif: bytes = b""
     warnings: tuple[str, ...] = ()
-
-
-def suffixes() -> frozenset[str]:
-    """The file suffixes, lower case with a dot, that Pillow can read."""
-    Image.init()
-    unread = {"PDF", *PROGRAMS}
-    return frozenset(
-        suffix
-        for suffix, name in Image.EXTENSION.items()
-        if name in Image.OPEN and name not in unread
-    )
 
 
 def require_mode(channels: int, what: str) -> str:

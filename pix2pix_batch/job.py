@@ -103,6 +103,8 @@ class Job:
             keep_times=options.keep_times,
             tolerance=Tolerance(options.lenient, options.strict, options.max_pixels),
             unpack=options.unpack,
+            exclude=options.exclude,
+            include=options.include,
         )
         self.is_remote = remote.is_url(self.settings.out)
         self.here = os.getcwd()
@@ -113,6 +115,8 @@ class Job:
             options.follow_links,
             options.georeference,
             options.unpack,
+            options.exclude,
+            options.include,
         )
         self.scan = self.make_scan()
         self._require_possible()
@@ -142,6 +146,17 @@ class Job:
             "keep_exif": settings.keep_exif,
             "unpack": settings.unpack,
             "lenient": settings.tolerance.lenient or None,
+            **self._members_chosen(),
+        }
+
+    def _members_chosen(self) -> dict[str, Any]:
+        """Patterns say what tars hold. Of folders they only say which images are converted."""
+        if not (self.scan.tars or self.scan.is_list):
+            return {}
+        options = self.options
+        return {
+            "exclude": sorted(options.exclude) or None,
+            "include": sorted(options.include) or None,
         }
 
     def _require_possible(self) -> None:
@@ -201,7 +216,11 @@ class Job:
         summary, scan = self.summary, self.scan
         summary.renamed, summary.renames = scan.renamed, scan.renames
         summary.ignored, summary.others = scan.ignored, scan.others
-        summary.others_are = "listed before" if scan.is_list else "no image suffix"
+        summary.others_are = "listed before, or comments" if scan.is_list else "no image suffix"
+        litter, excluded = scan.left.litter, scan.left.excluded
+        summary.litter += litter.count  # beside that of tars
+        summary.litter_such = litter.first
+        summary.excluded, summary.excluded_such = excluded.count, excluded.first
         summary.links = scan.links
         if scan.is_list and 0 < self.sieve.missing == summary.total:
             summary.remark(
@@ -285,6 +304,8 @@ class Job:
             client, self.workers = stack.enter_context(
                 cluster.connect(options.scheduler, options.workers, options.device)
             )
+            if not self.workers:
+                self.workers = cluster.await_workers(client, self._show_waiting, cluster.PATIENCE)
             if self.stop.is_set():
                 self.summary.interrupted = True
                 return
@@ -300,6 +321,7 @@ class Job:
                 client,
                 patience=cluster.PATIENCE if options.scheduler else PATIENCE,
                 tend=partial(cluster.tend, client),
+                stop=self.stop,
             )
             self._decide(crew, journal, first, orders)
             if self.stop.is_set():
@@ -390,7 +412,8 @@ class Job:
 
         threading.Thread(target=count, daemon=True, name="count").start()
 
-    def show(self) -> None:
+    def show(self, waiting: float | None = None) -> None:
+        """``waiting``: for workers, so many seconds."""
         if self.watch is not None:
             seconds = time.monotonic() - self.start
             self.watch(
@@ -401,8 +424,14 @@ class Job:
                     self.dashboard,
                     seconds,
                     self.stop.is_set(),
+                    waiting,
                 )
             )
+
+    def _show_waiting(self, seconds: float) -> bool:
+        """Whether to wait on."""
+        self.show(seconds)
+        return not self.stop.is_set()
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

@@ -40,6 +40,8 @@ class Options:
     seed: int = 0
     scheduler: str | None = None
     follow_links: bool = False
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
     unpack: bool = False
     journal: str | None = None
     georeference: bool = True

@@ -13,6 +13,9 @@ from pix2pix_batch.text import counted, duration
 LINE_SECONDS = 10.0
 """How often a line is printed where the output is no terminal."""
 
+WAIT_SECONDS = 60.0
+"""The same while it waits for workers."""
+
 RATE_WINDOW = 15.0
 """The rate shown is that of the last this many seconds."""
 
@@ -22,7 +25,8 @@ ARRIVALS = 4
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a job stands. ``total`` is ``None`` until the inputs are counted."""
+    """Where a job stands. ``total`` is ``None`` until the inputs are counted; ``waiting``: for how
+    many seconds it has waited for a cluster's first workers, while it does."""
 
     summary: Summary
     total: int | None
@@ -30,6 +34,7 @@ class Progress:
     dashboard: str
     seconds: float
     stopping: bool = False
+    waiting: float | None = None
 
 
 class Display:
@@ -40,6 +45,7 @@ class Display:
         self.live = self.stream.isatty()
         self.history: list[tuple[float, int]] = []
         self.printed = 0.0
+        self.waited, self.gone = False, False
         self.last: Progress | None = None
 
     def __enter__(self) -> Display:
@@ -49,15 +55,17 @@ class Display:
         if self.last is None:
             return
         if self.live:
-            self.stream.write("\r\x1b[K")
-            self.stream.flush()
+            self._write("\r\x1b[K")
         else:
             self._say(" | ".join(counts(self.last)))
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
+        if progress.waiting is not None:
+            self._show_waiting(progress.waiting, now)
+            return
         if self.last is None:
-            self._say(announcement(progress))
+            self._say(("\r\x1b[K" if self.live and self.waited else "") + announcement(progress))
             self.printed = now
         asked = progress.stopping and not (self.last and self.last.stopping)
         self.last = progress
@@ -69,16 +77,37 @@ class Display:
         while now - self.history[0][0] > RATE_WINDOW and len(self.history) > 2 * ARRIVALS:
             self.history.pop(0)
         if self.live:
-            self.stream.write("\r\x1b[K" + self.line(progress))
-            self.stream.flush()
+            self._write("\r\x1b[K" + self.line(progress))
         elif asked or (
             now - self.printed >= LINE_SECONDS and summary.converted + summary.failed
         ):  # whoever asks it to stop is told at once
             self.printed = now
             self._say(self.line(progress))
 
+    def _show_waiting(self, seconds: float, now: float) -> None:
+        """Once, then now and then for how long."""
+        if not self.waited:
+            self._say("The cluster has no workers yet: waiting for some (Ctrl-C ends it).")
+        elif self.live:
+            self._write(f"\r\x1b[Kwaiting for workers, {duration(seconds)}")
+        elif now - self.printed >= WAIT_SECONDS:
+            self._say(f"waiting for workers, {duration(seconds)}")
+        else:
+            return
+        self.waited, self.printed = True, now
+
     def _say(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
+        self._write(f"{text}\n")
+
+    def _write(self, text: str) -> None:
+        """A reader that has gone away (``| head``) or a full disk does not end a job."""
+        if self.gone:
+            return
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except (OSError, ValueError):
+            self.gone = True
 
     def rate(self) -> float:
         """Images a second lately."""

@@ -51,13 +51,17 @@ def of_job(summary: Summary, out: Path) -> Iterator[str]:
     if summary.note:
         yield f"note: {summary.note}"
     if summary.renamed:
-        yield f"{counted(summary.renamed, 'output')} renamed, for the names would clash:"
+        renamed = counted(summary.renamed, "output")
+        yield f"{renamed} renamed, for the names would clash or be too long:"
         names = [f"{shown(name)} -> {shown(output)}" for name, output in summary.renames]
         known = "" if summary.dry_run else f"; the journal has each output: {journal}"
         yield from _first(names, summary.renamed, known)
     if summary.ignored:
         yield f"{counted(summary.ignored, 'file')} left alone, {summary.others_are}:"
         yield from _first(map(shown, summary.others), summary.ignored)
+    why = "hidden or left there by systems and programs (see --include)"
+    yield from _left_alone(summary.litter, why, summary.litter_such)
+    yield from _left_alone(summary.excluded, "as --exclude asks", summary.excluded_such)
     if summary.links:
         links = counted(summary.links, "link")
         yield f"{links} to directories not followed (see --follow-links)"
@@ -80,6 +84,15 @@ def of_job(summary: Summary, out: Path) -> Iterator[str]:
         yield f"error: {summary.fatal}"
     if summary.interrupted:
         yield of_interruption(summary)
+
+
+def _left_alone(count: int, why: str, such: list[str]) -> Iterator[str]:
+    """``such``: the first of them; none is known of those in tars."""
+    if count:
+        what = counted(count, "file or directory", "files and directories")
+        yield f"{what} left alone, {why}" + (":" if such else "")
+        if such:
+            yield from _first(map(shown, such), count)
 
 
 def of_interruption(summary: Summary) -> str:

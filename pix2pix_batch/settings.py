@@ -30,7 +30,8 @@ backend ``auto``) and checks the engine on them; given none, all is settled, and
 class Settings:
     """A job as its workers see it. ``model`` and ``out`` are paths that they can reach.
 
-    ``far``: inputs or outputs lie behind URLs; ``unpack``: tars become directories.
+    ``far``: inputs or outputs lie behind URLs; ``unpack``: tars become directories; ``exclude``
+    and ``include`` choose their members (:class:`pix2pix_batch.inputs.choice.Choice`).
     ``georeference``, ``keep_exif``, ``keep_times``: what outputs keep of their inputs besides.
     ``tolerance``: what is made of files that are not as they should be.
 
@@ -59,6 +60,8 @@ class Settings:
     keep_times: bool = False
     tolerance: Tolerance = USUAL
     unpack: bool = False
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
     far: bool = False
     noise_rate: float = 0.5
     noise_blocks: int | None = None

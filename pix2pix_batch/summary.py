@@ -52,6 +52,8 @@ class Summary:
     as_before: bool = False
     renamed: int = 0
     ignored: int = 0
+    litter: int = 0
+    excluded: int = 0
     links: int = 0
     fatal: str = ""
     note: str = ""
@@ -61,11 +63,13 @@ class Summary:
     renames: list[tuple[str, str]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     others_are: str = ""
+    litter_such: list[str] = field(default_factory=list)
+    excluded_such: list[str] = field(default_factory=list)
 
     FIGURES = (
         "total", "planned", "converted", "skipped", "failed", "quarantined", "failed_before",
-        "doubtful", "warned", "renamed", "ignored", "seconds", "images_per_second", "device",
-        "backend", "precision", "model",
+        "doubtful", "warned", "renamed", "ignored", "litter", "excluded", "seconds",
+        "images_per_second", "device", "backend", "precision", "model",
     )  # fmt: skip
 
     def add(self, records: Iterable[Record]) -> None:
@@ -74,6 +78,7 @@ class Summary:
             if record.members is not None:  # a tar: its images count instead
                 self.total += record.members - 1
                 self.tars += 1
+                self.litter += record.litter or 0
                 continue
             if record.status == DONE:
                 self.converted += 1

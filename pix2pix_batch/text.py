@@ -16,9 +16,9 @@ def describe_error(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 image``, ``1,000 images``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """``1 image``, ``1,000 images``. ``nouns``: the plural, where it is not made with an s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {nouns or noun + 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pix2pix_batch.commands.sharing import DEVICE, InOut, auto_or_count
+from pix2pix_batch.commands.sharing import DEVICE, EXCLUDE, INCLUDE, InOut, auto_or_count, say
 from pix2pix_batch.text import shown
 
 if TYPE_CHECKING:
@@ -140,6 +140,8 @@ if TYPE_CHECKING:
     "[default: 89478485]",
 )
 @click.option("--follow-links", is_flag=True, help="Also enter links to directories in IN.")
+@EXCLUDE
+@INCLUDE
 @click.option(
     "--no-report",
     "report",
@@ -187,6 +189,5 @@ def convert(source: str, out: str, as_json: bool, **values: Any) -> None:
         )
     if as_json:
         click.echo(json.dumps(summary.figures()))
-    for line in report.of_job(summary, storage.kept(out, values["journal"])):
-        click.echo(line, err=True)
+    say(report.of_job(summary, storage.kept(out, values["journal"])))
     sys.exit(summary.exit_code)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterable
+
 import click
 
 from pix2pix_batch.errors import InputError
@@ -18,6 +22,20 @@ PRECISION = click.option(
     default="auto",
     show_default=True,
 )
+EXCLUDE = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave out what matches in IN, by the rules of .gitignore: '*_mask.png', 'drafts/'. May "
+    "be given more than once.",
+)
+INCLUDE = click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Take what matches all the same: hidden files and what systems leave ('@eaDir/'), other "
+    "suffixes ('*.dat'), what --exclude leaves out.",
+)
 
 
 class InOut(click.Command):
@@ -32,6 +50,15 @@ class InOut(click.Command):
                 "in quotes ('maps/*.png'), or give the directory or a list of files (@files.txt)"
             )
         return rest
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print to standard error; that nobody reads it any more (``| head``) changes no exit code."""
+    try:
+        for line in lines:
+            click.echo(line, err=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def auto_or_count(name: str, text: str) -> int | None:

@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from pix2pix_batch.commands.sharing import DEVICE, PRECISION, InOut, auto_or_count
+from pix2pix_batch.commands.sharing import (
+    DEVICE,
+    EXCLUDE,
+    INCLUDE,
+    PRECISION,
+    InOut,
+    auto_or_count,
+    say,
+)
 
 
 @click.command(cls=InOut)
@@ -112,6 +120,8 @@ from pix2pix_batch.commands.sharing import DEVICE, PRECISION, InOut, auto_or_cou
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N inputs.")
 @click.option("--scheduler", metavar="ADDRESS|FILE", help="An existing Dask cluster.")
 @click.option("--follow-links", is_flag=True, help="Also enter links to directories in IN.")
+@EXCLUDE
+@INCLUDE
 @click.option("--retry-failed", is_flag=True, help="Also try again what failed before.")
 @click.option("--item-timeout", type=float, default=300.0, show_default=True, metavar="SECONDS")
 @click.option("--no-report", "report", flag_value=False, default=True, help="No report.html.")
@@ -137,6 +147,5 @@ def synthesize(source: str, out: str, as_json: bool, **values: Any) -> None:
         made = synthesis.synthesize(source, out, about, watch=display, opener=ladder.open_best)
     if as_json:
         click.echo(json.dumps(made.figures()))
-    for line in report.of_dataset(made, out):
-        click.echo(line, err=True)
+    say(report.of_dataset(made, out))
     sys.exit(made.exit_code)

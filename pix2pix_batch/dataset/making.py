@@ -189,7 +189,7 @@ class Making(Job):
         """What decides the bytes of the images. How many of each, and where they go, does not."""
         settings = self.settings
         values = super().identity()
-        for key in ("noise", "georeference", "keep_exif", "unpack"):
+        for key in ("noise", "georeference", "keep_exif", "unpack", "exclude", "include"):
             values.pop(key, None)
         return {
             "kind": SYNTHESIZE,

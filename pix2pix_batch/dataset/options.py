@@ -49,6 +49,8 @@ class SynthesisOptions:
     limit: int | None = None
     scheduler: str | None = None
     follow_links: bool = False
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
     retry_failed: bool = False
     item_timeout: float = 300.0
     report: bool = True
@@ -96,7 +98,8 @@ class SynthesisOptions:
             model=self.model, fit=self.fit, format=self.format, quality=self.quality,
             batch_size=self.batch_size, workers=self.workers, device=self.device,
             precision=self.precision, backend=backend, overwrite=self.overwrite,
-            scheduler=self.scheduler, follow_links=self.follow_links, georeference=False,
+            scheduler=self.scheduler, follow_links=self.follow_links, exclude=self.exclude,
+            include=self.include, georeference=False,
             retry_failed=self.retry_failed, item_timeout=self.item_timeout,
             report=False,  # it is written with the dataset
         )  # fmt: skip

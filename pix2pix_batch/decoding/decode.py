@@ -6,7 +6,6 @@ import io
 import threading
 import warnings
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -15,13 +14,10 @@ from pix2pix_batch.decoding import jpeg, jpeg2000, layout, others, png, process,
 from pix2pix_batch.decoding.primaries import Cicp, Gamma
 from pix2pix_batch.decoding.tolerance import LARGE, USUAL, Tolerance
 from pix2pix_batch.errors import ImageError
-
-PROGRAMS = frozenset({"EPS"})
-"""Formats that are programs: Pillow hands them to Ghostscript, whatever the file is called."""
+from pix2pix_batch.kinds import formats
 
 _opening = threading.Lock()
 """``catch_warnings`` and Pillow's bound change the process, not the thread."""
-
 
 HINT = "; convert takes what is there with --lenient"
 
@@ -36,13 +32,6 @@ class Decoded:
     turned: int = 1
     meaning: Gamma | Cicp | None = None
     warnings: list[str] = field(default_factory=list)
-
-
-@cache
-def formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read, in the order in which they are tried."""
-    Image.init()
-    return tuple(name for name in Image.ID if name not in PROGRAMS)
 
 
 def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:

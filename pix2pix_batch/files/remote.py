@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import random
 import re
 import time
@@ -12,8 +13,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from http import HTTPStatus
 from typing import IO, TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from pix2pix_batch.errors import ImageError, InputError, OutputError
 
@@ -62,6 +64,11 @@ USER = re.compile(r"(?<=://)[^/@\s'\"]*@")
 PIECE = 1 << 20
 """Bytes read at a time."""
 
+FILE = re.compile("file:/", re.IGNORECASE)
+"""The beginning of a URL of this machine."""
+
+LOCALHOST = "localhost"
+
 Made = TypeVar("Made")
 
 
@@ -72,10 +79,41 @@ def is_url(text: object) -> bool:
 
 
 def plain(text: str) -> str:
-    """A path or URL as it is used here: ``file:///a`` is ``/a``, no URL ends in a slash."""
-    if not is_url(text) or text.endswith("://"):
+    """A path or URL as it is used here: ``file:///a%20b`` is ``/a b``, no URL ends in a slash.
+
+    A file whose name holds the ``%20`` itself is found too, where there is none of the other.
+    """
+    if text.endswith("://"):
         return text
-    return text[7:] if scheme(text) == "file" else text.rstrip("/")
+    if FILE.match(text):
+        decoded, literal = paths_of(text)
+        return literal if not os.path.lexists(decoded) and os.path.lexists(literal) else decoded
+    return text.rstrip("/") if is_url(text) else text
+
+
+def paths_of(url: str) -> tuple[str, str]:
+    """The path of a ``file:`` URL (RFC 8089), decoded and as it stands.
+
+    A host other than this one is taken for the beginning of a relative path, as fsspec has it.
+    """
+    path = url[len("file:") :]
+    if path.startswith("//"):
+        path = path[2:]
+        if host_of(url) == LOCALHOST:
+            path = path[len(LOCALHOST) :]
+    return unquoted(path), path
+
+
+def host_of(url: str) -> str:
+    """The machine that a ``file:`` URL names, in lower case; empty where it names none."""
+    rest = url[len("file:") :]
+    return rest[2:].partition("/")[0].lower() if rest.startswith("//") else ""
+
+
+def unquoted(text: str) -> str:
+    """With ``%20`` and the like decoded; what would be no name stays."""
+    decoded = os.fsdecode(unquote_to_bytes(os.fsencode(text)))
+    return text if "\0" in decoded else decoded
 
 
 def scheme(url: str) -> str:
@@ -136,7 +174,12 @@ def _unopened(base: str, error: Exception) -> InputError:
 
 
 def reason(error: BaseException) -> str:
-    """Why a store refused, in a line without secrets."""
+    """Why a store refused, in a line without secrets; the web's answers by their number."""
+    status = getattr(error, "status", None)
+    if isinstance(error, FileNotFoundError) and scheme(str(error)) in WEB:  # fsspec's of a 404
+        status = HTTPStatus.NOT_FOUND
+    if isinstance(status, int) and status in set(HTTPStatus):
+        return f"HTTP {int(status)} {HTTPStatus(status).phrase}"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return safe(" ".join(str(text).split()))[:200]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 import uuid
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from pix2pix_batch.errors import ImageError, InputError, OutputError
-from pix2pix_batch.files import remote
+from pix2pix_batch.files import apart, remote
 from pix2pix_batch.inputs.names import Seen
 from pix2pix_batch.records import journal
 from pix2pix_batch.scheduling.patience import patiently
@@ -102,7 +103,7 @@ def read_file(path: str, known: str = "") -> tuple[bytes, str]:
 
 
 def _read_local(path: str) -> tuple[bytes, str]:
-    with _regular(path) as file:
+    with regular(path) as file:
         status = os.fstat(file.fileno())
         _bounded(b"", status.st_size)
         data = file.read(LARGEST + 1)
@@ -123,8 +124,11 @@ def read(item: Item) -> tuple[bytes, str]:
     return read_file(item.path, item.stamp)
 
 
-def _regular(path: str) -> IO[bytes]:
-    """An open regular file; nothing else is waited for, as opening a pipe would."""
+def regular(path: str) -> IO[bytes]:
+    """An open regular file; nothing else is waited for, as opening a pipe would.
+
+    Raises :class:`ImageError` or ``OSError``.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         file = open(descriptor, "rb")  # noqa: SIM115
@@ -155,7 +159,7 @@ def opened(path: str) -> IO[bytes] | remote.Stream:
         except InputError as error:
             raise ImageError(str(error)) from error
     try:
-        return _regular(path)
+        return regular(path)
     except (OSError, ValueError) as error:
         raise ImageError(f"cannot be read ({_why(error)})") from error
 
@@ -226,21 +230,44 @@ def placing(out: str | os.PathLike[str], output: str) -> Iterator[IO[bytes]]:
 @contextmanager
 def _local(out: str, output: str) -> Iterator[IO[bytes]]:
     *inside, name = parts_of(output)
-    temporary = uuid.uuid4().hex
     with ExitStack() as open_directories:
         top = _entered(open_directories, out)
         beside = top
         for part in (journal.DIRECTORY, "tmp"):  # not made here: without them OUT has gone
             beside = _entered(open_directories, part, beside)
         target = _target(open_directories, top, out, inside)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            with open(os.open(temporary, flags, 0o666, dir_fd=beside), "wb") as file:
+        if _identity(target) in _apart:
+            with apart.placing(beside, target, inside, name) as file:
                 yield file
-            os.replace(temporary, name, src_dir_fd=beside, dst_dir_fd=target)
+            return
+        temporary = uuid.uuid4().hex
+        try:
+            with apart.created(temporary, beside) as file:
+                yield file
+            try:
+                os.replace(temporary, name, src_dir_fd=beside, dst_dir_fd=target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                _apart.add(_identity(target))
+                with (
+                    open(os.open(temporary, os.O_RDONLY, dir_fd=beside), "rb") as made,
+                    apart.placing(beside, target, inside, name) as file,
+                ):
+                    shutil.copyfileobj(made, file)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=beside)
+
+
+_apart: set[tuple[int, int]] = set()
+"""The directories of OUT, by device and inode, into which nothing can be moved from where the
+journal is: they are mounts of their own, or of another quota."""
+
+
+def _identity(directory: int) -> tuple[int, int]:
+    status = os.fstat(directory)
+    return status.st_dev, status.st_ino
 
 
 def _target(open_directories: ExitStack, top: int, out: str, inside: list[str]) -> int:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import IO
 
-from pix2pix_batch.files import remote
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.files import remote, storage
+from pix2pix_batch.inputs.choice import OTHER, TAKEN, Choice, LeftAlone, is_tar
 from pix2pix_batch.inputs.names import Names, Seen
+from pix2pix_batch.kinds import LOOKED_AT
 from pix2pix_batch.metadata import sidecars, tileset
-
-EXAMPLES = 3
 
 OUTSIDE = (
     "a link that leads out of the input; pass --follow-links to read what it leads to, or leave "
@@ -24,8 +28,8 @@ NO_STAMPS: Mapping[str, str] = {}
 class Folder:
     """What a directory holds.
 
-    ``files``: the inputs; ``directories``, sorted; ``identity``: device and inode; ``left``: how
-    many files are left alone, ``first`` some of them; ``links``: those to directories that are not
+    ``files``: the inputs; ``directories``, sorted; ``identity``: device and inode; ``left``: what
+    is left alone, by its path within the input; ``links``: those to directories that are not
     followed; ``descriptions``: of sets of map tiles; ``beside``: the sidecars; ``refused``: the
     inputs that are links out of IN; ``stamps``: of the files, where a store has told them.
     """
@@ -33,8 +37,7 @@ class Folder:
     files: Names = field(default_factory=Names)
     directories: list[str] = field(default_factory=list)
     identity: tuple[int, int] | None = None
-    left: int = 0
-    first: list[str] = field(default_factory=list)
+    left: LeftAlone = field(default_factory=LeftAlone)
     links: int = 0
     descriptions: list[str] = field(default_factory=list)
     beside: Seen = field(default_factory=Seen)
@@ -49,18 +52,12 @@ class Folder:
     def refusal_of(self, name: str) -> str:
         return OUTSIDE if len(self.refused) and name in self.refused else ""
 
-    def leave(self, name: str) -> None:
-        self.left += 1
-        self.first.append(name)
-        if len(self.first) > 64 * EXAMPLES:
-            self.first = sorted(self.first)[:EXAMPLES]
-
 
 def listed(
-    root: str, inside: str, wanted: Callable[[str], bool], follow_links: bool, georeference: bool
+    root: str, inside: str, choice: Choice, follow_links: bool, georeference: bool
 ) -> Folder:
     """The directory ``inside`` ``root``. Raises ``OSError``."""
-    here = os.path.join(root, inside)
+    here, start = os.path.join(root, inside), os.path.join(inside, "")
     status = os.stat(here)
     found = Folder(identity=(status.st_dev, status.st_ino))
     likely, described = Names(), []
@@ -68,32 +65,45 @@ def listed(
         for entry in listing:
             name = entry.name
             if _is_directory(entry):
-                if entry.is_symlink() and not follow_links:
+                if (why := choice.of_directory(start + name)) != TAKEN:
+                    found.left.of(why).add(start + name)
+                elif entry.is_symlink() and not follow_links:
                     found.links += 1
                 else:
                     found.directories.append(name)
-            elif wanted(name):
+            elif (why := choice.of_file(start + name, partial(opened, entry.path))) == TAKEN:
                 found.files.add(name)
                 if entry.is_symlink() and not follow_links and leads_out(entry.path, root):
                     found.refused.add(name)
-            elif georeference and sidecars.likely(name) and sidecars.allowed(entry.path, root):
+            elif why != OTHER or not georeference:
+                found.left.of(why).add(start + name)
+            elif sidecars.likely(name) and sidecars.allowed(entry.path, root):
                 likely.add(name)
                 found.beside.add(name)
-            elif georeference and tileset.likely(name) and sidecars.allowed(entry.path, root):
+            elif tileset.likely(name) and sidecars.allowed(entry.path, root):
                 described.append(name)
             else:
-                found.leave(name)
+                found.left.of(OTHER).add(start + name)
     found.directories.sort()
     found.descriptions = tileset.described(sorted(described), found.directories)
     for name in described:
         if name not in found.descriptions:
-            found.leave(name)
-    _leave_strays(found, likely)
-    found.first = sorted(found.first)[:EXAMPLES]
+            found.left.of(OTHER).add(start + name)
+    _leave_strays(found, likely, start)
     return found
 
 
-def _leave_strays(found: Folder, likely: Names) -> None:
+def opened(path: str) -> IO[bytes] | None:
+    """A file of this machine or of a store, to look into its beginning."""
+    try:
+        if remote.is_url(path):
+            return io.BytesIO(remote.read(path, LOOKED_AT))
+        return storage.regular(path)
+    except (ImageError, OSError, ValueError):
+        return None
+
+
+def _leave_strays(found: Folder, likely: Names, start: str) -> None:
     """Sidecars of no image are files like others."""
     if not len(likely):
         return
@@ -103,7 +113,7 @@ def _leave_strays(found: Folder, likely: Names) -> None:
             taken.add(own)
     for name in likely:
         if name not in taken:
-            found.leave(name)
+            found.left.of(OTHER).add(start + name)
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
@@ -145,17 +155,15 @@ class Unlisted:
         return OUTSIDE if out else ""
 
 
-def holds_tars(
-    root: str | os.PathLike[str], is_image: Callable[[str], bool], tars: tuple[str, ...]
-) -> bool:
+def holds_tars(root: str | os.PathLike[str], choice: Choice) -> bool:
     """Whether the directory, not those below it, holds tars and no image."""
     found = False
     try:
         with os.scandir(root) as listing:
             for entry in listing:
-                if is_image(entry.name):
+                if choice.of_file(entry.name, partial(opened, entry.path)) == TAKEN:
                     return False
-                found = found or entry.name.lower().endswith(tars)
+                found = found or is_tar(entry.name)
     except OSError:
         return False
     return found

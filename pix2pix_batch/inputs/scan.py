@@ -6,33 +6,34 @@ import glob
 import io
 import os
 import sys
-from array import array
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files import remote
 from pix2pix_batch.files.storage import joined
-from pix2pix_batch.images import SAME, SUFFIXES, form_of, suffixes
-from pix2pix_batch.inputs import folder
+from pix2pix_batch.images import SAME, form_of
+from pix2pix_batch.inputs import folder, listing
+from pix2pix_batch.inputs.choice import (
+    EXAMPLES,
+    TAKEN,
+    TARS,
+    Choice,
+    LeftAlone,
+    is_tar,
+)
 from pix2pix_batch.inputs.folder import Folder
-from pix2pix_batch.inputs.names import Names, Seen, meeting, repeated
+from pix2pix_batch.inputs.names import Names, Seen
+from pix2pix_batch.inputs.naming import Naming
 from pix2pix_batch.inputs.pattern import Glob, expanded, has_braces
+from pix2pix_batch.kinds import suffixes
 from pix2pix_batch.text import counted, shown
 
 USUAL = (*SAME, ".gif", ".bmp")
 """The suffixes that a message names, of the many that Pillow reads."""
-
-TARS = (".tar", ".tar.gz", ".tgz")
-"""The suffixes of tars, which hold many images each."""
-
-EXAMPLES = 3
-"""How many of the files left alone, and of the renamed outputs, are kept by name."""
-
-LONGEST = 1 << 16
-"""Bytes of a line of a list: more than paths have, less than a file that is no list."""
 
 LISTED = "listed"
 """The stamp of a URL from a list of images: what it names is taken never to change, for to ask
@@ -67,8 +68,9 @@ class Item:
 class Scan:
     """The inputs of a job. Iterate once; then the counts are known.
 
-    ``ignored``: files without an image suffix, or lines that repeat one, the first of them in
-    ``others``; ``renamed``: outputs with another name than the input's, for two would have met,
+    ``exclude``, ``include``: patterns (:class:`pix2pix_batch.inputs.choice.Choice`). ``left``:
+    what is left alone, and why; lines of a list that repeat one, or are comments, too;
+    ``renamed``: outputs with another name than the input's, for two would have met,
     the first in ``renames`` by input; ``links``: links to directories not followed; ``unlisted``:
     directories that could not be listed, and why. With ``georeference`` items have their
     sidecars, and ``descriptions`` is what sets of map tiles say of themselves, by input: whoever
@@ -85,17 +87,19 @@ class Scan:
     follow_links: bool = False
     georeference: bool = False
     unpack: bool = False
-    ignored: int = 0
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
     renamed: int = 0
     links: int = 0
-    others: list[str] = field(default_factory=list)
+    left: LeftAlone = field(default_factory=LeftAlone)
     renames: list[tuple[str, str]] = field(default_factory=list)
     unlisted: list[tuple[str, str]] = field(default_factory=list)
     descriptions: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Raises :class:`InputError` where ``source`` cannot be scanned into ``out``."""
-        self._suffixes = suffixes()
+        self._choice = Choice(self.exclude, self.include)
+        self._naming = Naming.within(self.out, self.form, self.unpack)
         self._pattern, self._braces, self._glob = "", False, Glob("")
         self.tars = self.source.lower().endswith(TARS)
         self.is_list = self.source == "-" or self.source.startswith("@")
@@ -113,6 +117,8 @@ class Scan:
         else:
             self._begin_local()
         self._check_apart()
+        pattern = self._pattern
+        self._choice = Choice(self.exclude, self.include, pattern.split("/"), self.tars)
 
     def _begin_local(self) -> None:
         path = Path(self.source)
@@ -129,7 +135,7 @@ class Scan:
         if not os.access(self.root, os.R_OK | os.X_OK):
             raise InputError(f"{shown(self.root)}: cannot be read; check its permissions")
         if not (self._pattern or self._braces):
-            self.tars = folder.holds_tars(self.root, self._is_image, TARS)
+            self.tars = folder.holds_tars(self.root, self._choice)
 
     def _begin_remote(self) -> None:
         self._braces = has_braces(self.source)
@@ -154,13 +160,25 @@ class Scan:
             files = remote.listing(self.source).files
         except Exception as error:
             raise InputError(f"{self._shown}: cannot be listed ({remote.reason(error)})") from error
-        return not any(map(self._is_image, files)) and any(
-            name.lower().endswith(TARS) for name in files
-        )
+        return not any(map(self._is_wanted_at_top, files)) and any(map(is_tar, files))
+
+    def _is_wanted_at_top(self, name: str) -> bool:
+        look = partial(folder.opened, f"{self.source}/{name}")
+        return self._choice.of_file(name, look) == TAKEN
 
     @property
     def _shown(self) -> str:
         return "standard input" if self.source == "-" else shown(remote.safe(self.source))
+
+    @property
+    def ignored(self) -> int:
+        """How many files are left alone that are no images, or were listed before."""
+        return self.left.other.count
+
+    @property
+    def others(self) -> list[str]:
+        """The first of them."""
+        return self.left.other.first
 
     @property
     def identity(self) -> str:
@@ -209,7 +227,7 @@ class Scan:
                 self.links += 1
                 continue
             self.links += found.links
-            self._leave(inside, found.left, found.first)
+            self.left.join(found.left)
             self.descriptions += [os.path.join(inside, name) for name in found.descriptions]
             meets = () if self._pattern else found.directories
             yield from self._items(inside, found.files, meets, found)
@@ -221,7 +239,7 @@ class Scan:
             return self._remote_listing(inside)
         try:
             return folder.listed(
-                os.fspath(self.root), inside, self._wanted, self.follow_links, self.georeference
+                os.fspath(self.root), inside, self._choice, self.follow_links, self.georeference
             )
         except OSError as error:
             self.unlisted.append((inside, f"the directory cannot be listed ({error.strerror})"))
@@ -238,16 +256,24 @@ class Scan:
         for name in found.odd:
             reason = f"a name such as {name!r} has no place in a directory; rename it"
             self.unlisted.append((f"{inside}/{name}", reason))
+        near, directories = list(found.files), found.directories
+        start = os.path.join(inside, "")
         if self._pattern:
-            near = [name for name in found.files if self._glob.matches(os.path.join(inside, name))]
-            directories = [
-                name for name in found.directories if self._glob.enters(os.path.join(inside, name))
-            ]
-        else:
-            near, directories = list(found.files), found.directories
-        files = Names(filter(self._wanted, near))
-        left = sorted(name for name in near if not self._wanted(name))
-        return Folder(files, directories, left=len(left), first=left[:EXAMPLES], stamps=found.files)
+            near = [name for name in near if self._glob.matches(start + name)]
+            directories = [name for name in directories if self._glob.enters(start + name)]
+        kept = Folder(stamps=found.files)
+        for name in directories:
+            if (why := self._choice.of_directory(start + name)) == TAKEN:
+                kept.directories.append(name)
+            else:
+                kept.left.of(why).add(start + name)
+        for name in near:
+            look = partial(folder.opened, joined(url, name))
+            if (why := self._choice.of_file(start + name, look)) == TAKEN:
+                kept.files.add(name)
+            else:
+                kept.left.of(why).add(start + name)
+        return kept
 
     def _from_glob(self) -> Iterator[Item]:
         """The files that match, directory by directory so that clashing names are seen."""
@@ -265,10 +291,12 @@ class Scan:
             if (inside, name) == before:  # '**/**' finds it twice
                 continue
             before = inside, name
-            if self._wanted(name):
+            path = os.path.join(inside, name)
+            look = partial(folder.opened, os.path.join(self.root, path))
+            if (why := self._choice.of_path(path, look)) == TAKEN:
                 names.add(name)
             else:
-                self._leave(inside, 1, [name])
+                self.left.of(why).append(path)
         yield from self._items(here, names)
 
     def _from_braces(self) -> Iterator[Item]:
@@ -277,21 +305,34 @@ class Scan:
 
     def _from_list(self) -> Iterator[Item]:
         """A path or URL a line."""
-        yield from self._from_paths(map(self._located, self._lines()))
+        with self._list() as file:
+            lines = listing.Lines(file, self._shown)
+            yield from self._from_paths(self._located_lines(lines))
 
-    def _located(self, line: str) -> tuple[str, str, str]:
-        """A line's path or URL, its name, and why it may not be read.
+    def _located_lines(self, lines: listing.Lines) -> Iterator[tuple[str, str, str]]:
+        """Paths or URLs, their names, and why they may not be read.
 
         Absolute paths lose the leading ``/``, URLs what is secret. Relative ones in a list from a
         store are meant there.
         """
         far = remote.is_url(self._list_of)
-        path = remote.plain(line)
-        if far and not remote.is_url(path):
-            if path.startswith("/"):
-                return path, path, "a list from elsewhere cannot name files of this machine"
-            return f"{self._list_of.rpartition('/')[0]}/{path}", path, ""
-        return path, remote.safe(path) if remote.is_url(path) else path, ""
+        for number, line in enumerate(lines):
+            if number == 0 and not lines.exact and listing.is_heading(line):
+                continue
+            found = listing.Located(line)
+            if not lines.exact:
+                found = listing.located(line, anywhere=far)
+            path = found.path
+            if found.comment:
+                self.left.other.append(line)
+            elif remote.is_url(path):
+                yield path, remote.safe(path), found.refusal
+            elif not far:
+                yield path, path, found.refusal
+            elif path.startswith("/"):
+                yield path, path, "a list from elsewhere cannot name files of this machine"
+            else:
+                yield f"{self._list_of.rpartition('/')[0]}/{path}", path, found.refusal
 
     def _from_paths(self, paths: Iterable[tuple[str, str, str]]) -> Iterator[Item]:
         """Items of paths, names and refusals.
@@ -300,41 +341,30 @@ class Scan:
         earlier one's keeps its whole name plus the new suffix, which is repeated until it meets
         none.
         """
-        taken, listed = Seen(), Seen()
+        naming, taken, listed = self._naming, Seen(), Seen()
         for path, untidy, refusal in paths:
             is_url = remote.is_url(untidy)
             inside = untidy.partition("://")[2] if is_url else untidy
             tidy = os.path.normpath(inside).lstrip("/")
             name = untidy if is_url else tidy
             if not listed.add(name):
-                self._leave("", 1, [name])
+                self.left.other.append(name)
                 continue
-            output, suffix = self._named(tidy)
-            if not taken.add(output):
-                output = tidy + suffix
-                while not taken.add(output):
-                    output += suffix
+            if (why := self._choice.of_listed(tidy)) != TAKEN:
+                self.left.of(why).append(name)
+                continue
+            output, suffix = naming.output(tidy)
+            longer = tidy
+            while not taken.add(naming.key(output)):
+                longer += suffix
+                output = naming.fitted(longer)
+            if longer != tidy or naming.is_shortened(tidy):
                 self._rename(name, output)
-            is_tar = name.lower().endswith(TARS)
-            stamp = LISTED if remote.is_url(path) and self.is_list and not is_tar else ""
+            tar = is_tar(name)
+            stamp = LISTED if remote.is_url(path) and self.is_list and not tar else ""
             beside = folder.beside(path, os.path.dirname(path)) if self.georeference else ()
-            form = self.form if is_tar else form_of(name, self.form)
-            yield Item(path, name, output, form, beside, stamp, refusal, is_tar)
-
-    def _lines(self) -> Iterator[str]:
-        with self._list() as file:
-            number = 0
-            while line := file.readline(LONGEST):
-                number += 1
-                path = os.fsdecode(line.rstrip(b"\r\n"))
-                if "\0" in path or len(line) == LONGEST:
-                    what = "holds a NUL byte" if "\0" in path else f"has {LONGEST:,} bytes or more"
-                    raise InputError(
-                        f"{self._shown}: line {number} {what}; give a path a line, in the file "
-                        "system's own encoding"
-                    )
-                if path:
-                    yield path
+            form = self.form if tar else form_of(name, self.form)
+            yield Item(path, name, output, form, beside, stamp, refusal, tar)
 
     def _list(self) -> BinaryIO:
         if self.source == "-":
@@ -347,38 +377,10 @@ class Scan:
             name = shown(self._list_of)
             raise InputError(f"{name}: the list cannot be read ({error.strerror})") from error
 
-    def _is_image(self, name: str) -> bool:
-        return os.path.splitext(name)[1].lower() in self._suffixes
-
-    def _wanted(self, name: str) -> bool:
-        return name.lower().endswith(TARS) if self.tars else self._is_image(name)
-
-    def _leave(self, inside: str, count: int, first: Iterable[str]) -> None:
-        self.ignored += count
-        for name in first:
-            if len(self.others) < EXAMPLES:
-                self.others.append(os.path.join(inside, name))
-
     def _rename(self, name: str, output: str) -> None:
         self.renamed += 1
         if len(self.renames) < EXAMPLES:
             self.renames.append((name, output))
-
-    def _named(self, name: str) -> tuple[str, str]:
-        """The output's name, and what the whole name gets where that is taken.
-
-        With ``same``, a suffix that already names the format stays.
-        """
-        if name.lower().endswith(TARS):
-            stem = name[: -len(next(suffix for suffix in TARS if name.lower().endswith(suffix)))]
-            stem = stem or name
-            return (stem, ".d") if self.unpack else (f"{stem}.tar", ".tar")
-        stem, own = os.path.splitext(name)
-        if self.form != "same":
-            suffix = SUFFIXES[self.form]
-            return stem + suffix, suffix
-        suffix = SUFFIXES[SAME.get(own.lower(), "png")]
-        return stem + (own if own.lower() in SAME else suffix), suffix
 
     def _items(
         self,
@@ -393,64 +395,59 @@ class Scan:
         keeps its whole name: ``a.jpg.png`` and ``a.gif.png``. Without ``found`` the directory
         was not listed.
         """
-        whole = self._clashing(names, directories)
+        naming = self._naming
+        whole = naming.whole_named(names, directories)
         root = os.fspath(self.root)
         here = joined(joined(root, inside) if inside else root, "")
         start = os.path.join(inside, "")
         about = found or folder.Unlisted(root, inside, self.follow_links, self.georeference)
         for name in names:
-            output, suffix = self._named(name)
+            output, suffix = naming.output(name)
             path = start + name
             if whole and name in whole:
-                output = name + suffix
+                output = naming.fitted(name + suffix)
+                self._rename(path, start + output)
+            elif naming.is_shortened(name):
                 self._rename(path, start + output)
             yield Item(
                 here + name,
                 path,
                 start + output,
-                self.form if self.tars else form_of(name, self.form),
+                self.form if is_tar(name) else form_of(name, self.form),
                 about.sidecars_of(name),
                 about.stamps.get(name, ""),
                 about.refusal_of(name),
-                self.tars,
+                is_tar(name),
             )
-
-    def _clashing(self, names: Names, directories: Collection[str]) -> Seen:
-        """The names whose output is also another's, or a directory's.
-
-        As they then keep their whole names, they may meet others, which keep theirs too.
-        """
-        outputs = array("q", map(hash, directories))
-        outputs.extend(hash(self._named(name)[0]) for name in names)
-        whole, clashing = Seen(), repeated(outputs)
-        while len(clashing):
-            renamed = array("q")
-            for name in names:
-                output, suffix = self._named(name)
-                if output in clashing and whole.add(name):
-                    renamed.append(hash(name + suffix))
-            clashing = meeting(outputs, renamed)
-        return whole
 
     def nothing(self) -> str:
         """What to tell who gave an input in which no image was found."""
         if self.is_list:
-            return f"{self._shown}: no image found: it names no file; give a path a line"
-        if self._pattern and not self.ignored:
+            what = (
+                "all that it names is excluded" if self.left.excluded.count else "it names no file"
+            )
+            return f"{self._shown}: no image found: {what}; give a path a line"
+        left = self.left
+        count = left.other.count
+        if self._pattern and not count + left.litter.count + left.excluded.count:
             return (
                 f"{self._shown}: no image found: no file matches; check the pattern ('**' "
                 "stands for directories of any depth), or give a directory"
             )
-        looked = ", ".join(USUAL) + f" and {len(self._suffixes) - len(USUAL)} more suffixes"
-        seen = counted(self.ignored, "other file")
-        if self.others:
-            seen += f" (such as {shown(self.others[0])})"
+        looked = ", ".join(USUAL) + f" and {len(suffixes()) - len(USUAL)} more suffixes"
+        seen = counted(count, "other file")
+        if left.other.first:
+            seen += f" (such as {shown(left.other.first[0])})"
+        if left.litter.count:
+            seen += f", {left.litter.count:,} hidden or left by systems (see --include)"
+        if left.excluded.count:
+            seen += f", {left.excluded.count:,} excluded"
         if self.links:
             links = counted(self.links, "link")
             seen += f", {links} to directories, not followed (see --follow-links)"
         return (
             f"{self._shown}: no image found: looked for {looked}, saw {seen}; give another "
-            "input, or name files of any suffix in a list (@files.txt)"
+            "input, or name files of any suffix with --include or in a list (@files.txt)"
         )
 
 

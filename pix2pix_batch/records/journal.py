@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pix2pix_batch.errors import InputError, OutputError
+from pix2pix_batch.files import apart
 from pix2pix_batch.inputs.shard import Shard, journal_of, lock_of, shards_of
 from pix2pix_batch.records.history import (
     DECIDED,
@@ -293,6 +294,8 @@ class Journal(History):
     def _tidy(self) -> None:
         """Remove what killed workers left half-written."""
         for leftover in self.temporary.iterdir():
+            if leftover.name.endswith(apart.NOTE):
+                apart.remove(self.out, leftover)
             leftover.unlink(missing_ok=True)
 
     def withdraw(self) -> None:

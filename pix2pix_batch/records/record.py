@@ -42,7 +42,8 @@ class Record:
     where the bundle can tell; ``warning``: what was wrong with the input, which was
     read for all that; ``members``: of a tar, how many of its images have records of their
     own; ``failed``: how many of these failed, if any. Where one of those has no stamp, the tar has
-    none either, and the next run makes it anew.
+    none either, and the next run makes it anew. ``litter``: how many of its members are left out
+    as no part of it, if any.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Record:
     warning: str = ""
     members: int | None = None
     failed: int | None = None
+    litter: int | None = None
 
     def line(self) -> bytes:
         """As the journal has it, without what is empty."""

@@ -7,7 +7,8 @@ import importlib.util
 import logging
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from distributed.system import MEMORY_LIMIT
 
 from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import InputError, OutputError, Pix2PixBatchError, SchedulerGone
+from pix2pix_batch.text import duration
 from pix2pix_batch.workers.converter import CODEC_THREADS_VARIABLE
 
 QUIET = {
@@ -34,12 +36,22 @@ QUIET = {
 }
 """Of a cluster of our own: Dask's sampling profiler, ticks and monitors cost the workers time."""
 
+SPAWNED = "distributed.nanny.pre-spawn-environ"
+SAFE = {"PYTHONSAFEPATH": "1"}
+"""Python must not look for its own modules in the current directory, where users have a
+``signal.py`` or a ``queue.py``: of the workers, also those started anew, and of the process
+that multiprocessing starts beside them."""
+
 MEMORY_A_WORKER = 1500 << 20
 """Bytes a worker is taken to need: PyTorch, a full-size generator, and images in flight."""
 
 PATIENCE = 300.0
 """Seconds to wait for workers where an existing cluster has none any more: a batch system may be
 about to start some."""
+
+
+WAIT_SECONDS = 0.25
+"""How often it is looked whether workers have come."""
 
 
 def default_workers() -> int:
@@ -88,7 +100,8 @@ def dashboard(client: Client) -> str:
 def connect(
     scheduler: str | None, workers: int | None, device: str = "auto"
 ) -> Iterator[tuple[Client, int]]:
-    """A client and its number of workers. Raises :class:`InputError` where none is reached.
+    """A client and its number of workers, none where an existing cluster has none yet
+    (:func:`await_workers`). Raises :class:`InputError` where no scheduler is reached.
 
     ``scheduler``: the address of an existing cluster or its scheduler file, or ``None`` for
     processes of our own, which listen on the loopback interface only. Dask's own configuration
@@ -97,15 +110,13 @@ def connect(
     logging.getLogger("distributed").setLevel(logging.ERROR)
     if scheduler is not None:
         with _reached(scheduler) as client:
-            count = len(client.nthreads())
-            if count == 0:
-                raise InputError(f"{scheduler}: has no workers; start some with 'dask worker'")
-            yield client, count
+            yield client, len(client.nthreads())
         return
     environments = plan(device, workers, visible_gpus(), cores())
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(QUIET))
-        with _interrupts_held():
+        stack.enter_context(dask.config.set({SPAWNED: {**dask.config.get(SPAWNED), **SAFE}}))
+        with _environment(SAFE), _interrupts_held():
             cluster = stack.enter_context(local(environments))
         client = stack.enter_context(Client(cluster))
         yield client, len(environments)
@@ -134,6 +145,32 @@ def _reached(scheduler: str) -> Iterator[Client]:
             if isinstance(error, CommClosedError) or client.status != "running":
                 raise SchedulerGone from error
             raise
+
+
+def await_workers(client: Client, watch: Callable[[float], bool], patience: float) -> int:
+    """Wait until there are workers, and return how many.
+
+    Clusters that scale with their work have none until some waits, so a small task is sent ahead.
+    ``watch`` is told now and then for how many seconds it has waited, and says whether to wait on.
+    Raises :class:`OutputError` after ``patience`` seconds, and ``KeyboardInterrupt`` where
+    ``watch`` ends it.
+    """
+    start = time.monotonic()
+    future = client.submit(os.getpid, pure=False)
+    try:
+        while not (count := len(client.nthreads())):
+            waited = time.monotonic() - start
+            if not watch(waited):
+                raise KeyboardInterrupt
+            if waited > patience:
+                raise OutputError(
+                    f"no worker has come to the cluster in {duration(patience)}; start some with "
+                    "'dask worker', or see why it starts none, then run the same command again"
+                )
+            time.sleep(WAIT_SECONDS)
+        return count
+    finally:
+        future.cancel()
 
 
 def local(environments: list[dict[str, str]]) -> SpecCluster:
@@ -175,6 +212,21 @@ def tend(client: Client) -> None:
         cluster.workers.pop(name, None)
     if gone:
         cluster.scale(len(cluster.worker_spec))
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """What is started in here has these variables."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

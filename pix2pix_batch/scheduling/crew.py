@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,11 +34,12 @@ DESERTED = (
 @dataclass(frozen=True)
 class Crew:
     """Those who work. ``patience``: seconds to wait for workers where there are none any more;
-    ``tend``: called now and then to see to them."""
+    ``tend``: called now and then to see to them; ``stop``: set when the user wants an end."""
 
     client: Any
     patience: float = PATIENCE
     tend: Callable[[], None] = lambda: None
+    stop: threading.Event | None = None
 
 
 def first_look(crew: Crew, settings: Settings, items: list[Item], orders: Orders) -> Decision:
@@ -81,5 +83,8 @@ def _await(future: Any, crew: Crew) -> None:
         crew.tend()
         if future.done() or crew.client.nthreads():
             last = time.monotonic()
+        elif crew.stop is not None and crew.stop.is_set():  # there is nothing to finish
+            future.cancel()
+            raise KeyboardInterrupt
         elif time.monotonic() - last > crew.patience:
             raise OutputError(DESERTED)

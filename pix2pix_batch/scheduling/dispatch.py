@@ -145,6 +145,8 @@ class Dispatcher:
         fit = self._fit()
         if self._ending():
             return 0
+        if not self.threads:  # clusters that scale with their work start some only for work
+            return 1 - len(self.flying)
         return sum(fit) + self.planner.waiting(len(fit)) * len(fit) - len(self.flying)
 
     def _send_new(self, items: Iterator[Item]) -> None:

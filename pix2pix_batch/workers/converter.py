@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from pix2pix_batch import appearance, images
+from pix2pix_batch import appearance, images, kinds
 from pix2pix_batch.errors import ImageError, OutputError
 from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.scan import Item
@@ -216,6 +216,8 @@ class Converter:
                 data, stamp = storage.read(item)
             with self.watch("decoding it", item.name):
                 picture = images.read(data, self.architecture.in_channels, self.settings.tolerance)
+            height, width = picture.pixels.shape[:2]
+            kinds.require_size(item.form, width * (1 + self.settings.beside), height)
             kept = carried.taken(data, picture, self.settings)
             tiles = fitted(picture.pixels, self.settings.fit, self.settings.size)
         except ImageError as error:

@@ -6,6 +6,7 @@ A tar is read once from front to back and never held whole.
 from __future__ import annotations
 
 import gzip
+import io
 import itertools
 import os
 import tarfile
@@ -14,13 +15,15 @@ import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
-from functools import cache
 from typing import IO, Any
 
+from pix2pix_batch import kinds
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.files import remote, storage
-from pix2pix_batch.images import suffixes
+from pix2pix_batch.inputs import litter
+from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, OTHER, TAKEN, Choice
 from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.kinds import Open
 from pix2pix_batch.records.record import DIRECTORY
 
 PIECE = 1 << 20
@@ -45,8 +48,6 @@ LOOK = 100
 TRAILER = bytes(512)
 """The block that ends an archive."""
 
-_suffixes = cache(suffixes)
-
 
 class Damaged(ImageError):
     """A tar that cannot be read to its end."""
@@ -62,6 +63,8 @@ class Member:
     size: int
     content: bytes | IO[bytes] = b""
     refusal: str = ""
+    why: str = OTHER
+    """What it is taken for (:class:`pix2pix_batch.inputs.choice.Choice`)."""
 
     @property
     def key(self) -> str:
@@ -71,7 +74,12 @@ class Member:
 
     @property
     def is_image(self) -> bool:
-        return os.path.splitext(self.path)[1].lower() in _suffixes()
+        return self.why == TAKEN
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it is left out as litter or by the user."""
+        return self.why in (LITTER, EXCLUDED)
 
 
 class Forward:
@@ -118,12 +126,14 @@ class Forward:
         return self._place
 
 
-def members(path: str) -> Generator[Member, None, None]:
+def members(path: str, choice: Choice | None = None) -> Generator[Member, None, None]:
     """The files of the tar at ``path``, each once, in order. Take its content before the next.
 
     Directories are left out; links, devices and names that lead elsewhere come with a refusal.
+    ``choice`` says which are images.
     Raises :class:`ImageError`.
     """
+    choice = choice or Choice()
     with ExitStack() as stack:
         raw = storage.opened(path)
         stack.callback(raw.close)
@@ -137,7 +147,7 @@ def members(path: str) -> Generator[Member, None, None]:
             )
             while (found := archive.next()) is not None:
                 if not found.isdir():
-                    yield _member(archive, found, forward)
+                    yield _member(archive, found, forward, choice)
                 archive.members = []  # type: ignore[attr-defined]  # which would grow with the tar
                 forward.left = HEADER
         except ImageError:
@@ -166,23 +176,37 @@ def _forward(stack: ExitStack, raw: Any, path: str) -> Forward:
     return Forward(file.read1, lambda: taken)
 
 
-def _member(archive: tarfile.TarFile, found: tarfile.TarInfo, forward: Forward) -> Member:
+def _member(
+    archive: tarfile.TarFile, found: tarfile.TarInfo, forward: Forward, choice: Choice
+) -> Member:
     path = os.path.normpath(found.name)
     member = Member(found.name, path, found.size)
     member.refusal = _refusal(found, path)
-    if member.refusal:
+    by_name = _judged(choice, path, lambda: None)
+    if member.refusal or by_name in (LITTER, EXCLUDED):
+        member.why = by_name
         return member
-    if member.is_image and found.size > storage.LARGEST:
+    if by_name == TAKEN and found.size > storage.LARGEST:
         member.refusal = f"is larger than {storage.LARGEST:,} bytes, the most that is read"
+        member.why = by_name
         return member
     file = archive.extractfile(found)
     assert file is not None
-    if found.size <= IN_MEMORY or member.is_image:
-        member.content = b"".join(_pieces(file, forward))
+    if found.size <= IN_MEMORY or by_name == TAKEN:
+        content = member.content = b"".join(_pieces(file, forward))
+        member.why = _judged(choice, path, lambda: io.BytesIO(content))
     else:
         member.content = tempfile.TemporaryFile()  # noqa: SIM115 (lives until its turn)
         member.content.writelines(_pieces(file, forward))
     return member
+
+
+def _judged(choice: Choice, path: str, look: Open) -> str:
+    """What a member is. Hidden ones that are no pictures may belong to a sample, and go along."""
+    path = path.lstrip("/")
+    why = choice.of_path(path, look)
+    is_picture = kinds.suffix_of(path) in kinds.suffixes()
+    return OTHER if why == LITTER and not is_picture and not litter.is_known(path) else why
 
 
 def _pieces(file: IO[bytes], forward: Forward) -> Iterator[bytes]:
@@ -215,10 +239,10 @@ def samples(found: Iterator[Member]) -> Iterator[list[Member]]:
             yield sample
 
 
-def some(item: Item, count: int = 4) -> list[Item]:
+def some(item: Item, choice: Choice | None = None, count: int = 4) -> list[Item]:
     """The first images of a tar, to look at; few where it cannot be read."""
     found: list[Item] = []
-    with suppress(ImageError), closing(members(item.path)) as all_members:
+    with suppress(ImageError), closing(members(item.path, choice)) as all_members:
         for member in itertools.islice(all_members, LOOK * count):
             if member.is_image and not member.refusal and isinstance(member.content, bytes):
                 name = f"{item.name}/{member.path}"

@@ -12,6 +12,7 @@ from typing import IO
 from pix2pix_batch.errors import ImageError, OutputError
 from pix2pix_batch.files import storage
 from pix2pix_batch.images import SAME, SUFFIXES, form_of
+from pix2pix_batch.inputs.choice import Choice
 from pix2pix_batch.inputs.names import Seen
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.records.record import DONE, FAILED, Record
@@ -90,13 +91,16 @@ class Passage:
         self._slots: deque[Slot] = deque()
         self._waiting: dict[str, Slot] = {}
         self._made: dict[str, bytes] = {}
+        self.litter = 0
+        """How many members are left out as litter, or as the user asks."""
+        self._choice = Choice(settings.exclude, settings.include)
         self._taken, self._named = Seen(), Seen()
         self._copies: Counter[str] = Counter()
         self._ended = False
 
     def run(self) -> None:
         """Raises :class:`ImageError` for a tar that cannot be read, and what ``target`` does."""
-        with closing(members(self.item.path)) as found:
+        with closing(members(self.item.path, self._choice)) as found:
             groups = samples(found)
             while not self._ended:
                 converter = Converter(self.settings, self._made.__setitem__, self.watch)
@@ -106,7 +110,7 @@ class Passage:
     def run_one_by_one(self, hold: Hold) -> None:
         """As :meth:`run`, one image after the other."""
         converter = Converter(self.settings, self._made.__setitem__, self.watch)
-        with closing(members(self.item.path)) as found:
+        with closing(members(self.item.path, self._choice)) as found:
             for sample in samples(found):
                 for image in self._enqueue(sample):
                     with hold(image.name):
@@ -125,6 +129,8 @@ class Passage:
 
     def _enqueue(self, group: list[Member]) -> list[Item]:
         sample = Sample()
+        self.litter += sum(member.is_left for member in group)
+        group = [member for member in group if not member.is_left]
         names = _outputs(group, self.item.form)
         items = []
         for member in group:
@@ -234,6 +240,7 @@ def convert(
             else:
                 passage.run_one_by_one(hold)
             digest = target.end()
+            litter = passage.litter or None
     except Damaged as error:
         return [Record(item.name, FAILED, stamp, reason=str(error))], ""
     except ImageError as error:
@@ -245,4 +252,4 @@ def convert(
     if not all(record.stamp for record in failed):  # the next run tries it again
         stamp = ""
     whole = Record(item.name, DONE, stamp, item.output, hash=digest, members=len(records))
-    return [*records, replace(whole, failed=len(failed) or None)], ""
+    return [*records, replace(whole, failed=len(failed) or None, litter=litter)], ""

@@ -15,6 +15,7 @@ from pathlib import Path
 from pix2pix_batch import bundle, images
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.files import storage
+from pix2pix_batch.inputs.choice import Choice
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.records.record import FAILED, Record
 from pix2pix_batch.scheduling import preflight
@@ -215,7 +216,7 @@ def probe(settings: Settings, items: Sequence[Item], orders: Orders | None = Non
         for item in items:
             if item.tar and item.name not in trial.harmful:
                 with tried("reading it", item):
-                    looked += members.some(item)
+                    looked += members.some(item, Choice(settings.exclude, settings.include))
             elif not item.tar:
                 looked.append(item)
         good = []

@@ -515,7 +515,7 @@ def test_renamed_outputs_and_files_left_alone_are_named(tmp_path: Path, tiny: Pa
     ran = convert(source, out, tiny)
     assert (ran.code, ran.figures["renamed"], ran.figures["ignored"]) == (0, 4, 5), ran.err
     lines = ran.err.splitlines()
-    at = lines.index("4 outputs renamed, for the names would clash:")
+    at = lines.index("4 outputs renamed, for the names would clash or be too long:")
     assert lines[at + 1 : at + 4] == [
         "  a.jpg -> a.jpg.png",
         "  a.png -> a.png.png",

@@ -98,11 +98,12 @@ def test_same_format_keeps_names_that_it_can(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("inside", ["", "**/*"])
 def test_what_is_no_image_is_counted_and_the_first_named(tree: Path, inside: str) -> None:
-    touch(tree, "notes.txt", "x/Thumbs.db", "x/none", "z/hidden/jpg", "paper.pdf")
+    touch(tree, "notes.txt", "x/a.xyz", "x/none", "z/hidden/jpg", "paper.pdf")
     scan = Scan(str(tree / inside), "png", Path("/nonexistent-out"))
     assert len(list(scan)) == 5
     assert (scan.ignored, scan.links) == (5, 0)
-    assert scan.others == ["notes.txt", "paper.pdf", "x/Thumbs.db"]
+    assert scan.others == ["notes.txt", "paper.pdf", "x/a.xyz"]
+    assert scan.left.litter.count == scan.left.excluded.count == 0
 
 
 @pytest.mark.parametrize("inside", ["", "**/*"])
@@ -394,7 +395,8 @@ def test_list(tmp_path: Path) -> None:
     ]
 
 
-def test_list_takes_any_suffix_and_byte(tmp_path: Path) -> None:
+def test_list_takes_any_suffix_and_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(touch(tmp_path, " spaced .jpg"))
     items = listed(tmp_path, b"photo\n spaced .jpg\nlatin-\xe9.jpg\n#x.jpg\n")
     assert [item.output for item in items] == [
         "photo.png",
@@ -457,9 +459,8 @@ def test_list_with_same_format(tmp_path: Path) -> None:
 
 
 def test_list_with_nul_is_refused(tmp_path: Path) -> None:
-    """``find -print0``, or a list in UTF-16."""
     with pytest.raises(InputError, match=r"NUL.*a path a line"):
-        listed(tmp_path, b"a.jpg\0b.jpg\0")
+        listed(tmp_path, b"a.jpg\nb.jpg\0c.jpg\n")
 
 
 def test_list_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:

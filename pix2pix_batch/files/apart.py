@@ -1,0 +1,55 @@
+"""Outputs in directories of OUT that are other mounts, where each is written beside its place.
+
+A file cannot be moved from one mount to another, so what is not whole yet lies hidden in the
+directory itself. A note beside the journal says where, so that the next run removes what a killed
+worker left.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+BEGINNING, NOTE = ".pix2pix-batch-", ".note"
+"""How the names of such files begin, which hides them, and those of notes end."""
+
+
+def created(name: str, directory: int) -> IO[bytes]:
+    """A new file in the open ``directory``. Raises ``OSError``."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return open(os.open(name, flags, 0o666, dir_fd=directory), "wb")
+
+
+@contextmanager
+def placing(notes: int, target: int, inside: Sequence[str], name: str) -> Iterator[IO[bytes]]:
+    """A file to write, which is ``name`` in the open directory ``target`` once the block has ended
+    well. ``notes``: the open directory of the notes; ``inside``: the path of ``target`` within OUT.
+    Raises ``OSError``.
+    """
+    mark = uuid.uuid4().hex
+    temporary, note = f"{BEGINNING}{mark}", f"{mark}{NOTE}"
+    with created(note, notes) as file:
+        file.write(os.fsencode("/".join([*inside, temporary])))
+    try:
+        try:
+            with created(temporary, target) as file:
+                yield file
+            os.replace(temporary, name, src_dir_fd=target, dst_dir_fd=target)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=target)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(note, dir_fd=notes)
+
+
+def remove(out: Path, note: Path) -> None:
+    """Remove what a note tells of, if it is still there. Raises ``OSError``."""
+    parts = os.fsdecode(note.read_bytes()).split("/")
+    if parts[-1].startswith(BEGINNING) and not {"", ".", ".."} & set(parts):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            out.joinpath(*parts).unlink()

@@ -1,0 +1,200 @@
+"""Which files of a folder, a tar or a store are inputs, and why the others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from pathspec import GitIgnoreSpec
+
+from pix2pix_batch import kinds
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.inputs import litter
+from pix2pix_batch.kinds import Open
+
+TARS = (".tar", ".tar.gz", ".tgz")
+"""The suffixes of tars, which hold many images each."""
+
+TAKEN, OTHER, LITTER, EXCLUDED = "taken", "other", "litter", "excluded"
+"""What a file or a directory is: an input, or to be entered; a file that is no image; what systems
+and programs leave (:mod:`pix2pix_batch.inputs.litter`); what the user does not want."""
+
+EXAMPLES = 3
+"""How many of the files left alone are kept by name."""
+
+
+def is_tar(name: str) -> bool:
+    return name.lower().endswith(TARS)
+
+
+@dataclass
+class Left:
+    """Files and directories left alone: how many, and the first of them."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, path: str) -> None:
+        """One of a directory's, which come in no order."""
+        self.count += 1
+        self.first.append(path)
+        if len(self.first) > 64 * EXAMPLES:
+            self.first = sorted(self.first)[:EXAMPLES]
+
+    def append(self, path: str) -> None:
+        """One that was found after those before it."""
+        self.count += 1
+        if len(self.first) < EXAMPLES:
+            self.first.append(path)
+
+    def join(self, other: Left) -> None:
+        """Append what was found in another directory."""
+        self.count += other.count
+        self.first += sorted(other.first)[: max(0, EXAMPLES - len(self.first))]
+
+
+@dataclass
+class LeftAlone:
+    """All that is left alone, by why: ``other`` are no images, ``litter`` is what systems leave,
+    ``excluded`` what the user does not want."""
+
+    other: Left = field(default_factory=Left)
+    litter: Left = field(default_factory=Left)
+    excluded: Left = field(default_factory=Left)
+
+    def of(self, why: str) -> Left:
+        """``why``: :data:`OTHER`, :data:`LITTER` or :data:`EXCLUDED`."""
+        left: Left = getattr(self, why)
+        return left
+
+    def join(self, found: LeftAlone) -> None:
+        for why in (OTHER, LITTER, EXCLUDED):
+            self.of(why).join(found.of(why))
+
+
+class Choice:
+    """Judges files and directories by their paths within the input.
+
+    ``exclude`` and ``include`` are patterns with the rules of ``.gitignore``, but that none
+    is a comment or negated. What matches an
+    ``include`` is taken, whatever ``exclude`` and its name say: a file also without an image
+    suffix, in a directory that matches the images. ``spelled``: names that stand in the input's
+    own pattern, which are no litter; ``tars``: the inputs are tars.
+    """
+
+    def __init__(
+        self,
+        exclude: Sequence[str] = (),
+        include: Sequence[str] = (),
+        spelled: Sequence[str] = (),
+        tars: bool = False,
+    ) -> None:
+        """Raises :class:`InputError` for what is no pattern."""
+        self._exclude = _spec(exclude, "exclude")
+        self._include = _spec(include, "include")
+        names = [pattern for pattern in include if "/" not in pattern]
+        paths = [pattern for pattern in include if "/" in pattern]
+        self._include_names = _spec(names, "include")
+        self._include_paths = _spec(paths, "include")
+        self._above_included = [part for one in paths for part in one.split("/")[:-1] if part]
+        self._spelled = frozenset(spelled)
+        self._hidden = any(part.startswith(".") for part in spelled)
+        self.tars = tars
+
+    def of_directory(self, path: str) -> str:
+        """Whether it is entered."""
+        if self._include and self._include.match_file(f"{path}/"):
+            return TAKEN
+        if self._is_litter(path):
+            return TAKEN if self._leads_to_included(path) else LITTER
+        # what lies in it may still be included
+        excluded = self._exclude and not self._include and self._exclude.match_file(f"{path}/")
+        return EXCLUDED if excluded else TAKEN
+
+    def of_file(self, path: str, look: Open) -> str:
+        """``look`` opens it, where its name does not tell what it is."""
+        name = path.rpartition("/")[2]
+        included = False
+        if self._include:
+            if self._is_named(path, name):
+                return TAKEN
+            included = self._include.match_file(path)
+        if not included:
+            if not self._is_spelled(path) and litter.is_file(name):
+                return LITTER
+            if self._include_paths and self._lies_in_litter(path):
+                return LITTER
+            if self._exclude and self._exclude.match_file(path):
+                return EXCLUDED
+        wanted = is_tar(name) if self.tars else kinds.is_picture(name, look)
+        return TAKEN if wanted else OTHER
+
+    def of_listed(self, path: str) -> str:
+        """Of a file that a list names: all but what the user excludes."""
+        if self._exclude and self._exclude.match_file(path):
+            return TAKEN if self._include and self._include.match_file(path) else EXCLUDED
+        return TAKEN
+
+    def of_path(self, path: str, look: Open) -> str:
+        """Of a file whose directories were not judged before."""
+        place = path.find("/")
+        while place >= 0:
+            if (why := self.of_directory(path[:place])) != TAKEN:
+                return why
+            place = path.find("/", place + 1)
+        return self.of_file(path, look)
+
+    def _is_named(self, path: str, name: str) -> bool:
+        """Whether an ``include`` means the file itself, not a directory that it lies in."""
+        if self._include_names and self._include_names.match_file(name):
+            return True
+        if not self._include_paths or not self._include_paths.match_file(path):
+            return False
+        above = path[: len(path) - len(name)]
+        return not (above and self._include_paths.match_file(above))
+
+    def _is_litter(self, directory: str) -> bool:
+        return not self._is_spelled(directory) and litter.is_directory(directory)
+
+    def _leads_to_included(self, directory: str) -> bool:
+        """Whether an ``include`` such as ``@eaDir/*.jpg`` may mean files below it."""
+        name = directory.rpartition("/")[2]
+        return any(part != "**" and fnmatchcase(name, part) for part in self._above_included)
+
+    def _lies_in_litter(self, path: str) -> bool:
+        """Whether a file is in a directory that was entered for what is included alone."""
+        above = path.rpartition("/")[0]
+        while above:
+            if self._is_litter(above):
+                assert self._include is not None
+                return not self._include.match_file(f"{above}/")
+            above = above.rpartition("/")[0]
+        return False
+
+    def _is_spelled(self, path: str) -> bool:
+        name = path.rpartition("/")[2]
+        if name in self._spelled:
+            return True
+        return self._hidden and name.startswith(".") and not name.startswith(("._", ".Trash"))
+
+
+def _spec(patterns: Sequence[str], option: str) -> GitIgnoreSpec | None:
+    if not patterns:
+        return None
+    for pattern in patterns:
+        if pattern.startswith("!"):
+            other = "include" if option == "exclude" else "exclude"
+            raise InputError(
+                f"--{option} {pattern!r}: patterns are not negated here; use --{other} "
+                f"{pattern[1:]!r}, or '\\!...' for a name that begins with '!'"
+            )
+        if not pattern.strip("/ "):
+            raise InputError(
+                f"--{option} {pattern!r}: matches nothing; give a pattern such as '*_mask.png'"
+            )
+    lines = [f"\\{one}" if one.startswith("#") else one for one in patterns]  # no comments here
+    try:
+        return GitIgnoreSpec.from_lines(lines)
+    except ValueError as error:
+        raise InputError(f"--{option}: {error}; give a pattern such as '*_mask.png'") from error

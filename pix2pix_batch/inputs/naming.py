@@ -1,0 +1,150 @@
+"""The names of outputs, which never meet and are never too long for where they go."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from array import array
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import psutil
+
+from pix2pix_batch.files import remote
+from pix2pix_batch.images import SAME, SUFFIXES
+from pix2pix_batch.inputs.choice import TARS, is_tar
+from pix2pix_batch.inputs.names import Names, Seen, meeting, repeated
+
+NAME_BYTES = 255
+"""What a name may have on Linux's file systems, unless these say otherwise (eCryptfs: 143)."""
+
+SEEN_ALIKE = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "cifs", "smb3", "hfs",
+                        "hfsplus", "apfs", "9p", "drvfs"})  # fmt: skip
+"""File systems, by Linux's names, on which ``A.png`` and ``a.png`` may be one file."""
+
+
+class Naming:
+    """Gives outputs their names.
+
+    ``form``: of the outputs, ``same`` for each input's own; ``unpack``: tars become directories;
+    ``longest``: bytes that a name may have; ``fold``: names that differ in case alone meet.
+    """
+
+    def __init__(
+        self, form: str, unpack: bool = False, longest: int | None = NAME_BYTES, fold: bool = False
+    ) -> None:
+        self.form, self.unpack, self.longest, self.fold = form, unpack, longest, fold
+
+    @classmethod
+    def within(cls, out: str | os.PathLike[str], form: str, unpack: bool) -> Naming:
+        """As the file system of ``out`` needs them, be it there yet or not."""
+        text = os.fspath(out)
+        if remote.is_url(text):
+            return cls(form, unpack, longest=None)
+        above = (Path(text), *Path(text).absolute().parents)
+        there = next((one for one in above if os.path.isdir(one)), Path("/"))
+        try:
+            longest = os.pathconf(there, "PC_NAME_MAX")
+        except (OSError, ValueError):
+            longest = NAME_BYTES
+        return cls(form, unpack, longest, _folds_case(there))
+
+    def key(self, output: str) -> str:
+        """What two outputs have in common that meet."""
+        return unicodedata.normalize("NFC", output).casefold() if self.fold else output
+
+    def output(self, name: str) -> tuple[str, str]:
+        """An input's output, and what its whole name gets where that is taken.
+
+        With ``same``, a suffix that already names the format stays.
+        """
+        output, suffix = self._plain(name)
+        return self.fitted(output), suffix
+
+    def _plain(self, name: str) -> tuple[str, str]:
+        """The same, however long."""
+        if is_tar(name):
+            stem = name[: -len(next(suffix for suffix in TARS if name.lower().endswith(suffix)))]
+            stem = stem or name
+            return (stem, ".d") if self.unpack else (f"{stem}.tar", ".tar")
+        stem, own = os.path.splitext(name)
+        if self.form != "same":
+            suffix = SUFFIXES[self.form]
+            return stem + suffix, suffix
+        suffix = SUFFIXES[SAME.get(own.lower(), "png")]
+        return stem + (own if own.lower() in SAME else suffix), suffix
+
+    def fitted(self, path: str) -> str:
+        """The same, or where its last name is too long, its beginning and a hash of the whole."""
+        if not self._is_long(path):
+            return path
+        above, slash, name = path.rpartition("/")
+        stem, suffix = os.path.splitext(name)
+        mark = f"~{hashlib.blake2b(os.fsencode(name), digest_size=5).hexdigest()}{suffix}"
+        assert self.longest is not None
+        room = max(1, self.longest - len(os.fsencode(mark)))
+        start = os.fsencode(stem)[:room]
+        while not stem.startswith(os.fsdecode(start)):  # within a character
+            start = start[:-1]
+        return above + slash + os.fsdecode(start) + mark
+
+    def _is_long(self, path: str) -> bool:
+        if self.longest is None or 4 * len(path) <= self.longest:  # UTF-8 has four at most
+            return False
+        return len(os.fsencode(path.rpartition("/")[2])) > self.longest
+
+    def is_shortened(self, name: str) -> bool:
+        """Whether an input's output has lost a part of its name."""
+        return self._is_long(self._plain(name)[0])
+
+    def whole_named(self, names: Names, directories: Collection[str]) -> Seen:
+        """The names of one directory whose output is also another's, or a directory's.
+
+        As they then keep their whole names, they may meet others, which keep theirs too. Where a
+        whole name would be too long, the first of those that meet keeps its short one.
+        """
+        outputs = self._hashes(directories)
+        outputs.extend(self._hashes(self.output(name)[0] for name in names))
+        whole, clashing = Seen(), repeated(outputs)
+        taken = {self.key(name) for name in directories} if len(clashing) else set()
+        is_first = True
+        while len(clashing):
+            renamed = array("q")
+            for name in names:
+                output, suffix = self.output(name)
+                key = self.key(output)
+                if key not in clashing:
+                    continue
+                if is_first and self._is_long(name + suffix) and key not in taken:
+                    taken.add(key)
+                elif whole.add(name):
+                    renamed.append(hash(self.key(self.fitted(name + suffix))))
+            clashing, is_first = meeting(outputs, renamed), False
+        return whole
+
+    def _hashes(self, outputs: Iterable[str]) -> array[int]:
+        return array("q", (hash(self.key(output)) for output in outputs))
+
+
+def _folds_case(directory: Path) -> bool:
+    """Whether names that differ in case alone are one file there."""
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                other = entry.name.swapcase()
+                if other != entry.name and other.casefold() == entry.name.casefold():
+                    there = directory / other
+                    return there.exists() and os.path.samefile(there, entry.path)
+        return _file_system(directory) in SEEN_ALIKE
+    except OSError:
+        return False
+
+
+def _file_system(directory: Path) -> str:
+    real, found, longest = os.path.realpath(directory), "", -1
+    for mount in psutil.disk_partitions(all=True):
+        inside = real == mount.mountpoint or real.startswith(os.path.join(mount.mountpoint, ""))
+        if inside and len(mount.mountpoint) >= longest:
+            found, longest = mount.fstype, len(mount.mountpoint)
+    return found

@@ -1,0 +1,221 @@
+"""Lists of files as other systems write them."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import os
+import shlex
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.inputs import listing
+from pix2pix_batch.inputs.scan import Scan
+
+NOWHERE = Path("/nonexistent-out")
+FILES = (
+    "a.png", "a b.png", "a,b.png", "été.png", "日本.png", "sub/c.png", "it's.png", 'say "hi".png',
+    "100%.png", "#1.png", "x#y.png", "q?.png", "[1].png", "semi;colon.png", "tab\tname.png",
+    " leading.png", "~.png", "back\\slash.png", "plus+.png", "a&b.png",
+)  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, with :data:`FILES`."""
+    for name in FILES:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def paths(raw: bytes) -> list[str]:
+    Path("list").write_bytes(raw)
+    return [os.path.relpath(item.path) for item in Scan("@list", "png", NOWHERE)]
+
+
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x85", "\u2028", "\u2029"])
+@pytest.mark.parametrize("is_ended", [True, False])
+def test_encodings_and_ends_of_lines(place: Path, encoding: str, end: str, is_ended: bool) -> None:
+    text = end.join(FILES) + (end if is_ended else "")
+    assert paths(text.encode(encoding)) == list(FILES)
+
+
+def test_marks_of_byte_order_are_told_apart(place: Path) -> None:
+    for mark, encoding in (
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+        (codecs.BOM_UTF32_LE, "utf-32-le"),
+        (codecs.BOM_UTF32_BE, "utf-32-be"),
+    ):
+        assert paths(mark + "a.png\r\nété.png".encode(encoding)) == ["a.png", "été.png"]
+
+
+@pytest.mark.parametrize("raw", [b"", b"\n\n", b" \r\n\t\r\n", codecs.BOM_UTF8, b"\x1a"])
+def test_a_list_of_nothing(place: Path, raw: bytes) -> None:
+    assert paths(raw) == []
+
+
+def _csv(name: str) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, quoting=csv.QUOTE_ALL, lineterminator="").writerow([name])
+    return buffer.getvalue()
+
+
+WAYS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "a spreadsheet's": _csv,
+    "with more columns that are empty": lambda name: f"{_csv(name)},,",
+    "with a semicolon": lambda name: f"{_csv(name)};",
+    "with blanks": lambda name: f"  {_csv(name)} \t",
+    "a shell's": shlex.quote,
+    "a word processor's": lambda name: f"\u201c{name}\u201d",
+    "from a properties dialog": lambda name: f"\u202a{_csv(name)}",
+    "from the root": lambda name: os.path.abspath(name),
+    "a URL": lambda name: f"file://{quote(os.path.abspath(name))}",
+    "a URL of this host": lambda name: f"file://localhost{quote(os.path.abspath(name))}",
+    "a URL of one slash": lambda name: f"FILE:{quote(os.path.abspath(name))}",
+    "decomposed": lambda name: unicodedata.normalize("NFD", name),
+    "quoted for a URL": quote,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_of_writing_a_path_finds_its_file(place: Path, way: str) -> None:
+    for name in FILES:
+        assert paths((WAYS[way](name) + "\r\n").encode()) == [name], name
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("a.png,", "a.png"),
+        ("a.png;", "a.png"),
+        ("a.png\t", "a.png"),
+        ("  a.png  ", "a.png"),
+        ("sub\\c.png", "sub/c.png"),
+        (".\\a.png", "a.png"),
+        ("a\\ b.png", "a b.png"),
+        ("\ufeffa.png", "a.png"),
+        ("a%20b.png", "a b.png"),
+    ],
+)
+def test_what_else_is_left_around_a_path(place: Path, line: str, name: str) -> None:
+    assert paths(f"x.png\n{line}\n".encode()) == ["x.png", name]
+
+
+def test_a_name_that_is_there_is_meant_as_it_stands(place: Path) -> None:
+    odd = ['"a.png"', "a%20b.png", "trail.png ", "a.png,", "~x.png", "#a.png", "sub\\c.png"]
+    for name in odd:
+        (place / name).write_bytes(b"x")
+    assert paths("\n".join(odd).encode()) == odd
+    assert paths(b"file://" + os.fsencode(place) + b"/a%2520b.png") == ["a%20b.png"]
+
+
+def test_home_and_other_machines(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(place))
+    Path("list").write_text("~/a.png\nC:\\d\\a.png\n\\\\nas\\d\\a.png\nfile://nas/d/a.png\n"
+                            "file:///C:/d/a.png\n")  # fmt: skip
+    first, *others = Scan("@list", "png", NOWHERE)
+    assert first.path == str(place / "a.png")
+    refusals = [item.refusal for item in others]
+    assert [("Windows" in why, "another machine" in why) for why in refusals] == [
+        (True, False), (True, False), (False, True), (True, False),
+    ]  # fmt: skip
+
+
+def test_names_that_are_no_utf8(place: Path) -> None:
+    (place / os.fsdecode(b"latin-\xe9.png")).write_bytes(b"x")
+    assert paths(b"latin-\xe9.png\n\xe9t\xe9.png\n") == [os.fsdecode(b"latin-\xe9.png"), "été.png"]
+
+
+def test_comments_and_a_tables_heading(place: Path) -> None:
+    Path("list").write_text('"File Name"\r\n# done last week\r\n#\r\n#1.png\r\n#2.png\r\na.png\r\n')
+    scan = Scan("@list", "png", NOWHERE)
+    assert [item.path for item in scan] == ["#1.png", "#2.png", "a.png"]
+    assert scan.left.other.first == ["# done last week", "#"], "told, for one could be a file"
+
+
+def test_a_file_called_as_a_heading_is_a_file(place: Path) -> None:
+    (place / "path").write_bytes(b"x")
+    assert paths(b"path\na.png\n") == ["path", "a.png"]
+
+
+@pytest.mark.parametrize("end", [b"\0", b""])
+def test_null_separated(place: Path, end: bytes) -> None:
+    names = [os.fsencode(name) for name in FILES]
+    (place / "new\nline.png").write_bytes(b"x")
+    assert paths(b"\0".join([*names, b"new\nline.png"]) + end) == [*FILES, "new\nline.png"]
+
+
+@pytest.mark.parametrize(
+    "raw", [b"a.png\nb\0c.png\n", b"x" * 70_000, codecs.BOM_UTF16_LE + b"a\0.\0\n\0\0\xd8x\0\n\0"]
+)
+def test_what_is_no_list_is_refused(place: Path, raw: bytes) -> None:
+    with pytest.raises(InputError, match=r"list: line \d.*a path a line"):
+        paths(raw)
+
+
+NAMES = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="/\0\n\r\x85\u2028\u2029\x1a"),
+    min_size=1,
+    max_size=20,
+).filter(lambda name: name.strip().strip(listing.INVISIBLE) and name not in (".", ".."))
+
+
+@given(
+    st.lists(NAMES, min_size=1, max_size=5, unique=True),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.sampled_from([str, _csv]),
+)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_names_come_back(
+    names: list[str], encoding: str, end: str, way: Callable[[str], str]
+) -> None:
+    raw = "".join(way(name) + end for name in names).encode(encoding)
+    lines = list(listing.Lines(io.BytesIO(raw), "list"))
+    assert lines == [way(name) for name in names]
+    if way is _csv:
+        assert [listing.located(line, anywhere=True).path.strip() for line in lines] == [
+            name.strip() for name in names
+        ] or any(set(name) & set('"\\~#%:') or name != name.strip() for name in names)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+    try:
+        for line in listing.Lines(io.BytesIO(raw), "list"):
+            assert isinstance(listing.located(line, anywhere=True).path, str)
+            assert line
+    except InputError:
+        pass
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_tables_of_any_encoding(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes('name,été\r\n"a, b.png",1\r\n'.encode(encoding))
+    with listing.open_text(path) as file:
+        assert list(csv.reader(file)) == [["name", "été"], ["a, b.png", "1"]]
+
+
+def test_cells_of_tables_are_relative_to_it(place: Path) -> None:
+    for cell in ("sub/c.png", "sub\\c.png", " sub/c.png ", f"file://{place}/sub/c.png"):
+        assert listing.in_table(cell, place) == place / "sub/c.png"
+    assert listing.in_table("c.png", place / "sub") == place / "sub/c.png"
+    assert listing.in_table("none.png", place) == place / "none.png"
+    assert listing.in_table("#x.png", place) == place / "#x.png"
