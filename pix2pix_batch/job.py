@@ -342,6 +342,7 @@ class Job:
             if not dispatcher.run(items):
                 self.summary.interrupted = True
         finally:
+            self.sieve.take_back(dispatcher.ahead)
             self.summary.remark(*dispatcher.notes)
         if not self.summary.interrupted:
             self.total = self.summary.total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -117,6 +117,10 @@ class Sieve:
         finally:
             if failed:
                 record(failed)
+
+    def take_back(self, items: Iterable[Item]) -> None:
+        """These were given, but not begun before the run ended: as if they had not been seen."""
+        self.summary.total -= sum(map(self._images, items))
 
     def _items(self) -> Iterator[Item]:
         for item in self.found:

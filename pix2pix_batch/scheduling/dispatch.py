@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -30,7 +31,7 @@ NEWS_SECONDS = 0.5
 """How long it is waited for a chunk to come back before it is looked around."""
 
 LOOK_SECONDS = 0.1
-"""How long it is looked ahead at a time where the scan is slow: the workers do not wait for it."""
+"""How long it is looked ahead at a time: workers do not wait for a scan that is slow."""
 
 DEATHS_A_WORKER = 5
 """Deaths in a row, as many for each worker, with nothing done between, that end the job."""
@@ -117,13 +118,11 @@ class Dispatcher:
         while True:
             while self._free() > 0 and (chunk := self._due()):
                 self._send(chunk)
-            self._send_new(items)
+            sent_all = self._send_new(items)
             nothing_left = self.exhausted and not self.ahead and not self.returned
             if not self.flying and (self._ending() or nothing_left):
                 break
-            for future in self._finished():
-                self._receive(future)
-            self._sync()
+            self._receive_all(self._finished(NEWS_SECONDS if sent_all else 0))
             self._look_around()
             self.watch()
         if self.fatal or self.broken:
@@ -149,11 +148,14 @@ class Dispatcher:
             return 1 - len(self.flying)
         return sum(fit) + self.planner.waiting(len(fit)) * len(fit) - len(self.flying)
 
-    def _send_new(self, items: Iterator[Item]) -> None:
-        """Plan chunks, claim them together, and send them."""
+    def _send_new(self, items: Iterator[Item]) -> bool:
+        """Plan chunks, claim them together, and send them. Whether there are no more for now; else
+        the scan takes its time."""
         chunks: list[Chunk] = []
-        for _ in range(self._free()):
-            self._look_ahead(items)
+        until = time.monotonic() + LOOK_SECONDS
+        free = self._free()
+        while len(chunks) < free and not (chunks and time.monotonic() > until):
+            self._look_ahead(items, until)
             if not self.ahead:
                 break
             chunks.append(self._next())
@@ -161,15 +163,14 @@ class Dispatcher:
             self.book.claim(*([item.name for item in chunk.items] for chunk in chunks))
         for chunk in chunks:
             self._send(chunk)
+        return len(chunks) >= free or not self.ahead
 
-    def _look_ahead(self, items: Iterator[Item]) -> None:
-        """Have as many items in sight as the planner wants, or the next few where they come
-        slowly."""
-        wanted = self.planner.look_ahead(len(self._fit()))
-        start, batch = time.monotonic(), self.planner.batch_size
+    def _look_ahead(self, items: Iterator[Item], until: float) -> None:
+        """Have as many items in sight as the planner wants, or a batch where they come slowly."""
+        wanted, batch = self.planner.look_ahead(len(self._fit())), self.planner.batch_size
         try:
             while not self.exhausted and len(self.ahead) < wanted:
-                if len(self.ahead) >= batch and time.monotonic() - start > LOOK_SECONDS:
+                if len(self.ahead) >= batch and time.monotonic() > until:
                     return
                 before = len(self.ahead)
                 self.ahead.extend(islice(items, batch))
@@ -220,17 +221,20 @@ class Dispatcher:
         now = time.monotonic()
         self.returned += [(now + chunk.delay, chunk) for chunk in again]
 
-    def _finished(self) -> list[Any]:
+    def _finished(self, seconds: float) -> list[Any]:
+        """Futures that are done, waited for so long."""
         if not self.flying:  # all that is left waits to be sent again
             time.sleep(0.1)
             return []
         finished = []
         try:
-            finished.append(self.news.get(timeout=NEWS_SECONDS))
+            finished.append(self.news.get(timeout=seconds))
             while True:
                 finished.append(self.news.get_nowait())
         except queue.Empty:
-            return finished or [future for future in self.flying if future.done()]
+            if finished or not seconds:
+                return finished
+            return [future for future in self.flying if future.done()]
 
     def _look_around(self) -> None:
         """See who works, and give up where nobody is left."""
@@ -262,13 +266,28 @@ class Dispatcher:
                 future.cancel()
                 self._died(flight)
 
-    def _receive(self, future: Any) -> None:
+    def _receive_all(self, futures: list[Any]) -> None:
+        """Take back what is done, fetched in one go: with many workers a round trip for each would
+        take longer than all else."""
+        there = [one for one in futures if one in self.flying and one.status == "finished"]
+        results: dict[Any, ChunkResult] = {}
+        if len(there) > 1:
+            with contextlib.suppress(Exception):  # shows with the one whose it is
+                results = dict(zip(there, self.client.gather(there), strict=True))
+        for future in futures:
+            self._receive(future, results.get(future))
+        try:
+            self.book.sync()
+        except OutputError as error:
+            self.fatal = self.fatal or str(error)
+
+    def _receive(self, future: Any, result: ChunkResult | None) -> None:
         from distributed import CancelledError, KilledWorker
 
         if (flight := self.flying.pop(future, None)) is None:
             return  # lost with its scheduler
         try:
-            result = future.result()
+            result = result or future.result()
         except KilledWorker:
             self._died(flight)
         except CancelledError:
@@ -301,12 +320,6 @@ class Dispatcher:
         self.deaths = 0
         try:
             self.book.record(records, seconds, worker)
-        except OutputError as error:
-            self.fatal = self.fatal or str(error)
-
-    def _sync(self) -> None:
-        try:
-            self.book.sync()
         except OutputError as error:
             self.fatal = self.fatal or str(error)
 

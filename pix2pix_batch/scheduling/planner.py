@@ -26,7 +26,7 @@ LARGEST_CHUNK = 4096
 """Items. Dask's cost of a task, some milliseconds, is nothing beside theirs (``docs/scale.md``)."""
 
 IN_SIGHT = 131_072
-"""Items to look ahead at most: some 60 MB on the client, and as many may be in flight."""
+"""Items to look ahead at most: some 45 MB on the client; as many may be in flight."""
 
 MEMORY = 0.8
 """What a chunk's figures count for once the next has come back: the last five or so decide, so

@@ -44,9 +44,6 @@ CODEC_THREADS_VARIABLE = "PIX2PIX_BATCH_CODEC_THREADS"
 FAR_THREADS = 16
 """The same where inputs or outputs lie behind URLs: most of them then wait for an answer."""
 
-AT_FIRST = 2
-"""Images that are decoded ahead of the engine before it is known how many tiles they have."""
-
 READ_AHEAD = 32 << 20
 """Files of up to this many bytes together are decoded ahead of the engine."""
 
@@ -107,6 +104,7 @@ class Converter:
         self.domain = domain_of(settings.model, settings.fingerprint)
         self.lane: Lane[tuple[Work, int]] = Lane(engine_of(settings), settings, self.architecture)
         self.plain: Lane[tuple[Work, int]] | None = None
+        self.threads = codec_threads(settings.far)
         self.records: list[Record] = []
         self.translated = 0  # tiles
         self.writing: deque[Future[Record]] = deque()
@@ -114,7 +112,7 @@ class Converter:
 
     def run(self, items: Iterable[Item]) -> None:
         """Fill :attr:`records`; stops early, with :attr:`fatal` set, where OUT takes no more."""
-        with ThreadPoolExecutor(codec_threads(self.settings.far), "codec") as pool:
+        with ThreadPoolExecutor(self.threads, "codec") as pool:
             with contextlib.nullcontext() if self.lane.overlapping is None else turn:
                 try:
                     self._run(items, pool)
@@ -178,7 +176,7 @@ class Converter:
         """The items' images in order, decoded some way ahead of their use."""
         ahead: deque[tuple[Future[Work | Record] | Item, int]] = deque()
         batch, size = len(self.lane.buffer), 0
-        wanted = min(batch, AT_FIRST)  # of them; as many as fill a batch, once it is known
+        wanted = self.threads  # images; as many as fill a batch, once it is known
         last: Item | None = None
         made: Work | Record | None = None
 
@@ -192,7 +190,7 @@ class Converter:
             else:
                 made = coming.result()
             if isinstance(made, Work):
-                wanted = max(min(batch, AT_FIRST), math.ceil(batch / len(made.tiles)))
+                wanted = max(self.threads, math.ceil(batch / len(made.tiles)))
             return made
 
         for item in items:
@@ -272,7 +270,7 @@ class Converter:
                 self._hand_over(work, pool)
 
     def _hand_over(self, work: Work, pool: ThreadPoolExecutor) -> None:
-        self._collect(2 * len(self.lane.buffer))
+        self._collect(2 * max(len(self.lane.buffer), self.threads))
         self.writing.append(pool.submit(self._write, work))
 
     def _collect(self, leave: int) -> None:

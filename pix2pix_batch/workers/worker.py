@@ -179,13 +179,8 @@ def _one_by_one(
                 failures += 1
                 if failures == index + 1 == BROKEN:
                     raise Broken(f"its engine fails: {describe_error(error)}") from error
-                one = Done(
-                    [
-                        Record(
-                            item.name, FAILED, reason=f"the worker failed: {describe_error(error)}"
-                        )
-                    ]
-                )
+                reason = f"the worker failed: {describe_error(error)}"
+                one = Done([Record(item.name, FAILED, reason=reason)])
             done.records += one.records
             done.fatal = one.fatal
             if done.fatal:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import save_bundle
-from tests.end_to_end.command import JOURNAL, convert, digests, environment, put
+from tests.end_to_end.command import JOURNAL, convert, environment, put
 
 SLOW = {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"}
 """Makes any x86 CPU one of 2008."""
@@ -48,20 +48,3 @@ def test_a_small_job_is_for_all_workers(tmp_path: Path, pictures: Path, tiny: Pa
     ran = convert(pictures, out, tiny, "--limit", 8, "--workers", 2)
     assert (ran.code, *ran.counts()) == (0, 8, 0, 0), ran.err
     assert claims(out) == [4, 4]
-
-
-def test_large_images_among_small_ones_are_made_once_and_as_ever(
-    tmp_path: Path, tiny: Path
-) -> None:
-    """One chunk has far more tiles than its neighbours: what it does not come to is sent again."""
-    source = tmp_path / "in"
-    for number in range(40):
-        put(source / f"{number:02}.png", seed=number, size=(64, 64) if number < 20 else (900, 900))
-    made = []
-    for batch in (1, 8):
-        out = tmp_path / f"out{batch}"
-        ran = convert(source, out, tiny, "--batch-size", batch, "--workers", 1 + batch // 8)
-        assert (ran.code, *ran.counts()) == (0, 40, 0, 0), ran.err
-        made.append(digests(out))
-    assert made[0] == made[1]
-    assert len(made[0]) == 40

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from pix2pix_batch.bundle import fingerprint
-from pix2pix_batch.errors import OutputError
+from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.records.record import Record
 from pix2pix_batch.scheduling import chunk, cluster, dispatch
@@ -82,6 +83,36 @@ def test_the_scheduler_goes_while_the_client_waits_for_its_answer(
             dispatcher = Dispatcher(Crew(client), work, book, watch=watch, stop=stop)
             dispatcher.run(iter(ITEMS))
     assert not [record for record in book.records if record.status != "done"]
+
+
+def test_what_a_chunk_did_not_come_to_is_sent_again_and_a_scan_that_breaks_off_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    def task(settings: Any, items: Any, orders: Any) -> ChunkResult:
+        assert orders.enough > 0
+        done = [Record(item.name, "done", "", item.output) for item in items[:3]]
+        return ChunkResult(done, 1.0, tiles=len(done), left=tuple(items[3:]))
+
+    def broken() -> Iterator[Item]:
+        yield from ITEMS[:30]
+        raise InputError("line 31 is none")
+
+    with Fleet(tmp_path) as fleet:
+        fleet.worker("only")
+        fleet.wait_for(1)
+        with cluster.connect(fleet.address, None) as (client, _):
+            for items, count in ((iter(ITEMS), 40), (broken(), 30)):
+                book = Kept()
+                work = Work(settings(tmp_path), task=task)
+                stop = threading.Event()
+                dispatcher = Dispatcher(Crew(client), work, book, watch=lambda: None, stop=stop)
+                if count == 40:
+                    assert dispatcher.run(items)
+                else:
+                    with pytest.raises(OutputError, match="line 31 is none"):
+                        dispatcher.run(items)
+                names = sorted(record.name for record in book.records)
+                assert names == sorted(item.name for item in ITEMS[:count])
 
 
 @pytest.mark.timeout(120)

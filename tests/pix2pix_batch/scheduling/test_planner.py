@@ -149,7 +149,7 @@ def images(count: int, most: int, random: Random) -> list[int]:
     most=st.sampled_from([1, 1, 4, 16]),
     seed=st.integers(0, 99),
 )
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 def test_the_engines_are_busy_from_the_first_second_to_the_last(
     pads: bool, batch_seconds: float, batch: int, workers: int, drift: float, most: int, seed: int
 ) -> None:
