@@ -196,7 +196,12 @@ def _of_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
         raise ImageError(others.unverified(image) or "a JPEG file that Pillow takes for another")
     made, warning = jpeg.decode(data, image)
     if made is None:
-        _load(image)
+        try:
+            _load(image)
+        except ImageError as error:
+            if reason := jpeg.refusal(data):
+                raise ImageError(reason) from error
+            raise
         made = image
     return Decoded(made, warnings=[warning] if warning else [])
 
