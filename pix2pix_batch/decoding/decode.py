@@ -87,7 +87,8 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
     if reason := others.unverified(image):
         raise ImageError(reason)
     _load(image)
-    meaning = others.code_points(data) if image.format == "AVIF" else None
+    told = image.format == "AVIF" and not image.info.get("icc_profile")
+    meaning = others.code_points(data) if told else None
     return Decoded(_like(image, others.corrected(image)), meaning=meaning)
 
 
