@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Iterator
 
+import numpy as np
 import simplejpeg
 from PIL import Image
 
@@ -37,10 +38,10 @@ def is_jpeg(data: bytes) -> bool:
     return data[:3] == b"\xff\xd8\xff"
 
 
-def decode(data: bytes, image: Image.Image) -> tuple[Image.Image | None, str]:
-    """The picture of ``image``, an open JPEG file, and what libjpeg warned of.
+def decode(data: bytes, image: Image.Image) -> tuple[np.ndarray | None, str]:
+    """The samples of ``image``, an open JPEG file, ``uint8 (H, W, C)``, and what libjpeg warned of.
 
-    The picture is ``None`` where Pillow is to decode it: it was damaged, or is not grey or RGB.
+    They are ``None`` where Pillow is to decode it: the file is damaged, or not grey or RGB.
     """
     if image.mode not in ("L", "RGB", "CMYK"):
         return None, ""
@@ -54,9 +55,7 @@ def decode(data: bytes, image: Image.Image) -> tuple[Image.Image | None, str]:
     hole = _hole(data)
     if image.mode == "CMYK":  # Pillow knows whether its inks are inverted
         return None, hole
-    made = Image.fromarray(pixels[:, :, 0] if image.mode == "L" else pixels)
-    made.info = image.info
-    return made, hole
+    return pixels, hole
 
 
 def _warning(data: bytes, space: str, said: str) -> str:

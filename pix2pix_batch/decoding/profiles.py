@@ -62,6 +62,16 @@ def to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
     return made, ""
 
 
+def leaves_alone(profile: bytes | None, mode: str) -> bool:
+    """Whether the samples of an image of ``mode`` are sRGB as they are."""
+    if not profile:
+        return True
+    try:
+        return _transform(profile, mode) is None
+    except Unusable:
+        return False
+
+
 def _without_alpha(image: Image.Image) -> Image.Image:
     if image.mode == "LA":
         return image.getchannel("L")
@@ -87,7 +97,7 @@ def _transform(profile: bytes, mode: str) -> Transform | None:
     if kind not in CLASSES:
         raise Unusable(f"it is no profile of samples but of class {kind!r}")
     if space != SPACES.get(mode):
-        if mode == "L" and space == "RGB" and _leaves_alone(profile, "RGB"):
+        if mode == "L" and space == "RGB" and leaves_alone(profile, "RGB"):
             return None  # grey in sRGB, as many programs label it
         raise Unusable(f"it is for {space}, the image is {SPACES.get(mode, mode)}")
     try:
@@ -103,13 +113,6 @@ def _transform(profile: bytes, mode: str) -> Transform | None:
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         raise Unusable(f"it is damaged ({error})") from error
     return None if mode in ("L", "RGB") and _does_nothing(found, mode) else found
-
-
-def _leaves_alone(profile: bytes, mode: str) -> bool:
-    try:
-        return _transform(profile, mode) is None
-    except Unusable:
-        return False
 
 
 def _does_nothing(transform: Transform, mode: str) -> bool:

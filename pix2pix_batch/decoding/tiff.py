@@ -11,16 +11,25 @@ import io
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from pix2pix_batch.decoding.layout import (
     ASSOCIATED,
+    BITS,
     BLACK_IS_ZERO,
     CIELAB,
     CMYK,
     COLOURS,
+    COMPRESSION,
+    EXTRA,
+    FILL_ORDER,
     FLOAT,
+    FORMAT,
     ICCLAB,
     PALETTE,
+    PHOTOMETRIC,
+    PLANAR,
+    REFERENCE,
     RGB,
     SIGNED,
     UNSIGNED,
@@ -107,6 +116,19 @@ def _unreadable(layout: Layout) -> str:
         if not (plain and usual and layout.depth == 8 and layout.compression == NONE):
             return f"YCbCr compressed as {layout.compressed_by}; convert it to RGB first"
     return ""
+
+
+def is_plain(image: TiffImageFile) -> bool:
+    """Whether the file that Pillow has opened is grey or RGB of 8 bits and nothing else."""
+    tags = image.tag_v2
+    kind = (tags.get(PHOTOMETRIC), tags.get(BITS))
+    return (
+        kind in ((RGB, (8, 8, 8)), (BLACK_IS_ZERO, (8,)))
+        and set(tags.get(FORMAT, (UNSIGNED,))) == {UNSIGNED}
+        and not any(tag in tags for tag in (EXTRA, REFERENCE))
+        and (tags.get(PLANAR, 1), tags.get(FILL_ORDER, 1)) == (1, 1)
+        and tags.get(COMPRESSION, 1) in BY_LIBTIFF | {NONE}
+    )
 
 
 def by_pillow(layout: Layout) -> bool:
