@@ -87,7 +87,10 @@ def read(data: bytes, channels: int, tolerance: Tolerance = USUAL) -> Picture:
     try:
         orientation = orientation_of(image) if decoded.turned == 1 else 1
         exif = image.info.get("exif", b"") if isinstance(image.info.get("exif"), bytes) else b""
-        image = to_eight_bits(_upright(image, orientation))
+        pixels = decoded.pixels
+        if pixels is not None and orientation == 1 and _is_ready(pixels, image, channels):
+            return Picture(pixels, exif=exif, warnings=tuple(remarks))
+        image = to_eight_bits(_upright(decoded.whole(), orientation))
         image, remark = _to_srgb(image, decoded.meaning)
         picture = _convert(image, channels)
     except MemoryError as error:
@@ -104,6 +107,12 @@ def read(data: bytes, channels: int, tolerance: Tolerance = USUAL) -> Picture:
         exif=exif,
         warnings=tuple(remarks),
     )
+
+
+def _is_ready(pixels: np.ndarray, image: Image.Image, channels: int) -> bool:
+    """Whether an image's samples are what a generator of ``channels`` channels takes, in sRGB."""
+    profile = image.info.get("icc_profile")
+    return pixels.shape[2] == channels and profiles.leaves_alone(profile, image.mode)
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:

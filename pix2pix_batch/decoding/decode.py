@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from pix2pix_batch.decoding import jpeg, jpeg2000, layout, others, png, process, tiff
 from pix2pix_batch.decoding.primaries import Cicp, Gamma
@@ -24,14 +25,22 @@ HINT = "; convert takes what is there with --lenient"
 
 @dataclass
 class Decoded:
-    """``image``: of 8 bits, with its profile in ``info``; ``turned``: the orientation by which
-    Pillow has turned it; ``meaning``: what its colours are, where the file says so without a
-    profile."""
+    """``image``: of 8 bits, with its profile in ``info``; ``pixels``: its samples, ``uint8
+    (H, W, C)``, where they were not decoded by Pillow; ``turned``: the orientation by which Pillow
+    has turned it; ``meaning``: what its colours are, where the file says so without a profile."""
 
     image: Image.Image
+    pixels: np.ndarray | None = None
     turned: int = 1
     meaning: Gamma | Cicp | None = None
     warnings: list[str] = field(default_factory=list)
+
+    def whole(self) -> Image.Image:
+        """The image with its samples."""
+        if self.pixels is None:
+            return self.image
+        flat = self.pixels[:, :, 0] if self.pixels.shape[2] == 1 else self.pixels
+        return _like(self.image, Image.fromarray(flat))
 
 
 def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
@@ -76,7 +85,8 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
     if reason := others.unverified(image):
         raise ImageError(reason)
     _load(image)
-    meaning = others.code_points(data) if image.format == "AVIF" else None
+    told = image.format == "AVIF" and not image.info.get("icc_profile")
+    meaning = others.code_points(data) if told else None
     return Decoded(_like(image, others.corrected(image)), meaning=meaning)
 
 
@@ -129,6 +139,10 @@ def _load(image: Image.Image) -> None:
 
 
 def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
+    if (image := _plain_tiff(data, tolerance)) is not None:
+        turned = orientation_of(image)
+        _load(image)
+        return Decoded(image, turned=turned)
     try:
         told = layout.layout_of(data)
     except ValueError as error:
@@ -142,7 +156,7 @@ def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
         if told.profile:
             image.info["icc_profile"] = told.profile
         turned = told.orientation if told.orientation in UPRIGHT else 1
-        return Decoded(_upright(image, turned), turned)
+        return Decoded(_upright(image, turned), turned=turned)
     image = _opened(data, tolerance, "TIFF")
     turned = orientation_of(image)  # Pillow turns TIFF files itself, and forgets
     try:
@@ -153,7 +167,19 @@ def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
                 f"damaged: its data (compression: {told.compressed_by}) cannot be decoded"
             ) from error
         raise
-    return Decoded(_like(image, tiff.corrected(image, told)), turned)
+    return Decoded(_like(image, tiff.corrected(image, told)), turned=turned)
+
+
+def _plain_tiff(data: bytes, tolerance: Tolerance) -> Image.Image | None:
+    """A file of the kinds that most are, by what Pillow has read of its tags already; ``None``
+    for others, which are looked at more closely."""
+    try:
+        image = _opened(data, tolerance, "TIFF")
+    except ImageError as error:
+        if isinstance(error.__cause__, Warning | Image.DecompressionBombError):
+            raise
+        return None
+    return image if isinstance(image, TiffImageFile) and tiff.is_plain(image) else None
 
 
 def _of_png(data: bytes, tolerance: Tolerance) -> Decoded:
@@ -161,15 +187,20 @@ def _of_png(data: bytes, tolerance: Tolerance) -> Decoded:
     remarks = []
     if found.wrong:
         if needed := [name for name, _, _ in found.wrong if png.is_needed(name)]:
-            reason = f"damaged: wrong checksum of its chunk {needed[0]}"
-            if not tolerance.lenient or "IDAT" not in needed:
-                raise ImageError(reason + HINT)
-            remarks.append(f"{reason}; what is there was taken")
+            raise ImageError(f"damaged: wrong checksum of its chunk {needed[0]}")
         left = [chunk for chunk in found.wrong if not png.is_needed(chunk[0])]
         remarks += [f"wrong checksum of its chunk {name}, which is left out" for name, _, _ in left]
         data = png.without(data, left)
     image = _opened(data, tolerance, "PNG")
-    _load(image)
+    try:
+        _load(image)
+    except ImageError as error:
+        if "cut short" in str(error):
+            raise
+        wrong = {name for name, _, _ in png.chunks_of(data, pixels_too=True).wrong}
+        if "IDAT" in wrong:
+            raise ImageError(f"damaged: wrong checksum of its chunk IDAT{HINT}") from error
+        raise
     image = _like(image, png.with_key(image, found, data))
     return Decoded(image, meaning=found.meaning, warnings=remarks)
 
@@ -183,11 +214,15 @@ def _of_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
         raise
     if image.format not in ("JPEG", "MPO"):
         raise ImageError(others.unverified(image) or "a JPEG file that Pillow takes for another")
-    made, warning = jpeg.decode(data, image)
-    if made is None:
-        _load(image)
-        made = image
-    return Decoded(made, warnings=[warning] if warning else [])
+    pixels, warning = jpeg.decode(data, image)
+    if pixels is None:
+        try:
+            _load(image)
+        except ImageError as error:
+            if reason := jpeg.refusal(data):
+                raise ImageError(reason) from error
+            raise
+    return Decoded(image, pixels=pixels, warnings=[warning] if warning else [])
 
 
 def _of_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 
+import numpy as np
 import simplejpeg
 from PIL import Image
 
-HOLE = 24
+HOLE, REFINED_HOLE = 24, 128
 """Zero bytes in a row that no encoder writes where a run of zero bits stands for coefficients that
-are not zero: they would be dozens of equal ones in one block."""
+are not zero: they would be dozens of equal ones in one block. Where coefficients are refined, up to
+a thousand bits (libjpeg's MAX_CORR_BITS) may be zeros."""
+
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""What ends the data of a scan."""
 
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 KINDS = {
@@ -32,10 +38,10 @@ def is_jpeg(data: bytes) -> bool:
     return data[:3] == b"\xff\xd8\xff"
 
 
-def decode(data: bytes, image: Image.Image) -> tuple[Image.Image | None, str]:
-    """The picture of ``image``, an open JPEG file, and what libjpeg warned of.
+def decode(data: bytes, image: Image.Image) -> tuple[np.ndarray | None, str]:
+    """The samples of ``image``, an open JPEG file, ``uint8 (H, W, C)``, and what libjpeg warned of.
 
-    The picture is ``None`` where Pillow is to decode it: it was damaged, or is not grey or RGB.
+    They are ``None`` where Pillow is to decode it: the file is damaged, or not grey or RGB.
     """
     if image.mode not in ("L", "RGB", "CMYK"):
         return None, ""
@@ -49,17 +55,15 @@ def decode(data: bytes, image: Image.Image) -> tuple[Image.Image | None, str]:
     hole = _hole(data)
     if image.mode == "CMYK":  # Pillow knows whether its inks are inverted
         return None, hole
-    made = Image.fromarray(pixels[:, :, 0] if image.mode == "L" else pixels)
-    made.info = image.info
-    return made, hole
+    return pixels, hole
 
 
 def _warning(data: bytes, space: str, said: str) -> str:
     """What was said, if the file can be decoded in spite of it; else Pillow will say why not."""
     try:
         simplejpeg.decode_jpeg(data, space, strict=False)
-    except ValueError:
-        return ""
+    except ValueError:  # such as subsampled CMYK
+        return _hole(data)
     return f"damaged, and read as far as it goes: {said}"
 
 
@@ -68,37 +72,53 @@ def _hole(data: bytes) -> str:
     if bytes(HOLE) not in data:
         return ""
     tables: dict[tuple[int, int], int] = {}
+    progressive = False
     for marker, start, end in segments(data):
         if marker == 0xC4:
             tables.update(_first_symbols(data[start:end]))
-        elif marker in FRAMES and marker not in (0xC0, 0xC1):
-            return ""  # in progressive files such runs have a meaning
-        elif marker == 0xDA:
-            used = _tables_used(data[start:end])
-            last = data.find(b"\xff\xd9", end)
-            # The code of nothing but zeros: a run of it is a flat area where it ends a block.
-            odd = any(tables.get((1, table), 0) != 0 for table in used)
-            if odd and data.find(bytes(HOLE), end, last if last > 0 else len(data)) > 0:
+        elif marker in FRAMES:
+            progressive = marker not in (0xC0, 0xC1)
+        elif marker == 0xDA and end - start >= 6:
+            longest = _longest_run(data[start:end], tables, progressive)
+            stop = MARKER.search(data, end)
+            if longest and bytes(longest) in data[end : stop.start() if stop else len(data)]:
                 return "damaged, and read as far as it goes: a run of zero bytes in its data"
     return ""
 
 
+def _longest_run(scan: bytes, tables: dict[tuple[int, int], int], progressive: bool) -> int:
+    """Zero bytes that a scan cannot have in a row; 0 where it may have any number."""
+    first_coefficient, bits = scan[-3], scan[-1]
+    if progressive:
+        if first_coefficient == 0:  # one bit a block
+            return 0
+        return REFINED_HOLE if bits >> 4 else HOLE
+    # The code of nothing but zeros: a run of it is a flat area where it ends a block.
+    odd = any(tables.get((1, table), 0) != 0 for table in _tables_used(scan))
+    return HOLE if odd else 0
+
+
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """The marker of each segment before the first scan's data, and where its content lies."""
+    """The marker of each segment of the first picture, and where its content lies."""
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
             at += 1
             continue
         marker = data[at + 1]
-        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9:
+        if marker == 0xD9:
+            return
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
             at += 1 if marker == 0xFF else 2
             continue
         (length,) = struct.unpack_from(">H", data, at + 2)
         yield marker, at + 4, min(at + 2 + length, len(data))
-        if marker == 0xDA:
-            return
         at += 2 + length
+        if marker == 0xDA:
+            after = MARKER.search(data, at)
+            if after is None:
+                return
+            at = after.start()
 
 
 def _first_symbols(content: bytes) -> dict[tuple[int, int], int]:

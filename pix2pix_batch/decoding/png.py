@@ -37,12 +37,18 @@ class Chunks:
     has_profile: bool = False
 
 
-def chunks_of(data: bytes) -> Chunks:
-    """Look at the chunks of a PNG file; of one that is cut short, at those that are whole."""
+def chunks_of(data: bytes, pixels_too: bool = False) -> Chunks:
+    """Look at the chunks of a PNG file; of one that is cut short, at those that are whole.
+
+    The checksums of the pixels' own chunks are looked at only with ``pixels_too``: their data has
+    one within, which zlib compares.
+    """
     found = Chunks()
     gamma = primaries = None
     told = False
     for kind, at, length in _chunks(data):
+        if kind == b"IDAT" and not pixels_too:
+            continue
         body = memoryview(data)[at : at + length]
         (checksum,) = struct.unpack_from(">I", data, at + length)
         if zlib.crc32(body, zlib.crc32(kind)) != checksum:

@@ -20,6 +20,20 @@ CLASSES = ("scnr", "mntr", "prtr", "spac")
 samples."""
 
 
+class GreyTable:
+    """What a transform makes of each grey: LittleCMS samples a curve at 33 points only, which is
+    levels off where it is steep, unless told not to, when it is slow."""
+
+    def __init__(self, transform: ImageCms.ImageCmsTransform) -> None:
+        self.bands = np.asarray(transform.apply(_swatches("L")))[0].T.tolist()
+
+    def apply(self, image: Image.Image) -> Image.Image:
+        return Image.merge("RGB", [image.point(band) for band in self.bands])
+
+
+Transform = ImageCms.ImageCmsTransform | GreyTable
+
+
 class Unusable(Exception):
     """A profile that says nothing of the image's samples."""
 
@@ -48,6 +62,16 @@ def to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
     return made, ""
 
 
+def leaves_alone(profile: bytes | None, mode: str) -> bool:
+    """Whether the samples of an image of ``mode`` are sRGB as they are."""
+    if not profile:
+        return True
+    try:
+        return _transform(profile, mode) is None
+    except Unusable:
+        return False
+
+
 def _without_alpha(image: Image.Image) -> Image.Image:
     if image.mode == "LA":
         return image.getchannel("L")
@@ -59,7 +83,7 @@ def _without_alpha(image: Image.Image) -> Image.Image:
 
 
 @lru_cache(maxsize=64)
-def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+def _transform(profile: bytes, mode: str) -> Transform | None:
     """What turns samples of ``mode`` into sRGB; ``None`` where it would change nothing.
 
     Raises :class:`Unusable`.
@@ -73,26 +97,25 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     if kind not in CLASSES:
         raise Unusable(f"it is no profile of samples but of class {kind!r}")
     if space != SPACES.get(mode):
-        if mode == "L" and space == "RGB" and _leaves_alone(profile, "RGB"):
+        if mode == "L" and space == "RGB" and leaves_alone(profile, "RGB"):
             return None  # grey in sRGB, as many programs label it
         raise Unusable(f"it is for {space}, the image is {SPACES.get(mode, mode)}")
     try:
         made = ImageCms.buildTransform(
-            source, ImageCms.createProfile("sRGB"), mode, "RGB", ImageCms.Intent.PERCEPTUAL
+            source,
+            ImageCms.createProfile("sRGB"),
+            mode,
+            "RGB",
+            ImageCms.Intent.PERCEPTUAL,
+            ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE,
         )
+        found: Transform = GreyTable(made) if mode == "L" else made
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         raise Unusable(f"it is damaged ({error})") from error
-    return None if mode in ("L", "RGB") and _does_nothing(made, mode) else made
+    return None if mode in ("L", "RGB") and _does_nothing(found, mode) else found
 
 
-def _leaves_alone(profile: bytes, mode: str) -> bool:
-    try:
-        return _transform(profile, mode) is None
-    except Unusable:
-        return False
-
-
-def _does_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+def _does_nothing(transform: Transform, mode: str) -> bool:
     colours = _swatches(mode)
     made = np.asarray(transform.apply(colours)).astype(int)
     before = np.asarray(colours.convert("RGB")).astype(int)

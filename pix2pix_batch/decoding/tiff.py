@@ -1,7 +1,7 @@
 """TIFF: which of its many kinds of samples are read, by whom, and what they mean.
 
-Only what ``tests/pix2pix_batch/test_tiff_kinds.py`` has read in every combination is taken from
-Pillow; else :mod:`tifffile` reads the samples; the rest is refused by name.
+Only what ``tests/pix2pix_batch/decoding/test_tiff_kinds.py`` has read in every combination is
+taken from Pillow; else :mod:`tifffile` reads the samples; the rest is refused by name.
 """
 
 from __future__ import annotations
@@ -11,16 +11,25 @@ import io
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from pix2pix_batch.decoding.layout import (
     ASSOCIATED,
+    BITS,
     BLACK_IS_ZERO,
     CIELAB,
     CMYK,
     COLOURS,
+    COMPRESSION,
+    EXTRA,
+    FILL_ORDER,
     FLOAT,
+    FORMAT,
     ICCLAB,
     PALETTE,
+    PHOTOMETRIC,
+    PLANAR,
+    REFERENCE,
     RGB,
     SIGNED,
     UNSIGNED,
@@ -31,7 +40,7 @@ from pix2pix_batch.decoding.layout import (
 from pix2pix_batch.errors import ImageError
 
 GREY = (WHITE_IS_ZERO, BLACK_IS_ZERO)
-NONE, OLD_JPEG, JPEG = 1, 6, 7
+NONE, OLD_JPEG, JPEG, PACKBITS = 1, 6, 7, 32773
 FAX = (2, 3, 4, 32771)
 BY_LIBTIFF = frozenset((*FAX, 5, OLD_JPEG, JPEG, 8, 32773, 32946, 34925, 50000))
 """Compressions that Pillow's libtiff decodes."""
@@ -97,8 +106,10 @@ def _unreadable(layout: Layout) -> str:
             f"{layout.depth}-bit samples compressed as {layout.compressed_by} in a big-endian "
             "file, which programs write in different ways; store it as little-endian"
         )
-    if layout.photometric == PALETTE and layout.compression in (OLD_JPEG, JPEG, *PICTURES):
-        return f"a palette compressed as {layout.compressed_by}, which changes its indices"
+    pictured = layout.compression in (OLD_JPEG, JPEG, *PICTURES)
+    known_colours = layout.photometric in (*GREY, RGB, CMYK, YCBCR)
+    if pictured and not (known_colours and layout.depth in (8, 12, 16)):
+        return f"{layout.interpretation} compressed as {layout.compressed_by}; store it as Deflate"
     if layout.photometric == YCBCR and layout.compression not in (OLD_JPEG, JPEG):
         plain = layout.subsampling == (1, 1) and not layout.planar and not layout.extra
         usual = layout.reference in ((), (0, 255, 128, 255, 128, 255))
@@ -107,16 +118,29 @@ def _unreadable(layout: Layout) -> str:
     return ""
 
 
+def is_plain(image: TiffImageFile) -> bool:
+    """Whether the file that Pillow has opened is grey or RGB of 8 bits and nothing else."""
+    tags = image.tag_v2
+    kind = (tags.get(PHOTOMETRIC), tags.get(BITS))
+    return (
+        kind in ((RGB, (8, 8, 8)), (BLACK_IS_ZERO, (8,)))
+        and set(tags.get(FORMAT, (UNSIGNED,))) == {UNSIGNED}
+        and not any(tag in tags for tag in (EXTRA, REFERENCE))
+        and (tags.get(PLANAR, 1), tags.get(FILL_ORDER, 1)) == (1, 1)
+        and tags.get(COMPRESSION, 1) in BY_LIBTIFF | {NONE}
+    )
+
+
 def by_pillow(layout: Layout) -> bool:
     """Whether Pillow is known to deliver these samples as they are meant."""
     if layout.compression not in BY_LIBTIFF | {NONE}:
         return False
     plain = not layout.extra and not layout.planar
     depth, photometric = layout.depth, layout.photometric
-    if layout.compression in (OLD_JPEG, JPEG) and not (layout.planar and layout.extra):
-        return depth == 8
+    if layout.compression in (OLD_JPEG, JPEG) and depth != 8:
+        return False
     if photometric == YCBCR:
-        return True
+        return not layout.extra
     if photometric in GREY and layout.samples == 1:
         return _grey_by_pillow(layout)
     if photometric == PALETTE:
@@ -171,6 +195,8 @@ def read(data: bytes, layout: Layout) -> Image.Image:
         raise ImageError(
             f"{layout.interpretation} compressed as {layout.compressed_by}; store it as Deflate"
         )
+    if layout.compression not in (NONE, PACKBITS) and not _has_imagecodecs():
+        raise ImageError(_lacking(layout))
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
@@ -188,12 +214,23 @@ def read(data: bytes, layout: Layout) -> Image.Image:
     return _picture(samples.reshape(shape), layout)
 
 
+def _has_imagecodecs() -> bool:
+    """What tifffile has in its place takes no bound on what comes out, and unpacks few depths."""
+    return importlib.util.find_spec("imagecodecs") is not None
+
+
+def _lacking(layout: Layout) -> str:
+    compressed = layout.compression != NONE
+    return (
+        f"{layout.depth}-bit {layout.interpretation}"
+        + (f" compressed as {layout.compressed_by}" if compressed else "")
+        + f" needs the extra 'formats' ({EXTRA_INSTALL})"
+    )
+
+
 def _failure(error: Exception, layout: Layout) -> str:
-    if importlib.util.find_spec("imagecodecs") is None:
-        return (
-            f"{layout.depth}-bit {layout.interpretation} compressed as {layout.compressed_by} "
-            f"needs the extra 'formats' ({EXTRA_INSTALL})"
-        )
+    if not _has_imagecodecs():
+        return _lacking(layout)
     said = " ".join(str(error).split()) or type(error).__name__
     return f"damaged: its data (compression: {layout.compressed_by}) cannot be decoded: {said}"
 
@@ -264,8 +301,11 @@ def _lab(samples: np.ndarray, layout: Layout) -> Image.Image:
     """L*a*b* as Pillow holds it: a* and b* with 128 for zero (TIFF 6.0 has them signed)."""
     if layout.depth not in (8, 16):
         raise ImageError(f"{layout.depth}-bit L*a*b*; convert it to RGB first")
-    eight = eight_bits(samples[:, :, :3], layout.depth)
+    wide = samples[:, :, :3].astype(np.uint32)
     if layout.photometric == CIELAB:
-        eight[:, :, 1:] ^= 128
+        wide[:, :, 1:] ^= 1 << (layout.depth - 1)
+    if layout.depth == 16:  # rounded: a level is more here than it is of RGB
+        wide = np.minimum((wide + 128) >> 8, 255)
+    eight = wide.astype(np.uint8)
     bands = [Image.fromarray(np.ascontiguousarray(eight[:, :, band])) for band in range(3)]
     return Image.merge("LAB", bands)

@@ -461,12 +461,77 @@ def test_srgb_profile_changes_nothing() -> None:
     assert np.array_equal(read(data, 3).pixels, pixels)
 
 
-def test_what_calls_itself_srgb_changes_nothing() -> None:
-    """Its makers round sRGB's numbers in different ways; its pixels are meant as they are."""
-    pixels = noise(32, 32, 3)
-    alike = profile(SRGB_PRIMARIES, 2.2, "sRGB IEC61966-2.1")
-    data = encode(Image.fromarray(pixels), icc_profile=alike)
-    assert np.array_equal(read(data, 3).pixels, pixels)
+@pytest.mark.parametrize(
+    "name", ["GIMP built-in Linear sRGB", "sRGB-elle-V4-g10.icc", "sRGB IEC61966-2.1", "srgb"]
+)
+@pytest.mark.parametrize("gamma", [1.0, 1.8, 2.2])
+def test_what_a_profile_does_counts_and_not_its_name(name: str, gamma: float) -> None:
+    colours = noise(32, 32, 3)
+    data = encode(Image.fromarray(colours), icc_profile=profile(SRGB_PRIMARIES, gamma, name))
+    assert_close(read(data, 3).pixels, to_srgb(colours, SRGB_PRIMARIES, gamma), 2)
+
+
+def grey_profile(gamma: float) -> bytes:
+    """A version 2 profile for grey (ICC.1:2001-04, section 6.3.1.1)."""
+    data = profile(SRGB_PRIMARIES, gamma).replace(b"RGB XYZ ", b"GRAYXYZ ", 1)
+    return data.replace(b"rTRC", b"kTRC", 1)
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+@pytest.mark.parametrize("kind", ["L", "LA", "I;16"])
+def test_profile_of_grey(kind: str, form: str) -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    image = Image.fromarray(grey.astype(np.uint16) * 257 if kind == "I;16" else grey)
+    if kind == "LA":
+        image.putalpha(Image.fromarray(np.full((16, 16), 200, np.uint8)))
+    data = encode(image, form, icc_profile=grey_profile(1.0))
+    expected = to_srgb(grey[:, :, None].repeat(3, axis=2), SRGB_PRIMARIES, 1.0)
+    four = read(data, 4)
+    assert_close(four.pixels[:, :, :3], expected, 2)
+    assert (four.pixels[:, :, 3] == (200 if kind == "LA" else 255)).all()
+    assert not four.warnings
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF"])
+def test_profile_of_a_palette_with_a_transparent_entry(form: str) -> None:
+    image, colours = palette_image()
+    data = encode(image, form, transparency=3, icc_profile=profile(SRGB_PRIMARIES, 1.0))
+    four = read(data, 4).pixels
+    seen = np.asarray(image) != 3
+    if form == "PNG":  # GIF's plug-in writes profiles and reads none
+        expected = to_srgb(colours, SRGB_PRIMARIES, 1.0)
+        assert np.abs(four[:, :, :3] - expected)[seen].max() <= 2
+    assert np.array_equal(four[:, :, 3], np.where(seen, 255, 0))
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF", "JPEG2000"])
+def test_profile_in_each_format(form: str) -> None:
+    colours = gradient()
+    made = profile(SRGB_PRIMARIES, 1.0)
+    options: dict[str, object] = {"icc_profile": made, "quality": 100}
+    if form == "JPEG2000":  # Pillow writes none there: put into its header by hand
+        data = encode(Image.fromarray(colours), form)
+        at = data.index(b"colr") - 4
+        box = struct.pack(">I4sBBB", 11 + len(made), b"colr", 2, 0, 0) + made
+        head = data.index(b"jp2h") - 4
+        (length,) = struct.unpack_from(">I", data, head)
+        length += len(box) - 15
+        data = data[:head] + struct.pack(">I", length) + data[head + 4 : at] + box + data[at + 15 :]
+    else:
+        data = encode(Image.fromarray(colours), form, **options)
+    expected = to_srgb(colours, SRGB_PRIMARIES, 1.0)
+    assert np.abs(read(data, 3).pixels - expected).mean() < 4
+    assert np.abs(expected - colours).mean() > 30
+
+
+def test_a_profile_for_other_samples_is_said() -> None:
+    grey = encode(Image.fromarray(noise(4, 4)), icc_profile=profile(SRGB_PRIMARIES, 1.0))
+    assert "it is for RGB, the image is GRAY" in read(grey, 3).warnings[0]
+    colours = encode(Image.fromarray(noise(4, 4, 3)), icc_profile=grey_profile(1.0))
+    assert "it is for GRAY, the image is RGB" in read(colours, 3).warnings[0]
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    usual = encode(Image.fromarray(noise(4, 4)), icc_profile=srgb)
+    assert not read(usual, 3).warnings
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, 130, 200, 400])
@@ -476,7 +541,9 @@ def test_broken_profile_is_ignored(cut: int, channels: int) -> None:
     broken = profile(ADOBE_PRIMARIES, 2.2)[:cut] or b"\0"
     data = encode(Image.fromarray(pixels), icc_profile=broken)
     expected = read(encode(Image.fromarray(pixels)), channels)
-    assert np.array_equal(read(data, channels).pixels, expected.pixels)
+    found = read(data, channels)
+    assert np.array_equal(found.pixels, expected.pixels)
+    assert "its colour profile is left out" in found.warnings[0]
 
 
 # What is refused

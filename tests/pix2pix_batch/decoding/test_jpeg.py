@@ -1,0 +1,151 @@
+"""JPEG: the same pixels as ever, and a word where libjpeg has one."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from pix2pix_batch.decoding.tolerance import Tolerance
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.images import read
+
+SIDE = 128
+
+
+def picture() -> Image.Image:
+    """Structure and noise, as photographs have."""
+    y, x = np.mgrid[0:SIDE, 0:SIDE]
+    random = np.random.default_rng(5)
+    waves = [127 + 90 * np.sin(x / (5 + band) + y / (9 - band)) for band in range(3)]
+    noisy = np.stack(waves, axis=2) + random.normal(0, 12, (SIDE, SIDE, 3))
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+
+def jpeg(mode: str = "RGB", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture().convert(mode).save(buffer, "JPEG", **{"quality": 90, **options})
+    return buffer.getvalue()
+
+
+def zeroed(data: bytes, count: int, share: float = 0.5) -> bytes:
+    at = int(len(data) * share)
+    return data[:at] + bytes(count) + data[at + count :]
+
+
+OPTIONS = [
+    {},
+    {"subsampling": 0},
+    {"subsampling": 1},
+    {"progressive": True},
+    {"optimize": True},
+    {"restart_marker_rows": 1},
+    {"quality": 30},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_whole_files_have_pillow_s_pixels_and_no_warning(
+    mode: str, options: dict[str, object]
+) -> None:
+    data = jpeg(mode, **options)
+    found = read(data, 3)
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(found.pixels, np.asarray(image.convert("RGB")))
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.8])
+def test_200_bytes_zeroed(mode: str, options: dict[str, object], share: float) -> None:
+    data = zeroed(jpeg(mode, **options), 200, share)
+    found = read(data, 3)
+    assert found.pixels.shape == (SIDE, SIDE, 3)
+    assert found.warnings[0].startswith("damaged, and read as far as it goes")
+    with pytest.raises(ImageError, match=r"damaged.*refused by --strict"):
+        read(data, 3, Tolerance(strict=True))
+
+
+def test_flat_pictures_have_zeros_of_their_own() -> None:
+    """With optimised tables a flat area may be a run of zero bits."""
+    for colour in ("white", "black", "grey"):
+        buffer = io.BytesIO()
+        flat = Image.new("RGB", (900, 900), colour)
+        flat.putpixel((450, 450), (255, 0, 0))
+        flat.save(buffer, "JPEG", optimize=True)
+        assert read(buffer.getvalue(), 3, Tolerance(strict=True)).warnings == ()
+
+
+@pytest.mark.parametrize("cut", [1, 2, 300])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=str)
+def test_a_file_cut_short(options: dict[str, object], cut: int) -> None:
+    whole = jpeg(**options)
+    with pytest.raises(ImageError, match=r"cut short.*--lenient"):
+        read(whole[:-cut], 3)
+    found = read(whole[:-cut], 3, Tolerance(lenient=True))
+    if cut <= 2:  # the end's marker
+        assert np.array_equal(found.pixels, read(whole, 3).pixels)
+    else:
+        assert np.array_equal(found.pixels[: SIDE // 8], read(whole, 3).pixels[: SIDE // 8]) or (
+            "progressive" in options
+        )
+    assert "cut short" in found.warnings[0]
+
+
+def test_lenient_is_for_one_file_at_a_time() -> None:
+    """Pillow has one switch for the whole process."""
+    whole = jpeg()
+    cut, lenient = whole[:-200], Tolerance(lenient=True)
+    stop = time.monotonic() + 1
+    wrong = []
+
+    def plain() -> None:
+        while time.monotonic() < stop:
+            try:
+                read(cut, 3)
+                wrong.append("taken")
+            except ImageError:
+                pass
+
+    threads = [threading.Thread(target=plain) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while time.monotonic() < stop:
+        assert read(cut, 3, lenient).warnings
+    for thread in threads:
+        thread.join()
+    assert not wrong and not ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def with_frame(marker: int, depth: int, components: int) -> bytes:
+    data = bytearray(jpeg("L"))
+    at = data.index(b"\xff\xc0")
+    data[at + 1], data[at + 4], data[at + 9] = marker, depth, components
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("marker", "depth", "components", "reason"),
+    [(0xC1, 12, 1, "12-bit JPEG"), (0xC0, 8, 2, "2 components"), (0xC5, 8, 1, "hierarchical")],
+)
+def test_the_kind_is_named(marker: int, depth: int, components: int, reason: str) -> None:
+    with pytest.raises(ImageError, match=reason):
+        read(with_frame(marker, depth, components), 3)
+
+
+def test_bytes_after_the_end_are_left_alone() -> None:
+    assert read(jpeg() + b"\0" * 5000, 3, Tolerance(strict=True)).warnings == ()
+
+
+def test_several_pictures_in_one_file() -> None:
+    first, second = picture(), picture().transpose(Image.Transpose.ROTATE_90)
+    buffer = io.BytesIO()
+    first.save(buffer, "MPO", save_all=True, append_images=[second], quality=95)
+    found = read(buffer.getvalue(), 3, Tolerance(strict=True))
+    assert np.abs(found.pixels.astype(int) - np.asarray(first)).mean() < 10

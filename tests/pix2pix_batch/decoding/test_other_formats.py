@@ -1,0 +1,147 @@
+"""The rarer formats: right where they are read, refused by name where they are not."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.images import read
+
+HEIGHT, WIDTH = 6, 9
+
+
+def noise(*shape: int, largest: int = 255) -> np.ndarray:
+    return np.random.default_rng(7).integers(0, largest + 1, shape)
+
+
+def encoded(image: Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("form", ["BMP", "DIB", "PCX", "PPM", "SGI", "TGA", "DDS", "ICO", "QOI"])
+def test_colours(form: str) -> None:
+    colours = noise(16, 16, 3).astype(np.uint8)
+    options = {"sizes": [(16, 16)]} if form == "ICO" else {}
+    data = encoded(Image.fromarray(colours), form, **options)
+    assert np.array_equal(read(data, 3).pixels, colours)
+
+
+# Netpbm, by hand: netpbm.sourceforge.net/doc/ppm.html
+
+
+@pytest.mark.parametrize("largest", [1, 3, 15, 100, 255, 256, 1000, 1023, 4095, 65534, 65535])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("plain", [False, True])
+def test_netpbm(largest: int, channels: int, plain: bool) -> None:
+    values = noise(HEIGHT, WIDTH, channels, largest=largest)
+    values[0, 0], values[0, 1] = 0, largest
+    kind = {(1, False): "P5", (3, False): "P6", (1, True): "P2", (3, True): "P3"}[channels, plain]
+    head = f"{kind}\n{WIDTH} {HEIGHT}\n{largest}\n".encode()
+    if plain:
+        body = " ".join(map(str, values.ravel().tolist())).encode() + b"\n"
+    else:
+        body = values.astype(">u2" if largest > 255 else np.uint8).tobytes()
+    pixels = read(head + body, 3).pixels
+    assert np.abs(pixels - values * 255 / largest).max() <= 1
+    assert (pixels[0, 0] == 0).all() and (pixels[0, 1] == 255).all()
+
+
+@pytest.mark.parametrize("masks", [(0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F)])
+def test_bmp_of_16_bits(masks: tuple[int, int, int]) -> None:
+    """Microsoft's BITMAPINFOHEADER with BI_BITFIELDS."""
+    stored = noise(4, 4, largest=0x7FFF).astype("<u2")
+    head = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 16, 3, 32, 0, 0, 0, 0)
+    body = struct.pack("<III", *masks) + stored[::-1].tobytes()
+    data = b"BM" + struct.pack("<IHHI", 14 + len(head + body), 0, 0, 14 + 40 + 12) + head + body
+    pixels = read(data, 3).pixels
+    for band, mask in enumerate(masks):
+        share = (stored & mask) / mask
+        assert np.abs(pixels[:, :, band] - 255 * share).max() <= 5
+
+
+def test_bits_of_x_bitmaps_are_black() -> None:
+    """The X11 library's file format: a set bit is the foreground, the first pixel the lowest."""
+    data = b"#define a_width 8\n#define a_height 2\nstatic char a_bits[] = {\n0x01, 0xf0};\n"
+    pixels = read(data, 1).pixels[:, :, 0]
+    assert pixels[0].tolist() == [0] + [255] * 7
+    assert pixels[1].tolist() == [255] * 4 + [0] * 4
+
+
+def photoshop(depth: int, mode: int, channels: int, planes: bytes) -> bytes:
+    """Adobe Photoshop File Formats Specification: no layers, no compression."""
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, channels, 2, 8, depth, mode)
+    return head + struct.pack(">III", 0, 0, 0) + struct.pack(">H", 0) + planes
+
+
+def test_photoshop_files() -> None:
+    planes = noise(4, 2, 8).astype(np.uint8)
+    pixels = read(photoshop(8, 3, 3, planes[:3].tobytes()), 3).pixels
+    assert np.array_equal(pixels, planes[:3].transpose(1, 2, 0))
+    bits = read(photoshop(1, 0, 1, b"\x80\x01"), 1).pixels[:, :, 0]
+    assert bits[0].tolist() == [0] + [255] * 7  # a set bit is black
+    inks = read(photoshop(8, 4, 4, planes.tobytes()), 3).pixels
+    expected = planes[:3] * (planes[3:] / 255)  # stored as what the inks leave
+    assert np.abs(inks - expected.transpose(1, 2, 0)).max() <= 2
+
+
+REFUSED = {
+    "16 bits of Photoshop": (photoshop(16, 3, 3, bytes(96)), "Photoshop file of 16 bits"),
+    "duotone": (photoshop(8, 8, 1, bytes(16)), "duotone"),
+    "several inks": (photoshop(8, 7, 3, bytes(48)), "several inks"),
+    "FITS": (
+        b"".join(
+            card.ljust(80)
+            for card in (
+                b"SIMPLE  =                    T",
+                b"BITPIX  =                   16",
+                b"NAXIS   =                    2",
+                b"NAXIS1  =                    2",
+                b"NAXIS2  =                    2",
+                b"END",
+            )
+        ).ljust(2880)
+        + bytes(2880),
+        "FITS",
+    ),
+    "SGI": (
+        struct.pack(">HBBHHHHII", 474, 0, 2, 2, 2, 2, 1, 0, 65535).ljust(512, b"\0") + bytes(8),
+        "SGI image of 16 bits",
+    ),
+    "PFM": (b"Pf\n2 2\n-1.0\n" + bytes(16), "floating-point"),
+    "XPM": (
+        b'/* XPM */\nstatic char *a[] = {\n"1 1 1 1",\n"a c #FFFF80000000",\n"a"\n};\n',
+        "XPM with colours",
+    ),
+    "SPIDER": (encoded(Image.new("F", (8, 8)), "SPIDER"), "SPIDER|floating-point"),
+    "IM": (encoded(Image.new("L", (8, 8)), "IM"), "IM files are not read"),
+    "DDS": (
+        b"DDS " + struct.pack("<IIII", 124, 0x1007, 4, 4) + bytes(56)
+        + struct.pack("<II4s", 32, 4, b"BC5S") + bytes(100),
+        "DDS texture",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_is_not_known_is_refused_by_name(kind: str) -> None:
+    data, reason = REFUSED[kind]
+    with pytest.raises(ImageError, match=reason):
+        read(data, 3)
+
+
+@pytest.mark.parametrize(
+    ("quality", "levels"), [(100, 10), (60, 40)], ids=["nearly lossless", "usual"]
+)
+@pytest.mark.parametrize("form", ["AVIF", "WEBP"])
+def test_modern_formats(form: str, quality: int, levels: int) -> None:
+    y, x = np.mgrid[0:32, 0:48]
+    colours = np.stack([5 * x, 7 * y, 255 - 5 * x], axis=2).astype(np.uint8)
+    pixels = read(encoded(Image.fromarray(colours), form, quality=quality), 3).pixels
+    assert np.abs(pixels.astype(int) - colours).max() <= levels
