@@ -124,7 +124,7 @@ class Job:
         )
         self.scan = self.make_scan()
         self._require_possible()
-        self.countable = source != "-" and not self.scan.tars
+        self.countable = not (self.scan.is_read_once or self.scan.tars)
         self.summary = Summary(
             model=self.info.name, shard=options.shard or "", dry_run=options.dry_run
         )
