@@ -50,6 +50,7 @@ class Commands(click.Group):
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         open_streams()
+        os.environ.setdefault("PYTHONSAFEPATH", "1")  # as above, for all that commands start
         return super().main(*arguments, **options)
 
     def invoke(self, context: click.Context) -> Any:

@@ -120,7 +120,7 @@ class Job:
         )
         self.scan = self.make_scan()
         self._require_possible()
-        self.countable = source != "-" and not self.scan.tars
+        self.countable = not (self.scan.is_read_once or self.scan.tars)
         self.summary = Summary(
             model=self.info.name, shard=options.shard or "", dry_run=options.dry_run
         )
@@ -304,8 +304,6 @@ class Job:
             client, self.workers = stack.enter_context(
                 cluster.connect(options.scheduler, options.workers, options.device)
             )
-            if not self.workers:
-                self.workers = cluster.await_workers(client, self._show_waiting, cluster.PATIENCE)
             if self.stop.is_set():
                 self.summary.interrupted = True
                 return
@@ -315,15 +313,17 @@ class Job:
             if self.is_remote and options.scheduler:  # whose workers do not see this disk
                 markers = ""
             orders = self._orders(markers, first)
-            if orders.needs:
+            if orders.needs and self.workers:  # else who takes the first look is asked
                 preflight.require(client, self.settings, orders.needs)
             crew = Crew(
                 client,
                 patience=cluster.PATIENCE if options.scheduler else PATIENCE,
                 tend=partial(cluster.tend, client),
                 stop=self.stop,
+                show_waiting=self.show,
             )
             self._decide(crew, journal, first, orders)
+            self.workers = self.workers or max(1, len(client.nthreads()))
             if self.stop.is_set():
                 self.summary.interrupted = True
                 return
@@ -428,11 +428,6 @@ class Job:
                     waiting,
                 )
             )
-
-    def _show_waiting(self, seconds: float) -> bool:
-        """Whether to wait on."""
-        self.show(seconds)
-        return not self.stop.is_set()
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

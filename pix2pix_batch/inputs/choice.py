@@ -76,11 +76,10 @@ class LeftAlone:
 class Choice:
     """Judges files and directories by their paths within the input.
 
-    ``exclude`` and ``include`` are patterns with the rules of ``.gitignore``, but that none
-    is a comment or negated. What matches an
-    ``include`` is taken, whatever ``exclude`` and its name say: a file also without an image
-    suffix, in a directory that matches the images. ``spelled``: names that stand in the input's
-    own pattern, which are no litter; ``tars``: the inputs are tars.
+    ``exclude`` and ``include`` are patterns with the rules of ``.gitignore``, but that none is a
+    comment or negated. What matches an ``include`` is taken, whatever ``exclude`` and its name
+    say: a file also without an image suffix, in a directory that matches the images. ``spelled``:
+    names that stand in the input's own pattern, which are no litter; ``tars``: the inputs are tars.
     """
 
     def __init__(

@@ -114,15 +114,12 @@ class Lines:
         if not encoding:
             encoding = _unmarked(start)
         start = start[length:]
-        if encoding.startswith("utf-16") or encoding.startswith("utf-32"):
+        if encoding not in ("", "utf-8"):
             self._decoder = codecs.getincrementaldecoder(encoding)()
             start = self._utf8(start)
             while self._lacks_end(start) and (more := self._more()):
                 start += more
-        if encoding:
-            decode: Callable[[bytes], str] = lambda raw: raw.decode("utf-8", "surrogateescape")  # noqa: E731
-        else:
-            decode = os.fsdecode
+        decode = _from_utf8 if encoding else os.fsdecode
         self.exact = b"\0" in start.partition(b"\n")[0]
         end = b"\0" if self.exact else next((one for one in ENDS if one in start), b"\n")
         for raw in self._records(start, end):
@@ -186,6 +183,10 @@ class Lines:
             held += more
         if held:
             yield held
+
+
+def _from_utf8(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _unmarked(start: bytes) -> str:

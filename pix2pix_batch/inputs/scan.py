@@ -106,7 +106,7 @@ class Scan:
         if self.is_list:
             self._list_of = remote.plain(self.source[1:])
             if self.source != "-" and not (
-                remote.is_url(self._list_of) or Path(self._list_of).is_file()
+                remote.is_url(self._list_of) or _is_list(Path(self._list_of))
             ):
                 raise InputError(f"{shown(self._list_of)}: no such list file")
             return
@@ -169,6 +169,13 @@ class Scan:
     @property
     def _shown(self) -> str:
         return "standard input" if self.source == "-" else shown(remote.safe(self.source))
+
+    @property
+    def is_read_once(self) -> bool:
+        """Whether the inputs can be found but once: of a list that comes through a pipe."""
+        if not self.is_list or remote.is_url(self._list_of):
+            return False
+        return self.source == "-" or not Path(self._list_of).is_file()
 
     @property
     def ignored(self) -> int:
@@ -449,6 +456,11 @@ class Scan:
             f"{self._shown}: no image found: looked for {looked}, saw {seen}; give another "
             "input, or name files of any suffix with --include or in a list (@files.txt)"
         )
+
+
+def _is_list(path: Path) -> bool:
+    """A file, or a pipe as of a shell's ``@<(find ...)``."""
+    return path.is_file() or path.is_fifo()
 
 
 def _root_of(pattern: Path) -> Path:

@@ -7,8 +7,7 @@ import importlib.util
 import logging
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from distributed.system import MEMORY_LIMIT
 
 from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import InputError, OutputError, Pix2PixBatchError, SchedulerGone
-from pix2pix_batch.text import duration
 from pix2pix_batch.workers.converter import CODEC_THREADS_VARIABLE
 
 QUIET = {
@@ -48,10 +46,6 @@ MEMORY_A_WORKER = 1500 << 20
 PATIENCE = 300.0
 """Seconds to wait for workers where an existing cluster has none any more: a batch system may be
 about to start some."""
-
-
-WAIT_SECONDS = 0.25
-"""How often it is looked whether workers have come."""
 
 
 def default_workers() -> int:
@@ -100,8 +94,9 @@ def dashboard(client: Client) -> str:
 def connect(
     scheduler: str | None, workers: int | None, device: str = "auto"
 ) -> Iterator[tuple[Client, int]]:
-    """A client and its number of workers, none where an existing cluster has none yet
-    (:func:`await_workers`). Raises :class:`InputError` where no scheduler is reached.
+    """A client and its number of workers, none where an existing cluster has none yet.
+
+    Raises :class:`InputError` where no scheduler is reached.
 
     ``scheduler``: the address of an existing cluster or its scheduler file, or ``None`` for
     processes of our own, which listen on the loopback interface only. Dask's own configuration
@@ -145,32 +140,6 @@ def _reached(scheduler: str) -> Iterator[Client]:
             if isinstance(error, CommClosedError) or client.status != "running":
                 raise SchedulerGone from error
             raise
-
-
-def await_workers(client: Client, watch: Callable[[float], bool], patience: float) -> int:
-    """Wait until there are workers, and return how many.
-
-    Clusters that scale with their work have none until some waits, so a small task is sent ahead.
-    ``watch`` is told now and then for how many seconds it has waited, and says whether to wait on.
-    Raises :class:`OutputError` after ``patience`` seconds, and ``KeyboardInterrupt`` where
-    ``watch`` ends it.
-    """
-    start = time.monotonic()
-    future = client.submit(os.getpid, pure=False)
-    try:
-        while not (count := len(client.nthreads())):
-            waited = time.monotonic() - start
-            if not watch(waited):
-                raise KeyboardInterrupt
-            if waited > patience:
-                raise OutputError(
-                    f"no worker has come to the cluster in {duration(patience)}; start some with "
-                    "'dask worker', or see why it starts none, then run the same command again"
-                )
-            time.sleep(WAIT_SECONDS)
-        return count
-    finally:
-        future.cancel()
 
 
 def local(environments: list[dict[str, str]]) -> SpecCluster:

@@ -6,18 +6,22 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pix2pix_batch.errors import OutputError, Pix2PixBatchError, SchedulerGone
 from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.scheduling import preflight
 from pix2pix_batch.settings import Decision, Settings
-from pix2pix_batch.text import describe_error
+from pix2pix_batch.text import describe_error, duration
 from pix2pix_batch.workers import worker
 from pix2pix_batch.workers.worker import Orders
 
 ROSTER_SECONDS = 2.0
 """How often it is looked who works."""
+
+EMPTY_SECONDS = 0.25
+"""The same while there is none yet, when Ctrl-C has nothing to wait for."""
 
 PATIENCE = 60.0
 """Seconds that a job goes on waiting for workers where there are none any more."""
@@ -30,16 +34,23 @@ DESERTED = (
     "some on a cluster of yours, then run the same command again: it goes on where this run stopped"
 )
 
+NONE_CAME = (
+    "no worker has come to the cluster in {}; start some with 'dask worker', or see why it starts "
+    "none, then run the same command again"
+)
+
 
 @dataclass(frozen=True)
 class Crew:
     """Those who work. ``patience``: seconds to wait for workers where there are none any more;
-    ``tend``: called now and then to see to them; ``stop``: set when the user wants an end."""
+    ``tend``: called now and then to see to them; ``stop``: set when the user wants an end;
+    ``show_waiting``: told for how many seconds it has waited for the first of them."""
 
     client: Any
     patience: float = PATIENCE
     tend: Callable[[], None] = lambda: None
-    stop: threading.Event | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    show_waiting: Callable[[float], None] = lambda seconds: None
 
 
 def first_look(crew: Crew, settings: Settings, items: list[Item], orders: Orders) -> Decision:
@@ -62,6 +73,8 @@ def first_look(crew: Crew, settings: Settings, items: list[Item], orders: Orders
         except Exception as error:
             if future.status != "error":  # it did not come from the worker
                 raise
+            if orders.needs is not None:  # which may lack what it takes to say so
+                preflight.require(crew.client, settings, orders.needs)
             raise OutputError(
                 f"a worker cannot open the model ({describe_error(error)}); see what is wrong "
                 "there, then run the same command again"
@@ -76,15 +89,19 @@ def _await(future: Any, crew: Crew) -> None:
     """Wait for it as long as there are workers. Raises :class:`OutputError`."""
     from distributed import wait
 
-    last = time.monotonic()
+    start = last = time.monotonic()
+    came = False
     while not future.done():
         with contextlib.suppress(TimeoutError):
-            wait(future, timeout=ROSTER_SECONDS)
+            wait(future, timeout=ROSTER_SECONDS if came else EMPTY_SECONDS)
         crew.tend()
+        now = time.monotonic()
         if future.done() or crew.client.nthreads():
-            last = time.monotonic()
-        elif crew.stop is not None and crew.stop.is_set():  # there is nothing to finish
+            last, came = now, True
+        elif crew.stop.is_set():  # nothing is in flight that could be finished
             future.cancel()
             raise KeyboardInterrupt
-        elif time.monotonic() - last > crew.patience:
-            raise OutputError(DESERTED)
+        elif now - last > crew.patience:
+            raise OutputError(DESERTED if came else NONE_CAME.format(duration(crew.patience)))
+        elif not came:
+            crew.show_waiting(now - start)

@@ -24,6 +24,10 @@ PACKAGES = (
 )  # fmt: skip
 """What decides an image's bytes, or whether a worker understands what it is sent."""
 
+ASKED = 3
+"""Times that all workers are asked where some leave meanwhile. Each is looked at before its first
+chunk too."""
+
 SHOWN = 8
 """Unfit workers that a message lists."""
 
@@ -127,10 +131,17 @@ def unfit(client: Any, settings: Settings, needs: Needs) -> dict[str, list[str]]
 
     Raises :class:`SchedulerGone`.
     """
-    try:
-        answers = client.run(problems, settings, needs, on_error="return")
-    except OSError as error:
-        raise SchedulerGone from error
+    answers: dict[str, Any] = {}
+    for _ in range(ASKED):
+        try:
+            answers = client.run(problems, settings, needs, on_error="return")
+            break
+        except OSError as error:
+            try:
+                client.nthreads()
+            except Exception:  # the kinds of errors of a lost connection are many
+                raise SchedulerGone from error
+            # a worker has left while it was asked
     return {
         address: _explained(answer) if isinstance(answer, BaseException) else answer
         for address, answer in answers.items()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pix2pix_batch import bundle, images
-from pix2pix_batch.errors import ImageError
+from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.choice import Choice
 from pix2pix_batch.inputs.scan import Item
@@ -192,10 +192,12 @@ def _one_by_one(
 
 def probe(settings: Settings, items: Sequence[Item], orders: Orders | None = None) -> Decision:
     """:func:`~pix2pix_batch.workers.probe.probe`, of those items that can be decoded and do not
-    harm the worker."""
+    harm the worker. Raises :class:`InputError` where this worker lacks something."""
     import torch  # noqa: F401  # so that Dask has the worker's start behind it, if it dies here
 
     orders = orders or Orders()
+    if orders.needs and (lacks := preflight.problems_once(settings, orders.needs)):
+        raise InputError(preflight.told({_address(): lacks}))
     trial = Trial(orders.marker)
     channels = bundle.read_info(Path(settings.model)).architecture.in_channels
     looked: list[Item] = []

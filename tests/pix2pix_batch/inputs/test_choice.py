@@ -179,3 +179,20 @@ def test_judging_needs_no_file() -> None:
     assert choice.of_file("a_mask.png", lambda: None) == EXCLUDED
     assert choice.of_file("a.txt", lambda: None) == OTHER
     assert choice.of_directory(os.path.join("x", "@eaDir")) == LITTER
+
+
+@pytest.mark.parametrize("inside", ["", "/**/*"])
+def test_litter_in_a_store(inside: str) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    store = fsspec.filesystem("memory")
+    files = ("a.png", "._a.png", "@eaDir/t.jpg", "s/b.png", "s/b_mask.png", "s/.thumbs/t.png")
+    for name in (*files, "raw.rgb", "x.h5"):
+        store.pipe_file(f"/litter/{name}", b"no picture")
+    try:
+        scan = Scan(f"memory://litter{inside}", "png", NOWHERE, exclude=("*_mask.png",))
+        assert names(scan) == ["a.png", "s/b.png"]
+        left = scan.left
+        assert (left.other.count, left.excluded.count) == (2, 1)
+        assert left.litter.count == (2 if inside else 3), "a glob does not find hidden files"
+    finally:
+        store.rm("/litter", recursive=True)

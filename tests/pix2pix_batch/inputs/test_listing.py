@@ -219,3 +219,16 @@ def test_cells_of_tables_are_relative_to_it(place: Path) -> None:
     assert listing.in_table("c.png", place / "sub") == place / "sub/c.png"
     assert listing.in_table("none.png", place) == place / "none.png"
     assert listing.in_table("#x.png", place) == place / "#x.png"
+
+
+def test_a_list_through_a_pipe(place: Path) -> None:
+    """As ``@<(find ...)`` of a shell."""
+    os.mkfifo("pipe")
+    descriptor = os.open("pipe", os.O_RDWR)
+    os.write(descriptor, b"a.png\n")
+    scan = Scan("@pipe", "png", NOWHERE)
+    assert scan.is_read_once
+    assert next(iter(scan)).path == "a.png"
+    os.close(descriptor)
+    Path("list").write_text("a.png\n")
+    assert not Scan("@list", "png", NOWHERE).is_read_once
