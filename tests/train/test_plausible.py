@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 
 from pix2pix_batch.cli import main
 from pix2pix_batch.train import pairs
-from tests.train.scenes import PALETTE, SIDE, labels, lay, lay_whole, photo, plan, save
+from tests.train.scenes import PALETTE, labels, lay, lay_whole, photo, plan, save
 
 Make = Callable[[int], np.ndarray]
 A, B = "A/{i}.png", "B/{i}.png"
@@ -23,10 +23,11 @@ def doubts(data: Path) -> list[str]:
     found = pairs.find(data, val_fraction=0)
     told = pairs.doubts(found.layout, found.pairs)
     ran = CliRunner().invoke(main, ["dataset", "check", str(data), "--set", "size=64"])
-    assert ran.exit_code == 0, ran.output
+    repeats = "and the same B image is in" in ran.stdout  # in two splits, a problem of its own
+    assert ran.exit_code == (3 if repeats else 0), ran.output
     lines = [line for line in ran.stdout.splitlines() if line.startswith("doubt: ")]
     assert [line.removeprefix("doubt: ") for line in lines][: len(told)] == told
-    assert ("no problems" in ran.stdout) == (not lines)
+    assert ("no problems" in ran.stdout) == (not lines and not repeats)
     return [line.removeprefix("doubt: ") for line in lines]
 
 
@@ -96,7 +97,7 @@ def test_values_are_looked_at(tmp_path: Path, kind: str) -> None:
     make, told = VALUES[kind]
     lay(tmp_path, A, B, 12, photo, make)
     found = doubts(tmp_path)
-    assert found and told in found[0], found
+    assert any(told in line for line in found), found
 
 
 STRANGE: dict[str, tuple[Make, str]] = {
@@ -167,6 +168,3 @@ def test_sizes_that_suit_the_images_are_named_and_accepted(tmp_path: Path) -> No
     for size in (64, 96):
         ran = CliRunner().invoke(main, ["dataset", "check", str(data), "--set", f"size={size}"])
         assert "error" not in ran.output
-
-
-assert SIDE == 64

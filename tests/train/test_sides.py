@@ -99,7 +99,9 @@ def test_what_is_called_alike_is_no_image_side_by_side(tmp_path: Path, kind: str
         assert numbers[0] and numbers[1] and numbers[0][0] == numbers[1][0]
 
 
-@pytest.mark.parametrize("names", [("town1/{i}.png", "town2/{i}.png"), ("cat_{i}.png", "dog_{i}.png")])  # fmt: skip
+@pytest.mark.parametrize(
+    "names", [("town1/{i}.png", "town2/{i}.png"), ("cat_{i}.png", "dog_{i}.png")]
+)
 def test_pairs_side_by_side_may_be_called_alike(tmp_path: Path, names: tuple[str, str]) -> None:
     """Their halves leave no doubt."""
     for i in range(12):
@@ -153,7 +155,7 @@ def test_unpaired_data_are_refused_in_one_line(tmp_path: Path) -> None:
     for i in range(30):
         save(labels(i), tmp_path / "trainA" / f"n0{i * 77 + 5}.png")
         save(photo(i + 50), tmp_path / "trainB" / f"z{i * 31 + 9000}.png")
-    with pytest.raises(InputError, match="60 of 60 files .* no partner.*CycleGAN") as caught:
+    with pytest.raises(InputError, match=r"60 of 60 files .* no partner.*CycleGAN") as caught:
         pairs.find(tmp_path)
     assert len(str(caught.value)) < 1000
 
