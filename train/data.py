@@ -41,8 +41,8 @@ class Data(Protocol):
 
     ``place``: where it is; ``doubts``: why these may be no pairs, by what they show; ``notes``:
     what was found, for people; ``epoch``: training samples an epoch; ``parts``: what has to be the
-    same on resuming; ``walked``: the directories of which every image is taken for a pair; ``train`` and ``val``: the
-    pairs without jitter.
+    same on resuming; ``walked``: the directories of which every image is taken for a pair;
+    ``train`` and ``val``: the pairs without jitter.
     """
 
     place: Path

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.train import manifest, partners
-from pix2pix_batch.train.sides import SPLIT_WORDS, image_files
+from pix2pix_batch.train.sides import SPLIT_WORDS, image_files, read_name
 
 WILD = re.compile(r"[*?]")
 
@@ -40,7 +40,11 @@ def list_pairs(a: str, b: str, file: Path) -> Paired:
     for given, found in zip((a, b), sides, strict=True):
         if not found:
             raise InputError(f"{given}: no image is there; give a directory or a quoted pattern")
-    if sides[0].keys() & sides[1].keys() and set(sides[0].values()) & set(sides[1].values()):
+    both = set(sides[0].values()) & set(sides[1].values())
+    if both:  # '*.png' is all that '*_mask.png' is not
+        wider = 0 if len(sides[0]) >= len(sides[1]) else 1
+        sides[wider] = {key: path for key, path in sides[wider].items() if path not in both}
+    if not all(sides):
         raise InputError(f"{a} and {b} match the same files; give patterns that tell A from B")
     match = partners.propose(*sides)
     if match is None:
@@ -57,14 +61,27 @@ def list_pairs(a: str, b: str, file: Path) -> Paired:
 
 
 def split_of(path: Path, given: str) -> str:
-    """The split that a directory on the way to ``path`` is called after; ``train`` where none."""
-    fixed = Path(WILD.split(given, maxsplit=1)[0]) if WILD.search(given) else Path(given)
-    parts = [*fixed.parts[-2:], *path.parts[len(fixed.parts) :]]
-    for part in parts:
-        for word in re.findall(r"[a-z]+(?=[AB]?\b|[AB_\W\d])|[a-z]+", part):
-            if word in SPLIT_WORDS:
-                return SPLIT_WORDS[word]
+    """The split that a directory on the way to ``path`` is called after; ``train`` where none.
+
+    Those that a pattern's stars stand for may have other words in their names too.
+    """
+    base = _base(given)
+    for part in path.parent.relative_to(base).parts:
+        if split := read_name(Path(part)).split:
+            return split
+    for part in reversed(base.parts[-2:]):
+        named = read_name(Path(part))
+        if named.split and (named.kind or part.lower() in SPLIT_WORDS):
+            return named.split
     return "train"
+
+
+def _base(given: str) -> Path:
+    """The directory that ``given`` is, or that its pattern begins with."""
+    found = WILD.search(given)
+    if found is None:
+        return Path(given)
+    return Path(given[: found.start()].rpartition("/")[0] or ("/" if given[0] == "/" else "."))
 
 
 def _files(given: str) -> dict[str, Path]:
@@ -77,8 +94,7 @@ def _files(given: str) -> dict[str, Path]:
             path.relative_to(folder).with_suffix("").as_posix(): path
             for path in image_files(folder)
         }
-    fixed = given[: WILD.search(given).start()].rpartition("/")[0]  # type: ignore[union-attr]
-    base = Path(fixed or ("/" if given.startswith("/") else "."))
+    base = _base(given)
     pattern = re.compile(_expression(os.path.normpath(given)))
     found: dict[str, Path] = {}
     for path in image_files(base):

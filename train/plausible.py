@@ -218,10 +218,14 @@ class Evidence:
         plain = own_likeness(small)
         if len(plain) < FEWEST_COMPARED:
             return ""
-        for how, turn in TURNS.items():
-            turned = own_likeness([(a, np.ascontiguousarray(turn(b))) for a, b in small])
-            if np.mean(turned > plain) >= 0.8 and turned.mean() > 1.2 * plain.mean():
-                return f"B looks like A {how}: are they the same way up?"
+        turned = {
+            how: own_likeness([(a, np.ascontiguousarray(turn(b))) for a, b in small])
+            for how, turn in TURNS.items()
+        }
+        how = max(turned, key=lambda how: float(turned[how].mean()))
+        better = turned[how]
+        if np.mean(better > plain) >= 0.8 and better.mean() > 1.2 * plain.mean():
+            return f"B looks like A {how}: are they the same way up?"
         return ""
 
     def _unlike(self) -> str:

@@ -22,7 +22,12 @@ Row = tuple[str, Sequence[np.ndarray]]
 
 
 def png(rows: Sequence[Row], heads: Sequence[str], columns: int = 1, cell: int = CELL) -> bytes:
-    """A PNG of ``rows``, set in ``columns``; ``heads`` says what the images of each row are."""
+    """A PNG of ``rows``, set in ``columns``; ``heads`` says what the images of each row are.
+
+    Cells are of ``cell`` pixels, or as much smaller as the largest image leaves them empty.
+    """
+    shown = [fitted(image, cell) for _, images in rows for image in images]
+    cell = min(cell, max((max(image.size) for image in shown), default=cell))
     font = ImageFont.load_default(TEXT)
     deep = -(-len(rows) // columns)
     columns = -(-len(rows) // deep)

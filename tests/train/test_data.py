@@ -18,13 +18,13 @@ from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.train import signature
 from pix2pix_batch.train.data import (
     Data,
-    batches,
     fingerprint,
     generator_at,
     open_data,
     order,
     to_unit,
 )
+from pix2pix_batch.train.reading import batches
 from tests.end_to_end.command import picture, put
 from tests.train.running import make_pairs, side_by_side, small
 
@@ -318,5 +318,5 @@ def test_one_side_alone_is_doubted(pairs: Path, tmp_path: Path) -> None:
     for i in range(4):
         put(tmp_path / f"{i}.png", size=(40, 40))
     recipe = small(name="x")
-    assert "A and B side by side?" in open_data(tmp_path, recipe).doubt
-    assert open_data(pairs, recipe).doubt == ""
+    assert "A and B side by side?" in open_data(tmp_path, recipe).doubts[0]
+    assert open_data(pairs, recipe).doubts == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -128,7 +129,7 @@ def test_a_manifests_split_is_train_unless_given(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("x,y\n1,2\n", "its first line must name the columns a and b.* it is 'x,y'"),
-        ("a;b\na.png;b.png\n", "with commas between; it is 'a;b'"),
+        ("a:b\na.png:b.png\n", "with commas between; it is 'a:b'"),
         ("a.png,b.png\na.png,b.png\n", "its first line must name .*; it is 'a.png,b.png'"),
         ("a,b\nonly.png\n", "line 2: needs the columns a and b"),
         ("a,b,split\na.png,b.png,holdout\n", "line 2: split must be train, val, test, not 'hold"),
@@ -171,16 +172,60 @@ def test_a_backslash_that_is_a_name_s_own_stays(tmp_path: Path) -> None:
     assert names(pairs.find(tmp_path, val_fraction=0)) == {"train": ["m\\a"]}
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (b"a,b\n\xe9.png,b.png\n", "no manifest in UTF-8 text; save it as UTF-8"),
-        ("a,b\nx,y\n".encode("utf-16"), "no manifest in UTF-8 text; save it as UTF-8"),
-    ],
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"]
+
+
+@given(
+    encoding=st.sampled_from(ENCODINGS),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    between=st.sampled_from([",", ";", "\t", "|"]),
+    quoted=st.booleans(),
+    before=st.sampled_from(["", "sep=;\n", "\n"]),
+    upper=st.booleans(),
+    windows=st.booleans(),
 )
-def test_manifests_in_other_encodings(tmp_path: Path, text: bytes, message: str) -> None:
-    (tmp_path / "pairs.csv").write_bytes(text)
-    with pytest.raises(InputError, match=message):
+@settings(deadline=None, max_examples=80)
+def test_tables_as_spreadsheets_and_editors_write_them(
+    tmp_path_factory: pytest.TempPathFactory,
+    encoding: str,
+    end: str,
+    between: str,
+    quoted: bool,
+    before: str,
+    upper: bool,
+    windows: bool,
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "tables"
+    for name in ("m/é 1.png", "m/b.png"):
+        put(folder / name, picture(SIDE, SIDE))
+    cells = [["id", "a", "split", "b"], ["7", "m/é 1.png", "Validation", "m/b.png"]]
+    if upper:
+        cells[0] = [name.upper() for name in cells[0]]
+    if windows:
+        cells[1] = [cell.replace("/", "\\") for cell in cells[1]]
+    quote = '"' if quoted else ""
+    lines = [between.join(f"{quote}{cell}{quote}" for cell in row) for row in cells]
+    text = (before + "\n".join(lines) + "\n").replace("\n", end)
+    path = folder / "pairs.csv"
+    path.write_bytes(text.encode(encoding))
+    found = pairs.find(path, val_fraction=0)
+    assert names(found) == {"val": ["m/é 1"]} and found.problems == []
+    assert [file.name for file in found.pairs[0].files()] == ["é 1.png", "b.png"]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_as_another_system_writes_them(tmp_path: Path, form: str) -> None:
+    other = "NFD" if form == "NFC" else "NFC"
+    put(tmp_path / unicodedata.normalize(form, "é.png"), picture(SIDE, SIDE))
+    put(tmp_path / "b.png", picture(SIDE, SIDE))
+    row = {"A": unicodedata.normalize(other, "é.png"), "b": f"file://{tmp_path}/b.png"}
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(row))
+    assert len(pairs.find(tmp_path, val_fraction=0).pairs) == 1
+
+
+def test_text_in_no_encoding(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_bytes(b"\xff\xfea\0,\0\x00\xd8")
+    with pytest.raises(InputError, match="is no text in utf-16; save it as UTF-8"):
         pairs.find(tmp_path)
 
 

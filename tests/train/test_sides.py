@@ -1,0 +1,202 @@
+"""Directories and files that are two sides of pairs, by their names; ``dataset pair``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pix2pix_batch.cli import main
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.train import pairs, partners
+from tests.train.scenes import labels, lay, lay_whole, photo, save
+
+USUAL = [
+    ("train_A", "train_B"), ("a", "b"), ("input", "target"), ("Inputs", "Targets"),
+    ("input", "output"), ("source", "target"), ("src", "dst"), ("images", "masks"),
+    ("image", "mask"), ("img", "label"), ("images", "annotations"), ("imgs", "seg"),
+    ("JPEGImages", "SegmentationClass"), ("conditioning_images", "images"),
+    ("conditioning", "image"), ("sketches", "photos"), ("edges", "photos"), ("lq", "gt"),
+    ("LR", "HR"), ("low", "high"), ("noisy", "clean"), ("rain", "norain"), ("hazy", "clear"),
+    ("blur", "sharp"), ("gray", "color"), ("x", "y"), ("real_A", "real_B"), ("imgA", "imgB"),
+    ("Input Images", "Target Images"), ("train_label", "train_img"), ("day", "night"),
+    ("map", "satellite"), ("images", "depth"), ("trainInput", "trainTarget"), ("labels", "gt"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("a", "b"), USUAL)
+def test_usual_names_are_sides(tmp_path: Path, a: str, b: str) -> None:
+    """The first is A; each pair's files are its own."""
+    lay(tmp_path, a + "/{i}.png", b + "/{i}.png", 3)
+    found = pairs.find(tmp_path, val_fraction=0)
+    assert found.layout == "folders" and len(found.pairs) == 3
+    for pair in found.pairs:
+        assert pair.b is not None
+        assert (pair.a.parent.name, pair.b.parent.name) == (a, b)
+        assert pair.a.name == pair.b.name
+
+
+@pytest.mark.parametrize(
+    ("place", "split"),
+    [
+        ("{split}/input", "validation"), ("input/{split}", "valid"), ("{split}_input", "val"),
+        ("input_{split}", "val"), ("{split}-Input", "Val"),
+    ],
+)  # fmt: skip
+def test_splits_lie_around_inside_or_in_the_names(tmp_path: Path, place: str, split: str) -> None:
+    for word in ("train", split):
+        a = place.format(split=word)
+        target = "Target" if "Input" in a else "target"
+        b = a.replace("input", target).replace("Input", target)
+        lay(tmp_path, a + "/{i}.png", b + "/{i}.png", 3)
+    counts = pairs.find(tmp_path).counts()
+    assert counts == {"train": 3, "val": 3}
+
+
+@pytest.mark.parametrize("word", ["training", "validation", "testing", "dev"])
+def test_other_words_for_splits(tmp_path: Path, word: str) -> None:
+    """Of images side by side too: what validates is not trained on."""
+    for folder in ("train" if word != "training" else "val", word):
+        lay_whole(tmp_path / folder, lambda i: np.hstack([labels(i), photo(i)]), 3)
+    expected = {"training": "train", "validation": "val", "testing": "test", "dev": "val"}[word]
+    assert pairs.survey(tmp_path, val_fraction=0).counts()[expected] == 3
+
+
+UNUSUAL = {
+    "two directories": ("foo/{i}.png", "bar/{i}.png"),
+    "in a split": ("train/foo/{i}.png", "train/bar/{i}.png"),
+    "of nearly equal names": ("foo/{i}_f.png", "bar/{i}_b.png"),
+    "a word at the end": ("{i}_A.png", "{i}_B.png"),
+    "a letter at the end": ("{i}a.png", "{i}b.png"),
+    "one without": ("{i}.png", "{i}_mask.png"),
+    "a word at the start": ("input_{i}.png", "target_{i}.png"),
+    "another suffix": ("{i}.bmp", "{i}.png"),
+    "a directory a pair": ("{i:03}/one.png", "{i:03}/two.png"),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_what_is_called_alike_is_no_image_side_by_side(tmp_path: Path, kind: str) -> None:
+    """It is refused, and the command that it names lists the pairs, after which it is read."""
+    data = lay(tmp_path / "some data", *UNUSUAL[kind])
+    for command in (["dataset", "check"], ["train"], ["dataset", "combine"]):
+        more = [] if command[-1] == "check" else [str(tmp_path / "out")]
+        ran = CliRunner().invoke(main, [*command, str(data), *more])
+        assert ran.exit_code == 2 and "two sides of pairs" in ran.output, ran.output
+    words = shlex.split(ran.output.split("'pix2pix-batch dataset pair ")[1].split("' (A first)")[0])
+    assert CliRunner().invoke(main, ["dataset", "pair", *words]).exit_code == 0
+    found = pairs.find(data, val_fraction=0)
+    assert found.layout == "manifest" and len(found.pairs) == 12 and found.counts()["train"] == 12
+    rest = {(kind, path.name): path for pair in found.pairs for path in pair.files()}
+    assert len(found.pairs) == 12 and rest
+    for pair in found.pairs:
+        numbers = [partners.NUMBER.search(str(path.relative_to(data))) for path in pair.files()]
+        assert numbers[0] and numbers[1] and numbers[0][0] == numbers[1][0]
+
+
+@pytest.mark.parametrize(
+    "names", [("town1/{i}.png", "town2/{i}.png"), ("cat_{i}.png", "dog_{i}.png")]
+)
+def test_pairs_side_by_side_may_be_called_alike(tmp_path: Path, names: tuple[str, str]) -> None:
+    """Their halves leave no doubt."""
+    for i in range(12):
+        for k, name in enumerate(names):
+            both = np.hstack([labels(20 * k + i), photo(20 * k + i)])
+            save(both, tmp_path / name.format(i=i))
+    assert len(pairs.find(tmp_path, val_fraction=0).pairs) == 24
+
+
+@pytest.mark.parametrize("inner", ["mydata", "mydata/train"])
+def test_data_within_a_directory_is_pointed_at(tmp_path: Path, inner: str) -> None:
+    lay(tmp_path, inner + "/A/{i}.png", inner + "/B/{i}.png", 3)
+    with pytest.raises(InputError, match=r"the pairs lie in .*/mydata; give that directory"):
+        pairs.find(tmp_path)
+
+
+def test_several_possible_sides_are_asked_about(tmp_path: Path) -> None:
+    lay(tmp_path, "images/{i}.png", "masks/{i}.png", 3)
+    lay(tmp_path, "images/{i}.png", "depth/{i}.png", 3)
+    with pytest.raises(InputError, match=r"may be A or B: depth, images, masks.*dataset pair"):
+        pairs.find(tmp_path)
+
+
+# Partners
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "told"),
+    [
+        ("{i}_A", "{i}_B", "without '_A' and '_B' at their ends"),
+        ("IMG_{i}", "img_{i}", "letter case and leading zeros apart"),
+        ("{i}", "{i:05}", "letter case and leading zeros apart"),
+        ("{i}", "{i}_mask", "without '_mask' at their ends"),
+        ("rgb_{i}", "depth_{i}", "without 'rgb_' and 'depth_' at their starts"),
+        ("x_{i:06}_9_leftImg8bit", "x_{i:06}_9_gtFine_labelIds", "without '_leftImg8bit' and"),
+        ("IMG_{i:04} (1)", "scan-{i}-1", "by the numbers in them"),
+    ],
+)
+def test_one_line_says_what_would_pair_them(tmp_path: Path, a: str, b: str, told: str) -> None:
+    lay(tmp_path, f"A/{a}.png", f"B/{b}.png", 12)
+    ran = CliRunner().invoke(main, ["dataset", "check", str(tmp_path)])
+    (line,) = [line for line in ran.stdout.splitlines() if "no partner" in line]
+    assert told in line and "12 pair" in line and "24 of 24 files" in line
+    assert "dataset pair" in line and ran.exit_code == 3
+    words = [str(tmp_path / "A"), str(tmp_path / "B"), str(tmp_path / "pairs.csv")]
+    assert CliRunner().invoke(main, ["dataset", "pair", *words]).exit_code == 0
+    assert len(pairs.find(tmp_path, val_fraction=0).pairs) == 12
+
+
+def test_unpaired_data_are_refused_in_one_line(tmp_path: Path) -> None:
+    for i in range(30):
+        save(labels(i), tmp_path / "trainA" / f"n0{i * 77 + 5}.png")
+        save(photo(i + 50), tmp_path / "trainB" / f"z{i * 31 + 9000}.png")
+    with pytest.raises(InputError, match=r"60 of 60 files .* no partner.*CycleGAN") as caught:
+        pairs.find(tmp_path)
+    assert len(str(caught.value)) < 1000
+
+
+CORES = st.lists(st.from_regex(r"[a-z]{1,4}[0-9]{1,3}", fullmatch=True), min_size=2, unique=True)
+
+
+@given(
+    cores=CORES,
+    marks=st.tuples(*[st.sampled_from(["", "_A", "_B", "-mask", " gt", "_rgb"])] * 2),
+    front=st.booleans(),
+    shift=st.booleans(),
+)
+@settings(deadline=None)
+def test_a_rule_never_pairs_strangers(
+    cores: list[str], marks: tuple[str, str], front: bool, shift: bool
+) -> None:
+    """Names made of the same word but for a side's own mark are paired, all of them and rightly."""
+    cores = [core for core in cores if str(int(core.lstrip("abcdefghijklmnopqrstuvwxyz"))) in core]
+    sides = [
+        [f"{mark[1:]}_{core}" if front and mark else core + mark for core in cores]
+        for mark in marks
+    ]
+    if shift:
+        sides[1] = [name.upper() for name in sides[1]]
+    if len({core.lower() for core in cores}) < 2:
+        return
+    found = partners.propose(*sides)
+    assert found is not None
+    lookup = [dict(zip(names, range(len(names)), strict=True)) for names in sides]
+    assert all(lookup[0][x] == lookup[1][y] for x, y in found.pairs)
+
+
+def test_a_manifest_keeps_splits_and_tells_who_is_alone(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        lay(tmp_path, split + "_in1/{i}.png", split + "_in2/{i}.png", 4)
+    save(labels(9), tmp_path / "train_in1" / "lonely.png")
+    out = tmp_path / "lists" / "pairs.csv"
+    words = [str(tmp_path / "*_in1"), str(tmp_path / "*_in2"), str(out)]
+    ran = CliRunner().invoke(main, ["dataset", "pair", *words])
+    assert ran.exit_code == 3 and "8 pairs" in ran.stdout and "lonely.png" in ran.stderr
+    assert pairs.find(out, val_fraction=0).counts() == {"train": 4, "test": 4}
+    ran = CliRunner().invoke(main, ["dataset", "pair", *words])
+    assert ran.exit_code == 2 and "exists" in ran.stderr
