@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pix2pix_batch import bundle
+from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.files import remote, storage
 from pix2pix_batch.inputs.scan import Item, Scan
@@ -26,7 +27,7 @@ from pix2pix_batch.records.history import History
 from pix2pix_batch.records.journal import Journal
 from pix2pix_batch.records.ledger import Ledger
 from pix2pix_batch.records.record import DIRECTORY, FULL
-from pix2pix_batch.scheduling import marker, preflight
+from pix2pix_batch.scheduling import capacity, marker, preflight, template
 from pix2pix_batch.scheduling.dispatch import (
     PATIENCE,
     Crew,
@@ -279,15 +280,13 @@ class Job:
 
     def _convert(self, ledger: Ledger, first: list[Item], rest: Iterator[Item]) -> None:
         """Have the items converted; what is decided for all is decided on the ``first``."""
-        from pix2pix_batch.scheduling import cluster
-
         options, journal = self.options, ledger.journal
         far = self.is_remote or any(remote.is_url(item.path) for item in first)
         self.settings = replace(self.settings, far=far)
         with ExitStack() as stack:
-            client, self.workers = stack.enter_context(
-                cluster.connect(options.scheduler, options.workers, options.device)
-            )
+            client, self.workers = self._start_workers(stack)
+            from pix2pix_batch.scheduling import cluster
+
             if self.stop.is_set():
                 self.summary.interrupted = True
                 return
@@ -312,6 +311,26 @@ class Job:
             self.sieve.describe(journal.overwrites)
             work = Work(self.settings, orders, markers, self.task)
             self._dispatch(crew, work, ledger, map(self._placed, chain(first, rest)))
+
+    def _start_workers(self, stack: ExitStack) -> tuple[Any, int]:
+        """A client of the cluster that the job runs on, and its number of workers."""
+        options = self.options
+        if options.scheduler:
+            from pix2pix_batch.scheduling import cluster
+
+            return stack.enter_context(cluster.connect(options.scheduler))
+        gpus = [] if options.device == "cpu" else capacity.visible_gpus()
+        # CUDA cannot be used after a fork of a process that has, and each worker has one GPU
+        method = "spawn" if gpus else stack.enter_context(template.started())
+        engine = capacity.engine_memory(
+            self.info.architecture, self.settings.size, self.settings.batch_size
+        )
+        fitting = capacity.default_workers(engine, spawned=method == "spawn")
+        environments = capacity.plan(options.device, options.workers, gpus, cores(), fitting)
+        # While the template imports PyTorch there is time to import Dask.
+        from pix2pix_batch.scheduling import cluster
+
+        return stack.enter_context(cluster.started(environments, method))
 
     def _dispatch(self, crew: Crew, work: Work, ledger: Ledger, items: Iterator[Item]) -> None:
         def watch() -> None:

@@ -35,11 +35,11 @@ MANY = 300
 
 
 def workers_of(process_id: int) -> list[psutil.Process]:
-    """The worker processes of a run on a cluster of its own."""
+    """The worker processes of a run on a cluster of its own: what its fork server has forked."""
     found = []
     for child in psutil.Process(process_id).children(recursive=True):
         try:
-            if "spawn_main" in " ".join(child.cmdline()):
+            if child.ppid() != process_id and "forkserver" in " ".join(child.cmdline()):
                 found.append(child)
         except psutil.Error:
             continue

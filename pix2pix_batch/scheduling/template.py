@@ -1,0 +1,84 @@
+"""The process that local workers are forked from.
+
+It has imported PyTorch and what else they need, so that a worker is there in a moment, also one
+that takes the place of a dead one, and what was imported is in memory once for all of them. It is
+:mod:`multiprocessing`'s own fork server, which has one thread and opens nothing, so that forking
+it is safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from multiprocessing import forkserver, get_all_start_methods, resource_tracker
+
+PRELOAD = "pix2pix_batch.workers.preload"
+
+ENVIRONMENT = {
+    # Libraries must not start threads when they are loaded. Dask sets this for all workers, too.
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # Python must not import what lies in the directory that the command happens to be run in.
+    "PYTHONSAFEPATH": "1",
+}
+"""Of the template, unless the user has set them."""
+
+
+@contextlib.contextmanager
+def started() -> Iterator[str]:
+    """How processes are to be started in here, as ``multiprocessing`` calls it: from a template
+    that has begun to import, or ``spawn`` where the system cannot.
+
+    A fork server that runs already is its owner's: it is used as it is, and left running.
+    """
+    if "forkserver" not in get_all_start_methods():
+        yield "spawn"
+        return
+    server = forkserver._forkserver  # type: ignore[attr-defined]
+    if server._forkserver_pid is not None:
+        yield "forkserver"
+        return
+    before = server._preload_modules
+    server.set_forkserver_preload([PRELOAD])
+    try:
+        with interrupts_held(), _environment():
+            server.ensure_running()
+        yield "forkserver"
+    finally:
+        server.set_forkserver_preload(before)
+        if (process := server._forkserver_pid) is not None:
+            # It may still be importing, and its workers have ended or are about to.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+            server._stop()
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """:data:`ENVIRONMENT`, for a process that is started in here."""
+    new = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Threads and processes started in here never see Ctrl-C, which goes to all of a terminal's.
+
+    The client alone handles it, after this block, and lets the workers finish what they have
+    begun. Dask's own thread, which starts workers anew when they die, inherits the mask too.
+    """
+    # Starting it later, from Dask's thread, would unblock the signal there.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
