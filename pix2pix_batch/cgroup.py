@@ -53,7 +53,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
     except OSError:
         return
     for line in lines:
-        number, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        number, controllers, path = [*line.split(":", 2), "", ""][:3]
         if number == "0":
             tops = [mounts, mounts / "unified"]  # the latter where both versions are in use
         elif controller in controllers.split(","):

@@ -18,7 +18,8 @@ MIB = 1 << 20
 
 SHARED = 700 * MIB
 """Bytes that a job takes whatever the number of its workers: the client, and the process that the
-workers are forked from, with PyTorch (``benchmarks/memory.py``; builds for CUDA are the largest)."""
+workers are forked from, with PyTorch, of which builds for CUDA are the largest
+(``benchmarks/memory.py``)."""
 
 OWN = 90 * MIB
 """Bytes of a worker beside its engine: what Python and Dask write to of the pages that were shared,
@@ -27,7 +28,7 @@ and images of ordinary size on their way."""
 SPAWNED = 550 * MIB
 """Bytes more that a worker takes which imports PyTorch itself."""
 
-STANDARD_BATCH = 8
+STANDARD_BATCH = 4
 """Images of 256x256 that a batch is taken to have where the job leaves it open: at least as many as
 :func:`pix2pix_batch.engine.default_batch_size` says on the CPU, without importing PyTorch."""
 
