@@ -1,8 +1,8 @@
-"""What ``convert`` costs beside the model, from a thousand items to a million.
+"""What ``convert`` costs beside the model, by the number of items and of workers.
 
     pip install -e '.[bench]'
     python benchmarks/scale.py [--items 1000 10000 100000 1000000] [--real 1000 10000 100000]
-        [--out docs/scale.png]
+        [--workers 8 32 64 128 256] [--out docs/scale.png]
 
 Two series, each run anew for each number of items, with client, scheduler and one worker in
 processes of their own:
@@ -20,11 +20,16 @@ second scan, which counts the inputs, by the scan rate. Up to 100,000 items are 
 times, and the median counts. Memory is the peak of the resident set (VmHWM). Resume: the same
 command once all is done and one image is new, until that image's output is there; and the client's
 CPU time till then.
+
+A third series, *many fast workers*, has as many Dask workers as are asked for, in four processes.
+Each takes 1/60 s for an image, the rate of a fast engine, without using the CPU. It shows what
+comes through, and how busy client and scheduler are.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import platform
@@ -52,6 +57,16 @@ A_DIRECTORY, A_FILE = 1000, 30_000
 
 PROCESSES = ("client", "scheduler", "worker")
 
+WORKERS = [8, 32, 64, 128, 256]
+RATE = 60.0
+"""Images a second of a simulated worker: the full-size generator on a fast engine."""
+
+FAST_SECONDS = 20
+"""How long each run with many workers takes."""
+
+HOSTS = 4
+"""Processes that the simulated workers are in: Dask's own work for them needs more than one."""
+
 
 # On the worker
 
@@ -69,10 +84,26 @@ def trivial_task(settings: Any, items: Sequence[Any], orders: Any = None) -> Any
     return ChunkResult(records, time.perf_counter() - start, worker="tcp://127.0.0.1:0")
 
 
+def paced_task(settings: Any, items: Sequence[Any], orders: Any = None) -> Any:
+    """In place of ``worker.convert_chunk``: takes as long as a fast engine, and no CPU."""
+    from pix2pix_batch.records.record import Record
+    from pix2pix_batch.workers.worker import ChunkResult
+
+    start = time.perf_counter()
+    records = [Record(item.name, "done", "1:1", item.output, hash="0" * 32) for item in items]
+    time.sleep(max(0.0, len(items) / RATE - (time.perf_counter() - start)))
+    seconds = time.perf_counter() - start
+    return ChunkResult(records, seconds, worker="tcp://127.0.0.1:0", tiles=len(items))
+
+
+TASKS = {"trivial": trivial_task, "paced": paced_task, "real": None}
+
+
 class TrivialEngine:
     """Returns its images as they are."""
 
     size, device, backend, precision = SIZE, "cpu", "tensorrt", "fp16"
+    takes_fewer = True
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
@@ -93,14 +124,15 @@ def open_trivial(settings: Any, images: np.ndarray | None) -> tuple[Any, str]:
 
 @dataclass
 class Client:
-    """One run, in this process. ``others``: process ids of scheduler and worker."""
+    """One run, in this process. ``others``: process ids of scheduler and workers; ``task``: one of
+    :data:`TASKS`."""
 
     source: Path
     out: Path
     model: Path
     scheduler: str
     others: list[int]
-    trivial: bool
+    task: str
 
     def run(self) -> dict[str, Any]:
         from pix2pix_batch.job import Job
@@ -114,7 +146,7 @@ class Client:
         self.processes = [psutil.Process(pid) for pid in (os.getpid(), *self.others)]
         self.seen: list[tuple[int, list[float], float]] = []
         begun = time.time()
-        task = trivial_task if self.trivial else worker.convert_chunk
+        task = TASKS[self.task] or worker.convert_chunk
         job = Job(
             str(self.source), str(self.out), options, self.watch, opener=open_trivial, task=task
         )
@@ -127,10 +159,16 @@ class Client:
             "converted": summary.converted,
             "ms": [1000 * (b - a) / count for a, b in zip(before, after, strict=True)],
             "wall": 1000 * (end - start) / count,
+            "tasks": self.tasks(),
             "mib": [peak(process.pid) for process in self.processes],
             "begun": begun,
             "cpu": before[0],
         }
+
+    def tasks(self) -> int:
+        """Chunks that the job had."""
+        lines = (self.out / ".pix2pix-batch" / "journal.jsonl").read_bytes().splitlines()
+        return sum(line.startswith(b'{"claim"') for line in lines)
 
     def watch(self, progress: Any) -> None:
         done = progress.summary.converted
@@ -204,8 +242,11 @@ def save_model(path: Path) -> None:
 
 
 @contextmanager
-def cluster(directory: Path) -> Iterator[tuple[str, list[int]]]:
-    """A scheduler and a worker, configured as a job's own are: scheduler file, process ids."""
+def cluster(directory: Path, workers: int = 1) -> Iterator[tuple[str, list[int]]]:
+    """A scheduler and workers, configured as a job's own are: scheduler file, process ids.
+
+    One worker is a process; more are in :data:`HOSTS` of them.
+    """
     from pix2pix_batch.scheduling.cluster import QUIET
 
     config = directory / "dask"
@@ -227,18 +268,38 @@ def cluster(directory: Path) -> Iterator[tuple[str, list[int]]]:
         [dask[0], dask[1], f"{dask[2]}.dask_scheduler", "--host", "127.0.0.1", "--port", "0",
          "--no-dashboard", "--scheduler-file", str(file)], **common,
     )  # fmt: skip
-    worker = subprocess.Popen(
-        [dask[0], dask[1], f"{dask[2]}.dask_worker", "--scheduler-file", str(file), "--no-nanny",
-         "--nthreads", "1", "--no-dashboard", "--memory-limit", "0"], **common,
-    )  # fmt: skip
+    single = [dask[0], dask[1], f"{dask[2]}.dask_worker", "--scheduler-file", str(file),
+              "--no-nanny", "--nthreads", "1", "--no-dashboard", "--memory-limit", "0"]  # fmt: skip
+    many = [sys.executable, __file__, "--host", str(file), str(workers // HOSTS)]
+    commands = [single] if workers == 1 else [many] * HOSTS
+    hosts = [subprocess.Popen(command, **common) for command in commands]
     try:
         while not file.exists():
             time.sleep(0.1)
-        yield str(file), [scheduler.pid, worker.pid]
+        if workers > 1:
+            wait_for_workers(file, workers)
+        yield str(file), [scheduler.pid, *(host.pid for host in hosts)]
     finally:
-        for process in (worker, scheduler):
+        for process in (*hosts, scheduler):
             process.terminate()
             process.wait()
+
+
+def wait_for_workers(file: Path, count: int) -> None:
+    from distributed import Client as DaskClient
+
+    with DaskClient(scheduler_file=str(file)) as client:
+        client.wait_for_workers(count, timeout=120)
+
+
+async def be_workers(file: str, count: int) -> None:
+    """``count`` workers of one thread in this process, until it is ended."""
+    from distributed import Worker
+
+    settings = {"nthreads": 1, "dashboard": False, "memory_limit": 0, "host": "127.0.0.1"}
+    workers = [Worker(scheduler_file=file, **settings) for _ in range(count)]
+    await asyncio.gather(*workers)
+    await asyncio.gather(*(worker.finished() for worker in workers))
 
 
 def python_path() -> str:
@@ -254,7 +315,7 @@ def measure(count: int, directory: Path, trivial: bool) -> dict[str, Any]:
     make_inputs(source, count)
     save_model(model)
     result: dict[str, Any] = {"items": count, "scan": scan(source, out)}
-    result |= client(directory, source, out, model, trivial)
+    result |= client(directory, source, out, model, "trivial" if trivial else "real")
     result["ms"][0] += 1000 / result["scan"]
     if not trivial:
         result["plain"] = plain_loop(source, directory / "plain")
@@ -263,11 +324,23 @@ def measure(count: int, directory: Path, trivial: bool) -> dict[str, Any]:
     return result
 
 
-def client(directory: Path, *arguments: Path | bool) -> dict[str, Any]:
-    source, out, model, trivial = arguments
-    with cluster(directory) as (scheduler, others):
+def measure_workers(workers: int, directory: Path) -> dict[str, Any]:
+    """A run with that many fast workers."""
+    source, out, model = directory / "in", directory / "out", directory / "model.safetensors"
+    make_inputs(source, int(workers * RATE * FAST_SECONDS))
+    save_model(model)
+    result: dict[str, Any] = {"workers": workers, "scan": scan(source, out)}
+    result |= client(directory, source, out, model, "paced", workers)
+    result["rate"] = 1000 / result["wall"]
+    return result
+
+
+def client(
+    directory: Path, source: Path, out: Path, model: Path, task: str, workers: int = 1
+) -> dict[str, Any]:
+    with cluster(directory, workers) as (scheduler, others):
         command = [sys.executable, __file__, "--client", str(source), str(out), str(model)]
-        command += [scheduler, *map(str, others), str(int(bool(trivial)))]
+        command += [scheduler, *map(str, others), task]
         environment = {**os.environ, "PYTHONPATH": python_path()}
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout.splitlines()[-1])
@@ -286,7 +359,7 @@ def resume(directory: Path, source: Path, out: Path, model: Path) -> dict[str, f
     new = source / "zzzz" / "new.png"
     new.parent.mkdir()
     Image.new("RGB", (SIZE, SIZE)).save(new)
-    result = client(directory, source, out, model, False)
+    result = client(directory, source, out, model, "real")
     assert result["converted"] == 1
     made = (out / "zzzz" / "new.png").stat().st_mtime
     return {"resume": made - result["begun"], "resume_cpu": result["cpu"]}
@@ -308,6 +381,29 @@ def table(title: str, results: list[dict[str, Any]]) -> str:
             cells += [f"{result['plain']:.3f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([title, "", *lines, ""])
+
+
+def table_of_workers(results: list[dict[str, Any]]) -> str:
+    """What comes through, of what the workers could do; and how busy client and scheduler are."""
+    head = [
+        "workers",
+        "images/s",
+        "of what they can",
+        "images a task",
+        "client, ms",
+        "scheduler, ms",
+    ]
+    head += ["client, of a core", "scheduler, of a core", "client, MiB", "scheduler, MiB"]
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
+    for result in results:
+        rate, (its, schedulers) = result["rate"], result["ms"][:2]
+        cells = [str(result["workers"]), f"{rate:,.0f}", f"{rate / RATE / result['workers']:.0%}"]
+        cells += [f"{result['converted'] / result['tasks']:.0f}"]
+        cells += [f"{its:.3f}", f"{schedulers:.3f}"]
+        cells += [f"{ms * rate / 1000:.0%}" for ms in (its, schedulers)]
+        cells += [f"{mib:.0f}" for mib in result["mib"][:2]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(["many fast workers", "", *lines, ""])
 
 
 def plot(series: dict[str, list[dict[str, Any]]], path: Path) -> None:
@@ -345,14 +441,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, nargs="*", default=ITEMS)
     parser.add_argument("--real", type=int, nargs="*", default=REAL)
+    parser.add_argument("--workers", type=int, nargs="*", default=WORKERS)
     parser.add_argument("--out", type=Path, help="where to save the plot")
     parser.add_argument("--directory", type=Path, help="where to put the files; default: /tmp")
-    parser.add_argument("--client", nargs=7, help=argparse.SUPPRESS)
+    parser.add_argument("--client", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--host", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.host:
+        asyncio.run(be_workers(arguments.host[0], int(arguments.host[1])))
+        return
     if arguments.client:
-        source, out, model, scheduler, *others, trivial = arguments.client
-        one = Client(Path(source), Path(out), Path(model), scheduler, list(map(int, others)),
-                     trivial == "1")  # fmt: skip
+        source, out, model, scheduler, *others, task = arguments.client
+        one = Client(Path(source), Path(out), Path(model), scheduler, list(map(int, others)), task)
         print(json.dumps(one.run()))
         return
     series: dict[str, list[dict[str, Any]]] = {}
@@ -365,9 +465,16 @@ def main() -> None:
             result = sorted(tries, key=lambda one: sum(one["ms"]))[len(tries) // 2]
             series.setdefault(title, []).append(result)
             print(f"{title}: {json.dumps(result)}", file=sys.stderr, flush=True)
+    crowds = []
+    for workers in arguments.workers:
+        with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
+            crowds.append(measure_workers(workers, Path(directory)))
+        print(f"{workers} workers: {json.dumps(crowds[-1])}", file=sys.stderr, flush=True)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
     for title, results in series.items():
         print(table(title, results))
+    if crowds:
+        print(table_of_workers(crowds))
     if arguments.out:
         plot(series, arguments.out)
 

@@ -98,6 +98,8 @@ class TensorRTEngine:
     GPU or its memory.
     """
 
+    takes_fewer = False
+
     def __init__(
         self,
         library: Library,

@@ -16,8 +16,9 @@ from pix2pix_batch.generator import UNet
 from pix2pix_batch.settings import TORCH
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-CPU_BATCH = 8
-"""Images of 256x256 a batch on the CPU; 4 to 8 measured best (``benchmarks/convert.py``)."""
+CPU_BATCH = 4
+"""Images of 256x256 a batch on the CPU: more gain nothing (``benchmarks/convert.py``), and take
+memory."""
 CUDA_BATCH = 32
 
 
@@ -31,13 +32,15 @@ class Translated(NamedTuple):
 class Engine(Protocol):
     """Runs a bundle on one device.
 
-    ``images``: ``uint8 (batch_size, size, size, in_channels)``, contiguous. ``masks``: one
-    ``bool`` array ``(batch_size, C, H, W)`` a dropout block, true where a value is kept, or
-    ``None`` for no noise. An image's result does not depend on the others in its batch.
-    ``backend``: by the name that ``--backend`` has for it.
+    ``images``: ``uint8 (N, size, size, in_channels)``, contiguous. ``masks``: one ``bool`` array
+    ``(N, C, H, W)`` a dropout block, true where a value is kept, or ``None`` for no noise. ``N`` is
+    ``batch_size``, or from 1 to that where ``takes_fewer``. An image's result does not depend on
+    the others in its batch, nor on their number. ``backend``: by the name that ``--backend`` has
+    for it.
     """
 
     batch_size: int
+    takes_fewer: bool
     size: int
     device: str
     backend: str
@@ -68,10 +71,12 @@ class TorchEngine:
     """A bundle's generator in PyTorch: on the CPU through oneDNN, on CUDA in channels-last.
 
     Its ``masks`` may also be multipliers of any decoder blocks, by the block's number:
-    ``float32 (batch_size, C, H, W)``. With ones an image is translated as without noise.
+    ``float32 (N, C, H, W)``. With ones an image is translated as without noise. Where an image's
+    bits could depend on the number of images, fewer than ``batch_size`` are padded in here.
     """
 
     backend = TORCH
+    takes_fewer = True
 
     def __init__(
         self,
@@ -94,21 +99,34 @@ class TorchEngine:
         ]
         if device == "cpu" and onednn.available(dtype):
             self.run = onednn.OneDNNUNet(unet, batch_size, size, dtype)
+            self._pads = not onednn.is_independent_of_batch()
         else:
+            self._pads = True
             model = copy.deepcopy(unet).to(device, dtype).to(memory_format=torch.channels_last)
             self.run = model.translate
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray, masks: Masks | None = None) -> Translated:
-        x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)
+        count = len(images)
+        x = torch.from_numpy(self._padded(images)).to(self.device).permute(0, 3, 1, 2)
         x = x.to(torch.float32).div_(127.5).sub_(1).to(self.dtype)
         y, embedding = self.run(x, None if masks is None else self._multipliers(masks))
-        return Translated(to_bytes(y).cpu().numpy(), embedding.float().cpu().numpy())
+        made, embeddings = to_bytes(y[:count]), embedding[:count].float()
+        return Translated(made.cpu().numpy(), embeddings.cpu().numpy())
+
+    def _padded(self, array: np.ndarray) -> np.ndarray:
+        if not self._pads or len(array) >= self.batch_size:
+            return array
+        rest = np.zeros((self.batch_size - len(array), *array.shape[1:]), array.dtype)
+        return np.concatenate((array, rest))
+
+    def _on_device(self, mask: np.ndarray) -> Tensor:
+        return torch.from_numpy(self._padded(mask)).to(self.device)
 
     def _multipliers(self, masks: Masks) -> Sequence[Tensor] | Mapping[int, Tensor]:
         if isinstance(masks, Mapping):
-            return {i: torch.from_numpy(mask).to(self.device) for i, mask in masks.items()}
-        kept = (torch.from_numpy(mask).to(self.device, torch.float32) for mask in masks)
+            return {i: self._on_device(mask) for i, mask in masks.items()}
+        kept = (self._on_device(mask).to(torch.float32) for mask in masks)
         return [mask.mul_(onednn.KEEP_SCALE) for mask in kept]
 
 

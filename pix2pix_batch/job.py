@@ -21,21 +21,14 @@ from pix2pix_batch.files import remote, storage
 from pix2pix_batch.inputs.scan import Item, Scan
 from pix2pix_batch.inputs.sieve import Sieve
 from pix2pix_batch.options import QUALITY, Options, info_of
-from pix2pix_batch.pages import page
 from pix2pix_batch.progress import Progress
 from pix2pix_batch.records.history import History
 from pix2pix_batch.records.journal import Journal
 from pix2pix_batch.records.ledger import Ledger
 from pix2pix_batch.records.record import DIRECTORY, FULL
 from pix2pix_batch.scheduling import capacity, marker, preflight, template
-from pix2pix_batch.scheduling.dispatch import (
-    PATIENCE,
-    Crew,
-    Dispatcher,
-    Task,
-    Work,
-    first_look,
-)
+from pix2pix_batch.scheduling.crew import PATIENCE, Crew, first_look
+from pix2pix_batch.scheduling.dispatch import Dispatcher, Task, Work
 from pix2pix_batch.scheduling.preflight import Needs
 from pix2pix_batch.settings import Opener, Settings, settle
 from pix2pix_batch.summary import Summary
@@ -197,6 +190,8 @@ class Job:
 
     def _write_page(self) -> None:
         """The report is nothing that a job can fail for."""
+        from pix2pix_batch.pages import page
+
         if self.options.report:
             self.summary.page, note = page.attempt(self.out, self.settings.out)
             self.summary.remark("" if self.summary.fatal else note)
@@ -327,7 +322,8 @@ class Job:
         )
         fitting = capacity.default_workers(engine, spawned=method == "spawn")
         environments = capacity.plan(options.device, options.workers, gpus, cores(), fitting)
-        # While the template imports PyTorch there is time to import Dask.
+        # While the template imports PyTorch there is time to import what is needed here, and later.
+        from pix2pix_batch.pages import page  # noqa: F401
         from pix2pix_batch.scheduling import cluster
 
         return stack.enter_context(cluster.started(environments, method))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
@@ -51,6 +52,17 @@ def available(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or (
         dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     )
+
+
+def is_independent_of_batch() -> bool:
+    """Whether an image's result is the same, bit for bit, in a batch of any size.
+
+    On x86 oneDNN's convolutions with one thread add up each pixel's products in an order that does
+    not depend on the number of images, whichever instruction set they use
+    (``tests/pix2pix_batch/test_any_batch.py`` holds each that a CPU has to it). Elsewhere nobody
+    has looked.
+    """
+    return platform.machine().lower() in ("x86_64", "amd64")
 
 
 def bf16_is_fast() -> bool:
@@ -182,10 +194,11 @@ class Convolution:
 
 
 class OneDNNUNet:
-    """A :class:`UNet` for one fixed batch and image size, on the CPU.
+    """A :class:`UNet` for batches of up to ``batch`` images of one size, on the CPU.
 
-    Called like :meth:`UNet.translate`; bfloat16 or float32, channels last. The result is only
-    valid until the next call where it is a view of a reused buffer.
+    Called like :meth:`UNet.translate`; bfloat16 or float32, channels last. The weights are laid
+    out for ``batch`` images, and serve fewer as well. The result is only valid until the next
+    call where it is a view of a reused buffer.
     """
 
     def __init__(self, unet: UNet, batch: int, size: int, dtype: torch.dtype) -> None:
@@ -229,5 +242,6 @@ class OneDNNUNet:
             if i in mask_of:
                 x = x.mul_(mask_of[i].to(self.dtype))
             if self.architecture.skips:
-                x = torch.cat((skips.pop().relu_(), x), dim=1, out=self.joined[i - 1])
+                joined = self.joined[i - 1][: len(x)]
+                x = torch.cat((skips.pop().relu_(), x), dim=1, out=joined)
         return self.up[0](x), embedding

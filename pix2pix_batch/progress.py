@@ -16,6 +16,9 @@ LINE_SECONDS = 10.0
 RATE_WINDOW = 15.0
 """The rate shown is that of the last this many seconds."""
 
+ARRIVALS = 4
+"""Nor of fewer chunks: where a batch takes a minute, nothing comes back within most windows."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -59,8 +62,11 @@ class Display:
         asked = progress.stopping and not (self.last and self.last.stopping)
         self.last = progress
         summary = progress.summary
-        self.history.append((now, summary.converted + summary.failed))
-        while now - self.history[0][0] > RATE_WINDOW and len(self.history) > 2:
+        count = summary.converted + summary.failed
+        if [one for _, one in self.history[-2:]] == [count, count]:
+            self.history.pop()  # of each count only when it was first seen, and last
+        self.history.append((now, count))
+        while now - self.history[0][0] > RATE_WINDOW and len(self.history) > 2 * ARRIVALS:
             self.history.pop(0)
         if self.live:
             self.stream.write("\r\x1b[K" + self.line(progress))

@@ -11,6 +11,11 @@ def shown(path: object) -> str:
     )
 
 
+def describe_error(error: Exception) -> str:
+    """What it says, on one line and not at length; its type where it says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def counted(number: int, noun: str) -> str:
     """``1 image``, ``1,000 images``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

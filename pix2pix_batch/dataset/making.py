@@ -24,7 +24,8 @@ from pix2pix_batch.records.history import SYNTHESIZE, History
 from pix2pix_batch.records.journal import Journal
 from pix2pix_batch.records.ledger import Ledger
 from pix2pix_batch.records.record import GONE, Record
-from pix2pix_batch.scheduling.dispatch import Crew, Work
+from pix2pix_batch.scheduling.crew import Crew
+from pix2pix_batch.scheduling.dispatch import Work
 from pix2pix_batch.settings import Opener
 from pix2pix_batch.text import shown
 

@@ -17,10 +17,12 @@ from pix2pix_batch.metadata import sidecars, tileset
 from pix2pix_batch.options import Options
 from pix2pix_batch.records.history import History
 from pix2pix_batch.records.record import DIRECTORY, DONE, FAILED, QUARANTINED, Record
-from pix2pix_batch.scheduling.dispatch import LARGEST_CHUNK
 from pix2pix_batch.summary import Summary
 from pix2pix_batch.text import shown
 from pix2pix_batch.workers.probe import PROBE_IMAGES
+
+TOGETHER = 512
+"""Inputs that cannot be converted are recorded so many at a time."""
 
 
 @dataclass
@@ -103,7 +105,7 @@ class Sieve:
                     or missing
                 ):
                     failed.append(Record(item.name, FAILED, reason=reason))
-                    if len(failed) == LARGEST_CHUNK:
+                    if len(failed) == TOGETHER:
                         record(failed)
                         failed = []
                 else:

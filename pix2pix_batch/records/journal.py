@@ -51,6 +51,7 @@ class Journal(History):
     """
 
     _is_closed = False
+    _is_unsynced = False
 
     def _read(self) -> None:
         self._held = ExitStack()
@@ -257,25 +258,35 @@ class Journal(History):
         self.replace()
         self.tell(begin=round(time.time(), 3), **about)
 
-    def claim(self, names: list[str]) -> None:
-        """Say that the outputs of ``names`` are about to be written, so that they are ours."""
-        self._write(as_line({"claim": names}))
+    def claim(self, *chunks: list[str]) -> None:
+        """Say that outputs of these names are about to be written, so that they are ours: a line a
+        chunk, all durable when it returns."""
+        self._write(b"".join(as_line({"claim": names}) for names in chunks))
 
     def add(self, records: Sequence[Record], seconds: float = 0.0, worker: str = "") -> None:
-        """Record a chunk, durably, and that ``worker`` took ``seconds`` for it; neither where the
-        inputs never went to one. Raises :class:`OutputError`."""
+        """Record a chunk, and that ``worker`` took ``seconds`` for it; neither where the inputs
+        never went to one. Durable after the next :meth:`sync`. Raises :class:`OutputError`."""
         came = {"at": round(time.time(), 3), "seconds": round(seconds, 3), "worker": worker}
-        self._write(b"".join(record.line() for record in records) + as_line(came))
+        lines = b"".join(record.line() for record in records) + as_line(came)
+        self._write(lines, durably=False)
 
     def tell(self, **values: Any) -> None:
         """Write a line about the run itself, such as its beginning and its end."""
         self._write(as_line(values))
 
-    def _write(self, data: bytes) -> None:
+    def sync(self) -> None:
+        """Have the disk keep what was added. It may take as long as a worker takes for an image,
+        so that what came together is synced together. Raises :class:`OutputError`."""
+        if self._is_unsynced:
+            self._write(b"")
+
+    def _write(self, data: bytes, durably: bool = True) -> None:
         try:
             self._file.write(data)
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if durably:
+                os.fsync(self._file.fileno())
+            self._is_unsynced = not durably
         except OSError as error:
             raise OutputError(_unwritable(self.path, error)) from error
 

@@ -34,8 +34,8 @@ class Ledger:
         self.begun = True
         self.journal.begin(workers=workers, **self._part)
 
-    def claim(self, names: list[str]) -> None:
-        self.journal.claim(names)
+    def claim(self, *chunks: list[str]) -> None:
+        self.journal.claim(*chunks)
 
     def record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
         """What failed when IN or OUT had gone did not fail by itself, and is not written down."""
@@ -49,6 +49,10 @@ class Ledger:
     def _keep(self, records: list[Record], seconds: float, worker: str) -> None:
         self.journal.add(records, seconds, worker)
         self.summary.add(records)
+
+    def sync(self) -> None:
+        """Have the disk keep what was recorded."""
+        self.journal.sync()
 
     def count(self, total: int | None) -> None:
         """The number of inputs, for ``status``, once it is known or has changed."""
@@ -66,6 +70,7 @@ class Ledger:
                 self.journal.tell(
                     end=end, outcome=summary.outcome, **summary.counts(), **self._part
                 )
+            self.journal.sync()
         except OutputError as error:
             summary.fatal = summary.fatal or str(error)
         finally:

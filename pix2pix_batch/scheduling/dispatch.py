@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -18,34 +20,21 @@ from pix2pix_batch.records.record import FAILED, Record
 from pix2pix_batch.scheduling import chunk as chunks
 from pix2pix_batch.scheduling import marker, preflight
 from pix2pix_batch.scheduling.chunk import Chunk, Outcome
-from pix2pix_batch.settings import Decision, Settings
-from pix2pix_batch.text import counted
+from pix2pix_batch.scheduling.crew import DESERTED, ROSTER_SECONDS, Crew
+from pix2pix_batch.scheduling.planner import ChunkPlanner
+from pix2pix_batch.settings import TORCH, Settings
+from pix2pix_batch.text import counted, describe_error
 from pix2pix_batch.workers import worker
 from pix2pix_batch.workers.worker import ChunkResult, Orders
 
-CHUNK_SECONDS = 1.5
-"""Work a chunk should hold: enough to make Dask's cost small, little enough to lose."""
+NEWS_SECONDS = 0.5
+"""How long it is waited for a chunk to come back before it is looked around."""
 
-FIRST_CHUNK, LARGEST_CHUNK = 8, 512
-WAITING = 2
-"""Chunks a worker has at hand beside those that it runs, so that it never idles."""
-
-ROSTER_SECONDS = 2.0
-"""How often it is looked who works."""
-
-PATIENCE = 60.0
-"""Seconds that a job goes on waiting for workers where there are none any more."""
-
-LOOKS = 3
-"""Times that the first images are looked at, of each of which Dask makes several."""
+LOOK_SECONDS = 0.1
+"""How long it is looked ahead at a time: workers do not wait for a scan that is slow."""
 
 DEATHS_A_WORKER = 5
 """Deaths in a row, as many for each worker, with nothing done between, that end the job."""
-
-DESERTED = (
-    "all Dask workers are gone, and none comes back; see what ended them (want of memory?), start "
-    "some on a cluster of yours, then run the same command again: it goes on where this run stopped"
-)
 
 Task = Callable[..., ChunkResult]
 """What is sent to the workers: :func:`worker.convert_chunk`, or what is measured in its place."""
@@ -54,22 +43,15 @@ Task = Callable[..., ChunkResult]
 class Book(Protocol):
     """Where it is written down what becomes of the items."""
 
-    def claim(self, names: list[str]) -> None:
-        """Outputs of items of these names are about to be written."""
+    def claim(self, *chunks: list[str]) -> None:
+        """Outputs of items of these names are about to be written, chunk by chunk."""
 
     def record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
         """A chunk came back, after ``seconds`` of work on the worker of that address. Raises
         :class:`OutputError`."""
 
-
-@dataclass(frozen=True)
-class Crew:
-    """Those who work. ``patience``: seconds to wait for workers where there are none any more;
-    ``tend``: called now and then to see to them."""
-
-    client: Any
-    patience: float = PATIENCE
-    tend: Callable[[], None] = lambda: None
+    def sync(self) -> None:
+        """What was recorded is to survive a power cut. Raises :class:`OutputError`."""
 
 
 @dataclass(frozen=True)
@@ -93,51 +75,6 @@ class Flight:
     to: frozenset[str]
 
 
-def first_look(crew: Crew, settings: Settings, items: list[Item], orders: Orders) -> Decision:
-    """What a worker decides on the job's first images. Raises :class:`InputError` for settings
-    that it cannot run, and :class:`OutputError`."""
-    from distributed import CancelledError, KilledWorker
-
-    for _ in range(LOOKS):
-        future = crew.client.submit(worker.probe, settings, items, orders, pure=False)
-        try:
-            _await(future, crew)
-            decision: Decision = future.result()
-            return decision
-        except Pix2PixBatchError:
-            raise
-        except KilledWorker:  # several, one after the other, as Dask has it
-            time.sleep(1)
-        except CancelledError as error:
-            raise SchedulerGone from error
-        except Exception as error:
-            if future.status != "error":  # it did not come from the worker
-                raise
-            raise OutputError(
-                f"a worker cannot open the model ({_said(error)}); see what is wrong there, then "
-                "run the same command again"
-            ) from error
-    raise OutputError(
-        "the workers die as they open the model; see that they have memory enough (fewer "
-        "--workers, a smaller --batch-size), then run the same command again"
-    )
-
-
-def _await(future: Any, crew: Crew) -> None:
-    """Wait for it as long as there are workers. Raises :class:`OutputError`."""
-    from distributed import wait
-
-    last = time.monotonic()
-    while not future.done():
-        with contextlib.suppress(TimeoutError):
-            wait(future, timeout=ROSTER_SECONDS)
-        crew.tend()
-        if future.done() or crew.client.nthreads():
-            last = time.monotonic()
-        elif time.monotonic() - last > crew.patience:
-            raise OutputError(DESERTED)
-
-
 class Dispatcher:
     """Keeps a bounded number of chunks in flight, and sends again those whose workers died.
 
@@ -159,7 +96,11 @@ class Dispatcher:
         self.book, self.watch, self.stop = book, watch, stop
         self.flying: dict[Any, Flight] = {}
         self.returned: list[tuple[float, Chunk]] = []  # to be sent again, and when
-        self.chunk_size = FIRST_CHUNK
+        self.planner = ChunkPlanner(self.settings.batch_size or 1, pads=_pads(self.settings))
+        self.ahead: deque[Item] = deque()  # scanned, not sent yet
+        self.exhausted = False  # nothing follows those
+        self.news: queue.SimpleQueue[Any] = queue.SimpleQueue()  # futures that are done
+        self.broken = ""  # why the scan ended before its end
         self.fatal = ""
         self.notes: list[str] = []
         self.unfit: dict[str, str] = {}
@@ -174,44 +115,74 @@ class Dispatcher:
         Raises :class:`OutputError` where nothing more can be written, when what was in flight
         has come back, and where no workers or no scheduler are left.
         """
-        exhausted = False
         while True:
-            while self._may_send() and (chunk := self._due()):
+            while self._free() > 0 and (chunk := self._due()):
                 self._send(chunk)
-            while not exhausted and self._may_send():
-                chunk = self._next(items)
-                exhausted = chunk is None and not self.fatal
-                if chunk is None:
-                    break
-                self.book.claim([item.name for item in chunk.items])
-                self._send(chunk)
-            if not self.flying and (self._ending() or (exhausted and not self.returned)):
+            sent_all = self._send_new(items)
+            nothing_left = self.exhausted and not self.ahead and not self.returned
+            if not self.flying and (self._ending() or nothing_left):
                 break
-            for future in self._finished():
-                self._receive(future)
+            self._receive_all(self._finished(NEWS_SECONDS if sent_all else 0))
             self._look_around()
             self.watch()
-        if self.fatal:
-            raise OutputError(self.fatal)
-        if self.returned:
+        if self.fatal or self.broken:
+            raise OutputError(self.fatal or self.broken)
+        if self.returned or self.ahead:
             return False
         # stopped, but there was nothing left to do: that is no interruption
-        return exhausted or next(items, None) is None
+        return self.exhausted or next(items, None) is None
 
     def _ending(self) -> bool:
         return self.stop.is_set() or bool(self.fatal)
 
-    def _may_send(self) -> bool:
-        fit = [count for address, count in self.threads.items() if address not in self.unfit]
-        return not self._ending() and len(self.flying) < sum(fit) + WAITING * len(fit)
+    def _fit(self) -> list[int]:
+        """The threads of each worker that may be given something."""
+        return [count for address, count in self.threads.items() if address not in self.unfit]
 
-    def _next(self, items: Iterator[Item]) -> Chunk | None:
+    def _free(self) -> int:
+        """How many chunks more may be sent."""
+        fit = self._fit()
+        if self._ending():
+            return 0
+        return sum(fit) + self.planner.waiting(len(fit)) * len(fit) - len(self.flying)
+
+    def _send_new(self, items: Iterator[Item]) -> bool:
+        """Plan chunks, claim them together, and send them. Whether there are no more for now; else
+        the scan takes its time."""
+        chunks: list[Chunk] = []
+        until = time.monotonic() + LOOK_SECONDS
+        free = self._free()
+        while len(chunks) < free and not (chunks and time.monotonic() > until):
+            self._look_ahead(items, until)
+            if not self.ahead:
+                break
+            chunks.append(self._next())
+        if chunks:
+            self.book.claim(*([item.name for item in chunk.items] for chunk in chunks))
+        for chunk in chunks:
+            self._send(chunk)
+        return len(chunks) >= free or not self.ahead
+
+    def _look_ahead(self, items: Iterator[Item], until: float) -> None:
+        """Have as many items in sight as the planner wants, or a batch where they come slowly."""
+        wanted, batch = self.planner.look_ahead(len(self._fit())), self.planner.batch_size
         try:
-            found = _taken(items, self.chunk_size)
-        except Pix2PixBatchError as error:  # IN or OUT has gone: what is in flight comes back
-            self.fatal = str(error)
-            return None
-        return Chunk(found) if found else None
+            while not self.exhausted and len(self.ahead) < wanted:
+                if len(self.ahead) >= batch and time.monotonic() > until:
+                    return
+                before = len(self.ahead)
+                self.ahead.extend(islice(items, batch))
+                self.exhausted = len(self.ahead) - before < batch
+        except Pix2PixBatchError as error:  # what was found before is converted
+            self.broken, self.exhausted = str(error), True
+
+    def _next(self) -> Chunk:
+        """A tar goes alone, for it holds many images."""
+        size = self.planner.next_size(len(self.ahead), self.exhausted, len(self._fit()))
+        taken = [self.ahead.popleft()]
+        while len(taken) < size and not taken[0].tar and not self.ahead[0].tar:
+            taken.append(self.ahead.popleft())
+        return Chunk(tuple(taken))
 
     def _due(self) -> Chunk | None:
         """A chunk whose time has come to be sent again."""
@@ -225,7 +196,13 @@ class Dispatcher:
     def _send(self, chunk: Chunk) -> None:
         markers = self.work.markers
         path = os.path.join(markers, uuid.uuid4().hex) if markers else ""
-        orders = replace(self.orders, marker=path, careful=chunk.careful, without=chunk.without)
+        orders = replace(
+            self.orders,
+            marker=path,
+            careful=chunk.careful,
+            without=chunk.without,
+            enough=self.planner.enough(),
+        )
         fit = frozenset(self.threads) - set(self.unfit) if self.unfit else frozenset()
         future = self.client.submit(
             self.work.task,
@@ -236,20 +213,26 @@ class Dispatcher:
             workers=sorted(fit) or None,
         )
         self.flying[future] = Flight(chunk, path, fit)
+        future.add_done_callback(self.news.put)
 
     def _send_again(self, again: list[Chunk]) -> None:
         now = time.monotonic()
         self.returned += [(now + chunk.delay, chunk) for chunk in again]
 
-    def _finished(self) -> list[Any]:
-        from distributed import CancelledError, wait
-
+    def _finished(self, seconds: float) -> list[Any]:
+        """Futures that are done, waited for so long."""
         if not self.flying:  # all that is left waits to be sent again
             time.sleep(0.1)
             return []
-        with contextlib.suppress(TimeoutError, CancelledError):
-            wait(list(self.flying), timeout=0.5, return_when="FIRST_COMPLETED")
-        return [future for future in self.flying if future.done()]
+        finished = []
+        try:
+            finished.append(self.news.get(timeout=seconds))
+            while True:
+                finished.append(self.news.get_nowait())
+        except queue.Empty:
+            if finished or not seconds:
+                return finished
+            return [future for future in self.flying if future.done()]
 
     def _look_around(self) -> None:
         """See who works, and give up where nobody is left."""
@@ -281,13 +264,28 @@ class Dispatcher:
                 future.cancel()
                 self._died(flight)
 
-    def _receive(self, future: Any) -> None:
+    def _receive_all(self, futures: list[Any]) -> None:
+        """Take back what is done, fetched in one go: with many workers a round trip for each would
+        take longer than all else."""
+        there = [one for one in futures if one in self.flying and one.status == "finished"]
+        results: dict[Any, ChunkResult] = {}
+        if len(there) > 1:
+            with contextlib.suppress(Exception):  # shows with the one whose it is
+                results = dict(zip(there, self.client.gather(there), strict=True))
+        for future in futures:
+            self._receive(future, results.get(future))
+        try:
+            self.book.sync()
+        except OutputError as error:
+            self.fatal = self.fatal or str(error)
+
+    def _receive(self, future: Any, result: ChunkResult | None) -> None:
         from distributed import CancelledError, KilledWorker
 
         if (flight := self.flying.pop(future, None)) is None:
             return  # lost with its scheduler
         try:
-            result = future.result()
+            result = result or future.result()
         except KilledWorker:
             self._died(flight)
         except CancelledError:
@@ -309,8 +307,10 @@ class Dispatcher:
         else:
             self.fatal = result.fatal or self.fatal
             self._keep(result.records, result.seconds, result.worker)
-            if not flight.chunk.careful:
-                self._adapt(result.seconds / len(flight.chunk.items))
+            self.ahead.extendleft(reversed(result.left))
+            if not flight.chunk.careful and not flight.chunk.items[0].tar:
+                done = len(flight.chunk.items) - len(result.left)
+                self.planner.learn(done, result.tiles, result.seconds)
 
     def _keep(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
         if not records:
@@ -351,7 +351,7 @@ class Dispatcher:
         elif not chunk.careful:
             self._send_again([chunk.carefully()])
         else:
-            reason = f"the worker failed: {_said(error)}"
+            reason = f"the worker failed: {describe_error(error)}"
             self._keep([Record(item.name, FAILED, reason=reason) for item in chunk.items])
 
     def _follow(self, outcome: Outcome) -> None:
@@ -387,20 +387,7 @@ class Dispatcher:
         self.flying.clear()
         self.fatal = self.fatal or str(SchedulerGone())
 
-    def _adapt(self, seconds_an_item: float) -> None:
-        batch = self.settings.batch_size or 1
-        wanted = CHUNK_SECONDS / max(seconds_an_item, 1e-4)
-        rounded = max(1, round(wanted / batch)) * batch if wanted >= batch else max(1, int(wanted))
-        self.chunk_size = min(LARGEST_CHUNK, rounded)
 
-
-def _taken(items: Iterator[Item], count: int) -> tuple[Item, ...]:
-    """The next ``count`` items; a tar goes alone, for it holds many."""
-    first = next(items, None)
-    if first is None:
-        return ()
-    return (first,) if first.tar else (first, *islice(items, count - 1))
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def _pads(settings: Settings) -> bool:
+    """Whether the engine computes full batches only."""
+    return settings.device != "cpu" or settings.backend != TORCH

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -43,15 +44,21 @@ CODEC_THREADS_VARIABLE = "PIX2PIX_BATCH_CODEC_THREADS"
 FAR_THREADS = 16
 """The same where inputs or outputs lie behind URLs: most of them then wait for an answer."""
 
+AT_FIRST = 2
+"""Images that are decoded ahead of the engine before it is known how many tiles they have."""
+
 READ_AHEAD = 32 << 20
 """Files of up to this many bytes together are decoded ahead of the engine."""
 
 
-Watch = Callable[[str, str], AbstractContextManager[None]]
-"""What a step is done under: told what is done ("decoding it") and to which image."""
+class Watch(Protocol):
+    """What a step is done under: told what is done ("decoding it"), to which image, and to how
+    many images at once."""
+
+    def __call__(self, doing: str, name: str, count: int = 1) -> AbstractContextManager[None]: ...
 
 
-def _unwatched(doing: str, name: str) -> AbstractContextManager[None]:
+def _unwatched(doing: str, name: str, count: int = 1) -> AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
@@ -88,7 +95,8 @@ class Converter:
     ) -> None:
         """``place`` puts an output's bytes where they belong, by its name; by default into OUT.
 
-        ``watch`` is entered for each step of each image, with what is done and to which.
+        ``watch`` is entered for each step of each image, with what is done, to which, and to how
+        many at once.
         """
         assert settings.batch_size is not None
         self.settings = settings
@@ -99,6 +107,7 @@ class Converter:
         self.lane: Lane[tuple[Work, int]] = Lane(engine_of(settings), settings, self.architecture)
         self.plain: Lane[tuple[Work, int]] | None = None
         self.records: list[Record] = []
+        self.translated = 0  # tiles
         self.writing: deque[Future[Record]] = deque()
         self.fatal = ""
 
@@ -167,12 +176,13 @@ class Converter:
     def _decoded(self, items: Iterable[Item], pool: ThreadPoolExecutor) -> Iterator[Work | Record]:
         """The items' images in order, decoded some way ahead of their use."""
         ahead: deque[tuple[Future[Work | Record] | Item, int]] = deque()
-        size = 0
+        batch, size = len(self.lane.buffer), 0
+        wanted = min(batch, AT_FIRST)  # of them; as many as fill a batch, once it is known
         last: Item | None = None
         made: Work | Record | None = None
 
         def first() -> Work | Record:
-            nonlocal size, made
+            nonlocal size, made, wanted
             coming, used = ahead.popleft()
             size -= used
             if isinstance(coming, Item):
@@ -180,6 +190,8 @@ class Converter:
                 made = _again(made, coming)
             else:
                 made = coming.result()
+            if isinstance(made, Work):
+                wanted = max(min(batch, AT_FIRST), math.ceil(batch / len(made.tiles)))
             return made
 
         for item in items:
@@ -189,7 +201,7 @@ class Converter:
             last = item
             with self.watch("reading it", item.name):
                 length = storage.size_of(item)
-            while ahead and (len(ahead) >= len(self.lane.buffer) or size + length > READ_AHEAD):
+            while ahead and (len(ahead) >= wanted or size + length > READ_AHEAD):
                 yield first()
             ahead.append((pool.submit(self._decode, item), length))
             size += length
@@ -221,14 +233,16 @@ class Converter:
         An engine that can begins this batch before the one before it is done, so that the GPU
         works while that one's images go on.
         """
-        owners, masks = lane.take()
+        owners, tiles, masks = lane.take()
+        self.translated += len(owners)
+        first = owners[0][0].item.name
         if lane.overlapping is None:
-            with turn, self.watch("translating it", owners[0][0].item.name):
-                made = lane.engine(lane.buffer, masks)
+            with turn, self.watch("translating it", first, len(owners)):
+                made = lane.engine(tiles, masks)
             self._hand_on(owners, made, pool)
             return
-        with self.watch("translating it", owners[0][0].item.name):
-            lane.overlapping.start(lane.buffer, masks)
+        with self.watch("translating it", first, len(owners)):
+            lane.overlapping.start(tiles, masks)
         lane.flying.append(owners)
         if len(lane.flying) > 1:
             self._finish(lane, pool)
@@ -236,7 +250,7 @@ class Converter:
     def _finish(self, lane: Lane[tuple[Work, int]], pool: ThreadPoolExecutor) -> None:
         assert lane.overlapping is not None
         owners = lane.flying.popleft()
-        with self.watch("translating it", owners[0][0].item.name):
+        with self.watch("translating it", owners[0][0].item.name, len(owners)):
             made = lane.overlapping.finish()
         self._hand_on(owners, made, pool)
 

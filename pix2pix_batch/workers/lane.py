@@ -20,7 +20,8 @@ Owner = TypeVar("Owner")
 class Lane(Generic[Owner]):
     """Tiles for one engine, each with its owner, and the batches that it is working on.
 
-    ``keys``: of each tile, what names its noise; ``None`` for none.
+    ``keys``: of each tile, what names its noise; ``None`` for none. A batch that is not full goes
+    to the engine as it is, unless that one takes full ones only: then it is padded.
     """
 
     def __init__(self, engine: Engine, settings: Settings, architecture: Architecture) -> None:
@@ -43,24 +44,25 @@ class Lane(Generic[Owner]):
         self.keys.append(key)
         return len(self.owners) == len(self.buffer)
 
-    def take(self) -> tuple[list[Owner], Any]:
-        """The batch's owners, and its noise as the engine takes it.
+    def take(self) -> tuple[list[Owner], np.ndarray, Any]:
+        """The batch's owners, its tiles, and its noise as the engine takes it.
 
-        The next batch can fill once the engine has taken the buffer.
+        The next batch can fill once the engine has taken the tiles.
         """
-        self.buffer[len(self.owners) :] = 0
-        masks = self._multipliers() if self.mixes else self._masks()
+        count = len(self.owners) if self.engine.takes_fewer else len(self.buffer)
+        self.buffer[len(self.owners) : count] = 0
+        masks = self._multipliers(count) if self.mixes else self._masks(count)
         owners, self.owners, self.keys = self.owners, [], []
-        return owners, masks
+        return owners, self.buffer[:count], masks
 
-    def _multipliers(self) -> Masks | None:
+    def _multipliers(self, count: int) -> Masks | None:
         if not any(self.keys):
             return None
         size, settings = self.settings.size, self.settings
         blocks = self.architecture.noise_blocks(settings.noise_blocks)
         shapes = self.architecture.mask_shapes(size, size, settings.noise_blocks)
         made = {
-            block: np.ones((len(self.buffer), *shape), np.float32)
+            block: np.ones((count, *shape), np.float32)
             for block, shape in zip(blocks, shapes, strict=True)
         }
         for position, key in enumerate(self.keys):
@@ -70,12 +72,12 @@ class Lane(Generic[Owner]):
                     mask[position] = value
         return made
 
-    def _masks(self) -> Masks | None:
+    def _masks(self, count: int) -> Masks | None:
         """For an engine that takes the trained noise for all of a batch, or none."""
         if not self.settings.noise:
             return None
         shapes = self.architecture.mask_shapes(self.settings.size, self.settings.size)
-        masks = [np.ones((len(self.buffer), *shape), bool) for shape in shapes]
+        masks = [np.ones((count, *shape), bool) for shape in shapes]
         for position, key in enumerate(self.keys):
             if key is not None:
                 for mask, value in zip(masks, dropout_masks(key, shapes), strict=True):

@@ -18,15 +18,17 @@ STATUS = 70
 
 @dataclass
 class Step:
-    """Something under way. ``age``: seconds, as far as this process was running."""
+    """Something under way. ``count``: to how many images at once; ``age``: seconds an image, as
+    far as this process was running."""
 
     doing: str
     name: str
+    count: int = 1
     age: float = 0.0
 
 
 class Watchdog:
-    """Ends this process when one step takes longer than ``limit`` seconds; 0: never.
+    """Ends this process when one step takes longer than ``limit`` seconds an image; 0: never.
 
     Nothing else can end a decoder that hangs in a C library. ``told`` is called before with what
     the step does and to which image. A step that also holds the interpreter's lock, so that no
@@ -58,8 +60,8 @@ class Watchdog:
         self._nowhere.close()
 
     @contextmanager
-    def __call__(self, doing: str, name: str) -> Iterator[None]:
-        step = Step(doing, name)
+    def __call__(self, doing: str, name: str, count: int = 1) -> Iterator[None]:
+        step = Step(doing, name, count)
         self._steps[id(step)] = step
         try:
             yield
@@ -79,7 +81,7 @@ class Watchdog:
     def _age(self) -> None:
         # By ticks, not by the clock: a process that was stopped for an hour has no slow images.
         for step in list(self._steps.values()):
-            step.age += self.tick
+            step.age += self.tick / step.count
         late = max(self._steps.copy().values(), key=lambda step: step.age, default=None)
         if late is not None and late.age > self.limit:
             self.told(late.doing, late.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pix2pix_batch import bundle, images
@@ -20,6 +20,7 @@ from pix2pix_batch.scheduling import preflight
 from pix2pix_batch.scheduling.marker import Marker, Trial
 from pix2pix_batch.scheduling.preflight import Needs
 from pix2pix_batch.settings import Decision, Settings
+from pix2pix_batch.text import describe_error
 from pix2pix_batch.workers import members, tar
 from pix2pix_batch.workers.converter import Converter
 from pix2pix_batch.workers.opened import engine_of
@@ -36,6 +37,7 @@ class Orders:
 
     ``marker``: the path of its marker, empty for none; ``careful``: one image after the other,
     each named in the marker; ``limit``: seconds that a step of one image may take, 0 for ever;
+    ``enough``: seconds of work after which no further image is begun, 0 for never;
     ``needs``: what the worker must have, where that is not known; ``without``: records of a tar's
     images that are not to be tried any more.
     """
@@ -43,6 +45,7 @@ class Orders:
     marker: str = ""
     careful: bool = False
     limit: float = 0.0
+    enough: float = 0.0
     needs: Needs | None = None
     without: tuple[Record, ...] = ()
 
@@ -51,9 +54,10 @@ class Orders:
 class ChunkResult:
     """What became of a chunk's items, on the worker of that address, in ``seconds`` of work.
 
-    ``fatal``: why the rest of the job cannot be written. ``died``: another worker died on the
-    chunk before this one was given it, so nothing was done. ``unfit``: why this worker can do
-    nothing for the job.
+    ``tiles``: how many the engine translated; ``left``: items that were not begun, for the chunk
+    took long. ``fatal``: why the rest of the job cannot be written. ``died``: another worker died
+    on the chunk before this one was given it, so nothing was done. ``unfit``: why this worker can
+    do nothing for the job.
     """
 
     records: list[Record]
@@ -62,12 +66,25 @@ class ChunkResult:
     worker: str = ""
     died: bool = False
     unfit: str = ""
+    tiles: int = 0
+    left: tuple[Item, ...] = ()
+
+
+@dataclass
+class Done:
+    """What a chunk has come to so far."""
+
+    records: list[Record] = field(default_factory=list)
+    fatal: str = ""
+    tiles: int = 0
+    left: tuple[Item, ...] = ()
 
 
 def convert_chunk(
     settings: Settings, items: Sequence[Item], orders: Orders | None = None
 ) -> ChunkResult:
-    """Convert ``items``; one record each, in any order. Running it twice does no harm."""
+    """Convert ``items``; one record each, in any order, but for those that are left. Running it
+    twice does no harm."""
     here, orders = _address(), orders or Orders()
     if orders.needs and (lacks := preflight.problems_once(settings, orders.needs)):
         return ChunkResult([], worker=here, unfit="; ".join(lacks))
@@ -81,12 +98,13 @@ def convert_chunk(
             start = time.perf_counter()
             with Watchdog(orders.limit, lambda doing, name: mark.hung(doing)) as watchdog:
                 if orders.careful:
-                    records, fatal = _one_by_one(settings, items, orders, mark, watchdog)
+                    done = _one_by_one(settings, items, orders, mark, watchdog)
                 else:
-                    records, fatal = _together(settings, items, orders, watchdog)
+                    done = _together(settings, items, orders, watchdog)
         except Broken as error:
             return ChunkResult([], worker=here, unfit=str(error))
-    return ChunkResult(records, time.perf_counter() - start, fatal, here)
+    seconds = time.perf_counter() - start
+    return ChunkResult(done.records, seconds, done.fatal, here, tiles=done.tiles, left=done.left)
 
 
 class Broken(Exception):
@@ -97,7 +115,7 @@ def _open(settings: Settings) -> None:
     try:
         engine_of(settings)
     except Exception as error:  # such as a GPU that has no memory left
-        raise Broken(f"cannot open its engine: {_said(error)}") from error
+        raise Broken(f"cannot open its engine: {describe_error(error)}") from error
 
 
 def _together(
@@ -106,48 +124,71 @@ def _together(
     orders: Orders,
     watchdog: Watchdog,
     mark: Marker | None = None,
-) -> tuple[list[Record], str]:
+) -> Done:
     """Records, of tars also those of their images, and what is fatal.
 
     With a ``mark`` a tar's images are each named in it.
     """
     hold = mark.member if mark else None
     converter = Converter(settings, watch=watchdog)
-    converter.run([item for item in items if not item.tar])
-    records, fatal = converter.records, converter.fatal
+    taken = Taken([item for item in items if not item.tar], orders.enough)
+    converter.run(taken)
+    done = Done(converter.records, converter.fatal, converter.translated, taken.left)
     for item in items:
-        if item.tar and not fatal:
-            found, fatal = tar.convert(settings, item, watchdog, hold, orders.without)
-            records += found
-    return records, fatal
+        if item.tar and not done.fatal:
+            found, done.fatal = tar.convert(settings, item, watchdog, hold, orders.without)
+            done.records += found
+    return done
+
+
+class Taken:
+    """Items one after the other, until ``enough`` seconds have passed; ``left``: those behind."""
+
+    def __init__(self, items: Sequence[Item], enough: float) -> None:
+        self.items, self.enough = items, enough
+        self.left: tuple[Item, ...] = ()
+
+    def __iter__(self) -> Iterator[Item]:
+        start = time.perf_counter()
+        for index, item in enumerate(self.items):
+            if index and 0 < self.enough < time.perf_counter() - start:
+                self.left = tuple(self.items[index:])
+                return
+            yield item
 
 
 def _one_by_one(
     settings: Settings, items: Sequence[Item], orders: Orders, mark: Marker, watchdog: Watchdog
-) -> tuple[list[Record], str]:
+) -> Done:
     """Records, and what is fatal. An image that makes the engine fail only fails itself.
 
     Raises :class:`Broken`.
     """
-    records: list[Record] = []
+    done = Done()
     failures = 0
     with mark.naming_signals():
         for index, item in enumerate(items):
             mark.begin(index, _stamp(item))
             try:
-                found, fatal = _together(settings, [item], orders, watchdog, mark)
+                one = _together(settings, [item], orders, watchdog, mark)
             except Exception as error:
                 failures += 1
                 if failures == index + 1 == BROKEN:
-                    raise Broken(f"its engine fails: {_said(error)}") from error
-                reason = f"the worker failed: {_said(error)}"
-                found, fatal = [Record(item.name, FAILED, reason=reason)], ""
-            records += found
-            if fatal:
-                return records, fatal
-            for record in found:
+                    raise Broken(f"its engine fails: {describe_error(error)}") from error
+                one = Done(
+                    [
+                        Record(
+                            item.name, FAILED, reason=f"the worker failed: {describe_error(error)}"
+                        )
+                    ]
+                )
+            done.records += one.records
+            done.fatal = one.fatal
+            if done.fatal:
+                return done
+            for record in one.records:
                 mark.finish(record)
-    return records, ""
+    return done
 
 
 def probe(settings: Settings, items: Sequence[Item], orders: Orders | None = None) -> Decision:
@@ -198,7 +239,3 @@ def _address() -> str:
         return str(get_worker().address)
     except ValueError:
         return ""
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

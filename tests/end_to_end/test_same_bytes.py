@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pix2pix_batch.scheduling.dispatch import FIRST_CHUNK
+from pix2pix_batch.scheduling.planner import FIRST_CHUNK
 from pix2pix_batch.workers.probe import PROBE_IMAGES
 from tests.end_to_end.command import (
     SHARED,

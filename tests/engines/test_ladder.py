@@ -246,7 +246,7 @@ class Half:
     def __init__(self, model: Path, batch_size: int, size: int) -> None:
         self.graph = Graph(bundle.load(model)[1], torch.float16)
         self.batch_size, self.size, self.precision = batch_size, size, "fp16"
-        self.device, self.backend = "cpu", "half"
+        self.device, self.backend, self.takes_fewer = "cpu", "half", False
 
     def __call__(self, images: np.ndarray, masks: Sequence[np.ndarray] | None = None) -> Translated:
         with torch.inference_mode():
@@ -339,6 +339,7 @@ class Late:
         self.engine, self.flying = engine, deque[Translated]()
         self.batch_size, self.size, self.precision = engine.batch_size, engine.size, "fp32"
         self.device, self.backend, self.most = "cpu", "late", 0
+        self.takes_fewer = False
 
     def __call__(self, images: np.ndarray, masks: Sequence[np.ndarray] | None = None) -> Translated:
         raise AssertionError("is started and finished")

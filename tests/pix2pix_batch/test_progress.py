@@ -45,6 +45,15 @@ def test_a_pipe_gets_a_line_now_and_then_and_the_last(clock: list[float]) -> Non
     ]
 
 
+def test_the_rate_of_a_slow_engine_is_that_of_several_chunks(clock: list[float]) -> None:
+    """Where 8 images come each minute, most windows of a few seconds see none."""
+    stream = io.StringIO()
+    follow(stream, clock, [8 * (second // 60) for second in range(900)], 1000)
+    rates = [line.split(" | ")[1] for line in stream.getvalue().splitlines()[1:-1]]
+    assert set(rates[-50:]) <= {"0.1 images/s", "0.2 images/s"}  # 8 a minute are 0.13
+    assert all("left" in line for line in stream.getvalue().splitlines()[10:-1])
+
+
 def test_a_short_job_gets_its_last_line_too(clock: list[float]) -> None:
     stream = io.StringIO()
     follow(stream, clock, [8], None)

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 
 from pix2pix_batch.bundle import fingerprint
-from pix2pix_batch.errors import OutputError
+from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.records.record import Record
 from pix2pix_batch.scheduling import chunk, cluster, dispatch
-from pix2pix_batch.scheduling.dispatch import Crew, Dispatcher, Work
+from pix2pix_batch.scheduling.crew import Crew, first_look
+from pix2pix_batch.scheduling.dispatch import Dispatcher, Work
 from pix2pix_batch.scheduling.marker import Marker
 from pix2pix_batch.scheduling.preflight import Needs, versions
 from pix2pix_batch.settings import Settings
@@ -34,11 +36,14 @@ class Kept:
     def __init__(self) -> None:
         self.records: list[Record] = []
 
-    def claim(self, names: list[str]) -> None:
+    def claim(self, *chunks: list[str]) -> None:
         pass
 
     def record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
         self.records.extend(records)
+
+    def sync(self) -> None:
+        pass
 
 
 def settings(out: Path) -> Settings:
@@ -78,6 +83,36 @@ def test_the_scheduler_goes_while_the_client_waits_for_its_answer(
             dispatcher = Dispatcher(Crew(client), work, book, watch=watch, stop=stop)
             dispatcher.run(iter(ITEMS))
     assert not [record for record in book.records if record.status != "done"]
+
+
+def test_what_a_chunk_did_not_come_to_is_sent_again_and_a_scan_that_breaks_off_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    def task(settings: Any, items: Any, orders: Any) -> ChunkResult:
+        assert orders.enough > 0
+        done = [Record(item.name, "done", "", item.output) for item in items[:3]]
+        return ChunkResult(done, 1.0, tiles=len(done), left=tuple(items[3:]))
+
+    def broken() -> Iterator[Item]:
+        yield from ITEMS[:30]
+        raise InputError("line 31 is none")
+
+    with Fleet(tmp_path) as fleet:
+        fleet.worker("only")
+        fleet.wait_for(1)
+        with cluster.connect(fleet.address, None) as (client, _):
+            for items, count in ((iter(ITEMS), 40), (broken(), 30)):
+                book = Kept()
+                work = Work(settings(tmp_path), task=task)
+                stop = threading.Event()
+                dispatcher = Dispatcher(Crew(client), work, book, watch=lambda: None, stop=stop)
+                if count == 40:
+                    assert dispatcher.run(items)
+                else:
+                    with pytest.raises(OutputError, match="line 31 is none"):
+                        dispatcher.run(items)
+                names = sorted(record.name for record in book.records)
+                assert names == sorted(item.name for item in ITEMS[:count])
 
 
 @pytest.mark.timeout(120)
@@ -153,7 +188,7 @@ def test_what_a_worker_says_as_it_cannot_open_the_model_is_told(tmp_path: Path, 
         with cluster.connect(fleet.address) as (client, _):
             message = r"a worker cannot open the model \(the driver is too old\); see"
             with pytest.raises(OutputError, match=message):
-                dispatch.first_look(Crew(client), asked, [], Orders())
+                first_look(Crew(client), asked, [], Orders())
 
 
 @pytest.mark.timeout(120)
@@ -182,5 +217,5 @@ def test_a_first_look_does_not_wait_for_ever_for_workers(tmp_path: Path, tiny: P
             killer = threading.Thread(target=killed)
             killer.start()
             with pytest.raises(OutputError, match="all Dask workers are gone"):
-                dispatch.first_look(Crew(client, patience=1), asked, [], Orders())
+                first_look(Crew(client, patience=1), asked, [], Orders())
             killer.join()

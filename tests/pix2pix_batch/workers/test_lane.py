@@ -25,7 +25,7 @@ VARIANTS = 4
 class Masked:
     """As a TensorRT engine: its noise inputs, ``bool``, must all be given, or it has none."""
 
-    backend = "masked"
+    backend, takes_fewer = "masked", False
 
     def __init__(self, plain: TorchEngine, noise: bool) -> None:
         self.plain, self.noise = plain, noise

@@ -54,6 +54,17 @@ def test_steps_in_time_and_no_limit_go_on() -> None:
     assert (ran.returncode, ran.stdout) == (0, "lives\n"), ran.stderr
 
 
+def test_a_batch_may_take_the_limit_for_each_of_its_images() -> None:
+    """Where a batch takes a minute, none of its images is to blame."""
+    ran = run(
+        f"with Watchdog({LIMIT}, told) as watch:\n"
+        f"    with watch('translating it', 'x', 8): time.sleep({4 * LIMIT})\n"
+        "    print('in time', flush=True)\n"
+        f"    with watch('translating it', 'y', 2): time.sleep({8 * LIMIT})\n"
+    )
+    assert (ran.returncode, ran.stdout) == (STATUS, "in time\ntranslating it y\n"), ran.stderr
+
+
 def test_without_a_limit_no_file_stays_open() -> None:
     ran = run(
         "import gc\ngc.disable()\n"

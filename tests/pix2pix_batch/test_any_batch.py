@@ -1,0 +1,75 @@
+"""An image's bits do not depend on how many are in its batch, whatever the CPU can do.
+
+That is oneDNN's doing, and nowhere promised. So each instruction set that this CPU has is tried,
+in a process of its own, with convolutions of many shapes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pix2pix_batch import onednn
+from pix2pix_batch.engine import TorchEngine
+from pix2pix_batch.generator import UNet
+from tests.pix2pix_batch.test_engine import make
+
+BATCH = 6
+COUNTS = (1, 3, 5)
+ISAS = {"SSE41": "default", "AVX2": "avx2", "AVX512_CORE": "avx512", "ALL": ""}
+"""By oneDNN's name of an instruction set: PyTorch's of what it may use for its own."""
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_an_image_has_the_same_bits_in_a_batch_of_any_size(isa: str) -> None:
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": isa, "ATEN_CPU_CAPABILITY": ISAS[isa]}
+    if not ISAS[isa]:
+        del environment["ATEN_CPU_CAPABILITY"]
+    command = f"from {__name__} import compare; compare()"
+    root = Path(__file__).parent.parent.parent
+    ran = subprocess.run(
+        [sys.executable, "-c", command], env=environment, cwd=root, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    has_bf16 = isa == "ALL" and onednn.available(torch.bfloat16)
+    assert {"fp32", *(["bf16"] if has_bf16 else [])} <= set(ran.stdout.split())
+
+
+def compare() -> None:
+    """Raises ``AssertionError`` where an image's bits differ; prints what was compared."""
+    torch.set_num_threads(1)
+    nets = [(make(norm=norm, downs=6), 64) for norm in ("running-statistics", "batch-statistics")]
+    nets += [(make(norm="running-statistics", ngf=32), 32), (make(norm="none", ngf=3), 96)]
+    for precision in ("fp32", "bf16"):
+        if precision == "bf16" and not onednn.available(torch.bfloat16):
+            continue
+        for net, size in nets:
+            compare_counts(net, size, precision)
+        print(precision)
+
+
+def compare_counts(net: UNet, size: int, precision: str) -> None:
+    engine = TorchEngine(net, size=size, batch_size=BATCH, precision=precision)
+    random = np.random.default_rng(size)
+    images = random.integers(0, 256, (BATCH, size, size, 3), dtype=np.uint8)
+    shapes = net.architecture.mask_shapes(size, size)
+    for masks in (None, [random.random((BATCH, *shape)) < 0.5 for shape in shapes]):
+        whole = engine(images, masks)
+        assert whole.images.std() > 5
+        for count in COUNTS:
+            for first in {0, BATCH - count}:
+                part = slice(first, first + count)
+                alone = engine(images[part], masks and [mask[part] for mask in masks])
+                assert alone.images.shape == (count, size, size, 3)
+                assert np.array_equal(alone.images, whole.images[part]), (precision, count, size)
+                assert np.array_equal(alone.embeddings, whole.embeddings[part])
+        # nor on the size that the engine was made for
+        other = TorchEngine(net, size=size, batch_size=1, precision=precision)
+        one = other(images[:1], masks and [mask[:1] for mask in masks])
+        assert np.array_equal(one.images, whole.images[:1])
