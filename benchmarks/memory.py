@@ -5,9 +5,9 @@
 Runs the real command and reads ``/proc`` five times a second: of each process the peak of what is
 resident (RSS), of its proportional share (PSS: a page that k processes have counts 1/k for each)
 and of what it alone has (USS). RSS counts what workers share, the libraries and what was imported
-before they were forked, once for each of them; PSS adds up to what the job takes. Beside them stands
-what the plan of how many workers fit reckons with. Then the whole command on the example maps, by
-the clock, median of five, and imports by themselves.
+before they were forked, once for each of them; PSS adds up to what the job takes. Beside them
+stands what the plan of how many workers fit reckons with. Then the whole command on the example
+maps, by the clock, median of five, and imports by themselves.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CONVERT = [sys.executable, "-m", "pix2pix_batch.cli", "convert"]
 KINDS = ("client", "template", "worker")
 IMPORTS = {
     "torch": "import torch",
-    "torch, as the template does": "from pix2pix_batch.workers.imports import import_torch as i; i()",
+    "torch, as in the template": "from pix2pix_batch.workers import imports as i; i.import_torch()",
     "all that a worker imports, in the template": "import pix2pix_batch.workers.preload",
     "distributed": "import distributed",
     "pix2pix_batch.job (the client)": "import pix2pix_batch.job",

@@ -13,6 +13,7 @@ import os
 import signal
 from collections.abc import Iterator
 from multiprocessing import forkserver, get_all_start_methods, resource_tracker
+from typing import Any
 
 PRELOAD = "pix2pix_batch.workers.preload"
 
@@ -37,7 +38,7 @@ def started() -> Iterator[str]:
     if "forkserver" not in get_all_start_methods():
         yield "spawn"
         return
-    server = forkserver._forkserver  # type: ignore[attr-defined]
+    server: Any = forkserver._forkserver  # has no public way to see whether it runs, or to end it
     if server._forkserver_pid is not None:
         yield "forkserver"
         return
@@ -49,11 +50,16 @@ def started() -> Iterator[str]:
         yield "forkserver"
     finally:
         server.set_forkserver_preload(before)
-        if (process := server._forkserver_pid) is not None:
-            # It may still be importing, and its workers have ended or are about to.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-            server._stop()
+        _end(server)
+
+
+def _end(server: Any) -> None:
+    """End it at once: it may still be importing. What it has forked ends with it, and ought to have
+    ended before."""
+    if server._forkserver_pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server._forkserver_pid, signal.SIGKILL)
+        server._stop()
 
 
 @contextlib.contextmanager

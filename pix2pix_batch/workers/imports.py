@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import os
+import signal
 import sys
 import types
 
@@ -42,6 +44,24 @@ def import_torch() -> None:
         os.execve(sys.executable, sys.orig_argv, {**os.environ, PLAIN: "1"})
     del sys.modules[DEFERRED]
     vars(torch).pop(DEFERRED.rpartition(".")[2], None)
+
+
+def end_forks_with_this_process() -> None:
+    """What is forked from this process gets killed when this process is.
+
+    Else its parent would take it for dead, as only this process could say how it ended, and start
+    another in its place. Linux only.
+    """
+    if sys.platform != "linux":
+        return
+    here, prctl = os.getpid(), ctypes.CDLL(None).prctl
+    pr_set_pdeathsig = 1  # <sys/prctl.h>
+
+    def bind() -> None:
+        if os.getppid() == here:  # and not what a worker forks
+            prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+    os.register_at_fork(after_in_child=bind)
 
 
 def import_all() -> None:
