@@ -25,8 +25,6 @@ QUIET = {
     "distributed.scheduler.worker-ttl": None,
     # Else Dask gives up a worker for good that is not back by then, or has just died again.
     "distributed.deploy.lost-worker-timeout": "365 days",
-    # All are on this machine: what does not answer is slow, as one that swaps is, and not away.
-    "distributed.comm.timeouts.connect": "1 hour",
 }
 """Of a cluster of our own: Dask's sampling profiler, ticks and monitors cost the workers time."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from multiprocessing import forkserver, get_all_start_methods, resource_tracker
 from typing import Any
@@ -33,24 +34,34 @@ def started() -> Iterator[str]:
     """How processes are to be started in here, as ``multiprocessing`` calls it: from a template
     that has begun to import, or ``spawn`` where the system cannot.
 
-    A fork server that runs already is its owner's: it is used as it is, and left running.
+    Jobs at the same time in one process share it, and the last ends it. A fork server that is
+    somebody else's is used as it is, and left running.
     """
     if "forkserver" not in get_all_start_methods():
         yield "spawn"
         return
     server: Any = forkserver._forkserver  # has no public way to see whether it runs, or to end it
-    if server._forkserver_pid is not None:
-        yield "forkserver"
-        return
-    before = server._preload_modules
-    server.set_forkserver_preload([PRELOAD])
+    with _lock:
+        ours = bool(_preloads) or server._forkserver_pid is None
+        if ours:
+            _preloads.append(server._preload_modules)
     try:
-        with interrupts_held(), _environment():
-            server.ensure_running()
+        if ours:
+            server.set_forkserver_preload([PRELOAD])  # also for one in place of one that has died
+            with interrupts_held(), _environment():
+                server.ensure_running()
         yield "forkserver"
     finally:
-        server.set_forkserver_preload(before)
-        _end(server)
+        with _lock:
+            if ours:
+                server.set_forkserver_preload(_preloads.pop())
+            if ours and not _preloads:
+                _end(server)
+
+
+_lock = threading.Lock()
+_preloads: list[list[str]] = []
+"""For each job that has its workers from the template, what the fork server imported before."""
 
 
 def _end(server: Any) -> None:

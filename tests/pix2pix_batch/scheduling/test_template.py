@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import subprocess
@@ -96,3 +97,29 @@ def test_a_pytorch_that_needs_what_is_deferred_gets_it(tmp_path: Path) -> None:
         timeout=PATIENCE,
     )
     assert ran.stdout.split() == ["here", "done"], ran.stderr
+
+
+def test_jobs_at_the_same_time_share_it_and_the_last_ends_it() -> None:
+    before = templates()
+    with contextlib.ExitStack() as second:
+        with template.started():
+            (server,) = set(templates()) - set(before)
+            second.enter_context(template.started())
+            assert set(templates()) - set(before) == {server}
+        assert set(templates()) - set(before) == {server}
+    assert templates() == before
+
+
+def test_somebody_elses_fork_server_is_used_and_left_running() -> None:
+    code = """
+from multiprocessing import forkserver
+from pix2pix_batch.scheduling import template
+forkserver.set_forkserver_preload(["json"])
+forkserver.ensure_running()
+before = forkserver._forkserver._forkserver_pid
+with template.started() as method:
+    assert method == "forkserver"
+assert forkserver._forkserver._forkserver_pid == before
+assert forkserver._forkserver._preload_modules == ["json"]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
