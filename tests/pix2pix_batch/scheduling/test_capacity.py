@@ -5,13 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pix2pix_batch import bundle
 from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.generator import UNet
-from pix2pix_batch.scheduling.capacity import OWN, SHARED, SPAWNED, engine_memory, plan, weights
+from pix2pix_batch.scheduling.capacity import (
+    MIB,
+    OWN,
+    SHARED,
+    SPAWNED,
+    engine_memory,
+    plan,
+    weights,
+)
 from pix2pix_batch.workers.converter import CODEC_THREADS_VARIABLE
 
 GPU = "CUDA_VISIBLE_DEVICES"
@@ -68,6 +79,33 @@ def test_weights_are_those_of_the_generator(
     architecture = Architecture(inputs, outputs, downs, ngf, skips=skips)
     blocks = [*(net := UNet(architecture)).down, *net.up]
     assert sum(weights(architecture)) == sum(block.conv.weight.numel() for block in blocks)
+
+
+@pytest.mark.parametrize(("ngf", "size", "batch"), [(64, 256, 1), (16, 1024, 1)])
+def test_an_engine_holds_what_is_reckoned(ngf: int, size: int, batch: int, tmp_path: Path) -> None:
+    """Much of it in weights, or in features. Those of the bundle are let go of."""
+    architecture = Architecture(ngf=ngf, norm="running-statistics")
+    path = tmp_path / "model.safetensors"
+    bundle.save(path, bundle.BundleInfo("m", architecture), UNet(architecture).init_weights())
+    code = """
+import sys
+import numpy as np, psutil, torch
+from pathlib import Path
+from pix2pix_batch import bundle, onednn
+from pix2pix_batch.workers.opened import open_engine
+path, size, batch = sys.argv[1], *map(int, sys.argv[2:])
+uss = lambda: psutil.Process().memory_full_info().uss
+torch.nn.Conv2d(3, 3, 3)(torch.zeros(1, 3, 8, 8))  # so that what loads at first use is there
+before = uss()
+engine = open_engine(path, bundle.fingerprint(Path(path)), size, batch, "cpu", "fp32")
+for _ in range(2):
+    engine(np.zeros((batch, size, size, 3), np.uint8))
+print(uss() - before)
+"""
+    words = [sys.executable, "-c", code, str(path), str(size), str(batch)]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True)
+    reckoned = engine_memory(architecture, size, batch)
+    assert 0.4 * reckoned < int(ran.stdout) < 1.2 * reckoned + 30 * MIB
 
 
 @given(st.integers(8, 128), st.integers(1, 16), st.sampled_from([256, 512, 1024]))
