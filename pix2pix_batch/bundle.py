@@ -233,21 +233,47 @@ def load(path: Path) -> tuple[BundleInfo, UNet]:
     import safetensors.torch
     import torch
 
-    from pix2pix_batch.generator import UNet
-
     info = read_info(path)
     try:
         # not load_file: what it calls of PyTorch's from Rust turns Ctrl-C into another error
         state = safetensors.torch.load(path.read_bytes())
     except Exception as error:
         raise BundleError(f"{path}: its weights cannot be read ({error}); get it again") from error
+    return info, _generator(path, info, {k: v.to(torch.float32) for k, v in state.items()})
+
+
+def load_mapped(path: Path) -> tuple[BundleInfo, UNet]:
+    """As :func:`load`, but the convolutions' weights are as they are stored (float16 or float32):
+    pages of the file, which are read when they are used, shared with other processes, and gone with
+    the generator. Not for the main thread: see :func:`load`."""
+    import safetensors
+    import torch
+
+    info = read_info(path)
+    state = {}
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (it is no dict)
+                value = file.get_tensor(name)
+                stays = name.endswith(".conv.weight") and value.dtype == torch.float16
+                state[name] = value if stays else value.to(torch.float32)
+                if not name.endswith(".conv.weight"):  # what is small outlives the rest
+                    state[name] = state[name].clone()
+    except Exception as error:
+        raise BundleError(f"{path}: its weights cannot be read ({error}); get it again") from error
+    return info, _generator(path, info, state)
+
+
+def _generator(path: Path, info: BundleInfo, state: dict[str, torch.Tensor]) -> UNet:
+    """Raises :class:`BundleError` for weights that are not the architecture's, or no numbers."""
+    import torch
+
+    from pix2pix_batch.generator import UNet
+
     with torch.device("meta"):
         generator = UNet(info.architecture)
-    state = {
-        name: value.to(torch.float32)
-        for name, value in state.items()
-        if name not in (*EMBEDDING_KEYS, QUANTILES_KEY)
-    }
+    for name in (*EMBEDDING_KEYS, QUANTILES_KEY):
+        state.pop(name, None)
     for name in generator.state_dict():
         if name.endswith("num_batches_tracked"):
             state.setdefault(name, torch.tensor(0))
@@ -261,7 +287,7 @@ def load(path: Path) -> tuple[BundleInfo, UNet]:
             raise BundleError(
                 f"{path}: the weights {name!r} hold infinities or NaN; train it again"
             )
-    return info, generator.eval().requires_grad_(False)
+    return generator.eval().requires_grad_(False)
 
 
 def save(

@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pix2pix_batch import bundle
+from pix2pix_batch.cores import cores
 from pix2pix_batch.decoding.tolerance import Tolerance
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.files import remote, storage
 from pix2pix_batch.inputs.scan import Item, Scan
 from pix2pix_batch.inputs.sieve import Sieve
 from pix2pix_batch.options import QUALITY, Options, info_of
-from pix2pix_batch.pages import page
 from pix2pix_batch.progress import Progress
 from pix2pix_batch.records.history import History
 from pix2pix_batch.records.journal import Journal
 from pix2pix_batch.records.ledger import Ledger
 from pix2pix_batch.records.record import DIRECTORY, FULL
-from pix2pix_batch.scheduling import marker, preflight
+from pix2pix_batch.scheduling import capacity, marker, preflight, template
 from pix2pix_batch.scheduling.crew import PATIENCE, Crew, first_look
 from pix2pix_batch.scheduling.dispatch import Dispatcher, Task, Work
 from pix2pix_batch.scheduling.preflight import Needs
@@ -208,6 +208,8 @@ class Job:
 
     def _write_page(self) -> None:
         """The report is nothing that a job can fail for."""
+        from pix2pix_batch.pages import page
+
         if self.options.report:
             self.summary.page, note = page.attempt(self.out, self.settings.out)
             self.summary.remark("" if self.summary.fatal else note)
@@ -295,15 +297,13 @@ class Job:
 
     def _convert(self, ledger: Ledger, first: list[Item], rest: Iterator[Item]) -> None:
         """Have the items converted; what is decided for all is decided on the ``first``."""
-        from pix2pix_batch.scheduling import cluster
-
         options, journal = self.options, ledger.journal
         far = self.is_remote or any(remote.is_url(item.path) for item in first)
         self.settings = replace(self.settings, far=far)
         with ExitStack() as stack:
-            client, self.workers = stack.enter_context(
-                cluster.connect(options.scheduler, options.workers, options.device)
-            )
+            client, self.workers = self._start_workers(stack)
+            from pix2pix_batch.scheduling import cluster
+
             if self.stop.is_set():
                 self.summary.interrupted = True
                 return
@@ -331,6 +331,27 @@ class Job:
             self.sieve.describe(journal.overwrites)
             work = Work(self.settings, orders, markers, self.task)
             self._dispatch(crew, work, ledger, map(self._placed, chain(first, rest)))
+
+    def _start_workers(self, stack: ExitStack) -> tuple[Any, int]:
+        """A client of the cluster that the job runs on, and its number of workers."""
+        options = self.options
+        if options.scheduler:
+            from pix2pix_batch.scheduling import cluster
+
+            return stack.enter_context(cluster.connect(options.scheduler))
+        gpus = [] if options.device == "cpu" else capacity.visible_gpus()
+        # CUDA cannot be used after a fork of a process that has, and each worker has one GPU
+        method = "spawn" if gpus else stack.enter_context(template.started())
+        engine = capacity.engine_memory(
+            self.info.architecture, self.settings.size, self.settings.batch_size
+        )
+        fitting = capacity.default_workers(engine, spawned=method == "spawn")
+        environments = capacity.plan(options.device, options.workers, gpus, cores(), fitting)
+        # While the template imports PyTorch there is time to import what is needed here, and later.
+        from pix2pix_batch.pages import page  # noqa: F401
+        from pix2pix_batch.scheduling import cluster
+
+        return stack.enter_context(cluster.started(environments, method))
 
     def _dispatch(self, crew: Crew, work: Work, ledger: Ledger, items: Iterator[Item]) -> None:
         def watch() -> None:

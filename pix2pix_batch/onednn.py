@@ -11,7 +11,7 @@ import ctypes
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -84,24 +84,39 @@ def keep_freed_memory() -> None:
     An image's activations are some 40 MB, allocated and freed layer by layer; returning them
     to the system and faulting them in again costs about a fifth of the time. glibc only.
     """
-    if sys.platform != "linux":
-        return
     m_trim_threshold, m_mmap_max = -1, -4  # <malloc.h>
+    if mallopt := _of_libc("mallopt"):
+        mallopt(m_mmap_max, 0)
+        mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def return_freed_memory() -> None:
+    """Give what the C library has kept of freed memory back to the system. glibc only."""
+    if trim := _of_libc("malloc_trim"):
+        trim(0)
+
+
+def _of_libc(name: str) -> Callable[..., int] | None:
+    if sys.platform != "linux":
+        return None
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        found: Callable[..., int] = getattr(ctypes.CDLL(None), name)
     except (OSError, AttributeError):
-        return
-    mallopt(m_mmap_max, 0)
-    mallopt(m_trim_threshold, 2**31 - 1)
+        return None
+    return found
 
 
 def folded(block: Block) -> tuple[Tensor, Tensor | None, nn.Module | None]:
-    """A block's weight, bias and what norm is left: running statistics fold into the weights."""
+    """A block's weight, bias and what norm is left: running statistics fold into the weights.
+
+    In float32, whatever the weights are stored as.
+    """
     conv, norm = block.conv, block.norm
+    weight = conv.weight.detach().float()
     if isinstance(norm, BatchNorm) and not norm.per_image:
         assert norm.running_mean is not None and norm.running_var is not None
         weight, bias = fuse_conv_bn_weights(
-            conv.weight,
+            weight,
             conv.bias,
             norm.running_mean,
             norm.running_var,
@@ -112,7 +127,7 @@ def folded(block: Block) -> tuple[Tensor, Tensor | None, nn.Module | None]:
         )
         return weight.detach(), bias.detach(), None
     plain = None if conv.bias is None else conv.bias.detach()
-    return conv.weight.detach(), plain, norm
+    return weight, plain, norm
 
 
 def instance_norm(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:

@@ -29,7 +29,7 @@ from pix2pix_batch.records.journal import Record
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.tiling import Resized, Tiles
 from pix2pix_batch.workers.lane import Lane
-from pix2pix_batch.workers.opened import domain_of, engine_of, loaded, turn
+from pix2pix_batch.workers.opened import domain_of, engine_of, info_of, turn
 
 if TYPE_CHECKING:
     from pix2pix_batch.engine import Translated
@@ -100,7 +100,7 @@ class Converter:
         self.settings = settings
         self.place = place or functools.partial(storage.place, settings.out)
         self.watch = watch or _unwatched
-        self.architecture = loaded(settings.model, settings.fingerprint)[0].architecture
+        self.architecture = info_of(settings.model, settings.fingerprint).architecture
         self.domain = domain_of(settings.model, settings.fingerprint)
         self.lane: Lane[tuple[Work, int]] = Lane(engine_of(settings), settings, self.architecture)
         self.plain: Lane[tuple[Work, int]] | None = None

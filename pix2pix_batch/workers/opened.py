@@ -14,11 +14,16 @@ from pix2pix_batch.settings import TORCH, Settings
 
 if TYPE_CHECKING:
     from pix2pix_batch.engine import Engine
-    from pix2pix_batch.generator import UNet
 
 
 @functools.lru_cache(maxsize=2)
-def loaded(model: str, fingerprint: str) -> tuple[bundle.BundleInfo, UNet]:
+def info_of(model: str, fingerprint: str) -> bundle.BundleInfo:
+    """What the bundle says of itself that this worker sees at the path ``model``. Raises
+    :class:`InputError` where it is not the one of that fingerprint."""
+    return bundle.read_info(_checked(model, fingerprint))
+
+
+def _checked(model: str, fingerprint: str) -> Path:
     path = Path(model)
     if not path.is_file():
         raise InputError(
@@ -26,12 +31,12 @@ def loaded(model: str, fingerprint: str) -> tuple[bundle.BundleInfo, UNet]:
         )
     if bundle.fingerprint(path) != fingerprint:
         raise InputError(f"{path}: is another bundle on this worker than where the job was started")
-    return bundle.load(path)
+    return path
 
 
 @functools.lru_cache(maxsize=2)
 def domain_of(model: str, fingerprint: str) -> Domain | None:
-    """Where the training inputs of a model lie that :func:`loaded` has found to be the right one;
+    """Where the training inputs of a model lie that :func:`info_of` has found to be the right one;
     ``None`` where its bundle cannot tell."""
     return Domain.open(Path(model))
 
@@ -40,7 +45,10 @@ def domain_of(model: str, fingerprint: str) -> Domain | None:
 def open_engine(
     model: str, fingerprint: str, size: int, batch_size: int, device: str, precision: str
 ) -> Engine:
-    """This worker's engine, opened on first use and kept."""
+    """This worker's engine, opened on first use and kept.
+
+    It has the weights in its own form. The bundle's are let go of.
+    """
     import torch
 
     from pix2pix_batch import onednn
@@ -50,9 +58,13 @@ def open_engine(
         # One thread a worker: a reduction split over another number of threads could round
         # otherwise, and then the bytes would depend on --workers.
         torch.set_num_threads(1)
+    _, unet = bundle.load_mapped(_checked(model, fingerprint))
+    engine = TorchEngine(unet, size=size, batch_size=batch_size, device=device, precision=precision)
+    if device == "cpu":
+        del unet
+        onednn.return_freed_memory()  # of the weights as they were before
         onednn.keep_freed_memory()
-    _, unet = loaded(model, fingerprint)
-    return TorchEngine(unet, size=size, batch_size=batch_size, device=device, precision=precision)
+    return engine
 
 
 turn = threading.Lock()

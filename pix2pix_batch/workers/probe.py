@@ -14,7 +14,7 @@ from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.settings import TORCH, Decision, Settings, settle
 from pix2pix_batch.workers.converter import fitted
-from pix2pix_batch.workers.opened import keep, loaded, open_engine
+from pix2pix_batch.workers.opened import info_of, keep, open_engine
 
 if TYPE_CHECKING:
     from pix2pix_batch.engine import Engine
@@ -55,7 +55,7 @@ def probe(settings: Settings, items: Sequence[Item]) -> Decision:
     precision = settings.precision
     if precision == "auto":
         fast = "fp16" if device == "cuda" else "bf16"
-        precision, note = _choose_precision(settings, items, fast)
+        precision, note = _choose_precision(settings, items, fast, batch_size)
     engine = open_engine(
         settings.model, settings.fingerprint, settings.size, batch_size, device, precision
     )
@@ -73,42 +73,47 @@ def _open_other(settings: Settings, items: Sequence[Item]) -> tuple[Engine | Non
         raise InputError(
             f"--backend {settings.backend}: cannot be opened from here; use pix2pix_batch.convert"
         )
-    channels = loaded(settings.model, settings.fingerprint)[0].architecture.in_channels
+    channels = info_of(settings.model, settings.fingerprint).architecture.in_channels
     tiles = _probe_tiles(settings, items, channels)
     if tiles is None:  # nothing to look at, nor to convert; what runs then does not matter
         tiles = np.zeros((1, settings.size, settings.size, channels), np.uint8)
     return settings.opener(settings, tiles)
 
 
-def _choose_precision(settings: Settings, items: Sequence[Item], fast: str) -> tuple[str, str]:
-    """``fast`` or ``fp32``, and a note where ``fast`` was refused for its error."""
+def _choose_precision(
+    settings: Settings, items: Sequence[Item], fast: str, batch_size: int
+) -> tuple[str, str]:
+    """``fast`` or ``fp32``, and a note where ``fast`` was refused for its error.
+
+    One engine is open at a time, and that of ``fast`` stays for the job.
+    """
     from pix2pix_batch import onednn
     from pix2pix_batch.engine import DTYPES, psnr
 
     if settings.device == "cpu" and not (onednn.bf16_is_fast() and onednn.available(DTYPES[fast])):
         return "fp32", ""
-    channels = loaded(settings.model, settings.fingerprint)[0].architecture.in_channels
+    channels = info_of(settings.model, settings.fingerprint).architecture.in_channels
     tiles = _probe_tiles(settings, items, channels)
     if tiles is None:
         return fast, ""
-    outputs = {}
-    for precision in ("fp32", fast):
-        engine = open_engine.__wrapped__(
-            settings.model,
-            settings.fingerprint,
-            settings.size,
-            len(tiles),
-            settings.device,
-            precision,
-        )
-        outputs[precision] = engine(tiles).images
-    closeness = psnr(outputs[fast], outputs["fp32"])
+    key = settings.model, settings.fingerprint, settings.size
+    few = min(batch_size, len(tiles))
+    exact = _translate(open_engine.__wrapped__(*key, few, settings.device, "fp32"), tiles)
+    onednn.return_freed_memory()
+    engine = open_engine(*key, batch_size, settings.device, fast)
+    closeness = psnr(_translate(engine, tiles), exact)
     if closeness < PSNR_BAR:
+        open_engine.cache_clear()
         return "fp32", (
             f"{fast} differs from fp32 by {closeness:.1f} dB on this model (bar {PSNR_BAR:.0f}), "
             "so fp32 runs"
         )
     return fast, ""
+
+
+def _translate(engine: Engine, tiles: np.ndarray) -> np.ndarray:
+    parts = range(0, len(tiles), engine.batch_size)
+    return np.concatenate([engine(tiles[at : at + engine.batch_size]).images for at in parts])
 
 
 def _probe_tiles(settings: Settings, items: Sequence[Item], channels: int) -> np.ndarray | None:

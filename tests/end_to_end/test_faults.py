@@ -35,11 +35,11 @@ MANY = 300
 
 
 def workers_of(process_id: int) -> list[psutil.Process]:
-    """The worker processes of a run on a cluster of its own."""
+    """The worker processes of a run on a cluster of its own: what its fork server has forked."""
     found = []
     for child in psutil.Process(process_id).children(recursive=True):
         try:
-            if "spawn_main" in " ".join(child.cmdline()):
+            if child.ppid() != process_id and "forkserver" in " ".join(child.cmdline()):
                 found.append(child)
         except psutil.Error:
             continue
@@ -116,6 +116,10 @@ def test_workers_killed_at_random_cost_no_image(tmp_path: Path, tiny: Path) -> N
         wait_for(lambda: bool(workers_of(process.pid)), process)
         with contextlib.suppress(psutil.NoSuchProcess):  # the one killed before, till now
             rng.choice(workers_of(process.pid)).kill()
+    wait_for(lambda: bool(workers_of(process.pid)), process)
+    template = workers_of(process.pid)[0].parent()
+    assert template is not None and template.pid != process.pid
+    template.kill()  # what the workers are forked from, and all of them with it
     gate.unlink()
     ran = finish(process)
     assert (ran.code, *ran.counts()) == (0, MANY, 0, 0), ran.err

@@ -66,7 +66,7 @@ def test_the_scheduler_goes_while_the_client_waits_for_its_answer(
         fleet.wait_for(1)
         with (
             pytest.raises(OutputError, match="the Dask scheduler is gone"),
-            cluster.connect(fleet.file.as_posix(), None) as (client, _),
+            cluster.connect(fleet.file.as_posix()) as (client, _),
         ):
             client._timeout = 1  # seconds that it looks for a scheduler that is gone
 
@@ -127,7 +127,7 @@ def test_what_is_in_flight_is_given_up_when_all_workers_have_gone_while_the_job_
     with Fleet(tmp_path) as fleet:
         only = fleet.worker("only")
         fleet.wait_for(1)
-        with cluster.connect(fleet.address, None) as (client, _):
+        with cluster.connect(fleet.address) as (client, _):
 
             def watch() -> None:
                 if dispatcher.flying and not stop.is_set():
@@ -159,7 +159,7 @@ def test_an_image_that_kills_the_only_worker_that_is_fit_is_found_out(
     with Fleet(tmp_path / "fleet") as fleet, ExitStack() as stack:
         fleet.worker("odd")
         fleet.wait_for(1)
-        client, _ = stack.enter_context(cluster.connect(fleet.address, None))
+        client, _ = stack.enter_context(cluster.connect(fleet.address))
         odd = list(client.nthreads())
         fleet.worker("fit")
         fleet.wait_for(2)
@@ -185,7 +185,7 @@ def test_what_a_worker_says_as_it_cannot_open_the_model_is_told(tmp_path: Path, 
     with Fleet(tmp_path) as fleet:
         fleet.worker("only")
         fleet.wait_for(1)
-        with cluster.connect(fleet.address, None) as (client, _):
+        with cluster.connect(fleet.address) as (client, _):
             message = r"a worker cannot open the model \(the driver is too old\); see"
             with pytest.raises(OutputError, match=message):
                 first_look(Crew(client), asked, [], Orders())
@@ -213,7 +213,7 @@ def test_a_first_look_does_not_wait_for_ever_for_workers(tmp_path: Path, tiny: P
                 time.sleep(0.05)
             fleet.kill(only)
 
-        with cluster.connect(fleet.address, None) as (client, _):
+        with cluster.connect(fleet.address) as (client, _):
             killer = threading.Thread(target=killed)
             killer.start()
             with pytest.raises(OutputError, match="all Dask workers are gone"):

@@ -16,7 +16,7 @@ from pix2pix_batch.engine import Engine, TorchEngine, Translated
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.workers.converter import Converter
-from pix2pix_batch.workers.opened import engine_of, loaded
+from pix2pix_batch.workers.opened import engine_of
 from tests.end_to_end.command import put
 
 VARIANTS = 4
@@ -39,7 +39,7 @@ class Masked:
 
 
 def opener(settings: Settings, tiles: np.ndarray | None) -> tuple[Engine | None, str]:
-    _, unet = loaded(settings.model, settings.fingerprint)
+    _, unet = bundle.load(Path(settings.model))
     assert settings.batch_size is not None
     plain = TorchEngine(unet, size=settings.size, batch_size=settings.batch_size)
     return Masked(plain, settings.noise), ""

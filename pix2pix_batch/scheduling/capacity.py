@@ -1,0 +1,109 @@
+"""How many workers this machine takes, and what the environment of each says."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import resource
+from pathlib import Path
+
+import psutil
+
+from pix2pix_batch import cgroup
+from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.cores import cores
+from pix2pix_batch.workers.converter import CODEC_THREADS_VARIABLE
+
+MIB = 1 << 20
+
+SHARED = 700 * MIB
+"""Bytes that a job takes whatever the number of its workers: the client, and the process that the
+workers are forked from, with PyTorch, of which builds for CUDA are the largest
+(``benchmarks/memory.py``)."""
+
+OWN = 90 * MIB
+"""Bytes of a worker beside its engine: what Python and Dask write to of the pages that were shared,
+and images of ordinary size on their way."""
+
+SPAWNED = 550 * MIB
+"""Bytes more that a worker takes which imports PyTorch itself."""
+
+STANDARD_BATCH = 4
+"""Images of 256x256 that a batch is taken to have where the job leaves it open: at least as many as
+:func:`pix2pix_batch.engine.default_batch_size` says on the CPU, without importing PyTorch."""
+
+
+def engine_memory(architecture: Architecture, size: int, batch_size: int | None = None) -> int:
+    """Bytes that the CPU's engine holds while it works, in fp32, which takes the most.
+
+    The weights once, packed; of each image what the encoder's blocks put out, once as it is and
+    twice in the buffers that the decoder reads; a full image in float32 a few times over.
+    """
+    a = architecture
+    if batch_size is None:
+        batch_size = max(1, STANDARD_BATCH * 256 * 256 // (size * size))
+    features = sum(a.width(i) * (size >> (i + 1)) ** 2 for i in range(a.downs))
+    pixels = size * size * (2 * a.in_channels + 4 * a.out_channels)
+    largest = max(weights(a))
+    return 4 * (sum(weights(a)) + largest + batch_size * (3 * features + pixels))
+
+
+def weights(architecture: Architecture) -> list[int]:
+    """How many weights each convolution has: 4x4, from and to as many channels as its block."""
+    a = architecture
+    found = []
+    for i in range(a.downs):
+        inner, outer = a.width(i), a.width(i - 1) if i else 0
+        joined = 2 * inner if a.skips and i < a.downs - 1 else inner
+        found += [16 * (outer or a.in_channels) * inner, 16 * joined * (outer or a.out_channels)]
+    return found
+
+
+def free_memory() -> int:
+    """Bytes that are free now, and that a container's limit or the user's lets a job have."""
+    found = [psutil.virtual_memory().available]
+    if (allowed := cgroup.free_memory()) is not None:
+        found.append(allowed)
+    if (soft := resource.getrlimit(resource.RLIMIT_RSS)[0]) != resource.RLIM_INFINITY:
+        found.append(soft)
+    return min(found)
+
+
+def default_workers(engine: int, *, spawned: bool = False) -> int:
+    """One a core, as far as the memory allows. ``engine``: bytes that a worker's engine holds;
+    ``spawned``: each imports PyTorch itself."""
+    each = engine + OWN + (SPAWNED if spawned else 0)
+    return max(1, min(cores(), (free_memory() - SHARED) // each))
+
+
+def visible_gpus() -> list[str]:
+    """What CUDA calls the GPUs that PyTorch can use here; importing neither to find out."""
+    torch = importlib.util.find_spec("torch")
+    places = (torch.submodule_search_locations if torch else None) or []
+    if not any(Path(place, "lib", "libtorch_cuda.so").exists() for place in places):
+        return []
+    there = [path.name[len("nvidia") :] for path in Path("/dev").glob("nvidia[0-9]*")]
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if asked is None or not there:
+        return sorted(there, key=int)
+    return [name.strip() for name in asked.split(",") if name.strip() not in ("", "-1")]
+
+
+def plan(
+    device: str, workers: int | None, gpus: list[str], count: int, fitting: int
+) -> list[dict[str, str]]:
+    """What the environment of each worker of a cluster of our own says beside ours.
+
+    ``workers``: as many as the user asked for; ``gpus``: those of this machine; ``count``: of its
+    cores; ``fitting``: workers that its cores and memory take without GPUs. With GPUs there is one
+    worker for each, that sees no other, and shares the cores with the others to decode and encode.
+    More workers than GPUs take turns.
+    """
+    if device == "cpu" or not gpus:
+        return [{} for _ in range(workers or fitting)]
+    number = workers or len(gpus)
+    threads = str(max(2, count // number))
+    return [
+        {"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)], CODEC_THREADS_VARIABLE: threads}
+        for index in range(number)
+    ]

@@ -1,0 +1,116 @@
+"""How many workers a machine gets, and what their environment says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pix2pix_batch import bundle
+from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.generator import UNet
+from pix2pix_batch.scheduling.capacity import (
+    MIB,
+    OWN,
+    SHARED,
+    SPAWNED,
+    engine_memory,
+    plan,
+    weights,
+)
+from pix2pix_batch.workers.converter import CODEC_THREADS_VARIABLE
+
+GPU = "CUDA_VISIBLE_DEVICES"
+ENGINE = 250 << 20
+
+
+def test_one_worker_a_gpu() -> None:
+    planned = plan("auto", None, ["0", "1", "2", "3"], 32, 5)
+    assert [worker[GPU] for worker in planned] == ["0", "1", "2", "3"]
+    assert {worker[CODEC_THREADS_VARIABLE] for worker in planned} == {"8"}
+    assert plan("cuda", None, ["GPU-5f"], 1, 5) == [{GPU: "GPU-5f", CODEC_THREADS_VARIABLE: "2"}]
+
+
+def test_without_gpus_or_on_the_cpu_workers_have_nothing_of_their_own() -> None:
+    assert plan("auto", 3, [], 32, 5) == [{}, {}, {}]
+    assert plan("cpu", 2, ["0", "1"], 32, 5) == [{}, {}]
+    assert plan("auto", None, [], 32, 5) == [{}] * 5
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 256))
+def test_as_many_workers_as_asked_for_share_the_gpus(workers: int, gpus: int, cores: int) -> None:
+    planned = plan("cuda", workers, [str(number) for number in range(gpus)], cores, 1)
+    used = [worker[GPU] for worker in planned]
+    counts = [used.count(name) for name in set(used)]
+    assert len(planned) == workers
+    assert len(set(used)) == min(workers, gpus)
+    assert max(counts) - min(counts) <= 1
+
+
+def test_no_more_workers_than_the_processs_memory_takes() -> None:
+    """The machine may have more of it than a container, or a limit, lets it have."""
+    code = """
+import resource, sys
+soft, engine, spawned = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_RSS, (soft, resource.RLIM_INFINITY))
+from pix2pix_batch.scheduling import capacity
+capacity.cores = lambda: 64
+print(capacity.default_workers(engine, spawned=bool(spawned)))
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for count, spawned in ((0, 0), (1, 0), (2, 0), (1, 1)):
+        each = ENGINE + OWN + (SPAWNED if spawned else 0)
+        numbers = map(str, (SHARED + count * each + 1000, ENGINE, spawned))
+        found = subprocess.run(
+            [sys.executable, "-c", code, *numbers], env=environment, capture_output=True, check=True
+        )
+        assert int(found.stdout) == max(1, count)
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(5, 8), st.integers(1, 20), st.booleans())
+def test_weights_are_those_of_the_generator(
+    inputs: int, outputs: int, downs: int, ngf: int, skips: bool
+) -> None:
+    architecture = Architecture(inputs, outputs, downs, ngf, skips=skips)
+    blocks = [*(net := UNet(architecture)).down, *net.up]
+    assert sum(weights(architecture)) == sum(block.conv.weight.numel() for block in blocks)
+
+
+@pytest.mark.parametrize(("ngf", "size", "batch"), [(64, 256, 1), (16, 1024, 1)])
+def test_an_engine_holds_what_is_reckoned(ngf: int, size: int, batch: int, tmp_path: Path) -> None:
+    """Much of it in weights, or in features. Those of the bundle are let go of."""
+    architecture = Architecture(ngf=ngf, norm="running-statistics")
+    path = tmp_path / "model.safetensors"
+    bundle.save(path, bundle.BundleInfo("m", architecture), UNet(architecture).init_weights())
+    code = """
+import sys
+import numpy as np, psutil, torch
+from pathlib import Path
+from pix2pix_batch import bundle, onednn
+from pix2pix_batch.workers.opened import open_engine
+path, size, batch = sys.argv[1], *map(int, sys.argv[2:])
+uss = lambda: psutil.Process().memory_full_info().uss
+torch.nn.Conv2d(3, 3, 3)(torch.zeros(1, 3, 8, 8))  # so that what loads at first use is there
+before = uss()
+engine = open_engine(path, bundle.fingerprint(Path(path)), size, batch, "cpu", "fp32")
+for _ in range(2):
+    engine(np.zeros((batch, size, size, 3), np.uint8))
+print(uss() - before)
+"""
+    words = [sys.executable, "-c", code, str(path), str(size), str(batch)]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True)
+    reckoned = engine_memory(architecture, size, batch)
+    assert 0.4 * reckoned < int(ran.stdout) < 1.2 * reckoned + 30 * MIB
+
+
+@given(st.integers(8, 128), st.integers(1, 16), st.sampled_from([256, 512, 1024]))
+def test_more_of_anything_takes_more_memory(ngf: int, batch: int, size: int) -> None:
+    one = engine_memory(Architecture(ngf=ngf), size, batch)
+    assert engine_memory(Architecture(ngf=ngf + 1), size, batch) > one
+    assert engine_memory(Architecture(ngf=ngf), size, batch + 1) > one
+    assert engine_memory(Architecture(ngf=ngf), 2 * size, batch) > one

@@ -1,0 +1,125 @@
+"""The process that local workers are forked from."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pix2pix_batch.scheduling import template
+
+PATIENCE = 300.0
+
+
+def templates() -> list[psutil.Process]:
+    mine = psutil.Process().children()
+    return [child for child in mine if "forkserver" in " ".join(child.cmdline())]
+
+
+def found() -> dict[str, object]:
+    """What a process finds when it begins."""
+    there = "torch" in sys.modules
+    import torch
+
+    meta = torch.empty(2, 3, device="meta")
+    import torch._meta_registrations as late
+
+    return {
+        "torch": there,
+        "of": os.getppid(),
+        "shape": tuple((meta @ meta.T).shape),
+        "late": hasattr(late, "meta_conv") and len(dir(late)) > 100,
+        "file": torch.__file__,
+    }
+
+
+def test_processes_have_pytorch_when_they_begin_and_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what happens to lie in the current directory nothing is imported."""
+    for name in ("torch", "distributed", "ctypes", "queue"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    before = templates()
+    with template.started() as method:
+        assert method == "forkserver"
+        (server,) = set(templates()) - set(before)
+        context = multiprocessing.get_context("forkserver")
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            seen = pool.submit(found).result(PATIENCE)
+        assert server.num_threads() == 1
+    assert seen["torch"] and seen["of"] == server.pid
+    assert seen["shape"] == (2, 2) and seen["late"]
+    assert not str(seen["file"]).startswith(str(tmp_path))
+    assert templates() == before
+
+
+def test_a_job_that_ends_at_once_does_not_wait_for_the_imports() -> None:
+    before = templates()
+    with template.started():
+        assert len(templates()) == len(before) + 1
+    assert templates() == before
+
+
+def test_what_is_forked_ends_with_the_template() -> None:
+    with template.started():
+        process = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(9999,))
+        process.start()
+        worker = psutil.Process(process.pid)
+        parent = worker.parent()
+        assert parent is not None and parent in templates()
+        parent.kill()
+        worker.wait(PATIENCE)
+
+
+def test_a_pytorch_that_needs_what_is_deferred_gets_it(tmp_path: Path) -> None:
+    """As one that is yet to come may."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/_meta_registrations.py").write_text("needed = 'here'")
+    (tmp_path / "torch/__init__.py").write_text(
+        "from torch import _meta_registrations\nprint(_meta_registrations.needed)"
+    )
+    code = "from pix2pix_batch.workers.imports import import_torch; import_torch(); print('done')"
+    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert ran.stdout.split() == ["here", "done"], ran.stderr
+
+
+def test_jobs_at_the_same_time_share_it_and_the_last_ends_it() -> None:
+    before = templates()
+    with contextlib.ExitStack() as second:
+        with template.started():
+            (server,) = set(templates()) - set(before)
+            second.enter_context(template.started())
+            assert set(templates()) - set(before) == {server}
+        assert set(templates()) - set(before) == {server}
+    assert templates() == before
+
+
+def test_somebody_elses_fork_server_is_used_and_left_running() -> None:
+    code = """
+from multiprocessing import forkserver
+from pix2pix_batch.scheduling import template
+forkserver.set_forkserver_preload(["json"])
+forkserver.ensure_running()
+before = forkserver._forkserver._forkserver_pid
+with template.started() as method:
+    assert method == "forkserver"
+assert forkserver._forkserver._forkserver_pid == before
+assert forkserver._forkserver._preload_modules == ["json"]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
