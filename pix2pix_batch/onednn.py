@@ -59,7 +59,6 @@ def products_are_fast() -> bool:
     return torch.backends.mkl.is_available() and capability in ("AVX2", "AVX512")
 
 
-
 def available(dtype: torch.dtype) -> bool:
     """Whether this PyTorch and this CPU have the operators for ``dtype``."""
     if not torch.backends.mkldnn.is_available():
@@ -232,12 +231,15 @@ def prepare(
     shape: tuple[int, int, int],
     dtype: torch.dtype,
     activation: Activation,
-    workspace: Workspace,
+    workspace: Workspace | None,
 ) -> Convolution:
-    """The convolution by the way that is the fastest for its shape, precision and CPU."""
+    """The convolution by the way that is the fastest for its shape, precision and CPU.
+
+    Without a ``workspace`` oneDNN's direct one.
+    """
     conv = block.conv
     transposed = isinstance(conv, nn.ConvTranspose2d)
-    if dtype == torch.float32 and products_are_fast():
+    if workspace is not None and dtype == torch.float32 and products_are_fast():
         thin = transposed and conv.out_channels < FEW_CHANNELS
         if thin or winograd.is_faster(conv.in_channels, conv.out_channels, shape[1:], transposed):
             return ProductConvolution(block, shape, activation, workspace)
@@ -251,10 +253,13 @@ class OneDNNUNet:
     valid until the next call where it is a view of a reused buffer.
     """
 
-    def __init__(self, unet: UNet, batch: int, size: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, unet: UNet, batch: int, size: int, dtype: torch.dtype, *, direct: bool = False
+    ) -> None:
+        """``direct``: no convolution as matrix products; the benchmark compares the two."""
         a = self.architecture = unet.architecture
         self.dtype = dtype
-        workspace = Workspace()
+        workspace = None if direct else Workspace()
         last = a.downs - 1
         self.down = [
             prepare(

@@ -23,7 +23,7 @@ whatever the number of images is: an image's bits do not depend on its neighbour
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -40,6 +40,12 @@ KERNEL = ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0), (0.5, -0.5))
 TAPS_OF_PHASE = ((2, 0), (3, 1))
 """Which rows of a transposed kernel meet a tile's inputs j and j + 1 in the output's row
 2 j - 1, and in the row after it."""
+ENOUGH_CHANNELS = 48
+"""Inputs times outputs over their sum: the products' work over the transforms'."""
+ENOUGH_OUTPUTS = 16
+"""Along each axis, of each phase. Fewer are too few tiles for a matrix product of full speed."""
+LARGEST_KERNEL = 2**26
+"""Bytes."""
 BLOCK = 64
 """Tiles of a block, at least, if there are so many: enough for a matrix product of full speed
 (``benchmarks/convolutions.py``)."""
@@ -67,26 +73,40 @@ def tiles(size: int, transposed: bool) -> int:
 
 
 def is_faster(inputs: int, outputs: int, size: tuple[int, int], transposed: bool) -> bool:
-    """Whether a layer takes less time than by oneDNN's direct convolution."""
-    return inputs * outputs / (inputs + outputs) >= 40 and min(size) >= (16 if transposed else 32)
+    """Whether a layer takes less time this way than by oneDNN's direct convolution, and its
+    kernel, four times as large, not too much memory. ``size``: the input's height and width."""
+    return (
+        inputs * outputs / (inputs + outputs) >= ENOUGH_CHANNELS
+        and min(size) >= (ENOUGH_OUTPUTS if transposed else 2 * ENOUGH_OUTPUTS)
+        and 4 * POINTS**2 * inputs * outputs * 4 <= LARGEST_KERNEL
+    )
 
 
 def transform_kernel(weight: Tensor, transposed: bool) -> Tensor:
     """``(16, inputs, outputs)``, float32, from a 4x4 convolution's weight.
 
     Inputs are (row's phase, column's phase, channel), or of a transposed convolution outputs are.
+    Worked out in float64, point by point: the kernel of a wide layer takes 64 MB.
     """
-    g = weight.double()
     if transposed:  # (in, out, 4, 4)
         taps = torch.tensor(TAPS_OF_PHASE)
-        g = g[:, :, taps][..., taps]  # in, out, row's phase and tap, column's phase and tap
+        g = weight[:, :, taps][..., taps]  # in, out, row's phase and tap, column's phase and tap
         g = g.permute(3, 5, 0, 2, 4, 1)  # taps, in, phases, out
+        inputs = weight.shape[0]
     else:  # (out, in, 4, 4), row 2 * tap + phase
-        g = g.unflatten(3, (2, 2)).unflatten(2, (2, 2)).permute(2, 4, 3, 5, 1, 0)
-    matrix = torch.tensor(KERNEL, dtype=torch.float64)
-    u = torch.einsum("pi,qj,ijabcd->pqabcd", matrix, matrix, g)
-    k = u.shape[2] if transposed else u.shape[2] * u.shape[3] * u.shape[4]
-    return u.reshape(POINTS**2, k, -1).float()
+        g = weight.unflatten(3, (2, 2)).unflatten(2, (2, 2)).permute(2, 4, 3, 5, 1, 0)
+        inputs = 4 * weight.shape[1]
+    kernel = torch.empty(POINTS**2, inputs, weight.numel() // 4 // inputs)
+    for p, above in enumerate(KERNEL):
+        for q, beside in enumerate(KERNEL):
+            u = sum(
+                a * b * g[i, j].double()
+                for i, a in enumerate(above)
+                for j, b in enumerate(beside)
+                if a * b
+            )
+            kernel[POINTS * p + q] = u.reshape(kernel.shape[1:])
+    return kernel
 
 
 class WinogradConvolution:
@@ -120,8 +140,7 @@ class WinogradConvolution:
         parts = -(-self.rows // count)
         self.count = -(-self.rows // parts)
         self.plans = [
-            (begin, min(begin + self.count, self.rows))
-            for begin in range(0, self.rows, self.count)
+            (begin, min(begin + self.count, self.rows)) for begin in range(0, self.rows, self.count)
         ]
         self.parts = [self._plan(begin, end) for begin, end in self.plans]
         self._reserve()
@@ -161,6 +180,10 @@ class WinogradConvolution:
         for name, shape in self._shapes(self.count).items():
             self.workspace.reserve(name, math.prod(shape))
 
+    def tiles_a_batch(self, batch: int) -> int:
+        """Rows that the matrix products of so many images have, with those that are left empty."""
+        return -(-batch // self.images) * self.images * self.rows * self.columns
+
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
         """``x (n, inputs, H, W)``; the result is written into ``out`` and returned."""
         source, target = x.permute(0, 2, 3, 1), out.permute(0, 2, 3, 1)
@@ -171,15 +194,19 @@ class WinogradConvolution:
                     name: self.workspace.view(name, *shape)
                     for name, shape in self._shapes(end - begin).items()
                 }
-                self._transform_input(source[images], parts, buffers)
-                v, m = buffers["v"].view(POINTS**2, -1, self.kernel.shape[1]), buffers["m"]
-                torch.bmm(v, self.kernel, out=m.view(POINTS**2, -1, self.kernel.shape[2]))
-                self._transform_output(begin, end, target[images], buffers)
+                self.transform_input(source[images], parts, buffers)
+                self.multiply(buffers)
+                self.transform_output(begin, end, target[images], buffers)
         return out
 
-    def _transform_input(
-        self, x: Tensor, parts: list[Part], buffers: dict[str, Tensor]
-    ) -> None:
+    def multiply(self, buffers: Mapping[str, Tensor]) -> None:
+        v, m = (
+            buffers[name].view(POINTS**2, -1, n)
+            for name, n in (("v", self.kernel.shape[1]), ("m", self.kernel.shape[2]))
+        )
+        torch.bmm(v, self.kernel, out=m)
+
+    def transform_input(self, x: Tensor, parts: list[Part], buffers: Mapping[str, Tensor]) -> None:
         lines, v, n = buffers["lines"], buffers["v"], len(x)
         s = self.scale_in
         lines[..., 0, :].zero_()
@@ -212,8 +239,8 @@ class WinogradConvolution:
             to = v[:, point].transpose(-2, -3)
             combine(taken[i], taken[j], out=to)
 
-    def _transform_output(
-        self, begin: int, end: int, target: Tensor, buffers: dict[str, Tensor]
+    def transform_output(
+        self, begin: int, end: int, target: Tensor, buffers: Mapping[str, Tensor]
     ) -> None:
         m, s, y, o = buffers["m"], buffers["sum"], buffers["y"], self.scale_out
         if self.bias is not None:
