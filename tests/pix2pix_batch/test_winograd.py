@@ -175,7 +175,7 @@ def test_a_generator_by_the_rule_is_the_direct_one(norm: str, skips: bool) -> No
         ]
         kinds = {type(one) for one in [*networks[0].down, *networks[0].up]}
         assert onednn.ProductConvolution in kinds and onednn.Convolution in kinds
-        (y, embedding), (direct, embedding_of_direct) = (one(x, masks) for one in networks)
+        (y, embedding), (direct, _) = (one(x, masks) for one in networks)
         y, embedding = y.clone(), embedding.clone()
         alone, its = networks[0](x[1:2], {3: masks[3][1:2]})
         assert torch.equal(alone[0], y[1]) and torch.equal(its[0], embedding[1])
