@@ -40,6 +40,7 @@ INSTRUCTION_SETS = {
 }
 """Of each: what oneDNN, PyTorch's own kernels and MKL are told to stay within."""
 SWITCHES = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
+STAGES = ("transform_input", "multiply", "transform_width", "transform_height")
 COLUMNS = (
     "layer", "channels", "input", "direct ms", "by products ms", "in", "products", "out",
     "GFLOP/s", "rule takes", "gain",
@@ -60,7 +61,7 @@ class Stages:
 
     def __init__(self, convolution: WinogradConvolution) -> None:
         self.seconds: Counter[str] = Counter()
-        for name in ("transform_input", "multiply", "transform_output"):
+        for name in STAGES:
             setattr(convolution, name, self._timed(name, getattr(convolution, name)))
 
     def _timed(self, name: str, function: Callable[..., None]) -> Callable[..., None]:
@@ -79,8 +80,8 @@ def split(convolution: WinogradConvolution, call: Callable[[], object], batch: i
         call()
     scale = 1000 / calls / batch
     work = 2 * convolution.kernel.numel() * convolution.tiles_a_batch(batch) / batch / 1e6
-    ms = {name: seconds * scale for name, seconds in stages.seconds.items()}
-    return [*(f"{one:.2f}" for one in ms.values()), f"{work / ms['multiply']:.0f}"]
+    into, multiply, *out = (stages.seconds[name] * scale for name in STAGES)
+    return [f"{into:.2f}", f"{multiply:.2f}", f"{sum(out):.2f}", f"{work / multiply:.0f}"]
 
 
 @torch.inference_mode()

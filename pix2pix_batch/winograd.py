@@ -23,7 +23,8 @@ whatever the number of images is: an image's bits do not depend on its neighbour
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from itertools import groupby, product
 from typing import NamedTuple
 
 import torch
@@ -46,24 +47,60 @@ ENOUGH_OUTPUTS = 16
 """Along each axis, of each phase. Fewer are too few tiles for a matrix product of full speed."""
 LARGEST_KERNEL = 2**26
 """Bytes."""
-BLOCK = 64
-"""Tiles of a block, at least, if there are so many: enough for a matrix product of full speed
-(``benchmarks/convolutions.py``)."""
+BLOCK = 88
+"""Tiles of a block, at least, if an image has so many: enough for a matrix product of full speed,
+and few enough for the cache (``benchmarks/convolutions.py``)."""
+GROUP = 144
+"""Tiles of a block of several small images, at most."""
 
 
-class Part(NamedTuple):
-    """Rows of tiles whose transform along the height is one operation.
+Operation = tuple[Callable[..., Tensor], Tensor, Tensor, Tensor]
 
-    ``point``, ``phase``: what is made; ``begin``, ``end``: the block's rows of tiles;
-    ``first``, ``second``: the input's row of the first of them, or ``None`` for zeros.
+
+class Lines(NamedTuple):
+    """Rows of tiles whose rows of the input are transformed in one operation.
+
+    ``first``, ``second``: the image's rows for the first of them, or ``None`` for zeros around the
+    image; ``to``: where to.
     """
 
-    point: int
-    phase: int
-    begin: int
-    end: int
     first: int | None
     second: int | None
+    to: Tensor
+
+
+class Point(NamedTuple):
+    """What is done at one of the points along the height.
+
+    ``lines``: the input's transform along it; ``width_in``, ``width_out``: operations along the
+    width, each a function, its two arguments and its result; ``v``, ``m``: the products' factor
+    and result.
+    """
+
+    lines: list[Lines]
+    width_in: list[Operation]
+    v: Tensor
+    m: Tensor
+    width_out: list[Operation]
+
+
+class Made(NamedTuple):
+    """A block's rows of the output that are ``count`` steps from ``row``, and where they lie."""
+
+    row: int
+    count: int
+    made: Tensor
+
+
+class Block(NamedTuple):
+    """A number of rows of tiles of a number of images: all that is done, on views of the workspace.
+
+    Making a view takes as long as adding up a thousand numbers.
+    """
+
+    points: list[Point]
+    height_out: list[Operation]
+    made: list[Made]
 
 
 def tiles(size: int, transposed: bool) -> int:
@@ -112,7 +149,8 @@ def transform_kernel(weight: Tensor, transposed: bool) -> Tensor:
 class WinogradConvolution:
     """One 4x4 convolution of stride 2 and padding 1, or a transposed one, bias and activation.
 
-    float32, channels last.
+    float32, channels last. Of a block of tiles, the four points along the height are done one
+    after the other, so that what is between their transforms and products is small.
     """
 
     def __init__(
@@ -125,60 +163,24 @@ class WinogradConvolution:
         activate: Callable[..., Tensor] | None,
         workspace: Workspace,
         block: int = BLOCK,
+        group: int = GROUP,
     ) -> None:
         """``shape``: batch size, height and width of the input. ``activate``: called with a
-        tensor and ``out``."""
-        self.transposed, self.activate, self.workspace = transposed, activate, workspace
-        self.kernel = transform_kernel(weight, transposed)
+        tensor and ``out``. ``block``, ``group``: see :data:`BLOCK` and :data:`GROUP`."""
+        batch, self.height, self.width = shape
+        self.activate, self.workspace = activate, workspace
+        self.kernel = transform_kernel(weight, transposed).unflatten(0, (POINTS, POINTS))
         self.inputs, self.outputs = weight.shape[:2] if transposed else weight.shape[1::-1]
         self.bias = None if bias is None else bias.repeat(4 if transposed else 1)
-        batch, self.height, self.width = shape
-        self.scale_in, self.scale_out = (1, 2) if transposed else (2, 1)
-        self.rows, self.columns = (tiles(n // self.scale_in, transposed) for n in shape[1:])
-        self.images = max(1, min(batch, block // (self.rows * self.columns)))
+        self.phases_in, self.phases_out = (1, 2) if transposed else (2, 1)
+        self.rows, self.columns = (tiles(n // self.phases_in, transposed) for n in shape[1:])
+        self.images = max(1, min(batch, group // (self.rows * self.columns)))
         count = self.rows if self.images > 1 else min(self.rows, -(-block // self.columns))
-        parts = -(-self.rows // count)
-        self.count = -(-self.rows // parts)
-        self.plans = [
-            (begin, min(begin + self.count, self.rows)) for begin in range(0, self.rows, self.count)
-        ]
-        self.parts = [self._plan(begin, end) for begin, end in self.plans]
-        self._reserve()
-
-    def _plan(self, begin: int, end: int) -> list[Part]:
-        """The transform along the height of the rows of tiles from ``begin`` to ``end``."""
-        s, parts = self.scale_in, []
-        for point, (i, j, _) in enumerate(INPUTS):
-            for phase in range(s):
-                rows = [
-                    tuple(
-                        r if 0 <= r < self.height else None
-                        for r in (s * (OUTPUTS * t + k) + phase - 1 for k in (i, j))
-                    )
-                    for t in range(begin, end)
-                ]
-                start = 0
-                for t in range(1, len(rows) + 1):
-                    kind = [r is None for r in rows[start]]
-                    if t == len(rows) or [r is None for r in rows[t]] != kind:
-                        parts.append(Part(point, phase, start, t, *rows[start]))
-                        start = t
-        return parts
-
-    def _shapes(self, rows: int) -> dict[str, tuple[int, ...]]:
-        s, o, n = self.scale_in, self.scale_out, self.images
-        across = s * (OUTPUTS * self.columns + 1)
-        return {
-            "lines": (POINTS, n, rows, s, across, self.inputs),
-            "v": (POINTS, POINTS, n, rows, self.columns, s, s * self.inputs),
-            "m": (POINTS, POINTS, n, rows, self.columns, o, o * self.outputs),
-            "sum": (POINTS, n, rows, self.columns, o, o * self.outputs),
-            "y": (n, rows, OUTPUTS, o, self.columns, OUTPUTS, o * self.outputs),
-        }
-
-    def _reserve(self) -> None:
-        for name, shape in self._shapes(self.count).items():
-            self.workspace.reserve(name, math.prod(shape))
+        blocks = -(-self.rows // count)
+        self.count = -(-self.rows // blocks)
+        self.views: dict[int, list[Block]] = {}
+        for name, wanted in self._shapes(self.count).items():
+            workspace.reserve(name, math.prod(wanted))
 
     def tiles_a_batch(self, batch: int) -> int:
         """Rows that the matrix products of so many images have, with those that are left empty."""
@@ -186,39 +188,31 @@ class WinogradConvolution:
 
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
         """``x (n, inputs, H, W)``; the result is written into ``out`` and returned."""
-        source, target = x.permute(0, 2, 3, 1), out.permute(0, 2, 3, 1)
+        self._clear_borders()
         for first in range(0, len(x), self.images):
-            images = slice(first, min(first + self.images, len(x)))
-            for (begin, end), parts in zip(self.plans, self.parts, strict=True):
-                buffers = {
-                    name: self.workspace.view(name, *shape)
-                    for name, shape in self._shapes(end - begin).items()
-                }
-                self.transform_input(source[images], parts, buffers)
-                self.multiply(buffers)
-                self.transform_output(begin, end, target[images], buffers)
+            source = x[first : first + self.images].permute(0, 2, 3, 1)
+            target = out[first : first + self.images].permute(0, 2, 3, 1)
+            for block in self._blocks(len(source)):
+                for number, point in enumerate(block.points):
+                    self.transform_input(source, INPUTS[number][2], point)
+                    self.multiply(number, point)
+                    self.transform_width(point)
+                self.transform_height(target, block)
         return out
 
-    def multiply(self, buffers: Mapping[str, Tensor]) -> None:
-        v, m = (
-            buffers[name].view(POINTS**2, -1, n)
-            for name, n in (("v", self.kernel.shape[1]), ("m", self.kernel.shape[2]))
-        )
-        torch.bmm(v, self.kernel, out=m)
+    # What is done
 
-    def transform_input(self, x: Tensor, parts: list[Part], buffers: Mapping[str, Tensor]) -> None:
-        lines, v, n = buffers["lines"], buffers["v"], len(x)
-        s = self.scale_in
+    def _clear_borders(self) -> None:
+        """Zeros beside the image. Only another layer writes there."""
+        lines = self.workspace.view("lines", *self._shapes(self.count)["lines"])
         lines[..., 0, :].zero_()
         lines[..., self.width + 1 :, :].zero_()
-        inside = lines[:, :n, :, :, 1 : self.width + 1]
-        step = OUTPUTS * s
-        for point, phase, begin, end, first, second in parts:
-            to = inside[point, :, begin:end, phase]
-            reach = step * (end - begin - 1) + 1
-            one = None if first is None else x[:, first : first + reach : step]
-            two = None if second is None else x[:, second : second + reach : step]
-            combine = INPUTS[point][2]
+
+    def transform_input(self, x: Tensor, combine: Callable[..., Tensor], point: Point) -> None:
+        for first, second, to in point.lines:
+            one, two = (
+                self._rows_of(x, row, to.shape[1], self.phases_in) for row in (first, second)
+            )
             if one is not None and two is not None:
                 combine(one, two, out=to)
             elif one is not None:
@@ -229,41 +223,135 @@ class WinogradConvolution:
                 torch.neg(two, out=to)
             else:
                 to.copy_(two)
-        flat = lines.flatten(-2)
-        run = s * self.inputs
+        for function, one, two, to in point.width_in:
+            function(one, two, out=to)
+
+    def multiply(self, number: int, point: Point) -> None:
+        torch.bmm(point.v, self.kernel[number], out=point.m)
+        if self.bias is not None and number == 1:
+            point.m[1].add_(self.bias)  # from here it reaches each of a tile's outputs once
+
+    def transform_width(self, point: Point) -> None:
+        for function, one, two, to in point.width_out:
+            function(one, two, out=to)
+
+    def transform_height(self, target: Tensor, block: Block) -> None:
+        """The outputs along the height, activated, to where they belong in ``target``."""
+        for function, one, two, to in block.height_out:
+            function(one, two, out=to)
+        for row, count, made in block.made:
+            to = self._rows_of(target, row, count, self.phases_out)
+            if self.activate is None:
+                to.copy_(made)
+            else:
+                self.activate(made, out=to)
+
+    @staticmethod
+    def _rows_of(x: Tensor, row: int | None, count: int, phases: int) -> Tensor | None:
+        """Of images ``(n, H, W, C)`` every ``OUTPUTS * phases``-th row from ``row`` on."""
+        if row is None:
+            return None
+        n, high, wide, deep = x.stride()
+        return x.as_strided(
+            (len(x), count, *x.shape[2:]),
+            (n, OUTPUTS * phases * high, wide, deep),
+            x.storage_offset() + row * high,
+        )
+
+    # On which views
+
+    def _shapes(self, rows: int) -> dict[str, tuple[int, ...]]:
+        """Of each buffer of a block of so many rows of tiles."""
+        s, o, tiles = self.phases_in, self.phases_out, (self.images, rows, self.columns)
+        across = s * (OUTPUTS * self.columns + 1)
+        line = (self.columns, OUTPUTS, o * self.outputs)
+        return {
+            "lines": (self.images, rows, s, across, self.inputs),
+            "v": (POINTS, *tiles, s, s * self.inputs),
+            "m": (POINTS, *tiles, o, o * self.outputs),
+            "sum": (*tiles, o, o * self.outputs),
+            "z": (POINTS, self.images, rows, o, *line),
+            "sums": (self.images, rows, o, *line),
+        }
+
+    def _blocks(self, n: int) -> list[Block]:
+        """All blocks of ``n`` images' rows of tiles. The workspace must not grow any more."""
+        if n not in self.views:
+            self.views[n] = [
+                self._block(begin, min(begin + self.count, self.rows), n)
+                for begin in range(0, self.rows, self.count)
+            ]
+        return self.views[n]
+
+    def _block(self, begin: int, end: int, n: int) -> Block:
+        view = {
+            name: self.workspace.view(name, *shape)
+            for name, shape in self._shapes(end - begin).items()
+        }
+        v, m, z, total = view["v"], view["m"], view["z"], view["sum"]
+        flat, run = view["lines"].flatten(-2), self.phases_in * self.inputs
         taken = [
             flat[..., j * run :].unfold(-1, run, OUTPUTS * run)[..., : self.columns, :]
             for j in range(POINTS)
         ]
-        for point, (i, j, combine) in enumerate(INPUTS):
-            to = v[:, point].transpose(-2, -3)
-            combine(taken[i], taken[j], out=to)
+        width_in = [
+            (combine, taken[i], taken[j], v[q].transpose(-2, -3))
+            for q, (i, j, combine) in enumerate(INPUTS)
+        ]
+        points = [
+            Point(
+                self._lines(begin, end, view["lines"][:n], *INPUTS[p][:2]),
+                width_in,
+                v.view(POINTS, -1, self.kernel.shape[-2]),
+                m.view(POINTS, -1, self.kernel.shape[-1]),
+                outputs(m, total, [z[p, ..., j, :].transpose(-2, -3) for j in range(OUTPUTS)]),
+            )
+            for p in range(POINTS)
+        ]
+        return Block(
+            points, outputs(z, view["sums"], z[:OUTPUTS]), self._made(begin, end, z[:, :n])
+        )
 
-    def transform_output(
-        self, begin: int, end: int, target: Tensor, buffers: Mapping[str, Tensor]
-    ) -> None:
-        m, s, y, o = buffers["m"], buffers["sum"], buffers["y"], self.scale_out
-        if self.bias is not None:
-            m[1, 1].flatten(-2).add_(self.bias)  # it reaches each of the tile's outputs once
-        torch.add(m[1], m[3], out=s)
-        m[1].sub_(m[3])
-        m[0].add_(s)
-        m[2].add_(s)
-        # now along the width: (output row, n, rows, columns, phase, run)
-        z = [m[:OUTPUTS, j] for j in range(POINTS)]
-        s = s[:OUTPUTS]
-        to = [y[:, :, :, :, :, j].permute(2, 0, 1, 4, 3, 5) for j in range(OUTPUTS)]
-        torch.add(z[1], z[3], out=s)
-        torch.sub(z[1], z[3], out=to[1])
-        torch.add(z[0], s, out=to[0])
-        torch.add(z[2], s, out=to[2])
-        offset = o - 1
-        top = o * OUTPUTS * begin - offset
-        image = y.view(self.images, (end - begin) * OUTPUTS * o, -1, self.outputs)
-        low, high = max(top, 0), min(top + image.shape[1], target.shape[1])
-        kept = image[: len(target), low - top : high - top, offset : offset + target.shape[2]]
-        to_rows = target[:, low:high]
-        if self.activate is None:
-            to_rows.copy_(kept)
-        else:
-            self.activate(kept, out=to_rows)
+    def _lines(self, begin: int, end: int, lines: Tensor, i: int, j: int) -> list[Lines]:
+        """Of inputs ``i`` and ``j`` of tiles; those that take zeros around the image apart."""
+        found, s = [], self.phases_in
+        for phase in range(s):
+            rows = [
+                tuple(s * (OUTPUTS * t + k) + phase - 1 for k in (i, j)) for t in range(begin, end)
+            ]
+            inside = [tuple(0 <= row < self.height for row in both) for both in rows]
+            for kind, same in groupby(range(end - begin), inside.__getitem__):
+                places = list(same)
+                first, second = (
+                    row if known else None for row, known in zip(rows[places[0]], kind, strict=True)
+                )
+                to = lines[:, places[0] : places[-1] + 1, phase, 1 : self.width + 1]
+                found.append(Lines(first, second, to))
+        return found
+
+    def _made(self, begin: int, end: int, z: Tensor) -> list[Made]:
+        """Rows of the output in ``z``, without those outside the image."""
+        found, o = [], self.phases_out
+        height, width = (n * o // self.phases_in for n in (self.height, self.width))
+        for i, phase in product(range(OUTPUTS), range(o)):
+            row = o * i + phase - (o - 1)  # of the first row of tiles
+            low = max(begin, -(row // (OUTPUTS * o)))
+            high = min(end, -((row - height) // (OUTPUTS * o)))
+            if low < high:
+                line = z[i, :, low - begin : high - begin, phase].unflatten(-1, (o, -1))
+                made = line.flatten(2, 4)[:, :, o - 1 : o - 1 + width]
+                found.append(Made(row + OUTPUTS * o * low, high - low, made))
+        return found
+
+
+def outputs(m: Tensor, total: Tensor, y: Sequence[Tensor]) -> list[Operation]:
+    """A tile's outputs ``y`` along an axis from its points ``m``, of which they may be the first.
+
+    ``total``: room for a sum.
+    """
+    return [
+        (torch.add, m[1], m[3], total),
+        (torch.sub, m[1], m[3], y[1]),
+        (torch.add, m[0], total, y[0]),
+        (torch.add, m[2], total, y[2]),
+    ]
