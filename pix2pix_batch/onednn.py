@@ -12,12 +12,14 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from pix2pix_batch import winograd
 from pix2pix_batch.generator import (
     DROPOUT_RATE,
     LEAKY_SLOPE,
@@ -27,6 +29,9 @@ from pix2pix_batch.generator import (
     UNet,
     by_block,
 )
+from pix2pix_batch.thin import ThinConvolution
+from pix2pix_batch.winograd import WinogradConvolution
+from pix2pix_batch.workspace import Workspace
 
 PADDING, STRIDE, DILATION, NO_OUTPUT_PADDING = [1, 1], [2, 2], [1, 1], [0, 0]
 KEEP_SCALE = 1 / (1 - DROPOUT_RATE)
@@ -40,6 +45,25 @@ ISAS_WITHOUT_BF16 = frozenset(
 )
 """oneDNN's names of the instruction sets that do not multiply bfloat16 (AVX2_VNNI_2 only converts
 it)."""
+INTO: Mapping[str, Callable[..., Tensor] | None] = {
+    "none": None,
+    "relu": partial(torch.clamp_min, min=0),
+    "tanh": torch.tanh,
+    "leaky_relu": partial(torch.ops.aten.leaky_relu.out, negative_slope=LEAKY_SLOPE),
+}
+"""Each activation as a function of a tensor and ``out``."""
+FEW_CHANNELS = 8
+"""Outputs of which a direct convolution leaves registers empty (AVX2 has 8 floats in one)."""
+
+
+def products_are_fast() -> bool:
+    """Whether Winograd's and thin convolutions were measured ahead of direct ones on this kind
+    of CPU, in float32 (``benchmarks/convolutions.py``).
+
+    PyTorch's matrix products are MKL's there. Its answer heeds ``ATEN_CPU_CAPABILITY``.
+    """
+    capability = torch.backends.cpu.get_cpu_capability()
+    return torch.backends.mkl.is_available() and capability in ("AVX2", "AVX512")
 
 
 def available(dtype: torch.dtype) -> bool:
@@ -148,7 +172,7 @@ def instance_norm(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tens
 
 
 class Convolution:
-    """One prepacked convolution, its norm and its activation."""
+    """One convolution, its norm and its activation: oneDNN's, its weights prepacked."""
 
     def __init__(
         self, block: Block, shape: tuple[int, int, int], dtype: torch.dtype, activation: Activation
@@ -158,12 +182,15 @@ class Convolution:
         self.transposed = isinstance(block.conv, nn.ConvTranspose2d)
         self.norm, self.activation = norm, activation
         self.fused = NONE if norm is not None else activation
-        self.bias = None if bias is None else bias.to(dtype)
         if norm is not None:
             self.scale = None if not isinstance(norm, BatchNorm) else norm.weight.detach().float()
             self.shift = None if not isinstance(norm, BatchNorm) else norm.bias.detach().float()
-        weight = weight.to(dtype)
-        size = [shape[0], block.conv.in_channels, shape[1], shape[2]]
+        self._prepare(weight.to(dtype), None if bias is None else bias.to(dtype), shape)
+
+    def _prepare(self, weight: Tensor, bias: Tensor | None, shape: tuple[int, int, int]) -> None:
+        self.bias = bias
+        channels = weight.shape[0 if self.transposed else 1]
+        size = [shape[0], channels, shape[1], shape[2]]
         pack = torch.ops.mkldnn
         if self.transposed:
             self.weight = pack._reorder_convolution_transpose_weight(
@@ -174,23 +201,87 @@ class Convolution:
                 weight, PADDING, STRIDE, DILATION, 1, size
             )
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """The result, in ``out`` if that is given."""
+        if self.norm is None:
+            return self._convolve(x, out)
+        y = self._normalised(self._convolve(x, None))
+        return y if out is None else out.copy_(y)
+
+    def _convolve(self, x: Tensor, out: Tensor | None) -> Tensor:
         if self.transposed:
-            x = torch.ops.mkldnn._convolution_transpose_pointwise(
+            y = torch.ops.mkldnn._convolution_transpose_pointwise(
                 x, self.weight, self.bias, PADDING, NO_OUTPUT_PADDING, STRIDE, DILATION, 1,
                 *self.fused,
             )  # fmt: skip
         else:
-            x = torch.ops.mkldnn._convolution_pointwise(
+            y = torch.ops.mkldnn._convolution_pointwise(
                 x, self.weight, self.bias, PADDING, STRIDE, DILATION, 1, *self.fused
             )
-        return x if self.norm is None else self._normalised(x)
+        return y if out is None else out.copy_(y)
 
     def _normalised(self, x: Tensor) -> Tensor:
         x = instance_norm(x, self.scale, self.shift)
         if self.activation is LEAKY_RELU:
             return F.leaky_relu_(x, LEAKY_SLOPE)
         return x.relu_() if self.activation is RELU else x
+
+
+class ProductConvolution(Convolution):
+    """One that is matrix products: Winograd's, or a thin one."""
+
+    def __init__(
+        self,
+        block: Block,
+        shape: tuple[int, int, int],
+        activation: Activation,
+        workspace: Workspace,
+    ) -> None:
+        self.workspace = workspace
+        super().__init__(block, shape, torch.float32, activation)
+
+    def _prepare(self, weight: Tensor, bias: Tensor | None, shape: tuple[int, int, int]) -> None:
+        self.run: WinogradConvolution | ThinConvolution
+        if min(weight.shape[:2]) < FEW_CHANNELS:
+            self.run = ThinConvolution(
+                weight, bias, size=shape[1:], activate=INTO[self.fused[0]], workspace=self.workspace
+            )
+        else:
+            self.run = WinogradConvolution(
+                weight,
+                bias,
+                shape=shape,
+                transposed=self.transposed,
+                activate=INTO[self.fused[0]],
+                workspace=self.workspace,
+            )
+
+    def _convolve(self, x: Tensor, out: Tensor | None) -> Tensor:
+        if out is None:
+            n, _, height, width = x.shape
+            half = (2 * height, 2 * width) if self.transposed else (height // 2, width // 2)
+            out = torch.empty((n, self.run.outputs, *half), memory_format=torch.channels_last)
+        return self.run(x, out)
+
+
+def prepare(
+    block: Block,
+    shape: tuple[int, int, int],
+    dtype: torch.dtype,
+    activation: Activation,
+    workspace: Workspace | None,
+) -> Convolution:
+    """The convolution by the way that is the fastest for its shape, precision and CPU.
+
+    Without a ``workspace`` oneDNN's direct one.
+    """
+    conv = block.conv
+    transposed = isinstance(conv, nn.ConvTranspose2d)
+    if workspace is not None and dtype == torch.float32 and products_are_fast():
+        thin = transposed and conv.out_channels < FEW_CHANNELS
+        if thin or winograd.is_faster(conv.in_channels, conv.out_channels, shape[1:], transposed):
+            return ProductConvolution(block, shape, activation, workspace)
+    return Convolution(block, shape, dtype, activation)
 
 
 class OneDNNUNet:
@@ -201,19 +292,31 @@ class OneDNNUNet:
     call where it is a view of a reused buffer.
     """
 
-    def __init__(self, unet: UNet, batch: int, size: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, unet: UNet, batch: int, size: int, dtype: torch.dtype, *, direct: bool = False
+    ) -> None:
+        """``direct``: no convolution as matrix products; the benchmark compares the two."""
         a = self.architecture = unet.architecture
         self.dtype = dtype
+        workspace = None if direct else Workspace()
         last = a.downs - 1
         self.down = [
-            Convolution(
-                block, (batch, size >> i, size >> i), dtype, LEAKY_RELU if i < last else NONE
+            prepare(
+                block,
+                (batch, size >> i, size >> i),
+                dtype,
+                LEAKY_RELU if i < last else NONE,
+                workspace,
             )
             for i, block in enumerate(unet.down)
         ]
         self.up = [
-            Convolution(
-                block, (batch, size >> (i + 1), size >> (i + 1)), dtype, RELU if i else TANH
+            prepare(
+                block,
+                (batch, size >> (i + 1), size >> (i + 1)),
+                dtype,
+                RELU if i else TANH,
+                workspace,
             )
             for i, block in enumerate(unet.up)
         ]
@@ -229,19 +332,20 @@ class OneDNNUNet:
     def __call__(
         self, x: Tensor, masks: Sequence[Tensor] | Mapping[int, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        mask_of = by_block(self.architecture, masks)
-        skips = []
-        for convolution in self.down:
+        a, count = self.architecture, len(x)
+        mask_of = by_block(a, masks)
+        # the decoder's ReLU is applied before joining: it commutes with that and with the masks
+        joined = [both[:count] for both in self.joined]
+        for i, convolution in enumerate(self.down):
             x = convolution(x)
-            skips.append(x)
+            if i < len(joined):
+                torch.clamp_min(x, 0, out=joined[i][:, : a.width(i)])
         embedding = x.mean(dim=(2, 3), dtype=torch.float32)
-        x = skips.pop().relu_()
+        x = x.relu_()
         for i in range(len(self.up) - 1, 0, -1):
-            # the decoder's ReLU is already applied: it commutes with the masks and with joining
-            x = self.up[i](x)
+            x = self.up[i](x, joined[i - 1][:, a.width(i - 1) :] if joined else None)
             if i in mask_of:
                 x = x.mul_(mask_of[i].to(self.dtype))
-            if self.architecture.skips:
-                joined = self.joined[i - 1][: len(x)]
-                x = torch.cat((skips.pop().relu_(), x), dim=1, out=joined)
+            if joined:
+                x = joined[i - 1]
         return self.up[0](x), embedding

@@ -1,0 +1,163 @@
+"""Each convolution of the generator by oneDNN's direct way and as matrix products, and the rule.
+
+    pip install -e '.[bench]'
+    python benchmarks/convolutions.py [--batch 4] [--ngf 64] [--size 256] [--isa avx2 avx512 native]
+                                      [--out report.md]
+
+One table for each instruction set, in a process of its own that is told to use no more than it:
+milliseconds an image of every layer, one thread, float32. ``by products`` is Winograd's way, or a
+thin convolution's, measured also where the rule does not take it; it is split into the transform
+of the input, the matrix products (with their GFLOP/s) and the transform of the output. The rule is
+``pix2pix_batch.onednn.prepare``. Ratios are only good within one run. Needs a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from measure import best, generator, machine, table
+from torch import Tensor
+
+from pix2pix_batch import onednn
+from pix2pix_batch.generator import Block
+from pix2pix_batch.onednn import RELU, Convolution, OneDNNUNet, ProductConvolution
+from pix2pix_batch.winograd import WinogradConvolution
+from pix2pix_batch.workspace import Workspace
+
+INSTRUCTION_SETS = {
+    "sse": ("SSE41", "default", "SSE4_2"),
+    "avx2": ("AVX2", "avx2", "AVX2"),
+    "avx512": ("AVX512_CORE", "avx512", "AVX512"),
+    "native": (),
+}
+"""Of each: what oneDNN, PyTorch's own kernels and MKL are told to stay within."""
+SWITCHES = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
+STAGES = ("transform_input", "multiply", "transform_width", "transform_height")
+COLUMNS = (
+    "layer", "channels", "input", "direct ms", "by products ms", "in", "products", "out",
+    "GFLOP/s", "rule takes", "gain",
+)  # fmt: skip
+SECONDS = 1.0
+
+
+def layers(ngf: int, size: int) -> list[tuple[str, Block, int]]:
+    """Name, block, and the input's height and width."""
+    unet = generator(ngf=ngf)
+    downs = [(f"down.{i}", block, size >> i) for i, block in enumerate(unet.down)]
+    ups = [(f"up.{i}", block, size >> (i + 1)) for i, block in enumerate(unet.up)]
+    return [*downs, *reversed(ups)]
+
+
+class Stages:
+    """Seconds that a Winograd convolution's stages take."""
+
+    def __init__(self, convolution: WinogradConvolution) -> None:
+        self.seconds: Counter[str] = Counter()
+        for name in STAGES:
+            setattr(convolution, name, self._timed(name, getattr(convolution, name)))
+
+    def _timed(self, name: str, function: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: object) -> None:
+            start = perf_counter()
+            function(*arguments)
+            self.seconds[name] += perf_counter() - start
+
+        return call
+
+
+def split(convolution: WinogradConvolution, call: Callable[[], object], batch: int) -> list[str]:
+    """Milliseconds an image of each stage, and the products' GFLOP/s."""
+    stages, calls = Stages(convolution), 5
+    for _ in range(calls):
+        call()
+    scale = 1000 / calls / batch
+    work = 2 * convolution.kernel.numel() * convolution.tiles_a_batch(batch) / batch / 1e6
+    into, multiply, *out = (stages.seconds[name] * scale for name in STAGES)
+    return [f"{into:.2f}", f"{multiply:.2f}", f"{sum(out):.2f}", f"{work / multiply:.0f}"]
+
+
+@torch.inference_mode()
+def rows(batch: int, ngf: int, size: int) -> list[list[str]]:
+    found = []
+    for name, block, side in layers(ngf, size):
+        channels = block.conv.in_channels, block.conv.out_channels
+        x = torch.randn(batch, channels[0], side, side).to(memory_format=torch.channels_last)
+        shape = (batch, side, side)
+        chosen = onednn.prepare(block, shape, torch.float32, RELU, Workspace())
+        taken = type(chosen) is ProductConvolution
+        direct = milliseconds(Convolution(block, shape, torch.float32, RELU), x)
+        row = [name, f"{channels[0]} to {channels[1]}", f"{side}²", f"{direct:.2f}"]
+        transposed = name.startswith("up")
+        few = channels[1] < onednn.FEW_CHANNELS if transposed else min(channels) < 8
+        if few and not transposed:
+            found.append([*row, *[""] * 5, "direct", ""])
+            continue
+        product = ProductConvolution(block, shape, RELU, Workspace())
+        ms = milliseconds(product, x)
+        parts = [""] * 4
+        if isinstance(product.run, WinogradConvolution):
+            parts = split(product.run, lambda product=product, x=x: product(x), batch)
+        word = "direct" if not taken else "thin" if few else "Winograd"
+        found.append([*row, f"{ms:.2f}", *parts, word, f"{direct / ms:.2f}" if taken else ""])
+    return found
+
+
+def milliseconds(convolution: Convolution, x: Tensor) -> float:
+    return best(lambda: convolution(x), "cpu", SECONDS) / len(x) * 1000
+
+
+@torch.inference_mode()
+def whole(batch: int, ngf: int, size: int) -> str:
+    """The whole network, by the rule and all direct."""
+    unet = generator(ngf=ngf)
+    x = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
+    ms = []
+    for direct in (False, True):
+        network = OneDNNUNet(unet, batch, size, torch.float32, direct=direct)
+        ms.append(best(lambda network=network: network(x), "cpu", 4 * SECONDS) / batch * 1000)
+    return f"whole network: by the rule {ms[0]:.1f} ms, all direct {ms[1]:.1f}: {ms[1] / ms[0]:.2f}"
+
+
+def report(batch: int, ngf: int, size: int) -> list[str]:
+    torch.set_num_threads(1)
+    onednn.keep_freed_memory()
+    head = f"{machine()}; batch {batch}, ngf {ngf}, {size}x{size}"
+    return [head, "", *table(COLUMNS, rows(batch, ngf, size)), "", whole(batch, ngf, size), ""]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--ngf", type=int, default=64)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--isa", nargs="+", choices=INSTRUCTION_SETS, default=["avx2", "avx512"])
+    parser.add_argument("--out", type=Path, help="also write the tables there, as Markdown")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.here:
+        print("\n".join(report(arguments.batch, arguments.ngf, arguments.size)))
+        return
+    lines = []
+    for isa in arguments.isa:
+        limits = dict(zip(SWITCHES, INSTRUCTION_SETS[isa], strict=False))
+        command = [sys.executable, __file__, "--here", "--batch", str(arguments.batch)]
+        command += ["--ngf", str(arguments.ngf), "--size", str(arguments.size)]
+        process = subprocess.run(
+            command, env={**os.environ, **limits}, stdout=subprocess.PIPE, text=True, check=True
+        )
+        lines += [f"## {isa}", "", process.stdout]
+        print(f"## {isa}\n\n{process.stdout}", flush=True)
+    if arguments.out:
+        arguments.out.write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
