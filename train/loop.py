@@ -21,6 +21,7 @@ from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import InputError, TrainingError
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.train import checkpoint
+from pix2pix_batch.train.convolution import use_own_convolutions
 from pix2pix_batch.train.data import Data, batches, to_unit
 from pix2pix_batch.train.discriminator import PatchGAN
 from pix2pix_batch.train.meter import Meter, Record
@@ -63,6 +64,8 @@ class Trainer:
         self.options = options or Options()
         self.accelerator = make_accelerator(recipe, self.options.device)
         self.device = self.accelerator.device
+        if self.device.type == "cpu":
+            onednn.keep_freed_memory()
         processes = self.accelerator.num_processes
         self.step_images = recipe.batch_size * recipe.accumulate * processes
         self.last = max(1, round(recipe.epochs * data.epoch / self.step_images))
@@ -81,6 +84,7 @@ class Trainer:
         if recipe.init:
             self.generator.load_state_dict(initial_state(recipe))
         keep_form(self.generator, recipe.upsample)
+        use_own_convolutions(self.generator)
         channels = recipe.out_channels + (recipe.in_channels if recipe.conditional else 0)
         self.discriminator = PatchGAN(
             channels, recipe.ndf, recipe.patch, recipe.disc_norm, recipe.spectral_norm
