@@ -1,16 +1,22 @@
 """How fast ``convert`` is on this machine, against its floor and against what people use now.
 
     pip install -e '.[bench]'
-    python benchmarks/convert.py [--images 1024] [--out report.md]
+    python benchmarks/convert.py [--isa native AVX512 AVX2] [--images 512] [--out report.md]
 
-One run prints one table: the matmul peak and the floor that it implies an image, the raw
-engine, other runtimes, convert end to end, and a plain sequential loop as the reference's test
-script does it. Ratios are only good within one run. Needs a quiet machine.
+One run prints a table for each instruction set, the lesser ones emulated in processes of their
+own: the matmul peak and the floor that it implies an image, the raw engine, other runtimes,
+convert end to end by quarters, and a plain sequential loop as the reference's test script does it.
+What would take minutes is left out with a word. Ratios are only good within one run. Needs a quiet
+machine.
+
+oneDNN, PyTorch, MKL and OpenVINO keep to an emulated instruction set; ONNX Runtime has no switch
+for it and always uses what the CPU has, so there its row is marked.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -18,7 +24,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -41,23 +49,57 @@ from measure import (
 from PIL import Image
 
 from pix2pix_batch import bundle, onednn
+from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cores import cores
-from pix2pix_batch.engine import CPU_BATCH, TorchEngine
+from pix2pix_batch.engine import TorchEngine, default_batch_size
+from pix2pix_batch.engines.cpu import precision as cpu_precision
+
+ISAS = {
+    "native": {},
+    "AVX512": {
+        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
+        "ATEN_CPU_CAPABILITY": "avx512",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX512",
+    },
+    "AVX2": {
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    },
+    "SSE41": {
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "ATEN_CPU_CAPABILITY": "default",
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+    },
+}
+"""Environment variables that keep a process to an instruction set."""
+
+PATIENCE = 150.0
+"""Seconds that one figure may take; where all images would take longer, fewer are converted."""
+
+SLOW_BATCH = 5.0
+"""Seconds that a batch of the slow generator takes at least."""
+
+WIDTHS = (96, 128, 192)
+"""``ngf`` of generators from which the slow one is taken; more weights would not fit in memory."""
+
+Row = Callable[[str, str], None]
+
 
 # Each of these runs in a process of its own.
 
 
-def raw_engine(norm: str, precision: str, batch: int) -> float:
+def raw_engine(norm: str, precision: str, batch: int, ngf: int = FULL_SIZE.ngf) -> float:
     """One engine as a worker runs it: one thread."""
     torch.set_num_threads(1)
     onednn.keep_freed_memory()
-    engine = TorchEngine(generator(norm), size=SIZE, batch_size=batch, precision=precision)
+    engine = TorchEngine(generator(norm, ngf), size=SIZE, batch_size=batch, precision=precision)
     images = inputs(batch)
     return repeat(lambda: engine(images), batch)
 
 
-def eager(batch: int, threads: int, compiled: bool) -> float:
-    """Plain PyTorch: bf16, channels last, norms folded; or compiled with frozen weights."""
+def eager(precision: str, batch: int, threads: int, compiled: bool) -> float:
+    """Plain PyTorch: channels last, norms folded; or compiled with frozen weights."""
     import torch._inductor.config
 
     torch.set_num_threads(threads)
@@ -67,8 +109,9 @@ def eager(batch: int, threads: int, compiled: bool) -> float:
         weight, bias, block.norm = onednn.folded(block)
         block.conv.weight = torch.nn.Parameter(weight, requires_grad=False)
         block.conv.bias = None if bias is None else torch.nn.Parameter(bias, requires_grad=False)
-    unet = unet.to(torch.bfloat16, memory_format=torch.channels_last)
-    x = floats(batch).bfloat16().to(memory_format=torch.channels_last)
+    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+    unet = unet.to(dtype, memory_format=torch.channels_last)
+    x = floats(batch).to(dtype).to(memory_format=torch.channels_last)
     run: Callable[[torch.Tensor], object] = unet
     if compiled:
         torch._inductor.config.freezing = True
@@ -99,99 +142,191 @@ def onnxruntime_fp32(path: Path, batch: int, threads: int) -> float:
     return repeat(lambda: session.run(None, {name: x}), batch)
 
 
-def openvino_bf16(path: Path, batch: int, threads: int) -> float:
-    import openvino
+def openvino(path: Path, precision: str, batch: int, threads: int) -> float:
+    from openvino import Core
 
-    core = openvino.Core()
+    core = Core()
     model = core.read_model(path)
     model.reshape([batch, 3, SIZE, SIZE])
-    settings = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": threads}
+    hint = "bf16" if precision == "bf16" else "f32"
+    settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads}
     compiled = core.compile_model(model, "CPU", settings)
     request, x = compiled.create_infer_request(), floats(batch).numpy()
     return repeat(lambda: request.infer([x]), batch)
 
 
-def sequential_loop(source: Path, out: Path) -> float:
+def sequential_loop(source: Path, out: Path, seconds: float = 20.0) -> float:
     """The reference's test script: batch 1, fp32, train-mode norm and dropout, PNG out."""
     unet = generator("batch-statistics").train()
-    files = sorted(source.iterdir())[:48]
     out.mkdir()
-    start = time.perf_counter()
+    start, done = time.perf_counter(), 0
     with torch.no_grad():
-        for file in files:
+        for file in sorted(source.iterdir())[:48]:
             pixels = np.array(Image.open(file).convert("RGB").resize((SIZE, SIZE)))
             x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div(255).sub(0.5).div(0.5)
             y = unet(x)[0].permute(1, 2, 0).add(1).div(2).mul(255).numpy().astype(np.uint8)
             Image.fromarray(y).save(out / f"{file.stem}.png")
-    return (time.perf_counter() - start) / len(files) * 1000
+            done += 1
+            if time.perf_counter() - start > seconds:
+                break
+    return (time.perf_counter() - start) / done * 1000
 
 
-def end_to_end(source: Path, out: Path, model: Path, form: str) -> dict[str, float]:
-    """The real command: milliseconds an image after start-up, first image, memory."""
+@dataclass(frozen=True)
+class Conversion:
+    """The real command. ``ms``: an image, from the first on disk to the last; ``quarters``: the
+    same of each quarter of the images; ``first``: seconds until the first; ``whole``: images a
+    second, start-up included; ``pss``, ``worker``: MiB of all processes (shared pages counted
+    once), and resident in the largest worker."""
+
+    ms: float
+    quarters: list[float]
+    first: float
+    whole: float
+    pss: float
+    worker: float
+
+
+def end_to_end(source: Path, out: Path, model: Path, form: str) -> Conversion:
     command = [sys.executable, "-m", "pix2pix_batch.cli", "convert", str(source), str(out)]
     command += ["--model", str(model), "--format", form, "--json"]
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     tree = psutil.Process(process.pid)
-    first, peak, times = 0.0, 0, []
+    times: list[tuple[float, int]] = []
+    pss = worker = 0.0
+    measured = start
     while process.poll() is None:
-        time.sleep(0.2)
+        time.sleep(0.1)
         done = sum(name.endswith(form) for name in os.listdir(out)) if out.exists() else 0
-        now = time.perf_counter() - start
-        if done and not first:
-            first = now
-        times.append((now, done))
-        if len(times) % 20 == 0:  # reading it costs the workers time
-            peak = max(peak, memory(tree))
+        times.append((time.perf_counter() - start, done))
+        if time.perf_counter() - measured > 4:  # reading it costs the workers time
+            measured = time.perf_counter()
+            now = memory(tree)
+            pss, worker = max(pss, now[0]), max(worker, now[1])
     summary = json.loads(process.communicate()[0])
     total = summary["converted"]
-    # From the time a tenth is done to the time all is: start-up apart, the tail included.
-    begin, counted = next((t, n) for t, n in times if n >= total / 10)
-    end = next((t for t, n in times if n == total), times[-1][0])
-    return {
-        "ms": (end - begin) / (total - counted) * 1000,
-        "first": first,
-        "whole": total / summary["seconds"],
-        "peak": peak / 2**20,
-    }
+    first, begun = next((t, n) for t, n in times if n)
+
+    def reached(count: float) -> float:
+        return next((t for t, n in times if n >= count), times[-1][0])
+
+    marks = [first, *(reached(begun + (total - begun) * part / 4) for part in (1, 2, 3, 4))]
+    share = (total - begun) / 4
+    quarters = [(b - a) / share * 1000 if share else 0.0 for a, b in itertools.pairwise(marks)]
+    return Conversion(
+        ms=sum(quarters) / 4,
+        quarters=quarters,
+        first=first,
+        whole=total / summary["seconds"],
+        pss=pss / 2**20,
+        worker=worker / 2**20,
+    )
 
 
-def memory(tree: psutil.Process) -> int:
-    """Bytes of the process and its children; shared pages counted once a process."""
-    total = 0
-    try:
-        for process in [tree, *tree.children(recursive=True)]:
+def memory(tree: psutil.Process) -> tuple[float, float]:
+    """Bytes of the process and its children, shared pages counted once; the largest child's
+    resident ones."""
+    total = largest = 0.0
+    for process in [tree, *tree.children(recursive=True)]:
+        try:
             total += process.memory_full_info().pss
-    except psutil.NoSuchProcess:
-        pass
-    return total
+            if process != tree:
+                largest = max(largest, process.memory_info().rss)
+        except psutil.NoSuchProcess:
+            continue
+    return total, largest
 
 
-def measure_others(row: Callable[[str, str], None], raw: float, directory: Path) -> None:
-    """Other batches, norms, precisions and runtimes, against ``raw`` milliseconds an image."""
+# What is measured
+
+
+def measure_engines(row: Row, raw: float, batch: int, precision: str) -> None:
     threads = cores()
-    for batch in (1, 4, 16):
-        ms = together(threads, raw_engine, "running-statistics", "bf16", batch)
-        row(f"   batch {batch}", f"{ms:.1f} ms")
-    ms = together(threads, raw_engine, "batch-statistics", "bf16", CPU_BATCH)
+    for other in sorted({1, 2, 4, 8, 16} - {batch}):
+        ms = together(threads, raw_engine, FULL_SIZE.norm, precision, other)
+        row(f"   batch {other}", f"{ms:.1f} ms = {ms / raw:.2f} x")
+    ms = together(threads, raw_engine, "batch-statistics", precision, batch)
     row("   norm with each image's own statistics", f"{ms:.1f} ms")
-    ms = together(threads, raw_engine, "running-statistics", "fp32", CPU_BATCH)
-    row("   fp32", f"{ms:.1f} ms")
-    ms = min(alone(eager, batch, threads, False) for batch in (4, 8))
-    row("PyTorch eager, bf16, channels last, norms folded", f"{ms:.1f} ms")
-    ms = min(alone(eager, batch, threads, True) for batch in (4, 8))
-    row("torch.compile, frozen, bf16", f"{ms:.1f} ms")
-
-    model = directory / "generator.onnx"
-    export(model)
-    ov = min(alone(openvino_bf16, model, batch, threads) for batch in (1, 4, 8))
-    row("OpenVINO bf16, best batch", f"{ov:.1f} ms = {ov / raw:.1f} x raw engine")
-    ort = min(alone(onnxruntime_fp32, model, batch, threads) for batch in (1, 4, 8))
-    row("ONNX Runtime fp32, best batch", f"{ort:.1f} ms = {ort / raw:.1f} x raw engine")
+    if precision != "fp32":
+        ms = together(threads, raw_engine, FULL_SIZE.norm, "fp32", batch)
+        row("   fp32", f"{ms:.1f} ms")
 
 
-def measure(count: int, directory: Path, only_convert: bool) -> list[tuple[str, str]]:
+def measure_runtimes(row: Row, raw: float, precision: str, isa: str, directory: Path) -> None:
     threads = cores()
+    ms = min(alone(eager, precision, batch, threads, False) for batch in (4, 8))
+    row(f"PyTorch eager, {precision}, channels last, norms folded", f"{ms:.1f} ms")
+    if isa == "native":
+        ms = min(alone(eager, precision, batch, threads, True) for batch in (4, 8))
+        row(f"torch.compile, frozen, {precision}", f"{ms:.1f} ms")
+    model = directory / "generator.onnx"
+    alone(export, model)
+    best = min(alone(openvino, model, precision, batch, threads) for batch in (1, 4, 8))
+    row(f"OpenVINO {precision}, best batch", f"{best:.1f} ms = {best / raw:.2f} x raw engine")
+    name = "ONNX Runtime fp32, best batch"
+    best = min(alone(onnxruntime_fp32, model, batch, threads) for batch in (1, 4, 8))
+    mark = "" if isa == "native" else " (with all that this CPU has)"
+    row(name, f"{best:.1f} ms = {best / raw:.2f} x raw engine{mark}")
+
+
+def measure_convert(row: Row, raw: float, count: int, isa: str, directory: Path) -> None:
+    source, weights = directory / "in", directory / "full.safetensors"
+    make_images(source, count)
+    bundle.save(weights, bundle.BundleInfo("full-size", FULL_SIZE, image_size=SIZE), generator())
+    loop = alone(sequential_loop, source, directory / "loop")
+    row("sequential loop (batch 1, fp32, PNG)", f"{loop:.1f} ms an image")
+    forms = (("jpg", "JPEG"), ("png", "PNG")) if isa == "native" else (("jpg", "JPEG"),)
+    for form, name in forms:
+        found = end_to_end(source, directory / form, weights, form)
+        row(
+            f"convert JPEG to {name}, {count} images",
+            f"{found.ms:.1f} ms = {raw / found.ms:.0%} of raw engine, "
+            f"{loop / found.ms:.1f} x the loop",
+        )
+        quarters = ", ".join(f"{raw / ms:.0%}" for ms in found.quarters)
+        row("   each quarter, of raw engine", quarters)
+        row("   whole command, start-up included", f"{found.whole:.1f} images/s")
+        row("   first image on disk after", f"{found.first:.1f} s")
+        row("   memory, all processes (PSS)", f"{found.pss:.0f} MiB")
+        row("   resident in the largest worker", f"{found.worker:.0f} MiB")
+
+
+def measure_slow(row: Row, raw: float, batch: int, precision: str, directory: Path) -> None:
+    """A generator of which one batch takes :data:`SLOW_BATCH` seconds and more."""
+    threads = cores()
+    name = f"generator whose batch takes {SLOW_BATCH:.0f} s and more"
+    seconds = raw * threads * batch / 1000
+    wide = [ngf for ngf in WIDTHS if seconds * (ngf / FULL_SIZE.ngf) ** 2 >= SLOW_BATCH]
+    if not wide:
+        row(name, "left out: this CPU is too fast for it")
+        return
+    ngf = wide[0]
+    slow = together(threads, raw_engine, FULL_SIZE.norm, precision, batch, ngf)
+    row(
+        f"{name}: ngf {ngf}, raw engine",
+        f"{slow:.0f} ms, {slow * threads * batch / 1000:.1f} s a batch",
+    )
+    count = threads * batch * max(4, int(PATIENCE * 1000 / slow / threads / batch))
+    source, weights = directory / "slow", directory / "slow.safetensors"
+    make_images(source, count)
+    architecture = Architecture(norm=FULL_SIZE.norm, ngf=ngf)
+    info = bundle.BundleInfo("slow", architecture, image_size=SIZE)
+    bundle.save(weights, info, generator(ngf=ngf))
+    found = end_to_end(source, directory / "slow-jpg", weights, "jpg")
+    weights.unlink()
+    quarters = ", ".join(f"{slow / ms:.0%}" for ms in found.quarters)
+    row(
+        f"   convert JPEG to JPEG, {count} images",
+        f"{found.ms:.0f} ms = {slow / found.ms:.0%} of raw engine",
+    )
+    row("   each quarter, of raw engine", quarters)
+
+
+def measure(isa: str, count: int, only_convert: bool) -> list[tuple[str, str]]:
+    """The rows of one instruction set, to which this process is kept."""
+    threads, precision = cores(), cpu_precision()
+    batch = default_batch_size("cpu", SIZE)
     rows: list[tuple[str, str]] = []
 
     def row(name: str, value: str) -> None:
@@ -200,50 +335,62 @@ def measure(count: int, directory: Path, only_convert: bool) -> list[tuple[str, 
 
     work = gflop()
     row("generator (256x256, 8 downs, ngf 64)", f"{work:.1f} GFLOP an image")
-    fp32 = alone(matmul_peak, "float32", threads)
-    bf16 = alone(matmul_peak, "bfloat16", threads)
-    row("matmul peak fp32, bf16", f"{fp32:.0f}, {bf16:.0f} GFLOP/s")
-    floor = work / max(fp32, bf16) * 1000
-    row("floor implied by the bf16 peak", f"{floor:.1f} ms an image")
+    peak = alone(matmul_peak, "float32", threads)
+    row("matmul peak fp32", f"{peak:.0f} GFLOP/s")
+    if precision == "bf16":
+        peak = alone(matmul_peak, "bfloat16", threads)
+        row("matmul peak bf16", f"{peak:.0f} GFLOP/s")
+    else:
+        row("matmul peak bf16", "left out: not in this hardware, emulated it takes minutes")
+    row(f"floor implied by the {precision} peak", f"{work / peak * 1000:.1f} ms an image")
 
-    raw = together(threads, raw_engine, "running-statistics", "bf16", CPU_BATCH)
-    row(f"raw engine, bf16, {threads} x 1 thread, batch {CPU_BATCH}", f"{raw:.1f} ms an image")
-    if not only_convert:
-        measure_others(row, raw, directory)
-
-    source, weights = directory / "in", directory / "full.safetensors"
-    make_images(source, count)
-    info = bundle.BundleInfo("full-size", FULL_SIZE, image_size=SIZE)
-    bundle.save(weights, info, generator())
-    loop = alone(sequential_loop, source, directory / "loop")
-    row("sequential loop (batch 1, fp32, PNG)", f"{loop:.1f} ms an image")
-    for form, name in (("jpg", "JPEG"), ("png", "PNG")):
-        result = end_to_end(source, directory / form, weights, form)
-        ms = result["ms"]
-        row(
-            f"convert JPEG to {name}, {count} images",
-            f"{ms:.1f} ms = {raw / ms:.0%} of raw engine, {loop / ms:.1f} x the loop",
-        )
-        row("   whole command, start-up included", f"{result['whole']:.1f} images/s")
-        row("   first image on disk after", f"{result['first']:.1f} s")
-        row("   peak memory, all processes (PSS)", f"{result['peak']:.0f} MiB")
+    raw = together(threads, raw_engine, FULL_SIZE.norm, precision, batch)
+    row(f"raw engine, {precision}, {threads} x 1 thread, batch {batch}", f"{raw:.1f} ms an image")
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        if not only_convert:
+            measure_engines(row, raw, batch, precision)
+            measure_runtimes(row, raw, precision, isa, directory)
+        fitting = int(PATIENCE * 1000 / raw) // batch * batch
+        measure_convert(row, raw, min(count, max(8 * batch, fitting)), isa, directory)
+        measure_slow(row, raw, batch, precision, directory)
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=1024)
+    names = ["native", *list(ISAS)[1:]]
+    parser.add_argument("--isa", nargs="+", choices=names, default=["native"], help="in turn")
+    parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--only-convert", action="store_true", help="leave out other runtimes")
-    parser.add_argument("--out", type=Path, help="also write the table there, as Markdown")
+    parser.add_argument("--out", type=Path, help="also write the tables there, as Markdown")
+    parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)  # of the one ISA, as JSON
     arguments = parser.parse_args()
-    os.environ.setdefault("PYTHONPATH", str(Path(__file__).parent.parent))
-    title = machine()
-    print(title)
-    with tempfile.TemporaryDirectory() as directory:
-        rows = measure(arguments.images, Path(directory), arguments.only_convert)
+    if arguments.rows:
+        (isa,) = arguments.isa
+        print(f"{machine()}; {isa}")
+        found = {"title": machine(), "rows": measure(isa, arguments.images, arguments.only_convert)}
+        arguments.rows.write_text(json.dumps(found))
+        return
+    lines: list[str] = []
+    for isa in arguments.isa:
+        title, rows = measure_apart(isa, arguments)
+        lines += [f"{title}; {isa}", "", *table(("figure", "measured"), rows), ""]
     if arguments.out:
-        lines = [title, "", *table(("figure", "measured"), rows)]
-        arguments.out.write_text("\n".join(lines) + "\n")
+        arguments.out.write_text("\n".join(lines))
+
+
+def measure_apart(isa: str, arguments: argparse.Namespace) -> tuple[str, list[Any]]:
+    """As :func:`measure`, in a process that is kept to the instruction set from its start."""
+    root = str(Path(__file__).parent.parent)
+    environment = {"PYTHONPATH": root, **os.environ, **ISAS[isa]}
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder, "rows.json")
+        words = ["--isa", isa, "--images", str(arguments.images), "--rows", str(rows)]
+        words += ["--only-convert"] * arguments.only_convert
+        subprocess.run([sys.executable, __file__, *words], env=environment, check=True)
+        found = json.loads(rows.read_text())
+    return found["title"], found["rows"]
 
 
 if __name__ == "__main__":

@@ -167,10 +167,10 @@ def rungs(device: str) -> list[Rung]:
             Rung("tensorrt", "fp16", tensorrt),
             Rung("tensorrt_rtx", "fp16", tensorrt),
         ]
+    precisions = sorted({"fp32", cpu_precision()}, reverse=True)  # an emulated one takes minutes
     return [
         Rung(LOOP, "fp32", loop, batches=(1,)),
-        Rung("TorchEngine", "fp32", torch_engine, workers=True),
-        Rung("TorchEngine", "bf16", torch_engine, workers=True),
+        *(Rung("TorchEngine", one, torch_engine, workers=True) for one in precisions),
         Rung("torch.compile", cpu_precision(), compiled),
         Rung("ONNX Runtime", "fp32", onnxruntime),
     ]

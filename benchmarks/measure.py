@@ -61,11 +61,16 @@ def repeat(call: Callable[[], object], images: int, seconds: float = SECONDS) ->
 
 
 def matmul_peak(dtype: str, threads: int, device: str = "cpu", seconds: float = SECONDS) -> float:
-    """GFLOP/s of a large square matrix product."""
+    """GFLOP/s of a square matrix product, as large as can be timed in ``seconds``."""
     torch.set_num_threads(threads)
-    n = 8192 if device == "cuda" else 2048 if dtype == "float32" else 4096
-    a = torch.randn(n, n, device=device).to(getattr(torch, dtype))
-    return 2 * n**3 / best(lambda: a @ a, device, seconds) / 1e9
+    largest = 8192 if device == "cuda" else 4096
+
+    def product(n: int) -> tuple[Callable[[], object], float]:
+        a = torch.randn(n, n, device=device).to(getattr(torch, dtype))
+        return lambda: a @ a, 2 * n**3
+
+    sizes = [n for n in (256, 512, 1024, 2048, 4096, 8192) if n <= largest]
+    return rate([partial(product, n) for n in sizes], device, seconds)
 
 
 def peak(dtype: str, threads: int, device: str = "cpu", seconds: float = SECONDS) -> float:
@@ -73,16 +78,41 @@ def peak(dtype: str, threads: int, device: str = "cpu", seconds: float = SECONDS
 
     On some CPUs the libraries behind them differ by more than two in speed.
     """
-    found = [matmul_peak(dtype, threads, device, seconds)]
-    for channels, size, kernel, stride in ((1024, 32, 1, 1), (256, 32, 4, 2)):
+
+    def convolution(
+        batch: int, channels: int, size: int, kernel: int, stride: int
+    ) -> tuple[Callable[[], object], float]:
         wanted = {"device": device, "dtype": getattr(torch, dtype)}
-        x = torch.randn(8, channels, size, size, **wanted)
+        x = torch.randn(batch, channels, size, size, **wanted)
         weight = torch.randn(2 * channels, channels, kernel, kernel, **wanted)
         x, weight = (one.to(memory_format=torch.channels_last) for one in (x, weight))
-        call = partial(torch.conv2d, x, weight, stride=stride)
-        work = 2 * call().numel() * channels * kernel**2
-        found.append(work / best(call, device, seconds) / 1e9)
+        out = ((size - kernel) // stride + 1) ** 2
+        work = 2 * batch * 2 * channels * out * channels * kernel**2
+        return partial(torch.conv2d, x, weight, stride=stride), work
+
+    found = [matmul_peak(dtype, threads, device, seconds)]
+    for shape in ((1024, 32, 1, 1), (256, 32, 4, 2)):
+        tries = [partial(convolution, 1, shape[0] // 4, *shape[1:])]
+        tries += [partial(convolution, batch, *shape) for batch in (1, 8)]
+        found.append(rate(tries, device, seconds))
     return max(found)
+
+
+def rate(
+    tries: Sequence[Callable[[], tuple[Callable[[], object], float]]], device: str, seconds: float
+) -> float:
+    """GFLOP/s of the last of ``tries``, each larger than the one before, that can be timed.
+
+    Each makes a call and says how many operations it takes. Where a number format is emulated,
+    the largest would take minutes: one that is expected to run longer than ``seconds`` is left.
+    """
+    found = 0.0
+    for make in tries:
+        call, work = make()
+        if found and work / found / 1e9 > seconds:
+            break
+        found = work / best(call, device, seconds) / 1e9
+    return found
 
 
 def best(call: Callable[[], object], device: str, seconds: float = SECONDS) -> float:

@@ -8,6 +8,7 @@ that a job's bytes do not depend on its length. ``benchmarks/convert.py`` compar
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -33,6 +34,11 @@ NONE: Activation = ("none", [], "")
 RELU: Activation = ("relu", [], "")
 TANH: Activation = ("tanh", [], "")
 LEAKY_RELU: Activation = ("leaky_relu", [LEAKY_SLOPE], "")
+ISAS_WITHOUT_BF16 = frozenset(
+    {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"}
+)
+"""oneDNN's names of the instruction sets that do not multiply bfloat16 (AVX2_VNNI_2 only converts
+it)."""
 
 
 def available(dtype: torch.dtype) -> bool:
@@ -48,10 +54,15 @@ def available(dtype: torch.dtype) -> bool:
 
 
 def bf16_is_fast() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware: AMX, or AVX-512 BF16.
+    """Whether oneDNN multiplies bfloat16 in hardware here: by AMX, or AVX-512 BF16.
 
-    Elsewhere oneDNN emulates it. ``benchmarks/convert.py`` measures both precisions.
+    Elsewhere it emulates it, which takes many times as long as fp32. A limit that the user sets
+    by ``ONEDNN_MAX_CPU_ISA`` (oneDNN's documentation, "CPU Dispatcher Control") counts as the CPU
+    of that kind. ``benchmarks/convert.py`` measures both precisions.
     """
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "DEFAULT"
+    if limit.upper() in ISAS_WITHOUT_BF16:
+        return False
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 

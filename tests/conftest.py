@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+import hypothesis
 import torch
 
 from pix2pix_batch import bundle
@@ -23,6 +24,12 @@ from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.cores import cores
 from pix2pix_batch.generator import UNet
+
+# No test is timed: how long an example takes is the machine's matter, which may be slow or busy.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_xdist_auto_num_workers() -> int:

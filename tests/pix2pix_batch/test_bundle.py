@@ -162,7 +162,6 @@ def test_same_bundle_same_bytes(tmp_path: Path) -> None:
         st.text(), st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integers())
     ),
 )
-@settings(deadline=None)
 def test_metadata_round_trips_as_json(
     name: str,
     fit: str,
@@ -328,7 +327,6 @@ def test_files_that_are_no_bundle(tmp_path: Path, data: bytes) -> None:
 
 
 @given(data=st.binary(max_size=200))
-@settings(deadline=None)
 def test_no_bytes_make_it_stumble(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.safetensors"
     path.write_bytes(data)
@@ -337,7 +335,7 @@ def test_no_bytes_make_it_stumble(tmp_path_factory: pytest.TempPathFactory, data
 
 
 @given(cut=st.floats(0, 1, exclude_max=True))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_cut_short(tmp_path_factory: pytest.TempPathFactory, cut: float) -> None:
     path = tmp_path_factory.getbasetemp() / "cut.safetensors"
     bundle.save(path, *make(ngf=1))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -276,6 +276,24 @@ def test_fp16_on_the_cpu_is_refused() -> None:
         engine(make(), "fp16")
 
 
+@pytest.mark.parametrize("limit", ["SSE41", "AVX2", "avx2_vnni", "AVX512_CORE"])
+def test_a_limit_on_the_instruction_set_counts_as_such_a_cpu(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert not onednn.bf16_is_fast()
+
+
+@pytest.mark.parametrize("limit", ["DEFAULT", "AVX512_CORE_BF16", "AVX512_CORE_AMX"])
+def test_a_limit_that_has_bf16_leaves_it_to_the_cpu(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    plain = onednn.bf16_is_fast()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert onednn.bf16_is_fast() == plain
+
+
 def test_onednn_has_no_fp16() -> None:
     assert not onednn.available(torch.float16)
 
@@ -305,7 +323,6 @@ def test_bytes_survive_scaling() -> None:
     values=st.lists(st.floats(-1.5, 1.5, width=32), min_size=1, max_size=20),
     channels=st.integers(1, 4),
 )
-@settings(deadline=None)
 def test_bytes_are_rounded_to_nearest(values: list[float], channels: int) -> None:
     y = torch.tensor(values).reshape(1, 1, 1, -1).repeat(1, channels, 1, 1)
     exact = np.clip((np.array(values) + 1) * 127.5, 0, 255)

@@ -190,7 +190,7 @@ def test_an_encoder_decoder_sees_its_input_through_the_bottleneck_only() -> None
     channels=st.tuples(st.integers(1, 4), st.integers(1, 4)),
     norm=st.sampled_from(NORMS),
 )
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_any_depth_takes_any_multiple(
     downs: int, times: tuple[int, int], channels: tuple[int, int], norm: str
 ) -> None:

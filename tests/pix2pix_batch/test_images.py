@@ -505,7 +505,7 @@ def test_truncated(form: str) -> None:
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_damage_is_an_image_error_or_an_image(data: st.DataObject) -> None:
     form = data.draw(st.sampled_from(["JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP", "TGA", "PCX"]))
     raw = bytearray(encode(Image.fromarray(noise(9, 9, 3)), form))
@@ -569,7 +569,7 @@ def test_suffixes() -> None:
     form=st.sampled_from(["png", "tiff"]),
     seed=st.integers(0, 99),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_lossless_formats(height: int, width: int, channels: int, form: str, seed: int) -> None:
     pixels = noise(height, width, channels, seed=seed)
     data = write(Picture(pixels), form)
@@ -637,7 +637,7 @@ def test_same_picture_same_bytes(form: str) -> None:
 
 
 @given(pixels=st.integers(1, 12), alpha=st.booleans(), channels=st.sampled_from([1, 3, 4]))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_what_is_written_is_read_back(pixels: int, alpha: bool, channels: int) -> None:
     original = noise(pixels, 5, channels, seed=pixels)
     clear = np.full((pixels, 5), 255, np.uint8)

@@ -137,7 +137,7 @@ def test_an_imported_bundle_can_be_saved_and_loaded(tmp_path: Path) -> None:
     channels=st.tuples(st.integers(1, 4), st.integers(1, 4)),
     norm=st.sampled_from(["batch", "instance", "none"]),
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_architecture_is_inferred(
     tmp_path_factory: pytest.TempPathFactory,
     downs: int,
@@ -441,7 +441,7 @@ def test_a_bundle_needs_no_import(tmp_path: Path) -> None:
 
 
 @given(cut=st.floats(0, 1, exclude_max=True))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_cut_short(tmp_path_factory: pytest.TempPathFactory, cut: float) -> None:
     path = tmp_path_factory.getbasetemp() / "cut.pth"
     torch.save(ReferenceUNet(downs=5, ngf=1).state_dict(), path)

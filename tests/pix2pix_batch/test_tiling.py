@@ -124,7 +124,7 @@ def check_identity(height: int, width: int, channels: int, size: int) -> None:
 @given(
     height=st.integers(1, 200), width=st.integers(1, 200), channels=st.integers(1, 5), size=SIZES
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_identity_gives_the_image_back(height: int, width: int, channels: int, size: int) -> None:
     if height * width > 2000 * size:  # tiny tiles on large images only cost time
         height = max(1, height // 8)
@@ -132,7 +132,7 @@ def test_identity_gives_the_image_back(height: int, width: int, channels: int, s
 
 
 @given(rows=st.integers(0, 4), columns=st.integers(0, 4), off=st.tuples(*[st.integers(-1, 1)] * 2))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_identity_at_the_tiles_bounds(rows: int, columns: int, off: tuple[int, int]) -> None:
     check_identity(32 + 24 * rows + off[0], 32 + 24 * columns + off[1], 3, 32)
 
@@ -179,7 +179,7 @@ def test_a_small_image_stands_in_the_middle() -> None:
     size=st.sampled_from([4, 30, 32, 64]),
     seed=st.integers(0, 99),
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_blending_is_the_dense_one(
     height: int, width: int, channels: int, size: int, seed: int
 ) -> None:
@@ -196,7 +196,6 @@ def test_blending_is_the_dense_one(
 
 
 @given(values=st.lists(st.integers(0, 255), min_size=2, max_size=6), upright=st.booleans())
-@settings(deadline=None)
 def test_flat_tiles_blend_without_steps(values: list[int], upright: bool) -> None:
     """Between two flat tiles a monotone ramp, nowhere steeper than its raised cosine."""
     size, shared = 64, 16
@@ -244,7 +243,7 @@ def test_memory_is_one_row_of_tiles() -> None:
 
 
 @given(height=st.integers(1, 90), width=st.integers(1, 90), channels=st.sampled_from([1, 3, 4]))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_resized_there_and_back(height: int, width: int, channels: int) -> None:
     flat = np.full((height, width, channels), 77, np.uint8)
     flat[:, :, 3:] = 255

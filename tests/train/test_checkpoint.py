@@ -104,7 +104,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     cut=st.integers(0, WHOLE),
     flips=st.lists(st.tuples(st.integers(0, WHOLE), st.integers(1, 255)), max_size=20),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_damage_never_makes_it_stumble(
     whole: tuple[Path, bytes], cut: int, flips: list[tuple[int, int]]

@@ -54,7 +54,7 @@ def stream(
     size=st.integers(1, 4),
     bounds=st.tuples(st.integers(0, 6), st.integers(0, 6)).map(sorted),
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_samples_do_not_depend_on_batches_or_processes(
     pairs: Path, processes: int, size: int, bounds: tuple[int, int]
 ) -> None:

@@ -60,7 +60,7 @@ def test_crops_never_leave_their_bands() -> None:
     flip=st.booleans(),
     scales=st.tuples(st.floats(0.3, 2), st.floats(0.3, 2)).map(sorted),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_both_crops_show_the_same_place(
     seed: int, turn: bool, flip: bool, scales: tuple[float, float]
 ) -> None:

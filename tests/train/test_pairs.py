@@ -206,7 +206,7 @@ def test_lines_that_are_no_json(tmp_path: Path, line: str, message: str) -> None
     ),
     form=st.sampled_from(["csv", "jsonl"]),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_no_manifest_makes_it_stumble(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], form: str
 ) -> None:
@@ -304,7 +304,6 @@ def held_out(names: list[str], fraction: float) -> set[str]:
 
 
 @given(some=NAMES, more=NAMES, fraction=st.floats(0.1, 0.8))
-@settings(deadline=None)
 def test_adding_pairs_moves_none(some: list[str], more: list[str], fraction: float) -> None:
     """Where both splits have a pair without help, names alone decide."""
     fixed = {"bridge", "market"}  # SHA-256 of 17f2... and e4d6...: 0.094 and 0.894 of 1
@@ -315,7 +314,6 @@ def test_adding_pairs_moves_none(some: list[str], more: list[str], fraction: flo
 
 
 @given(names=NAMES.filter(lambda names: len(names) > 1), fraction=st.floats(0.001, 0.999))
-@settings(deadline=None)
 def test_neither_split_is_left_empty(names: list[str], fraction: float) -> None:
     assert 0 < len(held_out(names, fraction)) < len(names)
     assert held_out(names, fraction) == held_out(names[::-1], fraction)

@@ -450,7 +450,7 @@ def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(values=whole_recipes())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_recipes_survive_yaml(values: dict[str, Any]) -> None:
     assert values.keys() == Recipe.model_fields.keys(), "every key is tried"
     assert values["mosaic"] is None or values["mosaic"].keys() == Mosaic.model_fields.keys()

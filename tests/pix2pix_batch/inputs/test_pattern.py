@@ -57,7 +57,7 @@ NAME = st.sampled_from(["a", "b.png", "ab", ".c", "c", "a.png"])
     st.lists(PART, min_size=1, max_size=3),
     st.sets(st.lists(NAME, min_size=1, max_size=3).map(tuple), max_size=6),
 )
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_globs_are_those_of_python(parts: list[str], files: set[tuple[str, ...]]) -> None:
     pattern = "/".join(parts)
     with tempfile.TemporaryDirectory() as folder:

@@ -187,7 +187,7 @@ NAMES = st.builds(lambda stem, parts: stem + "".join(parts), STEMS, st.lists(SUF
     form=st.sampled_from(["png", "jpg", "webp", "tiff", "same"]),
     way=st.sampled_from(["directory", "glob", "list"]),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_any_names_have_outputs_of_their_own(
     names: set[tuple[str, str]], form: str, way: str
 ) -> None:

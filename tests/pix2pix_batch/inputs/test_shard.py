@@ -319,7 +319,7 @@ def test_overwriting_does_not_ask_shards_that_went_on_from_a_whole_that_it_forge
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_in_one_overwriting_the_first_decides_for_all(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

@@ -21,7 +21,7 @@ EVENTS = st.lists(
 
 
 @given(events=EVENTS, pending=st.integers(1, 20))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_says_what_a_dictionary_would(events: list[tuple[str, str, int]], pending: int) -> None:
     """However often it is merged: ours once claimed or done, and the last status and detail."""
     before, index.PENDING = index.PENDING, pending

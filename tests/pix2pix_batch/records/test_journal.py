@@ -175,7 +175,7 @@ NAMES = st.text(
 
 
 @given(names=st.lists(NAMES, unique=True, min_size=1, max_size=8))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_any_name_round_trips(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     """Also those that are no UTF-8, which Python holds as lone surrogates."""
     out = tmp_path_factory.mktemp("out")
@@ -222,7 +222,7 @@ def test_torn_at_every_byte(tmp_path: Path) -> None:
 
 
 @given(tail=st.binary(max_size=60))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_garbage_at_the_end(tmp_path_factory: pytest.TempPathFactory, tail: bytes) -> None:
     """What a file system may leave there after a power cut."""
     out = tmp_path_factory.mktemp("out")

@@ -61,7 +61,6 @@ NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"
     st.sampled_from([("w", "x.tar"), ("w:gz", "x.tar.gz"), ("w:gz", "x.tgz")]),
     st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
 )
-@settings(deadline=None)
 def test_any_tar_is_read(
     tmp_path_factory: pytest.TempPathFactory,
     files: dict[str, bytes],
@@ -179,7 +178,7 @@ def test_text_that_shrinks_well_is_no_bomb(tmp_path: Path, monkeypatch: pytest.M
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_damage_is_noticed_or_harmless(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
