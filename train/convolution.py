@@ -446,43 +446,52 @@ class Down(nn.Conv2d):
     """As :class:`nn.Conv2d`; on the CPU in full precision by :class:`Convolve`."""
 
     def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight  # once: spectral norm goes on each time that it is asked for
         stride = self.stride[0]
         height, width = (side + 2 * PADDING - KERNEL + stride for side in x.shape[2:])
-        shape = Shape(
-            len(x), height // stride, width // stride, self.in_channels, self.out_channels, stride
-        )
-        if not fits(self, x) or (height % stride or width % stride) or shape.small == 1:
-            return super().forward(x)
-        y = cast(Tensor, Convolve.apply(x, self.weight, shape, False, takes_tiles(shape)))
-        return y if self.bias is None else y + self.bias[:, None, None]
+        fitting = fits(self, x, weight) and not (height % stride or width % stride)
+        if not fitting or self.out_channels == 1:  # one channel: nothing for a product to share
+            return self._conv_forward(x, weight, self.bias)
+        sides = height // stride, width // stride
+        shape = Shape(len(x), *sides, self.in_channels, self.out_channels, stride)
+        return convolve(x, weight, self.bias, shape, transposed=False)
 
 
 class Up(nn.ConvTranspose2d):
     """As :class:`nn.ConvTranspose2d`; on the CPU in full precision by :class:`Convolve`."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if not fits(self, x) or output_size is not None:
+        if not fits(self, x, self.weight) or output_size is not None:
             return super().forward(x, output_size)
-        shape = Shape(
-            len(x), *x.shape[2:], self.out_channels, self.in_channels, self.stride[0]
-        )  # fmt: skip
-        y = cast(Tensor, Convolve.apply(x, self.weight, shape, True, takes_tiles(shape)))
-        return y if self.bias is None else y + self.bias[:, None, None]
+        channels = self.out_channels, self.in_channels
+        shape = Shape(len(x), *x.shape[2:], *channels, self.stride[0])
+        return convolve(x, self.weight, self.bias, shape, transposed=True)
 
 
-def fits(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> bool:
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape, transposed: bool
+) -> Tensor:
+    y = cast(Tensor, Convolve.apply(x, weight, shape, transposed, takes_tiles(shape)))
+    return y if bias is None else y + bias[:, None, None]
+
+
+def fits(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> bool:
     """Whether :class:`Convolve` may stand for ``layer`` on ``x``.
 
     In bf16 oneDNN's convolutions and on GPUs cuDNN's are faster.
     """
-    full = x.dtype == layer.weight.dtype and x.dtype in (torch.float32, torch.float64)
     return (
         x.device.type == "cpu"
-        and full
+        and x.dtype == weight.dtype
+        and x.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
         and layer.kernel_size == (KERNEL, KERNEL)
         and layer.padding == (PADDING, PADDING)
         and layer.stride in ((1, 1), (2, 2))
+        and layer.dilation == (1, 1)
+        and layer.groups == 1
+        and layer.padding_mode == "zeros"
+        and set(layer.output_padding) == {0}
         and min(x.shape) > 0
     )
 

@@ -25,6 +25,7 @@ from pix2pix_batch.train.convolution import use_own_convolutions
 from pix2pix_batch.train.data import Data, batches, to_unit
 from pix2pix_batch.train.discriminator import PatchGAN
 from pix2pix_batch.train.meter import Meter, Record
+from pix2pix_batch.train.pace import FORWARD, Pace
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.rundir import KEEP, RunDirectory
 from pix2pix_batch.train.step import LOSSES, Batch, Networks, Step
@@ -52,6 +53,7 @@ class Watcher:
 
     def start(self, step: int, last: int) -> None: ...
     def step(self, step: int, losses: dict[str, float]) -> None: ...
+    def expect(self, pace: Pace) -> None: ...
     def record(self, record: Record, sheet: Any) -> None: ...
     def close(self) -> None: ...
 
@@ -158,7 +160,7 @@ class Trainer:
             workers=default_workers(self.device) if self.options.workers is None
             else self.options.workers,
         )  # fmt: skip
-        meter = Meter(self.carried)
+        meter, pace = Meter(self.carried), self._pace()
         pending: tuple[int, Tensor] | None = None
         while self.step_count < self.last:
             with meter.waiting():
@@ -170,9 +172,13 @@ class Trainer:
             stopping = self._agreed(stop())
             due = self.step_count % self.every == 0 or self.step_count == self.last
             if not stopping and not due:
+                pace.end_step()
+                watcher.expect(pace)
                 continue
             watcher.step(*self._checked(*pending, meter))
             pending = None
+            pace.end_step()
+            watcher.expect(pace)
             self._require_finite()
             if due:
                 self._report(watcher, meter)
@@ -180,6 +186,12 @@ class Trainer:
             if stopping and self.step_count != self.last:
                 raise KeyboardInterrupt
             meter = Meter()
+            pace.end_pause()
+
+    def _pace(self) -> Pace:
+        validation = len(self.validation.chosen) * FORWARD / self.recipe.batch_size
+        share = validation / self.recipe.accumulate
+        return Pace(self.step_count, self.last, self.every, pause_steps=share)
 
     def _next(self, stream: Iterator[tuple[Tensor, Tensor]]) -> list[Batch]:
         recipe, accelerator = self.recipe, self.accelerator

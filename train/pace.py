@@ -12,7 +12,7 @@ WARM_UP = 2
 WINDOW = 200
 """Last steps that are counted, so that a machine that has become slower is believed."""
 
-FEW = 32
+FEW = 64
 """Under so many steps the slowest and the fastest eighth are left out: one hiccup says nothing."""
 
 FORWARD = 1 / 7
@@ -44,12 +44,13 @@ class Pace:
         self.pauses: deque[float] = deque(maxlen=8)
         self.times: deque[float] = deque(maxlen=WINDOW)
         self.count = 0
+        self.paused = True
         self.mark = clock()
 
     def end_step(self) -> None:
         """A step has ended; it began when the last step or pause did."""
         taken = self._since_mark()
-        self.step += 1
+        self.step, self.paused = self.step + 1, False
         self.count += 1
         if self.count == WARM_UP + 1:
             self.times.clear()
@@ -58,6 +59,7 @@ class Pace:
     def end_pause(self) -> None:
         """A validation or a checkpoint has ended, or both."""
         self.pauses.append(self._since_mark())
+        self.paused = True
 
     def seconds_a_step(self) -> float | None:
         """Without pauses; ``None`` before the first step."""
@@ -74,9 +76,9 @@ class Pace:
         if each is None:
             return None
         pause = sum(self.pauses) / len(self.pauses) if self.pauses else self.pause_steps * each
-        pauses = -(-self.last // self.every) - self.step // self.every
-        if self.step == self.last:
-            pauses = 0
+        due = self.step % self.every == 0 or self.step == self.last
+        done = -(-self.step // self.every) if due else self.step // self.every
+        pauses = -(-self.last // self.every) - done + (due and not self.paused)
         return each * (self.last - self.step) + pause * pauses
 
     def _since_mark(self) -> float:
