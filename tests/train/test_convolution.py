@@ -17,13 +17,12 @@ from pix2pix_batch.generator import UNet
 from pix2pix_batch.train.convolution import (
     Convolve,
     Down,
-    Shape,
     Up,
     takes_tiles,
-    transforms,
     use_own_convolutions,
 )
 from pix2pix_batch.train.discriminator import PatchGAN
+from pix2pix_batch.train.tiles import Shape, transforms
 
 SHAPES = st.builds(
     Shape,
