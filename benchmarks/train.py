@@ -30,6 +30,7 @@ from PIL import Image
 EXAMPLES = Path(__file__).parent.parent / "examples" / "maps"
 PAIRS = 64
 WARM_UP = 2
+PRECISION = "auto"
 
 
 def write_pairs(folder: Path) -> None:
@@ -100,7 +101,7 @@ def ours(folder: Path, batch: int, ngf: int, steps: int) -> dict[str, float]:
     from pix2pix_batch.train.loop import Meter, Options, Trainer
     from pix2pix_batch.train.recipe import Recipe
 
-    recipe = Recipe(name="benchmark", ngf=ngf, ndf=ngf, batch_size=batch, val_fraction=0)
+    recipe = Recipe(name="benchmark", precision=PRECISION, ngf=ngf, ndf=ngf, batch_size=batch, val_fraction=0)
     data = open_data(folder, recipe)
     trainer = Trainer(recipe, data, folder / "run", Options())
     found: dict[str, float] = {}

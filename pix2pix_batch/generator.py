@@ -30,11 +30,33 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.per_image or (self.training and len(x) == 1):
             return super().forward(x)
+        if self.training and x.device.type == "cpu":
+            return self._normalise_each(x)
         running = (self.running_mean, self.running_var) if self.training else (None, None)
         momentum = 0.1 if self.momentum is None else self.momentum
         return F.instance_norm(
             x, *running, self.weight, self.bias, True, momentum=momentum, eps=self.eps
         )
+
+    def _normalise_each(self, x: Tensor) -> Tensor:
+        """The same one image after the other: instance norm turns channels-last images around."""
+        assert self.running_mean is not None and self.running_var is not None
+        normalised, means, scales = zip(
+            *(
+                torch.native_batch_norm(
+                    image, self.weight, self.bias, None, None, True, 0.0, self.eps
+                )
+                for image in x.split(1)
+            ),
+            strict=True,
+        )
+        pixels = x.shape[2] * x.shape[3]
+        with torch.no_grad():
+            momentum = 0.1 if self.momentum is None else self.momentum
+            variance = (torch.stack(scales) ** -2 - self.eps) * (pixels / max(1, pixels - 1))
+            self.running_mean.lerp_(torch.stack(means).mean(0).to(x.dtype), momentum)
+            self.running_var.lerp_(variance.mean(0).to(x.dtype), momentum)
+        return torch.cat(normalised)
 
 
 class Block(nn.Module):

@@ -7,10 +7,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
 
 from pix2pix_batch.architecture import MAX_WIDTH
 from pix2pix_batch.generator import INIT_STD, LEAKY_SLOPE, NORM_EPS
+from pix2pix_batch.train.convolution import Down
 
 DiscNorm = Literal["batch", "instance", "none"]
 
@@ -47,12 +49,12 @@ class PatchGAN(nn.Module):
         modules: list[nn.Module] = []
         before = in_channels
         for i, (width, stride) in enumerate(zip(widths, strides, strict=True)):
-            modules.append(nn.Conv2d(before, width, kernel, stride, padding, bias=bias or i == 0))
+            modules.append(Down(before, width, kernel, stride, padding, bias=bias or i == 0))
             if i > 0 and norm != "none":
                 modules.append(NORMS[norm](width))
             modules.append(nn.LeakyReLU(LEAKY_SLOPE))
             before = width
-        modules.append(nn.Conv2d(before, 1, kernel, 1, padding, bias=True))
+        modules.append(Down(before, 1, kernel, 1, padding, bias=True))
         self.layers = nn.Sequential(*modules)
         self._init_weights()
         if spectral:
@@ -69,10 +71,20 @@ class PatchGAN(nn.Module):
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.normal_(module.weight, 1.0, INIT_STD)
 
-    def forward(self, *images: Tensor) -> Tensor:
+    def forward(self, *images: Tensor, parts: int = 1) -> Tensor:
         """``(N, C, H, W)`` images in [-1, 1], stacked along the channels, to ``(N, 1, h, w)``
-        logits, one a patch."""
-        return self.layers(torch.cat(images, dim=1))
+        logits, one a patch.
+
+        ``parts``: equal parts of the batch that batch norm takes one after the other, each by
+        its own statistics, as if they were given one after the other.
+        """
+        x = torch.cat(images, dim=1)
+        for layer in self.layers:
+            if parts > 1 and isinstance(layer, BatchNorm):
+                x = torch.cat([layer(part) for part in x.chunk(parts)])
+            else:
+                x = layer(x)
+        return x
 
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {

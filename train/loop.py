@@ -19,9 +19,11 @@ from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import InputError, Pix2PixBatchError, TrainingError
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.train import checkpoint
+from pix2pix_batch.train.convolution import use_own_convolutions
 from pix2pix_batch.train.data import Data, to_unit
 from pix2pix_batch.train.discriminator import PatchGAN
 from pix2pix_batch.train.meter import Meter, Record
+from pix2pix_batch.train.pace import FORWARD, Pace
 from pix2pix_batch.train.reading import batches
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.rundir import KEEP, RunDirectory
@@ -52,6 +54,7 @@ class Watcher:
     def note(self, text: str) -> None: ...
     def start(self, step: int, last: int) -> None: ...
     def step(self, step: int, losses: dict[str, float]) -> None: ...
+    def expect(self, pace: Pace) -> None: ...
     def record(self, record: Record, sheet: Any) -> None: ...
     def close(self) -> None: ...
 
@@ -64,6 +67,8 @@ class Trainer:
         self.options = options or Options()
         self.accelerator = make_accelerator(recipe, self.options.device)
         self.device = self.accelerator.device
+        if self.device.type == "cpu":
+            onednn.keep_freed_memory()
         processes = self.accelerator.num_processes
         self.step_images = recipe.batch_size * recipe.accumulate * processes
         self.last = max(1, round(recipe.epochs * data.epoch / self.step_images))
@@ -84,6 +89,7 @@ class Trainer:
         if recipe.init:
             self.generator.load_state_dict(initial_state(recipe))
         keep_form(self.generator, recipe.upsample)
+        use_own_convolutions(self.generator)
         channels = recipe.out_channels + (recipe.in_channels if recipe.conditional else 0)
         self.discriminator = PatchGAN(
             channels, recipe.ndf, recipe.patch, recipe.disc_norm, recipe.spectral_norm
@@ -169,6 +175,7 @@ class Trainer:
     def _run_steps(
         self, stream: Iterator[tuple[Tensor, Tensor]], watcher: Watcher, meter: Meter, stop: Stop
     ) -> None:
+        pace = self._pace()
         pending: tuple[int, Tensor] | None = None
         while self.step_count < self.last:
             try:
@@ -186,9 +193,13 @@ class Trainer:
             stopping = self._agreed(stop() or bool(self.failures))
             due = self.step_count % self.every == 0 or self.step_count == self.last
             if not stopping and not due:
+                pace.end_step()
+                watcher.expect(pace)
                 continue
             watcher.step(*self._checked(*pending, meter))
             pending = None
+            pace.end_step()
+            watcher.expect(pace)
             self._require_finite()
             if due:
                 meter = self._record(watcher, meter, stop)
@@ -196,6 +207,7 @@ class Trainer:
                 self._save(meter)
             if stopping and self.step_count != self.last:
                 self._end(stop)
+            pace.end_pause()
 
     def _record(self, watcher: Watcher, meter: Meter, stop: Stop) -> Meter:
         """Validate, record and save; asked to stop meanwhile, save what is owed and stop."""
@@ -217,6 +229,11 @@ class Trainer:
                 "--workers 0 reads without other processes"
             )
         raise stop.stopped()
+
+    def _pace(self) -> Pace:
+        validation = len(self.validation.chosen) * FORWARD / self.recipe.batch_size
+        share = validation / self.recipe.accumulate
+        return Pace(self.step_count, self.last, self.every, pause_steps=share)
 
     def _next(self, stream: Iterator[tuple[Tensor, Tensor]]) -> list[Batch]:
         recipe, accelerator = self.recipe, self.accelerator

@@ -100,8 +100,10 @@ class Step:
     def _discriminator_loss(self, batch: Batch, fake: Tensor) -> Tensor:
         mode = self.recipe.gan_mode
         judge = self.networks.discriminator
-        fake_logits = judge(*self._judged(batch, fake))
-        real_logits = judge(*self._judged(batch, batch.target))
+        # In one pass: weights are prepared once, and a batch of one image fills no CPU or GPU
+        both = torch.cat((fake, batch.target))
+        given = (batch.source.repeat(2, 1, 1, 1), both) if self.recipe.conditional else (both,)
+        fake_logits, real_logits = judge(*given, parts=2).chunk(2)
         loss = objective.discriminator_loss(mode, real_logits, fake_logits)
         if mode == "wgangp":
             mix = penalty_mix(self.recipe.seed, batch)

@@ -18,17 +18,23 @@ from pix2pix_batch.text import duration
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.loop import Watcher
 from pix2pix_batch.train.meter import Record
+from pix2pix_batch.train.pace import TOLD_AFTER, Pace
 
 LINE_SECONDS = 30.0
 """How often a line is printed where there is no terminal."""
+
+LONG = 24 * 3600.0
+"""Seconds left from which on a run is warned of: longer than a night and a day."""
 
 
 class Progress(Watcher):
     """A live bar on a terminal, lines elsewhere; always a line for each validation."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self.stream = Unbroken(stream or sys.stderr)
+    def __init__(self, stream: TextIO | None = None, advice: str = "") -> None:
+        """``advice``: what would be quicker, for runs that take longer than :data:`LONG`."""
+        self.stream, self.advice = Unbroken(stream or sys.stderr), advice
         self.bar: tqdm[Any] | None = None
+        self.left = ""
 
     def note(self, text: str) -> None:
         print(text, file=self.stream, flush=True)
@@ -38,8 +44,8 @@ class Progress(Watcher):
             here = f"step {step:,} of {last:,}"
             done = "all steps are done" if step == last else f"going on after {here}"
             print(done, file=self.stream, flush=True)
-        self.first, self.last = step, last
-        self.began = self.printed = time.monotonic()
+        self.last = last
+        self.printed = time.monotonic()
         self.bar = tqdm(
             total=last,
             initial=step,
@@ -47,6 +53,7 @@ class Progress(Watcher):
             file=self.stream,
             disable=not has_width(self.stream),
             dynamic_ncols=True,
+            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]",
             smoothing=0.05,
         )
 
@@ -55,13 +62,26 @@ class Progress(Watcher):
         now = time.monotonic()
         if self.bar.disable and now - self.printed > LINE_SECONDS:
             self.printed = now
-            left = (now - self.began) / (step - self.first) * (self.last - step)
             text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-            line = f"step {step:,} of {self.last:,}  {text}  {duration(left)} left"
-            print(line, file=self.stream, flush=True)
+            print(
+                f"step {step:,} of {self.last:,}  {text}{self.left}", file=self.stream, flush=True
+            )
         self.bar.update(step - self.bar.n)
-        shown = {name: f"{value:.3f}" for name, value in losses.items()}
-        self.bar.set_postfix(shown, refresh=False)
+        shown = " ".join(f"{name}={value:.3f}" for name, value in losses.items())
+        self.bar.set_postfix_str(shown + self.left, refresh=False)
+
+    def expect(self, pace: Pace) -> None:
+        left, each = pace.left(), pace.seconds_a_step()
+        if left is None or each is None:
+            return
+        self.left = f"  {duration(left)} left"
+        if pace.count != TOLD_AFTER or pace.step == pace.last:
+            return
+        speed = f"{each:.2g} s a step" if each >= 0.1 else f"{1 / each:.0f} steps/s"
+        tqdm.write(f"about {duration(left)} left ({speed})", file=self.stream)
+        if left > LONG:
+            tqdm.write(f"note: this takes long. {self.advice}".rstrip(), file=self.stream)
+        self.stream.flush()
 
     def record(self, record: Record, sheet: np.ndarray) -> None:
         losses = "  ".join(f"{name} {value:.3f}" for name, value in record.losses.items())
@@ -192,6 +212,10 @@ class All(Watcher):
     def step(self, step: int, losses: dict[str, float]) -> None:
         for watcher in self.watchers:
             watcher.step(step, losses)
+
+    def expect(self, pace: Pace) -> None:
+        for watcher in self.watchers:
+            watcher.expect(pace)
 
     def record(self, record: Record, sheet: np.ndarray) -> None:
         for watcher in self.watchers:

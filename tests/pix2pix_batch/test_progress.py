@@ -98,7 +98,15 @@ def test_a_terminal_keeps_no_line(clock: list[float]) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "0 s"), (42, "42 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (18720, "5 h 12 min")],
+    [
+        (0.4, "0 s"),
+        (42, "42 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (18720, "5 h 12 min"),
+        (170000, "47 h 13 min"),
+        (187200, "2 days 4 h"),
+    ],
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -11,7 +11,16 @@ import pytest
 import torch
 
 from tests.end_to_end.command import Ran
-from tests.train.running import Process, start, steps, timeless, train, weights, words
+from tests.train.running import (
+    Process,
+    start,
+    steps,
+    timeless,
+    train,
+    trainer,
+    weights,
+    words,
+)
 
 pytestmark = pytest.mark.skipif(
     not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
@@ -56,6 +65,34 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+def rounding(images: int, size: int) -> float:
+    """How far two runs may be apart, as a share of how far they moved.
+
+    A weight's gradient is a sum over the batch's ``images * size**2`` pixels at most, so a sum in
+    another order differs by that many epsilons of its terms at most, by their root as a rule.
+    Adam divides by the gradient's size: weights whose gradient is that small may move by a whole
+    step either way. They are as rare as small, so that the norm over a layer differs by the root.
+    """
+    return float((images * size**2 * torch.finfo(torch.float32).eps) ** 0.5)
+
+
+def apart(one: Path, other: Path, begun: dict[str, torch.Tensor], step: int) -> dict[str, float]:
+    """How far two runs' weights are from each other, as a share of how far they moved."""
+    first, second = weights(one, step), weights(other, step)
+    # Biases before instance norm are idle, running statistics each process's own
+    names = [name for name in begun if name.endswith(("weight", "norm.bias"))]
+    moved = {name: float((first[name] - begun[name]).norm()) for name in names}
+    return {
+        name: float((first[name] - second[name]).norm()) / moved[name]
+        for name in names if moved[name]
+    }  # fmt: skip
+
+
+def starting_weights(data: Path, run: Path, **changes: Any) -> dict[str, torch.Tensor]:
+    made = trainer(data, run, **changes)
+    return {name: value.clone() for name, value in made.generator.state_dict().items()}
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_two_processes_train_as_one_with_twice_the_batch(
     pairs: Path, tmp_path: Path, variant: str
@@ -68,17 +105,17 @@ def test_two_processes_train_as_one_with_twice_the_batch(
     assert "6 steps of " in first.err
 
     assert train(pairs, tmp_path / "one", "--every", 2, **changes, batch_size=2).code == 0
+    far = rounding(2 * changes.get("accumulate", 1), changes.get("size", 32))
     one, two = (timeless(tmp_path / name) for name in ("one", "two"))
     for record, other in zip(one, two, strict=True):
         assert record["step"] == other["step"] and record["epoch"] == other["epoch"]
-        assert other["losses"] == pytest.approx(record["losses"], rel=1e-5, abs=1e-5)
-        assert other["validation"] == pytest.approx(record["validation"], rel=1e-3)
+        # a tenth of what they move by is more than losses change in so few steps
+        assert other["losses"] == pytest.approx(record["losses"], rel=far / 10, abs=far / 10)
+        assert other["validation"] == pytest.approx(record["validation"], rel=far / 10)
+    begun = starting_weights(pairs, tmp_path / "start", **changes)
     for step in steps(tmp_path / "one"):
-        after, expected = (weights(tmp_path / name, step) for name in ("two", "one"))
-        for name, value in expected.items():
-            # Biases before instance norm are idle, running statistics each process's own
-            if name.endswith(("weight", "norm.bias")):
-                torch.testing.assert_close(after[name], value, rtol=1e-5, atol=1e-5, msg=name)
+        found = apart(tmp_path / "one", tmp_path / "two", begun, step)
+        assert found and max(found.values()) < far, found
 
 
 def test_the_other_half_of_the_batch_matters(pairs: Path, tmp_path: Path) -> None:
@@ -88,8 +125,9 @@ def test_the_other_half_of_the_batch_matters(pairs: Path, tmp_path: Path) -> Non
             train(pairs, tmp_path / name, "--every", 3, **EACH, epochs=size, batch_size=size).code
             == 0
         )
-    one, two = (weights(tmp_path / name, 6)["up.0.conv.weight"] for name in ("one", "two"))
-    assert not torch.allclose(one, two, rtol=1e-3, atol=1e-3)
+    begun = starting_weights(pairs, tmp_path / "start", **EACH)
+    found = apart(tmp_path / "one", tmp_path / "two", begun, 6)
+    assert min(found.values()) > 5 * rounding(2, 32), found
 
 
 def test_stopped_together_they_go_on_exactly(pairs: Path, tmp_path: Path) -> None:

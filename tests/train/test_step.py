@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pix2pix_batch.generator import UNet
+from pix2pix_batch.train.convolution import use_own_convolutions
 from pix2pix_batch.train.discriminator import PatchGAN
 from pix2pix_batch.train.loop import make_accelerator
 from pix2pix_batch.train.recipe import Recipe
@@ -28,6 +29,7 @@ class Ours:
         self.recipe = recipe
         random = torch.Generator().manual_seed(0)
         self.generator = UNet(recipe.architecture).double().train()
+        use_own_convolutions(self.generator)
         channels = recipe.out_channels + (recipe.in_channels if recipe.conditional else 0)
         self.discriminator = PatchGAN(channels, recipe.ndf, recipe.patch, recipe.disc_norm).double()
         for network in (self.generator, self.discriminator):

@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pix2pix_batch.train.loop import Watcher
 from pix2pix_batch.train.meter import Record
+from pix2pix_batch.train.pace import Pace
 from pix2pix_batch.train.watch import All, Progress, Samples, TensorBoard
 from tests.train.running import records, trainer
 
@@ -31,7 +32,10 @@ class Terminal(io.StringIO):
 
 def watch(progress: Progress, first: int = 0, last: int = 1200) -> None:
     progress.start(first, last)
+    pace = Pace(first, last, every=100)
     for step in range(first + 1, first + 4):
+        pace.end_step()
+        progress.expect(pace)
         progress.step(step, {"d": 0.5, "gan": 0.25, "l1": 0.125})
     progress.record(record(first + 3), SHEET)
     progress.close()

@@ -1,0 +1,220 @@
+"""The trainer's convolutions against PyTorch's, in both forms and with all their gradients."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.generator import UNet
+from pix2pix_batch.train.convolution import (
+    Convolve,
+    Down,
+    Up,
+    takes_tiles,
+    use_own_convolutions,
+)
+from pix2pix_batch.train.discriminator import PatchGAN
+from pix2pix_batch.train.tiles import Shape, transforms
+
+SHAPES = st.builds(
+    Shape,
+    images=st.integers(1, 3),
+    height=st.integers(1, 10),
+    width=st.integers(1, 10),
+    big=st.integers(1, 5),
+    small=st.integers(1, 5),
+    stride=st.sampled_from([1, 2]),
+)
+FORMS = pytest.mark.parametrize("tiles", [False, True], ids=["product", "tiles"])
+KINDS = pytest.mark.parametrize("transposed", [False, True], ids=["convolution", "transposed"])
+
+
+def tensors(shape: Shape, transposed: bool, dtype: torch.dtype, seed: int = 0) -> list[Tensor]:
+    """Input, weights and the output's gradient."""
+    random = torch.Generator().manual_seed(seed)
+    big = (shape.images, shape.big, *shape.sides)
+    small = (shape.images, shape.small, shape.height, shape.width)
+    sizes = [big, (shape.small, shape.big, 4, 4), small]
+    if transposed:
+        sizes.reverse()
+    return [torch.randn(size, generator=random, dtype=torch.float64).to(dtype) for size in sizes]
+
+
+def direct(x: Tensor, weight: Tensor, shape: Shape, transposed: bool) -> Tensor:
+    convolve = F.conv_transpose2d if transposed else F.conv2d
+    return convolve(x, weight, None, shape.stride, 1)
+
+
+def with_gradients(made: Tensor, x: Tensor, weight: Tensor, gradient: Tensor) -> list[Tensor]:
+    return [made.detach(), *torch.autograd.grad(made, (x, weight), gradient)]
+
+
+@FORMS
+@KINDS
+@settings(max_examples=40, deadline=None)
+@given(shape=SHAPES, seed=st.integers(0, 99))
+def test_output_and_gradients_are_the_direct_convolutions(
+    tiles: bool, transposed: bool, shape: Shape, seed: int
+) -> None:
+    x, weight, gradient = tensors(shape, transposed, torch.float64, seed)
+    x, weight = x.requires_grad_(), weight.requires_grad_()
+    ours = Convolve.apply(x, weight, shape, transposed, tiles)
+    expected = direct(x, weight, shape, transposed)
+    for one, other in zip(
+        with_gradients(ours, x, weight, gradient),
+        with_gradients(expected, x, weight, gradient),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+@FORMS
+@KINDS
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradients_are_those_of_finite_differences(
+    tiles: bool, transposed: bool, stride: int
+) -> None:
+    """Of first and of second order, which the gradient penalty takes."""
+    shape = Shape(2, 4, 2, 2, 3, stride)
+    x, weight, _ = tensors(shape, transposed, torch.float64)
+
+    def function(x: Tensor, weight: Tensor) -> Tensor:
+        made: Tensor = Convolve.apply(x, weight, shape, transposed, tiles)
+        return made
+
+    inputs = (x.requires_grad_(), weight.requires_grad_())
+    assert torch.autograd.gradcheck(function, inputs)
+    assert torch.autograd.gradgradcheck(function, inputs)
+
+
+@KINDS
+@pytest.mark.parametrize("stride", [1, 2])
+def test_rounding_is_some_millionths(transposed: bool, stride: int) -> None:
+    """In float32, relative to the whole result; a wrong transform would be off by tenths."""
+    shape = Shape(2, 15, 16, 64, 96, stride)
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        x, weight, gradient = tensors(shape, transposed, dtype)
+        x, weight = x.requires_grad_(), weight.requires_grad_()
+        made = (
+            Convolve.apply(x, weight, shape, transposed, True)
+            if dtype == torch.float32
+            else direct(x, weight, shape, transposed)
+        )
+        found.append(with_gradients(made, x, weight, gradient))
+    for one, other in zip(*found, strict=True):
+        assert (one - other).norm() < 5e-6 * other.norm()
+
+
+@pytest.mark.parametrize("taps", [2, 4])
+def test_transforms_make_a_filter_of_few_products(taps: int) -> None:
+    """One dimension by hand: three outputs by ``taps + 2`` products."""
+    big, weights, small = transforms(taps)
+    assert len(big) == taps + 2
+    x, kernel = torch.randn(taps + 2).double().numpy(), torch.randn(taps).double().numpy()
+    expected = [sum(kernel[k] * x[i + k] for k in range(taps)) for i in range(3)]
+    assert small @ ((weights @ kernel) * (big @ x)) == pytest.approx(expected)
+
+
+LAYERS = {  # of the paper's networks at 256x256: height, big and small channels, stride
+    "down.1": (64, 64, 128, 2), "down.2": (32, 128, 256, 2), "down.3": (16, 256, 512, 2),
+    "down.5": (4, 512, 512, 2), "up.4": (8, 512, 1024, 2), "up.3": (16, 256, 1024, 2),
+    "up.2": (32, 128, 512, 2), "up.1": (64, 64, 256, 2), "d.3": (31, 256, 512, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("images", "tiled"),
+    [
+        (1, {"down.1", "down.2", "up.2", "up.1", "d.3"}),
+        (4, {"down.1", "down.2", "down.3", "up.3", "up.2", "up.1", "d.3"}),
+    ],
+)
+def test_tiles_are_taken_where_they_were_measured_faster(images: int, tiled: set[str]) -> None:
+    found = {
+        name for name, (side, *rest) in LAYERS.items()
+        if takes_tiles(Shape(images, side, side, *rest))
+    }  # fmt: skip
+    assert found == tiled
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("ours", "theirs", "arguments", "sides"),
+    [
+        (Down, nn.Conv2d, (4, 2, 1), (12, 20)),
+        (Down, nn.Conv2d, (4, 1, 1), (12, 20)),
+        (Down, nn.Conv2d, (4, 2, 1), (13, 20)),
+        (Down, nn.Conv2d, (1, 1, 0), (5, 6)),
+        (Down, nn.Conv2d, (4, 4, 0), (12, 20)),
+        (Up, nn.ConvTranspose2d, (4, 2, 1), (6, 5)),
+        (Up, nn.ConvTranspose2d, (3, 2, 1), (6, 5)),
+    ],
+    ids=str,
+)
+def test_layers_are_pytorchs(
+    ours: type[Any], theirs: type[Any], arguments: tuple[int, ...], sides: tuple[int, int],
+    bias: bool,
+) -> None:  # fmt: skip
+    """Also where the trainer's convolutions do not fit: other kernels, odd sides."""
+    expected = theirs(3, 5, *arguments, bias=bias).double()
+    layer = ours(3, 5, *arguments, bias=bias).double()
+    layer.load_state_dict(expected.state_dict())
+    x = torch.randn(2, 3, *sides, dtype=torch.float64)
+    torch.testing.assert_close(layer(x), expected(x), rtol=1e-10, atol=1e-10)
+
+
+def test_bf16_is_left_to_onednn() -> None:
+    plain = nn.Conv2d(8, 16, 4, 2, 1)
+    layer = Down(8, 16, 4, 2, 1)
+    layer.load_state_dict(plain.state_dict())
+    x = torch.randn(1, 8, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layer(x), plain(x))
+        assert layer(x).dtype == torch.bfloat16
+
+
+def test_a_generator_keeps_its_weights_and_what_it_makes() -> None:
+    torch.manual_seed(0)
+    plain = UNet(Architecture(ngf=4, downs=5)).init_weights().double().eval()
+    ours = copy.deepcopy(plain)
+    use_own_convolutions(ours)
+    assert ours.state_dict().keys() == plain.state_dict().keys()
+    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    torch.testing.assert_close(ours(x), plain(x), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
+def test_parts_are_judged_as_one_after_the_other(norm: Any) -> None:
+    """Also what batch norm keeps."""
+    torch.manual_seed(0)
+    one = PatchGAN(3, 4, 34, norm).double().train()
+    other = copy.deepcopy(one)
+    first, second = torch.randn(2, 2, 3, 32, 32, dtype=torch.float64)
+    together = one(torch.cat((first, second)), parts=2)
+    apart = torch.cat((other(first), other(second)))
+    torch.testing.assert_close(together, apart, rtol=1e-9, atol=1e-9)
+    for name, value in other.state_dict().items():
+        torch.testing.assert_close(one.state_dict()[name], value, rtol=1e-9, atol=1e-9)
+    if norm == "batch":
+        assert not torch.allclose(one(torch.cat((first, second))), apart, rtol=1e-3)
+
+
+def test_spectral_norm_goes_on_once_a_pass() -> None:
+    """As with PyTorch's own layers: each look at the weights is a power iteration."""
+    layers = []
+    for kind in (nn.Conv2d, Down):
+        torch.manual_seed(0)
+        layer = nn.utils.parametrizations.spectral_norm(kind(3, 5, 4, 2, 1).double())
+        layer(torch.ones(1, 3, 8, 8, dtype=torch.float64))
+        layers.append(layer.state_dict())
+    for name, value in layers[0].items():
+        torch.testing.assert_close(layers[1][name], value, msg=name)

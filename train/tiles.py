@@ -1,0 +1,292 @@
+"""Winograd's minimal filtering for the trainer's convolutions, forward and backward.
+
+Lavin and Gray 2016, arXiv 1509.09308: a tile's outputs are few products of transformed inputs and
+transformed weights. ``_to_points`` goes to where these products are, ``_from_points`` is the
+transposed map, which the other direction takes.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+KERNEL, PADDING = 4, 1
+TILE = 3
+"""Pixels of the small image along a tile's side."""
+
+POINTS: dict[int, tuple[float, ...]] = {2: (0, 1, -1), 4: (0, 0.75, -0.75, 1.5, -1.5)}
+"""Where the polynomials are evaluated, beside infinity, by the taps of a phase's kernel. Opposite
+points share half of their sums. For four taps 3/4 and 3/2 round half as much as 1 and 2 do."""
+
+
+class Transforms(NamedTuple):
+    """Matrices for one dimension: ``small = A (G weights * B big)``; float64."""
+
+    big: np.ndarray  # B, (points, points)
+    weights: np.ndarray  # G, (points, taps)
+    small: np.ndarray  # A, (TILE, points)
+
+
+@lru_cache(maxsize=4)
+def transforms(taps: int) -> Transforms:
+    """Toom-Cook's matrices for ``TILE`` outputs of a filter of ``taps`` (Lavin and Gray)."""
+    points = np.array(POINTS[taps])
+    count = len(points)
+    assert count == TILE + taps - 2
+    big, weights, small = (np.zeros((count + 1, n)) for n in (count + 1, taps, TILE))
+    for i, point in enumerate(points):
+        others = np.delete(points, i)
+        big[i, :count] = np.poly(others)[::-1]
+        weights[i] = point ** np.arange(taps) / np.prod(point - others)
+        small[i] = point ** np.arange(TILE)
+    big[count] = np.poly(points)[::-1]
+    weights[count, -1] = small[count, -1] = 1
+    return Transforms(big, weights, small.T)
+
+
+class Shape(NamedTuple):
+    """One convolution's: images, the small image's sides, channels of both, stride."""
+
+    images: int
+    height: int
+    width: int
+    big: int
+    small: int
+    stride: int
+
+    @property
+    def taps(self) -> int:
+        """Of a phase's kernel, along a side."""
+        return KERNEL // self.stride
+
+    @property
+    def points(self) -> int:
+        return TILE + self.taps - 1
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        return -(-self.height // TILE), -(-self.width // TILE)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Of the big image."""
+        taps = KERNEL - 2 * PADDING - self.stride
+        return self.height * self.stride + taps, self.width * self.stride + taps
+
+    @property
+    def channels(self) -> int:
+        """Of the big image's phases together."""
+        return self.stride**2 * self.big
+
+
+# Sums of slices, with as few passes over memory as there are
+
+
+Term = tuple[float, Tensor]
+
+
+def add_up(terms: list[Term], out: Tensor, onto: bool = False) -> Tensor:
+    """``out`` becomes, or ``onto``: gets added, the sum of factors times tensors."""
+    terms = [term for term in terms if term[0]]
+    if not onto:
+        one = next((i for i, (factor, _) in enumerate(terms) if factor == 1), None)
+        if one is None:
+            factor, tensor = terms.pop()
+            torch.mul(tensor, factor, out=out)
+        else:
+            _, tensor = terms.pop(one)
+            if terms:
+                factor, other = terms.pop()
+                torch.add(tensor, other, alpha=factor, out=out)
+            else:
+                out.copy_(tensor)
+    for factor, tensor in terms:
+        out.add_(tensor, alpha=factor)
+    return out
+
+
+def to_points(matrix: np.ndarray, given: list[Tensor], out: list[Tensor]) -> None:
+    """``out[i]`` is the sum of ``matrix[i, j] * given[j]``; opposite points share their sums."""
+    last = len(out) - 1
+    for i in (0, last):
+        add_up(list(zip(matrix[i].tolist(), given, strict=True)), out[i])
+    for i in range(1, last, 2):
+        even, odd = (matrix[i] + matrix[i + 1]) / 2, (matrix[i] - matrix[i + 1]) / 2
+        scale = odd[np.flatnonzero(odd)[-1]]
+        parts = []
+        for row in (even, odd / scale):
+            terms = [(f, t) for f, t in zip(row.tolist(), given, strict=True) if f]
+            if len(terms) == 1 and terms[0][0] == 1:
+                parts.append(terms[0][1])
+            else:
+                parts.append(add_up(terms, torch.empty(terms[0][1].shape, dtype=given[0].dtype)))
+        torch.add(parts[0], parts[1], alpha=scale, out=out[i])
+        torch.add(parts[0], parts[1], alpha=-scale, out=out[i + 1])
+
+
+def paired(given: list[Tensor]) -> list[Tensor]:
+    """Sums and differences of what stands at opposite points."""
+    last = len(given) - 1
+    found = [given[0]]
+    for i in range(1, last, 2):
+        found += [given[i] + given[i + 1], given[i] - given[i + 1]]
+    return [*found, given[last]]
+
+
+def from_points(matrix: np.ndarray) -> np.ndarray:
+    """``matrix`` for :func:`paired` inputs."""
+    found = matrix.copy()
+    for i in range(1, matrix.shape[1] - 1, 2):
+        found[:, i] = (matrix[:, i] + matrix[:, i + 1]) / 2
+        found[:, i + 1] = (matrix[:, i] - matrix[:, i + 1]) / 2
+    return found
+
+
+# The big image
+
+
+def pad(x: Tensor, top: int, height: int, width: int) -> Tensor:
+    """``(N, C, H, W)`` to ``(N, height, width, C)``, zeros around it, ``top`` of them first."""
+    n, channels, h, w = x.shape
+    found = x.new_empty(n, height, width, channels)
+    found[:, :top].zero_()
+    found[:, top + h :].zero_()
+    found[:, top : top + h, :top].zero_()
+    found[:, top : top + h, top + w :].zero_()
+    found[:, top : top + h, top : top + w].copy_(x.permute(0, 2, 3, 1))
+    return found
+
+
+def crop(x: Tensor, shape: Shape) -> Tensor:
+    """``(..., H', W', B)`` without what :func:`pad` put around it."""
+    h, w = shape.sides
+    return x[..., PADDING : PADDING + h, PADDING : PADDING + w, :]
+
+
+def _padded_sides(shape: Shape) -> tuple[int, int]:
+    return tuple(shape.stride * (TILE * n + shape.taps - 1) for n in shape.tiles)  # type: ignore[return-value]
+
+
+def big_to_points(x: Tensor, shape: Shape) -> Tensor:
+    """``(N, B, H, W)`` to ``(points**2, N * tiles, channels)``.
+
+    One image after the other, here and below, so that what is between stays in the cache.
+    """
+    s, p, n = shape.stride, shape.points, shape.images
+    height, width = _padded_sides(shape)
+    rows, columns = shape.tiles
+    matrix = transforms(shape.taps).big
+    between = x.new_empty(p, rows, s, width // s, s * shape.big)
+    found = x.new_empty(p, p, n, rows, columns, s, s * shape.big)
+    for i in range(n):
+        image = pad(x[i : i + 1], PADDING, height, width)
+        image = image.view(height // s, s, width // s, s * shape.big)
+        to_points(matrix, [image[k::TILE][:rows] for k in range(p)], list(between.unbind(0)))
+        to_points(
+            matrix,
+            [between[:, :, :, k::TILE][:, :, :, :columns] for k in range(p)],
+            [found[:, k, i].transpose(2, 3) for k in range(p)],
+        )
+    return found.view(p * p, n * rows * columns, shape.channels)
+
+
+def big_from_points(v: Tensor, shape: Shape) -> Tensor:
+    """The transposed map of :func:`big_to_points`, ``(N, B, H, W)``."""
+    s, p, n = shape.stride, shape.points, shape.images
+    height, width = _padded_sides(shape)
+    rows, columns = shape.tiles
+    matrix = from_points(transforms(shape.taps).big.T)
+    v = v.view(p, p, n, rows, columns, s, s * shape.big)
+    between = v.new_empty(p, rows, s, width // s, s * shape.big)
+    image = v.new_empty(height // s, s, width // s, s * shape.big)
+    found = v.new_empty(n, *shape.sides, shape.big)
+    for i in range(n):
+        _overlap(matrix, paired([v[:, k, i].transpose(2, 3) for k in range(p)]), between, 3)
+        _overlap(matrix, paired(list(between.unbind(0))), image, 0)
+        found[i].copy_(crop(image.view(height, width, shape.big), shape))
+    return found.permute(0, 3, 1, 2)
+
+
+def _overlap(matrix: np.ndarray, given: list[Tensor], out: Tensor, dim: int) -> None:
+    count = given[0].shape[dim]
+    out.narrow(dim, TILE * count, out.shape[dim] - TILE * count).zero_()
+    for i, row in enumerate(matrix.tolist()):
+        index = [slice(None)] * out.ndim
+        index[dim] = slice(i, i + TILE * (count - 1) + 1, TILE)
+        add_up(list(zip(row, given, strict=True)), out[tuple(index)], onto=i >= TILE)
+
+
+# The small image
+
+
+def small_to_points(x: Tensor, shape: Shape) -> Tensor:
+    """``(N, S, h, w)`` to ``(points**2, N * tiles, S)``."""
+    p, n = shape.points, shape.images
+    rows, columns = shape.tiles
+    matrix = transforms(shape.taps).small.T
+    between = x.new_empty(p, rows, columns * TILE, shape.small)
+    found = x.new_empty(p, p, n, rows, columns, shape.small)
+    for i in range(n):
+        image = pad(x[i : i + 1], 0, rows * TILE, columns * TILE)[0]
+        to_points(matrix, [image[k::TILE] for k in range(TILE)], list(between.unbind(0)))
+        to_points(
+            matrix,
+            [between[:, :, k::TILE] for k in range(TILE)],
+            [found[:, k, i] for k in range(p)],
+        )
+    return found.view(p * p, n * rows * columns, shape.small)
+
+
+def small_from_points(m: Tensor, shape: Shape) -> Tensor:
+    """The transposed map of :func:`small_to_points`, ``(N, S, h, w)``."""
+    p, n = shape.points, shape.images
+    rows, columns = shape.tiles
+    matrix = from_points(transforms(shape.taps).small).tolist()
+    m = m.view(p, p, n, rows, columns, shape.small)
+    between = m.new_empty(p, rows, shape.width, shape.small)
+    found = m.new_empty(n, shape.height, shape.width, shape.small)
+    for i in range(n):
+        given = paired([m[:, k, i] for k in range(p)])
+        for k, row in enumerate(matrix):
+            out = between[:, :, k::TILE]
+            add_up([(f, x[:, :, : out.shape[2]]) for f, x in zip(row, given, strict=True)], out)
+        given = paired(list(between.unbind(0)))
+        for k, row in enumerate(matrix):
+            out = found[i, k::TILE]
+            add_up([(f, x[: out.shape[0]]) for f, x in zip(row, given, strict=True)], out)
+    return found.permute(0, 3, 1, 2)
+
+
+# The weights
+
+
+def weights_to_points(weight: Tensor, shape: Shape) -> Tensor:
+    """``(S, B, 4, 4)`` to ``(points**2, S, channels)``."""
+    s, p, r = shape.stride, shape.points, shape.taps
+    w = weight.permute(0, 2, 3, 1).contiguous().view(shape.small, r, s, r, s * shape.big)
+    matrix = transforms(r).weights
+    between = w.new_empty(p, shape.small, s, r, s * shape.big)
+    to_points(matrix, [w[:, k] for k in range(r)], list(between.unbind(0)))
+    found = w.new_empty(p, p, shape.small, s, s * shape.big)
+    to_points(matrix, [between[:, :, :, k] for k in range(r)], [found[:, j] for j in range(p)])
+    return found.view(p * p, shape.small, shape.channels)
+
+
+def weights_from_points(u: Tensor, shape: Shape) -> Tensor:
+    """The transposed map of :func:`weights_to_points`, ``(S, B, 4, 4)``."""
+    s, p, r = shape.stride, shape.points, shape.taps
+    matrix = from_points(transforms(r).weights.T)
+    u = u.view(p, p, shape.small, s, s * shape.big)
+    between = u.new_empty(p, shape.small, s, r, s * shape.big)
+    given = paired([u[:, j] for j in range(p)])
+    for k, row in enumerate(matrix.tolist()):
+        add_up(list(zip(row, given, strict=True)), between[:, :, :, k])
+    found = u.new_empty(shape.small, r, s, r, s * shape.big)
+    given = paired(list(between.unbind(0)))
+    for k, row in enumerate(matrix.tolist()):
+        add_up(list(zip(row, given, strict=True)), found[:, k])
+    return found.view(shape.small, KERNEL, KERNEL, shape.big).permute(0, 3, 1, 2)
