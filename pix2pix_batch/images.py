@@ -85,11 +85,11 @@ def read(data: bytes, channels: int, tolerance: Tolerance = USUAL) -> Picture:
     decoded = decode(data, tolerance)
     image, remarks = decoded.image, list(decoded.warnings)
     try:
-        orientation = orientation_of(image) if decoded.turned == 1 else 1
+        orientation = orientation_of(image) if decoded.turned is None else 1
         exif = image.info.get("exif", b"") if isinstance(image.info.get("exif"), bytes) else b""
         pixels = decoded.pixels
         if pixels is not None and orientation == 1 and _is_ready(pixels, image, channels):
-            return Picture(pixels, exif=exif, warnings=tuple(remarks))
+            return Picture(_as_many(pixels, channels), exif=exif, warnings=tuple(remarks))
         image = to_eight_bits(_upright(decoded.whole(), orientation))
         image, remark = _to_srgb(image, decoded.meaning)
         picture = _convert(image, channels)
@@ -103,16 +103,24 @@ def read(data: bytes, channels: int, tolerance: Tolerance = USUAL) -> Picture:
             raise ImageError(f"{remark}: refused by --strict")
     return replace(
         picture,
-        orientation=max(decoded.turned, orientation),
+        orientation=decoded.turned or orientation,
         exif=exif,
         warnings=tuple(remarks),
     )
 
 
 def _is_ready(pixels: np.ndarray, image: Image.Image, channels: int) -> bool:
-    """Whether an image's samples are what a generator of ``channels`` channels takes, in sRGB."""
+    """Whether an image's samples need no more than to be repeated for ``channels`` channels."""
     profile = image.info.get("icc_profile")
-    return pixels.shape[2] == channels and profiles.leaves_alone(profile, image.mode)
+    return (pixels.shape[2], channels) in ((1, 1), (3, 3), (1, 3)) and profiles.leaves_alone(
+        profile, image.mode
+    )
+
+
+def _as_many(pixels: np.ndarray, channels: int) -> np.ndarray:
+    if pixels.shape[2] == channels:
+        return pixels
+    return np.concatenate([pixels] * channels, axis=2)  # several times faster than repeat
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:

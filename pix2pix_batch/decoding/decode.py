@@ -26,12 +26,13 @@ HINT = "; convert takes what is there with --lenient"
 @dataclass
 class Decoded:
     """``image``: of 8 bits, with its profile in ``info``; ``pixels``: its samples, ``uint8
-    (H, W, C)``, where they were not decoded by Pillow; ``turned``: the orientation by which Pillow
-    has turned it; ``meaning``: what its colours are, where the file says so without a profile."""
+    (H, W, C)``, where they were not decoded by Pillow; ``turned``: the orientation by which it was
+    turned upright already, ``None`` where nobody has looked; ``meaning``: what its colours are,
+    where the file says so without a profile."""
 
     image: Image.Image
     pixels: np.ndarray | None = None
-    turned: int = 1
+    turned: int | None = None
     meaning: Gamma | Cicp | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -139,10 +140,10 @@ def _load(image: Image.Image) -> None:
 
 
 def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
-    if (image := _plain_tiff(data, tolerance)) is not None:
-        turned = orientation_of(image)
-        _load(image)
-        return Decoded(image, turned=turned)
+    if (plain := _plain_tiff(data, tolerance)) is not None:
+        turned = plain.tag_v2.get(layout.ORIENTATION, 1)
+        _load_tiff(plain, layout.COMPRESSIONS[plain.tag_v2.get(layout.COMPRESSION, 1)])
+        return Decoded(plain, turned=turned if turned in UPRIGHT else 1)
     try:
         told = layout.layout_of(data)
     except ValueError as error:
@@ -151,26 +152,30 @@ def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
         raise _too_large(tolerance)
     if reason := tiff.refusal(told):
         raise ImageError(reason)
+    turned = told.orientation if told.orientation in UPRIGHT else 1
     if not tiff.by_pillow(told):
         image = tiff.read(data, told)
         if told.profile:
             image.info["icc_profile"] = told.profile
-        turned = told.orientation if told.orientation in UPRIGHT else 1
         return Decoded(_upright(image, turned), turned=turned)
     image = _opened(data, tolerance, "TIFF")
-    turned = orientation_of(image)  # Pillow turns TIFF files itself, and forgets
-    try:
-        _load(image)
-    except ImageError as error:
-        if "decoder error" in str(error):
-            raise ImageError(
-                f"damaged: its data (compression: {told.compressed_by}) cannot be decoded"
-            ) from error
-        raise
+    _load_tiff(image, told.compressed_by)
     return Decoded(_like(image, tiff.corrected(image, told)), turned=turned)
 
 
-def _plain_tiff(data: bytes, tolerance: Tolerance) -> Image.Image | None:
+def _load_tiff(image: Image.Image, compressed_by: str) -> None:
+    """Its samples, which Pillow turns upright. Raises :class:`ImageError`."""
+    try:
+        _load(image)
+    except ImageError as error:
+        if "decoder error" not in str(error):
+            raise
+        raise ImageError(
+            f"damaged: its data (compression: {compressed_by}) cannot be decoded"
+        ) from error
+
+
+def _plain_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
     """A file of the kinds that most are, by what Pillow has read of its tags already; ``None``
     for others, which are looked at more closely."""
     try:
