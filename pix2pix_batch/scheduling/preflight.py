@@ -28,6 +28,9 @@ ASKED = 3
 """Times that all workers are asked where some leave meanwhile. Each is looked at before its first
 chunk too."""
 
+ANSWER_SECONDS = 10
+"""How long a scheduler may take to say who works for it."""
+
 SHOWN = 8
 """Unfit workers that a message lists."""
 
@@ -138,7 +141,7 @@ def unfit(client: Any, settings: Settings, needs: Needs) -> dict[str, list[str]]
             break
         except OSError as error:
             try:
-                client.nthreads()
+                client.sync(client.scheduler.ncores, callback_timeout=ANSWER_SECONDS)
             except Exception:  # the kinds of errors of a lost connection are many
                 raise SchedulerGone from error
             # a worker has left while it was asked

@@ -46,6 +46,8 @@ FIGURES = [
     "doubtful",
     "renamed",
     "ignored",
+    "litter",
+    "excluded",
     "seconds",
     "images_per_second",
     "device",
