@@ -125,10 +125,10 @@ def quicker(recipe: Recipe, device: str) -> str:
         ways.append("--set batch_size=4 takes fewer steps, and less time an image")
     if recipe.epochs >= 2:
         half = f"{recipe.epochs / 2:g}"
-        ways.append(f"--set epochs={half} takes half the time")
+        ways.append(f"--epochs {half} takes half the time, and may be said when a run goes on")
     ways.append("a run can be stopped (Ctrl-C) and gone on with at any time")
     text = "; ".join(ways)
-    return f"{text[0].upper()}{text[1:]}. A changed recipe is a new run."
+    return f"{text[0].upper()}{text[1:]}. Another --set is a new run."
 
 
 def require_outside(run: Path, walked: list[Path]) -> None:
