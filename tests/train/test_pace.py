@@ -139,7 +139,7 @@ def test_a_run_of_days_is_warned_of_with_what_to_do() -> None:
 
 def test_what_to_do_fits_the_recipe() -> None:
     default = quicker(Recipe(name="r"), "cpu")
-    for part in ("--device cuda", "ngf=32", "ndf=32", "batch_size=4", "epochs=100", "Ctrl-C"):
+    for part in ("--device cuda", "ngf=32", "ndf=32", "batch_size=4", "--epochs 100", "Ctrl-C"):
         assert part in default
     small = quicker(Recipe(name="r", ngf=32, batch_size=8, epochs=1), "cuda")
     assert "ngf" not in small and "batch_size" not in small and "epochs" not in small
