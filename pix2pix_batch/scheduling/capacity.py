@@ -21,7 +21,7 @@ SHARED = 700 * MIB
 workers are forked from, with PyTorch, of which builds for CUDA are the largest
 (``benchmarks/memory.py``)."""
 
-OWN = 90 * MIB
+OWN = 110 * MIB
 """Bytes of a worker beside its engine: what Python and Dask write to of the pages that were shared,
 and images of ordinary size on their way."""
 
