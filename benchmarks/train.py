@@ -1,12 +1,14 @@
 """How fast ``train`` is on this machine, against a plain loop as the reference's.
 
     pip install -e '.[bench]'
-    python benchmarks/train.py [--steps 20] [--ngf 64] [--out report.md]
+    python benchmarks/train.py [--isa native AVX512 AVX2] [--steps 20] [--ngf 64] [--out report.md]
 
 Both train the paper's generator and 70x70 PatchGAN on 256x256 pairs of JPEG files. The plain
 loop is what the reference's ``train.py`` does: fp32, PyTorch's default layout, one pair read
-after the other in the same process, batch norm. One run prints one table: milliseconds an
-image, ratios, the share of a step spent waiting for data, peak memory. Needs a quiet machine.
+after the other in the same process, batch norm. One run prints a table for each instruction set,
+the lesser ones emulated in processes of their own: milliseconds an image, ratios, the share of a
+step spent waiting for data, peak memory. Ratios are only good within one table. Needs a quiet
+machine.
 """
 
 from __future__ import annotations
@@ -15,22 +17,27 @@ import argparse
 import contextlib
 import json
 import multiprocessing
-import platform
+import os
 import resource
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from convert import ISAS
+from measure import machine, table
 from PIL import Image
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "maps"
 PAIRS = 64
 WARM_UP = 2
-PRECISION = "auto"
+COLUMNS = (
+    "loop", "batch", "ms an image", "/ plain, equal batch", "/ plain, batch 1", "waiting", "GiB",
+)  # fmt: skip
+Precision = Literal["auto", "fp32", "bf16"]
 
 
 def write_pairs(folder: Path) -> None:
@@ -95,13 +102,22 @@ def plain(folder: Path, batch: int, ngf: int, steps: int) -> dict[str, float]:
     return {"ms": (time.perf_counter() - start) / steps / batch * 1000}
 
 
-def ours(folder: Path, batch: int, ngf: int, steps: int) -> dict[str, float]:
+def ours(
+    folder: Path, batch: int, ngf: int, steps: int, precision: Precision = "auto"
+) -> dict[str, float]:
     """The real trainer, without checkpoints: milliseconds an image, share of waiting."""
     from pix2pix_batch.train.data import open_data
     from pix2pix_batch.train.loop import Meter, Options, Trainer
     from pix2pix_batch.train.recipe import Recipe
 
-    recipe = Recipe(name="benchmark", precision=PRECISION, ngf=ngf, ndf=ngf, batch_size=batch, val_fraction=0)
+    recipe = Recipe(
+        name="benchmark",
+        precision=precision,
+        ngf=ngf,
+        ndf=ngf,
+        batch_size=batch,
+        val_fraction=0,
+    )
     data = open_data(folder, recipe)
     trainer = Trainer(recipe, data, folder / "run", Options())
     found: dict[str, float] = {}
@@ -150,41 +166,46 @@ def _alone(sender: Any, call: Any, *arguments: Any) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--isa", nargs="+", choices=ISAS, default=["native"])
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--ngf", type=int, default=64)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    lines = [
-        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, "
-        f"{torch.get_num_threads()} threads, ngf = ndf = {arguments.ngf}, 256x256",
-        "",
-        "| loop | batch | ms an image | / plain, equal batch | / plain, batch 1 | waiting | GiB |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    lines = [f"{machine()}; ngf = ndf = {arguments.ngf}, 256x256"]
+    for isa in arguments.isa:
+        os.environ.update(ISAS[isa])
+        lines += ["", f"Instruction set: {isa}", "", *table(COLUMNS, compare(arguments, isa))]
+        for name in ISAS[isa]:
+            del os.environ[name]
+    text = "\n".join(lines)
+    print(text)
+    if arguments.out:
+        arguments.out.write_text(text + "\n", encoding="utf-8")
+
+
+def compare(arguments: argparse.Namespace, isa: str) -> list[list[str]]:
+    """The rows of an instruction set's table; each loop runs in a process of its own."""
+    rows = []
     reference = 0.0
     for batch in arguments.batches:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             write_pairs(folder)
-            steps = max(4, arguments.steps // batch)
-            one = alone(plain, folder, batch, arguments.ngf, steps)
-            two = alone(ours, folder, batch, arguments.ngf, steps)
+            given = folder, batch, arguments.ngf, max(4, arguments.steps // batch)
+            one = alone(plain, *given)
+            two = alone(ours, *given, arguments.precision)
         reference = reference or one["ms"]
-        lines.append(
-            f"| plain, fp32 | {batch} | {one['ms']:.0f} | 1.0 | {reference / one['ms']:.1f} | "
-            f"| {one['gib']:.1f} |"
-        )
-        lines.append(
-            f"| train, {two['precision']} | {batch} | {two['ms']:.0f} | "
-            f"{one['ms'] / two['ms']:.1f} | {reference / two['ms']:.1f} | "
-            f"{100 * two['waiting']:.1f} % | {two['gib']:.1f} |"
-        )
-        print(json.dumps({"batch": batch, "plain": one, "train": two}), flush=True)
-    text = "\n".join(lines)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n", encoding="utf-8")
+        for name, found in (("plain, fp32", one), (f"train, {two['precision']}", two)):
+            rows.append(
+                [name, str(batch), f"{found['ms']:.0f}", f"{one['ms'] / found['ms']:.2f}",
+                 f"{reference / found['ms']:.2f}",
+                 f"{100 * found['waiting']:.1f} %" if "waiting" in found else "",
+                 f"{found['gib']:.1f}"]
+            )  # fmt: skip
+        print(json.dumps({"isa": isa, "batch": batch, "plain": one, "train": two}), flush=True)
+    return rows
 
 
 if __name__ == "__main__":

@@ -54,8 +54,11 @@ class BatchNorm(nn.BatchNorm2d):
         with torch.no_grad():
             momentum = 0.1 if self.momentum is None else self.momentum
             variance = (torch.stack(scales) ** -2 - self.eps) * (pixels / max(1, pixels - 1))
-            self.running_mean.lerp_(torch.stack(means).mean(0).to(x.dtype), momentum)
-            self.running_var.lerp_(variance.mean(0).to(x.dtype), momentum)
+            for kept, found in (
+                (self.running_mean, torch.stack(means)),
+                (self.running_var, variance),
+            ):
+                kept.lerp_(found.mean(0).to(kept.dtype), momentum)
         return torch.cat(normalised)
 
 

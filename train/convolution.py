@@ -55,8 +55,8 @@ from pix2pix_batch.train.tiles import (
 MOVED = 50
 """What it costs to bring one number to a form's points or patches, in multiplications.
 
-Measured on one core of an Intel Xeon with AVX2 and with AVX-512: between 28, where tiles did not
-pay at one image, and 110, where they did at four.
+Measured by ``benchmarks/train_layers.py`` on one core of an Intel Xeon kept to AVX2: between 28,
+where tiles did not pay for one image, and 110, where they did for four.
 """
 
 

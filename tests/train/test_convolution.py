@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pix2pix_batch.architecture import Architecture
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generator import BatchNorm, UNet
 from pix2pix_batch.train.convolution import (
     Convolve,
     Down,
@@ -83,7 +83,7 @@ def test_gradients_are_those_of_finite_differences(
     tiles: bool, transposed: bool, stride: int
 ) -> None:
     """Of first and of second order, which the gradient penalty takes."""
-    shape = Shape(2, 4, 2, 2, 3, stride)
+    shape = Shape(1, 4, 2, 1, 2, stride)
     x, weight, _ = tensors(shape, transposed, torch.float64)
 
     def function(x: Tensor, weight: Tensor) -> Tensor:
@@ -218,3 +218,20 @@ def test_spectral_norm_goes_on_once_a_pass() -> None:
         layers.append(layer.state_dict())
     for name, value in layers[0].items():
         torch.testing.assert_close(layers[1][name], value, msg=name)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("side", [1, 6])
+def test_each_image_is_normalised_as_by_instance_norm(dtype: torch.dtype, side: int) -> None:
+    """With the running statistics that it would keep."""
+    torch.manual_seed(0)
+    norm = BatchNorm(5, per_image=True).train()
+    x = torch.randn(3, 5, side, 6).to(dtype).contiguous(memory_format=torch.channels_last)
+    mean, variance = torch.zeros(5), torch.ones(5)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        made = norm(x)
+        expected = F.instance_norm(x, mean, variance, norm.weight, norm.bias, True, eps=norm.eps)
+    assert made.dtype == expected.dtype and made.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(made, expected)
+    torch.testing.assert_close(norm.running_mean, mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_var, variance, rtol=1e-4, atol=1e-5)

@@ -579,3 +579,17 @@ def assert_doubles_evenly(x: Tensor, kernel: Tensor) -> None:
     flat = torch.ones_like(x)
     y = torch.nn.functional.conv_transpose2d(flat, kernel, None, 2, 1)[:, :, 2:-2, 2:-2]
     torch.testing.assert_close(y, y[:, :, :1, :1].expand_as(y), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
+@pytest.mark.parametrize("norm", ["batch-statistics", "running-statistics"])
+def test_bf16_trains_as_fp32_does_but_for_rounding(pairs: Path, tmp_path: Path, norm: str) -> None:
+    """Also batches of several images, and also where the CPU emulates it."""
+    found = []
+    for precision in ("fp32", "bf16"):
+        run = tmp_path / precision
+        trainer(pairs, run, precision=precision, batch_size=2, epochs=1, norm=norm).fit()
+        found.append(records(run)[-1]["losses"])
+    fp32, bf16 = found
+    assert bf16 == pytest.approx(fp32, rel=0.1)
+    assert bf16 != fp32
