@@ -211,7 +211,10 @@ def read(data: bytes, layout: Layout) -> Image.Image:
     shape = (layout.height, layout.width, layout.samples)
     if samples.size != np.prod(shape):
         raise ImageError(f"damaged: {samples.shape} samples instead of {shape}")
-    return _picture(samples.reshape(shape), layout)
+    image = _picture(samples.reshape(shape), layout)
+    if layout.profile:
+        image.info["icc_profile"] = layout.profile
+    return image
 
 
 def _has_imagecodecs() -> bool:
