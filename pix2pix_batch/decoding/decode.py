@@ -24,6 +24,9 @@ _opening = threading.Lock()
 """``catch_warnings`` and Pillow's bound change the process, not the thread."""
 
 
+RAW_MODE = "raw mode"
+"""Of what Pillow says where it knows a kind of TIFF only uncompressed, as older ones do."""
+
 HINT = "; convert takes what is there with --lenient"
 
 
@@ -168,7 +171,12 @@ def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
     if not tiff.by_pillow(told) or opened is None:  # or of a kind that is new to this Pillow
         image = tiff.read(data, told)
         return Decoded(_upright(image, turned), turned=turned)
-    _load_tiff(opened, told.compressed_by)
+    try:
+        _load_tiff(opened, told.compressed_by)
+    except ImageError as error:
+        if told.compression not in tiff.NEWER and RAW_MODE not in str(error):
+            raise
+        return Decoded(_upright(tiff.read(data, told), turned), turned=turned)
     return Decoded(_like(opened, tiff.corrected(opened, told)), turned=turned)
 
 
@@ -177,7 +185,7 @@ def _load_tiff(image: Image.Image, compressed_by: str) -> None:
     try:
         _load(image)
     except ImageError as error:
-        if "cut short" in str(error):
+        if "cut short" in str(error) or RAW_MODE in str(error):
             raise
         raise ImageError(
             f"damaged: its data (compression: {compressed_by}) cannot be decoded"

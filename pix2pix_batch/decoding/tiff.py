@@ -45,6 +45,9 @@ FAX = (2, 3, 4, 32771)
 BY_LIBTIFF = frozenset((*FAX, 5, OLD_JPEG, JPEG, 8, 32773, 32946, 34925, 50000))
 """Compressions that Pillow's libtiff decodes."""
 
+NEWER = frozenset((34925, 50000))
+"""Those of them that the libtiff of older Pillows lacks: LZMA, Zstandard."""
+
 BY_TIFFFILE = frozenset((NONE, 5, 8, 32773, 32946, 34925, 50000, 34887))
 """Compressions without loss that tifffile decodes, most of them only with imagecodecs."""
 
@@ -127,7 +130,7 @@ def is_plain(image: TiffImageFile) -> bool:
         and set(tags.get(FORMAT, (UNSIGNED,))) == {UNSIGNED}
         and not any(tag in tags for tag in (EXTRA, REFERENCE))
         and (tags.get(PLANAR, 1), tags.get(FILL_ORDER, 1)) == (1, 1)
-        and tags.get(COMPRESSION, 1) in BY_LIBTIFF | {NONE}
+        and tags.get(COMPRESSION, 1) in (BY_LIBTIFF - NEWER) | {NONE}
     )
 
 
