@@ -143,7 +143,7 @@ def by_pillow(layout: Layout) -> bool:
     if layout.compression in (OLD_JPEG, JPEG) and depth != 8:
         return False
     if photometric == YCBCR:
-        return not layout.extra
+        return not layout.extra and layout.compression != NONE
     if photometric in GREY and layout.samples == 1:
         return _grey_by_pillow(layout)
     if photometric == PALETTE:
@@ -245,7 +245,8 @@ def _picture(samples: np.ndarray, layout: Layout) -> Image.Image:
     """8-bit samples with Pillow's name for what they mean."""
     if layout.depth == 32:
         return Image.fromarray(sixteen_bits(samples[:, :, 0]))
-    colours = COLOURS[layout.photometric or 0]
+    photometric = layout.photometric or 0
+    colours = COLOURS[photometric]
     if layout.photometric == PALETTE:
         eight = _looked_up(samples[:, :, 0], layout)
     elif layout.photometric in (CIELAB, ICCLAB):
@@ -255,7 +256,7 @@ def _picture(samples: np.ndarray, layout: Layout) -> Image.Image:
     if layout.photometric == WHITE_IS_ZERO:
         eight = 255 - eight
     if layout.alpha is None:
-        return merged("CMYK" if layout.photometric == CMYK else _mode(eight), eight)
+        return merged({CMYK: "CMYK", YCBCR: "YCbCr"}.get(photometric, _mode(eight)), eight)
     alpha = eight_bits(samples[:, :, colours + layout.alpha], layout.depth)
     mode = _mode(eight) + "A"
     if layout.extra[layout.alpha] == ASSOCIATED:
