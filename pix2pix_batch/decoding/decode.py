@@ -20,6 +20,10 @@ from pix2pix_batch.kinds import formats
 _opening = threading.Lock()
 """``catch_warnings`` and Pillow's bound change the process, not the thread."""
 
+
+RAW_MODE = "raw mode"
+"""Of what Pillow says where it knows a kind of TIFF only uncompressed, as older ones do."""
+
 HINT = "; convert takes what is there with --lenient"
 
 
@@ -140,10 +144,11 @@ def _load(image: Image.Image) -> None:
 
 
 def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
-    if (plain := _plain_tiff(data, tolerance)) is not None:
-        turned = plain.tag_v2.get(layout.ORIENTATION, 1)
-        _load_tiff(plain, layout.COMPRESSIONS[plain.tag_v2.get(layout.COMPRESSION, 1)])
-        return Decoded(plain, turned=turned if turned in UPRIGHT else 1)
+    opened = _opened_tiff(data, tolerance)
+    if opened is not None and tiff.is_plain(opened):
+        turned = opened.tag_v2.get(layout.ORIENTATION, 1)
+        _load_tiff(opened, layout.COMPRESSIONS[opened.tag_v2.get(layout.COMPRESSION, 1)])
+        return Decoded(opened, turned=turned if turned in UPRIGHT else 1)
     try:
         told = layout.layout_of(data)
     except ValueError as error:
@@ -153,14 +158,16 @@ def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
     if reason := tiff.refusal(told):
         raise ImageError(reason)
     turned = told.orientation if told.orientation in UPRIGHT else 1
-    if not tiff.by_pillow(told):
+    if not tiff.by_pillow(told) or opened is None:  # or of a kind that is new to this Pillow
         image = tiff.read(data, told)
-        if told.profile:
-            image.info["icc_profile"] = told.profile
         return Decoded(_upright(image, turned), turned=turned)
-    image = _opened(data, tolerance, "TIFF")
-    _load_tiff(image, told.compressed_by)
-    return Decoded(_like(image, tiff.corrected(image, told)), turned=turned)
+    try:
+        _load_tiff(opened, told.compressed_by)
+    except ImageError as error:
+        if told.compression not in tiff.NEWER and RAW_MODE not in str(error):
+            raise
+        return Decoded(_upright(tiff.read(data, told), turned), turned=turned)
+    return Decoded(_like(opened, tiff.corrected(opened, told)), turned=turned)
 
 
 def _load_tiff(image: Image.Image, compressed_by: str) -> None:
@@ -168,23 +175,23 @@ def _load_tiff(image: Image.Image, compressed_by: str) -> None:
     try:
         _load(image)
     except ImageError as error:
-        if "decoder error" not in str(error):
+        if "cut short" in str(error) or RAW_MODE in str(error):
             raise
         raise ImageError(
             f"damaged: its data (compression: {compressed_by}) cannot be decoded"
         ) from error
 
 
-def _plain_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
-    """A file of the kinds that most are, by what Pillow has read of its tags already; ``None``
-    for others, which are looked at more closely."""
+def _opened_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
+    """As Pillow opens it; ``None`` where it does not. Raises :class:`ImageError` where it is too
+    large."""
     try:
         image = _opened(data, tolerance, "TIFF")
     except ImageError as error:
         if isinstance(error.__cause__, Warning | Image.DecompressionBombError):
             raise
         return None
-    return image if isinstance(image, TiffImageFile) and tiff.is_plain(image) else None
+    return image if isinstance(image, TiffImageFile) else None
 
 
 def _of_png(data: bytes, tolerance: Tolerance) -> Decoded:

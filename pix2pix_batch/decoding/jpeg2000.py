@@ -154,8 +154,13 @@ def by_pillow(stream: Stream) -> bool:
 
 
 def corrected(image: Image.Image, stream: Stream) -> Image.Image:
-    """Pillow shifts samples to 8 or 16 bits, where white then is not quite white."""
+    """Pillow shifts samples to 8 or 16 bits, where white then is not quite white.
+
+    Raises :class:`ImageError`.
+    """
     depth = stream.depths[0]
+    if (stream.space == CMYK) != (image.mode == "CMYK"):  # as before Pillow 11.1
+        raise ImageError("JPEG 2000 in CMYK, which this Pillow takes for RGB; convert it first")
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint16) >> (16 - depth)
         return Image.fromarray(eight_bits(values, depth))

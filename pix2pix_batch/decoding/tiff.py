@@ -45,6 +45,9 @@ FAX = (2, 3, 4, 32771)
 BY_LIBTIFF = frozenset((*FAX, 5, OLD_JPEG, JPEG, 8, 32773, 32946, 34925, 50000))
 """Compressions that Pillow's libtiff decodes."""
 
+NEWER = frozenset((34925, 50000))
+"""Those of them that the libtiff of older Pillows lacks: LZMA, Zstandard."""
+
 BY_TIFFFILE = frozenset((NONE, 5, 8, 32773, 32946, 34925, 50000, 34887))
 """Compressions without loss that tifffile decodes, most of them only with imagecodecs."""
 
@@ -127,7 +130,7 @@ def is_plain(image: TiffImageFile) -> bool:
         and set(tags.get(FORMAT, (UNSIGNED,))) == {UNSIGNED}
         and not any(tag in tags for tag in (EXTRA, REFERENCE))
         and (tags.get(PLANAR, 1), tags.get(FILL_ORDER, 1)) == (1, 1)
-        and tags.get(COMPRESSION, 1) in BY_LIBTIFF | {NONE}
+        and tags.get(COMPRESSION, 1) in (BY_LIBTIFF - NEWER) | {NONE}
     )
 
 
@@ -140,7 +143,7 @@ def by_pillow(layout: Layout) -> bool:
     if layout.compression in (OLD_JPEG, JPEG) and depth != 8:
         return False
     if photometric == YCBCR:
-        return not layout.extra
+        return not layout.extra and layout.compression != NONE
     if photometric in GREY and layout.samples == 1:
         return _grey_by_pillow(layout)
     if photometric == PALETTE:
@@ -211,7 +214,10 @@ def read(data: bytes, layout: Layout) -> Image.Image:
     shape = (layout.height, layout.width, layout.samples)
     if samples.size != np.prod(shape):
         raise ImageError(f"damaged: {samples.shape} samples instead of {shape}")
-    return _picture(samples.reshape(shape), layout)
+    image = _picture(samples.reshape(shape), layout)
+    if layout.profile:
+        image.info["icc_profile"] = layout.profile
+    return image
 
 
 def _has_imagecodecs() -> bool:
@@ -239,7 +245,8 @@ def _picture(samples: np.ndarray, layout: Layout) -> Image.Image:
     """8-bit samples with Pillow's name for what they mean."""
     if layout.depth == 32:
         return Image.fromarray(sixteen_bits(samples[:, :, 0]))
-    colours = COLOURS[layout.photometric or 0]
+    photometric = layout.photometric or 0
+    colours = COLOURS[photometric]
     if layout.photometric == PALETTE:
         eight = _looked_up(samples[:, :, 0], layout)
     elif layout.photometric in (CIELAB, ICCLAB):
@@ -249,7 +256,7 @@ def _picture(samples: np.ndarray, layout: Layout) -> Image.Image:
     if layout.photometric == WHITE_IS_ZERO:
         eight = 255 - eight
     if layout.alpha is None:
-        return merged("CMYK" if layout.photometric == CMYK else _mode(eight), eight)
+        return merged({CMYK: "CMYK", YCBCR: "YCbCr"}.get(photometric, _mode(eight)), eight)
     alpha = eight_bits(samples[:, :, colours + layout.alpha], layout.depth)
     mode = _mode(eight) + "A"
     if layout.extra[layout.alpha] == ASSOCIATED:

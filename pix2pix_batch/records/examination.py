@@ -47,11 +47,11 @@ def digest_of_file(path: Path) -> str:
 
 def examined(data: bytes, digest: str) -> Finding:
     """What is wrong with the bytes of an image. ``digest``: empty where it is not known."""
+    if digest and digest_of(data) == digest:  # whatever its size, the image that the job made
+        return FINE
     if why := _damage(data):
         return DAMAGED, why
-    if digest and digest_of(data) != digest:
-        return CHANGED, "is not the image that the job made"
-    return FINE
+    return (CHANGED, "is not the image that the job made") if digest else FINE
 
 
 def _damage(data: bytes) -> str:

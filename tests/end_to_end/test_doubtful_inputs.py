@@ -56,7 +56,7 @@ def damaged_tiff() -> bytes:
     tifffile.imwrite(buffer, pixels, photometric="rgb", compression="lzw")
     data = buffer.getvalue()
     middle = len(data) // 2
-    return data[:middle] + bytes(60) + data[middle + 60 :]
+    return data[:middle] + b"\xff" * 60 + data[middle + 60 :]
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,13 @@ def noise(*shape: int, largest: int = 255) -> np.ndarray:
     return np.random.default_rng(7).integers(0, largest + 1, shape)
 
 
+def require(form: str) -> None:
+    """Older versions of Pillow do not write all."""
+    Image.init()
+    if form not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {form}")
+
+
 def encoded(image: Image.Image, form: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
@@ -27,6 +34,7 @@ def encoded(image: Image.Image, form: str, **options: object) -> bytes:
 
 @pytest.mark.parametrize("form", ["BMP", "DIB", "PCX", "PPM", "SGI", "TGA", "DDS", "ICO", "QOI"])
 def test_colours(form: str) -> None:
+    require(form)
     colours = noise(16, 16, 3).astype(np.uint8)
     options = {"sizes": [(16, 16)]} if form == "ICO" else {}
     data = encoded(Image.fromarray(colours), form, **options)
@@ -141,6 +149,7 @@ def test_what_is_not_known_is_refused_by_name(kind: str) -> None:
 )
 @pytest.mark.parametrize("form", ["AVIF", "WEBP"])
 def test_modern_formats(form: str, quality: int, levels: int) -> None:
+    require(form)
     y, x = np.mgrid[0:32, 0:48]
     colours = np.stack([5 * x, 7 * y, 255 - 5 * x], axis=2).astype(np.uint8)
     pixels = read(encoded(Image.fromarray(colours), form, quality=quality), 3).pixels
