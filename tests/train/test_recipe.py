@@ -146,7 +146,7 @@ def test_wrong_kinds_of_value(key: str, value: object) -> None:
     message = error_of(**{key: value})
     assert message.startswith(f"{key}: input should ")
     if not isinstance(value, list):
-        assert message.endswith(f", not {value!r}")
+        assert f", not {value!r}" in message
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_values_out_of_range(key: str, value: float, bound: str) -> None:
         ({"in_channels": 2}, "in_channels, out_channels: .*1, 3 or 4 channels, not 2"),
         ({"out_channels": 2}, "in_channels, out_channels: .*1, 3 or 4 channels, not 2"),
         ({"mosaic": MOSAIC, "in_channels": 1}, "mosaic: mosaics have 3 channels"),
-        ({"size": 96}, r"size: 96 is no multiple of 64, which 6 halvings \(downs\) need"),
+        ({"size": 96, "downs": 6}, r"size: 96 is no multiple of 64, which 6 halvings"),
         ({"size": 256, "downs": 9}, "size: 256 is no multiple of 512"),
         ({"palette": {"sky": [0, 0, 256]}}, r"palette\.sky\.2: .*255, not 256"),
         ({"palette": {"sky": [0, 0]}}, r"palette\.sky\.2: is missing"),
@@ -465,9 +465,9 @@ def test_recipes_survive_yaml(values: dict[str, Any]) -> None:
 @given(size=st.integers(32, 512))
 def test_halvings_follow_the_size(size: int) -> None:
     """As many as the size has, up to the paper's 8 for 256 and no fewer than 5."""
-    downs = min(10, size.bit_length() - 1)
-    if size % 2**downs:
-        with pytest.raises(InputError, match=f"size: {size} is no multiple of {2**downs}"):
+    downs = max((n for n in range(5, 11) if size % 2**n == 0), default=None)
+    if downs is None:
+        with pytest.raises(InputError, match=f"size: {size} is no multiple of 32"):
             parse(size=size)
     else:
         assert parse(size=size).architecture.downs == downs
