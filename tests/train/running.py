@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -120,6 +121,20 @@ class Process:
         assert self.process.pid is not None
         os.killpg(self.process.pid, signal.SIGINT)
 
+    def signal_group(self, number: int) -> None:
+        assert self.process.pid is not None
+        os.killpg(self.process.pid, number)
+
+    def children(self) -> list[int]:
+        """The processes that read data for it."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                fields = entry.read_text().rpartition(")")[2].split()
+                if int(fields[1]) == self.process.pid:
+                    found.append(int(entry.parent.name))
+        return found
+
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until ``condition`` holds; the run must go on all the while."""
         end = time.monotonic() + PATIENCE
@@ -136,6 +151,14 @@ class Process:
         ran = Ran(self.process.exitcode, self.out.read_text(), self.err.read_text())
         assert "Traceback" not in ran.err or ran.code == -signal.SIGKILL, ran.err
         return ran
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def start(log: Path, arguments: list[str], **environment: str) -> Process:

@@ -131,7 +131,7 @@ def test_what_will_be_trained_on_is_told(tmp_path: Path) -> None:
         "check", tmp_path, "--recipe", "facades", "--set", "size=32", "--set", "val_fraction=0.3"
     )
     assert result.exit_code == 0
-    assert "held out by name (val_fraction 0.3)" in result.stdout
+    assert "held out: those whose names hash below val_fraction 0.3, here" in result.stdout
     assert "B -> A (facade labels -> facade photos)" in result.stdout
     assert "resized to 36x36, cropped to 32x32" in result.stdout
     assert "hint: --sheet" in result.stderr

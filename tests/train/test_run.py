@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,18 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from accelerate.state import AcceleratorState
+from click.testing import CliRunner
 from PIL import Image
 
 from pix2pix_batch import bundle
+from pix2pix_batch.cli import main
+from pix2pix_batch.errors import InputError
 from tests.end_to_end import command
 from tests.end_to_end.command import Ran, put, small_disk
 from tests.train.running import (
     Process,
+    is_alive,
     make_pairs,
     records,
     start,
@@ -48,9 +55,9 @@ def done(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert ran.out.splitlines()[0] == str(run / "model.safetensors")
     assert ran.out.splitlines()[-1] == str(run / "report.html")
     assert "6 training pairs, 2 for validation, 12 steps of 1 image, on cpu (fp32)" in ran.err
-    assert [line.split(",")[0] for line in ran.err.splitlines()[1:]] == [
-        f"step {step} of 12" for step in (4, 8, 12)
-    ]
+    *lines, last = ran.err.splitlines()[1:]
+    assert [line.split(",")[0] for line in lines] == [f"step {step} of 12" for step in (4, 8, 12)]
+    assert f"pix2pix-batch convert IN OUT --model {run}/model.safetensors" in last
     return run
 
 
@@ -146,21 +153,126 @@ def go_on(data: Path, run: Path, whole: Path) -> None:
     assert steps(run) == steps(whole)
 
 
-@pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM", "SIGHUP"])
 def test_stopped_it_goes_on_exactly(pairs: Path, tmp_path: Path, whole: Path, way: str) -> None:
     """Ctrl-C reaches the processes that read the data as well."""
     run = tmp_path / "run"
     process = begin(pairs, run)
-    process.interrupt() if way == "Ctrl-C" else process.signal(signal.SIGTERM)
+    if way == "Ctrl-C":
+        process.interrupt()
+    else:  # as 'timeout' and torchrun do: the group, and the process once more
+        process.signal_group(getattr(signal, way))
+        process.signal(getattr(signal, way))
     ran = process.finish()
-    assert ran.code == 130 and ran.out == "", ran
+    number = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGHUP": signal.SIGHUP}[way]
+    assert ran.code == 128 + number and ran.out == "", ran
     last = steps(run)[-1]
-    told = ran.err.splitlines()[-2:]
-    assert told[0] == f"Stopped after step {last}; the last checkpoint is " + str(
-        run / "checkpoints" / f"step-{last:08}.pt."
+    kept = run / "checkpoints" / f"step-{last:08}.pt"
+    assert ran.err.splitlines()[-1] == (
+        f"Stopped after step {last} ({signal.Signals(number).name}); the last checkpoint is "
+        f"{kept}. The same command goes on from there."
     )
-    assert "Run the same command again" in told[1]
     go_on(pairs, run, whole)
+
+
+def test_a_reader_that_is_killed_ends_it_after_a_checkpoint(
+    pairs: Path, tmp_path: Path, whole: Path
+) -> None:
+    """As the system does where memory runs out."""
+    run = tmp_path / "run"
+    process = begin(pairs, run)
+    os.kill(process.children()[0], signal.SIGKILL)
+    ran = process.finish()
+    assert ran.code == 3, ran
+    message = ran.err.splitlines()[-1]
+    assert message.startswith("error: a process that reads data was killed (SIGKILL")
+    assert f"step-{steps(run)[-1]:08}.pt is written" in message
+    go_on(pairs, run, whole)
+
+
+def test_killed_no_process_is_left(pairs: Path, tmp_path: Path) -> None:
+    process = begin(pairs, tmp_path / "run")
+    left = process.children()
+    assert left
+    process.signal(signal.SIGKILL)
+    process.finish()
+    end = time.monotonic() + 30
+    while any(map(is_alive, left)):
+        assert time.monotonic() < end, left
+        time.sleep(0.05)
+
+
+def test_a_run_whose_length_changes_goes_on(pairs: Path, tmp_path: Path) -> None:
+    """Longer after its end, with no other setting said again; and shorter than it is already."""
+    run = tmp_path / "run"
+    assert train(pairs, run, "--every", 4).code == 0
+    assert steps(run)[-1] == 12
+    again = CliRunner().invoke(
+        main, ["train", str(pairs), str(run), "--epochs", "3", "--device", "cpu", "--workers", "0"]
+    )
+    assert again.exit_code == 0, again.output
+    assert "epochs was 2.0 and is 3.0 from here on" in again.stderr
+    assert "going on after step 12 of 18" in again.stderr and steps(run)[-1] == 18
+    assert records(run)[-1]["lr"] == pytest.approx(2e-4 / 9)  # 9 steps of falling rate
+    info = bundle.read_info(run / "model.safetensors")
+    assert (info.provenance["training"]["steps"], info.architecture.ngf) == (18, 2)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert train(pairs, run, epochs=1).code == 0
+    assert steps(run)[-1] == 18
+    assert "differs: ngf was 2 and is 4" in refused(pairs, run, ngf=4)
+
+
+def test_a_run_s_own_recipe_is_a_recipe(done: Path, pairs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ["train", pairs, run, "--recipe", done / "recipe.yaml", "--device", "cpu",
+             "--workers", 0, "--set", f"init={done / 'model.safetensors'}"]  # fmt: skip
+    ran = CliRunner().invoke(main, [str(word) for word in words])
+    assert ran.exit_code == 0, ran.output
+    assert "the discriminator and the optimisers begin anew" in ran.stderr
+    assert bundle.read_info(run / "model.safetensors").architecture.ngf == 2
+
+
+@pytest.mark.parametrize("name", ["best.pt", "step-00000012.pt"])
+def test_a_checkpoint_becomes_the_bundle_that_the_end_makes(
+    pairs: Path, tmp_path: Path, name: str
+) -> None:
+    """With the averaged weights; convert names the very command."""
+    run = tmp_path / "a run"
+    assert train(pairs, run, "--every", 4, ema=0.9).code == 0
+    path, made = run / "checkpoints" / name, tmp_path / "made.safetensors"
+    with pytest.raises(InputError, match="model import ") as caught:
+        bundle.read_info(path)
+    words = shlex.split(str(caught.value).split("'pix2pix-batch ")[1].split("', which")[0])
+    words[-1] = str(made)
+    ran = CliRunner().invoke(main, words)
+    assert ran.exit_code == 0 and ran.stderr == "", ran.output
+    ended = run / ("model.safetensors" if name.startswith("step") else "best.safetensors")
+    ended = ended if ended.exists() else run / "model.safetensors"
+    (info, one), (theirs, other) = bundle.load(made), bundle.load(ended)
+    for key, value in other.state_dict().items():
+        assert torch.equal(one.state_dict()[key], value), key
+    for key in ("recipe", "data", "validation"):
+        assert info.provenance[key] == theirs.provenance[key]
+    assert info.provenance["training"]["step"] == theirs.provenance["training"]["step"]
+    found, expected = bundle.load_embedding(made), bundle.load_embedding(ended)
+    assert found is not None and expected is not None
+    assert np.allclose(found.mean, expected.mean)
+
+
+def test_a_checkpoint_whose_data_is_gone(done: Path, pairs: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(pairs, tmp_path / "data")
+    assert train(data, tmp_path / "run").code == 0
+    shutil.rmtree(data)
+    path, made = tmp_path / "run" / "checkpoints" / "best.pt", tmp_path / "made.safetensors"
+    ran = CliRunner().invoke(main, ["model", "import", str(path), str(made)])
+    assert ran.exit_code == 0 and "--data DATA says where it is" in ran.stderr
+    more = ["--overwrite", "--data", str(pairs)]
+    ran = CliRunner().invoke(main, ["model", "import", str(path), str(made), *more])
+    assert ran.exit_code == 0 and ran.stderr == "", ran.output
+    alone = tmp_path / "alone.pt"
+    shutil.copy(path, alone)
+    ran = CliRunner().invoke(main, ["model", "import", str(alone), str(tmp_path / "x.safetensors")])
+    assert ran.exit_code == 2 and "leave it in its run's directory" in ran.stderr
 
 
 def test_killed_it_goes_on_exactly_and_at_once(pairs: Path, tmp_path: Path, whole: Path) -> None:
