@@ -56,14 +56,15 @@ FEW_CHANNELS = 8
 """Outputs of which a direct convolution leaves registers empty (AVX2 has 8 floats in one)."""
 
 
-def products_are_fast() -> bool:
-    """Whether Winograd's and thin convolutions were measured ahead of direct ones on this kind
-    of CPU, in float32 (``benchmarks/convolutions.py``).
+def instruction_set() -> str:
+    """What PyTorch's own kernels and matrix products use on this CPU, where Winograd's and thin
+    convolutions were measured: ``AVX2`` or ``AVX512``, or nothing.
 
-    PyTorch's matrix products are MKL's there. Its answer heeds ``ATEN_CPU_CAPABILITY``.
+    Heeds ``ATEN_CPU_CAPABILITY``. The products are MKL's.
     """
     capability = torch.backends.cpu.get_cpu_capability()
-    return torch.backends.mkl.is_available() and capability in ("AVX2", "AVX512")
+    known = torch.backends.mkl.is_available() and capability in winograd.ENOUGH_CHANNELS
+    return capability if known else ""
 
 
 def available(dtype: torch.dtype) -> bool:
@@ -277,9 +278,10 @@ def prepare(
     """
     conv = block.conv
     transposed = isinstance(conv, nn.ConvTranspose2d)
-    if workspace is not None and dtype == torch.float32 and products_are_fast():
+    channels, isa = (conv.in_channels, conv.out_channels), instruction_set()
+    if workspace is not None and dtype == torch.float32 and isa:
         thin = transposed and conv.out_channels < FEW_CHANNELS
-        if thin or winograd.is_faster(conv.in_channels, conv.out_channels, shape[1:], transposed):
+        if thin or winograd.is_faster(*channels, shape[1:], transposed, isa):
             return ProductConvolution(block, shape, activation, workspace)
     return Convolution(block, shape, dtype, activation)
 

@@ -41,12 +41,15 @@ KERNEL = ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0), (0.5, -0.5))
 TAPS_OF_PHASE = ((2, 0), (3, 1))
 """Which rows of a transposed kernel meet a tile's inputs j and j + 1 in the output's row
 2 j - 1, and in the row after it."""
-ENOUGH_CHANNELS = 48
-"""Inputs times outputs over their sum: the products' work over the transforms'."""
+ENOUGH_CHANNELS = {"AVX2": 40, "AVX512": 50}
+"""Inputs times outputs over their sum, the products' work over the transforms', from which on
+Winograd's way was measured ahead (``benchmarks/convolutions.py``); by what PyTorch calls the
+instruction set. Wider registers shorten the products more than the transforms, which wait for
+memory."""
 ENOUGH_OUTPUTS = 16
 """Along each axis, of each phase. Fewer are too few tiles for a matrix product of full speed."""
 LARGEST_KERNEL = 2**26
-"""Bytes."""
+"""Bytes. The innermost layers' would be larger, and gain the least."""
 BLOCK = 88
 """Tiles of a block, at least, if an image has so many: enough for a matrix product of full speed,
 and few enough for the cache (``benchmarks/convolutions.py``)."""
@@ -109,13 +112,19 @@ def tiles(size: int, transposed: bool) -> int:
     return -(-(size + transposed) // OUTPUTS)
 
 
-def is_faster(inputs: int, outputs: int, size: tuple[int, int], transposed: bool) -> bool:
+def is_faster(
+    inputs: int, outputs: int, size: tuple[int, int], transposed: bool, instruction_set: str
+) -> bool:
     """Whether a layer takes less time this way than by oneDNN's direct convolution, and its
-    kernel, four times as large, not too much memory. ``size``: the input's height and width."""
+    kernel, four times as large, not too much memory.
+
+    ``size``: the input's height and width; ``instruction_set``: as PyTorch calls it.
+    """
+    enough = ENOUGH_CHANNELS.get(instruction_set, math.inf)
     return (
-        inputs * outputs / (inputs + outputs) >= ENOUGH_CHANNELS
+        inputs * outputs / (inputs + outputs) >= enough
         and min(size) >= (ENOUGH_OUTPUTS if transposed else 2 * ENOUGH_OUTPUTS)
-        and 4 * POINTS**2 * inputs * outputs * 4 <= LARGEST_KERNEL
+        and POINTS**2 * 4 * inputs * outputs * 4 <= LARGEST_KERNEL
     )
 
 
