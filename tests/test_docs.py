@@ -104,7 +104,9 @@ def test_a_command_shown_can_be_given(
         return
     monkeypatch.chdir(tmp_path)
     Path("DATA").mkdir()
-    Path("latest_net_G.pth").touch()  # of what pages name, all that must be there to be parsed
+    Path("run/checkpoints").mkdir(parents=True)
+    for name in ("latest_net_G.pth", "run/checkpoints/best.pt"):
+        Path(name).touch()  # of what pages name, all that must be there to be parsed
     command, words = named(shlex.split(line, comments=True))
     assert not isinstance(command, click.Group)
     command.make_context("", words)

@@ -7,8 +7,11 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing.process import BaseProcess
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -20,6 +23,9 @@ from pix2pix_batch.train.data import Data
 from pix2pix_batch.train.stopping import leave_to_parent
 
 Sample = tuple[Tensor, Tensor] | Pix2PixBatchError
+
+NOTICED = 2.0
+"""Seconds after which a process that has died is known to have."""
 
 PR_SET_PDEATHSIG = 1
 """Of Linux's prctl: the signal that a process gets when its parent dies."""
@@ -121,13 +127,24 @@ def _load(
                 batch = next(iterator)
             except StopIteration:
                 return
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
+            except (RuntimeError, OSError, EOFError, UnpicklingError) as error:
+                # killed while it handed a batch over, it leaves half a message or a closed socket
+                if "DataLoader worker" not in str(error) and not _has_ended(mine):
                     raise
                 raise _Died(_told([p.exitcode for p in mine if p.exitcode])) from error
             yield batch
     finally:
         del iterator  # ends its processes, which no signal does
+
+
+def _has_ended(workers: Iterable[BaseProcess]) -> bool:
+    """Whether one of them is gone, which shows a moment after its sockets have closed."""
+    end = time.monotonic() + NOTICED
+    while not (ended := any(worker.exitcode is not None for worker in workers)):
+        if time.monotonic() > end:
+            break
+        time.sleep(0.05)
+    return ended
 
 
 @contextmanager

@@ -233,9 +233,9 @@ def test_a_partner_turned_by_exif_has_the_right_size(tmp_path: Path) -> None:
 
 def test_images_that_no_pair_has_are_told(tmp_path: Path) -> None:
     folders(tmp_path)
-    save(picture(60), tmp_path, "A", "validation", "x.png")
+    save(picture(60), tmp_path, "A", "extra", "x.png")
     (note,) = [note for note in found(tmp_path)["notes"] if "no pair" in note]
-    assert note.startswith("1 image in") and "validation/x.png" in note
+    assert note.startswith("1 image in") and "extra/x.png" in note
 
 
 def test_data_for_testing_alone_has_nothing_to_train_on(tmp_path: Path) -> None:
