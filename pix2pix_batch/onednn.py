@@ -208,7 +208,7 @@ class ProductConvolution(Convolution):
 
     def _prepare(self, weight: Tensor, bias: Tensor | None, shape: tuple[int, int, int]) -> None:
         self.run: WinogradConvolution | ThinConvolution
-        if min(weight.shape[:2]) < FEW_CHANNELS:
+        if self.transposed and weight.shape[1] < FEW_CHANNELS:
             self.run = ThinConvolution(
                 weight, bias, size=shape[1:], activate=INTO[self.fused[0]], workspace=self.workspace
             )

@@ -15,9 +15,10 @@ v2 = d3 - d1          u2 = g1                       y2 = m2 + (m1 + m3)
 v3 = d2 - d1          u3 = (g0 - g1) / 2
 ====================  ============================  ===================================
 
-The products over the channels are 16 matrix products, one batched call. All is done block by
-block, so that what a block makes stays in the cache, and a block has the same number of rows
-whatever the number of images is: an image's bits do not depend on its neighbours.
+The products over the channels are 16 matrix products. All is done block by block, so that what a
+block makes stays in the cache, and a block has the same number of rows whatever the number of
+images is: a matrix product may round a row otherwise by how many rows there are, and an image's
+bits must not depend on its neighbours (:func:`multiplies_alike` sees to their places).
 """
 
 from __future__ import annotations
@@ -55,7 +56,6 @@ BLOCK = 88
 and few enough for the cache (``benchmarks/convolutions.py``)."""
 GROUP = 144
 """Tiles of a block of several small images, at most."""
-
 
 Operation = tuple[Callable[..., Tensor], Tensor, Tensor, Tensor]
 
