@@ -96,8 +96,8 @@ def rows(batch: int, ngf: int, size: int) -> list[list[str]]:
         direct = milliseconds(Convolution(block, shape, torch.float32, RELU), x)
         row = [name, f"{channels[0]} to {channels[1]}", f"{side}²", f"{direct:.2f}"]
         transposed = name.startswith("up")
-        few = channels[1] < onednn.FEW_CHANNELS if transposed else min(channels) < 8
-        if few and not transposed:
+        few = transposed and channels[1] < onednn.FEW_CHANNELS
+        if not transposed and channels[0] < onednn.FEW_CHANNELS:  # nothing to gain for Winograd
             found.append([*row, *[""] * 5, "direct", ""])
             continue
         product = ProductConvolution(block, shape, RELU, Workspace())

@@ -3,6 +3,9 @@
 These are the operators that ``torch.compile`` puts into a frozen graph. Called directly they
 are as fast, need no compiler and no compile time, and are the same for short and long jobs, so
 that a job's bytes do not depend on its length. ``benchmarks/convert.py`` compares the two.
+
+In float32, layers for which that is faster are matrix products instead (:func:`prepare`): by
+Winograd's algorithm, or as a thin convolution.
 """
 
 from __future__ import annotations
@@ -243,7 +246,7 @@ class ProductConvolution(Convolution):
 
     def _prepare(self, weight: Tensor, bias: Tensor | None, shape: tuple[int, int, int]) -> None:
         self.run: WinogradConvolution | ThinConvolution
-        if min(weight.shape[:2]) < FEW_CHANNELS:
+        if self.transposed and weight.shape[1] < FEW_CHANNELS:
             self.run = ThinConvolution(
                 weight, bias, size=shape[1:], activate=INTO[self.fused[0]], workspace=self.workspace
             )

@@ -15,9 +15,10 @@ v2 = d3 - d1          u2 = g1                       y2 = m2 + (m1 + m3)
 v3 = d2 - d1          u3 = (g0 - g1) / 2
 ====================  ============================  ===================================
 
-The products over the channels are 16 matrix products, one batched call. All is done block by
-block, so that what a block makes stays in the cache, and a block has the same number of rows
-whatever the number of images is: an image's bits do not depend on its neighbours.
+The products over the channels are 16 matrix products. All is done block by block, so that what a
+block makes stays in the cache, and a block has the same number of rows whatever the number of
+images is: a matrix product may round a row otherwise by how many rows there are, and an image's
+bits must not depend on its neighbours (:func:`multiplies_alike` sees to their places).
 """
 
 from __future__ import annotations
@@ -56,7 +57,6 @@ and few enough for the cache (``benchmarks/convolutions.py``)."""
 GROUP = 144
 """Tiles of a block of several small images, at most."""
 
-
 Operation = tuple[Callable[..., Tensor], Tensor, Tensor, Tensor]
 
 
@@ -88,10 +88,10 @@ class Point(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A block's rows of the output that are ``count`` steps from ``row``, and where they lie."""
+    """A block's rows of the output that are ``steps`` steps from ``row``, and where they lie."""
 
     row: int
-    count: int
+    steps: int
     made: Tensor
 
 
@@ -145,14 +145,25 @@ def transform_kernel(weight: Tensor, transposed: bool) -> Tensor:
     kernel = torch.empty(POINTS**2, inputs, weight.numel() // 4 // inputs)
     for p, above in enumerate(KERNEL):
         for q, beside in enumerate(KERNEL):
-            u = sum(
-                a * b * g[i, j].double()
-                for i, a in enumerate(above)
-                for j, b in enumerate(beside)
-                if a * b
-            )
+            u = torch.zeros_like(g[0, 0], dtype=torch.float64)
+            for (i, a), (j, b) in product(enumerate(above), enumerate(beside)):
+                u.add_(g[i, j], alpha=a * b)
             kernel[POINTS * p + q] = u.reshape(kernel.shape[1:])
     return kernel
+
+
+def multiplies_alike(kernel: Tensor, rows: int, images: int) -> bool:
+    """Whether images of so many rows come out of a product the same, bit for bit, at any place.
+
+    A library may do the last rows of a matrix by other instructions than the rows before. Looked
+    up on numbers from a fixed seed, so that it is the same whenever the CPU is.
+    """
+    if images == 1:
+        return True
+    random = torch.Generator().manual_seed(0)
+    image = torch.randn((len(kernel), rows, kernel.shape[1]), generator=random)
+    made = torch.bmm(image.repeat(1, images, 1), kernel).unflatten(1, (images, rows))
+    return bool((made == made[:, :1]).all())
 
 
 class WinogradConvolution:
@@ -184,6 +195,8 @@ class WinogradConvolution:
         self.phases_in, self.phases_out = (1, 2) if transposed else (2, 1)
         self.rows, self.columns = (tiles(n // self.phases_in, transposed) for n in shape[1:])
         self.images = max(1, min(batch, group // (self.rows * self.columns)))
+        if not multiplies_alike(self.kernel[0], self.rows * self.columns, self.images):
+            self.images = 1
         count = self.rows if self.images > 1 else min(self.rows, -(-block // self.columns))
         blocks = -(-self.rows // count)
         self.count = -(-self.rows // blocks)
@@ -220,7 +233,8 @@ class WinogradConvolution:
     def transform_input(self, x: Tensor, combine: Callable[..., Tensor], point: Point) -> None:
         for first, second, to in point.lines:
             one, two = (
-                self._rows_of(x, row, to.shape[1], self.phases_in) for row in (first, second)
+                None if row is None else self._rows_of(x, row, to.shape[1], self.phases_in)
+                for row in (first, second)
             )
             if one is not None and two is not None:
                 combine(one, two, out=to)
@@ -248,18 +262,16 @@ class WinogradConvolution:
         """The outputs along the height, activated, to where they belong in ``target``."""
         for function, one, two, to in block.height_out:
             function(one, two, out=to)
-        for row, count, made in block.made:
-            to = self._rows_of(target, row, count, self.phases_out)
+        for row, steps, made in block.made:
+            to = self._rows_of(target, row, steps, self.phases_out)
             if self.activate is None:
                 to.copy_(made)
             else:
                 self.activate(made, out=to)
 
     @staticmethod
-    def _rows_of(x: Tensor, row: int | None, count: int, phases: int) -> Tensor | None:
+    def _rows_of(x: Tensor, row: int, count: int, phases: int) -> Tensor:
         """Of images ``(n, H, W, C)`` every ``OUTPUTS * phases``-th row from ``row`` on."""
-        if row is None:
-            return None
         n, high, wide, deep = x.stride()
         return x.as_strided(
             (len(x), count, *x.shape[2:]),
@@ -318,7 +330,7 @@ class WinogradConvolution:
             for p in range(POINTS)
         ]
         return Block(
-            points, outputs(z, view["sums"], z[:OUTPUTS]), self._made(begin, end, z[:, :n])
+            points, outputs(z, view["sums"], list(z[:OUTPUTS])), self._made(begin, end, z[:, :n])
         )
 
     def _lines(self, begin: int, end: int, lines: Tensor, i: int, j: int) -> list[Lines]:
