@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pix2pix_batch.scheduling.dispatch import WAITING
+from pix2pix_batch.scheduling.planner import WAITING
 from pix2pix_batch.workers.probe import PROBE_IMAGES
 from tests.end_to_end.command import JOURNAL, convert, finish, put, start, wait_for, words
 from tests.end_to_end.fleet import Fleet
