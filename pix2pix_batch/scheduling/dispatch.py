@@ -312,7 +312,7 @@ class Dispatcher:
             self.ahead.extendleft(reversed(result.left))
             if not flight.chunk.careful and not flight.chunk.items[0].tar:
                 done = len(flight.chunk.items) - len(result.left)
-                self.planner.learn(done, result.tiles, result.seconds)
+                self.planner.learn(done, result.tiles, result.seconds, cut=bool(result.left))
 
     def _keep(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
         if not records:

@@ -28,6 +28,10 @@ LARGEST_CHUNK = 4096
 IN_SIGHT = 131_072
 """Items to look ahead at most: some 45 MB on the client; as many may be in flight."""
 
+WAITING = 1
+"""Chunks that a worker has at hand beside those that it runs, so that it never idles; one more
+where they are short."""
+
 MEMORY = 0.8
 """What a chunk's figures count for once the next has come back: the last five or so decide, so
 that noise is smoothed, and a machine that becomes slower is followed."""
@@ -49,11 +53,13 @@ class ChunkPlanner:
     def __init__(self, batch_size: int, pads: bool = False) -> None:
         self.batch_size, self.pads = batch_size, pads
         self._items = self._tiles = self._seconds = 0.0
-        self._largest = 0
+        self._largest, self._was_cut = 0, False
         self._left, self._size = 0, 0  # of the round that has begun: chunks, and their size
 
-    def learn(self, items: int, tiles: int, seconds: float) -> None:
-        """A chunk came back: its items, the tiles that they had, and the work that they were."""
+    def learn(self, items: int, tiles: int, seconds: float, cut: bool = False) -> None:
+        """A chunk came back: its items, the tiles that they had, and the work that they were;
+        ``cut``: it had more, but took too long."""
+        self._was_cut = self._was_cut or cut
         if not items:
             return
         self._items = self._items * MEMORY + items
@@ -68,7 +74,10 @@ class ChunkPlanner:
         batch = self._items_a_batch()
         count = max(1, round(self._wanted_seconds() / (batch * self._seconds_an_item())))
         most = min(LARGEST_CHUNK, IN_SIGHT // (2 * max(1, workers)), GROWTH * self._largest)
-        return max(1, min(count, most // batch)) * batch
+        size = max(1, min(count, most // batch)) * batch
+        if self._was_cut and not self.pads:  # it is not the engine that takes the time
+            size = min(size, max(FIRST_CHUNK, int(CHUNK_SECONDS / self._seconds_an_item())))
+        return size
 
     def look_ahead(self, workers: int) -> int:
         """Items to have in sight, so that the end is seen in time."""
@@ -92,12 +101,11 @@ class ChunkPlanner:
         return CUT * self._wanted_seconds()
 
     def waiting(self, workers: int) -> int:
-        """Chunks that a worker should have at hand beside those that it runs, so that it never
-        idles. One more where they are soon done."""
+        """Chunks that a worker should have at hand beside those that it runs."""
         if not self._items:
-            return 1
+            return WAITING
         seconds = self._seconds_an_item() * self.chunk_size(workers)
-        return 2 if seconds < CHUNK_SECONDS / 3 else 1
+        return WAITING + (seconds < CHUNK_SECONDS / 3)
 
     def _wanted_seconds(self) -> float:
         """What a chunk should take. Images of several tiles leave a last batch that is not full."""

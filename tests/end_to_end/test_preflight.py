@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pix2pix_batch.scheduling.planner import ChunkPlanner
+from pix2pix_batch.scheduling.planner import WAITING
 from pix2pix_batch.workers.probe import PROBE_IMAGES
 from tests.end_to_end.command import JOURNAL, convert, finish, put, start, wait_for, words
 from tests.end_to_end.fleet import Fleet
@@ -75,10 +75,9 @@ def test_an_unfit_worker_that_joins_late_is_left_out(tmp_path: Path, tiny: Path)
                 return 0
             return (out / JOURNAL).read_text().count('{"claim":')
 
-        at_hand = 1 + ChunkPlanner(1).waiting(1)
-        wait_for(lambda: sent() == at_hand, process)
+        wait_for(lambda: sent() == 1 + WAITING, process)
         fleet.worker("blind", *elsewhere(f"mount -t tmpfs none {source}"))
-        wait_for(lambda: sent() > at_hand, process)  # it was seen, and is given something
+        wait_for(lambda: sent() > 1 + WAITING, process)  # it was seen, and is given something
         gate.unlink()
         ran = finish(process)
     assert (ran.code, *ran.counts()) == (0, count, 0, 0), ran.err

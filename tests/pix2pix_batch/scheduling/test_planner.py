@@ -96,7 +96,8 @@ class Fleet:
             ahead.extendleft(reversed(chunk[taken:]))
             made.items += chunk[:taken]
             seconds = made.ends[which] - made.begins[which] - BESIDE
-            planner.learn(taken, sum(tiles[index] for index in chunk[:taken]), seconds)
+            full = sum(tiles[index] for index in chunk[:taken])
+            planner.learn(taken, full, seconds, cut=taken < len(chunk))
 
     def _convert(
         self, made: Run, chunk: list[int], tiles: list[int], begin: float, enough: float,
@@ -262,6 +263,22 @@ def test_an_engine_that_pads_gets_several_batches_where_images_have_tiles() -> N
     alone = ChunkPlanner(8, pads=True)
     alone.learn(8, 8, 10.0)
     assert alone.chunk_size(2) == 8
+
+
+def test_images_that_take_long_beside_the_engine_do_not_have_to_fill_a_batch() -> None:
+    """As with a small model, whose batch is large, and files that come slowly."""
+    planner = ChunkPlanner(64)
+    planner.learn(8, 8, 2.4)
+    assert planner.chunk_size(2) == 64
+    planner.learn(11, 11, 3.3, cut=True)  # nor is it claimed again and again
+    assert planner.chunk_size(2) == FIRST_CHUNK
+    for _ in range(20):
+        planner.learn(8, 8, 0.4)
+    assert 28 <= planner.chunk_size(2) <= 30  # 1.5 s
+    slow = ChunkPlanner(8)
+    slow.learn(8, 8, 60.0)
+    slow.learn(7, 7, 60.0, cut=True)
+    assert slow.chunk_size(2) == 8
 
 
 def test_images_that_fail_at_once_do_not_make_one_huge_chunk() -> None:
