@@ -155,9 +155,10 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
         if not 2 <= length <= min(MAX_HEADER, size - 8) or start[8:] != b"{":
             if start[:2] == b"PK" or start[:1] == b"\x80":
                 raise BundleError(
-                    f"{path}: is a PyTorch checkpoint, not a bundle; make one of it with "
-                    f"'pix2pix-batch model import {shlex.quote(str(path))} "
-                    f"{shlex.quote(f'{_stem(path)}.safetensors')}', which reads plain tensors only"
+                    f"{path}: is a PyTorch pickle, not a bundle. Pickles can run code and are "
+                    f"never loaded; 'pix2pix-batch model import {shlex.quote(str(path))} "
+                    f"{shlex.quote(f'{_stem(path)}.safetensors')}', which reads plain tensors "
+                    "only, makes a bundle of a checkpoint"
                 )
             raise ValueError("no header")
         header = json.loads(start[8:] + file.read(length - 1))
@@ -168,7 +169,9 @@ def _stem(path: Path) -> str:
     """A bundle's name: that of the run, for its checkpoints."""
     absolute = path.absolute()
     run = absolute.parent.parent.name if absolute.parent.name == "checkpoints" else ""
-    return f"{run}-{path.stem}" if run else path.stem
+    if run:
+        return f"{run}-{path.stem}"
+    return f"{path.stem}-imported" if path.suffix == ".safetensors" else path.stem
 
 
 def fingerprint(path: Path) -> str:

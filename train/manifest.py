@@ -85,7 +85,9 @@ def text_of(path: Path) -> str:
             return data.decode(guess).replace("\r\n", "\n").replace("\r", "\n")
         except UnicodeDecodeError:
             continue
-    raise InputError(f"{path}: is no text in {encoding or 'UTF-8'}; save it as UTF-8")
+    raise InputError(
+        f"{path}: is no manifest in UTF-8 text (nor in {encoding or 'cp1252'}); save it as UTF-8"
+    )
 
 
 def _table(path: Path, text: str) -> Iterator[tuple[int, object]]:

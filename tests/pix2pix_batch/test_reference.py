@@ -340,7 +340,7 @@ def changed(key: str, change: Callable[[Tensor], Tensor]) -> Callable[[State], S
         (lambda s: list(s.values()), "holds list"),
         (lambda s: s["model.model.3.bias"], "holds Tensor"),
         (lambda s: {}, "no state dict"),
-        (lambda s: {"step": 1, "generator": s}, "its bundle is model.safetensors"),
+        (lambda s: {"step": 1, "generator": s}, "makes a bundle of it"),
         (lambda s: None, "no state dict"),
     ],
 )

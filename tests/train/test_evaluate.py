@@ -408,8 +408,9 @@ def test_what_may_be_no_pairs_is_told_before_the_figures(tiny: Path, tmp_path: P
     values = figures(tiny, data, *every)
     assert "are these really A and B side by side?" in values["doubt"]
     assert values["notes"] == []
-    both = np.concatenate([sources(1)[0], sources(1)[0]], axis=1)
-    Image.fromarray(both).save(data / "wide.png")  # a shape that pairs have
+    for i, image in enumerate(sources(3)):  # pairs, and of a shape that pairs have
+        both = np.concatenate([image, 255 - image], axis=1)
+        Image.fromarray(both).save(data / f"{i}.png")
     assert figures(tiny, data, *every)["doubt"] == ""
     assert "doubt" not in command(tiny, data, *FP32, *every).stdout
 
