@@ -48,6 +48,8 @@ BY_LIBTIFF = frozenset((*FAX, 5, OLD_JPEG, JPEG, 8, 32773, 32946, 34925, 50000))
 NEWER = frozenset((34925, 50000))
 """Those of them that the libtiff of older Pillows lacks: LZMA, Zstandard."""
 
+USUAL = (BY_LIBTIFF - NEWER) | {NONE}
+
 BY_TIFFFILE = frozenset((NONE, 5, 8, 32773, 32946, 34925, 50000, 34887))
 """Compressions without loss that tifffile decodes, most of them only with imagecodecs."""
 
@@ -130,7 +132,7 @@ def is_plain(image: TiffImageFile) -> bool:
         and set(tags.get(FORMAT, (UNSIGNED,))) == {UNSIGNED}
         and not any(tag in tags for tag in (EXTRA, REFERENCE))
         and (tags.get(PLANAR, 1), tags.get(FILL_ORDER, 1)) == (1, 1)
-        and tags.get(COMPRESSION, 1) in (BY_LIBTIFF - NEWER) | {NONE}
+        and tags.get(COMPRESSION, 1) in USUAL
     )
 
 
