@@ -147,7 +147,7 @@ class Convolve(torch.autograd.Function):
     """A convolution or, ``transposed``, its transpose, whose ``x`` is the small image."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, x: Tensor, weight: Tensor, shape: Shape, transposed: bool, tiles: bool
     ) -> Tensor:
         ctx.shape, ctx.transposed = shape, transposed
@@ -159,7 +159,7 @@ class Convolve(torch.autograd.Function):
         return form.big_of(points, weights) if transposed else form.small_of(points, weights)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         x, weight, points, weights = ctx.saved_tensors
         need_x, need_weight = ctx.needs_input_grad[:2]
         if torch.is_grad_enabled():  # these are to be differentiated again
@@ -201,8 +201,10 @@ class Up(nn.ConvTranspose2d):
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         if not fits(self, x, self.weight) or output_size is not None:
             return super().forward(x, output_size)
-        channels = self.out_channels, self.in_channels
-        shape = Shape(len(x), *x.shape[2:], *channels, self.stride[0])
+        height, width = x.shape[2:]
+        shape = Shape(
+            len(x), height, width, self.out_channels, self.in_channels, self.stride[0]
+        )
         return convolve(x, self.weight, self.bias, shape, transposed=True)
 
 

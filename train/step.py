@@ -102,10 +102,8 @@ class Step:
         judge = self.networks.discriminator
         # In one pass: weights are prepared once, and a batch of one image fills no CPU or GPU
         both = torch.cat((fake, batch.target))
-        given = (
-            (torch.cat((batch.source, batch.source)), both) if self.recipe.conditional else (both,)
-        )
-        fake_logits, real_logits = judge(*given, parts=2).chunk(2)
+        twice = batch._replace(source=torch.cat((batch.source, batch.source)))
+        fake_logits, real_logits = judge(*self._judged(twice, both), parts=2).chunk(2)
         loss = objective.discriminator_loss(mode, real_logits, fake_logits)
         if mode == "wgangp":
             mix = penalty_mix(self.recipe.seed, batch)
