@@ -202,9 +202,7 @@ class Up(nn.ConvTranspose2d):
         if not fits(self, x, self.weight) or output_size is not None:
             return super().forward(x, output_size)
         height, width = x.shape[2:]
-        shape = Shape(
-            len(x), height, width, self.out_channels, self.in_channels, self.stride[0]
-        )
+        shape = Shape(len(x), height, width, self.out_channels, self.in_channels, self.stride[0])
         return convolve(x, self.weight, self.bias, shape, transposed=True)
 
 
