@@ -68,7 +68,7 @@ def _wait(seconds: float) -> None:
 
 
 class Harmful(ImageFile.ImageFile):
-    format = "HARM"
+    format = "QOI"  # one whose samples are known to be read rightly
 
     def _open(self) -> None:
         assert self.fp is not None
@@ -91,7 +91,7 @@ class Harmful(ImageFile.ImageFile):
         self.tile = [ImageFile._Tile("raw", (0, 0, 64, 64), HEAD, ("RGB", 0, 1))]
 
 
-Image.register_open(Harmful.format, Harmful, lambda prefix: prefix.startswith(MAGIC))
+Image.register_open("HARM", Harmful, lambda prefix: prefix.startswith(MAGIC))
 
 
 def _counting(open_image: Callable[..., Image.Image], count: int) -> Callable[..., Image.Image]:

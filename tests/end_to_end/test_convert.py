@@ -44,6 +44,7 @@ FIGURES = [
     "quarantined",
     "failed_before",
     "doubtful",
+    "warned",
     "renamed",
     "ignored",
     "litter",
@@ -54,6 +55,7 @@ FIGURES = [
     "backend",
     "precision",
     "model",
+    "warnings",
     "failures",
 ]
 
@@ -571,7 +573,7 @@ def test_what_cannot_be_found_needs_no_workers(tmp_path: Path, tiny: Path) -> No
     ran = convert("-", out, tiny, "--workers", 1, stdin=listed.encode(), cwd=tmp_path)
     assert (ran.code, *ran.counts()) == (3, 1, 0, 120), ran.err
     assert "none of the listed" not in ran.err
-    assert "1 file left alone, listed before:" in ran.err
+    assert "1 file left alone, listed before" in ran.err
 
 
 def test_links(tmp_path: Path, tiny: Path) -> None:
