@@ -99,7 +99,7 @@ class TorchEngine:
         ]
         if device == "cpu" and onednn.available(dtype):
             self.run = onednn.OneDNNUNet(unet, batch_size, size, dtype)
-            self._pads = not onednn.is_independent_of_batch()
+            self._pads = not onednn.is_independent_of_batch(dtype)
         else:
             self._pads = True
             model = copy.deepcopy(unet).to(device, dtype).to(memory_format=torch.channels_last)

@@ -10,6 +10,7 @@ from typing import IO
 
 from PIL import Image, ImageFile, features
 
+from pix2pix_batch.decoding.others import COMMON
 from pix2pix_batch.errors import ImageError
 
 PROGRAMS = frozenset({"EPS"})
@@ -100,7 +101,7 @@ def suffixes() -> frozenset[str]:
 
 @cache
 def _by_suffix() -> Mapping[str, str]:
-    readable = _readable()
+    readable = _readable() & COMMON
     return {suffix: name for suffix, name in Image.EXTENSION.items() if name in readable}
 
 

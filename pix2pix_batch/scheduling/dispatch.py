@@ -392,4 +392,4 @@ class Dispatcher:
 
 def _pads(settings: Settings) -> bool:
     """Whether the engine computes full batches only."""
-    return settings.device != "cpu" or settings.backend != TORCH
+    return (settings.device, settings.backend, settings.precision) != ("cpu", TORCH, "fp32")

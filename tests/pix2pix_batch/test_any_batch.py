@@ -46,6 +46,7 @@ def compare() -> None:
     torch.set_num_threads(1)
     nets = [(make(norm=norm, downs=6), 64) for norm in ("running-statistics", "batch-statistics")]
     nets += [(make(norm="running-statistics", ngf=32), 32), (make(norm="none", ngf=3), 96)]
+    nets += [(make(norm="running-statistics", downs=7, ngf=16), 128)]
     for precision in ("fp32", "bf16"):
         if precision == "bf16" and not onednn.available(torch.bfloat16):
             continue
@@ -69,6 +70,8 @@ def compare_counts(net: UNet, size: int, precision: str) -> None:
                 assert alone.images.shape == (count, size, size, 3)
                 assert np.array_equal(alone.images, whole.images[part]), (precision, count, size)
                 assert np.array_equal(alone.embeddings, whole.embeddings[part])
+        if precision == "bf16":
+            continue
         # nor on the size that the engine was made for
         other = TorchEngine(net, size=size, batch_size=1, precision=precision)
         one = other(images[:1], masks and [mask[:1] for mask in masks])

@@ -100,7 +100,7 @@ def test_what_a_chunk_did_not_come_to_is_sent_again_and_a_scan_that_breaks_off_l
     with Fleet(tmp_path) as fleet:
         fleet.worker("only")
         fleet.wait_for(1)
-        with cluster.connect(fleet.address, None) as (client, _):
+        with cluster.connect(fleet.address) as (client, _):
             for items, count in ((iter(ITEMS), 40), (broken(), 30)):
                 book = Kept()
                 work = Work(settings(tmp_path), task=task)
