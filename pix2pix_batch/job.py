@@ -120,6 +120,7 @@ class Job:
         )
         self.scan = self.make_scan()
         self._require_possible()
+        self.streamed = self.scan.is_read_once
         self.countable = not (self.scan.is_read_once or self.scan.tars)
         self.summary = Summary(
             model=self.info.name, shard=options.shard or "", dry_run=options.dry_run
@@ -329,7 +330,7 @@ class Job:
                 return
             ledger.begin(self.workers)
             self.sieve.describe(journal.overwrites)
-            work = Work(self.settings, orders, markers, self.task)
+            work = Work(self.settings, orders, markers, self.task, self.streamed)
             self._dispatch(crew, work, ledger, map(self._placed, chain(first, rest)))
 
     def _start_workers(self, stack: ExitStack) -> tuple[Any, int]:

@@ -87,8 +87,8 @@ def is_independent_of_batch(dtype: torch.dtype) -> bool:
 
     On x86 oneDNN's convolutions in float32 with one thread add up each pixel's products in an order
     that does not depend on the number of images, whichever instruction set they use
-    (``tests/pix2pix_batch/test_any_batch.py`` holds each that a CPU has to it). In bfloat16 with AMX
-    they do not: of random weights about one image of fifty had bits that changed with the number
+    (``tests/pix2pix_batch/test_any_batch.py`` holds each that a CPU has to it). In bfloat16 with
+    AMX they do not: of random weights about one image of fifty had bits that changed with the number
     of images, though none with its place or its neighbours. Elsewhere nobody has looked.
     """
     return dtype == torch.float32 and platform.machine().lower() in ("x86_64", "amd64")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
@@ -190,7 +191,7 @@ class Trainer:
             if pending is not None:  # a step late, so that a GPU is never waited for
                 watcher.step(*self._checked(*pending, meter))
             pending = self.step_count, losses
-            stopping = self._agreed(stop() or bool(self.failures))
+            stopping = self._agree_to_stop(stop)
             due = self.step_count % self.every == 0 or self.step_count == self.last
             if not stopping and not due:
                 pace.end_step()
@@ -289,13 +290,17 @@ class Trainer:
             "directory with --set"
         )
 
-    def _agreed(self, stopping: bool) -> bool:
-        """Whether any process was asked to stop."""
+    def _agree_to_stop(self, stop: Stop) -> bool:
+        """Whether any process has to; a signal to one of them counts as one to each."""
+        failure = signal.NSIG  # of a process that reads data: above all signals
+        mine = failure if self.failures else stop.number or 0
         if self.accelerator.num_processes == 1:
-            return stopping
-        flag = torch.tensor([float(stopping)], device=self.device)
-        total: Tensor = self.accelerator.reduce(flag, "sum")
-        return bool(total.item())
+            return mine > 0
+        numbers: Tensor = self.accelerator.gather(torch.tensor([mine], device=self.device))
+        greatest = int(numbers.max())
+        if 0 < greatest < failure and stop.number is None:
+            stop.number = greatest
+        return greatest > 0
 
     def _of_all(self, losses: dict[str, float]) -> dict[str, float]:
         """Their means over the processes."""

@@ -23,6 +23,9 @@ from pix2pix_batch.train.pace import TOLD_AFTER, Pace
 LINE_SECONDS = 30.0
 """How often a line is printed where there is no terminal."""
 
+SOON = 5.0
+"""Seconds left that nobody needs to be told of."""
+
 LONG = 24 * 3600.0
 """Seconds left from which on a run is warned of: longer than a night and a day."""
 
@@ -75,7 +78,7 @@ class Progress(Watcher):
         if left is None or each is None:
             return
         self.left = f"  {duration(left)} left"
-        if pace.count != TOLD_AFTER or pace.step == pace.last:
+        if pace.count != TOLD_AFTER or left < SOON:
             return
         speed = f"{each:.2g} s a step" if each >= 0.1 else f"{1 / each:.0f} steps/s"
         tqdm.write(f"about {duration(left)} left ({speed})", file=self.stream)

@@ -57,12 +57,13 @@ class Book(Protocol):
 @dataclass(frozen=True)
 class Work:
     """What all chunks have in common. ``markers``: a directory that client and workers see, empty
-    where there is none."""
+    where there is none; ``streamed``: items come from a pipe, which may make one wait for ever."""
 
     settings: Settings
     orders: Orders = field(default_factory=Orders)
     markers: str = ""
     task: Task = worker.convert_chunk
+    streamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,9 @@ class Dispatcher:
         chunks: list[Chunk] = []
         until = time.monotonic() + LOOK_SECONDS
         free = self._free()
-        while len(chunks) < free and not (chunks and time.monotonic() > until):
+        # of a pipe, what is there is sent before it is read on
+        most = min(free, 1) if self.work.streamed else free
+        while len(chunks) < most and not (chunks and time.monotonic() > until):
             self._look_ahead(items, until)
             if not self.ahead:
                 break
@@ -167,7 +170,10 @@ class Dispatcher:
 
     def _look_ahead(self, items: Iterator[Item], until: float) -> None:
         """Have as many items in sight as the planner wants, or a batch where they come slowly."""
-        wanted, batch = self.planner.look_ahead(len(self._fit())), self.planner.batch_size
+        workers, batch = len(self._fit()), self.planner.batch_size
+        wanted = self.planner.look_ahead(workers)
+        if self.work.streamed:
+            wanted, batch = self.planner.chunk_size(workers), 1
         try:
             while not self.exhausted and len(self.ahead) < wanted:
                 if len(self.ahead) >= batch and time.monotonic() > until:

@@ -513,7 +513,7 @@ def test_an_image_that_goes_bad_ends_the_run(tmp_path: Path) -> None:
     good = image.read_bytes()
     with pytest.raises(ImageError, match=r"train/02\.png: damaged"):
         trainer(data, run, every=3, epochs=4).fit(at(8, lambda: image.write_bytes(good[:900])))
-    assert steps(run)[:2] == [3, 6] and steps(run)[-1] <= 12
+    assert 6 in steps(run) and steps(run)[-1] <= 12
     image.write_bytes(good)
     trainer(data, run, every=3, epochs=4).fit()
     trainer(data, tmp_path / "whole", every=3, epochs=4).fit()

@@ -137,7 +137,7 @@ def test_stopped_together_they_go_on_exactly(pairs: Path, tmp_path: Path) -> Non
     running[0].wait_for(lambda: (tmp_path / "two/checkpoints/step-00000003.pt").exists())
     running[1].signal(signal.SIGTERM)
     first, second = finish(running)
-    assert first.code == second.code == 130, (first, second)
+    assert first.code == second.code == 143, (first, second)
     stopped = steps(tmp_path / "two")[-1]
     assert stopped < 45
     assert f"Stopped after step {stopped}" in first.err
