@@ -8,7 +8,7 @@ One table for each instruction set, in a process of its own that is told to use 
 milliseconds an image of every layer, one thread, float32. ``by products`` is Winograd's way, or a
 thin convolution's, measured also where the rule does not take it; it is split into the transform
 of the input, the matrix products (with their GFLOP/s) and the transform of the output. The rule is
-``pix2pix_batch.onednn.prepare``. Ratios are only good within one run. Needs a quiet machine.
+``pix2pix_batch.convolution_rule``. Ratios are only good within one run. Needs a quiet machine.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from measure import best, generator, machine, table
 from torch import Tensor
 
 from pix2pix_batch import onednn
+from pix2pix_batch.convolution_rule import FEW_CHANNELS
 from pix2pix_batch.generator import Block
 from pix2pix_batch.onednn import RELU, Convolution, OneDNNUNet, ProductConvolution
 from pix2pix_batch.winograd import WinogradConvolution
@@ -96,8 +97,8 @@ def rows(batch: int, ngf: int, size: int) -> list[list[str]]:
         direct = milliseconds(Convolution(block, shape, torch.float32, RELU), x)
         row = [name, f"{channels[0]} to {channels[1]}", f"{side}²", f"{direct:.2f}"]
         transposed = name.startswith("up")
-        few = transposed and channels[1] < onednn.FEW_CHANNELS
-        if not transposed and channels[0] < onednn.FEW_CHANNELS:  # nothing to gain for Winograd
+        few = transposed and channels[1] < FEW_CHANNELS
+        if not transposed and channels[0] < FEW_CHANNELS:  # nothing to gain for Winograd
             found.append([*row, *[""] * 5, "direct", ""])
             continue
         product = ProductConvolution(block, shape, RELU, Workspace())

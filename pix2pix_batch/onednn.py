@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from pix2pix_batch import winograd
+from pix2pix_batch import convolution_rule
 from pix2pix_batch.generator import (
     DROPOUT_RATE,
     LEAKY_SLOPE,
@@ -55,8 +55,6 @@ INTO: Mapping[str, Callable[..., Tensor] | None] = {
     "leaky_relu": partial(torch.ops.aten.leaky_relu.out, negative_slope=LEAKY_SLOPE),
 }
 """Each activation as a function of a tensor and ``out``."""
-FEW_CHANNELS = 8
-"""Outputs of which a direct convolution leaves registers empty (AVX2 has 8 floats in one)."""
 
 
 def instruction_set() -> str:
@@ -66,7 +64,7 @@ def instruction_set() -> str:
     Heeds ``ATEN_CPU_CAPABILITY``. The products are MKL's.
     """
     capability = torch.backends.cpu.get_cpu_capability()
-    known = torch.backends.mkl.is_available() and capability in winograd.ENOUGH_CHANNELS
+    known = torch.backends.mkl.is_available() and capability in convolution_rule.ENOUGH_CHANNELS
     return capability if known else ""
 
 
@@ -88,8 +86,8 @@ def is_independent_of_batch(dtype: torch.dtype) -> bool:
     On x86 oneDNN's convolutions in float32 with one thread add up each pixel's products in an order
     that does not depend on the number of images, whichever instruction set they use
     (``tests/pix2pix_batch/test_any_batch.py`` holds each that a CPU has to it). In bfloat16 with
-    AMX they do not: of random weights about one image of fifty had bits that changed with the number
-    of images, though none with its place or its neighbours. Elsewhere nobody has looked.
+    AMX they do not: of random weights about one image of fifty had bits that changed with the
+    number of images, though none with its place or its neighbours. Elsewhere nobody has looked.
     """
     return dtype == torch.float32 and platform.machine().lower() in ("x86_64", "amd64")
 
@@ -247,7 +245,7 @@ class ProductConvolution(Convolution):
 
     def _prepare(self, weight: Tensor, bias: Tensor | None, shape: tuple[int, int, int]) -> None:
         self.run: WinogradConvolution | ThinConvolution
-        if self.transposed and weight.shape[1] < FEW_CHANNELS:
+        if convolution_rule.is_thin(weight.shape[1], self.transposed):
             self.run = ThinConvolution(
                 weight, bias, size=shape[1:], activate=INTO[self.fused[0]], workspace=self.workspace
             )
@@ -284,8 +282,8 @@ def prepare(
     transposed = isinstance(conv, nn.ConvTranspose2d)
     channels, isa = (conv.in_channels, conv.out_channels), instruction_set()
     if workspace is not None and dtype == torch.float32 and isa:
-        thin = transposed and conv.out_channels < FEW_CHANNELS
-        if thin or winograd.is_faster(*channels, shape[1:], transposed, isa):
+        thin = convolution_rule.is_thin(conv.out_channels, transposed)
+        if thin or convolution_rule.is_faster(*channels, shape[1:], transposed, isa):
             return ProductConvolution(block, shape, activation, workspace)
     return Convolution(block, shape, dtype, activation)
 

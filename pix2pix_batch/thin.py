@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pix2pix_batch.convolution_rule import thin_buffers
 from pix2pix_batch.workspace import Workspace
 
 TAPS = ((1, 3, 1), (2, 0, -1))
@@ -43,11 +44,9 @@ class ThinConvolution:
         self.kernel = weight.permute(2, 3, 1, 0).reshape(-1, self.inputs).contiguous()
         self.bias = None if bias is None else bias.view(-1, 1, 1)
         self.size, self.activate, self.workspace = size, activate, workspace
-        height, width = size
-        workspace.reserve("products", 16 * self.outputs * height * width)
-        workspace.reserve("rows", 8 * self.outputs * height * width)
-        workspace.reserve("phases", 4 * self.outputs * height * width)
-        self.rows = max(1, PIXELS // width)
+        for name, count in thin_buffers(self.outputs, size).items():
+            workspace.reserve(name, count)
+        self.rows = max(1, PIXELS // size[1])
 
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
         """``x (n, inputs, H, W)``; the result is written into ``out`` and returned."""

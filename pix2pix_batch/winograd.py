@@ -31,31 +31,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pix2pix_batch.convolution_rule import BLOCK, GROUP, OUTPUTS, POINTS, tile
 from pix2pix_batch.workspace import Workspace
 
-OUTPUTS = 3
-"""Outputs of a tile along each axis."""
-POINTS = OUTPUTS + 1
 INPUTS = ((0, 2, torch.sub), (1, 2, torch.add), (3, 1, torch.sub), (2, 1, torch.sub))
 """Of each point, what it makes of which two of a tile's inputs."""
 KERNEL = ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0), (0.5, -0.5))
 TAPS_OF_PHASE = ((2, 0), (3, 1))
 """Which rows of a transposed kernel meet a tile's inputs j and j + 1 in the output's row
 2 j - 1, and in the row after it."""
-ENOUGH_CHANNELS = {"AVX2": 40, "AVX512": 50}
-"""Inputs times outputs over their sum, the products' work over the transforms', from which on
-Winograd's way was measured ahead (``benchmarks/convolutions.py``); by what PyTorch calls the
-instruction set. Wider registers shorten the products more than the transforms, which wait for
-memory."""
-ENOUGH_OUTPUTS = 16
-"""Along each axis, of each phase. Fewer are too few tiles for a matrix product of full speed."""
-LARGEST_KERNEL = 2**26
-"""Bytes. The innermost layers' would be larger, and gain the least."""
-BLOCK = 88
-"""Tiles of a block, at least, if an image has so many: enough for a matrix product of full speed,
-and few enough for the cache (``benchmarks/convolutions.py``)."""
-GROUP = 144
-"""Tiles of a block of several small images, at most."""
 
 Operation = tuple[Callable[..., Tensor], Tensor, Tensor, Tensor]
 
@@ -104,28 +88,6 @@ class Block(NamedTuple):
     points: list[Point]
     height_out: list[Operation]
     made: list[Made]
-
-
-def tiles(size: int, transposed: bool) -> int:
-    """Tiles along an axis of ``size`` outputs (of each phase). A transposed convolution's first
-    phase begins one place before the image."""
-    return -(-(size + transposed) // OUTPUTS)
-
-
-def is_faster(
-    inputs: int, outputs: int, size: tuple[int, int], transposed: bool, instruction_set: str
-) -> bool:
-    """Whether a layer takes less time this way than by oneDNN's direct convolution, and its
-    kernel, four times as large, not too much memory.
-
-    ``size``: the input's height and width; ``instruction_set``: as PyTorch calls it.
-    """
-    enough = ENOUGH_CHANNELS.get(instruction_set, math.inf)
-    return (
-        inputs * outputs / (inputs + outputs) >= enough
-        and min(size) >= (ENOUGH_OUTPUTS if transposed else 2 * ENOUGH_OUTPUTS)
-        and POINTS**2 * 4 * inputs * outputs * 4 <= LARGEST_KERNEL
-    )
 
 
 def transform_kernel(weight: Tensor, transposed: bool) -> Tensor:
@@ -187,19 +149,17 @@ class WinogradConvolution:
     ) -> None:
         """``shape``: batch size, height and width of the input. ``activate``: called with a
         tensor and ``out``. ``block``, ``group``: see :data:`BLOCK` and :data:`GROUP`."""
-        batch, self.height, self.width = shape
+        _, self.height, self.width = shape
         self.activate, self.workspace = activate, workspace
         self.kernel = transform_kernel(weight, transposed).unflatten(0, (POINTS, POINTS))
         self.inputs, self.outputs = weight.shape[:2] if transposed else weight.shape[1::-1]
         self.bias = None if bias is None else bias.repeat(4 if transposed else 1)
-        self.phases_in, self.phases_out = (1, 2) if transposed else (2, 1)
-        self.rows, self.columns = (tiles(n // self.phases_in, transposed) for n in shape[1:])
-        self.images = max(1, min(batch, group // (self.rows * self.columns)))
-        if not multiplies_alike(self.kernel[0], self.rows * self.columns, self.images):
-            self.images = 1
-        count = self.rows if self.images > 1 else min(self.rows, -(-block // self.columns))
-        blocks = -(-self.rows // count)
-        self.count = -(-self.rows // blocks)
+        self.tiling = tile(shape, transposed, block, group)
+        alike = self.tiling.rows * self.tiling.columns, self.tiling.images
+        if not multiplies_alike(self.kernel[0], *alike):
+            self.tiling = tile(shape, transposed, block, group=0)
+        self.phases_in, self.phases_out = self.tiling.phases
+        _, self.rows, self.columns, self.images, self.count = self.tiling
         self.views: dict[int, list[Block]] = {}
         for name, wanted in self._shapes(self.count).items():
             workspace.reserve(name, math.prod(wanted))
@@ -283,17 +243,7 @@ class WinogradConvolution:
 
     def _shapes(self, rows: int) -> dict[str, tuple[int, ...]]:
         """Of each buffer of a block of so many rows of tiles."""
-        s, o, tiles = self.phases_in, self.phases_out, (self.images, rows, self.columns)
-        across = s * (OUTPUTS * self.columns + 1)
-        line = (self.columns, OUTPUTS, o * self.outputs)
-        return {
-            "lines": (self.images, rows, s, across, self.inputs),
-            "v": (POINTS, *tiles, s, s * self.inputs),
-            "m": (POINTS, *tiles, o, o * self.outputs),
-            "sum": (*tiles, o, o * self.outputs),
-            "z": (POINTS, self.images, rows, o, *line),
-            "sums": (self.images, rows, o, *line),
-        }
+        return self.tiling.buffers(rows, self.inputs, self.outputs)
 
     def _blocks(self, n: int) -> list[Block]:
         """All blocks of ``n`` images' rows of tiles. The workspace must not grow any more."""

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from pix2pix_batch import onednn
 from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.convolution_rule import is_faster
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.thin import ThinConvolution
-from pix2pix_batch.winograd import WinogradConvolution, is_faster
+from pix2pix_batch.winograd import WinogradConvolution
 from pix2pix_batch.workspace import Workspace
 
 RELU = partial(torch.clamp_min, min=0)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import ConvTranspose2d
 
 from pix2pix_batch import bundle
 from pix2pix_batch.architecture import Architecture
@@ -20,6 +22,8 @@ from pix2pix_batch.scheduling.capacity import (
     SHARED,
     SPAWNED,
     engine_memory,
+    held_weights,
+    layers,
     plan,
     weights,
 )
@@ -79,6 +83,20 @@ def test_weights_are_those_of_the_generator(
     architecture = Architecture(inputs, outputs, downs, ngf, skips=skips)
     blocks = [*(net := UNet(architecture)).down, *net.up]
     assert sum(weights(architecture)) == sum(block.conv.weight.numel() for block in blocks)
+    found = Counter(layer[:2] + layer[3:] for layer in layers(architecture))
+    assert found == Counter(
+        (block.conv.in_channels, block.conv.out_channels, isinstance(block.conv, ConvTranspose2d))
+        for block in blocks
+    )
+
+
+def test_kernels_are_reckoned_by_the_rule() -> None:
+    """The numbers that the paper's generator holds at 256x256 with AVX2, layer by layer."""
+    expected = Counter({("down", i): 64 for i in (1, 2, 3)} | {("up", i): 64 for i in (1, 2, 3)})
+    for layer in layers(Architecture()):
+        of = ("up", layer.halvings - 1) if layer.transposed else ("down", layer.halvings)
+        each = held_weights(layer, 256) / (layer.inputs * layer.outputs)
+        assert each == (expected[of] or 16)
 
 
 @pytest.mark.parametrize(("ngf", "size", "batch"), [(64, 256, 1), (16, 1024, 1)])
