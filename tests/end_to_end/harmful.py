@@ -8,12 +8,13 @@ a gate, so that a test decides how long a job lasts, and not the machine's speed
 from __future__ import annotations
 
 import ctypes
-import itertools
+import hashlib
+import io
 import math
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ HEAD = 40
 GATE = "HARMFUL_GATE"
 """The environment's name for the path of a gate, which is shut while that file is there."""
 
-AFTER = "HARMFUL_AFTER"
-"""The environment's name for how many images a worker opens before it waits with all others."""
+HELD = "HARMFUL_HELD"
+"""The environment's name for the digests of good images that wait at the gate as well."""
 
 SLOW = 0.5
 """Seconds."""
@@ -41,16 +42,17 @@ def harmful(path: Path, what: str) -> Path:
     return path
 
 
-def preloaded(gate: Path | None = None, after: int | None = None) -> dict[str, str]:
+def preloaded(gate: Path | None = None, held: Iterable[Path] = ()) -> dict[str, str]:
     """What the environment must say that workers load this, and where their gate is.
 
-    ``after``: how many images a worker opens before even good ones wait there.
+    ``held``: good images that wait there, too, told by their content: not by how many a worker has
+    opened before, which depends on chunks, on the first look and on what is decoded ahead.
     """
     found = {"DASK_DISTRIBUTED__WORKER__PRELOAD": __file__}
     if gate is not None:
         found[GATE] = str(gate)
-    if after is not None:
-        found[AFTER] = str(after)
+    if digests := [_digest(path.read_bytes()) for path in held]:
+        found[HELD] = " ".join(digests)
     return found
 
 
@@ -58,6 +60,10 @@ def shut(gate: Path) -> Path:
     """While the file ``gate`` is there, ``slow`` images are slow, and ``held`` ones wait."""
     gate.touch()
     return gate
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _wait(seconds: float) -> None:
@@ -94,16 +100,14 @@ class Harmful(ImageFile.ImageFile):
 Image.register_open("HARM", Harmful, lambda prefix: prefix.startswith(MAGIC))
 
 
-def _counting(open_image: Callable[..., Image.Image], count: int) -> Callable[..., Image.Image]:
-    opened = itertools.count()
-
-    def open_held(*arguments: Any, **options: Any) -> Image.Image:
-        if next(opened) >= count:
+def _holding(open_image: Callable[..., Image.Image], held: set[str]) -> Callable[..., Image.Image]:
+    def open_held(file: Any, *arguments: Any, **options: Any) -> Image.Image:
+        if isinstance(file, io.BytesIO) and _digest(file.getvalue()) in held:
             _wait(math.inf)
-        return open_image(*arguments, **options)
+        return open_image(file, *arguments, **options)
 
     return open_held
 
 
-if AFTER in os.environ:
-    Image.open = _counting(Image.open, int(os.environ[AFTER]))
+if HELD in os.environ:
+    Image.open = _holding(Image.open, set(os.environ[HELD].split()))

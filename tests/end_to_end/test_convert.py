@@ -226,7 +226,7 @@ def test_overwriting_that_is_stopped_before_it_begins_costs_nothing(
     put(source / "a.png")
     assert convert(source, out, tiny).code == 0
     before = (out / JOURNAL).read_bytes()
-    environs = environment(**preloaded(gate, after=0))
+    environs = environment(**preloaded(gate, [source / "a.png"]))
     process = start(*words(source, out, tiny, "--overwrite"), env=environs)
     wait_for(lambda: any(out.glob(".pix2pix-batch/running/*/*/probe")), process)
     process.send_signal(signal.SIGINT)

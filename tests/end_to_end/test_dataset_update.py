@@ -170,7 +170,9 @@ def test_an_update_that_is_stopped_goes_on(
     for number in range(20, 20 + NEW):
         put(source / "c" / f"{number}.png", number)
     (source / "b" / "1.png").unlink()
-    held = environment(**preloaded(gate, PROBE_IMAGES + 1))
+    # the first look takes that many images to be made, two of each input
+    late = sorted((source / "c").iterdir())[PROBE_IMAGES // 2 :]
+    held = environment(**preloaded(gate, late))
     one = ("--batch-size", 1, "--workers", 1)
     process = start(*words(source, out, model, *more, *one), env=held)
     wait_for(lambda: any((out / MADE).rglob("c/*.v1.png")), process)

@@ -61,7 +61,8 @@ def test_interrupted_then_killed_then_finished(
     tmp_path: Path, pictures: Path, tiny: Path, expected: dict[str, str]
 ) -> None:
     out, gate = tmp_path / "out", shut(tmp_path / "gate")
-    held = environment(**preloaded(gate, PROBE_IMAGES + FIRST_CHUNK - 1))  # one of the first chunk
+    late = sorted(pictures.rglob("*.png"))[max(PROBE_IMAGES, FIRST_CHUNK - 1) :]
+    held = environment(**preloaded(gate, late))  # one of the first chunk, and all behind
     process = start(*words(pictures, out, tiny), env=held)
     wait_for(lambda: started(out), process)
     os.killpg(process.pid, signal.SIGINT)
