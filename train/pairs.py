@@ -99,8 +99,9 @@ def survey(data: Path, *, val_fraction: float = 0.1) -> Survey:
     ):
         found = _manifest(listed)
     else:
-        _require_paired(data)
-        found = _folders(data) or _side_by_side(data)
+        # a dataset says what it is: its inputs' own folders may be called a and b, too
+        is_beside = _require_paired(data) == "side-by-side"
+        found = _side_by_side(data) if is_beside else _folders(data) or _side_by_side(data)
     if not found.pairs and not found.problems:
         raise InputError(
             f"{data}: no pairs found. Expected {EXPECTED}; see 'pix2pix-batch dataset check --help'"
@@ -110,19 +111,22 @@ def survey(data: Path, *, val_fraction: float = 0.1) -> Survey:
     return found
 
 
-def _require_paired(data: Path) -> None:
-    """Raises :class:`InputError` for a dataset of ``synthesize`` that is for other readers: its
+def _require_paired(data: Path) -> str:
+    """The layout of a dataset of ``synthesize``, empty for others.
+
+    Raises :class:`InputError` for a dataset of ``synthesize`` that is for other readers: its
     inputs and outputs would be taken for pairs side by side."""
     try:
         with (data / "manifest.jsonl").open("rb") as file:
             layout = json.loads(file.readline(HEADER))["settings"]["layout"]
     except (OSError, ValueError, KeyError, TypeError):  # another file of that name
-        return
+        return ""
     if layout not in PAIRED:
         raise InputError(
             f"{data}: is a dataset of 'synthesize' with --layout {layout}; the trainer reads "
             f"{' and '.join(PAIRED)}: make it with one of these"
         )
+    return str(layout)
 
 
 def find(data: Path, *, val_fraction: float = 0.1) -> Survey:
