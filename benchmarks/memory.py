@@ -33,7 +33,6 @@ CONVERT = [sys.executable, "-m", "pix2pix_batch.cli", "convert"]
 KINDS = ("client", "template", "worker")
 IMPORTS = {
     "torch": "import torch",
-    "torch, as in the template": "from pix2pix_batch.workers import imports as i; i.import_torch()",
     "all that a worker imports, in the template": "import pix2pix_batch.workers.preload",
     "distributed": "import distributed",
     "pix2pix_batch.job (the client)": "import pix2pix_batch.job",

@@ -9,41 +9,16 @@ import importlib
 import os
 import signal
 import sys
-import types
-
-PLAIN = "PIX2PIX_BATCH_PLAIN_IMPORT"
-"""Set in the environment: PyTorch is imported as it comes."""
-
-DEFERRED = "torch._meta_registrations"
-"""What describes PyTorch's operators to its compilers, which nothing on a worker's way from an
-image to another asks. Half of the time of ``import torch`` (``benchmarks/memory.py``)."""
-
 
 ALL = (
+    "torch",
     "distributed.nanny",
     "distributed.worker",
     "safetensors.torch",
     "pix2pix_batch.engine",
     "pix2pix_batch.workers.worker",
 )
-"""What a worker imports besides."""
-
-
-def import_torch() -> None:
-    """Import PyTorch, but leave :data:`DEFERRED` for those who will import it themselves.
-
-    Where PyTorch cannot do without, this process begins anew and imports all of it.
-    """
-    if "torch" in sys.modules or os.environ.get(PLAIN):
-        importlib.import_module("torch")
-        return
-    sys.modules[DEFERRED] = types.ModuleType(DEFERRED)
-    try:
-        torch = importlib.import_module("torch")
-    except Exception:  # half imported it is of no use, and cannot be imported again
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, PLAIN: "1"})
-    del sys.modules[DEFERRED]
-    vars(torch).pop(DEFERRED.rpartition(".")[2], None)
+"""What a worker imports."""
 
 
 def end_forks_with_this_process() -> None:
@@ -71,7 +46,6 @@ def import_all() -> None:
     """
     gc.disable()  # collecting among what is to stay takes a tenth of the time
     with contextlib.suppress(Exception):
-        import_torch()
         for name in ALL:
             importlib.import_module(name)
     gc.enable()
