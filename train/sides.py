@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 from pix2pix_batch import images
+from pix2pix_batch.inputs import litter
 from pix2pix_batch.train import partners
 
 SPLITS = ("train", "val", "test")
@@ -21,9 +22,6 @@ SPLIT_WORDS = {
     "test": "test", "testing": "test", "tst": "test",
 }  # fmt: skip
 """What people call the splits."""
-
-LITTER = frozenset({"__MACOSX", "@eaDir", "#recycle", "lost+found"})
-"""Directories that archives and file servers leave; their pictures are no one's data."""
 
 LETTERS = ("a", "b")
 
@@ -159,7 +157,8 @@ def children(folder: Path) -> list[Path]:
 
 
 def is_data(name: str) -> bool:
-    return not name.startswith(".") and name not in LITTER
+    """Whether a file or directory is the user's, and not left there by a system."""
+    return not litter.is_directory(name) and not litter.is_file(name)
 
 
 def find(data: Path) -> tuple[list[Sides], str]:
@@ -273,12 +272,12 @@ def _is_plain_split(name: str) -> bool:
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Every image below ``folder``, sorted; hidden ones and :data:`LITTER` apart."""
+    """Every image below ``folder``, sorted; hidden ones and what systems leave apart."""
     suffixes = images.suffixes()
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(filter(is_data, folders))
         for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
+            if not litter.is_file(name) and Path(name).suffix.lower() in suffixes:
                 yield Path(root, name)
 
 
