@@ -59,8 +59,10 @@ class Ran:
 
 
 def environment(**values: str) -> dict[str, str]:
+    """Of a program. The command sets ``PYTHONSAFEPATH`` for its process, which this one may be."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path, **values}
+    mine = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    return {**mine, "PYTHONPATH": path, **values}
 
 
 def start(*arguments: Argument, **options: Any) -> subprocess.Popen[bytes]:
