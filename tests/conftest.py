@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ hypothesis.settings.load_profile("untimed")
 def pytest_xdist_auto_num_workers() -> int:
     """In how many processes to test: one more than there are cores, since many tests wait."""
     return cores() + 1
+
+
+@pytest.fixture(autouse=True)
+def _path_of_programs() -> Iterator[None]:
+    """The command has Python look for no modules beside programs that it starts, by a variable of
+    its process. That is this one where a test calls the command here; later tests start others."""
+    yield
+    os.environ.pop("PYTHONSAFEPATH", None)
 
 
 def save_bundle(path: Path, **values: object) -> Path:
