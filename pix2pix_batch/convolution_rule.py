@@ -15,9 +15,9 @@ OUTPUTS = 3
 POINTS = OUTPUTS + 1
 ENOUGH_CHANNELS = {"AVX2": 40, "AVX512": 50}
 """Inputs times outputs over their sum, the products' work over the transforms', from which on
-Winograd's way was measured ahead (``benchmarks/convolutions.py``); by what PyTorch calls the
-instruction set. Wider registers shorten the products more than the transforms, which wait for
-memory."""
+Winograd's way was measured ahead (``benchmarks/convolutions.py``), on a busy machine and near the
+lower bound not in every run; by what PyTorch calls the instruction set. Wider registers shorten the
+products more than the transforms."""
 ENOUGH_OUTPUTS = 16
 """Along each axis, of each phase. Fewer are too few tiles for a matrix product of full speed."""
 LARGEST_KERNEL = 2**26
