@@ -217,10 +217,10 @@ def training_inputs(
     files = list(sides.image_files(data))
     if not files:
         raise InputError(f"{data}: holds no image; give a directory of images it is meant for")
-    channels = info.architecture.in_channels
+    channels, reader = info.architecture.in_channels, pair_files.Reader()
 
     def read(index: int) -> Pixels:
-        return pair_files.read_image(files[index], channels)
+        return reader.image(files[index], channels)
 
     return partial(_tiles, len(files), read, info.fit, size, most)
 

@@ -6,6 +6,7 @@ import io
 import threading
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -24,7 +25,7 @@ _opening = threading.Lock()
 RAW_MODE = "raw mode"
 """Of what Pillow says where it knows a kind of TIFF only uncompressed, as older ones do."""
 
-HINT = "; convert takes what is there with --lenient"
+HINT = "; --lenient takes what is there"
 
 
 @dataclass
@@ -95,15 +96,22 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
     return Decoded(_like(image, others.corrected(image)), meaning=meaning)
 
 
-def _opened(data: bytes, tolerance: Tolerance, only: str = "") -> Image.Image:
+def open_header(path: Path, tolerance: Tolerance = USUAL) -> Image.Image:
+    """A file as Pillow opens it, its samples not read yet, which then may mean something else than
+    :func:`decode` says. Raises :class:`ImageError`, also for kinds that :func:`decode` reads."""
+    return _opened(path, tolerance)
+
+
+def _opened(data: bytes | Path, tolerance: Tolerance, only: str = "") -> Image.Image:
     """A file's header. Raises :class:`ImageError`."""
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
         with _opening, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _limit(tolerance)
             try:
-                image = Image.open(io.BytesIO(data), formats=(only,) if only else formats())
+                image = Image.open(file, formats=(only,) if only else formats())
             finally:
                 Image.MAX_IMAGE_PIXELS = bound
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -126,8 +134,16 @@ def _limit(tolerance: Tolerance) -> int:
 def _too_large(tolerance: Tolerance) -> ImageError:
     return ImageError(
         f"more than {_limit(tolerance)} pixels: refused as a decompression bomb; "
-        "convert takes larger ones with --max-pixels"
+        "--max-pixels takes larger ones"
     )
+
+
+def _require_readable(width: int, height: int, refusal: str, tolerance: Tolerance) -> None:
+    """Raises :class:`ImageError` where a picture is too large, or is refused for its kind."""
+    if width * height > _limit(tolerance):
+        raise _too_large(tolerance)
+    if refusal:
+        raise ImageError(refusal)
 
 
 def _load(image: Image.Image) -> None:
@@ -153,10 +169,7 @@ def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
         told = layout.layout_of(data)
     except ValueError as error:
         raise ImageError(f"damaged: a TIFF file, but {error}") from error
-    if told.width * told.height > _limit(tolerance):
-        raise _too_large(tolerance)
-    if reason := tiff.refusal(told):
-        raise ImageError(reason)
+    _require_readable(told.width, told.height, tiff.refusal(told), tolerance)
     turned = told.orientation if told.orientation in UPRIGHT else 1
     if not tiff.by_pillow(told) or opened is None:  # or of a kind that is new to this Pillow
         image = tiff.read(data, told)
@@ -242,10 +255,7 @@ def _of_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:
         stream = jpeg2000.stream_of(data)
     except ValueError as error:
         raise ImageError(f"damaged: a JPEG 2000 file, but {error}") from error
-    if stream.width * stream.height > _limit(tolerance):
-        raise _too_large(tolerance)
-    if reason := jpeg2000.refusal(stream):
-        raise ImageError(reason)
+    _require_readable(stream.width, stream.height, jpeg2000.refusal(stream), tolerance)
     if jpeg2000.by_pillow(stream):
         image = _opened(jpeg2000.for_pillow(data, stream), tolerance, "JPEG2000")
         _load(image)
