@@ -14,6 +14,7 @@ from PIL import Image
 
 from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.pages import sheet
 from pix2pix_batch.report import of_warnings
 from pix2pix_batch.text import counted, shown
@@ -332,7 +333,7 @@ def _notes(result: Check, found: pairs.Survey) -> Iterator[str]:
     known = {os.path.abspath(path) for pair in found.pairs for path in pair.files()}
     known |= {os.path.abspath(file) for file, _ in found.problems}
     places = [os.path.abspath(side) + os.sep for one in found.sides for side in (one.a, one.b)]
-    files = map(os.path.abspath, sides.image_files(found.data))
+    files = map(os.path.abspath, image_files(found.data))
     others = [path for path in files if path not in known and not path.startswith(tuple(places))]
     if others:
         of = "belongs" if len(others) == 1 else "belong"

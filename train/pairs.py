@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,9 +20,10 @@ import numpy as np
 
 from pix2pix_batch.dataset.layout import PAIRED
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.train import manifest, partners, plausible, sides, threads
 from pix2pix_batch.train.pair_files import Pair, Reader, check_headers
-from pix2pix_batch.train.sides import Sides, image_files
+from pix2pix_batch.train.sides import Sides
 
 Layout = Literal["side-by-side", "folders", "manifest"]
 SHOWN = 5
@@ -270,9 +272,9 @@ def _manifest(path: Path) -> Survey:
     found = Survey(path.parent, "manifest")
     for row in manifest.read(path):
         a, b = path.parent / row.a, path.parent / row.b
-        missing = [file for file in (a, b) if not file.is_file()]
+        missing = [file for file in (a, b) if not os.path.isfile(file)]  # of any length
         for file in missing:
-            what = "no file" if file.is_dir() else "not there"
+            what = "no file" if os.path.isdir(file) else row.refusal or "not there"
             found.problems.append((str(file), f"named in {row.place}, but {what}"))
         if not missing:
             found.pairs.append(Pair(row.a.with_suffix("").as_posix(), row.split, a, b))
