@@ -87,13 +87,21 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
         return _of_jpeg2000(data, tolerance)
     if reason := others.refusal(data):
         raise ImageError(reason)
-    image = _opened(data, tolerance)
-    if reason := others.unverified(image):
-        raise ImageError(reason)
-    _load(image)
+    try:
+        image = _opened(data, tolerance)
+        if reason := others.unverified(image):
+            raise ImageError(reason)
+        _load(image)
+    except ImageError as error:
+        if reason := others.reason_of_failure(data):
+            raise ImageError(reason) from error
+        raise
+    if profile := others.profile_of(data):
+        image.info["icc_profile"] = profile
     told = image.format == "AVIF" and not image.info.get("icc_profile")
     meaning = others.code_points(data) if told else None
-    return Decoded(_like(image, others.corrected(image)), meaning=meaning)
+    image = _like(image, others.corrected(image, data))
+    return Decoded(image, meaning=meaning, warnings=_beyond_palette(image))
 
 
 def open_header(path: Path, tolerance: Tolerance = USUAL) -> Image.Image:
@@ -160,7 +168,13 @@ def _load(image: Image.Image) -> None:
 
 
 def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
+    try:
+        data = layout.begin_at_picture(data)
+    except ValueError as error:
+        raise ImageError(f"a TIFF file that {error}; export it as TIFF or PNG") from error
     opened = _opened_tiff(data, tolerance)
+    if opened is not None and tiff.is_sparse(opened):
+        opened = None
     if opened is not None and tiff.is_plain(opened):
         turned = opened.tag_v2.get(layout.ORIENTATION, 1)
         _load_tiff(opened, layout.COMPRESSIONS[opened.tag_v2.get(layout.COMPRESSION, 1)])
@@ -210,24 +224,53 @@ def _opened_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
 def _of_png(data: bytes, tolerance: Tolerance) -> Decoded:
     found = png.chunks_of(data)
     remarks = []
+    if "CgBI" in found.unknown:
+        raise ImageError("PNG in Apple's own form (CgBI), of iOS apps; restore the usual one first")
+    if found.unknown:
+        remarks.append(f"its chunk {found.unknown[0]} is not known, and may change the picture")
     if found.wrong:
         if needed := [name for name, _, _ in found.wrong if png.is_needed(name)]:
             raise ImageError(f"damaged: wrong checksum of its chunk {needed[0]}")
         left = [chunk for chunk in found.wrong if not png.is_needed(chunk[0])]
         remarks += [f"wrong checksum of its chunk {name}, which is left out" for name, _, _ in left]
         data = png.without(data, left)
+    try:
+        image = _loaded_png(data, tolerance)
+    except ImageError as error:
+        if png.TOO_LARGE not in str(error):
+            raise
+        profile = png.profile_of(data)
+        data = png.without(data, png.chunks_of(data).beside)
+        image = _loaded_png(data, tolerance)
+        if profile:
+            image.info["icc_profile"] = profile
+    image = _like(image, png.with_key(image, found, data))
+    return Decoded(image, meaning=found.meaning, warnings=[*remarks, *_beyond_palette(image)])
+
+
+def _loaded_png(data: bytes, tolerance: Tolerance) -> Image.Image:
     image = _opened(data, tolerance, "PNG")
     try:
         _load(image)
     except ImageError as error:
-        if "cut short" in str(error):
+        if "cut short" in str(error) or png.TOO_LARGE in str(error):
             raise
         wrong = {name for name, _, _ in png.chunks_of(data, pixels_too=True).wrong}
         if "IDAT" in wrong:
             raise ImageError(f"damaged: wrong checksum of its chunk IDAT{HINT}") from error
-        raise
-    image = _like(image, png.with_key(image, found, data))
-    return Decoded(image, meaning=found.meaning, warnings=remarks)
+        raise ImageError(f"{error}{HINT}") from error
+    return image
+
+
+def _beyond_palette(image: Image.Image) -> list[str]:
+    """A warning of pixels that have a colour which the palette lacks: Pillow has them black."""
+    if image.mode != "P" or image.palette is None:
+        return []
+    mode, entries = image.palette.getdata()
+    count, largest = len(entries) // len(mode.partition(";")[0]), int(np.asarray(image).max())
+    if largest < count:
+        return []
+    return [f"damaged: it uses colour {largest} of a palette of {count}, which is taken for black"]
 
 
 def _of_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
@@ -240,6 +283,9 @@ def _of_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
     if image.format not in ("JPEG", "MPO"):
         raise ImageError(others.unverified(image) or "a JPEG file that Pillow takes for another")
     pixels, warning = jpeg.decode(data, image)
+    remarks = [warning] if warning else []
+    if not image.info.get("icc_profile") and jpeg.has_profile(data):
+        remarks.append("its colour profile is left out: parts of it are missing")
     if pixels is None:
         try:
             _load(image)
@@ -247,7 +293,7 @@ def _of_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
             if reason := jpeg.refusal(data):
                 raise ImageError(reason) from error
             raise
-    return Decoded(image, pixels=pixels, warnings=[warning] if warning else [])
+    return Decoded(image, pixels=pixels, warnings=remarks)
 
 
 def _of_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:
