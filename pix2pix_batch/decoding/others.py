@@ -27,16 +27,16 @@ GIF_PROFILE = b"!\xff\x0bICCRGBG1012"
 HEIF = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"))
 
 BEGINNINGS = (
-    (b"version https://git-lfs", "a pointer of Git LFS, no picture; 'git lfs pull' fetches it"),
-    (b"/annex/objects/", "a pointer of git-annex, no picture; 'git annex get' fetches it"),
-    (b"<!doctype html", "a web page, not a picture; download it anew"),
-    (b"<html", "a web page, not a picture; download it anew"),
-    (b"<svg", "SVG, which is a drawing and has no pixels; store it as PNG"),
-    (b"<?xml", "XML (SVG?), which has no pixels; store it as PNG"),
-    (b"%pdf", "a PDF document; store its pages as PNG"),
-    (b"%!ps", "PostScript, which is a program; store it as PNG"),
-    (b"\x1f\x8b", "compressed with gzip; unpack it"),
-    (b"pk\x03\x04", "a ZIP archive; unpack it"),
+    (b"version https://git-lfs", "not an image but a pointer of Git LFS; 'git lfs pull' gets it"),
+    (b"/annex/objects/", "not an image but a pointer of git-annex; 'git annex get' fetches it"),
+    (b"<!doctype html", "not an image but a web page; download it anew"),
+    (b"<html", "not an image but a web page; download it anew"),
+    (b"<svg", "not an image but a drawing (SVG); store it as PNG"),
+    (b"<?xml", "not an image but XML, a drawing (SVG) perhaps; store it as PNG"),
+    (b"%pdf", "not an image but a PDF document; store its pages as PNG"),
+    (b"%!ps", "not an image but a program (PostScript); store it as PNG"),
+    (b"\x1f\x8b", "not an image but a file that gzip compressed; unpack it"),
+    (b"pk\x03\x04", "not an image but a ZIP archive; unpack it"),
     (b"\xff\n", "JPEG XL, which is not read; store it as PNG"),
     (b"\0\0\0\x0cjxl ", "JPEG XL, which is not read; store it as PNG"),
     (b"v/1\x01", "OpenEXR: no defined white; store it as PNG"),
@@ -166,7 +166,7 @@ def reason_of_failure(data: bytes) -> str:
     if data[4:8] == b"ftyp" and data[8:12] in HEIF:
         return "HEIC or HEIF, which is not read; store it as PNG or JPEG"
     if not data.strip(b"\0"):
-        return "holds nothing but zero bytes: it was never written, or is lost; copy it anew"
+        return "not an image but zero bytes: never written, or lost; copy it anew"
     beginning = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return next((what for start, what in BEGINNINGS if beginning.startswith(start)), "")
 

@@ -498,6 +498,13 @@ def test_profile_of_a_palette_with_a_transparent_entry(form: str) -> None:
     data = encode(image, form, transparency=3, icc_profile=profile(SRGB_PRIMARIES, 1.0))
     four = read(data, 4).pixels
     seen = np.asarray(image) != 3
+    if form == "GIF":  # Pillow writes it in animations only
+        made = profile(SRGB_PRIMARIES, 1.0)
+        parts = [made[at : at + 255] for at in range(0, len(made), 255)]
+        blocks = b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
+        head = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+        data = data[:head] + b"!\xff\x0bICCRGBG1012" + blocks + data[head:]
+        four = read(data, 4).pixels
     expected = to_srgb(colours, SRGB_PRIMARIES, 1.0)
     assert np.abs(four[:, :, :3] - expected)[seen].max() <= 2
     assert np.array_equal(four[:, :, 3], np.where(seen, 255, 0))
@@ -596,7 +603,7 @@ def test_empty() -> None:
     [b"not an image, just text\n" * 9, b"\0" * 5000, b"%PDF-1.4\n", b"<svg/>", b"P6 0 4 255\n"],
 )
 def test_no_image(data: bytes) -> None:
-    with pytest.raises(ImageError, match="not an image, or of a kind that Pillow cannot read"):
+    with pytest.raises(ImageError, match=r"not an image(, or of a kind| but )"):
         read(data, 3)
 
 
