@@ -10,6 +10,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 
 import os
 from importlib import import_module
+from traceback import walk_tb
 from typing import Any
 
 import click
@@ -66,6 +67,11 @@ class Commands(click.Group):
             click.echo(f"error: {said}", err=True)
             failed = isinstance(error, EngineError | OutputError | TrainingError)
             context.exit(SOME_FAILED if failed else WRONG_USE)
+        except Exception as error:
+            if not (reason := _reason_outside(error)):
+                raise
+            click.echo(f"error: {reason}", err=True)
+            context.exit(SOME_FAILED if isinstance(error, OSError) else WRONG_USE)
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(MODULES)
@@ -76,6 +82,20 @@ class Commands(click.Group):
         module = import_module(f"pix2pix_batch.{MODULES[name]}")
         command: click.Command = getattr(module, name)
         return command
+
+
+def _reason_outside(error: Exception) -> str:
+    """Why it failed, where neither this package nor its input is to blame; else nothing."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    said = " ".join(str(error).split())
+    if isinstance(error, OSError) and modules[-1] == "click.utils":
+        return f"standard output cannot be written ({error.strerror}); what was done stays"
+    if "dask.config" in modules:
+        return (
+            f"a configuration file of Dask cannot be used ({shown(said)}); mend it: it lies where "
+            "DASK_CONFIG says, in ~/.config/dask or in /etc/dask"
+        )
+    return ""
 
 
 def _require_directory() -> None:

@@ -48,8 +48,9 @@ FIRM_ERRORS = (
 )
 """What the same request would meet again."""
 
-FIRM_NAMES = frozenset({"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"})
-"""The same of botocore, which need not be installed."""
+CIRCLE = "TooManyRedirects"
+FIRM_NAMES = frozenset({"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", CIRCLE})
+"""The same of botocore and aiohttp, which need not be installed."""
 
 PASSING_STATUS = frozenset({408, 425, 429})
 """HTTP errors that are the client's by their number but may pass."""
@@ -180,6 +181,8 @@ def reason(error: BaseException) -> str:
         status = HTTPStatus.NOT_FOUND
     if isinstance(status, int) and status in set(HTTPStatus):
         return f"HTTP {int(status)} {HTTPStatus(status).phrase}"
+    if type(error).__name__ == CIRCLE:
+        return "its address leads round in a circle, HTTP redirects without end"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return safe(" ".join(str(text).split()))[:200]
 

@@ -45,6 +45,8 @@ DIRECTORIES = frozenset(
         # Nextcloud's and ownCloud's own data
         "files_trashbin",
         "files_versions",
+        # programs that keep folders alike: GoodSync
+        "_gsdata_",
         # Python
         "__pycache__",
     }
@@ -65,9 +67,13 @@ image suffix, and need no mention."""
 HIDDEN = frozenset({".ds_store", ".apdisk", ".localized", ".nomedia", ".volumeicon.icns"})
 """Hidden files that hold nothing of the user's, in lower case."""
 
-PHOTOS, ORIGINALS = ".photoslibrary", frozenset({"originals", "masters"})
-"""A library of macOS' Photos, and those of its directories that hold the pictures themselves: the
-others hold smaller copies."""
+PHOTOS = (".photoslibrary", ".photolibrary", ".migratedphotolibrary", ".aplibrary")
+ORIGINALS = frozenset({"originals", "masters"})
+"""Libraries of Apple's Photos, iPhoto and Aperture, and those of their directories that hold the
+pictures themselves: the others hold smaller copies."""
+
+PREVIEWS = (".lrdata", ".cocatalogdb")
+"""Ends of directories of smaller copies: Lightroom's, Capture One's."""
 
 
 def is_directory(path: str) -> bool:
@@ -76,7 +82,7 @@ def is_directory(path: str) -> bool:
     lower = name.lower()
     if above.lower().endswith(PHOTOS):
         return lower not in ORIGINALS
-    return name.startswith(".") or lower in DIRECTORIES
+    return name.startswith(".") or lower in DIRECTORIES or lower.endswith(PREVIEWS)
 
 
 def is_file(name: str) -> bool:

@@ -35,6 +35,8 @@ from pix2pix_batch.text import counted, shown
 USUAL = (*SAME, ".gif", ".bmp")
 """The suffixes that a message names, of the many that Pillow reads."""
 
+ARCHIVES = (".zip", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".tbz2", ".txz", ".iso", ".dmg")
+
 LISTED = "listed"
 """The stamp of a URL from a list of images: what it names is taken never to change, for to ask
 for each would take longer than to convert them."""
@@ -445,6 +447,8 @@ class Scan:
         seen = counted(count, "other file")
         if left.other.first:
             seen += f" (such as {shown(left.other.first[0])})"
+            if left.other.first[0].lower().endswith(ARCHIVES):
+                seen += "; unpack archives, or pack them as .tar, .tar.gz or .tgz, which are read"
         if left.litter.count:
             seen += f", {left.litter.count:,} hidden or left by systems (see --include)"
         if left.excluded.count:

@@ -104,6 +104,8 @@ class Refusing(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.send_response(int(self.path[1:4]))
+        if self.path.startswith("/3"):
+            self.send_header("Location", self.path)
         self.end_headers()
 
     do_HEAD = do_GET
@@ -127,13 +129,15 @@ def test_the_webs_answers_are_told_by_their_number(
     pytest.importorskip("aiohttp")
     put(tmp_path / "a.png")
     answers = {404: "Not Found", 403: "Forbidden", 410: "Gone", 401: "Unauthorized"}
-    lines = [str(tmp_path / "a.png"), *(f"{refusing}/{code}.png?token=x" for code in answers)]
+    codes = (*answers, 302)
+    lines = [str(tmp_path / "a.png"), *(f"{refusing}/{code}.png?token=x" for code in codes)]
     (tmp_path / "list").write_text("\n".join(lines))
     ran = convert(f"@{tmp_path}/list", tmp_path / "out", tiny)
-    assert (ran.code, ran.counts()) == (3, (1, 0, 4))
+    assert (ran.code, ran.counts()) == (3, (1, 0, 5))
     reasons = {one["name"]: one["reason"] for one in ran.figures["failures"]}
     for code, phrase in answers.items():
         assert reasons[f"{refusing}/{code}.png"] == f"cannot be read (HTTP {code} {phrase})"
+    assert "leads round in a circle" in reasons[f"{refusing}/302.png"]
 
 
 @pytest.mark.parametrize(("form", "width"), [("jpg", 65_501), ("webp", 16_384)])
@@ -253,6 +257,31 @@ def test_standard_streams_that_are_closed(tmp_path: Path, tiny: Path, closed: st
     assert "Traceback" not in ran.stderr
     assert set(visible(tmp_path / "out")) == {"a.png"}
     assert journal(tmp_path / "out")[0]["schema"] == 2, "no library has printed into it"
+
+
+def test_standard_output_that_is_full(tmp_path: Path, tiny: Path) -> None:
+    put(tmp_path / "in" / "a.png")
+    convert(tmp_path / "in", tmp_path / "out", tiny)
+    given = ["status", str(tmp_path / "out"), "--json"]
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(
+            [*COMMAND, *given], env=environment(), stdout=full, stderr=subprocess.PIPE, text=True,
+            check=False,
+        )  # fmt: skip
+    assert ran.returncode == 3 and "error: standard output cannot be written" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_broken_configuration_of_dask_is_named(tmp_path: Path, tiny: Path) -> None:
+    put(tmp_path / "in" / "a.png")
+    (tmp_path / "dask.yaml").write_text("a: [")
+    given = words(tmp_path / "in", tmp_path / "out", tiny, "--workers", 1)
+    ran = subprocess.run(
+        [*COMMAND, *map(str, given)], env={**environment(), "DASK_CONFIG": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 2 and "error: a configuration file of Dask" in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 def test_a_reader_that_goes_away(tmp_path: Path, tiny: Path) -> None:

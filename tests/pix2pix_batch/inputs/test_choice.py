@@ -26,6 +26,8 @@ LITTER_PATHS = (
     ".stversions/a~20240101.png", ".stfolder/a.png", ".syncthing.a.png.tmp", ".dropbox.cache/a.png",
     ".owncloudsync/a.png", ".a.png.Xy12Ab", ".goutputstream-AB12CD.png", ".nfs000000a.png",
     "files_trashbin/a.png", "Trip.photoslibrary/resources/derivatives/a.jpeg", ".hidden.png",
+    "Old.photolibrary/Thumbnails/a.jpg", "Old.aplibrary/Previews/a.jpg", "_gsdata_/_saved_/a.png",
+    "Catalog Previews.lrdata/a.jpg",
 )  # fmt: skip
 
 
@@ -43,12 +45,14 @@ def names(scan: Scan) -> list[str]:
 
 def test_litter_is_left_alone_and_counted(tmp_path: Path) -> None:
     good = ["a.png", "x/b.JPG", "Trip.photoslibrary/originals/1/c.jpg", "recycled photos/d.png"]
+    good += ["Old.photolibrary/Masters/c.jpg", "Old.aplibrary/Masters/c.jpg"]
     root = tree(tmp_path / "in", *LITTER_PATHS, *good)
     scan = Scan(str(root), "png", NOWHERE)
     assert sorted(names(scan)) == sorted(good)
     assert scan.left.other.count == scan.left.excluded.count == 0
-    below = len({path.split("/")[0] for path in LITTER_PATHS} - {"x", "Trip.photoslibrary"})
-    assert scan.left.litter.count == below + 4, "three in x, and resources of the library"
+    libraries = {"Trip.photoslibrary", "Old.photolibrary", "Old.aplibrary"}
+    below = len({path.split("/")[0] for path in LITTER_PATHS} - {"x"} - libraries)
+    assert scan.left.litter.count == below + 6, "three in x, and one in each library"
     assert len(scan.left.litter.first) == 3
 
 
@@ -151,6 +155,13 @@ def test_what_is_no_pattern_is_refused(tmp_path: Path, pattern: str) -> None:
     for option in ("exclude", "include"):
         with pytest.raises(InputError, match=f"--{option}"):
             Scan(str(root), "png", NOWHERE, **{option: (pattern,)})
+
+
+@pytest.mark.parametrize("name", ["a.zip", "b.tar.xz", "c.7z"])
+def test_archives_are_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    scan = Scan(str(tree(tmp_path / "in", name)), "png", NOWHERE)
+    assert not names(scan)
+    assert "unpack archives" in scan.nothing()
 
 
 def test_a_folder_with_nothing_but_litter_says_so(tmp_path: Path) -> None:
