@@ -102,7 +102,9 @@ def suffixes() -> frozenset[str]:
 @cache
 def _by_suffix() -> Mapping[str, str]:
     readable = _readable() & COMMON
-    return {suffix: name for suffix, name in Image.EXTENSION.items() if name in readable}
+    return {
+        suffix: name for suffix, name in Image.EXTENSION.items() if suffix and name in readable
+    }  # Pillow 11.0 has one without a suffix
 
 
 @cache

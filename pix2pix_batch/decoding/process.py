@@ -6,6 +6,7 @@ import ctypes
 import logging
 import re
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -64,6 +65,7 @@ def hush_libraries() -> None:
     """
     for name in ("PIL", "tifffile"):
         logging.getLogger(name).addHandler(logging.NullHandler())
+    warnings.filterwarnings("ignore", module=r"(PIL|tifffile)\b")  # as of EXIF that is damaged
     with suppress(OSError):
         for path in sorted(set(re.findall(r"/\S*/libtiff[-.]\S*", _loaded()))):
             with suppress(OSError, AttributeError):

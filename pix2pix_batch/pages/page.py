@@ -241,7 +241,7 @@ def _warnings(tally: Tally) -> list[tuple[str, str]]:
     """Inputs that were read although something was wrong with them, and what."""
     return [
         (short(str(values["name"]), LONGEST_NAME), short(str(values["warning"]), LONGEST_TEXT))
-        for values in tally.warnings
+        for values in sorted(tally.warnings, key=lambda values: str(values["name"]))
     ]
 
 

@@ -78,6 +78,11 @@ def started(environments: list[dict[str, str]], method: str) -> Iterator[tuple[C
 
 @contextlib.contextmanager
 def _reached(scheduler: str) -> Iterator[Client]:
+    if ":" not in scheduler and not os.path.isfile(scheduler):
+        raise InputError(
+            f"{scheduler}: no such scheduler file, and no address such as tcp://host:8786; leave "
+            "out --scheduler to use this machine"
+        )
     try:
         if "://" in scheduler or not os.path.isfile(scheduler):
             client = Client(scheduler, timeout=10)

@@ -61,6 +61,14 @@ def damaged_tiff() -> bytes:
     return data[:middle] + b"\xff" * 60 + data[middle + 60 :]
 
 
+def with_broken_exif() -> bytes:
+    """A directory whose entries lie beyond its end, of which Pillow warns."""
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\5\1\x12\0\3"
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    data = encoded("JPEG", width=SIDE, height=SIDE)
+    return data[:2] + segment + data[2:]
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("doubtful")
@@ -69,12 +77,13 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "text.png").write_bytes(with_wrong_text())
     (place / "short.jpg").write_bytes(encoded("JPEG", width=SIDE, height=SIDE)[:-2])
     (place / "damaged.tif").write_bytes(damaged_tiff())
+    (place / "exif.jpg").write_bytes(with_broken_exif())
     return place
 
 
 def test_read_with_a_warning(source: Path, tmp_path: Path, tiny: Path) -> None:
     ran = convert(source, tmp_path / "out", tiny)
-    assert (ran.code, *ran.counts()) == (3, 3, 0, 2), ran.err
+    assert (ran.code, *ran.counts()) == (3, 4, 0, 2), ran.err
     warned = {one["name"]: one["warning"] for one in ran.figures["warnings"]}
     assert ran.figures["warned"] == 2 and set(warned) == {"hole.jpg", "text.png"}
     assert "damaged" in warned["hole.jpg"] and "tEXt" in warned["text.png"]
@@ -89,7 +98,7 @@ def test_read_with_a_warning(source: Path, tmp_path: Path, tiny: Path) -> None:
     assert "LZW" in found["damaged.tif"]["reason"]
     assert said_by_libraries(ran) == []
     stands = run("status", tmp_path / "out", "--json").figures
-    assert (stands["done"], stands["warned"]) == (3, 2)
+    assert (stands["done"], stands["warned"]) == (4, 2)
     assert "2 read with a warning" in run("status", tmp_path / "out").out
 
 
@@ -102,8 +111,8 @@ def said_by_libraries(ran: Ran) -> list[str]:
 
 def test_strict(source: Path, tmp_path: Path, tiny: Path) -> None:
     ran = convert(source, tmp_path / "out", tiny, "--strict")
-    assert (ran.code, *ran.counts()) == (3, 1, 0, 4), ran.err
-    assert list(visible(tmp_path / "out")) == ["fine.png"]
+    assert (ran.code, *ran.counts()) == (3, 2, 0, 4), ran.err
+    assert set(visible(tmp_path / "out")) == {"exif.png", "fine.png"}
     assert "refused by --strict" in records(tmp_path / "out")["hole.jpg"]["reason"]
 
 
@@ -131,7 +140,7 @@ def test_datasets_tell_each_input_once(source: Path, tmp_path: Path, tiny: Path)
     other = synthesize(*given, "--lenient")
     assert other.code == 2 and "lenient" in other.err
     ran = synthesize(source, tmp_path / "strict", tiny, "--variants", 1, "--strict")
-    assert (ran.code, ran.figures["inputs"], ran.figures["inputs_failed"]) == (3, 5, 4), ran.err
+    assert (ran.code, ran.figures["inputs"], ran.figures["inputs_failed"]) == (3, 6, 4), ran.err
 
 
 def test_strict_and_lenient(source: Path, tmp_path: Path, tiny: Path) -> None:

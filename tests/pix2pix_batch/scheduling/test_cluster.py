@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from pix2pix_batch.errors import SchedulerGone
+from pix2pix_batch.errors import InputError, SchedulerGone
 from pix2pix_batch.scheduling.cluster import connect, local
 from tests.end_to_end.fleet import Fleet
 
@@ -34,6 +34,12 @@ def test_what_is_asked_of_a_cluster_that_is_gone_is_no_bug(tmp_path: Path) -> No
             while client.status != "closed":
                 time.sleep(0.1)
             client.submit(os.getpid)
+
+
+def test_a_scheduler_file_that_is_not_there(tmp_path: Path) -> None:
+    place = tmp_path / "scheduler.json"
+    with pytest.raises(InputError, match="no such scheduler file"), connect(str(place)):
+        pass
 
 
 def test_other_errors_stay_themselves() -> None:
