@@ -148,7 +148,10 @@ def begin_at_picture(data: bytes) -> bytes:
     Raises :class:`ValueError` where there is none, and directories within the first (cameras' raw
     pictures) that may hold it.
     """
-    tiff = Tiff(data)
+    try:
+        tiff = Tiff(data)
+    except ValueError:  # whoever reads it tells
+        return data
     at, seen = tiff.first, 0
     while _is_beside(tiff, at):
         at, seen = tiff.after(at), seen + 1

@@ -104,9 +104,14 @@ def corrected(image: Image.Image, data: bytes) -> Image.Image:
     """What Pillow delivers otherwise than it is meant.
 
     Bits of which a set one is black, which Pillow takes for white: X's bitmaps, whose set bits
-    are the foreground, and Photoshop's. Of TGA, bits that are no transparency by its header. Of
-    GIF, what a first picture smaller than the whole leaves empty, which is transparent.
+    are the foreground, and Photoshop's. Of TGA, ICO and Photoshop files, what is no transparency.
+    Of GIF, what a first picture smaller than the whole leaves empty, which is transparent.
     """
+    if image.format == "PSD" and image.mode == "RGBA" and not _has_transparency(data):
+        return image.convert("RGB")
+    if image.format in ("ICO", "CUR") and image.mode == "RGBA":
+        nothing = image.getchannel("A").getextrema() == (0, 0)  # as Windows has it
+        return image.convert("RGB") if nothing else image
     if image.format == "TGA" and image.mode in ("LA", "RGBA") and not data[17] & 15:
         return _without_false_alpha(image, data[16])
     if image.format == "GIF" and "transparency" not in image.info:
@@ -125,6 +130,16 @@ def _without_false_alpha(image: Image.Image, bits: int) -> Image.Image:
     if bits == 32 and alpha.getextrema() != (0, 0):
         return image
     return image.convert(image.mode[:-1])
+
+
+def _has_transparency(data: bytes) -> bool:
+    """Whether a Photoshop file's channel after its colours is that, and no selection: a negative
+    number of layers says so ("Layer and Mask Information Section")."""
+    at = 26
+    for _ in range(2):  # past the colours and the resources
+        at += 4 + int.from_bytes(data[at : at + 4], "big")
+    length = int.from_bytes(data[at : at + 4], "big")
+    return length > 8 and int.from_bytes(data[at + 8 : at + 10], "big", signed=True) < 0
 
 
 def _around_first_frame(image: Image.Image) -> Image.Image:

@@ -99,6 +99,31 @@ def test_photoshop_files() -> None:
     assert np.abs(inks - expected.transpose(1, 2, 0)).max() <= 2
 
 
+def test_a_selection_saved_in_a_photoshop_file_is_no_transparency() -> None:
+    planes = noise(4, 2, 8).astype(np.uint8)
+    picture = read(photoshop(8, 3, 4, planes.tobytes()), 3)
+    assert picture.alpha is None
+    assert np.array_equal(picture.pixels, planes[:3].transpose(1, 2, 0))
+    record = struct.pack(">4iH", 0, 0, 0, 0, 0) + b"8BIMnorm" + b"\xff\0\0\0" + bytes(4)
+    layers = struct.pack(">h", -1) + record
+    block = struct.pack(">I", len(layers)) + layers + bytes(4)
+    whole = photoshop(8, 3, 4, b"")
+    data = whole[:34] + struct.pack(">I", len(block)) + block + whole[38:] + planes.tobytes()
+    found = read(data, 3).alpha
+    assert found is not None and np.array_equal(found, planes[3])
+
+
+def test_an_icon_of_nothing_but_transparency_has_none() -> None:
+    """32 bits whose fourth byte no program has set: Windows then looks at the mask."""
+    colours = noise(16, 16, 3).astype(np.uint8)
+    rows = np.dstack([colours[:, :, ::-1], np.zeros((16, 16), np.uint8)])[::-1].tobytes()
+    bitmap = struct.pack("<IiiHHIIiiII", 40, 16, 32, 1, 32, 0, len(rows) + 64, 0, 0, 0, 0)
+    bitmap += rows + bytes(64)
+    head = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(bitmap), 22)
+    picture = read(head + bitmap, 3)
+    assert picture.alpha is None and np.array_equal(picture.pixels, colours)
+
+
 REFUSED = {
     "16 bits of Photoshop": (photoshop(16, 3, 3, bytes(96)), "Photoshop file of 16 bits"),
     "duotone": (photoshop(8, 8, 1, bytes(16)), "duotone"),
