@@ -107,7 +107,10 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
 def open_header(path: Path, tolerance: Tolerance = USUAL) -> Image.Image:
     """A file as Pillow opens it, its samples not read yet, which then may mean something else than
     :func:`decode` says. Raises :class:`ImageError`, also for kinds that :func:`decode` reads."""
-    return _opened(path, tolerance)
+    image = _opened(path, tolerance)
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(layout.NEW_SUBFILE, 0):
+        raise ImageError("a TIFF file whose first directory is not the picture")
+    return image
 
 
 def _opened(data: bytes | Path, tolerance: Tolerance, only: str = "") -> Image.Image:

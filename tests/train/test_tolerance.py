@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from pix2pix_batch.cli import main
+from pix2pix_batch.train.mosaic import MosaicPair
+from pix2pix_batch.train.pair_files import Reader
 from tests.conftest import save_bundle
 from tests.train.running import make_pairs, side_by_side, start, train, words
 
@@ -148,12 +150,20 @@ def test_kinds_that_pillow_does_not_open_are_pairs_too(tmp_path: Path) -> None:
     assert np.array_equal(both[:, :40, 0], tifffile.imread(tmp_path / "data" / "A" / "0.tif") >> 8)
 
 
+def test_sizes_are_those_of_the_picture_and_not_of_its_thumbnail(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    with tifffile.TiffWriter(path) as file:
+        file.write(pixels[::4, ::4].copy(), photometric="rgb", subfiletype=1)
+        file.write(pixels, photometric="rgb")
+    assert Reader().size(path) == (60, 40)
+    assert np.array_equal(Reader().image(path, 3), pixels)
+
+
 def test_mosaics_are_read_as_convert_reads(tmp_path: Path) -> None:
     """16-bit grey: by its high byte, not cut off at 255."""
     deep = (np.arange(64 * 128).reshape(64, 128) * 8).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "map.png")
     Image.fromarray((deep >> 8).astype(np.uint8)).save(tmp_path / "aerial.png")
-    from pix2pix_batch.train.mosaic import MosaicPair
-
     found = MosaicPair.open(tmp_path / "map.png", tmp_path / "aerial.png", (0, 0, 0), 0)
     assert np.array_equal(found.a, found.b)
