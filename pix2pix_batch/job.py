@@ -388,7 +388,11 @@ class Job:
     def _decide(self, crew: Crew, journal: Journal, first: list[Item], orders: Orders) -> None:
         """Settle device, backend, precision and batch size; a resumed job keeps what it began
         with."""
-        decision = first_look(crew, self.settings, list(map(self._placed, first)), orders)
+        looked = list(map(self._placed, first))
+        # few images may be for fewer workers, and a cluster's open what they need when they need it
+        busy = self.workers if len(first) == probe.PROBE_IMAGES else min(self.workers, len(first))
+        others = 0 if self.options.scheduler else busy - 1
+        decision = first_look(crew, self.settings, looked, orders, others)
         if self.stop.is_set():  # before anything is replaced
             return
         if "precision" not in journal.job:

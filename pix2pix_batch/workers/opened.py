@@ -15,6 +15,8 @@ from pix2pix_batch.settings import TORCH, Settings
 if TYPE_CHECKING:
     from pix2pix_batch.engine import Engine
 
+EngineKey = tuple[str, str, int, int, str, str]
+
 
 @functools.lru_cache(maxsize=2)
 def info_of(model: str, fingerprint: str) -> bundle.BundleInfo:
@@ -67,6 +69,15 @@ def open_engine(
     return engine
 
 
+def _engine_key(settings: Settings) -> EngineKey:
+    """The arguments of :func:`open_engine`."""
+    assert settings.batch_size is not None
+    return (
+        settings.model, settings.fingerprint, settings.size, settings.batch_size,
+        settings.device, settings.precision,
+    )  # fmt: skip
+
+
 turn = threading.Lock()
 """Held to use an engine, which has buffers of its own: a user's Dask worker may have several
 threads."""
@@ -75,14 +86,25 @@ _opened: dict[tuple[object, ...], Engine] = {}
 """What openers have opened on this worker, oldest first."""
 
 
+_expected: set[EngineKey] = set()
+"""What :func:`open_ahead` has opened, until it is seen whether that is what is needed."""
+
+
+def open_ahead(settings: Settings) -> None:
+    """Open PyTorch's engine for settings that may come to be those of the job."""
+    key = _engine_key(settings)
+    _expected.add(key)
+    open_engine(*key)
+
+
 def engine_of(settings: Settings) -> Engine:
     """This worker's engine for settings in which all is settled, opened on first use and kept."""
     if settings.opener is None or settings.backend in ("auto", TORCH):
-        assert settings.batch_size is not None
-        return open_engine(
-            settings.model, settings.fingerprint, settings.size, settings.batch_size,
-            settings.device, settings.precision,
-        )  # fmt: skip
+        key = _engine_key(settings)
+        if _expected - {key}:  # there is memory for one
+            open_engine.cache_clear()
+        _expected.clear()
+        return open_engine(*key)
     if (engine := _opened.get(_key(settings))) is None:
         engine, reason = settings.opener(settings, None)
         if engine is None:

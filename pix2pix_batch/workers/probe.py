@@ -63,6 +63,33 @@ def probe(settings: Settings, items: Sequence[Item]) -> Decision:
     return Decision(device, precision, batch_size, engine.backend, notes)
 
 
+def expect(settings: Settings) -> Settings | None:
+    """The settings as :func:`probe` settles them for PyTorch on the CPU, but for images on which
+    bf16 is refused; ``None`` where a GPU or the settings' ``opener`` has a say."""
+    import torch
+
+    from pix2pix_batch.engine import default_batch_size
+
+    cpu = settings.device == "cpu" or (settings.device == "auto" and not torch.cuda.is_available())
+    if not cpu or settings.backend not in ("auto", TORCH):
+        return None
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16" if _is_worth_trying("bf16", "cpu") else "fp32"
+    batch_size = settings.batch_size or default_batch_size("cpu", settings.size)
+    return replace(
+        settings, device="cpu", backend=TORCH, precision=precision, batch_size=batch_size
+    )
+
+
+def _is_worth_trying(fast: str, device: str) -> bool:
+    """Whether this worker has a precision faster than fp32."""
+    from pix2pix_batch import onednn
+    from pix2pix_batch.engine import DTYPES
+
+    return device != "cpu" or (onednn.bf16_is_fast() and onednn.available(DTYPES[fast]))
+
+
 def _open_other(settings: Settings, items: Sequence[Item]) -> tuple[Engine | None, str]:
     """An engine other than PyTorch's, where one is asked for or may be faster."""
     if settings.backend == TORCH or (settings.backend == "auto" and settings.device == "cpu"):
@@ -88,9 +115,9 @@ def _choose_precision(
     One engine is open at a time, and that of ``fast`` stays for the job.
     """
     from pix2pix_batch import onednn
-    from pix2pix_batch.engine import DTYPES, psnr
+    from pix2pix_batch.engine import psnr
 
-    if settings.device == "cpu" and not (onednn.bf16_is_fast() and onednn.available(DTYPES[fast])):
+    if not _is_worth_trying(fast, settings.device):
         return "fp32", ""
     channels = info_of(settings.model, settings.fingerprint).architecture.in_channels
     tiles = _probe_tiles(settings, items, channels)
