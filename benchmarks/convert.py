@@ -20,6 +20,7 @@ import contextlib
 import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,10 @@ from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cores import cores
 from pix2pix_batch.engine import TorchEngine, default_batch_size
 from pix2pix_batch.engines.cpu import precision as cpu_precision
+from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.settings import Settings
+from pix2pix_batch.workers.opened import engine_of
+from pix2pix_batch.workers.worker import convert_chunk
 
 ISAS = {
     "native": {},
@@ -86,6 +91,9 @@ SLOW_BATCH = 5.0
 WIDTHS = (96, 128, 192)
 """``ngf`` of generators from which the slow one is taken; more weights would not fit in memory."""
 
+TURNS, TURN_BATCHES = 9, 8
+"""How often a worker and its engine alone take turns, and how many batches each turn."""
+
 Row = Callable[[str, str], None]
 Result = TypeVar("Result")
 
@@ -106,6 +114,31 @@ def raw_engine(
     engine = TorchEngine(generator(norm, ngf), size=SIZE, batch_size=batch, precision=precision)
     images = inputs(batch)
     return repeat(lambda: engine(images), batch, seconds)
+
+
+def pipeline(model: Path, source: Path, out: Path, form: str, precision: str, batch: int) -> float:
+    """What a worker takes for an image, over what its engine alone takes, as processor time of one
+    process that does both in turns: so it is good on a machine that has other things to do."""
+    settings = Settings(
+        str(model), bundle.fingerprint(model), str(out), "tile", SIZE, None, batch, "cpu",
+        precision, noise=False, seed=0, backend="torch",
+    )  # fmt: skip
+    (out / ".pix2pix-batch" / "tmp").mkdir(parents=True)
+    items = [
+        Item(str(path), f"{path.stem}.{form}", f"{path.stem}.{form}", form)
+        for path in sorted(source.iterdir())[: TURN_BATCHES * batch]
+    ]
+    engine, images = engine_of(settings), inputs(batch)
+    ratios: list[float] = []
+    convert_chunk(settings, items)
+    for _ in range(TURNS):
+        start = time.process_time()
+        for _ in range(TURN_BATCHES):
+            engine(images)
+        middle = time.process_time()
+        convert_chunk(settings, items)
+        ratios.append((time.process_time() - middle) / (middle - start))
+    return statistics.median(ratios)
 
 
 class Reference:
@@ -332,6 +365,7 @@ def measure_runtimes(
 
 
 def measure_convert(row: Row, reference: Reference, count: int, isa: str, directory: Path) -> None:
+    _, precision, batch, *_ = reference.arguments
     source, weights = directory / "in", directory / "full.safetensors"
     make_images(source, count)
     bundle.save(weights, bundle.BundleInfo("full-size", FULL_SIZE, image_size=SIZE), generator())
@@ -354,6 +388,9 @@ def measure_convert(row: Row, reference: Reference, count: int, isa: str, direct
         row("   memory, all processes (PSS)", f"{found.pss:.0f} MiB")
         row("   resident in the largest worker", f"{found.worker:.0f} MiB")
         row("   the cores' time that others took", f"{found.others:.0%}")
+        turns = directory / f"{form}-turns"
+        times = alone(pipeline, weights, source, turns, form, precision, batch)
+        row("   one worker, its processor time", f"{times:.2f} x its engine's alone")
 
 
 def measure_slow(row: Row, raw: float, batch: int, precision: str, directory: Path) -> None:
