@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image
 
 from pix2pix_batch import images
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import shown
 
 SHIPPED = Path(__file__).parent / "images"
@@ -36,7 +36,7 @@ def read(folder: Path | None, size: int, channels: int) -> np.ndarray:
 
 def _read(folder: Path, size: int, channels: int) -> Iterator[np.ndarray]:
     known = channels if channels in images.MODES else 3  # no image file has such a number
-    for path in _files(folder):
+    for path in image_files(folder):
         try:
             pixels = images.read(path.read_bytes(), known).pixels
         except (ImageError, OSError):
@@ -45,10 +45,3 @@ def _read(folder: Path, size: int, channels: int) -> Iterator[np.ndarray]:
         scaled = Image.fromarray(flat).resize((size, size), Image.Resampling.BICUBIC)
         planes = np.atleast_3d(np.asarray(scaled))
         yield np.ascontiguousarray(planes[:, :, np.arange(channels) % known])
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    wanted = images.suffixes()
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        yield from (Path(parent, n) for n in sorted(names) if Path(n).suffix.lower() in wanted)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pix2pix_batch import onednn
+from pix2pix_batch import convolution_rule, onednn
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.settings import TORCH
@@ -99,7 +99,7 @@ class TorchEngine:
         ]
         if device == "cpu" and onednn.available(dtype):
             self.run = onednn.OneDNNUNet(unet, batch_size, size, dtype)
-            self._pads = not onednn.is_independent_of_batch(dtype)
+            self._pads = not convolution_rule.is_independent_of_batch(precision)
         else:
             self._pads = True
             model = copy.deepcopy(unet).to(device, dtype).to(memory_format=torch.channels_last)

@@ -75,8 +75,9 @@ def require_mode(channels: int, what: str) -> str:
         ) from None
 
 
-def read(data: bytes, channels: int, tolerance: Tolerance = USUAL) -> Picture:
-    """Decode an image file for a generator of ``channels`` channels.
+def read(data: bytes, channels: int | None, tolerance: Tolerance = USUAL) -> Picture:
+    """Decode an image file for a generator of ``channels`` channels; ``None``: in its own, 4 with
+    transparency, 1 for grey, else 3.
 
     The first frame, turned upright by its EXIF orientation, in sRGB, 8 bits. Alpha is kept
     apart (the colours are laid over white) unless the generator takes 4 channels. Raises
@@ -84,6 +85,7 @@ def read(data: bytes, channels: int, tolerance: Tolerance = USUAL) -> Picture:
     """
     decoded = decode(data, tolerance)
     image, remarks = decoded.image, list(decoded.warnings)
+    channels = _own_channels(image) if channels is None else channels
     try:
         orientation = orientation_of(image) if decoded.turned is None else 1
         exif = image.info.get("exif", b"") if isinstance(image.info.get("exif"), bytes) else b""
@@ -107,6 +109,12 @@ def read(data: bytes, channels: int, tolerance: Tolerance = USUAL) -> Picture:
         exif=exif,
         warnings=tuple(remarks),
     )
+
+
+def _own_channels(image: Image.Image) -> int:
+    if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        return 4
+    return 1 if image.mode.split(";")[0] in ("1", "L", "I") else 3
 
 
 def _is_ready(pixels: np.ndarray, image: Image.Image, channels: int) -> bool:

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 from pix2pix_batch import bundle
 from pix2pix_batch.cores import cores
-from pix2pix_batch.decoding.tolerance import Tolerance
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.files import remote, storage
 from pix2pix_batch.inputs.scan import Item, Scan
@@ -101,7 +100,7 @@ class Job:
             georeference=options.georeference,
             keep_exif=options.keep_exif,
             keep_times=options.keep_times,
-            tolerance=Tolerance(options.lenient, options.strict, options.max_pixels),
+            tolerance=options.tolerance,
             unpack=options.unpack,
             exclude=options.exclude,
             include=options.include,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -78,18 +77,6 @@ def available(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or (
         dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     )
-
-
-def is_independent_of_batch(dtype: torch.dtype) -> bool:
-    """Whether an image's result is the same, bit for bit, in a batch of any size.
-
-    On x86 oneDNN's convolutions in float32 with one thread add up each pixel's products in an order
-    that does not depend on the number of images, whichever instruction set they use
-    (``tests/pix2pix_batch/test_any_batch.py`` holds each that a CPU has to it). In bfloat16 with
-    AMX they do not: of random weights about one image of fifty had bits that changed with the
-    number of images, though none with its place or its neighbours. Elsewhere nobody has looked.
-    """
-    return dtype == torch.float32 and platform.machine().lower() in ("x86_64", "amd64")
 
 
 def bf16_is_fast() -> bool:

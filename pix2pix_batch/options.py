@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pix2pix_batch import bundle, images
 from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.decoding.tolerance import Tolerance
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.settings import TORCH
 from pix2pix_batch.text import shown
@@ -67,14 +68,16 @@ class Options:
         require_within("workers", self.workers, 1, 4096)
         require_within("limit", self.limit, 1)
         require_within("max_pixels", self.max_pixels, 1)
-        if self.strict and self.lenient:
-            raise InputError(
-                "--strict refuses what --lenient takes: damaged images; choose one of them"
-            )
+        _ = self.tolerance
         if self.item_timeout != 0 and not 1 <= self.item_timeout < float("inf"):
             raise InputError(
                 f"item_timeout must be 0, for never, or at least 1 second, not {self.item_timeout}"
             )
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """Raises :class:`InputError`."""
+        return Tolerance(self.lenient, self.strict, self.max_pixels)
 
 
 def info_of(model: Path) -> BundleInfo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,11 +73,8 @@ def of_job(summary: Summary, out: Path) -> Iterator[str]:
             f"{counted(summary.doubtful, 'image')} {look} unlike what {summary.model} was trained "
             f"on: farther off than 99 of 100 training inputs{seen}"
         )
-    if summary.warned:
-        were = "image was" if summary.warned == 1 else "images were"
-        yield f"{summary.warned:,} {were} read with a warning (--strict refuses such):"
-        lines = [f"{shown(one.name)}: {shown(one.warning)}" for one in summary.warnings]
-        yield from _first(lines[:SHOWN_FAILURES], summary.warned, f"; all are in {journal}")
+    warnings = [(record.name, record.warning) for record in summary.warnings]
+    yield from of_warnings(warnings, summary.warned, f"; all are in {journal}")
     yield from _failures(summary, journal)
     if summary.page:
         yield f"report: {shown(summary.page)}"
@@ -84,6 +82,17 @@ def of_job(summary: Summary, out: Path) -> Iterator[str]:
         yield f"error: {summary.fatal}"
     if summary.interrupted:
         yield of_interruption(summary)
+
+
+def of_warnings(found: Iterable[tuple[str, str]], count: int, rest: str = "") -> Iterator[str]:
+    """Images, by name, that were read although something was wrong with them; the first of them,
+    and of how many. ``rest``: where the others stand."""
+    if not count:
+        return
+    were = "image was" if count == 1 else "images were"
+    yield f"{count:,} {were} read with a warning (--strict refuses such):"
+    lines = [f"{shown(name)}: {shown(said)}" for name, said in islice(found, SHOWN_FAILURES)]
+    yield from _first(lines, count, rest)
 
 
 def _left_alone(count: int, why: str, such: list[str]) -> Iterator[str]:
@@ -226,6 +235,7 @@ def _stand(status: Status) -> str:
         (status.failed, "failed"),
         (status.quarantined, "quarantined"),
         (status.left or 0, "left"),
+        (status.warned, "read with a warning"),
     ):
         if count:
             parts.append(f"{count:,} {what}")

@@ -6,17 +6,16 @@ Grey stays grey and alpha stays. Splits stay as they are. There and back gives t
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from pix2pix_batch import images
+from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError, InputError, OutputError
 from pix2pix_batch.files.storage import FATAL
 from pix2pix_batch.files.whole import whole
@@ -24,7 +23,7 @@ from pix2pix_batch.images import SUFFIXES, Picture
 from pix2pix_batch.text import counted
 from pix2pix_batch.train import pairs, threads
 from pix2pix_batch.train.jitter import Pixels
-from pix2pix_batch.train.pair_files import Pair
+from pix2pix_batch.train.pair_files import Pair, Reader
 
 FORMATS = ("png", "jpg")
 
@@ -34,13 +33,21 @@ Made = list[tuple[str, Pixels]]
 
 @dataclass
 class Arranged:
-    """How many pairs were written, and for each that failed its file and the reason."""
+    """How many pairs were written; for each that failed its file and the reason; and what was wrong
+    with each file that was read for all that."""
 
     written: int = 0
     failures: list[str] = field(default_factory=list)
+    warnings: dict[str, str] = field(default_factory=dict)
 
 
-def combine(data: Path, out: Path, form: str = "png", quality: int | None = None) -> Arranged:
+def combine(
+    data: Path,
+    out: Path,
+    form: str = "png",
+    quality: int | None = None,
+    tolerance: Tolerance = USUAL,
+) -> Arranged:
     """Write the pairs of ``A/`` and ``B/``, or of a manifest, side by side into ``out/<split>``.
 
     ``form``: one of :data:`FORMATS`. A pair that cannot be read or written fails alone. Raises
@@ -52,10 +59,16 @@ def combine(data: Path, out: Path, form: str = "png", quality: int | None = None
             f"{data}: has no A/ and B/ and no manifest: its images count as A and B side by side "
             "already; 'dataset split' is the way back"
         )
-    return _arrange(found, out, _side_by_side, form, quality)
+    return _arrange(found, out, _side_by_side, form, quality, Reader(tolerance))
 
 
-def split(data: Path, out: Path, form: str = "png", quality: int | None = None) -> Arranged:
+def split(
+    data: Path,
+    out: Path,
+    form: str = "png",
+    quality: int | None = None,
+    tolerance: Tolerance = USUAL,
+) -> Arranged:
     """Cut side-by-side images into ``out/A/<split>`` and ``out/B/<split>``; else as combine."""
     found = pairs.survey(data, val_fraction=0)
     if found.layout != "side-by-side":
@@ -63,21 +76,19 @@ def split(data: Path, out: Path, form: str = "png", quality: int | None = None) 
             f"{data}: holds two images a pair already ({found.layout}); 'dataset combine' puts "
             "them side by side"
         )
-    return _arrange(found, out, _halves, form, quality)
+    return _arrange(found, out, _halves, form, quality, Reader(tolerance))
 
 
-def _side_by_side(pair: Pair, inside: str) -> Made:
-    a, b = (_read(path) for path in pair.files())
+def _side_by_side(pair: Pair, inside: str, reader: Reader) -> Made:
+    a, b = (_read(path, reader) for path in pair.files())
     if a.shape[:2] != b.shape[:2]:
         sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (a, b)]
         raise ImageError(f"{pair.b}: is {sizes[1]} pixels, its partner {pair.a} is {sizes[0]}")
-    channels = max(a.shape[2], b.shape[2])
-    both = np.concatenate([_widened(a, channels), _widened(b, channels)], axis=1)
-    return [(f"{pair.split}/{inside}", both)]
+    return [(f"{pair.split}/{inside}", images.side_by_side(a, b))]
 
 
-def _halves(pair: Pair, inside: str) -> Made:
-    both = _read(pair.a)
+def _halves(pair: Pair, inside: str, reader: Reader) -> Made:
+    both = _read(pair.a, reader)
     if both.shape[1] % 2:
         width = counted(both.shape[1], "pixel")
         raise ImageError(f"{pair.a}: is {width} wide, which cannot be halved into A and B")
@@ -88,9 +99,10 @@ def _halves(pair: Pair, inside: str) -> Made:
 def _arrange(
     found: pairs.Survey,
     out: Path,
-    make: Callable[[Pair, str], Made],
+    make: Callable[[Pair, str, Reader], Made],
     form: str,
     quality: int | None,
+    reader: Reader,
 ) -> Arranged:
     _require_new(found.data, out)
     result = Arranged(failures=[f"{file}: {what}" for file, what in found.problems])
@@ -98,7 +110,7 @@ def _arrange(
     def work(named: tuple[Pair, str]) -> str:
         pair, inside = named
         try:
-            _write(out, pair, make(pair, inside), form, quality)
+            _write(out, pair, make(pair, inside, reader), form, quality)
         except ImageError as error:
             return str(error)
         return ""
@@ -109,6 +121,7 @@ def _arrange(
             result.failures.append(failure)
         else:
             result.written += 1
+    result.warnings = reader.warnings
     return result
 
 
@@ -140,37 +153,9 @@ def _named(listed: list[Pair], failures: list[str]) -> Iterator[tuple[Pair, str]
             yield pair, inside
 
 
-def _read(path: Path) -> Pixels:
+def _read(path: Path, reader: Reader) -> Pixels:
     """``uint8 (H, W, C)`` with the image's own channels. Raises :class:`ImageError`."""
-    try:
-        content = path.read_bytes()
-        return images.read(content, _channels(content)).pixels
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error
-
-
-def _channels(content: bytes) -> int:
-    """4 with transparency, 1 for grey, else 3."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            mode, transparent = image.mode, "transparency" in image.info
-    except Exception:  # images.read says what is wrong
-        return 3
-    if transparent or mode in ("LA", "La", "PA", "RGBA", "RGBa"):
-        return 4
-    return 1 if mode.split(";")[0] in ("1", "L", "I") else 3
-
-
-def _widened(pixels: Pixels, channels: int) -> Pixels:
-    """Grey in three channels, opaque alpha as the fourth, where ``channels`` asks for them."""
-    if channels > 1 and pixels.shape[2] == 1:
-        pixels = np.repeat(pixels, 3, axis=2)
-    if channels > pixels.shape[2]:
-        opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
-        pixels = np.concatenate([pixels, opaque], axis=2)
-    return pixels
+    return reader.picture(path, None).pixels
 
 
 def _write(out: Path, pair: Pair, made: Made, form: str, quality: int | None) -> None:

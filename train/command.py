@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pix2pix_batch.decoding.options import add_tolerance, take_tolerance
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.report import of_warnings
 from pix2pix_batch.text import counted, shown
 
 if TYPE_CHECKING:
+    from pix2pix_batch.decoding.tolerance import Tolerance
     from pix2pix_batch.train.arrange import Arranged
 
 PROBLEMS = 3
@@ -100,6 +103,7 @@ class _Train(click.Command):
     metavar="N",
     help="Processes that read data.  [default: by the cores]",
 )
+@add_tolerance
 def train(
     data: Path,
     run: Path,
@@ -140,7 +144,7 @@ def train(
         path = recipes.find(recipe or "default")
     read = recipes.read(path, overrides)
     try:
-        run_training(read, data, run, **options)
+        run_training(read, data, run, tolerance=take_tolerance(options), **options)
     except KeyboardInterrupt as stopped:
         sys.exit(getattr(stopped, "code", INTERRUPTED))
 
@@ -196,9 +200,15 @@ def dataset() -> None:
     metavar="FILE.png",
     help="Draw a sheet of training samples, as the jitter makes them.",
 )
+@add_tolerance
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as one JSON object.")
 def check_dataset(
-    data: Path, recipe: str, overrides: tuple[str, ...], sheet: Path | None, as_json: bool
+    data: Path,
+    recipe: str,
+    overrides: tuple[str, ...],
+    sheet: Path | None,
+    as_json: bool,
+    **reading: Any,
 ) -> None:
     """Say what would be trained on, and every problem.
 
@@ -216,7 +226,8 @@ def check_dataset(
     from pix2pix_batch.train.dataset import check
 
     output.require_place(sheet, (".png",))
-    found = check(data, recipes.read(recipes.find(recipe), overrides))
+    read = recipes.read(recipes.find(recipe), overrides)
+    found = check(data, read, take_tolerance(reading))
     if sheet is not None and found.samples:
         output.write(sheet, found.sheet())
     if as_json:
@@ -272,7 +283,8 @@ QUALITY = click.option(
 @click.argument("out", type=click.Path(path_type=Path))
 @FORMAT
 @QUALITY
-def combine_dataset(data: Path, out: Path, form: str, quality: int | None) -> None:
+@add_tolerance
+def combine_dataset(data: Path, out: Path, form: str, quality: int | None, **reading: Any) -> None:
     """Put A and B side by side, in OUT/<split>/.
 
     DATA has directories A/ and B/ or a manifest. OUT must be new or empty. PNG keeps every
@@ -283,7 +295,7 @@ def combine_dataset(data: Path, out: Path, form: str, quality: int | None) -> No
     require_extra()
     from pix2pix_batch.train import arrange
 
-    _arrange(arrange.combine, data, out, form, quality)
+    _arrange(arrange.combine, data, out, form, quality, take_tolerance(reading))
 
 
 @dataset.command("split")
@@ -291,7 +303,8 @@ def combine_dataset(data: Path, out: Path, form: str, quality: int | None) -> No
 @click.argument("out", type=click.Path(path_type=Path))
 @FORMAT
 @QUALITY
-def split_dataset(data: Path, out: Path, form: str, quality: int | None) -> None:
+@add_tolerance
+def split_dataset(data: Path, out: Path, form: str, quality: int | None, **reading: Any) -> None:
     """Cut side-by-side images in two, OUT/A/ and OUT/B/.
 
     OUT must be new or empty. PNG keeps every pixel. Splits stay as they are.
@@ -301,25 +314,28 @@ def split_dataset(data: Path, out: Path, form: str, quality: int | None) -> None
     require_extra()
     from pix2pix_batch.train import arrange
 
-    _arrange(arrange.split, data, out, form, quality)
+    _arrange(arrange.split, data, out, form, quality, take_tolerance(reading))
 
 
 def _arrange(
-    change: Callable[[Path, Path, str, int | None], Arranged],
+    change: Callable[[Path, Path, str, int | None, Tolerance], Arranged],
     data: Path,
     out: Path,
     form: str,
     quality: int | None,
+    tolerance: Tolerance,
 ) -> None:
     if quality is not None and form != "jpg":
         raise InputError("--quality is for --format jpg; PNG keeps every pixel")
     try:
-        result = change(data, out, form, quality)
+        result = change(data, out, form, quality, tolerance)
     except KeyboardInterrupt:
         click.echo(f"Interrupted. {shown(out)} holds a part; remove it to start again.", err=True)
         sys.exit(INTERRUPTED)
     for failure in result.failures:
         click.echo(f"failed: {shown(failure)}", err=True)
+    for line in of_warnings(sorted(result.warnings.items()), len(result.warnings)):
+        click.echo(line, err=True)
     written = f"{counted(result.written, 'pair')} written to {shown(out)}"
     click.echo(f"{written}, {len(result.failures):,} failed")
     sys.exit(PROBLEMS if result.failures else 0)
@@ -371,6 +387,7 @@ def _arrange(
     metavar="FILE.png",
     help="Draw the best, the median and the worst pair by L1.",
 )
+@add_tolerance
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
 def evaluate(
     model: str,
@@ -399,10 +416,11 @@ def evaluate(
     output.require_place(picture, (".png",))
     if direction:
         reading["overrides"] += (f"direction={direction}",)
+    tolerance = take_tolerance(reading)
     result, drawn = run(
         model,
         data,
-        Reading(**reading),
+        Reading(tolerance=tolerance, **reading),
         device=device,
         precision=precision,
         picture=picture is not None,

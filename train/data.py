@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.train import pair_files, pairs
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.mosaic import CropSampler, MosaicPair, grid_windows
-from pix2pix_batch.train.pair_files import Pair
+from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.recipe import Mosaic, Recipe
 from pix2pix_batch.train.signature import Part
 
@@ -39,13 +40,14 @@ class Split(Protocol):
 class Data(Protocol):
     """Training pairs of one recipe.
 
-    ``place``: where it is; ``doubts``: why these may be no pairs, by what they show; ``notes``:
-    what was found, for people; ``epoch``: training samples an epoch; ``parts``: what has to be the
-    same on resuming; ``walked``: the directories of which every image is taken for a pair;
-    ``train`` and ``val``: the pairs without jitter.
+    ``place``: where it is; ``reader``: what reads it; ``doubts``: why these may be no pairs, by
+    what they show; ``notes``: what was found, for people; ``epoch``: training samples an epoch;
+    ``parts``: what has to be the same on resuming; ``walked``: the directories of which every image
+    is taken for a pair; ``train`` and ``val``: the pairs without jitter.
     """
 
     place: Path
+    reader: Reader
     epoch: int
     walked: list[Path]
     parts: list[Part]
@@ -63,11 +65,11 @@ class Data(Protocol):
         ...
 
 
-def open_data(data: Path, recipe: Recipe) -> Data:
+def open_data(data: Path, recipe: Recipe, tolerance: Tolerance = USUAL) -> Data:
     """Raises :class:`InputError` for all that the names and the files' headers show wrong."""
     if recipe.mosaic is not None:
-        return MosaicData(data, recipe, recipe.mosaic)
-    return FileData(data, recipe)
+        return MosaicData(data, recipe, recipe.mosaic, tolerance)
+    return FileData(data, recipe, tolerance)
 
 
 def generator_at(seed: int, *position: int) -> np.random.Generator:
@@ -81,8 +83,8 @@ def generator_at(seed: int, *position: int) -> np.random.Generator:
 
 
 class FileSplit:
-    def __init__(self, listed: list[Pair], recipe: Recipe, jitter: Jitter) -> None:
-        self.listed, self.recipe, self.jitter = listed, recipe, jitter
+    def __init__(self, listed: list[Pair], recipe: Recipe, jitter: Jitter, reader: Reader) -> None:
+        self.listed, self.recipe, self.jitter, self.reader = listed, recipe, jitter, reader
 
     def __len__(self) -> int:
         return len(self.listed)
@@ -91,8 +93,8 @@ class FileSplit:
         """Source and target at their own size."""
         recipe, pair = self.recipe, self.listed[index]
         if recipe.direction == "AtoB":
-            return pair_files.read(pair, (recipe.in_channels, recipe.out_channels))
-        a, b = pair_files.read(pair, (recipe.out_channels, recipe.in_channels))
+            return self.reader.pair(pair, (recipe.in_channels, recipe.out_channels))
+        a, b = self.reader.pair(pair, (recipe.out_channels, recipe.in_channels))
         return b, a
 
     def __getitem__(self, index: int) -> tuple[str, Pixels, Pixels]:
@@ -117,10 +119,11 @@ class FileSplit:
 class FileData:
     """Pairs of image files; see :mod:`pix2pix_batch.train.pairs`."""
 
-    def __init__(self, data: Path, recipe: Recipe) -> None:
+    def __init__(self, data: Path, recipe: Recipe, tolerance: Tolerance = USUAL) -> None:
+        self.reader = reader = Reader(tolerance)
         found = pairs.find(data, val_fraction=recipe.val_fraction)
         sizes: Counter[tuple[int, int]] = Counter()
-        pairs.require_sound(data, pair_files.check_headers(found.pairs, sizes))
+        pairs.require_sound(data, pair_files.check_headers(found.pairs, sizes, reader))
         if not found.split("train"):
             raise InputError(f"{data}: has no training pairs (split 'train')")
         if recipe.val_fraction and not found.split("val"):
@@ -131,8 +134,8 @@ class FileData:
         self.place = data
         self.jitter = Jitter.of(recipe)
         self.seed = recipe.seed
-        self.train = FileSplit(found.split("train"), recipe, self.jitter)
-        self.val = FileSplit(found.split("val"), recipe, self.jitter)
+        self.train = FileSplit(found.split("train"), recipe, self.jitter, reader)
+        self.val = FileSplit(found.split("val"), recipe, self.jitter, reader)
         self.epoch = len(self.train)
         self.layout, self.recipe = found.layout, recipe
         advice = recipes.advise_size(recipe, sizes)
@@ -145,7 +148,7 @@ class FileData:
         channels = self.recipe.in_channels, self.recipe.out_channels
         if self.recipe.direction == "BtoA":
             channels = channels[::-1]
-        return pairs.doubts(self.layout, self.train.listed, channels)
+        return pairs.doubts(self.layout, self.train.listed, channels, self.reader)
 
     def sample(self, k: int) -> tuple[Pixels, Pixels]:
         epoch, position = divmod(k, self.epoch)
@@ -176,9 +179,12 @@ class MosaicSplit:
 class MosaicData:
     """Crops of two aligned mosaics; see :mod:`pix2pix_batch.train.mosaic`."""
 
-    def __init__(self, data: Path, recipe: Recipe, mosaic: Mosaic) -> None:
+    def __init__(self, data: Path, recipe: Recipe, mosaic: Mosaic, tolerance: Tolerance) -> None:
         a, b = data / mosaic.source, data / mosaic.target
-        mosaics = MosaicPair.open(a, b, mosaic.sea, mosaic.sea_tolerance, mosaic.sea_in)
+        self.reader = Reader(tolerance)
+        mosaics = MosaicPair.open(
+            a, b, mosaic.sea, mosaic.sea_tolerance, mosaic.sea_in, self.reader
+        )
         self.place = data
         self.swap = recipe.direction == "BtoA"
         self.seed = recipe.seed

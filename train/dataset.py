@@ -12,14 +12,17 @@ from typing import Any
 
 from PIL import Image
 
+from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.pages import sheet
+from pix2pix_batch.report import of_warnings
 from pix2pix_batch.text import counted, shown
 from pix2pix_batch.train import pair_files, pairs, plausible, sides, threads
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at, spread
 from pix2pix_batch.train.jitter import Jitter, Pixels
-from pix2pix_batch.train.pair_files import Pair
+from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.recipe import Mosaic, Recipe
 
 SHEET_PAIRS = 12
@@ -31,6 +34,8 @@ COMMON = 4
 LISTED = 50
 """Problems named in the text."""
 
+IN_JSON = "; --json has them all"
+
 Problem = tuple[str, str]
 """A file, and what is wrong with it and what to do."""
 
@@ -40,7 +45,8 @@ Sample = tuple[str, Pixels, Pixels]
 @dataclass
 class Check:
     """What was found. ``naming``: which directories are A and B; ``sizes``: those of one image of
-    a pair; ``modes``: Pillow's; ``doubts``: why these may be no pairs, by what they show."""
+    a pair; ``modes``: Pillow's; ``doubts``: why these may be no pairs, by what they show;
+    ``warnings``: what is wrong with files that are read for all that."""
 
     data: Path
     recipe: Recipe
@@ -52,6 +58,7 @@ class Check:
     modes: dict[str, Counter[str]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    warnings: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
 
@@ -67,6 +74,7 @@ class Check:
             "training": training(self.recipe),
             "problems": [{"file": file, "problem": what} for file, what in self.problems],
             "doubts": self.doubts,
+            "warnings": [{"file": file, "warning": said} for file, said in self.warnings.items()],
             "notes": self.notes,
         }
 
@@ -87,10 +95,11 @@ class Check:
             yield f"note: {note}"
         for doubt in self.doubts:
             yield f"doubt: {doubt}"
+        yield from of_warnings(sorted(self.warnings.items()), len(self.warnings), IN_JSON)
         for file, what in self.problems[:LISTED]:
             yield f"problem: {shown(file)}: {shown(what)}"
         if (more := len(self.problems) - LISTED) > 0:
-            yield f"and {counted(more, 'problem')} more, which --json lists"
+            yield f"and {counted(more, 'problem')} more{IN_JSON}"
         yield ", ".join(self._ends())
 
     def _told_held_out(self) -> str:
@@ -117,11 +126,11 @@ class Check:
         return sheet.png([(name, images) for name, *images in self.samples], heads, SHEET_COLUMNS)
 
 
-def check(data: Path, recipe: Recipe) -> Check:
+def check(data: Path, recipe: Recipe, tolerance: Tolerance = USUAL) -> Check:
     """Look at every file in ``data``. Raises :class:`InputError` where there is no data at all."""
     if recipe.mosaic is not None:
-        return _check_mosaics(data, recipe, recipe.mosaic)
-    return _check_files(data, recipe)
+        return _check_mosaics(data, recipe, recipe.mosaic, tolerance)
+    return _check_files(data, recipe, Reader(tolerance))
 
 
 def training(recipe: Recipe) -> dict[str, Any]:
@@ -153,7 +162,7 @@ class _Seen:
     colours: tuple[dict[int, bytes], ...] = ()
 
 
-def _check_files(data: Path, recipe: Recipe) -> Check:
+def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
     found = pairs.survey(data, val_fraction=0)
     result = Check(data, recipe, found.layout, found.naming(), problems=list(found.problems))
     _count_splits(result, found)
@@ -161,7 +170,7 @@ def _check_files(data: Path, recipe: Recipe) -> Check:
     evidence = plausible.Evidence(found.layout == "side-by-side")
     palettes = _Palettes()
     sound = []
-    for seen in threads.in_order(lambda pair: _look(pair, recipe, jitter), found.pairs):
+    for seen in threads.in_order(lambda pair: _look(pair, recipe, jitter, reader), found.pairs):
         _count(result, seen)
         result.problems += seen.problems
         result.problems += repeats.add(seen)
@@ -170,12 +179,17 @@ def _check_files(data: Path, recipe: Recipe) -> Check:
             evidence.add(seen.look)
         if not seen.problems:
             sound.append(seen.pair)
-    if found.layout == "side-by-side" and sound and not any(map(pairs.is_wide, sound)):
+    if (
+        found.layout == "side-by-side"
+        and sound
+        and not any(pairs.is_wide(pair, reader) for pair in sound)
+    ):
         result.doubts.append(pairs.NOT_WIDE)
     result.doubts += [*evidence.doubts(), *palettes.doubts()]
     result.notes += _notes(result, found)
     shown_split = [pair for pair in sound if pair.split == "train"] or sound
-    result.samples = _file_samples(shown_split, recipe, jitter)
+    result.samples = _file_samples(shown_split, recipe, jitter, reader)
+    result.warnings = reader.warnings
     return result
 
 
@@ -194,10 +208,10 @@ def _count_splits(result: Check, found: pairs.Survey) -> None:
         result.problems.append((str(result.data), "has no training pairs (split 'train')"))
 
 
-def _look(pair: Pair, recipe: Recipe, jitter: Jitter) -> _Seen:
+def _look(pair: Pair, recipe: Recipe, jitter: Jitter, reader: Reader) -> _Seen:
     """Read a pair as training would, to the last pixel."""
     modes = [mode for mode in map(_mode, pair.files()) if mode]
-    if problems := pair_files.check_headers([pair]):
+    if problems := pair_files.check_headers([pair], reader=reader):
         return _Seen(pair, modes, problems=tuple(problems))
     channels = (recipe.in_channels, recipe.out_channels)
     if recipe.direction == "BtoA":
@@ -206,7 +220,7 @@ def _look(pair: Pair, recipe: Recipe, jitter: Jitter) -> _Seen:
     read: list[Pixels] = []
     for path, number in zip(pair.files(), wanted, strict=True):
         try:
-            image = pair_files.read_image(path, number)
+            image = reader.image(path, number)
             read += pair_files.halves(image, channels, path) if pair.b is None else (image,)
         except ImageError as error:
             problems.append((str(path), str(error).removeprefix(f"{path}: ")))
@@ -240,7 +254,7 @@ def _few_colours(path: Path) -> dict[int, bytes]:
                 return {}
             used = image.getcolors(plausible.FEW_LEVELS)
             colours = bytes(image.getpalette("RGB") or b"")
-    except Exception:  # pair_files.read_image has the reason
+    except Exception:  # reading has told the reason
         return {}
     numbers = [int(number) for _, number in used or ()]  # type: ignore[arg-type]
     return {number: colours[3 * number : 3 * number + 3] for number in numbers}
@@ -319,7 +333,7 @@ def _notes(result: Check, found: pairs.Survey) -> Iterator[str]:
     known = {os.path.abspath(path) for pair in found.pairs for path in pair.files()}
     known |= {os.path.abspath(file) for file, _ in found.problems}
     places = [os.path.abspath(side) + os.sep for one in found.sides for side in (one.a, one.b)]
-    files = map(os.path.abspath, sides.image_files(found.data))
+    files = map(os.path.abspath, image_files(found.data))
     others = [path for path in files if path not in known and not path.startswith(tuple(places))]
     if others:
         of = "belongs" if len(others) == 1 else "belong"
@@ -346,16 +360,18 @@ def _notes(result: Check, found: pairs.Survey) -> Iterator[str]:
         yield "all images are grey; --set in_channels=1 --set out_channels=1 trains a smaller model"
 
 
-def _file_samples(listed: Sequence[Pair], recipe: Recipe, jitter: Jitter) -> list[Sample]:
+def _file_samples(
+    listed: Sequence[Pair], recipe: Recipe, jitter: Jitter, reader: Reader
+) -> list[Sample]:
     chosen = [listed[i] for i in spread(len(listed), SHEET_PAIRS)]
-    split = FileSplit(chosen, recipe, jitter)
+    split = FileSplit(chosen, recipe, jitter, reader)
     return [
         (pair.name, *jitter.random(*split.read(i), generator_at(recipe.seed, i, 1)))
         for i, pair in enumerate(chosen)
     ]
 
 
-def _check_mosaics(data: Path, recipe: Recipe, mosaic: Mosaic) -> Check:
+def _check_mosaics(data: Path, recipe: Recipe, mosaic: Mosaic, tolerance: Tolerance) -> Check:
     if not data.is_dir():
         raise InputError(f"{data}: there is no such directory")
     result = Check(data, recipe, f"mosaics {mosaic.source} and {mosaic.target}")
@@ -363,7 +379,8 @@ def _check_mosaics(data: Path, recipe: Recipe, mosaic: Mosaic) -> Check:
         if mode := _mode(data / name):
             result.modes[side] = Counter([mode])
     try:
-        opened = MosaicData(data, recipe, mosaic)
+        opened = MosaicData(data, recipe, mosaic, tolerance)
+        result.warnings = opened.reader.warnings
         result.splits = {"train": len(opened.train), "val": len(opened.val)}
         height, width = opened.sampler.mosaics.a.shape[:2]
         result.sizes = Counter([f"{width}x{height}"])

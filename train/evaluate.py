@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from pix2pix_batch import bundle, images
 from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.engine import Engine
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.images import Picture
@@ -31,6 +32,7 @@ from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import FileSplit, Split, open_data
 from pix2pix_batch.train.figures import Evaluation, Sample, score
 from pix2pix_batch.train.jitter import Jitter, Pixels
+from pix2pix_batch.train.pair_files import Reader
 from pix2pix_batch.train.perceptual import Perceptual
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.workers import probe
@@ -48,13 +50,14 @@ class Reading:
     trained on mosaics and the data has pairs without that split. ``recipe``: a shipped one's name
     or a file, instead of the model's own; ``overrides``: ``key=value`` changes of it. ``palette``:
     whether to take the targets as label maps in the recipe's palette; ``None``: where it has one
-    and B is the target.
+    and B is the target. ``tolerance``: what is made of files that are not as they should be.
     """
 
     split: str | None = None
     recipe: str | None = None
     overrides: tuple[str, ...] = ()
     palette: bool | None = None
+    tolerance: Tolerance = USUAL
 
 
 class Choice(NamedTuple):
@@ -156,7 +159,7 @@ def default_split(data: Path, choice: Choice) -> tuple[str, str]:
     return "all", "they have no split 'val', so all of them are judged"
 
 
-def open_split(data: Path, recipe: Recipe, split: str) -> tuple[Split, str]:
+def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[Split, str]:
     """The pairs of a split, without jitter, and what may be wrong with them in a sentence.
 
     With ``fit: resize`` both images are scaled to the model's size, as in the paper; with
@@ -166,7 +169,8 @@ def open_split(data: Path, recipe: Recipe, split: str) -> tuple[Split, str]:
     if recipe.mosaic is not None:
         if split == "test":
             raise InputError(f"{data}: mosaics have no test split; use --split val")
-        opened = open_data(data, recipe)
+        opened = open_data(data, recipe, reader.tolerance)
+        reader.warnings |= opened.reader.warnings
         joined: Split = ConcatDataset([opened.train, opened.val])  # type: ignore[list-item]
         return {"train": opened.train, "val": opened.val, "all": joined}[split], ""
     held_out = recipe.val_fraction if split in ("train", "val") else 0
@@ -175,12 +179,12 @@ def open_split(data: Path, recipe: Recipe, split: str) -> tuple[Split, str]:
     if not listed:
         there = ", ".join(f"{name}: {count:,}" for name, count in found.counts().items())
         raise InputError(f"{data}: the split {split!r} is empty ({there}); choose another --split")
-    pairs.require_sound(data, pair_files.check_headers(listed))
-    files = FileSplit(listed, recipe, Jitter.of(recipe))
+    pairs.require_sound(data, pair_files.check_headers(listed, reader=reader))
+    files = FileSplit(listed, recipe, Jitter.of(recipe), reader)
     channels = recipe.in_channels, recipe.out_channels
     if recipe.direction == "BtoA":
         channels = channels[::-1]
-    doubt = "; ".join(pairs.doubts(found.layout, listed, channels))
+    doubt = "; ".join(pairs.doubts(found.layout, listed, channels, reader))
     return files if recipe.fit == "resize" else Whole(files), doubt
 
 
@@ -276,7 +280,8 @@ def evaluate(
     split, split_note = reading.split, ""
     if split is None:
         split, split_note = default_split(data, choice)
-    listed, doubt = open_split(data, chosen, split)
+    reader = Reader(reading.tolerance)
+    listed, doubt = open_split(data, chosen, split, reader)
     engine, engine_note = open_engine(path, listed, device, precision)
     facts = {
         "model": info.name,
@@ -294,6 +299,7 @@ def evaluate(
     notes = [text for text in (choice.note, split_note, engine_note) if text]
     result = Evaluation(facts, doubt=doubt, notes=notes)
     _score_all(result, engine, listed, classes)
+    result.warnings = reader.warnings
     return result, _picture(result, engine, listed) if picture else b""
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from pix2pix_batch.engine import psnr
 from pix2pix_batch.pages.sheet import as_rgb
+from pix2pix_batch.report import of_warnings
 from pix2pix_batch.text import counted, shown
 from pix2pix_batch.train import metrics
 from pix2pix_batch.train.jitter import Pixels
@@ -81,7 +82,8 @@ class Evaluation:
     """The figures of a model on a split. ``images``: each one's, by its name; ``overall``: their
     means, but sharpness, FID and the classes', which are of all images together. The mean PSNR
     is that of the images that are not equal to their targets; ``equal`` is the number of the
-    others. ``doubt``: why the data may not be pairs at all, or nothing."""
+    others. ``doubt``: why the data may not be pairs at all, or nothing; ``warnings``: what was
+    wrong with files that were read for all that."""
 
     facts: dict[str, Any]
     doubt: str = ""
@@ -90,6 +92,7 @@ class Evaluation:
     classes: dict[str, dict[str, float]] = field(default_factory=dict)
     not_computed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    warnings: dict[str, str] = field(default_factory=dict)
 
     @property
     def equal(self) -> int:
@@ -129,6 +132,7 @@ class Evaluation:
             "classes": {name: _finite(figures) for name, figures in self.classes.items()},
             "not_computed": self.not_computed,
             "notes": self.notes,
+            "warnings": [{"file": file, "warning": said} for file, said in self.warnings.items()],
             "images": [{"name": name, **_finite(figures)} for name, figures in self.images],
         }
 
@@ -170,6 +174,9 @@ class Evaluation:
             yield f"{_name(key)}: not computed: {why}"
         for note in self.notes:
             yield f"note: {note}"
+        yield from of_warnings(
+            sorted(self.warnings.items()), len(self.warnings), "; --json has them all"
+        )
 
     def _told_equal(self) -> str:
         if self.equal == len(self.images):

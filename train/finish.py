@@ -18,8 +18,9 @@ from pix2pix_batch import bundle, distance
 from pix2pix_batch.bundle import BundleInfo, Embedding
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generator import UNet
+from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import counted, shown
-from pix2pix_batch.train import pair_files, sides
+from pix2pix_batch.train import pair_files
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import Data, FileData, fingerprint, open_data, spread, to_unit
 from pix2pix_batch.train.jitter import Pixels
@@ -214,13 +215,13 @@ def training_inputs(
         return partial(inputs_of, open_data(data, own), info.fit, size, most)
     if overrides:
         raise InputError(f"{shown(path)}: holds no recipe, so that --set has nothing to change")
-    files = list(sides.image_files(data))
+    files = list(image_files(data))
     if not files:
         raise InputError(f"{data}: holds no image; give a directory of images it is meant for")
-    channels = info.architecture.in_channels
+    channels, reader = info.architecture.in_channels, pair_files.Reader()
 
     def read(index: int) -> Pixels:
-        return pair_files.read_image(files[index], channels)
+        return reader.image(files[index], channels)
 
     return partial(_tiles, len(files), read, info.fit, size, most)
 

@@ -13,12 +13,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from pix2pix_batch import bundle, onednn
 from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import InputError, Pix2PixBatchError, TrainingError
 from pix2pix_batch.generator import UNet
+from pix2pix_batch.text import shown
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.convolution import use_own_convolutions
 from pix2pix_batch.train.data import Data, to_unit
@@ -79,6 +81,7 @@ class Trainer:
         self.best: dict[str, float] | None = None
         self.carried: dict[str, Any] | None = None
         self.owed = False
+        self.has_warned = False
         self.failures: list[str] = []
         self._build()
         self.validation = Validation(data.val if len(data.val) else data.train, recipe)
@@ -182,6 +185,7 @@ class Trainer:
             try:
                 with meter.waiting():
                     batch = self._next(stream)
+                self._note_warning(watcher)
             except Pix2PixBatchError:  # a pair that cannot be read any more
                 if pending is not None and self.accelerator.num_processes == 1:
                     watcher.step(*self._checked(*pending, meter))
@@ -230,6 +234,17 @@ class Trainer:
                 "--workers 0 reads without other processes"
             )
         raise stop.stopped()
+
+    def _note_warning(self, watcher: Watcher) -> None:
+        """The first image that is read with one, lest it is known only when the run ends."""
+        found = self.data.reader.warnings
+        if found and not self.has_warned:
+            self.has_warned = True
+            file, said = next(iter(found.items()))
+            watcher.note(
+                f"note: {shown(file)}: {shown(said)}: read for all that, as more may be; 'dataset "
+                "check' lists them, and so does this run's end; --strict refuses such"
+            )
 
     def _pace(self) -> Pace:
         validation = len(self.validation.chosen) * FORWARD / self.recipe.batch_size
@@ -349,6 +364,9 @@ class Trainer:
                 "scaler": self.accelerator.scaler and self.accelerator.scaler.state_dict(),
             }
             self.run.save(self.step_count, state, max(1, self.options.keep))
+        if self.accelerator.num_processes > 1:
+            for warnings in gather_object([self.data.reader.warnings]):
+                self.data.reader.warnings.update(warnings)
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> list[str]:

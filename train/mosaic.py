@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pix2pix_batch.errors import InputError
+from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.train.pair_files import Reader
 
 Band = tuple[float, float]
 
@@ -29,26 +30,30 @@ class MosaicPair:
 
     @classmethod
     def open(
-        cls, a: Path, b: Path, sea: tuple[int, int, int], tolerance: int, sea_in: str = "source"
+        cls,
+        a: Path,
+        b: Path,
+        sea: tuple[int, int, int],
+        tolerance: int,
+        sea_in: str = "source",
+        reader: Reader | None = None,
     ) -> MosaicPair:
         """Read both mosaics. What is within ``tolerance`` of the colour ``sea`` is no land: in
         ``a``, the source, or with ``sea_in="target"`` in ``b``. Raises :class:`InputError`."""
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        arrays = []
-        try:
-            for path in (a, b):
-                try:
-                    arrays.append(np.asarray(Image.open(path).convert("RGB")))
-                except FileNotFoundError as error:
-                    raise InputError(
-                        f"{path}: there is no such file; the recipe trains on the mosaics "
-                        f"{a.name} and {b.name} in DATA; for pairs of files give another "
-                        "recipe, such as --recipe default"
-                    ) from error
-                except (OSError, SyntaxError, ValueError) as error:  # Pillow's, on damaged files
-                    raise InputError(f"{path}: cannot be read as an image ({error})") from error
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+        # of a whole Earth: many pixels are no sign of harm, unless somebody says so
+        reader, arrays = (reader or Reader()).without_bound(), []
+        for path in (a, b):
+            if not path.is_file():
+                raise InputError(
+                    f"{path}: there is no such file; the recipe trains on the mosaics "
+                    f"{a.name} and {b.name} in DATA; for pairs of files give another "
+                    "recipe, such as --recipe default"
+                )
+            try:
+                arrays.append(reader.picture(path, 3).pixels)
+            except ImageError as error:
+                reason = str(error).removeprefix(f"{path}: ")
+                raise InputError(f"{path}: cannot be read as an image ({reason})") from error
         if arrays[0].shape != arrays[1].shape:
             raise InputError(f"{b}: its size differs from that of {a}; they must be aligned")
         seen = arrays[0 if sea_in == "source" else 1].astype(np.int16)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from pix2pix_batch import images
+from pix2pix_batch.decoding import decode
+from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.images import Picture
 from pix2pix_batch.text import counted
 
 
@@ -28,22 +32,85 @@ class Pair:
         return [self.a] if self.b is None else [self.a, self.b]
 
 
+class Reader:
+    """Reads image files as ``convert`` does.
+
+    ``tolerance``: what is made of files that are not as they should be; ``warnings``: what was
+    wrong with those that this process read for all that, by file.
+    """
+
+    def __init__(self, tolerance: Tolerance = USUAL) -> None:
+        self.tolerance = tolerance
+        self.warnings: dict[str, str] = {}
+
+    def without_bound(self) -> Reader:
+        """One that takes pictures of any size, where none is given."""
+        bound = sys.maxsize if self.tolerance.max_pixels is None else self.tolerance.max_pixels
+        other = Reader(replace(self.tolerance, max_pixels=bound))
+        other.warnings = self.warnings
+        return other
+
+    def pair(self, pair: Pair, channels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Both images of a pair, ``uint8 (H, W, channels)`` each, A first.
+
+        A side-by-side image is cut in the middle before anything else touches it. Raises
+        :class:`ImageError` naming the file.
+        """
+        if pair.b is None:
+            return halves(self.image(pair.a, max(channels)), channels, pair.a)
+        a, b = self.image(pair.a, channels[0]), self.image(pair.b, channels[1])
+        if a.shape[:2] != b.shape[:2]:
+            raise ImageError(f"{pair.b}: its size differs from that of {pair.a}")
+        return a, b
+
+    def image(self, path: Path, channels: int) -> np.ndarray:
+        """``uint8 (H, W, channels)``. Raises :class:`ImageError`."""
+        picture = self.picture(path, channels)
+        if picture.alpha is not None:
+            raise _transparent(path, channels)
+        return picture.pixels
+
+    def picture(self, path: Path, channels: int | None) -> Picture:
+        """As :func:`images.read` reads it. Raises :class:`ImageError` naming the file."""
+        try:
+            picture = images.read(path.read_bytes(), channels, self.tolerance)
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from error
+        if picture.warnings:
+            self.warnings[str(path)] = "; ".join(picture.warnings)
+        return picture
+
+    def size(self, path: Path) -> tuple[int, int]:
+        """Width and height once it is upright, by the header where Pillow knows the kind. Raises
+        :class:`ImageError`."""
+        try:
+            with decode.open_header(path, self.tolerance) as image:
+                return upright_size(image)
+        except ImageError:  # what others read shows, or tells the reason
+            height, width = self.picture(path, 3).pixels.shape[:2]
+            return width, height
+
+
 def check_headers(
-    listed: Iterable[Pair], sizes: Counter[tuple[int, int]] | None = None
+    listed: Iterable[Pair],
+    sizes: Counter[tuple[int, int]] | None = None,
+    reader: Reader | None = None,
 ) -> list[tuple[str, str]]:
     """What the files' headers alone show to be wrong, as ``(file, what)``.
 
     ``sizes`` is given the width and height of each image of the sound pairs.
     """
+    reader = reader or Reader()
     problems = []
     for pair in listed:
         found = []
         for path in pair.files():
             try:
-                with Image.open(path) as image:
-                    found.append(upright_size(image))
-            except Exception as error:
-                reason = str(error) or type(error).__name__
+                found.append(reader.size(path))
+            except ImageError as error:
+                reason = str(error).removeprefix(f"{path}: ")
                 problems.append((str(path), f"cannot be read as an image ({reason})"))
         if len(found) < len(pair.files()):
             continue
@@ -70,39 +137,12 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return image.size[::-1] if turned else image.size
 
 
-def read(pair: Pair, channels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Both images of a pair, ``uint8 (H, W, channels)`` each, A first.
-
-    A side-by-side image is cut in the middle before anything else touches it. Raises
-    :class:`ImageError` naming the file.
-    """
-    if pair.b is None:
-        return halves(read_image(pair.a, max(channels)), channels, pair.a)
-    a, b = read_image(pair.a, channels[0]), read_image(pair.b, channels[1])
-    if a.shape[:2] != b.shape[:2]:
-        raise ImageError(f"{pair.b}: its size differs from that of {pair.a}")
-    return a, b
-
-
 def halves(both: np.ndarray, channels: Sequence[int], path: Path) -> tuple[np.ndarray, np.ndarray]:
     """A and B of a side-by-side image, with their channels. Raises :class:`ImageError`."""
     if both.shape[1] % 2:
         raise ImageError(f"{path}: an odd width cannot be halved into A and B")
     a, b = np.split(both, 2, axis=1)
     return as_channels(a, channels[0], path), as_channels(b, channels[1], path)
-
-
-def read_image(path: Path, channels: int) -> np.ndarray:
-    """``uint8 (H, W, channels)``, read as ``convert`` reads. Raises :class:`ImageError`."""
-    try:
-        picture = images.read(path.read_bytes(), channels)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error
-    if picture.alpha is not None:
-        raise _transparent(path, channels)
-    return picture.pixels
 
 
 def _transparent(path: Path, channels: int) -> ImageError:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.train import manifest, partners
-from pix2pix_batch.train.sides import SPLIT_WORDS, image_files, read_name
+from pix2pix_batch.train.sides import SPLIT_WORDS, read_name
 
 WILD = re.compile(r"[*?]")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,13 +17,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 from pix2pix_batch.dataset.layout import PAIRED
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.train import manifest, partners, plausible, sides, threads
-from pix2pix_batch.train.pair_files import Pair, check_headers, read, upright_size
-from pix2pix_batch.train.sides import Sides, image_files
+from pix2pix_batch.train.pair_files import Pair, Reader, check_headers
+from pix2pix_batch.train.sides import Sides
 
 Layout = Literal["side-by-side", "folders", "manifest"]
 SHOWN = 5
@@ -271,9 +272,9 @@ def _manifest(path: Path) -> Survey:
     found = Survey(path.parent, "manifest")
     for row in manifest.read(path):
         a, b = path.parent / row.a, path.parent / row.b
-        missing = [file for file in (a, b) if not file.is_file()]
+        missing = [file for file in (a, b) if not os.path.isfile(file)]  # of any length
         for file in missing:
-            what = "no file" if file.is_dir() else "not there"
+            what = "no file" if os.path.isdir(file) else row.refusal or "not there"
             found.problems.append((str(file), f"named in {row.place}, but {what}"))
         if not missing:
             found.pairs.append(Pair(row.a.with_suffix("").as_posix(), row.split, a, b))
@@ -306,17 +307,23 @@ def _unit_hash(name: str) -> float:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
 
 
-def doubts(layout: Layout, listed: Sequence[Pair], channels: tuple[int, int] = (3, 3)) -> list[str]:
+def doubts(
+    layout: Layout,
+    listed: Sequence[Pair],
+    channels: tuple[int, int] = (3, 3),
+    reader: Reader | None = None,
+) -> list[str]:
     """Why the images may be no pairs, or not as meant, by what some of them show.
 
     For pairs whose headers are sound. ``channels``: those that A and B are read with.
     """
-    found = []
-    if layout == "side-by-side" and not any(map(is_wide, listed)):
+    reader, found = reader or Reader(), []
+    if layout == "side-by-side" and not any(is_wide(pair, reader) for pair in listed):
         found.append(NOT_WIDE)
     evidence = plausible.Evidence(layout == "side-by-side")
     places = np.linspace(0, len(listed) - 1, min(len(listed), plausible.COMPARED))
-    for one in threads.in_order(lambda place: _look(listed[round(place)], channels), places):
+    chosen = [listed[round(place)] for place in places]
+    for one in threads.in_order(lambda pair: _look(pair, channels, reader), chosen):
         if one is not None:
             evidence.add(one)
     return found + evidence.doubts()
@@ -328,18 +335,17 @@ NOT_WIDE = (
 )
 
 
-def is_wide(pair: Pair) -> bool:
+def is_wide(pair: Pair, reader: Reader) -> bool:
     """The usual shapes side by side are wider than high."""
     try:
-        with Image.open(pair.a) as image:
-            width, height = upright_size(image)
-    except OSError:
+        width, height = reader.size(pair.a)
+    except ImageError:
         return False
     return width > height
 
 
-def _look(pair: Pair, channels: tuple[int, int]) -> plausible.Look | None:
+def _look(pair: Pair, channels: tuple[int, int], reader: Reader) -> plausible.Look | None:
     try:
-        return plausible.look(*read(pair, channels), pair.b is None)
+        return plausible.look(*reader.pair(pair, channels), pair.b is None)
     except ImageError:  # training, or dataset check, names it
         return None

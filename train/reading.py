@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from multiprocessing.process import BaseProcess
 from pickle import UnpicklingError
 from typing import Any
@@ -22,7 +23,8 @@ from pix2pix_batch.errors import Pix2PixBatchError
 from pix2pix_batch.train.data import Data
 from pix2pix_batch.train.stopping import leave_to_parent
 
-Sample = tuple[Tensor, Tensor] | Pix2PixBatchError
+Sample = tuple[Tensor, Tensor, dict[str, str]] | Pix2PixBatchError
+"""Source, target, and the warnings that are new since this process' last sample."""
 
 NOTICED = 2.0
 """Seconds after which a process that has died is known to have."""
@@ -37,18 +39,30 @@ class _Stream(Dataset[Sample]):
 
     def __init__(self, data: Data) -> None:
         self.data = data
+        self.told = 0
 
     def __getitem__(self, k: int) -> Sample:
         try:
             source, target = self.data.sample(k)
         except Pix2PixBatchError as error:
             return error
-        return torch.tensor(source), torch.tensor(target)
+        warnings = self.data.reader.warnings  # only grows
+        new = dict(islice(warnings.items(), self.told, None)) if len(warnings) > self.told else {}
+        self.told = len(warnings)
+        return torch.tensor(source), torch.tensor(target), new
 
 
 def _collate(samples: list[Sample]) -> Sample:
-    error = next((sample for sample in samples if isinstance(sample, Pix2PixBatchError)), None)
-    return error or default_collate(samples)
+    sources, targets = [], []
+    warnings: dict[str, str] = {}
+    for sample in samples:
+        if isinstance(sample, Pix2PixBatchError):
+            return sample
+        source, target, new = sample
+        sources.append(source)
+        targets.append(target)
+        warnings |= new
+    return default_collate(sources), default_collate(targets), warnings
 
 
 def _begin(parent: int) -> None:
@@ -76,8 +90,9 @@ def batches(
     Batch ``i`` of all processes together is the stream's next ``processes * batch_size``
     samples, whatever their number: two processes see what one with twice the batch does.
 
-    Where one of the ``workers`` is killed, ``died`` is told how, and the same batches are read on
-    without them.
+    What was wrong with files that the ``workers`` read for all that is added to
+    ``data.reader.warnings``. Where one of the ``workers`` is killed, ``died`` is told how, and the
+    same batches are read on without them.
     """
     done = first
     try:
@@ -85,7 +100,9 @@ def batches(
             done += 1
             if isinstance(batch, Pix2PixBatchError):
                 raise batch
-            yield batch
+            source, target, warnings = batch
+            data.reader.warnings.update(warnings)
+            yield source, target
     except _Died as error:
         if died is None:
             raise

@@ -12,7 +12,9 @@ from pathlib import Path
 import click
 from safetensors import SafetensorError
 
+from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import InputError, OutputError
+from pix2pix_batch.report import of_warnings
 from pix2pix_batch.text import counted
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.data import open_data
@@ -26,6 +28,8 @@ from pix2pix_batch.train.watch import All, Progress, Samples, TensorBoard
 REFUSED = frozenset({*checkpoint.FULL, errno.EROFS, errno.EIO})
 """What a disk says that takes no more."""
 
+IN_CHECK = "; 'pix2pix-batch dataset check' lists them all"
+
 
 def run_training(
     recipe: Recipe,
@@ -36,6 +40,7 @@ def run_training(
     every: int | None = None,
     keep: int = 3,
     workers: int | None = None,
+    tolerance: Tolerance = USUAL,
 ) -> None:
     """Train ``recipe`` on ``data`` in ``run``, or go on with it; write bundles and report.
 
@@ -45,7 +50,7 @@ def run_training(
     with stop_signals() as stop, disk_errors(run):
         trainer = None
         try:
-            trainer = _prepare(recipe, data, run, options)
+            trainer = _prepare(recipe, data, run, options, tolerance)
             trainer.fit(_watcher(trainer, run), stop)
             if stop():  # at its last step
                 raise stop.stopped()
@@ -55,10 +60,17 @@ def run_training(
             if trainer is None or trainer.accelerator.is_main_process:
                 say(_told_stop(error, trainer, run))
             raise
+        finally:
+            if trainer is not None and trainer.accelerator.is_main_process:
+                found = trainer.data.reader.warnings
+                for line in of_warnings(sorted(found.items()), len(found), IN_CHECK):
+                    say(line)
 
 
-def _prepare(recipe: Recipe, data: Path, run: Path, options: Options) -> Trainer:
-    opened = open_data(data, recipe)
+def _prepare(
+    recipe: Recipe, data: Path, run: Path, options: Options, tolerance: Tolerance
+) -> Trainer:
+    opened = open_data(data, recipe, tolerance)
     require_outside(run, opened.walked)
     trainer = Trainer(recipe, opened, run, options)
     if trainer.accelerator.is_main_process:

@@ -11,8 +11,8 @@ from enum import Enum
 from itertools import combinations
 from pathlib import Path
 
-from pix2pix_batch import images
 from pix2pix_batch.inputs import litter
+from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.train import partners
 
 SPLITS = ("train", "val", "test")
@@ -269,16 +269,6 @@ def splits_of(data: Path) -> dict[str, list[Path]]:
 
 def _is_plain_split(name: str) -> bool:
     return name.lower() in SPLIT_WORDS
-
-
-def image_files(folder: Path) -> Iterator[Path]:
-    """Every image below ``folder``, sorted; hidden ones and what systems leave apart."""
-    suffixes = images.suffixes()
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(filter(is_data, folders))
-        for name in sorted(names):
-            if not litter.is_file(name) and Path(name).suffix.lower() in suffixes:
-                yield Path(root, name)
 
 
 def stems(folder: Path) -> dict[str, Path]:

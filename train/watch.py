@@ -40,7 +40,8 @@ class Progress(Watcher):
         self.left = ""
 
     def note(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
+        tqdm.write(text, file=self.stream)
+        self.stream.flush()
 
     def start(self, step: int, last: int) -> None:
         if step:

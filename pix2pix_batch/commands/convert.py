@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pix2pix_batch.commands.sharing import DEVICE, EXCLUDE, INCLUDE, InOut, auto_or_count, say
+from pix2pix_batch.decoding.options import add_tolerance
 from pix2pix_batch.text import shown
 
 if TYPE_CHECKING:
@@ -122,23 +123,7 @@ if TYPE_CHECKING:
     help="Outputs keep their input's EXIF (GPS too), without thumbnail and maker notes.",
 )
 @click.option("--keep-times", is_flag=True, help="Outputs get their input's modification time.")
-@click.option(
-    "--strict",
-    is_flag=True,
-    help="Refuse images that can only be read with a warning, such as damaged ones; they fail.",
-)
-@click.option(
-    "--lenient",
-    is_flag=True,
-    help="Of images that are cut short or damaged take what is there, with a warning.",
-)
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Of the largest image; what has more is refused as a decompression bomb.  "
-    "[default: 89478485]",
-)
+@add_tolerance
 @click.option("--follow-links", is_flag=True, help="Also enter links to directories in IN.")
 @EXCLUDE
 @INCLUDE

@@ -17,6 +17,7 @@ from pix2pix_batch.commands.sharing import (
     auto_or_count,
     say,
 )
+from pix2pix_batch.decoding.options import add_tolerance
 
 
 @click.command(cls=InOut)
@@ -119,6 +120,7 @@ from pix2pix_batch.commands.sharing import (
 @click.option("--overwrite", is_flag=True, help="Make the dataset in OUT anew.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N inputs.")
 @click.option("--scheduler", metavar="ADDRESS|FILE", help="An existing Dask cluster.")
+@add_tolerance
 @click.option("--follow-links", is_flag=True, help="Also enter links to directories in IN.")
 @EXCLUDE
 @INCLUDE

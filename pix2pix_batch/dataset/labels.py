@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.inputs import table
 from pix2pix_batch.text import shown
 
 FOLDER = "folder"
@@ -26,7 +27,7 @@ def labeller(text: str, option: str) -> Labeller:
     if text == FOLDER:
         return os.path.dirname
     file, _, column = text.rpartition(":")
-    if file.lower().endswith(".csv"):
+    if file.lower().endswith(table.SUFFIXES):
         return _from_table(Path(file), column, option)
     try:
         pattern = re.compile(text)
@@ -47,25 +48,31 @@ def labeller(text: str, option: str) -> Labeller:
 
 def _from_table(path: Path, column: str, option: str) -> Labeller:
     """The table's column ``name`` holds the inputs' paths within IN."""
+    labels: dict[str, str] = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a BOM
-            reader = csv.DictReader(file)
-            missing = [one for one in ("name", column) if one not in (reader.fieldnames or ())]
-            rows = {} if missing else {row["name"]: row[column] or "" for row in reader}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"--{option}: {shown(path)}: cannot be read ({error})") from error
-    if missing:
-        raise InputError(
-            f"--{option}: {shown(path)}: has no column {missing[0]!r}; it needs 'name', the "
-            f"inputs' paths within IN, and {column!r}"
-        )
+        for line, row in table.read_rows(path, ("name", column)):
+            name, said = row.get("name", ""), row.get(column.lower(), "").strip()
+            if labels.setdefault(_plain(name), said) != said:
+                raise InputError(
+                    f"{shown(path)}: line {line} has {shown(name)} again, with another {column}; "
+                    "leave one"
+                )
+    except InputError as error:
+        raise InputError(f"--{option}: {error}") from error
 
     def label(name: str) -> str:
         try:
-            return rows[name]
+            return labels[_plain(name)]
         except KeyError:
             raise InputError(
-                f"--{option}: {shown(path)}: has no row for {shown(name)}; add it"
+                f"--{option}: {shown(path)}: has no row for {shown(name)}; its column 'name' holds "
+                "the inputs' paths within IN"
             ) from None
 
     return label
+
+
+def _plain(name: str) -> str:
+    """A path within IN, whatever system wrote it."""
+    path = unicodedata.normalize("NFC", name.strip()).replace("\\", "/")
+    return path.removeprefix("./")

@@ -17,16 +17,20 @@ from pix2pix_batch.summary import FAILURES_PRINTED, Summary
 class ImageSummary(Summary):
     """Of a run's images, over all its rounds; the copies of the inputs do not count.
 
-    ``lost``: the last record of each image or copy that failed in this run.
+    ``lost``: the last record of each image or copy that failed in this run; ``remarks``: what was
+    wrong with each input that was read for all that.
     """
 
     lost: dict[str, Record] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
 
     def add(self, records: Iterable[Record]) -> None:
         for record in records:
             before = self.lost.pop(record.name, None)
             if record.status != DONE:
                 self.lost[record.name] = record
+            elif record.warning:
+                self.remarks.setdefault(source_of(record.name), record.warning)
             if record.name.endswith(COPY):
                 continue
             if before is not None:  # an earlier round had tried it
@@ -50,6 +54,10 @@ class ImageSummary(Summary):
             {"name": name, "reason": reason, "variants": count}
             for (name, reason), count in list(self.refused.items())[:FAILURES_PRINTED]
         ]
+        warnings = [
+            {"name": name, "warning": said}
+            for name, said in list(self.remarks.items())[:FAILURES_PRINTED]
+        ]
         return {
             "images_wanted": self.total,
             "images_made": self.converted,
@@ -58,6 +66,7 @@ class ImageSummary(Summary):
             "images_failed_before": self.failed_before,
             "images_quarantined": self.quarantined,
             "images_doubtful": self.doubtful,
+            "inputs_warned": len(self.remarks),
             "files_ignored": self.ignored,
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
@@ -65,6 +74,7 @@ class ImageSummary(Summary):
             "backend": self.backend,
             "precision": self.precision,
             "model": self.model,
+            "warnings": warnings,
             "failures": failures,
         }
 

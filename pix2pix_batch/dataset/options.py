@@ -53,6 +53,9 @@ class SynthesisOptions:
     include: tuple[str, ...] = ()
     retry_failed: bool = False
     item_timeout: float = 300.0
+    lenient: bool = False
+    strict: bool = False
+    max_pixels: int | None = None
     report: bool = True
 
     def __post_init__(self) -> None:
@@ -101,6 +104,7 @@ class SynthesisOptions:
             scheduler=self.scheduler, follow_links=self.follow_links, exclude=self.exclude,
             include=self.include, georeference=False,
             retry_failed=self.retry_failed, item_timeout=self.item_timeout,
+            lenient=self.lenient, strict=self.strict, max_pixels=self.max_pixels,
             report=False,  # it is written with the dataset
         )  # fmt: skip
 

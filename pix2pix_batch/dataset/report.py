@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from pix2pix_batch.report import of_interruption
+from pix2pix_batch.report import of_interruption, of_warnings
 from pix2pix_batch.text import counted, shown
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def of_dataset(made: Made, out: str) -> Iterator[str]:
     """The dataset and how it came about, in lines."""
     job = made.job
     yield from _failures(job)
+    yield from of_warnings(job.remarks.items(), len(job.remarks), "; the report shows more")
     if job.note:
         yield f"note: {job.note}"
     if made.since is not None:

@@ -6,6 +6,7 @@ import io
 import threading
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -24,7 +25,7 @@ _opening = threading.Lock()
 RAW_MODE = "raw mode"
 """Of what Pillow says where it knows a kind of TIFF only uncompressed, as older ones do."""
 
-HINT = "; convert takes what is there with --lenient"
+HINT = "; --lenient takes what is there"
 
 
 @dataclass
@@ -86,24 +87,39 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
         return _of_jpeg2000(data, tolerance)
     if reason := others.refusal(data):
         raise ImageError(reason)
-    image = _opened(data, tolerance)
-    if reason := others.unverified(image):
-        raise ImageError(reason)
-    _load(image)
+    try:
+        image = _opened(data, tolerance)
+        if reason := others.unverified(image):
+            raise ImageError(reason)
+        _load(image)
+    except ImageError as error:
+        if reason := others.reason_of_failure(data):
+            raise ImageError(reason) from error
+        raise
+    if profile := others.profile_of(data):
+        image.info["icc_profile"] = profile
     told = image.format == "AVIF" and not image.info.get("icc_profile")
     meaning = others.code_points(data) if told else None
-    return Decoded(_like(image, others.corrected(image)), meaning=meaning)
+    image = _like(image, others.corrected(image, data))
+    return Decoded(image, meaning=meaning, warnings=_beyond_palette(image))
 
 
-def _opened(data: bytes, tolerance: Tolerance, only: str = "") -> Image.Image:
+def open_header(path: Path, tolerance: Tolerance = USUAL) -> Image.Image:
+    """A file as Pillow opens it, its samples not read yet, which then may mean something else than
+    :func:`decode` says. Raises :class:`ImageError`, also for kinds that :func:`decode` reads."""
+    return _opened(path, tolerance)
+
+
+def _opened(data: bytes | Path, tolerance: Tolerance, only: str = "") -> Image.Image:
     """A file's header. Raises :class:`ImageError`."""
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
         with _opening, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _limit(tolerance)
             try:
-                image = Image.open(io.BytesIO(data), formats=(only,) if only else formats())
+                image = Image.open(file, formats=(only,) if only else formats())
             finally:
                 Image.MAX_IMAGE_PIXELS = bound
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -126,8 +142,16 @@ def _limit(tolerance: Tolerance) -> int:
 def _too_large(tolerance: Tolerance) -> ImageError:
     return ImageError(
         f"more than {_limit(tolerance)} pixels: refused as a decompression bomb; "
-        "convert takes larger ones with --max-pixels"
+        "--max-pixels takes larger ones"
     )
+
+
+def _require_readable(width: int, height: int, refusal: str, tolerance: Tolerance) -> None:
+    """Raises :class:`ImageError` where a picture is too large, or is refused for its kind."""
+    if width * height > _limit(tolerance):
+        raise _too_large(tolerance)
+    if refusal:
+        raise ImageError(refusal)
 
 
 def _load(image: Image.Image) -> None:
@@ -144,7 +168,13 @@ def _load(image: Image.Image) -> None:
 
 
 def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
+    try:
+        data = layout.begin_at_picture(data)
+    except ValueError as error:
+        raise ImageError(f"a TIFF file that {error}; export it as TIFF or PNG") from error
     opened = _opened_tiff(data, tolerance)
+    if opened is not None and tiff.is_sparse(opened):
+        opened = None
     if opened is not None and tiff.is_plain(opened):
         turned = opened.tag_v2.get(layout.ORIENTATION, 1)
         _load_tiff(opened, layout.COMPRESSIONS[opened.tag_v2.get(layout.COMPRESSION, 1)])
@@ -153,10 +183,7 @@ def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
         told = layout.layout_of(data)
     except ValueError as error:
         raise ImageError(f"damaged: a TIFF file, but {error}") from error
-    if told.width * told.height > _limit(tolerance):
-        raise _too_large(tolerance)
-    if reason := tiff.refusal(told):
-        raise ImageError(reason)
+    _require_readable(told.width, told.height, tiff.refusal(told), tolerance)
     turned = told.orientation if told.orientation in UPRIGHT else 1
     if not tiff.by_pillow(told) or opened is None:  # or of a kind that is new to this Pillow
         image = tiff.read(data, told)
@@ -197,24 +224,53 @@ def _opened_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
 def _of_png(data: bytes, tolerance: Tolerance) -> Decoded:
     found = png.chunks_of(data)
     remarks = []
+    if "CgBI" in found.unknown:
+        raise ImageError("PNG in Apple's own form (CgBI), of iOS apps; restore the usual one first")
+    if found.unknown:
+        remarks.append(f"its chunk {found.unknown[0]} is not known, and may change the picture")
     if found.wrong:
         if needed := [name for name, _, _ in found.wrong if png.is_needed(name)]:
             raise ImageError(f"damaged: wrong checksum of its chunk {needed[0]}")
         left = [chunk for chunk in found.wrong if not png.is_needed(chunk[0])]
         remarks += [f"wrong checksum of its chunk {name}, which is left out" for name, _, _ in left]
         data = png.without(data, left)
+    try:
+        image = _loaded_png(data, tolerance)
+    except ImageError as error:
+        if png.TOO_LARGE not in str(error):
+            raise
+        profile = png.profile_of(data)
+        data = png.without(data, png.chunks_of(data).beside)
+        image = _loaded_png(data, tolerance)
+        if profile:
+            image.info["icc_profile"] = profile
+    image = _like(image, png.with_key(image, found, data))
+    return Decoded(image, meaning=found.meaning, warnings=[*remarks, *_beyond_palette(image)])
+
+
+def _loaded_png(data: bytes, tolerance: Tolerance) -> Image.Image:
     image = _opened(data, tolerance, "PNG")
     try:
         _load(image)
     except ImageError as error:
-        if "cut short" in str(error):
+        if "cut short" in str(error) or png.TOO_LARGE in str(error):
             raise
         wrong = {name for name, _, _ in png.chunks_of(data, pixels_too=True).wrong}
         if "IDAT" in wrong:
             raise ImageError(f"damaged: wrong checksum of its chunk IDAT{HINT}") from error
-        raise
-    image = _like(image, png.with_key(image, found, data))
-    return Decoded(image, meaning=found.meaning, warnings=remarks)
+        raise ImageError(f"{error}{HINT}") from error
+    return image
+
+
+def _beyond_palette(image: Image.Image) -> list[str]:
+    """A warning of pixels that have a colour which the palette lacks: Pillow has them black."""
+    if image.mode != "P" or image.palette is None:
+        return []
+    mode, entries = image.palette.getdata()
+    count, largest = len(entries) // len(mode.partition(";")[0]), int(np.asarray(image).max())
+    if largest < count:
+        return []
+    return [f"damaged: it uses colour {largest} of a palette of {count}, which is taken for black"]
 
 
 def _of_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
@@ -227,6 +283,9 @@ def _of_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
     if image.format not in ("JPEG", "MPO"):
         raise ImageError(others.unverified(image) or "a JPEG file that Pillow takes for another")
     pixels, warning = jpeg.decode(data, image)
+    remarks = [warning] if warning else []
+    if not image.info.get("icc_profile") and jpeg.has_profile(data):
+        remarks.append("its colour profile is left out: parts of it are missing")
     if pixels is None:
         try:
             _load(image)
@@ -234,7 +293,7 @@ def _of_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
             if reason := jpeg.refusal(data):
                 raise ImageError(reason) from error
             raise
-    return Decoded(image, pixels=pixels, warnings=[warning] if warning else [])
+    return Decoded(image, pixels=pixels, warnings=remarks)
 
 
 def _of_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:
@@ -242,10 +301,7 @@ def _of_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:
         stream = jpeg2000.stream_of(data)
     except ValueError as error:
         raise ImageError(f"damaged: a JPEG 2000 file, but {error}") from error
-    if stream.width * stream.height > _limit(tolerance):
-        raise _too_large(tolerance)
-    if reason := jpeg2000.refusal(stream):
-        raise ImageError(reason)
+    _require_readable(stream.width, stream.height, jpeg2000.refusal(stream), tolerance)
     if jpeg2000.by_pillow(stream):
         image = _opened(jpeg2000.for_pillow(data, stream), tolerance, "JPEG2000")
         _load(image)

@@ -33,6 +33,8 @@ KINDS = {
 """By the marker of their frame (ITU-T T.81, table B.1; T.87), other than baseline, extended and
 progressive JPEG."""
 
+PROFILE = b"ICC_PROFILE\0"
+
 
 def is_jpeg(data: bytes) -> bool:
     return data[:3] == b"\xff\xd8\xff"
@@ -138,13 +140,24 @@ def _tables_used(content: bytes) -> list[int]:
     return [content[2 + 2 * index] & 15 for index in range(count) if 2 + 2 * index < len(content)]
 
 
+def has_profile(data: bytes) -> bool:
+    """Whether a colour profile, or a part of one, is there (ICC.1, annex B.4)."""
+    if PROFILE not in data:
+        return False
+    return any(data.startswith(PROFILE, at) for marker, at, _ in segments(data) if marker == 0xE2)
+
+
 def refusal(data: bytes) -> str:
     """Why Pillow does not know what kind of JPEG it is; empty where the header does not tell."""
     for marker, start, _ in segments(data):
+        if marker == 0xDA:  # what follows is the picture, or damage of it
+            return ""
         if marker in KINDS:
             return f"{KINDS[marker]} JPEG, which is not read; store it as PNG or baseline JPEG"
         if marker in FRAMES and start + 6 <= len(data):
             depth, components = data[start], data[start + 5]
+            if data[start + 1 : start + 3] == b"\0\0":
+                return "JPEG that tells its height after its data (DNL); store it anew"
             if depth != 8:
                 return f"{depth}-bit JPEG, which is not read; store it as PNG, 16-bit or 8-bit"
             if components not in (1, 3, 4):

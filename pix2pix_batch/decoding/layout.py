@@ -10,6 +10,7 @@ from pix2pix_batch.metadata.tiff import Field, Tiff
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 ORIENTATION, SAMPLES, PLANAR, COLOUR_MAP = 274, 277, 284, 320
 INK_SET, EXTRA, FORMAT, SUBSAMPLING, REFERENCE, ICC_PROFILE = 332, 338, 339, 530, 532, 34675
+NEW_SUBFILE, SUBFILE, SUB_DIRECTORIES, STRIP_BYTES, TILE_BYTES = 254, 255, 330, 279, 325
 WANTED = frozenset({
     WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ORIENTATION, SAMPLES, PLANAR,
     COLOUR_MAP, INK_SET, EXTRA, FORMAT, SUBSAMPLING, REFERENCE, ICC_PROFILE,
@@ -81,6 +82,9 @@ COMPRESSIONS = {
     52546: "JPEG XL",
 }
 
+MOST_THUMBNAILS = 64
+"""Directories looked at for the picture itself: a file may lead round in a circle."""
+
 OPAQUE, ASSOCIATED, UNASSOCIATED, PHOTOSHOP = 0, 1, 2, 999
 """What an extra sample is. Photoshop writes 999, and means unassociated alpha."""
 
@@ -136,6 +140,29 @@ class Layout:
 
 def is_tiff(data: bytes) -> bool:
     return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def begin_at_picture(data: bytes) -> bytes:
+    """The file with its first directory that is no thumbnail and no mask as the first of all.
+
+    Raises :class:`ValueError` where there is none, and directories within the first (cameras' raw
+    pictures) that may hold it.
+    """
+    tiff = Tiff(data)
+    at, seen = tiff.first, 0
+    while _is_beside(tiff, at):
+        at, seen = tiff.after(at), seen + 1
+        if not at or seen > MOST_THUMBNAILS:
+            if SUB_DIRECTORIES in tiff.directory({SUB_DIRECTORIES}):
+                raise ValueError("holds a thumbnail, and the picture apart, as cameras' raw files")
+            return data
+    return tiff.beginning_at(at) if seen else data
+
+
+def _is_beside(tiff: Tiff, at: int) -> bool:
+    """Whether a directory is a smaller copy (bit 0) or a mask (bit 2) of another picture."""
+    fields = tiff.directory({NEW_SUBFILE, SUBFILE}, at)
+    return bool(_first(fields, NEW_SUBFILE, 0) & 0b101) or _first(fields, SUBFILE, 1) == 2
 
 
 def layout_of(data: bytes) -> Layout:

@@ -23,6 +23,29 @@ DEPTHS = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 HEAD = 1 << 16
 """Bytes of an AVIF file in which its properties stand."""
 
+GIF_PROFILE = b"!\xff\x0bICCRGBG1012"
+HEIF = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"))
+
+BEGINNINGS = (
+    (b"version https://git-lfs", "not an image but a pointer of Git LFS; 'git lfs pull' gets it"),
+    (b"/annex/objects/", "not an image but a pointer of git-annex; 'git annex get' fetches it"),
+    (b"<!doctype html", "not an image but a web page; download it anew"),
+    (b"<html", "not an image but a web page; download it anew"),
+    (b"<svg", "not an image but a drawing (SVG); store it as PNG"),
+    (b"<?xml", "not an image but XML, a drawing (SVG) perhaps; store it as PNG"),
+    (b"%pdf", "not an image but a PDF document; store its pages as PNG"),
+    (b"%!ps", "not an image but a program (PostScript); store it as PNG"),
+    (b"\x1f\x8b", "not an image but a file that gzip compressed; unpack it"),
+    (b"pk\x03\x04", "not an image but a ZIP archive; unpack it"),
+    (b"\xff\n", "JPEG XL, which is not read; store it as PNG"),
+    (b"\0\0\0\x0cjxl ", "JPEG XL, which is not read; store it as PNG"),
+    (b"v/1\x01", "OpenEXR: no defined white; store it as PNG"),
+    (b"#?r", "Radiance HDR: no defined white; store it as PNG"),
+    (b"p7\n", "PAM, which is not read; store it as PNG"),
+)
+"""What people's files begin with that are called as pictures and are none that is read, in lower
+case."""
+
 DDS_EIGHT_BIT = frozenset((b"DXT1", b"DXT3", b"DXT5"))
 PHOTOSHOP = {7: "several inks", 8: "duotone"}
 """Adobe Photoshop File Formats Specification, "File Header": the modes that are no colours."""
@@ -77,14 +100,75 @@ def unverified(image: Image.Image) -> str:
     return ""
 
 
-def corrected(image: Image.Image) -> Image.Image:
-    """Bits of which a set one is black, which Pillow takes for white: X's bitmaps, whose set bits
-    are the foreground, and Photoshop's."""
+def corrected(image: Image.Image, data: bytes) -> Image.Image:
+    """What Pillow delivers otherwise than it is meant.
+
+    Bits of which a set one is black, which Pillow takes for white: X's bitmaps, whose set bits
+    are the foreground, and Photoshop's. Of TGA, bits that are no transparency by its header. Of
+    GIF, what a first picture smaller than the whole leaves empty, which is transparent.
+    """
+    if image.format == "TGA" and image.mode in ("LA", "RGBA") and not data[17] & 15:
+        return _without_false_alpha(image, data[16])
+    if image.format == "GIF" and "transparency" not in image.info:
+        return _around_first_frame(image)
     if image.format in ("XBM", "PSD") and image.mode == "1":
         return Image.fromarray(~np.asarray(image))
     if image.mode == "I" and image.format == "PPM":  # scaled to 16 bits by Pillow
         return Image.fromarray(eight_bits(np.asarray(image).astype(np.uint16), 16))
     return image
+
+
+def _without_false_alpha(image: Image.Image, bits: int) -> Image.Image:
+    """Of a TGA file whose header counts no bit of transparency. Many programs leave that out and
+    write some in 32 bits all the same; then not all of it is 0."""
+    alpha = image.getchannel("A")
+    if bits == 32 and alpha.getextrema() != (0, 0):
+        return image
+    return image.convert(image.mode[:-1])
+
+
+def _around_first_frame(image: Image.Image) -> Image.Image:
+    extent = getattr(image, "dispose_extent", None) or (0, 0, *image.size)
+    if tuple(extent) == (0, 0, *image.size):
+        return image
+    alpha = Image.new("L", image.size, 0)
+    alpha.paste(255, tuple(extent))
+    image = image.convert("RGB")
+    image.putalpha(alpha)
+    return image
+
+
+def profile_of(data: bytes) -> bytes:
+    """The colour profile of GIF (ICC's "Embedding ICC profiles in GIF files") and BMP (Microsoft's
+    BITMAPV5HEADER), which Pillow leaves out."""
+    if data.startswith(b"GIF8"):
+        at = data.find(GIF_PROFILE, 0, HEAD)
+        return _sub_blocks(data, at + len(GIF_PROFILE)) if at >= 0 else b""
+    if data.startswith(b"BM") and data[14:18] == b"\x7c\0\0\0" and data[70:74] == b"DEBM":
+        at, length = (int.from_bytes(data[i : i + 4], "little") for i in (126, 130))
+        return data[14 + at : 14 + at + length]
+    return b""
+
+
+def _sub_blocks(data: bytes, at: int) -> bytes:
+    parts = []
+    while at < len(data) and (length := data[at]):
+        parts.append(data[at + 1 : at + 1 + length])
+        at += 1 + length
+    return b"".join(parts)
+
+
+def reason_of_failure(data: bytes) -> str:
+    """What a file is that Pillow could not read, by how it begins; empty where it is not known."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        whole = 8 + int.from_bytes(data[4:8], "little")
+        return f"damaged: cut short ({len(data)} of {whole} bytes)" if len(data) < whole else ""
+    if data[4:8] == b"ftyp" and data[8:12] in HEIF:
+        return "HEIC or HEIF, which is not read; store it as PNG or JPEG"
+    if not data.strip(b"\0"):
+        return "not an image but zero bytes: never written, or lost; copy it anew"
+    beginning = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return next((what for start, what in BEGINNINGS if beginning.startswith(start)), "")
 
 
 def code_points(data: bytes) -> Cicp | None:

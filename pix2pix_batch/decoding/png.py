@@ -19,19 +19,32 @@ LARGEST = 1 << 20
 """Bytes of a chunk beside the pixels that is looked at."""
 
 
+NEEDED = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND"))
+"""PNG, section 11.2: the chunks without which there is no picture."""
+
+BESIDE = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))
+TOO_LARGE = "Decompressed data too large"
+"""What Pillow says of one of those that has more than a megabyte."""
+
+LARGEST_PROFILE = 1 << 26
+
+
 @dataclass
 class Chunks:
     """What a file's chunks say.
 
     ``key``: the samples of the transparent colour, at the file's own depth; ``wrong``: the chunks
-    whose checksum is wrong, by name and place; ``meaning``: what its colours are, where no
-    profile says so; ``has_profile``: an ICC profile is there.
+    whose checksum is wrong, by name and place; ``beside``: those of texts and profiles;
+    ``unknown``: the names of those that are needed for the picture, and not known; ``meaning``:
+    what its colours are, where no profile says so; ``has_profile``: an ICC profile is there.
     """
 
     depth: int = 8
     colour: int = RGB
     key: tuple[int, ...] = ()
     wrong: list[tuple[str, int, int]] = field(default_factory=list)
+    beside: list[tuple[str, int, int]] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
     ended: bool = False
     meaning: Gamma | Cicp | None = None
     has_profile: bool = False
@@ -54,6 +67,8 @@ def chunks_of(data: bytes, pixels_too: bool = False) -> Chunks:
         if zlib.crc32(body, zlib.crc32(kind)) != checksum:
             found.wrong.append((kind.decode("latin-1"), at - 8, length + 12))
             continue
+        if kind in BESIDE:
+            found.beside.append((kind.decode("latin-1"), at - 8, length + 12))
         if kind == b"IHDR" and length >= 13:
             found.depth, found.colour = body[8], body[9]
         elif kind == b"tRNS" and found.colour in (GREY, RGB):
@@ -71,6 +86,8 @@ def chunks_of(data: bytes, pixels_too: bool = False) -> Chunks:
         elif kind == b"IEND":
             found.ended = True
             break
+        elif kind not in NEEDED and kind[:1].isupper() and kind.isalpha():
+            found.unknown.append(kind.decode("latin-1"))
     if found.meaning is None and gamma and not told and not found.has_profile:
         found.meaning = Gamma(gamma, primaries)
     return found
@@ -94,6 +111,18 @@ def without(data: bytes, chunks: list[tuple[str, int, int]]) -> bytes:
         parts.append(data[end:at])
         end = at + length
     return b"".join([*parts, data[end:]])
+
+
+def profile_of(data: bytes) -> bytes:
+    """The colour profile, of :data:`LARGEST_PROFILE` at most; nothing where there is none."""
+    for kind, at, length in _chunks(data):
+        if kind == b"iCCP":
+            packed = data[at : at + length].partition(b"\0")[2][1:]
+            try:
+                return zlib.decompressobj().decompress(packed, LARGEST_PROFILE)
+            except zlib.error:
+                return b""
+    return b""
 
 
 def is_needed(name: str) -> bool:

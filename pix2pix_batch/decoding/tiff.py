@@ -32,6 +32,8 @@ from pix2pix_batch.decoding.layout import (
     REFERENCE,
     RGB,
     SIGNED,
+    STRIP_BYTES,
+    TILE_BYTES,
     UNSIGNED,
     WHITE_IS_ZERO,
     YCBCR,
@@ -134,6 +136,12 @@ def is_plain(image: TiffImageFile) -> bool:
         and (tags.get(PLANAR, 1), tags.get(FILL_ORDER, 1)) == (1, 1)
         and tags.get(COMPRESSION, 1) in USUAL
     )
+
+
+def is_sparse(image: TiffImageFile) -> bool:
+    """Whether parts of the picture are not there, and mean zero or what GDAL_NODATA says, as GDAL
+    writes them (SPARSE_OK)."""
+    return any(0 in image.tag_v2.get(tag, ()) for tag in (STRIP_BYTES, TILE_BYTES))
 
 
 def by_pillow(layout: Layout) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pix2pix_batch.errors import InputError
+
 LARGE = 89_478_485
 """Pixels of the largest picture that is taken unasked, a quarter of a gigabyte in RGB: the bound
 that Pillow has (``Image.MAX_IMAGE_PIXELS``), unless that was set otherwise."""
@@ -17,6 +19,13 @@ class Tolerance:
     lenient: bool = False
     strict: bool = False
     max_pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises :class:`InputError`."""
+        if self.strict and self.lenient:
+            raise InputError(
+                "--strict refuses what --lenient takes: damaged images; choose one of them"
+            )
 
 
 USUAL = Tolerance()

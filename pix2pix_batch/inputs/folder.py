@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import IO
 
-from pix2pix_batch.errors import ImageError
+from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.files import remote, storage
 from pix2pix_batch.inputs.choice import OTHER, TAKEN, Choice, LeftAlone, is_tar
 from pix2pix_batch.inputs.names import Names, Seen
 from pix2pix_batch.kinds import LOOKED_AT
 from pix2pix_batch.metadata import sidecars, tileset
+from pix2pix_batch.text import shown
 
 OUTSIDE = (
     "a link that leads out of the input; pass --follow-links to read what it leads to, or leave "
@@ -132,6 +134,25 @@ def leads_out(path: str, root: str) -> bool:
 def beside(path: str, root: str) -> tuple[str, ...]:
     """The sidecars of an image whose directory was not listed."""
     return () if remote.is_url(path) else sidecars.beside(path, root)
+
+
+def image_files(root: Path) -> Iterator[Path]:
+    """Every image below a local directory, as a scan of it takes them, sorted; links to directories
+    are not followed. Raises :class:`InputError` where a directory cannot be listed."""
+    choice = Choice()
+
+    def refuse(error: OSError) -> None:
+        raise InputError(
+            f"{shown(error.filename)}: cannot be listed ({error.strerror}); see to its permissions"
+        ) from error
+
+    for here, directories, names in os.walk(root, onerror=refuse):
+        start = os.path.join(os.path.relpath(here, root), "").removeprefix("./")
+        directories[:] = sorted(d for d in directories if choice.of_directory(start + d) == TAKEN)
+        for name in sorted(names):
+            path = os.path.join(here, name)
+            if choice.of_file(start + name, partial(opened, path)) == TAKEN:
+                yield Path(path)
 
 
 class Unlisted:

@@ -4,7 +4,6 @@ and the path that a line means. ``docs/storage.md`` says what is read."""
 from __future__ import annotations
 
 import codecs
-import io
 import os
 import re
 import shlex
@@ -12,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TextIO
+from typing import BinaryIO, NamedTuple
 
 from pix2pix_batch import kinds
 from pix2pix_batch.errors import InputError
@@ -69,21 +68,7 @@ class Located(NamedTuple):
     comment: bool = False
 
 
-def open_text(path: str | os.PathLike[str]) -> TextIO:
-    """A text file for reading in the encoding that its byte order mark tells, else in UTF-8, with
-    line ends as they are (``newline=""``, as :mod:`csv` wants it). Raises ``OSError``, and
-    ``UnicodeError`` as it is read."""
-    file = open(path, "rb")  # noqa: SIM115 (closed with the text)
-    try:
-        encoding, length = _marked(file.peek(4))
-        file.seek(length)
-        return io.TextIOWrapper(file, encoding or "utf-8", newline="")
-    except BaseException:
-        file.close()
-        raise
-
-
-def _marked(start: bytes) -> tuple[str, int]:
+def marked_encoding(start: bytes) -> tuple[str, int]:
     """The encoding that a text says it has, and the length of the mark."""
     for mark, encoding in MARKS:
         if start.startswith(mark):
@@ -110,9 +95,9 @@ class Lines:
     def __iter__(self) -> Iterator[str]:
         """Raises :class:`InputError` where it is no list."""
         start = self._first()
-        encoding, length = _marked(start)
+        encoding, length = marked_encoding(start)
         if not encoding:
-            encoding = _unmarked(start)
+            encoding = unmarked_encoding(start)
         start = start[length:]
         if encoding not in ("", "utf-8"):
             self._decoder = codecs.getincrementaldecoder(encoding)()
@@ -189,7 +174,7 @@ def _from_utf8(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def _unmarked(start: bytes) -> str:
+def unmarked_encoding(start: bytes) -> str:
     """UTF-16 without a mark, as some programs of Windows write it: of the two bytes of an end of
     line one is 0, and of most letters of a path too."""
     for encoding, place in (("utf-16-le", 1), ("utf-16-be", 0)):
@@ -276,6 +261,8 @@ def _written_otherwise(text: str) -> Iterator[str]:
     if not text.isprintable():
         with suppress(UnicodeError):
             yield os.fsencode(text).decode("cp1252")
+    with suppress(UnicodeError):  # names that were copied byte by byte from there
+        yield os.fsdecode(text.encode("cp1252"))
 
 
 def _guessed(line: str, tidy: str) -> Located:
@@ -301,13 +288,11 @@ def _exists(path: str) -> bool:
     return bool(path) and "\0" not in path and os.path.lexists(path)
 
 
-def in_table(cell: str, folder: Path) -> Path:
-    """The path in a cell of a table that lies in ``folder``, from which relative ones are meant:
-    as :func:`located` reads a line, but that it is never a comment."""
-    if os.path.lexists(folder / cell):
-        return folder / cell
+def in_table(cell: str, folder: Path) -> Located:
+    """What a cell of a table names that lies in ``folder``, from which relative paths are meant: as
+    :func:`located` reads a line, but that it is never a comment. A relative path stays one."""
     tidy = _tidied(cell)
-    readings = [folder / one for one in _readings(cell, tidy) if one and "\0" not in one]
-    return next(
-        (one for one in readings if os.path.lexists(one)), folder / _guessed(cell, tidy).path
-    )
+    for reading in _readings(cell, tidy):
+        if reading and _exists(os.path.join(folder, reading)):
+            return Located(reading)
+    return _guessed(cell, tidy)._replace(comment=False)

@@ -99,6 +99,21 @@ class Tiff:
             pass
         return fields
 
+    def after(self, at: int) -> int:
+        """The offset of the directory that follows the one at ``at``; 0 for none."""
+        try:
+            (entries,) = self._unpack("Q" if self.big else "H", at)
+            at += 8 + 20 * entries if self.big else 2 + 12 * entries
+            return self._unpack("Q" if self.big else "I", at)[0]
+        except struct.error:
+            return 0
+
+    def beginning_at(self, at: int) -> bytes:
+        """The file with another of its directories as the first."""
+        if self.big:
+            return self.data[:8] + struct.pack(self.order + "Q", at) + self.data[16:]
+        return self.data[:4] + struct.pack(self.order + "I", at) + self.data[8:]
+
     def _little(self, kind: int, at: int, length: int) -> bytes:
         data = self.data[at : at + length]
         unit = SIZES[kind][1]

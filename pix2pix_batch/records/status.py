@@ -40,12 +40,13 @@ class Group:
 class Status:
     """Where a job stands. ``docs/status.md`` says what each figure means.
 
-    ``total``: inputs in all; ``None`` where no run has counted them. ``tars``: those that are
-    done, whose images the other figures count. ``running``: the runs that are writing now, ``all``
-    or shards. ``begun`` and ``ended``: of the last run, Unix time; ``ended`` is ``None`` where it
-    was killed or goes on. ``rate`` and ``lately``: images a second. ``shards``: those that have
-    begun, of a job that was shared out, and ``missing`` those that have not. ``dataset``: of one
-    that is finished, what it holds; empty of one that is not; ``None`` for what ``convert`` makes.
+    ``total``: inputs in all; ``None`` where no run has counted them. ``tars``: those that are done,
+    whose images the other figures count. ``running``: the runs that are writing now, ``all`` or
+    shards. ``warned``: of those done, the ones read with a warning. ``begun`` and ``ended``: of the
+    last run, Unix time; ``ended`` is ``None`` where it was killed or goes on. ``rate`` and
+    ``lately``: images a second. ``shards``: those that have begun, of a job that was shared out,
+    and ``missing`` those that have not. ``dataset``: of one that is finished, what it holds; empty
+    of one that is not; ``None`` for what ``convert`` makes.
     """
 
     job: dict[str, Any]
@@ -65,6 +66,7 @@ class Status:
     seconds: float
     failures: list[Group] = field(default_factory=list)
     quarantine: list[Group] = field(default_factory=list)
+    warned: int = 0
     shards: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     dataset: dict[str, Any] | None = None
@@ -125,6 +127,7 @@ def read(place: str | os.PathLike[str], journal: str | None = None) -> Status:
         seconds=round(pace.seconds, 1),
         failures=groups[FAILED],
         quarantine=groups[QUARANTINED],
+        warned=tally.warned,
         shards=begun,
         missing=missing,
         dataset=_dataset(known) if tally.is_dataset else None,

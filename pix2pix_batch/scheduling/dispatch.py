@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
 
+from pix2pix_batch.convolution_rule import is_independent_of_batch
 from pix2pix_batch.errors import OutputError, Pix2PixBatchError, SchedulerGone
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.records.record import FAILED, Record
@@ -398,4 +399,5 @@ class Dispatcher:
 
 def _pads(settings: Settings) -> bool:
     """Whether the engine computes full batches only."""
-    return (settings.device, settings.backend, settings.precision) != ("cpu", TORCH, "fp32")
+    on_cpu = (settings.device, settings.backend) == ("cpu", TORCH)
+    return not (on_cpu and is_independent_of_batch(settings.precision))

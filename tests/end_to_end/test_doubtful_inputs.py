@@ -19,8 +19,10 @@ from tests.end_to_end.command import (
     picture,
     put,
     records,
+    run,
     visible,
 )
+from tests.end_to_end.synthesizing import synthesize
 
 pytestmark = pytest.mark.usefixtures("workers")
 
@@ -86,6 +88,9 @@ def test_read_with_a_warning(source: Path, tmp_path: Path, tiny: Path) -> None:
     assert "--lenient" in found["short.jpg"]["reason"]
     assert "LZW" in found["damaged.tif"]["reason"]
     assert said_by_libraries(ran) == []
+    stands = run("status", tmp_path / "out", "--json").figures
+    assert (stands["done"], stands["warned"]) == (3, 2)
+    assert "2 read with a warning" in run("status", tmp_path / "out").out
 
 
 def said_by_libraries(ran: Ran) -> list[str]:
@@ -114,6 +119,19 @@ def test_lenient_is_another_job(source: Path, tmp_path: Path, tiny: Path) -> Non
     assert {name: digests(lenient)[name] for name in whole} == whole
     refused = convert(source, plain, tiny, "--lenient")
     assert refused.code == 2 and "lenient was None, now True" in refused.err
+
+
+def test_datasets_tell_each_input_once(source: Path, tmp_path: Path, tiny: Path) -> None:
+    given = (source, tmp_path / "out", tiny, "--variants", 1)
+    ran = synthesize(*given)
+    assert (ran.code, ran.figures["inputs_warned"]) == (3, 2), ran.err
+    assert {one["name"] for one in ran.figures["warnings"]} == {"hole.jpg", "text.png"}
+    assert "2 images were read with a warning" in ran.err and "hole.jpg: damaged" in ran.err
+    assert run("status", tmp_path / "out", "--json").figures["warned"] == 2
+    other = synthesize(*given, "--lenient")
+    assert other.code == 2 and "lenient" in other.err
+    ran = synthesize(source, tmp_path / "strict", tiny, "--variants", 1, "--strict")
+    assert (ran.code, ran.figures["inputs"], ran.figures["inputs_failed"]) == (3, 5, 4), ran.err
 
 
 def test_strict_and_lenient(source: Path, tmp_path: Path, tiny: Path) -> None:

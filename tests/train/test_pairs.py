@@ -16,7 +16,7 @@ from PIL import Image
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.train import pair_files, pairs
-from pix2pix_batch.train.pair_files import Pair
+from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.pairs import Survey
 from tests.end_to_end.command import picture
 from tests.train.running import side_by_side
@@ -76,7 +76,7 @@ def names(found: Survey) -> dict[str, list[str]]:
 
 def assert_read_right(found: Survey) -> None:
     for pair in found.pairs:
-        a, b = pair_files.read(pair, (3, 3))
+        a, b = Reader().pair(pair, (3, 3))
         assert np.array_equal(b, 255 - a), pair
         expected = np.asarray(picture(SIDE, SIDE, seed_of(pair.split, pair.name)))
         assert np.array_equal(a, expected), pair
@@ -114,7 +114,7 @@ def test_manifests_are_found(tmp_path: Path, form: str, place: str) -> None:
     for pair in found.pairs:
         split, name = pair.a.relative_to(tmp_path / "maps").with_suffix("").as_posix().split("/", 1)
         assert pair.split == split
-        a, b = pair_files.read(pair, (3, 3))
+        a, b = Reader().pair(pair, (3, 3))
         assert np.array_equal(a, np.asarray(picture(SIDE, SIDE, seed_of(split, name))))
         assert np.array_equal(b, 255 - a)
 
@@ -225,7 +225,7 @@ def test_accents_as_another_system_writes_them(tmp_path: Path, form: str) -> Non
 
 def test_text_in_no_encoding(tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_bytes(b"\xff\xfea\0,\0\x00\xd8")
-    with pytest.raises(InputError, match=r"no manifest in UTF-8 text \(nor in utf-16\); save it"):
+    with pytest.raises(InputError, match=r"not UTF-8 text \(nor utf-16-le\); save it"):
         pairs.find(tmp_path)
 
 
@@ -400,7 +400,7 @@ def test_headers_tell_other_sizes(tmp_path: Path) -> None:
     expected = f"is {SIDE}x{SIDE + 2} pixels, its partner {partner} is {SIDE}x{SIDE}"
     assert problems(tmp_path) == [(str(path), expected)]
     with pytest.raises(ImageError, match=r"b\.png: its size differs"):
-        pair_files.read(Pair("b", "train", partner, path), (3, 3))
+        Reader().pair(Pair("b", "train", partner, path), (3, 3))
 
 
 def test_headers_tell_odd_widths(tmp_path: Path) -> None:
@@ -409,7 +409,7 @@ def test_headers_tell_odd_widths(tmp_path: Path) -> None:
     expected = f"is {2 * SIDE + 1} pixels wide, which cannot be halved into A and B"
     assert problems(tmp_path) == [(str(path), expected)]
     with pytest.raises(ImageError, match=r"odd\.png: an odd width"):
-        pair_files.read(Pair("odd", "train", path), (3, 3))
+        Reader().pair(Pair("odd", "train", path), (3, 3))
 
 
 def test_headers_tell_what_is_no_image(tmp_path: Path) -> None:
@@ -420,17 +420,17 @@ def test_headers_tell_what_is_no_image(tmp_path: Path) -> None:
 
 def test_grey_images_serve_colour_recipes_and_back(tmp_path: Path) -> None:
     path = put(tmp_path / "grey.png", side_by_side(0, SIDE).convert("L"))
-    a, b = pair_files.read(Pair("grey", "train", path), (3, 3))
+    a, b = Reader().pair(Pair("grey", "train", path), (3, 3))
     assert a.shape == b.shape == (SIDE, SIDE, 3)
     assert (a == a[:, :, :1]).all()
-    one, _ = pair_files.read(Pair("grey", "train", path), (1, 1))
+    one, _ = Reader().pair(Pair("grey", "train", path), (1, 1))
     assert one.shape == (SIDE, SIDE, 1) and np.array_equal(one, a[:, :, :1])
 
 
 def test_sixteen_bits_become_their_high_byte(tmp_path: Path) -> None:
     values = np.arange(SIDE * 2 * SIDE, dtype=np.uint16).reshape(SIDE, 2 * SIDE) * 200
     path = put(tmp_path / "deep.png", Image.fromarray(values))
-    a, b = pair_files.read(Pair("deep", "train", path), (1, 3))
+    a, b = Reader().pair(Pair("deep", "train", path), (1, 3))
     assert np.array_equal(a[:, :, 0], values[:, :SIDE] >> 8)
     assert np.array_equal(b[:, :, 2], values[:, SIDE:] >> 8)
 
@@ -442,7 +442,7 @@ def test_each_side_has_its_own_channels(
 ) -> None:
     lay_out(tmp_path, layout)
     for pair in pairs.find(tmp_path, val_fraction=0).pairs:
-        a, b = pair_files.read(pair, channels)
+        a, b = Reader().pair(pair, channels)
         assert a.shape == (SIDE, SIDE, channels[0]) and b.shape == (SIDE, SIDE, channels[1])
         colours = np.asarray(picture(SIDE, SIDE, seed_of("train", pair.name)))
         for side, expected in ((a, colours), (b, 255 - colours)):
@@ -459,14 +459,14 @@ def test_transparency_is_refused_by_recipes_of_three_channels(tmp_path: Path) ->
     clear.putpixel((1, 1), (1, 2, 3, 100))
     pair = Pair("clear", "train", put(tmp_path / "clear.png", clear))
     with pytest.raises(ImageError, match=r"clear\.png: has 4 channels.*recipe takes 3"):
-        pair_files.read(pair, (3, 3))
-    a, _ = pair_files.read(pair, (4, 4))
+        Reader().pair(pair, (3, 3))
+    a, _ = Reader().pair(pair, (4, 4))
     assert a[1, 1].tolist() == [1, 2, 3, 100]
 
 
 def test_opaque_alpha_is_dropped(tmp_path: Path) -> None:
     path = put(tmp_path / "opaque.png", side_by_side(0, SIDE).convert("RGBA"))
-    a, b = pair_files.read(Pair("opaque", "train", path), (3, 3))
+    a, b = Reader().pair(Pair("opaque", "train", path), (3, 3))
     assert np.array_equal(b, 255 - a)
 
 
@@ -475,7 +475,7 @@ def test_damaged_files_are_named(tmp_path: Path, cut: int) -> None:
     path = put(tmp_path / "torn.png", side_by_side(0, SIDE))
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ImageError, match=r"torn\.png: "):
-        pair_files.read(Pair("torn", "train", path), (3, 3))
+        Reader().pair(Pair("torn", "train", path), (3, 3))
     path.unlink()
     with pytest.raises(ImageError, match=r"torn\.png: cannot be read \(No such file"):
-        pair_files.read(Pair("torn", "train", path), (3, 3))
+        Reader().pair(Pair("torn", "train", path), (3, 3))

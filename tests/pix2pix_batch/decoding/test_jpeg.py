@@ -139,6 +139,23 @@ def test_the_kind_is_named(marker: int, depth: int, components: int, reason: str
         read(with_frame(marker, depth, components), 3)
 
 
+def test_damage_is_not_taken_for_another_kind() -> None:
+    """Bytes in the picture's data that look like the marker of another frame."""
+    data = jpeg()
+    middle = len(data) // 2
+    broken = data[:middle] + b"\xff" * 40 + b"\xc5" + data[middle + 41 :]
+    with pytest.raises(ImageError, match="damaged"):
+        read(broken, 3)
+
+
+def test_a_height_that_stands_after_the_data_is_named() -> None:
+    data = bytearray(jpeg("L"))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 2] = b"\0\0"
+    with pytest.raises(ImageError, match="DNL"):
+        read(bytes(data), 3)
+
+
 def test_bytes_after_the_end_are_left_alone() -> None:
     assert read(jpeg() + b"\0" * 5000, 3, Tolerance(strict=True)).warnings == ()
 

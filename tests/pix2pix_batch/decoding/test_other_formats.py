@@ -154,3 +154,67 @@ def test_modern_formats(form: str, quality: int, levels: int) -> None:
     colours = np.stack([5 * x, 7 * y, 255 - 5 * x], axis=2).astype(np.uint8)
     pixels = read(encoded(Image.fromarray(colours), form, quality=quality), 3).pixels
     assert np.abs(pixels.astype(int) - colours).max() <= levels
+
+
+def targa(bits: int, flags: int, samples: np.ndarray) -> bytes:
+    """Truevision TGA, from the top: ``flags`` are the bits of transparency."""
+    height, width = samples.shape[:2]
+    head = struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, width, height, bits, 0x20 | flags)
+    return head + samples.tobytes()
+
+
+@pytest.mark.parametrize("flags", [0, 8])
+def test_transparency_that_a_targa_header_does_not_count(flags: int) -> None:
+    colours = noise(HEIGHT, WIDTH, 3).astype(np.uint8)
+    nothing, some = np.zeros((HEIGHT, WIDTH), np.uint8), noise(HEIGHT, WIDTH).astype(np.uint8)
+    picture = read(targa(32, flags, np.dstack([colours[:, :, ::-1], nothing])), 3)
+    if flags:
+        assert picture.alpha is not None and not picture.alpha.any()
+    else:
+        assert picture.alpha is None and np.array_equal(picture.pixels, colours)
+    picture = read(targa(32, flags, np.dstack([colours[:, :, ::-1], some])), 3)
+    assert picture.alpha is not None and np.array_equal(picture.alpha, some)
+
+
+def gif_of_a_part() -> bytes:
+    """A canvas of 8 by 8 whose first picture has the 16 pixels in its middle."""
+    codes = [code for _ in range(16) for code in (4, 1)] + [5]  # clear, red; 3 bits each
+    bits = sum(code << 3 * place for place, code in enumerate(codes))
+    body = bits.to_bytes(-(-3 * len(codes) // 8), "little")
+    table = bytes([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    head = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0xF1, 3, 0) + table
+    part = b"," + struct.pack("<HHHHB", 2, 2, 4, 4, 0) + b"\2" + bytes([len(body)]) + body
+    return head + part + b"\0;"
+
+
+def test_around_a_first_picture_smaller_than_the_whole_is_nothing() -> None:
+    picture = read(gif_of_a_part(), 3)
+    inside = np.zeros((8, 8), bool)
+    inside[2:6, 2:6] = True
+    assert picture.alpha is not None
+    assert np.array_equal(picture.alpha, np.where(inside, 255, 0))
+    assert (picture.pixels[inside] == (255, 0, 0)).all()
+    assert (picture.pixels[~inside] == 255).all()
+
+
+KNOWN = {
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n": "git lfs pull",
+    b"/annex/objects/SHA256E-s1--00.png\n": "git annex get",
+    b"\xef\xbb\xbf\r\n<!DOCTYPE HTML><title>404</title>": "a web page",
+    b'<?xml version="1.0"?><svg/>': "SVG",
+    b"%PDF-1.7\n": "PDF",
+    b"\x1f\x8b\x08\0": "gzip compressed; unpack it",
+    b"PK\3\4": "ZIP archive",
+    b"\0\0\0\x18ftypheic\0\0\0\0mif1heic": "HEIC",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
+    b"v/1\1\2\0\0\0": "OpenEXR",
+    bytes(5000): "zero bytes: never written",
+    encoded(Image.fromarray(noise(32, 32, 3).astype(np.uint8)), "WEBP")[:200]: "cut short",
+    b"no picture at all": "not an image",
+}
+
+
+@pytest.mark.parametrize("data", KNOWN, ids=KNOWN.values())
+def test_what_is_no_picture_is_told_by_what_it_is(data: bytes) -> None:
+    with pytest.raises(ImageError, match=KNOWN[data]):
+        read(data, 3)

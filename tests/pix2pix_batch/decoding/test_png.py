@@ -126,6 +126,33 @@ def test_a_file_cut_short() -> None:
     assert "cut short" in picture.warnings[0] and "--lenient" not in picture.warnings[0]
 
 
+def test_texts_larger_than_pillow_takes() -> None:
+    """They say nothing of the picture."""
+    samples = samples_of(8, 3)
+    text = chunk(b"zTXt", b"log\0\0" + zlib.compress(b"x" * 3_000_000))
+    picture = read(png(samples, 8, RGB, text), 3, Tolerance(strict=True))
+    assert np.array_equal(picture.pixels, samples)
+
+
+def test_a_colour_that_the_palette_lacks_is_told() -> None:
+    samples = np.arange(SIZE * SIZE).reshape(SIZE, SIZE, 1) % 5
+    table = chunk(b"PLTE", bytes(range(100, 112)))
+    picture = read(png(samples, 8, PALETTE, table), 3)
+    assert "uses colour 4 of a palette of 4" in picture.warnings[0]
+    whole = chunk(b"PLTE", bytes(range(100, 115)))
+    assert read(png(samples, 8, PALETTE, whole), 3).warnings == ()
+
+
+def test_chunks_that_may_change_the_picture() -> None:
+    samples = samples_of(8, 3)
+    with pytest.raises(ImageError, match=r"Apple's own form \(CgBI\)"):
+        read(png(samples, 8, RGB, chunk(b"CgBI", b"P\0 \2")), 3)
+    picture = read(png(samples, 8, RGB, chunk(b"ABCD", b"x")), 3)
+    assert np.array_equal(picture.pixels, samples)
+    assert "chunk ABCD is not known" in picture.warnings[0]
+    assert read(png(samples, 8, RGB, chunk(b"abCD", b"x")), 3).warnings == ()
+
+
 # Colours told without a profile
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from rasterio.io import MemoryFile
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.images import read
@@ -317,6 +318,50 @@ def test_libraries_print_nothing(tmp_path: Path) -> None:
 
 
 BOMB = zlib.compress(bytes(256 << 20), 9)
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_thumbnail_that_comes_first_is_passed_over(order: str, big: bool, bits: int) -> None:
+    """NewSubfileType's bit 0 (TIFF 6.0, section 8)."""
+    dtype = np.uint8 if bits == 8 else np.uint16
+    values = np.random.default_rng(3).integers(0, 2**bits, (16, 24, 3)).astype(dtype)
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer, bigtiff=big, byteorder=order) as file:
+        file.write(values[::4, ::4].copy(), photometric="rgb", subfiletype=1)
+        file.write(values[::2, ::2].copy(), photometric="rgb", subfiletype=3)
+        file.write(values, photometric="rgb", compression="lzw")
+    assert np.array_equal(read(buffer.getvalue(), 3).pixels, values >> (bits - 8))
+
+
+def test_a_thumbnail_alone() -> None:
+    """It is the picture, unless that stands within, as in camera raw files."""
+    values = np.random.default_rng(3).integers(0, 256, (16, 24, 3)).astype(np.uint8)
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values, photometric="rgb", subfiletype=1)
+    assert np.array_equal(read(buffer.getvalue(), 3).pixels, values)
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        file.write(values[::4, ::4].copy(), photometric="rgb", subfiletype=1, subifds=1)
+        file.write(values, photometric="rgb")
+    with pytest.raises(ImageError, match=r"thumbnail.*export it"):
+        read(buffer.getvalue(), 3)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_blocks_that_are_not_there_are_zero() -> None:
+    """GDAL's SPARSE_OK."""
+    values = np.random.default_rng(3).integers(1, 256, (128, 128)).astype(np.uint8)
+    values[:64, :64] = 0
+    options = {"driver": "GTiff", "height": 128, "width": 128, "count": 1, "dtype": "uint8",
+               "tiled": True, "blockxsize": 64, "blockysize": 64, "sparse_ok": True}  # fmt: skip
+    for compression in ("none", "deflate"):
+        with MemoryFile() as memory:
+            with memory.open(compress=compression, **options) as file:
+                file.write(values, 1)
+            data = bytes(memory.getbuffer())
+        assert np.array_equal(read(data, 1).pixels[:, :, 0], values)
 
 
 @pytest.mark.parametrize("extra", [(), ("unassalpha",)])
