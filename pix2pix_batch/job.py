@@ -26,7 +26,7 @@ from pix2pix_batch.records.history import History
 from pix2pix_batch.records.journal import Journal
 from pix2pix_batch.records.ledger import Ledger
 from pix2pix_batch.records.record import DIRECTORY, FULL
-from pix2pix_batch.scheduling import capacity, marker, preflight, template
+from pix2pix_batch.scheduling import capacity, marker, preflight, sharing, template
 from pix2pix_batch.scheduling.crew import PATIENCE, Crew, first_look
 from pix2pix_batch.scheduling.dispatch import Dispatcher, Task, Work
 from pix2pix_batch.scheduling.preflight import Needs
@@ -342,11 +342,14 @@ class Job:
         gpus = [] if options.device == "cpu" else capacity.visible_gpus()
         # CUDA cannot be used after a fork of a process that has, and each worker has one GPU
         method = "spawn" if gpus else stack.enter_context(template.started())
-        engine = capacity.engine_memory(
-            self.info.architecture, self.settings.size, self.settings.batch_size
-        )
-        fitting = capacity.default_workers(engine, spawned=method == "spawn")
-        environments = capacity.plan(options.device, options.workers, gpus, cores(), fitting)
+        shape = self.info.architecture, self.settings.size, self.settings.batch_size
+        held = sharing.ON_HOST if gpus else capacity.engine_memory(*shape)
+        fitting = capacity.default_workers(held, spawned=method == "spawn")
+        a_gpu = 1
+        if gpus and options.workers is None:
+            on_gpu, free = sharing.memory_on_gpu(*shape), sharing.free_memory(gpus)
+            a_gpu = sharing.workers_a_gpu(len(gpus), cores(), on_gpu, free)
+        environments = capacity.plan(options.device, options.workers, gpus, cores(), fitting, a_gpu)
         # While the template imports PyTorch there is time to import what is needed here, and later.
         from pix2pix_batch.pages import page  # noqa: F401
         from pix2pix_batch.scheduling import cluster

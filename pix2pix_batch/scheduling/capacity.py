@@ -155,18 +155,23 @@ def visible_gpus() -> list[str]:
 
 
 def plan(
-    device: str, workers: int | None, gpus: list[str], count: int, fitting: int
+    device: str,
+    workers: int | None,
+    gpus: list[str],
+    count: int,
+    fitting: int,
+    a_gpu: int = 1,
 ) -> list[dict[str, str]]:
     """What the environment of each worker of a cluster of our own says beside ours.
 
     ``workers``: as many as the user asked for; ``gpus``: those of this machine; ``count``: of its
-    cores; ``fitting``: workers that its cores and memory take without GPUs. With GPUs there is one
-    worker for each, that sees no other, and shares the cores with the others to decode and encode.
-    More workers than GPUs take turns.
+    cores; ``fitting``: workers that its cores and memory take; ``a_gpu``: that each GPU should
+    have, as far as they fit, and one at least. A worker sees one GPU, and the workers share the
+    cores to decode and encode. More workers than GPUs take turns.
     """
     if device == "cpu" or not gpus:
         return [{} for _ in range(workers or fitting)]
-    number = workers or len(gpus)
+    number = workers or max(len(gpus), min(fitting, a_gpu * len(gpus)))
     threads = str(max(2, count // number))
     return [
         {"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)], CODEC_THREADS_VARIABLE: threads}

@@ -33,11 +33,25 @@ GPU = "CUDA_VISIBLE_DEVICES"
 ENGINE = 250 << 20
 
 
-def test_one_worker_a_gpu() -> None:
-    planned = plan("auto", None, ["0", "1", "2", "3"], 32, 5)
+def test_workers_of_gpus_see_one_each_and_share_the_cores() -> None:
+    planned = plan("auto", None, ["0", "1", "2", "3"], 32, 99)
     assert [worker[GPU] for worker in planned] == ["0", "1", "2", "3"]
     assert {worker[CODEC_THREADS_VARIABLE] for worker in planned} == {"8"}
+    planned = plan("auto", None, ["0", "1"], 32, 99, a_gpu=3)
+    assert [worker[GPU] for worker in planned] == ["0", "1", "0", "1", "0", "1"]
+    assert {worker[CODEC_THREADS_VARIABLE] for worker in planned} == {"5"}
     assert plan("cuda", None, ["GPU-5f"], 1, 5) == [{GPU: "GPU-5f", CODEC_THREADS_VARIABLE: "2"}]
+
+
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 99))
+def test_no_more_workers_of_gpus_than_fit_but_one_for_each(
+    gpus: int, a_gpu: int, fitting: int
+) -> None:
+    names = [str(number) for number in range(gpus)]
+    planned = plan("cuda", None, names, 64, fitting, a_gpu)
+    assert len(planned) == max(gpus, min(fitting, gpus * a_gpu))
+    used = Counter(worker[GPU] for worker in planned)
+    assert set(used) == set(names) and max(used.values()) - min(used.values()) <= 1
 
 
 def test_without_gpus_or_on_the_cpu_workers_have_nothing_of_their_own() -> None:
