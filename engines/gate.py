@@ -118,8 +118,12 @@ def set_aside(entry: Entry) -> str:
     )
 
 
-def load(library: Library, entry: Entry) -> TensorRTEngine:
-    """The engine, running on the GPU that is here. Raises :class:`EngineError`."""
+def load(library: Library, entry: Entry, cache: Cache | None = None) -> TensorRTEngine:
+    """The engine, running on the GPU that is here. Raises :class:`EngineError`,
+    :class:`InputError` where its file is damaged.
+
+    ``cache``: where what the library compiles for this GPU at load is kept beside the engine.
+    """
     from pix2pix_batch.engines.runtime import TensorRTEngine
 
     key = entry.key
@@ -129,4 +133,5 @@ def load(library: Library, entry: Entry) -> TensorRTEngine:
         size=key.size,
         batch_size=key.batch_size,
         precision=key.precision,
+        kept=None if cache is None else cache.compiled(entry),
     )
