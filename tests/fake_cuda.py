@@ -219,11 +219,11 @@ class FakeCuda(TorchDispatchMode):
         stream.recorder, self.broken = [], ""
         self.capturing = stream, capture_error_mode, threading.get_ident()
         self.captures_underway.add(pool)
-        failed: BaseException | None = None
+        failed: Exception | None = None
         try:
             with self.on(stream):
                 yield
-        except RuntimeError as error:
+        except Exception as error:
             failed = error
         recorded, stream.recorder, self.capturing = stream.recorder, None, None
         if self.broken:  # PyTorch before 2.12 leaves the pool as it is
@@ -257,6 +257,9 @@ class FakeCuda(TorchDispatchMode):
     def free(self, size: int) -> None:
         self.used -= size
 
+    def unlock(self, size: int) -> None:
+        self.locked -= size
+
     def lock(self, host: Tensor) -> Tensor:
         """Page-lock it."""
         if self.capturing is not None and (
@@ -267,6 +270,7 @@ class FakeCuda(TorchDispatchMode):
         if self.pinned is not None and self.locked + size > self.pinned:
             raise accelerator_error("out of memory")
         self.locked += size
+        weakref.finalize(host, self.unlock, size)
         host.page_locked = True  # type: ignore[attr-defined]
         poison(host)
         return host
@@ -289,7 +293,7 @@ class FakeCuda(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def create(self, func: Any, args: Any, kwargs: Any) -> object:
-        """A tensor on the GPU, of nothing, or of one that is not there, whose copy is waited for."""
+        """A tensor on the GPU: of nothing, or of one that is here, whose copy is waited for."""
         if any(isinstance(one, CudaTensor) for one in flat((args, kwargs))):
             return self.dispatch(func, args, kwargs)
         kwargs.pop("pin_memory", None)
