@@ -174,7 +174,9 @@ def check(cache: Cache, entry: Entry, chosen: Library, order: Order, images: np.
 
     engine = gate.load(chosen, entry, cache)
     try:
-        return str(gate.check(cache, entry, engine, order, images)[1])
+        entry, parity = gate.check(cache, entry, engine, order, images)
+        predicted = entry.facts["predicted"]["psnr"]
+        return f"{parity}; {order.precision} emulated on the CPU: {predicted:.1f} dB"
     except EngineError as error:
         raise EngineError(f"{error}; {_layer(order, images)}") from error
 

@@ -63,7 +63,6 @@ class Slot:
         one launch already.
         """
         self.stream = torch.cuda.Stream(device)
-        self.given = [torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in inputs]
         self.stream.wait_stream(torch.cuda.current_stream())  # on which weights come there
         with torch.cuda.stream(self.stream):
             self.inputs = [torch.zeros(one.shape, dtype=one.dtype, device=device) for one in inputs]
@@ -71,8 +70,10 @@ class Slot:
             self.outputs = self.run()  # what is allocated or compiled late, is now
         self.stream.synchronize()
         self.graph, self.remark = self._capture(device) if captures else (None, "")
+        # Last: a batch that does not fit into the GPU's memory is to take none of the machine's.
+        self.given = [torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in inputs]
         self.taken = [
-            torch.empty(made.shape, dtype=made.dtype, pin_memory=True) for made in self.outputs
+            torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in self.outputs
         ]
         self.count = 0
         # Blocking: else the thread that waits spins, on a core that codecs could have.

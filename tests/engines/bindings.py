@@ -8,11 +8,12 @@ they take, and gives what they say they give.
 from __future__ import annotations
 
 import re
-import subprocess
 import types
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from tests.libraries import make_library
 
 LIBRARIES = {
     "nvinfer": (
@@ -32,9 +33,7 @@ def make_libraries(folder: Path, major: int) -> None:
     """Stubs of :data:`LIBRARIES`, which do nothing, for the bindings of that version."""
     for name, symbols in LIBRARIES.items():
         source = "".join(f"void *{symbol}(void) {{ return 0; }}\n" for symbol in symbols)
-        file = f"lib{name}.so.{major}"
-        words = ["gcc", "-shared", "-fPIC", "-x", "c", "-", f"-Wl,-soname,{file}"]
-        subprocess.run([*words, "-o", str(folder / file)], input=source, text=True, check=True)
+        make_library(folder, f"lib{name}.so.{major}", source)
 
 
 class Parameter(NamedTuple):
