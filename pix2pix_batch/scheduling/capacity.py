@@ -6,6 +6,8 @@ import importlib.util
 import math
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +35,24 @@ SPAWNED = 550 * MIB
 STANDARD_BATCH = 4
 """Images of 256x256 that a batch is taken to have where the job leaves it open: at least as many as
 :func:`pix2pix_batch.engine.default_batch_size` says on the CPU, without importing PyTorch."""
+
+DEVICES = Path("/dev")
+
+GPU_FILES = ("nvidia[0-9]*", "dxg", "nvhost-gpu", "nvgpu")
+"""In :data:`DEVICES`, where there is an NVIDIA GPU: of its driver on Linux, of WSL2, of Jetson."""
+
+DRIVER_SECONDS = 60.0
+"""Without a daemon that keeps it up, the driver may take seconds to wake each GPU."""
+
+COUNT = """
+import ctypes
+cuda, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
+if cuda.cuInit(0) == 0:
+    cuda.cuDeviceGetCount(ctypes.byref(count))
+print(count.value)
+"""
+"""Asks CUDA's driver (CUDA Driver API, "Initialization" and "Device Management"), which heeds
+``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER`` itself."""
 
 MOST_TRANSFORMED = min(
     convolution_rule.ENOUGH_CHANNELS, key=convolution_rule.ENOUGH_CHANNELS.__getitem__
@@ -142,16 +162,42 @@ def default_workers(engine: int, *, spawned: bool = False) -> int:
 
 
 def visible_gpus() -> list[str]:
-    """What CUDA calls the GPUs that PyTorch can use here; importing neither to find out."""
+    """What ``CUDA_VISIBLE_DEVICES`` calls each GPU that CUDA sees here, in CUDA's own order.
+
+    PyTorch is not imported to find out, and CUDA is not opened in this process, which could then
+    fork no more that use it: a process of its own asks the driver. The numbers of the files
+    ``/dev/nvidiaN`` are not CUDA's: a container may have the second alone, which is CUDA's first.
+    """
+    if not any(True for pattern in GPU_FILES for _ in DEVICES.glob(pattern)) or not has_cuda():
+        return []
+    count = count_cuda_devices()
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if asked is None:
+        return [str(index) for index in range(count)]
+    return [name.strip() for name in asked.split(",")][:count]
+
+
+def has_cuda() -> bool:
+    """Whether PyTorch is a build for CUDA."""
     torch = importlib.util.find_spec("torch")
     places = (torch.submodule_search_locations if torch else None) or []
-    if not any(Path(place, "lib", "libtorch_cuda.so").exists() for place in places):
-        return []
-    there = [path.name[len("nvidia") :] for path in Path("/dev").glob("nvidia[0-9]*")]
-    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if asked is None or not there:
-        return sorted(there, key=int)
-    return [name.strip() for name in asked.split(",") if name.strip() not in ("", "-1")]
+    return any(Path(place, "lib", "libtorch_cuda.so").exists() for place in places)
+
+
+def count_cuda_devices() -> int:
+    """How many GPUs CUDA's driver has for a process with this environment; 0 without a driver, or
+    where it does not answer within :data:`DRIVER_SECONDS`."""
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-S", "-E", "-c", COUNT],
+            capture_output=True,
+            text=True,
+            timeout=DRIVER_SECONDS,
+            check=True,
+        )
+        return int(asked.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return 0
 
 
 def plan(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from pix2pix_batch import appearance, images, kinds
-from pix2pix_batch.errors import ImageError, OutputError
+from pix2pix_batch.errors import EngineError, ImageError, OutputError
 from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.metadata import carried
@@ -182,7 +182,8 @@ class Converter:
         for lane in self._lanes():
             while lane.overlapping is not None and lane.flying:
                 lane.flying.popleft()
-                lane.overlapping.finish()
+                with contextlib.suppress(EngineError):  # the next batch would be taken for this one
+                    lane.overlapping.finish()
 
     def _decoded(self, items: Iterable[Item], pool: ThreadPoolExecutor) -> Iterator[Work | Record]:
         """The items' images in order, decoded some way ahead of their use."""

@@ -56,16 +56,21 @@ def open_engine(
     from pix2pix_batch import onednn
     from pix2pix_batch.engine import TorchEngine
 
-    if device == "cpu":
-        # One thread a worker: a reduction split over another number of threads could round
-        # otherwise, and then the bytes would depend on --workers.
-        torch.set_num_threads(1)
+    if device != "cpu":
+        from pix2pix_batch.cuda import CudaEngine
+
+        _, unet = bundle.load_mapped(_checked(model, fingerprint))
+        return CudaEngine(
+            unet, size=size, batch_size=batch_size, device=device, precision=precision
+        )
+    # One thread a worker: a reduction split over another number of threads could round
+    # otherwise, and then the bytes would depend on --workers.
+    torch.set_num_threads(1)
     _, unet = bundle.load_mapped(_checked(model, fingerprint))
-    engine = TorchEngine(unet, size=size, batch_size=batch_size, device=device, precision=precision)
-    if device == "cpu":
-        del unet
-        onednn.return_freed_memory()  # of the weights as they were before
-        onednn.keep_freed_memory()
+    engine = TorchEngine(unet, size=size, batch_size=batch_size, precision=precision)
+    del unet
+    onednn.return_freed_memory()  # of the weights as they were before
+    onednn.keep_freed_memory()
     return engine
 
 
@@ -81,6 +86,10 @@ def _engine_key(settings: Settings) -> EngineKey:
 turn = threading.Lock()
 """Held to use an engine, which has buffers of its own: a user's Dask worker may have several
 threads."""
+
+opening = threading.Lock()
+"""Held to open an engine: of threads that want the same, one opens it, and on a GPU nothing else is
+opened while an engine's CUDA graph is captured."""
 
 _opened: dict[tuple[object, ...], Engine] = {}
 """What openers have opened on this worker, oldest first."""
@@ -99,6 +108,11 @@ def open_ahead(settings: Settings) -> None:
 
 def engine_of(settings: Settings) -> Engine:
     """This worker's engine for settings in which all is settled, opened on first use and kept."""
+    with opening:
+        return _engine_of(settings)
+
+
+def _engine_of(settings: Settings) -> Engine:
     if settings.opener is None or settings.backend in ("auto", TORCH):
         key = _engine_key(settings)
         if _expected - {key}:  # there is memory for one
