@@ -79,8 +79,17 @@ class TorchEngine:
     device = "cpu"
     takes_fewer = True
 
-    def __init__(self, unet: UNet, *, size: int, batch_size: int, precision: str = "fp32") -> None:
-        """``unet``: float32, in eval mode. Raises :class:`InputError`."""
+    def __init__(
+        self,
+        unet: UNet,
+        *,
+        size: int,
+        batch_size: int,
+        precision: str = "fp32",
+        direct: bool = False,
+    ) -> None:
+        """``unet``: float32, in eval mode. ``direct``: no convolution as matrix products, for a few
+        images: they take time and memory to prepare. Raises :class:`InputError`."""
         self.size, self.batch_size, self.precision = size, batch_size, precision
         dtype = DTYPES[precision]
         if precision == "fp16":
@@ -90,7 +99,7 @@ class TorchEngine:
             [Tensor, Sequence[Tensor] | Mapping[int, Tensor] | None], tuple[Tensor, Tensor]
         ]
         if onednn.available(dtype):
-            self.run = onednn.OneDNNUNet(unet, batch_size, size, dtype)
+            self.run = onednn.OneDNNUNet(unet, batch_size, size, dtype, direct=direct)
             self._pads = not convolution_rule.is_independent_of_batch(precision)
         else:
             self._pads = True

@@ -45,11 +45,18 @@ def domain_of(model: str, fingerprint: str) -> Domain | None:
 
 @functools.lru_cache(maxsize=2)
 def open_engine(
-    model: str, fingerprint: str, size: int, batch_size: int, device: str, precision: str
+    model: str,
+    fingerprint: str,
+    size: int,
+    batch_size: int,
+    device: str,
+    precision: str,
+    direct: bool = False,
 ) -> Engine:
     """This worker's engine, opened on first use and kept.
 
-    It has the weights in its own form. The bundle's are let go of.
+    It has the weights in its own form. The bundle's are let go of. ``direct``: as of
+    :class:`pix2pix_batch.engine.TorchEngine`, on the CPU.
     """
     import torch
 
@@ -67,7 +74,7 @@ def open_engine(
     # otherwise, and then the bytes would depend on --workers.
     torch.set_num_threads(1)
     _, unet = bundle.load_mapped(_checked(model, fingerprint))
-    engine = TorchEngine(unet, size=size, batch_size=batch_size, precision=precision)
+    engine = TorchEngine(unet, size=size, batch_size=batch_size, precision=precision, direct=direct)
     del unet
     onednn.return_freed_memory()  # of the weights as they were before
     onednn.keep_freed_memory()

@@ -175,7 +175,9 @@ def _choose_precision(
         return fast, ""
     key = settings.model, settings.fingerprint, settings.size
     few = min(batch_size, len(tiles))
-    exact = _translate(open_engine.__wrapped__(*key, few, settings.device, "fp32"), tiles)
+    exact_engine = open_engine.__wrapped__(*key, few, settings.device, "fp32", direct=True)
+    exact = _translate(exact_engine, tiles)
+    del exact_engine
     onednn.return_freed_memory()
     engine = open_engine(*key, batch_size, settings.device, fast)
     closeness = psnr(_translate(engine, tiles), exact)
