@@ -16,23 +16,27 @@ for it and always uses what the CPU has, so there its row is marked.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import psutil
 import torch
 from measure import (
     FULL_SIZE,
+    SECONDS,
     SIZE,
     alone,
     floats,
@@ -53,6 +57,10 @@ from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cores import cores
 from pix2pix_batch.engine import TorchEngine, default_batch_size
 from pix2pix_batch.engines.cpu import precision as cpu_precision
+from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.settings import Settings
+from pix2pix_batch.workers.opened import engine_of
+from pix2pix_batch.workers.worker import convert_chunk
 
 ISAS = {
     "native": {},
@@ -83,19 +91,73 @@ SLOW_BATCH = 5.0
 WIDTHS = (96, 128, 192)
 """``ngf`` of generators from which the slow one is taken; more weights would not fit in memory."""
 
+TURNS, TURN_BATCHES = 9, 8
+"""How often a worker and its engine alone take turns, and how many batches each turn."""
+
 Row = Callable[[str, str], None]
+Result = TypeVar("Result")
 
 
 # Each of these runs in a process of its own.
 
 
-def raw_engine(norm: str, precision: str, batch: int, ngf: int = FULL_SIZE.ngf) -> float:
+def raw_engine(
+    norm: str,
+    precision: str,
+    batch: int,
+    ngf: int = FULL_SIZE.ngf,
+    seconds: float = SECONDS,
+) -> float:
     """One engine as a worker runs it: one thread."""
     torch.set_num_threads(1)
     onednn.keep_freed_memory()
     engine = TorchEngine(generator(norm, ngf), size=SIZE, batch_size=batch, precision=precision)
     images = inputs(batch)
-    return repeat(lambda: engine(images), batch)
+    return repeat(lambda: engine(images), batch, seconds)
+
+
+def pipeline(model: Path, source: Path, out: Path, form: str, precision: str, batch: int) -> float:
+    """What a worker takes for an image, over what its engine alone takes, as processor time of one
+    process that does both in turns: so it is good on a machine that has other things to do."""
+    settings = Settings(
+        str(model), bundle.fingerprint(model), str(out), "tile", SIZE, None, batch, "cpu",
+        precision, noise=False, seed=0, backend="torch",
+    )  # fmt: skip
+    (out / ".pix2pix-batch" / "tmp").mkdir(parents=True)
+    items = [
+        Item(str(path), f"{path.stem}.{form}", f"{path.stem}.{form}", form)
+        for path in sorted(source.iterdir())[: TURN_BATCHES * batch]
+    ]
+    engine, images = engine_of(settings), inputs(batch)
+    ratios: list[float] = []
+    convert_chunk(settings, items)
+    for _ in range(TURNS):
+        start = time.process_time()
+        for _ in range(TURN_BATCHES):
+            engine(images)
+        middle = time.process_time()
+        convert_chunk(settings, items)
+        ratios.append((time.process_time() - middle) / (middle - start))
+    return statistics.median(ratios)
+
+
+class Reference:
+    """The raw engine's speed, measured before and after what is compared with it: a machine's
+    speed changes by a tenth and more within minutes, with what else it or its host has to do."""
+
+    def __init__(self, precision: str, batch: int, ngf: int = FULL_SIZE.ngf) -> None:
+        self.arguments = FULL_SIZE.norm, precision, batch, ngf, 2 * SECONDS
+        self.latest = self.measure()
+
+    def measure(self) -> float:
+        """Milliseconds an image, all cores at work."""
+        return together(cores(), raw_engine, *self.arguments)
+
+    def compare(self, measured: Callable[[], Result]) -> tuple[Result, float]:
+        """What is measured, and the raw engine's mean before and after."""
+        before, found = self.latest, measured()
+        self.latest = self.measure()
+        return found, (before + self.latest) / 2
 
 
 def eager(precision: str, batch: int, threads: int, compiled: bool) -> float:
@@ -177,7 +239,8 @@ class Conversion:
     """The real command. ``ms``: an image, from the first on disk to the last; ``quarters``: the
     same of each quarter of the images; ``first``: seconds until the first; ``whole``: images a
     second, start-up included; ``pss``, ``worker``: MiB of all processes (shared pages counted
-    once), and resident in the largest worker."""
+    once), and resident in the largest worker; ``others``: share of the cores' time that other
+    programs had, or the machine's host."""
 
     ms: float
     quarters: list[float]
@@ -185,25 +248,29 @@ class Conversion:
     whole: float
     pss: float
     worker: float
+    others: float
 
 
 def end_to_end(source: Path, out: Path, model: Path, form: str) -> Conversion:
     command = [sys.executable, "-m", "pix2pix_batch.cli", "convert", str(source), str(out)]
     command += ["--model", str(model), "--format", form, "--json"]
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), busy_seconds()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     tree = psutil.Process(process.pid)
     times: list[tuple[float, int]] = []
     pss = worker = 0.0
-    measured = start
+    measured, ours = start, {0: 0.0}
     while process.poll() is None:
         time.sleep(0.1)
+        ours |= cpu_seconds(tree)
         done = sum(name.endswith(form) for name in os.listdir(out)) if out.exists() else 0
         times.append((time.perf_counter() - start, done))
         if time.perf_counter() - measured > 4:  # reading it costs the workers time
             measured = time.perf_counter()
             now = memory(tree)
             pss, worker = max(pss, now[0]), max(worker, now[1])
+    others = busy_seconds() - busy - sum(ours.values())
+    share = others / (time.perf_counter() - start) / (psutil.cpu_count() or 1)
     summary = json.loads(process.communicate()[0])
     total = summary["converted"]
     first, begun = next((t, n) for t, n in times if n)
@@ -211,9 +278,9 @@ def end_to_end(source: Path, out: Path, model: Path, form: str) -> Conversion:
     def reached(count: float) -> float:
         return next((t for t, n in times if n >= count), times[-1][0])
 
-    marks = [first, *(reached(begun + (total - begun) * part / 4) for part in (1, 2, 3, 4))]
-    share = (total - begun) / 4
-    quarters = [(b - a) / share * 1000 if share else 0.0 for a, b in itertools.pairwise(marks)]
+    marks = [first, *(reached(begun + (total - begun) * n / 4) for n in (1, 2, 3, 4))]
+    part = (total - begun) / 4
+    quarters = [(b - a) / part * 1000 if part else 0.0 for a, b in itertools.pairwise(marks)]
     return Conversion(
         ms=sum(quarters) / 4,
         quarters=quarters,
@@ -221,7 +288,26 @@ def end_to_end(source: Path, out: Path, model: Path, form: str) -> Conversion:
         whole=total / summary["seconds"],
         pss=pss / 2**20,
         worker=worker / 2**20,
+        others=max(0.0, share),
     )
+
+
+def busy_seconds() -> float:
+    """Of all cores, together, since the machine was started, with what its host took from them."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # are in user, nice
+    return float(sum(times) - idle - guests)
+
+
+def cpu_seconds(tree: psutil.Process) -> dict[int, float]:
+    """Of the process and its children, by process."""
+    found = {}
+    for process in [tree, *tree.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            found[process.pid] = times.user + times.system
+    return found
 
 
 def memory(tree: psutil.Process) -> tuple[float, float]:
@@ -253,24 +339,33 @@ def measure_engines(row: Row, raw: float, batch: int, precision: str) -> None:
         row("   fp32", f"{ms:.1f} ms")
 
 
-def measure_runtimes(row: Row, raw: float, precision: str, isa: str, directory: Path) -> None:
+def measure_runtimes(
+    row: Row, reference: Reference, precision: str, isa: str, directory: Path
+) -> None:
     threads = cores()
+    model = directory / "generator.onnx"
+    alone(export, model)
+
+    def best(function: Callable[..., float], *arguments: object) -> float:
+        return min(alone(function, *arguments, batch, threads) for batch in (1, 4, 8))
+
     ms = min(alone(eager, precision, batch, threads, False) for batch in (4, 8))
     row(f"PyTorch eager, {precision}, channels last, norms folded", f"{ms:.1f} ms")
     if isa == "native":
         ms = min(alone(eager, precision, batch, threads, True) for batch in (4, 8))
         row(f"torch.compile, frozen, {precision}", f"{ms:.1f} ms")
-    model = directory / "generator.onnx"
-    alone(export, model)
-    best = min(alone(openvino, model, precision, batch, threads) for batch in (1, 4, 8))
-    row(f"OpenVINO {precision}, best batch", f"{best:.1f} ms = {best / raw:.2f} x raw engine")
-    name = "ONNX Runtime fp32, best batch"
-    best = min(alone(onnxruntime_fp32, model, batch, threads) for batch in (1, 4, 8))
     mark = "" if isa == "native" else " (with all that this CPU has)"
-    row(name, f"{best:.1f} ms = {best / raw:.2f} x raw engine{mark}")
+    reference.latest = reference.measure()
+    for name, function, arguments, note in (
+        (f"OpenVINO {precision}", openvino, (model, precision), ""),
+        ("ONNX Runtime fp32", onnxruntime_fp32, (model,), mark),
+    ):
+        ms, raw = reference.compare(partial(best, function, *arguments))
+        row(f"{name}, best batch", f"{ms:.1f} ms = {ms / raw:.2f} x raw engine{note}")
 
 
-def measure_convert(row: Row, raw: float, count: int, isa: str, directory: Path) -> None:
+def measure_convert(row: Row, reference: Reference, count: int, isa: str, directory: Path) -> None:
+    _, precision, batch, *_ = reference.arguments
     source, weights = directory / "in", directory / "full.safetensors"
     make_images(source, count)
     bundle.save(weights, bundle.BundleInfo("full-size", FULL_SIZE, image_size=SIZE), generator())
@@ -278,7 +373,9 @@ def measure_convert(row: Row, raw: float, count: int, isa: str, directory: Path)
     row("sequential loop (batch 1, fp32, PNG)", f"{loop:.1f} ms an image")
     forms = (("jpg", "JPEG"), ("png", "PNG")) if isa == "native" else (("jpg", "JPEG"),)
     for form, name in forms:
-        found = end_to_end(source, directory / form, weights, form)
+        out = directory / form
+        found, raw = reference.compare(partial(end_to_end, source, out, weights, form))
+        row("raw engine, mean of just before and after", f"{raw:.1f} ms")
         row(
             f"convert JPEG to {name}, {count} images",
             f"{found.ms:.1f} ms = {raw / found.ms:.0%} of raw engine, "
@@ -290,6 +387,10 @@ def measure_convert(row: Row, raw: float, count: int, isa: str, directory: Path)
         row("   first image on disk after", f"{found.first:.1f} s")
         row("   memory, all processes (PSS)", f"{found.pss:.0f} MiB")
         row("   resident in the largest worker", f"{found.worker:.0f} MiB")
+        row("   the cores' time that others took", f"{found.others:.0%}")
+        turns = directory / f"{form}-turns"
+        times = alone(pipeline, weights, source, turns, form, precision, batch)
+        row("   one worker, its processor time", f"{times:.2f} x its engine's alone")
 
 
 def measure_slow(row: Row, raw: float, batch: int, precision: str, directory: Path) -> None:
@@ -302,19 +403,21 @@ def measure_slow(row: Row, raw: float, batch: int, precision: str, directory: Pa
         row(name, "left out: this CPU is too fast for it")
         return
     ngf = wide[0]
-    slow = together(threads, raw_engine, FULL_SIZE.norm, precision, batch, ngf)
-    row(
-        f"{name}: ngf {ngf}, raw engine",
-        f"{slow:.0f} ms, {slow * threads * batch / 1000:.1f} s a batch",
-    )
+    reference = Reference(precision, batch, ngf)
+    slow = reference.latest
     count = threads * batch * max(4, int(PATIENCE * 1000 / slow / threads / batch))
     source, weights = directory / "slow", directory / "slow.safetensors"
     make_images(source, count)
     architecture = Architecture(norm=FULL_SIZE.norm, ngf=ngf)
     info = bundle.BundleInfo("slow", architecture, image_size=SIZE)
     bundle.save(weights, info, generator(ngf=ngf))
-    found = end_to_end(source, directory / "slow-jpg", weights, "jpg")
+    out = directory / "slow-jpg"
+    found, slow = reference.compare(partial(end_to_end, source, out, weights, "jpg"))
     weights.unlink()
+    row(
+        f"{name}: ngf {ngf}, raw engine",
+        f"{slow:.0f} ms, {slow * threads * batch / 1000:.1f} s a batch",
+    )
     quarters = ", ".join(f"{slow / ms:.0%}" for ms in found.quarters)
     row(
         f"   convert JPEG to JPEG, {count} images",
@@ -344,15 +447,17 @@ def measure(isa: str, count: int, only_convert: bool) -> list[tuple[str, str]]:
         row("matmul peak bf16", "left out: not in this hardware, emulated it takes minutes")
     row(f"floor implied by the {precision} peak", f"{work / peak * 1000:.1f} ms an image")
 
-    raw = together(threads, raw_engine, FULL_SIZE.norm, precision, batch)
+    reference = Reference(precision, batch)
+    raw = reference.latest
     row(f"raw engine, {precision}, {threads} x 1 thread, batch {batch}", f"{raw:.1f} ms an image")
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         if not only_convert:
             measure_engines(row, raw, batch, precision)
-            measure_runtimes(row, raw, precision, isa, directory)
+            measure_runtimes(row, reference, precision, isa, directory)
+            reference.latest = reference.measure()
         fitting = int(PATIENCE * 1000 / raw) // batch * batch
-        measure_convert(row, raw, min(count, max(8 * batch, fitting)), isa, directory)
+        measure_convert(row, reference, min(count, max(8 * batch, fitting)), isa, directory)
         measure_slow(row, raw, batch, precision, directory)
     return rows
 

@@ -50,31 +50,41 @@ def build(
     """
     trt = library.trt
     errors = library.listen()
-    builder = trt.Builder(errors.logger)
-    network = library.network(builder)
-    parser = trt.OnnxParser(network, errors.logger)
-    if not parser.parse(onnx):
-        told = "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors))
-        raise EngineError(f"{library.name} {library.version} cannot read the graph: {told}")
+    monitor = make_monitor(trt, progress or (lambda *_: True))
+    cannot = f"{library.name} {library.version} cannot build the engine"
+    with errors.raised(cannot):
+        builder = trt.Builder(errors.logger)
+        network = library.network(builder)
+        parser = trt.OnnxParser(network, errors.logger)
+        if not parser.parse(onnx):
+            told = "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors))
+            raise EngineError(f"{library.name} {library.version} cannot read the graph: {told}")
+        config = configure(library, builder, options)
+        cache = None
+        if library.keeps_timings:
+            cache = config.create_timing_cache(timing_cache)
+            config.set_timing_cache(cache, ignore_mismatch=True)
+        config.progress_monitor = monitor
+        plan = _interruptible(lambda: builder.build_serialized_network(network, config), monitor)
+        if monitor.cancelled:
+            raise KeyboardInterrupt
+        if plan is None:
+            raise errors.error(cannot)
+        timings = b"" if cache is None else bytes(cache.serialize())
+        return bytes(plan), timings
+
+
+def configure(library: Library, builder: Any, options: BuildOptions) -> Any:
+    """How to build. Raises :class:`InputError` where the target is unknown."""
+    trt = library.trt
     config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # which is on by default: fp32 is to be fp32
     config.builder_optimization_level = options.optimization_level
     if options.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
     if options.target != CURRENT:
         library.aim(config, options.target)
-    cache = None
-    if library.keeps_timings:
-        cache = config.create_timing_cache(timing_cache)
-        config.set_timing_cache(cache, ignore_mismatch=True)
-    monitor = make_monitor(trt, progress or (lambda *_: True))
-    config.progress_monitor = monitor
-    plan = _interruptible(lambda: builder.build_serialized_network(network, config), monitor)
-    if monitor.cancelled:
-        raise KeyboardInterrupt
-    if plan is None:
-        raise EngineError(f"{library.name} {library.version} cannot build the engine: {errors}")
-    timings = b"" if cache is None else bytes(cache.serialize())
-    return bytes(plan), timings
+    return config
 
 
 def _interruptible(build: Callable[[], Any], monitor: Any) -> Any:
@@ -84,11 +94,14 @@ def _interruptible(build: Callable[[], Any], monitor: Any) -> Any:
     and an exception in a monitor would pass through TensorRT.
     """
     made: list[Any] = []
+    failed: list[Exception] = []
     done = threading.Event()
 
     def run() -> None:
         try:
             made.append(build())
+        except Exception as error:
+            failed.append(error)
         finally:
             done.set()
 
@@ -103,7 +116,9 @@ def _interruptible(build: Callable[[], Any], monitor: Any) -> Any:
         except KeyboardInterrupt:
             monitor.cancelled = True
     thread.join()
-    return made[0] if made else None
+    if failed:
+        raise failed[0]
+    return made[0]
 
 
 def make_monitor(trt: Any, progress: Progress) -> Any:

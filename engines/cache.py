@@ -2,11 +2,13 @@
 
 An engine is code that the GPU's driver loads: the directory is the user's alone, and one that
 others can write to is refused. Each engine ``<id>.engine`` has a JSON sidecar beside it with its
-key, its size, its SHA-256 and the figures of its parity check.
+key, its size, its SHA-256 and the figures of its parity check, and what TensorRT-RTX has compiled
+of it for this GPU.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -14,7 +16,6 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,13 +27,13 @@ from pix2pix_batch.files.whole import whole
 from pix2pix_batch.records.journal import FULL
 from pix2pix_batch.text import shown
 
-SCHEMA = 1
-"""Grows whenever an older engine or sidecar would be read wrongly."""
+SCHEMA = 2
+"""Grows whenever an older engine or sidecar would be read wrongly. 2: fp32 without TF32."""
 
 VARIABLE = "PIX2PIX_BATCH_CACHE"
 """The environment variable that names another place for the cache."""
 
-ENGINE, SIDECAR, LOCK, TIMINGS = ".engine", ".json", ".lock", ".timings"
+ENGINE, SIDECAR, LOCK, TIMINGS, COMPILED = ".engine", ".json", ".lock", ".timings", ".compiled"
 PART = ".part."
 """Begins the names of files that are being written."""
 
@@ -113,6 +114,29 @@ class Entry:
         if hashlib.sha256(plan).hexdigest() != self.facts["sha256"]:
             raise InputError(f"{shown(self.path)}: is damaged")
         return plan
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What a library compiled of an engine when it was loaded: code as the engine is, and like it
+    only read if it is whole. Its file begins with the SHA-256 of the rest."""
+
+    cache: Cache
+    path: Path
+
+    def read(self) -> bytes:
+        """Empty where there is none, or a damaged one."""
+        try:
+            content = self.path.read_bytes()
+        except OSError:
+            return b""
+        digest, data = content[:32], content[32:]
+        return data if hashlib.sha256(data).digest() == digest else b""
+
+    def write(self, data: bytes) -> None:
+        """In place of what was there; not where that cannot be, since it can be made again."""
+        with contextlib.suppress(InputError, OutputError):
+            self.cache._write(self.path, hashlib.sha256(data).digest() + data)
 
 
 Build = Callable[[], tuple[bytes, dict[str, Any]]]
@@ -254,6 +278,10 @@ class Cache:
         except OSError:
             return
 
+    def compiled(self, entry: Entry) -> Compiled:
+        """Kept beside the engine, and removed with it."""
+        return Compiled(self, entry.path.with_suffix(COMPILED))
+
     def timings(self, name: str) -> bytes:
         """TensorRT's timing cache ``name``; empty where there is none."""
         try:
@@ -293,14 +321,15 @@ class Cache:
     def _others(self) -> Iterator[Path]:
         """Files that belong to no engine."""
         for path in self.folder.iterdir():
-            orphan = path.suffix in (SIDECAR, LOCK) and not path.with_suffix(ENGINE).exists()
+            beside = path.suffix in (SIDECAR, LOCK, COMPILED)
+            orphan = beside and not path.with_suffix(ENGINE).exists()
             if orphan or path.name.startswith(PART):
                 yield path
 
     def _remove(self, stem: str, *, leftovers: bool = False) -> int:
         """Remove the files of one engine; returns their bytes, 0 where it is in use."""
         whole = leftovers and (self.folder / f"{stem}{ENGINE}").exists()
-        kinds = [LOCK] if whole else [ENGINE, SIDECAR, LOCK]
+        kinds = [LOCK] if whole else [ENGINE, SIDECAR, COMPILED, LOCK]
         freed = 0
         try:
             with self.locked(stem, wait=False):
@@ -313,7 +342,7 @@ class Cache:
             return 0
         return freed
 
-    @contextmanager
+    @contextlib.contextmanager
     def locked(self, stem: str, *, wait: bool = True) -> Iterator[None]:
         """The operating system's lock, which goes when its holder dies.
 

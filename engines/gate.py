@@ -61,9 +61,13 @@ def compare(
 
     ``masks``: ``bool (C, H, W)``, one a dropout block, the same for each image.
     """
-    made, expected = (run(one, images, masks) for one in (engine, reference))
+    return difference(*(run(one, images, masks) for one in (engine, reference)))
+
+
+def difference(made: np.ndarray, expected: np.ndarray) -> Parity:
+    """Of images, ``uint8``."""
     greatest = int(np.abs(made.astype(np.int16) - expected).max())
-    return Parity(psnr(made, expected), greatest, len(images))
+    return Parity(psnr(made, expected), greatest, len(made))
 
 
 def run(engine: Engine, images: np.ndarray, masks: list[np.ndarray] | None = None) -> np.ndarray:
@@ -97,14 +101,24 @@ def masks_of(order: Order) -> list[np.ndarray] | None:
 def check(
     cache: Cache, entry: Entry, engine: Engine, order: Order, images: np.ndarray
 ) -> tuple[Entry, Parity]:
-    """Compare, and write the figures into the sidecar.
+    """Compare, and write the figures into the sidecar, with what the precision itself makes of the
+    images: an engine that is much further from fp32 than that has a fault of its own.
 
     Raises :class:`EngineError` where the engine is under :data:`BAR`: it stays in the cache, set
     aside, so that it is neither used nor built again.
     """
-    parity = compare(engine, reference(order), images, masks_of(order))
-    refused = "" if parity.passes else f"is {parity} (bar {BAR:.0f})"
-    entry = cache.note(entry, parity=parity.as_dict(), refused=refused)
+    from pix2pix_batch.engines.emulation import emulate
+
+    masks = masks_of(order)
+    expected = run(reference(order), images, masks)
+    parity = difference(run(engine, images, masks), expected)
+    predicted = difference(emulate(order, images, masks), expected)
+    refused = ""
+    if not parity.passes:
+        refused = f"is {parity} (bar {BAR:.0f}; {order.precision} itself: {predicted.psnr:.1f} dB)"
+    entry = cache.note(
+        entry, parity=parity.as_dict(), predicted=predicted.as_dict(), refused=refused
+    )
     if refused:
         raise EngineError(set_aside(entry))
     return entry, parity
@@ -118,8 +132,12 @@ def set_aside(entry: Entry) -> str:
     )
 
 
-def load(library: Library, entry: Entry) -> TensorRTEngine:
-    """The engine, running on the GPU that is here. Raises :class:`EngineError`."""
+def load(library: Library, entry: Entry, cache: Cache | None = None) -> TensorRTEngine:
+    """The engine, running on the GPU that is here. Raises :class:`EngineError`,
+    :class:`InputError` where its file is damaged.
+
+    ``cache``: where what the library compiles for this GPU at load is kept beside the engine.
+    """
     from pix2pix_batch.engines.runtime import TensorRTEngine
 
     key = entry.key
@@ -129,4 +147,5 @@ def load(library: Library, entry: Entry) -> TensorRTEngine:
         size=key.size,
         batch_size=key.batch_size,
         precision=key.precision,
+        kept=None if cache is None else cache.compiled(entry),
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 DRIVER = Path("/proc/driver/nvidia/version")
 """Where NVIDIA's driver for Linux says its version."""
+
+NVML = "libnvidia-ml.so.1"
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,31 @@ def described(index: int) -> Gpu:
 
 
 def driver() -> str:
-    """The version of NVIDIA's driver, such as ``550.54.15``; empty where there is none."""
+    """The version of NVIDIA's driver, such as ``550.54.15``; empty where there is none.
+
+    Where the driver's file is not to be seen, as in sandboxes and on WSL2, NVML is asked.
+    """
     try:
         text = DRIVER.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return ""
+        return nvml_driver()
     match = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", text)
     return match[1] if match else "unknown"
+
+
+def nvml_driver() -> str:
+    """What NVIDIA's management library says, which comes with the driver; empty without one.
+
+    By ctypes: these are three calls of a stable interface (NVML API Reference, "Initialization and
+    Cleanup", "System Queries"), for which no installation should need one package more.
+    """
+    try:
+        nvml = ctypes.CDLL(NVML)
+        if nvml.nvmlInit_v2() != 0:
+            return ""
+        text = ctypes.create_string_buffer(80)  # NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE
+        failed = nvml.nvmlSystemGetDriverVersion(text, ctypes.c_uint(len(text)))
+        nvml.nvmlShutdown()
+    except (OSError, AttributeError):
+        return ""
+    return "" if failed else text.value.decode("ascii", "replace")

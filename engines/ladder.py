@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pix2pix_batch import bundle
-from pix2pix_batch.errors import EngineError, InputError, OutputError
+from pix2pix_batch.errors import EngineError, InputError, MemoryShortage, OutputError
 from pix2pix_batch.settings import Settings
 
 if TYPE_CHECKING:
@@ -67,7 +67,6 @@ def climb(library: Library, settings: Settings, tiles: np.ndarray | None, gpu: G
     """
     from pix2pix_batch.engine import default_batch_size
     from pix2pix_batch.engines.order import Order
-    from pix2pix_batch.engines.runtime import MemoryShortage
 
     precision = DEFAULT_PRECISION if settings.precision == "auto" else settings.precision
     batch_size = settings.batch_size or default_batch_size("cuda", settings.size)
@@ -109,14 +108,13 @@ def load_or_build(cache: Cache, library: Library, order: Order, gpu: Gpu) -> tup
     from pix2pix_batch.engines import gate
     from pix2pix_batch.engines import order as orders
     from pix2pix_batch.engines.builder import CURRENT, BuildOptions
-    from pix2pix_batch.engines.runtime import MemoryShortage
 
     entry, reason = orders.find(cache, order, library, gpu)
     if entry is not None and entry.refused:
         raise EngineError(gate.set_aside(entry))
     if entry is not None:
         try:
-            return entry, gate.load(library, entry)
+            return entry, gate.load(library, entry, cache)
         except MemoryShortage:
             raise
         except EngineError as error:
@@ -132,4 +130,4 @@ def load_or_build(cache: Cache, library: Library, order: Order, gpu: Gpu) -> tup
         flush=True,
     )
     entry = orders.fill(cache, order, library, BuildOptions(), gpu).entry
-    return entry, gate.load(library, entry)
+    return entry, gate.load(library, entry, cache)

@@ -6,12 +6,19 @@ where there is none. Both have the same interface; what is left of differences i
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from pix2pix_batch.errors import InputError
+from pix2pix_batch.errors import (
+    WANT_OF_MEMORY,
+    EngineError,
+    InputError,
+    MemoryShortage,
+    engine_errors,
+)
 
 PACKAGES = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
 """The modules, best first, and the extra of this package that installs each."""
@@ -35,6 +42,21 @@ class Library:
     def keeps_timings(self) -> bool:
         """TensorRT-RTX measures nothing when it builds; its timing caches are empty."""
         return self.name == "tensorrt"
+
+    @property
+    def has_bf16(self) -> bool:
+        """Whether it may have transposed convolutions of bfloat16: TensorRT 11.0 to 11.4 have none
+        (its issue 4829), nor has TensorRT-RTX. Earlier ones say so when they build."""
+        return self.name == "tensorrt" and int(self.version.partition(".")[0]) < 11
+
+    @property
+    def captures_itself(self) -> bool:
+        """TensorRT-RTX makes CUDA graphs of its own: where parts of an engine are still to be
+        compiled, or need memory as they run, a capture from outside would fail."""
+        return hasattr(self.trt, "CudaGraphStrategy")
+
+    def compiled(self, engine: Any, data: bytes) -> Compiled:
+        return Compiled(self, engine, data)
 
     def network(self, builder: Any) -> Any:
         """A strongly typed network: the only kind from 11 on, a flag before."""
@@ -68,6 +90,36 @@ class Library:
         config.set_compute_capability(getattr(self.trt.ComputeCapability, target.upper()), 0)
 
 
+class Compiled:
+    """What TensorRT-RTX compiles for the GPU that is here when an engine is loaded and first run:
+    its runtime cache, shared by all contexts of an engine. ``tensorrt`` compiles all at the build.
+    """
+
+    def __init__(self, library: Library, engine: Any, data: bytes) -> None:
+        """``data``: of an earlier process; of another GPU or version, TensorRT-RTX ignores it."""
+        self.config = self.cache = None
+        self.before = data
+        if not library.captures_itself:
+            return
+        self.config = engine.create_runtime_config()
+        self.config.cuda_graph_strategy = library.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        self.cache = self.config.create_runtime_cache()
+        if data and not self.cache.deserialize(data):
+            self.before = b""
+        self.config.set_runtime_cache(self.cache)
+
+    def create_context(self, engine: Any) -> Any:
+        """An execution context, or ``None`` where there can be none."""
+        if self.config is None:
+            return engine.create_execution_context()
+        return engine.create_execution_context(self.config)
+
+    def changed(self) -> bytes:
+        """What there is to keep; nothing where it is as it was."""
+        data = b"" if self.cache is None else bytes(self.cache.serialize())
+        return b"" if data == self.before else data
+
+
 class Errors:
     """Keeps what TensorRT says instead of printing it. Must outlive what it is given to."""
 
@@ -80,7 +132,7 @@ class Errors:
                 super().__init__()
 
             def log(self, severity: Any, message: str) -> None:
-                if severity in serious:
+                if severity in serious and len(told) < 100:
                     told.append(" ".join(message.split()))
 
         self.told = told
@@ -89,6 +141,22 @@ class Errors:
     def __str__(self) -> str:
         """The first words, which name the cause; what follows is its echo."""
         return self.told[0][:300] if self.told else "it gives no reason"
+
+    def error(self, what: str) -> EngineError:
+        """That it cannot do ``what``, and why, as said since the last time; want of memory, and
+        nothing else, as :class:`pix2pix_batch.errors.MemoryShortage`."""
+        small = any(map(WANT_OF_MEMORY.search, self.told))
+        return (MemoryShortage if small else EngineError)(f"{what}: {self._take()}")
+
+    def raised(self, what: str) -> contextlib.AbstractContextManager[None]:
+        """What TensorRT or PyTorch raises inside, as :meth:`error` has it."""
+        self.told.clear()
+        return engine_errors(what, lambda: self._take() if self.told else "")
+
+    def _take(self) -> str:
+        reason = str(self)
+        self.told.clear()
+        return reason
 
 
 class Missing(InputError):

@@ -81,10 +81,10 @@ class Order:
 
 def check(order: Order, library: Library, target: str, gpu: Gpu | None) -> None:
     """Refuse before long work what cannot be built. Raises :class:`InputError`."""
-    if order.precision == "bf16" and library.name == "tensorrt_rtx":
+    if order.precision == "bf16" and not library.has_bf16:
         raise InputError(
             f"--precision bf16: {library.name} {library.version} has no bf16 transposed "
-            "convolutions; use fp16 or fp32"
+            "convolutions; use fp16 or fp32, or --backend torch"
         )
     known = library.targets()
     if target == CURRENT:

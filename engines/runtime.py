@@ -1,104 +1,38 @@
-"""Running a TensorRT engine: bytes to the GPU, one CUDA graph, bytes back, with two in flight."""
+"""Running a TensorRT engine: in the slots that PyTorch's batches on a GPU have too."""
 
 from __future__ import annotations
 
-from collections import deque
+import contextlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pix2pix_batch.engine import Translated
+from pix2pix_batch.cuda import SLOTS, Run, Shape, Slot, SlotEngine
+from pix2pix_batch.engine import Masks
 from pix2pix_batch.engines.export import EMBEDDING, IMAGE, NOISE, TRANSLATED
-from pix2pix_batch.engines.library import Library
+from pix2pix_batch.engines.library import Compiled, Errors, Library
 from pix2pix_batch.errors import EngineError
 
-SLOTS = 2
-"""Batches in flight: one is copied while the other is computed."""
+
+class Kept(Protocol):
+    """Where what a library compiles at load is kept from one process to the next."""
+
+    def read(self) -> bytes: ...
+
+    def write(self, data: bytes) -> None: ...
 
 
-class MemoryShortage(EngineError):
-    """The GPU's memory is too small for the engine's batches."""
-
-
-class Slot:
-    """One stream with buffers, an execution context and, where it can be had, a CUDA graph.
-
-    PyTorch owns the stream and all memory; host buffers are pinned, so that copies run beside
-    the computation.
-    """
-
-    def __init__(self, library: Library, engine: Any, device: torch.device) -> None:
-        self.context = engine.create_execution_context()
-        if self.context is None:
-            raise MemoryShortage("the GPU's memory is too small for the engine")
-        self.stream = torch.cuda.Stream(device)
-        self.host: dict[str, Tensor] = {}
-        self.on_gpu: dict[str, Tensor] = {}
-        self.inputs: list[str] = []
-        self.outputs: list[str] = []
-        for i in range(engine.num_io_tensors):
-            name = engine.get_tensor_name(i)
-            shape = tuple(engine.get_tensor_shape(name))
-            dtype = DTYPES[engine.get_tensor_dtype(name).name]
-            self.on_gpu[name] = torch.empty(shape, dtype=dtype, device=device)
-            self.host[name] = torch.empty(shape, dtype=dtype, pin_memory=True)
-            is_input = engine.get_tensor_mode(name) == library.trt.TensorIOMode.INPUT
-            (self.inputs if is_input else self.outputs).append(name)
-            self.context.set_tensor_address(name, self.on_gpu[name].data_ptr())
-        self.done = torch.cuda.Event()
-        self.graph = self._captured()
-
-    def _captured(self) -> torch.cuda.CUDAGraph | None:
-        """The computation as a CUDA graph: launched at once instead of layer by layer."""
-        with torch.cuda.stream(self.stream):
-            self._execute()  # what is allocated or compiled late, is now
-        self.stream.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph, stream=self.stream):
-                self._execute()
-        except (RuntimeError, EngineError):  # an engine that cannot be captured still runs
-            torch.cuda.synchronize()
-            return None
-        return graph
-
-    def _execute(self) -> None:
-        if not self.context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
-            raise EngineError("TensorRT could not run the engine")
-
-    def start(self, arrays: dict[str, np.ndarray]) -> None:
-        """Copy in, compute and copy out, all queued; returns at once."""
-        for name in self.inputs:
-            self.host[name].numpy()[...] = arrays[name]
-        with torch.cuda.stream(self.stream):
-            for name in self.inputs:
-                self.on_gpu[name].copy_(self.host[name], non_blocking=True)
-            if self.graph is not None:
-                self.graph.replay()
-            else:
-                self._execute()
-            for name in self.outputs:
-                self.host[name].copy_(self.on_gpu[name], non_blocking=True)
-            self.done.record()
-
-    def finish(self) -> Translated:
-        """What :meth:`start` began; copies, since the buffers are used again."""
-        self.done.synchronize()
-        return Translated(self.host[TRANSLATED].numpy().copy(), self.host[EMBEDDING].numpy().copy())
-
-
-class TensorRTEngine:
+class TensorRTEngine(SlotEngine):
     """A built engine on one GPU; an :class:`pix2pix_batch.engine.Engine`.
 
-    ``plan`` must come from :class:`pix2pix_batch.engines.cache.Cache`: loading one runs it. Not
-    for use from several threads at once. Raises :class:`EngineError` where it does not fit this
-    GPU or its memory.
+    ``plan`` must come from :class:`pix2pix_batch.engines.cache.Cache`: loading one runs it.
+    ``kept``: for what the library compiles at load. Not for use from several threads at once.
+    Raises :class:`EngineError` where it does not fit this GPU, :class:`MemoryShortage` where it
+    does not fit its memory.
     """
-
-    takes_fewer = False
 
     def __init__(
         self,
@@ -109,57 +43,115 @@ class TensorRTEngine:
         batch_size: int,
         precision: str,
         device: str = "cuda",
+        kept: Kept | None = None,
     ) -> None:
+        super().__init__()
         self.size, self.batch_size, self.precision = size, batch_size, precision
-        self.device, self.backend = device, library.name
+        self.device, self.backend, self.library = device, library.name, library
         self.errors = library.listen()
-        self.runtime = library.trt.Runtime(self.errors.logger)
-        self.engine = self.runtime.deserialize_cuda_engine(plan)
-        if self.engine is None:
-            raise EngineError(
-                f"{library.name} {library.version} cannot load the engine: {self.errors}"
-            )
-        self.masked = [
-            name
-            for i in range(self.engine.num_io_tensors)
-            if (name := self.engine.get_tensor_name(i)).startswith(NOISE)
-        ]
-        try:
-            place = torch.device(device)
-            self.slots = [Slot(library, self.engine, place) for _ in range(SLOTS)]
-        except torch.cuda.OutOfMemoryError as error:
-            raise MemoryShortage(
-                f"the GPU's memory is too small for batches of {batch_size}"
-            ) from error
-        self.flying: deque[Slot] = deque()
+        place = torch.device(device)
+        with self.telling("cannot load the engine"):
+            torch.cuda.init()
+            torch.cuda.empty_cache()  # TensorRT has an allocator of its own
+            self.runtime = library.trt.Runtime(self.errors.logger)
+            self.engine = self.runtime.deserialize_cuda_engine(plan)
+            if self.engine is None:
+                raise self.errors.error(self._cannot("cannot load the engine"))
+        with self.telling("cannot open the engine"):
+            inputs, outputs = tensors(library, self.engine)
+            self.masked = [name for name in inputs if name.startswith(NOISE)]
+            names = [IMAGE, *self.masked]
+            shapes = [inputs[name] for name in names]
+            self.compiled = library.compiled(self.engine, b"" if kept is None else kept.read())
+            self.slots = [
+                Slot(
+                    shapes,
+                    Execution(self.engine, self.compiled, self.errors, names, outputs, place).bind,
+                    place,
+                    captures=not library.captures_itself,
+                )
+                for _ in range(SLOTS)
+            ]
+        if kept is not None and (data := self.compiled.changed()):
+            kept.write(data)
 
-    def __call__(self, images: np.ndarray, masks: Sequence[np.ndarray] | None = None) -> Translated:
-        self.start(images, masks)
-        return self.finish()
+    def _choose(
+        self, images: np.ndarray, masks: Masks | None
+    ) -> tuple[Sequence[Slot], list[np.ndarray]]:
+        given = list(masks or ())
+        if len(given) != len(self.masked):
+            raise ValueError(f"the engine takes {len(self.masked)} masks, not {len(given)}")
+        return self.slots, [images, *given]  # type: ignore[list-item]
 
-    def start(self, images: np.ndarray, masks: Sequence[np.ndarray] | None = None) -> None:
-        """Begin a batch; at most :data:`SLOTS` may be under way."""
-        if len(self.flying) == SLOTS:
-            raise ValueError(f"{SLOTS} batches are under way; finish one first")
-        slot = (
-            self.slots[0] if not self.flying or self.flying[-1] is self.slots[1] else self.slots[1]
-        )
-        if len(masks or ()) != len(self.masked):
-            raise ValueError(f"the engine takes {len(self.masked)} masks, not {len(masks or ())}")
-        slot.start({IMAGE: images, **dict(zip(self.masked, masks or (), strict=True))})
-        self.flying.append(slot)
+    def _all(self) -> list[Slot]:
+        return self.slots
 
-    def finish(self) -> Translated:
-        """The result of the batch begun first."""
-        return self.flying.popleft().finish()
+    def _cannot(self, what: str) -> str:
+        return f"{self.library.name} {self.library.version} {what}"
+
+    def telling(self, what: str) -> contextlib.AbstractContextManager[None]:
+        return self.errors.raised(self._cannot(what))
 
     def close(self) -> None:
         """Give the GPU's memory back."""
         while self.flying:
             self.finish()
         self.slots.clear()
+        del self.compiled
         self.engine = self.runtime = None
         torch.cuda.empty_cache()
+
+
+def tensors(library: Library, engine: Any) -> tuple[dict[str, Shape], dict[str, Shape]]:
+    """The inputs and the outputs of an engine, by their names. Raises :class:`EngineError`."""
+    inputs: dict[str, Shape] = {}
+    outputs: dict[str, Shape] = {}
+    for i in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(i)
+        kind = engine.get_tensor_dtype(name).name
+        if kind not in DTYPES:
+            raise EngineError(f"the engine's tensor {name!r} is {kind}, which is none of ours")
+        shape = Shape(tuple(engine.get_tensor_shape(name)), DTYPES[kind])
+        is_input = engine.get_tensor_mode(name) == library.trt.TensorIOMode.INPUT
+        (inputs if is_input else outputs)[name] = shape
+    return inputs, outputs
+
+
+class Execution:
+    """An execution context, which computes in the buffers that it is bound to."""
+
+    def __init__(
+        self,
+        engine: Any,
+        compiled: Compiled,
+        errors: Errors,
+        names: Sequence[str],
+        outputs: dict[str, Shape],
+        device: torch.device,
+    ) -> None:
+        """``names``: of the inputs, in the order of their buffers."""
+        self.errors, self.names = errors, names
+        self.outputs, self.device = outputs, device
+        self.context = compiled.create_context(engine)
+        if self.context is None:
+            raise errors.error("no execution context can be made")
+
+    def bind(self, inputs: list[Tensor]) -> Run:
+        """See :class:`pix2pix_batch.cuda.Slot`."""
+        made = {
+            name: torch.empty(one.shape, dtype=one.dtype, device=self.device)
+            for name, one in self.outputs.items()
+        }
+        for name, tensor in [*zip(self.names, inputs, strict=True), *made.items()]:
+            if not self.context.set_tensor_address(name, tensor.data_ptr()):
+                raise self.errors.error(f"the tensor {name!r} cannot be bound")
+
+        def run() -> tuple[Tensor, Tensor]:
+            if not self.context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
+                raise self.errors.error("TensorRT cannot run it")
+            return made[TRANSLATED], made[EMBEDDING]
+
+        return run
 
 
 DTYPES = {

@@ -172,9 +172,11 @@ def check(cache: Cache, entry: Entry, chosen: Library, order: Order, images: np.
     """Run the gate on the GPU that is here. Raises :class:`EngineError` with the layer."""
     from pix2pix_batch.engines import gate
 
-    engine = gate.load(chosen, entry)
+    engine = gate.load(chosen, entry, cache)
     try:
-        return str(gate.check(cache, entry, engine, order, images)[1])
+        entry, parity = gate.check(cache, entry, engine, order, images)
+        predicted = entry.facts["predicted"]["psnr"]
+        return f"{parity}; {order.precision} emulated on the CPU: {predicted:.1f} dB"
     except EngineError as error:
         raise EngineError(f"{error}; {_layer(order, images)}") from error
 
@@ -200,7 +202,7 @@ def find_layer(model: Path, precision: str, images: Path | None) -> Iterator[str
     if first is not None:
         raise EngineError(
             f"{shown(model)}: in {precision} the first layer to part from fp32 is {first}; use "
-            "--precision fp32 or bf16"
+            "--precision fp32, or --backend torch --precision bf16"
         )
 
 
@@ -354,8 +356,8 @@ def bench(name: str, images: Path | None) -> Iterator[str]:
     gpu = current()
     if gpu is None:
         raise InputError("engine bench: needs an NVIDIA GPU, and PyTorch finds none here")
-    measured = 0
-    for entry in named(Cache(), name):
+    measured, cache = 0, Cache()
+    for entry in named(cache, name):
         if reason := stranger(entry, gpu) or entry.refused:
             yield f"{entry.id[:12]}: not measured: {reason}"
             continue
@@ -371,12 +373,13 @@ def bench(name: str, images: Path | None) -> Iterator[str]:
             shapes = bundle.read_info(order.model).architecture.mask_shapes(key.size, key.size)
             one = dropout_masks(gate.KEY, shapes)
             masks = [np.repeat(mask[None], key.batch_size, axis=0) for mask in one]
-        engine = gate.load(library.load(key.library), entry)
+        engine = gate.load(library.load(key.library), entry, cache)
         speed = benches.measure(engine, batch, masks)
         measured += 1
         yield (
             f"{entry.id[:12]}: {speed.images_per_second:,.0f} images/s, "
             f"{speed.latency_ms:.2f} ms a batch of {key.batch_size}, {key.precision}, {gpu.name}"
+            + (f"; {engine.remark}" if engine.remark else "")
         )
     if not measured:
         raise EngineError(f"{name}: no engine that runs on the {gpu.name}")

@@ -286,11 +286,19 @@ def _generator(path: Path, info: BundleInfo, state: dict[str, torch.Tensor]) -> 
         reason = " ".join(str(error).split())[:300]
         raise BundleError(f"{path}: its weights do not fit its architecture: {reason}") from error
     for name, value in state.items():
-        if not torch.isfinite(value).all():
+        if not _is_finite(value):
             raise BundleError(
                 f"{path}: the weights {name!r} hold infinities or NaN; train it again"
             )
     return generator.eval().requires_grad_(False)
+
+
+def _is_finite(x: torch.Tensor) -> bool:
+    """Whether it holds no infinity and no NaN, which is the least and the largest if there is one:
+    ``isfinite`` of each number takes five times as long."""
+    import torch
+
+    return not x.numel() or all(bool(torch.isfinite(one)) for one in torch.aminmax(x))
 
 
 def save(
@@ -316,7 +324,7 @@ def save(
             continue
         narrow = half and ".conv." in name
         tensor = value.detach().to("cpu", torch.float16 if narrow else torch.float32).contiguous()
-        if not torch.isfinite(tensor).all():
+        if not _is_finite(tensor):
             raise BundleError(f"{path}: the weights {name!r} do not fit into {tensor.dtype}")
         tensors[name] = tensor
     if embedding is not None:

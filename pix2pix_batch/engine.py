@@ -68,7 +68,7 @@ Masks = Sequence[np.ndarray] | Mapping[int, np.ndarray]
 
 
 class TorchEngine:
-    """A bundle's generator in PyTorch: on the CPU through oneDNN, on CUDA in channels-last.
+    """A bundle's generator in PyTorch on the CPU, through oneDNN where that is there.
 
     Its ``masks`` may also be multipliers of any decoder blocks, by the block's number:
     ``float32 (N, C, H, W)``. With ones an image is translated as without noise. Where an image's
@@ -76,6 +76,7 @@ class TorchEngine:
     """
 
     backend = TORCH
+    device = "cpu"
     takes_fewer = True
 
     def __init__(
@@ -84,35 +85,35 @@ class TorchEngine:
         *,
         size: int,
         batch_size: int,
-        device: str = "cpu",
         precision: str = "fp32",
+        direct: bool = False,
     ) -> None:
-        """``unet``: float32, on the CPU, in eval mode. Raises :class:`InputError`."""
-        self.size, self.batch_size = size, batch_size
-        self.device, self.precision = device, precision
+        """``unet``: float32, in eval mode. ``direct``: no convolution as matrix products, for a few
+        images: they take time and memory to prepare. Raises :class:`InputError`."""
+        self.size, self.batch_size, self.precision = size, batch_size, precision
         dtype = DTYPES[precision]
-        if device == "cpu" and precision == "fp16":
+        if precision == "fp16":
             raise InputError("fp16 runs on GPUs only; use --precision bf16 or fp32 on the CPU")
         self.dtype = dtype
         self.run: Callable[
             [Tensor, Sequence[Tensor] | Mapping[int, Tensor] | None], tuple[Tensor, Tensor]
         ]
-        if device == "cpu" and onednn.available(dtype):
-            self.run = onednn.OneDNNUNet(unet, batch_size, size, dtype)
+        if onednn.available(dtype):
+            self.run = onednn.OneDNNUNet(unet, batch_size, size, dtype, direct=direct)
             self._pads = not convolution_rule.is_independent_of_batch(precision)
         else:
             self._pads = True
-            model = copy.deepcopy(unet).to(device, dtype).to(memory_format=torch.channels_last)
+            model = copy.deepcopy(unet).to(dtype).to(memory_format=torch.channels_last)
             self.run = model.translate
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray, masks: Masks | None = None) -> Translated:
         count = len(images)
-        x = torch.from_numpy(self._padded(images)).to(self.device).permute(0, 3, 1, 2)
+        x = torch.from_numpy(self._padded(images)).permute(0, 3, 1, 2)
         x = x.to(torch.float32).div_(127.5).sub_(1).to(self.dtype)
         y, embedding = self.run(x, None if masks is None else self._multipliers(masks))
         made, embeddings = to_bytes(y[:count]), embedding[:count].float()
-        return Translated(made.cpu().numpy(), embeddings.cpu().numpy())
+        return Translated(made.numpy(), embeddings.numpy())
 
     def _padded(self, array: np.ndarray) -> np.ndarray:
         if not self._pads or len(array) >= self.batch_size:
@@ -120,13 +121,10 @@ class TorchEngine:
         rest = np.zeros((self.batch_size - len(array), *array.shape[1:]), array.dtype)
         return np.concatenate((array, rest))
 
-    def _on_device(self, mask: np.ndarray) -> Tensor:
-        return torch.from_numpy(self._padded(mask)).to(self.device)
-
     def _multipliers(self, masks: Masks) -> Sequence[Tensor] | Mapping[int, Tensor]:
         if isinstance(masks, Mapping):
-            return {i: self._on_device(mask) for i, mask in masks.items()}
-        kept = (self._on_device(mask).to(torch.float32) for mask in masks)
+            return {i: torch.from_numpy(self._padded(mask)) for i, mask in masks.items()}
+        kept = (torch.from_numpy(self._padded(mask)).to(torch.float32) for mask in masks)
         return [mask.mul_(onednn.KEEP_SCALE) for mask in kept]
 
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+
+from pix2pix_batch.text import describe_error
+
 
 class Pix2PixBatchError(Exception):
     """Base of all errors that this package raises on purpose."""
@@ -37,5 +43,34 @@ class EngineError(Pix2PixBatchError):
     """An engine cannot be built, loaded or trusted; the next best can run instead."""
 
 
+class MemoryShortage(EngineError):
+    """Memory is too small for an engine and its batches; smaller ones may fit."""
+
+
 class TrainingError(Pix2PixBatchError):
     """A training run cannot go on; its last checkpoint is whole."""
+
+
+WANT_OF_MEMORY = re.compile(
+    r"out ?of ?memory|insufficient memory|not enough memory|memory ?allocation|bad_alloc", re.I
+)
+"""How CUDA, PyTorch and TensorRT say that memory was wanting."""
+
+
+@contextlib.contextmanager
+def engine_errors(what: str, reason: Callable[[], str] = lambda: "") -> Iterator[None]:
+    """What a library raises inside as :class:`EngineError`; want of memory, and nothing else, as
+    :class:`MemoryShortage`.
+
+    ``what``: what cannot be done. ``reason``: why, where the library says so elsewhere.
+    """
+    try:
+        yield
+    except Pix2PixBatchError:
+        raise
+    except (
+        RuntimeError, TypeError, ValueError, LookupError, AttributeError, MemoryError,
+    ) as error:  # fmt: skip
+        told = reason() or describe_error(error)
+        small = isinstance(error, MemoryError) or WANT_OF_MEMORY.search(f"{error} {told}")
+        raise (MemoryShortage if small else EngineError)(f"{what}: {told}") from error

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from pix2pix_batch import jpeg_encoder
 from pix2pix_batch.decoding import profiles
 from pix2pix_batch.decoding.decode import (
     UPRIGHT,
@@ -84,12 +85,16 @@ def read(data: bytes, channels: int | None, tolerance: Tolerance = USUAL) -> Pic
     :class:`ImageError` with the reason.
     """
     decoded = decode(data, tolerance)
-    image, remarks = decoded.image, list(decoded.warnings)
+    pixels, remarks = decoded.pixels, list(decoded.warnings)
+    if decoded.image is None and pixels is not None:
+        channels = pixels.shape[2] if channels is None else channels
+        if _is_enough(pixels, channels):
+            return Picture(_as_many(pixels, channels), warnings=tuple(remarks))
+    image = decoded.whole() if decoded.image is None else decoded.image
     channels = _own_channels(image) if channels is None else channels
     try:
         orientation = orientation_of(image) if decoded.turned is None else 1
         exif = image.info.get("exif", b"") if isinstance(image.info.get("exif"), bytes) else b""
-        pixels = decoded.pixels
         if pixels is not None and orientation == 1 and _is_ready(pixels, image, channels):
             return Picture(_as_many(pixels, channels), exif=exif, warnings=tuple(remarks))
         image = to_eight_bits(_upright(decoded.whole(), orientation))
@@ -120,9 +125,11 @@ def _own_channels(image: Image.Image) -> int:
 def _is_ready(pixels: np.ndarray, image: Image.Image, channels: int) -> bool:
     """Whether an image's samples need no more than to be repeated for ``channels`` channels."""
     profile = image.info.get("icc_profile")
-    return (pixels.shape[2], channels) in ((1, 1), (3, 3), (1, 3)) and profiles.leaves_alone(
-        profile, image.mode
-    )
+    return _is_enough(pixels, channels) and profiles.leaves_alone(profile, image.mode)
+
+
+def _is_enough(pixels: np.ndarray, channels: int) -> bool:
+    return (pixels.shape[2], channels) in ((1, 1), (3, 3), (1, 3))
 
 
 def _as_many(pixels: np.ndarray, channels: int) -> np.ndarray:
@@ -198,13 +205,17 @@ def write(
     ``exif``: a block for formats other than TIFF; ``fields``: for the directory of TIFF;
     ``origin``: XMP.
     """
+    quality = DEFAULT_QUALITY if quality is None else quality
+    if form == "jpg" and not (exif or origin):
+        made = jpeg_encoder.encode(picture.pixels, quality)
+        if made is not None:
+            return made
     pixels = picture.pixels[:, :, 0] if picture.pixels.shape[2] == 1 else picture.pixels
     image = Image.fromarray(pixels)
     if form == "jpg":
         image = image.convert("RGB") if image.mode == "RGBA" else image
     elif picture.alpha is not None and image.mode in ("L", "RGB"):
         image.putalpha(Image.fromarray(picture.alpha))
-    quality = DEFAULT_QUALITY if quality is None else quality
     buffer = io.BytesIO()
     if form == "png":
         image.save(buffer, "PNG", exif=exif, pnginfo=_text(origin), **PNG_FAST)

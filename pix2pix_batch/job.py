@@ -26,7 +26,7 @@ from pix2pix_batch.records.history import History
 from pix2pix_batch.records.journal import Journal
 from pix2pix_batch.records.ledger import Ledger
 from pix2pix_batch.records.record import DIRECTORY, FULL
-from pix2pix_batch.scheduling import capacity, marker, preflight, template
+from pix2pix_batch.scheduling import capacity, marker, preflight, sharing, template
 from pix2pix_batch.scheduling.crew import PATIENCE, Crew, first_look
 from pix2pix_batch.scheduling.dispatch import Dispatcher, Task, Work
 from pix2pix_batch.scheduling.preflight import Needs
@@ -342,11 +342,14 @@ class Job:
         gpus = [] if options.device == "cpu" else capacity.visible_gpus()
         # CUDA cannot be used after a fork of a process that has, and each worker has one GPU
         method = "spawn" if gpus else stack.enter_context(template.started())
-        engine = capacity.engine_memory(
-            self.info.architecture, self.settings.size, self.settings.batch_size
-        )
-        fitting = capacity.default_workers(engine, spawned=method == "spawn")
-        environments = capacity.plan(options.device, options.workers, gpus, cores(), fitting)
+        shape = self.info.architecture, self.settings.size, self.settings.batch_size
+        held = sharing.ON_HOST if gpus else capacity.engine_memory(*shape)
+        fitting = capacity.default_workers(held, spawned=method == "spawn")
+        a_gpu = 1
+        if gpus and options.workers is None:
+            on_gpu, free = sharing.memory_on_gpu(*shape), sharing.free_memory(gpus)
+            a_gpu = sharing.workers_a_gpu(len(gpus), cores(), on_gpu, free)
+        environments = capacity.plan(options.device, options.workers, gpus, cores(), fitting, a_gpu)
         # While the template imports PyTorch there is time to import what is needed here, and later.
         from pix2pix_batch.pages import page  # noqa: F401
         from pix2pix_batch.scheduling import cluster
@@ -387,7 +390,11 @@ class Job:
     def _decide(self, crew: Crew, journal: Journal, first: list[Item], orders: Orders) -> None:
         """Settle device, backend, precision and batch size; a resumed job keeps what it began
         with."""
-        decision = first_look(crew, self.settings, list(map(self._placed, first)), orders)
+        looked = list(map(self._placed, first))
+        # few images may be for fewer workers, and a cluster's open what they need when they need it
+        busy = self.workers if len(first) == probe.PROBE_IMAGES else min(self.workers, len(first))
+        others = 0 if self.options.scheduler else busy - 1
+        decision = first_look(crew, self.settings, looked, orders, others)
         if self.stop.is_set():  # before anything is replaced
             return
         if "precision" not in journal.job:

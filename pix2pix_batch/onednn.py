@@ -286,7 +286,7 @@ class OneDNNUNet:
     def __init__(
         self, unet: UNet, batch: int, size: int, dtype: torch.dtype, *, direct: bool = False
     ) -> None:
-        """``direct``: no convolution as matrix products; the benchmark compares the two."""
+        """``direct``: no convolution as matrix products."""
         a = self.architecture = unet.architecture
         self.dtype = dtype
         workspace = None if direct else Workspace()

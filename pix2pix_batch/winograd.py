@@ -24,7 +24,7 @@ bits must not depend on its neighbours (:func:`multiplies_alike` sees to their p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, product
 from typing import NamedTuple
 
@@ -36,7 +36,6 @@ from pix2pix_batch.workspace import Workspace
 
 INPUTS = ((0, 2, torch.sub), (1, 2, torch.add), (3, 1, torch.sub), (2, 1, torch.sub))
 """Of each point, what it makes of which two of a tile's inputs."""
-KERNEL = ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0), (0.5, -0.5))
 TAPS_OF_PHASE = ((2, 0), (3, 1))
 """Which rows of a transposed kernel meet a tile's inputs j and j + 1 in the output's row
 2 j - 1, and in the row after it."""
@@ -94,7 +93,8 @@ def transform_kernel(weight: Tensor, transposed: bool) -> Tensor:
     """``(16, inputs, outputs)``, float32, from a 4x4 convolution's weight.
 
     Inputs are (row's phase, column's phase, channel), or of a transposed convolution outputs are.
-    Worked out in float64, point by point: the kernel of a wide layer takes 64 MB.
+    Worked out along the height, then along the width, each sum rounded once: float64 would make
+    no difference that one sees behind the products' own rounding, and takes five times as long.
     """
     if transposed:  # (in, out, 4, 4)
         taps = torch.tensor(TAPS_OF_PHASE)
@@ -104,14 +104,20 @@ def transform_kernel(weight: Tensor, transposed: bool) -> Tensor:
     else:  # (out, in, 4, 4), row 2 * tap + phase
         g = weight.unflatten(3, (2, 2)).unflatten(2, (2, 2)).permute(2, 4, 3, 5, 1, 0)
         inputs = 4 * weight.shape[1]
-    kernel = torch.empty(POINTS**2, inputs, weight.numel() // 4 // inputs)
-    for p, above in enumerate(KERNEL):
-        for q, beside in enumerate(KERNEL):
-            u = torch.zeros_like(g[0, 0], dtype=torch.float64)
-            for (i, a), (j, b) in product(enumerate(above), enumerate(beside)):
-                u.add_(g[i, j], alpha=a * b)
-            kernel[POINTS * p + q] = u.reshape(kernel.shape[1:])
-    return kernel
+    g = g.reshape(2, 2, inputs, weight.numel() // 4 // inputs)
+    kernel = torch.empty(POINTS, POINTS, *g.shape[2:])
+    for into, above in zip(kernel, _points(*g), strict=True):
+        for to, beside in zip(into, _points(*above), strict=True):
+            to.copy_(beside)
+    return kernel.flatten(0, 1)
+
+
+def _points(first: Tensor, second: Tensor) -> Iterator[Tensor]:
+    """What a kernel's two taps along an axis are at the four points."""
+    yield first
+    yield first.add(second).div_(2)
+    yield second
+    yield first.sub(second).div_(2)
 
 
 def multiplies_alike(kernel: Tensor, rows: int, images: int) -> bool:

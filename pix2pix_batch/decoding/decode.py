@@ -30,12 +30,13 @@ HINT = "; --lenient takes what is there"
 
 @dataclass
 class Decoded:
-    """``image``: of 8 bits, with its profile in ``info``; ``pixels``: its samples, ``uint8
-    (H, W, C)``, where they were not decoded by Pillow; ``turned``: the orientation by which it was
+    """``image``: of 8 bits, with its profile in ``info``; ``None`` where the file says nothing of
+    its ``pixels``. These are its samples, ``uint8 (H, W, C)``, where they were not decoded by
+    Pillow; ``turned``: the orientation by which it was
     turned upright already, ``None`` where nobody has looked; ``meaning``: what its colours are,
     where the file says so without a profile."""
 
-    image: Image.Image
+    image: Image.Image | None
     pixels: np.ndarray | None = None
     turned: int | None = None
     meaning: Gamma | Cicp | None = None
@@ -44,9 +45,11 @@ class Decoded:
     def whole(self) -> Image.Image:
         """The image with its samples."""
         if self.pixels is None:
+            assert self.image is not None
             return self.image
         flat = self.pixels[:, :, 0] if self.pixels.shape[2] == 1 else self.pixels
-        return _like(self.image, Image.fromarray(flat))
+        image = Image.fromarray(flat)
+        return image if self.image is None else _like(self.image, image)
 
 
 def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
@@ -277,6 +280,11 @@ def _beyond_palette(image: Image.Image) -> list[str]:
 
 
 def _of_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
+    header = jpeg.plain_header(data)
+    if header is not None and header.size[0] * header.size[1] <= _limit(tolerance):
+        pixels, warning = jpeg.decode(data, header)
+        if pixels is not None:
+            return Decoded(None, pixels, turned=1, warnings=[warning] if warning else [])
     try:
         image = _opened(data, tolerance)
     except ImageError as error:
@@ -285,7 +293,7 @@ def _of_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
         raise
     if image.format not in ("JPEG", "MPO"):
         raise ImageError(others.unverified(image) or "a JPEG file that Pillow takes for another")
-    pixels, warning = jpeg.decode(data, image)
+    pixels, warning = jpeg.decode(data, jpeg.Header(image.mode, image.size))
     remarks = [warning] if warning else []
     if not image.info.get("icc_profile") and jpeg.has_profile(data):
         remarks.append("its colour profile is left out: parts of it are missing")

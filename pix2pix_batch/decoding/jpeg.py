@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
-from PIL import Image
 
 HOLE, REFINED_HOLE = 24, 128
 """Zero bytes in a row that no encoder writes where a run of zero bits stands for coefficients that
@@ -40,22 +40,55 @@ def is_jpeg(data: bytes) -> bool:
     return data[:3] == b"\xff\xd8\xff"
 
 
-def decode(data: bytes, image: Image.Image) -> tuple[np.ndarray | None, str]:
-    """The samples of ``image``, an open JPEG file, ``uint8 (H, W, C)``, and what libjpeg warned of.
+def plain_header(data: bytes) -> Header | None:
+    """The header of a JPEG file that says no more of its picture than its size and whether it is
+    grey: it has no EXIF, no profile, no further picture and nothing of Adobe's. ``None`` for all
+    others, which Pillow is to read.
+    """
+    at, found = 2, None
+    while at + 10 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], data[at + 2] << 8 | data[at + 3]
+        if marker == 0xDA:
+            return found
+        if marker in (0xC0, 0xC1, 0xC2) and found is None:
+            depth, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
+            if depth != 8 or components not in (1, 3):
+                return None
+            found = Header("L" if components == 1 else "RGB", (width, height))
+        elif marker not in SILENT:
+            return None
+        at += 2 + length
+    return None
+
+
+SILENT = frozenset({0xE0, 0xDB, 0xC4, 0xDD, 0xFE})
+"""Markers of segments that say nothing of the picture: JFIF, whose density is not looked at, tables
+of two kinds, restarts, comments (ITU-T T.81, table B.1)."""
+
+
+class Header(NamedTuple):
+    """``mode``: as Pillow calls it; ``size``: width and height."""
+
+    mode: str
+    size: tuple[int, int]
+
+
+def decode(data: bytes, header: Header) -> tuple[np.ndarray | None, str]:
+    """The samples of a JPEG file, ``uint8 (H, W, C)``, and what libjpeg warned of.
 
     They are ``None`` where Pillow is to decode it: the file is damaged, or not grey or RGB.
     """
-    if image.mode not in ("L", "RGB", "CMYK"):
+    if header.mode not in ("L", "RGB", "CMYK"):
         return None, ""
-    space = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}[image.mode]
+    space = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}[header.mode]
     try:
         pixels = simplejpeg.decode_jpeg(data, space, strict=True)
     except ValueError as error:
         return None, _warning(data, space, str(error))
-    if (pixels.shape[1], pixels.shape[0]) != image.size:
+    if (pixels.shape[1], pixels.shape[0]) != header.size:
         return None, ""
     hole = _hole(data)
-    if image.mode == "CMYK":  # Pillow knows whether its inks are inverted
+    if header.mode == "CMYK":  # Pillow knows whether its inks are inverted
         return None, hole
     return pixels, hole
 

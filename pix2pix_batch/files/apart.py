@@ -12,32 +12,30 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 BEGINNING, NOTE = ".pix2pix-batch-", ".note"
 """How the names of such files begin, which hides them, and those of notes end."""
 
 
-def created(name: str, directory: int) -> IO[bytes]:
-    """A new file in the open ``directory``. Raises ``OSError``."""
+def create(name: str, directory: int) -> int:
+    """The descriptor of a new file in the open ``directory``. Raises ``OSError``."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return open(os.open(name, flags, 0o666, dir_fd=directory), "wb")
+    return os.open(name, flags, 0o666, dir_fd=directory)
 
 
 @contextmanager
-def placing(notes: int, target: int, inside: Sequence[str], name: str) -> Iterator[IO[bytes]]:
-    """A file to write, which is ``name`` in the open directory ``target`` once the block has ended
-    well. ``notes``: the open directory of the notes; ``inside``: the path of ``target`` within OUT.
-    Raises ``OSError``.
+def placing(notes: int, target: int, inside: Sequence[str], name: str) -> Iterator[int]:
+    """The descriptor of a file to write and close, which is ``name`` in the open directory
+    ``target`` once the block has ended well. ``notes``: the open directory of the notes;
+    ``inside``: the path of ``target`` within OUT. Raises ``OSError``.
     """
     mark = uuid.uuid4().hex
     temporary, note = f"{BEGINNING}{mark}", f"{mark}{NOTE}"
-    with created(note, notes) as file:
+    with open(create(note, notes), "wb") as file:
         file.write(os.fsencode("/".join([*inside, temporary])))
     try:
         try:
-            with created(temporary, target) as file:
-                yield file
+            yield create(temporary, target)
             os.replace(temporary, name, src_dir_fd=target, dst_dir_fd=target)
         finally:
             with suppress(FileNotFoundError):

@@ -103,11 +103,18 @@ def read_file(path: str, known: str = "") -> tuple[bytes, str]:
 
 
 def _read_local(path: str) -> tuple[bytes, str]:
-    with regular(path) as file:
-        status = os.fstat(file.fileno())
+    # With few calls to the system: at each one threads of Python may change, at some cost.
+    descriptor, status = _open_regular(path)
+    try:
         _bounded(b"", status.st_size)
-        data = file.read(LARGEST + 1)
-        return _bounded(data, len(data)), journal.stamp(status)
+        pieces = [os.read(descriptor, status.st_size + 1)]
+        read = len(pieces[0])
+        while pieces[-1] and read != status.st_size and read <= LARGEST:  # it is being written
+            pieces.append(os.read(descriptor, LARGEST + 1 - read))
+            read += len(pieces[-1])
+    finally:
+        os.close(descriptor)
+    return _bounded(b"".join(pieces), read), journal.stamp(status)
 
 
 def size_of(item: Item) -> int:
@@ -129,16 +136,22 @@ def regular(path: str) -> IO[bytes]:
 
     Raises :class:`ImageError` or ``OSError``.
     """
+    return open(_open_regular(path)[0], "rb")
+
+
+def _open_regular(path: str) -> tuple[int, os.stat_result]:
+    """The descriptor of an open regular file, and its status, as :func:`regular`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        file = open(descriptor, "rb")  # noqa: SIM115
-    except BaseException:  # such as a directory
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("not a regular file")
+    except BaseException:
         os.close(descriptor)
         raise
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise ImageError("not a regular file")
-    return file
+    return descriptor, status
 
 
 def _bounded(data: bytes, size: int) -> bytes:
@@ -198,12 +211,8 @@ def parts_of(output: str) -> list[str]:
 
 def place(out: str | os.PathLike[str], output: str, data: bytes) -> None:
     """Write ``data`` to ``output`` within ``out``, as :func:`placing` does."""
-    if remote.is_url(base := os.fspath(out)):
-        parts_of(output)
-        remote.write(joined(base, output), lambda fs, path: fs.pipe_file(path, data))
-        return
-    with placing(out, output) as file:
-        file.write(data)
+    with Destination(out) as destination:
+        destination.place(output, data)
 
 
 @contextmanager
@@ -214,50 +223,112 @@ def placing(out: str | os.PathLike[str], output: str) -> Iterator[IO[bytes]]:
     none can be put there meanwhile. Raises :class:`ImageError`, or :class:`OutputError` where
     nothing more can be written.
     """
-    base = os.fspath(out)
-    try:
-        with _remote(base, output) if remote.is_url(base) else _local(base, output) as file:
-            yield file
-    except OSError as error:
-        if error.errno in FATAL:
-            raise OutputError(
-                f"{shown(remote.safe(out))}: {error.strerror}; make room there, then run the same "
-                "command again: it goes on where this run stopped"
-            ) from error
-        raise ImageError(f"its output cannot be written ({_why(error)})") from error
+    with Destination(out) as destination, destination.placing(output) as file:
+        yield file
 
 
-@contextmanager
-def _local(out: str, output: str) -> Iterator[IO[bytes]]:
-    *inside, name = parts_of(output)
-    with ExitStack() as open_directories:
-        top = _entered(open_directories, out)
-        beside = top
-        for part in (journal.DIRECTORY, "tmp"):  # not made here: without them OUT has gone
-            beside = _entered(open_directories, part, beside)
-        target = _target(open_directories, top, out, inside)
-        if _identity(target) in _apart:
-            with apart.placing(beside, target, inside, name) as file:
+class Destination:
+    """OUT, for a few outputs one soon after the other: its directories stay open between them.
+
+    A context manager, for one thread.
+    """
+
+    def __init__(self, out: str | os.PathLike[str]) -> None:
+        self.out = os.fspath(out)
+        self._open: ExitStack | None = None
+        self._top = self._beside = self._target = -1
+        self._inside: list[str] | None = None  # of OUT, where the target is
+
+    def __enter__(self) -> Destination:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._open is not None:
+            self._open.close()
+
+    def place(self, output: str, data: bytes) -> None:
+        """Write ``data`` to ``output``, as :func:`placing` does."""
+        if remote.is_url(self.out):
+            parts_of(output)
+            remote.write(joined(self.out, output), lambda fs, path: fs.pipe_file(path, data))
+            return
+        # With few calls to the system: at each one threads of Python may change, at some cost.
+        with self._explaining(), self._local(output) as descriptor:
+            try:
+                left = memoryview(data)
+                while left:
+                    left = left[os.write(descriptor, left) :]
+            finally:
+                os.close(descriptor)
+
+    @contextmanager
+    def placing(self, output: str) -> Iterator[IO[bytes]]:
+        """As :func:`placing`."""
+        with self._explaining():
+            if remote.is_url(self.out):
+                with _remote(self.out, output) as file:
+                    yield file
+                return
+            with self._local(output) as descriptor, open(descriptor, "wb") as file:
                 yield file
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in FATAL:
+                raise OutputError(
+                    f"{shown(remote.safe(self.out))}: {error.strerror}; make room there, then run "
+                    "the same command again: it goes on where this run stopped"
+                ) from error
+            raise ImageError(f"its output cannot be written ({_why(error)})") from error
+
+    @contextmanager
+    def _local(self, output: str) -> Iterator[int]:
+        """The descriptor of a file for the block to write and to close."""
+        *inside, name = parts_of(output)
+        self._enter(inside)
+        beside, target = self._beside, self._target
+        if _apart and _identity(target) in _apart:
+            with apart.placing(beside, target, inside, name) as descriptor:
+                yield descriptor
             return
         temporary = uuid.uuid4().hex
         try:
-            with apart.created(temporary, beside) as file:
-                yield file
+            yield apart.create(temporary, beside)
             try:
                 os.replace(temporary, name, src_dir_fd=beside, dst_dir_fd=target)
+                return
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                _apart.add(_identity(target))
-                with (
-                    open(os.open(temporary, os.O_RDONLY, dir_fd=beside), "rb") as made,
-                    apart.placing(beside, target, inside, name) as file,
-                ):
-                    shutil.copyfileobj(made, file)
-        finally:
+            _apart.add(_identity(target))
+            with (
+                open(os.open(temporary, os.O_RDONLY, dir_fd=beside), "rb") as made,
+                apart.placing(beside, target, inside, name) as descriptor,
+                open(descriptor, "wb") as file,
+            ):
+                shutil.copyfileobj(made, file)
+            os.unlink(temporary, dir_fd=beside)
+        except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=beside)
+            raise
+
+    def _enter(self, inside: list[str]) -> None:
+        """Have the directory open that is ``inside`` OUT."""
+        if self._inside == inside:
+            return
+        if self._open is None:
+            with ExitStack() as opened:
+                top = beside = _entered(opened, self.out)
+                for part in (journal.DIRECTORY, "tmp"):  # not made here: without them OUT has gone
+                    beside = _entered(opened, part, beside)
+                self._open, self._top, self._beside = opened.pop_all(), top, beside
+        self._inside = None
+        self._target = _target(self._open, self._top, self.out, inside)
+        self._inside = inside
 
 
 _apart: set[tuple[int, int]] = set()

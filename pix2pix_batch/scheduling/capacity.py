@@ -6,6 +6,8 @@ import importlib.util
 import math
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +35,24 @@ SPAWNED = 550 * MIB
 STANDARD_BATCH = 4
 """Images of 256x256 that a batch is taken to have where the job leaves it open: at least as many as
 :func:`pix2pix_batch.engine.default_batch_size` says on the CPU, without importing PyTorch."""
+
+DEVICES = Path("/dev")
+
+GPU_FILES = ("nvidia[0-9]*", "dxg", "nvhost-gpu", "nvgpu")
+"""In :data:`DEVICES`, where there is an NVIDIA GPU: of its driver on Linux, of WSL2, of Jetson."""
+
+DRIVER_SECONDS = 60.0
+"""Without a daemon that keeps it up, the driver may take seconds to wake each GPU."""
+
+COUNT = """
+import ctypes
+cuda, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
+if cuda.cuInit(0) == 0:
+    cuda.cuDeviceGetCount(ctypes.byref(count))
+print(count.value)
+"""
+"""Asks CUDA's driver (CUDA Driver API, "Initialization" and "Device Management"), which heeds
+``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER`` itself."""
 
 MOST_TRANSFORMED = min(
     convolution_rule.ENOUGH_CHANNELS, key=convolution_rule.ENOUGH_CHANNELS.__getitem__
@@ -142,31 +162,62 @@ def default_workers(engine: int, *, spawned: bool = False) -> int:
 
 
 def visible_gpus() -> list[str]:
-    """What CUDA calls the GPUs that PyTorch can use here; importing neither to find out."""
+    """What ``CUDA_VISIBLE_DEVICES`` calls each GPU that CUDA sees here, in CUDA's own order.
+
+    PyTorch is not imported to find out, and CUDA is not opened in this process, which could then
+    fork no more that use it: a process of its own asks the driver. The numbers of the files
+    ``/dev/nvidiaN`` are not CUDA's: a container may have the second alone, which is CUDA's first.
+    """
+    if not any(True for pattern in GPU_FILES for _ in DEVICES.glob(pattern)) or not has_cuda():
+        return []
+    count = count_cuda_devices()
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if asked is None:
+        return [str(index) for index in range(count)]
+    return [name.strip() for name in asked.split(",")][:count]
+
+
+def has_cuda() -> bool:
+    """Whether PyTorch is a build for CUDA."""
     torch = importlib.util.find_spec("torch")
     places = (torch.submodule_search_locations if torch else None) or []
-    if not any(Path(place, "lib", "libtorch_cuda.so").exists() for place in places):
-        return []
-    there = [path.name[len("nvidia") :] for path in Path("/dev").glob("nvidia[0-9]*")]
-    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if asked is None or not there:
-        return sorted(there, key=int)
-    return [name.strip() for name in asked.split(",") if name.strip() not in ("", "-1")]
+    return any(Path(place, "lib", "libtorch_cuda.so").exists() for place in places)
+
+
+def count_cuda_devices() -> int:
+    """How many GPUs CUDA's driver has for a process with this environment; 0 without a driver, or
+    where it does not answer within :data:`DRIVER_SECONDS`."""
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-S", "-E", "-c", COUNT],
+            capture_output=True,
+            text=True,
+            timeout=DRIVER_SECONDS,
+            check=True,
+        )
+        return int(asked.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return 0
 
 
 def plan(
-    device: str, workers: int | None, gpus: list[str], count: int, fitting: int
+    device: str,
+    workers: int | None,
+    gpus: list[str],
+    count: int,
+    fitting: int,
+    a_gpu: int = 1,
 ) -> list[dict[str, str]]:
     """What the environment of each worker of a cluster of our own says beside ours.
 
     ``workers``: as many as the user asked for; ``gpus``: those of this machine; ``count``: of its
-    cores; ``fitting``: workers that its cores and memory take without GPUs. With GPUs there is one
-    worker for each, that sees no other, and shares the cores with the others to decode and encode.
-    More workers than GPUs take turns.
+    cores; ``fitting``: workers that its cores and memory take; ``a_gpu``: that each GPU should
+    have, as far as they fit, and one at least. A worker sees one GPU, and the workers share the
+    cores to decode and encode. More workers than GPUs take turns.
     """
     if device == "cpu" or not gpus:
         return [{} for _ in range(workers or fitting)]
-    number = workers or len(gpus)
+    number = workers or max(len(gpus), min(fitting, a_gpu * len(gpus)))
     threads = str(max(2, count // number))
     return [
         {"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)], CODEC_THREADS_VARIABLE: threads}

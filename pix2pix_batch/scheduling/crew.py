@@ -53,13 +53,19 @@ class Crew:
     show_waiting: Callable[[float], None] = lambda seconds: None
 
 
-def first_look(crew: Crew, settings: Settings, items: list[Item], orders: Orders) -> Decision:
-    """What a worker decides on the job's first images. Raises :class:`InputError` for settings
-    that it cannot run, and :class:`OutputError`."""
+def first_look(
+    crew: Crew, settings: Settings, items: list[Item], orders: Orders, others: int = 0
+) -> Decision:
+    """What a worker decides on the job's first images, while ``others`` open the engine that it
+    will decide for, as far as one can tell. Raises :class:`InputError` for settings that it cannot
+    run, and :class:`OutputError`."""
     from distributed import CancelledError, KilledWorker
 
     for _ in range(LOOKS):
         future = crew.client.submit(worker.probe, settings, items, orders, pure=False)
+        opening = [
+            crew.client.submit(worker.open_ahead, settings, pure=False) for _ in range(others)
+        ]
         try:
             _await(future, crew)
             decision: Decision = future.result()
@@ -79,6 +85,9 @@ def first_look(crew: Crew, settings: Settings, items: list[Item], orders: Orders
                 f"a worker cannot open the model ({describe_error(error)}); see what is wrong "
                 "there, then run the same command again"
             ) from error
+        finally:
+            for one in opening:  # those that have not begun
+                one.cancel()
     raise OutputError(
         "the workers die as they open the model; see that they have memory enough (fewer "
         "--workers, a smaller --batch-size), then run the same command again"

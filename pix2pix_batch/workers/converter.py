@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from pix2pix_batch import appearance, images, kinds
-from pix2pix_batch.errors import ImageError, OutputError
+from pix2pix_batch.errors import EngineError, ImageError, OutputError
 from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.metadata import carried
@@ -46,6 +45,18 @@ FAR_THREADS = 16
 
 READ_AHEAD = 32 << 20
 """Files of up to this many bytes together are decoded ahead of the engine."""
+
+TOGETHER = 8
+"""Images that a codec thread decodes or encodes without a word with the others, at most. Handing
+one over costs two changes of thread, a tenth of a small JPEG's time
+(``benchmarks/pipeline.py``)."""
+
+SMALL = 1 << 20
+"""Bytes of files that are decoded together, at most: beside larger ones that cost is nothing."""
+
+
+Place = Callable[[str, bytes], None]
+"""Puts an output's bytes where they belong, by its name."""
 
 
 class Watch(Protocol):
@@ -88,17 +99,17 @@ class Converter:
     def __init__(
         self,
         settings: Settings,
-        place: Callable[[str, bytes], None] | None = None,
+        place: Place | None = None,
         watch: Watch | None = None,
     ) -> None:
-        """``place`` puts an output's bytes where they belong, by its name; by default into OUT.
+        """``place``: by default into OUT.
 
         ``watch`` is entered for each step of each image, with what is done, to which, and to how
         many at once.
         """
         assert settings.batch_size is not None
         self.settings = settings
-        self.place = place or functools.partial(storage.place, settings.out)
+        self.place = place
         self.watch = watch or _unwatched
         self.architecture = info_of(settings.model, settings.fingerprint).architecture
         self.domain = domain_of(settings.model, settings.fingerprint)
@@ -107,7 +118,8 @@ class Converter:
         self.threads = codec_threads(settings.far)
         self.records: list[Record] = []
         self.translated = 0  # tiles
-        self.writing: deque[Future[Record]] = deque()
+        self.writing: deque[tuple[Future[list[Record]], int]] = deque()
+        self.unwritten = 0  # images in there
         self.fatal = ""
 
     def run(self, items: Iterable[Item]) -> None:
@@ -128,7 +140,7 @@ class Converter:
                 self.records.append(work)
                 continue
             if work.item.variant == SOURCE:
-                self._hand_over(work, pool)
+                self._hand_over([work], pool)
                 continue
             lane = self._lane_of(work)
             for index, tile in enumerate(work.tiles):
@@ -170,42 +182,64 @@ class Converter:
         for lane in self._lanes():
             while lane.overlapping is not None and lane.flying:
                 lane.flying.popleft()
-                lane.overlapping.finish()
+                with contextlib.suppress(EngineError):  # the next batch would be taken for this one
+                    lane.overlapping.finish()
 
     def _decoded(self, items: Iterable[Item], pool: ThreadPoolExecutor) -> Iterator[Work | Record]:
         """The items' images in order, decoded some way ahead of their use."""
-        ahead: deque[tuple[Future[Work | Record] | Item, int]] = deque()
-        batch, size = len(self.lane.buffer), 0
+        ahead: deque[tuple[Future[list[Work | Record]], list[Item], int]] = deque()
+        batch, size, count = len(self.lane.buffer), 0, 0
         wanted = self.threads  # images; as many as fill a batch, once it is known
+        few: list[Item] = []  # to be decoded together
+        few_size = 0
+
+        def send() -> None:
+            nonlocal few, few_size
+            if few:
+                ahead.append((pool.submit(self._decode_all, few), few, few_size))
+                few, few_size = [], 0
+
+        def first() -> Iterator[Work | Record]:
+            nonlocal size, count, wanted
+            coming, those, used = ahead.popleft()
+            for made in coming.result():
+                if isinstance(made, Work):
+                    wanted = max(self.threads, math.ceil(batch / len(made.tiles)))
+                yield made
+            size, count = size - used, count - len(those)
+
         last: Item | None = None
-        made: Work | Record | None = None
-
-        def first() -> Work | Record:
-            nonlocal size, made, wanted
-            coming, used = ahead.popleft()
-            size -= used
-            if isinstance(coming, Item):
-                assert made is not None
-                made = _again(made, coming)
-            else:
-                made = coming.result()
-            if isinstance(made, Work):
-                wanted = max(self.threads, math.ceil(batch / len(made.tiles)))
-            return made
-
         for item in items:
             if item.variant is not None and last is not None and last.path == item.path:
-                ahead.append((item, 0))  # a variant of the one before, which is decoded once
+                few.append(item)  # a variant of the one before, which is decoded once
+                count += 1
                 continue
             last = item
             with self.watch("reading it", item.name):
                 length = storage.size_of(item)
-            while ahead and (len(ahead) >= wanted or size + length > READ_AHEAD):
-                yield first()
-            ahead.append((pool.submit(self._decode, item), length))
-            size += length
+            if len(few) >= self._together(wanted) or few_size + length > SMALL:
+                send()
+            while ahead and (count >= wanted or size + length > READ_AHEAD):
+                yield from first()
+            few.append(item)
+            few_size, size, count = few_size + length, size + length, count + 1
+        send()
         while ahead:
-            yield first()
+            yield from first()
+
+    def _together(self, images: int) -> int:
+        """How many of so many images one thread should take at once."""
+        if self.settings.far:  # where each is waited for
+            return 1
+        return max(1, min(TOGETHER, images // (2 * self.threads)))
+
+    def _decode_all(self, items: Sequence[Item]) -> list[Work | Record]:
+        """Of variants of one input, the first decodes it."""
+        found: list[Work | Record] = []
+        for item, before in zip(items, (None, *items), strict=False):
+            again = item.variant is not None and before is not None and before.path == item.path
+            found.append(_again(found[-1], item) if again else self._decode(item))
+        return found
 
     def _decode(self, item: Item) -> Work | Record:
         stamp = ""
@@ -263,24 +297,41 @@ class Converter:
             squares = self.domain.squares(made.embeddings[: len(owners)])
             for (work, _), square in zip(owners, squares, strict=True):
                 work.squares.append(float(square))
+        ready = []
         for (work, index), tile in zip(owners, made.images, strict=False):
             work.tiles.put(index, tile)
             work.waiting -= 1
             if work.waiting == 0:
-                self._hand_over(work, pool)
+                ready.append(work)
+        self._hand_over(ready, pool)
 
-    def _hand_over(self, work: Work, pool: ThreadPoolExecutor) -> None:
-        self._collect(2 * max(len(self.lane.buffer), self.threads))
-        self.writing.append(pool.submit(self._write, work))
+    def _hand_over(self, ready: Sequence[Work], pool: ThreadPoolExecutor) -> None:
+        step = self._together(len(ready))
+        for start in range(0, len(ready), step):
+            self._collect(2 * max(len(self.lane.buffer), self.threads))
+            few = ready[start : start + step]
+            self.writing.append((pool.submit(self._write_all, few), len(few)))
+            self.unwritten += len(few)
 
     def _collect(self, leave: int) -> None:
-        while len(self.writing) > leave:
-            try:
-                self.records.append(self.writing.popleft().result())
-            except OutputError as error:
-                self.fatal = str(error)
+        while self.unwritten > leave:
+            written, count = self.writing.popleft()
+            self.records += written.result()
+            self.unwritten -= count
 
-    def _write(self, work: Work) -> Record:
+    def _write_all(self, few: Sequence[Work]) -> list[Record]:
+        """What became of them, until OUT takes no more."""
+        records = []
+        with storage.Destination(self.settings.out) as destination:
+            for work in few:
+                try:
+                    records.append(self._write(work, self.place or destination.place))
+                except OutputError as error:
+                    self.fatal = str(error)
+                    break
+        return records
+
+    def _write(self, work: Work, place: Place) -> Record:
         item = work.item
         try:
             picture = images.Picture(self._made(work), work.alpha)
@@ -300,7 +351,7 @@ class Converter:
             return Record(item.name, "failed", work.stamp, reason=reason)
         try:
             with self.watch("writing it", item.name):
-                self._place(item, work.metadata, data)
+                self._place(item, work.metadata, data, place)
         except ImageError as error:  # for no reason of the input's own: it is tried again
             return Record(item.name, "failed", reason=str(error))
         record = Record(item.name, "done", work.stamp, item.output, hash=digest_of(data))
@@ -330,14 +381,14 @@ class Converter:
             return None
         return self.domain.distance(work.squares, work.tiles.shares)
 
-    def _place(self, item: Item, kept: Metadata, data: bytes) -> None:
+    def _place(self, item: Item, kept: Metadata, data: bytes, place: Place) -> None:
         """The output and what goes beside it, which is there when the output is."""
         out = Path(self.settings.out)
         for sidecar in carried.beside(item, kept, item.output):
-            self.place(sidecar.name, sidecar.data)
+            place(sidecar.name, sidecar.data)
             if self.settings.keep_times:
                 carried.date(out / sidecar.name, sidecar.time)
-        self.place(item.output, data)
+        place(item.output, data)
         if self.settings.keep_times:
             carried.date(out / item.output, carried.modified(item))
 

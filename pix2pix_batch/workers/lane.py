@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from pix2pix_batch.noise import dropout_masks, multipliers
+from pix2pix_batch.settings import TORCH
 
 if TYPE_CHECKING:
     from pix2pix_batch.architecture import Architecture
@@ -25,12 +26,12 @@ class Lane(Generic[Owner]):
     """
 
     def __init__(self, engine: Engine, settings: Settings, architecture: Architecture) -> None:
-        from pix2pix_batch.engine import Overlapping, TorchEngine
+        from pix2pix_batch.engine import Overlapping
 
         assert settings.batch_size is not None
         self.engine, self.settings, self.architecture = engine, settings, architecture
         self.overlapping = engine if isinstance(engine, Overlapping) else None
-        self.mixes = isinstance(engine, TorchEngine)
+        self.mixes = engine.backend == TORCH
         shape = settings.batch_size, settings.size, settings.size, architecture.in_channels
         self.buffer = np.zeros(shape, np.uint8)
         self.owners: list[Owner] = []

@@ -15,6 +15,8 @@ from pix2pix_batch.settings import TORCH, Settings
 if TYPE_CHECKING:
     from pix2pix_batch.engine import Engine
 
+EngineKey = tuple[str, str, int, int, str, str]
+
 
 @functools.lru_cache(maxsize=2)
 def info_of(model: str, fingerprint: str) -> bundle.BundleInfo:
@@ -43,46 +45,87 @@ def domain_of(model: str, fingerprint: str) -> Domain | None:
 
 @functools.lru_cache(maxsize=2)
 def open_engine(
-    model: str, fingerprint: str, size: int, batch_size: int, device: str, precision: str
+    model: str,
+    fingerprint: str,
+    size: int,
+    batch_size: int,
+    device: str,
+    precision: str,
+    direct: bool = False,
 ) -> Engine:
     """This worker's engine, opened on first use and kept.
 
-    It has the weights in its own form. The bundle's are let go of.
+    It has the weights in its own form. The bundle's are let go of. ``direct``: as of
+    :class:`pix2pix_batch.engine.TorchEngine`, on the CPU.
     """
     import torch
 
     from pix2pix_batch import onednn
     from pix2pix_batch.engine import TorchEngine
 
-    if device == "cpu":
-        # One thread a worker: a reduction split over another number of threads could round
-        # otherwise, and then the bytes would depend on --workers.
-        torch.set_num_threads(1)
+    if device != "cpu":
+        from pix2pix_batch.cuda import CudaEngine
+
+        _, unet = bundle.load_mapped(_checked(model, fingerprint))
+        return CudaEngine(
+            unet, size=size, batch_size=batch_size, device=device, precision=precision
+        )
+    # One thread a worker: a reduction split over another number of threads could round
+    # otherwise, and then the bytes would depend on --workers.
+    torch.set_num_threads(1)
     _, unet = bundle.load_mapped(_checked(model, fingerprint))
-    engine = TorchEngine(unet, size=size, batch_size=batch_size, device=device, precision=precision)
-    if device == "cpu":
-        del unet
-        onednn.return_freed_memory()  # of the weights as they were before
-        onednn.keep_freed_memory()
+    engine = TorchEngine(unet, size=size, batch_size=batch_size, precision=precision, direct=direct)
+    del unet
+    onednn.return_freed_memory()  # of the weights as they were before
+    onednn.keep_freed_memory()
     return engine
+
+
+def _engine_key(settings: Settings) -> EngineKey:
+    """The arguments of :func:`open_engine`."""
+    assert settings.batch_size is not None
+    return (
+        settings.model, settings.fingerprint, settings.size, settings.batch_size,
+        settings.device, settings.precision,
+    )  # fmt: skip
 
 
 turn = threading.Lock()
 """Held to use an engine, which has buffers of its own: a user's Dask worker may have several
 threads."""
 
+opening = threading.Lock()
+"""Held to open an engine: of threads that want the same, one opens it, and on a GPU nothing else is
+opened while an engine's CUDA graph is captured."""
+
 _opened: dict[tuple[object, ...], Engine] = {}
 """What openers have opened on this worker, oldest first."""
 
 
+_expected: set[EngineKey] = set()
+"""What :func:`open_ahead` has opened, until it is seen whether that is what is needed."""
+
+
+def open_ahead(settings: Settings) -> None:
+    """Open PyTorch's engine for settings that may come to be those of the job."""
+    key = _engine_key(settings)
+    _expected.add(key)
+    open_engine(*key)
+
+
 def engine_of(settings: Settings) -> Engine:
     """This worker's engine for settings in which all is settled, opened on first use and kept."""
+    with opening:
+        return _engine_of(settings)
+
+
+def _engine_of(settings: Settings) -> Engine:
     if settings.opener is None or settings.backend in ("auto", TORCH):
-        assert settings.batch_size is not None
-        return open_engine(
-            settings.model, settings.fingerprint, settings.size, settings.batch_size,
-            settings.device, settings.precision,
-        )  # fmt: skip
+        key = _engine_key(settings)
+        if _expected - {key}:  # there is memory for one
+            open_engine.cache_clear()
+        _expected.clear()
+        return open_engine(*key)
     if (engine := _opened.get(_key(settings))) is None:
         engine, reason = settings.opener(settings, None)
         if engine is None:

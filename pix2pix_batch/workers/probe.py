@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pix2pix_batch import images
-from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.errors import ImageError, InputError, MemoryShortage
 from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.settings import TORCH, Decision, Settings, settle
-from pix2pix_batch.workers.converter import fitted
+from pix2pix_batch.workers.converter import CODEC_THREADS_VARIABLE, fitted
+from pix2pix_batch.workers.lane import Lane
 from pix2pix_batch.workers.opened import info_of, keep, open_engine
 
 if TYPE_CHECKING:
@@ -37,11 +39,10 @@ def probe(settings: Settings, items: Sequence[Item]) -> Decision:
     """
     import torch
 
-    from pix2pix_batch.engine import default_batch_size
-
-    device = settings.device
+    device, unused = settings.device, ""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        unused = _unused_gpu(torch.version.cuda) if device == "cpu" else ""
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
     settings = replace(settings, device=device)
@@ -49,18 +50,94 @@ def probe(settings: Settings, items: Sequence[Item]) -> Decision:
     if engine is not None:
         decision = Decision(device, engine.precision, engine.batch_size, engine.backend, first_note)
         keep(settle(settings, decision), engine)
-        return decision
-    batch_size = settings.batch_size or default_batch_size(device, settings.size)
-    note = ""
-    precision = settings.precision
+    else:
+        engine, note = _open_torch(settings, items)
+        notes = "; ".join(filter(None, (unused, first_note, note)))
+        decision = Decision(device, engine.precision, engine.batch_size, engine.backend, notes)
+    if remark := getattr(engine, "remark", ""):
+        decision = replace(decision, note="; ".join(filter(None, (decision.note, remark))))
+    return decision
+
+
+def _unused_gpu(cuda: str | None) -> str:
+    """A note where this worker was started for a GPU that PyTorch cannot use. ``cuda``: of it."""
+    if CODEC_THREADS_VARIABLE not in os.environ or not os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return ""
+    return (
+        f"PyTorch cannot use the NVIDIA GPU that is here (is its driver too old for CUDA {cuda}?), "
+        "so the CPU runs, with one worker a GPU; --device cpu has one a core"
+    )
+
+
+def _open_torch(settings: Settings, items: Sequence[Item]) -> tuple[Engine, str]:
+    """PyTorch's engine, and a note; on a GPU with the largest batch that fits, by halves, where the
+    batch size is open. Raises :class:`InputError` where none fits."""
+    from pix2pix_batch.engine import default_batch_size
+
+    batch_size = settings.batch_size or default_batch_size(settings.device, settings.size)
+    while True:
+        try:
+            return _open_torch_with(settings, items, batch_size)
+        except MemoryShortage as error:
+            if settings.batch_size is not None:
+                raise InputError(
+                    f"--batch-size {batch_size}: {error}; use a smaller one"
+                ) from error
+            if batch_size == 1:
+                raise InputError(f"{error}; use --device cpu, or free memory there") from error
+        batch_size //= 2
+
+
+def _open_torch_with(
+    settings: Settings, items: Sequence[Item], batch_size: int
+) -> tuple[Engine, str]:
+    precision, note = settings.precision, ""
     if precision == "auto":
-        fast = "fp16" if device == "cuda" else "bf16"
+        fast = "fp16" if settings.device == "cuda" else "bf16"
         precision, note = _choose_precision(settings, items, fast, batch_size)
     engine = open_engine(
-        settings.model, settings.fingerprint, settings.size, batch_size, device, precision
+        settings.model, settings.fingerprint, settings.size, batch_size, settings.device, precision
     )
-    notes = "; ".join(filter(None, (first_note, note)))
-    return Decision(device, precision, batch_size, engine.backend, notes)
+    if settings.noise and settings.device == "cuda":
+        _rehearse_noise(engine, settings)
+    return engine, note
+
+
+def _rehearse_noise(engine: Engine, settings: Settings) -> None:
+    """Have the engine take the memory that batches with noise need, while they can be halved."""
+    architecture = info_of(settings.model, settings.fingerprint).architecture
+    decision = Decision(settings.device, engine.precision, engine.batch_size, engine.backend)
+    lane: Lane[None] = Lane(engine, settle(settings, decision), architecture)
+    lane.add(np.zeros_like(lane.buffer[0]), None, bytes(16))
+    _, tiles, masks = lane.take()
+    engine(tiles, masks)
+
+
+def expect(settings: Settings) -> Settings | None:
+    """The settings as :func:`probe` settles them for PyTorch on the CPU, but for images on which
+    bf16 is refused; ``None`` where a GPU or the settings' ``opener`` has a say."""
+    import torch
+
+    from pix2pix_batch.engine import default_batch_size
+
+    cpu = settings.device == "cpu" or (settings.device == "auto" and not torch.cuda.is_available())
+    if not cpu or settings.backend not in ("auto", TORCH):
+        return None
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16" if _is_worth_trying("bf16", "cpu") else "fp32"
+    batch_size = settings.batch_size or default_batch_size("cpu", settings.size)
+    return replace(
+        settings, device="cpu", backend=TORCH, precision=precision, batch_size=batch_size
+    )
+
+
+def _is_worth_trying(fast: str, device: str) -> bool:
+    """Whether this worker has a precision faster than fp32."""
+    from pix2pix_batch import onednn
+    from pix2pix_batch.engine import DTYPES
+
+    return device != "cpu" or (onednn.bf16_is_fast() and onednn.available(DTYPES[fast]))
 
 
 def _open_other(settings: Settings, items: Sequence[Item]) -> tuple[Engine | None, str]:
@@ -88,9 +165,9 @@ def _choose_precision(
     One engine is open at a time, and that of ``fast`` stays for the job.
     """
     from pix2pix_batch import onednn
-    from pix2pix_batch.engine import DTYPES, psnr
+    from pix2pix_batch.engine import psnr
 
-    if settings.device == "cpu" and not (onednn.bf16_is_fast() and onednn.available(DTYPES[fast])):
+    if not _is_worth_trying(fast, settings.device):
         return "fp32", ""
     channels = info_of(settings.model, settings.fingerprint).architecture.in_channels
     tiles = _probe_tiles(settings, items, channels)
@@ -98,7 +175,9 @@ def _choose_precision(
         return fast, ""
     key = settings.model, settings.fingerprint, settings.size
     few = min(batch_size, len(tiles))
-    exact = _translate(open_engine.__wrapped__(*key, few, settings.device, "fp32"), tiles)
+    exact_engine = open_engine.__wrapped__(*key, few, settings.device, "fp32", direct=True)
+    exact = _translate(exact_engine, tiles)
+    del exact_engine
     onednn.return_freed_memory()
     engine = open_engine(*key, batch_size, settings.device, fast)
     closeness = psnr(_translate(engine, tiles), exact)

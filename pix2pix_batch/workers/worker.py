@@ -23,9 +23,10 @@ from pix2pix_batch.scheduling.marker import Marker, Trial
 from pix2pix_batch.scheduling.preflight import Needs
 from pix2pix_batch.settings import Decision, Settings
 from pix2pix_batch.text import describe_error
-from pix2pix_batch.workers import members, tar
+from pix2pix_batch.workers import members, opened, tar
 from pix2pix_batch.workers.converter import Converter
 from pix2pix_batch.workers.opened import engine_of
+from pix2pix_batch.workers.probe import expect
 from pix2pix_batch.workers.probe import probe as chosen
 from pix2pix_batch.workers.watchdog import Watchdog
 
@@ -223,6 +224,14 @@ def probe(settings: Settings, items: Sequence[Item], orders: Orders | None = Non
                     images.read(storage.read(item)[0], channels, settings.tolerance)
                     good.append(item)
     return chosen(settings, good)
+
+
+def open_ahead(settings: Settings) -> None:
+    """Open the engine that :func:`probe` will decide for on another worker, if nothing speaks
+    against it. What goes wrong shows where the engine is needed."""
+    with suppress(Exception):
+        if likely := expect(settings):
+            opened.open_ahead(likely)
 
 
 def _stamp(item: Item) -> str:

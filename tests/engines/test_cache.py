@@ -70,7 +70,7 @@ def test_built_once_and_found(cache: Cache) -> None:
         {"batch_size": 2},
         {"size": 512},
         {"noise": True},
-        {"schema": 2},
+        {"schema": 1},
     ],
     ids=lambda change: next(iter(change)),
 )

@@ -17,6 +17,7 @@ from pix2pix_batch.engines import doctor, gpu, library
 from pix2pix_batch.engines.cache import Cache
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.order import Order
+from tests.libraries import make_library
 
 CARD = Gpu("NVIDIA Test", "sm89", "550.54", "12.4", 24 << 30)
 MODEL = bundle.resolve("map2aerial")
@@ -109,14 +110,31 @@ def test_the_driver_says_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "version").write_text("NVRM version: another word")
     assert gpu.driver() == "unknown"
     monkeypatch.setattr(gpu, "DRIVER", tmp_path / "none")
+    monkeypatch.setattr(gpu, "NVML", str(tmp_path / "none.so"))
     assert gpu.driver() == ""
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_the_gpu_that_is_here() -> None:
-    found = gpu.current()
-    assert found is not None and found.capability.startswith("sm") and found.memory > 1 << 30
-    assert found.driver and found.cuda and found in gpu.found()
-    (told, *_) = json.loads(printed("--json"))["gpus"]
-    assert told["capability"].startswith("sm") and told["memory"] > 1 << 30
+NVML = """
+#include <string.h>
+int nvmlInit_v2(void) { return %d; }
+int nvmlShutdown(void) { return 0; }
+int nvmlSystemGetDriverVersion(char *text, unsigned length) {
+  if (length < 80) return 7;  /* NVML_ERROR_INSUFFICIENT_SIZE */
+  strcpy(text, "580.65.06");
+  return %d;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("begins", "answers", "told"), [(0, 0, "580.65.06"), (9, 0, ""), (0, 999, "")]
+)
+def test_where_its_file_is_not_seen_the_management_library_says_it(
+    begins: int, answers: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = make_library(tmp_path, f"libnvml-{begins}-{answers}.so", NVML % (begins, answers))
+    monkeypatch.setattr(gpu, "DRIVER", tmp_path / "none")
+    monkeypatch.setattr(gpu, "NVML", str(library))
+    assert gpu.driver() == told
+    monkeypatch.setattr(gpu, "NVML", "libc.so.6")
+    assert gpu.driver() == "", "a library that has none of it"

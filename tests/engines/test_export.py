@@ -404,6 +404,36 @@ def test_statistics_and_image_are_float32_and_the_rest_is_not(any_case: Case) ->
     assert norms == (2 * a.downs - 3 if a.norm in NORMED else 0)
 
 
+def test_every_operator_is_one_that_must_be(any_case: Case) -> None:
+    """As many of each as the architecture has, and no other: none to slow an engine down or to
+    round where nothing has to be rounded."""
+    info, a = any_case.info, any_case.net.architecture
+    norms = 2 * a.downs - 3 if a.norm in NORMED else 0
+    narrow = info.precision != "fp32"
+    expected = Counter(
+        Conv=a.downs,
+        ConvTranspose=a.downs,
+        LeakyRelu=a.downs - 1,
+        Relu=a.downs,
+        Concat=a.downs - 1,
+        InstanceNormalization=norms,
+        # the image from bytes and to bytes; each mask; where narrow, into and out of the network at
+        # the image, at the embedding, whose mean is float32, and at each norm
+        Cast=2 + len(info.masks) + (4 + 2 * norms if narrow else 0),
+        Transpose=2,
+        Div=1,
+        Sub=1,
+        Add=1,
+        Mul=1 + 2 * len(info.masks),
+        Round=1,
+        Clip=1,
+        Tanh=1,
+        ReduceMean=1,
+    )
+    found = Counter(node.op_type for node in onnx.load(info.path).graph.node)
+    assert found == Counter({name: count for name, count in expected.items() if count})
+
+
 def test_nothing_is_for_training(any_case: Case) -> None:
     model = onnx.load(any_case.info.path)
     assert {node.domain for node in model.graph.node} == {""} and not model.functions

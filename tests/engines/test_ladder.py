@@ -22,7 +22,7 @@ from pix2pix_batch.engines.cache import Cache, Entry
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.graph import Graph
 from pix2pix_batch.engines.order import Order
-from pix2pix_batch.errors import EngineError, InputError
+from pix2pix_batch.errors import EngineError, InputError, MemoryShortage
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.settings import Decision, Settings, settle
 from pix2pix_batch.workers import probe, worker
@@ -312,7 +312,6 @@ def test_an_open_batch_size_is_halved_until_it_fits(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, given: int, fits: int, left: int
 ) -> None:
     """Memory runs out on GPUs only, so that is said here for engines larger than ``fits``."""
-    from pix2pix_batch.engines.runtime import MemoryShortage
 
     def ready(library: object, order: Order, *_: object) -> Order:
         if order.batch_size > fits:
@@ -395,16 +394,3 @@ def test_the_probe_keeps_what_it_opened(settings: Settings) -> None:
     assert decision == Decision("cpu", "fp32", 2, "late", "late")
     settled = settle(asked, decision)
     assert engine_of(settled) is engine_of(settled)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_convert_on_a_gpu(tiny: Path, source: Path, place: Path) -> None:
-    ran = convert(source, source.parent / "out", tiny, "--precision", "auto")
-    assert ran.code == 0 and ran.figures["device"] == "cuda"
-    if library.available()[0] and "does not run" not in ran.err:
-        assert ran.figures["backend"] in library.PACKAGES
-        again = convert(source, source.parent / "out2", tiny, "--precision", "auto")
-        assert "building" not in again.err
-        assert digests(source.parent / "out") == digests(source.parent / "out2")
-    assert gate.BAR == 40

@@ -298,18 +298,6 @@ def test_onednn_has_no_fp16() -> None:
     assert not onednn.available(torch.float16)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize(("precision", "bar"), [("fp32", 50), ("bf16", 40), ("fp16", 50)])
-def test_cuda_is_close(norm: str, precision: str, bar: float) -> None:
-    net, batch = make(norm=norm, downs=6), images()
-    masks = masks_of(net)
-    runner = TorchEngine(net, size=SIZE, batch_size=BATCH, device="cuda", precision=precision)
-    assert runner.backend == "torch"
-    assert psnr(runner(batch, masks).images, golden(net, batch, masks)[0]) >= bar
-
-
 # Bytes
 
 

@@ -8,8 +8,11 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, ImageFile
 
+from pix2pix_batch.decoding import jpeg as parser
 from pix2pix_batch.decoding.tolerance import Tolerance
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.images import read
@@ -166,3 +169,71 @@ def test_several_pictures_in_one_file() -> None:
     first.save(buffer, "MPO", save_all=True, append_images=[second], quality=95)
     found = read(buffer.getvalue(), 3, Tolerance(strict=True))
     assert np.abs(found.pixels.astype(int) - np.asarray(first)).mean() < 10
+
+
+# Headers that are not given to Pillow
+
+
+@pytest.mark.parametrize("options", [*OPTIONS, {"comment": b"by hand"}], ids=str)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_plain_header_says_what_pillow_says(mode: str, options: dict[str, object]) -> None:
+    assert parser.plain_header(jpeg(mode, **options)) == (mode, (SIDE, SIDE))
+
+
+def exif() -> Image.Exif:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    return turned
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"exif": exif()},
+        {"icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()},
+        {"xmp": b"<x:xmpmeta/>"},
+    ],
+    ids=["exif", "profile", "xmp"],
+)
+def test_what_says_more_is_pillow_s(options: dict[str, object]) -> None:
+    assert parser.plain_header(jpeg(**options)) is None
+
+
+def test_inks_and_files_of_several_pictures_are_pillow_s() -> None:
+    assert parser.plain_header(jpeg("CMYK")) is None
+    buffer = io.BytesIO()
+    picture().save(buffer, "MPO", save_all=True, append_images=[picture()])
+    assert parser.plain_header(buffer.getvalue()) is None
+
+
+@given(
+    st.sampled_from([jpeg("L"), jpeg("RGB"), jpeg("RGB", progressive=True)]),
+    st.lists(st.tuples(st.integers(2, 660), st.integers(0, 255)), min_size=1, max_size=4),
+    st.none() | st.integers(0, 700),
+)
+def test_a_damaged_header_says_what_pillow_says_or_nothing(
+    data: bytes, changes: list[tuple[int, int]], end: int | None
+) -> None:
+    damaged = bytearray(data)
+    for at, value in changes:
+        damaged[at] = value
+    found = parser.plain_header(bytes(damaged[:end]))
+    if found is not None:
+        try:
+            with Image.open(io.BytesIO(damaged[:end])) as image:
+                assert (image.mode, image.size) == found
+        except Exception:  # Pillow refuses it; whether its samples are whole, libjpeg says
+            return
+
+
+def test_a_plain_file_for_a_generator_of_other_channels() -> None:
+    data = jpeg("RGB")
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(read(data, 1).pixels[:, :, 0], np.asarray(image.convert("L")))
+        assert np.array_equal(read(data, 4).pixels, np.asarray(image.convert("RGBA")))
+
+
+def test_a_plain_file_that_is_too_large() -> None:
+    with pytest.raises(ImageError, match="decompression bomb"):
+        read(jpeg(), 3, Tolerance(max_pixels=SIDE * SIDE - 1))
+    assert read(jpeg(), 3, Tolerance(max_pixels=SIDE * SIDE)).pixels.shape == (SIDE, SIDE, 3)

@@ -179,6 +179,25 @@ def test_the_engines_are_busy_from_the_first_second_to_the_last(
     assert longest <= CUT * CHUNK_SECONDS + batches * (batch + most) * tile
 
 
+@pytest.mark.parametrize("workers", [1, 8])
+@pytest.mark.parametrize("rate", [700, 5000])
+@pytest.mark.parametrize("warm", [0.0, 3.0])
+def test_chunks_grow_with_the_speed_of_workers_on_a_gpu(
+    workers: int, rate: int, warm: float
+) -> None:
+    """That pass on so many images a second, once their first batches are done, which are slow:
+    libraries are loaded and kernels chosen then."""
+    batch = 32
+    slow = warm / 2 / batch  # two batches of each worker, or three
+    fleet = Fleet(workers, batch, lambda now: slow if now < warm else 1 / rate, pads=True)
+    made = fleet.run([1] * (10 * rate * workers))
+    assert sorted(made.items) == list(range(10 * rate * workers))
+    begun = max(warm, 0.5)
+    assert made.share(workers, begun + 1, max(made.ends)) >= 0.9
+    largest = min(LARGEST_CHUNK, IN_SIGHT // (2 * workers))
+    assert max(made.sizes) >= min(largest, rate * CHUNK_SECONDS) / 2
+
+
 def planned(count: int, workers: int, planner: ChunkPlanner) -> list[int]:
     """The sizes of a job's chunks where all are sent at once."""
     sizes = []

@@ -6,10 +6,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from pix2pix_batch import bundle
+from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.settings import Settings
-from pix2pix_batch.workers.worker import Orders, Taken, convert_chunk
+from pix2pix_batch.settings import Settings, settle
+from pix2pix_batch.workers import opened
+from pix2pix_batch.workers.worker import Orders, Taken, convert_chunk, open_ahead, probe
 from tests.end_to_end.command import put
 
 
@@ -53,3 +57,30 @@ def test_what_a_chunk_did_not_come_to_is_told_and_has_no_record(tmp_path: Path, 
     assert rest.left == ()
     assert sorted(path.name for path in out.glob("*.png")) == [item.name for item in items]
     assert result.tiles + rest.tiles == 9 + 4
+
+
+def test_what_was_opened_ahead_serves_the_job_or_makes_room(tmp_path: Path, tiny: Path) -> None:
+    asked = Settings(
+        str(tiny), bundle.fingerprint(tiny), str(tmp_path), "tile", 64, None, None, "auto", "fp32",
+        noise=False, seed=0,
+    )  # fmt: skip
+    opened.open_engine.cache_clear()
+    open_ahead(asked)
+    assert opened.open_engine.cache_info().currsize == 1
+    decided = probe(asked, [])
+    engine = opened.engine_of(settle(asked, decided))
+    assert opened.open_engine.cache_info().currsize == opened.open_engine.cache_info().misses == 1
+    open_ahead(replace(asked, batch_size=3))
+    assert opened.open_engine.cache_info().currsize == 2
+    assert opened.engine_of(settle(asked, decided)) is not engine  # opened anew, alone
+    assert opened.open_engine.cache_info().currsize == 1
+
+
+def test_a_model_that_cannot_be_opened_ahead_is_told_where_it_is_needed(tmp_path: Path) -> None:
+    gone = Settings(
+        str(tmp_path / "gone"), "1", str(tmp_path), "tile", 64, None, None, "cpu", "auto",
+        noise=False, seed=0,
+    )  # fmt: skip
+    open_ahead(gone)
+    with pytest.raises(InputError, match="gone: not found"):
+        opened.engine_of(replace(gone, precision="fp32", batch_size=1))

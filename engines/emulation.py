@@ -1,0 +1,55 @@
+"""A narrow precision on the CPU: how far it is from fp32 by itself, whatever the engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pix2pix_batch import bundle
+from pix2pix_batch.engine import DTYPES
+from pix2pix_batch.engines.graph import Graph
+from pix2pix_batch.engines.order import Order
+
+BATCH = 4
+
+
+@torch.no_grad()
+def emulate(order: Order, images: np.ndarray, masks: list[np.ndarray] | None = None) -> np.ndarray:
+    """What the graph makes of ``images``, ``uint8 (N, S, S, C)``, in the order's precision.
+
+    Each convolution takes values, and puts values out, that the precision has, and adds up in
+    float32 as GPUs do. ``masks``: ``bool (C, H, W)``, one a dropout block, the same for each image.
+    """
+    _, unet = bundle.load(order.model)
+    graph = emulated(Graph(unet, DTYPES[order.precision]))
+    made = []
+    for start in range(0, len(images), BATCH):
+        batch = torch.from_numpy(images[start : start + BATCH])
+        noise = [torch.from_numpy(mask).expand(len(batch), -1, -1, -1) for mask in masks or ()]
+        made.append(graph(batch, *noise)[0].numpy())
+    return np.concatenate(made)
+
+
+def emulated(graph: Graph) -> Graph:
+    """The graph in float32, with weights and features rounded to its precision; it is changed."""
+    dtype, graph.dtype = graph.dtype, torch.float32
+
+    def rounded(x: Tensor) -> Tensor:
+        return x.to(dtype).to(torch.float32)
+
+    def into(module: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        return (rounded(inputs[0]),)
+
+    def out(module: Any, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        return rounded(output)
+
+    for stage in (*graph.down, *graph.up):
+        stage.conv.to(torch.float32)
+        stage.conv.register_forward_pre_hook(into)
+        stage.conv.register_forward_hook(out)
+        if stage.norm is not None:
+            stage.norm.register_forward_hook(out)
+    return graph
