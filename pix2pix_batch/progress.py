@@ -52,11 +52,9 @@ class Display:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.last is None:
-            return
-        if self.live:
+        if self.live and (self.last is not None or self.waited):
             self._write("\r\x1b[K")
-        else:
+        elif self.last is not None:
             self._say(" | ".join(counts(self.last)))
 
     def __call__(self, progress: Progress) -> None:

@@ -57,6 +57,7 @@ def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
     if not data:
         raise ImageError("the file is empty")
     process.hush_libraries()
+    process.hush_warnings()
     try:
         with process.beside_others():
             decoded = _decode(data, tolerance)

@@ -65,7 +65,6 @@ def hush_libraries() -> None:
     """
     for name in ("PIL", "tifffile"):
         logging.getLogger(name).addHandler(logging.NullHandler())
-    warnings.filterwarnings("ignore", module=r"(PIL|tifffile)\b")  # as of EXIF that is damaged
     with suppress(OSError):
         for path in sorted(set(re.findall(r"/\S*/libtiff[-.]\S*", _loaded()))):
             with suppress(OSError, AttributeError):
@@ -73,6 +72,16 @@ def hush_libraries() -> None:
                 for handler in (library.TIFFSetErrorHandler, library.TIFFSetErrorHandlerExt):
                     handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
                     handler(None)
+
+
+_HUSHED = ("ignore", None, UserWarning, re.compile(r"(PIL|tifffile)\b"), 0)
+
+
+def hush_warnings() -> None:
+    """The same for what is said by :mod:`warnings`, as of EXIF that is damaged. Others that change
+    the filters for a while may take this one away with theirs, so it is looked for each time."""
+    if _HUSHED not in warnings.filters:
+        warnings.filterwarnings("ignore", category=UserWarning, module=_HUSHED[3].pattern)
 
 
 def _loaded() -> str:

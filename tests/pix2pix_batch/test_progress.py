@@ -110,3 +110,11 @@ def test_a_terminal_keeps_no_line(clock: list[float]) -> None:
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_line_about_waiting_is_cleared_at_the_end(clock: list[float]) -> None:
+    stream = Terminal()
+    with Display(stream) as display:
+        for seconds in (0.0, 7.0):
+            display(Progress(Summary(), None, 0, "", seconds, waiting=seconds))
+    assert stream.getvalue().endswith("waiting for workers, 7 s\r\x1b[K")
