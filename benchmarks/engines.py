@@ -353,7 +353,9 @@ def main() -> None:
     parser.add_argument("--ngf", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of each measurement")
     parser.add_argument("--threads", type=int, default=cores(), help="of the CPU, together")
-    parser.add_argument("--starts", type=int, default=3, help="of a CPU worker, to time it")
+    parser.add_argument(
+        "--starts", type=int, default=3, help="of a CPU worker, to time it; 0: none"
+    )
     parser.add_argument("--out", type=Path, help="folder for engines.md and engines.png")
     arguments = parser.parse_args()
     os.environ.setdefault("PYTHONPATH", str(Path(__file__).parent.parent))
@@ -385,7 +387,7 @@ def main() -> None:
                 one for one in rungs(device) if one.name in [LOOP, *(arguments.only or names)]
             ]
             roof[size] = roofs(job, wanted, arguments.ngf, say)
-            if size == arguments.sizes[0]:
+            if size == arguments.sizes[0] and arguments.starts:
                 ready(job, arguments.starts, say)
             print("  ".join(f"{name:<15}" for name in COLUMNS).rstrip())
             results[size] = measure_all(job, wanted, roof[size], tell)

@@ -98,7 +98,7 @@ step() { # name, seconds at most, command
     timeout -k 5 "$((limit < left ? limit : left))" "$@" >"$work/report/$name.txt" 2>&1 </dev/null
     code=$?
     if ((code == 124 || code == 137)); then how="out of time"; elif ((code)); then
-        how="failed ($code): $(grep -v '^ *$' "$work/report/$name.txt" | tail -n 1 | cut -c 1-160)"
+        how="failed ($code) $(grep -v '^ *$' "$work/report/$name.txt" | tail -n 1 | cut -c 1-160)"
     fi
     ((code == 0)) || failed=1
     tell "$name" $((SECONDS - start)) "$how"
@@ -211,7 +211,7 @@ if [ -n "${TINY:-}" ]; then
     count=64 workers=(1) pngs=32 few=8 large=64 jpeg=(--seconds 0.1)
     speed=(--batches 2 --seconds 0.02 --ngf 1 --precisions fp32 --no-compile)
     codecs=(--seconds 0.02) train=(--steps 1 --batches 1 --ngf 1)
-    engines=(--batches 1 --seconds 0.02 --ngf 1 --starts 1 --threads 1 --only TorchEngine tensorrt)
+    engines=(--batches 1 --seconds 0.02 --ngf 1 --starts 0 --only tensorrt)
 fi
 make='import sys; from pathlib import Path; sys.path.insert(0, "benchmarks")
 from pipeline import make_inputs; make_inputs(Path(sys.argv[1]), int(sys.argv[2]))'
