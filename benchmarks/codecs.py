@@ -49,7 +49,7 @@ class Codec:
         return bytes(made)
 
 
-class Pillow(Codec):
+class AsConvert(Codec):
     """As ``convert`` does: orientation, profiles and modes seen to."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class NvImageCodec(Codec):
 
 
 CODECS: dict[str, type[Codec]] = {
-    "Pillow, as convert": Pillow,
+    "as convert": AsConvert,
     "torchvision, CPU": Torchvision,
     "torchvision, CUDA": TorchvisionCuda,
     "nvImageCodec": NvImageCodec,

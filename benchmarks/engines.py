@@ -26,15 +26,14 @@ import torch
 from measure import (
     SECONDS,
     alone,
-    best,
     each,
     generator,
     gflop,
     inputs,
     machine,
-    peak,
     table,
 )
+from roof import Roof, peaks
 
 from pix2pix_batch import bundle, onednn
 from pix2pix_batch.architecture import Architecture
@@ -224,73 +223,6 @@ def together(job: Job, rung: Rung) -> list[Speed | str]:
 # What the device can do
 
 
-@dataclass(frozen=True)
-class Roof:
-    """``gflops``: the matrix product's peak; ``memory``, ``link``: GB/s, read and written, and
-    from and to the GPU (infinite without one). ``work``: GFLOP an image."""
-
-    gflops: float
-    memory: float
-    link: float
-    work: float
-    architecture: Architecture
-    size: int
-    bytes: int
-
-    def images_per_second(self, batch: int) -> float:
-        """The lowest of three bounds: arithmetic, memory if each layer's features are written
-        to it and read once, and the weights once a batch, and the copies from and to the GPU.
-
-        A device whose caches hold whole features can pass the second.
-        """
-        features, weights = traffic(self.architecture, self.size)
-        memory = (features + weights / batch) * self.bytes
-        crossing = self.size**2 * max(self.architecture.in_channels, self.architecture.out_channels)
-        return min(self.gflops / self.work, self.memory * 1e9 / memory, self.link * 1e9 / crossing)
-
-
-def traffic(architecture: Architecture, size: int) -> tuple[float, float]:
-    """Numbers that an image's layers read and write, and the weights' count."""
-    last = architecture.downs - 1
-    features, weights = 0.0, 0.0
-    for i in range(architecture.downs):
-        wide, narrow = (size >> i) ** 2, (size >> (i + 1)) ** 2
-        outer = architecture.width(i - 1) if i else 0
-        inner = architecture.width(i)
-        joined = inner if i == last else 2 * inner
-        down = (outer or architecture.in_channels, inner)
-        up = (joined, outer or architecture.out_channels)
-        features += wide * down[0] + narrow * down[1] + narrow * up[0] + wide * up[1]
-        weights += 16 * (down[0] * down[1] + up[0] * up[1])
-    return features, weights
-
-
-def peaks(
-    precisions: list[str], threads: int, device: str, seconds: float
-) -> tuple[list[float], float, float]:
-    """GFLOP/s of each precision, GB/s in memory and GB/s to the GPU."""
-    types = [str(DTYPES[precision]).removeprefix("torch.") for precision in precisions]
-    gflops = [peak(one, threads, device, seconds) for one in types]
-    link = link_peak() if device == "cuda" else float("inf")
-    return gflops, copy_peak(device), link
-
-
-def copy_peak(device: str) -> float:
-    """GB/s that a copy reads and writes together, in memory that no cache holds."""
-    source = torch.ones(1 << (30 if device == "cuda" else 28), dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    return 2 * source.numel() / best(lambda: target.copy_(source), device) / 1e9
-
-
-def link_peak() -> float:
-    """GB/s of pinned memory to the GPU or back, whichever is slower."""
-    host = torch.ones(1 << 28, dtype=torch.uint8, pin_memory=True)
-    there = host.to("cuda")
-    times = [best(lambda: there.copy_(host, non_blocking=True), "cuda")]
-    times.append(best(lambda: host.copy_(there, non_blocking=True), "cuda"))
-    return host.numel() / max(times) / 1e9
-
-
 def roofs(job: Job, wanted: list[Rung], ngf: int, say: Callable[..., None]) -> dict[str, Roof]:
     """Measured now, by precision."""
     precisions = sorted({rung.precision for rung in wanted})
@@ -421,7 +353,9 @@ def main() -> None:
     parser.add_argument("--ngf", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of each measurement")
     parser.add_argument("--threads", type=int, default=cores(), help="of the CPU, together")
-    parser.add_argument("--starts", type=int, default=3, help="of a CPU worker, to time it")
+    parser.add_argument(
+        "--starts", type=int, default=3, help="of a CPU worker, to time it; 0: none"
+    )
     parser.add_argument("--out", type=Path, help="folder for engines.md and engines.png")
     arguments = parser.parse_args()
     os.environ.setdefault("PYTHONPATH", str(Path(__file__).parent.parent))
@@ -453,7 +387,7 @@ def main() -> None:
                 one for one in rungs(device) if one.name in [LOOP, *(arguments.only or names)]
             ]
             roof[size] = roofs(job, wanted, arguments.ngf, say)
-            if size == arguments.sizes[0]:
+            if size == arguments.sizes[0] and arguments.starts:
                 ready(job, arguments.starts, say)
             print("  ".join(f"{name:<15}" for name in COLUMNS).rstrip())
             results[size] = measure_all(job, wanted, roof[size], tell)

@@ -1,14 +1,17 @@
 """How many images a second ``convert`` passes on where the engine takes no time, JPEG to JPEG.
 
     python benchmarks/pipeline.py [--images 8000] [--workers 1 2] [--form jpg] [--out pipeline.md]
+    python benchmarks/pipeline.py --model map2aerial --workers 1 4 8 16 --images 32000
 
 The real command's job, workers and codecs, with an engine that returns its images as they are, in
 the shape of one on a GPU: batches of 32, always full. What is left is what the CPU does for an
-image, so that its cores divided by that is the most that any engine can reach on this machine. The
-inputs are hard links to a few hundred 256x256 JPEGs of quality 92.
+image, so that its cores divided by that is the most that any engine can reach on this machine. With
+``--model`` the model runs, on the GPU where there is one. The inputs are hard links to a few
+hundred 256x256 JPEGs of quality 92.
 
-*Codecs alone*: as many processes do nothing but decode and encode the same images, in memory, with
-the same functions. The pipeline divided by that is the share of the ceiling that is reached.
+*Codecs alone*: a process for each core does nothing but decode and encode the same images, in
+memory, with the same functions. The pipeline divided by that is the share of the ceiling that is
+reached.
 
 Images a second are from the first chunk that came back to the last, so that start-up is left out;
 the command's own figure, with it, is beside. CPU is user and system time in the same span, of the
@@ -27,7 +30,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +39,6 @@ import numpy as np
 SIZE, BATCH = 256, 32
 A_FILE = 64
 """Hard links to one file, at most, so that hundreds of images share the work as in real inputs."""
-
-SECONDS = 4.0
-"""How long the codecs alone are measured, in each process."""
-
 
 # On the worker
 
@@ -63,7 +62,7 @@ def open_instant(settings: Any, images: np.ndarray | None) -> tuple[Any, str]:
     return InstantEngine(), ""
 
 
-def code(directory: str, form: str) -> float:
+def code(directory: str, form: str, seconds: float) -> float:
     """Milliseconds of one process that decodes and encodes in memory, and does nothing else."""
     from pix2pix_batch import images
 
@@ -75,10 +74,10 @@ def code(directory: str, form: str) -> float:
     for data in files[:16]:
         one(data)
     start, count = time.perf_counter(), 0
-    while (seconds := time.perf_counter() - start) < SECONDS:
+    while (passed := time.perf_counter() - start) < seconds or not count:
         one(files[count % len(files)])
         count += 1
-    return 1000 * seconds / count
+    return 1000 * passed / count
 
 
 # In the client
@@ -103,15 +102,20 @@ class Run:
             now = time.perf_counter(), done, sum(here.cpu_times()[:2]), workers
             self.seen = [*self.seen[:1], now]
 
-    def run(self, source: str, out: str, model: str, workers: int, form: str) -> dict[str, float]:
+    def run(self, source: str, out: str, model: str, workers: int, form: str) -> dict[str, Any]:
+        """``workers``: 0 for ``convert``'s own number. A ``model`` that is a file is not run."""
+        from pix2pix_batch.engines import ladder
         from pix2pix_batch.job import Job
         from pix2pix_batch.options import Options
 
-        options = Options(
-            model=model, backend="tensorrt", device="cpu", batch_size=BATCH, precision="fp16",
-            workers=workers, format=form, report=False,
-        )  # fmt: skip
-        job = Job(source, out, options, self.watch, opener=open_instant)
+        options = Options(model=model, workers=workers or None, format=form, report=False)
+        opener = ladder.open_best
+        if os.path.exists(model):
+            opener = open_instant
+            options = replace(
+                options, backend="tensorrt", device="cpu", precision="fp16", batch_size=BATCH
+            )
+        job = Job(source, out, options, self.watch, opener=opener)
         job.countable = False  # the second scan may end before the first chunk
         summary = job.run()
         assert not summary.failed and not summary.fatal, summary
@@ -123,6 +127,8 @@ class Run:
             "workers": 1000 * (later[1] - crew) / count,
             "whole": summary.images_per_second,
             "seconds": summary.seconds,
+            "processes": job.workers,
+            "engine": f"{summary.backend} {summary.precision} on {summary.device}",
         }
 
 
@@ -149,26 +155,29 @@ def save_model(path: Path) -> None:
     bundle.save(path, info, UNet(architecture).init_weights().eval())
 
 
-def codecs_alone(directory: Path, form: str, processes: int) -> float:
+def codecs_alone(directory: Path, form: str, processes: int, seconds: float) -> float:
     """Images a second of that many processes together."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        asked = [pool.submit(code, str(directory), form) for _ in range(processes)]
+        asked = [pool.submit(code, str(directory), form, seconds) for _ in range(processes)]
         return sum(1000 / one.result() for one in asked)
 
 
 def runs(arguments: argparse.Namespace) -> Iterator[list[str]]:
     """The table's rows, a number of workers after the other."""
+    from pix2pix_batch.cores import cores
+
     with tempfile.TemporaryDirectory(dir=arguments.directory) as folder:
         place = Path(folder)
         make_inputs(place / "in", arguments.images)
         save_model(place / "model.safetensors")
+        alone = codecs_alone(place / "in", arguments.form, cores(), arguments.seconds)
         for workers in arguments.workers:
-            alone = codecs_alone(place / "in", arguments.form, min(workers, arguments.cores))
             tries = []
             for number in range(arguments.repeat):
                 out = place / f"out-{workers}-{number}"
-                words = [place / "in", out, place / "model.safetensors", workers, arguments.form]
+                model = arguments.model or place / "model.safetensors"
+                words = [place / "in", out, model, workers, arguments.form]
                 command = [sys.executable, __file__, "--client", *words]
                 done = subprocess.run(
                     list(map(str, command)), env=environment(), stdout=subprocess.PIPE, check=True
@@ -177,15 +186,16 @@ def runs(arguments: argparse.Namespace) -> Iterator[list[str]]:
                 subprocess.run(["rm", "-rf", str(out)], check=True)
             found = sorted(tries, key=lambda one: one["rate"])[len(tries) // 2]
             yield [
-                str(workers), f"{found['rate']:,.0f}", f"{alone:,.0f}",
+                f"{found['processes']}", f"{found['rate']:,.0f}", f"{alone:,.0f}",
                 f"{found['rate'] / alone:.0%}", f"{found['workers']:.2f}",
                 f"{found['client']:.2f}", f"{found['whole']:,.0f}", f"{found['seconds']:.1f}",
+                found["engine"] if arguments.model else "instant",
             ]  # fmt: skip
 
 
 COLUMNS = (
     "processes", "images/s", "codecs alone, images/s", "of it", "workers' CPU, ms an image",
-    "client's CPU, ms an image", "whole command, images/s", "whole command, s",
+    "client's CPU, ms an image", "whole command, images/s", "whole command, s", "engine",
 )  # fmt: skip
 
 
@@ -198,8 +208,15 @@ def environment() -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=8000)
-    parser.add_argument("--workers", type=int, nargs="+", help="default: 1, 2, 4 ... cores")
+    parser.add_argument("--model", help="a shipped model, run for real; default: instant engine")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        nargs="+",
+        help="0: as convert does; default: 1, 2 ... cores",
+    )
     parser.add_argument("--form", choices=("jpg", "png"), default="jpg")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of the codecs alone")
     parser.add_argument("--repeat", type=int, default=1, help="runs, of which the median counts")
     parser.add_argument("--directory", type=Path, help="where to put the files; default: /tmp")
     parser.add_argument("--out", type=Path, help="also write the table there")
@@ -213,9 +230,7 @@ def main() -> None:
 
     from pix2pix_batch.cores import cores
 
-    arguments.cores = cores()
-    powers = [1 << n for n in range(12) if 1 << n <= arguments.cores]
-    arguments.workers = arguments.workers or powers
+    arguments.workers = arguments.workers or [1 << n for n in range(12) if 1 << n <= cores()]
     title = f"{machine()}; {arguments.images:,} JPEGs of {SIZE}x{SIZE} to {arguments.form}"
     print(title, flush=True)
     print("  ".join(COLUMNS))

@@ -61,8 +61,9 @@ def plain(folder: Path, batch: int, ngf: int, steps: int) -> dict[str, float]:
     from pix2pix_batch.generator import UNet
     from pix2pix_batch.train.discriminator import PatchGAN
 
-    generator = UNet(Architecture(ngf=ngf, norm="running-statistics")).init_weights().train()
-    discriminator = PatchGAN(6, ngf).train()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    generator = UNet(Architecture(ngf=ngf, norm="running-statistics")).init_weights()
+    generator, discriminator = generator.train().to(device), PatchGAN(6, ngf).train().to(device)
     optimisers = [
         torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999), fused=False, foreach=False)
         for network in (discriminator, generator)
@@ -86,7 +87,8 @@ def plain(folder: Path, batch: int, ngf: int, steps: int) -> dict[str, float]:
     for step in range(WARM_UP + steps):
         if step == WARM_UP:
             start = time.perf_counter()
-        source, target = (torch.stack(x) for x in zip(*[read() for _ in range(batch)], strict=True))
+        pairs = zip(*[read() for _ in range(batch)], strict=True)
+        source, target = (torch.stack(x).to(device) for x in pairs)
         fake = generator(source)
         discriminator.requires_grad_(True)
         optimisers[0].zero_grad()
@@ -193,7 +195,12 @@ def compare(arguments: argparse.Namespace, isa: str) -> list[list[str]]:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             write_pairs(folder)
-            given = folder, batch, arguments.ngf, max(4, arguments.steps // batch)
+            given = (
+                folder,
+                batch,
+                arguments.ngf,
+                max(min(4, arguments.steps), arguments.steps // batch),
+            )
             one = alone(plain, *given)
             two = alone(ours, *given, arguments.precision)
         reference = reference or one["ms"]

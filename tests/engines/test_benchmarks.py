@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.end_to_end.command import ROOT, environment
@@ -67,29 +71,85 @@ def test_codecs(tmp_path: Path) -> None:
     lines = run(sys.executable, BENCHMARKS / "codecs.py", "--seconds", 0.01)
     columns, _, pillow, *_ = rows(lines, "codec")
     assert columns[1:] == ["decode jpg", "decode png", "encode jpg", "encode png"]
-    assert pillow[0] == "Pillow, as convert" and all(float(cell) > 0 for cell in pillow[1:])
+    assert pillow[0] == "as convert" and all(float(cell) > 0 for cell in pillow[1:])
     assert any(line.startswith("- left out: torchvision, CUDA: ") for line in lines)
 
 
+def test_the_pipeline_beside_what_the_codecs_take(tmp_path: Path) -> None:
+    words = "--images 40 --workers 1 --seconds 0.05 --directory"
+    run(sys.executable, BENCHMARKS / "pipeline.py", *words.split(), tmp_path, "--out",
+        tmp_path / "table.md")  # fmt: skip
+    columns, _, row = rows((tmp_path / "table.md").read_text().splitlines(), "processes")
+    figures = dict(zip(columns, row, strict=True))
+    assert figures["processes"] == "1" and figures["engine"] == "instant"
+    for name in ("images/s", "codecs alone, images/s", "whole command, images/s"):
+        assert float(figures[name].replace(",", "")) > 0
+
+
+def test_exactness_and_speed_of_the_device(tmp_path: Path) -> None:
+    script = BENCHMARKS / "gpu.py"
+    columns, _, engine, *_ = rows(run(sys.executable, script, "exact"), "on this device")
+    assert engine[0] == "engine, fp32" and float(engine[1]) >= 50
+    assert engine[columns.index("bytes")].startswith("equal (again, in another place")
+    words = "speed --ngf 1 --batches 2 --seconds 0.01 --precisions fp32"
+    _, _, *found = rows(run(sys.executable, script, *words.split()), "what")
+    assert [row[0] for row in found] == [
+        "on the device, eager",
+        "engine of convert, bytes to bytes",
+    ]
+    assert all(float(row[3].replace(",", "")) > 0 for row in found)
+
+
+def report(out: Path, *words: object, **values: str) -> tuple[int, list[str]]:
+    """The report's exit code and what it prints, without the seconds of its steps."""
+    ran = subprocess.run(
+        ["bash", BENCHMARKS / "gpu_report.sh", out, *words],
+        env=environment(CUDA_VISIBLE_DEVICES="", PYTHON=sys.executable, **values),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return ran.returncode, [re.sub(r" +\d+ s  ", ": ", line) for line in ran.stdout.splitlines()]
+
+
 def test_the_gpu_report_goes_on_without_a_gpu(tmp_path: Path) -> None:
-    """A step that fails is told, and those after it run."""
-    blocked = tmp_path / "blocked"
+    """A step that fails is told, and those after it run; three files have it all."""
+    blocked, out = tmp_path / "blocked", tmp_path / "out"
     blocked.mkdir()
-    (blocked / "torchvision.py").write_text("raise SystemExit(7)")
-    values = {"TINY": "1", "STEPS": "machine doctor codecs verify", "PYTHON": sys.executable}
-    values["PYTHONPATH"] = str(blocked)
-    script = BENCHMARKS / "gpu_report.sh"
-    *steps, total = run("bash", script, tmp_path / "out", **values)
-    told = [re.sub(r" +\d+ s  ", ": ", line) for line in steps]
-    skipped = "skipped: no GPU"
-    assert told == [f"machine: {skipped}", "doctor: ok", "codecs: failed (7)", f"verify: {skipped}"]
-    assert (tmp_path / "out" / "summary.txt").read_text().splitlines() == steps
-    assert "convert runs: PyTorch on the CPU" in (tmp_path / "out" / "doctor.txt").read_text()
-    assert re.fullmatch(rf"in {tmp_path}/out: \d+ s of 1500", total)
-    assert not os.path.exists(tmp_path / "out" / "images")
+    (blocked / "torchvision.py").write_text("print('not today')\nraise SystemExit(7)")
+    values = {"TINY": "1", "STEPS": "doctor codecs verify", "PYTHONPATH": str(blocked)}
+    code, (*steps, total) = report(out, **values)
+    assert steps == ["doctor: ok", "codecs: failed (7) not today", "verify: skipped: no GPU"]
+    assert code == 1 and re.fullmatch(rf"in {out}: \d+ s of 460", total)
+    assert sorted(os.listdir(out)) == ["report.tar", "summary.txt", "tables.md"]
+    assert len((out / "summary.txt").read_text().splitlines()) == 3
+    with tarfile.open(out / "report.tar") as kept:
+        assert kept.getnames() == ["doctor.txt", "codecs.txt"]
+        doctor = kept.extractfile("doctor.txt")
+        assert doctor is not None and b"convert runs: PyTorch on the CPU" in doctor.read()
 
 
 def test_the_gpu_report_keeps_to_its_budget(tmp_path: Path) -> None:
-    values = {"BUDGET": "9", "STEPS": "doctor", "PYTHON": "true"}  # which would do well
-    step, _ = run("bash", BENCHMARKS / "gpu_report.sh", tmp_path / "out", **values)
-    assert step.startswith("doctor") and step.endswith("skipped: out of time")
+    values = {"BUDGET": "9", "STEPS": "doctor", "TINY": "1"}  # which would do well
+    code, (step, _) = report(tmp_path / "out", **values)
+    assert code == 0 and step == "doctor: skipped: out of time"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pip") is None, reason="needs pip")
+def test_the_gpu_report_adds_what_python_lacks(tmp_path: Path) -> None:
+    wheels, out = tmp_path / "wheels", tmp_path / "out"
+    wheels.mkdir()
+    for name in ("numpy", "surely_not_here"):
+        info = f"{name}-1.0.dist-info"
+        with zipfile.ZipFile(wheels / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{name}.py", "")
+            wheel.writestr(
+                f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+            )
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+    code, (step, _) = report(out, wheels, STEPS="wheels", TINY="1")
+    assert (code, step) == (0, "wheels: ok")
+    with tarfile.open(out / "report.tar") as kept:
+        told = kept.extractfile("wheels.txt")
+        assert told is not None and told.read().splitlines()[0] == b"adds: surely-not-here"

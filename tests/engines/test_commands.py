@@ -28,7 +28,10 @@ from pix2pix_batch.engines.order import Order
 from tests.end_to_end.command import COMMAND, environment, finish, small_disk, start
 
 pytestmark = pytest.mark.usefixtures("place", "no_gpu")
-VERSION = library.load("tensorrt_rtx").version
+try:
+    VERSION = library.load("tensorrt_rtx").version
+except library.Missing as error:
+    pytest.skip(str(error), allow_module_level=True)
 
 
 def invoke(*words: object) -> Result:
