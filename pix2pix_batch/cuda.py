@@ -81,6 +81,7 @@ class Slot:
 
     def _capture(self, device: torch.device) -> tuple[torch.cuda.CUDAGraph | None, str]:
         graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
+        before = torch.cuda.current_stream()
         with _capturing:
             try:
                 with torch.cuda.graph(
@@ -88,6 +89,7 @@ class Slot:
                 ):
                     self.outputs = self.run()
             except (RuntimeError, EngineError) as error:  # what cannot be captured still runs
+                torch.cuda.set_stream(before)  # which a capture that fails leaves as its own
                 abandon_capture(device, pool)
                 return None, f"no CUDA graph could be captured ({describe_error(error)})"
         return graph, ""
