@@ -390,7 +390,10 @@ def poison(tensor: Tensor) -> None:
 
 @contextlib.contextmanager
 def fake_cuda(**values: Any) -> Iterator[FakeCuda]:
-    """PyTorch has a GPU as :class:`FakeCuda` says, in this thread."""
+    """PyTorch has a GPU as :class:`FakeCuda` says, in this thread. Skips where its build knows
+    nothing of CUDA; of a GPU or a driver it needs nothing."""
+    if not torch.backends.cuda.is_built():
+        pytest.skip("needs a build of PyTorch for CUDA, if no GPU")
     if torch.cuda.is_available():
         torch.cuda.init()  # the fake must not be what initialises it
     else:  # as PyTorch's FakeTensorMode does: no driver is asked which GPU is the current one
