@@ -38,6 +38,7 @@ from roof import Roof, peaks
 from pix2pix_batch import bundle, onednn
 from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cores import cores
+from pix2pix_batch.cuda import CudaEngine
 from pix2pix_batch.engine import DTYPES, Engine, TorchEngine, default_batch_size, to_bytes
 from pix2pix_batch.engines import startup
 from pix2pix_batch.engines.bench import Speed, measure
@@ -102,10 +103,9 @@ def loop(job: Job, rung: Rung, batch: int) -> Call:
 
 
 def torch_engine(job: Job, rung: Rung, batch: int) -> Engine:
+    kind = CudaEngine if job.device == "cuda" else TorchEngine
     unet = bundle.load(job.model)[1]
-    return TorchEngine(
-        unet, size=job.size, batch_size=batch, device=job.device, precision=rung.precision
-    )
+    return kind(unet, size=job.size, batch_size=batch, precision=rung.precision)
 
 
 def compiled(job: Job, rung: Rung, batch: int) -> Call:

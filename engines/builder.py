@@ -52,7 +52,7 @@ def build(
     errors = library.listen()
     monitor = make_monitor(trt, progress or (lambda *_: True))
     cannot = f"{library.name} {library.version} cannot build the engine"
-    with errors.raised(cannot):
+    with errors.engine_errors(cannot):
         builder = trt.Builder(errors.logger)
         network = library.network(builder)
         parser = trt.OnnxParser(network, errors.logger)

@@ -33,7 +33,7 @@ SCHEMA = 2
 VARIABLE = "PIX2PIX_BATCH_CACHE"
 """The environment variable that names another place for the cache."""
 
-ENGINE, SIDECAR, LOCK, TIMINGS, COMPILED = ".engine", ".json", ".lock", ".timings", ".compiled"
+ENGINE, SIDECAR, LOCK, TIMINGS, RUNTIME = ".engine", ".json", ".lock", ".timings", ".runtime"
 PART = ".part."
 """Begins the names of files that are being written."""
 
@@ -117,7 +117,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Compiled:
+class RuntimeFile:
     """What a library compiled of an engine when it was loaded: code as the engine is, and like it
     only read if it is whole. Its file begins with the SHA-256 of the rest."""
 
@@ -278,9 +278,9 @@ class Cache:
         except OSError:
             return
 
-    def compiled(self, entry: Entry) -> Compiled:
+    def runtime_file(self, entry: Entry) -> RuntimeFile:
         """Kept beside the engine, and removed with it."""
-        return Compiled(self, entry.path.with_suffix(COMPILED))
+        return RuntimeFile(self, entry.path.with_suffix(RUNTIME))
 
     def timings(self, name: str) -> bytes:
         """TensorRT's timing cache ``name``; empty where there is none."""
@@ -321,7 +321,7 @@ class Cache:
     def _others(self) -> Iterator[Path]:
         """Files that belong to no engine."""
         for path in self.folder.iterdir():
-            beside = path.suffix in (SIDECAR, LOCK, COMPILED)
+            beside = path.suffix in (SIDECAR, LOCK, RUNTIME)
             orphan = beside and not path.with_suffix(ENGINE).exists()
             if orphan or path.name.startswith(PART):
                 yield path
@@ -329,7 +329,7 @@ class Cache:
     def _remove(self, stem: str, *, leftovers: bool = False) -> int:
         """Remove the files of one engine; returns their bytes, 0 where it is in use."""
         whole = leftovers and (self.folder / f"{stem}{ENGINE}").exists()
-        kinds = [LOCK] if whole else [ENGINE, SIDECAR, COMPILED, LOCK]
+        kinds = [LOCK] if whole else [ENGINE, SIDECAR, RUNTIME, LOCK]
         freed = 0
         try:
             with self.locked(stem, wait=False):

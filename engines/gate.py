@@ -147,5 +147,5 @@ def load(library: Library, entry: Entry, cache: Cache | None = None) -> TensorRT
         size=key.size,
         batch_size=key.batch_size,
         precision=key.precision,
-        kept=None if cache is None else cache.compiled(entry),
+        kept=None if cache is None else cache.runtime_file(entry),
     )

@@ -55,9 +55,6 @@ class Library:
         compiled, or need memory as they run, a capture from outside would fail."""
         return hasattr(self.trt, "CudaGraphStrategy")
 
-    def compiled(self, engine: Any, data: bytes) -> Compiled:
-        return Compiled(self, engine, data)
-
     def network(self, builder: Any) -> Any:
         """A strongly typed network: the only kind from 11 on, a flag before."""
         flags = getattr(self.trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
@@ -90,7 +87,7 @@ class Library:
         config.set_compute_capability(getattr(self.trt.ComputeCapability, target.upper()), 0)
 
 
-class Compiled:
+class RuntimeCache:
     """What TensorRT-RTX compiles for the GPU that is here when an engine is loaded and first run:
     its runtime cache, shared by all contexts of an engine. ``tensorrt`` compiles all at the build.
     """
@@ -114,7 +111,7 @@ class Compiled:
             return engine.create_execution_context()
         return engine.create_execution_context(self.config)
 
-    def changed(self) -> bytes:
+    def serialize_changes(self) -> bytes:
         """What there is to keep; nothing where it is as it was."""
         data = b"" if self.cache is None else bytes(self.cache.serialize())
         return b"" if data == self.before else data
@@ -148,7 +145,7 @@ class Errors:
         small = any(map(WANT_OF_MEMORY.search, self.told))
         return (MemoryShortage if small else EngineError)(f"{what}: {self._take()}")
 
-    def raised(self, what: str) -> contextlib.AbstractContextManager[None]:
+    def engine_errors(self, what: str) -> contextlib.AbstractContextManager[None]:
         """What TensorRT or PyTorch raises inside, as :meth:`error` has it."""
         self.told.clear()
         return engine_errors(what, lambda: self._take() if self.told else "")

@@ -13,11 +13,11 @@ from torch import Tensor
 from pix2pix_batch.cuda import SLOTS, Run, Shape, Slot, SlotEngine
 from pix2pix_batch.engine import Masks
 from pix2pix_batch.engines.export import EMBEDDING, IMAGE, NOISE, TRANSLATED
-from pix2pix_batch.engines.library import Compiled, Errors, Library
+from pix2pix_batch.engines.library import Errors, Library, RuntimeCache
 from pix2pix_batch.errors import EngineError
 
 
-class Kept(Protocol):
+class Store(Protocol):
     """Where what a library compiles at load is kept from one process to the next."""
 
     def read(self) -> bytes: ...
@@ -43,37 +43,39 @@ class TensorRTEngine(SlotEngine):
         batch_size: int,
         precision: str,
         device: str = "cuda",
-        kept: Kept | None = None,
+        kept: Store | None = None,
     ) -> None:
         super().__init__()
         self.size, self.batch_size, self.precision = size, batch_size, precision
         self.device, self.backend, self.library = device, library.name, library
         self.errors = library.listen()
         place = torch.device(device)
-        with self.telling("cannot load the engine"):
+        with self.engine_errors("cannot load the engine"):
             torch.cuda.init()
             torch.cuda.empty_cache()  # TensorRT has an allocator of its own
             self.runtime = library.trt.Runtime(self.errors.logger)
             self.engine = self.runtime.deserialize_cuda_engine(plan)
             if self.engine is None:
                 raise self.errors.error(self._cannot("cannot load the engine"))
-        with self.telling("cannot open the engine"):
-            inputs, outputs = tensors(library, self.engine)
-            self.masked = [name for name in inputs if name.startswith(NOISE)]
+        with self.engine_errors("cannot open the engine"):
+            inputs, outputs = read_tensors(library, self.engine)
+            noise = (name for name in inputs if name.startswith(NOISE))
+            self.masked = sorted(noise, key=lambda name: int(name.removeprefix(NOISE)))
             names = [IMAGE, *self.masked]
             shapes = [inputs[name] for name in names]
-            self.compiled = library.compiled(self.engine, b"" if kept is None else kept.read())
+            self.cache = RuntimeCache(library, self.engine, b"" if kept is None else kept.read())
             self.slots = [
                 Slot(
                     shapes,
-                    Execution(self.engine, self.compiled, self.errors, names, outputs, place).bind,
+                    Execution(self.engine, self.cache, self.errors, names, outputs, place).bind,
                     place,
                     captures=not library.captures_itself,
                 )
                 for _ in range(SLOTS)
             ]
-        if kept is not None and (data := self.compiled.changed()):
-            kept.write(data)
+            changes = self.cache.serialize_changes()
+        if kept is not None and changes:
+            kept.write(changes)
 
     def _choose(
         self, images: np.ndarray, masks: Masks | None
@@ -89,20 +91,20 @@ class TensorRTEngine(SlotEngine):
     def _cannot(self, what: str) -> str:
         return f"{self.library.name} {self.library.version} {what}"
 
-    def telling(self, what: str) -> contextlib.AbstractContextManager[None]:
-        return self.errors.raised(self._cannot(what))
+    def engine_errors(self, what: str) -> contextlib.AbstractContextManager[None]:
+        return self.errors.engine_errors(self._cannot(what))
 
     def close(self) -> None:
         """Give the GPU's memory back."""
         while self.flying:
             self.finish()
         self.slots.clear()
-        del self.compiled
+        del self.cache
         self.engine = self.runtime = None
         torch.cuda.empty_cache()
 
 
-def tensors(library: Library, engine: Any) -> tuple[dict[str, Shape], dict[str, Shape]]:
+def read_tensors(library: Library, engine: Any) -> tuple[dict[str, Shape], dict[str, Shape]]:
     """The inputs and the outputs of an engine, by their names. Raises :class:`EngineError`."""
     inputs: dict[str, Shape] = {}
     outputs: dict[str, Shape] = {}
@@ -123,7 +125,7 @@ class Execution:
     def __init__(
         self,
         engine: Any,
-        compiled: Compiled,
+        cache: RuntimeCache,
         errors: Errors,
         names: Sequence[str],
         outputs: dict[str, Shape],
@@ -132,7 +134,7 @@ class Execution:
         """``names``: of the inputs, in the order of their buffers."""
         self.errors, self.names = errors, names
         self.outputs, self.device = outputs, device
-        self.context = compiled.create_context(engine)
+        self.context = cache.create_context(engine)
         if self.context is None:
             raise errors.error("no execution context can be made")
 

@@ -81,6 +81,7 @@ class Slot:
 
     def _capture(self, device: torch.device) -> tuple[torch.cuda.CUDAGraph | None, str]:
         graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
+        before = torch.cuda.current_stream()
         with _capturing:
             try:
                 with torch.cuda.graph(
@@ -88,6 +89,7 @@ class Slot:
                 ):
                     self.outputs = self.run()
             except (RuntimeError, EngineError) as error:  # what cannot be captured still runs
+                torch.cuda.set_stream(before)  # which a capture that fails leaves as its own
                 abandon_capture(device, pool)
                 return None, f"no CUDA graph could be captured ({describe_error(error)})"
         return graph, ""
@@ -165,14 +167,14 @@ class SlotEngine:
             raise ValueError(f"{SLOTS} batches are under way; finish one first")
         slots, arrays = self._choose(images, masks)
         slot = next(one for one in slots if one not in self.flying)
-        with self.telling("cannot run"):
+        with self.engine_errors("cannot run"):
             slot.start(arrays)
         self.flying.append(slot)
 
     def finish(self) -> Translated:
         """The result of the batch begun first. Raises :class:`EngineError`."""
         slot = self.flying.popleft()
-        with self.telling("cannot run"):
+        with self.engine_errors("cannot run"):
             return slot.finish()
 
     def _choose(
@@ -181,7 +183,7 @@ class SlotEngine:
         """The slots that take such a batch, and the batch in the order of their inputs."""
         raise NotImplementedError
 
-    def telling(self, what: str) -> contextlib.AbstractContextManager[None]:
+    def engine_errors(self, what: str) -> contextlib.AbstractContextManager[None]:
         """What goes wrong inside as :class:`EngineError`: that this engine cannot do ``what``."""
         return engine_errors(f"{self.backend} {what} on the GPU")
 
@@ -213,7 +215,7 @@ class CudaEngine(SlotEngine):
         self.place = torch.device(device)
         self.slots: dict[tuple[object, ...], list[Slot]] = {}
         channels = unet.architecture.in_channels
-        with self.telling("cannot be opened"):
+        with self.engine_errors("cannot be opened"):
             self.model = copy.deepcopy(unet).to(self.place, DTYPES[precision])
             self.model = self.model.to(memory_format=torch.channels_last)
             self._choose(np.zeros((1, size, size, channels), np.uint8), None)  # opens its slots
@@ -231,7 +233,7 @@ class CudaEngine(SlotEngine):
         kind = (blocks, *shapes)
         if kind not in self.slots:
             prepare = translation(self.model, DTYPES[self.precision], blocks)
-            with self.telling("cannot be opened"):
+            with self.engine_errors("cannot be opened"):
                 self.slots[kind] = [Slot(shapes, prepare, self.place) for _ in range(SLOTS)]
         return self.slots[kind], arrays
 

@@ -52,7 +52,9 @@ class TrainingError(Pix2PixBatchError):
 
 
 WANT_OF_MEMORY = re.compile(
-    r"out ?of ?memory|insufficient memory|not enough memory|memory ?allocation|bad_alloc", re.I
+    r"out ?of ?memory|insufficient memory|not enough memory|memory ?allocation"
+    r"|alloc_failed|bad_alloc",
+    re.I,
 )
 """How CUDA, PyTorch and TensorRT say that memory was wanting."""
 

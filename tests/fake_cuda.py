@@ -178,6 +178,9 @@ class FakeCuda(TorchDispatchMode):
         finally:
             self.here.stream = before
 
+    def set_stream(self, stream: Stream) -> None:
+        self.here.stream = stream
+
     def chance(self) -> None:
         """Run some of what waits, as a GPU may."""
         while self.random is not None and self.random.random() < 0.5:
@@ -220,9 +223,9 @@ class FakeCuda(TorchDispatchMode):
         self.capturing = stream, capture_error_mode, threading.get_ident()
         self.captures_underway.add(pool)
         failed: Exception | None = None
+        before, self.here.stream = self.current, stream
         try:
-            with self.on(stream):
-                yield
+            yield
         except Exception as error:
             failed = error
         recorded, stream.recorder, self.capturing = stream.recorder, None, None
@@ -230,6 +233,7 @@ class FakeCuda(TorchDispatchMode):
             self.failed += 1
             raise accelerator_error("operation failed due to a previous error during capture")
         self.captures_underway.remove(pool)
+        self.here.stream = before  # only here: where it fails, PyTorch leaves the stream
         if failed is not None:
             self.failed += 1
             raise failed
@@ -386,7 +390,10 @@ def poison(tensor: Tensor) -> None:
 
 @contextlib.contextmanager
 def fake_cuda(**values: Any) -> Iterator[FakeCuda]:
-    """PyTorch has a GPU as :class:`FakeCuda` says, in this thread."""
+    """PyTorch has a GPU as :class:`FakeCuda` says, in this thread. Skips where its build knows
+    nothing of CUDA; of a GPU or a driver it needs nothing."""
+    if not torch.backends.cuda.is_built():
+        pytest.skip("needs a build of PyTorch for CUDA, if no GPU")
     if torch.cuda.is_available():
         torch.cuda.init()  # the fake must not be what initialises it
     else:  # as PyTorch's FakeTensorMode does: no driver is asked which GPU is the current one
@@ -400,6 +407,7 @@ def fake_cuda(**values: Any) -> Iterator[FakeCuda]:
         "Stream": cuda.new_stream,
         "Event": lambda blocking=False: Event(cuda),
         "stream": cuda.on,
+        "set_stream": cuda.set_stream,
         "current_stream": lambda device=None: cuda.current,
         "synchronize": cuda.synchronize,
         "empty_cache": cuda.empty_cache,

@@ -65,7 +65,7 @@ def _unused_gpu(cuda: str | None) -> str:
         return ""
     return (
         f"PyTorch cannot use the NVIDIA GPU that is here (is its driver too old for CUDA {cuda}?), "
-        "so the CPU runs, with one worker a GPU; --device cpu has one a core"
+        "so the CPU runs, with as many workers as the GPU was to have; --device cpu has one a core"
     )
 
 

@@ -1,4 +1,4 @@
-"""What the tests of engines share: a cache of their own, and what needs a GPU."""
+"""What the tests of engines share: a cache of their own, and a machine without a GPU."""
 
 from __future__ import annotations
 
@@ -39,12 +39,6 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     if torch.cuda.is_available():
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
-
-
-@pytest.fixture
-def gpu() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("needs an NVIDIA GPU that PyTorch can use")
 
 
 @pytest.fixture(scope="session")

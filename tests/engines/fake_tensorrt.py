@@ -34,7 +34,8 @@ class FakeTensorRT:
         self.tensors: list[tuple[str, tuple[int, ...], str, bool]] = [
             ("embedding", (a.width(a.downs - 1),), "FLOAT", False),
             ("translated", (*picture, a.out_channels), "UINT8", False),
-            *((f"noise_{k}", shape, "BOOL", True) for k, shape in enumerate(shapes)),
+            # in no order: only their names say which they are
+            *((f"noise_{k}", shapes[k], "BOOL", True) for k in reversed(range(len(shapes)))),
             ("image", (*picture, a.in_channels), "UINT8", True),
         ]
         self.contexts, self.reason = 99, ""

@@ -6,13 +6,16 @@ import os
 import signal
 import threading
 from pathlib import Path
+from types import ModuleType
 
 import onnx
 import pytest
 
 from pix2pix_batch import bundle
 from pix2pix_batch.engines import builder, library
+from pix2pix_batch.engines import order as orders
 from pix2pix_batch.engines.builder import BuildOptions
+from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.library import Library
 from pix2pix_batch.engines.order import Order
 from pix2pix_batch.errors import EngineError, InputError
@@ -59,6 +62,49 @@ def test_the_network_is_strongly_typed(rtx: Library, graphs: dict[str, bytes]) -
         seen.setdefault(layer.type, set()).add(layer.get_output(0).dtype)
     assert seen[trt.LayerType.CONVOLUTION] == {trt.DataType.HALF}
     assert seen[trt.LayerType.DECONVOLUTION] == {trt.DataType.HALF}
+
+
+def test_fp32_is_not_to_be_tf32(rtx: Library) -> None:
+    """Which TensorRT takes for it by default."""
+    made = rtx.trt.Builder(rtx.listen().logger)
+    assert made.create_builder_config().get_flag(rtx.trt.BuilderFlag.TF32)
+    config = builder.configure(rtx, made, BuildOptions("sm89", workspace_mib=64))
+    assert not config.get_flag(rtx.trt.BuilderFlag.TF32)
+    assert config.get_memory_pool_limit(rtx.trt.MemoryPoolType.WORKSPACE) == 64 << 20
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "told"),
+    [
+        ("tensorrt", "11.0.0.114", True),
+        ("tensorrt", "11.4.0.106", True),
+        ("tensorrt", "10.16.1.11", False),
+        ("tensorrt_rtx", "1.7.1.116", True),
+    ],
+)
+def test_bf16_is_refused_before_it_is_built(
+    rtx: Library, name: str, version: str, told: bool, tmp_path: Path
+) -> None:
+    """By those that are known to have no transposed convolutions of it."""
+    card = Gpu("NVIDIA Test", "sm89", "580.65", "13.0", 24 << 30)
+    order = Order(bundle.resolve("map2aerial"), "bf16", 8, 256)
+    trt = rtx.trt if name == "tensorrt_rtx" else ModuleType(name)
+    chosen = Library(name, version, trt)
+    if not told:
+        orders.check(order, chosen, builder.CURRENT, card)
+        return
+    with pytest.raises(InputError, match=r"no bf16 transposed .*--backend torch"):
+        orders.check(order, chosen, builder.CURRENT, card)
+
+
+def test_what_goes_wrong_inside_a_build_is_its_error() -> None:
+    """And not printed by the thread that it is built in."""
+
+    def broken() -> None:
+        raise RuntimeError("CUDA error: out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        builder._interruptible(broken, None)
 
 
 def test_noise_is_an_input(rtx: Library, noisy: Path) -> None:

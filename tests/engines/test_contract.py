@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from tests.end_to_end.command import environment
 from tests.engines.bindings import Interface, Stand, make_libraries, parameters, signatures
@@ -50,6 +51,8 @@ OF_ONE = {
 
 
 def hold(module: str, model: Path, **values: str) -> dict[str, list[str]]:
+    if not torch.backends.cuda.is_built():
+        pytest.skip("needs a build of PyTorch for CUDA, if no GPU")
     ran = subprocess.run(
         [sys.executable, "-m", "tests.engines.contract", module, model],
         env=environment(OMP_NUM_THREADS="1", **values),

@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from pix2pix_batch import bundle
+from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.engine import Overlapping, Translated
 from pix2pix_batch.engines import gate, ladder, library, samples
 from pix2pix_batch.engines.cache import Cache, Entry, Key
@@ -19,6 +22,7 @@ from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.library import Library
 from pix2pix_batch.engines.runtime import TensorRTEngine
 from pix2pix_batch.errors import EngineError, InputError, MemoryShortage
+from pix2pix_batch.generator import UNet
 from pix2pix_batch.settings import Settings
 from tests.engines.fake_tensorrt import RTX_ALONE, FakeTensorRT, expected
 from tests.fake_cuda import FakeCuda, fake_cuda
@@ -56,9 +60,9 @@ def batches(fake: FakeTensorRT, count: int) -> list[tuple[np.ndarray, list[np.nd
     for number in range(count):
         random = np.random.default_rng(number)
         length = BATCH if number % 3 else BATCH - 1
-        images = random.integers(0, 256, (length, SIZE, SIZE, 3)).astype(np.uint8)
-        shapes = [shape for name, shape, _, given in fake.tensors if name.startswith("noise")]
-        made.append((images, [random.random((length, *shape)) < 0.5 for shape in shapes]))
+        images = random.integers(0, 256, (length, fake.size, fake.size, 3)).astype(np.uint8)
+        shapes = sorted(one[:2] for one in fake.tensors if one[0].startswith("noise"))
+        made.append((images, [random.random((length, *shape)) < 0.5 for _, shape in shapes]))
     return made
 
 
@@ -107,6 +111,18 @@ def test_a_batch_is_begun_before_the_one_before_it_is_done(late: FakeCuda, tiny:
     assert_made(fake, first, engine.finish())
     assert fake.executed == before + 1, "the second still waits, on a stream of its own"
     assert_made(fake, second, engine.finish())
+
+
+def test_each_mask_goes_to_its_input(late: FakeCuda, tmp_path: Path) -> None:
+    """Whatever the order in which an engine names its inputs."""
+    net = UNet(Architecture(downs=7, ngf=2)).init_weights(torch.Generator().manual_seed(0)).eval()
+    path = tmp_path / "deep.safetensors"
+    bundle.save(path, BundleInfo("deep", net.architecture, 128), net)
+    fake = FakeTensorRT(late, path, BATCH, 128)
+    engine = opened(fake)
+    assert engine.masked == ["noise_0", "noise_1"]
+    for batch in batches(fake, 2):
+        assert_made(fake, batch, engine(*batch))
 
 
 def test_masks_of_another_number_are_refused(late: FakeCuda, noisy: Path) -> None:
@@ -228,7 +244,7 @@ def test_what_is_compiled_at_load_is_kept_beside_the_engine(
     cache = Cache(tmp_path)
     key = Key("ab" * 32, 1, "0.1", "tensorrt_rtx", "1.7", "sm89", batch_size=BATCH, size=SIZE)
     entry = cache.obtain(key, lambda: (b"plan", {"model": "tiny"})).entry
-    path = entry.path.with_suffix(".compiled")
+    path = entry.path.with_suffix(".runtime")
 
     def load() -> FakeTensorRT:
         fake = FakeTensorRT(late, tiny, BATCH, SIZE)
@@ -255,8 +271,6 @@ def test_what_is_compiled_at_load_is_kept_beside_the_engine(
 
 @pytest.fixture
 def settings(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Path) -> Settings:
-    from pix2pix_batch import bundle
-
     monkeypatch.setattr("pix2pix_batch.engines.gpu.current", lambda: CARD)
     return Settings(
         str(tiny), bundle.fingerprint(tiny), str(tmp_path), "tile", SIZE, None, None, "cuda",

@@ -75,7 +75,7 @@ def test_batches_overlap(chosen: Library, tiny: Path) -> None:
 
 def test_what_is_compiled_at_load_is_kept(chosen: Library, tiny: Path, place: Path) -> None:
     engine, *_ = made(chosen, tiny, "fp16")
-    kept = list(place.glob("*.compiled"))
+    kept = list(place.glob("*.runtime"))
     assert len(kept) == (1 if chosen.captures_itself else 0)
     before = [path.read_bytes() for path in kept]
     engine.close()

@@ -161,6 +161,7 @@ def test_after_a_capture_that_fails_all_goes_on(monkeypatch: pytest.MonkeyPatch)
         patch.setattr(UNet, "translate", looking)
         engine = on_gpu(net)
         assert engine.remark.startswith("no CUDA graph could be captured (")
+        assert torch.cuda.current_stream() == torch.cuda.default_stream()
         assert {digest(engine(images())) for _ in range(3)} == {wanted}
     big = [torch.empty(1 << 28, dtype=torch.uint8, device="cuda") for _ in range(4)]
     del big, engine
