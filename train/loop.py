@@ -22,6 +22,7 @@ from pix2pix_batch.errors import InputError, Pix2PixBatchError, TrainingError
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.text import shown
 from pix2pix_batch.train import checkpoint
+from pix2pix_batch.train.adam import ChannelsLastAdam
 from pix2pix_batch.train.convolution import use_own_convolutions
 from pix2pix_batch.train.data import Data, to_unit
 from pix2pix_batch.train.discriminator import PatchGAN
@@ -118,8 +119,8 @@ class Trainer:
                 *accelerator.prepare(
                     generator,
                     discriminator,
-                    torch.optim.Adam(learning(generator), recipe.lr, betas, fused=True),
-                    torch.optim.Adam(learning(discriminator), recipe.lr, betas, fused=True),
+                    ChannelsLastAdam(learning(generator), recipe.lr, betas),
+                    ChannelsLastAdam(learning(discriminator), recipe.lr, betas),
                 )
             )
         self.train_step = Step(recipe, self.networks, accelerator)
