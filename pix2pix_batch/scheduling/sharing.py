@@ -84,8 +84,7 @@ def free_memory(gpus: Sequence[str]) -> int | None:
     there are numbers all GPUs count.
     """
     with contextlib.suppress(OSError, AttributeError), _nvml() as nvml:
-        found = [_free(nvml, handle) for handle in _handles(nvml, gpus)]
-        return min(found) if found and min(found) else None
+        return min((_free(nvml, handle) for handle in _handles(nvml, gpus)), default=0) or None
     return None
 
 
