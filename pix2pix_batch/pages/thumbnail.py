@@ -13,6 +13,7 @@ from PIL import Image
 
 from pix2pix_batch import images
 from pix2pix_batch.cores import cores
+from pix2pix_batch.decoding import process
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.files import remote
 from pix2pix_batch.files.storage import read_file
@@ -61,6 +62,7 @@ def thumbnails(paths: Iterable[str], budget: int) -> dict[str, Thumbnail | str]:
 
 def _pixels(path: str) -> int:
     """By the file's header; none where it has no such."""
+    process.hush_warnings()
     try:
         with Image.open(path) as image:
             return image.width * image.height
