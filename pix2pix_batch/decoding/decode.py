@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from pix2pix_batch.decoding import jpeg, jpeg2000, layout, others, png, process, tiff
-from pix2pix_batch.decoding.primaries import Cicp, Gamma
+from pix2pix_batch.decoding.primaries import ADOBE_RGB, Cicp, Gamma
 from pix2pix_batch.decoding.tolerance import LARGE, USUAL, Tolerance
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.kinds import formats
@@ -92,9 +92,10 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
     if reason := others.refusal(data):
         raise ImageError(reason)
     try:
-        image = _opened(data, tolerance)
+        image = _opened(others.for_pillow(data), tolerance)
         if reason := others.unverified(image):
             raise ImageError(reason)
+        remarks = others.remarks(image, data)
         _load(image)
     except ImageError as error:
         if reason := others.reason_of_failure(data):
@@ -105,7 +106,7 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
     told = image.format == "AVIF" and not image.info.get("icc_profile")
     meaning = others.code_points(data) if told else None
     image = _like(image, others.corrected(image, data))
-    return Decoded(image, meaning=meaning, warnings=_beyond_palette(image))
+    return Decoded(image, meaning=meaning, warnings=[*remarks, *_beyond_palette(image)])
 
 
 def open_header(path: Path, tolerance: Tolerance = USUAL) -> Image.Image:
@@ -251,8 +252,18 @@ def _of_png(data: bytes, tolerance: Tolerance) -> Decoded:
         image = _loaded_png(data, tolerance)
         if profile:
             image.info["icc_profile"] = profile
+    if found.has_profile and not image.info.get("icc_profile"):
+        remarks.append("its colour profile is left out: it is damaged")
     image = _like(image, png.with_key(image, found, data))
-    return Decoded(image, meaning=found.meaning, warnings=[*remarks, *_beyond_palette(image)])
+    return Decoded(
+        image, meaning=_meaning(found, image), warnings=[*remarks, *_beyond_palette(image)]
+    )
+
+
+def _meaning(found: png.Chunks, image: Image.Image) -> Gamma | Cicp | None:
+    """What the colours are: a profile goes before a gamma, and cICP before both."""
+    is_outdone = isinstance(found.meaning, Gamma) and image.info.get("icc_profile")
+    return None if is_outdone else found.meaning
 
 
 def _loaded_png(data: bytes, tolerance: Tolerance) -> Image.Image:
@@ -296,8 +307,11 @@ def _of_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
         raise ImageError(others.unverified(image) or "a JPEG file that Pillow takes for another")
     pixels, warning = jpeg.decode(data, jpeg.Header(image.mode, image.size))
     remarks = [warning] if warning else []
-    if not image.info.get("icc_profile") and jpeg.has_profile(data):
+    lacks_profile = not image.info.get("icc_profile")
+    if lacks_profile and jpeg.has_profile(data):
         remarks.append("its colour profile is left out: parts of it are missing")
+    elif lacks_profile and image.mode == "RGB" and jpeg.is_adobe_rgb(image.info.get("exif", b"")):
+        image.info["icc_profile"] = ADOBE_RGB.profile()
     if pixels is None:
         try:
             _load(image)
@@ -320,7 +334,7 @@ def _of_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:
         image = _like(image, jpeg2000.corrected(image, stream))
     else:
         image = jpeg2000.read(data, stream)
-    return Decoded(jpeg2000.with_meaning(image, stream))
+    return Decoded(jpeg2000.with_meaning(image, stream), warnings=jpeg2000.remarks(image, stream))
 
 
 UPRIGHT = {

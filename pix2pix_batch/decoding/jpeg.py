@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 
+from pix2pix_batch.metadata.tiff import Tiff
+
 HOLE, REFINED_HOLE = 24, 128
 """Zero bytes in a row that no encoder writes where a run of zero bits stands for coefficients that
 are not zero: they would be dozens of equal ones in one block. Where coefficients are refined, up to
@@ -32,6 +34,16 @@ KINDS = {
 }
 """By the marker of their frame (ITU-T T.81, table B.1; T.87), other than baseline, extended and
 progressive JPEG."""
+
+ARITHMETIC = (0xC9, 0xCA)
+"""Frames whose data may have any number of zero bytes in a row (ITU-T T.81, table B.1)."""
+
+CAMERA, COLOUR_SPACE, INTEROPERABILITY, UNCALIBRATED = 0x8769, 0xA001, 0xA005, 0xFFFF
+"""Tags of EXIF 2.32 (sections 4.6.3 and 4.6.5), and what colours other than sRGB are called."""
+
+AS_FAR = "damaged, and read as far as it goes"
+CORRUPT = "Corrupt JPEG data"
+"""How libjpeg begins what it says of bytes that are not as they should be (``jerror.h``)."""
 
 PROFILE = b"ICC_PROFILE\0"
 
@@ -97,9 +109,9 @@ def _warning(data: bytes, space: str, said: str) -> str:
     """What was said, if the file can be decoded in spite of it; else Pillow will say why not."""
     try:
         simplejpeg.decode_jpeg(data, space, strict=False)
-    except ValueError:  # such as subsampled CMYK
-        return _hole(data)
-    return f"damaged, and read as far as it goes: {said}"
+    except ValueError:  # such as subsampled CMYK; a warning of the header is raised here too
+        return f"{AS_FAR}: {said}" if said.startswith(CORRUPT) else _hole(data)
+    return f"{AS_FAR}: {said}"
 
 
 def _hole(data: bytes) -> str:
@@ -112,12 +124,14 @@ def _hole(data: bytes) -> str:
         if marker == 0xC4:
             tables.update(_first_symbols(data[start:end]))
         elif marker in FRAMES:
+            if marker in ARITHMETIC:
+                return ""
             progressive = marker not in (0xC0, 0xC1)
         elif marker == 0xDA and end - start >= 6:
             longest = _longest_run(data[start:end], tables, progressive)
             stop = MARKER.search(data, end)
             if longest and bytes(longest) in data[end : stop.start() if stop else len(data)]:
-                return "damaged, and read as far as it goes: a run of zero bytes in its data"
+                return f"{AS_FAR}: a run of zero bytes in its data"
     return ""
 
 
@@ -178,6 +192,22 @@ def has_profile(data: bytes) -> bool:
     if PROFILE not in data:
         return False
     return any(data.startswith(PROFILE, at) for marker, at, _ in segments(data) if marker == 0xE2)
+
+
+def is_adobe_rgb(exif: bytes) -> bool:
+    """Whether a camera says in EXIF alone that its colours are Adobe RGB: by the kind of file that
+    DCF 2.0 calls optional (R03), or the colour space 2, which is no standard and written too."""
+    try:
+        tiff = Tiff(exif.removeprefix(b"Exif\0\0"))
+        at = tiff.directory({CAMERA})[CAMERA].numbers()
+        said = tiff.directory({COLOUR_SPACE, INTEROPERABILITY}, at=int(at[0]))
+        space = said[COLOUR_SPACE].numbers()[0]
+        if space == 2 or space != UNCALIBRATED:
+            return bool(space == 2)
+        at = said[INTEROPERABILITY].numbers()
+        return tiff.directory({1}, at=int(at[0]))[1].data.startswith(b"R03")
+    except (ValueError, KeyError, IndexError):  # broken EXIF is ignored, as viewers do
+        return False
 
 
 def refusal(data: bytes) -> str:

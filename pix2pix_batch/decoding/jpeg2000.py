@@ -192,6 +192,14 @@ def read(data: bytes, stream: Stream) -> Image.Image:
     return merged(MODES[samples.shape[2]], eight_bits(samples, stream.depths[0]))
 
 
+def remarks(image: Image.Image, stream: Stream) -> list[str]:
+    """A warning of transparency that the file does not call so: programs that leave the box of
+    channels out mean that, those of satellite pictures infrared."""
+    if stream.kinds or image.mode not in ("LA", "RGBA"):
+        return []
+    return ["its last component is taken for transparency, which the file does not say"]
+
+
 def with_meaning(image: Image.Image, stream: Stream) -> Image.Image:
     """Drop channels that are no transparency, and take in the profile."""
     last = stream.kinds[-1] if len(stream.kinds) == len(stream.depths) else None

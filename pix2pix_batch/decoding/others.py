@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pix2pix_batch.decoding.primaries import Cicp
-from pix2pix_batch.decoding.tiff import eight_bits
+from pix2pix_batch.decoding.tiff import eight_bits, merged
 
 COMMON = frozenset({
     "AVIF", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "GIF", "ICNS", "ICO", "JPEG",
@@ -47,6 +47,10 @@ BEGINNINGS = (
 case."""
 
 DDS_EIGHT_BIT = frozenset((b"DXT1", b"DXT3", b"DXT5"))
+PHOTOSHOP_COLOURS = {0: 1, 1: 1, 2: 1, 3: 3, 4: 4, 9: 3}
+"""How many channels of a Photoshop file are its colours, by its mode."""
+
+SUN = b"\x59\xa6\x6a\x95"
 PHOTOSHOP = {7: "several inks", 8: "duotone"}
 """Adobe Photoshop File Formats Specification, "File Header": the modes that are no colours."""
 
@@ -59,6 +63,10 @@ def refusal(data: bytes) -> str:
         return "FITS with samples other than 8 bits: no defined white; scale them first"
     if data.startswith(b"\x01\xda") and data[3:4] == b"\2":
         return "SGI image of 16 bits; store it as PNG"
+    if data.startswith(b"\x01\xda") and any(data[104:108]):
+        return "SGI image that is dithered or a colour map; store it as PNG"
+    if data.startswith(SUN) and len(data) >= 32:
+        return _of_sun(data)
     if data.startswith(b"DDS ") and not _is_plain_dds(data):
         return "DDS texture of a kind whose colours are not known; store it as PNG"
     if data.startswith(b"/* XPM */") and not _is_plain_xpm(data):
@@ -73,6 +81,42 @@ def _of_photoshop(data: bytes) -> str:
     if depth not in (1, 8):
         return f"Photoshop file of {depth} bits; store it as 8 bits, or as PNG or TIFF"
     return ""
+
+
+def _of_sun(data: bytes) -> str:
+    """Pillow takes the byte that is left out for the last of four, where it is the first, and
+    rows of runs for as long as the picture is wide, where they are of an even length."""
+    width, depth, kind = (int.from_bytes(data[at : at + 4], "big") for at in (4, 12, 20))
+    if depth == 32:
+        return "Sun raster of 32 bits; store it as PNG"
+    if kind == 2 and (width * depth + 7) // 8 % 2:
+        return "Sun raster of compressed rows of odd length; store it as PNG"
+    return ""
+
+
+def for_pillow(data: bytes) -> bytes:
+    """The file as Pillow can read it, which takes the samples of all PCX files for runs."""
+    if data[:1] != b"\n" or data[2:3] != b"\0" or len(data) < 128:
+        return data
+    top, bottom, row = (int.from_bytes(data[at : at + 2], "little") for at in (6, 10, 66))
+    end = 128 + (bottom - top + 1) * data[65] * row
+    runs = re.sub(rb"[\xc0-\xff]", lambda found: b"\xc1" + found[0], data[128:end])
+    return data[:2] + b"\1" + data[3:128] + runs + data[end:]
+
+
+def remarks(image: Image.Image, data: bytes) -> list[str]:
+    """Warnings of what Pillow leaves out or makes up without a word: transparency of Photoshop's
+    and Windows' bitmaps, colours of GIF that has none. ``image``: its samples not read yet."""
+    has_colours = image.format != "GIF" or data[10] & 0x80
+    if not has_colours and getattr(image, "_frame_palette", False) is None:
+        return ["damaged: it has no colours of its own, and is taken for grey"]
+    lacks = False
+    if image.format == "PSD" and "A" not in image.mode.replace("LAB", ""):
+        channels, mode = (int.from_bytes(data[at : at + 2], "big") for at in (12, 24))
+        lacks = channels > PHOTOSHOP_COLOURS.get(mode, channels) and _has_transparency(data)
+    elif image.format == "BMP" and image.mode == "RGB" and data[28:34] == b"\x10\0\3\0\0\0":
+        lacks = int.from_bytes(data[14:18], "little") >= 56 and any(data[66:70])
+    return ["its transparency is left out"] if lacks else []
 
 
 def _is_plain_dds(data: bytes) -> bool:
@@ -112,6 +156,8 @@ def corrected(image: Image.Image, data: bytes) -> Image.Image:
     if image.format in ("ICO", "CUR") and image.mode == "RGBA":
         nothing = image.getchannel("A").getextrema() == (0, 0)  # as Windows has it
         return image.convert("RGB") if nothing else image
+    if image.format == "TGA" and image.mode in ("LA", "RGBA") and _is_premultiplied(data):
+        return merged(image.mode[:-1] + "a", np.asarray(image))
     if image.format == "TGA" and image.mode in ("LA", "RGBA") and not data[17] & 15:
         return _without_false_alpha(image, data[16])
     if image.format == "GIF" and "transparency" not in image.info:
@@ -121,6 +167,14 @@ def corrected(image: Image.Image, data: bytes) -> Image.Image:
     if image.mode == "I" and image.format == "PPM":  # scaled to 16 bits by Pillow
         return Image.fromarray(eight_bits(np.asarray(image).astype(np.uint16), 16))
     return image
+
+
+def _is_premultiplied(data: bytes) -> bool:
+    """Truevision TGA 2.0, field 24 of the extension area: the kind of its transparency."""
+    if not data.endswith(b"TRUEVISION-XFILE.\0"):
+        return False
+    at = int.from_bytes(data[-26:-22], "little")
+    return at > 0 and data[at + 494 : at + 495] == b"\4"
 
 
 def _without_false_alpha(image: Image.Image, bits: int) -> Image.Image:

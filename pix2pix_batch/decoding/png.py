@@ -22,6 +22,9 @@ LARGEST = 1 << 20
 NEEDED = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND"))
 """PNG, section 11.2: the chunks without which there is no picture."""
 
+BEFORE_PIXELS = frozenset((b"gAMA", b"cHRM", b"cICP", b"sRGB"))
+"""PNG, section 5.6: these are none after the first of the pixels' chunks."""
+
 BESIDE = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))
 TOO_LARGE = "Decompressed data too large"
 """What Pillow says of one of those that has more than a megabyte."""
@@ -36,7 +39,8 @@ class Chunks:
     ``key``: the samples of the transparent colour, at the file's own depth; ``wrong``: the chunks
     whose checksum is wrong, by name and place; ``beside``: those of texts and profiles;
     ``unknown``: the names of those that are needed for the picture, and not known; ``meaning``:
-    what its colours are, where no profile says so; ``has_profile``: an ICC profile is there.
+    what its colours are, of which gamma counts where no profile says so; ``has_profile``: an ICC
+    profile is there.
     """
 
     depth: int = 8
@@ -58,9 +62,12 @@ def chunks_of(data: bytes, pixels_too: bool = False) -> Chunks:
     """
     found = Chunks()
     gamma = primaries = None
-    told = False
+    told = begun = False
     for kind, at, length in _chunks(data):
+        begun = begun or kind == b"IDAT"
         if kind == b"IDAT" and not pixels_too:
+            continue
+        if begun and kind in BEFORE_PIXELS:
             continue
         body = memoryview(data)[at : at + length]
         (checksum,) = struct.unpack_from(">I", data, at + length)
@@ -88,7 +95,7 @@ def chunks_of(data: bytes, pixels_too: bool = False) -> Chunks:
             break
         elif kind not in NEEDED and kind[:1].isupper() and kind.isalpha():
             found.unknown.append(kind.decode("latin-1"))
-    if found.meaning is None and gamma and not told and not found.has_profile:
+    if found.meaning is None and gamma and not told:
         found.meaning = Gamma(gamma, primaries)
     return found
 

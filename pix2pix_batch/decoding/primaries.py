@@ -51,6 +51,10 @@ class Gamma:
         return _profile(self.primaries or SRGB, [1 / self.gamma])
 
 
+ADOBE_RGB = Gamma(256 / 563, (0.3127, 0.3290, 0.640, 0.330, 0.210, 0.710, 0.150, 0.060))
+"""Adobe RGB (1998) Color Image Encoding, sections 4.3.1.1 and 4.3.1.2."""
+
+
 @dataclass(frozen=True)
 class Cicp:
     """PNG's cICP, by the code points of ITU-T H.273."""
@@ -63,13 +67,15 @@ class Cicp:
     @property
     def is_usual(self) -> bool:
         """sRGB, or of video for which no other rendering is customary."""
-        return self.primaries in (1, 2) and self.transfer in (1, 2, 6, 13, 14, 15)
+        usual = self.primaries in (1, 2) and self.transfer in (1, 2, 6, 13, 14, 15)
+        return usual and self.matrix == 0 and self.full_range == 1
 
     def profile(self) -> bytes:
         """Raises :class:`ValueError` where its colours are beyond what 8 bits in sRGB show."""
         powers = {4: 2.2, 5: 2.8, 8: 1.0}
         if self.primaries not in PRIMARIES or self.matrix != 0 or self.full_range != 1:
-            raise ValueError(f"code points {self.primaries}/{self.transfer}/{self.matrix}")
+            narrow = "" if self.full_range else ", of the narrow range of video"
+            raise ValueError(f"code points {self.primaries}/{self.transfer}/{self.matrix}{narrow}")
         if self.transfer in powers:
             return _profile(PRIMARIES[self.primaries], [powers[self.transfer]])
         if self.transfer in (1, 6, 13, 14, 15):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import threading
 import time
 
@@ -237,3 +238,52 @@ def test_a_plain_file_that_is_too_large() -> None:
     with pytest.raises(ImageError, match="decompression bomb"):
         read(jpeg(), 3, Tolerance(max_pixels=SIDE * SIDE - 1))
     assert read(jpeg(), 3, Tolerance(max_pixels=SIDE * SIDE)).pixels.shape == (SIDE, SIDE, 3)
+
+
+def test_damage_of_the_header_is_told() -> None:
+    """Such as of a file that was transferred as text, which has a byte more for each line."""
+    data = jpeg()
+    tables = data.index(b"\xff\xdb")
+    found = read(data[:tables] + b"\r\n\r" + data[tables:], 3)
+    assert "extraneous bytes before marker" in found.warnings[0]
+    assert np.array_equal(found.pixels, read(data, 3).pixels)
+
+
+def test_arithmetic_data_may_have_zeros_in_a_row() -> None:
+    data = zeroed(jpeg(), 200)
+    frame = data.index(b"\xff\xc0")
+    assert parser._hole(data)
+    assert not parser._hole(data[:frame] + b"\xff\xc9" + data[frame + 2 :])
+
+
+@pytest.mark.parametrize(
+    ("space", "file", "is_wide"),
+    [(0xFFFF, b"R03", True), (0xFFFF, b"R98", False), (1, b"R03", False), (2, b"R98", True)],
+)
+@pytest.mark.parametrize("has_profile", [False, True])
+def test_adobe_rgb_that_a_camera_tells_in_exif_alone(
+    space: int, file: bytes, is_wide: bool, has_profile: bool
+) -> None:
+    """Of 8-bit samples in Adobe RGB, by the formulas of the two standards."""
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8)
+    exif += struct.pack("<HHHIII", 1, 0x8769, 4, 1, 26, 0)
+    exif += struct.pack("<HHHIHH", 2, 0xA001, 3, 1, space, 0)
+    exif += struct.pack("<HHIII", 0xA005, 4, 1, 56, 0)
+    exif += struct.pack("<HHHI4sI", 1, 1, 2, 4, file + b"\0", 0)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    colour = (120, 150, 90)
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16), colour).save(
+        buffer, "JPEG", quality=100, exif=exif, icc_profile=profile if has_profile else b""
+    )
+    light = (np.array(colour) / 255) ** (563 / 256)
+    xyz = np.array([[0.57667, 0.18556, 0.18823], [0.29734, 0.62736, 0.07529],
+                    [0.02703, 0.07069, 0.99134]]) @ light  # fmt: skip
+    linear = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415],
+                       [0.0557, -0.2040, 1.0570]]) @ xyz  # fmt: skip
+    wide = 255 * (1.055 * linear ** (1 / 2.4) - 0.055)
+    assert np.abs(wide - colour).max() > 10
+    expected = wide if is_wide and not has_profile else np.array(colour)
+    picture = read(buffer.getvalue(), 3)
+    assert np.abs(picture.pixels[8, 8] - expected).max() <= 2
+    assert not picture.warnings

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
 import imagecodecs
 import numpy as np
 import pytest
+from PIL import Image
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.images import read
@@ -66,3 +68,19 @@ def test_a_header_cut_short(cut: int) -> None:
     data, _ = jpeg2000(8, 3, "jp2")
     with pytest.raises(ImageError, match="damaged"):
         read(data[:cut], 3)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("form", ["jp2", "j2k"])
+def test_transparency_that_is_not_called_so_is_told(channels: int, form: str) -> None:
+    """It may be infrared, as of satellites."""
+    told = "its last component is taken for transparency, which the file does not say"
+    warnings = read(jpeg2000(8, channels, form)[0], 3).warnings
+    assert warnings == ((told,) if channels in (2, 4) else ())
+
+
+def test_transparency_that_is_called_so() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(ramps(4, 255, 8).astype(np.uint8)).save(buffer, "JPEG2000")
+    picture = read(buffer.getvalue(), 3)
+    assert picture.alpha is not None and not picture.warnings

@@ -113,6 +113,73 @@ def test_a_selection_saved_in_a_photoshop_file_is_no_transparency() -> None:
     assert found is not None and np.array_equal(found, planes[3])
 
 
+@pytest.mark.parametrize(("mode", "colours"), [(1, 1), (4, 4), (3, 3)])
+def test_transparency_of_photoshop_that_is_left_out_is_told(mode: int, colours: int) -> None:
+    """Pillow takes it of RGB alone, and of that where no selection was saved too."""
+    channels = colours + 1 + (mode == 3)
+    planes = noise(channels, 2, 8).astype(np.uint8).tobytes()
+    assert not read(photoshop(8, mode, channels, planes), 3).warnings
+    record = struct.pack(">4iH", 0, 0, 0, 0, 0) + b"8BIMnorm" + b"\xff\0\0\0" + bytes(4)
+    layers = struct.pack(">h", -1) + record
+    block = struct.pack(">I", len(layers)) + layers + bytes(4)
+    head = photoshop(8, mode, channels, b"")
+    data = head[:34] + struct.pack(">I", len(block)) + block + head[38:] + planes
+    assert read(data, 3).warnings == ("its transparency is left out",)
+
+
+@pytest.mark.parametrize("mask", [0, 0x8000])
+def test_transparency_of_bmp_of_16_bits_is_told(mask: int) -> None:
+    head = struct.pack("<IiiHHIIiiII", 108, 4, 2, 1, 16, 3, 16, 0, 0, 0, 0)
+    head += struct.pack("<4I", 0x7C00, 0x3E0, 0x1F, mask) + b"BGRs" + bytes(48)
+    data = b"BM" + struct.pack("<IHHI", 14 + len(head) + 16, 0, 0, 14 + len(head)) + head
+    picture = read(data + noise(16).astype(np.uint8).tobytes(), 3)
+    assert picture.warnings == (("its transparency is left out",) if mask else ())
+
+
+@pytest.mark.parametrize("is_grey", [False, True])
+def test_a_gif_without_colours_is_told(is_grey: bool) -> None:
+    """GIF89a, sections 18 to 21: of the whole, or of the one picture."""
+    image = Image.fromarray(noise(8, 8, largest=3).astype(np.uint8))
+    if not is_grey:
+        image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    data = encoded(image, "GIF")
+    assert not read(data, 3).warnings
+    end = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+    bare = data[:10] + bytes([data[10] & 0x70]) + data[11:13] + data[end:]
+    assert "no colours of its own" in read(bare, 3).warnings[0]
+    at = bare.index(b",", 13) + 9
+    local = bare[:at] + bytes([0x80 | data[10] & 7]) + data[13:end] + bare[at + 1 :]
+    again = read(local, 3)
+    assert not again.warnings and np.array_equal(again.pixels, read(data, 3).pixels)
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+@pytest.mark.parametrize("width", [9, 10])
+def test_pcx_without_compression(planes: int, width: int) -> None:
+    """ZSoft PCX File Format Technical Reference Manual: encoding 0."""
+    rows = noise(HEIGHT, planes, width + width % 2).astype(np.uint8)
+    head = bytes([10, 5, 0, 8]) + struct.pack("<6H", 0, 0, width - 1, HEIGHT - 1, 72, 72)
+    head += bytes(49) + bytes([planes]) + struct.pack("<HH", width + width % 2, 1) + bytes(58)
+    greys = b"\x0c" + bytes(np.repeat(np.arange(256, dtype=np.uint8), 3))
+    data = head + rows.tobytes() + (greys if planes == 1 else b"")
+    pixels = read(data, planes).pixels
+    assert np.array_equal(pixels, rows[:, :, :width].transpose(0, 2, 1))
+
+
+@pytest.mark.parametrize("kind", [0, 3, 4])
+def test_transparency_of_targa_by_its_extension(kind: int) -> None:
+    """Truevision TGA 2.0, field 24: 0 for none, 3 for plain, 4 for premultiplied."""
+    alpha = np.full((HEIGHT, WIDTH, 1), 128)
+    colours = noise(HEIGHT, WIDTH, 3, largest=120)
+    head = struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, WIDTH, HEIGHT, 32, 0x28)
+    data = head + np.dstack([colours[:, :, ::-1], alpha]).astype(np.uint8).tobytes()
+    extension = struct.pack("<H", 495).ljust(494, b"\0") + bytes([kind])
+    data += extension + struct.pack("<II", len(data), 0) + b"TRUEVISION-XFILE.\0"
+    picture = read(data, 4)
+    expected = colours * 255 / 128 if kind == 4 else colours
+    assert np.abs(picture.pixels[:, :, :3] - expected).max() <= 1
+
+
 def test_an_icon_of_nothing_but_transparency_has_none() -> None:
     """32 bits whose fourth byte no program has set: Windows then looks at the mask."""
     colours = noise(16, 16, 3).astype(np.uint8)
@@ -122,6 +189,11 @@ def test_an_icon_of_nothing_but_transparency_has_none() -> None:
     head = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(bitmap), 22)
     picture = read(head + bitmap, 3)
     assert picture.alpha is None and np.array_equal(picture.pixels, colours)
+
+
+def sun(depth: int, kind: int, width: int, rows: bytes) -> bytes:
+    """Sun's rasterfile.h, without a map of colours."""
+    return struct.pack(">8I", 0x59A66A95, width, 2, depth, len(rows), kind, 0, 0) + rows
 
 
 REFUSED = {
@@ -147,6 +219,13 @@ REFUSED = {
         struct.pack(">HBBHHHHII", 474, 0, 2, 2, 2, 2, 1, 0, 65535).ljust(512, b"\0") + bytes(8),
         "SGI image of 16 bits",
     ),
+    "SGI of 3, 3 and 2 bits": (
+        struct.pack(">HBBHHHHIII80sI", 474, 0, 1, 2, 2, 2, 1, 0, 255, 0, b"", 1).ljust(512, b"\0")
+        + bytes(4),
+        "SGI image that is dithered",
+    ),
+    "Sun of 32 bits": (sun(32, 1, 2, bytes(16)), "Sun raster of 32 bits"),
+    "Sun of odd rows": (sun(8, 2, 3, bytes(8)), "Sun raster of compressed rows of odd length"),
     "PFM": (b"Pf\n2 2\n-1.0\n" + bytes(16), "floating-point"),
     "XPM": (
         b'/* XPM */\nstatic char *a[] = {\n"1 1 1 1",\n"a c #FFFF80000000",\n"a"\n};\n',

@@ -220,3 +220,27 @@ def test_hdr_is_said(transfer: int) -> None:
     picture = read(png(samples, 8, RGB, chunk(b"cICP", bytes([9, transfer, 0, 1]))), 3)
     assert np.array_equal(picture.pixels, samples)
     assert "HDR" in picture.warnings[0]
+
+
+@pytest.mark.parametrize("code", [(1, 13, 0, 0), (1, 13, 6, 1)])
+def test_video_s_ranges_and_matrices_are_said(code: tuple[int, ...]) -> None:
+    samples = samples_of(8, 3)
+    picture = read(png(samples, 8, RGB, chunk(b"cICP", bytes(code))), 3)
+    assert np.array_equal(picture.pixels, samples)
+    assert "not understood: code points 1/13" in picture.warnings[0]
+
+
+def test_gamma_counts_where_the_profile_is_damaged_which_is_said() -> None:
+    samples = samples_of(8, 3)
+    profile = chunk(b"iCCP", b"name\0\0 this does not inflate")
+    gamma = chunk(b"gAMA", struct.pack(">I", 100_000))
+    picture = read(png(samples, 8, RGB, profile, gamma), 3)
+    assert np.abs(picture.pixels - decoded(samples, 1.0)).max() <= 2
+    assert picture.warnings == ("its colour profile is left out: it is damaged",)
+
+
+def test_colours_told_after_the_pixels_are_not_heeded() -> None:
+    samples = samples_of(8, 3)
+    data, end = png(samples, 8, RGB), len(chunk(b"IEND", b""))
+    late = data[:-end] + chunk(b"gAMA", struct.pack(">I", 100_000)) + data[-end:]
+    assert np.array_equal(read(late, 3).pixels, samples)
