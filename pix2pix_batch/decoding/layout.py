@@ -16,7 +16,7 @@ WANTED = frozenset({
     COLOUR_MAP, INK_SET, EXTRA, FORMAT, SUBSAMPLING, REFERENCE, ICC_PROFILE,
 })  # fmt: skip
 
-UNSIGNED, SIGNED, FLOAT = 1, 2, 3
+UNSIGNED, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 
 COLOURS = {
@@ -195,7 +195,7 @@ def layout_of(data: bytes) -> Layout:
         width=width,
         height=height,
         bits=_each(_whole(fields, BITS) or (8 if compression in (6, 7) else 1,), samples),
-        formats=_each(_whole(fields, FORMAT) or (UNSIGNED,), samples),
+        formats=_each(_known_formats(fields) or (UNSIGNED,), samples),
         photometric=None if photometric < 0 else photometric,
         samples=samples,
         extra=extra[: max(samples - colours, 0)],
@@ -220,6 +220,11 @@ def _whole(fields: dict[int, Field], tag: int) -> tuple[int, ...]:
     if field.kind == 1:  # BYTE, where SHORT is prescribed
         return tuple(field.data)
     return tuple(int(value) for value in field.numbers())
+
+
+def _known_formats(fields: dict[int, Field]) -> tuple[int, ...]:
+    """Undefined ones are taken as if they were not told (TIFF 6.0, section 19)."""
+    return tuple(UNSIGNED if kind == UNDEFINED else kind for kind in _whole(fields, FORMAT))
 
 
 def _first(fields: dict[int, Field], tag: int, default: int) -> int:

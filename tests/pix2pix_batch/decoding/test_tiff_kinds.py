@@ -392,3 +392,25 @@ def with_first_strip(data: bytes, strip: bytes) -> bytes:
         struct.pack_into("<HHII", found, entry, tag, 4, number, len(found))
         found += struct.pack(f"<{number}I", *values)
     return bytes(found)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_samples_of_undefined_format_are_unsigned(
+    channels: int, order: str, dtype: type[np.generic]
+) -> None:
+    """TIFF 6.0, section 19: as if the field were not there."""
+    values = ramps(channels, np.iinfo(dtype).max, 3).astype(dtype)
+    buffer = io.BytesIO()
+    photometric = "rgb" if channels == 3 else "minisblack"
+    tifffile.imwrite(
+        buffer, values.squeeze(), byteorder=order, photometric=photometric, compression="zlib"
+    )
+    data = bytearray(buffer.getvalue())
+    with tifffile.TiffFile(buffer) as file:
+        at = file.pages.first.tags["SampleFormat"].valueoffset
+    for channel in range(channels):
+        struct.pack_into(f"{order}H", data, at + 2 * channel, 4)
+    expected = read(buffer.getvalue(), 3).pixels
+    assert np.array_equal(read(bytes(data), 3).pixels, expected)
