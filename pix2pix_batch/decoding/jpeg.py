@@ -42,8 +42,9 @@ CAMERA, COLOUR_SPACE, INTEROPERABILITY, UNCALIBRATED = 0x8769, 0xA001, 0xA005, 0
 """Tags of EXIF 2.32 (sections 4.6.3 and 4.6.5), and what colours other than sRGB are called."""
 
 AS_FAR = "damaged, and read as far as it goes"
-CORRUPT = "Corrupt JPEG data"
-"""How libjpeg begins what it says of bytes that are not as they should be (``jerror.h``)."""
+CORRUPT, BAD_PROFILE = "Corrupt JPEG data", "bad ICC marker"
+"""How libjpeg begins what it says of bytes that are not as they should be, and ends what it says of
+profiles, which are looked at apart (``jerror.h``)."""
 
 PROFILE = b"ICC_PROFILE\0"
 
@@ -110,7 +111,8 @@ def _warning(data: bytes, space: str, said: str) -> str:
     try:
         simplejpeg.decode_jpeg(data, space, strict=False)
     except ValueError:  # such as subsampled CMYK; a warning of the header is raised here too
-        return f"{AS_FAR}: {said}" if said.startswith(CORRUPT) else _hole(data)
+        is_damaged = said.startswith(CORRUPT) and not said.endswith(BAD_PROFILE)
+        return f"{AS_FAR}: {said}" if is_damaged else _hole(data)
     return f"{AS_FAR}: {said}"
 
 
