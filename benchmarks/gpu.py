@@ -31,7 +31,7 @@ import torch
 from measure import FULL_SIZE, SIZE, floats, generator, gflop, inputs, machine, table
 from roof import Roof, peaks
 
-from pix2pix_batch import bundle
+from pix2pix_batch import bundle, onednn
 from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cores import cores
 from pix2pix_batch.engine import DTYPES, Engine, Overlapping, psnr
@@ -41,7 +41,9 @@ from pix2pix_batch.errors import Pix2PixBatchError
 from pix2pix_batch.workers.opened import open_engine
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-PRECISIONS = ("fp32", "bf16", "fp16") if DEVICE == "cuda" else ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "fp16")
+if DEVICE == "cpu":  # which emulates bf16 where it does not have it, and takes minutes
+    PRECISIONS = ("fp32", "bf16") if onednn.bf16_is_fast() else ("fp32",)
 
 
 def opened(model: Path, batch: int, precision: str, device: str = DEVICE) -> Engine:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from pix2pix_batch import bundle, images, output
+from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files.storage import read_file
 from pix2pix_batch.inputs.scan import Item
@@ -47,11 +48,13 @@ def preview(
     fit: str | None = None,
     device: str = "auto",
     precision: str = "auto",
+    tolerance: Tolerance = USUAL,
 ) -> Preview:
     """Translate ``paths`` with ``model``, as ``convert`` does in PyTorch, into a picture.
 
     ``out``: a ``.png``; without one, ``preview-<model>.png`` here, which is replaced if it is a
-    picture of ours. Raises :class:`InputError` and :class:`OutputError`.
+    picture of ours; ``tolerance``: what is made of files that are not as they should be. Raises
+    :class:`InputError` and :class:`OutputError`.
     """
     _require_few(paths)
     bundle_path = bundle.resolve(model)
@@ -61,6 +64,7 @@ def preview(
     info = info_of(bundle_path)
     # in PyTorch: a TensorRT engine would first be built, for minutes
     settings = without_job(bundle_path, info.image_size, fit or info.fit, device, precision)
+    settings = replace(settings, tolerance=tolerance)
     items = [Item(path, str(i), f"{i}.png", "png") for i, path in enumerate(paths)]
     decision = probe.probe(settings, items)
     records, outputs = _translate(settle(settings, decision), items, cell)
@@ -68,7 +72,7 @@ def preview(
     for item in items:
         record = records[item.name]
         if item.output in outputs:
-            before = _small(read_file(item.path)[0], cell)
+            before = _small(read_file(item.path)[0], cell, tolerance)
             rows.append((_title(item.path, record.distance), [before, outputs[item.output]]))
         else:
             failures.append((item.path, record.reason))
@@ -129,16 +133,16 @@ def _translate(
     outputs: dict[str, np.ndarray] = {}
 
     def keep(name: str, data: bytes) -> None:
-        outputs[name] = _small(data, cell)
+        outputs[name] = _small(data, cell, USUAL)
 
     converter = Converter(settings, keep)
     converter.run(items)
     return {record.name: record for record in converter.records}, outputs
 
 
-def _small(data: bytes, cell: int) -> np.ndarray:
+def _small(data: bytes, cell: int, tolerance: Tolerance) -> np.ndarray:
     """An image file as it is shown, ``uint8 (H, W, 3)``, no larger than a cell."""
-    image = Image.fromarray(images.read(data, 3).pixels)
+    image = Image.fromarray(images.read(data, 3, tolerance).pixels)
     image.thumbnail((cell, cell), Image.Resampling.LANCZOS)
     return np.asarray(image)
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pix2pix_batch.commands.sharing import DEVICE, PRECISION, SOME_FAILED
+from pix2pix_batch.decoding.options import add_tolerance, take_tolerance
 from pix2pix_batch.text import shown
 
 
@@ -29,6 +30,7 @@ from pix2pix_batch.text import shown
 )
 @DEVICE
 @PRECISION
+@add_tolerance
 def preview(
     model: str, pictures: tuple[str, ...], out: Path | None, show: bool, **options: Any
 ) -> None:
@@ -40,7 +42,8 @@ def preview(
     """
     from pix2pix_batch import preview
 
-    made = preview.preview(model, pictures, out, **options)
+    tolerance = take_tolerance(options)
+    made = preview.preview(model, pictures, out, tolerance=tolerance, **options)
     for path, reason in made.failures:
         click.echo(f"{shown(path)}: {reason}", err=True)
     if made.note:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 _changed = threading.Condition()
 _decoding = 0
@@ -74,14 +74,19 @@ def hush_libraries() -> None:
                     handler(None)
 
 
-_HUSHED = ("ignore", None, UserWarning, re.compile(r"(PIL|tifffile)\b"), 0)
+_MODULES = r"(PIL|tifffile)\b"
+_HUSHED = [
+    ("ignore", None, category, re.compile(_MODULES), 0)
+    for category in (UserWarning, Image.DecompressionBombWarning)
+]
 
 
 def hush_warnings() -> None:
     """The same for what is said by :mod:`warnings`, as of EXIF that is damaged. Others that change
     the filters for a while may take this one away with theirs, so it is looked for each time."""
-    if _HUSHED not in warnings.filters:
-        warnings.filterwarnings("ignore", category=UserWarning, module=_HUSHED[3].pattern)
+    for one in _HUSHED:
+        if one not in warnings.filters:
+            warnings.filterwarnings("ignore", category=one[2], module=_MODULES)
 
 
 def _loaded() -> str:

@@ -38,7 +38,10 @@ def read_text(path: Path) -> str:
             continue
         return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\x1a")  # of DOS
     tried = encoding or "cp1252"
-    raise InputError(f"{shown(path)}: is not UTF-8 text (nor {tried}); save it as UTF-8")
+    raise InputError(
+        f"{shown(path)}: is not UTF-8 text (nor {tried}), as manifests "
+        "and tables are; save it as UTF-8"
+    )
 
 
 def read_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

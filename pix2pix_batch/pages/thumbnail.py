@@ -14,6 +14,7 @@ from PIL import Image
 from pix2pix_batch import images
 from pix2pix_batch.cores import cores
 from pix2pix_batch.decoding import process
+from pix2pix_batch.decoding.tolerance import Tolerance
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.files import remote
 from pix2pix_batch.files.storage import read_file
@@ -26,6 +27,9 @@ LARGEST = 48_000
 
 PIXELS = 800_000_000
 """Decoded for one page at most: some ten seconds."""
+
+ANY = Tolerance(lenient=True, max_pixels=PIXELS)
+"""The page shows what a job took, however tolerant that was, and what it refused."""
 
 IN_TAR = "lies in a tar; not unpacked for this page"
 
@@ -77,7 +81,7 @@ def _make(path: str, share: int) -> Thumbnail | str:
         if not path:
             return IN_TAR
         os.stat(path)
-        pixels = images.read(read_file(path)[0], 3).pixels
+        pixels = images.read(read_file(path)[0], 3, ANY).pixels
     except NotADirectoryError:
         return IN_TAR
     except (ImageError, OSError, ValueError) as error:  # ValueError: a path with a NUL

@@ -292,7 +292,8 @@ def _difference(key: str, header: dict[str, Any], job: dict[str, Any]) -> str:
     before, now = header.get(key), job[key]
     names = header.get("model_name"), job.get("model_name")
     if key != "model" or None in names:
-        return f"{key} was {before!r}, now {now!r}"
+        was = "not given" if before is None else repr(before)
+        return f"{key} was {was}, now {'not given' if now is None else repr(now)}"
     if names[0] != names[1]:
         return f"model was {names[0]!r}, now {names[1]!r}"
     return f"model {names[0]!r} was another file, of SHA-256 {before}, now {now}"

@@ -85,6 +85,16 @@ def test_bad_images_fail_alone(tmp_path: Path, tiny: Path) -> None:
     assert (before == np.asarray(Image.open(good))).all()
 
 
+def test_what_is_there_of_a_damaged_image_is_shown_if_asked_for(tmp_path: Path, tiny: Path) -> None:
+    path = put(tmp_path / "cut.jpg", size=(200, 200))
+    path.write_bytes(path.read_bytes()[:-400])
+    words = ("preview", tiny, path, "--out", tmp_path / "p.png")
+    ran = here(*words)
+    assert ran.code == 3 and "--lenient takes what is there" in ran.err
+    assert here(*words, "--lenient").code == 0
+    assert (tmp_path / "p.png").exists()
+
+
 def test_where_all_fail_there_is_no_picture(
     tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

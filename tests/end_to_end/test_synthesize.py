@@ -345,7 +345,7 @@ def test_our_trainer_reads_pairs(
     for pair in found.pairs:
         row = expected.pop(pair.name)
         assert row["split"] == pair.split
-        a, b = pair_files.read(pair, (3, 3))
+        a, b = pair_files.Reader().pair(pair, (3, 3))
         assert np.array_equal(a, np.asarray(Image.open(inputs / row["input"])))
         assert np.array_equal(b, np.asarray(Image.open(made / row["file"])))
     assert not expected

@@ -257,7 +257,8 @@ def test_a_checkpoint_becomes_the_bundle_that_the_end_makes(
     assert info.provenance["training"]["step"] == theirs.provenance["training"]["step"]
     found, expected = bundle.load_embedding(made), bundle.load_embedding(ended)
     assert found is not None and expected is not None
-    assert np.allclose(found.mean, expected.mean)
+    # sums over images, in another order where the CPU's registers are others
+    assert np.allclose(found.mean, expected.mean, rtol=0, atol=1e-5)
 
 
 def test_a_checkpoint_whose_data_is_gone(done: Path, pairs: Path, tmp_path: Path) -> None:

@@ -269,9 +269,9 @@ def test_leftovers_are_removed(tmp_path: Path) -> None:
     [
         ({"model": "f01"}, "model was 'f00', now 'f01'"),
         ({"fit": "resize"}, "fit was 'tile', now 'resize'"),
-        ({"quality": 80}, "quality was None, now 80"),
+        ({"quality": 80}, "quality was not given, now 80"),
         ({"noise": True, "seed": 3}, "noise was False, now True"),
-        ({"new option": 1}, "new option was None, now 1"),
+        ({"new option": 1}, "new option was not given, now 1"),
     ],
 )
 def test_another_job_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
