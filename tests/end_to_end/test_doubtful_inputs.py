@@ -127,7 +127,7 @@ def test_lenient_is_another_job(source: Path, tmp_path: Path, tiny: Path) -> Non
     whole = digests(plain)
     assert {name: digests(lenient)[name] for name in whole} == whole
     refused = convert(source, plain, tiny, "--lenient")
-    assert refused.code == 2 and "lenient was None, now True" in refused.err
+    assert refused.code == 2 and "lenient was not given, now True" in refused.err
 
 
 def test_datasets_tell_each_input_once(source: Path, tmp_path: Path, tiny: Path) -> None:
