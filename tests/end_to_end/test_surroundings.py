@@ -85,7 +85,7 @@ def test_litter_in_tars(tmp_path: Path, tiny: Path) -> None:
     assert records(out)["0.tar"]["litter"] == 5
     ran = convert(tar.parent, out, tiny)
     assert ran.code == 2
-    assert "exclude was ['*_mask.png'], now None" in ran.err
+    assert "exclude was ['*_mask.png'], now not given" in ran.err
 
 
 def test_a_list_of_urls_of_this_machine(tmp_path: Path, tiny: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import forkserver
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,12 @@ import pytest
 from pix2pix_batch.scheduling import template
 
 PATIENCE = 300.0
+
+
+@pytest.fixture(autouse=True)
+def _own_template() -> None:
+    """Not the fork server that an earlier test in this process has begun, as training does."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 def templates() -> list[psutil.Process]:
