@@ -63,17 +63,16 @@ def open_engine(
     from pix2pix_batch import onednn
     from pix2pix_batch.engine import TorchEngine
 
+    _, unet = bundle.load_mapped(_checked(model, fingerprint))
     if device != "cpu":
         from pix2pix_batch.cuda import CudaEngine
 
-        _, unet = bundle.load_mapped(_checked(model, fingerprint))
         return CudaEngine(
             unet, size=size, batch_size=batch_size, device=device, precision=precision
         )
     # One thread a worker: a reduction split over another number of threads could round
     # otherwise, and then the bytes would depend on --workers.
     torch.set_num_threads(1)
-    _, unet = bundle.load_mapped(_checked(model, fingerprint))
     engine = TorchEngine(unet, size=size, batch_size=batch_size, precision=precision, direct=direct)
     del unet
     onednn.return_freed_memory()  # of the weights as they were before
@@ -109,8 +108,9 @@ _expected: set[EngineKey] = set()
 def open_ahead(settings: Settings) -> None:
     """Open PyTorch's engine for settings that may come to be those of the job."""
     key = _engine_key(settings)
-    _expected.add(key)
-    open_engine(*key)
+    with opening:
+        _expected.add(key)
+        open_engine(*key)
 
 
 def engine_of(settings: Settings) -> Engine:

@@ -30,6 +30,7 @@ from pix2pix_batch.errors import BundleError, InputError, OutputError
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.noise import dropout_masks
 from pix2pix_batch.version import __version__
+from tests.contrast import fill_with_contrast
 
 ROOT = Path(__file__).parents[2]
 NORMS = ("batch-statistics", "running-statistics", "instance", "none")
@@ -95,16 +96,7 @@ def generator(gain: float = 1.0, **values: Any) -> UNet:
     ``gain``: of the convolutions before a norm, which takes it out again.
     """
     net = UNet(Architecture(**{"downs": 5, "ngf": 4, **values}))
-    random = torch.Generator().manual_seed(0)
-    for name, value in net.state_dict().items():
-        if name.endswith("running_var"):
-            value.uniform_(0.5, 2.0, generator=random)
-        elif value.ndim == 4:  # 4 of the 16 taps of a transposed convolution meet a pixel
-            taps = 4 * value.shape[0] if name.startswith("up") else 16 * value.shape[1]
-            strength = 0.6 if name.startswith("up.0") else 1.4
-            value.normal_(0.0, strength / taps**0.5, generator=random)
-        elif value.ndim == 1:
-            value.normal_(float(name.endswith("norm.weight")), 0.1, generator=random)
+    fill_with_contrast(net)
     for block in [*net.down, *net.up]:
         if block.norm is not None:
             block.conv.weight.data *= gain

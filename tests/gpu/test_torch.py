@@ -21,6 +21,7 @@ from pix2pix_batch.engine import TorchEngine, Translated, psnr
 from pix2pix_batch.errors import MemoryShortage
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.noise import dropout_masks
+from tests.contrast import fill_with_contrast
 
 SIZE, BATCH = 128, 8
 NORMS = ("batch-statistics", "running-statistics", "instance", "none")
@@ -30,16 +31,7 @@ MODEL = bundle.resolve("map2aerial")
 def make(norm: str = "batch-statistics", ngf: int = 16) -> UNet:
     """A generator whose images use most of the range and seldom saturate."""
     net = UNet(Architecture(downs=7, ngf=ngf, norm=norm))
-    random = torch.Generator().manual_seed(0)
-    for name, value in net.state_dict().items():
-        if name.endswith("running_var"):
-            value.uniform_(0.5, 2.0, generator=random)
-        elif value.ndim == 4:  # 4 of the 16 taps of a transposed convolution meet a pixel
-            taps = 4 * value.shape[0] if name.startswith("up") else 16 * value.shape[1]
-            strength = 0.6 if name.startswith("up.0") else 1.4
-            value.normal_(0.0, strength / taps**0.5, generator=random)
-        elif value.ndim == 1:
-            value.normal_(float(name.endswith("norm.weight")), 0.1, generator=random)
+    fill_with_contrast(net)
     return net.eval().requires_grad_(False)
 
 
