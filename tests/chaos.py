@@ -222,7 +222,10 @@ def play(place: Path, plan: Plan) -> list[str]:
         print(f"  {what}: {count}")
     for line in wrong:
         print(f"WRONG: {line}")
-    if not wrong:
+    if wrong:
+        print("what the clients said at last:")
+        print((place / "client.log").read_text(errors="replace")[-4000:])
+    else:
         print("every input is accounted for once, every good one is as in the quiet run")
     return wrong
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import time
 import uuid
+from collections.abc import Container
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -135,21 +137,37 @@ def unfit(client: Any, settings: Settings, needs: Needs) -> dict[str, list[str]]
     Raises :class:`SchedulerGone`.
     """
     answers: dict[str, Any] = {}
-    for _ in range(ASKED):
+    for attempt in range(ASKED):
+        time.sleep(attempt)  # until the scheduler knows that the ones asked before have left
         try:
             answers = client.run(problems, settings, needs, on_error="return")
+        except OSError:
+            _workers(client)
+            continue
+        if not any(map(_is_unreached, answers.values())):
             break
-        except OSError as error:
-            try:
-                client.sync(client.scheduler.ncores, callback_timeout=ANSWER_SECONDS)
-            except Exception:  # the kinds of errors of a lost connection are many
-                raise SchedulerGone from error
-            # a worker has left while it was asked
+    there = _workers(client)
     return {
         address: _explained(answer) if isinstance(answer, BaseException) else answer
         for address, answer in answers.items()
-        if answer
+        if answer and not (_is_unreached(answer) and address not in there)
     }
+
+
+def _is_unreached(answer: Any) -> bool:
+    """Whether it tells of a worker that was not there any more, or of one behind a firewall."""
+    return isinstance(answer, OSError)  # which a closed connection's error is as well
+
+
+def _workers(client: Any) -> Container[str]:
+    """The addresses of those there are. Raises :class:`SchedulerGone`."""
+    try:
+        found: Container[str] = client.sync(
+            client.scheduler.ncores, callback_timeout=ANSWER_SECONDS
+        )
+        return found
+    except Exception as error:  # the kinds of errors of a lost connection are many
+        raise SchedulerGone from error
 
 
 def _explained(error: BaseException) -> list[str]:

@@ -15,6 +15,21 @@ from tests.end_to_end.harmful import harmful, preloaded, shut
 
 OLD = "import pix2pix_batch.version\npix2pix_batch.version.__version__ = '0.0.1'\n"
 
+DIES_WHEN_ASKED = """
+import os, pathlib
+from pix2pix_batch.scheduling import preflight
+
+answer, mark = preflight.problems, pathlib.Path({mark!r})
+
+def problems(*needs):
+    if mark.exists():
+        return answer(*needs)
+    mark.touch()
+    os._exit(1)
+
+preflight.problems = problems
+"""
+
 
 def elsewhere(command: str) -> list[str]:
     """Words that start a program whose file systems ``command`` has changed, for it alone."""
@@ -58,6 +73,18 @@ def test_workers_that_are_not_fit_are_named_with_the_remedy(tmp_path: Path, tiny
         ran = convert(source, made, tiny, "--scheduler", fleet.address, "--overwrite")
         assert (ran.code, ran.out) == (2, ""), ran.err
         assert (made / JOURNAL).read_bytes() == before
+
+
+def test_a_worker_that_dies_as_it_is_asked_is_asked_no_more(tmp_path: Path, tiny: Path) -> None:
+    put(tmp_path / "in" / "a.png")
+    (tmp_path / "dies.py").write_text(DIES_WHEN_ASKED.format(mark=str(tmp_path / "mark")))
+    with Fleet(tmp_path / "fleet") as fleet:
+        fleet.worker("good")
+        fleet.worker("dies", DASK_DISTRIBUTED__WORKER__PRELOAD=str(tmp_path / "dies.py"))
+        fleet.wait_for(2)
+        ran = convert(tmp_path / "in", tmp_path / "out", tiny, "--scheduler", fleet.address)
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "mark").exists()
 
 
 def test_an_unfit_worker_that_joins_late_is_left_out(tmp_path: Path, tiny: Path) -> None:
