@@ -47,16 +47,19 @@ REASONS = {
 """What each kind of bad image must end as."""
 
 DEADLY = ("segfault", "kill", "hang")
+"""Those that end their worker, several times each."""
 
 
 @dataclass
 class Plan:
-    """``every``: seconds between two kills of a worker; ``deadly``: images of each deadly kind,
-    of which each costs its workers several times; the other bad ones are told at once."""
+    """``every``: seconds between two kills of a worker; ``deadly``: images of each of the kinds
+    ``kill_by``, of which each costs its workers several times; the other bad ones are told at
+    once."""
 
     images: int = 5000
     bad: float = 0.02
     deadly: int = 3
+    kill_by: tuple[str, ...] = DEADLY
     every: float = 10.0
     workers: int = 2
     size: tuple[int, int] = (200, 150)
@@ -78,10 +81,10 @@ class Events:
 def make_inputs(place: Path, plan: Plan) -> dict[str, str]:
     """Good images in ``place / "good"``, and all in ``place / "in"``; the bad ones by name."""
     rng = random.Random(plan.seed)
-    number = max(len(REASONS), round(plan.images * plan.bad))
-    kinds = [kind for kind in DEADLY for _ in range(plan.deadly)]
+    kinds = [kind for kind in plan.kill_by for _ in range(plan.deadly)]
     told = [kind for kind in REASONS if kind not in DEADLY]
-    kinds += [told[index % len(told)] for index in range(max(len(told), number - len(kinds)))]
+    number = max(len(told), round(plan.images * plan.bad) - len(kinds))
+    kinds += [told[index % len(told)] for index in range(number)]
     where = dict(zip(rng.sample(range(plan.images), len(kinds)), kinds, strict=True))
     bad = {}
     (place / "in").mkdir()

@@ -33,6 +33,9 @@ COUNT = 24
 MANY = 300
 """Slow ones: more than even several workers do before a test has seen what it waits for."""
 
+SMALL_CHUNKS = ("--batch-size", 4)
+"""A chunk is a batch at least: one of the small model's own size has half a minute of slow images."""
+
 
 def workers_of(process_id: int) -> list[psutil.Process]:
     """The worker processes of a run on a cluster of its own: what its fork server has forked."""
@@ -133,7 +136,7 @@ def test_workers_join_and_leave_and_the_scheduler_is_killed(tmp_path: Path, tiny
     with Fleet(tmp_path / "fleet", **preloaded(gate)) as fleet:
         first = fleet.worker("first")
         fleet.wait_for(1)
-        process = start(*words(source, out, tiny, "--scheduler", fleet.file))
+        process = start(*words(source, out, tiny, "--scheduler", fleet.file, *SMALL_CHUNKS))
         fleet.worker("second")
 
         def returned() -> list[str]:
@@ -159,7 +162,7 @@ def test_workers_join_and_leave_and_the_scheduler_is_killed(tmp_path: Path, tiny
     assert 0 < converted < MANY
     assert ran.figures["failed"] == 0
     assert sum(line.get("status") == "done" for line in journal(out)) == converted
-    ran = convert(source, out, tiny, "--workers", 2, env=environment(**preloaded()))
+    ran = convert(source, out, tiny, *SMALL_CHUNKS, env=environment(**preloaded()))
     assert (ran.code, *ran.counts()) == (0, MANY - converted, converted, 0), ran.err
 
 
@@ -167,7 +170,7 @@ def test_an_input_that_vanishes_ends_the_job(tmp_path: Path, tiny: Path) -> None
     source, out, gate = tmp_path / "in", tmp_path / "out", shut(tmp_path / "gate")
     for number in range(MANY):
         harmful(source / f"{number:03}.png", "slow")
-    process = start(*words(source, out, tiny), env=environment(**preloaded(gate)))
+    process = start(*words(source, out, tiny, *SMALL_CHUNKS), env=environment(**preloaded(gate)))
     wait_for(lambda: any(out.glob("*.png")), process)
     source.rename(tmp_path / "elsewhere")
     source.mkdir()  # as an empty mount point
@@ -179,5 +182,5 @@ def test_an_input_that_vanishes_ends_the_job(tmp_path: Path, tiny: Path) -> None
     assert ran.figures["failed"] == 0, ran.err
     source.rmdir()
     (tmp_path / "elsewhere").rename(source)
-    ran = convert(source, out, tiny, env=environment(**preloaded()))
+    ran = convert(source, out, tiny, *SMALL_CHUNKS, env=environment(**preloaded()))
     assert (ran.code, *ran.counts()) == (0, MANY - converted, converted, 0), ran.err
