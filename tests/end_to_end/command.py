@@ -108,14 +108,18 @@ def convert(source: Argument, out: Argument, model: Path, *more: Argument, **opt
     """Run ``convert`` with one worker in fp32, unless told otherwise, and ``--json``.
 
     The precision is given so that the bytes are the same on every CPU. Where the tests of a module
-    share a worker, it is that one, but for runs that ask for workers, start none, or change what
-    theirs are. Inputs that cannot be found are then the worker's to tell: another path through the
-    code, so that runs with such ask for ``--workers``.
+    share a worker, it is that one, and the command is called in this process; but not for runs that
+    ask for workers, or whose ``options`` are a process's. Inputs that cannot be found are then the
+    worker's to tell: another path through the code, so that runs with such ask for ``--workers``.
     """
-    own = {"--workers", "--scheduler", "--dry-run"} & set(more)
-    own |= {"env", "preexec_fn"} & options.keys()
-    shared = () if own or not SHARED else ("--scheduler", SHARED[0])
-    return run(*words(source, out, model, *more, *shared), **options)
+    named = [source, out, *more]
+    alone = options or not SHARED or any(isinstance(word, bytes) for word in named)
+    if "--dry-run" in more:
+        return (run if alone else here)(*words(source, out, model, *more), **options)
+    if {"--workers", "--scheduler"} & set(more) or {"env", "preexec_fn"} & options.keys():
+        return run(*words(source, out, model, *more), **options)
+    shared = ("--scheduler", SHARED[0]) if SHARED else ()
+    return (run if alone else here)(*words(source, out, model, *more, *shared), **options)
 
 
 @contextmanager

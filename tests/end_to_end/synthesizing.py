@@ -39,11 +39,9 @@ def soft_model(path: Path) -> Path:
 
 
 def synthesize(source: Argument, out: Argument, model: Path, *more: Argument) -> Ran:
-    own = () if "--workers" in more else ("--scheduler", SHARED[0])
-    return run(*words(source, out, model, *more, *own))
-
-
-def synthesize_here(source: Argument, out: Argument, model: Path, *more: Argument) -> Ran:
+    """In this process, on the shared worker, unless the run asks for workers."""
+    if "--workers" in more:
+        return run(*words(source, out, model, *more))
     return here(*words(source, out, model, *more, "--scheduler", SHARED[0]))
 
 

@@ -21,7 +21,7 @@ from tests.end_to_end.command import error_of, here
 from tests.end_to_end.synthesizing import (
     manifest,
     soft,
-    synthesize_here,
+    synthesize,
     tree,
 )
 
@@ -49,7 +49,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def made(source: Path, model: Path, workers: None) -> Path:
     out = source.parent / "out"
-    assert synthesize_here(source, out, model, *MORE).code == 0
+    assert synthesize(source, out, model, *MORE).code == 0
     return out
 
 
@@ -76,13 +76,13 @@ def test_no_run_begins_while_another_lays_out(
     measured = quality.diversity
 
     def diversity(inputs: Any, **options: Any) -> float | None:
-        told.append(error_of(synthesize_here(source, out, model, *MORE)))
+        told.append(error_of(synthesize(source, out, model, *MORE)))
         told.append(error_of(here("status", out, "--verify")))
         told.append(here("status", out).out)
         return measured(inputs, **options)
 
     monkeypatch.setattr(quality, "diversity", diversity)
-    assert synthesize_here(source, out, model, *MORE).code == 0
+    assert synthesize(source, out, model, *MORE).code == 0
     for error in told[:2]:
         assert f"{out}: another run is writing there (it holds {out / KEPT / 'dataset.lock'})" in (
             error
@@ -93,7 +93,7 @@ def test_no_run_begins_while_another_lays_out(
 
 def test_a_refused_run_leaves_no_lock(tmp_path: Path, source: Path, model: Path) -> None:
     out = tmp_path / "deep" / "out"
-    ran = synthesize_here(source, out, model, "--variants", 2, "--precision", "fp16")
+    ran = synthesize(source, out, model, "--variants", 2, "--precision", "fp16")
     assert ran.code == 2 and "fp16" in error_of(ran)
     assert not (tmp_path / "deep").exists()
 
@@ -112,7 +112,7 @@ def test_a_list_of_entries_cannot_name_what_is_not_in_it(
     true = json.loads(path.read_text())
     (out / IMAGE).unlink()
     path.write_text(json.dumps([*entries, *true] if isinstance(entries, list) else entries))
-    ran = synthesize_here(source, out, model, *MORE)
+    ran = synthesize(source, out, model, *MORE)
     if isinstance(entries, list):
         assert (ran.code, tree(out)) == (0, before), ran.err
     else:  # then nothing is known to be the dataset's
@@ -134,7 +134,7 @@ def test_nothing_is_removed_behind_a_link(
     (out / name).symlink_to(elsewhere)
     (out / IMAGE).unlink()
     before = tree(elsewhere)
-    ran = synthesize_here(source, out, model, *MORE, *more)
+    ran = synthesize(source, out, model, *MORE, *more)
     assert ran.code == 2 and f"{name}: is a link" in error_of(ran)
     assert tree(elsewhere) == before
 
@@ -152,13 +152,13 @@ def test_files_among_the_datasets_own_are_not_removed(
         notes.write_text("mine")
     (out / IMAGE).unlink()
     before = tree(out)
-    ran = synthesize_here(source, out, model, *MORE, *more)
+    ran = synthesize(source, out, model, *MORE, *more)
     told = "holds train/mine/my-notes.csv, which is not the dataset's; move it away"
     assert ran.code == 2 and told in error_of(ran)
     assert tree(out) == before and os.path.lexists(notes)
     assert "a finished dataset" in here("status", out).out
     notes.rename(out.parent / "my-notes.csv")
-    assert synthesize_here(source, out, model, *MORE, *more).code == 0
+    assert synthesize(source, out, model, *MORE, *more).code == 0
     assert (out / IMAGE).exists() and not notes.parent.exists()
 
 
@@ -168,7 +168,7 @@ def test_what_file_managers_leave_is_in_nobodys_way(
     for litter in (out / ".DS_Store", out / "train" / "Thumbs.db"):
         litter.write_bytes(b"\0")
     (out / IMAGE).unlink()
-    assert synthesize_here(source, out, model, *MORE).code == 0
+    assert synthesize(source, out, model, *MORE).code == 0
     (out / ".DS_Store").unlink()
     assert tree(out) == tree(made)
 
@@ -178,17 +178,17 @@ def test_a_dataset_that_nothing_tells_of_is_not_removed(
 ) -> None:
     for manifest_of in (out, out / KEPT):
         (manifest_of / "manifest.jsonl").unlink()
-    ran = synthesize_here(source, out, model, *MORE)
+    ran = synthesize(source, out, model, *MORE)
     assert ran.code == 2 and "its manifest is damaged" in error_of(ran)
     assert "move train away" in error_of(ran)
     shutil.rmtree(out / "train")
-    assert synthesize_here(source, out, model, *MORE).code == 0
+    assert synthesize(source, out, model, *MORE).code == 0
     assert tree(out) == tree(made)
 
 
 def test_a_new_dataset_has_a_new_card(out: Path, source: Path, model: Path, made: Path) -> None:
     (out / "README.md").write_text("mine")
-    assert synthesize_here(source, out, model, *MORE, "--overwrite").code == 0
+    assert synthesize(source, out, model, *MORE, "--overwrite").code == 0
     assert tree(out) == tree(made)
 
 
@@ -199,7 +199,7 @@ def test_a_run_that_stops_before_it_begins_changes_nothing(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, out = pictures(tmp_path / "in", 3), tmp_path / "out"
-    assert synthesize_here(source, out, model, *MORE).code == 0
+    assert synthesize(source, out, model, *MORE).code == 0
     before, known = tree(out), complete.read(out)
     soft(9).save(source / "9.png")
     decided = Making._decide
@@ -211,11 +211,11 @@ def test_a_run_that_stops_before_it_begins_changes_nothing(
     for more in ((), ("--overwrite",)):
         with monkeypatch.context() as patched:
             patched.setattr(Making, "_decide", stop)
-            assert synthesize_here(source, out, model, *MORE, *more).code == 130
+            assert synthesize(source, out, model, *MORE, *more).code == 130
         assert tree(out) == before and complete.read(out) == known
-    ran = synthesize_here(source, out, model, *MORE, "--layout", "a-b")
+    ran = synthesize(source, out, model, *MORE, "--layout", "a-b")
     assert ran.code == 2 and "layout was 'imagefolder', now 'a-b'" in error_of(ran)
-    assert synthesize_here(source, out, model, *MORE).figures["images"] == 8
+    assert synthesize(source, out, model, *MORE).figures["images"] == 8
 
 
 @pytest.mark.parametrize("moved", [0, 1, 2])
@@ -225,7 +225,7 @@ def test_a_move_into_place_that_is_cut_off_goes_on(
 ) -> None:
     """After so many of the three entries; a card that was changed is not lost."""
     source, out = pictures(tmp_path / "in", 3), tmp_path / "out"
-    assert synthesize_here(source, out, model, *MORE).code == 0
+    assert synthesize(source, out, model, *MORE).code == 0
     if mine:
         (out / "README.md").write_text("mine")
     soft(9).save(source / "9.png")
@@ -240,12 +240,12 @@ def test_a_move_into_place_that_is_cut_off_goes_on(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", full)
-        ran = synthesize_here(source, out, model, *MORE)
+        ran = synthesize(source, out, model, *MORE)
         assert ran.code == 3 and "cannot be written" in ran.err
     assert "an unfinished dataset" in here("status", out).out
-    ran = synthesize_here(source, out, model, *MORE)
+    ran = synthesize(source, out, model, *MORE)
     assert ran.code == 0 and ran.figures["images_made"] == 0, ran.err
-    assert synthesize_here(source, tmp_path / "anew", model, *MORE).code == 0
+    assert synthesize(source, tmp_path / "anew", model, *MORE).code == 0
     if mine:
         assert (out / "README.md").read_text() == "mine"
         shutil.copy(tmp_path / "anew" / "README.md", out)
@@ -255,13 +255,13 @@ def test_a_move_into_place_that_is_cut_off_goes_on(
 def test_a_made_image_that_a_power_cut_emptied_is_made_again(tmp_path: Path, model: Path) -> None:
     source, out = pictures(tmp_path / "in", 3), tmp_path / "out"
     (source / "broken.png").write_bytes(b"no image")  # so that what was made stays apart
-    assert synthesize_here(source, out, model, *MORE).code == 3
+    assert synthesize(source, out, model, *MORE).code == 3
     before = tree(out)
     for name in ("images/0.v0.png", "images/1.v1.png", "inputs/2.png"):
         replaced(out / MADE / name, b"")
     for name in (IMAGE, "train/inputs/2.png"):
         (out / name).unlink()
-    ran = synthesize_here(source, out, model, *MORE)
+    ran = synthesize(source, out, model, *MORE)
     assert ran.code == 3 and ran.figures["images_made"] == 1, ran.err
     assert tree(out) == before
 
@@ -281,11 +281,11 @@ def test_a_damaged_copy_of_the_manifest_hides_nothing(
     assert found.counts == {"missing": 1, "changed": 1}
     assert [name for name, _ in found.examples["missing"]] == [IMAGE]
     assert [name for name, _ in found.examples["changed"]] == [f"{KEPT}/manifest.jsonl"]
-    ran = synthesize_here(source, out, model, *MORE)
+    ran = synthesize(source, out, model, *MORE)
     assert ran.figures["images_made"] == 1, ran.err
     assert (tree(out), copy.read_bytes()) == (tree(made), good)
     copy.write_bytes(damage)
-    assert not synthesize_here(source, out, model, *MORE).figures["nothing_to_do"]
+    assert not synthesize(source, out, model, *MORE).figures["nothing_to_do"]
     assert (tree(out), copy.read_bytes()) == (tree(made), good)
 
 
@@ -300,7 +300,7 @@ def test_what_a_cut_off_check_found_wrong_is_mended(
     with pytest.raises(KeyboardInterrupt):
         verify(str(out), watch=stop)
     assert here("status", out, "--json").figures["dataset"]["wrong"] == 1
-    ran = synthesize_here(source, out, model, *MORE)
+    ran = synthesize(source, out, model, *MORE)
     assert ran.figures["images_made"] == 1 and not ran.figures["nothing_to_do"]
     assert tree(out) == tree(made)
 
@@ -320,7 +320,7 @@ def test_what_is_right_again_is_not_made_again(
     replaced(out / "train" / "inputs" / "1.png", copy)
     assert verify(str(out)).wrong == 0
     assert here("status", out, "--json").figures["dataset"]["wrong"] == 0
-    assert synthesize_here(source, out, model, *MORE).figures["nothing_to_do"]
+    assert synthesize(source, out, model, *MORE).figures["nothing_to_do"]
     assert tree(out) == tree(made) and manifest(out) == manifest(made)
 
 
@@ -330,7 +330,7 @@ def test_a_damaged_list_of_inputs_is_only_not_told_of(
 ) -> None:
     (out / KEPT / "inputs.json").write_text(inputs)
     (out / IMAGE).unlink()
-    assert synthesize_here(source, out, model, *MORE).code == 0
+    assert synthesize(source, out, model, *MORE).code == 0
 
 
 # What the options would do to it
@@ -338,17 +338,17 @@ def test_a_damaged_list_of_inputs_is_only_not_told_of(
 
 def test_a_limit_takes_no_inputs_out(source: Path, out: Path, model: Path) -> None:
     before = tree(out)
-    ran = synthesize_here(source, out, model, *MORE, "--limit", 3)
+    ran = synthesize(source, out, model, *MORE, "--limit", 3)
     assert ran.code == 2
     assert f"--limit 3: {out} has images of 1 input beyond it, which would go" in error_of(ran)
     assert tree(out) == before
-    assert synthesize_here(source, out, model, *MORE, "--limit", 4).code == 0
+    assert synthesize(source, out, model, *MORE, "--limit", 4).code == 0
 
 
 def test_inputs_within_out_are_refused(out: Path, model: Path) -> None:
     """The dataset would be made of itself, and replace what it is made of."""
     before = tree(out)
     for more in ((), ("--overwrite",)):
-        ran = synthesize_here(out / "train" / "inputs", out, model, *MORE, *more)
+        ran = synthesize(out / "train" / "inputs", out, model, *MORE, *more)
         assert ran.code == 2 and "lies in OUT, whose files the dataset replaces" in error_of(ran)
     assert tree(out) == before

@@ -35,7 +35,7 @@ from tests.end_to_end.harmful import preloaded, shut
 from tests.end_to_end.synthesizing import (
     manifest,
     soft,
-    synthesize_here,
+    synthesize,
     tree,
     words,
 )
@@ -72,7 +72,7 @@ def images(ran: Ran) -> dict[str, int]:
 
 def same_as_anew(source: Path, out: Path, model: Path, *more: Any) -> bool:
     anew = out.with_name("anew")
-    ran = synthesize_here(source, anew, model, *more)
+    ran = synthesize(source, anew, model, *more)
     assert ran.code in (0, 3), ran.err
     found = tree(out) == tree(anew)
     shutil.rmtree(anew)
@@ -88,13 +88,13 @@ def test_changed_inputs_make_only_what_is_missing(
 ) -> None:
     out = tmp_path / "out"
     more = ("--layout", layout, "--variants", 2, "--split", "train=0.6,val=0.4")
-    assert synthesize_here(source, out, model, *more).code == 0
+    assert synthesize(source, out, model, *more).code == 0
     assert not (out / MADE).exists()
     put(source / "a" / "0.png", 100)
     put(source / "a" / "new.png", 101)
     put(source / "c.png", 102)
     (source / "b" / "1.png").unlink()
-    ran = synthesize_here(source, out, model, *more)
+    ran = synthesize(source, out, model, *more)
     assert ran.code == 0, ran.err
     assert "inputs since the last time: 1 changed, 2 new, 1 gone" in ran.err
     assert ran.figures["inputs_since"] == {"changed": 1, "new": 2, "gone": 1, "relabelled": 0}
@@ -103,7 +103,7 @@ def test_changed_inputs_make_only_what_is_missing(
     assert same_as_anew(source, out, model, *more)
     ran = here("status", out, "--json")
     assert (ran.figures["done"], ran.figures["total"], ran.figures["left"]) == (14, 14, 0)
-    ran = synthesize_here(source, out, model, *more)
+    ran = synthesize(source, out, model, *more)
     assert ran.figures["nothing_to_do"] and images(ran) == {"made_before": 14}
     assert ran.figures["inputs_since"] is None
 
@@ -113,9 +113,9 @@ def test_groups_that_change_lay_it_out_anew(tmp_path: Path, source: Path, model:
     names = sorted(str(path.relative_to(source)) for path in source.rglob("*.png"))
     more = ("--group-by", f"{table}:scene", "--split", "train=0.5,val=0.5", "--variants", 1)
     table.write_text("name,scene\n" + "".join(f"{name},{name[0]}\n" for name in names))
-    assert synthesize_here(source, out, model, *more).code == 0
+    assert synthesize(source, out, model, *more).code == 0
     table.write_text("name,scene\n" + "".join(f"{name},{name[2] < '3'}\n" for name in names))
-    ran = synthesize_here(source, out, model, *more)
+    ran = synthesize(source, out, model, *more)
     assert images(ran) == {"made_before": 6}, ran.err
     assert "0 changed, 0 new, 0 gone, 6 in another group or stratum" in ran.err
     assert same_as_anew(source, out, model, *more)
@@ -127,14 +127,14 @@ def test_what_was_rejected_is_judged_anew(tmp_path: Path, source: Path, model: P
     shutil.copy(source / "b" / "1.png", source / "b" / "copy.png")
     picture(64, 64, 3).save(source / "far.png")
     more = ("--target-count", 12, "--max-distance", 100, "--reject-flagged")
-    ran = synthesize_here(source, out, model, *more)
+    ran = synthesize(source, out, model, *more)
     assert ran.code == 0, ran.err
     rejected = manifest(out)[2]
     assert {"b/copy.v0", "far.v0"} <= rejected.keys()
     assert images(ran) == {"made": len(manifest(out)[1]) + len(rejected)}
     (source / "b" / "1.png").unlink()
     put(source / "z.png", 50)
-    ran = synthesize_here(source, out, model, *more)
+    ran = synthesize(source, out, model, *more)
     assert ran.code == 0, ran.err
     _, rows, rejected = manifest(out)
     assert len(rows) == 12 and "b/copy.v0" not in rejected and "far.v0" in rejected
@@ -146,13 +146,13 @@ def test_names_that_clash_are_not_mixed_up(tmp_path: Path, source: Path, model: 
     """``a/0.bmp`` takes the name in the dataset that ``a/0.png`` had."""
     out, more = tmp_path / "out", ("--variants", 1)
     (source / "broken.png").write_bytes(b"no image")  # so that what was made stays apart
-    assert synthesize_here(source, out, model, *more).code == 3
+    assert synthesize(source, out, model, *more).code == 3
     soft(60).save(source / "a" / "0.bmp")
-    ran = synthesize_here(source, out, model, *more)
+    ran = synthesize(source, out, model, *more)
     assert ran.code == 3 and "0 changed, 1 new, 0 gone" in ran.err
     assert same_as_anew(source, out, model, *more)
     (source / "broken.png").unlink()
-    ran = synthesize_here(source, out, model, *more)
+    ran = synthesize(source, out, model, *more)
     assert (ran.code, images(ran)) == (0, {"made_before": 7}), ran.err
     assert same_as_anew(source, out, model, *more)
     status = here("status", out, "--json").figures
@@ -165,7 +165,7 @@ def test_an_update_that_is_stopped_goes_on(
 ) -> None:
     out, gate = tmp_path / "out", shut(tmp_path / "gate")
     more = ("--layout", layout, "--variants", 2)
-    assert synthesize_here(source, out, model, *more).code == 0
+    assert synthesize(source, out, model, *more).code == 0
     before = tree(out)
     for number in range(20, 20 + NEW):
         put(source / "c" / f"{number}.png", number)
@@ -193,10 +193,10 @@ def test_an_update_that_is_stopped_goes_on(
     assert laid == before, "the dataset stays until the new one is whole"
     told = here("status", out).out
     assert "an unfinished dataset" in told and "left; then it lays the dataset out." in told
-    ran = synthesize_here(source, out, model, "--layout", "a-b", "--variants", 2)
+    ran = synthesize(source, out, model, "--layout", "a-b", "--variants", 2)
     assert ran.code == 2 and f"layout was {layout!r}, now 'a-b'" in error_of(ran)
 
-    ran = synthesize_here(source, out, model, *more)
+    ran = synthesize(source, out, model, *more)
     assert ran.code == 0, ran.err
     assert f"0 changed, {NEW} new, 1 gone" in ran.err
     made = figures["images_made"]
@@ -206,7 +206,7 @@ def test_an_update_that_is_stopped_goes_on(
 
 def test_other_settings_are_refused_and_named(tmp_path: Path, source: Path, model: Path) -> None:
     out = tmp_path / "out"
-    assert synthesize_here(source, out, model, "--variants", 1).code == 0
+    assert synthesize(source, out, model, "--variants", 1).code == 0
     before = tree(out)
     put(source / "new.png", 9)
     for more, named in (
@@ -215,16 +215,16 @@ def test_other_settings_are_refused_and_named(tmp_path: Path, source: Path, mode
         (("--variants", 1, "--license", "mit"), "license was 'other', now 'mit'"),
         (("--variants", 1, "--format", "webp"), "format was 'png', now 'webp'"),
     ):
-        ran = synthesize_here(source, out, model, *more)
+        ran = synthesize(source, out, model, *more)
         assert ran.code == 2 and "holds another dataset" in error_of(ran)
         assert named in error_of(ran)
-    ran = synthesize_here(source, out, model, "--variants", 1, "--precision", "bf16")
+    ran = synthesize(source, out, model, "--variants", 1, "--precision", "bf16")
     assert ran.code == 2 and "was begun with --precision fp32" in error_of(ran)
     assert tree(out) == before and not (out / MADE).exists()
-    ran = synthesize_here(source, out, model, "--variants", 2, "--overwrite", "--precision", "fp16")
+    ran = synthesize(source, out, model, "--variants", 2, "--overwrite", "--precision", "fp16")
     assert ran.code == 2 and "fp16" in error_of(ran)
     assert tree(out) == before and "a finished dataset" in here("status", out).out
-    assert synthesize_here(source, out, model, "--variants", 1).figures["images"] == 7
+    assert synthesize(source, out, model, "--variants", 1).figures["images"] == 7
 
 
 # Figures
@@ -239,27 +239,27 @@ def test_figures_of_runs_with_failures(tmp_path: Path, source: Path, model: Path
         names = ("images", "inputs", "inputs_failed")
         return images(ran), *(ran.figures[name] for name in names), ran.code
 
-    ran = synthesize_here(source, out, model)
+    ran = synthesize(source, out, model)
     assert told(ran) == ({"made": 18, "failed": 6}, 18, 8, 2, 3)
     assert sorted(one["name"] for one in ran.figures["failures"]) == ["broken.png", "gone.png"]
     assert "18 made, 6 failed in" in ran.err and "2 inputs failed" in ran.err
     before = tree(out)
-    ran = synthesize_here(source, out, model)  # what cannot be found may be there again
+    ran = synthesize(source, out, model)  # what cannot be found may be there again
     assert told(ran) == ({"made_before": 18, "failed": 3, "failed_before": 3}, 18, 8, 2, 3)
     assert [one["name"] for one in ran.figures["failures"]] == ["gone.png"]
     assert tree(out) == before
 
     (source / "late").write_bytes(encoded(70))
-    ran = synthesize_here(source, out, model)
+    ran = synthesize(source, out, model)
     assert told(ran) == ({"made": 3, "made_before": 18, "failed_before": 3}, 21, 8, 1, 3)
-    ran = synthesize_here(source, out, model)
+    ran = synthesize(source, out, model)
     assert told(ran) == ({"made_before": 21, "failed_before": 3}, 21, 8, 1, 3)
     assert ran.figures["nothing_to_do"] and "nothing to do" in ran.err
-    ran = synthesize_here(source, out, model, "--retry-failed")
+    ran = synthesize(source, out, model, "--retry-failed")
     assert told(ran) == ({"made_before": 21, "failed": 3}, 21, 8, 1, 3)
 
     put(source / "broken.png", 71)
-    ran = synthesize_here(source, out, model)
+    ran = synthesize(source, out, model)
     assert told(ran) == ({"made": 3, "made_before": 21}, 24, 8, 0, 0)
     assert "inputs since the last time: 1 changed, 0 new, 0 gone" in ran.err
     assert not (out / MADE).exists() and same_as_anew(source, out, model)
@@ -279,7 +279,7 @@ def test_figures_of_a_count_that_takes_several_rounds(
         picture(64, 64, number).save(source / f"far{number}.png")
     (source / "broken.png").write_bytes(b"no image")
     more = ("--target-count", 20, "--max-distance", 100)
-    ran = synthesize_here(source, out, model, *more)
+    ran = synthesize(source, out, model, *more)
     assert ran.code == 3, ran.err
     rejected = manifest(out)[2]
     assert set(Counter(rejected.values())) == {"distance"}
@@ -290,7 +290,7 @@ def test_figures_of_a_count_that_takes_several_rounds(
     assert (failure["name"], failure["variants"]) == ("broken.png", 2)
     status = here("status", out, "--json").figures
     assert (status["done"], status["failed"]) == (20 + len(rejected), 2)
-    ran = synthesize_here(source, out, model, *more)
+    ran = synthesize(source, out, model, *more)
     assert images(ran) == {"made_before": 20 + len(rejected), "failed_before": 2}
 
 
@@ -371,7 +371,7 @@ def test_what_is_wrong_with_it_is_found_and_mended(
     example: str,
 ) -> None:
     out, more = tmp_path / "out", ("--layout", layout, "--variants", 2)
-    assert synthesize_here(source, out, model, *more).code == 0
+    assert synthesize(source, out, model, *more).code == 0
     before = tree(out)
     ran = here("status", out, "--verify", "--json")
     assert ran.code == 0 and ran.figures["verified"]["wrong"] == 0, ran
@@ -389,7 +389,7 @@ def test_what_is_wrong_with_it_is_found_and_mended(
     assert ran.figures["dataset"]["wrong"] == sum(wrong)
     images_wrong = ran.figures["failed"]
 
-    ran = synthesize_here(source, out, model, *more)
+    ran = synthesize(source, out, model, *more)
     assert ran.code == 0, ran.err
     assert images(ran) == {"made": images_wrong, "made_before": 12 - images_wrong}
     assert tree(out) == before
@@ -397,7 +397,7 @@ def test_what_is_wrong_with_it_is_found_and_mended(
 
 def test_tables_that_changed_and_a_card_that_may(tmp_path: Path, source: Path, model: Path) -> None:
     out = tmp_path / "out"
-    assert synthesize_here(source, out, model, "--variants", 1).code == 0
+    assert synthesize(source, out, model, "--variants", 1).code == 0
     before = tree(out)
     card = out / "README.md"
     card.write_text(mine := card.read_text() + "My own words.\n")
@@ -407,16 +407,16 @@ def test_tables_that_changed_and_a_card_that_may(tmp_path: Path, source: Path, m
     ran = here("status", out, "--verify")
     assert ran.code == 3 and "  train/metadata.jsonl: is not what was written" in ran.out
     assert "would make anew what is wrong, and lay the dataset out anew." in ran.out
-    ran = synthesize_here(source, out, model, "--variants", 1)
+    ran = synthesize(source, out, model, "--variants", 1)
     assert images(ran) == {"made_before": 6} and card.read_text() == mine
     told = f"card: {card} (stays as it was changed by hand: its figures may be old)"
     assert told in ran.err.splitlines()
     put(source / "new.png", 7)
-    assert synthesize_here(source, out, model, "--variants", 1).code == 0
+    assert synthesize(source, out, model, "--variants", 1).code == 0
     assert card.read_text() == mine, "also the next time"
     (source / "new.png").unlink()
     card.unlink()
-    assert "stays" not in synthesize_here(source, out, model, "--variants", 1).err
+    assert "stays" not in synthesize(source, out, model, "--variants", 1).err
     assert tree(out) == before
 
 
@@ -434,10 +434,10 @@ def test_files_that_are_gone_are_made_again_unasked(
     tmp_path: Path, source: Path, model: Path, layout: str, lost: str, made: int
 ) -> None:
     out, more = tmp_path / "out", ("--layout", layout, "--variants", 1)
-    assert synthesize_here(source, out, model, *more).code == 0
+    assert synthesize(source, out, model, *more).code == 0
     before = tree(out)
     (out / lost).unlink()
-    ran = synthesize_here(source, out, model, *more)
+    ran = synthesize(source, out, model, *more)
     assert ran.code == 0, ran.err
     assert f"1 file of the dataset had gone ({lost}); it was laid out anew" in ran.err
     assert ran.figures["images_made"] == made
@@ -449,7 +449,7 @@ def test_an_unfinished_dataset_is_checked_where_its_images_are(
 ) -> None:
     out = tmp_path / "out"
     more = ("--target-count", 12, "--max-distance", 0.001)  # nothing passes
-    assert synthesize_here(source, out, model, *more).code == 2
+    assert synthesize(source, out, model, *more).code == 2
     ran = here("status", out, "--verify", "--json")
     assert ran.code == 0 and ran.figures["dataset"] == {}
     replace(out / MADE / "images" / "a" / "0.v0.png", b"no image")
@@ -465,7 +465,7 @@ def test_status_of_a_finished_dataset(tmp_path: Path, source: Path, model: Path)
     (source / "broken.png").write_bytes(b"no image")
     shutil.copy(source / "b" / "1.png", source / "b" / "copy.png")
     more = ("--max-distance", 100, "--split", "train=0.5,val=0.5")
-    assert synthesize_here(source, out, model, *more).code == 3
+    assert synthesize(source, out, model, *more).code == 3
     ran = here("status", out)
     lines = ran.out.splitlines()
     assert lines[0].startswith(f"{out}: a finished dataset (imagefolder) made by soft (SHA-256 ")

@@ -34,7 +34,7 @@ MANY = 300
 """Slow ones: more than even several workers do before a test has seen what it waits for."""
 
 SMALL_CHUNKS = ("--batch-size", 4)
-"""A chunk is a batch at least: one of the small model's own size has half a minute of slow images."""
+"""A chunk is a batch at least: by default half a minute of slow images."""
 
 
 def workers_of(process_id: int) -> list[psutil.Process]:
