@@ -15,7 +15,7 @@ from pix2pix_batch.images import SAME, SUFFIXES, form_of
 from pix2pix_batch.inputs.choice import Choice
 from pix2pix_batch.inputs.names import Seen
 from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.records.record import DONE, FAILED, Record
+from pix2pix_batch.records.record import DONE, FAILED, UNDER, Record
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.workers.converter import Converter, Watch
 from pix2pix_batch.workers.members import Damaged, Member, members, samples
@@ -141,7 +141,7 @@ class Passage:
             refused = Record(name, FAILED, self.stamp, reason=refusal) if refusal else None
             if refused := refused or self.without.get(name):
                 sample.failed += is_image
-                self._note(refused)
+                self._note(replace(refused, outdated="" if refusal else self._outdated(output)))
                 continue
             slot = Slot(output, member.size, member.content, sample)
             self._slots.append(slot)
@@ -180,14 +180,26 @@ class Passage:
                 slot.sample.made += 1
             else:
                 slot.sample.failed += 1
-            self._note(replace(record, output=self._output(slot) if slot.content else ""))
+            if slot.content:
+                self._note(replace(record, output=self._output(slot)))
+            else:
+                self._note(replace(record, output="", outdated=self._outdated(slot.name)))
         while self._slots and self._slots[0].is_settled:
             self._hand_on(self._slots.popleft())
 
     def _output(self, slot: Slot) -> str:
         """A file of OUT, where it is one."""
-        inside = f"{self.item.output}/{os.path.normpath(slot.name)}"
-        return inside if self.settings.unpack else ""
+        return self._inside(slot.name) if self.settings.unpack else ""
+
+    def _outdated(self, name: str) -> str:
+        """The file in OUT that an earlier version of a member that failed has left."""
+        if not self.settings.unpack:
+            return ""
+        inside = self._inside(name)
+        return inside if storage.Outputs(self.settings.out).has(inside) else ""
+
+    def _inside(self, name: str) -> str:
+        return f"{self.item.output}/{os.path.normpath(name)}"
 
     def _hand_on(self, slot: Slot) -> None:
         if not slot.is_kept:
@@ -252,4 +264,6 @@ def convert(
     if not all(record.stamp for record in failed):  # the next run tries it again
         stamp = ""
     whole = Record(item.name, DONE, stamp, item.output, hash=digest, members=len(records))
-    return [*records, replace(whole, failed=len(failed) or None, litter=litter)], ""
+    under = UNDER.join(sorted({record.under for record in failed if record.under}))
+    whole = replace(whole, failed=len(failed) or None, litter=litter, under=under)
+    return [*records, whole], ""
