@@ -95,6 +95,13 @@ class Group:
     count: int = 0
     examples: list[Values] = field(default_factory=list)
 
+    @property
+    def said(self) -> str:
+        """The reason as all of them have it, where all are known and have the same."""
+        own = {str(values.get("reason", "")) for values in self.examples}
+        known = sum(values.get("variants", 1) for values in self.examples)
+        return own.pop() if len(own) == 1 and known == self.count else self.reason
+
 
 class Tally:
     """Counts and examples of all the inputs by what became of each at last.
