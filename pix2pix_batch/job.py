@@ -225,7 +225,12 @@ class Job:
         summary.litter += litter.count  # beside that of tars
         summary.litter_such = litter.first
         summary.excluded, summary.excluded_such = excluded.count, excluded.first
-        summary.unread, summary.unread_kinds = scan.left.unread.count, [*scan.left.unread.lines()]
+        in_tars = summary.unread_in_tars
+        summary.unread_kinds = [
+            *scan.left.unread.lines(),
+            *([f"in tars: {in_tars:,}, which go along as they are"] if in_tars else ()),
+        ]
+        summary.unread = scan.left.unread.count + in_tars
         summary.links = scan.links
         if scan.is_list and 0 < self.sieve.missing == summary.total:
             summary.remark(

@@ -35,7 +35,7 @@ class Summary:
     ``outdated``: files in OUT that were the outputs of inputs that now fail, the first in
     ``outdated_such``; ``warned_before``: with ``strict``, outputs of earlier runs whose inputs were
     read with a warning, the first in ``warned_before_such``; ``unread``: images of kinds that are
-    not read, ``unread_kinds``: which, and what to do;
+    not read, ``unread_in_tars`` of them within tars; ``unread_kinds``: which, and what to do;
     ``as_before``: the run was to overwrite, and ended before it replaced anything.
     """
 
@@ -80,6 +80,7 @@ class Summary:
     warned_before: int = 0
     warned_before_such: list[str] = field(default_factory=list)
     unread: int = 0
+    unread_in_tars: int = 0
     unread_kinds: list[str] = field(default_factory=list)
     litter_such: list[str] = field(default_factory=list)
     excluded_such: list[str] = field(default_factory=list)
@@ -98,6 +99,7 @@ class Summary:
                 self.total += record.members - 1
                 self.tars += 1
                 self.litter += record.litter or 0
+                self.unread_in_tars += record.unread or 0
                 continue
             if record.status == DONE:
                 self.converted += 1

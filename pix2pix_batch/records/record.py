@@ -50,7 +50,8 @@ class Record:
     its images have records of their own; ``failed``: how many of these failed, if any. Where one of
     those has no stamp, the tar has
     none either, and the next run makes it anew. ``litter``: how many of its members are left out
-    as no part of it, if any. ``under``: of a failure that may depend on options, those it had
+    as no part of it, if any; ``unread``: how many go along that are images of kinds that are not
+    read. ``under``: of a failure that may depend on options, those it had
     (:attr:`pix2pix_batch.options.Options.deciding`): with others it is tried again.
     ``outdated``: of what is not done, the file in OUT that was its output before.
     """
@@ -69,6 +70,7 @@ class Record:
     members: int | None = None
     failed: int | None = None
     litter: int | None = None
+    unread: int | None = None
     under: str = ""
     outdated: str = ""
     unmeasured: bool | None = None

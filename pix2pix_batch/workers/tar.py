@@ -12,7 +12,7 @@ from typing import IO
 from pix2pix_batch.errors import ImageError, OutputError
 from pix2pix_batch.files import storage
 from pix2pix_batch.images import SAME, SUFFIXES, form_of
-from pix2pix_batch.inputs.choice import Choice
+from pix2pix_batch.inputs.choice import UNREAD, Choice
 from pix2pix_batch.inputs.names import Seen
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.records.record import DONE, FAILED, UNDER, Record
@@ -93,6 +93,8 @@ class Passage:
         self._made: dict[str, bytes] = {}
         self.litter = 0
         """How many members are left out as litter, or as the user asks."""
+        self.unread = 0
+        """How many go along as they are though they are images, of kinds that are not read."""
         self._choice = Choice(settings.exclude, settings.include)
         self._taken, self._named = Seen(), Seen()
         self._copies: Counter[str] = Counter()
@@ -130,6 +132,7 @@ class Passage:
     def _enqueue(self, group: list[Member]) -> list[Item]:
         sample = Sample()
         self.litter += sum(member.is_left for member in group)
+        self.unread += sum(member.why == UNREAD for member in group)
         group = [member for member in group if not member.is_left]
         names = _outputs(group, self.item.form)
         items = []
@@ -252,7 +255,7 @@ def convert(
             else:
                 passage.run_one_by_one(hold)
             digest = target.end()
-            litter = passage.litter or None
+            litter, unread = passage.litter or None, passage.unread or None
     except Damaged as error:
         return [Record(item.name, FAILED, stamp, reason=str(error))], ""
     except ImageError as error:
@@ -265,5 +268,5 @@ def convert(
         stamp = ""
     whole = Record(item.name, DONE, stamp, item.output, hash=digest, members=len(records))
     under = UNDER.join(sorted({record.under for record in failed if record.under}))
-    whole = replace(whole, failed=len(failed) or None, litter=litter, under=under)
-    return [*records, whole], ""
+    whole = replace(whole, failed=len(failed) or None, under=under)
+    return [*records, replace(whole, litter=litter, unread=unread)], ""
