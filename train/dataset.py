@@ -189,8 +189,7 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
     ):
         result.doubts.append(pairs.NOT_WIDE)
     result.doubts += [*evidence.doubts(), *palettes.doubts()]
-    result.notes += notes.of(result, found)
-    result.left = notes.left_alone(found)
+    result.notes += notes.list_notes(result, found)
     shown_split = [pair for pair in sound if pair.split == "train"] or sound
     result.samples = _file_samples(shown_split, recipe, jitter, reader)
     result.warnings = reader.warnings

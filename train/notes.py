@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from pix2pix_batch.train.dataset import Check
 
 
-def of(result: Check, found: pairs.Survey) -> Iterator[str]:
-    """What to know of data in which files were looked at."""
+def list_notes(result: Check, found: pairs.Survey) -> Iterator[str]:
+    """What to know of data in which files were looked at; what is left alone of them is noted in
+    ``result``."""
     recipe = result.recipe
     known = {os.path.abspath(path) for pair in found.pairs for path in pair.files()}
     known |= {os.path.abspath(file) for file, _ in found.problems}
     places = [os.path.abspath(side) + os.sep for one in found.sides for side in (one.a, one.b)]
-    files = map(os.path.abspath, image_files(found.data))
+    files = map(os.path.abspath, image_files(found.data, result.left))
     others = [path for path in files if path not in known and not path.startswith(tuple(places))]
+    if found.layout == "manifest":
+        _without_manifest(result.left)
     if found.hint:
         yield found.hint
     if others:
@@ -55,12 +58,9 @@ def of(result: Check, found: pairs.Survey) -> Iterator[str]:
         yield "all images are grey; --set in_channels=1 --set out_channels=1 trains a smaller model"
 
 
-def left_alone(found: pairs.Survey) -> LeftAlone:
-    """What lies in the data and is no input, as ``convert`` tells it; without the manifest."""
-    left = LeftAlone()
-    for _ in image_files(found.data, left):
-        pass
-    if found.layout == "manifest" and left.other.count:
-        left.other.count -= 1
-        left.other.first = [x for x in left.other.first if not manifest.is_manifest(Path(x))]
-    return left
+def _without_manifest(left: LeftAlone) -> None:
+    """The file that lists the pairs is used, and not left alone."""
+    manifests = [name for name in left.other.first if manifest.is_manifest(Path(name))]
+    if manifests:
+        left.other.first.remove(manifests[0])
+    left.other.count -= bool(left.other.count)
