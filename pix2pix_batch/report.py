@@ -62,13 +62,7 @@ def of_job(summary: Summary, out: Path) -> Iterator[str]:
         names = [f"{shown(name)} -> {shown(output)}" for name, output in summary.renames]
         known = "" if summary.dry_run else f"; the journal has each output: {journal}"
         yield from _first(names, summary.renamed, known)
-    yield from _others(summary.ignored, summary.others_are, summary.others)
-    yield from of_unread(summary.unread, summary.unread_kinds)
-    yield from _left_alone(summary.litter, f"{LITTER} (see --include)", summary.litter_such)
-    yield from _left_alone(summary.excluded, "as --exclude asks", summary.excluded_such)
-    if summary.links:
-        links = counted(summary.links, "link")
-        yield f"{links} to directories not followed (see --follow-links)"
+    yield from _not_taken(summary)
     if summary.doubtful:
         look = "looks" if summary.doubtful == 1 else "look"
         seen = "; the report shows them" if summary.page else ""
@@ -125,6 +119,17 @@ def of_outdated(count: int, such: Iterable[str], rest: str = "") -> Iterator[str
             "removed; mend the input and run again, or remove:"
         )
         yield from _first(map(shown, such), count, rest)
+
+
+def _not_taken(summary: Summary) -> Iterator[str]:
+    """What lies in the input and is none."""
+    yield from _others(summary.ignored, summary.others_are, summary.others)
+    yield from of_unread(summary.unread, summary.unread_kinds)
+    yield from _left_alone(summary.litter, f"{LITTER} (see --include)", summary.litter_such)
+    yield from _left_alone(summary.excluded, "as --exclude asks", summary.excluded_such)
+    if summary.links:
+        links = counted(summary.links, "link")
+        yield f"{links} to directories not followed (see --follow-links)"
 
 
 def of_left(left: LeftAlone) -> Iterator[str]:
