@@ -29,6 +29,9 @@ WRONG_USE = 2
 SOME_FAILED = 3
 INTERRUPTED = 130
 
+MOST_OWNERS = 3
+"""Commands that are named where an option is theirs and not the one's that was given it."""
+
 MODULES = {
     "convert": "commands.convert",
     "dataset": "train.command",
@@ -67,6 +70,13 @@ class Commands(click.Group):
             click.echo(f"error: {said}", err=True)
             failed = isinstance(error, EngineError | OutputError | TrainingError)
             context.exit(SOME_FAILED if failed else WRONG_USE)
+        except click.NoSuchOption as error:
+            owners = _owners(self, context, error.option_name)
+            if not owners:
+                raise
+            # what is spelled alike does something else, and is not proposed
+            said = f"{error.message} It is an option of {' and '.join(owners)}."
+            raise click.NoSuchOption(error.option_name, said, ctx=error.ctx) from error
         except Exception as error:
             if not (reason := _reason_outside(error)):
                 raise
@@ -82,6 +92,19 @@ class Commands(click.Group):
         module = import_module(f"pix2pix_batch.{MODULES[name]}")
         command: click.Command = getattr(module, name)
         return command
+
+
+def _owners(group: click.Group, context: click.Context, option: str) -> list[str]:
+    """The commands that have the option, as they are called; none where they are many."""
+    found = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            inner = _owners(command, context, option)
+            found += [f"'{name} {one[1:]}" for one in inner]
+        elif command and any(option in parameter.opts for parameter in command.params):
+            found.append(f"'{name}'")
+    return found if len(found) <= MOST_OWNERS else []
 
 
 def _reason_outside(error: Exception) -> str:

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 
 from pix2pix_batch.text import describe_error
 
+EMPTY = "the file is empty"
+"""An image's reason, told by whoever sees it first."""
+
 
 class Pix2PixBatchError(Exception):
     """Base of all errors that this package raises on purpose."""
@@ -23,6 +26,10 @@ class BundleError(InputError):
 
 class ImageError(Pix2PixBatchError):
     """One image cannot be converted; the others go on."""
+
+
+class NotToleratedError(ImageError):
+    """An image that ``--strict`` or ``--max-pixels`` refuses: with another value it may be read."""
 
 
 class OutputError(Pix2PixBatchError):

@@ -26,6 +26,7 @@ from pix2pix_batch.records.history import History
 from pix2pix_batch.records.journal import Journal
 from pix2pix_batch.records.ledger import Ledger
 from pix2pix_batch.records.record import DIRECTORY, FULL
+from pix2pix_batch.report import NO_IMAGE
 from pix2pix_batch.scheduling import capacity, marker, preflight, sharing, template
 from pix2pix_batch.scheduling.crew import PATIENCE, Crew, first_look
 from pix2pix_batch.scheduling.dispatch import Dispatcher, Task, Work
@@ -189,7 +190,8 @@ class Job:
 
     def _run_journaled(self) -> None:
         journal = self._open(Journal)
-        ledger = Ledger(journal, self.summary, getattr(self.scan, "root", None), self.sieve.shard)
+        root, sieve = getattr(self.scan, "root", None), self.sieve
+        ledger = Ledger(journal, self.summary, root, sieve.shard, sieve.outdated)
         try:
             with self._interruptible():
                 self._run(ledger)
@@ -218,11 +220,17 @@ class Job:
         summary, scan = self.summary, self.scan
         summary.renamed, summary.renames = scan.renamed, scan.renames
         summary.ignored, summary.others = scan.ignored, scan.others
-        summary.others_are = "listed before, or comments" if scan.is_list else "no image suffix"
+        summary.others_are = "listed before, or comments" if scan.is_list else NO_IMAGE
         litter, excluded = scan.left.litter, scan.left.excluded
         summary.litter += litter.count  # beside that of tars
         summary.litter_such = litter.first
         summary.excluded, summary.excluded_such = excluded.count, excluded.first
+        in_tars = summary.unread_in_tars
+        summary.unread_kinds = [
+            *scan.left.unread.lines(),
+            *([f"in tars: {in_tars:,}, which go along as they are"] if in_tars else ()),
+        ]
+        summary.unread = scan.left.unread.count + in_tars
         summary.links = scan.links
         if scan.is_list and 0 < self.sieve.missing == summary.total:
             summary.remark(
@@ -467,6 +475,7 @@ class Job:
         def on_signal(number: int, frame: object) -> None:
             if self.stop.is_set():
                 raise KeyboardInterrupt
+            self.summary.signal = number
             self.stop.set()
 
         before = {

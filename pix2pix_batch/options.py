@@ -11,6 +11,7 @@ from pix2pix_batch import bundle, images
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.decoding.tolerance import Tolerance
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.records.record import ITEM_TIMEOUT
 from pix2pix_batch.settings import TORCH
 from pix2pix_batch.text import shown
 
@@ -78,6 +79,11 @@ class Options:
     def tolerance(self) -> Tolerance:
         """Raises :class:`InputError`."""
         return Tolerance(self.lenient, self.strict, self.max_pixels)
+
+    @property
+    def deciding(self) -> tuple[str, ...]:
+        """What failures may be due to, as records have it (``under``), in order."""
+        return f"{ITEM_TIMEOUT}={self.item_timeout:g}", self.tolerance.told
 
 
 def info_of(model: Path) -> BundleInfo:

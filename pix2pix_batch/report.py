@@ -15,12 +15,17 @@ from pix2pix_batch.text import counted, duration, shown
 
 if TYPE_CHECKING:
     from pix2pix_batch.bundle import BundleInfo
-    from pix2pix_batch.records.status import Status
+    from pix2pix_batch.inputs.choice import LeftAlone
+    from pix2pix_batch.records.status import Group, Status
     from pix2pix_batch.records.verification import Verification
     from pix2pix_batch.summary import Summary
 
 SHOWN_FAILURES = 10
 SHOWN_GROUPS = 10
+NO_IMAGE = "no image suffix"
+LITTER = "hidden or left there by systems and programs"
+"""Why files are left alone."""
+
 ENDS = {
     "finished": "finished",
     "interrupted": "was interrupted",
@@ -57,15 +62,7 @@ def of_job(summary: Summary, out: Path) -> Iterator[str]:
         names = [f"{shown(name)} -> {shown(output)}" for name, output in summary.renames]
         known = "" if summary.dry_run else f"; the journal has each output: {journal}"
         yield from _first(names, summary.renamed, known)
-    if summary.ignored:
-        yield f"{counted(summary.ignored, 'file')} left alone, {summary.others_are}:"
-        yield from _first(map(shown, summary.others), summary.ignored)
-    why = "hidden or left there by systems and programs (see --include)"
-    yield from _left_alone(summary.litter, why, summary.litter_such)
-    yield from _left_alone(summary.excluded, "as --exclude asks", summary.excluded_such)
-    if summary.links:
-        links = counted(summary.links, "link")
-        yield f"{links} to directories not followed (see --follow-links)"
+    yield from _not_taken(summary)
     if summary.doubtful:
         look = "looks" if summary.doubtful == 1 else "look"
         seen = "; the report shows them" if summary.page else ""
@@ -73,9 +70,14 @@ def of_job(summary: Summary, out: Path) -> Iterator[str]:
             f"{counted(summary.doubtful, 'image')} {look} unlike what {summary.model} was trained "
             f"on: farther off than 99 of 100 training inputs{seen}"
         )
+    yield from of_unmeasured(summary.unmeasured)
     warnings = [(record.name, record.warning) for record in summary.warnings]
     yield from of_warnings(warnings, summary.warned, f"; all are in {journal}")
+    yield from _warned_before(summary)
     yield from _failures(summary, journal)
+    yield from of_outdated(
+        summary.outdated, summary.outdated_such, "; 'status OUT --verify' tells them all"
+    )
     if summary.page:
         yield f"report: {shown(summary.page)}"
     if summary.fatal:
@@ -93,6 +95,71 @@ def of_warnings(found: Iterable[tuple[str, str]], count: int, rest: str = "") ->
     yield f"{count:,} {were} read with a warning (--strict refuses such):"
     lines = [f"{shown(name)}: {shown(said)}" for name, said in islice(found, SHOWN_FAILURES)]
     yield from _first(lines, count, rest)
+
+
+def _warned_before(summary: Summary) -> Iterator[str]:
+    """With --strict: what earlier runs without it have made."""
+    if count := summary.warned_before:
+        yield (
+            f"{counted(count, 'output')} made by earlier runs, of images read with a warning, "
+            "which --strict would refuse; remove them and run again to have them refused:"
+        )
+        yield from _first(
+            map(shown, summary.warned_before_such), count, "; the journal has the warnings"
+        )
+
+
+def of_outdated(count: int, such: Iterable[str], rest: str = "") -> Iterator[str]:
+    """Files in OUT whose inputs have failed since they were made; the first of them. ``rest``:
+    where the others stand."""
+    if count:
+        were = "output is" if count == 1 else "outputs are"
+        yield (
+            f"{count:,} {were} outdated: made before, of an input that now fails. Nothing is "
+            "removed; mend the input and run again, or remove:"
+        )
+        yield from _first(map(shown, such), count, rest)
+
+
+def _not_taken(summary: Summary) -> Iterator[str]:
+    """What lies in the input and is none."""
+    yield from _others(summary.ignored, summary.others_are, summary.others)
+    yield from of_unread(summary.unread, summary.unread_kinds)
+    yield from _left_alone(summary.litter, f"{LITTER} (see --include)", summary.litter_such)
+    yield from _left_alone(summary.excluded, "as --exclude asks", summary.excluded_such)
+    if summary.links:
+        links = counted(summary.links, "link")
+        yield f"{links} to directories not followed (see --follow-links)"
+
+
+def of_left(left: LeftAlone) -> Iterator[str]:
+    """What lies in a directory and is left alone."""
+    yield from _others(left.other.count, NO_IMAGE, left.other.first)
+    yield from of_unread(left.unread.count, left.unread.lines())
+    yield from _left_alone(left.litter.count, LITTER, left.litter.first)
+
+
+def _others(count: int, what: str, such: Iterable[str]) -> Iterator[str]:
+    if count:
+        yield f"{counted(count, 'file')} left alone, {what}:"
+        yield from _first(map(shown, such), count)
+
+
+def of_unmeasured(count: int) -> Iterator[str]:
+    """Images of which is not known whether the model was trained on such."""
+    if count:
+        were = "was" if count == 1 else "were"
+        yield (
+            f"{counted(count, 'image')} {were} not measured (too small): whether the model was "
+            "trained on such is not known"
+        )
+
+
+def of_unread(count: int, kinds: Iterable[str]) -> Iterator[str]:
+    """Images that are no inputs, for their ``kinds`` are not read."""
+    if count:
+        yield f"{counted(count, 'image')} left alone, of kinds that are not read here:"
+        yield from (f"  {line}" for line in kinds)
 
 
 def _left_alone(count: int, why: str, such: list[str]) -> Iterator[str]:
@@ -178,10 +245,18 @@ def of_status(status: Status, out: str, now: float) -> Iterator[str]:
         if groups:
             yield f"{kind}:"
         for group in groups[:SHOWN_GROUPS]:
-            yield f"  {group.count:>7,}  {shown(group.reason)}, such as {shown(group.example)}"
+            yield f"  {group.count:>7,}  {_group(group)}"
         if (more := len(groups) - SHOWN_GROUPS) > 0:
             yield f"  ... for {counted(more, 'more reason')}"
     yield _resume(status)
+
+
+def _group(group: Group) -> str:
+    """With the reason as one of them has it: numbers in it differ from one to the other."""
+    own, such = shown(group.example_reason), shown(group.example)
+    if group.count == 1:
+        return f"{such}: {own}"
+    return f"{own}, such as {such}" if own == group.reason else f"such as {such}: {own}"
 
 
 def _run_of(status: Status, now: float) -> str:
@@ -273,12 +348,16 @@ def _resume(status: Status) -> str:
 def of_verification(found: Verification) -> Iterator[str]:
     """What checking the outputs found, in lines."""
     yield f"{counted(found.checked, 'output')} checked, {found.wrong:,} wrong"
+    yield from of_outdated(found.outdated, found.outdated_such[:SHOWN_FAILURES], "; --json")
     for kind, examples in found.examples.items():
         yield f"{kind}: {found.counts[kind]:,}"
         names = [f"{shown(output)}: {shown(why)}" for output, why in examples[:SHOWN_FAILURES]]
         yield from _first(names, found.counts[kind], "; the journal has all")
     if found.wrong:
-        yield "The next run makes these again."
+        yield (
+            "The next run of the same command makes the wrong ones again, and only these "
+            "(no --overwrite needed)."
+        )
 
 
 def _first(lines: Iterable[str], count: int, tail: str = "") -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +13,11 @@ from PIL import Image
 
 from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError, InputError
-from pix2pix_batch.inputs.folder import image_files
+from pix2pix_batch.inputs.choice import LeftAlone
 from pix2pix_batch.pages import sheet
-from pix2pix_batch.report import of_warnings
+from pix2pix_batch.report import of_left, of_warnings
 from pix2pix_batch.text import counted, shown
-from pix2pix_batch.train import pair_files, pairs, plausible, sides, threads
-from pix2pix_batch.train import recipe as recipes
+from pix2pix_batch.train import notes, pair_files, pairs, plausible, sides, threads
 from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at, spread
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.pair_files import Pair, Reader
@@ -27,7 +25,6 @@ from pix2pix_batch.train.recipe import Mosaic, Recipe
 
 SHEET_PAIRS = 12
 SHEET_COLUMNS = 3
-GREY_MODES = ("1", "L", "I")
 COMMON = 4
 """Sizes and modes named in the text, the most common first; JSON has them all."""
 
@@ -46,7 +43,8 @@ Sample = tuple[str, Pixels, Pixels]
 class Check:
     """What was found. ``naming``: which directories are A and B; ``sizes``: those of one image of
     a pair; ``modes``: Pillow's; ``doubts``: why these may be no pairs, by what they show;
-    ``warnings``: what is wrong with files that are read for all that."""
+    ``warnings``: what is wrong with files that are read for all that; ``left``: what lies there
+    and is left alone."""
 
     data: Path
     recipe: Recipe
@@ -60,6 +58,7 @@ class Check:
     doubts: list[str] = field(default_factory=list)
     warnings: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    left: LeftAlone = field(default_factory=LeftAlone)
     samples: list[Sample] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -76,6 +75,9 @@ class Check:
             "doubts": self.doubts,
             "warnings": [{"file": file, "warning": said} for file, said in self.warnings.items()],
             "notes": self.notes,
+            "ignored": self.left.other.count,
+            "unread": self.left.unread.count,
+            "litter": self.left.litter.count,
         }
 
     def lines(self) -> Iterator[str]:
@@ -93,6 +95,7 @@ class Check:
         yield f"trains  {_described(recipe)}"
         for note in self.notes:
             yield f"note: {note}"
+        yield from of_left(self.left)
         for doubt in self.doubts:
             yield f"doubt: {doubt}"
         yield from of_warnings(sorted(self.warnings.items()), len(self.warnings), IN_JSON)
@@ -186,7 +189,7 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
     ):
         result.doubts.append(pairs.NOT_WIDE)
     result.doubts += [*evidence.doubts(), *palettes.doubts()]
-    result.notes += _notes(result, found)
+    result.notes += notes.list_notes(result, found)
     shown_split = [pair for pair in sound if pair.split == "train"] or sound
     result.samples = _file_samples(shown_split, recipe, jitter, reader)
     result.warnings = reader.warnings
@@ -326,38 +329,6 @@ class _Repeats:
 
 def _repeat(what: str, pair: Pair, other: Pair, file: Path) -> str:
     return f"is in {pair.split!r}, and {what} is in {other.split!r}: {file}; remove one of them"
-
-
-def _notes(result: Check, found: pairs.Survey) -> Iterator[str]:
-    recipe = result.recipe
-    known = {os.path.abspath(path) for pair in found.pairs for path in pair.files()}
-    known |= {os.path.abspath(file) for file, _ in found.problems}
-    places = [os.path.abspath(side) + os.sep for one in found.sides for side in (one.a, one.b)]
-    files = map(os.path.abspath, image_files(found.data))
-    others = [path for path in files if path not in known and not path.startswith(tuple(places))]
-    if others:
-        of = "belongs" if len(others) == 1 else "belong"
-        yield (
-            f"{counted(len(others), 'image')} in {shown(found.data)} {of} to no pair and will not "
-            f"be used, such as {shown(others[0])}"
-        )
-    shapes = [(int(width), int(height)) for width, height in
-              (size.split("x") for size in result.sizes)]  # fmt: skip
-    narrow = sum(n for (width, height), n in zip(shapes, result.sizes.values(), strict=True)
-                 if 2 * width <= height)  # fmt: skip
-    if found.layout == "side-by-side" and 0 < narrow < len(found.pairs):
-        yield f"{counted(narrow, 'image')} of them not wider than high; are they side by side?"
-    if recipe.fit == "resize" and any(width != height for width, height in shapes):
-        yield "images that are not square are squeezed into squares (fit=resize)"
-    if sum("its partner" in what for _, what in result.problems) > 1:
-        yield "an output has its input's size: scale A and B alike beforehand, the smaller ones up"
-    if advice := recipes.advise_size(recipe, Counter(dict.fromkeys(shapes, 1))):
-        yield advice
-    grey = [
-        all(mode.split(";")[0] in GREY_MODES for mode in modes) for modes in result.modes.values()
-    ]
-    if grey and all(grey) and (recipe.in_channels, recipe.out_channels) != (1, 1):
-        yield "all images are grey; --set in_channels=1 --set out_channels=1 trains a smaller model"
 
 
 def _file_samples(

@@ -20,6 +20,7 @@ import numpy as np
 
 from pix2pix_batch.dataset.layout import PAIRED
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.inputs.choice import LeftAlone
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.train import manifest, partners, plausible, sides, threads
 from pix2pix_batch.train.pair_files import Pair, Reader, check_headers
@@ -45,7 +46,7 @@ class Survey:
     """What lies in a directory: its pairs, and every problem as ``(file, what is wrong)``.
 
     ``walked``: the directories of which every image is taken for a pair; ``sides``: those of two
-    sides.
+    sides; ``hint``: what to do about files without partner, where that is not told with them.
     """
 
     data: Path
@@ -54,6 +55,7 @@ class Survey:
     problems: list[tuple[str, str]] = field(default_factory=list)
     walked: list[Path] = field(default_factory=list)
     sides: list[Sides] = field(default_factory=list)
+    hint: str = ""
 
     def split(self, name: str) -> list[Pair]:
         return [pair for pair in self.pairs if pair.split == name]
@@ -104,12 +106,22 @@ def survey(data: Path, *, val_fraction: float = 0.1) -> Survey:
         is_beside = _require_paired(data) == "side-by-side"
         found = _side_by_side(data) if is_beside else _folders(data) or _side_by_side(data)
     if not found.pairs and not found.problems:
+        if unread := unread_in(found.data):
+            raise InputError(f"{data}: no pairs found, but images that are not read here: {unread}")
         raise InputError(
             f"{data}: no pairs found. Expected {EXPECTED}; see 'pix2pix-batch dataset check --help'"
         )
     if val_fraction and not found.problems:
         hold_out(found, val_fraction)
     return found
+
+
+def unread_in(folder: Path) -> str:
+    """The images below a directory that are of kinds that are not read, and what to do."""
+    left = LeftAlone()
+    for _ in image_files(folder, left):
+        pass
+    return "; ".join(left.unread.lines())
 
 
 def _require_paired(data: Path) -> str:
@@ -133,19 +145,19 @@ def _require_paired(data: Path) -> str:
 def find(data: Path, *, val_fraction: float = 0.1) -> Survey:
     """As :func:`survey`, but raises :class:`InputError` for the first problems."""
     found = survey(data, val_fraction=val_fraction)
-    require_sound(data, found.problems)
+    require_sound(data, found.problems, found.hint)
     return found
 
 
-def require_sound(data: Path, problems: Sequence[tuple[str, str]]) -> None:
-    """Raises :class:`InputError` with the first of ``problems``, if there are any."""
+def require_sound(data: Path, problems: Sequence[tuple[str, str]], hint: str = "") -> None:
+    """Raises :class:`InputError` with the first of ``problems``, if there are any, and ``hint``."""
     if not problems:
         return
     listed = "; ".join(f"{file}: {what}" for file, what in problems[:SHOWN])
     more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
     raise InputError(
         f"{listed}{more}. 'pix2pix-batch dataset check {data}' lists them all; mend or remove "
-        "these files"
+        f"these files{hint and '. '}{hint}"
     )
 
 
@@ -221,6 +233,8 @@ def _match(found: Survey, one: Sides) -> None:
     for folder in (one.a, one.b):
         if not folder.is_dir():
             found.problems.append((str(folder), "there is no such directory"))
+            places = [str(side) if side.is_dir() else "OTHER" for side in (one.a, one.b)]
+            found.hint = f"Where the partners lie elsewhere, {remedy(found.data, *places)}"
             return
     stems: list[dict[str, Path]] = [{}, {}]
     for side, folder in zip(stems, (one.a, one.b), strict=True):
@@ -232,7 +246,13 @@ def _match(found: Survey, one: Sides) -> None:
     a, b = stems
     for stem in sorted(a.keys() & b.keys()):
         found.pairs.append(Pair(stem, one.split, a[stem], b[stem]))
-    found.problems += _partnerless(found.data, one, a, b)
+    lonely = list(_partnerless(found.data, one, a, b))
+    found.problems += lonely
+    if lonely and len(lonely) == len(a.keys() ^ b.keys()):  # each by itself, without a remedy
+        found.hint = (
+            "Partners have equal names. Where they are pairs by other names, give patterns, or "
+            f"list them yourself in a manifest: {remedy(found.data, str(one.a), str(one.b))}"
+        )
 
 
 def _partnerless(

@@ -152,7 +152,8 @@ def convert(source: str, out: str, as_json: bool, **values: Any) -> None:
     these and OUT may be URLs (s3://bucket/maps), given the extra 'remote'. Run the same command
     again to go on where a run stopped: what is done and unchanged is skipped.
 
-    Exit codes: 0 all done, 2 wrong use, 3 some images failed, 130 interrupted.
+    Exit codes: 0 all done, 2 wrong use, 3 some images failed, 130 stopped by Ctrl-C, 143 by
+    SIGTERM.
     """
     from pix2pix_batch import job, report
     from pix2pix_batch.engines import ladder

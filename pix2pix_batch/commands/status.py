@@ -21,6 +21,7 @@ def status(out: str, verify: bool, journal: str | None, as_json: bool) -> None:
 
     It is read from the journal. With --verify every output is read, decoded and compared with its
     recorded hash. What is missing, damaged or changed is listed, and made again by the next run.
+    Outputs of inputs that have failed since are told too.
 
     Exit codes: 0, 2 wrong use, 3 --verify found something wrong.
     """
@@ -47,7 +48,7 @@ def status(out: str, verify: bool, journal: str | None, as_json: bool) -> None:
             click.echo(line)
         for line in report.of_verification(found) if found else ():
             click.echo(line)
-    sys.exit(SOME_FAILED if found and found.wrong else 0)
+    sys.exit(SOME_FAILED if found and (found.wrong or found.outdated) else 0)
 
 
 @click.command()

@@ -135,7 +135,8 @@ def synthesize(source: str, out: str, as_json: bool, **values: Any) -> None:
     out for training tools, with a card and a manifest that say where each image came from. The
     same command makes the same bytes, and goes on where it was stopped.
 
-    Exit codes: 0 all done, 2 wrong use, 3 some images failed, 130 interrupted.
+    Exit codes: 0 all done, 2 wrong use, 3 some images failed, 130 stopped by Ctrl-C, 143 by
+    SIGTERM.
     """
     from pix2pix_batch.dataset import report, synthesis
     from pix2pix_batch.dataset.options import SynthesisOptions

@@ -80,6 +80,10 @@ class OwnPlace(Sieve):
         variant = SOURCE if item.variant is None else item.variant
         return int(variant >= self.counted.get(source_of(item.name), 0))
 
+    def _outdated(self, history: History, item: Item) -> str:
+        """None stays: the dataset is laid out without what failed."""
+        return ""
+
     def _refusal(self, history: History, item: Item) -> str:
         if item.tar:
             return "is a tar; synthesize takes images: unpack it"

@@ -19,7 +19,7 @@ from pix2pix_batch.dataset.plan import Input
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files.whole import whole
 from pix2pix_batch.records.examination import digest_of_file
-from pix2pix_batch.records.history import SYNTHESIZE, require_maker
+from pix2pix_batch.records.history import SYNTHESIZE, changed_model, require_maker
 from pix2pix_batch.records.record import DIRECTORY, MADE
 from pix2pix_batch.text import counted, shown
 
@@ -75,15 +75,18 @@ class Place:
                     "elsewhere; remove it"
                 )
 
-    def require(self, mark: Mapping[str, Any], known: Complete | None) -> None:
+    def require(self, mark: Mapping[str, Any], known: Complete | None, name: str = "") -> None:
         """Raises :class:`InputError` where OUT holds something else than this dataset, of
-        whatever inputs. ``known``: the one that is not to be replaced."""
+        whatever inputs. ``known``: the one that is not to be replaced; ``name``: the model's."""
         before = known.mark if known else mark
         for key, value in mark.items():
             if key != "inputs" and before.get(key) != value:
+                what = f"{key} was {before.get(key)!r}, now {value!r}"
+                if key == "model" and known is not None:
+                    what = _other_model(known, str(value), name)
                 raise InputError(
-                    f"{shown(self.out)}: holds another dataset ({key} was {before.get(key)!r}, "
-                    f"now {value!r}); choose another OUT, or pass --overwrite to make it anew"
+                    f"{shown(self.out)}: holds another dataset ({what}); choose another OUT, or "
+                    "pass --overwrite to make it anew"
                 )
         ours = {DIRECTORY, MADE, REPORT, *LITTER, *self._entries()}
         try:
@@ -204,6 +207,15 @@ class Place:
         except (OSError, ValueError):
             return []
         return [name for name in found if _is_entry(name)] if isinstance(found, list) else []
+
+
+def _other_model(known: Complete, now: str, name: str) -> str:
+    """What to say where the dataset was made by another model than ``name``."""
+    model = known.header.get("model")
+    before = model.get("name") if isinstance(model, dict) else None
+    if before is not None and before != name:
+        return f"its model was {before!r}, now {name!r}"
+    return changed_model(name, known.mark.get("model"), now)
 
 
 def _is_entry(name: Any) -> bool:

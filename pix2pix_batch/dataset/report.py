@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from pix2pix_batch.report import of_interruption, of_warnings
+from pix2pix_batch.report import of_interruption, of_unmeasured, of_unread, of_warnings
 from pix2pix_batch.text import counted, shown
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ def of_dataset(made: Made, out: str) -> Iterator[str]:
     job = made.job
     yield from _failures(job)
     yield from of_warnings(job.remarks.items(), len(job.remarks), "; the report shows more")
+    yield from of_unmeasured(job.unmeasured)
+    yield from of_unread(job.unread, job.unread_kinds)
     if job.note:
         yield f"note: {job.note}"
     if made.since is not None:

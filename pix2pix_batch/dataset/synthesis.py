@@ -88,7 +88,7 @@ class Synthesis:
         self, inputs: Sequence[Input], wanted: dict[str, int], mark: dict[str, Any]
     ) -> Made:
         known = None if self.about.overwrite else complete.last(self.out)
-        self.place.require(mark, known)
+        self.place.require(mark, known, self.info.name)
         if known is not None and self._is_whole(known, mark):
             return self._nothing_to_do(known, inputs)
         self.place.require_own()
@@ -239,7 +239,7 @@ class Synthesis:
     def _is_whole(self, known: Complete, mark: Mapping[str, Any]) -> bool:
         """Whether the dataset in OUT is the one that is wanted, and nothing is left to try."""
         tries = known.images["retriable"]
-        if self.about.retry_failed:
+        if known.header["inputs_failed"] and (self.about.retry_failed or self._is_tolerant()):
             tries = known.header["inputs_failed"]
         if not known.is_whole or known.mark != mark or known.wrong or tries:
             return False
@@ -248,6 +248,12 @@ class Synthesis:
         gone = stored.gone(self.out, known)
         self.mended = place.mended(gone) if gone else ""
         return not gone
+
+    def _is_tolerant(self) -> bool:
+        """Whether something failed that depends on options, and had others."""
+        known = ("", *self.making.options.deciding)
+        records = stock.records_of(self.out).values()
+        return any(record.get("under", "") not in known for record in records)
 
     def _nothing_to_do(self, known: Complete, inputs: Sequence[Input]) -> Made:
         images = known.images

@@ -12,10 +12,10 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from pix2pix_batch.decoding import jpeg, jpeg2000, layout, others, png, process, tiff
+from pix2pix_batch.decoding import beginnings, jpeg, jpeg2000, layout, others, png, process, tiff
 from pix2pix_batch.decoding.primaries import ADOBE_RGB, Cicp, Gamma
 from pix2pix_batch.decoding.tolerance import LARGE, USUAL, Tolerance
-from pix2pix_batch.errors import ImageError
+from pix2pix_batch.errors import EMPTY, ImageError, NotToleratedError
 from pix2pix_batch.kinds import formats
 
 _opening = threading.Lock()
@@ -55,7 +55,7 @@ class Decoded:
 def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
     """Decode the first picture. Raises :class:`ImageError` with the reason."""
     if not data:
-        raise ImageError("the file is empty")
+        raise ImageError(EMPTY)
     process.hush_libraries()
     process.hush_warnings()
     try:
@@ -71,7 +71,7 @@ def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
     except MemoryError as error:
         raise ImageError("too large for this machine's memory") from error
     if decoded.warnings and tolerance.strict:
-        raise ImageError(f"{'; '.join(decoded.warnings)}: refused by --strict")
+        raise NotToleratedError(f"{'; '.join(decoded.warnings)}: refused by --strict")
     return decoded
 
 
@@ -98,7 +98,10 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
         remarks = others.remarks(image, data)
         _load(image)
     except ImageError as error:
-        if reason := others.reason_of_failure(data):
+        reason = others.reason_of_failure(data)
+        if not reason and isinstance(error.__cause__, UnidentifiedImageError):
+            reason = beginnings.reason_of_unknown(data)
+        if reason:
             raise ImageError(reason) from error
         raise
     if profile := others.profile_of(data):
@@ -148,7 +151,7 @@ def _limit(tolerance: Tolerance) -> int:
 
 
 def _too_large(tolerance: Tolerance) -> ImageError:
-    return ImageError(
+    return NotToleratedError(
         f"more than {_limit(tolerance)} pixels: refused as a decompression bomb; "
         "--max-pixels takes larger ones"
     )

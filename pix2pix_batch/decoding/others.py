@@ -7,6 +7,7 @@ import re
 import numpy as np
 from PIL import Image
 
+from pix2pix_batch.decoding import beginnings
 from pix2pix_batch.decoding.primaries import Cicp
 from pix2pix_batch.decoding.tiff import eight_bits, merged
 
@@ -24,27 +25,6 @@ HEAD = 1 << 16
 """Bytes of an AVIF file in which its properties stand."""
 
 GIF_PROFILE = b"!\xff\x0bICCRGBG1012"
-HEIF = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"))
-
-BEGINNINGS = (
-    (b"version https://git-lfs", "not an image but a pointer of Git LFS; 'git lfs pull' gets it"),
-    (b"/annex/objects/", "not an image but a pointer of git-annex; 'git annex get' fetches it"),
-    (b"<!doctype html", "not an image but a web page; download it anew"),
-    (b"<html", "not an image but a web page; download it anew"),
-    (b"<svg", "not an image but a drawing (SVG); store it as PNG"),
-    (b"<?xml", "not an image but XML, a drawing (SVG) perhaps; store it as PNG"),
-    (b"%pdf", "not an image but a PDF document; store its pages as PNG"),
-    (b"%!ps", "not an image but a program (PostScript); store it as PNG"),
-    (b"\x1f\x8b", "not an image but a file that gzip compressed; unpack it"),
-    (b"pk\x03\x04", "not an image but a ZIP archive; unpack it"),
-    (b"\xff\n", "JPEG XL, which is not read; store it as PNG"),
-    (b"\0\0\0\x0cjxl ", "JPEG XL, which is not read; store it as PNG"),
-    (b"v/1\x01", "OpenEXR: no defined white; store it as PNG"),
-    (b"#?r", "Radiance HDR: no defined white; store it as PNG"),
-    (b"p7\n", "PAM, which is not read; store it as PNG"),
-)
-"""What people's files begin with that are called as pictures and are none that is read, in lower
-case."""
 
 DDS_EIGHT_BIT = frozenset((b"DXT1", b"DXT3", b"DXT5"))
 PHOTOSHOP_COLOURS = {0: 1, 1: 1, 2: 1, 3: 3, 4: 4, 9: 3}
@@ -75,6 +55,8 @@ def refusal(data: bytes) -> str:
 
 
 def _of_photoshop(data: bytes) -> str:
+    if data[4:6] == b"\0\2":
+        return "a large document of Photoshop (PSB), which is not read; store it as PNG or TIFF"
     depth, mode = int.from_bytes(data[22:24], "big"), int.from_bytes(data[24:26], "big")
     if mode in PHOTOSHOP:
         return f"Photoshop file in {PHOTOSHOP[mode]}; convert it to RGB first"
@@ -232,12 +214,7 @@ def reason_of_failure(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         whole = 8 + int.from_bytes(data[4:8], "little")
         return f"damaged: cut short ({len(data)} of {whole} bytes)" if len(data) < whole else ""
-    if data[4:8] == b"ftyp" and data[8:12] in HEIF:
-        return "HEIC or HEIF, which is not read; store it as PNG or JPEG"
-    if not data.strip(b"\0"):
-        return "not an image but zero bytes: never written, or lost; copy it anew"
-    beginning = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return next((what for start, what in BEGINNINGS if beginning.startswith(start)), "")
+    return beginnings.reason(data)
 
 
 def code_points(data: bytes) -> Cicp | None:

@@ -27,5 +27,11 @@ class Tolerance:
                 "--strict refuses what --lenient takes: damaged images; choose one of them"
             )
 
+    @property
+    def told(self) -> str:
+        """What decides which are refused, for the journal: ``max_pixels=89478485 strict``."""
+        most = self.max_pixels if self.max_pixels is not None else LARGE
+        return f"max_pixels={most}" + (" strict" if self.strict else "")
+
 
 USUAL = Tolerance()

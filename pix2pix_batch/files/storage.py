@@ -84,7 +84,7 @@ def stamp_of(path: str) -> str:
     try:
         return journal.stamp(os.stat(path))
     except (OSError, ValueError) as error:
-        raise ImageError(f"cannot be read ({_why(error)})") from error
+        raise unreadable(path, error) from error
 
 
 def read_file(path: str, known: str = "") -> tuple[bytes, str]:
@@ -99,7 +99,7 @@ def read_file(path: str, known: str = "") -> tuple[bytes, str]:
     try:
         return patiently(lambda: _read_local(path))
     except (OSError, ValueError) as error:
-        raise ImageError(f"cannot be read ({_why(error)})") from error
+        raise unreadable(path, error) from error
 
 
 def _read_local(path: str) -> tuple[bytes, str]:
@@ -164,6 +164,29 @@ def _why(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
+def unreadable(path: str | os.PathLike[str], error: Exception) -> ImageError:
+    """Why a file of this machine cannot be read; of a link that leads nowhere, where it leads."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ELOOP):
+        try:
+            leads = shown(os.readlink(path))
+        except (OSError, ValueError):  # it is no link
+            leads = ""
+        if leads and error.errno == errno.ELOOP:
+            return ImageError(f"is a link that leads in a circle, by {leads}; mend or remove it")
+        if leads:
+            return ImageError(f"is a link to {leads}, which is not there; mend or remove it")
+    return ImageError(f"cannot be read ({_why(error)})")
+
+
+def is_empty(path: str) -> bool:
+    """Whether it is a file of this machine that holds nothing; also where its size is not told."""
+    try:
+        with regular(path) as file:
+            return not file.read(1)
+    except (ImageError, OSError, ValueError):
+        return False
+
+
 def opened(path: str) -> IO[bytes] | remote.Stream:
     """A file to be read from front to back. Raises :class:`ImageError`."""
     if remote.is_url(path):
@@ -174,7 +197,7 @@ def opened(path: str) -> IO[bytes] | remote.Stream:
     try:
         return regular(path)
     except (OSError, ValueError) as error:
-        raise ImageError(f"cannot be read ({_why(error)})") from error
+        raise unreadable(path, error) from error
 
 
 def pieces(path: str) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -10,15 +10,18 @@ from pathspec import GitIgnoreSpec
 
 from pix2pix_batch import kinds
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.inputs import litter
+from pix2pix_batch.inputs import litter, unread
 from pix2pix_batch.kinds import Open
+from pix2pix_batch.text import shown
 
 TARS = (".tar", ".tar.gz", ".tgz")
 """The suffixes of tars, which hold many images each."""
 
 TAKEN, OTHER, LITTER, EXCLUDED = "taken", "other", "litter", "excluded"
+UNREAD = "unread"
 """What a file or a directory is: an input, or to be entered; a file that is no image; what systems
-and programs leave (:mod:`pix2pix_batch.inputs.litter`); what the user does not want."""
+and programs leave (:mod:`pix2pix_batch.inputs.litter`); what the user does not want; an image of a
+kind that is not read (:mod:`pix2pix_batch.inputs.unread`)."""
 
 EXAMPLES = 3
 """How many of the files left alone are kept by name."""
@@ -55,22 +58,58 @@ class Left:
 
 
 @dataclass
+class LeftUnread:
+    """Images of kinds that are not read, ``by_kind``: its name."""
+
+    by_kind: dict[str, Left] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        return sum(left.count for left in self.by_kind.values())
+
+    def _of(self, path: str) -> Left:
+        kind = unread.kind_of(path)
+        return self.by_kind.setdefault(kind.name if kind else "others", Left())
+
+    def add(self, path: str) -> None:
+        self._of(path).add(path)
+
+    def append(self, path: str) -> None:
+        self._of(path).append(path)
+
+    def join(self, other: LeftUnread) -> None:
+        for name, left in other.by_kind.items():
+            self.by_kind.setdefault(name, Left()).join(left)
+
+    def lines(self) -> Iterator[str]:
+        """Each kind, the most frequent first: how many, one of them, and what to do."""
+        for name, left in sorted(self.by_kind.items(), key=lambda one: -one[1].count):
+            such = min(left.first)
+            kind = unread.kind_of(such)
+            then = f"; {kind.remedy}" if kind else ""
+            yield f"{name}: {left.count:,}, such as {shown(such)}{then}"
+
+
+@dataclass
 class LeftAlone:
     """All that is left alone, by why: ``other`` are no images, ``litter`` is what systems leave,
-    ``excluded`` what the user does not want."""
+    ``excluded`` what the user does not want, ``unread`` images of kinds that are not read."""
 
     other: Left = field(default_factory=Left)
     litter: Left = field(default_factory=Left)
     excluded: Left = field(default_factory=Left)
+    unread: LeftUnread = field(default_factory=LeftUnread)
 
-    def of(self, why: str) -> Left:
-        """``why``: :data:`OTHER`, :data:`LITTER` or :data:`EXCLUDED`."""
-        left: Left = getattr(self, why)
+    def of(self, why: str) -> Left | LeftUnread:
+        """``why``: :data:`OTHER`, :data:`LITTER`, :data:`EXCLUDED` or :data:`UNREAD`."""
+        left: Left | LeftUnread = getattr(self, why)
         return left
 
     def join(self, found: LeftAlone) -> None:
-        for why in (OTHER, LITTER, EXCLUDED):
-            self.of(why).join(found.of(why))
+        self.other.join(found.other)
+        self.litter.join(found.litter)
+        self.excluded.join(found.excluded)
+        self.unread.join(found.unread)
 
 
 class Choice:
@@ -127,7 +166,9 @@ class Choice:
             if self._exclude and self._exclude.match_file(path):
                 return EXCLUDED
         wanted = is_tar(name) if self.tars else kinds.is_picture(name, look)
-        return TAKEN if wanted else OTHER
+        if wanted:
+            return TAKEN
+        return UNREAD if not self.tars and unread.kind_of(name) else OTHER
 
     def of_listed(self, path: str) -> str:
         """Of a file that a list names: all but what the user excludes."""

@@ -136,10 +136,11 @@ def beside(path: str, root: str) -> tuple[str, ...]:
     return () if remote.is_url(path) else sidecars.beside(path, root)
 
 
-def image_files(root: Path) -> Iterator[Path]:
+def image_files(root: Path, left: LeftAlone | None = None) -> Iterator[Path]:
     """Every image below a local directory, as a scan of it takes them, sorted; links to directories
-    are not followed. Raises :class:`InputError` where a directory cannot be listed."""
-    choice = Choice()
+    are not followed. ``left`` is given what is left alone. Raises :class:`InputError` where a
+    directory cannot be listed."""
+    choice, left = Choice(), LeftAlone() if left is None else left
 
     def refuse(error: OSError) -> None:
         raise InputError(
@@ -148,11 +149,17 @@ def image_files(root: Path) -> Iterator[Path]:
 
     for here, directories, names in os.walk(root, onerror=refuse):
         start = os.path.join(os.path.relpath(here, root), "").removeprefix("./")
-        directories[:] = sorted(d for d in directories if choice.of_directory(start + d) == TAKEN)
+        directories.sort()
+        for name in list(directories):
+            if (why := choice.of_directory(start + name)) != TAKEN:
+                directories.remove(name)
+                left.of(why).append(start + name)
         for name in sorted(names):
             path = os.path.join(here, name)
-            if choice.of_file(start + name, partial(opened, path)) == TAKEN:
+            if (why := choice.of_file(start + name, partial(opened, path))) == TAKEN:
                 yield Path(path)
+            else:
+                left.of(why).append(start + name)
 
 
 class Unlisted:

@@ -438,6 +438,12 @@ class Scan:
             return f"{self._shown}: no image found: {what}; give a path a line"
         left = self.left
         count = left.other.count
+        if left.unread.count:
+            kinds = "; ".join(left.unread.lines())
+            return (
+                f"{self._shown}: no image found that can be read here, but "
+                f"{counted(left.unread.count, 'image')} of other kinds: {kinds}"
+            )
         if self._pattern and not count + left.litter.count + left.excluded.count:
             return (
                 f"{self._shown}: no image found: no file matches; check the pattern ('**' "

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
-from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.errors import EMPTY, ImageError, InputError
 from pix2pix_batch.files import remote, storage
 from pix2pix_batch.inputs.scan import Item, Scan
 from pix2pix_batch.inputs.shard import Shard
@@ -31,7 +31,8 @@ class Sieve:
 
     ``out``: path or URL of OUT; ``kept``: the directory that holds its journal. What is not given
     is counted in ``summary``. Once ``stop`` is set, no more is taken. ``missing``: inputs that
-    cannot be found; ``left``: what of the scan's descriptions is not carried over, and why.
+    cannot be found; ``left``: what of the scan's descriptions is not carried over, and why;
+    ``outdated``: the outputs from before of inputs that are given, until somebody takes them out.
     """
 
     scan: Scan
@@ -43,6 +44,7 @@ class Sieve:
     missing: int = 0
     left: str = ""
     taken: int = 0
+    outdated: dict[str, str] = field(default_factory=dict)
     outputs: storage.Outputs = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,6 +85,7 @@ class Sieve:
         failed: list[Record] = []
         given = 0
         summary, retry = self.summary, self.options.retry_failed
+        under = self.options.deciding
         try:
             for item in self._items():
                 if given >= PROBE_IMAGES and not self.options.dry_run:  # it has begun
@@ -91,25 +94,29 @@ class Sieve:
                 if self.options.scheduler:  # whose workers may see what this machine does not
                     missing = ""
                 self.missing += bool(missing)
-                before = history.status_of(item.name, now)
+                before = history.status_of(item.name, now, under)
                 lacking = history.failed_within(item.name)
                 if before == DONE and self._is_there(item) and not (retry and lacking):
                     summary.skipped += self._images(item)
                     summary.failed_before += lacking
                     summary.total += lacking
+                    if self.options.strict and history.was_warned(item.name):
+                        summary.add_warned_before(item.output)
                 elif before in (FAILED, QUARANTINED) and not retry:
                     summary.failed_before += self._images(item)
-                elif reason := (
-                    self._refusal(history, item)
-                    or self._unopened(item, is_early=given < PROBE_IMAGES)
-                    or missing
+                    summary.add_outdated(self._outdated(history, item))
+                elif refused := self._failure(
+                    history, item, now, missing, is_early=given < PROBE_IMAGES
                 ):
-                    failed.append(Record(item.name, FAILED, reason=reason))
+                    failed.append(refused)
                     if len(failed) == TOGETHER:
                         record(failed)
                         failed = []
                 else:
                     given += 1
+                    outdated = "" if self.options.dry_run else self._outdated(history, item)
+                    if outdated:
+                        self.outdated[item.name] = outdated
                     yield item
             unlisted = [one for one in self.scan.unlisted if self._is_mine(one[0])]
             summary.total += len(unlisted)
@@ -147,6 +154,22 @@ class Sieve:
         if self.is_remote:
             return self.outputs.has(item.output)
         return os.path.exists(f"{self.out}/{item.output}")
+
+    def _failure(
+        self, history: History, item: Item, now: str, missing: str, *, is_early: bool
+    ) -> Record | None:
+        """Of an item that cannot be converted. ``now``: its stamp; ``missing``: why it has none."""
+        reason = self._refusal(history, item) or self._unopened(item, is_early=is_early) or missing
+        is_empty = not reason and now.startswith("0:") and storage.is_empty(item.path)
+        if not reason and not is_empty:
+            return None
+        record = Record(item.name, FAILED, reason=reason, outdated=self._outdated(history, item))
+        return replace(record, stamp=now, reason=EMPTY) if is_empty else record
+
+    def _outdated(self, history: History, item: Item) -> str:
+        """The file in OUT that the item's output will replace, unless the item fails."""
+        is_claimed = history.is_ours(item.name) or history.overwrites
+        return item.output if is_claimed and self._is_there(item) else ""
 
     def _refusal(self, history: History, item: Item) -> str:
         """Why an item may not be converted; empty where it may."""

@@ -27,7 +27,7 @@ from pix2pix_batch.pages.exhibit import (
     printable,
     short,
 )
-from pix2pix_batch.pages.tally import BEYOND, DOUBT, Group, Tally, Values
+from pix2pix_batch.pages.tally import BEYOND, DOUBT, Tally, Values
 from pix2pix_batch.records import journal
 from pix2pix_batch.text import duration, shown
 from pix2pix_batch.version import __version__
@@ -202,7 +202,7 @@ def _text(exhibit: Exhibit, about: Dataset | None, state: str) -> str:
             odd=odd,
             warnings=_warnings(tally),
             failures=failures,
-            reasons=[_reason(group) for group in tally.groups],
+            reasons=[short(group.said, LONGEST_TEXT) for group in tally.groups],
             bars=_bars(tally),
             alike=_alike(tally),
             folders=_folders(samples, doubtful, odd, *(named for _, named in failures)),
@@ -243,13 +243,6 @@ def _warnings(tally: Tally) -> list[tuple[str, str]]:
         (short(str(values["name"]), LONGEST_NAME), short(str(values["warning"]), LONGEST_TEXT))
         for values in sorted(tally.warnings, key=lambda values: str(values["name"]))
     ]
-
-
-def _reason(group: Group) -> str:
-    """One that failed speaks for itself; what differs among many is left out."""
-    if group.count == 1 and group.examples:
-        return short(str(group.examples[0].get("reason", "")), LONGEST_TEXT)
-    return short(group.reason, LONGEST_TEXT)
 
 
 def _bars(tally: Tally) -> list[Bar]:

@@ -52,6 +52,7 @@ NO_IMAGE = 102  # a tar, whose images have lines of their own, or what is gone
 FIRST_GROUP = 103  # of failures, by the number of their group from here on
 FLAGGED = 1 << 12  # besides: done, and something is odd about the output
 WARNED = 1 << 13  # or about the input
+UNMEASURED = 1 << 14  # too small for its distance to be told
 
 
 class Least:
@@ -93,6 +94,13 @@ class Group:
     reason: str
     count: int = 0
     examples: list[Values] = field(default_factory=list)
+
+    @property
+    def said(self) -> str:
+        """The reason as all of them have it, where all are known and have the same."""
+        own = {str(values.get("reason", "")) for values in self.examples}
+        known = sum(values.get("variants", 1) for values in self.examples)
+        return own.pop() if len(own) == 1 and known == self.count else self.reason
 
 
 class Tally:
@@ -176,6 +184,8 @@ class Tally:
         if values.get("warning"):
             self._warned.offer(name, name, values)
             code |= WARNED
+        if values.get("unmeasured"):
+            code |= UNMEASURED
         return code
 
     def _failure(self, values: Values, name: int) -> int:
@@ -210,7 +220,8 @@ class Tally:
             np.frombuffer(self._names, np.uint64), np.frombuffer(self._codes, np.uint16)
         )
         odd, warned = codes & FLAGGED != 0, codes & WARNED != 0
-        codes = codes & ~np.uint16(FLAGGED | WARNED)
+        self.unmeasured = int((codes & UNMEASURED != 0).sum())
+        codes = codes & ~np.uint16(FLAGGED | WARNED | UNMEASURED)
         counts = np.bincount(codes, minlength=FIRST_GROUP + len(self._groups))
 
         def place(name: int) -> int:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.inputs.shard import Shard, journal_of, shards_of
 from pix2pix_batch.records.index import DETAIL, DETAILS, OURS, Index, status_of
-from pix2pix_batch.records.record import DIRECTORY, SCHEMA, parsed
+from pix2pix_batch.records.record import DIRECTORY, SCHEMA, UNDER, parsed
 from pix2pix_batch.text import counted, shown
 
 ABOUT = ("model_name",)
@@ -23,6 +24,9 @@ SYNTHESIZE = "synthesize"
 
 DECIDED = ("backend", "precision", "batch_size")
 """What a run decides at its start and later ones keep."""
+
+DIGITS = 12
+"""Of a file's SHA-256 that a message tells, as ``status`` does."""
 
 REPLACES = "replaces"
 """In a job's line while its journal takes the place of others: these do not count any more, though
@@ -133,7 +137,8 @@ class History:
     """What is known of each input.
 
     The first line of a journal is the job: what decides the outputs' bytes. The index in memory
-    holds 16 bytes an input; tars that lack members are held by name.
+    holds 16 bytes an input, and a hash of each that was read with a warning; tars that lack members
+    are held by name.
     """
 
     def __init__(
@@ -159,6 +164,7 @@ class History:
         self._ends: dict[Path, int] = {}  # of the last whole line of each journal
         self._index = Index()
         self._lacking: dict[str, int] = {}
+        self._warned: set[int] = set()
         self._read()
 
     def _read(self) -> None:
@@ -216,8 +222,10 @@ class History:
     def _note(self, values: dict[str, Any]) -> None:
         name = values.get("name")
         if isinstance(name, str):
-            stamp = values.get("stamp", "")
-            self._index.note(name, values.get("status", ""), hash(stamp))
+            stamp, under = values.get("stamp", ""), values.get("under", "")
+            self._index.note(name, values.get("status", ""), _detail(stamp, under))
+            note = self._warned.add if values.get("warning") else self._warned.discard
+            note(hash(name))
             if "members" in values:
                 self._lacking.pop(name, None)
             if lacking := values.get("failed"):
@@ -226,12 +234,22 @@ class History:
             for name in values["claim"]:
                 self._index.claim(name)
 
-    def status_of(self, name: str, stamp_now: str) -> str:
+    def status_of(self, name: str, stamp_now: str, under: Sequence[str] = ()) -> str:
         """What became of ``name`` as the file now is: ``done``, ``failed``, ``quarantined``,
-        or nothing yet."""
+        or nothing yet. ``under``: the options that failures may depend on, as they now are,
+        in order."""
         state = self._index.get(name)
-        same = state >> DETAIL == hash(stamp_now) & DETAILS
-        return status_of(state) if stamp_now and same else ""
+        if not (state and stamp_now):
+            return ""
+        is_same = state >> DETAIL == _detail(stamp_now)
+        if not is_same:
+            some = chain.from_iterable(combinations(under, n + 1) for n in range(len(under)))
+            is_same = any(state >> DETAIL == _detail(stamp_now, UNDER.join(one)) for one in some)
+        return status_of(state) if is_same else ""
+
+    def was_warned(self, name: str) -> bool:
+        """Whether something was wrong with the input ``name`` when it was converted last."""
+        return hash(name) in self._warned
 
     def failed_within(self, name: str) -> int:
         """How many members of the tar ``name`` failed when it was made last."""
@@ -240,6 +258,11 @@ class History:
     def is_ours(self, name: str) -> bool:
         """Whether this job may have written the output of ``name`` in an earlier run."""
         return bool(self._index.get(name) & OURS)
+
+
+def _detail(stamp: str, under: str = "") -> int:
+    """What the index keeps of a record."""
+    return hash(f"{stamp} {under}" if under else stamp) & DETAILS
 
 
 def unreadable(path: Path, error: OSError) -> OutputError:
@@ -296,4 +319,12 @@ def _difference(key: str, header: dict[str, Any], job: dict[str, Any]) -> str:
         return f"{key} was {was}, now {'not given' if now is None else repr(now)}"
     if names[0] != names[1]:
         return f"model was {names[0]!r}, now {names[1]!r}"
-    return f"model {names[0]!r} was another file, of SHA-256 {before}, now {now}"
+    return changed_model(names[0], before, now)
+
+
+def changed_model(name: object, before: object, now: object) -> str:
+    """What to say where a model of the same name is another file. ``before``, ``now``: SHA-256."""
+    return (
+        f"the file of model {name!r} has changed since: its SHA-256 began {str(before)[:DIGITS]}, "
+        f"now {str(now)[:DIGITS]}; to go on, give --model the file of before"
+    )

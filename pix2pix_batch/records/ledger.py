@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from pix2pix_batch.errors import OutputError
@@ -14,17 +15,24 @@ from pix2pix_batch.summary import Summary
 
 
 class Ledger:
-    """What a run writes down, from its beginning to its end.
+    """What a run writes down, from its beginning to its end. ``outdated``: the outputs from before
+    of inputs that are tried again, which stay where these fail.
 
     ``root``: the directory of the inputs, where they are in one; ``shard``: which part of the job
     the run does. All methods raise :class:`OutputError`.
     """
 
     def __init__(
-        self, journal: Journal, summary: Summary, root: Path | None, shard: Shard | None
+        self,
+        journal: Journal,
+        summary: Summary,
+        root: Path | None,
+        shard: Shard | None,
+        outdated: dict[str, str] | None = None,
     ) -> None:
         self.journal, self.summary = journal, summary
         self.begun = False
+        self._outdated = {} if outdated is None else outdated
         self._guard = Guard(root, journal.directory)
         self._part = {"shard": str(shard)} if shard else {}
         self._total: int | None = None
@@ -47,8 +55,15 @@ class Ledger:
         self._keep(records, seconds, worker)
 
     def _keep(self, records: list[Record], seconds: float, worker: str) -> None:
+        records = [self._with_outdated(record) for record in records]
         self.journal.add(records, seconds, worker)
         self.summary.add(records)
+
+    def _with_outdated(self, record: Record) -> Record:
+        before = self._outdated.pop(record.name, "")
+        if record.status == DONE or not before:
+            return record
+        return replace(record, outdated=before)
 
     def sync(self) -> None:
         """Have the disk keep what was recorded."""

@@ -20,6 +20,12 @@ COPY = "/source"
 
 SCHEMA = 2
 
+UNDER = "; "
+"""Between the options of one ``under``."""
+
+ITEM_TIMEOUT = "item_timeout"
+"""In what a failure is :attr:`Record.under`: that option, which decided it."""
+
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What passes when somebody makes room: the same command then goes on."""
 
@@ -39,11 +45,15 @@ class Record:
     the input changes. Without one (it could not be read, a worker died, somebody else's file is
     where its output should go) the next run tries it again. ``hash``: BLAKE2b of the output's
     bytes, 128 bits, hex; ``distance``: how far from the model's training inputs it lies, 0..100,
-    where the bundle can tell; ``warning``: what was wrong with the input, which was
-    read for all that; ``members``: of a tar, how many of its images have records of their
-    own; ``failed``: how many of these failed, if any. Where one of those has no stamp, the tar has
+    where the bundle can tell; ``unmeasured``: it could, but the image is too small; ``warning``:
+    what was wrong with the input, which was read for all that; ``members``: of a tar, how many of
+    its images have records of their own; ``failed``: how many of these failed, if any. Where one of
+    those has no stamp, the tar has
     none either, and the next run makes it anew. ``litter``: how many of its members are left out
-    as no part of it, if any.
+    as no part of it, if any; ``unread``: how many go along that are images of kinds that are not
+    read. ``under``: of a failure that may depend on options, those it had
+    (:attr:`pix2pix_batch.options.Options.deciding`): with others it is tried again.
+    ``outdated``: of what is not done, the file in OUT that was its output before.
     """
 
     name: str
@@ -60,6 +70,10 @@ class Record:
     members: int | None = None
     failed: int | None = None
     litter: int | None = None
+    unread: int | None = None
+    under: str = ""
+    outdated: str = ""
+    unmeasured: bool | None = None
 
     def line(self) -> bytes:
         """As the journal has it, without what is empty."""

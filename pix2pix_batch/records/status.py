@@ -17,7 +17,8 @@ from pix2pix_batch.dataset.complete import Complete
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.shard import Shard, lock_of, shards_of
-from pix2pix_batch.pages.tally import Tally, Values
+from pix2pix_batch.pages.tally import OTHER, Tally, Values
+from pix2pix_batch.pages.tally import Group as Alike
 from pix2pix_batch.records.history import SYNTHESIZE, held, lines, standing
 from pix2pix_batch.records.index import CODES, DETAIL, STATUS, Index
 from pix2pix_batch.records.record import COPY, DONE, FAILED, GONE, QUARANTINED
@@ -29,11 +30,13 @@ LATELY = 300.0
 
 @dataclass(frozen=True)
 class Group:
-    """Inputs that were not converted for one reason, numbers aside. ``example``: one's name."""
+    """Inputs that were not converted for one ``reason``, in which ``N`` is put for numbers and
+    quoted names. ``example``: one's name, and ``example_reason`` its own reason."""
 
     reason: str
     count: int
     example: str
+    example_reason: str
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,7 @@ def read(place: str | os.PathLike[str], journal: str | None = None) -> Status:
     pace, counts = tally.pace, story.counts()
     groups = {
         status: [
-            Group(group.reason, group.count, str(group.examples[0]["name"]))
-            for group in tally.groups
-            if group.status == status and group.examples
+            _group(group) for group in tally.groups if group.status == status and group.examples
         ]
         for status in (FAILED, QUARANTINED)
     }
@@ -132,6 +133,12 @@ def read(place: str | os.PathLike[str], journal: str | None = None) -> Status:
         missing=missing,
         dataset=_dataset(known) if tally.is_dataset else None,
     )
+
+
+def _group(group: Alike) -> Group:
+    first = group.examples[0]
+    own = group.reason if group.reason == OTHER else str(first.get("reason", ""))
+    return Group(group.reason, group.count, str(first["name"]), own)
 
 
 def _shards(out: Path) -> tuple[list[str], list[str]]:

@@ -30,9 +30,17 @@ from pix2pix_batch.records.examination import (
     examined,
 )
 from pix2pix_batch.records.history import DECIDED, SYNTHESIZE, lines
-from pix2pix_batch.records.index import DETAIL, Index
+from pix2pix_batch.records.index import DETAIL, Index, status_of
 from pix2pix_batch.records.journal import Journal
-from pix2pix_batch.records.record import COPY, DIRECTORY, DONE, FAILED, MADE, Record
+from pix2pix_batch.records.record import (
+    COPY,
+    DIRECTORY,
+    DONE,
+    FAILED,
+    MADE,
+    QUARANTINED,
+    Record,
+)
 
 if TYPE_CHECKING:
     from pix2pix_batch.dataset.stored import Stored
@@ -47,11 +55,14 @@ KEPT = 100
 @dataclass
 class Verification:
     """``checked``: outputs; ``wrong``: how many of them; ``counts`` and ``examples``: by kind,
-    an example with the output's name and why."""
+    an example with the output's name and why; ``outdated``: files whose inputs have failed since
+    they were made, the first in ``outdated_such``."""
 
     checked: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    outdated: int = 0
+    outdated_such: list[str] = field(default_factory=list)
 
     @property
     def wrong(self) -> int:
@@ -69,6 +80,8 @@ class Verification:
             "checked": self.checked,
             "wrong": self.wrong,
             **{kind: self.counts[kind] for kind in KINDS},
+            "outdated": self.outdated,
+            "outdated_outputs": self.outdated_such,
             "examples": {
                 kind: [{"output": output, "reason": why} for output, why in examples]
                 for kind, examples in self.examples.items()
@@ -120,8 +133,12 @@ def verify(
         if known is not None:
             return _verify_dataset(kept, known, book, watch)
         found = Verification()
+        outdated = _outdated(kept)
         for _ in _verify(out, batches(_outputs(kept)), book, watch, found):
             pass
+        there = storage.Outputs(out)
+        old = [output for output in outdated if there.has(output)]
+        found.outdated, found.outdated_such = len(old), old[:KEPT]
         return found
 
 
@@ -214,6 +231,25 @@ def _outputs(kept: Path) -> Iterator[Output]:
         if values.get("status") == DONE and last.get(values["name"]) >> DETAIL == number:
             is_tar = "members" in values
             yield Output(values["name"], values["output"], values.get("hash", ""), is_tar)
+
+
+def _outdated(kept: Path) -> list[str]:
+    """The outputs, where there may be one, of what has failed since it was made."""
+    last = Index()
+    for number, values in enumerate(lines(kept)):
+        if "name" in values:
+            last.note(values["name"], values.get("status", ""), number)
+    made: dict[str, str] = {}
+    for number, values in enumerate(lines(kept)):
+        name = values.get("name", "")
+        state = last.get(name) if name else 0
+        if status_of(state) not in (FAILED, QUARANTINED):
+            continue
+        if output := values.get("outdated") or values.get("output"):
+            made[name] = output
+        if state >> DETAIL == number and str(values.get("reason", "")).startswith(WRONG):
+            made.pop(name, None)  # by an earlier check: it is made again
+    return list(made.values())
 
 
 def _of_dataset(kept: Path, known: Complete, doubted: Mapping[str, Record]) -> Iterator[Batch]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.records.record import Record
+from pix2pix_batch.records.record import ITEM_TIMEOUT, Record
 from pix2pix_batch.scheduling.marker import Trace
 from pix2pix_batch.text import counted
 
@@ -155,7 +155,8 @@ def _hung(name: str, trace: Trace, limit: float) -> Record:
     reason = f"{trace.hung} took longer than {limit:g} s"
     if trace.hung.startswith(("reading", "writing")):
         return Record(name, "failed", reason=f"{reason}; is its disk still there?")
-    return Record(name, "quarantined", trace.stamp, reason=reason)
+    under = f"{ITEM_TIMEOUT}={limit:g}"
+    return Record(name, "quarantined", trace.stamp, reason=reason, under=under)
 
 
 def _given_up(chunk: Chunk, reason: str) -> Outcome:

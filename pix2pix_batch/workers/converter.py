@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from pix2pix_batch import appearance, images, kinds
-from pix2pix_batch.errors import EngineError, ImageError, OutputError
+from pix2pix_batch.errors import EngineError, ImageError, NotToleratedError, OutputError
 from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.metadata import carried
@@ -253,7 +253,9 @@ class Converter:
             kept = carried.taken(data, picture, self.settings)
             tiles = fitted(picture.pixels, self.settings.fit, self.settings.size)
         except ImageError as error:
-            return Record(item.name, "failed", stamp, reason=str(error))
+            refused = isinstance(error, NotToleratedError)
+            under = self.settings.tolerance.told if refused else ""
+            return Record(item.name, "failed", stamp, reason=str(error), under=under)
         content = hashlib.sha256(data).digest() if self.settings.noise else b""
         work = Work(item, stamp, content, tiles, picture.alpha, kept, len(tiles))
         work.warning = "; ".join(picture.warnings)
@@ -358,7 +360,10 @@ class Converter:
         record = replace(record, warning=work.warning)
         if item.variant == SOURCE:
             return replace(record, input=work.input)
-        record = replace(record, distance=self._distance(work), input=work.input)
+        distance = self._distance(work)
+        record = replace(record, distance=distance, input=work.input)
+        if distance is None and self.domain is not None:
+            record = replace(record, unmeasured=True)
         if self.settings.inspect:
             assert work.tiles.result is not None
             record = replace(record, **appearance.of(work.tiles.result))

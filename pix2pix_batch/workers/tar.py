@@ -12,10 +12,10 @@ from typing import IO
 from pix2pix_batch.errors import ImageError, OutputError
 from pix2pix_batch.files import storage
 from pix2pix_batch.images import SAME, SUFFIXES, form_of
-from pix2pix_batch.inputs.choice import Choice
+from pix2pix_batch.inputs.choice import UNREAD, Choice
 from pix2pix_batch.inputs.names import Seen
 from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.records.record import DONE, FAILED, Record
+from pix2pix_batch.records.record import DONE, FAILED, UNDER, Record
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.workers.converter import Converter, Watch
 from pix2pix_batch.workers.members import Damaged, Member, members, samples
@@ -93,6 +93,8 @@ class Passage:
         self._made: dict[str, bytes] = {}
         self.litter = 0
         """How many members are left out as litter, or as the user asks."""
+        self.unread = 0
+        """How many go along as they are though they are images, of kinds that are not read."""
         self._choice = Choice(settings.exclude, settings.include)
         self._taken, self._named = Seen(), Seen()
         self._copies: Counter[str] = Counter()
@@ -130,6 +132,7 @@ class Passage:
     def _enqueue(self, group: list[Member]) -> list[Item]:
         sample = Sample()
         self.litter += sum(member.is_left for member in group)
+        self.unread += sum(member.why == UNREAD for member in group)
         group = [member for member in group if not member.is_left]
         names = _outputs(group, self.item.form)
         items = []
@@ -141,7 +144,7 @@ class Passage:
             refused = Record(name, FAILED, self.stamp, reason=refusal) if refusal else None
             if refused := refused or self.without.get(name):
                 sample.failed += is_image
-                self._note(refused)
+                self._note(replace(refused, outdated="" if refusal else self._outdated(output)))
                 continue
             slot = Slot(output, member.size, member.content, sample)
             self._slots.append(slot)
@@ -180,14 +183,26 @@ class Passage:
                 slot.sample.made += 1
             else:
                 slot.sample.failed += 1
-            self._note(replace(record, output=self._output(slot) if slot.content else ""))
+            if slot.content:
+                self._note(replace(record, output=self._output(slot)))
+            else:
+                self._note(replace(record, output="", outdated=self._outdated(slot.name)))
         while self._slots and self._slots[0].is_settled:
             self._hand_on(self._slots.popleft())
 
     def _output(self, slot: Slot) -> str:
         """A file of OUT, where it is one."""
-        inside = f"{self.item.output}/{os.path.normpath(slot.name)}"
-        return inside if self.settings.unpack else ""
+        return self._inside(slot.name) if self.settings.unpack else ""
+
+    def _outdated(self, name: str) -> str:
+        """The file in OUT that an earlier version of a member that failed has left."""
+        if not self.settings.unpack:
+            return ""
+        inside = self._inside(name)
+        return inside if storage.Outputs(self.settings.out).has(inside) else ""
+
+    def _inside(self, name: str) -> str:
+        return f"{self.item.output}/{os.path.normpath(name)}"
 
     def _hand_on(self, slot: Slot) -> None:
         if not slot.is_kept:
@@ -240,7 +255,7 @@ def convert(
             else:
                 passage.run_one_by_one(hold)
             digest = target.end()
-            litter = passage.litter or None
+            litter, unread = passage.litter or None, passage.unread or None
     except Damaged as error:
         return [Record(item.name, FAILED, stamp, reason=str(error))], ""
     except ImageError as error:
@@ -252,4 +267,6 @@ def convert(
     if not all(record.stamp for record in failed):  # the next run tries it again
         stamp = ""
     whole = Record(item.name, DONE, stamp, item.output, hash=digest, members=len(records))
-    return [*records, replace(whole, failed=len(failed) or None, litter=litter)], ""
+    under = UNDER.join(sorted({record.under for record in failed if record.under}))
+    whole = replace(whole, failed=len(failed) or None, under=under)
+    return [*records, replace(whole, litter=litter, unread=unread)], ""

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -180,6 +181,21 @@ def encoded(form: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
     picture(**options).save(buffer, form)
     return buffer.getvalue()
+
+
+def with_wrong_text() -> bytes:
+    """A PNG that is read with a warning: the checksum of a text in it is wrong."""
+    data = encoded("PNG")
+    chunk = b"tEXtTitle\0a map"
+    wrong = zlib.crc32(chunk) ^ 1
+    end = data.rindex(b"IEND") - 4
+    return (
+        data[:end]
+        + (len(chunk) - 4).to_bytes(4, "big")
+        + chunk
+        + wrong.to_bytes(4, "big")
+        + (data[end:])
+    )
 
 
 @contextmanager

@@ -43,10 +43,14 @@ FIGURES = [
     "failed",
     "quarantined",
     "failed_before",
+    "outdated",
     "doubtful",
+    "unmeasured",
     "warned",
+    "warned_before",
     "renamed",
     "ignored",
+    "unread",
     "litter",
     "excluded",
     "seconds",
@@ -455,7 +459,7 @@ def test_dry_run_says_what_would_become_of_all(tmp_path: Path, tiny: Path) -> No
     assert [ran.figures[name] for name in names] == [4, 1, 0, 1, 2, 1]
     reasons = {failure["name"]: failure["reason"] for failure in ran.figures["failures"]}
     assert "its output exists" in reasons["c.png"]
-    assert "No such file" in reasons["nowhere.png"]
+    assert "is a link to absent.png" in reasons["nowhere.png"]
     assert "1 image would be converted, 1 are done, 2 would fail" in ran.err
     assert "would fail: c.png: its output exists" in ran.err
     assert "  notes.txt" in ran.err.splitlines()
@@ -494,7 +498,7 @@ def test_dry_run_lists_all(tmp_path: Path, tiny: Path) -> None:
     source = tmp_path / "in"
     source.mkdir()
     for number in range(1500):
-        (source / f"{number:04}.png").touch()
+        (source / f"{number:04}.png").write_bytes(b"x")
     ran = run("convert", source, tmp_path / "out", "--model", tiny, "--dry-run")
     assert ran.code == 0
     assert len(ran.out.splitlines()) == 1500
@@ -605,8 +609,8 @@ def test_links(tmp_path: Path, tiny: Path) -> None:
     assert "leads out of the input" in found["e.png"]["reason"]
     assert "outside OUT" in found["linked/b.png"]["reason"]
     assert "outside OUT" in found["linked/deep/c.png"]["reason"]
-    assert "No such file" in found["nowhere.png"]["reason"]
-    assert "symbolic links" in found["itself.png"]["reason"]
+    assert "is a link to" in found["nowhere.png"]["reason"]
+    assert "leads in a circle" in found["itself.png"]["reason"]
     assert list(outside.iterdir()) == []
 
     ran = run("convert", source, tmp_path / "x", "--model", tiny, "--dry-run", "--follow-links")

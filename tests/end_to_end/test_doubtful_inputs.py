@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,9 @@ from tests.end_to_end.command import (
     records,
     run,
     visible,
+    with_wrong_text,
 )
-from tests.end_to_end.synthesizing import synthesize
+from tests.end_to_end.synthesizing import synthesize, synthesize_here
 
 pytestmark = pytest.mark.usefixtures("workers")
 
@@ -36,20 +36,6 @@ def zeroed() -> bytes:
     data = buffer.getvalue()
     middle = len(data) // 2
     return data[:middle] + bytes(200) + data[middle + 200 :]
-
-
-def with_wrong_text() -> bytes:
-    data = encoded("PNG")
-    chunk = b"tEXtTitle\0a map"
-    wrong = zlib.crc32(chunk) ^ 1
-    end = data.rindex(b"IEND") - 4
-    return (
-        data[:end]
-        + (len(chunk) - 4).to_bytes(4, "big")
-        + chunk
-        + wrong.to_bytes(4, "big")
-        + (data[end:])
-    )
 
 
 def damaged_tiff() -> bytes:
@@ -146,6 +132,19 @@ def test_datasets_tell_each_input_once(source: Path, tmp_path: Path, tiny: Path)
 def test_strict_and_lenient(source: Path, tmp_path: Path, tiny: Path) -> None:
     ran = convert(source, tmp_path / "out", tiny, "--strict", "--lenient")
     assert ran.code == 2 and "--strict refuses what --lenient takes" in ran.err
+
+
+def test_a_dataset_takes_what_a_larger_bound_allows(tmp_path: Path, tiny: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    put(source / "a.png")
+    put(source / "large.png", seed=1, size=(80, 80))
+    more = ("--variants", 1, "--max-pixels")
+    ran = synthesize_here(source, out, tiny, *more, 5000)
+    assert (ran.code, ran.figures["images"]) == (3, 1)
+    ran = synthesize_here(source, out, tiny, *more, 5000)
+    assert (ran.code, ran.figures["nothing_to_do"]) == (3, True)
+    ran = synthesize_here(source, out, tiny, *more, 6400)
+    assert (ran.code, ran.figures["images"], ran.figures["images_made"]) == (0, 2, 1)
 
 
 def test_max_pixels(tmp_path: Path, tiny: Path) -> None:

@@ -108,7 +108,7 @@ def test_terminated_before_the_first_image(tmp_path: Path, pictures: Path, tiny:
         wait_for((out / ".pix2pix-batch" / "journal.jsonl").exists, process)
         os.killpg(process.pid, number)
         ran = finish(process)
-        assert ran.code == 130, ran
+        assert ran.code == 128 + number, ran
         assert "Run the same command again" in ran.err
 
 

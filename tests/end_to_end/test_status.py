@@ -93,7 +93,8 @@ def test_what_is_wrong_with_the_outputs_is_found_and_made_again(tmp_path: Path, 
         ran.out.splitlines()[-4],
         "changed: 1",
         "  2.png: is not the image that the job made",
-        "The next run makes these again.",
+        "The next run of the same command makes the wrong ones again, and only these (no "
+        "--overwrite needed).",
     ]
     assert json.loads(run("status", out, "--verify", "--json").out)["verified"]["wrong"] == 0, (
         "what is wrong is no longer among what is done"

@@ -415,6 +415,15 @@ def test_tars_unpacked(tmp_path: Path, tiny: Path, in_process: str) -> None:
     )
     assert (out / "shards-0000" / "0" / "0003.json").read_bytes() == b'{"n": 3}'
     assert counts(converted(pattern, out, tiny, in_process, unpack=True, format="jpg")) == (0, 2, 0)
+    pack(source / "shards-0000.tar", {**samples(0), "0/0001.jpg": b"broken"})
+    summary = converted(pattern, out, tiny, in_process, unpack=True, format="jpg")
+    assert (summary.converted, summary.failed) == (4, 1)
+    assert summary.outdated_such == ["shards-0000/0/0001.jpg"], "made of the tar as it was"
+    assert (out / "shards-0000" / "0" / "0001.jpg").exists()
+    pack(source / "shards-0001.tar", {**samples(1), "IMG.HEIC": b"x"})
+    summary = converted(pattern, out, tiny, in_process, unpack=True, format="jpg")
+    assert (summary.converted, summary.unread) == (5, 1)
+    assert summary.unread_kinds == ["in tars: 1, which go along as they are"]
 
 
 def test_tars_on_s3(tmp_path: Path, tiny: Path, s3: Any, in_process: str) -> None:

@@ -51,6 +51,16 @@ def convert_here(source: Argument, out: Argument, model: Path, *more: Argument) 
     return here(*words(source, out, model, *more))
 
 
+def test_an_option_of_another_command_is_told_as_such() -> None:
+    for arguments, told in (
+        (["convert", "a", "b", "--verify"], "'--verify'. It is an option of 'status'."),
+        (["status", "a", "--sheet", "x.png"], "'--sheet'. It is an option of 'dataset check'."),
+        (["convert", "a", "b", "--qualiti", "3"], "'--quality'"),
+    ):
+        ran = here(*arguments)
+        assert ran.code == 2 and told in ran.err and "overwrite" not in ran.err
+
+
 class RunsCode:
     def __init__(self, mark: Path) -> None:
         self.mark = mark

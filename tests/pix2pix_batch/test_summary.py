@@ -40,6 +40,8 @@ def test_figures_hold_the_first_failures_and_the_count_of_all() -> None:
         ({"converted": 1, "failed": 1}, 3),
         ({"fatal": "the disk is full"}, 3),
         ({"failed": 1, "interrupted": True}, 130),
+        ({"interrupted": True, "signal": 2}, 130),
+        ({"interrupted": True, "signal": 15}, 143),
         ({"failed": 1, "dry_run": True}, 0),
         ({"interrupted": True, "dry_run": True}, 130),
     ],

@@ -238,6 +238,26 @@ def test_images_that_no_pair_has_are_told(tmp_path: Path) -> None:
     assert note.startswith("1 image in") and "extra/x.png" in note
 
 
+def test_what_is_left_alone_is_counted_as_convert_does(tmp_path: Path) -> None:
+    folders(tmp_path)
+    for name in ("A/IMG_1.HEIC", "B/IMG_1.heic", "readme.txt", ".DS_Store"):
+        (tmp_path / name).touch()
+    values = found(tmp_path)
+    assert [values[key] for key in ("ignored", "unread", "litter")] == [1, 2, 1]
+    told = command("check", tmp_path, *SMALL).stdout
+    assert "2 images left alone, of kinds that are not read here:\n  HEIC or HEIF: 2" in told
+    (tmp_path / "pairs.csv").write_text("a,b\nA/train/0.png,B/train/0.png\n")
+    assert found(tmp_path)["ignored"] == 1, "the manifest is no file left alone"
+
+    only = tmp_path / "only"
+    for name in ("A/1.heic", "B/1.heic"):
+        (only / name).parent.mkdir(parents=True)
+        (only / name).touch()
+    refused = command("check", only)
+    assert refused.exit_code == 2
+    assert "images that are not read here: HEIC or HEIF: 2, such as A/1.heic" in refused.stderr
+
+
 def test_data_for_testing_alone_has_nothing_to_train_on(tmp_path: Path) -> None:
     folders(tmp_path, split="test")
     (problem,) = found(tmp_path, "--set", "size=32", code=3)["problems"]

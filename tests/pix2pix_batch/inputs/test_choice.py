@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pix2pix_batch import kinds
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, OTHER, TAKEN, Choice
+from pix2pix_batch.inputs import unread
+from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, OTHER, TAKEN, UNREAD, Choice
 from pix2pix_batch.inputs.scan import Scan
 
 NOWHERE = Path("/nonexistent-out")
@@ -207,3 +209,40 @@ def test_litter_in_a_store(inside: str) -> None:
         assert left.litter.count == (2 if inside else 3), "a glob does not find hidden files"
     finally:
         store.rm("/litter", recursive=True)
+
+
+# Images of kinds that are not read
+
+PHOTOS = ("IMG_1.HEIC", "x/IMG_2.heic", "x/DSC_1.NEF", "a.CR2", "a.dng", "a.jxl", "b.psb", "c.svg")
+
+
+def test_images_that_are_not_read_are_told_by_kind(tmp_path: Path) -> None:
+    root = tree(tmp_path / "in", *PHOTOS, "a.png", "notes.txt")
+    for source in (str(root), f"{root}/**/*"):
+        scan = Scan(source, "png", NOWHERE)
+        assert names(scan) == ["a.png"]
+        assert (scan.left.unread.count, scan.left.other.count) == (len(PHOTOS), 1)
+        lines = list(scan.left.unread.lines())
+        assert lines[0].startswith("camera raw: 3, such as ")
+        assert lines[1].startswith("HEIC or HEIF: 2, such as IMG_1.HEIC; make JPEG or PNG of them")
+
+
+def test_nothing_but_images_that_are_not_read_is_refused(tmp_path: Path) -> None:
+    scan = Scan(str(tree(tmp_path / "in", *PHOTOS[:2])), "png", NOWHERE)
+    assert names(scan) == []
+    assert "no image found that can be read here, but 2 images of other kinds: HEIC" in (
+        scan.nothing()
+    )
+    assert names(Scan(str(tmp_path / "in"), "png", NOWHERE, include=("*.heic",))) == [
+        "x/IMG_2.heic"
+    ]
+
+
+@pytest.mark.parametrize("kind", unread.KINDS, ids=lambda kind: kind.name)
+def test_a_suffix_is_of_one_kind_and_none_that_is_read(kind: unread.Kind) -> None:
+    for suffix in kind.suffixes:
+        assert sum(suffix in one.suffixes for one in unread.KINDS) == 1, suffix
+        assert suffix.startswith(".") and suffix == suffix.lower()
+        is_read = suffix in kinds.suffixes()
+        assert (unread.kind_of(f"x/A{suffix.upper()}") is None) == is_read
+        assert (Choice().of_file(f"a{suffix}", lambda: None) == UNREAD) != is_read

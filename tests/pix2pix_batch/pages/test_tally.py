@@ -41,6 +41,13 @@ records = st.lists(
 )
 
 
+def test_what_is_too_small_to_be_measured_is_counted() -> None:
+    small = {**done("a"), "unmeasured": True}
+    assert Tally([HEAD, small, done("b", 12.0)]).unmeasured == 1
+    tally = Tally([HEAD, small, done("a", 12.0)])
+    assert (tally.unmeasured, tally.measured, tally.counts["done"]) == (0, 1, 1)
+
+
 @given(records)
 def test_every_input_counts_once_by_its_last_line(lines: list[dict[str, Any]]) -> None:
     tally = Tally([HEAD, *lines])

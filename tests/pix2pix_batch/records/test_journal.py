@@ -268,6 +268,7 @@ def test_leftovers_are_removed(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"model": "f01"}, "model was 'f00', now 'f01'"),
+        ({"model": "f" * 64, "model_name": "a"}, "model was 'f00', now 'f"),
         ({"fit": "resize"}, "fit was 'tile', now 'resize'"),
         ({"quality": 80}, "quality was not given, now 80"),
         ({"noise": True, "seed": 3}, "noise was False, now True"),
@@ -281,6 +282,38 @@ def test_another_job_is_refused(tmp_path: Path, change: dict[str, Any], message:
         opened(tmp_path, {**JOB, **change})
     assert path_of(tmp_path).read_bytes() == before
     run(tmp_path)  # the refused one has let go of the lock
+
+
+def test_what_options_decided_holds_as_long_as_they_are_the_same(tmp_path: Path) -> None:
+    one, other = "item_timeout=300", "max_pixels=5 strict"
+    under = {"a": "", "b": one, "c": other, "d": f"{one}; {other}"}
+    run(
+        tmp_path,
+        *(Record(name, "failed", "1:1", reason="x", under=told) for name, told in under.items()),
+    )
+    history = History(tmp_path, JOB)
+
+    def known(*options: str) -> str:
+        return "".join(name for name in under if history.status_of(name, "1:1", options))
+
+    assert known(one, other) == "abcd"
+    assert known(one, "max_pixels=6 strict") == "ab"
+    assert known("item_timeout=9", other) == "ac"
+    assert known() == "a"
+    assert not any(history.status_of(name, "1:2", (one, other)) for name in under)
+
+
+def test_a_model_file_that_has_changed_is_told_in_words(tmp_path: Path) -> None:
+    job = {**JOB, "model": "a" * 64, "model_name": "maps"}
+    opened(tmp_path, job).close()
+    said = (
+        r"the file of model 'maps' has changed since: its SHA-256 began a{12}, now b{12}; to go "
+        r"on, give --model the file of before\)"
+    )
+    with pytest.raises(InputError, match=said):
+        opened(tmp_path, {**job, "model": "b" * 64})
+    with pytest.raises(InputError, match="model was 'maps', now 'other'"):
+        opened(tmp_path, {**job, "model": "b" * 64, "model_name": "other"})
 
 
 @pytest.mark.parametrize("schema", [0, 1, 3, None, "2"])

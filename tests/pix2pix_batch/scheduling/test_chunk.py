@@ -85,6 +85,7 @@ def test_the_guilty_are_found_and_the_innocent_converted(
         if record.status != "done":
             assert (record.status, record.stamp) == ("quarantined", "7:7")
             if record.name in bad:
+                assert record.under == "item_timeout=5" * ("took longer" in record.reason)
                 assert record.reason == {
                     "hang": "decoding it took longer than 5 s",
                     "kill": f"killed its worker {STRIKES} times",

@@ -1,0 +1,83 @@
+"""Kinds of images that are known by their suffixes and that are not read here.
+
+They are no inputs, but whoever has a folder of them must be told so: they are counted by kind,
+apart from what is no image. Formats that Pillow reads in other builds are among them, and do not
+count where they are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pix2pix_batch import kinds
+
+
+@dataclass(frozen=True)
+class Kind:
+    """``remedy``: how people make of it what is read."""
+
+    name: str
+    suffixes: frozenset[str]
+    remedy: str
+
+
+def _kind(name: str, suffixes: str, remedy: str) -> Kind:
+    return Kind(name, frozenset(suffixes.split()), remedy)
+
+
+KINDS = (
+    _kind(
+        "HEIC or HEIF",
+        ".heic .heics .heif .heifs .hif .hic",
+        "make JPEG or PNG of them, with heif-convert or ImageMagick, or have the phone export JPEG",
+    ),
+    _kind(
+        "camera raw",
+        ".3fr .ari .arq .arw .bay .cr2 .cr3 .crw .dcr .dng .eip .erf .fff .gpr "
+        ".iiq .k25 .kc2 .kdc .mdc .mef .mfw .mos .mrw .nef .nrw .orf .ori .pef .pxn .qtk .raf "
+        ".rw2 .rwl .rwz .sr2 .srf .srw .x3f",
+        "develop them to JPEG, PNG or TIFF, with darktable, RawTherapee or the maker's program",
+    ),
+    _kind("AVIF", ".avif .avifs", "install Pillow 11.3 or newer, which reads it"),
+    _kind("JPEG XL", ".jxl", "make PNG of them, with djxl or ImageMagick"),
+    _kind(
+        "JPEG XR, JPEG-LS or BPG",
+        ".jxr .wdp .hdp .jls .bpg .flif",
+        "make PNG of them, with ImageMagick or the program that made them",
+    ),
+    _kind(
+        "documents of image editors",
+        ".psb .xcf .kra .ora .afphoto .procreate .pdn .clip .sai .sai2 .pspimage",
+        "export PNG from the program that made them",
+    ),
+    _kind(
+        "drawings",
+        ".svg .svgz .eps .epsf .ai .wmf .emf .cdr .djvu .djv",
+        "render them as PNG, with Inkscape or ImageMagick",
+    ),
+    _kind(
+        "images of high dynamic range",
+        ".exr .rgbe .xyze .pfs",
+        "they have no defined white: tone-map them to PNG first",
+    ),
+    _kind("DICOM", ".dcm .dicom", "choose a window and export PNG, with dcm2pnm or a viewer"),
+    _kind("FITS", ".fits .fit .fts", "scale them to 8 or 16 bits and store them as PNG"),
+    _kind("JPEG 2000", ".jp2 .j2k .jpc .jpf .jpx .j2c .jpt", "install a Pillow that reads it"),
+    _kind("WebP", ".webp", "install a Pillow that reads it"),
+    _kind(
+        "PAM or other rare formats",
+        ".pam .jng .mng .pict .pct .ktx .ktx2 .astc .vtf .blp .fpx .miff .farbfeld "
+        ".wbmp .viff .xwd .sfw .cals",
+        "make PNG of them, with ImageMagick or the program that made them",
+    ),
+)
+"""By what people call them, the commonest first. Suffixes that other files have more often
+(``.raw``, ``.hdr`` of ENVI, ``.dat``, ``.pdf``) are left out."""
+
+
+def kind_of(name: str) -> Kind | None:
+    """Of a file by its name; ``None`` where it is no such image, or where it is read here."""
+    suffix = kinds.suffix_of(name)
+    if not suffix or suffix in kinds.suffixes():
+        return None
+    return next((kind for kind in KINDS if suffix in kind.suffixes), None)
