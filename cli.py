@@ -22,7 +22,7 @@ from pix2pix_batch.errors import (
     Pix2PixBatchError,
     TrainingError,
 )
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 from pix2pix_batch.version import __version__
 
 WRONG_USE = 2
@@ -66,7 +66,7 @@ class Commands(click.Group):
             context.exit(INTERRUPTED)
         except Pix2PixBatchError as error:
             lines = str(error).split("\n  ")  # a list, as of workers that are not fit
-            said = "\n  ".join(map(shown, lines))
+            said = "\n  ".join(map(escape, lines))
             click.echo(f"error: {said}", err=True)
             failed = isinstance(error, EngineError | OutputError | TrainingError)
             context.exit(SOME_FAILED if failed else WRONG_USE)
@@ -115,7 +115,7 @@ def _reason_outside(error: Exception) -> str:
         return f"standard output cannot be written ({error.strerror}); what was done stays"
     if "dask.config" in modules:
         return (
-            f"a configuration file of Dask cannot be used ({shown(said)}); mend it: it lies where "
+            f"a configuration file of Dask cannot be used ({escape(said)}); mend it: it lies where "
             "DASK_CONFIG says, in ~/.config/dask or in /etc/dask"
         )
     return ""

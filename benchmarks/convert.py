@@ -168,7 +168,7 @@ def eager(precision: str, batch: int, threads: int, compiled: bool) -> float:
     onednn.keep_freed_memory()
     unet = generator()
     for block in [*unet.down, *unet.up]:
-        weight, bias, block.norm = onednn.folded(block)
+        weight, bias, block.norm = onednn.fold_norm(block)
         block.conv.weight = torch.nn.Parameter(weight, requires_grad=False)
         block.conv.bias = None if bias is None else torch.nn.Parameter(bias, requires_grad=False)
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]

@@ -45,7 +45,7 @@ def main() -> None:
     domain = Domain.open(path)
     if domain is None:
         raise SystemExit(f"{path}: cannot tell; see 'pix2pix-batch model calibrate --help'")
-    recipe = recipes.parse(info.provenance["recipe"], str(path))
+    recipe = recipes.parse_recipe(info.provenance["recipe"], str(path))
     data = open_data(arguments.data, recipe)
     size = info.image_size
     engine = TorchEngine(unet, size=size, batch_size=BATCH, precision=arguments.precision)
@@ -56,7 +56,7 @@ def main() -> None:
             batch = np.zeros((BATCH, size, size, info.architecture.in_channels), np.uint8)
             batch[: len(images[at : at + BATCH])] = images[at : at + BATCH]
             found += domain.squares(engine(batch).embeddings).tolist()
-        return np.array([domain.scaled(square**0.5) for square in found[: len(images)]])
+        return np.array([domain.to_percentile(square**0.5) for square in found[: len(images)]])
 
     inputs = [np.ascontiguousarray(data.val[i][1]) for i in range(len(data.val))]
     inside = distances(inputs)

@@ -43,7 +43,7 @@ from pix2pix_batch.engine import DTYPES, Engine, TorchEngine, default_batch_size
 from pix2pix_batch.engines import startup
 from pix2pix_batch.engines.bench import Speed, measure
 from pix2pix_batch.engines.cpu import precision as cpu_precision
-from pix2pix_batch.engines.order import Order
+from pix2pix_batch.engines.order import EngineSpec
 from pix2pix_batch.errors import EngineError, InputError
 
 BATCHES = {"cpu": (1, 2, 4, 8, 16, 32), "cuda": (1, 2, 4, 8, 16, 32, 64, 128)}
@@ -135,7 +135,7 @@ def onnxruntime(job: Job, rung: Rung, batch: int) -> Call:
         raise InputError(f"onnxruntime {runtime.__version__} has no {provider}")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = job.threads
-    graph = Order(job.model, rung.precision, batch, job.size).graph
+    graph = EngineSpec(job.model, rung.precision, batch, job.size).graph
     session = runtime.InferenceSession(graph, options, providers=[provider])
     if provider not in session.get_providers():
         raise InputError(f"onnxruntime {runtime.__version__} cannot use its {provider}")
@@ -149,10 +149,10 @@ def tensorrt(job: Job, rung: Rung, batch: int) -> Engine:
     from pix2pix_batch.engines.cache import Cache
 
     chosen = library.load(rung.name)
-    wanted = Order(job.model, rung.precision, batch, job.size)
+    wanted = EngineSpec(job.model, rung.precision, batch, job.size)
     cache = Cache(job.model.parent)
-    entry = order.fill(cache, wanted, chosen, BuildOptions(), gpu.current()).entry
-    return gate.load(chosen, entry)
+    entry = order.find_or_build(cache, wanted, chosen, BuildOptions(), gpu.current_gpu()).entry
+    return gate.load_engine(chosen, entry)
 
 
 def rungs(device: str) -> list[Rung]:

@@ -25,9 +25,9 @@ from PIL import Image, ImageOps
 
 from pix2pix_batch.engines.doctor import cpu_model
 from pix2pix_batch.pages.page import LIMIT, NAME
-from pix2pix_batch.pages.tally import Tally
+from pix2pix_batch.pages.tally import Statistics
 from pix2pix_batch.records import journal
-from pix2pix_batch.records.record import DIRECTORY, SCHEMA, Record, as_line
+from pix2pix_batch.records.record import DIRECTORY, SCHEMA, Record, to_line
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "maps"
 CHUNK, CHUNK_SECONDS = 64, 1.5
@@ -65,7 +65,7 @@ def make_job(source: Path, out: Path, items: int) -> int:
     path = out / DIRECTORY / "journal.jsonl"
     with path.open("wb") as file:
         file.writelines(lines(source, items))
-    tally = Tally(journal.lines(out))
+    tally = Statistics(journal.read_all_lines(out))
     maps = cycle([Image.open(file).convert("RGB") for file in sorted(EXAMPLES.glob("*.png"))])
     for values in [*tally.samples, *tally.doubtful]:
         picture = next(maps)
@@ -80,17 +80,17 @@ def make_job(source: Path, out: Path, items: int) -> int:
 
 def lines(source: Path, items: int) -> Iterator[bytes]:
     chance = random.Random(0)
-    yield as_line({"schema": SCHEMA, "input": str(source.resolve()), "model_name": "map2aerial"})
-    yield as_line({"begin": BEGUN, "workers": 2})
+    yield to_line({"schema": SCHEMA, "input": str(source.resolve()), "model_name": "map2aerial"})
+    yield to_line({"begin": BEGUN, "workers": 2})
     for first in range(0, items, CHUNK):
         chunk = range(first, min(first + CHUNK, items))
-        yield as_line({"claim": [name(item) for item in chunk]})
+        yield to_line({"claim": [name(item) for item in chunk]})
         for item in chunk:
             yield record(item, chance).line()
         at = BEGUN + first / CHUNK * CHUNK_SECONDS / 2 + (PAUSE if 2 * first > items else 0)
         worker = f"tcp://127.0.0.1:{40000 + first // CHUNK % 2}"
-        yield as_line({"at": round(at, 3), "seconds": chance.gauss(1.5, 0.1), "worker": worker})
-    yield as_line({"end": at, "outcome": "finished"})
+        yield to_line({"at": round(at, 3), "seconds": chance.gauss(1.5, 0.1), "worker": worker})
+    yield to_line({"end": at, "outcome": "finished"})
 
 
 def name(item: int) -> str:

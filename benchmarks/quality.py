@@ -35,7 +35,7 @@ def main() -> None:
     values = dict(info.provenance["recipe"])
     for override in arguments.set:
         recipes.set_key(values, override)
-    recipe = recipes.parse(values, str(path))
+    recipe = recipes.parse_recipe(values, str(path))
     split = open_data(arguments.data, recipe).val
     sources = np.stack([split[i][1] for i in range(len(split))])
     targets = np.stack([split[i][2] for i in range(len(split))])

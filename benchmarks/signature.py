@@ -39,7 +39,7 @@ def main() -> None:
                 path.write_bytes(random.bytes(FILE_BYTES))
                 parts.append(Part((path.name, "train"), (path,)))
             start = time.perf_counter()
-            signature.of(parts)
+            signature.data_signature(parts)
             seconds = time.perf_counter() - start
             megabytes = count * FILE_BYTES / 1e6
             print(f"| {count:,} | {megabytes:,.0f} | {seconds:.2f} | {1e3 * seconds / count:.3f} |")

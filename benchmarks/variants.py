@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pix2pix_batch import bundle
-from pix2pix_batch.dataset.naming import name_of, output_of
+from pix2pix_batch.dataset.naming import item_variant_name, output_of
 from pix2pix_batch.dataset.quality import diversity
 from pix2pix_batch.inputs.scan import Item, Scan
 from pix2pix_batch.settings import Settings
@@ -66,7 +66,7 @@ def main() -> None:
 
 def variants_of(items: Sequence[Item], count: int) -> list[Item]:
     return [
-        replace(item, name=name_of(item, i), output=output_of(item, i), variant=i)
+        replace(item, name=item_variant_name(item, i), output=output_of(item, i), variant=i)
         for item in items
         for i in range(count)
     ]

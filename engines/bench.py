@@ -39,18 +39,18 @@ def measure(
     def call() -> None:
         engine(images, masks)
 
-    timed(call, warm_up)
-    times = timed(call, seconds / 2)
+    measure_calls(call, warm_up)
+    times = measure_calls(call, seconds / 2)
     latency = 1000 * float(np.median(times))
     if isinstance(engine, Overlapping):
-        times = timed(_overlapping(engine, images, masks), seconds / 2)
+        times = measure_calls(_make_overlapping_call(engine, images, masks), seconds / 2)
         engine.finish()
     else:
-        times += timed(call, seconds / 2)
+        times += measure_calls(call, seconds / 2)
     return Speed(len(times) * engine.batch_size / sum(times), latency, len(times))
 
 
-def timed(call: Callable[[], None], seconds: float) -> list[float]:
+def measure_calls(call: Callable[[], None], seconds: float) -> list[float]:
     """Seconds of each call, for so long and three times at least."""
     times: list[float] = []
     end = time.perf_counter() + seconds
@@ -61,7 +61,7 @@ def timed(call: Callable[[], None], seconds: float) -> list[float]:
     return times
 
 
-def _overlapping(
+def _make_overlapping_call(
     engine: Overlapping, images: np.ndarray, masks: list[np.ndarray] | None
 ) -> Callable[[], None]:
     """Begins a batch and ends the one before it; one is under way before and after."""

@@ -49,19 +49,19 @@ def build(
     where ``progress`` asked for an end.
     """
     trt = library.trt
-    errors = library.listen()
+    errors = library.make_logger()
     monitor = make_monitor(trt, progress or (lambda *_: True))
     cannot = f"{library.name} {library.version} cannot build the engine"
     with errors.engine_errors(cannot):
         builder = trt.Builder(errors.logger)
-        network = library.network(builder)
+        network = library.create_network(builder)
         parser = trt.OnnxParser(network, errors.logger)
         if not parser.parse(onnx):
             told = "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors))
             raise EngineError(f"{library.name} {library.version} cannot read the graph: {told}")
         config = configure(library, builder, options)
         cache = None
-        if library.keeps_timings:
+        if library.has_timing_cache:
             cache = config.create_timing_cache(timing_cache)
             config.set_timing_cache(cache, ignore_mismatch=True)
         config.progress_monitor = monitor
@@ -83,7 +83,7 @@ def configure(library: Library, builder: Any, options: BuildOptions) -> Any:
     if options.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
     if options.target != CURRENT:
-        library.aim(config, options.target)
+        library.set_target(config, options.target)
     return config
 
 

@@ -25,7 +25,7 @@ import filelock
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.files.whole import whole
 from pix2pix_batch.records.journal import FULL
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 SCHEMA = 2
 """Grows whenever an older engine or sidecar would be read wrongly. 2: fp32 without TF32."""
@@ -77,7 +77,7 @@ class Key:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property
-    def wanted(self) -> tuple[object, ...]:
+    def purpose(self) -> tuple[object, ...]:
         """What was asked for, in which two engines are alike that one can stand for the other."""
         return (
             self.bundle, self.library, self.capability, self.precision, self.batch_size,
@@ -101,7 +101,7 @@ class Entry:
         return Key(**self.facts["key"])
 
     @property
-    def refused(self) -> str:
+    def refusal(self) -> str:
         """Why it must not be used; empty where nothing is known against it."""
         return str(self.facts.get("refused", ""))
 
@@ -110,9 +110,9 @@ class Entry:
         try:
             plan = self.path.read_bytes()
         except OSError as error:
-            raise InputError(f"{shown(self.path)}: cannot be read ({error.strerror})") from error
+            raise InputError(f"{escape(self.path)}: cannot be read ({error.strerror})") from error
         if hashlib.sha256(plan).hexdigest() != self.facts["sha256"]:
-            raise InputError(f"{shown(self.path)}: is damaged")
+            raise InputError(f"{escape(self.path)}: is damaged")
         return plan
 
 
@@ -143,7 +143,7 @@ Build = Callable[[], tuple[bytes, dict[str, Any]]]
 """Makes an engine, and facts for its sidecar."""
 
 
-class Obtained(NamedTuple):
+class ObtainedEngine(NamedTuple):
     """``built``: just now; ``notice``: why an old one was of no use, in a sentence, or empty."""
 
     entry: Entry
@@ -162,16 +162,16 @@ class Cache:
             self.folder = place.resolve()  # a link that is turned later leads nowhere else
             found = self.folder.stat()
         except FileExistsError as error:
-            raise InputError(f"{shown(place)}: is no directory; {ELSEWHERE}") from error
+            raise InputError(f"{escape(place)}: is no directory; {ELSEWHERE}") from error
         except OSError as error:
-            raise _unwritable(place, error) from error
+            raise _write_error(place, error) from error
         if found.st_uid != os.geteuid():
             raise InputError(
-                f"{shown(place)}: belongs to another user, and an engine is code; {ELSEWHERE}"
+                f"{escape(place)}: belongs to another user, and an engine is code; {ELSEWHERE}"
             )
         if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise InputError(
-                f"{shown(place)}: others can write to it, and an engine is code; remove what is "
+                f"{escape(place)}: others can write to it, and an engine is code; remove what is "
                 f"in it and 'chmod 700' it, or {ELSEWHERE}"
             )
 
@@ -189,12 +189,12 @@ class Cache:
         except InputError as error:
             return None, str(error)
         if entry.key != key:
-            return None, f"{shown(path)}: belongs to another engine"
+            return None, f"{escape(path)}: belongs to another engine"
         return entry, ""
 
     def entries(self) -> Iterator[Entry | InputError]:
         """Every engine, oldest first, or what is wrong with it; does not read them whole."""
-        for path in sorted(self.folder.glob(f"*{ENGINE}"), key=_modified):
+        for path in sorted(self.folder.glob(f"*{ENGINE}"), key=_modification_time):
             try:
                 yield self.entry(path)
             except InputError as error:
@@ -209,10 +209,10 @@ class Cache:
             if known and entry.key.digest == path.stem and facts["bytes"] == path.stat().st_size:
                 return entry
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{shown(path)}: its sidecar is missing or damaged") from error
-        raise InputError(f"{shown(path)}: is damaged, or from another version of pix2pix-batch")
+            raise InputError(f"{escape(path)}: its sidecar is missing or damaged") from error
+        raise InputError(f"{escape(path)}: is damaged, or from another version of pix2pix-batch")
 
-    def named(self, start: str) -> Entry:
+    def find_by_id(self, start: str) -> Entry:
         """The one engine whose id begins with ``start``. Raises :class:`InputError`."""
         found = [path for path in self.folder.glob(f"*{ENGINE}") if path.stem.startswith(start)]
         if len(start) < 4 or not found:
@@ -223,30 +223,30 @@ class Cache:
             raise InputError(f"{start!r}: {len(found)} engines begin so; give more of the id")
         return self.entry(found[0])
 
-    def like(self, key: Key) -> Entry | None:
+    def find_alternative(self, key: Key) -> Entry | None:
         """The newest engine for the same purpose that was built with or on something else."""
         found = None
         for entry in self.entries():
-            if isinstance(entry, Entry) and entry.key.wanted == key.wanted and entry.key != key:
+            if isinstance(entry, Entry) and entry.key.purpose == key.purpose and entry.key != key:
                 found = entry
         return found
 
     def obtain(
         self, key: Key, build: Build, *, fits: Callable[[Entry], bool] = lambda _: True
-    ) -> Obtained:
+    ) -> ObtainedEngine:
         """The engine of ``key``, built if need be.
 
         Of several processes that ask at once, one builds and the others wait for it; a builder
         that dies leaves no lock. One that does not ``fits`` is replaced. Raises
         :class:`OutputError` where it cannot be kept.
         """
-        with self.locked(key.digest):
+        with self.lock(key.digest):
             entry, notice = self.find(key)
             if entry is not None and fits(entry):
-                return Obtained(entry, False, "")
+                return ObtainedEngine(entry, False, "")
             if notice:
                 notice += "; built again"
-            elif entry is None and (old := self.like(key)) is not None:
+            elif entry is None and (old := self.find_alternative(key)) is not None:
                 notice = f"built again: {differences(old.key, key)}"
             plan, told = build()
             path = self.path(key)
@@ -262,16 +262,16 @@ class Cache:
             path.with_suffix(SIDECAR).unlink(missing_ok=True)
             self._write(path, plan)
             self._write_facts(path, facts)
-            return Obtained(Entry(path, facts), True, notice)
+            return ObtainedEngine(Entry(path, facts), True, notice)
 
-    def note(self, entry: Entry, **facts: Any) -> Entry:
+    def update_facts(self, entry: Entry, **facts: Any) -> Entry:
         """Write ``facts`` into an engine's sidecar. Raises :class:`OutputError`."""
         facts = {**entry.facts, **facts}
-        with self.locked(entry.id):
+        with self.lock(entry.id):
             self._write_facts(entry.path, facts)
         return Entry(entry.path, facts)
 
-    def used(self, entry: Entry) -> None:
+    def touch(self, entry: Entry) -> None:
         """Remember that an engine was used just now, for :meth:`prune`."""
         try:
             os.utime(entry.path)
@@ -282,16 +282,16 @@ class Cache:
         """Kept beside the engine, and removed with it."""
         return RuntimeFile(self, entry.path.with_suffix(RUNTIME))
 
-    def timings(self, name: str) -> bytes:
+    def read_timings(self, name: str) -> bytes:
         """TensorRT's timing cache ``name``; empty where there is none."""
         try:
             return (self.folder / f"{name}{TIMINGS}").read_bytes()
         except OSError:
             return b""
 
-    def keep_timings(self, name: str, data: bytes) -> None:
+    def write_timings(self, name: str, data: bytes) -> None:
         if data:
-            with self.locked(name):
+            with self.lock(name):
                 self._write(self.folder / f"{name}{TIMINGS}", data)
 
     def prune(
@@ -332,7 +332,7 @@ class Cache:
         kinds = [LOCK] if whole else [ENGINE, SIDECAR, RUNTIME, LOCK]
         freed = 0
         try:
-            with self.locked(stem, wait=False):
+            with self.lock(stem, wait=False):
                 paths = [self.folder / f"{stem}{kind}" for kind in kinds]
                 for path in [*self.folder.glob(f"{PART}{stem}.*"), *paths]:
                     if path.exists():
@@ -343,7 +343,7 @@ class Cache:
         return freed
 
     @contextlib.contextmanager
-    def locked(self, stem: str, *, wait: bool = True) -> Iterator[None]:
+    def lock(self, stem: str, *, wait: bool = True) -> Iterator[None]:
         """The operating system's lock, which goes when its holder dies.
 
         Raises ``filelock.Timeout`` where it is held and ``wait`` is false.
@@ -353,11 +353,11 @@ class Cache:
         try:
             lock.acquire()
         except NotImplementedError as error:
-            raise InputError(f"{shown(path)}: its disk has no locks; {ELSEWHERE}") from error
+            raise InputError(f"{escape(path)}: its disk has no locks; {ELSEWHERE}") from error
         except filelock.Timeout:
             raise
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise _write_error(path, error) from error
         try:
             yield
         finally:
@@ -374,7 +374,7 @@ class Cache:
                 os.fchmod(file.fileno(), 0o600)
                 file.write(data)
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise _write_error(path, error) from error
 
 
 def differences(old: Key, new: Key) -> str:
@@ -395,18 +395,18 @@ def default_folder() -> Path:
     return Path(base) / "pix2pix-batch"
 
 
-def _modified(path: Path) -> float:
+def _modification_time(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:  # pruned just now
         return 0.0
 
 
-def _unwritable(path: Path, error: OSError) -> InputError | OutputError:
+def _write_error(path: Path, error: OSError) -> InputError | OutputError:
     """A full disk is no wrong use; a place that cannot be written is."""
     if error.errno in FULL or error.errno == errno.EIO:
         return OutputError(
-            f"{shown(path)}: cannot be written ({error.strerror}); make room there "
+            f"{escape(path)}: cannot be written ({error.strerror}); make room there "
             f"('pix2pix-batch engine prune' helps), or {ELSEWHERE}"
         )
-    return InputError(f"{shown(path)}: cannot be written ({error.strerror}); {ELSEWHERE}")
+    return InputError(f"{escape(path)}: cannot be written ({error.strerror}); {ELSEWHERE}")

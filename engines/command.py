@@ -12,7 +12,7 @@ import click
 
 from pix2pix_batch import bundle
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.text import escape, format_count
 
 PRECISION = click.option(
     "--precision",
@@ -82,7 +82,7 @@ def export(
         noise=noise,
         overwrite=overwrite,
     )
-    click.echo(f"file: {shown(info.path)}")
+    click.echo(f"file: {escape(info.path)}")
     click.echo(f"bytes: {info.bytes:,}")
     click.echo(f"sha256: {info.sha256}")
     click.echo(f"precision: {info.precision}")
@@ -211,7 +211,7 @@ def list_engines(as_json: bool) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in workshop.table(rows, width):
         click.echo(line)
-    found = f"{counted(len(rows), 'engine')} in {shown(cache.folder)}"
+    found = f"{format_count(len(rows), 'engine')} in {escape(cache.folder)}"
     hint = "" if rows else "; 'pix2pix-batch engine build' makes them"
     click.echo(found + hint, err=True)
 
@@ -222,7 +222,7 @@ def show(name: str) -> None:
     """All that is known of an engine, as JSON."""
     from pix2pix_batch.engines.cache import Cache
 
-    entry = Cache().named(name)
+    entry = Cache().find_by_id(name)
     click.echo(json.dumps({"id": entry.id, "file": str(entry.path), **entry.facts}, indent=2))
 
 
@@ -275,7 +275,7 @@ def prune(everything: bool, older_than: float | None) -> None:
     from pix2pix_batch.engines import workshop
 
     engines, freed = workshop.prune(everything=everything, older_than=older_than)
-    click.echo(f"{counted(engines, 'engine')} removed, {freed:,} bytes freed")
+    click.echo(f"{format_count(engines, 'engine')} removed, {freed:,} bytes freed")
 
 
 @click.command()
@@ -294,5 +294,5 @@ def doctor(model: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(machine.as_dict()))
         return
-    for line in doctors.lines(machine):
-        click.echo(shown(line))
+    for line in doctors.format_machine(machine):
+        click.echo(escape(line))

@@ -12,7 +12,7 @@ from pix2pix_batch import bundle, onednn
 from pix2pix_batch.engine import TorchEngine
 from pix2pix_batch.engines import gate, startup
 from pix2pix_batch.engines.gate import Parity
-from pix2pix_batch.engines.order import Order
+from pix2pix_batch.engines.order import EngineSpec
 from pix2pix_batch.errors import EngineError
 
 
@@ -22,7 +22,7 @@ def precision() -> str:
     return "bf16" if fast else "fp32"
 
 
-def check(order: Order, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
+def check(order: EngineSpec, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
     """What runs, how close it is to fp32, and how soon it is ready; a line on each.
 
     ``chosen``: whether the precision was asked for. If not, fp32 takes the place of one that is
@@ -44,7 +44,7 @@ def check(order: Order, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
     yield f"{name}: {begun}"
 
 
-def compare(order: Order, images: np.ndarray) -> Parity:
+def compare(order: EngineSpec, images: np.ndarray) -> Parity:
     """The engine against the plain module in fp32, so that oneDNN's operators are checked too."""
     _, unet = bundle.load(order.model)
     engine = TorchEngine(
@@ -52,4 +52,4 @@ def compare(order: Order, images: np.ndarray) -> Parity:
     )
     plain = TorchEngine(unet, size=order.size, batch_size=gate.REFERENCE_BATCH)
     plain.run = unet.translate
-    return gate.compare(engine, plain, images, gate.masks_of(order))
+    return gate.compare(engine, plain, images, gate.masks_for(order))

@@ -13,10 +13,10 @@ from pix2pix_batch.engines import gpu, library, order
 from pix2pix_batch.engines.cache import Cache, Entry, default_folder
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.library import Library
-from pix2pix_batch.engines.order import Order
+from pix2pix_batch.engines.order import EngineSpec
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.settings import TORCH
-from pix2pix_batch.text import counted
+from pix2pix_batch.text import format_count
 
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -57,21 +57,21 @@ def examine(model: Path) -> Machine:
 
     from pix2pix_batch import onednn
 
-    here = gpu.current()
-    found, _ = library.available()
+    here = gpu.current_gpu()
+    found, _ = library.find_libraries()
     cache, problem = open_cache()
     entries = [] if cache is None else [e for e in cache.entries() if isinstance(e, Entry)]
-    runs = what_runs(here, found)
-    faster, why = advice(model, here, found, cache, problem)
+    runs = describe_engine(here, found)
+    faster, why = advise(model, here, found, cache, problem)
     return Machine(
         cpu=cpu_model(),
         cores=cores(),
         bf16=onednn.bf16_is_fast(),
         gpus=[
             {"name": one.name, "capability": one.capability, "memory": one.memory}
-            for one in gpu.found()
+            for one in gpu.list_gpus()
         ],
-        driver=gpu.driver(),
+        driver=gpu.driver_version(),
         torch=torch.__version__,
         cuda=torch.version.cuda or "",
         libraries=versions(),
@@ -97,12 +97,12 @@ def cpu_model() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Without the commands that install what is missing: :func:`advice` knows what is of use."""
+    """Without the commands that install what is missing: :func:`advise` knows what is of use."""
     told = {}
     for name in library.PACKAGES:
         try:
             told[name] = library.load(name).version
-        except library.Missing as error:
+        except library.MissingLibrary as error:
             told[name] = error.reason
     return told
 
@@ -117,14 +117,14 @@ def open_cache() -> tuple[Cache | None, str]:
         return None, str(error)
 
 
-def usable(here: Gpu | None, found: list[Library]) -> list[Library]:
+def usable_libraries(here: Gpu | None, found: list[Library]) -> list[Library]:
     """The libraries that run on the GPU that is here."""
     if here is None:
         return []
-    return [one for one in found if not one.targets() or here.capability in one.targets()]
+    return [one for one in found if not one.list_targets() or here.capability in one.list_targets()]
 
 
-def what_runs(here: Gpu | None, found: list[Library]) -> str:
+def describe_engine(here: Gpu | None, found: list[Library]) -> str:
     if here is None:
         from pix2pix_batch.engines import cpu
 
@@ -132,19 +132,19 @@ def what_runs(here: Gpu | None, found: list[Library]) -> str:
         if precision != "fp32":
             precision += " where that is close enough to fp32"
         return f"PyTorch on the CPU (backend {TORCH}, {precision})"
-    ready = usable(here, found)
+    ready = usable_libraries(here, found)
     if ready:
         return f"{ready[0].name} on the {here.name} (fp16 where that is close enough to fp32)"
     return f"PyTorch on the {here.name} (fp16 where that is close enough to fp32)"
 
 
-def advice(
+def advise(
     model: Path, here: Gpu | None, found: list[Library], cache: Cache | None, problem: str
 ) -> tuple[str, str]:
     """The one command that would make ``convert`` faster, empty where there is none, and why."""
     if here is None:
-        return without_gpu()
-    ready = usable(here, found)
+        return advise_without_gpu()
+    ready = usable_libraries(here, found)
     if not ready:
         return "pip install 'pix2pix-batch[tensorrt]'", "TensorRT is not installed"
     if problem:
@@ -153,18 +153,18 @@ def advice(
     from pix2pix_batch.engine import default_batch_size
 
     info = bundle.read_info(model)
-    wanted = Order(model, "fp16", default_batch_size("cuda", info.image_size), info.image_size)
-    if cache is None or order.find(cache, wanted, ready[0], here)[0] is None:
+    wanted = EngineSpec(model, "fp16", default_batch_size("cuda", info.image_size), info.image_size)
+    if cache is None or order.find_engine(cache, wanted, ready[0], here)[0] is None:
         why = "the first convert would build the engine, this builds it now"
         return f"pix2pix-batch engine build {model.stem}", why
     return "", "the engine for this GPU is there"
 
 
-def without_gpu() -> tuple[str, str]:
+def advise_without_gpu() -> tuple[str, str]:
     """TensorRT is of no use then, installed or not: never the advice to install it."""
     import torch
 
-    if not gpu.driver():
+    if not gpu.driver_version():
         return "", "there is no NVIDIA GPU, and on this CPU convert runs the best that there is"
     if torch.version.cuda is None:
         why = "there is an NVIDIA driver, but this PyTorch has no CUDA"
@@ -172,15 +172,16 @@ def without_gpu() -> tuple[str, str]:
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return "unset CUDA_VISIBLE_DEVICES", "it hides the NVIDIA GPU from PyTorch"
     return "", (
-        f"there is an NVIDIA driver, {gpu.driver()}, but PyTorch finds no GPU that it can use; the "
+        f"there is an NVIDIA driver, {gpu.driver_version()}, but PyTorch finds no GPU that it can "
+        "use; the "
         f"driver may be too old for its CUDA {torch.version.cuda}"
     )
 
 
-def lines(machine: Machine) -> list[str]:
+def format_machine(machine: Machine) -> list[str]:
     """For people."""
     told = [
-        f"cpu: {machine.cpu}, {counted(machine.cores, 'core')}, bf16 in hardware: "
+        f"cpu: {machine.cpu}, {format_count(machine.cores, 'core')}, bf16 in hardware: "
         f"{'yes' if machine.bf16 else 'no'}",
     ]
     for one in machine.gpus:
@@ -192,7 +193,7 @@ def lines(machine: Machine) -> list[str]:
         f"nvidia driver: {machine.driver or 'none'}",
         f"torch: {machine.torch}, {'CUDA ' + machine.cuda if machine.cuda else 'no CUDA'}",
         *(f"{name}: {value}" for name, value in machine.libraries.items()),
-        f"engine cache: {machine.cache}, {counted(machine.engines, 'engine')}, "
+        f"engine cache: {machine.cache}, {format_count(machine.engines, 'engine')}, "
         f"{machine.engine_bytes:,} bytes",
     ]
     if machine.cache_problem:

@@ -11,20 +11,22 @@ from torch import Tensor
 from pix2pix_batch import bundle
 from pix2pix_batch.engine import DTYPES
 from pix2pix_batch.engines.graph import Graph
-from pix2pix_batch.engines.order import Order
+from pix2pix_batch.engines.order import EngineSpec
 
 BATCH = 4
 
 
 @torch.no_grad()
-def emulate(order: Order, images: np.ndarray, masks: list[np.ndarray] | None = None) -> np.ndarray:
+def emulate(
+    order: EngineSpec, images: np.ndarray, masks: list[np.ndarray] | None = None
+) -> np.ndarray:
     """What the graph makes of ``images``, ``uint8 (N, S, S, C)``, in the order's precision.
 
     Each convolution takes values, and puts values out, that the precision has, and adds up in
     float32 as GPUs do. ``masks``: ``bool (C, H, W)``, one a dropout block, the same for each image.
     """
     _, unet = bundle.load(order.model)
-    graph = emulated(Graph(unet, DTYPES[order.precision]))
+    graph = round_to_precision(Graph(unet, DTYPES[order.precision]))
     made = []
     for start in range(0, len(images), BATCH):
         batch = torch.from_numpy(images[start : start + BATCH])
@@ -33,7 +35,7 @@ def emulate(order: Order, images: np.ndarray, masks: list[np.ndarray] | None = N
     return np.concatenate(made)
 
 
-def emulated(graph: Graph) -> Graph:
+def round_to_precision(graph: Graph) -> Graph:
     """The graph in float32, with weights and features rounded to its precision; it is changed."""
     dtype, graph.dtype = graph.dtype, torch.float32
 

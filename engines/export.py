@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from pix2pix_batch.engines.graph import Graph
-    from pix2pix_batch.engines.layers import Tapped
+    from pix2pix_batch.engines.layers import GraphWithFeatures
 
 SCHEMA = 1
 """Of the files written here; grows whenever an older reader would use a new file wrongly."""
@@ -160,7 +160,7 @@ def build(model: Path, precision: str) -> Graph:
 
 
 def trace(
-    graph: Graph | Tapped,
+    graph: Graph | GraphWithFeatures,
     size: int,
     batch_size: int | None,
     masks: list[tuple[int, int, int]],
@@ -201,7 +201,7 @@ def trace(
     return program.model_proto
 
 
-def blank(graph: Graph | Tapped) -> dict[str, torch.Tensor]:
+def blank(graph: Graph | GraphWithFeatures) -> dict[str, torch.Tensor]:
     """Take the weights out of ``graph`` and leave random ones, all different.
 
     The exporter merges weights that are equal and drops biases that are zero. Not seeing the

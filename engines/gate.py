@@ -11,10 +11,10 @@ from pix2pix_batch import bundle
 from pix2pix_batch.engine import Engine, TorchEngine, psnr
 from pix2pix_batch.engines.cache import Cache, Entry
 from pix2pix_batch.engines.library import Library
-from pix2pix_batch.engines.order import Order
+from pix2pix_batch.engines.order import EngineSpec
 from pix2pix_batch.errors import EngineError
 from pix2pix_batch.noise import dropout_masks
-from pix2pix_batch.text import counted
+from pix2pix_batch.text import format_count
 from pix2pix_batch.workers.probe import PSNR_BAR
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Parity:
 
     def __str__(self) -> str:
         return (
-            f"{self.psnr:.1f} dB from fp32 PyTorch on {counted(self.images, 'image')}, "
+            f"{self.psnr:.1f} dB from fp32 PyTorch on {format_count(self.images, 'image')}, "
             f"at most {self.greatest} of 255"
         )
 
@@ -61,16 +61,18 @@ def compare(
 
     ``masks``: ``bool (C, H, W)``, one a dropout block, the same for each image.
     """
-    return difference(*(run(one, images, masks) for one in (engine, reference)))
+    return measure_parity(*(translate_all(one, images, masks) for one in (engine, reference)))
 
 
-def difference(made: np.ndarray, expected: np.ndarray) -> Parity:
+def measure_parity(made: np.ndarray, expected: np.ndarray) -> Parity:
     """Of images, ``uint8``."""
     greatest = int(np.abs(made.astype(np.int16) - expected).max())
     return Parity(psnr(made, expected), greatest, len(made))
 
 
-def run(engine: Engine, images: np.ndarray, masks: list[np.ndarray] | None = None) -> np.ndarray:
+def translate_all(
+    engine: Engine, images: np.ndarray, masks: list[np.ndarray] | None = None
+) -> np.ndarray:
     """Translate any number of images; the last batch is padded."""
     made = []
     repeated = None
@@ -84,13 +86,13 @@ def run(engine: Engine, images: np.ndarray, masks: list[np.ndarray] | None = Non
     return np.concatenate(made)
 
 
-def reference(order: Order) -> Engine:
+def reference_engine(order: EngineSpec) -> Engine:
     """fp32 PyTorch on the CPU, where nothing is rounded to TF32."""
     _, unet = bundle.load(order.model)
     return TorchEngine(unet, size=order.size, batch_size=REFERENCE_BATCH)
 
 
-def masks_of(order: Order) -> list[np.ndarray] | None:
+def masks_for(order: EngineSpec) -> list[np.ndarray] | None:
     """One ``bool (C, H, W)`` a dropout block where the order is with noise, for any image."""
     if not order.noise:
         return None
@@ -98,8 +100,8 @@ def masks_of(order: Order) -> list[np.ndarray] | None:
     return dropout_masks(KEY, architecture.mask_shapes(order.size, order.size))
 
 
-def check(
-    cache: Cache, entry: Entry, engine: Engine, order: Order, images: np.ndarray
+def check_entry(
+    cache: Cache, entry: Entry, engine: Engine, order: EngineSpec, images: np.ndarray
 ) -> tuple[Entry, Parity]:
     """Compare, and write the figures into the sidecar, with what the precision itself makes of the
     images: an engine that is much further from fp32 than that has a fault of its own.
@@ -109,14 +111,14 @@ def check(
     """
     from pix2pix_batch.engines.emulation import emulate
 
-    masks = masks_of(order)
-    expected = run(reference(order), images, masks)
-    parity = difference(run(engine, images, masks), expected)
-    predicted = difference(emulate(order, images, masks), expected)
+    masks = masks_for(order)
+    expected = translate_all(reference_engine(order), images, masks)
+    parity = measure_parity(translate_all(engine, images, masks), expected)
+    predicted = measure_parity(emulate(order, images, masks), expected)
     refused = ""
     if not parity.passes:
         refused = f"is {parity} (bar {BAR:.0f}; {order.precision} itself: {predicted.psnr:.1f} dB)"
-    entry = cache.note(
+    entry = cache.update_facts(
         entry, parity=parity.as_dict(), predicted=predicted.as_dict(), refused=refused
     )
     if refused:
@@ -127,12 +129,12 @@ def check(
 def set_aside(entry: Entry) -> str:
     """Why a refused engine does not run, and what to do."""
     return (
-        f"the {entry.key.precision} engine {entry.id[:12]} {entry.refused}, so it is set aside; "
+        f"the {entry.key.precision} engine {entry.id[:12]} {entry.refusal}, so it is set aside; "
         f"'pix2pix-batch engine verify --layers' finds the layer"
     )
 
 
-def load(library: Library, entry: Entry, cache: Cache | None = None) -> TensorRTEngine:
+def load_engine(library: Library, entry: Entry, cache: Cache | None = None) -> TensorRTEngine:
     """The engine, running on the GPU that is here. Raises :class:`EngineError`,
     :class:`InputError` where its file is damaged.
 

@@ -24,35 +24,35 @@ class Gpu:
     memory: int
 
 
-def current() -> Gpu | None:
+def current_gpu() -> Gpu | None:
     """The GPU that PyTorch uses by default, or ``None`` where it finds none."""
     import torch
 
-    return described(torch.cuda.current_device()) if torch.cuda.is_available() else None
+    return describe_gpu(torch.cuda.current_device()) if torch.cuda.is_available() else None
 
 
-def found() -> list[Gpu]:
+def list_gpus() -> list[Gpu]:
     """All GPUs that PyTorch can use."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return [described(index) for index in range(count)]
+    return [describe_gpu(index) for index in range(count)]
 
 
-def described(index: int) -> Gpu:
+def describe_gpu(index: int) -> Gpu:
     import torch
 
     values = torch.cuda.get_device_properties(index)
     return Gpu(
         values.name,
         capability=f"sm{values.major}{values.minor}",
-        driver=driver(),
+        driver=driver_version(),
         cuda=torch.version.cuda or "",
         memory=int(values.total_memory),
     )
 
 
-def driver() -> str:
+def driver_version() -> str:
     """The version of NVIDIA's driver, such as ``550.54.15``; empty where there is none.
 
     Where the driver's file is not to be seen, as in sandboxes and on WSL2, NVML is asked.
@@ -60,12 +60,12 @@ def driver() -> str:
     try:
         text = DRIVER.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return nvml_driver()
+        return nvml_driver_version()
     match = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", text)
     return match[1] if match else "unknown"
 
 
-def nvml_driver() -> str:
+def nvml_driver_version() -> str:
     """What NVIDIA's management library says, which comes with the driver; empty without one.
 
     By ctypes: these are three calls of a stable interface (NVML API Reference, "Initialization and

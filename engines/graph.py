@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2pix_batch.generator import NORM_EPS, BatchNorm, Block, UNet
-from pix2pix_batch.onednn import KEEP_SCALE, folded
+from pix2pix_batch.onednn import KEEP_SCALE, fold_norm
 
 
 class Graph(UNet):
@@ -53,7 +53,7 @@ class Stage(Block):
     """
 
     def __init__(self, block: Block, dtype: torch.dtype, *, leaves: bool) -> None:
-        weight, bias, norm = folded(block)
+        weight, bias, norm = fold_norm(block)
         old = block.conv
         kind: type[nn.Conv2d] | type[nn.ConvTranspose2d] = type(old)
         conv = kind(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pix2pix_batch.engines.cache import Cache, Entry
     from pix2pix_batch.engines.gpu import Gpu
     from pix2pix_batch.engines.library import Library
-    from pix2pix_batch.engines.order import Order
+    from pix2pix_batch.engines.order import EngineSpec
 
 DEFAULT_PRECISION = "fp16"
 """Of compiled engines where ``--precision`` is ``auto``; the gate decides whether it holds."""
@@ -35,7 +35,7 @@ def open_best(settings: Settings, tiles: np.ndarray | None = None) -> tuple[Engi
     """
     from pix2pix_batch.engines import gpu, library
 
-    here = gpu.current() if settings.device != "cpu" else None
+    here = gpu.current_gpu() if settings.device != "cpu" else None
     if settings.backend != "auto":
         if here is None:
             raise InputError(
@@ -43,22 +43,24 @@ def open_best(settings: Settings, tiles: np.ndarray | None = None) -> tuple[Engi
                 "here; use --backend torch, or leave it out"
             )
         try:
-            return climb(library.load(settings.backend), settings, tiles, here), ""
+            return open_library(library.load(settings.backend), settings, tiles, here), ""
         except (EngineError, OutputError) as error:
             raise InputError(f"--backend {settings.backend}: {error}") from error
     if here is None:
         return None, ""
-    found, missing = library.available()
+    found, missing = library.find_libraries()
     reasons = [] if found else missing
     for one in found:
         try:
-            return climb(one, settings, tiles, here), "; ".join(reasons)
+            return open_library(one, settings, tiles, here), "; ".join(reasons)
         except (EngineError, InputError, OutputError) as error:
             reasons.append(f"{one.name} does not run: {error}")
     return None, f"{'; '.join(reasons)}; so PyTorch runs"
 
 
-def climb(library: Library, settings: Settings, tiles: np.ndarray | None, gpu: Gpu) -> Engine:
+def open_library(
+    library: Library, settings: Settings, tiles: np.ndarray | None, gpu: Gpu
+) -> Engine:
     """The engine of one library. Raises :class:`EngineError`, :class:`InputError`,
     :class:`OutputError`.
 
@@ -66,23 +68,25 @@ def climb(library: Library, settings: Settings, tiles: np.ndarray | None, gpu: G
     Once settled it stays: the job's journal keeps it.
     """
     from pix2pix_batch.engine import default_batch_size
-    from pix2pix_batch.engines.order import Order
+    from pix2pix_batch.engines.order import EngineSpec
 
     precision = DEFAULT_PRECISION if settings.precision == "auto" else settings.precision
     batch_size = settings.batch_size or default_batch_size("cuda", settings.size)
     while True:
-        order = Order(Path(settings.model), precision, batch_size, settings.size, settings.noise)
+        order = EngineSpec(
+            Path(settings.model), precision, batch_size, settings.size, settings.noise
+        )
         if order.fingerprint != settings.fingerprint:
             raise InputError(f"{order.model}: is another bundle than where the job was started")
         try:
-            return ready(library, order, tiles, gpu)
+            return load_checked(library, order, tiles, gpu)
         except MemoryShortage:
             if settings.batch_size is not None or batch_size == 1:
                 raise
             batch_size //= 2
 
 
-def ready(library: Library, order: Order, tiles: np.ndarray | None, gpu: Gpu) -> Engine:
+def load_checked(library: Library, order: EngineSpec, tiles: np.ndarray | None, gpu: Gpu) -> Engine:
     """An engine that has passed the gate: on its own images once, and on each job's."""
     from pix2pix_batch.engines import gate, samples
     from pix2pix_batch.engines.cache import Cache
@@ -91,37 +95,39 @@ def ready(library: Library, order: Order, tiles: np.ndarray | None, gpu: Gpu) ->
     entry, engine = load_or_build(cache, library, order, gpu)
     if entry.facts.get("parity") is None:
         channels = bundle.read_info(order.model).architecture.in_channels
-        checked = samples.read(None, order.size, channels) if tiles is None else tiles
-        gate.check(cache, entry, engine, order, checked)
+        checked = samples.read_samples(None, order.size, channels) if tiles is None else tiles
+        gate.check_entry(cache, entry, engine, order, checked)
     elif tiles is not None and not order.noise:
-        parity = gate.compare(engine, gate.reference(order), tiles)
+        parity = gate.compare(engine, gate.reference_engine(order), tiles)
         if not parity.passes:
             raise EngineError(
                 f"its {order.precision} engine is {parity} of this job (bar {gate.BAR:.0f})"
             )
-    cache.used(entry)
+    cache.touch(entry)
     return engine
 
 
-def load_or_build(cache: Cache, library: Library, order: Order, gpu: Gpu) -> tuple[Entry, Engine]:
+def load_or_build(
+    cache: Cache, library: Library, order: EngineSpec, gpu: Gpu
+) -> tuple[Entry, Engine]:
     """One from the cache; where there is none, or it does not load here, a new one."""
     from pix2pix_batch.engines import gate
     from pix2pix_batch.engines import order as orders
     from pix2pix_batch.engines.builder import CURRENT, BuildOptions
 
-    entry, reason = orders.find(cache, order, library, gpu)
-    if entry is not None and entry.refused:
+    entry, reason = orders.find_engine(cache, order, library, gpu)
+    if entry is not None and entry.refusal:
         raise EngineError(gate.set_aside(entry))
     if entry is not None:
         try:
-            return entry, gate.load(library, entry, cache)
+            return entry, gate.load_engine(library, entry, cache)
         except MemoryShortage:
             raise
         except EngineError as error:
             if entry.key == order.key(library, CURRENT, gpu):
                 raise
             reason = str(error)
-    orders.check(order, library, CURRENT, gpu)
+    orders.require_buildable(order, library, CURRENT, gpu)
     told = f" ({reason})" if reason else ""
     print(
         f"building a {library.name} {order.precision} engine of {order.name} for the {gpu.name}, "
@@ -129,5 +135,5 @@ def load_or_build(cache: Cache, library: Library, order: Order, gpu: Gpu) -> tup
         file=sys.stderr,
         flush=True,
     )
-    entry = orders.fill(cache, order, library, BuildOptions(), gpu).entry
-    return entry, gate.load(library, entry, cache)
+    entry = orders.find_or_build(cache, order, library, BuildOptions(), gpu).entry
+    return entry, gate.load_engine(library, entry, cache)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pix2pix_batch.engines import export
 from pix2pix_batch.engines.graph import Graph
-from pix2pix_batch.engines.order import Order
+from pix2pix_batch.engines.order import EngineSpec
 from pix2pix_batch.errors import InputError
 
 BAR = 20.0
@@ -22,7 +22,7 @@ leaves some 60 dB a layer and adds up to no less than 40 on sound models."""
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerError:
     """``snr``: of its features against fp32's, in dB; ``largest``: of them, in fp32;
     ``finite``: whether all are numbers in the narrow precision."""
 
@@ -32,7 +32,7 @@ class Layer:
     finite: bool
 
     @property
-    def parts(self) -> bool:
+    def diverges(self) -> bool:
         return not self.finite or self.snr < BAR
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Layer:
         return f"{self.name}: {state}, largest feature {self.largest:,.1f} in fp32"
 
 
-class Tap(nn.Module):
+class RecordingLayer(nn.Module):
     """A layer that keeps what it puts out, in its own precision."""
 
     def __init__(self, layer: nn.Module, kept: list[Tensor]) -> None:
@@ -59,7 +59,7 @@ class Tap(nn.Module):
         return y
 
 
-class Tapped(nn.Module):
+class GraphWithFeatures(nn.Module):
     """A :class:`Graph` that puts out each layer's features too, in running order.
 
     As outputs they are rounded to the layer's precision in every runtime, also in one that
@@ -77,7 +77,7 @@ class Tapped(nn.Module):
         for name, stage in stages:
             for part, layer in (("conv", stage.conv), ("norm", stage.norm)):
                 if layer is not None:
-                    setattr(stage, part, Tap(layer, self.kept))
+                    setattr(stage, part, RecordingLayer(layer, self.kept))
                     self.names.append(f"{name}.{part}")
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -86,7 +86,9 @@ class Tapped(nn.Module):
         return (*made, *self.kept)
 
 
-def features(order: Order, precision: str, images: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def compute_features(
+    order: EngineSpec, precision: str, images: np.ndarray
+) -> Iterator[tuple[str, np.ndarray]]:
     """Each layer's features in ``precision``, ``(N, C, H, W)``, by onnxruntime on the CPU.
 
     It computes in float32 and rounds each layer's features to ``precision``, so that it shows
@@ -98,7 +100,7 @@ def features(order: Order, precision: str, images: np.ndarray) -> Iterator[tuple
         raise InputError(
             "finding the layer needs onnxruntime; pip install 'pix2pix-batch[onnx]'"
         ) from error
-    tapped = Tapped(export.build(order.model, precision))
+    tapped = GraphWithFeatures(export.build(order.model, precision))
     names = tapped.names
     with tempfile.TemporaryDirectory(prefix="pix2pix-batch-") as folder:
         file = Path(folder, "layers.onnx")
@@ -116,18 +118,20 @@ def features(order: Order, precision: str, images: np.ndarray) -> Iterator[tuple
     yield from zip(names, found, strict=True)
 
 
-def compare(order: Order, images: np.ndarray) -> list[Layer]:
+def compare(order: EngineSpec, images: np.ndarray) -> list[LayerError]:
     """Every layer, in running order. ``images``: ``uint8 (N, S, S, C)``."""
     export.require_extra()
     layers = []
     pairs = zip(
-        features(order, "fp32", images),
-        features(order, order.precision, images),
+        compute_features(order, "fp32", images),
+        compute_features(order, order.precision, images),
         strict=True,
     )
     for (name, wide), (_, narrow) in pairs:
         finite = bool(np.isfinite(narrow).all())
-        layers.append(Layer(name, snr(narrow, wide) if finite else 0.0, largest(wide), finite))
+        layers.append(
+            LayerError(name, snr(narrow, wide) if finite else 0.0, largest_magnitude(wide), finite)
+        )
     return layers
 
 
@@ -139,10 +143,10 @@ def snr(made: np.ndarray, expected: np.ndarray) -> float:
     return float("inf") if noise == 0 else float(10 * np.log10(max(signal, 1e-30) / noise))
 
 
-def largest(values: np.ndarray) -> float:
+def largest_magnitude(values: np.ndarray) -> float:
     return float(np.abs(values).max())
 
 
-def first(layers: list[Layer]) -> Layer | None:
+def first_divergent(layers: list[LayerError]) -> LayerError | None:
     """The first that parts; those after it only hand the error on."""
-    return next((layer for layer in layers if layer.parts), None)
+    return next((layer for layer in layers if layer.diverges), None)

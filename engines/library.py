@@ -35,11 +35,11 @@ class Library:
     version: str
     trt: ModuleType
 
-    def listen(self) -> Errors:
-        return Errors(self.trt)
+    def make_logger(self) -> ErrorLog:
+        return ErrorLog(self.trt)
 
     @property
-    def keeps_timings(self) -> bool:
+    def has_timing_cache(self) -> bool:
         """TensorRT-RTX measures nothing when it builds; its timing caches are empty."""
         return self.name == "tensorrt"
 
@@ -55,12 +55,12 @@ class Library:
         compiled, or need memory as they run, a capture from outside would fail."""
         return hasattr(self.trt, "CudaGraphStrategy")
 
-    def network(self, builder: Any) -> Any:
+    def create_network(self, builder: Any) -> Any:
         """A strongly typed network: the only kind from 11 on, a flag before."""
         flags = getattr(self.trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
         return builder.create_network(0 if flags is None else 1 << int(flags))
 
-    def targets(self) -> list[str]:
+    def list_targets(self) -> list[str]:
         """What can be built for without the GPU being here: ``sm75`` and so on."""
         capabilities = getattr(self.trt, "ComputeCapability", None)
         names = getattr(capabilities, "__members__", {})
@@ -69,9 +69,9 @@ class Library:
             key=lambda name: int(name.removeprefix("sm")),
         )
 
-    def require(self, target: str) -> None:
+    def require_target(self, target: str) -> None:
         """Raises :class:`InputError` where ``target`` is none that can be built for."""
-        known = self.targets()
+        known = self.list_targets()
         if target not in known:
             listed = (
                 f"builds for {', '.join(known)}"
@@ -80,9 +80,9 @@ class Library:
             )
             raise InputError(f"target {target!r}: {self.name} {self.version} {listed}")
 
-    def aim(self, config: Any, target: str) -> None:
+    def set_target(self, config: Any, target: str) -> None:
         """Build for ``target`` instead of the GPU that is here. Raises :class:`InputError`."""
-        self.require(target)
+        self.require_target(target)
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(self.trt.ComputeCapability, target.upper()), 0)
 
@@ -117,7 +117,7 @@ class RuntimeCache:
         return b"" if data == self.before else data
 
 
-class Errors:
+class ErrorLog:
     """Keeps what TensorRT says instead of printing it. Must outlive what it is given to."""
 
     def __init__(self, trt: Any) -> None:
@@ -156,7 +156,7 @@ class Errors:
         return reason
 
 
-class Missing(InputError):
+class MissingLibrary(InputError):
     """A package that is not here. ``reason``: why, without the command that installs it."""
 
     def __init__(self, name: str, reason: str) -> None:
@@ -165,26 +165,26 @@ class Missing(InputError):
 
 
 def load(name: str) -> Library:
-    """One of :data:`PACKAGES`. Raises :class:`Missing`."""
+    """One of :data:`PACKAGES`. Raises :class:`MissingLibrary`."""
     try:
         module = importlib.import_module(name)
         version = str(module.__version__)
         module.Builder  # noqa: B018  its libraries may be missing though the module is there
     except ModuleNotFoundError as error:
         if error.name != name:  # something that it needs
-            raise Missing(name, f"cannot be loaded ({error})") from error
-        raise Missing(name, "not installed") from error
+            raise MissingLibrary(name, f"cannot be loaded ({error})") from error
+        raise MissingLibrary(name, "not installed") from error
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise Missing(name, f"cannot be loaded ({reason})") from error
+        raise MissingLibrary(name, f"cannot be loaded ({reason})") from error
     parts = tuple(int(part) for part in version.split(".")[:2])
     if name == "tensorrt" and parts < OLDEST:
         oldest = ".".join(map(str, OLDEST))
-        raise Missing(name, f"{version} is too old, {oldest} or later is needed")
+        raise MissingLibrary(name, f"{version} is too old, {oldest} or later is needed")
     return Library(name, version, module)
 
 
-def available() -> tuple[list[Library], list[str]]:
+def find_libraries() -> tuple[list[Library], list[str]]:
     """Those that are here, best first, and why the others are not."""
     found, reasons = [], []
     for name in PACKAGES:

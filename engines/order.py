@@ -13,7 +13,7 @@ from typing import Any
 from pix2pix_batch import bundle
 from pix2pix_batch.engines import builder, export, library
 from pix2pix_batch.engines.builder import CURRENT, BuildOptions, Progress
-from pix2pix_batch.engines.cache import Cache, Entry, Key, Obtained
+from pix2pix_batch.engines.cache import Cache, Entry, Key, ObtainedEngine
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.library import Library
 from pix2pix_batch.errors import InputError
@@ -26,7 +26,7 @@ NO_GPU = (
 
 
 @dataclass(frozen=True)
-class Order:
+class EngineSpec:
     """``model``: a bundle; the rest as in :func:`pix2pix_batch.engines.export.export`."""
 
     model: Path
@@ -79,14 +79,14 @@ class Order:
         )
 
 
-def check(order: Order, library: Library, target: str, gpu: Gpu | None) -> None:
+def require_buildable(order: EngineSpec, library: Library, target: str, gpu: Gpu | None) -> None:
     """Refuse before long work what cannot be built. Raises :class:`InputError`."""
     if order.precision == "bf16" and not library.has_bf16:
         raise InputError(
             f"--precision bf16: {library.name} {library.version} has no bf16 transposed "
             "convolutions; use fp16 or fp32, or --backend torch"
         )
-    known = library.targets()
+    known = library.list_targets()
     if target == CURRENT:
         if gpu is None:
             others = f"; for another machine name the GPU's kind, of {', '.join(known)}"
@@ -97,27 +97,27 @@ def check(order: Order, library: Library, target: str, gpu: Gpu | None) -> None:
                 f"{gpu.name} here is {gpu.capability}; use the library tensorrt"
             )
     else:
-        library.require(target)
+        library.require_target(target)
 
 
-def fill(
+def find_or_build(
     cache: Cache,
-    order: Order,
+    order: EngineSpec,
     library: Library,
     options: BuildOptions,
     gpu: Gpu | None = None,
     progress: Progress | None = None,
-) -> Obtained:
+) -> ObtainedEngine:
     """The engine, found or built; see :meth:`Cache.obtain`.
 
-    ``gpu``: what :func:`pix2pix_batch.engines.gpu.current` found. Raises :class:`InputError`,
+    ``gpu``: what :func:`pix2pix_batch.engines.gpu.current_gpu` found. Raises :class:`InputError`,
     :class:`EngineError`, :class:`OutputError`; ``KeyboardInterrupt`` leaves the cache as it was.
     """
     here = gpu if options.target == CURRENT else None
-    check(order, library, options.target, here)
+    require_buildable(order, library, options.target, here)
     key = order.key(library, options.target, here)
     aimed = options
-    if here is not None and library.targets():  # unaimed, TensorRT-RTX leaves out older GPUs
+    if here is not None and library.list_targets():  # unaimed, TensorRT-RTX leaves out older GPUs
         aimed = replace(options, target=here.capability)
     timings = timings_name(key)
     chosen = {
@@ -132,7 +132,7 @@ def fill(
             library,
             graph,
             aimed,
-            timing_cache=cache.timings(timings),
+            timing_cache=cache.read_timings(timings),
             progress=progress,
         )
         facts = {
@@ -143,13 +143,15 @@ def fill(
             "options": chosen,
             "onnx_sha256": hashlib.sha256(graph).hexdigest(),
         }
-        cache.keep_timings(timings, measured)
+        cache.write_timings(timings, measured)
         return plan, facts
 
     return cache.obtain(key, build, fits=lambda entry: entry.facts.get("options") == chosen)
 
 
-def find(cache: Cache, order: Order, library: Library, gpu: Gpu) -> tuple[Entry | None, str]:
+def find_engine(
+    cache: Cache, order: EngineSpec, library: Library, gpu: Gpu
+) -> tuple[Entry | None, str]:
     """An engine for ``gpu``, whatever its build options: built on it, else for all of its kind."""
     entry, reason = cache.find(order.key(library, CURRENT, gpu))
     if entry is None:
@@ -164,7 +166,7 @@ def timings_name(key: Key) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def choose(name: str | None, targets: list[str], gpu: Gpu | None) -> Library:
+def choose_library(name: str | None, targets: list[str], gpu: Gpu | None) -> Library:
     """The library that builds for ``targets``, GPUs all. ``gpu``: the one that is here.
 
     Raises :class:`InputError`.
@@ -173,7 +175,7 @@ def choose(name: str | None, targets: list[str], gpu: Gpu | None) -> Library:
         return library.load(name)
     if targets != [CURRENT]:
         return library.load("tensorrt_rtx")
-    found, reasons = library.available()
+    found, reasons = library.find_libraries()
     if not found:
         raise InputError(NO_GPU if gpu is None else "; ".join(reasons))
     return found[0]

@@ -13,11 +13,11 @@ from torch import Tensor
 from pix2pix_batch.cuda import SLOTS, Run, Shape, Slot, SlotEngine
 from pix2pix_batch.engine import Masks
 from pix2pix_batch.engines.export import EMBEDDING, IMAGE, NOISE, TRANSLATED
-from pix2pix_batch.engines.library import Errors, Library, RuntimeCache
+from pix2pix_batch.engines.library import ErrorLog, Library, RuntimeCache
 from pix2pix_batch.errors import EngineError
 
 
-class Store(Protocol):
+class RuntimeStore(Protocol):
     """Where what a library compiles at load is kept from one process to the next."""
 
     def read(self) -> bytes: ...
@@ -43,12 +43,12 @@ class TensorRTEngine(SlotEngine):
         batch_size: int,
         precision: str,
         device: str = "cuda",
-        kept: Store | None = None,
+        kept: RuntimeStore | None = None,
     ) -> None:
         super().__init__()
         self.size, self.batch_size, self.precision = size, batch_size, precision
         self.device, self.backend, self.library = device, library.name, library
-        self.errors = library.listen()
+        self.errors = library.make_logger()
         place = torch.device(device)
         with self.engine_errors("cannot load the engine"):
             torch.cuda.init()
@@ -126,7 +126,7 @@ class Execution:
         self,
         engine: Any,
         cache: RuntimeCache,
-        errors: Errors,
+        errors: ErrorLog,
         names: Sequence[str],
         outputs: dict[str, Shape],
         device: torch.device,

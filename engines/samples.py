@@ -12,7 +12,7 @@ from PIL import Image
 from pix2pix_batch import images
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.inputs.folder import image_files
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 SHIPPED = Path(__file__).parent / "images"
 """Four of ``examples/maps``; their source and licence stand there."""
@@ -21,16 +21,16 @@ COUNT = 16
 """Images that a check takes at most: enough for a mean, seconds on a CPU."""
 
 
-def read(folder: Path | None, size: int, channels: int) -> np.ndarray:
+def read_samples(folder: Path | None, size: int, channels: int) -> np.ndarray:
     """``uint8 (N, size, size, channels)``, of up to :data:`COUNT` images in ``folder``, scaled.
 
     ``None``: the shipped ones. Raises :class:`InputError` where there is no image.
     """
     if folder is not None and not folder.is_dir():
-        raise InputError(f"{shown(folder)}: is no directory of images")
+        raise InputError(f"{escape(folder)}: is no directory of images")
     found = list(islice(_read(folder or SHIPPED, size, channels), COUNT))
     if not found:
-        raise InputError(f"{shown(folder)}: holds no image that can be read; give another")
+        raise InputError(f"{escape(folder)}: holds no image that can be read; give another")
     return np.stack(found)
 
 

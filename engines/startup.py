@@ -60,7 +60,7 @@ def measure(model: Path, *, size: int, batch_size: int, precision: str) -> Start
     return Startup(**json.loads(ran.stdout))
 
 
-def as_a_worker(
+def run_as_worker(
     begun: float, model: str, fingerprint: str, size: int, batch_size: int, precision: str
 ) -> Startup:
     """Import what a Dask worker imports, open the engine as it does, and run one batch.
@@ -84,7 +84,7 @@ def as_a_worker(
 
 def main() -> None:
     begun, model, fingerprint, size, batch_size, precision = sys.argv[1:]
-    started = as_a_worker(float(begun), model, fingerprint, int(size), int(batch_size), precision)
+    started = run_as_worker(float(begun), model, fingerprint, int(size), int(batch_size), precision)
     print(json.dumps(asdict(started)))
 
 

@@ -16,11 +16,11 @@ from pix2pix_batch.engines import export, library
 from pix2pix_batch.engines import order as orders
 from pix2pix_batch.engines.builder import CURRENT, BuildOptions
 from pix2pix_batch.engines.cache import Cache, Entry
-from pix2pix_batch.engines.gpu import Gpu, current
+from pix2pix_batch.engines.gpu import Gpu, current_gpu
 from pix2pix_batch.engines.library import Library
-from pix2pix_batch.engines.order import Order
+from pix2pix_batch.engines.order import EngineSpec
 from pix2pix_batch.errors import BundleError, EngineError, InputError, Pix2PixBatchError
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 from pix2pix_batch.version import __version__
 
 CPU = "cpu"
@@ -55,7 +55,7 @@ class Wish:
     size: int | None = None
     noise: bool = False
 
-    def order(self, model: Path, device: str) -> Order:
+    def order(self, model: Path, device: str) -> EngineSpec:
         """Of ``model`` for ``device``, ``cpu`` or ``cuda``. Raises :class:`InputError`."""
         from pix2pix_batch.engine import default_batch_size
 
@@ -69,7 +69,7 @@ class Wish:
             from pix2pix_batch.engines import cpu
 
             precision = cpu.precision()
-        order = Order(model, precision or PRECISION, batch_size, size, self.noise)
+        order = EngineSpec(model, precision or PRECISION, batch_size, size, self.noise)
         export.check_options(model, info, order.precision, batch_size, size, self.noise)
         return order
 
@@ -103,14 +103,16 @@ def build(
     made: list[Iterator[str]] = []
     if CPU in targets:
         order = wish.order(model, CPU)
-        made.append(_look(order, sample(images, order), chosen=wish.precision is not None))
+        made.append(
+            _compare_layers(order, sample(images, order), chosen=wish.precision is not None)
+        )
     if gpus:
         order = wish.order(model, "cuda")
-        gpu = current() if CURRENT in gpus else None
-        chosen = orders.choose(library_name, gpus, gpu)
+        gpu = current_gpu() if CURRENT in gpus else None
+        chosen = orders.choose_library(library_name, gpus, gpu)
         export.require_extra()
         for target in gpus:
-            orders.check(order, chosen, target, gpu)
+            orders.require_buildable(order, chosen, target, gpu)
         checked, cache = sample(images, order), Cache()
         for target in gpus:
             aimed = replace(options or BuildOptions(), target=target)
@@ -119,7 +121,7 @@ def build(
         yield from one
 
 
-def _look(order: Order, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
+def _compare_layers(order: EngineSpec, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
     from pix2pix_batch.engines import cpu
 
     yield from cpu.check(order, images, chosen=chosen)
@@ -127,7 +129,7 @@ def _look(order: Order, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
 
 def _build(
     cache: Cache,
-    order: Order,
+    order: EngineSpec,
     chosen: Library,
     options: BuildOptions,
     gpu: Gpu | None,
@@ -142,12 +144,12 @@ def _build(
 
     display(f"{name}: exporting")
     try:
-        entry, built, notice = orders.fill(cache, order, chosen, options, gpu, progress)
+        entry, built, notice = orders.find_or_build(cache, order, chosen, options, gpu, progress)
     finally:
         display("")
     if notice:
         yield f"note: {notice}"
-    if entry.refused:
+    if entry.refusal:
         from pix2pix_batch.engines.gate import set_aside
 
         raise EngineError(set_aside(entry))
@@ -161,30 +163,32 @@ def _build(
         yield f"{entry.id[:12]} {check(cache, entry, chosen, order, images)}"
 
 
-def sample(folder: Path | None, order: Order) -> np.ndarray:
+def sample(folder: Path | None, order: EngineSpec) -> np.ndarray:
     from pix2pix_batch.engines import samples
 
     info = bundle.read_info(order.model)
-    return samples.read(folder, order.size, info.architecture.in_channels)
+    return samples.read_samples(folder, order.size, info.architecture.in_channels)
 
 
-def check(cache: Cache, entry: Entry, chosen: Library, order: Order, images: np.ndarray) -> str:
+def check(
+    cache: Cache, entry: Entry, chosen: Library, order: EngineSpec, images: np.ndarray
+) -> str:
     """Run the gate on the GPU that is here. Raises :class:`EngineError` with the layer."""
     from pix2pix_batch.engines import gate
 
-    engine = gate.load(chosen, entry, cache)
+    engine = gate.load_engine(chosen, entry, cache)
     try:
-        entry, parity = gate.check(cache, entry, engine, order, images)
+        entry, parity = gate.check_entry(cache, entry, engine, order, images)
         predicted = entry.facts["predicted"]["psnr"]
         return f"{parity}; {order.precision} emulated on the CPU: {predicted:.1f} dB"
     except EngineError as error:
         raise EngineError(f"{error}; {_layer(order, images)}") from error
 
 
-def _layer(order: Order, images: np.ndarray) -> str:
+def _layer(order: EngineSpec, images: np.ndarray) -> str:
     from pix2pix_batch.engines import layers
 
-    found = layers.first(layers.compare(order, images[:LAYER_IMAGES]))
+    found = layers.first_divergent(layers.compare(order, images[:LAYER_IMAGES]))
     return "no layer parts on the CPU" if found is None else f"the first layer to part is {found}"
 
 
@@ -195,13 +199,13 @@ def find_layer(model: Path, precision: str, images: Path | None) -> Iterator[str
     if precision == "bf16":
         raise InputError("--layers: onnxruntime has no bf16 convolutions; use --precision fp16")
     info = bundle.read_info(model)
-    order = Order(model, precision, LAYER_IMAGES, info.image_size)
+    order = EngineSpec(model, precision, LAYER_IMAGES, info.image_size)
     found = layers.compare(order, sample(images, order)[:LAYER_IMAGES])
     yield from map(str, found)
-    first = layers.first(found)
+    first = layers.first_divergent(found)
     if first is not None:
         raise EngineError(
-            f"{shown(model)}: in {precision} the first layer to part from fp32 is {first}; use "
+            f"{escape(model)}: in {precision} the first layer to part from fp32 is {first}; use "
             "--precision fp32, or --backend torch --precision bf16"
         )
 
@@ -223,7 +227,7 @@ def row(entry: Entry) -> dict[str, Any]:
         "bytes": facts["bytes"],
         "built": facts["built"],
         "parity": facts["parity"],
-        "refused": entry.refused,
+        "refused": entry.refusal,
     }
 
 
@@ -237,7 +241,7 @@ def table(rows: Sequence[dict[str, Any]], width: int | None = None) -> Iterator[
         cells.append(
             (
                 one["id"][:12],
-                shown(one["model"]),
+                escape(one["model"]),
                 one["target"],
                 one["precision"] + ("+noise" if one["noise"] else ""),
                 str(one["size"]),
@@ -259,14 +263,14 @@ def table(rows: Sequence[dict[str, Any]], width: int | None = None) -> Iterator[
         yield "  ".join(padded).rstrip()
 
 
-def named(cache: Cache, name: str) -> list[Entry]:
+def find_entries(cache: Cache, name: str) -> list[Entry]:
     """The engine with the id ``name``, or all of the model ``name``. Raises :class:`InputError`."""
     try:
         model = bundle.resolve(name)
     except BundleError as error:
         if not set(name) <= set(string.hexdigits):  # no id
             raise error
-        return [cache.named(name)]
+        return [cache.find_by_id(name)]
     fingerprint = bundle.fingerprint(model)
     found = [e for e in cache.entries() if isinstance(e, Entry) and e.key.bundle == fingerprint]
     if not found:
@@ -277,7 +281,7 @@ def named(cache: Cache, name: str) -> list[Entry]:
     return found
 
 
-def order_of(entry: Entry, name: str) -> Order:
+def order_of(entry: Entry, name: str) -> EngineSpec:
     """The order that an engine filled. Raises :class:`InputError` where its model is not found."""
     key = entry.key
     candidates = [name, *bundle.shipped_names(), str(entry.facts.get("model_file", ""))]
@@ -287,7 +291,7 @@ def order_of(entry: Entry, name: str) -> Order:
         except BundleError:
             continue
         if bundle.fingerprint(model) == key.bundle:
-            return Order(model, key.precision, key.batch_size, key.size, key.noise)
+            return EngineSpec(model, key.precision, key.batch_size, key.size, key.noise)
     raise InputError(
         f"{entry.id[:12]}: its model {entry.facts.get('model')!r} is not found; give the path of "
         "the bundle in place of the id"
@@ -299,23 +303,25 @@ def verify(name: str, images: Path | None) -> Iterator[str]:
 
     Raises :class:`EngineError`, or :class:`InputError` for a damaged one, when all are looked at.
     """
-    cache, gpu = Cache(), current()
+    cache, gpu = Cache(), current_gpu()
     failure: Pix2PixBatchError | None = None
-    for entry in named(cache, name):
+    for entry in find_entries(cache, name):
         try:
-            told = _verified(cache, entry, name, gpu, images)
+            told = _verify_entry(cache, entry, name, gpu, images)
         except (EngineError, InputError) as error:
             if failure is not None:
                 yield f"failed: {failure}"
             failure = error
         else:
-            model = shown(entry.facts.get("model", ""))
+            model = escape(entry.facts.get("model", ""))
             yield f"{entry.id[:12]} {model} for {entry.key.capability}: {told}"
     if failure is not None:
         raise failure
 
 
-def _verified(cache: Cache, entry: Entry, name: str, gpu: Gpu | None, images: Path | None) -> str:
+def _verify_entry(
+    cache: Cache, entry: Entry, name: str, gpu: Gpu | None, images: Path | None
+) -> str:
     try:
         entry.read()
     except InputError as error:
@@ -353,12 +359,12 @@ def bench(name: str, images: Path | None) -> Iterator[str]:
     """Measure engines on the GPU that is here. Raises :class:`InputError` where there is none."""
     from pix2pix_batch.engines import gate
 
-    gpu = current()
+    gpu = current_gpu()
     if gpu is None:
         raise InputError("engine bench: needs an NVIDIA GPU, and PyTorch finds none here")
     measured, cache = 0, Cache()
-    for entry in named(cache, name):
-        if reason := stranger(entry, gpu) or entry.refused:
+    for entry in find_entries(cache, name):
+        if reason := stranger(entry, gpu) or entry.refusal:
             yield f"{entry.id[:12]}: not measured: {reason}"
             continue
         from pix2pix_batch.engines import bench as benches
@@ -373,7 +379,7 @@ def bench(name: str, images: Path | None) -> Iterator[str]:
             shapes = bundle.read_info(order.model).architecture.mask_shapes(key.size, key.size)
             one = dropout_masks(gate.KEY, shapes)
             masks = [np.repeat(mask[None], key.batch_size, axis=0) for mask in one]
-        engine = gate.load(library.load(key.library), entry, cache)
+        engine = gate.load_engine(library.load(key.library), entry, cache)
         speed = benches.measure(engine, batch, masks)
         measured += 1
         yield (
@@ -391,7 +397,7 @@ def prune(*, everything: bool = False, older_than: float | None = None) -> tuple
     Always: damaged ones, those of other versions of this package or of an installed library, and
     leftovers. ``older_than``: days, and those too that were not used since.
     """
-    installed = {one.name: one.version for one in library.available()[0]}
+    installed = {one.name: one.version for one in library.find_libraries()[0]}
 
     def unwanted(entry: Entry) -> bool:
         key = entry.key

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pix2pix_batch.version import __version__
 
 if TYPE_CHECKING:
-    from pix2pix_batch.dataset.made import Made
+    from pix2pix_batch.dataset.made import SynthesisResult
     from pix2pix_batch.progress import Progress
     from pix2pix_batch.summary import Summary
 
@@ -51,7 +51,7 @@ def synthesize(
     *,
     watch: Callable[[Progress], None] | None = None,
     **options: Any,
-) -> Made:
+) -> SynthesisResult:
     """Make a dataset of the images of ``source`` in the directory ``out``; what the command does.
 
     ``options``: the fields of :class:`pix2pix_batch.dataset.options.SynthesisOptions`

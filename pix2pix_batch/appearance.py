@@ -29,7 +29,7 @@ class Appearance(TypedDict):
     flags: str
 
 
-def of(pixels: np.ndarray) -> Appearance:
+def measure_appearance(pixels: np.ndarray) -> Appearance:
     """Of ``uint8 (H, W, C)``. The hash is pHash (Zauner 2010): of the lowest frequencies of the
     grey picture, those above their median."""
     import imagehash
@@ -40,7 +40,7 @@ def of(pixels: np.ndarray) -> Appearance:
     pixels = pixels[::STEP, ::STEP]
     flags = [
         name
-        for name, found in (("flat", _flat(pixels)), ("saturated", _saturated(pixels)))
+        for name, found in (("flat", _flat(pixels)), ("saturated", _is_saturated(pixels)))
         if found
     ]
     return Appearance(look=look, flags=",".join(flags))
@@ -50,6 +50,6 @@ def _flat(pixels: np.ndarray) -> bool:
     return bool(pixels.reshape(-1, pixels.shape[2]).std(axis=0).max() < FLAT)
 
 
-def _saturated(pixels: np.ndarray) -> bool:
+def _is_saturated(pixels: np.ndarray) -> bool:
     extreme = np.count_nonzero(pixels == 0) + np.count_nonzero(pixels == 255)
     return bool(extreme >= SATURATED * pixels.size)

@@ -30,7 +30,7 @@ DIGITS = 2
 """Decimals of a distance: more are noise of the arithmetic."""
 
 
-def shrunk(covariance: np.ndarray, inputs: int) -> np.ndarray:
+def shrink_covariance(covariance: np.ndarray, inputs: int) -> np.ndarray:
     """The covariance, ``(D, D)``, drawn towards a multiple of the identity so that it has an
     inverse: oracle approximating shrinkage, which needs no more than ``covariance`` (unbiased)
     and the number of ``inputs`` (Chen, Wiesel, Eldar and Hero 2010, "Shrinkage Algorithms for
@@ -59,7 +59,7 @@ class Metric(NamedTuple):
         rounding = float(np.abs(mean).max()) * np.finfo(np.float32).eps
         if inputs < 2 or not np.trace(covariance) > len(mean) * rounding**2:
             return None
-        root = np.linalg.cholesky(shrunk(covariance, inputs))
+        root = np.linalg.cholesky(shrink_covariance(covariance, inputs))
         return cls(mean.astype(np.float64), np.linalg.inv(root))
 
     def squares(self, embeddings: np.ndarray) -> np.ndarray:
@@ -73,7 +73,7 @@ class Metric(NamedTuple):
         return np.array([np.einsum("i,i->", one, one) for one in white])
 
 
-def described(embeddings: np.ndarray) -> Embedding:
+def describe_embeddings(embeddings: np.ndarray) -> Embedding:
     """What a bundle keeps of the training inputs' embeddings, ``float64 (N, D)``.
 
     The quantiles are of distances from other inputs than those that are measured: the inputs,
@@ -139,9 +139,9 @@ class Domain:
         if not told:
             return None
         weight = sum(share for _, share in told)
-        return self.scaled((sum(square * share for square, share in told) / weight) ** 0.5)
+        return self.to_percentile((sum(square * share for square, share in told) / weight) ** 0.5)
 
-    def scaled(self, distance: float) -> float:
+    def to_percentile(self, distance: float) -> float:
         """A Mahalanobis distance as percentile, or beyond 100 as said above."""
         farthest = self.quantiles[-1]
         if distance > farthest:

@@ -109,13 +109,13 @@ class TorchEngine:
     @torch.inference_mode()
     def __call__(self, images: np.ndarray, masks: Masks | None = None) -> Translated:
         count = len(images)
-        x = torch.from_numpy(self._padded(images)).permute(0, 3, 1, 2)
+        x = torch.from_numpy(self._pad_batch(images)).permute(0, 3, 1, 2)
         x = x.to(torch.float32).div_(127.5).sub_(1).to(self.dtype)
         y, embedding = self.run(x, None if masks is None else self._multipliers(masks))
         made, embeddings = to_bytes(y[:count]), embedding[:count].float()
         return Translated(made.numpy(), embeddings.numpy())
 
-    def _padded(self, array: np.ndarray) -> np.ndarray:
+    def _pad_batch(self, array: np.ndarray) -> np.ndarray:
         if not self._pads or len(array) >= self.batch_size:
             return array
         rest = np.zeros((self.batch_size - len(array), *array.shape[1:]), array.dtype)
@@ -123,8 +123,8 @@ class TorchEngine:
 
     def _multipliers(self, masks: Masks) -> Sequence[Tensor] | Mapping[int, Tensor]:
         if isinstance(masks, Mapping):
-            return {i: torch.from_numpy(self._padded(mask)) for i, mask in masks.items()}
-        kept = (torch.from_numpy(self._padded(mask)).to(torch.float32) for mask in masks)
+            return {i: torch.from_numpy(self._pad_batch(mask)) for i, mask in masks.items()}
+        kept = (torch.from_numpy(self._pad_batch(mask)).to(torch.float32) for mask in masks)
         return [mask.mul_(onednn.KEEP_SCALE) for mask in kept]
 
 

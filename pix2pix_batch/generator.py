@@ -165,7 +165,7 @@ class UNet(nn.Module):
                 .div_(1 - DROPOUT_RATE)
                 for shape in a.mask_shapes(*x.shape[2:])
             ]
-        mask_of = by_block(a, masks)
+        mask_of = multipliers_by_block(a, masks)
 
         skips = self._encode(x)
         embedding = skips[-1].mean(dim=(2, 3))
@@ -180,7 +180,7 @@ class UNet(nn.Module):
         return torch.tanh(self.up[0](F.relu(x))), embedding
 
 
-def by_block(
+def multipliers_by_block(
     architecture: Architecture, masks: Sequence[Tensor] | Mapping[int, Tensor] | None
 ) -> Mapping[int, Tensor]:
     """Each multiplier by the decoder block whose output it is for."""

@@ -22,7 +22,7 @@ from pix2pix_batch.decoding.primaries import Cicp, Gamma
 from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.kinds import suffixes as suffixes
-from pix2pix_batch.metadata.tiff import BYTE, Field, Fields, extended
+from pix2pix_batch.metadata.tiff import BYTE, Field, Fields, add_fields
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's mode for each number of channels a generator may have."""
@@ -89,14 +89,14 @@ def read(data: bytes, channels: int | None, tolerance: Tolerance = USUAL) -> Pic
     if decoded.image is None and pixels is not None:
         channels = pixels.shape[2] if channels is None else channels
         if _is_enough(pixels, channels):
-            return Picture(_as_many(pixels, channels), warnings=tuple(remarks))
+            return Picture(_match_channels(pixels, channels), warnings=tuple(remarks))
     image = decoded.whole() if decoded.image is None else decoded.image
     channels = _own_channels(image) if channels is None else channels
     try:
         orientation = orientation_of(image) if decoded.turned is None else 1
         exif = image.info.get("exif", b"") if isinstance(image.info.get("exif"), bytes) else b""
         if pixels is not None and orientation == 1 and _is_ready(pixels, image, channels):
-            return Picture(_as_many(pixels, channels), exif=exif, warnings=tuple(remarks))
+            return Picture(_match_channels(pixels, channels), exif=exif, warnings=tuple(remarks))
         image = to_eight_bits(_upright(decoded.whole(), orientation))
         image, remark = _to_srgb(image, decoded.meaning)
         picture = _convert(image, channels)
@@ -125,14 +125,14 @@ def _own_channels(image: Image.Image) -> int:
 def _is_ready(pixels: np.ndarray, image: Image.Image, channels: int) -> bool:
     """Whether an image's samples need no more than to be repeated for ``channels`` channels."""
     profile = image.info.get("icc_profile")
-    return _is_enough(pixels, channels) and profiles.leaves_alone(profile, image.mode)
+    return _is_enough(pixels, channels) and profiles.is_srgb(profile, image.mode)
 
 
 def _is_enough(pixels: np.ndarray, channels: int) -> bool:
     return (pixels.shape[2], channels) in ((1, 1), (3, 3), (1, 3))
 
 
-def _as_many(pixels: np.ndarray, channels: int) -> np.ndarray:
+def _match_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     if pixels.shape[2] == channels:
         return pixels
     return np.concatenate([pixels] * channels, axis=2)  # several times faster than repeat
@@ -175,11 +175,11 @@ PLAIN = {"PA": "RGBA", "La": "LA", "RGBa": "RGBA"}
 def _convert(image: Image.Image, channels: int) -> Picture:
     mode = require_mode(channels, "input")
     if mode == "RGBA":
-        return Picture(np.asarray(_in_mode(image, "RGBA")))
+        return Picture(np.asarray(_convert_mode(image, "RGBA")))
     if image.mode not in ("LA", "RGBA"):
-        pixels = np.asarray(_in_mode(image, mode))
+        pixels = np.asarray(_convert_mode(image, mode))
         return Picture(pixels if pixels.ndim == 3 else pixels[:, :, None])
-    image = _in_mode(image, "RGBA")
+    image = _convert_mode(image, "RGBA")
     alpha = np.asarray(image.getchannel("A"))
     over = Image.new("RGBA", image.size, "white")
     over.alpha_composite(image)
@@ -188,7 +188,7 @@ def _convert(image: Image.Image, channels: int) -> Picture:
     return Picture(pixels if pixels.ndim == 3 else pixels[:, :, None], None if opaque else alpha)
 
 
-def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+def _convert_mode(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
@@ -228,7 +228,7 @@ def write(
         )
     else:
         image.save(buffer, "TIFF", compression="tiff_lzw")
-        return extended(buffer.getvalue(), _with_xmp(fields or {}, origin))
+        return add_fields(buffer.getvalue(), _add_xmp(fields or {}, origin))
     return buffer.getvalue()
 
 
@@ -240,7 +240,7 @@ def _text(xmp: bytes) -> PngInfo | None:
     return info
 
 
-def _with_xmp(fields: Fields, xmp: bytes) -> Fields:
+def _add_xmp(fields: Fields, xmp: bytes) -> Fields:
     return {**fields, XMP: Field(BYTE, xmp)} if xmp else fields
 
 
@@ -248,10 +248,12 @@ def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Two images of one size, ``uint8 (H, W, C)``, next to each other; grey becomes RGB where one
     has colours, and what has no alpha is opaque where the other has."""
     channels = max(left.shape[2], right.shape[2])
-    return np.concatenate([_widened(left, channels), _widened(right, channels)], axis=1)
+    return np.concatenate(
+        [_repeat_channels(left, channels), _repeat_channels(right, channels)], axis=1
+    )
 
 
-def _widened(pixels: np.ndarray, channels: int) -> np.ndarray:
+def _repeat_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     if channels > 1 and pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     if channels > pixels.shape[2]:

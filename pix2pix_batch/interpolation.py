@@ -14,7 +14,7 @@ from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import BundleError
 from pix2pix_batch.generator import UNet
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 ALIKE = ("architecture", "image_size", "fit", "source_domain", "target_domain")
 
@@ -42,7 +42,7 @@ class Parts:
             return f"by {self.encoder:g}"
         return ", ".join(f"{part} by {value:g}" for part, value in by.items())
 
-    def of(self, weight: str) -> float:
+    def weight_of(self, weight: str) -> float:
         """``weight``: its name, such as ``up.3.conv.weight``."""
         side, block = weight.split(".")[:2]
         if side == "down":
@@ -63,7 +63,7 @@ def interpolate(first: Path, second: Path, file: Path, parts: Parts) -> bool:
     state, theirs = a.state_dict(), b.state_dict()
     for name, value in state.items():
         if value.is_floating_point():
-            value = value.lerp(theirs[name], parts.of(name))  # exact at 0 and 1
+            value = value.lerp(theirs[name], parts.weight_of(name))  # exact at 0 and 1
         state[name] = value.clamp(min=0) if name.endswith("running_var") else value
     generator = UNet(info.architecture).eval()
     generator.load_state_dict(state)
@@ -87,7 +87,7 @@ def _require_alike(first: Path, a: BundleInfo, second: Path, b: BundleInfo) -> N
         mine, theirs = getattr(a, field), getattr(b, field)
         if mine != theirs:
             raise BundleError(
-                f"{shown(second)}: its {field.replace('_', ' ')} is not that of {shown(first)}; "
+                f"{escape(second)}: its {field.replace('_', ' ')} is not that of {escape(first)}; "
                 "only a model and one that was trained on from it ('train' with init) can be "
                 "interpolated"
             )

@@ -19,23 +19,23 @@ from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.files import remote, storage
 from pix2pix_batch.inputs.scan import Item, Scan
-from pix2pix_batch.inputs.sieve import Sieve
+from pix2pix_batch.inputs.sieve import ItemSelector
 from pix2pix_batch.options import QUALITY, Options, info_of
 from pix2pix_batch.progress import Progress
 from pix2pix_batch.records.history import History
 from pix2pix_batch.records.journal import Journal
-from pix2pix_batch.records.ledger import Ledger
+from pix2pix_batch.records.ledger import RunRecorder
 from pix2pix_batch.records.record import DIRECTORY, FULL
 from pix2pix_batch.report import NO_IMAGE
 from pix2pix_batch.scheduling import capacity, marker, preflight, sharing, template
-from pix2pix_batch.scheduling.crew import PATIENCE, Crew, first_look
-from pix2pix_batch.scheduling.dispatch import Dispatcher, Task, Work
-from pix2pix_batch.scheduling.preflight import Needs
-from pix2pix_batch.settings import Opener, Settings, settle
+from pix2pix_batch.scheduling.crew import PATIENCE, ClusterHandle, autotune
+from pix2pix_batch.scheduling.dispatch import Dispatcher, Task, TaskSpec
+from pix2pix_batch.scheduling.preflight import WorkerRequirements
+from pix2pix_batch.settings import Opener, Settings, apply_decision
 from pix2pix_batch.summary import Summary
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 from pix2pix_batch.workers import probe, worker
-from pix2pix_batch.workers.worker import Orders
+from pix2pix_batch.workers.worker import ChunkOptions
 
 AnyHistory = TypeVar("AnyHistory", bound=History)
 
@@ -76,7 +76,7 @@ class Job:
     ) -> None:
         self.task = task
         # where the journal is: OUT itself, unless that is a URL
-        self.out = storage.kept(out, options.journal)
+        self.out = storage.journal_directory(out, options.journal)
         self.options, self.watch, self.plan = options, watch, plan
         model = bundle.resolve(options.model)
         self.info = info_of(model)
@@ -127,7 +127,9 @@ class Job:
         )
         self.total: int | None = None
         self.stop = threading.Event()
-        self.sieve = Sieve(self.scan, options, self.settings.out, self.out, self.summary, self.stop)
+        self.sieve = ItemSelector(
+            self.scan, options, self.settings.out, self.out, self.summary, self.stop
+        )
         self.workers, self.dashboard = 0, ""
         self.start = time.monotonic()
 
@@ -176,7 +178,7 @@ class Job:
     def run(self) -> Summary:
         self.sieve.require_images()
         if self.options.dry_run:
-            return self._rehearse()
+            return self._dry_run()
         made = self._make_out()
         try:
             self._run_journaled()
@@ -189,9 +191,9 @@ class Job:
         return self.summary
 
     def _run_journaled(self) -> None:
-        journal = self._open(Journal)
+        journal = self._open_history(Journal)
         root, sieve = getattr(self.scan, "root", None), self.sieve
-        ledger = Ledger(journal, self.summary, root, sieve.shard, sieve.outdated)
+        ledger = RunRecorder(journal, self.summary, root, sieve.shard, sieve.outdated)
         try:
             with self._interruptible():
                 self._run(ledger)
@@ -205,7 +207,7 @@ class Job:
             self.summary.fatal = repr(error)
             raise
         finally:
-            self._finish()
+            self._complete_summary()
             ledger.end()
 
     def _write_page(self) -> None:
@@ -216,7 +218,7 @@ class Job:
             self.summary.page, note = page.attempt(self.out, self.settings.out)
             self.summary.remark("" if self.summary.fatal else note)
 
-    def _finish(self) -> None:
+    def _complete_summary(self) -> None:
         summary, scan = self.summary, self.scan
         summary.renamed, summary.renames = scan.renamed, scan.renames
         summary.ignored, summary.others = scan.ignored, scan.others
@@ -235,15 +237,15 @@ class Job:
         if scan.is_list and 0 < self.sieve.missing == summary.total:
             summary.remark(
                 "none of the listed files can be found; relative paths are taken from "
-                f"{shown(self.here)}"
+                f"{escape(self.here)}"
             )
-        where = f"the journal is in {shown(self.out)}" if self.is_remote else ""
+        where = f"the journal is in {escape(self.out)}" if self.is_remote else ""
         summary.remark(self.sieve.left, where)
         summary.seconds = round(time.monotonic() - self.start, 3)
         if summary.seconds:
             summary.images_per_second = round(summary.converted / summary.seconds, 3)
 
-    def _open(self, kind: type[AnyHistory]) -> AnyHistory:
+    def _open_history(self, kind: type[AnyHistory]) -> AnyHistory:
         """A place that cannot be read or written is wrong use; a full disk is not."""
         try:
             return kind(
@@ -258,7 +260,7 @@ class Job:
         """The directories that were not there before, the deepest first."""
         if (self.out / DIRECTORY).is_symlink():
             raise InputError(
-                f"{shown(self.out / DIRECTORY)}: is a link, and the journal might be written "
+                f"{escape(self.out / DIRECTORY)}: is a link, and the journal might be written "
                 "elsewhere; remove it"
             )
         try:
@@ -270,30 +272,30 @@ class Job:
             raise self._out_is_a_file() from error
         except OSError as error:
             raise InputError(
-                f"{shown(self.out)}: cannot be made ({error.strerror}); give another directory "
+                f"{escape(self.out)}: cannot be made ({error.strerror}); give another directory "
                 "as OUT"
             ) from error
 
     def _out_is_a_file(self) -> InputError:
-        return InputError(f"{shown(self.out)}: is a file; OUT must be a directory")
+        return InputError(f"{escape(self.out)}: is a file; OUT must be a directory")
 
-    def _rehearse(self) -> Summary:
+    def _dry_run(self) -> Summary:
         """What a run would do. Nothing is written, and another run may be under way."""
         if self.out.exists() and not self.out.is_dir():
             raise self._out_is_a_file()
-        for item in self.sieve.pending(self._open(History), self.summary.add):
+        for item in self.sieve.select(self._open_history(History), self.summary.add):
             self.summary.planned += 1
             if self.plan is not None:
                 self.plan(item)
-        self._finish()
+        self._complete_summary()
         return self.summary
 
-    def _run(self, ledger: Ledger) -> None:
+    def _run(self, ledger: RunRecorder) -> None:
         """Convert what is to be converted. Workers are started only where there is something."""
         journal = ledger.journal
         if "precision" in journal.job:
-            self.settings = self._as_begun(journal.job)
-        with closing(self.sieve.pending(journal, ledger.record)) as pending:
+            self.settings = self._settings_as_begun(journal.job)
+        with closing(self.sieve.select(journal, ledger.record)) as pending:
             first = list(islice(pending, probe.PROBE_IMAGES))
             if self.stop.is_set():
                 self.summary.interrupted = True
@@ -303,7 +305,7 @@ class Job:
                 journal.replace()
                 self.sieve.describe(journal.overwrites)
 
-    def _convert(self, ledger: Ledger, first: list[Item], rest: Iterator[Item]) -> None:
+    def _convert(self, ledger: RunRecorder, first: list[Item], rest: Iterator[Item]) -> None:
         """Have the items converted; what is decided for all is decided on the ``first``."""
         options, journal = self.options, ledger.journal
         far = self.is_remote or any(remote.is_url(item.path) for item in first)
@@ -315,30 +317,30 @@ class Job:
             if self.stop.is_set():
                 self.summary.interrupted = True
                 return
-            self.dashboard = cluster.dashboard(client)
+            self.dashboard = cluster.dashboard_address(client)
             self._count_in_background()
-            markers = stack.enter_context(marker.directory(journal.path))
+            markers = stack.enter_context(marker.marker_directory(journal.path))
             if self.is_remote and options.scheduler:  # whose workers do not see this disk
                 markers = ""
-            orders = self._orders(markers, first)
+            orders = self._chunk_options(markers, first)
             if orders.needs and self.workers:  # else who takes the first look is asked
-                preflight.require(client, self.settings, orders.needs)
-            crew = Crew(
+                preflight.require_fit(client, self.settings, orders.needs)
+            crew = ClusterHandle(
                 client,
                 patience=cluster.PATIENCE if options.scheduler else PATIENCE,
-                tend=partial(cluster.tend, client),
+                tend=partial(cluster.restart_dead_workers, client),
                 stop=self.stop,
                 show_waiting=self.show,
             )
-            self._decide(crew, journal, first, orders)
+            self._autotune(crew, journal, first, orders)
             self.workers = self.workers or max(1, len(client.nthreads()))
             if self.stop.is_set():
                 self.summary.interrupted = True
                 return
             ledger.begin(self.workers)
             self.sieve.describe(journal.overwrites)
-            work = Work(self.settings, orders, markers, self.task, self.streamed)
-            self._dispatch(crew, work, ledger, map(self._placed, chain(first, rest)))
+            work = TaskSpec(self.settings, orders, markers, self.task, self.streamed)
+            self._dispatch(crew, work, ledger, map(self._resolve_path, chain(first, rest)))
 
     def _start_workers(self, stack: ExitStack) -> tuple[Any, int]:
         """A client of the cluster that the job runs on, and its number of workers."""
@@ -349,7 +351,7 @@ class Job:
             return stack.enter_context(cluster.connect(options.scheduler))
         gpus = [] if options.device == "cpu" else capacity.visible_gpus()
         # CUDA cannot be used after a fork of a process that has, and each worker has one GPU
-        method = "spawn" if gpus else stack.enter_context(template.started())
+        method = "spawn" if gpus else stack.enter_context(template.start_template())
         shape = self.info.architecture, self.settings.size, self.settings.batch_size
         held = sharing.ON_HOST if gpus else capacity.engine_memory(*shape)
         fitting = capacity.default_workers(held, spawned=method == "spawn")
@@ -357,14 +359,18 @@ class Job:
         if gpus and options.workers is None:
             on_gpu, free = sharing.memory_on_gpu(*shape), sharing.free_memory(gpus)
             a_gpu = sharing.workers_a_gpu(len(gpus), cores(), on_gpu, free)
-        environments = capacity.plan(options.device, options.workers, gpus, cores(), fitting, a_gpu)
+        environments = capacity.plan_environments(
+            options.device, options.workers, gpus, cores(), fitting, a_gpu
+        )
         # While the template imports PyTorch there is time to import what is needed here, and later.
         from pix2pix_batch.pages import page  # noqa: F401
         from pix2pix_batch.scheduling import cluster
 
-        return stack.enter_context(cluster.started(environments, method))
+        return stack.enter_context(cluster.start_local(environments, method))
 
-    def _dispatch(self, crew: Crew, work: Work, ledger: Ledger, items: Iterator[Item]) -> None:
+    def _dispatch(
+        self, crew: ClusterHandle, work: TaskSpec, ledger: RunRecorder, items: Iterator[Item]
+    ) -> None:
         def watch() -> None:
             ledger.count(self.total)
             self.show()
@@ -380,29 +386,33 @@ class Job:
             self.total = self.summary.total
         watch()
 
-    def _placed(self, item: Item) -> Item:
+    def _resolve_path(self, item: Item) -> Item:
         """The item as workers find it: those of an existing cluster stand elsewhere."""
-        path = storage.joined(self.here, item.path)
+        path = storage.join(self.here, item.path)
         return item if path == item.path else replace(item, path=path)
 
-    def _orders(self, markers: str, first: list[Item]) -> Orders:
+    def _chunk_options(self, markers: str, first: list[Item]) -> ChunkOptions:
         """How chunks are to be run. The workers of an existing cluster are not known."""
         path = os.path.join(markers, "probe") if markers else ""
-        orders = Orders(marker=path, limit=self.options.item_timeout)
+        orders = ChunkOptions(marker=path, limit=self.options.item_timeout)
         if not self.options.scheduler:
             return orders
-        paths = (item.path for item in map(self._placed, first))
+        paths = (item.path for item in map(self._resolve_path, first))
         seen = filter(storage.is_readable, paths)
-        return replace(orders, needs=Needs(preflight.versions(), next(seen, ""), markers))
+        return replace(
+            orders, needs=WorkerRequirements(preflight.package_versions(), next(seen, ""), markers)
+        )
 
-    def _decide(self, crew: Crew, journal: Journal, first: list[Item], orders: Orders) -> None:
+    def _autotune(
+        self, crew: ClusterHandle, journal: Journal, first: list[Item], orders: ChunkOptions
+    ) -> None:
         """Settle device, backend, precision and batch size; a resumed job keeps what it began
         with."""
-        looked = list(map(self._placed, first))
+        looked = list(map(self._resolve_path, first))
         # few images may be for fewer workers, and a cluster's open what they need when they need it
         busy = self.workers if len(first) == probe.PROBE_IMAGES else min(self.workers, len(first))
         others = 0 if self.options.scheduler else busy - 1
-        decision = first_look(crew, self.settings, looked, orders, others)
+        decision = autotune(crew, self.settings, looked, orders, others)
         if self.stop.is_set():  # before anything is replaced
             return
         if "precision" not in journal.job:
@@ -412,24 +422,24 @@ class Job:
                 "batch_size": decision.batch_size,
             }
             if journal.settle(**mine) != mine:  # another shard was quicker: as it decided
-                self.settings = self._as_begun(journal.job)
-                return self._decide(crew, journal, first, orders)
-        self.settings = settle(self.settings, decision)
+                self.settings = self._settings_as_begun(journal.job)
+                return self._autotune(crew, journal, first, orders)
+        self.settings = apply_decision(self.settings, decision)
         summary = self.summary
         summary.device, summary.precision = decision.device, decision.precision
         summary.backend, summary.note = decision.backend, decision.note
 
-    def _as_begun(self, begun: dict[str, Any]) -> Settings:
+    def _settings_as_begun(self, begun: dict[str, Any]) -> Settings:
         """The settings with what a resumed job began with. Raises :class:`InputError`."""
         for name in ("backend", "precision"):
             if getattr(self.settings, name) not in ("auto", begun[name]):
                 if self.options.overwrite:
                     raise InputError(
-                        f"{shown(self.out)}: another shard has begun anew with --{name} "
+                        f"{escape(self.out)}: another shard has begun anew with --{name} "
                         f"{begun[name]}; go on with it, or begin that one anew first"
                     )
                 raise InputError(
-                    f"{shown(self.out)}: was begun with --{name} {begun[name]}; go on with it, "
+                    f"{escape(self.out)}: was begun with --{name} {begun[name]}; go on with it, "
                     "choose another OUT, or pass --overwrite"
                 )
         return replace(

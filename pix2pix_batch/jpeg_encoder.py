@@ -49,7 +49,7 @@ def is_pillows(quality: int) -> bool:
             noise = random.integers(0, 256, (height, width, 3), np.uint8)
             for sample in (noise, noise[:, :, :1]):
                 for one in (quality, *USUAL):
-                    if _encode(sample, one) != _by_pillow(sample, one):
+                    if _encode(sample, one) != _encode_by_pillow(sample, one):
                         return False
     except Exception:  # not installed, or without this codec, or another interface
         return False
@@ -68,7 +68,7 @@ def _encode(pixels: np.ndarray, quality: int) -> bytes:
     return bytes(imagecodecs.jpeg8_encode(pixels, level=quality, **how))
 
 
-def _by_pillow(pixels: np.ndarray, quality: int) -> bytes:
+def _encode_by_pillow(pixels: np.ndarray, quality: int) -> bytes:
     buffer = io.BytesIO()
     flat = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
     Image.fromarray(flat).save(buffer, "JPEG", quality=quality)

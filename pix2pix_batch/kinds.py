@@ -96,11 +96,11 @@ def _has_codec(name: str) -> bool:
 @cache
 def suffixes() -> frozenset[str]:
     """The file suffixes, lower case with a dot, of the formats that are read here."""
-    return frozenset(_by_suffix())
+    return frozenset(_kinds_by_suffix())
 
 
 @cache
-def _by_suffix() -> Mapping[str, str]:
+def _kinds_by_suffix() -> Mapping[str, str]:
     readable = _readable() & COMMON
     return {
         suffix: name for suffix, name in Image.EXTENSION.items() if suffix and name in readable
@@ -134,7 +134,7 @@ def is_picture(name: str, look: Open) -> bool:
     suffix = suffix_of(name)
     if suffix not in suffixes():
         return False
-    return suffix not in SHARED or _begins_as_picture(look, _by_suffix()[suffix])
+    return suffix not in SHARED or _begins_as_picture(look, _kinds_by_suffix()[suffix])
 
 
 def _begins_as_picture(look: Open, form: str) -> bool:

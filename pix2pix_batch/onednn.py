@@ -29,7 +29,7 @@ from pix2pix_batch.generator import (
     BatchNorm,
     Block,
     UNet,
-    by_block,
+    multipliers_by_block,
 )
 from pix2pix_batch.thin import ThinConvolution
 from pix2pix_batch.winograd import WinogradConvolution
@@ -99,18 +99,18 @@ def keep_freed_memory() -> None:
     to the system and faulting them in again costs about a fifth of the time. glibc only.
     """
     m_trim_threshold, m_mmap_max = -1, -4  # <malloc.h>
-    if mallopt := _of_libc("mallopt"):
+    if mallopt := _libc_function("mallopt"):
         mallopt(m_mmap_max, 0)
         mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def return_freed_memory() -> None:
     """Give what the C library has kept of freed memory back to the system. glibc only."""
-    if trim := _of_libc("malloc_trim"):
+    if trim := _libc_function("malloc_trim"):
         trim(0)
 
 
-def _of_libc(name: str) -> Callable[..., int] | None:
+def _libc_function(name: str) -> Callable[..., int] | None:
     if sys.platform != "linux":
         return None
     try:
@@ -120,7 +120,7 @@ def _of_libc(name: str) -> Callable[..., int] | None:
     return found
 
 
-def folded(block: Block) -> tuple[Tensor, Tensor | None, nn.Module | None]:
+def fold_norm(block: Block) -> tuple[Tensor, Tensor | None, nn.Module | None]:
     """A block's weight, bias and what norm is left: running statistics fold into the weights.
 
     In float32, whatever the weights are stored as.
@@ -168,7 +168,7 @@ class Convolution:
         self, block: Block, shape: tuple[int, int, int], dtype: torch.dtype, activation: Activation
     ) -> None:
         """``shape``: batch size, height and width of the input."""
-        weight, bias, norm = folded(block)
+        weight, bias, norm = fold_norm(block)
         self.transposed = isinstance(block.conv, nn.ConvTranspose2d)
         self.norm, self.activation = norm, activation
         self.fused = NONE if norm is not None else activation
@@ -195,7 +195,7 @@ class Convolution:
         """The result, in ``out`` if that is given."""
         if self.norm is None:
             return self._convolve(x, out)
-        y = self._normalised(self._convolve(x, None))
+        y = self._normalise(self._convolve(x, None))
         return y if out is None else out.copy_(y)
 
     def _convolve(self, x: Tensor, out: Tensor | None) -> Tensor:
@@ -210,7 +210,7 @@ class Convolution:
             )
         return y if out is None else out.copy_(y)
 
-    def _normalised(self, x: Tensor) -> Tensor:
+    def _normalise(self, x: Tensor) -> Tensor:
         x = instance_norm(x, self.scale, self.shift)
         if self.activation is LEAKY_RELU:
             return F.leaky_relu_(x, LEAKY_SLOPE)
@@ -324,7 +324,7 @@ class OneDNNUNet:
         self, x: Tensor, masks: Sequence[Tensor] | Mapping[int, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
         a, count = self.architecture, len(x)
-        mask_of = by_block(a, masks)
+        mask_of = multipliers_by_block(a, masks)
         # the decoder's ReLU is applied before joining: it commutes with that and with the masks
         joined = [both[:count] for both in self.joined]
         for i, convolution in enumerate(self.down):

@@ -13,7 +13,7 @@ from pix2pix_batch.decoding.tolerance import Tolerance
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.records.record import ITEM_TIMEOUT
 from pix2pix_batch.settings import TORCH
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 QUALITY = images.DEFAULT_QUALITY
 FORMATS = (*images.SUFFIXES, "same")
@@ -81,9 +81,9 @@ class Options:
         return Tolerance(self.lenient, self.strict, self.max_pixels)
 
     @property
-    def deciding(self) -> tuple[str, ...]:
+    def failure_conditions(self) -> tuple[str, ...]:
         """What failures may be due to, as records have it (``under``), in order."""
-        return f"{ITEM_TIMEOUT}={self.item_timeout:g}", self.tolerance.told
+        return f"{ITEM_TIMEOUT}={self.item_timeout:g}", self.tolerance.journal_entry
 
 
 def info_of(model: Path) -> BundleInfo:
@@ -96,7 +96,7 @@ def info_of(model: Path) -> BundleInfo:
         images.require_mode(info.architecture.in_channels, "input")
         images.require_mode(info.architecture.out_channels, "output")
     except InputError as error:
-        raise InputError(f"{shown(model)}: {error}; choose another model") from error
+        raise InputError(f"{escape(model)}: {error}; choose another model") from error
     return info
 
 

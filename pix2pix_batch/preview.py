@@ -19,8 +19,8 @@ from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.options import info_of
 from pix2pix_batch.pages import sheet
 from pix2pix_batch.records.journal import Record
-from pix2pix_batch.settings import Settings, settle, without_job
-from pix2pix_batch.text import shown
+from pix2pix_batch.settings import Settings, apply_decision, settings_without_job
+from pix2pix_batch.text import escape
 from pix2pix_batch.workers import probe
 
 MOST = 64
@@ -63,11 +63,13 @@ def preview(
     columns, cell = next((columns, cell) for most, columns, cell in LAYOUTS if len(paths) <= most)
     info = info_of(bundle_path)
     # in PyTorch: a TensorRT engine would first be built, for minutes
-    settings = without_job(bundle_path, info.image_size, fit or info.fit, device, precision)
+    settings = settings_without_job(
+        bundle_path, info.image_size, fit or info.fit, device, precision
+    )
     settings = replace(settings, tolerance=tolerance)
     items = [Item(path, str(i), f"{i}.png", "png") for i, path in enumerate(paths)]
-    decision = probe.probe(settings, items)
-    records, outputs = _translate(settle(settings, decision), items, cell)
+    decision = probe.autotune(settings, items)
+    records, outputs = _translate(apply_decision(settings, decision), items, cell)
     rows, failures = [], []
     for item in items:
         record = records[item.name]
@@ -79,7 +81,7 @@ def preview(
     if not rows:
         return Preview(None, failures, decision.note)
     cell = max(sheet.CELL, *(side for _, pair in rows for one in pair for side in one.shape[:2]))
-    output.write(out, sheet.png(rows, ["input", "output"], columns, cell))
+    output.write(out, sheet.render_png(rows, ["input", "output"], columns, cell))
     return Preview(out, failures, decision.note)
 
 
@@ -91,11 +93,11 @@ def _require_few(paths: Sequence[str]) -> None:
     for path in paths:
         if os.path.isdir(path):
             raise InputError(
-                f"{shown(path)}: is a directory; give images, or use pix2pix-batch convert"
+                f"{escape(path)}: is a directory; give images, or use pix2pix-batch convert"
             )
         if glob.has_magic(path) and not os.path.exists(path):
             raise InputError(
-                f"{shown(path)}: no such file; leave the pattern out of quotes, for the shell to "
+                f"{escape(path)}: no such file; leave the pattern out of quotes, for the shell to "
                 "expand"
             )
 
@@ -106,7 +108,7 @@ def _place(model: Path, out: Path | None) -> Path:
     output.require_place(chosen, (".png",))
     if out is None and chosen.exists() and not _is_ours(chosen):
         raise InputError(
-            f"{shown(chosen)}: is there and no preview; move it away, or choose a name with --out"
+            f"{escape(chosen)}: is there and no preview; move it away, or choose a name with --out"
         )
     return chosen
 
@@ -121,7 +123,7 @@ def _is_ours(path: Path) -> bool:
 
 def _require_apart(out: Path, paths: Sequence[str]) -> None:
     if out.exists() and any(os.path.exists(path) and os.path.samefile(out, path) for path in paths):
-        raise InputError(f"{shown(out)}: is one of the images; choose another name with --out")
+        raise InputError(f"{escape(out)}: is one of the images; choose another name with --out")
 
 
 def _translate(
@@ -148,5 +150,5 @@ def _small(data: bytes, cell: int, tolerance: Tolerance) -> np.ndarray:
 
 
 def _title(path: str, distance: float | None) -> str:
-    name = shown(path)
+    name = escape(path)
     return name if distance is None else f"{name}, distance {distance:.1f}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from pix2pix_batch.summary import Summary
-from pix2pix_batch.text import counted, duration
+from pix2pix_batch.text import duration, format_count
 
 LINE_SECONDS = 10.0
 """How often a line is printed where the output is no terminal."""
@@ -55,7 +55,7 @@ class Display:
         if self.live and (self.last is not None or self.waited):
             self._write("\r\x1b[K")
         elif self.last is not None:
-            self._say(" | ".join(counts(self.last)))
+            self._say(" | ".join(format_counts(self.last)))
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
@@ -63,7 +63,7 @@ class Display:
             self._show_waiting(progress.waiting, now)
             return
         if self.last is None:
-            self._say(("\r\x1b[K" if self.live and self.waited else "") + announcement(progress))
+            self._say(("\r\x1b[K" if self.live and self.waited else "") + announce(progress))
             self.printed = now
         asked = progress.stopping and not (self.last and self.last.stopping)
         self.last = progress
@@ -114,25 +114,27 @@ class Display:
 
     def line(self, progress: Progress) -> str:
         rate, total = self.rate(), progress.total
-        at, *others = counts(progress)
+        at, *others = format_counts(progress)
         parts = [at, f"{rate:.1f} images/s"]
         if total and rate > 0:
-            parts.append(f"{duration((total - done(progress.summary)) / rate)} left")
+            parts.append(f"{duration((total - count_finished(progress.summary)) / rate)} left")
         parts += others
         if progress.stopping:
             parts.append("stopping: finishing what is in flight (Ctrl-C again to drop it)")
         return " | ".join(parts)
 
 
-def done(summary: Summary) -> int:
+def count_finished(summary: Summary) -> int:
     """The inputs of which it is known what became."""
     return summary.converted + summary.failed + summary.skipped + summary.failed_before
 
 
-def counts(progress: Progress) -> list[str]:
+def format_counts(progress: Progress) -> list[str]:
     """How far a job is, how much of that was done before, and how much failed."""
-    summary, total, now = progress.summary, progress.total, done(progress.summary)
-    parts = [f"{now:,} of {total:,} ({100 * now // total} %)" if total else counted(now, "image")]
+    summary, total, now = progress.summary, progress.total, count_finished(progress.summary)
+    parts = [
+        f"{now:,} of {total:,} ({100 * now // total} %)" if total else format_count(now, "image")
+    ]
     if summary.skipped:
         parts.append(f"{summary.skipped:,} done before")
     if summary.failed:
@@ -142,9 +144,9 @@ def counts(progress: Progress) -> list[str]:
     return parts
 
 
-def announcement(progress: Progress) -> str:
+def announce(progress: Progress) -> str:
     summary = progress.summary
-    workers = counted(progress.workers, "worker")
+    workers = format_count(progress.workers, "worker")
     text = (
         f"{summary.model} on {summary.device} ({summary.backend}, {summary.precision}), {workers}"
     )

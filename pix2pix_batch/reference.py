@@ -20,7 +20,7 @@ from pix2pix_batch.architecture import MAX_DOWNS, MIN_DOWNS, Architecture, Norm
 from pix2pix_batch.bundle import BundleInfo, fingerprint
 from pix2pix_batch.errors import BundleError
 from pix2pix_batch.generator import UNet
-from pix2pix_batch.text import counted
+from pix2pix_batch.text import format_count
 
 State = dict[str, Tensor]
 
@@ -30,7 +30,7 @@ KERNEL = (4, 4)  # section 6.1: "all convolutions are 4x4 spatial filters"
 SAVE_AGAIN = "save the generator alone, with torch.save(net.state_dict(), ...)"
 
 
-class Found(NamedTuple):
+class ParameterKinds(NamedTuple):
     """Which kinds of parameters the norms and the convolutions have (any of them)."""
 
     scaled: bool
@@ -66,7 +66,7 @@ def import_checkpoint(
     state = _unwrap(_read(path))
     _require_unet(path, state)
     modules = _modules(path, state)
-    found = _keys_found(state, modules)
+    found = _find_parameter_kinds(state, modules)
     architecture = _architecture(path, state, modules, _norm(path, found, norm))
     generator = _generator(path, state, modules, architecture, found)
     try:
@@ -84,7 +84,7 @@ def import_checkpoint(
     return info, generator
 
 
-def is_training(path: Path) -> bool:
+def is_training_checkpoint(path: Path) -> bool:
     """Whether ``path`` is a checkpoint of ``train``; only plain tensors are read."""
     try:
         with warnings.catch_warnings():
@@ -174,7 +174,7 @@ def _modules(path: Path, state: State) -> dict[str, str]:
     last = len(blocks) - 1
     if not MIN_DOWNS <= len(blocks) <= MAX_DOWNS:
         raise BundleError(
-            f"{path}: halves the image {counted(len(blocks), 'time')}; only U-Nets with "
+            f"{path}: halves the image {format_count(len(blocks), 'time')}; only U-Nets with "
             f"{MIN_DOWNS} to {MAX_DOWNS} halvings can be used"
         )
     modules = {"down.0.conv": f"{ROOT}0", "up.0.conv": f"{ROOT}3"}
@@ -207,18 +207,18 @@ def _outer_channels(path: Path, state: State, module: str) -> tuple[int, int]:
     return shape[0], shape[1]
 
 
-def _keys_found(state: State, modules: dict[str, str]) -> Found:
+def _find_parameter_kinds(state: State, modules: dict[str, str]) -> ParameterKinds:
     norms = [module for ours, module in modules.items() if ours.endswith(".norm")]
     convs = [module for ours, module in modules.items() if ours.endswith(".conv")]
     convs.remove(modules["up.0.conv"])  # has a bias with any norm
-    return Found(
+    return ParameterKinds(
         scaled=any(f"{module}.weight" in state for module in norms),
         tracked=any(f"{module}.running_mean" in state for module in norms),
         biased=any(f"{module}.bias" in state for module in convs),
     )
 
 
-def _norm(path: Path, found: Found, norm: str | None) -> Norm:
+def _norm(path: Path, found: ParameterKinds, norm: str | None) -> Norm:
     """The norm to run with: ``norm`` if the keys allow it, else what they suggest."""
     possible: tuple[Norm, ...]
     if found.scaled and found.tracked:
@@ -242,7 +242,11 @@ def _norm(path: Path, found: Found, norm: str | None) -> Norm:
 
 
 def _generator(
-    path: Path, state: State, modules: dict[str, str], architecture: Architecture, found: Found
+    path: Path,
+    state: State,
+    modules: dict[str, str],
+    architecture: Architecture,
+    found: ParameterKinds,
 ) -> UNet:
     with torch.device("meta"):
         generator = UNet(architecture)
@@ -254,7 +258,7 @@ def _generator(
         if kind == "num_batches_tracked":
             value = torch.tensor(0)
         elif value is not None:
-            value = _checked(path, key, value, slot, architecture)
+            value = _check_tensor(path, key, value, slot, architecture)
         elif kind == "bias" and not found.biased and ".conv" in name and name != "up.0.conv.bias":
             value = torch.zeros(slot.shape)  # the reference without norm has no biases either
         elif kind.startswith("running_") and not found.tracked:
@@ -267,7 +271,7 @@ def _generator(
     return generator.eval().requires_grad_(False)
 
 
-def _checked(
+def _check_tensor(
     path: Path, key: str, value: Tensor, slot: Tensor, architecture: Architecture
 ) -> Tensor:
     if value.shape != slot.shape:
@@ -297,6 +301,6 @@ def _require_none_left(
     extra = sorted(left.keys() - idle)
     if extra:
         raise BundleError(
-            f"{path}: has {counted(len(extra), 'unknown weight')}, the first is {extra[0]!r}; "
+            f"{path}: has {format_count(len(extra), 'unknown weight')}, the first is {extra[0]!r}; "
             "only the reference's own U-Net can be imported"
         )

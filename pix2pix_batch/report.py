@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from pix2pix_batch import bundle
 from pix2pix_batch.inputs.shard import Shard, journal_of
-from pix2pix_batch.text import counted, duration, shown
+from pix2pix_batch.text import duration, escape, format_count
 
 if TYPE_CHECKING:
     from pix2pix_batch.bundle import BundleInfo
     from pix2pix_batch.inputs.choice import LeftAlone
-    from pix2pix_batch.records.status import Group, Status
+    from pix2pix_batch.records.status import FailureGroup, Status
     from pix2pix_batch.records.verification import Verification
     from pix2pix_batch.summary import Summary
 
@@ -37,79 +37,81 @@ DEEPEST = 6
 """Levels of a bundle's provenance that are indented; what is deeper stands on one line."""
 
 
-def of_job(summary: Summary, out: Path) -> Iterator[str]:
+def format_job(summary: Summary, out: Path) -> Iterator[str]:
     """A job's summary, in lines. ``out``: its output directory."""
     shard = Shard.parse(summary.shard) if summary.shard else None
-    journal = shown(journal_of(out, shard))
+    journal = escape(journal_of(out, shard))
     if summary.dry_run:
         yield (
-            f"{counted(summary.planned, 'image')} would be converted, "
+            f"{format_count(summary.planned, 'image')} would be converted, "
             f"{summary.skipped:,} are done, {summary.failed:,} would fail"
-            f"{_failed_before(summary)}"
+            f"{_format_failed_before(summary)}"
         )
     else:
         speed = f"{summary.images_per_second:.1f} images/s, start-up included"
         rate = f" ({speed})" if summary.converted else ""
         yield (
             f"{summary.converted:,} converted, {summary.skipped:,} skipped (done before), "
-            f"{summary.failed:,} failed{_failed_before(summary)} in {summary.seconds:.1f} s{rate}"
+            f"{summary.failed:,} failed{_format_failed_before(summary)} in {summary.seconds:.1f} "
+            f"s{rate}"
         )
     if summary.note:
         yield f"note: {summary.note}"
     if summary.renamed:
-        renamed = counted(summary.renamed, "output")
+        renamed = format_count(summary.renamed, "output")
         yield f"{renamed} renamed, for the names would clash or be too long:"
-        names = [f"{shown(name)} -> {shown(output)}" for name, output in summary.renames]
+        names = [f"{escape(name)} -> {escape(output)}" for name, output in summary.renames]
         known = "" if summary.dry_run else f"; the journal has each output: {journal}"
-        yield from _first(names, summary.renamed, known)
-    yield from _not_taken(summary)
+        yield from _format_first(names, summary.renamed, known)
+    yield from _format_not_taken(summary)
     if summary.doubtful:
         look = "looks" if summary.doubtful == 1 else "look"
         seen = "; the report shows them" if summary.page else ""
         yield (
-            f"{counted(summary.doubtful, 'image')} {look} unlike what {summary.model} was trained "
+            f"{format_count(summary.doubtful, 'image')} {look} unlike what {summary.model} was "
+            "trained "
             f"on: farther off than 99 of 100 training inputs{seen}"
         )
-    yield from of_unmeasured(summary.unmeasured)
+    yield from format_unmeasured(summary.unmeasured)
     warnings = [(record.name, record.warning) for record in summary.warnings]
-    yield from of_warnings(warnings, summary.warned, f"; all are in {journal}")
-    yield from _warned_before(summary)
-    yield from _failures(summary, journal)
-    yield from of_outdated(
+    yield from format_warnings(warnings, summary.warned, f"; all are in {journal}")
+    yield from _format_warned_before(summary)
+    yield from _format_failures(summary, journal)
+    yield from format_outdated(
         summary.outdated, summary.outdated_such, "; 'status OUT --verify' tells them all"
     )
     if summary.page:
-        yield f"report: {shown(summary.page)}"
+        yield f"report: {escape(summary.page)}"
     if summary.fatal:
         yield f"error: {summary.fatal}"
     if summary.interrupted:
-        yield of_interruption(summary)
+        yield format_interruption(summary)
 
 
-def of_warnings(found: Iterable[tuple[str, str]], count: int, rest: str = "") -> Iterator[str]:
+def format_warnings(found: Iterable[tuple[str, str]], count: int, rest: str = "") -> Iterator[str]:
     """Images, by name, that were read although something was wrong with them; the first of them,
     and of how many. ``rest``: where the others stand."""
     if not count:
         return
     were = "image was" if count == 1 else "images were"
     yield f"{count:,} {were} read with a warning (--strict refuses such):"
-    lines = [f"{shown(name)}: {shown(said)}" for name, said in islice(found, SHOWN_FAILURES)]
-    yield from _first(lines, count, rest)
+    lines = [f"{escape(name)}: {escape(said)}" for name, said in islice(found, SHOWN_FAILURES)]
+    yield from _format_first(lines, count, rest)
 
 
-def _warned_before(summary: Summary) -> Iterator[str]:
+def _format_warned_before(summary: Summary) -> Iterator[str]:
     """With --strict: what earlier runs without it have made."""
     if count := summary.warned_before:
         yield (
-            f"{counted(count, 'output')} made by earlier runs, of images read with a warning, "
+            f"{format_count(count, 'output')} made by earlier runs, of images read with a warning, "
             "which --strict would refuse; remove them and run again to have them refused:"
         )
-        yield from _first(
-            map(shown, summary.warned_before_such), count, "; the journal has the warnings"
+        yield from _format_first(
+            map(escape, summary.warned_before_such), count, "; the journal has the warnings"
         )
 
 
-def of_outdated(count: int, such: Iterable[str], rest: str = "") -> Iterator[str]:
+def format_outdated(count: int, such: Iterable[str], rest: str = "") -> Iterator[str]:
     """Files in OUT whose inputs have failed since they were made; the first of them. ``rest``:
     where the others stand."""
     if count:
@@ -118,60 +120,61 @@ def of_outdated(count: int, such: Iterable[str], rest: str = "") -> Iterator[str
             f"{count:,} {were} outdated: made before, of an input that now fails. Nothing is "
             "removed; mend the input and run again, or remove:"
         )
-        yield from _first(map(shown, such), count, rest)
+        yield from _format_first(map(escape, such), count, rest)
 
 
-def _not_taken(summary: Summary) -> Iterator[str]:
+def _format_not_taken(summary: Summary) -> Iterator[str]:
     """What lies in the input and is none."""
-    yield from _others(summary.ignored, summary.others_are, summary.others)
-    yield from of_unread(summary.unread, summary.unread_kinds)
-    yield from _left_alone(summary.litter, f"{LITTER} (see --include)", summary.litter_such)
-    yield from _left_alone(summary.excluded, "as --exclude asks", summary.excluded_such)
+    yield from _format_others(summary.ignored, summary.others_are, summary.others)
+    yield from format_unread(summary.unread, summary.unread_kinds)
+    yield from _format_ignored(summary.litter, f"{LITTER} (see --include)", summary.litter_such)
+    yield from _format_ignored(summary.excluded, "as --exclude asks", summary.excluded_such)
     if summary.links:
-        links = counted(summary.links, "link")
+        links = format_count(summary.links, "link")
         yield f"{links} to directories not followed (see --follow-links)"
 
 
-def of_left(left: LeftAlone) -> Iterator[str]:
+def format_left_alone(left: LeftAlone) -> Iterator[str]:
     """What lies in a directory and is left alone."""
-    yield from _others(left.other.count, NO_IMAGE, left.other.first)
-    yield from of_unread(left.unread.count, left.unread.lines())
-    yield from _left_alone(left.litter.count, LITTER, left.litter.first)
+    yield from _format_others(left.other.count, NO_IMAGE, left.other.first)
+    yield from format_unread(left.unread.count, left.unread.lines())
+    yield from _format_ignored(left.litter.count, LITTER, left.litter.first)
 
 
-def _others(count: int, what: str, such: Iterable[str]) -> Iterator[str]:
+def _format_others(count: int, what: str, such: Iterable[str]) -> Iterator[str]:
     if count:
-        yield f"{counted(count, 'file')} left alone, {what}:"
-        yield from _first(map(shown, such), count)
+        yield f"{format_count(count, 'file')} left alone, {what}:"
+        yield from _format_first(map(escape, such), count)
 
 
-def of_unmeasured(count: int) -> Iterator[str]:
+def format_unmeasured(count: int) -> Iterator[str]:
     """Images of which is not known whether the model was trained on such."""
     if count:
         were = "was" if count == 1 else "were"
         yield (
-            f"{counted(count, 'image')} {were} not measured (too small): whether the model was "
+            f"{format_count(count, 'image')} {were} not measured (too small): whether the model "
+            "was "
             "trained on such is not known"
         )
 
 
-def of_unread(count: int, kinds: Iterable[str]) -> Iterator[str]:
+def format_unread(count: int, kinds: Iterable[str]) -> Iterator[str]:
     """Images that are no inputs, for their ``kinds`` are not read."""
     if count:
-        yield f"{counted(count, 'image')} left alone, of kinds that are not read here:"
+        yield f"{format_count(count, 'image')} left alone, of kinds that are not read here:"
         yield from (f"  {line}" for line in kinds)
 
 
-def _left_alone(count: int, why: str, such: list[str]) -> Iterator[str]:
+def _format_ignored(count: int, why: str, such: list[str]) -> Iterator[str]:
     """``such``: the first of them; none is known of those in tars."""
     if count:
-        what = counted(count, "file or directory", "files and directories")
+        what = format_count(count, "file or directory", "files and directories")
         yield f"{what} left alone, {why}" + (":" if such else "")
         if such:
-            yield from _first(map(shown, such), count)
+            yield from _format_first(map(escape, such), count)
 
 
-def of_interruption(summary: Summary) -> str:
+def format_interruption(summary: Summary) -> str:
     """What to do after it."""
     if summary.as_before:
         return (
@@ -181,28 +184,29 @@ def of_interruption(summary: Summary) -> str:
     return "Interrupted. Run the same command again (without --overwrite) to go on from here."
 
 
-def _failed_before(summary: Summary) -> str:
+def _format_failed_before(summary: Summary) -> str:
     return f", {summary.failed_before:,} failed before" if summary.failed_before else ""
 
 
-def _failures(summary: Summary, journal: str) -> Iterator[str]:
+def _format_failures(summary: Summary, journal: str) -> Iterator[str]:
     fail = "would fail" if summary.dry_run else "failed"
     for record in summary.failures[:SHOWN_FAILURES]:
-        yield f"  {fail}: {shown(record.name)}: {record.reason}"
+        yield f"  {fail}: {escape(record.name)}: {record.reason}"
     more = summary.failed - SHOWN_FAILURES
     if summary.failed and not summary.dry_run:
         tail = f"  ... and {more:,} more; all" if more > 0 else "  All"
-        yield f"{tail} are in {journal}. {_again(summary)}"
+        yield f"{tail} are in {journal}. {_advise_retry(summary)}"
     elif more > 0:
         yield f"  ... and {more:,} more"
     if summary.failed_before:
         yield (
-            f"{counted(summary.failed_before, 'input')} failed before and did not change since: "
+            f"{format_count(summary.failed_before, 'input')} failed before and did not change "
+            "since: "
             "not tried again (see --retry-failed)"
         )
 
 
-def _again(summary: Summary) -> str:
+def _advise_retry(summary: Summary) -> str:
     """What the next run does about the failures."""
     if summary.retriable == summary.failed:
         return "Run again to retry them."
@@ -214,7 +218,7 @@ def _again(summary: Summary) -> str:
     )
 
 
-def of_status(status: Status, out: str, now: float) -> Iterator[str]:
+def format_status(status: Status, out: str, now: float) -> Iterator[str]:
     """Where a job stands, in lines. ``now``: Unix time."""
     from pix2pix_batch.records.status import LATELY
 
@@ -225,15 +229,15 @@ def of_status(status: Status, out: str, now: float) -> Iterator[str]:
         kind += "made by "
     chosen = (job.get(key) for key in ("format", "fit", "precision", "backend"))
     yield (
-        f"{shown(out)}: {kind}{shown(job.get('model_name', '?'))} "
+        f"{escape(out)}: {kind}{escape(job.get('model_name', '?'))} "
         f"(SHA-256 {job.get('model', '')[:12]}) "
-        f"on {shown(job.get('input', '?'))}; {', '.join(str(one) for one in chosen if one)}"
+        f"on {escape(job.get('input', '?'))}; {', '.join(str(one) for one in chosen if one)}"
     )
-    yield _run_of(status, now)
+    yield _format_run(status, now)
     if status.shards:
-        yield _shards(status)
-    yield _stand(status)
-    yield from _content(dataset) if dataset else ()
+        yield _format_shards(status)
+    yield _format_state(status)
+    yield from _format_content(dataset) if dataset else ()
     if status.rate:
         text = f"{status.rate:.1f} images/s over {duration(status.seconds)} of work"
         if status.running and status.lately and status.seconds > LATELY:
@@ -245,21 +249,21 @@ def of_status(status: Status, out: str, now: float) -> Iterator[str]:
         if groups:
             yield f"{kind}:"
         for group in groups[:SHOWN_GROUPS]:
-            yield f"  {group.count:>7,}  {_group(group)}"
+            yield f"  {group.count:>7,}  {_format_group(group)}"
         if (more := len(groups) - SHOWN_GROUPS) > 0:
-            yield f"  ... for {counted(more, 'more reason')}"
-    yield _resume(status)
+            yield f"  ... for {format_count(more, 'more reason')}"
+    yield _advise_resume(status)
 
 
-def _group(group: Group) -> str:
+def _format_group(group: FailureGroup) -> str:
     """With the reason as one of them has it: numbers in it differ from one to the other."""
-    own, such = shown(group.example_reason), shown(group.example)
+    own, such = escape(group.example_reason), escape(group.example)
     if group.count == 1:
         return f"{such}: {own}"
     return f"{own}, such as {such}" if own == group.reason else f"such as {such}: {own}"
 
 
-def _run_of(status: Status, now: float) -> str:
+def _format_run(status: Status, now: float) -> str:
     if status.running:
         who = "A run is" if status.running == ["all"] else f"Shards {', '.join(status.running)} are"
         since = f", since {duration(now - status.begun)}" if status.begun else ""
@@ -270,39 +274,40 @@ def _run_of(status: Status, now: float) -> str:
     return f"No run is writing. The last one {ENDS.get(status.outcome, 'ended')} {ago} ago."
 
 
-def _shards(status: Status) -> str:
+def _format_shards(status: Status) -> str:
     """How a job was shared out, and what of it nobody has begun."""
     number = len(status.shards) + len(status.missing)
-    begun = f"{_some(status.shards)} of {counted(number, 'shard')}"
+    begun = f"{_format_some(status.shards)} of {format_count(number, 'shard')}"
     if not status.missing:
-        return f"All {counted(number, 'shard')} have begun."
+        return f"All {format_count(number, 'shard')} have begun."
     verb = "has" if len(status.missing) == 1 else "have"
-    return f"Shard {begun}; {_some(status.missing)} {verb} not begun."
+    return f"Shard {begun}; {_format_some(status.missing)} {verb} not begun."
 
 
-def _some(names: list[str]) -> str:
+def _format_some(names: list[str]) -> str:
     more = len(names) - SHOWN_GROUPS
     return ", ".join(names[:SHOWN_GROUPS]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _content(dataset: Mapping[str, Any]) -> Iterator[str]:
+def _format_content(dataset: Mapping[str, Any]) -> Iterator[str]:
     """What a finished dataset holds."""
-    splits = ", ".join(f"{shown(split)} {count:,}" for split, count in dataset["splits"].items())
+    splits = ", ".join(f"{escape(split)} {count:,}" for split, count in dataset["splits"].items())
     yield (
-        f"{counted(dataset['images'], 'image')} of {counted(dataset['inputs'], 'input')} in the "
+        f"{format_count(dataset['images'], 'image')} of "
+        f"{format_count(dataset['inputs'], 'input')} in the "
         f"dataset: {splits}"
     )
     for title in ("rejected", "flagged"):
         if counts := dataset[title]:
-            yield f"{title}: " + ", ".join(f"{shown(key)} {n:,}" for key, n in counts.items())
+            yield f"{title}: " + ", ".join(f"{escape(key)} {n:,}" for key, n in counts.items())
     if dataset["inputs_failed"]:
-        yield f"{counted(dataset['inputs_failed'], 'input')} could not be used"
+        yield f"{format_count(dataset['inputs_failed'], 'input')} could not be used"
 
 
-def _stand(status: Status) -> str:
+def _format_state(status: Status) -> str:
     parts = [f"{status.done:,} done"]
     if status.tars:
-        parts = [f"{counted(status.done, 'image')} of {counted(status.tars, 'tar')} done"]
+        parts = [f"{format_count(status.done, 'image')} of {format_count(status.tars, 'tar')} done"]
     elif status.total:
         share = 100 * status.done // status.total
         parts = [f"{status.done:,} of {status.total:,} done ({share} %)"]
@@ -317,7 +322,7 @@ def _stand(status: Status) -> str:
     return ", ".join(parts)
 
 
-def _resume(status: Status) -> str:
+def _advise_resume(status: Status) -> str:
     """What running the same command again would do."""
     if status.dataset and status.dataset["wrong"]:
         return "The same command again would make anew what is wrong, and lay the dataset out anew."
@@ -345,14 +350,14 @@ def _resume(status: Status) -> str:
     return f"The same command again would {', '.join(does)}."
 
 
-def of_verification(found: Verification) -> Iterator[str]:
+def format_verification(found: Verification) -> Iterator[str]:
     """What checking the outputs found, in lines."""
-    yield f"{counted(found.checked, 'output')} checked, {found.wrong:,} wrong"
-    yield from of_outdated(found.outdated, found.outdated_such[:SHOWN_FAILURES], "; --json")
+    yield f"{format_count(found.checked, 'output')} checked, {found.wrong:,} wrong"
+    yield from format_outdated(found.outdated, found.outdated_such[:SHOWN_FAILURES], "; --json")
     for kind, examples in found.examples.items():
         yield f"{kind}: {found.counts[kind]:,}"
-        names = [f"{shown(output)}: {shown(why)}" for output, why in examples[:SHOWN_FAILURES]]
-        yield from _first(names, found.counts[kind], "; the journal has all")
+        names = [f"{escape(output)}: {escape(why)}" for output, why in examples[:SHOWN_FAILURES]]
+        yield from _format_first(names, found.counts[kind], "; the journal has all")
     if found.wrong:
         yield (
             "The next run of the same command makes the wrong ones again, and only these "
@@ -360,7 +365,7 @@ def of_verification(found: Verification) -> Iterator[str]:
         )
 
 
-def _first(lines: Iterable[str], count: int, tail: str = "") -> Iterator[str]:
+def _format_first(lines: Iterable[str], count: int, tail: str = "") -> Iterator[str]:
     """The first of ``count`` lines, indented, and how many more there are."""
     shown_lines = [f"  {line}" for line in lines]
     yield from shown_lines
@@ -368,7 +373,7 @@ def _first(lines: Iterable[str], count: int, tail: str = "") -> Iterator[str]:
         yield f"  ... and {more:,} more{tail}"
 
 
-def of_bundle(info: BundleInfo, path: Path, width: int) -> Iterator[str]:
+def format_bundle(info: BundleInfo, path: Path, width: int) -> Iterator[str]:
     """A bundle's description as ``key: value`` lines of up to ``width`` columns."""
     a = info.architecture
     values = {
@@ -384,35 +389,35 @@ def of_bundle(info: BundleInfo, path: Path, width: int) -> Iterator[str]:
         "dropout blocks": len(a.dropout_blocks),
         "provenance": info.provenance,
     }
-    yield from _lines(values, width)
+    yield from _format_values(values, width)
 
 
-def _lines(values: Mapping[str, Any], width: int, depth: int = 0) -> Iterator[str]:
+def _format_values(values: Mapping[str, Any], width: int, depth: int = 0) -> Iterator[str]:
     indent = "  " * depth
     for key, value in values.items():
-        start = f"{indent}{shown(key)}:"
+        start = f"{indent}{escape(key)}:"
         if isinstance(value, str):
-            text = shown(" ".join(value.split()))  # foreign: no control characters to terminals
+            text = escape(" ".join(value.split()))  # foreign: no control characters to terminals
             line = f"{start} {text}".rstrip()
-            yield from _wrapped(line, width, f"{indent}  ") if " " in text else [line]
+            yield from _wrap(line, width, f"{indent}  ") if " " in text else [line]
         elif isinstance(value, dict) and value and depth < DEEPEST:
             yield start
-            yield from _lines(value, width, depth + 1)
+            yield from _format_values(value, width, depth + 1)
         elif _is_objects(value) and depth < DEEPEST:
             for number, item in enumerate(value, 1):
-                yield f"{indent}{shown(key)} {number}:"
-                yield from _lines(item, width, depth + 1)
+                yield f"{indent}{escape(key)} {number}:"
+                yield from _format_values(item, width, depth + 1)
         elif isinstance(value, Path):
-            yield f"{start} {shown(value)}"
+            yield f"{start} {escape(value)}"
         else:
-            yield f"{start} {shown(json.dumps(value, ensure_ascii=False))}"
+            yield f"{start} {escape(json.dumps(value, ensure_ascii=False))}"
 
 
 def _is_objects(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(i, dict) for i in value)
 
 
-def _wrapped(text: str, width: int, indent: str) -> list[str]:
+def _wrap(text: str, width: int, indent: str) -> list[str]:
     return textwrap.wrap(
         text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )

@@ -31,7 +31,7 @@ class Settings:
     """A job as its workers see it. ``model`` and ``out`` are paths that they can reach.
 
     ``far``: inputs or outputs lie behind URLs; ``unpack``: tars become directories; ``exclude``
-    and ``include`` choose their members (:class:`pix2pix_batch.inputs.choice.Choice`).
+    and ``include`` choose their members (:class:`pix2pix_batch.inputs.choice.InputFilter`).
     ``georeference``, ``keep_exif``, ``keep_times``: what outputs keep of their inputs besides.
     ``tolerance``: what is made of files that are not as they should be.
 
@@ -71,7 +71,7 @@ class Settings:
     origin: bytes = b""
 
 
-def without_job(model: Path, size: int, fit: str, device: str, precision: str) -> Settings:
+def settings_without_job(model: Path, size: int, fit: str, device: str, precision: str) -> Settings:
     """For a few images that are translated in this process, in PyTorch."""
     from pix2pix_batch import bundle
 
@@ -93,7 +93,7 @@ def without_job(model: Path, size: int, fit: str, device: str, precision: str) -
 
 @dataclass(frozen=True)
 class Decision:
-    """What :func:`pix2pix_batch.workers.probe.probe` chose: what all of the job's tasks use.
+    """What :func:`pix2pix_batch.workers.probe.autotune` chose: what all of the job's tasks use.
 
     ``backend``: by the name that ``--backend`` has for it.
     """
@@ -105,7 +105,7 @@ class Decision:
     note: str = ""
 
 
-def settle(settings: Settings, decision: Decision) -> Settings:
+def apply_decision(settings: Settings, decision: Decision) -> Settings:
     """The settings with what was decided in place of what was open."""
     return replace(
         settings,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def shown(path: object) -> str:
+def escape(path: object) -> str:
     """A path for people: control characters and undecodable bytes escaped."""
     text = str(path)
     return (
@@ -16,7 +16,7 @@ def describe_error(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def counted(number: int, noun: str, nouns: str = "") -> str:
+def format_count(number: int, noun: str, nouns: str = "") -> str:
     """``1 image``, ``1,000 images``. ``nouns``: the plural, where it is not made with an s."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {nouns or noun + 's'}"
 

@@ -82,7 +82,7 @@ class Tiles:
         self.strip: np.ndarray | None = None
         self.result: np.ndarray | None = None
 
-    def again(self) -> Tiles:
+    def restart(self) -> Tiles:
         """The same tiles, for another translation."""
         fresh = copy.copy(self)
         fresh.strip = fresh.result = None
@@ -103,7 +103,7 @@ class Tiles:
         rows, columns = self.rows.inside(), self.columns.inside()
         return [row * column for row in rows for column in columns]
 
-    def put(self, index: int, tile: np.ndarray) -> None:
+    def add_tile(self, index: int, tile: np.ndarray) -> None:
         """Take the translation of tile ``index``: ``uint8 (size, size, C)``, in order."""
         if len(self) == 1:
             self.result = self._inside(tile)
@@ -149,7 +149,7 @@ class Resized:
         self.result: np.ndarray | None = None
         self.shares = [1.0]
 
-    def again(self) -> Resized:
+    def restart(self) -> Resized:
         """As for :class:`Tiles`."""
         fresh = copy.copy(self)
         fresh.result = None
@@ -161,7 +161,7 @@ class Resized:
     def __iter__(self) -> Iterator[np.ndarray]:
         yield self.pixels
 
-    def put(self, index: int, tile: np.ndarray) -> None:
+    def add_tile(self, index: int, tile: np.ndarray) -> None:
         self.result = resize(tile, self.shape)
 
 

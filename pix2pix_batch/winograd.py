@@ -286,7 +286,9 @@ class WinogradConvolution:
             for p in range(POINTS)
         ]
         return Block(
-            points, outputs(z, view["sums"], list(z[:OUTPUTS])), self._made(begin, end, z[:, :n])
+            points,
+            outputs(z, view["sums"], list(z[:OUTPUTS])),
+            self._assemble(begin, end, z[:, :n]),
         )
 
     def _lines(self, begin: int, end: int, lines: Tensor, i: int, j: int) -> list[Lines]:
@@ -306,7 +308,7 @@ class WinogradConvolution:
                 found.append(Lines(first, second, to))
         return found
 
-    def _made(self, begin: int, end: int, z: Tensor) -> list[Made]:
+    def _assemble(self, begin: int, end: int, z: Tensor) -> list[Made]:
         """Rows of the output in ``z``, without those outside the image."""
         found, o = [], self.phases_out
         height, width = (n * o // self.phases_in for n in (self.height, self.width))

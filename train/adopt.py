@@ -43,8 +43,8 @@ def adopt(
     ``target_domain``, where they are not the recipe's. Raises :class:`InputError`.
     """
     run = path.absolute().parent.parent
-    recorded = _recorded(path, run)
-    recipe = recipes.parse(recorded["recipe"], str(run / rundir.RECIPE))
+    recorded = _read_recorded(path, run)
+    recipe = recipes.parse_recipe(recorded["recipe"], str(run / rundir.RECIPE))
     state = torch.load(path, map_location="cpu", weights_only=True)
     generator = UNet(recipe.architecture)
     try:
@@ -52,7 +52,7 @@ def adopt(
     except (RuntimeError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: holds another network than {run / rundir.RECIPE}") from error
     generator.eval()
-    opened, notes = _open(data or Path(recorded.get("path") or ""), recipe, recorded, data)
+    opened, notes = _open_data(data or Path(recorded.get("path") or ""), recipe, recorded, data)
     step = int(state["step"])
     training: dict[str, Any] = {"step": step, "processes": recorded.get("processes", 1)}
     facts = data_facts(recipe, opened) if opened else {"source": recipe.data_source,
@@ -65,16 +65,16 @@ def adopt(
     return Adopted(info, notes)
 
 
-def _recorded(path: Path, run: Path) -> dict[str, Any]:
+def _read_recorded(path: Path, run: Path) -> dict[str, Any]:
     if not (run / rundir.RECIPE).is_file():
         raise InputError(
             f"{path}: is a checkpoint of 'pix2pix-batch train', whose recipe is not beside it in "
             f"{run / rundir.RECIPE}; leave it in its run's directory, RUN/checkpoints/"
         )
-    return rundir.read(run / rundir.RECIPE)
+    return rundir.read_run(run / rundir.RECIPE)
 
 
-def _open(
+def _open_data(
     place: Path, recipe: Recipe, recorded: dict[str, Any], given: Path | None
 ) -> tuple[Data | None, list[str]]:
     """The training data, where it is still there, and what to say where it is not, or another."""
@@ -89,7 +89,7 @@ def _open(
             f"the training data is not there ({error}), so the model does not know how far images "
             "lie from it: --data DATA says where it is"
         ]
-    if recorded["data"] != signature.of(opened.parts):
+    if recorded["data"] != signature.data_signature(opened.parts):
         return opened, [f"{place} is not, or no longer, the data of that run"]
     return opened, []
 

@@ -20,7 +20,7 @@ from pix2pix_batch.errors import ImageError, InputError, OutputError
 from pix2pix_batch.files.storage import FATAL
 from pix2pix_batch.files.whole import whole
 from pix2pix_batch.images import SUFFIXES, Picture
-from pix2pix_batch.text import counted
+from pix2pix_batch.text import format_count
 from pix2pix_batch.train import pairs, threads
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.pair_files import Pair, Reader
@@ -90,7 +90,7 @@ def _side_by_side(pair: Pair, inside: str, reader: Reader) -> Made:
 def _halves(pair: Pair, inside: str, reader: Reader) -> Made:
     both = _read(pair.a, reader)
     if both.shape[1] % 2:
-        width = counted(both.shape[1], "pixel")
+        width = format_count(both.shape[1], "pixel")
         raise ImageError(f"{pair.a}: is {width} wide, which cannot be halved into A and B")
     a, b = np.split(both, 2, axis=1)
     return [(f"A/{pair.split}/{inside}", a), (f"B/{pair.split}/{inside}", b)]
@@ -115,8 +115,8 @@ def _arrange(
             return str(error)
         return ""
 
-    todo = list(_named(found.pairs, result.failures))
-    for failure in tqdm(threads.in_order(work, todo), total=len(todo), unit="pair", disable=None):
+    todo = list(_name_pairs(found.pairs, result.failures))
+    for failure in tqdm(threads.map_ahead(work, todo), total=len(todo), unit="pair", disable=None):
         if failure:
             result.failures.append(failure)
         else:
@@ -136,7 +136,7 @@ def _require_new(data: Path, out: Path) -> None:
         raise InputError(f"{out}: cannot be made ({error.strerror}); give another place") from error
 
 
-def _named(listed: list[Pair], failures: list[str]) -> Iterator[tuple[Pair, str]]:
+def _name_pairs(listed: list[Pair], failures: list[str]) -> Iterator[tuple[Pair, str]]:
     """Each pair with its path within a split of OUT; those that have none fail.
 
     An absolute path in a manifest loses its leading ``/``, as with ``tar`` and ``convert``.

@@ -13,7 +13,7 @@ import torch
 
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.files.whole import whole
-from pix2pix_batch.text import counted
+from pix2pix_batch.text import format_count
 
 NAME = re.compile(r"step-(\d+)\.pt$")
 
@@ -29,7 +29,7 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     """
     path = path_of(folder, step)
     write_whole(path, lambda file: torch.save(state, file))
-    for old in saved(folder)[:-keep]:
+    for old in list_checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
     return path
 
@@ -91,14 +91,14 @@ def unwritable(path: Path, error: OSError) -> OutputError:
     )
 
 
-def saved(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in ``folder``, oldest first."""
     return sorted(path for path in folder.glob("step-*.pt") if NAME.search(path.name))
 
 
 def load_last(folder: Path) -> dict[str, Any] | None:
     """The newest checkpoint that can be read, plain tensors and values only."""
-    found = saved(folder)
+    found = list_checkpoints(folder)
     for path in reversed(found):
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -108,7 +108,8 @@ def load_last(folder: Path) -> dict[str, Any] | None:
             return state
     if found:
         raise InputError(
-            f"{folder}: its {counted(len(found), 'checkpoint')} cannot be read; start again in a "
+            f"{folder}: its {format_count(len(found), 'checkpoint')} cannot be read; start again "
+            "in a "
             "new directory"
         )
     return None

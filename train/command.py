@@ -12,8 +12,8 @@ import click
 
 from pix2pix_batch.decoding.options import add_tolerance, take_tolerance
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.report import of_warnings
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.report import format_warnings
+from pix2pix_batch.text import escape, format_count
 
 if TYPE_CHECKING:
     from pix2pix_batch.decoding.tolerance import Tolerance
@@ -139,10 +139,10 @@ def train(
         overrides = (*overrides, f"epochs={epochs:g}")
     path = run / rundir.RECIPE
     if recipe is None and path.is_file():
-        rundir.read(path)
+        rundir.read_run(path)
     else:
-        path = recipes.find(recipe or "default")
-    read = recipes.read(path, overrides)
+        path = recipes.find_recipe(recipe or "default")
+    read = recipes.read_recipe(path, overrides)
     try:
         run_training(read, data, run, tolerance=take_tolerance(options), **options)
     except KeyboardInterrupt as stopped:
@@ -163,7 +163,7 @@ def list_recipes() -> None:
     names = recipes.shipped_names()
     width = max(map(len, names)) + 2
     for name in names:
-        first = recipes.find(name).read_text(encoding="utf-8").splitlines()[0]
+        first = recipes.find_recipe(name).read_text(encoding="utf-8").splitlines()[0]
         click.echo(f"{name:{width}}{first.removeprefix('#').strip()}")
 
 
@@ -174,8 +174,8 @@ def show_recipe(name: str) -> None:
     require_extra()
     from pix2pix_batch.train import recipe as recipes
 
-    path = recipes.find(name)
-    recipes.read(path)
+    path = recipes.find_recipe(name)
+    recipes.read_recipe(path)
     click.echo(path.read_text(encoding="utf-8"), nl=False)
 
 
@@ -226,7 +226,7 @@ def check_dataset(
     from pix2pix_batch.train.dataset import check
 
     output.require_place(sheet, (".png",))
-    read = recipes.read(recipes.find(recipe), overrides)
+    read = recipes.read_recipe(recipes.find_recipe(recipe), overrides)
     found = check(data, read, take_tolerance(reading))
     if sheet is not None and found.samples:
         output.write(sheet, found.sheet())
@@ -238,7 +238,7 @@ def check_dataset(
     if sheet is None:
         click.echo("hint: --sheet FILE.png draws a sheet of training samples", err=True)
     elif not found.samples:
-        click.echo(f"{shown(sheet)}: not drawn, for no pair is sound", err=True)
+        click.echo(f"{escape(sheet)}: not drawn, for no pair is sound", err=True)
     sys.exit(PROBLEMS if found.problems else 0)
 
 
@@ -259,14 +259,14 @@ def pair_dataset(a: str, b: str, file: Path) -> None:
     from pix2pix_batch.train.pairing import list_pairs
 
     listed = list_pairs(a, b, file)
-    first, second = (shown(path.name) for path in listed.example)
+    first, second = (escape(path.name) for path in listed.example)
     click.echo(
-        f"{shown(file)}: {counted(listed.pairs, 'pair')}, {listed.rule}, such as {first} and "
+        f"{escape(file)}: {format_count(listed.pairs, 'pair')}, {listed.rule}, such as {first} and "
         f"{second}"
     )
     if listed.alone:
-        some = ", ".join(shown(path) for path in listed.alone[:3])
-        click.echo(f"{counted(len(listed.alone), 'file')} without partner: {some}", err=True)
+        some = ", ".join(escape(path) for path in listed.alone[:3])
+        click.echo(f"{format_count(len(listed.alone), 'file')} without partner: {some}", err=True)
     sys.exit(PROBLEMS if listed.alone else 0)
 
 
@@ -330,13 +330,13 @@ def _arrange(
     try:
         result = change(data, out, form, quality, tolerance)
     except KeyboardInterrupt:
-        click.echo(f"Interrupted. {shown(out)} holds a part; remove it to start again.", err=True)
+        click.echo(f"Interrupted. {escape(out)} holds a part; remove it to start again.", err=True)
         sys.exit(INTERRUPTED)
     for failure in result.failures:
-        click.echo(f"failed: {shown(failure)}", err=True)
-    for line in of_warnings(sorted(result.warnings.items()), len(result.warnings)):
+        click.echo(f"failed: {escape(failure)}", err=True)
+    for line in format_warnings(sorted(result.warnings.items()), len(result.warnings)):
         click.echo(line, err=True)
-    written = f"{counted(result.written, 'pair')} written to {shown(out)}"
+    written = f"{format_count(result.written, 'pair')} written to {escape(out)}"
     click.echo(f"{written}, {len(result.failures):,} failed")
     sys.exit(PROBLEMS if result.failures else 0)
 

@@ -99,16 +99,16 @@ class FileSplit:
 
     def __getitem__(self, index: int) -> tuple[str, Pixels, Pixels]:
         source, target = self.read(index)
-        with self._named(index):
-            return self.listed[index].name, *self.jitter.plain(source, target)
+        with self._name_errors(index):
+            return self.listed[index].name, *self.jitter.without_jitter(source, target)
 
-    def jittered(self, index: int, random: np.random.Generator) -> tuple[Pixels, Pixels]:
+    def read_jittered(self, index: int, random: np.random.Generator) -> tuple[Pixels, Pixels]:
         source, target = self.read(index)
-        with self._named(index):
+        with self._name_errors(index):
             return self.jitter.random(source, target, random)
 
     @contextmanager
-    def _named(self, index: int) -> Iterator[None]:
+    def _name_errors(self, index: int) -> Iterator[None]:
         """The jitter sees pixels only; its errors get the file's name here."""
         try:
             yield
@@ -139,7 +139,7 @@ class FileData:
         self.epoch = len(self.train)
         self.layout, self.recipe = found.layout, recipe
         advice = recipes.advise_size(recipe, sizes)
-        self.notes = [text for text in (found.naming(), advice) if text]
+        self.notes = [text for text in (found.name_sides(), advice) if text]
         self.walked = found.walked
         self.parts = [Part((pair.name, pair.split), tuple(pair.files())) for pair in found.pairs]
 
@@ -153,7 +153,7 @@ class FileData:
     def sample(self, k: int) -> tuple[Pixels, Pixels]:
         epoch, position = divmod(k, self.epoch)
         index = int(order(self.seed, epoch, self.epoch)[position])
-        return self.train.jittered(index, generator_at(self.seed, k, 1))
+        return self.train.read_jittered(index, generator_at(self.seed, k, 1))
 
 
 @lru_cache(maxsize=2)
@@ -236,7 +236,7 @@ def fingerprint(split: Split) -> str:
     return digest.hexdigest()
 
 
-def spread(length: int, count: int) -> list[int]:
+def spread_indices(length: int, count: int) -> list[int]:
     """Up to ``count`` indices into ``length``, evenly spread, the first and the last among them."""
     return [round(i) for i in np.linspace(0, length - 1, min(count, length))]
 

@@ -15,10 +15,10 @@ from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.inputs.choice import LeftAlone
 from pix2pix_batch.pages import sheet
-from pix2pix_batch.report import of_left, of_warnings
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.report import format_left_alone, format_warnings
+from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import notes, pair_files, pairs, plausible, sides, threads
-from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at, spread
+from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at, spread_indices
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.recipe import Mosaic, Recipe
@@ -70,7 +70,7 @@ class Check:
             "held_out": self.held_out,
             "sizes": dict(self.sizes.most_common()),
             "modes": {side: dict(modes.most_common()) for side, modes in self.modes.items()},
-            "training": training(self.recipe),
+            "training": describe_training(self.recipe),
             "problems": [{"file": file, "problem": what} for file, what in self.problems],
             "doubts": self.doubts,
             "warnings": [{"file": file, "warning": said} for file, said in self.warnings.items()],
@@ -83,26 +83,26 @@ class Check:
     def lines(self) -> Iterator[str]:
         recipe = self.recipe
         pairs_noun = "crop" if recipe.mosaic else "pair"
-        total = counted(sum(self.splits.values()), pairs_noun)
-        naming = f" ({shown(self.naming)})" if self.naming else ""
-        yield f"{shown(self.data)}: {self.layout}{naming}, {total}"
+        total = format_count(sum(self.splits.values()), pairs_noun)
+        naming = f" ({escape(self.naming)})" if self.naming else ""
+        yield f"{escape(self.data)}: {self.layout}{naming}, {total}"
         for name, count in self.splits.items():
             yield f"  {name:6}{count:>8,}" + (self._told_held_out() if name == "val" else "")
         if self.sizes:
             yield f"sizes   {_common(self.sizes)}"
         for side, modes in self.modes.items():
             yield f"modes   {side}: {_common(modes)}"
-        yield f"trains  {_described(recipe)}"
+        yield f"trains  {_describe_recipe(recipe)}"
         for note in self.notes:
             yield f"note: {note}"
-        yield from of_left(self.left)
+        yield from format_left_alone(self.left)
         for doubt in self.doubts:
             yield f"doubt: {doubt}"
-        yield from of_warnings(sorted(self.warnings.items()), len(self.warnings), IN_JSON)
+        yield from format_warnings(sorted(self.warnings.items()), len(self.warnings), IN_JSON)
         for file, what in self.problems[:LISTED]:
-            yield f"problem: {shown(file)}: {shown(what)}"
+            yield f"problem: {escape(file)}: {escape(what)}"
         if (more := len(self.problems) - LISTED) > 0:
-            yield f"and {counted(more, 'problem')} more{IN_JSON}"
+            yield f"and {format_count(more, 'problem')} more{IN_JSON}"
         yield ", ".join(self._ends())
 
     def _told_held_out(self) -> str:
@@ -116,9 +116,9 @@ class Check:
 
     def _ends(self) -> Iterator[str]:
         if self.problems or not self.doubts:
-            yield counted(len(self.problems), "problem") if self.problems else "no problems"
+            yield format_count(len(self.problems), "problem") if self.problems else "no problems"
         if self.doubts:
-            yield counted(len(self.doubts), "doubt") + ": look at --sheet before training"
+            yield format_count(len(self.doubts), "doubt") + ": look at --sheet before training"
 
     def sheet(self) -> bytes:
         """A PNG of training samples, after the jitter. Raises :class:`InputError`."""
@@ -126,7 +126,9 @@ class Check:
             raise InputError(f"{self.data}: no sound pairs to draw a sheet of")
         side_in, side_out = ("B", "A") if self.recipe.direction == "BtoA" else ("A", "B")
         heads = [f"input ({side_in})", f"target ({side_out})"]
-        return sheet.png([(name, images) for name, *images in self.samples], heads, SHEET_COLUMNS)
+        return sheet.render_png(
+            [(name, images) for name, *images in self.samples], heads, SHEET_COLUMNS
+        )
 
 
 def check(data: Path, recipe: Recipe, tolerance: Tolerance = USUAL) -> Check:
@@ -136,7 +138,7 @@ def check(data: Path, recipe: Recipe, tolerance: Tolerance = USUAL) -> Check:
     return _check_files(data, recipe, Reader(tolerance))
 
 
-def training(recipe: Recipe) -> dict[str, Any]:
+def describe_training(recipe: Recipe) -> dict[str, Any]:
     """What becomes of the pairs, as the recipe says."""
     resized = recipe.resized if recipe.fit == "resize" and recipe.mosaic is None else None
     return {
@@ -161,19 +163,21 @@ class _Seen:
     shape: tuple[int, int] | None = None
     digests: tuple[bytes | None, bytes | None] = (None, None)
     problems: tuple[Problem, ...] = ()
-    look: plausible.Look | None = None
+    look: plausible.PairComparison | None = None
     colours: tuple[dict[int, bytes], ...] = ()
 
 
 def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
     found = pairs.survey(data, val_fraction=0)
-    result = Check(data, recipe, found.layout, found.naming(), problems=list(found.problems))
+    result = Check(data, recipe, found.layout, found.name_sides(), problems=list(found.problems))
     _count_splits(result, found)
     jitter, repeats = Jitter.of(recipe), _Repeats()
     evidence = plausible.Evidence(found.layout == "side-by-side")
     palettes = _Palettes()
     sound = []
-    for seen in threads.in_order(lambda pair: _look(pair, recipe, jitter, reader), found.pairs):
+    for seen in threads.map_ahead(
+        lambda pair: _read_pair(pair, recipe, jitter, reader), found.pairs
+    ):
         _count(result, seen)
         result.problems += seen.problems
         result.problems += repeats.add(seen)
@@ -211,7 +215,7 @@ def _count_splits(result: Check, found: pairs.Survey) -> None:
         result.problems.append((str(result.data), "has no training pairs (split 'train')"))
 
 
-def _look(pair: Pair, recipe: Recipe, jitter: Jitter, reader: Reader) -> _Seen:
+def _read_pair(pair: Pair, recipe: Recipe, jitter: Jitter, reader: Reader) -> _Seen:
     """Read a pair as training would, to the last pixel."""
     modes = [mode for mode in map(_mode, pair.files()) if mode]
     if problems := pair_files.check_headers([pair], reader=reader):
@@ -233,10 +237,10 @@ def _look(pair: Pair, recipe: Recipe, jitter: Jitter, reader: Reader) -> _Seen:
     shape = (a.shape[1], a.shape[0])
     try:
         if recipe.fit == "tile":
-            jitter.plain(a, b)
+            jitter.without_jitter(a, b)
     except ImageError as error:
         return _Seen(pair, modes, shape, problems=((str(pair.a), str(error)),))
-    looked = plausible.look(a, b, pair.b is None)
+    looked = plausible.compare_sides(a, b, pair.b is None)
     colours = tuple(_few_colours(path) for path in pair.files())
     return _Seen(pair, modes, shape, (_digest(a), _digest(b)), look=looked, colours=colours)
 
@@ -279,7 +283,8 @@ class _Palettes:
         for side, count in enumerate(self.differing):
             if count:
                 yield (
-                    f"the palettes of {'AB'[side]} differ: in {counted(count, 'file')} a number "
+                    f"the palettes of {'AB'[side]} differ: in {format_count(count, 'file')} a "
+                    "number "
                     "has another colour than in those before; labels must have the same in all"
                 )
 
@@ -334,7 +339,7 @@ def _repeat(what: str, pair: Pair, other: Pair, file: Path) -> str:
 def _file_samples(
     listed: Sequence[Pair], recipe: Recipe, jitter: Jitter, reader: Reader
 ) -> list[Sample]:
-    chosen = [listed[i] for i in spread(len(listed), SHEET_PAIRS)]
+    chosen = [listed[i] for i in spread_indices(len(listed), SHEET_PAIRS)]
     split = FileSplit(chosen, recipe, jitter, reader)
     return [
         (pair.name, *jitter.random(*split.read(i), generator_at(recipe.seed, i, 1)))
@@ -369,8 +374,8 @@ def _common(counts: Counter[str]) -> str:
     return ", ".join(named) + (f" and {more} more" if more > 0 else "")
 
 
-def _described(recipe: Recipe) -> str:
-    facts = training(recipe)
+def _describe_recipe(recipe: Recipe) -> str:
+    facts = describe_training(recipe)
     domains = [recipe.source_domain, recipe.target_domain]
     arrow = " -> ".join(reversed("AB") if recipe.direction == "BtoA" else "AB")
     parts = [arrow + (f" ({' -> '.join(domains)})" if all(domains) else "")]

@@ -24,8 +24,8 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.images import Picture
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.pages import sheet
-from pix2pix_batch.settings import without_job
-from pix2pix_batch.text import shown
+from pix2pix_batch.settings import settings_without_job
+from pix2pix_batch.text import escape
 from pix2pix_batch.tiling import Tiles
 from pix2pix_batch.train import metrics, pair_files, pairs, sides, threads
 from pix2pix_batch.train import recipe as recipes
@@ -81,14 +81,14 @@ def choose_recipe(info: BundleInfo, data: Path, reading: Reading) -> Choice:
     own = [f"size={info.image_size}", f"downs={a.downs}", "load_size=null"]
     kept, note = _kept_recipe(info)
     if reading.recipe is not None:
-        read = recipes.read(recipes.find(reading.recipe), [*own, *overrides])
+        read = recipes.read_recipe(recipes.find_recipe(reading.recipe), [*own, *overrides])
         choice = Choice(read, reading.recipe)
     elif kept is not None:
-        choice = _suited(info, data, recipes.changed(kept, [*own, *overrides]))
+        choice = _choose_recipe(info, data, recipes.override_recipe(kept, [*own, *overrides]))
     else:
         own += [f"in_channels={a.in_channels}", f"out_channels={a.out_channels}"]
         own += [f"fit={'tile' if info.fit == 'tile' else 'resize'}"]
-        read = recipes.read(recipes.find("default"), [*own, *overrides])
+        read = recipes.read_recipe(recipes.find_recipe("default"), [*own, *overrides])
         choice = Choice(read, "default", note)
     _require_fit(info, choice.recipe)
     return choice
@@ -100,7 +100,7 @@ def _kept_recipe(info: BundleInfo) -> tuple[Recipe | None, str]:
     if kept is None:
         return None, ""
     try:
-        return recipes.parse(kept, f"{info.name}'s recipe"), ""
+        return recipes.parse_recipe(kept, f"{info.name}'s recipe"), ""
     except (TypeError, ValueError) as error:
         reason = str(error).split("; ")[0]
         return None, (
@@ -109,7 +109,7 @@ def _kept_recipe(info: BundleInfo) -> tuple[Recipe | None, str]:
         )
 
 
-def _suited(info: BundleInfo, data: Path, recipe: Recipe) -> Choice:
+def _choose_recipe(info: BundleInfo, data: Path, recipe: Recipe) -> Choice:
     """The model's own recipe, for pairs of files where ``data`` has none of its mosaics."""
     mosaic = recipe.mosaic
     if mosaic is None or any((data / name).exists() for name in (mosaic.source, mosaic.target)):
@@ -119,10 +119,10 @@ def _suited(info: BundleInfo, data: Path, recipe: Recipe) -> Choice:
         sides.reverse()
     note = (
         f"{info.name} was trained on the mosaics {mosaic.source} and {mosaic.target}, which are "
-        f"not in {shown(data)}: pairs of image files are read there, A as {sides[0]}, B as "
+        f"not in {escape(data)}: pairs of image files are read there, A as {sides[0]}, B as "
         f"{sides[1]} (--direction turns that round)"
     )
-    return Choice(recipes.changed(recipe, ["mosaic=null"]), "own", note, foreign=True)
+    return Choice(recipes.override_recipe(recipe, ["mosaic=null"]), "own", note, foreign=True)
 
 
 def _require_fit(info: BundleInfo, recipe: Recipe) -> None:
@@ -209,14 +209,14 @@ def open_engine(
     Raises :class:`InputError` for a device or precision that is not there.
     """
     size = bundle.read_info(path).image_size
-    settings = without_job(path, size, "tile", device, precision)
+    settings = settings_without_job(path, size, "tile", device, precision)
     with tempfile.TemporaryDirectory() as folder:  # convert decides by files: give it some
         items = []
         for index in range(min(probe.PROBE_IMAGES, len(split))):
             file = Path(folder, f"{index}.png")
             file.write_bytes(images.write(Picture(split[index][1]), "png"))
             items.append(Item(str(file), file.name, file.name, "png"))
-        decision = probe.probe(settings, items)
+        decision = probe.autotune(settings, items)
     engine = opened_engine(
         settings.model, settings.fingerprint, settings.size, decision.batch_size,
         decision.device, decision.precision,
@@ -226,12 +226,12 @@ def open_engine(
 
 def translate(engine: Engine, listed: Iterable[tuple[str, Pixels, Pixels]]) -> Iterator[Sample]:
     """Each pair with its output, in order; large images in tiles that blend, as in ``convert``."""
-    for some in _batched(_tiles(engine, listed), engine.batch_size):
+    for some in _batch_tiles(_tiles(engine, listed), engine.batch_size):
         batch = np.zeros((engine.batch_size, *some[0].tile.shape), np.uint8)
         for place, one in enumerate(some):
             batch[place] = one.tile
         for one, made in zip(some, engine(batch).images, strict=False):
-            one.tiles.put(one.number, made)
+            one.tiles.add_tile(one.number, made)
             if one.number == len(one.tiles) - 1:
                 assert one.tiles.result is not None
                 name, source, target = one.pair
@@ -252,7 +252,7 @@ def _tiles(engine: Engine, listed: Iterable[tuple[str, Pixels, Pixels]]) -> Iter
             yield _Tile(pair, tiles, index, tile)
 
 
-def _batched(items: Iterator[_Tile], size: int) -> Iterator[list[_Tile]]:
+def _batch_tiles(items: Iterator[_Tile], size: int) -> Iterator[list[_Tile]]:
     while some := list(islice(items, size)):
         yield some
 
@@ -316,8 +316,8 @@ def _score_all(
 ) -> None:
     colours = np.array(list(classes.values()), np.uint8) if classes else None
     perceptual = Perceptual(engine.device)
-    samples = translate(engine, threads.in_order(listed.__getitem__, range(len(listed))))
-    scored = threads.in_order(
+    samples = translate(engine, threads.map_ahead(listed.__getitem__, range(len(listed))))
+    scored = threads.map_ahead(
         lambda sample: (sample, score(sample, colours)),
         tqdm(samples, total=len(listed), unit="image", disable=None),
     )
@@ -342,7 +342,7 @@ def _score_all(
 
 def _picture(result: Evaluation, engine: Engine, listed: Split) -> bytes:
     """The pairs of least, middle and greatest L1, made again: nothing else was kept of them."""
-    ranked = result.ranked()
+    ranked = result.rank_images()
     chosen = {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
     rows: list[sheet.Row] = []
     samples = translate(engine, (listed[index] for index in chosen.values()))
@@ -350,4 +350,4 @@ def _picture(result: Evaluation, engine: Engine, listed: Split) -> bytes:
         name, figures = result.images[index]
         title = f"{word}: {name}, L1 {figures['l1']:.2f}"
         rows.append((f"{title} (are these pairs?)" if result.doubt else title, sample[1:]))
-    return sheet.png(rows, ["input", "output", "target"])
+    return sheet.render_png(rows, ["input", "output", "target"])

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pix2pix_batch.engine import psnr
-from pix2pix_batch.pages.sheet import as_rgb
-from pix2pix_batch.report import of_warnings
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.pages.sheet import to_rgb
+from pix2pix_batch.report import format_warnings
+from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import metrics
 from pix2pix_batch.train.jitter import Pixels
 
@@ -71,7 +71,7 @@ def score(sample: Sample, colours: np.ndarray | None = None) -> Score:
         figures["ms_ssim"] = metrics.ms_ssim(output, target)
     confusion = None
     if colours is not None:
-        made, true = (metrics.nearest_class(as_rgb(image), colours) for image in (output, target))
+        made, true = (metrics.nearest_class(to_rgb(image), colours) for image in (output, target))
         confusion = metrics.confusion(made, true, len(colours))
         figures["pixel_accuracy"] = float(np.trace(confusion) / confusion.sum())
     return Score(figures, gradients, confusion, least_side)
@@ -145,14 +145,15 @@ class Evaluation:
             writer.writerow({"name": name} | figures)
         return text.getvalue().encode()
 
-    def ranked(self) -> list[int]:
+    def rank_images(self) -> list[int]:
         """The images' indices, from the least L1 to the greatest."""
         return sorted(range(len(self.images)), key=lambda i: self.images[i][1]["l1"])
 
     def lines(self) -> Iterator[str]:
         f = self.facts
         yield (
-            f"{f['model']} on {shown(f['data'])}: {counted(f['pairs'], 'pair')} ({f['split']}), "
+            f"{f['model']} on {escape(f['data'])}: {format_count(f['pairs'], 'pair')} "
+            f"({f['split']}), "
             f"{f['direction']}, {f['recipe']} recipe, {f['device']} {f['precision']}"
         )
         if self.doubt:
@@ -160,28 +161,28 @@ class Evaluation:
         yield f"{'':16}{'overall':>9}{'best':>9}{'median':>9}{'worst':>9}"
         for key, name in (FIGURES | OVERALL).items():
             if key in self.overall:
-                yield f"{name:16}" + "".join(f"{_short(v):>9}" for v in self._row(key))
+                yield f"{name:16}" + "".join(f"{_format_value(v):>9}" for v in self._row(key))
         if self.equal:
             yield self._told_equal()
-        ranked = [shown(self.images[i][0]) for i in self.ranked()]
+        ranked = [escape(self.images[i][0]) for i in self.rank_images()]
         yield f"least L1: {ranked[0]}; greatest: {', '.join(ranked[: -LISTED - 1 : -1])}"
         if self.classes:
             yield f"{'class':16}{'accuracy':>9}{'IoU':>9}{'pixels':>9}"
         for name, figures in self.classes.items():
-            cells = [_short(figures[key]) for key in ("accuracy", "iou")]
+            cells = [_format_value(figures[key]) for key in ("accuracy", "iou")]
             yield f"{name:16}{cells[0]:>9}{cells[1]:>9}{figures['share']:>9.1%}"
         for key, why in self.not_computed.items():
             yield f"{_name(key)}: not computed: {why}"
         for note in self.notes:
             yield f"note: {note}"
-        yield from of_warnings(
+        yield from format_warnings(
             sorted(self.warnings.items()), len(self.warnings), "; --json has them all"
         )
 
     def _told_equal(self) -> str:
         if self.equal == len(self.images):
             return "PSNR: infinite, for every output equals its target"
-        rest = counted(len(self.images) - self.equal, "pair")
+        rest = format_count(len(self.images) - self.equal, "pair")
         outputs = (
             "output that equals its target" if self.equal == 1 else "outputs that equal theirs"
         )
@@ -204,7 +205,7 @@ def _name(key: str) -> str:
     return (FIGURES | OVERALL)[key]
 
 
-def _short(value: float) -> str:
+def _format_value(value: float) -> str:
     """Four significant digits, as far as there are decimals."""
     if not math.isfinite(value):
         return "-" if math.isnan(value) else "inf"

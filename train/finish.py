@@ -19,15 +19,15 @@ from pix2pix_batch.bundle import BundleInfo, Embedding
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.inputs.folder import image_files
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import pair_files
 from pix2pix_batch.train import recipe as recipes
-from pix2pix_batch.train.data import Data, FileData, fingerprint, open_data, spread, to_unit
+from pix2pix_batch.train.data import Data, FileData, fingerprint, open_data, spread_indices, to_unit
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.loop import Trainer
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.version import __version__
-from pix2pix_batch.workers.converter import fitted
+from pix2pix_batch.workers.converter import fit_to_model
 
 EMBEDDED = 8
 """Training inputs whose embeddings are taken, for each of the bottleneck's features: enough for
@@ -117,7 +117,9 @@ def describe(
 
 def embed_training(generator: UNet, data: Data, recipe: Recipe) -> Embedding:
     """Where the embeddings of the training inputs lie."""
-    return embed(generator, inputs_of(data, recipe.fit, recipe.size, most_of(generator)))
+    return measure_embeddings(
+        generator, inputs_of(data, recipe.fit, recipe.size, most_of(generator))
+    )
 
 
 def most_of(generator: UNet) -> int:
@@ -146,19 +148,19 @@ def _tiles(
     else some, evenly spread; in turn of each image all tiles or some, without those that are
     mostly padding."""
     each = max(1, most // count)
-    for index in spread(count, most):
-        cut = fitted(read(index), "resize" if fit == "resize" else "tile", size)
+    for index in spread_indices(count, most):
+        cut = fit_to_model(read(index), "resize" if fit == "resize" else "tile", size)
         tiles = [
             tile
             for tile, share in zip(cut, cut.shares, strict=True)
             if share >= distance.LEAST_SHARE
         ]
-        for place in spread(len(tiles), each):
+        for place in spread_indices(len(tiles), each):
             yield np.ascontiguousarray(tiles[place])
 
 
 @torch.no_grad()
-def embed(generator: UNet, inputs: Iterable[Pixels]) -> Embedding:
+def measure_embeddings(generator: UNet, inputs: Iterable[Pixels]) -> Embedding:
     """Where the embeddings of ``inputs`` lie, in float32 arithmetic."""
     training = generator.training
     generator.eval()
@@ -168,7 +170,7 @@ def embed(generator: UNet, inputs: Iterable[Pixels]) -> Embedding:
         image = to_unit(torch.tensor(source)[None]).to(device)
         found.append(generator.embed(image)[0].cpu().numpy().astype(np.float64))
     generator.train(training)
-    return distance.described(np.stack(found))
+    return distance.describe_embeddings(np.stack(found))
 
 
 def calibrate(
@@ -186,15 +188,15 @@ def calibrate(
     if norms:
         if info.architecture.norm != "running-statistics":
             raise InputError(
-                f"{shown(path)}: its norm is {info.architecture.norm}, which keeps no statistics; "
+                f"{escape(path)}: its norm is {info.architecture.norm}, which keeps no statistics; "
                 "calibrate it without --norms"
             )
         seen = estimate_norms(generator, inputs())
         info = replace(info, provenance={**info.provenance, "norms_estimated_on": seen})
-    found = embed(generator, inputs())
+    found = measure_embeddings(generator, inputs())
     if found.quantiles is None:
         raise InputError(
-            f"{data}: {counted(found.inputs, 'input')}, too few or all alike, do not tell how "
+            f"{data}: {format_count(found.inputs, 'input')}, too few or all alike, do not tell how "
             f"training inputs lie; at least {distance.FEWEST} different ones are needed"
         )
     if norms:
@@ -211,10 +213,10 @@ def training_inputs(
     the first at each call."""
     size, most = info.image_size, most_of(generator)
     if (recipe := info.provenance.get("recipe")) is not None:
-        own = recipes.changed(recipes.parse(recipe, str(path)), overrides)
+        own = recipes.override_recipe(recipes.parse_recipe(recipe, str(path)), overrides)
         return partial(inputs_of, open_data(data, own), info.fit, size, most)
     if overrides:
-        raise InputError(f"{shown(path)}: holds no recipe, so that --set has nothing to change")
+        raise InputError(f"{escape(path)}: holds no recipe, so that --set has nothing to change")
     files = list(image_files(data))
     if not files:
         raise InputError(f"{data}: holds no image; give a directory of images it is meant for")

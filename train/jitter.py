@@ -43,7 +43,7 @@ class Jitter:
             source, target = source[:, ::-1], target[:, ::-1]
         return np.ascontiguousarray(source), np.ascontiguousarray(target)
 
-    def plain(self, source: Pixels, target: Pixels) -> tuple[Pixels, Pixels]:
+    def without_jitter(self, source: Pixels, target: Pixels) -> tuple[Pixels, Pixels]:
         """The whole image at ``size``, or the middle at its own scale."""
         if self.resized is not None:
             return resize(source, self.size), resize(target, self.size)

@@ -20,19 +20,19 @@ from pix2pix_batch import bundle, onednn
 from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import InputError, Pix2PixBatchError, TrainingError
 from pix2pix_batch.generator import UNet
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.adam import ChannelsLastAdam
 from pix2pix_batch.train.convolution import use_own_convolutions
 from pix2pix_batch.train.data import Data, to_unit
 from pix2pix_batch.train.discriminator import PatchGAN
-from pix2pix_batch.train.meter import Meter, Record
+from pix2pix_batch.train.meter import Meter, StepRecord
 from pix2pix_batch.train.pace import FORWARD, Pace
 from pix2pix_batch.train.reading import batches
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.rundir import KEEP, RunDirectory
 from pix2pix_batch.train.step import LOSSES, Batch, Networks, Step
-from pix2pix_batch.train.stopping import Stop, stop_signals
+from pix2pix_batch.train.stopping import StopRequest, stop_signals
 from pix2pix_batch.train.upsample import keep_form
 from pix2pix_batch.train.validation import Validation, ValidationStopped
 
@@ -59,7 +59,7 @@ class Watcher:
     def start(self, step: int, last: int) -> None: ...
     def step(self, step: int, losses: dict[str, float]) -> None: ...
     def expect(self, pace: Pace) -> None: ...
-    def record(self, record: Record, sheet: Any) -> None: ...
+    def record(self, record: StepRecord, sheet: Any) -> None: ...
     def close(self) -> None: ...
 
 
@@ -119,8 +119,8 @@ class Trainer:
                 *accelerator.prepare(
                     generator,
                     discriminator,
-                    ChannelsLastAdam(learning(generator), recipe.lr, betas),
-                    ChannelsLastAdam(learning(discriminator), recipe.lr, betas),
+                    ChannelsLastAdam(trainable_parameters(generator), recipe.lr, betas),
+                    ChannelsLastAdam(trainable_parameters(discriminator), recipe.lr, betas),
                 )
             )
         self.train_step = Step(recipe, self.networks, accelerator)
@@ -136,26 +136,26 @@ class Trainer:
         """The generator that the bundle gets: the averaged one where there is one."""
         return self.generator if self.average is None else self.average
 
-    def fit(self, watcher: Watcher | None = None, stop: Stop | None = None) -> None:
+    def fit(self, watcher: Watcher | None = None, stop: StopRequest | None = None) -> None:
         """Run all steps that are left.
 
         Raises :class:`InputError` where ``run`` holds something else, :class:`TrainingError`
         where the losses stop being numbers or, after a checkpoint, a process that reads data was
-        killed, :class:`Stopped` after a checkpoint where ``stop`` was asked for (by signals,
-        unless it is given).
+        killed, :class:`TrainingStopped` after a checkpoint where ``stop`` was asked for (by
+        signals, unless it is given).
         """
         watcher = watcher or Watcher()
-        with self.run.held() if self.accelerator.is_main_process else nullcontext():
+        with self.run.lock() if self.accelerator.is_main_process else nullcontext():
             for change in self._resume():
                 watcher.note(change)
             watcher.start(self.step_count, self.last)
             try:
-                with nullcontext(stop) if stop else stop_signals() as asked, asked.asking():
+                with nullcontext(stop) if stop else stop_signals() as asked, asked.defer_signals():
                     self._run(watcher, asked)
             finally:
                 watcher.close()
 
-    def _run(self, watcher: Watcher, stop: Stop) -> None:
+    def _run(self, watcher: Watcher, stop: StopRequest) -> None:
         recipe = self.recipe
         # what only goes on from another model keeps that model's statistics
         self.generator.train(recipe.train_blocks is None)
@@ -178,23 +178,27 @@ class Trainer:
             self._run_steps(stream, watcher, meter, stop)
 
     def _run_steps(
-        self, stream: Iterator[tuple[Tensor, Tensor]], watcher: Watcher, meter: Meter, stop: Stop
+        self,
+        stream: Iterator[tuple[Tensor, Tensor]],
+        watcher: Watcher,
+        meter: Meter,
+        stop: StopRequest,
     ) -> None:
         pace = self._pace()
         pending: tuple[int, Tensor] | None = None
         while self.step_count < self.last:
             try:
-                with meter.waiting():
+                with meter.time_waiting():
                     batch = self._next(stream)
                 self._note_warning(watcher)
             except Pix2PixBatchError:  # a pair that cannot be read any more
                 if pending is not None and self.accelerator.num_processes == 1:
-                    watcher.step(*self._checked(*pending, meter))
+                    watcher.step(*self._check_losses(*pending, meter))
                     self._save(meter)
                 raise
-            losses = self._one(batch)
+            losses = self._train_batch(batch)
             if pending is not None:  # a step late, so that a GPU is never waited for
-                watcher.step(*self._checked(*pending, meter))
+                watcher.step(*self._check_losses(*pending, meter))
             pending = self.step_count, losses
             stopping = self._agree_to_stop(stop)
             due = self.step_count % self.every == 0 or self.step_count == self.last
@@ -202,7 +206,7 @@ class Trainer:
                 pace.end_step()
                 watcher.expect(pace)
                 continue
-            watcher.step(*self._checked(*pending, meter))
+            watcher.step(*self._check_losses(*pending, meter))
             pending = None
             pace.end_step()
             watcher.expect(pace)
@@ -215,26 +219,26 @@ class Trainer:
                 self._end(stop)
             pace.end_pause()
 
-    def _record(self, watcher: Watcher, meter: Meter, stop: Stop) -> Meter:
+    def _record(self, watcher: Watcher, meter: Meter, stop: StopRequest) -> Meter:
         """Validate, record and save; asked to stop meanwhile, save what is owed and stop."""
         try:
             self._report(watcher, meter, stop)
         except ValidationStopped:
             self.owed = True
             self._save(meter)
-            raise stop.stopped() from None
+            raise stop.make_exception() from None
         self.owed = False
         self._save(None)
         return Meter()
 
-    def _end(self, stop: Stop) -> None:
+    def _end(self, stop: StopRequest) -> None:
         if self.failures:
             kept = checkpoint.path_of(self.run.checkpoints, self.step_count)
             raise TrainingError(
                 f"{self.failures[0]}; {kept} is written. The same command goes on from there; "
                 "--workers 0 reads without other processes"
             )
-        raise stop.stopped()
+        raise stop.make_exception()
 
     def _note_warning(self, watcher: Watcher) -> None:
         """The first image that is read with one, lest it is known only when the run ends."""
@@ -243,7 +247,8 @@ class Trainer:
             self.has_warned = True
             file, said = next(iter(found.items()))
             watcher.note(
-                f"note: {shown(file)}: {shown(said)}: read for all that, as more may be; 'dataset "
+                f"note: {escape(file)}: {escape(said)}: read for all that, as more may be; "
+                "'dataset "
                 "check' lists them, and so does this run's end; --strict refuses such"
             )
 
@@ -264,7 +269,7 @@ class Trainer:
             found.append(Batch(source, target, first))
         return found
 
-    def _one(self, batch: list[Batch]) -> Tensor:
+    def _train_batch(self, batch: list[Batch]) -> Tensor:
         recipe = self.recipe
         self.rate = learning_rate(self.step_count, self.last, recipe)
         for optimiser, base in (
@@ -280,33 +285,35 @@ class Trainer:
             update_average(self.average, self.generator, recipe.ema, self.step_count)
         return losses
 
-    def _checked(self, step: int, losses: Tensor, meter: Meter) -> tuple[int, dict[str, float]]:
+    def _check_losses(
+        self, step: int, losses: Tensor, meter: Meter
+    ) -> tuple[int, dict[str, float]]:
         values = dict(zip(LOSSES, losses.tolist(), strict=True))
         for name, value in values.items():
             if value != value or abs(value) == float("inf"):
-                raise self._diverged(step, f"the loss {name!r} became {value}")
+                raise self._divergence_error(step, f"the loss {name!r} became {value}")
         meter.add(values)
         return step, values
 
     def _require_finite(self) -> None:
         for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
             if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
-                raise self._diverged(self.step_count, f"a weight of the {name} became NaN")
+                raise self._divergence_error(self.step_count, f"a weight of the {name} became NaN")
 
-    def _diverged(self, step: int, what: str) -> TrainingError:
+    def _divergence_error(self, step: int, what: str) -> TrainingError:
         reasons = [f"the learning rate {self.recipe.lr:g} may be too high"]
         if self.accelerator.mixed_precision == "fp16":
             reasons.insert(0, "float16 overflows easily: try precision=bf16 or fp32")
         if self.recipe.gan_mode in ("wgangp", "hinge"):
             reasons.append(f"{self.recipe.gan_mode} logits have no bound: try gan_mode=lsgan")
-        found = checkpoint.saved(self.run.checkpoints)
+        found = checkpoint.list_checkpoints(self.run.checkpoints)
         kept = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was due yet"
         return TrainingError(
             f"step {step}: {what}; {kept}. Likely: {'; '.join(reasons)}. Start again in a new "
             "directory with --set"
         )
 
-    def _agree_to_stop(self, stop: Stop) -> bool:
+    def _agree_to_stop(self, stop: StopRequest) -> bool:
         """Whether any process has to; a signal to one of them counts as one to each."""
         failure = signal.NSIG  # of a process that reads data: above all signals
         mine = failure if self.failures else stop.number or 0
@@ -318,7 +325,7 @@ class Trainer:
             stop.number = greatest
         return greatest > 0
 
-    def _of_all(self, losses: dict[str, float]) -> dict[str, float]:
+    def _average_over_processes(self, losses: dict[str, float]) -> dict[str, float]:
         """Their means over the processes."""
         if self.accelerator.num_processes == 1:
             return losses
@@ -326,8 +333,8 @@ class Trainer:
         means: Tensor = self.accelerator.reduce(values, "mean")
         return dict(zip(losses, means.tolist(), strict=True))
 
-    def _report(self, watcher: Watcher, meter: Meter, stop: Stop) -> None:
-        losses = self._of_all(meter.means())
+    def _report(self, watcher: Watcher, meter: Meter, stop: StopRequest) -> None:
+        losses = self._average_over_processes(meter.means())
         if not self.accelerator.is_main_process:
             return
         # several processes cannot leave in the middle: the others wait for this one
@@ -336,7 +343,7 @@ class Trainer:
         if self.best is None or figures["error"] < self.best["error"]:
             self.best = {"step": self.step_count, **figures}
             self.run.save_best(self.step_count, self.result.state_dict())
-        record = Record(
+        record = StepRecord(
             step=self.step_count,
             epoch=round(self.step_count * self.step_images / self.data.epoch, 3),
             losses=losses,
@@ -345,12 +352,12 @@ class Trainer:
             data_share=round(meter.waited / meter.seconds(), 4),
             validation=figures,
         )
-        self.run.add(record)
+        self.run.add_record(record)
         watcher.record(record, sheet)
 
     def _save(self, meter: Meter | None) -> None:
         """``meter``: where it holds losses that are not recorded yet."""
-        left = meter and {"steps": meter.steps, "sums": self._of_all(meter.sums)}
+        left = meter and {"steps": meter.steps, "sums": self._average_over_processes(meter.sums)}
         if self.accelerator.is_main_process:
             state: dict[str, Any] = {
                 "step": self.step_count,
@@ -386,7 +393,7 @@ class Trainer:
                 },
             )
         self.accelerator.wait_for_everyone()
-        state = self.run.last()
+        state = self.run.last_checkpoint()
         if state is not None:
             self.step_count, self.best = state["step"], state["best"]
             self.carried, self.owed = state["meter"], state.get("owed", False)
@@ -419,7 +426,7 @@ def initial_state(recipe: Recipe) -> dict[str, Tensor]:
     return generator.state_dict()
 
 
-def learning(network: nn.Module) -> list[nn.Parameter]:
+def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 

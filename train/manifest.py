@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files.whole import whole
 from pix2pix_batch.inputs import listing, table
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 from pix2pix_batch.train.sides import SPLIT_WORDS, SPLITS
 
 LINES = (".jsonl", ".ndjson")
@@ -38,7 +38,7 @@ def is_manifest(path: Path) -> bool:
 
 
 def read(path: Path) -> Iterator[Row]:
-    """The rows of the manifest at ``path``. Paths are as :func:`listing.in_table` finds them.
+    """The rows of the manifest at ``path``. Paths: :func:`listing.locate_in_table`.
 
     Raises :class:`InputError` with the line that cannot be one.
     """
@@ -52,7 +52,7 @@ def read(path: Path) -> Iterator[Row]:
         said = str(row.get("split") or "train").strip().lower()
         if said not in SPLIT_WORDS:
             raise InputError(f"{place}: split must be {', '.join(SPLITS)}, not {row['split']!r}")
-        a, b = (listing.in_table(name, path.parent) for name in names)
+        a, b = (listing.locate_in_table(name, path.parent) for name in names)
         yield Row(Path(a.path), Path(b.path), SPLIT_WORDS[said], place, a.refusal or b.refusal)
 
 
@@ -92,7 +92,7 @@ def write(path: Path, rows: Iterable[tuple[Path, Path, str]]) -> None:
     except UnicodeEncodeError as error:
         raise InputError(
             f"{path}: a file's name is no text, which a manifest cannot hold: "
-            f"{shown(error.object[error.start - LINE : error.end])}; rename it"
+            f"{escape(error.object[error.start - LINE : error.end])}; rename it"
         ) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error

@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Record:
+class StepRecord:
     """What is known each ``every`` steps; a line of ``metrics.jsonl``."""
 
     step: int
@@ -37,7 +37,7 @@ class Meter:
         self.sums: dict[str, float] = dict(before["sums"]) if before else {}
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def time_waiting(self) -> Iterator[None]:
         before = time.monotonic()
         yield
         self.waited += time.monotonic() - before

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pix2pix_batch.inputs.choice import LeftAlone
 from pix2pix_batch.inputs.folder import image_files
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import manifest, pairs
 from pix2pix_batch.train import recipe as recipes
 
@@ -30,21 +30,22 @@ def list_notes(result: Check, found: pairs.Survey) -> Iterator[str]:
     files = map(os.path.abspath, image_files(found.data, result.left))
     others = [path for path in files if path not in known and not path.startswith(tuple(places))]
     if found.layout == "manifest":
-        _without_manifest(result.left)
+        _drop_manifest(result.left)
     if found.hint:
         yield found.hint
     if others:
         of = "belongs" if len(others) == 1 else "belong"
         yield (
-            f"{counted(len(others), 'image')} in {shown(found.data)} {of} to no pair and will not "
-            f"be used, such as {shown(others[0])}"
+            f"{format_count(len(others), 'image')} in {escape(found.data)} {of} to no pair and "
+            "will not "
+            f"be used, such as {escape(others[0])}"
         )
     shapes = [(int(width), int(height)) for width, height in
               (size.split("x") for size in result.sizes)]  # fmt: skip
     narrow = sum(n for (width, height), n in zip(shapes, result.sizes.values(), strict=True)
                  if 2 * width <= height)  # fmt: skip
     if found.layout == "side-by-side" and 0 < narrow < len(found.pairs):
-        yield f"{counted(narrow, 'image')} of them not wider than high; are they side by side?"
+        yield f"{format_count(narrow, 'image')} of them not wider than high; are they side by side?"
     if recipe.fit == "resize" and any(width != height for width, height in shapes):
         yield "images that are not square are squeezed into squares (fit=resize)"
     if sum("its partner" in what for _, what in result.problems) > 1:
@@ -58,7 +59,7 @@ def list_notes(result: Check, found: pairs.Survey) -> Iterator[str]:
         yield "all images are grey; --set in_channels=1 --set out_channels=1 trains a smaller model"
 
 
-def _without_manifest(left: LeftAlone) -> None:
+def _drop_manifest(left: LeftAlone) -> None:
     """The file that lists the pairs is used, and not left alone."""
     manifests = [name for name in left.other.first if manifest.is_manifest(Path(name))]
     if manifests:

@@ -17,7 +17,7 @@ from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.files import storage
 from pix2pix_batch.images import Picture
-from pix2pix_batch.text import counted
+from pix2pix_batch.text import format_count
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def check_headers(
             continue
         width, height = found[0]
         if pair.b is None and width % 2:
-            what = f"is {counted(width, 'pixel')} wide, which cannot be halved into A and B"
+            what = f"is {format_count(width, 'pixel')} wide, which cannot be halved into A and B"
             problems.append((str(pair.a), what))
         elif len(found) == 2 and found[0] != found[1]:
             one, other = ("{}x{}".format(*size) for size in found)

@@ -63,7 +63,7 @@ class Survey:
     def counts(self) -> Counter[str]:
         return Counter(pair.split for pair in self.pairs)
 
-    def naming(self) -> str:
+    def name_sides(self) -> str:
         """Which directories are A and which B, where their names do not say so themselves."""
         kinds = [sides.read_name(side).kind for part in self._directories() for side in part]
         if set(kinds) <= {sides.Kind.A, sides.Kind.B}:
@@ -174,7 +174,7 @@ def _side_by_side(data: Path) -> Survey:
         found.walked.append(folder)
         for path in image_files(folder):
             found.pairs.append(Pair(sides.stem_of(path, folder), split, path))
-    for seeming in sides.unnamed(found.walked):
+    for seeming in sides.find_unnamed(found.walked):
         if not _are_side_by_side(found.pairs):
             first, second = seeming.first, seeming.second
             if len(splits) > 1:  # those of all splits
@@ -190,8 +190,8 @@ def _require_no_data_within(data: Path) -> None:
     """Raises :class:`InputError` where a directory of ``data`` holds sides: of those, and only
     those, all names are told."""
     splits = [folder for listed in sides.splits_of(data).values() for folder in listed]
-    plain = [path for path in sides.children(data) if path not in splits]
-    inner = [path for path in plain if any(sides.find(path))]
+    plain = [path for path in sides.list_directories(data) if path not in splits]
+    inner = [path for path in plain if any(sides.find_sides(path))]
     if len(inner) == 1 and len(plain) == 1:
         raise InputError(f"{data}: the pairs lie in {inner[0]}; give that directory")
     if len(inner) > 1:
@@ -220,7 +220,7 @@ def _are_side_by_side(listed: Sequence[Pair]) -> bool:
 def _folders(data: Path) -> Survey | None:
     """Two directories, by their names, with splits inside, around or in their names."""
     found = Survey(data, "folders")
-    found.sides, why = sides.find(data)
+    found.sides, why = sides.find_sides(data)
     if why:
         raise InputError(f"{data}: {why}. {remedy(data, f'{data}/INPUTS', f'{data}/TARGETS')}")
     for one in found.sides:
@@ -343,7 +343,7 @@ def doubts(
     evidence = plausible.Evidence(layout == "side-by-side")
     places = np.linspace(0, len(listed) - 1, min(len(listed), plausible.COMPARED))
     chosen = [listed[round(place)] for place in places]
-    for one in threads.in_order(lambda pair: _look(pair, channels, reader), chosen):
+    for one in threads.map_ahead(lambda pair: _compare_pair(pair, channels, reader), chosen):
         if one is not None:
             evidence.add(one)
     return found + evidence.doubts()
@@ -364,8 +364,10 @@ def is_wide(pair: Pair, reader: Reader) -> bool:
     return width > height
 
 
-def _look(pair: Pair, channels: tuple[int, int], reader: Reader) -> plausible.Look | None:
+def _compare_pair(
+    pair: Pair, channels: tuple[int, int], reader: Reader
+) -> plausible.PairComparison | None:
     try:
-        return plausible.look(*reader.pair(pair, channels), pair.b is None)
+        return plausible.compare_sides(*reader.pair(pair, channels), pair.b is None)
     except ImageError:  # training, or dataset check, names it
         return None

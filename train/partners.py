@@ -38,7 +38,7 @@ class Rule:
         if self.numbers:
             last = " ".join(str(int(number)) for number in NUMBER.findall(last))
         elif self.loosely:
-            folder, last = folder.casefold(), _unpadded(last.casefold())
+            folder, last = folder.casefold(), _strip_padding(last.casefold())
         return f"{folder}/{last}" if last else ""
 
     def __str__(self) -> str:
@@ -82,7 +82,7 @@ def propose(a: Collection[str], b: Collection[str]) -> Match | None:
     return best
 
 
-def _unpadded(text: str) -> str:
+def _strip_padding(text: str) -> str:
     return NUMBER.sub(lambda found: str(int(found[0])), text)
 
 
@@ -163,7 +163,7 @@ def within(names: Sequence[str]) -> tuple[str, str] | None:
     ``*.jpg`` and ``*.png``: most files have a partner, and most partners the same two marks.
     ``None`` where they do not look so.
     """
-    for cut in (_by_suffix, _by_last_word, _by_last_letters, _by_first_word):
+    for cut in (_split_suffix, _split_last_word, _split_last_letters, _split_first_word):
         groups: dict[str, set[str]] = {}
         for name in names:
             rest, mark = cut(name)
@@ -178,12 +178,12 @@ def within(names: Sequence[str]) -> tuple[str, str] | None:
     return None
 
 
-def _by_suffix(name: str) -> tuple[str, str]:
+def _split_suffix(name: str) -> tuple[str, str]:
     stem, suffix = os.path.splitext(name)
     return stem, f"*{suffix}"
 
 
-def _by_last_word(name: str) -> tuple[str, str]:
+def _split_last_word(name: str) -> tuple[str, str]:
     """``1_A.png`` as ``1`` and ``*_A.png``; a number at the end is a number, not a mark."""
     stem, suffix = os.path.splitext(name)
     found = SEPARATED_END.search(stem)
@@ -191,14 +191,14 @@ def _by_last_word(name: str) -> tuple[str, str]:
     return stem.removesuffix(mark), f"*{mark}{suffix}"
 
 
-def _by_last_letters(name: str) -> tuple[str, str]:
+def _split_last_letters(name: str) -> tuple[str, str]:
     stem, suffix = os.path.splitext(name)
     found = WORDS_END.search(stem) if NUMBER.search(stem) else None
     mark = found[0] if found else ""
     return stem.removesuffix(mark), f"*{mark}{suffix}"
 
 
-def _by_first_word(name: str) -> tuple[str, str]:
+def _split_first_word(name: str) -> tuple[str, str]:
     stem, suffix = os.path.splitext(name)
     found = SEPARATED_START.search(stem)
     mark = found[0] if found and not NUMBER.search(found[0]) else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pix2pix_batch.pages.sheet import as_rgb
+from pix2pix_batch.pages.sheet import to_rgb
 from pix2pix_batch.train.jitter import Pixels
 
 if TYPE_CHECKING:
@@ -147,4 +147,4 @@ def _unreadable(name: str, error: Exception) -> NotComputed:
 
 def _batch(image: Pixels) -> Tensor:
     """``uint8 (1, 3, H, W)``."""
-    return torch.tensor(as_rgb(image)).permute(2, 0, 1)[None]
+    return torch.tensor(to_rgb(image)).permute(2, 0, 1)[None]

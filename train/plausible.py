@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from pix2pix_batch.text import counted
+from pix2pix_batch.text import format_count
 
 Pixels = np.ndarray
 
@@ -48,7 +48,7 @@ FEWEST = 3
 
 
 @dataclass(frozen=True)
-class Look:
+class PairComparison:
     """What one pair shows. ``counts``: pixels at each level, ``(2, 256)``; ``greys``: how many
     grey levels each side uses, 0 where it has colours; ``constant``: sides of one colour;
     ``is_same``: both are one picture; ``small``: both small, for :func:`likeness`; ``jumps``:
@@ -63,7 +63,7 @@ class Look:
     jumps: dict[str, float] = field(default_factory=dict)
 
 
-def look(a: Pixels, b: Pixels, side_by_side: bool) -> Look:
+def compare_sides(a: Pixels, b: Pixels, side_by_side: bool) -> PairComparison:
     """``a``, ``b``: ``uint8 (H, W, C)`` of one size."""
     counts = np.stack([np.bincount(x.reshape(-1), minlength=256) for x in (a, b)])
     greys = (_grey_levels(a), _grey_levels(b))
@@ -74,8 +74,14 @@ def look(a: Pixels, b: Pixels, side_by_side: bool) -> Look:
     is_same = difference <= SAME * float(grey_a.std()) and not all(constant)
     jumps = _jumps(np.concatenate([grey_a, grey_b], axis=1)) if side_by_side else {}
     digests = (hashlib.sha256(a.tobytes()).digest(), hashlib.sha256(b.tobytes()).digest())
-    return Look(
-        counts, greys, constant, is_same, digests, (_small(colours_a), _small(colours_b)), jumps
+    return PairComparison(
+        counts,
+        greys,
+        constant,
+        is_same,
+        digests,
+        (_downscale(colours_a), _downscale(colours_b)),
+        jumps,
     )
 
 
@@ -97,7 +103,7 @@ def _is_constant(image: Pixels) -> bool:
     return bool((image == image[0, 0]).all())
 
 
-def _small(colours: Pixels) -> Pixels:
+def _downscale(colours: Pixels) -> Pixels:
     """``float32 (GRID, GRID, 3)``, averaged."""
     parts = [Image.fromarray(np.ascontiguousarray(colours[:, :, i])) for i in range(3)]
     size = (GRID, GRID)
@@ -131,14 +137,14 @@ class Evidence:
     def __init__(self, side_by_side: bool) -> None:
         self.side_by_side = side_by_side
         self.counts = np.zeros((2, 256), np.int64)
-        self.looks: list[Look] = []
+        self.looks: list[PairComparison] = []
         self.number = 0
         self.constants = [0, 0]
         self.same = 0
         self.greys: list[list[int]] = [[], []]
         self.digests: list[set[bytes]] = [set(), set()]
 
-    def add(self, one: Look) -> None:
+    def add(self, one: PairComparison) -> None:
         self.number += 1
         self.counts += one.counts
         self.same += one.is_same
@@ -162,7 +168,7 @@ class Evidence:
     def _same(self) -> str:
         if self.same < max(1, self.number // 10):
             return ""
-        of = f"in {self.same:,} of {counted(self.number, 'pair')}"
+        of = f"in {self.same:,} of {format_count(self.number, 'pair')}"
         return f"A and B are the same picture {of}: there is nothing to learn"
 
     def _values(self, side: int) -> str:
@@ -174,7 +180,7 @@ class Evidence:
             return f"every {name} is of one colour{what}"
         if number >= FEWEST and len(self.digests[side]) == 1:
             return f"every {name} is the same picture"
-        if narrow := _narrow(counts):
+        if narrow := _describe_narrow_levels(counts):
             return f"{name} {narrow}"
         greys = self.greys[side]
         if all(greys) and self._are_numbers(levels, greys):
@@ -243,23 +249,23 @@ class Evidence:
         )
 
 
-def _narrow(counts: np.ndarray) -> str:
+def _describe_narrow_levels(counts: np.ndarray) -> str:
     """What is wrong where pixels lie in a few levels, those that mark nothing apart (0, 255)."""
     total = counts.sum()
     common = np.flatnonzero(counts > 1e-4 * total)
     low, high = int(common[0]), int(common[-1])
     if high - low < NARROW:
-        return _told(low, high, "")
+        return _format_levels(low, high, "")
     inner = common[common < 255]
     if not 1 < len(inner) < len(common):
         return ""
     span = int(inner[-1] - inner[0])
     if span < min(NARROW, 3 * len(inner)) and counts[inner].sum() > 0.2 * total:
-        return _told(int(inner[0]), int(inner[-1]), " and 255")
+        return _format_levels(int(inner[0]), int(inner[-1]), " and 255")
     return ""
 
 
-def _told(low: int, high: int, more: str) -> str:
+def _format_levels(low: int, high: int, more: str) -> str:
     said = f"level {low}" if low == high else f"levels {low}..{high}"
     return (
         f"uses {said}{more} of 255: scale the values to all 255 by one rule for all images, or, "
@@ -306,7 +312,7 @@ def _scores(small: Sequence[tuple[Pixels, Pixels]]) -> np.ndarray:
     for feature in (lambda x: x.mean(axis=3), _gradients):
         vectors = []
         for side in sides:
-            values = _centred(feature(side))
+            values = _centre(feature(side))
             norms = np.linalg.norm(values, axis=1)
             shows &= norms > 1e-3
             vectors.append(values / np.maximum(norms, 1e-3)[:, None])
@@ -320,7 +326,7 @@ def _gradients(images: np.ndarray) -> np.ndarray:
     return steps
 
 
-def _centred(images: np.ndarray) -> np.ndarray:
+def _centre(images: np.ndarray) -> np.ndarray:
     """``float32 (N, pixels)``."""
     own = images - images.mean(axis=0)
     own = own - own.mean(axis=1, keepdims=True)

@@ -103,7 +103,7 @@ def batches(
             source, target, warnings = batch
             data.reader.warnings.update(warnings)
             yield source, target
-    except _Died as error:
+    except _ReaderDied as error:
         if died is None:
             raise
         died(str(error))
@@ -112,7 +112,7 @@ def batches(
         )
 
 
-class _Died(RuntimeError):
+class _ReaderDied(RuntimeError):
     """A process that reads data is gone."""
 
 
@@ -148,7 +148,9 @@ def _load(
                 # killed while it handed a batch over, it leaves half a message or a closed socket
                 if "DataLoader worker" not in str(error) and not _has_ended(mine):
                     raise
-                raise _Died(_told([p.exitcode for p in mine if p.exitcode])) from error
+                raise _ReaderDied(
+                    _describe_deaths([p.exitcode for p in mine if p.exitcode])
+                ) from error
             yield batch
     finally:
         del iterator  # ends its processes, which no signal does
@@ -177,7 +179,7 @@ def _quiet_deaths() -> Iterator[None]:
                 signal.signal(signal.SIGCHLD, before)
 
 
-def _told(codes: list[int | None]) -> str:
+def _describe_deaths(codes: list[int | None]) -> str:
     code = codes[0] if codes else None
     if code is None or code > 0:
         return f"a process that reads data ended of itself (exit code {code})"

@@ -236,7 +236,7 @@ def advise_size(recipe: Recipe, sizes: Mapping[tuple[int, int], int]) -> str:
     for size in reversed(good):
         for words in ([f"size={size}"], [f"size={size}", f"downs={most_downs(size)}"]):
             with contextlib.suppress(InputError):
-                changed(recipe, [*words, *(["load_size=null"] if recipe.load_size else [])])
+                override_recipe(recipe, [*words, *(["load_size=null"] if recipe.load_size else [])])
                 accepted.append(" ".join(f"--set {word}" for word in words))
                 break
     if not accepted or good[-1] >= recipe.size:
@@ -252,7 +252,7 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def find(recipe: str) -> Path:
+def find_recipe(recipe: str) -> Path:
     """The file of a shipped recipe's name, or of a path. Raises :class:`InputError`."""
     shipped = RECIPES / f"{recipe}.yaml"
     if "/" not in recipe and shipped.is_file():
@@ -267,25 +267,25 @@ def find(recipe: str) -> Path:
     )
 
 
-def read(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     """The recipe at ``path`` with ``key=value`` overrides. Raises :class:`InputError`."""
     values = _values(path)
     recipe, where = None, str(path)
     with contextlib.suppress(InputError):
-        recipe = parse(values, where)
+        recipe = parse_recipe(values, where)
     for override in overrides:
         set_key(values, override)
         if recipe is not None:  # what is wrong now is not the file's fault
             where = "--set"
-    return parse(values, where)
+    return parse_recipe(values, where)
 
 
-def changed(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+def override_recipe(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
     """A model's recipe with ``key=value`` overrides. Raises :class:`InputError`."""
     values = recipe.as_dict()
     for override in overrides:
         set_key(values, override)
-    return parse(values, f"{recipe.name}, the model's recipe")
+    return parse_recipe(values, f"{recipe.name}, the model's recipe")
 
 
 def _values(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -308,13 +308,13 @@ def _values(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(base, str):
         raise InputError(f"{path}: extends: must name another recipe, not {base!r}")
     beside = path.parent / base
-    found = beside if beside.is_file() else find(base)
+    found = beside if beside.is_file() else find_recipe(base)
     if found.resolve() in extending:
         raise InputError(f"{path}: extends: {base!r} is, or extends, this very recipe")
     return _values(found, extending) | values
 
 
-def parse(values: Mapping[str, Any], where: str) -> Recipe:
+def parse_recipe(values: Mapping[str, Any], where: str) -> Recipe:
     """A checked recipe; ``where`` names it in errors. Raises :class:`InputError`."""
     try:
         return Recipe.model_validate(dict(values))

@@ -50,7 +50,7 @@ def write_report(run: Path, recipe: Recipe) -> Path:
             ("Validation", curves(records, "validation")),
             ("Losses", curves(records, "losses")),
         ],
-        sheets=[(int(path.stem), data_uri(path)) for path in spread(sheets, SHEETS)],
+        sheets=[(int(path.stem), data_uri(path)) for path in spread_items(sheets, SHEETS)],
     )
     path = run / "report.html"
     checkpoint.write_whole(path, lambda file: file.write(text.encode()))
@@ -110,7 +110,7 @@ def data_uri(path: Path) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def spread(items: list[Path], count: int) -> list[Path]:
+def spread_items(items: list[Path], count: int) -> list[Path]:
     """At most ``count`` of ``items``, evenly spread, the last among them."""
     if len(items) <= count:
         return items

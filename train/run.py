@@ -14,16 +14,16 @@ from safetensors import SafetensorError
 
 from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.report import of_warnings
-from pix2pix_batch.text import counted
+from pix2pix_batch.report import format_warnings
+from pix2pix_batch.text import format_count
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.finish import write_bundles
 from pix2pix_batch.train.loop import Options, Trainer, Watcher
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.report import write_report
-from pix2pix_batch.train.stopping import Stopped, stop_signals
-from pix2pix_batch.train.watch import All, Progress, Samples, TensorBoard
+from pix2pix_batch.train.stopping import TrainingStopped, stop_signals
+from pix2pix_batch.train.watch import Progress, Samples, TensorBoard, Watchers
 
 REFUSED = frozenset({*checkpoint.FULL, errno.EROFS, errno.EIO})
 """What a disk says that takes no more."""
@@ -53,18 +53,18 @@ def run_training(
             trainer = _prepare(recipe, data, run, options, tolerance)
             trainer.fit(_watcher(trainer, run), stop)
             if stop():  # at its last step
-                raise stop.stopped()
+                raise stop.make_exception()
             if trainer.accelerator.is_main_process:
                 _finish(trainer, data, run)
         except KeyboardInterrupt as error:
             if trainer is None or trainer.accelerator.is_main_process:
-                say(_told_stop(error, trainer, run))
+                print_message(_describe_stop(error, trainer, run))
             raise
         finally:
             if trainer is not None and trainer.accelerator.is_main_process:
                 found = trainer.data.reader.warnings
-                for line in of_warnings(sorted(found.items()), len(found), IN_CHECK):
-                    say(line)
+                for line in format_warnings(sorted(found.items()), len(found), IN_CHECK):
+                    print_message(line)
 
 
 def _prepare(
@@ -74,29 +74,31 @@ def _prepare(
     require_outside(run, opened.walked)
     trainer = Trainer(recipe, opened, run, options)
     if trainer.accelerator.is_main_process:
-        say(
-            f"{recipe.name}: {counted(len(opened.train), 'training pair')}, "
-            f"{len(opened.val):,} for validation, {counted(trainer.last, 'step')} of "
-            f"{counted(trainer.step_images, 'image')}, on "
+        print_message(
+            f"{recipe.name}: {format_count(len(opened.train), 'training pair')}, "
+            f"{len(opened.val):,} for validation, {format_count(trainer.last, 'step')} of "
+            f"{format_count(trainer.step_images, 'image')}, on "
             f"{trainer.device.type} ({trainer.precision})"
         )
         for note in opened.notes:
-            say(f"note: {note}")
+            print_message(f"note: {note}")
         if recipe.init:
-            say(
+            print_message(
                 f"note: the generator starts from {recipe.init}; the discriminator and the "
                 "optimisers begin anew"
             )
         for doubt in opened.doubts:
-            say(f"doubt: {doubt}; 'pix2pix-batch dataset check {data} --sheet FILE.png' shows them")
+            print_message(
+                f"doubt: {doubt}; 'pix2pix-batch dataset check {data} --sheet FILE.png' shows them"
+            )
     return trainer
 
 
 def _watcher(trainer: Trainer, run: Path) -> Watcher:
     if not trainer.accelerator.is_main_process:
         return Watcher()
-    return All(
-        Progress(advice=quicker(trainer.recipe, trainer.device.type)),
+    return Watchers(
+        Progress(advice=advise_faster_run(trainer.recipe, trainer.device.type)),
         Samples(run),
         TensorBoard(run),
     )
@@ -107,17 +109,17 @@ def _finish(trainer: Trainer, data: Path, run: Path) -> None:
         click.echo(path)
     click.echo(write_report(run, trainer.recipe))
     model = shlex.quote(str(run / "model.safetensors"))
-    say(
+    print_message(
         "Next: look at the report; convert images with 'pix2pix-batch convert IN OUT --model "
         f"{model}', or measure it with 'pix2pix-batch evaluate {model} {shlex.quote(str(data))}'"
     )
 
 
-def _told_stop(error: KeyboardInterrupt, trainer: Trainer | None, run: Path) -> str:
+def _describe_stop(error: KeyboardInterrupt, trainer: Trainer | None, run: Path) -> str:
     """How the run ended and what is left of it, in a sentence."""
-    by = f" ({error.name})" if isinstance(error, Stopped) else ""
+    by = f" ({error.name})" if isinstance(error, TrainingStopped) else ""
     step = trainer.step_count if trainer else 0
-    found = checkpoint.saved(run / "checkpoints")
+    found = checkpoint.list_checkpoints(run / "checkpoints")
     kept = f"the last checkpoint is {found[-1]}" if found else "no checkpoint was due"
     where = f"after step {step:,}" if step else "before its first step"
     if trainer is not None and step == trainer.last:
@@ -125,7 +127,7 @@ def _told_stop(error: KeyboardInterrupt, trainer: Trainer | None, run: Path) -> 
     return f"Stopped {where}{by}; {kept}. The same command goes on from there."
 
 
-def quicker(recipe: Recipe, device: str) -> str:
+def advise_faster_run(recipe: Recipe, device: str) -> str:
     """What to do where a run takes days."""
     ways = []
     if device == "cpu":
@@ -179,7 +181,7 @@ def disk_errors(run: Path) -> Iterator[None]:
         threading.excepthook = tell
 
 
-def say(text: str) -> None:
+def print_message(text: str) -> None:
     """On standard error, if anyone still listens."""
     with suppress(OSError, ValueError):
         click.echo(text, err=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.train import checkpoint, signature
-from pix2pix_batch.train.meter import Record
+from pix2pix_batch.train.meter import StepRecord
 from pix2pix_batch.train.signature import Part
 
 KEEP = 3
@@ -36,7 +36,7 @@ class RunDirectory:
         self.metrics = path / "metrics.jsonl"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """One run at a time in a directory. Raises :class:`InputError`."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -65,10 +65,10 @@ class RunDirectory:
                 raise InputError(
                     f"{self.path}: holds {others[0]!r} and no training run; give a new directory"
                 )
-            self._record({"data": signature.of(parts), **mine})
+            self._record({"data": signature.data_signature(parts), **mine})
             return []
         require_same(path, parts, mine)
-        theirs = read(path)
+        theirs = read_run(path)
         if theirs | mine == theirs:
             return []
         self._record(theirs | mine)
@@ -94,11 +94,11 @@ class RunDirectory:
         state = {"step": step, "generator": generator}
         checkpoint.write_whole(self.checkpoints / "best.pt", lambda file: torch.save(state, file))
 
-    def last(self) -> dict[str, Any] | None:
+    def last_checkpoint(self) -> dict[str, Any] | None:
         """The newest checkpoint that can be read. Raises :class:`InputError`."""
         return checkpoint.load_last(self.checkpoints)
 
-    def add(self, record: Record) -> None:
+    def add_record(self, record: StepRecord) -> None:
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record.as_dict()) + "\n")
 
@@ -116,7 +116,7 @@ class RunDirectory:
         checkpoint.write_whole(self.metrics, lambda file: file.write("".join(kept).encode()))
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_run(path: Path) -> dict[str, Any]:
     """A run's ``recipe.yaml``: the data's signature and path, the processes and the recipe.
 
     Raises :class:`InputError`.
@@ -133,7 +133,7 @@ def read(path: Path) -> dict[str, Any]:
 def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> None:
     """Raises :class:`InputError` with what differs from the run that ``path`` belongs to, its
     length (:data:`LENGTH`) apart."""
-    theirs = read(path)
+    theirs = read_run(path)
     there, here = theirs["recipe"], mine["recipe"]
     changed = [
         f"{key} was {there.get(key)!r} and is {here.get(key)!r}"
@@ -143,7 +143,7 @@ def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> Non
     processes = theirs.get("processes", 1)
     if processes != mine["processes"]:
         changed.append(f"processes was {processes} and is {mine['processes']}")
-    if theirs["data"] != signature.of(parts):
+    if theirs["data"] != signature.data_signature(parts):
         changed.append("the data has changed: files were added, removed, renamed or changed")
     if changed:
         raise InputError(

@@ -94,7 +94,7 @@ ORDERS = [
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedDirectory:
     """A directory by its name: its split, if it says one, and its kind, if it is a side."""
 
     path: Path
@@ -111,7 +111,7 @@ class Sides:
     b: Path
 
 
-def read_name(path: Path) -> Named:
+def read_name(path: Path) -> NamedDirectory:
     """``trainA``, ``train_A``, ``A``, ``train``, ``val-images``, ``conditioning_images``..."""
     words = re.findall(r"[a-z]+|[0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", path.name).lower())
     if len(words) == 1 and words[0][:-1] in SPLIT_WORDS and words[0][-1] in LETTERS:
@@ -120,7 +120,7 @@ def read_name(path: Path) -> Named:
     for place in (0, -1):
         if words and words[place] in SPLIT_WORDS and split is None:
             split = SPLIT_WORDS[words.pop(place)]
-    return Named(path, split, _kind(words))
+    return NamedDirectory(path, split, _kind(words))
 
 
 def _kind(words: list[str]) -> Kind | None:
@@ -147,7 +147,7 @@ def _forms(word: str) -> Iterator[str]:
             yield word.removesuffix(end)
 
 
-def children(folder: Path) -> list[Path]:
+def list_directories(folder: Path) -> list[Path]:
     """The directories in ``folder`` that may hold data, sorted."""
     try:
         found = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
@@ -161,14 +161,14 @@ def is_data(name: str) -> bool:
     return not litter.is_directory(name) and not litter.is_file(name)
 
 
-def find(data: Path) -> tuple[list[Sides], str]:
+def find_sides(data: Path) -> tuple[list[Sides], str]:
     """The sides in ``data``, whatever their files are called; and why they cannot be told.
 
     Splits may lie around the sides, within them, or be part of their names.
     """
-    by_split: dict[str, list[Named]] = {}
-    for named in map(read_name, children(data)):
-        inner = [read_name(child) for child in children(named.path)]
+    by_split: dict[str, list[NamedDirectory]] = {}
+    for named in map(read_name, list_directories(data)):
+        inner = [read_name(child) for child in list_directories(named.path)]
         if named.kind is None and named.split is not None:
             for child in inner:
                 if child.kind is not None and child.split in (None, named.split):
@@ -178,7 +178,7 @@ def find(data: Path) -> tuple[list[Sides], str]:
             for child in splits if named.split is None else []:
                 assert child.split is not None
                 by_split.setdefault(child.split, []).append(
-                    Named(child.path, child.split, named.kind)
+                    NamedDirectory(child.path, child.split, named.kind)
                 )
             if named.split or not splits:
                 by_split.setdefault(named.split or "train", []).append(named)
@@ -191,14 +191,14 @@ def find(data: Path) -> tuple[list[Sides], str]:
     return found, "; ".join(doubts)
 
 
-def _choose(split: str, listed: list[Named]) -> tuple[list[Sides], str]:
+def _choose(split: str, listed: list[NamedDirectory]) -> tuple[list[Sides], str]:
     by_kind: dict[Kind, list[Path]] = {}
     for named in listed:
         assert named.kind is not None
         by_kind.setdefault(named.kind, []).append(named.path)
     letters = [by_kind.get(kind, []) for kind in (Kind.A, Kind.B)]
     if any(letters):
-        return _by_letters(split, letters)
+        return _choose_by_letters(split, letters)
     possible = [
         (one, other)
         for first, second in ORDERS
@@ -222,7 +222,7 @@ def _holds_images(folder: Path) -> bool:
     return next(image_files(folder), None) is not None
 
 
-def _by_letters(split: str, letters: list[list[Path]]) -> tuple[list[Sides], str]:
+def _choose_by_letters(split: str, letters: list[list[Path]]) -> tuple[list[Sides], str]:
     for paths in letters:
         if len(paths) > 1:
             return [], f"{paths[0]} and {paths[1]} may both be a side of {split!r}"
@@ -261,7 +261,7 @@ def _is_label_first(picture: Path, labels: Path) -> bool:
 def splits_of(data: Path) -> dict[str, list[Path]]:
     """The directories in ``data`` that are splits by their names, by split."""
     found: dict[str, list[Path]] = {}
-    for named in map(read_name, children(data)):
+    for named in map(read_name, list_directories(data)):
         if named.split is not None and named.kind is None and _is_plain_split(named.path.name):
             found.setdefault(named.split, []).append(named.path)
     return {split: found[split] for split in SPLITS if split in found}
@@ -269,11 +269,6 @@ def splits_of(data: Path) -> dict[str, list[Path]]:
 
 def _is_plain_split(name: str) -> bool:
     return name.lower() in SPLIT_WORDS
-
-
-def stems(folder: Path) -> dict[str, Path]:
-    """The images below ``folder`` by their paths in it without suffix; of two, the last."""
-    return {stem_of(path, folder): path for path in image_files(folder)}
 
 
 def stem_of(path: Path, folder: Path) -> str:
@@ -290,14 +285,14 @@ class Partners:
     what: str
 
 
-def unnamed(walked: list[Path]) -> Iterator[Partners]:
+def find_unnamed(walked: list[Path]) -> Iterator[Partners]:
     """Sides among the files of ``walked``, each a directory of images side by side, as it seems."""
     for folder in walked:
         by_parent: dict[Path, list[Path]] = {}
         for path in image_files(folder):
             by_parent.setdefault(path.parent, []).append(path)
-        yield from _siblings(folder, by_parent)
-        yield from _in_directories(folder, by_parent)
+        yield from _find_siblings(folder, by_parent)
+        yield from _find_in_directories(folder, by_parent)
         for parent, paths in by_parent.items():
             if patterns := partners.within([path.name for path in paths]):
                 first, second = (str(parent / pattern) for pattern in patterns)
@@ -305,7 +300,7 @@ def unnamed(walked: list[Path]) -> Iterator[Partners]:
                 yield Partners(first, second, what)
 
 
-def _siblings(folder: Path, by_parent: Mapping[Path, list[Path]]) -> Iterator[Partners]:
+def _find_siblings(folder: Path, by_parent: Mapping[Path, list[Path]]) -> Iterator[Partners]:
     """Directories beside each other whose files are called alike."""
     below: dict[Path, dict[Path, list[Path]]] = {}
     for parent, paths in by_parent.items():
@@ -327,7 +322,7 @@ def _siblings(folder: Path, by_parent: Mapping[Path, list[Path]]) -> Iterator[Pa
                 break
 
 
-def _in_directories(folder: Path, by_parent: Mapping[Path, list[Path]]) -> Iterator[Partners]:
+def _find_in_directories(folder: Path, by_parent: Mapping[Path, list[Path]]) -> Iterator[Partners]:
     """A directory a pair, each with files of the same few names."""
     sets: Counter[tuple[str, ...]] = Counter()
     places: dict[tuple[str, ...], Path] = {}

@@ -26,7 +26,7 @@ class Part(NamedTuple):
     files: tuple[Path, ...]
 
 
-def of(parts: Sequence[Part], budget: int = BUDGET) -> str:
+def data_signature(parts: Sequence[Part], budget: int = BUDGET) -> str:
     """BLAKE2b, hex, of names, sizes and contents. Raises :class:`InputError` for a file that is
     gone.
 
@@ -45,7 +45,7 @@ def of(parts: Sequence[Part], budget: int = BUDGET) -> str:
     is_small = sum(map(sum, sizes)) <= budget
     share = budget if is_small else max(2 * BLOCK, budget // count)
     files = [file for part in parts for file in part.files]
-    found = threads.in_order(lambda file: _content(file, share), files)
+    found = threads.map_ahead(lambda file: _content(file, share), files)
     digest = hashlib.blake2b(digest_size=16)
     for part, its in zip(parts, sizes, strict=True):
         hashes = [next(found) for _ in its]

@@ -64,7 +64,7 @@ class Step:
             losses[0] = self._train_discriminator(batches, fakes, share)
         self.networks.optimise_g.zero_grad(set_to_none=True)
         for i, batch in enumerate(batches):
-            with self._gathering(self.networks.generator, i, batches):
+            with self._gradient_sync(self.networks.generator, i, batches):
                 fake = fakes[i]
                 fake = self.generate(batch) if fake is None else fake
                 gan, l1 = self._generator_losses(batch, fake)
@@ -90,7 +90,7 @@ class Step:
             if fake is None:
                 with torch.no_grad():
                     fake = self.generate(batch)
-            with self._gathering(self.networks.discriminator, i, batches):
+            with self._gradient_sync(self.networks.discriminator, i, batches):
                 loss = self._discriminator_loss(batch, fake.detach())
                 self.accelerator.backward(loss * share)
             total += loss.detach() * share
@@ -103,12 +103,12 @@ class Step:
         # In one pass: weights are prepared once, and a batch of one image fills no CPU or GPU
         both = torch.cat((fake, batch.target))
         twice = batch._replace(source=torch.cat((batch.source, batch.source)))
-        fake_logits, real_logits = judge(*self._judged(twice, both), parts=2).chunk(2)
+        fake_logits, real_logits = judge(*self._discriminate(twice, both), parts=2).chunk(2)
         loss = objective.discriminator_loss(mode, real_logits, fake_logits)
         if mode == "wgangp":
             mix = penalty_mix(self.recipe.seed, batch)
             loss = loss + objective.gradient_penalty(
-                lambda image: judge(*self._judged(batch, image)), batch.target, fake, mix
+                lambda image: judge(*self._discriminate(batch, image)), batch.target, fake, mix
             )
         return loss
 
@@ -119,14 +119,16 @@ class Step:
             return torch.zeros_like(l1), l1
         judge = self.accelerator.unwrap_model(self.networks.discriminator)
         judge.requires_grad_(False)
-        gan = objective.generator_loss(self.recipe.gan_mode, judge(*self._judged(batch, fake)))
+        gan = objective.generator_loss(
+            self.recipe.gan_mode, judge(*self._discriminate(batch, fake))
+        )
         judge.requires_grad_(True)
         return gan, l1
 
-    def _judged(self, batch: Batch, image: Tensor) -> tuple[Tensor, ...]:
+    def _discriminate(self, batch: Batch, image: Tensor) -> tuple[Tensor, ...]:
         return (batch.source, image) if self.recipe.conditional else (image,)
 
-    def _gathering(
+    def _gradient_sync(
         self, network: nn.Module, i: int, batches: Sequence[Batch]
     ) -> AbstractContextManager[object]:
         """Gradients of several processes are averaged at the last batch only."""

@@ -18,7 +18,7 @@ AGAIN = 1.0
 ``torchrun`` signal a process and then its group."""
 
 
-class Stopped(KeyboardInterrupt):
+class TrainingStopped(KeyboardInterrupt):
     """A run that a signal ended. ``code``: the exit code, 128 and the signal's number."""
 
     def __init__(self, number: int) -> None:
@@ -27,7 +27,7 @@ class Stopped(KeyboardInterrupt):
         self.code = 128 + number
 
 
-class Stop:
+class StopRequest:
     """Whether a run was asked to stop, and by which signal."""
 
     def __init__(self) -> None:
@@ -38,11 +38,11 @@ class Stop:
     def __call__(self) -> bool:
         return self.number is not None
 
-    def stopped(self) -> Stopped:
-        return Stopped(signal.SIGINT if self.number is None else self.number)
+    def make_exception(self) -> TrainingStopped:
+        return TrainingStopped(signal.SIGINT if self.number is None else self.number)
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
+    def defer_signals(self) -> Iterator[None]:
         """Meanwhile signals ask, and whoever is here looks; else they end what is done at once."""
         self.waits = True
         try:
@@ -56,16 +56,16 @@ class Stop:
         if is_first:
             self.number, self.at = number, now
         if not self.waits or (number == signal.SIGINT and now - self.at > AGAIN):
-            raise Stopped(number)
+            raise TrainingStopped(number)
 
 
 @contextmanager
-def stop_signals() -> Iterator[Stop]:
+def stop_signals() -> Iterator[StopRequest]:
     """Have :data:`NAMES` ask for a checkpoint and an end.
 
     A second Ctrl-C ends at once; other signals may come as often as they like.
     """
-    stop = Stop()
+    stop = StopRequest()
     before: dict[int, Any] = {}
     for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):
         if signal.getsignal(number) == signal.SIG_IGN:

@@ -15,20 +15,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def count() -> int:
+def thread_count() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(2, min(MOST, cores or 2))
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """``function`` of each item, as ``map`` gives them, worked on a little ahead in threads.
 
     ``items`` is iterated in the caller's thread. An error is raised where its result is due;
     nothing new begins after it.
     """
-    ahead = 2 * count()
+    ahead = 2 * thread_count()
     flying: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(count()) as pool:
+    with ThreadPoolExecutor(thread_count()) as pool:
         try:
             for item in items:
                 flying.append(pool.submit(function, item))

@@ -128,7 +128,7 @@ def to_points(matrix: np.ndarray, given: list[Tensor], out: list[Tensor]) -> Non
         torch.add(parts[0], parts[1], alpha=-scale, out=out[i + 1])
 
 
-def paired(given: list[Tensor]) -> list[Tensor]:
+def pair_opposites(given: list[Tensor]) -> list[Tensor]:
     """Sums and differences of what stands at opposite points."""
     last = len(given) - 1
     found = [given[0]]
@@ -138,7 +138,7 @@ def paired(given: list[Tensor]) -> list[Tensor]:
 
 
 def from_points(matrix: np.ndarray) -> np.ndarray:
-    """``matrix`` for :func:`paired` inputs."""
+    """``matrix`` for :func:`pair_opposites` inputs."""
     found = matrix.copy()
     for i in range(1, matrix.shape[1] - 1, 2):
         found[:, i] = (matrix[:, i] + matrix[:, i + 1]) / 2
@@ -205,8 +205,8 @@ def big_from_points(v: Tensor, shape: Shape) -> Tensor:
     image = v.new_empty(height // s, s, width // s, s * shape.big)
     found = v.new_empty(n, *shape.sides, shape.big)
     for i in range(n):
-        _overlap(matrix, paired([v[:, k, i].transpose(2, 3) for k in range(p)]), between, 3)
-        _overlap(matrix, paired(list(between.unbind(0))), image, 0)
+        _overlap(matrix, pair_opposites([v[:, k, i].transpose(2, 3) for k in range(p)]), between, 3)
+        _overlap(matrix, pair_opposites(list(between.unbind(0))), image, 0)
         found[i].copy_(crop(image.view(height, width, shape.big), shape))
     return found.permute(0, 3, 1, 2)
 
@@ -250,11 +250,11 @@ def small_from_points(m: Tensor, shape: Shape) -> Tensor:
     between = m.new_empty(p, rows, shape.width, shape.small)
     found = m.new_empty(n, shape.height, shape.width, shape.small)
     for i in range(n):
-        given = paired([m[:, k, i] for k in range(p)])
+        given = pair_opposites([m[:, k, i] for k in range(p)])
         for k, row in enumerate(matrix):
             out = between[:, :, k::TILE]
             add_up([(f, x[:, :, : out.shape[2]]) for f, x in zip(row, given, strict=True)], out)
-        given = paired(list(between.unbind(0)))
+        given = pair_opposites(list(between.unbind(0)))
         for k, row in enumerate(matrix):
             out = found[i, k::TILE]
             add_up([(f, x[: out.shape[0]]) for f, x in zip(row, given, strict=True)], out)
@@ -282,11 +282,11 @@ def weights_from_points(u: Tensor, shape: Shape) -> Tensor:
     matrix = from_points(transforms(r).weights.T)
     u = u.view(p, p, shape.small, s, s * shape.big)
     between = u.new_empty(p, shape.small, s, r, s * shape.big)
-    given = paired([u[:, j] for j in range(p)])
+    given = pair_opposites([u[:, j] for j in range(p)])
     for k, row in enumerate(matrix.tolist()):
         add_up(list(zip(row, given, strict=True)), between[:, :, :, k])
     found = u.new_empty(shape.small, r, s, r, s * shape.big)
-    given = paired(list(between.unbind(0)))
+    given = pair_opposites(list(between.unbind(0)))
     for k, row in enumerate(matrix.tolist()):
         add_up(list(zip(row, given, strict=True)), found[:, k])
     return found.view(shape.small, KERNEL, KERNEL, shape.big).permute(0, 3, 1, 2)

@@ -10,8 +10,8 @@ from accelerate import Accelerator
 
 from pix2pix_batch.engine import to_bytes
 from pix2pix_batch.generator import UNet
-from pix2pix_batch.pages.sheet import as_rgb
-from pix2pix_batch.train.data import Split, spread, to_unit
+from pix2pix_batch.pages.sheet import to_rgb
+from pix2pix_batch.train.data import Split, spread_indices, to_unit
 from pix2pix_batch.train.metrics import mean_absolute_error, vertical_gradient
 from pix2pix_batch.train.recipe import Recipe
 
@@ -31,8 +31,8 @@ class Validation:
 
     def __init__(self, split: Split, recipe: Recipe) -> None:
         self.split, self.recipe = split, recipe
-        self.chosen = spread(len(split), LIMIT)
-        self.shown = {self.chosen[i] for i in spread(len(self.chosen), SHOWN)}
+        self.chosen = spread_indices(len(split), LIMIT)
+        self.shown = {self.chosen[i] for i in spread_indices(len(self.chosen), SHOWN)}
 
     @torch.no_grad()
     def __call__(
@@ -56,7 +56,7 @@ class Validation:
             errors.append(mean_absolute_error(output, target))
             gradients += vertical_gradient(output), vertical_gradient(target)
             if index in self.shown:
-                rows.append(np.concatenate([as_rgb(x) for x in (source, output, target)], axis=1))
+                rows.append(np.concatenate([to_rgb(x) for x in (source, output, target)], axis=1))
         generator.train(training)
         sharpness = float(gradients[0] / gradients[1]) if gradients[1] else 1.0
         return {"error": float(np.mean(errors)), "sharpness": sharpness}, np.concatenate(rows)

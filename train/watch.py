@@ -17,7 +17,7 @@ from tqdm import tqdm
 from pix2pix_batch.text import duration
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.loop import Watcher
-from pix2pix_batch.train.meter import Record
+from pix2pix_batch.train.meter import StepRecord
 from pix2pix_batch.train.pace import TOLD_AFTER, Pace
 
 LINE_SECONDS = 30.0
@@ -35,7 +35,7 @@ class Progress(Watcher):
 
     def __init__(self, stream: TextIO | None = None, advice: str = "") -> None:
         """``advice``: what would be quicker, for runs that take longer than :data:`LONG`."""
-        self.stream, self.advice = Unbroken(stream or sys.stderr), advice
+        self.stream, self.advice = UnbrokenStream(stream or sys.stderr), advice
         self.bar: tqdm[Any] | None = None
         self.left = ""
 
@@ -87,7 +87,7 @@ class Progress(Watcher):
             tqdm.write(f"note: this takes long. {self.advice}".rstrip(), file=self.stream)
         self.stream.flush()
 
-    def record(self, record: Record, sheet: np.ndarray) -> None:
+    def record(self, record: StepRecord, sheet: np.ndarray) -> None:
         losses = "  ".join(f"{name} {value:.3f}" for name, value in record.losses.items())
         figures = ", ".join(f"{name} {value:.3g}" for name, value in record.validation.items())
         line = (
@@ -102,7 +102,7 @@ class Progress(Watcher):
             self.bar.close()
 
 
-class Unbroken(io.TextIOBase):
+class UnbrokenStream(io.TextIOBase):
     """A stream that may go away, as a terminal that is closed and a pipe that nobody reads: then
     nothing is said any more, and the run goes on."""
 
@@ -149,7 +149,7 @@ class Unbroken(io.TextIOBase):
             os.close(nowhere)
 
 
-def has_width(stream: TextIO | Unbroken) -> bool:
+def has_width(stream: TextIO | UnbrokenStream) -> bool:
     """Whether ``stream`` is a terminal, and not one that says that it has no columns."""
     if not stream.isatty():
         return False
@@ -165,7 +165,7 @@ class Samples(Watcher):
     def __init__(self, run: Path) -> None:
         self.folder = run / "samples"
 
-    def record(self, record: Record, sheet: np.ndarray) -> None:
+    def record(self, record: StepRecord, sheet: np.ndarray) -> None:
         path, image = self.folder / f"{record.step:08d}.png", Image.fromarray(sheet)
         checkpoint.write_whole(path, lambda file: image.save(file, "PNG"))
 
@@ -187,7 +187,7 @@ class TensorBoard(Watcher):
             for name, value in losses.items():
                 self.writer.add_scalar(f"loss/{name}", value, step)
 
-    def record(self, record: Record, sheet: np.ndarray) -> None:
+    def record(self, record: StepRecord, sheet: np.ndarray) -> None:
         for name, value in record.validation.items():
             self.writer.add_scalar(f"validation/{name}", value, record.step)
         self.writer.add_scalar("lr", record.lr, record.step)
@@ -199,7 +199,7 @@ class TensorBoard(Watcher):
         self.writer.close()
 
 
-class All(Watcher):
+class Watchers(Watcher):
     """Tells each of several."""
 
     def __init__(self, *watchers: Watcher) -> None:
@@ -221,7 +221,7 @@ class All(Watcher):
         for watcher in self.watchers:
             watcher.expect(pace)
 
-    def record(self, record: Record, sheet: np.ndarray) -> None:
+    def record(self, record: StepRecord, sheet: np.ndarray) -> None:
         for watcher in self.watchers:
             watcher.record(record, sheet)
 

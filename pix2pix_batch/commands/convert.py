@@ -10,7 +10,7 @@ import click
 
 from pix2pix_batch.commands.sharing import DEVICE, EXCLUDE, INCLUDE, InOut, auto_or_count, say
 from pix2pix_batch.decoding.options import add_tolerance
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 if TYPE_CHECKING:
     from pix2pix_batch.inputs.scan import Item
@@ -165,8 +165,8 @@ def convert(source: str, out: str, as_json: bool, **values: Any) -> None:
         values[name] = auto_or_count(name, values[name])
 
     def plan(item: Item) -> None:
-        source_path, output = map(remote.safe, (item.path, storage.joined(out, item.output)))
-        click.echo(f"{shown(source_path)} -> {shown(output)}", err=as_json)
+        source_path, output = map(remote.redact, (item.path, storage.join(out, item.output)))
+        click.echo(f"{escape(source_path)} -> {escape(output)}", err=as_json)
 
     with Display() as display:
         options = Options(**values)
@@ -175,5 +175,5 @@ def convert(source: str, out: str, as_json: bool, **values: Any) -> None:
         )
     if as_json:
         click.echo(json.dumps(summary.figures()))
-    say(report.of_job(summary, storage.kept(out, values["journal"])))
+    say(report.format_job(summary, storage.journal_directory(out, values["journal"])))
     sys.exit(summary.exit_code)

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 if TYPE_CHECKING:
     from pix2pix_batch.bundle import BundleInfo
@@ -55,7 +55,7 @@ def describe(info: BundleInfo, path: Path) -> None:
     from pix2pix_batch import report
 
     width = min(WIDEST, shutil.get_terminal_size((WIDEST, 0)).columns)
-    for line in report.of_bundle(info, path, width):
+    for line in report.format_bundle(info, path, width):
         click.echo(line)
 
 
@@ -98,13 +98,13 @@ def import_model(
     from pix2pix_batch import bundle, reference
 
     _require_new_bundle(file, overwrite)
-    if reference.is_training(checkpoint):
+    if reference.is_training_checkpoint(checkpoint):
         _adopt(checkpoint, file, name, data, values)
         return
     if data is not None:
-        raise InputError(f"{shown(checkpoint)}: is no checkpoint of 'train', which --data is for")
+        raise InputError(f"{escape(checkpoint)}: is no checkpoint of 'train', which --data is for")
     info, generator = reference.import_checkpoint(checkpoint, name=name or file.stem, **values)
-    with _writing(file):
+    with _write_errors(file):
         bundle.save(file, info, generator, half=False)
     describe(info, file)
 
@@ -120,9 +120,9 @@ def _adopt(
     for key in ("norm", "image_size", "fit"):
         if context.get_parameter_source(key) == ParameterSource.COMMANDLINE:
             option = f"--{key.replace('_', '-')}"
-            raise InputError(f"{option}: {shown(checkpoint)} is of 'train', whose recipe says it")
+            raise InputError(f"{option}: {escape(checkpoint)} is of 'train', whose recipe says it")
     domains = {key: values[key] for key in ("source_domain", "target_domain")}
-    with _writing(file):
+    with _write_errors(file):
         made = adopt(checkpoint, file, data=data, name=name, **domains)
     describe(made.info, file)
     for note in made.notes:
@@ -137,12 +137,12 @@ def _require_new_bundle(file: Path, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def _writing(file: Path) -> Iterator[None]:
+def _write_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise InputError(
-            f"{shown(file)}: cannot be written ({error.strerror}); choose another place"
+            f"{escape(file)}: cannot be written ({error.strerror}); choose another place"
         ) from error
 
 
@@ -188,16 +188,16 @@ def interpolate_models(
     _require_new_bundle(file, overwrite)
     encoder, decoder = (by if part is None else part for part in (encoder, decoder))
     parts = Parts(encoder, decoder, decoder if texture is None else texture)
-    with _writing(file):
+    with _write_errors(file):
         told = interpolate(*paths, file, parts)
     click.echo(f"name: {bundle.read_info(file).name}")
-    click.echo(f"file: {shown(file)}")
+    click.echo(f"file: {escape(file)}")
     click.echo(f"bytes: {file.stat().st_size:,}")
-    click.echo(f"made of: {shown(first)} -> {shown(second)}, {parts}")
+    click.echo(f"made of: {escape(first)} -> {escape(second)}, {parts}")
     if not told:
         click.echo(
             "It cannot tell how far images lie from its training inputs; 'pix2pix-batch model "
-            f"calibrate {shown(file)} DATA' has it learn that.",
+            f"calibrate {escape(file)} DATA' has it learn that.",
             err=True,
         )
 
@@ -232,7 +232,7 @@ def calibrate_model(file: Path, data: Path, norms: bool, overrides: tuple[str, .
     if norms:
         seen = bundle.read_info(path).provenance["norms_estimated_on"]
         click.echo(
-            f"{shown(file)}: batch norm's running statistics estimated anew on {seen:,} training "
+            f"{escape(file)}: batch norm's running statistics estimated anew on {seen:,} training "
             "inputs; its outputs change"
         )
-    click.echo(f"{shown(file)}: knows the distances of {found.inputs:,} training inputs")
+    click.echo(f"{escape(file)}: knows the distances of {found.inputs:,} training inputs")

@@ -10,7 +10,7 @@ import click
 
 from pix2pix_batch.commands.sharing import DEVICE, PRECISION, SOME_FAILED
 from pix2pix_batch.decoding.options import add_tolerance, take_tolerance
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 
 @click.command()
@@ -45,11 +45,11 @@ def preview(
     tolerance = take_tolerance(options)
     made = preview.preview(model, pictures, out, tolerance=tolerance, **options)
     for path, reason in made.failures:
-        click.echo(f"{shown(path)}: {reason}", err=True)
+        click.echo(f"{escape(path)}: {reason}", err=True)
     if made.note:
         click.echo(f"note: {made.note}", err=True)
     if made.path is not None:
-        click.echo(shown(made.path))
+        click.echo(escape(made.path))
         if show:
             click.launch(str(made.path))
     sys.exit(SOME_FAILED if made.failures else 0)

@@ -8,7 +8,7 @@ import sys
 import click
 
 from pix2pix_batch.commands.sharing import SOME_FAILED
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.text import escape, format_count
 
 
 @click.command()
@@ -32,7 +32,7 @@ def status(out: str, verify: bool, journal: str | None, as_json: bool) -> None:
 
     def tick(count: int) -> None:
         if sys.stderr.isatty():
-            click.echo(f"\r\x1b[K{counted(count, 'output')} checked", nl=False, err=True)
+            click.echo(f"\r\x1b[K{format_count(count, 'output')} checked", nl=False, err=True)
 
     found = None
     if verify:
@@ -40,13 +40,13 @@ def status(out: str, verify: bool, journal: str | None, as_json: bool) -> None:
 
         found = verification.verify(out, journal, watch=tick)
         click.echo("\r\x1b[K" if sys.stderr.isatty() else "", nl=False, err=True)
-    now = status.read(out, journal)
+    now = status.read_status(out, journal)
     if as_json:
         click.echo(json.dumps(now.figures() | ({"verified": found.figures()} if found else {})))
     else:
-        for line in report.of_status(now, out, time.time()):
+        for line in report.format_status(now, out, time.time()):
             click.echo(line)
-        for line in report.of_verification(found) if found else ():
+        for line in report.format_verification(found) if found else ():
             click.echo(line)
     sys.exit(SOME_FAILED if found and (found.wrong or found.outdated) else 0)
 
@@ -64,4 +64,4 @@ def report(out: str, journal: str | None) -> None:
     from pix2pix_batch.files import storage
     from pix2pix_batch.pages import page
 
-    click.echo(shown(page.publish(storage.kept(out, journal), storage.absolute(out))))
+    click.echo(escape(page.publish(storage.journal_directory(out, journal), storage.absolute(out))))

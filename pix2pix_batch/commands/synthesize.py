@@ -150,5 +150,5 @@ def synthesize(source: str, out: str, as_json: bool, **values: Any) -> None:
         made = synthesis.synthesize(source, out, about, watch=display, opener=ladder.open_best)
     if as_json:
         click.echo(json.dumps(made.figures()))
-    say(report.of_dataset(made, out))
+    say(report.format_dataset(made, out))
     sys.exit(made.exit_code)

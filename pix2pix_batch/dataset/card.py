@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pix2pix_batch.bundle import BundleInfo
-from pix2pix_batch.text import counted
+from pix2pix_batch.text import format_count
 
 NAME = "README.md"
 
@@ -47,7 +47,7 @@ def card(
         "",
         f"# {name}",
         "",
-        f"{counted(total, 'synthetic image')}, made by the pix2pix model `{info.name}`"
+        f"{format_count(total, 'synthetic image')}, made by the pix2pix model `{info.name}`"
         f"{_domains(info)} with pix2pix-batch {manifest['versions']['pix2pix-batch']}. No camera "
         "took them: do not take them for evidence of anything.",
         "",

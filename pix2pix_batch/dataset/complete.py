@@ -10,8 +10,8 @@ from typing import Any
 
 from pix2pix_batch.errors import OutputError
 from pix2pix_batch.files.whole import whole
-from pix2pix_batch.records.record import DIRECTORY, as_line
-from pix2pix_batch.text import shown
+from pix2pix_batch.records.record import DIRECTORY, to_line
+from pix2pix_batch.text import escape
 
 COMPLETE = "complete.json"
 MANIFEST = "manifest.jsonl"
@@ -48,11 +48,11 @@ def copy_of_manifest(out: Path) -> Path:
 
 def read(out: Path) -> Complete | None:
     """``None`` where ``out`` holds no dataset, or not yet the whole of it."""
-    found = last(out)
+    found = read_last(out)
     return found if found is not None and found.is_whole else None
 
 
-def last(out: Path) -> Complete | None:
+def read_last(out: Path) -> Complete | None:
     """As :func:`read`; also where another is about to take its place."""
     try:
         values = json.loads(path_of(out).read_bytes())
@@ -67,7 +67,7 @@ def last(out: Path) -> Complete | None:
 def unwritable(out: Path, error: OSError) -> OutputError:
     """What to raise where it cannot be written."""
     return OutputError(
-        f"{shown(path_of(out))}: cannot be written ({error.strerror}); see that there is room and "
+        f"{escape(path_of(out))}: cannot be written ({error.strerror}); see that there is room and "
         "that it may be written, then run the same command again"
     )
 
@@ -75,4 +75,4 @@ def unwritable(out: Path, error: OSError) -> OutputError:
 def write(out: Path, found: Complete) -> None:
     """Raises ``OSError``."""
     with whole(path_of(out), sync=True) as file:
-        file.write(as_line(asdict(found)))
+        file.write(to_line(asdict(found)))

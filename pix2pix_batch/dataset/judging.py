@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.dataset import plan, quality
-from pix2pix_batch.dataset.naming import base_of, name_of, output_of
+from pix2pix_batch.dataset.naming import base_of, item_variant_name, output_of
 from pix2pix_batch.dataset.options import SynthesisOptions
 from pix2pix_batch.dataset.plan import Input
 from pix2pix_batch.dataset.sample import Sample
@@ -16,10 +16,10 @@ from pix2pix_batch.dataset.stock import Records
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.noise import SOURCE
 from pix2pix_batch.records.record import DONE
-from pix2pix_batch.text import counted
+from pix2pix_batch.text import format_count
 
 
-def judged(
+def filter_images(
     out: Path,
     about: SynthesisOptions,
     inputs: Sequence[Input],
@@ -29,11 +29,11 @@ def judged(
     """The images that may go into the dataset, by name, and why others may not."""
     samples = []
     for one in inputs:
-        copy = records.get(name_of(one.item, SOURCE), {})
+        copy = records.get(item_variant_name(one.item, SOURCE), {})
         if about.holds_sources and copy.get("status") != DONE:
             continue
         for variant in range(wanted[one.name]):
-            record = records.get(name_of(one.item, variant), {})
+            record = records.get(item_variant_name(one.item, variant), {})
             if record.get("status") == DONE:
                 samples.append(_sample(out, about, one, variant, record))
     _flag_near(samples)
@@ -96,7 +96,7 @@ def _flag_near(samples: Sequence[Sample]) -> None:
             sample.facts["near"] = first[near[sample.base]].facts["input"]
 
 
-def lacking(
+def count_lacking(
     about: SynthesisOptions,
     inputs: Sequence[Input],
     wanted: Mapping[str, int],
@@ -118,8 +118,9 @@ def lacking(
     able.sort(key=lambda one: (accepted[one.name], plan.rank(about.seed, one.name)))
     if not able:
         raise InputError(
-            f"--target-count {target:,} cannot be met: {counted(len(samples), 'image')} of "
-            f"{counted(len(good), 'input')} are accepted, {counted(len(rejected), 'image')} "
+            f"--target-count {target:,} cannot be met: {format_count(len(samples), 'image')} of "
+            f"{format_count(len(good), 'input')} are accepted, "
+            f"{format_count(len(rejected), 'image')} "
             "rejected or failed; lower it, raise --variants or --max-distance, or give more "
             "inputs"
         )
@@ -141,7 +142,7 @@ def enough(about: SynthesisOptions, samples: list[Sample], rounds: int) -> list[
     if len(samples) < target:
         raise InputError(
             f"--target-count {target:,} cannot be met: after {rounds} rounds "
-            f"{counted(len(samples), 'image')} passed the checks; lower it, or reject less"
+            f"{format_count(len(samples), 'image')} passed the checks; lower it, or reject less"
         )
 
     def order(one: Sample) -> tuple[int, bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs import table
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 FOLDER = "folder"
 
@@ -52,9 +52,9 @@ def _from_table(path: Path, column: str, option: str) -> Labeller:
     try:
         for line, row in table.read_rows(path, ("name", column)):
             name, said = row.get("name", ""), row.get(column.lower(), "").strip()
-            if labels.setdefault(_plain(name), said) != said:
+            if labels.setdefault(_normalise_path(name), said) != said:
                 raise InputError(
-                    f"{shown(path)}: line {line} has {shown(name)} again, with another {column}; "
+                    f"{escape(path)}: line {line} has {escape(name)} again, with another {column}; "
                     "leave one"
                 )
     except InputError as error:
@@ -62,17 +62,18 @@ def _from_table(path: Path, column: str, option: str) -> Labeller:
 
     def label(name: str) -> str:
         try:
-            return labels[_plain(name)]
+            return labels[_normalise_path(name)]
         except KeyError:
             raise InputError(
-                f"--{option}: {shown(path)}: has no row for {shown(name)}; its column 'name' holds "
+                f"--{option}: {escape(path)}: has no row for {escape(name)}; its column 'name' "
+                "holds "
                 "the inputs' paths within IN"
             ) from None
 
     return label
 
 
-def _plain(name: str) -> str:
+def _normalise_path(name: str) -> str:
     """A path within IN, whatever system wrote it."""
     path = unicodedata.normalize("NFC", name.strip()).replace("\\", "/")
     return path.removeprefix("./")

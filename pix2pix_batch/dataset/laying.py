@@ -14,14 +14,14 @@ from pix2pix_batch.dataset.card import card
 from pix2pix_batch.dataset.complete import MANIFEST, Complete
 from pix2pix_batch.dataset.layout import LAYOUTS
 from pix2pix_batch.dataset.options import SynthesisOptions
-from pix2pix_batch.dataset.place import Place
+from pix2pix_batch.dataset.place import DatasetDirectory
 from pix2pix_batch.dataset.plan import Input
 from pix2pix_batch.dataset.sample import Sample
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.files.storage import FATAL
 from pix2pix_batch.files.whole import whole
 from pix2pix_batch.records.examination import digest_of, digest_of_file
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.text import escape, format_count
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Layer:
     """Lays out one dataset. ``mark``: what decides its bytes; ``identity``: of the job that made
     the images."""
 
-    place: Place
+    place: DatasetDirectory
     about: SynthesisOptions
     info: BundleInfo
     mark: dict[str, Any]
@@ -47,22 +47,22 @@ class Layer:
         of the inputs; ``images``: what became of those wanted. Raises :class:`InputError` where
         there are too few, :class:`OutputError`.
         """
-        shares = plan.fractions(self.about.split)
+        shares = plan.parse_fractions(self.about.split)
         self._split(inputs, samples, rejected, shares)
         diversity = self._diversity(samples)
         fresh = self.place.fresh
         try:
-            self.place.renew()
+            self.place.create_empty()
             for split in shares:
                 part = [sample for sample in samples if sample.split == split]
                 LAYOUTS[self.about.layout](fresh, split, part)
             header = {
                 **self._settings(),
                 **figures,
-                **manifest.counts(samples, rejected, shares),
+                **manifest.count_images(samples, rejected, shares),
                 "diversity": diversity,
             }
-            manifest.write(fresh / MANIFEST, header, samples, rejected)
+            manifest.write_manifest(fresh / MANIFEST, header, samples, rejected)
             text = self._card(header).encode("utf-8", "backslashreplace")
             with whole(fresh / CARD) as file:
                 file.write(text)
@@ -72,7 +72,7 @@ class Layer:
         except OSError as error:
             remedy = "make room there, then " if error.errno in FATAL else ""
             raise OutputError(
-                f"{shown(self.place.out)}: the dataset cannot be written ({error.strerror}); "
+                f"{escape(self.place.out)}: the dataset cannot be written ({error.strerror}); "
                 f"{remedy}run the same command again: the images are made already"
             ) from error
         return header
@@ -87,11 +87,12 @@ class Layer:
         used = {sample.facts["input"] for sample in samples}
         if not used:
             raise InputError(
-                f"no image is left for the dataset: {counted(len(rejected), 'image')} rejected, "
+                f"no image is left for the dataset: {format_count(len(rejected), 'image')} "
+                "rejected, "
                 "the others failed; 'pix2pix-batch status' tells why"
             )
         part = [one for one in inputs if one.name in used]
-        splits = plan.assigned(part, shares, self.about.seed)
+        splits = plan.assign_splits(part, shares, self.about.seed)
         for sample in samples:
             sample.split = splits[sample.facts["input"]]
 
@@ -102,8 +103,8 @@ class Layer:
             "schema": manifest.SCHEMA,
             "name": self.mark["name"],
             "model": {"name": self.info.name, "sha256": self.identity["model"]},
-            "settings": {**manifest.settings(self.about, self.identity), **made_so},
-            "versions": manifest.versions(),
+            "settings": {**manifest.describe_settings(self.about, self.identity), **made_so},
+            "versions": manifest.package_versions(),
         }
 
     def _diversity(self, samples: Sequence[Sample]) -> float | None:
@@ -114,10 +115,10 @@ class Layer:
         several = [paths for paths in files.values() if len(paths) > 1]
         step = max(1, len(several) // quality.MEASURED)
         try:
-            found = quality.diversity(several[::step], right_half=self.about.beside)
+            found = quality.diversity(several[::step], right_half=self.about.side_by_side)
         except OSError as error:  # Pillow's too, which have no number
             raise OutputError(
-                f"{shown(self.place.made)}: an image that was made cannot be read any more "
+                f"{escape(self.place.made)}: an image that was made cannot be read any more "
                 f"({error.strerror or error}); run the same command again, which makes it anew"
             ) from error
         return None if found is None else round(found, 4)

@@ -18,7 +18,7 @@ from typing import Any
 from pix2pix_batch.dataset.sample import Sample
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files.whole import whole
-from pix2pix_batch.records.record import as_line
+from pix2pix_batch.records.record import to_line
 
 SHARD_BYTES = 256 << 20
 """Of a WebDataset shard or a Parquet file, roughly: what tools recommend lies around it."""
@@ -41,7 +41,7 @@ def image_folder(root: Path, split: str, samples: Sequence[Sample]) -> None:
             if sample.source is not None:
                 row["source_file_name"] = f"inputs/{sample.base}.png"
                 link(sample.source, root / split / row["source_file_name"])
-            table.write(as_line({**row, **told(sample.facts)}))
+            table.write(to_line({**row, **column_values(sample.facts)}))
 
 
 def side_by_side(root: Path, split: str, samples: Sequence[Sample]) -> None:
@@ -73,7 +73,7 @@ def web_dataset(root: Path, split: str, samples: Sequence[Sample]) -> None:
                 _add(tar, key + sample.suffix, sample.made.read_bytes())
                 if sample.source is not None:
                     _add(tar, f"{key}.source.png", sample.source.read_bytes())
-                _add(tar, f"{key}.json", as_line(told(sample.facts)))
+                _add(tar, f"{key}.json", to_line(column_values(sample.facts)))
 
 
 def parquet(root: Path, split: str, samples: Sequence[Sample]) -> None:
@@ -117,7 +117,7 @@ def _row(sample: Sample) -> dict[str, Any]:
     }
     if sample.source is not None:
         row["source"] = {"bytes": sample.source.read_bytes(), "path": f"{sample.base}.png"}
-    return row | told(sample.facts)
+    return row | column_values(sample.facts)
 
 
 LAYOUTS: dict[str, Writer] = {
@@ -146,7 +146,7 @@ UNKNOWN = -1.0
 """A distance that is not known."""
 
 
-def told(facts: Mapping[str, Any]) -> dict[str, Any]:
+def column_values(facts: Mapping[str, Any]) -> dict[str, Any]:
     """A sample's :data:`COLUMNS`. ``facts``: as the manifest has them too."""
     distance = facts["distance"]
     return {

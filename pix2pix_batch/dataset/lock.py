@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.records.record import DIRECTORY
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 LOCK = "dataset.lock"
 
@@ -29,7 +29,7 @@ def lock_of(out: Path) -> Path:
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
+def lock_directory(out: Path) -> Iterator[None]:
     """Directories that lack are made, and are gone afterwards where nothing was put there.
 
     Raises :class:`InputError` where another run has the lock, and where it cannot be taken.
@@ -46,13 +46,14 @@ def locked(out: Path) -> Iterator[None]:
             raise Timeout(str(path))
     except Timeout as error:
         raise InputError(
-            f"{shown(out)}: another run is writing there (it holds {shown(path)}); wait for it, or "
+            f"{escape(out)}: another run is writing there (it holds {escape(path)}); wait for it, "
+            "or "
             "choose another OUT"
         ) from error
     except OSError as error:
         _remove(made)
         raise InputError(
-            f"{shown(path)}: cannot be written ({error.strerror}); check its permissions, or give "
+            f"{escape(path)}: cannot be written ({error.strerror}); check its permissions, or give "
             "another directory as OUT"
         ) from error
     try:

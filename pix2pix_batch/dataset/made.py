@@ -40,7 +40,7 @@ class ImageSummary(Summary):
             super().add([record])
 
     @property
-    def refused(self) -> Counter[tuple[str, str]]:
+    def refusals(self) -> Counter[tuple[str, str]]:
         """What failed, by input and reason, with the number of its images; 0 where only the copy
         did."""
         found: Counter[tuple[str, str]] = Counter()
@@ -52,7 +52,7 @@ class ImageSummary(Summary):
         """What ``--json`` prints of the run. ``docs/synthesize.md``."""
         failures = [
             {"name": name, "reason": reason, "variants": count}
-            for (name, reason), count in list(self.refused.items())[:FAILURES_PRINTED]
+            for (name, reason), count in list(self.refusals.items())[:FAILURES_PRINTED]
         ]
         warnings = [
             {"name": name, "warning": said}
@@ -82,7 +82,7 @@ class ImageSummary(Summary):
 
 
 @dataclass
-class Made:
+class SynthesisResult:
     """A dataset and how it came about.
 
     ``header``: the manifest's first line, empty where none is laid out; ``job``: the run's

@@ -9,25 +9,25 @@ from typing import Any
 
 from pix2pix_batch.dataset import origin, stock
 from pix2pix_batch.dataset.made import ImageSummary
-from pix2pix_batch.dataset.naming import name_of, named, output_of, source_of
+from pix2pix_batch.dataset.naming import item_variant_name, output_of, source_of, variant_name
 from pix2pix_batch.dataset.options import SynthesisOptions
 from pix2pix_batch.dataset.plan import Input
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.inputs.scan import Item, Scan
 from pix2pix_batch.inputs.shard import journal_of
-from pix2pix_batch.inputs.sieve import Sieve
+from pix2pix_batch.inputs.sieve import ItemSelector
 from pix2pix_batch.job import Job
 from pix2pix_batch.noise import SOURCE
 from pix2pix_batch.pages import page
 from pix2pix_batch.progress import Progress
 from pix2pix_batch.records.history import SYNTHESIZE, History
 from pix2pix_batch.records.journal import Journal
-from pix2pix_batch.records.ledger import Ledger
+from pix2pix_batch.records.ledger import RunRecorder
 from pix2pix_batch.records.record import GONE, Record
-from pix2pix_batch.scheduling.crew import Crew
-from pix2pix_batch.scheduling.dispatch import Work
+from pix2pix_batch.scheduling.crew import ClusterHandle
+from pix2pix_batch.scheduling.dispatch import TaskSpec
 from pix2pix_batch.settings import Opener
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 
 class Variants:
@@ -45,7 +45,7 @@ class Variants:
         unlisted: Iterable[tuple[str, str]],
     ) -> None:
         self.scan, self.inputs, self.wanted, self.sources = scan, inputs, wanted, sources
-        self.unlisted = [(named(name, 0), why) for name, why in unlisted]
+        self.unlisted = [(variant_name(name, 0), why) for name, why in unlisted]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.scan, name)
@@ -58,14 +58,14 @@ class Variants:
                 form = "png" if variant == SOURCE else one.item.form
                 yield replace(
                     one.item,
-                    name=name_of(one.item, variant),
+                    name=item_variant_name(one.item, variant),
                     output=output_of(one.item, variant),
                     form=form,
                     variant=variant,
                 )
 
 
-class OwnPlace(Sieve):
+class OwnOutputSelector(ItemSelector):
     """Its outputs lie where nothing but this job writes; copies of inputs do not count, and what
     an earlier round of the run has counted (``counted``: variants of each input) counts once."""
 
@@ -80,7 +80,7 @@ class OwnPlace(Sieve):
         variant = SOURCE if item.variant is None else item.variant
         return int(variant >= self.counted.get(source_of(item.name), 0))
 
-    def _outdated(self, history: History, item: Item) -> str:
+    def _outdated_output(self, history: History, item: Item) -> str:
         """None stays: the dataset is laid out without what failed."""
         return ""
 
@@ -90,7 +90,7 @@ class OwnPlace(Sieve):
         return item.refusal or ("" if ".." not in item.output.split("/") else "leads out of IN")
 
 
-class Making(Job):
+class SynthesisJob(Job):
     """Makes the images of a dataset, in as many rounds as it is told to ``want`` and ``run``.
     ``at_begin`` is called where one begins: until then it may be refused."""
 
@@ -104,12 +104,12 @@ class Making(Job):
         watch: Callable[[Progress], None] | None = None,
         opener: Opener | None = None,
     ) -> None:
-        super().__init__(source, out, options.of_job(), watch, opener=opener)
+        super().__init__(source, out, options.job_options(), watch, opener=opener)
         if self.is_remote:
-            raise InputError(f"{shown(out)}: is a URL; synthesize writes to a directory")
+            raise InputError(f"{escape(out)}: is a URL; synthesize writes to a directory")
         if self.scan.tars:
             raise InputError(
-                f"{shown(source)}: is a tar, or holds tars; synthesize takes images: unpack it"
+                f"{escape(source)}: is a tar, or holds tars; synthesize takes images: unpack it"
             )
         self.about, self.found = options, self.scan
         self.wanted: dict[str, int] = {}
@@ -122,7 +122,7 @@ class Making(Job):
             noise_rate=options.noise_rate,
             noise_blocks=options.noise_blocks,
             input_noise=options.input_noise,
-            beside=options.beside,
+            beside=options.side_by_side,
             inspect=True,
             origin=origin.xmp(name, self.settings.fingerprint) if options.mark else b"",
         )
@@ -131,23 +131,23 @@ class Making(Job):
     def has_journal(self) -> bool:
         return journal_of(self.out).exists()
 
-    def take_stock(self, inputs: Sequence[Input]) -> None:
+    def reuse_earlier(self, inputs: Sequence[Input]) -> None:
         """What earlier runs have made for these inputs is put where this one looks for it, and
         what they made of others is forgotten. Raises :class:`InputError`, :class:`OutputError`."""
         if self.options.overwrite or not self.has_journal:
             return
-        with closing(self._open(Journal)) as journal:
+        with closing(self._open_history(Journal)) as journal:
             try:
-                gone = stock.take(self.out, inputs, stock.records_of(self.out))
+                gone = stock.reuse_images(self.out, inputs, stock.records_of(self.out))
             except OSError as error:
                 raise OutputError(
-                    f"{shown(self.out)}: what was made before cannot be put in place "
+                    f"{escape(self.out)}: what was made before cannot be put in place "
                     f"({error.strerror}); run the same command again"
                 ) from error
             if gone:
                 journal.add([Record(name, GONE) for name in gone])
 
-    def want(self, inputs: Sequence[Input], wanted: Mapping[str, int]) -> None:
+    def request(self, inputs: Sequence[Input], wanted: Mapping[str, int]) -> None:
         """Make that many variants of each input; no fewer than in the round before."""
         is_first = not self.wanted
         noise = max(wanted.values(), default=0) > 1
@@ -161,29 +161,33 @@ class Making(Job):
 
         self.make_scan, self.countable = make, True
         self.scan = make()
-        self.sieve = OwnPlace(
+        self.sieve = OwnOutputSelector(
             self.scan, self.options, self.settings.out, self.out, self.summary, self.stop
         )
         self.sieve.counted, self.sieve.counted_all = self.wanted, self.summary.total
         self.wanted = dict(wanted)
 
-    def _dispatch(self, crew: Crew, work: Work, ledger: Ledger, items: Iterator[Item]) -> None:
+    def _dispatch(
+        self, crew: ClusterHandle, work: TaskSpec, ledger: RunRecorder, items: Iterator[Item]
+    ) -> None:
         self.at_begin()
         super()._dispatch(crew, work, ledger, items)
 
-    def forget(self, records: stock.Records) -> None:
+    def discard(self, records: stock.Records) -> None:
         """What was made and is not wanted any more. Raises :class:`OutputError`."""
-        wanted = {item.name for item in self.scan} | {named(name, 0) for name in self.unlisted}
+        wanted = {item.name for item in self.scan} | {
+            variant_name(name, 0) for name in self.unlisted_directories
+        }
         if gone := [name for name in records if name not in wanted]:
-            with closing(self._open(Journal)) as journal:
+            with closing(self._open_history(Journal)) as journal:
                 journal.add([Record(name, GONE) for name in gone])
 
     @property
-    def unlisted(self) -> list[str]:
+    def unlisted_directories(self) -> list[str]:
         """Directories of IN that could not be listed."""
         return [name for name, _ in self.found.unlisted]
 
-    def tell(self, dataset: dict[str, Any]) -> None:
+    def write_report(self, dataset: dict[str, Any]) -> None:
         """Write the report; ``dataset``: what is known of it, as its header has it."""
         if self.about.report and self.has_journal:
             self.summary.page, note = page.attempt(self.out, self.settings.out, dataset)

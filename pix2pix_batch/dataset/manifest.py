@@ -12,14 +12,14 @@ from typing import Any
 from pix2pix_batch.dataset.options import SynthesisOptions
 from pix2pix_batch.dataset.sample import Sample
 from pix2pix_batch.files.whole import whole
-from pix2pix_batch.records.record import as_line
-from pix2pix_batch.text import shown
+from pix2pix_batch.records.record import to_line
+from pix2pix_batch.text import escape
 from pix2pix_batch.version import __version__
 
 SCHEMA = 1
 
 
-def settings(about: SynthesisOptions, identity: Mapping[str, Any]) -> dict[str, Any]:
+def describe_settings(about: SynthesisOptions, identity: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked for. ``identity``: the job's, which has what a model decides."""
     return {
         "variants": about.variants or (None if about.target_count else 1),
@@ -41,7 +41,7 @@ def settings(about: SynthesisOptions, identity: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def counts(
+def count_images(
     samples: Iterable[Sample], rejected: Mapping[str, str], splits: Iterable[str]
 ) -> dict[str, Any]:
     """How many images are where, and what is odd about how many."""
@@ -55,31 +55,31 @@ def counts(
     }
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     return {"pix2pix-batch": __version__, "torch": version("torch")}
 
 
-def write(
+def write_manifest(
     path: Path, header: dict[str, Any], samples: Iterable[Sample], rejected: Mapping[str, str]
 ) -> None:
     """Raises ``OSError``."""
     with whole(path) as file:
-        file.write(as_line(header))
+        file.write(to_line(header))
         for sample in samples:
             facts = {key: value for key, value in sample.facts.items() if key != "look"}
-            file.write(as_line({"split": sample.split, **facts}))
+            file.write(to_line({"split": sample.split, **facts}))
         for key, reason in sorted(rejected.items()):
-            file.write(as_line({"rejected": key, "reason": reason}))
+            file.write(to_line({"rejected": key, "reason": reason}))
 
 
-def read(path: Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+def read_manifest(path: Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
     """The first line, and those of the images that follow. Raises ``OSError``, ``ValueError``."""
     lines = _lines(path)
     header = next(lines, {})
     return header, (line for line in lines if "file" in line)
 
 
-def rejected(path: Path) -> Iterator[tuple[str, str]]:
+def read_rejected(path: Path) -> Iterator[tuple[str, str]]:
     """The images that were left out, and why. Raises ``OSError``."""
     with path.open("rb") as file:
         for line in file:
@@ -93,5 +93,5 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             values = json.loads(line)
             if not isinstance(values, dict):
-                raise ValueError(f"{shown(path)}: a line is no object")
+                raise ValueError(f"{escape(path)}: a line is no object")
             yield values

@@ -13,14 +13,14 @@ def base_of(item: Item) -> str:
     return item.output.removesuffix(SUFFIXES[item.form])
 
 
-def named(name: str, variant: int) -> str:
+def variant_name(name: str, variant: int) -> str:
     """What names a variant of the input ``name`` in the journal: no input has such a path, for
     the input is a file."""
     return name + (COPY if variant == SOURCE else f"/{variant}")
 
 
-def name_of(item: Item, variant: int) -> str:
-    return named(item.name, variant)
+def item_variant_name(item: Item, variant: int) -> str:
+    return variant_name(item.name, variant)
 
 
 def source_of(name: str) -> str:

@@ -13,7 +13,7 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.noise import RATE
 from pix2pix_batch.options import Options, require_one_of, require_within
 from pix2pix_batch.settings import TORCH
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class SynthesisOptions:
         require_within("limit", self.limit, 1)
         if not 0 < self.noise_rate < 1:
             raise InputError(f"--noise-rate must lie between 0 and 1, not {self.noise_rate}")
-        require_splits(self.layout, plan.fractions(self.split))
+        require_splits(self.layout, plan.parse_fractions(self.split))
         require_library(self.layout)
 
     @property
@@ -79,7 +79,7 @@ class SynthesisOptions:
         return self.layout != "side-by-side" and (self.sources or self.layout in PAIRED)
 
     @property
-    def beside(self) -> bool:
+    def side_by_side(self) -> bool:
         return self.layout == "side-by-side"
 
     @property
@@ -87,7 +87,7 @@ class SynthesisOptions:
         """Whether it takes PyTorch: other engines have the trained noise only."""
         return self.noise_rate != RATE or self.noise_blocks is not None
 
-    def of_job(self) -> Options:
+    def job_options(self) -> Options:
         """What the job that makes the images is told. Raises :class:`InputError`."""
         backend = self.backend
         if self.other_noise:
@@ -121,7 +121,8 @@ class SynthesisOptions:
             )
         if self.max_distance is not None and Domain.open(path) is None:
             raise InputError(
-                f"--max-distance: {shown(path)} does not tell how far its training inputs lie from "
+                f"--max-distance: {escape(path)} does not tell how far its training inputs lie "
+                "from "
                 "each other; 'pix2pix-batch model calibrate' adds it, or leave --max-distance out"
             )
         return info

@@ -19,9 +19,9 @@ from pix2pix_batch.dataset.plan import Input
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files.whole import whole
 from pix2pix_batch.records.examination import digest_of_file
-from pix2pix_batch.records.history import SYNTHESIZE, changed_model, require_maker
+from pix2pix_batch.records.history import SYNTHESIZE, describe_changed_model, require_maker
 from pix2pix_batch.records.record import DIRECTORY, MADE
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.text import escape, format_count
 
 ENTRIES = "entries.json"
 INPUTS = "inputs.json"
@@ -54,7 +54,7 @@ class Changes:
         return any(vars(self).values())
 
 
-class Place:
+class DatasetDirectory:
     """The directory OUT. ``card_stays``: whether a card that somebody had changed was left."""
 
     def __init__(self, out: Path) -> None:
@@ -66,16 +66,18 @@ class Place:
     def require_usable(self) -> None:
         """Raises :class:`InputError` where nothing may be written or removed in OUT."""
         if self.out.exists() and not self.out.is_dir():
-            raise InputError(f"{shown(self.out)}: is a file; OUT must be a directory")
+            raise InputError(f"{escape(self.out)}: is a file; OUT must be a directory")
         require_maker(self.out, SYNTHESIZE)
         for path in (self.kept, self.made):
             if path.is_symlink():
                 raise InputError(
-                    f"{shown(path)}: is a link, and what is written or removed there might lie "
+                    f"{escape(path)}: is a link, and what is written or removed there might lie "
                     "elsewhere; remove it"
                 )
 
-    def require(self, mark: Mapping[str, Any], known: Complete | None, name: str = "") -> None:
+    def require_this_dataset(
+        self, mark: Mapping[str, Any], known: Complete | None, name: str = ""
+    ) -> None:
         """Raises :class:`InputError` where OUT holds something else than this dataset, of
         whatever inputs. ``known``: the one that is not to be replaced; ``name``: the model's."""
         before = known.mark if known else mark
@@ -85,7 +87,7 @@ class Place:
                 if key == "model" and known is not None:
                     what = _other_model(known, str(value), name)
                 raise InputError(
-                    f"{shown(self.out)}: holds another dataset ({what}); choose another OUT, or "
+                    f"{escape(self.out)}: holds another dataset ({what}); choose another OUT, or "
                     "pass --overwrite to make it anew"
                 )
         ours = {DIRECTORY, MADE, REPORT, *LITTER, *self._entries()}
@@ -95,23 +97,25 @@ class Place:
             raise self._unreadable(error) from error
         if others:
             raise InputError(
-                f"{shown(self.out)}: holds other files ({shown(others[0])}), which would mix with "
+                f"{escape(self.out)}: holds other files ({escape(others[0])}), which would mix "
+                "with "
                 "the dataset; move them away, or give a new or empty directory"
             )
 
     def require_own(self) -> None:
         """Raises :class:`InputError` where something lies among the dataset's files that is not
         one of them: it would go with them."""
-        own = stored.files(self.out)
+        own = stored.list_files(self.out)
         for file in self._files():
             if own is None and file not in (complete.MANIFEST, CARD):
                 raise InputError(
-                    f"{shown(self.out)}: its manifest is damaged, and nothing tells which files "
-                    f"are the dataset's; move {shown(file.partition('/')[0])} away"
+                    f"{escape(self.out)}: its manifest is damaged, and nothing tells which files "
+                    f"are the dataset's; move {escape(file.partition('/')[0])} away"
                 )
             if own is not None and file not in own and posixpath.basename(file) not in LITTER:
                 raise InputError(
-                    f"{shown(self.out)}: holds {shown(file)}, which is not the dataset's; move it "
+                    f"{escape(self.out)}: holds {escape(file)}, which is not the dataset's; move "
+                    "it "
                     "away"
                 )
 
@@ -132,13 +136,13 @@ class Place:
     def _unreadable(self, error: OSError) -> InputError:
         where = self.out if error.filename is None else error.filename
         return InputError(
-            f"{shown(where)}: cannot be listed ({error.strerror}); check its permissions, or give "
+            f"{escape(where)}: cannot be listed ({error.strerror}); check its permissions, or give "
             "another directory as OUT"
         )
 
     def has_own_card(self) -> bool:
         """Whether somebody has changed the card of the dataset that is there."""
-        known, path = complete.last(self.out), self.out / CARD
+        known, path = complete.read_last(self.out), self.out / CARD
         if known is None or not known.card or path.is_symlink() or not path.is_file():
             return False
         return digest_of_file(path) != known.card
@@ -156,12 +160,12 @@ class Place:
             known = before.pop(one.name, None)
             if known is None:
                 new += 1
-            elif known != _told(one):
+            elif known != _input_facts(one):
                 same = isinstance(known, list) and known[:1] == [one.stamp]
                 changed, relabelled = changed + (not same), relabelled + same
         return Changes(changed, new, len(before), relabelled)
 
-    def renew(self) -> None:
+    def create_empty(self) -> None:
         """An empty directory for the dataset to be written in. Raises ``OSError``."""
         shutil.rmtree(self.fresh, ignore_errors=True)
         self.fresh.mkdir()
@@ -194,7 +198,7 @@ class Place:
                 os.replace(self.fresh / name, self.out / name)
         self.fresh.rmdir()
         with whole(self.kept / INPUTS) as file:
-            file.write(json.dumps({one.name: _told(one) for one in inputs}).encode())
+            file.write(json.dumps({one.name: _input_facts(one) for one in inputs}).encode())
         complete.write(self.out, known)
 
     def clear(self) -> None:
@@ -215,7 +219,7 @@ def _other_model(known: Complete, now: str, name: str) -> str:
     before = model.get("name") if isinstance(model, dict) else None
     if before is not None and before != name:
         return f"its model was {before!r}, now {name!r}"
-    return changed_model(name, known.mark.get("model"), now)
+    return describe_changed_model(name, known.mark.get("model"), now)
 
 
 def _is_entry(name: Any) -> bool:
@@ -225,20 +229,20 @@ def _is_entry(name: Any) -> bool:
     return name not in ("", os.curdir, os.pardir, DIRECTORY, MADE)
 
 
-def digest(inputs: Sequence[Input]) -> str:
+def digest_inputs(inputs: Sequence[Input]) -> str:
     """Changes when any input does."""
     found = hashlib.sha256()
     for one in inputs:
-        found.update(json.dumps([one.name, *_told(one)]).encode())
+        found.update(json.dumps([one.name, *_input_facts(one)]).encode())
     return found.hexdigest()
 
 
-def _told(one: Input) -> list[str]:
+def _input_facts(one: Input) -> list[str]:
     return [one.stamp, one.group, one.stratum]
 
 
-def mended(gone: Sequence[str]) -> str:
+def describe_missing(gone: Sequence[str]) -> str:
     """What to say of a dataset that lacks files."""
-    first = ", ".join(map(shown, gone[:3]))
+    first = ", ".join(map(escape, gone[:3]))
     more = ", ..." if len(gone) > 3 else ""
-    return f"{counted(len(gone), 'file')} of the dataset had gone ({first}{more})"
+    return f"{format_count(len(gone), 'file')} of the dataset had gone ({first}{more})"

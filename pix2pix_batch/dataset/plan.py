@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.text import counted
+from pix2pix_batch.text import format_count
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 ROUNDING = 1e-6
@@ -36,7 +36,7 @@ class Input:
         return self.item.name
 
 
-def fractions(text: str) -> dict[str, float]:
+def parse_fractions(text: str) -> dict[str, float]:
     """``train=0.8,val=0.2`` as shares by split. Raises :class:`InputError`."""
     found: dict[str, float] = {}
     for part in text.split(","):
@@ -62,7 +62,7 @@ def rank(seed: int, name: str) -> bytes:
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
-def apportioned(total: int, shares: Sequence[float]) -> list[int]:
+def apportion(total: int, shares: Sequence[float]) -> list[int]:
     """``total`` in whole parts as near to ``shares`` (which add up to 1) as can be: the largest
     remainders are rounded up, the first of equal ones."""
     quotas = [total * share for share in shares]
@@ -73,7 +73,9 @@ def apportioned(total: int, shares: Sequence[float]) -> list[int]:
     return parts
 
 
-def spread(inputs: Sequence[Input], count: int, seed: int, most: int | None) -> dict[str, int]:
+def spread_variants(
+    inputs: Sequence[Input], count: int, seed: int, most: int | None
+) -> dict[str, int]:
     """How many variants each input gets so that there are ``count`` in all, as evenly as can be.
 
     Some get one more than others; with fewer than inputs, some get none, each stratum giving its
@@ -81,13 +83,14 @@ def spread(inputs: Sequence[Input], count: int, seed: int, most: int | None) -> 
     """
     if most is not None and count > most * len(inputs):
         raise InputError(
-            f"--target-count {count:,} cannot be met: {counted(len(inputs), 'input')} with "
-            f"{counted(most, 'variant')} each make {most * len(inputs):,}; raise --variants, or "
+            f"--target-count {count:,} cannot be met: {format_count(len(inputs), 'input')} with "
+            f"{format_count(most, 'variant')} each make {most * len(inputs):,}; raise --variants, "
+            "or "
             "give more inputs"
         )
     each, more = divmod(count, len(inputs)) if inputs else (0, 0)
     strata = _strata(inputs)
-    parts = apportioned(more, [len(part) / len(inputs) for part in strata.values()])
+    parts = apportion(more, [len(part) / len(inputs) for part in strata.values()])
     wanted: dict[str, int] = {}
     for part, extra in zip(strata.values(), parts, strict=True):
         ranked = sorted(part, key=lambda one: rank(seed, one.name))
@@ -102,7 +105,9 @@ def _strata(inputs: Sequence[Input]) -> dict[str, list[Input]]:
     return dict(sorted(found.items()))
 
 
-def assigned(inputs: Sequence[Input], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+def assign_splits(
+    inputs: Sequence[Input], shares: Mapping[str, float], seed: int
+) -> dict[str, str]:
     """Each input's split, by its name.
 
     Groups stay together; one that spans strata counts to the stratum of most of its inputs. Of
@@ -147,8 +152,8 @@ def _stratum_of(members: list[Input]) -> str:
 
 def _targets(sizes: Mapping[str, int], shares: Sequence[float]) -> dict[str, list[int]]:
     """How many inputs of each stratum go to each split: whole numbers near their shares, which
-    over all strata add up to :func:`apportioned` of all inputs."""
-    missing = apportioned(sum(sizes.values()), shares)
+    over all strata add up to :func:`apportion` of all inputs."""
+    missing = apportion(sum(sizes.values()), shares)
     targets = {}
     for stratum, size in sizes.items():
         targets[stratum] = [math.floor(size * share + ROUNDING) for share in shares]
@@ -169,9 +174,9 @@ def _targets(sizes: Mapping[str, int], shares: Sequence[float]) -> dict[str, lis
 def _require_none_empty(splits: Mapping[str, str], names: Sequence[str], groups: int) -> None:
     found = set(splits.values())
     if empty := [name for name in names if name not in found]:
-        of, remedy = counted(len(splits), "input"), "give more inputs, or larger shares"
+        of, remedy = format_count(len(splits), "input"), "give more inputs, or larger shares"
         if groups < len(splits):
-            of, remedy = f"{of} in {counted(groups, 'group')}", f"{remedy}, or smaller groups"
+            of, remedy = f"{of} in {format_count(groups, 'group')}", f"{remedy}, or smaller groups"
         raise InputError(
             f"--split: {empty[0]!r} would be empty: {of} do not fill {len(names)} splits with "
             f"these shares; {remedy}"

@@ -6,22 +6,27 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from pix2pix_batch.report import of_interruption, of_unmeasured, of_unread, of_warnings
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.report import (
+    format_interruption,
+    format_unmeasured,
+    format_unread,
+    format_warnings,
+)
+from pix2pix_batch.text import escape, format_count
 
 if TYPE_CHECKING:
-    from pix2pix_batch.dataset.made import ImageSummary, Made
+    from pix2pix_batch.dataset.made import ImageSummary, SynthesisResult
 
 SHOWN_FAILURES = 10
 
 
-def of_dataset(made: Made, out: str) -> Iterator[str]:
+def format_dataset(made: SynthesisResult, out: str) -> Iterator[str]:
     """The dataset and how it came about, in lines."""
     job = made.job
-    yield from _failures(job)
-    yield from of_warnings(job.remarks.items(), len(job.remarks), "; the report shows more")
-    yield from of_unmeasured(job.unmeasured)
-    yield from of_unread(job.unread, job.unread_kinds)
+    yield from _format_failures(job)
+    yield from format_warnings(job.remarks.items(), len(job.remarks), "; the report shows more")
+    yield from format_unmeasured(job.unmeasured)
+    yield from format_unread(job.unread, job.unread_kinds)
     if job.note:
         yield f"note: {job.note}"
     if made.since is not None:
@@ -29,27 +34,27 @@ def of_dataset(made: Made, out: str) -> Iterator[str]:
     if made.mended:
         yield f"{made.mended}; it was laid out anew"
     if made.header:
-        yield from _dataset(made, out)
+        yield from _format_content(made, out)
     elif job.total:
-        yield _run(job)
+        yield _format_run(job)
     if job.page:
-        yield f"report: {shown(job.page)}"
+        yield f"report: {escape(job.page)}"
     if job.fatal:
         yield f"error: {job.fatal}"
     if job.interrupted:
-        yield of_interruption(job)
+        yield format_interruption(job)
 
 
-def _failures(job: ImageSummary) -> Iterator[str]:
-    refused = list(job.refused.items())
+def _format_failures(job: ImageSummary) -> Iterator[str]:
+    refused = list(job.refusals.items())
     for (name, reason), count in refused[:SHOWN_FAILURES]:
         times = f" ({count:,} variants)" if count > 1 else ""
-        yield f"  failed: {shown(name)}{times}: {reason}"
+        yield f"  failed: {escape(name)}{times}: {reason}"
     if (more := len(refused) - SHOWN_FAILURES) > 0:
         yield f"  ... and {more:,} more"
 
 
-def _run(job: ImageSummary) -> str:
+def _format_run(job: ImageSummary) -> str:
     """What became of the images; all runs together have made them."""
     parts = [
         f"{count:,} {what}"
@@ -65,32 +70,33 @@ def _run(job: ImageSummary) -> str:
     return f"{', '.join(parts) or 'nothing'} in {job.seconds:.1f} s{rate}"
 
 
-def _dataset(made: Made, out: str) -> Iterator[str]:
+def _format_content(made: SynthesisResult, out: str) -> Iterator[str]:
     header = made.header
     splits = ", ".join(f"{split} {count:,}" for split, count in header["splits"].items())
     if not made.before:
-        yield _run(made.job)
+        yield _format_run(made.job)
     yield (
-        f"{shown(out)}: {counted(made.images, 'image')} of {counted(header['inputs'], 'input')} "
+        f"{escape(out)}: {format_count(made.images, 'image')} of "
+        f"{format_count(header['inputs'], 'input')} "
         f"({splits})" + (": nothing to do" if made.before else "")
     )
     for title in ("rejected", "flagged"):
         if header[title]:
-            yield f"{title}: {_counts(header[title])}"
+            yield f"{title}: {_format_counts(header[title])}"
     if header["inputs_failed"]:
-        yield f"{counted(header['inputs_failed'], 'input')} failed; {_again(made)}"
+        yield f"{format_count(header['inputs_failed'], 'input')} failed; {_advise_retry(made)}"
     if (diversity := header["diversity"]) is not None:
         yield f"variants of an input differ by {diversity:.2f} of 255 on average"
     stays = " (stays as it was changed by hand: its figures may be old)" if made.card_stays else ""
-    yield f"card: {shown(os.path.join(out, 'README.md'))}{stays}"
+    yield f"card: {escape(os.path.join(out, 'README.md'))}{stays}"
 
 
-def _again(made: Made) -> str:
+def _advise_retry(made: SynthesisResult) -> str:
     """What the next run does about the failures."""
     if made.job.retriable:
         return "the same command tries again what did not fail for good, --retry-failed all"
     return "the same command leaves what is unchanged alone (see --retry-failed)"
 
 
-def _counts(counts: Mapping[str, int]) -> str:
+def _format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{reason} {count:,}" for reason, count in counts.items())

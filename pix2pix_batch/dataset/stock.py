@@ -21,7 +21,7 @@ Records = Mapping[str, Mapping[str, Any]]
 def records_of(out: Path) -> dict[str, dict[str, Any]]:
     """Without what is gone."""
     found: dict[str, dict[str, Any]] = {}
-    for values in history.lines(out):
+    for values in history.read_all_lines(out):
         if values.get("status") == GONE:
             found.pop(values["name"], None)
         elif "status" in values:
@@ -29,7 +29,7 @@ def records_of(out: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def take(out: Path, inputs: Sequence[Input], records: Records) -> list[str]:
+def reuse_images(out: Path, inputs: Sequence[Input], records: Records) -> list[str]:
     """Have the place of what is made hold the good images of these inputs and no others.
 
     Images that are laid out are taken back from the dataset. Returns the names of those whose
@@ -46,10 +46,10 @@ def take(out: Path, inputs: Sequence[Input], records: Records) -> list[str]:
             place = output_of(one.item, variant)
             if record.get("output") == place:  # else it is called otherwise now
                 good[name] = record.get("hash", ""), out / place
-    _keep_only(out / MADE, (target for _, target in good.values()))
+    _remove_others(out / MADE, (target for _, target in good.values()))
     lacking = {name: place for name, place in good.items() if not _is_as_made(*place)}
     if lacking:
-        stored.restore(out, lacking)
+        stored.restore_images(out, lacking)
     return gone
 
 
@@ -66,7 +66,7 @@ def _is_as_made(digest: str, file: Path) -> bool:
     return False
 
 
-def _keep_only(directory: Path, files: Iterable[Path]) -> None:
+def _remove_others(directory: Path, files: Iterable[Path]) -> None:
     kept = {os.fspath(file) for file in files}
     for root, _, names in os.walk(directory):
         for name in names:

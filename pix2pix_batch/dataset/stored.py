@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 from pix2pix_batch.dataset import complete, manifest
 from pix2pix_batch.dataset.card import NAME as CARD
 from pix2pix_batch.dataset.complete import Complete
-from pix2pix_batch.dataset.layout import COLUMNS, link, require_library, told
-from pix2pix_batch.dataset.naming import named
+from pix2pix_batch.dataset.layout import COLUMNS, column_values, link, require_library
+from pix2pix_batch.dataset.naming import variant_name
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.files import storage
 from pix2pix_batch.files.whole import whole
@@ -36,16 +36,16 @@ from pix2pix_batch.records.examination import (
     Finding,
     digest_of,
     digest_of_file,
-    examined,
+    examine,
 )
-from pix2pix_batch.records.record import DIRECTORY, as_line
+from pix2pix_batch.records.record import DIRECTORY, to_line
 
 UNKNOWN = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """Raised where the manifest is gone or damaged: then nothing is known of the dataset."""
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredImage:
     """An image of a dataset, or something else that its manifest speaks of.
 
     ``name``: what names it in the journal, empty for what is no image; ``file``: where it lies,
@@ -62,25 +62,25 @@ class Stored:
         return f"{self.file}, {self.inside}" if self.inside else self.file
 
 
-def found(out: Path, copies: Mapping[str, str] | None = None) -> Iterator[Stored]:
+def list_images(out: Path, copies: Mapping[str, str] | None = None) -> Iterator[StoredImage]:
     """The images of the dataset in ``out``, each as often as it lies there, and what stands with
     them in shards. ``copies``: hashes of the inputs' copies, by their names in the journal. Raises
     one of :data:`UNKNOWN`."""
-    header, rows = manifest.read(_manifest_of(out))
+    header, rows = manifest.read_manifest(_manifest_of(out))
     settings = header.get("settings", {})
     hashes, last = copies or {}, ""
     for row in rows:
-        name = named(row["input"], row["variant"])
-        copy = named(row["input"], SOURCE)
+        name = variant_name(row["input"], row["variant"])
+        copy = variant_name(row["input"], SOURCE)
         file, inside, others = _places(settings, row)
         if not all(map(_is_within, (file, *(place for place, _, _ in others)))):
             raise ValueError(f"{file!r} leads out of the dataset")
-        yield Stored(name, file, inside, row["hash"])
+        yield StoredImage(name, file, inside, row["hash"])
         for place, within, is_copy in others:
             if not is_copy:
-                yield Stored("", place, within, digest_of(as_line(told(row))))
+                yield StoredImage("", place, within, digest_of(to_line(column_values(row))))
             elif settings["sources"] and (within or place != last):  # several variants share one
-                yield Stored(copy, place, within, hashes.get(copy, ""))
+                yield StoredImage(copy, place, within, hashes.get(copy, ""))
                 last = place
 
 
@@ -88,9 +88,9 @@ def _manifest_of(out: Path) -> Path:
     """The copy of the manifest; where it is not what was written, the dataset's own, if that is.
     Raises ``OSError``, ``ValueError``."""
     copy = complete.copy_of_manifest(out)
-    if is_copy_good(out, complete.last(out)):
+    if is_copy_good(out, complete.read_last(out)):
         return copy
-    if is_copy_good(out, complete.last(out), out / complete.MANIFEST):
+    if is_copy_good(out, complete.read_last(out), out / complete.MANIFEST):
         return out / complete.MANIFEST
     raise ValueError("the manifest is not what was written")
 
@@ -105,12 +105,12 @@ def is_copy_good(out: Path, known: Complete | None, path: Path | None = None) ->
         return False
 
 
-def files(out: Path) -> set[str] | None:
+def list_files(out: Path) -> set[str] | None:
     """The dataset's files, by their paths within OUT; ``None`` where nothing tells."""
     try:
-        header, _ = manifest.read(_manifest_of(out))
+        header, _ = manifest.read_manifest(_manifest_of(out))
         tables = {f"{split}/metadata.jsonl" for split in header["splits"]}
-        return {one.file for one in found(out)} | tables | {complete.MANIFEST, CARD}
+        return {one.file for one in list_images(out)} | tables | {complete.MANIFEST, CARD}
     except UNKNOWN:
         return None
 
@@ -141,11 +141,11 @@ TOLD = "columns"
 """Of a table's row: all that is no image."""
 
 
-def batches(stored: Iterable[Stored]) -> Iterator[list[Stored]]:
+def group_by_container(stored: Iterable[StoredImage]) -> Iterator[list[StoredImage]]:
     """Those that are read together: a shard's, or some files."""
-    shards: dict[str, list[Stored]] = defaultdict(list)
+    shards: dict[str, list[StoredImage]] = defaultdict(list)
 
-    def alone() -> Iterator[Stored]:
+    def alone() -> Iterator[StoredImage]:
         for one in stored:
             if one.inside:
                 shards[one.file].append(one)
@@ -156,18 +156,20 @@ def batches(stored: Iterable[Stored]) -> Iterator[list[Stored]]:
     yield from shards.values()
 
 
-def contents(out: Path, batch: Sequence[Stored]) -> Iterator[tuple[Stored, bytes | Finding]]:
+def read_batch(
+    out: Path, batch: Sequence[StoredImage]
+) -> Iterator[tuple[StoredImage, bytes | Finding]]:
     """The bytes of each of a batch, or why there are none; in some order."""
     if batch[0].file.endswith(".tar"):
-        yield from _of_tar(out / batch[0].file, batch)
+        yield from _read_tar(out / batch[0].file, batch)
     elif batch[0].inside:
-        yield from _of_table(out / batch[0].file, batch)
+        yield from _read_table(out / batch[0].file, batch)
     else:
         for one in batch:
-            yield one, _of_file(out / one.file)
+            yield one, _read_file(out / one.file)
 
 
-def _of_file(path: Path) -> bytes | Finding:
+def _read_file(path: Path) -> bytes | Finding:
     if not os.path.lexists(path):
         return MISSING, "no such file"
     try:
@@ -176,14 +178,16 @@ def _of_file(path: Path) -> bytes | Finding:
         return UNREADABLE, str(error)
 
 
-def _of_tar(path: Path, batch: Sequence[Stored]) -> Iterator[tuple[Stored, bytes | Finding]]:
-    left = _by_inside(batch)
+def _read_tar(
+    path: Path, batch: Sequence[StoredImage]
+) -> Iterator[tuple[StoredImage, bytes | Finding]]:
+    left = _group_by_member(batch)
     fault = MISSING, "no such member in the tar"
     try:
-        with _shard(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with _open_shard(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 if member.name in left and member.isreg():
-                    data = _of_member(tar, member)
+                    data = _read_member(tar, member)
                     yield from ((one, data) for one in left.pop(member.name))
     except FileNotFoundError:
         fault = MISSING, "no such file"
@@ -194,7 +198,7 @@ def _of_tar(path: Path, batch: Sequence[Stored]) -> Iterator[tuple[Stored, bytes
     yield from ((one, fault) for some in left.values() for one in some)
 
 
-def _of_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | Finding:
+def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | Finding:
     """Holes, which take no room in the tar, could have any size; no image has them."""
     if member.issparse():
         return DAMAGED, "is a sparse file, which no image is"
@@ -204,15 +208,15 @@ def _of_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | Finding
     return stream.read() if stream is not None else b""
 
 
-def _by_inside(batch: Iterable[Stored]) -> dict[str, list[Stored]]:
+def _group_by_member(batch: Iterable[StoredImage]) -> dict[str, list[StoredImage]]:
     """A damaged manifest may name one place twice."""
-    found: dict[str, list[Stored]] = defaultdict(list)
+    found: dict[str, list[StoredImage]] = defaultdict(list)
     for one in batch:
         found[one.inside].append(one)
     return found
 
 
-def _shard(path: Path) -> BinaryIO:
+def _open_shard(path: Path) -> BinaryIO:
     """An open regular file; nothing else is waited for, as opening a pipe would. Raises
     ``OSError``."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -222,15 +226,17 @@ def _shard(path: Path) -> BinaryIO:
     return open(descriptor, "rb")
 
 
-def _of_table(path: Path, batch: Sequence[Stored]) -> Iterator[tuple[Stored, bytes | Finding]]:
+def _read_table(
+    path: Path, batch: Sequence[StoredImage]
+) -> Iterator[tuple[StoredImage, bytes | Finding]]:
     require_library("parquet")
     import pyarrow
     import pyarrow.parquet
 
-    left = _by_inside(batch)
+    left = _group_by_member(batch)
     fault = MISSING, "no such row in the table"
     try:
-        with _shard(path) as file:
+        with _open_shard(path) as file:
             try:
                 for inside, data in _cells(pyarrow.parquet.ParquetFile(file)):
                     yield from ((one, data) for one in left.pop(inside, ()))
@@ -254,48 +260,48 @@ def _cells(table: Any) -> Iterator[tuple[str, bytes | Finding]]:
                 if isinstance(data, bytes):
                     yield f"row {number}, {column}", data
             try:
-                yield f"row {number}, {TOLD}", as_line({key: row.get(key) for key in COLUMNS})
+                yield f"row {number}, {TOLD}", to_line({key: row.get(key) for key in COLUMNS})
             except (TypeError, ValueError) as error:
                 yield f"row {number}, {TOLD}", (DAMAGED, str(error))
             number += 1
 
 
-def check(out: str, batch: Sequence[Stored]) -> list[Finding]:
+def check_batch(out: str, batch: Sequence[StoredImage]) -> list[Finding]:
     """What is wrong with each of a batch, in their order."""
     known = {}
-    for one, content in contents(Path(out), batch):
-        known[one] = _finding(one, content)
+    for one, content in read_batch(Path(out), batch):
+        known[one] = _compare(one, content)
     return [known[one] for one in batch]
 
 
-def _finding(one: Stored, content: bytes | Finding) -> Finding:
+def _compare(one: StoredImage, content: bytes | Finding) -> Finding:
     if isinstance(content, tuple):
         return content
     if one.name:
-        return examined(content, one.hash)
+        return examine(content, one.hash)
     if one.hash and digest_of(content) != one.hash:
         return CHANGED, "is not what was written"
     return FINE
 
 
-def tables(found: Complete) -> Iterator[Stored]:
+def list_tables(found: Complete) -> Iterator[StoredImage]:
     """The files of a dataset that hold no images."""
     for file, digest in found.digests.items():
-        yield Stored("", file, hash=digest)
+        yield StoredImage("", file, hash=digest)
 
 
-def gone(out: Path, known: Complete) -> list[str]:
+def list_missing(out: Path, known: Complete) -> list[str]:
     """The files of the dataset that are not there, without opening any but the manifest's copy."""
     if not is_copy_good(out, known):
         return [f"{DIRECTORY}/{complete.MANIFEST}"]
     try:
-        wanted = {one.file for one in found(out)} | known.digests.keys()
+        wanted = {one.file for one in list_images(out)} | known.digests.keys()
     except UNKNOWN:
         return [complete.MANIFEST]
     return sorted(file for file in wanted if not os.path.lexists(out / file))
 
 
-def restore(out: Path, wanted: Mapping[str, tuple[str, Path]]) -> None:
+def restore_images(out: Path, wanted: Mapping[str, tuple[str, Path]]) -> None:
     """Put images of the dataset where they were before it was laid out.
 
     ``wanted``: their hashes, and where to, by their names in the journal. What is not there, or
@@ -303,16 +309,16 @@ def restore(out: Path, wanted: Mapping[str, tuple[str, Path]]) -> None:
     """
     left = dict(wanted)
     try:
-        there = [one for one in found(out) if one.name in left]
+        there = [one for one in list_images(out) if one.name in left]
     except UNKNOWN:
         return
-    for batch in batches(there):
-        for one, content in contents(out, batch):
+    for batch in group_by_container(there):
+        for one, content in read_batch(out, batch):
             if one.name not in left or isinstance(content, tuple):
                 continue
             digest, target = left[one.name]
             if digest_of(content) == digest:
-                _put(out / one.file if not one.inside else None, content, target)
+                _put_back(out / one.file if not one.inside else None, content, target)
                 del left[one.name]
 
 
@@ -321,7 +327,7 @@ def _is_within(file: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts and "\0" not in file
 
 
-def _put(file: Path | None, content: bytes, target: Path) -> None:
+def _put_back(file: Path | None, content: bytes, target: Path) -> None:
     """``file``: what holds nothing but the content, where there is such a file."""
     if file is not None and not file.is_symlink():
         link(file, target)

@@ -17,12 +17,12 @@ from pix2pix_batch.dataset import complete, judging, manifest, place, plan, stoc
 from pix2pix_batch.dataset.complete import Complete
 from pix2pix_batch.dataset.labels import labeller
 from pix2pix_batch.dataset.laying import Layer
-from pix2pix_batch.dataset.lock import locked
-from pix2pix_batch.dataset.made import ImageSummary, Made
-from pix2pix_batch.dataset.making import Making
-from pix2pix_batch.dataset.naming import name_of
+from pix2pix_batch.dataset.lock import lock_directory
+from pix2pix_batch.dataset.made import ImageSummary, SynthesisResult
+from pix2pix_batch.dataset.making import SynthesisJob
+from pix2pix_batch.dataset.naming import item_variant_name
 from pix2pix_batch.dataset.options import SynthesisOptions
-from pix2pix_batch.dataset.place import Place
+from pix2pix_batch.dataset.place import DatasetDirectory
 from pix2pix_batch.dataset.plan import Input
 from pix2pix_batch.dataset.stock import Records
 from pix2pix_batch.errors import ImageError, InputError, Pix2PixBatchError
@@ -31,7 +31,7 @@ from pix2pix_batch.noise import SOURCE
 from pix2pix_batch.progress import Progress
 from pix2pix_batch.records.record import DONE
 from pix2pix_batch.settings import Opener
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.text import escape, format_count
 
 ROUNDS = 20
 """How often more images are made in place of rejected ones, before it is given up."""
@@ -44,7 +44,7 @@ def synthesize(
     *,
     watch: Callable[[Progress], None] | None = None,
     opener: Opener | None = None,
-) -> Made:
+) -> SynthesisResult:
     """Make a dataset of the images of ``source`` in the directory ``out``, or bring the one that
     is there up to date.
 
@@ -68,82 +68,87 @@ class Synthesis:
     ) -> None:
         self.about, self.out = options, Path(out)
         self.info = options.require_possible()
-        self.making = Making(source, out, options, watch=watch, opener=opener)
-        self.place = Place(self.out)
+        self.making = SynthesisJob(source, out, options, watch=watch, opener=opener)
+        self.place = DatasetDirectory(self.out)
         self.mended, self.has_begun, self.has_made = "", False, False
 
-    def run(self) -> Made:
-        inputs = self._inputs()
-        wanted = self._wanted(inputs)
+    def run(self) -> SynthesisResult:
+        inputs = self._list_inputs()
+        wanted = self._count_wanted(inputs)
         self.about.require_noise(self.info, self.about.variants or max(wanted.values()))
-        shares = plan.fractions(self.about.split)
-        plan.assigned([one for one in inputs if wanted[one.name]], shares, self.about.seed)
-        mark = self._mark(inputs)
+        shares = plan.parse_fractions(self.about.split)
+        plan.assign_splits([one for one in inputs if wanted[one.name]], shares, self.about.seed)
+        mark = self._dataset_identity(inputs)
         self._require_apart()
         self.place.require_usable()
-        with locked(self.out):
+        with lock_directory(self.out):
             return self._run_alone(inputs, wanted, mark)
 
     def _run_alone(
         self, inputs: Sequence[Input], wanted: dict[str, int], mark: dict[str, Any]
-    ) -> Made:
-        known = None if self.about.overwrite else complete.last(self.out)
-        self.place.require(mark, known, self.info.name)
+    ) -> SynthesisResult:
+        known = None if self.about.overwrite else complete.read_last(self.out)
+        self.place.require_this_dataset(mark, known, self.info.name)
         if known is not None and self._is_whole(known, mark):
             return self._nothing_to_do(known, inputs)
         self.place.require_own()
         since = None if self.about.overwrite else self.place.changes(inputs)
         if since is not None and since.gone and self.about.limit is not None:
             raise InputError(
-                f"--limit {self.about.limit}: {shown(self.out)} has images of "
-                f"{counted(since.gone, 'input')} beyond it, which would go; leave --limit out, or "
+                f"--limit {self.about.limit}: {escape(self.out)} has images of "
+                f"{format_count(since.gone, 'input')} beyond it, which would go; leave --limit "
+                "out, or "
                 "choose another OUT"
             )
         try:
-            made = self._made(inputs, wanted, mark)
+            made = self._make_dataset(inputs, wanted, mark)
         except Pix2PixBatchError:
             if self.has_made:  # else it was refused before it began
-                self.making.tell(self._told())
+                self.making.write_report(self._report_facts())
             raise
         return replace(made, inputs=len(inputs), since=since or None, mended=self.mended)
 
-    def _made(self, inputs: Sequence[Input], wanted: dict[str, int], mark: dict[str, Any]) -> Made:
+    def _make_dataset(
+        self, inputs: Sequence[Input], wanted: dict[str, int], mark: dict[str, Any]
+    ) -> SynthesisResult:
         """Make what is lacking, until there is enough, and lay it out."""
         for number in range(ROUNDS):
-            self._make(inputs, wanted, is_first=not number)
+            self._run_round(inputs, wanted, is_first=not number)
             summary = self.making.summary
             if summary.interrupted or summary.fatal:
-                summary.total = self._images(wanted)
-                self.making.tell(self._told())
-                return Made(job=summary)
+                summary.total = self._count_images(wanted)
+                self.making.write_report(self._report_facts())
+                return SynthesisResult(job=summary)
             records = stock.records_of(self.out)
-            samples, rejected = judging.judged(self.out, self.about, inputs, wanted, records)
-            more = judging.lacking(self.about, inputs, wanted, samples, rejected)
+            samples, rejected = judging.filter_images(self.out, self.about, inputs, wanted, records)
+            more = judging.count_lacking(self.about, inputs, wanted, samples, rejected)
             if not more:
                 break
             wanted |= more
             self.about.require_noise(self.info, max(more.values()))
         samples = judging.enough(self.about, samples, ROUNDS)
-        self.making.forget(records)
-        images, failed = self._figures(inputs, wanted, records)
+        self.making.discard(records)
+        images, failed = self._count_results(inputs, wanted, records)
         decided = {key: getattr(self.making.settings, key) for key in ("precision", "backend")}
         self._begin()
         layer = Layer(
             self.place, self.about, self.info, mark, {**self.making.identity(), **decided}
         )
         header = layer.lay_out(inputs, samples, rejected, failed, images)
-        self.making.tell(header)
+        self.making.write_report(header)
         if not header["inputs_failed"]:
             self.place.clear()
-        return Made(header, summary, card_stays=self.place.card_stays)
+        return SynthesisResult(header, summary, card_stays=self.place.card_stays)
 
-    def _make(self, inputs: Sequence[Input], wanted: Mapping[str, int], *, is_first: bool) -> None:
+    def _run_round(
+        self, inputs: Sequence[Input], wanted: Mapping[str, int], *, is_first: bool
+    ) -> None:
         """One round. A run that ends before it begins leaves the dataset as it was."""
         try:
             if is_first:
-                self.making.take_stock(inputs)
+                self.making.reuse_earlier(inputs)
                 self.making.at_begin = self._begin
-            self.making.want(inputs, wanted)
+            self.making.request(inputs, wanted)
             self.making.run()
             self.has_made = True
         finally:
@@ -167,25 +172,25 @@ class Synthesis:
         try:
             if self.about.overwrite:
                 complete.path_of(self.out).unlink(missing_ok=True)
-            elif (known := complete.last(self.out)) is not None:
+            elif (known := complete.read_last(self.out)) is not None:
                 complete.write(self.out, replace(known, is_whole=False))
         except OSError as error:
             raise complete.unwritable(self.out, error) from error
 
-    def _told(self) -> dict[str, Any]:
+    def _report_facts(self) -> dict[str, Any]:
         """What a report can say of a dataset that is not laid out."""
-        return {"settings": manifest.settings(self.about, self.making.identity())}
+        return {"settings": manifest.describe_settings(self.about, self.making.identity())}
 
     # Planning
 
-    def _inputs(self) -> list[Input]:
+    def _list_inputs(self) -> list[Input]:
         """All inputs, in the order of their names. Raises :class:`InputError`."""
         group = labeller(self.about.group_by, "group-by") if self.about.group_by else None
         stratum = labeller(self.about.stratify, "stratify") if self.about.stratify else None
         scan = self.making.scan
         items = sorted(islice(iter(scan), self.about.limit), key=lambda item: item.name)
         if not items:
-            raise InputError(scan.nothing())
+            raise InputError(scan.explain_no_images())
         found = [
             Input(
                 item,
@@ -198,7 +203,7 @@ class Synthesis:
         if group is not None and len(found) > 1 and all(one.group == one.name for one in found):
             raise InputError(
                 f"--group-by {self.about.group_by!r}: matches no input, such as "
-                f"{shown(found[0].name)}; it is searched for in the inputs' paths within IN"
+                f"{escape(found[0].name)}; it is searched for in the inputs' paths within IN"
             )
         return found
 
@@ -207,25 +212,25 @@ class Synthesis:
         root = getattr(self.making.scan, "root", None)
         if root is not None and Path(root).resolve().is_relative_to(self.out.resolve()):
             raise InputError(
-                f"{shown(root)}: lies in OUT, whose files the dataset replaces; choose another OUT"
+                f"{escape(root)}: lies in OUT, whose files the dataset replaces; choose another OUT"
             )
 
-    def _wanted(self, inputs: Sequence[Input]) -> dict[str, int]:
+    def _count_wanted(self, inputs: Sequence[Input]) -> dict[str, int]:
         about = self.about
         if about.target_count is None:
             return {one.name: about.variants or 1 for one in inputs}
-        return plan.spread(inputs, about.target_count, about.seed, about.variants)
+        return plan.spread_variants(inputs, about.target_count, about.seed, about.variants)
 
-    def _mark(self, inputs: Sequence[Input]) -> dict[str, Any]:
+    def _dataset_identity(self, inputs: Sequence[Input]) -> dict[str, Any]:
         """What decides the dataset: the same mark, the same bytes."""
         job = self.making.identity()
         job.pop("model_name", None)
         return {
             **job,
-            **manifest.settings(self.about, job),
+            **manifest.describe_settings(self.about, job),
             "name": self._name(),
             "license": self.about.license,
-            "inputs": place.digest(inputs),
+            "inputs": place.digest_inputs(inputs),
         }
 
     def _name(self) -> str:
@@ -243,19 +248,19 @@ class Synthesis:
             tries = known.header["inputs_failed"]
         if not known.is_whole or known.mark != mark or known.wrong or tries:
             return False
-        if self.making.unlisted:
+        if self.making.unlisted_directories:
             return False
-        gone = stored.gone(self.out, known)
-        self.mended = place.mended(gone) if gone else ""
+        gone = stored.list_missing(self.out, known)
+        self.mended = place.describe_missing(gone) if gone else ""
         return not gone
 
     def _is_tolerant(self) -> bool:
         """Whether something failed that depends on options, and had others."""
-        known = ("", *self.making.options.deciding)
+        known = ("", *self.making.options.failure_conditions)
         records = stock.records_of(self.out).values()
         return any(record.get("under", "") not in known for record in records)
 
-    def _nothing_to_do(self, known: Complete, inputs: Sequence[Input]) -> Made:
+    def _nothing_to_do(self, known: Complete, inputs: Sequence[Input]) -> SynthesisResult:
         images = known.images
         summary = ImageSummary(
             total=images["wanted"],
@@ -263,21 +268,24 @@ class Synthesis:
             failed_before=images["failed"],
             model=self.info.name,
         )
-        return Made(known.header, summary, inputs=len(inputs), before=True)
+        return SynthesisResult(known.header, summary, inputs=len(inputs), before=True)
 
-    def _images(self, wanted: Mapping[str, int]) -> int:
+    def _count_images(self, wanted: Mapping[str, int]) -> int:
         """How many are wanted; what cannot be listed counts as one."""
-        return sum(wanted.values()) + len(self.making.unlisted)
+        return sum(wanted.values()) + len(self.making.unlisted_directories)
 
-    def _figures(
+    def _count_results(
         self, inputs: Sequence[Input], wanted: Mapping[str, int], records: Records
     ) -> tuple[dict[str, int], dict[str, Any]]:
         """What became of the images that are wanted; and of the inputs, for the header."""
         first = SOURCE if self.about.holds_sources else 0
-        lost, unusable = len(self.making.unlisted), len(self.making.unlisted)
+        lost, unusable = (
+            len(self.making.unlisted_directories),
+            len(self.making.unlisted_directories),
+        )
         retriable = lost
         for one in inputs:
-            names = [name_of(one.item, v) for v in range(first, wanted[one.name])]
+            names = [item_variant_name(one.item, v) for v in range(first, wanted[one.name])]
             wrong = [
                 record
                 for name in (names if wanted[one.name] else ())
@@ -285,8 +293,10 @@ class Synthesis:
             ]
             unusable += bool(wrong)
             retriable += sum(not record.get("stamp") for record in wrong)
-            lost += sum(record.get("name") != name_of(one.item, SOURCE) for record in wrong)
-        total = self._images(wanted)
+            lost += sum(
+                record.get("name") != item_variant_name(one.item, SOURCE) for record in wrong
+            )
+        total = self._count_images(wanted)
         images = {
             "wanted": total,
             "made": total - lost,

@@ -7,7 +7,7 @@ import binascii
 import codecs
 import re
 
-from pix2pix_batch.text import counted
+from pix2pix_batch.text import format_count
 
 HEAD = 512
 """Bytes of text that are looked at."""
@@ -129,7 +129,7 @@ SPACE = b"\xef\xbb\xbf \t\r\n"
 """What may stand before text: UTF-8's mark, blanks, ends of lines."""
 
 
-def reason(data: bytes) -> str:
+def describe_file(data: bytes) -> str:
     """What a file that could not be read is, and what to do; empty where it is not known."""
     if not data.strip(b"\0"):
         return "not an image but zero bytes: never written, or lost; copy it anew"
@@ -140,18 +140,18 @@ def reason(data: bytes) -> str:
             return what
     for pattern, what in TEXTS:
         if pattern.match(text):
-            return what.format(_quoted(data))
-    return _of_late(data) or _of_encoded(data)
+            return what.format(_quote_first_words(data))
+    return _describe_late_picture(data) or _describe_encoded_picture(data)
 
 
-def reason_of_unknown(data: bytes) -> str:
-    """As :func:`reason` where no format was recognised: what is written in it, if that is text."""
+def describe_unknown_file(data: bytes) -> str:
+    """As :func:`describe_file` where no format was recognised: what is in it, if that is text."""
     if len(data) < 8 and any(start.startswith(data) for start, _ in SIGNATURES):
         return f"damaged: cut short after {len(data)} bytes"
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "not an image but text (UTF-16)"
     if _is_text(data):
-        return f"not an image but text, which begins {_quoted(data)}"
+        return f"not an image but text, which begins {_quote_first_words(data)}"
     return ""
 
 
@@ -165,7 +165,7 @@ def _is_text(data: bytes) -> bool:
     return bool(text) and "".join(text.split()).isprintable()
 
 
-def _quoted(data: bytes) -> str:
+def _quote_first_words(data: bytes) -> str:
     """The first words, on one line: in quotes, so that reasons that differ in them are alike."""
     text = data[:HEAD].lstrip(SPACE).decode("utf-8", "replace").partition("\r\n\r\n")[0]
     text = re.sub(r"^<\?xml.*?\?>", "", text, flags=re.S)
@@ -174,7 +174,7 @@ def _quoted(data: bytes) -> str:
     return f"'{' '.join(line.split())[:48].rstrip()}'"
 
 
-def _of_late(data: bytes) -> str:
+def _describe_late_picture(data: bytes) -> str:
     """Of a picture that does not begin at once."""
     head = data[:BEFORE]
     found = [(at, form) for start, form in SIGNATURES if (at := head.find(start)) > 0]
@@ -186,17 +186,20 @@ def _of_late(data: bytes) -> str:
         mark = (
             "UTF-8's byte order mark" if before.startswith(SPACE[:3]) else "empty lines or blanks"
         )
-        return f"a {form} file with {mark} before it; {_without(at)}"
+        return f"a {form} file with {mark} before it; {_advise_cutting(at)}"
     if _is_text(before):
-        return f"a {form} file with text before it, {_quoted(before)}; {_without(at)}"
+        return (
+            f"a {form} file with text before it, {_quote_first_words(before)}; "
+            f"{_advise_cutting(at)}"
+        )
     return ""
 
 
-def _without(count: int) -> str:
-    return f"leave out the first {counted(count, 'byte')}, as with tail -c +{count + 1}"
+def _advise_cutting(count: int) -> str:
+    return f"leave out the first {format_count(count, 'byte')}, as with tail -c +{count + 1}"
 
 
-def _of_encoded(data: bytes) -> str:
+def _describe_encoded_picture(data: bytes) -> str:
     """Of a picture that is written in letters."""
     text = data[:HEAD].lstrip(SPACE + b"\"'")
     for start, form in BASE64.items():

@@ -49,7 +49,7 @@ class Decoded:
             return self.image
         flat = self.pixels[:, :, 0] if self.pixels.shape[2] == 1 else self.pixels
         image = Image.fromarray(flat)
-        return image if self.image is None else _like(self.image, image)
+        return image if self.image is None else _copy_info(self.image, image)
 
 
 def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
@@ -59,12 +59,12 @@ def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
     process.hush_libraries()
     process.hush_warnings()
     try:
-        with process.beside_others():
+        with process.decode_concurrently():
             decoded = _decode(data, tolerance)
     except ImageError as error:
         if not (tolerance.lenient and str(error).startswith("damaged")):
             raise
-        with process.incomplete_files():
+        with process.decode_incomplete():
             decoded = _decode(data, tolerance)
         others_said = [said for said in decoded.warnings if not said.startswith("damaged")]
         decoded.warnings = [f"{_cause(error)}; what is there was taken", *others_said]
@@ -82,53 +82,53 @@ def _cause(error: ImageError) -> str:
 
 def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
     if layout.is_tiff(data):
-        return _of_tiff(data, tolerance)
+        return _decode_tiff(data, tolerance)
     if data.startswith(png.SIGNATURE):
-        return _of_png(data, tolerance)
+        return _decode_png(data, tolerance)
     if jpeg.is_jpeg(data):
-        return _of_jpeg(data, tolerance)
+        return _decode_jpeg(data, tolerance)
     if jpeg2000.is_jpeg2000(data):
-        return _of_jpeg2000(data, tolerance)
+        return _decode_jpeg2000(data, tolerance)
     if reason := others.refusal(data):
         raise ImageError(reason)
     try:
-        image = _opened(others.for_pillow(data), tolerance)
-        if reason := others.unverified(image):
+        image = _open_with_pillow(others.prepare_for_pillow(data), tolerance)
+        if reason := others.unverified_reason(image):
             raise ImageError(reason)
-        remarks = others.remarks(image, data)
+        remarks = others.find_remarks(image, data)
         _load(image)
     except ImageError as error:
         reason = others.reason_of_failure(data)
         if not reason and isinstance(error.__cause__, UnidentifiedImageError):
-            reason = beginnings.reason_of_unknown(data)
+            reason = beginnings.describe_unknown_file(data)
         if reason:
             raise ImageError(reason) from error
         raise
-    if profile := others.profile_of(data):
+    if profile := others.read_profile(data):
         image.info["icc_profile"] = profile
     told = image.format == "AVIF" and not image.info.get("icc_profile")
-    meaning = others.code_points(data) if told else None
-    image = _like(image, others.corrected(image, data))
-    return Decoded(image, meaning=meaning, warnings=[*remarks, *_beyond_palette(image)])
+    meaning = others.read_code_points(data) if told else None
+    image = _copy_info(image, others.correct_samples(image, data))
+    return Decoded(image, meaning=meaning, warnings=[*remarks, *_warn_beyond_palette(image)])
 
 
 def open_header(path: Path, tolerance: Tolerance = USUAL) -> Image.Image:
     """A file as Pillow opens it, its samples not read yet, which then may mean something else than
     :func:`decode` says. Raises :class:`ImageError`, also for kinds that :func:`decode` reads."""
-    image = _opened(path, tolerance)
+    image = _open_with_pillow(path, tolerance)
     if isinstance(image, TiffImageFile) and image.tag_v2.get(layout.NEW_SUBFILE, 0):
         raise ImageError("a TIFF file whose first directory is not the picture")
     return image
 
 
-def _opened(data: bytes | Path, tolerance: Tolerance, only: str = "") -> Image.Image:
+def _open_with_pillow(data: bytes | Path, tolerance: Tolerance, only: str = "") -> Image.Image:
     """A file's header. Raises :class:`ImageError`."""
     file = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
         with _opening, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _limit(tolerance)
+            bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _pixel_limit(tolerance)
             try:
                 image = Image.open(file, formats=(only,) if only else formats())
             finally:
@@ -144,7 +144,7 @@ def _opened(data: bytes | Path, tolerance: Tolerance, only: str = "") -> Image.I
     return image
 
 
-def _limit(tolerance: Tolerance) -> int:
+def _pixel_limit(tolerance: Tolerance) -> int:
     if tolerance.max_pixels is not None:
         return tolerance.max_pixels
     return LARGE if Image.MAX_IMAGE_PIXELS is None else Image.MAX_IMAGE_PIXELS
@@ -152,14 +152,14 @@ def _limit(tolerance: Tolerance) -> int:
 
 def _too_large(tolerance: Tolerance) -> ImageError:
     return NotToleratedError(
-        f"more than {_limit(tolerance)} pixels: refused as a decompression bomb; "
+        f"more than {_pixel_limit(tolerance)} pixels: refused as a decompression bomb; "
         "--max-pixels takes larger ones"
     )
 
 
 def _require_readable(width: int, height: int, refusal: str, tolerance: Tolerance) -> None:
     """Raises :class:`ImageError` where a picture is too large, or is refused for its kind."""
-    if width * height > _limit(tolerance):
+    if width * height > _pixel_limit(tolerance):
         raise _too_large(tolerance)
     if refusal:
         raise ImageError(refusal)
@@ -178,12 +178,12 @@ def _load(image: Image.Image) -> None:
         raise ImageError(f"damaged: {said}") from error
 
 
-def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
+def _decode_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
     try:
-        data = layout.begin_at_picture(data)
+        data = layout.reorder_directories(data)
     except ValueError as error:
         raise ImageError(f"a TIFF file that {error}; export it as TIFF or PNG") from error
-    opened = _opened_tiff(data, tolerance)
+    opened = _open_tiff(data, tolerance)
     if opened is not None and tiff.is_sparse(opened):
         opened = None
     if opened is not None and tiff.is_plain(opened):
@@ -191,21 +191,23 @@ def _of_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
         _load_tiff(opened, layout.COMPRESSIONS[opened.tag_v2.get(layout.COMPRESSION, 1)])
         return Decoded(opened, turned=turned if turned in UPRIGHT else 1)
     try:
-        told = layout.layout_of(data)
+        told = layout.read_layout(data)
     except ValueError as error:
         raise ImageError(f"damaged: a TIFF file, but {error}") from error
     _require_readable(told.width, told.height, tiff.refusal(told), tolerance)
     turned = told.orientation if told.orientation in UPRIGHT else 1
-    if not tiff.by_pillow(told) or opened is None:  # or of a kind that is new to this Pillow
-        image = tiff.read(data, told)
-        return Decoded(_upright(image, turned), turned=turned)
+    if (
+        not tiff.is_read_by_pillow(told) or opened is None
+    ):  # or of a kind that is new to this Pillow
+        image = tiff.read_samples(data, told)
+        return Decoded(_turn_upright(image, turned), turned=turned)
     try:
         _load_tiff(opened, told.compressed_by)
     except ImageError as error:
         if told.compression not in tiff.NEWER and RAW_MODE not in str(error):
             raise
-        return Decoded(_upright(tiff.read(data, told), turned), turned=turned)
-    return Decoded(_like(opened, tiff.corrected(opened, told)), turned=turned)
+        return Decoded(_turn_upright(tiff.read_samples(data, told), turned), turned=turned)
+    return Decoded(_copy_info(opened, tiff.correct_samples(opened, told)), turned=turned)
 
 
 def _load_tiff(image: Image.Image, compressed_by: str) -> None:
@@ -220,11 +222,11 @@ def _load_tiff(image: Image.Image, compressed_by: str) -> None:
         ) from error
 
 
-def _opened_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
+def _open_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
     """As Pillow opens it; ``None`` where it does not. Raises :class:`ImageError` where it is too
     large."""
     try:
-        image = _opened(data, tolerance, "TIFF")
+        image = _open_with_pillow(data, tolerance, "TIFF")
     except ImageError as error:
         if isinstance(error.__cause__, Warning | Image.DecompressionBombError):
             raise
@@ -232,8 +234,8 @@ def _opened_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
     return image if isinstance(image, TiffImageFile) else None
 
 
-def _of_png(data: bytes, tolerance: Tolerance) -> Decoded:
-    found = png.chunks_of(data)
+def _decode_png(data: bytes, tolerance: Tolerance) -> Decoded:
+    found = png.read_chunks(data)
     remarks = []
     if "CgBI" in found.unknown:
         raise ImageError("PNG in Apple's own form (CgBI), of iOS apps; restore the usual one first")
@@ -244,46 +246,48 @@ def _of_png(data: bytes, tolerance: Tolerance) -> Decoded:
             raise ImageError(f"damaged: wrong checksum of its chunk {needed[0]}")
         left = [chunk for chunk in found.wrong if not png.is_needed(chunk[0])]
         remarks += [f"wrong checksum of its chunk {name}, which is left out" for name, _, _ in left]
-        data = png.without(data, left)
+        data = png.remove_chunks(data, left)
     try:
-        image = _loaded_png(data, tolerance)
+        image = _load_png(data, tolerance)
     except ImageError as error:
         if png.TOO_LARGE not in str(error):
             raise
-        profile = png.profile_of(data)
-        data = png.without(data, png.chunks_of(data).beside)
-        image = _loaded_png(data, tolerance)
+        profile = png.read_profile(data)
+        data = png.remove_chunks(data, png.read_chunks(data).beside)
+        image = _load_png(data, tolerance)
         if profile:
             image.info["icc_profile"] = profile
     if found.has_profile and not image.info.get("icc_profile"):
         remarks.append("its colour profile is left out: it is damaged")
-    image = _like(image, png.with_key(image, found, data))
+    image = _copy_info(image, png.apply_key(image, found, data))
     return Decoded(
-        image, meaning=_meaning(found, image), warnings=[*remarks, *_beyond_palette(image)]
+        image,
+        meaning=_colour_meaning(found, image),
+        warnings=[*remarks, *_warn_beyond_palette(image)],
     )
 
 
-def _meaning(found: png.Chunks, image: Image.Image) -> Gamma | Cicp | None:
+def _colour_meaning(found: png.Chunks, image: Image.Image) -> Gamma | Cicp | None:
     """What the colours are: a profile goes before a gamma, and cICP before both."""
     is_outdone = isinstance(found.meaning, Gamma) and image.info.get("icc_profile")
     return None if is_outdone else found.meaning
 
 
-def _loaded_png(data: bytes, tolerance: Tolerance) -> Image.Image:
-    image = _opened(data, tolerance, "PNG")
+def _load_png(data: bytes, tolerance: Tolerance) -> Image.Image:
+    image = _open_with_pillow(data, tolerance, "PNG")
     try:
         _load(image)
     except ImageError as error:
         if "cut short" in str(error) or png.TOO_LARGE in str(error):
             raise
-        wrong = {name for name, _, _ in png.chunks_of(data, pixels_too=True).wrong}
+        wrong = {name for name, _, _ in png.read_chunks(data, pixels_too=True).wrong}
         if "IDAT" in wrong:
             raise ImageError(f"damaged: wrong checksum of its chunk IDAT{HINT}") from error
         raise ImageError(f"{error}{HINT}") from error
     return image
 
 
-def _beyond_palette(image: Image.Image) -> list[str]:
+def _warn_beyond_palette(image: Image.Image) -> list[str]:
     """A warning of pixels that have a colour which the palette lacks: Pillow has them black."""
     if image.mode != "P" or image.palette is None:
         return []
@@ -294,20 +298,22 @@ def _beyond_palette(image: Image.Image) -> list[str]:
     return [f"damaged: it uses colour {largest} of a palette of {count}, which is taken for black"]
 
 
-def _of_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
-    header = jpeg.plain_header(data)
-    if header is not None and header.size[0] * header.size[1] <= _limit(tolerance):
+def _decode_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
+    header = jpeg.read_plain_header(data)
+    if header is not None and header.size[0] * header.size[1] <= _pixel_limit(tolerance):
         pixels, warning = jpeg.decode(data, header)
         if pixels is not None:
             return Decoded(None, pixels, turned=1, warnings=[warning] if warning else [])
     try:
-        image = _opened(data, tolerance)
+        image = _open_with_pillow(data, tolerance)
     except ImageError as error:
         if "not an image" in str(error) and (reason := jpeg.refusal(data)):
             raise ImageError(reason) from error
         raise
     if image.format not in ("JPEG", "MPO"):
-        raise ImageError(others.unverified(image) or "a JPEG file that Pillow takes for another")
+        raise ImageError(
+            others.unverified_reason(image) or "a JPEG file that Pillow takes for another"
+        )
     pixels, warning = jpeg.decode(data, jpeg.Header(image.mode, image.size))
     remarks = [warning] if warning else []
     lacks_profile = not image.info.get("icc_profile")
@@ -325,19 +331,21 @@ def _of_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
     return Decoded(image, pixels=pixels, warnings=remarks)
 
 
-def _of_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:
+def _decode_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:
     try:
-        stream = jpeg2000.stream_of(data)
+        stream = jpeg2000.read_stream(data)
     except ValueError as error:
         raise ImageError(f"damaged: a JPEG 2000 file, but {error}") from error
     _require_readable(stream.width, stream.height, jpeg2000.refusal(stream), tolerance)
-    if jpeg2000.by_pillow(stream):
-        image = _opened(jpeg2000.for_pillow(data, stream), tolerance, "JPEG2000")
+    if jpeg2000.is_read_by_pillow(stream):
+        image = _open_with_pillow(jpeg2000.prepare_for_pillow(data, stream), tolerance, "JPEG2000")
         _load(image)
-        image = _like(image, jpeg2000.corrected(image, stream))
+        image = _copy_info(image, jpeg2000.correct_samples(image, stream))
     else:
-        image = jpeg2000.read(data, stream)
-    return Decoded(jpeg2000.with_meaning(image, stream), warnings=jpeg2000.remarks(image, stream))
+        image = jpeg2000.read_samples(data, stream)
+    return Decoded(
+        jpeg2000.apply_meaning(image, stream), warnings=jpeg2000.find_remarks(image, stream)
+    )
 
 
 UPRIGHT = {
@@ -361,14 +369,14 @@ def orientation_of(image: Image.Image) -> int:
         return 1
 
 
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
+def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     """The image turned upright, with what it says of itself."""
     if orientation not in UPRIGHT:
         return image
-    return _like(image, image.transpose(UPRIGHT[orientation]))
+    return _copy_info(image, image.transpose(UPRIGHT[orientation]))
 
 
-def _like(original: Image.Image, image: Image.Image) -> Image.Image:
+def _copy_info(original: Image.Image, image: Image.Image) -> Image.Image:
     """What was made of an image keeps what that says of itself."""
     if image is not original:
         for name in ("icc_profile", "exif"):
@@ -384,10 +392,10 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
     """
     if image.mode.startswith("I;16"):
         high = np.asarray(image).astype(np.uint16) >> 8
-        return _like(image, Image.fromarray(high.astype(np.uint8)))
+        return _copy_info(image, Image.fromarray(high.astype(np.uint8)))
     if image.mode == "I":
-        high = tiff.sixteen_bits(np.asarray(image)) >> 8
-        return _like(image, Image.fromarray(high.astype(np.uint8)))
+        high = tiff.fit_sixteen_bits(np.asarray(image)) >> 8
+        return _copy_info(image, Image.fromarray(high.astype(np.uint8)))
     if image.mode == "F":
         raise ImageError(
             "floating-point pixels: no defined white; scale them to 8 or 16 bits first"

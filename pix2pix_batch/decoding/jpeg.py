@@ -53,7 +53,7 @@ def is_jpeg(data: bytes) -> bool:
     return data[:3] == b"\xff\xd8\xff"
 
 
-def plain_header(data: bytes) -> Header | None:
+def read_plain_header(data: bytes) -> Header | None:
     """The header of a JPEG file that says no more of its picture than its size and whether it is
     grey: it has no EXIF, no profile, no further picture and nothing of Adobe's. ``None`` for all
     others, which Pillow is to read.
@@ -97,32 +97,32 @@ def decode(data: bytes, header: Header) -> tuple[np.ndarray | None, str]:
     try:
         pixels = simplejpeg.decode_jpeg(data, space, strict=True)
     except ValueError as error:
-        return None, _warning(data, space, str(error))
+        return None, _classify_warning(data, space, str(error))
     if (pixels.shape[1], pixels.shape[0]) != header.size:
         return None, ""
-    hole = _hole(data)
+    hole = _find_hole(data)
     if header.mode == "CMYK":  # Pillow knows whether its inks are inverted
         return None, hole
     return pixels, hole
 
 
-def _warning(data: bytes, space: str, said: str) -> str:
+def _classify_warning(data: bytes, space: str, said: str) -> str:
     """What was said, if the file can be decoded in spite of it; else Pillow will say why not."""
     try:
         simplejpeg.decode_jpeg(data, space, strict=False)
     except ValueError:  # such as subsampled CMYK; a warning of the header is raised here too
         is_damaged = said.startswith(CORRUPT) and not said.endswith(BAD_PROFILE)
-        return f"{AS_FAR}: {said}" if is_damaged else _hole(data)
+        return f"{AS_FAR}: {said}" if is_damaged else _find_hole(data)
     return f"{AS_FAR}: {said}"
 
 
-def _hole(data: bytes) -> str:
+def _find_hole(data: bytes) -> str:
     """A warning of a run of zero bytes in the picture's data, as holes in copied files are."""
     if bytes(HOLE) not in data:
         return ""
     tables: dict[tuple[int, int], int] = {}
     progressive = False
-    for marker, start, end in segments(data):
+    for marker, start, end in iterate_segments(data):
         if marker == 0xC4:
             tables.update(_first_symbols(data[start:end]))
         elif marker in FRAMES:
@@ -149,7 +149,7 @@ def _longest_run(scan: bytes, tables: dict[tuple[int, int], int], progressive: b
     return HOLE if odd else 0
 
 
-def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def iterate_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """The marker of each segment of the first picture, and where its content lies."""
     at = 2
     while at + 4 <= len(data):
@@ -193,7 +193,9 @@ def has_profile(data: bytes) -> bool:
     """Whether a colour profile, or a part of one, is there (ICC.1, annex B.4)."""
     if PROFILE not in data:
         return False
-    return any(data.startswith(PROFILE, at) for marker, at, _ in segments(data) if marker == 0xE2)
+    return any(
+        data.startswith(PROFILE, at) for marker, at, _ in iterate_segments(data) if marker == 0xE2
+    )
 
 
 def is_adobe_rgb(exif: bytes) -> bool:
@@ -214,7 +216,7 @@ def is_adobe_rgb(exif: bytes) -> bool:
 
 def refusal(data: bytes) -> str:
     """Why Pillow does not know what kind of JPEG it is; empty where the header does not tell."""
-    for marker, start, _ in segments(data):
+    for marker, start, _ in iterate_segments(data):
         if marker == 0xDA:  # what follows is the picture, or damage of it
             return ""
         if marker in KINDS:

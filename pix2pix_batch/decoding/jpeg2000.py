@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pix2pix_batch.decoding.tiff import EXTRA_INSTALL, eight_bits, merged
+from pix2pix_batch.decoding.tiff import EXTRA_INSTALL, merge_channels, scale_to_eight_bits
 from pix2pix_batch.errors import ImageError
 
 BOX = b"\x00\x00\x00\x0cjP  \x0d\x0a\x87\x0a"
@@ -51,21 +51,21 @@ def is_jpeg2000(data: bytes) -> bool:
     return data.startswith((BOX, STREAM))
 
 
-def stream_of(data: bytes) -> Stream:
+def read_stream(data: bytes) -> Stream:
     """Raises :class:`ValueError` where there is no codestream with a size."""
     found = Stream()
     if data.startswith(STREAM):
-        return _sized(found, data, 0)
-    for kind, start, end in _boxes(data, 0, len(data)):
+        return _read_size(found, data, 0)
+    for kind, start, end in _iterate_boxes(data, 0, len(data)):
         if kind == b"jp2h":
-            for inner, at, stop in _boxes(data, start, end):
-                _note(found, inner, data[at:stop])
+            for inner, at, stop in _iterate_boxes(data, start, end):
+                _note_box(found, inner, data[at:stop])
         elif kind == b"jp2c":
-            return _sized(found, data, start)
+            return _read_size(found, data, start)
     raise ValueError("no codestream")
 
 
-def _sized(found: Stream, data: bytes, at: int) -> Stream:
+def _read_size(found: Stream, data: bytes, at: int) -> Stream:
     try:
         left, top, first_x, first_y = struct.unpack_from(">IIII", data, at + 8)
         (count,) = struct.unpack_from(">H", data, at + 40)
@@ -81,7 +81,7 @@ def _sized(found: Stream, data: bytes, at: int) -> Stream:
     return found
 
 
-def _note(found: Stream, kind: bytes, body: bytes) -> None:
+def _note_box(found: Stream, kind: bytes, body: bytes) -> None:
     if kind == b"colr" and len(body) >= 3 and found.space is None and not found.profile:
         if body[0] == 1 and len(body) >= 7:
             (found.space,) = struct.unpack_from(">I", body, 3)
@@ -99,7 +99,7 @@ def _note(found: Stream, kind: bytes, body: bytes) -> None:
         )
 
 
-def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def _iterate_boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """The kind of each box, and where its content lies."""
     while at + 8 <= end:
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -141,19 +141,19 @@ def refusal(stream: Stream) -> str:
     return ""
 
 
-def for_pillow(data: bytes, stream: Stream) -> bytes:
+def prepare_for_pillow(data: bytes, stream: Stream) -> bytes:
     """What Pillow is given: of grey the bare codestream, for it takes JP2's word on the depth
     wrongly."""
     deep_grey = len(stream.depths) == 1 and stream.depths[0] > 8
     return data[stream.at :] if deep_grey else data
 
 
-def by_pillow(stream: Stream) -> bool:
+def is_read_by_pillow(stream: Stream) -> bool:
     """Pillow rounds deeper colours up beyond white, which then is black."""
     return stream.depths[0] <= 8 or len(stream.depths) == 1
 
 
-def corrected(image: Image.Image, stream: Stream) -> Image.Image:
+def correct_samples(image: Image.Image, stream: Stream) -> Image.Image:
     """Pillow shifts samples to 8 or 16 bits, where white then is not quite white.
 
     Raises :class:`ImageError`.
@@ -163,7 +163,7 @@ def corrected(image: Image.Image, stream: Stream) -> Image.Image:
         raise ImageError("JPEG 2000 in CMYK, which this Pillow takes for RGB; convert it first")
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint16) >> (16 - depth)
-        return Image.fromarray(eight_bits(values, depth))
+        return Image.fromarray(scale_to_eight_bits(values, depth))
     if depth < 8 and image.mode in MODES.values():
         largest = (1 << depth) - 1
         steps = [min(value >> (8 - depth), largest) for value in range(256)]
@@ -172,7 +172,7 @@ def corrected(image: Image.Image, stream: Stream) -> Image.Image:
     return image
 
 
-def read(data: bytes, stream: Stream) -> Image.Image:
+def read_samples(data: bytes, stream: Stream) -> Image.Image:
     """Read the samples with imagecodecs. Raises :class:`ImageError`."""
     if importlib.util.find_spec("imagecodecs") is None:
         raise ImageError(
@@ -189,10 +189,10 @@ def read(data: bytes, stream: Stream) -> Image.Image:
         raise ImageError(f"damaged: {error}") from error
     if samples.shape != (stream.height, stream.width, len(stream.depths)):
         raise ImageError(f"damaged: {samples.shape} samples")
-    return merged(MODES[samples.shape[2]], eight_bits(samples, stream.depths[0]))
+    return merge_channels(MODES[samples.shape[2]], scale_to_eight_bits(samples, stream.depths[0]))
 
 
-def remarks(image: Image.Image, stream: Stream) -> list[str]:
+def find_remarks(image: Image.Image, stream: Stream) -> list[str]:
     """A warning of transparency that the file does not call so: programs that leave the box of
     channels out mean that, those of satellite pictures infrared."""
     if stream.kinds or image.mode not in ("LA", "RGBA"):
@@ -200,14 +200,14 @@ def remarks(image: Image.Image, stream: Stream) -> list[str]:
     return ["its last component is taken for transparency, which the file does not say"]
 
 
-def with_meaning(image: Image.Image, stream: Stream) -> Image.Image:
+def apply_meaning(image: Image.Image, stream: Stream) -> Image.Image:
     """Drop channels that are no transparency, and take in the profile."""
     last = stream.kinds[-1] if len(stream.kinds) == len(stream.depths) else None
     if image.mode in ("LA", "RGBA") and last == UNSPECIFIED:
         image = image.convert(image.mode[:-1])
     elif image.mode in ("LA", "RGBA") and last == PREMULTIPLIED:
         bands = np.asarray(image)
-        image = merged(image.mode[:-1] + "a", bands)
+        image = merge_channels(image.mode[:-1] + "a", bands)
     if stream.profile:
         image.info["icc_profile"] = stream.profile
     return image

@@ -142,7 +142,7 @@ def is_tiff(data: bytes) -> bool:
     return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def begin_at_picture(data: bytes) -> bytes:
+def reorder_directories(data: bytes) -> bytes:
     """The file with its first directory that is no thumbnail and no mask as the first of all.
 
     Raises :class:`ValueError` where there is none, and directories within the first (cameras' raw
@@ -168,7 +168,7 @@ def _is_beside(tiff: Tiff, at: int) -> bool:
     return bool(_first(fields, NEW_SUBFILE, 0) & 0b101) or _first(fields, SUBFILE, 1) == 2
 
 
-def layout_of(data: bytes) -> Layout:
+def read_layout(data: bytes) -> Layout:
     """Raises :class:`ValueError` where there is no directory with a size."""
     tiff = Tiff(data)
     fields = tiff.directory(WANTED, limit=max(len(data), 1))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pix2pix_batch.decoding import beginnings
 from pix2pix_batch.decoding.primaries import Cicp
-from pix2pix_batch.decoding.tiff import eight_bits, merged
+from pix2pix_batch.decoding.tiff import merge_channels, scale_to_eight_bits
 
 COMMON = frozenset({
     "AVIF", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "GIF", "ICNS", "ICO", "JPEG",
@@ -38,7 +38,7 @@ PHOTOSHOP = {7: "several inks", 8: "duotone"}
 def refusal(data: bytes) -> str:
     """Why a file that Pillow might open is not read; empty where it may be."""
     if data.startswith(b"8BPS") and len(data) >= 26:
-        return _of_photoshop(data)
+        return _photoshop_refusal(data)
     if data.startswith(b"SIMPLE") and re.search(rb"BITPIX\s*=\s*8\b", data[:2880]) is None:
         return "FITS with samples other than 8 bits: no defined white; scale them first"
     if data.startswith(b"\x01\xda") and data[3:4] == b"\2":
@@ -46,7 +46,7 @@ def refusal(data: bytes) -> str:
     if data.startswith(b"\x01\xda") and any(data[104:108]):
         return "SGI image that is dithered or a colour map; store it as PNG"
     if data.startswith(SUN) and len(data) >= 32:
-        return _of_sun(data)
+        return _sun_refusal(data)
     if data.startswith(b"DDS ") and not _is_plain_dds(data):
         return "DDS texture of a kind whose colours are not known; store it as PNG"
     if data.startswith(b"/* XPM */") and not _is_plain_xpm(data):
@@ -54,7 +54,7 @@ def refusal(data: bytes) -> str:
     return ""
 
 
-def _of_photoshop(data: bytes) -> str:
+def _photoshop_refusal(data: bytes) -> str:
     if data[4:6] == b"\0\2":
         return "a large document of Photoshop (PSB), which is not read; store it as PNG or TIFF"
     depth, mode = int.from_bytes(data[22:24], "big"), int.from_bytes(data[24:26], "big")
@@ -65,7 +65,7 @@ def _of_photoshop(data: bytes) -> str:
     return ""
 
 
-def _of_sun(data: bytes) -> str:
+def _sun_refusal(data: bytes) -> str:
     """Pillow takes the byte that is left out for the last of four, where it is the first, and
     rows of runs for as long as the picture is wide, where they are of an even length."""
     width, depth, kind = (int.from_bytes(data[at : at + 4], "big") for at in (4, 12, 20))
@@ -76,7 +76,7 @@ def _of_sun(data: bytes) -> str:
     return ""
 
 
-def for_pillow(data: bytes) -> bytes:
+def prepare_for_pillow(data: bytes) -> bytes:
     """The file as Pillow can read it, which takes the samples of all PCX files for runs."""
     if data[:1] != b"\n" or data[2:3] != b"\0" or len(data) < 128:
         return data
@@ -86,7 +86,7 @@ def for_pillow(data: bytes) -> bytes:
     return data[:2] + b"\1" + data[3:128] + runs + data[end:]
 
 
-def remarks(image: Image.Image, data: bytes) -> list[str]:
+def find_remarks(image: Image.Image, data: bytes) -> list[str]:
     """Warnings of what Pillow leaves out or makes up without a word: transparency of Photoshop's
     and Windows' bitmaps, colours of GIF that has none. ``image``: its samples not read yet."""
     has_colours = image.format != "GIF" or data[10] & 0x80
@@ -114,7 +114,7 @@ def _is_plain_xpm(data: bytes) -> bool:
     return all(re.fullmatch(rb"None|#[0-9A-Fa-f]{6}", colour) for colour in colours)
 
 
-def unverified(image: Image.Image) -> str:
+def unverified_reason(image: Image.Image) -> str:
     """Why what Pillow opened is not taken; empty where it is."""
     if image.format not in COMMON:
         return (
@@ -126,7 +126,7 @@ def unverified(image: Image.Image) -> str:
     return ""
 
 
-def corrected(image: Image.Image, data: bytes) -> Image.Image:
+def correct_samples(image: Image.Image, data: bytes) -> Image.Image:
     """What Pillow delivers otherwise than it is meant.
 
     Bits of which a set one is black, which Pillow takes for white: X's bitmaps, whose set bits
@@ -139,15 +139,15 @@ def corrected(image: Image.Image, data: bytes) -> Image.Image:
         nothing = image.getchannel("A").getextrema() == (0, 0)  # as Windows has it
         return image.convert("RGB") if nothing else image
     if image.format == "TGA" and image.mode in ("LA", "RGBA") and _is_premultiplied(data):
-        return merged(image.mode[:-1] + "a", np.asarray(image))
+        return merge_channels(image.mode[:-1] + "a", np.asarray(image))
     if image.format == "TGA" and image.mode in ("LA", "RGBA") and not data[17] & 15:
-        return _without_false_alpha(image, data[16])
+        return _drop_false_alpha(image, data[16])
     if image.format == "GIF" and "transparency" not in image.info:
         return _around_first_frame(image)
     if image.format in ("XBM", "PSD") and image.mode == "1":
         return Image.fromarray(~np.asarray(image))
     if image.mode == "I" and image.format == "PPM":  # scaled to 16 bits by Pillow
-        return Image.fromarray(eight_bits(np.asarray(image).astype(np.uint16), 16))
+        return Image.fromarray(scale_to_eight_bits(np.asarray(image).astype(np.uint16), 16))
     return image
 
 
@@ -159,7 +159,7 @@ def _is_premultiplied(data: bytes) -> bool:
     return at > 0 and data[at + 494 : at + 495] == b"\4"
 
 
-def _without_false_alpha(image: Image.Image, bits: int) -> Image.Image:
+def _drop_false_alpha(image: Image.Image, bits: int) -> Image.Image:
     """Of a TGA file whose header counts no bit of transparency. Many programs leave that out and
     write some in 32 bits all the same; then not all of it is 0."""
     alpha = image.getchannel("A")
@@ -189,7 +189,7 @@ def _around_first_frame(image: Image.Image) -> Image.Image:
     return image
 
 
-def profile_of(data: bytes) -> bytes:
+def read_profile(data: bytes) -> bytes:
     """The colour profile of GIF (ICC's "Embedding ICC profiles in GIF files") and BMP (Microsoft's
     BITMAPV5HEADER), which Pillow leaves out."""
     if data.startswith(b"GIF8"):
@@ -214,10 +214,10 @@ def reason_of_failure(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         whole = 8 + int.from_bytes(data[4:8], "little")
         return f"damaged: cut short ({len(data)} of {whole} bytes)" if len(data) < whole else ""
-    return beginnings.reason(data)
+    return beginnings.describe_file(data)
 
 
-def code_points(data: bytes) -> Cicp | None:
+def read_code_points(data: bytes) -> Cicp | None:
     """What an AVIF file's colours are (ISO/IEC 14496-12, section 12.1.5), where it has no profile.
 
     libavif has turned them into RGB of the full range by then.

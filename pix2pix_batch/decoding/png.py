@@ -54,7 +54,7 @@ class Chunks:
     has_profile: bool = False
 
 
-def chunks_of(data: bytes, pixels_too: bool = False) -> Chunks:
+def read_chunks(data: bytes, pixels_too: bool = False) -> Chunks:
     """Look at the chunks of a PNG file; of one that is cut short, at those that are whole.
 
     The checksums of the pixels' own chunks are looked at only with ``pixels_too``: their data has
@@ -63,7 +63,7 @@ def chunks_of(data: bytes, pixels_too: bool = False) -> Chunks:
     found = Chunks()
     gamma = primaries = None
     told = begun = False
-    for kind, at, length in _chunks(data):
+    for kind, at, length in _iterate_chunks(data):
         begun = begun or kind == b"IDAT"
         if kind == b"IDAT" and not pixels_too:
             continue
@@ -100,7 +100,7 @@ def chunks_of(data: bytes, pixels_too: bool = False) -> Chunks:
     return found
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def _iterate_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """The name of each whole chunk, where its data begins, and their length."""
     at = len(SIGNATURE)
     while at + 12 <= len(data):
@@ -111,7 +111,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         at += 12 + length
 
 
-def without(data: bytes, chunks: list[tuple[str, int, int]]) -> bytes:
+def remove_chunks(data: bytes, chunks: list[tuple[str, int, int]]) -> bytes:
     """The file without some of its chunks."""
     parts, end = [], 0
     for _, at, length in chunks:
@@ -120,9 +120,9 @@ def without(data: bytes, chunks: list[tuple[str, int, int]]) -> bytes:
     return b"".join([*parts, data[end:]])
 
 
-def profile_of(data: bytes) -> bytes:
+def read_profile(data: bytes) -> bytes:
     """The colour profile, of :data:`LARGEST_PROFILE` at most; nothing where there is none."""
-    for kind, at, length in _chunks(data):
+    for kind, at, length in _iterate_chunks(data):
         if kind == b"iCCP":
             packed = data[at : at + length].partition(b"\0")[2][1:]
             try:
@@ -138,7 +138,7 @@ def is_needed(name: str) -> bool:
     return name[:1].isupper()
 
 
-def with_key(image: Image.Image, found: Chunks, data: bytes) -> Image.Image:
+def apply_key(image: Image.Image, found: Chunks, data: bytes) -> Image.Image:
     """Apply the transparent colour at the depth that it is given in.
 
     Pillow compares it, as it stands in the file, with samples that it has scaled to 8 bits.
@@ -154,15 +154,15 @@ def with_key(image: Image.Image, found: Chunks, data: bytes) -> Image.Image:
     if found.colour == GREY:
         values = np.asarray(image).astype(np.uint16)
         opaque, colours = values != found.key[0], (values >> 8).astype(np.uint8)
-        return _with_alpha(image, colours, opaque, "LA")
+        return _add_alpha(image, colours, opaque, "LA")
     high = np.asarray(image.convert("RGB") if image.mode != "RGB" else image)
     low = _low_bytes(data, image)
     keys = np.asarray(found.key[:3], np.uint16)
     opaque = ((high != keys >> 8) | (low != (keys & 255))).any(axis=2)
-    return _with_alpha(image, high, opaque, "RGBA")
+    return _add_alpha(image, high, opaque, "RGBA")
 
 
-def _with_alpha(
+def _add_alpha(
     image: Image.Image, colours: np.ndarray, opaque: np.ndarray, mode: str
 ) -> Image.Image:
     made = Image.fromarray(colours)

@@ -20,8 +20,8 @@ _alone = False
 
 
 @contextmanager
-def beside_others() -> Iterator[None]:
-    """Decode while other threads do, but not while one of them takes :func:`incomplete_files`."""
+def decode_concurrently() -> Iterator[None]:
+    """Decode while other threads do, but not while one of them takes :func:`decode_incomplete`."""
     global _decoding
     with _changed:
         while _alone:
@@ -37,7 +37,7 @@ def beside_others() -> Iterator[None]:
 
 
 @contextmanager
-def incomplete_files() -> Iterator[None]:
+def decode_incomplete() -> Iterator[None]:
     """Decode while no other thread does, for Pillow has one switch for all of them: it then takes
     what is there of files that are cut short."""
     global _alone

@@ -34,7 +34,7 @@ class GreyTable:
 Transform = ImageCms.ImageCmsTransform | GreyTable
 
 
-class Unusable(Exception):
+class UnusableProfile(Exception):
     """A profile that says nothing of the image's samples."""
 
 
@@ -46,10 +46,10 @@ def to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
     alpha = None
     if image.mode in ("LA", "RGBA"):
         alpha = image.getchannel("A")
-    colours = _without_alpha(image)
+    colours = _drop_alpha(image)
     try:
         transform = _transform(profile, colours.mode)
-    except Unusable as error:
+    except UnusableProfile as error:
         return image, f"its colour profile is left out: {error}"
     if transform is None:
         return image, ""
@@ -62,17 +62,17 @@ def to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
     return made, ""
 
 
-def leaves_alone(profile: bytes | None, mode: str) -> bool:
+def is_srgb(profile: bytes | None, mode: str) -> bool:
     """Whether the samples of an image of ``mode`` are sRGB as they are."""
     if not profile:
         return True
     try:
         return _transform(profile, mode) is None
-    except Unusable:
+    except UnusableProfile:
         return False
 
 
-def _without_alpha(image: Image.Image) -> Image.Image:
+def _drop_alpha(image: Image.Image) -> Image.Image:
     if image.mode == "LA":
         return image.getchannel("L")
     if image.mode == "1":
@@ -86,20 +86,20 @@ def _without_alpha(image: Image.Image) -> Image.Image:
 def _transform(profile: bytes, mode: str) -> Transform | None:
     """What turns samples of ``mode`` into sRGB; ``None`` where it would change nothing.
 
-    Raises :class:`Unusable`.
+    Raises :class:`UnusableProfile`.
     """
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         space = source.profile.xcolor_space.strip()
         kind = source.profile.device_class.strip()
     except (ImageCms.PyCMSError, OSError, ValueError, AttributeError) as error:
-        raise Unusable("it is damaged") from error
+        raise UnusableProfile("it is damaged") from error
     if kind not in CLASSES:
-        raise Unusable(f"it is no profile of samples but of class {kind!r}")
+        raise UnusableProfile(f"it is no profile of samples but of class {kind!r}")
     if space != SPACES.get(mode):
-        if mode == "L" and space == "RGB" and leaves_alone(profile, "RGB"):
+        if mode == "L" and space == "RGB" and is_srgb(profile, "RGB"):
             return None  # grey in sRGB, as many programs label it
-        raise Unusable(f"it is for {space}, the image is {SPACES.get(mode, mode)}")
+        raise UnusableProfile(f"it is for {space}, the image is {SPACES.get(mode, mode)}")
     try:
         made = ImageCms.buildTransform(
             source,
@@ -111,7 +111,7 @@ def _transform(profile: bytes, mode: str) -> Transform | None:
         )
         found: Transform = GreyTable(made) if mode == "L" else made
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
-        raise Unusable(f"it is damaged ({error})") from error
+        raise UnusableProfile(f"it is damaged ({error})") from error
     return None if mode in ("L", "RGB") and _does_nothing(found, mode) else found
 
 

@@ -66,10 +66,10 @@ EXTRA_INSTALL = "pip install 'pix2pix-batch[formats]'"
 
 def refusal(layout: Layout) -> str:
     """Why what the tags say is not read; empty where it is."""
-    return _undefined(layout) or _unreadable(layout)
+    return _undefined_reason(layout) or _unreadable_reason(layout)
 
 
-def _undefined(layout: Layout) -> str:
+def _undefined_reason(layout: Layout) -> str:
     """Why the samples have no colour that is known."""
     photometric = layout.photometric
     if FLOAT in layout.formats:
@@ -102,7 +102,7 @@ def _undefined(layout: Layout) -> str:
     return ""
 
 
-def _unreadable(layout: Layout) -> str:
+def _unreadable_reason(layout: Layout) -> str:
     known = BY_LIBTIFF | BY_TIFFFILE | PICTURES
     if layout.compression not in known:
         return f"TIFF compressed as {layout.compressed_by}, which is not read; store it as Deflate"
@@ -144,7 +144,7 @@ def is_sparse(image: TiffImageFile) -> bool:
     return any(0 in image.tag_v2.get(tag, ()) for tag in (STRIP_BYTES, TILE_BYTES))
 
 
-def by_pillow(layout: Layout) -> bool:
+def is_read_by_pillow(layout: Layout) -> bool:
     """Whether Pillow is known to deliver these samples as they are meant."""
     if layout.compression not in BY_LIBTIFF | {NONE}:
         return False
@@ -188,18 +188,18 @@ def _colours_by_pillow(layout: Layout) -> bool:
     return layout.extra in known
 
 
-def corrected(image: Image.Image, layout: Layout) -> Image.Image:
+def correct_samples(image: Image.Image, layout: Layout) -> Image.Image:
     """What Pillow delivers, where its samples are right and their scale is not."""
     if image.mode in ("P", "PA") and layout.colour_map and max(layout.colour_map) < 256:
         entries = np.asarray(layout.colour_map, np.uint8).reshape(3, -1).T
         image.putpalette(np.ascontiguousarray(entries).tobytes())
     if layout.depth in (12, 16) and image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint16)
-        return _grey(eight_bits(values, layout.depth), layout)
+        return _grey(scale_to_eight_bits(values, layout.depth), layout)
     return image
 
 
-def read(data: bytes, layout: Layout) -> Image.Image:
+def read_samples(data: bytes, layout: Layout) -> Image.Image:
     """Read the samples with tifffile. Raises :class:`ImageError`, naming what it would take."""
     import tifffile
 
@@ -209,7 +209,7 @@ def read(data: bytes, layout: Layout) -> Image.Image:
             f"{layout.interpretation} compressed as {layout.compressed_by}; store it as Deflate"
         )
     if layout.compression not in (NONE, PACKBITS) and not _has_imagecodecs():
-        raise ImageError(_lacking(layout))
+        raise ImageError(_missing_codec(layout))
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
@@ -224,7 +224,7 @@ def read(data: bytes, layout: Layout) -> Image.Image:
     shape = (layout.height, layout.width, layout.samples)
     if samples.size != np.prod(shape):
         raise ImageError(f"damaged: {samples.shape} samples instead of {shape}")
-    image = _picture(samples.reshape(shape), layout)
+    image = _to_image(samples.reshape(shape), layout)
     if layout.profile:
         image.info["icc_profile"] = layout.profile
     return image
@@ -235,7 +235,7 @@ def _has_imagecodecs() -> bool:
     return importlib.util.find_spec("imagecodecs") is not None
 
 
-def _lacking(layout: Layout) -> str:
+def _missing_codec(layout: Layout) -> str:
     compressed = layout.compression != NONE
     return (
         f"{layout.depth}-bit {layout.interpretation}"
@@ -246,39 +246,39 @@ def _lacking(layout: Layout) -> str:
 
 def _failure(error: Exception, layout: Layout) -> str:
     if not _has_imagecodecs():
-        return _lacking(layout)
+        return _missing_codec(layout)
     said = " ".join(str(error).split()) or type(error).__name__
     return f"damaged: its data (compression: {layout.compressed_by}) cannot be decoded: {said}"
 
 
-def _picture(samples: np.ndarray, layout: Layout) -> Image.Image:
+def _to_image(samples: np.ndarray, layout: Layout) -> Image.Image:
     """8-bit samples with Pillow's name for what they mean."""
     if layout.depth == 32:
-        return Image.fromarray(sixteen_bits(samples[:, :, 0]))
+        return Image.fromarray(fit_sixteen_bits(samples[:, :, 0]))
     photometric = layout.photometric or 0
     colours = COLOURS[photometric]
     if layout.photometric == PALETTE:
-        eight = _looked_up(samples[:, :, 0], layout)
+        eight = _apply_palette(samples[:, :, 0], layout)
     elif layout.photometric in (CIELAB, ICCLAB):
         return _lab(samples, layout)
     else:
-        eight = eight_bits(samples[:, :, :colours], layout.depth)
+        eight = scale_to_eight_bits(samples[:, :, :colours], layout.depth)
     if layout.photometric == WHITE_IS_ZERO:
         eight = 255 - eight
     if layout.alpha is None:
-        return merged({CMYK: "CMYK", YCBCR: "YCbCr"}.get(photometric, _mode(eight)), eight)
-    alpha = eight_bits(samples[:, :, colours + layout.alpha], layout.depth)
+        return merge_channels({CMYK: "CMYK", YCBCR: "YCbCr"}.get(photometric, _mode(eight)), eight)
+    alpha = scale_to_eight_bits(samples[:, :, colours + layout.alpha], layout.depth)
     mode = _mode(eight) + "A"
     if layout.extra[layout.alpha] == ASSOCIATED:
         mode = mode[:-1] + "a"
-    return merged(mode, np.dstack([eight, alpha]))
+    return merge_channels(mode, np.dstack([eight, alpha]))
 
 
 def _mode(colours: np.ndarray) -> str:
     return "L" if colours.shape[2] == 1 else "RGB"
 
 
-def merged(mode: str, samples: np.ndarray) -> Image.Image:
+def merge_channels(mode: str, samples: np.ndarray) -> Image.Image:
     height, width = samples.shape[:2]
     samples = np.ascontiguousarray(samples)
     return Image.frombytes(mode, (width, height), samples.tobytes(), "raw", mode)
@@ -288,7 +288,7 @@ def _grey(eight: np.ndarray, layout: Layout) -> Image.Image:
     return Image.fromarray(255 - eight if layout.photometric == WHITE_IS_ZERO else eight)
 
 
-def eight_bits(values: np.ndarray, depth: int) -> np.ndarray:
+def scale_to_eight_bits(values: np.ndarray, depth: int) -> np.ndarray:
     """White is the largest value; 16 bits by their high byte, as Pillow does for colours."""
     if depth == 8:
         return values.astype(np.uint8)
@@ -298,14 +298,14 @@ def eight_bits(values: np.ndarray, depth: int) -> np.ndarray:
     return ((values.astype(np.uint32) * 255 + largest // 2) // largest).astype(np.uint8)
 
 
-def sixteen_bits(values: np.ndarray) -> np.ndarray:
+def fit_sixteen_bits(values: np.ndarray) -> np.ndarray:
     """32-bit integers that fit into 16 bits. Raises :class:`ImageError`."""
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ImageError("32-bit integer pixels beyond 16 bits: no defined white; scale them first")
     return values.astype(np.uint16)
 
 
-def _looked_up(indices: np.ndarray, layout: Layout) -> np.ndarray:
+def _apply_palette(indices: np.ndarray, layout: Layout) -> np.ndarray:
     table = np.asarray(layout.colour_map, np.uint16)
     if table.size != 3 << layout.depth:
         raise ImageError(f"damaged: a palette of {table.size // 3} entries")

@@ -28,7 +28,7 @@ class Tolerance:
             )
 
     @property
-    def told(self) -> str:
+    def journal_entry(self) -> str:
         """What decides which are refused, for the journal: ``max_pixels=89478485 strict``."""
         most = self.max_pixels if self.max_pixels is not None else LARGE
         return f"max_pixels={most}" + (" strict" if self.strict else "")

@@ -24,7 +24,7 @@ def create(name: str, directory: int) -> int:
 
 
 @contextmanager
-def placing(notes: int, target: int, inside: Sequence[str], name: str) -> Iterator[int]:
+def open_to_place(notes: int, target: int, inside: Sequence[str], name: str) -> Iterator[int]:
     """The descriptor of a file to write and close, which is ``name`` in the open directory
     ``target`` once the block has ended well. ``notes``: the open directory of the notes;
     ``inside``: the path of ``target`` within OUT. Raises ``OSError``.

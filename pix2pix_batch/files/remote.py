@@ -74,12 +74,12 @@ Made = TypeVar("Made")
 
 
 def is_url(text: object) -> bool:
-    """Whether a path is a URL of a store; ``file://`` is too, see :func:`plain`."""
+    """Whether a path is a URL of a store; ``file://`` is too, see :func:`normalise`."""
     name = str(text)
     return "://" in name and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name) is not None
 
 
-def plain(text: str) -> str:
+def normalise(text: str) -> str:
     """A path or URL as it is used here: ``file:///a%20b`` is ``/a b``, no URL ends in a slash.
 
     A file whose name holds the ``%20`` itself is found too, where there is none of the other.
@@ -102,7 +102,7 @@ def paths_of(url: str) -> tuple[str, str]:
         path = path[2:]
         if host_of(url) == LOCALHOST:
             path = path[len(LOCALHOST) :]
-    return unquoted(path), path
+    return unquote_url(path), path
 
 
 def host_of(url: str) -> str:
@@ -111,7 +111,7 @@ def host_of(url: str) -> str:
     return rest[2:].partition("/")[0].lower() if rest.startswith("//") else ""
 
 
-def unquoted(text: str) -> str:
+def unquote_url(text: str) -> str:
     """With ``%20`` and the like decoded; what would be no name stays."""
     decoded = os.fsdecode(unquote_to_bytes(os.fsencode(text)))
     return text if "\0" in decoded else decoded
@@ -121,7 +121,7 @@ def scheme(url: str) -> str:
     return url.partition("://")[0].lower()
 
 
-def safe(text: object) -> str:
+def redact(text: object) -> str:
     """A URL, or a text with URLs in it, without user, password and signatures."""
     if "://" not in str(text):
         return str(text)
@@ -129,7 +129,7 @@ def safe(text: object) -> str:
     return re.sub(r"[?&]+(?=$|[#\s'\"])", "", bare)
 
 
-def store(url: str) -> tuple[AbstractFileSystem, str]:
+def open_store(url: str) -> tuple[AbstractFileSystem, str]:
     """The store of ``url`` and what it calls that place.
 
     How to reach it, credentials above all, comes from the store's own package and from fsspec's
@@ -143,16 +143,16 @@ def store(url: str) -> tuple[AbstractFileSystem, str]:
 
 @lru_cache(64)
 def _store(base: str) -> AbstractFileSystem:
-    require(base)
+    require_store(base)
     try:
         import fsspec
 
         return fsspec.core.url_to_fs(base)[0]
     except Exception as error:  # the stores' own packages raise what they please
-        raise _unopened(base, error) from error
+        raise _open_error(base, error) from error
 
 
-def require(url: str) -> None:
+def require_store(url: str) -> None:
     """Raises :class:`InputError` where there is no such store as that of ``url``, or its package
     is missing. Nothing is asked of the store itself."""
     parts = urlsplit(url)
@@ -163,18 +163,18 @@ def require(url: str) -> None:
         fsspec.get_filesystem_class(parts.scheme)
     except ImportError as error:
         raise InputError(
-            f"{safe(base)}: needs a package that is not installed ({error}); "
+            f"{redact(base)}: needs a package that is not installed ({error}); "
             "pip install 'pix2pix-batch[remote]'"
         ) from error
     except Exception as error:
-        raise _unopened(base, error) from error
+        raise _open_error(base, error) from error
 
 
-def _unopened(base: str, error: Exception) -> InputError:
-    return InputError(f"{safe(base)}: cannot be opened as a store ({reason(error)})")
+def _open_error(base: str, error: Exception) -> InputError:
+    return InputError(f"{redact(base)}: cannot be opened as a store ({explain_error(error)})")
 
 
-def reason(error: BaseException) -> str:
+def explain_error(error: BaseException) -> str:
     """Why a store refused, in a line without secrets; the web's answers by their number."""
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError) and scheme(str(error)) in WEB:  # fsspec's of a 404
@@ -184,10 +184,10 @@ def reason(error: BaseException) -> str:
     if type(error).__name__ == CIRCLE:
         return "its address leads round in a circle, HTTP redirects without end"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return safe(" ".join(str(text).split()))[:200]
+    return redact(" ".join(str(text).split()))[:200]
 
 
-def may_pass(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether to try again: what lies in the network or in a busy store, not in the request."""
     if isinstance(error, FIRM_ERRORS) or type(error).__name__ in FIRM_NAMES:
         return False
@@ -197,13 +197,13 @@ def may_pass(error: Exception) -> bool:
     return getattr(error, "errno", None) not in (errno.EINVAL, errno.ENAMETOOLONG, errno.ENOSPC)
 
 
-def again(action: Callable[[], Made], pauses: tuple[float, ...] | None = None) -> Made:
+def retry(action: Callable[[], Made], pauses: tuple[float, ...] | None = None) -> Made:
     """What ``action`` returns, tried anew after each pause while its error may pass."""
     for pause in PAUSES if pauses is None else pauses:
         try:
             return action()
         except Exception as error:
-            if not may_pass(error):
+            if not is_transient(error):
                 raise
         time.sleep(pause * random.uniform(0.5, 1.5))  # not all workers at once
     return action()
@@ -226,45 +226,45 @@ def stamp(info: dict[str, Any]) -> str:
 def stamp_of(url: str) -> str:
     """Raises :class:`ImageError`."""
     try:
-        fs, path = store(url)
-        return stamp(again(lambda: fs.info(path)))
+        fs, path = open_store(url)
+        return stamp(retry(lambda: fs.info(path)))
     except Exception as error:
-        raise ImageError(f"cannot be read ({reason(error)})") from error
+        raise ImageError(f"cannot be read ({explain_error(error)})") from error
 
 
 def read(url: str, largest: int) -> bytes:
     """The first ``largest`` bytes of a file. Raises :class:`ImageError`."""
     try:
-        fs, path = store(url)
+        fs, path = open_store(url)
         if scheme(url) in WEB:
-            return again(lambda: _streamed(fs, path, largest))
-        return again(lambda: _cut(fs, path, largest))
+            return retry(lambda: _read_streamed(fs, path, largest))
+        return retry(lambda: _read_range(fs, path, largest))
     except Exception as error:
-        raise ImageError(f"cannot be read ({reason(error)})") from error
+        raise ImageError(f"cannot be read ({explain_error(error)})") from error
 
 
-def _streamed(fs: AbstractFileSystem, path: str, largest: int) -> bytes:
+def _read_streamed(fs: AbstractFileSystem, path: str, largest: int) -> bytes:
     pieces, left = [], largest
-    with _web(fs, path) as file:
+    with _open_web(fs, path) as file:
         while left > 0 and (piece := file.read(min(left, PIECE))):
             pieces.append(piece)
             left -= len(piece)
     return b"".join(pieces)
 
 
-def _web(fs: AbstractFileSystem, path: str) -> IO[bytes]:
+def _open_web(fs: AbstractFileSystem, path: str) -> IO[bytes]:
     """A file as one answer. Servers need not know ranges, nor the size before: any size given
     keeps fsspec from asking for it."""
     file: IO[bytes] = fs.open(path, "rb", block_size=0, size=1)
     return file
 
 
-def _cut(fs: AbstractFileSystem, path: str, largest: int) -> bytes:
+def _read_range(fs: AbstractFileSystem, path: str, largest: int) -> bytes:
     """In one request; stores refuse a range of a file that is empty."""
     try:
         data: bytes = fs.cat_file(path, start=0, end=largest)
     except OSError as error:
-        if may_pass(error) or error.errno != errno.EINVAL or fs.info(path)["size"]:
+        if is_transient(error) or error.errno != errno.EINVAL or fs.info(path)["size"]:
             raise
         return b""
     return data
@@ -282,9 +282,9 @@ class Listing:
     odd: list[str]
 
 
-def listing(url: str) -> Listing:
+def list_directory(url: str) -> Listing:
     """Raises ``OSError`` or what else the store does; ``FileNotFoundError`` where nothing is."""
-    fs, path = store(url)
+    fs, path = open_store(url)
     path = path.rstrip("/")
 
     def fresh() -> list[dict[str, Any]]:
@@ -293,7 +293,7 @@ def listing(url: str) -> Listing:
         return found
 
     files, directories, odd = {}, set(), []
-    for entry in again(fresh):
+    for entry in retry(fresh):
         name = entry["name"].removeprefix(path).removeprefix("/")
         if not name:  # the mark of a directory, or of a key with an empty part
             odd += [name] if entry["type"] == "directory" else []
@@ -312,13 +312,13 @@ def is_file(url: str) -> bool:
     """Raises :class:`InputError` where there is nothing, or nothing can be seen."""
     if scheme(url) in WEB:
         return True
-    fs, path = store(url)
+    fs, path = open_store(url)
     try:
-        return bool(again(lambda: fs.info(path))["type"] == "file")
+        return bool(retry(lambda: fs.info(path))["type"] == "file")
     except FileNotFoundError as error:
-        raise InputError(f"{safe(url)}: no such file, directory or bucket") from error
+        raise InputError(f"{redact(url)}: no such file, directory or bucket") from error
     except Exception as error:
-        raise InputError(f"{safe(url)}: cannot be read ({reason(error)})") from error
+        raise InputError(f"{redact(url)}: cannot be read ({explain_error(error)})") from error
 
 
 def write(url: str, put: Callable[[AbstractFileSystem, str], None]) -> None:
@@ -327,7 +327,7 @@ def write(url: str, put: Callable[[AbstractFileSystem, str], None]) -> None:
     Raises :class:`ImageError`, or :class:`OutputError` where nothing can be written.
     """
     try:
-        fs, path = store(url)
+        fs, path = open_store(url)
     except InputError as error:
         raise OutputError(str(error)) from error
     target = path if scheme(url) in WHOLE else f"{path}.{uuid.uuid4().hex}.part"
@@ -341,25 +341,26 @@ def write(url: str, put: Callable[[AbstractFileSystem, str], None]) -> None:
         fs.mv(target, path)
 
     try:
-        again(make)
+        retry(make)
     except Exception as error:
         if target != path:
             with suppress(Exception):  # what is left of it
                 fs.rm_file(target)
         if isinstance(error, FileNotFoundError | PermissionError | NotImplementedError):
             raise OutputError(
-                f"{safe(url)}: cannot be written ({reason(error)}); check the bucket's name and "
+                f"{redact(url)}: cannot be written ({explain_error(error)}); check the bucket's "
+                "name and "
                 "your permissions, then run the same command again: it goes on where this run "
                 "stopped"
             ) from error
-        raise ImageError(f"its output cannot be written ({reason(error)})") from error
+        raise ImageError(f"its output cannot be written ({explain_error(error)})") from error
 
 
-class Stream:
+class RemoteStream:
     """A remote file read once, from front to back, in little memory; a break is mended."""
 
     def __init__(self, url: str) -> None:
-        self._store, self._path = store(url)
+        self._store, self._path = open_store(url)
         self._is_web = scheme(url) in WEB
         self._file: IO[bytes] | None = None
         self._place = 0
@@ -369,20 +370,20 @@ class Stream:
 
         def mended() -> bytes:
             try:
-                return self._opened().read(size)
+                return self._open().read(size)
             except Exception:
                 self.close()
                 raise
 
-        data = again(mended)
+        data = retry(mended)
         self._place += len(data)
         return data
 
-    def _opened(self) -> IO[bytes]:
+    def _open(self) -> IO[bytes]:
         if self._file is not None:
             return self._file
         if self._is_web:
-            self._file, left = _web(self._store, self._path), self._place
+            self._file, left = _open_web(self._store, self._path), self._place
             while left > 0:
                 left -= len(self._file.read(min(left, PIECE))) or left
         else:
@@ -396,11 +397,11 @@ class Stream:
             file.close()
 
 
-class Raw(io.RawIOBase):
-    """A :class:`Stream` for Python's buffered files. Raises :class:`InputError`."""
+class RemoteRawFile(io.RawIOBase):
+    """A :class:`RemoteStream` for Python's buffered files. Raises :class:`InputError`."""
 
     def __init__(self, url: str) -> None:
-        self._url, self._stream = url, Stream(url)
+        self._url, self._stream = url, RemoteStream(url)
 
     def readable(self) -> bool:
         return True
@@ -409,7 +410,9 @@ class Raw(io.RawIOBase):
         try:
             data = self._stream.read(len(buffer))
         except Exception as error:
-            raise InputError(f"{safe(self._url)}: cannot be read ({reason(error)})") from error
+            raise InputError(
+                f"{redact(self._url)}: cannot be read ({explain_error(error)})"
+            ) from error
         buffer[: len(data)] = data
         return len(data)
 

@@ -17,10 +17,10 @@ from typing import IO, TYPE_CHECKING
 
 from pix2pix_batch.errors import ImageError, InputError, OutputError
 from pix2pix_batch.files import apart, remote
-from pix2pix_batch.inputs.names import Seen
+from pix2pix_batch.inputs.names import HashSet
 from pix2pix_batch.records import journal
 from pix2pix_batch.scheduling.patience import patiently
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 if TYPE_CHECKING:
     from pix2pix_batch.inputs.scan import Item
@@ -37,7 +37,7 @@ REMEMBERED = 16
 """Directories of a remote OUT whose names are kept, the last that were asked for."""
 
 
-def joined(place: str | os.PathLike[str], name: str) -> str:
+def join(place: str | os.PathLike[str], name: str) -> str:
     """The path or URL of ``name`` within ``place``; a URL or an absolute path stays itself."""
     base = os.fspath(place)
     if remote.is_url(name):
@@ -47,17 +47,17 @@ def joined(place: str | os.PathLike[str], name: str) -> str:
 
 def absolute(place: str | os.PathLike[str]) -> str:
     """A path or URL that stays the same in another directory."""
-    text = remote.plain(os.fspath(place))
+    text = remote.normalise(os.fspath(place))
     return text if remote.is_url(text) else os.path.abspath(text)
 
 
-def kept(out: str | os.PathLike[str], chosen: str | None = None) -> Path:
+def journal_directory(out: str | os.PathLike[str], chosen: str | None = None) -> Path:
     """The directory in which the journal of ``out`` lies: ``out`` itself where it is local.
 
     Else ``chosen``, or one in the user's state directory (XDG) whose name is made of ``out``.
     Raises :class:`InputError` for a ``chosen`` one beside a local ``out``.
     """
-    text = remote.plain(os.fspath(out))
+    text = remote.normalise(os.fspath(out))
     if not remote.is_url(text):
         if chosen is not None:
             raise InputError("--journal is for an OUT that is a URL: a local one holds its journal")
@@ -65,7 +65,7 @@ def kept(out: str | os.PathLike[str], chosen: str | None = None) -> Path:
     if chosen is not None:
         return Path(chosen)
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    name = hashlib.sha256(remote.safe(text).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    name = hashlib.sha256(remote.redact(text).encode("utf-8", "surrogateescape")).hexdigest()[:24]
     return Path(base) / "pix2pix-batch" / name
 
 
@@ -95,7 +95,7 @@ def read_file(path: str, known: str = "") -> tuple[bytes, str]:
     if remote.is_url(path):
         known = known or remote.stamp_of(path)
         data = remote.read(path, LARGEST + 1)
-        return _bounded(data, len(data)), known
+        return _require_size(data, len(data)), known
     try:
         return patiently(lambda: _read_local(path))
     except (OSError, ValueError) as error:
@@ -106,7 +106,7 @@ def _read_local(path: str) -> tuple[bytes, str]:
     # With few calls to the system: at each one threads of Python may change, at some cost.
     descriptor, status = _open_regular(path)
     try:
-        _bounded(b"", status.st_size)
+        _require_size(b"", status.st_size)
         pieces = [os.read(descriptor, status.st_size + 1)]
         read = len(pieces[0])
         while pieces[-1] and read != status.st_size and read <= LARGEST:  # it is being written
@@ -114,7 +114,7 @@ def _read_local(path: str) -> tuple[bytes, str]:
             read += len(pieces[-1])
     finally:
         os.close(descriptor)
-    return _bounded(b"".join(pieces), read), journal.stamp(status)
+    return _require_size(b"".join(pieces), read), journal.stamp(status)
 
 
 def size_of(item: Item) -> int:
@@ -154,7 +154,7 @@ def _open_regular(path: str) -> tuple[int, os.stat_result]:
     return descriptor, status
 
 
-def _bounded(data: bytes, size: int) -> bytes:
+def _require_size(data: bytes, size: int) -> bytes:
     if size > LARGEST:
         raise ImageError(f"the file is larger than {LARGEST:,} bytes, the most that is read")
     return data
@@ -168,7 +168,7 @@ def unreadable(path: str | os.PathLike[str], error: Exception) -> ImageError:
     """Why a file of this machine cannot be read; of a link that leads nowhere, where it leads."""
     if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ELOOP):
         try:
-            leads = shown(os.readlink(path))
+            leads = escape(os.readlink(path))
         except (OSError, ValueError):  # it is no link
             leads = ""
         if leads and error.errno == errno.ELOOP:
@@ -187,11 +187,11 @@ def is_empty(path: str) -> bool:
         return False
 
 
-def opened(path: str) -> IO[bytes] | remote.Stream:
+def open_stream(path: str) -> IO[bytes] | remote.RemoteStream:
     """A file to be read from front to back. Raises :class:`ImageError`."""
     if remote.is_url(path):
         try:
-            return remote.Stream(path)
+            return remote.RemoteStream(path)
         except InputError as error:
             raise ImageError(str(error)) from error
     try:
@@ -202,12 +202,12 @@ def opened(path: str) -> IO[bytes] | remote.Stream:
 
 def pieces(path: str) -> Iterator[bytes]:
     """A file's bytes, a megabyte at a time. Raises :class:`ImageError`."""
-    with closing(opened(path)) as file:
+    with closing(open_stream(path)) as file:
         try:
             while piece := file.read(1 << 20):
                 yield piece
         except Exception as error:
-            raise ImageError(f"cannot be read ({remote.reason(error)})") from error
+            raise ImageError(f"cannot be read ({remote.explain_error(error)})") from error
 
 
 def require_readable(path: str) -> None:
@@ -233,20 +233,20 @@ def parts_of(output: str) -> list[str]:
 
 
 def place(out: str | os.PathLike[str], output: str, data: bytes) -> None:
-    """Write ``data`` to ``output`` within ``out``, as :func:`placing` does."""
+    """Write ``data`` to ``output`` within ``out``, as :func:`open_output` does."""
     with Destination(out) as destination:
         destination.place(output, data)
 
 
 @contextmanager
-def placing(out: str | os.PathLike[str], output: str) -> Iterator[IO[bytes]]:
+def open_output(out: str | os.PathLike[str], output: str) -> Iterator[IO[bytes]]:
     """A file to write ``output`` to, which is in its place, whole, once the block has ended well.
 
     It never lies outside ``out``: directories of it that are links count as where they lead, and
     none can be put there meanwhile. Raises :class:`ImageError`, or :class:`OutputError` where
     nothing more can be written.
     """
-    with Destination(out) as destination, destination.placing(output) as file:
+    with Destination(out) as destination, destination.open_output(output) as file:
         yield file
 
 
@@ -270,13 +270,13 @@ class Destination:
             self._open.close()
 
     def place(self, output: str, data: bytes) -> None:
-        """Write ``data`` to ``output``, as :func:`placing` does."""
+        """Write ``data`` to ``output``, as :func:`open_output` does."""
         if remote.is_url(self.out):
             parts_of(output)
-            remote.write(joined(self.out, output), lambda fs, path: fs.pipe_file(path, data))
+            remote.write(join(self.out, output), lambda fs, path: fs.pipe_file(path, data))
             return
         # With few calls to the system: at each one threads of Python may change, at some cost.
-        with self._explaining(), self._local(output) as descriptor:
+        with self._explain_errors(), self._local(output) as descriptor:
             try:
                 left = memoryview(data)
                 while left:
@@ -285,9 +285,9 @@ class Destination:
                 os.close(descriptor)
 
     @contextmanager
-    def placing(self, output: str) -> Iterator[IO[bytes]]:
-        """As :func:`placing`."""
-        with self._explaining():
+    def open_output(self, output: str) -> Iterator[IO[bytes]]:
+        """As :func:`open_output`."""
+        with self._explain_errors():
             if remote.is_url(self.out):
                 with _remote(self.out, output) as file:
                     yield file
@@ -296,13 +296,14 @@ class Destination:
                 yield file
 
     @contextmanager
-    def _explaining(self) -> Iterator[None]:
+    def _explain_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             if error.errno in FATAL:
                 raise OutputError(
-                    f"{shown(remote.safe(self.out))}: {error.strerror}; make room there, then run "
+                    f"{escape(remote.redact(self.out))}: {error.strerror}; make room there, then "
+                    "run "
                     "the same command again: it goes on where this run stopped"
                 ) from error
             raise ImageError(f"its output cannot be written ({_why(error)})") from error
@@ -314,7 +315,7 @@ class Destination:
         self._enter(inside)
         beside, target = self._beside, self._target
         if _apart and _identity(target) in _apart:
-            with apart.placing(beside, target, inside, name) as descriptor:
+            with apart.open_to_place(beside, target, inside, name) as descriptor:
                 yield descriptor
             return
         temporary = uuid.uuid4().hex
@@ -329,7 +330,7 @@ class Destination:
             _apart.add(_identity(target))
             with (
                 open(os.open(temporary, os.O_RDONLY, dir_fd=beside), "rb") as made,
-                apart.placing(beside, target, inside, name) as descriptor,
+                apart.open_to_place(beside, target, inside, name) as descriptor,
                 open(descriptor, "wb") as file,
             ):
                 shutil.copyfileobj(made, file)
@@ -345,9 +346,9 @@ class Destination:
             return
         if self._open is None:
             with ExitStack() as opened:
-                top = beside = _entered(opened, self.out)
+                top = beside = _enter_directory(opened, self.out)
                 for part in (journal.DIRECTORY, "tmp"):  # not made here: without them OUT has gone
-                    beside = _entered(opened, part, beside)
+                    beside = _enter_directory(opened, part, beside)
                 self._open, self._top, self._beside = opened.pop_all(), top, beside
         self._inside = None
         self._target = _target(self._open, self._top, self.out, inside)
@@ -383,15 +384,15 @@ def _descend(open_directories: ExitStack, top: int, parts: list[str] | tuple[str
     is followed."""
     for part in parts:
         try:
-            top = _entered(open_directories, part, top)
+            top = _enter_directory(open_directories, part, top)
         except FileNotFoundError:
             with suppress(FileExistsError):
                 os.mkdir(part, dir_fd=top)
-            top = _entered(open_directories, part, top)
+            top = _enter_directory(open_directories, part, top)
     return top
 
 
-def _entered(open_directories: ExitStack, name: str, within: int | None = None) -> int:
+def _enter_directory(open_directories: ExitStack, name: str, within: int | None = None) -> int:
     flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
     if within is not None:
         flags |= os.O_NOFOLLOW
@@ -411,10 +412,11 @@ def _remote(out: str, output: str) -> Iterator[IO[bytes]]:
             if error.errno not in FATAL:
                 raise
             raise OutputError(
-                f"{shown(tempfile.gettempdir())}: {error.strerror}; make room there, or set TMPDIR "
+                f"{escape(tempfile.gettempdir())}: {error.strerror}; make room there, or set "
+                "TMPDIR "
                 "to a directory that has it, then run the same command again"
             ) from error
-        remote.write(joined(out, output), lambda fs, path: fs.put_file(file.name, path))
+        remote.write(join(out, output), lambda fs, path: fs.put_file(file.name, path))
 
 
 class Outputs:
@@ -422,7 +424,7 @@ class Outputs:
 
     def __init__(self, out: str | os.PathLike[str]) -> None:
         self.out = os.fspath(out)
-        self._known: OrderedDict[str, Seen] = OrderedDict()
+        self._known: OrderedDict[str, HashSet] = OrderedDict()
 
     def has(self, output: str) -> bool:
         """Whether something is there, be it a link that leads nowhere."""
@@ -430,22 +432,22 @@ class Outputs:
             return os.path.lexists(os.path.join(self.out, output))
         directory, _, name = output.rpartition("/")
         if directory not in self._known:
-            self._known[directory] = self._listed(directory)
+            self._known[directory] = self._list_directory(directory)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         self._known.move_to_end(directory)
         return name in self._known[directory]
 
-    def _listed(self, directory: str) -> Seen:
-        names = Seen()
-        url = joined(self.out, directory) if directory else self.out
+    def _list_directory(self, directory: str) -> HashSet:
+        names = HashSet()
+        url = join(self.out, directory) if directory else self.out
         try:
-            found = remote.listing(url)
+            found = remote.list_directory(url)
         except (FileNotFoundError, NotADirectoryError):
             return names
         except Exception as error:
             raise OutputError(
-                f"{shown(remote.safe(url))}: cannot be listed ({remote.reason(error)}); "
+                f"{escape(remote.redact(url))}: cannot be listed ({remote.explain_error(error)}); "
                 "check your permissions there"
             ) from error
         for name in (*found.files, *found.directories):
@@ -459,17 +461,17 @@ def require_writable(out: str | os.PathLike[str]) -> None:
     if not remote.is_url(base):
         return
     if remote.scheme(base) in remote.WEB:
-        raise InputError(f"{shown(remote.safe(base))}: nothing can be written to the web")
-    fs, path = remote.store(base)
+        raise InputError(f"{escape(remote.redact(base))}: nothing can be written to the web")
+    fs, path = remote.open_store(base)
     bucket = path.strip("/").partition("/")[0]
     try:
         if remote.scheme(base) in remote.WHOLE - {remote.MEMORY}:
-            remote.again(lambda: fs.info(bucket))
+            remote.retry(lambda: fs.info(bucket))
     except FileNotFoundError as error:
-        raise InputError(f"{shown(remote.safe(base))}: no such bucket; make it first") from error
+        raise InputError(f"{escape(remote.redact(base))}: no such bucket; make it first") from error
     except PermissionError:  # it may still be written to
         pass
     except Exception as error:
         raise InputError(
-            f"{shown(remote.safe(base))}: cannot be reached ({remote.reason(error)})"
+            f"{escape(remote.redact(base))}: cannot be reached ({remote.explain_error(error)})"
         ) from error

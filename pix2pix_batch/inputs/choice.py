@@ -12,7 +12,7 @@ from pix2pix_batch import kinds
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs import litter, unread
 from pix2pix_batch.kinds import Open
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 TARS = (".tar", ".tar.gz", ".tgz")
 """The suffixes of tars, which hold many images each."""
@@ -67,15 +67,15 @@ class LeftUnread:
     def count(self) -> int:
         return sum(left.count for left in self.by_kind.values())
 
-    def _of(self, path: str) -> Left:
+    def _count_of(self, path: str) -> Left:
         kind = unread.kind_of(path)
         return self.by_kind.setdefault(kind.name if kind else "others", Left())
 
     def add(self, path: str) -> None:
-        self._of(path).add(path)
+        self._count_of(path).add(path)
 
     def append(self, path: str) -> None:
-        self._of(path).append(path)
+        self._count_of(path).append(path)
 
     def join(self, other: LeftUnread) -> None:
         for name, left in other.by_kind.items():
@@ -87,7 +87,7 @@ class LeftUnread:
             such = min(left.first)
             kind = unread.kind_of(such)
             then = f"; {kind.remedy}" if kind else ""
-            yield f"{name}: {left.count:,}, such as {shown(such)}{then}"
+            yield f"{name}: {left.count:,}, such as {escape(such)}{then}"
 
 
 @dataclass
@@ -112,7 +112,7 @@ class LeftAlone:
         self.unread.join(found.unread)
 
 
-class Choice:
+class InputFilter:
     """Judges files and directories by their paths within the input.
 
     ``exclude`` and ``include`` are patterns with the rules of ``.gitignore``, but that none is a
@@ -140,7 +140,7 @@ class Choice:
         self._hidden = any(part.startswith(".") for part in spelled)
         self.tars = tars
 
-    def of_directory(self, path: str) -> str:
+    def classify_directory(self, path: str) -> str:
         """Whether it is entered."""
         if self._include and self._include.match_file(f"{path}/"):
             return TAKEN
@@ -150,7 +150,7 @@ class Choice:
         excluded = self._exclude and not self._include and self._exclude.match_file(f"{path}/")
         return EXCLUDED if excluded else TAKEN
 
-    def of_file(self, path: str, look: Open) -> str:
+    def classify_file(self, path: str, look: Open) -> str:
         """``look`` opens it, where its name does not tell what it is."""
         name = path.rpartition("/")[2]
         included = False
@@ -170,20 +170,20 @@ class Choice:
             return TAKEN
         return UNREAD if not self.tars and unread.kind_of(name) else OTHER
 
-    def of_listed(self, path: str) -> str:
+    def classify_listed(self, path: str) -> str:
         """Of a file that a list names: all but what the user excludes."""
         if self._exclude and self._exclude.match_file(path):
             return TAKEN if self._include and self._include.match_file(path) else EXCLUDED
         return TAKEN
 
-    def of_path(self, path: str, look: Open) -> str:
+    def classify_path(self, path: str, look: Open) -> str:
         """Of a file whose directories were not judged before."""
         place = path.find("/")
         while place >= 0:
-            if (why := self.of_directory(path[:place])) != TAKEN:
+            if (why := self.classify_directory(path[:place])) != TAKEN:
                 return why
             place = path.find("/", place + 1)
-        return self.of_file(path, look)
+        return self.classify_file(path, look)
 
     def _is_named(self, path: str, name: str) -> bool:
         """Whether an ``include`` means the file itself, not a directory that it lies in."""

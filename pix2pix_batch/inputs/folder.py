@@ -12,11 +12,11 @@ from typing import IO
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.files import remote, storage
-from pix2pix_batch.inputs.choice import OTHER, TAKEN, Choice, LeftAlone, is_tar
-from pix2pix_batch.inputs.names import Names, Seen
+from pix2pix_batch.inputs.choice import OTHER, TAKEN, InputFilter, LeftAlone, is_tar
+from pix2pix_batch.inputs.names import HashSet, Names
 from pix2pix_batch.kinds import LOOKED_AT
 from pix2pix_batch.metadata import sidecars, tileset
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 OUTSIDE = (
     "a link that leads out of the input; pass --follow-links to read what it leads to, or leave "
@@ -42,8 +42,8 @@ class Folder:
     left: LeftAlone = field(default_factory=LeftAlone)
     links: int = 0
     descriptions: list[str] = field(default_factory=list)
-    beside: Seen = field(default_factory=Seen)
-    refused: Seen = field(default_factory=Seen)
+    beside: HashSet = field(default_factory=HashSet)
+    refused: HashSet = field(default_factory=HashSet)
     stamps: Mapping[str, str] = field(default_factory=dict)
 
     def sidecars_of(self, name: str) -> tuple[str, ...]:
@@ -55,8 +55,8 @@ class Folder:
         return OUTSIDE if len(self.refused) and name in self.refused else ""
 
 
-def listed(
-    root: str, inside: str, choice: Choice, follow_links: bool, georeference: bool
+def list_folder(
+    root: str, inside: str, choice: InputFilter, follow_links: bool, georeference: bool
 ) -> Folder:
     """The directory ``inside`` ``root``. Raises ``OSError``."""
     here, start = os.path.join(root, inside), os.path.join(inside, "")
@@ -67,27 +67,29 @@ def listed(
         for entry in listing:
             name = entry.name
             if _is_directory(entry):
-                if (why := choice.of_directory(start + name)) != TAKEN:
+                if (why := choice.classify_directory(start + name)) != TAKEN:
                     found.left.of(why).add(start + name)
                 elif entry.is_symlink() and not follow_links:
                     found.links += 1
                 else:
                     found.directories.append(name)
-            elif (why := choice.of_file(start + name, partial(opened, entry.path))) == TAKEN:
+            elif (
+                why := choice.classify_file(start + name, partial(open_beginning, entry.path))
+            ) == TAKEN:
                 found.files.add(name)
                 if entry.is_symlink() and not follow_links and leads_out(entry.path, root):
                     found.refused.add(name)
             elif why != OTHER or not georeference:
                 found.left.of(why).add(start + name)
-            elif sidecars.likely(name) and sidecars.allowed(entry.path, root):
+            elif sidecars.likely(name) and sidecars.is_allowed(entry.path, root):
                 likely.add(name)
                 found.beside.add(name)
-            elif tileset.likely(name) and sidecars.allowed(entry.path, root):
+            elif tileset.likely(name) and sidecars.is_allowed(entry.path, root):
                 described.append(name)
             else:
                 found.left.of(OTHER).add(start + name)
     found.directories.sort()
-    found.descriptions = tileset.described(sorted(described), found.directories)
+    found.descriptions = tileset.list_descriptions(sorted(described), found.directories)
     for name in described:
         if name not in found.descriptions:
             found.left.of(OTHER).add(start + name)
@@ -95,7 +97,7 @@ def listed(
     return found
 
 
-def opened(path: str) -> IO[bytes] | None:
+def open_beginning(path: str) -> IO[bytes] | None:
     """A file of this machine or of a store, to look into its beginning."""
     try:
         if remote.is_url(path):
@@ -109,7 +111,7 @@ def _leave_strays(found: Folder, likely: Names, start: str) -> None:
     """Sidecars of no image are files like others."""
     if not len(likely):
         return
-    taken = Seen()
+    taken = HashSet()
     for name in found.files:
         for own in found.sidecars_of(name):
             taken.add(own)
@@ -131,32 +133,32 @@ def leads_out(path: str, root: str) -> bool:
     return os.path.exists(real) and not real.startswith(os.path.join(base, ""))
 
 
-def beside(path: str, root: str) -> tuple[str, ...]:
+def list_sidecars(path: str, root: str) -> tuple[str, ...]:
     """The sidecars of an image whose directory was not listed."""
-    return () if remote.is_url(path) else sidecars.beside(path, root)
+    return () if remote.is_url(path) else sidecars.list_sidecars(path, root)
 
 
 def image_files(root: Path, left: LeftAlone | None = None) -> Iterator[Path]:
     """Every image below a local directory, as a scan of it takes them, sorted; links to directories
     are not followed. ``left`` is given what is left alone. Raises :class:`InputError` where a
     directory cannot be listed."""
-    choice, left = Choice(), LeftAlone() if left is None else left
+    choice, left = InputFilter(), LeftAlone() if left is None else left
 
     def refuse(error: OSError) -> None:
         raise InputError(
-            f"{shown(error.filename)}: cannot be listed ({error.strerror}); see to its permissions"
+            f"{escape(error.filename)}: cannot be listed ({error.strerror}); see to its permissions"
         ) from error
 
     for here, directories, names in os.walk(root, onerror=refuse):
         start = os.path.join(os.path.relpath(here, root), "").removeprefix("./")
         directories.sort()
         for name in list(directories):
-            if (why := choice.of_directory(start + name)) != TAKEN:
+            if (why := choice.classify_directory(start + name)) != TAKEN:
                 directories.remove(name)
                 left.of(why).append(start + name)
         for name in sorted(names):
             path = os.path.join(here, name)
-            if (why := choice.of_file(start + name, partial(opened, path))) == TAKEN:
+            if (why := choice.classify_file(start + name, partial(open_beginning, path))) == TAKEN:
                 yield Path(path)
             else:
                 left.of(why).append(start + name)
@@ -173,7 +175,7 @@ class Unlisted:
         self._is_out = bool(inside) and not follow_links and leads_out(self.here, root)
 
     def sidecars_of(self, name: str) -> tuple[str, ...]:
-        return beside(os.path.join(self.here, name), self.root) if self.georeference else ()
+        return list_sidecars(os.path.join(self.here, name), self.root) if self.georeference else ()
 
     def refusal_of(self, name: str) -> str:
         if self.follow_links:
@@ -183,13 +185,13 @@ class Unlisted:
         return OUTSIDE if out else ""
 
 
-def holds_tars(root: str | os.PathLike[str], choice: Choice) -> bool:
+def holds_tars(root: str | os.PathLike[str], choice: InputFilter) -> bool:
     """Whether the directory, not those below it, holds tars and no image."""
     found = False
     try:
         with os.scandir(root) as listing:
             for entry in listing:
-                if choice.of_file(entry.name, partial(opened, entry.path)) == TAKEN:
+                if choice.classify_file(entry.name, partial(open_beginning, entry.path)) == TAKEN:
                     return False
                 found = found or is_tar(entry.name)
     except OSError:

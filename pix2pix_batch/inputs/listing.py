@@ -94,7 +94,7 @@ class Lines:
 
     def __iter__(self) -> Iterator[str]:
         """Raises :class:`InputError` where it is no list."""
-        start = self._first()
+        start = self._read_first()
         encoding, length = marked_encoding(start)
         if not encoding:
             encoding = unmarked_encoding(start)
@@ -127,7 +127,7 @@ class Lines:
             "own encoding or with a byte order mark"
         )
 
-    def _first(self) -> bytes:
+    def _read_first(self) -> bytes:
         """As much as tells the encoding and how lines end."""
         start = b""
         while (len(start) < 4 or self._lacks_end(start)) and (more := self._raw()):
@@ -189,11 +189,11 @@ def unmarked_encoding(start: bytes) -> str:
 
 def is_heading(line: str) -> bool:
     """Whether a list's first line is the name of a table's column."""
-    text = re.sub(r"[\s_-]", "", _tidied(line).rstrip(",;").lower())
+    text = re.sub(r"[\s_-]", "", _tidy(line).rstrip(",;").lower())
     return text in HEADINGS and not os.path.lexists(line)
 
 
-def located(line: str, anywhere: bool = False) -> Located:
+def locate(line: str, anywhere: bool = False) -> Located:
     """What a line of a list means; ``anywhere``: the list lies elsewhere, and its files too.
 
     What names a file as it stands is that. Else quotes, blanks and separators around it are
@@ -202,26 +202,26 @@ def located(line: str, anywhere: bool = False) -> Located:
     """
     if PLAIN.fullmatch(line):
         return Located(line)
-    tidy = _tidied(line)
+    tidy = _tidy(line)
     if remote.is_url(tidy) and not remote.FILE.match(tidy):
         return Located(tidy)
     for reading in () if anywhere else _readings(line, tidy):
         if _exists(reading):
             return Located(reading)
-    return _guessed(line, tidy)
+    return _guess(line, tidy)
 
 
-def _tidied(line: str) -> str:
+def _tidy(line: str) -> str:
     """Without blanks, quotes and separators around it."""
     text = line.strip().strip(INVISIBLE).strip()
     bare = text.rstrip(",;\t ")
     for one in (text, bare):
-        if (unquoted := _unquoted(one)) != one:
+        if (unquoted := _unquote(one)) != one:
             return unquoted
     return bare if kinds.suffix_of(bare) in kinds.suffixes() else text
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     if len(text) < 2 or QUOTES.get(text[0]) != text[-1]:
         return text
     inner, quote = text[1:-1], text[-1]
@@ -249,7 +249,7 @@ def _readings(line: str, tidy: str) -> Iterator[str]:
             with suppress(ValueError):  # as a shell quotes them
                 yield from shlex.split(text)[:1] if len(shlex.split(text)) == 1 else ()
         if "%" in text:
-            yield remote.unquoted(text)
+            yield remote.unquote_url(text)
         if not text.isascii():
             yield from _written_otherwise(text)
 
@@ -265,7 +265,7 @@ def _written_otherwise(text: str) -> Iterator[str]:
         yield os.fsdecode(text.encode("cp1252"))
 
 
-def _guessed(line: str, tidy: str) -> Located:
+def _guess(line: str, tidy: str) -> Located:
     """What a line means that names nothing here."""
     if COMMENT.match(line) or (line[0] == "#" and kinds.suffix_of(tidy) not in kinds.suffixes()):
         return Located(line, comment=True)
@@ -288,11 +288,11 @@ def _exists(path: str) -> bool:
     return bool(path) and "\0" not in path and os.path.lexists(path)
 
 
-def in_table(cell: str, folder: Path) -> Located:
+def locate_in_table(cell: str, folder: Path) -> Located:
     """What a cell of a table names that lies in ``folder``, from which relative paths are meant: as
-    :func:`located` reads a line, but that it is never a comment. A relative path stays one."""
-    tidy = _tidied(cell)
+    :func:`locate` reads a line, but that it is never a comment. A relative path stays one."""
+    tidy = _tidy(cell)
     for reading in _readings(cell, tidy):
         if reading and _exists(os.path.join(folder, reading)):
             return Located(reading)
-    return _guessed(cell, tidy)._replace(comment=False)
+    return _guess(cell, tidy)._replace(comment=False)

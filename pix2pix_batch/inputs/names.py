@@ -70,7 +70,7 @@ class Names:
             yield from batch
 
 
-class Seen:
+class HashSet:
     """A set of texts by their 64-bit hashes, 11 to 21 bytes each; it can only grow.
 
     Two of n texts are taken for one with a probability of n² / 2⁶⁵. The hash is Python's own,
@@ -82,11 +82,11 @@ class Seen:
         self._count = 0
 
     @classmethod
-    def of(cls, hashes: np.ndarray) -> Seen:
+    def of(cls, hashes: np.ndarray) -> HashSet:
         """Of texts with these hashes."""
         seen = cls()
         for key in hashes.tolist():
-            seen._put(key or 1)
+            seen._insert(key or 1)
         return seen
 
     def __len__(self) -> int:
@@ -94,9 +94,9 @@ class Seen:
 
     def add(self, text: str) -> bool:
         """Whether it is new."""
-        return self._put(hash(text) or 1)  # 0 is an empty slot
+        return self._insert(hash(text) or 1)  # 0 is an empty slot
 
-    def _put(self, key: int) -> bool:
+    def _insert(self, key: int) -> bool:
         if 4 * self._count >= 3 * len(self._slots):
             self._grow()
         slots, last = self._slots, len(self._slots) - 1
@@ -122,17 +122,19 @@ class Seen:
         old, self._slots = self._slots, array("q", bytes(16 * len(self._slots)))
         self._count = 0
         for key in filter(None, old):
-            self._put(key)
+            self._insert(key)
 
 
-def repeated(hashes: array[int]) -> Seen:
+def find_repeated(hashes: array[int]) -> HashSet:
     """Those values that stand in ``hashes`` more than once."""
     values = np.sort(np.frombuffer(hashes, np.int64)) if len(hashes) else np.empty(0, np.int64)
-    return Seen.of(np.unique(values[1:][values[1:] == values[:-1]]))
+    return HashSet.of(np.unique(values[1:][values[1:] == values[:-1]]))
 
 
-def meeting(hashes: array[int], others: array[int]) -> Seen:
+def intersect(hashes: array[int], others: array[int]) -> HashSet:
     """Those values that stand in both."""
     if not (len(hashes) and len(others)):
-        return Seen()
-    return Seen.of(np.intersect1d(np.frombuffer(hashes, np.int64), np.frombuffer(others, np.int64)))
+        return HashSet()
+    return HashSet.of(
+        np.intersect1d(np.frombuffer(hashes, np.int64), np.frombuffer(others, np.int64))
+    )

@@ -14,7 +14,7 @@ import psutil
 from pix2pix_batch.files import remote
 from pix2pix_batch.images import SAME, SUFFIXES
 from pix2pix_batch.inputs.choice import TARS, is_tar
-from pix2pix_batch.inputs.names import Names, Seen, meeting, repeated
+from pix2pix_batch.inputs.names import HashSet, Names, find_repeated, intersect
 
 NAME_BYTES = 255
 """What a name may have on Linux's file systems, unless these say otherwise (eCryptfs: 143)."""
@@ -59,10 +59,10 @@ class Naming:
 
         With ``same``, a suffix that already names the format stays.
         """
-        output, suffix = self._plain(name)
-        return self.fitted(output), suffix
+        output, suffix = self._name_unbounded(name)
+        return self.shorten(output), suffix
 
-    def _plain(self, name: str) -> tuple[str, str]:
+    def _name_unbounded(self, name: str) -> tuple[str, str]:
         """The same, however long."""
         if is_tar(name):
             stem = name[: -len(next(suffix for suffix in TARS if name.lower().endswith(suffix)))]
@@ -75,7 +75,7 @@ class Naming:
         suffix = SUFFIXES[SAME.get(own.lower(), "png")]
         return stem + (own if own.lower() in SAME else suffix), suffix
 
-    def fitted(self, path: str) -> str:
+    def shorten(self, path: str) -> str:
         """The same, or where its last name is too long, its beginning and a hash of the whole."""
         if not self._is_long(path):
             return path
@@ -96,9 +96,9 @@ class Naming:
 
     def is_shortened(self, name: str) -> bool:
         """Whether an input's output has lost a part of its name."""
-        return self._is_long(self._plain(name)[0])
+        return self._is_long(self._name_unbounded(name)[0])
 
-    def whole_named(self, names: Names, directories: Collection[str]) -> Seen:
+    def whole_named(self, names: Names, directories: Collection[str]) -> HashSet:
         """The names of one directory whose output is also another's, or a directory's.
 
         As they then keep their whole names, they may meet others, which keep theirs too. Where a
@@ -106,7 +106,7 @@ class Naming:
         """
         outputs = self._hashes(directories)
         outputs.extend(self._hashes(self.output(name)[0] for name in names))
-        whole, clashing = Seen(), repeated(outputs)
+        whole, clashing = HashSet(), find_repeated(outputs)
         taken = {self.key(name) for name in directories} if len(clashing) else set()
         is_first = True
         while len(clashing):
@@ -119,8 +119,8 @@ class Naming:
                 if is_first and self._is_long(name + suffix) and key not in taken:
                     taken.add(key)
                 elif whole.add(name):
-                    renamed.append(hash(self.key(self.fitted(name + suffix))))
-            clashing, is_first = meeting(outputs, renamed), False
+                    renamed.append(hash(self.key(self.shorten(name + suffix))))
+            clashing, is_first = intersect(outputs, renamed), False
         return whole
 
     def _hashes(self, outputs: Iterable[str]) -> array[int]:

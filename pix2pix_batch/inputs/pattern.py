@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 MOST = 10_000_000
 """Names that a pattern of braces may stand for."""
@@ -22,7 +22,7 @@ def has_braces(text: str) -> bool:
     return BRACE.search(text) is not None
 
 
-def expanded(text: str) -> Iterator[str]:
+def expand_braces(text: str) -> Iterator[str]:
     """The names that a pattern of braces stands for, in order, as a shell has it.
 
     Raises :class:`InputError` where they are too many.
@@ -31,7 +31,7 @@ def expanded(text: str) -> Iterator[str]:
     choices = [_choices(inside) for inside in BRACE.findall(text)]
     count = math.prod(map(len, choices))
     if count > MOST:
-        raise InputError(f"{shown(text)}: stands for {count:,} names; {MOST:,} are the most")
+        raise InputError(f"{escape(text)}: stands for {count:,} names; {MOST:,} are the most")
     for chosen in product(*choices):
         yield "".join(part for pair in zip(plain, (*chosen, ""), strict=True) for part in pair)
 

@@ -14,23 +14,23 @@ from typing import BinaryIO
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files import remote
-from pix2pix_batch.files.storage import joined
+from pix2pix_batch.files.storage import join
 from pix2pix_batch.images import SAME, form_of
 from pix2pix_batch.inputs import folder, listing
 from pix2pix_batch.inputs.choice import (
     EXAMPLES,
     TAKEN,
     TARS,
-    Choice,
+    InputFilter,
     LeftAlone,
     is_tar,
 )
 from pix2pix_batch.inputs.folder import Folder
-from pix2pix_batch.inputs.names import Names, Seen
+from pix2pix_batch.inputs.names import HashSet, Names
 from pix2pix_batch.inputs.naming import Naming
-from pix2pix_batch.inputs.pattern import Glob, expanded, has_braces
+from pix2pix_batch.inputs.pattern import Glob, expand_braces, has_braces
 from pix2pix_batch.kinds import suffixes
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.text import escape, format_count
 
 USUAL = (*SAME, ".gif", ".bmp")
 """The suffixes that a message names, of the many that Pillow reads."""
@@ -70,7 +70,7 @@ class Item:
 class Scan:
     """The inputs of a job. Iterate once; then the counts are known.
 
-    ``exclude``, ``include``: patterns (:class:`pix2pix_batch.inputs.choice.Choice`). ``left``:
+    ``exclude``, ``include``: patterns (:class:`pix2pix_batch.inputs.choice.InputFilter`). ``left``:
     what is left alone, and why; lines of a list that repeat one, or are comments, too;
     ``renamed``: outputs with another name than the input's, for two would have met,
     the first in ``renames`` by input; ``links``: links to directories not followed; ``unlisted``:
@@ -100,19 +100,19 @@ class Scan:
 
     def __post_init__(self) -> None:
         """Raises :class:`InputError` where ``source`` cannot be scanned into ``out``."""
-        self._choice = Choice(self.exclude, self.include)
+        self._choice = InputFilter(self.exclude, self.include)
         self._naming = Naming.within(self.out, self.form, self.unpack)
         self._pattern, self._braces, self._glob = "", False, Glob("")
         self.tars = self.source.lower().endswith(TARS)
         self.is_list = self.source == "-" or self.source.startswith("@")
         if self.is_list:
-            self._list_of = remote.plain(self.source[1:])
+            self._list_of = remote.normalise(self.source[1:])
             if self.source != "-" and not (
                 remote.is_url(self._list_of) or _is_list(Path(self._list_of))
             ):
-                raise InputError(f"{shown(self._list_of)}: no such list file")
+                raise InputError(f"{escape(self._list_of)}: no such list file")
             return
-        self.source = remote.plain(self.source)
+        self.source = remote.normalise(self.source)
         self.is_remote = remote.is_url(self.source)
         if self.is_remote:
             self._begin_remote()
@@ -120,7 +120,7 @@ class Scan:
             self._begin_local()
         self._check_apart()
         pattern = self._pattern
-        self._choice = Choice(self.exclude, self.include, pattern.split("/"), self.tars)
+        self._choice = InputFilter(self.exclude, self.include, pattern.split("/"), self.tars)
 
     def _begin_local(self) -> None:
         path = Path(self.source)
@@ -131,11 +131,11 @@ class Scan:
         if self._pattern or self._braces:
             self.root = _root_of(path)
         if not Path(self.root).exists():
-            raise InputError(f"{shown(self.root)}: no such file or directory")
+            raise InputError(f"{escape(self.root)}: no such file or directory")
         if Path(self.root).is_file():
             self._pattern, self.root = glob.escape(self.source), path.parent
         if not os.access(self.root, os.R_OK | os.X_OK):
-            raise InputError(f"{shown(self.root)}: cannot be read; check its permissions")
+            raise InputError(f"{escape(self.root)}: cannot be read; check its permissions")
         if not (self._pattern or self._braces):
             self.tars = folder.holds_tars(self.root, self._choice)
 
@@ -152,25 +152,29 @@ class Scan:
         if self._braces:
             return
         if remote.scheme(self.source) in remote.WEB:
-            raise InputError(f"{self._shown}: the web has no directories; give a list (@urls.txt)")
+            raise InputError(
+                f"{self._display_source}: the web has no directories; give a list (@urls.txt)"
+            )
         if not self._pattern:
             self.tars = self._is_of_tars()
 
     def _is_of_tars(self) -> bool:
         """Whether the remote directory holds tars and no image."""
         try:
-            files = remote.listing(self.source).files
+            files = remote.list_directory(self.source).files
         except Exception as error:
-            raise InputError(f"{self._shown}: cannot be listed ({remote.reason(error)})") from error
+            raise InputError(
+                f"{self._display_source}: cannot be listed ({remote.explain_error(error)})"
+            ) from error
         return not any(map(self._is_wanted_at_top, files)) and any(map(is_tar, files))
 
     def _is_wanted_at_top(self, name: str) -> bool:
-        look = partial(folder.opened, f"{self.source}/{name}")
-        return self._choice.of_file(name, look) == TAKEN
+        look = partial(folder.open_beginning, f"{self.source}/{name}")
+        return self._choice.classify_file(name, look) == TAKEN
 
     @property
-    def _shown(self) -> str:
-        return "standard input" if self.source == "-" else shown(remote.safe(self.source))
+    def _display_source(self) -> str:
+        return "standard input" if self.source == "-" else escape(remote.redact(self.source))
 
     @property
     def is_read_once(self) -> bool:
@@ -194,17 +198,17 @@ class Scan:
         """What names the input in a journal: the directory that names are relative to."""
         if self.is_list:
             return "list"
-        return remote.safe(self.root) if self.is_remote else os.path.realpath(self.root)
+        return remote.redact(self.root) if self.is_remote else os.path.realpath(self.root)
 
     def _check_apart(self) -> None:
         out_is_remote = remote.is_url(str(self.out))
         if self.is_remote != out_is_remote:
             return
         if self.is_remote:
-            root, out = Path(str(self.root)), Path(remote.plain(str(self.out)))
+            root, out = Path(str(self.root)), Path(remote.normalise(str(self.out)))
         else:
             root, out = Path(self.root).resolve(), Path(self.out).resolve()
-        shown_out = shown(remote.safe(self.out))
+        shown_out = escape(remote.redact(self.out))
         if root == out:
             raise InputError(
                 f"{shown_out}: is the input directory too; give another directory as OUT"
@@ -212,7 +216,7 @@ class Scan:
         deep = not (self._pattern or self._braces) or "**" in self._pattern
         if out.is_relative_to(root) and deep:
             raise InputError(
-                f"{shown_out}: lies inside the input directory {shown(remote.safe(self.root))}, "
+                f"{shown_out}: lies inside the input directory {escape(remote.redact(self.root))}, "
                 "so its images would become inputs of the next run; give a directory outside it"
             )
 
@@ -231,7 +235,7 @@ class Scan:
         pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
         while pending:
             inside, above = pending.pop()
-            found = self._listing(inside)
+            found = self._list_folder(inside)
             if found.identity in above:
                 self.links += 1
                 continue
@@ -243,11 +247,11 @@ class Scan:
             below = (*above, found.identity) if found.identity else above
             pending += [(os.path.join(inside, name), below) for name in reversed(found.directories)]
 
-    def _listing(self, inside: str) -> Folder:
+    def _list_folder(self, inside: str) -> Folder:
         if self.is_remote:
             return self._remote_listing(inside)
         try:
-            return folder.listed(
+            return folder.list_folder(
                 os.fspath(self.root), inside, self._choice, self.follow_links, self.georeference
             )
         except OSError as error:
@@ -255,11 +259,11 @@ class Scan:
             return Folder()
 
     def _remote_listing(self, inside: str) -> Folder:
-        url = joined(self.root, inside) if inside else str(self.root)
+        url = join(self.root, inside) if inside else str(self.root)
         try:
-            found = remote.listing(url)
+            found = remote.list_directory(url)
         except Exception as error:
-            reason = f"the directory cannot be listed ({remote.reason(error)})"
+            reason = f"the directory cannot be listed ({remote.explain_error(error)})"
             self.unlisted.append((inside, reason))
             return Folder()
         for name in found.odd:
@@ -272,13 +276,13 @@ class Scan:
             directories = [name for name in directories if self._glob.enters(start + name)]
         kept = Folder(stamps=found.files)
         for name in directories:
-            if (why := self._choice.of_directory(start + name)) == TAKEN:
+            if (why := self._choice.classify_directory(start + name)) == TAKEN:
                 kept.directories.append(name)
             else:
                 kept.left.of(why).add(start + name)
         for name in near:
-            look = partial(folder.opened, joined(url, name))
-            if (why := self._choice.of_file(start + name, look)) == TAKEN:
+            look = partial(folder.open_beginning, join(url, name))
+            if (why := self._choice.classify_file(start + name, look)) == TAKEN:
                 kept.files.add(name)
             else:
                 kept.left.of(why).add(start + name)
@@ -301,8 +305,8 @@ class Scan:
                 continue
             before = inside, name
             path = os.path.join(inside, name)
-            look = partial(folder.opened, os.path.join(self.root, path))
-            if (why := self._choice.of_path(path, look)) == TAKEN:
+            look = partial(folder.open_beginning, os.path.join(self.root, path))
+            if (why := self._choice.classify_path(path, look)) == TAKEN:
                 names.add(name)
             else:
                 self.left.of(why).append(path)
@@ -310,12 +314,14 @@ class Scan:
 
     def _from_braces(self) -> Iterator[Item]:
         length = len(str(self.root)) + 1 if str(self.root) not in ("", ".") else 0
-        yield from self._from_paths((path, path[length:], "") for path in expanded(self.source))
+        yield from self._from_paths(
+            (path, path[length:], "") for path in expand_braces(self.source)
+        )
 
     def _from_list(self) -> Iterator[Item]:
         """A path or URL a line."""
         with self._list() as file:
-            lines = listing.Lines(file, self._shown)
+            lines = listing.Lines(file, self._display_source)
             yield from self._from_paths(self._located_lines(lines))
 
     def _located_lines(self, lines: listing.Lines) -> Iterator[tuple[str, str, str]]:
@@ -330,12 +336,12 @@ class Scan:
                 continue
             found = listing.Located(line)
             if not lines.exact:
-                found = listing.located(line, anywhere=far)
+                found = listing.locate(line, anywhere=far)
             path = found.path
             if found.comment:
                 self.left.other.append(line)
             elif remote.is_url(path):
-                yield path, remote.safe(path), found.refusal
+                yield path, remote.redact(path), found.refusal
             elif not far:
                 yield path, path, found.refusal
             elif path.startswith("/"):
@@ -350,7 +356,7 @@ class Scan:
         earlier one's keeps its whole name plus the new suffix, which is repeated until it meets
         none.
         """
-        naming, taken, listed = self._naming, Seen(), Seen()
+        naming, taken, listed = self._naming, HashSet(), HashSet()
         for path, untidy, refusal in paths:
             is_url = remote.is_url(untidy)
             inside = untidy.partition("://")[2] if is_url else untidy
@@ -359,19 +365,19 @@ class Scan:
             if not listed.add(name):
                 self.left.other.append(name)
                 continue
-            if (why := self._choice.of_listed(tidy)) != TAKEN:
+            if (why := self._choice.classify_listed(tidy)) != TAKEN:
                 self.left.of(why).append(name)
                 continue
             output, suffix = naming.output(tidy)
             longer = tidy
             while not taken.add(naming.key(output)):
                 longer += suffix
-                output = naming.fitted(longer)
+                output = naming.shorten(longer)
             if longer != tidy or naming.is_shortened(tidy):
                 self._rename(name, output)
             tar = is_tar(name)
             stamp = LISTED if remote.is_url(path) and self.is_list and not tar else ""
-            beside = folder.beside(path, os.path.dirname(path)) if self.georeference else ()
+            beside = folder.list_sidecars(path, os.path.dirname(path)) if self.georeference else ()
             form = self.form if tar else form_of(name, self.form)
             yield Item(path, name, output, form, beside, stamp, refusal, tar)
 
@@ -379,11 +385,11 @@ class Scan:
         if self.source == "-":
             return sys.stdin.buffer
         if remote.is_url(self._list_of):
-            return io.BufferedReader(remote.Raw(self._list_of))
+            return io.BufferedReader(remote.RemoteRawFile(self._list_of))
         try:
             return open(self._list_of, "rb")
         except OSError as error:
-            name = shown(self._list_of)
+            name = escape(self._list_of)
             raise InputError(f"{name}: the list cannot be read ({error.strerror})") from error
 
     def _rename(self, name: str, output: str) -> None:
@@ -407,14 +413,14 @@ class Scan:
         naming = self._naming
         whole = naming.whole_named(names, directories)
         root = os.fspath(self.root)
-        here = joined(joined(root, inside) if inside else root, "")
+        here = join(join(root, inside) if inside else root, "")
         start = os.path.join(inside, "")
         about = found or folder.Unlisted(root, inside, self.follow_links, self.georeference)
         for name in names:
             output, suffix = naming.output(name)
             path = start + name
             if whole and name in whole:
-                output = naming.fitted(name + suffix)
+                output = naming.shorten(name + suffix)
                 self._rename(path, start + output)
             elif naming.is_shortened(name):
                 self._rename(path, start + output)
@@ -429,30 +435,30 @@ class Scan:
                 is_tar(name),
             )
 
-    def nothing(self) -> str:
+    def explain_no_images(self) -> str:
         """What to tell who gave an input in which no image was found."""
         if self.is_list:
             what = (
                 "all that it names is excluded" if self.left.excluded.count else "it names no file"
             )
-            return f"{self._shown}: no image found: {what}; give a path a line"
+            return f"{self._display_source}: no image found: {what}; give a path a line"
         left = self.left
         count = left.other.count
         if left.unread.count:
             kinds = "; ".join(left.unread.lines())
             return (
-                f"{self._shown}: no image found that can be read here, but "
-                f"{counted(left.unread.count, 'image')} of other kinds: {kinds}"
+                f"{self._display_source}: no image found that can be read here, but "
+                f"{format_count(left.unread.count, 'image')} of other kinds: {kinds}"
             )
         if self._pattern and not count + left.litter.count + left.excluded.count:
             return (
-                f"{self._shown}: no image found: no file matches; check the pattern ('**' "
+                f"{self._display_source}: no image found: no file matches; check the pattern ('**' "
                 "stands for directories of any depth), or give a directory"
             )
         looked = ", ".join(USUAL) + f" and {len(suffixes()) - len(USUAL)} more suffixes"
-        seen = counted(count, "other file")
+        seen = format_count(count, "other file")
         if left.other.first:
-            seen += f" (such as {shown(left.other.first[0])})"
+            seen += f" (such as {escape(left.other.first[0])})"
             if left.other.first[0].lower().endswith(ARCHIVES):
                 seen += "; unpack archives, or pack them as .tar, .tar.gz or .tgz, which are read"
         if left.litter.count:
@@ -460,10 +466,11 @@ class Scan:
         if left.excluded.count:
             seen += f", {left.excluded.count:,} excluded"
         if self.links:
-            links = counted(self.links, "link")
+            links = format_count(self.links, "link")
             seen += f", {links} to directories, not followed (see --follow-links)"
         return (
-            f"{self._shown}: no image found: looked for {looked}, saw {seen}; give another "
+            f"{self._display_source}: no image found: looked for {looked}, saw {seen}; give "
+            "another "
             "input, or name files of any suffix with --include or in a list (@files.txt)"
         )
 
@@ -490,5 +497,5 @@ def _url_root(url: str) -> tuple[str, str]:
     count = next(i for i, part in enumerate(parts) if glob.has_magic(part) or "{" in part)
     count = min(count, len(parts) - 1)
     if count == 0:
-        raise InputError(f"{shown(remote.safe(url))}: name the bucket or host in full")
+        raise InputError(f"{escape(remote.redact(url))}: name the bucket or host in full")
     return f"{scheme}://{'/'.join(parts[:count])}", "/".join(parts[count:])

@@ -18,7 +18,7 @@ from pix2pix_batch.options import Options
 from pix2pix_batch.records.history import History
 from pix2pix_batch.records.record import DIRECTORY, DONE, FAILED, QUARANTINED, Record
 from pix2pix_batch.summary import Summary
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 from pix2pix_batch.workers.probe import PROBE_IMAGES
 
 TOGETHER = 512
@@ -26,7 +26,7 @@ TOGETHER = 512
 
 
 @dataclass
-class Sieve:
+class ItemSelector:
     """Takes the items that ``scan`` finds, and gives those to be converted.
 
     ``out``: path or URL of OUT; ``kept``: the directory that holds its journal. What is not given
@@ -59,7 +59,7 @@ class Sieve:
         if first is not None:
             self.found = chain([first], self.found)
         elif not self.scan.unlisted:
-            raise InputError(self.scan.nothing())
+            raise InputError(self.scan.explain_no_images())
 
     def count(self, scan: Scan) -> int | None:
         """How many inputs another scan of the same finds, as far as they are this run's.
@@ -74,7 +74,7 @@ class Sieve:
         total += sum(self._is_mine(name) for name, _ in scan.unlisted)
         return total if self.options.limit is None else min(total, self.options.limit)
 
-    def pending(
+    def select(
         self, history: History, record: Callable[[list[Record]], None]
     ) -> Generator[Item, None, None]:
         """The items to convert. ``record`` is called with those that cannot be, some at a time.
@@ -85,12 +85,12 @@ class Sieve:
         failed: list[Record] = []
         given = 0
         summary, retry = self.summary, self.options.retry_failed
-        under = self.options.deciding
+        under = self.options.failure_conditions
         try:
             for item in self._items():
                 if given >= PROBE_IMAGES and not self.options.dry_run:  # it has begun
                     self.describe(history.overwrites)
-                now, missing = _stamped(item)
+                now, missing = _stamp_of(item)
                 if self.options.scheduler:  # whose workers may see what this machine does not
                     missing = ""
                 self.missing += bool(missing)
@@ -104,7 +104,7 @@ class Sieve:
                         summary.add_warned_before(item.output)
                 elif before in (FAILED, QUARANTINED) and not retry:
                     summary.failed_before += self._images(item)
-                    summary.add_outdated(self._outdated(history, item))
+                    summary.add_outdated(self._outdated_output(history, item))
                 elif refused := self._failure(
                     history, item, now, missing, is_early=given < PROBE_IMAGES
                 ):
@@ -114,7 +114,7 @@ class Sieve:
                         failed = []
                 else:
                     given += 1
-                    outdated = "" if self.options.dry_run else self._outdated(history, item)
+                    outdated = "" if self.options.dry_run else self._outdated_output(history, item)
                     if outdated:
                         self.outdated[item.name] = outdated
                     yield item
@@ -159,14 +159,18 @@ class Sieve:
         self, history: History, item: Item, now: str, missing: str, *, is_early: bool
     ) -> Record | None:
         """Of an item that cannot be converted. ``now``: its stamp; ``missing``: why it has none."""
-        reason = self._refusal(history, item) or self._unopened(item, is_early=is_early) or missing
+        reason = (
+            self._refusal(history, item) or self._store_problem(item, is_early=is_early) or missing
+        )
         is_empty = not reason and now.startswith("0:") and storage.is_empty(item.path)
         if not reason and not is_empty:
             return None
-        record = Record(item.name, FAILED, reason=reason, outdated=self._outdated(history, item))
+        record = Record(
+            item.name, FAILED, reason=reason, outdated=self._outdated_output(history, item)
+        )
         return replace(record, stamp=now, reason=EMPTY) if is_empty else record
 
-    def _outdated(self, history: History, item: Item) -> str:
+    def _outdated_output(self, history: History, item: Item) -> str:
         """The file in OUT that the item's output will replace, unless the item fails."""
         is_claimed = history.is_ours(item.name) or history.overwrites
         return item.output if is_claimed and self._is_there(item) else ""
@@ -182,9 +186,7 @@ class Sieve:
         outputs = [item.output]
         if self.options.georeference:
             outputs += sidecars.outputs(item.path, item.sidecars, item.output, item.form)
-        theirs = [
-            storage.joined(self.out, output) for output in outputs if self.outputs.has(output)
-        ]
+        theirs = [storage.join(self.out, output) for output in outputs if self.outputs.has(output)]
         if not theirs:
             return ""
         sources = (item.path, *sidecars.paths(item.path, item.sidecars))
@@ -198,7 +200,7 @@ class Sieve:
             "OUT"
         )
 
-    def _unopened(self, item: Item, is_early: bool) -> str:
+    def _store_problem(self, item: Item, is_early: bool) -> str:
         """Why the store that a list names cannot be opened here; empty where it can.
 
         Raises :class:`InputError` for one of the first images, with which nothing has begun.
@@ -206,7 +208,7 @@ class Sieve:
         if self.options.scheduler or not remote.is_url(item.path):
             return ""
         try:
-            remote.require(item.path)
+            remote.require_store(item.path)
         except InputError as error:
             if is_early:
                 raise
@@ -218,15 +220,15 @@ class Sieve:
         while self.scan.descriptions:
             name = self.scan.descriptions.pop(0)
             if self.is_remote:
-                self.left = f"{shown(name)} is not carried over to a URL"
+                self.left = f"{escape(name)} is not carried over to a URL"
                 continue
             path = os.path.join(self.scan.root, name)
             why_not = tileset.carry(path, self.kept, name, self.options.format, overwrites)
             if why_not and not self.left:
-                self.left = f"{shown(name)} is not carried over: {why_not}"
+                self.left = f"{escape(name)} is not carried over: {why_not}"
 
 
-def _stamped(item: Item) -> tuple[str, str]:
+def _stamp_of(item: Item) -> tuple[str, str]:
     """The input's stamp as it is now, or why it has none."""
     try:
         return item.stamp or storage.stamp_of(item.path), ""

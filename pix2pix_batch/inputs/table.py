@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs import listing
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 SUFFIXES = (".csv", ".tsv")
 DELIMITERS = ",;\t|"
@@ -27,7 +27,7 @@ def read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{shown(path)}: cannot be read ({error.strerror})") from error
+        raise InputError(f"{escape(path)}: cannot be read ({error.strerror})") from error
     encoding, length = listing.marked_encoding(data)
     if not encoding:
         encoding = listing.unmarked_encoding(data[: listing.LONGEST])
@@ -39,7 +39,7 @@ def read_text(path: Path) -> str:
         return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\x1a")  # of DOS
     tried = encoding or "cp1252"
     raise InputError(
-        f"{shown(path)}: is not UTF-8 text (nor {tried}), as manifests "
+        f"{escape(path)}: is not UTF-8 text (nor {tried}), as manifests "
         "and tables are; save it as UTF-8"
     )
 
@@ -67,7 +67,7 @@ def read_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str
             if any(cell.strip() for cell in row):
                 yield reader.line_num + skipped + 1, dict(zip(names, row, strict=False))
     except csv.Error as error:
-        raise InputError(f"{shown(path)}: cannot be read as a table ({error})") from error
+        raise InputError(f"{escape(path)}: cannot be read as a table ({error})") from error
 
 
 def _columns(path: Path, first: str, needed: Sequence[str]) -> tuple[list[str], str]:
@@ -78,11 +78,11 @@ def _columns(path: Path, first: str, needed: Sequence[str]) -> tuple[list[str], 
             break
     else:
         raise InputError(
-            f"{shown(path)}: its first line must name the columns {' and '.join(needed)}, with "
+            f"{escape(path)}: its first line must name the columns {' and '.join(needed)}, with "
             f"commas between; it is {first.strip()[:LINE]!r}"
         )
     if twice := next((name for name in needed if names.count(name) > 1), None):
-        raise InputError(f"{shown(path)}: has the column {twice} twice; rename one of them")
+        raise InputError(f"{escape(path)}: has the column {twice} twice; rename one of them")
     return names, delimiter
 
 

@@ -30,7 +30,7 @@ class Metadata:
     ground: GeoTiff | None = None
 
 
-def taken(data: bytes, picture: Picture, settings: Settings) -> Metadata:
+def collect(data: bytes, picture: Picture, settings: Settings) -> Metadata:
     """What is kept of the input file ``data``, which was decoded to ``picture``."""
     if not (settings.georeference or settings.keep_exif):
         return Metadata()
@@ -38,13 +38,13 @@ def taken(data: bytes, picture: Picture, settings: Settings) -> Metadata:
     turn = Turn(picture.orientation, width, height)
     if turn.sideways:
         turn = Turn(picture.orientation, height, width)
-    tiff = exif.parsed(data)  # the file itself, where it is a TIFF file
-    told = tiff or exif.parsed(picture.exif)
+    tiff = exif.parse(data)  # the file itself, where it is a TIFF file
+    told = tiff or exif.parse(picture.exif)
     kept: Fields = {}
     if settings.keep_exif and told is not None:
-        kept = exif.kept(told, sideways=turn.sideways)
+        kept = exif.select_fields(told, sideways=turn.sideways)
     ground = GeoTiff(tiff) if settings.georeference and tiff is not None else None
-    fields = {**kept, **(ground.kept(turn) if ground else {})}
+    fields = {**kept, **(ground.select_fields(turn) if ground else {})}
     return Metadata(exif.block(kept), fields, turn, ground)
 
 
@@ -58,7 +58,7 @@ class Sidecar:
     time: int | None
 
 
-def beside(item: Item, kept: Metadata, output: str) -> Iterator[Sidecar]:
+def list_sidecar_outputs(item: Item, kept: Metadata, output: str) -> Iterator[Sidecar]:
     """The files beside ``output``: those beside the input, and those that say what a GeoTIFF says
     where the output is no TIFF file. Raises :class:`ImageError`."""
     image = os.path.basename(item.path)
@@ -68,25 +68,25 @@ def beside(item: Item, kept: Metadata, output: str) -> Iterator[Sidecar]:
     worlds: dict[str, Sidecar] = {}
     for name, path in zip(item.sidecars, sidecars.paths(item.path, item.sidecars), strict=True):
         data, time = sidecars.read(path, f"the file {name} beside it")
-        called = sidecars.renamed(name, image, output)
+        called = sidecars.output_name(name, image, output)
         if name.endswith(sidecars.AUXILIARY):
-            auxiliary, dated = pam.kept(data, kept.turn), time
+            auxiliary, dated = pam.turn_upright(data, kept.turn), time
         elif sidecars.is_world(name):
-            worlds[called] = Sidecar(called, _turned(name, data, kept.turn), time)
+            worlds[called] = Sidecar(called, _turn_world_file(name, data, kept.turn), time)
         else:
             yield Sidecar(called, data, time)
     if transform is not None and not pam.places(auxiliary):
         called = sidecars.world_name(output)  # the file itself goes before what is beside it
-        worlds[called] = Sidecar(called, georeference.world(transform), modified(item))
+        worlds[called] = Sidecar(called, georeference.world(transform), modification_time(item))
     yield from worlds.values()
     if transform is None and item.form == "webp":  # where GDAL reads no world files
-        told = (georeference.of_world(world.data) for world in worlds.values())
+        told = (georeference.parse_world_file(world.data) for world in worlds.values())
         transform = next(filter(None, told), None)
-    if auxiliary := pam.added(auxiliary, epsg, transform):
-        yield Sidecar(output + sidecars.AUXILIARY, auxiliary, dated or modified(item))
+    if auxiliary := pam.add_georeference(auxiliary, epsg, transform):
+        yield Sidecar(output + sidecars.AUXILIARY, auxiliary, dated or modification_time(item))
 
 
-def _turned(name: str, data: bytes, turn: Turn) -> bytes:
+def _turn_world_file(name: str, data: bytes, turn: Turn) -> bytes:
     """The world file of the upright picture."""
     try:
         return georeference.turned_world(data, turn) if turn else data
@@ -96,7 +96,7 @@ def _turned(name: str, data: bytes, turn: Turn) -> bytes:
         ) from error
 
 
-def modified(item: Item) -> int | None:
+def modification_time(item: Item) -> int | None:
     """When the input was last modified, in nanoseconds; ``None`` where that is not known."""
     try:
         return os.stat(item.path).st_mtime_ns

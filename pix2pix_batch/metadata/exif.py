@@ -41,7 +41,7 @@ SIDEWAYS |= {0xA20E: 0xA20F, 0xA20F: 0xA20E}
 """Resolutions across and down, of the picture and of the sensor, which a quarter turn swaps."""
 
 
-def kept(tiff: Tiff, *, sideways: bool = False) -> Fields:
+def select_fields(tiff: Tiff, *, sideways: bool = False) -> Fields:
     """What is kept of EXIF. ``sideways``: the picture was turned by a quarter."""
     pointers = (int(IFD.Exif), int(IFD.GPSInfo))
     first = tiff.directory({*IMAGE, *pointers})
@@ -61,7 +61,7 @@ def block(fields: Fields) -> bytes:
     return HEADER + b"II*\0" + struct.pack("<I", 8) + encode(fields, 8) if fields else b""
 
 
-def parsed(data: bytes) -> Tiff | None:
+def parse(data: bytes) -> Tiff | None:
     """A block of EXIF; ``None`` where there is none, or it is broken, which viewers ignore too."""
     try:
         return Tiff(data.removeprefix(HEADER))

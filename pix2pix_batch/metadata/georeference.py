@@ -76,7 +76,7 @@ class Turn:
     def sideways(self) -> bool:
         return self.orientation >= 5
 
-    def stored(self, *, middles: bool = False) -> Affine:
+    def to_stored(self, *, middles: bool = False) -> Affine:
         """From places in the upright picture to those in the stored one.
 
         ``middles``: places are counted from the first pixel's middle, not from its corner.
@@ -97,7 +97,7 @@ class Turn:
         """From places in the stored picture to those in the upright one."""
         back = {6: 8, 8: 6}.get(self.orientation, self.orientation)
         width, height = (self.height, self.width) if self.sideways else (self.width, self.height)
-        return Turn(back, width, height).stored(middles=middles)
+        return Turn(back, width, height).to_stored(middles=middles)
 
 
 class GeoTiff:
@@ -138,7 +138,7 @@ class GeoTiff:
         if raster is None:
             return None
         corners = raster @ Affine(1, 0, -0.5, 0, 1, -0.5) if self._middles else raster
-        return corners @ turn.stored() if turn else corners
+        return corners @ turn.to_stored() if turn else corners
 
     @property
     def epsg(self) -> int | None:
@@ -149,20 +149,20 @@ class GeoTiff:
         code = self.keys.get(key, 0)
         return code if 0 < code < USER_DEFINED else None
 
-    def kept(self, turn: Turn) -> Fields:
+    def select_fields(self, turn: Turn) -> Fields:
         """The fields that stay true of the upright picture."""
         if not turn:
             return self.fields
         places: dict[int, Field] = {}
         if (raster := self._raster()) is not None:
-            t = raster @ turn.stored(middles=self._middles)
+            t = raster @ turn.to_stored(middles=self._middles)
             rows = (t.a, t.b, 0, t.c, t.d, t.e, 0, t.f, 0, 0, 0, 0, 0, 0, 0, 1)
             places[TRANSFORMATION] = Field.of(DOUBLE, *rows)
         elif ties := self._numbers(TIE_POINTS):
-            places[TIE_POINTS] = Field.of(DOUBLE, *self._moved(ties, turn))
+            places[TIE_POINTS] = Field.of(DOUBLE, *self._move_tie_points(ties, turn))
         return {tag: field for tag, field in self.fields.items() if tag not in PLACES} | places
 
-    def _moved(self, ties: Sequence[float], turn: Turn) -> list[float]:
+    def _move_tie_points(self, ties: Sequence[float], turn: Turn) -> list[float]:
         upright = turn.upright(middles=self._middles)
         moved: list[float] = []
         for at in range(0, len(ties) - 5, 6):
@@ -177,10 +177,10 @@ def world(transform: Affine) -> bytes:
 
 def turned_world(data: bytes, turn: Turn) -> bytes:
     """The world file of the upright picture. Raises :class:`ValueError` where ``data`` is none."""
-    return _lines(_middles(data) @ turn.stored(middles=True))
+    return _lines(_middles(data) @ turn.to_stored(middles=True))
 
 
-def of_world(data: bytes) -> Affine | None:
+def parse_world_file(data: bytes) -> Affine | None:
     """The transform that a world file tells; ``None`` where it is none."""
     try:
         return _middles(data) @ Affine(1, 0, -0.5, 0, 1, -0.5)

@@ -30,14 +30,14 @@ class Part:
     end: int
 
 
-def kept(data: bytes, turn: Turn) -> bytes:
+def turn_upright(data: bytes, turn: Turn) -> bytes:
     """What stays true of the upright picture, byte for byte but for what a turn moves.
 
     Empty where nothing does, or where ``data`` is no such file.
     """
     try:
         parts = _parts(data)
-        made = [(part, _kept(part, data[part.start : part.end], turn)) for part in parts]
+        made = [(part, _turn_element(part, data[part.start : part.end], turn)) for part in parts]
     except (expat.ExpatError, ValueError):
         return b""
     if not any(text for _, text in made):
@@ -50,7 +50,7 @@ def kept(data: bytes, turn: Turn) -> bytes:
     return result + data[at:]
 
 
-def _kept(part: Part, text: bytes, turn: Turn) -> bytes:
+def _turn_element(part: Part, text: bytes, turn: Turn) -> bytes:
     if part.name == "Metadata":
         return text if part.domain in DOMAINS and not turn else b""
     if part.name not in TRUE:
@@ -59,7 +59,7 @@ def _kept(part: Part, text: bytes, turn: Turn) -> bytes:
         return text
     element = ElementTree.fromstring(text)
     if part.name == "GeoTransform":
-        element.text = _values(_transform(element.text or "") @ turn.stored())
+        element.text = _values(_transform(element.text or "") @ turn.to_stored())
     for point in element.iter("GCP"):
         places = float(point.get("Pixel", "0")), float(point.get("Line", "0"))
         for name, value in zip(("Pixel", "Line"), turn.upright().at(*places), strict=True):
@@ -76,7 +76,7 @@ def _values(t: Affine) -> str:
     return ", ".join(map(repr, (t.c, t.a, t.b, t.f, t.d, t.e)))
 
 
-def added(data: bytes, epsg: int | None, transform: Affine | None) -> bytes:
+def add_georeference(data: bytes, epsg: int | None, transform: Affine | None) -> bytes:
     """``data``, or a new file where it is empty, with what it does not say of the georeference."""
     names = {part.name for part in _parts(data)} if data else set()
     lines = []
@@ -91,7 +91,7 @@ def added(data: bytes, epsg: int | None, transform: Affine | None) -> bytes:
 
 
 def places(data: bytes) -> bool:
-    """Whether a file that :func:`kept` made says where the picture lies."""
+    """Whether a file that :func:`turn_upright` made says where the picture lies."""
     return any(part.name in ("GeoTransform", "GCPList") for part in _parts(data)) if data else False
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from pix2pix_batch.errors import ImageError
 
@@ -46,7 +46,7 @@ def _world_suffixes(suffix: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((f".{suffix[1]}{suffix[-1]}w", f"{suffix}w")))
 
 
-def renamed(sidecar: str, image: str, output: str) -> str:
+def output_name(sidecar: str, image: str, output: str) -> str:
     """What ``sidecar`` (of :func:`names`) of ``image`` is called beside the file ``output``.
 
     ``a.jgw`` of ``a.jpg`` is ``b.pgw`` for ``b.png``, ``a.JPGW`` is ``b.PNGW``; a ``.wld`` stays
@@ -81,7 +81,7 @@ def paths(image: str, beside: Iterable[str]) -> list[str]:
 
 def outputs(image: str, beside: Iterable[str], output: str, form: str) -> list[str]:
     """The files that may go with ``output``: those ``beside`` the input, and those made anew."""
-    own = [renamed(name, os.path.basename(image), output) for name in beside]
+    own = [output_name(name, os.path.basename(image), output) for name in beside]
     if form != "tiff" and image.lower().endswith((".tif", ".tiff")):
         own += [world_name(output), output + AUXILIARY]
     elif form == "webp" and own:
@@ -89,13 +89,13 @@ def outputs(image: str, beside: Iterable[str], output: str, form: str) -> list[s
     return own
 
 
-def beside(path: str, root: str | os.PathLike[str]) -> tuple[str, ...]:
-    """The names of the sidecars that the image at ``path`` has, of those :func:`allowed`."""
+def list_sidecars(path: str, root: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The names of the sidecars that the image at ``path`` has, of those :func:`is_allowed`."""
     directory, image = os.path.split(path)
-    return tuple(name for name in names(image) if allowed(os.path.join(directory, name), root))
+    return tuple(name for name in names(image) if is_allowed(os.path.join(directory, name), root))
 
 
-def allowed(path: str, root: str | os.PathLike[str]) -> bool:
+def is_allowed(path: str, root: str | os.PathLike[str]) -> bool:
     """Whether a small regular file is there; a link only counts where it leads to one in ``root``.
 
     Else a data set from elsewhere could have any file copied to OUT.
@@ -110,16 +110,6 @@ def allowed(path: str, root: str | os.PathLike[str]) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST
-
-
-def matched(images: Collection[str], likely: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """The sidecars among the files ``likely`` of a directory, by its image, where it has some."""
-    found = {}
-    if likely:
-        for image in images:
-            if own := tuple(name for name in names(image) if name in likely):
-                found[image] = own
-    return found
 
 
 def read(path: str, what: str) -> tuple[bytes, int]:

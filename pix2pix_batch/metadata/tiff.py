@@ -144,7 +144,7 @@ def encode(fields: Fields, at: int) -> bytes:
     return struct.pack("<H", len(fields)) + table + b"\0\0\0\0" + rest
 
 
-def extended(data: bytes, fields: Fields) -> bytes:
+def add_fields(data: bytes, fields: Fields) -> bytes:
     """A little-endian TIFF file with ``fields`` too; its pixels stay where they are."""
     if not fields:
         return data

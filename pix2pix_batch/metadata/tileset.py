@@ -22,7 +22,7 @@ def likely(name: str) -> bool:
     return name in _KINDS
 
 
-def described(names: Collection[str], directories: Collection[str]) -> list[str]:
+def list_descriptions(names: Collection[str], directories: Collection[str]) -> list[str]:
     """The descriptions among the files of a directory: there are none without zoom levels."""
     if not any(name.isascii() and name.isdecimal() for name in directories):
         return []
@@ -30,12 +30,14 @@ def described(names: Collection[str], directories: Collection[str]) -> list[str]
 
 
 def carry(path: str, out: Path, name: str, form: str, overwrites: bool) -> str:
-    """Put the description at ``path`` into ``out`` as ``name``, as :func:`translated` makes it.
+    """Put the description at ``path`` into ``out`` as ``name``: :func:`translate_description`.
 
     Returns why not, and raises :class:`OutputError` where nothing more can be written.
     """
     try:
-        data = translated(os.path.basename(name), sidecars.read(path, "the file")[0], form)
+        data = translate_description(
+            os.path.basename(name), sidecars.read(path, "the file")[0], form
+        )
         if data is None:
             return "it cannot be understood; see docs/metadata.md"
         target = out / name
@@ -52,7 +54,7 @@ def carry(path: str, out: Path, name: str, form: str, overwrites: bool) -> str:
     return ""
 
 
-def translated(name: str, data: bytes, form: str) -> bytes | None:
+def translate_description(name: str, data: bytes, form: str) -> bytes | None:
     """The description ``data`` in the file ``name``, of a tree converted with ``--format form``.
 
     Byte for byte where nothing changes; ``None`` where it cannot be understood.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.dataset import complete, manifest
-from pix2pix_batch.pages.exhibit import LONGEST_NAME, LONGEST_TEXT, short
+from pix2pix_batch.pages.exhibit import LONGEST_NAME, LONGEST_TEXT, shorten
 
 NAMED = 20
 """Rejected or flagged images of each reason that are named."""
@@ -51,9 +51,13 @@ class Dataset:
         if header is None:
             known = complete.read(out)
             header = known.header if known is not None else {}
-        splits = {short(str(name), LONGEST_NAME): n for name, n in header.get("splits", {}).items()}
-        rejected = _odd(header.get("rejected", {}), lambda: manifest.rejected(_manifest(out)))
-        flagged = _odd(header.get("flagged", {}), lambda: _flagged(_manifest(out)))
+        splits = {
+            shorten(str(name), LONGEST_NAME): n for name, n in header.get("splits", {}).items()
+        }
+        rejected = _count_by_reason(
+            header.get("rejected", {}), lambda: manifest.read_rejected(_manifest(out))
+        )
+        flagged = _count_by_reason(header.get("flagged", {}), lambda: _read_flagged(_manifest(out)))
         return cls(header.get("settings", {}), splits, rejected, flagged)
 
     @property
@@ -65,24 +69,26 @@ class Dataset:
         return sum(one.count for one in self.rejected)
 
 
-def _odd(counts: Mapping[str, int], images: Callable[[], Iterable[tuple[str, str]]]) -> list[Odd]:
+def _count_by_reason(
+    counts: Mapping[str, int], images: Callable[[], Iterable[tuple[str, str]]]
+) -> list[Odd]:
     """Those of each reason. ``images``: each with why it is odd."""
     named: dict[str, list[str]] = {reason: [] for reason in counts}
     with suppress(OSError, ValueError, KeyError):
         for name, reason in images() if counts else ():
             if len(names := named.setdefault(reason, [])) < NAMED:
-                names.append(short(name, LONGEST_NAME))
+                names.append(shorten(name, LONGEST_NAME))
     found = []
     for reason, count in counts.items():
-        flag = short(str(reason), LONGEST_TEXT)
+        flag = shorten(str(reason), LONGEST_TEXT)
         found.append(Odd(flag, WHY.get(reason, flag), count, named[reason]))
     return found
 
 
-def _flagged(path: Path) -> Iterator[tuple[str, str]]:
+def _read_flagged(path: Path) -> Iterator[tuple[str, str]]:
     """The images that are flagged, and why; of near-duplicates, in which split the other is."""
-    splits = {row["input"]: row["split"] for row in manifest.read(path)[1]}
-    for row in manifest.read(path)[1]:
+    splits = {row["input"]: row["split"] for row in manifest.read_manifest(path)[1]}
+    for row in manifest.read_manifest(path)[1]:
         for flag in row["flags"]:
             name = f"{row['file']}, row {row['row']}" if "row" in row else row["file"]
             if flag == "near-duplicate":

@@ -11,11 +11,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pix2pix_batch.files import remote, storage
-from pix2pix_batch.pages.tally import DOUBT, Group, Tally, Values
+from pix2pix_batch.pages.tally import DOUBT, Group, Statistics, Values
 from pix2pix_batch.pages.thumbnail import Thumbnail, thumbnails
 from pix2pix_batch.records import journal
 from pix2pix_batch.records.record import MADE
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 PICTURES = 4_000_000
 """Bytes of text for all thumbnails of a page."""
@@ -53,7 +53,7 @@ class Card:
         return self.distance is not None and self.distance >= DOUBT
 
     @property
-    def missing(self) -> str:
+    def missing_reason(self) -> str:
         """Why neither is shown."""
         before, after = self.before.missing, self.after.missing
         return before if before == after else f"input: {before}; output: {after}"
@@ -77,10 +77,10 @@ class Failure:
     count: int
 
 
-class Exhibit:
+class Gallery:
     """What the page shows of a job's images."""
 
-    def __init__(self, out: Path, outputs: str, tally: Tally) -> None:
+    def __init__(self, out: Path, outputs: str, tally: Statistics) -> None:
         """``out``: where the page goes, to which links are relative."""
         self.out, self.outputs, self.tally = out.resolve(), outputs, tally
         self.root = str(tally.job.get("input", ""))
@@ -108,7 +108,7 @@ class Exhibit:
         """Where the input and the output of a line lie."""
         source = self._input(self._source(values)[0], str(values.get("stamp", "")))
         output = str(values.get("output", ""))  # none where it lies in a tar
-        return source, storage.joined(self.outputs, output) if output else ""
+        return source, storage.join(self.outputs, output) if output else ""
 
     def _card(self, values: Values, made: dict[str, Thumbnail | str]) -> Card:
         distance = values.get("distance")
@@ -116,9 +116,9 @@ class Exhibit:
         if self.tally.is_dataset:  # its images are laid out elsewhere in the end
             after = replace(after, link="")
         distance = float(distance) if isinstance(distance, int | float) else None
-        flags = short(str(values.get("flags", "")), LONGEST_NAME)
+        flags = shorten(str(values.get("flags", "")), LONGEST_NAME)
         name, variant = self._source(values)
-        called, text, folder = _named(name)
+        called, text, folder = _split_name(name)
         if variant:
             called += f", variant {variant}"
         image = self._numbers.setdefault(str(values["name"]), len(self._numbers))
@@ -126,10 +126,10 @@ class Exhibit:
         return Card(called, text, folder, image, number, distance, flags, before, after)
 
     def _failure(self, values: Values) -> Failure:
-        reason = short(str(values.get("reason", "")), LONGEST_TEXT)
+        reason = shorten(str(values.get("reason", "")), LONGEST_TEXT)
         name = str(values["name"])
         link = self._link(self._input(name, ""))
-        return Failure(*_named(name), link, reason, values.get("variants", 1))
+        return Failure(*_split_name(name), link, reason, values.get("variants", 1))
 
     def _source(self, values: Values) -> tuple[str, str]:
         """The input of a line, and which variant of it that is; empty where there are none."""
@@ -142,7 +142,7 @@ class Exhibit:
     def _input(self, name: str, stamp: str) -> str:
         """Where an input lies. Of a list it is not known what its paths are relative to."""
         if self.root != "list":
-            return storage.joined(self.root, name)
+            return storage.join(self.root, name)
         if remote.is_url(name):
             return name
         places = [os.path.abspath(name), os.path.join(os.sep, name)]
@@ -154,7 +154,7 @@ class Exhibit:
 
     def _side(self, path: str, made: Thumbnail | str) -> Side:
         if isinstance(made, str):
-            return Side(self._link(path), None, short(made, LONGEST_TEXT))
+            return Side(self._link(path), None, shorten(made, LONGEST_TEXT))
         return Side(self._link(path), made)
 
     def _link(self, path: str) -> str:
@@ -170,23 +170,23 @@ class Exhibit:
         return link if len(link) <= LONGEST_LINK else ""
 
 
-def _named(name: str) -> tuple[str, str, str]:
+def _split_name(name: str) -> tuple[str, str, str]:
     """A name as it is shown, as it is searched, and the folder it lies in."""
     whole = printable(name)
     folder = whole.rpartition("://")[2].partition("/")[0] if "/" in whole else ""
-    return _tail(whole), whole.lower()[-LONGEST_TEXT:], _tail(folder)
+    return _shorten_start(whole), whole.lower()[-LONGEST_TEXT:], _shorten_start(folder)
 
 
-def _tail(text: str) -> str:
+def _shorten_start(text: str) -> str:
     """The end of a long name: that is where names differ."""
     return text if len(text) <= LONGEST_NAME else "..." + text[-LONGEST_NAME:]
 
 
 def printable(text: str) -> str:
     """Without control characters, and URLs without passwords and signatures."""
-    return shown(remote.safe(text) if "://" in text else text)
+    return escape(remote.redact(text) if "://" in text else text)
 
 
-def short(text: str, longest: int) -> str:
+def shorten(text: str, longest: int) -> str:
     text = printable(text)
     return text if len(text) <= longest else text[:longest] + "..."

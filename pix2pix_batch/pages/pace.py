@@ -31,7 +31,7 @@ class Curve:
     pauses: list[float]
 
 
-class Pace:
+class Throughput:
     """Images over time: each chunk's, spread over the seconds that were worked on it."""
 
     def __init__(self) -> None:
@@ -55,16 +55,16 @@ class Pace:
             return
         start = at - (max(seconds, 0.0) if _is_time(seconds) else 0.0)
         while (at - start) / self.width > BINS / 4:
-            self._widen()
+            self._double_bins()
         self.images += images
         self.begun, self.ended = min(self.begun, start), max(self.ended, at)
         first, last = int(start // self.width), int(at // self.width)
         for index in range(first, last + 1):
             self._bins[index] += images / (last + 1 - first)
         while len(self._bins) > BINS:
-            self._widen()
+            self._double_bins()
 
-    def _widen(self) -> None:
+    def _double_bins(self) -> None:
         self.width *= 2
         bins, self._bins = self._bins, defaultdict(float)
         for index, images in bins.items():

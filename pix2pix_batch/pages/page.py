@@ -22,14 +22,14 @@ from pix2pix_batch.pages.exhibit import (
     LONGEST_NAME,
     LONGEST_TEXT,
     Card,
-    Exhibit,
     Failure,
+    Gallery,
     printable,
-    short,
+    shorten,
 )
-from pix2pix_batch.pages.tally import BEYOND, DOUBT, Tally, Values
+from pix2pix_batch.pages.tally import BEYOND, DOUBT, Statistics, Values
 from pix2pix_batch.records import journal
-from pix2pix_batch.text import duration, shown
+from pix2pix_batch.text import duration, escape
 from pix2pix_batch.version import __version__
 
 NAME = "report.html"
@@ -74,10 +74,10 @@ def write(out: Path, outputs: str | None = None, dataset: Values | None = None) 
     path = out / NAME
     _require_free(path)
     state = _state(out)  # before it is read: a run may be adding to it
-    tally = Tally(journal.lines(out))
+    tally = Statistics(journal.read_all_lines(out))
     _require_not_laid_out(out, tally)
     elsewhere = outputs is not None and remote.is_url(outputs)
-    exhibit = Exhibit(out, str(outputs if elsewhere else out.resolve()), tally)
+    exhibit = Gallery(out, str(outputs if elsewhere else out.resolve()), tally)
     about = Dataset.of(out, dataset) if tally.is_dataset else None
     text = _text(exhibit, about, state)
     with suppress(OSError):  # an OUT that was copied may lack it
@@ -85,7 +85,7 @@ def write(out: Path, outputs: str | None = None, dataset: Values | None = None) 
     try:
         storage.place(out, NAME, text.encode())
     except ImageError as error:
-        raise OutputError(f"{shown(path)}: {error}") from error
+        raise OutputError(f"{escape(path)}: {error}") from error
     return path
 
 
@@ -94,13 +94,13 @@ def publish(out: Path, outputs: str = "", dataset: Values | None = None) -> str:
     path = write(out, outputs, dataset)
     if not remote.is_url(outputs):
         return str(path)
-    url = storage.joined(outputs, NAME)
+    url = storage.join(outputs, NAME)
     try:
         _require_free_there(url)
         storage.place(outputs, NAME, path.read_bytes())
     except ImageError as error:
-        raise OutputError(f"{shown(remote.safe(url))}: {error}") from error
-    return remote.safe(url)
+        raise OutputError(f"{escape(remote.redact(url))}: {error}") from error
+    return remote.redact(url)
 
 
 def attempt(out: Path, outputs: str = "", dataset: Values | None = None) -> tuple[str, str]:
@@ -117,10 +117,10 @@ def attempt(out: Path, outputs: str = "", dataset: Values | None = None) -> tupl
     except (InputError, OutputError) as error:
         return "", f"no report: {error}"
     except KeyboardInterrupt:
-        return "", f"no report: interrupted; 'pix2pix-batch report {shown(out)}' writes it"
+        return "", f"no report: interrupted; 'pix2pix-batch report {escape(out)}' writes it"
     except Exception as error:  # hours of work stand behind a job
         why = " ".join(str(error).split())[:LONGEST_TEXT]
-        return "", f"no report: {type(error).__name__}: {shown(why)}"
+        return "", f"no report: {type(error).__name__}: {escape(why)}"
 
 
 def _is_current(path: Path, out: Path) -> bool:
@@ -154,9 +154,9 @@ def _require_free(path: Path) -> None:
         return
     except OSError as error:
         raise InputError(
-            f"{shown(path)}: is there and cannot be read ({error.strerror})"
+            f"{escape(path)}: is there and cannot be read ({error.strerror})"
         ) from error
-    raise InputError(f"{shown(path)}: is there and not of this program; move it away")
+    raise InputError(f"{escape(path)}: is there and not of this program; move it away")
 
 
 def _require_free_there(url: str) -> None:
@@ -169,21 +169,21 @@ def _require_free_there(url: str) -> None:
         raise
     if SAYS_SO not in head:
         raise InputError(
-            f"{shown(remote.safe(url))}: is there and not of this program; move it away"
+            f"{escape(remote.redact(url))}: is there and not of this program; move it away"
         )
 
 
-def _require_not_laid_out(out: Path, tally: Tally) -> None:
+def _require_not_laid_out(out: Path, tally: Statistics) -> None:
     """A dataset's report is made while its images lie apart; later it would show none."""
     made = [out / str(values.get("output", "")) for values in tally.samples]
     if tally.is_dataset and made and not any(path.exists() for path in made):
         raise InputError(
-            f"{shown(out)}: holds a finished dataset, whose report was made with it; the next "
+            f"{escape(out)}: holds a finished dataset, whose report was made with it; the next "
             "'synthesize' that changes the dataset makes it again"
         )
 
 
-def _text(exhibit: Exhibit, about: Dataset | None, state: str) -> str:
+def _text(exhibit: Gallery, about: Dataset | None, state: str) -> str:
     """The page, with as many failures named as there is room for."""
     tally, outputs = exhibit.tally, exhibit.outputs
     samples, doubtful, odd = exhibit.cards()
@@ -192,8 +192,8 @@ def _text(exhibit: Exhibit, about: Dataset | None, state: str) -> str:
         failures = exhibit.failures(most)
         text = look.render(
             Path(__file__).with_suffix(".html"),
-            title=short(printable(outputs).rstrip("/").rpartition("/")[2] or "/", LONGEST_NAME),
-            out=short(outputs, LONGEST_TEXT),
+            title=shorten(printable(outputs).rstrip("/").rpartition("/")[2] or "/", LONGEST_NAME),
+            out=shorten(outputs, LONGEST_TEXT),
             far=remote.is_url(exhibit.outputs),
             tally=tally,
             chart=chart(tally.pace.curve()),
@@ -202,15 +202,15 @@ def _text(exhibit: Exhibit, about: Dataset | None, state: str) -> str:
             odd=odd,
             warnings=_warnings(tally),
             failures=failures,
-            reasons=[short(group.said, LONGEST_TEXT) for group in tally.groups],
+            reasons=[shorten(group.said, LONGEST_TEXT) for group in tally.groups],
             bars=_bars(tally),
             alike=_alike(tally),
             folders=_folders(samples, doubtful, odd, *(named for _, named in failures)),
             about=about,
             settings=_settings(tally.job | (about.settings if about else {})),
             doubt=DOUBT,
-            lead=_lead(tally),
-            unfinished=_unfinished(tally),
+            lead=_describe_job(tally),
+            unfinished=_describe_unfinished(tally),
             worked=duration(tally.pace.seconds),
             version=__version__,
             state=state,
@@ -229,7 +229,7 @@ def _folders(*kinds: Sequence[Card | Failure]) -> list[str]:
 def _settings(job: Values) -> dict[str, str]:
     """The journal's first line, and what a dataset's header adds, for people."""
     return {
-        short(key, LONGEST_NAME): short(
+        shorten(key, LONGEST_NAME): shorten(
             value if isinstance(value, str) else json.dumps(value), LONGEST_TEXT
         )
         for key, value in list(job.items())[:SETTINGS]
@@ -237,15 +237,15 @@ def _settings(job: Values) -> dict[str, str]:
     }
 
 
-def _warnings(tally: Tally) -> list[tuple[str, str]]:
+def _warnings(tally: Statistics) -> list[tuple[str, str]]:
     """Inputs that were read although something was wrong with them, and what."""
     return [
-        (short(str(values["name"]), LONGEST_NAME), short(str(values["warning"]), LONGEST_TEXT))
+        (shorten(str(values["name"]), LONGEST_NAME), shorten(str(values["warning"]), LONGEST_TEXT))
         for values in sorted(tally.warnings, key=lambda values: str(values["name"]))
     ]
 
 
-def _bars(tally: Tally) -> list[Bar]:
+def _bars(tally: Statistics) -> list[Bar]:
     """Twenty parts of 0 to 100, and what lies beyond."""
     width = BEYOND // BARS
     counts = [sum(tally.distances[i : i + width]) for i in range(0, BEYOND, width)]
@@ -254,15 +254,15 @@ def _bars(tally: Tally) -> list[Bar]:
     return [Bar(count, round(100 * count / most, 2)) for count in counts]
 
 
-def _alike(tally: Tally) -> float:
+def _alike(tally: Statistics) -> float:
     """The height that all bars would have for images like the training inputs."""
     return round(100 * tally.measured / BARS / (max(bar.count for bar in _bars(tally)) or 1), 2)
 
 
-def _lead(tally: Tally) -> str:
+def _describe_job(tally: Statistics) -> str:
     """By which model, and when."""
     model = str(tally.job.get("model_name", ""))
-    parts = [f"Made by {short(model, LONGEST_NAME)}"] if model else []
+    parts = [f"Made by {shorten(model, LONGEST_NAME)}"] if model else []
     if math.isfinite(tally.pace.begun):
         begun, ended = (
             time.strftime("%Y-%m-%d %H:%M", time.gmtime(at))
@@ -274,7 +274,7 @@ def _lead(tally: Tally) -> str:
     return ", ".join(parts)
 
 
-def _unfinished(tally: Tally) -> str:
+def _describe_unfinished(tally: Statistics) -> str:
     """What there is to say where the last run has not come to its end."""
     left = set(tally.outcomes) - {"finished", ""}
     if not left:

@@ -21,12 +21,14 @@ Row = tuple[str, Sequence[np.ndarray]]
 """A name, and ``uint8 (H, W, C)`` images."""
 
 
-def png(rows: Sequence[Row], heads: Sequence[str], columns: int = 1, cell: int = CELL) -> bytes:
+def render_png(
+    rows: Sequence[Row], heads: Sequence[str], columns: int = 1, cell: int = CELL
+) -> bytes:
     """A PNG of ``rows``, set in ``columns``; ``heads`` says what the images of each row are.
 
     Cells are of ``cell`` pixels, or as much smaller as the largest image leaves them empty.
     """
-    shown = [fitted(image, cell) for _, images in rows for image in images]
+    shown = [fit_cell(image, cell) for _, images in rows for image in images]
     cell = min(cell, max((max(image.size) for image in shown), default=cell))
     font = ImageFont.load_default(TEXT)
     deep = -(-len(rows) // columns)
@@ -38,13 +40,13 @@ def png(rows: Sequence[Row], heads: Sequence[str], columns: int = 1, cell: int =
     for column in range(columns):
         for place, head in enumerate(heads):
             x = column * width + GAP + place * (cell + GAP)
-            draw.text((x, 2), _short(head, font, cell), INK, font)
+            draw.text((x, 2), _shorten_start(head, font, cell), INK, font)
     for number, (name, images) in enumerate(rows):
         column, line = divmod(number, deep)
         x, y = column * width + GAP, LINE + line * height
-        draw.text((x, y + 2), _short(name, font, width - 2 * GAP), INK, font)
+        draw.text((x, y + 2), _shorten_start(name, font, width - 2 * GAP), INK, font)
         for place, image in enumerate(images):
-            sheet.paste(fitted(image, cell), (x + place * (cell + GAP), y + LINE))
+            sheet.paste(fit_cell(image, cell), (x + place * (cell + GAP), y + LINE))
     buffer = io.BytesIO()
     metadata = PngImagePlugin.PngInfo()
     metadata.add_text("Software", MAKER)
@@ -52,21 +54,23 @@ def png(rows: Sequence[Row], heads: Sequence[str], columns: int = 1, cell: int =
     return buffer.getvalue()
 
 
-def fitted(image: np.ndarray, cell: int = CELL) -> Image.Image:
+def fit_cell(image: np.ndarray, cell: int = CELL) -> Image.Image:
     """Into a cell; small images grow by a whole factor, so that their pixels stay plain."""
-    picture = Image.fromarray(np.ascontiguousarray(as_rgb(image)))
+    picture = Image.fromarray(np.ascontiguousarray(to_rgb(image)))
     if max(picture.size) > cell:
         picture.thumbnail((cell, cell), Image.Resampling.LANCZOS)
         return picture
     return ImageOps.scale(picture, cell // max(picture.size), Image.Resampling.NEAREST)
 
 
-def as_rgb(image: np.ndarray) -> np.ndarray:
+def to_rgb(image: np.ndarray) -> np.ndarray:
     """``uint8 (H, W, 3)``: grey repeated, alpha left out."""
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[:, :, :3]
 
 
-def _short(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+def _shorten_start(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float
+) -> str:
     """The text's end, as far as it fits: that is where names differ."""
     if font.getlength(text) <= width:
         return text

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pix2pix_batch.pages.pace import Pace
+from pix2pix_batch.pages.pace import Throughput
 from pix2pix_batch.records.record import COPY, GONE
 
 SAMPLES, DOUBTFUL, EXAMPLES = 48, 24, 20
@@ -55,7 +55,7 @@ WARNED = 1 << 13  # or about the input
 UNMEASURED = 1 << 14  # too small for its distance to be told
 
 
-class Least:
+class SmallestKeys:
     """The values of the least keys, one a name: the last that was offered."""
 
     def __init__(self, count: int) -> None:
@@ -103,7 +103,7 @@ class Group:
         return own.pop() if len(own) == 1 and known == self.count else self.reason
 
 
-class Tally:
+class Statistics:
     """Counts and examples of all the inputs by what became of each at last.
 
     An input that has several lines counts by the last. Which images are samples depends on their
@@ -114,23 +114,27 @@ class Tally:
     def __init__(self, lines: Iterable[Values]) -> None:
         """``lines``: those of all journals, one journal after the other."""
         self.job: Values = {}
-        self.pace = Pace()
+        self.pace = Throughput()
         self.outcomes: list[str] = []  # of each journal's last run
         self._workers: list[int] = []  # of each journal's largest run
         self._names, self._codes = array("Q"), array("H")
         self._groups: dict[tuple[str, str], int] = {}
-        self._examples: list[Least] = []
-        self._samples, self._doubtful, self._odd = Least(SAMPLES), Least(DOUBTFUL), Least(DOUBTFUL)
-        self._warned = Least(DOUBTFUL)
+        self._examples: list[SmallestKeys] = []
+        self._samples, self._doubtful, self._odd = (
+            SmallestKeys(SAMPLES),
+            SmallestKeys(DOUBTFUL),
+            SmallestKeys(DOUBTFUL),
+        )
+        self._warned = SmallestKeys(DOUBTFUL)
         fresh = 0
         for values in lines:
             if "name" in values and "status" in values:
                 if self.is_dataset and str(values["name"]).endswith(COPY):
                     continue
-                self._note(values)
+                self._note_line(values)
                 fresh += "members" not in values  # a tar, whose images have come
             elif "at" in values:
-                self._came(values, fresh)
+                self._count_returned(values, fresh)
                 fresh = 0
             elif "schema" in values:
                 self.job = self.job or values
@@ -149,12 +153,12 @@ class Tally:
         """How many there were when a run began; of shards, together."""
         return sum(self._workers)
 
-    def _came(self, values: Values, count: int) -> None:
+    def _count_returned(self, values: Values, count: int) -> None:
         """``count`` inputs came back; without a worker they never went to one."""
         if values.get("worker"):
             self.pace.add(values.get("at"), values.get("seconds"), count)
 
-    def _note(self, values: Values) -> None:
+    def _note_line(self, values: Values) -> None:
         name = _digest(str(values["name"]))
         self._names.append(name)
         if values["status"] == GONE:
@@ -191,12 +195,12 @@ class Tally:
     def _failure(self, values: Values, name: int) -> int:
         """The code of a failure's group."""
         reason = str(values.get("reason", ""))
-        kind = str(values["status"]), _general(reason)
+        kind = str(values["status"]), _generalise(reason)
         if kind not in self._groups and len(self._groups) >= GROUPS:
             kind = "failed", OTHER
         if kind not in self._groups:
             self._groups[kind] = len(self._groups)
-            self._examples.append(Least(EXAMPLES))
+            self._examples.append(SmallestKeys(EXAMPLES))
         group = self._groups[kind]
         examples, place = self._examples[group], name
         if self.is_dataset:  # an input that fails does so once for each variant
@@ -207,7 +211,7 @@ class Tally:
         examples.offer(place, place, values)
         return FIRST_GROUP + group
 
-    def _failed(self, number: int, code: Callable[[int], int]) -> Iterator[Values]:
+    def _failed_examples(self, number: int, code: Callable[[int], int]) -> Iterator[Values]:
         """The examples of a group that are of it still."""
         for name, values in self._examples[number]:
             images = values.get("images", [name])
@@ -216,7 +220,7 @@ class Tally:
 
     def _count(self) -> None:
         """What became of each input at last, by the last code of each name."""
-        final, codes = _last(
+        final, codes = _last_codes(
             np.frombuffer(self._names, np.uint64), np.frombuffer(self._codes, np.uint16)
         )
         odd, warned = codes & FLAGGED != 0, codes & WARNED != 0
@@ -234,16 +238,18 @@ class Tally:
         self.counts = Counter({"done": done})
         self.distances: list[int] = counts[1:NO_IMAGE].tolist()
         self.flagged, self.warned = int(odd.sum()), int(warned.sum())
-        self.samples = _first(self._samples, SAMPLES, lambda name: code(name) < NO_IMAGE)
-        self.doubtful = _first(self._doubtful, DOUBTFUL, lambda name: DOUBT < code(name) < NO_IMAGE)
-        self.odd = _first(self._odd, DOUBTFUL, lambda name: bool(odd[place(name)]))
-        self.warnings = _first(self._warned, DOUBTFUL, lambda name: bool(warned[place(name)]))
+        self.samples = _smallest(self._samples, SAMPLES, lambda name: code(name) < NO_IMAGE)
+        self.doubtful = _smallest(
+            self._doubtful, DOUBTFUL, lambda name: DOUBT < code(name) < NO_IMAGE
+        )
+        self.odd = _smallest(self._odd, DOUBTFUL, lambda name: bool(odd[place(name)]))
+        self.warnings = _smallest(self._warned, DOUBTFUL, lambda name: bool(warned[place(name)]))
         self.groups: list[Group] = []
         for (status, general), number in self._groups.items():
             group = Group(status, general, int(counts[FIRST_GROUP + number]))
             self.counts[status] += group.count
             if group.count:
-                group.examples = list(islice(self._failed(number, code), EXAMPLES))
+                group.examples = list(islice(self._failed_examples(number, code), EXAMPLES))
                 self.groups.append(group)
         self.groups.sort(key=lambda group: (-group.count, group.status, group.reason))
 
@@ -258,7 +264,7 @@ class Tally:
         return sum(self.distances)
 
 
-def _last(names: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _last_codes(names: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each name once, sorted, with its last code; part by part, for sorting takes memory."""
     kept = []
     for part in range(PARTS):
@@ -268,7 +274,7 @@ def _last(names: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.concatenate([one for one, _ in kept]), np.concatenate([one for _, one in kept])
 
 
-def _first(least: Least, count: int, still: Callable[[int], bool]) -> list[Values]:
+def _smallest(least: SmallestKeys, count: int, still: Callable[[int], bool]) -> list[Values]:
     """The least ``count`` whose last line is ``still`` of their kind."""
     return list(islice((values for name, values in least if still(name)), count))
 
@@ -278,6 +284,6 @@ def _digest(name: str) -> int:
     return int.from_bytes(raw, "little")
 
 
-def _general(reason: str) -> str:
+def _generalise(reason: str) -> str:
     """A reason without what differs from image to image: numbers and what stands in quotes."""
     return NUMBER.sub("N", QUOTED.sub("'...'", reason))[:LONGEST]

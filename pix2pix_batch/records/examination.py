@@ -45,16 +45,16 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def examined(data: bytes, digest: str) -> Finding:
+def examine(data: bytes, digest: str) -> Finding:
     """What is wrong with the bytes of an image. ``digest``: empty where it is not known."""
     if digest and digest_of(data) == digest:  # whatever its size, the image that the job made
         return FINE
-    if why := _damage(data):
+    if why := _find_damage(data):
         return DAMAGED, why
     return (CHANGED, "is not the image that the job made") if digest else FINE
 
 
-def _damage(data: bytes) -> str:
+def _find_damage(data: bytes) -> str:
     """Why the bytes are no whole image; empty where they are one."""
     if not data:
         return "is empty"

@@ -13,8 +13,8 @@ from typing import Any
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.inputs.shard import Shard, journal_of, shards_of
 from pix2pix_batch.records.index import DETAIL, DETAILS, OURS, Index, status_of
-from pix2pix_batch.records.record import DIRECTORY, SCHEMA, UNDER, parsed
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.records.record import DIRECTORY, SCHEMA, UNDER, parse_line
+from pix2pix_batch.text import escape, format_count
 
 ABOUT = ("model_name",)
 """What the job's line tells people; another value makes no other job."""
@@ -33,7 +33,7 @@ REPLACES = "replaces"
 a crash may have left them."""
 
 
-def held(lock: Path) -> bool:
+def is_locked(lock: Path) -> bool:
     """Whether some process holds the lock now. Only looks, so that a read-only OUT will do."""
     try:
         descriptor = os.open(lock, os.O_RDONLY)
@@ -48,11 +48,11 @@ def held(lock: Path) -> bool:
     return False
 
 
-def header_of(path: Path) -> dict[str, Any] | None:
+def read_header(path: Path) -> dict[str, Any] | None:
     """The first line of a journal, the job; ``None`` where there is none. Raises ``OSError``."""
     try:
         with path.open("rb") as file:
-            return parsed(file.readline())
+            return parse_line(file.readline())
     except FileNotFoundError:
         return None
 
@@ -69,42 +69,42 @@ def overwriting_of(header: dict[str, Any]) -> int:
     return int(number) if isinstance(number, int) else 0
 
 
-def standing(out: Path) -> list[Shard | None]:
+def list_valid(out: Path) -> list[Shard | None]:
     """Whose journals count; ``None`` is the whole's. Those do not that another one was replacing
     when its run was cut off. Raises :class:`OutputError`."""
     there: list[Shard | None] = [None, *shards_of(out)]
-    replacing = replacing_in(out)
+    replacing = list_replacing(out)
     return [one for one in there if not any(replaces(new, one) for new in replacing)]
 
 
-def replacing_in(out: Path) -> list[Shard | None]:
+def list_replacing(out: Path) -> list[Shard | None]:
     """Whose journals are taking the place of others, or were when their run was cut off."""
     return [
         one
         for one in (None, *shards_of(out))
-        if (_header_in(journal_of(out, one)) or {}).get(REPLACES)
+        if (_read_header(journal_of(out, one)) or {}).get(REPLACES)
     ]
 
 
-def _header_in(path: Path) -> dict[str, Any] | None:
-    """As :func:`header_of`, but raises :class:`OutputError`."""
+def _read_header(path: Path) -> dict[str, Any] | None:
+    """As :func:`read_header`, but raises :class:`OutputError`."""
     try:
-        return header_of(path)
+        return read_header(path)
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise unreadable_error(path, error) from error
 
 
-def lines_of(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+def read_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """A journal's whole lines, the job's first, and where each ends in the file."""
     end = 0
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
                 end += len(line)
-                yield parsed(line) or {}, end
+                yield parse_line(line) or {}, end
 
 
-def lines(out: Path) -> Iterator[dict[str, Any]]:
+def read_all_lines(out: Path) -> Iterator[dict[str, Any]]:
     """The lines of all journals of ``out``, one journal after the other, each beginning with the
     job. What regards one input comes in the order of events.
 
@@ -112,9 +112,9 @@ def lines(out: Path) -> Iterator[dict[str, Any]]:
     be read.
     """
     found = False
-    for path in [journal_of(out, shard) for shard in standing(out)]:
+    for path in [journal_of(out, shard) for shard in list_valid(out)]:
         try:
-            for number, (values, _) in enumerate(lines_of(path)):
+            for number, (values, _) in enumerate(read_lines(path)):
                 if number == 0:
                     require_schema(out, values)
                     values.pop(REPLACES, None)
@@ -123,12 +123,12 @@ def lines(out: Path) -> Iterator[dict[str, Any]]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise unreadable(path, error) from error
+            raise unreadable_error(path, error) from error
     if not out.is_dir():
-        raise InputError(f"{shown(out)}: no such directory; give the OUT of a job")
+        raise InputError(f"{escape(out)}: no such directory; give the OUT of a job")
     if not found:
         raise InputError(
-            f"{shown(out)}: holds no journal; give a directory that 'pix2pix-batch convert' or "
+            f"{escape(out)}: holds no journal; give a directory that 'pix2pix-batch convert' or "
             "'synthesize' has written to"
         )
 
@@ -168,7 +168,7 @@ class History:
         self._read()
 
     def _read(self) -> None:
-        self._look()
+        self._find_journals()
         self._load()
 
     @property
@@ -176,21 +176,22 @@ class History:
         """Whether this job was begun with leave to replace files that it did not make."""
         return bool(self.job["overwrite"])
 
-    def _look(self) -> None:
+    def _find_journals(self) -> None:
         """Find the journals and check that they are this job's."""
         require_maker(self.out, self._asked.get("kind"))
         if self.fresh:
             return
         headers: list[tuple[bool, int, dict[str, Any]]] = []
-        for shard in standing(self.out):
+        for shard in list_valid(self.out):
             path = journal_of(self.out, shard)
-            header = _header_in(path)
+            header = _read_header(path)
             if header is None:
                 continue
             require_same(self.out, header, self._asked)
             if shard and self.shard and shard.count != self.shard.count:
                 raise InputError(
-                    f"{shown(self.out)}: holds journals of {counted(shard.count, 'shard')}; go on "
+                    f"{escape(self.out)}: holds journals of {format_count(shard.count, 'shard')}; "
+                    "go on "
                     f"with --shard i/{shard.count}, or run once without --shard, which does the "
                     "rest and merges them"
                 )
@@ -213,17 +214,17 @@ class History:
         """Read what the journals say of each input into the index."""
         for path in self._paths:
             try:
-                for values, end in lines_of(path):
-                    self._note(values)
+                for values, end in read_lines(path):
+                    self._note_line(values)
                     self._ends[path] = end
             except OSError as error:
-                raise unreadable(path, error) from error
+                raise unreadable_error(path, error) from error
 
-    def _note(self, values: dict[str, Any]) -> None:
+    def _note_line(self, values: dict[str, Any]) -> None:
         name = values.get("name")
         if isinstance(name, str):
             stamp, under = values.get("stamp", ""), values.get("under", "")
-            self._index.note(name, values.get("status", ""), _detail(stamp, under))
+            self._index.update(name, values.get("status", ""), _detail(stamp, under))
             note = self._warned.add if values.get("warning") else self._warned.discard
             note(hash(name))
             if "members" in values:
@@ -265,9 +266,9 @@ def _detail(stamp: str, under: str = "") -> int:
     return hash(f"{stamp} {under}" if under else stamp) & DETAILS
 
 
-def unreadable(path: Path, error: OSError) -> OutputError:
+def unreadable_error(path: Path, error: OSError) -> OutputError:
     return OutputError(
-        f"{shown(path)}: cannot be read ({error.strerror}); check its permissions, "
+        f"{escape(path)}: cannot be read ({error.strerror}); check its permissions, "
         "or give another directory as OUT"
     )
 
@@ -276,7 +277,7 @@ def require_schema(out: Path, header: dict[str, Any]) -> None:
     """Raises :class:`InputError` where the journal that begins so is of another version."""
     if header.get("schema") != SCHEMA:
         raise InputError(
-            f"{shown(out)}: its journal was written by another version of pix2pix-batch; "
+            f"{escape(out)}: its journal was written by another version of pix2pix-batch; "
             "finish it with that one, or pass --overwrite to convert everything again"
         )
 
@@ -286,16 +287,16 @@ def require_maker(out: Path, kind: str | None) -> None:
     (``synthesize``, or ``None``: ``convert``) makes. What cannot be read is passed over."""
     for shard in (None, *shards_of(out)):
         with suppress(OSError):
-            header = header_of(journal_of(out, shard))
+            header = read_header(journal_of(out, shard))
             if header is None or header.get("kind") == kind:
                 continue
             if header.get("kind") == SYNTHESIZE:
                 raise InputError(
-                    f"{shown(out)}: holds a dataset of 'pix2pix-batch synthesize', finished or "
+                    f"{escape(out)}: holds a dataset of 'pix2pix-batch synthesize', finished or "
                     "not; choose another OUT, or go on with it by the command that began it"
                 )
             raise InputError(
-                f"{shown(out)}: holds images of 'pix2pix-batch convert'; choose another OUT for "
+                f"{escape(out)}: holds images of 'pix2pix-batch convert'; choose another OUT for "
                 "the dataset"
             )
 
@@ -306,7 +307,7 @@ def require_same(out: Path, header: dict[str, Any], job: dict[str, Any]) -> None
     for key, value in job.items():
         if key not in ABOUT and header.get(key) != value:
             raise InputError(
-                f"{shown(out)}: holds another job's images ({_difference(key, header, job)}); "
+                f"{escape(out)}: holds another job's images ({_difference(key, header, job)}); "
                 "choose another OUT, or pass --overwrite to convert everything again"
             )
 
@@ -319,10 +320,10 @@ def _difference(key: str, header: dict[str, Any], job: dict[str, Any]) -> str:
         return f"{key} was {was}, now {'not given' if now is None else repr(now)}"
     if names[0] != names[1]:
         return f"model was {names[0]!r}, now {names[1]!r}"
-    return changed_model(names[0], before, now)
+    return describe_changed_model(names[0], before, now)
 
 
-def changed_model(name: object, before: object, now: object) -> str:
+def describe_changed_model(name: object, before: object, now: object) -> str:
     """What to say where a model of the same name is another file. ``before``, ``now``: SHA-256."""
     return (
         f"the file of model {name!r} has changed since: its SHA-256 began {str(before)[:DIGITS]}, "

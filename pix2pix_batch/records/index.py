@@ -40,7 +40,7 @@ class Index:
         """The output of ``name`` may be the job's from now on; its status stays."""
         self._add(name, OURS)
 
-    def note(self, name: str, status: str, detail: int) -> None:
+    def update(self, name: str, status: str, detail: int) -> None:
         """The new status of ``name``; what is done is the job's. Unknown ones are left out."""
         if code := CODES.get(status):
             ours = OURS if status == "done" else 0
@@ -86,14 +86,14 @@ class Index:
         for bucket in range(BUCKETS):
             new = order[ends[bucket] : ends[bucket + 1]]
             if len(new):
-                self._keys[bucket], self._states[bucket] = _last(
+                self._keys[bucket], self._states[bucket] = _last_states(
                     np.concatenate([self._keys[bucket], keys[new]]),
                     np.concatenate([self._states[bucket], states[new]]),
                 )
         self._new_keys, self._new_states = array("q"), array("Q")
 
 
-def _last(keys: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _last_states(keys: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each key once, sorted, with its last status and detail; ours if it ever was."""
     order = np.argsort(keys, kind="stable")
     keys, states = keys[order], states[order]

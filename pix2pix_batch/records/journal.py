@@ -18,18 +18,18 @@ from pix2pix_batch.records.history import (
     DECIDED,
     REPLACES,
     History,
-    header_of,
-    held,
-    lines,
+    is_locked,
+    list_replacing,
     overwriting_of,
+    read_all_lines,
+    read_header,
     replaces,
-    replacing_in,
     require_same,
 )
-from pix2pix_batch.records.record import DIRECTORY, FULL, SCHEMA, Record, as_line, stamp
-from pix2pix_batch.text import shown
+from pix2pix_batch.records.record import DIRECTORY, FULL, SCHEMA, Record, stamp, to_line
+from pix2pix_batch.text import escape
 
-__all__ = ["DIRECTORY", "FULL", "SCHEMA", "History", "Journal", "Record", "lines", "stamp"]
+__all__ = ["DIRECTORY", "FULL", "SCHEMA", "History", "Journal", "Record", "read_all_lines", "stamp"]
 
 MOMENT = 0.5
 """Seconds to wait for a lock: ``status`` holds it for a moment to see whether it is free."""
@@ -60,7 +60,7 @@ class Journal(History):
             super()._read()
         except OSError as error:
             self._held.close()
-            raise _refused(self.path, error) from error
+            raise _open_error(self.path, error) from error
         except BaseException:
             self._held.close()
             raise
@@ -75,7 +75,7 @@ class Journal(History):
         """Whether what it is to replace still counts."""
         return self._at != self.path
 
-    def _look(self) -> None:
+    def _find_journals(self) -> None:
         """Take the locks, then begin the journal where there is none yet.
 
         A run without a shard keeps the lock of the whole OUT; a shard keeps its own, and the
@@ -90,20 +90,20 @@ class Journal(History):
                     self._held.enter_context(self._lock(self.shard, MOMENT))
                 alone = self._require_apart()
                 self._finish_replacing()
-                super()._look()
+                super()._find_journals()
                 if alone:
                     self._tidy()
                 read = self._paths if self.shard is None else {self.path}.intersection(self._paths)
                 self._is_new = not read
-                replaced = self._replaced() if self.fresh else []
+                replaced = self._list_replaced() if self.fresh else []
                 self._at = self.temporary / self.path.name if replaced else self.path
-                headers = [header_of(path) or {} for path in replaced]
+                headers = [read_header(path) or {} for path in replaced]
                 self._overwriting_before = max(map(overwriting_of, headers), default=0)
                 self._number()
                 if self.path not in self._paths:
                     self._renew(iter(()))
         except OSError as error:
-            raise _refused(self.out, error) from error
+            raise _open_error(self.out, error) from error
 
     @contextmanager
     def _lock(self, shard: Shard | None, patience: float) -> Iterator[None]:
@@ -113,34 +113,34 @@ class Journal(History):
             try:
                 lock.acquire(timeout=MOMENT)
             except Timeout:
-                if not self._others():
+                if not self._running_shards():
                     raise
                 lock.acquire(timeout=patience)
         except Timeout as error:
-            raise self._in_use(shard) from error
+            raise self._in_use_error(shard) from error
         try:
             yield
         finally:
             lock.release()
 
-    def _others(self) -> list[Shard]:
+    def _running_shards(self) -> list[Shard]:
         """The other shards that are running."""
         shards = shards_of(self.out, "lock")
-        return [one for one in shards if one != self.shard and held(lock_of(self.out, one))]
+        return [one for one in shards if one != self.shard and is_locked(lock_of(self.out, one))]
 
     def _require_apart(self) -> bool:
         """Whether no shard is running besides; refused where that one may not."""
-        others = self._others()
+        others = self._running_shards()
         for other in others:
             if self.shard is None or other.count != self.shard.count:
-                raise self._in_use(other)
+                raise self._in_use_error(other)
         return not others
 
-    def _in_use(self, shard: Shard | None) -> InputError:
+    def _in_use_error(self, shard: Shard | None) -> InputError:
         who = f"shard {shard} is running" if shard else "another run is writing"
-        return InputError(f"{shown(self.out)}: {who} there; wait for it, or choose another OUT")
+        return InputError(f"{escape(self.out)}: {who} there; wait for it, or choose another OUT")
 
-    def _replaced(self) -> list[Path]:
+    def _list_replaced(self) -> list[Path]:
         """The journals that a new beginning replaces, its own among them."""
         there = (None, *shards_of(self.out))
         gone = [one for one in there if one == self.shard or replaces(self.shard, one)]
@@ -148,14 +148,14 @@ class Journal(History):
 
     def _finish_replacing(self) -> None:
         """Do what is left where a crash cut off a journal that took the place of others."""
-        for new in replacing_in(self.out):
+        for new in list_replacing(self.out):
             for old in (None, *shards_of(self.out)):
                 if replaces(new, old):
                     journal_of(self.out, old).unlink(missing_ok=True)
             path = journal_of(self.out, new)
-            header = header_of(path) or {}
+            header = read_header(path) or {}
             header.pop(REPLACES)
-            _rewrite(path, header, pieces(path, os.path.getsize(path)))
+            _rewrite(path, header, read_pieces(path, os.path.getsize(path)))
 
     def _number(self) -> None:
         """Which overwriting this is of: that of the job's other shards, if one has begun anew since
@@ -171,19 +171,19 @@ class Journal(History):
             return []
         shards = [one for one in shards_of(self.out) if one.count == self.shard.count]
         paths = [journal_of(self.out, one) for one in shards if one != self.shard]
-        return [header for path in paths if (header := header_of(path)) is not None]
+        return [header for path in paths if (header := read_header(path)) is not None]
 
     def replace(self) -> None:
         """From now on it stands in the place of those that it replaces. Raises
         :class:`OutputError`."""
-        with self._door():
+        with self._publication_lock():
             self._replace()
 
     def _replace(self) -> None:
         if not self.is_draft:
             return
         try:
-            replaced = self._replaced()
+            replaced = self._list_replaced()
             os.replace(self._at, self.path)  # it says that the others do not count any more
             self._at, self._is_new = self.path, False
             for path in replaced:
@@ -191,10 +191,10 @@ class Journal(History):
                     path.unlink(missing_ok=True)
             self._make_anew()
         except OSError as error:
-            raise OutputError(_unwritable(self.path, error)) from error
+            raise OutputError(_write_problem(self.path, error)) from error
 
     @contextmanager
-    def _door(self) -> Iterator[None]:
+    def _publication_lock(self) -> Iterator[None]:
         """Held while what other shards see of this one changes."""
         with ExitStack() as beginning:
             if self.shard is not None:
@@ -220,14 +220,14 @@ class Journal(History):
         Returns what counts: where another shard was first, its decisions. Only before the first
         claim: the file is made anew. Raises :class:`OutputError`.
         """
-        with self._door():
+        with self._publication_lock():
             try:
                 self._number()
                 theirs = self._decided_by_others()
                 self.job |= decisions | theirs
                 self._make_anew()
             except OSError as error:
-                raise OutputError(_unwritable(self.path, error)) from error
+                raise OutputError(_write_problem(self.path, error)) from error
             if not theirs:  # else it may still be refused: it was asked for otherwise
                 self._replace()
         return decisions | theirs
@@ -245,7 +245,7 @@ class Journal(History):
 
     def _make_anew(self) -> None:
         """With the job's line as it is now, and open it again."""
-        self._renew(pieces(self._at, os.path.getsize(self._at)))
+        self._renew(read_pieces(self._at, os.path.getsize(self._at)))
         self._file.close()
         self._file = self._at.open("ab")
 
@@ -257,23 +257,23 @@ class Journal(History):
     def begin(self, **about: Any) -> None:
         """The run sends its first chunk. Raises :class:`OutputError`."""
         self.replace()
-        self.tell(begin=round(time.time(), 3), **about)
+        self.add_event(begin=round(time.time(), 3), **about)
 
     def claim(self, *chunks: list[str]) -> None:
         """Say that outputs of these names are about to be written, so that they are ours: a line a
         chunk, all durable when it returns."""
-        self._write(b"".join(as_line({"claim": names}) for names in chunks))
+        self._write(b"".join(to_line({"claim": names}) for names in chunks))
 
     def add(self, records: Sequence[Record], seconds: float = 0.0, worker: str = "") -> None:
         """Record a chunk, and that ``worker`` took ``seconds`` for it; neither where the inputs
         never went to one. Durable after the next :meth:`sync`. Raises :class:`OutputError`."""
         came = {"at": round(time.time(), 3), "seconds": round(seconds, 3), "worker": worker}
-        lines = b"".join(record.line() for record in records) + as_line(came)
+        lines = b"".join(record.line() for record in records) + to_line(came)
         self._write(lines, durably=False)
 
-    def tell(self, **values: Any) -> None:
+    def add_event(self, **values: Any) -> None:
         """Write a line about the run itself, such as its beginning and its end."""
-        self._write(as_line(values))
+        self._write(to_line(values))
 
     def sync(self) -> None:
         """Have the disk keep what was added. It may take as long as a worker takes for an image,
@@ -289,7 +289,7 @@ class Journal(History):
                 os.fsync(self._file.fileno())
             self._is_unsynced = not durably
         except OSError as error:
-            raise OutputError(_unwritable(self.path, error)) from error
+            raise OutputError(_write_problem(self.path, error)) from error
 
     def _tidy(self) -> None:
         """Remove what killed workers left half-written."""
@@ -305,7 +305,7 @@ class Journal(History):
         self._file.close()
         if self._is_new:
             self._at.unlink(missing_ok=True)
-        with suppress(InputError, OSError), self._door():
+        with suppress(InputError, OSError), self._publication_lock():
             if not any(self.directory.glob("journal*")):  # of other shards, or of the whole
                 self._tidy()
                 self.temporary.rmdir()
@@ -333,7 +333,7 @@ def _rewrite(path: Path, header: dict[str, Any], rest: Iterator[bytes]) -> None:
     fresh = path.with_suffix(".new")
     try:
         with fresh.open("wb") as file:
-            file.write(as_line(header))
+            file.write(to_line(header))
             file.writelines(rest)
             file.flush()
             os.fsync(file.fileno())
@@ -342,7 +342,7 @@ def _rewrite(path: Path, header: dict[str, Any], rest: Iterator[bytes]) -> None:
         fresh.unlink(missing_ok=True)
 
 
-def pieces(path: Path, end: int) -> Iterator[bytes]:
+def read_pieces(path: Path, end: int) -> Iterator[bytes]:
     """A journal after its first line, up to ``end``."""
     with path.open("rb") as file:
         left = end - len(file.readline())
@@ -353,22 +353,22 @@ def pieces(path: Path, end: int) -> Iterator[bytes]:
 
 def chain_pieces(ends: dict[Path, int]) -> Iterator[bytes]:
     for path, end in ends.items():
-        yield from pieces(path, end)
+        yield from read_pieces(path, end)
 
 
-def _unwritable(path: Path, error: OSError) -> str:
+def _write_problem(path: Path, error: OSError) -> str:
     remedy = "make room there; " if error.errno in FULL else ""
     return (
-        f"{shown(path)}: cannot be written ({error.strerror}); {remedy}what is converted stays, "
+        f"{escape(path)}: cannot be written ({error.strerror}); {remedy}what is converted stays, "
         "and the same command goes on from there"
     )
 
 
-def _refused(path: Path, error: OSError) -> OutputError:
+def _open_error(path: Path, error: OSError) -> OutputError:
     """The journal cannot be opened or begun."""
     if error.errno in FULL:
-        return OutputError(_unwritable(path, error))
+        return OutputError(_write_problem(path, error))
     return OutputError(
-        f"{shown(path)}: cannot be written ({error.strerror}); check its permissions, or give "
+        f"{escape(path)}: cannot be written ({error.strerror}); check its permissions, or give "
         "another directory as OUT"
     )

@@ -14,7 +14,7 @@ from pix2pix_batch.scheduling.guard import Guard
 from pix2pix_batch.summary import Summary
 
 
-class Ledger:
+class RunRecorder:
     """What a run writes down, from its beginning to its end. ``outdated``: the outputs from before
     of inputs that are tried again, which stay where these fail.
 
@@ -50,16 +50,16 @@ class Ledger:
         try:
             self._guard.check(records)
         except OutputError:
-            self._keep([one for one in records if one.status == DONE], seconds, worker)
+            self._write_records([one for one in records if one.status == DONE], seconds, worker)
             raise
-        self._keep(records, seconds, worker)
+        self._write_records(records, seconds, worker)
 
-    def _keep(self, records: list[Record], seconds: float, worker: str) -> None:
-        records = [self._with_outdated(record) for record in records]
+    def _write_records(self, records: list[Record], seconds: float, worker: str) -> None:
+        records = [self._add_outdated(record) for record in records]
         self.journal.add(records, seconds, worker)
         self.summary.add(records)
 
-    def _with_outdated(self, record: Record) -> Record:
+    def _add_outdated(self, record: Record) -> Record:
         before = self._outdated.pop(record.name, "")
         if record.status == DONE or not before:
             return record
@@ -73,7 +73,7 @@ class Ledger:
         """The number of inputs, for ``status``, once it is known or has changed."""
         if total != self._total:
             self._total = total
-            self.journal.tell(total=total, **self._part)
+            self.journal.add_event(total=total, **self._part)
 
     def end(self) -> None:
         """Close the journal. It has the run's end, if the run began: one that was killed has
@@ -82,7 +82,7 @@ class Ledger:
         try:
             if self.begun:
                 end = round(time.time(), 3)
-                self.journal.tell(
+                self.journal.add_event(
                     end=end, outcome=summary.outcome, **summary.counts(), **self._part
                 )
             self.journal.sync()

@@ -52,7 +52,7 @@ class Record:
     none either, and the next run makes it anew. ``litter``: how many of its members are left out
     as no part of it, if any; ``unread``: how many go along that are images of kinds that are not
     read. ``under``: of a failure that may depend on options, those it had
-    (:attr:`pix2pix_batch.options.Options.deciding`): with others it is tried again.
+    (:attr:`pix2pix_batch.options.Options.failure_conditions`): with others it is tried again.
     ``outdated``: of what is not done, the file in OUT that was its output before.
     """
 
@@ -77,7 +77,7 @@ class Record:
 
     def line(self) -> bytes:
         """As the journal has it, without what is empty."""
-        return as_line({key: value for key, value in vars(self).items() if value not in ("", None)})
+        return to_line({key: value for key, value in vars(self).items() if value not in ("", None)})
 
 
 def stamp(status: os.stat_result) -> str:
@@ -89,12 +89,12 @@ _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 _decode = json.JSONDecoder().raw_decode
 
 
-def as_line(values: dict[str, Any]) -> bytes:
+def to_line(values: dict[str, Any]) -> bytes:
     """ASCII JSON: names that are no UTF-8 survive as escaped surrogates."""
     return _encode(values).encode() + b"\n"
 
 
-def parsed(line: bytes) -> dict[str, Any] | None:
+def parse_line(line: bytes) -> dict[str, Any] | None:
     """A journal's line; ``None`` where it is torn or none of ours."""
     if not line.endswith(b"\n"):
         return None

@@ -17,19 +17,19 @@ from pix2pix_batch.dataset.complete import Complete
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.shard import Shard, lock_of, shards_of
-from pix2pix_batch.pages.tally import OTHER, Tally, Values
+from pix2pix_batch.pages.tally import OTHER, Statistics, Values
 from pix2pix_batch.pages.tally import Group as Alike
-from pix2pix_batch.records.history import SYNTHESIZE, held, lines, standing
+from pix2pix_batch.records.history import SYNTHESIZE, is_locked, list_valid, read_all_lines
 from pix2pix_batch.records.index import CODES, DETAIL, STATUS, Index
 from pix2pix_batch.records.record import COPY, DONE, FAILED, GONE, QUARANTINED
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 LATELY = 300.0
 """Seconds: the last rate is over as many."""
 
 
 @dataclass(frozen=True)
-class Group:
+class FailureGroup:
     """Inputs that were not converted for one ``reason``, in which ``N`` is put for numbers and
     quoted names. ``example``: one's name, and ``example_reason`` its own reason."""
 
@@ -67,8 +67,8 @@ class Status:
     rate: float
     lately: float
     seconds: float
-    failures: list[Group] = field(default_factory=list)
-    quarantine: list[Group] = field(default_factory=list)
+    failures: list[FailureGroup] = field(default_factory=list)
+    quarantine: list[FailureGroup] = field(default_factory=list)
     warned: int = 0
     shards: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -85,7 +85,7 @@ class Status:
         return None if self.total is None else max(0, self.total - known)
 
 
-def read(place: str | os.PathLike[str], journal: str | None = None) -> Status:
+def read_status(place: str | os.PathLike[str], journal: str | None = None) -> Status:
     """Read the journals of the OUT ``place``, which a run may be writing. Takes no lock.
 
     ``journal``: the directory they are in, where OUT is a URL and it was chosen.
@@ -93,22 +93,24 @@ def read(place: str | os.PathLike[str], journal: str | None = None) -> Status:
     Raises :class:`InputError` where there is no journal, :class:`OutputError` where one cannot
     be read.
     """
-    out = storage.kept(place, journal)
+    out = storage.journal_directory(place, journal)
     if not out.is_dir():
-        raise InputError(f"{shown(out)}: no such directory; give the OUT of a job")
-    running = [str(shard) for shard in shards_of(out, "lock") if held(lock_of(out, shard))]
-    if not running and (held(lock_of(out)) or held(lock.lock_of(out))):
+        raise InputError(f"{escape(out)}: no such directory; give the OUT of a job")
+    running = [str(shard) for shard in shards_of(out, "lock") if is_locked(lock_of(out, shard))]
+    if not running and (is_locked(lock_of(out)) or is_locked(lock.lock_of(out))):
         running = ["all"]
-    story = Story()
-    tally = Tally(story.through(lines(out)))
+    story = RunStatistics()
+    tally = Statistics(story.observe(read_all_lines(out)))
     pace, counts = tally.pace, story.counts()
     groups = {
         status: [
-            _group(group) for group in tally.groups if group.status == status and group.examples
+            _make_group(group)
+            for group in tally.groups
+            if group.status == status and group.examples
         ]
         for status in (FAILED, QUARANTINED)
     }
-    begun, missing = _shards(out)
+    begun, missing = _list_shards(out)
     known = complete.read(out) if tally.is_dataset else None
     return Status(
         job={key: value for key, value in tally.job.items() if key != "schema"},
@@ -124,32 +126,32 @@ def read(place: str | os.PathLike[str], journal: str | None = None) -> Status:
         unfinished=counts[""],
         tars=story.tars,
         rate=round(pace.images / pace.seconds, 3) if pace.seconds else 0.0,
-        lately=round(story.lately(time.time() if running else None), 3),
+        lately=round(story.recent_rate(time.time() if running else None), 3),
         seconds=round(pace.seconds, 1),
         failures=groups[FAILED],
         quarantine=groups[QUARANTINED],
         warned=tally.warned,
         shards=begun,
         missing=missing,
-        dataset=_dataset(known) if tally.is_dataset else None,
+        dataset=_describe_dataset(known) if tally.is_dataset else None,
     )
 
 
-def _group(group: Alike) -> Group:
+def _make_group(group: Alike) -> FailureGroup:
     first = group.examples[0]
     own = group.reason if group.reason == OTHER else str(first.get("reason", ""))
-    return Group(group.reason, group.count, str(first["name"]), own)
+    return FailureGroup(group.reason, group.count, str(first["name"]), own)
 
 
-def _shards(out: Path) -> tuple[list[str], list[str]]:
+def _list_shards(out: Path) -> tuple[list[str], list[str]]:
     """Those that have a journal, and those of the same number that have none."""
-    there = [shard for shard in standing(out) if shard is not None]
+    there = [shard for shard in list_valid(out) if shard is not None]
     count = max((shard.count for shard in there), default=0)
     every = [Shard(number, count) for number in range(1, count + 1)]
     return list(map(str, there)), [str(shard) for shard in every if shard not in there]
 
 
-def _dataset(found: Complete | None) -> dict[str, Any]:
+def _describe_dataset(found: Complete | None) -> dict[str, Any]:
     if found is None:
         return {}
     header = found.header
@@ -162,7 +164,7 @@ def _dataset(found: Complete | None) -> dict[str, Any]:
     }
 
 
-class Story:
+class RunStatistics:
     """What a journal's lines say of its runs, and the last state of each input."""
 
     def __init__(self) -> None:
@@ -175,7 +177,7 @@ class Story:
         self._tars = Index()
         self._is_dataset = False
 
-    def through(self, values: Iterator[Values]) -> Iterator[Values]:
+    def observe(self, values: Iterator[Values]) -> Iterator[Values]:
         """The lines, noted as they pass."""
         fresh = 0
         for line in values:
@@ -183,9 +185,9 @@ class Story:
                 name, state = str(line["name"]), str(line.get("status"))
                 if self._is_copy(name):
                     continue
-                self._index.note(name, state, bool(line.get("stamp")))
+                self._index.update(name, state, bool(line.get("stamp")))
                 if "members" in line or self._tars.get(name):
-                    self._tars.note(name, state, 0)
+                    self._tars.update(name, state, 0)
                 if "members" in line:  # a tar, whose images have lines of their own
                     continue
                 fresh += state != GONE
@@ -194,7 +196,7 @@ class Story:
                     if not self._is_copy(name):
                         self._index.claim(name)
             elif "at" in line:
-                self._came(float(line["at"]), fresh)
+                self._count_returned(float(line["at"]), fresh)
                 fresh = 0
             else:
                 self._run(line)
@@ -204,7 +206,7 @@ class Story:
         """Of a dataset's input, which is no image of it."""
         return self._is_dataset and name.endswith(COPY)
 
-    def _came(self, at: float, count: int) -> None:
+    def _count_returned(self, at: float, count: int) -> None:
         self._recent.append((at, count))
         while self._recent[0][0] < at - LATELY:
             self._recent.popleft()
@@ -254,7 +256,7 @@ class Story:
             return sum(number for shard, number in self._totals.items() if shard)
         return self._totals.get("")
 
-    def lately(self, now: float | None) -> float:
+    def recent_rate(self, now: float | None) -> float:
         """Images a second in the last minutes before ``now``, or before the last chunk."""
         if not self._recent:
             return 0.0

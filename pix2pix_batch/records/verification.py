@@ -27,9 +27,9 @@ from pix2pix_batch.records.examination import (
     UNREADABLE,
     Finding,
     batches,
-    examined,
+    examine,
 )
-from pix2pix_batch.records.history import DECIDED, SYNTHESIZE, lines
+from pix2pix_batch.records.history import DECIDED, SYNTHESIZE, read_all_lines
 from pix2pix_batch.records.index import DETAIL, Index, status_of
 from pix2pix_batch.records.journal import Journal
 from pix2pix_batch.records.record import (
@@ -43,7 +43,7 @@ from pix2pix_batch.records.record import (
 )
 
 if TYPE_CHECKING:
-    from pix2pix_batch.dataset.stored import Stored
+    from pix2pix_batch.dataset.stored import StoredImage
 
 WRONG = "its output was"
 """Begins the reasons of what is journaled here."""
@@ -102,7 +102,7 @@ class Output:
         return self.path
 
 
-Batch: TypeAlias = "Sequence[Output] | Sequence[Stored]"
+Batch: TypeAlias = "Sequence[Output] | Sequence[StoredImage]"
 """Outputs that are looked at together: files of a job, or what lies in a dataset."""
 
 
@@ -118,23 +118,23 @@ def verify(
     :class:`InputError` where there is no journal or a run is writing there, :class:`OutputError`
     where the journal cannot be written.
     """
-    kept = storage.kept(out, journal)
+    kept = storage.journal_directory(out, journal)
     others = ("schema", "overwrite", *DECIDED)
-    job = {key: value for key, value in next(lines(kept)).items() if key not in others}
+    job = {key: value for key, value in next(read_all_lines(kept)).items() if key not in others}
     is_dataset = job.get("kind") == SYNTHESIZE
     with ExitStack() as stack:
         if is_dataset:
-            from pix2pix_batch.dataset.lock import locked
+            from pix2pix_batch.dataset.lock import lock_directory
 
-            stack.enter_context(locked(kept))
+            stack.enter_context(lock_directory(kept))
         book = Journal(kept, job)
         stack.callback(book.close)
         known = complete.read(kept) if is_dataset else None
         if known is not None:
             return _verify_dataset(kept, known, book, watch)
         found = Verification()
-        outdated = _outdated(kept)
-        for _ in _verify(out, batches(_outputs(kept)), book, watch, found):
+        outdated = _list_outdated(kept)
+        for _ in _verify(out, batches(_list_outputs(kept)), book, watch, found):
             pass
         there = storage.Outputs(out)
         old = [output for output in outdated if there.has(output)]
@@ -148,27 +148,27 @@ def _verify_dataset(
     """What is wrong is also told to the next run, also where the check is cut off; what an
     earlier check found wrong and is right again is done again."""
     found, told, is_all = Verification(), known.wrong, False
-    doubted = _doubted(kept)
+    doubted = _doubtful_records(kept)
     right: set[str] = set()
     wrong: set[str] = set()
     try:
-        lying = _of_dataset(kept, known, doubted)
+        lying = _dataset_batches(kept, known, doubted)
         for output, is_fine in _verify(str(kept), lying, book, watch, found):
             if output.name in doubted:
                 (right if is_fine else wrong).add(output.name)
             if found.wrong and not told:
                 told = found.wrong
-                _tell(kept, replace(known, wrong=told))
+                _tell_next_run(kept, replace(known, wrong=told))
         if back := [doubted[name] for name in sorted(right - wrong)]:
             book.add(back)
         is_all = True
     finally:
         if (now := found.wrong if is_all else max(known.wrong, found.wrong)) != told:
-            _tell(kept, replace(known, wrong=now))
+            _tell_next_run(kept, replace(known, wrong=now))
     return found
 
 
-def _tell(kept: Path, known: Complete) -> None:
+def _tell_next_run(kept: Path, known: Complete) -> None:
     """Raises :class:`OutputError`."""
     try:
         complete.write(kept, known)
@@ -176,11 +176,11 @@ def _tell(kept: Path, known: Complete) -> None:
         raise complete.unwritable(kept, error) from error
 
 
-def _doubted(kept: Path) -> dict[str, Record]:
+def _doubtful_records(kept: Path) -> dict[str, Record]:
     """What an earlier check has journaled as failed and no run has tried since: its record from
     before that, by its name."""
     names: set[str] = set()
-    for values in lines(kept):
+    for values in read_all_lines(kept):
         if (name := values.get("name")) is None:
             continue
         if values.get("status") == FAILED and str(values.get("reason", "")).startswith(WRONG):
@@ -190,7 +190,7 @@ def _doubted(kept: Path) -> dict[str, Record]:
     keys = {one.name for one in fields(Record)}
     return {
         values["name"]: Record(**{key: values[key] for key in keys & values.keys()})
-        for values in lines(kept)
+        for values in read_all_lines(kept)
         if values.get("name") in names and values.get("status") == DONE
     }
 
@@ -201,11 +201,11 @@ def _verify(
     journal: Journal,
     watch: Callable[[int], None] | None,
     found: Verification,
-) -> Iterator[tuple[Output | Stored, bool]]:
+) -> Iterator[tuple[Output | StoredImage, bool]]:
     """Each output, and whether it is fine; ``found`` grows meanwhile."""
-    for batch, results in _checked(out, left):
+    for batch, results in _check_in_processes(out, left):
         wrong = []
-        outputs: Sequence[Output | Stored] = batch
+        outputs: Sequence[Output | StoredImage] = batch
         for output, (kind, why) in zip(outputs, results, strict=True):
             if kind:
                 found.add(kind, str(output), why)
@@ -219,13 +219,13 @@ def _verify(
             watch(found.checked)
 
 
-def _outputs(kept: Path) -> Iterator[Output]:
+def _list_outputs(kept: Path) -> Iterator[Output]:
     """What is done, by each input's last record."""
     last = Index()
-    for number, values in enumerate(lines(kept)):
+    for number, values in enumerate(read_all_lines(kept)):
         if "name" in values:
-            last.note(values["name"], values.get("status", ""), number)
-    for number, values in enumerate(lines(kept)):
+            last.update(values["name"], values.get("status", ""), number)
+    for number, values in enumerate(read_all_lines(kept)):
         if not values.get("output"):  # a tar's member: the tar is checked
             continue
         if values.get("status") == DONE and last.get(values["name"]) >> DETAIL == number:
@@ -233,14 +233,14 @@ def _outputs(kept: Path) -> Iterator[Output]:
             yield Output(values["name"], values["output"], values.get("hash", ""), is_tar)
 
 
-def _outdated(kept: Path) -> list[str]:
+def _list_outdated(kept: Path) -> list[str]:
     """The outputs, where there may be one, of what has failed since it was made."""
     last = Index()
-    for number, values in enumerate(lines(kept)):
+    for number, values in enumerate(read_all_lines(kept)):
         if "name" in values:
-            last.note(values["name"], values.get("status", ""), number)
+            last.update(values["name"], values.get("status", ""), number)
     made: dict[str, str] = {}
-    for number, values in enumerate(lines(kept)):
+    for number, values in enumerate(read_all_lines(kept)):
         name = values.get("name", "")
         state = last.get(name) if name else 0
         if status_of(state) not in (FAILED, QUARANTINED):
@@ -252,7 +252,7 @@ def _outdated(kept: Path) -> list[str]:
     return list(made.values())
 
 
-def _of_dataset(kept: Path, known: Complete, doubted: Mapping[str, Record]) -> Iterator[Batch]:
+def _dataset_batches(kept: Path, known: Complete, doubted: Mapping[str, Record]) -> Iterator[Batch]:
     """The images of a dataset where they lie, its tables, and what was made for it and lies
     apart."""
     from pix2pix_batch.dataset import stored
@@ -260,19 +260,19 @@ def _of_dataset(kept: Path, known: Complete, doubted: Mapping[str, Record]) -> I
 
     if known.mark.get("layout") == "parquet":
         require_library("parquet")
-    outputs = list(_outputs(kept))
+    outputs = list(_list_outputs(kept))
     hashes = {one.name: one.hash for one in outputs}
     hashes |= {name: record.hash for name, record in doubted.items()}
     copies = {name: digest for name, digest in hashes.items() if name.endswith(COPY)}
-    images: list[Stored] = []
+    images: list[StoredImage] = []
     try:
-        images += stored.found(kept, copies)
+        images += stored.list_images(kept, copies)
         is_known = stored.is_copy_good(kept, known)
     except stored.UNKNOWN:  # the next run makes all of it again
         is_known = False
     if not is_known:
-        images.append(stored.Stored("", f"{DIRECTORY}/{complete.MANIFEST}", hash="none"))
-    yield from stored.batches(chain(stored.tables(known), images))
+        images.append(stored.StoredImage("", f"{DIRECTORY}/{complete.MANIFEST}", hash="none"))
+    yield from stored.group_by_container(chain(stored.list_tables(known), images))
     if (kept / MADE).is_dir():
         yield from batches(one for one in outputs if _is_apart(kept / one.path))
 
@@ -285,14 +285,14 @@ def _is_apart(path: Path) -> bool:
         return False
 
 
-def _checked(out: str, left: Iterator[Batch]) -> Iterator[tuple[Batch, list[Finding]]]:
+def _check_in_processes(out: str, left: Iterator[Batch]) -> Iterator[tuple[Batch, list[Finding]]]:
     """Batches with what was found, in order, by a process a core; a few are under way at once."""
     count = cores()
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(count, context) as pool:
         ahead: deque[tuple[Batch, Future[list[Finding]]]] = deque()
         for batch in left:
-            ahead.append((batch, pool.submit(check, out, batch)))
+            ahead.append((batch, pool.submit(check_batch, out, batch)))
             if len(ahead) > 3 * count:
                 first, future = ahead.popleft()
                 yield first, future.result()
@@ -301,13 +301,15 @@ def _checked(out: str, left: Iterator[Batch]) -> Iterator[tuple[Batch, list[Find
             yield first, future.result()
 
 
-def check(out: str, batch: Batch) -> list[Finding]:
+def check_batch(out: str, batch: Batch) -> list[Finding]:
     """What is wrong with each of a batch."""
     outputs = [one for one in batch if isinstance(one, Output)]
     if not outputs:
         from pix2pix_batch.dataset import stored
 
-        return stored.check(out, [one for one in batch if isinstance(one, stored.Stored)])
+        return stored.check_batch(
+            out, [one for one in batch if isinstance(one, stored.StoredImage)]
+        )
     return [_wrong_tar(out, one) if one.is_tar else _wrong(out, one) for one in outputs]
 
 
@@ -319,7 +321,7 @@ def _wrong_tar(out: str, output: Output) -> Finding:
         return FINE
     found = hashlib.blake2b(digest_size=16)
     try:
-        for piece in storage.pieces(storage.joined(out, output.path)):
+        for piece in storage.pieces(storage.join(out, output.path)):
             found.update(piece)
     except ImageError as error:
         return UNREADABLE, str(error)
@@ -327,11 +329,11 @@ def _wrong_tar(out: str, output: Output) -> Finding:
 
 
 def _wrong(out: str, output: Output) -> Finding:
-    path = storage.joined(out, output.path)
+    path = storage.join(out, output.path)
     if not remote.is_url(path) and not os.path.lexists(path):
         return MISSING, "no such file"
     try:
         data, _ = storage.read_file(path)
     except ImageError as error:
         return UNREADABLE, str(error)
-    return examined(data, output.hash)
+    return examine(data, output.hash)

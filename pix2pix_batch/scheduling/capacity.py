@@ -74,12 +74,12 @@ def engine_memory(architecture: Architecture, size: int, batch_size: int | None 
         batch_size = max(1, STANDARD_BATCH * 256 * 256 // (size * size))
     features = sum(a.width(i) * (size >> (i + 1)) ** 2 for i in range(a.downs))
     pixels = size * size * (2 * a.in_channels + 4 * a.out_channels)
-    held = sum(held_weights(layer, size) for layer in layers(a))
+    held = sum(count_held_weights(layer, size) for layer in list_layers(a))
     images = batch_size * (3 * features + pixels)
-    return 4 * (held + max(weights(a)) + workspace(a, size, batch_size) + images)
+    return 4 * (held + max(count_weights(a)) + count_workspace(a, size, batch_size) + images)
 
 
-class Layer(NamedTuple):
+class ConvolutionShape(NamedTuple):
     """A 4x4 convolution of stride 2, or a transposed one. ``halvings``: of the image, to its
     input."""
 
@@ -96,7 +96,7 @@ class Layer(NamedTuple):
         )
 
 
-def layers(architecture: Architecture) -> list[Layer]:
+def list_layers(architecture: Architecture) -> list[ConvolutionShape]:
     """All convolutions: each block's, and its counterpart's in the decoder."""
     a = architecture
     found = []
@@ -104,18 +104,18 @@ def layers(architecture: Architecture) -> list[Layer]:
         inner, outer = a.width(i), a.width(i - 1) if i else 0
         joined = 2 * inner if a.skips and i < a.downs - 1 else inner
         found += [
-            Layer(outer or a.in_channels, inner, i, False),
-            Layer(joined, outer or a.out_channels, i + 1, True),
+            ConvolutionShape(outer or a.in_channels, inner, i, False),
+            ConvolutionShape(joined, outer or a.out_channels, i + 1, True),
         ]
     return found
 
 
-def weights(architecture: Architecture) -> list[int]:
+def count_weights(architecture: Architecture) -> list[int]:
     """How many weights each convolution has: 4x4, from and to as many channels as its block."""
-    return [16 * layer.inputs * layer.outputs for layer in layers(architecture)]
+    return [16 * layer.inputs * layer.outputs for layer in list_layers(architecture)]
 
 
-def held_weights(layer: Layer, size: int) -> int:
+def count_held_weights(layer: ConvolutionShape, size: int) -> int:
     """Numbers that a layer holds in place of its weights, for images of ``size``.
 
     A kernel too large to be transformed counts as the largest that is, so that a wider generator
@@ -128,10 +128,10 @@ def held_weights(layer: Layer, size: int) -> int:
     return max(plain, min(transformed, convolution_rule.LARGEST_KERNEL // 4))
 
 
-def workspace(architecture: Architecture, size: int, batch_size: int) -> int:
+def count_workspace(architecture: Architecture, size: int, batch_size: int) -> int:
     """Numbers in the buffers that the layers use in turn, each as large as the largest wish."""
     largest: dict[str, int] = {}
-    for layer in layers(architecture):
+    for layer in list_layers(architecture):
         side, wanted = size >> layer.halvings, {}
         if convolution_rule.is_thin(layer.outputs, layer.transposed):
             wanted = convolution_rule.thin_buffers(layer.outputs, (side, side))
@@ -200,7 +200,7 @@ def count_cuda_devices() -> int:
         return 0
 
 
-def plan(
+def plan_environments(
     device: str,
     workers: int | None,
     gpus: list[str],

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.records.record import ITEM_TIMEOUT, Record
 from pix2pix_batch.scheduling.marker import Trace
-from pix2pix_batch.text import counted
+from pix2pix_batch.text import format_count
 
 STRIKES = 3
 """Workers that must have died with an image in hand before it is quarantined: workers also die
@@ -54,11 +54,11 @@ class Chunk:
         """Seconds to wait before it is sent."""
         return min(LONGEST_DELAY, SHORTEST_DELAY * 2**self.resent) if self.resent else 0.0
 
-    def again(self) -> Chunk:
+    def retry(self) -> Chunk:
         return replace(self, resent=self.resent + 1)
 
-    def carefully(self) -> Chunk:
-        return replace(self.again(), careful=True)
+    def retry_carefully(self) -> Chunk:
+        return replace(self.retry(), careful=True)
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ class Outcome:
         return bool(self.records) or found_harmful
 
 
-def not_begun(chunk: Chunk) -> Outcome:
+def after_unstarted_death(chunk: Chunk) -> Outcome:
     """The worker died before it came to the chunk, which is not to blame."""
     if chunk.resent >= RESENT:
-        return _given_up(chunk, f"{RESENT} workers died before they came to it")
-    return Outcome([], [chunk.again()])
+        return _give_up(chunk, f"{RESENT} workers died before they came to it")
+    return Outcome([], [chunk.retry()])
 
 
-def begun(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
+def after_started_death(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
     """The worker died while it ran the chunk. ``limit``: seconds an image may take."""
     names = {record.name for record in trace.records}
     left = tuple(item for item in chunk.items if item.name not in names)
@@ -93,44 +93,46 @@ def begun(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
     if trace.records:  # it got on
         chunk = replace(chunk, deaths=0, resent=0)
     if not chunk.careful or trace.index is None:
-        suspect = replace(chunk.carefully(), items=left, deaths=chunk.deaths + 1)
+        suspect = replace(chunk.retry_carefully(), items=left, deaths=chunk.deaths + 1)
         if suspect.deaths < DEATHS and suspect.resent < RESENT:
             return Outcome(trace.records, [suspect])
-        given_up = _given_up(suspect, f"{counted(suspect.deaths, 'worker')} died on beginning it")
+        given_up = _give_up(
+            suspect, f"{format_count(suspect.deaths, 'worker')} died on beginning it"
+        )
         return Outcome(trace.records + given_up.records, [])
     blamed = chunk.items[trace.index]
     if trace.member:
-        return _begun_member(chunk, trace, limit)
+        return _after_member_death(chunk, trace, limit)
     rest = tuple(item for item in left if item.name != blamed.name)
     chunks = [replace(chunk, items=rest)] if rest else []  # what stopped it is no longer in it
     strikes = 1 if chunk.suspect else chunk.strikes + 1
-    verdict = _verdict(blamed.name, trace, strikes, limit)
+    verdict = _judge_image(blamed.name, trace, strikes, limit)
     if verdict is not None:
         return Outcome([*trace.records, verdict], chunks)
-    alone = replace(chunk.again(), items=(blamed,), strikes=strikes, suspect="")
+    alone = replace(chunk.retry(), items=(blamed,), strikes=strikes, suspect="")
     return Outcome(trace.records, [*chunks, alone])
 
 
-def _begun_member(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
-    """As :func:`begun`, where a tar's image was in hand: the tar is then made without it."""
+def _after_member_death(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
+    """As :func:`after_started_death`, where a tar's image was in hand, which is then left out."""
     strikes = chunk.strikes + 1 if chunk.suspect == trace.member else 1
-    verdict = _verdict(trace.member, trace, strikes, limit)
+    verdict = _judge_image(trace.member, trace, strikes, limit)
     if verdict is not None and len(chunk.without) == MEMBERS:
         reason = f"more than {MEMBERS} of its images kill or hang their workers"
         return Outcome([Record(chunk.items[0].name, "quarantined", trace.stamp, reason=reason)], [])
     if verdict is not None:
         return Outcome([], [Chunk(chunk.items, without=(*chunk.without, verdict))])
-    again = replace(chunk.again(), strikes=strikes, suspect=trace.member)
+    again = replace(chunk.retry(), strikes=strikes, suspect=trace.member)
     if again.resent >= RESENT:
-        return _given_up(again, f"{RESENT} workers died on its images, each on another")
+        return _give_up(again, f"{RESENT} workers died on its images, each on another")
     return Outcome([], [again])
 
 
-def _verdict(name: str, trace: Trace, strikes: int, limit: float) -> Record | None:
+def _judge_image(name: str, trace: Trace, strikes: int, limit: float) -> Record | None:
     """What becomes of the image that was in hand as its worker died; ``None`` where it is tried
     once more."""
     if trace.hung:
-        return _hung(name, trace, limit)
+        return _time_limit_record(name, trace, limit)
     if strikes < (CRASHES if trace.signal else STRIKES):
         return None
     signal = f" ({trace.signal})" if trace.signal else ""
@@ -138,19 +140,19 @@ def _verdict(name: str, trace: Trace, strikes: int, limit: float) -> Record | No
     return Record(name, "quarantined", trace.stamp, reason=reason)
 
 
-def split(chunk: Chunk) -> Outcome:
+def split_chunk(chunk: Chunk) -> Outcome:
     """The worker died, and nobody can say on which of its chunks: halves, down to one image."""
     if len(chunk.items) > 1:
         middle = len(chunk.items) // 2
         halves = (chunk.items[:middle], chunk.items[middle:])
-        return Outcome([], [replace(chunk.again(), items=half) for half in halves])
+        return Outcome([], [replace(chunk.retry(), items=half) for half in halves])
     deaths = chunk.deaths + 1
     if deaths >= DEATHS:
-        return _given_up(chunk, f"{deaths} workers died that had it at hand, alone")
-    return Outcome([], [replace(chunk.again(), deaths=deaths)])
+        return _give_up(chunk, f"{deaths} workers died that had it at hand, alone")
+    return Outcome([], [replace(chunk.retry(), deaths=deaths)])
 
 
-def _hung(name: str, trace: Trace, limit: float) -> Record:
+def _time_limit_record(name: str, trace: Trace, limit: float) -> Record:
     """An image that cannot be read in time may lie on a disk that does not answer."""
     reason = f"{trace.hung} took longer than {limit:g} s"
     if trace.hung.startswith(("reading", "writing")):
@@ -159,6 +161,6 @@ def _hung(name: str, trace: Trace, limit: float) -> Record:
     return Record(name, "quarantined", trace.stamp, reason=reason, under=under)
 
 
-def _given_up(chunk: Chunk, reason: str) -> Outcome:
+def _give_up(chunk: Chunk, reason: str) -> Outcome:
     """Not the images' own fault, as far as is known: they have no stamp, and are tried again."""
     return Outcome([Record(item.name, "failed", reason=reason) for item in chunk.items], [])

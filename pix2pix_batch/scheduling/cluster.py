@@ -36,7 +36,7 @@ PATIENCE = 300.0
 about to start some."""
 
 
-def dashboard(client: Client) -> str:
+def dashboard_address(client: Client) -> str:
     """The address of Dask's dashboard; empty where it cannot be shown for want of bokeh."""
     return (client.dashboard_link or "") if importlib.util.find_spec("bokeh") else ""
 
@@ -51,12 +51,12 @@ def connect(scheduler: str) -> Iterator[tuple[Client, int]]:
     configuration has the certificates for ``tls://``.
     """
     logging.getLogger("distributed").setLevel(logging.ERROR)
-    with _reached(scheduler) as client:
+    with _connect_to(scheduler) as client:
         yield client, len(client.nthreads())
 
 
 @contextlib.contextmanager
-def started(environments: list[dict[str, str]], method: str) -> Iterator[tuple[Client, int]]:
+def start_local(environments: list[dict[str, str]], method: str) -> Iterator[tuple[Client, int]]:
     """The same of processes of our own, one for each of ``environments``, which listen on the
     loopback interface only. ``method``: how they are started, as ``multiprocessing`` calls it.
     """
@@ -71,13 +71,13 @@ def started(environments: list[dict[str, str]], method: str) -> Iterator[tuple[C
         if hasattr(utils, "_forkserver_preload_set"):
             utils._forkserver_preload_set = True
         with template.environment(), template.interrupts_held():
-            cluster = stack.enter_context(local(environments))
+            cluster = stack.enter_context(local_cluster(environments))
         client = stack.enter_context(Client(cluster))
         yield client, len(environments)
 
 
 @contextlib.contextmanager
-def _reached(scheduler: str) -> Iterator[Client]:
+def _connect_to(scheduler: str) -> Iterator[Client]:
     if ":" not in scheduler and not os.path.isfile(scheduler):
         raise InputError(
             f"{scheduler}: no such scheduler file, and no address such as tcp://host:8786; leave "
@@ -106,7 +106,7 @@ def _reached(scheduler: str) -> Iterator[Client]:
             raise
 
 
-def local(environments: list[dict[str, str]]) -> SpecCluster:
+def local_cluster(environments: list[dict[str, str]]) -> SpecCluster:
     """Worker processes of one thread, each with its environment. Raises :class:`OutputError`."""
     here = {"host": "127.0.0.1", "protocol": "tcp://"}
     options = {
@@ -139,7 +139,7 @@ def local(environments: list[dict[str, str]]) -> SpecCluster:
         ) from error
 
 
-def tend(client: Client) -> None:
+def restart_dead_workers(client: Client) -> None:
     """Start workers of our own cluster anew that Dask gave up, as they died while they started."""
     if (cluster := client.cluster) is None:
         return

@@ -15,7 +15,7 @@ from pix2pix_batch.scheduling import preflight
 from pix2pix_batch.settings import Decision, Settings
 from pix2pix_batch.text import describe_error, duration
 from pix2pix_batch.workers import worker
-from pix2pix_batch.workers.worker import Orders
+from pix2pix_batch.workers.worker import ChunkOptions
 
 ROSTER_SECONDS = 2.0
 """How often it is looked who works."""
@@ -41,7 +41,7 @@ NONE_CAME = (
 
 
 @dataclass(frozen=True)
-class Crew:
+class ClusterHandle:
     """Those who work. ``patience``: seconds to wait for workers where there are none any more;
     ``tend``: called now and then to see to them; ``stop``: set when the user wants an end;
     ``show_waiting``: told for how many seconds it has waited for the first of them."""
@@ -53,8 +53,12 @@ class Crew:
     show_waiting: Callable[[float], None] = lambda seconds: None
 
 
-def first_look(
-    crew: Crew, settings: Settings, items: list[Item], orders: Orders, others: int = 0
+def autotune(
+    crew: ClusterHandle,
+    settings: Settings,
+    items: list[Item],
+    orders: ChunkOptions,
+    others: int = 0,
 ) -> Decision:
     """What a worker decides on the job's first images, while ``others`` open the engine that it
     will decide for, as far as one can tell. Raises :class:`InputError` for settings that it cannot
@@ -80,7 +84,7 @@ def first_look(
             if future.status != "error":  # it did not come from the worker
                 raise
             if orders.needs is not None:  # which may lack what it takes to say so
-                preflight.require(crew.client, settings, orders.needs)
+                preflight.require_fit(crew.client, settings, orders.needs)
             raise OutputError(
                 f"a worker cannot open the model ({describe_error(error)}); see what is wrong "
                 "there, then run the same command again"
@@ -94,7 +98,7 @@ def first_look(
     )
 
 
-def _await(future: Any, crew: Crew) -> None:
+def _await(future: Any, crew: ClusterHandle) -> None:
     """Wait for it as long as there are workers. Raises :class:`OutputError`."""
     from distributed import wait
 

@@ -21,12 +21,12 @@ from pix2pix_batch.records.record import FAILED, Record
 from pix2pix_batch.scheduling import chunk as chunks
 from pix2pix_batch.scheduling import marker, preflight
 from pix2pix_batch.scheduling.chunk import Chunk, Outcome
-from pix2pix_batch.scheduling.crew import DESERTED, ROSTER_SECONDS, Crew
+from pix2pix_batch.scheduling.crew import DESERTED, ROSTER_SECONDS, ClusterHandle
 from pix2pix_batch.scheduling.planner import ChunkPlanner
 from pix2pix_batch.settings import TORCH, Settings
-from pix2pix_batch.text import counted, describe_error
+from pix2pix_batch.text import describe_error, format_count
 from pix2pix_batch.workers import worker
-from pix2pix_batch.workers.worker import ChunkResult, Orders
+from pix2pix_batch.workers.worker import ChunkOptions, ChunkResult
 
 NEWS_SECONDS = 0.5
 """How long it is waited for a chunk to come back before it is looked around."""
@@ -41,7 +41,7 @@ Task = Callable[..., ChunkResult]
 """What is sent to the workers: :func:`worker.convert_chunk`, or what is measured in its place."""
 
 
-class Book(Protocol):
+class ResultSink(Protocol):
     """Where it is written down what becomes of the items."""
 
     def claim(self, *chunks: list[str]) -> None:
@@ -56,19 +56,19 @@ class Book(Protocol):
 
 
 @dataclass(frozen=True)
-class Work:
+class TaskSpec:
     """What all chunks have in common. ``markers``: a directory that client and workers see, empty
     where there is none; ``streamed``: items come from a pipe, which may make one wait for ever."""
 
     settings: Settings
-    orders: Orders = field(default_factory=Orders)
+    orders: ChunkOptions = field(default_factory=ChunkOptions)
     markers: str = ""
     task: Task = worker.convert_chunk
     streamed: bool = False
 
 
 @dataclass(frozen=True)
-class Flight:
+class InFlightChunk:
     """A chunk that was sent. ``marker``: its path; ``to``: the workers that may take it; empty
     for any."""
 
@@ -86,9 +86,9 @@ class Dispatcher:
 
     def __init__(
         self,
-        crew: Crew,
-        work: Work,
-        book: Book,
+        crew: ClusterHandle,
+        work: TaskSpec,
+        book: ResultSink,
         *,
         watch: Callable[[], None],
         stop: threading.Event,
@@ -96,9 +96,11 @@ class Dispatcher:
         self.crew, self.client = crew, crew.client
         self.work, self.settings, self.orders = work, work.settings, work.orders
         self.book, self.watch, self.stop = book, watch, stop
-        self.flying: dict[Any, Flight] = {}
+        self.flying: dict[Any, InFlightChunk] = {}
         self.returned: list[tuple[float, Chunk]] = []  # to be sent again, and when
-        self.planner = ChunkPlanner(self.settings.batch_size or 1, pads=_pads(self.settings))
+        self.planner = ChunkPlanner(
+            self.settings.batch_size or 1, pads=_pads_batches(self.settings)
+        )
         self.ahead: deque[Item] = deque()  # scanned, not sent yet
         self.exhausted = False  # nothing follows those
         self.news: queue.SimpleQueue[Any] = queue.SimpleQueue()  # futures that are done
@@ -118,13 +120,13 @@ class Dispatcher:
         has come back, and where no workers or no scheduler are left.
         """
         while True:
-            while self._free() > 0 and (chunk := self._due()):
+            while self._count_free() > 0 and (chunk := self._due_retry()):
                 self._send(chunk)
             sent_all = self._send_new(items)
             nothing_left = self.exhausted and not self.ahead and not self.returned
-            if not self.flying and (self._ending() or nothing_left):
+            if not self.flying and (self._is_ending() or nothing_left):
                 break
-            self._receive_all(self._finished(NEWS_SECONDS if sent_all else 0))
+            self._receive_all(self._wait_for_finished(NEWS_SECONDS if sent_all else 0))
             self._look_around()
             self.watch()
         if self.fatal or self.broken:
@@ -134,35 +136,35 @@ class Dispatcher:
         # stopped, but there was nothing left to do: that is no interruption
         return self.exhausted or next(items, None) is None
 
-    def _ending(self) -> bool:
+    def _is_ending(self) -> bool:
         return self.stop.is_set() or bool(self.fatal)
 
-    def _fit(self) -> list[int]:
+    def _usable_threads(self) -> list[int]:
         """The threads of each worker that may be given something."""
         return [count for address, count in self.threads.items() if address not in self.unfit]
 
-    def _free(self) -> int:
+    def _count_free(self) -> int:
         """How many chunks more may be sent."""
-        fit = self._fit()
-        if self._ending():
+        fit = self._usable_threads()
+        if self._is_ending():
             return 0
         if not self.threads:  # clusters that scale with their work start some only for work
             return 1 - len(self.flying)
-        return sum(fit) + self.planner.waiting(len(fit)) * len(fit) - len(self.flying)
+        return sum(fit) + self.planner.chunks_to_queue(len(fit)) * len(fit) - len(self.flying)
 
     def _send_new(self, items: Iterator[Item]) -> bool:
         """Plan chunks, claim them together, and send them. Whether there are no more for now; else
         the scan takes its time."""
         chunks: list[Chunk] = []
         until = time.monotonic() + LOOK_SECONDS
-        free = self._free()
+        free = self._count_free()
         # of a pipe, what is there is sent before it is read on
         most = min(free, 1) if self.work.streamed else free
         while len(chunks) < most and not (chunks and time.monotonic() > until):
             self._look_ahead(items, until)
             if not self.ahead:
                 break
-            chunks.append(self._next())
+            chunks.append(self._next_chunk())
         if chunks:
             self.book.claim(*([item.name for item in chunk.items] for chunk in chunks))
         for chunk in chunks:
@@ -171,7 +173,7 @@ class Dispatcher:
 
     def _look_ahead(self, items: Iterator[Item], until: float) -> None:
         """Have as many items in sight as the planner wants, or a batch where they come slowly."""
-        workers, batch = len(self._fit()), self.planner.batch_size
+        workers, batch = len(self._usable_threads()), self.planner.batch_size
         wanted = self.planner.look_ahead(workers)
         if self.work.streamed:
             wanted, batch = self.planner.chunk_size(workers), 1
@@ -185,15 +187,15 @@ class Dispatcher:
         except Pix2PixBatchError as error:  # what was found before is converted
             self.broken, self.exhausted = str(error), True
 
-    def _next(self) -> Chunk:
+    def _next_chunk(self) -> Chunk:
         """A tar goes alone, for it holds many images."""
-        size = self.planner.next_size(len(self.ahead), self.exhausted, len(self._fit()))
+        size = self.planner.next_size(len(self.ahead), self.exhausted, len(self._usable_threads()))
         taken = [self.ahead.popleft()]
         while len(taken) < size and not taken[0].tar and not self.ahead[0].tar:
             taken.append(self.ahead.popleft())
         return Chunk(tuple(taken))
 
-    def _due(self) -> Chunk | None:
+    def _due_retry(self) -> Chunk | None:
         """A chunk whose time has come to be sent again."""
         now = time.monotonic()
         for position, (when, chunk) in enumerate(self.returned):
@@ -221,14 +223,14 @@ class Dispatcher:
             pure=False,
             workers=sorted(fit) or None,
         )
-        self.flying[future] = Flight(chunk, path, fit)
+        self.flying[future] = InFlightChunk(chunk, path, fit)
         future.add_done_callback(self.news.put)
 
     def _send_again(self, again: list[Chunk]) -> None:
         now = time.monotonic()
         self.returned += [(now + chunk.delay, chunk) for chunk in again]
 
-    def _finished(self, seconds: float) -> list[Any]:
+    def _wait_for_finished(self, seconds: float) -> list[Any]:
         """Futures that are done, waited for so long."""
         if not self.flying:  # all that is left waits to be sent again
             time.sleep(0.1)
@@ -246,7 +248,7 @@ class Dispatcher:
     def _look_around(self) -> None:
         """See who works, and give up where nobody is left."""
         now = time.monotonic()
-        if now - self.last_roster < ROSTER_SECONDS or (self._ending() and not self.flying):
+        if now - self.last_roster < ROSTER_SECONDS or (self._is_ending() and not self.flying):
             return
         self._call_roster()
         self.crew.tend()
@@ -271,7 +273,7 @@ class Dispatcher:
             if flight.to and flight.to.isdisjoint(self.threads) and not future.done():
                 del self.flying[future]
                 future.cancel()
-                self._died(flight)
+                self._handle_death(flight)
 
     def _receive_all(self, futures: list[Any]) -> None:
         """Take back what is done, fetched in one go: with many workers a round trip for each would
@@ -296,32 +298,32 @@ class Dispatcher:
         try:
             result = result or future.result()
         except KilledWorker:
-            self._died(flight)
+            self._handle_death(flight)
         except CancelledError:
             self._lose_scheduler()
         except Exception as error:
             if future.status != "error":  # it was done, but the result is lost on its way here
                 self._call_roster()
             if not self.fatal:
-                self._failed(flight.chunk, error)
+                self._handle_failure(flight.chunk, error)
         else:
-            self._take(flight, result)
+            self._take_result(flight, result)
 
-    def _take(self, flight: Flight, result: ChunkResult) -> None:
+    def _take_result(self, flight: InFlightChunk, result: ChunkResult) -> None:
         if result.died:
-            self._died(flight)
+            self._handle_death(flight)
         elif result.unfit:
             self._dismiss({result.worker: result.unfit})
-            self._send_again([flight.chunk.again()])
+            self._send_again([flight.chunk.retry()])
         else:
             self.fatal = result.fatal or self.fatal
-            self._keep(result.records, result.seconds, result.worker)
+            self._record(result.records, result.seconds, result.worker)
             self.ahead.extendleft(reversed(result.left))
             if not flight.chunk.careful and not flight.chunk.items[0].tar:
                 done = len(flight.chunk.items) - len(result.left)
                 self.planner.learn(done, result.tiles, result.seconds, cut=bool(result.left))
 
-    def _keep(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
+    def _record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
         if not records:
             return
         self.deaths = 0
@@ -330,48 +332,49 @@ class Dispatcher:
         except OutputError as error:
             self.fatal = self.fatal or str(error)
 
-    def _died(self, flight: Flight) -> None:
+    def _handle_death(self, flight: InFlightChunk) -> None:
         """Find out whether the chunk is to blame for its worker's death, and which image."""
-        chunk, trace = flight.chunk, marker.read(flight.marker) if flight.marker else None
-        marker.remove(flight.marker)
+        chunk, trace = flight.chunk, marker.read_trace(flight.marker) if flight.marker else None
+        marker.remove_marker(flight.marker)
         if not flight.marker:
-            outcome = chunks.split(chunk)
+            outcome = chunks.split_chunk(chunk)
         elif trace is None:
-            outcome = chunks.not_begun(chunk)
+            outcome = chunks.after_unstarted_death(chunk)
         else:
-            outcome = chunks.begun(chunk, trace, self.orders.limit)
+            outcome = chunks.after_started_death(chunk, trace, self.orders.limit)
         if trace is not None or not flight.marker:
             self.deaths = 0 if outcome.is_progress else self.deaths + 1
-        self._follow(outcome)
+        self._apply_outcome(outcome)
         if self.deaths > DEATHS_A_WORKER * (1 + len(self.threads)):
             self.fatal = self.fatal or (
-                f"{counted(self.deaths, 'worker')} died one after the other with no image done "
+                f"{format_count(self.deaths, 'worker')} died one after the other with no image "
+                "done "
                 "between; see that they have memory enough, then run the same command again: it "
                 "goes on where this run stopped"
             )
 
-    def _failed(self, chunk: Chunk, error: Exception) -> None:
+    def _handle_failure(self, chunk: Chunk, error: Exception) -> None:
         """A worker that cannot even begin, an engine that fails, or a bug."""
-        unfit = self.orders.needs is not None and self._dismiss(self._asked())
+        unfit = self.orders.needs is not None and self._dismiss(self._ask_workers())
         if self.fatal:
             return
         if unfit:
-            self._send_again([chunk.again()])
+            self._send_again([chunk.retry()])
         elif not chunk.careful:
-            self._send_again([chunk.carefully()])
+            self._send_again([chunk.retry_carefully()])
         else:
             reason = f"the worker failed: {describe_error(error)}"
-            self._keep([Record(item.name, FAILED, reason=reason) for item in chunk.items])
+            self._record([Record(item.name, FAILED, reason=reason) for item in chunk.items])
 
-    def _follow(self, outcome: Outcome) -> None:
-        self._keep(outcome.records)
+    def _apply_outcome(self, outcome: Outcome) -> None:
+        self._record(outcome.records)
         self._send_again(outcome.chunks)
 
-    def _asked(self) -> dict[str, str]:
+    def _ask_workers(self) -> dict[str, str]:
         """The workers that are not fit, and why, as they say."""
         assert self.orders.needs is not None
         try:
-            found = preflight.unfit(self.client, self.settings, self.orders.needs)
+            found = preflight.find_unfit(self.client, self.settings, self.orders.needs)
         except SchedulerGone:
             self._lose_scheduler()
             return {}
@@ -392,12 +395,12 @@ class Dispatcher:
     def _lose_scheduler(self) -> None:
         """Nothing that is in flight can come back."""
         for flight in self.flying.values():
-            marker.remove(flight.marker)
+            marker.remove_marker(flight.marker)
         self.flying.clear()
         self.fatal = self.fatal or str(SchedulerGone())
 
 
-def _pads(settings: Settings) -> bool:
+def _pads_batches(settings: Settings) -> bool:
     """Whether the engine computes full batches only."""
     on_cpu = (settings.device, settings.backend) == ("cpu", TORCH)
     return not (on_cpu and is_independent_of_batch(settings.precision))

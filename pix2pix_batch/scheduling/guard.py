@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pix2pix_batch.errors import OutputError
 from pix2pix_batch.records.record import Record
-from pix2pix_batch.text import shown
+from pix2pix_batch.text import escape
 
 AGAIN = "then run the same command again: it goes on where this run stopped"
 
@@ -31,10 +31,10 @@ class Guard:
         if all(record.status == "done" for record in records):
             return
         if not _holds_something(self.kept):
-            raise OutputError(f"{shown(self.kept.parent)}: OUT is gone; mount it again, {AGAIN}")
+            raise OutputError(f"{escape(self.kept.parent)}: OUT is gone; mount it again, {AGAIN}")
         if self.root is not None and not _holds_something(self.root):
             raise OutputError(
-                f"{shown(self.root)}: the input is gone or empty; mount it again, {AGAIN}"
+                f"{escape(self.root)}: the input is gone or empty; mount it again, {AGAIN}"
             )
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from pix2pix_batch.records.record import Record, as_line, parsed
+from pix2pix_batch.records.record import Record, parse_line, to_line
 
 DIRECTORY = "running"
 """Within the journal's directory: the markers of the chunks that are running."""
@@ -28,7 +28,7 @@ FATAL = b"Fatal Python error: "
 
 
 @contextlib.contextmanager
-def directory(journal: Path) -> Iterator[str]:
+def marker_directory(journal: Path) -> Iterator[str]:
     """A directory for the markers of this run of ``journal``; a killed run's are removed.
 
     Its name is new every time: who sees it sees this run's OUT, and no copy of it. Empty where
@@ -68,7 +68,7 @@ class Trace:
     signal: str = ""
 
 
-def read(path: str) -> Trace | None:
+def read_trace(path: str) -> Trace | None:
     """What the marker says, and ``None`` where there is none: the chunk had not begun."""
     try:
         lines = Path(path).read_bytes().splitlines(keepends=True)
@@ -76,7 +76,7 @@ def read(path: str) -> Trace | None:
         return None
     trace = Trace()
     for line in lines:
-        values = parsed(line)
+        values = parse_line(line)
         if values is None:
             if line.startswith(FATAL):
                 trace.signal = line.removeprefix(FATAL).decode("ascii", "replace").strip()
@@ -92,7 +92,7 @@ def read(path: str) -> Trace | None:
     return trace
 
 
-def remove(path: str) -> None:
+def remove_marker(path: str) -> None:
     with contextlib.suppress(OSError):
         os.unlink(path)
 
@@ -108,8 +108,8 @@ class Marker:
         self.path = path
         self._file: BinaryIO | None = None
         if path:
-            with contextlib.suppress(_Unmarked):
-                self._file = _made(path)
+            with contextlib.suppress(_NoMarker):
+                self._file = _create(path)
 
     def __enter__(self) -> Marker:
         return self
@@ -118,7 +118,7 @@ class Marker:
         """The chunk has ended, well or not: its worker lives."""
         if self._file is not None:
             self._file.close()
-            remove(self.path)
+            remove_marker(self.path)
 
     @contextlib.contextmanager
     def naming_signals(self) -> Iterator[None]:
@@ -157,7 +157,7 @@ class Marker:
     def _add(self, values: dict[str, object]) -> None:
         if self._file is not None:
             with contextlib.suppress(OSError):  # a full disk is told by the outputs
-                self._file.write(as_line(values))
+                self._file.write(to_line(values))
 
 
 class Trial:
@@ -170,7 +170,7 @@ class Trial:
         """The names of the images that were begun and never ended."""
         with contextlib.suppress(OSError):
             for line in Path(path).read_bytes().splitlines(keepends=True) if path else ():
-                values = parsed(line) or {}
+                values = parse_line(line) or {}
                 self.harmful.add(values.get("begin", ""))
                 self.harmful.discard(values.get("end", ""))
 
@@ -183,17 +183,17 @@ class Trial:
     def _add(self, values: dict[str, object]) -> None:
         if self.path:
             with contextlib.suppress(OSError), open(self.path, "ab", buffering=0) as file:
-                file.write(as_line(values))
+                file.write(to_line(values))
 
 
-class _Unmarked(OSError):
+class _NoMarker(OSError):
     """No marker can be made here, as on a full disk."""
 
 
-def _made(path: str) -> BinaryIO:
+def _create(path: str) -> BinaryIO:
     try:
         return open(path, "xb", buffering=0)
     except FileExistsError:
         raise
     except OSError as error:
-        raise _Unmarked from error
+        raise _NoMarker from error

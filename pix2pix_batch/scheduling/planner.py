@@ -70,7 +70,7 @@ class ChunkPlanner:
     def chunk_size(self, workers: int) -> int:
         """Items of a chunk in the midst of a job."""
         if not self._items:
-            return self._first()
+            return self._first_size()
         batch = self._items_a_batch()
         count = max(1, round(self._wanted_seconds() / (batch * self._seconds_an_item())))
         most = min(LARGEST_CHUNK, IN_SIGHT // (2 * max(1, workers)), GROWTH * self._largest)
@@ -100,7 +100,7 @@ class ChunkPlanner:
         """Seconds after which a worker should take no further image of a chunk."""
         return CUT * self._wanted_seconds()
 
-    def waiting(self, workers: int) -> int:
+    def chunks_to_queue(self, workers: int) -> int:
         """Chunks that a worker should have at hand beside those that it runs."""
         if not self._items:
             return WAITING
@@ -125,7 +125,7 @@ class ChunkPlanner:
     def _least(self, workers: int) -> int:
         """Items that are worth a chunk."""
         if not self._items:
-            return self._first()
+            return self._first_size()
         if self.pads:
             return self._items_a_batch()
         of_time = int(LEAST_SECONDS / self._seconds_an_item())
@@ -134,7 +134,7 @@ class ChunkPlanner:
     def _seconds_an_item(self) -> float:
         return max(self._seconds / self._items, 1e-6)
 
-    def _first(self) -> int:
+    def _first_size(self) -> int:
         return self.batch_size if self.pads else min(FIRST_CHUNK, self.batch_size)
 
     def _whole(self, size: int) -> int:

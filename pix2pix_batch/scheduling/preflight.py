@@ -18,7 +18,7 @@ from pix2pix_batch.errors import ImageError, InputError, SchedulerGone
 from pix2pix_batch.files import storage
 from pix2pix_batch.records.record import FULL
 from pix2pix_batch.settings import Settings
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.version import __version__
 
 PACKAGES = (
@@ -38,7 +38,7 @@ SHOWN = 8
 
 
 @dataclass(frozen=True)
-class Needs:
+class WorkerRequirements:
     """What the job's workers must have.
 
     ``versions``: of the machine the job was started on; ``readable``: an input that can be read
@@ -51,7 +51,7 @@ class Needs:
     directory: str = ""
 
 
-def versions() -> tuple[tuple[str, str], ...]:
+def package_versions() -> tuple[tuple[str, str], ...]:
     """By name. Builds of one version (``2.9.0+cu130``, ``2.9.0+cpu``) count as the same."""
     found = [("Python", ".".join(platform.python_version_tuple()[:2]))]
     found.append(("pix2pix-batch", __version__))
@@ -63,9 +63,9 @@ def versions() -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def problems(settings: Settings, needs: Needs) -> list[str]:
+def find_problems(settings: Settings, needs: WorkerRequirements) -> list[str]:
     """What this worker lacks for the job, and what to do about it; empty where it is fit."""
-    here = dict(versions())
+    here = dict(package_versions())
     found = [
         f"has {name} {here.get(name, 'none')}, not {version}: install the same there"
         for name, version in needs.versions
@@ -81,29 +81,29 @@ def _model(settings: Settings) -> str:
         if bundle.fingerprint(path) == settings.fingerprint:
             return ""
     except (InputError, OSError):
-        return f"cannot read the model {shown(path)}: put the bundle where all workers see it"
-    return f"has another bundle as {shown(path)}: put the same one there"
+        return f"cannot read the model {escape(path)}: put the bundle where all workers see it"
+    return f"has another bundle as {escape(path)}: put the same one there"
 
 
-def _input(needs: Needs) -> str:
+def _input(needs: WorkerRequirements) -> str:
     if not needs.readable:
         return ""
     try:
         storage.require_readable(needs.readable)
     except ImageError as error:
         return (
-            f"cannot read the input {shown(needs.readable)} ({error}): mount IN there at the "
+            f"cannot read the input {escape(needs.readable)} ({error}): mount IN there at the "
             "same path, for the same user"
         )
     return ""
 
 
-def _output(settings: Settings, needs: Needs) -> str:
+def _output(settings: Settings, needs: WorkerRequirements) -> str:
     if not needs.directory:
         return ""
     if not os.path.isdir(needs.directory):
         return (
-            f"does not see the OUT of this run, {shown(settings.out)}: mount the same file "
+            f"does not see the OUT of this run, {escape(settings.out)}: mount the same file "
             "system there at the same path"
         )
     trial = Path(needs.directory) / f"trial-{uuid.uuid4().hex}"
@@ -112,26 +112,26 @@ def _output(settings: Settings, needs: Needs) -> str:
         trial.unlink()
     except OSError as error:
         remedy = "make room" if error.errno in FULL else "let it write"
-        return f"cannot write in OUT, {shown(settings.out)} ({error.strerror}): {remedy} there"
+        return f"cannot write in OUT, {escape(settings.out)} ({error.strerror}): {remedy} there"
     return ""
 
 
-_fit: set[tuple[str, Needs]] = set()
+_fit: set[tuple[str, WorkerRequirements]] = set()
 """The models and runs that this worker was found fit for."""
 
 
-def problems_once(settings: Settings, needs: Needs) -> list[str]:
-    """As :func:`problems`, looked for no more once there are none."""
+def find_problems_once(settings: Settings, needs: WorkerRequirements) -> list[str]:
+    """As :func:`find_problems`, looked for no more once there are none."""
     key = (settings.fingerprint, needs)
     if key in _fit:
         return []
-    found = problems(settings, needs)
+    found = find_problems(settings, needs)
     if not found:
         _fit.add(key)
     return found
 
 
-def unfit(client: Any, settings: Settings, needs: Needs) -> dict[str, list[str]]:
+def find_unfit(client: Any, settings: Settings, needs: WorkerRequirements) -> dict[str, list[str]]:
     """What the workers of ``client`` lack, by their address; empty where all are fit.
 
     Raises :class:`SchedulerGone`.
@@ -140,7 +140,7 @@ def unfit(client: Any, settings: Settings, needs: Needs) -> dict[str, list[str]]
     for attempt in range(ASKED):
         time.sleep(attempt)  # until the scheduler knows that the ones asked before have left
         try:
-            answers = client.run(problems, settings, needs, on_error="return")
+            answers = client.run(find_problems, settings, needs, on_error="return")
         except OSError:
             _workers(client)
             continue
@@ -148,7 +148,7 @@ def unfit(client: Any, settings: Settings, needs: Needs) -> dict[str, list[str]]
             break
     there = _workers(client)
     return {
-        address: _explained(answer) if isinstance(answer, BaseException) else answer
+        address: _explain(answer) if isinstance(answer, BaseException) else answer
         for address, answer in answers.items()
         if answer and not (_is_unreached(answer) and address not in there)
     }
@@ -170,7 +170,7 @@ def _workers(client: Any) -> Container[str]:
         raise SchedulerGone from error
 
 
-def _explained(error: BaseException) -> list[str]:
+def _explain(error: BaseException) -> list[str]:
     if isinstance(error, ModuleNotFoundError | AttributeError | TypeError):
         return [
             f"does not have pix2pix-batch {__version__} ({error}): install it in the "
@@ -179,17 +179,21 @@ def _explained(error: BaseException) -> list[str]:
     return [f"cannot be asked ({type(error).__name__}: {error}): restart it"]
 
 
-def require(client: Any, settings: Settings, needs: Needs) -> None:
+def require_fit(client: Any, settings: Settings, needs: WorkerRequirements) -> None:
     """Raises :class:`InputError` that names each worker that cannot do the job, and why."""
-    if found := unfit(client, settings, needs):
-        raise InputError(told(found))
+    if found := find_unfit(client, settings, needs):
+        raise InputError(format_unfit(found))
 
 
-def told(found: dict[str, list[str]]) -> str:
+def format_unfit(found: dict[str, list[str]]) -> str:
     """The unfit workers for people, one a line."""
     lines = [f"{address}: {'; '.join(reasons)}" for address, reasons in sorted(found.items())]
     more = [f"and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
     verb = "is" if len(found) == 1 else "are"
     return "\n  ".join(
-        [f"{counted(len(found), 'worker')} {verb} not fit for this job:", *lines[:SHOWN], *more]
+        [
+            f"{format_count(len(found), 'worker')} {verb} not fit for this job:",
+            *lines[:SHOWN],
+            *more,
+        ]
     )

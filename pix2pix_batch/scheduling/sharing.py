@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pix2pix_batch.architecture import Architecture
-from pix2pix_batch.scheduling.capacity import layers, weights
+from pix2pix_batch.scheduling.capacity import count_weights, list_layers
 
 CORES_A_WORKER = 2
 """Cores that a worker of a GPU keeps busy: one thread decodes or encodes while the other does, and
@@ -52,11 +52,11 @@ def memory_on_gpu(architecture: Architecture, size: int, batch_size: int | None 
         batch_size = max(1, STANDARD_BATCH * 256 * 256 // (size * size))
     features = sum(layer.outputs * (size >> (layer.halvings + 1)) ** 2 for layer in _encoder(a))
     pixels = size * size * (2 * a.in_channels + 4 * a.out_channels)
-    return ON_GPU + 4 * (sum(weights(a)) + SLOTS * batch_size * (3 * features + pixels))
+    return ON_GPU + 4 * (sum(count_weights(a)) + SLOTS * batch_size * (3 * features + pixels))
 
 
 def _encoder(architecture: Architecture) -> list[Any]:
-    return [layer for layer in layers(architecture) if not layer.transposed]
+    return [layer for layer in list_layers(architecture) if not layer.transposed]
 
 
 def workers_a_gpu(gpus: int, cores: int, memory: int, free: int | None) -> int:

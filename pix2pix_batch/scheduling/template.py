@@ -30,7 +30,7 @@ ENVIRONMENT = {
 
 
 @contextlib.contextmanager
-def started() -> Iterator[str]:
+def start_template() -> Iterator[str]:
     """How processes are to be started in here, as ``multiprocessing`` calls it: from a template
     that has begun to import, or ``spawn`` where the system cannot.
 

@@ -27,7 +27,7 @@ from pix2pix_batch.records.examination import digest_of
 from pix2pix_batch.records.journal import Record
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.tiling import Resized, Tiles
-from pix2pix_batch.workers.lane import Lane
+from pix2pix_batch.workers.lane import BatchBuilder
 from pix2pix_batch.workers.opened import domain_of, engine_of, info_of, turn
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Watch(Protocol):
     def __call__(self, doing: str, name: str, count: int = 1) -> AbstractContextManager[None]: ...
 
 
-def _unwatched(doing: str, name: str, count: int = 1) -> AbstractContextManager[None]:
+def _no_watch(doing: str, name: str, count: int = 1) -> AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
@@ -77,7 +77,7 @@ def codec_threads(far: bool = False) -> int:
 
 
 @dataclass
-class Work:
+class PendingImage:
     """One image on its way through the engine."""
 
     item: Item
@@ -110,11 +110,13 @@ class Converter:
         assert settings.batch_size is not None
         self.settings = settings
         self.place = place
-        self.watch = watch or _unwatched
+        self.watch = watch or _no_watch
         self.architecture = info_of(settings.model, settings.fingerprint).architecture
         self.domain = domain_of(settings.model, settings.fingerprint)
-        self.lane: Lane[tuple[Work, int]] = Lane(engine_of(settings), settings, self.architecture)
-        self.plain: Lane[tuple[Work, int]] | None = None
+        self.lane: BatchBuilder[tuple[PendingImage, int]] = BatchBuilder(
+            engine_of(settings), settings, self.architecture
+        )
+        self.plain: BatchBuilder[tuple[PendingImage, int]] | None = None
         self.threads = codec_threads(settings.far)
         self.records: list[Record] = []
         self.translated = 0  # tiles
@@ -133,7 +135,7 @@ class Converter:
             self._collect(0)
 
     def _run(self, items: Iterable[Item], pool: ThreadPoolExecutor) -> None:
-        for work in self._decoded(items, pool):
+        for work in self._decode_ahead(items, pool):
             if self.fatal:
                 return
             if isinstance(work, Record):
@@ -155,23 +157,23 @@ class Converter:
             while lane.flying:
                 self._finish(lane, pool)
 
-    def _lanes(self) -> list[Lane[tuple[Work, int]]]:
+    def _lanes(self) -> list[BatchBuilder[tuple[PendingImage, int]]]:
         return [self.lane] if self.plain is None else [self.lane, self.plain]
 
-    def _lane_of(self, work: Work) -> Lane[tuple[Work, int]]:
+    def _lane_of(self, work: PendingImage) -> BatchBuilder[tuple[PendingImage, int]]:
         """Engines other than PyTorch's have noise for all of a batch or for none."""
         if self.lane.mixes or not self.settings.noise or self._variant(work):
             return self.lane
         if self.plain is None:
             settings = replace(self.settings, noise=False)
-            self.plain = Lane(engine_of(settings), settings, self.architecture)
+            self.plain = BatchBuilder(engine_of(settings), settings, self.architecture)
         return self.plain
 
-    def _variant(self, work: Work) -> int:
+    def _variant(self, work: PendingImage) -> int:
         variant = work.item.variant
         return int(self.settings.noise) if variant is None else variant
 
-    def _key(self, work: Work, index: int) -> bytes | None:
+    def _key(self, work: PendingImage, index: int) -> bytes | None:
         """What names the noise of a tile; ``None`` where it has none."""
         if not (variant := self._variant(work)):
             return None
@@ -185,9 +187,11 @@ class Converter:
                 with contextlib.suppress(EngineError):  # the next batch would be taken for this one
                     lane.overlapping.finish()
 
-    def _decoded(self, items: Iterable[Item], pool: ThreadPoolExecutor) -> Iterator[Work | Record]:
+    def _decode_ahead(
+        self, items: Iterable[Item], pool: ThreadPoolExecutor
+    ) -> Iterator[PendingImage | Record]:
         """The items' images in order, decoded some way ahead of their use."""
-        ahead: deque[tuple[Future[list[Work | Record]], list[Item], int]] = deque()
+        ahead: deque[tuple[Future[list[PendingImage | Record]], list[Item], int]] = deque()
         batch, size, count = len(self.lane.buffer), 0, 0
         wanted = self.threads  # images; as many as fill a batch, once it is known
         few: list[Item] = []  # to be decoded together
@@ -199,11 +203,11 @@ class Converter:
                 ahead.append((pool.submit(self._decode_all, few), few, few_size))
                 few, few_size = [], 0
 
-        def first() -> Iterator[Work | Record]:
+        def first() -> Iterator[PendingImage | Record]:
             nonlocal size, count, wanted
             coming, those, used = ahead.popleft()
             for made in coming.result():
-                if isinstance(made, Work):
+                if isinstance(made, PendingImage):
                     wanted = max(self.threads, math.ceil(batch / len(made.tiles)))
                 yield made
             size, count = size - used, count - len(those)
@@ -233,15 +237,15 @@ class Converter:
             return 1
         return max(1, min(TOGETHER, images // (2 * self.threads)))
 
-    def _decode_all(self, items: Sequence[Item]) -> list[Work | Record]:
+    def _decode_all(self, items: Sequence[Item]) -> list[PendingImage | Record]:
         """Of variants of one input, the first decodes it."""
-        found: list[Work | Record] = []
+        found: list[PendingImage | Record] = []
         for item, before in zip(items, (None, *items), strict=False):
             again = item.variant is not None and before is not None and before.path == item.path
-            found.append(_again(found[-1], item) if again else self._decode(item))
+            found.append(_copy_decoded(found[-1], item) if again else self._decode(item))
         return found
 
-    def _decode(self, item: Item) -> Work | Record:
+    def _decode(self, item: Item) -> PendingImage | Record:
         stamp = ""
         try:
             with self.watch("reading it", item.name):
@@ -250,14 +254,14 @@ class Converter:
                 picture = images.read(data, self.architecture.in_channels, self.settings.tolerance)
             height, width = picture.pixels.shape[:2]
             kinds.require_size(item.form, width * (1 + self.settings.beside), height)
-            kept = carried.taken(data, picture, self.settings)
-            tiles = fitted(picture.pixels, self.settings.fit, self.settings.size)
+            kept = carried.collect(data, picture, self.settings)
+            tiles = fit_to_model(picture.pixels, self.settings.fit, self.settings.size)
         except ImageError as error:
             refused = isinstance(error, NotToleratedError)
-            under = self.settings.tolerance.told if refused else ""
+            under = self.settings.tolerance.journal_entry if refused else ""
             return Record(item.name, "failed", stamp, reason=str(error), under=under)
         content = hashlib.sha256(data).digest() if self.settings.noise else b""
-        work = Work(item, stamp, content, tiles, picture.alpha, kept, len(tiles))
+        work = PendingImage(item, stamp, content, tiles, picture.alpha, kept, len(tiles))
         work.warning = "; ".join(picture.warnings)
         if self.settings.inspect:
             work.input = digest_of(data)
@@ -265,7 +269,9 @@ class Converter:
             work.pixels, work.alpha = picture.pixels, None
         return work
 
-    def _translate(self, lane: Lane[tuple[Work, int]], pool: ThreadPoolExecutor) -> None:
+    def _translate(
+        self, lane: BatchBuilder[tuple[PendingImage, int]], pool: ThreadPoolExecutor
+    ) -> None:
         """Run the engine on what is in the buffer and hand on the images that are complete.
 
         An engine that can begins this batch before the one before it is done, so that the GPU
@@ -285,7 +291,9 @@ class Converter:
         if len(lane.flying) > 1:
             self._finish(lane, pool)
 
-    def _finish(self, lane: Lane[tuple[Work, int]], pool: ThreadPoolExecutor) -> None:
+    def _finish(
+        self, lane: BatchBuilder[tuple[PendingImage, int]], pool: ThreadPoolExecutor
+    ) -> None:
         assert lane.overlapping is not None
         owners = lane.flying.popleft()
         with self.watch("translating it", owners[0][0].item.name, len(owners)):
@@ -293,7 +301,7 @@ class Converter:
         self._hand_on(owners, made, pool)
 
     def _hand_on(
-        self, owners: list[tuple[Work, int]], made: Translated, pool: ThreadPoolExecutor
+        self, owners: list[tuple[PendingImage, int]], made: Translated, pool: ThreadPoolExecutor
     ) -> None:
         if self.domain is not None:
             squares = self.domain.squares(made.embeddings[: len(owners)])
@@ -301,13 +309,13 @@ class Converter:
                 work.squares.append(float(square))
         ready = []
         for (work, index), tile in zip(owners, made.images, strict=False):
-            work.tiles.put(index, tile)
+            work.tiles.add_tile(index, tile)
             work.waiting -= 1
             if work.waiting == 0:
                 ready.append(work)
         self._hand_over(ready, pool)
 
-    def _hand_over(self, ready: Sequence[Work], pool: ThreadPoolExecutor) -> None:
+    def _hand_over(self, ready: Sequence[PendingImage], pool: ThreadPoolExecutor) -> None:
         step = self._together(len(ready))
         for start in range(0, len(ready), step):
             self._collect(2 * max(len(self.lane.buffer), self.threads))
@@ -321,7 +329,7 @@ class Converter:
             self.records += written.result()
             self.unwritten -= count
 
-    def _write_all(self, few: Sequence[Work]) -> list[Record]:
+    def _write_all(self, few: Sequence[PendingImage]) -> list[Record]:
         """What became of them, until OUT takes no more."""
         records = []
         with storage.Destination(self.settings.out) as destination:
@@ -333,10 +341,10 @@ class Converter:
                     break
         return records
 
-    def _write(self, work: Work, place: Place) -> Record:
+    def _write(self, work: PendingImage, place: Place) -> Record:
         item = work.item
         try:
-            picture = images.Picture(self._made(work), work.alpha)
+            picture = images.Picture(self._output_pixels(work), work.alpha)
             with self.watch("encoding it", item.name):
                 data = images.write(
                     picture,
@@ -366,10 +374,10 @@ class Converter:
             record = replace(record, unmeasured=True)
         if self.settings.inspect:
             assert work.tiles.result is not None
-            record = replace(record, **appearance.of(work.tiles.result))
+            record = replace(record, **appearance.measure_appearance(work.tiles.result))
         return record
 
-    def _made(self, work: Work) -> np.ndarray:
+    def _output_pixels(self, work: PendingImage) -> np.ndarray:
         """The output's pixels."""
         if work.item.variant == SOURCE:
             assert work.pixels is not None
@@ -380,7 +388,7 @@ class Converter:
             return images.side_by_side(work.pixels, work.tiles.result)
         return work.tiles.result
 
-    def _distance(self, work: Work) -> float | None:
+    def _distance(self, work: PendingImage) -> float | None:
         """From the model's training inputs, where the bundle can tell."""
         if self.domain is None:
             return None
@@ -389,23 +397,23 @@ class Converter:
     def _place(self, item: Item, kept: Metadata, data: bytes, place: Place) -> None:
         """The output and what goes beside it, which is there when the output is."""
         out = Path(self.settings.out)
-        for sidecar in carried.beside(item, kept, item.output):
+        for sidecar in carried.list_sidecar_outputs(item, kept, item.output):
             place(sidecar.name, sidecar.data)
             if self.settings.keep_times:
                 carried.date(out / sidecar.name, sidecar.time)
         place(item.output, data)
         if self.settings.keep_times:
-            carried.date(out / item.output, carried.modified(item))
+            carried.date(out / item.output, carried.modification_time(item))
 
 
-def _again(made: Work | Record, item: Item) -> Work | Record:
+def _copy_decoded(made: PendingImage | Record, item: Item) -> PendingImage | Record:
     """What was decoded, or not, for another variant of the same input."""
     if isinstance(made, Record):
         return replace(made, name=item.name)
-    return replace(made, item=item, tiles=made.tiles.again(), waiting=len(made.tiles), squares=[])
+    return replace(made, item=item, tiles=made.tiles.restart(), waiting=len(made.tiles), squares=[])
 
 
-def fitted(pixels: np.ndarray, fit: str, size: int) -> Tiles | Resized:
+def fit_to_model(pixels: np.ndarray, fit: str, size: int) -> Tiles | Resized:
     """The image as tiles of the model's size. Raises :class:`ImageError`."""
     if fit == "resize":
         return Resized(pixels, size)

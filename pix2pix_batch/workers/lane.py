@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Owner = TypeVar("Owner")
 
 
-class Lane(Generic[Owner]):
+class BatchBuilder(Generic[Owner]):
     """Tiles for one engine, each with its owner, and the batches that it is working on.
 
     ``keys``: of each tile, what names its noise; ``None`` for none. A batch that is not full goes

@@ -21,7 +21,7 @@ from pix2pix_batch import kinds
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.files import remote, storage
 from pix2pix_batch.inputs import litter
-from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, OTHER, TAKEN, Choice
+from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, OTHER, TAKEN, InputFilter
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.kinds import Open
 from pix2pix_batch.records.record import DIRECTORY
@@ -64,7 +64,7 @@ class Member:
     content: bytes | IO[bytes] = b""
     refusal: str = ""
     why: str = OTHER
-    """What it is taken for (:class:`pix2pix_batch.inputs.choice.Choice`)."""
+    """What it is taken for (:class:`pix2pix_batch.inputs.choice.InputFilter`)."""
 
     @property
     def key(self) -> str:
@@ -126,16 +126,16 @@ class Forward:
         return self._place
 
 
-def members(path: str, choice: Choice | None = None) -> Generator[Member, None, None]:
+def members(path: str, choice: InputFilter | None = None) -> Generator[Member, None, None]:
     """The files of the tar at ``path``, each once, in order. Take its content before the next.
 
     Directories are left out; links, devices and names that lead elsewhere come with a refusal.
     ``choice`` says which are images.
     Raises :class:`ImageError`.
     """
-    choice = choice or Choice()
+    choice = choice or InputFilter()
     with ExitStack() as stack:
-        raw = storage.opened(path)
+        raw = storage.open_stream(path)
         stack.callback(raw.close)
         forward = _forward(stack, raw, path)
         try:
@@ -155,7 +155,7 @@ def members(path: str, choice: Choice | None = None) -> Generator[Member, None, 
         except (tarfile.TarError, EOFError, ValueError, RecursionError, zlib.error) as error:
             raise Damaged(f"the tar is damaged: {error or type(error).__name__}") from error
         except Exception as error:  # of the disk or of the store
-            raise ImageError(f"cannot be read ({remote.reason(error)})") from error
+            raise ImageError(f"cannot be read ({remote.explain_error(error)})") from error
         if forward.last != TRAILER:
             raise Damaged("the tar is damaged or cut off: it ends without an end mark")
 
@@ -177,12 +177,12 @@ def _forward(stack: ExitStack, raw: Any, path: str) -> Forward:
 
 
 def _member(
-    archive: tarfile.TarFile, found: tarfile.TarInfo, forward: Forward, choice: Choice
+    archive: tarfile.TarFile, found: tarfile.TarInfo, forward: Forward, choice: InputFilter
 ) -> Member:
     path = os.path.normpath(found.name)
     member = Member(found.name, path, found.size)
     member.refusal = _refusal(found, path)
-    by_name = _judged(choice, path, lambda: None)
+    by_name = _classify_member(choice, path, lambda: None)
     if member.refusal or by_name in (LITTER, EXCLUDED):
         member.why = by_name
         return member
@@ -194,17 +194,17 @@ def _member(
     assert file is not None
     if found.size <= IN_MEMORY or by_name == TAKEN:
         content = member.content = b"".join(_pieces(file, forward))
-        member.why = _judged(choice, path, lambda: io.BytesIO(content))
+        member.why = _classify_member(choice, path, lambda: io.BytesIO(content))
     else:
         member.content = tempfile.TemporaryFile()  # noqa: SIM115 (lives until its turn)
         member.content.writelines(_pieces(file, forward))
     return member
 
 
-def _judged(choice: Choice, path: str, look: Open) -> str:
+def _classify_member(choice: InputFilter, path: str, look: Open) -> str:
     """What a member is. Hidden ones that are no pictures may belong to a sample, and go along."""
     path = path.lstrip("/")
-    why = choice.of_path(path, look)
+    why = choice.classify_path(path, look)
     is_picture = kinds.suffix_of(path) in kinds.suffixes()
     return OTHER if why == LITTER and not is_picture and not litter.is_known(path) else why
 
@@ -239,7 +239,7 @@ def samples(found: Iterator[Member]) -> Iterator[list[Member]]:
             yield sample
 
 
-def some(item: Item, choice: Choice | None = None, count: int = 4) -> list[Item]:
+def first_images(item: Item, choice: InputFilter | None = None, count: int = 4) -> list[Item]:
     """The first images of a tar, to look at; few where it cannot be read."""
     found: list[Item] = []
     with suppress(ImageError), closing(members(item.path, choice)) as all_members:

@@ -22,10 +22,10 @@ EngineKey = tuple[str, str, int, int, str, str]
 def info_of(model: str, fingerprint: str) -> bundle.BundleInfo:
     """What the bundle says of itself that this worker sees at the path ``model``. Raises
     :class:`InputError` where it is not the one of that fingerprint."""
-    return bundle.read_info(_checked(model, fingerprint))
+    return bundle.read_info(_require_same_bundle(model, fingerprint))
 
 
-def _checked(model: str, fingerprint: str) -> Path:
+def _require_same_bundle(model: str, fingerprint: str) -> Path:
     path = Path(model)
     if not path.is_file():
         raise InputError(
@@ -63,7 +63,7 @@ def open_engine(
     from pix2pix_batch import onednn
     from pix2pix_batch.engine import TorchEngine
 
-    _, unet = bundle.load_mapped(_checked(model, fingerprint))
+    _, unet = bundle.load_mapped(_require_same_bundle(model, fingerprint))
     if device != "cpu":
         from pix2pix_batch.cuda import CudaEngine
 

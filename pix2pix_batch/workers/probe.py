@@ -13,9 +13,9 @@ from pix2pix_batch import images
 from pix2pix_batch.errors import ImageError, InputError, MemoryShortage
 from pix2pix_batch.files import storage
 from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.settings import TORCH, Decision, Settings, settle
-from pix2pix_batch.workers.converter import CODEC_THREADS_VARIABLE, fitted
-from pix2pix_batch.workers.lane import Lane
+from pix2pix_batch.settings import TORCH, Decision, Settings, apply_decision
+from pix2pix_batch.workers.converter import CODEC_THREADS_VARIABLE, fit_to_model
+from pix2pix_batch.workers.lane import BatchBuilder
 from pix2pix_batch.workers.opened import info_of, keep, open_engine
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ PROBE_IMAGES = 4
 """How many of the job's first images decide the precision."""
 
 
-def probe(settings: Settings, items: Sequence[Item]) -> Decision:
+def autotune(settings: Settings, items: Sequence[Item]) -> Decision:
     """Choose device, backend, precision and batch size for a job, on the worker it runs on.
 
     On a GPU the settings' ``opener`` is asked first. PyTorch with precision ``auto`` runs bf16 on
@@ -49,7 +49,7 @@ def probe(settings: Settings, items: Sequence[Item]) -> Decision:
     engine, first_note = _open_other(settings, items)
     if engine is not None:
         decision = Decision(device, engine.precision, engine.batch_size, engine.backend, first_note)
-        keep(settle(settings, decision), engine)
+        keep(apply_decision(settings, decision), engine)
     else:
         engine, note = _open_torch(settings, items)
         notes = "; ".join(filter(None, (unused, first_note, note)))
@@ -107,14 +107,16 @@ def _rehearse_noise(engine: Engine, settings: Settings) -> None:
     """Have the engine take the memory that batches with noise need, while they can be halved."""
     architecture = info_of(settings.model, settings.fingerprint).architecture
     decision = Decision(settings.device, engine.precision, engine.batch_size, engine.backend)
-    lane: Lane[None] = Lane(engine, settle(settings, decision), architecture)
+    lane: BatchBuilder[None] = BatchBuilder(
+        engine, apply_decision(settings, decision), architecture
+    )
     lane.add(np.zeros_like(lane.buffer[0]), None, bytes(16))
     _, tiles, masks = lane.take()
     engine(tiles, masks)
 
 
-def expect(settings: Settings) -> Settings | None:
-    """The settings as :func:`probe` settles them for PyTorch on the CPU, but for images on which
+def expected_settings(settings: Settings) -> Settings | None:
+    """The settings as :func:`autotune` settles them for PyTorch on the CPU, but for images on which
     bf16 is refused; ``None`` where a GPU or the settings' ``opener`` has a say."""
     import torch
 
@@ -200,7 +202,7 @@ def _probe_tiles(settings: Settings, items: Sequence[Item], channels: int) -> np
     for item in items:
         try:
             picture = images.read(storage.read(item)[0], channels, settings.tolerance)
-            tiles.append(next(iter(fitted(picture.pixels, settings.fit, settings.size))))
+            tiles.append(next(iter(fit_to_model(picture.pixels, settings.fit, settings.size))))
         except ImageError:
             continue
         if len(tiles) == PROBE_IMAGES:

@@ -12,14 +12,14 @@ from typing import IO
 from pix2pix_batch.errors import ImageError, OutputError
 from pix2pix_batch.files import storage
 from pix2pix_batch.images import SAME, SUFFIXES, form_of
-from pix2pix_batch.inputs.choice import UNREAD, Choice
-from pix2pix_batch.inputs.names import Seen
+from pix2pix_batch.inputs.choice import UNREAD, InputFilter
+from pix2pix_batch.inputs.names import HashSet
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.records.record import DONE, FAILED, UNDER, Record
 from pix2pix_batch.settings import Settings
 from pix2pix_batch.workers.converter import Converter, Watch
 from pix2pix_batch.workers.members import Damaged, Member, members, samples
-from pix2pix_batch.workers.target import FolderTarget, TarTarget, target_of
+from pix2pix_batch.workers.target import FolderTarget, TarWriter, target_of
 
 HELD, HELD_BYTES = 4096, 64 << 20
 """Members, and their bytes in memory, that wait at most for images before them to be done."""
@@ -46,7 +46,7 @@ class Sample:
 
 
 @dataclass
-class Slot:
+class PendingMember:
     """A member's place in the output. ``content``: ``None`` where it is left out;
     ``waits``: an image that is not made yet."""
 
@@ -66,11 +66,11 @@ class Slot:
         return self.content is not None and (bool(self.record) or self.sample.is_kept is True)
 
     @property
-    def held(self) -> int:
+    def buffered_bytes(self) -> int:
         return len(self.content) if isinstance(self.content, bytes) else 0
 
 
-class Passage:
+class TarConverter:
     """A tar on its way from members to members, in order and in little memory."""
 
     def __init__(
@@ -78,7 +78,7 @@ class Passage:
         settings: Settings,
         item: Item,
         stamp: str,
-        target: TarTarget | FolderTarget,
+        target: TarWriter | FolderTarget,
         watch: Watch | None,
         without: Sequence[Record] = (),
     ) -> None:
@@ -88,15 +88,15 @@ class Passage:
         self.without = {record.name: record for record in without}
         self.records: dict[str, Record] = {}
         """What became of each image, and of each member that was refused."""
-        self._slots: deque[Slot] = deque()
-        self._waiting: dict[str, Slot] = {}
+        self._slots: deque[PendingMember] = deque()
+        self._waiting: dict[str, PendingMember] = {}
         self._made: dict[str, bytes] = {}
         self.litter = 0
         """How many members are left out as litter, or as the user asks."""
         self.unread = 0
         """How many go along as they are though they are images, of kinds that are not read."""
-        self._choice = Choice(settings.exclude, settings.include)
-        self._taken, self._named = Seen(), Seen()
+        self._choice = InputFilter(settings.exclude, settings.include)
+        self._taken, self._named = HashSet(), HashSet()
         self._copies: Counter[str] = Counter()
         self._ended = False
 
@@ -124,7 +124,7 @@ class Passage:
         for group in groups:
             yield from self._enqueue(group)
             self._drain(converter)
-            held = sum(slot.held for slot in self._slots)
+            held = sum(slot.buffered_bytes for slot in self._slots)
             if len(self._slots) > HELD or held > HELD_BYTES:
                 return
         self._ended = True
@@ -144,9 +144,11 @@ class Passage:
             refused = Record(name, FAILED, self.stamp, reason=refusal) if refusal else None
             if refused := refused or self.without.get(name):
                 sample.failed += is_image
-                self._note(replace(refused, outdated="" if refusal else self._outdated(output)))
+                self._count_record(
+                    replace(refused, outdated="" if refusal else self._outdated_output(output))
+                )
                 continue
-            slot = Slot(output, member.size, member.content, sample)
+            slot = PendingMember(output, member.size, member.content, sample)
             self._slots.append(slot)
             if not is_image:
                 continue
@@ -167,7 +169,7 @@ class Passage:
             name = f"{path}#{self._copies[path] + 1}"
         return name
 
-    def _note(self, record: Record) -> None:
+    def _count_record(self, record: Record) -> None:
         self.records[record.name] = record
 
     def _drain(self, converter: Converter) -> None:
@@ -184,17 +186,19 @@ class Passage:
             else:
                 slot.sample.failed += 1
             if slot.content:
-                self._note(replace(record, output=self._output(slot)))
+                self._count_record(replace(record, output=self._output(slot)))
             else:
-                self._note(replace(record, output="", outdated=self._outdated(slot.name)))
+                self._count_record(
+                    replace(record, output="", outdated=self._outdated_output(slot.name))
+                )
         while self._slots and self._slots[0].is_settled:
             self._hand_on(self._slots.popleft())
 
-    def _output(self, slot: Slot) -> str:
+    def _output(self, slot: PendingMember) -> str:
         """A file of OUT, where it is one."""
         return self._inside(slot.name) if self.settings.unpack else ""
 
-    def _outdated(self, name: str) -> str:
+    def _outdated_output(self, name: str) -> str:
         """The file in OUT that an earlier version of a member that failed has left."""
         if not self.settings.unpack:
             return ""
@@ -204,7 +208,7 @@ class Passage:
     def _inside(self, name: str) -> str:
         return f"{self.item.output}/{os.path.normpath(name)}"
 
-    def _hand_on(self, slot: Slot) -> None:
+    def _hand_on(self, slot: PendingMember) -> None:
         if not slot.is_kept:
             return
         assert slot.content is not None
@@ -212,7 +216,7 @@ class Passage:
             self.target.add(slot.name, slot.size, slot.content)
         except ImageError as error:
             name = slot.record or f"{self.item.name}/{os.path.normpath(slot.name)}"
-            self._note(Record(name, FAILED, reason=str(error)))
+            self._count_record(Record(name, FAILED, reason=str(error)))
 
 
 def _outputs(group: list[Member], form: str) -> dict[str, str]:
@@ -249,7 +253,7 @@ def convert(
     try:
         stamp = item.stamp or storage.stamp_of(item.path)
         with target_of(settings, item) as target:
-            passage = Passage(settings, item, stamp, target, watch, without)
+            passage = TarConverter(settings, item, stamp, target, watch, without)
             if hold is None:
                 passage.run()
             else:

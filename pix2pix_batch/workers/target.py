@@ -17,7 +17,7 @@ PIECE = 1 << 20
 """Bytes written at a time."""
 
 
-class TarTarget:
+class TarWriter:
     """A tar whose bytes depend on its members' names and contents alone."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -63,7 +63,7 @@ class FolderTarget:
 
     def add(self, name: str, size: int, content: bytes | IO[bytes]) -> None:
         """Raises :class:`ImageError`."""
-        with storage.placing(self._out, f"{self._directory}/{os.path.normpath(name)}") as file:
+        with storage.open_output(self._out, f"{self._directory}/{os.path.normpath(name)}") as file:
             file.writelines(_content(content))
 
     def end(self) -> str:
@@ -80,10 +80,10 @@ def _content(content: bytes | IO[bytes]) -> Iterator[bytes]:
 
 
 @contextmanager
-def target_of(settings: Settings, item: Item) -> Iterator[TarTarget | FolderTarget]:
-    """The place of a tar's output. Raises what :func:`storage.placing` does."""
+def target_of(settings: Settings, item: Item) -> Iterator[TarWriter | FolderTarget]:
+    """The place of a tar's output. Raises what :func:`storage.open_output` does."""
     if settings.unpack:
         yield FolderTarget(settings.out, item.output)
         return
-    with storage.placing(settings.out, item.output) as file:
-        yield TarTarget(file)
+    with storage.open_output(settings.out, item.output) as file:
+        yield TarWriter(file)

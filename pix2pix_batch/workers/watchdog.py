@@ -44,7 +44,7 @@ class Watchdog:
         self._steps: dict[int, Step] = {}
         self._ended = threading.Event()
         self._nowhere = open(os.devnull, "w")  # noqa: SIM115 # where C's timer says what it ended
-        self._thread = threading.Thread(target=self._look, daemon=True, name="watchdog")
+        self._thread = threading.Thread(target=self._check_limit, daemon=True, name="watchdog")
 
     def __enter__(self) -> Watchdog:
         if self.limit:
@@ -68,7 +68,7 @@ class Watchdog:
         finally:
             del self._steps[id(step)]
 
-    def _look(self) -> None:
+    def _check_limit(self) -> None:
         while not self._ended.wait(self.tick):
             self._age()
             self._put_off()

@@ -15,19 +15,19 @@ from pathlib import Path
 from pix2pix_batch import bundle, images
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.files import storage
-from pix2pix_batch.inputs.choice import Choice
+from pix2pix_batch.inputs.choice import InputFilter
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.records.record import FAILED, Record
 from pix2pix_batch.scheduling import preflight
 from pix2pix_batch.scheduling.marker import Marker, Trial
-from pix2pix_batch.scheduling.preflight import Needs
+from pix2pix_batch.scheduling.preflight import WorkerRequirements
 from pix2pix_batch.settings import Decision, Settings
 from pix2pix_batch.text import describe_error
 from pix2pix_batch.workers import members, opened, tar
 from pix2pix_batch.workers.converter import Converter
 from pix2pix_batch.workers.opened import engine_of
-from pix2pix_batch.workers.probe import expect
-from pix2pix_batch.workers.probe import probe as chosen
+from pix2pix_batch.workers.probe import autotune as chosen
+from pix2pix_batch.workers.probe import expected_settings
 from pix2pix_batch.workers.watchdog import Watchdog
 
 BROKEN = 3
@@ -35,7 +35,7 @@ BROKEN = 3
 
 
 @dataclass(frozen=True)
-class Orders:
+class ChunkOptions:
     """How a chunk is to be run.
 
     ``marker``: the path of its marker, empty for none; ``careful``: one image after the other,
@@ -49,7 +49,7 @@ class Orders:
     careful: bool = False
     limit: float = 0.0
     enough: float = 0.0
-    needs: Needs | None = None
+    needs: WorkerRequirements | None = None
     without: tuple[Record, ...] = ()
 
 
@@ -84,12 +84,12 @@ class Done:
 
 
 def convert_chunk(
-    settings: Settings, items: Sequence[Item], orders: Orders | None = None
+    settings: Settings, items: Sequence[Item], orders: ChunkOptions | None = None
 ) -> ChunkResult:
     """Convert ``items``; one record each, in any order, but for those that are left. Running it
     twice does no harm."""
-    here, orders = _address(), orders or Orders()
-    if orders.needs and (lacks := preflight.problems_once(settings, orders.needs)):
+    here, orders = _address(), orders or ChunkOptions()
+    if orders.needs and (lacks := preflight.find_problems_once(settings, orders.needs)):
         return ChunkResult([], worker=here, unfit="; ".join(lacks))
     try:
         mark = Marker(orders.marker)
@@ -97,7 +97,9 @@ def convert_chunk(
         return ChunkResult([], worker=here, died=True)
     with mark:
         try:
-            _open(settings)  # not watched: PyTorch alone may take longer to load than an image may
+            _open_engine(
+                settings
+            )  # not watched: PyTorch alone may take longer to load than an image may
             start = time.perf_counter()
             with Watchdog(orders.limit, lambda doing, name: mark.hung(doing)) as watchdog:
                 if orders.careful:
@@ -114,7 +116,7 @@ class Broken(Exception):
     """The engine cannot be opened, or fails with every image: this worker is of no use."""
 
 
-def _open(settings: Settings) -> None:
+def _open_engine(settings: Settings) -> None:
     # Pillow's remarks name no file; what is wrong with one is in its record
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
@@ -126,7 +128,7 @@ def _open(settings: Settings) -> None:
 def _together(
     settings: Settings,
     items: Sequence[Item],
-    orders: Orders,
+    orders: ChunkOptions,
     watchdog: Watchdog,
     mark: Marker | None = None,
 ) -> Done:
@@ -163,7 +165,11 @@ class Taken:
 
 
 def _one_by_one(
-    settings: Settings, items: Sequence[Item], orders: Orders, mark: Marker, watchdog: Watchdog
+    settings: Settings,
+    items: Sequence[Item],
+    orders: ChunkOptions,
+    mark: Marker,
+    watchdog: Watchdog,
 ) -> Done:
     """Records, and what is fatal. An image that makes the engine fail only fails itself.
 
@@ -191,14 +197,16 @@ def _one_by_one(
     return done
 
 
-def probe(settings: Settings, items: Sequence[Item], orders: Orders | None = None) -> Decision:
-    """:func:`~pix2pix_batch.workers.probe.probe`, of those items that can be decoded and do not
+def probe(
+    settings: Settings, items: Sequence[Item], orders: ChunkOptions | None = None
+) -> Decision:
+    """:func:`~pix2pix_batch.workers.probe.autotune`, of those items that can be decoded and do not
     harm the worker. Raises :class:`InputError` where this worker lacks something."""
     import torch  # noqa: F401  # so that Dask has the worker's start behind it, if it dies here
 
-    orders = orders or Orders()
-    if orders.needs and (lacks := preflight.problems_once(settings, orders.needs)):
-        raise InputError(preflight.told({_address(): lacks}))
+    orders = orders or ChunkOptions()
+    if orders.needs and (lacks := preflight.find_problems_once(settings, orders.needs)):
+        raise InputError(preflight.format_unfit({_address(): lacks}))
     trial = Trial(orders.marker)
     channels = bundle.read_info(Path(settings.model)).architecture.in_channels
     looked: list[Item] = []
@@ -214,7 +222,9 @@ def probe(settings: Settings, items: Sequence[Item], orders: Orders | None = Non
         for item in items:
             if item.tar and item.name not in trial.harmful:
                 with tried("reading it", item):
-                    looked += members.some(item, Choice(settings.exclude, settings.include))
+                    looked += members.first_images(
+                        item, InputFilter(settings.exclude, settings.include)
+                    )
             elif not item.tar:
                 looked.append(item)
         good = []
@@ -230,7 +240,7 @@ def open_ahead(settings: Settings) -> None:
     """Open the engine that :func:`probe` will decide for on another worker, if nothing speaks
     against it. What goes wrong shows where the engine is needed."""
     with suppress(Exception):
-        if likely := expect(settings):
+        if likely := expected_settings(settings):
             opened.open_ahead(likely)
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from pix2pix_batch import bundle
-from pix2pix_batch.distance import described
+from pix2pix_batch.distance import describe_embeddings
 from pix2pix_batch.train.data import to_unit
 from tests.conftest import save_bundle
 from tests.end_to_end.command import SHARED, Argument, Ran, here, picture, run
@@ -34,7 +34,7 @@ def soft_model(path: Path) -> Path:
     images = np.stack([np.asarray(soft(seed)) for seed in range(1000, 1400)])
     with torch.inference_mode():
         found = unet.embed(to_unit(torch.tensor(images))).numpy().astype(np.float64)
-    bundle.describe(path, described(found))
+    bundle.describe(path, describe_embeddings(found))
     return path
 
 

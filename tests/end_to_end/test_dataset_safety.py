@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pix2pix_batch.dataset import complete, quality
-from pix2pix_batch.dataset.making import Making
+from pix2pix_batch.dataset.making import SynthesisJob
 from pix2pix_batch.records import status
 from pix2pix_batch.records.verification import verify
 from tests.end_to_end.command import error_of, here
@@ -202,15 +202,15 @@ def test_a_run_that_stops_before_it_begins_changes_nothing(
     assert synthesize(source, out, model, *MORE).code == 0
     before, known = tree(out), complete.read(out)
     soft(9).save(source / "9.png")
-    decided = Making._decide
+    decided = SynthesisJob._autotune
 
-    def stop(self: Making, *found: Any) -> None:
+    def stop(self: SynthesisJob, *found: Any) -> None:
         self.stop.set()
         decided(self, *found)
 
     for more in ((), ("--overwrite",)):
         with monkeypatch.context() as patched:
-            patched.setattr(Making, "_decide", stop)
+            patched.setattr(SynthesisJob, "_autotune", stop)
             assert synthesize(source, out, model, *MORE, *more).code == 130
         assert tree(out) == before and complete.read(out) == known
     ran = synthesize(source, out, model, *MORE, "--layout", "a-b")
@@ -316,7 +316,7 @@ def test_what_is_right_again_is_not_made_again(
     assert verify(str(out)).counts == {"damaged": 1, "changed": 1}
     replaced(out / IMAGE, good)
     assert verify(str(out)).counts == {"changed": 1}
-    assert (status.read(out).done, status.read(out).failed) == (8, 0)
+    assert (status.read_status(out).done, status.read_status(out).failed) == (8, 0)
     replaced(out / "train" / "inputs" / "1.png", copy)
     assert verify(str(out)).wrong == 0
     assert here("status", out, "--json").figures["dataset"]["wrong"] == 0

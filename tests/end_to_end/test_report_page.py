@@ -13,7 +13,7 @@ from PIL import Image
 
 from pix2pix_batch.pages import page
 from pix2pix_batch.records.journal import stamp
-from pix2pix_batch.records.record import DIRECTORY, SCHEMA, Record, as_line
+from pix2pix_batch.records.record import DIRECTORY, SCHEMA, Record, to_line
 from pix2pix_batch.train.report import write_report
 from tests.browser import Opened, launched
 from tests.train.running import small
@@ -35,7 +35,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("job")
     source, out = folder / "in", folder / "out"
     (out / DIRECTORY / "tmp").mkdir(parents=True)
-    lines = [as_line({"schema": SCHEMA, "input": str(source), "model_name": "tiny"})]
+    lines = [to_line({"schema": SCHEMA, "input": str(source), "model_name": "tiny"})]
     for name, distance in NAMES.items():
         for path, colour in ((source / name, RED), (out / name, BLUE)):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mark = stamp((source / name).stat())
         lines.append(Record(name, "done", mark, name, distance=distance).line())
     lines.append(Record("sea/torn.png", "failed", "1:1", reason="damaged").line())
-    lines += [as_line({"at": 1e9 + n, "seconds": 1.0, "worker": f"w{n % 2}"}) for n in range(1, 30)]
+    lines += [to_line({"at": 1e9 + n, "seconds": 1.0, "worker": f"w{n % 2}"}) for n in range(1, 30)]
     (out / DIRECTORY / "journal.jsonl").write_bytes(b"".join(lines))
     return page.write(out)
 

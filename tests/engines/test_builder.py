@@ -17,7 +17,7 @@ from pix2pix_batch.engines import order as orders
 from pix2pix_batch.engines.builder import BuildOptions
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.library import Library
-from pix2pix_batch.engines.order import Order
+from pix2pix_batch.engines.order import EngineSpec
 from pix2pix_batch.errors import EngineError, InputError
 
 
@@ -30,7 +30,7 @@ def rtx() -> Library:
 def graphs() -> dict[str, bytes]:
     """The shipped model, by precision."""
     model = bundle.resolve("map2aerial")
-    return {p: Order(model, p, 8, 256).graph for p in ("fp16", "fp32")}
+    return {p: EngineSpec(model, p, 8, 256).graph for p in ("fp16", "fp32")}
 
 
 @pytest.mark.parametrize("target", ["sm75", "sm80", "sm86", "sm89", "sm120", "sm121"])
@@ -48,9 +48,9 @@ def test_fp16_engines_are_about_half_as_large(rtx: Library, graphs: dict[str, by
 
 def test_the_network_is_strongly_typed(rtx: Library, graphs: dict[str, bytes]) -> None:
     """Bytes in and out, convolutions in float16, norms in float32, as the graph says."""
-    trt, errors = rtx.trt, rtx.listen()
+    trt, errors = rtx.trt, rtx.make_logger()
     made = trt.Builder(errors.logger)
-    network = rtx.network(made)
+    network = rtx.create_network(made)
     assert trt.OnnxParser(network, errors.logger).parse(graphs["fp16"])
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     assert flag is None or network.get_flag(flag)
@@ -66,7 +66,7 @@ def test_the_network_is_strongly_typed(rtx: Library, graphs: dict[str, bytes]) -
 
 def test_fp32_is_not_to_be_tf32(rtx: Library) -> None:
     """Which TensorRT takes for it by default."""
-    made = rtx.trt.Builder(rtx.listen().logger)
+    made = rtx.trt.Builder(rtx.make_logger().logger)
     assert made.create_builder_config().get_flag(rtx.trt.BuilderFlag.TF32)
     config = builder.configure(rtx, made, BuildOptions("sm89", workspace_mib=64))
     assert not config.get_flag(rtx.trt.BuilderFlag.TF32)
@@ -87,14 +87,14 @@ def test_bf16_is_refused_before_it_is_built(
 ) -> None:
     """By those that are known to have no transposed convolutions of it."""
     card = Gpu("NVIDIA Test", "sm89", "580.65", "13.0", 24 << 30)
-    order = Order(bundle.resolve("map2aerial"), "bf16", 8, 256)
+    order = EngineSpec(bundle.resolve("map2aerial"), "bf16", 8, 256)
     trt = rtx.trt if name == "tensorrt_rtx" else ModuleType(name)
     chosen = Library(name, version, trt)
     if not told:
-        orders.check(order, chosen, builder.CURRENT, card)
+        orders.require_buildable(order, chosen, builder.CURRENT, card)
         return
     with pytest.raises(InputError, match=r"no bf16 transposed .*--backend torch"):
-        orders.check(order, chosen, builder.CURRENT, card)
+        orders.require_buildable(order, chosen, builder.CURRENT, card)
 
 
 def test_what_goes_wrong_inside_a_build_is_its_error() -> None:
@@ -108,7 +108,7 @@ def test_what_goes_wrong_inside_a_build_is_its_error() -> None:
 
 
 def test_noise_is_an_input(rtx: Library, noisy: Path) -> None:
-    graph = Order(noisy, "fp16", 2, 64, noise=True).graph
+    graph = EngineSpec(noisy, "fp16", 2, 64, noise=True).graph
     assert len(onnx.load_from_string(graph).graph.input) == 2
     assert builder.build(rtx, graph, BuildOptions("sm86"))[0]
 

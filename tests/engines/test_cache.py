@@ -284,7 +284,7 @@ def test_nobody_else_can_write_or_read_what_is_kept(cache: Cache) -> None:
     before = os.umask(0)
     try:
         cache.obtain(KEY, build)
-        cache.keep_timings("sm89", b"timings")
+        cache.write_timings("sm89", b"timings")
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in cache.folder.iterdir()}
@@ -318,7 +318,7 @@ def test_a_disk_that_may_not_be_written(disk: Path) -> None:
     with pytest.raises(InputError, match="Read-only file system"):
         Cache(disk / "new")
     assert cache.find(KEY) == (entry, "")
-    cache.used(entry)
+    cache.touch(entry)
 
 
 # Looking and pruning
@@ -326,31 +326,33 @@ def test_a_disk_that_may_not_be_written(disk: Path) -> None:
 
 def test_named_by_the_beginning_of_its_id(cache: Cache) -> None:
     entry = cache.obtain(KEY, build).entry
-    assert cache.named(entry.id[:6]) == cache.named(entry.id) == entry
+    assert cache.find_by_id(entry.id[:6]) == cache.find_by_id(entry.id) == entry
     for name in ("", entry.id[:3], "ffff0000", "../engines"):
         with pytest.raises(InputError, match="no engine here has that id"):
-            cache.named(name)
+            cache.find_by_id(name)
 
 
 def test_notes_stay(cache: Cache) -> None:
-    entry = cache.note(cache.obtain(KEY, build).entry, parity={"psnr": 12.0}, refused="is bad")
+    entry = cache.update_facts(
+        cache.obtain(KEY, build).entry, parity={"psnr": 12.0}, refused="is bad"
+    )
     (found,) = cache.entries()
-    assert found == entry and isinstance(found, Entry) and found.refused == "is bad"
+    assert found == entry and isinstance(found, Entry) and found.refusal == "is bad"
 
 
 def test_prune_removes_what_is_unwanted(cache: Cache) -> None:
     other = replace(KEY, size=512)
     cache.obtain(KEY, build), cache.obtain(other, build)
-    cache.keep_timings("ef" * 16, b"measured")
+    cache.write_timings("ef" * 16, b"measured")
     engines, freed = cache.prune(lambda entry: entry.key.size == 512)
     assert engines == 1 and freed > len(PLAN)
     assert cache.find(KEY)[0] is not None and cache.find(other)[0] is None
-    assert cache.timings("ef" * 16) == b"measured"
+    assert cache.read_timings("ef" * 16) == b"measured"
     assert cache.prune(lambda _: True, timings=True)[0] == 1
     assert not list(cache.folder.iterdir())
 
 
 def test_timings_that_are_not_there_are_empty(cache: Cache) -> None:
-    assert cache.timings("ef" * 16) == b""
-    cache.keep_timings("ef" * 16, b"")
+    assert cache.read_timings("ef" * 16) == b""
+    cache.write_timings("ef" * 16, b"")
     assert not list(cache.folder.iterdir())

@@ -24,13 +24,13 @@ from pix2pix_batch.engines import library
 from pix2pix_batch.engines import order as orders
 from pix2pix_batch.engines.cache import Cache, Key
 from pix2pix_batch.engines.gpu import Gpu
-from pix2pix_batch.engines.order import Order
+from pix2pix_batch.engines.order import EngineSpec
 from tests.end_to_end.command import COMMAND, environment, finish, small_disk, start
 
 pytestmark = pytest.mark.usefixtures("place", "no_gpu")
 try:
     VERSION = library.load("tensorrt_rtx").version
-except library.Missing as error:
+except library.MissingLibrary as error:
     pytest.skip(str(error), allow_module_level=True)
 
 
@@ -370,17 +370,17 @@ def test_an_engine_from_elsewhere_is_not_loaded(
     built: dict[str, str], told: str, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found by its model, whole, and said to be for something else; nor does convert find it."""
-    order = Order(tiny, "fp16", 1, 64)
+    order = EngineSpec(tiny, "fp16", 1, 64)
     rtx = library.load("tensorrt_rtx")
     Cache().obtain(replace(order.key(rtx, "sm89"), **built), lambda: (b"plan", {"model": "tiny"}))
     monkeypatch.setattr("pix2pix_batch.engines.workshop.current", lambda: CARD)
     (line,) = done("engine", "verify", tiny)
     assert "whole" in line and told in line
-    assert orders.find(Cache(), order, rtx, CARD) == (None, "")
+    assert orders.find_engine(Cache(), order, rtx, CARD) == (None, "")
 
 
 def test_an_engine_of_another_bundle_is_not_its_models(tiny: Path, noisy: Path) -> None:
-    key = Order(noisy, "fp16", 1, 64).key(library.load("tensorrt_rtx"), "sm89")
+    key = EngineSpec(noisy, "fp16", 1, 64).key(library.load("tensorrt_rtx"), "sm89")
     Cache().obtain(key, lambda: (b"plan", {"model": "noisy"}))
     assert "no engine of this model is here" in refused(2, "engine", "verify", tiny)
 

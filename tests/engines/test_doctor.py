@@ -16,7 +16,7 @@ from pix2pix_batch.cli import main
 from pix2pix_batch.engines import doctor, gpu, library
 from pix2pix_batch.engines.cache import Cache
 from pix2pix_batch.engines.gpu import Gpu
-from pix2pix_batch.engines.order import Order
+from pix2pix_batch.engines.order import EngineSpec
 from tests.libraries import make_library
 
 CARD = Gpu("NVIDIA Test", "sm89", "550.54", "12.4", 24 << 30)
@@ -45,7 +45,7 @@ def test_without_a_gpu(place: Path) -> None:
 
 @pytest.mark.usefixtures("no_gpu", "place")
 def test_tensorrt_is_not_advised_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "driver", lambda: "")
+    monkeypatch.setattr(gpu, "driver_version", lambda: "")
     for name in library.PACKAGES:
         monkeypatch.setitem(sys.modules, name, None)
     text = printed()
@@ -58,7 +58,7 @@ def test_tensorrt_is_not_advised_where_there_is_no_gpu(monkeypatch: pytest.Monke
 
 @pytest.mark.usefixtures("no_gpu")
 def test_engines_are_counted_and_a_bad_cache_is_told(place: Path) -> None:
-    key = Order(MODEL, "fp16", 32, 256).key(library.load("tensorrt_rtx"), "sm89")
+    key = EngineSpec(MODEL, "fp16", 32, 256).key(library.load("tensorrt_rtx"), "sm89")
     Cache().obtain(key, lambda: (b"plan", {}))
     values = json.loads(printed("--json"))
     assert (values["engines"], values["engine_bytes"]) == (1, 4)
@@ -73,15 +73,15 @@ def test_a_broken_library_is_told(monkeypatch: pytest.MonkeyPatch, place: Path) 
 
 
 def advise(card: Gpu | None, monkeypatch: pytest.MonkeyPatch) -> str:
-    found, _ = library.available()
+    found, _ = library.find_libraries()
     cache, problem = doctor.open_cache()
-    return doctor.advice(MODEL, card, found, cache, problem)[0]
+    return doctor.advise(MODEL, card, found, cache, problem)[0]
 
 
 def test_the_one_command(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     """From the first that is missing to nothing."""
     with monkeypatch.context() as patch:
-        patch.setattr(gpu, "driver", lambda: "550.54")
+        patch.setattr(gpu, "driver_version", lambda: "550.54")
         patch.setattr(torch.version, "cuda", None)
         assert "torch" in advise(None, patch)
         patch.setattr(torch.version, "cuda", "12.4")
@@ -95,7 +95,7 @@ def test_the_one_command(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
         assert advise(CARD, patch) == "pip install 'pix2pix-batch[tensorrt]'"
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     assert advise(CARD, monkeypatch) == "pix2pix-batch engine build map2aerial"
-    key = Order(MODEL, "fp16", 32, 256).key(library.load("tensorrt_rtx"), "sm89")
+    key = EngineSpec(MODEL, "fp16", 32, 256).key(library.load("tensorrt_rtx"), "sm89")
     Cache().obtain(key, lambda: (b"plan", {}))
     assert advise(CARD, monkeypatch) == ""
     place.chmod(0o777)
@@ -106,12 +106,12 @@ def test_the_driver_says_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyP
     text = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024"
     (tmp_path / "version").write_text(text + "\nGCC version: gcc version 11.4.0 (Ubuntu)\n")
     monkeypatch.setattr(gpu, "DRIVER", tmp_path / "version")
-    assert gpu.driver() == "550.54.15"
+    assert gpu.driver_version() == "550.54.15"
     (tmp_path / "version").write_text("NVRM version: another word")
-    assert gpu.driver() == "unknown"
+    assert gpu.driver_version() == "unknown"
     monkeypatch.setattr(gpu, "DRIVER", tmp_path / "none")
     monkeypatch.setattr(gpu, "NVML", str(tmp_path / "none.so"))
-    assert gpu.driver() == ""
+    assert gpu.driver_version() == ""
 
 
 NVML = """
@@ -135,6 +135,6 @@ def test_where_its_file_is_not_seen_the_management_library_says_it(
     library = make_library(tmp_path, f"libnvml-{begins}-{answers}.so", NVML % (begins, answers))
     monkeypatch.setattr(gpu, "DRIVER", tmp_path / "none")
     monkeypatch.setattr(gpu, "NVML", str(library))
-    assert gpu.driver() == told
+    assert gpu.driver_version() == told
     monkeypatch.setattr(gpu, "NVML", "libc.so.6")
-    assert gpu.driver() == "", "a library that has none of it"
+    assert gpu.driver_version() == "", "a library that has none of it"

@@ -15,7 +15,7 @@ from pix2pix_batch.engine import Engine, TorchEngine, Translated
 from pix2pix_batch.engines import gate, layers, library, samples
 from pix2pix_batch.engines.cache import Cache, Entry
 from pix2pix_batch.engines.gate import Parity
-from pix2pix_batch.engines.order import Order
+from pix2pix_batch.engines.order import EngineSpec
 from pix2pix_batch.errors import EngineError, InputError
 
 
@@ -41,7 +41,7 @@ def engine(model: Path, batch_size: int = 1) -> TorchEngine:
     return TorchEngine(bundle.load(model)[1], size=64, batch_size=batch_size)
 
 
-def kept(order: Order) -> tuple[Cache, Entry]:
+def kept(order: EngineSpec) -> tuple[Cache, Entry]:
     key = order.key(library.load("tensorrt_rtx"), "sm89")
     cache = Cache()
     return cache, cache.obtain(key, lambda: (b"plan", {"model": order.name})).entry
@@ -50,7 +50,7 @@ def kept(order: Order) -> tuple[Cache, Entry]:
 @pytest.mark.parametrize("count", [1, 3, 4, 7])
 def test_figures(tiny: Path, count: int) -> None:
     """10 * log10(255**2 / 5**2) is 34.15; engines with other batch sizes see the same images."""
-    images = samples.read(None, 64, 3)[np.arange(count) % 4]
+    images = samples.read_samples(None, 64, 3)[np.arange(count) % 4]
     found = gate.compare(Off(engine(tiny), 5), engine(tiny, 2), images)
     assert (round(found.psnr, 2), found.greatest, found.images) == (34.15, 5, count)
     assert not found.passes
@@ -65,44 +65,50 @@ def test_the_bar() -> None:
 
 
 def test_what_passes_is_noted(tiny: Path, place: Path) -> None:
-    cache, entry = kept(Order(tiny, "fp16", 3, 64))
-    images = samples.read(None, 64, 3)
-    after, parity = gate.check(
-        cache, entry, Off(engine(tiny), 1), Order(tiny, "fp16", 3, 64), images
+    cache, entry = kept(EngineSpec(tiny, "fp16", 3, 64))
+    images = samples.read_samples(None, 64, 3)
+    after, parity = gate.check_entry(
+        cache, entry, Off(engine(tiny), 1), EngineSpec(tiny, "fp16", 3, 64), images
     )
     assert parity.greatest == 1 and after.facts["parity"] == parity.as_dict()
-    assert list(cache.entries()) == [after] and after.refused == ""
+    assert list(cache.entries()) == [after] and after.refusal == ""
 
 
 def test_what_fails_is_set_aside_and_kept(tiny: Path, place: Path) -> None:
-    order = Order(tiny, "fp16", 3, 64)
+    order = EngineSpec(tiny, "fp16", 3, 64)
     cache, entry = kept(order)
     with pytest.raises(EngineError) as caught:
-        gate.check(cache, entry, Off(engine(tiny), 5), order, samples.read(None, 64, 3))
+        gate.check_entry(
+            cache, entry, Off(engine(tiny), 5), order, samples.read_samples(None, 64, 3)
+        )
     message = str(caught.value)
     assert f"the fp16 engine {entry.id[:12]} is 34.2 dB from fp32 PyTorch on 4 images" in message
     assert "(bar 40; fp16 itself: " in message and "verify --layers" in message
     (found,) = cache.entries()
-    assert isinstance(found, Entry) and found.refused and found.facts["parity"]["psnr"] == 34.15
+    assert isinstance(found, Entry) and found.refusal and found.facts["parity"]["psnr"] == 34.15
 
 
 def test_an_engine_with_noise_is_compared_with_noise(noisy: Path, place: Path) -> None:
-    order = Order(noisy, "fp16", 3, 64, noise=True)
+    order = EngineSpec(noisy, "fp16", 3, 64, noise=True)
     cache, entry = kept(order)
-    _, parity = gate.check(cache, entry, Off(engine(noisy), 0), order, samples.read(None, 64, 3))
+    _, parity = gate.check_entry(
+        cache, entry, Off(engine(noisy), 0), order, samples.read_samples(None, 64, 3)
+    )
     assert parity.greatest == 0
-    plain = gate.run(engine(noisy), samples.read(None, 64, 3))
+    plain = gate.translate_all(engine(noisy), samples.read_samples(None, 64, 3))
     shapes = bundle.read_info(noisy).architecture.mask_shapes(64, 64)
     masks = [np.zeros(shape, bool) for shape in shapes]
-    assert (gate.run(engine(noisy), samples.read(None, 64, 3), masks) != plain).any()
+    assert (
+        gate.translate_all(engine(noisy), samples.read_samples(None, 64, 3), masks) != plain
+    ).any()
 
 
 def test_shipped_images() -> None:
-    assert samples.read(None, 256, 3).shape == (4, 256, 256, 3)
+    assert samples.read_samples(None, 256, 3).shape == (4, 256, 256, 3)
     assert sum(path.stat().st_size for path in samples.SHIPPED.iterdir()) < 100_000
-    assert samples.read(None, 256, 3).std() > 20, "they show something"
+    assert samples.read_samples(None, 256, 3).std() > 20, "they show something"
     for channels in (1, 2, 3, 4, 5):
-        found = samples.read(None, 64, channels)
+        found = samples.read_samples(None, 64, channels)
         assert found.shape == (4, 64, 64, channels) and found.flags.c_contiguous
 
 
@@ -112,11 +118,11 @@ def test_images_of_ones_own(tmp_path: Path) -> None:
         folder.mkdir(exist_ok=True)
         Image.new("RGB", (30, 50), (i, 0, 0)).save(folder / f"{i:02}.png")
     (tmp_path / "0" / "bad.jpg").write_text("no image")
-    found = samples.read(tmp_path, 64, 3)
+    found = samples.read_samples(tmp_path, 64, 3)
     assert found.shape == (samples.COUNT, 64, 64, 3)
     assert list(found[:4, 0, 0, 0]) == [0, 3, 6, 9]
     with pytest.raises(InputError, match="is no directory of images"):
-        samples.read(tmp_path / "0" / "bad.jpg", 64, 3)
+        samples.read_samples(tmp_path / "0" / "bad.jpg", 64, 3)
 
 
 def test_layers_of_norms_are_seen_too(noisy: Path) -> None:
@@ -130,6 +136,6 @@ def test_layers_of_norms_are_seen_too(noisy: Path) -> None:
     net.down[1].conv.weight.data *= 1e6  # the norm takes it out again, but too late
     path = noisy.with_name("hidden.safetensors")
     bundle.save(path, BundleInfo("hidden", architecture, 32), net, half=False)
-    order = Order(path, "fp16", 2, 32)
-    found = layers.first(layers.compare(order, samples.read(None, 32, 3)[:2]))
+    order = EngineSpec(path, "fp16", 2, 32)
+    found = layers.first_divergent(layers.compare(order, samples.read_samples(None, 32, 3)[:2]))
     assert found is not None and found.name == "down.1.conv" and not found.finite

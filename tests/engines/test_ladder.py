@@ -21,10 +21,10 @@ from pix2pix_batch.engines import gate, ladder, library, samples
 from pix2pix_batch.engines.cache import Cache, Entry
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.graph import Graph
-from pix2pix_batch.engines.order import Order
+from pix2pix_batch.engines.order import EngineSpec
 from pix2pix_batch.errors import EngineError, InputError, MemoryShortage
 from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.settings import Decision, Settings, settle
+from pix2pix_batch.settings import Decision, Settings, apply_decision
 from pix2pix_batch.workers import probe, worker
 from pix2pix_batch.workers.converter import Converter
 from pix2pix_batch.workers.opened import engine_of
@@ -62,7 +62,7 @@ def settings(tiny: Path, tmp_path: Path) -> Settings:
 
 def test_on_a_cpu_pytorch_runs(settings: Settings) -> None:
     assert ladder.open_best(settings, np.zeros((1, 64, 64, 3), np.uint8)) == (None, "")
-    decision = probe.probe(settings, [])
+    decision = probe.autotune(settings, [])
     assert decision.backend.startswith("torch") and decision.note == ""
 
 
@@ -141,7 +141,7 @@ sys.exit(str(loaded) if loaded else 0)
 
 
 def on_a_card(monkeypatch: pytest.MonkeyPatch, card: Gpu = CARD) -> None:
-    monkeypatch.setattr("pix2pix_batch.engines.gpu.current", lambda: card)
+    monkeypatch.setattr("pix2pix_batch.engines.gpu.current_gpu", lambda: card)
 
 
 TILES = np.zeros((1, 64, 64, 3), np.uint8)
@@ -197,7 +197,7 @@ def test_an_engine_that_does_not_load_is_told(
     """Found in the cache, built for this kind of GPU, but TensorRT refuses it (no driver)."""
     on_a_card(monkeypatch)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    order = Order(Path(settings.model), "fp32", 2, 64)
+    order = EngineSpec(Path(settings.model), "fp32", 2, 64)
     Cache().obtain(order.key(library.load("tensorrt_rtx"), "", CARD), lambda: (b"plan", {}))
     engine, note = ladder.open_best(replace(settings, device="cuda"), TILES)
     assert engine is None and "cannot load the engine: " in note
@@ -228,12 +228,12 @@ def test_an_engine_that_was_set_aside_is_neither_used_nor_built_again(
 ) -> None:
     on_a_card(monkeypatch)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    order = Order(Path(settings.model), "fp32", 2, 64)
+    order = EngineSpec(Path(settings.model), "fp32", 2, 64)
     cache = Cache()
     entry = cache.obtain(
         order.key(library.load("tensorrt_rtx"), "sm89"), lambda: (b"plan", {})
     ).entry
-    cache.note(entry, refused="is 12.0 dB from fp32 PyTorch on 4 images (bar 40)")
+    cache.update_facts(entry, refused="is 12.0 dB from fp32 PyTorch on 4 images (bar 40)")
     engine, note = ladder.open_best(replace(settings, device="cuda"), TILES)
     assert engine is None and "is 12.0 dB from fp32" in note and "set aside" in note
     with pytest.raises(InputError, match=r"^--backend tensorrt_rtx: the fp32 engine .* set aside"):
@@ -260,7 +260,7 @@ def test_an_engine_whose_fp16_overflows_is_set_aside_and_pytorch_runs(
     """Really built; run by PyTorch in float16, since the GPU is not there."""
     on_a_card(monkeypatch)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    monkeypatch.setattr(gate, "load", lambda *_: Half(overflowing, 2, 32))
+    monkeypatch.setattr(gate, "load_engine", lambda *_: Half(overflowing, 2, 32))
     asked = replace(
         settings,
         model=str(overflowing),
@@ -269,17 +269,17 @@ def test_an_engine_whose_fp16_overflows_is_set_aside_and_pytorch_runs(
         device="cuda",
         precision="auto",
     )
-    tiles = samples.read(None, 32, 3)
+    tiles = samples.read_samples(None, 32, 3)
     engine, note = ladder.open_best(asked, tiles)
     assert engine is None and note.endswith("so PyTorch runs")
     assert "is set aside" in note and "dB from fp32 PyTorch on 4 images" in note
     (entry,) = Cache().entries()
-    assert isinstance(entry, Entry) and entry.refused and entry.facts["parity"]["psnr"] < gate.BAR
+    assert isinstance(entry, Entry) and entry.refusal and entry.facts["parity"]["psnr"] < gate.BAR
 
     def no_load(*_: object) -> None:
         raise AssertionError("what was set aside is loaded")
 
-    monkeypatch.setattr(gate, "load", no_load)
+    monkeypatch.setattr(gate, "load_engine", no_load)
     assert "is set aside" in ladder.open_best(asked, tiles)[1]
 
 
@@ -289,9 +289,9 @@ def test_a_sound_engine_passes_the_same_way(
     on_a_card(monkeypatch)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     half = Half(Path(settings.model), 2, 64)
-    monkeypatch.setattr(gate, "load", lambda *_: half)
+    monkeypatch.setattr(gate, "load_engine", lambda *_: half)
     asked = replace(settings, device="cuda", precision="auto")
-    assert ladder.open_best(asked, samples.read(None, 64, 3)) == (half, "")
+    assert ladder.open_best(asked, samples.read_samples(None, 64, 3)) == (half, "")
     (entry,) = Cache().entries()
     assert isinstance(entry, Entry) and entry.facts["parity"]["psnr"] > gate.BAR
 
@@ -313,18 +313,18 @@ def test_an_open_batch_size_is_halved_until_it_fits(
 ) -> None:
     """Memory runs out on GPUs only, so that is said here for engines larger than ``fits``."""
 
-    def ready(library: object, order: Order, *_: object) -> Order:
+    def ready(library: object, order: EngineSpec, *_: object) -> EngineSpec:
         if order.batch_size > fits:
             raise MemoryShortage("the GPU's memory is too small")
         return order
 
-    monkeypatch.setattr(ladder, "ready", ready)
+    monkeypatch.setattr(ladder, "load_checked", ready)
     asked = replace(settings, batch_size=given)
     if left is None:
         with pytest.raises(EngineError, match="memory is too small"):
-            ladder.climb(library.load("tensorrt_rtx"), asked, TILES, CARD)
+            ladder.open_library(library.load("tensorrt_rtx"), asked, TILES, CARD)
     else:
-        made = ladder.climb(library.load("tensorrt_rtx"), asked, TILES, CARD)
+        made = ladder.open_library(library.load("tensorrt_rtx"), asked, TILES, CARD)
         assert made.batch_size == left
 
 
@@ -390,7 +390,7 @@ def test_a_chunk_that_fails_leaves_nothing_under_way(
 
 def test_the_probe_keeps_what_it_opened(settings: Settings) -> None:
     asked = replace(settings, opener=opener, backend="late")
-    decision = probe.probe(asked, [])
+    decision = probe.autotune(asked, [])
     assert decision == Decision("cpu", "fp32", 2, "late", "late")
-    settled = settle(asked, decision)
+    settled = apply_decision(asked, decision)
     assert engine_of(settled) is engine_of(settled)

@@ -19,17 +19,17 @@ ROOT = Path(__file__).parents[2]
 def test_tensorrt_rtx_is_found_and_knows_its_targets() -> None:
     found = library.load("tensorrt_rtx")
     assert found.name == "tensorrt_rtx" and found.version[0].isdigit()
-    targets = found.targets()
+    targets = found.list_targets()
     assert {"sm75", "sm86", "sm89", "sm120"} <= set(targets)
     assert targets == sorted(targets, key=lambda name: int(name[2:]))
-    assert "tensorrt_rtx" in [one.name for one in library.available()[0]]
+    assert "tensorrt_rtx" in [one.name for one in library.find_libraries()[0]]
 
 
 @pytest.mark.parametrize("target", ["sm90", "SM89", "", "none", "name", "__class__"])
 def test_an_unknown_target_is_told_the_known_ones(target: str) -> None:
     found = library.load("tensorrt_rtx")
     with pytest.raises(InputError) as caught:
-        found.require(target)
+        found.require_target(target)
     assert f"target {target!r}" in str(caught.value)
     assert "sm75, sm80, sm86, sm89" in str(caught.value)
 
@@ -37,9 +37,9 @@ def test_an_unknown_target_is_told_the_known_ones(target: str) -> None:
 def test_a_library_that_builds_for_its_own_gpu_only_says_so() -> None:
     """As ``tensorrt``, which has no list of compute capabilities."""
     one = library.Library("tensorrt", "10.13", ModuleType("tensorrt"))
-    assert one.targets() == []
+    assert one.list_targets() == []
     with pytest.raises(InputError, match="GPU that is here only; use --library tensorrt_rtx"):
-        one.require("sm89")
+        one.require_target("sm89")
 
 
 BLOCKER = """

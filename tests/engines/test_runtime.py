@@ -248,7 +248,7 @@ def test_what_is_compiled_at_load_is_kept_beside_the_engine(
 
     def load() -> FakeTensorRT:
         fake = FakeTensorRT(late, tiny, BATCH, SIZE)
-        engine = gate.load(fake.library(trt), entry, cache)
+        engine = gate.load_engine(fake.library(trt), entry, cache)
         ((images, masks),) = batches(fake, 1)
         assert_made(fake, (images, masks), engine(images, masks))
         return fake
@@ -271,7 +271,7 @@ def test_what_is_compiled_at_load_is_kept_beside_the_engine(
 
 @pytest.fixture
 def settings(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Path) -> Settings:
-    monkeypatch.setattr("pix2pix_batch.engines.gpu.current", lambda: CARD)
+    monkeypatch.setattr("pix2pix_batch.engines.gpu.current_gpu", lambda: CARD)
     return Settings(
         str(tiny), bundle.fingerprint(tiny), str(tmp_path), "tile", SIZE, None, None, "cuda",
         "fp32", False, 0, opener=ladder.open_best,
@@ -290,13 +290,13 @@ def offered(fake: FakeTensorRT, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         key = order.key(one, "", gpu)
         return cache.obtain(key, lambda: (b"plan", {"model": "tiny"})).entry, ""
 
-    monkeypatch.setattr(library, "available", lambda: ([chosen], []))
-    monkeypatch.setattr("pix2pix_batch.engines.order.find", find)
-    monkeypatch.setattr("pix2pix_batch.engines.order.check", lambda *_: None)
+    monkeypatch.setattr(library, "find_libraries", lambda: ([chosen], []))
+    monkeypatch.setattr("pix2pix_batch.engines.order.find_engine", find)
+    monkeypatch.setattr("pix2pix_batch.engines.order.require_buildable", lambda *_: None)
     return asked
 
 
-TILES = samples.read(None, SIZE, 3)
+TILES = samples.read_samples(None, SIZE, 3)
 
 
 def test_an_engine_passes_the_gate_and_runs(

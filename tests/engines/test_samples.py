@@ -20,7 +20,7 @@ def test_what_systems_leave_is_no_sample(tmp_path: Path) -> None:
         Image.new("RGB", (8, 8), (10 * number,) * 3).save(path)
     deep = np.full((8, 8), 200 << 8, np.uint16)
     tifffile.imwrite(tmp_path / "deep.tif", deep, byteorder=">", compression="lzw")
-    found = samples.read(tmp_path, 8, 3)
+    found = samples.read_samples(tmp_path, 8, 3)
     assert found.shape == (2, 8, 8, 3)
     assert [int(image.mean()) for image in found] == [0, 200]
 
@@ -28,4 +28,4 @@ def test_what_systems_leave_is_no_sample(tmp_path: Path) -> None:
 def test_where_none_is(tmp_path: Path) -> None:
     (tmp_path / "._a.png").write_bytes(b"\0\5\x16\7")
     with pytest.raises(InputError, match="holds no image"):
-        samples.read(tmp_path, 8, 3)
+        samples.read_samples(tmp_path, 8, 3)

@@ -61,9 +61,9 @@ def test_convert_twice(precision: str, tiny: Path, source: Path) -> None:
 
 
 def test_the_doctor_sees_it() -> None:
-    here = gpu.current()
+    here = gpu.current_gpu()
     assert here is not None and here.capability.startswith("sm") and here.memory > 1 << 30
-    assert here.driver and here.cuda and here in gpu.found()
+    assert here.driver and here.cuda and here in gpu.list_gpus()
     ran = run("doctor", "--json")
     assert ran.returncode == 0, ran.stderr
     values = json.loads(ran.stdout)
@@ -79,9 +79,9 @@ def test_as_many_gpus_as_pytorch_sees() -> None:
 
 
 def test_bench(tiny: Path) -> None:
-    usable = doctor.usable(gpu.current(), library.available()[0])
+    usable = doctor.usable_libraries(gpu.current_gpu(), library.find_libraries()[0])
     if not usable:
-        pytest.skip(f"no TensorRT here that runs on this GPU: {library.available()[1]}")
+        pytest.skip(f"no TensorRT here that runs on this GPU: {library.find_libraries()[1]}")
     ran = run("engine", "build", tiny)
     assert ran.returncode == 0 and " dB from fp32 PyTorch on 4 images" in ran.stdout, ran.stderr
     ran = run("engine", "bench", tiny)

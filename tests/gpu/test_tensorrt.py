@@ -13,7 +13,7 @@ from pix2pix_batch.engines import order as orders
 from pix2pix_batch.engines.builder import BuildOptions
 from pix2pix_batch.engines.cache import Cache
 from pix2pix_batch.engines.library import Library
-from pix2pix_batch.engines.order import Order
+from pix2pix_batch.engines.order import EngineSpec
 from pix2pix_batch.engines.runtime import TensorRTEngine
 
 SIZE, BATCH = 64, 4
@@ -24,10 +24,10 @@ def chosen(request: pytest.FixtureRequest) -> Library:
     """A library that is here and runs on this GPU."""
     try:
         found = library.load(request.param)
-    except library.Missing as error:
+    except library.MissingLibrary as error:
         pytest.skip(str(error))
-    here = gpu.current()
-    if not doctor.usable(here, [found]):
+    here = gpu.current_gpu()
+    if not doctor.usable_libraries(here, [found]):
         pytest.skip(f"{found.name} {found.version} does not run on this {here}")
     pytest.importorskip("onnxscript", reason="needs the extra onnx, to export the model")
     return found
@@ -37,11 +37,11 @@ def made(
     chosen: Library, model: Path, precision: str, noise: bool = False
 ) -> tuple[TensorRTEngine, dict[str, float], dict[str, float]]:
     """Built and checked; how far it is from fp32, and how far its precision is by itself."""
-    order = Order(model, precision, BATCH, SIZE, noise)
+    order = EngineSpec(model, precision, BATCH, SIZE, noise)
     cache = Cache()
-    entry = orders.fill(cache, order, chosen, BuildOptions(), gpu.current()).entry
-    engine = gate.load(chosen, entry, cache)
-    entry, _ = gate.check(cache, entry, engine, order, samples.read(None, SIZE, 3))
+    entry = orders.find_or_build(cache, order, chosen, BuildOptions(), gpu.current_gpu()).entry
+    engine = gate.load_engine(chosen, entry, cache)
+    entry, _ = gate.check_entry(cache, entry, engine, order, samples.read_samples(None, SIZE, 3))
     return engine, entry.facts["parity"], entry.facts["predicted"]
 
 
@@ -85,10 +85,10 @@ def test_what_is_compiled_at_load_is_kept(chosen: Library, tiny: Path, place: Pa
 
 
 def test_a_shipped_model(chosen: Library) -> None:
-    order = Order(bundle.resolve("map2aerial"), "fp16", BATCH, 256)
+    order = EngineSpec(bundle.resolve("map2aerial"), "fp16", BATCH, 256)
     cache = Cache()
-    entry = orders.fill(cache, order, chosen, BuildOptions(), gpu.current()).entry
-    engine = gate.load(chosen, entry, cache)
-    _, parity = gate.check(cache, entry, engine, order, samples.read(None, 256, 3))
+    entry = orders.find_or_build(cache, order, chosen, BuildOptions(), gpu.current_gpu()).entry
+    engine = gate.load_engine(chosen, entry, cache)
+    _, parity = gate.check_entry(cache, entry, engine, order, samples.read_samples(None, 256, 3))
     assert parity.passes
     engine.close()

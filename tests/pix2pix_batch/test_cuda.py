@@ -219,7 +219,7 @@ def test_what_cannot_be_captured_runs_layer_by_layer(
         assert torch.cuda.current_stream() is cuda.default
         torch.cuda.empty_cache()
         assert all(equal(engine(images(0)), plain) for _ in range(3))
-        decision = probe.probe(settings, items(settings))
+        decision = probe.autotune(settings, items(settings))
         assert decision.note.startswith("no CUDA graph could be captured")
 
 
@@ -340,7 +340,7 @@ def test_a_chunk_has_the_bytes_of_the_cpu(settings: Settings) -> None:
 
 def test_precision_is_chosen_on_the_gpu_as_well(settings: Settings) -> None:
     with fake_cuda(seed=4):
-        decision = probe.probe(replace(settings, precision="auto"), items(settings))
+        decision = probe.autotune(replace(settings, precision="auto"), items(settings))
         assert (decision.device, decision.precision, decision.batch_size) == ("cuda", "fp16", BATCH)
         assert decision.note == ""
 
@@ -351,19 +351,19 @@ def test_batches_are_halved_until_they_fit(
     """Where the size is open; a size that was asked for is refused in words."""
     monkeypatch.setattr("pix2pix_batch.engine.CUDA_BATCH", 4)  # 64 of 64x64
     with fake_cuda(memory=48 << 20):
-        decision = probe.probe(replace(settings, batch_size=None), items(settings))
+        decision = probe.autotune(replace(settings, batch_size=None), items(settings))
         assert decision.batch_size in (8, 16, 32)
         open_engine.cache_clear()
         with pytest.raises(InputError, match=r"^--batch-size 500: .*out of memory.*use a smaller"):
-            probe.probe(replace(settings, batch_size=500), items(settings))
+            probe.autotune(replace(settings, batch_size=500), items(settings))
     with fake_cuda(memory=1 << 10), pytest.raises(InputError, match="use --device cpu, or free"):
-        probe.probe(replace(settings, batch_size=None), items(settings))
+        probe.autotune(replace(settings, batch_size=None), items(settings))
 
 
 def test_batches_with_noise_are_tried_as_well(noisy: Path, settings: Settings) -> None:
     asked = replace(settings, model=str(noisy), fingerprint=bundle.fingerprint(noisy), noise=True)
     with fake_cuda() as cuda:
-        probe.probe(asked, items(settings))
+        probe.autotune(asked, items(settings))
         assert cuda.made == 4
 
 
@@ -375,9 +375,9 @@ def test_a_slot_of_another_gpu_worker_is_told(
         pytest.skip("PyTorch finds a GPU here")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     asked = replace(settings, device="auto")
-    assert probe.probe(asked, items(settings)).note == "", "hidden or not, nobody gave it one"
+    assert probe.autotune(asked, items(settings)).note == "", "hidden or not, nobody gave it one"
     monkeypatch.setenv("PIX2PIX_BATCH_CODEC_THREADS", "4")
-    decision = probe.probe(asked, items(settings))
+    decision = probe.autotune(asked, items(settings))
     assert decision.device == "cpu"
     assert decision.note.startswith("PyTorch cannot use the NVIDIA GPU that is here")
     assert "--device cpu has one a core" in decision.note

@@ -13,7 +13,7 @@ from scipy.spatial.distance import mahalanobis
 
 from pix2pix_batch import bundle
 from pix2pix_batch.bundle import Embedding
-from pix2pix_batch.distance import FEWEST, Domain, Metric, described, shrunk
+from pix2pix_batch.distance import FEWEST, Domain, Metric, describe_embeddings, shrink_covariance
 from pix2pix_batch.errors import BundleError
 from pix2pix_batch.tiling import Resized, Tiles
 from tests.conftest import save_bundle
@@ -44,13 +44,18 @@ def test_the_covariance_is_shrunk_as_published(count: int) -> None:
     sample = away.T @ away / count
     weight = golden_weight(sample, count)
     expected = (1 - weight) * sample + weight * np.trace(sample) / WIDTH * np.eye(WIDTH)
-    np.testing.assert_allclose(shrunk(np.cov(x, rowvar=False), count), expected, rtol=1e-9)
+    np.testing.assert_allclose(
+        shrink_covariance(np.cov(x, rowvar=False), count), expected, rtol=1e-9
+    )
     assert np.linalg.eigvalsh(expected).min() > 0
 
 
 def test_more_inputs_are_shrunk_less() -> None:
     covariance = np.cov(drawn(50, 2), rowvar=False)
-    change = [np.abs(shrunk(covariance, n) - covariance * (n - 1) / n).max() for n in (5, 50, 5000)]
+    change = [
+        np.abs(shrink_covariance(covariance, n) - covariance * (n - 1) / n).max()
+        for n in (5, 50, 5000)
+    ]
     assert change[0] > 5 * change[1] > 25 * change[2] > 0
 
 
@@ -59,7 +64,7 @@ def test_distances_are_mahalanobis() -> None:
     covariance = np.cov(x, rowvar=False)
     metric = Metric.of(x.mean(0), covariance, 60)
     assert metric is not None
-    inverse = np.linalg.inv(shrunk(covariance, 60))
+    inverse = np.linalg.inv(shrink_covariance(covariance, 60))
     expected = [mahalanobis(other, x.mean(0), inverse) ** 2 for other in others]
     np.testing.assert_allclose(metric.squares(others), expected, rtol=1e-9)
 
@@ -75,14 +80,14 @@ def test_neither_batch_nor_order_changes_a_bit() -> None:
 
 def test_the_quantiles_are_of_inputs_that_the_metric_has_not_seen() -> None:
     x = drawn(37, 5)
-    found = described(x)
+    found = describe_embeddings(x)
     assert found.inputs == 37 and found.quantiles is not None
     np.testing.assert_allclose(found.mean, x.mean(0), rtol=1e-6)
     np.testing.assert_allclose(found.covariance, np.cov(x, rowvar=False), rtol=1e-4)
     distances = []
     for first, last in ((0, 8), (8, 16), (16, 23), (23, 30), (30, 37)):
         rest = np.concatenate((x[:first], x[last:]))
-        inverse = np.linalg.inv(shrunk(np.cov(rest, rowvar=False), len(rest)))
+        inverse = np.linalg.inv(shrink_covariance(np.cov(rest, rowvar=False), len(rest)))
         distances += [mahalanobis(one, rest.mean(0), inverse) for one in x[first:last]]
     expected = np.quantile(distances, np.linspace(0, 1, 101))
     np.testing.assert_allclose(found.quantiles, expected, rtol=1e-5)
@@ -93,38 +98,38 @@ def test_new_inputs_of_the_same_kind_get_every_percentile_alike(count: int) -> N
     """Also where there are fewer inputs than features, as measured against themselves they would
     all seem far too close."""
     mix = np.random.default_rng(7).normal(size=(64, 64))
-    domain = Domain.of(described(drawn(count, 6, mix)))
+    domain = Domain.of(describe_embeddings(drawn(count, 6, mix)))
     assert domain is not None
-    new = [domain.scaled(square**0.5) for square in domain.squares(drawn(500, 8, mix))]
+    new = [domain.to_percentile(square**0.5) for square in domain.squares(drawn(500, 8, mix))]
     slack = 25 if count == 40 else 12  # the calibration's own spread
     for percentile in (25, 50, 75):
         assert abs(np.mean(np.array(new) < percentile) * 100 - percentile) < slack
-    in_sample = Metric.of(*described(drawn(count, 6, mix))[:3])
+    in_sample = Metric.of(*describe_embeddings(drawn(count, 6, mix))[:3])
     assert in_sample is not None
     if count == 40:
         seen = in_sample.squares(drawn(count, 6, mix)) ** 0.5
-        assert np.median([domain.scaled(d) for d in seen]) < 5
+        assert np.median([domain.to_percentile(d) for d in seen]) < 5
 
 
 def test_others_lie_beyond_all_training_inputs() -> None:
-    domain = Domain.of(described(drawn(400, 6)))
+    domain = Domain.of(describe_embeddings(drawn(400, 6)))
     assert domain is not None
     for away in (10, 100):
         other = (RANDOM.normal(size=(5, WIDTH)) * away) @ MIX + 5
-        assert all(domain.scaled(square**0.5) > 100 for square in domain.squares(other))
+        assert all(domain.to_percentile(square**0.5) > 100 for square in domain.squares(other))
 
 
 DOMAIN = Domain(Metric(np.zeros(2), np.eye(2)), np.linspace(1, 3, 101))
 
 
 def test_a_percentile_then_times_the_farthest() -> None:
-    assert [DOMAIN.scaled(d) for d in (0, 1, 2, 2.5, 3)] == [0, 0, 50, 75, 100]
-    assert [DOMAIN.scaled(d) for d in (3.3, 6, 30)] == [110, 200, 1000]
+    assert [DOMAIN.to_percentile(d) for d in (0, 1, 2, 2.5, 3)] == [0, 0, 50, 75, 100]
+    assert [DOMAIN.to_percentile(d) for d in (3.3, 6, 30)] == [110, 200, 1000]
 
 
 @given(st.floats(0, 50), st.floats(0, 50))
 def test_what_is_farther_never_counts_as_closer(one: float, other: float) -> None:
-    assert (DOMAIN.scaled(one) <= DOMAIN.scaled(other)) or one > other
+    assert (DOMAIN.to_percentile(one) <= DOMAIN.to_percentile(other)) or one > other
 
 
 def test_tiles_count_by_what_is_image_in_them() -> None:
@@ -156,15 +161,15 @@ def test_shares_are_of_the_image_in_each_tile(height: int, width: int) -> None:
 
 
 def test_too_few_or_equal_inputs_tell_nothing() -> None:
-    few, equal = described(drawn(FEWEST - 1, 1)), described(np.ones((50, 4)))
+    few, equal = describe_embeddings(drawn(FEWEST - 1, 1)), describe_embeddings(np.ones((50, 4)))
     assert few.quantiles is None and equal.quantiles is None
     assert Domain.of(few) is None and Domain.of(equal) is None and Domain.of(None) is None
-    assert described(np.ones((1, 4))).inputs == 1
+    assert describe_embeddings(np.ones((1, 4))).inputs == 1
 
 
 @given(arrays(np.float64, (12, 3), elements=st.floats(-1e3, 1e3)))
 def test_whatever_the_inputs_the_quantiles_can_be_stored(x: np.ndarray) -> None:
-    found = described(x)
+    found = describe_embeddings(x)
     if found.quantiles is not None:
         assert found.quantiles.dtype == np.float32 and found.quantiles.shape == (101,)
         assert (np.diff(found.quantiles) >= 0).all() and found.quantiles[-1] > 0
@@ -174,11 +179,11 @@ def test_a_bundle_gives_its_domain(tmp_path: Path) -> None:
     path = save_bundle(tmp_path / "model.safetensors")
     assert Domain.open(path) is None
     x = np.random.default_rng(0).normal(size=(50, 32))
-    bundle.describe(path, described(x))
+    bundle.describe(path, describe_embeddings(x))
     domain = Domain.open(path)
     assert domain is not None
-    assert domain.scaled(float(domain.squares(x.mean(0)[None])[0]) ** 0.5) == 0
-    without = described(x)._replace(quantiles=None)
+    assert domain.to_percentile(float(domain.squares(x.mean(0)[None])[0]) ** 0.5) == 0
+    without = describe_embeddings(x)._replace(quantiles=None)
     bundle.describe(path, without)
     assert Domain.open(path) is None
 

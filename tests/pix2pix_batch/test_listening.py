@@ -7,7 +7,7 @@ import socket
 import psutil
 from distributed import Client
 
-from pix2pix_batch.scheduling.cluster import local
+from pix2pix_batch.scheduling.cluster import local_cluster
 
 
 def listening() -> set[str]:
@@ -26,7 +26,7 @@ def test_only_the_loopback_interface_is_listened_on() -> None:
     with socket.create_server(("0.0.0.0", 0)):
         assert "0.0.0.0" in listening()
     before = listening()  # of other tests in this process
-    with local([{}, {}]) as cluster, Client(cluster):
+    with local_cluster([{}, {}]) as cluster, Client(cluster):
         found = listening()
     assert found - before <= {"127.0.0.1", "::1"}
     assert "127.0.0.1" in found

@@ -68,7 +68,7 @@ def test_each_was_made_by_the_last_command_of_its_card(name: str) -> None:
     command = re.findall(r"pix2pix-batch train DATA \w+ --recipe .*", card)[-1]
     assert f"--recipe {name}" in command
     overrides = re.findall(r"--set (\S+)", command)
-    assert provenance["recipe"] == recipe.read(recipe.find(name), overrides).as_dict()
+    assert provenance["recipe"] == recipe.read_recipe(recipe.find_recipe(name), overrides).as_dict()
     for run in runs_of(provenance):
         assert run["training"]["step"] == run["training"]["steps"]
         assert run["data"]["fingerprint"] == provenance["data"]["fingerprint"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2pix_batch.text import counted, shown
+from pix2pix_batch.text import escape, format_count
 
 
 @pytest.mark.parametrize(
@@ -23,17 +23,17 @@ from pix2pix_batch.text import counted, shown
     ],
 )
 def test_shown(path: object, text: str) -> None:
-    assert shown(path) == text
+    assert escape(path) == text
 
 
 @given(text=st.text(st.characters() | st.characters(min_codepoint=0xD800, max_codepoint=0xDFFF)))
 def test_shown_is_always_printable(text: str) -> None:
-    assert shown(text).isprintable()
-    shown(text).encode()
+    assert escape(text).isprintable()
+    escape(text).encode()
 
 
 def test_counted() -> None:
-    assert [counted(number, "image") for number in (0, 1, 2, 10_000)] == [
+    assert [format_count(number, "image") for number in (0, 1, 2, 10_000)] == [
         "0 images",
         "1 image",
         "2 images",

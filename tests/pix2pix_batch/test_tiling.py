@@ -22,7 +22,7 @@ def pixels_of(height: int, width: int, channels: int = 3, seed: int = 0) -> np.n
 def translated(tiles: Tiles, outputs: list[np.ndarray]) -> np.ndarray:
     for index, output in enumerate(outputs):
         assert tiles.result is None or index > 0
-        tiles.put(index, output)
+        tiles.add_tile(index, output)
     assert tiles.result is not None
     return tiles.result
 
@@ -232,7 +232,7 @@ def test_memory_is_one_row_of_tiles() -> None:
     tiles = Tiles(pixels_of(3000, 100), 32)
     largest = 0
     for index, tile in enumerate(tiles):
-        tiles.put(index, tile)
+        tiles.add_tile(index, tile)
         if tiles.strip is not None:
             largest = max(largest, tiles.strip.size)
     assert largest == 32 * tiles.columns.padded * 3
@@ -251,7 +251,7 @@ def test_resized_there_and_back(height: int, width: int, channels: int) -> None:
     assert len(resized) == 1
     (tile,) = resized
     assert tile.shape == (32, 32, channels)
-    resized.put(0, tile)
+    resized.add_tile(0, tile)
     assert resized.result is not None
     assert np.array_equal(resized.result, flat)
 
@@ -260,7 +260,7 @@ def test_resized_of_the_exact_size_is_untouched() -> None:
     pixels = pixels_of(32, 32)
     resized = Resized(pixels, 32)
     assert np.array_equal(next(iter(resized)), pixels)
-    resized.put(0, pixels)
+    resized.add_tile(0, pixels)
     assert resized.result is not None
     assert np.array_equal(resized.result, pixels)
 

@@ -38,7 +38,7 @@ SMALL = {
 
 
 def small(**changes: object) -> Recipe:
-    return recipes.parse({**SMALL, **changes}, "small")
+    return recipes.parse_recipe({**SMALL, **changes}, "small")
 
 
 def settings(**changes: object) -> list[str]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pix2pix_batch import bundle
 from pix2pix_batch.cli import main
-from pix2pix_batch.distance import Domain, described
+from pix2pix_batch.distance import Domain, describe_embeddings
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.train import finish
 from pix2pix_batch.train.data import open_data
@@ -50,8 +50,8 @@ def test_training_leaves_the_quantiles(trained: Path, data: Path) -> None:
     recipe = small(norm="none")
     _, unet = bundle.load(trained)
     validation = [pair[1] for pair in map(open_data(data, recipe).val.__getitem__, range(4))]
-    squares = domain.squares(finish.embed(unet, validation).mean[None])
-    assert domain.scaled(float(squares[0]) ** 0.5) < 50  # a mean lies in the middle
+    squares = domain.squares(finish.measure_embeddings(unet, validation).mean[None])
+    assert domain.to_percentile(float(squares[0]) ** 0.5) < 50  # a mean lies in the middle
 
 
 def test_an_old_bundle_is_given_them(trained: Path, data: Path, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_model_without_a_recipe_takes_images_it_is_meant_for(tmp_path: Path) -
     files = sorted((tmp_path / "images").glob("*/*.png"))
     wide = np.asarray(Image.open(tmp_path / "images" / "wide.png"))
     pixels = [np.asarray(Image.open(file)) for file in files] + [wide[:, :64], wide[:, 48:]]
-    golden = finish.embed(unet, pixels)
+    golden = finish.measure_embeddings(unet, pixels)
     found = bundle.load_embedding(path)
     assert found is not None
     np.testing.assert_allclose(found.mean, golden.mean, atol=1e-5)
@@ -119,7 +119,9 @@ def test_norms_get_the_statistics_of_the_inputs(tmp_path: Path) -> None:
         assert torch.equal(value, theirs[name]) == (".norm.running" not in name), name
     embedding = bundle.load_embedding(path)
     assert embedding is not None
-    np.testing.assert_allclose(embedding.mean, finish.embed(after, pixels).mean, atol=1e-5)
+    np.testing.assert_allclose(
+        embedding.mean, finish.measure_embeddings(after, pixels).mean, atol=1e-5
+    )
 
 
 def test_norms_without_statistics_are_told(tmp_path: Path) -> None:
@@ -193,7 +195,7 @@ def test_of_large_files_all_tiles_count_alike(tmp_path: Path) -> None:
 
 def test_what_is_described_is_what_is_measured() -> None:
     x = np.random.default_rng(0).normal(size=(100, 8))
-    domain = Domain.of(described(x))
+    domain = Domain.of(describe_embeddings(x))
     assert domain is not None
-    inside = [domain.scaled(square**0.5) for square in domain.squares(x)]
+    inside = [domain.to_percentile(square**0.5) for square in domain.squares(x)]
     assert 35 < np.median(inside) < 55  # a little closer than inputs it has not seen

@@ -286,10 +286,10 @@ def test_bands_without_a_crop_are_named(mosaics: Path, key: str) -> None:
 
 def test_the_mosaics_signature_is_of_both_files(mosaics: Path) -> None:
     recipe = small(mosaic=MOSAIC)
-    before = signature.of(open_data(mosaics, recipe).parts)
-    assert signature.of(open_data(mosaics, recipe).parts) == before
+    before = signature.data_signature(open_data(mosaics, recipe).parts)
+    assert signature.data_signature(open_data(mosaics, recipe).parts) == before
     Image.open(mosaics / "aerial.png").save(mosaics / "aerial.png", compress_level=0)
-    assert signature.of(open_data(mosaics, recipe).parts) != before
+    assert signature.data_signature(open_data(mosaics, recipe).parts) != before
 
 
 # The fingerprint

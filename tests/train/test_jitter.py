@@ -83,10 +83,10 @@ def test_equal_random_numbers_make_equal_crops() -> None:
 
 def test_plain_images_are_whole_or_from_the_middle() -> None:
     image = noise(40, 46)
-    whole, _ = Jitter(32, 36, True).plain(image, image)
+    whole, _ = Jitter(32, 36, True).without_jitter(image, image)
     expected = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC))
     assert np.array_equal(whole, expected)
-    middle, _ = Jitter(32, None, True).plain(image, image)
+    middle, _ = Jitter(32, None, True).without_jitter(image, image)
     assert np.array_equal(middle, image[4:36, 7:39])
 
 
@@ -96,7 +96,7 @@ def test_images_too_small_for_a_crop_are_refused(height: int, width: int) -> Non
     with pytest.raises(ImageError, match=f"{width}x{height} pixels are too few for crops of 32"):
         jitter.random(image, image, np.random.default_rng(0))
     with pytest.raises(ImageError, match="set fit=resize, or a smaller size"):
-        jitter.plain(image, image)
+        jitter.without_jitter(image, image)
     crop, _ = Jitter(32, 36, True).random(image, image, np.random.default_rng(0))
     assert crop.shape == (32, 32, 3)
 

@@ -25,7 +25,7 @@ from pix2pix_batch.train.loop import (
     make_accelerator,
     update_average,
 )
-from pix2pix_batch.train.meter import Record
+from pix2pix_batch.train.meter import StepRecord
 from pix2pix_batch.train.rundir import RunDirectory
 from pix2pix_batch.train.step import Batch, training_masks
 from tests.train.reference import Adam, Training
@@ -51,7 +51,7 @@ class Tell(Watcher):
         self.losses.append(losses)
         self.told(step)
 
-    def record(self, record: Record, sheet: Any) -> None:
+    def record(self, record: StepRecord, sheet: Any) -> None:
         self.sheets.append(sheet)
 
     def close(self) -> None:
@@ -383,7 +383,7 @@ def test_asked_twice(
         signal.raise_signal(number)
         signal.raise_signal(number)
 
-    with pytest.raises(stopping.Stopped) as caught:
+    with pytest.raises(stopping.TrainingStopped) as caught:
         trainer(pairs, tmp_path / "run", every=4).fit(at(5, twice))
     assert caught.value.code == 128 + number
     assert steps(tmp_path / "run") == left
@@ -522,7 +522,7 @@ def test_an_image_that_goes_bad_ends_the_run(tmp_path: Path) -> None:
 
 def test_one_run_at_a_time(pairs: Path, tmp_path: Path) -> None:
     with (
-        RunDirectory(tmp_path / "run").held(),
+        RunDirectory(tmp_path / "run").lock(),
         pytest.raises(InputError, match="run: another run is train"),
     ):
         trainer(pairs, tmp_path / "run").fit()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pix2pix_batch.train.pace import TOLD_AFTER, Pace
 from pix2pix_batch.train.recipe import Recipe
-from pix2pix_batch.train.run import quicker
+from pix2pix_batch.train.run import advise_faster_run
 from pix2pix_batch.train.watch import Progress
 
 USUAL = 0.7
@@ -138,9 +138,9 @@ def test_a_run_of_days_is_warned_of_with_what_to_do() -> None:
 
 
 def test_what_to_do_fits_the_recipe() -> None:
-    default = quicker(Recipe(name="r"), "cpu")
+    default = advise_faster_run(Recipe(name="r"), "cpu")
     for part in ("--device cuda", "ngf=32", "ndf=32", "batch_size=4", "--epochs 100", "Ctrl-C"):
         assert part in default
-    small = quicker(Recipe(name="r", ngf=32, batch_size=8, epochs=1), "cuda")
+    small = advise_faster_run(Recipe(name="r", ngf=32, batch_size=8, epochs=1), "cuda")
     assert "ngf" not in small and "batch_size" not in small and "epochs" not in small
     assert small.startswith("A run can be stopped")

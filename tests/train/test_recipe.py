@@ -28,7 +28,7 @@ MOSAIC = {
 
 
 def parse(**values: object) -> Recipe:
-    return recipes.parse({"name": "x", **values}, "some.yaml")
+    return recipes.parse_recipe({"name": "x", **values}, "some.yaml")
 
 
 def error_of(**values: object) -> str:
@@ -55,15 +55,15 @@ def test_the_papers_recipes_are_shipped() -> None:
 
 @pytest.mark.parametrize("name", recipes.shipped_names())
 def test_shipped_recipes_are_good(name: str) -> None:
-    recipe = recipes.read(recipes.find(name))
+    recipe = recipes.read_recipe(recipes.find_recipe(name))
     assert recipe.name == name or name == "default"
-    lines = recipes.find(name).read_text().splitlines()
+    lines = recipes.find_recipe(name).read_text().splitlines()
     assert lines[0].startswith("# ") and lines[0].endswith((".", "1."))
 
 
 def test_the_default_is_the_paper() -> None:
     """Sections 3.3, 6.1 and 6.2: each value as it stands there."""
-    recipe = recipes.read(recipes.find("default"))
+    recipe = recipes.read_recipe(recipes.find_recipe("default"))
     assert recipe.architecture == Architecture()
     assert (recipe.size, recipe.resized, recipe.flip) == (256, 286, True)
     assert recipe.upsample == "transposed"
@@ -76,7 +76,7 @@ def test_the_default_is_the_paper() -> None:
 
 def test_the_ablations_are_the_papers_tables() -> None:
     """Tables 1 to 3: what differs from the labels2photo that they are measured on."""
-    base = recipes.read(recipes.find("labels2photo")).as_dict()
+    base = recipes.read_recipe(recipes.find_recipe("labels2photo")).as_dict()
     expected = {
         "ablation-l1": {"lambda_gan": 0},
         "ablation-gan": {"lambda_l1": 0, "conditional": False},
@@ -89,7 +89,7 @@ def test_the_ablations_are_the_papers_tables() -> None:
         "ablation-patch-286": {"patch": 286},
     }
     for name, changes in expected.items():
-        values = recipes.read(recipes.find(name)).as_dict()
+        values = recipes.read_recipe(recipes.find_recipe(name)).as_dict()
         changed = {key: value for key, value in values.items() if value != base[key]}
         assert changed == {"name": name, **changes}, name
 
@@ -97,7 +97,7 @@ def test_the_ablations_are_the_papers_tables() -> None:
 def test_every_key_but_the_name_has_a_default() -> None:
     assert [name for name, key in Recipe.model_fields.items() if key.is_required()] == ["name"]
     with pytest.raises(InputError, match="x: name: is missing"):
-        recipes.parse({}, "x")
+        recipes.parse_recipe({}, "x")
 
 
 # What errors say
@@ -244,19 +244,19 @@ def test_files_that_are_no_recipe(tmp_path: Path, text: str, message: str) -> No
     path = tmp_path / "my.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=rf"my\.yaml: {message}"):
-        recipes.read(path)
+        recipes.read_recipe(path)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"my\.yaml: is no valid YAML"):
-        recipes.read(path)
+        recipes.read_recipe(path)
 
 
 def test_unknown_recipes_name_the_nearest_shipped_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"facade: no such recipe \(did you mean 'facades'\?\)"):
-        recipes.find("facade")
+        recipes.find_recipe("facade")
     with pytest.raises(InputError, match=r"Shipped recipes: .*map2aerial.*or give the path"):
-        recipes.find(str(tmp_path / "absent.yaml"))
+        recipes.find_recipe(str(tmp_path / "absent.yaml"))
     with pytest.raises(InputError, match="cannot be read"):
-        recipes.read(tmp_path)
+        recipes.read_recipe(tmp_path)
 
 
 # --set
@@ -285,15 +285,15 @@ def test_overrides(tmp_path: Path, override: str, key: str, value: object) -> No
     path = write(tmp_path / "r.yaml", name="x", ngf=4, lr=0.5, load_size=300)
     if value is None and key == "source_domain":
         with pytest.raises(InputError, match="source_domain: input should be a valid string"):
-            recipes.read(path, [override])
+            recipes.read_recipe(path, [override])
         return
-    assert getattr(recipes.read(path, [override]), key) == value
+    assert getattr(recipes.read_recipe(path, [override]), key) == value
 
 
 def test_overrides_of_a_mosaics_keys(tmp_path: Path) -> None:
     path = write(tmp_path / "r.yaml", name="x", mosaic=MOSAIC)
     changes = ["mosaic.min_land=0.5", "mosaic.val_bands=[[20, 30], [40, 50]]", "mosaic.turn=true"]
-    mosaic = recipes.read(path, changes).mosaic
+    mosaic = recipes.read_recipe(path, changes).mosaic
     assert mosaic is not None
     assert (mosaic.min_land, mosaic.turn, mosaic.source) == (0.5, True, "map.png")
     assert mosaic.val_bands == [(20, 30), (40, 50)]
@@ -301,7 +301,7 @@ def test_overrides_of_a_mosaics_keys(tmp_path: Path) -> None:
 
 def test_the_last_override_of_a_key_counts(tmp_path: Path) -> None:
     path = write(tmp_path / "r.yaml", name="x")
-    assert recipes.read(path, ["ngf=8", "ngf=16"]).ngf == 16
+    assert recipes.read_recipe(path, ["ngf=8", "ngf=16"]).ngf == 16
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_the_last_override_of_a_key_counts(tmp_path: Path) -> None:
 def test_overrides_that_cannot_be(tmp_path: Path, override: str, message: str) -> None:
     path = write(tmp_path / "r.yaml", name="x", ngf=4)
     with pytest.raises(InputError, match=message) as caught:
-        recipes.read(path, [override])
+        recipes.read_recipe(path, [override])
     assert str(path) not in str(caught.value), "the file is not to blame"
 
 
@@ -331,23 +331,23 @@ def test_extends_takes_the_others_keys(tmp_path: Path) -> None:
     write(tmp_path / "base.yaml", name="base", ngf=4, ndf=4, size=64)
     write(tmp_path / "middle.yaml", extends="base.yaml", name="middle", ndf=8)
     path = write(tmp_path / "top.yaml", extends="middle.yaml", name="top", size=128)
-    recipe = recipes.read(path, ["lr=0.1"])
+    recipe = recipes.read_recipe(path, ["lr=0.1"])
     assert (recipe.name, recipe.ngf, recipe.ndf, recipe.size, recipe.lr) == ("top", 4, 8, 128, 0.1)
-    facades = recipes.read(write(tmp_path / "mine.yaml", extends="facades", name="mine"))
+    facades = recipes.read_recipe(write(tmp_path / "mine.yaml", extends="facades", name="mine"))
     assert facades.direction == "BtoA" and facades.name == "mine"
-    namesake = recipes.read(write(tmp_path / "facades.yaml", extends="facades", ngf=2))
+    namesake = recipes.read_recipe(write(tmp_path / "facades.yaml", extends="facades", ngf=2))
     assert (namesake.name, namesake.ngf) == ("facades", 2)
 
 
 @pytest.mark.parametrize("base", [5, ["a.yaml"], True])
 def test_extends_must_be_a_name(tmp_path: Path, base: object) -> None:
     with pytest.raises(InputError, match=r"r\.yaml: extends: must name another recipe"):
-        recipes.read(write(tmp_path / "r.yaml", extends=base, name="x"))
+        recipes.read_recipe(write(tmp_path / "r.yaml", extends=base, name="x"))
 
 
 def test_extends_of_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="absent: no such recipe"):
-        recipes.read(write(tmp_path / "r.yaml", extends="absent", name="x"))
+        recipes.read_recipe(write(tmp_path / "r.yaml", extends="absent", name="x"))
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,7 @@ def test_rings_of_extends_are_refused(tmp_path: Path, ring: dict[str, str]) -> N
     for name, base in ring.items():
         write(tmp_path / name, extends=base.format(here=tmp_path.name), name="x")
     with pytest.raises(InputError, match=r"extends: .* is, or extends, this very recipe"):
-        recipes.read(tmp_path / "a.yaml")
+        recipes.read_recipe(tmp_path / "a.yaml")
 
 
 # What a recipe is, back and forth
@@ -457,7 +457,7 @@ def test_recipes_survive_yaml(values: dict[str, Any]) -> None:
     assert values["mosaic"] is None or values["mosaic"].keys() == Mosaic.model_fields.keys()
     recipe = parse(**values)
     text = yaml.safe_dump(recipe.as_dict(), allow_unicode=True)
-    again = recipes.parse(yaml.safe_load(text), "again")
+    again = recipes.parse_recipe(yaml.safe_load(text), "again")
     assert again == recipe
     assert again.as_dict() == recipe.as_dict()
 
@@ -501,7 +501,7 @@ def test_recipe_list_and_show() -> None:
     assert [line.split()[0] for line in lines] == recipes.shipped_names()
     assert all(len(line.split()) > 3 for line in lines)
     shown = CliRunner().invoke(main, ["recipe", "show", "facades"])
-    assert shown.output == recipes.find("facades").read_text()
+    assert shown.output == recipes.find_recipe("facades").read_text()
     absent = CliRunner().invoke(main, ["recipe", "show", "absent"])
     assert absent.exit_code == 2 and "error: absent: no such recipe" in absent.output
 
@@ -524,7 +524,7 @@ def test_recipe_list_and_show() -> None:
 )  # fmt: skip
 def test_other_trainers_options_are_answered_with_ours(given: str, ours: str) -> None:
     with pytest.raises(InputError) as caught:
-        recipes.read(recipes.find("default"), ["name=x", given])
+        recipes.read_recipe(recipes.find_recipe("default"), ["name=x", given])
     key, _, rest = str(caught.value).partition(given.partition("=")[0])
     assert key and ours in rest
 
@@ -540,12 +540,12 @@ def test_other_trainers_options_on_the_command_line(tmp_path: Path) -> None:
 def test_sizes_that_are_named_are_accepted(size: int, downs: int | None) -> None:
     values = {"name": "x", "size": size, "downs": downs}
     try:
-        made = recipes.parse(values, "x")
+        made = recipes.parse_recipe(values, "x")
     except InputError as error:
         named = re.findall(r"(size|downs)=(\d+)", str(error))
         assert named
         for key, value in named:
-            assert recipes.parse({**values, key: int(value)}, "x")
+            assert recipes.parse_recipe({**values, key: int(value)}, "x")
         return
     assert made.size % (1 << made.architecture.downs) == 0
     if downs is None and made.architecture.downs < 10:

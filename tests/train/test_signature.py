@@ -39,50 +39,50 @@ def flip(file: Path, place: int) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(st.data())
 def test_every_byte_of_small_data_counts(parts: list[Part], data: st.DataObject) -> None:
-    before = signature.of(parts)
+    before = signature.data_signature(parts)
     (file,) = parts[data.draw(st.integers(0, 2))].files
     place = data.draw(st.integers(0, file.stat().st_size - 1))
     flip(file, place)
-    assert signature.of(parts) != before
+    assert signature.data_signature(parts) != before
     flip(file, place)
-    assert signature.of(parts) == before
+    assert signature.data_signature(parts) == before
 
 
 def test_names_splits_and_the_division_into_files_count(parts: list[Part]) -> None:
     (one, _), (two, _), rest = parts[0], parts[1], parts[2]
-    seen = {signature.of(parts)}
-    seen.add(signature.of([Part(("x", one[1]), parts[0].files), parts[1], rest]))
-    seen.add(signature.of([Part((one[0], "val"), parts[0].files), parts[1], rest]))
-    seen.add(signature.of([parts[1], parts[0], rest]))
-    seen.add(signature.of([Part(two, parts[0].files + parts[1].files), rest]))
-    seen.add(signature.of(parts[:2]))
+    seen = {signature.data_signature(parts)}
+    seen.add(signature.data_signature([Part(("x", one[1]), parts[0].files), parts[1], rest]))
+    seen.add(signature.data_signature([Part((one[0], "val"), parts[0].files), parts[1], rest]))
+    seen.add(signature.data_signature([parts[1], parts[0], rest]))
+    seen.add(signature.data_signature([Part(two, parts[0].files + parts[1].files), rest]))
+    seen.add(signature.data_signature(parts[:2]))
     assert len(seen) == 6
 
 
 def test_a_copy_elsewhere_is_the_same_data(parts: list[Part], tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "data", tmp_path / "copy")
     copies = [Part(p.words, tuple(tmp_path / "copy" / f.name for f in p.files)) for p in parts]
-    assert signature.of(copies) == signature.of(parts)
+    assert signature.data_signature(copies) == signature.data_signature(parts)
 
 
 def test_of_large_data_both_ends_and_some_between_count(parts: list[Part]) -> None:
     """A budget of 30 blocks is 10 a file: the two smaller ones whole, a fifth of the largest."""
     budget = 30 * BLOCK
     (file,) = parts[2].files
-    before = signature.of(parts, budget)
+    before = signature.data_signature(parts, budget)
     noticed = []
     for place in range(0, SIZES[2], BLOCK // 2):
         flip(file, place)
-        noticed.append(signature.of(parts, budget) != before)
+        noticed.append(signature.data_signature(parts, budget) != before)
         flip(file, place)
     assert noticed[0] and noticed[-1]
     assert 0.15 < np.mean(noticed) < 0.25
     flip(parts[1].files[0], BLOCK + 1)
-    assert signature.of(parts, budget) != before
+    assert signature.data_signature(parts, budget) != before
 
 
 def test_a_file_that_is_gone_is_named(parts: list[Part]) -> None:
     (file,) = parts[1].files
     file.unlink()
     with pytest.raises(InputError, match=r"1\.bin: cannot be read \(No such file"):
-        signature.of(parts)
+        signature.data_signature(parts)

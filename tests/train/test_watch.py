@@ -12,17 +12,17 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pix2pix_batch.train.loop import Watcher
-from pix2pix_batch.train.meter import Record
+from pix2pix_batch.train.meter import StepRecord
 from pix2pix_batch.train.pace import Pace
-from pix2pix_batch.train.watch import All, Progress, Samples, TensorBoard
+from pix2pix_batch.train.watch import Progress, Samples, TensorBoard, Watchers
 from tests.train.running import records, trainer
 
 SHEET = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 
 
-def record(step: int) -> Record:
+def record(step: int) -> StepRecord:
     losses = {"d": 0.6931, "gan": 0.75, "l1": 0.25}
-    return Record(step, step / 4, losses, 2e-4, 12.34, 0.05, {"error": 31.4, "sharpness": 0.75})
+    return StepRecord(step, step / 4, losses, 2e-4, 12.34, 0.05, {"error": 31.4, "sharpness": 0.75})
 
 
 class Terminal(io.StringIO):
@@ -97,14 +97,14 @@ def test_each_of_several_is_told() -> None:
         def step(self, step: int, losses: dict[str, float]) -> None:
             self.told.append((step, losses))
 
-        def record(self, record: Record, sheet: np.ndarray) -> None:
+        def record(self, record: StepRecord, sheet: np.ndarray) -> None:
             self.told.append((record, sheet.shape))
 
         def close(self) -> None:
             self.told.append("closed")
 
     both = [Notes(), Notes()]
-    told = All(*both)
+    told = Watchers(*both)
     told.start(0, 9)
     told.step(1, {"d": 1.0})
     told.record(record(1), SHEET)
@@ -154,7 +154,7 @@ def test_a_run_that_went_on_has_each_step_once_in_tensorboard(pairs: Path, tmp_p
                 raise RuntimeError("power failure")
 
     with pytest.raises(RuntimeError, match="power failure"):
-        trainer(pairs, run, every=5).fit(All(TensorBoard(run), Crash()))
+        trainer(pairs, run, every=5).fit(Watchers(TensorBoard(run), Crash()))
     trainer(pairs, run, every=5).fit(TensorBoard(run))
     found = events(run)
     assert [scalar.step for scalar in found.Scalars("loss/l1")] == list(range(1, 13))
@@ -171,7 +171,7 @@ def test_the_same_pairs_are_shown_each_time(pairs: Path, tmp_path: Path) -> None
                 signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        trainer(pairs, run, every=4, lr=0.01).fit(All(Samples(run), Stop()))
+        trainer(pairs, run, every=4, lr=0.01).fit(Watchers(Samples(run), Stop()))
     trainer(pairs, run, every=4, lr=0.01).fit(Samples(run))
     paths = sorted((run / "samples").iterdir())
     assert [path.name for path in paths] == ["00000004.png", "00000008.png", "00000012.png"]

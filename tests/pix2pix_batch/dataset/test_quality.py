@@ -52,7 +52,7 @@ def test_as_comparing_all_with_all_would_say(looks: list[int]) -> None:
 
 
 def look(image: Image.Image) -> appearance.Appearance:
-    return appearance.of(np.asarray(image))
+    return appearance.measure_appearance(np.asarray(image))
 
 
 def test_looks_of_alike_and_other_pictures() -> None:
@@ -67,13 +67,13 @@ def test_looks_of_alike_and_other_pictures() -> None:
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 def test_flags(mode: str) -> None:
     grey = np.full((64, 96, len(mode) if mode != "L" else 1), 100, np.uint8)
-    assert appearance.of(grey)["flags"] == "flat"
-    assert appearance.of(grey * 0)["flags"] == "flat,saturated"
+    assert appearance.measure_appearance(grey)["flags"] == "flat"
+    assert appearance.measure_appearance(grey * 0)["flags"] == "flat,saturated"
     grey[:32] = 255
     grey[32:] = 0
-    assert appearance.of(grey)["flags"] == "saturated"
-    assert appearance.of(np.asarray(picture(64, 96)))["flags"] == ""
-    assert appearance.of(grey[:1, :1])["flags"] == "flat,saturated"
+    assert appearance.measure_appearance(grey)["flags"] == "saturated"
+    assert appearance.measure_appearance(np.asarray(picture(64, 96)))["flags"] == ""
+    assert appearance.measure_appearance(grey[:1, :1])["flags"] == "flat,saturated"
 
 
 def test_diversity_is_the_mean_over_pairs_then_inputs(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def laid_out(out: Path, layout: str, names: list[str], sources: bool) -> list[Sa
         LAYOUTS[layout](out, split, [one for one in samples if one.split == split])
     about = {"layout": layout, "format": "png", "sources": sources}
     copy = complete.copy_of_manifest(out)
-    manifest.write(copy, {"settings": about}, samples, {"left/out.v0": "flat"})
+    manifest.write_manifest(copy, {"settings": about}, samples, {"left/out.v0": "flat"})
     return samples
 
 
@@ -82,9 +82,9 @@ def test_all_is_found_and_taken_back(layout: str, names: list[str], bare: bool) 
     with TemporaryDirectory() as directory:
         out = Path(directory)
         samples = laid_out(out, layout, names, sources)
-        found = list(stored.found(out))
-        for batch in stored.batches(found):
-            assert stored.check(str(out), batch) == [FINE] * len(batch)
+        found = list(stored.list_images(out))
+        for batch in stored.group_by_container(found):
+            assert stored.check_batch(str(out), batch) == [FINE] * len(batch)
         wanted = {
             f"{one.facts['input']}/{one.facts['variant']}": (one.facts["hash"], one.made)
             for one in samples
@@ -100,7 +100,7 @@ def test_all_is_found_and_taken_back(layout: str, names: list[str], bare: bool) 
             name: (digest, out / "back" / str(number))
             for number, (name, (digest, _)) in enumerate(wanted.items())
         }
-        stored.restore(out, back)
+        stored.restore_images(out, back)
         for name, (_, file) in wanted.items():
             assert back[name][1].read_bytes() == file.read_bytes()
 
@@ -117,9 +117,9 @@ def test_shards_that_are_cut_off_gone_or_none(tmp_path: Path, layout: str, file:
     whole = (tmp_path / file).read_bytes()
 
     def kinds() -> set[str]:
-        found = list(stored.found(tmp_path))
-        (batch,) = stored.batches(found)
-        return {kind for kind, _ in stored.check(str(tmp_path), batch)}
+        found = list(stored.list_images(tmp_path))
+        (batch,) = stored.group_by_container(found)
+        return {kind for kind, _ in stored.check_batch(str(tmp_path), batch)}
 
     assert kinds() == {""}
     (tmp_path / file).write_bytes(b"no shard at all" * 100)
@@ -137,9 +137,9 @@ def test_what_is_not_as_it_was_is_not_taken_back(tmp_path: Path) -> None:
     changed = tmp_path / "train" / "images" / "a.v0.png"
     changed.unlink()
     changed.write_bytes(picture(77))
-    found = {one.file: one for one in stored.found(tmp_path)}
+    found = {one.file: one for one in stored.list_images(tmp_path)}
     batch = [found["train/images/a.v0.png"], found["images/images/b.v1.png"]]
-    assert [kind for kind, _ in stored.check(str(tmp_path), batch)] == [CHANGED, ""]
+    assert [kind for kind, _ in stored.check_batch(str(tmp_path), batch)] == [CHANGED, ""]
     wanted = {
         f"{one.facts['input']}/{one.facts['variant']}": (
             one.facts["hash"],
@@ -147,7 +147,7 @@ def test_what_is_not_as_it_was_is_not_taken_back(tmp_path: Path) -> None:
         )
         for one in samples
     }
-    stored.restore(tmp_path, wanted)
+    stored.restore_images(tmp_path, wanted)
     back = {path.name for path in (tmp_path / "back").iterdir()}
     assert back == {"a.v1", "b.v0", "b.v1"}
     assert (tmp_path / "back" / "a.v1").samefile(tmp_path / "train" / "images" / "a.v1.png")
@@ -159,7 +159,7 @@ def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(picture(1))
     copy = complete.copy_of_manifest(out)
     copy.write_bytes(copy.read_bytes().replace(b"train/a.v0.png", b"../secret.png"))
-    stored.restore(out, {"a.tif/0": (digest_of(picture(1)), out / "back")})
+    stored.restore_images(out, {"a.tif/0": (digest_of(picture(1)), out / "back")})
     assert not (out / "back").exists()
 
 
@@ -169,8 +169,8 @@ def test_a_manifest_that_names_files_elsewhere_is_damaged(tmp_path: Path, file: 
     copy = complete.copy_of_manifest(tmp_path)
     copy.write_bytes(copy.read_bytes().replace(b"train/a.v0.png", file.encode()))
     with pytest.raises(ValueError, match="leads out of the dataset"):
-        list(stored.found(tmp_path))
-    assert stored.files(tmp_path) is None
+        list(stored.list_images(tmp_path))
+    assert stored.list_files(tmp_path) is None
 
 
 @given(data=st.binary(max_size=60), at=st.integers(0, 400))
@@ -182,16 +182,18 @@ def test_any_damage_of_the_manifest_is_one_that_is_known(data: bytes, at: int) -
         copy = complete.copy_of_manifest(out)
         text = copy.read_bytes()
         copy.write_bytes(text[:at] + data + text[at + len(data) :])
-        stored.files(out)
-        stored.gone(out, complete.Complete({}, {}, {}))
-        stored.restore(out, {"a.tif/0": ("", out / "back")})
+        stored.list_files(out)
+        stored.list_missing(out, complete.Complete({}, {}, {}))
+        stored.restore_images(out, {"a.tif/0": ("", out / "back")})
 
 
 def test_a_pipe_in_the_place_of_a_shard_is_not_waited_for(tmp_path: Path) -> None:
     for layout, file in (("webdataset", "a.tar"), ("parquet", "a.parquet")):
         os.mkfifo(tmp_path / file)
-        one = stored.Stored("a/0", file, f"{layout}, image", "00")
-        assert stored.check(str(tmp_path), [one]) == [(UNREADABLE, "cannot be read (is no file)")]
+        one = stored.StoredImage("a/0", file, f"{layout}, image", "00")
+        assert stored.check_batch(str(tmp_path), [one]) == [
+            (UNREADABLE, "cannot be read (is no file)")
+        ]
 
 
 def test_a_member_with_holes_is_not_read(tmp_path: Path) -> None:
@@ -206,8 +208,8 @@ def test_a_member_with_holes_is_not_read(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "train.tar") as tar:
         (member,) = tar
         assert member.issparse() and member.size == 1 << 30
-    one = stored.Stored("a/0", "train.tar", "a.png", "00")
-    ((kind, why),) = stored.check(str(tmp_path), [one])
+    one = stored.StoredImage("a/0", "train.tar", "a.png", "00")
+    ((kind, why),) = stored.check_batch(str(tmp_path), [one])
     assert kind == DAMAGED and "sparse" in why
 
 
@@ -223,17 +225,17 @@ def test_a_table_whose_text_is_none_is_damaged(tmp_path: Path) -> None:
     )
     table = pyarrow.table({"image": image, "input": text})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
-    one = stored.Stored("a/0", "a.parquet", "row 0, image", "00")
-    ((kind, why),) = stored.check(str(tmp_path), [one])
+    one = stored.StoredImage("a/0", "a.parquet", "row 0, image", "00")
+    ((kind, why),) = stored.check_batch(str(tmp_path), [one])
     assert kind == DAMAGED and "the table is damaged" in why
 
 
 def test_tables_need_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     laid_out(tmp_path, "parquet", ["a"], True)
     monkeypatch.setitem(sys.modules, "pyarrow", None)  # as where it is not installed
-    (batch,) = stored.batches(stored.found(tmp_path))
+    (batch,) = stored.group_by_container(stored.list_images(tmp_path))
     with pytest.raises(InputError, match=r"needs pyarrow.*: pip install 'pix2pix-batch\[synth"):
-        stored.check(str(tmp_path), batch)
+        stored.check_batch(str(tmp_path), batch)
 
 
 @pytest.mark.parametrize(
@@ -247,15 +249,17 @@ def test_a_manifest_that_names_a_place_twice(
     header, first, second, *rest = map(json.loads, copy.read_bytes().splitlines())
     second |= {key: first[key] for key in place}
     copy.write_text("".join(f"{json.dumps(one)}\n" for one in (header, first, second, *rest)))
-    found = list(stored.found(tmp_path))
+    found = list(stored.list_images(tmp_path))
     kinds = [
-        kind for batch in stored.batches(found) for kind, _ in stored.check(str(tmp_path), batch)
+        kind
+        for batch in stored.group_by_container(found)
+        for kind, _ in stored.check_batch(str(tmp_path), batch)
     ]
     assert len(kinds) == len(found) and set(kinds) == {"", CHANGED}
 
 
 def test_a_dataset_without_a_manifest_gives_nothing(tmp_path: Path) -> None:
     known = complete.Complete({}, {}, {})
-    stored.restore(tmp_path, {"a/0": ("", tmp_path / "back")})
-    assert stored.gone(tmp_path, known) == ["manifest.jsonl"]
+    stored.restore_images(tmp_path, {"a/0": ("", tmp_path / "back")})
+    assert stored.list_missing(tmp_path, known) == ["manifest.jsonl"]
     assert not (tmp_path / "back").exists()

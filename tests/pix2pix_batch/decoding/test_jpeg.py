@@ -178,7 +178,7 @@ def test_several_pictures_in_one_file() -> None:
 @pytest.mark.parametrize("options", [*OPTIONS, {"comment": b"by hand"}], ids=str)
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_plain_header_says_what_pillow_says(mode: str, options: dict[str, object]) -> None:
-    assert parser.plain_header(jpeg(mode, **options)) == (mode, (SIDE, SIDE))
+    assert parser.read_plain_header(jpeg(mode, **options)) == (mode, (SIDE, SIDE))
 
 
 def exif() -> Image.Exif:
@@ -197,14 +197,14 @@ def exif() -> Image.Exif:
     ids=["exif", "profile", "xmp"],
 )
 def test_what_says_more_is_pillow_s(options: dict[str, object]) -> None:
-    assert parser.plain_header(jpeg(**options)) is None
+    assert parser.read_plain_header(jpeg(**options)) is None
 
 
 def test_inks_and_files_of_several_pictures_are_pillow_s() -> None:
-    assert parser.plain_header(jpeg("CMYK")) is None
+    assert parser.read_plain_header(jpeg("CMYK")) is None
     buffer = io.BytesIO()
     picture().save(buffer, "MPO", save_all=True, append_images=[picture()])
-    assert parser.plain_header(buffer.getvalue()) is None
+    assert parser.read_plain_header(buffer.getvalue()) is None
 
 
 @given(
@@ -218,7 +218,7 @@ def test_a_damaged_header_says_what_pillow_says_or_nothing(
     damaged = bytearray(data)
     for at, value in changes:
         damaged[at] = value
-    found = parser.plain_header(bytes(damaged[:end]))
+    found = parser.read_plain_header(bytes(damaged[:end]))
     if found is not None:
         try:
             with Image.open(io.BytesIO(damaged[:end])) as image:
@@ -252,8 +252,8 @@ def test_damage_of_the_header_is_told() -> None:
 def test_arithmetic_data_may_have_zeros_in_a_row() -> None:
     data = zeroed(jpeg(), 200)
     frame = data.index(b"\xff\xc0")
-    assert parser._hole(data)
-    assert not parser._hole(data[:frame] + b"\xff\xc9" + data[frame + 2 :])
+    assert parser._find_hole(data)
+    assert not parser._find_hole(data[:frame] + b"\xff\xc9" + data[frame + 2 :])
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from rasterio.io import MemoryFile
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.images import read
-from pix2pix_batch.metadata.tiff import Field, extended
+from pix2pix_batch.metadata.tiff import Field, add_fields
 from tests.pix2pix_batch.decoding.tiffs import (
     LOSSY,
     Kind,
@@ -405,7 +405,7 @@ def test_samples_of_undefined_format_are_unsigned(channels: int, dtype: type[np.
     tifffile.imwrite(buffer, values.squeeze(), photometric=photometric, compression="zlib")
     data = buffer.getvalue()
     undefined = Field(3, struct.pack(f"<{channels}H", *[4] * channels))
-    assert np.array_equal(read(extended(data, {339: undefined}), 3).pixels, read(data, 3).pixels)
+    assert np.array_equal(read(add_fields(data, {339: undefined}), 3).pixels, read(data, 3).pixels)
     signed = Field(3, struct.pack(f"<{channels}H", *[2] * channels))
     with pytest.raises(ImageError, match="signed"):
-        read(extended(data, {339: signed}), 3)
+        read(add_fields(data, {339: signed}), 3)

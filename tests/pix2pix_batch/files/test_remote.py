@@ -37,7 +37,7 @@ from tests.end_to_end.command import small_disk
     ],
 )
 def test_secrets_are_not_shown(url: str, shown: str) -> None:
-    assert remote.safe(url) == shown
+    assert remote.redact(url) == shown
 
 
 NAMES = ["sig", "Signature", "X-Amz-Security-Token", "X-Goog-Signature", "token", "api_key", "JWT"]
@@ -48,7 +48,7 @@ TEXT = st.text("abcXYZ0189-._~%+", min_size=8)
 def test_no_secret_survives(user: str, word: str, name: str, before: bool, after: bool) -> None:
     secret = f"SECRET{word}"
     query = "&".join(["id=1"] * before + [f"{name}={secret}"] + ["page=2"] * after)
-    safe = remote.safe(f"https://{user}:{secret}@host/path/x.png?{query}")
+    safe = remote.redact(f"https://{user}:{secret}@host/path/x.png?{query}")
     assert "SECRET" not in safe
     assert safe.startswith("https://host/path/x.png")
     assert ("id=1" in safe, "page=2" in safe) == (before, after)
@@ -72,8 +72,8 @@ def test_what_is_a_url(text: str, is_url: bool) -> None:
 
 
 def test_files_as_urls_are_files() -> None:
-    assert remote.plain("file:///a/b/") == "/a/b/"
-    assert remote.plain("s3://b/x/") == "s3://b/x"
+    assert remote.normalise("file:///a/b/") == "/a/b/"
+    assert remote.normalise("s3://b/x/") == "s3://b/x"
 
 
 def test_a_store_whose_package_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,13 +81,13 @@ def test_a_store_whose_package_is_missing_names_the_extra(monkeypatch: pytest.Mo
     with pytest.raises(
         InputError, match=r"not installed .*pip install 'pix2pix-batch\[remote"
     ) as e:
-        remote.store("gs://me:password@bucket/x")
+        remote.open_store("gs://me:password@bucket/x")
     assert "password" not in str(e.value)
 
 
 def test_an_unknown_store_is_refused() -> None:
     with pytest.raises(InputError, match="cannot be opened as a store"):
-        remote.store("nosuch://x/y")
+        remote.open_store("nosuch://x/y")
 
 
 # Trying again
@@ -106,14 +106,14 @@ class Flaky:
 
 def test_what_may_pass_is_tried_again() -> None:
     flaky = Flaky(ConnectionResetError(), TimeoutError(), OSError(5, "Input/output error"))
-    assert remote.again(flaky, (0, 0, 0)) == "done"
+    assert remote.retry(flaky, (0, 0, 0)) == "done"
     assert flaky.calls == 4
 
 
 def test_trying_ends() -> None:
     flaky = Flaky(*(ConnectionResetError() for _ in range(9)))
     with pytest.raises(ConnectionResetError):
-        remote.again(flaky, (0, 0))
+        remote.retry(flaky, (0, 0))
     assert flaky.calls == 3
 
 
@@ -121,7 +121,7 @@ def test_trying_ends() -> None:
 def test_what_cannot_pass_is_not_tried_again(error: Exception) -> None:
     flaky = Flaky(error)
     with pytest.raises(type(error)):
-        remote.again(flaky, (0, 0))
+        remote.retry(flaky, (0, 0))
     assert flaky.calls == 1
 
 
@@ -167,11 +167,11 @@ def test_what_is_too_large_is_not_read(
 def test_placing(memory: fsspec.AbstractFileSystem) -> None:
     storage.place("memory://out", "a/b.png", b"small")
     assert memory.cat_file("/out/a/b.png") == b"small"
-    with storage.placing("memory://out", "a/c.tar") as file:
+    with storage.open_output("memory://out", "a/c.tar") as file:
         file.write(b"large")
         assert not memory.exists("/out/a/c.tar")
     assert memory.cat_file("/out/a/c.tar") == b"large"
-    with pytest.raises(KeyError), storage.placing("memory://out", "d") as file:
+    with pytest.raises(KeyError), storage.open_output("memory://out", "d") as file:
         raise KeyError
     assert not memory.exists("/out/d")
 
@@ -192,7 +192,7 @@ def test_a_full_temporary_directory_is_named(
         monkeypatch.setattr(tempfile, "tempdir", str(disk))
         with (
             pytest.raises(OutputError, match=f"^{disk}: No space left .*TMPDIR"),
-            storage.placing("memory://out", "a.tar") as file,
+            storage.open_output("memory://out", "a.tar") as file,
         ):
             file.write(bytes(2 << 20))
 
@@ -276,19 +276,19 @@ def test_nothing_is_written_to_the_web(web: str) -> None:
 
 
 def test_a_local_out_holds_its_journal(tmp_path: Path) -> None:
-    assert storage.kept(tmp_path) == tmp_path
-    assert storage.kept(f"file://{tmp_path}") == tmp_path
+    assert storage.journal_directory(tmp_path) == tmp_path
+    assert storage.journal_directory(f"file://{tmp_path}") == tmp_path
     with pytest.raises(InputError, match="--journal is for an OUT that is a URL"):
-        storage.kept(tmp_path, "elsewhere")
+        storage.journal_directory(tmp_path, "elsewhere")
 
 
 def test_a_remote_out_has_its_journal_in_the_users_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    place = storage.kept("s3://bucket/out")
+    place = storage.journal_directory("s3://bucket/out")
     assert place.parent == tmp_path / "pix2pix-batch"
-    assert storage.kept("s3://bucket/out/") == place
-    assert storage.kept("s3://user:password@bucket/out") == place
-    assert storage.kept("s3://bucket/other") != place
-    assert storage.kept("s3://bucket/out", "here") == Path("here")
+    assert storage.journal_directory("s3://bucket/out/") == place
+    assert storage.journal_directory("s3://user:password@bucket/out") == place
+    assert storage.journal_directory("s3://bucket/other") != place
+    assert storage.journal_directory("s3://bucket/out", "here") == Path("here")

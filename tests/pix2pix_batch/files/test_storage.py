@@ -41,7 +41,7 @@ def test_placing(out: Path) -> None:
 
 def test_what_ends_badly_is_not_there(out: Path) -> None:
     storage.place(out, "a.png", b"before")
-    with pytest.raises(KeyError), storage.placing(out, "a.png") as file:
+    with pytest.raises(KeyError), storage.open_output(out, "a.png") as file:
         file.write(b"half")
         raise KeyError
     assert (out / "a.png").read_bytes() == b"before"
@@ -162,7 +162,7 @@ def test_what_stands_in_the_way(out: Path) -> None:
 
 
 def test_a_full_disk_ends_the_job(out: Path) -> None:
-    with pytest.raises(OutputError, match="make room"), storage.placing(out, "a.png"):
+    with pytest.raises(OutputError, match="make room"), storage.open_output(out, "a.png"):
         raise OSError(28, "No space left on device")
     assert left(out) == []
 

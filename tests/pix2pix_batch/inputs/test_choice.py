@@ -10,7 +10,7 @@ import pytest
 from pix2pix_batch import kinds
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs import unread
-from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, OTHER, TAKEN, UNREAD, Choice
+from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, OTHER, TAKEN, UNREAD, InputFilter
 from pix2pix_batch.inputs.scan import Scan
 
 NOWHERE = Path("/nonexistent-out")
@@ -60,7 +60,7 @@ def test_litter_is_left_alone_and_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", LITTER_PATHS)
 def test_litter_is_the_same_for_a_glob_and_by_its_path(tmp_path: Path, path: str) -> None:
-    assert Choice().of_path(path, lambda: None) == LITTER
+    assert InputFilter().classify_path(path, lambda: None) == LITTER
     root = tree(tmp_path / "in", path, "ok/a.png")
     assert names(Scan(f"{root}/**/*", "png", NOWHERE)) == ["ok/a.png"]
 
@@ -163,14 +163,14 @@ def test_what_is_no_pattern_is_refused(tmp_path: Path, pattern: str) -> None:
 def test_archives_are_to_be_unpacked(tmp_path: Path, name: str) -> None:
     scan = Scan(str(tree(tmp_path / "in", name)), "png", NOWHERE)
     assert not names(scan)
-    assert "unpack archives" in scan.nothing()
+    assert "unpack archives" in scan.explain_no_images()
 
 
 def test_a_folder_with_nothing_but_litter_says_so(tmp_path: Path) -> None:
     root = tree(tmp_path / "in", "._a.png", "@eaDir/t.jpg")
     scan = Scan(str(root), "png", NOWHERE)
     assert names(scan) == []
-    assert "2 hidden or left by systems (see --include)" in scan.nothing()
+    assert "2 hidden or left by systems (see --include)" in scan.explain_no_images()
 
 
 def test_the_inputs_own_place_may_be_hidden(tmp_path: Path) -> None:
@@ -187,11 +187,11 @@ def test_a_directory_of_tars_with_litter_beside_them(tmp_path: Path) -> None:
 
 
 def test_judging_needs_no_file() -> None:
-    choice = Choice(exclude=("*_mask.png",))
-    assert choice.of_file("a.png", lambda: None) == TAKEN
-    assert choice.of_file("a_mask.png", lambda: None) == EXCLUDED
-    assert choice.of_file("a.txt", lambda: None) == OTHER
-    assert choice.of_directory(os.path.join("x", "@eaDir")) == LITTER
+    choice = InputFilter(exclude=("*_mask.png",))
+    assert choice.classify_file("a.png", lambda: None) == TAKEN
+    assert choice.classify_file("a_mask.png", lambda: None) == EXCLUDED
+    assert choice.classify_file("a.txt", lambda: None) == OTHER
+    assert choice.classify_directory(os.path.join("x", "@eaDir")) == LITTER
 
 
 @pytest.mark.parametrize("inside", ["", "/**/*"])
@@ -231,7 +231,7 @@ def test_nothing_but_images_that_are_not_read_is_refused(tmp_path: Path) -> None
     scan = Scan(str(tree(tmp_path / "in", *PHOTOS[:2])), "png", NOWHERE)
     assert names(scan) == []
     assert "no image found that can be read here, but 2 images of other kinds: HEIC" in (
-        scan.nothing()
+        scan.explain_no_images()
     )
     assert names(Scan(str(tmp_path / "in"), "png", NOWHERE, include=("*.heic",))) == [
         "x/IMG_2.heic"
@@ -245,4 +245,4 @@ def test_a_suffix_is_of_one_kind_and_none_that_is_read(kind: unread.Kind) -> Non
         assert suffix.startswith(".") and suffix == suffix.lower()
         is_read = suffix in kinds.suffixes()
         assert (unread.kind_of(f"x/A{suffix.upper()}") is None) == is_read
-        assert (Choice().of_file(f"a{suffix}", lambda: None) == UNREAD) != is_read
+        assert (InputFilter().classify_file(f"a{suffix}", lambda: None) == UNREAD) != is_read

@@ -190,7 +190,7 @@ def test_any_names_come_back(
     lines = list(listing.Lines(io.BytesIO(raw), "list"))
     assert lines == [way(name) for name in names]
     if way is _csv:
-        assert [listing.located(line, anywhere=True).path.strip() for line in lines] == [
+        assert [listing.locate(line, anywhere=True).path.strip() for line in lines] == [
             name.strip() for name in names
         ] or any(set(name) & set('"\\~#%:') or name != name.strip() for name in names)
 
@@ -199,7 +199,7 @@ def test_any_names_come_back(
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     try:
         for line in listing.Lines(io.BytesIO(raw), "list"):
-            assert isinstance(listing.located(line, anywhere=True).path, str)
+            assert isinstance(listing.locate(line, anywhere=True).path, str)
             assert line
     except InputError:
         pass
@@ -207,17 +207,17 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
 
 def test_cells_of_tables_are_relative_to_it(place: Path) -> None:
     for cell in ("sub/c.png", "sub\\c.png", " sub/c.png ", f"file://{place}/sub/c.png"):
-        assert place / listing.in_table(cell, place).path == place / "sub/c.png"
-    assert listing.in_table("c.png", place / "sub").path == "c.png"
-    assert listing.in_table(" none.png", place).path == "none.png"
-    assert listing.in_table("# x.png", place) == ("# x.png", "", False)
-    assert "Windows" in listing.in_table("C:\\d\\a.png", place).refusal
+        assert place / listing.locate_in_table(cell, place).path == place / "sub/c.png"
+    assert listing.locate_in_table("c.png", place / "sub").path == "c.png"
+    assert listing.locate_in_table(" none.png", place).path == "none.png"
+    assert listing.locate_in_table("# x.png", place) == ("# x.png", "", False)
+    assert "Windows" in listing.locate_in_table("C:\\d\\a.png", place).refusal
 
 
 def test_names_copied_byte_by_byte_from_windows(place: Path) -> None:
     raw = os.fsdecode("é.png".encode("cp1252"))
     (place / raw).write_bytes(b"x")
-    assert listing.in_table("é.png", place).path == raw
+    assert listing.locate_in_table("é.png", place).path == raw
 
 
 def test_a_list_through_a_pipe(place: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pix2pix_batch.inputs import names
-from pix2pix_batch.inputs.names import Names, Seen, meeting, repeated
+from pix2pix_batch.inputs.names import HashSet, Names, find_repeated, intersect
 
 ANY = st.text(st.characters(exclude_categories=())) | st.binary().map(os.fsdecode)
 
@@ -33,7 +33,7 @@ def test_names_come_back_sorted(given_names: list[str], run: int, batch: int) ->
 
 @given(st.lists(ANY, max_size=200))
 def test_seen_is_a_set(texts: list[str]) -> None:
-    seen, known = Seen(), set[str]()
+    seen, known = HashSet(), set[str]()
     for text in texts:
         assert seen.add(text) is (text not in known)
         known.add(text)
@@ -43,7 +43,7 @@ def test_seen_is_a_set(texts: list[str]) -> None:
 
 
 def test_seen_grows() -> None:
-    seen = Seen()
+    seen = HashSet()
     assert all(seen.add(f"{number}.png") for number in range(20_000))
     assert not any(seen.add(f"{number}.png") for number in range(20_000))
     assert not any(f"{number}.jpg" in seen for number in range(20_000))
@@ -53,9 +53,9 @@ def test_seen_grows() -> None:
 def test_what_is_repeated_and_what_meets(first: list[str], second: list[str]) -> None:
     hashes = array("q", map(hash, first))
     for letter in "abcdefgh":
-        assert (letter in repeated(hashes)) == (first.count(letter) > 1)
+        assert (letter in find_repeated(hashes)) == (first.count(letter) > 1)
         both = letter in first and letter in second
-        assert (letter in meeting(hashes, array("q", map(hash, second)))) == both
+        assert (letter in intersect(hashes, array("q", map(hash, second)))) == both
 
 
 def test_memory_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_memory_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     _, sorting = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     tracemalloc.start()
-    seen = Seen()
+    seen = HashSet()
     for name in kept:
         seen.add(name)
     size, _ = tracemalloc.get_traced_memory()

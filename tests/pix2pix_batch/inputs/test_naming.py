@@ -25,7 +25,7 @@ STEMS = st.one_of(
 def outputs(names: list[str], naming: Naming, directories: tuple[str, ...] = ()) -> dict[str, str]:
     whole = naming.whole_named(Names(names), directories)
     return {
-        name: naming.fitted(name + naming.output(name)[1])
+        name: naming.shorten(name + naming.output(name)[1])
         if name in whole
         else naming.output(name)[0]
         for name in names

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.inputs.pattern import Glob, expanded, has_braces
+from pix2pix_batch.inputs.pattern import Glob, expand_braces, has_braces
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_braces_are_those_of_bash(pattern: str) -> None:
     told = subprocess.run(
         ["bash", "-c", f"printf '%s\\n' {pattern}"], capture_output=True, text=True, check=True
     )
-    assert list(expanded(pattern)) == told.stdout.splitlines()
+    assert list(expand_braces(pattern)) == told.stdout.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_names_that_are_no_pattern(name: str) -> None:
 @pytest.mark.parametrize("pattern", ["{0..99999999999}", "{0..9999999}{0..99}"])
 def test_too_many_names_are_refused_at_once(pattern: str) -> None:
     with pytest.raises(InputError, match="names"):
-        next(expanded(pattern))
+        next(expand_braces(pattern))
 
 
 PART = st.sampled_from(["a", "b.png", "ab", ".c", "*", "*.png", "?", "**", "[ab]*", ".*"])

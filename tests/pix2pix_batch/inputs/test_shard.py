@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs.shard import Shard, journal_of, lock_of, shards_of
-from pix2pix_batch.records.history import History, lines
+from pix2pix_batch.records.history import History, read_all_lines
 from pix2pix_batch.records.journal import MOMENT, Journal, Record
 
 JOB = {"model": "f00", "model_name": "tiny", "fit": "tile"}
@@ -80,7 +80,7 @@ def begun(out: Path, text: str, **options: bool) -> None:
 
 
 def names_of(out: Path) -> list[str]:
-    return [line["name"] for line in lines(out) if "name" in line]
+    return [line["name"] for line in read_all_lines(out) if "name" in line]
 
 
 def test_shards_run_side_by_side_and_keep_each_others_files(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_run_of_the_whole_merges_them(tmp_path: Path) -> None:
         "lock",
         "tmp",
     ]
-    header = next(lines(tmp_path))
+    header = next(read_all_lines(tmp_path))
     assert header == {"schema": 2, **JOB, **DECIDED, "overwrite": False}
 
 
@@ -262,8 +262,8 @@ def test_overwriting_that_a_crash_cut_off_has_happened_or_not(tmp_path: Path, te
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         command = [sys.executable, "-c", OVERWRITE_AND_DIE, str(out), text, str(step)]
         code = subprocess.run(command, env=environment).returncode
-        fits = {line["fit"] for line in lines(out) if "schema" in line}
-        assert len(fits) == 1 and not any("replaces" in line for line in lines(out))
+        fits = {line["fit"] for line in read_all_lines(out) if "schema" in line}
+        assert len(fits) == 1 and not any("replaces" in line for line in read_all_lines(out))
         (fit,) = fits
         assert names_of(out) == (["old", "a", "a", "b"] if fit == "tile" else [])
         job = {**JOB, "fit": fit}
@@ -342,7 +342,10 @@ def test_the_first_shard_decides_for_all(tmp_path: Path) -> None:
     assert second.settle(**{**DECIDED, "precision": "fp32"}) == DECIDED
     for journal in (first, second):
         journal.close()
-    assert [line["precision"] for line in lines(tmp_path) if "schema" in line] == ["bf16", "bf16"]
+    assert [line["precision"] for line in read_all_lines(tmp_path) if "schema" in line] == [
+        "bf16",
+        "bf16",
+    ]
 
 
 def test_what_was_decided_before_does_not_bind_those_that_begin_anew(tmp_path: Path) -> None:
@@ -356,7 +359,9 @@ def test_what_was_decided_before_does_not_bind_those_that_begin_anew(tmp_path: P
     for journal in (first, second):
         journal.begin()
         journal.close()
-    assert [line["precision"] for line in lines(tmp_path) if "schema" in line] == ["fp32"] * 2
+    assert [line["precision"] for line in read_all_lines(tmp_path) if "schema" in line] == [
+        "fp32"
+    ] * 2
 
 
 def test_locks_are_told_from_journals(tmp_path: Path) -> None:

@@ -55,13 +55,13 @@ def put(path: Path, georeferenced: bool) -> None:
 def converted(path: Path, out: Path, form: str, settings: Settings = SETTINGS) -> Path:
     """As converting does it, with the model left out."""
     output = path.stem + images.SUFFIXES[form]
-    beside = sidecars.beside(str(path), path.parent)
+    beside = sidecars.list_sidecars(str(path), path.parent)
     item = Item(str(path), path.name, output, form, beside)
     data = path.read_bytes()
     seen = images.read(data, 3)
-    kept = carried.taken(data, seen, settings)
+    kept = carried.collect(data, seen, settings)
     (out / output).write_bytes(images.write(seen, form, 90, kept.exif, kept.fields))
-    made = list(carried.beside(item, kept, output))
+    made = list(carried.list_sidecar_outputs(item, kept, output))
     names = [sidecar.name for sidecar in made]
     assert len(set(names)) == len(names)
     assert set(names) <= set(sidecars.outputs(str(path), beside, output, form))
@@ -114,7 +114,7 @@ def test_polynomials_stay_in_tiff(tmp_path: Path) -> None:
         assert seen.rpcs.to_dict() == given.rpcs.to_dict()
     geo = GeoTiff(Tiff(path.read_bytes()))
     assert geo.fields
-    assert geo.kept(Turn(2, 9, 7)) == {}
+    assert geo.select_fields(Turn(2, 9, 7)) == {}
 
 
 def test_more_exif_than_jpeg_holds() -> None:
@@ -125,7 +125,7 @@ def test_more_exif_than_jpeg_holds() -> None:
     data = buffer.getvalue()
     seen = images.read(data, 3)
     settings = Settings(**{**vars(SETTINGS), "keep_exif": True})
-    kept = carried.taken(data, seen, settings)
+    kept = carried.collect(data, seen, settings)
     with pytest.raises(ValueError, match="EXIF data is too long"):
         images.write(seen, "jpg", 90, kept.exif, kept.fields)
     with Image.open(io.BytesIO(images.write(seen, "webp", 90, kept.exif))) as image:

@@ -18,7 +18,7 @@ from rasterio.transform import Affine
 from pix2pix_batch import images
 from pix2pix_batch.metadata import pam
 from pix2pix_batch.metadata.georeference import GeoTiff, Turn, turned_world, world
-from pix2pix_batch.metadata.tiff import Tiff, extended
+from pix2pix_batch.metadata.tiff import Tiff, add_fields
 
 numbers = st.floats(-1e7, 1e7, allow_subnormal=False)
 world_files = st.tuples(numbers, numbers, numbers, numbers, numbers, numbers)
@@ -68,7 +68,7 @@ def test_turning_there_and_back(
     turn = Turn(orientation, width, height)
     for middles in (False, True):
         there = turn.upright(middles=middles).at(column, row)
-        assert turn.stored(middles=middles).at(*there) == pytest.approx((column, row))
+        assert turn.to_stored(middles=middles).at(*there) == pytest.approx((column, row))
 
 
 @pytest.mark.parametrize("text", [b"", b"1\n2\n3\n4\n5\n", b"1 2 3 4 5 x", b"1 2 3 4 5 nan"])
@@ -104,7 +104,7 @@ def geotiff(path: Path, transform: Affine, crs: str = "EPSG:32633", **more: obje
 def copied(data: bytes, turn: Turn) -> bytes:
     """A TIFF output with what is kept of the input ``data``, written as converting does."""
     picture = images.read(data, 3)
-    return images.write(picture, "tiff", fields=GeoTiff(Tiff(data)).kept(turn))
+    return images.write(picture, "tiff", fields=GeoTiff(Tiff(data)).select_fields(turn))
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -152,7 +152,7 @@ def test_a_turned_geotiff_leads_each_pixel_where_it_was(
     turn = Turn(orientation, 7, 5)
     columns, rows = grids(7, 5, orientation)
     upright = images.write(images.Picture(np.zeros((*columns.shape, 3), np.uint8)), "tiff")
-    (tmp_path / "out.tif").write_bytes(extended(upright, GeoTiff(Tiff(data)).kept(turn)))
+    (tmp_path / "out.tif").write_bytes(add_fields(upright, GeoTiff(Tiff(data)).select_fields(turn)))
     transform = GeoTiff(Tiff(data)).affine(turn)
     assert transform is not None
     (tmp_path / "out.png").write_bytes(
@@ -181,12 +181,12 @@ def test_control_points_turn_too(tmp_path: Path, orientation: int) -> None:
     turn = Turn(orientation, 7, 5)
     size = (7, 5, 3) if turn.sideways else (5, 7, 3)
     tiff = images.write(images.Picture(np.zeros(size, np.uint8)), "tiff")
-    kept = GeoTiff(Tiff((tmp_path / "in.tif").read_bytes())).kept(turn)
-    (tmp_path / "out.tif").write_bytes(extended(tiff, kept))
+    kept = GeoTiff(Tiff((tmp_path / "in.tif").read_bytes())).select_fields(turn)
+    (tmp_path / "out.tif").write_bytes(add_fields(tiff, kept))
     with rasterio.open(tmp_path / "out.tif") as made:
         found, crs = made.gcps
     assert crs.to_epsg() == 32633
-    back = turn.stored()
+    back = turn.to_stored()
     places = [(*reversed(back.at(point.col, point.row)), point.x, point.y) for point in found]
     assert places == [(point.row, point.col, point.x, point.y) for point in points]
 
@@ -195,13 +195,13 @@ def test_gdal_reads_aux_files(tmp_path: Path) -> None:
     """What is made of a GeoTIFF whose output is a PNG, and what a turn makes of it."""
     data = geotiff(tmp_path / "in.tif", PLACES["rotated"])
     geo = GeoTiff(Tiff(data))
-    made = pam.added(b"", geo.epsg, geo.affine(Turn()))
+    made = pam.add_georeference(b"", geo.epsg, geo.affine(Turn()))
     Image.new("RGB", (7, 5)).save(tmp_path / "a.png")
     (tmp_path / "a.png.aux.xml").write_bytes(made)
     with rasterio.open(tmp_path / "in.tif") as given, rasterio.open(tmp_path / "a.png") as seen:
         assert (seen.crs, seen.transform) == (given.crs, given.transform)
     Image.new("RGB", (5, 7)).save(tmp_path / "b.png")
-    (tmp_path / "b.png.aux.xml").write_bytes(pam.kept(made, Turn(6, 7, 5)))
+    (tmp_path / "b.png.aux.xml").write_bytes(pam.turn_upright(made, Turn(6, 7, 5)))
     with rasterio.open(tmp_path / "in.tif") as given, rasterio.open(tmp_path / "b.png") as seen:
         assert seen.crs == given.crs
         # a quarter turn clockwise: the lower left corner has become the upper left one
@@ -226,14 +226,14 @@ AUX = b"""<PAMDataset>
 
 
 def test_aux_files_lose_what_is_said_of_pixels() -> None:
-    kept = pam.kept(AUX, Turn())
+    kept = pam.turn_upright(AUX, Turn())
     head, rest = AUX.split(b"\n  <Metadata>")
     rpc = b'\n  <Metadata domain="RPC"><MDI key="LINE_OFF">2</MDI></Metadata>'
     assert rpc in rest
     assert kept == head + rpc + b"\n</PAMDataset>\n"
-    assert pam.kept(kept, Turn()) == kept
-    assert pam.kept(b"\xef\xbb\xbf" + AUX, Turn()) == b"\xef\xbb\xbf" + kept
-    assert b"RPC" not in pam.kept(AUX, Turn(2, 7, 5))
+    assert pam.turn_upright(kept, Turn()) == kept
+    assert pam.turn_upright(b"\xef\xbb\xbf" + AUX, Turn()) == b"\xef\xbb\xbf" + kept
+    assert b"RPC" not in pam.turn_upright(AUX, Turn(2, 7, 5))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -246,11 +246,11 @@ def test_control_points_of_aux_files_turn_too(tmp_path: Path, orientation: int) 
     turn = Turn(orientation, 7, 5)
     columns, _ = grids(7, 5, orientation)
     Image.new("RGB", columns.shape[::-1]).save(tmp_path / "a.png")
-    (tmp_path / "a.png.aux.xml").write_bytes(pam.kept(data, turn))
+    (tmp_path / "a.png.aux.xml").write_bytes(pam.turn_upright(data, turn))
     with rasterio.open(tmp_path / "a.png") as file:
         found, crs = file.gcps
     assert crs.to_epsg() == 32633
-    stored = [turn.stored().at(point.col, point.row) for point in found]
+    stored = [turn.to_stored().at(point.col, point.row) for point in found]
     assert stored == list(points)
     assert [(point.x - 100, point.y) for point in found] == list(points)
 
@@ -270,14 +270,14 @@ def test_control_points_of_aux_files_turn_too(tmp_path: Path, orientation: int) 
     ],
 )
 def test_what_says_nothing_leaves_nothing(data: bytes) -> None:
-    assert pam.kept(data, Turn()) == b""
+    assert pam.turn_upright(data, Turn()) == b""
 
 
 @given(st.binary(max_size=200), st.integers(0, 400), st.integers(1, 8))
 def test_damaged_files_do_no_harm(noise: bytes, at: int, orientation: int) -> None:
     damaged = AUX[:at] + noise + AUX[at + len(noise) :]
-    pam.added(pam.kept(damaged, Turn(orientation, 7, 5)), 4326, None)
-    whole = extended(images.write(images.Picture(np.zeros((2, 2, 3), np.uint8)), "tiff"), {})
+    pam.add_georeference(pam.turn_upright(damaged, Turn(orientation, 7, 5)), 4326, None)
+    whole = add_fields(images.write(images.Picture(np.zeros((2, 2, 3), np.uint8)), "tiff"), {})
     damaged = whole[:at] + noise + whole[at + len(noise) :]
     try:
         geo = GeoTiff(Tiff(damaged))
@@ -286,4 +286,4 @@ def test_damaged_files_do_no_harm(noise: bytes, at: int, orientation: int) -> No
     turn = Turn(orientation, 7, 5)
     transform = geo.affine(turn)
     assert transform is None or all(map(math.isfinite, vars(transform).values()))
-    extended(whole, geo.kept(turn))
+    add_fields(whole, geo.select_fields(turn))

@@ -44,7 +44,7 @@ OUTPUTS = (*images.SUFFIXES.values(), ".jpeg", ".tiff", ".JPG", ".PNG")
 )
 def test_names(image: str, sidecar: str, output: str, expected: str) -> None:
     assert sidecar in sidecars.names(image)
-    assert sidecars.renamed(sidecar, image, output) == expected
+    assert sidecars.output_name(sidecar, image, output) == expected
 
 
 @given(
@@ -57,12 +57,12 @@ def test_a_renamed_sidecar_is_the_outputs_own(stem: str, suffix: str, other: str
     found = sidecars.names(image)
     assert all(sidecars.likely(name) for name in found)
     theirs = sidecars.names(output)
-    made = [sidecars.renamed(name, image, output) for name in found]
+    made = [sidecars.output_name(name, image, output) for name in found]
     assert set(made) <= set(theirs)
     for name, new in zip(found, made, strict=True):
         assert sidecars.is_world(name) == sidecars.is_world(new)
-        assert sidecars.renamed(new, output, image) in found
-    same = [sidecars.renamed(name, image, image) for name in found]
+        assert sidecars.output_name(new, output, image) in found
+    same = [sidecars.output_name(name, image, image) for name in found]
     assert same == list(found)
     assert sidecars.world_name(output) in theirs
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2pix_batch.metadata.tileset import described, likely, translated
+from pix2pix_batch.metadata.tileset import likely, list_descriptions, translate_description
 
 TILE_MAP = b"""<?xml version="1.0" encoding="utf-8"?>
 <TileMap version="1.0.0" tilemapservice="http://tms.osgeo.org/1.0.0">
@@ -31,17 +31,17 @@ def test_tile_map(form: str, kind: str, suffix: str) -> None:
         b'"image/png" extension="png"', f'"image/{kind}" extension="{suffix}"'.encode()
     )
     assert expected != TILE_MAP
-    assert translated("tilemapresource.xml", TILE_MAP, form) == expected
-    assert translated("tilemapresource.xml", expected, "png") == TILE_MAP
+    assert translate_description("tilemapresource.xml", TILE_MAP, form) == expected
+    assert translate_description("tilemapresource.xml", expected, "png") == TILE_MAP
 
 
 def test_nothing_changes_where_nothing_needs_to() -> None:
     for form in ("png", "same"):
-        assert translated("tilemapresource.xml", TILE_MAP, form) == TILE_MAP
+        assert translate_description("tilemapresource.xml", TILE_MAP, form) == TILE_MAP
     spaced = b'{ "format":"png",  "name":"a" }'
-    assert translated("metadata.json", spaced, "png") == spaced
+    assert translate_description("metadata.json", spaced, "png") == spaced
     vector = b'{"format": "pbf", "tiles": ["{z}/{x}/{y}.pbf"]}'
-    assert translated("metadata.json", vector, "webp") == vector
+    assert translate_description("metadata.json", vector, "webp") == vector
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_nothing_changes_where_nothing_needs_to() -> None:
 def test_suffixes_are_those_that_outputs_get(own: str, form: str, expected: str) -> None:
     """As ``convert`` names the output of ``0.jpeg``, with ``same`` too."""
     data = json.dumps({"format": own, "tiles": [f"{{z}}/{{x}}/{{y}}.{own}"]}).encode()
-    made = translated("metadata.json", data, form)
+    made = translate_description("metadata.json", data, form)
     assert made is not None
     assert json.loads(made) == {"format": expected, "tiles": [f"{{z}}/{{x}}/{{y}}.{expected}"]}
 
@@ -75,7 +75,7 @@ def test_suffixes_are_those_that_outputs_get(own: str, form: str, expected: str)
 )
 def test_addresses_lead_to_the_converted_tiles(address: str, expected: str) -> None:
     values = {"tilejson": "3.0.0", "tiles": [address], "maxzoom": 3, "name": "Karte ä"}
-    made = translated("tiles.json", json.dumps(values).encode(), "jpg")
+    made = translate_description("tiles.json", json.dumps(values).encode(), "jpg")
     assert made is not None
     assert json.loads(made) == {**values, "tiles": [expected]}
 
@@ -92,19 +92,19 @@ def test_addresses_lead_to_the_converted_tiles(address: str, expected: str) -> N
     ],
 )
 def test_what_cannot_be_understood_is_left(name: str, data: bytes) -> None:
-    assert translated(name, data, "jpg") is None
+    assert translate_description(name, data, "jpg") is None
 
 
 def test_only_beside_zoom_levels() -> None:
     names = ["metadata.json", "tilemapresource.xml", "labels.json"]
-    assert described(names, ["0", "12"]) == names[:2]
-    assert described(names, ["train", "²", "1a"]) == []
+    assert list_descriptions(names, ["0", "12"]) == names[:2]
+    assert list_descriptions(names, ["train", "²", "1a"]) == []
     assert [likely(name) for name in names] == [True, True, False]
 
 
 @given(st.binary(max_size=100), st.sampled_from(["png", "jpg", "same"]))
 def test_any_bytes_do_no_harm(data: bytes, form: str) -> None:
     for name in ("metadata.json", "tilemapresource.xml"):
-        translated(name, data, form)
-        translated(name, b'{"format": ' + data + b"}", form)
-        translated(name, b"<TileFormat " + data + b' extension="png"/>', form)
+        translate_description(name, data, form)
+        translate_description(name, b'{"format": ' + data + b"}", form)
+        translate_description(name, b"<TileFormat " + data + b' extension="png"/>', form)

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pix2pix_batch.pages.chart import chart
-from pix2pix_batch.pages.pace import BINS, COLUMNS, FIRST_WIDTH, Curve, Pace
+from pix2pix_batch.pages.pace import BINS, COLUMNS, FIRST_WIDTH, Curve, Throughput
 
 chunks = st.lists(
     st.tuples(st.floats(0, 1e8), st.floats(0, 1e4), st.integers(0, 500)), min_size=1, max_size=60
 )
 
 
-def paced(*came: tuple[float, float, int]) -> Pace:
-    pace = Pace()
+def paced(*came: tuple[float, float, int]) -> Throughput:
+    pace = Throughput()
     for at, seconds, images in came:
         pace.add(at, seconds, images)
     return pace
@@ -76,7 +76,7 @@ def test_time_between_two_runs_is_left_out_however_short() -> None:
 
 @pytest.mark.parametrize("at", ["yesterday", None, float("nan"), float("inf"), 1e300, True])
 def test_what_is_no_time_is_passed_over(at: object) -> None:
-    pace = Pace()
+    pace = Throughput()
     pace.begin(at)
     pace.add(at, 1.0, 3)
     pace.add(100.0, at, 3)
@@ -127,5 +127,5 @@ def test_the_marks_are_round() -> None:
 
 def test_there_is_no_chart_of_a_moment() -> None:
     assert chart(paced((FIRST_WIDTH, FIRST_WIDTH, 9)).curve()) is None
-    assert chart(Pace().curve()) is None
+    assert chart(Throughput().curve()) is None
     assert chart(Curve(1.0, [0.0] * 50, [])) is None

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.pages import page
 from pix2pix_batch.records.journal import stamp
-from pix2pix_batch.records.record import DIRECTORY, SCHEMA, Record, as_line
+from pix2pix_batch.records.record import DIRECTORY, SCHEMA, Record, to_line
 from tests.end_to_end.command import picture
 
 HOSTILE = [
@@ -43,7 +43,7 @@ class Job:
         (self.out / DIRECTORY / "tmp").mkdir(parents=True)
         self.source.mkdir()
         given = str(self.source.resolve()) if root is None else root
-        self.lines = [as_line({"schema": SCHEMA, "input": given, "model_name": "tiny"})]
+        self.lines = [to_line({"schema": SCHEMA, "input": given, "model_name": "tiny"})]
 
     def done(self, name: str, distance: float | None = None, **options: Any) -> None:
         image = picture(**{"seed": len(self.lines), **options})
@@ -57,7 +57,7 @@ class Job:
         self.lines.append(record.line())
 
     def tell(self, **values: Any) -> None:
-        self.lines.append(as_line(values))
+        self.lines.append(to_line(values))
 
     def write(self) -> str:
         (self.out / DIRECTORY / "journal.jsonl").write_bytes(b"".join(self.lines))
@@ -245,7 +245,7 @@ def test_the_furthest_come_first_among_the_doubtful(job: Job) -> None:
 
 def test_a_dataset_shows_its_variants(job: Job) -> None:
     """Until it is laid out; then its images have moved."""
-    job.lines = [as_line({"schema": SCHEMA, "kind": "synthesize", "input": str(job.source)})]
+    job.lines = [to_line({"schema": SCHEMA, "kind": "synthesize", "input": str(job.source)})]
     image = picture()
     image.save(job.source / "a.png")
     for variant in ("source", "0", "1"):

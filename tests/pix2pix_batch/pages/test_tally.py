@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2pix_batch.pages.tally import DOUBTFUL, EXAMPLES, GROUPS, OTHER, SAMPLES, Tally
+from pix2pix_batch.pages.tally import DOUBTFUL, EXAMPLES, GROUPS, OTHER, SAMPLES, Statistics
 
 HEAD = {"schema": 2, "input": "/in"}
 REASONS = ["empty", "damaged: 12 bytes missing", "damaged: 345 bytes missing", "gone"]
@@ -43,14 +43,14 @@ records = st.lists(
 
 def test_what_is_too_small_to_be_measured_is_counted() -> None:
     small = {**done("a"), "unmeasured": True}
-    assert Tally([HEAD, small, done("b", 12.0)]).unmeasured == 1
-    tally = Tally([HEAD, small, done("a", 12.0)])
+    assert Statistics([HEAD, small, done("b", 12.0)]).unmeasured == 1
+    tally = Statistics([HEAD, small, done("a", 12.0)])
     assert (tally.unmeasured, tally.measured, tally.counts["done"]) == (0, 1, 1)
 
 
 @given(records)
 def test_every_input_counts_once_by_its_last_line(lines: list[dict[str, Any]]) -> None:
-    tally = Tally([HEAD, *lines])
+    tally = Statistics([HEAD, *lines])
     last = {values["name"]: values for values in lines}
     expected = Counter(values["status"] for values in last.values())
     assert +tally.counts == expected
@@ -72,9 +72,9 @@ def test_every_input_counts_once_by_its_last_line(lines: list[dict[str, Any]]) -
 @given(st.integers(0, 400), st.randoms(use_true_random=False))
 def test_what_is_shown_does_not_depend_on_the_order(count: int, chance: random.Random) -> None:
     lines = [done(f"{n}.png", n % 100 + 0.5) if n % 3 else failed(f"{n}.png") for n in range(count)]
-    one = Tally([HEAD, *lines])
+    one = Statistics([HEAD, *lines])
     chance.shuffle(lines)
-    other = Tally([HEAD, *lines])
+    other = Statistics([HEAD, *lines])
     assert one.samples == other.samples
     assert one.doubtful == other.doubtful
     assert one.groups == other.groups
@@ -82,7 +82,7 @@ def test_what_is_shown_does_not_depend_on_the_order(count: int, chance: random.R
 
 def test_samples_are_spread_over_all_inputs() -> None:
     """Each of ten equal parts of 5,000 names has some of the 48, as chance would have it."""
-    tally = Tally([HEAD, *(done(f"{n:05}.png") for n in range(5000))])
+    tally = Statistics([HEAD, *(done(f"{n:05}.png") for n in range(5000))])
     assert len(tally.samples) == SAMPLES
     parts = Counter(int(values["name"][:5]) // 500 for values in tally.samples)
     assert len(parts) >= 8 and max(parts.values()) <= 14
@@ -91,7 +91,7 @@ def test_samples_are_spread_over_all_inputs() -> None:
 def test_the_furthest_are_shown() -> None:
     lines = [done(f"{n}.png", 99 + n / 1000) for n in range(1000)]
     random.Random(0).shuffle(lines)
-    tally = Tally([HEAD, *lines])
+    tally = Statistics([HEAD, *lines])
     assert [values["name"] for values in tally.doubtful] == [
         f"{999 - n}.png" for n in range(DOUBTFUL)
     ]
@@ -106,7 +106,7 @@ def test_reasons_that_differ_in_numbers_and_names_are_one_group() -> None:
         'cannot open "d.png"',
         "empty",
     ]
-    tally = Tally([HEAD, *(failed(str(n), reason) for n, reason in enumerate(reasons))])
+    tally = Statistics([HEAD, *(failed(str(n), reason) for n, reason in enumerate(reasons))])
     assert [(group.count, group.reason) for group in tally.groups] == [
         (3, "cannot open '...'"),
         (2, "damaged: image file is truncated (N bytes not processed)"),
@@ -116,7 +116,7 @@ def test_reasons_that_differ_in_numbers_and_names_are_one_group() -> None:
 
 def test_too_many_reasons_are_counted_together() -> None:
     words = [f"{a}{b}" for a in "abcdefghijklm" for b in "abcdefghijklm"]
-    tally = Tally([HEAD, *(failed(word, word) for word in words)])
+    tally = Statistics([HEAD, *(failed(word, word) for word in words)])
     assert len(tally.groups) == GROUPS + 1
     assert (tally.groups[0].count, tally.groups[0].reason) == (len(words) - GROUPS, OTHER)
     assert len(tally.groups[0].examples) == EXAMPLES
@@ -133,12 +133,12 @@ def test_work_is_counted_where_there_was_a_worker() -> None:
         {"at": 1010.0, "seconds": 4.0, "worker": "tcp://1"},
         {"end": 1011.0, "outcome": "finished"},
     ]
-    tally = Tally([HEAD, *lines])
+    tally = Statistics([HEAD, *lines])
     assert tally.pace.images == 2
     assert tally.workers == 2
     assert tally.outcomes == ["finished"]
-    assert Tally([HEAD, *lines[:-1]]).outcomes == ["begun"]
-    assert Tally([HEAD, *lines, HEAD, *lines[:-1]]).outcomes == ["finished", "begun"]
+    assert Statistics([HEAD, *lines[:-1]]).outcomes == ["begun"]
+    assert Statistics([HEAD, *lines, HEAD, *lines[:-1]]).outcomes == ["finished", "begun"]
 
 
 def test_a_tar_is_no_image() -> None:
@@ -148,7 +148,7 @@ def test_a_tar_is_no_image() -> None:
         done("a.tar/2.png"),
         {"name": "a.tar", "status": "done", "members": 2, "output": "a.tar"},
     ]
-    tally = Tally([HEAD, *lines])
+    tally = Statistics([HEAD, *lines])
     assert +tally.counts == Counter(done=2)
     assert [values["name"] for values in tally.samples if "members" in values] == []
     assert tally.groups == []
@@ -163,7 +163,7 @@ def test_a_tar_is_no_image_of_the_rate() -> None:
         failed("b.tar", "cannot be read"),
         {"at": 102.0, "seconds": 2.0, "worker": "one"},
     ]
-    assert Tally([HEAD, *lines]).pace.images == 3
+    assert Statistics([HEAD, *lines]).pace.images == 3
 
 
 def test_of_a_dataset_the_copies_of_inputs_are_no_images() -> None:
@@ -174,7 +174,7 @@ def test_of_a_dataset_the_copies_of_inputs_are_no_images() -> None:
         failed("b.png/source"),
         failed("b.png/0"),
     ]
-    tally = Tally([{**HEAD, "kind": "synthesize"}, *lines])
+    tally = Statistics([{**HEAD, "kind": "synthesize"}, *lines])
     assert +tally.counts == Counter(done=2, failed=1)
     assert {values["name"] for values in tally.samples} == {"a.png/0", "a.png/1"}
     assert (tally.flagged, tally.measured) == (1, 1)
@@ -189,7 +189,7 @@ def test_of_a_dataset_an_input_that_failed_is_one_example(
         failed(f"{n}.png/{variant}", REASONS[what - 1]) if what else done(f"{n}.png/{variant}")
         for n, variant, what in lines
     ]
-    tally = Tally([{**HEAD, "kind": "synthesize"}, *journal])
+    tally = Statistics([{**HEAD, "kind": "synthesize"}, *journal])
     last = {values["name"]: values for values in journal}
     expected = Counter(
         (values["name"].partition("/")[0], values["reason"][:7])
@@ -216,7 +216,7 @@ def test_the_flagged_are_those_that_are_so_now(lines: list[tuple[int, bool, bool
         {**done(str(n)), "flags": "flat" if odd else ""} if made else failed(str(n))
         for n, made, odd in lines
     ]
-    tally = Tally([HEAD, *journal])
+    tally = Statistics([HEAD, *journal])
     last = {values["name"]: values for values in journal}
     flagged = sorted(name for name, values in last.items() if values.get("flags"))
     assert sorted(values["name"] for values in tally.odd) == flagged
@@ -224,7 +224,7 @@ def test_the_flagged_are_those_that_are_so_now(lines: list[tuple[int, bool, bool
 
 
 def test_what_lies_beyond_the_training_inputs_is_counted_apart() -> None:
-    tally = Tally([HEAD, done("a", 99.99), done("b", 100.0), done("c", 730.0)])
+    tally = Statistics([HEAD, done("a", 99.99), done("b", 100.0), done("c", 730.0)])
     assert tally.distances[99] == 1 and tally.distances[100] == 2
     assert [values["name"] for values in tally.doubtful] == ["c", "b", "a"]
 
@@ -239,5 +239,5 @@ def test_foreign_values_do_no_harm() -> None:
         {"at": "now", "seconds": {}, "worker": ["x"]},
         {},
     ]
-    tally = Tally(lines)
+    tally = Statistics(lines)
     assert tally.counts["done"] == 3 and tally.measured == 1

@@ -34,7 +34,7 @@ def test_says_what_a_dictionary_would(events: list[tuple[str, str, int]], pendin
                 found.claim(name)
                 ours.add(name)
                 continue
-            found.note(name, event, detail)
+            found.update(name, event, detail)
             if event in STATUSES:
                 last[name] = event, detail
             if event == "done":
@@ -52,7 +52,7 @@ def test_takes_sixteen_bytes_a_name() -> None:
     found = Index()
     for number in range(10_000):
         found.claim(f"{number}.png")
-        found.note(f"{number}.png", "done", number)
+        found.update(f"{number}.png", "done", number)
     assert len(found) == 10_000
     assert found.nbytes == 16 * 10_000
     assert [found.get(f"{number}.png") >> DETAIL for number in range(10_000)] == list(range(10_000))

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from pix2pix_batch import report
-from pix2pix_batch.dataset.made import ImageSummary, Made
-from pix2pix_batch.dataset.report import of_dataset
+from pix2pix_batch.dataset.made import ImageSummary, SynthesisResult
+from pix2pix_batch.dataset.report import format_dataset
 from pix2pix_batch.records.history import History
 from pix2pix_batch.records.journal import Journal
-from pix2pix_batch.records.ledger import Ledger
+from pix2pix_batch.records.ledger import RunRecorder
 from pix2pix_batch.records.record import Record
 from pix2pix_batch.summary import Summary
 
@@ -22,7 +22,7 @@ DONE = Record("a", "done", "1:1", "a.png")
 def ended(out: Path, *, overwrite: bool, begins: bool) -> ImageSummary:
     """A run's summary, interrupted before or after its first chunk was sent."""
     summary = ImageSummary(interrupted=True)
-    ledger = Ledger(Journal(out, JOB, overwrite=overwrite), summary, None, None)
+    ledger = RunRecorder(Journal(out, JOB, overwrite=overwrite), summary, None, None)
     if begins:
         ledger.begin(1)
     ledger.end()
@@ -41,7 +41,10 @@ def test_an_interrupted_run_says_how_to_go_on(
         journal.add([DONE])
         journal.close()
     summary = ended(tmp_path, overwrite=overwrite, begins=begins)
-    lines = list(report.of_job(summary, tmp_path)), list(of_dataset(Made(job=summary), "out"))
+    lines = (
+        list(report.format_job(summary, tmp_path)),
+        list(format_dataset(SynthesisResult(job=summary), "out")),
+    )
     history = History(tmp_path, JOB)
     for last in (one[-1] for one in lines):
         if "with --overwrite" in last:
@@ -58,5 +61,5 @@ def test_a_run_that_begins_later_is_told_of_anew(tmp_path: Path) -> None:
     Journal(tmp_path, JOB).close()
     summary = Summary()
     for overwrite, expected in ((True, True), (False, False)):
-        Ledger(Journal(tmp_path, JOB, overwrite=overwrite), summary, None, None).end()
+        RunRecorder(Journal(tmp_path, JOB, overwrite=overwrite), summary, None, None).end()
         assert summary.as_before == expected

@@ -14,7 +14,7 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs.shard import Shard, journal_of
 from pix2pix_batch.records import status
 from pix2pix_batch.records.journal import Journal, Record
-from pix2pix_batch.records.record import as_line
+from pix2pix_batch.records.record import to_line
 
 JOB = {"input": "/maps", "model": "f00" * 20, "model_name": "tiny", "fit": "tile", "format": "png"}
 START = 1_700_000_000.0
@@ -33,11 +33,11 @@ def write(out: Path, *lines: dict[str, object] | Record, shard: Shard | None = N
     Journal(out, JOB, shard=shard).close()
     with journal_of(out, shard).open("ab") as file:
         for line in lines:
-            file.write(line.line() if isinstance(line, Record) else as_line(line))
+            file.write(line.line() if isinstance(line, Record) else to_line(line))
 
 
 def told(out: Path, now: float = START + 3600) -> list[str]:
-    return list(report.of_status(status.read(out), str(out), now))
+    return list(report.format_status(status.read_status(out), str(out), now))
 
 
 def test_counts_by_the_last_word_on_each_input(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_counts_by_the_last_word_on_each_input(tmp_path: Path) -> None:
         failed("a", "cannot be decoded (1 bytes missing)"),
         {"at": START + 20, "seconds": 10.0, "worker": "tcp://1"},
     )
-    found = status.read(tmp_path)
+    found = status.read_status(tmp_path)
     assert (found.done, found.failed, found.quarantined) == (2, 4, 1)
     assert (found.total, found.left, found.unfinished, found.retriable) == (20, 13, 1, 1)
     assert [(group.count, group.reason) for group in found.failures] == [
@@ -98,7 +98,7 @@ def test_how_the_last_run_ended(tmp_path: Path, outcome: str, says: str) -> None
         {"at": START + 50, "seconds": 1.0, "worker": ""},
         {"end": START + 60, "outcome": outcome, "total": 1},
     )
-    assert status.read(tmp_path).outcome == outcome
+    assert status.read_status(tmp_path).outcome == outcome
     assert says in told(tmp_path)[1]
     assert told(tmp_path)[-1].startswith("All is done")
 
@@ -114,16 +114,16 @@ def test_a_job_that_has_not_begun(tmp_path: Path) -> None:
 
 def test_sees_a_run_and_shards_that_are_writing_and_disturbs_neither(tmp_path: Path) -> None:
     journal = Journal(tmp_path, JOB)
-    journal.tell(begin=START, workers=1)
+    journal.add_event(begin=START, workers=1)
     journal.add([done("a")])
     with journal.path.open("ab") as file:
         file.write(b'{"name":"b","sta')  # just being written
     before = journal.path.read_bytes()
-    assert status.read(tmp_path).running == ["all"]
+    assert status.read_status(tmp_path).running == ["all"]
     assert told(tmp_path)[1] == "A run is writing now, since 1 h 0 min."
     assert journal.path.read_bytes() == before
     journal.close()
-    assert status.read(tmp_path).running == []
+    assert status.read_status(tmp_path).running == []
     shards = [Journal(tmp_path, JOB, shard=Shard(number, 4)) for number in (1, 3)]
     assert told(tmp_path)[1].startswith("Shards 1/4, 3/4 are writing now")
     for shard in shards:
@@ -138,7 +138,7 @@ def test_shards_are_told_together(tmp_path: Path) -> None:
             assert told(tmp_path)[-1] == (
                 "A run without --shard would do the rest; or one of --shard 2/2."
             )
-            assert status.read(tmp_path).missing == ["2/2"]
+            assert status.read_status(tmp_path).missing == ["2/2"]
         write(
             tmp_path,
             {"begin": START, "workers": 1, "shard": f"{number}/2"},
@@ -147,26 +147,26 @@ def test_shards_are_told_together(tmp_path: Path) -> None:
             {"at": START + 1, "seconds": 1.0, "worker": ""},
             shard=Shard(number, 2),
         )
-    found = status.read(tmp_path)
+    found = status.read_status(tmp_path)
     assert (found.done, found.total, found.left) == (2, 15, 13)
     assert (found.shards, found.missing) == (["1/2", "2/2"], [])
     assert told(tmp_path)[2] == "All 2 shards have begun."
     Journal(tmp_path, JOB).close()  # merges them
-    assert status.read(tmp_path) == replace(found, shards=[])
+    assert status.read_status(tmp_path) == replace(found, shards=[])
 
 
 def status_total(out: Path) -> int | None:
     try:
-        return status.read(out).total
+        return status.read_status(out).total
     except InputError:
         return None
 
 
 def test_a_directory_without_a_journal(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no journal; give a directory"):
-        status.read(tmp_path)
+        status.read_status(tmp_path)
     with pytest.raises(InputError, match="nowhere: no such directory"):
-        status.read(tmp_path / "nowhere")
+        status.read_status(tmp_path / "nowhere")
 
 
 def test_a_journal_of_another_version(tmp_path: Path) -> None:
@@ -174,4 +174,4 @@ def test_a_journal_of_another_version(tmp_path: Path) -> None:
     path = journal_of(tmp_path)
     path.write_bytes(path.read_bytes().replace(b'"schema":2', b'"schema":1'))
     with pytest.raises(InputError, match="another version of pix2pix-batch"):
-        status.read(tmp_path)
+        status.read_status(tmp_path)

@@ -23,12 +23,12 @@ from pix2pix_batch.scheduling.capacity import (
     OWN,
     SHARED,
     SPAWNED,
+    count_held_weights,
+    count_weights,
     engine_memory,
-    held_weights,
-    layers,
-    plan,
+    list_layers,
+    plan_environments,
     visible_gpus,
-    weights,
 )
 from pix2pix_batch.workers.converter import CODEC_THREADS_VARIABLE
 from tests.libraries import make_library
@@ -38,13 +38,15 @@ ENGINE = 250 << 20
 
 
 def test_workers_of_gpus_see_one_each_and_share_the_cores() -> None:
-    planned = plan("auto", None, ["0", "1", "2", "3"], 32, 99)
+    planned = plan_environments("auto", None, ["0", "1", "2", "3"], 32, 99)
     assert [worker[GPU] for worker in planned] == ["0", "1", "2", "3"]
     assert {worker[CODEC_THREADS_VARIABLE] for worker in planned} == {"8"}
-    planned = plan("auto", None, ["0", "1"], 32, 99, a_gpu=3)
+    planned = plan_environments("auto", None, ["0", "1"], 32, 99, a_gpu=3)
     assert [worker[GPU] for worker in planned] == ["0", "1", "0", "1", "0", "1"]
     assert {worker[CODEC_THREADS_VARIABLE] for worker in planned} == {"5"}
-    assert plan("cuda", None, ["GPU-5f"], 1, 5) == [{GPU: "GPU-5f", CODEC_THREADS_VARIABLE: "2"}]
+    assert plan_environments("cuda", None, ["GPU-5f"], 1, 5) == [
+        {GPU: "GPU-5f", CODEC_THREADS_VARIABLE: "2"}
+    ]
 
 
 @given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 99))
@@ -52,21 +54,21 @@ def test_no_more_workers_of_gpus_than_fit_but_one_for_each(
     gpus: int, a_gpu: int, fitting: int
 ) -> None:
     names = [str(number) for number in range(gpus)]
-    planned = plan("cuda", None, names, 64, fitting, a_gpu)
+    planned = plan_environments("cuda", None, names, 64, fitting, a_gpu)
     assert len(planned) == max(gpus, min(fitting, gpus * a_gpu))
     used = Counter(worker[GPU] for worker in planned)
     assert set(used) == set(names) and max(used.values()) - min(used.values()) <= 1
 
 
 def test_without_gpus_or_on_the_cpu_workers_have_nothing_of_their_own() -> None:
-    assert plan("auto", 3, [], 32, 5) == [{}, {}, {}]
-    assert plan("cpu", 2, ["0", "1"], 32, 5) == [{}, {}]
-    assert plan("auto", None, [], 32, 5) == [{}] * 5
+    assert plan_environments("auto", 3, [], 32, 5) == [{}, {}, {}]
+    assert plan_environments("cpu", 2, ["0", "1"], 32, 5) == [{}, {}]
+    assert plan_environments("auto", None, [], 32, 5) == [{}] * 5
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 256))
 def test_as_many_workers_as_asked_for_share_the_gpus(workers: int, gpus: int, cores: int) -> None:
-    planned = plan("cuda", workers, [str(number) for number in range(gpus)], cores, 1)
+    planned = plan_environments("cuda", workers, [str(number) for number in range(gpus)], cores, 1)
     used = [worker[GPU] for worker in planned]
     counts = [used.count(name) for name in set(used)]
     assert len(planned) == workers
@@ -199,8 +201,8 @@ def test_weights_are_those_of_the_generator(
 ) -> None:
     architecture = Architecture(inputs, outputs, downs, ngf, skips=skips)
     blocks = [*(net := UNet(architecture)).down, *net.up]
-    assert sum(weights(architecture)) == sum(block.conv.weight.numel() for block in blocks)
-    found = Counter(layer[:2] + layer[3:] for layer in layers(architecture))
+    assert sum(count_weights(architecture)) == sum(block.conv.weight.numel() for block in blocks)
+    found = Counter(layer[:2] + layer[3:] for layer in list_layers(architecture))
     assert found == Counter(
         (block.conv.in_channels, block.conv.out_channels, isinstance(block.conv, ConvTranspose2d))
         for block in blocks
@@ -210,9 +212,9 @@ def test_weights_are_those_of_the_generator(
 def test_kernels_are_reckoned_by_the_rule() -> None:
     """The numbers that the paper's generator holds at 256x256 with AVX2, layer by layer."""
     expected = Counter({("down", i): 64 for i in (1, 2, 3)} | {("up", i): 64 for i in (1, 2, 3)})
-    for layer in layers(Architecture()):
+    for layer in list_layers(Architecture()):
         of = ("up", layer.halvings - 1) if layer.transposed else ("down", layer.halvings)
-        each = held_weights(layer, 256) / (layer.inputs * layer.outputs)
+        each = count_held_weights(layer, 256) / (layer.inputs * layer.outputs)
         assert each == (expected[of] or 16)
 
 

@@ -17,9 +17,9 @@ from pix2pix_batch.scheduling.chunk import (
     RESENT,
     STRIKES,
     Chunk,
-    begun,
-    not_begun,
-    split,
+    after_started_death,
+    after_unstarted_death,
+    split_chunk,
 )
 from pix2pix_batch.scheduling.marker import Trace
 
@@ -73,7 +73,7 @@ def test_the_guilty_are_found_and_the_innocent_converted(
         assert sent < 50 * count + 50, "for ever"
         records += results
         if trace is not None:
-            outcome = begun(one, trace, 5)
+            outcome = after_started_death(one, trace, 5)
             records += outcome.records
             waiting += outcome.chunks
     assert sorted(record.name for record in records) == sorted(map(str, range(count)))
@@ -128,7 +128,7 @@ def test_a_tar_is_made_without_its_guilty_images(
         if trace is None:
             records += [*one.without, done(tar)]
             continue
-        outcome = begun(one, trace, 5)
+        outcome = after_started_death(one, trace, 5)
         records += outcome.records
         waiting += outcome.chunks
     guilty = {f"0.tar/{number}" for number in bad if number < count}
@@ -145,8 +145,8 @@ def test_a_tar_is_made_without_its_guilty_images(
 def test_a_tar_that_kills_with_none_of_its_images_in_hand_is_quarantined_itself() -> None:
     one = Chunk((replace(item(0), tar=True),), careful=True, strikes=2, suspect="0/1.png")
     for _ in range(STRIKES - 1):
-        [one] = begun(one, Trace(index=0, stamp="7:7"), 5).chunks
-    [record] = begun(one, Trace(index=0, stamp="7:7"), 5).records
+        [one] = after_started_death(one, Trace(index=0, stamp="7:7"), 5).chunks
+    [record] = after_started_death(one, Trace(index=0, stamp="7:7"), 5).records
     assert (record.name, record.status) == ("0", "quarantined")
 
 
@@ -159,7 +159,7 @@ def test_without_markers_halves_close_in_on_the_guilty(count: int, guilty: set[i
         if guilty.isdisjoint(int(some.name) for some in one.items):
             records += map(done, one.items)
             continue
-        outcome = split(one)
+        outcome = split_chunk(one)
         records += outcome.records
         waiting += outcome.chunks
     assert sorted(record.name for record in records) == sorted(map(str, range(count)))
@@ -172,8 +172,8 @@ def test_without_markers_halves_close_in_on_the_guilty(count: int, guilty: set[i
 def test_nothing_is_sent_for_ever() -> None:
     """Where workers die before they begin, or as they begin, with no image to blame."""
     for after, times in (
-        (not_begun, RESENT + 1),
-        (lambda one: begun(one, Trace(), 5), DEATHS),
+        (after_unstarted_death, RESENT + 1),
+        (lambda one: after_started_death(one, Trace(), 5), DEATHS),
     ):
         waiting, records, sent = [chunk(3)], [], 0
         while waiting:
@@ -190,7 +190,7 @@ def test_waits_grow_and_end() -> None:
     delays, one = [], chunk(1)
     for _ in range(RESENT):
         delays.append(one.delay)
-        one = one.again()
+        one = one.retry()
     assert delays[0] == 0 < delays[1]
     assert delays == sorted(delays)
     assert delays[-1] == delays[-2] <= 60
@@ -198,7 +198,7 @@ def test_waits_grow_and_end() -> None:
 
 def test_a_disk_that_does_not_answer_is_not_the_images_fault() -> None:
     trace = Trace([], 1, "7:7", hung="reading it")
-    outcome = begun(Chunk(chunk(3).items, careful=True), trace, 5)
+    outcome = after_started_death(Chunk(chunk(3).items, careful=True), trace, 5)
     [record] = outcome.records
     assert (record.name, record.status, record.stamp) == ("1", "failed", "")
     assert "reading it took longer than 5 s" in record.reason
@@ -208,11 +208,13 @@ def test_images_of_a_tar_that_was_not_finished_count_once() -> None:
     """Its worker died as it wrote down what it had made: all is told again with the next try."""
     tar = replace(item(0), name="x.tar", tar=True)
     told = [Record(f"x.tar/{number}.png", "done", "1:1") for number in range(2)]
-    outcome = begun(Chunk((tar,), careful=True), Trace(told), limit=9)
+    outcome = after_started_death(Chunk((tar,), careful=True), Trace(told), limit=9)
     assert outcome.records == []
     assert [one.items for one in outcome.chunks] == [(tar,)]
     whole = Record("x.tar", "done", "1:1", "x.tar", members=2)
-    assert begun(Chunk((tar,), careful=True), Trace([*told, whole]), limit=9).records == [
+    assert after_started_death(
+        Chunk((tar,), careful=True), Trace([*told, whole]), limit=9
+    ).records == [
         *told,
         whole,
     ]

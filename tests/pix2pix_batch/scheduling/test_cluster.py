@@ -10,14 +10,14 @@ import pytest
 from distributed import Client
 
 from pix2pix_batch.errors import InputError, SchedulerGone
-from pix2pix_batch.scheduling.cluster import connect, local
+from pix2pix_batch.scheduling.cluster import connect, local_cluster
 from tests.end_to_end.fleet import Fleet
 
 GPU = "CUDA_VISIBLE_DEVICES"
 
 
 def test_each_worker_process_has_its_own_environment() -> None:
-    with local([{GPU: "7"}, {GPU: "8"}]) as cluster, Client(cluster) as client:
+    with local_cluster([{GPU: "7"}, {GPU: "8"}]) as cluster, Client(cluster) as client:
         assert sorted(client.run(os.getenv, GPU).values()) == ["7", "8"]
         assert set(client.nthreads().values()) == {1}
         assert all(address.startswith("tcp://127.0.0.1:") for address in client.nthreads())
@@ -44,7 +44,7 @@ def test_a_scheduler_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_other_errors_stay_themselves() -> None:
     with (
-        local([{}]) as cluster,
+        local_cluster([{}]) as cluster,
         pytest.raises(ZeroDivisionError),
         connect(cluster.scheduler_address),
     ):

@@ -19,12 +19,12 @@ from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.records.record import Record
 from pix2pix_batch.scheduling import chunk, cluster, dispatch
-from pix2pix_batch.scheduling.crew import Crew, first_look
-from pix2pix_batch.scheduling.dispatch import Dispatcher, Work
+from pix2pix_batch.scheduling.crew import ClusterHandle, autotune
+from pix2pix_batch.scheduling.dispatch import Dispatcher, TaskSpec
 from pix2pix_batch.scheduling.marker import Marker
-from pix2pix_batch.scheduling.preflight import Needs, versions
+from pix2pix_batch.scheduling.preflight import WorkerRequirements, package_versions
 from pix2pix_batch.settings import Settings
-from pix2pix_batch.workers.worker import ChunkResult, Orders
+from pix2pix_batch.workers.worker import ChunkOptions, ChunkResult
 from tests.end_to_end.fleet import Fleet
 
 ITEMS = [Item(f"{number}.png", f"{number}.png", f"{number}.png", "png") for number in range(40)]
@@ -78,9 +78,13 @@ def test_the_scheduler_goes_while_the_client_waits_for_its_answer(
                 os.kill(fleet.scheduler.pid, signal.SIGSTOP)
                 threading.Timer(1, fleet.kill, [fleet.scheduler]).start()
 
-            work = Work(settings(tmp_path), Orders(needs=Needs(versions())), task=task)
+            work = TaskSpec(
+                settings(tmp_path),
+                ChunkOptions(needs=WorkerRequirements(package_versions())),
+                task=task,
+            )
             stop = threading.Event()
-            dispatcher = Dispatcher(Crew(client), work, book, watch=watch, stop=stop)
+            dispatcher = Dispatcher(ClusterHandle(client), work, book, watch=watch, stop=stop)
             dispatcher.run(iter(ITEMS))
     assert not [record for record in book.records if record.status != "done"]
 
@@ -103,9 +107,11 @@ def test_what_a_chunk_did_not_come_to_is_sent_again_and_a_scan_that_breaks_off_l
         with cluster.connect(fleet.address) as (client, _):
             for items, count in ((iter(ITEMS), 40), (broken(), 30)):
                 book = Kept()
-                work = Work(settings(tmp_path), task=task)
+                work = TaskSpec(settings(tmp_path), task=task)
                 stop = threading.Event()
-                dispatcher = Dispatcher(Crew(client), work, book, watch=lambda: None, stop=stop)
+                dispatcher = Dispatcher(
+                    ClusterHandle(client), work, book, watch=lambda: None, stop=stop
+                )
                 if count == 40:
                     assert dispatcher.run(items)
                 else:
@@ -134,8 +140,8 @@ def test_what_is_in_flight_is_given_up_when_all_workers_have_gone_while_the_job_
                     stop.set()
                     fleet.kill(only)
 
-            work = Work(settings(tmp_path), task=task)
-            crew = Crew(client, patience=1)
+            work = TaskSpec(settings(tmp_path), task=task)
+            crew = ClusterHandle(client, patience=1)
             dispatcher = Dispatcher(crew, work, Kept(), watch=watch, stop=stop)
             with pytest.raises(OutputError, match="all Dask workers are gone"):
                 dispatcher.run(iter(ITEMS))
@@ -164,9 +170,9 @@ def test_an_image_that_kills_the_only_worker_that_is_fit_is_found_out(
         fleet.worker("fit")
         fleet.wait_for(2)
         (tmp_path / "markers").mkdir()
-        work = Work(settings(tmp_path), markers=str(tmp_path / "markers"), task=task)
+        work = TaskSpec(settings(tmp_path), markers=str(tmp_path / "markers"), task=task)
         stop = threading.Event()
-        dispatcher = Dispatcher(Crew(client), work, book, watch=lambda: None, stop=stop)
+        dispatcher = Dispatcher(ClusterHandle(client), work, book, watch=lambda: None, stop=stop)
         dispatcher.unfit = dict.fromkeys(odd, "is odd")
         assert dispatcher.run(iter(ITEMS[:1]))
     assert [(record.status, record.reason) for record in book.records] == [
@@ -188,7 +194,7 @@ def test_what_a_worker_says_as_it_cannot_open_the_model_is_told(tmp_path: Path, 
         with cluster.connect(fleet.address) as (client, _):
             message = r"a worker cannot open the model \(the driver is too old\); see"
             with pytest.raises(OutputError, match=message):
-                first_look(Crew(client), asked, [], Orders())
+                autotune(ClusterHandle(client), asked, [], ChunkOptions())
 
 
 @pytest.mark.timeout(120)
@@ -217,5 +223,5 @@ def test_a_first_look_does_not_wait_for_ever_for_workers(tmp_path: Path, tiny: P
             killer = threading.Thread(target=killed)
             killer.start()
             with pytest.raises(OutputError, match="all Dask workers are gone"):
-                first_look(Crew(client, patience=1), asked, [], Orders())
+                autotune(ClusterHandle(client, patience=1), asked, [], ChunkOptions())
             killer.join()

@@ -27,8 +27,8 @@ def died(path: Path, code: str) -> int:
 def test_a_chunk_that_ends_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "mark"
     with Marker(str(path)):
-        assert marker.read(str(path)) == marker.Trace()
-    assert marker.read(str(path)) is None
+        assert marker.read_trace(str(path)) == marker.Trace()
+    assert marker.read_trace(str(path)) is None
     with pytest.raises(ZeroDivisionError), Marker(str(path)):
         1 / 0  # noqa: B018
     assert not path.exists()
@@ -42,7 +42,7 @@ def test_a_crash_leaves_what_was_done_and_what_was_in_hand(tmp_path: Path) -> No
         "mark.begin(1, '7:8')\nos.kill(os.getpid(), signal.SIGSEGV)"
     )
     assert died(path, code) == -11
-    trace = marker.read(str(path))
+    trace = marker.read_trace(str(path))
     assert trace is not None
     assert trace.records == [Record("a\udcff", "done", "5:6", "a.png", distance=2.5)]
     assert (trace.index, trace.stamp, trace.signal) == (1, "7:8", "Segmentation fault")
@@ -53,23 +53,23 @@ def test_a_crash_leaves_what_was_done_and_what_was_in_hand(tmp_path: Path) -> No
 def test_a_kill_from_outside_has_no_signal(tmp_path: Path) -> None:
     path = tmp_path / "mark"
     assert died(path, "mark.begin(3, '')\nos.kill(os.getpid(), signal.SIGKILL)") == -9
-    assert marker.read(str(path)) == marker.Trace(index=3)
+    assert marker.read_trace(str(path)) == marker.Trace(index=3)
 
 
 def test_a_tars_image_is_named_while_it_is_in_hand(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     code = "mark.begin(0, '7:8')\nwith mark.member('a.tar/1.png'): "
     assert died(one, f"{code}os.kill(os.getpid(), signal.SIGKILL)") == -9
-    assert marker.read(str(one)) == marker.Trace(index=0, stamp="7:8", member="a.tar/1.png")
+    assert marker.read_trace(str(one)) == marker.Trace(index=0, stamp="7:8", member="a.tar/1.png")
     assert died(two, f"{code}pass\nos.kill(os.getpid(), signal.SIGKILL)") == -9
-    assert marker.read(str(two)) == marker.Trace(index=0, stamp="7:8")
+    assert marker.read_trace(str(two)) == marker.Trace(index=0, stamp="7:8")
 
 
 def test_a_run_removes_the_markers_of_the_killed_one_before_and_no_others(tmp_path: Path) -> None:
     journal, shard = tmp_path / "journal.jsonl", tmp_path / "journal-1-of-2.jsonl"
     (tmp_path / "running" / "journal" / "old").mkdir(parents=True)
-    with marker.directory(shard) as other:
-        with marker.directory(journal) as mine:
+    with marker.marker_directory(shard) as other:
+        with marker.marker_directory(journal) as mine:
             assert [path.name for path in (tmp_path / "running" / "journal").iterdir()] == [
                 Path(mine).name
             ]
@@ -80,7 +80,7 @@ def test_a_run_removes_the_markers_of_the_killed_one_before_and_no_others(tmp_pa
 def test_a_place_without_room_has_no_markers(tmp_path: Path) -> None:
     blocked = tmp_path / "running"
     blocked.write_text("a file where the directory should be")
-    with marker.directory(tmp_path / "journal.jsonl") as none:
+    with marker.marker_directory(tmp_path / "journal.jsonl") as none:
         assert none == ""
     with Marker(""), Marker(str(tmp_path / "absent" / "mark")) as mark:
         mark.begin(0, "")

@@ -72,7 +72,7 @@ class Fleet:
         free = [(0.0, worker) for worker in range(self.workers)]
         coming: list[tuple[float, int, list[int]]] = []  # by its end: which chunk, and its items
         while True:
-            while len(coming) < self.workers * (1 + planner.waiting(self.workers)):
+            while len(coming) < self.workers * (1 + planner.chunks_to_queue(self.workers)):
                 wanted = planner.look_ahead(self.workers)
                 assert wanted <= max(IN_SIGHT, 2 * self.workers * self.batch)
                 while scanned < len(tiles) and len(ahead) < wanted:

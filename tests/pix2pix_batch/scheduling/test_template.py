@@ -51,7 +51,7 @@ def test_processes_have_pytorch_when_they_begin_and_nothing_stays(
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
     monkeypatch.chdir(tmp_path)
     before = templates()
-    with template.started() as method:
+    with template.start_template() as method:
         assert method == "forkserver"
         (server,) = set(templates()) - set(before)
         context = multiprocessing.get_context("forkserver")
@@ -65,13 +65,13 @@ def test_processes_have_pytorch_when_they_begin_and_nothing_stays(
 
 def test_a_job_that_ends_at_once_does_not_wait_for_the_imports() -> None:
     before = templates()
-    with template.started():
+    with template.start_template():
         assert len(templates()) == len(before) + 1
     assert templates() == before
 
 
 def test_what_is_forked_ends_with_the_template() -> None:
-    with template.started():
+    with template.start_template():
         process = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(9999,))
         process.start()
         worker = psutil.Process(process.pid)
@@ -84,9 +84,9 @@ def test_what_is_forked_ends_with_the_template() -> None:
 def test_jobs_at_the_same_time_share_it_and_the_last_ends_it() -> None:
     before = templates()
     with contextlib.ExitStack() as second:
-        with template.started():
+        with template.start_template():
             (server,) = set(templates()) - set(before)
-            second.enter_context(template.started())
+            second.enter_context(template.start_template())
             assert set(templates()) - set(before) == {server}
         assert set(templates()) - set(before) == {server}
     assert templates() == before

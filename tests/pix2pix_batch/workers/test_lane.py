@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pix2pix_batch import bundle
-from pix2pix_batch.dataset.making import name_of, output_of
+from pix2pix_batch.dataset.making import item_variant_name, output_of
 from pix2pix_batch.engine import Engine, TorchEngine, Translated
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.settings import Settings
@@ -66,7 +66,7 @@ def test_each_image_is_as_on_pytorch(tmp_path: Path, noisy: Path, batch_size: in
         path = put(tmp_path / f"{number}.png", seed=number, size=size)
         item = Item(str(path), path.name, path.name, "png")
         items += [
-            replace(item, name=name_of(item, i), output=output_of(item, i), variant=i)
+            replace(item, name=item_variant_name(item, i), output=output_of(item, i), variant=i)
             for i in range(VARIANTS)
         ]
     expected = made(tmp_path / "torch", settings, items)

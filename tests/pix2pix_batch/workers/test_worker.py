@@ -11,9 +11,9 @@ import pytest
 from pix2pix_batch import bundle
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.settings import Settings, settle
+from pix2pix_batch.settings import Settings, apply_decision
 from pix2pix_batch.workers import opened
-from pix2pix_batch.workers.worker import Orders, Taken, convert_chunk, open_ahead, probe
+from pix2pix_batch.workers.worker import ChunkOptions, Taken, convert_chunk, open_ahead, probe
 from tests.end_to_end.command import put
 
 
@@ -47,13 +47,13 @@ def test_what_a_chunk_did_not_come_to_is_told_and_has_no_record(tmp_path: Path, 
     for number in range(9):
         path = put(tmp_path / f"{number}.png", seed=number, size=(64 + 48 * (number % 2), 64))
         items.append(Item(str(path), path.name, path.name, "png"))
-    result = convert_chunk(settings, items, Orders(enough=1e-9))
+    result = convert_chunk(settings, items, ChunkOptions(enough=1e-9))
     done = [record.name for record in result.records]
     assert 1 <= len(done) < 9
     assert done + [item.name for item in result.left] == [item.name for item in items]
     assert sorted(path.name for path in out.glob("*.png")) == sorted(done)
     assert result.tiles == len(done) + len(done) // 2
-    rest = convert_chunk(settings, result.left, replace(Orders(), enough=60.0))
+    rest = convert_chunk(settings, result.left, replace(ChunkOptions(), enough=60.0))
     assert rest.left == ()
     assert sorted(path.name for path in out.glob("*.png")) == [item.name for item in items]
     assert result.tiles + rest.tiles == 9 + 4
@@ -68,11 +68,11 @@ def test_what_was_opened_ahead_serves_the_job_or_makes_room(tmp_path: Path, tiny
     open_ahead(asked)
     assert opened.open_engine.cache_info().currsize == 1
     decided = probe(asked, [])
-    engine = opened.engine_of(settle(asked, decided))
+    engine = opened.engine_of(apply_decision(asked, decided))
     assert opened.open_engine.cache_info().currsize == opened.open_engine.cache_info().misses == 1
     open_ahead(replace(asked, batch_size=3))
     assert opened.open_engine.cache_info().currsize == 2
-    assert opened.engine_of(settle(asked, decided)) is not engine  # opened anew, alone
+    assert opened.engine_of(apply_decision(asked, decided)) is not engine  # opened anew, alone
     assert opened.open_engine.cache_info().currsize == 1
 
 
