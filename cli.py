@@ -34,17 +34,17 @@ MOST_OWNERS = 3
 
 MODULES = {
     "convert": "commands.convert",
-    "dataset": "train.command",
-    "doctor": "engines.command",
-    "engine": "engines.command",
-    "evaluate": "train.command",
+    "dataset": "commands.train",
+    "doctor": "commands.engine",
+    "engine": "commands.engine",
+    "evaluate": "commands.train",
     "model": "commands.model",
     "preview": "commands.preview",
-    "recipe": "train.command",
+    "recipe": "commands.train",
     "report": "commands.status",
     "status": "commands.status",
     "synthesize": "commands.synthesize",
-    "train": "train.command",
+    "train": "commands.train",
 }
 """Where each command is, by its name."""
 

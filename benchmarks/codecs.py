@@ -20,8 +20,8 @@ import torch
 from measure import SIZE, machine, repeat, synchronise, table
 from PIL import Image
 
-from pix2pix_batch import images
-from pix2pix_batch.images import Picture
+from pix2pix_batch.imaging import images
+from pix2pix_batch.imaging.images import Picture
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 QUALITY = 92

@@ -52,15 +52,16 @@ from measure import (
 )
 from PIL import Image
 
-from pix2pix_batch import bundle, onednn
+from pix2pix_batch import bundle
 from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cores import cores
-from pix2pix_batch.engine import TorchEngine, default_batch_size
 from pix2pix_batch.engines.cpu import precision as cpu_precision
+from pix2pix_batch.execution.worker import convert_chunk
+from pix2pix_batch.inference import onednn
+from pix2pix_batch.inference.engine import TorchEngine, default_batch_size
+from pix2pix_batch.inference.engine_cache import engine_of
 from pix2pix_batch.inputs.scan import Item
 from pix2pix_batch.settings import Settings
-from pix2pix_batch.workers.opened import engine_of
-from pix2pix_batch.workers.worker import convert_chunk
 
 ISAS = {
     "native": {},

@@ -6,9 +6,10 @@
 
 One table for each instruction set, in a process of its own that is told to use no more than it:
 milliseconds an image of every layer, one thread, float32. ``by products`` is Winograd's way, or a
-thin convolution's, measured also where the rule does not take it; it is split into the transform
-of the input, the matrix products (with their GFLOP/s) and the transform of the output. The rule is
-``pix2pix_batch.convolution_rule``. Ratios are only good within one run. Needs a quiet machine.
+thin convolution's, measured also where the rule does not take it; it is split into the transform of
+the input, the matrix products (with their GFLOP/s) and the transform of the output. The rule is
+``pix2pix_batch.inference.convolution_rule``. Ratios are only good within one run. Needs a quiet
+machine.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ import torch
 from measure import best, generator, machine, table
 from torch import Tensor
 
-from pix2pix_batch import onednn
-from pix2pix_batch.convolution_rule import FEW_CHANNELS
 from pix2pix_batch.generator import Block
-from pix2pix_batch.onednn import RELU, Convolution, OneDNNUNet, ProductConvolution
-from pix2pix_batch.winograd import WinogradConvolution
-from pix2pix_batch.workspace import Workspace
+from pix2pix_batch.inference import onednn
+from pix2pix_batch.inference.convolution_rule import FEW_CHANNELS
+from pix2pix_batch.inference.onednn import RELU, Convolution, OneDNNUNet, ProductConvolution
+from pix2pix_batch.inference.winograd import WinogradConvolution
+from pix2pix_batch.inference.workspace import Workspace
 
 INSTRUCTION_SETS = {
     "sse": ("SSE41", "default", "SSE4_2"),

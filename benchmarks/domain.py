@@ -22,8 +22,8 @@ from scipy.stats import mannwhitneyu
 
 from pix2pix_batch import bundle
 from pix2pix_batch.distance import DOUBT, Domain
-from pix2pix_batch.engine import TorchEngine
-from pix2pix_batch.tiling import Tiles
+from pix2pix_batch.imaging.tiling import Tiles
+from pix2pix_batch.inference.engine import TorchEngine
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.pairs import image_files, read_image

@@ -35,16 +35,17 @@ from measure import (
 )
 from roof import Roof, peaks
 
-from pix2pix_batch import bundle, onednn
+from pix2pix_batch import bundle
 from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cores import cores
-from pix2pix_batch.cuda import CudaEngine
-from pix2pix_batch.engine import DTYPES, Engine, TorchEngine, default_batch_size, to_bytes
 from pix2pix_batch.engines import startup
 from pix2pix_batch.engines.bench import Speed, measure
 from pix2pix_batch.engines.cpu import precision as cpu_precision
-from pix2pix_batch.engines.order import EngineSpec
+from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.errors import EngineError, InputError
+from pix2pix_batch.inference import onednn
+from pix2pix_batch.inference.cuda import CudaEngine
+from pix2pix_batch.inference.engine import DTYPES, Engine, TorchEngine, default_batch_size, to_bytes
 
 BATCHES = {"cpu": (1, 2, 4, 8, 16, 32), "cuda": (1, 2, 4, 8, 16, 32, 64, 128)}
 LOOP = "plain loop"
@@ -112,7 +113,7 @@ def compiled(job: Job, rung: Rung, batch: int) -> Call:
     """The network that TensorRT gets, by torch.compile: frozen weights or CUDA graphs."""
     import torch._inductor.config
 
-    from pix2pix_batch.engines.graph import Graph
+    from pix2pix_batch.engines.export_graph import Graph
 
     torch._dynamo.reset()
     torch._inductor.config.freezing = job.device == "cpu"
@@ -144,15 +145,15 @@ def onnxruntime(job: Job, rung: Rung, batch: int) -> Call:
 
 def tensorrt(job: Job, rung: Rung, batch: int) -> Engine:
     """Built and loaded as ``convert`` does, from a cache of this run."""
-    from pix2pix_batch.engines import gate, gpu, library, order
+    from pix2pix_batch.engines import gpu, library, parity_check, spec
     from pix2pix_batch.engines.builder import BuildOptions
     from pix2pix_batch.engines.cache import Cache
 
     chosen = library.load(rung.name)
     wanted = EngineSpec(job.model, rung.precision, batch, job.size)
     cache = Cache(job.model.parent)
-    entry = order.find_or_build(cache, wanted, chosen, BuildOptions(), gpu.current_gpu()).entry
-    return gate.load_engine(chosen, entry)
+    entry = spec.find_or_build(cache, wanted, chosen, BuildOptions(), gpu.current_gpu()).entry
+    return parity_check.load_engine(chosen, entry)
 
 
 def rungs(device: str) -> list[Rung]:

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pix2pix_batch import bundle, images
-from pix2pix_batch.engine import TorchEngine, psnr
+from pix2pix_batch import bundle
 from pix2pix_batch.engines.doctor import cpu_model
+from pix2pix_batch.imaging import images
+from pix2pix_batch.inference.engine import TorchEngine, psnr
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "maps"
 REPEATS = 20

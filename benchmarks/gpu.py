@@ -31,14 +31,15 @@ import torch
 from measure import FULL_SIZE, SIZE, floats, generator, gflop, inputs, machine, table
 from roof import Roof, peaks
 
-from pix2pix_batch import bundle, onednn
+from pix2pix_batch import bundle
 from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cores import cores
-from pix2pix_batch.engine import DTYPES, Engine, Overlapping, psnr
 from pix2pix_batch.engines import samples
 from pix2pix_batch.engines.bench import measure
 from pix2pix_batch.errors import Pix2PixBatchError
-from pix2pix_batch.workers.opened import open_engine
+from pix2pix_batch.inference import onednn
+from pix2pix_batch.inference.engine import DTYPES, Engine, Overlapping, psnr
+from pix2pix_batch.inference.engine_cache import open_engine
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PRECISIONS = ("fp32", "bf16", "fp16")

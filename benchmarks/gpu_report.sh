@@ -149,7 +149,7 @@ PY
     [ -z "$names" ] || "$python" -m pip install -q --no-index --no-deps --no-compile \
         --find-links "$wheels" --target "$work/site" $names || return
     PYTHONPATH=$work/site "$python" -c \
-        'import pix2pix_batch.scheduling.cluster, pix2pix_batch.workers.worker'
+        'import pix2pix_batch.execution.cluster, pix2pix_batch.execution.worker'
 }
 
 run_tests() { # those that need a GPU, in the files that have some

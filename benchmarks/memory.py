@@ -26,16 +26,16 @@ import psutil
 
 from pix2pix_batch import bundle
 from pix2pix_batch.architecture import Architecture
-from pix2pix_batch.scheduling.capacity import MIB, OWN, SHARED, engine_memory
+from pix2pix_batch.execution.capacity import MIB, OWN, SHARED, engine_memory
 
 MAPS = Path(__file__).parent.parent / "examples" / "maps"
 CONVERT = [sys.executable, "-m", "pix2pix_batch.cli", "convert"]
 KINDS = ("client", "template", "worker")
 IMPORTS = {
     "torch": "import torch",
-    "all that a worker imports, in the template": "import pix2pix_batch.workers.preload",
+    "all that a worker imports, in the template": "import pix2pix_batch.execution.worker_preload",
     "distributed": "import distributed",
-    "pix2pix_batch.job (the client)": "import pix2pix_batch.job",
+    "pix2pix_batch.execution.job (the client)": "import pix2pix_batch.execution.job",
 }
 
 

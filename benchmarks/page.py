@@ -24,10 +24,10 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from pix2pix_batch.engines.doctor import cpu_model
-from pix2pix_batch.pages.page import LIMIT, NAME
-from pix2pix_batch.pages.tally import Statistics
-from pix2pix_batch.records import journal
-from pix2pix_batch.records.record import DIRECTORY, SCHEMA, Record, to_line
+from pix2pix_batch.journal import writer
+from pix2pix_batch.journal.record import DIRECTORY, SCHEMA, Record, to_line
+from pix2pix_batch.reporting.html_page import LIMIT, NAME
+from pix2pix_batch.reporting.statistics import Statistics
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "maps"
 CHUNK, CHUNK_SECONDS = 64, 1.5
@@ -65,7 +65,7 @@ def make_job(source: Path, out: Path, items: int) -> int:
     path = out / DIRECTORY / "journal.jsonl"
     with path.open("wb") as file:
         file.writelines(lines(source, items))
-    tally = Statistics(journal.read_all_lines(out))
+    tally = Statistics(writer.read_all_lines(out))
     maps = cycle([Image.open(file).convert("RGB") for file in sorted(EXAMPLES.glob("*.png"))])
     for values in [*tally.samples, *tally.doubtful]:
         picture = next(maps)

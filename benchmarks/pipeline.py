@@ -53,7 +53,7 @@ class InstantEngine:
         self.embeddings = np.zeros((BATCH, 8), np.float32)
 
     def __call__(self, images: np.ndarray, masks: object = None) -> Any:
-        from pix2pix_batch.engine import Translated
+        from pix2pix_batch.inference.engine import Translated
 
         return Translated(images.copy(), self.embeddings)
 
@@ -64,7 +64,7 @@ def open_instant(settings: Any, images: np.ndarray | None) -> tuple[Any, str]:
 
 def code(directory: str, form: str, seconds: float) -> float:
     """Milliseconds of one process that decodes and encodes in memory, and does nothing else."""
-    from pix2pix_batch import images
+    from pix2pix_batch.imaging import images
 
     files = [path.read_bytes() for path in sorted(Path(directory).iterdir())[:256]]
 
@@ -104,12 +104,12 @@ class Run:
 
     def run(self, source: str, out: str, model: str, workers: int, form: str) -> dict[str, Any]:
         """``workers``: 0 for ``convert``'s own number. A ``model`` that is a file is not run."""
-        from pix2pix_batch.engines import ladder
-        from pix2pix_batch.job import Job
+        from pix2pix_batch.engines import backends
+        from pix2pix_batch.execution.job import Job
         from pix2pix_batch.options import Options
 
         options = Options(model=model, workers=workers or None, format=form, report=False)
-        opener = ladder.open_best
+        opener = backends.open_best
         if os.path.exists(model):
             opener = open_instant
             options = replace(

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from pix2pix_batch import bundle
-from pix2pix_batch.engine import TorchEngine, psnr
+from pix2pix_batch.inference.engine import TorchEngine, psnr
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.metrics import mean_absolute_error, sharpness

@@ -8,7 +8,7 @@ import torch
 from measure import best, peak
 
 from pix2pix_batch.architecture import Architecture
-from pix2pix_batch.engine import DTYPES
+from pix2pix_batch.inference.engine import DTYPES
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,8 @@ HOSTS = 4
 
 def trivial_task(settings: Any, items: Sequence[Any], orders: Any = None) -> Any:
     """In place of ``worker.convert_chunk``: the records of images that nobody made."""
-    from pix2pix_batch.records.record import Record, stamp
-    from pix2pix_batch.workers.worker import ChunkResult
+    from pix2pix_batch.execution.worker import ChunkResult
+    from pix2pix_batch.journal.record import Record, stamp
 
     start = time.perf_counter()
     records = [
@@ -86,8 +86,8 @@ def trivial_task(settings: Any, items: Sequence[Any], orders: Any = None) -> Any
 
 def paced_task(settings: Any, items: Sequence[Any], orders: Any = None) -> Any:
     """In place of ``worker.convert_chunk``: takes as long as a fast engine, and no CPU."""
-    from pix2pix_batch.records.record import Record
-    from pix2pix_batch.workers.worker import ChunkResult
+    from pix2pix_batch.execution.worker import ChunkResult
+    from pix2pix_batch.journal.record import Record
 
     start = time.perf_counter()
     records = [Record(item.name, "done", "1:1", item.output, hash="0" * 32) for item in items]
@@ -110,7 +110,7 @@ class TrivialEngine:
         self.embeddings = np.zeros((batch_size, 8), np.float32)
 
     def __call__(self, images: np.ndarray, masks: object = None) -> Any:
-        from pix2pix_batch.engine import Translated
+        from pix2pix_batch.inference.engine import Translated
 
         return Translated(images.copy(), self.embeddings)
 
@@ -135,9 +135,9 @@ class Client:
     task: str
 
     def run(self) -> dict[str, Any]:
-        from pix2pix_batch.job import Job
+        from pix2pix_batch.execution import worker
+        from pix2pix_batch.execution.job import Job
         from pix2pix_batch.options import Options
-        from pix2pix_batch.workers import worker
 
         options = Options(
             model=str(self.model), backend="tensorrt", device="cpu", batch_size=64,
@@ -197,7 +197,7 @@ def scan(source: Path, out: Path) -> float:
 def plain_loop(source: Path, out: Path) -> float:
     """Milliseconds of CPU an image of a loop that does no more than the files ask for: read,
     decode, encode as ``convert`` encodes, write beside, move into place."""
-    from pix2pix_batch import images
+    from pix2pix_batch.imaging import images
 
     out.mkdir()
     paths = [path for inside in sorted(source.iterdir()) for path in sorted(inside.iterdir())]
@@ -247,7 +247,7 @@ def cluster(directory: Path, workers: int = 1) -> Iterator[tuple[str, list[int]]
 
     One worker is a process; more are in :data:`HOSTS` of them.
     """
-    from pix2pix_batch.scheduling.cluster import QUIET
+    from pix2pix_batch.execution.cluster import QUIET
 
     config = directory / "dask"
     config.mkdir(exist_ok=True)

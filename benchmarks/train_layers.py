@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from convert import ISAS
 from measure import alone, machine, table
 
-from pix2pix_batch import onednn
+from pix2pix_batch.inference import onednn
 from pix2pix_batch.train.convolution import Convolve, takes_tiles
 from pix2pix_batch.train.tiles import Shape
 

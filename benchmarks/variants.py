@@ -19,10 +19,10 @@ from pathlib import Path
 
 from pix2pix_batch import bundle
 from pix2pix_batch.dataset.naming import item_variant_name, output_of
-from pix2pix_batch.dataset.quality import diversity
+from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inputs.scan import Item, Scan
 from pix2pix_batch.settings import Settings
-from pix2pix_batch.workers.converter import Converter
+from pix2pix_batch.synthesis.quality import diversity
 
 NOISE = (
     ("as trained", {}),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pix2pix_batch.engine import Engine, Overlapping
+from pix2pix_batch.inference.engine import Engine, Overlapping
 
 WARM_UP = 3.0
 """Seconds before measuring: the GPU's clocks settle."""

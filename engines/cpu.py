@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from pix2pix_batch import bundle, onednn
-from pix2pix_batch.engine import TorchEngine
-from pix2pix_batch.engines import gate, startup
-from pix2pix_batch.engines.gate import Parity
-from pix2pix_batch.engines.order import EngineSpec
+from pix2pix_batch import bundle
+from pix2pix_batch.engines import parity_check, startup
+from pix2pix_batch.engines.parity_check import Parity
+from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.errors import EngineError
+from pix2pix_batch.inference import onednn
+from pix2pix_batch.inference.engine import TorchEngine
 
 
 def precision() -> str:
@@ -31,8 +32,10 @@ def check(order: EngineSpec, images: np.ndarray, *, chosen: bool) -> Iterator[st
     parity = compare(order, images)
     if not parity.passes:
         if chosen or order.precision == "fp32":
-            raise EngineError(f"{order.name} in {order.precision} is {parity} (bar {gate.BAR:.0f})")
-        yield f"note: {order.precision} is {parity} (bar {gate.BAR:.0f}), so fp32 runs"
+            raise EngineError(
+                f"{order.name} in {order.precision} is {parity} (bar {parity_check.BAR:.0f})"
+            )
+        yield f"note: {order.precision} is {parity} (bar {parity_check.BAR:.0f}), so fp32 runs"
         order = replace(order, precision="fp32")
         parity = compare(order, images)
     name = f"{order.name} for the CPU"
@@ -50,6 +53,6 @@ def compare(order: EngineSpec, images: np.ndarray) -> Parity:
     engine = TorchEngine(
         unet, size=order.size, batch_size=order.batch_size, precision=order.precision
     )
-    plain = TorchEngine(unet, size=order.size, batch_size=gate.REFERENCE_BATCH)
+    plain = TorchEngine(unet, size=order.size, batch_size=parity_check.REFERENCE_BATCH)
     plain.run = unet.translate
-    return gate.compare(engine, plain, images, gate.masks_for(order))
+    return parity_check.compare(engine, plain, images, parity_check.masks_for(order))

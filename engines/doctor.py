@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.cores import cores
-from pix2pix_batch.engines import gpu, library, order
+from pix2pix_batch.engines import gpu, library, spec
 from pix2pix_batch.engines.cache import Cache, Entry, default_folder
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.library import Library
-from pix2pix_batch.engines.order import EngineSpec
+from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.settings import TORCH
 from pix2pix_batch.text import format_count
@@ -55,7 +55,7 @@ def examine(model: Path) -> Machine:
     """Look at this machine. ``model``: the bundle that ``convert`` is to run."""
     import torch
 
-    from pix2pix_batch import onednn
+    from pix2pix_batch.inference import onednn
 
     here = gpu.current_gpu()
     found, _ = library.find_libraries()
@@ -150,11 +150,11 @@ def advise(
     if problem:
         return f"chmod 700 {default_folder() / 'engines'}", problem
     from pix2pix_batch import bundle
-    from pix2pix_batch.engine import default_batch_size
+    from pix2pix_batch.inference.engine import default_batch_size
 
     info = bundle.read_info(model)
     wanted = EngineSpec(model, "fp16", default_batch_size("cuda", info.image_size), info.image_size)
-    if cache is None or order.find_engine(cache, wanted, ready[0], here)[0] is None:
+    if cache is None or spec.find_engine(cache, wanted, ready[0], here)[0] is None:
         why = "the first convert would build the engine, this builds it now"
         return f"pix2pix-batch engine build {model.stem}", why
     return "", "the engine for this GPU is there"

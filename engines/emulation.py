@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from pix2pix_batch import bundle
-from pix2pix_batch.engine import DTYPES
-from pix2pix_batch.engines.graph import Graph
-from pix2pix_batch.engines.order import EngineSpec
+from pix2pix_batch.engines.export_graph import Graph
+from pix2pix_batch.engines.spec import EngineSpec
+from pix2pix_batch.inference.engine import DTYPES
 
 BATCH = 4
 

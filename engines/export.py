@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pix2pix_batch import bundle, output
+from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import BundleError, InputError
+from pix2pix_batch.storage import output
 from pix2pix_batch.version import __version__
 
 if TYPE_CHECKING:
     import onnx
     import torch
 
-    from pix2pix_batch.engines.graph import Graph
+    from pix2pix_batch.engines.export_graph import Graph
     from pix2pix_batch.engines.layers import GraphWithFeatures
 
 SCHEMA = 1
@@ -138,8 +139,8 @@ def build(model: Path, precision: str) -> Graph:
     """The network with its weights in ``precision``. Raises :class:`BundleError`."""
     import torch
 
-    from pix2pix_batch.engine import DTYPES
-    from pix2pix_batch.engines.graph import Graph
+    from pix2pix_batch.engines.export_graph import Graph
+    from pix2pix_batch.inference.engine import DTYPES
 
     _, unet = bundle.load(model)
     graph = Graph(unet, DTYPES[precision])

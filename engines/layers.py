@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from pix2pix_batch.engines import export
-from pix2pix_batch.engines.graph import Graph
-from pix2pix_batch.engines.order import EngineSpec
+from pix2pix_batch.engines.export_graph import Graph
+from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.errors import InputError
 
 BAR = 20.0

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pix2pix_batch.cuda import SLOTS, Run, Shape, Slot, SlotEngine
-from pix2pix_batch.engine import Masks
 from pix2pix_batch.engines.export import EMBEDDING, IMAGE, NOISE, TRANSLATED
 from pix2pix_batch.engines.library import ErrorLog, Library, RuntimeCache
 from pix2pix_batch.errors import EngineError
+from pix2pix_batch.inference.cuda import SLOTS, Run, Shape, Slot, SlotEngine
+from pix2pix_batch.inference.engine import Masks
 
 
 class RuntimeStore(Protocol):
@@ -26,7 +26,7 @@ class RuntimeStore(Protocol):
 
 
 class TensorRTEngine(SlotEngine):
-    """A built engine on one GPU; an :class:`pix2pix_batch.engine.Engine`.
+    """A built engine on one GPU; an :class:`pix2pix_batch.inference.engine.Engine`.
 
     ``plan`` must come from :class:`pix2pix_batch.engines.cache.Cache`: loading one runs it.
     ``kept``: for what the library compiles at load. Not for use from several threads at once.
@@ -139,7 +139,7 @@ class Execution:
             raise errors.error("no execution context can be made")
 
     def bind(self, inputs: list[Tensor]) -> Run:
-        """See :class:`pix2pix_batch.cuda.Slot`."""
+        """See :class:`pix2pix_batch.inference.cuda.Slot`."""
         made = {
             name: torch.empty(one.shape, dtype=one.dtype, device=self.device)
             for name, one in self.outputs.items()

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pix2pix_batch import images
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging import images
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape
 

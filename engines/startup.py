@@ -71,8 +71,8 @@ def run_as_worker(
     import numpy as np
     import torch  # noqa: F401
 
-    from pix2pix_batch.workers import worker  # noqa: F401
-    from pix2pix_batch.workers.opened import open_engine
+    from pix2pix_batch.execution import worker  # noqa: F401
+    from pix2pix_batch.inference.engine_cache import open_engine
 
     imported = time.monotonic()
     engine = open_engine(model, fingerprint, size, batch_size, "cpu", precision)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pix2pix_batch.version import __version__
 
 if TYPE_CHECKING:
-    from pix2pix_batch.dataset.made import SynthesisResult
-    from pix2pix_batch.progress import Progress
-    from pix2pix_batch.summary import Summary
+    from pix2pix_batch.reporting.progress import Progress
+    from pix2pix_batch.reporting.summary import Summary
+    from pix2pix_batch.synthesis.result import SynthesisResult
 
 __all__ = ["__version__", "convert", "synthesize"]
 
@@ -38,11 +38,11 @@ def convert(
     :class:`~pix2pix_batch.errors.OutputError` before anything is converted. One bad image only
     fails itself: see the summary's ``failed`` and ``failures``.
     """
-    from pix2pix_batch import job
-    from pix2pix_batch.engines import ladder
+    from pix2pix_batch.engines import backends
+    from pix2pix_batch.execution import job
     from pix2pix_batch.options import Options
 
-    return job.convert(source, out, Options(**options), watch=watch, opener=ladder.open_best)
+    return job.convert(source, out, Options(**options), watch=watch, opener=backends.open_best)
 
 
 def synthesize(
@@ -54,12 +54,12 @@ def synthesize(
 ) -> SynthesisResult:
     """Make a dataset of the images of ``source`` in the directory ``out``; what the command does.
 
-    ``options``: the fields of :class:`pix2pix_batch.dataset.options.SynthesisOptions`
+    ``options``: the fields of :class:`pix2pix_batch.synthesis.options.SynthesisOptions`
     (``variants``, ``layout``, ``split``, ...). Else as :func:`convert`.
     """
-    from pix2pix_batch.dataset import synthesis
-    from pix2pix_batch.dataset.options import SynthesisOptions
-    from pix2pix_batch.engines import ladder
+    from pix2pix_batch.engines import backends
+    from pix2pix_batch.synthesis import synthesize
+    from pix2pix_batch.synthesis.options import SynthesisOptions
 
     about = SynthesisOptions(**options)
-    return synthesis.synthesize(source, out, about, watch=watch, opener=ladder.open_best)
+    return synthesize.synthesize(source, out, about, watch=watch, opener=backends.open_best)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.errors import BundleError
-from pix2pix_batch.files.whole import whole
+from pix2pix_batch.storage.whole import whole
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pix2pix_batch import bundle, images
+from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
-from pix2pix_batch.decoding.tolerance import Tolerance
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.records.record import ITEM_TIMEOUT
+from pix2pix_batch.imaging import images
+from pix2pix_batch.imaging.decoding.tolerance import Tolerance
+from pix2pix_batch.journal.record import ITEM_TIMEOUT
 from pix2pix_batch.settings import TORCH
 from pix2pix_batch.text import escape
 

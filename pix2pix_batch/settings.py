@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
 
-    from pix2pix_batch.engine import Engine
+    from pix2pix_batch.inference.engine import Engine
 
 TORCH = "torch"
 """The backend that is always there."""
@@ -93,7 +93,8 @@ def settings_without_job(model: Path, size: int, fit: str, device: str, precisio
 
 @dataclass(frozen=True)
 class Decision:
-    """What :func:`pix2pix_batch.workers.probe.autotune` chose: what all of the job's tasks use.
+    """What :func:`pix2pix_batch.inference.autotune.autotune` chose: what all of the job's tasks
+    use.
 
     ``backend``: by the name that ``--backend`` has for it.
     """

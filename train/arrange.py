@@ -14,12 +14,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from tqdm import tqdm
 
-from pix2pix_batch import images
-from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError, InputError, OutputError
-from pix2pix_batch.files.storage import FATAL
-from pix2pix_batch.files.whole import whole
-from pix2pix_batch.images import SUFFIXES, Picture
+from pix2pix_batch.imaging import images
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
+from pix2pix_batch.imaging.images import SUFFIXES, Picture
+from pix2pix_batch.storage.files import FATAL
+from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.text import format_count
 from pix2pix_batch.train import pairs, threads
 from pix2pix_batch.train.jitter import Pixels

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 import torch
 
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.files.whole import whole
+from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.text import format_count
 
 NAME = re.compile(r"step-(\d+)\.pt$")

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.train import pair_files, pairs
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.jitter import Jitter, Pixels

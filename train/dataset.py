@@ -11,11 +11,11 @@ from typing import Any
 
 from PIL import Image
 
-from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.inputs.choice import LeftAlone
-from pix2pix_batch.pages import sheet
-from pix2pix_batch.report import format_left_alone, format_warnings
+from pix2pix_batch.reporting import contact_sheet
+from pix2pix_batch.reporting.console import format_left_alone, format_warnings
 from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import notes, pair_files, pairs, plausible, sides, threads
 from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at, spread_indices
@@ -126,7 +126,7 @@ class Check:
             raise InputError(f"{self.data}: no sound pairs to draw a sheet of")
         side_in, side_out = ("B", "A") if self.recipe.direction == "BtoA" else ("A", "B")
         heads = [f"input ({side_in})", f"target ({side_out})"]
-        return sheet.render_png(
+        return contact_sheet.render_png(
             [(name, images) for name, *images in self.samples], heads, SHEET_COLUMNS
         )
 

@@ -16,17 +16,20 @@ import numpy as np
 from torch.utils.data import ConcatDataset
 from tqdm import tqdm
 
-from pix2pix_batch import bundle, images
+from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
-from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
-from pix2pix_batch.engine import Engine
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.images import Picture
+from pix2pix_batch.imaging import images
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
+from pix2pix_batch.imaging.images import Picture
+from pix2pix_batch.imaging.tiling import Tiles
+from pix2pix_batch.inference import autotune
+from pix2pix_batch.inference.engine import Engine
+from pix2pix_batch.inference.engine_cache import open_engine as opened_engine
 from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.pages import sheet
+from pix2pix_batch.reporting import contact_sheet
 from pix2pix_batch.settings import settings_without_job
 from pix2pix_batch.text import escape
-from pix2pix_batch.tiling import Tiles
 from pix2pix_batch.train import metrics, pair_files, pairs, sides, threads
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import FileSplit, Split, open_data
@@ -35,8 +38,6 @@ from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.pair_files import Reader
 from pix2pix_batch.train.perceptual import Perceptual
 from pix2pix_batch.train.recipe import Recipe
-from pix2pix_batch.workers import probe
-from pix2pix_batch.workers.opened import open_engine as opened_engine
 
 SPLITS = (*sides.SPLITS, "all")
 Colour = tuple[int, int, int]
@@ -212,11 +213,11 @@ def open_engine(
     settings = settings_without_job(path, size, "tile", device, precision)
     with tempfile.TemporaryDirectory() as folder:  # convert decides by files: give it some
         items = []
-        for index in range(min(probe.PROBE_IMAGES, len(split))):
+        for index in range(min(autotune.PROBE_IMAGES, len(split))):
             file = Path(folder, f"{index}.png")
             file.write_bytes(images.write(Picture(split[index][1]), "png"))
             items.append(Item(str(file), file.name, file.name, "png"))
-        decision = probe.autotune(settings, items)
+        decision = autotune.autotune(settings, items)
     engine = opened_engine(
         settings.model, settings.fingerprint, settings.size, decision.batch_size,
         decision.device, decision.precision,
@@ -344,10 +345,10 @@ def _picture(result: Evaluation, engine: Engine, listed: Split) -> bytes:
     """The pairs of least, middle and greatest L1, made again: nothing else was kept of them."""
     ranked = result.rank_images()
     chosen = {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
-    rows: list[sheet.Row] = []
+    rows: list[contact_sheet.Row] = []
     samples = translate(engine, (listed[index] for index in chosen.values()))
     for (word, index), sample in zip(chosen.items(), samples, strict=True):
         name, figures = result.images[index]
         title = f"{word}: {name}, L1 {figures['l1']:.2f}"
         rows.append((f"{title} (are these pairs?)" if result.doubt else title, sample[1:]))
-    return sheet.render_png(rows, ["input", "output", "target"])
+    return contact_sheet.render_png(rows, ["input", "output", "target"])

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pix2pix_batch.engine import psnr
-from pix2pix_batch.pages.sheet import to_rgb
-from pix2pix_batch.report import format_warnings
+from pix2pix_batch.inference.engine import psnr
+from pix2pix_batch.reporting.console import format_warnings
+from pix2pix_batch.reporting.contact_sheet import to_rgb
 from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import metrics
 from pix2pix_batch.train.jitter import Pixels

@@ -18,6 +18,7 @@ from pix2pix_batch import bundle, distance
 from pix2pix_batch.bundle import BundleInfo, Embedding
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generator import UNet
+from pix2pix_batch.inference.converter import fit_to_model
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import pair_files
@@ -27,7 +28,6 @@ from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.loop import Trainer
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.version import __version__
-from pix2pix_batch.workers.converter import fit_to_model
 
 EMBEDDED = 8
 """Training inputs whose embeddings are taken, for each of the bottleneck's features: enough for

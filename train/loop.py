@@ -16,10 +16,11 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from pix2pix_batch import bundle, onednn
+from pix2pix_batch import bundle
 from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import InputError, Pix2PixBatchError, TrainingError
 from pix2pix_batch.generator import UNet
+from pix2pix_batch.inference import onednn
 from pix2pix_batch.text import escape
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.adam import ChannelsLastAdam

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.files.whole import whole
 from pix2pix_batch.inputs import listing, table
+from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.text import escape
 from pix2pix_batch.train.sides import SPLIT_WORDS, SPLITS
 
@@ -37,7 +37,7 @@ def is_manifest(path: Path) -> bool:
     return path.suffix.lower() in (*table.SUFFIXES, *LINES)
 
 
-def read(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[Row]:
     """The rows of the manifest at ``path``. Paths: :func:`listing.locate_in_table`.
 
     Raises :class:`InputError` with the line that cannot be one.

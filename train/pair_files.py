@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
-from pix2pix_batch import images
-from pix2pix_batch.decoding import decode
-from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.files import storage
-from pix2pix_batch.images import Picture
+from pix2pix_batch.imaging import images
+from pix2pix_batch.imaging.decoding import decode
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
+from pix2pix_batch.imaging.images import Picture
+from pix2pix_batch.storage import files
 from pix2pix_batch.text import format_count
 
 
@@ -76,7 +76,7 @@ class Reader:
         try:
             picture = images.read(path.read_bytes(), channels, self.tolerance)
         except OSError as error:
-            raise ImageError(f"{path}: {storage.unreadable(path, error)}") from error
+            raise ImageError(f"{path}: {files.unreadable(path, error)}") from error
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
         if picture.warnings:

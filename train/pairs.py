@@ -290,7 +290,7 @@ def _partnerless(
 def _manifest(path: Path) -> Survey:
     """A CSV or JSONL file with ``a``, ``b`` and perhaps ``split``; paths relative to the file."""
     found = Survey(path.parent, "manifest")
-    for row in manifest.read(path):
+    for row in manifest.read_rows(path):
         a, b = path.parent / row.a, path.parent / row.b
         missing = [file for file in (a, b) if not os.path.isfile(file)]  # of any length
         for file in missing:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pix2pix_batch.pages.sheet import to_rgb
+from pix2pix_batch.reporting.contact_sheet import to_rgb
 from pix2pix_batch.train.jitter import Pixels
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.pages import look
+from pix2pix_batch.reporting import template
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.recipe import Recipe
 
@@ -39,7 +39,7 @@ def write_report(run: Path, recipe: Recipe) -> Path:
         )
     sheets = sorted(path for path in (run / "samples").glob("*.png") if path.stem.isdecimal())
     defaults = {name: field.default for name, field in Recipe.model_fields.items()}
-    text = look.render(
+    text = template.render(
         Path(__file__).with_suffix(".html"),
         recipe=recipe,
         records=records,

@@ -12,9 +12,9 @@ from pathlib import Path
 import click
 from safetensors import SafetensorError
 
-from pix2pix_batch.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.report import format_warnings
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
+from pix2pix_batch.reporting.console import format_warnings
 from pix2pix_batch.text import format_count
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.data import open_data

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.inference.onednn import KEEP_SCALE
 from pix2pix_batch.noise import dropout_masks, noise_key
-from pix2pix_batch.onednn import KEEP_SCALE
 from pix2pix_batch.train import objective
 from pix2pix_batch.train.data import generator_at
 from pix2pix_batch.train.recipe import Recipe

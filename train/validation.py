@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from pix2pix_batch.engine import to_bytes
 from pix2pix_batch.generator import UNet
-from pix2pix_batch.pages.sheet import to_rgb
+from pix2pix_batch.inference.engine import to_bytes
+from pix2pix_batch.reporting.contact_sheet import to_rgb
 from pix2pix_batch.train.data import Split, spread_indices, to_unit
 from pix2pix_batch.train.metrics import mean_absolute_error, vertical_gradient
 from pix2pix_batch.train.recipe import Recipe

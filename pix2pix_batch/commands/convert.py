@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pix2pix_batch.commands.sharing import DEVICE, EXCLUDE, INCLUDE, InOut, auto_or_count, say
-from pix2pix_batch.decoding.options import add_tolerance
+from pix2pix_batch.commands.tolerance import add_tolerance
 from pix2pix_batch.text import escape
 
 if TYPE_CHECKING:
@@ -155,25 +155,26 @@ def convert(source: str, out: str, as_json: bool, **values: Any) -> None:
     Exit codes: 0 all done, 2 wrong use, 3 some images failed, 130 stopped by Ctrl-C, 143 by
     SIGTERM.
     """
-    from pix2pix_batch import job, report
-    from pix2pix_batch.engines import ladder
-    from pix2pix_batch.files import remote, storage
+    from pix2pix_batch.engines import backends
+    from pix2pix_batch.execution import job
     from pix2pix_batch.options import Options
-    from pix2pix_batch.progress import Display
+    from pix2pix_batch.reporting import console
+    from pix2pix_batch.reporting.progress import Display
+    from pix2pix_batch.storage import files, remote
 
     for name in ("batch_size", "workers"):
         values[name] = auto_or_count(name, values[name])
 
     def plan(item: Item) -> None:
-        source_path, output = map(remote.redact, (item.path, storage.join(out, item.output)))
+        source_path, output = map(remote.redact, (item.path, files.join(out, item.output)))
         click.echo(f"{escape(source_path)} -> {escape(output)}", err=as_json)
 
     with Display() as display:
         options = Options(**values)
         summary = job.convert(
-            source, out, options, watch=display, plan=plan, opener=ladder.open_best
+            source, out, options, watch=display, plan=plan, opener=backends.open_best
         )
     if as_json:
         click.echo(json.dumps(summary.figures()))
-    say(report.format_job(summary, storage.journal_directory(out, values["journal"])))
+    say(console.format_job(summary, files.journal_directory(out, values["journal"])))
     sys.exit(summary.exit_code)

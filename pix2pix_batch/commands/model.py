@@ -52,10 +52,10 @@ def show_model(name: str, as_json: bool) -> None:
 
 
 def describe(info: BundleInfo, path: Path) -> None:
-    from pix2pix_batch import report
+    from pix2pix_batch.reporting import console
 
     width = min(WIDEST, shutil.get_terminal_size((WIDEST, 0)).columns)
-    for line in report.format_bundle(info, path, width):
+    for line in console.format_bundle(info, path, width):
         click.echo(line)
 
 
@@ -112,8 +112,8 @@ def import_model(
 def _adopt(
     checkpoint: Path, file: Path, name: str | None, data: Path | None, values: dict[str, Any]
 ) -> None:
+    from pix2pix_batch.commands.train import require_extra
     from pix2pix_batch.train.adopt import adopt
-    from pix2pix_batch.train.command import require_extra
 
     require_extra()
     context = click.get_current_context()

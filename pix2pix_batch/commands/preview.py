@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pix2pix_batch.commands.sharing import DEVICE, PRECISION, SOME_FAILED
-from pix2pix_batch.decoding.options import add_tolerance, take_tolerance
+from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
 from pix2pix_batch.text import escape
 
 
@@ -40,7 +40,7 @@ def preview(
 
     Exit codes: 0 all done, 2 wrong use, 3 some images failed.
     """
-    from pix2pix_batch import preview
+    from pix2pix_batch.reporting import preview
 
     tolerance = take_tolerance(options)
     made = preview.preview(model, pictures, out, tolerance=tolerance, **options)

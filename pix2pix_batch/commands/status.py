@@ -27,8 +27,7 @@ def status(out: str, verify: bool, journal: str | None, as_json: bool) -> None:
     """
     import time
 
-    from pix2pix_batch import report
-    from pix2pix_batch.records import status
+    from pix2pix_batch.reporting import console, status
 
     def tick(count: int) -> None:
         if sys.stderr.isatty():
@@ -36,7 +35,7 @@ def status(out: str, verify: bool, journal: str | None, as_json: bool) -> None:
 
     found = None
     if verify:
-        from pix2pix_batch.records import verification
+        from pix2pix_batch.reporting import verification
 
         found = verification.verify(out, journal, watch=tick)
         click.echo("\r\x1b[K" if sys.stderr.isatty() else "", nl=False, err=True)
@@ -44,9 +43,9 @@ def status(out: str, verify: bool, journal: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(now.figures() | ({"verified": found.figures()} if found else {})))
     else:
-        for line in report.format_status(now, out, time.time()):
+        for line in console.format_status(now, out, time.time()):
             click.echo(line)
-        for line in report.format_verification(found) if found else ():
+        for line in console.format_verification(found) if found else ():
             click.echo(line)
     sys.exit(SOME_FAILED if found and (found.wrong or found.outdated) else 0)
 
@@ -61,7 +60,9 @@ def report(out: str, journal: str | None) -> None:
     its end. It is one file that needs nothing else, and is made of the journal in OUT and of
     samples of the images.
     """
-    from pix2pix_batch.files import storage
-    from pix2pix_batch.pages import page
+    from pix2pix_batch.reporting import html_page
+    from pix2pix_batch.storage import files
 
-    click.echo(escape(page.publish(storage.journal_directory(out, journal), storage.absolute(out))))
+    click.echo(
+        escape(html_page.publish(files.journal_directory(out, journal), files.absolute(out)))
+    )

@@ -17,7 +17,7 @@ from pix2pix_batch.commands.sharing import (
     auto_or_count,
     say,
 )
-from pix2pix_batch.decoding.options import add_tolerance
+from pix2pix_batch.commands.tolerance import add_tolerance
 
 
 @click.command(cls=InOut)
@@ -138,17 +138,17 @@ def synthesize(source: str, out: str, as_json: bool, **values: Any) -> None:
     Exit codes: 0 all done, 2 wrong use, 3 some images failed, 130 stopped by Ctrl-C, 143 by
     SIGTERM.
     """
-    from pix2pix_batch.dataset import report, synthesis
-    from pix2pix_batch.dataset.options import SynthesisOptions
-    from pix2pix_batch.engines import ladder
-    from pix2pix_batch.progress import Display
+    from pix2pix_batch.engines import backends
+    from pix2pix_batch.reporting.progress import Display
+    from pix2pix_batch.synthesis import console, synthesize
+    from pix2pix_batch.synthesis.options import SynthesisOptions
 
     for name in ("batch_size", "workers"):
         values[name] = auto_or_count(name, values[name])
     with Display() as display:
         about = SynthesisOptions(**values)
-        made = synthesis.synthesize(source, out, about, watch=display, opener=ladder.open_best)
+        made = synthesize.synthesize(source, out, about, watch=display, opener=backends.open_best)
     if as_json:
         click.echo(json.dumps(made.figures()))
-    say(report.format_dataset(made, out))
+    say(console.format_dataset(made, out))
     sys.exit(made.exit_code)

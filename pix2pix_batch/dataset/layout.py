@@ -17,8 +17,8 @@ from typing import Any
 
 from pix2pix_batch.dataset.sample import Sample
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.files.whole import whole
-from pix2pix_batch.records.record import to_line
+from pix2pix_batch.journal.record import to_line
+from pix2pix_batch.storage.whole import whole
 
 SHARD_BYTES = 256 << 20
 """Of a WebDataset shard or a Parquet file, roughly: what tools recommend lies around it."""

@@ -9,10 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pix2pix_batch.dataset.options import SynthesisOptions
 from pix2pix_batch.dataset.sample import Sample
-from pix2pix_batch.files.whole import whole
-from pix2pix_batch.records.record import to_line
+from pix2pix_batch.journal.record import to_line
+from pix2pix_batch.storage.whole import whole
+from pix2pix_batch.synthesis.options import SynthesisOptions
 from pix2pix_batch.text import escape
 from pix2pix_batch.version import __version__
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pix2pix_batch.images import SUFFIXES
+from pix2pix_batch.imaging.images import SUFFIXES
 from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.journal.record import COPY, MADE
 from pix2pix_batch.noise import SOURCE
-from pix2pix_batch.records.record import COPY, MADE
 
 
 def base_of(item: Item) -> str:

@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 
 from pathspec import GitIgnoreSpec
 
-from pix2pix_batch import kinds
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.imaging import kinds
+from pix2pix_batch.imaging.kinds import Open
 from pix2pix_batch.inputs import litter, unread
-from pix2pix_batch.kinds import Open
 from pix2pix_batch.text import escape
 
 TARS = (".tar", ".tar.gz", ".tgz")

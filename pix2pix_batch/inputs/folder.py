@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import IO
 
 from pix2pix_batch.errors import ImageError, InputError
-from pix2pix_batch.files import remote, storage
+from pix2pix_batch.imaging.kinds import LOOKED_AT
+from pix2pix_batch.imaging.metadata import sidecars, tileset
 from pix2pix_batch.inputs.choice import OTHER, TAKEN, InputFilter, LeftAlone, is_tar
 from pix2pix_batch.inputs.names import HashSet, Names
-from pix2pix_batch.kinds import LOOKED_AT
-from pix2pix_batch.metadata import sidecars, tileset
+from pix2pix_batch.storage import files, remote
 from pix2pix_batch.text import escape
 
 OUTSIDE = (
@@ -102,7 +102,7 @@ def open_beginning(path: str) -> IO[bytes] | None:
     try:
         if remote.is_url(path):
             return io.BytesIO(remote.read(path, LOOKED_AT))
-        return storage.regular(path)
+        return files.regular(path)
     except (ImageError, OSError, ValueError):
         return None
 

@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from pix2pix_batch import kinds
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.files import remote
+from pix2pix_batch.imaging import kinds
+from pix2pix_batch.storage import remote
 
 LONGEST = 1 << 16
 """Bytes of a line of a list: more than paths have, less than a file that is no list."""

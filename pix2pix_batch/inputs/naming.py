@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from pix2pix_batch.files import remote
-from pix2pix_batch.images import SAME, SUFFIXES
+from pix2pix_batch.imaging.images import SAME, SUFFIXES
 from pix2pix_batch.inputs.choice import TARS, is_tar
 from pix2pix_batch.inputs.names import HashSet, Names, find_repeated, intersect
+from pix2pix_batch.storage import remote
 
 NAME_BYTES = 255
 """What a name may have on Linux's file systems, unless these say otherwise (eCryptfs: 143)."""

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.files import remote
-from pix2pix_batch.files.storage import join
-from pix2pix_batch.images import SAME, form_of
+from pix2pix_batch.imaging.images import SAME, form_of
+from pix2pix_batch.imaging.kinds import suffixes
 from pix2pix_batch.inputs import folder, listing
 from pix2pix_batch.inputs.choice import (
     EXAMPLES,
@@ -29,7 +28,8 @@ from pix2pix_batch.inputs.folder import Folder
 from pix2pix_batch.inputs.names import HashSet, Names
 from pix2pix_batch.inputs.naming import Naming
 from pix2pix_batch.inputs.pattern import Glob, expand_braces, has_braces
-from pix2pix_batch.kinds import suffixes
+from pix2pix_batch.storage import remote
+from pix2pix_batch.storage.files import join
 from pix2pix_batch.text import escape, format_count
 
 USUAL = (*SAME, ".gif", ".bmp")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pix2pix_batch import kinds
+from pix2pix_batch.imaging import kinds
 
 
 @dataclass(frozen=True)

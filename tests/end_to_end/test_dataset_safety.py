@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from pix2pix_batch.dataset import complete, quality
-from pix2pix_batch.dataset.making import SynthesisJob
-from pix2pix_batch.records import status
-from pix2pix_batch.records.verification import verify
+from pix2pix_batch.dataset import state
+from pix2pix_batch.reporting import status
+from pix2pix_batch.reporting.verification import verify
+from pix2pix_batch.synthesis import quality
+from pix2pix_batch.synthesis.job import SynthesisJob
 from tests.end_to_end.command import error_of, here
 from tests.end_to_end.synthesizing import (
     manifest,
@@ -200,7 +201,7 @@ def test_a_run_that_stops_before_it_begins_changes_nothing(
 ) -> None:
     source, out = pictures(tmp_path / "in", 3), tmp_path / "out"
     assert synthesize(source, out, model, *MORE).code == 0
-    before, known = tree(out), complete.read(out)
+    before, known = tree(out), state.read(out)
     soft(9).save(source / "9.png")
     decided = SynthesisJob._autotune
 
@@ -212,7 +213,7 @@ def test_a_run_that_stops_before_it_begins_changes_nothing(
         with monkeypatch.context() as patched:
             patched.setattr(SynthesisJob, "_autotune", stop)
             assert synthesize(source, out, model, *MORE, *more).code == 130
-        assert tree(out) == before and complete.read(out) == known
+        assert tree(out) == before and state.read(out) == known
     ran = synthesize(source, out, model, *MORE, "--layout", "a-b")
     assert ran.code == 2 and "layout was 'imagefolder', now 'a-b'" in error_of(ran)
     assert synthesize(source, out, model, *MORE).figures["images"] == 8
@@ -273,7 +274,7 @@ def test_a_made_image_that_a_power_cut_emptied_is_made_again(tmp_path: Path, mod
 def test_a_damaged_copy_of_the_manifest_hides_nothing(
     out: Path, source: Path, model: Path, made: Path, damage: bytes
 ) -> None:
-    copy = complete.copy_of_manifest(out)
+    copy = state.copy_of_manifest(out)
     good = copy.read_bytes()
     copy.write_bytes(damage)
     (out / IMAGE).unlink()

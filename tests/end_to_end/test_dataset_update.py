@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pix2pix_batch.workers.probe import PROBE_IMAGES
+from pix2pix_batch.inference.autotune import PROBE_IMAGES
 from tests.end_to_end.command import (
     ROOT,
     Ran,

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from distributed import LocalCluster
 
-from pix2pix_batch import job
+from pix2pix_batch.execution import cluster as clusters
+from pix2pix_batch.execution import job
 from pix2pix_batch.options import Options
-from pix2pix_batch.progress import Progress
-from pix2pix_batch.scheduling import cluster as clusters
+from pix2pix_batch.reporting.progress import Progress
 from tests.end_to_end.command import (
     PATIENCE,
     environment,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pix2pix_batch.scheduling.planner import WAITING
-from pix2pix_batch.workers.probe import PROBE_IMAGES
+from pix2pix_batch.execution.planner import WAITING
+from pix2pix_batch.inference.autotune import PROBE_IMAGES
 from tests.end_to_end.command import JOURNAL, convert, finish, put, start, wait_for, words
 from tests.end_to_end.fleet import Fleet
 from tests.end_to_end.harmful import harmful, preloaded, shut
@@ -17,7 +17,7 @@ OLD = "import pix2pix_batch.version\npix2pix_batch.version.__version__ = '0.0.1'
 
 DIES_WHEN_ASKED = """
 import os, pathlib
-from pix2pix_batch.scheduling import preflight
+from pix2pix_batch.execution import preflight
 
 answer, mark = preflight.problems, pathlib.Path({mark!r})
 

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.end_to_end.command import convert, encoded, environment, error_of, here, put, run
 
 GAP, LINE = 8, 18
-"""Of a sheet, as ``pix2pix_batch/pages/sheet.py`` lays it out."""
+"""Of a sheet, as ``pix2pix_batch/reporting/contact_sheet.py`` lays it out."""
 
 
 def cells(path: Path, rows: int, side: int) -> list[list[np.ndarray]]:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2pix_batch.pages import page
-from pix2pix_batch.records.journal import stamp
-from pix2pix_batch.records.record import DIRECTORY, SCHEMA, Record, to_line
+from pix2pix_batch.journal.record import DIRECTORY, SCHEMA, Record, to_line
+from pix2pix_batch.journal.writer import stamp
+from pix2pix_batch.reporting import html_page
 from pix2pix_batch.train.report import write_report
 from tests.browser import Opened, launched
 from tests.train.running import small
@@ -45,7 +45,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines.append(Record("sea/torn.png", "failed", "1:1", reason="damaged").line())
     lines += [to_line({"at": 1e9 + n, "seconds": 1.0, "worker": f"w{n % 2}"}) for n in range(1, 30)]
     (out / DIRECTORY / "journal.jsonl").write_bytes(b"".join(lines))
-    return page.write(out)
+    return html_page.write(out)
 
 
 @pytest.fixture(scope="module")

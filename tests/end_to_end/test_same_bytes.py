@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pix2pix_batch.scheduling.planner import FIRST_CHUNK
-from pix2pix_batch.workers.probe import PROBE_IMAGES
+from pix2pix_batch.execution.planner import FIRST_CHUNK
+from pix2pix_batch.inference.autotune import PROBE_IMAGES
 from tests.end_to_end.command import (
     SHARED,
     Argument,

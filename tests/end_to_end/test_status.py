@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pix2pix_batch.workers.probe import PROBE_IMAGES
+from pix2pix_batch.inference.autotune import PROBE_IMAGES
 from tests.end_to_end.command import (
     convert,
     digests,

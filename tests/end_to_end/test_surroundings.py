@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pix2pix_batch.files import apart, storage
+from pix2pix_batch.storage import files, placement
 from tests.end_to_end.command import (
     COMMAND,
     SHARED,
@@ -181,7 +181,7 @@ def test_what_a_killed_worker_leaves_on_another_mount_is_removed(
         (out / ".pix2pix-batch" / "tmp").mkdir(exist_ok=True)
         code = (
             "import os, sys\n"
-            "from pix2pix_batch.files import storage\n"
+            "from pix2pix_batch.storage import storage\n"
             "for _ in range(2):\n"
             "    with storage.placing(sys.argv[1], 'disk/c.png') as file:\n"
             "        file.write(b'x')\n"
@@ -191,29 +191,29 @@ def test_what_a_killed_worker_leaves_on_another_mount_is_removed(
             "    os._exit(1)\n"
         )
         subprocess.run([sys.executable, "-c", code, str(out)], env=environment(), check=False)
-        left = [path for path in disk.iterdir() if path.name.startswith(apart.BEGINNING)]
+        left = [path for path in disk.iterdir() if path.name.startswith(placement.BEGINNING)]
         assert len(left) == 1
         assert (disk / "c.png").read_bytes() == b"x"
         (disk / "c.png").unlink()
         assert convert(tmp_path / "in", out, tiny).counts() == (0, 1, 0)
         assert [path.name for path in disk.iterdir()] == ["b.png"]
-        assert not list((out / ".pix2pix-batch").rglob(f"*{apart.NOTE}"))
+        assert not list((out / ".pix2pix-batch").rglob(f"*{placement.NOTE}"))
 
 
 def test_a_note_removes_nothing_else(tmp_path: Path) -> None:
-    for name in ("a.png", f"{apart.BEGINNING}x", f"sub/{apart.BEGINNING}y"):
+    for name in ("a.png", f"{placement.BEGINNING}x", f"sub/{placement.BEGINNING}y"):
         (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / name).write_bytes(b"x")
-    (tmp_path / f"{apart.BEGINNING}z").write_bytes(b"x")
+    (tmp_path / f"{placement.BEGINNING}z").write_bytes(b"x")
     note = tmp_path / "note"
-    for text in ("a.png", f"../{apart.BEGINNING}z", "", "/", f"none/{apart.BEGINNING}q"):
+    for text in ("a.png", f"../{placement.BEGINNING}z", "", "/", f"none/{placement.BEGINNING}q"):
         note.write_text(text)
-        apart.remove(tmp_path / "out", note)
+        placement.remove(tmp_path / "out", note)
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 5
-    note.write_text(f"sub/{apart.BEGINNING}y")
-    apart.remove(tmp_path / "out", note)
-    assert not (tmp_path / "out" / "sub" / f"{apart.BEGINNING}y").exists()
-    assert storage.is_readable(str(tmp_path / "out" / "a.png"))
+    note.write_text(f"sub/{placement.BEGINNING}y")
+    placement.remove(tmp_path / "out", note)
+    assert not (tmp_path / "out" / "sub" / f"{placement.BEGINNING}y").exists()
+    assert files.is_readable(str(tmp_path / "out" / "a.png"))
 
 
 # The process

@@ -23,13 +23,13 @@ from PIL import Image
 
 import pix2pix_batch
 from pix2pix_batch import bundle
-from pix2pix_batch.dataset.origin import DIGITAL_SOURCE_TYPE
-from pix2pix_batch.engine import to_bytes
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.inference.autotune import PROBE_IMAGES
+from pix2pix_batch.inference.engine import to_bytes
 from pix2pix_batch.noise import dropout_masks
+from pix2pix_batch.synthesis.provenance import DIGITAL_SOURCE_TYPE
 from pix2pix_batch.train import pair_files, pairs
 from pix2pix_batch.train.data import to_unit
-from pix2pix_batch.workers.probe import PROBE_IMAGES
 from tests.end_to_end.command import (
     Argument,
     convert,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pix2pix_batch.scheduling.planner import WAITING
+from pix2pix_batch.execution.planner import WAITING
 from tests.end_to_end.command import COMMAND, PATIENCE, environment, records, words
 from tests.end_to_end.fleet import Fleet
 from tests.end_to_end.harmful import harmful, preloaded, shut

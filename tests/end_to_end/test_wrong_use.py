@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pix2pix_batch.workers.probe import PROBE_IMAGES
+from pix2pix_batch.inference.autotune import PROBE_IMAGES
 from tests.end_to_end.command import (
     Argument,
     Ran,

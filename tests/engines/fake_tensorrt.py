@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pix2pix_batch import bundle
-from pix2pix_batch.engines.graph import Graph
+from pix2pix_batch.engines.export_graph import Graph
 from pix2pix_batch.engines.library import Library
 from tests.engines.bindings import Answer, Interface, Stand
 from tests.fake_cuda import FakeCuda

@@ -13,11 +13,11 @@ import pytest
 
 from pix2pix_batch import bundle
 from pix2pix_batch.engines import builder, library
-from pix2pix_batch.engines import order as orders
+from pix2pix_batch.engines import spec as orders
 from pix2pix_batch.engines.builder import BuildOptions
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.library import Library
-from pix2pix_batch.engines.order import EngineSpec
+from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.errors import EngineError, InputError
 
 

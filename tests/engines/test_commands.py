@@ -21,10 +21,10 @@ from click.testing import CliRunner, Result
 
 from pix2pix_batch.cli import main
 from pix2pix_batch.engines import library
-from pix2pix_batch.engines import order as orders
+from pix2pix_batch.engines import spec as orders
 from pix2pix_batch.engines.cache import Cache, Key
 from pix2pix_batch.engines.gpu import Gpu
-from pix2pix_batch.engines.order import EngineSpec
+from pix2pix_batch.engines.spec import EngineSpec
 from tests.end_to_end.command import COMMAND, environment, finish, small_disk, start
 
 pytestmark = pytest.mark.usefixtures("place", "no_gpu")
@@ -187,7 +187,7 @@ def test_a_precision_that_is_too_far_off_on_the_cpu(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """bf16 is some 40 to 60 dB from fp32: with the bar beyond that it is refused."""
-    monkeypatch.setattr("pix2pix_batch.engines.gate.BAR", 75.0)
+    monkeypatch.setattr("pix2pix_batch.engines.parity_check.BAR", 75.0)
     monkeypatch.setattr("pix2pix_batch.engines.cpu.precision", lambda: "bf16")
     note, runs, *_ = done("engine", "build", tiny, "--target", "cpu")
     assert re.fullmatch(r"note: bf16 is .* dB from fp32 .* \(bar 75\), so fp32 runs", note)
@@ -373,7 +373,7 @@ def test_an_engine_from_elsewhere_is_not_loaded(
     order = EngineSpec(tiny, "fp16", 1, 64)
     rtx = library.load("tensorrt_rtx")
     Cache().obtain(replace(order.key(rtx, "sm89"), **built), lambda: (b"plan", {"model": "tiny"}))
-    monkeypatch.setattr("pix2pix_batch.engines.workshop.current", lambda: CARD)
+    monkeypatch.setattr("pix2pix_batch.engines.manage.current", lambda: CARD)
     (line,) = done("engine", "verify", tiny)
     assert "whole" in line and told in line
     assert orders.find_engine(Cache(), order, rtx, CARD) == (None, "")

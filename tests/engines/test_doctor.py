@@ -16,7 +16,7 @@ from pix2pix_batch.cli import main
 from pix2pix_batch.engines import doctor, gpu, library
 from pix2pix_batch.engines.cache import Cache
 from pix2pix_batch.engines.gpu import Gpu
-from pix2pix_batch.engines.order import EngineSpec
+from pix2pix_batch.engines.spec import EngineSpec
 from tests.libraries import make_library
 
 CARD = Gpu("NVIDIA Test", "sm89", "550.54", "12.4", 24 << 30)

@@ -10,27 +10,27 @@ import torch
 from PIL import Image
 
 from pix2pix_batch import bundle
-from pix2pix_batch.engine import DTYPES
-from pix2pix_batch.engines import gate, samples
+from pix2pix_batch.engines import parity_check, samples
 from pix2pix_batch.engines.emulation import emulate
-from pix2pix_batch.engines.gate import Parity
-from pix2pix_batch.engines.graph import Graph
-from pix2pix_batch.engines.order import EngineSpec
+from pix2pix_batch.engines.export_graph import Graph
+from pix2pix_batch.engines.parity_check import Parity
+from pix2pix_batch.engines.spec import EngineSpec
+from pix2pix_batch.inference.engine import DTYPES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def parity(made: np.ndarray, order: EngineSpec, images: np.ndarray) -> Parity:
-    masks = gate.masks_for(order)
-    return gate.measure_parity(
-        made, gate.translate_all(gate.reference_engine(order), images, masks)
+    masks = parity_check.masks_for(order)
+    return parity_check.measure_parity(
+        made, parity_check.translate_all(parity_check.reference_engine(order), images, masks)
     )
 
 
 def native(order: EngineSpec, images: np.ndarray) -> np.ndarray:
     """By PyTorch's own arithmetic of that type on this CPU."""
     graph = Graph(bundle.load(order.model)[1], DTYPES[order.precision])
-    masks = [torch.from_numpy(mask)[None] for mask in gate.masks_for(order) or ()]
+    masks = [torch.from_numpy(mask)[None] for mask in parity_check.masks_for(order) or ()]
     noise = [mask.expand(len(images), -1, -1, -1) for mask in masks]
     with torch.no_grad():
         return graph(torch.from_numpy(images), *noise)[0].numpy()
@@ -51,7 +51,7 @@ def test_what_is_to_be_expected_of_the_shipped_models_on_real_images(
     brain = EngineSpec(bundle.resolve(name), "bf16", 2, size)
     found = {one.precision: parity(emulate(one, images), one, images) for one in (half, brain)}
     assert found["fp16"].psnr > 60 and found["fp16"].greatest <= 4
-    assert gate.BAR < found["bf16"].psnr < found["fp16"].psnr - 5
+    assert parity_check.BAR < found["bf16"].psnr < found["fp16"].psnr - 5
 
 
 @pytest.mark.parametrize("model", ["tiny", "noisy"])
@@ -62,7 +62,7 @@ def test_it_is_as_close_as_arithmetic_of_that_type(
     """The emulation rounds where the file says; the type's own arithmetic may round sums too."""
     order = EngineSpec(request.getfixturevalue(model), precision, 4, 64, noise=model == "noisy")
     images = samples.read_samples(None, 64, 3)
-    emulated = parity(emulate(order, images, gate.masks_for(order)), order, images)
+    emulated = parity(emulate(order, images, parity_check.masks_for(order)), order, images)
     real = parity(native(order, images), order, images)
     assert emulated.psnr == pytest.approx(real.psnr, abs=3)
     assert (emulated.psnr > 80) == (precision == "fp32")
@@ -72,4 +72,4 @@ def test_what_overflows_overflows(overflowing: Path) -> None:
     images = samples.read_samples(None, 32, 3)
     orders = [EngineSpec(overflowing, precision, 4, 32) for precision in ("fp16", "bf16", "fp32")]
     half, brain, full = (parity(emulate(one, images), one, images).psnr for one in orders)
-    assert half < 20 and brain > 30 and full > gate.BAR
+    assert half < 20 and brain > 30 and full > parity_check.BAR

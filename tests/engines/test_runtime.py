@@ -15,14 +15,14 @@ import torch
 from pix2pix_batch import bundle
 from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.bundle import BundleInfo
-from pix2pix_batch.engine import Overlapping, Translated
-from pix2pix_batch.engines import gate, ladder, library, samples
+from pix2pix_batch.engines import backends, library, parity_check, samples
 from pix2pix_batch.engines.cache import Cache, Entry, Key
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.library import Library
 from pix2pix_batch.engines.runtime import TensorRTEngine
 from pix2pix_batch.errors import EngineError, InputError, MemoryShortage
 from pix2pix_batch.generator import UNet
+from pix2pix_batch.inference.engine import Overlapping, Translated
 from pix2pix_batch.settings import Settings
 from tests.engines.fake_tensorrt import RTX_ALONE, FakeTensorRT, expected
 from tests.fake_cuda import FakeCuda, fake_cuda
@@ -248,7 +248,7 @@ def test_what_is_compiled_at_load_is_kept_beside_the_engine(
 
     def load() -> FakeTensorRT:
         fake = FakeTensorRT(late, tiny, BATCH, SIZE)
-        engine = gate.load_engine(fake.library(trt), entry, cache)
+        engine = parity_check.load_engine(fake.library(trt), entry, cache)
         ((images, masks),) = batches(fake, 1)
         assert_made(fake, (images, masks), engine(images, masks))
         return fake
@@ -274,7 +274,7 @@ def settings(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place:
     monkeypatch.setattr("pix2pix_batch.engines.gpu.current_gpu", lambda: CARD)
     return Settings(
         str(tiny), bundle.fingerprint(tiny), str(tmp_path), "tile", SIZE, None, None, "cuda",
-        "fp32", False, 0, opener=ladder.open_best,
+        "fp32", False, 0, opener=backends.open_best,
     )  # fmt: skip
 
 
@@ -291,8 +291,8 @@ def offered(fake: FakeTensorRT, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return cache.obtain(key, lambda: (b"plan", {"model": "tiny"})).entry, ""
 
     monkeypatch.setattr(library, "find_libraries", lambda: ([chosen], []))
-    monkeypatch.setattr("pix2pix_batch.engines.order.find_engine", find)
-    monkeypatch.setattr("pix2pix_batch.engines.order.require_buildable", lambda *_: None)
+    monkeypatch.setattr("pix2pix_batch.engines.spec.find_engine", find)
+    monkeypatch.setattr("pix2pix_batch.engines.spec.require_buildable", lambda *_: None)
     return asked
 
 
@@ -303,7 +303,7 @@ def test_an_engine_passes_the_gate_and_runs(
     settings: Settings, late: FakeCuda, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offered(FakeTensorRT(late, tiny, BATCH, SIZE), monkeypatch)
-    engine, note = ladder.open_best(replace(settings, batch_size=2), TILES)
+    engine, note = backends.open_best(replace(settings, batch_size=2), TILES)
     assert engine is not None and engine.backend == "tensorrt_rtx" and note == ""
     (entry,) = Cache().entries()
     assert isinstance(entry, Entry) and entry.facts["parity"]["psnr"] > 60
@@ -330,13 +330,13 @@ def test_what_fails_is_tried_once_and_the_next_rung_runs(
     fake = FakeTensorRT(late, tiny, BATCH, SIZE)
     vars(fake).update(failure)
     asked = offered(fake, monkeypatch)
-    engine, note = ladder.open_best(settings, TILES)
+    engine, note = backends.open_best(settings, TILES)
     assert engine is None and note.endswith("so PyTorch runs")
     assert note.startswith("tensorrt_rtx does not run: ") and failure["reason"] in note
     assert len(asked) == 1
     with pytest.raises(InputError, match=r"^--backend tensorrt_rtx: "):
         monkeypatch.setattr(library, "load", lambda name: fake.library(trt))
-        ladder.open_best(replace(settings, backend="tensorrt_rtx"), TILES)
+        backends.open_best(replace(settings, backend="tensorrt_rtx"), TILES)
 
 
 def test_batches_are_halved_where_page_locked_memory_is_wanting(
@@ -345,6 +345,6 @@ def test_batches_are_halved_where_page_locked_memory_is_wanting(
     one = SIZE * SIZE * 3 * 2 + 4 * 32  # bytes there and back for an image, and its embedding
     with fake_cuda(pinned=2 * 20 * one) as cuda:
         asked = offered(FakeTensorRT(cuda, tiny, BATCH, SIZE), monkeypatch)
-        monkeypatch.setattr("pix2pix_batch.engine.default_batch_size", lambda *_: 64)
-        engine, _ = ladder.open_best(settings, TILES)
+        monkeypatch.setattr("pix2pix_batch.inference.engine.default_batch_size", lambda *_: 64)
+        engine, _ = backends.open_best(settings, TILES)
     assert engine is not None and engine.batch_size == 16 and asked == [64, 32, 16]

@@ -73,7 +73,7 @@ def test_the_doctor_sees_it() -> None:
 def test_as_many_gpus_as_pytorch_sees() -> None:
     import torch
 
-    from pix2pix_batch.scheduling import capacity
+    from pix2pix_batch.execution import capacity
 
     assert len(capacity.visible_gpus()) == torch.cuda.device_count()
 

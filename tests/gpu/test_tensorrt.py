@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from pix2pix_batch import bundle
-from pix2pix_batch.engines import doctor, gate, gpu, library, samples
-from pix2pix_batch.engines import order as orders
+from pix2pix_batch.engines import doctor, gpu, library, parity_check, samples
+from pix2pix_batch.engines import spec as orders
 from pix2pix_batch.engines.builder import BuildOptions
 from pix2pix_batch.engines.cache import Cache
 from pix2pix_batch.engines.library import Library
-from pix2pix_batch.engines.order import EngineSpec
 from pix2pix_batch.engines.runtime import TensorRTEngine
+from pix2pix_batch.engines.spec import EngineSpec
 
 SIZE, BATCH = 64, 4
 
@@ -40,8 +40,10 @@ def made(
     order = EngineSpec(model, precision, BATCH, SIZE, noise)
     cache = Cache()
     entry = orders.find_or_build(cache, order, chosen, BuildOptions(), gpu.current_gpu()).entry
-    engine = gate.load_engine(chosen, entry, cache)
-    entry, _ = gate.check_entry(cache, entry, engine, order, samples.read_samples(None, SIZE, 3))
+    engine = parity_check.load_engine(chosen, entry, cache)
+    entry, _ = parity_check.check_entry(
+        cache, entry, engine, order, samples.read_samples(None, SIZE, 3)
+    )
     return engine, entry.facts["parity"], entry.facts["predicted"]
 
 
@@ -88,7 +90,9 @@ def test_a_shipped_model(chosen: Library) -> None:
     order = EngineSpec(bundle.resolve("map2aerial"), "fp16", BATCH, 256)
     cache = Cache()
     entry = orders.find_or_build(cache, order, chosen, BuildOptions(), gpu.current_gpu()).entry
-    engine = gate.load_engine(chosen, entry, cache)
-    _, parity = gate.check_entry(cache, entry, engine, order, samples.read_samples(None, 256, 3))
+    engine = parity_check.load_engine(chosen, entry, cache)
+    _, parity = parity_check.check_entry(
+        cache, entry, engine, order, samples.read_samples(None, 256, 3)
+    )
     assert parity.passes
     engine.close()

@@ -16,10 +16,10 @@ import torch
 
 from pix2pix_batch import bundle
 from pix2pix_batch.architecture import Architecture
-from pix2pix_batch.cuda import CudaEngine
-from pix2pix_batch.engine import TorchEngine, Translated, psnr
 from pix2pix_batch.errors import MemoryShortage
 from pix2pix_batch.generator import UNet
+from pix2pix_batch.inference.cuda import CudaEngine
+from pix2pix_batch.inference.engine import TorchEngine, Translated, psnr
 from pix2pix_batch.noise import dropout_masks
 from tests.contrast import fill_with_contrast
 

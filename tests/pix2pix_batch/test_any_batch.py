@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from pix2pix_batch import onednn
-from pix2pix_batch.engine import TorchEngine
 from pix2pix_batch.generator import UNet
+from pix2pix_batch.inference import onednn
+from pix2pix_batch.inference.engine import TorchEngine
 from tests.pix2pix_batch.test_engine import make
 
 BATCH = 6

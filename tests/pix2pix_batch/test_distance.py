@@ -15,7 +15,7 @@ from pix2pix_batch import bundle
 from pix2pix_batch.bundle import Embedding
 from pix2pix_batch.distance import FEWEST, Domain, Metric, describe_embeddings, shrink_covariance
 from pix2pix_batch.errors import BundleError
-from pix2pix_batch.tiling import Resized, Tiles
+from pix2pix_batch.imaging.tiling import Resized, Tiles
 from tests.conftest import save_bundle
 
 WIDTH = 12

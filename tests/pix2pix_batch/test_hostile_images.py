@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pix2pix_batch import images
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging import images
 
 LITTLE = 40e6
 """Bytes of memory that refusing may take, of the gigabytes that obeying would."""

@@ -7,7 +7,7 @@ import socket
 import psutil
 from distributed import Client
 
-from pix2pix_batch.scheduling.cluster import local_cluster
+from pix2pix_batch.execution.cluster import local_cluster
 
 
 def listening() -> set[str]:

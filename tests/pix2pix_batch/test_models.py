@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from pix2pix_batch import bundle
-from pix2pix_batch.engine import TorchEngine, psnr
-from pix2pix_batch.tiling import Tiles
+from pix2pix_batch.imaging.tiling import Tiles
+from pix2pix_batch.inference.engine import TorchEngine, psnr
 from pix2pix_batch.train import recipe
 from pix2pix_batch.train.metrics import vertical_gradient
 

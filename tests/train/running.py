@@ -98,7 +98,7 @@ SERVER.set_forkserver_preload(
         "matplotlib.figure",
         "torch.utils.tensorboard",
         "pix2pix_batch.cli",
-        "pix2pix_batch.train.command",
+        "pix2pix_batch.commands.train",
         "pix2pix_batch.train.run",
     ]
 )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pix2pix_batch import kinds
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.imaging import kinds
 from pix2pix_batch.inputs import unread
 from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, OTHER, TAKEN, UNREAD, InputFilter
 from pix2pix_batch.inputs.scan import Scan

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs.shard import Shard, journal_of, lock_of, shards_of
-from pix2pix_batch.records.history import History, read_all_lines
-from pix2pix_batch.records.journal import MOMENT, Journal, Record
+from pix2pix_batch.journal.history import History, read_all_lines
+from pix2pix_batch.journal.writer import MOMENT, Journal, Record
 
 JOB = {"model": "f00", "model_name": "tiny", "fit": "tile"}
 DECIDED = {"backend": "torch", "precision": "bf16", "batch_size": 8}
@@ -116,7 +116,7 @@ def test_who_excludes_whom(tmp_path: Path) -> None:
 def test_a_shard_waits_for_no_run_of_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pix2pix_batch.records.journal.DOOR", 1e6)
+    monkeypatch.setattr("pix2pix_batch.journal.writer.DOOR", 1e6)
     whole = opened(tmp_path)
     with pytest.raises(InputError, match="another run is writing there"):
         opened(tmp_path, "1/2")
@@ -230,7 +230,7 @@ OVERWRITE_AND_DIE = """
 import os, sys
 from pathlib import Path
 from pix2pix_batch.inputs.shard import Shard
-from pix2pix_batch.records.journal import Journal
+from pix2pix_batch.journal.writer import Journal
 out, shard, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 job = {"model": "f00", "model_name": "tiny", "fit": "resize"}
 journal = Journal(out, job, overwrite=True, shard=Shard.parse(shard) if shard else None)

@@ -1,0 +1,139 @@
+"""Which engine runs: ``tensorrt``, else ``tensorrt_rtx``, else PyTorch on the GPU or the CPU.
+
+Importing this module imports no TensorRT and no torch: jobs without a GPU name it too.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pix2pix_batch import bundle
+from pix2pix_batch.errors import EngineError, InputError, MemoryShortage, OutputError
+from pix2pix_batch.settings import Settings
+
+if TYPE_CHECKING:
+    from pix2pix_batch.engines.cache import Cache, Entry
+    from pix2pix_batch.engines.gpu import Gpu
+    from pix2pix_batch.engines.library import Library
+    from pix2pix_batch.engines.spec import EngineSpec
+    from pix2pix_batch.inference.engine import Engine
+
+DEFAULT_PRECISION = "fp16"
+"""Of compiled engines where ``--precision`` is ``auto``; the gate decides whether it holds."""
+
+
+def open_best(settings: Settings, tiles: np.ndarray | None = None) -> tuple[Engine | None, str]:
+    """The best TensorRT engine there is, found or built; a :data:`pix2pix_batch.settings.Opener`.
+
+    ``tiles``: images of the job while it is being settled; what goes wrong with a library then is
+    told and the next is tried, and ``None`` means that PyTorch runs. Raises :class:`InputError`
+    where the backend was asked for by name, or settled before, and cannot be had.
+    """
+    from pix2pix_batch.engines import gpu, library
+
+    here = gpu.current_gpu() if settings.device != "cpu" else None
+    if settings.backend != "auto":
+        if here is None:
+            raise InputError(
+                f"--backend {settings.backend}: needs an NVIDIA GPU, and PyTorch finds none "
+                "here; use --backend torch, or leave it out"
+            )
+        try:
+            return open_library(library.load(settings.backend), settings, tiles, here), ""
+        except (EngineError, OutputError) as error:
+            raise InputError(f"--backend {settings.backend}: {error}") from error
+    if here is None:
+        return None, ""
+    found, missing = library.find_libraries()
+    reasons = [] if found else missing
+    for one in found:
+        try:
+            return open_library(one, settings, tiles, here), "; ".join(reasons)
+        except (EngineError, InputError, OutputError) as error:
+            reasons.append(f"{one.name} does not run: {error}")
+    return None, f"{'; '.join(reasons)}; so PyTorch runs"
+
+
+def open_library(
+    library: Library, settings: Settings, tiles: np.ndarray | None, gpu: Gpu
+) -> Engine:
+    """The engine of one library. Raises :class:`EngineError`, :class:`InputError`,
+    :class:`OutputError`.
+
+    Where the batch size is still open, it is halved until the engine fits into the GPU's memory.
+    Once settled it stays: the job's journal keeps it.
+    """
+    from pix2pix_batch.engines.spec import EngineSpec
+    from pix2pix_batch.inference.engine import default_batch_size
+
+    precision = DEFAULT_PRECISION if settings.precision == "auto" else settings.precision
+    batch_size = settings.batch_size or default_batch_size("cuda", settings.size)
+    while True:
+        order = EngineSpec(
+            Path(settings.model), precision, batch_size, settings.size, settings.noise
+        )
+        if order.fingerprint != settings.fingerprint:
+            raise InputError(f"{order.model}: is another bundle than where the job was started")
+        try:
+            return load_checked(library, order, tiles, gpu)
+        except MemoryShortage:
+            if settings.batch_size is not None or batch_size == 1:
+                raise
+            batch_size //= 2
+
+
+def load_checked(library: Library, order: EngineSpec, tiles: np.ndarray | None, gpu: Gpu) -> Engine:
+    """An engine that has passed the gate: on its own images once, and on each job's."""
+    from pix2pix_batch.engines import parity_check, samples
+    from pix2pix_batch.engines.cache import Cache
+
+    cache = Cache()
+    entry, engine = load_or_build(cache, library, order, gpu)
+    if entry.facts.get("parity") is None:
+        channels = bundle.read_info(order.model).architecture.in_channels
+        checked = samples.read_samples(None, order.size, channels) if tiles is None else tiles
+        parity_check.check_entry(cache, entry, engine, order, checked)
+    elif tiles is not None and not order.noise:
+        parity = parity_check.compare(engine, parity_check.reference_engine(order), tiles)
+        if not parity.passes:
+            raise EngineError(
+                f"its {order.precision} engine is {parity} of this job (bar {parity_check.BAR:.0f})"
+            )
+    cache.touch(entry)
+    return engine
+
+
+def load_or_build(
+    cache: Cache, library: Library, order: EngineSpec, gpu: Gpu
+) -> tuple[Entry, Engine]:
+    """One from the cache; where there is none, or it does not load here, a new one."""
+    from pix2pix_batch.engines import parity_check
+    from pix2pix_batch.engines import spec as orders
+    from pix2pix_batch.engines.builder import CURRENT, BuildOptions
+
+    entry, reason = orders.find_engine(cache, order, library, gpu)
+    if entry is not None and entry.refusal:
+        raise EngineError(parity_check.set_aside(entry))
+    if entry is not None:
+        try:
+            return entry, parity_check.load_engine(library, entry, cache)
+        except MemoryShortage:
+            raise
+        except EngineError as error:
+            if entry.key == order.key(library, CURRENT, gpu):
+                raise
+            reason = str(error)
+    orders.require_buildable(order, library, CURRENT, gpu)
+    told = f" ({reason})" if reason else ""
+    print(
+        f"building a {library.name} {order.precision} engine of {order.name} for the {gpu.name}, "
+        f"once{told}",
+        file=sys.stderr,
+        flush=True,
+    )
+    entry = orders.find_or_build(cache, order, library, BuildOptions(), gpu).entry
+    return entry, parity_check.load_engine(library, entry, cache)

@@ -1,0 +1,84 @@
+"""The generator as the network that engines are compiled from: bytes in, bytes out."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pix2pix_batch.generator import NORM_EPS, BatchNorm, Block, UNet
+from pix2pix_batch.inference.onednn import KEEP_SCALE, fold_norm
+
+
+class Graph(UNet):
+    """A :class:`UNet` whose inputs and outputs are those of an engine.
+
+    Computes in ``dtype`` but for the norms' statistics, the embedding, the last tanh and the
+    scaling of bytes, which are float32 always: a sum of squares soon exceeds float16's 65504.
+    Running statistics are folded into the convolutions. Parameters have the names that they
+    have in the bundle; folded convolutions have a ``bias`` besides, and norms without scale and
+    shift have ones and zeros.
+    """
+
+    def __init__(self, unet: UNet, dtype: torch.dtype) -> None:
+        """``unet``: float32, in eval mode; stays as it is."""
+        nn.Module.__init__(self)
+        self.architecture, self.dtype = unet.architecture, dtype
+        last = self.architecture.downs - 1
+        self.down = nn.ModuleList(  # type: ignore[assignment]
+            Stage(block, dtype, leaves=i == last) for i, block in enumerate(unet.down)
+        )
+        self.up = nn.ModuleList(  # type: ignore[assignment]
+            Stage(block, dtype, leaves=i == 0) for i, block in enumerate(unet.up)
+        )
+        self.eval().requires_grad_(False)
+
+    def forward(self, image: Tensor, *noise: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """``uint8 (N, H, W, C)`` to ``uint8 (N, H, W, C')`` and embeddings, ``float32 (N, D)``.
+
+        ``noise``: one ``bool (N, C, H, W)`` a dropout block, true where a value is kept; or none.
+        """
+        # TensorRT takes a uint8 tensor into or out of a Cast only: first and last, nothing between.
+        x = image.to(torch.float32).permute(0, 3, 1, 2) / 127.5 - 1
+        masks = [mask.to(self.dtype) * KEEP_SCALE for mask in noise]
+        y, embedding = self.translate(x, masks or None)
+        levels = ((y + 1) * 127.5).round().clamp(0, 255)
+        return levels.permute(0, 2, 3, 1).to(torch.uint8), embedding
+
+
+class Stage(Block):
+    """A block whose convolution computes in ``dtype`` and whose norm computes in float32.
+
+    ``leaves``: its features leave the network, as the embedding or the image; float32.
+    """
+
+    def __init__(self, block: Block, dtype: torch.dtype, *, leaves: bool) -> None:
+        weight, bias, norm = fold_norm(block)
+        old = block.conv
+        kind: type[nn.Conv2d] | type[nn.ConvTranspose2d] = type(old)
+        conv = kind(
+            old.in_channels, old.out_channels, 4, 2, 1, bias=bias is not None, device="meta"
+        )
+        conv.weight = nn.Parameter(weight.to(dtype))
+        conv.bias = None if bias is None else nn.Parameter(bias.to(dtype))
+        super().__init__(conv, None if norm is None else InstanceNorm(norm, old.out_channels))
+        self.leaves = leaves
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = super().forward(x.to(self.conv.weight.dtype))
+        return x.float() if self.leaves else x
+
+
+class InstanceNorm(nn.Module):
+    """Each image's own statistics, in float32; input and output of any one type."""
+
+    def __init__(self, norm: nn.Module, channels: int) -> None:
+        super().__init__()
+        scale, shift = torch.ones(channels), torch.zeros(channels)
+        if isinstance(norm, BatchNorm):
+            scale, shift = norm.weight.detach(), norm.bias.detach()
+        self.weight, self.bias = nn.Parameter(scale), nn.Parameter(shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.instance_norm(x.float(), weight=self.weight, bias=self.bias, eps=NORM_EPS)
+        return y.to(x.dtype)

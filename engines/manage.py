@@ -1,0 +1,409 @@
+"""What ``pix2pix-batch engine`` does with engines: build, list, verify, measure, prune."""
+
+from __future__ import annotations
+
+import string
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pix2pix_batch import bundle
+from pix2pix_batch.engines import export, library
+from pix2pix_batch.engines import spec as orders
+from pix2pix_batch.engines.builder import CURRENT, BuildOptions
+from pix2pix_batch.engines.cache import Cache, Entry
+from pix2pix_batch.engines.gpu import Gpu, current_gpu
+from pix2pix_batch.engines.library import Library
+from pix2pix_batch.engines.spec import EngineSpec
+from pix2pix_batch.errors import BundleError, EngineError, InputError, Pix2PixBatchError
+from pix2pix_batch.text import escape
+from pix2pix_batch.version import __version__
+
+CPU = "cpu"
+"""The target that is no GPU: nothing is compiled for it."""
+
+PRECISION = "fp16"
+"""Of compiled engines, unless another is asked for."""
+
+Display = Callable[[str], None]
+"""Shows a line until the next one takes its place; an empty one ends it."""
+
+COLUMNS = (
+    "id", "model", "target", "precision", "size", "batch", "library", "bytes", "built", "parity",
+)  # fmt: skip
+LEAST = ("built", "bytes", "library", "size")
+"""The columns that a narrow terminal does without, the first one first."""
+
+DAY = 86400.0
+EXPORTED = 0.05
+"""Seconds; less is no export: for one target after the other the ONNX file is made once."""
+
+LAYER_IMAGES = 2
+"""Images that layers are compared on: all their features are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What engines are to be like; ``None`` is what ``convert`` would take."""
+
+    precision: str | None = None
+    batch_size: int | None = None
+    size: int | None = None
+    noise: bool = False
+
+    def order(self, model: Path, device: str) -> EngineSpec:
+        """Of ``model`` for ``device``, ``cpu`` or ``cuda``. Raises :class:`InputError`."""
+        from pix2pix_batch.inference.engine import default_batch_size
+
+        info = bundle.read_info(model)
+        size = info.image_size if self.size is None else self.size
+        batch_size = self.batch_size
+        if batch_size is None:
+            batch_size = default_batch_size(device, size)
+        precision = self.precision
+        if precision is None and device == CPU:
+            from pix2pix_batch.engines import cpu
+
+            precision = cpu.precision()
+        order = EngineSpec(model, precision or PRECISION, batch_size, size, self.noise)
+        export.check_options(model, info, order.precision, batch_size, size, self.noise)
+        return order
+
+
+def build(
+    model: Path,
+    wish: Wish,
+    targets: Sequence[str] = (CURRENT,),
+    options: BuildOptions | None = None,
+    library_name: str | None = None,
+    *,
+    images: Path | None = None,
+    display: Display = lambda _: None,
+) -> Iterator[str]:
+    """Build an engine for each target, or find it in the cache; a line on each.
+
+    ``options``: their target is not looked at. ``images``: a directory of real ones to check
+    engines on. For :data:`CPU` nothing is built; it is told what runs there. Raises
+    :class:`InputError` before anything is built where a target, an option or a directory cannot be
+    used, :class:`EngineError` where a build or its check fails.
+    """
+    targets = list(dict.fromkeys(targets))
+    if not targets:
+        raise InputError("--target: names no GPU; leave it out for the one that is here")
+    if targets == [CPU] and (library_name or options):
+        raise InputError(
+            "--library, --optimization-level and --workspace are for compiling, and for the CPU "
+            "nothing is compiled; leave them out"
+        )
+    gpus = [target for target in targets if target != CPU]
+    made: list[Iterator[str]] = []
+    if CPU in targets:
+        order = wish.order(model, CPU)
+        made.append(
+            _compare_layers(order, sample(images, order), chosen=wish.precision is not None)
+        )
+    if gpus:
+        order = wish.order(model, "cuda")
+        gpu = current_gpu() if CURRENT in gpus else None
+        chosen = orders.choose_library(library_name, gpus, gpu)
+        export.require_extra()
+        for target in gpus:
+            orders.require_buildable(order, chosen, target, gpu)
+        checked, cache = sample(images, order), Cache()
+        for target in gpus:
+            aimed = replace(options or BuildOptions(), target=target)
+            made.append(_build(cache, order, chosen, aimed, gpu, checked, display))
+    for one in made:
+        yield from one
+
+
+def _compare_layers(order: EngineSpec, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
+    from pix2pix_batch.engines import cpu
+
+    yield from cpu.check(order, images, chosen=chosen)
+
+
+def _build(
+    cache: Cache,
+    order: EngineSpec,
+    chosen: Library,
+    options: BuildOptions,
+    gpu: Gpu | None,
+    images: np.ndarray,
+    display: Display,
+) -> Iterator[str]:
+    name = f"{order.name} for {options.target}"
+
+    def progress(phase: str, step: int, steps: int) -> bool:
+        display(f"{name}: {phase} {step + 1}/{steps}")
+        return True
+
+    display(f"{name}: exporting")
+    try:
+        entry, built, notice = orders.find_or_build(cache, order, chosen, options, gpu, progress)
+    finally:
+        display("")
+    if notice:
+        yield f"note: {notice}"
+    if entry.refusal:
+        from pix2pix_batch.engines.parity_check import set_aside
+
+        raise EngineError(set_aside(entry))
+    state = "was in the cache"
+    if built:
+        state = f"built in {entry.facts['build_seconds']:.1f} s"
+        if (exported := entry.facts["export_seconds"]) >= EXPORTED:
+            state += f" after {exported:.1f} s for its ONNX file"
+    yield f"{entry.id[:12]} {name}: {state}, {entry.facts['bytes']:,} bytes, {chosen.name}"
+    if options.target == CURRENT and entry.facts["parity"] is None:
+        yield f"{entry.id[:12]} {check(cache, entry, chosen, order, images)}"
+
+
+def sample(folder: Path | None, order: EngineSpec) -> np.ndarray:
+    from pix2pix_batch.engines import samples
+
+    info = bundle.read_info(order.model)
+    return samples.read_samples(folder, order.size, info.architecture.in_channels)
+
+
+def check(
+    cache: Cache, entry: Entry, chosen: Library, order: EngineSpec, images: np.ndarray
+) -> str:
+    """Run the gate on the GPU that is here. Raises :class:`EngineError` with the layer."""
+    from pix2pix_batch.engines import parity_check
+
+    engine = parity_check.load_engine(chosen, entry, cache)
+    try:
+        entry, parity = parity_check.check_entry(cache, entry, engine, order, images)
+        predicted = entry.facts["predicted"]["psnr"]
+        return f"{parity}; {order.precision} emulated on the CPU: {predicted:.1f} dB"
+    except EngineError as error:
+        raise EngineError(f"{error}; {_layer(order, images)}") from error
+
+
+def _layer(order: EngineSpec, images: np.ndarray) -> str:
+    from pix2pix_batch.engines import layers
+
+    found = layers.first_divergent(layers.compare(order, images[:LAYER_IMAGES]))
+    return "no layer parts on the CPU" if found is None else f"the first layer to part is {found}"
+
+
+def find_layer(model: Path, precision: str, images: Path | None) -> Iterator[str]:
+    """Every layer in ``precision`` against fp32. Raises :class:`EngineError` where one parts."""
+    from pix2pix_batch.engines import layers
+
+    if precision == "bf16":
+        raise InputError("--layers: onnxruntime has no bf16 convolutions; use --precision fp16")
+    info = bundle.read_info(model)
+    order = EngineSpec(model, precision, LAYER_IMAGES, info.image_size)
+    found = layers.compare(order, sample(images, order)[:LAYER_IMAGES])
+    yield from map(str, found)
+    first = layers.first_divergent(found)
+    if first is not None:
+        raise EngineError(
+            f"{escape(model)}: in {precision} the first layer to part from fp32 is {first}; use "
+            "--precision fp32, or --backend torch --precision bf16"
+        )
+
+
+def row(entry: Entry) -> dict[str, Any]:
+    """What ``engine list`` shows of an engine."""
+    key, facts = entry.key, entry.facts
+    return {
+        "id": entry.id,
+        "model": facts.get("model", ""),
+        "target": key.capability,
+        "gpu": key.gpu,
+        "precision": key.precision,
+        "size": key.size,
+        "batch_size": key.batch_size,
+        "noise": key.noise,
+        "library": key.library,
+        "version": key.version,
+        "bytes": facts["bytes"],
+        "built": facts["built"],
+        "parity": facts["parity"],
+        "refused": entry.refusal,
+    }
+
+
+def table(rows: Sequence[dict[str, Any]], width: int | None = None) -> Iterator[str]:
+    """The rows for people, in columns; without :data:`LEAST`, as far as they exceed ``width``."""
+    if not rows:
+        return
+    cells = [COLUMNS]
+    for one in rows:
+        parity = f"{one['parity']['psnr']:.1f} dB" if one["parity"] else "not checked"
+        cells.append(
+            (
+                one["id"][:12],
+                escape(one["model"]),
+                one["target"],
+                one["precision"] + ("+noise" if one["noise"] else ""),
+                str(one["size"]),
+                str(one["batch_size"]),
+                f"{one['library']} {one['version']}",
+                f"{one['bytes']:,}",
+                one["built"],
+                f"{parity}, set aside" if one["refused"] else parity,
+            )
+        )
+    columns = list(zip(*cells, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    for name in LEAST:
+        place = next(i for i, column in enumerate(columns) if column[0] == name)
+        if width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
+            del columns[place], widths[place]
+    for line in zip(*columns, strict=True):
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        yield "  ".join(padded).rstrip()
+
+
+def find_entries(cache: Cache, name: str) -> list[Entry]:
+    """The engine with the id ``name``, or all of the model ``name``. Raises :class:`InputError`."""
+    try:
+        model = bundle.resolve(name)
+    except BundleError as error:
+        if not set(name) <= set(string.hexdigits):  # no id
+            raise error
+        return [cache.find_by_id(name)]
+    fingerprint = bundle.fingerprint(model)
+    found = [e for e in cache.entries() if isinstance(e, Entry) and e.key.bundle == fingerprint]
+    if not found:
+        raise InputError(
+            f"{name}: no engine of this model is here; build one with 'pix2pix-batch engine "
+            f"build {name}'"
+        )
+    return found
+
+
+def order_of(entry: Entry, name: str) -> EngineSpec:
+    """The order that an engine filled. Raises :class:`InputError` where its model is not found."""
+    key = entry.key
+    candidates = [name, *bundle.shipped_names(), str(entry.facts.get("model_file", ""))]
+    for candidate in candidates:
+        try:
+            model = bundle.resolve(candidate)
+        except BundleError:
+            continue
+        if bundle.fingerprint(model) == key.bundle:
+            return EngineSpec(model, key.precision, key.batch_size, key.size, key.noise)
+    raise InputError(
+        f"{entry.id[:12]}: its model {entry.facts.get('model')!r} is not found; give the path of "
+        "the bundle in place of the id"
+    )
+
+
+def verify(name: str, images: Path | None) -> Iterator[str]:
+    """Check engines as far as this machine can; a line on each.
+
+    Raises :class:`EngineError`, or :class:`InputError` for a damaged one, when all are looked at.
+    """
+    cache, gpu = Cache(), current_gpu()
+    failure: Pix2PixBatchError | None = None
+    for entry in find_entries(cache, name):
+        try:
+            told = _verify_entry(cache, entry, name, gpu, images)
+        except (EngineError, InputError) as error:
+            if failure is not None:
+                yield f"failed: {failure}"
+            failure = error
+        else:
+            model = escape(entry.facts.get("model", ""))
+            yield f"{entry.id[:12]} {model} for {entry.key.capability}: {told}"
+    if failure is not None:
+        raise failure
+
+
+def _verify_entry(
+    cache: Cache, entry: Entry, name: str, gpu: Gpu | None, images: Path | None
+) -> str:
+    try:
+        entry.read()
+    except InputError as error:
+        raise InputError(f"{error}; 'pix2pix-batch engine prune' removes it") from error
+    key = entry.key
+    if key.package != __version__ or key.graph != export.SCHEMA:
+        return f"its file is whole, but of pix2pix-batch {key.package}: it is not used any more"
+    if (reason := stranger(entry, gpu)) or gpu is None:
+        return f"its file is whole; not run: {reason}"
+    order = order_of(entry, name)
+    chosen = library.load(key.library)
+    told = check(cache, entry, chosen, order, sample(images, order))
+    return f"its file is whole, {told}"
+
+
+def stranger(entry: Entry, gpu: Gpu | None) -> str:
+    """Why an engine cannot run on ``gpu``; empty where it can."""
+    key = entry.key
+    if gpu is None:
+        return "there is no NVIDIA GPU here"
+    try:
+        version = library.load(key.library).version
+    except InputError as error:
+        return str(error)
+    if version != key.version:
+        return f"it is of {key.library} {key.version}, {version} is installed"
+    if gpu.capability != key.capability or key.gpu not in ("", gpu.name):
+        return f"it is for {key.gpu or key.capability}, and the {gpu.name} is {gpu.capability}"
+    if key.gpu and (key.driver, key.cuda) != (gpu.driver, gpu.cuda):
+        return f"it is for driver {key.driver} and CUDA {key.cuda}"
+    return ""
+
+
+def bench(name: str, images: Path | None) -> Iterator[str]:
+    """Measure engines on the GPU that is here. Raises :class:`InputError` where there is none."""
+    from pix2pix_batch.engines import parity_check
+
+    gpu = current_gpu()
+    if gpu is None:
+        raise InputError("engine bench: needs an NVIDIA GPU, and PyTorch finds none here")
+    measured, cache = 0, Cache()
+    for entry in find_entries(cache, name):
+        if reason := stranger(entry, gpu) or entry.refusal:
+            yield f"{entry.id[:12]}: not measured: {reason}"
+            continue
+        from pix2pix_batch.engines import bench as benches
+        from pix2pix_batch.noise import dropout_masks
+
+        key = entry.key
+        order = order_of(entry, name)
+        found = sample(images, order)
+        batch = found[np.arange(key.batch_size) % len(found)]
+        masks = None
+        if key.noise:
+            shapes = bundle.read_info(order.model).architecture.mask_shapes(key.size, key.size)
+            one = dropout_masks(parity_check.KEY, shapes)
+            masks = [np.repeat(mask[None], key.batch_size, axis=0) for mask in one]
+        engine = parity_check.load_engine(library.load(key.library), entry, cache)
+        speed = benches.measure(engine, batch, masks)
+        measured += 1
+        yield (
+            f"{entry.id[:12]}: {speed.images_per_second:,.0f} images/s, "
+            f"{speed.latency_ms:.2f} ms a batch of {key.batch_size}, {key.precision}, {gpu.name}"
+            + (f"; {engine.remark}" if engine.remark else "")
+        )
+    if not measured:
+        raise EngineError(f"{name}: no engine that runs on the {gpu.name}")
+
+
+def prune(*, everything: bool = False, older_than: float | None = None) -> tuple[int, int]:
+    """Remove engines that are of no use here; the number of them and all bytes freed.
+
+    Always: damaged ones, those of other versions of this package or of an installed library, and
+    leftovers. ``older_than``: days, and those too that were not used since.
+    """
+    installed = {one.name: one.version for one in library.find_libraries()[0]}
+
+    def unwanted(entry: Entry) -> bool:
+        key = entry.key
+        other = installed.get(key.library, key.version) != key.version
+        stale = key.package != __version__ or key.graph != export.SCHEMA
+        idle = (time.time() - entry.path.stat().st_mtime) / DAY
+        return everything or other or stale or (older_than is not None and idle >= older_than)
+
+    return Cache().prune(unwanted, timings=everything)

@@ -1,0 +1,153 @@
+"""The parity gate: no engine runs before its images were compared with fp32 PyTorch's."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pix2pix_batch import bundle
+from pix2pix_batch.engines.cache import Cache, Entry
+from pix2pix_batch.engines.library import Library
+from pix2pix_batch.engines.spec import EngineSpec
+from pix2pix_batch.errors import EngineError
+from pix2pix_batch.inference.autotune import PSNR_BAR
+from pix2pix_batch.inference.engine import Engine, TorchEngine, psnr
+from pix2pix_batch.noise import dropout_masks
+from pix2pix_batch.text import format_count
+
+if TYPE_CHECKING:
+    from pix2pix_batch.engines.runtime import TensorRTEngine
+
+BAR = PSNR_BAR
+"""Under this PSNR, in dB, an engine is set aside: the same bar that half precision has."""
+
+REFERENCE_BATCH = 4
+KEY = bytes(16)
+"""Of the dropout masks that an engine with noise is checked with: any will do."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """``psnr``: in dB, of all the images together; ``greatest``: difference of two bytes."""
+
+    psnr: float
+    greatest: int
+    images: int
+
+    @property
+    def passes(self) -> bool:
+        return self.psnr >= BAR
+
+    def as_dict(self) -> dict[str, float]:
+        """As JSON, which has no infinity."""
+        return asdict(self) | {"psnr": round(min(self.psnr, 999.0), 2)}
+
+    def __str__(self) -> str:
+        return (
+            f"{self.psnr:.1f} dB from fp32 PyTorch on {format_count(self.images, 'image')}, "
+            f"at most {self.greatest} of 255"
+        )
+
+
+def compare(
+    engine: Engine,
+    reference: Engine,
+    images: np.ndarray,
+    masks: list[np.ndarray] | None = None,
+) -> Parity:
+    """``images``: ``uint8 (N, S, S, C)``, real ones; both engines get them in their own batches.
+
+    ``masks``: ``bool (C, H, W)``, one a dropout block, the same for each image.
+    """
+    return measure_parity(*(translate_all(one, images, masks) for one in (engine, reference)))
+
+
+def measure_parity(made: np.ndarray, expected: np.ndarray) -> Parity:
+    """Of images, ``uint8``."""
+    greatest = int(np.abs(made.astype(np.int16) - expected).max())
+    return Parity(psnr(made, expected), greatest, len(made))
+
+
+def translate_all(
+    engine: Engine, images: np.ndarray, masks: list[np.ndarray] | None = None
+) -> np.ndarray:
+    """Translate any number of images; the last batch is padded."""
+    made = []
+    repeated = None
+    if masks is not None:
+        repeated = [np.repeat(mask[None], engine.batch_size, axis=0) for mask in masks]
+    for start in range(0, len(images), engine.batch_size):
+        batch = images[start : start + engine.batch_size]
+        padded = np.zeros((engine.batch_size, *images.shape[1:]), np.uint8)
+        padded[: len(batch)] = batch
+        made.append(engine(padded, repeated).images[: len(batch)])
+    return np.concatenate(made)
+
+
+def reference_engine(order: EngineSpec) -> Engine:
+    """fp32 PyTorch on the CPU, where nothing is rounded to TF32."""
+    _, unet = bundle.load(order.model)
+    return TorchEngine(unet, size=order.size, batch_size=REFERENCE_BATCH)
+
+
+def masks_for(order: EngineSpec) -> list[np.ndarray] | None:
+    """One ``bool (C, H, W)`` a dropout block where the order is with noise, for any image."""
+    if not order.noise:
+        return None
+    architecture = bundle.read_info(order.model).architecture
+    return dropout_masks(KEY, architecture.mask_shapes(order.size, order.size))
+
+
+def check_entry(
+    cache: Cache, entry: Entry, engine: Engine, order: EngineSpec, images: np.ndarray
+) -> tuple[Entry, Parity]:
+    """Compare, and write the figures into the sidecar, with what the precision itself makes of the
+    images: an engine that is much further from fp32 than that has a fault of its own.
+
+    Raises :class:`EngineError` where the engine is under :data:`BAR`: it stays in the cache, set
+    aside, so that it is neither used nor built again.
+    """
+    from pix2pix_batch.engines.emulation import emulate
+
+    masks = masks_for(order)
+    expected = translate_all(reference_engine(order), images, masks)
+    parity = measure_parity(translate_all(engine, images, masks), expected)
+    predicted = measure_parity(emulate(order, images, masks), expected)
+    refused = ""
+    if not parity.passes:
+        refused = f"is {parity} (bar {BAR:.0f}; {order.precision} itself: {predicted.psnr:.1f} dB)"
+    entry = cache.update_facts(
+        entry, parity=parity.as_dict(), predicted=predicted.as_dict(), refused=refused
+    )
+    if refused:
+        raise EngineError(set_aside(entry))
+    return entry, parity
+
+
+def set_aside(entry: Entry) -> str:
+    """Why a refused engine does not run, and what to do."""
+    return (
+        f"the {entry.key.precision} engine {entry.id[:12]} {entry.refusal}, so it is set aside; "
+        f"'pix2pix-batch engine verify --layers' finds the layer"
+    )
+
+
+def load_engine(library: Library, entry: Entry, cache: Cache | None = None) -> TensorRTEngine:
+    """The engine, running on the GPU that is here. Raises :class:`EngineError`,
+    :class:`InputError` where its file is damaged.
+
+    ``cache``: where what the library compiles for this GPU at load is kept beside the engine.
+    """
+    from pix2pix_batch.engines.runtime import TensorRTEngine
+
+    key = entry.key
+    return TensorRTEngine(
+        library,
+        entry.read(),
+        size=key.size,
+        batch_size=key.batch_size,
+        precision=key.precision,
+        kept=None if cache is None else cache.runtime_file(entry),
+    )

@@ -1,0 +1,151 @@
+"""The Dask cluster that a job runs on: the user's, or one of this machine's processes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator
+
+import dask
+from distributed import Client, Nanny, Scheduler, SpecCluster, Status, utils
+from distributed.comm.core import CommClosedError
+
+from pix2pix_batch.errors import InputError, OutputError, Pix2PixBatchError, SchedulerGone
+from pix2pix_batch.execution import worker_template
+
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.scheduler.work-stealing": False,
+    "distributed.diagnostics.nvml": False,
+    # A worker that says nothing for long has its own watchdog, whose limit the user sets.
+    "distributed.scheduler.worker-ttl": None,
+    # Else Dask gives up a worker for good that is not back by then, or has just died again.
+    "distributed.deploy.lost-worker-timeout": "365 days",
+}
+"""Of a cluster of our own: Dask's sampling profiler, ticks and monitors cost the workers time."""
+
+SPAWNED = "distributed.nanny.pre-spawn-environ"
+"""Dask's setting of what the workers' environment has, also of those that it starts anew."""
+
+PATIENCE = 300.0
+"""Seconds to wait for workers where an existing cluster has none any more: a batch system may be
+about to start some."""
+
+
+def dashboard_address(client: Client) -> str:
+    """The address of Dask's dashboard; empty where it cannot be shown for want of bokeh."""
+    return (client.dashboard_link or "") if importlib.util.find_spec("bokeh") else ""
+
+
+@contextlib.contextmanager
+def connect(scheduler: str) -> Iterator[tuple[Client, int]]:
+    """A client and its number of workers, none where an existing cluster has none yet.
+
+    Raises :class:`InputError` where no scheduler is reached.
+
+    ``scheduler``: the address of an existing cluster or its scheduler file. Dask's own
+    configuration has the certificates for ``tls://``.
+    """
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    with _connect_to(scheduler) as client:
+        yield client, len(client.nthreads())
+
+
+@contextlib.contextmanager
+def start_local(environments: list[dict[str, str]], method: str) -> Iterator[tuple[Client, int]]:
+    """The same of processes of our own, one for each of ``environments``, which listen on the
+    loopback interface only. ``method``: how they are started, as ``multiprocessing`` calls it.
+    """
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    with contextlib.ExitStack() as stack:
+        how = {
+            "distributed.worker.multiprocessing-method": method,
+            SPAWNED: {**dask.config.get(SPAWNED), **worker_template.ENVIRONMENT},
+        }
+        stack.enter_context(dask.config.set(QUIET | how))
+        # Else Dask imports pandas where it is installed, for a fork server of its own to import.
+        if hasattr(utils, "_forkserver_preload_set"):
+            utils._forkserver_preload_set = True
+        with worker_template.environment(), worker_template.interrupts_held():
+            cluster = stack.enter_context(local_cluster(environments))
+        client = stack.enter_context(Client(cluster))
+        yield client, len(environments)
+
+
+@contextlib.contextmanager
+def _connect_to(scheduler: str) -> Iterator[Client]:
+    if ":" not in scheduler and not os.path.isfile(scheduler):
+        raise InputError(
+            f"{scheduler}: no such scheduler file, and no address such as tcp://host:8786; leave "
+            "out --scheduler to use this machine"
+        )
+    try:
+        if "://" in scheduler or not os.path.isfile(scheduler):
+            client = Client(scheduler, timeout=10)
+        else:
+            client = Client(scheduler_file=scheduler, timeout=10)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise InputError(
+            f"{scheduler}: no Dask scheduler answers there ({error}); check the address, or "
+            "leave out --scheduler to use this machine"
+        ) from error
+    # Dask's own thread reports a lost connection at length; the job says so in one line.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    with client:
+        try:
+            yield client
+        except Pix2PixBatchError:
+            raise
+        except Exception as error:  # the kinds of errors of a lost connection are many
+            if isinstance(error, CommClosedError) or client.status != "running":
+                raise SchedulerGone from error
+            raise
+
+
+def local_cluster(environments: list[dict[str, str]]) -> SpecCluster:
+    """Worker processes of one thread, each with its environment. Raises :class:`OutputError`."""
+    here = {"host": "127.0.0.1", "protocol": "tcp://"}
+    options = {
+        **here,
+        "nthreads": 1,
+        "memory_limit": 0,
+        "dashboard": False,
+        "silence_logs": logging.CRITICAL,
+    }
+    try:
+        return SpecCluster(
+            scheduler={
+                "cls": Scheduler,
+                "options": {**here, "dashboard": True, "dashboard_address": "127.0.0.1:0"},
+            },
+            workers={
+                index: {
+                    "cls": Nanny,
+                    # A fork server may have begun with another environment than this job.
+                    "options": {**options, "env": {**os.environ, **environment}},
+                }
+                for index, environment in enumerate(environments)
+            },
+            silence_logs=logging.CRITICAL,
+        )
+    except RuntimeError as error:
+        raise OutputError(
+            f"the workers do not start ({error}); see that there is memory enough for them, or "
+            "ask for fewer --workers"
+        ) from error
+
+
+def restart_dead_workers(client: Client) -> None:
+    """Start workers of our own cluster anew that Dask gave up, as they died while they started."""
+    if (cluster := client.cluster) is None:
+        return
+    ended = (Status.closed, Status.failed)
+    gone = [name for name, nanny in list(cluster.workers.items()) if nanny.status in ended]
+    for name in gone:
+        cluster.workers.pop(name, None)
+    if gone:
+        cluster.scale(len(cluster.worker_spec))

@@ -1,0 +1,405 @@
+"""Sending chunks to the Dask workers and taking back what became of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, Protocol
+
+from pix2pix_batch.errors import OutputError, Pix2PixBatchError, SchedulerGone
+from pix2pix_batch.execution import chunk as chunks
+from pix2pix_batch.execution import marker, preflight, worker
+from pix2pix_batch.execution.chunk import Chunk, Outcome
+from pix2pix_batch.execution.cluster_handle import DESERTED, ROSTER_SECONDS, ClusterHandle
+from pix2pix_batch.execution.planner import ChunkPlanner
+from pix2pix_batch.execution.worker import ChunkOptions, ChunkResult
+from pix2pix_batch.inference.convolution_rule import is_independent_of_batch
+from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.journal.record import FAILED, Record
+from pix2pix_batch.settings import TORCH, Settings
+from pix2pix_batch.text import describe_error, format_count
+
+NEWS_SECONDS = 0.5
+"""How long it is waited for a chunk to come back before it is looked around."""
+
+LOOK_SECONDS = 0.1
+"""How long it is looked ahead at a time: workers do not wait for a scan that is slow."""
+
+DEATHS_A_WORKER = 5
+"""Deaths in a row, as many for each worker, with nothing done between, that end the job."""
+
+Task = Callable[..., ChunkResult]
+"""What is sent to the workers: :func:`worker.convert_chunk`, or what is measured in its place."""
+
+
+class ResultSink(Protocol):
+    """Where it is written down what becomes of the items."""
+
+    def claim(self, *chunks: list[str]) -> None:
+        """Outputs of items of these names are about to be written, chunk by chunk."""
+
+    def record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
+        """A chunk came back, after ``seconds`` of work on the worker of that address. Raises
+        :class:`OutputError`."""
+
+    def sync(self) -> None:
+        """What was recorded is to survive a power cut. Raises :class:`OutputError`."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What all chunks have in common. ``markers``: a directory that client and workers see, empty
+    where there is none; ``streamed``: items come from a pipe, which may make one wait for ever."""
+
+    settings: Settings
+    orders: ChunkOptions = field(default_factory=ChunkOptions)
+    markers: str = ""
+    task: Task = worker.convert_chunk
+    streamed: bool = False
+
+
+@dataclass(frozen=True)
+class InFlightChunk:
+    """A chunk that was sent. ``marker``: its path; ``to``: the workers that may take it; empty
+    for any."""
+
+    chunk: Chunk
+    marker: str
+    to: frozenset[str]
+
+
+class Dispatcher:
+    """Keeps a bounded number of chunks in flight, and sends again those whose workers died.
+
+    ``watch`` is called after each wait for news, half a second at most. Once ``stop`` is set
+    nothing more is sent. ``notes`` is what the user should know in the end.
+    """
+
+    def __init__(
+        self,
+        crew: ClusterHandle,
+        work: TaskSpec,
+        book: ResultSink,
+        *,
+        watch: Callable[[], None],
+        stop: threading.Event,
+    ) -> None:
+        self.crew, self.client = crew, crew.client
+        self.work, self.settings, self.orders = work, work.settings, work.orders
+        self.book, self.watch, self.stop = book, watch, stop
+        self.flying: dict[Any, InFlightChunk] = {}
+        self.returned: list[tuple[float, Chunk]] = []  # to be sent again, and when
+        self.planner = ChunkPlanner(
+            self.settings.batch_size or 1, pads=_pads_batches(self.settings)
+        )
+        self.ahead: deque[Item] = deque()  # scanned, not sent yet
+        self.exhausted = False  # nothing follows those
+        self.news: queue.SimpleQueue[Any] = queue.SimpleQueue()  # futures that are done
+        self.broken = ""  # why the scan ended before its end
+        self.fatal = ""
+        self.notes: list[str] = []
+        self.unfit: dict[str, str] = {}
+        self.deaths = 0  # in a row, with nothing done between
+        self.threads: dict[str, int] = {}  # of each worker that is there
+        self.last_roster = self.last_worker = time.monotonic()
+        self._call_roster()
+
+    def run(self, items: Iterator[Item]) -> bool:
+        """Have ``items`` converted; whether all were, for ``stop`` may have come between.
+
+        Raises :class:`OutputError` where nothing more can be written, when what was in flight
+        has come back, and where no workers or no scheduler are left.
+        """
+        while True:
+            while self._count_free() > 0 and (chunk := self._due_retry()):
+                self._send(chunk)
+            sent_all = self._send_new(items)
+            nothing_left = self.exhausted and not self.ahead and not self.returned
+            if not self.flying and (self._is_ending() or nothing_left):
+                break
+            self._receive_all(self._wait_for_finished(NEWS_SECONDS if sent_all else 0))
+            self._look_around()
+            self.watch()
+        if self.fatal or self.broken:
+            raise OutputError(self.fatal or self.broken)
+        if self.returned or self.ahead:
+            return False
+        # stopped, but there was nothing left to do: that is no interruption
+        return self.exhausted or next(items, None) is None
+
+    def _is_ending(self) -> bool:
+        return self.stop.is_set() or bool(self.fatal)
+
+    def _usable_threads(self) -> list[int]:
+        """The threads of each worker that may be given something."""
+        return [count for address, count in self.threads.items() if address not in self.unfit]
+
+    def _count_free(self) -> int:
+        """How many chunks more may be sent."""
+        fit = self._usable_threads()
+        if self._is_ending():
+            return 0
+        if not self.threads:  # clusters that scale with their work start some only for work
+            return 1 - len(self.flying)
+        return sum(fit) + self.planner.chunks_to_queue(len(fit)) * len(fit) - len(self.flying)
+
+    def _send_new(self, items: Iterator[Item]) -> bool:
+        """Plan chunks, claim them together, and send them. Whether there are no more for now; else
+        the scan takes its time."""
+        chunks: list[Chunk] = []
+        until = time.monotonic() + LOOK_SECONDS
+        free = self._count_free()
+        # of a pipe, what is there is sent before it is read on
+        most = min(free, 1) if self.work.streamed else free
+        while len(chunks) < most and not (chunks and time.monotonic() > until):
+            self._look_ahead(items, until)
+            if not self.ahead:
+                break
+            chunks.append(self._next_chunk())
+        if chunks:
+            self.book.claim(*([item.name for item in chunk.items] for chunk in chunks))
+        for chunk in chunks:
+            self._send(chunk)
+        return len(chunks) >= free or not self.ahead
+
+    def _look_ahead(self, items: Iterator[Item], until: float) -> None:
+        """Have as many items in sight as the planner wants, or a batch where they come slowly."""
+        workers, batch = len(self._usable_threads()), self.planner.batch_size
+        wanted = self.planner.look_ahead(workers)
+        if self.work.streamed:
+            wanted, batch = self.planner.chunk_size(workers), 1
+        try:
+            while not self.exhausted and len(self.ahead) < wanted:
+                if len(self.ahead) >= batch and time.monotonic() > until:
+                    return
+                before = len(self.ahead)
+                self.ahead.extend(islice(items, batch))
+                self.exhausted = len(self.ahead) - before < batch
+        except Pix2PixBatchError as error:  # what was found before is converted
+            self.broken, self.exhausted = str(error), True
+
+    def _next_chunk(self) -> Chunk:
+        """A tar goes alone, for it holds many images."""
+        size = self.planner.next_size(len(self.ahead), self.exhausted, len(self._usable_threads()))
+        taken = [self.ahead.popleft()]
+        while len(taken) < size and not taken[0].tar and not self.ahead[0].tar:
+            taken.append(self.ahead.popleft())
+        return Chunk(tuple(taken))
+
+    def _due_retry(self) -> Chunk | None:
+        """A chunk whose time has come to be sent again."""
+        now = time.monotonic()
+        for position, (when, chunk) in enumerate(self.returned):
+            if when <= now:
+                del self.returned[position]
+                return chunk
+        return None
+
+    def _send(self, chunk: Chunk) -> None:
+        markers = self.work.markers
+        path = os.path.join(markers, uuid.uuid4().hex) if markers else ""
+        orders = replace(
+            self.orders,
+            marker=path,
+            careful=chunk.careful,
+            without=chunk.without,
+            enough=self.planner.enough(),
+        )
+        fit = frozenset(self.threads) - set(self.unfit) if self.unfit else frozenset()
+        future = self.client.submit(
+            self.work.task,
+            self.settings,
+            chunk.items,
+            orders,
+            pure=False,
+            workers=sorted(fit) or None,
+        )
+        self.flying[future] = InFlightChunk(chunk, path, fit)
+        future.add_done_callback(self.news.put)
+
+    def _send_again(self, again: list[Chunk]) -> None:
+        now = time.monotonic()
+        self.returned += [(now + chunk.delay, chunk) for chunk in again]
+
+    def _wait_for_finished(self, seconds: float) -> list[Any]:
+        """Futures that are done, waited for so long."""
+        if not self.flying:  # all that is left waits to be sent again
+            time.sleep(0.1)
+            return []
+        finished = []
+        try:
+            finished.append(self.news.get(timeout=seconds))
+            while True:
+                finished.append(self.news.get_nowait())
+        except queue.Empty:
+            if finished or not seconds:
+                return finished
+            return [future for future in self.flying if future.done()]
+
+    def _look_around(self) -> None:
+        """See who works, and give up where nobody is left."""
+        now = time.monotonic()
+        if now - self.last_roster < ROSTER_SECONDS or (self._is_ending() and not self.flying):
+            return
+        self._call_roster()
+        self.crew.tend()
+        if now - self.last_worker > self.crew.patience:
+            self.flying.clear()  # nobody brings it back
+            self.fatal = self.fatal or DESERTED
+
+    def _call_roster(self) -> None:
+        try:
+            self.threads = dict(self.client.nthreads())
+        except Exception:  # the kinds of errors of a lost connection are many
+            self._lose_scheduler()
+            return
+        self.last_roster = time.monotonic()
+        if self.threads:
+            self.last_worker = self.last_roster
+            self._free_stranded()
+
+    def _free_stranded(self) -> None:
+        """Take back chunks that were meant for workers none of which is there any more."""
+        for future, flight in list(self.flying.items()):
+            if flight.to and flight.to.isdisjoint(self.threads) and not future.done():
+                del self.flying[future]
+                future.cancel()
+                self._handle_death(flight)
+
+    def _receive_all(self, futures: list[Any]) -> None:
+        """Take back what is done, fetched in one go: with many workers a round trip for each would
+        take longer than all else."""
+        there = [one for one in futures if one in self.flying and one.status == "finished"]
+        results: dict[Any, ChunkResult] = {}
+        if len(there) > 1:
+            with contextlib.suppress(Exception):  # shows with the one whose it is
+                results = dict(zip(there, self.client.gather(there), strict=True))
+        for future in futures:
+            self._receive(future, results.get(future))
+        try:
+            self.book.sync()
+        except OutputError as error:
+            self.fatal = self.fatal or str(error)
+
+    def _receive(self, future: Any, result: ChunkResult | None) -> None:
+        from distributed import CancelledError, KilledWorker
+
+        if (flight := self.flying.pop(future, None)) is None:
+            return  # lost with its scheduler
+        try:
+            result = result or future.result()
+        except KilledWorker:
+            self._handle_death(flight)
+        except CancelledError:
+            self._lose_scheduler()
+        except Exception as error:
+            if future.status != "error":  # it was done, but the result is lost on its way here
+                self._call_roster()
+            if not self.fatal:
+                self._handle_failure(flight.chunk, error)
+        else:
+            self._take_result(flight, result)
+
+    def _take_result(self, flight: InFlightChunk, result: ChunkResult) -> None:
+        if result.died:
+            self._handle_death(flight)
+        elif result.unfit:
+            self._dismiss({result.worker: result.unfit})
+            self._send_again([flight.chunk.retry()])
+        else:
+            self.fatal = result.fatal or self.fatal
+            self._record(result.records, result.seconds, result.worker)
+            self.ahead.extendleft(reversed(result.left))
+            if not flight.chunk.careful and not flight.chunk.items[0].tar:
+                done = len(flight.chunk.items) - len(result.left)
+                self.planner.learn(done, result.tiles, result.seconds, cut=bool(result.left))
+
+    def _record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
+        if not records:
+            return
+        self.deaths = 0
+        try:
+            self.book.record(records, seconds, worker)
+        except OutputError as error:
+            self.fatal = self.fatal or str(error)
+
+    def _handle_death(self, flight: InFlightChunk) -> None:
+        """Find out whether the chunk is to blame for its worker's death, and which image."""
+        chunk, trace = flight.chunk, marker.read_trace(flight.marker) if flight.marker else None
+        marker.remove_marker(flight.marker)
+        if not flight.marker:
+            outcome = chunks.split_chunk(chunk)
+        elif trace is None:
+            outcome = chunks.after_unstarted_death(chunk)
+        else:
+            outcome = chunks.after_started_death(chunk, trace, self.orders.limit)
+        if trace is not None or not flight.marker:
+            self.deaths = 0 if outcome.is_progress else self.deaths + 1
+        self._apply_outcome(outcome)
+        if self.deaths > DEATHS_A_WORKER * (1 + len(self.threads)):
+            self.fatal = self.fatal or (
+                f"{format_count(self.deaths, 'worker')} died one after the other with no image "
+                "done "
+                "between; see that they have memory enough, then run the same command again: it "
+                "goes on where this run stopped"
+            )
+
+    def _handle_failure(self, chunk: Chunk, error: Exception) -> None:
+        """A worker that cannot even begin, an engine that fails, or a bug."""
+        unfit = self.orders.needs is not None and self._dismiss(self._ask_workers())
+        if self.fatal:
+            return
+        if unfit:
+            self._send_again([chunk.retry()])
+        elif not chunk.careful:
+            self._send_again([chunk.retry_carefully()])
+        else:
+            reason = f"the worker failed: {describe_error(error)}"
+            self._record([Record(item.name, FAILED, reason=reason) for item in chunk.items])
+
+    def _apply_outcome(self, outcome: Outcome) -> None:
+        self._record(outcome.records)
+        self._send_again(outcome.chunks)
+
+    def _ask_workers(self) -> dict[str, str]:
+        """The workers that are not fit, and why, as they say."""
+        assert self.orders.needs is not None
+        try:
+            found = preflight.find_unfit(self.client, self.settings, self.orders.needs)
+        except SchedulerGone:
+            self._lose_scheduler()
+            return {}
+        return {address: "; ".join(reasons) for address, reasons in found.items()}
+
+    def _dismiss(self, found: dict[str, str]) -> bool:
+        """Give these workers nothing more; whether there are any not known before."""
+        new = {address: why for address, why in found.items() if address not in self.unfit}
+        self.unfit |= new
+        self.notes += [f"left out {address}, which {why}" for address, why in new.items()]
+        if new and not set(self.threads) - set(self.unfit):
+            self._call_roster()
+            if not set(self.threads) - set(self.unfit):
+                reasons = "; ".join(f"{address} {why}" for address, why in new.items())
+                self.fatal = self.fatal or f"no worker is fit for this job: {reasons}"
+        return bool(new)
+
+    def _lose_scheduler(self) -> None:
+        """Nothing that is in flight can come back."""
+        for flight in self.flying.values():
+            marker.remove_marker(flight.marker)
+        self.flying.clear()
+        self.fatal = self.fatal or str(SchedulerGone())
+
+
+def _pads_batches(settings: Settings) -> bool:
+    """Whether the engine computes full batches only."""
+    on_cpu = (settings.device, settings.backend) == ("cpu", TORCH)
+    return not (on_cpu and is_independent_of_batch(settings.precision))

@@ -1,0 +1,236 @@
+"""Which of the inputs are to be converted: what is done, hopeless or refused is sorted out."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+
+from pix2pix_batch.errors import EMPTY, ImageError, InputError
+from pix2pix_batch.imaging.metadata import sidecars, tileset
+from pix2pix_batch.inference.autotune import PROBE_IMAGES
+from pix2pix_batch.inputs.scan import Item, Scan
+from pix2pix_batch.inputs.shard import Shard
+from pix2pix_batch.journal.history import History
+from pix2pix_batch.journal.record import DIRECTORY, DONE, FAILED, QUARANTINED, Record
+from pix2pix_batch.options import Options
+from pix2pix_batch.reporting.summary import Summary
+from pix2pix_batch.storage import files, remote
+from pix2pix_batch.text import escape
+
+TOGETHER = 512
+"""Inputs that cannot be converted are recorded so many at a time."""
+
+
+@dataclass
+class ItemSelector:
+    """Takes the items that ``scan`` finds, and gives those to be converted.
+
+    ``out``: path or URL of OUT; ``kept``: the directory that holds its journal. What is not given
+    is counted in ``summary``. Once ``stop`` is set, no more is taken. ``missing``: inputs that
+    cannot be found; ``left``: what of the scan's descriptions is not carried over, and why;
+    ``outdated``: the outputs from before of inputs that are given, until somebody takes them out.
+    """
+
+    scan: Scan
+    options: Options
+    out: str
+    kept: Path
+    summary: Summary
+    stop: threading.Event
+    missing: int = 0
+    left: str = ""
+    taken: int = 0
+    outdated: dict[str, str] = field(default_factory=dict)
+    outputs: files.Outputs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.found = iter(self.scan)
+        self.shard = Shard.parse(self.options.shard) if self.options.shard else None
+        self.is_remote = remote.is_url(self.out)
+        self.outputs = files.Outputs(self.out)
+
+    def require_images(self) -> None:
+        """Raises :class:`InputError`, before anything is made, where there is nothing to do."""
+        first = next(self.found, None)
+        if first is not None:
+            self.found = chain([first], self.found)
+        elif not self.scan.unlisted:
+            raise InputError(self.scan.explain_no_images())
+
+    def count(self, scan: Scan) -> int | None:
+        """How many inputs another scan of the same finds, as far as they are this run's.
+
+        ``None`` where there are tars, in which nobody knows how many images there are.
+        """
+        total = 0
+        for item in scan:
+            if item.tar:
+                return None
+            total += self._images(item) * self._is_mine(item.name)
+        total += sum(self._is_mine(name) for name, _ in scan.unlisted)
+        return total if self.options.limit is None else min(total, self.options.limit)
+
+    def select(
+        self, history: History, record: Callable[[list[Record]], None]
+    ) -> Generator[Item, None, None]:
+        """The items to convert. ``record`` is called with those that cannot be, some at a time.
+
+        The first :data:`PROBE_IMAGES` are looked at before the job begins; until then nothing but
+        records is written. Raises :class:`InputError` where all will fail as one of these does.
+        """
+        failed: list[Record] = []
+        given = 0
+        summary, retry = self.summary, self.options.retry_failed
+        under = self.options.failure_conditions
+        try:
+            for item in self._items():
+                if given >= PROBE_IMAGES and not self.options.dry_run:  # it has begun
+                    self.describe(history.overwrites)
+                now, missing = _stamp_of(item)
+                if self.options.scheduler:  # whose workers may see what this machine does not
+                    missing = ""
+                self.missing += bool(missing)
+                before = history.status_of(item.name, now, under)
+                lacking = history.failed_within(item.name)
+                if before == DONE and self._is_there(item) and not (retry and lacking):
+                    summary.skipped += self._images(item)
+                    summary.failed_before += lacking
+                    summary.total += lacking
+                    if self.options.strict and history.was_warned(item.name):
+                        summary.add_warned_before(item.output)
+                elif before in (FAILED, QUARANTINED) and not retry:
+                    summary.failed_before += self._images(item)
+                    summary.add_outdated(self._outdated_output(history, item))
+                elif refused := self._failure(
+                    history, item, now, missing, is_early=given < PROBE_IMAGES
+                ):
+                    failed.append(refused)
+                    if len(failed) == TOGETHER:
+                        record(failed)
+                        failed = []
+                else:
+                    given += 1
+                    outdated = "" if self.options.dry_run else self._outdated_output(history, item)
+                    if outdated:
+                        self.outdated[item.name] = outdated
+                    yield item
+            unlisted = [one for one in self.scan.unlisted if self._is_mine(one[0])]
+            summary.total += len(unlisted)
+            failed += [Record(name, FAILED, reason=why) for name, why in unlisted]
+        finally:
+            if failed:
+                record(failed)
+
+    def take_back(self, items: Iterable[Item]) -> None:
+        """These were given, but not begun before the run ended: as if they had not been seen."""
+        self.summary.total -= sum(map(self._images, items))
+
+    def _items(self) -> Iterator[Item]:
+        for item in self.found:
+            if not self._is_mine(item.name):
+                continue
+            if self.taken == self.options.limit:
+                return
+            if self.stop.is_set():
+                self.summary.interrupted = True
+                return
+            self.taken += 1
+            self.summary.total += self._images(item)
+            yield item
+
+    def _images(self, item: Item) -> int:
+        """As how many it counts."""
+        return 1
+
+    def _is_mine(self, name: str) -> bool:
+        return self.shard is None or self.shard.holds(name)
+
+    def _is_there(self, item: Item) -> bool:
+        """Whether the item's output is."""
+        if self.is_remote:
+            return self.outputs.has(item.output)
+        return os.path.exists(f"{self.out}/{item.output}")
+
+    def _failure(
+        self, history: History, item: Item, now: str, missing: str, *, is_early: bool
+    ) -> Record | None:
+        """Of an item that cannot be converted. ``now``: its stamp; ``missing``: why it has none."""
+        reason = (
+            self._refusal(history, item) or self._store_problem(item, is_early=is_early) or missing
+        )
+        is_empty = not reason and now.startswith("0:") and files.is_empty(item.path)
+        if not reason and not is_empty:
+            return None
+        record = Record(
+            item.name, FAILED, reason=reason, outdated=self._outdated_output(history, item)
+        )
+        return replace(record, stamp=now, reason=EMPTY) if is_empty else record
+
+    def _outdated_output(self, history: History, item: Item) -> str:
+        """The file in OUT that the item's output will replace, unless the item fails."""
+        is_claimed = history.is_ours(item.name) or history.overwrites
+        return item.output if is_claimed and self._is_there(item) else ""
+
+    def _refusal(self, history: History, item: Item) -> str:
+        """Why an item may not be converted; empty where it may."""
+        if item.refusal:
+            return item.refusal
+        if not {"..", DIRECTORY}.isdisjoint(item.output.split("/")):
+            return "its path leads out of the input; give one from the root, without '..'"
+        if history.is_ours(item.name):
+            return ""
+        outputs = [item.output]
+        if self.options.georeference:
+            outputs += sidecars.outputs(item.path, item.sidecars, item.output, item.form)
+        theirs = [files.join(self.out, output) for output in outputs if self.outputs.has(output)]
+        if not theirs:
+            return ""
+        sources = (item.path, *sidecars.paths(item.path, item.sidecars))
+        if {*map(os.path.realpath, theirs)} & {*map(os.path.realpath, sources)}:
+            return "its output would replace it; choose another OUT"
+        if history.overwrites:
+            return ""
+        what = "" if theirs[0].endswith(item.output) else f" ({os.path.basename(theirs[0])})"
+        return (
+            f"its output{what} exists and is not this job's; pass --overwrite, or choose another "
+            "OUT"
+        )
+
+    def _store_problem(self, item: Item, is_early: bool) -> str:
+        """Why the store that a list names cannot be opened here; empty where it can.
+
+        Raises :class:`InputError` for one of the first images, with which nothing has begun.
+        """
+        if self.options.scheduler or not remote.is_url(item.path):
+            return ""
+        try:
+            remote.require_store(item.path)
+        except InputError as error:
+            if is_early:
+                raise
+            return str(error)
+        return ""
+
+    def describe(self, overwrites: bool) -> None:
+        """Carry over what sets of map tiles say of themselves, as far as the scan has come."""
+        while self.scan.descriptions:
+            name = self.scan.descriptions.pop(0)
+            if self.is_remote:
+                self.left = f"{escape(name)} is not carried over to a URL"
+                continue
+            path = os.path.join(self.scan.root, name)
+            why_not = tileset.carry(path, self.kept, name, self.options.format, overwrites)
+            if why_not and not self.left:
+                self.left = f"{escape(name)} is not carried over: {why_not}"
+
+
+def _stamp_of(item: Item) -> tuple[str, str]:
+    """The input's stamp as it is now, or why it has none."""
+    try:
+        return item.stamp or files.stamp_of(item.path), ""
+    except ImageError as error:
+        return "", str(error)

@@ -1,0 +1,509 @@
+"""The convert job: scan, drop what is done, send chunks to Dask, journal what comes back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from itertools import chain, islice, takewhile
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pix2pix_batch import bundle
+from pix2pix_batch.cores import cores
+from pix2pix_batch.errors import InputError, OutputError
+from pix2pix_batch.execution import (
+    capacity,
+    gpu_sharing,
+    marker,
+    preflight,
+    worker,
+    worker_template,
+)
+from pix2pix_batch.execution.cluster_handle import PATIENCE, ClusterHandle, autotune_on_worker
+from pix2pix_batch.execution.dispatch import Dispatcher, Task, TaskSpec
+from pix2pix_batch.execution.item_selector import ItemSelector
+from pix2pix_batch.execution.preflight import WorkerRequirements
+from pix2pix_batch.execution.run_recorder import RunRecorder
+from pix2pix_batch.execution.worker import ChunkOptions
+from pix2pix_batch.inference import autotune
+from pix2pix_batch.inputs.scan import Item, Scan
+from pix2pix_batch.journal.history import History
+from pix2pix_batch.journal.record import DIRECTORY, FULL
+from pix2pix_batch.journal.writer import Journal
+from pix2pix_batch.options import QUALITY, Options, info_of
+from pix2pix_batch.reporting.console import NO_IMAGE
+from pix2pix_batch.reporting.progress import Progress
+from pix2pix_batch.reporting.summary import Summary
+from pix2pix_batch.settings import Opener, Settings, apply_decision
+from pix2pix_batch.storage import files, remote
+from pix2pix_batch.text import escape
+
+AnyHistory = TypeVar("AnyHistory", bound=History)
+
+
+def convert(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    options: Options | None = None,
+    *,
+    watch: Callable[[Progress], None] | None = None,
+    plan: Callable[[Item], None] | None = None,
+    opener: Opener | None = None,
+) -> Summary:
+    """Convert the images of ``source`` into ``out``.
+
+    ``source``: a directory, a glob, ``@list.txt``, ``-``, a tar, or a URL of one of these; ``out``:
+    a directory or a URL. ``watch`` is called a few times a second. With ``dry_run``, nothing is
+    written and ``plan`` is called with each item that would be converted. ``opener`` opens engines
+    other than PyTorch's on the workers; without one there are none. Raises :class:`InputError`
+    (also where there is no image) and :class:`OutputError` before anything is converted; one bad
+    image only fails itself.
+    """
+    return Job(os.fspath(source), os.fspath(out), options or Options(), watch, plan, opener).run()
+
+
+class Job:
+    """One run of ``convert``."""
+
+    def __init__(
+        self,
+        source: str,
+        out: str,
+        options: Options,
+        watch: Callable[[Progress], None] | None,
+        plan: Callable[[Item], None] | None = None,
+        opener: Opener | None = None,
+        task: Task = worker.convert_chunk,
+    ) -> None:
+        self.task = task
+        # where the journal is: OUT itself, unless that is a URL
+        self.out = files.journal_directory(out, options.journal)
+        self.options, self.watch, self.plan = options, watch, plan
+        model = bundle.resolve(options.model)
+        self.info = info_of(model)
+        if options.noise and not self.info.architecture.dropout_blocks:
+            raise InputError(
+                f"{model}: has no dropout, so --noise would change nothing; leave it out"
+            )
+        self.settings = Settings(
+            model=str(model.resolve()),
+            fingerprint=bundle.fingerprint(model),
+            out=files.absolute(out),
+            fit=options.fit or self.info.fit,
+            size=self.info.image_size,
+            quality=None if options.format in ("png", "tiff") else options.quality or QUALITY,
+            batch_size=options.batch_size,
+            device=options.device,
+            precision=options.precision,
+            noise=options.noise,
+            seed=options.seed if options.noise else 0,
+            backend=options.backend,
+            opener=opener,
+            georeference=options.georeference,
+            keep_exif=options.keep_exif,
+            keep_times=options.keep_times,
+            tolerance=options.tolerance,
+            unpack=options.unpack,
+            exclude=options.exclude,
+            include=options.include,
+        )
+        self.is_remote = remote.is_url(self.settings.out)
+        self.here = os.getcwd()
+        self.make_scan = lambda: Scan(
+            source,
+            options.format,
+            self.settings.out if self.is_remote else out,
+            options.follow_links,
+            options.georeference,
+            options.unpack,
+            options.exclude,
+            options.include,
+        )
+        self.scan = self.make_scan()
+        self._require_possible()
+        self.streamed = self.scan.is_read_once
+        self.countable = not (self.scan.is_read_once or self.scan.tars)
+        self.summary = Summary(
+            model=self.info.name, shard=options.shard or "", dry_run=options.dry_run
+        )
+        self.total: int | None = None
+        self.stop = threading.Event()
+        self.sieve = ItemSelector(
+            self.scan, options, self.settings.out, self.out, self.summary, self.stop
+        )
+        self.workers, self.dashboard = 0, ""
+        self.start = time.monotonic()
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the bytes of the outputs, and the model's name: the journal's first line."""
+        settings = self.settings
+        return {
+            "input": self.scan.identity,
+            "model": settings.fingerprint,
+            "model_name": self.info.name,
+            "fit": settings.fit,
+            "format": self.options.format,
+            "quality": settings.quality,
+            "noise": settings.noise,
+            "seed": settings.seed,
+            "georeference": settings.georeference,
+            "keep_exif": settings.keep_exif,
+            "unpack": settings.unpack,
+            "lenient": settings.tolerance.lenient or None,
+            **self._members_chosen(),
+        }
+
+    def _members_chosen(self) -> dict[str, Any]:
+        """Patterns say what tars hold. Of folders they only say which images are converted."""
+        if not (self.scan.tars or self.scan.is_list):
+            return {}
+        options = self.options
+        return {
+            "exclude": sorted(options.exclude) or None,
+            "include": sorted(options.include) or None,
+        }
+
+    def _require_possible(self) -> None:
+        """Raises :class:`InputError` for what does not go with URLs or tars."""
+        files.require_writable(self.settings.out)
+        places = [self.settings.out, getattr(self.scan, "source", "")]
+        in_process = (self.options.scheduler or "").startswith("inproc://")
+        if not in_process and any(remote.scheme(place) == remote.MEMORY for place in places):
+            raise InputError(
+                "memory:// lives in one process, and the workers are others; it is for tests with "
+                "a scheduler in the same process (inproc://)"
+            )
+        if self.options.keep_times and (self.is_remote or self.scan.tars):
+            raise InputError("--keep-times needs files on disk, neither URLs nor tars")
+
+    def run(self) -> Summary:
+        self.sieve.require_images()
+        if self.options.dry_run:
+            return self._dry_run()
+        made = self._make_out()
+        try:
+            self._run_journaled()
+        except InputError:
+            for directory in made:
+                with suppress(OSError):  # somebody else has put something there
+                    directory.rmdir()
+            raise
+        self._write_page()
+        return self.summary
+
+    def _run_journaled(self) -> None:
+        journal = self._open_history(Journal)
+        root, sieve = getattr(self.scan, "root", None), self.sieve
+        ledger = RunRecorder(journal, self.summary, root, sieve.shard, sieve.outdated)
+        try:
+            with self._interruptible():
+                self._run(ledger)
+        except OutputError as error:
+            self.summary.fatal = str(error)
+        except InputError:
+            if not ledger.begun:
+                journal.withdraw()
+            raise
+        except Exception as error:  # a bug: the journal must not say that the job finished
+            self.summary.fatal = repr(error)
+            raise
+        finally:
+            self._complete_summary()
+            ledger.end()
+
+    def _write_page(self) -> None:
+        """The report is nothing that a job can fail for."""
+        from pix2pix_batch.reporting import html_page
+
+        if self.options.report:
+            self.summary.page, note = html_page.attempt(self.out, self.settings.out)
+            self.summary.remark("" if self.summary.fatal else note)
+
+    def _complete_summary(self) -> None:
+        summary, scan = self.summary, self.scan
+        summary.renamed, summary.renames = scan.renamed, scan.renames
+        summary.ignored, summary.others = scan.ignored, scan.others
+        summary.others_are = "listed before, or comments" if scan.is_list else NO_IMAGE
+        litter, excluded = scan.left.litter, scan.left.excluded
+        summary.litter += litter.count  # beside that of tars
+        summary.litter_such = litter.first
+        summary.excluded, summary.excluded_such = excluded.count, excluded.first
+        in_tars = summary.unread_in_tars
+        summary.unread_kinds = [
+            *scan.left.unread.lines(),
+            *([f"in tars: {in_tars:,}, which go along as they are"] if in_tars else ()),
+        ]
+        summary.unread = scan.left.unread.count + in_tars
+        summary.links = scan.links
+        if scan.is_list and 0 < self.sieve.missing == summary.total:
+            summary.remark(
+                "none of the listed files can be found; relative paths are taken from "
+                f"{escape(self.here)}"
+            )
+        where = f"the journal is in {escape(self.out)}" if self.is_remote else ""
+        summary.remark(self.sieve.left, where)
+        summary.seconds = round(time.monotonic() - self.start, 3)
+        if summary.seconds:
+            summary.images_per_second = round(summary.converted / summary.seconds, 3)
+
+    def _open_history(self, kind: type[AnyHistory]) -> AnyHistory:
+        """A place that cannot be read or written is wrong use; a full disk is not."""
+        try:
+            return kind(
+                self.out, self.identity(), overwrite=self.options.overwrite, shard=self.sieve.shard
+            )
+        except OutputError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
+                raise
+            raise InputError(str(error)) from error
+
+    def _make_out(self) -> list[Path]:
+        """The directories that were not there before, the deepest first."""
+        if (self.out / DIRECTORY).is_symlink():
+            raise InputError(
+                f"{escape(self.out / DIRECTORY)}: is a link, and the journal might be written "
+                "elsewhere; remove it"
+            )
+        try:
+            there = (self.out, *self.out.parents)
+            made = list(takewhile(lambda place: not place.exists(), there))
+            self.out.mkdir(parents=True, exist_ok=True)
+            return made
+        except FileExistsError as error:
+            raise self._out_is_a_file() from error
+        except OSError as error:
+            raise InputError(
+                f"{escape(self.out)}: cannot be made ({error.strerror}); give another directory "
+                "as OUT"
+            ) from error
+
+    def _out_is_a_file(self) -> InputError:
+        return InputError(f"{escape(self.out)}: is a file; OUT must be a directory")
+
+    def _dry_run(self) -> Summary:
+        """What a run would do. Nothing is written, and another run may be under way."""
+        if self.out.exists() and not self.out.is_dir():
+            raise self._out_is_a_file()
+        for item in self.sieve.select(self._open_history(History), self.summary.add):
+            self.summary.planned += 1
+            if self.plan is not None:
+                self.plan(item)
+        self._complete_summary()
+        return self.summary
+
+    def _run(self, ledger: RunRecorder) -> None:
+        """Convert what is to be converted. Workers are started only where there is something."""
+        journal = ledger.journal
+        if "precision" in journal.job:
+            self.settings = self._settings_as_begun(journal.job)
+        with closing(self.sieve.select(journal, ledger.record)) as pending:
+            first = list(islice(pending, autotune.PROBE_IMAGES))
+            if self.stop.is_set():
+                self.summary.interrupted = True
+            elif first:
+                self._convert(ledger, first, pending)
+            else:
+                journal.replace()
+                self.sieve.describe(journal.overwrites)
+
+    def _convert(self, ledger: RunRecorder, first: list[Item], rest: Iterator[Item]) -> None:
+        """Have the items converted; what is decided for all is decided on the ``first``."""
+        options, journal = self.options, ledger.journal
+        far = self.is_remote or any(remote.is_url(item.path) for item in first)
+        self.settings = replace(self.settings, far=far)
+        with ExitStack() as stack:
+            client, self.workers = self._start_workers(stack)
+            from pix2pix_batch.execution import cluster
+
+            if self.stop.is_set():
+                self.summary.interrupted = True
+                return
+            self.dashboard = cluster.dashboard_address(client)
+            self._count_in_background()
+            markers = stack.enter_context(marker.marker_directory(journal.path))
+            if self.is_remote and options.scheduler:  # whose workers do not see this disk
+                markers = ""
+            orders = self._chunk_options(markers, first)
+            if orders.needs and self.workers:  # else who takes the first look is asked
+                preflight.require_fit(client, self.settings, orders.needs)
+            crew = ClusterHandle(
+                client,
+                patience=cluster.PATIENCE if options.scheduler else PATIENCE,
+                tend=partial(cluster.restart_dead_workers, client),
+                stop=self.stop,
+                show_waiting=self.show,
+            )
+            self._autotune(crew, journal, first, orders)
+            self.workers = self.workers or max(1, len(client.nthreads()))
+            if self.stop.is_set():
+                self.summary.interrupted = True
+                return
+            ledger.begin(self.workers)
+            self.sieve.describe(journal.overwrites)
+            work = TaskSpec(self.settings, orders, markers, self.task, self.streamed)
+            self._dispatch(crew, work, ledger, map(self._resolve_path, chain(first, rest)))
+
+    def _start_workers(self, stack: ExitStack) -> tuple[Any, int]:
+        """A client of the cluster that the job runs on, and its number of workers."""
+        options = self.options
+        if options.scheduler:
+            from pix2pix_batch.execution import cluster
+
+            return stack.enter_context(cluster.connect(options.scheduler))
+        gpus = [] if options.device == "cpu" else capacity.visible_gpus()
+        # CUDA cannot be used after a fork of a process that has, and each worker has one GPU
+        method = "spawn" if gpus else stack.enter_context(worker_template.start_template())
+        shape = self.info.architecture, self.settings.size, self.settings.batch_size
+        held = gpu_sharing.ON_HOST if gpus else capacity.engine_memory(*shape)
+        fitting = capacity.default_workers(held, spawned=method == "spawn")
+        a_gpu = 1
+        if gpus and options.workers is None:
+            on_gpu, free = gpu_sharing.memory_on_gpu(*shape), gpu_sharing.free_memory(gpus)
+            a_gpu = gpu_sharing.workers_a_gpu(len(gpus), cores(), on_gpu, free)
+        environments = capacity.plan_environments(
+            options.device, options.workers, gpus, cores(), fitting, a_gpu
+        )
+        # While the template imports PyTorch there is time to import what is needed here, and later.
+        from pix2pix_batch.execution import cluster
+        from pix2pix_batch.reporting import html_page  # noqa: F401
+
+        return stack.enter_context(cluster.start_local(environments, method))
+
+    def _dispatch(
+        self, crew: ClusterHandle, work: TaskSpec, ledger: RunRecorder, items: Iterator[Item]
+    ) -> None:
+        def watch() -> None:
+            ledger.count(self.total)
+            self.show()
+
+        dispatcher = Dispatcher(crew, work, ledger, watch=watch, stop=self.stop)
+        try:
+            if not dispatcher.run(items):
+                self.summary.interrupted = True
+        finally:
+            self.sieve.take_back(dispatcher.ahead)
+            self.summary.remark(*dispatcher.notes)
+        if not self.summary.interrupted:
+            self.total = self.summary.total
+        watch()
+
+    def _resolve_path(self, item: Item) -> Item:
+        """The item as workers find it: those of an existing cluster stand elsewhere."""
+        path = files.join(self.here, item.path)
+        return item if path == item.path else replace(item, path=path)
+
+    def _chunk_options(self, markers: str, first: list[Item]) -> ChunkOptions:
+        """How chunks are to be run. The workers of an existing cluster are not known."""
+        path = os.path.join(markers, "probe") if markers else ""
+        orders = ChunkOptions(marker=path, limit=self.options.item_timeout)
+        if not self.options.scheduler:
+            return orders
+        paths = (item.path for item in map(self._resolve_path, first))
+        seen = filter(files.is_readable, paths)
+        return replace(
+            orders, needs=WorkerRequirements(preflight.package_versions(), next(seen, ""), markers)
+        )
+
+    def _autotune(
+        self, crew: ClusterHandle, journal: Journal, first: list[Item], orders: ChunkOptions
+    ) -> None:
+        """Settle device, backend, precision and batch size; a resumed job keeps what it began
+        with."""
+        looked = list(map(self._resolve_path, first))
+        # few images may be for fewer workers, and a cluster's open what they need when they need it
+        busy = (
+            self.workers if len(first) == autotune.PROBE_IMAGES else min(self.workers, len(first))
+        )
+        others = 0 if self.options.scheduler else busy - 1
+        decision = autotune_on_worker(crew, self.settings, looked, orders, others)
+        if self.stop.is_set():  # before anything is replaced
+            return
+        if "precision" not in journal.job:
+            mine = {
+                "backend": decision.backend,
+                "precision": decision.precision,
+                "batch_size": decision.batch_size,
+            }
+            if journal.settle(**mine) != mine:  # another shard was quicker: as it decided
+                self.settings = self._settings_as_begun(journal.job)
+                return self._autotune(crew, journal, first, orders)
+        self.settings = apply_decision(self.settings, decision)
+        summary = self.summary
+        summary.device, summary.precision = decision.device, decision.precision
+        summary.backend, summary.note = decision.backend, decision.note
+
+    def _settings_as_begun(self, begun: dict[str, Any]) -> Settings:
+        """The settings with what a resumed job began with. Raises :class:`InputError`."""
+        for name in ("backend", "precision"):
+            if getattr(self.settings, name) not in ("auto", begun[name]):
+                if self.options.overwrite:
+                    raise InputError(
+                        f"{escape(self.out)}: another shard has begun anew with --{name} "
+                        f"{begun[name]}; go on with it, or begin that one anew first"
+                    )
+                raise InputError(
+                    f"{escape(self.out)}: was begun with --{name} {begun[name]}; go on with it, "
+                    "choose another OUT, or pass --overwrite"
+                )
+        return replace(
+            self.settings,
+            backend=begun["backend"],
+            precision=begun["precision"],
+            batch_size=self.settings.batch_size or begun["batch_size"],
+        )
+
+    def _count_in_background(self) -> None:
+        if self.watch is None or not self.countable:
+            return
+
+        def count() -> None:
+            with suppress(InputError):
+                self.total = self.sieve.count(self.make_scan())
+
+        threading.Thread(target=count, daemon=True, name="count").start()
+
+    def show(self, waiting: float | None = None) -> None:
+        """``waiting``: for workers, so many seconds."""
+        if self.watch is not None:
+            seconds = time.monotonic() - self.start
+            self.watch(
+                Progress(
+                    self.summary,
+                    self.total,
+                    self.workers,
+                    self.dashboard,
+                    seconds,
+                    self.stop.is_set(),
+                    waiting,
+                )
+            )
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM lets what is in flight finish; the second ends at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def on_signal(number: int, frame: object) -> None:
+            if self.stop.is_set():
+                raise KeyboardInterrupt
+            self.summary.signal = number
+            self.stop.set()
+
+        before = {
+            number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.summary.interrupted = True
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,199 @@
+"""What a running chunk leaves on disk, so that a worker's death can be laid to an image.
+
+Dask blames every chunk that a dead worker had at hand, also those that only waited there. A chunk
+that has begun has a marker, a small file that goes when the chunk ends; a careful one names in it
+the image in hand and keeps what became of those before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from pix2pix_batch.journal.record import Record, parse_line, to_line
+
+DIRECTORY = "running"
+"""Within the journal's directory: the markers of the chunks that are running."""
+
+FATAL = b"Fatal Python error: "
+"""What ``faulthandler`` writes before the signal's name."""
+
+
+@contextlib.contextmanager
+def marker_directory(journal: Path) -> Iterator[str]:
+    """A directory for the markers of this run of ``journal``; a killed run's are removed.
+
+    Its name is new every time: who sees it sees this run's OUT, and no copy of it. Empty where
+    none can be made, as on a full disk.
+    """
+    its = journal.absolute().parent / DIRECTORY / journal.stem  # workers stand elsewhere
+    shutil.rmtree(its, ignore_errors=True)
+    mine = its / uuid.uuid4().hex
+    try:
+        mine.mkdir(parents=True)
+    except OSError:
+        yield ""
+        return
+    try:
+        yield str(mine)
+    finally:
+        shutil.rmtree(its, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            its.parent.rmdir()
+
+
+@dataclass
+class Trace:
+    """What a chunk's marker says after its worker's death.
+
+    ``records``: of the images that were finished; ``index``: of the one in hand, by its place in
+    the chunk, and its ``stamp``; ``member``: the name of the image in hand, where that is a tar's;
+    ``hung``: what was being done to it for too long; ``signal``: the name of the signal that ended
+    the worker, where it could be caught.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    index: int | None = None
+    stamp: str = ""
+    member: str = ""
+    hung: str = ""
+    signal: str = ""
+
+
+def read_trace(path: str) -> Trace | None:
+    """What the marker says, and ``None`` where there is none: the chunk had not begun."""
+    try:
+        lines = Path(path).read_bytes().splitlines(keepends=True)
+    except OSError:
+        return None
+    trace = Trace()
+    for line in lines:
+        values = parse_line(line)
+        if values is None:
+            if line.startswith(FATAL):
+                trace.signal = line.removeprefix(FATAL).decode("ascii", "replace").strip()
+        elif "begin" in values:
+            trace.index, trace.stamp = values["begin"], values["stamp"]
+        elif "member" in values:
+            trace.member = values["member"]
+        elif "hung" in values:
+            trace.hung = values["hung"]
+        elif "record" in values:
+            trace.records.append(Record(**values["record"]))
+            trace.index = None
+    return trace
+
+
+def remove_marker(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+class Marker:
+    """A running chunk's marker; use it as a context manager."""
+
+    def __init__(self, path: str) -> None:
+        """Raises ``FileExistsError`` where the chunk has been begun before: its worker died, and
+        Dask has given it to this one. Without a ``path``, or where it cannot be made, nothing is
+        marked.
+        """
+        self.path = path
+        self._file: BinaryIO | None = None
+        if path:
+            with contextlib.suppress(_NoMarker):
+                self._file = _create(path)
+
+    def __enter__(self) -> Marker:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """The chunk has ended, well or not: its worker lives."""
+        if self._file is not None:
+            self._file.close()
+            remove_marker(self.path)
+
+    @contextlib.contextmanager
+    def naming_signals(self) -> Iterator[None]:
+        """Have a deadly signal leave its name in the marker."""
+        if self._file is None:
+            yield
+            return
+        was_enabled = faulthandler.is_enabled()
+        faulthandler.enable(self._file.fileno(), all_threads=False)
+        try:
+            yield
+        finally:
+            faulthandler.disable()
+            if was_enabled:
+                faulthandler.enable(sys.__stderr__ or 2)
+
+    def begin(self, index: int, stamp: str) -> None:
+        """The image ``index`` of the chunk is taken in hand."""
+        self._add({"begin": index, "stamp": stamp})
+
+    @contextlib.contextmanager
+    def member(self, name: str) -> Iterator[None]:
+        """An image of the tar that is in hand is."""
+        self._add({"member": name})
+        yield
+        self._add({"member": ""})
+
+    def hung(self, doing: str) -> None:
+        """The image in hand takes too long, and the worker will end for it."""
+        self._add({"hung": doing})
+
+    def finish(self, record: Record) -> None:
+        """What became of the image in hand."""
+        self._add({"record": vars(record)})
+
+    def _add(self, values: dict[str, object]) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # a full disk is told by the outputs
+                self._file.write(to_line(values))
+
+
+class Trial:
+    """What a task has tried that Dask gives to one worker after the other, as they die of it."""
+
+    def __init__(self, path: str) -> None:
+        """Without a ``path`` nothing is kept."""
+        self.path = path
+        self.harmful: set[str] = set()
+        """The names of the images that were begun and never ended."""
+        with contextlib.suppress(OSError):
+            for line in Path(path).read_bytes().splitlines(keepends=True) if path else ():
+                values = parse_line(line) or {}
+                self.harmful.add(values.get("begin", ""))
+                self.harmful.discard(values.get("end", ""))
+
+    def begin(self, name: str) -> None:
+        self._add({"begin": name})
+
+    def end(self, name: str) -> None:
+        self._add({"end": name})
+
+    def _add(self, values: dict[str, object]) -> None:
+        if self.path:
+            with contextlib.suppress(OSError), open(self.path, "ab", buffering=0) as file:
+                file.write(to_line(values))
+
+
+class _NoMarker(OSError):
+    """No marker can be made here, as on a full disk."""
+
+
+def _create(path: str) -> BinaryIO:
+    try:
+        return open(path, "xb", buffering=0)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise _NoMarker from error

@@ -1,0 +1,93 @@
+"""A run's bookkeeping: what became of its inputs, in the journal and in the summary."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from pix2pix_batch.errors import OutputError
+from pix2pix_batch.execution.guard import Guard
+from pix2pix_batch.inputs.shard import Shard
+from pix2pix_batch.journal.record import DONE, Record
+from pix2pix_batch.journal.writer import Journal
+from pix2pix_batch.reporting.summary import Summary
+
+
+class RunRecorder:
+    """What a run writes down, from its beginning to its end. ``outdated``: the outputs from before
+    of inputs that are tried again, which stay where these fail.
+
+    ``root``: the directory of the inputs, where they are in one; ``shard``: which part of the job
+    the run does. All methods raise :class:`OutputError`.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        summary: Summary,
+        root: Path | None,
+        shard: Shard | None,
+        outdated: dict[str, str] | None = None,
+    ) -> None:
+        self.journal, self.summary = journal, summary
+        self.begun = False
+        self._outdated = {} if outdated is None else outdated
+        self._guard = Guard(root, journal.directory)
+        self._part = {"shard": str(shard)} if shard else {}
+        self._total: int | None = None
+
+    def begin(self, workers: int) -> None:
+        """The first chunk is about to be sent."""
+        self.begun = True
+        self.journal.begin(workers=workers, **self._part)
+
+    def claim(self, *chunks: list[str]) -> None:
+        self.journal.claim(*chunks)
+
+    def record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
+        """What failed when IN or OUT had gone did not fail by itself, and is not written down."""
+        try:
+            self._guard.check(records)
+        except OutputError:
+            self._write_records([one for one in records if one.status == DONE], seconds, worker)
+            raise
+        self._write_records(records, seconds, worker)
+
+    def _write_records(self, records: list[Record], seconds: float, worker: str) -> None:
+        records = [self._add_outdated(record) for record in records]
+        self.journal.add(records, seconds, worker)
+        self.summary.add(records)
+
+    def _add_outdated(self, record: Record) -> Record:
+        before = self._outdated.pop(record.name, "")
+        if record.status == DONE or not before:
+            return record
+        return replace(record, outdated=before)
+
+    def sync(self) -> None:
+        """Have the disk keep what was recorded."""
+        self.journal.sync()
+
+    def count(self, total: int | None) -> None:
+        """The number of inputs, for ``status``, once it is known or has changed."""
+        if total != self._total:
+            self._total = total
+            self.journal.add_event(total=total, **self._part)
+
+    def end(self) -> None:
+        """Close the journal. It has the run's end, if the run began: one that was killed has
+        none. What cannot be written any more is the summary's ``fatal``."""
+        summary = self.summary
+        try:
+            if self.begun:
+                end = round(time.time(), 3)
+                self.journal.add_event(
+                    end=end, outcome=summary.outcome, **summary.counts(), **self._part
+                )
+            self.journal.sync()
+        except OutputError as error:
+            summary.fatal = summary.fatal or str(error)
+        finally:
+            summary.as_before = self.journal.is_draft
+            self.journal.close()

@@ -1,0 +1,276 @@
+"""A tar of images on its way to another. ``docs/storage.md`` says what becomes of its members."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, replace
+from typing import IO
+
+from pix2pix_batch.errors import ImageError, OutputError
+from pix2pix_batch.execution.tar_members import Damaged, Member, members, samples
+from pix2pix_batch.execution.tar_writer import FolderTarget, TarWriter, target_of
+from pix2pix_batch.imaging.images import SAME, SUFFIXES, form_of
+from pix2pix_batch.inference.converter import Converter, Watch
+from pix2pix_batch.inputs.choice import UNREAD, InputFilter
+from pix2pix_batch.inputs.names import HashSet
+from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.journal.record import DONE, FAILED, UNDER, Record
+from pix2pix_batch.settings import Settings
+from pix2pix_batch.storage import files
+
+HELD, HELD_BYTES = 4096, 64 << 20
+"""Members, and their bytes in memory, that wait at most for images before them to be done."""
+
+Hold = Callable[[str], AbstractContextManager[None]]
+"""What an image is converted under, alone: told its name."""
+
+
+@dataclass
+class Sample:
+    """What is known of the images of a sample: how many are ``made``, ``failed`` and still
+    ``waiting``."""
+
+    made: int = 0
+    failed: int = 0
+    waiting: int = 0
+
+    @property
+    def is_kept(self) -> bool | None:
+        """Whether its other members are, as far as that is known: not where all images failed."""
+        if self.made or not (self.failed or self.waiting):
+            return True
+        return None if self.waiting else False
+
+
+@dataclass
+class PendingMember:
+    """A member's place in the output. ``content``: ``None`` where it is left out;
+    ``waits``: an image that is not made yet."""
+
+    name: str
+    size: int
+    content: bytes | IO[bytes] | None
+    sample: Sample
+    record: str = ""
+    waits: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        return not self.waits and (bool(self.record) or self.sample.is_kept is not None)
+
+    @property
+    def is_kept(self) -> bool:
+        return self.content is not None and (bool(self.record) or self.sample.is_kept is True)
+
+    @property
+    def buffered_bytes(self) -> int:
+        return len(self.content) if isinstance(self.content, bytes) else 0
+
+
+class TarConverter:
+    """A tar on its way from members to members, in order and in little memory."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        item: Item,
+        stamp: str,
+        target: TarWriter | FolderTarget,
+        watch: Watch | None,
+        without: Sequence[Record] = (),
+    ) -> None:
+        # what lies on the ground or bears a time is a file beside others
+        self.settings = replace(settings, georeference=False, keep_times=False)
+        self.item, self.stamp, self.target, self.watch = item, stamp, target, watch
+        self.without = {record.name: record for record in without}
+        self.records: dict[str, Record] = {}
+        """What became of each image, and of each member that was refused."""
+        self._slots: deque[PendingMember] = deque()
+        self._waiting: dict[str, PendingMember] = {}
+        self._made: dict[str, bytes] = {}
+        self.litter = 0
+        """How many members are left out as litter, or as the user asks."""
+        self.unread = 0
+        """How many go along as they are though they are images, of kinds that are not read."""
+        self._choice = InputFilter(settings.exclude, settings.include)
+        self._taken, self._named = HashSet(), HashSet()
+        self._copies: Counter[str] = Counter()
+        self._ended = False
+
+    def run(self) -> None:
+        """Raises :class:`ImageError` for a tar that cannot be read, and what ``target`` does."""
+        with closing(members(self.item.path, self._choice)) as found:
+            groups = samples(found)
+            while not self._ended:
+                converter = Converter(self.settings, self._made.__setitem__, self.watch)
+                converter.run(self._images(groups, converter))
+                self._drain(converter)
+
+    def run_one_by_one(self, hold: Hold) -> None:
+        """As :meth:`run`, one image after the other."""
+        converter = Converter(self.settings, self._made.__setitem__, self.watch)
+        with closing(members(self.item.path, self._choice)) as found:
+            for sample in samples(found):
+                for image in self._enqueue(sample):
+                    with hold(image.name):
+                        converter.run([image])
+                self._drain(converter)
+
+    def _images(self, groups: Iterator[list[Member]], converter: Converter) -> Iterator[Item]:
+        """The images to make; ends early where too much waits for those that are being made."""
+        for group in groups:
+            yield from self._enqueue(group)
+            self._drain(converter)
+            held = sum(slot.buffered_bytes for slot in self._slots)
+            if len(self._slots) > HELD or held > HELD_BYTES:
+                return
+        self._ended = True
+
+    def _enqueue(self, group: list[Member]) -> list[Item]:
+        sample = Sample()
+        self.litter += sum(member.is_left for member in group)
+        self.unread += sum(member.why == UNREAD for member in group)
+        group = [member for member in group if not member.is_left]
+        names = _outputs(group, self.item.form)
+        items = []
+        for member in group:
+            output, is_image = names[member.path], member.is_image
+            name, refusal = self._name(member), member.refusal
+            if not refusal and not self._taken.add(os.path.normpath(output)):
+                refusal = f"its output {output} is that of an earlier member; rename one"
+            refused = Record(name, FAILED, self.stamp, reason=refusal) if refusal else None
+            if refused := refused or self.without.get(name):
+                sample.failed += is_image
+                self._count_record(
+                    replace(refused, outdated="" if refusal else self._outdated_output(output))
+                )
+                continue
+            slot = PendingMember(output, member.size, member.content, sample)
+            self._slots.append(slot)
+            if not is_image:
+                continue
+            assert isinstance(member.content, bytes)
+            slot.record, slot.content, slot.waits = name, None, True
+            sample.waiting += 1
+            self._waiting[slot.record] = slot
+            form = form_of(member.path, self.item.form)
+            made = Item("", slot.record, slot.record, form, content=member.content)
+            items.append(replace(made, stamp=self.stamp))
+        return items
+
+    def _name(self, member: Member) -> str:
+        """Its own in the journal: a second member of one name is ``a.png#2``."""
+        name = path = f"{self.item.name}/{member.path}"
+        while not self._named.add(name):
+            self._copies[path] += 1
+            name = f"{path}#{self._copies[path] + 1}"
+        return name
+
+    def _count_record(self, record: Record) -> None:
+        self.records[record.name] = record
+
+    def _drain(self, converter: Converter) -> None:
+        """Take what the converter has done, and hand on what is now complete."""
+        records, converter.records = converter.records, []
+        for record in records:
+            slot = self._waiting.pop(record.name)
+            slot.waits = False
+            slot.sample.waiting -= 1
+            if record.status == DONE:
+                slot.content = self._made.pop(record.output)
+                slot.size = len(slot.content)
+                slot.sample.made += 1
+            else:
+                slot.sample.failed += 1
+            if slot.content:
+                self._count_record(replace(record, output=self._output(slot)))
+            else:
+                self._count_record(
+                    replace(record, output="", outdated=self._outdated_output(slot.name))
+                )
+        while self._slots and self._slots[0].is_settled:
+            self._hand_on(self._slots.popleft())
+
+    def _output(self, slot: PendingMember) -> str:
+        """A file of OUT, where it is one."""
+        return self._inside(slot.name) if self.settings.unpack else ""
+
+    def _outdated_output(self, name: str) -> str:
+        """The file in OUT that an earlier version of a member that failed has left."""
+        if not self.settings.unpack:
+            return ""
+        inside = self._inside(name)
+        return inside if files.Outputs(self.settings.out).has(inside) else ""
+
+    def _inside(self, name: str) -> str:
+        return f"{self.item.output}/{os.path.normpath(name)}"
+
+    def _hand_on(self, slot: PendingMember) -> None:
+        if not slot.is_kept:
+            return
+        assert slot.content is not None
+        try:
+            self.target.add(slot.name, slot.size, slot.content)
+        except ImageError as error:
+            name = slot.record or f"{self.item.name}/{os.path.normpath(slot.name)}"
+            self._count_record(Record(name, FAILED, reason=str(error)))
+
+
+def _outputs(group: list[Member], form: str) -> dict[str, str]:
+    """The members' names in the output; where two images would meet, both keep the whole name."""
+    names, whole = {}, {}
+    for member in group:
+        names[member.path] = member.name
+        if member.is_image:
+            stem, own = os.path.splitext(member.name)
+            suffix = SUFFIXES[form_of(member.path, form)]
+            is_same = form == "same" and own.lower() in SAME
+            names[member.path] = member.name if is_same else stem + suffix
+            whole[member.path] = member.name + suffix
+    count = Counter(names.values())
+    return {
+        path: whole[path] if path in whole and count[name] > 1 else name
+        for path, name in names.items()
+    }
+
+
+def convert(
+    settings: Settings,
+    item: Item,
+    watch: Watch | None = None,
+    hold: Hold | None = None,
+    without: Sequence[Record] = (),
+) -> tuple[list[Record], str]:
+    """The records of a tar's images and of itself, and why nothing more can be written.
+
+    With ``hold`` one image is converted after the other, each under it. ``without``: what became
+    of images that are not to be tried any more.
+    """
+    stamp = ""
+    try:
+        stamp = item.stamp or files.stamp_of(item.path)
+        with target_of(settings, item) as target:
+            passage = TarConverter(settings, item, stamp, target, watch, without)
+            if hold is None:
+                passage.run()
+            else:
+                passage.run_one_by_one(hold)
+            digest = target.end()
+            litter, unread = passage.litter or None, passage.unread or None
+    except Damaged as error:
+        return [Record(item.name, FAILED, stamp, reason=str(error))], ""
+    except ImageError as error:
+        return [Record(item.name, FAILED, reason=str(error))], ""
+    except OutputError as error:
+        return [], str(error)
+    records = list(passage.records.values())
+    failed = [record for record in records if record.status != DONE]
+    if not all(record.stamp for record in failed):  # the next run tries it again
+        stamp = ""
+    whole = Record(item.name, DONE, stamp, item.output, hash=digest, members=len(records))
+    under = UNDER.join(sorted({record.under for record in failed if record.under}))
+    whole = replace(whole, failed=len(failed) or None, under=under)
+    return [*records, replace(whole, litter=litter, unread=unread)], ""

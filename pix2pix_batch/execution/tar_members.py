@@ -1,0 +1,252 @@
+"""The members of a tar, read as WebDataset has them: those of one name are a sample.
+
+A tar is read once from front to back and never held whole.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+import os
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
+from typing import IO, Any
+
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging import kinds
+from pix2pix_batch.imaging.kinds import Open
+from pix2pix_batch.inputs import litter
+from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, OTHER, TAKEN, InputFilter
+from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.journal.record import DIRECTORY
+from pix2pix_batch.storage import files, remote
+
+PIECE = 1 << 20
+"""Bytes read at a time."""
+
+HEADER = 1 << 20
+"""Bytes that the headers of one member may have: names, times and attributes are far shorter."""
+
+EXPANDED, RATIO = 1 << 30, 100
+"""A compressed tar may become so many bytes, and beyond them so many times as large as it is.
+Images hardly shrink, text shrinks to a tenth; a bomb to a thousandth."""
+
+IN_MEMORY = 1 << 24
+"""Bytes from which on a member that is no image waits on disk for its turn."""
+
+SAMPLE = 64
+"""Members that a sample has at most: more of one name in a row are no sample."""
+
+LOOK = 100
+"""Members that are looked at for each image that is wanted to decide the precision."""
+
+TRAILER = bytes(512)
+"""The block that ends an archive."""
+
+
+class Damaged(ImageError):
+    """A tar that cannot be read to its end."""
+
+
+@dataclass
+class Member:
+    """A file of a tar. ``name``: as the tar has it; ``path``: tidied; ``content``: its bytes,
+    empty for a ``refusal``, which says why it is left out."""
+
+    name: str
+    path: str
+    size: int
+    content: bytes | IO[bytes] = b""
+    refusal: str = ""
+    why: str = OTHER
+    """What it is taken for (:class:`pix2pix_batch.inputs.choice.InputFilter`)."""
+
+    @property
+    def key(self) -> str:
+        """What its sample's members have in common: all up to the first dot of the file's name."""
+        directory, _, name = self.path.rpartition("/")
+        return f"{directory}/{name.partition('.')[0]}"
+
+    @property
+    def is_image(self) -> bool:
+        return self.why == TAKEN
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it is left out as litter or by the user."""
+        return self.why in (LITTER, EXCLUDED)
+
+
+class Forward:
+    """What :mod:`tarfile` reads from: a stream that is never taken back, of bounded appetite."""
+
+    def __init__(self, read: Callable[[int], bytes], compressed: Callable[[], int] | None) -> None:
+        """``compressed``: how many bytes of the compressed file have been read."""
+        self._read, self._compressed = read, compressed
+        self._place = 0
+        self.last = b""
+        self.left = HEADER
+        """Bytes that may still be read before the next member must begin."""
+
+    def tell(self) -> int:
+        return self._place
+
+    def read(self, size: int) -> bytes:
+        self.left -= size
+        if self.left < 0:
+            raise Damaged(f"the tar is damaged: a header of more than {HEADER:,} bytes")
+        pieces, wanted = [], size
+        while wanted > 0 and (piece := self._read(min(wanted, PIECE))):
+            pieces.append(piece)
+            wanted -= len(piece)
+        self.last = b"".join(pieces)
+        self._place += len(self.last)
+        if (
+            self._compressed is not None
+            and self._place > EXPANDED
+            and self._place > RATIO * self._compressed()
+        ):
+            raise Damaged(f"expands more than {RATIO} fold: refused as a decompression bomb")
+        return self.last
+
+    def seek(self, place: int) -> int:
+        if place < self._place:
+            raise Damaged("the tar is damaged: a member ends before it begins")
+        left = self.left
+        while self._place < place:
+            self.left = PIECE
+            if not self.read(min(PIECE, place - self._place)):
+                raise Damaged("the tar is cut off within a member")
+        self.left = left
+        return self._place
+
+
+def members(path: str, choice: InputFilter | None = None) -> Generator[Member, None, None]:
+    """The files of the tar at ``path``, each once, in order. Take its content before the next.
+
+    Directories are left out; links, devices and names that lead elsewhere come with a refusal.
+    ``choice`` says which are images.
+    Raises :class:`ImageError`.
+    """
+    choice = choice or InputFilter()
+    with ExitStack() as stack:
+        raw = files.open_stream(path)
+        stack.callback(raw.close)
+        forward = _forward(stack, raw, path)
+        try:
+            archive = tarfile.TarFile(
+                fileobj=forward,  # type: ignore[arg-type]
+                mode="r",
+                encoding="utf-8",
+                errors="surrogateescape",
+            )
+            while (found := archive.next()) is not None:
+                if not found.isdir():
+                    yield _member(archive, found, forward, choice)
+                archive.members = []  # type: ignore[attr-defined]  # which would grow with the tar
+                forward.left = HEADER
+        except ImageError:
+            raise
+        except (tarfile.TarError, EOFError, ValueError, RecursionError, zlib.error) as error:
+            raise Damaged(f"the tar is damaged: {error or type(error).__name__}") from error
+        except Exception as error:  # of the disk or of the store
+            raise ImageError(f"cannot be read ({remote.explain_error(error)})") from error
+        if forward.last != TRAILER:
+            raise Damaged("the tar is damaged or cut off: it ends without an end mark")
+
+
+def _forward(stack: ExitStack, raw: Any, path: str) -> Forward:
+    if not path.partition("?")[0].lower().endswith("gz"):
+        return Forward(raw.read, None)
+    taken = 0
+
+    class Counted:
+        def read(self, size: int = -1) -> bytes:
+            nonlocal taken
+            data: bytes = raw.read(size if size >= 0 else PIECE)
+            taken += len(data)
+            return data
+
+    file = stack.enter_context(gzip.GzipFile(fileobj=Counted(), mode="rb"))  # type: ignore[call-overload]
+    return Forward(file.read1, lambda: taken)
+
+
+def _member(
+    archive: tarfile.TarFile, found: tarfile.TarInfo, forward: Forward, choice: InputFilter
+) -> Member:
+    path = os.path.normpath(found.name)
+    member = Member(found.name, path, found.size)
+    member.refusal = _refusal(found, path)
+    by_name = _classify_member(choice, path, lambda: None)
+    if member.refusal or by_name in (LITTER, EXCLUDED):
+        member.why = by_name
+        return member
+    if by_name == TAKEN and found.size > files.LARGEST:
+        member.refusal = f"is larger than {files.LARGEST:,} bytes, the most that is read"
+        member.why = by_name
+        return member
+    file = archive.extractfile(found)
+    assert file is not None
+    if found.size <= IN_MEMORY or by_name == TAKEN:
+        content = member.content = b"".join(_pieces(file, forward))
+        member.why = _classify_member(choice, path, lambda: io.BytesIO(content))
+    else:
+        member.content = tempfile.TemporaryFile()  # noqa: SIM115 (lives until its turn)
+        member.content.writelines(_pieces(file, forward))
+    return member
+
+
+def _classify_member(choice: InputFilter, path: str, look: Open) -> str:
+    """What a member is. Hidden ones that are no pictures may belong to a sample, and go along."""
+    path = path.lstrip("/")
+    why = choice.classify_path(path, look)
+    is_picture = kinds.suffix_of(path) in kinds.suffixes()
+    return OTHER if why == LITTER and not is_picture and not litter.is_known(path) else why
+
+
+def _pieces(file: IO[bytes], forward: Forward) -> Iterator[bytes]:
+    while True:
+        forward.left = 2 * PIECE
+        piece = file.read(PIECE)
+        if not piece:
+            return
+        yield piece
+
+
+def _refusal(found: tarfile.TarInfo, path: str) -> str:
+    if found.issym() or found.islnk():
+        return "a link in a tar; links are not followed"
+    if found.issparse():
+        return "a sparse file in a tar; pack it anew without --sparse"
+    if not found.isreg() or found.size < 0:
+        return "neither a file nor a directory"
+    if found.name.startswith("/") or "\0" in found.name:
+        return "its name would lead out of the tar"
+    if {"..", DIRECTORY} & set(path.split("/")) or path == ".":
+        return "its name would lead out of the tar"
+    return ""
+
+
+def samples(found: Iterator[Member]) -> Iterator[list[Member]]:
+    """Members of one key in a row, up to :data:`SAMPLE`."""
+    for _, group in itertools.groupby(found, key=lambda member: member.key):
+        while sample := list(itertools.islice(group, SAMPLE)):
+            yield sample
+
+
+def first_images(item: Item, choice: InputFilter | None = None, count: int = 4) -> list[Item]:
+    """The first images of a tar, to look at; few where it cannot be read."""
+    found: list[Item] = []
+    with suppress(ImageError), closing(members(item.path, choice)) as all_members:
+        for member in itertools.islice(all_members, LOOK * count):
+            if member.is_image and not member.refusal and isinstance(member.content, bytes):
+                name = f"{item.name}/{member.path}"
+                found.append(Item("", name, "", "", content=member.content))
+                if len(found) == count:
+                    break
+    return found

@@ -1,0 +1,264 @@
+"""The tasks that run on Dask workers.
+
+Importing this module does not import torch: the client does so to name the tasks.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pix2pix_batch import bundle
+from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.execution import preflight, tar_converter, tar_members
+from pix2pix_batch.execution.marker import Marker, Trial
+from pix2pix_batch.execution.preflight import WorkerRequirements
+from pix2pix_batch.execution.watchdog import Watchdog
+from pix2pix_batch.imaging import images
+from pix2pix_batch.inference import engine_cache
+from pix2pix_batch.inference.autotune import autotune as chosen
+from pix2pix_batch.inference.autotune import expected_settings
+from pix2pix_batch.inference.converter import Converter
+from pix2pix_batch.inference.engine_cache import engine_of
+from pix2pix_batch.inputs.choice import InputFilter
+from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.journal.record import FAILED, Record
+from pix2pix_batch.settings import Decision, Settings
+from pix2pix_batch.storage import files
+from pix2pix_batch.text import describe_error
+
+BROKEN = 3
+"""Images, the first of a chunk, with which an engine fails that fails with all."""
+
+
+@dataclass(frozen=True)
+class ChunkOptions:
+    """How a chunk is to be run.
+
+    ``marker``: the path of its marker, empty for none; ``careful``: one image after the other,
+    each named in the marker; ``limit``: seconds that a step of one image may take, 0 for ever;
+    ``enough``: seconds of work after which no further image is begun, 0 for never;
+    ``needs``: what the worker must have, where that is not known; ``without``: records of a tar's
+    images that are not to be tried any more.
+    """
+
+    marker: str = ""
+    careful: bool = False
+    limit: float = 0.0
+    enough: float = 0.0
+    needs: WorkerRequirements | None = None
+    without: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """What became of a chunk's items, on the worker of that address, in ``seconds`` of work.
+
+    ``tiles``: how many the engine translated; ``left``: items that were not begun, for the chunk
+    took long. ``fatal``: why the rest of the job cannot be written. ``died``: another worker died
+    on the chunk before this one was given it, so nothing was done. ``unfit``: why this worker can
+    do nothing for the job.
+    """
+
+    records: list[Record]
+    seconds: float = 0.0
+    fatal: str = ""
+    worker: str = ""
+    died: bool = False
+    unfit: str = ""
+    tiles: int = 0
+    left: tuple[Item, ...] = ()
+
+
+@dataclass
+class Done:
+    """What a chunk has come to so far."""
+
+    records: list[Record] = field(default_factory=list)
+    fatal: str = ""
+    tiles: int = 0
+    left: tuple[Item, ...] = ()
+
+
+def convert_chunk(
+    settings: Settings, items: Sequence[Item], orders: ChunkOptions | None = None
+) -> ChunkResult:
+    """Convert ``items``; one record each, in any order, but for those that are left. Running it
+    twice does no harm."""
+    here, orders = _address(), orders or ChunkOptions()
+    if orders.needs and (lacks := preflight.find_problems_once(settings, orders.needs)):
+        return ChunkResult([], worker=here, unfit="; ".join(lacks))
+    try:
+        mark = Marker(orders.marker)
+    except FileExistsError:
+        return ChunkResult([], worker=here, died=True)
+    with mark:
+        try:
+            _open_engine(
+                settings
+            )  # not watched: PyTorch alone may take longer to load than an image may
+            start = time.perf_counter()
+            with Watchdog(orders.limit, lambda doing, name: mark.hung(doing)) as watchdog:
+                if orders.careful:
+                    done = _one_by_one(settings, items, orders, mark, watchdog)
+                else:
+                    done = _together(settings, items, orders, watchdog)
+        except Broken as error:
+            return ChunkResult([], worker=here, unfit=str(error))
+    seconds = time.perf_counter() - start
+    return ChunkResult(done.records, seconds, done.fatal, here, tiles=done.tiles, left=done.left)
+
+
+class Broken(Exception):
+    """The engine cannot be opened, or fails with every image: this worker is of no use."""
+
+
+def _open_engine(settings: Settings) -> None:
+    # Pillow's remarks name no file; what is wrong with one is in its record
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        engine_of(settings)
+    except Exception as error:  # such as a GPU that has no memory left
+        raise Broken(f"cannot open its engine: {describe_error(error)}") from error
+
+
+def _together(
+    settings: Settings,
+    items: Sequence[Item],
+    orders: ChunkOptions,
+    watchdog: Watchdog,
+    mark: Marker | None = None,
+) -> Done:
+    """Records, of tars also those of their images, and what is fatal.
+
+    With a ``mark`` a tar's images are each named in it.
+    """
+    hold = mark.member if mark else None
+    converter = Converter(settings, watch=watchdog)
+    taken = Taken([item for item in items if not item.tar], orders.enough)
+    converter.run(taken)
+    done = Done(converter.records, converter.fatal, converter.translated, taken.left)
+    for item in items:
+        if item.tar and not done.fatal:
+            found, done.fatal = tar_converter.convert(
+                settings, item, watchdog, hold, orders.without
+            )
+            done.records += found
+    return done
+
+
+class Taken:
+    """Items one after the other, until ``enough`` seconds have passed; ``left``: those behind."""
+
+    def __init__(self, items: Sequence[Item], enough: float) -> None:
+        self.items, self.enough = items, enough
+        self.left: tuple[Item, ...] = ()
+
+    def __iter__(self) -> Iterator[Item]:
+        start = time.perf_counter()
+        for index, item in enumerate(self.items):
+            if index and 0 < self.enough < time.perf_counter() - start:
+                self.left = tuple(self.items[index:])
+                return
+            yield item
+
+
+def _one_by_one(
+    settings: Settings,
+    items: Sequence[Item],
+    orders: ChunkOptions,
+    mark: Marker,
+    watchdog: Watchdog,
+) -> Done:
+    """Records, and what is fatal. An image that makes the engine fail only fails itself.
+
+    Raises :class:`Broken`.
+    """
+    done = Done()
+    failures = 0
+    with mark.naming_signals():
+        for index, item in enumerate(items):
+            mark.begin(index, _stamp(item))
+            try:
+                one = _together(settings, [item], orders, watchdog, mark)
+            except Exception as error:
+                failures += 1
+                if failures == index + 1 == BROKEN:
+                    raise Broken(f"its engine fails: {describe_error(error)}") from error
+                reason = f"the worker failed: {describe_error(error)}"
+                one = Done([Record(item.name, FAILED, reason=reason)])
+            done.records += one.records
+            done.fatal = one.fatal
+            if done.fatal:
+                return done
+            for record in one.records:
+                mark.finish(record)
+    return done
+
+
+def autotune_job(
+    settings: Settings, items: Sequence[Item], orders: ChunkOptions | None = None
+) -> Decision:
+    """:func:`~pix2pix_batch.inference.autotune.autotune`, of those items that can be decoded and do
+    not harm the worker. Raises :class:`InputError` where this worker lacks something."""
+    import torch  # noqa: F401  # so that Dask has the worker's start behind it, if it dies here
+
+    orders = orders or ChunkOptions()
+    if orders.needs and (lacks := preflight.find_problems_once(settings, orders.needs)):
+        raise InputError(preflight.format_unfit({_address(): lacks}))
+    trial = Trial(orders.marker)
+    channels = bundle.read_info(Path(settings.model)).architecture.in_channels
+    looked: list[Item] = []
+    with Watchdog(orders.limit, lambda doing, name: None) as watchdog:
+
+        @contextmanager
+        def tried(doing: str, item: Item) -> Iterator[None]:
+            trial.begin(item.name)
+            with watchdog(doing, item.name):
+                yield
+            trial.end(item.name)
+
+        for item in items:
+            if item.tar and item.name not in trial.harmful:
+                with tried("reading it", item):
+                    looked += tar_members.first_images(
+                        item, InputFilter(settings.exclude, settings.include)
+                    )
+            elif not item.tar:
+                looked.append(item)
+        good = []
+        for item in looked:
+            if item.name not in trial.harmful:
+                with tried("decoding it", item), suppress(ImageError):
+                    images.read(files.read(item)[0], channels, settings.tolerance)
+                    good.append(item)
+    return chosen(settings, good)
+
+
+def open_ahead(settings: Settings) -> None:
+    """Open the engine that :func:`autotune_job` will decide for on another worker, if nothing
+    speaks against it. What goes wrong shows where the engine is needed."""
+    with suppress(Exception):
+        if likely := expected_settings(settings):
+            engine_cache.open_ahead(likely)
+
+
+def _stamp(item: Item) -> str:
+    try:
+        return item.stamp or files.stamp_of(item.path)
+    except ImageError:
+        return ""
+
+
+def _address() -> str:
+    """This worker's; empty where there is none, as in a test."""
+    from distributed import get_worker
+
+    try:
+        return str(get_worker().address)
+    except ValueError:
+        return ""

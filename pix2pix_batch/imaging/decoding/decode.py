@@ -1,0 +1,412 @@
+"""An image file to a picture of 8 bits whose samples mean what Pillow's mode says."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+
+from pix2pix_batch.errors import EMPTY, ImageError, NotToleratedError
+from pix2pix_batch.imaging.decoding import (
+    beginnings,
+    jpeg,
+    jpeg2000,
+    layout,
+    others,
+    png,
+    process,
+    tiff,
+)
+from pix2pix_batch.imaging.decoding.primaries import ADOBE_RGB, Cicp, Gamma
+from pix2pix_batch.imaging.decoding.tolerance import LARGE, USUAL, Tolerance
+from pix2pix_batch.imaging.kinds import formats
+
+_opening = threading.Lock()
+"""``catch_warnings`` and Pillow's bound change the process, not the thread."""
+
+
+RAW_MODE = "raw mode"
+"""Of what Pillow says where it knows a kind of TIFF only uncompressed, as older ones do."""
+
+HINT = "; --lenient takes what is there"
+
+
+@dataclass
+class Decoded:
+    """``image``: of 8 bits, with its profile in ``info``; ``None`` where the file says nothing of
+    its ``pixels``. These are its samples, ``uint8 (H, W, C)``, where they were not decoded by
+    Pillow; ``turned``: the orientation by which it was
+    turned upright already, ``None`` where nobody has looked; ``meaning``: what its colours are,
+    where the file says so without a profile."""
+
+    image: Image.Image | None
+    pixels: np.ndarray | None = None
+    turned: int | None = None
+    meaning: Gamma | Cicp | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    def whole(self) -> Image.Image:
+        """The image with its samples."""
+        if self.pixels is None:
+            assert self.image is not None
+            return self.image
+        flat = self.pixels[:, :, 0] if self.pixels.shape[2] == 1 else self.pixels
+        image = Image.fromarray(flat)
+        return image if self.image is None else _copy_info(self.image, image)
+
+
+def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
+    """Decode the first picture. Raises :class:`ImageError` with the reason."""
+    if not data:
+        raise ImageError(EMPTY)
+    process.hush_libraries()
+    process.hush_warnings()
+    try:
+        with process.decode_concurrently():
+            decoded = _decode(data, tolerance)
+    except ImageError as error:
+        if not (tolerance.lenient and str(error).startswith("damaged")):
+            raise
+        with process.decode_incomplete():
+            decoded = _decode(data, tolerance)
+        others_said = [said for said in decoded.warnings if not said.startswith("damaged")]
+        decoded.warnings = [f"{_cause(error)}; what is there was taken", *others_said]
+    except MemoryError as error:
+        raise ImageError("too large for this machine's memory") from error
+    if decoded.warnings and tolerance.strict:
+        raise NotToleratedError(f"{'; '.join(decoded.warnings)}: refused by --strict")
+    return decoded
+
+
+def _cause(error: ImageError) -> str:
+    """Without what to do about it, which was done."""
+    return str(error).partition(HINT)[0]
+
+
+def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
+    if layout.is_tiff(data):
+        return _decode_tiff(data, tolerance)
+    if data.startswith(png.SIGNATURE):
+        return _decode_png(data, tolerance)
+    if jpeg.is_jpeg(data):
+        return _decode_jpeg(data, tolerance)
+    if jpeg2000.is_jpeg2000(data):
+        return _decode_jpeg2000(data, tolerance)
+    if reason := others.refusal(data):
+        raise ImageError(reason)
+    try:
+        image = _open_with_pillow(others.prepare_for_pillow(data), tolerance)
+        if reason := others.unverified_reason(image):
+            raise ImageError(reason)
+        remarks = others.find_remarks(image, data)
+        _load(image)
+    except ImageError as error:
+        reason = others.reason_of_failure(data)
+        if not reason and isinstance(error.__cause__, UnidentifiedImageError):
+            reason = beginnings.describe_unknown_file(data)
+        if reason:
+            raise ImageError(reason) from error
+        raise
+    if profile := others.read_profile(data):
+        image.info["icc_profile"] = profile
+    told = image.format == "AVIF" and not image.info.get("icc_profile")
+    meaning = others.read_code_points(data) if told else None
+    image = _copy_info(image, others.correct_samples(image, data))
+    return Decoded(image, meaning=meaning, warnings=[*remarks, *_warn_beyond_palette(image)])
+
+
+def open_header(path: Path, tolerance: Tolerance = USUAL) -> Image.Image:
+    """A file as Pillow opens it, its samples not read yet, which then may mean something else than
+    :func:`decode` says. Raises :class:`ImageError`, also for kinds that :func:`decode` reads."""
+    image = _open_with_pillow(path, tolerance)
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(layout.NEW_SUBFILE, 0):
+        raise ImageError("a TIFF file whose first directory is not the picture")
+    return image
+
+
+def _open_with_pillow(data: bytes | Path, tolerance: Tolerance, only: str = "") -> Image.Image:
+    """A file's header. Raises :class:`ImageError`."""
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
+    try:
+        with _opening, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _pixel_limit(tolerance)
+            try:
+                image = Image.open(file, formats=(only,) if only else formats())
+            finally:
+                Image.MAX_IMAGE_PIXELS = bound
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise _too_large(tolerance) from error
+    except UnidentifiedImageError as error:
+        raise ImageError("not an image, or of a kind that Pillow cannot read") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's readers raise what they please on damaged files
+        raise ImageError(f"damaged: {error or type(error).__name__}") from error
+    return image
+
+
+def _pixel_limit(tolerance: Tolerance) -> int:
+    if tolerance.max_pixels is not None:
+        return tolerance.max_pixels
+    return LARGE if Image.MAX_IMAGE_PIXELS is None else Image.MAX_IMAGE_PIXELS
+
+
+def _too_large(tolerance: Tolerance) -> ImageError:
+    return NotToleratedError(
+        f"more than {_pixel_limit(tolerance)} pixels: refused as a decompression bomb; "
+        "--max-pixels takes larger ones"
+    )
+
+
+def _require_readable(width: int, height: int, refusal: str, tolerance: Tolerance) -> None:
+    """Raises :class:`ImageError` where a picture is too large, or is refused for its kind."""
+    if width * height > _pixel_limit(tolerance):
+        raise _too_large(tolerance)
+    if refusal:
+        raise ImageError(refusal)
+
+
+def _load(image: Image.Image) -> None:
+    """Its samples. Raises :class:`ImageError`."""
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise what they please on damaged files
+        said = str(error) or type(error).__name__
+        if "truncated" in said:
+            said = f"cut short ({said}){HINT}"
+        raise ImageError(f"damaged: {said}") from error
+
+
+def _decode_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
+    try:
+        data = layout.reorder_directories(data)
+    except ValueError as error:
+        raise ImageError(f"a TIFF file that {error}; export it as TIFF or PNG") from error
+    opened = _open_tiff(data, tolerance)
+    if opened is not None and tiff.is_sparse(opened):
+        opened = None
+    if opened is not None and tiff.is_plain(opened):
+        turned = opened.tag_v2.get(layout.ORIENTATION, 1)
+        _load_tiff(opened, layout.COMPRESSIONS[opened.tag_v2.get(layout.COMPRESSION, 1)])
+        return Decoded(opened, turned=turned if turned in UPRIGHT else 1)
+    try:
+        told = layout.read_layout(data)
+    except ValueError as error:
+        raise ImageError(f"damaged: a TIFF file, but {error}") from error
+    _require_readable(told.width, told.height, tiff.refusal(told), tolerance)
+    turned = told.orientation if told.orientation in UPRIGHT else 1
+    if (
+        not tiff.is_read_by_pillow(told) or opened is None
+    ):  # or of a kind that is new to this Pillow
+        image = tiff.read_samples(data, told)
+        return Decoded(_turn_upright(image, turned), turned=turned)
+    try:
+        _load_tiff(opened, told.compressed_by)
+    except ImageError as error:
+        if told.compression not in tiff.NEWER and RAW_MODE not in str(error):
+            raise
+        return Decoded(_turn_upright(tiff.read_samples(data, told), turned), turned=turned)
+    return Decoded(_copy_info(opened, tiff.correct_samples(opened, told)), turned=turned)
+
+
+def _load_tiff(image: Image.Image, compressed_by: str) -> None:
+    """Its samples, which Pillow turns upright. Raises :class:`ImageError`."""
+    try:
+        _load(image)
+    except ImageError as error:
+        if "cut short" in str(error) or RAW_MODE in str(error):
+            raise
+        raise ImageError(
+            f"damaged: its data (compression: {compressed_by}) cannot be decoded"
+        ) from error
+
+
+def _open_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
+    """As Pillow opens it; ``None`` where it does not. Raises :class:`ImageError` where it is too
+    large."""
+    try:
+        image = _open_with_pillow(data, tolerance, "TIFF")
+    except ImageError as error:
+        if isinstance(error.__cause__, Warning | Image.DecompressionBombError):
+            raise
+        return None
+    return image if isinstance(image, TiffImageFile) else None
+
+
+def _decode_png(data: bytes, tolerance: Tolerance) -> Decoded:
+    found = png.read_chunks(data)
+    remarks = []
+    if "CgBI" in found.unknown:
+        raise ImageError("PNG in Apple's own form (CgBI), of iOS apps; restore the usual one first")
+    if found.unknown:
+        remarks.append(f"its chunk {found.unknown[0]} is not known, and may change the picture")
+    if found.wrong:
+        if needed := [name for name, _, _ in found.wrong if png.is_needed(name)]:
+            raise ImageError(f"damaged: wrong checksum of its chunk {needed[0]}")
+        left = [chunk for chunk in found.wrong if not png.is_needed(chunk[0])]
+        remarks += [f"wrong checksum of its chunk {name}, which is left out" for name, _, _ in left]
+        data = png.remove_chunks(data, left)
+    try:
+        image = _load_png(data, tolerance)
+    except ImageError as error:
+        if png.TOO_LARGE not in str(error):
+            raise
+        profile = png.read_profile(data)
+        data = png.remove_chunks(data, png.read_chunks(data).beside)
+        image = _load_png(data, tolerance)
+        if profile:
+            image.info["icc_profile"] = profile
+    if found.has_profile and not image.info.get("icc_profile"):
+        remarks.append("its colour profile is left out: it is damaged")
+    image = _copy_info(image, png.apply_key(image, found, data))
+    return Decoded(
+        image,
+        meaning=_colour_meaning(found, image),
+        warnings=[*remarks, *_warn_beyond_palette(image)],
+    )
+
+
+def _colour_meaning(found: png.Chunks, image: Image.Image) -> Gamma | Cicp | None:
+    """What the colours are: a profile goes before a gamma, and cICP before both."""
+    is_outdone = isinstance(found.meaning, Gamma) and image.info.get("icc_profile")
+    return None if is_outdone else found.meaning
+
+
+def _load_png(data: bytes, tolerance: Tolerance) -> Image.Image:
+    image = _open_with_pillow(data, tolerance, "PNG")
+    try:
+        _load(image)
+    except ImageError as error:
+        if "cut short" in str(error) or png.TOO_LARGE in str(error):
+            raise
+        wrong = {name for name, _, _ in png.read_chunks(data, pixels_too=True).wrong}
+        if "IDAT" in wrong:
+            raise ImageError(f"damaged: wrong checksum of its chunk IDAT{HINT}") from error
+        raise ImageError(f"{error}{HINT}") from error
+    return image
+
+
+def _warn_beyond_palette(image: Image.Image) -> list[str]:
+    """A warning of pixels that have a colour which the palette lacks: Pillow has them black."""
+    if image.mode != "P" or image.palette is None:
+        return []
+    mode, entries = image.palette.getdata()
+    count, largest = len(entries) // len(mode.partition(";")[0]), int(np.asarray(image).max())
+    if largest < count:
+        return []
+    return [f"damaged: it uses colour {largest} of a palette of {count}, which is taken for black"]
+
+
+def _decode_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
+    header = jpeg.read_plain_header(data)
+    if header is not None and header.size[0] * header.size[1] <= _pixel_limit(tolerance):
+        pixels, warning = jpeg.decode(data, header)
+        if pixels is not None:
+            return Decoded(None, pixels, turned=1, warnings=[warning] if warning else [])
+    try:
+        image = _open_with_pillow(data, tolerance)
+    except ImageError as error:
+        if "not an image" in str(error) and (reason := jpeg.refusal(data)):
+            raise ImageError(reason) from error
+        raise
+    if image.format not in ("JPEG", "MPO"):
+        raise ImageError(
+            others.unverified_reason(image) or "a JPEG file that Pillow takes for another"
+        )
+    pixels, warning = jpeg.decode(data, jpeg.Header(image.mode, image.size))
+    remarks = [warning] if warning else []
+    lacks_profile = not image.info.get("icc_profile")
+    if lacks_profile and jpeg.has_profile(data):
+        remarks.append("its colour profile is left out: parts of it are missing")
+    elif lacks_profile and image.mode == "RGB" and jpeg.is_adobe_rgb(image.info.get("exif", b"")):
+        image.info["icc_profile"] = ADOBE_RGB.profile()
+    if pixels is None:
+        try:
+            _load(image)
+        except ImageError as error:
+            if reason := jpeg.refusal(data):
+                raise ImageError(reason) from error
+            raise
+    return Decoded(image, pixels=pixels, warnings=remarks)
+
+
+def _decode_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:
+    try:
+        stream = jpeg2000.read_stream(data)
+    except ValueError as error:
+        raise ImageError(f"damaged: a JPEG 2000 file, but {error}") from error
+    _require_readable(stream.width, stream.height, jpeg2000.refusal(stream), tolerance)
+    if jpeg2000.is_read_by_pillow(stream):
+        image = _open_with_pillow(jpeg2000.prepare_for_pillow(data, stream), tolerance, "JPEG2000")
+        _load(image)
+        image = _copy_info(image, jpeg2000.correct_samples(image, stream))
+    else:
+        image = jpeg2000.read_samples(data, stream)
+    return Decoded(
+        jpeg2000.apply_meaning(image, stream), warnings=jpeg2000.find_remarks(image, stream)
+    )
+
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns an image of each EXIF orientation upright."""
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF's orientation, 1 (upright) to 8."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return int(orientation) if orientation in UPRIGHT else 1
+    except Exception:  # SyntaxError, struct.error and more: broken EXIF is ignored, as viewers do
+        return 1
+
+
+def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The image turned upright, with what it says of itself."""
+    if orientation not in UPRIGHT:
+        return image
+    return _copy_info(image, image.transpose(UPRIGHT[orientation]))
+
+
+def _copy_info(original: Image.Image, image: Image.Image) -> Image.Image:
+    """What was made of an image keeps what that says of itself."""
+    if image is not original:
+        for name in ("icc_profile", "exif"):
+            if name in original.info:
+                image.info.setdefault(name, original.info[name])
+    return image
+
+
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey to 8 bits by its high byte, as for colour; other deep images are refused.
+
+    Raises :class:`ImageError`.
+    """
+    if image.mode.startswith("I;16"):
+        high = np.asarray(image).astype(np.uint16) >> 8
+        return _copy_info(image, Image.fromarray(high.astype(np.uint8)))
+    if image.mode == "I":
+        high = tiff.fit_sixteen_bits(np.asarray(image)) >> 8
+        return _copy_info(image, Image.fromarray(high.astype(np.uint8)))
+    if image.mode == "F":
+        raise ImageError(
+            "floating-point pixels: no defined white; scale them to 8 or 16 bits first"
+        )
+    return image

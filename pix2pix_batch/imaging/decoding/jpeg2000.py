@@ -1,0 +1,213 @@
+"""JPEG 2000: what its boxes and its codestream say of the samples."""
+
+from __future__ import annotations
+
+import importlib.util
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.decoding.tiff import EXTRA_INSTALL, merge_channels, scale_to_eight_bits
+
+BOX = b"\x00\x00\x00\x0cjP  \x0d\x0a\x87\x0a"
+STREAM = b"\xff\x4f\xff\x51"
+
+GREY, SRGB, SYCC, CMYK = 17, 16, 18, 12
+SPACES = {0: "black and white", 14: "CIE L*a*b*", 15: "black and white", 19: "e-sRGB"}
+"""Enumerated colour spaces: ITU-T T.800, table I.10; T.801, table M.25."""
+
+OPACITY, PREMULTIPLIED, UNSPECIFIED = 1, 2, 65535
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+@dataclass
+class Stream:
+    """``depths``: bits of each component; ``signed``: whether any has a sign; ``sampled``: whether
+    any has fewer samples than the picture pixels; ``at``: where the codestream begins.
+
+    ``space``: the enumerated colour space, if any; ``kinds``: what each channel is, by its number
+    (0: a colour), where the file says so; ``in_order``: no channel stands for another's colour.
+    """
+
+    depths: tuple[int, ...] = ()
+    signed: bool = False
+    sampled: bool = False
+    at: int = 0
+    width: int = 0
+    height: int = 0
+    space: int | None = None
+    profile: bytes = b""
+    palette: bool = False
+    palette_depth: int = 8
+    kinds: tuple[int, ...] = ()
+    in_order: bool = True
+
+
+def is_jpeg2000(data: bytes) -> bool:
+    return data.startswith((BOX, STREAM))
+
+
+def read_stream(data: bytes) -> Stream:
+    """Raises :class:`ValueError` where there is no codestream with a size."""
+    found = Stream()
+    if data.startswith(STREAM):
+        return _read_size(found, data, 0)
+    for kind, start, end in _iterate_boxes(data, 0, len(data)):
+        if kind == b"jp2h":
+            for inner, at, stop in _iterate_boxes(data, start, end):
+                _note_box(found, inner, data[at:stop])
+        elif kind == b"jp2c":
+            return _read_size(found, data, start)
+    raise ValueError("no codestream")
+
+
+def _read_size(found: Stream, data: bytes, at: int) -> Stream:
+    try:
+        left, top, first_x, first_y = struct.unpack_from(">IIII", data, at + 8)
+        (count,) = struct.unpack_from(">H", data, at + 40)
+        parts = [struct.unpack_from(">BBB", data, at + 42 + 3 * index) for index in range(count)]
+    except struct.error as error:
+        raise ValueError("a codestream cut short") from error
+    if not count:
+        raise ValueError("no components")
+    found.at, found.width, found.height = at, left - first_x, top - first_y
+    found.depths = tuple((size & 0x7F) + 1 for size, _, _ in parts)
+    found.signed = any(size & 0x80 for size, _, _ in parts)
+    found.sampled = any((across, down) != (1, 1) for _, across, down in parts)
+    return found
+
+
+def _note_box(found: Stream, kind: bytes, body: bytes) -> None:
+    if kind == b"colr" and len(body) >= 3 and found.space is None and not found.profile:
+        if body[0] == 1 and len(body) >= 7:
+            (found.space,) = struct.unpack_from(">I", body, 3)
+        elif body[0] in (2, 3):
+            found.profile = body[3:]
+    elif kind == b"pclr" and len(body) >= 3:
+        found.palette = True
+        found.palette_depth = max(((size & 0x7F) + 1 for size in body[3 : 3 + body[2]]), default=8)
+    elif kind == b"cdef" and len(body) >= 2:
+        count = min(struct.unpack_from(">H", body)[0], (len(body) - 2) // 6)
+        channels = sorted(struct.unpack_from(">HHH", body, 2 + 6 * index) for index in range(count))
+        found.kinds = tuple(kind for _, kind, _ in channels)
+        found.in_order = all(
+            to == number + 1 for number, kind, to in channels if kind == 0 and to != 0
+        )
+
+
+def _iterate_boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """The kind of each box, and where its content lies."""
+    while at + 8 <= end:
+        length, kind = struct.unpack_from(">I4s", data, at)
+        head = 8
+        if length == 1 and at + 16 <= end:
+            (length,) = struct.unpack_from(">Q", data, at + 8)
+            head = 16
+        stop = end if length == 0 else at + length
+        if stop < at + head or stop > end:
+            if kind == b"jp2c":  # cut short: what is there of it
+                yield kind, at + head, end
+            return
+        yield kind, at + head, stop
+        at = stop
+
+
+def refusal(stream: Stream) -> str:
+    """Why what the file says is not read; empty where it is."""
+    if stream.signed:
+        return "signed samples: no defined black and white; make them unsigned first"
+    if stream.space in SPACES:
+        return f"JPEG 2000 in {SPACES[stream.space]}; convert it to RGB or grey first"
+    if stream.space not in (None, GREY, SRGB, SYCC, CMYK):
+        return f"JPEG 2000 in colour space {stream.space}; convert it to RGB or grey first"
+    if len(set(stream.depths)) != 1:
+        return f"samples of different depths ({stream.depths}); convert them to one first"
+    if stream.depths[0] > 16:
+        return f"{stream.depths[0]}-bit samples: scale them to 8 or 16 bits first"
+    if len(stream.depths) not in MODES:
+        return f"JPEG 2000 of {len(stream.depths)} components; store it as RGB or grey"
+    if stream.palette and (stream.palette_depth != 8 or len(stream.depths) != 1):
+        return "JPEG 2000 with a palette of more than 8 bits; store it as RGB"
+    if not stream.in_order:
+        return "JPEG 2000 with its channels in another order than RGB; store it as RGB"
+    if stream.space == CMYK and (len(stream.depths) != 4 or stream.depths[0] != 8):
+        return "JPEG 2000 in CMYK with other than 4 samples of 8 bits; convert it to RGB first"
+    if stream.depths[0] > 8 and (stream.sampled or stream.space == SYCC):
+        return "JPEG 2000 in YCbCr of more than 8 bits; convert it to RGB first"
+    return ""
+
+
+def prepare_for_pillow(data: bytes, stream: Stream) -> bytes:
+    """What Pillow is given: of grey the bare codestream, for it takes JP2's word on the depth
+    wrongly."""
+    deep_grey = len(stream.depths) == 1 and stream.depths[0] > 8
+    return data[stream.at :] if deep_grey else data
+
+
+def is_read_by_pillow(stream: Stream) -> bool:
+    """Pillow rounds deeper colours up beyond white, which then is black."""
+    return stream.depths[0] <= 8 or len(stream.depths) == 1
+
+
+def correct_samples(image: Image.Image, stream: Stream) -> Image.Image:
+    """Pillow shifts samples to 8 or 16 bits, where white then is not quite white.
+
+    Raises :class:`ImageError`.
+    """
+    depth = stream.depths[0]
+    if (stream.space == CMYK) != (image.mode == "CMYK"):  # as before Pillow 11.1
+        raise ImageError("JPEG 2000 in CMYK, which this Pillow takes for RGB; convert it first")
+    if image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.uint16) >> (16 - depth)
+        return Image.fromarray(scale_to_eight_bits(values, depth))
+    if depth < 8 and image.mode in MODES.values():
+        largest = (1 << depth) - 1
+        steps = [min(value >> (8 - depth), largest) for value in range(256)]
+        table = [(value * 255 + largest // 2) // largest for value in steps]
+        return image.point(table * len(image.getbands()))
+    return image
+
+
+def read_samples(data: bytes, stream: Stream) -> Image.Image:
+    """Read the samples with imagecodecs. Raises :class:`ImageError`."""
+    if importlib.util.find_spec("imagecodecs") is None:
+        raise ImageError(
+            f"{stream.depths[0]}-bit JPEG 2000 in colour needs the extra 'formats' "
+            f"({EXTRA_INSTALL})"
+        )
+    import imagecodecs
+
+    try:
+        samples = imagecodecs.jpeg2k_decode(data[stream.at :], numthreads=1)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ImageError(f"damaged: {error}") from error
+    if samples.shape != (stream.height, stream.width, len(stream.depths)):
+        raise ImageError(f"damaged: {samples.shape} samples")
+    return merge_channels(MODES[samples.shape[2]], scale_to_eight_bits(samples, stream.depths[0]))
+
+
+def find_remarks(image: Image.Image, stream: Stream) -> list[str]:
+    """A warning of transparency that the file does not call so: programs that leave the box of
+    channels out mean that, those of satellite pictures infrared."""
+    if stream.kinds or image.mode not in ("LA", "RGBA"):
+        return []
+    return ["its last component is taken for transparency, which the file does not say"]
+
+
+def apply_meaning(image: Image.Image, stream: Stream) -> Image.Image:
+    """Drop channels that are no transparency, and take in the profile."""
+    last = stream.kinds[-1] if len(stream.kinds) == len(stream.depths) else None
+    if image.mode in ("LA", "RGBA") and last == UNSPECIFIED:
+        image = image.convert(image.mode[:-1])
+    elif image.mode in ("LA", "RGBA") and last == PREMULTIPLIED:
+        bands = np.asarray(image)
+        image = merge_channels(image.mode[:-1] + "a", bands)
+    if stream.profile:
+        image.info["icc_profile"] = stream.profile
+    return image

@@ -1,0 +1,179 @@
+"""PNG: what its chunks say of the samples, and which of them are damaged."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from pix2pix_batch.imaging.decoding.primaries import Cicp, Gamma
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GREY, RGB = 0, 2
+LARGEST = 1 << 20
+"""Bytes of a chunk beside the pixels that is looked at."""
+
+
+NEEDED = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND"))
+"""PNG, section 11.2: the chunks without which there is no picture."""
+
+BEFORE_PIXELS = frozenset((b"gAMA", b"cHRM", b"cICP", b"sRGB"))
+"""PNG, section 5.6: these are none after the first of the pixels' chunks."""
+
+BESIDE = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))
+TOO_LARGE = "Decompressed data too large"
+"""What Pillow says of one of those that has more than a megabyte."""
+
+LARGEST_PROFILE = 1 << 26
+
+
+@dataclass
+class Chunks:
+    """What a file's chunks say.
+
+    ``key``: the samples of the transparent colour, at the file's own depth; ``wrong``: the chunks
+    whose checksum is wrong, by name and place; ``beside``: those of texts and profiles;
+    ``unknown``: the names of those that are needed for the picture, and not known; ``meaning``:
+    what its colours are, of which gamma counts where no profile says so; ``has_profile``: an ICC
+    profile is there.
+    """
+
+    depth: int = 8
+    colour: int = RGB
+    key: tuple[int, ...] = ()
+    wrong: list[tuple[str, int, int]] = field(default_factory=list)
+    beside: list[tuple[str, int, int]] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    ended: bool = False
+    meaning: Gamma | Cicp | None = None
+    has_profile: bool = False
+
+
+def read_chunks(data: bytes, pixels_too: bool = False) -> Chunks:
+    """Look at the chunks of a PNG file; of one that is cut short, at those that are whole.
+
+    The checksums of the pixels' own chunks are looked at only with ``pixels_too``: their data has
+    one within, which zlib compares.
+    """
+    found = Chunks()
+    gamma = primaries = None
+    told = begun = False
+    for kind, at, length in _iterate_chunks(data):
+        begun = begun or kind == b"IDAT"
+        if kind == b"IDAT" and not pixels_too:
+            continue
+        if begun and kind in BEFORE_PIXELS:
+            continue
+        body = memoryview(data)[at : at + length]
+        (checksum,) = struct.unpack_from(">I", data, at + length)
+        if zlib.crc32(body, zlib.crc32(kind)) != checksum:
+            found.wrong.append((kind.decode("latin-1"), at - 8, length + 12))
+            continue
+        if kind in BESIDE:
+            found.beside.append((kind.decode("latin-1"), at - 8, length + 12))
+        if kind == b"IHDR" and length >= 13:
+            found.depth, found.colour = body[8], body[9]
+        elif kind == b"tRNS" and found.colour in (GREY, RGB):
+            found.key = struct.unpack(f">{length // 2}H", body[: length // 2 * 2])
+        elif kind == b"gAMA" and length == 4:
+            gamma = struct.unpack(">I", body)[0] / 1e5
+        elif kind == b"cHRM" and length == 32:
+            primaries = tuple(value / 1e5 for value in struct.unpack(">8I", body))
+        elif kind == b"cICP" and length == 4:
+            found.meaning = Cicp(body[0], body[1], body[2], body[3])
+        elif kind == b"sRGB":
+            told = True
+        elif kind == b"iCCP":
+            found.has_profile = True
+        elif kind == b"IEND":
+            found.ended = True
+            break
+        elif kind not in NEEDED and kind[:1].isupper() and kind.isalpha():
+            found.unknown.append(kind.decode("latin-1"))
+    if found.meaning is None and gamma and not told:
+        found.meaning = Gamma(gamma, primaries)
+    return found
+
+
+def _iterate_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The name of each whole chunk, where its data begins, and their length."""
+    at = len(SIGNATURE)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if at + 12 + length > len(data):
+            return
+        yield kind, at + 8, length
+        at += 12 + length
+
+
+def remove_chunks(data: bytes, chunks: list[tuple[str, int, int]]) -> bytes:
+    """The file without some of its chunks."""
+    parts, end = [], 0
+    for _, at, length in chunks:
+        parts.append(data[end:at])
+        end = at + length
+    return b"".join([*parts, data[end:]])
+
+
+def read_profile(data: bytes) -> bytes:
+    """The colour profile, of :data:`LARGEST_PROFILE` at most; nothing where there is none."""
+    for kind, at, length in _iterate_chunks(data):
+        if kind == b"iCCP":
+            packed = data[at : at + length].partition(b"\0")[2][1:]
+            try:
+                return zlib.decompressobj().decompress(packed, LARGEST_PROFILE)
+            except zlib.error:
+                return b""
+    return b""
+
+
+def is_needed(name: str) -> bool:
+    """Whether there is no picture without the chunk (PNG, section 5.4: its name begins with a
+    capital letter)."""
+    return name[:1].isupper()
+
+
+def apply_key(image: Image.Image, found: Chunks, data: bytes) -> Image.Image:
+    """Apply the transparent colour at the depth that it is given in.
+
+    Pillow compares it, as it stands in the file, with samples that it has scaled to 8 bits.
+    """
+    if not found.key or found.depth == 8 or "transparency" not in image.info:
+        return image
+    if found.colour == GREY and found.depth < 8:
+        largest = (1 << found.depth) - 1
+        grey = image if image.mode == "L" else image.convert("L")
+        image.info["transparency"] = (found.key[0] & largest) * 255 // largest
+        grey.info["transparency"] = image.info["transparency"]
+        return grey
+    if found.colour == GREY:
+        values = np.asarray(image).astype(np.uint16)
+        opaque, colours = values != found.key[0], (values >> 8).astype(np.uint8)
+        return _add_alpha(image, colours, opaque, "LA")
+    high = np.asarray(image.convert("RGB") if image.mode != "RGB" else image)
+    low = _low_bytes(data, image)
+    keys = np.asarray(found.key[:3], np.uint16)
+    opaque = ((high != keys >> 8) | (low != (keys & 255))).any(axis=2)
+    return _add_alpha(image, high, opaque, "RGBA")
+
+
+def _add_alpha(
+    image: Image.Image, colours: np.ndarray, opaque: np.ndarray, mode: str
+) -> Image.Image:
+    made = Image.fromarray(colours)
+    made.putalpha(Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8)))
+    assert made.mode == mode
+    made.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    return made
+
+
+def _low_bytes(data: bytes, image: Image.Image) -> np.ndarray:
+    """The lower byte of 16-bit colours: the upper one, were their byte order the other."""
+    again = Image.open(io.BytesIO(data), formats=["PNG"])
+    again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]
+    return np.asarray(again)

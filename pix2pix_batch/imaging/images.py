@@ -1,0 +1,262 @@
+"""Reading and writing image files. ``docs/images.md`` says how each kind is treated."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging import jpeg_encoder
+from pix2pix_batch.imaging.decoding import profiles
+from pix2pix_batch.imaging.decoding.decode import UPRIGHT, decode, orientation_of, to_eight_bits
+from pix2pix_batch.imaging.decoding.primaries import Cicp, Gamma
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
+from pix2pix_batch.imaging.kinds import suffixes as suffixes
+from pix2pix_batch.imaging.metadata.tiff import BYTE, Field, Fields, add_fields
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""Pillow's mode for each number of channels a generator may have."""
+
+SUFFIXES = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif"}
+"""Output formats and the suffix of their files."""
+
+SAME = {
+    ".png": "png",
+    ".jpg": "jpg",
+    ".jpeg": "jpg",
+    ".webp": "webp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
+"""What ``--format same`` writes, by the input's suffix; anything else becomes PNG."""
+
+DEFAULT_QUALITY = 90
+
+# Level 1 with run-length matching: a quarter of the default level's time and about its size on
+# photographs (benchmarks/convert.py).
+PNG_FAST = {"compress_level": 1, "compress_type": 3}
+
+
+XMP = 700  # its tag in TIFF (XMP specification, part 3, section 1.1.3)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded image: ``pixels`` is ``uint8 (H, W, C)``, ``alpha`` ``uint8 (H, W)`` or None.
+
+    ``orientation``: EXIF's, by which it was turned upright; ``exif``: the block that the file held
+    (a TIFF file is one itself). ``warnings``: what was wrong with the file that was read for all
+    that.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    orientation: int = 1
+    exif: bytes = b""
+    warnings: tuple[str, ...] = ()
+
+
+def require_mode(channels: int, what: str) -> str:
+    """Pillow's mode for ``channels``. Raises :class:`InputError` where there is none."""
+    try:
+        return MODES[channels]
+    except KeyError:
+        raise InputError(
+            f"the model has {channels} {what} channels; images have 1 (grey), 3 (RGB) or 4 (RGBA)"
+        ) from None
+
+
+def read(data: bytes, channels: int | None, tolerance: Tolerance = USUAL) -> Picture:
+    """Decode an image file for a generator of ``channels`` channels; ``None``: in its own, 4 with
+    transparency, 1 for grey, else 3.
+
+    The first frame, turned upright by its EXIF orientation, in sRGB, 8 bits. Alpha is kept
+    apart (the colours are laid over white) unless the generator takes 4 channels. Raises
+    :class:`ImageError` with the reason.
+    """
+    decoded = decode(data, tolerance)
+    pixels, remarks = decoded.pixels, list(decoded.warnings)
+    if decoded.image is None and pixels is not None:
+        channels = pixels.shape[2] if channels is None else channels
+        if _is_enough(pixels, channels):
+            return Picture(_match_channels(pixels, channels), warnings=tuple(remarks))
+    image = decoded.whole() if decoded.image is None else decoded.image
+    channels = _own_channels(image) if channels is None else channels
+    try:
+        orientation = orientation_of(image) if decoded.turned is None else 1
+        exif = image.info.get("exif", b"") if isinstance(image.info.get("exif"), bytes) else b""
+        if pixels is not None and orientation == 1 and _is_ready(pixels, image, channels):
+            return Picture(_match_channels(pixels, channels), exif=exif, warnings=tuple(remarks))
+        image = to_eight_bits(_upright(decoded.whole(), orientation))
+        image, remark = _to_srgb(image, decoded.meaning)
+        picture = _convert(image, channels)
+    except MemoryError as error:
+        raise ImageError("too large for this machine's memory") from error
+    except (ValueError, OSError) as error:
+        raise ImageError(f"cannot be converted from mode {image.mode}: {error}") from error
+    if remark:
+        remarks.append(remark)
+        if tolerance.strict:
+            raise ImageError(f"{remark}: refused by --strict")
+    return replace(
+        picture,
+        orientation=decoded.turned or orientation,
+        exif=exif,
+        warnings=tuple(remarks),
+    )
+
+
+def _own_channels(image: Image.Image) -> int:
+    if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        return 4
+    return 1 if image.mode.split(";")[0] in ("1", "L", "I") else 3
+
+
+def _is_ready(pixels: np.ndarray, image: Image.Image, channels: int) -> bool:
+    """Whether an image's samples need no more than to be repeated for ``channels`` channels."""
+    profile = image.info.get("icc_profile")
+    return _is_enough(pixels, channels) and profiles.is_srgb(profile, image.mode)
+
+
+def _is_enough(pixels: np.ndarray, channels: int) -> bool:
+    return (pixels.shape[2], channels) in ((1, 1), (3, 3), (1, 3))
+
+
+def _match_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    if pixels.shape[2] == channels:
+        return pixels
+    return np.concatenate([pixels] * channels, axis=2)  # several times faster than repeat
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+
+
+def _to_srgb(image: Image.Image, meaning: Gamma | Cicp | None) -> tuple[Image.Image, str]:
+    """The image in sRGB, grey, RGB or these with alpha, and a warning of colours not understood.
+
+    What a file says without a profile counts where it has none, except for cICP, which goes
+    before one (PNG, section 4.3).
+    """
+    profile = image.info.get("icc_profile")
+    if "transparency" in image.info:  # the conversion of colours would lose it
+        image = image.convert("RGBA")
+    elif image.mode in ("P", "PA", "La", "RGBa", "YCbCr"):
+        image = image.convert(PLAIN.get(image.mode, "RGB"))
+    remark = ""
+    if meaning is not None and (isinstance(meaning, Cicp) or not profile):
+        try:
+            profile = None if meaning.is_usual else meaning.profile()
+        except ValueError as error:
+            profile, remark = None, f"its colours are taken for sRGB, not understood: {error}"
+    if image.mode == "LAB":
+        return profiles.lab_to_srgb(image), remark
+    if profile:
+        if meaning is not None and image.mode in ("1", "L", "LA"):
+            image = image.convert("RGBA" if image.mode == "LA" else "RGB")
+        image, remark = profiles.to_srgb(image, profile)
+    return image, remark
+
+
+PLAIN = {"PA": "RGBA", "La": "LA", "RGBa": "RGBA"}
+"""What modes become that are worked with in another; the rest RGB."""
+
+
+def _convert(image: Image.Image, channels: int) -> Picture:
+    mode = require_mode(channels, "input")
+    if mode == "RGBA":
+        return Picture(np.asarray(_convert_mode(image, "RGBA")))
+    if image.mode not in ("LA", "RGBA"):
+        pixels = np.asarray(_convert_mode(image, mode))
+        return Picture(pixels if pixels.ndim == 3 else pixels[:, :, None])
+    image = _convert_mode(image, "RGBA")
+    alpha = np.asarray(image.getchannel("A"))
+    over = Image.new("RGBA", image.size, "white")
+    over.alpha_composite(image)
+    pixels = np.asarray(over.convert(mode))
+    opaque = bool((alpha == 255).all())
+    return Picture(pixels if pixels.ndim == 3 else pixels[:, :, None], None if opaque else alpha)
+
+
+def _convert_mode(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
+
+
+def write(
+    picture: Picture,
+    form: str,
+    quality: int | None = None,
+    exif: bytes = b"",
+    fields: Fields | None = None,
+    origin: bytes = b"",
+) -> bytes:
+    """Encode as ``form`` (a key of :data:`SUFFIXES`). JPEG drops alpha.
+
+    ``exif``: a block for formats other than TIFF; ``fields``: for the directory of TIFF;
+    ``origin``: XMP.
+    """
+    quality = DEFAULT_QUALITY if quality is None else quality
+    if form == "jpg" and not (exif or origin):
+        made = jpeg_encoder.encode(picture.pixels, quality)
+        if made is not None:
+            return made
+    pixels = picture.pixels[:, :, 0] if picture.pixels.shape[2] == 1 else picture.pixels
+    image = Image.fromarray(pixels)
+    if form == "jpg":
+        image = image.convert("RGB") if image.mode == "RGBA" else image
+    elif picture.alpha is not None and image.mode in ("L", "RGB"):
+        image.putalpha(Image.fromarray(picture.alpha))
+    buffer = io.BytesIO()
+    if form == "png":
+        image.save(buffer, "PNG", exif=exif, pnginfo=_text(origin), **PNG_FAST)
+    elif form == "jpg":
+        image.save(buffer, "JPEG", quality=quality, exif=exif, xmp=origin)
+    elif form == "webp":
+        lossless = quality == 100
+        image.save(
+            buffer, "WEBP", quality=quality, lossless=lossless, method=2, exif=exif, xmp=origin
+        )
+    else:
+        image.save(buffer, "TIFF", compression="tiff_lzw")
+        return add_fields(buffer.getvalue(), _add_xmp(fields or {}, origin))
+    return buffer.getvalue()
+
+
+def _text(xmp: bytes) -> PngInfo | None:
+    if not xmp:
+        return None
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    return info
+
+
+def _add_xmp(fields: Fields, xmp: bytes) -> Fields:
+    return {**fields, XMP: Field(BYTE, xmp)} if xmp else fields
+
+
+def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Two images of one size, ``uint8 (H, W, C)``, next to each other; grey becomes RGB where one
+    has colours, and what has no alpha is opaque where the other has."""
+    channels = max(left.shape[2], right.shape[2])
+    return np.concatenate(
+        [_repeat_channels(left, channels), _repeat_channels(right, channels)], axis=1
+    )
+
+
+def _repeat_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    if channels > 1 and pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    if channels > pixels.shape[2]:
+        opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
+        pixels = np.concatenate([pixels, opaque], axis=2)
+    return pixels
+
+
+def form_of(path: Path | str, form: str) -> str:
+    """The output format for the input at ``path``: ``form``, resolved where it is ``same``."""
+    return SAME.get(Path(path).suffix.lower(), "png") if form == "same" else form

@@ -1,0 +1,152 @@
+"""Which files are pictures: the formats that are read, and what a file's name says of them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import IO
+
+from PIL import Image, ImageFile, features
+
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.decoding.others import COMMON
+
+PROGRAMS = frozenset({"EPS"})
+"""Formats that are programs: Pillow hands them to Ghostscript, whatever the file is called."""
+
+MISREAD = frozenset({"FITS", "MPEG"})
+"""Formats that Pillow opens but does not read. FITS: its numbers are scaled by keywords (BZERO,
+BSCALE; FITS standard 4.0, section 4.4.2.5) that Pillow leaves out. MPEG: no decoder."""
+
+CODECS = {
+    "AVIF": "avif",
+    "JPEG": "jpg",
+    "JPEG2000": "jpg_2000",
+    "MPO": "jpg",
+    "PNG": "zlib",
+    "WEBP": "webp",
+}
+"""What Pillow may have been built without, by format."""
+
+INSIDE_OTHERS = frozenset({"MPO"})
+"""Formats that Pillow opens by way of another's plug-in."""
+
+SHARED = frozenset(
+    {
+        ".bw",  # raw samples
+        ".fli",
+        ".flc",
+        ".ftc",
+        ".ftu",
+        ".gbr",  # Gerber, circuit boards
+        ".icb",
+        ".iim",
+        ".im",
+        ".msp",  # patches of Windows' installer
+        ".pcd",  # point clouds
+        ".pfm",  # metrics of fonts
+        ".pxr",
+        ".ras",
+        ".rgb",  # raw samples
+        ".rgba",
+        ".vda",
+        ".vst",  # Visio's templates
+    }
+)
+"""Suffixes that more files of other kinds have than pictures: what begins as a picture is one."""
+
+LARGEST_SIDES = {"jpg": 65_500, "webp": 16_383}
+"""Pixels that an output's width and height may have at most, by its format: libjpeg's
+``JPEG_MAX_DIMENSION`` (``jmorecfg.h``), and 14 bits in WebP's header (RFC 9649, section 2.5)."""
+
+LOOKED_AT = 1 << 16
+"""Bytes of such a file that are looked at where it does not lie on a disk."""
+
+Open = Callable[[], "IO[bytes] | None"]
+"""Opens a file to look into; ``None`` where it cannot be opened."""
+
+
+@cache
+def _readable() -> frozenset[str]:
+    """The formats that Pillow can decode on this machine, by its names."""
+    Image.init()
+    return frozenset(
+        name
+        for name in {*Image.OPEN, *INSIDE_OTHERS}
+        if name not in PROGRAMS | MISREAD and not _is_stub(name) and _has_codec(name)
+    )
+
+
+def _is_stub(name: str) -> bool:
+    """Whether a plug-in only knows the format by its first bytes, as for HDF5, GRIB and WMF."""
+    opened = Image.OPEN.get(name, (None,))[0]
+    return isinstance(opened, type) and issubclass(opened, ImageFile.StubImageFile)
+
+
+def _has_codec(name: str) -> bool:
+    if name not in CODECS:
+        return True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of codecs that an older Pillow does not know
+        return bool(features.check(CODECS[name]))
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """The file suffixes, lower case with a dot, of the formats that are read here."""
+    return frozenset(_kinds_by_suffix())
+
+
+@cache
+def _kinds_by_suffix() -> Mapping[str, str]:
+    readable = _readable() & COMMON
+    return {
+        suffix: name for suffix, name in Image.EXTENSION.items() if suffix and name in readable
+    }  # Pillow 11.0 has one without a suffix
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read, in the order in which they are tried."""
+    return tuple(name for name in Image.ID if name in _readable())
+
+
+def require_size(form: str, width: int, height: int) -> None:
+    """Raises :class:`ImageError` where no file of the format holds so large a picture."""
+    most = LARGEST_SIDES.get(form)
+    if most is not None and max(width, height) > most:
+        raise ImageError(
+            f"its output of {width:,}x{height:,} pixels cannot be written as {form}, which holds "
+            f"{most:,} on a side; choose --format png or tiff"
+        )
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a path, in lower case."""
+    return os.path.splitext(name)[1].lower()
+
+
+def is_picture(name: str, look: Open) -> bool:
+    """Whether a file is a picture by its name; where other kinds share its suffix, by its
+    beginning too, for which ``look`` opens it."""
+    suffix = suffix_of(name)
+    if suffix not in suffixes():
+        return False
+    return suffix not in SHARED or _begins_as_picture(look, _kinds_by_suffix()[suffix])
+
+
+def _begins_as_picture(look: Open, form: str) -> bool:
+    file = look()
+    if file is None:
+        return True  # it fails, and says why
+    try:
+        with file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.open(file, formats=(form,)).close()
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # Pillow's plug-ins raise what they please
+        return False
+    return True

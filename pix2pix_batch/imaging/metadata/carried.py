@@ -1,0 +1,116 @@
+"""What an output keeps of its input beside the picture. ``docs/metadata.md`` says what and why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.images import Picture
+from pix2pix_batch.imaging.metadata import exif, georeference, pam, sidecars
+from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn
+from pix2pix_batch.imaging.metadata.tiff import Fields
+from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.settings import Settings
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What one input's file says that its output keeps.
+
+    ``exif``: a block for the formats that hold one; ``fields``: for TIFF outputs; ``turn``: how
+    the picture was turned; ``ground``: a GeoTIFF input's georeference.
+    """
+
+    exif: bytes = b""
+    fields: Fields = field(default_factory=dict)
+    turn: Turn = field(default_factory=Turn)
+    ground: GeoTiff | None = None
+
+
+def collect(data: bytes, picture: Picture, settings: Settings) -> Metadata:
+    """What is kept of the input file ``data``, which was decoded to ``picture``."""
+    if not (settings.georeference or settings.keep_exif):
+        return Metadata()
+    height, width = picture.pixels.shape[:2]
+    turn = Turn(picture.orientation, width, height)
+    if turn.sideways:
+        turn = Turn(picture.orientation, height, width)
+    tiff = exif.parse(data)  # the file itself, where it is a TIFF file
+    told = tiff or exif.parse(picture.exif)
+    kept: Fields = {}
+    if settings.keep_exif and told is not None:
+        kept = exif.select_fields(told, sideways=turn.sideways)
+    ground = GeoTiff(tiff) if settings.georeference and tiff is not None else None
+    fields = {**kept, **(ground.select_fields(turn) if ground else {})}
+    return Metadata(exif.block(kept), fields, turn, ground)
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """A file beside an output: its path in OUT, its bytes, and when what it was made of was
+    modified, in nanoseconds; ``None`` where that is not known."""
+
+    name: str
+    data: bytes
+    time: int | None
+
+
+def list_sidecar_outputs(item: Item, kept: Metadata, output: str) -> Iterator[Sidecar]:
+    """The files beside ``output``: those beside the input, and those that say what a GeoTIFF says
+    where the output is no TIFF file. Raises :class:`ImageError`."""
+    image = os.path.basename(item.path)
+    ground = kept.ground if item.form != "tiff" else None
+    epsg, transform = (ground.epsg, ground.affine(kept.turn)) if ground else (None, None)
+    auxiliary, dated = b"", None
+    worlds: dict[str, Sidecar] = {}
+    for name, path in zip(item.sidecars, sidecars.paths(item.path, item.sidecars), strict=True):
+        data, time = sidecars.read(path, f"the file {name} beside it")
+        called = sidecars.output_name(name, image, output)
+        if name.endswith(sidecars.AUXILIARY):
+            auxiliary, dated = pam.turn_upright(data, kept.turn), time
+        elif sidecars.is_world(name):
+            worlds[called] = Sidecar(called, _turn_world_file(name, data, kept.turn), time)
+        else:
+            yield Sidecar(called, data, time)
+    if transform is not None and not pam.places(auxiliary):
+        called = sidecars.world_name(output)  # the file itself goes before what is beside it
+        worlds[called] = Sidecar(called, georeference.world(transform), modification_time(item))
+    yield from worlds.values()
+    if transform is None and item.form == "webp":  # where GDAL reads no world files
+        told = (georeference.parse_world_file(world.data) for world in worlds.values())
+        transform = next(filter(None, told), None)
+    if auxiliary := pam.add_georeference(auxiliary, epsg, transform):
+        yield Sidecar(output + sidecars.AUXILIARY, auxiliary, dated or modification_time(item))
+
+
+def _turn_world_file(name: str, data: bytes, turn: Turn) -> bytes:
+    """The world file of the upright picture."""
+    try:
+        return georeference.turned_world(data, turn) if turn else data
+    except ValueError as error:
+        raise ImageError(
+            f"the file {name} beside it cannot be turned with it ({error}); {sidecars.REMEDY}"
+        ) from error
+
+
+def modification_time(item: Item) -> int | None:
+    """When the input was last modified, in nanoseconds; ``None`` where that is not known."""
+    try:
+        return os.stat(item.path).st_mtime_ns
+    except OSError:  # a URL, or gone by now
+        return None
+
+
+def date(path: Path, time: int | None) -> None:
+    """Give the file at ``path`` a modification time in nanoseconds. Raises :class:`ImageError`."""
+    if time is None:
+        return
+    try:
+        os.utime(path, ns=(time, time))
+    except OSError as error:
+        raise ImageError(
+            f"its output's time cannot be set ({error.strerror}); leave out --keep-times"
+        ) from error

@@ -1,0 +1,86 @@
+"""A batch that fills, and the engine that it is for."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+
+from pix2pix_batch.noise import dropout_masks, multipliers
+from pix2pix_batch.settings import TORCH
+
+if TYPE_CHECKING:
+    from pix2pix_batch.architecture import Architecture
+    from pix2pix_batch.inference.engine import Engine, Masks
+    from pix2pix_batch.settings import Settings
+
+Owner = TypeVar("Owner")
+
+
+class BatchBuilder(Generic[Owner]):
+    """Tiles for one engine, each with its owner, and the batches that it is working on.
+
+    ``keys``: of each tile, what names its noise; ``None`` for none. A batch that is not full goes
+    to the engine as it is, unless that one takes full ones only: then it is padded.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings, architecture: Architecture) -> None:
+        from pix2pix_batch.inference.engine import Overlapping
+
+        assert settings.batch_size is not None
+        self.engine, self.settings, self.architecture = engine, settings, architecture
+        self.overlapping = engine if isinstance(engine, Overlapping) else None
+        self.mixes = engine.backend == TORCH
+        shape = settings.batch_size, settings.size, settings.size, architecture.in_channels
+        self.buffer = np.zeros(shape, np.uint8)
+        self.owners: list[Owner] = []
+        self.keys: list[bytes | None] = []
+        self.flying: deque[list[Owner]] = deque()
+
+    def add(self, tile: np.ndarray, owner: Owner, key: bytes | None) -> bool:
+        """Put a tile into the batch; whether it is full now."""
+        self.buffer[len(self.owners)] = tile
+        self.owners.append(owner)
+        self.keys.append(key)
+        return len(self.owners) == len(self.buffer)
+
+    def take(self) -> tuple[list[Owner], np.ndarray, Any]:
+        """The batch's owners, its tiles, and its noise as the engine takes it.
+
+        The next batch can fill once the engine has taken the tiles.
+        """
+        count = len(self.owners) if self.engine.takes_fewer else len(self.buffer)
+        self.buffer[len(self.owners) : count] = 0
+        masks = self._multipliers(count) if self.mixes else self._masks(count)
+        owners, self.owners, self.keys = self.owners, [], []
+        return owners, self.buffer[:count], masks
+
+    def _multipliers(self, count: int) -> Masks | None:
+        if not any(self.keys):
+            return None
+        size, settings = self.settings.size, self.settings
+        blocks = self.architecture.noise_blocks(settings.noise_blocks)
+        shapes = self.architecture.mask_shapes(size, size, settings.noise_blocks)
+        made = {
+            block: np.ones((count, *shape), np.float32)
+            for block, shape in zip(blocks, shapes, strict=True)
+        }
+        for position, key in enumerate(self.keys):
+            if key is not None:
+                drawn = multipliers(key, shapes, settings.noise_rate)
+                for mask, value in zip(made.values(), drawn, strict=True):
+                    mask[position] = value
+        return made
+
+    def _masks(self, count: int) -> Masks | None:
+        """For an engine that takes the trained noise for all of a batch, or none."""
+        if not self.settings.noise:
+            return None
+        shapes = self.architecture.mask_shapes(self.settings.size, self.settings.size)
+        masks = [np.ones((count, *shape), bool) for shape in shapes]
+        for position, key in enumerate(self.keys):
+            if key is not None:
+                for mask, value in zip(masks, dropout_masks(key, shapes), strict=True):
+                    mask[position] = value
+        return masks

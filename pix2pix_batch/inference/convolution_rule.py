@@ -1,0 +1,136 @@
+"""Which convolutions of the generator are matrix products, and the memory that these take.
+
+Needs no torch: how many workers fit is reckoned before it is imported
+(:mod:`pix2pix_batch.execution.capacity`). The products are in
+:mod:`pix2pix_batch.inference.winograd` and :mod:`pix2pix_batch.inference.thin_convolution`.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from typing import NamedTuple
+
+OUTPUTS = 3
+"""Outputs of a Winograd convolution's tile along each axis."""
+POINTS = OUTPUTS + 1
+ENOUGH_CHANNELS = {"AVX2": 40, "AVX512": 50}
+"""Inputs times outputs over their sum, the products' work over the transforms', from which on
+Winograd's way was measured ahead (``benchmarks/convolutions.py``), on a busy machine and near the
+lower bound not in every run; by what PyTorch calls the instruction set. Wider registers shorten the
+products more than the transforms."""
+ENOUGH_OUTPUTS = 16
+"""Along each axis, of each phase. Fewer are too few tiles for a matrix product of full speed."""
+LARGEST_KERNEL = 2**26
+"""Bytes. The innermost layers' would be larger, and gain the least."""
+BLOCK = 88
+"""Tiles of a block, at least, if an image has so many: enough for a matrix product of full speed,
+and few enough for the cache (``benchmarks/convolutions.py``)."""
+GROUP = 144
+"""Tiles of a block of several small images, at most."""
+FEW_CHANNELS = 8
+"""Outputs of which a direct convolution leaves registers empty (AVX2 has 8 floats in one)."""
+
+
+def is_independent_of_batch(precision: str) -> bool:
+    """Whether an image's result on a CPU is the same, bit for bit, in a batch of any size.
+
+    On x86 oneDNN's convolutions in float32 with one thread add up each pixel's products in an order
+    that does not depend on the number of images, whichever instruction set they use
+    (``tests/pix2pix_batch/test_any_batch.py`` holds each that a CPU has to it). In bfloat16 with
+    AMX they do not: of random weights about one image of fifty had bits that changed with the
+    number of images, though none with its place or its neighbours. Elsewhere nobody has looked.
+    """
+    return precision == "fp32" and platform.machine().lower() in ("x86_64", "amd64")
+
+
+def is_thin(outputs: int, transposed: bool) -> bool:
+    """Whether a layer is a thin convolution, on a CPU whose instruction set is known."""
+    return transposed and outputs < FEW_CHANNELS
+
+
+def is_faster(
+    inputs: int, outputs: int, size: tuple[int, int], transposed: bool, instruction_set: str
+) -> bool:
+    """Whether a layer takes less time by Winograd's way than by oneDNN's direct convolution, and
+    its kernel, four times as large, not too much memory.
+
+    ``size``: the input's height and width; ``instruction_set``: as PyTorch calls it.
+    """
+    return (
+        has_enough_work(inputs, outputs, size, transposed, instruction_set)
+        and 4 * transformed_weights(inputs, outputs) <= LARGEST_KERNEL
+    )
+
+
+def has_enough_work(
+    inputs: int, outputs: int, size: tuple[int, int], transposed: bool, instruction_set: str
+) -> bool:
+    """Whether a layer takes less time by Winograd's way, whatever memory its kernel takes.
+    Arguments as of :func:`is_faster`."""
+    enough = ENOUGH_CHANNELS.get(instruction_set, math.inf)
+    return inputs * outputs / (inputs + outputs) >= enough and min(size) >= (
+        ENOUGH_OUTPUTS if transposed else 2 * ENOUGH_OUTPUTS
+    )
+
+
+def transformed_weights(inputs: int, outputs: int) -> int:
+    """Numbers of a Winograd convolution's kernel: 64 for the 16 of each pair of channels."""
+    return POINTS**2 * 4 * inputs * outputs
+
+
+def thin_buffers(outputs: int, size: tuple[int, int]) -> dict[str, int]:
+    """Numbers in each buffer of a thin convolution of an input of ``size``, one image at a time."""
+    pixels = outputs * math.prod(size)
+    return {"products": 16 * pixels, "rows": 8 * pixels, "phases": 4 * pixels}
+
+
+def tiles(size: int, transposed: bool) -> int:
+    """Tiles along an axis of ``size`` outputs (of each phase). A transposed convolution's first
+    phase begins one place before the image."""
+    return -(-(size + transposed) // OUTPUTS)
+
+
+class Tiling(NamedTuple):
+    """How a Winograd convolution's images are cut into blocks.
+
+    ``rows``, ``columns``: tiles of an image; ``images``: of a block; ``block_rows``: rows of
+    tiles of a block, at most.
+    """
+
+    transposed: bool
+    rows: int
+    columns: int
+    images: int
+    block_rows: int
+
+    @property
+    def phases(self) -> tuple[int, int]:
+        """Along each axis, of the input and of the output."""
+        return (1, 2) if self.transposed else (2, 1)
+
+    def buffers(self, count: int, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
+        """The shape of each buffer of a block of ``count`` rows of tiles."""
+        (s, o), grid = self.phases, (self.images, count, self.columns)
+        across = s * (OUTPUTS * self.columns + 1)
+        line = (self.columns, OUTPUTS, o * outputs)
+        return {
+            "lines": (self.images, count, s, across, inputs),
+            "v": (POINTS, *grid, s, s * inputs),
+            "m": (POINTS, *grid, o, o * outputs),
+            "sum": (*grid, o, o * outputs),
+            "z": (POINTS, self.images, count, o, *line),
+            "sums": (self.images, count, o, *line),
+        }
+
+
+def tile(
+    shape: tuple[int, int, int], transposed: bool, block: int = BLOCK, group: int = GROUP
+) -> Tiling:
+    """The tiling of a batch. ``shape``: batch size, height and width of the input; ``block``,
+    ``group``: see :data:`BLOCK` and :data:`GROUP`; with a ``group`` of 0 each image is alone."""
+    batch, *size = shape
+    rows, columns = (tiles(n // (1 if transposed else 2), transposed) for n in size)
+    images = max(1, min(batch, group // (rows * columns)))
+    most = rows if images > 1 else min(rows, -(-block // columns))
+    return Tiling(transposed, rows, columns, images, -(-rows // -(-rows // most)))

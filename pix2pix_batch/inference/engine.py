@@ -1,0 +1,146 @@
+"""The engine: something that runs a bundle on one device, bytes in and bytes out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.generator import UNet
+from pix2pix_batch.inference import convolution_rule, onednn
+from pix2pix_batch.settings import TORCH
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+CPU_BATCH = 4
+"""Images of 256x256 a batch on the CPU: more gain nothing (``benchmarks/convert.py``), and take
+memory."""
+CUDA_BATCH = 32
+
+
+class Translated(NamedTuple):
+    """``images``: ``uint8 (N, S, S, out_channels)``; ``embeddings``: ``float32 (N, D)``."""
+
+    images: np.ndarray
+    embeddings: np.ndarray
+
+
+class Engine(Protocol):
+    """Runs a bundle on one device.
+
+    ``images``: ``uint8 (N, size, size, in_channels)``, contiguous. ``masks``: one ``bool`` array
+    ``(N, C, H, W)`` a dropout block, true where a value is kept, or ``None`` for no noise. ``N`` is
+    ``batch_size``, or from 1 to that where ``takes_fewer``. An image's result does not depend on
+    the others in its batch, nor on their number. ``backend``: by the name that ``--backend`` has
+    for it.
+    """
+
+    batch_size: int
+    takes_fewer: bool
+    size: int
+    device: str
+    backend: str
+    precision: str
+
+    def __call__(
+        self, images: np.ndarray, masks: Sequence[np.ndarray] | None = None
+    ) -> Translated: ...
+
+
+@runtime_checkable
+class Overlapping(Protocol):
+    """An :class:`Engine` that can begin a batch before the one before it is done.
+
+    ``start`` takes what a call takes, and is done with the arrays when it returns; ``finish``
+    returns the result of the batch begun first. Two batches may be under way.
+    """
+
+    def start(self, images: np.ndarray, masks: Sequence[np.ndarray] | None = None) -> None: ...
+
+    def finish(self) -> Translated: ...
+
+
+Masks = Sequence[np.ndarray] | Mapping[int, np.ndarray]
+
+
+class TorchEngine:
+    """A bundle's generator in PyTorch on the CPU, through oneDNN where that is there.
+
+    Its ``masks`` may also be multipliers of any decoder blocks, by the block's number:
+    ``float32 (N, C, H, W)``. With ones an image is translated as without noise. Where an image's
+    bits could depend on the number of images, fewer than ``batch_size`` are padded in here.
+    """
+
+    backend = TORCH
+    device = "cpu"
+    takes_fewer = True
+
+    def __init__(
+        self,
+        unet: UNet,
+        *,
+        size: int,
+        batch_size: int,
+        precision: str = "fp32",
+        direct: bool = False,
+    ) -> None:
+        """``unet``: float32, in eval mode. ``direct``: no convolution as matrix products, for a few
+        images: they take time and memory to prepare. Raises :class:`InputError`."""
+        self.size, self.batch_size, self.precision = size, batch_size, precision
+        dtype = DTYPES[precision]
+        if precision == "fp16":
+            raise InputError("fp16 runs on GPUs only; use --precision bf16 or fp32 on the CPU")
+        self.dtype = dtype
+        self.run: Callable[
+            [Tensor, Sequence[Tensor] | Mapping[int, Tensor] | None], tuple[Tensor, Tensor]
+        ]
+        if onednn.available(dtype):
+            self.run = onednn.OneDNNUNet(unet, batch_size, size, dtype, direct=direct)
+            self._pads = not convolution_rule.is_independent_of_batch(precision)
+        else:
+            self._pads = True
+            model = copy.deepcopy(unet).to(dtype).to(memory_format=torch.channels_last)
+            self.run = model.translate
+
+    @torch.inference_mode()
+    def __call__(self, images: np.ndarray, masks: Masks | None = None) -> Translated:
+        count = len(images)
+        x = torch.from_numpy(self._pad_batch(images)).permute(0, 3, 1, 2)
+        x = x.to(torch.float32).div_(127.5).sub_(1).to(self.dtype)
+        y, embedding = self.run(x, None if masks is None else self._multipliers(masks))
+        made, embeddings = to_bytes(y[:count]), embedding[:count].float()
+        return Translated(made.numpy(), embeddings.numpy())
+
+    def _pad_batch(self, array: np.ndarray) -> np.ndarray:
+        if not self._pads or len(array) >= self.batch_size:
+            return array
+        rest = np.zeros((self.batch_size - len(array), *array.shape[1:]), array.dtype)
+        return np.concatenate((array, rest))
+
+    def _multipliers(self, masks: Masks) -> Sequence[Tensor] | Mapping[int, Tensor]:
+        if isinstance(masks, Mapping):
+            return {i: torch.from_numpy(self._pad_batch(mask)) for i, mask in masks.items()}
+        kept = (torch.from_numpy(self._pad_batch(mask)).to(torch.float32) for mask in masks)
+        return [mask.mul_(onednn.KEEP_SCALE) for mask in kept]
+
+
+def to_bytes(y: Tensor) -> Tensor:
+    """``(N, C, H, W)`` in [-1, 1] to ``uint8 (N, H, W, C)``, rounded to nearest."""
+    scaled = y.float().add_(1).mul_(127.5).round_().clamp_(0, 255)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def default_batch_size(device: str, size: int) -> int:
+    """As many images as have the pixels of :data:`CPU_BATCH` or :data:`CUDA_BATCH` small ones."""
+    standard = CPU_BATCH if device == "cpu" else CUDA_BATCH
+    return max(1, standard * 256 * 256 // (size * size))
+
+
+def psnr(output: np.ndarray, reference: np.ndarray) -> float:
+    """Peak signal-to-noise ratio of ``uint8`` arrays in dB; infinite where they are equal."""
+    error = float(np.square(output.astype(np.float64) - reference).mean())
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))

@@ -1,0 +1,148 @@
+"""The engines that this worker has opened, kept from one chunk to the next."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pix2pix_batch import bundle
+from pix2pix_batch.distance import Domain
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.settings import TORCH, Settings
+
+if TYPE_CHECKING:
+    from pix2pix_batch.inference.engine import Engine
+
+EngineKey = tuple[str, str, int, int, str, str]
+
+
+@functools.lru_cache(maxsize=2)
+def info_of(model: str, fingerprint: str) -> bundle.BundleInfo:
+    """What the bundle says of itself that this worker sees at the path ``model``. Raises
+    :class:`InputError` where it is not the one of that fingerprint."""
+    return bundle.read_info(_require_same_bundle(model, fingerprint))
+
+
+def _require_same_bundle(model: str, fingerprint: str) -> Path:
+    path = Path(model)
+    if not path.is_file():
+        raise InputError(
+            f"{path}: not found on this worker; put the bundle where all workers see it"
+        )
+    if bundle.fingerprint(path) != fingerprint:
+        raise InputError(f"{path}: is another bundle on this worker than where the job was started")
+    return path
+
+
+@functools.lru_cache(maxsize=2)
+def domain_of(model: str, fingerprint: str) -> Domain | None:
+    """Where the training inputs of a model lie that :func:`info_of` has found to be the right one;
+    ``None`` where its bundle cannot tell."""
+    return Domain.open(Path(model))
+
+
+@functools.lru_cache(maxsize=2)
+def open_engine(
+    model: str,
+    fingerprint: str,
+    size: int,
+    batch_size: int,
+    device: str,
+    precision: str,
+    direct: bool = False,
+) -> Engine:
+    """This worker's engine, opened on first use and kept.
+
+    It has the weights in its own form. The bundle's are let go of. ``direct``: as of
+    :class:`pix2pix_batch.inference.engine.TorchEngine`, on the CPU.
+    """
+    import torch
+
+    from pix2pix_batch.inference import onednn
+    from pix2pix_batch.inference.engine import TorchEngine
+
+    _, unet = bundle.load_mapped(_require_same_bundle(model, fingerprint))
+    if device != "cpu":
+        from pix2pix_batch.inference.cuda import CudaEngine
+
+        return CudaEngine(
+            unet, size=size, batch_size=batch_size, device=device, precision=precision
+        )
+    # One thread a worker: a reduction split over another number of threads could round
+    # otherwise, and then the bytes would depend on --workers.
+    torch.set_num_threads(1)
+    engine = TorchEngine(unet, size=size, batch_size=batch_size, precision=precision, direct=direct)
+    del unet
+    onednn.return_freed_memory()  # of the weights as they were before
+    onednn.keep_freed_memory()
+    return engine
+
+
+def _engine_key(settings: Settings) -> EngineKey:
+    """The arguments of :func:`open_engine`."""
+    assert settings.batch_size is not None
+    return (
+        settings.model, settings.fingerprint, settings.size, settings.batch_size,
+        settings.device, settings.precision,
+    )  # fmt: skip
+
+
+turn = threading.Lock()
+"""Held to use an engine, which has buffers of its own: a user's Dask worker may have several
+threads."""
+
+opening = threading.Lock()
+"""Held to open an engine: of threads that want the same, one opens it, and on a GPU nothing else is
+opened while an engine's CUDA graph is captured."""
+
+_opened: dict[tuple[object, ...], Engine] = {}
+"""What openers have opened on this worker, oldest first."""
+
+
+_expected: set[EngineKey] = set()
+"""What :func:`open_ahead` has opened, until it is seen whether that is what is needed."""
+
+
+def open_ahead(settings: Settings) -> None:
+    """Open PyTorch's engine for settings that may come to be those of the job."""
+    key = _engine_key(settings)
+    with opening:
+        _expected.add(key)
+        open_engine(*key)
+
+
+def engine_of(settings: Settings) -> Engine:
+    """This worker's engine for settings in which all is settled, opened on first use and kept."""
+    with opening:
+        return _engine_of(settings)
+
+
+def _engine_of(settings: Settings) -> Engine:
+    if settings.opener is None or settings.backend in ("auto", TORCH):
+        key = _engine_key(settings)
+        if _expected - {key}:  # there is memory for one
+            open_engine.cache_clear()
+        _expected.clear()
+        return open_engine(*key)
+    if (engine := _opened.get(_key(settings))) is None:
+        engine, reason = settings.opener(settings, None)
+        if engine is None:
+            raise InputError(f"--backend {settings.backend}: {reason}")
+        keep(settings, engine)
+    return engine
+
+
+def keep(settings: Settings, engine: Engine) -> None:
+    while len(_opened) >= 2:
+        _opened.pop(next(iter(_opened)))
+    _opened[_key(settings)] = engine
+
+
+def _key(settings: Settings) -> tuple[object, ...]:
+    """What an opener's engine depends on: not on what becomes of its images."""
+    return (
+        settings.opener, settings.model, settings.fingerprint, settings.size, settings.batch_size,
+        settings.device, settings.precision, settings.backend, settings.noise,
+    )  # fmt: skip

@@ -1,0 +1,342 @@
+"""The U-Net on the CPU: oneDNN's convolutions with prepacked weights and fused activations.
+
+These are the operators that ``torch.compile`` puts into a frozen graph. Called directly they
+are as fast, need no compiler and no compile time, and are the same for short and long jobs, so
+that a job's bytes do not depend on its length. ``benchmarks/convert.py`` compares the two.
+
+In float32, layers for which that is faster are matrix products instead (:func:`prepare`): by
+Winograd's algorithm, or as a thin convolution.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from pix2pix_batch.generator import (
+    DROPOUT_RATE,
+    LEAKY_SLOPE,
+    NORM_EPS,
+    BatchNorm,
+    Block,
+    UNet,
+    multipliers_by_block,
+)
+from pix2pix_batch.inference import convolution_rule
+from pix2pix_batch.inference.thin_convolution import ThinConvolution
+from pix2pix_batch.inference.winograd import WinogradConvolution
+from pix2pix_batch.inference.workspace import Workspace
+
+PADDING, STRIDE, DILATION, NO_OUTPUT_PADDING = [1, 1], [2, 2], [1, 1], [0, 0]
+KEEP_SCALE = 1 / (1 - DROPOUT_RATE)
+Activation = tuple[str, list[float], str]
+NONE: Activation = ("none", [], "")
+RELU: Activation = ("relu", [], "")
+TANH: Activation = ("tanh", [], "")
+LEAKY_RELU: Activation = ("leaky_relu", [LEAKY_SLOPE], "")
+ISAS_WITHOUT_BF16 = frozenset(
+    {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"}
+)
+"""oneDNN's names of the instruction sets that do not multiply bfloat16 (AVX2_VNNI_2 only converts
+it)."""
+INTO: Mapping[str, Callable[..., Tensor] | None] = {
+    "none": None,
+    "relu": partial(torch.clamp_min, min=0),
+    "tanh": torch.tanh,
+    "leaky_relu": partial(torch.ops.aten.leaky_relu.out, negative_slope=LEAKY_SLOPE),
+}
+"""Each activation as a function of a tensor and ``out``."""
+
+
+def instruction_set() -> str:
+    """What PyTorch's own kernels and matrix products use on this CPU, where Winograd's and thin
+    convolutions were measured: ``AVX2`` or ``AVX512``, or nothing.
+
+    Heeds ``ATEN_CPU_CAPABILITY``. The products are MKL's.
+    """
+    capability = torch.backends.cpu.get_cpu_capability()
+    known = torch.backends.mkl.is_available() and capability in convolution_rule.ENOUGH_CHANNELS
+    return capability if known else ""
+
+
+def available(dtype: torch.dtype) -> bool:
+    """Whether this PyTorch and this CPU have the operators for ``dtype``."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    operators = ("_convolution_pointwise", "_convolution_transpose_pointwise")
+    if not all(hasattr(torch.ops.mkldnn, name) for name in operators):
+        return False
+    return dtype == torch.float32 or (
+        dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+
+
+def bf16_is_fast() -> bool:
+    """Whether oneDNN multiplies bfloat16 in hardware here: by AMX, or AVX-512 BF16.
+
+    Elsewhere it emulates it, which takes many times as long as fp32. A limit that the user sets
+    by ``ONEDNN_MAX_CPU_ISA`` (oneDNN's documentation, "CPU Dispatcher Control") counts as the CPU
+    of that kind. ``benchmarks/convert.py`` measures both precisions.
+    """
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "DEFAULT"
+    if limit.upper() in ISAS_WITHOUT_BF16:
+        return False
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed, in this process, instead of giving it back.
+
+    An image's activations are some 40 MB, allocated and freed layer by layer; returning them
+    to the system and faulting them in again costs about a fifth of the time. glibc only.
+    """
+    m_trim_threshold, m_mmap_max = -1, -4  # <malloc.h>
+    if mallopt := _libc_function("mallopt"):
+        mallopt(m_mmap_max, 0)
+        mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def return_freed_memory() -> None:
+    """Give what the C library has kept of freed memory back to the system. glibc only."""
+    if trim := _libc_function("malloc_trim"):
+        trim(0)
+
+
+def _libc_function(name: str) -> Callable[..., int] | None:
+    if sys.platform != "linux":
+        return None
+    try:
+        found: Callable[..., int] = getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError):
+        return None
+    return found
+
+
+def fold_norm(block: Block) -> tuple[Tensor, Tensor | None, nn.Module | None]:
+    """A block's weight, bias and what norm is left: running statistics fold into the weights.
+
+    In float32, whatever the weights are stored as.
+    """
+    conv, norm = block.conv, block.norm
+    weight = conv.weight.detach().float()
+    if isinstance(norm, BatchNorm) and not norm.per_image:
+        assert norm.running_mean is not None and norm.running_var is not None
+        weight, bias = fuse_conv_bn_weights(
+            weight,
+            conv.bias,
+            norm.running_mean,
+            norm.running_var,
+            norm.eps,
+            norm.weight,
+            norm.bias,
+            transpose=isinstance(conv, nn.ConvTranspose2d),
+        )
+        return weight.detach(), bias.detach(), None
+    plain = None if conv.bias is None else conv.bias.detach()
+    return weight, plain, norm
+
+
+def instance_norm(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+    """Instance norm of channels-last images, statistics in float32.
+
+    PyTorch's own turns the layout around. Group norm with one channel a group is the same and
+    has a channels-last kernel, but one that is some 30 times slower under 1024 pixels than
+    batch norm of one image after the other.
+    """
+    if x.shape[2] * x.shape[3] >= 1024:
+        return torch.group_norm(x, x.shape[1], scale, shift, NORM_EPS)
+    normalised = torch.empty_like(x)
+    for i in range(len(x)):
+        normalised[i : i + 1] = torch.batch_norm(
+            x[i : i + 1], scale, shift, None, None, True, 0.0, NORM_EPS, False
+        )
+    return normalised
+
+
+class Convolution:
+    """One convolution, its norm and its activation: oneDNN's, its weights prepacked."""
+
+    def __init__(
+        self, block: Block, shape: tuple[int, int, int], dtype: torch.dtype, activation: Activation
+    ) -> None:
+        """``shape``: batch size, height and width of the input."""
+        weight, bias, norm = fold_norm(block)
+        self.transposed = isinstance(block.conv, nn.ConvTranspose2d)
+        self.norm, self.activation = norm, activation
+        self.fused = NONE if norm is not None else activation
+        if norm is not None:
+            self.scale = None if not isinstance(norm, BatchNorm) else norm.weight.detach().float()
+            self.shift = None if not isinstance(norm, BatchNorm) else norm.bias.detach().float()
+        self._prepare(weight.to(dtype), None if bias is None else bias.to(dtype), shape)
+
+    def _prepare(self, weight: Tensor, bias: Tensor | None, shape: tuple[int, int, int]) -> None:
+        self.bias = bias
+        channels = weight.shape[0 if self.transposed else 1]
+        size = [shape[0], channels, shape[1], shape[2]]
+        pack = torch.ops.mkldnn
+        if self.transposed:
+            self.weight = pack._reorder_convolution_transpose_weight(
+                weight, PADDING, NO_OUTPUT_PADDING, STRIDE, DILATION, 1, size
+            )
+        else:
+            self.weight = pack._reorder_convolution_weight(
+                weight, PADDING, STRIDE, DILATION, 1, size
+            )
+
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """The result, in ``out`` if that is given."""
+        if self.norm is None:
+            return self._convolve(x, out)
+        y = self._normalise(self._convolve(x, None))
+        return y if out is None else out.copy_(y)
+
+    def _convolve(self, x: Tensor, out: Tensor | None) -> Tensor:
+        if self.transposed:
+            y = torch.ops.mkldnn._convolution_transpose_pointwise(
+                x, self.weight, self.bias, PADDING, NO_OUTPUT_PADDING, STRIDE, DILATION, 1,
+                *self.fused,
+            )  # fmt: skip
+        else:
+            y = torch.ops.mkldnn._convolution_pointwise(
+                x, self.weight, self.bias, PADDING, STRIDE, DILATION, 1, *self.fused
+            )
+        return y if out is None else out.copy_(y)
+
+    def _normalise(self, x: Tensor) -> Tensor:
+        x = instance_norm(x, self.scale, self.shift)
+        if self.activation is LEAKY_RELU:
+            return F.leaky_relu_(x, LEAKY_SLOPE)
+        return x.relu_() if self.activation is RELU else x
+
+
+class ProductConvolution(Convolution):
+    """One that is matrix products: Winograd's, or a thin one."""
+
+    def __init__(
+        self,
+        block: Block,
+        shape: tuple[int, int, int],
+        activation: Activation,
+        workspace: Workspace,
+    ) -> None:
+        self.workspace = workspace
+        super().__init__(block, shape, torch.float32, activation)
+
+    def _prepare(self, weight: Tensor, bias: Tensor | None, shape: tuple[int, int, int]) -> None:
+        self.run: WinogradConvolution | ThinConvolution
+        if convolution_rule.is_thin(weight.shape[1], self.transposed):
+            self.run = ThinConvolution(
+                weight, bias, size=shape[1:], activate=INTO[self.fused[0]], workspace=self.workspace
+            )
+        else:
+            self.run = WinogradConvolution(
+                weight,
+                bias,
+                shape=shape,
+                transposed=self.transposed,
+                activate=INTO[self.fused[0]],
+                workspace=self.workspace,
+            )
+
+    def _convolve(self, x: Tensor, out: Tensor | None) -> Tensor:
+        if out is None:
+            n, _, height, width = x.shape
+            half = (2 * height, 2 * width) if self.transposed else (height // 2, width // 2)
+            out = torch.empty((n, self.run.outputs, *half), memory_format=torch.channels_last)
+        return self.run(x, out)
+
+
+def prepare(
+    block: Block,
+    shape: tuple[int, int, int],
+    dtype: torch.dtype,
+    activation: Activation,
+    workspace: Workspace | None,
+) -> Convolution:
+    """The convolution by the way that is the fastest for its shape, precision and CPU.
+
+    Without a ``workspace`` oneDNN's direct one.
+    """
+    conv = block.conv
+    transposed = isinstance(conv, nn.ConvTranspose2d)
+    channels, isa = (conv.in_channels, conv.out_channels), instruction_set()
+    if workspace is not None and dtype == torch.float32 and isa:
+        thin = convolution_rule.is_thin(conv.out_channels, transposed)
+        if thin or convolution_rule.is_faster(*channels, shape[1:], transposed, isa):
+            return ProductConvolution(block, shape, activation, workspace)
+    return Convolution(block, shape, dtype, activation)
+
+
+class OneDNNUNet:
+    """A :class:`UNet` for batches of up to ``batch`` images of one size, on the CPU.
+
+    Called like :meth:`UNet.translate`; bfloat16 or float32, channels last. The weights are laid
+    out for ``batch`` images, and serve fewer as well. The result is only valid until the next
+    call where it is a view of a reused buffer.
+    """
+
+    def __init__(
+        self, unet: UNet, batch: int, size: int, dtype: torch.dtype, *, direct: bool = False
+    ) -> None:
+        """``direct``: no convolution as matrix products."""
+        a = self.architecture = unet.architecture
+        self.dtype = dtype
+        workspace = None if direct else Workspace()
+        last = a.downs - 1
+        self.down = [
+            prepare(
+                block,
+                (batch, size >> i, size >> i),
+                dtype,
+                LEAKY_RELU if i < last else NONE,
+                workspace,
+            )
+            for i, block in enumerate(unet.down)
+        ]
+        self.up = [
+            prepare(
+                block,
+                (batch, size >> (i + 1), size >> (i + 1)),
+                dtype,
+                RELU if i else TANH,
+                workspace,
+            )
+            for i, block in enumerate(unet.up)
+        ]
+        self.joined = [
+            torch.empty(
+                (batch, 2 * a.width(i), size >> (i + 1), size >> (i + 1)),
+                dtype=dtype,
+                memory_format=torch.channels_last,
+            )
+            for i in range(last if a.skips else 0)
+        ]
+
+    def __call__(
+        self, x: Tensor, masks: Sequence[Tensor] | Mapping[int, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        a, count = self.architecture, len(x)
+        mask_of = multipliers_by_block(a, masks)
+        # the decoder's ReLU is applied before joining: it commutes with that and with the masks
+        joined = [both[:count] for both in self.joined]
+        for i, convolution in enumerate(self.down):
+            x = convolution(x)
+            if i < len(joined):
+                torch.clamp_min(x, 0, out=joined[i][:, : a.width(i)])
+        embedding = x.mean(dim=(2, 3), dtype=torch.float32)
+        x = x.relu_()
+        for i in range(len(self.up) - 1, 0, -1):
+            x = self.up[i](x, joined[i - 1][:, a.width(i - 1) :] if joined else None)
+            if i in mask_of:
+                x = x.mul_(mask_of[i].to(self.dtype))
+            if joined:
+                x = joined[i - 1]
+        return self.up[0](x), embedding

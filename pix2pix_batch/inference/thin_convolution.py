@@ -1,0 +1,90 @@
+"""A transposed 4x4 convolution of stride 2 to a few channels, as one matrix product.
+
+Direct convolutions compute as many outputs at a time as a vector register holds, 8 or 16, most of
+which an image's 3 channels leave empty. Here the 16 taps of each output channel are the rows of a
+matrix; its product with the pixels fills the registers, and what falls on the same place is added
+up, plane by plane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pix2pix_batch.inference.convolution_rule import thin_buffers
+from pix2pix_batch.inference.workspace import Workspace
+
+TAPS = ((1, 3, 1), (2, 0, -1))
+"""Of an output's phase: the kernel's row that meets its own input row, the one that meets another,
+and where that comes from: the input row before (1) or after (-1)."""
+PIXELS = 4096
+"""Pixels a product, at most, so that what it makes stays in the cache."""
+
+
+class ThinConvolution:
+    """One transposed 4x4 convolution of stride 2 and padding 1 to few outputs, bias, activation.
+
+    float32, channels last.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        size: tuple[int, int],
+        activate: Callable[..., Tensor] | None,
+        workspace: Workspace,
+    ) -> None:
+        """``weight``: (inputs, outputs, 4, 4). ``size``: the input's height and width.
+        ``activate``: called with a tensor and ``out``."""
+        self.inputs, self.outputs = weight.shape[:2]
+        self.kernel = weight.permute(2, 3, 1, 0).reshape(-1, self.inputs).contiguous()
+        self.bias = None if bias is None else bias.view(-1, 1, 1)
+        self.size, self.activate, self.workspace = size, activate, workspace
+        for name, count in thin_buffers(self.outputs, size).items():
+            workspace.reserve(name, count)
+        self.rows = max(1, PIXELS // size[1])
+
+    def __call__(self, x: Tensor, out: Tensor) -> Tensor:
+        """``x (n, inputs, H, W)``; the result is written into ``out`` and returned."""
+        height, width = self.size
+        planes = self.workspace.view("products", len(self.kernel), height * width)
+        step = self.rows * width
+        for image, target in zip(x, out, strict=True):
+            pixels = image.permute(1, 2, 0).reshape(height * width, self.inputs)
+            for begin in range(0, height * width, step):
+                part = slice(begin, begin + step)
+                torch.mm(self.kernel, pixels[part].T, out=planes[:, part])
+            self._gather(planes, target)
+        return out
+
+    def _gather(self, planes: Tensor, target: Tensor) -> None:
+        shape = (self.outputs, *self.size)
+        taps = planes.view(4, 4, *shape)
+        rows = self.workspace.view("rows", 2, 4, *shape)
+        phases = self.workspace.view("phases", 2, 2, *shape)
+        for phase, (own, other, shift) in enumerate(TAPS):
+            add_shifted(taps[own], taps[other], shift, rows[phase], axis=-2)
+        for phase, (own, other, shift) in enumerate(TAPS):
+            add_shifted(rows[:, own], rows[:, other], shift, phases[:, phase], axis=-1)
+        if self.bias is not None:
+            phases.add_(self.bias)
+        if self.activate is not None:
+            self.activate(phases, out=phases)
+        target.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).copy_(phases.permute(2, 3, 0, 4, 1))
+
+
+def add_shifted(own: Tensor, other: Tensor, shift: int, out: Tensor, axis: int) -> None:
+    """``out[k] = own[k] + other[k - shift]`` along ``axis``, nothing from outside."""
+    length = own.shape[axis] - 1
+    begin, end = (1, 0) if shift > 0 else (0, 1)
+    torch.add(
+        own.narrow(axis, begin, length),
+        other.narrow(axis, end, length),
+        out=out.narrow(axis, begin, length),
+    )
+    edge = 0 if shift > 0 else length
+    out.select(axis, edge).copy_(own.select(axis, edge))

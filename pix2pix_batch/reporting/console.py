@@ -1,0 +1,423 @@
+"""What the commands say to people: how a job ended, and what a bundle says of itself."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pix2pix_batch import bundle
+from pix2pix_batch.inputs.shard import Shard, journal_of
+from pix2pix_batch.text import duration, escape, format_count
+
+if TYPE_CHECKING:
+    from pix2pix_batch.bundle import BundleInfo
+    from pix2pix_batch.inputs.choice import LeftAlone
+    from pix2pix_batch.reporting.status import FailureGroup, Status
+    from pix2pix_batch.reporting.summary import Summary
+    from pix2pix_batch.reporting.verification import Verification
+
+SHOWN_FAILURES = 10
+SHOWN_GROUPS = 10
+NO_IMAGE = "no image suffix"
+LITTER = "hidden or left there by systems and programs"
+"""Why files are left alone."""
+
+ENDS = {
+    "finished": "finished",
+    "interrupted": "was interrupted",
+    "stopped": "could not go on and stopped",
+}
+"""How a run ended, by its ``outcome``."""
+
+DEEPEST = 6
+"""Levels of a bundle's provenance that are indented; what is deeper stands on one line."""
+
+
+def format_job(summary: Summary, out: Path) -> Iterator[str]:
+    """A job's summary, in lines. ``out``: its output directory."""
+    shard = Shard.parse(summary.shard) if summary.shard else None
+    journal = escape(journal_of(out, shard))
+    if summary.dry_run:
+        yield (
+            f"{format_count(summary.planned, 'image')} would be converted, "
+            f"{summary.skipped:,} are done, {summary.failed:,} would fail"
+            f"{_format_failed_before(summary)}"
+        )
+    else:
+        speed = f"{summary.images_per_second:.1f} images/s, start-up included"
+        rate = f" ({speed})" if summary.converted else ""
+        yield (
+            f"{summary.converted:,} converted, {summary.skipped:,} skipped (done before), "
+            f"{summary.failed:,} failed{_format_failed_before(summary)} in {summary.seconds:.1f} "
+            f"s{rate}"
+        )
+    if summary.note:
+        yield f"note: {summary.note}"
+    if summary.renamed:
+        renamed = format_count(summary.renamed, "output")
+        yield f"{renamed} renamed, for the names would clash or be too long:"
+        names = [f"{escape(name)} -> {escape(output)}" for name, output in summary.renames]
+        known = "" if summary.dry_run else f"; the journal has each output: {journal}"
+        yield from _format_first(names, summary.renamed, known)
+    yield from _format_not_taken(summary)
+    if summary.doubtful:
+        look = "looks" if summary.doubtful == 1 else "look"
+        seen = "; the report shows them" if summary.page else ""
+        yield (
+            f"{format_count(summary.doubtful, 'image')} {look} unlike what {summary.model} was "
+            "trained "
+            f"on: farther off than 99 of 100 training inputs{seen}"
+        )
+    yield from format_unmeasured(summary.unmeasured)
+    warnings = [(record.name, record.warning) for record in summary.warnings]
+    yield from format_warnings(warnings, summary.warned, f"; all are in {journal}")
+    yield from _format_warned_before(summary)
+    yield from _format_failures(summary, journal)
+    yield from format_outdated(
+        summary.outdated, summary.outdated_such, "; 'status OUT --verify' tells them all"
+    )
+    if summary.page:
+        yield f"report: {escape(summary.page)}"
+    if summary.fatal:
+        yield f"error: {summary.fatal}"
+    if summary.interrupted:
+        yield format_interruption(summary)
+
+
+def format_warnings(found: Iterable[tuple[str, str]], count: int, rest: str = "") -> Iterator[str]:
+    """Images, by name, that were read although something was wrong with them; the first of them,
+    and of how many. ``rest``: where the others stand."""
+    if not count:
+        return
+    were = "image was" if count == 1 else "images were"
+    yield f"{count:,} {were} read with a warning (--strict refuses such):"
+    lines = [f"{escape(name)}: {escape(said)}" for name, said in islice(found, SHOWN_FAILURES)]
+    yield from _format_first(lines, count, rest)
+
+
+def _format_warned_before(summary: Summary) -> Iterator[str]:
+    """With --strict: what earlier runs without it have made."""
+    if count := summary.warned_before:
+        yield (
+            f"{format_count(count, 'output')} made by earlier runs, of images read with a warning, "
+            "which --strict would refuse; remove them and run again to have them refused:"
+        )
+        yield from _format_first(
+            map(escape, summary.warned_before_such), count, "; the journal has the warnings"
+        )
+
+
+def format_outdated(count: int, such: Iterable[str], rest: str = "") -> Iterator[str]:
+    """Files in OUT whose inputs have failed since they were made; the first of them. ``rest``:
+    where the others stand."""
+    if count:
+        were = "output is" if count == 1 else "outputs are"
+        yield (
+            f"{count:,} {were} outdated: made before, of an input that now fails. Nothing is "
+            "removed; mend the input and run again, or remove:"
+        )
+        yield from _format_first(map(escape, such), count, rest)
+
+
+def _format_not_taken(summary: Summary) -> Iterator[str]:
+    """What lies in the input and is none."""
+    yield from _format_others(summary.ignored, summary.others_are, summary.others)
+    yield from format_unread(summary.unread, summary.unread_kinds)
+    yield from _format_ignored(summary.litter, f"{LITTER} (see --include)", summary.litter_such)
+    yield from _format_ignored(summary.excluded, "as --exclude asks", summary.excluded_such)
+    if summary.links:
+        links = format_count(summary.links, "link")
+        yield f"{links} to directories not followed (see --follow-links)"
+
+
+def format_left_alone(left: LeftAlone) -> Iterator[str]:
+    """What lies in a directory and is left alone."""
+    yield from _format_others(left.other.count, NO_IMAGE, left.other.first)
+    yield from format_unread(left.unread.count, left.unread.lines())
+    yield from _format_ignored(left.litter.count, LITTER, left.litter.first)
+
+
+def _format_others(count: int, what: str, such: Iterable[str]) -> Iterator[str]:
+    if count:
+        yield f"{format_count(count, 'file')} left alone, {what}:"
+        yield from _format_first(map(escape, such), count)
+
+
+def format_unmeasured(count: int) -> Iterator[str]:
+    """Images of which is not known whether the model was trained on such."""
+    if count:
+        were = "was" if count == 1 else "were"
+        yield (
+            f"{format_count(count, 'image')} {were} not measured (too small): whether the model "
+            "was "
+            "trained on such is not known"
+        )
+
+
+def format_unread(count: int, kinds: Iterable[str]) -> Iterator[str]:
+    """Images that are no inputs, for their ``kinds`` are not read."""
+    if count:
+        yield f"{format_count(count, 'image')} left alone, of kinds that are not read here:"
+        yield from (f"  {line}" for line in kinds)
+
+
+def _format_ignored(count: int, why: str, such: list[str]) -> Iterator[str]:
+    """``such``: the first of them; none is known of those in tars."""
+    if count:
+        what = format_count(count, "file or directory", "files and directories")
+        yield f"{what} left alone, {why}" + (":" if such else "")
+        if such:
+            yield from _format_first(map(escape, such), count)
+
+
+def format_interruption(summary: Summary) -> str:
+    """What to do after it."""
+    if summary.as_before:
+        return (
+            "Interrupted before anything was replaced. Run the same command again, with "
+            "--overwrite, to begin anew."
+        )
+    return "Interrupted. Run the same command again (without --overwrite) to go on from here."
+
+
+def _format_failed_before(summary: Summary) -> str:
+    return f", {summary.failed_before:,} failed before" if summary.failed_before else ""
+
+
+def _format_failures(summary: Summary, journal: str) -> Iterator[str]:
+    fail = "would fail" if summary.dry_run else "failed"
+    for record in summary.failures[:SHOWN_FAILURES]:
+        yield f"  {fail}: {escape(record.name)}: {record.reason}"
+    more = summary.failed - SHOWN_FAILURES
+    if summary.failed and not summary.dry_run:
+        tail = f"  ... and {more:,} more; all" if more > 0 else "  All"
+        yield f"{tail} are in {journal}. {_advise_retry(summary)}"
+    elif more > 0:
+        yield f"  ... and {more:,} more"
+    if summary.failed_before:
+        yield (
+            f"{format_count(summary.failed_before, 'input')} failed before and did not change "
+            "since: "
+            "not tried again (see --retry-failed)"
+        )
+
+
+def _advise_retry(summary: Summary) -> str:
+    """What the next run does about the failures."""
+    if summary.retriable == summary.failed:
+        return "Run again to retry them."
+    if not summary.retriable:
+        return "The next run leaves them alone while they do not change (see --retry-failed)."
+    return (
+        f"The next run retries {summary.retriable:,} of them, for the reason did not lie in the "
+        "image; --retry-failed retries all."
+    )
+
+
+def format_status(status: Status, out: str, now: float) -> Iterator[str]:
+    """Where a job stands, in lines. ``now``: Unix time."""
+    from pix2pix_batch.reporting.status import LATELY
+
+    job, dataset = status.job, status.dataset
+    kind = ""
+    if dataset is not None:
+        kind = f"a finished dataset ({dataset['layout']}) " if dataset else "an unfinished dataset "
+        kind += "made by "
+    chosen = (job.get(key) for key in ("format", "fit", "precision", "backend"))
+    yield (
+        f"{escape(out)}: {kind}{escape(job.get('model_name', '?'))} "
+        f"(SHA-256 {job.get('model', '')[:12]}) "
+        f"on {escape(job.get('input', '?'))}; {', '.join(str(one) for one in chosen if one)}"
+    )
+    yield _format_run(status, now)
+    if status.shards:
+        yield _format_shards(status)
+    yield _format_state(status)
+    yield from _format_content(dataset) if dataset else ()
+    if status.rate:
+        text = f"{status.rate:.1f} images/s over {duration(status.seconds)} of work"
+        if status.running and status.lately and status.seconds > LATELY:
+            text += f", {status.lately:.1f} in the last {duration(LATELY)}"
+        if status.running and status.left and (rate := status.lately or status.rate):
+            text += f"; {duration(status.left / rate)} left"
+        yield text
+    for kind, groups in (("failed", status.failures), ("quarantined", status.quarantine)):
+        if groups:
+            yield f"{kind}:"
+        for group in groups[:SHOWN_GROUPS]:
+            yield f"  {group.count:>7,}  {_format_group(group)}"
+        if (more := len(groups) - SHOWN_GROUPS) > 0:
+            yield f"  ... for {format_count(more, 'more reason')}"
+    yield _advise_resume(status)
+
+
+def _format_group(group: FailureGroup) -> str:
+    """With the reason as one of them has it: numbers in it differ from one to the other."""
+    own, such = escape(group.example_reason), escape(group.example)
+    if group.count == 1:
+        return f"{such}: {own}"
+    return f"{own}, such as {such}" if own == group.reason else f"such as {such}: {own}"
+
+
+def _format_run(status: Status, now: float) -> str:
+    if status.running:
+        who = "A run is" if status.running == ["all"] else f"Shards {', '.join(status.running)} are"
+        since = f", since {duration(now - status.begun)}" if status.begun else ""
+        return f"{who} writing now{since}."
+    if status.ended is None:
+        return "No run is writing." if status.begun is None else "The last run was cut off."
+    ago = duration(max(0, now - status.ended))
+    return f"No run is writing. The last one {ENDS.get(status.outcome, 'ended')} {ago} ago."
+
+
+def _format_shards(status: Status) -> str:
+    """How a job was shared out, and what of it nobody has begun."""
+    number = len(status.shards) + len(status.missing)
+    begun = f"{_format_some(status.shards)} of {format_count(number, 'shard')}"
+    if not status.missing:
+        return f"All {format_count(number, 'shard')} have begun."
+    verb = "has" if len(status.missing) == 1 else "have"
+    return f"Shard {begun}; {_format_some(status.missing)} {verb} not begun."
+
+
+def _format_some(names: list[str]) -> str:
+    more = len(names) - SHOWN_GROUPS
+    return ", ".join(names[:SHOWN_GROUPS]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _format_content(dataset: Mapping[str, Any]) -> Iterator[str]:
+    """What a finished dataset holds."""
+    splits = ", ".join(f"{escape(split)} {count:,}" for split, count in dataset["splits"].items())
+    yield (
+        f"{format_count(dataset['images'], 'image')} of "
+        f"{format_count(dataset['inputs'], 'input')} in the "
+        f"dataset: {splits}"
+    )
+    for title in ("rejected", "flagged"):
+        if counts := dataset[title]:
+            yield f"{title}: " + ", ".join(f"{escape(key)} {n:,}" for key, n in counts.items())
+    if dataset["inputs_failed"]:
+        yield f"{format_count(dataset['inputs_failed'], 'input')} could not be used"
+
+
+def _format_state(status: Status) -> str:
+    parts = [f"{status.done:,} done"]
+    if status.tars:
+        parts = [f"{format_count(status.done, 'image')} of {format_count(status.tars, 'tar')} done"]
+    elif status.total:
+        share = 100 * status.done // status.total
+        parts = [f"{status.done:,} of {status.total:,} done ({share} %)"]
+    for count, what in (
+        (status.failed, "failed"),
+        (status.quarantined, "quarantined"),
+        (status.left or 0, "left"),
+        (status.warned, "read with a warning"),
+    ):
+        if count:
+            parts.append(f"{count:,} {what}")
+    return ", ".join(parts)
+
+
+def _advise_resume(status: Status) -> str:
+    """What running the same command again would do."""
+    if status.dataset and status.dataset["wrong"]:
+        return "The same command again would make anew what is wrong, and lay the dataset out anew."
+    if status.missing:
+        return f"A run without --shard would do the rest; or one of --shard {status.missing[0]}" + (
+            ", and so on." if len(status.missing) > 1 else "."
+        )
+    make = "convert" if status.dataset is None else "make"
+    wrong = status.failed + status.quarantined
+    does = []
+    if status.left:
+        does.append(f"{make} the {status.left:,} left")
+    elif status.left is None:
+        does.append(f"{make} what is left")
+    if status.retriable:
+        does.append(f"retry {status.retriable:,} of the failures")
+    if alone := wrong - status.retriable:
+        does.append(f"leave {alone:,} alone while unchanged (see --retry-failed)")
+    if status.dataset is not None:
+        then = "where its inputs have changed, it brings the dataset up to date"
+        then = then if status.dataset else "then it lays the dataset out"
+        return f"The same command again would {', '.join(does) or 'find nothing to do'}; {then}."
+    if not does:
+        return "All is done; the same command again would convert what is new or has changed."
+    return f"The same command again would {', '.join(does)}."
+
+
+def format_verification(found: Verification) -> Iterator[str]:
+    """What checking the outputs found, in lines."""
+    yield f"{format_count(found.checked, 'output')} checked, {found.wrong:,} wrong"
+    yield from format_outdated(found.outdated, found.outdated_such[:SHOWN_FAILURES], "; --json")
+    for kind, examples in found.examples.items():
+        yield f"{kind}: {found.counts[kind]:,}"
+        names = [f"{escape(output)}: {escape(why)}" for output, why in examples[:SHOWN_FAILURES]]
+        yield from _format_first(names, found.counts[kind], "; the journal has all")
+    if found.wrong:
+        yield (
+            "The next run of the same command makes the wrong ones again, and only these "
+            "(no --overwrite needed)."
+        )
+
+
+def _format_first(lines: Iterable[str], count: int, tail: str = "") -> Iterator[str]:
+    """The first of ``count`` lines, indented, and how many more there are."""
+    shown_lines = [f"  {line}" for line in lines]
+    yield from shown_lines
+    if (more := count - len(shown_lines)) > 0:
+        yield f"  ... and {more:,} more{tail}"
+
+
+def format_bundle(info: BundleInfo, path: Path, width: int) -> Iterator[str]:
+    """A bundle's description as ``key: value`` lines of up to ``width`` columns."""
+    a = info.architecture
+    values = {
+        "name": info.name,
+        "file": path,
+        "bytes": f"{path.stat().st_size:,}",
+        "sha256": bundle.fingerprint(path),
+        "domains": f"{info.source_domain or '?'} -> {info.target_domain or '?'}",
+        "image size": f"{info.image_size}x{info.image_size}, other sizes: {info.fit}",
+        "channels": f"{a.in_channels} -> {a.out_channels}",
+        "architecture": f"U-Net, {a.downs} downs, ngf {a.ngf}",
+        "norm": a.norm,
+        "dropout blocks": len(a.dropout_blocks),
+        "provenance": info.provenance,
+    }
+    yield from _format_values(values, width)
+
+
+def _format_values(values: Mapping[str, Any], width: int, depth: int = 0) -> Iterator[str]:
+    indent = "  " * depth
+    for key, value in values.items():
+        start = f"{indent}{escape(key)}:"
+        if isinstance(value, str):
+            text = escape(" ".join(value.split()))  # foreign: no control characters to terminals
+            line = f"{start} {text}".rstrip()
+            yield from _wrap(line, width, f"{indent}  ") if " " in text else [line]
+        elif isinstance(value, dict) and value and depth < DEEPEST:
+            yield start
+            yield from _format_values(value, width, depth + 1)
+        elif _is_objects(value) and depth < DEEPEST:
+            for number, item in enumerate(value, 1):
+                yield f"{indent}{escape(key)} {number}:"
+                yield from _format_values(item, width, depth + 1)
+        elif isinstance(value, Path):
+            yield f"{start} {escape(value)}"
+        else:
+            yield f"{start} {escape(json.dumps(value, ensure_ascii=False))}"
+
+
+def _is_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(i, dict) for i in value)
+
+
+def _wrap(text: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

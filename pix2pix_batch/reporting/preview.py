@@ -1,0 +1,158 @@
+"""Trying a model on a handful of images: one picture of inputs beside outputs."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pix2pix_batch import bundle
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.imaging import images
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
+from pix2pix_batch.inference import autotune
+from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.journal.writer import Record
+from pix2pix_batch.options import info_of
+from pix2pix_batch.reporting import contact_sheet
+from pix2pix_batch.settings import Settings, apply_decision, settings_without_job
+from pix2pix_batch.storage import output
+from pix2pix_batch.storage.files import read_file
+from pix2pix_batch.text import escape
+
+MOST = 64
+"""Images that one picture shows."""
+
+LAYOUTS = ((1, 1, 768), (6, 1, 448), (16, 2, 320), (MOST, 4, 256))
+"""Up to so many images, in so many columns, each in a cell of at most so many pixels a side."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """``path``: of the picture; none where no image could be translated. ``failures``: the paths
+    of those that could not, and why; ``note``: what else there is to say."""
+
+    path: Path | None
+    failures: list[tuple[str, str]]
+    note: str
+
+
+def preview(
+    model: str,
+    paths: Sequence[str],
+    out: Path | None = None,
+    *,
+    fit: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    tolerance: Tolerance = USUAL,
+) -> Preview:
+    """Translate ``paths`` with ``model``, as ``convert`` does in PyTorch, into a picture.
+
+    ``out``: a ``.png``; without one, ``preview-<model>.png`` here, which is replaced if it is a
+    picture of ours; ``tolerance``: what is made of files that are not as they should be. Raises
+    :class:`InputError` and :class:`OutputError`.
+    """
+    _require_few(paths)
+    bundle_path = bundle.resolve(model)
+    out = _place(bundle_path, out)
+    _require_apart(out, paths)
+    columns, cell = next((columns, cell) for most, columns, cell in LAYOUTS if len(paths) <= most)
+    info = info_of(bundle_path)
+    # in PyTorch: a TensorRT engine would first be built, for minutes
+    settings = settings_without_job(
+        bundle_path, info.image_size, fit or info.fit, device, precision
+    )
+    settings = replace(settings, tolerance=tolerance)
+    items = [Item(path, str(i), f"{i}.png", "png") for i, path in enumerate(paths)]
+    decision = autotune.autotune(settings, items)
+    records, outputs = _translate(apply_decision(settings, decision), items, cell)
+    rows, failures = [], []
+    for item in items:
+        record = records[item.name]
+        if item.output in outputs:
+            before = _small(read_file(item.path)[0], cell, tolerance)
+            rows.append((_title(item.path, record.distance), [before, outputs[item.output]]))
+        else:
+            failures.append((item.path, record.reason))
+    if not rows:
+        return Preview(None, failures, decision.note)
+    cell = max(
+        contact_sheet.CELL, *(side for _, pair in rows for one in pair for side in one.shape[:2])
+    )
+    output.write(out, contact_sheet.render_png(rows, ["input", "output"], columns, cell))
+    return Preview(out, failures, decision.note)
+
+
+def _require_few(paths: Sequence[str]) -> None:
+    if not 0 < len(paths) <= MOST:
+        raise InputError(
+            f"{len(paths):,} images; preview takes 1 to {MOST}: use pix2pix-batch convert"
+        )
+    for path in paths:
+        if os.path.isdir(path):
+            raise InputError(
+                f"{escape(path)}: is a directory; give images, or use pix2pix-batch convert"
+            )
+        if glob.has_magic(path) and not os.path.exists(path):
+            raise InputError(
+                f"{escape(path)}: no such file; leave the pattern out of quotes, for the shell to "
+                "expand"
+            )
+
+
+def _place(model: Path, out: Path | None) -> Path:
+    """Where the picture goes. Raises :class:`InputError`."""
+    chosen = out or Path(f"preview-{model.stem}.png")
+    output.require_place(chosen, (".png",))
+    if out is None and chosen.exists() and not _is_ours(chosen):
+        raise InputError(
+            f"{escape(chosen)}: is there and no preview; move it away, or choose a name with --out"
+        )
+    return chosen
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return image.info.get("Software") == contact_sheet.MAKER
+    except Exception:  # decoders raise what they please
+        return False
+
+
+def _require_apart(out: Path, paths: Sequence[str]) -> None:
+    if out.exists() and any(os.path.exists(path) and os.path.samefile(out, path) for path in paths):
+        raise InputError(f"{escape(out)}: is one of the images; choose another name with --out")
+
+
+def _translate(
+    settings: Settings, items: Sequence[Item], cell: int
+) -> tuple[dict[str, Record], dict[str, np.ndarray]]:
+    """What became of each item, and the outputs, made small, by their names."""
+    from pix2pix_batch.inference.converter import Converter
+
+    outputs: dict[str, np.ndarray] = {}
+
+    def keep(name: str, data: bytes) -> None:
+        outputs[name] = _small(data, cell, USUAL)
+
+    converter = Converter(settings, keep)
+    converter.run(items)
+    return {record.name: record for record in converter.records}, outputs
+
+
+def _small(data: bytes, cell: int, tolerance: Tolerance) -> np.ndarray:
+    """An image file as it is shown, ``uint8 (H, W, 3)``, no larger than a cell."""
+    image = Image.fromarray(images.read(data, 3, tolerance).pixels)
+    image.thumbnail((cell, cell), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def _title(path: str, distance: float | None) -> str:
+    name = escape(path)
+    return name if distance is None else f"{name}, distance {distance:.1f}"

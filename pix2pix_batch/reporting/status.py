@@ -1,0 +1,276 @@
+"""What an OUT's journals tell of its job, also while a run is going. ``pix2pix-batch status``."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pix2pix_batch.dataset import lock, state
+from pix2pix_batch.dataset.state import Complete
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.inputs.shard import Shard, lock_of, shards_of
+from pix2pix_batch.journal.history import SYNTHESIZE, is_locked, list_valid, read_all_lines
+from pix2pix_batch.journal.index import CODES, DETAIL, STATUS, Index
+from pix2pix_batch.journal.record import COPY, DONE, FAILED, GONE, QUARANTINED
+from pix2pix_batch.reporting.statistics import OTHER, Statistics, Values
+from pix2pix_batch.reporting.statistics import Group as Alike
+from pix2pix_batch.storage import files
+from pix2pix_batch.text import escape
+
+LATELY = 300.0
+"""Seconds: the last rate is over as many."""
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Inputs that were not converted for one ``reason``, in which ``N`` is put for numbers and
+    quoted names. ``example``: one's name, and ``example_reason`` its own reason."""
+
+    reason: str
+    count: int
+    example: str
+    example_reason: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a job stands. ``docs/status.md`` says what each figure means.
+
+    ``total``: inputs in all; ``None`` where no run has counted them. ``tars``: those that are done,
+    whose images the other figures count. ``running``: the runs that are writing now, ``all`` or
+    shards. ``warned``: of those done, the ones read with a warning. ``begun`` and ``ended``: of the
+    last run, Unix time; ``ended`` is ``None`` where it was killed or goes on. ``rate`` and
+    ``lately``: images a second. ``shards``: those that have begun, of a job that was shared out,
+    and ``missing`` those that have not. ``dataset``: of one that is finished, what it holds; empty
+    of one that is not; ``None`` for what ``convert`` makes.
+    """
+
+    job: dict[str, Any]
+    running: list[str]
+    begun: float | None
+    ended: float | None
+    outcome: str
+    total: int | None
+    done: int
+    failed: int
+    quarantined: int
+    retriable: int
+    unfinished: int
+    tars: int
+    rate: float
+    lately: float
+    seconds: float
+    failures: list[FailureGroup] = field(default_factory=list)
+    quarantine: list[FailureGroup] = field(default_factory=list)
+    warned: int = 0
+    shards: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    dataset: dict[str, Any] | None = None
+
+    def figures(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {**asdict(self), "left": self.left}
+
+    @property
+    def left(self) -> int | None:
+        """Inputs of which nothing is known yet."""
+        known = self.done + self.failed + self.quarantined
+        return None if self.total is None else max(0, self.total - known)
+
+
+def read_status(place: str | os.PathLike[str], journal: str | None = None) -> Status:
+    """Read the journals of the OUT ``place``, which a run may be writing. Takes no lock.
+
+    ``journal``: the directory they are in, where OUT is a URL and it was chosen.
+
+    Raises :class:`InputError` where there is no journal, :class:`OutputError` where one cannot
+    be read.
+    """
+    out = files.journal_directory(place, journal)
+    if not out.is_dir():
+        raise InputError(f"{escape(out)}: no such directory; give the OUT of a job")
+    running = [str(shard) for shard in shards_of(out, "lock") if is_locked(lock_of(out, shard))]
+    if not running and (is_locked(lock_of(out)) or is_locked(lock.lock_of(out))):
+        running = ["all"]
+    story = RunStatistics()
+    tally = Statistics(story.observe(read_all_lines(out)))
+    pace, counts = tally.pace, story.counts()
+    groups = {
+        status: [
+            _make_group(group)
+            for group in tally.groups
+            if group.status == status and group.examples
+        ]
+        for status in (FAILED, QUARANTINED)
+    }
+    begun, missing = _list_shards(out)
+    known = state.read(out) if tally.is_dataset else None
+    return Status(
+        job={key: value for key, value in tally.job.items() if key != "schema"},
+        running=running,
+        begun=story.begun,
+        ended=story.ended,
+        outcome=story.outcome,
+        total=known.images["wanted"] if known is not None else story.total(),
+        done=counts[DONE],
+        failed=counts[FAILED],
+        quarantined=counts[QUARANTINED],
+        retriable=story.retriable(),
+        unfinished=counts[""],
+        tars=story.tars,
+        rate=round(pace.images / pace.seconds, 3) if pace.seconds else 0.0,
+        lately=round(story.recent_rate(time.time() if running else None), 3),
+        seconds=round(pace.seconds, 1),
+        failures=groups[FAILED],
+        quarantine=groups[QUARANTINED],
+        warned=tally.warned,
+        shards=begun,
+        missing=missing,
+        dataset=_describe_dataset(known) if tally.is_dataset else None,
+    )
+
+
+def _make_group(group: Alike) -> FailureGroup:
+    first = group.examples[0]
+    own = group.reason if group.reason == OTHER else str(first.get("reason", ""))
+    return FailureGroup(group.reason, group.count, str(first["name"]), own)
+
+
+def _list_shards(out: Path) -> tuple[list[str], list[str]]:
+    """Those that have a journal, and those of the same number that have none."""
+    there = [shard for shard in list_valid(out) if shard is not None]
+    count = max((shard.count for shard in there), default=0)
+    every = [Shard(number, count) for number in range(1, count + 1)]
+    return list(map(str, there)), [str(shard) for shard in every if shard not in there]
+
+
+def _describe_dataset(found: Complete | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    header = found.header
+    told = ("inputs", "inputs_failed", "splits", "rejected", "flagged")
+    return {
+        "layout": found.mark.get("layout"),
+        "images": sum(header.get("splits", {}).values()),
+        **{key: header.get(key) for key in told},
+        "wrong": found.wrong,
+    }
+
+
+class RunStatistics:
+    """What a journal's lines say of its runs, and the last state of each input."""
+
+    def __init__(self) -> None:
+        self.begun: float | None = None
+        self.ended: float | None = None
+        self.outcome = ""
+        self._totals: dict[str, int] = {}
+        self._index = Index()
+        self._recent: deque[tuple[float, int]] = deque()
+        self._tars = Index()
+        self._is_dataset = False
+
+    def observe(self, values: Iterator[Values]) -> Iterator[Values]:
+        """The lines, noted as they pass."""
+        fresh = 0
+        for line in values:
+            if "name" in line:
+                name, state = str(line["name"]), str(line.get("status"))
+                if self._is_copy(name):
+                    continue
+                self._index.update(name, state, bool(line.get("stamp")))
+                if "members" in line or self._tars.get(name):
+                    self._tars.update(name, state, 0)
+                if "members" in line:  # a tar, whose images have lines of their own
+                    continue
+                fresh += state != GONE
+            elif "claim" in line:
+                for name in line["claim"]:
+                    if not self._is_copy(name):
+                        self._index.claim(name)
+            elif "at" in line:
+                self._count_returned(float(line["at"]), fresh)
+                fresh = 0
+            else:
+                self._run(line)
+            yield line
+
+    def _is_copy(self, name: str) -> bool:
+        """Of a dataset's input, which is no image of it."""
+        return self._is_dataset and name.endswith(COPY)
+
+    def _count_returned(self, at: float, count: int) -> None:
+        self._recent.append((at, count))
+        while self._recent[0][0] < at - LATELY:
+            self._recent.popleft()
+
+    def _run(self, line: Values) -> None:
+        self._is_dataset |= line.get("kind") == SYNTHESIZE
+        if "begin" in line and line["begin"] >= (self.begun or 0):
+            self.begun, self.ended, self.outcome = line["begin"], None, ""
+        if "end" in line and line["end"] >= (self.ended or self.begun or 0):
+            self.ended, self.outcome = line["end"], str(line.get("outcome", ""))
+        whole = "end" not in line or line.get("outcome") == "finished"
+        if whole and isinstance(total := line.get("total"), int):
+            shard = str(line.get("shard", ""))
+            if not shard:
+                self._totals.clear()
+            self._totals[shard] = total
+
+    def counts(self) -> dict[str, int]:
+        """Inputs by their last status; with none, those claimed and not finished."""
+        counts = _counts(self._index)
+        return {**counts, DONE: counts[DONE] - self.tars}
+
+    def retriable(self) -> int:
+        """The failures whose reason did not lie in the input."""
+        wrong = (CODES[FAILED], CODES[QUARANTINED])
+        return sum(
+            int(np.count_nonzero(np.isin(part & STATUS, wrong) & (part >> DETAIL == 0)))
+            for part in self._index.states()
+        )
+
+    @property
+    def tars(self) -> int:
+        return _counts(self._tars)[DONE]
+
+    def total(self) -> int | None:
+        """Inputs in all, where a run without shards has counted them, or all its shards.
+
+        A tar's images are counted as they are made: all are known once a run has finished.
+        """
+        if self.tars:
+            counts = self.counts()
+            return sum(counts.values()) - counts[""] if self.outcome == "finished" else None
+        shards = [Shard.parse(shard) for shard in self._totals if shard]
+        if "" in self._totals and not shards:
+            return self._totals[""]
+        if shards and len(shards) == shards[0].count:
+            return sum(number for shard, number in self._totals.items() if shard)
+        return self._totals.get("")
+
+    def recent_rate(self, now: float | None) -> float:
+        """Images a second in the last minutes before ``now``, or before the last chunk."""
+        if not self._recent:
+            return 0.0
+        last = max(at for at, _ in self._recent)
+        end = last if now is None else max(now, last)
+        start = max(end - LATELY, self.begun or 0)
+        count = sum(count for at, count in self._recent if at > start)
+        return count / (end - start) if end > start else 0.0
+
+
+def _counts(index: Index) -> dict[str, int]:
+    """The names of each status."""
+    codes = np.zeros(len(CODES), np.int64)
+    for part in index.states():
+        found = ((part & STATUS) >> 1).astype(np.intp)
+        codes += np.bincount(found, minlength=len(CODES))
+    return dict(zip(CODES, codes.tolist(), strict=True))

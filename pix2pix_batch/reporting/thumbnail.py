@@ -1,0 +1,98 @@
+"""Small pictures inside a page, within a budget of bytes and of time."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from PIL import Image
+
+from pix2pix_batch.cores import cores
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging import images
+from pix2pix_batch.imaging.decoding import process
+from pix2pix_batch.imaging.decoding.tolerance import Tolerance
+from pix2pix_batch.storage import remote
+from pix2pix_batch.storage.files import read_file
+
+STEPS = ((320, 80), (320, 50), (224, 40), (96, 20))
+"""Longest side in pixels and WebP quality, tried in turn until a picture fits."""
+
+LARGEST = 48_000
+"""Bytes of text that a thumbnail takes at most, however few there are."""
+
+PIXELS = 800_000_000
+"""Decoded for one page at most: some ten seconds."""
+
+ANY = Tolerance(lenient=True, max_pixels=PIXELS)
+"""The page shows what a job took, however tolerant that was, and what it refused."""
+
+IN_TAR = "lies in a tar; not unpacked for this page"
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """``uri``: ``data:image/webp;...``; ``width`` and ``height``: of the whole picture."""
+
+    uri: str
+    width: int
+    height: int
+
+
+def thumbnails(paths: Iterable[str], budget: int) -> dict[str, Thumbnail | str]:
+    """The thumbnail of each file, or why there is none.
+
+    ``budget``: bytes of text for all together; each gets an equal share, so that none depends on
+    what the others show. Where the files have too many pixels, the last of them have none.
+    """
+    listed = list(paths)
+    share = min(LARGEST, budget // max(len(listed), 1))
+    left = PIXELS
+    refused, wanted = {}, []
+    for path in dict.fromkeys(listed):
+        left -= _pixels(path)
+        if left < 0:
+            refused[path] = "too large to be shown here; open the file"
+        else:
+            wanted.append(path)
+    with ThreadPoolExecutor(cores()) as pool:
+        made = pool.map(lambda path: _make(path, share), wanted)
+        return refused | dict(zip(wanted, made, strict=True))
+
+
+def _pixels(path: str) -> int:
+    """By the file's header; none where it has no such."""
+    process.hush_warnings()
+    try:
+        with Image.open(path) as image:
+            return image.width * image.height
+    except Exception:  # decoders raise what they please; reading it says what is wrong
+        return 0
+
+
+def _make(path: str, share: int) -> Thumbnail | str:
+    try:
+        if remote.is_url(path):
+            return "lies behind a URL; not fetched for this page"
+        if not path:
+            return IN_TAR
+        os.stat(path)
+        pixels = images.read(read_file(path)[0], 3, ANY).pixels
+    except NotADirectoryError:
+        return IN_TAR
+    except (ImageError, OSError, ValueError) as error:  # ValueError: a path with a NUL
+        return "gone since" if isinstance(error, FileNotFoundError) else str(error)
+    height, width = pixels.shape[:2]
+    for side, quality in STEPS:
+        small = Image.fromarray(pixels)
+        small.thumbnail((side, side), reducing_gap=3)
+        buffer = io.BytesIO()
+        small.save(buffer, "WEBP", quality=quality, method=2)
+        uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+        if len(uri) <= share:
+            return Thumbnail(uri, width, height)
+    return "takes too many bytes to be shown here"

@@ -1,7 +1,0 @@
-"""Importing this module imports what a worker needs: the fork server's way to be told so
-(:mod:`pix2pix_batch.scheduling.template`)."""
-
-from pix2pix_batch.workers.imports import end_forks_with_this_process, import_all
-
-end_forks_with_this_process()
-import_all()

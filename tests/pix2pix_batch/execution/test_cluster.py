@@ -1,0 +1,51 @@
+"""Worker processes of our own, and a cluster of somebody else."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from distributed import Client
+
+from pix2pix_batch.errors import InputError, SchedulerGone
+from pix2pix_batch.execution.cluster import connect, local_cluster
+from tests.end_to_end.fleet import Fleet
+
+GPU = "CUDA_VISIBLE_DEVICES"
+
+
+def test_each_worker_process_has_its_own_environment() -> None:
+    with local_cluster([{GPU: "7"}, {GPU: "8"}]) as cluster, Client(cluster) as client:
+        assert sorted(client.run(os.getenv, GPU).values()) == ["7", "8"]
+        assert set(client.nthreads().values()) == {1}
+        assert all(address.startswith("tcp://127.0.0.1:") for address in client.nthreads())
+
+
+def test_what_is_asked_of_a_cluster_that_is_gone_is_no_bug(tmp_path: Path) -> None:
+    with Fleet(tmp_path) as fleet:
+        fleet.worker("only")
+        fleet.wait_for(1)
+        with pytest.raises(SchedulerGone), connect(fleet.address) as (client, count):
+            assert count == 1
+            client._timeout = 1  # seconds that it looks for it again
+            fleet.kill(fleet.scheduler)
+            while client.status != "closed":
+                time.sleep(0.1)
+            client.submit(os.getpid)
+
+
+def test_a_scheduler_file_that_is_not_there(tmp_path: Path) -> None:
+    place = tmp_path / "scheduler.json"
+    with pytest.raises(InputError, match="no such scheduler file"), connect(str(place)):
+        pass
+
+
+def test_other_errors_stay_themselves() -> None:
+    with (
+        local_cluster([{}]) as cluster,
+        pytest.raises(ZeroDivisionError),
+        connect(cluster.scheduler_address),
+    ):
+        raise ZeroDivisionError

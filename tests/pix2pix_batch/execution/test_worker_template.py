@@ -1,0 +1,107 @@
+"""The process that local workers are forked from."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import forkserver
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pix2pix_batch.execution import worker_template
+
+PATIENCE = 300.0
+
+
+@pytest.fixture(autouse=True)
+def _own_template() -> None:
+    """Not the fork server that an earlier test in this process has begun, as training does."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+def templates() -> list[psutil.Process]:
+    mine = psutil.Process().children()
+    return [child for child in mine if "forkserver" in " ".join(child.cmdline())]
+
+
+def found() -> dict[str, object]:
+    """What a process finds when it begins."""
+    there = "torch" in sys.modules
+    import torch
+
+    return {
+        "torch": there,
+        "of": os.getppid(),
+        "file": torch.__file__,
+    }
+
+
+def test_processes_have_pytorch_when_they_begin_and_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what happens to lie in the current directory nothing is imported."""
+    for name in ("torch", "distributed", "ctypes", "queue"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    before = templates()
+    with worker_template.start_template() as method:
+        assert method == "forkserver"
+        (server,) = set(templates()) - set(before)
+        context = multiprocessing.get_context("forkserver")
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            seen = pool.submit(found).result(PATIENCE)
+        assert server.num_threads() == 1
+    assert seen["torch"] and seen["of"] == server.pid
+    assert not str(seen["file"]).startswith(str(tmp_path))
+    assert templates() == before
+
+
+def test_a_job_that_ends_at_once_does_not_wait_for_the_imports() -> None:
+    before = templates()
+    with worker_template.start_template():
+        assert len(templates()) == len(before) + 1
+    assert templates() == before
+
+
+def test_what_is_forked_ends_with_the_template() -> None:
+    with worker_template.start_template():
+        process = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(9999,))
+        process.start()
+        worker = psutil.Process(process.pid)
+        parent = worker.parent()
+        assert parent is not None and parent in templates()
+        parent.kill()
+        worker.wait(PATIENCE)
+
+
+def test_jobs_at_the_same_time_share_it_and_the_last_ends_it() -> None:
+    before = templates()
+    with contextlib.ExitStack() as second:
+        with worker_template.start_template():
+            (server,) = set(templates()) - set(before)
+            second.enter_context(worker_template.start_template())
+            assert set(templates()) - set(before) == {server}
+        assert set(templates()) - set(before) == {server}
+    assert templates() == before
+
+
+def test_somebody_elses_fork_server_is_used_and_left_running() -> None:
+    code = """
+from multiprocessing import forkserver
+from pix2pix_batch.execution import template
+forkserver.set_forkserver_preload(["json"])
+forkserver.ensure_running()
+before = forkserver._forkserver._forkserver_pid
+with template.started() as method:
+    assert method == "forkserver"
+assert forkserver._forkserver._forkserver_pid == before
+assert forkserver._forkserver._preload_modules == ["json"]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)

@@ -1,0 +1,86 @@
+"""JPEG 2000: every depth has its white."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.images import read
+from tests.pix2pix_batch.imaging.decoding.tiffs import ramps
+
+
+def jpeg2000(depth: int, channels: int, form: str) -> tuple[bytes, np.ndarray]:
+    """A file without loss, and its samples in 0..255."""
+    samples = ramps(channels, 2**depth - 1, depth)
+    stored = samples.astype(np.uint8 if depth <= 8 else np.uint16)
+    stored = stored[:, :, 0] if channels == 1 else stored
+    data = imagecodecs.jpeg2k_encode(
+        stored, level=0, codecformat=form, bitspersample=depth, reversible=True
+    )
+    return bytes(data), samples * 255 / (2**depth - 1)
+
+
+@pytest.mark.parametrize("form", ["jp2", "j2k"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [1, 2, 4, 7, 8, 9, 10, 12, 15, 16])
+def test_depths(depth: int, channels: int, form: str) -> None:
+    data, expected = jpeg2000(depth, channels, form)
+    pixels = read(data, 4).pixels
+    colours = expected[:, :, : 3 if channels > 2 else 1]
+    assert np.abs(pixels[:, :, :3] - colours).max() <= 1
+    alpha = expected[:, :, -1] if channels in (2, 4) else 255
+    assert np.abs(pixels[:, :, 3] - alpha).max() <= 1
+    assert pixels[:, :, :3].max() == 255 and pixels[:, :, :3].min() == 0
+
+
+def with_depths(data: bytes, *depths: int) -> bytes:
+    """With other depths of the components in its codestream's header (T.800, A.5.1)."""
+    at = data.index(b"\xff\x4f\xff\x51") + 42
+    found = bytearray(data)
+    for number, depth in enumerate(depths):
+        found[at + 3 * number] = depth
+    return bytes(found)
+
+
+def test_what_has_no_defined_colours_is_refused_by_name() -> None:
+    data, _ = jpeg2000(8, 3, "j2k")
+    with pytest.raises(ImageError, match="signed samples"):
+        read(with_depths(data, 0x87, 0x87, 0x87), 3)
+    with pytest.raises(ImageError, match="different depths"):
+        read(with_depths(data, 4, 5, 4), 3)
+    with pytest.raises(ImageError, match="25-bit"):
+        read(with_depths(data, 24, 24, 24), 3)
+    boxed, _ = jpeg2000(8, 3, "jp2")
+    at = boxed.index(b"colr")
+    lab = boxed[: at + 7] + struct.pack(">I", 14) + boxed[at + 11 :]
+    with pytest.raises(ImageError, match=r"L\*a\*b\*"):
+        read(lab, 3)
+
+
+@pytest.mark.parametrize("cut", [20, 60, 100])
+def test_a_header_cut_short(cut: int) -> None:
+    data, _ = jpeg2000(8, 3, "jp2")
+    with pytest.raises(ImageError, match="damaged"):
+        read(data[:cut], 3)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("form", ["jp2", "j2k"])
+def test_transparency_that_is_not_called_so_is_told(channels: int, form: str) -> None:
+    """It may be infrared, as of satellites."""
+    told = "its last component is taken for transparency, which the file does not say"
+    warnings = read(jpeg2000(8, channels, form)[0], 3).warnings
+    assert warnings == ((told,) if channels in (2, 4) else ())
+
+
+def test_transparency_that_is_called_so() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(ramps(4, 255, 8).astype(np.uint8)).save(buffer, "JPEG2000")
+    picture = read(buffer.getvalue(), 3)
+    assert picture.alpha is not None and not picture.warnings

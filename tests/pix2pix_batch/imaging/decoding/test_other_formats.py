@@ -1,0 +1,324 @@
+"""The rarer formats: right where they are read, refused by name where they are not."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.images import read
+
+HEIGHT, WIDTH = 6, 9
+
+
+def noise(*shape: int, largest: int = 255) -> np.ndarray:
+    return np.random.default_rng(7).integers(0, largest + 1, shape)
+
+
+def require(form: str) -> None:
+    """Older versions of Pillow do not write all."""
+    Image.init()
+    if form not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {form}")
+
+
+def encoded(image: Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("form", ["BMP", "DIB", "PCX", "PPM", "SGI", "TGA", "DDS", "ICO", "QOI"])
+def test_colours(form: str) -> None:
+    require(form)
+    colours = noise(16, 16, 3).astype(np.uint8)
+    options = {"sizes": [(16, 16)]} if form == "ICO" else {}
+    data = encoded(Image.fromarray(colours), form, **options)
+    assert np.array_equal(read(data, 3).pixels, colours)
+
+
+# Netpbm, by hand: netpbm.sourceforge.net/doc/ppm.html
+
+
+@pytest.mark.parametrize("largest", [1, 3, 15, 100, 255, 256, 1000, 1023, 4095, 65534, 65535])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("plain", [False, True])
+def test_netpbm(largest: int, channels: int, plain: bool) -> None:
+    values = noise(HEIGHT, WIDTH, channels, largest=largest)
+    values[0, 0], values[0, 1] = 0, largest
+    kind = {(1, False): "P5", (3, False): "P6", (1, True): "P2", (3, True): "P3"}[channels, plain]
+    head = f"{kind}\n{WIDTH} {HEIGHT}\n{largest}\n".encode()
+    if plain:
+        body = " ".join(map(str, values.ravel().tolist())).encode() + b"\n"
+    else:
+        body = values.astype(">u2" if largest > 255 else np.uint8).tobytes()
+    pixels = read(head + body, 3).pixels
+    assert np.abs(pixels - values * 255 / largest).max() <= 1
+    assert (pixels[0, 0] == 0).all() and (pixels[0, 1] == 255).all()
+
+
+@pytest.mark.parametrize("masks", [(0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F)])
+def test_bmp_of_16_bits(masks: tuple[int, int, int]) -> None:
+    """Microsoft's BITMAPINFOHEADER with BI_BITFIELDS."""
+    stored = noise(4, 4, largest=0x7FFF).astype("<u2")
+    head = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 16, 3, 32, 0, 0, 0, 0)
+    body = struct.pack("<III", *masks) + stored[::-1].tobytes()
+    data = b"BM" + struct.pack("<IHHI", 14 + len(head + body), 0, 0, 14 + 40 + 12) + head + body
+    pixels = read(data, 3).pixels
+    for band, mask in enumerate(masks):
+        share = (stored & mask) / mask
+        assert np.abs(pixels[:, :, band] - 255 * share).max() <= 5
+
+
+def test_bits_of_x_bitmaps_are_black() -> None:
+    """The X11 library's file format: a set bit is the foreground, the first pixel the lowest."""
+    data = b"#define a_width 8\n#define a_height 2\nstatic char a_bits[] = {\n0x01, 0xf0};\n"
+    pixels = read(data, 1).pixels[:, :, 0]
+    assert pixels[0].tolist() == [0] + [255] * 7
+    assert pixels[1].tolist() == [255] * 4 + [0] * 4
+
+
+def photoshop(depth: int, mode: int, channels: int, planes: bytes) -> bytes:
+    """Adobe Photoshop File Formats Specification: no layers, no compression."""
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, channels, 2, 8, depth, mode)
+    return head + struct.pack(">III", 0, 0, 0) + struct.pack(">H", 0) + planes
+
+
+def test_photoshop_files() -> None:
+    planes = noise(4, 2, 8).astype(np.uint8)
+    pixels = read(photoshop(8, 3, 3, planes[:3].tobytes()), 3).pixels
+    assert np.array_equal(pixels, planes[:3].transpose(1, 2, 0))
+    bits = read(photoshop(1, 0, 1, b"\x80\x01"), 1).pixels[:, :, 0]
+    assert bits[0].tolist() == [0] + [255] * 7  # a set bit is black
+    inks = read(photoshop(8, 4, 4, planes.tobytes()), 3).pixels
+    expected = planes[:3] * (planes[3:] / 255)  # stored as what the inks leave
+    assert np.abs(inks - expected.transpose(1, 2, 0)).max() <= 2
+
+
+def test_a_selection_saved_in_a_photoshop_file_is_no_transparency() -> None:
+    planes = noise(4, 2, 8).astype(np.uint8)
+    picture = read(photoshop(8, 3, 4, planes.tobytes()), 3)
+    assert picture.alpha is None
+    assert np.array_equal(picture.pixels, planes[:3].transpose(1, 2, 0))
+    record = struct.pack(">4iH", 0, 0, 0, 0, 0) + b"8BIMnorm" + b"\xff\0\0\0" + bytes(4)
+    layers = struct.pack(">h", -1) + record
+    block = struct.pack(">I", len(layers)) + layers + bytes(4)
+    whole = photoshop(8, 3, 4, b"")
+    data = whole[:34] + struct.pack(">I", len(block)) + block + whole[38:] + planes.tobytes()
+    found = read(data, 3).alpha
+    assert found is not None and np.array_equal(found, planes[3])
+
+
+@pytest.mark.parametrize(("mode", "colours"), [(1, 1), (4, 4), (3, 3)])
+def test_transparency_of_photoshop_that_is_left_out_is_told(mode: int, colours: int) -> None:
+    """Pillow takes it of RGB alone, and of that where no selection was saved too."""
+    channels = colours + 1 + (mode == 3)
+    planes = noise(channels, 2, 8).astype(np.uint8).tobytes()
+    assert not read(photoshop(8, mode, channels, planes), 3).warnings
+    record = struct.pack(">4iH", 0, 0, 0, 0, 0) + b"8BIMnorm" + b"\xff\0\0\0" + bytes(4)
+    layers = struct.pack(">h", -1) + record
+    block = struct.pack(">I", len(layers)) + layers + bytes(4)
+    head = photoshop(8, mode, channels, b"")
+    data = head[:34] + struct.pack(">I", len(block)) + block + head[38:] + planes
+    assert read(data, 3).warnings == ("its transparency is left out",)
+
+
+@pytest.mark.parametrize("mask", [0, 0x8000])
+def test_transparency_of_bmp_of_16_bits_is_told(mask: int) -> None:
+    head = struct.pack("<IiiHHIIiiII", 108, 4, 2, 1, 16, 3, 16, 0, 0, 0, 0)
+    head += struct.pack("<4I", 0x7C00, 0x3E0, 0x1F, mask) + b"BGRs" + bytes(48)
+    data = b"BM" + struct.pack("<IHHI", 14 + len(head) + 16, 0, 0, 14 + len(head)) + head
+    picture = read(data + noise(16).astype(np.uint8).tobytes(), 3)
+    assert picture.warnings == (("its transparency is left out",) if mask else ())
+
+
+@pytest.mark.parametrize("is_grey", [False, True])
+def test_a_gif_without_colours_is_told(is_grey: bool) -> None:
+    """GIF89a, sections 18 to 21: of the whole, or of the one picture."""
+    image = Image.fromarray(noise(8, 8, largest=3).astype(np.uint8))
+    if not is_grey:
+        image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    data = encoded(image, "GIF")
+    assert not read(data, 3).warnings
+    end = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+    bare = data[:10] + bytes([data[10] & 0x70]) + data[11:13] + data[end:]
+    assert "no colours of its own" in read(bare, 3).warnings[0]
+    at = bare.index(b",", 13) + 9
+    local = bare[:at] + bytes([0x80 | data[10] & 7]) + data[13:end] + bare[at + 1 :]
+    again = read(local, 3)
+    assert not again.warnings and np.array_equal(again.pixels, read(data, 3).pixels)
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+@pytest.mark.parametrize("width", [9, 10])
+def test_pcx_without_compression(planes: int, width: int) -> None:
+    """ZSoft PCX File Format Technical Reference Manual: encoding 0."""
+    rows = noise(HEIGHT, planes, width + width % 2).astype(np.uint8)
+    head = bytes([10, 5, 0, 8]) + struct.pack("<6H", 0, 0, width - 1, HEIGHT - 1, 72, 72)
+    head += bytes(49) + bytes([planes]) + struct.pack("<HH", width + width % 2, 1) + bytes(58)
+    greys = b"\x0c" + bytes(np.repeat(np.arange(256, dtype=np.uint8), 3))
+    data = head + rows.tobytes() + (greys if planes == 1 else b"")
+    pixels = read(data, planes).pixels
+    assert np.array_equal(pixels, rows[:, :, :width].transpose(0, 2, 1))
+
+
+@pytest.mark.parametrize("kind", [0, 3, 4])
+def test_transparency_of_targa_by_its_extension(kind: int) -> None:
+    """Truevision TGA 2.0, field 24: 0 for none, 3 for plain, 4 for premultiplied."""
+    alpha = np.full((HEIGHT, WIDTH, 1), 128)
+    colours = noise(HEIGHT, WIDTH, 3, largest=120)
+    head = struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, WIDTH, HEIGHT, 32, 0x28)
+    data = head + np.dstack([colours[:, :, ::-1], alpha]).astype(np.uint8).tobytes()
+    extension = struct.pack("<H", 495).ljust(494, b"\0") + bytes([kind])
+    data += extension + struct.pack("<II", len(data), 0) + b"TRUEVISION-XFILE.\0"
+    picture = read(data, 4)
+    expected = colours * 255 / 128 if kind == 4 else colours
+    assert np.abs(picture.pixels[:, :, :3] - expected).max() <= 1
+
+
+def test_an_icon_of_nothing_but_transparency_has_none() -> None:
+    """32 bits whose fourth byte no program has set: Windows then looks at the mask."""
+    colours = noise(16, 16, 3).astype(np.uint8)
+    rows = np.dstack([colours[:, :, ::-1], np.zeros((16, 16), np.uint8)])[::-1].tobytes()
+    bitmap = struct.pack("<IiiHHIIiiII", 40, 16, 32, 1, 32, 0, len(rows) + 64, 0, 0, 0, 0)
+    bitmap += rows + bytes(64)
+    head = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(bitmap), 22)
+    picture = read(head + bitmap, 3)
+    assert picture.alpha is None and np.array_equal(picture.pixels, colours)
+
+
+def sun(depth: int, kind: int, width: int, rows: bytes) -> bytes:
+    """Sun's rasterfile.h, without a map of colours."""
+    return struct.pack(">8I", 0x59A66A95, width, 2, depth, len(rows), kind, 0, 0) + rows
+
+
+REFUSED = {
+    "16 bits of Photoshop": (photoshop(16, 3, 3, bytes(96)), "Photoshop file of 16 bits"),
+    "duotone": (photoshop(8, 8, 1, bytes(16)), "duotone"),
+    "several inks": (photoshop(8, 7, 3, bytes(48)), "several inks"),
+    "FITS": (
+        b"".join(
+            card.ljust(80)
+            for card in (
+                b"SIMPLE  =                    T",
+                b"BITPIX  =                   16",
+                b"NAXIS   =                    2",
+                b"NAXIS1  =                    2",
+                b"NAXIS2  =                    2",
+                b"END",
+            )
+        ).ljust(2880)
+        + bytes(2880),
+        "FITS",
+    ),
+    "SGI": (
+        struct.pack(">HBBHHHHII", 474, 0, 2, 2, 2, 2, 1, 0, 65535).ljust(512, b"\0") + bytes(8),
+        "SGI image of 16 bits",
+    ),
+    "SGI of 3, 3 and 2 bits": (
+        struct.pack(">HBBHHHHIII80sI", 474, 0, 1, 2, 2, 2, 1, 0, 255, 0, b"", 1).ljust(512, b"\0")
+        + bytes(4),
+        "SGI image that is dithered",
+    ),
+    "Sun of 32 bits": (sun(32, 1, 2, bytes(16)), "Sun raster of 32 bits"),
+    "Sun of odd rows": (sun(8, 2, 3, bytes(8)), "Sun raster of compressed rows of odd length"),
+    "PFM": (b"Pf\n2 2\n-1.0\n" + bytes(16), "floating-point"),
+    "XPM": (
+        b'/* XPM */\nstatic char *a[] = {\n"1 1 1 1",\n"a c #FFFF80000000",\n"a"\n};\n',
+        "XPM with colours",
+    ),
+    "SPIDER": (encoded(Image.new("F", (8, 8)), "SPIDER"), "SPIDER|floating-point"),
+    "IM": (encoded(Image.new("L", (8, 8)), "IM"), "IM files are not read"),
+    "DDS": (
+        b"DDS " + struct.pack("<IIII", 124, 0x1007, 4, 4) + bytes(56)
+        + struct.pack("<II4s", 32, 4, b"BC5S") + bytes(100),
+        "DDS texture",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_is_not_known_is_refused_by_name(kind: str) -> None:
+    data, reason = REFUSED[kind]
+    with pytest.raises(ImageError, match=reason):
+        read(data, 3)
+
+
+@pytest.mark.parametrize(
+    ("quality", "levels"), [(100, 10), (60, 40)], ids=["nearly lossless", "usual"]
+)
+@pytest.mark.parametrize("form", ["AVIF", "WEBP"])
+def test_modern_formats(form: str, quality: int, levels: int) -> None:
+    require(form)
+    y, x = np.mgrid[0:32, 0:48]
+    colours = np.stack([5 * x, 7 * y, 255 - 5 * x], axis=2).astype(np.uint8)
+    pixels = read(encoded(Image.fromarray(colours), form, quality=quality), 3).pixels
+    assert np.abs(pixels.astype(int) - colours).max() <= levels
+
+
+def targa(bits: int, flags: int, samples: np.ndarray) -> bytes:
+    """Truevision TGA, from the top: ``flags`` are the bits of transparency."""
+    height, width = samples.shape[:2]
+    head = struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, width, height, bits, 0x20 | flags)
+    return head + samples.tobytes()
+
+
+@pytest.mark.parametrize("flags", [0, 8])
+def test_transparency_that_a_targa_header_does_not_count(flags: int) -> None:
+    colours = noise(HEIGHT, WIDTH, 3).astype(np.uint8)
+    nothing, some = np.zeros((HEIGHT, WIDTH), np.uint8), noise(HEIGHT, WIDTH).astype(np.uint8)
+    picture = read(targa(32, flags, np.dstack([colours[:, :, ::-1], nothing])), 3)
+    if flags:
+        assert picture.alpha is not None and not picture.alpha.any()
+    else:
+        assert picture.alpha is None and np.array_equal(picture.pixels, colours)
+    picture = read(targa(32, flags, np.dstack([colours[:, :, ::-1], some])), 3)
+    assert picture.alpha is not None and np.array_equal(picture.alpha, some)
+
+
+def gif_of_a_part() -> bytes:
+    """A canvas of 8 by 8 whose first picture has the 16 pixels in its middle."""
+    codes = [code for _ in range(16) for code in (4, 1)] + [5]  # clear, red; 3 bits each
+    bits = sum(code << 3 * place for place, code in enumerate(codes))
+    body = bits.to_bytes(-(-3 * len(codes) // 8), "little")
+    table = bytes([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    head = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0xF1, 3, 0) + table
+    part = b"," + struct.pack("<HHHHB", 2, 2, 4, 4, 0) + b"\2" + bytes([len(body)]) + body
+    return head + part + b"\0;"
+
+
+def test_around_a_first_picture_smaller_than_the_whole_is_nothing() -> None:
+    picture = read(gif_of_a_part(), 3)
+    inside = np.zeros((8, 8), bool)
+    inside[2:6, 2:6] = True
+    assert picture.alpha is not None
+    assert np.array_equal(picture.alpha, np.where(inside, 255, 0))
+    assert (picture.pixels[inside] == (255, 0, 0)).all()
+    assert (picture.pixels[~inside] == 255).all()
+
+
+KNOWN = {
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n": "git lfs pull",
+    b"/annex/objects/SHA256E-s1--00.png\n": "git annex get",
+    b"\xef\xbb\xbf\r\n<!DOCTYPE HTML><title>404</title>": "a web page",
+    b'<?xml version="1.0"?><svg/>': "SVG",
+    b"%PDF-1.7\n": "PDF",
+    b"\x1f\x8b\x08\0": "gzip compressed; unpack it",
+    b"PK\3\4": "ZIP archive",
+    b"\0\0\0\x18ftypheic\0\0\0\0mif1heic": "HEIC",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
+    b"v/1\1\2\0\0\0": "OpenEXR",
+    bytes(5000): "zero bytes: never written",
+    encoded(Image.fromarray(noise(32, 32, 3).astype(np.uint8)), "WEBP")[:200]: "cut short",
+    b"no picture at all": "not an image",
+}
+
+
+@pytest.mark.parametrize("data", KNOWN, ids=KNOWN.values())
+def test_what_is_no_picture_is_told_by_what_it_is(data: bytes) -> None:
+    with pytest.raises(ImageError, match=KNOWN[data]):
+        read(data, 3)

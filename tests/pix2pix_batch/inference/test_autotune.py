@@ -1,0 +1,36 @@
+"""Looking at a job's first inputs, on a worker that they may harm."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from pix2pix_batch.bundle import fingerprint
+from pix2pix_batch.execution.watchdog import STATUS
+from tests.end_to_end.command import ROOT
+
+PROGRAM = """
+import sys
+from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.settings import Settings
+from pix2pix_batch.execution.worker import Orders, probe
+model, sha, marker, url = sys.argv[1:]
+settings = Settings(model, sha, "", "tile", 64, None, 1, "cpu", "fp32", False, 0)
+item = Item(url, "x.tar", "x.tar", "png", tar=True)
+print(probe(settings, [item], Orders(marker=marker, limit=1)).precision)
+"""
+
+
+def test_a_tar_that_cannot_be_read_in_time_is_left_out(tmp_path: Path, tiny: Path) -> None:
+    """As with an image, the worker ends, and the next one does without it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/x.tar"
+        words = [tiny, fingerprint(tiny), tmp_path / "trial", url]
+        command = [sys.executable, "-c", PROGRAM, *map(str, words)]
+        ran = [
+            subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT)
+            for _ in range(2)
+        ]
+    assert [(one.returncode, one.stdout) for one in ran] == [(STATUS, ""), (0, "fp32\n")], ran
