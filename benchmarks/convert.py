@@ -60,8 +60,8 @@ from pix2pix_batch.execution.worker import convert_chunk
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.engine import TorchEngine, default_batch_size
 from pix2pix_batch.inference.engine_cache import engine_of
-from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.settings import Settings
+from pix2pix_batch.inference.settings import Settings
+from pix2pix_batch.item import Item
 
 ISAS = {
     "native": {},

@@ -25,9 +25,10 @@ from PIL import Image, ImageOps
 
 from pix2pix_batch.engines.doctor import cpu_model
 from pix2pix_batch.journal import writer
-from pix2pix_batch.journal.record import DIRECTORY, SCHEMA, Record, to_line
+from pix2pix_batch.journal.record import SCHEMA, Record, to_line
 from pix2pix_batch.reporting.html_page import LIMIT, NAME
 from pix2pix_batch.reporting.statistics import Statistics
+from pix2pix_batch.storage.common import DIRECTORY
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "maps"
 CHUNK, CHUNK_SECONDS = 64, 1.5

@@ -74,7 +74,8 @@ HOSTS = 4
 def trivial_task(settings: Any, items: Sequence[Any], orders: Any = None) -> Any:
     """In place of ``worker.convert_chunk``: the records of images that nobody made."""
     from pix2pix_batch.execution.worker import ChunkResult
-    from pix2pix_batch.journal.record import Record, stamp
+    from pix2pix_batch.journal.record import Record
+    from pix2pix_batch.storage.common import stamp
 
     start = time.perf_counter()
     records = [

@@ -20,8 +20,9 @@ from pathlib import Path
 from pix2pix_batch import bundle
 from pix2pix_batch.dataset.naming import item_variant_name, output_of
 from pix2pix_batch.inference.converter import Converter
-from pix2pix_batch.inputs.scan import Item, Scan
-from pix2pix_batch.settings import Settings
+from pix2pix_batch.inference.settings import Settings
+from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.item import Item
 from pix2pix_batch.synthesis.quality import diversity
 
 NOISE = (

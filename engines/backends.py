@@ -13,7 +13,7 @@ import numpy as np
 
 from pix2pix_batch import bundle
 from pix2pix_batch.errors import EngineError, InputError, MemoryShortage, OutputError
-from pix2pix_batch.settings import Settings
+from pix2pix_batch.inference.settings import Settings
 
 if TYPE_CHECKING:
     from pix2pix_batch.engines.cache import Cache, Entry
@@ -27,7 +27,8 @@ DEFAULT_PRECISION = "fp16"
 
 
 def open_best(settings: Settings, tiles: np.ndarray | None = None) -> tuple[Engine | None, str]:
-    """The best TensorRT engine there is, found or built; a :data:`pix2pix_batch.settings.Opener`.
+    """The best TensorRT engine there is, found or built; a
+    :data:`pix2pix_batch.inference.settings.Opener`.
 
     ``tiles``: images of the job while it is being settled; what goes wrong with a library then is
     told and the next is tried, and ``None`` means that PyTorch runs. Raises :class:`InputError`

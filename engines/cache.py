@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import filelock
 
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.journal.writer import FULL
+from pix2pix_batch.storage.common import FULL
 from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.text import escape
 

@@ -12,8 +12,8 @@ from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
+from pix2pix_batch.inference.settings import TORCH
 from pix2pix_batch.journal.record import ITEM_TIMEOUT
-from pix2pix_batch.settings import TORCH
 from pix2pix_batch.text import escape
 
 QUALITY = images.DEFAULT_QUALITY

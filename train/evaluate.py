@@ -26,9 +26,9 @@ from pix2pix_batch.imaging.tiling import Tiles
 from pix2pix_batch.inference import autotune
 from pix2pix_batch.inference.engine import Engine
 from pix2pix_batch.inference.engine_cache import open_engine as opened_engine
-from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.inference.settings import settings_without_job
+from pix2pix_batch.item import Item
 from pix2pix_batch.reporting import contact_sheet
-from pix2pix_batch.settings import settings_without_job
 from pix2pix_batch.text import escape
 from pix2pix_batch.train import metrics, pair_files, pairs, sides, threads
 from pix2pix_batch.train import recipe as recipes

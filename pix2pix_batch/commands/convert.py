@@ -13,7 +13,7 @@ from pix2pix_batch.commands.tolerance import add_tolerance
 from pix2pix_batch.text import escape
 
 if TYPE_CHECKING:
-    from pix2pix_batch.inputs.scan import Item
+    from pix2pix_batch.item import Item
 
 
 @click.command(cls=InOut)

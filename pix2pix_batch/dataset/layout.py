@@ -20,6 +20,9 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.journal.record import to_line
 from pix2pix_batch.storage.whole import whole
 
+CARD = "README.md"
+"""The name of a dataset's card, which Hugging Face looks for."""
+
 SHARD_BYTES = 256 << 20
 """Of a WebDataset shard or a Parquet file, roughly: what tools recommend lies around it."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.journal.record import DIRECTORY
+from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.text import escape
 
 LOCK = "dataset.lock"

@@ -12,33 +12,10 @@ from typing import Any
 from pix2pix_batch.dataset.sample import Sample
 from pix2pix_batch.journal.record import to_line
 from pix2pix_batch.storage.whole import whole
-from pix2pix_batch.synthesis.options import SynthesisOptions
 from pix2pix_batch.text import escape
 from pix2pix_batch.version import __version__
 
 SCHEMA = 1
-
-
-def describe_settings(about: SynthesisOptions, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """What was asked for. ``identity``: the job's, which has what a model decides."""
-    return {
-        "variants": about.variants or (None if about.target_count else 1),
-        "target_count": about.target_count,
-        "seed": about.seed,
-        "noise_rate": about.noise_rate,
-        "noise_blocks": about.noise_blocks,
-        "input_noise": about.input_noise,
-        "fit": identity["fit"],
-        "format": about.format,
-        "quality": identity["quality"],
-        "layout": about.layout,
-        "sources": about.holds_sources,
-        "split": about.split,
-        "group_by": about.group_by,
-        "stratify": about.stratify,
-        "max_distance": about.max_distance,
-        "reject_flagged": about.reject_flagged,
-    }
 
 
 def count_images(

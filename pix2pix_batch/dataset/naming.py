@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pix2pix_batch.imaging.images import SUFFIXES
-from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import COPY, MADE
 from pix2pix_batch.noise import SOURCE
 

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from pix2pix_batch.dataset import manifest, state
-from pix2pix_batch.dataset.layout import COLUMNS, column_values, link, require_library
+from pix2pix_batch.dataset.layout import CARD, COLUMNS, column_values, link, require_library
 from pix2pix_batch.dataset.naming import variant_name
 from pix2pix_batch.dataset.state import Complete
 from pix2pix_batch.errors import ImageError
@@ -34,11 +34,11 @@ from pix2pix_batch.journal.integrity import (
     digest_of_file,
     examine,
 )
-from pix2pix_batch.journal.record import DIRECTORY, to_line
+from pix2pix_batch.journal.record import to_line
 from pix2pix_batch.noise import SOURCE
 from pix2pix_batch.storage import files
+from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.storage.whole import whole
-from pix2pix_batch.synthesis.card import NAME as CARD
 
 UNKNOWN = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """Raised where the manifest is gone or damaged: then nothing is known of the dataset."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.errors import OutputError
-from pix2pix_batch.journal.record import DIRECTORY, to_line
+from pix2pix_batch.journal.record import to_line
+from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.text import escape
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pix2pix_batch.execution.marker import Trace
-from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import ITEM_TIMEOUT, Record
 from pix2pix_batch.text import format_count
 

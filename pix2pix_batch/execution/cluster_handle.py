@@ -12,8 +12,8 @@ from typing import Any
 from pix2pix_batch.errors import OutputError, Pix2PixBatchError, SchedulerGone
 from pix2pix_batch.execution import preflight, worker
 from pix2pix_batch.execution.worker import ChunkOptions
-from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.settings import Decision, Settings
+from pix2pix_batch.inference.settings import Decision, Settings
+from pix2pix_batch.item import Item
 from pix2pix_batch.text import describe_error, duration
 
 ROSTER_SECONDS = 2.0

@@ -22,9 +22,9 @@ from pix2pix_batch.execution.cluster_handle import DESERTED, ROSTER_SECONDS, Clu
 from pix2pix_batch.execution.planner import ChunkPlanner
 from pix2pix_batch.execution.worker import ChunkOptions, ChunkResult
 from pix2pix_batch.inference.convolution_rule import is_independent_of_batch
-from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.inference.settings import TORCH, Settings
+from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import FAILED, Record
-from pix2pix_batch.settings import TORCH, Settings
 from pix2pix_batch.text import describe_error, format_count
 
 NEWS_SECONDS = 0.5

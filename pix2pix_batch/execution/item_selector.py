@@ -12,13 +12,15 @@ from pathlib import Path
 from pix2pix_batch.errors import EMPTY, ImageError, InputError
 from pix2pix_batch.imaging.metadata import sidecars, tileset
 from pix2pix_batch.inference.autotune import PROBE_IMAGES
-from pix2pix_batch.inputs.scan import Item, Scan
-from pix2pix_batch.inputs.shard import Shard
+from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.item import Item
 from pix2pix_batch.journal.history import History
-from pix2pix_batch.journal.record import DIRECTORY, DONE, FAILED, QUARANTINED, Record
+from pix2pix_batch.journal.record import DONE, FAILED, QUARANTINED, Record
+from pix2pix_batch.journal.shard import Shard
 from pix2pix_batch.options import Options
 from pix2pix_batch.reporting.summary import Summary
 from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.text import escape
 
 TOGETHER = 512

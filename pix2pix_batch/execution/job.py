@@ -32,16 +32,17 @@ from pix2pix_batch.execution.preflight import WorkerRequirements
 from pix2pix_batch.execution.run_recorder import RunRecorder
 from pix2pix_batch.execution.worker import ChunkOptions
 from pix2pix_batch.inference import autotune
-from pix2pix_batch.inputs.scan import Item, Scan
+from pix2pix_batch.inference.settings import Opener, Settings, apply_decision
+from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.item import Item
 from pix2pix_batch.journal.history import History
-from pix2pix_batch.journal.record import DIRECTORY, FULL
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.options import QUALITY, Options, info_of
 from pix2pix_batch.reporting.console import NO_IMAGE
 from pix2pix_batch.reporting.progress import Progress
 from pix2pix_batch.reporting.summary import Summary
-from pix2pix_batch.settings import Opener, Settings, apply_decision
 from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage.common import DIRECTORY, FULL
 from pix2pix_batch.text import escape
 
 AnyHistory = TypeVar("AnyHistory", bound=History)

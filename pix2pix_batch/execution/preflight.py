@@ -15,9 +15,9 @@ from typing import Any
 
 from pix2pix_batch import bundle
 from pix2pix_batch.errors import ImageError, InputError, SchedulerGone
-from pix2pix_batch.journal.record import FULL
-from pix2pix_batch.settings import Settings
+from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.storage import files
+from pix2pix_batch.storage.common import FULL
 from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.version import __version__
 

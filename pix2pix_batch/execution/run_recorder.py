@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pix2pix_batch.errors import OutputError
 from pix2pix_batch.execution.guard import Guard
-from pix2pix_batch.inputs.shard import Shard
 from pix2pix_batch.journal.record import DONE, Record
+from pix2pix_batch.journal.shard import Shard
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.reporting.summary import Summary
 

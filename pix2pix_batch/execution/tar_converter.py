@@ -14,12 +14,12 @@ from pix2pix_batch.execution.tar_members import Damaged, Member, members, sample
 from pix2pix_batch.execution.tar_writer import FolderTarget, TarWriter, target_of
 from pix2pix_batch.imaging.images import SAME, SUFFIXES, form_of
 from pix2pix_batch.inference.converter import Converter, Watch
+from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.inputs.choice import UNREAD, InputFilter
-from pix2pix_batch.inputs.names import HashSet
-from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import DONE, FAILED, UNDER, Record
-from pix2pix_batch.settings import Settings
 from pix2pix_batch.storage import files
+from pix2pix_batch.storage.name_set import HashSet
 
 HELD, HELD_BYTES = 4096, 64 << 20
 """Members, and their bytes in memory, that wait at most for images before them to be done."""

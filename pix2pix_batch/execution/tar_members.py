@@ -22,9 +22,9 @@ from pix2pix_batch.imaging import kinds
 from pix2pix_batch.imaging.kinds import Open
 from pix2pix_batch.inputs import litter
 from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, OTHER, TAKEN, InputFilter
-from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.journal.record import DIRECTORY
+from pix2pix_batch.item import Item
 from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage.common import DIRECTORY
 
 PIECE = 1 << 20
 """Bytes read at a time."""

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.settings import Settings
+from pix2pix_batch.inference.settings import Settings
+from pix2pix_batch.item import Item
 from pix2pix_batch.storage import files
 
 PIECE = 1 << 20

@@ -24,10 +24,10 @@ from pix2pix_batch.inference.autotune import autotune as chosen
 from pix2pix_batch.inference.autotune import expected_settings
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.engine_cache import engine_of
+from pix2pix_batch.inference.settings import Decision, Settings
 from pix2pix_batch.inputs.choice import InputFilter
-from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import FAILED, Record
-from pix2pix_batch.settings import Decision, Settings
 from pix2pix_batch.storage import files
 from pix2pix_batch.text import describe_error
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
+from pix2pix_batch.inference.settings import TORCH
 from pix2pix_batch.noise import dropout_masks, multipliers
-from pix2pix_batch.settings import TORCH
 
 if TYPE_CHECKING:
     from pix2pix_batch.architecture import Architecture
     from pix2pix_batch.inference.engine import Engine, Masks
-    from pix2pix_batch.settings import Settings
+    from pix2pix_batch.inference.settings import Settings
 
 Owner = TypeVar("Owner")
 

@@ -18,16 +18,16 @@ import numpy as np
 
 from pix2pix_batch.errors import EngineError, ImageError, NotToleratedError, OutputError
 from pix2pix_batch.imaging import image_statistics, images, kinds
-from pix2pix_batch.imaging.metadata import carried
-from pix2pix_batch.imaging.metadata.carried import Metadata
 from pix2pix_batch.imaging.tiling import Resized, Tiles
+from pix2pix_batch.inference import carried_metadata
 from pix2pix_batch.inference.batch_builder import BatchBuilder
+from pix2pix_batch.inference.carried_metadata import Metadata
 from pix2pix_batch.inference.engine_cache import domain_of, engine_of, info_of, turn
-from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.inference.settings import Settings
+from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import digest_of
 from pix2pix_batch.journal.writer import Record
 from pix2pix_batch.noise import SOURCE, noise_key, on_input
-from pix2pix_batch.settings import Settings
 from pix2pix_batch.storage import files
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ class Converter:
                 picture = images.read(data, self.architecture.in_channels, self.settings.tolerance)
             height, width = picture.pixels.shape[:2]
             kinds.require_size(item.form, width * (1 + self.settings.beside), height)
-            kept = carried.collect(data, picture, self.settings)
+            kept = carried_metadata.collect(data, picture, self.settings)
             tiles = fit_to_model(picture.pixels, self.settings.fit, self.settings.size)
         except ImageError as error:
             refused = isinstance(error, NotToleratedError)
@@ -397,13 +397,13 @@ class Converter:
     def _place(self, item: Item, kept: Metadata, data: bytes, place: Place) -> None:
         """The output and what goes beside it, which is there when the output is."""
         out = Path(self.settings.out)
-        for sidecar in carried.list_sidecar_outputs(item, kept, item.output):
+        for sidecar in carried_metadata.list_sidecar_outputs(item, kept, item.output):
             place(sidecar.name, sidecar.data)
             if self.settings.keep_times:
-                carried.date(out / sidecar.name, sidecar.time)
+                carried_metadata.date(out / sidecar.name, sidecar.time)
         place(item.output, data)
         if self.settings.keep_times:
-            carried.date(out / item.output, carried.modification_time(item))
+            carried_metadata.date(out / item.output, carried_metadata.modification_time(item))
 
 
 def _copy_decoded(made: PendingImage | Record, item: Item) -> PendingImage | Record:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pix2pix_batch import bundle
 from pix2pix_batch.distance import Domain
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.settings import TORCH, Settings
+from pix2pix_batch.inference.settings import TORCH, Settings
 
 if TYPE_CHECKING:
     from pix2pix_batch.inference.engine import Engine

@@ -13,8 +13,8 @@ import psutil
 
 from pix2pix_batch.imaging.images import SAME, SUFFIXES
 from pix2pix_batch.inputs.choice import TARS, is_tar
-from pix2pix_batch.inputs.names import HashSet, Names, find_repeated, intersect
 from pix2pix_batch.storage import remote
+from pix2pix_batch.storage.name_set import HashSet, Names, find_repeated, intersect
 
 NAME_BYTES = 255
 """What a name may have on Linux's file systems, unless these say otherwise (eCryptfs: 143)."""

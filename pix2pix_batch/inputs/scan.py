@@ -25,11 +25,12 @@ from pix2pix_batch.inputs.choice import (
     is_tar,
 )
 from pix2pix_batch.inputs.folder import Folder
-from pix2pix_batch.inputs.names import HashSet, Names
 from pix2pix_batch.inputs.naming import Naming
 from pix2pix_batch.inputs.pattern import Glob, expand_braces, has_braces
+from pix2pix_batch.item import Item
 from pix2pix_batch.storage import remote
 from pix2pix_batch.storage.files import join
+from pix2pix_batch.storage.name_set import HashSet, Names
 from pix2pix_batch.text import escape, format_count
 
 USUAL = (*SAME, ".gif", ".bmp")
@@ -40,30 +41,6 @@ ARCHIVES = (".zip", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".tbz2", ".txz"
 LISTED = "listed"
 """The stamp of a URL from a list of images: what it names is taken never to change, for to ask
 for each would take longer than to convert them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One input and where its output goes: an image, or a tar of them.
-
-    ``path``: the file to read, or its URL; ``name``: its path within the input, which names it in
-    the journal; ``output``: the path of its output within OUT; ``form``: the output's format, of a
-    tar as it was asked for; ``sidecars``: the names of the files beside it that go with it;
-    ``stamp``: where a store has told it already; ``refusal``: why it may not be read; ``content``:
-    its bytes, of a tar's member; ``variant``: which of several outputs it is
-    (:mod:`pix2pix_batch.noise`).
-    """
-
-    path: str
-    name: str
-    output: str
-    form: str
-    sidecars: tuple[str, ...] = ()
-    stamp: str = ""
-    refusal: str = ""
-    tar: bool = False
-    content: bytes | None = None
-    variant: int | None = None
 
 
 @dataclass

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.inputs.shard import Shard, journal_of, shards_of
 from pix2pix_batch.journal.index import DETAIL, DETAILS, OURS, Index, status_of
-from pix2pix_batch.journal.record import DIRECTORY, SCHEMA, UNDER, parse_line
+from pix2pix_batch.journal.record import SCHEMA, UNDER, parse_line
+from pix2pix_batch.journal.shard import Shard, journal_of, shards_of
+from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.text import escape, format_count
 
 ABOUT = ("model_name",)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from dataclasses import dataclass
 from typing import Any
-
-DIRECTORY = ".pix2pix-batch"
-"""Within OUT: the journals, their locks, and files not yet in place."""
 
 MADE = ".pix2pix-batch-made"
 """Within OUT: the images of a dataset until it is laid out. What reads datasets leaves hidden
@@ -26,8 +21,8 @@ UNDER = "; "
 ITEM_TIMEOUT = "item_timeout"
 """In what a failure is :attr:`Record.under`: that option, which decided it."""
 
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What passes when somebody makes room: the same command then goes on."""
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
 
 DONE, FAILED, QUARANTINED, GONE = "done", "failed", "quarantined", "gone"
 STATUSES = ("", DONE, FAILED, QUARANTINED, GONE)
@@ -78,15 +73,6 @@ class Record:
     def line(self) -> bytes:
         """As the journal has it, without what is empty."""
         return to_line({key: value for key, value in vars(self).items() if value not in ("", None)})
-
-
-def stamp(status: os.stat_result) -> str:
-    """Size and modification time: changes when the file does, without opening it."""
-    return f"{status.st_size}:{status.st_mtime_ns}"
-
-
-_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
-_decode = json.JSONDecoder().raw_decode
 
 
 def to_line(values: dict[str, Any]) -> bytes:

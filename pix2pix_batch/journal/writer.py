@@ -12,7 +12,6 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.inputs.shard import Shard, journal_of, lock_of, shards_of
 from pix2pix_batch.journal.history import (
     DECIDED,
     REPLACES,
@@ -25,8 +24,10 @@ from pix2pix_batch.journal.history import (
     replaces,
     require_same,
 )
-from pix2pix_batch.journal.record import DIRECTORY, FULL, SCHEMA, Record, stamp, to_line
+from pix2pix_batch.journal.record import SCHEMA, Record, to_line
+from pix2pix_batch.journal.shard import Shard, journal_of, lock_of, shards_of
 from pix2pix_batch.storage import placement
+from pix2pix_batch.storage.common import DIRECTORY, FULL, stamp
 from pix2pix_batch.text import escape
 
 __all__ = ["DIRECTORY", "FULL", "SCHEMA", "History", "Journal", "Record", "read_all_lines", "stamp"]

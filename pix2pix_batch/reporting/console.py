@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pix2pix_batch import bundle
-from pix2pix_batch.inputs.shard import Shard, journal_of
+from pix2pix_batch.journal.shard import Shard, journal_of
 from pix2pix_batch.text import duration, escape, format_count
 
 if TYPE_CHECKING:

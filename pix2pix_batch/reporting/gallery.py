@@ -10,11 +10,10 @@ from operator import attrgetter
 from pathlib import Path
 from urllib.parse import quote
 
-from pix2pix_batch.journal import writer
 from pix2pix_batch.journal.record import MADE
 from pix2pix_batch.reporting.statistics import DOUBT, Group, Statistics, Values
 from pix2pix_batch.reporting.thumbnail import Thumbnail, thumbnails
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import common, files, remote
 from pix2pix_batch.text import escape
 
 PICTURES = 4_000_000
@@ -148,7 +147,7 @@ class Gallery:
         places = [os.path.abspath(name), os.path.join(os.sep, name)]
         for path in places:
             with suppress(OSError, ValueError):  # ValueError: a NUL
-                if not stamp or writer.stamp(os.stat(path)) == stamp:
+                if not stamp or common.stamp(os.stat(path)) == stamp:
                     return path
         return places[-1]
 

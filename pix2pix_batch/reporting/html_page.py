@@ -28,7 +28,7 @@ from pix2pix_batch.reporting.gallery import (
     shorten,
 )
 from pix2pix_batch.reporting.statistics import BEYOND, DOUBT, Statistics, Values
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import common, files, remote
 from pix2pix_batch.text import duration, escape
 from pix2pix_batch.version import __version__
 
@@ -81,7 +81,7 @@ def write(out: Path, outputs: str | None = None, dataset: Values | None = None) 
     about = Dataset.of(out, dataset) if tally.is_dataset else None
     text = _text(exhibit, about, state)
     with suppress(OSError):  # an OUT that was copied may lack it
-        (out / writer.DIRECTORY / "tmp").mkdir(exist_ok=True)
+        (out / common.DIRECTORY / "tmp").mkdir(exist_ok=True)
     try:
         files.place(out, NAME, text.encode())
     except ImageError as error:
@@ -134,7 +134,7 @@ def _is_current(path: Path, out: Path) -> bool:
 
 def _state(out: Path) -> str:
     """Changes with whatever is added to the journals."""
-    journals = sorted((out / writer.DIRECTORY).glob("journal*.jsonl"))
+    journals = sorted((out / common.DIRECTORY).glob("journal*.jsonl"))
     sizes = []
     for path in journals:
         with suppress(FileNotFoundError):  # of a shard, which was merged this moment

@@ -16,11 +16,11 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.inference import autotune
-from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.inference.settings import Settings, apply_decision, settings_without_job
+from pix2pix_batch.item import Item
 from pix2pix_batch.journal.writer import Record
 from pix2pix_batch.options import info_of
 from pix2pix_batch.reporting import contact_sheet
-from pix2pix_batch.settings import Settings, apply_decision, settings_without_job
 from pix2pix_batch.storage import output
 from pix2pix_batch.storage.files import read_file
 from pix2pix_batch.text import escape

@@ -15,10 +15,10 @@ import numpy as np
 from pix2pix_batch.dataset import lock, state
 from pix2pix_batch.dataset.state import Complete
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.inputs.shard import Shard, lock_of, shards_of
 from pix2pix_batch.journal.history import SYNTHESIZE, is_locked, list_valid, read_all_lines
 from pix2pix_batch.journal.index import CODES, DETAIL, STATUS, Index
 from pix2pix_batch.journal.record import COPY, DONE, FAILED, GONE, QUARANTINED
+from pix2pix_batch.journal.shard import Shard, lock_of, shards_of
 from pix2pix_batch.reporting.statistics import OTHER, Statistics, Values
 from pix2pix_batch.reporting.statistics import Group as Alike
 from pix2pix_batch.storage import files

@@ -11,7 +11,7 @@ import jinja2
 
 
 def render(template: Path, **values: Any) -> str:
-    """The page of ``template``, which extends ``look.html``. All values are escaped.
+    """The page of ``template``, which extends ``template.html``. All values are escaped.
 
     The page's own script is the only one that runs in it: its policy names the script's hash.
     """

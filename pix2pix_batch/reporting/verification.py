@@ -30,9 +30,10 @@ from pix2pix_batch.journal.integrity import (
     batches,
     examine,
 )
-from pix2pix_batch.journal.record import COPY, DIRECTORY, DONE, FAILED, MADE, QUARANTINED, Record
+from pix2pix_batch.journal.record import COPY, DONE, FAILED, MADE, QUARANTINED, Record
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage.common import DIRECTORY
 
 if TYPE_CHECKING:
     from pix2pix_batch.dataset.reader import StoredImage

@@ -16,16 +16,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from pix2pix_batch.errors import ImageError, InputError, OutputError
-from pix2pix_batch.inputs.names import HashSet
-from pix2pix_batch.journal import writer
-from pix2pix_batch.storage import placement, remote
+from pix2pix_batch.storage import common, placement, remote
+from pix2pix_batch.storage.name_set import HashSet
 from pix2pix_batch.storage.patience import patiently
 from pix2pix_batch.text import escape
 
 if TYPE_CHECKING:
-    from pix2pix_batch.inputs.scan import Item
+    from pix2pix_batch.item import Item
 
-FATAL = writer.FULL | {errno.EROFS}
+FATAL = common.FULL | {errno.EROFS}
 """What makes writing on useless for every image, not for one. A disk that is read-only from the
 start is wrong use; one that becomes so ends the job as a full one does."""
 
@@ -82,7 +81,7 @@ def stamp_of(path: str) -> str:
     if remote.is_url(path):
         return remote.stamp_of(path)
     try:
-        return writer.stamp(os.stat(path))
+        return common.stamp(os.stat(path))
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
 
@@ -114,7 +113,7 @@ def _read_local(path: str) -> tuple[bytes, str]:
             read += len(pieces[-1])
     finally:
         os.close(descriptor)
-    return _require_size(b"".join(pieces), read), writer.stamp(status)
+    return _require_size(b"".join(pieces), read), common.stamp(status)
 
 
 def size_of(item: Item) -> int:
@@ -227,7 +226,7 @@ def parts_of(output: str) -> list[str]:
     """The directories and the name of an output. Raises :class:`ImageError` where it would leave
     OUT or meet the journal."""
     parts = output.split("/")
-    if "\0" in output or {"", ".", "..", writer.DIRECTORY} & set(parts):
+    if "\0" in output or {"", ".", "..", common.DIRECTORY} & set(parts):
         raise ImageError("its output would lie outside OUT; give it another name")
     return parts
 
@@ -347,7 +346,7 @@ class Destination:
         if self._open is None:
             with ExitStack() as opened:
                 top = beside = _enter_directory(opened, self.out)
-                for part in (writer.DIRECTORY, "tmp"):  # not made here: without them OUT has gone
+                for part in (common.DIRECTORY, "tmp"):  # not made here: without them OUT has gone
                     beside = _enter_directory(opened, part, beside)
                 self._open, self._top, self._beside = opened.pop_all(), top, beside
         self._inside = None

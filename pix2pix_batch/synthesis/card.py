@@ -9,8 +9,6 @@ from typing import Any
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.text import format_count
 
-NAME = "README.md"
-
 SIZES = (
     (1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
     (10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"),

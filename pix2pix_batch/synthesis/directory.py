@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.dataset import reader, state
+from pix2pix_batch.dataset.layout import CARD
 from pix2pix_batch.dataset.state import Complete
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.journal.history import SYNTHESIZE, describe_changed_model, require_maker
 from pix2pix_batch.journal.integrity import digest_of_file
-from pix2pix_batch.journal.record import DIRECTORY, MADE
+from pix2pix_batch.journal.record import MADE
+from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.storage.whole import whole
-from pix2pix_batch.synthesis.card import NAME as CARD
 from pix2pix_batch.synthesis.plan import Input
 from pix2pix_batch.text import escape, format_count
 

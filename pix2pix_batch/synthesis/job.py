@@ -14,15 +14,16 @@ from pix2pix_batch.execution.dispatch import TaskSpec
 from pix2pix_batch.execution.item_selector import ItemSelector
 from pix2pix_batch.execution.job import Job
 from pix2pix_batch.execution.run_recorder import RunRecorder
-from pix2pix_batch.inputs.scan import Item, Scan
-from pix2pix_batch.inputs.shard import journal_of
+from pix2pix_batch.inference.settings import Opener
+from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.item import Item
 from pix2pix_batch.journal.history import SYNTHESIZE, History
 from pix2pix_batch.journal.record import GONE, Record
+from pix2pix_batch.journal.shard import journal_of
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.noise import SOURCE
 from pix2pix_batch.reporting import html_page
 from pix2pix_batch.reporting.progress import Progress
-from pix2pix_batch.settings import Opener
 from pix2pix_batch.synthesis import provenance, reuse
 from pix2pix_batch.synthesis.options import SynthesisOptions
 from pix2pix_batch.synthesis.plan import Input

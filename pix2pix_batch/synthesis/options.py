@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
@@ -10,9 +12,9 @@ from pix2pix_batch.dataset.layout import LAYOUTS, PAIRED, require_library, requi
 from pix2pix_batch.distance import Domain
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.imaging import images
+from pix2pix_batch.inference.settings import TORCH
 from pix2pix_batch.noise import RATE
 from pix2pix_batch.options import Options, require_one_of, require_within
-from pix2pix_batch.settings import TORCH
 from pix2pix_batch.synthesis import plan
 from pix2pix_batch.text import escape
 
@@ -137,3 +139,25 @@ class SynthesisOptions:
                 f"{info.name}: has no dropout, so all variants of an input would be alike; make "
                 "one of each (--variants 1), or add noise with --noise-blocks or --input-noise"
             )
+
+
+def describe_settings(about: SynthesisOptions, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for. ``identity``: the job's, which has what a model decides."""
+    return {
+        "variants": about.variants or (None if about.target_count else 1),
+        "target_count": about.target_count,
+        "seed": about.seed,
+        "noise_rate": about.noise_rate,
+        "noise_blocks": about.noise_blocks,
+        "input_noise": about.input_noise,
+        "fit": identity["fit"],
+        "format": about.format,
+        "quality": identity["quality"],
+        "layout": about.layout,
+        "sources": about.holds_sources,
+        "split": about.split,
+        "group_by": about.group_by,
+        "stratify": about.stratify,
+        "max_distance": about.max_distance,
+        "reject_flagged": about.reject_flagged,
+    }

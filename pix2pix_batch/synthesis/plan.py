@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.item import Item
 from pix2pix_batch.text import format_count
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")

@@ -13,17 +13,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pix2pix_batch.dataset import manifest, reader, state
+from pix2pix_batch.dataset import reader, state
 from pix2pix_batch.dataset.lock import lock_directory
 from pix2pix_batch.dataset.naming import item_variant_name
 from pix2pix_batch.dataset.state import Complete
 from pix2pix_batch.errors import ImageError, InputError, Pix2PixBatchError
+from pix2pix_batch.inference.settings import Opener
 from pix2pix_batch.journal.record import DONE
 from pix2pix_batch.noise import SOURCE
 from pix2pix_batch.reporting.progress import Progress
-from pix2pix_batch.settings import Opener
 from pix2pix_batch.storage import files
-from pix2pix_batch.synthesis import directory, image_filter, plan, reuse
+from pix2pix_batch.synthesis import directory, image_filter, options, plan, reuse
 from pix2pix_batch.synthesis.directory import DatasetDirectory
 from pix2pix_batch.synthesis.job import SynthesisJob
 from pix2pix_batch.synthesis.labels import labeller
@@ -182,7 +182,7 @@ class Synthesis:
 
     def _report_facts(self) -> dict[str, Any]:
         """What a report can say of a dataset that is not laid out."""
-        return {"settings": manifest.describe_settings(self.about, self.making.identity())}
+        return {"settings": options.describe_settings(self.about, self.making.identity())}
 
     # Planning
 
@@ -230,7 +230,7 @@ class Synthesis:
         job.pop("model_name", None)
         return {
             **job,
-            **manifest.describe_settings(self.about, job),
+            **options.describe_settings(self.about, job),
             "name": self._name(),
             "license": self.about.license,
             "inputs": directory.digest_inputs(inputs),

@@ -9,15 +9,14 @@ from typing import Any
 
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.dataset import manifest
-from pix2pix_batch.dataset.layout import LAYOUTS
+from pix2pix_batch.dataset.layout import CARD, LAYOUTS
 from pix2pix_batch.dataset.sample import Sample
 from pix2pix_batch.dataset.state import MANIFEST, Complete
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.journal.integrity import digest_of, digest_of_file
 from pix2pix_batch.storage.files import FATAL
 from pix2pix_batch.storage.whole import whole
-from pix2pix_batch.synthesis import plan, quality
-from pix2pix_batch.synthesis.card import NAME as CARD
+from pix2pix_batch.synthesis import options, plan, quality
 from pix2pix_batch.synthesis.card import card
 from pix2pix_batch.synthesis.directory import DatasetDirectory
 from pix2pix_batch.synthesis.options import SynthesisOptions
@@ -104,7 +103,7 @@ class Layer:
             "schema": manifest.SCHEMA,
             "name": self.mark["name"],
             "model": {"name": self.info.name, "sha256": self.identity["model"]},
-            "settings": {**manifest.describe_settings(self.about, self.identity), **made_so},
+            "settings": {**options.describe_settings(self.about, self.identity), **made_so},
             "versions": manifest.package_versions(),
         }
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2pix_batch.journal.record import DIRECTORY, SCHEMA, Record, to_line
-from pix2pix_batch.journal.writer import stamp
+from pix2pix_batch.journal.record import SCHEMA, Record, to_line
 from pix2pix_batch.reporting import html_page
+from pix2pix_batch.storage.common import DIRECTORY, stamp
 from pix2pix_batch.train.report import write_report
 from tests.browser import Opened, launched
 from tests.train.running import small

@@ -27,8 +27,8 @@ from pix2pix_batch.inference import autotune
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.engine import Engine, Overlapping, TorchEngine, Translated
 from pix2pix_batch.inference.engine_cache import engine_of
-from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.settings import Decision, Settings, apply_decision
+from pix2pix_batch.inference.settings import Decision, Settings, apply_decision
+from pix2pix_batch.item import Item
 from tests.end_to_end.command import (
     convert,
     digests,

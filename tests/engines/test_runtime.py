@@ -23,7 +23,7 @@ from pix2pix_batch.engines.runtime import TensorRTEngine
 from pix2pix_batch.errors import EngineError, InputError, MemoryShortage
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.inference.engine import Overlapping, Translated
-from pix2pix_batch.settings import Settings
+from pix2pix_batch.inference.settings import Settings
 from tests.engines.fake_tensorrt import RTX_ALONE, FakeTensorRT, expected
 from tests.fake_cuda import FakeCuda, fake_cuda
 

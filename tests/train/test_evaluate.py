@@ -31,8 +31,8 @@ from pix2pix_batch import bundle
 from pix2pix_batch.cli import main
 from pix2pix_batch.execution import worker
 from pix2pix_batch.inference.engine import TorchEngine
-from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.settings import Settings
+from pix2pix_batch.inference.settings import Settings
+from pix2pix_batch.item import Item
 from pix2pix_batch.train import metrics
 from tests.conftest import save_bundle
 from tests.end_to_end.command import picture as soft

@@ -20,7 +20,7 @@ from pix2pix_batch.execution.chunk import (
     split_chunk,
 )
 from pix2pix_batch.execution.marker import Trace
-from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import Record
 
 

@@ -22,9 +22,9 @@ from pix2pix_batch.execution.dispatch import Dispatcher, TaskSpec
 from pix2pix_batch.execution.marker import Marker
 from pix2pix_batch.execution.preflight import WorkerRequirements, package_versions
 from pix2pix_batch.execution.worker import ChunkOptions, ChunkResult
-from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.inference.settings import Settings
+from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import Record
-from pix2pix_batch.settings import Settings
 from tests.end_to_end.fleet import Fleet
 
 ITEMS = [Item(f"{number}.png", f"{number}.png", f"{number}.png", "png") for number in range(40)]

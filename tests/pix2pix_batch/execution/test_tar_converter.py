@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.execution import tar_converter, tar_members
+from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.inputs import litter
-from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import Record
-from pix2pix_batch.settings import Settings
 from pix2pix_batch.storage import files
 from tests.end_to_end.command import encoded
 

@@ -18,8 +18,8 @@ from pix2pix_batch.execution.worker import (
     open_ahead,
 )
 from pix2pix_batch.inference import engine_cache
-from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.settings import Settings, apply_decision
+from pix2pix_batch.inference.settings import Settings, apply_decision
+from pix2pix_batch.item import Item
 from tests.end_to_end.command import put
 
 

@@ -14,7 +14,7 @@ from tests.end_to_end.command import ROOT
 PROGRAM = """
 import sys
 from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.settings import Settings
+from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.execution.worker import Orders, probe
 model, sha, marker, url = sys.argv[1:]
 settings = Settings(model, sha, "", "tile", 64, None, 1, "cpu", "fp32", False, 0)

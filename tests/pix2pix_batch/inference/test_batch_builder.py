@@ -14,8 +14,8 @@ from pix2pix_batch import bundle
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.engine import Engine, TorchEngine, Translated
 from pix2pix_batch.inference.engine_cache import engine_of
-from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.settings import Settings
+from pix2pix_batch.inference.settings import Settings
+from pix2pix_batch.item import Item
 from pix2pix_batch.synthesis.job import item_variant_name, output_of
 from tests.end_to_end.command import put
 

@@ -25,9 +25,9 @@ from pix2pix_batch.inference import autotune, onednn
 from pix2pix_batch.inference.cuda import CudaEngine, Shape, Slot, exact_convolutions
 from pix2pix_batch.inference.engine import Engine, Masks, Overlapping, TorchEngine, Translated
 from pix2pix_batch.inference.engine_cache import engine_of, open_engine
-from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.inference.settings import Settings
+from pix2pix_batch.item import Item
 from pix2pix_batch.noise import dropout_masks, multipliers
-from pix2pix_batch.settings import Settings
 from tests.end_to_end.command import digests, put
 from tests.fake_cuda import FakeCuda, fake_cuda
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pix2pix_batch.inputs.names import Names
 from pix2pix_batch.inputs.naming import Naming
 from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.storage.name_set import Names
 
 LONG = "a" * 251
 SUFFIXES = st.sampled_from([".png", ".jpg", ".gif", ".j2c", ".bmp", ".JPG", ".png.jpg", ".im"])

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.inputs.scan import Item, Scan
+from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.item import Item
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.journal.writer import DIRECTORY, History, Journal, Record, stamp
+from pix2pix_batch.journal.writer import History, Journal, Record
+from pix2pix_batch.storage.common import DIRECTORY, stamp
 
 JOB: dict[str, Any] = {"model": "f00", "fit": "tile", "quality": None, "noise": False, "seed": 0}
 

@@ -17,9 +17,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.journal.record import DIRECTORY, SCHEMA, Record, to_line
-from pix2pix_batch.journal.writer import stamp
+from pix2pix_batch.journal.record import SCHEMA, Record, to_line
 from pix2pix_batch.reporting import html_page
+from pix2pix_batch.storage.common import DIRECTORY, stamp
 from tests.end_to_end.command import picture
 
 HOSTILE = [

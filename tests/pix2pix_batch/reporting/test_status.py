@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.inputs.shard import Shard, journal_of
 from pix2pix_batch.journal.record import to_line
+from pix2pix_batch.journal.shard import Shard, journal_of
 from pix2pix_batch.journal.writer import Journal, Record
 from pix2pix_batch.reporting import console, status
 

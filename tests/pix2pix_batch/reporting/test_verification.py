@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.inputs.shard import Shard
 from pix2pix_batch.journal.history import History
+from pix2pix_batch.journal.shard import Shard
 from pix2pix_batch.journal.writer import Journal, Record
 from pix2pix_batch.reporting.verification import verify
 

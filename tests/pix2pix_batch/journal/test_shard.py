@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.inputs.shard import Shard, journal_of, lock_of, shards_of
 from pix2pix_batch.journal.history import History, read_all_lines
+from pix2pix_batch.journal.shard import Shard, journal_of, lock_of, shards_of
 from pix2pix_batch.journal.writer import MOMENT, Journal, Record
 
 JOB = {"model": "f00", "model_name": "tiny", "fit": "tile"}
@@ -229,7 +229,7 @@ def test_overwriting_forgets_all_but_the_same_jobs_shards(tmp_path: Path) -> Non
 OVERWRITE_AND_DIE = """
 import os, sys
 from pathlib import Path
-from pix2pix_batch.inputs.shard import Shard
+from pix2pix_batch.journal.shard import Shard
 from pix2pix_batch.journal.writer import Journal
 out, shard, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 job = {"model": "f00", "model_name": "tiny", "fit": "resize"}

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2pix_batch.inputs import names
-from pix2pix_batch.inputs.names import HashSet, Names, find_repeated, intersect
+from pix2pix_batch.storage import name_set
+from pix2pix_batch.storage.name_set import HashSet, Names, find_repeated, intersect
 
 ANY = st.text(st.characters(exclude_categories=())) | st.binary().map(os.fsdecode)
 
@@ -20,8 +20,8 @@ ANY = st.text(st.characters(exclude_categories=())) | st.binary().map(os.fsdecod
 @given(st.lists(ANY, max_size=60), st.integers(1, 20), st.integers(1, 5))
 def test_names_come_back_sorted(given_names: list[str], run: int, batch: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(names, "RUN", run)
-        patch.setattr(names, "BATCH", batch)
+        patch.setattr(name_set, "RUN", run)
+        patch.setattr(name_set, "BATCH", batch)
         kept = Names(given_names)
         assert list(kept) == sorted(given_names)
         assert list(kept) == sorted(given_names)  # again
@@ -60,7 +60,7 @@ def test_what_is_repeated_and_what_meets(first: list[str], second: list[str]) ->
 
 def test_memory_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """150,000 names of 24 letters, which as a list take over 10 MB; and as a set over 15 MB."""
-    monkeypatch.setattr(names, "RUN", 1 << 15)
+    monkeypatch.setattr(name_set, "RUN", 1 << 15)
     shuffled = random.Random(0).sample(range(150_000), 150_000)
     tracemalloc.start()
     kept = Names(f"some-image-{number:09}.png" for number in shuffled)

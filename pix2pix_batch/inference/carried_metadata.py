@@ -12,8 +12,8 @@ from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.metadata import exif, georeference, pam, sidecars
 from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn
 from pix2pix_batch.imaging.metadata.tiff import Fields
-from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.settings import Settings
+from pix2pix_batch.inference.settings import Settings
+from pix2pix_batch.item import Item
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
 from pix2pix_batch.imaging import images
-from pix2pix_batch.imaging.metadata import carried, sidecars
+from pix2pix_batch.imaging.metadata import sidecars
 from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn
 from pix2pix_batch.imaging.metadata.tiff import Tiff
-from pix2pix_batch.inputs.scan import Item
-from pix2pix_batch.settings import Settings
+from pix2pix_batch.inference import carried_metadata
+from pix2pix_batch.inference.settings import Settings
+from pix2pix_batch.item import Item
 from tests.end_to_end.command import picture
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -59,9 +60,9 @@ def converted(path: Path, out: Path, form: str, settings: Settings = SETTINGS) -
     item = Item(str(path), path.name, output, form, beside)
     data = path.read_bytes()
     seen = images.read(data, 3)
-    kept = carried.collect(data, seen, settings)
+    kept = carried_metadata.collect(data, seen, settings)
     (out / output).write_bytes(images.write(seen, form, 90, kept.exif, kept.fields))
-    made = list(carried.list_sidecar_outputs(item, kept, output))
+    made = list(carried_metadata.list_sidecar_outputs(item, kept, output))
     names = [sidecar.name for sidecar in made]
     assert len(set(names)) == len(names)
     assert set(names) <= set(sidecars.outputs(str(path), beside, output, form))
@@ -125,7 +126,7 @@ def test_more_exif_than_jpeg_holds() -> None:
     data = buffer.getvalue()
     seen = images.read(data, 3)
     settings = Settings(**{**vars(SETTINGS), "keep_exif": True})
-    kept = carried.collect(data, seen, settings)
+    kept = carried_metadata.collect(data, seen, settings)
     with pytest.raises(ValueError, match="EXIF data is too long"):
         images.write(seen, "jpg", 90, kept.exif, kept.fields)
     with Image.open(io.BytesIO(images.write(seen, "webp", 90, kept.exif))) as image:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.journal.record import DIRECTORY
+from pix2pix_batch.storage.common import DIRECTORY
 
 
 @dataclass(frozen=True, order=True)

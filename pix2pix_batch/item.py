@@ -1,0 +1,29 @@
+"""What a job converts: one input, and where its output goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One input and where its output goes: an image, or a tar of them.
+
+    ``path``: the file to read, or its URL; ``name``: its path within the input, which names it in
+    the journal; ``output``: the path of its output within OUT; ``form``: the output's format, of a
+    tar as it was asked for; ``sidecars``: the names of the files beside it that go with it;
+    ``stamp``: where a store has told it already; ``refusal``: why it may not be read; ``content``:
+    its bytes, of a tar's member; ``variant``: which of several outputs it is
+    (:mod:`pix2pix_batch.noise`).
+    """
+
+    path: str
+    name: str
+    output: str
+    form: str
+    sidecars: tuple[str, ...] = ()
+    stamp: str = ""
+    refusal: str = ""
+    tar: bool = False
+    content: bytes | None = None
+    variant: int | None = None
