@@ -19,15 +19,15 @@ DIES_WHEN_ASKED = """
 import os, pathlib
 from pix2pix_batch.execution import preflight
 
-answer, mark = preflight.problems, pathlib.Path({mark!r})
+answer, mark = preflight.find_problems, pathlib.Path({mark!r})
 
-def problems(*needs):
+def find_problems(*needs):
     if mark.exists():
         return answer(*needs)
     mark.touch()
     os._exit(1)
 
-preflight.problems = problems
+preflight.find_problems = find_problems
 """
 
 

@@ -228,7 +228,8 @@ def test_an_engine_holds_what_is_reckoned(ngf: int, size: int, batch: int, tmp_p
 import sys
 import numpy as np, psutil, torch
 from pathlib import Path
-from pix2pix_batch import bundle, onednn
+from pix2pix_batch import bundle
+from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.engine_cache import open_engine
 path, size, batch = sys.argv[1], *map(int, sys.argv[2:])
 uss = lambda: psutil.Process().memory_full_info().uss

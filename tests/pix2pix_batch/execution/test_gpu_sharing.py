@@ -83,8 +83,8 @@ int nvmlDeviceGetMemoryInfo(void *device, nvmlMemory_t *memory) {
 }
 """
 
-ASK = "import sys\nfrom pix2pix_batch.execution import sharing\n"
-ASK += "print(sharing.free_memory(sys.argv[1:]))"
+ASK = "import sys\nfrom pix2pix_batch.execution import gpu_sharing\n"
+ASK += "print(gpu_sharing.free_memory(sys.argv[1:]))"
 
 
 def asked(directory: Path, *gpus: str) -> str:

@@ -95,11 +95,11 @@ def test_jobs_at_the_same_time_share_it_and_the_last_ends_it() -> None:
 def test_somebody_elses_fork_server_is_used_and_left_running() -> None:
     code = """
 from multiprocessing import forkserver
-from pix2pix_batch.execution import template
+from pix2pix_batch.execution import worker_template
 forkserver.set_forkserver_preload(["json"])
 forkserver.ensure_running()
 before = forkserver._forkserver._forkserver_pid
-with template.started() as method:
+with worker_template.start_template() as method:
     assert method == "forkserver"
 assert forkserver._forkserver._forkserver_pid == before
 assert forkserver._forkserver._preload_modules == ["json"]

@@ -13,13 +13,13 @@ from tests.end_to_end.command import ROOT
 
 PROGRAM = """
 import sys
-from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.item import Item
 from pix2pix_batch.inference.settings import Settings
-from pix2pix_batch.execution.worker import Orders, probe
+from pix2pix_batch.execution.worker import ChunkOptions, autotune_job
 model, sha, marker, url = sys.argv[1:]
 settings = Settings(model, sha, "", "tile", 64, None, 1, "cpu", "fp32", False, 0)
 item = Item(url, "x.tar", "x.tar", "png", tar=True)
-print(probe(settings, [item], Orders(marker=marker, limit=1)).precision)
+print(autotune_job(settings, [item], ChunkOptions(marker=marker, limit=1)).precision)
 """
 
 
