@@ -22,7 +22,7 @@ from tests.end_to_end.command import (
     visible,
     with_wrong_text,
 )
-from tests.end_to_end.synthesizing import synthesize, synthesize_here
+from tests.end_to_end.synthesizing import synthesize
 
 pytestmark = pytest.mark.usefixtures("workers")
 
@@ -139,11 +139,11 @@ def test_a_dataset_takes_what_a_larger_bound_allows(tmp_path: Path, tiny: Path) 
     put(source / "a.png")
     put(source / "large.png", seed=1, size=(80, 80))
     more = ("--variants", 1, "--max-pixels")
-    ran = synthesize_here(source, out, tiny, *more, 5000)
+    ran = synthesize(source, out, tiny, *more, 5000)
     assert (ran.code, ran.figures["images"]) == (3, 1)
-    ran = synthesize_here(source, out, tiny, *more, 5000)
+    ran = synthesize(source, out, tiny, *more, 5000)
     assert (ran.code, ran.figures["nothing_to_do"]) == (3, True)
-    ran = synthesize_here(source, out, tiny, *more, 6400)
+    ran = synthesize(source, out, tiny, *more, 6400)
     assert (ran.code, ran.figures["images"], ran.figures["images_made"]) == (0, 2, 1)
 
 

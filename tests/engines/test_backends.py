@@ -124,14 +124,14 @@ def test_naming_it_imports_nothing_heavy(module: str) -> None:
 def test_converting_on_a_cpu_loads_no_tensorrt(settings: Settings, source: Path) -> None:
     code = f"""
 import pickle, sys
-from pix2pix_batch import settings as s
-from pix2pix_batch.inference import probe, worker
-from pix2pix_batch.inputs.scan import Item
+from pix2pix_batch.execution import worker
+from pix2pix_batch.inference import autotune, settings as s
+from pix2pix_batch.item import Item
 from dataclasses import replace
 settings = pickle.loads({pickle.dumps(settings)!r})
 items = [Item({str(source / "0.png")!r}, "0.png", "0.png", "png")]
-decision = probe.probe(settings, items)
-assert worker.convert_chunk(s.settle(settings, decision), items).records[0].status == "done"
+decision = autotune.autotune(settings, items)
+assert worker.convert_chunk(s.apply_decision(settings, decision), items).records[0].status == "done"
 loaded = {{"tensorrt", "tensorrt_rtx", "onnx", "pix2pix_batch.engines.cache"}} & set(sys.modules)
 sys.exit(str(loaded) if loaded else 0)
 """
