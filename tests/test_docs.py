@@ -5,6 +5,7 @@ Its links are checked by ``mkdocs build --strict``.
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator
@@ -119,3 +120,17 @@ def test_an_option_or_command_spoken_of_is_one(span: str) -> None:
         assert set(OPTION.findall(" ".join(words))) <= {*options(command), "--help"}
     else:
         assert span.split()[0] in FOREIGN.union(*map(options, every(main)))
+
+
+TERM = re.compile(r"^\| ([\w ]+) \| .* \| `([\w/]+\.py)` `(\w+)` \|$", re.MULTILINE)
+
+
+def test_the_glossary_says_where_its_terms_are_defined() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    rows = TERM.findall(text)
+    assert len(rows) == text.count("\n| ") - 2 > 30  # without the heads
+    for term, path, name in rows:
+        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        kinds = (ast.ClassDef, ast.FunctionDef)
+        assert name in {one.name for one in tree.body if isinstance(one, kinds)}, term
+    assert [term for term, _, _ in rows] == sorted(term for term, _, _ in rows)
