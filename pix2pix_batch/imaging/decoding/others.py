@@ -7,7 +7,7 @@ import re
 import numpy as np
 from PIL import Image
 
-from pix2pix_batch.imaging.decoding import beginnings
+from pix2pix_batch.imaging.decoding import beginnings, photoshop
 from pix2pix_batch.imaging.decoding.primaries import Cicp
 from pix2pix_batch.imaging.decoding.tiff import merge_channels, scale_to_eight_bits
 
@@ -27,18 +27,13 @@ HEAD = 1 << 16
 GIF_PROFILE = b"!\xff\x0bICCRGBG1012"
 
 DDS_EIGHT_BIT = frozenset((b"DXT1", b"DXT3", b"DXT5"))
-PHOTOSHOP_COLOURS = {0: 1, 1: 1, 2: 1, 3: 3, 4: 4, 9: 3}
-"""How many channels of a Photoshop file are its colours, by its mode."""
-
 SUN = b"\x59\xa6\x6a\x95"
-PHOTOSHOP = {7: "several inks", 8: "duotone"}
-"""Adobe Photoshop File Formats Specification, "File Header": the modes that are no colours."""
 
 
 def refusal(data: bytes) -> str:
     """Why a file that Pillow might open is not read; empty where it may be."""
-    if data.startswith(b"8BPS") and len(data) >= 26:
-        return _photoshop_refusal(data)
+    if photoshop.is_photoshop(data):
+        return photoshop.refusal(data)
     if data.startswith(b"SIMPLE") and re.search(rb"BITPIX\s*=\s*8\b", data[:2880]) is None:
         return "FITS with samples other than 8 bits: no defined white; scale them first"
     if data.startswith(b"\x01\xda") and data[3:4] == b"\2":
@@ -54,17 +49,6 @@ def refusal(data: bytes) -> str:
     return ""
 
 
-def _photoshop_refusal(data: bytes) -> str:
-    if data[4:6] == b"\0\2":
-        return "a large document of Photoshop (PSB), which is not read; store it as PNG or TIFF"
-    depth, mode = int.from_bytes(data[22:24], "big"), int.from_bytes(data[24:26], "big")
-    if mode in PHOTOSHOP:
-        return f"Photoshop file in {PHOTOSHOP[mode]}; convert it to RGB first"
-    if depth not in (1, 8):
-        return f"Photoshop file of {depth} bits; store it as 8 bits, or as PNG or TIFF"
-    return ""
-
-
 def _sun_refusal(data: bytes) -> str:
     """Pillow takes the byte that is left out for the last of four, where it is the first, and
     rows of runs for as long as the picture is wide, where they are of an even length."""
@@ -77,7 +61,12 @@ def _sun_refusal(data: bytes) -> str:
 
 
 def prepare_for_pillow(data: bytes) -> bytes:
-    """The file as Pillow can read it, which takes the samples of all PCX files for runs."""
+    """The file as Pillow can read it, which takes the samples of all PCX files for runs.
+
+    Raises :class:`ImageError`.
+    """
+    if photoshop.is_photoshop(data):
+        return photoshop.prepare_for_pillow(data)
     if data[:1] != b"\n" or data[2:3] != b"\0" or len(data) < 128:
         return data
     top, bottom, row = (int.from_bytes(data[at : at + 2], "little") for at in (6, 10, 66))
@@ -93,9 +82,8 @@ def find_remarks(image: Image.Image, data: bytes) -> list[str]:
     if not has_colours and getattr(image, "_frame_palette", False) is None:
         return ["damaged: it has no colours of its own, and is taken for grey"]
     lacks = False
-    if image.format == "PSD" and "A" not in image.mode.replace("LAB", ""):
-        channels, mode = (int.from_bytes(data[at : at + 2], "big") for at in (12, 24))
-        lacks = channels > PHOTOSHOP_COLOURS.get(mode, channels) and _has_transparency(data)
+    if image.format == "PSD":
+        lacks = photoshop.lacks_transparency(image, data)
     elif image.format == "BMP" and image.mode == "RGB" and data[28:34] == b"\x10\0\3\0\0\0":
         lacks = int.from_bytes(data[14:18], "little") >= 56 and any(data[66:70])
     return ["its transparency is left out"] if lacks else []
@@ -130,11 +118,11 @@ def correct_samples(image: Image.Image, data: bytes) -> Image.Image:
     """What Pillow delivers otherwise than it is meant.
 
     Bits of which a set one is black, which Pillow takes for white: X's bitmaps, whose set bits
-    are the foreground, and Photoshop's. Of TGA, ICO and Photoshop files, what is no transparency.
-    Of GIF, what a first picture smaller than the whole leaves empty, which is transparent.
+    are the foreground. Of TGA and ICO files, what is no transparency. Of GIF, what a first picture
+    smaller than the whole leaves empty, which is transparent.
     """
-    if image.format == "PSD" and image.mode == "RGBA" and not _has_transparency(data):
-        return image.convert("RGB")
+    if image.format == "PSD":
+        return photoshop.correct_samples(image, data)
     if image.format in ("ICO", "CUR") and image.mode == "RGBA":
         nothing = image.getchannel("A").getextrema() == (0, 0)  # as Windows has it
         return image.convert("RGB") if nothing else image
@@ -144,7 +132,7 @@ def correct_samples(image: Image.Image, data: bytes) -> Image.Image:
         return _drop_false_alpha(image, data[16])
     if image.format == "GIF" and "transparency" not in image.info:
         return _around_first_frame(image)
-    if image.format in ("XBM", "PSD") and image.mode == "1":
+    if image.format == "XBM" and image.mode == "1":
         return Image.fromarray(~np.asarray(image))
     if image.mode == "I" and image.format == "PPM":  # scaled to 16 bits by Pillow
         return Image.fromarray(scale_to_eight_bits(np.asarray(image).astype(np.uint16), 16))
@@ -166,16 +154,6 @@ def _drop_false_alpha(image: Image.Image, bits: int) -> Image.Image:
     if bits == 32 and alpha.getextrema() != (0, 0):
         return image
     return image.convert(image.mode[:-1])
-
-
-def _has_transparency(data: bytes) -> bool:
-    """Whether a Photoshop file's channel after its colours is that, and no selection: a negative
-    number of layers says so ("Layer and Mask Information Section")."""
-    at = 26
-    for _ in range(2):  # past the colours and the resources
-        at += 4 + int.from_bytes(data[at : at + 4], "big")
-    length = int.from_bytes(data[at : at + 4], "big")
-    return length > 8 and int.from_bytes(data[at + 8 : at + 10], "big", signed=True) < 0
 
 
 def _around_first_frame(image: Image.Image) -> Image.Image:

@@ -27,6 +27,7 @@ from pix2pix_batch.imaging.decoding.layout import (
     FLOAT,
     FORMAT,
     ICCLAB,
+    OPAQUE,
     PALETTE,
     PHOTOMETRIC,
     PLANAR,
@@ -34,7 +35,9 @@ from pix2pix_batch.imaging.decoding.layout import (
     RGB,
     SIGNED,
     STRIP_BYTES,
+    STRIP_OFFSETS,
     TILE_BYTES,
+    TILE_OFFSETS,
     UNSIGNED,
     WHITE_IS_ZERO,
     YCBCR,
@@ -86,7 +89,7 @@ def _undefined_reason(layout: Layout) -> str:
         pass  # integers as programs write them: taken where they fit into 16 bits
     elif set(layout.formats) != {UNSIGNED}:
         return "signed or untyped samples: no defined black and white; make them unsigned first"
-    if photometric in GREY and len(layout.extra) > 1 and layout.alpha is None:
+    if photometric in GREY and OPAQUE in layout.extra and not layout.untold:
         return (
             f"{layout.samples} samples a pixel, of which only the first is known to be grey; "
             "choose the bands to show, and store them as RGB or grey"
@@ -140,8 +143,22 @@ def is_plain(image: TiffImageFile) -> bool:
 
 def is_sparse(image: TiffImageFile) -> bool:
     """Whether parts of the picture are not there, and mean zero or what GDAL_NODATA says, as GDAL
-    writes them (SPARSE_OK)."""
-    return any(0 in image.tag_v2.get(tag, ()) for tag in (STRIP_BYTES, TILE_BYTES))
+    writes them (SPARSE_OK): they have neither a place nor bytes.
+
+    Raises :class:`ImageError` where they have only one of them.
+    """
+    compressed = image.tag_v2.get(COMPRESSION, NONE) != NONE
+    found = False
+    for places, lengths in ((STRIP_OFFSETS, STRIP_BYTES), (TILE_OFFSETS, TILE_BYTES)):
+        blocks = tuple(
+            zip(image.tag_v2.get(places, ()), image.tag_v2.get(lengths, ()), strict=False)
+        )
+        if any(length and not place for place, length in blocks):
+            raise ImageError("damaged: the place of a strip or tile is lost")
+        if compressed and len(blocks) > 1 and any(place and not length for place, length in blocks):
+            raise ImageError("damaged: the length of a strip or tile is lost")
+        found = found or (0, 0) in blocks
+    return found
 
 
 def is_read_by_pillow(layout: Layout) -> bool:
