@@ -13,7 +13,13 @@ from PIL.PngImagePlugin import PngInfo
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging import jpeg_encoder
 from pix2pix_batch.imaging.decoding import profiles
-from pix2pix_batch.imaging.decoding.decode import UPRIGHT, decode, orientation_of, to_eight_bits
+from pix2pix_batch.imaging.decoding.decode import (
+    UPRIGHT,
+    decode,
+    describe_failure,
+    orientation_of,
+    to_eight_bits,
+)
 from pix2pix_batch.imaging.decoding.primaries import Cicp, Gamma
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.kinds import suffixes as suffixes
@@ -97,8 +103,11 @@ def read(data: bytes, channels: int | None, tolerance: Tolerance = USUAL) -> Pic
         picture = _convert(image, channels)
     except MemoryError as error:
         raise ImageError("too large for this machine's memory") from error
-    except (ValueError, OSError) as error:
-        raise ImageError(f"cannot be converted from mode {image.mode}: {error}") from error
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's conversions raise what they please
+        said = describe_failure(error)
+        raise ImageError(f"cannot be converted from mode {image.mode}: {said}") from error
     if remark:
         remarks.append(remark)
         if tolerance.strict:

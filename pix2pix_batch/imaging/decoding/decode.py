@@ -69,19 +69,36 @@ def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
     process.hush_warnings()
     try:
         with process.decode_concurrently():
-            decoded = _decode(data, tolerance)
+            decoded = _decode_or_say_why(data, tolerance)
     except ImageError as error:
         if not (tolerance.lenient and str(error).startswith("damaged")):
             raise
         with process.decode_incomplete():
-            decoded = _decode(data, tolerance)
+            decoded = _decode_or_say_why(data, tolerance)
         others_said = [said for said in decoded.warnings if not said.startswith("damaged")]
         decoded.warnings = [f"{_cause(error)}; what is there was taken", *others_said]
-    except MemoryError as error:
-        raise ImageError("too large for this machine's memory") from error
     if decoded.warnings and tolerance.strict:
         raise NotToleratedError(f"{'; '.join(decoded.warnings)}: refused by --strict")
     return decoded
+
+
+def _decode_or_say_why(data: bytes, tolerance: Tolerance) -> Decoded:
+    """Raises :class:`ImageError` for whatever a decoder raises: it is this image that failed."""
+    try:
+        return _decode(data, tolerance)
+    except (ImageError, ImportError):
+        raise
+    except MemoryError as error:
+        raise ImageError("too large for this machine's memory") from error
+    except Exception as error:  # decoders raise what they please on damaged files
+        raise ImageError(f"damaged: {describe_failure(error)}") from error
+
+
+def describe_failure(error: Exception) -> str:
+    """What a library says, on one line, with the kind of error where that says more."""
+    said = " ".join(str(error).split())
+    known = isinstance(error, OSError | ValueError | SyntaxError) and said
+    return said if known else ": ".join(filter(None, (type(error).__name__, said)))
 
 
 def _cause(error: ImageError) -> str:

@@ -87,7 +87,8 @@ MOST_THUMBNAILS = 64
 """Directories looked at for the picture itself: a file may lead round in a circle."""
 
 OPAQUE, ASSOCIATED, UNASSOCIATED, PHOTOSHOP = 0, 1, 2, 999
-"""What an extra sample is; the first: not told. Photoshop writes 999, and means unassociated alpha."""
+"""What an extra sample is, 0 where it is not told. Photoshop writes 999, and means unassociated
+alpha."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -143,22 +144,26 @@ def is_plain(image: TiffImageFile) -> bool:
 
 def is_sparse(image: TiffImageFile) -> bool:
     """Whether parts of the picture are not there, and mean zero or what GDAL_NODATA says, as GDAL
-    writes them (SPARSE_OK): they have neither a place nor bytes.
-
-    Raises :class:`ImageError` where they have only one of them.
-    """
+    writes them (SPARSE_OK). Raises :class:`ImageError` where that is damage."""
     compressed = image.tag_v2.get(COMPRESSION, NONE) != NONE
-    found = False
-    for places, lengths in ((STRIP_OFFSETS, STRIP_BYTES), (TILE_OFFSETS, TILE_BYTES)):
-        blocks = tuple(
-            zip(image.tag_v2.get(places, ()), image.tag_v2.get(lengths, ()), strict=False)
-        )
-        if any(length and not place for place, length in blocks):
-            raise ImageError("damaged: the place of a strip or tile is lost")
-        if compressed and len(blocks) > 1 and any(place and not length for place, length in blocks):
-            raise ImageError("damaged: the length of a strip or tile is lost")
-        found = found or (0, 0) in blocks
-    return found
+    return any(
+        _lacks_blocks(image.tag_v2.get(places, ()), image.tag_v2.get(lengths, ()), compressed)
+        for places, lengths in ((STRIP_OFFSETS, STRIP_BYTES), (TILE_OFFSETS, TILE_BYTES))
+    )
+
+
+def _lacks_blocks(places: Sequence[int], lengths: Sequence[int], needed: bool = True) -> bool:
+    """Whether a strip or tile is not there: it has neither a place nor bytes.
+
+    Raises :class:`ImageError` where one has only one of them. ``needed``: the length is; Pillow
+    reads what is not compressed without.
+    """
+    blocks = set(zip(places, lengths, strict=False))
+    if any(length and not place for place, length in blocks):
+        raise ImageError("damaged: the place of a strip or tile is lost")
+    if needed and len(places) > 1 and any(place and not length for place, length in blocks):
+        raise ImageError("damaged: the length of a strip or tile is lost")
+    return (0, 0) in blocks
 
 
 def is_read_by_pillow(layout: Layout) -> bool:
@@ -230,9 +235,10 @@ def read_samples(data: bytes, layout: Layout) -> Image.Image:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
+            _lacks_blocks(page.dataoffsets, page.databytecounts)
             samples = page.asarray(maxworkers=1)
             axes = page.axes
-    except MemoryError:
+    except (MemoryError, ImageError):
         raise
     except Exception as error:
         raise ImageError(_failure(error, layout)) from error
