@@ -364,14 +364,25 @@ def _decode_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:
         raise ImageError(f"damaged: a JPEG 2000 file, but {error}") from error
     _require_readable(stream.width, stream.height, jpeg2000.refusal(stream), tolerance)
     if jpeg2000.is_read_by_pillow(stream):
-        image = _open_with_pillow(jpeg2000.prepare_for_pillow(data, stream), tolerance, "JPEG2000")
-        _load(image)
-        image = _copy_info(image, jpeg2000.correct_samples(image, stream))
+        image = _load_jpeg2000(data, stream, tolerance)
     else:
         image = jpeg2000.read_samples(data, stream)
     return Decoded(
         jpeg2000.apply_meaning(image, stream), warnings=jpeg2000.find_remarks(image, stream)
     )
+
+
+def _load_jpeg2000(data: bytes, stream: jpeg2000.Stream, tolerance: Tolerance) -> Image.Image:
+    """With Pillow, which takes some files of halved chroma for damaged. Raises
+    :class:`ImageError`."""
+    image = _open_with_pillow(jpeg2000.prepare_for_pillow(data, stream), tolerance, "JPEG2000")
+    try:
+        _load(image)
+    except ImageError:
+        if stream.steps not in jpeg2000.HALVED or not tiff.has_imagecodecs():
+            raise
+        return jpeg2000.read_samples(data, stream)
+    return _copy_info(image, jpeg2000.correct_samples(image, stream))
 
 
 UPRIGHT = {

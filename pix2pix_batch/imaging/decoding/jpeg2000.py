@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,12 @@ import numpy as np
 from PIL import Image
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.imaging.decoding.tiff import EXTRA_INSTALL, merge_channels, scale_to_eight_bits
+from pix2pix_batch.imaging.decoding.tiff import (
+    EXTRA_INSTALL,
+    has_imagecodecs,
+    merge_channels,
+    scale_to_eight_bits,
+)
 
 BOX = b"\x00\x00\x00\x0cjP  \x0d\x0a\x87\x0a"
 STREAM = b"\xff\x4f\xff\x51"
@@ -77,7 +81,7 @@ def read_stream(data: bytes) -> Stream:
 
 def _read_size(found: Stream, data: bytes, at: int) -> Stream:
     try:
-        left, top, first_x, first_y = struct.unpack_from(">IIII", data, at + 8)
+        left, top, first_x, first_y, *tiles = struct.unpack_from(">8I", data, at + 8)
         (count,) = struct.unpack_from(">H", data, at + 40)
         parts = [struct.unpack_from(">BBB", data, at + 42 + 3 * index) for index in range(count)]
     except struct.error as error:
@@ -88,14 +92,23 @@ def _read_size(found: Stream, data: bytes, at: int) -> Stream:
     found.depths = tuple((size & 0x7F) + 1 for size, _, _ in parts)
     found.signed = any(size & 0x80 for size, _, _ in parts)
     found.steps = tuple((across, down) for _, across, down in parts)
-    if not all(across and down for across, down in found.steps):
+    if not all(min(steps) for steps in found.steps):
         raise ValueError("a component without samples")
-    found.even = not any(
-        place % step
-        for across, down in found.steps
-        for place, step in ((left, across), (first_x, across), (top, down), (first_y, down))
+    across, down = (left, first_x, *tiles[::2]), (top, first_y, *tiles[1::2])
+    found.even = all(
+        _is_even(places, step)
+        for steps in found.steps
+        for places, step in zip((across, down), steps, strict=True)
     )
     return found
+
+
+def _is_even(places: tuple[int, ...], step: int) -> bool:
+    """Whether the picture and its tiles begin and end where samples do that are for ``step``
+    pixels. ``places``: its end and beginning, a tile's length and the first one's beginning."""
+    end, start, length, first = places
+    tiled = first + length < end
+    return not (end % step or start % step or (tiled and (length % step or first % step)))
 
 
 def _note_box(found: Stream, kind: bytes, body: bytes) -> None:
@@ -156,7 +169,10 @@ def refusal(stream: Stream) -> str:
     if stream.depths[0] > 8 and (stream.sampled or stream.space == SYCC):
         return "JPEG 2000 in YCbCr of more than 8 bits; convert it to RGB first"
     if stream.sampled and not (stream.even or stream.steps in HALVED):
-        return "JPEG 2000 with chroma of a size of its own (not 4:2:0 or 4:2:2); convert it to RGB"
+        return (
+            "JPEG 2000 with fewer samples than pixels, other than chroma of 4:2:0 or 4:2:2; "
+            "convert it to RGB first"
+        )
     if stream.sampled and stream.space != SYCC and stream.steps[-1][0] == 1:
         return "JPEG 2000 with fewer samples of some components; convert it to RGB first"
     return ""
@@ -170,8 +186,8 @@ def prepare_for_pillow(data: bytes, stream: Stream) -> bytes:
 
 
 def is_read_by_pillow(stream: Stream) -> bool:
-    """Pillow rounds deeper colours up beyond white, which then is black, and takes all rows of
-    chroma to have as many samples as fit wholly into the picture."""
+    """Pillow rounds deeper colours up beyond white, which then is black, and takes a row of chroma
+    to have no more samples than fit wholly into a tile."""
     return (stream.depths[0] <= 8 or len(stream.depths) == 1) and stream.even
 
 
@@ -196,7 +212,7 @@ def correct_samples(image: Image.Image, stream: Stream) -> Image.Image:
 
 def read_samples(data: bytes, stream: Stream) -> Image.Image:
     """Read the samples with imagecodecs. Raises :class:`ImageError`."""
-    if importlib.util.find_spec("imagecodecs") is None:
+    if not has_imagecodecs():
         kind = "with chroma of a size of its own" if stream.sampled else "in colour"
         raise ImageError(
             f"{stream.depths[0]}-bit JPEG 2000 {kind} needs the extra 'formats' ({EXTRA_INSTALL})"

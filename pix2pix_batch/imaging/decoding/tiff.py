@@ -230,7 +230,7 @@ def read_samples(data: bytes, layout: Layout) -> Image.Image:
         raise ImageError(
             f"{layout.interpretation} compressed as {layout.compressed_by}; store it as Deflate"
         )
-    if layout.compression not in (NONE, PACKBITS) and not _has_imagecodecs():
+    if layout.compression not in (NONE, PACKBITS) and not has_imagecodecs():
         raise ImageError(_missing_codec(layout))
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
@@ -253,7 +253,7 @@ def read_samples(data: bytes, layout: Layout) -> Image.Image:
     return image
 
 
-def _has_imagecodecs() -> bool:
+def has_imagecodecs() -> bool:
     """What tifffile has in its place takes no bound on what comes out, and unpacks few depths."""
     return importlib.util.find_spec("imagecodecs") is not None
 
@@ -268,7 +268,7 @@ def _missing_codec(layout: Layout) -> str:
 
 
 def _failure(error: Exception, layout: Layout) -> str:
-    if not _has_imagecodecs():
+    if not has_imagecodecs():
         return _missing_codec(layout)
     said = " ".join(str(error).split()) or type(error).__name__
     return f"damaged: its data (compression: {layout.compressed_by}) cannot be decoded: {said}"

@@ -412,7 +412,7 @@ def test_blocks_whose_place_or_length_is_lost(
 @pytest.mark.parametrize("place", [2**63 - 8, 2**63, 2**64 - 1])
 def test_places_beyond_what_can_be_sought(place: int) -> None:
     """Of the directory in BigTIFF, where Pillow raises OverflowError: it is the image's failure."""
-    with pytest.raises(ImageError, match="damaged|no directory"):
+    with pytest.raises(ImageError, match="damaged"):
         read(b"II+\0" + struct.pack("<HHQ", 8, 0, place) + bytes(64), 3)
 
 
