@@ -118,7 +118,8 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
     if reason := others.refusal(data):
         raise ImageError(reason)
     try:
-        image = _open_with_pillow(others.prepare_for_pillow(data), tolerance)
+        data = others.prepare_for_pillow(data)
+        image = _open_with_pillow(data, tolerance)
         if reason := others.unverified_reason(image):
             raise ImageError(reason)
         remarks = others.find_remarks(image, data)

@@ -7,7 +7,7 @@ import re
 import numpy as np
 from PIL import Image
 
-from pix2pix_batch.imaging.decoding import beginnings, photoshop
+from pix2pix_batch.imaging.decoding import beginnings, icons, photoshop
 from pix2pix_batch.imaging.decoding.primaries import Cicp
 from pix2pix_batch.imaging.decoding.tiff import merge_channels, scale_to_eight_bits
 
@@ -67,6 +67,7 @@ def prepare_for_pillow(data: bytes) -> bytes:
     """
     if photoshop.is_photoshop(data):
         return photoshop.prepare_for_pillow(data)
+    data = icons.prepare_for_pillow(data)
     if data[:1] != b"\n" or data[2:3] != b"\0" or len(data) < 128:
         return data
     top, bottom, row = (int.from_bytes(data[at : at + 2], "little") for at in (6, 10, 66))
