@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from pix2pix_batch.errors import EMPTY, ImageError, NotToleratedError
@@ -269,19 +269,22 @@ def _decode_png(data: bytes, tolerance: Tolerance) -> Decoded:
     if found.unknown:
         remarks.append(f"its chunk {found.unknown[0]} is not known, and may change the picture")
     if found.wrong:
-        if needed := [name for name, _, _ in found.wrong if png.is_needed(name)]:
-            raise ImageError(f"damaged: wrong checksum of its chunk {needed[0]}")
+        needed = [name for name, _, _ in found.wrong if png.is_needed(name)]
+        if others_needed := [name for name in needed if name != "IDAT"]:
+            raise ImageError(f"damaged: wrong checksum of its chunk {others_needed[0]}")
+        if needed:  # its data has another checksum within
+            remarks.append("damaged: wrong checksum of its chunk IDAT, whose data is whole")
         left = [chunk for chunk in found.wrong if not png.is_needed(chunk[0])]
         remarks += [f"wrong checksum of its chunk {name}, which is left out" for name, _, _ in left]
         data = png.remove_chunks(data, left)
     try:
-        image = _load_png(data, tolerance)
+        image = _load_png(data, found, tolerance)
     except ImageError as error:
         if png.TOO_LARGE not in str(error):
             raise
         profile = png.read_profile(data)
         data = png.remove_chunks(data, png.read_chunks(data).beside)
-        image = _load_png(data, tolerance)
+        image = _load_png(data, found, tolerance)
         if profile:
             image.info["icc_profile"] = profile
     if found.has_profile and not image.info.get("icc_profile"):
@@ -300,17 +303,18 @@ def _colour_meaning(found: png.Chunks, image: Image.Image) -> Gamma | Cicp | Non
     return None if is_outdone else found.meaning
 
 
-def _load_png(data: bytes, tolerance: Tolerance) -> Image.Image:
+def _load_png(data: bytes, found: png.Chunks, tolerance: Tolerance) -> Image.Image:
     image = _open_with_pillow(data, tolerance, "PNG")
     try:
         _load(image)
     except ImageError as error:
         if "cut short" in str(error) or png.TOO_LARGE in str(error):
             raise
-        wrong = {name for name, _, _ in png.read_chunks(data, pixels_too=True).wrong}
-        if "IDAT" in wrong:
+        if any(name == "IDAT" for name, _, _ in found.wrong):
             raise ImageError(f"damaged: wrong checksum of its chunk IDAT{HINT}") from error
         raise ImageError(f"{error}{HINT}") from error
+    if not ImageFile.LOAD_TRUNCATED_IMAGES and png.ends_early(image, found, data):
+        raise ImageError(f"damaged: cut short (its data ends before its last row){HINT}")
     return image
 
 

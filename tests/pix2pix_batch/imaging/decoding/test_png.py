@@ -126,6 +126,44 @@ def test_a_file_cut_short() -> None:
     assert "cut short" in picture.warnings[0] and "--lenient" not in picture.warnings[0]
 
 
+def test_a_wrong_checksum_around_data_that_is_whole_is_told() -> None:
+    samples = samples_of(8, 3)
+    data = bytearray(png(samples, 8, RGB))
+    data[data.index(b"IEND") - 5] ^= 4
+    picture = read(bytes(data), 3)
+    assert np.array_equal(picture.pixels, samples)
+    assert picture.warnings == ("damaged: wrong checksum of its chunk IDAT, whose data is whole",)
+
+
+def interlaced(samples: np.ndarray) -> bytes:
+    """The rows of 8-bit RGB in the order of Adam7 (PNG, section 8.1)."""
+    starts = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2)]
+    parts = [samples[y::down, x::across] for y, x, down, across in (*starts, (1, 0, 2, 1))]
+    return b"".join(b"\0" + row.tobytes() for part in parts if part.size for row in part)
+
+
+@pytest.mark.parametrize("adam", [False, True], ids=["rows", "Adam7"])
+@pytest.mark.parametrize("sides", [(1, 1), (7, 5), (16, 9)])
+@pytest.mark.parametrize("black", [False, True])
+def test_data_of_a_part_of_the_rows(sides: tuple[int, int], adam: bool, black: bool) -> None:
+    """Its stream ends as it should; the rows that are not there are no black ones."""
+    samples = np.random.default_rng(2).integers(1, 256, (*sides, 3)).astype(np.uint8)
+    samples[-1] *= not black
+    height, width = sides
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, RGB, 0, 0, adam))
+    rows = interlaced(samples) if adam else b"".join(b"\0" + row.tobytes() for row in samples)
+
+    def file(count: int) -> bytes:
+        body = chunk(b"IDAT", zlib.compress(rows[:count]))
+        return b"\x89PNG\r\n\x1a\n" + head + body + chunk(b"IEND", b"")
+
+    picture = read(file(len(rows)), 3)
+    assert np.array_equal(picture.pixels, samples) and not picture.warnings
+    for count in (len(rows) - 1, len(rows) // 2, 0):
+        with pytest.raises(ImageError, match=r"damaged.*--lenient"):
+            read(file(count), 3)
+
+
 def test_texts_larger_than_pillow_takes() -> None:
     """They say nothing of the picture."""
     samples = samples_of(8, 3)
