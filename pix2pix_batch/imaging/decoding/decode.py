@@ -21,6 +21,7 @@ from pix2pix_batch.imaging.decoding import (
     others,
     png,
     process,
+    runs,
     tiff,
 )
 from pix2pix_batch.imaging.decoding.primaries import ADOBE_RGB, Cicp, Gamma
@@ -115,15 +116,12 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
         return _decode_jpeg(data, tolerance)
     if jpeg2000.is_jpeg2000(data):
         return _decode_jpeg2000(data, tolerance)
+    data = others.take_first_page(data)
     if reason := others.refusal(data):
         raise ImageError(reason)
     try:
         data = others.prepare_for_pillow(data)
-        image = _open_with_pillow(data, tolerance)
-        if reason := others.unverified_reason(image):
-            raise ImageError(reason)
-        remarks = others.find_remarks(image, data)
-        _load(image)
+        image, remarks = _load_rarer(data, tolerance)
     except ImageError as error:
         reason = others.reason_of_failure(data)
         if not reason and isinstance(error.__cause__, UnidentifiedImageError):
@@ -137,6 +135,23 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
     meaning = others.read_code_points(data) if told else None
     image = _copy_info(image, others.correct_samples(image, data))
     return Decoded(image, meaning=meaning, warnings=[*remarks, *_warn_beyond_palette(image)])
+
+
+def _load_rarer(data: bytes, tolerance: Tolerance) -> tuple[Image.Image, list[str]]:
+    """A picture of a rarer format as Pillow has it, and warnings. Raises :class:`ImageError`."""
+    image = _open_with_pillow(data, tolerance)
+    if reason := others.unverified_reason(image):
+        raise ImageError(reason)
+    remarks = others.find_remarks(image, data)
+    try:
+        _load(image)
+    except ImageError:
+        unpacked = runs.unpack(data)
+        if unpacked is None:
+            raise
+        image = _open_with_pillow(unpacked, tolerance)
+        _load(image)
+    return image, remarks
 
 
 def open_header(path: Path, tolerance: Tolerance = USUAL) -> Image.Image:

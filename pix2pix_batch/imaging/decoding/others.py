@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import struct
+from itertools import takewhile
 
 import numpy as np
 from PIL import Image
@@ -27,6 +29,11 @@ HEAD = 1 << 16
 GIF_PROFILE = b"!\xff\x0bICCRGBG1012"
 
 DDS_EIGHT_BIT = frozenset((b"DXT1", b"DXT3", b"DXT5"))
+DCX = b"\xb1\x68\xde\x3a"
+TARGA_END = b"TRUEVISION-XFILE.\0"
+NO_ALPHA, PREMULTIPLIED = (0, 1), 4
+"""Truevision TGA 2.0, field 24: none is there, or what is there is to be ignored; multiplied."""
+
 SUN = b"\x59\xa6\x6a\x95"
 
 
@@ -46,6 +53,19 @@ def refusal(data: bytes) -> str:
         return "DDS texture of a kind whose colours are not known; store it as PNG"
     if data.startswith(b"/* XPM */") and not _is_plain_xpm(data):
         return "XPM with colours other than #RRGGBB; store it as PNG"
+    if data[:1] == b"\n" and len(data) >= 128 and data[1] <= 5 and data[2] <= 1:
+        return _pcx_refusal(data)
+    return ""
+
+
+def _pcx_refusal(data: bytes) -> str:
+    """ZSoft's manual: a table of colours of 8 bits is the last 769 bytes, after a 12; byte 68 is 2
+    where the samples are grey. Pillow takes them for that where no table is there."""
+    bits, planes, colours = data[3], data[65], data[68]
+    if bits == 8 and planes == 4:
+        return "PCX of four planes (with transparency), which is not read; store it as PNG"
+    if bits == 8 and planes == 1 and colours != 2 and data[-769:-768] != b"\x0c":
+        return "damaged: its colours are not the last 769 bytes: cut short, or something follows"
     return ""
 
 
@@ -68,12 +88,38 @@ def prepare_for_pillow(data: bytes) -> bytes:
     if photoshop.is_photoshop(data):
         return photoshop.prepare_for_pillow(data)
     data = icons.prepare_for_pillow(data)
+    data = _drop_unused_table(data)
     if data[:1] != b"\n" or data[2:3] != b"\0" or len(data) < 128:
         return data
     top, bottom, row = (int.from_bytes(data[at : at + 2], "little") for at in (6, 10, 66))
     end = 128 + (bottom - top + 1) * data[65] * row
     runs = re.sub(rb"[\xc0-\xff]", lambda found: b"\xc1" + found[0], data[128:end])
     return data[:2] + b"\1" + data[3:128] + runs + data[end:]
+
+
+def take_first_page(data: bytes) -> bytes:
+    """Of PCX files in one (DCX), the first, whose table of colours Pillow looks for in the last."""
+    if not data.startswith(DCX):
+        return data
+    places = struct.unpack_from("<1024I", data[:4100].ljust(4100, b"\0"), 4)
+    told = list(takewhile(bool, places))  # up to the first that is 0
+    later = [place for place in told if place > told[0]]
+    return data[told[0] : min(later, default=len(data))] if told else data
+
+
+def _drop_unused_table(data: bytes) -> bytes:
+    """A TGA file of true colours or grey without the table of colours that it may have for other
+    pictures, with which Pillow does not read it."""
+    known = len(data) > 18 and data[1] == 1 and data[2] in (2, 3, 10, 11)
+    if not known or data[7] not in (15, 16, 24, 32) or data[16] not in (8, 16, 24, 32):
+        return data
+    count = int.from_bytes(data[5:7], "little") * ((data[7] + 7) // 8)
+    start = 18 + data[0]
+    made = data[:1] + b"\0" + data[2:3] + bytes(5) + data[8:start] + data[start + count :]
+    at = _extension_of(data)
+    if not at:
+        return made
+    return made[:-26] + (at - count).to_bytes(4, "little") + made[-22:]
 
 
 def find_remarks(image: Image.Image, data: bytes) -> list[str]:
@@ -127,10 +173,8 @@ def correct_samples(image: Image.Image, data: bytes) -> Image.Image:
     if image.format in ("ICO", "CUR") and image.mode == "RGBA":
         nothing = image.getchannel("A").getextrema() == (0, 0)  # as Windows has it
         return image.convert("RGB") if nothing else image
-    if image.format == "TGA" and image.mode in ("LA", "RGBA") and _is_premultiplied(data):
-        return merge_channels(image.mode[:-1] + "a", np.asarray(image))
-    if image.format == "TGA" and image.mode in ("LA", "RGBA") and not data[17] & 15:
-        return _drop_false_alpha(image, data[16])
+    if image.format == "TGA" and image.mode in ("LA", "RGBA"):
+        return _correct_targa(image, data)
     if image.format == "GIF" and "transparency" not in image.info:
         return _around_first_frame(image)
     if image.format == "XBM" and image.mode == "1":
@@ -140,12 +184,24 @@ def correct_samples(image: Image.Image, data: bytes) -> Image.Image:
     return image
 
 
-def _is_premultiplied(data: bytes) -> bool:
-    """Truevision TGA 2.0, field 24 of the extension area: the kind of its transparency."""
-    if not data.endswith(b"TRUEVISION-XFILE.\0"):
-        return False
-    at = int.from_bytes(data[-26:-22], "little")
-    return at > 0 and data[at + 494 : at + 495] == b"\4"
+def _correct_targa(image: Image.Image, data: bytes) -> Image.Image:
+    kind = _kind_of_alpha(data)
+    if kind == PREMULTIPLIED:
+        return merge_channels(image.mode[:-1] + "a", np.asarray(image))
+    if kind in NO_ALPHA:
+        return image.convert(image.mode[:-1])
+    return image if data[17] & 15 else _drop_false_alpha(image, data[16])
+
+
+def _extension_of(data: bytes) -> int:
+    """Where the extension area of a TGA file begins, 0 where it has none (Truevision TGA 2.0)."""
+    return int.from_bytes(data[-26:-22], "little") if data.endswith(TARGA_END) else 0
+
+
+def _kind_of_alpha(data: bytes) -> int | None:
+    """Field 24 of a TGA file's extension area: what its fourth samples are, if it has one."""
+    at = _extension_of(data)
+    return data[at + 494] if 0 < at < len(data) - 494 else None
 
 
 def _drop_false_alpha(image: Image.Image, bits: int) -> Image.Image:
