@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,13 +46,15 @@ class Decoded:
     its ``pixels``. These are its samples, ``uint8 (H, W, C)``, where they were not decoded by
     Pillow; ``turned``: the orientation by which it was
     turned upright already, ``None`` where nobody has looked; ``meaning``: what its colours are,
-    where the file says so without a profile."""
+    where the file says so without a profile; ``read_deep``: reads the colours of ``image`` as
+    ``uint16 (H, W, C)``, ``None`` where nobody can, of a file of more than 8 bits."""
 
     image: Image.Image | None
     pixels: np.ndarray | None = None
     turned: int | None = None
     meaning: Gamma | Cicp | None = None
     warnings: list[str] = field(default_factory=list)
+    read_deep: Callable[[], np.ndarray | None] | None = None
 
     def whole(self) -> Image.Image:
         """The image with its samples."""
@@ -76,6 +80,7 @@ def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
             raise
         with process.decode_incomplete():
             decoded = _decode_or_say_why(data, tolerance)
+        decoded.read_deep = None  # which would read the whole
         others_said = [said for said in decoded.warnings if not said.startswith("damaged")]
         decoded.warnings = [f"{_cause(error)}; what is there was taken", *others_said]
     if decoded.warnings and tolerance.strict:
@@ -125,7 +130,7 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
     except ImageError as error:
         reason = others.reason_of_failure(data)
         if not reason and isinstance(error.__cause__, UnidentifiedImageError):
-            reason = beginnings.describe_unknown_file(data)
+            reason = beginnings.describe_unknown_file(data) or others.describe_unopened(data)
         if reason:
             raise ImageError(reason) from error
         raise
@@ -238,18 +243,21 @@ def _decode_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
         raise ImageError(f"damaged: a TIFF file, but {error}") from error
     _require_readable(told.width, told.height, tiff.refusal(told), tolerance)
     turned = told.orientation if told.orientation in UPRIGHT else 1
+    deep = partial(tiff.read_sixteen_bits, data, told) if told.depth > 8 else None
     if (
         not tiff.is_read_by_pillow(told) or opened is None
     ):  # or of a kind that is new to this Pillow
         image = tiff.read_samples(data, told)
-        return Decoded(_turn_upright(image, turned), turned=turned)
+        return Decoded(_turn_upright(image, turned), turned=turned, read_deep=deep)
     try:
         _load_tiff(opened, told.compressed_by)
     except ImageError as error:
         if told.compression not in tiff.NEWER and RAW_MODE not in str(error):
             raise
-        return Decoded(_turn_upright(tiff.read_samples(data, told), turned), turned=turned)
-    return Decoded(_copy_info(opened, tiff.correct_samples(opened, told)), turned=turned)
+        image = tiff.read_samples(data, told)
+        return Decoded(_turn_upright(image, turned), turned=turned, read_deep=deep)
+    image = _copy_info(opened, tiff.correct_samples(opened, told))
+    return Decoded(image, turned=turned, read_deep=deep)
 
 
 def _load_tiff(image: Image.Image, compressed_by: str) -> None:
@@ -309,6 +317,7 @@ def _decode_png(data: bytes, tolerance: Tolerance) -> Decoded:
         image,
         meaning=_colour_meaning(found, image),
         warnings=[*remarks, *_warn_beyond_palette(image)],
+        read_deep=partial(png.read_sixteen_bits, data, found) if found.depth == 16 else None,
     )
 
 

@@ -7,7 +7,7 @@ import struct
 from itertools import takewhile
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from pix2pix_batch.imaging.decoding import beginnings, icons, photoshop
 from pix2pix_batch.imaging.decoding.primaries import Cicp
@@ -26,6 +26,7 @@ DEPTHS = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 HEAD = 1 << 16
 """Bytes of an AVIF file in which its properties stand."""
 
+AVIF = re.compile(rb"....ftypavi[fs]", re.S)
 GIF_PROFILE = b"!\xff\x0bICCRGBG1012"
 
 DDS_EIGHT_BIT = frozenset((b"DXT1", b"DXT3", b"DXT5"))
@@ -249,7 +250,16 @@ def reason_of_failure(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         whole = 8 + int.from_bytes(data[4:8], "little")
         return f"damaged: cut short ({len(data)} of {whole} bytes)" if len(data) < whole else ""
+    if AVIF.match(data) and "avif" in features.modules and features.check("avif"):
+        return ""  # it is one, and Pillow says what is wrong with it, or does not know
     return beginnings.describe_file(data)
+
+
+def describe_unopened(data: bytes) -> str:
+    """What a file of a known format is that Pillow does not take for one; empty for others."""
+    if AVIF.match(data):
+        return "damaged, or AVIF of a kind or size that Pillow does not read; store it as PNG"
+    return ""
 
 
 def read_code_points(data: bytes) -> Cicp | None:

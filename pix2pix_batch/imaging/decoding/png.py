@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from pix2pix_batch.imaging.decoding.primaries import Cicp, Gamma
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GREY, RGB = 0, 2
+GREY, RGB, RGBA = 0, 2, 6
 LARGEST = 1 << 20
 """Bytes of a chunk beside the pixels that is looked at."""
 
@@ -32,7 +33,7 @@ TOO_LARGE = "Decompressed data too large"
 LARGEST_PROFILE = 1 << 26
 PIECE = 1 << 20
 
-CHANNELS = {GREY: 1, RGB: 3, 3: 1, 4: 2, 6: 4}
+CHANNELS = {GREY: 1, RGB: 3, 3: 1, 4: 2, RGBA: 4}
 """By colour type (PNG, table 11.1)."""
 
 PASSES = (
@@ -211,8 +212,20 @@ def _add_alpha(
     return made
 
 
+def read_sixteen_bits(data: bytes, found: Chunks) -> np.ndarray | None:
+    """The grey or colours of a file of 16 bits, ``uint16 (H, W, C)``; ``None`` of grey with
+    transparency, of which Pillow has no lower bytes."""
+    image = PngImageFile(io.BytesIO(data))
+    if found.colour == GREY:
+        return np.asarray(image).astype(np.uint16)[:, :, None]
+    if found.colour not in (RGB, RGBA):
+        return None
+    high = np.asarray(image)[:, :, :3].astype(np.uint16)
+    return high << 8 | _low_bytes(data, image)[:, :, :3]
+
+
 def _low_bytes(data: bytes, image: Image.Image) -> np.ndarray:
     """The lower byte of 16-bit colours: the upper one, were their byte order the other."""
-    again = Image.open(io.BytesIO(data), formats=["PNG"])
-    again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]
+    again = PngImageFile(io.BytesIO(data))
+    again.tile = [tile._replace(args=f"{image.mode};16L") for tile in again.tile]
     return np.asarray(again)

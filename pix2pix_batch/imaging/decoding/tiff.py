@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -223,13 +224,54 @@ def correct_samples(image: Image.Image, layout: Layout) -> Image.Image:
 
 def read_samples(data: bytes, layout: Layout) -> Image.Image:
     """Read the samples with tifffile. Raises :class:`ImageError`, naming what it would take."""
-    import tifffile
-
     lossy = layout.compression in PICTURES or layout.compression in (OLD_JPEG, JPEG)
     if lossy and (layout.photometric not in (*GREY, RGB) or layout.extra not in ((), (2,))):
         raise ImageError(
             f"{layout.interpretation} compressed as {layout.compressed_by}; store it as Deflate"
         )
+    image = _to_image(_read_with_tifffile(data, layout), layout)
+    if layout.profile:
+        image.info["icc_profile"] = layout.profile
+    return image
+
+
+def read_sixteen_bits(data: bytes, layout: Layout) -> np.ndarray | None:
+    """Grey or RGB of more than 8 bits, ``uint16 (H, W, C)`` of which 65535 is the largest value,
+    turned upright; ``None`` of others, or where imagecodecs is needed and not there, or colours are
+    multiplied by alpha.
+
+    Raises :class:`ImageError`.
+    """
+    packed = layout.compression not in (NONE, PACKBITS) or layout.depth != 16
+    multiplied = layout.alpha is not None and layout.extra[layout.alpha] == ASSOCIATED
+    if layout.photometric not in (*GREY, RGB) or multiplied:
+        return None
+    if packed and not has_imagecodecs():
+        return None
+    samples = _read_with_tifffile(data, layout)[:, :, : COLOURS[layout.photometric]]
+    largest = min((1 << layout.depth) - 1, 0xFFFF)  # those of 32 bits fit into 16
+    wide = (samples.astype(np.uint32) * 0xFFFF // largest).astype(np.uint16)
+    if layout.photometric == WHITE_IS_ZERO:
+        wide = 0xFFFF - wide
+    return TURNS.get(layout.orientation, np.asarray)(wide)
+
+
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: np.fliplr,
+    3: partial(np.rot90, k=2),
+    4: np.flipud,
+    5: lambda samples: samples.swapaxes(0, 1),
+    6: partial(np.rot90, k=-1),
+    7: lambda samples: np.rot90(samples, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+"""What turns samples of each orientation upright."""
+
+
+def _read_with_tifffile(data: bytes, layout: Layout) -> np.ndarray:
+    """The samples, ``(H, W, C)``. Raises :class:`ImageError`."""
+    import tifffile
+
     if layout.compression not in (NONE, PACKBITS) and not has_imagecodecs():
         raise ImageError(_missing_codec(layout))
     try:
@@ -247,10 +289,7 @@ def read_samples(data: bytes, layout: Layout) -> Image.Image:
     shape = (layout.height, layout.width, layout.samples)
     if samples.size != np.prod(shape):
         raise ImageError(f"damaged: {samples.shape} samples instead of {shape}")
-    image = _to_image(samples.reshape(shape), layout)
-    if layout.profile:
-        image.info["icc_profile"] = layout.profile
-    return image
+    return np.asarray(samples.reshape(shape))
 
 
 def has_imagecodecs() -> bool:

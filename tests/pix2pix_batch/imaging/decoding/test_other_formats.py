@@ -403,3 +403,11 @@ KNOWN = {
 def test_what_is_no_picture_is_told_by_what_it_is(data: bytes) -> None:
     with pytest.raises(ImageError, match=KNOWN[data]):
         read(data, 3)
+
+
+def test_avif_that_is_damaged_is_not_one_that_pillow_lacks() -> None:
+    require("AVIF")
+    data = encoded(Image.fromarray(noise(16, 16, 3).astype(np.uint8)), "AVIF")
+    for cut in (40, len(data) // 2, len(data) - 8):
+        with pytest.raises(ImageError, match="damaged"):
+            read(data[:cut], 3)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.decoding.primaries import Gamma
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.images import read
 
@@ -282,3 +283,33 @@ def test_colours_told_after_the_pixels_are_not_heeded() -> None:
     data, end = png(samples, 8, RGB), len(chunk(b"IEND", b""))
     late = data[:-end] + chunk(b"gAMA", struct.pack(">I", 100_000)) + data[-end:]
     assert np.array_equal(read(late, 3).pixels, samples)
+
+
+LINEAR = [
+    chunk(b"gAMA", struct.pack(">I", 100_000)),
+    chunk(b"iCCP", b"n\0\0" + zlib.compress(Gamma(1).profile())),
+]
+
+
+@pytest.mark.parametrize("said", LINEAR, ids=["gamma", "profile"])
+@pytest.mark.parametrize("colour", [RGB, 6])
+def test_linear_light_of_16_bits_has_its_dark_colours(colour: int, said: bytes) -> None:
+    """A step of 8 bits is 13 levels of sRGB there."""
+    shown = samples_of(8, 3, seed=4) * np.linspace(0, 1, SIZE)[:, None, None]
+    light = np.where(shown <= 10.31, shown / 255 / 12.92, ((shown / 255 + 0.055) / 1.055) ** 2.4)
+    samples = np.rint(light * 65535).astype(int)
+    if colour == 6:
+        samples = np.dstack([samples, np.full((SIZE, SIZE), 65535)])
+    picture = read(png(samples, 16, colour, said), 3)
+    assert np.abs(picture.pixels - shown).max() <= 2 and not picture.warnings
+
+
+def test_linear_grey_of_16_bits() -> None:
+    grey = np.arange(256).reshape(SIZE, SIZE, 1) / 255
+    light = np.where(grey <= 0.04045, grey / 12.92, ((grey + 0.055) / 1.055) ** 2.4)
+    samples = np.rint(light * 65535).astype(int)
+    picture = read(png(samples, 16, GREY, LINEAR[0]), 1)
+    assert np.abs(picture.pixels - 255 * grey).max() <= 1
+    with_alpha = np.dstack([samples, np.full((SIZE, SIZE), 65535)])
+    told = read(png(with_alpha, 16, 4, LINEAR[0]), 1).warnings
+    assert "dark colours are levels off" in told[0]

@@ -20,6 +20,7 @@ from PIL import Image
 from rasterio.io import MemoryFile
 
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.decoding.primaries import Gamma
 from pix2pix_batch.imaging.images import read
 from pix2pix_batch.imaging.metadata.tiff import Field, add_fields
 from tests.pix2pix_batch.imaging.decoding.tiffs import (
@@ -407,6 +408,40 @@ def test_blocks_whose_place_or_length_is_lost(
         assert compression == "none" and np.array_equal(found, read(made.data, 3).pixels)
     except ImageError as error:
         assert "damaged" in str(error)
+
+
+def grey_profile() -> bytes:
+    """Of linear light, version 2 (ICC.1:2001-04, section 6.3.1.1)."""
+    colours = Gamma(1).profile().replace(b"RGB XYZ ", b"GRAYXYZ ", 1)
+    return colours.replace(b"rTRC", b"kTRC", 1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite", "rgb"])
+def test_linear_light_of_16_bits_has_its_dark_colours(photometric: str, orientation: int) -> None:
+    """A step of 8 bits is 13 levels of sRGB there."""
+    channels = 3 if photometric == "rgb" else 1
+    shown = np.random.default_rng(4).integers(0, 60, (5, 7, channels)) / 255
+    light = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
+    samples = np.rint(light * 65535).astype(np.uint16)
+    stored = 65535 - samples if photometric == "miniswhite" else samples
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        stored if channels == 3 else stored[:, :, 0],
+        photometric=photometric,
+        iccprofile=Gamma(1).profile() if channels == 3 else grey_profile(),
+        extratags=[(274, "H", 1, orientation, True)],
+        metadata=None,
+    )
+    picture = read(buffer.getvalue(), 3)
+    eight = np.rint(255 * shown).astype(np.uint8).repeat(3 // channels, axis=2)
+    exif = Image.Exif()
+    exif[274] = orientation
+    twin = io.BytesIO()
+    Image.fromarray(eight).save(twin, "PNG", exif=exif)
+    expected = read(twin.getvalue(), 3).pixels.astype(int)
+    assert np.abs(picture.pixels - expected).max() <= 2
 
 
 @pytest.mark.parametrize("place", [2**63 - 8, 2**63, 2**64 - 1])
