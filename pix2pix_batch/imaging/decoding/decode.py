@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import threading
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,27 +23,27 @@ from pix2pix_batch.imaging.decoding import (
     runs,
     tiff,
 )
+from pix2pix_batch.imaging.decoding.opening import (
+    HINT,
+    load_samples,
+    open_with_pillow,
+    pixel_limit,
+    require_readable,
+)
 from pix2pix_batch.imaging.decoding.primaries import ADOBE_RGB, Cicp, Gamma
-from pix2pix_batch.imaging.decoding.tolerance import LARGE, USUAL, Tolerance
-from pix2pix_batch.imaging.kinds import formats
-
-_opening = threading.Lock()
-"""``catch_warnings`` and Pillow's bound change the process, not the thread."""
-
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 
 RAW_MODE = "raw mode"
 """Of what Pillow says where it knows a kind of TIFF only uncompressed, as older ones do."""
-
-HINT = "; --lenient takes what is there"
 
 
 @dataclass
 class Decoded:
     """``image``: of 8 bits, with its profile in ``info``; ``None`` where the file says nothing of
     its ``pixels``. These are its samples, ``uint8 (H, W, C)``, where they were not decoded by
-    Pillow; ``turned``: the orientation by which it was
-    turned upright already, ``None`` where nobody has looked; ``meaning``: what its colours are,
-    where the file says so without a profile; ``read_deep``: reads the colours of ``image`` as
+    Pillow; ``turned``: the orientation by which it was turned upright already, ``None`` where
+    nobody has looked; ``meaning``: what its colours are, where the file says so without a profile;
+    ``read_deep``: reads the colours of ``image`` as
     ``uint16 (H, W, C)``, ``None`` where nobody can, of a file of more than 8 bits."""
 
     image: Image.Image | None
@@ -144,85 +141,28 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
 
 def _load_rarer(data: bytes, tolerance: Tolerance) -> tuple[Image.Image, list[str]]:
     """A picture of a rarer format as Pillow has it, and warnings. Raises :class:`ImageError`."""
-    image = _open_with_pillow(data, tolerance)
+    image = open_with_pillow(data, tolerance)
     if reason := others.unverified_reason(image):
         raise ImageError(reason)
     remarks = others.find_remarks(image, data)
     try:
-        _load(image)
+        load_samples(image)
     except ImageError:
         unpacked = runs.unpack(data)
         if unpacked is None:
             raise
-        image = _open_with_pillow(unpacked, tolerance)
-        _load(image)
+        image = open_with_pillow(unpacked, tolerance)
+        load_samples(image)
     return image, remarks
 
 
 def open_header(path: Path, tolerance: Tolerance = USUAL) -> Image.Image:
     """A file as Pillow opens it, its samples not read yet, which then may mean something else than
     :func:`decode` says. Raises :class:`ImageError`, also for kinds that :func:`decode` reads."""
-    image = _open_with_pillow(path, tolerance)
+    image = open_with_pillow(path, tolerance)
     if isinstance(image, TiffImageFile) and image.tag_v2.get(layout.NEW_SUBFILE, 0):
         raise ImageError("a TIFF file whose first directory is not the picture")
     return image
-
-
-def _open_with_pillow(data: bytes | Path, tolerance: Tolerance, only: str = "") -> Image.Image:
-    """A file's header. Raises :class:`ImageError`."""
-    file = io.BytesIO(data) if isinstance(data, bytes) else data
-    try:
-        with _opening, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _pixel_limit(tolerance)
-            try:
-                image = Image.open(file, formats=(only,) if only else formats())
-            finally:
-                Image.MAX_IMAGE_PIXELS = bound
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise _too_large(tolerance) from error
-    except UnidentifiedImageError as error:
-        raise ImageError("not an image, or of a kind that Pillow cannot read") from error
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's readers raise what they please on damaged files
-        raise ImageError(f"damaged: {error or type(error).__name__}") from error
-    return image
-
-
-def _pixel_limit(tolerance: Tolerance) -> int:
-    if tolerance.max_pixels is not None:
-        return tolerance.max_pixels
-    return LARGE if Image.MAX_IMAGE_PIXELS is None else Image.MAX_IMAGE_PIXELS
-
-
-def _too_large(tolerance: Tolerance) -> ImageError:
-    return NotToleratedError(
-        f"more than {_pixel_limit(tolerance)} pixels: refused as a decompression bomb; "
-        "--max-pixels takes larger ones"
-    )
-
-
-def _require_readable(width: int, height: int, refusal: str, tolerance: Tolerance) -> None:
-    """Raises :class:`ImageError` where a picture is too large, or is refused for its kind."""
-    if width * height > _pixel_limit(tolerance):
-        raise _too_large(tolerance)
-    if refusal:
-        raise ImageError(refusal)
-
-
-def _load(image: Image.Image) -> None:
-    """Its samples. Raises :class:`ImageError`."""
-    try:
-        image.load()
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's decoders raise what they please on damaged files
-        said = str(error) or type(error).__name__
-        if "truncated" in said:
-            said = f"cut short ({said}){HINT}"
-        raise ImageError(f"damaged: {said}") from error
 
 
 def _decode_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
@@ -241,7 +181,7 @@ def _decode_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
         told = layout.read_layout(data)
     except ValueError as error:
         raise ImageError(f"damaged: a TIFF file, but {error}") from error
-    _require_readable(told.width, told.height, tiff.refusal(told), tolerance)
+    require_readable(told.width, told.height, tiff.refusal(told), tolerance)
     turned = told.orientation if told.orientation in UPRIGHT else 1
     deep = partial(tiff.read_sixteen_bits, data, told) if told.depth > 8 else None
     if (
@@ -263,7 +203,7 @@ def _decode_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
 def _load_tiff(image: Image.Image, compressed_by: str) -> None:
     """Its samples, which Pillow turns upright. Raises :class:`ImageError`."""
     try:
-        _load(image)
+        load_samples(image)
     except ImageError as error:
         if "cut short" in str(error) or RAW_MODE in str(error):
             raise
@@ -276,7 +216,7 @@ def _open_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
     """As Pillow opens it; ``None`` where it does not. Raises :class:`ImageError` where it is too
     large."""
     try:
-        image = _open_with_pillow(data, tolerance, "TIFF")
+        image = open_with_pillow(data, tolerance, "TIFF")
     except ImageError as error:
         if isinstance(error.__cause__, Warning | Image.DecompressionBombError):
             raise
@@ -328,9 +268,9 @@ def _colour_meaning(found: png.Chunks, image: Image.Image) -> Gamma | Cicp | Non
 
 
 def _load_png(data: bytes, found: png.Chunks, tolerance: Tolerance) -> Image.Image:
-    image = _open_with_pillow(data, tolerance, "PNG")
+    image = open_with_pillow(data, tolerance, "PNG")
     try:
-        _load(image)
+        load_samples(image)
     except ImageError as error:
         if "cut short" in str(error) or png.TOO_LARGE in str(error):
             raise
@@ -355,12 +295,12 @@ def _warn_beyond_palette(image: Image.Image) -> list[str]:
 
 def _decode_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
     header = jpeg.read_plain_header(data)
-    if header is not None and header.size[0] * header.size[1] <= _pixel_limit(tolerance):
+    if header is not None and header.size[0] * header.size[1] <= pixel_limit(tolerance):
         pixels, warning = jpeg.decode(data, header)
         if pixels is not None:
             return Decoded(None, pixels, turned=1, warnings=[warning] if warning else [])
     try:
-        image = _open_with_pillow(data, tolerance)
+        image = open_with_pillow(data, tolerance)
     except ImageError as error:
         if "not an image" in str(error) and (reason := jpeg.refusal(data)):
             raise ImageError(reason) from error
@@ -378,7 +318,7 @@ def _decode_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
         image.info["icc_profile"] = ADOBE_RGB.profile()
     if pixels is None:
         try:
-            _load(image)
+            load_samples(image)
         except ImageError as error:
             if reason := jpeg.refusal(data):
                 raise ImageError(reason) from error
@@ -391,7 +331,7 @@ def _decode_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:
         stream = jpeg2000.read_stream(data)
     except ValueError as error:
         raise ImageError(f"damaged: a JPEG 2000 file, but {error}") from error
-    _require_readable(stream.width, stream.height, jpeg2000.refusal(stream), tolerance)
+    require_readable(stream.width, stream.height, jpeg2000.refusal(stream), tolerance)
     if jpeg2000.is_read_by_pillow(stream):
         image = _load_jpeg2000(data, stream, tolerance)
     else:
@@ -404,9 +344,9 @@ def _decode_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:
 def _load_jpeg2000(data: bytes, stream: jpeg2000.Stream, tolerance: Tolerance) -> Image.Image:
     """With Pillow, which takes some files of halved chroma for damaged. Raises
     :class:`ImageError`."""
-    image = _open_with_pillow(jpeg2000.prepare_for_pillow(data, stream), tolerance, "JPEG2000")
+    image = open_with_pillow(jpeg2000.prepare_for_pillow(data, stream), tolerance, "JPEG2000")
     try:
-        _load(image)
+        load_samples(image)
     except ImageError:
         if stream.steps not in jpeg2000.HALVED or not tiff.has_imagecodecs():
             raise

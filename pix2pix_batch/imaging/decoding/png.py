@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngImageFile
 from pix2pix_batch.imaging.decoding.primaries import Cicp, Gamma
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GREY, RGB, RGBA = 0, 2, 6
+GREY, RGB, GREY_ALPHA, RGBA = 0, 2, 4, 6
 LARGEST = 1 << 20
 """Bytes of a chunk beside the pixels that is looked at."""
 
@@ -33,7 +33,7 @@ TOO_LARGE = "Decompressed data too large"
 LARGEST_PROFILE = 1 << 26
 PIECE = 1 << 20
 
-CHANNELS = {GREY: 1, RGB: 3, 3: 1, 4: 2, RGBA: 4}
+CHANNELS = {GREY: 1, RGB: 3, 3: 1, GREY_ALPHA: 2, RGBA: 4}
 """By colour type (PNG, table 11.1)."""
 
 PASSES = (
@@ -214,12 +214,16 @@ def _add_alpha(
 
 def read_sixteen_bits(data: bytes, found: Chunks) -> np.ndarray | None:
     """The grey or colours of a file of 16 bits, ``uint16 (H, W, C)``; ``None`` of grey with
-    transparency, of which Pillow has no lower bytes."""
+    transparency where this Pillow does not make RGBA of it."""
     image = PngImageFile(io.BytesIO(data))
     if found.colour == GREY:
         return np.asarray(image).astype(np.uint16)[:, :, None]
-    if found.colour not in (RGB, RGBA):
-        return None
+    if found.colour == GREY_ALPHA:
+        if image.mode != "RGBA":
+            return None
+        image.tile = [tile._replace(args="RGBA") for tile in image.tile]  # their four bytes
+        parts = np.asarray(image)[:, :, :2].astype(np.uint16)
+        return parts[:, :, :1] << 8 | parts[:, :, 1:]
     high = np.asarray(image)[:, :, :3].astype(np.uint16)
     return high << 8 | _low_bytes(data, image)[:, :, :3]
 

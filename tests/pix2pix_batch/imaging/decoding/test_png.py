@@ -311,5 +311,5 @@ def test_linear_grey_of_16_bits() -> None:
     picture = read(png(samples, 16, GREY, LINEAR[0]), 1)
     assert np.abs(picture.pixels - 255 * grey).max() <= 1
     with_alpha = np.dstack([samples, np.full((SIZE, SIZE), 65535)])
-    told = read(png(with_alpha, 16, 4, LINEAR[0]), 1).warnings
-    assert "dark colours are levels off" in told[0]
+    picture = read(png(with_alpha, 16, 4, LINEAR[0]), 1)
+    assert np.abs(picture.pixels - 255 * grey).max() <= 1 and not picture.warnings

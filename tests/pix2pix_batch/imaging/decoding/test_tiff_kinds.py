@@ -444,6 +444,15 @@ def test_linear_light_of_16_bits_has_its_dark_colours(photometric: str, orientat
     assert np.abs(picture.pixels - expected).max() <= 2
 
 
+def test_linear_light_that_is_not_read_at_16_bits_is_told() -> None:
+    """Multiplied by its transparency, by which it is divided at 8 bits."""
+    buffer = io.BytesIO()
+    options = {"photometric": "rgb", "extrasamples": ["assocalpha"], "metadata": None}
+    samples = np.full((4, 4, 4), 300, np.uint16)
+    tifffile.imwrite(buffer, samples, iccprofile=Gamma(1).profile(), **options)
+    assert "dark colours are levels off" in read(buffer.getvalue(), 3).warnings[0]
+
+
 @pytest.mark.parametrize("place", [2**63 - 8, 2**63, 2**64 - 1])
 def test_places_beyond_what_can_be_sought(place: int) -> None:
     """Of the directory in BigTIFF, where Pillow raises OverflowError: it is the image's failure."""
