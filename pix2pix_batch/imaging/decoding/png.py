@@ -147,16 +147,16 @@ def ends_early(image: Image.Image, found: Chunks, data: bytes) -> bool:
     last = image.crop((0, image.height - 1, *image.size))
     if not found.interlaced and any(last.tobytes()):
         return False
-    inflater, length = zlib.decompressobj(), 0
+    inflater, left = zlib.decompressobj(), _count_bytes(found)
     try:
         for kind, at, size in _iterate_chunks(data):
             rest = data[at : at + size] if kind == b"IDAT" else b""
-            while rest and not inflater.eof:
-                length += len(inflater.decompress(rest, PIECE))
+            while rest and left > 0 and not inflater.eof:
+                left -= len(inflater.decompress(rest, PIECE))
                 rest = inflater.unconsumed_tail
     except zlib.error:
         return False  # of which Pillow speaks, or which it passes over at the end
-    return length < _count_bytes(found)
+    return left > 0
 
 
 def _count_bytes(found: Chunks) -> int:
