@@ -13,8 +13,15 @@ from PIL.PngImagePlugin import PngInfo
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging import jpeg_encoder
 from pix2pix_batch.imaging.decoding import profiles
-from pix2pix_batch.imaging.decoding.decode import UPRIGHT, decode, orientation_of, to_eight_bits
-from pix2pix_batch.imaging.decoding.primaries import Cicp, Gamma
+from pix2pix_batch.imaging.decoding.decode import (
+    UPRIGHT,
+    Decoded,
+    decode,
+    describe_failure,
+    orientation_of,
+    to_eight_bits,
+)
+from pix2pix_batch.imaging.decoding.primaries import Cicp
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.kinds import suffixes as suffixes
 from pix2pix_batch.imaging.metadata.tiff import BYTE, Field, Fields, add_fields
@@ -92,13 +99,15 @@ def read(data: bytes, channels: int | None, tolerance: Tolerance = USUAL) -> Pic
         exif = image.info.get("exif", b"") if isinstance(image.info.get("exif"), bytes) else b""
         if pixels is not None and orientation == 1 and _is_ready(pixels, image, channels):
             return Picture(_match_channels(pixels, channels), exif=exif, warnings=tuple(remarks))
-        image = to_eight_bits(_upright(decoded.whole(), orientation))
-        image, remark = _to_srgb(image, decoded.meaning)
-        picture = _convert(image, channels)
+        image, remark = _to_srgb(to_eight_bits(decoded.whole()), decoded)
+        picture = _convert(_upright(image, orientation), channels)
     except MemoryError as error:
         raise ImageError("too large for this machine's memory") from error
-    except (ValueError, OSError) as error:
-        raise ImageError(f"cannot be converted from mode {image.mode}: {error}") from error
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's conversions raise what they please
+        said = describe_failure(error)
+        raise ImageError(f"cannot be converted from mode {image.mode}: {said}") from error
     if remark:
         remarks.append(remark)
         if tolerance.strict:
@@ -137,13 +146,13 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
-def _to_srgb(image: Image.Image, meaning: Gamma | Cicp | None) -> tuple[Image.Image, str]:
+def _to_srgb(image: Image.Image, decoded: Decoded) -> tuple[Image.Image, str]:
     """The image in sRGB, grey, RGB or these with alpha, and a warning of colours not understood.
 
     What a file says without a profile counts where it has none, except for cICP, which goes
     before one (PNG, section 4.3).
     """
-    profile = image.info.get("icc_profile")
+    profile, meaning = image.info.get("icc_profile"), decoded.meaning
     if "transparency" in image.info:  # the conversion of colours would lose it
         image = image.convert("RGBA")
     elif image.mode in ("P", "PA", "La", "RGBa", "YCbCr"):
@@ -159,7 +168,7 @@ def _to_srgb(image: Image.Image, meaning: Gamma | Cicp | None) -> tuple[Image.Im
     if profile:
         if meaning is not None and image.mode in ("1", "L", "LA"):
             image = image.convert("RGBA" if image.mode == "LA" else "RGB")
-        image, remark = profiles.to_srgb(image, profile)
+        image, remark = profiles.to_srgb(image, profile, decoded.read_deep)
     return image, remark
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import threading
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from pix2pix_batch.errors import EMPTY, ImageError, NotToleratedError
@@ -21,35 +20,38 @@ from pix2pix_batch.imaging.decoding import (
     others,
     png,
     process,
+    runs,
     tiff,
 )
+from pix2pix_batch.imaging.decoding.opening import (
+    HINT,
+    load_samples,
+    open_with_pillow,
+    pixel_limit,
+    require_readable,
+)
 from pix2pix_batch.imaging.decoding.primaries import ADOBE_RGB, Cicp, Gamma
-from pix2pix_batch.imaging.decoding.tolerance import LARGE, USUAL, Tolerance
-from pix2pix_batch.imaging.kinds import formats
-
-_opening = threading.Lock()
-"""``catch_warnings`` and Pillow's bound change the process, not the thread."""
-
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 
 RAW_MODE = "raw mode"
 """Of what Pillow says where it knows a kind of TIFF only uncompressed, as older ones do."""
-
-HINT = "; --lenient takes what is there"
 
 
 @dataclass
 class Decoded:
     """``image``: of 8 bits, with its profile in ``info``; ``None`` where the file says nothing of
     its ``pixels``. These are its samples, ``uint8 (H, W, C)``, where they were not decoded by
-    Pillow; ``turned``: the orientation by which it was
-    turned upright already, ``None`` where nobody has looked; ``meaning``: what its colours are,
-    where the file says so without a profile."""
+    Pillow; ``turned``: the orientation by which it was turned upright already, ``None`` where
+    nobody has looked; ``meaning``: what its colours are, where the file says so without a profile;
+    ``read_deep``: reads the colours of ``image`` as
+    ``uint16 (H, W, C)``, ``None`` where nobody can, of a file of more than 8 bits."""
 
     image: Image.Image | None
     pixels: np.ndarray | None = None
     turned: int | None = None
     meaning: Gamma | Cicp | None = None
     warnings: list[str] = field(default_factory=list)
+    read_deep: Callable[[], np.ndarray | None] | None = None
 
     def whole(self) -> Image.Image:
         """The image with its samples."""
@@ -69,19 +71,37 @@ def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
     process.hush_warnings()
     try:
         with process.decode_concurrently():
-            decoded = _decode(data, tolerance)
+            decoded = _decode_or_say_why(data, tolerance)
     except ImageError as error:
         if not (tolerance.lenient and str(error).startswith("damaged")):
             raise
         with process.decode_incomplete():
-            decoded = _decode(data, tolerance)
+            decoded = _decode_or_say_why(data, tolerance)
+        decoded.read_deep = None  # which would read the whole
         others_said = [said for said in decoded.warnings if not said.startswith("damaged")]
         decoded.warnings = [f"{_cause(error)}; what is there was taken", *others_said]
-    except MemoryError as error:
-        raise ImageError("too large for this machine's memory") from error
     if decoded.warnings and tolerance.strict:
         raise NotToleratedError(f"{'; '.join(decoded.warnings)}: refused by --strict")
     return decoded
+
+
+def _decode_or_say_why(data: bytes, tolerance: Tolerance) -> Decoded:
+    """Raises :class:`ImageError` for whatever a decoder raises: it is this image that failed."""
+    try:
+        return _decode(data, tolerance)
+    except (ImageError, ImportError):
+        raise
+    except MemoryError as error:
+        raise ImageError("too large for this machine's memory") from error
+    except Exception as error:  # decoders raise what they please on damaged files
+        raise ImageError(f"damaged: {describe_failure(error)}") from error
+
+
+def describe_failure(error: Exception) -> str:
+    """What a library says, on one line, with the kind of error where that says more."""
+    said = " ".join(str(error).split())
+    known = isinstance(error, OSError | ValueError | SyntaxError) and said
+    return said if known else ": ".join(filter(None, (type(error).__name__, said)))
 
 
 def _cause(error: ImageError) -> str:
@@ -98,18 +118,16 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
         return _decode_jpeg(data, tolerance)
     if jpeg2000.is_jpeg2000(data):
         return _decode_jpeg2000(data, tolerance)
+    data = others.take_first_page(data)
     if reason := others.refusal(data):
         raise ImageError(reason)
     try:
-        image = _open_with_pillow(others.prepare_for_pillow(data), tolerance)
-        if reason := others.unverified_reason(image):
-            raise ImageError(reason)
-        remarks = others.find_remarks(image, data)
-        _load(image)
+        data = others.prepare_for_pillow(data)
+        image, remarks = _load_rarer(data, tolerance)
     except ImageError as error:
         reason = others.reason_of_failure(data)
         if not reason and isinstance(error.__cause__, UnidentifiedImageError):
-            reason = beginnings.describe_unknown_file(data)
+            reason = beginnings.describe_unknown_file(data) or others.describe_unopened(data)
         if reason:
             raise ImageError(reason) from error
         raise
@@ -121,70 +139,30 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
     return Decoded(image, meaning=meaning, warnings=[*remarks, *_warn_beyond_palette(image)])
 
 
+def _load_rarer(data: bytes, tolerance: Tolerance) -> tuple[Image.Image, list[str]]:
+    """A picture of a rarer format as Pillow has it, and warnings. Raises :class:`ImageError`."""
+    image = open_with_pillow(data, tolerance)
+    if reason := others.unverified_reason(image):
+        raise ImageError(reason)
+    remarks = others.find_remarks(image, data)
+    try:
+        load_samples(image)
+    except ImageError:
+        unpacked = runs.unpack(data)
+        if unpacked is None:
+            raise
+        image = open_with_pillow(unpacked, tolerance)
+        load_samples(image)
+    return image, remarks
+
+
 def open_header(path: Path, tolerance: Tolerance = USUAL) -> Image.Image:
     """A file as Pillow opens it, its samples not read yet, which then may mean something else than
     :func:`decode` says. Raises :class:`ImageError`, also for kinds that :func:`decode` reads."""
-    image = _open_with_pillow(path, tolerance)
+    image = open_with_pillow(path, tolerance)
     if isinstance(image, TiffImageFile) and image.tag_v2.get(layout.NEW_SUBFILE, 0):
         raise ImageError("a TIFF file whose first directory is not the picture")
     return image
-
-
-def _open_with_pillow(data: bytes | Path, tolerance: Tolerance, only: str = "") -> Image.Image:
-    """A file's header. Raises :class:`ImageError`."""
-    file = io.BytesIO(data) if isinstance(data, bytes) else data
-    try:
-        with _opening, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _pixel_limit(tolerance)
-            try:
-                image = Image.open(file, formats=(only,) if only else formats())
-            finally:
-                Image.MAX_IMAGE_PIXELS = bound
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise _too_large(tolerance) from error
-    except UnidentifiedImageError as error:
-        raise ImageError("not an image, or of a kind that Pillow cannot read") from error
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's readers raise what they please on damaged files
-        raise ImageError(f"damaged: {error or type(error).__name__}") from error
-    return image
-
-
-def _pixel_limit(tolerance: Tolerance) -> int:
-    if tolerance.max_pixels is not None:
-        return tolerance.max_pixels
-    return LARGE if Image.MAX_IMAGE_PIXELS is None else Image.MAX_IMAGE_PIXELS
-
-
-def _too_large(tolerance: Tolerance) -> ImageError:
-    return NotToleratedError(
-        f"more than {_pixel_limit(tolerance)} pixels: refused as a decompression bomb; "
-        "--max-pixels takes larger ones"
-    )
-
-
-def _require_readable(width: int, height: int, refusal: str, tolerance: Tolerance) -> None:
-    """Raises :class:`ImageError` where a picture is too large, or is refused for its kind."""
-    if width * height > _pixel_limit(tolerance):
-        raise _too_large(tolerance)
-    if refusal:
-        raise ImageError(refusal)
-
-
-def _load(image: Image.Image) -> None:
-    """Its samples. Raises :class:`ImageError`."""
-    try:
-        image.load()
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's decoders raise what they please on damaged files
-        said = str(error) or type(error).__name__
-        if "truncated" in said:
-            said = f"cut short ({said}){HINT}"
-        raise ImageError(f"damaged: {said}") from error
 
 
 def _decode_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
@@ -203,26 +181,29 @@ def _decode_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
         told = layout.read_layout(data)
     except ValueError as error:
         raise ImageError(f"damaged: a TIFF file, but {error}") from error
-    _require_readable(told.width, told.height, tiff.refusal(told), tolerance)
+    require_readable(told.width, told.height, tiff.refusal(told), tolerance)
     turned = told.orientation if told.orientation in UPRIGHT else 1
+    deep = partial(tiff.read_sixteen_bits, data, told) if told.depth > 8 else None
     if (
         not tiff.is_read_by_pillow(told) or opened is None
     ):  # or of a kind that is new to this Pillow
         image = tiff.read_samples(data, told)
-        return Decoded(_turn_upright(image, turned), turned=turned)
+        return Decoded(_turn_upright(image, turned), turned=turned, read_deep=deep)
     try:
         _load_tiff(opened, told.compressed_by)
     except ImageError as error:
         if told.compression not in tiff.NEWER and RAW_MODE not in str(error):
             raise
-        return Decoded(_turn_upright(tiff.read_samples(data, told), turned), turned=turned)
-    return Decoded(_copy_info(opened, tiff.correct_samples(opened, told)), turned=turned)
+        image = tiff.read_samples(data, told)
+        return Decoded(_turn_upright(image, turned), turned=turned, read_deep=deep)
+    image = _copy_info(opened, tiff.correct_samples(opened, told))
+    return Decoded(image, turned=turned, read_deep=deep)
 
 
 def _load_tiff(image: Image.Image, compressed_by: str) -> None:
     """Its samples, which Pillow turns upright. Raises :class:`ImageError`."""
     try:
-        _load(image)
+        load_samples(image)
     except ImageError as error:
         if "cut short" in str(error) or RAW_MODE in str(error):
             raise
@@ -235,7 +216,7 @@ def _open_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
     """As Pillow opens it; ``None`` where it does not. Raises :class:`ImageError` where it is too
     large."""
     try:
-        image = _open_with_pillow(data, tolerance, "TIFF")
+        image = open_with_pillow(data, tolerance, "TIFF")
     except ImageError as error:
         if isinstance(error.__cause__, Warning | Image.DecompressionBombError):
             raise
@@ -251,19 +232,22 @@ def _decode_png(data: bytes, tolerance: Tolerance) -> Decoded:
     if found.unknown:
         remarks.append(f"its chunk {found.unknown[0]} is not known, and may change the picture")
     if found.wrong:
-        if needed := [name for name, _, _ in found.wrong if png.is_needed(name)]:
-            raise ImageError(f"damaged: wrong checksum of its chunk {needed[0]}")
+        needed = [name for name, _, _ in found.wrong if png.is_needed(name)]
+        if others_needed := [name for name in needed if name != "IDAT"]:
+            raise ImageError(f"damaged: wrong checksum of its chunk {others_needed[0]}")
+        if needed:  # its data has another checksum within
+            remarks.append("damaged: wrong checksum of its chunk IDAT, whose data is whole")
         left = [chunk for chunk in found.wrong if not png.is_needed(chunk[0])]
         remarks += [f"wrong checksum of its chunk {name}, which is left out" for name, _, _ in left]
         data = png.remove_chunks(data, left)
     try:
-        image = _load_png(data, tolerance)
+        image = _load_png(data, found, tolerance)
     except ImageError as error:
         if png.TOO_LARGE not in str(error):
             raise
         profile = png.read_profile(data)
         data = png.remove_chunks(data, png.read_chunks(data).beside)
-        image = _load_png(data, tolerance)
+        image = _load_png(data, found, tolerance)
         if profile:
             image.info["icc_profile"] = profile
     if found.has_profile and not image.info.get("icc_profile"):
@@ -273,6 +257,7 @@ def _decode_png(data: bytes, tolerance: Tolerance) -> Decoded:
         image,
         meaning=_colour_meaning(found, image),
         warnings=[*remarks, *_warn_beyond_palette(image)],
+        read_deep=partial(png.read_sixteen_bits, data, found) if found.depth == 16 else None,
     )
 
 
@@ -282,17 +267,18 @@ def _colour_meaning(found: png.Chunks, image: Image.Image) -> Gamma | Cicp | Non
     return None if is_outdone else found.meaning
 
 
-def _load_png(data: bytes, tolerance: Tolerance) -> Image.Image:
-    image = _open_with_pillow(data, tolerance, "PNG")
+def _load_png(data: bytes, found: png.Chunks, tolerance: Tolerance) -> Image.Image:
+    image = open_with_pillow(data, tolerance, "PNG")
     try:
-        _load(image)
+        load_samples(image)
     except ImageError as error:
         if "cut short" in str(error) or png.TOO_LARGE in str(error):
             raise
-        wrong = {name for name, _, _ in png.read_chunks(data, pixels_too=True).wrong}
-        if "IDAT" in wrong:
+        if any(name == "IDAT" for name, _, _ in found.wrong):
             raise ImageError(f"damaged: wrong checksum of its chunk IDAT{HINT}") from error
         raise ImageError(f"{error}{HINT}") from error
+    if not ImageFile.LOAD_TRUNCATED_IMAGES and png.ends_early(image, found, data):
+        raise ImageError(f"damaged: cut short (its data ends before its last row){HINT}")
     return image
 
 
@@ -309,12 +295,12 @@ def _warn_beyond_palette(image: Image.Image) -> list[str]:
 
 def _decode_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
     header = jpeg.read_plain_header(data)
-    if header is not None and header.size[0] * header.size[1] <= _pixel_limit(tolerance):
+    if header is not None and header.size[0] * header.size[1] <= pixel_limit(tolerance):
         pixels, warning = jpeg.decode(data, header)
         if pixels is not None:
             return Decoded(None, pixels, turned=1, warnings=[warning] if warning else [])
     try:
-        image = _open_with_pillow(data, tolerance)
+        image = open_with_pillow(data, tolerance)
     except ImageError as error:
         if "not an image" in str(error) and (reason := jpeg.refusal(data)):
             raise ImageError(reason) from error
@@ -332,7 +318,7 @@ def _decode_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
         image.info["icc_profile"] = ADOBE_RGB.profile()
     if pixels is None:
         try:
-            _load(image)
+            load_samples(image)
         except ImageError as error:
             if reason := jpeg.refusal(data):
                 raise ImageError(reason) from error
@@ -345,16 +331,27 @@ def _decode_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:
         stream = jpeg2000.read_stream(data)
     except ValueError as error:
         raise ImageError(f"damaged: a JPEG 2000 file, but {error}") from error
-    _require_readable(stream.width, stream.height, jpeg2000.refusal(stream), tolerance)
+    require_readable(stream.width, stream.height, jpeg2000.refusal(stream), tolerance)
     if jpeg2000.is_read_by_pillow(stream):
-        image = _open_with_pillow(jpeg2000.prepare_for_pillow(data, stream), tolerance, "JPEG2000")
-        _load(image)
-        image = _copy_info(image, jpeg2000.correct_samples(image, stream))
+        image = _load_jpeg2000(data, stream, tolerance)
     else:
         image = jpeg2000.read_samples(data, stream)
     return Decoded(
         jpeg2000.apply_meaning(image, stream), warnings=jpeg2000.find_remarks(image, stream)
     )
+
+
+def _load_jpeg2000(data: bytes, stream: jpeg2000.Stream, tolerance: Tolerance) -> Image.Image:
+    """With Pillow, which takes some files of halved chroma for damaged. Raises
+    :class:`ImageError`."""
+    image = open_with_pillow(jpeg2000.prepare_for_pillow(data, stream), tolerance, "JPEG2000")
+    try:
+        load_samples(image)
+    except ImageError:
+        if stream.steps not in jpeg2000.HALVED or not tiff.has_imagecodecs():
+            raise
+        return jpeg2000.read_samples(data, stream)
+    return _copy_info(image, jpeg2000.correct_samples(image, stream))
 
 
 UPRIGHT = {

@@ -100,10 +100,10 @@ def decode(data: bytes, header: Header) -> tuple[np.ndarray | None, str]:
         return None, _classify_warning(data, space, str(error))
     if (pixels.shape[1], pixels.shape[0]) != header.size:
         return None, ""
-    hole = _find_hole(data)
+    wrong = _find_hole(data) or _find_missing_scan(data)
     if header.mode == "CMYK":  # Pillow knows whether its inks are inverted
-        return None, hole
-    return pixels, hole
+        return None, wrong
+    return pixels, wrong
 
 
 def _classify_warning(data: bytes, space: str, said: str) -> str:
@@ -112,7 +112,8 @@ def _classify_warning(data: bytes, space: str, said: str) -> str:
         simplejpeg.decode_jpeg(data, space, strict=False)
     except ValueError:  # such as subsampled CMYK; a warning of the header is raised here too
         is_damaged = said.startswith(CORRUPT) and not said.endswith(BAD_PROFILE)
-        return f"{AS_FAR}: {said}" if is_damaged else _find_hole(data)
+        wrong = _find_hole(data) or _find_missing_scan(data)
+        return f"{AS_FAR}: {said}" if is_damaged else wrong
     return f"{AS_FAR}: {said}"
 
 
@@ -126,7 +127,7 @@ def _find_hole(data: bytes) -> str:
         if marker == 0xC4:
             tables.update(_first_symbols(data[start:end]))
         elif marker in FRAMES:
-            if marker in ARITHMETIC:
+            if marker in ARITHMETIC or marker in KINDS:
                 return ""
             progressive = marker not in (0xC0, 0xC1)
         elif marker == 0xDA and end - start >= 6:
@@ -147,6 +148,31 @@ def _longest_run(scan: bytes, tables: dict[tuple[int, int], int], progressive: b
     # The code of nothing but zeros: a run of it is a flat area where it ends a block.
     odd = any(tables.get((1, table), 0) != 0 for table in _tables_used(scan))
     return HOLE if odd else 0
+
+
+def _find_missing_scan(data: bytes) -> str:
+    """A warning of a file that ends before it has all of the picture: a component without any data,
+    or coefficients that were not sent, or not with all of their bits (ITU-T T.81, annex G.1)."""
+    left: dict[int, np.ndarray] = {}  # for each component, the bits of each coefficient to come
+    progressive = False
+    for marker, start, end in iterate_segments(data):
+        if marker in FRAMES:
+            if marker in KINDS or end - start < 6:
+                return ""
+            progressive = marker in (0xC2, 0xCA)
+            names = data[start + 6 : min(start + 6 + 3 * data[start + 5], end) : 3]
+            left = {name: np.full(64, 255) for name in names}
+        elif marker == 0xDA and end - start >= 6:
+            names = data[start + 1 : start + 1 + 2 * data[start] : 2]
+            if not progressive and set(names) >= set(left):
+                return ""  # as nearly all are, whose data is not looked through then
+            first, last, bits = data[end - 3 : end] if progressive else (0, 63, 0)
+            for name in names:
+                if name in left:
+                    left[name][first : last + 1] = bits & 15
+    if any(bits.any() for bits in left.values()):
+        return f"{AS_FAR}: some of its scans are missing"
+    return ""
 
 
 def iterate_segments(data: bytes) -> Iterator[tuple[int, int, int]]:

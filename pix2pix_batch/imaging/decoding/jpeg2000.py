@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,12 @@ import numpy as np
 from PIL import Image
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.imaging.decoding.tiff import EXTRA_INSTALL, merge_channels, scale_to_eight_bits
+from pix2pix_batch.imaging.decoding.tiff import (
+    EXTRA_INSTALL,
+    has_imagecodecs,
+    merge_channels,
+    scale_to_eight_bits,
+)
 
 BOX = b"\x00\x00\x00\x0cjP  \x0d\x0a\x87\x0a"
 STREAM = b"\xff\x4f\xff\x51"
@@ -20,14 +24,18 @@ GREY, SRGB, SYCC, CMYK = 17, 16, 18, 12
 SPACES = {0: "black and white", 14: "CIE L*a*b*", 15: "black and white", 19: "e-sRGB"}
 """Enumerated colour spaces: ITU-T T.800, table I.10; T.801, table M.25."""
 
+HALVED = (((1, 1), (2, 2), (2, 2)), ((1, 1), (2, 1), (2, 1)))
+"""Samplings of chroma that OpenJPEG makes RGB of: 4:2:0 and 4:2:2."""
+
 OPACITY, PREMULTIPLIED, UNSPECIFIED = 1, 2, 65535
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 @dataclass
 class Stream:
-    """``depths``: bits of each component; ``signed``: whether any has a sign; ``sampled``: whether
-    any has fewer samples than the picture pixels; ``at``: where the codestream begins.
+    """``depths``: bits of each component; ``signed``: whether any has a sign; ``steps``: how many
+    pixels across and down each sample of a component is for; ``even``: the picture begins and ends
+    where such samples do; ``at``: where the codestream begins.
 
     ``space``: the enumerated colour space, if any; ``kinds``: what each channel is, by its number
     (0: a colour), where the file says so; ``in_order``: no channel stands for another's colour.
@@ -35,7 +43,8 @@ class Stream:
 
     depths: tuple[int, ...] = ()
     signed: bool = False
-    sampled: bool = False
+    steps: tuple[tuple[int, int], ...] = ()
+    even: bool = True
     at: int = 0
     width: int = 0
     height: int = 0
@@ -45,6 +54,11 @@ class Stream:
     palette_depth: int = 8
     kinds: tuple[int, ...] = ()
     in_order: bool = True
+
+    @property
+    def sampled(self) -> bool:
+        """Whether a component has fewer samples than the picture pixels, as chroma may have."""
+        return any(step != (1, 1) for step in self.steps)
 
 
 def is_jpeg2000(data: bytes) -> bool:
@@ -67,7 +81,7 @@ def read_stream(data: bytes) -> Stream:
 
 def _read_size(found: Stream, data: bytes, at: int) -> Stream:
     try:
-        left, top, first_x, first_y = struct.unpack_from(">IIII", data, at + 8)
+        left, top, first_x, first_y, *tiles = struct.unpack_from(">8I", data, at + 8)
         (count,) = struct.unpack_from(">H", data, at + 40)
         parts = [struct.unpack_from(">BBB", data, at + 42 + 3 * index) for index in range(count)]
     except struct.error as error:
@@ -77,8 +91,24 @@ def _read_size(found: Stream, data: bytes, at: int) -> Stream:
     found.at, found.width, found.height = at, left - first_x, top - first_y
     found.depths = tuple((size & 0x7F) + 1 for size, _, _ in parts)
     found.signed = any(size & 0x80 for size, _, _ in parts)
-    found.sampled = any((across, down) != (1, 1) for _, across, down in parts)
+    found.steps = tuple((across, down) for _, across, down in parts)
+    if not all(min(steps) for steps in found.steps):
+        raise ValueError("a component without samples")
+    across, down = (left, first_x, *tiles[::2]), (top, first_y, *tiles[1::2])
+    found.even = all(
+        _is_even(places, step)
+        for steps in found.steps
+        for places, step in zip((across, down), steps, strict=True)
+    )
     return found
+
+
+def _is_even(places: tuple[int, ...], step: int) -> bool:
+    """Whether the picture and its tiles begin and end where samples do that are for ``step``
+    pixels. ``places``: its end and beginning, a tile's length and the first one's beginning."""
+    end, start, length, first = places
+    tiled = first + length < end
+    return not (end % step or start % step or (tiled and (length % step or first % step)))
 
 
 def _note_box(found: Stream, kind: bytes, body: bytes) -> None:
@@ -138,6 +168,13 @@ def refusal(stream: Stream) -> str:
         return "JPEG 2000 in CMYK with other than 4 samples of 8 bits; convert it to RGB first"
     if stream.depths[0] > 8 and (stream.sampled or stream.space == SYCC):
         return "JPEG 2000 in YCbCr of more than 8 bits; convert it to RGB first"
+    if stream.sampled and not (stream.even or stream.steps in HALVED):
+        return (
+            "JPEG 2000 with fewer samples than pixels, other than chroma of 4:2:0 or 4:2:2; "
+            "convert it to RGB first"
+        )
+    if stream.sampled and stream.space != SYCC and stream.steps[-1][0] == 1:
+        return "JPEG 2000 with fewer samples of some components; convert it to RGB first"
     return ""
 
 
@@ -149,8 +186,9 @@ def prepare_for_pillow(data: bytes, stream: Stream) -> bytes:
 
 
 def is_read_by_pillow(stream: Stream) -> bool:
-    """Pillow rounds deeper colours up beyond white, which then is black."""
-    return stream.depths[0] <= 8 or len(stream.depths) == 1
+    """Pillow rounds deeper colours up beyond white, which then is black, and takes a row of chroma
+    to have no more samples than fit wholly into a tile."""
+    return (stream.depths[0] <= 8 or len(stream.depths) == 1) and stream.even
 
 
 def correct_samples(image: Image.Image, stream: Stream) -> Image.Image:
@@ -174,10 +212,10 @@ def correct_samples(image: Image.Image, stream: Stream) -> Image.Image:
 
 def read_samples(data: bytes, stream: Stream) -> Image.Image:
     """Read the samples with imagecodecs. Raises :class:`ImageError`."""
-    if importlib.util.find_spec("imagecodecs") is None:
+    if not has_imagecodecs():
+        kind = "with chroma of a size of its own" if stream.sampled else "in colour"
         raise ImageError(
-            f"{stream.depths[0]}-bit JPEG 2000 in colour needs the extra 'formats' "
-            f"({EXTRA_INSTALL})"
+            f"{stream.depths[0]}-bit JPEG 2000 {kind} needs the extra 'formats' ({EXTRA_INSTALL})"
         )
     import imagecodecs
 

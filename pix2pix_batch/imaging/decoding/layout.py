@@ -10,7 +10,8 @@ from pix2pix_batch.imaging.metadata.tiff import Field, Tiff
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 ORIENTATION, SAMPLES, PLANAR, COLOUR_MAP = 274, 277, 284, 320
 INK_SET, EXTRA, FORMAT, SUBSAMPLING, REFERENCE, ICC_PROFILE = 332, 338, 339, 530, 532, 34675
-NEW_SUBFILE, SUBFILE, SUB_DIRECTORIES, STRIP_BYTES, TILE_BYTES = 254, 255, 330, 279, 325
+NEW_SUBFILE, SUBFILE, SUB_DIRECTORIES = 254, 255, 330
+STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES = 273, 279, 324, 325
 WANTED = frozenset({
     WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ORIENTATION, SAMPLES, PLANAR,
     COLOUR_MAP, INK_SET, EXTRA, FORMAT, SUBSAMPLING, REFERENCE, ICC_PROFILE,
@@ -86,7 +87,8 @@ MOST_THUMBNAILS = 64
 """Directories looked at for the picture itself: a file may lead round in a circle."""
 
 OPAQUE, ASSOCIATED, UNASSOCIATED, PHOTOSHOP = 0, 1, 2, 999
-"""What an extra sample is. Photoshop writes 999, and means unassociated alpha."""
+"""What an extra sample is, 0 where it is not told. Photoshop writes 999, and means unassociated
+alpha."""
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import struct
+from itertools import takewhile
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
-from pix2pix_batch.imaging.decoding import beginnings
+from pix2pix_batch.imaging.decoding import beginnings, icons, photoshop
 from pix2pix_batch.imaging.decoding.primaries import Cicp
 from pix2pix_batch.imaging.decoding.tiff import merge_channels, scale_to_eight_bits
 
@@ -24,21 +26,22 @@ DEPTHS = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 HEAD = 1 << 16
 """Bytes of an AVIF file in which its properties stand."""
 
+AVIF = re.compile(rb"....ftypavi[fs]", re.S)
 GIF_PROFILE = b"!\xff\x0bICCRGBG1012"
 
 DDS_EIGHT_BIT = frozenset((b"DXT1", b"DXT3", b"DXT5"))
-PHOTOSHOP_COLOURS = {0: 1, 1: 1, 2: 1, 3: 3, 4: 4, 9: 3}
-"""How many channels of a Photoshop file are its colours, by its mode."""
+DCX = b"\xb1\x68\xde\x3a"
+TARGA_END = b"TRUEVISION-XFILE.\0"
+NO_ALPHA, PREMULTIPLIED = (0, 1), 4
+"""Truevision TGA 2.0, field 24: none is there, or what is there is to be ignored; multiplied."""
 
 SUN = b"\x59\xa6\x6a\x95"
-PHOTOSHOP = {7: "several inks", 8: "duotone"}
-"""Adobe Photoshop File Formats Specification, "File Header": the modes that are no colours."""
 
 
 def refusal(data: bytes) -> str:
     """Why a file that Pillow might open is not read; empty where it may be."""
-    if data.startswith(b"8BPS") and len(data) >= 26:
-        return _photoshop_refusal(data)
+    if photoshop.is_photoshop(data):
+        return photoshop.refusal(data)
     if data.startswith(b"SIMPLE") and re.search(rb"BITPIX\s*=\s*8\b", data[:2880]) is None:
         return "FITS with samples other than 8 bits: no defined white; scale them first"
     if data.startswith(b"\x01\xda") and data[3:4] == b"\2":
@@ -51,17 +54,19 @@ def refusal(data: bytes) -> str:
         return "DDS texture of a kind whose colours are not known; store it as PNG"
     if data.startswith(b"/* XPM */") and not _is_plain_xpm(data):
         return "XPM with colours other than #RRGGBB; store it as PNG"
+    if data[:1] == b"\n" and len(data) >= 128 and data[1] <= 5 and data[2] <= 1:
+        return _pcx_refusal(data)
     return ""
 
 
-def _photoshop_refusal(data: bytes) -> str:
-    if data[4:6] == b"\0\2":
-        return "a large document of Photoshop (PSB), which is not read; store it as PNG or TIFF"
-    depth, mode = int.from_bytes(data[22:24], "big"), int.from_bytes(data[24:26], "big")
-    if mode in PHOTOSHOP:
-        return f"Photoshop file in {PHOTOSHOP[mode]}; convert it to RGB first"
-    if depth not in (1, 8):
-        return f"Photoshop file of {depth} bits; store it as 8 bits, or as PNG or TIFF"
+def _pcx_refusal(data: bytes) -> str:
+    """ZSoft's manual: a table of colours of 8 bits is the last 769 bytes, after a 12; byte 68 is 2
+    where the samples are grey. Pillow takes them for that where no table is there."""
+    bits, planes, colours = data[3], data[65], data[68]
+    if bits == 8 and planes == 4:
+        return "PCX of four planes (with transparency), which is not read; store it as PNG"
+    if bits == 8 and planes == 1 and colours != 2 and data[-769:-768] != b"\x0c":
+        return "damaged: its colours are not the last 769 bytes: cut short, or something follows"
     return ""
 
 
@@ -77,13 +82,45 @@ def _sun_refusal(data: bytes) -> str:
 
 
 def prepare_for_pillow(data: bytes) -> bytes:
-    """The file as Pillow can read it, which takes the samples of all PCX files for runs."""
+    """The file as Pillow can read it, which takes the samples of all PCX files for runs.
+
+    Raises :class:`ImageError`.
+    """
+    if photoshop.is_photoshop(data):
+        return photoshop.prepare_for_pillow(data)
+    data = icons.prepare_for_pillow(data)
+    data = _drop_unused_table(data)
     if data[:1] != b"\n" or data[2:3] != b"\0" or len(data) < 128:
         return data
     top, bottom, row = (int.from_bytes(data[at : at + 2], "little") for at in (6, 10, 66))
     end = 128 + (bottom - top + 1) * data[65] * row
     runs = re.sub(rb"[\xc0-\xff]", lambda found: b"\xc1" + found[0], data[128:end])
     return data[:2] + b"\1" + data[3:128] + runs + data[end:]
+
+
+def take_first_page(data: bytes) -> bytes:
+    """Of PCX files in one (DCX), the first, whose table of colours Pillow looks for in the last."""
+    if not data.startswith(DCX):
+        return data
+    places = struct.unpack_from("<1024I", data[:4100].ljust(4100, b"\0"), 4)
+    told = list(takewhile(bool, places))  # up to the first that is 0
+    later = [place for place in told if place > told[0]]
+    return data[told[0] : min(later, default=len(data))] if told else data
+
+
+def _drop_unused_table(data: bytes) -> bytes:
+    """A TGA file of true colours or grey without the table of colours that it may have for other
+    pictures, with which Pillow does not read it."""
+    known = len(data) > 18 and data[1] == 1 and data[2] in (2, 3, 10, 11)
+    if not known or data[7] not in (15, 16, 24, 32) or data[16] not in (8, 16, 24, 32):
+        return data
+    count = int.from_bytes(data[5:7], "little") * ((data[7] + 7) // 8)
+    start = 18 + data[0]
+    made = data[:1] + b"\0" + data[2:3] + bytes(5) + data[8:start] + data[start + count :]
+    at = _extension_of(data)
+    if not at:
+        return made
+    return made[:-26] + (at - count).to_bytes(4, "little") + made[-22:]
 
 
 def find_remarks(image: Image.Image, data: bytes) -> list[str]:
@@ -93,9 +130,8 @@ def find_remarks(image: Image.Image, data: bytes) -> list[str]:
     if not has_colours and getattr(image, "_frame_palette", False) is None:
         return ["damaged: it has no colours of its own, and is taken for grey"]
     lacks = False
-    if image.format == "PSD" and "A" not in image.mode.replace("LAB", ""):
-        channels, mode = (int.from_bytes(data[at : at + 2], "big") for at in (12, 24))
-        lacks = channels > PHOTOSHOP_COLOURS.get(mode, channels) and _has_transparency(data)
+    if image.format == "PSD":
+        lacks = photoshop.lacks_transparency(image, data)
     elif image.format == "BMP" and image.mode == "RGB" and data[28:34] == b"\x10\0\3\0\0\0":
         lacks = int.from_bytes(data[14:18], "little") >= 56 and any(data[66:70])
     return ["its transparency is left out"] if lacks else []
@@ -130,33 +166,43 @@ def correct_samples(image: Image.Image, data: bytes) -> Image.Image:
     """What Pillow delivers otherwise than it is meant.
 
     Bits of which a set one is black, which Pillow takes for white: X's bitmaps, whose set bits
-    are the foreground, and Photoshop's. Of TGA, ICO and Photoshop files, what is no transparency.
-    Of GIF, what a first picture smaller than the whole leaves empty, which is transparent.
+    are the foreground. Of TGA and ICO files, what is no transparency. Of GIF, what a first picture
+    smaller than the whole leaves empty, which is transparent.
     """
-    if image.format == "PSD" and image.mode == "RGBA" and not _has_transparency(data):
-        return image.convert("RGB")
+    if image.format == "PSD":
+        return photoshop.correct_samples(image, data)
     if image.format in ("ICO", "CUR") and image.mode == "RGBA":
         nothing = image.getchannel("A").getextrema() == (0, 0)  # as Windows has it
         return image.convert("RGB") if nothing else image
-    if image.format == "TGA" and image.mode in ("LA", "RGBA") and _is_premultiplied(data):
-        return merge_channels(image.mode[:-1] + "a", np.asarray(image))
-    if image.format == "TGA" and image.mode in ("LA", "RGBA") and not data[17] & 15:
-        return _drop_false_alpha(image, data[16])
+    if image.format == "TGA" and image.mode in ("LA", "RGBA"):
+        return _correct_targa(image, data)
     if image.format == "GIF" and "transparency" not in image.info:
         return _around_first_frame(image)
-    if image.format in ("XBM", "PSD") and image.mode == "1":
+    if image.format == "XBM" and image.mode == "1":
         return Image.fromarray(~np.asarray(image))
     if image.mode == "I" and image.format == "PPM":  # scaled to 16 bits by Pillow
         return Image.fromarray(scale_to_eight_bits(np.asarray(image).astype(np.uint16), 16))
     return image
 
 
-def _is_premultiplied(data: bytes) -> bool:
-    """Truevision TGA 2.0, field 24 of the extension area: the kind of its transparency."""
-    if not data.endswith(b"TRUEVISION-XFILE.\0"):
-        return False
-    at = int.from_bytes(data[-26:-22], "little")
-    return at > 0 and data[at + 494 : at + 495] == b"\4"
+def _correct_targa(image: Image.Image, data: bytes) -> Image.Image:
+    kind = _kind_of_alpha(data)
+    if kind == PREMULTIPLIED:
+        return merge_channels(image.mode[:-1] + "a", np.asarray(image))
+    if kind in NO_ALPHA:
+        return image.convert(image.mode[:-1])
+    return image if data[17] & 15 else _drop_false_alpha(image, data[16])
+
+
+def _extension_of(data: bytes) -> int:
+    """Where the extension area of a TGA file begins, 0 where it has none (Truevision TGA 2.0)."""
+    return int.from_bytes(data[-26:-22], "little") if data.endswith(TARGA_END) else 0
+
+
+def _kind_of_alpha(data: bytes) -> int | None:
+    """Field 24 of a TGA file's extension area: what its fourth samples are, if it has one."""
+    at = _extension_of(data)
+    return data[at + 494] if 0 < at < len(data) - 494 else None
 
 
 def _drop_false_alpha(image: Image.Image, bits: int) -> Image.Image:
@@ -166,16 +212,6 @@ def _drop_false_alpha(image: Image.Image, bits: int) -> Image.Image:
     if bits == 32 and alpha.getextrema() != (0, 0):
         return image
     return image.convert(image.mode[:-1])
-
-
-def _has_transparency(data: bytes) -> bool:
-    """Whether a Photoshop file's channel after its colours is that, and no selection: a negative
-    number of layers says so ("Layer and Mask Information Section")."""
-    at = 26
-    for _ in range(2):  # past the colours and the resources
-        at += 4 + int.from_bytes(data[at : at + 4], "big")
-    length = int.from_bytes(data[at : at + 4], "big")
-    return length > 8 and int.from_bytes(data[at + 8 : at + 10], "big", signed=True) < 0
 
 
 def _around_first_frame(image: Image.Image) -> Image.Image:
@@ -214,7 +250,16 @@ def reason_of_failure(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         whole = 8 + int.from_bytes(data[4:8], "little")
         return f"damaged: cut short ({len(data)} of {whole} bytes)" if len(data) < whole else ""
+    if AVIF.match(data) and "avif" in features.modules and features.check("avif"):
+        return ""  # it is one, and Pillow says what is wrong with it, or does not know
     return beginnings.describe_file(data)
+
+
+def describe_unopened(data: bytes) -> str:
+    """What a file of a known format is that Pillow does not take for one; empty for others."""
+    if AVIF.match(data):
+        return "damaged, or AVIF of a kind or size that Pillow does not read; store it as PNG"
+    return ""
 
 
 def read_code_points(data: bytes) -> Cicp | None:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from pix2pix_batch.imaging.decoding.primaries import Cicp, Gamma
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GREY, RGB = 0, 2
+GREY, RGB, GREY_ALPHA, RGBA = 0, 2, 4, 6
 LARGEST = 1 << 20
 """Bytes of a chunk beside the pixels that is looked at."""
 
@@ -30,6 +31,16 @@ TOO_LARGE = "Decompressed data too large"
 """What Pillow says of one of those that has more than a megabyte."""
 
 LARGEST_PROFILE = 1 << 26
+PIECE = 1 << 20
+
+CHANNELS = {GREY: 1, RGB: 3, 3: 1, GREY_ALPHA: 2, RGBA: 4}
+"""By colour type (PNG, table 11.1)."""
+
+PASSES = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)  # fmt: skip
+"""Adam7: the first column and row of each pass, and how far apart they are (PNG, section 8.1)."""
 
 
 @dataclass
@@ -45,6 +56,9 @@ class Chunks:
 
     depth: int = 8
     colour: int = RGB
+    width: int = 0
+    height: int = 0
+    interlaced: bool = False
     key: tuple[int, ...] = ()
     wrong: list[tuple[str, int, int]] = field(default_factory=list)
     beside: list[tuple[str, int, int]] = field(default_factory=list)
@@ -54,19 +68,13 @@ class Chunks:
     has_profile: bool = False
 
 
-def read_chunks(data: bytes, pixels_too: bool = False) -> Chunks:
-    """Look at the chunks of a PNG file; of one that is cut short, at those that are whole.
-
-    The checksums of the pixels' own chunks are looked at only with ``pixels_too``: their data has
-    one within, which zlib compares.
-    """
+def read_chunks(data: bytes) -> Chunks:
+    """Look at the chunks of a PNG file; of one that is cut short, at those that are whole."""
     found = Chunks()
     gamma = primaries = None
     told = begun = False
     for kind, at, length in _iterate_chunks(data):
         begun = begun or kind == b"IDAT"
-        if kind == b"IDAT" and not pixels_too:
-            continue
         if begun and kind in BEFORE_PIXELS:
             continue
         body = memoryview(data)[at : at + length]
@@ -77,7 +85,8 @@ def read_chunks(data: bytes, pixels_too: bool = False) -> Chunks:
         if kind in BESIDE:
             found.beside.append((kind.decode("latin-1"), at - 8, length + 12))
         if kind == b"IHDR" and length >= 13:
-            found.depth, found.colour = body[8], body[9]
+            found.width, found.height = struct.unpack_from(">II", body)
+            found.depth, found.colour, found.interlaced = body[8], body[9], bool(body[12])
         elif kind == b"tRNS" and found.colour in (GREY, RGB):
             found.key = struct.unpack(f">{length // 2}H", body[: length // 2 * 2])
         elif kind == b"gAMA" and length == 4:
@@ -132,6 +141,37 @@ def read_profile(data: bytes) -> bytes:
     return b""
 
 
+def ends_early(image: Image.Image, found: Chunks, data: bytes) -> bool:
+    """Whether the pixels' data, though it ends well, is of only a part of the rows, which Pillow
+    then leaves zero: it is counted where the last row is, and of interlaced pictures."""
+    last = image.crop((0, image.height - 1, *image.size))
+    if not found.interlaced and any(last.tobytes()):
+        return False
+    inflater, left = zlib.decompressobj(), _count_bytes(found)
+    try:
+        for kind, at, size in _iterate_chunks(data):
+            rest = data[at : at + size] if kind == b"IDAT" else b""
+            while rest and left > 0 and not inflater.eof:
+                left -= len(inflater.decompress(rest, PIECE))
+                rest = inflater.unconsumed_tail
+    except zlib.error:
+        return False  # of which Pillow speaks, or which it passes over at the end
+    return left > 0
+
+
+def _count_bytes(found: Chunks) -> int:
+    """How many the pixels are with the filter of each row (PNG, sections 7.2, 8.1)."""
+    passes = PASSES if found.interlaced else ((0, 0, 1, 1),)
+    bits = found.depth * CHANNELS.get(found.colour, 1)
+    total = 0
+    for left, top, across, down in passes:
+        columns = (found.width - left + across - 1) // across
+        rows = (found.height - top + down - 1) // down
+        if columns > 0 and rows > 0:
+            total += rows * (1 + (columns * bits + 7) // 8)
+    return total
+
+
 def is_needed(name: str) -> bool:
     """Whether there is no picture without the chunk (PNG, section 5.4: its name begins with a
     capital letter)."""
@@ -172,8 +212,24 @@ def _add_alpha(
     return made
 
 
+def read_sixteen_bits(data: bytes, found: Chunks) -> np.ndarray | None:
+    """The grey or colours of a file of 16 bits, ``uint16 (H, W, C)``; ``None`` of grey with
+    transparency where this Pillow does not make RGBA of it."""
+    image = PngImageFile(io.BytesIO(data))
+    if found.colour == GREY:
+        return np.asarray(image).astype(np.uint16)[:, :, None]
+    if found.colour == GREY_ALPHA:
+        if image.mode != "RGBA":
+            return None
+        image.tile = [tile._replace(args="RGBA") for tile in image.tile]  # their four bytes
+        parts = np.asarray(image)[:, :, :2].astype(np.uint16)
+        return parts[:, :, :1] << 8 | parts[:, :, 1:]
+    high = np.asarray(image)[:, :, :3].astype(np.uint16)
+    return high << 8 | _low_bytes(data, image)[:, :, :3]
+
+
 def _low_bytes(data: bytes, image: Image.Image) -> np.ndarray:
     """The lower byte of 16-bit colours: the upper one, were their byte order the other."""
-    again = Image.open(io.BytesIO(data), formats=["PNG"])
-    again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]
+    again = PngImageFile(io.BytesIO(data))
+    again.tile = [tile._replace(args=f"{image.mode};16L") for tile in again.tile]
     return np.asarray(again)

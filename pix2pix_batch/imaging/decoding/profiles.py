@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +12,13 @@ from PIL import Image, ImageCms
 UNNOTICED = 1
 """Levels of 255 by which a profile may move colours and be passed over: sRGB's makers round its
 numbers in different ways."""
+
+STEEP = 2
+"""Levels of sRGB from one of 8 bits to the next, beyond which the 16 bits that a file has count."""
+
+COARSE = (
+    "its 16 bits of linear light were taken for 8: dark colours are levels off; store it in sRGB"
+)
 
 SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 """The colour space that a profile for each of Pillow's modes has."""
@@ -38,10 +46,16 @@ class UnusableProfile(Exception):
     """A profile that says nothing of the image's samples."""
 
 
-def to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
+def to_srgb(
+    image: Image.Image,
+    profile: bytes,
+    read_deep: Callable[[], np.ndarray | None] | None = None,
+) -> tuple[Image.Image, str]:
     """The image in sRGB by its profile, with its alpha, and a warning where it has none.
 
-    ``image``: of any mode; what the profile cannot be for is left as it is.
+    ``image``: of any mode; what the profile cannot be for is left as it is. ``read_deep``: reads
+    its colours at 16 bits, which are looked at where 8 of them are too coarse for the profile, as
+    for linear light.
     """
     alpha = None
     if image.mode in ("LA", "RGBA"):
@@ -53,13 +67,50 @@ def to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
         return image, f"its colour profile is left out: {error}"
     if transform is None:
         return image, ""
+    coarse = read_deep is not None and _is_steep(transform, colours.mode)
+    samples = read_deep() if read_deep is not None and coarse else None
     try:
-        made = transform.apply(colours)
+        made = transform.apply(colours) if samples is None else _apply_deep(transform, samples)
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         return image, f"its colour profile is left out: {error}"
     if alpha is not None:
         made.putalpha(alpha)
-    return made, ""
+    return made, COARSE if coarse and samples is None else ""
+
+
+def _is_steep(transform: Transform, mode: str) -> bool:
+    """Whether greys that are neighbours with 8 bits are some levels of sRGB apart."""
+    greys = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    if mode not in ("L", "RGB"):
+        return False
+    made = np.asarray(transform.apply(greys.convert(mode))).astype(int)
+    return int(np.abs(np.diff(made, axis=1)).max()) > STEEP
+
+
+def _apply_deep(transform: Transform, samples: np.ndarray) -> Image.Image:
+    """Colours of 16 bits, ``uint16 (H, W, C)``, through a transform that is one of 8 bits: between
+    a colour and the next of each channel, in a straight line.
+
+    The curve of sRGB begins with one, as far as four fifths of the first step (IEC 61966-2-1).
+    """
+    is_grey = isinstance(transform, GreyTable)
+    if not is_grey and samples.shape[2] == 1:
+        samples = samples.repeat(3, axis=2)
+
+    def convert(levels: np.ndarray) -> np.ndarray:
+        image = Image.fromarray(np.ascontiguousarray(levels[:, :, 0] if is_grey else levels))
+        return np.asarray(transform.apply(image)).astype(np.float32)
+
+    levels, rest = np.divmod(samples, np.uint16(257))
+    lower = levels.astype(np.uint8)
+    ground = convert(lower)
+    made = ground.copy()
+    for channel in range(samples.shape[2]):
+        upper = lower.copy()
+        upper[:, :, channel] += lower[:, :, channel] < 255
+        share = rest[:, :, channel, None].astype(np.float32) / 257
+        made += (convert(upper) - ground) * share
+    return Image.fromarray(np.clip(np.rint(made), 0, 255).astype(np.uint8))
 
 
 def is_srgb(profile: bytes | None, mode: str) -> bool:

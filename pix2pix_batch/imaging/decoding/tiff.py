@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import io
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -27,6 +29,7 @@ from pix2pix_batch.imaging.decoding.layout import (
     FLOAT,
     FORMAT,
     ICCLAB,
+    OPAQUE,
     PALETTE,
     PHOTOMETRIC,
     PLANAR,
@@ -34,7 +37,9 @@ from pix2pix_batch.imaging.decoding.layout import (
     RGB,
     SIGNED,
     STRIP_BYTES,
+    STRIP_OFFSETS,
     TILE_BYTES,
+    TILE_OFFSETS,
     UNSIGNED,
     WHITE_IS_ZERO,
     YCBCR,
@@ -86,7 +91,7 @@ def _undefined_reason(layout: Layout) -> str:
         pass  # integers as programs write them: taken where they fit into 16 bits
     elif set(layout.formats) != {UNSIGNED}:
         return "signed or untyped samples: no defined black and white; make them unsigned first"
-    if photometric in GREY and len(layout.extra) > 1 and layout.alpha is None:
+    if photometric in GREY and OPAQUE in layout.extra and not layout.untold:
         return (
             f"{layout.samples} samples a pixel, of which only the first is known to be grey; "
             "choose the bands to show, and store them as RGB or grey"
@@ -140,8 +145,26 @@ def is_plain(image: TiffImageFile) -> bool:
 
 def is_sparse(image: TiffImageFile) -> bool:
     """Whether parts of the picture are not there, and mean zero or what GDAL_NODATA says, as GDAL
-    writes them (SPARSE_OK)."""
-    return any(0 in image.tag_v2.get(tag, ()) for tag in (STRIP_BYTES, TILE_BYTES))
+    writes them (SPARSE_OK). Raises :class:`ImageError` where that is damage."""
+    compressed = image.tag_v2.get(COMPRESSION, NONE) != NONE
+    return any(
+        _lacks_blocks(image.tag_v2.get(places, ()), image.tag_v2.get(lengths, ()), compressed)
+        for places, lengths in ((STRIP_OFFSETS, STRIP_BYTES), (TILE_OFFSETS, TILE_BYTES))
+    )
+
+
+def _lacks_blocks(places: Sequence[int], lengths: Sequence[int], needed: bool = True) -> bool:
+    """Whether a strip or tile is not there: it has neither a place nor bytes.
+
+    Raises :class:`ImageError` where one has only one of them. ``needed``: the length is; Pillow
+    reads what is not compressed without.
+    """
+    blocks = set(zip(places, lengths, strict=False))
+    if any(length and not place for place, length in blocks):
+        raise ImageError("damaged: the place of a strip or tile is lost")
+    if needed and len(places) > 1 and any(place and not length for place, length in blocks):
+        raise ImageError("damaged: the length of a strip or tile is lost")
+    return (0, 0) in blocks
 
 
 def is_read_by_pillow(layout: Layout) -> bool:
@@ -201,21 +224,63 @@ def correct_samples(image: Image.Image, layout: Layout) -> Image.Image:
 
 def read_samples(data: bytes, layout: Layout) -> Image.Image:
     """Read the samples with tifffile. Raises :class:`ImageError`, naming what it would take."""
-    import tifffile
-
     lossy = layout.compression in PICTURES or layout.compression in (OLD_JPEG, JPEG)
     if lossy and (layout.photometric not in (*GREY, RGB) or layout.extra not in ((), (2,))):
         raise ImageError(
             f"{layout.interpretation} compressed as {layout.compressed_by}; store it as Deflate"
         )
-    if layout.compression not in (NONE, PACKBITS) and not _has_imagecodecs():
+    image = _to_image(_read_with_tifffile(data, layout), layout)
+    if layout.profile:
+        image.info["icc_profile"] = layout.profile
+    return image
+
+
+def read_sixteen_bits(data: bytes, layout: Layout) -> np.ndarray | None:
+    """Grey or RGB of more than 8 bits, ``uint16 (H, W, C)`` of which 65535 is the largest value,
+    turned upright; ``None`` of others, or where imagecodecs is needed and not there, or colours are
+    multiplied by alpha.
+
+    Raises :class:`ImageError`.
+    """
+    packed = layout.compression not in (NONE, PACKBITS) or layout.depth != 16
+    multiplied = layout.alpha is not None and layout.extra[layout.alpha] == ASSOCIATED
+    if layout.photometric not in (*GREY, RGB) or multiplied:
+        return None
+    if packed and not has_imagecodecs():
+        return None
+    samples = _read_with_tifffile(data, layout)[:, :, : COLOURS[layout.photometric]]
+    largest = min((1 << layout.depth) - 1, 0xFFFF)  # those of 32 bits fit into 16
+    wide = (samples.astype(np.uint32) * 0xFFFF // largest).astype(np.uint16)
+    if layout.photometric == WHITE_IS_ZERO:
+        wide = 0xFFFF - wide
+    return TURNS.get(layout.orientation, np.asarray)(wide)
+
+
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: np.fliplr,
+    3: partial(np.rot90, k=2),
+    4: np.flipud,
+    5: lambda samples: samples.swapaxes(0, 1),
+    6: partial(np.rot90, k=-1),
+    7: lambda samples: np.rot90(samples, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+"""What turns samples of each orientation upright."""
+
+
+def _read_with_tifffile(data: bytes, layout: Layout) -> np.ndarray:
+    """The samples, ``(H, W, C)``. Raises :class:`ImageError`."""
+    import tifffile
+
+    if layout.compression not in (NONE, PACKBITS) and not has_imagecodecs():
         raise ImageError(_missing_codec(layout))
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
+            _lacks_blocks(page.dataoffsets, page.databytecounts)
             samples = page.asarray(maxworkers=1)
             axes = page.axes
-    except MemoryError:
+    except (MemoryError, ImageError):
         raise
     except Exception as error:
         raise ImageError(_failure(error, layout)) from error
@@ -224,13 +289,10 @@ def read_samples(data: bytes, layout: Layout) -> Image.Image:
     shape = (layout.height, layout.width, layout.samples)
     if samples.size != np.prod(shape):
         raise ImageError(f"damaged: {samples.shape} samples instead of {shape}")
-    image = _to_image(samples.reshape(shape), layout)
-    if layout.profile:
-        image.info["icc_profile"] = layout.profile
-    return image
+    return np.asarray(samples.reshape(shape))
 
 
-def _has_imagecodecs() -> bool:
+def has_imagecodecs() -> bool:
     """What tifffile has in its place takes no bound on what comes out, and unpacks few depths."""
     return importlib.util.find_spec("imagecodecs") is not None
 
@@ -245,7 +307,7 @@ def _missing_codec(layout: Layout) -> str:
 
 
 def _failure(error: Exception, layout: Layout) -> str:
-    if not _has_imagecodecs():
+    if not has_imagecodecs():
         return _missing_codec(layout)
     said = " ".join(str(error).split()) or type(error).__name__
     return f"damaged: its data (compression: {layout.compressed_by}) cannot be decoded: {said}"

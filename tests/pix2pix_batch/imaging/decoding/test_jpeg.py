@@ -287,3 +287,42 @@ def test_adobe_rgb_that_a_camera_tells_in_exif_alone(
     picture = read(buffer.getvalue(), 3)
     assert np.abs(picture.pixels[8, 8] - expected).max() <= 2
     assert not picture.warnings
+
+
+def scans_of(data: bytes) -> list[int]:
+    """Where each scan of a file begins, with the tables before it, and where its end is."""
+    starts = [at for marker, at, _ in parser.iterate_segments(data) if marker == 0xDA]
+    return [*(start - 4 for start in starts), data.rindex(b"\xff\xd9")]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_scans_that_are_missing_are_told(mode: str) -> None:
+    data = jpeg(mode, progressive=True)
+    assert not read(data, 3).warnings
+    cuts = scans_of(data)
+    assert len(cuts) > 5
+    for cut in cuts[1:-1]:
+        picture = read(data[:cut] + b"\xff\xd9", 3)
+        assert "some of its scans are missing" in picture.warnings[0]
+
+
+def test_a_component_without_scan_is_told() -> None:
+    """A scan of one component each (ITU-T T.81, section A.2), of which the last is not there."""
+    grey = jpeg("L")
+    (cut, end) = scans_of(grey)
+    frame = next(at for marker, at, _ in parser.iterate_segments(grey) if marker == 0xC0)
+    components = b"".join(bytes([number, 0x11, 0]) for number in (1, 2, 3))
+    head = (
+        grey[: frame - 2]
+        + struct.pack(">H", 17)
+        + grey[frame : frame + 5]
+        + b"\3"
+        + components
+        + grey[frame + 9 : cut]
+    )
+    scan = grey[cut:end]
+    scans = [scan[:5] + bytes([number]) + scan[6:] for number in (1, 2, 3)]
+    assert not read(head + b"".join(scans) + b"\xff\xd9", 3).warnings
+    for count in (1, 2):
+        warned = read(head + b"".join(scans[:count]) + b"\xff\xd9", 3).warnings
+        assert "some of its scans are missing" in warned[0]

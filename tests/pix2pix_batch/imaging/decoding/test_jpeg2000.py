@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 
@@ -84,3 +85,40 @@ def test_transparency_that_is_called_so() -> None:
     Image.fromarray(ramps(4, 255, 8).astype(np.uint8)).save(buffer, "JPEG2000")
     picture = read(buffer.getvalue(), 3)
     assert picture.alpha is not None and not picture.warnings
+
+
+HALVED = {
+    "4:2:2": (
+        "/0//UQAvAAAAAAAXAAAADwAAAAAAAAAAAAABAAAAAQAAAAAAAAAAAAADBwEBBwIBBwIB/1IADAAAAAEABgIC"
+        "AAH/XAAWIEBISFBISFBISFBISFBISFBISFD/kAAKAAAAAABLAAH/k8PkAgfD5AIJx84IAx8AAAAAAAAAz7QI"
+        "Aw8AAMfUBgAJCX8AAMfUDgAX2KXx03bfAADH1A4AHEyECQ7PjAD/2Q=="
+    ),
+    "4:2:0": (
+        "/0//UQAvAAAAAAAXAAAADwAAAAAAAAAAAAABAAAAAQAAAAAAAAAAAAADBwEBBwICBwIC/1IADAAAAAEABgIC"
+        "AAH/XAAWIEBISFBISFBISFBISFBISFBISFD/kAAKAAAAAABGAAH/k8PkAgfD5AIJx84IAx8AAAAAAAAAz7QI"
+        "Aw8AAMfUBAAF7wAAx9QKAA0EMd0/AADH1AoAHEz+338A/9k="
+    ),
+    "4:1:1": (
+        "/0//UQAvAAAAAAAXAAAADwAAAAAAAAAAAAABAAAAAQAAAAAAAAAAAAADBwEBBwQBBwQB/1IADAAAAAEABgIC"
+        "AAH/XAAWIEBISFBISFBISFBISFBISFBISFD/kAAKAAAAAABFAAH/k8PkAgfD5AQFf8fOCAMfAAAAAAAAAAAA"
+        "AM+0DAJLfwAAx9QIABFmlR4AAMfUEAAX2MbIe8v/fwD/2Q=="
+    ),
+}
+"""By FFmpeg (libavcodec's jpeg2000): 23 times 15 pixels of Y 120 and Cr 150, whose Cb is 90 in the
+first samples of each row and 170 in the others."""
+
+
+@pytest.mark.parametrize("kind", ["4:2:2", "4:2:0"])
+def test_chroma_whose_rows_have_half_a_sample_more(kind: str) -> None:
+    pixels = read(base64.b64decode(HALVED[kind]), 3).pixels.astype(int)
+    assert pixels.shape == (15, 23, 3)
+    assert (pixels == pixels[:1]).all()
+    for columns, blue in ((slice(0, 12), 90), (slice(12, 23), 170)):
+        y, cb, cr = 120, blue - 128, 150 - 128
+        expected = [y + 1.402 * cr, y - 0.344 * cb - 0.714 * cr, y + 1.772 * cb]
+        assert np.abs(pixels[:, columns] - expected).max() <= 2
+
+
+def test_chroma_of_other_sizes_is_refused() -> None:
+    with pytest.raises(ImageError, match="other than chroma of 4:2:0 or 4:2:2"):
+        read(base64.b64decode(HALVED["4:1:1"]), 3)

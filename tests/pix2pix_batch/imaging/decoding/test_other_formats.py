@@ -166,9 +166,89 @@ def test_pcx_without_compression(planes: int, width: int) -> None:
     assert np.array_equal(pixels, rows[:, :, :width].transpose(0, 2, 1))
 
 
-@pytest.mark.parametrize("kind", [0, 3, 4])
+def pcx(width: int, planes: int, rows: np.ndarray, colours: int = 1) -> bytes:
+    """Of 8 bits, without compression; ``rows``: ``uint8 (H, planes, bytes of a row)``."""
+    head = bytes([10, 5, 0, 8]) + struct.pack("<6H", 0, 0, width - 1, len(rows) - 1, 72, 72)
+    head += bytes(49) + bytes([planes]) + struct.pack("<HH", rows.shape[2], colours) + bytes(58)
+    return head + rows.tobytes()
+
+
+def test_pcx_by_its_table_of_colours() -> None:
+    rows, table = noise(HEIGHT, 1, 10).astype(np.uint8), noise(256, 3).astype(np.uint8)
+    data = pcx(10, 1, rows) + b"\x0c" + table.tobytes()
+    assert np.array_equal(read(data, 3).pixels, table[rows[:, 0]])
+    for wrong in (data[:-500], data + bytes(10), data[:-769]):
+        with pytest.raises(ImageError, match="colours are not the last 769 bytes"):
+            read(wrong, 3)
+    assert np.array_equal(read(pcx(10, 1, rows, colours=2), 1).pixels[:, :, 0], rows[:, 0])
+    with pytest.raises(ImageError, match="PCX of four planes"):
+        read(pcx(10, 4, noise(HEIGHT, 4, 10).astype(np.uint8)), 3)
+
+
+def test_the_first_page_of_several_has_its_own_colours() -> None:
+    rows = noise(HEIGHT, 1, 10).astype(np.uint8)
+    tables = noise(2, 256, 3).astype(np.uint8)
+    pages = [pcx(10, 1, rows) + b"\x0c" + table.tobytes() for table in tables]
+    places = struct.pack("<3I", 16, 16 + len(pages[0]), 0)
+    data = b"\xb1\x68\xde\x3a" + places + b"".join(pages)
+    assert np.array_equal(read(data, 3).pixels, tables[0][rows[:, 0]])
+
+
+def test_targa_of_colours_with_a_table_for_others() -> None:
+    colours, table = noise(HEIGHT, WIDTH, 3).astype(np.uint8), bytes(range(12))
+    head = struct.pack("<BBBHHBHHHHBB", 2, 1, 2, 0, 4, 24, 0, 0, WIDTH, HEIGHT, 24, 0x20)
+    data = head + b"id" + table + colours[:, :, ::-1].tobytes()
+    assert np.array_equal(read(data, 3).pixels, colours)
+
+
+@pytest.mark.parametrize("flags", [0x08, 0x28], ids=["bottom first", "top first"])
+def test_runs_of_targa_over_the_ends_of_rows(flags: int) -> None:
+    values = np.arange(HEIGHT * WIDTH) // 15  # runs of 15, rows of 9
+    samples = np.stack([values * 9, values * 5, 255 - values, 250 - values], axis=1)
+    runs = b"".join(
+        bytes([0x80 | 14]) + bytes(samples[at, [2, 1, 0, 3]].tolist())
+        for at in range(0, len(values), 15)
+    )
+    head = struct.pack("<BBBHHBHHHHBB", 0, 0, 10, 0, 0, 0, 0, 0, WIDTH, HEIGHT, 32, flags)
+    expected = samples.reshape(HEIGHT, WIDTH, 4)
+    expected = expected if flags & 0x20 else expected[::-1]
+    assert np.array_equal(read(head + runs, 4).pixels, expected)
+    with pytest.raises(ImageError, match="damaged"):
+        read(head + runs[:-3], 4)
+
+
+@pytest.mark.parametrize("end", [b"", b"\0"], ids=["as FFmpeg", "as told"])
+def test_rows_of_sgi(end: bytes) -> None:
+    planes = noise(3, HEIGHT, WIDTH).astype(np.uint8)
+    rows = [bytes([0x80 | WIDTH]) + row.tobytes() + end for row in planes.reshape(-1, WIDTH)]
+    head = struct.pack(">HBBHHHHII", 474, 1, 1, 3, WIDTH, HEIGHT, 3, 0, 255).ljust(512, b"\0")
+    lengths = [len(row) for row in rows]
+    starts = [512 + 8 * len(rows) + sum(lengths[:at]) for at in range(len(rows))]
+    data = head + struct.pack(f">{2 * len(rows)}I", *starts, *lengths) + b"".join(rows)
+    assert np.array_equal(read(data, 3).pixels, planes[:, ::-1].transpose(1, 2, 0))
+    with pytest.raises(ImageError, match="damaged"):
+        read(data[:-4], 3)
+
+
+def test_bmp_that_leaves_pixels_out() -> None:
+    """Microsoft's "Bitmap Compression": a step over them, and an end before the last row."""
+    table = noise(256, 3).astype(np.uint8)
+    runs = bytes([0, 2, 3, 1, 4, 7, 0, 0, 0, 3, 9, 8, 7, 0, 2, 5])
+    head = struct.pack("<IiiHHIIiiII", 40, WIDTH, HEIGHT, 1, 8, 1, 0, 0, 0, 0, 0)
+    colours = np.pad(table[:, ::-1], ((0, 0), (0, 1))).tobytes()
+    start = 14 + len(head) + len(colours)
+    expected = np.zeros((HEIGHT, WIDTH), int)
+    expected[1, 3:7], expected[2, :5] = 7, (9, 8, 7, 5, 5)
+    data = b"BM" + struct.pack("<IHHI", start + len(runs), 0, 0, start) + head + colours + runs
+    assert np.array_equal(read(data + b"\0\1", 3).pixels, table[expected][::-1])
+    with pytest.raises(ImageError, match="damaged"):
+        read(data, 3)
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2, 3, 4])
 def test_transparency_of_targa_by_its_extension(kind: int) -> None:
-    """Truevision TGA 2.0, field 24: 0 for none, 3 for plain, 4 for premultiplied."""
+    """Truevision TGA 2.0, field 24: 0 for none, 1 to be ignored, 2 to be kept, 3 for plain, 4 for
+    premultiplied."""
     alpha = np.full((HEIGHT, WIDTH, 1), 128)
     colours = noise(HEIGHT, WIDTH, 3, largest=120)
     head = struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, WIDTH, HEIGHT, 32, 0x28)
@@ -177,6 +257,7 @@ def test_transparency_of_targa_by_its_extension(kind: int) -> None:
     data += extension + struct.pack("<II", len(data), 0) + b"TRUEVISION-XFILE.\0"
     picture = read(data, 4)
     expected = colours * 255 / 128 if kind == 4 else colours
+    assert (picture.pixels[:, :, 3] == (255 if kind < 2 else 128)).all()
     assert np.abs(picture.pixels[:, :, :3] - expected).max() <= 1
 
 
@@ -322,3 +403,11 @@ KNOWN = {
 def test_what_is_no_picture_is_told_by_what_it_is(data: bytes) -> None:
     with pytest.raises(ImageError, match=KNOWN[data]):
         read(data, 3)
+
+
+def test_avif_that_is_damaged_is_not_one_that_pillow_lacks() -> None:
+    require("AVIF")
+    data = encoded(Image.fromarray(noise(16, 16, 3).astype(np.uint8)), "AVIF")
+    for cut in (40, len(data) // 2, len(data) - 8):
+        with pytest.raises(ImageError, match="damaged"):
+            read(data[:cut], 3)

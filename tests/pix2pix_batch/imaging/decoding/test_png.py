@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.decoding.primaries import Gamma
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.images import read
 
@@ -124,6 +125,44 @@ def test_a_file_cut_short() -> None:
     picture = read(cut, 3, Tolerance(lenient=True))
     assert np.array_equal(picture.pixels[:20], samples[:20])
     assert "cut short" in picture.warnings[0] and "--lenient" not in picture.warnings[0]
+
+
+def test_a_wrong_checksum_around_data_that_is_whole_is_told() -> None:
+    samples = samples_of(8, 3)
+    data = bytearray(png(samples, 8, RGB))
+    data[data.index(b"IEND") - 5] ^= 4
+    picture = read(bytes(data), 3)
+    assert np.array_equal(picture.pixels, samples)
+    assert picture.warnings == ("damaged: wrong checksum of its chunk IDAT, whose data is whole",)
+
+
+def interlaced(samples: np.ndarray) -> bytes:
+    """The rows of 8-bit RGB in the order of Adam7 (PNG, section 8.1)."""
+    starts = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2)]
+    parts = [samples[y::down, x::across] for y, x, down, across in (*starts, (1, 0, 2, 1))]
+    return b"".join(b"\0" + row.tobytes() for part in parts if part.size for row in part)
+
+
+@pytest.mark.parametrize("adam", [False, True], ids=["rows", "Adam7"])
+@pytest.mark.parametrize("sides", [(1, 1), (7, 5), (16, 9)])
+@pytest.mark.parametrize("black", [False, True])
+def test_data_of_a_part_of_the_rows(sides: tuple[int, int], adam: bool, black: bool) -> None:
+    """Its stream ends as it should; the rows that are not there are no black ones."""
+    samples = np.random.default_rng(2).integers(1, 256, (*sides, 3)).astype(np.uint8)
+    samples[-1] *= not black
+    height, width = sides
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, RGB, 0, 0, adam))
+    rows = interlaced(samples) if adam else b"".join(b"\0" + row.tobytes() for row in samples)
+
+    def file(count: int) -> bytes:
+        body = chunk(b"IDAT", zlib.compress(rows[:count]))
+        return b"\x89PNG\r\n\x1a\n" + head + body + chunk(b"IEND", b"")
+
+    picture = read(file(len(rows)), 3)
+    assert np.array_equal(picture.pixels, samples) and not picture.warnings
+    for count in (len(rows) - 1, len(rows) // 2, 0):
+        with pytest.raises(ImageError, match=r"damaged.*--lenient"):
+            read(file(count), 3)
 
 
 def test_texts_larger_than_pillow_takes() -> None:
@@ -244,3 +283,33 @@ def test_colours_told_after_the_pixels_are_not_heeded() -> None:
     data, end = png(samples, 8, RGB), len(chunk(b"IEND", b""))
     late = data[:-end] + chunk(b"gAMA", struct.pack(">I", 100_000)) + data[-end:]
     assert np.array_equal(read(late, 3).pixels, samples)
+
+
+LINEAR = [
+    chunk(b"gAMA", struct.pack(">I", 100_000)),
+    chunk(b"iCCP", b"n\0\0" + zlib.compress(Gamma(1).profile())),
+]
+
+
+@pytest.mark.parametrize("said", LINEAR, ids=["gamma", "profile"])
+@pytest.mark.parametrize("colour", [RGB, 6])
+def test_linear_light_of_16_bits_has_its_dark_colours(colour: int, said: bytes) -> None:
+    """A step of 8 bits is 13 levels of sRGB there."""
+    shown = samples_of(8, 3, seed=4) * np.linspace(0, 1, SIZE)[:, None, None]
+    light = np.where(shown <= 10.31, shown / 255 / 12.92, ((shown / 255 + 0.055) / 1.055) ** 2.4)
+    samples = np.rint(light * 65535).astype(int)
+    if colour == 6:
+        samples = np.dstack([samples, np.full((SIZE, SIZE), 65535)])
+    picture = read(png(samples, 16, colour, said), 3)
+    assert np.abs(picture.pixels - shown).max() <= 2 and not picture.warnings
+
+
+def test_linear_grey_of_16_bits() -> None:
+    grey = np.arange(256).reshape(SIZE, SIZE, 1) / 255
+    light = np.where(grey <= 0.04045, grey / 12.92, ((grey + 0.055) / 1.055) ** 2.4)
+    samples = np.rint(light * 65535).astype(int)
+    picture = read(png(samples, 16, GREY, LINEAR[0]), 1)
+    assert np.abs(picture.pixels - 255 * grey).max() <= 1
+    with_alpha = np.dstack([samples, np.full((SIZE, SIZE), 65535)])
+    picture = read(png(with_alpha, 16, 4, LINEAR[0]), 1)
+    assert np.abs(picture.pixels - 255 * grey).max() <= 1 and not picture.warnings

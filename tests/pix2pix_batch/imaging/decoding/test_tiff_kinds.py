@@ -20,6 +20,7 @@ from PIL import Image
 from rasterio.io import MemoryFile
 
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.decoding.primaries import Gamma
 from pix2pix_batch.imaging.images import read
 from pix2pix_batch.imaging.metadata.tiff import Field, add_fields
 from tests.pix2pix_batch.imaging.decoding.tiffs import (
@@ -162,6 +163,15 @@ def test_32_bit_integers_that_fit_into_16_bits(
         (np.zeros((4, 4, 3), np.uint32), {"photometric": "rgb"}, "32-bit samples"),
         (np.zeros((4, 4), np.uint64), {}, "64-bit samples"),
         (np.zeros((4, 4, 5), np.uint8), {"photometric": "minisblack"}, "only the first.*grey"),
+        *(
+            (
+                np.zeros((4, 4, 1 + len(extra)), dtype),
+                {"photometric": kind, "extrasamples": extra},
+                "only the first.*grey",
+            )
+            for extra in ([0], [0, 2], [2, 0])
+            for kind, dtype in (("minisblack", np.uint8), ("miniswhite", np.uint16))
+        ),
         (np.zeros((4, 4), np.uint16), {"photometric": "cfa"}, "colour filter array"),
         (np.zeros((4, 4, 3), np.uint16), {"photometric": "linear_raw"}, "linear camera raw"),
         (np.zeros((4, 4, 3), np.uint8), {"photometric": "itulab"}, "ITU"),
@@ -363,6 +373,91 @@ def test_blocks_that_are_not_there_are_zero() -> None:
                 file.write(values, 1)
             data = bytes(memory.getbuffer())
         assert np.array_equal(read(data, 1).pixels[:, :, 0], values)
+
+
+def with_lost(data: bytes, tag: int, index: int) -> bytes:
+    """A little-endian TIFF file in which one number of a list of LONG is 0."""
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    for at in range(start + 2, start + 2 + 12 * count, 12):
+        if struct.unpack_from("<H", data, at)[0] == tag:
+            kind, _, place = struct.unpack_from("<HII", data, at + 2)
+            size = {3: 2, 4: 4}[kind]
+            place += size * index
+            return data[:place] + bytes(size) + data[place + size :]
+    raise AssertionError(tag)
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "rgb", "cielab"])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+@pytest.mark.parametrize("compression", ["none", "zlib"])
+def test_blocks_whose_place_or_length_is_lost(
+    photometric: str, bits: int, tile: tuple[int, int] | None, compression: str
+) -> None:
+    """They are damage; only those that have neither are not there."""
+    kind = Kind(bits, photometric, "contig", (), compression, False, "<", tile)
+    made = make(kind)
+    assert made is not None
+    places, lengths = (324, 325) if tile else (273, 279)
+    with pytest.raises(ImageError, match="damaged: the place"):
+        read(with_lost(made.data, places, 1), 3)
+    without_length = with_lost(made.data, lengths, 1)
+    try:
+        found = read(without_length, 3).pixels
+        assert compression == "none" and np.array_equal(found, read(made.data, 3).pixels)
+    except ImageError as error:
+        assert "damaged" in str(error)
+
+
+def grey_profile() -> bytes:
+    """Of linear light, version 2 (ICC.1:2001-04, section 6.3.1.1)."""
+    colours = Gamma(1).profile().replace(b"RGB XYZ ", b"GRAYXYZ ", 1)
+    return colours.replace(b"rTRC", b"kTRC", 1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite", "rgb"])
+def test_linear_light_of_16_bits_has_its_dark_colours(photometric: str, orientation: int) -> None:
+    """A step of 8 bits is 13 levels of sRGB there."""
+    channels = 3 if photometric == "rgb" else 1
+    shown = np.random.default_rng(4).integers(0, 60, (5, 7, channels)) / 255
+    light = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
+    samples = np.rint(light * 65535).astype(np.uint16)
+    stored = 65535 - samples if photometric == "miniswhite" else samples
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        stored if channels == 3 else stored[:, :, 0],
+        photometric=photometric,
+        iccprofile=Gamma(1).profile() if channels == 3 else grey_profile(),
+        extratags=[(274, "H", 1, orientation, True)],
+        metadata=None,
+    )
+    picture = read(buffer.getvalue(), 3)
+    eight = np.rint(255 * shown).astype(np.uint8).repeat(3 // channels, axis=2)
+    exif = Image.Exif()
+    exif[274] = orientation
+    twin = io.BytesIO()
+    Image.fromarray(eight).save(twin, "PNG", exif=exif)
+    expected = read(twin.getvalue(), 3).pixels.astype(int)
+    assert np.abs(picture.pixels - expected).max() <= 2
+
+
+def test_linear_light_that_is_not_read_at_16_bits_is_told() -> None:
+    """Multiplied by its transparency, by which it is divided at 8 bits."""
+    buffer = io.BytesIO()
+    options = {"photometric": "rgb", "extrasamples": ["assocalpha"], "metadata": None}
+    samples = np.full((4, 4, 4), 300, np.uint16)
+    tifffile.imwrite(buffer, samples, iccprofile=Gamma(1).profile(), **options)
+    assert "dark colours are levels off" in read(buffer.getvalue(), 3).warnings[0]
+
+
+@pytest.mark.parametrize("place", [2**63 - 8, 2**63, 2**64 - 1])
+def test_places_beyond_what_can_be_sought(place: int) -> None:
+    """Of the directory in BigTIFF, where Pillow raises OverflowError: it is the image's failure."""
+    with pytest.raises(ImageError, match="damaged"):
+        read(b"II+\0" + struct.pack("<HHQ", 8, 0, place) + bytes(64), 3)
 
 
 @pytest.mark.parametrize("extra", [(), ("unassalpha",)])

@@ -1,0 +1,108 @@
+"""Icons and cursors of Windows: their best picture, with the transparency that its mask has.
+
+Microsoft's "Icons" and "BITMAPINFOHEADER". Pillow takes the first of several depths of one size,
+no masks of cursors, and of 32 bits none at all.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import numpy as np
+
+STARTS = (b"\0\0\1\0", b"\0\0\2\0")
+PNG = b"\x89PNG\r\n\x1a\n"
+RAW, BY_MASKS = 0, 3
+"""The compressions of bitmaps that are none (BI_RGB, BI_BITFIELDS)."""
+
+
+class Bitmap(NamedTuple):
+    """A bitmap of an icon. ``pixels``, ``mask``: where its rows begin, from the bottom; ``end``:
+    where those of its mask end, within or beyond ``body``."""
+
+    body: bytes
+    width: int
+    height: int
+    bits: int
+    pixels: int
+    mask: int
+    end: int
+
+
+def prepare_for_pillow(data: bytes) -> bytes:
+    """An icon of the best picture alone: the largest, and of that the deepest. Its mask is where
+    Pillow looks for it, and in its alpha where it has 32 bits, all of whose alpha is 0."""
+    if not data.startswith(STARTS):
+        return data
+    found = _find_best(data)
+    if found is None:
+        return data
+    if found.startswith(PNG):
+        return _wrap(found, 32)
+    bitmap = _read_bitmap(found)
+    if bitmap is None:
+        return data
+    body = found[: bitmap.end].ljust(bitmap.end, b"\0")  # a mask that is not there hides nothing
+    if bitmap.bits == 32:
+        body = _apply_mask(bitmap, body)
+    return _wrap(body, bitmap.bits)
+
+
+def _find_best(data: bytes) -> bytes | None:
+    """The bytes of the best picture; ``None`` where the directory is not of an icon's pictures, or
+    one is cut short, of which Pillow is to say why."""
+    (count,) = struct.unpack_from("<H", data.ljust(6, b"\0"), 4)
+    best, rank = None, (0, 0)
+    for at in range(6, 6 + 16 * count, 16):
+        if at + 16 > len(data):
+            return None
+        width, height, size, start = struct.unpack_from("<BB6xII", data, at)
+        body = data[start : start + size]
+        if start < 6 + 16 * count or len(body) < max(size, 40):
+            return None
+        bits = 32 if body.startswith(PNG) else struct.unpack_from("<H", body, 14)[0]
+        this = ((width or 256) * (height or 256), bits)
+        if this > rank:
+            best, rank = body, this
+    return best
+
+
+def _read_bitmap(body: bytes) -> Bitmap | None:
+    """``None`` where it is of another kind than icons are, or cut short."""
+    head, width, height, bits, compression = struct.unpack_from("<Iii2xHI", body)
+    (used,) = struct.unpack_from("<I", body, 32)
+    if head < 40 or width <= 0 or height <= 0 or compression not in (RAW, BY_MASKS):
+        return None
+    height //= 2  # that of the pixels and of the mask
+    colours = (used or 1 << bits) if bits <= 8 else used
+    masks = 12 if compression == BY_MASKS and head == 40 else 0
+    pixels = head + masks + 4 * colours
+    mask = pixels + (width * bits + 31) // 32 * 4 * height
+    end = mask + (width + 31) // 32 * 4 * height
+    if mask > len(body):
+        return None
+    return Bitmap(body, width, height, bits, pixels, mask, end)
+
+
+def _apply_mask(bitmap: Bitmap, body: bytes) -> bytes:
+    """The bytes of a bitmap of 32 bits, with the mask for alpha where all of that is 0."""
+    samples = np.frombuffer(body[bitmap.pixels : bitmap.mask], np.uint8).reshape(-1, 4)
+    if samples[:, 3].any():
+        return body
+    rows = np.frombuffer(body[bitmap.mask : bitmap.end], np.uint8).reshape(bitmap.height, -1)
+    hidden = np.unpackbits(rows, axis=1)[:, : bitmap.width].ravel()
+    alpha = np.where(hidden, 0, 255).astype(np.uint8)
+    made = np.concatenate([samples[:, :3], alpha[:, None]], axis=1).tobytes()
+    return body[: bitmap.pixels] + made + body[bitmap.mask :]
+
+
+def _wrap(body: bytes, bits: int) -> bytes:
+    """An icon of one picture."""
+    if body.startswith(PNG):
+        width, height = struct.unpack_from(">II", body, 16)
+    else:
+        width, height = struct.unpack_from("<ii", body, 4)
+        height //= 2
+    size = [side if side < 256 else 0 for side in (width, height)]
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, *size, 0, 0, 1, bits, len(body), 22) + body

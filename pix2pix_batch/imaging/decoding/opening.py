@@ -1,0 +1,76 @@
+"""Opening and loading with Pillow: within the bound on pixels, and with a reason where it fails."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from pix2pix_batch.errors import ImageError, NotToleratedError
+from pix2pix_batch.imaging.decoding.tolerance import LARGE, Tolerance
+from pix2pix_batch.imaging.kinds import formats
+
+_opening = threading.Lock()
+"""``catch_warnings`` and Pillow's bound change the process, not the thread."""
+
+HINT = "; --lenient takes what is there"
+
+
+def open_with_pillow(data: bytes | Path, tolerance: Tolerance, only: str = "") -> Image.Image:
+    """A file's header. Raises :class:`ImageError`."""
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
+    try:
+        with _opening, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, pixel_limit(tolerance)
+            try:
+                image = Image.open(file, formats=(only,) if only else formats())
+            finally:
+                Image.MAX_IMAGE_PIXELS = bound
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise too_large(tolerance) from error
+    except UnidentifiedImageError as error:
+        raise ImageError("not an image, or of a kind that Pillow cannot read") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's readers raise what they please on damaged files
+        raise ImageError(f"damaged: {error or type(error).__name__}") from error
+    return image
+
+
+def pixel_limit(tolerance: Tolerance) -> int:
+    if tolerance.max_pixels is not None:
+        return tolerance.max_pixels
+    return LARGE if Image.MAX_IMAGE_PIXELS is None else Image.MAX_IMAGE_PIXELS
+
+
+def too_large(tolerance: Tolerance) -> ImageError:
+    return NotToleratedError(
+        f"more than {pixel_limit(tolerance)} pixels: refused as a decompression bomb; "
+        "--max-pixels takes larger ones"
+    )
+
+
+def require_readable(width: int, height: int, refusal: str, tolerance: Tolerance) -> None:
+    """Raises :class:`ImageError` where a picture is too large, or is refused for its kind."""
+    if width * height > pixel_limit(tolerance):
+        raise too_large(tolerance)
+    if refusal:
+        raise ImageError(refusal)
+
+
+def load_samples(image: Image.Image) -> None:
+    """Its samples. Raises :class:`ImageError`."""
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise what they please on damaged files
+        said = str(error) or type(error).__name__
+        if "truncated" in said:
+            said = f"cut short ({said}){HINT}"
+        raise ImageError(f"damaged: {said}") from error
