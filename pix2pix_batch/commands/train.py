@@ -339,6 +339,8 @@ def _arrange(
         click.echo(f"failed: {escape(failure)}", err=True)
     for line in format_warnings(sorted(result.warnings.items()), len(result.warnings)):
         click.echo(line, err=True)
+    for doubt in result.doubts:
+        click.echo(f"doubt: {escape(doubt)}; look at what was written", err=True)
     written = f"{format_count(result.written, 'pair')} written to {escape(out)}"
     click.echo(f"{written}, {len(result.failures):,} failed")
     sys.exit(PROBLEMS if result.failures else 0)

@@ -181,11 +181,18 @@ class ItemSelector:
         return self.shard is None or self.shard.holds(name)
 
     def _is_there(self, item: Item) -> bool:
-        """Whether the item's output is."""
+        """Whether the item's output is there, and what goes beside it."""
         if self.is_remote:
             return self.outputs.has(item.output)
         path = f"{self.out}/{item.output}"
-        return os.path.isfile(path) or (item.tar and os.path.isdir(path))
+        if not (os.path.isfile(path) or (item.tar and os.path.isdir(path))):
+            return False
+        image = os.path.basename(item.path)
+        return all(
+            self.outputs.has(sidecars.output_name(name, image, item.output))
+            for name in (item.sidecars if self.options.georeference else ())
+            if not name.endswith(sidecars.AUXILIARY)  # of which nothing may be left
+        )
 
     def _failure(
         self, history: History, item: Item, now: str, missing: str, *, is_early: bool

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,12 +43,6 @@ LISTED = "listed"
 """The stamp of a URL from a list of images: what it names is taken never to change, for to ask
 for each would take longer than to convert them."""
 
-
-BRACES = (
-    "; braces are not expanded beside wildcards: leave the pattern unquoted in a list "
-    "(printf '%s\\n' ... | pix2pix-batch convert -), or use --include"
-)
-"""What to tell of a pattern that has both."""
 
 SUFFIXED = 4
 """How often an output's suffix may stand at its end, so that its name is no other's: once, or so
@@ -295,7 +290,9 @@ class Scan:
         """The files that match, directory by directory so that clashing names are seen."""
         found = Names()
         out = os.path.join(os.path.abspath(self.out), "")
-        for path in glob.iglob(self._pattern, recursive=True):
+        is_file = os.path.isfile(self.source)  # whose name may have braces
+        patterns = [self._pattern] if is_file else expand_braces(self._pattern)
+        for path in chain.from_iterable(glob.iglob(one, recursive=True) for one in patterns):
             if not (os.path.isdir(path) or os.path.abspath(path).startswith(out)):
                 found.add("\0".join(os.path.split(os.path.relpath(path, self.root))))
         here, names = "", Names()
@@ -490,8 +487,6 @@ class Scan:
             return (
                 f"{self._display_source}: no image found: no file matches; check the pattern ('**' "
                 "stands for directories of any depth), or give a directory"
-                + BRACES
-                * has_braces(self._pattern)
             )
         looked = ", ".join(USUAL) + f" and {len(suffixes()) - len(USUAL)} more suffixes"
         seen = format_count(count, "other file")

@@ -128,3 +128,12 @@ def test_where_none_can_be_read_it_says_so(tmp_path: Path) -> None:
     torch.save([1, 2], checkpoint.path_of(tmp_path, 3))
     with pytest.raises(InputError, match="its 3 checkpoints cannot be read; start again"):
         checkpoint.load_last(tmp_path)
+
+
+def test_what_is_damaged_is_told(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, 1, state(1), keep=3)
+    newest = checkpoint.path_of(tmp_path, 2)
+    newest.write_bytes(b"cut")
+    found, damaged = checkpoint.load_last(tmp_path)
+    assert (found or {})["step"] == 1
+    assert damaged == [newest]

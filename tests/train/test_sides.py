@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pix2pix_batch.cli import main
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.train import pairs, partners
+from pix2pix_batch.train import pairs, partners, sides
 from tests.train.scenes import labels, lay, lay_whole, photo, save
 
 USUAL = [
@@ -200,3 +200,26 @@ def test_a_manifest_keeps_splits_and_tells_who_is_alone(tmp_path: Path) -> None:
     assert pairs.find(out, val_fraction=0).counts() == {"train": 4, "test": 4}
     ran = CliRunner().invoke(main, ["dataset", "pair", *words])
     assert ran.exit_code == 2 and "exists" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train2017", "train"), ("val2017", "val"), ("train_set", "train"), ("test_256", "test"),
+        ("train-data", "train"), ("test_images", "test"), ("trainAB", "train"), ("testset", "test"),
+        ("Validation", "val"), ("test_flight", None), ("crash_test", None), ("trainer", None),
+        ("trains", None), ("A", None),
+    ],
+)  # fmt: skip
+def test_names_of_splits(name: str, split: str | None) -> None:
+    assert sides.split_of_name(name) == split
+
+
+def test_directories_that_are_called_like_splits_and_more_are_doubtful(tmp_path: Path) -> None:
+    for name in ("train_city", "test_city", "other"):
+        (tmp_path / name).mkdir()
+    assert [path.name for path in sides.find_doubtful_splits(tmp_path)] == [
+        "test_city", "train_city"
+    ]  # fmt: skip
+    (tmp_path / "test_city").rmdir()
+    assert not sides.find_doubtful_splits(tmp_path), "one of them says nothing"
