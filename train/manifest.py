@@ -55,9 +55,9 @@ def read_rows(path: Path) -> Iterator[Row]:
         column = next((name for name in SPLIT_COLUMNS if name in row), "split")
         said = str(row.get(column) or "train").strip().lower()
         if said not in SPLIT_WORDS:
-            else_ = "" if column == "split" else ", or the column another name, if it is none"
+            other = "" if column == "split" else "; if it is no split, call the column otherwise"
             raise InputError(
-                f"{place}: {column} must be {', '.join(SPLITS)}{else_}; it is {row[column]!r}"
+                f"{place}: {column} must be {', '.join(SPLITS)}, not {row[column]!r}{other}"
             )
         a, b = (listing.locate_in_table(name, path.parent) for name in names)
         yield Row(Path(a.path), Path(b.path), SPLIT_WORDS[said], place, a.refusal or b.refusal)

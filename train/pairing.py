@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError
@@ -68,12 +69,20 @@ def list_pairs(a: str, b: str, file: Path) -> Paired:
 
 
 def split_of(path: Path, given: str) -> str:
-    """The split that a directory on the way to ``path`` is called after; ``train`` where none."""
+    """The split that a directory on the way to ``path`` is called after, or what a star in the
+    directory's pattern stands for; ``train`` where none."""
     base = _base(given)
-    for part in path.parent.relative_to(base).parts:
-        named = read_name(Path(part))
+    inner = Path(given).relative_to(base).parts
+    if "**" in inner:
+        inner = inner[: inner.index("**")]
+    for part, pattern in zip_longest(path.parent.relative_to(base).parts, inner):
+        named = read_name(Path(part or ""))
         if named.split and (named.kind or split_of_name(part)):
             return named.split
+        if part and pattern and (matched := re.fullmatch(_expression(pattern), part)):
+            for what in filter(None, matched.groups()):
+                if split := split_of_name(what):
+                    return split
     for part in reversed(base.parts[-2:]):
         named = read_name(Path(part))
         if named.split and (named.kind or split_of_name(part)):
