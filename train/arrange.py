@@ -33,12 +33,13 @@ Made = list[tuple[str, Pixels]]
 
 @dataclass
 class Arranged:
-    """How many pairs were written; for each that failed its file and the reason; and what was wrong
-    with each file that was read for all that."""
+    """How many pairs were written; for each that failed its file and the reason; what was wrong
+    with each file that was read for all that; and why the images may be no pairs."""
 
     written: int = 0
     failures: list[str] = field(default_factory=list)
     warnings: dict[str, str] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
 
 
 def combine(
@@ -76,7 +77,10 @@ def split(
             f"{data}: holds two images a pair already ({found.layout}); 'dataset combine' puts "
             "them side by side"
         )
-    return _arrange(found, out, _halves, form, quality, Reader(tolerance))
+    reader = Reader(tolerance)
+    result = _arrange(found, out, _halves, form, quality, reader)
+    result.doubts = [*found.doubts, *pairs.doubts("side-by-side", found.pairs, reader=reader)]
+    return result
 
 
 def _side_by_side(pair: Pair, inside: str, reader: Reader) -> Made:

@@ -96,20 +96,28 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*.pt") if NAME.search(path.name))
 
 
-def load_last(folder: Path) -> dict[str, Any] | None:
-    """The newest checkpoint that can be read, plain tensors and values only."""
+def load(path: Path) -> dict[str, Any] | None:
+    """A file's plain tensors and values; ``None`` where it is damaged."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # on damaged files torch.load raises what it pleases
+        return None
+    return state if isinstance(state, dict) and "step" in state else None
+
+
+def load_last(folder: Path) -> tuple[dict[str, Any] | None, list[Path]]:
+    """The newest checkpoint that can be read, and the newer ones that cannot."""
     found = list_checkpoints(folder)
+    damaged: list[Path] = []
     for path in reversed(found):
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception:  # on damaged files torch.load raises what it pleases
-            continue
-        if isinstance(state, dict) and "step" in state:
-            return state
+        state = load(path)
+        if state is not None:
+            return state, damaged
+        damaged.append(path)
     if found:
         raise InputError(
             f"{folder}: its {format_count(len(found), 'checkpoint')} cannot be read; start again "
             "in a "
             "new directory"
         )
-    return None
+    return None, []

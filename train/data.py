@@ -139,7 +139,8 @@ class FileData:
         self.epoch = len(self.train)
         self.layout, self.recipe = found.layout, recipe
         advice = recipes.advise_size(recipe, sizes)
-        self.notes = [text for text in (found.name_sides(), advice) if text]
+        self.notes = [text for text in (found.name_sides(), found.describe_links(), advice) if text]
+        self._doubts_of_names = found.doubts
         self.walked = found.walked
         self.parts = [Part((pair.name, pair.split), tuple(pair.files())) for pair in found.pairs]
 
@@ -148,7 +149,8 @@ class FileData:
         channels = self.recipe.in_channels, self.recipe.out_channels
         if self.recipe.direction == "BtoA":
             channels = channels[::-1]
-        return pairs.doubts(self.layout, self.train.listed, channels, self.reader)
+        shown = pairs.doubts(self.layout, self.train.listed, channels, self.reader)
+        return [*self._doubts_of_names, *shown]
 
     def sample(self, k: int) -> tuple[Pixels, Pixels]:
         epoch, position = divmod(k, self.epoch)

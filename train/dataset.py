@@ -192,6 +192,7 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
         and not any(pairs.is_wide(pair, reader) for pair in sound)
     ):
         result.doubts.append(pairs.NOT_WIDE)
+    result.doubts += found.doubts
     result.doubts += [*evidence.doubts(), *palettes.doubts()]
     result.notes += notes.list_notes(result, found)
     shown_split = [pair for pair in sound if pair.split == "train"] or sound

@@ -21,7 +21,7 @@ from pix2pix_batch.generator import UNet
 from pix2pix_batch.inference.converter import fit_to_model
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape, format_count
-from pix2pix_batch.train import pair_files
+from pix2pix_batch.train import checkpoint, pair_files
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import Data, FileData, fingerprint, open_data, spread_indices, to_unit
 from pix2pix_batch.train.jitter import Pixels
@@ -47,8 +47,10 @@ def write_bundles(trainer: Trainer) -> list[Path]:
     data = data_facts(trainer.recipe, trainer.data)
     written = [_write(trainer, "model", trainer.result, trainer.last, figures, data)]
     path = trainer.run.checkpoints / "best.pt"
-    if trainer.best is not None and trainer.best["step"] != trainer.last and path.exists():
-        state = torch.load(path, map_location="cpu", weights_only=True)
+    if trainer.best is None or trainer.best["step"] == trainer.last:
+        # of a shorter run, whose best step is not the best any more
+        (trainer.run.path / "best.safetensors").unlink(missing_ok=True)
+    elif (state := checkpoint.load(path)) is not None:
         best = UNet(trainer.recipe.architecture).to(trainer.device)
         best.load_state_dict(state["generator"])
         best_figures = {k: v for k, v in trainer.best.items() if k != "step"}

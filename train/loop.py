@@ -394,7 +394,11 @@ class Trainer:
                 },
             )
         self.accelerator.wait_for_everyone()
-        state = self.run.last_checkpoint()
+        state, damaged = self.run.last_checkpoint()
+        changes += [
+            f"{path} is damaged and cannot be read; going on from an earlier checkpoint"
+            for path in damaged
+        ]
         if state is not None:
             self.step_count, self.best = state["step"], state["best"]
             self.carried, self.owed = state["meter"], state.get("owed", False)

@@ -19,6 +19,9 @@ from pix2pix_batch.train.sides import SPLIT_WORDS, SPLITS
 LINES = (".jsonl", ".ndjson")
 COLUMNS = ("a", "b", "split")
 
+SPLIT_COLUMNS = ("split", "subset", "set", "partition", "phase", "fold")
+"""What a column of splits may be called; the first that is there counts."""
+
 LINE = 80
 """Characters of a name that are told."""
 
@@ -49,9 +52,13 @@ def read_rows(path: Path) -> Iterator[Row]:
         names = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
         if not isinstance(row, dict) or len(names) < 2:
             raise InputError(f"{place}: needs the columns a and b, and perhaps split, as text")
-        said = str(row.get("split") or "train").strip().lower()
+        column = next((name for name in SPLIT_COLUMNS if name in row), "split")
+        said = str(row.get(column) or "train").strip().lower()
         if said not in SPLIT_WORDS:
-            raise InputError(f"{place}: split must be {', '.join(SPLITS)}, not {row['split']!r}")
+            other = "" if column == "split" else "; if it is no split, call the column otherwise"
+            raise InputError(
+                f"{place}: {column} must be {', '.join(SPLITS)}, not {row[column]!r}{other}"
+            )
         a, b = (listing.locate_in_table(name, path.parent) for name in names)
         yield Row(Path(a.path), Path(b.path), SPLIT_WORDS[said], place, a.refusal or b.refusal)
 

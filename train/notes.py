@@ -33,6 +33,8 @@ def list_notes(result: Check, found: pairs.Survey) -> Iterator[str]:
         _drop_manifest(result.left)
     if found.hint:
         yield found.hint
+    if links := found.describe_links():
+        yield links
     if others:
         of = "belongs" if len(others) == 1 else "belong"
         yield (

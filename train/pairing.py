@@ -5,25 +5,30 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.train import manifest, partners
-from pix2pix_batch.train.sides import SPLIT_WORDS, read_name
+from pix2pix_batch.train.sides import read_name, split_of_name
 
 WILD = re.compile(r"[*?]")
 
 
 @dataclass(frozen=True)
 class Paired:
-    """What was listed: how many pairs, by which rule, an example, and the files that were not."""
+    """What was listed: how many pairs, by which rule, an example, the files that were not, and how
+    many pairs are of each split."""
 
     pairs: int
     rule: str
     example: tuple[Path, Path]
     alone: list[Path] = field(default_factory=list)
+    splits: dict[str, int] = field(default_factory=dict)
 
 
 def list_pairs(a: str, b: str, file: Path) -> Paired:
@@ -37,7 +42,8 @@ def list_pairs(a: str, b: str, file: Path) -> Paired:
         raise InputError(f"{file}: a manifest's name ends in .csv")
     if file.exists():
         raise InputError(f"{file}: exists; choose another name, or remove it")
-    sides = [_files(a), _files(b)]
+    same: list[Path] = []
+    sides = [_files(a, same), _files(b, same)]
     for given, found in zip((a, b), sides, strict=True):
         if not found:
             raise InputError(f"{given}: no image is there; give a directory or a quoted pattern")
@@ -55,24 +61,31 @@ def list_pairs(a: str, b: str, file: Path) -> Paired:
             f"{next(iter(sides[1].values())).name}); write the manifest by another program"
         )
     rows = [(sides[0][x], sides[1][y]) for x, y in match.pairs]
-    manifest.write(file, ((x, y, split_of(x, a)) for x, y in rows))
+    splits = [split_of(x, a) for x, _ in rows]
+    manifest.write(file, ((x, y, split) for (x, y), split in zip(rows, splits, strict=True)))
     paired = {path for row in rows for path in row}
     alone = [path for side in sides for path in side.values() if path not in paired]
-    return Paired(len(rows), str(match.rule), rows[0], alone)
+    return Paired(len(rows), str(match.rule), rows[0], [*same, *alone], dict(Counter(splits)))
 
 
 def split_of(path: Path, given: str) -> str:
-    """The split that a directory on the way to ``path`` is called after; ``train`` where none.
-
-    Those that a pattern's stars stand for may have other words in their names too.
-    """
+    """The split that a directory on the way to ``path`` is called after, or what a star in the
+    directory's pattern stands for; ``train`` where none."""
     base = _base(given)
-    for part in path.parent.relative_to(base).parts:
-        if split := read_name(Path(part)).split:
-            return split
+    inner = Path(given).relative_to(base).parts
+    if "**" in inner:
+        inner = inner[: inner.index("**")]
+    for part, pattern in zip_longest(path.parent.relative_to(base).parts, inner):
+        named = read_name(Path(part or ""))
+        if named.split and (named.kind or split_of_name(part)):
+            return named.split
+        if part and pattern and (matched := re.fullmatch(_expression(pattern), part)):
+            for what in filter(None, matched.groups()):
+                if split := split_of_name(what):
+                    return split
     for part in reversed(base.parts[-2:]):
         named = read_name(Path(part))
-        if named.split and (named.kind or part.lower() in SPLIT_WORDS):
+        if named.split and (named.kind or split_of_name(part)):
             return named.split
     return "train"
 
@@ -85,19 +98,26 @@ def _base(given: str) -> Path:
     return Path(given[: found.start()].rpartition("/")[0] or ("/" if given[0] == "/" else "."))
 
 
-def _files(given: str) -> dict[str, Path]:
-    """The images that ``given`` matches, by what partners share of their paths."""
+def _files(given: str, same: list[Path]) -> dict[str, Path]:
+    """The images that ``given`` matches, by what partners share of their paths; in ``same``, those
+    that share it with another of their side, so that neither can be told to be a partner."""
+    found: dict[str, list[Path]] = {}
+    for key, path in _match_files(given):
+        found.setdefault(key, []).append(path)
+    same += [path for paths in found.values() if len(paths) > 1 for path in paths]
+    return {key: paths[0] for key, paths in found.items() if len(paths) == 1}
+
+
+def _match_files(given: str) -> Iterator[tuple[str, Path]]:
     if not WILD.search(given):
         folder = Path(given)
         if not folder.is_dir():
             raise InputError(f"{given}: there is no such directory")
-        return {
-            path.relative_to(folder).with_suffix("").as_posix(): path
-            for path in image_files(folder)
-        }
+        for path in image_files(folder):
+            yield path.relative_to(folder).with_suffix("").as_posix(), path
+        return
     base = _base(given)
     pattern = re.compile(_expression(os.path.normpath(given)))
-    found: dict[str, Path] = {}
     for path in image_files(base):
         text = os.path.normpath(path)
         for form in (text, os.path.splitext(text)[0]):
@@ -105,9 +125,8 @@ def _files(given: str) -> dict[str, Path]:
                 parts = [part for part in matched.groups() if part]
                 if matched["below"] is not None:  # the pattern named a directory
                     parts[-1] = os.path.splitext(parts[-1])[0]
-                found["/".join(parts)] = path
+                yield "/".join(parts), path
                 break
-    return found
 
 
 def _expression(pattern: str) -> str:

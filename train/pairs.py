@@ -22,6 +22,7 @@ from pix2pix_batch.dataset.layout import PAIRED
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.inputs.choice import LeftAlone
 from pix2pix_batch.inputs.folder import image_files
+from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import manifest, partners, plausible, sides, threads
 from pix2pix_batch.train.pair_files import Pair, Reader, check_headers
 from pix2pix_batch.train.sides import Sides
@@ -46,7 +47,9 @@ class Survey:
     """What lies in a directory: its pairs, and every problem as ``(file, what is wrong)``.
 
     ``walked``: the directories of which every image is taken for a pair; ``sides``: those of two
-    sides; ``hint``: what to do about files without partner, where that is not told with them.
+    sides; ``hint``: what to do about files without partner, where that is not told with them;
+    ``links``: those to directories within, which are not followed; ``doubts``: by the directories'
+    names.
     """
 
     data: Path
@@ -56,9 +59,27 @@ class Survey:
     walked: list[Path] = field(default_factory=list)
     sides: list[Sides] = field(default_factory=list)
     hint: str = ""
+    links: int = 0
+    doubts: list[str] = field(default_factory=list)
 
     def split(self, name: str) -> list[Pair]:
         return [pair for pair in self.pairs if pair.split == name]
+
+    def list_files(self, folder: Path) -> Iterator[Path]:
+        """The images below ``folder``; links to directories are counted."""
+        left = LeftAlone()
+        yield from image_files(folder, left)
+        self.links += left.links
+
+    def describe_links(self) -> str:
+        """What to say of links to directories; empty where there are none."""
+        if not self.links:
+            return ""
+        links, are = format_count(self.links, "link"), "is" if self.links == 1 else "are"
+        return (
+            f"{links} to directories {are} not followed, and what lies there is not used; put the "
+            "files themselves there, or list them in a manifest"
+        )
 
     def counts(self) -> Counter[str]:
         return Counter(pair.split for pair in self.pairs)
@@ -172,8 +193,14 @@ def _side_by_side(data: Path) -> Survey:
             raise InputError(f"{data}: {names} are both {split!r}; keep one, or rename the other")
     for split, (folder,) in splits.items() if splits else [("train", [data])]:
         found.walked.append(folder)
-        for path in image_files(folder):
+        for path in found.list_files(folder):
             found.pairs.append(Pair(sides.stem_of(path, folder), split, path))
+    if doubtful := sides.find_doubtful_splits(data):
+        names = ", ".join(escape(path.name) for path in doubtful[:SHOWN])
+        found.doubts.append(
+            f"{names}: called like splits, but not taken for them; call directories train, val and "
+            "test if they are"
+        )
     for seeming in sides.find_unnamed(found.walked):
         if not _are_side_by_side(found.pairs):
             first, second = seeming.first, seeming.second
@@ -238,7 +265,7 @@ def _match(found: Survey, one: Sides) -> None:
             return
     stems: list[dict[str, Path]] = [{}, {}]
     for side, folder in zip(stems, (one.a, one.b), strict=True):
-        for path in image_files(folder):
+        for path in found.list_files(folder):
             stem = sides.stem_of(path, folder)
             if stem in side:
                 found.problems.append((str(path), f"has the same name as {side[stem].name}"))

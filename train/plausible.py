@@ -120,6 +120,9 @@ def _jumps(whole: Pixels) -> dict[str, float]:
         places[f"{k}/{n}"] = (columns, k * width / n)
     found = {}
     for name, (steps, place) in places.items():
+        if not len(steps):  # one pixel high
+            found[name] = 1.0
+            continue
         at = round(place) - 1
         # thirds of a width that is not their multiple lie between two pixels
         over = steps[max(0, at - 1) : at + 2].max() if "3" in name else steps[at]

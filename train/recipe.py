@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pix2pix_batch.architecture import MAX_DOWNS, MIN_DOWNS, Architecture, Norm
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.train import foreign
+from pix2pix_batch.train import foreign, plain_yaml
 from pix2pix_batch.train.discriminator import RECEPTIVE_FIELDS
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -291,7 +291,7 @@ def override_recipe(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
 def _values(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The file's keys over those of the recipe that its key ``extends`` names."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = plain_yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -316,11 +316,24 @@ def _values(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def parse_recipe(values: Mapping[str, Any], where: str) -> Recipe:
     """A checked recipe; ``where`` names it in errors. Raises :class:`InputError`."""
+    _require_numbers(values, where)
     try:
         return Recipe.model_validate(dict(values))
     except ValidationError as error:
         problems = [_problem(dict(detail)) for detail in error.errors()]
         raise InputError(f"{where}: " + "; ".join(problems)) from error
+
+
+def _require_numbers(values: Mapping[str, Any], where: str) -> None:
+    """Raises :class:`InputError` where ``yes``, ``no`` or the like stands for a number, which
+    pydantic takes for 1 or 0."""
+    for key, value in values.items():
+        field = Recipe.model_fields.get(key)
+        if isinstance(value, bool) and field and "bool" not in str(field.annotation):
+            raise InputError(
+                f"{where}: {key}: is {'yes' if value else 'no'} (true or false, on or off), which "
+                "is no value of it"
+            )
 
 
 def set_key(values: dict[str, Any], override: str) -> None:
@@ -334,7 +347,9 @@ def set_key(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise InputError(f"--set {override}: {section!r} has no keys of its own")
     try:
-        values[last] = yaml.safe_load(text)
+        values[last] = plain_yaml.load(text)
+    except yaml.constructor.ConstructorError as error:
+        raise InputError(f"--set {override}: {error.problem}") from error
     except yaml.YAMLError as error:
         raise InputError(f"--set {override}: the value is no valid YAML") from error
     if isinstance(values[last], str):  # YAML 1.1 reads 2e-4 as text

@@ -105,8 +105,15 @@ def _watcher(trainer: Trainer, run: Path) -> Watcher:
 
 
 def _finish(trainer: Trainer, data: Path, run: Path) -> None:
-    for path in write_bundles(trainer):
+    written = write_bundles(trainer)
+    for path in written:
         click.echo(path)
+    best = trainer.best
+    if best is not None and best["step"] != trainer.last and len(written) == 1:
+        print_message(
+            f"note: {trainer.run.checkpoints / 'best.pt'} is gone or damaged, so that there is no "
+            f"bundle of step {best['step']:,.0f}, which had the least error; all else is whole"
+        )
     click.echo(write_report(run, trainer.recipe))
     model = shlex.quote(str(run / "model.safetensors"))
     print_message(

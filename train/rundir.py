@@ -21,6 +21,8 @@ from pix2pix_batch.train.signature import Part
 KEEP = 3
 """Checkpoints kept; each is about 12 bytes a weight."""
 
+MODEL = "model.safetensors"
+
 LOCK, RECIPE = ".lock", "recipe.yaml"
 
 LENGTH = ("epochs", "decay_epochs")
@@ -68,6 +70,11 @@ class RunDirectory:
             self._record({"data": signature.data_signature(parts), **mine})
             return []
         require_same(path, parts, mine)
+        if (self.path / MODEL).exists() and not checkpoint.list_checkpoints(self.checkpoints):
+            raise InputError(
+                f"{self.path}: holds a finished run ({MODEL}) whose checkpoints are gone, so that "
+                "it cannot go on, and to start again would replace it; give a new directory"
+            )
         theirs = read_run(path)
         if theirs | mine == theirs:
             return []
@@ -94,8 +101,9 @@ class RunDirectory:
         state = {"step": step, "generator": generator}
         checkpoint.write_whole(self.checkpoints / "best.pt", lambda file: torch.save(state, file))
 
-    def last_checkpoint(self) -> dict[str, Any] | None:
-        """The newest checkpoint that can be read. Raises :class:`InputError`."""
+    def last_checkpoint(self) -> tuple[dict[str, Any] | None, list[Path]]:
+        """The newest checkpoint that can be read, and the newer ones that cannot. Raises
+        :class:`InputError`."""
         return checkpoint.load_last(self.checkpoints)
 
     def add_record(self, record: StepRecord) -> None:

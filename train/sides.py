@@ -23,11 +23,26 @@ SPLIT_WORDS = {
 }  # fmt: skip
 """What people call the splits."""
 
-LETTERS = ("a", "b")
-
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
+
+
+BESIDE_SPLIT = _words(
+    """
+    set sets data dataset image images img imgs picture pictures photo photos pair pairs ab split
+    """
+)
+"""Words that the name of a split's directory may have besides, and numbers: ``train2017``,
+``test_set``, ``val-images``, ``trainAB``."""
+
+JOINED = re.compile(
+    f"({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})"
+    f"({'|'.join(sorted(BESIDE_SPLIT, key=len, reverse=True))})"
+)
+"""The same without anything between: ``trainset``."""
+
+LETTERS = ("a", "b")
 
 
 BEFORE_LETTERS = ("real", "img", "image", "images", "domain", "side")
@@ -113,14 +128,22 @@ class Sides:
 
 def read_name(path: Path) -> NamedDirectory:
     """``trainA``, ``train_A``, ``A``, ``train``, ``val-images``, ``conditioning_images``..."""
-    words = re.findall(r"[a-z]+|[0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", path.name).lower())
+    split, words = _read_split(path.name)
+    return NamedDirectory(path, split, _kind(words))
+
+
+def _read_split(name: str) -> tuple[str | None, list[str]]:
+    """The split that a directory's name says, and its other words."""
+    words = re.findall(r"[a-z]+|[0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name).lower())
     if len(words) == 1 and words[0][:-1] in SPLIT_WORDS and words[0][-1] in LETTERS:
         words = [words[0][:-1], words[0][-1]]
+    if words and words[0] not in SPLIT_WORDS and (joined := JOINED.fullmatch(words[0])):
+        words[:1] = joined.groups()
     split = None
     for place in (0, -1):
         if words and words[place] in SPLIT_WORDS and split is None:
             split = SPLIT_WORDS[words.pop(place)]
-    return NamedDirectory(path, split, _kind(words))
+    return split, words
 
 
 def _kind(words: list[str]) -> Kind | None:
@@ -261,14 +284,25 @@ def _is_label_first(picture: Path, labels: Path) -> bool:
 def splits_of(data: Path) -> dict[str, list[Path]]:
     """The directories in ``data`` that are splits by their names, by split."""
     found: dict[str, list[Path]] = {}
-    for named in map(read_name, list_directories(data)):
-        if named.split is not None and named.kind is None and _is_plain_split(named.path.name):
-            found.setdefault(named.split, []).append(named.path)
+    for path in list_directories(data):
+        if split := split_of_name(path.name):
+            found.setdefault(split, []).append(path)
     return {split: found[split] for split in SPLITS if split in found}
 
 
-def _is_plain_split(name: str) -> bool:
-    return name.lower() in SPLIT_WORDS
+def split_of_name(name: str) -> str | None:
+    """The split that a directory called ``name`` is, and nothing else: not ``test_flight``."""
+    split, others = _read_split(name)
+    is_only = all(word in BESIDE_SPLIT or word.isdecimal() for word in others)
+    return split if is_only else None
+
+
+def find_doubtful_splits(data: Path) -> list[Path]:
+    """Directories beside each other in ``data`` whose names say several splits, and which are not
+    taken for them, as their names say more."""
+    named = [(path, _read_split(path.name)[0]) for path in list_directories(data)]
+    doubtful = [path for path, split in named if split and not split_of_name(path.name)]
+    return doubtful if len({split for _, split in named if split}) > 1 else []
 
 
 def stem_of(path: Path, folder: Path) -> str:

@@ -264,6 +264,9 @@ def pair_dataset(a: str, b: str, file: Path) -> None:
         f"{escape(file)}: {format_count(listed.pairs, 'pair')}, {listed.rule}, such as {first} and "
         f"{second}"
     )
+    if set(listed.splits) - {"train"}:
+        parts = ", ".join(f"{split} {count:,}" for split, count in listed.splits.items())
+        click.echo(f"splits, by the directories' names: {parts}")
     if listed.alone:
         some = ", ".join(escape(path) for path in listed.alone[:3])
         click.echo(f"{format_count(len(listed.alone), 'file')} without partner: {some}", err=True)
@@ -336,6 +339,8 @@ def _arrange(
         click.echo(f"failed: {escape(failure)}", err=True)
     for line in format_warnings(sorted(result.warnings.items()), len(result.warnings)):
         click.echo(line, err=True)
+    for doubt in result.doubts:
+        click.echo(f"doubt: {escape(doubt)}; look at what was written", err=True)
     written = f"{format_count(result.written, 'pair')} written to {escape(out)}"
     click.echo(f"{written}, {len(result.failures):,} failed")
     sys.exit(PROBLEMS if result.failures else 0)

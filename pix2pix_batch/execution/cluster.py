@@ -88,9 +88,10 @@ def _connect_to(scheduler: str) -> Iterator[Client]:
             client = Client(scheduler, timeout=10)
         else:
             client = Client(scheduler_file=scheduler, timeout=10)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+    except Exception as error:  # of a scheduler file that is none, an assertion of Dask's
+        why = error or type(error).__name__
         raise InputError(
-            f"{scheduler}: no Dask scheduler answers there ({error}); check the address, or "
+            f"{scheduler}: no Dask scheduler answers there ({why}); check the address, or "
             "leave out --scheduler to use this machine"
         ) from error
     # Dask's own thread reports a lost connection at length; the job says so in one line.

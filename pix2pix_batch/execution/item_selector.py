@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 
-from pix2pix_batch.errors import EMPTY, ImageError, InputError
+from pix2pix_batch.errors import EMPTY, ImageError, InputError, OutputError
+from pix2pix_batch.execution.output_placement import InputGuard, OutputNames
 from pix2pix_batch.imaging.metadata import sidecars, tileset
 from pix2pix_batch.inference.autotune import PROBE_IMAGES
 from pix2pix_batch.inputs.scan import Scan
 from pix2pix_batch.item import Item
-from pix2pix_batch.journal.history import History
+from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, History
 from pix2pix_batch.journal.record import DONE, FAILED, QUARANTINED, Record
 from pix2pix_batch.journal.shard import Shard
 from pix2pix_batch.options import Options
@@ -33,7 +34,8 @@ class ItemSelector:
 
     ``out``: path or URL of OUT; ``kept``: the directory that holds its journal. What is not given
     is counted in ``summary``. Once ``stop`` is set, no more is taken. ``missing``: inputs that
-    cannot be found; ``left``: what of the scan's descriptions is not carried over, and why;
+    cannot be found; ``gone``: how many of those recorded were not found, by their status, once
+    that is known; ``left``: what of the scan's descriptions is not carried over, and why;
     ``outdated``: the outputs from before of inputs that are given, until somebody takes them out.
     """
 
@@ -45,36 +47,51 @@ class ItemSelector:
     stop: threading.Event
     missing: int = 0
     left: str = ""
+    gone: dict[str, int] | None = None
     taken: int = 0
     outdated: dict[str, str] = field(default_factory=dict)
     outputs: files.Outputs = field(init=False)
 
+    records_inputs = True
+    """Whether the journal has a record for each input, and for nothing else."""
+
     def __post_init__(self) -> None:
-        self.found = iter(self.scan)
+        self.found = InputGuard(self.scan, self.out)
         self.shard = Shard.parse(self.options.shard) if self.options.shard else None
         self.is_remote = remote.is_url(self.out)
         self.outputs = files.Outputs(self.out)
 
     def require_images(self) -> None:
         """Raises :class:`InputError`, before anything is made, where there is nothing to do."""
-        first = next(self.found, None)
+        first = self.found.next()
         if first is not None:
-            self.found = chain([first], self.found)
+            self.found.push_back(first)
         elif not self.scan.unlisted:
             raise InputError(self.scan.explain_no_images())
 
-    def count(self, scan: Scan) -> int | None:
+    def count(self, scan: Scan, history: History) -> int | None:
         """How many inputs another scan of the same finds, as far as they are this run's.
 
         ``None`` where there are tars, in which nobody knows how many images there are.
         """
         total = 0
+        seen: Counter[str] = Counter()
         for item in scan:
             if item.tar:
                 return None
+            seen[history.last_status_of(item.name)] += 1
             total += self._images(item) * self._is_mine(item.name)
         total += sum(self._is_mine(name) for name, _ in scan.unlisted)
+        self.gone = self._count_gone(history, seen)
         return total if self.options.limit is None else min(total, self.options.limit)
+
+    def _count_gone(self, history: History, seen: Counter[str]) -> dict[str, int] | None:
+        """How many recorded inputs are not there any more, by status; ``seen``: those that are.
+        ``None`` where only a part of the inputs is looked at."""
+        if self.shard is not None or self.options.limit is not None or not self.records_inputs:
+            return None
+        known = history.count_statuses()
+        return {one: max(0, known[one] - seen[one]) for one in (DONE, FAILED, QUARANTINED)}
 
     def select(
         self, history: History, record: Callable[[list[Record]], None]
@@ -88,8 +105,13 @@ class ItemSelector:
         given = 0
         summary, retry = self.summary, self.options.retry_failed
         under = self.options.failure_conditions
+        names = OutputNames(self.scan, history)
+        seen: Counter[str] = Counter()
         try:
-            for item in self._items():
+            for one in self._items():
+                seen[history.last_status_of(one.name)] += 1
+                self._require_directory(history, one, is_first=not given)
+                item = self._place(one, names)
                 if given >= PROBE_IMAGES and not self.options.dry_run:  # it has begun
                     self.describe(history.overwrites)
                 now, missing = _stamp_of(item)
@@ -123,9 +145,16 @@ class ItemSelector:
             unlisted = [one for one in self.scan.unlisted if self._is_mine(one[0])]
             summary.total += len(unlisted)
             failed += [Record(name, FAILED, reason=why) for name, why in unlisted]
+            if not (self.stop.is_set() or self.scan.tars):
+                seen.update(history.last_status_of(name) for name, _ in unlisted)
+                self.gone = self._count_gone(history, seen)
         finally:
             if failed:
                 record(failed)
+
+    def _place(self, item: Item, names: OutputNames) -> Item:
+        """The item with its final output."""
+        return names.place(item)
 
     def take_back(self, items: Iterable[Item]) -> None:
         """These were given, but not begun before the run ended: as if they had not been seen."""
@@ -152,10 +181,18 @@ class ItemSelector:
         return self.shard is None or self.shard.holds(name)
 
     def _is_there(self, item: Item) -> bool:
-        """Whether the item's output is."""
+        """Whether the item's output is there, and what goes beside it."""
         if self.is_remote:
             return self.outputs.has(item.output)
-        return os.path.exists(f"{self.out}/{item.output}")
+        path = f"{self.out}/{item.output}"
+        if not (os.path.isfile(path) or (item.tar and os.path.isdir(path))):
+            return False
+        image = os.path.basename(item.path)
+        return all(
+            self.outputs.has(sidecars.output_name(name, image, item.output))
+            for name in (item.sidecars if self.options.georeference else ())
+            if not name.endswith(sidecars.AUXILIARY)  # of which nothing may be left
+        )
 
     def _failure(
         self, history: History, item: Item, now: str, missing: str, *, is_early: bool
@@ -183,11 +220,18 @@ class ItemSelector:
             return item.refusal
         if not {"..", DIRECTORY}.isdisjoint(item.output.split("/")):
             return "its path leads out of the input; give one from the root, without '..'"
-        if history.is_ours(item.name):
-            return ""
         outputs = [item.output]
         if self.options.georeference:
             outputs += sidecars.outputs(item.path, item.sidecars, item.output, item.form)
+        if self.found.find_replaced(item, outputs):
+            return "its output would replace an input, or lie among them; choose another OUT"
+        if history.is_of_another(item.name, item.output):
+            return (
+                "its output would have the name of another input's, which an earlier run has "
+                "made; rename the input, or choose another OUT"
+            )
+        if history.is_ours(item.name):
+            return ""
         theirs = [files.join(self.out, output) for output in outputs if self.outputs.has(output)]
         if not theirs:
             return ""
@@ -200,6 +244,20 @@ class ItemSelector:
         return (
             f"its output{what} exists and is not this job's; pass --overwrite, or choose another "
             "OUT"
+        )
+
+    def _require_directory(self, history: History, item: Item, is_first: bool) -> None:
+        """Raises :class:`InputError`, or :class:`OutputError` where the run has begun, for a
+        relative path of a list that this job takes from another directory: it would be taken
+        for a file of the same name there."""
+        here = self.scan.directory_of_names
+        before = history.job.get(DIRECTORY_OF_NAMES, here)
+        if before == here or remote.is_url(item.name) or item.path.startswith("/"):
+            return
+        raise (InputError if is_first else OutputError)(
+            f"{escape(item.name)}: is a relative path, and {escape(self.out)} holds another job's "
+            f"images, whose list was relative to {escape(str(before))}, not {escape(str(here))}; "
+            "go there, list absolute paths, or choose another OUT"
         )
 
     def _store_problem(self, item: Item, is_early: bool) -> str:

@@ -35,7 +35,7 @@ from pix2pix_batch.inference import autotune
 from pix2pix_batch.inference.settings import Opener, Settings, apply_decision
 from pix2pix_batch.inputs.scan import Scan
 from pix2pix_batch.item import Item
-from pix2pix_batch.journal.history import History
+from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, History
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.options import QUALITY, Options, info_of
 from pix2pix_batch.reporting.console import NO_IMAGE
@@ -146,6 +146,7 @@ class Job:
         settings = self.settings
         return {
             "input": self.scan.identity,
+            **self._directory_of_names(),
             "model": settings.fingerprint,
             "model_name": self.info.name,
             "fit": settings.fit,
@@ -159,6 +160,10 @@ class Job:
             "lenient": settings.tolerance.lenient or None,
             **self._members_chosen(),
         }
+
+    def _directory_of_names(self) -> dict[str, Any]:
+        directory = self.scan.directory_of_names
+        return {} if directory is None else {DIRECTORY_OF_NAMES: directory}
 
     def _members_chosen(self) -> dict[str, Any]:
         """Patterns say what tars hold. Of folders they only say which images are converted."""
@@ -312,6 +317,8 @@ class Job:
             else:
                 journal.replace()
                 self.sieve.describe(journal.overwrites)
+                if any((self.sieve.gone or {}).values()):
+                    ledger.count(self.summary.total, self.sieve.gone)
 
     def _convert(self, ledger: RunRecorder, first: list[Item], rest: Iterator[Item]) -> None:
         """Have the items converted; what is decided for all is decided on the ``first``."""
@@ -326,7 +333,7 @@ class Job:
                 self.summary.interrupted = True
                 return
             self.dashboard = cluster.dashboard_address(client)
-            self._count_in_background()
+            self._count_in_background(journal)
             markers = stack.enter_context(marker.marker_directory(journal.path))
             if self.is_remote and options.scheduler:  # whose workers do not see this disk
                 markers = ""
@@ -380,7 +387,7 @@ class Job:
         self, crew: ClusterHandle, work: TaskSpec, ledger: RunRecorder, items: Iterator[Item]
     ) -> None:
         def watch() -> None:
-            ledger.count(self.total)
+            ledger.count(self.total, self.sieve.gone)
             self.show()
 
         dispatcher = Dispatcher(crew, work, ledger, watch=watch, stop=self.stop)
@@ -459,13 +466,13 @@ class Job:
             batch_size=self.settings.batch_size or begun["batch_size"],
         )
 
-    def _count_in_background(self) -> None:
+    def _count_in_background(self, history: History) -> None:
         if self.watch is None or not self.countable:
             return
 
         def count() -> None:
             with suppress(InputError):
-                self.total = self.sieve.count(self.make_scan())
+                self.total = self.sieve.count(self.make_scan(), history)
 
         threading.Thread(target=count, daemon=True, name="count").start()
 

@@ -35,7 +35,7 @@ class RunRecorder:
         self._outdated = {} if outdated is None else outdated
         self._guard = Guard(root, journal.directory)
         self._part = {"shard": str(shard)} if shard else {}
-        self._total: int | None = None
+        self._counted: tuple[int | None, dict[str, int] | None] = None, None
 
     def begin(self, workers: int) -> None:
         """The first chunk is about to be sent."""
@@ -69,11 +69,13 @@ class RunRecorder:
         """Have the disk keep what was recorded."""
         self.journal.sync()
 
-    def count(self, total: int | None) -> None:
-        """The number of inputs, for ``status``, once it is known or has changed."""
-        if total != self._total:
-            self._total = total
-            self.journal.add_event(total=total, **self._part)
+    def count(self, total: int | None, gone: dict[str, int] | None = None) -> None:
+        """The number of inputs, for ``status``, once it is known or has changed; ``gone``: how many
+        that are recorded are not among them, by status, where that is known."""
+        if (total, gone) != self._counted:
+            self._counted = total, gone
+            told = {} if gone is None else {"gone": gone}
+            self.journal.add_event(total=total, **told, **self._part)
 
     def end(self) -> None:
         """Close the journal. It has the run's end, if the run began: one that was killed has

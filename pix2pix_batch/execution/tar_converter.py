@@ -186,7 +186,7 @@ class TarConverter:
             else:
                 slot.sample.failed += 1
             if slot.content:
-                self._count_record(replace(record, output=self._output(slot)))
+                self._count_record(replace(record, output=self._output(slot), beside=None))
             else:
                 self._count_record(
                     replace(record, output="", outdated=self._outdated_output(slot.name))

@@ -45,7 +45,10 @@ SAMPLE = 64
 LOOK = 100
 """Members that are looked at for each image that is wanted to decide the precision."""
 
-TRAILER = bytes(512)
+BLOCK = 512
+"""Bytes that all in a tar is a multiple of."""
+
+TRAILER = bytes(BLOCK)
 """The block that ends an archive."""
 
 
@@ -158,6 +161,24 @@ def members(path: str, choice: InputFilter | None = None) -> Generator[Member, N
             raise ImageError(f"cannot be read ({remote.explain_error(error)})") from error
         if forward.last != TRAILER:
             raise Damaged("the tar is damaged or cut off: it ends without an end mark")
+        if _is_tar_behind(forward):
+            raise Damaged(
+                "another tar lies behind its end mark, as 'cat' joins them, and would be lost; "
+                "join them with 'tar -A', or give them one by one"
+            )
+
+
+def _is_tar_behind(forward: Forward) -> bool:
+    """Whether the beginning of another tar lies behind the end of one; padding may be between."""
+    forward.left = PIECE
+    try:
+        while forward.left >= BLOCK and len(block := forward.read(BLOCK)) == BLOCK:
+            if any(block):
+                tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+                return True
+    except Exception:  # what else lies there, 'tar' leaves alone too
+        pass
+    return False
 
 
 def _forward(stack: ExitStack, raw: Any, path: str) -> Forward:
@@ -203,7 +224,7 @@ def _member(
 
 def _classify_member(choice: InputFilter, path: str, look: Open) -> str:
     """What a member is. Hidden ones that are no pictures may belong to a sample, and go along."""
-    path = path.lstrip("/")
+    path = "/".join(part for part in path.lstrip("/").split("/") if part != "..") or path
     why = choice.classify_path(path, look)
     is_picture = kinds.suffix_of(path) in kinds.suffixes()
     return OTHER if why == LITTER and not is_picture and not litter.is_known(path) else why

@@ -361,11 +361,11 @@ class Converter:
             return Record(item.name, "failed", work.stamp, reason=reason)
         try:
             with self.watch("writing it", item.name):
-                self._place(item, work.metadata, data, place)
+                beside = self._place(item, work.metadata, data, place)
         except ImageError as error:  # for no reason of the input's own: it is tried again
             return Record(item.name, "failed", reason=str(error))
         record = Record(item.name, "done", work.stamp, item.output, hash=digest_of(data))
-        record = replace(record, warning=work.warning)
+        record = replace(record, warning=work.warning, beside=beside or None)
         if item.variant == SOURCE:
             return replace(record, input=work.input)
         distance = self._distance(work)
@@ -394,16 +394,20 @@ class Converter:
             return None
         return self.domain.distance(work.squares, work.tiles.shares)
 
-    def _place(self, item: Item, kept: Metadata, data: bytes, place: Place) -> None:
-        """The output and what goes beside it, which is there when the output is."""
+    def _place(self, item: Item, kept: Metadata, data: bytes, place: Place) -> tuple[str, ...]:
+        """The output and what goes beside it, which is there when the output is, and is returned
+        by name."""
         out = Path(self.settings.out)
+        beside = []
         for sidecar in carried_metadata.list_sidecar_outputs(item, kept, item.output):
             place(sidecar.name, sidecar.data)
+            beside.append(sidecar.name)
             if self.settings.keep_times:
                 carried_metadata.date(out / sidecar.name, sidecar.time)
         place(item.output, data)
         if self.settings.keep_times:
             carried_metadata.date(out / item.output, carried_metadata.modification_time(item))
+        return tuple(beside)
 
 
 def _copy_decoded(made: PendingImage | Record, item: Item) -> PendingImage | Record:

@@ -93,12 +93,14 @@ class LeftUnread:
 @dataclass
 class LeftAlone:
     """All that is left alone, by why: ``other`` are no images, ``litter`` is what systems leave,
-    ``excluded`` what the user does not want, ``unread`` images of kinds that are not read."""
+    ``excluded`` what the user does not want, ``unread`` images of kinds that are not read;
+    ``links`` to directories, where they are not followed."""
 
     other: Left = field(default_factory=Left)
     litter: Left = field(default_factory=Left)
     excluded: Left = field(default_factory=Left)
     unread: LeftUnread = field(default_factory=LeftUnread)
+    links: int = 0
 
     def of(self, why: str) -> Left | LeftUnread:
         """``why``: :data:`OTHER`, :data:`LITTER`, :data:`EXCLUDED` or :data:`UNREAD`."""
@@ -110,6 +112,7 @@ class LeftAlone:
         self.litter.join(found.litter)
         self.excluded.join(found.excluded)
         self.unread.join(found.unread)
+        self.links += found.links
 
 
 class InputFilter:

@@ -156,6 +156,8 @@ def image_files(root: Path, left: LeftAlone | None = None) -> Iterator[Path]:
             if (why := choice.classify_directory(start + name)) != TAKEN:
                 directories.remove(name)
                 left.of(why).append(start + name)
+            elif os.path.islink(os.path.join(here, name)):
+                left.links += 1
         for name in sorted(names):
             path = os.path.join(here, name)
             if (why := choice.classify_file(start + name, partial(open_beginning, path))) == TAKEN:

@@ -105,7 +105,9 @@ class Lines:
             while self._lacks_end(start) and (more := self._more()):
                 start += more
         decode = _from_utf8 if encoding else os.fsdecode
-        self.exact = b"\0" in start.partition(b"\n")[0]
+        first, nul, _ = start.partition(b"\0")
+        # a name with a line break in it is one only where such a file is there
+        self.exact = bool(nul) and (b"\n" not in first or _exists(decode(first)))
         end = b"\0" if self.exact else next((one for one in ENDS if one in start), b"\n")
         for raw in self._records(start, end):
             self._number += 1

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,6 +42,11 @@ ARCHIVES = (".zip", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".tbz2", ".txz"
 LISTED = "listed"
 """The stamp of a URL from a list of images: what it names is taken never to change, for to ask
 for each would take longer than to convert them."""
+
+
+SUFFIXED = 4
+"""How often an output's suffix may stand at its end, so that its name is no other's: once, or so
+often where there are inputs called like that."""
 
 
 @dataclass
@@ -83,6 +89,7 @@ class Scan:
         self.tars = self.source.lower().endswith(TARS)
         self.is_list = self.source == "-" or self.source.startswith("@")
         if self.is_list:
+            self.is_remote = False
             self._list_of = remote.normalise(self.source[1:])
             if self.source != "-" and not (
                 remote.is_url(self._list_of) or _is_list(Path(self._list_of))
@@ -177,6 +184,20 @@ class Scan:
             return "list"
         return remote.redact(self.root) if self.is_remote else os.path.realpath(self.root)
 
+    @property
+    def has_braces(self) -> bool:
+        """Whether it names files one by one, as a list does."""
+        return self._braces
+
+    @property
+    def directory_of_names(self) -> str | None:
+        """Where a list's relative paths are taken from; ``None`` of what is no list."""
+        if not self.is_list:
+            return None
+        if remote.is_url(self._list_of):
+            return remote.redact(self._list_of.rpartition("/")[0])
+        return os.path.realpath(os.getcwd())
+
     def _check_apart(self) -> None:
         out_is_remote = remote.is_url(str(self.out))
         if self.is_remote != out_is_remote:
@@ -269,7 +290,9 @@ class Scan:
         """The files that match, directory by directory so that clashing names are seen."""
         found = Names()
         out = os.path.join(os.path.abspath(self.out), "")
-        for path in glob.iglob(self._pattern, recursive=True):
+        is_file = os.path.isfile(self.source)  # whose name may have braces
+        patterns = [self._pattern] if is_file else expand_braces(self._pattern)
+        for path in chain.from_iterable(glob.iglob(one, recursive=True) for one in patterns):
             if not (os.path.isdir(path) or os.path.abspath(path).startswith(out)):
                 found.add("\0".join(os.path.split(os.path.relpath(path, self.root))))
         here, names = "", Names()
@@ -335,12 +358,14 @@ class Scan:
         """
         naming, taken, listed = self._naming, HashSet(), HashSet()
         for path, untidy, refusal in paths:
-            is_url = remote.is_url(untidy)
-            inside = untidy.partition("://")[2] if is_url else untidy
-            tidy = os.path.normpath(inside).lstrip("/")
+            is_url, tidy = remote.is_url(untidy), _tidy(untidy)
             name = untidy if is_url else tidy
-            if not listed.add(name):
+            other = tidy if untidy.startswith("/") else f"/{tidy}"
+            if not listed.add(f"/{tidy}" if untidy.startswith("/") else name):
                 self.left.other.append(name)
+                continue
+            if not is_url and other in listed:  # '/d/a.png' and, of this directory, 'd/a.png'
+                self._note_same_name(name, path, other)
                 continue
             if (why := self._choice.classify_listed(tidy)) != TAKEN:
                 self.left.of(why).append(name)
@@ -351,12 +376,21 @@ class Scan:
                 longer += suffix
                 output = naming.shorten(longer)
             if longer != tidy or naming.is_shortened(tidy):
-                self._rename(name, output)
+                self._note_rename(name, output)
             tar = is_tar(name)
             stamp = LISTED if remote.is_url(path) and self.is_list and not tar else ""
             beside = folder.list_sidecars(path, os.path.dirname(path)) if self.georeference else ()
             form = self.form if tar else form_of(name, self.form)
             yield Item(path, name, output, form, beside, stamp, refusal, tar)
+
+    def _note_same_name(self, name: str, path: str, other: str) -> None:
+        """Two lines differ in a ``/`` at the beginning: they may be one file, or two."""
+        if os.path.realpath(path) == os.path.realpath(other):
+            self.left.other.append(name)
+            return
+        self.unlisted.append(
+            (path, f"{other!r} is listed too, and both would be {name!r} in OUT; list one of them")
+        )
 
     def _list(self) -> BinaryIO:
         if self.source == "-":
@@ -369,10 +403,32 @@ class Scan:
             name = escape(self._list_of)
             raise InputError(f"{name}: the list cannot be read ({error.strerror})") from error
 
-    def _rename(self, name: str, output: str) -> None:
+    def _note_rename(self, name: str, output: str) -> None:
         self.renamed += 1
         if len(self.renames) < EXAMPLES:
             self.renames.append((name, output))
+
+    def key_of(self, output: str) -> str:
+        """What two outputs have in common that are one file in OUT."""
+        return self._naming.key(output)
+
+    def list_outputs(self, name: str) -> Iterator[str]:
+        """The names that the output of the input ``name`` may have: by itself, and where others
+        have these."""
+        tidy = _tidy(name)
+        output, suffix = self._naming.output(tidy)
+        yield output
+        for count in range(1, 1 + SUFFIXED):
+            yield self._naming.shorten(tidy + count * suffix)
+
+    def change_output(self, name: str, before: str, now: str) -> None:
+        """The output of the input ``name`` has another name than the scan has given it."""
+        usual = next(self.list_outputs(name))
+        if before != usual:
+            self.renamed -= 1
+            self.renames = [one for one in self.renames if one != (name, before)]
+        if now != usual:
+            self._note_rename(name, now)
 
     def _items(
         self,
@@ -398,9 +454,9 @@ class Scan:
             path = start + name
             if whole and name in whole:
                 output = naming.shorten(name + suffix)
-                self._rename(path, start + output)
+                self._note_rename(path, start + output)
             elif naming.is_shortened(name):
-                self._rename(path, start + output)
+                self._note_rename(path, start + output)
             yield Item(
                 here + name,
                 path,
@@ -450,6 +506,12 @@ class Scan:
             "another "
             "input, or name files of any suffix with --include or in a list (@files.txt)"
         )
+
+
+def _tidy(name: str) -> str:
+    """An input's place within OUT: of a URL without the ``s3://``, of a path without ``/``."""
+    inside = name.partition("://")[2] if remote.is_url(name) else name
+    return os.path.normpath(inside).lstrip("/")
 
 
 def _is_list(path: Path) -> bool:

@@ -12,12 +12,15 @@ from typing import Any
 
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.journal.index import DETAIL, DETAILS, OURS, Index, status_of
-from pix2pix_batch.journal.record import SCHEMA, UNDER, parse_line
+from pix2pix_batch.journal.record import DONE, SCHEMA, UNDER, parse_line
 from pix2pix_batch.journal.shard import Shard, journal_of, shards_of
 from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.text import escape, format_count
 
-ABOUT = ("model_name",)
+DIRECTORY_OF_NAMES = "directory"
+"""In the job's line of a list: where its relative paths were taken from at first."""
+
+ABOUT = ("model_name", DIRECTORY_OF_NAMES)
 """What the job's line tells people; another value makes no other job."""
 
 SYNTHESIZE = "synthesize"
@@ -25,6 +28,9 @@ SYNTHESIZE = "synthesize"
 
 DECIDED = ("backend", "precision", "batch_size")
 """What a run decides at its start and later ones keep."""
+
+SHOWN = 24
+"""Bytes of a damaged line that a message tells."""
 
 DIGITS = 12
 """Of a file's SHA-256 that a message tells, as ``status`` does."""
@@ -56,6 +62,29 @@ def read_header(path: Path) -> dict[str, Any] | None:
             return parse_line(file.readline())
     except FileNotFoundError:
         return None
+
+
+def require_readable(out: Path) -> None:
+    """Raises :class:`InputError` where the first line of a journal of ``out`` is none of a
+    journal, as after an editor or a merge; :class:`OutputError` where one cannot be read."""
+    for shard in (None, *shards_of(out)):
+        path = journal_of(out, shard)
+        try:
+            with path.open("rb") as file:
+                line = file.readline()
+            is_torn = line.startswith(b"{") and not line.endswith(b"\n")
+            if not line or is_torn or parse_line(line) is not None:
+                continue
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise unreadable_error(path, error) from error
+        raise InputError(
+            f"{escape(path)}: is damaged: line 1 must be the job, and begins "
+            f"{line[:SHOWN].rstrip()!r}, as an editor or a merge leaves it; put it back as it was "
+            "(no byte order mark, no conflict markers), or pass --overwrite to convert everything "
+            "again"
+        )
 
 
 def replaces(new: Shard | None, old: Shard | None) -> bool:
@@ -112,6 +141,7 @@ def read_all_lines(out: Path) -> Iterator[dict[str, Any]]:
     Raises :class:`InputError` where there is no journal, :class:`OutputError` where one cannot
     be read.
     """
+    require_readable(out)
     found = False
     for path in [journal_of(out, shard) for shard in list_valid(out)]:
         try:
@@ -138,8 +168,8 @@ class History:
     """What is known of each input.
 
     The first line of a journal is the job: what decides the outputs' bytes. The index in memory
-    holds 16 bytes an input, and a hash of each that was read with a warning; tars that lack members
-    are held by name.
+    holds 16 bytes an input and as many an output, and a hash of each input that was read with a
+    warning; tars that lack members are held by name.
     """
 
     def __init__(
@@ -164,6 +194,7 @@ class History:
         self._paths: list[Path] = []
         self._ends: dict[Path, int] = {}  # of the last whole line of each journal
         self._index = Index()
+        self._owners = Index()  # of outputs: a hash of the input that each is made of
         self._lacking: dict[str, int] = {}
         self._warned: set[int] = set()
         self._read()
@@ -182,6 +213,7 @@ class History:
         require_maker(self.out, self._asked.get("kind"))
         if self.fresh:
             return
+        require_readable(self.out)
         headers: list[tuple[bool, int, dict[str, Any]]] = []
         for shard in list_valid(self.out):
             path = journal_of(self.out, shard)
@@ -228,6 +260,8 @@ class History:
             self._index.update(name, values.get("status", ""), _detail(stamp, under))
             note = self._warned.add if values.get("warning") else self._warned.discard
             note(hash(name))
+            if output := values.get("output"):
+                self._owners.update(output, DONE, hash(name))
             if "members" in values:
                 self._lacking.pop(name, None)
             if lacking := values.get("failed"):
@@ -249,6 +283,14 @@ class History:
             is_same = any(state >> DETAIL == _detail(stamp_now, UNDER.join(one)) for one in some)
         return status_of(state) if is_same else ""
 
+    def last_status_of(self, name: str) -> str:
+        """What became of ``name`` last, whatever the file is now."""
+        return status_of(self._index.get(name))
+
+    def count_statuses(self) -> dict[str, int]:
+        """How many inputs the journals knew of when they were read, by their last status."""
+        return self._index.count_statuses()
+
     def was_warned(self, name: str) -> bool:
         """Whether something was wrong with the input ``name`` when it was converted last."""
         return hash(name) in self._warned
@@ -256,6 +298,20 @@ class History:
     def failed_within(self, name: str) -> int:
         """How many members of the tar ``name`` failed when it was made last."""
         return self._lacking.get(name, 0)
+
+    @property
+    def knows_outputs(self) -> bool:
+        """Whether any output is recorded."""
+        return bool(self._owners)
+
+    def owns(self, name: str, output: str) -> bool:
+        """Whether ``output`` is the one that was made of the input ``name``."""
+        state = self._owners.get(output)
+        return bool(state) and state >> DETAIL == hash(name) & DETAILS
+
+    def is_of_another(self, name: str, output: str) -> bool:
+        """Whether ``output`` was made of another input than ``name``."""
+        return bool(self._owners.get(output)) and not self.owns(name, output)
 
     def is_ours(self, name: str) -> bool:
         """Whether this job may have written the output of ``name`` in an earlier run."""

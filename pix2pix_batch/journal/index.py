@@ -69,6 +69,14 @@ class Index:
             self._merge()
         return self._states
 
+    def count_statuses(self) -> dict[str, int]:
+        """How many names have each status."""
+        codes = np.zeros(len(CODES), np.int64)
+        for part in self.states():
+            found = ((part & STATUS) >> 1).astype(np.intp)
+            codes += np.bincount(found, minlength=len(CODES))
+        return dict(zip(CODES, codes.tolist(), strict=True))
+
     def __len__(self) -> int:
         return sum(map(len, self.states()))
 

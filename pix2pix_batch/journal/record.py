@@ -48,7 +48,8 @@ class Record:
     as no part of it, if any; ``unread``: how many go along that are images of kinds that are not
     read. ``under``: of a failure that may depend on options, those it had
     (:attr:`pix2pix_batch.options.Options.failure_conditions`): with others it is tried again.
-    ``outdated``: of what is not done, the file in OUT that was its output before.
+    ``outdated``: of what is not done, the file in OUT that was its output before. ``beside``: the
+    files that go with the output, by their paths in OUT.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Record:
     under: str = ""
     outdated: str = ""
     unmeasured: bool | None = None
+    beside: tuple[str, ...] | None = None
 
     def line(self) -> bytes:
         """As the journal has it, without what is empty."""

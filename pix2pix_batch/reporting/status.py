@@ -106,7 +106,7 @@ def read_status(place: str | os.PathLike[str], journal: str | None = None) -> St
         status: [
             _make_group(group)
             for group in tally.groups
-            if group.status == status and group.examples
+            if group.status == status and group.examples and counts[status]
         ]
         for status in (FAILED, QUARANTINED)
     }
@@ -122,7 +122,7 @@ def read_status(place: str | os.PathLike[str], journal: str | None = None) -> St
         done=counts[DONE],
         failed=counts[FAILED],
         quarantined=counts[QUARANTINED],
-        retriable=story.retriable(),
+        retriable=min(story.retriable(), counts[FAILED] + counts[QUARANTINED]),
         unfinished=counts[""],
         tars=story.tars,
         rate=round(pace.images / pace.seconds, 3) if pace.seconds else 0.0,
@@ -172,6 +172,7 @@ class RunStatistics:
         self.ended: float | None = None
         self.outcome = ""
         self._totals: dict[str, int] = {}
+        self._gone: dict[str, int] = {}
         self._index = Index()
         self._recent: deque[tuple[float, int]] = deque()
         self._tars = Index()
@@ -217,6 +218,8 @@ class RunStatistics:
             self.begun, self.ended, self.outcome = line["begin"], None, ""
         if "end" in line and line["end"] >= (self.ended or self.begun or 0):
             self.ended, self.outcome = line["end"], str(line.get("outcome", ""))
+        if isinstance(gone := line.get("gone"), dict):
+            self._gone = {key: int(gone[key]) for key in (DONE, FAILED, QUARANTINED) if key in gone}
         whole = "end" not in line or line.get("outcome") == "finished"
         if whole and isinstance(total := line.get("total"), int):
             shard = str(line.get("shard", ""))
@@ -225,8 +228,11 @@ class RunStatistics:
             self._totals[shard] = total
 
     def counts(self) -> dict[str, int]:
-        """Inputs by their last status; with none, those claimed and not finished."""
-        counts = _counts(self._index)
+        """Inputs by their last status, without those that the last count did not find; with none,
+        those claimed and not finished."""
+        counts = self._index.count_statuses()
+        for status, count in self._gone.items():
+            counts[status] = max(0, counts[status] - count)
         return {**counts, DONE: counts[DONE] - self.tars}
 
     def retriable(self) -> int:
@@ -239,7 +245,7 @@ class RunStatistics:
 
     @property
     def tars(self) -> int:
-        return _counts(self._tars)[DONE]
+        return self._tars.count_statuses()[DONE]
 
     def total(self) -> int | None:
         """Inputs in all, where a run without shards has counted them, or all its shards.
@@ -265,12 +271,3 @@ class RunStatistics:
         start = max(end - LATELY, self.begun or 0)
         count = sum(count for at, count in self._recent if at > start)
         return count / (end - start) if end > start else 0.0
-
-
-def _counts(index: Index) -> dict[str, int]:
-    """The names of each status."""
-    codes = np.zeros(len(CODES), np.int64)
-    for part in index.states():
-        found = ((part & STATUS) >> 1).astype(np.intp)
-        codes += np.bincount(found, minlength=len(CODES))
-    return dict(zip(CODES, codes.tolist(), strict=True))

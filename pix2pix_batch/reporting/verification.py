@@ -34,6 +34,7 @@ from pix2pix_batch.journal.record import COPY, DONE, FAILED, MADE, QUARANTINED, 
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.storage import files, remote
 from pix2pix_batch.storage.common import DIRECTORY
+from pix2pix_batch.text import escape
 
 if TYPE_CHECKING:
     from pix2pix_batch.dataset.reader import StoredImage
@@ -84,12 +85,14 @@ class Verification:
 
 @dataclass(frozen=True)
 class Output:
-    """One of a job. ``name``: of what was converted, in the journal; ``path``: within OUT."""
+    """One of a job. ``name``: of what was converted, in the journal; ``path``: within OUT;
+    ``beside``: the files that go with it."""
 
     name: str
     path: str
     hash: str
     is_tar: bool = False
+    beside: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.path
@@ -223,7 +226,8 @@ def _list_outputs(kept: Path) -> Iterator[Output]:
             continue
         if values.get("status") == DONE and last.get(values["name"]) >> DETAIL == number:
             is_tar = "members" in values
-            yield Output(values["name"], values["output"], values.get("hash", ""), is_tar)
+            beside = tuple(values.get("beside", ()))
+            yield Output(values["name"], values["output"], values.get("hash", ""), is_tar, beside)
 
 
 def _list_outdated(kept: Path) -> list[str]:
@@ -329,4 +333,7 @@ def _wrong(out: str, output: Output) -> Finding:
         data, _ = files.read_file(path)
     except ImageError as error:
         return UNREADABLE, str(error)
+    there = files.Outputs(out)
+    if lacking := next((one for one in output.beside if not there.has(one)), None):
+        return MISSING, f"no such file: {escape(lacking)}, which goes with it"
     return examine(data, output.hash)

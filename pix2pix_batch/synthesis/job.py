@@ -13,6 +13,7 @@ from pix2pix_batch.execution.cluster_handle import ClusterHandle
 from pix2pix_batch.execution.dispatch import TaskSpec
 from pix2pix_batch.execution.item_selector import ItemSelector
 from pix2pix_batch.execution.job import Job
+from pix2pix_batch.execution.output_placement import OutputNames
 from pix2pix_batch.execution.run_recorder import RunRecorder
 from pix2pix_batch.inference.settings import Opener
 from pix2pix_batch.inputs.scan import Scan
@@ -73,13 +74,19 @@ class OwnOutputSelector(ItemSelector):
     counted: Mapping[str, int]
     counted_all = 0
 
-    def count(self, scan: Scan) -> int | None:
-        more = super().count(scan)
+    records_inputs = False
+
+    def count(self, scan: Scan, history: History) -> int | None:
+        more = super().count(scan, history)
         return None if more is None else self.counted_all + more
 
     def _images(self, item: Item) -> int:
         variant = SOURCE if item.variant is None else item.variant
         return int(variant >= self.counted.get(source_of(item.name), 0))
+
+    def _place(self, item: Item, names: OutputNames) -> Item:
+        """Where a variant lies, its input's name decides."""
+        return item
 
     def _outdated_output(self, history: History, item: Item) -> str:
         """None stays: the dataset is laid out without what failed."""
@@ -127,6 +134,10 @@ class SynthesisJob(Job):
             inspect=True,
             origin=provenance.xmp(name, self.settings.fingerprint) if options.mark else b"",
         )
+
+    def _directory_of_names(self) -> dict[str, Any]:
+        """None: a dataset holds what its inputs are by their contents' digests."""
+        return {}
 
     @property
     def has_journal(self) -> bool:

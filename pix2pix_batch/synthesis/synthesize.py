@@ -19,6 +19,7 @@ from pix2pix_batch.dataset.naming import item_variant_name
 from pix2pix_batch.dataset.state import Complete
 from pix2pix_batch.errors import ImageError, InputError, Pix2PixBatchError
 from pix2pix_batch.inference.settings import Opener
+from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import DONE
 from pix2pix_batch.noise import SOURCE
 from pix2pix_batch.reporting.progress import Progress
@@ -203,6 +204,8 @@ class Synthesis:
             )
             for item in items
         ]
+        if self.about.layout == "parquet":
+            _require_text(items)
         if group is not None and len(found) > 1 and all(one.group == one.name for one in found):
             raise InputError(
                 f"--group-by {self.about.group_by!r}: matches no input, such as "
@@ -307,6 +310,18 @@ class Synthesis:
             "retriable": retriable,
         }
         return images, {"inputs": len(inputs), "inputs_failed": unusable}
+
+
+def _require_text(items: Sequence[Item]) -> None:
+    """Raises :class:`InputError` where a name is no text, as Parquet's strings are."""
+    for item in items:
+        try:
+            item.name.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{escape(item.name)}: its name is not UTF-8, which --layout parquet cannot hold; "
+                "rename it, or choose another layout"
+            ) from error
 
 
 def _stamp_of(path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -284,3 +285,14 @@ def test_what_only_the_workers_can_tell(tmp_path: Path, source: Path, tiny: Path
     ran = convert(source, tmp_path / "fp16", tiny, "--format", "jpg")
     assert (ran.code, *ran.counts()) == (0, 2, 0, 0), ran.err
     assert (tmp_path / "fp16" / "tilemapresource.xml").exists()
+
+
+def test_names_that_parquet_cannot_hold(tmp_path: Path, source: Path, tiny: Path) -> None:
+    """Refused before the first image is made."""
+    inputs = tmp_path / "odd"
+    inputs.mkdir()
+    shutil.copy(next(source.rglob("*.png")), os.fsencode(inputs) + b"/\xff.png")
+    out = tmp_path / "out"
+    ran = here("synthesize", inputs, out, "--model", tiny, "--layout", "parquet")
+    assert ran.code == 2 and "is not UTF-8, which --layout parquet cannot hold" in ran.err
+    assert not out.exists()

@@ -24,7 +24,7 @@ def state(step: int) -> dict[str, Any]:
 def test_the_newest_is_read(tmp_path: Path) -> None:
     for step in (3, 12, 100_000_000):
         checkpoint.save(tmp_path, step, state(step), keep=5)
-    found = checkpoint.load_last(tmp_path)
+    found, _ = checkpoint.load_last(tmp_path)
     assert found is not None and found["step"] == 100_000_000
     assert torch.equal(found["generator"]["a"], state(100_000_000)["generator"]["a"])
     assert found["rates"] == [(0.5, 0.999)]
@@ -44,8 +44,8 @@ def test_only_the_last_are_kept(tmp_path: Path) -> None:
 
 
 def test_where_there_is_none(tmp_path: Path) -> None:
-    assert checkpoint.load_last(tmp_path) is None
-    assert checkpoint.load_last(tmp_path / "absent") is None
+    assert checkpoint.load_last(tmp_path) == (None, [])
+    assert checkpoint.load_last(tmp_path / "absent") == (None, [])
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_no_code_is_ever_run(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, 1, state(1), keep=3)
     torch.save({"step": 2, "generator": RunsCode()}, checkpoint.path_of(tmp_path, 2))
     checkpoint.path_of(tmp_path, 3).write_bytes(pickle.dumps({"step": 3, "x": RunsCode()}))
-    found = checkpoint.load_last(tmp_path)
+    found, _ = checkpoint.load_last(tmp_path)
     assert found is not None and found["step"] == 1
     assert not mark.exists()
 
@@ -114,7 +114,7 @@ def test_damage_never_makes_it_stumble(
     for place, change in flips:
         data[place] ^= change
     checkpoint.path_of(folder, 2).write_bytes(data if flips else data[:cut])
-    found = checkpoint.load_last(folder)
+    found, _ = checkpoint.load_last(folder)
     assert found is not None
     if flips:
         assert "step" in found
@@ -128,3 +128,12 @@ def test_where_none_can_be_read_it_says_so(tmp_path: Path) -> None:
     torch.save([1, 2], checkpoint.path_of(tmp_path, 3))
     with pytest.raises(InputError, match="its 3 checkpoints cannot be read; start again"):
         checkpoint.load_last(tmp_path)
+
+
+def test_what_is_damaged_is_told(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, 1, state(1), keep=3)
+    newest = checkpoint.path_of(tmp_path, 2)
+    newest.write_bytes(b"cut")
+    found, damaged = checkpoint.load_last(tmp_path)
+    assert (found or {})["step"] == 1
+    assert damaged == [newest]

@@ -167,6 +167,33 @@ def test_a_last_step_that_is_the_best_is_kept_once(pairs: Path, tmp_path: Path) 
     assert [path.name for path in paths] == ["model.safetensors"]
 
 
+def test_the_best_of_a_shorter_run_goes_when_it_is_not_the_best(
+    pairs: Path, tmp_path: Path
+) -> None:
+    stale = tmp_path / "run" / "best.safetensors"
+    made, _ = finished(pairs, tmp_path / "run", lr=0.1, lambda_gan=0)
+    stale.write_bytes(b"of before")
+    write_bundles(made)
+    assert not stale.exists()
+
+
+def test_a_damaged_best_checkpoint_costs_only_its_bundle(pairs: Path, tmp_path: Path) -> None:
+    made, _ = finished(pairs, tmp_path / "run", lr=1, lambda_gan=0, norm="none")
+    best = tmp_path / "run" / "checkpoints" / "best.pt"
+    best.write_bytes(best.read_bytes()[:100])
+    assert [path.name for path in write_bundles(made)] == ["model.safetensors"]
+
+
+def test_a_finished_run_without_checkpoints_is_not_begun_again(pairs: Path, tmp_path: Path) -> None:
+    _, (model, *_) = finished(pairs, tmp_path / "run")
+    before = model.read_bytes()
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="whose checkpoints are gone"):
+        finished(pairs, tmp_path / "run")
+    assert model.read_bytes() == before
+
+
 def test_a_bundle_can_be_gone_on_from(pairs: Path, tmp_path: Path) -> None:
     """``init`` starts with its weights, ``train_blocks`` leaves all but the outer decoder alone."""
     _, (path, *_) = finished(pairs, tmp_path / "first")

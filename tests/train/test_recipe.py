@@ -552,3 +552,24 @@ def test_sizes_that_are_named_are_accepted(size: int, downs: int | None) -> None
         assert (
             made.size % (2 << made.architecture.downs) or made.size < 2 << made.architecture.downs
         )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("name: a\nsize: 0400\n", "'0400' would be read to the base of 8; write 400"),
+        ("name: a\nepochs: 1:30\n", "'1:30' would be read to the base of 60"),
+        ("name: a\nngf: 8\nngf: 16\n", "the key 'ngf' is given twice"),
+        ("name: a\nbatch_size: yes\n", "batch_size: is yes"),
+    ],
+)
+def test_surprises_of_yaml_are_refused(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=re.escape(why)):
+        recipes.read_recipe(path)
+    *_, last = text.splitlines()
+    if "twice" not in why:
+        path.write_text("name: a\n")
+        with pytest.raises(InputError, match=re.escape(why)):
+            recipes.read_recipe(path, [last.replace(": ", "=")])

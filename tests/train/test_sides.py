@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pix2pix_batch.cli import main
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.train import pairs, partners
+from pix2pix_batch.train import pairs, partners, sides
 from tests.train.scenes import labels, lay, lay_whole, photo, save
 
 USUAL = [
@@ -200,3 +200,97 @@ def test_a_manifest_keeps_splits_and_tells_who_is_alone(tmp_path: Path) -> None:
     assert pairs.find(out, val_fraction=0).counts() == {"train": 4, "test": 4}
     ran = CliRunner().invoke(main, ["dataset", "pair", *words])
     assert ran.exit_code == 2 and "exists" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train2017", "train"), ("val2017", "val"), ("train_set", "train"), ("test_256", "test"),
+        ("train-data", "train"), ("test_images", "test"), ("trainAB", "train"), ("testset", "test"),
+        ("Validation", "val"), ("test_flight", None), ("crash_test", None), ("trainer", None),
+        ("trains", None), ("A", None),
+    ],
+)  # fmt: skip
+def test_names_of_splits(name: str, split: str | None) -> None:
+    assert sides.split_of_name(name) == split
+
+
+def test_directories_that_are_called_like_splits_and_more_are_doubtful(tmp_path: Path) -> None:
+    for name in ("train_city", "test_city", "other"):
+        (tmp_path / name).mkdir()
+    assert [path.name for path in sides.find_doubtful_splits(tmp_path)] == [
+        "test_city", "train_city"
+    ]  # fmt: skip
+    (tmp_path / "test_city").rmdir()
+    assert not sides.find_doubtful_splits(tmp_path), "one of them says nothing"
+
+
+def test_links_to_directories_are_counted(tmp_path: Path) -> None:
+    data = lay(tmp_path / "data", "A/1/{i}.png", "B/1/{i}.png", 2)
+    lay(tmp_path / "disk", "A/{i}.png", "B/{i}.png", 2)
+    for side in "AB":
+        (data / side / "2").symlink_to(tmp_path / "disk" / side)
+    found = pairs.survey(data)
+    assert len(found.pairs) == 2
+    assert "2 links to directories are not followed" in found.describe_links()
+    ran = CliRunner().invoke(main, ["dataset", "check", str(data)])
+    assert "2 links to directories are not followed" in ran.output
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for side in "AB":
+        (linked / side).symlink_to(tmp_path / "disk" / side)
+    assert not pairs.survey(linked).describe_links(), "a side itself may be one"
+
+
+def test_splits_side_by_side_have_many_names(tmp_path: Path) -> None:
+    for name in ("train2017", "val2017", "test_set"):
+        lay_whole(tmp_path / name, lambda i: np.concatenate([labels(i), photo(i)], axis=1), 2)
+    found = pairs.survey(tmp_path)
+    assert found.counts() == {"train": 2, "val": 2, "test": 2}
+    assert not found.doubts
+
+
+def test_names_that_say_more_than_a_split_are_doubted(tmp_path: Path) -> None:
+    for name in ("train_city", "test_city"):
+        lay_whole(tmp_path / name, lambda i: np.concatenate([labels(i), photo(i)], axis=1), 2)
+    found = pairs.survey(tmp_path, val_fraction=0)
+    assert found.counts() == {"train": 4}
+    assert "called like splits" in found.doubts[0]
+
+
+def test_pair_tells_what_it_cannot_tell_apart_and_which_splits_there_are(tmp_path: Path) -> None:
+    lay(tmp_path, "A/test_flight/{i}.png", "B/test_flight/{i}.png", 4)
+    lay(tmp_path, "A/val/{i}.png", "B/val/{i}.png", 2)
+    save(labels(9), tmp_path / "A/test_flight/3.jpg")
+    words = [str(tmp_path / "A"), str(tmp_path / "B"), str(tmp_path / "pairs.csv")]
+    ran = CliRunner().invoke(main, ["dataset", "pair", *words])
+    assert ran.exit_code == 3
+    assert "train 3, val 2" in ran.output
+    for name in ("A/test_flight/3.jpg", "A/test_flight/3.png", "B/test_flight/3.png"):
+        assert name in ran.output
+
+
+@pytest.mark.parametrize("column", ["subset", "Set", "partition", "fold"])
+def test_columns_that_say_splits_by_another_name(tmp_path: Path, column: str) -> None:
+    lay(tmp_path, "x/{i}.png", "y/{i}.png", 2)
+    manifest = tmp_path / "pairs.csv"
+    manifest.write_text(f"a,b,{column}\nx/0.png,y/0.png,train\nx/1.png,y/1.png,val\n")
+    assert pairs.survey(tmp_path).counts() == {"train": 1, "val": 1}
+    manifest.write_text(f"a,b,{column}\nx/0.png,y/0.png,3\n")
+    with pytest.raises(InputError, match=f"line 2: {column.lower()} must be train, val, test"):
+        pairs.survey(tmp_path)
+
+
+def test_split_doubts_what_are_no_pairs(tmp_path: Path) -> None:
+    lay_whole(tmp_path / "data", photo, 4)
+    ran = CliRunner().invoke(
+        main, ["dataset", "split", str(tmp_path / "data"), str(tmp_path / "out")]
+    )
+    assert "doubt: no image is wider than high" in ran.output
+
+
+def test_an_image_one_pixel_high(tmp_path: Path) -> None:
+    lay_whole(tmp_path, lambda i: np.concatenate([labels(i), photo(i)], axis=1), 3)
+    save(photo(1)[:1], tmp_path / "low.png")
+    ran = CliRunner().invoke(main, ["dataset", "check", str(tmp_path)])
+    assert ran.exception is None or isinstance(ran.exception, SystemExit)

@@ -42,6 +42,14 @@ def test_a_scheduler_file_that_is_not_there(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("text", ["", "{}", "words", "[1]"])
+def test_a_scheduler_file_that_is_none(tmp_path: Path, text: str) -> None:
+    place = tmp_path / "scheduler.json"
+    place.write_text(text)
+    with pytest.raises(InputError, match="no Dask scheduler answers there"), connect(str(place)):
+        pass
+
+
 def test_other_errors_stay_themselves() -> None:
     with (
         local_cluster([{}]) as cluster,

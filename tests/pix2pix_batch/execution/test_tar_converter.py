@@ -404,3 +404,23 @@ def test_memory_does_not_grow_with_the_tar(tmp_path: Path, job: Settings) -> Non
 
     peak(3)
     assert peak(120) < peak(30) + 20e6  # of 45 MB more
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+def test_a_tar_behind_another_is_told(tmp_path: Path, suffix: str) -> None:
+    mode = "w:gz" if suffix.endswith("gz") else "w"
+    first = pack(tmp_path / f"a.{suffix}", ("a.png", b"1"), mode=mode)
+    second = pack(tmp_path / f"b.{suffix}", ("b.png", b"2"), mode=mode)
+    both = tmp_path / f"c.{suffix}"
+    both.write_bytes(first.read_bytes() + second.read_bytes())
+    with pytest.raises(ImageError, match="another tar lies behind its end mark"):
+        read(both)
+    both.write_bytes(first.read_bytes() + b"words")
+    assert read(both) == {"a.png": b"1"}, "what tar does not read either"
+
+
+def test_a_picture_above_is_no_litter(tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.tar", ("../up.png", b"1"), ("._a.png", b"2"))
+    above, litter = tar_members.members(str(path))
+    assert above.refusal and not above.is_left
+    assert litter.is_left

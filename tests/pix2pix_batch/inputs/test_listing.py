@@ -231,3 +231,12 @@ def test_a_list_through_a_pipe(place: Path) -> None:
     os.close(descriptor)
     Path("list").write_text("a.png\n")
     assert not Scan("@list", "png", NOWHERE).is_read_once
+
+
+def test_nul_lists_may_begin_with_a_line_break_in_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a\nb.png").touch()
+    lines = list(listing.Lines(io.BytesIO(b"a\nb.png\0c.png\0"), "list"))
+    assert lines == ["a\nb.png", "c.png"]

@@ -584,3 +584,10 @@ def test_output_beside_or_above_the_input(
 ) -> None:
     monkeypatch.chdir(tree.parent)
     assert len(scanned("in", Path(out))) == 5
+
+
+def test_braces_beside_wildcards(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a.png", "val/b.png", "test/c.png", "x{1,2}.png")
+    found = scanned(tmp_path / "{train,val}/*.png")
+    assert outputs(found) == {"train/a.png": "train/a.png", "val/b.png": "val/b.png"}
+    assert [item.name for item in scanned(tmp_path / "x{1,2}.png")] == ["x{1,2}.png"]

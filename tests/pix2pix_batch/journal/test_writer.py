@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.journal.writer import History, Journal, Record
+from pix2pix_batch.journal.writer import History, Journal, Record, read_all_lines
 from pix2pix_batch.storage.common import DIRECTORY, stamp
 
 JOB: dict[str, Any] = {"model": "f00", "fit": "tile", "quality": None, "noise": False, "seed": 0}
@@ -603,3 +603,23 @@ def test_a_full_disk(tmp_path: Path, what: str) -> None:
     journal = opened(tmp_path)
     assert is_done(journal, "a", "1:1") and not is_done(journal, "b", "1:1")
     journal.close()
+
+
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"<<<<<<< HEAD\n"])
+def test_a_journal_that_an_editor_or_a_merge_has_damaged_is_refused(
+    tmp_path: Path, before: bytes
+) -> None:
+    run(tmp_path, done("a"))
+    damaged = before + path_of(tmp_path).read_bytes()
+    path_of(tmp_path).write_bytes(damaged)
+    for read in (opened, lambda out: list(read_all_lines(out)), lambda out: History(out, JOB)):
+        with pytest.raises(InputError, match="is damaged: line 1 must be the job"):
+            read(tmp_path)
+    assert path_of(tmp_path).read_bytes() == damaged
+    opened(tmp_path, overwrite=True).close()
+
+
+def test_lines_may_end_as_on_windows(tmp_path: Path) -> None:
+    run(tmp_path, done("a"))
+    path_of(tmp_path).write_bytes(path_of(tmp_path).read_bytes().replace(b"\n", b"\r\n"))
+    assert is_done(History(tmp_path, JOB), "a", "1:1")

@@ -174,3 +174,17 @@ def test_a_journal_of_another_version(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"schema":2', b'"schema":1'))
     with pytest.raises(InputError, match="another version of pix2pix-batch"):
         status.read_status(tmp_path)
+
+
+def test_inputs_that_are_gone_do_not_count(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, {"input": "i"})
+    journal.add([Record(f"{n}", "done", "1:1", f"{n}.png") for n in range(10)])
+    journal.add([Record("bad", "failed", "1:1", reason="damaged")])
+    journal.begin(workers=1)
+    gone = {"done": 5, "failed": 1, "quarantined": 0}
+    journal.add_event(total=10, gone=gone)
+    journal.add([Record(f"new {n}", "done", "1:1", f"new {n}.png") for n in range(3)])
+    journal.close()
+    found = status.read_status(tmp_path)
+    assert (found.done, found.failed, found.total, found.left) == (8, 0, 10, 2)
+    assert not found.failures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,16 @@ def test_nothing_is_made_where_there_is_no_journal(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no journal"):
         verify(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_goes_with_an_output_is_missed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, JOB)
+    journal.add([replace(record("a", image(1)), beside=("a.pgw",))])
+    journal.close()
+    (tmp_path / "a.png").write_bytes(image(1))
+    (tmp_path / "a.pgw").write_text("1")
+    assert verify(str(tmp_path)).wrong == 0
+    (tmp_path / "a.pgw").unlink()
+    found = verify(str(tmp_path))
+    assert found.figures()["missing"] == 1
+    assert "a.pgw" in found.examples["missing"][0][1]

@@ -1,0 +1,150 @@
+"""Where outputs go: to names that no other input's output has, and never onto an input."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import IO
+
+from pix2pix_batch.imaging.metadata import sidecars
+from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.item import Item
+from pix2pix_batch.journal.history import History
+from pix2pix_batch.storage import remote
+from pix2pix_batch.storage.name_set import HashSet
+
+
+class OutputNames:
+    """Names of outputs that take account of what earlier runs have made.
+
+    An input whose output has another name than it would get now keeps it; one whose name an earlier
+    run has given to another input's output gets its whole name, as inputs of one run do that meet.
+    """
+
+    def __init__(self, scan: Scan, history: History) -> None:
+        self._scan, self._history = scan, history
+        self._are_known = history.knows_outputs
+        self._given = HashSet()  # those that a whole name may meet
+
+    def place(self, item: Item) -> Item:
+        """The item with the output that is its own, or may become it."""
+        if not self._are_known:
+            return item
+        output = self._choose_output(item)
+        stem = os.path.splitext(os.path.basename(output))[0]
+        if "." in stem:
+            self._given.add(self._scan.key_of(output))
+        if output == item.output:
+            return item
+        self._scan.change_output(item.name, item.output, output)
+        return replace(item, output=output)
+
+    def _choose_output(self, item: Item) -> str:
+        name, history = item.name, self._history
+        if history.owns(name, item.output):
+            return item.output
+        others = list(self._scan.list_outputs(name))
+        for output in others:
+            if history.owns(name, output) and self._is_free(name, output):
+                return output
+        return next(
+            (one for one in (item.output, *others) if self._is_free(name, one)), item.output
+        )
+
+    def _is_free(self, name: str, output: str) -> bool:
+        return not (
+            self._history.is_of_another(name, output) or self._scan.key_of(output) in self._given
+        )
+
+
+class InputGuard:
+    """Keeps the outputs of a run from replacing any of its inputs.
+
+    Of a list, whose inputs may lie anywhere, the rest is read as soon as an output is there that
+    might be one; it lies in a temporary file meanwhile.
+    """
+
+    def __init__(self, scan: Scan, out: str) -> None:
+        """``out``: OUT's path or URL."""
+        self._scan = scan
+        self._items: Iterator[Item] = iter(scan)
+        self._is_local = not remote.is_url(out)
+        self._out = os.path.realpath(out) if self._is_local else ""
+        self._looks_at_each = scan.is_list or scan.has_braces
+        root = "" if scan.is_list or scan.is_remote else os.path.realpath(scan.root)
+        self._root = "" if _lies_in(self._out, root) else root
+        self._spool: IO[bytes] | None = None
+        self._inputs: set[str] = set()  # those that lie in OUT
+        self._directory: tuple[str | None, str] = None, ""
+
+    def __iter__(self) -> Iterator[Item]:
+        while (item := self.next()) is not None:
+            yield item
+
+    def next(self) -> Item | None:
+        """The scan's next item."""
+        if self._spool is not None:
+            try:
+                return pickle.load(self._spool)  # type: ignore[no-any-return]
+            except EOFError:
+                return None
+        item = next(self._items, None)
+        if item is not None:
+            self._note(item)
+        return item
+
+    def push_back(self, item: Item) -> None:
+        """Have :meth:`next` give it once more. Only before anything else was asked for."""
+        items = self._items
+
+        def again() -> Iterator[Item]:
+            yield item
+            yield from items
+
+        self._items = again()
+
+    def find_replaced(self, item: Item, outputs: Iterable[str]) -> bool:
+        """Whether one of ``outputs``, paths in OUT, would replace an input or lie among them."""
+        if not self._is_local:
+            return False
+        for output in outputs:
+            path = os.path.join(self._out, output)
+            if self._root:
+                near = _lies_in(self._root, self._out) or os.path.lexists(path)
+                if near and _lies_in(os.path.realpath(path), self._root):
+                    return True
+            elif self._looks_at_each and os.path.lexists(path):
+                self._read_ahead()
+                if os.path.realpath(path) in self._inputs:
+                    return True
+        return False
+
+    def _read_ahead(self) -> None:
+        if self._spool is not None:
+            return
+        spool = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the run)
+        for item in self._items:
+            self._note(item)
+            pickle.dump(item, spool)
+        spool.seek(0)
+        self._spool = spool
+
+    def _note(self, item: Item) -> None:
+        if not (self._looks_at_each and self._is_local) or remote.is_url(item.path):
+            return
+        for path in (item.path, *sidecars.paths(item.path, item.sidecars)):
+            above, name = os.path.split(path)
+            if above != self._directory[0]:  # mostly they are in the one of the last
+                self._directory = above, os.path.realpath(above)
+            real = os.path.join(self._directory[1], name)
+            if os.path.islink(path):
+                real = os.path.realpath(path)
+            if _lies_in(real, self._out):
+                self._inputs.add(real)
+
+
+def _lies_in(path: str, directory: str) -> bool:
+    return bool(directory) and (path == directory or path.startswith(os.path.join(directory, "")))
