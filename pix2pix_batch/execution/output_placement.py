@@ -88,7 +88,8 @@ class InputGuard:
         """The scan's next item."""
         if self._spool is not None:
             try:
-                return pickle.load(self._spool)  # type: ignore[no-any-return]
+                spooled: Item = pickle.load(self._spool)  # which this object has written
+                return spooled
             except EOFError:
                 return None
         item = next(self._items, None)
