@@ -373,7 +373,7 @@ def test_an_engine_from_elsewhere_is_not_loaded(
     order = EngineSpec(tiny, "fp16", 1, 64)
     rtx = library.load("tensorrt_rtx")
     Cache().obtain(replace(order.key(rtx, "sm89"), **built), lambda: (b"plan", {"model": "tiny"}))
-    monkeypatch.setattr("pix2pix_batch.engines.manage.current", lambda: CARD)
+    monkeypatch.setattr("pix2pix_batch.engines.manage.current_gpu", lambda: CARD)
     (line,) = done("engine", "verify", tiny)
     assert "whole" in line and told in line
     assert orders.find_engine(Cache(), order, rtx, CARD) == (None, "")

@@ -52,7 +52,7 @@ class Missing:
 
 sys.meta_path.insert(0, Missing())
 from pix2pix_batch.engines import library
-found, reasons = library.available()
+found, reasons = library.find_libraries()
 print(len(found), *reasons, sep="\\n")
 """
 

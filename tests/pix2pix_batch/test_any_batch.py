@@ -18,7 +18,7 @@ import torch
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.engine import TorchEngine
-from tests.pix2pix_batch.test_engine import make
+from tests.pix2pix_batch.inference.test_engine import make
 
 BATCH = 6
 COUNTS = (1, 5)
