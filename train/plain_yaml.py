@@ -28,7 +28,9 @@ class _Loader(yaml.SafeLoader):
         text = node.value
         if OCTAL.fullmatch(text):
             number = text.lstrip("+-0") or "0"
-            raise _error(node, f"{text!r} would be read to the base of 8; write {number}")
+            raise _error(
+                node, f"{text!r} would be read to the base of 8; write {number}, or quote it"
+            )
         if SEXAGESIMAL.fullmatch(text):
             raise _error(node, f"{text!r} would be read to the base of 60; write a plain number")
         if node.tag.endswith(":int"):

@@ -88,14 +88,14 @@ class InputGuard:
         """The scan's next item."""
         if self._spool is not None:
             try:
-                spooled: Item = pickle.load(self._spool)  # which this object has written
-                return spooled
+                item: Item = pickle.load(self._spool)
+                return item
             except EOFError:
                 return None
-        item = next(self._items, None)
-        if item is not None:
-            self._note(item)
-        return item
+        found = next(self._items, None)
+        if found is not None:
+            self._note(found)
+        return found
 
     def push_back(self, item: Item) -> None:
         """Have :meth:`next` give it once more. Only before anything else was asked for."""
