@@ -59,7 +59,8 @@ NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"
 
 @given(
     st.dictionaries(
-        NAMES.filter(lambda name: name not in (".", "..") and not litter.is_known(name)),
+        # hidden pictures are left alone
+        NAMES.filter(lambda name: not name.startswith(".") and not litter.is_known(name)),
         CONTENT,
         max_size=6,
     ),
@@ -76,10 +77,7 @@ def test_any_tar_is_read(
     with tarfile.open(path, kind[0], format=form) as archive:  # type: ignore[call-overload]
         for name, content in files.items():
             archive.addfile(header(name, len(content)), io.BytesIO(content))
-    assert read(path) == {
-        name: "its name would lead out of the tar" if name == ".pix2pix-batch" else content
-        for name, content in files.items()
-    }
+    assert read(path) == files
 
 
 def test_large_members_wait_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
