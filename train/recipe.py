@@ -324,9 +324,11 @@ def parse_recipe(values: Mapping[str, Any], where: str) -> Recipe:
         raise InputError(f"{where}: " + "; ".join(problems)) from error
 
 
-def _require_numbers(values: Mapping[str, Any], where: str) -> None:
+def _require_numbers(values: object, where: str) -> None:
     """Raises :class:`InputError` where ``yes``, ``no`` or the like stands for a number, which
     pydantic takes for 1 or 0."""
+    if not isinstance(values, Mapping):  # of another version's bundle: refused by what follows
+        return
     for key, value in values.items():
         field = Recipe.model_fields.get(key)
         if isinstance(value, bool) and field and "bool" not in str(field.annotation):
