@@ -173,8 +173,7 @@ def advise_without_gpu() -> tuple[str, str]:
         return "unset CUDA_VISIBLE_DEVICES", "it hides the NVIDIA GPU from PyTorch"
     return "", (
         f"there is an NVIDIA driver, {gpu.driver_version()}, but PyTorch finds no GPU that it can "
-        "use; the "
-        f"driver may be too old for its CUDA {torch.version.cuda}"
+        f"use; the driver may be too old for its CUDA {torch.version.cuda}"
     )
 
 

@@ -117,7 +117,6 @@ def load_last(folder: Path) -> tuple[dict[str, Any] | None, list[Path]]:
     if found:
         raise InputError(
             f"{folder}: its {format_count(len(found), 'checkpoint')} cannot be read; start again "
-            "in a "
-            "new directory"
+            "in a new directory"
         )
     return None, []

@@ -285,8 +285,8 @@ class _Palettes:
             if count:
                 yield (
                     f"the palettes of {'AB'[side]} differ: in {format_count(count, 'file')} a "
-                    "number "
-                    "has another colour than in those before; labels must have the same in all"
+                    "number has another colour than in those before; labels must have the same "
+                    "in all"
                 )
 
 

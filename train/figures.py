@@ -153,8 +153,8 @@ class Evaluation:
         f = self.facts
         yield (
             f"{f['model']} on {escape(f['data'])}: {format_count(f['pairs'], 'pair')} "
-            f"({f['split']}), "
-            f"{f['direction']}, {f['recipe']} recipe, {f['device']} {f['precision']}"
+            f"({f['split']}), {f['direction']}, {f['recipe']} recipe, {f['device']} "
+            f"{f['precision']}"
         )
         if self.doubt:
             yield f"doubt: the figures may mean nothing: {self.doubt}"

@@ -249,8 +249,7 @@ class Trainer:
             file, said = next(iter(found.items()))
             watcher.note(
                 f"note: {escape(file)}: {escape(said)}: read for all that, as more may be; "
-                "'dataset "
-                "check' lists them, and so does this run's end; --strict refuses such"
+                "'dataset check' lists them, and so does this run's end; --strict refuses such"
             )
 
     def _pace(self) -> Pace:

@@ -39,8 +39,7 @@ def list_notes(result: Check, found: pairs.Survey) -> Iterator[str]:
         of = "belongs" if len(others) == 1 else "belong"
         yield (
             f"{format_count(len(others), 'image')} in {escape(found.data)} {of} to no pair and "
-            "will not "
-            f"be used, such as {escape(others[0])}"
+            f"will not be used, such as {escape(others[0])}"
         )
     shapes = [(int(width), int(height)) for width, height in
               (size.split("x") for size in result.sizes)]  # fmt: skip

@@ -47,8 +47,7 @@ def lock_directory(out: Path) -> Iterator[None]:
     except Timeout as error:
         raise InputError(
             f"{escape(out)}: another run is writing there (it holds {escape(path)}); wait for it, "
-            "or "
-            "choose another OUT"
+            "or choose another OUT"
         ) from error
     except OSError as error:
         _remove(made)

@@ -347,9 +347,8 @@ class Dispatcher:
         if self.deaths > DEATHS_A_WORKER * (1 + len(self.threads)):
             self.fatal = self.fatal or (
                 f"{format_count(self.deaths, 'worker')} died one after the other with no image "
-                "done "
-                "between; see that they have memory enough, then run the same command again: it "
-                "goes on where this run stopped"
+                "done between; see that they have memory enough, then run the same command "
+                "again: it goes on where this run stopped"
             )
 
     def _handle_failure(self, chunk: Chunk, error: Exception) -> None:

@@ -503,8 +503,7 @@ class Scan:
             seen += f", {links} to directories, not followed (see --follow-links)"
         return (
             f"{self._display_source}: no image found: looked for {looked}, saw {seen}; give "
-            "another "
-            "input, or name files of any suffix with --include or in a list (@files.txt)"
+            "another input, or name files of any suffix with --include or in a list (@files.txt)"
         )
 
 

@@ -224,9 +224,8 @@ class History:
             if shard and self.shard and shard.count != self.shard.count:
                 raise InputError(
                     f"{escape(self.out)}: holds journals of {format_count(shard.count, 'shard')}; "
-                    "go on "
-                    f"with --shard i/{shard.count}, or run once without --shard, which does the "
-                    "rest and merges them"
+                    f"go on with --shard i/{shard.count}, or run once without --shard, which does "
+                    "the rest and merges them"
                 )
             is_own = self.shard is not None and shard == self.shard
             headers.append((is_own, overwriting_of(header), header))

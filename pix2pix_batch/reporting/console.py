@@ -69,8 +69,7 @@ def format_job(summary: Summary, out: Path) -> Iterator[str]:
         seen = "; the report shows them" if summary.page else ""
         yield (
             f"{format_count(summary.doubtful, 'image')} {look} unlike what {summary.model} was "
-            "trained "
-            f"on: farther off than 99 of 100 training inputs{seen}"
+            f"trained on: farther off than 99 of 100 training inputs{seen}"
         )
     yield from format_unmeasured(summary.unmeasured)
     warnings = [(record.name, record.warning) for record in summary.warnings]
@@ -153,8 +152,7 @@ def format_unmeasured(count: int) -> Iterator[str]:
         were = "was" if count == 1 else "were"
         yield (
             f"{format_count(count, 'image')} {were} not measured (too small): whether the model "
-            "was "
-            "trained on such is not known"
+            "was trained on such is not known"
         )
 
 
@@ -201,8 +199,7 @@ def _format_failures(summary: Summary, journal: str) -> Iterator[str]:
     if summary.failed_before:
         yield (
             f"{format_count(summary.failed_before, 'input')} failed before and did not change "
-            "since: "
-            "not tried again (see --retry-failed)"
+            "since: not tried again (see --retry-failed)"
         )
 
 

@@ -302,8 +302,7 @@ class Destination:
             if error.errno in FATAL:
                 raise OutputError(
                     f"{escape(remote.redact(self.out))}: {error.strerror}; make room there, then "
-                    "run "
-                    "the same command again: it goes on where this run stopped"
+                    "run the same command again: it goes on where this run stopped"
                 ) from error
             raise ImageError(f"its output cannot be written ({_why(error)})") from error
 
@@ -412,8 +411,7 @@ def _remote(out: str, output: str) -> Iterator[IO[bytes]]:
                 raise
             raise OutputError(
                 f"{escape(tempfile.gettempdir())}: {error.strerror}; make room there, or set "
-                "TMPDIR "
-                "to a directory that has it, then run the same command again"
+                "TMPDIR to a directory that has it, then run the same command again"
             ) from error
         remote.write(join(out, output), lambda fs, path: fs.put_file(file.name, path))
 

@@ -349,9 +349,8 @@ def write(url: str, put: Callable[[AbstractFileSystem, str], None]) -> None:
         if isinstance(error, FileNotFoundError | PermissionError | NotImplementedError):
             raise OutputError(
                 f"{redact(url)}: cannot be written ({explain_error(error)}); check the bucket's "
-                "name and "
-                "your permissions, then run the same command again: it goes on where this run "
-                "stopped"
+                "name and your permissions, then run the same command again: it goes on where "
+                "this run stopped"
             ) from error
         raise ImageError(f"its output cannot be written ({explain_error(error)})") from error
 

@@ -99,8 +99,7 @@ class DatasetDirectory:
         if others:
             raise InputError(
                 f"{escape(self.out)}: holds other files ({escape(others[0])}), which would mix "
-                "with "
-                "the dataset; move them away, or give a new or empty directory"
+                "with the dataset; move them away, or give a new or empty directory"
             )
 
     def require_own(self) -> None:
@@ -116,8 +115,7 @@ class DatasetDirectory:
             if own is not None and file not in own and posixpath.basename(file) not in LITTER:
                 raise InputError(
                     f"{escape(self.out)}: holds {escape(file)}, which is not the dataset's; move "
-                    "it "
-                    "away"
+                    "it away"
                 )
 
     def _files(self) -> Iterator[str]:

@@ -66,8 +66,7 @@ def _from_table(path: Path, column: str, option: str) -> Labeller:
         except KeyError:
             raise InputError(
                 f"--{option}: {escape(path)}: has no row for {escape(name)}; its column 'name' "
-                "holds "
-                "the inputs' paths within IN"
+                "holds the inputs' paths within IN"
             ) from None
 
     return label

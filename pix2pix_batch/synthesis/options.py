@@ -125,8 +125,8 @@ class SynthesisOptions:
         if self.max_distance is not None and Domain.open(path) is None:
             raise InputError(
                 f"--max-distance: {escape(path)} does not tell how far its training inputs lie "
-                "from "
-                "each other; 'pix2pix-batch model calibrate' adds it, or leave --max-distance out"
+                "from each other; 'pix2pix-batch model calibrate' adds it, or leave "
+                "--max-distance out"
             )
         return info
 

@@ -85,8 +85,7 @@ def spread_variants(
         raise InputError(
             f"--target-count {count:,} cannot be met: {format_count(len(inputs), 'input')} with "
             f"{format_count(most, 'variant')} each make {most * len(inputs):,}; raise --variants, "
-            "or "
-            "give more inputs"
+            "or give more inputs"
         )
     each, more = divmod(count, len(inputs)) if inputs else (0, 0)
     strata = _strata(inputs)

@@ -99,8 +99,7 @@ class Synthesis:
             raise InputError(
                 f"--limit {self.about.limit}: {escape(self.out)} has images of "
                 f"{format_count(since.gone, 'input')} beyond it, which would go; leave --limit "
-                "out, or "
-                "choose another OUT"
+                "out, or choose another OUT"
             )
         try:
             made = self._make_dataset(inputs, wanted, mark)

@@ -88,8 +88,7 @@ class Layer:
         if not used:
             raise InputError(
                 f"no image is left for the dataset: {format_count(len(rejected), 'image')} "
-                "rejected, "
-                "the others failed; 'pix2pix-batch status' tells why"
+                "rejected, the others failed; 'pix2pix-batch status' tells why"
             )
         part = [one for one in inputs if one.name in used]
         splits = plan.assign_splits(part, shares, self.about.seed)
