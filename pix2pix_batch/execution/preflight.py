@@ -142,15 +142,21 @@ def find_unfit(client: Any, settings: Settings, needs: WorkerRequirements) -> di
         try:
             answers = client.run(find_problems, settings, needs, on_error="return")
         except OSError:
-            _workers(client)
+            _list_workers(client)
             continue
         if not any(map(_is_unreached, answers.values())):
             break
-    there = _workers(client)
+    else:
+        there = _list_workers(client)
+        answers = {
+            address: answer
+            for address, answer in answers.items()
+            if address in there or not _is_unreached(answer)
+        }
     return {
         address: _explain(answer) if isinstance(answer, BaseException) else answer
         for address, answer in answers.items()
-        if answer and not (_is_unreached(answer) and address not in there)
+        if answer
     }
 
 
@@ -159,7 +165,7 @@ def _is_unreached(answer: Any) -> bool:
     return isinstance(answer, OSError)  # which a closed connection's error is as well
 
 
-def _workers(client: Any) -> Container[str]:
+def _list_workers(client: Any) -> Container[str]:
     """The addresses of those there are. Raises :class:`SchedulerGone`."""
     try:
         found: Container[str] = client.sync(
