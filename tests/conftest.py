@@ -47,6 +47,15 @@ def _path_of_programs() -> Iterator[None]:
     os.environ.pop("PYTHONSAFEPATH", None)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch as workers run it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def save_bundle(path: Path, **values: object) -> Path:
     """An untrained generator for 64x64 images in a bundle at ``path``, named as its file."""
     defaults = {"downs": 6, "ngf": 4, "norm": "running-statistics", "dropout": False}

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,14 +39,6 @@ ROUNDING = 0.5 + 0.02
 """How far a byte may be from the unrounded level; float32 sums in another order differ by 1e-5."""
 LOUD = 300.0
 """Features this strong have squares beyond float16's 65504, so float16 statistics overflow."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Case(NamedTuple):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from pix2pix_batch import bundle
 from pix2pix_batch.inference.converter import Converter
@@ -54,9 +53,9 @@ def made(out: Path, settings: Settings, items: list[Item]) -> dict[str, bytes]:
     return {record.name: (out / record.output).read_bytes() for record in converter.records}
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
 def test_each_image_is_as_on_pytorch(tmp_path: Path, noisy: Path, batch_size: int) -> None:
-    torch.set_num_threads(1)
     settings = Settings(
         str(noisy), bundle.fingerprint(noisy), "", "tile", 64, None, batch_size, "cpu", "fp32",
         noise=True, seed=7, backend="torch",

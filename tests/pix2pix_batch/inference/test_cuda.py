@@ -36,15 +36,12 @@ NORMS = ("batch-statistics", "running-statistics", "instance", "none")
 
 
 @pytest.fixture(autouse=True)
-def plain_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def plain_cpu(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator[None]:
     """The CPU's engine is the module itself, on one thread, as the GPU's is: equal to the bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     monkeypatch.setattr(onednn, "available", lambda dtype: False)
     open_engine.cache_clear()
     yield
     open_engine.cache_clear()
-    torch.set_num_threads(threads)
 
 
 def make(norm: str = "batch-statistics", downs: int = 6) -> UNet:

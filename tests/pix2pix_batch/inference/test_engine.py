@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -19,21 +17,14 @@ from pix2pix_batch.inference.engine import TorchEngine, default_batch_size, psnr
 from pix2pix_batch.noise import dropout_masks
 from pix2pix_batch.options import BACKENDS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NORMS = ("batch-statistics", "running-statistics", "instance", "none")
 BATCH, SIZE = 3, 64
 
 needs_bf16 = pytest.mark.skipif(
     not onednn.available(torch.bfloat16), reason="this CPU or PyTorch has no bf16 convolutions"
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As workers run."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(params=["oneDNN", "plain"])

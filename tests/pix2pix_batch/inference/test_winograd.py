@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -20,16 +19,9 @@ from pix2pix_batch.inference.thin_convolution import ThinConvolution
 from pix2pix_batch.inference.winograd import WinogradConvolution
 from pix2pix_batch.inference.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RELU = partial(torch.clamp_min, min=0)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As workers run."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def golden(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
