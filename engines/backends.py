@@ -112,11 +112,10 @@ def load_or_build(
     cache: Cache, library: Library, order: EngineSpec, gpu: Gpu
 ) -> tuple[Entry, Engine]:
     """One from the cache; where there is none, or it does not load here, a new one."""
-    from pix2pix_batch.engines import parity_check
-    from pix2pix_batch.engines import spec as orders
+    from pix2pix_batch.engines import parity_check, spec
     from pix2pix_batch.engines.builder import CURRENT, BuildOptions
 
-    entry, reason = orders.find_engine(cache, order, library, gpu)
+    entry, reason = spec.find_engine(cache, order, library, gpu)
     if entry is not None and entry.refusal:
         raise EngineError(parity_check.set_aside(entry))
     if entry is not None:
@@ -128,7 +127,7 @@ def load_or_build(
             if entry.key == order.key(library, CURRENT, gpu):
                 raise
             reason = str(error)
-    orders.require_buildable(order, library, CURRENT, gpu)
+    spec.require_buildable(order, library, CURRENT, gpu)
     told = f" ({reason})" if reason else ""
     print(
         f"building a {library.name} {order.precision} engine of {order.name} for the {gpu.name}, "
@@ -136,5 +135,5 @@ def load_or_build(
         file=sys.stderr,
         flush=True,
     )
-    entry = orders.find_or_build(cache, order, library, BuildOptions(), gpu).entry
+    entry = spec.find_or_build(cache, order, library, BuildOptions(), gpu).entry
     return entry, parity_check.load_engine(library, entry, cache)

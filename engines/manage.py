@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from pix2pix_batch import bundle
-from pix2pix_batch.engines import export, library
-from pix2pix_batch.engines import spec as orders
+from pix2pix_batch.engines import export, library, spec
 from pix2pix_batch.engines.builder import CURRENT, BuildOptions
 from pix2pix_batch.engines.cache import Cache, Entry
 from pix2pix_batch.engines.gpu import Gpu, current_gpu
@@ -109,10 +108,10 @@ def build(
     if gpus:
         order = wish.order(model, "cuda")
         gpu = current_gpu() if CURRENT in gpus else None
-        chosen = orders.choose_library(library_name, gpus, gpu)
+        chosen = spec.choose_library(library_name, gpus, gpu)
         export.require_extra()
         for target in gpus:
-            orders.require_buildable(order, chosen, target, gpu)
+            spec.require_buildable(order, chosen, target, gpu)
         checked, cache = sample(images, order), Cache()
         for target in gpus:
             aimed = replace(options or BuildOptions(), target=target)
@@ -144,7 +143,7 @@ def _build(
 
     display(f"{name}: exporting")
     try:
-        entry, built, notice = orders.find_or_build(cache, order, chosen, options, gpu, progress)
+        entry, built, notice = spec.find_or_build(cache, order, chosen, options, gpu, progress)
     finally:
         display("")
     if notice:

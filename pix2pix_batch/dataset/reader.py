@@ -145,14 +145,14 @@ def group_by_container(stored: Iterable[StoredImage]) -> Iterator[list[StoredIma
     """Those that are read together: a shard's, or some files."""
     shards: dict[str, list[StoredImage]] = defaultdict(list)
 
-    def alone() -> Iterator[StoredImage]:
+    def loose_images() -> Iterator[StoredImage]:
         for one in stored:
             if one.inside:
                 shards[one.file].append(one)
             else:
                 yield one
 
-    yield from integrity.batches(alone())
+    yield from integrity.batches(loose_images())
     yield from shards.values()
 
 

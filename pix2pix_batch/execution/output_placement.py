@@ -7,6 +7,7 @@ import pickle
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import IO
 
 from pix2pix_batch.imaging.metadata import sidecars
@@ -99,13 +100,7 @@ class InputGuard:
 
     def push_back(self, item: Item) -> None:
         """Have :meth:`next` give it once more. Only before anything else was asked for."""
-        items = self._items
-
-        def again() -> Iterator[Item]:
-            yield item
-            yield from items
-
-        self._items = again()
+        self._items = chain((item,), self._items)
 
     def find_replaced(self, item: Item, outputs: Iterable[str]) -> bool:
         """Whether one of ``outputs``, paths in OUT, would replace an input or lie among them."""

@@ -12,8 +12,7 @@ import onnx
 import pytest
 
 from pix2pix_batch import bundle
-from pix2pix_batch.engines import builder, library
-from pix2pix_batch.engines import spec as orders
+from pix2pix_batch.engines import builder, library, spec
 from pix2pix_batch.engines.builder import BuildOptions
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.library import Library
@@ -91,10 +90,10 @@ def test_bf16_is_refused_before_it_is_built(
     trt = rtx.trt if name == "tensorrt_rtx" else ModuleType(name)
     chosen = Library(name, version, trt)
     if not told:
-        orders.require_buildable(order, chosen, builder.CURRENT, card)
+        spec.require_buildable(order, chosen, builder.CURRENT, card)
         return
     with pytest.raises(InputError, match=r"no bf16 transposed .*--backend torch"):
-        orders.require_buildable(order, chosen, builder.CURRENT, card)
+        spec.require_buildable(order, chosen, builder.CURRENT, card)
 
 
 def test_what_goes_wrong_inside_a_build_is_its_error() -> None:

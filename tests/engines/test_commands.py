@@ -20,8 +20,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pix2pix_batch.cli import main
-from pix2pix_batch.engines import library
-from pix2pix_batch.engines import spec as orders
+from pix2pix_batch.engines import library, spec
 from pix2pix_batch.engines.cache import Cache, Key
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.spec import EngineSpec
@@ -376,7 +375,7 @@ def test_an_engine_from_elsewhere_is_not_loaded(
     monkeypatch.setattr("pix2pix_batch.engines.manage.current_gpu", lambda: CARD)
     (line,) = done("engine", "verify", tiny)
     assert "whole" in line and told in line
-    assert orders.find_engine(Cache(), order, rtx, CARD) == (None, "")
+    assert spec.find_engine(Cache(), order, rtx, CARD) == (None, "")
 
 
 def test_an_engine_of_another_bundle_is_not_its_models(tiny: Path, noisy: Path) -> None:

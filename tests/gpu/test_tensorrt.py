@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from pix2pix_batch import bundle
-from pix2pix_batch.engines import doctor, gpu, library, parity_check, samples
-from pix2pix_batch.engines import spec as orders
+from pix2pix_batch.engines import doctor, gpu, library, parity_check, samples, spec
 from pix2pix_batch.engines.builder import BuildOptions
 from pix2pix_batch.engines.cache import Cache
 from pix2pix_batch.engines.library import Library
@@ -39,7 +38,7 @@ def made(
     """Built and checked; how far it is from fp32, and how far its precision is by itself."""
     order = EngineSpec(model, precision, BATCH, SIZE, noise)
     cache = Cache()
-    entry = orders.find_or_build(cache, order, chosen, BuildOptions(), gpu.current_gpu()).entry
+    entry = spec.find_or_build(cache, order, chosen, BuildOptions(), gpu.current_gpu()).entry
     engine = parity_check.load_engine(chosen, entry, cache)
     entry, _ = parity_check.check_entry(
         cache, entry, engine, order, samples.read_samples(None, SIZE, 3)
@@ -89,7 +88,7 @@ def test_what_is_compiled_at_load_is_kept(chosen: Library, tiny: Path, place: Pa
 def test_a_shipped_model(chosen: Library) -> None:
     order = EngineSpec(bundle.resolve("map2aerial"), "fp16", BATCH, 256)
     cache = Cache()
-    entry = orders.find_or_build(cache, order, chosen, BuildOptions(), gpu.current_gpu()).entry
+    entry = spec.find_or_build(cache, order, chosen, BuildOptions(), gpu.current_gpu()).entry
     engine = parity_check.load_engine(chosen, entry, cache)
     _, parity = parity_check.check_entry(
         cache, entry, engine, order, samples.read_samples(None, 256, 3)

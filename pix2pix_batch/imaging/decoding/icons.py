@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pix2pix_batch.imaging.decoding import png
+
 STARTS = (b"\0\0\1\0", b"\0\0\2\0")
-PNG = b"\x89PNG\r\n\x1a\n"
 RAW, BY_MASKS = 0, 3
 """The compressions of bitmaps that are none (BI_RGB, BI_BITFIELDS)."""
 
@@ -38,7 +39,7 @@ def prepare_for_pillow(data: bytes) -> bytes:
     found = _find_best(data)
     if found is None:
         return data
-    if found.startswith(PNG):
+    if found.startswith(png.SIGNATURE):
         return _wrap(found, 32)
     bitmap = _read_bitmap(found)
     if bitmap is None:
@@ -61,7 +62,7 @@ def _find_best(data: bytes) -> bytes | None:
         body = data[start : start + size]
         if start < 6 + 16 * count or len(body) < max(size, 40):
             return None
-        bits = 32 if body.startswith(PNG) else struct.unpack_from("<H", body, 14)[0]
+        bits = 32 if body.startswith(png.SIGNATURE) else struct.unpack_from("<H", body, 14)[0]
         this = ((width or 256) * (height or 256), bits)
         if this > rank:
             best, rank = body, this
@@ -99,7 +100,7 @@ def _apply_mask(bitmap: Bitmap, body: bytes) -> bytes:
 
 def _wrap(body: bytes, bits: int) -> bytes:
     """An icon of one picture."""
-    if body.startswith(PNG):
+    if body.startswith(png.SIGNATURE):
         width, height = struct.unpack_from(">II", body, 16)
     else:
         width, height = struct.unpack_from("<ii", body, 4)

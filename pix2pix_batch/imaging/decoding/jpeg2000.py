@@ -56,7 +56,7 @@ class Stream:
     in_order: bool = True
 
     @property
-    def sampled(self) -> bool:
+    def is_subsampled(self) -> bool:
         """Whether a component has fewer samples than the picture pixels, as chroma may have."""
         return any(step != (1, 1) for step in self.steps)
 
@@ -166,14 +166,14 @@ def refusal(stream: Stream) -> str:
         return "JPEG 2000 with its channels in another order than RGB; store it as RGB"
     if stream.space == CMYK and (len(stream.depths) != 4 or stream.depths[0] != 8):
         return "JPEG 2000 in CMYK with other than 4 samples of 8 bits; convert it to RGB first"
-    if stream.depths[0] > 8 and (stream.sampled or stream.space == SYCC):
+    if stream.depths[0] > 8 and (stream.is_subsampled or stream.space == SYCC):
         return "JPEG 2000 in YCbCr of more than 8 bits; convert it to RGB first"
-    if stream.sampled and not (stream.even or stream.steps in HALVED):
+    if stream.is_subsampled and not (stream.even or stream.steps in HALVED):
         return (
             "JPEG 2000 with fewer samples than pixels, other than chroma of 4:2:0 or 4:2:2; "
             "convert it to RGB first"
         )
-    if stream.sampled and stream.space != SYCC and stream.steps[-1][0] == 1:
+    if stream.is_subsampled and stream.space != SYCC and stream.steps[-1][0] == 1:
         return "JPEG 2000 with fewer samples of some components; convert it to RGB first"
     return ""
 
@@ -213,7 +213,7 @@ def correct_samples(image: Image.Image, stream: Stream) -> Image.Image:
 def read_samples(data: bytes, stream: Stream) -> Image.Image:
     """Read the samples with imagecodecs. Raises :class:`ImageError`."""
     if not has_imagecodecs():
-        kind = "with chroma of a size of its own" if stream.sampled else "in colour"
+        kind = "with chroma of a size of its own" if stream.is_subsampled else "in colour"
         raise ImageError(
             f"{stream.depths[0]}-bit JPEG 2000 {kind} needs the extra 'formats' ({EXTRA_INSTALL})"
         )

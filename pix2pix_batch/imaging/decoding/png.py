@@ -58,7 +58,7 @@ class Chunks:
     colour: int = RGB
     width: int = 0
     height: int = 0
-    interlaced: bool = False
+    is_interlaced: bool = False
     key: tuple[int, ...] = ()
     wrong: list[tuple[str, int, int]] = field(default_factory=list)
     beside: list[tuple[str, int, int]] = field(default_factory=list)
@@ -86,7 +86,7 @@ def read_chunks(data: bytes) -> Chunks:
             found.beside.append((kind.decode("latin-1"), at - 8, length + 12))
         if kind == b"IHDR" and length >= 13:
             found.width, found.height = struct.unpack_from(">II", body)
-            found.depth, found.colour, found.interlaced = body[8], body[9], bool(body[12])
+            found.depth, found.colour, found.is_interlaced = body[8], body[9], bool(body[12])
         elif kind == b"tRNS" and found.colour in (GREY, RGB):
             found.key = struct.unpack(f">{length // 2}H", body[: length // 2 * 2])
         elif kind == b"gAMA" and length == 4:
@@ -145,7 +145,7 @@ def ends_early(image: Image.Image, found: Chunks, data: bytes) -> bool:
     """Whether the pixels' data, though it ends well, is of only a part of the rows, which Pillow
     then leaves zero: it is counted where the last row is, and of interlaced pictures."""
     last = image.crop((0, image.height - 1, *image.size))
-    if not found.interlaced and any(last.tobytes()):
+    if not found.is_interlaced and any(last.tobytes()):
         return False
     inflater, left = zlib.decompressobj(), _count_bytes(found)
     try:
@@ -161,7 +161,7 @@ def ends_early(image: Image.Image, found: Chunks, data: bytes) -> bool:
 
 def _count_bytes(found: Chunks) -> int:
     """How many the pixels are with the filter of each row (PNG, sections 7.2, 8.1)."""
-    passes = PASSES if found.interlaced else ((0, 0, 1, 1),)
+    passes = PASSES if found.is_interlaced else ((0, 0, 1, 1),)
     bits = found.depth * CHANNELS.get(found.colour, 1)
     total = 0
     for left, top, across, down in passes:

@@ -16,7 +16,7 @@ chunks = st.lists(
 )
 
 
-def paced(*came: tuple[float, float, int]) -> Throughput:
+def make_throughput(*came: tuple[float, float, int]) -> Throughput:
     pace = Throughput()
     for at, seconds, images in came:
         pace.add(at, seconds, images)
@@ -25,7 +25,7 @@ def paced(*came: tuple[float, float, int]) -> Throughput:
 
 @given(chunks)
 def test_the_curve_holds_every_image(came: list[tuple[float, float, int]]) -> None:
-    pace = paced(*came)
+    pace = make_throughput(*came)
     curve = pace.curve()
     assert len(curve.rates) <= COLUMNS
     total = sum(images for *_, images in came)
@@ -38,13 +38,13 @@ def test_the_curve_holds_every_image(came: list[tuple[float, float, int]]) -> No
 
 @given(chunks)
 def test_it_stays_small(came: list[tuple[float, float, int]]) -> None:
-    pace = paced(*came)
+    pace = make_throughput(*came)
     assert len(pace._bins) <= BINS
 
 
 def test_steady_work_is_a_level_line() -> None:
     """Two workers, 40 images in 2 seconds each: 40 images a second."""
-    pace = paced(*((2.0 * n + 2, 2.0, 40) for n in range(100) for _ in range(2)))
+    pace = make_throughput(*((2.0 * n + 2, 2.0, 40) for n in range(100) for _ in range(2)))
     curve = pace.curve()
     assert pace.seconds == pytest.approx(200, abs=2 * pace.width)
     assert curve.pauses == []
@@ -53,7 +53,7 @@ def test_steady_work_is_a_level_line() -> None:
 
 def test_slow_work_is_no_pause() -> None:
     """An image in five minutes."""
-    pace = paced(*((300.0 * n, 300.0, 1) for n in range(1, 11)))
+    pace = make_throughput(*((300.0 * n, 300.0, 1) for n in range(1, 11)))
     assert pace.curve().pauses == []
     assert pace.seconds == pytest.approx(3000, rel=0.02)
 
@@ -61,13 +61,13 @@ def test_slow_work_is_no_pause() -> None:
 def test_a_pause_is_left_out() -> None:
     first = [(float(n), 1.0, 10) for n in range(1, 101)]
     again = [(1e6 + n, 1.0, 10) for n in range(1, 101)]
-    pace = paced(*first, *again)
+    pace = make_throughput(*first, *again)
     assert pace.seconds == pytest.approx(200, abs=4 * pace.width)
     assert pace.curve().pauses == [pytest.approx(100, abs=2 * pace.width)]
 
 
 def test_time_between_two_runs_is_left_out_however_short() -> None:
-    pace = paced((10.0, 10.0, 10), (30.0, 10.0, 10))
+    pace = make_throughput((10.0, 10.0, 10), (30.0, 10.0, 10))
     assert pace.seconds == pytest.approx(30, abs=1)
     pace.begin(15.0)
     assert pace.seconds == pytest.approx(20, abs=1.5)
@@ -126,6 +126,6 @@ def test_the_marks_are_round() -> None:
 
 
 def test_there_is_no_chart_of_a_moment() -> None:
-    assert chart(paced((FIRST_WIDTH, FIRST_WIDTH, 9)).curve()) is None
+    assert chart(make_throughput((FIRST_WIDTH, FIRST_WIDTH, 9)).curve()) is None
     assert chart(Throughput().curve()) is None
     assert chart(Curve(1.0, [0.0] * 50, [])) is None

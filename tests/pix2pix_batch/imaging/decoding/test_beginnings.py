@@ -19,7 +19,7 @@ from tests.end_to_end.command import encoded
 JPEG, PNG = encoded("JPEG"), encoded("PNG")
 
 
-def tarred() -> bytes:
+def make_tar() -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         info = tarfile.TarInfo("a.png")
@@ -28,7 +28,7 @@ def tarred() -> bytes:
     return buffer.getvalue()
 
 
-def zipped() -> bytes:
+def make_zip() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("a.png", PNG)
@@ -53,8 +53,8 @@ KINDS = {
     "error of a store": (S3, "error of a server (XML), which begins '<Error><Code>NoSuchKey"),
     "drawing": (b'<?xml version="1.0"?>\n<!-- x -->\n<svg xmlns="x">', "drawing (SVG)"),
     "PSB": (b"8BPS\0\2" + bytes(300), "(PSB), which is not read"),
-    "tar": (tarred(), "tar archive"),
-    "zip": (zipped(), "ZIP archive"),
+    "tar": (make_tar(), "tar archive"),
+    "zip": (make_zip(), "ZIP archive"),
     "gzip": (gzip.compress(PNG), "gzip compressed"),
     "video": (b"\0\0\0\x18ftypisom" + bytes(60), "video (MP4)"),
     "as Latin-1": (JPEG.decode("latin-1").encode(), "JPEG file that a program has changed"),

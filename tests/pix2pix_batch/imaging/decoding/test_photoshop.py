@@ -83,7 +83,7 @@ def test_the_transparent_entry_of_a_palette(index: int) -> None:
         assert np.array_equal(picture.pixels, table.T[values[0]])
 
 
-def packed(planes: np.ndarray, longer: int, shorter: int = 0) -> bytes:
+def pack_rows(planes: np.ndarray, longer: int, shorter: int = 0) -> bytes:
     """PackBits by rows, each ``longer`` than the picture is wide, or ``shorter``."""
     rows = [
         bytes([WIDTH - 2]) + row.tobytes()[: WIDTH - 1] + bytes([256 - longer, row[-1]])
@@ -97,13 +97,13 @@ def packed(planes: np.ndarray, longer: int, shorter: int = 0) -> bytes:
 @pytest.mark.parametrize("longer", [1, 2, 127])
 def test_rows_of_runs_beyond_their_end(longer: int) -> None:
     planes = noise(3, HEIGHT, WIDTH)
-    data = photoshop(planes, merged=packed(planes, longer))
+    data = photoshop(planes, merged=pack_rows(planes, longer))
     assert np.array_equal(read(data, 3).pixels, planes.transpose(1, 2, 0))
 
 
 def test_rows_of_runs_that_are_too_short_or_cut() -> None:
     planes = noise(3, HEIGHT, WIDTH)
     with pytest.raises(ImageError, match="too short"):
-        read(photoshop(planes, merged=packed(planes, 0, shorter=2)), 3)
+        read(photoshop(planes, merged=pack_rows(planes, 0, shorter=2)), 3)
     with pytest.raises(ImageError, match="damaged"):
-        read(photoshop(planes, merged=packed(planes, 1))[:-20], 3)
+        read(photoshop(planes, merged=pack_rows(planes, 1))[:-20], 3)

@@ -136,7 +136,7 @@ def test_a_wrong_checksum_around_data_that_is_whole_is_told() -> None:
     assert picture.warnings == ("damaged: wrong checksum of its chunk IDAT, whose data is whole",)
 
 
-def interlaced(samples: np.ndarray) -> bytes:
+def interlace(samples: np.ndarray) -> bytes:
     """The rows of 8-bit RGB in the order of Adam7 (PNG, section 8.1)."""
     starts = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2)]
     parts = [samples[y::down, x::across] for y, x, down, across in (*starts, (1, 0, 2, 1))]
@@ -152,7 +152,7 @@ def test_data_of_a_part_of_the_rows(sides: tuple[int, int], adam: bool, black: b
     samples[-1] *= not black
     height, width = sides
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, RGB, 0, 0, adam))
-    rows = interlaced(samples) if adam else b"".join(b"\0" + row.tobytes() for row in samples)
+    rows = interlace(samples) if adam else b"".join(b"\0" + row.tobytes() for row in samples)
 
     def file(count: int) -> bytes:
         body = chunk(b"IDAT", zlib.compress(rows[:count]))
