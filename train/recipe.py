@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from pix2pix_batch.architecture import MAX_DOWNS, MIN_DOWNS, Architecture, Norm
 from pix2pix_batch.errors import InputError
@@ -32,6 +40,17 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _require_no_switch(cls, value: object, info: ValidationInfo) -> object:
+        """``yes``, ``no`` or the like in place of a number, which pydantic takes for 1 or 0."""
+        annotation = str(cls.model_fields[info.field_name or ""].annotation)
+        if isinstance(value, bool) and "bool" not in annotation:
+            raise ValueError(
+                f"is {'yes' if value else 'no'} (true or false, on or off), which is no value of it"
+            )
+        return value
 
 
 class Mosaic(Model):
@@ -316,26 +335,11 @@ def _values(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def parse_recipe(values: Mapping[str, Any], where: str) -> Recipe:
     """A checked recipe; ``where`` names it in errors. Raises :class:`InputError`."""
-    _require_numbers(values, where)
     try:
         return Recipe.model_validate(dict(values))
     except ValidationError as error:
         problems = [_problem(dict(detail)) for detail in error.errors()]
         raise InputError(f"{where}: " + "; ".join(problems)) from error
-
-
-def _require_numbers(values: object, where: str) -> None:
-    """Raises :class:`InputError` where ``yes``, ``no`` or the like stands for a number, which
-    pydantic takes for 1 or 0."""
-    if not isinstance(values, Mapping):  # of another version's bundle: refused by what follows
-        return
-    for key, value in values.items():
-        field = Recipe.model_fields.get(key)
-        if isinstance(value, bool) and field and "bool" not in str(field.annotation):
-            raise InputError(
-                f"{where}: {key}: is {'yes' if value else 'no'} (true or false, on or off), which "
-                "is no value of it"
-            )
 
 
 def set_key(values: dict[str, Any], override: str) -> None:
@@ -372,7 +376,7 @@ def _problem(detail: dict[str, Any]) -> str:
     if not place:
         return message
     given = detail.get("input")
-    shown = "" if isinstance(given, dict | list) else f", not {given!r}"
+    shown = "" if isinstance(given, dict | list | bool) else f", not {given!r}"
     return f"{place}: {message[0].lower()}{message[1:]}{shown}{foreign.told_value(place, given)}"
 
 

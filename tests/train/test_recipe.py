@@ -554,6 +554,14 @@ def test_sizes_that_are_named_are_accepted(size: int, downs: int | None) -> None
         )
 
 
+def test_switches_are_no_numbers_in_sections_either(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("name: a\n")
+    given = ["mosaic.source=a", "mosaic.sea_tolerance=yes"]
+    with pytest.raises(InputError, match=r"mosaic\.sea_tolerance: is yes"):
+        recipes.read_recipe(path, given)
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
