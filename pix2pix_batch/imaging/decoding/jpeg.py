@@ -100,7 +100,7 @@ def decode(data: bytes, header: Header) -> tuple[np.ndarray | None, str]:
         return None, _classify_warning(data, space, str(error))
     if (pixels.shape[1], pixels.shape[0]) != header.size:
         return None, ""
-    wrong = _find_hole(data) or _find_missing_scan(data)
+    wrong = _find_loss(data)
     if header.mode == "CMYK":  # Pillow knows whether its inks are inverted
         return None, wrong
     return pixels, wrong
@@ -112,9 +112,13 @@ def _classify_warning(data: bytes, space: str, said: str) -> str:
         simplejpeg.decode_jpeg(data, space, strict=False)
     except ValueError:  # such as subsampled CMYK; a warning of the header is raised here too
         is_damaged = said.startswith(CORRUPT) and not said.endswith(BAD_PROFILE)
-        wrong = _find_hole(data) or _find_missing_scan(data)
-        return f"{AS_FAR}: {said}" if is_damaged else wrong
+        return f"{AS_FAR}: {said}" if is_damaged else _find_loss(data)
     return f"{AS_FAR}: {said}"
+
+
+def _find_loss(data: bytes) -> str:
+    """A warning of what libjpeg does not warn of: data that is gone, or was never sent."""
+    return _find_hole(data) or _find_missing_scan(data)
 
 
 def _find_hole(data: bytes) -> str:
