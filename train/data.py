@@ -196,7 +196,7 @@ class MosaicData:
         self.walked: list[Path] = []
         self.sampler = CropSampler(
             mosaics,
-            mosaic.train_bands,
+            mosaic.trained_bands,
             mosaic.latitudes,
             size=recipe.size,
             scales=mosaic.scales,
@@ -205,7 +205,10 @@ class MosaicData:
             min_land=mosaic.min_land,
         )
         splits = []
-        for key, bands in (("train_bands", mosaic.train_bands), ("val_bands", mosaic.val_bands)):
+        held_out = "val_bands" if mosaic.fold is None else f"folds.{mosaic.fold}"
+        for key, bands in (
+            ("train_bands", mosaic.trained_bands), (held_out, mosaic.held_out_bands)
+        ):  # fmt: skip
             windows = grid_windows(
                 mosaics,
                 bands,
