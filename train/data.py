@@ -25,8 +25,9 @@ from pix2pix_batch.train import pair_files, pairs
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.mosaic import CropSampler, MosaicPair, grid_windows
+from pix2pix_batch.train.mosaic_recipe import Mosaic
 from pix2pix_batch.train.pair_files import Pair, Reader
-from pix2pix_batch.train.recipe import Mosaic, Recipe
+from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.signature import Part
 
 

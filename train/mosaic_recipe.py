@@ -165,6 +165,6 @@ def subtract_bands(bands: list[Band], others: list[Band]) -> list[Band]:
 
 def _list_single(value: Any) -> Any:
     """A list of ``value``, where it is one colour or band and not a list of them."""
-    if isinstance(value, list | tuple) and not any(isinstance(v, list | tuple) for v in value):
-        return [value]
+    if isinstance(value, list | tuple) and value:
+        return value if any(isinstance(v, list | tuple) for v in value) else [value]
     return value

@@ -19,7 +19,8 @@ from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cli import main
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.train import recipe as recipes
-from pix2pix_batch.train.recipe import Mosaic, Recipe
+from pix2pix_batch.train.mosaic_recipe import Mosaic
+from pix2pix_batch.train.recipe import Recipe
 
 MOSAIC = {
     "source": "map.png", "target": "aerial.png", "sea": [160, 200, 225],
