@@ -53,7 +53,7 @@ class Recipe(Model):
     norm: Norm = "batch-statistics"
     skips: bool = True
     dropout: bool = True
-    upsample: Literal["transposed", "resize", "smooth"] = "transposed"
+    upsample: Literal["transposed", "resize", "smooth", "even"] = "transposed"
 
     # The discriminator, section 6.1.2.
     ndf: int = Field(64, ge=1, le=1024)
