@@ -476,7 +476,7 @@ def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
             "fit": ["resize", "tile"],
             "norm": ["batch-statistics", "running-statistics", "instance", "none"],
             "patch": [patch for patch, least in LEAST.items() if least <= size],
-            "upsample": ["transposed", "resize"],
+            "upsample": ["transposed", "resize", "smooth", "even"],
             "disc_norm": ["instance", "none"],
             "gan_mode": ["vanilla", "lsgan", "hinge", "wgangp"],
             "precision": ["auto", "fp32", "bf16", "fp16"],
