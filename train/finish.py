@@ -17,7 +17,7 @@ from torch.optim.swa_utils import update_bn
 from pix2pix_batch import bundle, distance
 from pix2pix_batch.bundle import BundleInfo, Embedding
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.inference.converter import fit_to_model
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape, format_count
@@ -51,7 +51,7 @@ def write_bundles(trainer: Trainer) -> list[Path]:
         # of a shorter run, whose best step is not the best any more
         (trainer.run.path / "best.safetensors").unlink(missing_ok=True)
     elif (state := checkpoint.load(path)) is not None:
-        best = UNet(trainer.recipe.architecture).to(trainer.device)
+        best = trainer.recipe.architecture.build().to(trainer.device)
         best.load_state_dict(state["generator"])
         best_figures = {k: v for k, v in trainer.best.items() if k != "step"}
         written.append(_write(trainer, "best", best, state["step"], best_figures, data))
@@ -71,7 +71,7 @@ def data_facts(recipe: Recipe, data: Data) -> dict[str, Any]:
 def _write(
     trainer: Trainer,
     name: str,
-    generator: UNet,
+    generator: Generator,
     step: int,
     figures: dict[str, float],
     data: dict[str, Any],
@@ -117,14 +117,14 @@ def describe(
     )
 
 
-def embed_training(generator: UNet, data: Data, recipe: Recipe) -> Embedding:
+def embed_training(generator: Generator, data: Data, recipe: Recipe) -> Embedding:
     """Where the embeddings of the training inputs lie."""
     return measure_embeddings(
         generator, inputs_of(data, recipe.fit, recipe.size, most_of(generator))
     )
 
 
-def most_of(generator: UNet) -> int:
+def most_of(generator: Generator) -> int:
     """How many training inputs to take at most."""
     return EMBEDDED * generator.architecture.bottleneck
 
@@ -162,7 +162,7 @@ def _tiles(
 
 
 @torch.no_grad()
-def measure_embeddings(generator: UNet, inputs: Iterable[Pixels]) -> Embedding:
+def measure_embeddings(generator: Generator, inputs: Iterable[Pixels]) -> Embedding:
     """Where the embeddings of ``inputs`` lie, in float32 arithmetic."""
     training = generator.training
     generator.eval()
@@ -209,7 +209,7 @@ def calibrate(
 
 
 def training_inputs(
-    info: BundleInfo, generator: UNet, path: Path, data: Path, overrides: Sequence[str]
+    info: BundleInfo, generator: Generator, path: Path, data: Path, overrides: Sequence[str]
 ) -> Callable[[], Iterator[Pixels]]:
     """What the bundle at ``path`` was trained on or is meant for, ``uint8 (size, size, C)``, from
     the first at each call."""
@@ -233,7 +233,7 @@ def training_inputs(
 class _WithoutNoise(nn.Module):
     """A generator that draws no dropout, in training mode either."""
 
-    def __init__(self, generator: UNet) -> None:
+    def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.generator = generator
 
@@ -241,7 +241,7 @@ class _WithoutNoise(nn.Module):
         return self.generator.translate(x, {})[0]
 
 
-def estimate_norms(generator: UNet, inputs: Iterable[Pixels]) -> int:
+def estimate_norms(generator: Generator, inputs: Iterable[Pixels]) -> int:
     """Give batch norm the running statistics that ``inputs`` have; how many there were.
 
     Weights between or beyond trained ones have other statistics than what lies between or beyond

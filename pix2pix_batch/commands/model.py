@@ -69,6 +69,9 @@ def describe(info: BundleInfo, path: Path) -> None:
     help="How to normalise at inference.  [default: what the checkpoint's keys say; "
     "batch norm runs with each image's own statistics, as the reference's test script]",
 )
+@click.option(
+    "--weights", metavar="KEY", help="Which of several generators in CHECKPOINT, by its key there."
+)
 @click.option("--image-size", type=int, help="Side of the images it was trained on.")
 @click.option(
     "--fit", type=click.Choice(["tile", "resize", "exact"]), default="resize", show_default=True
@@ -91,9 +94,9 @@ def import_model(
 ) -> None:
     """Turn a checkpoint into a bundle.
 
-    CHECKPOINT is the reference's latest_net_G.pth, or one of 'train', RUN/checkpoints/best.pt or
-    step-....pt, also while the run goes on: it becomes what the end of the run would have made of
-    it.
+    CHECKPOINT is the latest_net_G.pth of pix2pix, CycleGAN, CUT or pix2pixHD, or one of 'train',
+    RUN/checkpoints/best.pt or step-....pt, also while the run goes on: it becomes what the end of
+    the run would have made of it.
     """
     from pix2pix_batch import bundle, reference
 
@@ -117,7 +120,7 @@ def _adopt(
 
     require_extra()
     context = click.get_current_context()
-    for key in ("norm", "image_size", "fit"):
+    for key in ("norm", "weights", "image_size", "fit"):
         if context.get_parameter_source(key) == ParameterSource.COMMANDLINE:
             option = f"--{key.replace('_', '-')}"
             raise InputError(f"{option}: {escape(checkpoint)} is of 'train', whose recipe says it")

@@ -31,7 +31,7 @@ from pix2pix_batch.execution.item_selector import ItemSelector
 from pix2pix_batch.execution.preflight import WorkerRequirements
 from pix2pix_batch.execution.run_recorder import RunRecorder
 from pix2pix_batch.execution.worker import ChunkOptions
-from pix2pix_batch.inference import autotune
+from pix2pix_batch.inference import autotune, memory
 from pix2pix_batch.inference.settings import Opener, Settings, apply_decision
 from pix2pix_batch.inputs.scan import Scan
 from pix2pix_batch.item import Item
@@ -368,7 +368,7 @@ class Job:
         # CUDA cannot be used after a fork of a process that has, and each worker has one GPU
         method = "spawn" if gpus else stack.enter_context(worker_template.start_template())
         shape = self.info.architecture, self.settings.size, self.settings.batch_size
-        held = gpu_sharing.ON_HOST if gpus else capacity.engine_memory(*shape)
+        held = gpu_sharing.ON_HOST if gpus else memory.engine_memory(*shape)
         fitting = capacity.default_workers(held, spawned=method == "spawn")
         a_gpu = 1
         if gpus and options.workers is None:

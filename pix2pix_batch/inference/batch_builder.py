@@ -11,7 +11,7 @@ from pix2pix_batch.inference.settings import TORCH
 from pix2pix_batch.noise import dropout_masks, multipliers
 
 if TYPE_CHECKING:
-    from pix2pix_batch.architecture import Architecture
+    from pix2pix_batch.generators.description import Description
     from pix2pix_batch.inference.engine import Engine, Masks
     from pix2pix_batch.inference.settings import Settings
 
@@ -25,7 +25,7 @@ class BatchBuilder(Generic[Owner]):
     to the engine as it is, unless that one takes full ones only: then it is padded.
     """
 
-    def __init__(self, engine: Engine, settings: Settings, architecture: Architecture) -> None:
+    def __init__(self, engine: Engine, settings: Settings, architecture: Description) -> None:
         from pix2pix_batch.inference.engine import Overlapping
 
         assert settings.batch_size is not None

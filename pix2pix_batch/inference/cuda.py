@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pix2pix_batch.errors import EngineError, engine_errors
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.inference.engine import DTYPES, Masks, Translated, to_bytes
 from pix2pix_batch.inference.onednn import KEEP_SCALE
 from pix2pix_batch.inference.settings import TORCH
@@ -207,18 +207,18 @@ class CudaEngine(SlotEngine):
     backend = TORCH
 
     def __init__(
-        self, unet: UNet, *, size: int, batch_size: int, precision: str, device: str = "cuda"
+        self, net: Generator, *, size: int, batch_size: int, precision: str, device: str = "cuda"
     ) -> None:
-        """``unet``: float32, on the CPU, in eval mode. Raises :class:`EngineError`, and
+        """``net``: float32, on the CPU, in eval mode. Raises :class:`EngineError`, and
         :class:`MemoryShortage` where it does not fit into the GPU's memory."""
         super().__init__()
         self.size, self.batch_size = size, batch_size
         self.device, self.precision = device, precision
         self.place = torch.device(device)
         self.slots: dict[tuple[object, ...], list[Slot]] = {}
-        channels = unet.architecture.in_channels
+        channels = net.architecture.in_channels
         with self.engine_errors("cannot be opened"):
-            self.model = copy.deepcopy(unet).to(self.place, DTYPES[precision])
+            self.model = copy.deepcopy(net).to(self.place, DTYPES[precision])
             self.model = self.model.to(memory_format=torch.channels_last)
             self._choose(np.zeros((1, size, size, channels), np.uint8), None)  # opens its slots
 
@@ -244,7 +244,7 @@ class CudaEngine(SlotEngine):
 
 
 def translation(
-    model: UNet, dtype: torch.dtype, blocks: Sequence[int] | None
+    model: Generator, dtype: torch.dtype, blocks: Sequence[int] | None
 ) -> Callable[[list[Tensor]], Run]:
     """Makes of images, ``uint8 (N, H, W, C)``, and masks the computation of a slot.
 

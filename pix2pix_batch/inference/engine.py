@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.generator import UNet
-from pix2pix_batch.inference import convolution_rule, onednn
+from pix2pix_batch.generators.generator import Generator
+from pix2pix_batch.generators.network import LayeredGenerator
+from pix2pix_batch.generators.unet_network import UNet
+from pix2pix_batch.inference import convolution_rule, onednn, onednn_layers
 from pix2pix_batch.inference.settings import TORCH
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -81,14 +83,14 @@ class TorchEngine:
 
     def __init__(
         self,
-        unet: UNet,
+        net: Generator,
         *,
         size: int,
         batch_size: int,
         precision: str = "fp32",
         direct: bool = False,
     ) -> None:
-        """``unet``: float32, in eval mode. ``direct``: no convolution as matrix products, for a few
+        """``net``: float32, in eval mode. ``direct``: no convolution as matrix products, for a few
         images: they take time and memory to prepare. Raises :class:`InputError`."""
         self.size, self.batch_size, self.precision = size, batch_size, precision
         dtype = DTYPES[precision]
@@ -98,12 +100,15 @@ class TorchEngine:
         self.run: Callable[
             [Tensor, Sequence[Tensor] | Mapping[int, Tensor] | None], tuple[Tensor, Tensor]
         ]
-        if onednn.available(dtype):
-            self.run = onednn.OneDNNUNet(unet, batch_size, size, dtype, direct=direct)
+        self._pads = True
+        if onednn.available(dtype) and isinstance(net, UNet):
+            self.run = onednn.OneDNNUNet(net, batch_size, size, dtype, direct=direct)
             self._pads = not convolution_rule.is_independent_of_batch(precision)
+        elif onednn.available(dtype) and isinstance(net, LayeredGenerator):
+            self.run = onednn_layers.OneDNNLayers(net, (size, size), dtype, direct=direct)
+            self._pads = False  # images run one after the other
         else:
-            self._pads = True
-            model = copy.deepcopy(unet).to(dtype).to(memory_format=torch.channels_last)
+            model = copy.deepcopy(net).to(dtype).to(memory_format=torch.channels_last)
             self.run = model.translate
 
     @torch.inference_mode()

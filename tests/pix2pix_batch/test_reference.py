@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pix2pix_batch import bundle
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.errors import BundleError
+from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.reference import import_checkpoint
 from tests.reference_unet import ReferenceUNet, lively
 
@@ -187,13 +188,26 @@ def as_type(dtype: torch.dtype) -> Callable[[State], State]:
         prefixed("module."),
         prefixed("_orig_mod."),
         prefixed("module._orig_mod."),
+        prefixed("_orig_mod.module."),
+        prefixed("trainer.netG."),
         without("num_batches_tracked"),
         as_type(torch.float64),
         lambda state: {k: nn.Parameter(v, False) for k, v in state.items()},
         lambda state: dict(reversed(state.items())),
         lambda state: {k: v.mT.contiguous().mT if v.ndim == 4 else v for k, v in state.items()},
     ],
-    ids=["module", "compiled", "both", "no counters", "double", "parameters", "order", "strides"],
+    ids=[
+        "module",
+        "compiled",
+        "both",
+        "both turned",
+        "others",
+        "no counters",
+        "double",
+        "parameters",
+        "order",
+        "strides",
+    ],
 )
 @torch.no_grad()
 def test_variants_are_the_same_checkpoint(tmp_path: Path, change: Callable[[State], State]) -> None:
@@ -202,6 +216,35 @@ def test_variants_are_the_same_checkpoint(tmp_path: Path, change: Callable[[Stat
     _, varied = import_checkpoint(save(tmp_path / "varied.pth", change(state)), name="x")
     assert torch.equal(plain(images(1, 3, 32, 32)), varied(images(1, 3, 32, 32)))
     assert all(value.dtype == torch.float32 for value in varied.parameters())
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        lambda state: {"state_dict": state, "epoch": 7},
+        lambda state: {"model": prefixed("module.")(state), "optimizer": {"state": {}, "lr": 1.0}},
+        lambda state: {"netG": state, "netD": {"model.0.weight": torch.zeros(4, 6, 4, 4)}},
+        lambda state: {"models": {"G": state, "D": {"x": torch.zeros(1)}}, "step": 3},
+    ],
+    ids=["lightning", "optimizer", "both", "nested"],
+)
+def test_the_generator_is_found_in_what_holds_more(
+    tmp_path: Path, pack: Callable[[State], object]
+) -> None:
+    state = make().state_dict()
+    _, plain = import_checkpoint(save(tmp_path / "plain.pth", state), name="x")
+    _, packed = import_checkpoint(save(tmp_path / "packed.pth", pack(state)), name="x")
+    for name, value in plain.state_dict().items():
+        assert torch.equal(packed.state_dict()[name], value), name
+
+
+def test_one_of_several_generators_is_asked_for(tmp_path: Path) -> None:
+    first, second = make().state_dict(), make(ngf=3).state_dict()
+    path = save(tmp_path / "net.pth", {"netG_A": first, "nets": {"netG_B": second}})
+    assert import_checkpoint(path, name="x", weights="netG_A")[0].architecture.ngf == 4
+    assert import_checkpoint(path, name="x", weights="nets.netG_B")[0].architecture.ngf == 3
+    with pytest.raises(BundleError, match=r"no weights called 'ema', but 'netG_A', 'nets\.netG_B'"):
+        import_checkpoint(path, name="x", weights="ema")
 
 
 def test_the_old_file_format_is_read(tmp_path: Path) -> None:
@@ -215,16 +258,13 @@ def test_half_precision_is_read(tmp_path: Path) -> None:
     assert import_checkpoint(path, name="x")[1].down[0].conv.weight.dtype == torch.float32
 
 
-def track(net: ReferenceUNet, **values: bool) -> State:
+def track(net: ReferenceUNet) -> State:
     """The state with what old instance norms carry."""
     state = net.state_dict()
     for name, module in net.named_modules():
         if isinstance(module, nn.InstanceNorm2d):
             state[f"{name}.running_mean"] = torch.zeros(module.num_features)
             state[f"{name}.running_var"] = torch.ones(module.num_features)
-            if values.get("scaled"):
-                state[f"{name}.weight"] = torch.ones(module.num_features)
-                state[f"{name}.bias"] = torch.zeros(module.num_features)
     return state
 
 
@@ -241,7 +281,8 @@ def test_running_statistics_of_instance_norm_are_ignored(tmp_path: Path) -> None
 
 
 def test_scaled_norms_after_biased_convolutions_are_refused(tmp_path: Path) -> None:
-    path = save(tmp_path / "odd.pth", track(make(norm="instance"), scaled=True))
+    """Some convolutions of a U-Net have a bias and no norm after it, which would be lost."""
+    path = save(tmp_path / "odd.pth", track(make(norm="affine")))
     with pytest.raises(BundleError, match="unknown weights"):
         import_checkpoint(path, name="x")
 
@@ -336,7 +377,9 @@ def changed(key: str, change: Callable[[Tensor], Tensor]) -> Callable[[State], S
         (changed(INNER + "1.weight", lambda t: t.to("meta")), "no plain tensor"),
         (lambda s: {"epoch": 3, **s}, "'epoch' is int"),
         (lambda s: {5: torch.zeros(1), **s}, "no state dict"),
-        (lambda s: {"state_dict": s}, "'state_dict' is dict.*torch.save"),
+        (lambda s: {"netG": s, "ema": s}, "2 generators .'netG', 'ema'.*--weights"),
+        (lambda s: {"a": {"x": torch.zeros(1)}, "b": {"y": torch.zeros(1)}}, "none .*'a', 'b'"),
+        (lambda s: {"state_dict": {"x": torch.zeros(1)}}, "no pix2pix generator.*'x'"),
         (lambda s: list(s.values()), "holds list"),
         (lambda s: s["model.model.3.bias"], "holds Tensor"),
         (lambda s: {}, "no state dict"),
@@ -365,20 +408,45 @@ def test_depths_that_no_generator_has(tmp_path: Path, downs: int) -> None:
         import_checkpoint(save(tmp_path / "net.pth", state), name="x")
 
 
-@pytest.mark.parametrize(
-    ("keys", "message"),
-    [
-        (["model.1.weight", "model.10.conv_block.1.weight"], "ResNet generator"),
-        (["module.model.1.weight", "module.model.10.conv_block.1.weight"], "ResNet generator"),
-        (["model.0.weight", "model.0.bias", "model.2.weight"], "discriminator"),
-        (["net.0.weight", "net.2.weight"], "discriminator"),
-        (["encoder.weight"], "no pix2pix generator.*encoder.weight"),
-    ],
-)
-def test_other_networks_are_named(tmp_path: Path, keys: list[str], message: str) -> None:
-    path = save(tmp_path / "net.pth", {key: torch.zeros(1) for key in keys})
-    with pytest.raises(BundleError, match=rf"net\.pth: .*{message}.*latest_net_G\.pth"):
+FOREIGN: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
+    "patch": ({"model.0.weight": (64, 6, 4, 4), "model.2.weight": (128, 64, 4, 4),
+               "model.5.weight": (1, 128, 4, 4)}, "is a discriminator"),
+    "pixel": ({"net.0.weight": (64, 6, 1, 1), "net.2.weight": (1, 64, 1, 1)}, "is a discriminator"),
+    "scales": ({f"scale{k}_layer{i}.0.weight": shape for k in range(2) for i, shape in
+                enumerate([(8, 6, 4, 4), (16, 8, 4, 4), (1, 16, 4, 4)])}, "is a discriminator"),
+    "resnet18": ({"conv1.weight": (64, 3, 7, 7), "layer1.0.conv1.weight": (64, 64, 3, 3),
+                  "fc.weight": (1000, 512), "fc.bias": (1000,)}, "is a classifier"),
+    "vgg": ({"features.0.weight": (64, 3, 3, 3), "classifier.6.weight": (1000, 4096)},
+            "is a classifier"),
+    "ddpm": ({"time_embed.0.weight": (256, 64), "input_blocks.0.0.weight": (64, 3, 3, 3)},
+             "is a diffusion model's U-Net"),
+    "diffusers": ({"conv_in.weight": (320, 4, 3, 3), "time_embedding.linear_1.weight": (1280, 320),
+                   "down_blocks.0.attentions.0.norm.weight": (320,)},
+                  "is a diffusion model's U-Net"),
+    "esrgan": ({"conv_first.weight": (64, 3, 3, 3), "RRDB_trunk.0.RDB1.conv1.weight":
+                (32, 64, 3, 3)}, "is an upscaler"),
+    "realesrgan": ({"conv_first.weight": (64, 3, 3, 3), "body.0.rdb1.conv1.weight":
+                    (32, 64, 3, 3)}, "is an upscaler"),
+    "edsr": ({"head.0.weight": (64, 3, 3, 3), "body.0.body.0.weight": (64, 64, 3, 3),
+              "body.0.body.2.weight": (64, 64, 3, 3), "tail.1.weight": (3, 64, 3, 3)},
+             "is an upscaler"),
+    "pytorch-gan": ({"down1.model.0.weight": (64, 3, 4, 4), "final.2.weight": (3, 128, 4, 4)},
+                    "is a U-Net in PyTorch-GAN's layout"),
+    "blocks": ({"model.1.weight": (64, 3, 9, 9), "model.10.conv_block.1.weight": (64, 64, 3, 3)},
+               "is a ResNet generator with other layers"),
+    "other": ({"encoder.weight": (3, 4)}, "holds no pix2pix generator.*encoder.weight"),
+}  # fmt: skip
+"""Networks that are no generator that is known, by some of their real keys and shapes."""
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_other_networks_are_named(tmp_path: Path, kind: str) -> None:
+    shapes, message = FOREIGN[kind]
+    path = save(tmp_path / "net.pth", {key: torch.zeros(shape) for key, shape in shapes.items()})
+    known = "known are the latest_net_G.pth of: .*U-Net.*ResNet.*CUT.*pix2pixHD"
+    with pytest.raises(BundleError, match=rf"net\.pth: .*{message}.*; {known}") as caught:
         import_checkpoint(path, name="x")
+    assert "\n" not in str(caught.value) and not re.search(r"\. [A-Z]", str(caught.value))
 
 
 class RunsCode:
