@@ -6,7 +6,7 @@ Needs no torch: the memory of a worker is reckoned by it too
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from pix2pix_batch.inference import convolution_rule as rule
 
 Size = tuple[int, int]
 Way = Literal["direct", "winograd", "thin"]
+Choice = Callable[[Convolution, Size], Way]
 
 
 class Place(NamedTuple):
@@ -55,8 +56,18 @@ def choose_way(layer: Convolution, after: Size) -> Way:
         layer.kernel, layer.stride, layer.inputs, layer.outputs, after, transposed=layer.transposed
     ):
         return "winograd"
-    thin = rule.is_thin_plain(layer.kernel, layer.stride, layer.outputs)
-    return "thin" if thin and not layer.transposed else "direct"
+    return "thin" if is_thin(layer) else "direct"
+
+
+def is_thin(layer: Convolution) -> bool:
+    """Whether it makes the image: of inner layers only toys have so few channels."""
+    few = rule.is_thin_plain(layer.kernel, layer.stride, layer.outputs)
+    return few and not layer.transposed and not layer.normed
+
+
+def choose_direct(layer: Convolution, after: Size) -> Way:
+    """No convolution as matrix products."""
+    return "direct"
 
 
 def place_input(layer: Convolution, before: Size, after: Size, way: Way) -> Place:
@@ -70,9 +81,10 @@ def place_input(layer: Convolution, before: Size, after: Size, way: Way) -> Plac
     return Place(margin, layer.reflects, (before[0] + 2 * margin, before[1] + 2 * margin))
 
 
-def plan_features(description: LayeredDescription, size: Size, *, products: bool) -> FeaturePlan:
-    """For images of that height and width. ``products``: whether convolutions may be matrix
-    products.
+def plan_features(
+    description: LayeredDescription, size: Size, choose: Choice = choose_way
+) -> FeaturePlan:
+    """For images of that height and width. ``choose``: how each convolution runs.
 
     A buffer serves another layer's result of the same shape once nothing reads it any more; but
     those of the image and of the translated image are their own, so that a wider generator never
@@ -82,8 +94,7 @@ def plan_features(description: LayeredDescription, size: Size, *, products: bool
     wanted = {}
     for layer, before, after in layers:
         if isinstance(layer, Convolution):
-            way = choose_way(layer, after) if products else "direct"
-            wanted[layer.name] = place_input(layer, before, after, way)
+            wanted[layer.name] = place_input(layer, before, after, choose(layer, after))
     kinds = {IMAGE: _room(description, wanted, IMAGE, description.in_channels, size)}
     for layer, _, after in layers:
         kinds[layer.name] = _room(description, wanted, layer.name, layer.outputs, after)

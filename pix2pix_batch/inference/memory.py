@@ -12,7 +12,7 @@ from pix2pix_batch.generators.description import Description
 from pix2pix_batch.generators.layers import Convolution, LayeredDescription, Resample, Sized
 from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.inference import convolution_rule as rule
-from pix2pix_batch.inference.feature_plan import FeaturePlan, Size, plan_features
+from pix2pix_batch.inference.feature_plan import FeaturePlan, Size, Way, choose_way, plan_features
 
 STANDARD_BATCH = 4
 """Images of 256x256 that a batch is taken to have where the job leaves it open: at least as many as
@@ -173,45 +173,43 @@ def _layered_memory(description: LayeredDescription, size: Size, batch_size: int
     weights, kernel, largest = 0, 0, Counter[str]()
     for layer, _, after in description.sized(*size):
         if isinstance(layer, Convolution):
-            plain, winograd = _count_kernel(layer), _is_winograd(layer, after)
+            plain, way = _count_kernel(layer), _choose_widest(layer, after)
             points = rule.SMALL_POINTS**2 * layer.inputs * layer.outputs
-            weights += _count_transformed(plain, points) if winograd else plain
+            weights += _count_transformed(plain, points) if way == "winograd" else plain
             kernel = max(kernel, plain)
-            largest |= _count_buffers(layer, after)
+            largest |= _count_buffers(layer, after, way)
     pixels = math.prod(size) * (description.in_channels + 2 * description.out_channels)
     numbers = weights + kernel + largest.total() + _count_features(description, size)
     return NUMBER * (numbers + batch_size * pixels)
 
 
-def _is_winograd(layer: Convolution, after: Size) -> bool:
-    """Whether it is Winograd's by its work, whatever memory its kernel takes."""
-    return rule.has_small_winograds_work(
+def _choose_widest(layer: Convolution, after: Size) -> Way:
+    """As on the CPU where most are matrix products, whatever memory their kernels take: so a wider
+    generator is never reckoned to take less."""
+    if rule.has_small_winograds_work(
         layer.kernel, layer.stride, layer.inputs, layer.outputs, after, transposed=layer.transposed
-    )
+    ):
+        return "winograd"
+    return choose_way(layer, after)
 
 
-def _count_buffers(layer: Convolution, after: Size) -> Counter[str]:
-    """Numbers in each buffer of a convolution that is matrix products.
-
-    One with too many outputs to be a thin one counts as the widest of these, so that a wider
-    generator is never reckoned to take less.
-    """
-    found = Counter[str]()
-    if _is_winograd(layer, after):
+def _count_buffers(layer: Convolution, after: Size, way: Way) -> Counter[str]:
+    """Numbers in each buffer of a convolution that is matrix products."""
+    if way == "winograd":
         tiles = rule.small_tiles(after)
-        found |= Counter(rule.small_workspace(tiles, layer.inputs, layer.outputs))
-    outputs = min(layer.outputs, rule.FEW_CHANNELS - 1)
-    if rule.is_thin_plain(layer.kernel, layer.stride, outputs) and not layer.transposed:
+        return Counter(rule.small_workspace(tiles, layer.inputs, layer.outputs))
+    if way == "thin":
         rows = rule.block_rows(after[0], after[1] + layer.kernel - 1)
-        found |= _count_numbers(rule.thin_plain_buffers(outputs, layer.kernel, rows, after[1]))
-    return found
+        shapes = rule.thin_plain_buffers(layer.outputs, layer.kernel, rows, after[1])
+        return _count_numbers(shapes)
+    return Counter()
 
 
 def _count_features(description: LayeredDescription, size: Size) -> int:
     """Numbers in the buffers of an image's features, and what the layer that works with the most
     has besides: its result before the norm, and its input, where it is held otherwise than the
     layer reads it."""
-    plan = plan_features(description, size, products=True)
+    plan = plan_features(description, size, _choose_widest)
     held = sum(room.channels * math.prod(room.place.padded) for room in plan.rooms)
     return held + max(_count_working(plan, sized) for sized in description.sized(*size))
 

@@ -23,6 +23,7 @@ from pix2pix_batch.inference.feature_plan import (
     FeaturePlan,
     Place,
     Room,
+    choose_direct,
     choose_way,
     plan_features,
 )
@@ -220,7 +221,7 @@ class OneDNNLayers:
         products = dtype == torch.float32 and not direct and bool(onednn.instruction_set())
         workspace = Workspace() if products else None
         self.sized = list(self.architecture.sized(*size))
-        plan = plan_features(self.architecture, size, products=products)
+        plan = plan_features(self.architecture, size, choose_way if products else choose_direct)
         self.steps = [
             self._prepare(net, sized, plan, workspace)
             if isinstance(sized.layer, Convolution)
