@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 """The latest; bundles of U-Nets are of the first, which had no other family."""
-FITS = ("tile", "resize", "exact")
+FITS = ("tile", "resize", "exact", "whole")
 METADATA_KEY = "pix2pix_batch"
 MAX_HEADER = 100_000_000  # the safetensors format's own limit
 MODELS = Path(__file__).parent / "models"
@@ -57,6 +57,7 @@ class BundleInfo:
         self.architecture.require_side(self.image_size)
         if self.fit not in FITS:
             raise ValueError(f"fit must be one of {', '.join(FITS)}, not {self.fit!r}")
+        require_fit(self.architecture, self.fit)
         for field_name in ("source_domain", "target_domain"):
             if not isinstance(getattr(self, field_name), str):
                 raise ValueError(f"{field_name} must be text")
@@ -86,6 +87,15 @@ class BundleInfo:
             return cls(architecture=generators.describe(fields), **values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"the metadata is incomplete or foreign ({error})") from error
+
+
+def require_fit(architecture: Description, fit: str | None) -> None:
+    """Raises ``ValueError`` where images as a whole are not for networks of the kind."""
+    if fit == "whole" and not architecture.takes_any_size:
+        raise ValueError(
+            f"fit whole is for networks that take images of any size, not for a "
+            f"{architecture.title}; use tile or resize"
+        )
 
 
 def resolve(model: str | os.PathLike[str]) -> Path:

@@ -51,7 +51,7 @@ def import_checkpoint(
     norm: str | None = None,
     weights: str | None = None,
     image_size: int | None = None,
-    fit: str = "resize",
+    fit: str | None = None,
     source_domain: str = "",
     target_domain: str = "",
 ) -> tuple[BundleInfo, Generator]:
@@ -84,7 +84,7 @@ def import_checkpoint(
             name=name,
             architecture=architecture,
             image_size=_default_size(architecture) if image_size is None else image_size,
-            fit=fit,
+            fit=fit or architecture.default_fit,
             source_domain=source_domain,
             target_domain=target_domain,
             provenance={"imported_from": {"file": path.name, "sha256": fingerprint(path)}},

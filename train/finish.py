@@ -17,8 +17,9 @@ from torch.optim.swa_utils import update_bn
 from pix2pix_batch import bundle, distance
 from pix2pix_batch.bundle import BundleInfo, Embedding
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.generators.description import Description
 from pix2pix_batch.generators.generator import Generator
-from pix2pix_batch.inference.converter import fit_to_model
+from pix2pix_batch.inference.fitting import fit_to_model
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import checkpoint, pair_files
@@ -129,7 +130,9 @@ def most_of(generator: Generator) -> int:
     return EMBEDDED * generator.architecture.bottleneck
 
 
-def inputs_of(data: Data, fit: str, size: int, most: int) -> Iterator[Pixels]:
+def inputs_of(
+    data: Data, fit: str, size: int, most: int, architecture: Description | None = None
+) -> Iterator[Pixels]:
     """Training inputs that say how all of them lie, ``uint8 (size, size, C)``, about ``most``.
 
     Of files, what ``convert`` would make of them, so that an input's own parts stand together. Of
@@ -137,21 +140,31 @@ def inputs_of(data: Data, fit: str, size: int, most: int) -> Iterator[Pixels]:
     domain, and as many as one likes; the few upright ones do not fill the bottleneck's width.
     """
     if isinstance(data, FileData):
-        yield from _tiles(len(data.train), lambda index: data.train.read(index)[0], fit, size, most)
+        read = partial(_read_input, data)
+        yield from _tiles(len(data.train), read, fit, size, most, architecture)
         return
     for k in range(most):
         yield data.sample(k)[0]
 
 
+def _read_input(data: FileData, index: int) -> Pixels:
+    return data.train.read(index)[0]
+
+
 def _tiles(
-    count: int, read: Callable[[int], Pixels], fit: str, size: int, most: int
+    count: int,
+    read: Callable[[int], Pixels],
+    fit: str,
+    size: int,
+    most: int,
+    architecture: Description | None = None,
 ) -> Iterator[Pixels]:
     """``count`` images as ``convert`` hands them to the generator: all of them if there are few,
     else some, evenly spread; in turn of each image all tiles or some, without those that are
     mostly padding."""
     each = max(1, most // count)
     for index in spread_indices(count, most):
-        cut = fit_to_model(read(index), "resize" if fit == "resize" else "tile", size)
+        cut = fit_to_model(read(index), "tile" if fit == "exact" else fit, size, architecture)
         tiles = [
             tile
             for tile, share in zip(cut, cut.shares, strict=True)
@@ -216,7 +229,7 @@ def training_inputs(
     size, most = info.image_size, most_of(generator)
     if (recipe := info.provenance.get("recipe")) is not None:
         own = recipes.override_recipe(recipes.parse_recipe(recipe, str(path)), overrides)
-        return partial(inputs_of, open_data(data, own), info.fit, size, most)
+        return partial(inputs_of, open_data(data, own), info.fit, size, most, info.architecture)
     if overrides:
         raise InputError(f"{escape(path)}: holds no recipe, so that --set has nothing to change")
     files = list(image_files(data))
@@ -227,7 +240,7 @@ def training_inputs(
     def read(index: int) -> Pixels:
         return reader.image(files[index], channels)
 
-    return partial(_tiles, len(files), read, info.fit, size, most)
+    return partial(_tiles, len(files), read, info.fit, size, most, info.architecture)
 
 
 class _WithoutNoise(nn.Module):

@@ -74,7 +74,10 @@ def describe(info: BundleInfo, path: Path) -> None:
 )
 @click.option("--image-size", type=int, help="Side of the images it was trained on.")
 @click.option(
-    "--fit", type=click.Choice(["tile", "resize", "exact"]), default="resize", show_default=True
+    "--fit",
+    type=click.Choice(["tile", "resize", "exact", "whole"]),
+    help="How images of other sizes are treated.  [default: resize for U-Nets; for ResNets whole, "
+    "or tile where they norm by fixed statistics or not at all]",
 )
 @click.option("--source-domain", default="", help="What its inputs show.")
 @click.option("--target-domain", default="", help="What its outputs show.")

@@ -113,6 +113,23 @@ class Description:
         raise NotImplementedError
 
     @property
+    def norms_each_image(self) -> bool:
+        """Whether norms use an image's own statistics, so that its tiles would differ."""
+        return self.norm in ("instance", "batch-statistics")
+
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether the network does as well at other sizes than it was trained at."""
+        return False
+
+    @property
+    def default_fit(self) -> str:
+        """How images of other sizes are treated best (:data:`pix2pix_batch.bundle.FITS`)."""
+        if not self.takes_any_size:
+            return "resize"
+        return "whole" if self.norms_each_image else "tile"
+
+    @property
     def conv_bias(self) -> bool:
         """Whether normed convolutions have a bias (with batch norm the shift makes it idle)."""
         return self.norm in ("instance", "none")

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from pix2pix_batch.generators.description import Description
 
 Masks = Sequence[Tensor] | Mapping[int, Tensor]
+NormStatistics = Mapping[str, tuple[Tensor, Tensor]]
+"""Mean and variance of each channel before a norm, ``float32 (C,)``, by the layer's name."""
 
 
 class Generator(nn.Module):

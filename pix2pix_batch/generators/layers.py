@@ -117,6 +117,10 @@ class LayeredDescription(Description):
     def embedded(self) -> str:
         raise NotImplementedError
 
+    @property
+    def takes_any_size(self) -> bool:
+        return True
+
     @cached_property
     def _made_by(self) -> dict[str, Layer]:
         return {layer.name: layer for layer in self.layers}

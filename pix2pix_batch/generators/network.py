@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pix2pix_batch.generators.generator import Generator, Masks
+from pix2pix_batch.generators.generator import Generator, Masks, NormStatistics
 from pix2pix_batch.generators.layers import (
     IMAGE,
     Convolution,
@@ -20,6 +20,8 @@ from pix2pix_batch.generators.layers import (
 )
 from pix2pix_batch.generators.unet_network import (
     DROPOUT_RATE,
+    NORM_EPS,
+    BatchNorm,
     Block,
     init_weights,
     make_norm,
@@ -84,19 +86,30 @@ class LayeredGenerator(Generator):
                 return pool(feature)
         raise AssertionError(f"no layer makes {embedded}")
 
-    def translate(self, x: Tensor, masks: Masks | None = None) -> tuple[Tensor, Tensor]:
-        """See :meth:`Generator.translate`. Raises ``ValueError`` for images of another shape."""
+    def translate(
+        self, x: Tensor, masks: Masks | None = None, norms: NormStatistics | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See :meth:`Generator.translate`. ``norms``: the statistics that norms use in place of
+        each image's own, in eval mode. Raises ``ValueError`` for images of another shape."""
         a = self.architecture
         self._require_images(x)
         if masks is None and self.training:
             shapes = a.mask_shapes(*x.shape[2:])
             masks = [draw_mask((len(x), *shape), x.device) for shape in shapes]
         embedding, y = None, x
-        for name, y in self._run(x, multipliers_by_block(a, masks)):
+        for name, y in self._run(x, multipliers_by_block(a, masks), norms):
             if name == a.embedded:
                 embedding = pool(y)
         assert embedding is not None
         return y, embedding
+
+    def measure_norms(self, x: Tensor) -> NormStatistics:
+        """The statistics by which the norms that use an image's own norm ``x``, one image."""
+        found: dict[str, tuple[Tensor, Tensor]] = {}
+        self._require_images(x)
+        for _ in self._run(x, {}, None, found):
+            pass
+        return found
 
     def _require_images(self, x: Tensor) -> None:
         a = self.architecture
@@ -111,11 +124,17 @@ class LayeredGenerator(Generator):
                     f"got {x.shape[3]}x{x.shape[2]}"
                 )
 
-    def _run(self, x: Tensor, masks: Mapping[int, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    def _run(
+        self,
+        x: Tensor,
+        masks: Mapping[int, Tensor],
+        norms: NormStatistics | None = None,
+        found: dict[str, tuple[Tensor, Tensor]] | None = None,
+    ) -> Iterator[tuple[str, Tensor]]:
         """Each layer's features by its name, in running order."""
         features, last = {IMAGE: x}, self.architecture.last_reads
         for place, layer in enumerate(self.architecture.layers):
-            made = self._run_layer(layer, features, masks)
+            made = self._run_layer(layer, features, masks, norms, found)
             features[layer.name] = made
             for name in {*layer.reads, layer.name}:
                 if last.get(name, -1) <= place:
@@ -123,19 +142,52 @@ class LayeredGenerator(Generator):
             yield layer.name, made
 
     def _run_layer(
-        self, layer: Layer, features: Mapping[str, Tensor], masks: Mapping[int, Tensor]
+        self,
+        layer: Layer,
+        features: Mapping[str, Tensor],
+        masks: Mapping[int, Tensor],
+        norms: NormStatistics | None,
+        found: dict[str, tuple[Tensor, Tensor]] | None,
     ) -> Tensor:
         x = features[layer.source]
         if isinstance(layer, Resample):
             return resample(x, layer.kind)
         if layer.reflects and layer.padding:
             x = F.pad(x, [layer.padding] * 4, mode="reflect")
-        x = self.find_block(layer.name)(x)
+        block = self.find_block(layer.name)
+        if norms is None and found is None:
+            x = block(x)
+        else:
+            x = norm_with(block, block.conv(x), layer.name, norms, found)
         if layer.activation != "none":
             x = torch.relu(x) if layer.activation == "relu" else torch.tanh(x)
         if layer.noise_block is not None and layer.noise_block in masks:
             x = x * masks[layer.noise_block].to(x.dtype)
         return x + features[layer.added] if layer.added else x
+
+
+def norm_with(
+    block: Block,
+    x: Tensor,
+    name: str,
+    norms: NormStatistics | None,
+    found: dict[str, tuple[Tensor, Tensor]] | None,
+) -> Tensor:
+    """``x`` after the block's norm, by the statistics in ``norms`` or else its own, which
+    ``found`` is given; norms that do not use an image's own are as always."""
+    norm = block.norm
+    if norm is None or (isinstance(norm, BatchNorm) and not norm.per_image):
+        return block.norm(x) if block.norm is not None else x
+    wide = x.float()
+    if norms is None:
+        variance, mean = torch.var_mean(wide, dim=(0, 2, 3), correction=0)
+    else:
+        mean, variance = norms[name]
+    if found is not None:
+        found[name] = mean, variance
+    scale, shift = getattr(norm, "weight", None), getattr(norm, "bias", None)
+    scale, shift = (None if one is None else one.float() for one in (scale, shift))
+    return F.batch_norm(wide, mean, variance, scale, shift, False, 0.0, NORM_EPS).to(x.dtype)
 
 
 def draw_mask(shape: tuple[int, ...], device: torch.device) -> Tensor:

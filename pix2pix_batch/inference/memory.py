@@ -22,6 +22,11 @@ PyTorch."""
 NUMBER = 4
 """Bytes of one number in float32."""
 
+WHOLE_MEMORY = 5 << 29
+"""Bytes, 2.5 GiB, that an image may take (:func:`image_memory`) to run as a whole, a larger one
+being cut into tiles: a ResNet of 64 filters at 1024x2048 takes them, as does pix2pixHD's global
+generator at its own size. The same everywhere, since the outputs' bytes depend on it."""
+
 MOST_TRANSFORMED = min(rule.ENOUGH_CHANNELS, key=rule.ENOUGH_CHANNELS.__getitem__)
 """The instruction set with which the most layers are Winograd convolutions. Which one this
 CPU has, only PyTorch tells."""
@@ -168,19 +173,28 @@ def _count_kernel(layer: Convolution) -> int:
 
 def _layered_memory(description: LayeredDescription, size: Size, batch_size: int) -> int:
     """The weights, transformed where that is faster on any CPU, and once more the largest, while it
-    is laid out anew; the buffers of the convolutions that are matrix products; one image's
-    features, since images run one after the other; the batch's bytes and levels."""
-    weights, kernel, largest = 0, 0, Counter[str]()
+    is laid out anew; one image's features, since images run one after the other; the batch's bytes
+    and levels."""
+    weights, kernel = 0, 0
     for layer, _, after in description.sized(*size):
         if isinstance(layer, Convolution):
             plain, way = _count_kernel(layer), _choose_widest(layer, after)
             points = rule.SMALL_POINTS**2 * layer.inputs * layer.outputs
             weights += _count_transformed(plain, points) if way == "winograd" else plain
             kernel = max(kernel, plain)
-            largest |= _count_buffers(layer, after, way)
     pixels = math.prod(size) * (description.in_channels + 2 * description.out_channels)
-    numbers = weights + kernel + largest.total() + _count_features(description, size)
-    return NUMBER * (numbers + batch_size * pixels)
+    held = NUMBER * (weights + kernel + batch_size * pixels)
+    return held + image_memory(description, size)
+
+
+def image_memory(description: LayeredDescription, size: Size) -> int:
+    """Bytes that an image of that height and width takes while it runs on the CPU, in fp32: its
+    features and the buffers of the convolutions that are matrix products."""
+    largest = Counter[str]()
+    for layer, _, after in description.sized(*size):
+        if isinstance(layer, Convolution):
+            largest |= _count_buffers(layer, after, _choose_widest(layer, after))
+    return NUMBER * (largest.total() + _count_features(description, size))
 
 
 def _choose_widest(layer: Convolution, after: Size) -> Way:

@@ -21,10 +21,15 @@ class ThinPlainConvolution:
     plane by plane. float32.
     """
 
-    def __init__(self, weight: Tensor, size: tuple[int, int], workspace: Workspace) -> None:
-        """``weight``: ``(outputs, inputs, k, k)``. ``size``: the output's height and width."""
-        self.outputs, self.inputs, self.side, _ = weight.shape
-        self.kernels = weight.permute(2, 3, 0, 1).flatten(1, 2).contiguous()
+    @staticmethod
+    def order_kernel(weight: Tensor) -> Tensor:
+        """``(k, k, outputs, inputs)`` of a weight ``(outputs, inputs, k, k)``."""
+        return weight.permute(2, 3, 0, 1).contiguous()
+
+    def __init__(self, kernel: Tensor, size: tuple[int, int], workspace: Workspace) -> None:
+        """``kernel``: an ordered one. ``size``: the output's height and width."""
+        self.side, _, self.outputs, self.inputs = kernel.shape
+        self.kernels = kernel.flatten(1, 2)
         self.size, self.workspace = size, workspace
         self.across = size[1] + self.side - 1
         self.rows = block_rows(size[0], self.across)

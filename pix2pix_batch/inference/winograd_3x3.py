@@ -57,13 +57,18 @@ OUTPUT = np.kron(evaluation(SMALL_OUTPUTS - 1).T, evaluation(SMALL_OUTPUTS - 1).
 class Winograd3x3:
     """One 3x3 convolution of stride 1 of images of one size, one at a time. float32."""
 
-    def __init__(self, weight: Tensor, size: tuple[int, int], workspace: Workspace) -> None:
-        """``weight``: ``(outputs, inputs, 3, 3)``. ``size``: the output's height and width."""
-        self.outputs, self.inputs = weight.shape[:2]
-        self.size, self.tiles, self.workspace = size, small_tiles(size), workspace
+    @staticmethod
+    def transform_kernel(weight: Tensor) -> Tensor:
+        """``(36, inputs, outputs)`` of a weight ``(outputs, inputs, 3, 3)``."""
         taps = weight.double().flatten(2).permute(2, 1, 0).flatten(1)
-        kernel = (torch.from_numpy(KERNEL) @ taps).view(-1, self.inputs, self.outputs)
-        self.kernel = kernel.float().contiguous()
+        kernel = (torch.from_numpy(KERNEL) @ taps).view(-1, weight.shape[1], weight.shape[0])
+        return kernel.float().contiguous()
+
+    def __init__(self, kernel: Tensor, size: tuple[int, int], workspace: Workspace) -> None:
+        """``kernel``: a transformed one. ``size``: the output's height and width."""
+        _, self.inputs, self.outputs = kernel.shape
+        self.kernel, self.size, self.workspace = kernel, size, workspace
+        self.tiles = small_tiles(size)
         self.into, self.back = torch.from_numpy(INPUT).float(), torch.from_numpy(OUTPUT).float()
         self.rows = min(self.tiles[0], max(1, SMALL_ROWS // self.tiles[1]))
         self.shapes = small_workspace_shapes(self.rows, self.tiles[1], self.inputs, self.outputs)
