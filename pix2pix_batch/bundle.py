@@ -138,7 +138,9 @@ def read_info(path: Path) -> BundleInfo:
     except (KeyError, TypeError) as error:
         raise BundleError(
             f"{path}: is a safetensors file but no pix2pix-batch bundle: it has no "
-            f"'{METADATA_KEY}' metadata"
+            f"'{METADATA_KEY}' metadata; if it holds a generator's weights, 'pix2pix-batch model "
+            f"import {shlex.quote(str(path))} {shlex.quote(f'{_stem(path)}.safetensors')}' makes a "
+            "bundle of them"
         ) from error
     try:
         ends = [v["data_offsets"][1] for name, v in header.items() if name != "__metadata__"]

@@ -6,15 +6,11 @@ structure of the keys and by the shapes: :mod:`pix2pix_batch.generators`.
 
 from __future__ import annotations
 
-import pickle
-import re
-import warnings
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pix2pix_batch import generators
 from pix2pix_batch.bundle import BundleInfo, fingerprint
@@ -22,18 +18,14 @@ from pix2pix_batch.errors import BundleError
 from pix2pix_batch.generators.description import Description, Layout, LayoutError, Norm
 from pix2pix_batch.generators.foreign import name_kind
 from pix2pix_batch.generators.generator import Generator
-from pix2pix_batch.generators.unet import ROOT
+from pix2pix_batch.state_dicts import State, list_shapes, read_state
 from pix2pix_batch.text import format_count
 
-State = dict[str, Tensor]
-
-WRAPPERS = ("module.", "_orig_mod.")  # DataParallel and torch.compile put these before each key
 DEFAULT_SIZE = 256
 """Side of the images that a generator without a size of its own is taken to be trained on: the
 reference's ``--crop_size``."""
 FILTER_TOLERANCE = 1e-3
 """Of a fixed filter's numbers, which may be stored in half precision."""
-SAVE_AGAIN = "save the generator alone, with torch.save(net.state_dict(), ...)"
 
 
 class ParameterKinds(NamedTuple):
@@ -44,11 +36,26 @@ class ParameterKinds(NamedTuple):
     biased: bool
 
 
+class PossibleNorms(NamedTuple):
+    """``norms``: that the keys allow, the usual one first; ``why``: what there is of norms, for
+    people; ``is_open``: whether somebody has to say which."""
+
+    norms: tuple[Norm, ...]
+    why: str
+    is_open: bool = False
+
+
+class OpenChoiceError(BundleError):
+    """A checkpoint's keys leave open how it is to be run."""
+
+
 def import_checkpoint(
     path: Path,
     *,
     name: str,
     norm: str | None = None,
+    dropout: bool | None = None,
+    channels: str = "rgb",
     weights: str | None = None,
     image_size: int | None = None,
     fit: str | None = None,
@@ -59,26 +66,33 @@ def import_checkpoint(
 
     Depth, widths and channels come from the checkpoint. ``norm=None`` takes what the keys say:
     batch norm becomes ``batch-statistics``, as the reference's test script runs it (the other
-    choice: ``running-statistics``), and so does instance norm with scale and shift; biased
-    convolutions without norm parameters become ``instance`` (the other choice: ``none``, which the
-    keys cannot tell from it); neither biases nor norm parameters become ``none``. ``image_size``
-    defaults to what the depth of a U-Net says (``2 ** downs``, as in the reference's ``unet_128``
-    and ``unet_256``), else to 256. Dropout stays off unless asked for.
+    choice: ``running-statistics``). Where they do not tell, :class:`OpenChoiceError` lists what
+    may be: norms with scales alone can be ``batch-statistics``, which instance norm with scale and
+    shift is; without norm parameters it is ``instance`` or ``none``. ``dropout``: whether it was
+    trained with it, which the keys of U-Nets do not tell: the reference's were. It stays off unless
+    asked for. ``channels``: their order in images that it was trained on, ``rgb`` or ``bgr``
+    (OpenCV's). ``image_size`` defaults to what the depth of a U-Net says (``2 ** downs``, as in the
+    reference's ``unet_128`` and ``unet_256``), else to 256; ``fit`` to what suits the family.
 
     Of a file with several networks, or with more than weights (``{"netG": ..., "step": ...}``), the
-    one that is a generator is taken; ``weights`` says which, where there are several.
+    one that is a generator is taken; ``weights`` says which, where there are several, ``ema`` those
+    that are averages.
 
     The file is read as plain tensors only. Raises :class:`BundleError`.
     """
-    state = _unwrap(_plain(path, _unpack(path, _read(path), weights)))
+    state = read_state(path, weights)
     family, layout = _recognise(path, state)
     found = _find_parameter_kinds(state, layout)
-    norm = _norm(path, found, norm, layout)
+    fields = {**layout.fields, "norm": _choose_norm(path, _find_norms(found, layout), norm)}
+    if dropout is not None:
+        fields["dropout"] = dropout
     try:
-        architecture = family(**{**layout.fields, "norm": norm})
+        architecture = family(**fields)
     except ValueError as error:
         raise BundleError(f"{path}: its shapes cannot be used: {error}") from error
     generator = _generator(path, state, layout, architecture, found)
+    if channels != "rgb":
+        reverse_channels(path, generator)
     try:
         info = BundleInfo(
             name=name,
@@ -94,129 +108,38 @@ def import_checkpoint(
     return info, generator
 
 
-def is_training_checkpoint(path: Path) -> bool:
-    """Whether ``path`` is a checkpoint of ``train``; only plain tensors are read."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            state = torch.load(path, map_location="meta", weights_only=True)
-    except Exception:  # import_checkpoint says what it is
-        return False
-    return isinstance(state, Mapping) and {"step", "generator"} <= state.keys()
+def list_norms(path: Path, weights: str | None = None) -> tuple[Norm, ...]:
+    """The norms that the checkpoint's keys allow, the usual one first. Raises
+    :class:`BundleError`."""
+    state = read_state(path, weights)
+    layout = _recognise(path, state).layout
+    return _find_norms(_find_parameter_kinds(state, layout), layout).norms
 
 
-def _read(path: Path) -> Mapping[Any, Any]:
-    """What the checkpoint holds; nothing in the file is run."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(4)
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror}); give a .pth file") from error
-    if not start.startswith((b"PK\x03\x04", b"\x80")):
+@torch.no_grad()
+def reverse_channels(path: Path, generator: Generator) -> None:
+    """Turn a generator of BGR images into the same one of RGB images. Raises
+    :class:`BundleError` where its images have no three channels."""
+    a = generator.architecture
+    if (a.in_channels, a.out_channels) != (3, 3):
         raise BundleError(
-            f"{path}: is no PyTorch checkpoint; give the reference's latest_net_G.pth "
-            "(a bundle needs no import)"
+            f"{path}: takes {a.in_channels} channels and makes {a.out_channels}; bgr is an order "
+            "of three"
         )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch finds odd is either refused or harmless
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f" ({found[1]})" if found else ""
-        raise BundleError(
-            f"{path}: is damaged or holds pickled objects other than tensors{what}. Those can run "
-            f"code and are never loaded; {SAVE_AGAIN}"
-        ) from error
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BundleError(
-            f"{path}: is damaged or no checkpoint ({reason}); get it again, or {SAVE_AGAIN}"
-        ) from error
-    if not isinstance(state, Mapping) or not state:
-        raise BundleError(f"{path}: holds {type(state).__name__}, no state dict; {SAVE_AGAIN}")
-    if {"step", "generator"} <= state.keys():
-        raise BundleError(
-            f"{path}: is a checkpoint of a run of 'pix2pix-batch train'; 'pix2pix-batch model "
-            "import' makes a bundle of it"
-        )
-    return state
-
-
-def _unpack(path: Path, content: Mapping[Any, Any], weights: str | None) -> Mapping[Any, Any]:
-    """The state dict in ``content``, which may be that itself."""
-    packed = dict(_state_dicts(content))
-    named = ", ".join(map(repr, packed))
-    if weights is not None:
-        if weights not in packed:
-            raise BundleError(
-                f"{path}: has no weights called {weights!r}, but {named or 'those of one network'}"
-            )
-        return packed[weights]
-    if not packed:
-        return content
-    found = [name for name, state in packed.items() if _is_generator(state)]
-    if len(found) > 1:
-        raise BundleError(
-            f"{path}: holds {len(found)} generators ({', '.join(map(repr, found))}); say which one "
-            "with --weights"
-        )
-    if not found and len(packed) > 1:
-        raise BundleError(f"{path}: none of what it holds ({named}) is a generator that is known")
-    return packed[found[0]] if found else next(iter(packed.values()))
-
-
-def _state_dicts(content: Mapping[Any, Any], before: str = "") -> Iterator[tuple[str, State]]:
-    """Those in ``content``, by their names, with dots between."""
-    for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Mapping) or not value:
-            continue
-        if all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items()):
-            yield f"{before}{name}", dict(value)
-        elif not before:
-            yield from _state_dicts(value, f"{name}.")
-
-
-def _is_generator(state: State) -> bool:
-    """Whether it is of a known family, if perhaps damaged."""
-    try:
-        return generators.recognise(_shapes(_unwrap(state))) is not None
-    except LayoutError:
-        return True
-
-
-def _shapes(state: State) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(value.shape) for key, value in state.items()}
-
-
-def _plain(path: Path, state: Mapping[Any, Any]) -> State:
-    """``state``, if it is plain tensors by name."""
-    for key, value in state.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            kind = type(value).__name__
-            raise BundleError(
-                f"{path}: is no state dict: {key!r} is {kind}, no tensor; {SAVE_AGAIN}"
-            )
-        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
-            raise BundleError(f"{path}: {key!r} is no plain tensor; {SAVE_AGAIN}")
-    return dict(state)
-
-
-def _unwrap(state: State) -> State:
-    """Without what modules around the generator put before each key, of a U-Net any words; other
-    families look for the layers' places themselves."""
-    for wrapper in WRAPPERS:
-        if all(key.startswith(wrapper) for key in state):
-            state = {key.removeprefix(wrapper): value for key, value in state.items()}
-    before, _, _ = min(state).partition(ROOT)
-    if all(key.startswith(f"{before}{ROOT}") for key in state):
-        state = {key.removeprefix(before): value for key, value in state.items()}
-    return state
+    blocks = {name: generator.get_submodule(name) for name in a.image_blocks}
+    first, last = a.image_blocks[:-1], a.image_blocks[-1]
+    for name in first:
+        conv = blocks[name].conv
+        conv.weight.copy_(conv.weight.flip(1))
+    conv = blocks[last].conv
+    conv.weight.copy_(conv.weight.flip(1 if isinstance(conv, nn.ConvTranspose2d) else 0))
+    if conv.bias is not None:
+        conv.bias.copy_(conv.bias.flip(0))
 
 
 def _recognise(path: Path, state: State) -> generators.Recognised:
     """Raises :class:`BundleError` for what is of no family."""
-    shapes = _shapes(state)
+    shapes = list_shapes(state)
     try:
         found = generators.recognise(shapes)
     except LayoutError as error:
@@ -256,27 +179,43 @@ def _find_parameter_kinds(state: State, layout: Layout) -> ParameterKinds:
     )
 
 
-def _norm(path: Path, found: ParameterKinds, norm: str | None, layout: Layout) -> Norm:
-    """The norm to run with: ``norm`` if the keys allow it, else what they suggest."""
-    possible: tuple[Norm, ...]
-    if layout.normless:
-        possible, why = ("none",), "no place for norms"
-    elif found.scaled and found.tracked:
-        possible, why = ("batch-statistics", "running-statistics"), "batch norm"
-    elif found.scaled:
-        possible, why = ("batch-statistics",), "batch norm without running statistics"
-    elif found.tracked:
-        possible, why = ("instance",), "instance norm (running statistics, no scales)"
-    elif found.biased:
-        possible, why = ("instance", "none"), "biased convolutions and no norm parameters"
-    else:
-        possible, why = ("none",), "neither norm parameters nor biases"
+def _find_norms(found: ParameterKinds, layout: Layout) -> PossibleNorms:
+    if layout.normless or not any(ours.endswith(".norm") for ours in layout.modules):
+        return PossibleNorms(("none",), "no place for norms")
+    if found.scaled and found.tracked:
+        return PossibleNorms(("batch-statistics", "running-statistics"), "batch norm")
+    if layout.norms:
+        return PossibleNorms(layout.norms, "its layout's norm")
+    if found.scaled:
+        why = (
+            "norms with scales and without running statistics, which instance norm with scale and "
+            "shift has, batch norm that keeps none, and group norm, which cannot be run"
+        )
+        return PossibleNorms(("batch-statistics",), why, is_open=True)
+    if found.tracked:
+        return PossibleNorms(("instance",), "instance norm (running statistics, no scales)")
+    if found.biased:
+        why = "biased convolutions and no norm parameters, as with instance norm and with none"
+        return PossibleNorms(("instance", "none"), why, is_open=True)
+    why = "neither norm parameters nor biases, as with no norm and with instance norm"
+    return PossibleNorms(("none", "instance"), why, is_open=True)
+
+
+def _choose_norm(path: Path, possible: PossibleNorms, norm: str | None) -> Norm:
+    """``norm`` if the keys allow it, else the only one that they do."""
+    if norm is None and not possible.is_open:
+        return possible.norms[0]
+    choices = " or ".join(f"--norm {one}" for one in possible.norms)
     if norm is None:
-        return possible[0]
-    if norm not in possible:
+        raise OpenChoiceError(
+            f"{path}: its keys do not tell how it normalises: it has {possible.why}; say so with "
+            f"{choices}, or give an input and the output that it should become with --expect, "
+            "which tells"
+        )
+    if norm not in possible.norms:
         raise BundleError(
-            f"{path}: cannot be run with norm {norm!r}: it has {why}; "
-            f"choose {' or '.join(possible)}"
+            f"{path}: cannot be run with norm {norm!r}: it has {possible.why}; choose "
+            f"{' or '.join(possible.norms)}"
         )
     return cast(Norm, norm)
 

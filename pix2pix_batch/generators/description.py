@@ -41,7 +41,8 @@ class Layout(NamedTuple):
     ``fields``: those of the description but the norm. ``biased``: our convolutions that have a bias
     whatever the norm is. ``fixed``: tensors that are no weights, and the values they must have, as
     nested lists for one channel. ``normless``: the positions leave no room for norms.
-    ``called``: the network with its numbers, for messages.
+    ``called``: the network with its numbers, for messages. ``norms``: those that it may have, the
+    usual one first, where the layout tells and the keys do not.
     """
 
     modules: Mapping[str, str]
@@ -50,6 +51,7 @@ class Layout(NamedTuple):
     called: str
     fixed: Mapping[str, Any] = {}
     normless: bool = False
+    norms: tuple[Norm, ...] = ()
 
 
 class Description:
@@ -133,6 +135,12 @@ class Description:
     def conv_bias(self) -> bool:
         """Whether normed convolutions have a bias (with batch norm the shift makes it idle)."""
         return self.norm in ("instance", "none")
+
+    @property
+    def image_blocks(self) -> tuple[str, ...]:
+        """The names of the blocks whose convolutions read the image, and of that which makes it,
+        the last."""
+        raise NotImplementedError
 
     def part_of(self, weight: str) -> Part:
         """Which part of the generator a weight belongs to, by its name: the encoder, on which alone

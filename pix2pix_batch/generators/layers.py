@@ -130,6 +130,16 @@ class LayeredDescription(Description):
         return self._made_by[self.embedded].outputs
 
     @property
+    def image_blocks(self) -> tuple[str, ...]:
+        images, found = {IMAGE}, []
+        for layer in self.layers:
+            if layer.source in images and isinstance(layer, Resample):
+                images.add(layer.name)
+            elif layer.source in images:
+                found.append(layer.name)
+        return *found, self.layers[-1].name
+
+    @property
     def possible_noise_blocks(self) -> tuple[int, ...]:
         found = (getattr(layer, "noise_block", None) for layer in self.layers)
         return tuple(number for number in found if number is not None)

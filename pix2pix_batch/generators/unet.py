@@ -37,7 +37,9 @@ class Architecture(Description):
 
     ``downs``: halvings of the image (5 to 10); ``ngf``: filters of the first layer;
     ``dropout``: whether the inner decoder blocks take dropout noise; ``skips``: whether decoder
-    blocks see the encoder's features (without, it is section 4.3's "encoder-decoder").
+    blocks see the encoder's features (without, it is section 4.3's "encoder-decoder");
+    ``bias``: whether the encoder's convolutions that no norm follows, its first and its last, have
+    biases also where others have none, as with instance norm with scale and shift.
     """
 
     family: ClassVar[str] = "unet"
@@ -51,6 +53,7 @@ class Architecture(Description):
     norm: Norm = "batch-statistics"
     dropout: bool = True
     skips: bool = True
+    bias: bool = False
 
     def __post_init__(self) -> None:
         ranges = {
@@ -59,7 +62,7 @@ class Architecture(Description):
             "downs": (MIN_DOWNS, MAX_DOWNS),
             "ngf": (1, 1024),
         }
-        self.require_sound(ranges, ("dropout", "skips"))
+        self.require_sound(ranges, ("dropout", "skips", "bias"))
 
     @property
     def summary(self) -> str:
@@ -99,6 +102,10 @@ class Architecture(Description):
     ) -> list[tuple[int, int, int]]:
         return [(self.width(i - 1), height >> i, width >> i) for i in self.noise_blocks(blocks)]
 
+    @property
+    def image_blocks(self) -> tuple[str, ...]:
+        return "down.0", "up.0"
+
     def part_of(self, weight: str) -> Part:
         side, block = weight.split(".")[:2]
         if side == "down":
@@ -111,8 +118,10 @@ class Architecture(Description):
         return UNet(self)
 
     def as_dict(self) -> dict[str, object]:
-        """Without the family, as bundles had it before there were others."""
-        return asdict(self)
+        """Without the family, as bundles had it before there were others, and without what the
+        reference's own U-Nets never have."""
+        values = asdict(self)
+        return values if self.bias else {k: v for k, v in values.items() if k != "bias"}
 
     @classmethod
     def read_layout(cls, shapes: Shapes) -> Layout | None:
@@ -135,7 +144,7 @@ class Architecture(Description):
         downs = sum(ours.startswith("down.") and ours.endswith(".conv") for ours in modules)
         fields = {
             "in_channels": in_channels, "out_channels": out_channels, "downs": downs, "ngf": ngf,
-            "dropout": downs > 5,
+            "dropout": downs > 5, "bias": _has_outer_biases(shapes, modules),
         }  # fmt: skip
         called = f"a U-Net with {downs} halvings and ngf {ngf}"
         return Layout(modules, fields, frozenset({"up.0.conv"}), called)
@@ -160,6 +169,12 @@ def _find_modules(shapes: Shapes) -> dict[str, str]:
     modules |= {f"down.{last}.conv": f"{blocks[last]}1"}
     modules |= {f"up.{last}.conv": f"{blocks[last]}3", f"up.{last}.norm": f"{blocks[last]}4"}
     return modules
+
+
+def _has_outer_biases(shapes: Shapes, modules: dict[str, str]) -> bool:
+    """Beside norms with scales; without those all convolutions may have biases."""
+    scaled = any(f"{name}.weight" in shapes for key, name in modules.items() if "norm" in key)
+    return scaled and f"{modules['down.0.conv']}.bias" in shapes
 
 
 def _outer_channels(shapes: Shapes, module: str) -> tuple[int, int]:

@@ -119,7 +119,8 @@ class UNet(Generator):
             inner = a.width(i)
             outer_in = a.in_channels if i == 0 else a.width(i - 1)
             outer_out = a.out_channels if i == 0 else a.width(i - 1)
-            down = nn.Conv2d(outer_in, inner, 4, 2, 1, bias=a.conv_bias)
+            bias = a.conv_bias or (a.bias and i in (0, last))
+            down = nn.Conv2d(outer_in, inner, 4, 2, 1, bias=bias)
             joined = 2 * inner if a.skips and i < last else inner
             up = nn.ConvTranspose2d(joined, outer_out, 4, 2, 1, bias=a.conv_bias or i == 0)
             downs.append(Block(down, make_norm(a.norm, inner) if 0 < i < last else None))

@@ -24,7 +24,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PlainResNe
     torch.save(reference.state_dict(), folder / "latest_net_G.pth")
     ran = here(
         "model", "import", folder / "latest_net_G.pth", folder / "resnet.safetensors",
-        "--image-size", SIZE,
+        "--image-size", SIZE, "--norm", "instance",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert "architecture: ResNet, 2 downs, 3 blocks, ngf 4" in ran.out

@@ -22,14 +22,14 @@ from pix2pix_batch.reference import import_checkpoint
 from tests.reference_resnets import Cut, LocalHD, PlainResNet, lively
 
 SIZE = 64
-FAMILIES: dict[str, tuple[Callable[[], nn.Module], str | None]] = {
-    "resnet": (lambda: PlainResNet(dropout=True, blocks=2), None),
+FAMILIES: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "resnet": (lambda: PlainResNet(dropout=True, blocks=2), "instance"),
     "resnet, folded": (
         lambda: PlainResNet(norm="batch", padding="zeros", upsample="nearest", blocks=1),
         "running-statistics",
     ),
     "cut": (lambda: Cut(norm="batch", blocks=1), "batch-statistics"),
-    "hd local": (lambda: LocalHD(downs=2, blocks=1, local_blocks=1), None),
+    "hd local": (lambda: LocalHD(downs=2, blocks=1, local_blocks=1), "instance"),
 }
 """A reference, and the norm that it is imported with."""
 
