@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
 
-from pix2pix_batch.architecture import MAX_WIDTH
-from pix2pix_batch.generator import INIT_STD, LEAKY_SLOPE, NORM_EPS
+from pix2pix_batch.generators.unet import MAX_WIDTH
+from pix2pix_batch.generators.unet_network import INIT_STD, LEAKY_SLOPE, NORM_EPS
 from pix2pix_batch.train.convolution import Down
 
 DiscNorm = Literal["batch", "instance", "none"]

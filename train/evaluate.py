@@ -19,6 +19,7 @@ from tqdm import tqdm
 from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.generators import Architecture, GlobalGenerator
 from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.images import Picture
@@ -79,7 +80,7 @@ def choose_recipe(info: BundleInfo, data: Path, reading: Reading) -> Choice:
     ``data``. Raises :class:`InputError` where it does not fit the model.
     """
     a, overrides = info.architecture, reading.overrides
-    own = [f"size={info.image_size}", f"downs={a.downs}", "load_size=null"]
+    own = [f"size={info.image_size}", "load_size=null", *_generator(info)]
     kept, note = read_own_recipe(info)
     if reading.recipe is not None:
         read = recipes.read_recipe(recipes.find_recipe(reading.recipe), [*own, *overrides])
@@ -93,6 +94,18 @@ def choose_recipe(info: BundleInfo, data: Path, reading: Reading) -> Choice:
         choice = Choice(read, "default", note)
     _require_fit(info, choice.recipe)
     return choice
+
+
+def _generator(info: BundleInfo) -> list[str]:
+    """Of the recipe, what its size depends on. A family that is not trained counts as the one that
+    takes most sizes: only the data is read by the recipe."""
+    a = info.architecture
+    if isinstance(a, Architecture):
+        return [f"downs={a.downs}"]
+    if a.family in ("resnet", "pix2pixhd-global"):
+        depth = [f"downs={a.downs}"] if isinstance(a, GlobalGenerator) else []
+        return [f"generator={a.family}", *depth]
+    return ["generator=pix2pixhd-global", "downs=1"]
 
 
 def read_own_recipe(info: BundleInfo) -> tuple[Recipe | None, str]:

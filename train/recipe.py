@@ -11,8 +11,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from pix2pix_batch.architecture import MAX_DOWNS, MIN_DOWNS, Architecture, Norm
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.generators import Architecture, Description, GlobalGenerator, Norm, ResNet
+from pix2pix_batch.generators import resnet as resnets
+from pix2pix_batch.generators.residual import MAX_BLOCKS
+from pix2pix_batch.generators.unet import MAX_DOWNS, MIN_DOWNS
 from pix2pix_batch.train import foreign, plain_yaml
 from pix2pix_batch.train.discriminator import RECEPTIVE_FIELDS
 from pix2pix_batch.train.mosaic_recipe import Colour, Fraction, Model, Mosaic
@@ -48,7 +51,9 @@ class Recipe(Model):
     palette: dict[str, Colour] | None = None
 
     # The generator, section 6.1.1.
-    downs: int | None = Field(None, ge=MIN_DOWNS, le=MAX_DOWNS)
+    generator: Literal["unet", "resnet", "pix2pixhd-global"] = "unet"
+    downs: int | None = Field(None, ge=1, le=MAX_DOWNS)
+    blocks: int = Field(9, ge=1, le=MAX_BLOCKS)
     ngf: int = Field(64, ge=1, le=1024)
     norm: Norm = "batch-statistics"
     skips: bool = True
@@ -112,22 +117,51 @@ class Recipe(Model):
             raise ValueError("in_channels, out_channels: images have 1, 3 or 4 channels, not 2")
         if self.mosaic is not None and (self.in_channels, self.out_channels) != (3, 3):
             raise ValueError("mosaic: mosaics have 3 channels; leave in_channels and out_channels")
-        if self.size % self.architecture.multiple:
-            raise ValueError(_wrong_size(self.size, self.downs))
+        if self.generator == "unet":
+            if self.downs is not None and self.downs < MIN_DOWNS:
+                raise ValueError(f"downs: a U-Net has {MIN_DOWNS} at least, not {self.downs}")
+            if self.size % self.architecture.multiple:
+                raise ValueError(_wrong_size(self.size, self.downs))
+        else:
+            self._require_residual()
         return self
 
+    def _require_residual(self) -> None:
+        """Raises ``ValueError`` for what a generator with residual blocks does not have."""
+        if not self.skips or self.train_blocks is not None:
+            key = "train_blocks" if self.skips else "skips"
+            raise ValueError(f"{key}: is a U-Net's; leave it out with generator {self.generator}")
+        known = ("transposed", "resize") if self.generator == "resnet" else ("transposed",)
+        if self.upsample not in known:
+            raise ValueError(
+                f"upsample: a {self.generator} has {' or '.join(known)}, not {self.upsample!r}"
+            )
+        if self.generator == "resnet" and self.downs not in (None, resnets.DOWNS):
+            raise ValueError(
+                f"downs: a resnet has {resnets.DOWNS}, not {self.downs}; leave it out, or set "
+                "generator to pix2pixhd-global, a ResNet of any depth"
+            )
+        self.architecture.require_side(self.size, "size")
+
     @property
-    def architecture(self) -> Architecture:
-        downs = self.downs or most_downs(self.size) or MIN_DOWNS
-        return Architecture(
-            self.in_channels,
-            self.out_channels,
-            downs,
-            self.ngf,
-            self.norm,
-            self.dropout,
-            self.skips,
-        )
+    def architecture(self) -> Description:
+        if self.generator == "unet":
+            downs = self.downs or most_downs(self.size) or MIN_DOWNS
+            return Architecture(
+                self.in_channels, self.out_channels, downs, self.ngf, self.norm, self.dropout,
+                self.skips,
+            )  # fmt: skip
+        values: dict[str, Any] = {
+            "in_channels": self.in_channels, "out_channels": self.out_channels,
+            "blocks": self.blocks, "ngf": self.ngf, "norm": self.norm, "dropout": self.dropout,
+        }  # fmt: skip
+        if self.generator == "resnet":
+            return ResNet(
+                **values, upsample="nearest" if self.upsample == "resize" else "transposed"
+            )
+        if self.downs is not None:
+            values["downs"] = self.downs
+        return GlobalGenerator(**values)
 
     @property
     def resized(self) -> int:

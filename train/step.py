@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.generators.description import Description
 from pix2pix_batch.inference.onednn import KEEP_SCALE
 from pix2pix_batch.noise import dropout_masks, noise_key
 from pix2pix_batch.train import objective
@@ -136,7 +136,7 @@ class Step:
         return nullcontext() if last else self.accelerator.no_sync(network)
 
 
-def training_masks(seed: int, architecture: Architecture, batch: Batch) -> list[Tensor]:
+def training_masks(seed: int, architecture: Description, batch: Batch) -> list[Tensor]:
     """The dropout masks of a batch, 0 or 2, each named by its image's place in the stream."""
     shapes = architecture.mask_shapes(*batch.source.shape[2:])
     if not shapes:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet_network import UNet
 
 
 def _onto(basis: Tensor) -> Tensor:

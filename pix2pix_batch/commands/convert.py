@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--fit",
-    type=click.Choice(["tile", "resize", "exact"]),
+    type=click.Choice(["tile", "resize", "exact", "whole"]),
     help="How images of other sizes than the model's are treated: overlapping tiles at "
-    "native scale, scaling there and back, or refusal.  [default: the model's]",
+    "native scale, scaling there and back, refusal, or each as a whole at its own size (ResNets).  "
+    "[default: the model's]",
 )
 @click.option(
     "--format",

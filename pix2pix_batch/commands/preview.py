@@ -25,7 +25,7 @@ from pix2pix_batch.text import escape
 @click.option("--open", "show", is_flag=True, help="Open the picture in a viewer.")
 @click.option(
     "--fit",
-    type=click.Choice(["tile", "resize", "exact"]),
+    type=click.Choice(["tile", "resize", "exact", "whole"]),
     help="How images of other sizes are treated, as in convert.  [default: the model's]",
 )
 @DEVICE

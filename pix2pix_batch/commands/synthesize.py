@@ -99,7 +99,9 @@ from pix2pix_batch.commands.tolerance import add_tolerance
 )
 @click.option("--name", help="The dataset's, for its card.  [default: the model's and IN's]")
 @click.option("--license", default="other", show_default=True, help="For its card.")
-@click.option("--fit", type=click.Choice(["tile", "resize", "exact"]), help="As for 'convert'.")
+@click.option(
+    "--fit", type=click.Choice(["tile", "resize", "exact", "whole"]), help="As for 'convert'."
+)
 @click.option(
     "--format",
     type=click.Choice(["png", "jpg", "webp", "tiff"]),

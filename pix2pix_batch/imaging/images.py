@@ -120,6 +120,16 @@ def read(data: bytes, channels: int | None, tolerance: Tolerance = USUAL) -> Pic
     )
 
 
+def read_size(path: Path | str) -> tuple[int, int] | None:
+    """Height and width of the image at ``path`` as its header has them; ``None`` where that cannot
+    be read, for whatever reason."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except Exception:  # decoders raise what they please
+        return None
+
+
 def _own_channels(image: Image.Image) -> int:
     if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         return 4

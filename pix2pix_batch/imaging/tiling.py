@@ -140,6 +140,62 @@ class Tiles:
         return padded[y : y + self.rows.length, x : x + self.columns.length]
 
 
+class SharingTiles(Tiles):
+    """Tiles of an image that is normed by statistics of its own, which all of them then have."""
+
+    CELLS = 4
+    """Of a mosaic along each axis."""
+
+    @property
+    def mosaic(self) -> np.ndarray:
+        """``uint8 (size, size, C)``: parts from all over the image, that have about its
+        statistics."""
+        cell = self.size // self.CELLS
+        rows, columns = (
+            np.linspace(0, length - cell, self.CELLS).astype(int)
+            for length in self.pixels.shape[:2]
+        )
+        made = np.empty((self.size, self.size, self.pixels.shape[2]), np.uint8)
+        made[:] = self.pixels[: self.size, : self.size]  # where the cells leave an edge
+        for i, y in enumerate(rows):
+            for k, x in enumerate(columns):
+                part = self.pixels[y : y + cell, x : x + cell]
+                made[i * cell : (i + 1) * cell, k * cell : (k + 1) * cell] = part
+        return made
+
+
+class Padded:
+    """An image at its own size, but for a mirrored border; the same interface as :class:`Tiles`."""
+
+    def __init__(self, pixels: np.ndarray, size: tuple[int, int]) -> None:
+        """``size``: the height and width with the border."""
+        self.shape = pixels.shape[:2]
+        self.before = [(whole - own) // 2 for whole, own in zip(size, self.shape, strict=True)]
+        if size != self.shape:
+            pairs = zip(size, self.shape, self.before, strict=True)
+            padding = [(before, whole - own - before) for whole, own, before in pairs]
+            pixels = np.pad(pixels, [*padding, (0, 0)], mode="reflect")
+        self.pixels = pixels
+        self.result: np.ndarray | None = None
+        self.shares = [1.0]
+
+    def restart(self) -> Padded:
+        """As for :class:`Tiles`."""
+        fresh = copy.copy(self)
+        fresh.result = None
+        return fresh
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        yield self.pixels
+
+    def add_tile(self, index: int, tile: np.ndarray) -> None:
+        (y, x), (height, width) = self.before, self.shape
+        self.result = tile[y : y + height, x : x + width]
+
+
 class Resized:
     """An image scaled to the model's size and back; the same interface as :class:`Tiles`."""
 

@@ -12,8 +12,9 @@ import numpy as np
 from pix2pix_batch.errors import ImageError, InputError, MemoryShortage
 from pix2pix_batch.imaging import images
 from pix2pix_batch.inference.batch_builder import BatchBuilder
-from pix2pix_batch.inference.converter import CODEC_THREADS_VARIABLE, fit_to_model
+from pix2pix_batch.inference.converter import CODEC_THREADS_VARIABLE
 from pix2pix_batch.inference.engine_cache import info_of, keep, open_engine
+from pix2pix_batch.inference.fitting import fit_to_model
 from pix2pix_batch.inference.settings import TORCH, Decision, Settings, apply_decision
 from pix2pix_batch.item import Item
 from pix2pix_batch.storage import files
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PSNR_BAR = 40.0
 """A precision whose images are further than this, in dB, from fp32's is not chosen."""
+
+ONE_SIZE = "TensorRT's engines take images of one size, with --fit whole each has its own"
 
 PROBE_IMAGES = 4
 """How many of the job's first images decide the precision."""
@@ -146,6 +149,10 @@ def _open_other(settings: Settings, items: Sequence[Item]) -> tuple[Engine | Non
     """An engine other than PyTorch's, where one is asked for or may be faster."""
     if settings.backend == TORCH or (settings.backend == "auto" and settings.device == "cpu"):
         return None, ""
+    if settings.fit == "whole":
+        if settings.backend == "auto":
+            return None, f"{ONE_SIZE}, so PyTorch runs"
+        raise InputError(f"--backend {settings.backend}: {ONE_SIZE}; use --fit tile or resize")
     if settings.opener is None:
         if settings.backend == "auto":
             return None, ""
@@ -198,11 +205,13 @@ def _translate(engine: Engine, tiles: np.ndarray) -> np.ndarray:
 
 
 def _probe_tiles(settings: Settings, items: Sequence[Item], channels: int) -> np.ndarray | None:
-    tiles = []
+    """The first of each image's tiles, of the model's size."""
+    architecture = info_of(settings.model, settings.fingerprint).architecture
+    fit, tiles = "tile" if settings.fit == "whole" else settings.fit, []
     for item in items:
         try:
             picture = images.read(files.read(item)[0], channels, settings.tolerance)
-            tiles.append(next(iter(fit_to_model(picture.pixels, settings.fit, settings.size))))
+            tiles.append(next(iter(fit_to_model(picture.pixels, fit, settings.size, architecture))))
         except ImageError:
             continue
         if len(tiles) == PROBE_IMAGES:

@@ -381,7 +381,7 @@ def format_bundle(info: BundleInfo, path: Path, width: int) -> Iterator[str]:
         "domains": f"{info.source_domain or '?'} -> {info.target_domain or '?'}",
         "image size": f"{info.image_size}x{info.image_size}, other sizes: {info.fit}",
         "channels": f"{a.in_channels} -> {a.out_channels}",
-        "architecture": f"U-Net, {a.downs} downs, ngf {a.ngf}",
+        "architecture": a.summary,
         "norm": a.norm,
         "dropout blocks": len(a.dropout_blocks),
         "provenance": info.provenance,

@@ -15,9 +15,9 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cli import main
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.mosaic_recipe import Mosaic
 from pix2pix_batch.train.recipe import Recipe
@@ -462,6 +462,20 @@ def mosaics(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
+def families(draw: st.DrawFn) -> dict[str, Any]:
+    """Which generator, and the keys that depend on it."""
+    generator = draw(st.sampled_from(["unet", "resnet", "pix2pixhd-global"]))
+    values = {"generator": generator, "blocks": draw(st.integers(1, 64))}
+    if generator == "unet":
+        return values
+    downs = st.just(2) if generator == "resnet" else st.integers(1, 4)
+    return values | {
+        "downs": draw(st.none() | downs), "skips": True, "train_blocks": None,
+        "upsample": "transposed", "ngf": draw(st.integers(1, 512)),
+    }  # fmt: skip
+
+
+@st.composite
 def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
     """Values for every key, all valid."""
     downs = draw(st.integers(5, 8))
@@ -494,13 +508,14 @@ def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
     values |= {key: draw(st.integers(1, 1024)) for key in ("ngf", "ndf")}
     values |= {key: draw(st.integers(1, 10**6)) for key in ("batch_size", "accumulate")}
     rate = st.floats(1e-12, 1)
+    values |= draw(families())
     return values | {
         "name": draw(TEXT.filter(lambda text: text and "/" not in text and "\\" not in text)),
         "size": size,
         "load_size": draw(st.none() | st.integers(size, 8192)),
         "mosaic": mosaic,
         "palette": draw(st.none() | st.dictionaries(TEXT, COLOUR)),
-        "downs": downs,
+        "downs": downs if values["generator"] == "unet" else values["downs"],
         "lambda_gan": draw(st.floats(0, 1e6)),
         "lambda_l1": draw(st.floats(1e-6, 1e6)),
         "epochs": epochs,

@@ -1,0 +1,193 @@
+"""A generator that is described by its layers on the CPU: prepacked convolutions, few passes.
+
+Images run one after the other: their layers are large enough to fill a core, instance norm is each
+image's own anyway, and so an image's bits depend on nothing but the image, in every precision.
+
+A feature that is read with mirrored or zero pixels around is put where these have their place, so
+that nothing is copied to be padded. Instance norm, ReLU and the addition of a residual block are
+done on the way there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from pix2pix_batch.generators.generator import NormStatistics
+from pix2pix_batch.generators.layers import IMAGE, Convolution, LayeredDescription, Resample
+from pix2pix_batch.generators.network import LayeredGenerator, pool, resample
+from pix2pix_batch.generators.unet_network import multipliers_by_block
+from pix2pix_batch.inference import onednn
+from pix2pix_batch.inference.feature_plan import (
+    Place,
+    Room,
+    Size,
+    Way,
+    choose_direct,
+    choose_way,
+    plan_features,
+)
+from pix2pix_batch.inference.memory import WHOLE_MEMORY, image_memory
+from pix2pix_batch.inference.prepared_layer import PreparedLayer, Step, channel_statistics
+from pix2pix_batch.inference.workspace import Workspace
+
+
+class Feature:
+    """Room for one layer's result: ``whole``, ``(1, C, H, W)`` channels last, with its margin, and
+    ``inner``, the image in it."""
+
+    def __init__(self, room: Room, dtype: torch.dtype) -> None:
+        channels, size, place = room
+        self.place = place
+        shape = (1, channels, *place.padded)
+        self.whole = torch.empty(shape, dtype=dtype, memory_format=torch.channels_last).zero_()
+        begin = place.margin
+        self.inner = self.whole[:, :, begin : begin + size[0], begin : begin + size[1]]
+
+    def fill_margin(self) -> None:
+        """Mirror the image's rows, then its columns, about its outermost pixels."""
+        if not self.place.reflects:
+            return
+        margin, (height, width) = self.place.margin, self.inner.shape[2:]
+        whole, last = self.whole, (margin + height - 1, margin + width - 1)
+        for k in range(1, margin + 1):
+            whole[:, :, margin - k] = whole[:, :, margin + k]
+            whole[:, :, last[0] + k] = whole[:, :, last[0] - k]
+        for k in range(1, margin + 1):
+            whole[:, :, :, margin - k] = whole[:, :, :, margin + k]
+            whole[:, :, :, last[1] + k] = whole[:, :, :, last[1] - k]
+
+
+class SizedLayers:
+    """The layers, and the buffers of their results, for images of one size."""
+
+    def __init__(
+        self,
+        architecture: LayeredDescription,
+        prepared: Mapping[str, PreparedLayer],
+        size: Size,
+        dtype: torch.dtype,
+    ) -> None:
+        self.architecture, self.dtype = architecture, dtype
+        self.sized = list(architecture.sized(*size))
+        plan = plan_features(architecture, size, lambda layer, _: prepared[layer.name].way)
+        workspace = Workspace()
+        self.steps = [
+            Step(prepared[one.layer.name], one, plan.wanted[one.layer.name], workspace)
+            if isinstance(one.layer, Convolution)
+            else None
+            for one in self.sized
+        ]
+        buffers = [Feature(room, dtype) for room in plan.rooms]
+        self.features = {name: buffers[number] for name, number in plan.buffers.items()}
+
+    def translate(
+        self,
+        x: Tensor,
+        masks: Mapping[int, Tensor],
+        norms: NormStatistics | None = None,
+        found: dict[str, tuple[Tensor, Tensor]] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """One image. ``norms``: statistics to norm with in place of its own; ``found``: is given
+        those that were used. The result is in a buffer, which the next one replaces."""
+        image = self.features[IMAGE]
+        image.inner.copy_(x)
+        image.fill_margin()
+        embedding = None
+        for step, sized in zip(self.steps, self.sized, strict=True):
+            layer, source = sized.layer, self.features[sized.layer.source]
+            feature = self.features[layer.name]
+            if isinstance(layer, Resample):
+                feature.inner.copy_(resample(source.inner, layer.kind))
+            else:
+                assert step is not None
+                added = self.features[layer.added].inner if layer.added else None
+                y = step.convolve(read_as(source, step.wanted, self.dtype))
+                statistics = None
+                if step.is_normed:
+                    statistics = channel_statistics(y) if norms is None else norms[layer.name]
+                    if found is not None:
+                        found[layer.name] = statistics
+                mask = None if layer.noise_block is None else masks.get(layer.noise_block)
+                step.finish(y, statistics, mask, added, feature.inner)
+            feature.fill_margin()
+            if layer.name == self.architecture.embedded:
+                embedding = pool(feature.inner)
+        assert embedding is not None
+        return feature.inner, embedding
+
+
+def read_as(feature: Feature, wanted: Place, dtype: torch.dtype) -> Tensor:
+    """The feature with what is around it, copied where it is not held so."""
+    if feature.place == wanted:
+        return feature.whole
+    channels, height, width = feature.inner.shape[1:]
+    other = Feature(Room(channels, (height, width), wanted), dtype)
+    other.inner.copy_(feature.inner)
+    other.fill_margin()
+    return other.whole
+
+
+class OneDNNLayers:
+    """A :class:`LayeredGenerator` on the CPU, for images of any size that it takes.
+
+    Called like :meth:`LayeredGenerator.translate`; bfloat16 or float32. The weights are laid out
+    anew, once for all sizes; the network's own are not kept. The buffers of the sizes that came
+    last are kept, as many as take :data:`WHOLE_MEMORY` together.
+    """
+
+    def __init__(
+        self, net: LayeredGenerator, size: Size, dtype: torch.dtype, *, direct: bool
+    ) -> None:
+        """``size``: the images' usual height and width, which decide how each layer runs, for those
+        of other sizes too. ``direct``: no convolution as matrix products."""
+        self.architecture: LayeredDescription = net.architecture
+        self.dtype = dtype
+        products = dtype == torch.float32 and not direct and bool(onednn.instruction_set())
+        choose = choose_way if products else choose_direct
+        self.prepared: dict[str, PreparedLayer] = {}
+        for layer, before, after in self.architecture.sized(*size):
+            if isinstance(layer, Convolution):
+                way: Way = choose(layer, after)
+                block = net.find_block(layer.name)
+                self.prepared[layer.name] = PreparedLayer(layer, block, dtype, way, before)
+        self._by_size: dict[Size, SizedLayers] = {}
+        self.for_size(size)
+
+    def for_size(self, size: Size) -> SizedLayers:
+        """The layers for images of that height and width."""
+        layers = self._by_size.pop(size, None)
+        if layers is None:
+            held = image_memory(self.architecture, size)
+            while self._by_size:
+                others = sum(image_memory(self.architecture, other) for other in self._by_size)
+                if others + held <= WHOLE_MEMORY:
+                    break
+                del self._by_size[next(iter(self._by_size))]
+            layers = SizedLayers(self.architecture, self.prepared, size, self.dtype)
+        self._by_size[size] = layers  # the last one is that which was used last
+        return layers
+
+    def __call__(
+        self,
+        x: Tensor,
+        masks: Sequence[Tensor] | Mapping[int, Tensor] | None = None,
+        norms: NormStatistics | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        layers = self.for_size((x.shape[2], x.shape[3]))
+        mask_of = multipliers_by_block(self.architecture, masks)
+        made, embeddings = [], []
+        for k in range(len(x)):
+            own = {number: mask[k : k + 1] for number, mask in mask_of.items()}
+            y, embedding = layers.translate(x[k : k + 1], own, norms)
+            made.append(y.clone())
+            embeddings.append(embedding)
+        return torch.cat(made), torch.cat(embeddings)
+
+    def measure_norms(self, x: Tensor) -> NormStatistics:
+        """As :meth:`LayeredGenerator.measure_norms`."""
+        found: dict[str, tuple[Tensor, Tensor]] = {}
+        self.for_size((x.shape[2], x.shape[3])).translate(x, {}, None, found)
+        return found

@@ -1,0 +1,77 @@
+"""A ResNet from its checkpoint to converted images, by the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.end_to_end.command import convert, digests, here, put
+from tests.reference_resnets import PlainResNet, lively
+
+pytestmark = pytest.mark.usefixtures("workers")
+SIZE = 36
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PlainResNet]:
+    """The bundle of a checkpoint with dropout, and its reference."""
+    folder = tmp_path_factory.mktemp("resnet")
+    reference = lively(PlainResNet(dropout=True))
+    torch.save(reference.state_dict(), folder / "latest_net_G.pth")
+    ran = here(
+        "model", "import", folder / "latest_net_G.pth", folder / "resnet.safetensors",
+        "--image-size", SIZE, "--norm", "instance",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "architecture: ResNet, 2 downs, 3 blocks, ngf 4" in ran.out
+    assert "norm: instance" in ran.out and "dropout blocks: 3" in ran.out
+    return folder / "resnet.safetensors", reference
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = tmp_path_factory.mktemp("pictures") / "in"
+    for number, size in enumerate([(SIZE, SIZE), (50, 90), (20, 30), (SIZE, SIZE), (101, 37)]):
+        put(source / f"{number}.png", seed=number, size=size)
+    return source
+
+
+@torch.no_grad()
+def golden(reference: PlainResNet, path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].double() / 127.5 - 1
+    return ((reference.double().eval()(x)[0].permute(1, 2, 0) + 1) * 127.5).numpy()
+
+
+def test_images_of_its_size_are_the_references(
+    tmp_path: Path, imported: tuple[Path, PlainResNet], pictures: Path
+) -> None:
+    model, reference = imported
+    ran = convert(pictures, tmp_path / "out", model, "--fit", "exact")
+    assert ran.counts() == (2, 0, 3), ran.err
+    for name in ("0.png", "3.png"):
+        with Image.open(tmp_path / "out" / name) as made:
+            difference = np.abs(np.asarray(made) - golden(reference, pictures / name))
+        assert difference.mean() <= 0.3
+
+
+@pytest.mark.parametrize("fit", ["tile", "resize"])
+@pytest.mark.parametrize("noise", [[], ["--noise"]])
+def test_bytes_do_not_depend_on_workers_or_batches(
+    tmp_path: Path, imported: tuple[Path, PlainResNet], pictures: Path, fit: str, noise: list[str]
+) -> None:
+    model, _ = imported
+    words = ["--fit", fit, *noise]
+    one = convert(pictures, tmp_path / "one", model, *words, "--batch-size", 1)
+    assert one.counts() == (5, 0, 0), one.err
+    more = [tmp_path / "more", model, *words, "--batch-size", 3]
+    other = convert(pictures, *more, "--workers", 2) if fit == "tile" else convert(pictures, *more)
+    assert other.counts() == (5, 0, 0), other.err
+    assert digests(tmp_path / "one") == digests(tmp_path / "more")
+    for path in pictures.iterdir():
+        with Image.open(path) as source, Image.open(tmp_path / "one" / path.name) as made:
+            assert made.size == source.size
