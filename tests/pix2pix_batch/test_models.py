@@ -78,7 +78,8 @@ def test_each_was_made_by_the_last_command_of_its_card(name: str) -> None:
     for run in runs_of(provenance):
         assert run["training"]["step"] == run["training"]["steps"]
         assert run["data"]["fingerprint"] == provenance["data"]["fingerprint"]
-    assert provenance["recipe"]["mosaic"]["val_bands"] == [[-72, -44]]
+    mosaic = recipe.parse_recipe(provenance["recipe"], name).mosaic
+    assert mosaic is not None and mosaic.held_out_bands == [(-72, -44)]
 
 
 @pytest.mark.parametrize("name", bundle.shipped_names())
