@@ -104,7 +104,8 @@ class LayeredGenerator(Generator):
         return y, embedding
 
     def measure_norms(self, x: Tensor) -> NormStatistics:
-        """The statistics by which the norms that use an image's own norm ``x``, one image."""
+        """The statistics by which the norms that use an image's own norm ``x``, images that are
+        parts of one."""
         found: dict[str, tuple[Tensor, Tensor]] = {}
         self._require_images(x)
         for _ in self._run(x, {}, None, found):

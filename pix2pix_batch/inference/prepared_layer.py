@@ -3,6 +3,8 @@ and what comes after that."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -159,13 +161,14 @@ def cut_rows(y: Tensor) -> list[slice]:
     return [slice(first, first + rows) for first in range(0, height, rows)]
 
 
-def channel_statistics(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel of one image, ``float32 (C,)``.
+def statistics_of_all(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel of images of one size, ``float32 (C,)``.
 
     Of equal parts first: the whole's variance is the mean of theirs, and their means' variance.
     """
     parts = [
         torch.ops.aten.batch_norm_update_stats(y[:, :, rows].float(), None, None, 0.0)
+        for y in images
         for rows in cut_rows(y)
     ]
     means, variances = (torch.stack(one).double() for one in zip(*parts, strict=True))
