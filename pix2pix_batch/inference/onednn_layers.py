@@ -16,7 +16,13 @@ import torch
 from torch import Tensor
 
 from pix2pix_batch.generators.generator import NormStatistics
-from pix2pix_batch.generators.layers import IMAGE, Convolution, LayeredDescription, Resample
+from pix2pix_batch.generators.layers import (
+    IMAGE,
+    Convolution,
+    Join,
+    LayeredDescription,
+    Resample,
+)
 from pix2pix_batch.generators.network import LayeredGenerator, pool, resample
 from pix2pix_batch.generators.unet_network import multipliers_by_block
 from pix2pix_batch.inference import onednn
@@ -116,12 +122,15 @@ class SizedLayers:
         step.finish(y, statistics, mask, added, feature.inner)
         feature.fill_margin()
 
-    def resample(self, place: int) -> None:
+    def rearrange(self, place: int) -> None:
         """A layer without weights."""
         layer = self.sized[place].layer
-        assert isinstance(layer, Resample)
-        feature = self.features[layer.name]
-        feature.inner.copy_(resample(self.features[layer.source].inner, layer.kind))
+        feature, source = self.features[layer.name], self.features[layer.source].inner
+        if isinstance(layer, Resample):
+            feature.inner.copy_(resample(source, layer.kind))
+        elif isinstance(layer, Join):
+            feature.inner[:, : layer.first].copy_(source)
+            feature.inner[:, layer.first :].copy_(self.features[layer.other].inner)
         feature.fill_margin()
 
 
@@ -144,7 +153,7 @@ def run_together(
         name = sized.layer.name
         if step is None:
             for one in layers:
-                one.resample(place)
+                one.rearrange(place)
         else:
             made = [one.convolve(place) for one in layers]
             if step.is_normed:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pix2pix_batch.generators.layers import Convolution, Sized
-from pix2pix_batch.generators.unet_network import NORM_EPS, BatchNorm, Block
+from pix2pix_batch.generators.layers import Activation, Convolution, Sized
+from pix2pix_batch.generators.unet_network import LEAKY_SLOPE, NORM_EPS, BatchNorm, Block
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.feature_plan import Place, Size, Way
 from pix2pix_batch.inference.thin_plain import ThinPlainConvolution
@@ -19,6 +19,8 @@ from pix2pix_batch.inference.workspace import Workspace
 CACHED = 1 << 20
 """Bytes of features that are gone through several times while they are in the cache: half of the
 second level of a core's, as CPUs with AVX-512 have it."""
+
+FUSED = {"relu": onednn.RELU, "leaky_relu": onednn.LEAKY_RELU, "tanh": onednn.TANH}
 
 Products = Winograd3x3 | ThinPlainConvolution
 
@@ -42,10 +44,10 @@ class PreparedLayer:
         self.bias = None if bias is None or self.norm is not None else bias.to(dtype)
         self.fused = onednn.NONE
         if self.norm is None and layer.activation != "none":
-            self.fused = onednn.RELU if layer.activation == "relu" else onednn.TANH
+            self.fused = FUSED[layer.activation]
         self.padding = [0, 0] if layer.reflects else [layer.padding] * 2
         self.stride, self.dilation = [layer.stride] * 2, [1, 1]
-        self.output_padding = [layer.stride - 1] * 2
+        self.output_padding = [layer.output_padding] * 2
         if way == "winograd":
             self.weight = Winograd3x3.transform_kernel(weight)
         elif way == "thin":
@@ -135,10 +137,7 @@ class Step:
                 made.copy_(y[:, :, rows])
             else:
                 scale_and_shift(y[:, :, rows], factor, offset, made)
-                if self.layer.activation == "relu":
-                    made.clamp_min_(0)
-                elif self.layer.activation == "tanh":
-                    made.tanh_()
+                activate_in_place(made, self.layer.activation)
             if mask is not None:
                 made.mul_(mask[:, :, rows].to(out.dtype))
             if added is not None:
@@ -152,6 +151,15 @@ class Step:
         shift = torch.zeros_like(mean) if shift is None else shift
         offset = torch.addcmul(shift, mean, factor, value=-1)
         return factor.view(1, -1, 1, 1), offset.view(1, -1, 1, 1)
+
+
+def activate_in_place(x: Tensor, activation: Activation) -> None:
+    if activation == "relu":
+        x.clamp_min_(0)
+    elif activation == "leaky_relu":
+        torch.nn.functional.leaky_relu_(x, LEAKY_SLOPE)
+    elif activation == "tanh":
+        x.tanh_()
 
 
 def cut_rows(y: Tensor) -> list[slice]:
