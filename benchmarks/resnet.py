@@ -2,13 +2,13 @@
 
     pip install -e '.[bench]'
     python benchmarks/resnet.py [--family resnet] [--norm instance] [--size 256] [--ngf 64]
-                                [--blocks 9] [--precision fp32] [--seconds 40] [--layers | --seams]
+                                [--blocks 9] [--precision fp32] [--seconds 40] [--layers | --seams | --build]
 
 Milliseconds an image, one thread, from bytes to bytes. The engines take turns within one process,
 one image each, so that all see the same machine; the least and the middle time of each are told,
 and ours over the best other. ``--layers`` times each layer of ours, with the share of the norm and
-what else follows the convolution. ``--seams`` (with ``--size 1024``) looks at the borders of tiles.
-Weights do not change the speed. Needs a quiet machine.
+what else follows the convolution. ``--seams`` (with ``--size 1024``) looks at the borders of tiles,
+``--build`` times TensorRT-RTX. Weights do not change the speed. Needs a quiet machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ from measure import machine, table
 from PIL import Image
 
 from pix2pix_batch import bundle, generators
+from pix2pix_batch.engines import builder
 from pix2pix_batch.engines.export import export
+from pix2pix_batch.engines.library import load
+from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.generators.network import LayeredGenerator
 from pix2pix_batch.imaging.tiling import Padded, SharingTiles, Tiles
@@ -173,6 +176,22 @@ def look_for_seams(arguments: argparse.Namespace) -> list[str]:
     return table(heads, rows)
 
 
+def time_builds(arguments: argparse.Namespace) -> list[str]:
+    """Seconds that TensorRT-RTX takes to build an engine for each GPU, without one."""
+    library = load("tensorrt_rtx")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        path, net = Path(folder) / "net.safetensors", make(arguments)
+        info = bundle.BundleInfo("net", net.architecture, arguments.size)
+        bundle.save(path, info, net, half=False)
+        graph = EngineSpec(path, "fp16", 4, arguments.size).graph
+        for target in arguments.targets.split(","):
+            start = perf_counter()
+            plan, _ = builder.build(library, graph, builder.BuildOptions(target))
+            rows.append([target, f"{perf_counter() - start:.1f}", f"{len(plan) / 2**20:.1f}"])
+    return table(["target", "s", "MiB"], rows)
+
+
 def read_picture(size: int) -> np.ndarray:
     """Examples side by side, ``uint8 (size, size, 3)``."""
     paths = sorted((Path(__file__).parent.parent / "examples" / "day").glob("*.png"))
@@ -216,12 +235,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=40.0)
     parser.add_argument("--layers", action="store_true")
     parser.add_argument("--seams", action="store_true")
+    parser.add_argument("--build", action="store_true")
+    parser.add_argument("--targets", default="sm75,sm80,sm86,sm89,sm90,sm100,sm120,sm121")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(machine())
     with torch.inference_mode():
-        told = look_for_seams if arguments.seams else compare
-        lines = (time_layers if arguments.layers else told)(arguments)
+        if arguments.build:
+            lines = time_builds(arguments)
+        elif arguments.layers:
+            lines = time_layers(arguments)
+        else:
+            lines = (look_for_seams if arguments.seams else compare)(arguments)
     print("\n".join(lines))
 
 

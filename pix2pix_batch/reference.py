@@ -7,7 +7,7 @@ structure of the keys and by the shapes: :mod:`pix2pix_batch.generators`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -127,15 +127,14 @@ def reverse_channels(path: Path, generator: Generator) -> None:
             f"{path}: takes {a.in_channels} channels and makes {a.out_channels}; bgr is an order "
             "of three"
         )
-    blocks = {name: generator.get_submodule(name) for name in a.image_blocks}
-    first, last = a.image_blocks[:-1], a.image_blocks[-1]
-    for name in first:
-        conv = blocks[name].conv
+    *first, last = (generator.get_submodule(f"{name}.conv") for name in a.image_blocks)
+    for conv in first:
+        assert isinstance(conv, nn.Conv2d)
         conv.weight.copy_(conv.weight.flip(1))
-    conv = blocks[last].conv
-    conv.weight.copy_(conv.weight.flip(1 if isinstance(conv, nn.ConvTranspose2d) else 0))
-    if conv.bias is not None:
-        conv.bias.copy_(conv.bias.flip(0))
+    assert isinstance(last, nn.Conv2d | nn.ConvTranspose2d)
+    last.weight.copy_(last.weight.flip(1 if isinstance(last, nn.ConvTranspose2d) else 0))
+    if last.bias is not None:
+        last.bias.copy_(last.bias.flip(0))
 
 
 def _recognise(path: Path, state: State) -> generators.Recognised:
@@ -213,12 +212,13 @@ def _choose_norm(path: Path, possible: PossibleNorms, norm: str | None) -> Norm:
             f"{choices}, or give an input and the output that it should become with --expect, "
             "which tells"
         )
-    if norm not in possible.norms:
-        raise BundleError(
-            f"{path}: cannot be run with norm {norm!r}: it has {possible.why}; choose "
-            f"{' or '.join(possible.norms)}"
-        )
-    return cast(Norm, norm)
+    for known in possible.norms:
+        if norm == known:
+            return known
+    raise BundleError(
+        f"{path}: cannot be run with norm {norm!r}: it has {possible.why}; choose "
+        f"{' or '.join(possible.norms)}"
+    )
 
 
 def _generator(
