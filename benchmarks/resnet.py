@@ -2,7 +2,8 @@
 
     pip install -e '.[bench]'
     python benchmarks/resnet.py [--family resnet] [--norm instance] [--size 256] [--ngf 64]
-                                [--blocks 9] [--precision fp32] [--seconds 40] [--layers | --seams | --build]
+                                [--blocks 9] [--precision fp32] [--seconds 40]
+                                [--layers | --seams | --build]
 
 Milliseconds an image, one thread, from bytes to bytes. The engines take turns within one process,
 one image each, so that all see the same machine; the least and the middle time of each are told,

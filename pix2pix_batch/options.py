@@ -94,10 +94,14 @@ def info_of(model: Path) -> BundleInfo:
     """
     info = bundle.read_info(model)
     try:
-        images.require_mode(info.architecture.in_channels, "input")
+        if info.labels is None:
+            images.require_mode(info.architecture.in_channels, "input")
         images.require_mode(info.architecture.out_channels, "output")
     except InputError as error:
-        raise InputError(f"{escape(model)}: {error}; choose another model") from error
+        hint = ""
+        if info.architecture.takes_any_size:
+            hint = ", or import it with --labels if its inputs are labels"
+        raise InputError(f"{escape(model)}: {error}; choose another model{hint}") from error
     return info
 
 

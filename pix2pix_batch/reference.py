@@ -19,6 +19,8 @@ from pix2pix_batch.errors import BundleError
 from pix2pix_batch.generators.description import Description, Layout, LayoutError, Norm
 from pix2pix_batch.generators.foreign import name_kind
 from pix2pix_batch.generators.generator import Generator
+from pix2pix_batch.generators.unet_network import Block
+from pix2pix_batch.label_map import parse_labels
 from pix2pix_batch.state_dicts import State, list_shapes, read_state
 from pix2pix_batch.text import format_count
 
@@ -57,6 +59,7 @@ def import_checkpoint(
     norm: str | None = None,
     dropout: bool | None = None,
     channels: str = "rgb",
+    labels: str | None = None,
     weights: str | None = None,
     image_size: int | None = None,
     fit: str | None = None,
@@ -72,7 +75,9 @@ def import_checkpoint(
     shift is; without norm parameters it is ``instance`` or ``none``. ``dropout``: whether it was
     trained with it, which the keys of U-Nets do not tell: the reference's were. It stays off unless
     asked for. ``channels``: their order in images that it was trained on, ``rgb`` or ``bgr``
-    (OpenCV's). ``image_size`` defaults to what the depth of a U-Net says (``2 ** downs``, as in the
+    (OpenCV's). ``labels``: what its inputs are where their pixels are labels
+    (:func:`pix2pix_batch.label_map.parse_labels`), which become channels of 0 and 1.
+    ``image_size`` defaults to what the depth of a U-Net says (``2 ** downs``, as in the
     reference's ``unet_128`` and ``unet_256``), else to 256; ``fit`` to what suits the family.
 
     Of a file with several networks, or with more than weights (``{"netG": ..., "step": ...}``), the
@@ -94,6 +99,10 @@ def import_checkpoint(
     generator = _generator(path, state, layout, architecture, found)
     if channels != "rgb":
         reverse_channels(path, generator)
+    label_map = None
+    if labels is not None:
+        label_map = parse_labels(labels, architecture.in_channels)
+        _read_zero_and_one(generator)
     try:
         info = BundleInfo(
             name=name,
@@ -103,6 +112,7 @@ def import_checkpoint(
             source_domain=source_domain,
             target_domain=target_domain,
             provenance={"imported_from": {"file": path.name, "sha256": fingerprint(path)}},
+            labels=label_map,
         )
     except ValueError as error:
         raise BundleError(f"{path}: cannot be imported so: {error}") from error
@@ -135,6 +145,23 @@ def reverse_channels(path: Path, generator: Generator) -> None:
     last.weight.copy_(last.weight.flip(1 if isinstance(last, nn.ConvTranspose2d) else 0))
     if last.bias is not None:
         last.bias.copy_(last.bias.flip(0))
+
+
+@torch.no_grad()
+def _read_zero_and_one(generator: Generator) -> None:
+    """Have a generator of inputs from 0 to 1 take -1 to 1, as engines hand bytes over.
+
+    Exact where what is around the image is mirrored or an average, as with pix2pixHD's.
+    """
+    for name in generator.architecture.image_blocks[:-1]:
+        block = generator.get_submodule(name)
+        assert isinstance(block, Block)
+        block.conv.weight.div_(2)
+        added = block.conv.weight.sum(dim=(1, 2, 3))
+        if block.conv.bias is not None:
+            block.conv.bias.add_(added)
+        elif isinstance(block.norm, nn.BatchNorm2d) and block.norm.running_mean is not None:
+            block.norm.running_mean.sub_(added)  # an image's own mean takes it away again
 
 
 def _recognise(path: Path, state: State) -> generators.Recognised:

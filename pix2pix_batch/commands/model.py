@@ -83,6 +83,12 @@ def describe(info: BundleInfo, path: Path) -> None:
     help="Their order in the images that it was trained on; bgr is OpenCV's.",
 )
 @click.option(
+    "--labels",
+    metavar="ids|ids+edges|FILE",
+    help="Its inputs are images of labels, one-hot as pix2pixHD's: by number, with edges between "
+    "them, or by the colours in FILE, one a line.",
+)
+@click.option(
     "--expect",
     nargs=2,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -152,7 +158,7 @@ def _adopt(
 
     require_extra()
     context = click.get_current_context()
-    for key in ("norm", "dropout", "channels", "expect", "weights", "image_size", "fit"):
+    for key in ("norm", "dropout", "channels", "labels", "expect", "weights", "image_size", "fit"):
         if context.get_parameter_source(key) == ParameterSource.COMMANDLINE:
             option = f"--{key.replace('_', '-')}"
             raise InputError(f"{option}: {escape(checkpoint)} is of 'train', whose recipe says it")
