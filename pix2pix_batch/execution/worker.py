@@ -23,6 +23,7 @@ from pix2pix_batch.inference.autotune import autotune as chosen
 from pix2pix_batch.inference.autotune import expected_settings
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.engine_cache import engine_of
+from pix2pix_batch.inference.fitting import read_input
 from pix2pix_batch.inference.settings import Decision, Settings
 from pix2pix_batch.inputs.choice import InputFilter
 from pix2pix_batch.item import Item

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tests.end_to_end.command import convert, digests, here, put
-from tests.reference_resnets import PlainResNet, lively
+from tests.reference_resnets import GlobalHD, PlainResNet, lively
 
 pytestmark = pytest.mark.usefixtures("workers")
 SIZE = 36
@@ -112,3 +112,41 @@ def test_what_keys_leave_open_is_settled_by_a_picture(
     ran = here(*words, "--expect", pictures / "0.png", tmp_path / "expected.png")
     assert ran.code == 0, ran.err
     assert "norm instance, channels rgb" in ran.err and "norm: instance" in ran.out
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch-statistics", "running-statistics"])
+def test_labels_are_read_one_hot_with_edges(tmp_path: Path, norm: str) -> None:
+    """As pix2pixHD reads them: 0 and 1."""
+    kind = "instance" if norm == "instance" else "batch"
+    reference = lively(GlobalHD(6, 3, downs=2, ngf=4, blocks=1, norm=kind))
+    torch.save(reference.state_dict(), tmp_path / "net.pth")
+    ids = np.random.default_rng(0).integers(0, 5, (9, 12)).repeat(4, 0).repeat(3, 1)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(ids.astype(np.uint8)).save(tmp_path / "in" / "ids.png")
+    Image.fromarray(ids.astype(np.uint8) + 1).save(tmp_path / "in" / "more.png")
+    words = ["--labels", "ids+edges", "--norm", norm, "--image-size", 36]
+    model = tmp_path / "hd.safetensors"
+    ran = here("model", "import", tmp_path / "net.pth", model, *words)
+    assert ran.code == 0, ran.err
+    assert "labels: 5 labels by number and edges" in ran.out
+    ran = convert(tmp_path / "in", tmp_path / "out", model, "--fit", "exact")
+    assert ran.counts() == (1, 0, 1), ran.err
+    assert "has the label 5; the model knows 0 to 4" in ran.err + ran.out
+    edges = np.zeros(ids.shape, bool)
+    edges[:, 1:] |= ids[:, 1:] != ids[:, :-1]
+    edges[1:] |= ids[1:] != ids[:-1]
+    edges[:, :-1] |= ids[:, 1:] != ids[:, :-1]
+    edges[:-1] |= ids[1:] != ids[:-1]
+    x = np.concatenate([ids[None] == np.arange(5)[:, None, None], edges[None]])
+    wide = reference.double().train(norm == "batch-statistics")
+    with torch.no_grad():
+        y = (wide(torch.from_numpy(x)[None].double())[0].permute(1, 2, 0) + 1) * 127.5
+    with Image.open(tmp_path / "out" / "ids.png") as made:
+        assert np.abs(np.asarray(made) - y.numpy()).mean() <= 0.3
+    refused = here("model", "import", tmp_path / "net.pth", tmp_path / "x.safetensors", *words,
+                   "--fit", "resize")  # fmt: skip
+    assert refused.code == 2 and "labels cannot be scaled" in refused.err
+    plain = here("model", "import", tmp_path / "net.pth", tmp_path / "x.safetensors", *words[2:])
+    assert plain.code == 0
+    refused = convert(tmp_path / "in", tmp_path / "no", tmp_path / "x.safetensors")
+    assert refused.code == 2 and "import it with --labels" in refused.err

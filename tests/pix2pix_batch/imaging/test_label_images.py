@@ -88,5 +88,5 @@ def test_palettes_that_are_none(tmp_path: Path, text: str, message: str) -> None
     (tmp_path / "colours.txt").write_text(text)
     with pytest.raises(InputError, match=message):
         parse_labels(str(tmp_path / "colours.txt"), 2 if "2 3\n1" in text else 3)
-    with pytest.raises(InputError, match="cannot be read.*ids"):
+    with pytest.raises(InputError, match=r"cannot be read.*ids"):
         parse_labels(str(tmp_path / "absent.txt"), 3)
