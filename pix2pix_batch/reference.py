@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2pix_batch import generators
@@ -233,6 +234,8 @@ def _generator(
         if kind == "num_batches_tracked":
             value = torch.tensor(0)
         elif value is not None:
+            if kind == "weight" and value.ndim == 4 and module in layout.enlarged:
+                value = F.pad(value, layout.enlarged[module])
             value = _check_tensor(path, key, value, slot, layout)
         elif (
             kind == "bias"

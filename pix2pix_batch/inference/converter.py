@@ -304,7 +304,7 @@ class Converter:
         if not isinstance(work.tiles, SharingTiles):
             return None
         if index == 0:
-            work.norms = lane.measure_norms(work.tiles.mosaic)
+            work.norms = lane.measure_norms(work.tiles.parts)
         return work.norms
 
     def _finish(

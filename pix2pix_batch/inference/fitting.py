@@ -9,7 +9,7 @@ import numpy as np
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.generators.description import Description
 from pix2pix_batch.generators.layers import LayeredDescription
-from pix2pix_batch.imaging.tiling import Padded, Resized, SharingTiles, Tiles
+from pix2pix_batch.imaging.tiling import PARTS, Padded, Resized, SharingTiles, Tiles
 from pix2pix_batch.inference.feature_plan import Size
 from pix2pix_batch.inference.memory import WHOLE_MEMORY, image_memory
 
@@ -45,7 +45,10 @@ def _fit_whole(pixels: np.ndarray, architecture: Description | None) -> Fitted:
     if image_memory(architecture, padded) <= WHOLE_MEMORY:
         return Padded(pixels, padded)
     side = large_tile(architecture)
-    return SharingTiles(pixels, side) if architecture.norms_each_image else Tiles(pixels, side)
+    if not architecture.norms_each_image:
+        return Tiles(pixels, side)
+    part = pad_size((side // PARTS, side // PARTS), architecture)[0]
+    return SharingTiles(pixels, side, part)
 
 
 def pad_size(size: Size, architecture: Description) -> Size:
