@@ -9,15 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generators import Architecture, Description, GlobalGenerator, Norm, ResNet
@@ -26,76 +18,12 @@ from pix2pix_batch.generators.residual import MAX_BLOCKS
 from pix2pix_batch.generators.unet import MAX_DOWNS, MIN_DOWNS
 from pix2pix_batch.train import foreign, plain_yaml
 from pix2pix_batch.train.discriminator import RECEPTIVE_FIELDS
+from pix2pix_batch.train.mosaic_recipe import Colour, Fraction, Model, Mosaic
 
 RECIPES = Path(__file__).parent / "recipes"
 """Where the shipped recipes lie, each as ``<name>.yaml``."""
 
 Channels = Annotated[int, Field(ge=1, le=4)]
-Colour = tuple[
-    Annotated[int, Field(ge=0, le=255)],
-    Annotated[int, Field(ge=0, le=255)],
-    Annotated[int, Field(ge=0, le=255)],
-]
-Longitude = Annotated[float, Field(ge=-180, le=180)]
-Latitude = Annotated[float, Field(ge=-90, le=90)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _require_no_switch(cls, value: object, info: ValidationInfo) -> object:
-        """``yes``, ``no`` or the like in place of a number, which pydantic takes for 1 or 0."""
-        annotation = str(cls.model_fields[info.field_name or ""].annotation)
-        if isinstance(value, bool) and "bool" not in annotation:
-            raise ValueError(
-                f"is {'yes' if value else 'no'} (true or false, on or off), which is no value of it"
-            )
-        return value
-
-
-class Mosaic(Model):
-    """A pair of aligned mosaics of the whole Earth (plate carrée), and which parts serve what.
-
-    Bands are ranges of longitude in degrees. Crops with less than ``min_land`` of their pixels
-    off the colour ``sea`` (by more than ``sea_tolerance`` in any channel of the mosaic that
-    ``sea_in`` names) are left out.
-    """
-
-    source: str
-    target: str
-    sea: Colour
-    sea_in: Literal["source", "target"] = "source"
-    sea_tolerance: int = Field(24, ge=0, le=255)
-    train_bands: list[tuple[Longitude, Longitude]] = Field(min_length=1)
-    val_bands: list[tuple[Longitude, Longitude]] = Field(min_length=1)
-    latitudes: tuple[Latitude, Latitude] = (-90.0, 90.0)
-    min_land: Fraction = 0.3
-    val_min_land: Fraction = 0.3
-    scales: tuple[float, float] = (1.0, 1.0)
-    turn: bool = False
-    crops_per_epoch: int = Field(1000, ge=1)
-
-    @model_validator(mode="after")
-    def _whole(self) -> Mosaic:
-        for west, east in (*self.train_bands, *self.val_bands):
-            if west >= east:
-                raise ValueError(
-                    f"train_bands, val_bands: each is its west, then its east, not [{west:g}, "
-                    f"{east:g}]; cut a band in two at the 180th meridian"
-                )
-        for west, east in self.train_bands:
-            for other_west, other_east in self.val_bands:
-                if west < other_east and other_west < east:
-                    raise ValueError(
-                        f"val_bands: [{other_west:g}, {other_east:g}] overlaps the training band "
-                        f"[{west:g}, {east:g}]"
-                    )
-        if not 0 < self.scales[0] <= self.scales[1]:
-            raise ValueError("scales: must be above 0, the smaller first")
-        return self
 
 
 class Recipe(Model):
@@ -130,7 +58,7 @@ class Recipe(Model):
     norm: Norm = "batch-statistics"
     skips: bool = True
     dropout: bool = True
-    upsample: Literal["transposed", "resize", "smooth"] = "transposed"
+    upsample: Literal["transposed", "resize", "smooth", "even"] = "transposed"
 
     # The discriminator, section 6.1.2.
     ndf: int = Field(64, ge=1, le=1024)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from pix2pix_batch.bundle import FITS
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.text import escape
 
@@ -103,7 +104,7 @@ def describe(info: BundleInfo, path: Path) -> None:
 @click.option("--image-size", type=int, help="Side of the images it was trained on.")
 @click.option(
     "--fit",
-    type=click.Choice(["tile", "resize", "exact", "whole"]),
+    type=click.Choice(FITS),
     help="How images of other sizes are treated.  [default: resize for U-Nets; for ResNets whole, "
     "or tile where they norm by fixed statistics or not at all]",
 )
