@@ -37,10 +37,12 @@ def generator_loss(mode: str, fake: Tensor) -> Tensor:
 def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:
     """Feature matching (Wang et al. 2018, equation 4): the mean difference of each of D's layers
     but the logits, added up over layers and discriminators, each a list of its layers'."""
-    pairs = [
-        pair for two in zip(real, fake, strict=True) for pair in list(zip(*two, strict=True))[:-1]
+    losses = [
+        F.l1_loss(made, wanted)
+        for layers, others in zip(fake, real, strict=True)
+        for made, wanted in zip(layers[:-1], others[:-1], strict=True)
     ]
-    return torch.stack([F.l1_loss(other, one) for one, other in pairs]).sum()
+    return torch.stack(losses).sum()
 
 
 def gradient_penalty(
