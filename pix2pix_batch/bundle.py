@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pix2pix_batch import generators
 from pix2pix_batch.errors import BundleError
 from pix2pix_batch.generators.description import Description
+from pix2pix_batch.label_map import LabelMap
 from pix2pix_batch.storage.whole import whole
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class BundleInfo:
     """What a bundle says of itself.
 
     ``image_size``: the side, in pixels, of the images it was made for; ``fit``: how images of
-    other sizes are treated by default; ``provenance``: anything about the training, as JSON.
+    other sizes are treated by default; ``provenance``: anything about the training, as JSON;
+    ``labels``: how images become channels where their pixels are labels.
     """
 
     name: str
@@ -50,6 +52,7 @@ class BundleInfo:
     source_domain: str = ""
     target_domain: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
+    labels: LabelMap | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not isinstance(self.name, str):
@@ -63,11 +66,32 @@ class BundleInfo:
                 raise ValueError(f"{field_name} must be text")
         if not isinstance(self.provenance, dict):
             raise ValueError("provenance must be a JSON object")
+        self._require_labels()
+
+    def _require_labels(self) -> None:
+        channels = self.architecture.in_channels
+        if self.labels is None:
+            return
+        if not self.architecture.takes_any_size:
+            raise ValueError(
+                f"labels are for pix2pixHD's kind, not for a {self.architecture.title}"
+            )
+        if self.labels.channels != channels:
+            raise ValueError(
+                f"labels have {self.labels.channels} channels, the generator takes {channels}"
+            )
+        if self.fit == "resize":
+            raise ValueError("labels cannot be scaled; fit must be whole, tile or exact")
 
     def as_json(self) -> str:
         architecture = self.architecture.as_dict()
         schema = SCHEMA if "family" in architecture else 1
-        return json.dumps({"schema": schema, **self.__dict__, "architecture": architecture})
+        values = {"schema": schema, **self.__dict__, "architecture": architecture}
+        if self.labels is None:
+            del values["labels"]
+        else:
+            values["labels"] = self.labels.as_dict()
+        return json.dumps(values)
 
     @classmethod
     def from_json(cls, text: str) -> BundleInfo:
@@ -84,6 +108,8 @@ class BundleInfo:
             fields = dict(values.pop("architecture"))
             if ("family" in fields) != (schema > 1):
                 raise TypeError("a family of generators is told from schema 2 on")
+            if "labels" in values:
+                values["labels"] = LabelMap.from_dict(values["labels"])
             return cls(architecture=generators.describe(fields), **values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"the metadata is incomplete or foreign ({error})") from error

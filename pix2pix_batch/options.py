@@ -1,75 +1,222 @@
-"""What a job can be told."""
+"""What a job can be told: each option's type, default, choices and help, declared once.
+
+The command lines (:mod:`pix2pix_batch.commands.options`), the signatures of
+:func:`pix2pix_batch.convert` and :func:`pix2pix_batch.synthesize`, what is checked, what workers
+get and the journal's first line all follow from the fields declared here and in
+:mod:`pix2pix_batch.synthesis.options`. Imports neither NumPy nor Pillow, so that ``--help`` answers
+at once.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pix2pix_batch import bundle
-from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.bundle import FITS, BundleInfo
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.imaging import images
-from pix2pix_batch.imaging.decoding.tolerance import Tolerance
+from pix2pix_batch.imaging.decoding.tolerance import LARGE, Tolerance
+from pix2pix_batch.imaging.output_formats import DEFAULT_QUALITY, OUTPUT_FORMATS
 from pix2pix_batch.inference.settings import TORCH
-from pix2pix_batch.journal.record import ITEM_TIMEOUT
+from pix2pix_batch.journal import record
 from pix2pix_batch.text import escape
 
-QUALITY = images.DEFAULT_QUALITY
-FORMATS = (*images.SUFFIXES, "same")
-DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-BACKENDS = ("auto", "tensorrt", "tensorrt_rtx", TORCH)
+Config = TypeVar("Config")
+
+DECLARATION = "declaration"
+"""Where a field's metadata has its :class:`Declaration`."""
 
 
 @dataclass(frozen=True)
+class Declaration:
+    """What is said of an option beside its type and default.
+
+    ``help``: the command's; ``choices``: the values it may have, beside ``None``; ``low`` and
+    ``high``: the limits of a number; ``metavar``: what the help shows for the value;
+    ``has_auto``: on the command line, ``auto`` stands for ``None``; ``decides_bytes``: the outputs'
+    bytes depend on it, so that the journal's first line has it and a run with another value is
+    refused.
+    """
+
+    help: str | None = None
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    metavar: str | None = None
+    has_auto: bool = False
+    decides_bytes: bool = False
+
+
+def option(default: Any, help: str | None = None, **rest: Any) -> Any:
+    """The field of an option. ``rest``: the others of :class:`Declaration`."""
+    return field(default=default, metadata={DECLARATION: Declaration(help, **rest)})
+
+
+def declaration_of(option: Field[Any]) -> Declaration:
+    """What was declared of the field ``option``."""
+    declared: Declaration = option.metadata[DECLARATION]
+    return declared
+
+
+def require_valid(options: Any) -> None:
+    """Raises :class:`InputError` where an option of the dataclass has none of its choices, or is
+    beyond its limits."""
+    for one in fields(options):
+        value, declared = getattr(options, one.name), declaration_of(one)
+        if declared.choices and (value is not None or one.default is not None):
+            require_one_of(one.name, value, declared.choices)
+        if declared.low is not None:
+            require_within(one.name, value, declared.low, declared.high)
+
+
+def take_common(kind: type[Config], options: Any, **others: Any) -> Config:
+    """A ``kind`` whose fields are the options of the same names, but for the ``others``."""
+    names = {one.name for one in fields(kind)} & {one.name for one in fields(options)}  # type: ignore[arg-type]
+    return kind(**{name: getattr(options, name) for name in names - others.keys()}, **others)
+
+
+def what_decides_bytes(options: Any, resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """For the journal's first line: the options on which the outputs' bytes depend.
+
+    ``resolved``: the values of those of which something else has been made than was given.
+    """
+    names = [one.name for one in fields(options) if declaration_of(one).decides_bytes]
+    return {name: resolved.get(name, getattr(options, name)) for name in names}
+
+
+# The options that several commands have; each command says in its own words what one does there.
+MODEL = partial(option, "map2aerial", metavar="NAME|FILE")
+FIT = partial(option, None, choices=FITS, decides_bytes=True)
+FORMAT = partial(option, "png", choices=tuple(OUTPUT_FORMATS), decides_bytes=True)
+QUALITY = partial(option, None, low=1, high=100, metavar="1..100", decides_bytes=True)
+BATCH_SIZE = partial(option, None, low=1, high=4096, metavar="auto|N", has_auto=True)
+WORKERS = partial(option, None, low=1, high=4096, metavar="auto|N", has_auto=True)
+DEVICE = partial(option, "auto", choices=("auto", "cpu", "cuda"))
+PRECISION = partial(option, "auto", choices=("auto", "fp32", "bf16", "fp16"))
+BACKEND = partial(option, "auto", choices=("auto", "tensorrt", "tensorrt_rtx", TORCH))
+LIMIT = partial(option, None, "Only the first N inputs.", low=1, metavar="N")
+SEED = partial(option, 0, decides_bytes=True)
+SCHEDULER = partial(option, None, metavar="ADDRESS|FILE")
+ITEM_TIMEOUT = partial(option, 300.0, metavar="SECONDS")
+STRICT = partial(
+    option, False, "Refuse images that can only be read with a warning, such as damaged ones."
+)
+LENIENT = partial(
+    option,
+    False,
+    "Of images that are cut short or damaged take what is there, with a warning.",
+    decides_bytes=True,
+)
+MAX_PIXELS = partial(
+    option,
+    None,
+    f"Of the largest image; what has more is refused as a decompression bomb.  [default: {LARGE}]",
+    low=1,
+    metavar="N",
+)
+FOLLOW_LINKS = partial(option, False, "Also enter links to directories in IN.")
+EXCLUDE = partial(
+    option,
+    (),
+    "Leave out what matches in IN, by the rules of .gitignore: '*_mask.png', 'drafts/'. May "
+    "be given more than once.",
+    metavar="PATTERN",
+)
+INCLUDE = partial(
+    option,
+    (),
+    "Take what matches all the same: hidden files and what systems leave ('@eaDir/'), other "
+    "suffixes ('*.dat'), what --exclude leaves out.",
+    metavar="PATTERN",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """What ``convert`` can be told; see the command's help. ``None`` and ``auto``: decided."""
 
-    model: str = "map2aerial"
-    fit: str | None = None
-    format: str = "png"
-    quality: int | None = None
-    batch_size: int | None = None
-    workers: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    backend: str = "auto"
-    overwrite: bool = False
-    dry_run: bool = False
-    limit: int | None = None
-    noise: bool = False
-    seed: int = 0
-    scheduler: str | None = None
-    follow_links: bool = False
-    exclude: tuple[str, ...] = ()
-    include: tuple[str, ...] = ()
-    unpack: bool = False
-    journal: str | None = None
-    georeference: bool = True
-    keep_exif: bool = False
-    keep_times: bool = False
-    lenient: bool = False
-    strict: bool = False
-    max_pixels: int | None = None
-    retry_failed: bool = False
-    shard: str | None = None
-    item_timeout: float = 300.0
-    report: bool = True
+    model: str = MODEL("A shipped model's name ('model list') or a bundle.")
+    fit: str | None = FIT(
+        "How images of other sizes than the model's are treated: overlapping tiles at "
+        "native scale, scaling there and back, refusal, or each as a whole at its own size "
+        "(ResNets).  [default: the model's]"
+    )
+    format: str = FORMAT(
+        "Format of the outputs; 'same' as each input.", choices=(*OUTPUT_FORMATS, "same")
+    )
+    quality: int | None = QUALITY(
+        f"Of JPEG and WebP (100: lossless WebP).  [default: {DEFAULT_QUALITY}]"
+    )
+    batch_size: int | None = BATCH_SIZE("Images the network takes at once.")
+    workers: int | None = WORKERS("Worker processes, each with one inference thread.")
+    device: str = DEVICE()
+    precision: str = PRECISION(
+        "'auto': bf16 or fp16 where the hardware has it and it is close enough to fp32 on the "
+        "first images."
+    )
+    backend: str = BACKEND("What runs the model: on a GPU, 'auto' tries TensorRT and then PyTorch.")
+    overwrite: bool = option(
+        False,
+        "Convert everything again, and replace files in OUT that another job or program made.",
+    )
+    dry_run: bool = option(False, "Only list what would be done; write nothing.")
+    limit: int | None = LIMIT()
+    noise: bool = option(
+        False, "Use dropout as the noise z, as the paper does.", decides_bytes=True
+    )
+    seed: int = SEED("Of the noise.")
+    scheduler: str | None = SCHEDULER(
+        "An existing Dask cluster (tcp://host:8786, tls://..., or its scheduler file) whose "
+        "workers see IN, OUT and the model at the same paths."
+    )
+    item_timeout: float = ITEM_TIMEOUT(
+        "An image that takes longer to decode, translate or encode is given up; 0: never."
+    )
+    retry_failed: bool = option(
+        False, "Also try again what failed before and did not change since."
+    )
+    shard: str | None = option(
+        None,
+        "Only the I-th of N parts of the inputs: several machines without a cluster run one each, "
+        "on the same IN and OUT.",
+        metavar="I/N",
+    )
+    georeference: bool = option(
+        True,
+        "Leave world files, .prj and .aux.xml beside the images, GeoTIFF tags and the "
+        "descriptions of tile sets behind.",
+        decides_bytes=True,
+    )
+    keep_exif: bool = option(
+        False,
+        "Outputs keep their input's EXIF (GPS too), without thumbnail and maker notes.",
+        decides_bytes=True,
+    )
+    keep_times: bool = option(False, "Outputs get their input's modification time.")
+    strict: bool = STRICT()
+    lenient: bool = LENIENT()
+    max_pixels: int | None = MAX_PIXELS()
+    follow_links: bool = FOLLOW_LINKS()
+    exclude: tuple[str, ...] = EXCLUDE()
+    include: tuple[str, ...] = INCLUDE()
+    report: bool = option(True, "Do not write OUT/report.html, the page that shows what came out.")
+    unpack: bool = option(
+        False, "Write the members of tars as files, not as tars again.", decides_bytes=True
+    )
+    journal: str | None = option(
+        None,
+        "Where the journal of an OUT that is a URL is kept.  [default: in the user's state "
+        "directory]",
+        metavar="DIR",
+    )
 
     def __post_init__(self) -> None:
         """Raises :class:`InputError`."""
-        require_one_of("fit", self.fit, (None, *bundle.FITS))
-        require_one_of("format", self.format, FORMATS)
-        require_one_of("device", self.device, DEVICES)
-        require_one_of("precision", self.precision, PRECISIONS)
-        require_one_of("backend", self.backend, BACKENDS)
-        require_within("quality", self.quality, 1, 100)
-        require_within("batch_size", self.batch_size, 1, 4096)
-        require_within("workers", self.workers, 1, 4096)
-        require_within("limit", self.limit, 1)
-        require_within("max_pixels", self.max_pixels, 1)
+        require_valid(self)
         _ = self.tolerance
         if self.item_timeout != 0 and not 1 <= self.item_timeout < float("inf"):
             raise InputError(
@@ -79,25 +226,37 @@ class Options:
     @property
     def tolerance(self) -> Tolerance:
         """Raises :class:`InputError`."""
-        return Tolerance(self.lenient, self.strict, self.max_pixels)
+        return take_common(Tolerance, self)
+
+    @property
+    def quality_used(self) -> int | None:
+        """``None`` where the format has no quality."""
+        form = OUTPUT_FORMATS.get(self.format)  # none for 'same', which may write JPEG
+        return (self.quality or DEFAULT_QUALITY) if form is None or form.has_quality else None
 
     @property
     def failure_conditions(self) -> tuple[str, ...]:
         """What failures may be due to, as records have it (``under``), in order."""
-        return f"{ITEM_TIMEOUT}={self.item_timeout:g}", self.tolerance.journal_entry
+        return f"{record.ITEM_TIMEOUT}={self.item_timeout:g}", self.tolerance.journal_entry
 
 
-def info_of(model: Path) -> BundleInfo:
+def read_image_model(model: Path) -> BundleInfo:
     """The metadata of a bundle that takes and makes images as files hold them.
 
     Raises :class:`InputError`.
     """
+    from pix2pix_batch.imaging import images
+
     info = bundle.read_info(model)
     try:
-        images.require_mode(info.architecture.in_channels, "input")
+        if info.labels is None:
+            images.require_mode(info.architecture.in_channels, "input")
         images.require_mode(info.architecture.out_channels, "output")
     except InputError as error:
-        raise InputError(f"{escape(model)}: {error}; choose another model") from error
+        hint = ""
+        if info.architecture.takes_any_size:
+            hint = ", or import it with --labels if its inputs are labels"
+        raise InputError(f"{escape(model)}: {error}; choose another model{hint}") from error
     return info
 
 
@@ -105,8 +264,7 @@ def require_one_of(name: str, value: object, choices: Iterable[object]) -> None:
     """Raises :class:`InputError`."""
     choices = list(choices)
     if value not in choices:
-        names = ", ".join(str(choice) for choice in choices if choice is not None)
-        raise InputError(f"{name} must be one of {names}, not {value!r}")
+        raise InputError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
 
 
 def require_within(name: str, value: float | None, low: float, high: float | None = None) -> None:

@@ -7,9 +7,10 @@ structure of the keys and by the shapes: :mod:`pix2pix_batch.generators`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2pix_batch import generators
@@ -18,6 +19,8 @@ from pix2pix_batch.errors import BundleError
 from pix2pix_batch.generators.description import Description, Layout, LayoutError, Norm
 from pix2pix_batch.generators.foreign import name_kind
 from pix2pix_batch.generators.generator import Generator
+from pix2pix_batch.generators.unet_network import Block
+from pix2pix_batch.label_map import parse_labels
 from pix2pix_batch.state_dicts import State, list_shapes, read_state
 from pix2pix_batch.text import format_count
 
@@ -56,6 +59,7 @@ def import_checkpoint(
     norm: str | None = None,
     dropout: bool | None = None,
     channels: str = "rgb",
+    labels: str | None = None,
     weights: str | None = None,
     image_size: int | None = None,
     fit: str | None = None,
@@ -71,7 +75,9 @@ def import_checkpoint(
     shift is; without norm parameters it is ``instance`` or ``none``. ``dropout``: whether it was
     trained with it, which the keys of U-Nets do not tell: the reference's were. It stays off unless
     asked for. ``channels``: their order in images that it was trained on, ``rgb`` or ``bgr``
-    (OpenCV's). ``image_size`` defaults to what the depth of a U-Net says (``2 ** downs``, as in the
+    (OpenCV's). ``labels``: what its inputs are where their pixels are labels
+    (:func:`pix2pix_batch.label_map.parse_labels`), which become channels of 0 and 1.
+    ``image_size`` defaults to what the depth of a U-Net says (``2 ** downs``, as in the
     reference's ``unet_128`` and ``unet_256``), else to 256; ``fit`` to what suits the family.
 
     Of a file with several networks, or with more than weights (``{"netG": ..., "step": ...}``), the
@@ -93,6 +99,10 @@ def import_checkpoint(
     generator = _generator(path, state, layout, architecture, found)
     if channels != "rgb":
         reverse_channels(path, generator)
+    label_map = None
+    if labels is not None:
+        label_map = parse_labels(labels, architecture.in_channels)
+        _read_zero_and_one(generator)
     try:
         info = BundleInfo(
             name=name,
@@ -102,6 +112,7 @@ def import_checkpoint(
             source_domain=source_domain,
             target_domain=target_domain,
             provenance={"imported_from": {"file": path.name, "sha256": fingerprint(path)}},
+            labels=label_map,
         )
     except ValueError as error:
         raise BundleError(f"{path}: cannot be imported so: {error}") from error
@@ -126,15 +137,31 @@ def reverse_channels(path: Path, generator: Generator) -> None:
             f"{path}: takes {a.in_channels} channels and makes {a.out_channels}; bgr is an order "
             "of three"
         )
-    blocks = {name: generator.get_submodule(name) for name in a.image_blocks}
-    first, last = a.image_blocks[:-1], a.image_blocks[-1]
-    for name in first:
-        conv = blocks[name].conv
+    *first, last = (generator.get_submodule(f"{name}.conv") for name in a.image_blocks)
+    for conv in first:
+        assert isinstance(conv, nn.Conv2d)
         conv.weight.copy_(conv.weight.flip(1))
-    conv = blocks[last].conv
-    conv.weight.copy_(conv.weight.flip(1 if isinstance(conv, nn.ConvTranspose2d) else 0))
-    if conv.bias is not None:
-        conv.bias.copy_(conv.bias.flip(0))
+    assert isinstance(last, nn.Conv2d | nn.ConvTranspose2d)
+    last.weight.copy_(last.weight.flip(1 if isinstance(last, nn.ConvTranspose2d) else 0))
+    if last.bias is not None:
+        last.bias.copy_(last.bias.flip(0))
+
+
+@torch.no_grad()
+def _read_zero_and_one(generator: Generator) -> None:
+    """Have a generator of inputs from 0 to 1 take -1 to 1, as engines hand bytes over.
+
+    Exact where what is around the image is mirrored or an average, as with pix2pixHD's.
+    """
+    for name in generator.architecture.image_blocks[:-1]:
+        block = generator.get_submodule(name)
+        assert isinstance(block, Block)
+        block.conv.weight.div_(2)
+        added = block.conv.weight.sum(dim=(1, 2, 3))
+        if block.conv.bias is not None:
+            block.conv.bias.add_(added)
+        elif isinstance(block.norm, nn.BatchNorm2d) and block.norm.running_mean is not None:
+            block.norm.running_mean.sub_(added)  # an image's own mean takes it away again
 
 
 def _recognise(path: Path, state: State) -> generators.Recognised:
@@ -212,12 +239,13 @@ def _choose_norm(path: Path, possible: PossibleNorms, norm: str | None) -> Norm:
             f"{choices}, or give an input and the output that it should become with --expect, "
             "which tells"
         )
-    if norm not in possible.norms:
-        raise BundleError(
-            f"{path}: cannot be run with norm {norm!r}: it has {possible.why}; choose "
-            f"{' or '.join(possible.norms)}"
-        )
-    return cast(Norm, norm)
+    for known in possible.norms:
+        if norm == known:
+            return known
+    raise BundleError(
+        f"{path}: cannot be run with norm {norm!r}: it has {possible.why}; choose "
+        f"{' or '.join(possible.norms)}"
+    )
 
 
 def _generator(
@@ -233,6 +261,8 @@ def _generator(
         if kind == "num_batches_tracked":
             value = torch.tensor(0)
         elif value is not None:
+            if kind == "weight" and value.ndim == 4 and module in layout.enlarged:
+                value = F.pad(value, layout.enlarged[module])
             value = _check_tensor(path, key, value, slot, layout)
         elif (
             kind == "bias"

@@ -279,9 +279,9 @@ def _fold_reparametrizations(state: State) -> State:
         for module in _list_modules(state, names):
             weight, u, v = (folded.pop(name.format(module)).float() for name in names)
             folded[f"{module}.weight"] = weight / _find_sigma(weight, u, v)
-    for names in WEIGHT_NORM:
-        for module in _list_modules(folded, names):
-            direction, length = (folded.pop(name.format(module)).float() for name in names)
+    for pair in WEIGHT_NORM:
+        for module in _list_modules(folded, pair):
+            direction, length = (folded.pop(name.format(module)).float() for name in pair)
             dims = [k for k in range(direction.ndim) if length.shape[k] == 1]
             size = torch.linalg.vector_norm(direction, dim=dims, keepdim=True)
             folded[f"{module}.weight"] = length * direction / size

@@ -27,7 +27,7 @@ from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.adam import ChannelsLastAdam
 from pix2pix_batch.train.convolution import use_own_convolutions
 from pix2pix_batch.train.data import Data, to_unit
-from pix2pix_batch.train.discriminator import PatchGAN
+from pix2pix_batch.train.discriminator import make_discriminator
 from pix2pix_batch.train.meter import Meter, StepRecord
 from pix2pix_batch.train.pace import FORWARD, Pace
 from pix2pix_batch.train.reading import batches
@@ -100,9 +100,10 @@ class Trainer:
             keep_form(self.generator, recipe.upsample)
             use_own_convolutions(self.generator)
         channels = recipe.out_channels + (recipe.in_channels if recipe.conditional else 0)
-        self.discriminator = PatchGAN(
-            channels, recipe.ndf, recipe.patch, recipe.disc_norm, recipe.spectral_norm
-        )
+        self.discriminator = make_discriminator(
+            channels, recipe.ndf, recipe.patch, recipe.disc_norm, recipe.spectral_norm,
+            recipe.scales,
+        )  # fmt: skip
         generator, discriminator = (
             network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             for network in (self.generator, self.discriminator)

@@ -66,11 +66,13 @@ class Recipe(Model):
     disc_norm: Literal["batch", "instance", "none"] = "batch"
     spectral_norm: bool = False
     conditional: bool = True
+    scales: int = Field(1, ge=1, le=4)
 
     # The objective, section 3.1.
     gan_mode: Literal["vanilla", "lsgan", "hinge", "wgangp"] = "vanilla"
     lambda_gan: float = Field(1.0, ge=0)
     lambda_l1: float = Field(100.0, ge=0)
+    lambda_features: float = Field(0.0, ge=0)
 
     # Going on from another model.
     init: str = ""
@@ -95,11 +97,15 @@ class Recipe(Model):
             known = ", ".join(map(str, RECEPTIVE_FIELDS))
             raise ValueError(f"patch: must be one of {known}, not {self.patch}")
         least = 1 if self.patch == 1 else 3 << RECEPTIVE_FIELDS[self.patch]
-        if self.size < least and self.lambda_gan:
+        if self.size >> (self.scales - 1) < least and self.lambda_gan:
             raise ValueError(
-                f"patch: a patch of {self.patch} needs images of {least} pixels, and size is "
-                f"{self.size}; set a smaller patch"
+                f"patch: a patch of {self.patch} needs images of {least << (self.scales - 1)} "
+                f"pixels, and size is {self.size}; set a smaller patch"
             )
+        if self.lambda_features and not self.lambda_gan:
+            raise ValueError("lambda_features: needs a discriminator; set lambda_gan above 0")
+        if self.scales > 1 and self.gan_mode == "wgangp":
+            raise ValueError("scales: wgangp's penalty is of one discriminator; set scales to 1")
         if self.lambda_gan == 0 and self.lambda_l1 == 0:
             raise ValueError("lambda_gan and lambda_l1: one of them must be above 0")
         if self.gan_mode == "wgangp" and self.disc_norm == "batch" and self.lambda_gan:

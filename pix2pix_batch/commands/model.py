@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from pix2pix_batch.bundle import FITS
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.text import escape
 
@@ -83,6 +84,12 @@ def describe(info: BundleInfo, path: Path) -> None:
     help="Their order in the images that it was trained on; bgr is OpenCV's.",
 )
 @click.option(
+    "--labels",
+    metavar="ids|ids+edges|FILE",
+    help="Its inputs are images of labels, one-hot as pix2pixHD's: by number, with edges between "
+    "them, or by the colours in FILE, one a line.",
+)
+@click.option(
     "--expect",
     nargs=2,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -97,7 +104,7 @@ def describe(info: BundleInfo, path: Path) -> None:
 @click.option("--image-size", type=int, help="Side of the images it was trained on.")
 @click.option(
     "--fit",
-    type=click.Choice(["tile", "resize", "exact", "whole"]),
+    type=click.Choice(FITS),
     help="How images of other sizes are treated.  [default: resize for U-Nets; for ResNets whole, "
     "or tile where they norm by fixed statistics or not at all]",
 )
@@ -152,7 +159,7 @@ def _adopt(
 
     require_extra()
     context = click.get_current_context()
-    for key in ("norm", "dropout", "channels", "expect", "weights", "image_size", "fit"):
+    for key in ("norm", "dropout", "channels", "labels", "expect", "weights", "image_size", "fit"):
         if context.get_parameter_source(key) == ParameterSource.COMMANDLINE:
             option = f"--{key.replace('_', '-')}"
             raise InputError(f"{option}: {escape(checkpoint)} is of 'train', whose recipe says it")

@@ -8,8 +8,11 @@ from typing import Any
 
 import click
 
-from pix2pix_batch.commands.sharing import DEVICE, PRECISION, SOME_FAILED
+from pix2pix_batch.bundle import FITS
+from pix2pix_batch.commands.options import add_options
+from pix2pix_batch.commands.sharing import SOME_FAILED
 from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
+from pix2pix_batch.synthesis.options import SynthesisOptions
 from pix2pix_batch.text import escape
 
 
@@ -25,11 +28,10 @@ from pix2pix_batch.text import escape
 @click.option("--open", "show", is_flag=True, help="Open the picture in a viewer.")
 @click.option(
     "--fit",
-    type=click.Choice(["tile", "resize", "exact", "whole"]),
+    type=click.Choice(FITS),
     help="How images of other sizes are treated, as in convert.  [default: the model's]",
 )
-@DEVICE
-@PRECISION
+@add_options(SynthesisOptions, "device", "precision")
 @add_tolerance
 def preview(
     model: str, pictures: tuple[str, ...], out: Path | None, show: bool, **options: Any

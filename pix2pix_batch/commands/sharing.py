@@ -1,4 +1,4 @@
-"""What several commands take and give: options, exit codes, counts."""
+"""What several commands take and give: paths, exit codes, messages."""
 
 from __future__ import annotations
 
@@ -8,34 +8,8 @@ from collections.abc import Iterable
 
 import click
 
-from pix2pix_batch.errors import InputError
-
 SOME_FAILED = 3
 """The exit code where some images failed or some outputs are wrong."""
-
-DEVICE = click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-)
-PRECISION = click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-    default="auto",
-    show_default=True,
-)
-EXCLUDE = click.option(
-    "--exclude",
-    multiple=True,
-    metavar="PATTERN",
-    help="Leave out what matches in IN, by the rules of .gitignore: '*_mask.png', 'drafts/'. May "
-    "be given more than once.",
-)
-INCLUDE = click.option(
-    "--include",
-    multiple=True,
-    metavar="PATTERN",
-    help="Take what matches all the same: hidden files and what systems leave ('@eaDir/'), other "
-    "suffixes ('*.dat'), what --exclude leaves out.",
-)
 
 
 class InOut(click.Command):
@@ -59,13 +33,3 @@ def say(lines: Iterable[str]) -> None:
             click.echo(line, err=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-
-
-def auto_or_count(name: str, text: str) -> int | None:
-    if text == "auto":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        option = name.replace("_", "-")
-        raise InputError(f"--{option} takes a number or 'auto', not {text!r}") from None

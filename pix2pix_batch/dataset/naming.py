@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pix2pix_batch.imaging.images import SUFFIXES
+from pix2pix_batch.imaging.output_formats import SUFFIXES
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import COPY, MADE
 from pix2pix_batch.noise import SOURCE

@@ -21,7 +21,7 @@ from pix2pix_batch.dataset.layout import CARD, COLUMNS, column_values, link, req
 from pix2pix_batch.dataset.naming import variant_name
 from pix2pix_batch.dataset.state import Complete
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.imaging.images import SUFFIXES
+from pix2pix_batch.imaging.output_formats import SUFFIXES
 from pix2pix_batch.journal import integrity
 from pix2pix_batch.journal.integrity import (
     CHANGED,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pix2pix_batch.imaging.images import SUFFIXES
+from pix2pix_batch.imaging.output_formats import SUFFIXES
 
 
 @dataclass

@@ -38,7 +38,7 @@ from pix2pix_batch.inputs.scan import Scan
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, History
 from pix2pix_batch.journal.writer import Journal
-from pix2pix_batch.options import QUALITY, Options, info_of
+from pix2pix_batch.options import Options, read_image_model, take_common, what_decides_bytes
 from pix2pix_batch.reporting.console import NO_IMAGE
 from pix2pix_batch.reporting.progress import Progress
 from pix2pix_batch.reporting.summary import Summary
@@ -88,34 +88,26 @@ class Job:
         self.out = files.journal_directory(out, options.journal)
         self.options, self.watch, self.plan = options, watch, plan
         model = bundle.resolve(options.model)
-        self.info = info_of(model)
+        self.info = read_image_model(model)
         if options.noise and not self.info.architecture.dropout_blocks:
             raise InputError(
                 f"{model}: has no dropout, so --noise would change nothing; leave it out"
             )
         fit = options.fit or self.info.fit
         self._require_fit(model, fit)
-        self.settings = Settings(
+        self.settings = take_common(
+            Settings,
+            options,
             model=str(model.resolve()),
             fingerprint=bundle.fingerprint(model),
             out=files.absolute(out),
             fit=fit,
             size=self.info.image_size,
-            quality=None if options.format in ("png", "tiff") else options.quality or QUALITY,
             batch_size=1 if fit == WHOLE else options.batch_size,
-            device=options.device,
-            precision=options.precision,
-            noise=options.noise,
+            quality=options.quality_used,
             seed=options.seed if options.noise else 0,
-            backend=options.backend,
             opener=opener,
-            georeference=options.georeference,
-            keep_exif=options.keep_exif,
-            keep_times=options.keep_times,
             tolerance=options.tolerance,
-            unpack=options.unpack,
-            exclude=options.exclude,
-            include=options.include,
         )
         self.is_remote = remote.is_url(self.settings.out)
         self.here = os.getcwd()
@@ -156,22 +148,28 @@ class Job:
 
     def identity(self) -> dict[str, Any]:
         """What decides the bytes of the outputs, and the model's name: the journal's first line."""
-        settings = self.settings
+        return {
+            **self._inputs_and_model(),
+            **what_decides_bytes(self.options, self._resolved_options()),
+            **self._members_chosen(),
+        }
+
+    def _inputs_and_model(self) -> dict[str, Any]:
         return {
             "input": self.scan.identity,
             **self._directory_of_names(),
-            "model": settings.fingerprint,
+            "model": self.settings.fingerprint,
             "model_name": self.info.name,
+        }
+
+    def _resolved_options(self) -> dict[str, Any]:
+        """The options of which something else was made than was given."""
+        settings = self.settings
+        return {
             "fit": settings.fit,
-            "format": self.options.format,
             "quality": settings.quality,
-            "noise": settings.noise,
             "seed": settings.seed,
-            "georeference": settings.georeference,
-            "keep_exif": settings.keep_exif,
-            "unpack": settings.unpack,
             "lenient": settings.tolerance.lenient or None,
-            **self._members_chosen(),
         }
 
     def _directory_of_names(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from pix2pix_batch.generators.cut import CutResNet
 from pix2pix_batch.generators.description import Description, Layout, LayoutError, Norm
 from pix2pix_batch.generators.pix2pixhd import GlobalGenerator, LocalEnhancer
+from pix2pix_batch.generators.postactivation_unet import PostActivationUNet
 from pix2pix_batch.generators.registry import (
     Recognised,
     describe,
@@ -24,6 +25,7 @@ __all__ = [
     "LayoutError",
     "LocalEnhancer",
     "Norm",
+    "PostActivationUNet",
     "Recognised",
     "ResNet",
     "describe",
@@ -34,5 +36,5 @@ __all__ = [
     "unregister",
 ]
 
-for family in (Architecture, ResNet, CutResNet, GlobalGenerator, LocalEnhancer):
+for family in (Architecture, ResNet, CutResNet, GlobalGenerator, LocalEnhancer, PostActivationUNet):
     register(family)

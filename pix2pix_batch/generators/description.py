@@ -42,7 +42,8 @@ class Layout(NamedTuple):
     whatever the norm is. ``fixed``: tensors that are no weights, and the values they must have, as
     nested lists for one channel. ``normless``: the positions leave no room for norms.
     ``called``: the network with its numbers, for messages. ``norms``: those that it may have, the
-    usual one first, where the layout tells and the keys do not.
+    usual one first, where the layout tells and the keys do not. ``enlarged``: our convolutions
+    whose kernels are larger, by so many zeros left, right, above and below.
     """
 
     modules: Mapping[str, str]
@@ -52,6 +53,7 @@ class Layout(NamedTuple):
     fixed: Mapping[str, Any] = {}
     normless: bool = False
     norms: tuple[Norm, ...] = ()
+    enlarged: Mapping[str, tuple[int, int, int, int]] = {}
 
 
 class Description:

@@ -17,7 +17,6 @@ KINDS = (
     ("an upscaler (ESRGAN's layout)", START + r"(?:RRDB_trunk\b|rdb1\.|RDB1\.)"),
     ("an upscaler (SwinIR's layout)", r"residual_group\.blocks\.\d"),
     ("an upscaler", START + r"(?:upsample|upsampler|upconv\d|upconv|tail)\b"),
-    ("a U-Net in PyTorch-GAN's layout, which cannot be imported", START + r"down1\.model\.0\."),
     ("a U-Net for segmentation", START + r"(?:outc|inc\.double_conv|segmentation_head)\."),
     ("a style-based generator (StyleGAN's layout)", START + r"(?:mapping|style)\.(?:fc)?\d"),
     ("a transformer", START + r"(?:attn|attention|self_attn|self_attention)\."),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 IMAGE = "image"
 """The name of the generator's input among the features."""
 
-Activation = Literal["none", "relu", "tanh"]
+Activation = Literal["none", "relu", "leaky_relu", "tanh"]
 Resampling = Literal["blur", "bilinear", "nearest", "average"]
 
 
@@ -30,9 +30,10 @@ class Convolution:
     ``name``: of the features that it makes, and of its weights: ``<name>.conv.weight``; words that
     Python could have for variables, and numbers, with dots between.
     ``source``: the features that it reads. ``padding``: pixels on each side, zeros or, with
-    ``reflects``, mirrored ones. ``transposed``: with an output padding of ``stride - 1``, so that
-    it puts out ``stride`` times the size. ``added``: features that are added to its result.
-    ``noise_block``: the number of the block whose dropout mask multiplies its result.
+    ``reflects``, mirrored ones. ``transposed``: with as much output padding as it takes to put out
+    ``stride`` times the size. ``leaky_relu`` has the paper's slope, 0.2. ``added``: features that
+    are added to its result. ``noise_block``: the number of the block whose dropout mask multiplies
+    its result.
     """
 
     name: str
@@ -53,6 +54,11 @@ class Convolution:
     @property
     def reads(self) -> tuple[str, ...]:
         return (self.source, self.added) if self.added else (self.source,)
+
+    @property
+    def output_padding(self) -> int:
+        """Of a transposed convolution."""
+        return self.stride + 2 * self.padding - self.kernel
 
     def resize(self, side: int) -> int:
         """The output's side."""
@@ -91,7 +97,33 @@ class Resample:
         return 2 * side if self.kind in ("bilinear", "nearest") else (side - 1) // 2 + 1
 
 
-Layer = Convolution | Resample
+@dataclass(frozen=True)
+class Join:
+    """The channels of two layers of one size, one after the other."""
+
+    name: str
+    source: str
+    other: str
+    first: int
+    second: int
+
+    @property
+    def inputs(self) -> int:
+        return self.first
+
+    @property
+    def outputs(self) -> int:
+        return self.first + self.second
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.source, self.other)
+
+    def resize(self, side: int) -> int:
+        return side
+
+
+Layer = Convolution | Resample | Join
 
 
 class Sized(NamedTuple):

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from pix2pix_batch.generators.generator import Generator, Masks, NormStatistics
 from pix2pix_batch.generators.layers import (
     IMAGE,
+    Activation,
     Convolution,
+    Join,
     Layer,
     LayeredDescription,
     Resample,
@@ -20,6 +22,7 @@ from pix2pix_batch.generators.layers import (
 )
 from pix2pix_batch.generators.unet_network import (
     DROPOUT_RATE,
+    LEAKY_SLOPE,
     NORM_EPS,
     BatchNorm,
     Block,
@@ -56,7 +59,8 @@ class LayeredGenerator(Generator):
         numbers = layer.inputs, layer.outputs, layer.kernel, layer.stride, padding
         conv: nn.Conv2d | nn.ConvTranspose2d
         if layer.transposed:
-            conv = nn.ConvTranspose2d(*numbers, output_padding=layer.stride - 1, bias=layer.bias)
+            output_padding = layer.output_padding
+            conv = nn.ConvTranspose2d(*numbers, output_padding=output_padding, bias=layer.bias)
         else:
             conv = nn.Conv2d(*numbers, bias=layer.bias)
         norm = make_norm(self.architecture.norm, layer.outputs) if layer.normed else None
@@ -104,7 +108,8 @@ class LayeredGenerator(Generator):
         return y, embedding
 
     def measure_norms(self, x: Tensor) -> NormStatistics:
-        """The statistics by which the norms that use an image's own norm ``x``, one image."""
+        """The statistics by which the norms that use an image's own norm ``x``, images that are
+        parts of one."""
         found: dict[str, tuple[Tensor, Tensor]] = {}
         self._require_images(x)
         for _ in self._run(x, {}, None, found):
@@ -152,6 +157,8 @@ class LayeredGenerator(Generator):
         x = features[layer.source]
         if isinstance(layer, Resample):
             return resample(x, layer.kind)
+        if isinstance(layer, Join):
+            return torch.cat((x, features[layer.other]), 1)
         if layer.reflects and layer.padding:
             x = F.pad(x, [layer.padding] * 4, mode="reflect")
         block = self.find_block(layer.name)
@@ -160,10 +167,17 @@ class LayeredGenerator(Generator):
         else:
             x = norm_with(block, block.conv(x), layer.name, norms, found)
         if layer.activation != "none":
-            x = torch.relu(x) if layer.activation == "relu" else torch.tanh(x)
+            x = activate(x, layer.activation)
         if layer.noise_block is not None and layer.noise_block in masks:
             x = x * masks[layer.noise_block].to(x.dtype)
         return x + features[layer.added] if layer.added else x
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """``x`` after an activation other than none."""
+    if activation == "leaky_relu":
+        return F.leaky_relu(x, LEAKY_SLOPE)
+    return torch.relu(x) if activation == "relu" else torch.tanh(x)
 
 
 def norm_with(
@@ -176,8 +190,10 @@ def norm_with(
     """``x`` after the block's norm, by the statistics in ``norms`` or else its own, which
     ``found`` is given; norms that do not use an image's own are as always."""
     norm = block.norm
-    if norm is None or (isinstance(norm, BatchNorm) and not norm.per_image):
-        return block.norm(x) if block.norm is not None else x
+    if norm is None:
+        return x
+    if isinstance(norm, BatchNorm) and not norm.per_image:
+        return norm(x)
     wide = x.float()
     if norms is None:
         variance, mean = torch.var_mean(wide, dim=(0, 2, 3), correction=0)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from pix2pix_batch.errors import ImageError, InputError
-from pix2pix_batch.imaging import jpeg_encoder
 from pix2pix_batch.imaging.decoding import profiles
 from pix2pix_batch.imaging.decoding.decode import (
     UPRIGHT,
@@ -24,32 +21,11 @@ from pix2pix_batch.imaging.decoding.decode import (
 from pix2pix_batch.imaging.decoding.primaries import Cicp
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.kinds import suffixes as suffixes
-from pix2pix_batch.imaging.metadata.tiff import BYTE, Field, Fields, add_fields
+from pix2pix_batch.imaging.metadata.tiff import Fields
+from pix2pix_batch.imaging.output_formats import DEFAULT_QUALITY, OUTPUT_FORMATS, Extras
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's mode for each number of channels a generator may have."""
-
-SUFFIXES = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif"}
-"""Output formats and the suffix of their files."""
-
-SAME = {
-    ".png": "png",
-    ".jpg": "jpg",
-    ".jpeg": "jpg",
-    ".webp": "webp",
-    ".tif": "tiff",
-    ".tiff": "tiff",
-}
-"""What ``--format same`` writes, by the input's suffix; anything else becomes PNG."""
-
-DEFAULT_QUALITY = 90
-
-# Level 1 with run-length matching: a quarter of the default level's time and about its size on
-# photographs (benchmarks/convert.py).
-PNG_FAST = {"compress_level": 1, "compress_type": 3}
-
-
-XMP = 700  # its tag in TIFF (XMP specification, part 3, section 1.1.3)
 
 
 @dataclass(frozen=True)
@@ -214,48 +190,14 @@ def write(
     fields: Fields | None = None,
     origin: bytes = b"",
 ) -> bytes:
-    """Encode as ``form`` (a key of :data:`SUFFIXES`). JPEG drops alpha.
+    """Encode as ``form`` (a key of :data:`OUTPUT_FORMATS`). JPEG drops alpha.
 
     ``exif``: a block for formats other than TIFF; ``fields``: for the directory of TIFF;
     ``origin``: XMP.
     """
     quality = DEFAULT_QUALITY if quality is None else quality
-    if form == "jpg" and not (exif or origin):
-        made = jpeg_encoder.encode(picture.pixels, quality)
-        if made is not None:
-            return made
-    pixels = picture.pixels[:, :, 0] if picture.pixels.shape[2] == 1 else picture.pixels
-    image = Image.fromarray(pixels)
-    if form == "jpg":
-        image = image.convert("RGB") if image.mode == "RGBA" else image
-    elif picture.alpha is not None and image.mode in ("L", "RGB"):
-        image.putalpha(Image.fromarray(picture.alpha))
-    buffer = io.BytesIO()
-    if form == "png":
-        image.save(buffer, "PNG", exif=exif, pnginfo=_text(origin), **PNG_FAST)
-    elif form == "jpg":
-        image.save(buffer, "JPEG", quality=quality, exif=exif, xmp=origin)
-    elif form == "webp":
-        lossless = quality == 100
-        image.save(
-            buffer, "WEBP", quality=quality, lossless=lossless, method=2, exif=exif, xmp=origin
-        )
-    else:
-        image.save(buffer, "TIFF", compression="tiff_lzw")
-        return add_fields(buffer.getvalue(), _add_xmp(fields or {}, origin))
-    return buffer.getvalue()
-
-
-def _text(xmp: bytes) -> PngInfo | None:
-    if not xmp:
-        return None
-    info = PngInfo()
-    info.add_itxt("XML:com.adobe.xmp", xmp.decode())
-    return info
-
-
-def _add_xmp(fields: Fields, xmp: bytes) -> Fields:
-    return {**fields, XMP: Field(BYTE, xmp)} if xmp else fields
+    extras = Extras(quality, exif, fields or {}, origin)
+    return OUTPUT_FORMATS[form].encode(picture.pixels, picture.alpha, extras)
 
 
 def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -274,8 +216,3 @@ def _repeat_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
         opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
         pixels = np.concatenate([pixels, opaque], axis=2)
     return pixels
-
-
-def form_of(path: Path | str, form: str) -> str:
-    """The output format for the input at ``path``: ``form``, resolved where it is ``same``."""
-    return SAME.get(Path(path).suffix.lower(), "png") if form == "same" else form

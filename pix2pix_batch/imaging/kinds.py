@@ -12,6 +12,7 @@ from PIL import Image, ImageFile, features
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.decoding.others import COMMON
+from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 
 PROGRAMS = frozenset({"EPS"})
 """Formats that are programs: Pillow hands them to Ghostscript, whatever the file is called."""
@@ -56,10 +57,6 @@ SHARED = frozenset(
     }
 )
 """Suffixes that more files of other kinds have than pictures: what begins as a picture is one."""
-
-LARGEST_SIDES = {"jpg": 65_500, "webp": 16_383}
-"""Pixels that an output's width and height may have at most, by its format: libjpeg's
-``JPEG_MAX_DIMENSION`` (``jmorecfg.h``), and 14 bits in WebP's header (RFC 9649, section 2.5)."""
 
 LOOKED_AT = 1 << 16
 """Bytes of such a file that are looked at where it does not lie on a disk."""
@@ -115,7 +112,7 @@ def formats() -> tuple[str, ...]:
 
 def require_size(form: str, width: int, height: int) -> None:
     """Raises :class:`ImageError` where no file of the format holds so large a picture."""
-    most = LARGEST_SIDES.get(form)
+    most = OUTPUT_FORMATS[form].largest_side
     if most is not None and max(width, height) > most:
         raise ImageError(
             f"its output of {width:,}x{height:,} pixels cannot be written as {form}, which holds "

@@ -17,6 +17,10 @@ sampling grid and agree but for the reach of their borders, which the feathering
 """
 
 
+PARTS = 4
+"""Along each axis, of which an image's statistics are measured where it does not fit as a whole."""
+
+
 @dataclass(frozen=True)
 class Axis:
     """How one side of an image is covered: ``count`` tiles each ``stride``, after padding."""
@@ -143,25 +147,27 @@ class Tiles:
 class SharingTiles(Tiles):
     """Tiles of an image that is normed by statistics of its own, which all of them then have."""
 
-    CELLS = 4
-    """Of a mosaic along each axis."""
+    def __init__(self, pixels: np.ndarray, size: int, part: int) -> None:
+        """``part``: the side of the parts that the statistics are measured on."""
+        super().__init__(pixels, size)
+        self.part = part
 
     @property
-    def mosaic(self) -> np.ndarray:
-        """``uint8 (size, size, C)``: parts from all over the image, that have about its
-        statistics."""
-        cell = self.size // self.CELLS
-        rows, columns = (
-            np.linspace(0, length - cell, self.CELLS).astype(int)
-            for length in self.pixels.shape[:2]
-        )
-        made = np.empty((self.size, self.size, self.pixels.shape[2]), np.uint8)
-        made[:] = self.pixels[: self.size, : self.size]  # where the cells leave an edge
-        for i, y in enumerate(rows):
-            for k, x in enumerate(columns):
-                part = self.pixels[y : y + cell, x : x + cell]
-                made[i * cell : (i + 1) * cell, k * cell : (k + 1) * cell] = part
-        return made
+    def parts(self) -> np.ndarray:
+        """``uint8 (N, part, part, C)``, :data:`PARTS` along each axis, from all over the image."""
+        made = [
+            self.pixels[y : y + self.part, x : x + self.part]
+            for y in self._spread(self.rows)
+            for x in self._spread(self.columns)
+        ]
+        return np.stack(made)
+
+    def _spread(self, axis: Axis) -> list[int]:
+        """Where parts begin: over the image itself, unless it is smaller than one."""
+        first, last = axis.before, axis.before + axis.length - self.part
+        if last < first:
+            first, last = 0, axis.padded - self.part
+        return [round(place) for place in np.linspace(first, last, PARTS)]
 
 
 class Padded:

@@ -89,9 +89,10 @@ class BatchBuilder(Generic[Owner]):
             return self.engine(tiles, masks)
         return self._any_size.translate_with(tiles, masks, norms)
 
-    def measure_norms(self, tile: np.ndarray) -> NormStatistics:
-        """The statistics that the engine norms ``tile`` by."""
-        return self._any_size.measure_norms(tile[None])
+    def measure_norms(self, parts: np.ndarray) -> NormStatistics:
+        """The statistics that the engine norms ``parts`` of an image by,
+        ``uint8 (N, H, W, C)``."""
+        return self._any_size.measure_norms(parts)
 
     @property
     def _any_size(self) -> AnySize:

@@ -12,6 +12,7 @@ from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.metadata import exif, georeference, pam, sidecars
 from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn
 from pix2pix_batch.imaging.metadata.tiff import Fields
+from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 
@@ -62,7 +63,8 @@ def list_sidecar_outputs(item: Item, kept: Metadata, output: str) -> Iterator[Si
     """The files beside ``output``: those beside the input, and those that say what a GeoTIFF says
     where the output is no TIFF file. Raises :class:`ImageError`."""
     image = os.path.basename(item.path)
-    ground = kept.ground if item.form != "tiff" else None
+    form = OUTPUT_FORMATS[item.form]
+    ground = None if form.holds_georeference else kept.ground
     epsg, transform = (ground.epsg, ground.affine(kept.turn)) if ground else (None, None)
     auxiliary, dated = b"", None
     worlds: dict[str, Sidecar] = {}
@@ -79,7 +81,7 @@ def list_sidecar_outputs(item: Item, kept: Metadata, output: str) -> Iterator[Si
         called = sidecars.world_name(output)  # the file itself goes before what is beside it
         worlds[called] = Sidecar(called, georeference.world(transform), modification_time(item))
     yield from worlds.values()
-    if transform is None and item.form == "webp":  # where GDAL reads no world files
+    if transform is None and not form.has_world_files:
         told = (georeference.parse_world_file(world.data) for world in worlds.values())
         transform = next(filter(None, told), None)
     if auxiliary := pam.add_georeference(auxiliary, epsg, transform):

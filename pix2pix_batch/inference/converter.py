@@ -23,7 +23,7 @@ from pix2pix_batch.inference import carried_metadata
 from pix2pix_batch.inference.batch_builder import BatchBuilder
 from pix2pix_batch.inference.carried_metadata import Metadata
 from pix2pix_batch.inference.engine_cache import domain_of, engine_of, info_of, turn
-from pix2pix_batch.inference.fitting import Fitted, fit_to_model
+from pix2pix_batch.inference.fitting import Fitted, fit_to_model, read_input
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import digest_of
@@ -114,7 +114,8 @@ class Converter:
         self.settings = settings
         self.place = place
         self.watch = watch or _no_watch
-        self.architecture = info_of(settings.model, settings.fingerprint).architecture
+        self.info = info_of(settings.model, settings.fingerprint)
+        self.architecture = self.info.architecture
         self.domain = domain_of(settings.model, settings.fingerprint)
         self.lane: BatchBuilder[tuple[PendingImage, int]] = BatchBuilder(
             engine_of(settings), settings, self.architecture
@@ -254,7 +255,7 @@ class Converter:
             with self.watch("reading it", item.name):
                 data, stamp = files.read(item)
             with self.watch("decoding it", item.name):
-                picture = images.read(data, self.architecture.in_channels, self.settings.tolerance)
+                picture = read_input(data, self.info, self.settings.tolerance)
             height, width = picture.pixels.shape[:2]
             kinds.require_size(item.form, width * (1 + self.settings.beside), height)
             kept = carried_metadata.collect(data, picture, self.settings)
@@ -304,7 +305,7 @@ class Converter:
         if not isinstance(work.tiles, SharingTiles):
             return None
         if index == 0:
-            work.norms = lane.measure_norms(work.tiles.mosaic)
+            work.norms = lane.measure_norms(work.tiles.parts)
         return work.norms
 
     def _finish(

@@ -262,12 +262,12 @@ class CudaEngine(SlotEngine):
             return Translated(to_bytes(y).cpu().numpy(), embedding.float().cpu().numpy())
 
     @torch.inference_mode()
-    def measure_norms(self, image: np.ndarray) -> NormStatistics:
+    def measure_norms(self, images: np.ndarray) -> NormStatistics:
         """See :meth:`pix2pix_batch.inference.engine.AnySize.measure_norms`."""
         if not isinstance(self.model, LayeredGenerator):
             raise TypeError("the network takes images of one size")
         with self.engine_errors("cannot run"), exact_convolutions():
-            return self.model.measure_norms(self._levels(image))
+            return self.model.measure_norms(self._levels(images))
 
     def _levels(self, images: np.ndarray) -> Tensor:
         """``(N, C, H, W)`` in [-1, 1], on the GPU."""

@@ -74,8 +74,9 @@ class AnySize(Protocol):
     """An :class:`Engine` whose call takes images of any size that the network does, and that can
     norm several by the same statistics."""
 
-    def measure_norms(self, image: np.ndarray) -> NormStatistics:
-        """The statistics that ``image``, ``uint8 (1, H, W, in_channels)``, is normed by."""
+    def measure_norms(self, images: np.ndarray) -> NormStatistics:
+        """The statistics that ``images``, ``uint8 (N, H, W, in_channels)``, parts of one, are
+        normed by."""
 
     def translate_with(
         self, images: np.ndarray, masks: Masks | None, norms: NormStatistics
@@ -137,11 +138,11 @@ class TorchEngine:
         return self._translate(images, masks, norms)
 
     @torch.inference_mode()
-    def measure_norms(self, image: np.ndarray) -> NormStatistics:
+    def measure_norms(self, images: np.ndarray) -> NormStatistics:
         """See :meth:`AnySize.measure_norms`. Raises ``TypeError`` for networks of one size."""
         if self._measure is None:
             raise TypeError("the network takes images of one size")
-        return self._measure(self._levels(image))
+        return self._measure(self._levels(images))
 
     @torch.inference_mode()
     def _translate(self, images: np.ndarray, masks: Masks | None, *norms: object) -> Translated:

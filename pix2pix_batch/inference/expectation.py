@@ -13,6 +13,7 @@ from pix2pix_batch import reference
 from pix2pix_batch.errors import BundleError
 from pix2pix_batch.imaging import images, tiling
 from pix2pix_batch.inference.engine import TorchEngine
+from pix2pix_batch.inference.fitting import read_input
 
 BAR = 8.0
 """Levels of 255 that the result may differ from the expected image on average. JPEG of low quality
@@ -66,9 +67,12 @@ def _try(
             return None
         reference.reverse_channels(checkpoint, net)
     wanted = images.read(expected.read_bytes(), a.out_channels).pixels
-    pixels = images.read(source.read_bytes(), a.in_channels).pixels
+    pixels = read_input(source.read_bytes(), info).pixels
     shape = wanted.shape[:2]
-    pixels = tiling.resize(pixels, shape)
+    if info.labels is None:
+        pixels = tiling.resize(pixels, shape)
+    elif pixels.shape[:2] != shape:
+        raise BundleError(f"{expected}: is of another size than {source}, and labels do not scale")
     if any(side % a.multiple or side < a.least_side for side in shape):
         raise BundleError(
             f"{expected}: is {shape[1]}x{shape[0]}; the network's images have sides that are "

@@ -6,10 +6,15 @@ import functools
 
 import numpy as np
 
+from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.generators.description import Description
 from pix2pix_batch.generators.layers import LayeredDescription
-from pix2pix_batch.imaging.tiling import Padded, Resized, SharingTiles, Tiles
+from pix2pix_batch.imaging import images
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
+from pix2pix_batch.imaging.images import Picture
+from pix2pix_batch.imaging.label_images import read_labels
+from pix2pix_batch.imaging.tiling import PARTS, Padded, Resized, SharingTiles, Tiles
 from pix2pix_batch.inference.feature_plan import Size
 from pix2pix_batch.inference.memory import WHOLE_MEMORY, image_memory
 
@@ -45,7 +50,10 @@ def _fit_whole(pixels: np.ndarray, architecture: Description | None) -> Fitted:
     if image_memory(architecture, padded) <= WHOLE_MEMORY:
         return Padded(pixels, padded)
     side = large_tile(architecture)
-    return SharingTiles(pixels, side) if architecture.norms_each_image else Tiles(pixels, side)
+    if not architecture.norms_each_image:
+        return Tiles(pixels, side)
+    part = pad_size((side // PARTS, side // PARTS), architecture)[0]
+    return SharingTiles(pixels, side, part)
 
 
 def pad_size(size: Size, architecture: Description) -> Size:
@@ -53,6 +61,13 @@ def pad_size(size: Size, architecture: Description) -> Size:
     multiple, least = architecture.multiple, architecture.least_side
     height, width = (max(least, -(-side // multiple) * multiple) for side in size)
     return height, width
+
+
+def read_input(data: bytes, info: BundleInfo, tolerance: Tolerance = USUAL) -> Picture:
+    """Decode an image file for a bundle's generator. Raises :class:`ImageError`."""
+    if info.labels is not None:
+        return read_labels(data, info.labels, tolerance)
+    return images.read(data, info.architecture.in_channels, tolerance)
 
 
 @functools.lru_cache(maxsize=8)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from pix2pix_batch.generators.description import Description
-from pix2pix_batch.generators.layers import Convolution, LayeredDescription, Resample, Sized
+from pix2pix_batch.generators.layers import Convolution, Join, LayeredDescription, Resample, Sized
 from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.inference import convolution_rule as rule
 from pix2pix_batch.inference.feature_plan import FeaturePlan, Size, Way, choose_way, plan_features
@@ -233,6 +233,8 @@ def _count_working(plan: FeaturePlan, sized: Sized) -> int:
     made, copied = layer.outputs * math.prod(sized.after), 0
     if isinstance(layer, Resample):  # the blur mirrors a pixel around what it reads
         copied = layer.channels * math.prod(sized.before) if layer.kind == "blur" else 0
+    elif isinstance(layer, Join):
+        made = 0
     elif plan.room(layer.source).place != plan.wanted[layer.name]:
         copied = layer.inputs * math.prod(plan.wanted[layer.name].padded)
     return made + copied

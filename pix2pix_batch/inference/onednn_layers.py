@@ -16,7 +16,13 @@ import torch
 from torch import Tensor
 
 from pix2pix_batch.generators.generator import NormStatistics
-from pix2pix_batch.generators.layers import IMAGE, Convolution, LayeredDescription, Resample
+from pix2pix_batch.generators.layers import (
+    IMAGE,
+    Convolution,
+    Join,
+    LayeredDescription,
+    Resample,
+)
 from pix2pix_batch.generators.network import LayeredGenerator, pool, resample
 from pix2pix_batch.generators.unet_network import multipliers_by_block
 from pix2pix_batch.inference import onednn
@@ -30,7 +36,7 @@ from pix2pix_batch.inference.feature_plan import (
     plan_features,
 )
 from pix2pix_batch.inference.memory import WHOLE_MEMORY, image_memory
-from pix2pix_batch.inference.prepared_layer import PreparedLayer, Step, channel_statistics
+from pix2pix_batch.inference.prepared_layer import PreparedLayer, Step, statistics_of_all
 from pix2pix_batch.inference.workspace import Workspace
 
 
@@ -83,40 +89,81 @@ class SizedLayers:
         buffers = [Feature(room, dtype) for room in plan.rooms]
         self.features = {name: buffers[number] for name, number in plan.buffers.items()}
 
-    def translate(
-        self,
-        x: Tensor,
-        masks: Mapping[int, Tensor],
-        norms: NormStatistics | None = None,
-        found: dict[str, tuple[Tensor, Tensor]] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """One image. ``norms``: statistics to norm with in place of its own; ``found``: is given
-        those that were used. The result is in a buffer, which the next one replaces."""
+    @property
+    def result(self) -> Tensor:
+        """The translated image, in a buffer."""
+        return self.features[self.sized[-1].layer.name].inner
+
+    def begin(self, x: Tensor) -> None:
+        """Take an image."""
         image = self.features[IMAGE]
         image.inner.copy_(x)
         image.fill_margin()
-        embedding = None
-        for step, sized in zip(self.steps, self.sized, strict=True):
-            layer, source = sized.layer, self.features[sized.layer.source]
-            feature = self.features[layer.name]
-            if isinstance(layer, Resample):
-                feature.inner.copy_(resample(source.inner, layer.kind))
-            else:
-                assert step is not None
-                added = self.features[layer.added].inner if layer.added else None
-                y = step.convolve(read_as(source, step.wanted, self.dtype))
-                statistics = None
-                if step.is_normed:
-                    statistics = channel_statistics(y) if norms is None else norms[layer.name]
-                    if found is not None:
-                        found[layer.name] = statistics
-                mask = None if layer.noise_block is None else masks.get(layer.noise_block)
-                step.finish(y, statistics, mask, added, feature.inner)
-            feature.fill_margin()
-            if layer.name == self.architecture.embedded:
-                embedding = pool(feature.inner)
-        assert embedding is not None
-        return feature.inner, embedding
+
+    def convolve(self, place: int) -> Tensor:
+        """The layer's convolution, before its norm."""
+        step, source = self.steps[place], self.features[self.sized[place].layer.source]
+        assert step is not None
+        return step.convolve(read_as(source, step.wanted, self.dtype))
+
+    def finish(
+        self,
+        place: int,
+        y: Tensor,
+        statistics: tuple[Tensor, Tensor] | None,
+        masks: Mapping[int, Tensor],
+    ) -> None:
+        """What follows the layer's convolution."""
+        step, layer = self.steps[place], self.sized[place].layer
+        assert step is not None and isinstance(layer, Convolution)
+        feature = self.features[layer.name]
+        added = self.features[layer.added].inner if layer.added else None
+        mask = None if layer.noise_block is None else masks.get(layer.noise_block)
+        step.finish(y, statistics, mask, added, feature.inner)
+        feature.fill_margin()
+
+    def rearrange(self, place: int) -> None:
+        """A layer without weights."""
+        layer = self.sized[place].layer
+        feature, source = self.features[layer.name], self.features[layer.source].inner
+        if isinstance(layer, Resample):
+            feature.inner.copy_(resample(source, layer.kind))
+        elif isinstance(layer, Join):
+            feature.inner[:, : layer.first].copy_(source)
+            feature.inner[:, layer.first :].copy_(self.features[layer.other].inner)
+        feature.fill_margin()
+
+
+def run_together(
+    layers: Sequence[SizedLayers],
+    images: Sequence[Tensor],
+    masks: Mapping[int, Tensor],
+    norms: NormStatistics | None = None,
+) -> tuple[Tensor, NormStatistics]:
+    """Images that are normed as one, each in buffers of its own, layer by layer.
+
+    ``norms``: statistics to norm with in place of the images' own. The embedding of the first, and
+    the statistics that were used; its translation is in its last buffer, which the next replaces.
+    """
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    first, embedding = layers[0], None
+    for one, image in zip(layers, images, strict=True):
+        one.begin(image)
+    for place, (step, sized) in enumerate(zip(first.steps, first.sized, strict=True)):
+        name = sized.layer.name
+        if step is None:
+            for one in layers:
+                one.rearrange(place)
+        else:
+            made = [one.convolve(place) for one in layers]
+            if step.is_normed:
+                found[name] = norms[name] if norms is not None else statistics_of_all(made)
+            for one, y in zip(layers, made, strict=True):
+                one.finish(place, y, found.get(name), masks)
+        if name == first.architecture.embedded:
+            embedding = pool(first.features[name].inner)
+    assert embedding is not None
+    return embedding, found
 
 
 def read_as(feature: Feature, wanted: Place, dtype: torch.dtype) -> Tensor:
@@ -181,13 +228,14 @@ class OneDNNLayers:
         made, embeddings = [], []
         for k in range(len(x)):
             own = {number: mask[k : k + 1] for number, mask in mask_of.items()}
-            y, embedding = layers.translate(x[k : k + 1], own, norms)
-            made.append(y.clone())
+            embedding, _ = run_together([layers], [x[k : k + 1]], own, norms)
+            made.append(layers.result.clone())
             embeddings.append(embedding)
         return torch.cat(made), torch.cat(embeddings)
 
     def measure_norms(self, x: Tensor) -> NormStatistics:
         """As :meth:`LayeredGenerator.measure_norms`."""
-        found: dict[str, tuple[Tensor, Tensor]] = {}
-        self.for_size((x.shape[2], x.shape[3])).translate(x, {}, None, found)
-        return found
+        size = x.shape[2], x.shape[3]
+        self._by_size.clear()  # whose buffers these images have
+        layers = [SizedLayers(self.architecture, self.prepared, size, self.dtype) for _ in x]
+        return run_together(layers, x.split(1), {})[1]

@@ -3,11 +3,13 @@ and what comes after that."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from pix2pix_batch.generators.layers import Convolution, Sized
-from pix2pix_batch.generators.unet_network import NORM_EPS, BatchNorm, Block
+from pix2pix_batch.generators.layers import Activation, Convolution, Sized
+from pix2pix_batch.generators.unet_network import LEAKY_SLOPE, NORM_EPS, BatchNorm, Block
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.feature_plan import Place, Size, Way
 from pix2pix_batch.inference.thin_plain import ThinPlainConvolution
@@ -17,6 +19,8 @@ from pix2pix_batch.inference.workspace import Workspace
 CACHED = 1 << 20
 """Bytes of features that are gone through several times while they are in the cache: half of the
 second level of a core's, as CPUs with AVX-512 have it."""
+
+FUSED = {"relu": onednn.RELU, "leaky_relu": onednn.LEAKY_RELU, "tanh": onednn.TANH}
 
 Products = Winograd3x3 | ThinPlainConvolution
 
@@ -40,10 +44,10 @@ class PreparedLayer:
         self.bias = None if bias is None or self.norm is not None else bias.to(dtype)
         self.fused = onednn.NONE
         if self.norm is None and layer.activation != "none":
-            self.fused = onednn.RELU if layer.activation == "relu" else onednn.TANH
+            self.fused = FUSED[layer.activation]
         self.padding = [0, 0] if layer.reflects else [layer.padding] * 2
         self.stride, self.dilation = [layer.stride] * 2, [1, 1]
-        self.output_padding = [layer.stride - 1] * 2
+        self.output_padding = [layer.output_padding] * 2
         if way == "winograd":
             self.weight = Winograd3x3.transform_kernel(weight)
         elif way == "thin":
@@ -133,10 +137,7 @@ class Step:
                 made.copy_(y[:, :, rows])
             else:
                 scale_and_shift(y[:, :, rows], factor, offset, made)
-                if self.layer.activation == "relu":
-                    made.clamp_min_(0)
-                elif self.layer.activation == "tanh":
-                    made.tanh_()
+                activate_in_place(made, self.layer.activation)
             if mask is not None:
                 made.mul_(mask[:, :, rows].to(out.dtype))
             if added is not None:
@@ -152,6 +153,15 @@ class Step:
         return factor.view(1, -1, 1, 1), offset.view(1, -1, 1, 1)
 
 
+def activate_in_place(x: Tensor, activation: Activation) -> None:
+    if activation == "relu":
+        x.clamp_min_(0)
+    elif activation == "leaky_relu":
+        torch.nn.functional.leaky_relu_(x, LEAKY_SLOPE)
+    elif activation == "tanh":
+        x.tanh_()
+
+
 def cut_rows(y: Tensor) -> list[slice]:
     """Equal parts of an image's rows, of :data:`CACHED` bytes at most if there are such."""
     height, row = y.shape[2], y.shape[1] * y.shape[3] * y.element_size()
@@ -159,13 +169,14 @@ def cut_rows(y: Tensor) -> list[slice]:
     return [slice(first, first + rows) for first in range(0, height, rows)]
 
 
-def channel_statistics(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel of one image, ``float32 (C,)``.
+def statistics_of_all(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel of images of one size, ``float32 (C,)``.
 
     Of equal parts first: the whole's variance is the mean of theirs, and their means' variance.
     """
     parts = [
         torch.ops.aten.batch_norm_update_stats(y[:, :, rows].float(), None, None, 0.0)
+        for y in images
         for rows in cut_rows(y)
     ]
     means, variances = (torch.stack(one).double() for one in zip(*parts, strict=True))

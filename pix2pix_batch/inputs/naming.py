@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from pix2pix_batch.imaging.images import SAME, SUFFIXES
+from pix2pix_batch.imaging.output_formats import SAME, SUFFIXES
 from pix2pix_batch.inputs.choice import TARS, is_tar
 from pix2pix_batch.storage import remote
 from pix2pix_batch.storage.name_set import HashSet, Names, find_repeated, intersect

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.imaging.images import SAME, form_of
 from pix2pix_batch.imaging.kinds import suffixes
+from pix2pix_batch.imaging.output_formats import SAME, form_of
 from pix2pix_batch.inputs import folder, listing
 from pix2pix_batch.inputs.choice import (
     EXAMPLES,

@@ -381,6 +381,7 @@ def format_bundle(info: BundleInfo, path: Path, width: int) -> Iterator[str]:
         "domains": f"{info.source_domain or '?'} -> {info.target_domain or '?'}",
         "image size": f"{info.image_size}x{info.image_size}, other sizes: {info.fit}",
         "channels": f"{a.in_channels} -> {a.out_channels}",
+        **({} if info.labels is None else {"labels": info.labels.summary}),
         "architecture": a.summary,
         "norm": a.norm,
         "dropout blocks": len(a.dropout_blocks),

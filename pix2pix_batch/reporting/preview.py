@@ -19,7 +19,7 @@ from pix2pix_batch.inference import autotune
 from pix2pix_batch.inference.settings import Settings, apply_decision, settings_without_job
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.writer import Record
-from pix2pix_batch.options import info_of
+from pix2pix_batch.options import read_image_model
 from pix2pix_batch.reporting import contact_sheet
 from pix2pix_batch.storage import output
 from pix2pix_batch.storage.files import read_file
@@ -63,7 +63,7 @@ def preview(
     out = _place(bundle_path, out)
     _require_apart(out, paths)
     columns, cell = next((columns, cell) for most, columns, cell in LAYOUTS if len(paths) <= most)
-    info = info_of(bundle_path)
+    info = read_image_model(bundle_path)
     # in PyTorch: a TensorRT engine would first be built, for minutes
     settings = settings_without_job(
         bundle_path, info.image_size, fit or info.fit, device, precision

@@ -23,6 +23,7 @@ from pix2pix_batch.journal.record import GONE, Record
 from pix2pix_batch.journal.shard import journal_of
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.noise import SOURCE
+from pix2pix_batch.options import what_decides_bytes
 from pix2pix_batch.reporting import html_page
 from pix2pix_batch.reporting.progress import Progress
 from pix2pix_batch.synthesis import provenance, reuse
@@ -207,16 +208,9 @@ class SynthesisJob(Job):
 
     def identity(self) -> dict[str, Any]:
         """What decides the bytes of the images. How many of each, and where they go, does not."""
-        settings = self.settings
-        values = super().identity()
-        for key in ("noise", "georeference", "keep_exif", "unpack", "exclude", "include"):
-            values.pop(key, None)
         return {
             "kind": SYNTHESIZE,
-            **values,
-            "noise_rate": settings.noise_rate,
-            "noise_blocks": settings.noise_blocks,
-            "input_noise": settings.input_noise,
-            "beside": settings.beside,
-            "mark": bool(settings.origin),
+            **self._inputs_and_model(),
+            **what_decides_bytes(self.about, self._resolved_options()),
+            "beside": self.settings.beside,
         }

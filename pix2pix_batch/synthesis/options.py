@@ -6,71 +6,115 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pix2pix_batch import bundle
+from pix2pix_batch import bundle, options
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.dataset.layout import LAYOUTS, PAIRED, require_library, require_splits
-from pix2pix_batch.distance import Domain
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.imaging import images
 from pix2pix_batch.inference.settings import TORCH
-from pix2pix_batch.noise import RATE
-from pix2pix_batch.options import Options, require_one_of, require_within
+from pix2pix_batch.options import Options, option
 from pix2pix_batch.synthesis import plan
 from pix2pix_batch.text import escape
 
+MOST_VARIANTS = 1_000_000
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class SynthesisOptions:
-    """See the command's help. ``None``: decided, or not asked for."""
+    """What ``synthesize`` can be told; see the command's help. ``None``: decided, or not asked
+    for."""
 
-    model: str = "map2aerial"
-    variants: int | None = None
-    target_count: int | None = None
-    seed: int = 0
-    layout: str = "imagefolder"
-    split: str = "train=1"
-    group_by: str | None = None
-    stratify: str | None = None
-    max_distance: float | None = None
-    reject_flagged: bool = False
-    noise_rate: float = RATE
-    noise_blocks: int | None = None
-    input_noise: float = 0.0
-    sources: bool = True
-    mark: bool = True
-    name: str | None = None
-    license: str = "other"
-    fit: str | None = None
-    format: str = "png"
-    quality: int | None = None
-    batch_size: int | None = None
-    workers: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    backend: str = "auto"
-    overwrite: bool = False
-    limit: int | None = None
-    scheduler: str | None = None
-    follow_links: bool = False
-    exclude: tuple[str, ...] = ()
-    include: tuple[str, ...] = ()
-    retry_failed: bool = False
-    item_timeout: float = 300.0
-    lenient: bool = False
-    strict: bool = False
-    max_pixels: int | None = None
-    report: bool = True
+    model: str = options.MODEL()
+    variants: int | None = option(
+        None,
+        "Images an input: one as 'convert' makes it, the others with noise.  [default: 1]",
+        low=1,
+        metavar="K",
+    )
+    target_count: int | None = option(
+        None,
+        "Make N images in all, spread evenly over the inputs; --variants is then the most an "
+        "input may get.",
+        low=1,
+        metavar="N",
+    )
+    seed: int = options.SEED("Of noise and splits.")
+    layout: str = option(
+        "imagefolder",
+        "For Hugging Face datasets, webdataset, Parquet readers, or pix2pix trainers.",
+        choices=tuple(LAYOUTS),
+    )
+    split: str = option(
+        "train=1",
+        "Shares of the inputs; all variants of an input stay together.",
+        metavar="train=0.8,val=0.1,...",
+    )
+    group_by: str | None = option(
+        None,
+        "Inputs for which this gives the same stay in one split.",
+        metavar="REGEX|folder|FILE.csv:COLUMN",
+    )
+    stratify: str | None = option(
+        None,
+        "Each split gets its share of what this tells apart.",
+        metavar="folder|REGEX|FILE.csv:COLUMN",
+    )
+    max_distance: float | None = option(
+        None,
+        "Leave out what is farther from the model's training inputs than P percent of these; "
+        "200: than twice the farthest.",
+        low=0,
+        metavar="P",
+    )
+    reject_flagged: bool = option(
+        False, "Leave out near-duplicates, flat images and what else is flagged."
+    )
+    noise_rate: float = option(0.5, "Of dropout.", decides_bytes=True)  # as models are trained
+    noise_blocks: int | None = option(
+        None,
+        "Noise in the N innermost decoder blocks.  [default: those trained with it]",
+        low=1,
+        metavar="N",
+        decides_bytes=True,
+    )
+    input_noise: float = option(
+        0.0,
+        "Deviation of noise on the input of all variants but the first, of 255.",
+        low=0,
+        high=255,
+        metavar="LEVELS",
+        decides_bytes=True,
+    )
+    sources: bool = option(True, "Outputs only.")
+    mark: bool = option(
+        True, "Do not say in the images' metadata that they are synthetic.", decides_bytes=True
+    )
+    name: str | None = option(None, "The dataset's, for its card.  [default: the model's and IN's]")
+    license: str = option("other", "For its card.")
+    fit: str | None = options.FIT("As for 'convert'.")
+    format: str = options.FORMAT()
+    quality: int | None = options.QUALITY()
+    batch_size: int | None = options.BATCH_SIZE()
+    workers: int | None = options.WORKERS()
+    device: str = options.DEVICE()
+    precision: str = options.PRECISION()
+    backend: str = options.BACKEND()
+    overwrite: bool = option(False, "Make the dataset in OUT anew.")
+    limit: int | None = options.LIMIT()
+    scheduler: str | None = options.SCHEDULER("An existing Dask cluster.")
+    strict: bool = options.STRICT()
+    lenient: bool = options.LENIENT()
+    max_pixels: int | None = options.MAX_PIXELS()
+    follow_links: bool = options.FOLLOW_LINKS()
+    exclude: tuple[str, ...] = options.EXCLUDE()
+    include: tuple[str, ...] = options.INCLUDE()
+    retry_failed: bool = option(False, "Also try again what failed before.")
+    item_timeout: float = options.ITEM_TIMEOUT()
+    report: bool = option(True, "No report.html.")
 
     def __post_init__(self) -> None:
         """Raises :class:`InputError`."""
-        require_one_of("layout", self.layout, LAYOUTS)
-        require_one_of("format", self.format, images.SUFFIXES)
-        require_within("variants", self.variants, 1, 1_000_000)
-        require_within("target_count", self.target_count, 1)
-        require_within("noise_blocks", self.noise_blocks, 1)
-        require_within("max_distance", self.max_distance, 0)
-        require_within("input_noise", self.input_noise, 0, 255)
-        require_within("limit", self.limit, 1)
+        options.require_valid(self)
+        options.require_within("variants", self.variants, 1, MOST_VARIANTS)
         if not 0 < self.noise_rate < 1:
             raise InputError(f"--noise-rate must lie between 0 and 1, not {self.noise_rate}")
         require_splits(self.layout, plan.parse_fractions(self.split))
@@ -88,7 +132,7 @@ class SynthesisOptions:
     @property
     def other_noise(self) -> bool:
         """Whether it takes PyTorch: other engines have the trained noise only."""
-        return self.noise_rate != RATE or self.noise_blocks is not None
+        return self.noise_rate != SynthesisOptions.noise_rate or self.noise_blocks is not None
 
     def job_options(self) -> Options:
         """What the job that makes the images is told. Raises :class:`InputError`."""
@@ -100,20 +144,20 @@ class SynthesisOptions:
                     "--noise-blocks out, or use --backend torch"
                 )
             backend = TORCH
-        return Options(
-            model=self.model, fit=self.fit, format=self.format, quality=self.quality,
-            batch_size=self.batch_size, workers=self.workers, device=self.device,
-            precision=self.precision, backend=backend, overwrite=self.overwrite,
-            scheduler=self.scheduler, follow_links=self.follow_links, exclude=self.exclude,
-            include=self.include, georeference=False,
-            retry_failed=self.retry_failed, item_timeout=self.item_timeout,
-            lenient=self.lenient, strict=self.strict, max_pixels=self.max_pixels,
+        return options.take_common(
+            Options,
+            self,
+            backend=backend,
+            limit=None,
+            georeference=False,
             report=False,  # it is written with the dataset
-        )  # fmt: skip
+        )
 
     def require_possible(self) -> BundleInfo:
         """What the bundle says of itself. Raises :class:`InputError` where it lacks what is asked
         for."""
+        from pix2pix_batch.distance import Domain
+
         path = bundle.resolve(self.model)
         info = bundle.read_info(path)
         blocks = len(info.architecture.possible_noise_blocks)
@@ -143,21 +187,18 @@ class SynthesisOptions:
 
 def describe_settings(about: SynthesisOptions, identity: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked for. ``identity``: the job's, which has what a model decides."""
-    return {
+    resolved = {
         "variants": about.variants or (None if about.target_count else 1),
-        "target_count": about.target_count,
-        "seed": about.seed,
-        "noise_rate": about.noise_rate,
-        "noise_blocks": about.noise_blocks,
-        "input_noise": about.input_noise,
         "fit": identity["fit"],
-        "format": about.format,
         "quality": identity["quality"],
-        "layout": about.layout,
         "sources": about.holds_sources,
-        "split": about.split,
-        "group_by": about.group_by,
-        "stratify": about.stratify,
-        "max_distance": about.max_distance,
-        "reject_flagged": about.reject_flagged,
     }
+    return {name: resolved.get(name, getattr(about, name)) for name in DESCRIBED}
+
+
+DESCRIBED = (
+    "variants", "target_count", "seed", "noise_rate", "noise_blocks", "input_noise", "fit",
+    "format", "quality", "layout", "sources", "split", "group_by", "stratify", "max_distance",
+    "reject_flagged",
+)  # fmt: skip
+"""The options that a dataset's card and manifest tell, in this order."""

@@ -19,6 +19,7 @@ from pix2pix_batch.engines.emulation import emulate
 from pix2pix_batch.engines.export import export
 from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.reference import import_checkpoint
+from tests.reference_postactivation import PostActivation
 from tests.reference_resnets import Cut, LocalHD, PlainResNet, lively
 
 SIZE = 64
@@ -30,6 +31,7 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "cut": (lambda: Cut(norm="batch", blocks=1), "batch-statistics"),
     "hd local": (lambda: LocalHD(downs=2, blocks=1, local_blocks=1), "instance"),
+    "postactivation": (lambda: PostActivation(downs=5, ngf=4), "instance"),
 }
 """A reference, and the norm that it is imported with."""
 

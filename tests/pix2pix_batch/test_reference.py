@@ -561,8 +561,6 @@ FOREIGN: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
     "edsr": ({"head.0.weight": (64, 3, 3, 3), "body.0.body.0.weight": (64, 64, 3, 3),
               "body.0.body.2.weight": (64, 64, 3, 3), "tail.1.weight": (3, 64, 3, 3)},
              "is an upscaler"),
-    "pytorch-gan": ({"down1.model.0.weight": (64, 3, 4, 4), "final.2.weight": (3, 128, 4, 4)},
-                    "is a U-Net in PyTorch-GAN's layout"),
     "blocks": ({"model.1.weight": (64, 3, 9, 9), "model.10.conv_block.1.weight": (64, 64, 3, 3)},
                "is a ResNet generator with other layers"),
     "other": ({"encoder.weight": (3, 4)}, "holds no pix2pix generator.*encoder.weight"),

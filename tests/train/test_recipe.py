@@ -555,7 +555,7 @@ def test_the_architecture_is_the_recipes() -> None:
         "dropout": False, "skips": False,
     }  # fmt: skip
     assert parse(size=128, **values).architecture.as_dict() == values
-    assert {field.name for field in fields(Architecture)} == values.keys()
+    assert {field.name for field in fields(Architecture)} == values.keys() | {"bias"}
 
 
 def test_resizing_and_decay_keep_the_papers_shares() -> None:

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterable
 
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 
 AUXILIARY = ".aux.xml"
 PLAIN = (".wld", ".prj")
@@ -82,9 +83,10 @@ def paths(image: str, beside: Iterable[str]) -> list[str]:
 def outputs(image: str, beside: Iterable[str], output: str, form: str) -> list[str]:
     """The files that may go with ``output``: those ``beside`` the input, and those made anew."""
     own = [output_name(name, os.path.basename(image), output) for name in beside]
-    if form != "tiff" and image.lower().endswith((".tif", ".tiff")):
+    made = OUTPUT_FORMATS[form]
+    if not made.holds_georeference and image.lower().endswith((".tif", ".tiff")):
         own += [world_name(output), output + AUXILIARY]
-    elif form == "webp" and own:
+    elif not made.has_world_files and own:
         own.append(output + AUXILIARY)
     return own
 

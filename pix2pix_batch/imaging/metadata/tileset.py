@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.imaging.images import SAME, SUFFIXES, form_of
 from pix2pix_batch.imaging.metadata import sidecars
+from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS, SAME, SUFFIXES, form_of
 from pix2pix_batch.storage import files
-
-TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "tiff": "image/tiff"}
 
 
 def likely(name: str) -> bool:
@@ -84,7 +82,7 @@ def _tile_map(data: bytes, form: str) -> bytes:
     if new == own[1]:
         return data
     fixed = re.sub(r"""(\bextension\s*=\s*["'])\w+""", rf"\g<1>{new}", element[0])
-    kind = TYPES[SAME[f".{new}"]]
+    kind = OUTPUT_FORMATS[SAME[f".{new}"]].mime
     fixed = re.sub(r"""(\bmime-type\s*=\s*["'])[^"']*""", rf"\g<1>{kind}", fixed)
     return (text[: element.start()] + fixed + text[element.end() :]).encode()
 

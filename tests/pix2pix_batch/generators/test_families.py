@@ -19,6 +19,7 @@ from pix2pix_batch import bundle, generators
 from pix2pix_batch.errors import BundleError
 from pix2pix_batch.inference.engine import TorchEngine, to_bytes
 from pix2pix_batch.reference import import_checkpoint
+from tests.reference_postactivation import PostActivation
 from tests.reference_resnets import Cut, GlobalHD, LocalHD, PlainResNet, lively
 
 LEVELS = 0.3
@@ -67,6 +68,15 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str, str, int]] = {
         lambda: GlobalHD(ngf=2, norm="batch"), "pix2pixhd-global", "batch-statistics", 64
     ),
     "hd local": (LocalHD, "pix2pixhd-local", "instance", 64),
+    "postactivation": (
+        lambda: PostActivation(ngf=2), "unet-postactivation", "instance", 256
+    ),
+    "postactivation, few": (
+        lambda: PostActivation(1, 4, downs=5), "unet-postactivation", "instance", 64
+    ),
+    "postactivation, batch": (
+        lambda: PostActivation(downs=5, norm="batch"), "unet-postactivation", "batch-statistics", 64
+    ),
     "hd local, batch": (lambda: LocalHD(norm="batch"), "pix2pixhd-local", "batch-statistics", 64),
 }  # fmt: skip
 """A reference, the family and norm that it is imported as, and the images' side."""
@@ -155,6 +165,19 @@ def test_noise_is_where_the_reference_has_dropout(tmp_path: Path) -> None:
     engine = TorchEngine(net, size=32, batch_size=1)
     y, _ = engine.run(x, {number: mask * 2.0 for number, mask in enumerate(kept)})
     torch.testing.assert_close(y, noisy.float(), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_noise_of_postactivation_unets_is_where_the_reference_has_it(tmp_path: Path) -> None:
+    reference = lively(PostActivation(downs=6, ngf=2))
+    info, net = import_checkpoint(save(tmp_path, reference), name="x")
+    random = torch.Generator().manual_seed(3)
+    shapes = info.architecture.mask_shapes(64, 128)
+    kept = [torch.randint(0, 2, (1, *shape), generator=random) * 2.0 for shape in shapes]
+    x = images(1, 3, 64, 128)
+    reference.set_masks(kept)
+    noisy = golden(reference, x, training=False)
+    torch.testing.assert_close(net(x, kept), noisy.float(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["resnet", "cut", "pix2pixhd-global", "pix2pixhd-local"])

@@ -15,7 +15,8 @@ from PIL import Image, ImageCms
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging import images
-from pix2pix_batch.imaging.images import Picture, form_of, read, write
+from pix2pix_batch.imaging.images import Picture, read, write
+from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS, form_of
 
 
 def encode(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
@@ -779,5 +780,5 @@ def test_what_is_written_is_read_back(pixels: int, alpha: bool, channels: int) -
 )
 def test_form_of(path: str, form: str) -> None:
     assert form_of(path, "same") == form
-    for asked in images.SUFFIXES:
+    for asked in OUTPUT_FORMATS:
         assert form_of(path, asked) == asked

@@ -17,6 +17,7 @@ from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.metadata import sidecars
 from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn
 from pix2pix_batch.imaging.metadata.tiff import Tiff
+from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.inference import carried_metadata
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
@@ -55,7 +56,7 @@ def put(path: Path, georeferenced: bool) -> None:
 
 def converted(path: Path, out: Path, form: str, settings: Settings = SETTINGS) -> Path:
     """As converting does it, with the model left out."""
-    output = path.stem + images.SUFFIXES[form]
+    output = path.stem + OUTPUT_FORMATS[form].suffix
     beside = sidecars.list_sidecars(str(path), path.parent)
     item = Item(str(path), path.name, output, form, beside)
     data = path.read_bytes()
@@ -71,7 +72,7 @@ def converted(path: Path, out: Path, form: str, settings: Settings = SETTINGS) -
     return out / output
 
 
-@pytest.mark.parametrize("form", images.SUFFIXES)
+@pytest.mark.parametrize("form", OUTPUT_FORMATS)
 @pytest.mark.parametrize("auxiliary", AUXILIARIES)
 @pytest.mark.parametrize("kind", [".tif", ".png", ".jpg", "plain .tif"])
 def test_gdal_sees_the_output_where_it_sees_the_input(

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.imaging import images
+from pix2pix_batch.imaging import images, output_formats
 from pix2pix_batch.imaging.metadata import sidecars
 from pix2pix_batch.inputs.scan import Scan
 
 SUFFIXES = sorted(images.suffixes())
-OUTPUTS = (*images.SUFFIXES.values(), ".jpeg", ".tiff", ".JPG", ".PNG")
+OUTPUTS = (*output_formats.SUFFIXES.values(), ".jpeg", ".tiff", ".JPG", ".PNG")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,147 @@
+"""The formats that outputs are written in. A new one is an entry of :data:`OUTPUT_FORMATS`.
+
+Nothing else lists them: the options, the names of outputs, what is written beside them and what is
+said of tile sets follow from the entry. Imports neither NumPy nor Pillow before an image is
+written, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pix2pix_batch.imaging.metadata.tiff import BYTE, Field, Fields, add_fields
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+DEFAULT_QUALITY = 90
+
+# Level 1 with run-length matching: a quarter of the default level's time and about its size on
+# photographs (benchmarks/convert.py).
+PNG_FAST = {"compress_level": 1, "compress_type": 3}
+
+XMP = 700  # its tag in TIFF (XMP specification, part 3, section 1.1.3)
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What an encoder is told besides the pixels.
+
+    ``quality``: 1 to 100; ``exif``: a block for formats other than TIFF; ``fields``: for the
+    directory of TIFF; ``xmp``: a packet.
+    """
+
+    quality: int = DEFAULT_QUALITY
+    exif: bytes = b""
+    fields: Fields = field(default_factory=dict)
+    xmp: bytes = b""
+
+
+Encoder = Callable[["np.ndarray", "np.ndarray | None", Extras], bytes]
+"""Makes a file of pixels, ``uint8 (H, W, C)`` with 1, 3 or 4 channels, and of alpha, ``uint8
+(H, W)``, beside 1 or 3 of them."""
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """``suffix``: of its files; ``mime``: its media type; ``inputs``: the suffixes of inputs that
+    ``--format same`` converts to it; ``has_quality``: whether ``--quality`` changes its bytes;
+    ``largest_side``: pixels that its width and height may have at most; ``holds_georeference``:
+    whether the file itself says where it lies; ``has_world_files``: whether GDAL reads them
+    beside it."""
+
+    suffix: str
+    mime: str
+    inputs: tuple[str, ...]
+    encode: Encoder
+    has_quality: bool = False
+    largest_side: int | None = None
+    holds_georeference: bool = False
+    has_world_files: bool = True
+
+
+def _encode_png(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo() if extras.xmp else None
+    if info is not None:
+        info.add_itxt("XML:com.adobe.xmp", extras.xmp.decode())
+    return _save(_to_image(pixels, alpha), "PNG", exif=extras.exif, pnginfo=info, **PNG_FAST)
+
+
+def _encode_jpeg(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
+    """Drops alpha."""
+    from pix2pix_batch.imaging import jpeg_encoder
+
+    if not (extras.exif or extras.xmp):
+        encoded = jpeg_encoder.encode(pixels, extras.quality)
+        if encoded is not None:
+            return encoded
+    image = _to_image(pixels, None)
+    image = image.convert("RGB") if image.mode == "RGBA" else image
+    return _save(image, "JPEG", quality=extras.quality, exif=extras.exif, xmp=extras.xmp)
+
+
+def _encode_webp(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
+    quality, image = extras.quality, _to_image(pixels, alpha)
+    return _save(
+        image, "WEBP", quality=quality, lossless=quality == 100, method=2, exif=extras.exif,
+        xmp=extras.xmp,
+    )  # fmt: skip
+
+
+def _encode_tiff(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
+    data = _save(_to_image(pixels, alpha), "TIFF", compression="tiff_lzw")
+    xmp = {XMP: Field(BYTE, extras.xmp)} if extras.xmp else {}
+    return add_fields(data, {**extras.fields, **xmp})
+
+
+def _to_image(pixels: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
+    from PIL import Image
+
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    if alpha is not None and image.mode in ("L", "RGB"):
+        image.putalpha(Image.fromarray(alpha))
+    return image
+
+
+def _save(image: Image.Image, form: str, **parameters: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **parameters)
+    return buffer.getvalue()
+
+
+OUTPUT_FORMATS = {
+    "png": OutputFormat(".png", "image/png", (".png",), _encode_png),
+    "jpg": OutputFormat(
+        ".jpg", "image/jpeg", (".jpg", ".jpeg"), _encode_jpeg, has_quality=True,
+        largest_side=65_500,  # libjpeg's JPEG_MAX_DIMENSION (jmorecfg.h)
+    ),
+    "webp": OutputFormat(
+        ".webp", "image/webp", (".webp",), _encode_webp, has_quality=True,
+        largest_side=16_383,  # 14 bits in its header (RFC 9649, section 2.5)
+        has_world_files=False,
+    ),
+    "tiff": OutputFormat(
+        ".tif", "image/tiff", (".tif", ".tiff"), _encode_tiff, holds_georeference=True
+    ),
+}  # fmt: skip
+"""By the name that ``--format`` has for each."""
+
+SUFFIXES = {name: form.suffix for name, form in OUTPUT_FORMATS.items()}
+"""The suffix of each format's files."""
+
+SAME = {suffix: name for name, form in OUTPUT_FORMATS.items() for suffix in form.inputs}
+"""What ``--format same`` writes, by the input's suffix; anything else becomes PNG."""
+
+
+def form_of(path: str | os.PathLike[str], form: str) -> str:
+    """The output format for the input at ``path``: ``form``, resolved where it is ``same``."""
+    if form != "same":
+        return form
+    return SAME.get(os.path.splitext(path)[1].lower(), "png")

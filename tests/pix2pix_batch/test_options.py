@@ -1,0 +1,127 @@
+"""Each option is declared once; commands, signatures and what is checked follow from that."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import pix2pix_batch
+from pix2pix_batch import noise
+from pix2pix_batch.commands.convert import convert
+from pix2pix_batch.commands.synthesize import synthesize
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.options import DECLARATION, Options
+from pix2pix_batch.synthesis.options import SynthesisOptions
+from tests.end_to_end.command import environment, put
+
+NO_OPTIONS = ("source", "out", "as_json")
+BOTH = [(convert, Options), (synthesize, SynthesisOptions)]
+
+
+def values_of(command: click.Command, *arguments: str) -> dict[str, Any]:
+    """What a command line says, by the names of the options."""
+    context = command.make_context("command", ["in", "out", *arguments])
+    return {name: value for name, value in context.params.items() if name not in NO_OPTIONS}
+
+
+@pytest.mark.parametrize(("command", "kind"), BOTH)
+def test_a_command_has_the_options_and_their_defaults(command: click.Command, kind: Any) -> None:
+    assert kind(**values_of(command)) == kind()
+    assert values_of(command).keys() == {one.name for one in fields(kind)}
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"),
+    [(pix2pix_batch.convert, Options), (pix2pix_batch.synthesize, SynthesisOptions)],
+)
+def test_a_function_has_the_options_and_their_defaults(
+    function: Callable[..., Any], kind: Any
+) -> None:
+    parameters = inspect.signature(function).parameters
+    assert list(parameters)[:3] == ["source", "out", "watch"]
+    assert {name: one.default for name, one in list(parameters.items())[3:]} == vars(kind())
+
+
+def test_an_option_of_another_name_or_value_is_refused() -> None:
+    with pytest.raises(TypeError, match="models"):
+        pix2pix_batch.convert("in", "out", **{"models": "map2aerial"})
+    with pytest.raises(InputError, match="precision must be one of auto, fp32, bf16, fp16"):
+        pix2pix_batch.synthesize("in", "out", precision="16")
+
+
+def test_all_choices_and_limits_of_the_command_line_hold_in_python() -> None:
+    tried = 0
+    for kind in (Options, SynthesisOptions):
+        for one in fields(kind):
+            declared = one.metadata[DECLARATION]
+            values: list[Any] = ["never heard of"] if declared.choices else []
+            values += [declared.low - 1] if declared.low is not None else []
+            values += [declared.high + 1] if declared.high is not None else []
+            for value in values:
+                tried += 1
+                with pytest.raises(InputError, match=one.name.replace("_", "[-_]")):
+                    kind(**{one.name: value})
+    assert tried > 30
+
+
+def test_the_usual_noise_is_that_of_training() -> None:
+    assert SynthesisOptions().noise_rate == noise.RATE
+    assert not SynthesisOptions().other_noise
+
+
+NEW_FORMAT = """
+import sys
+from importlib.machinery import SourceFileLoader
+
+sys.dont_write_bytecode = True
+encode = 'lambda pixels, alpha, extras: _save(_to_image(pixels, alpha), "GIF")'
+entry = f'"gif": OutputFormat(".gif", "image/gif", (".gif",), {encode}),'
+read = SourceFileLoader.get_data
+
+def read_with_entry(self, path):
+    if "output_formats" not in path:
+        return read(self, path)
+    if path.endswith(".pyc"):
+        raise FileNotFoundError
+    before = b"OUTPUT_FORMATS = {"
+    assert read(self, path).count(before) == 1
+    return read(self, path).replace(before, before + entry.encode())
+
+SourceFileLoader.get_data = read_with_entry
+
+from distributed import LocalCluster
+from pix2pix_batch.cli import main
+
+source, model = sys.argv[1:]
+with LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    for form in ("gif", "same"):
+        words = ["convert", source, form, "--model", model, "--format", form]
+        try:
+            main([*words, "--scheduler", cluster.scheduler_address])
+        except SystemExit as ended:
+            assert ended.code == 0, ended
+"""
+"""Runs the command with one more entry among the output formats."""
+
+
+def test_an_output_format_is_added_in_one_place(tmp_path: Path, tiny: Path) -> None:
+    put(tmp_path / "in" / "a.gif")
+    put(tmp_path / "in" / "b.png")
+    (tmp_path / "in" / "b.pgw").write_text("1\n0\n0\n-1\n0\n0\n")
+    done = subprocess.run(
+        [sys.executable, "-c", NEW_FORMAT, tmp_path / "in", tiny],
+        capture_output=True, text=True, env=environment(), cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("*/?.*")}
+    assert made >= {"gif/a.gif", "gif/b.gif", "gif/b.gfw", "same/a.gif", "same/b.png"}
+    assert (tmp_path / "gif" / "b.gif").read_bytes().startswith(b"GIF8")
+    assert (tmp_path / "same" / "a.gif").read_bytes().startswith(b"GIF8")
