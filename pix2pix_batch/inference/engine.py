@@ -13,7 +13,7 @@ from torch import Tensor
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generator import UNet
 from pix2pix_batch.inference import convolution_rule, onednn
-from pix2pix_batch.inference.settings import TORCH
+from pix2pix_batch.inference.backend_names import TORCH
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CPU_BATCH = 4
