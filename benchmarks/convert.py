@@ -53,10 +53,10 @@ from measure import (
 from PIL import Image
 
 from pix2pix_batch import bundle
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cores import cores
 from pix2pix_batch.engines.cpu import precision as cpu_precision
 from pix2pix_batch.execution.worker import convert_chunk
+from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.engine import TorchEngine, default_batch_size
 from pix2pix_batch.inference.engine_cache import engine_of

@@ -27,7 +27,7 @@ import torch
 from measure import best, generator, machine, table
 from torch import Tensor
 
-from pix2pix_batch.generator import Block
+from pix2pix_batch.generators.unet_network import Block
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.convolution_rule import FEW_CHANNELS
 from pix2pix_batch.inference.onednn import RELU, Convolution, OneDNNUNet, ProductConvolution

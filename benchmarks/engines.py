@@ -23,26 +23,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import (
-    SECONDS,
-    alone,
-    each,
-    generator,
-    gflop,
-    inputs,
-    machine,
-    table,
-)
+from measure import SECONDS, alone, each, generator, gflop, inputs, machine, table
 from roof import Roof, peaks
 
 from pix2pix_batch import bundle
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cores import cores
 from pix2pix_batch.engines import startup
 from pix2pix_batch.engines.bench import Speed, measure
 from pix2pix_batch.engines.cpu import precision as cpu_precision
 from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.errors import EngineError, InputError
+from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.cuda import CudaEngine
 from pix2pix_batch.inference.engine import DTYPES, Engine, TorchEngine, default_batch_size, to_bytes
@@ -113,11 +104,11 @@ def compiled(job: Job, rung: Rung, batch: int) -> Call:
     """The network that TensorRT gets, by torch.compile: frozen weights or CUDA graphs."""
     import torch._inductor.config
 
-    from pix2pix_batch.engines.export_graph import Graph
+    from pix2pix_batch.engines.export_graph import make_graph
 
     torch._dynamo.reset()
     torch._inductor.config.freezing = job.device == "cpu"
-    graph = Graph(bundle.load(job.model)[1], DTYPES[rung.precision])
+    graph = make_graph(bundle.load(job.model)[1], DTYPES[rung.precision])
     graph = graph.to(job.device, memory_format=torch.channels_last)
     run = torch.compile(graph, mode="reduce-overhead" if job.device == "cuda" else "default")
 

@@ -32,11 +32,11 @@ from measure import FULL_SIZE, SIZE, floats, generator, gflop, inputs, machine, 
 from roof import Roof, peaks
 
 from pix2pix_batch import bundle
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cores import cores
 from pix2pix_batch.engines import samples
 from pix2pix_batch.engines.bench import measure
 from pix2pix_batch.errors import Pix2PixBatchError
+from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.engine import DTYPES, Engine, Overlapping, psnr
 from pix2pix_batch.inference.engine_cache import open_engine

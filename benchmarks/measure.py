@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cores import cores
 from pix2pix_batch.engines.doctor import cpu_model
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.generators.unet_network import UNet
 
 SIZE = 256
 FULL_SIZE = Architecture(norm="running-statistics")

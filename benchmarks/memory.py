@@ -25,8 +25,9 @@ from pathlib import Path
 import psutil
 
 from pix2pix_batch import bundle
-from pix2pix_batch.architecture import Architecture
-from pix2pix_batch.execution.capacity import MIB, OWN, SHARED, engine_memory
+from pix2pix_batch.execution.capacity import MIB, OWN, SHARED
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.inference.memory import engine_memory
 
 MAPS = Path(__file__).parent.parent / "examples" / "maps"
 CONVERT = [sys.executable, "-m", "pix2pix_batch.cli", "convert"]
@@ -41,7 +42,7 @@ IMPORTS = {
 
 def full_size(folder: Path) -> Path:
     """A bundle of the paper's generator, with random weights."""
-    from pix2pix_batch.generator import UNet
+    from pix2pix_batch.generators.unet_network import UNet
 
     path = folder / "ngf64.safetensors"
     architecture = Architecture(norm="running-statistics")

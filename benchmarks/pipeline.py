@@ -146,8 +146,8 @@ def save_model(path: Path) -> None:
     import torch
 
     from pix2pix_batch import bundle
-    from pix2pix_batch.architecture import Architecture
-    from pix2pix_batch.generator import UNet
+    from pix2pix_batch.generators.unet import Architecture
+    from pix2pix_batch.generators.unet_network import UNet
 
     torch.manual_seed(0)
     architecture = Architecture(downs=5, ngf=1, norm="running-statistics", dropout=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from measure import best, peak
 
-from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.inference.engine import DTYPES
 
 

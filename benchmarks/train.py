@@ -57,8 +57,8 @@ def write_pairs(folder: Path) -> None:
 
 def plain(folder: Path, batch: int, ngf: int, steps: int) -> dict[str, float]:
     """The reference's loop, restated: milliseconds an image."""
-    from pix2pix_batch.architecture import Architecture
-    from pix2pix_batch.generator import UNet
+    from pix2pix_batch.generators.unet import Architecture
+    from pix2pix_batch.generators.unet_network import UNet
     from pix2pix_batch.train.discriminator import PatchGAN
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -49,10 +49,10 @@ def check(order: EngineSpec, images: np.ndarray, *, chosen: bool) -> Iterator[st
 
 def compare(order: EngineSpec, images: np.ndarray) -> Parity:
     """The engine against the plain module in fp32, so that oneDNN's operators are checked too."""
-    _, unet = bundle.load(order.model)
+    _, net = bundle.load(order.model)
     engine = TorchEngine(
-        unet, size=order.size, batch_size=order.batch_size, precision=order.precision
+        net, size=order.size, batch_size=order.batch_size, precision=order.precision
     )
-    plain = TorchEngine(unet, size=order.size, batch_size=parity_check.REFERENCE_BATCH)
-    plain.run = unet.translate
+    plain = TorchEngine(net, size=order.size, batch_size=parity_check.REFERENCE_BATCH)
+    plain.run = net.translate
     return parity_check.compare(engine, plain, images, parity_check.masks_for(order))

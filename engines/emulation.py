@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pix2pix_batch import bundle
-from pix2pix_batch.engines.export_graph import Graph
+from pix2pix_batch.engines.export_graph import Graph, make_graph
 from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.inference.engine import DTYPES
 
@@ -25,8 +25,8 @@ def emulate(
     Each convolution takes values, and puts values out, that the precision has, and adds up in
     float32 as GPUs do. ``masks``: ``bool (C, H, W)``, one a dropout block, the same for each image.
     """
-    _, unet = bundle.load(order.model)
-    graph = round_to_precision(Graph(unet, DTYPES[order.precision]))
+    _, net = bundle.load(order.model)
+    graph = round_to_precision(make_graph(net, DTYPES[order.precision]))
     made = []
     for start in range(0, len(images), BATCH):
         batch = torch.from_numpy(images[start : start + BATCH])
@@ -48,7 +48,7 @@ def round_to_precision(graph: Graph) -> Graph:
     def out(module: Any, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         return rounded(output)
 
-    for stage in (*graph.down, *graph.up):
+    for _, stage in graph.stages():
         stage.conv.to(torch.float32)
         stage.conv.register_forward_pre_hook(into)
         stage.conv.register_forward_hook(out)

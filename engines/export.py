@@ -117,9 +117,9 @@ def check_options(
         raise InputError(f"precision {precision!r}: must be one of {', '.join(PRECISIONS)}")
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch size {batch_size}: must be 1 or more, or open ('dynamic')")
-    multiple = info.architecture.multiple
-    if size < 1 or size % multiple:
-        below = max(multiple, size // multiple * multiple)
+    multiple, least = info.architecture.multiple, info.architecture.least_side
+    if size < least or size % multiple:
+        below = max(least, size // multiple * multiple)
         raise InputError(
             f"{model}: takes images whose side is a multiple of {multiple}, not {size}; "
             f"use --size {below} or {below + multiple}"
@@ -139,11 +139,11 @@ def build(model: Path, precision: str) -> Graph:
     """The network with its weights in ``precision``. Raises :class:`BundleError`."""
     import torch
 
-    from pix2pix_batch.engines.export_graph import Graph
+    from pix2pix_batch.engines.export_graph import make_graph
     from pix2pix_batch.inference.engine import DTYPES
 
-    _, unet = bundle.load(model)
-    graph = Graph(unet, DTYPES[precision])
+    _, net = bundle.load(model)
+    graph = make_graph(net, DTYPES[precision])
     total = 0
     for name, value in graph.named_parameters():
         if not torch.isfinite(value).all():

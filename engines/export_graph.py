@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pix2pix_batch.generator import NORM_EPS, BatchNorm, Block, UNet
+from pix2pix_batch.generators.generator import Generator
+from pix2pix_batch.generators.network import LayeredGenerator
+from pix2pix_batch.generators.unet_network import NORM_EPS, BatchNorm, Block, UNet
 from pix2pix_batch.inference.onednn import KEEP_SCALE, fold_norm
 
 
-class Graph(UNet):
-    """A :class:`UNet` whose inputs and outputs are those of an engine.
+class Graph(Generator):
+    """A :class:`Generator` whose inputs and outputs are those of an engine.
 
     Computes in ``dtype`` but for the norms' statistics, the embedding, the last tanh and the
     scaling of bytes, which are float32 always: a sum of squares soon exceeds float16's 65504.
@@ -20,18 +24,11 @@ class Graph(UNet):
     shift have ones and zeros.
     """
 
-    def __init__(self, unet: UNet, dtype: torch.dtype) -> None:
-        """``unet``: float32, in eval mode; stays as it is."""
-        nn.Module.__init__(self)
-        self.architecture, self.dtype = unet.architecture, dtype
-        last = self.architecture.downs - 1
-        self.down = nn.ModuleList(  # type: ignore[assignment]
-            Stage(block, dtype, leaves=i == last) for i, block in enumerate(unet.down)
-        )
-        self.up = nn.ModuleList(  # type: ignore[assignment]
-            Stage(block, dtype, leaves=i == 0) for i, block in enumerate(unet.up)
-        )
-        self.eval().requires_grad_(False)
+    dtype: torch.dtype
+
+    def stages(self) -> Iterator[tuple[str, Stage]]:
+        """The convolutions with their norms, by name, in running order."""
+        raise NotImplementedError
 
     def forward(self, image: Tensor, *noise: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """``uint8 (N, H, W, C)`` to ``uint8 (N, H, W, C')`` and embeddings, ``float32 (N, D)``.
@@ -46,6 +43,59 @@ class Graph(UNet):
         return levels.permute(0, 2, 3, 1).to(torch.uint8), embedding
 
 
+class UNetGraph(Graph, UNet):
+    """Of a :class:`UNet`."""
+
+    def __init__(self, net: UNet, dtype: torch.dtype) -> None:
+        """``net``: float32, in eval mode; stays as it is."""
+        nn.Module.__init__(self)
+        self.architecture, self.dtype = net.architecture, dtype
+        last = self.architecture.downs - 1
+        self.down = nn.ModuleList(  # type: ignore[assignment]
+            Stage(block, dtype, leaves=i == last) for i, block in enumerate(net.down)
+        )
+        self.up = nn.ModuleList(  # type: ignore[assignment]
+            Stage(block, dtype, leaves=i == 0) for i, block in enumerate(net.up)
+        )
+        self.eval().requires_grad_(False)
+
+    def stages(self) -> Iterator[tuple[str, Stage]]:
+        downs = range(self.architecture.downs)
+        for side, blocks, order in (("down", self.down, downs), ("up", self.up, reversed(downs))):
+            for i in order:
+                stage = blocks[i]
+                assert isinstance(stage, Stage)
+                yield f"{side}.{i}", stage
+
+
+class LayeredGraph(Graph, LayeredGenerator):
+    """Of a :class:`LayeredGenerator`."""
+
+    def __init__(self, net: LayeredGenerator, dtype: torch.dtype) -> None:
+        """``net``: float32, in eval mode; stays as it is."""
+        nn.Module.__init__(self)
+        self.architecture, self.dtype = net.architecture, dtype
+        last = self.architecture.layers[-1].name
+        for name, block in net.named_blocks():
+            self._place(name, Stage(block, dtype, leaves=name == last))
+        self.eval().requires_grad_(False)
+
+    def stages(self) -> Iterator[tuple[str, Stage]]:
+        for name, block in self.named_blocks():
+            assert isinstance(block, Stage)
+            yield name, block
+
+
+def make_graph(net: Generator, dtype: torch.dtype) -> Graph:
+    """``net``: float32, in eval mode; stays as it is. Raises ``TypeError`` for networks of a family
+    that has none."""
+    if isinstance(net, UNet):
+        return UNetGraph(net, dtype)
+    if isinstance(net, LayeredGenerator):
+        return LayeredGraph(net, dtype)
+    raise TypeError(f"no graph can be made of a {type(net).__name__}")
+
+
 class Stage(Block):
     """A block whose convolution computes in ``dtype`` and whose norm computes in float32.
 
@@ -54,19 +104,26 @@ class Stage(Block):
 
     def __init__(self, block: Block, dtype: torch.dtype, *, leaves: bool) -> None:
         weight, bias, norm = fold_norm(block)
-        old = block.conv
-        kind: type[nn.Conv2d] | type[nn.ConvTranspose2d] = type(old)
-        conv = kind(
-            old.in_channels, old.out_channels, 4, 2, 1, bias=bias is not None, device="meta"
-        )
+        conv = empty_like(block.conv, bias is not None)
         conv.weight = nn.Parameter(weight.to(dtype))
         conv.bias = None if bias is None else nn.Parameter(bias.to(dtype))
-        super().__init__(conv, None if norm is None else InstanceNorm(norm, old.out_channels))
+        super().__init__(conv, None if norm is None else InstanceNorm(norm, conv.out_channels))
         self.leaves = leaves
 
     def forward(self, x: Tensor) -> Tensor:
         x = super().forward(x.to(self.conv.weight.dtype))
         return x.float() if self.leaves else x
+
+
+def empty_like(conv: nn.Conv2d | nn.ConvTranspose2d, bias: bool) -> nn.Conv2d | nn.ConvTranspose2d:
+    """A convolution of the same kind, without weights."""
+    numbers = {
+        "stride": conv.stride, "padding": conv.padding, "bias": bias, "device": "meta",
+    }  # fmt: skip
+    if isinstance(conv, nn.ConvTranspose2d):
+        numbers["output_padding"] = conv.output_padding
+    kind: type[nn.Conv2d] | type[nn.ConvTranspose2d] = type(conv)
+    return kind(conv.in_channels, conv.out_channels, conv.kernel_size, **numbers)  # type: ignore[arg-type]
 
 
 class InstanceNorm(nn.Module):

@@ -71,10 +71,7 @@ class GraphWithFeatures(nn.Module):
         self.net, self.architecture = graph, graph.architecture
         self.kept: list[Tensor] = []
         self.names: list[str] = []
-        downs = range(self.architecture.downs)
-        stages = [(f"down.{i}", graph.down[i]) for i in downs]
-        stages += [(f"up.{i}", graph.up[i]) for i in reversed(downs)]
-        for name, stage in stages:
+        for name, stage in graph.stages():
             for part, layer in (("conv", stage.conv), ("norm", stage.norm)):
                 if layer is not None:
                     setattr(stage, part, RecordingLayer(layer, self.kept))

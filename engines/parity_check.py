@@ -88,8 +88,8 @@ def translate_all(
 
 def reference_engine(order: EngineSpec) -> Engine:
     """fp32 PyTorch on the CPU, where nothing is rounded to TF32."""
-    _, unet = bundle.load(order.model)
-    return TorchEngine(unet, size=order.size, batch_size=REFERENCE_BATCH)
+    _, net = bundle.load(order.model)
+    return TorchEngine(net, size=order.size, batch_size=REFERENCE_BATCH)
 
 
 def masks_for(order: EngineSpec) -> list[np.ndarray] | None:

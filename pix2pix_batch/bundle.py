@@ -15,18 +15,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pix2pix_batch.architecture import Architecture
+from pix2pix_batch import generators
 from pix2pix_batch.errors import BundleError
+from pix2pix_batch.generators.description import Description
+from pix2pix_batch.label_map import LabelMap
 from pix2pix_batch.storage.whole import whole
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from pix2pix_batch.generator import UNet
+    from pix2pix_batch.generators.generator import Generator
 
-SCHEMA = 1
-FITS = ("tile", "resize", "exact")
+SCHEMA = 2
+"""The latest; bundles of U-Nets are of the first, which had no other family."""
+FITS = ("tile", "resize", "exact", "whole")
 METADATA_KEY = "pix2pix_batch"
 MAX_HEADER = 100_000_000  # the safetensors format's own limit
 MODELS = Path(__file__).parent / "models"
@@ -38,35 +41,56 @@ class BundleInfo:
     """What a bundle says of itself.
 
     ``image_size``: the side, in pixels, of the images it was made for; ``fit``: how images of
-    other sizes are treated by default; ``provenance``: anything about the training, as JSON.
+    other sizes are treated by default; ``provenance``: anything about the training, as JSON;
+    ``labels``: how images become channels where their pixels are labels.
     """
 
     name: str
-    architecture: Architecture
+    architecture: Description
     image_size: int = 256
     fit: str = "resize"
     source_domain: str = ""
     target_domain: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
+    labels: LabelMap | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not isinstance(self.name, str):
             raise ValueError("name must be a word")
-        multiple = self.architecture.multiple
-        if type(self.image_size) is not int or self.image_size < 1 or self.image_size % multiple:
-            raise ValueError(
-                f"image_size must be a multiple of {multiple}, not {self.image_size!r}"
-            )
+        self.architecture.require_side(self.image_size)
         if self.fit not in FITS:
             raise ValueError(f"fit must be one of {', '.join(FITS)}, not {self.fit!r}")
+        require_fit(self.architecture, self.fit)
         for field_name in ("source_domain", "target_domain"):
             if not isinstance(getattr(self, field_name), str):
                 raise ValueError(f"{field_name} must be text")
         if not isinstance(self.provenance, dict):
             raise ValueError("provenance must be a JSON object")
+        self._require_labels()
+
+    def _require_labels(self) -> None:
+        channels = self.architecture.in_channels
+        if self.labels is None:
+            return
+        if not self.architecture.takes_any_size:
+            raise ValueError(
+                f"labels are for pix2pixHD's kind, not for a {self.architecture.title}"
+            )
+        if self.labels.channels != channels:
+            raise ValueError(
+                f"labels have {self.labels.channels} channels, the generator takes {channels}"
+            )
+        if self.fit == "resize":
+            raise ValueError("labels cannot be scaled; fit must be whole, tile or exact")
 
     def as_json(self) -> str:
-        values = {"schema": SCHEMA, **self.__dict__, "architecture": self.architecture.as_dict()}
+        architecture = self.architecture.as_dict()
+        schema = SCHEMA if "family" in architecture else 1
+        values = {"schema": schema, **self.__dict__, "architecture": architecture}
+        if self.labels is None:
+            del values["labels"]
+        else:
+            values["labels"] = self.labels.as_dict()
         return json.dumps(values)
 
     @classmethod
@@ -76,15 +100,28 @@ class BundleInfo:
         if not isinstance(values, dict):
             raise ValueError("the metadata is not a JSON object")
         schema = values.pop("schema", None)
-        if schema != SCHEMA:
+        if schema not in (1, SCHEMA) or type(schema) is not int:
             raise ValueError(
-                f"its schema is {schema!r}, this version reads {SCHEMA}; upgrade pix2pix-batch"
+                f"its schema is {schema!r}, this version reads 1 to {SCHEMA}; upgrade pix2pix-batch"
             )
         try:
-            architecture = Architecture(**values.pop("architecture"))
-            return cls(architecture=architecture, **values)
+            fields = dict(values.pop("architecture"))
+            if ("family" in fields) != (schema > 1):
+                raise TypeError("a family of generators is told from schema 2 on")
+            if "labels" in values:
+                values["labels"] = LabelMap.from_dict(values["labels"])
+            return cls(architecture=generators.describe(fields), **values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"the metadata is incomplete or foreign ({error})") from error
+
+
+def require_fit(architecture: Description, fit: str | None) -> None:
+    """Raises ``ValueError`` where images as a whole are not for networks of the kind."""
+    if fit == "whole" and not architecture.takes_any_size:
+        raise ValueError(
+            f"fit whole is for networks that take images of any size, not for a "
+            f"{architecture.title}; use tile or resize"
+        )
 
 
 def resolve(model: str | os.PathLike[str]) -> Path:
@@ -127,7 +164,9 @@ def read_info(path: Path) -> BundleInfo:
     except (KeyError, TypeError) as error:
         raise BundleError(
             f"{path}: is a safetensors file but no pix2pix-batch bundle: it has no "
-            f"'{METADATA_KEY}' metadata"
+            f"'{METADATA_KEY}' metadata; if it holds a generator's weights, 'pix2pix-batch model "
+            f"import {shlex.quote(str(path))} {shlex.quote(f'{_stem(path)}.safetensors')}' makes a "
+            "bundle of them"
         ) from error
     try:
         ends = [v["data_offsets"][1] for name, v in header.items() if name != "__metadata__"]
@@ -231,7 +270,7 @@ def _are_quantiles(values: np.ndarray) -> bool:
     return bool(values[0] >= 0 and (values[1:] >= values[:-1]).all())
 
 
-def load(path: Path) -> tuple[BundleInfo, UNet]:
+def load(path: Path) -> tuple[BundleInfo, Generator]:
     """The bundle's metadata and its generator: float32, eval mode. Raises :class:`BundleError`."""
     import safetensors.torch
     import torch
@@ -245,7 +284,7 @@ def load(path: Path) -> tuple[BundleInfo, UNet]:
     return info, _generator(path, info, {k: v.to(torch.float32) for k, v in state.items()})
 
 
-def load_mapped(path: Path) -> tuple[BundleInfo, UNet]:
+def load_mapped(path: Path) -> tuple[BundleInfo, Generator]:
     """As :func:`load`, but the convolutions' weights are as they are stored (float16 or float32):
     pages of the file, which are read when they are used, shared with other processes, and gone with
     the generator. Not for the main thread: see :func:`load`."""
@@ -267,14 +306,12 @@ def load_mapped(path: Path) -> tuple[BundleInfo, UNet]:
     return info, _generator(path, info, state)
 
 
-def _generator(path: Path, info: BundleInfo, state: dict[str, torch.Tensor]) -> UNet:
+def _generator(path: Path, info: BundleInfo, state: dict[str, torch.Tensor]) -> Generator:
     """Raises :class:`BundleError` for weights that are not the architecture's, or no numbers."""
     import torch
 
-    from pix2pix_batch.generator import UNet
-
     with torch.device("meta"):
-        generator = UNet(info.architecture)
+        generator = info.architecture.build()
     for name in (*EMBEDDING_KEYS, QUANTILES_KEY):
         state.pop(name, None)
     for name in generator.state_dict():
@@ -304,7 +341,7 @@ def _is_finite(x: torch.Tensor) -> bool:
 def save(
     path: Path,
     info: BundleInfo,
-    generator: UNet,
+    generator: Generator,
     *,
     half: bool = True,
     embedding: Embedding | None = None,
@@ -337,7 +374,8 @@ def is_half(path: Path) -> bool:
     import safetensors
 
     with safetensors.safe_open(path, framework="pt") as file:
-        return bool(file.get_slice("up.0.conv.weight").get_dtype() == "F16")
+        weights = [name for name in file.keys() if name.endswith(".conv.weight")]  # noqa: SIM118
+        return any(file.get_slice(name).get_dtype() == "F16" for name in weights)
 
 
 def describe(path: Path, embedding: Embedding) -> None:

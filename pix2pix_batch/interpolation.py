@@ -13,7 +13,7 @@ from pathlib import Path
 from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import BundleError
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.description import Description
 from pix2pix_batch.text import escape
 
 ALIKE = ("architecture", "image_size", "fit", "source_domain", "target_domain")
@@ -21,15 +21,12 @@ ALIKE = ("architecture", "image_size", "fit", "source_domain", "target_domain")
 SHARED = ("recipe", "data")
 """What the provenance says of both, and other commands look up; all else is told of each."""
 
-TEXTURE_BLOCKS = 3
-"""The decoder's outermost blocks, which draw what is 8 pixels wide or less."""
-
 
 @dataclass(frozen=True)
 class Parts:
     """How much of the second model each part of the generator gets: 0 is the first's, 1 the
-    second's, 1.1 a tenth beyond. ``texture``: the decoder's outermost :data:`TEXTURE_BLOCKS`;
-    ``decoder``: its other blocks."""
+    second's, 1.1 a tenth beyond. ``texture``: the decoder's outermost blocks
+    (:meth:`Description.part_of`); ``decoder``: its other blocks."""
 
     encoder: float
     decoder: float
@@ -42,12 +39,10 @@ class Parts:
             return f"by {self.encoder:g}"
         return ", ".join(f"{part} by {value:g}" for part, value in by.items())
 
-    def weight_of(self, weight: str) -> float:
+    def weight_of(self, architecture: Description, weight: str) -> float:
         """``weight``: its name, such as ``up.3.conv.weight``."""
-        side, block = weight.split(".")[:2]
-        if side == "down":
-            return self.encoder
-        return self.texture if int(block) < TEXTURE_BLOCKS else self.decoder
+        by: float = getattr(self, architecture.part_of(weight))
+        return by
 
 
 def interpolate(first: Path, second: Path, file: Path, parts: Parts) -> bool:
@@ -63,9 +58,11 @@ def interpolate(first: Path, second: Path, file: Path, parts: Parts) -> bool:
     state, theirs = a.state_dict(), b.state_dict()
     for name, value in state.items():
         if value.is_floating_point():
-            value = value.lerp(theirs[name], parts.weight_of(name))  # exact at 0 and 1
+            value = value.lerp(
+                theirs[name], parts.weight_of(info.architecture, name)
+            )  # exact at 0 and 1
         state[name] = value.clamp(min=0) if name.endswith("running_var") else value
-    generator = UNet(info.architecture).eval()
+    generator = info.architecture.build().eval()
     generator.load_state_dict(state)
     embedding = None
     if parts.encoder in (0, 1):

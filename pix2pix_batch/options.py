@@ -142,7 +142,8 @@ class Options:
     model: str = MODEL("A shipped model's name ('model list') or a bundle.")
     fit: str | None = FIT(
         "How images of other sizes than the model's are treated: overlapping tiles at "
-        "native scale, scaling there and back, or refusal.  [default: the model's]"
+        "native scale, scaling there and back, refusal, or each as a whole at its own size "
+        "(ResNets).  [default: the model's]"
     )
     format: str = FORMAT(
         "Format of the outputs; 'same' as each input.", choices=(*OUTPUT_FORMATS, "same")
@@ -248,10 +249,14 @@ def read_image_model(model: Path) -> BundleInfo:
 
     info = bundle.read_info(model)
     try:
-        images.require_mode(info.architecture.in_channels, "input")
+        if info.labels is None:
+            images.require_mode(info.architecture.in_channels, "input")
         images.require_mode(info.architecture.out_channels, "output")
     except InputError as error:
-        raise InputError(f"{escape(model)}: {error}; choose another model") from error
+        hint = ""
+        if info.architecture.takes_any_size:
+            hint = ", or import it with --labels if its inputs are labels"
+        raise InputError(f"{escape(model)}: {error}; choose another model{hint}") from error
     return info
 
 

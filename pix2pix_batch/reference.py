@@ -1,33 +1,34 @@
-"""Checkpoints of the reference implementation (pytorch-CycleGAN-and-pix2pix), turned into bundles.
+"""Checkpoints of pix2pix, CycleGAN, CUT and pix2pixHD, turned into bundles.
 
-Such a ``latest_net_G.pth`` is the state dict of nested blocks, each the ``model`` of a module in
-the one around it. The position in a block says what a layer is; the shapes say how wide.
+Such a ``latest_net_G.pth`` is a state dict. Each family of generators knows its own by the
+structure of the keys and by the shapes: :mod:`pix2pix_batch.generators`.
 """
 
 from __future__ import annotations
 
-import pickle
-import re
-import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from pix2pix_batch.architecture import MAX_DOWNS, MIN_DOWNS, Architecture, Norm
+from pix2pix_batch import generators
 from pix2pix_batch.bundle import BundleInfo, fingerprint
 from pix2pix_batch.errors import BundleError
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.description import Description, Layout, LayoutError, Norm
+from pix2pix_batch.generators.foreign import name_kind
+from pix2pix_batch.generators.generator import Generator
+from pix2pix_batch.generators.unet_network import Block
+from pix2pix_batch.label_map import parse_labels
+from pix2pix_batch.state_dicts import State, list_shapes, read_state
 from pix2pix_batch.text import format_count
 
-State = dict[str, Tensor]
-
-ROOT = "model.model."
-WRAPPERS = ("module.", "_orig_mod.")  # DataParallel and torch.compile put these before each key
-KERNEL = (4, 4)  # section 6.1: "all convolutions are 4x4 spatial filters"
-SAVE_AGAIN = "save the generator alone, with torch.save(net.state_dict(), ...)"
+DEFAULT_SIZE = 256
+"""Side of the images that a generator without a size of its own is taken to be trained on: the
+reference's ``--crop_size``."""
+FILTER_TOLERANCE = 1e-3
+"""Of a fixed filter's numbers, which may be stored in half precision."""
 
 
 class ParameterKinds(NamedTuple):
@@ -38,179 +39,166 @@ class ParameterKinds(NamedTuple):
     biased: bool
 
 
+class PossibleNorms(NamedTuple):
+    """``norms``: that the keys allow, the usual one first; ``why``: what there is of norms, for
+    people; ``is_open``: whether somebody has to say which."""
+
+    norms: tuple[Norm, ...]
+    why: str
+    is_open: bool = False
+
+
+class OpenChoiceError(BundleError):
+    """A checkpoint's keys leave open how it is to be run."""
+
+
 def import_checkpoint(
     path: Path,
     *,
     name: str,
     norm: str | None = None,
+    dropout: bool | None = None,
+    channels: str = "rgb",
+    labels: str | None = None,
+    weights: str | None = None,
     image_size: int | None = None,
-    fit: str = "resize",
+    fit: str | None = None,
     source_domain: str = "",
     target_domain: str = "",
-) -> tuple[BundleInfo, UNet]:
-    """The metadata and the generator (float32, eval mode) of a reference U-Net checkpoint.
+) -> tuple[BundleInfo, Generator]:
+    """The metadata and the generator (float32, eval mode) of a checkpoint of a known family.
 
     Depth, widths and channels come from the checkpoint. ``norm=None`` takes what the keys say:
     batch norm becomes ``batch-statistics``, as the reference's test script runs it (the other
-    choice: ``running-statistics``); biased convolutions without norm parameters become
-    ``instance`` (the other choice: ``none``, which the keys cannot tell from it); neither biases
-    nor norm parameters become ``none``. ``image_size`` defaults to ``2 ** downs``, as in the
-    reference's ``unet_128`` and ``unet_256``.
+    choice: ``running-statistics``). Where they do not tell, :class:`OpenChoiceError` lists what
+    may be: norms with scales alone can be ``batch-statistics``, which instance norm with scale and
+    shift is; without norm parameters it is ``instance`` or ``none``. ``dropout``: whether it was
+    trained with it, which the keys of U-Nets do not tell: the reference's were. It stays off unless
+    asked for. ``channels``: their order in images that it was trained on, ``rgb`` or ``bgr``
+    (OpenCV's). ``labels``: what its inputs are where their pixels are labels
+    (:func:`pix2pix_batch.label_map.parse_labels`), which become channels of 0 and 1.
+    ``image_size`` defaults to what the depth of a U-Net says (``2 ** downs``, as in the
+    reference's ``unet_128`` and ``unet_256``), else to 256; ``fit`` to what suits the family.
 
-    Dropout has no weights, so a checkpoint cannot say whether it was trained with it. Wherever
-    the architecture has room for it (more than 5 downs), the bundle says that it was, which is
-    the reference's default; it stays off unless asked for.
+    Of a file with several networks, or with more than weights (``{"netG": ..., "step": ...}``), the
+    one that is a generator is taken; ``weights`` says which, where there are several, ``ema`` those
+    that are averages.
 
     The file is read as plain tensors only. Raises :class:`BundleError`.
     """
-    state = _unwrap(_read(path))
-    _require_unet(path, state)
-    modules = _modules(path, state)
-    found = _find_parameter_kinds(state, modules)
-    architecture = _architecture(path, state, modules, _norm(path, found, norm))
-    generator = _generator(path, state, modules, architecture, found)
+    state = read_state(path, weights)
+    family, layout = _recognise(path, state)
+    found = _find_parameter_kinds(state, layout)
+    fields = {**layout.fields, "norm": _choose_norm(path, _find_norms(found, layout), norm)}
+    if dropout is not None:
+        fields["dropout"] = dropout
+    try:
+        architecture = family(**fields)
+    except ValueError as error:
+        raise BundleError(f"{path}: its shapes cannot be used: {error}") from error
+    generator = _generator(path, state, layout, architecture, found)
+    if channels != "rgb":
+        reverse_channels(path, generator)
+    label_map = None
+    if labels is not None:
+        label_map = parse_labels(labels, architecture.in_channels)
+        _read_zero_and_one(generator)
     try:
         info = BundleInfo(
             name=name,
             architecture=architecture,
-            image_size=architecture.multiple if image_size is None else image_size,
-            fit=fit,
+            image_size=_default_size(architecture) if image_size is None else image_size,
+            fit=fit or architecture.default_fit,
             source_domain=source_domain,
             target_domain=target_domain,
             provenance={"imported_from": {"file": path.name, "sha256": fingerprint(path)}},
+            labels=label_map,
         )
     except ValueError as error:
         raise BundleError(f"{path}: cannot be imported so: {error}") from error
     return info, generator
 
 
-def is_training_checkpoint(path: Path) -> bool:
-    """Whether ``path`` is a checkpoint of ``train``; only plain tensors are read."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            state = torch.load(path, map_location="meta", weights_only=True)
-    except Exception:  # import_checkpoint says what it is
-        return False
-    return isinstance(state, Mapping) and {"step", "generator"} <= state.keys()
+def list_norms(path: Path, weights: str | None = None) -> tuple[Norm, ...]:
+    """The norms that the checkpoint's keys allow, the usual one first. Raises
+    :class:`BundleError`."""
+    state = read_state(path, weights)
+    layout = _recognise(path, state).layout
+    return _find_norms(_find_parameter_kinds(state, layout), layout).norms
 
 
-def _read(path: Path) -> State:
-    """The checkpoint's tensors by name; nothing in the file is run."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(4)
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror}); give a .pth file") from error
-    if not start.startswith((b"PK\x03\x04", b"\x80")):
+@torch.no_grad()
+def reverse_channels(path: Path, generator: Generator) -> None:
+    """Turn a generator of BGR images into the same one of RGB images. Raises
+    :class:`BundleError` where its images have no three channels."""
+    a = generator.architecture
+    if (a.in_channels, a.out_channels) != (3, 3):
         raise BundleError(
-            f"{path}: is no PyTorch checkpoint; give the reference's latest_net_G.pth "
-            "(a bundle needs no import)"
+            f"{path}: takes {a.in_channels} channels and makes {a.out_channels}; bgr is an order "
+            "of three"
         )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch finds odd is either refused or harmless
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f" ({found[1]})" if found else ""
-        raise BundleError(
-            f"{path}: is damaged or holds pickled objects other than tensors{what}. Those can run "
-            f"code and are never loaded; {SAVE_AGAIN}"
-        ) from error
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BundleError(
-            f"{path}: is damaged or no checkpoint ({reason}); get it again, or {SAVE_AGAIN}"
-        ) from error
-    if not isinstance(state, Mapping) or not state:
-        raise BundleError(f"{path}: holds {type(state).__name__}, no state dict; {SAVE_AGAIN}")
-    if {"step", "generator"} <= state.keys():
-        raise BundleError(
-            f"{path}: is a checkpoint of a run of 'pix2pix-batch train'; 'pix2pix-batch model "
-            "import' makes a bundle of it"
-        )
-    for key, value in state.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            kind = type(value).__name__
-            raise BundleError(
-                f"{path}: is no state dict: {key!r} is {kind}, no tensor; {SAVE_AGAIN}"
-            )
-        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
-            raise BundleError(f"{path}: {key!r} is no plain tensor; {SAVE_AGAIN}")
-    return dict(state)
+    *first, last = (generator.get_submodule(f"{name}.conv") for name in a.image_blocks)
+    for conv in first:
+        assert isinstance(conv, nn.Conv2d)
+        conv.weight.copy_(conv.weight.flip(1))
+    assert isinstance(last, nn.Conv2d | nn.ConvTranspose2d)
+    last.weight.copy_(last.weight.flip(1 if isinstance(last, nn.ConvTranspose2d) else 0))
+    if last.bias is not None:
+        last.bias.copy_(last.bias.flip(0))
 
 
-def _unwrap(state: State) -> State:
-    for wrapper in WRAPPERS:
-        if all(key.startswith(wrapper) for key in state):
-            state = {key.removeprefix(wrapper): value for key, value in state.items()}
-    return state
+@torch.no_grad()
+def _read_zero_and_one(generator: Generator) -> None:
+    """Have a generator of inputs from 0 to 1 take -1 to 1, as engines hand bytes over.
 
-
-def _require_unet(path: Path, state: State) -> None:
-    if f"{ROOT}0.weight" in state:
-        return
-    if any(".conv_block." in key for key in state) or "model.1.weight" in state:
-        what = "is a ResNet generator (CycleGAN's)"
-    elif "model.0.weight" in state or "net.0.weight" in state:
-        what = "is a discriminator"
-    else:
-        what = f"holds no pix2pix generator (its first key is {min(state)!r})"
-    raise BundleError(f"{path}: {what}; give the latest_net_G.pth of a U-Net (--netG unet_256)")
-
-
-def _modules(path: Path, state: State) -> dict[str, str]:
-    """The reference's name of each of our modules, as far as the nesting of the keys goes.
-
-    The blocks of the reference are sequences. Outermost: down conv, block, ReLU, up conv, tanh.
-    Between: leaky ReLU, down conv, norm, block, ReLU, up conv, norm, perhaps dropout. Innermost:
-    leaky ReLU, down conv, ReLU, up conv, norm.
+    Exact where what is around the image is mirrored or an average, as with pix2pixHD's.
     """
-    blocks, child = [ROOT], "1.model."
-    while any(key.startswith(blocks[-1] + child) for key in state):
-        blocks.append(blocks[-1] + child)
-        child = "3.model."
-    last = len(blocks) - 1
-    if not MIN_DOWNS <= len(blocks) <= MAX_DOWNS:
-        raise BundleError(
-            f"{path}: halves the image {format_count(len(blocks), 'time')}; only U-Nets with "
-            f"{MIN_DOWNS} to {MAX_DOWNS} halvings can be used"
-        )
-    modules = {"down.0.conv": f"{ROOT}0", "up.0.conv": f"{ROOT}3"}
-    for i in range(1, last):
-        modules |= {f"down.{i}.conv": f"{blocks[i]}1", f"down.{i}.norm": f"{blocks[i]}2"}
-        modules |= {f"up.{i}.conv": f"{blocks[i]}5", f"up.{i}.norm": f"{blocks[i]}6"}
-    modules |= {f"down.{last}.conv": f"{blocks[last]}1"}
-    modules |= {f"up.{last}.conv": f"{blocks[last]}3", f"up.{last}.norm": f"{blocks[last]}4"}
-    return modules
+    for name in generator.architecture.image_blocks[:-1]:
+        block = generator.get_submodule(name)
+        assert isinstance(block, Block)
+        block.conv.weight.div_(2)
+        added = block.conv.weight.sum(dim=(1, 2, 3))
+        if block.conv.bias is not None:
+            block.conv.bias.add_(added)
+        elif isinstance(block.norm, nn.BatchNorm2d) and block.norm.running_mean is not None:
+            block.norm.running_mean.sub_(added)  # an image's own mean takes it away again
 
 
-def _architecture(path: Path, state: State, modules: dict[str, str], norm: Norm) -> Architecture:
-    """What the nesting and the outermost block's shapes say; other shapes are checked later."""
-    ngf, in_channels = _outer_channels(path, state, modules["down.0.conv"])
-    _, out_channels = _outer_channels(path, state, modules["up.0.conv"])
-    downs = sum(ours.startswith("down.") and ours.endswith(".conv") for ours in modules)
+def _recognise(path: Path, state: State) -> generators.Recognised:
+    """Raises :class:`BundleError` for what is of no family."""
+    shapes = list_shapes(state)
     try:
-        return Architecture(in_channels, out_channels, downs, ngf, norm, dropout=downs > 5)
-    except ValueError as error:
-        raise BundleError(f"{path}: its shapes cannot be used: {error}") from error
+        found = generators.recognise(shapes)
+    except LayoutError as error:
+        raise BundleError(f"{path}: {error}") from error
+    if found is None:
+        known = "; ".join(family.known_as for family in generators.families().values())
+        raise BundleError(
+            f"{path}: {name_kind(shapes)}; known are the latest_net_G.pth of: {known}"
+        )
+    for key, expected in found.layout.fixed.items():
+        kernel = torch.tensor(expected).expand_as(state[key])
+        if not torch.allclose(state[key].float(), kernel, atol=FILTER_TOLERANCE):
+            raise BundleError(
+                f"{path}: {key!r} is another filter than the fixed one of {found.family.title}"
+            )
+    return found
 
 
-def _outer_channels(path: Path, state: State, module: str) -> tuple[int, int]:
-    key = f"{module}.weight"
-    if key not in state:
-        raise BundleError(f"{path}: {key!r} is missing; it is cut short, get it again")
-    shape = tuple(state[key].shape)
-    if len(shape) != 4 or shape[2:] != KERNEL:
-        raise BundleError(f"{path}: {key!r} has the shape {shape}, no 4x4 convolution's")
-    return shape[0], shape[1]
+def _default_size(architecture: Description) -> int:
+    if architecture.family == "unet":
+        return architecture.multiple
+    multiple = architecture.multiple
+    return max(architecture.least_side, -(-DEFAULT_SIZE // multiple) * multiple)
 
 
-def _find_parameter_kinds(state: State, modules: dict[str, str]) -> ParameterKinds:
-    norms = [module for ours, module in modules.items() if ours.endswith(".norm")]
-    convs = [module for ours, module in modules.items() if ours.endswith(".conv")]
-    convs.remove(modules["up.0.conv"])  # has a bias with any norm
+def _find_parameter_kinds(state: State, layout: Layout) -> ParameterKinds:
+    norms = [theirs for ours, theirs in layout.modules.items() if ours.endswith(".norm")]
+    convs = [
+        theirs
+        for ours, theirs in layout.modules.items()
+        if ours.endswith(".conv") and ours not in layout.biased
+    ]
     return ParameterKinds(
         scaled=any(f"{module}.weight" in state for module in norms),
         tracked=any(f"{module}.running_mean" in state for module in norms),
@@ -218,66 +206,105 @@ def _find_parameter_kinds(state: State, modules: dict[str, str]) -> ParameterKin
     )
 
 
-def _norm(path: Path, found: ParameterKinds, norm: str | None) -> Norm:
-    """The norm to run with: ``norm`` if the keys allow it, else what they suggest."""
-    possible: tuple[Norm, ...]
+def _find_norms(found: ParameterKinds, layout: Layout) -> PossibleNorms:
+    if layout.normless or not any(ours.endswith(".norm") for ours in layout.modules):
+        return PossibleNorms(("none",), "no place for norms")
     if found.scaled and found.tracked:
-        possible, why = ("batch-statistics", "running-statistics"), "batch norm"
-    elif found.scaled:
-        possible, why = ("batch-statistics",), "batch norm without running statistics"
-    elif found.tracked:
-        possible, why = ("instance",), "instance norm (running statistics, no scales)"
-    elif found.biased:
-        possible, why = ("instance", "none"), "biased convolutions and no norm parameters"
-    else:
-        possible, why = ("none",), "neither norm parameters nor biases"
-    if norm is None:
-        return possible[0]
-    if norm not in possible:
-        raise BundleError(
-            f"{path}: cannot be run with norm {norm!r}: it has {why}; "
-            f"choose {' or '.join(possible)}"
+        return PossibleNorms(("batch-statistics", "running-statistics"), "batch norm")
+    if layout.norms:
+        return PossibleNorms(layout.norms, "its layout's norm")
+    if found.scaled:
+        why = (
+            "norms with scales and without running statistics, which instance norm with scale and "
+            "shift has, batch norm that keeps none, and group norm, which cannot be run"
         )
-    return cast(Norm, norm)
+        return PossibleNorms(("batch-statistics",), why, is_open=True)
+    if found.tracked:
+        return PossibleNorms(("instance",), "instance norm (running statistics, no scales)")
+    if found.biased:
+        why = "biased convolutions and no norm parameters, as with instance norm and with none"
+        return PossibleNorms(("instance", "none"), why, is_open=True)
+    why = "neither norm parameters nor biases, as with no norm and with instance norm"
+    return PossibleNorms(("none", "instance"), why, is_open=True)
+
+
+def _choose_norm(path: Path, possible: PossibleNorms, norm: str | None) -> Norm:
+    """``norm`` if the keys allow it, else the only one that they do."""
+    if norm is None and not possible.is_open:
+        return possible.norms[0]
+    choices = " or ".join(f"--norm {one}" for one in possible.norms)
+    if norm is None:
+        raise OpenChoiceError(
+            f"{path}: its keys do not tell how it normalises: it has {possible.why}; say so with "
+            f"{choices}, or give an input and the output that it should become with --expect, "
+            "which tells"
+        )
+    for known in possible.norms:
+        if norm == known:
+            return known
+    raise BundleError(
+        f"{path}: cannot be run with norm {norm!r}: it has {possible.why}; choose "
+        f"{' or '.join(possible.norms)}"
+    )
 
 
 def _generator(
-    path: Path,
-    state: State,
-    modules: dict[str, str],
-    architecture: Architecture,
-    found: ParameterKinds,
-) -> UNet:
+    path: Path, state: State, layout: Layout, architecture: Description, found: ParameterKinds
+) -> Generator:
     with torch.device("meta"):
-        generator = UNet(architecture)
+        generator = architecture.build()
     left, ours = dict(state), {}
     for name, slot in generator.state_dict().items():
         module, _, kind = name.rpartition(".")
-        key = f"{modules[module]}.{kind}"
+        key = f"{layout.modules[module]}.{kind}"
         value = left.pop(key, None)
         if kind == "num_batches_tracked":
             value = torch.tensor(0)
         elif value is not None:
-            value = _check_tensor(path, key, value, slot, architecture)
-        elif kind == "bias" and not found.biased and ".conv" in name and name != "up.0.conv.bias":
+            if kind == "weight" and value.ndim == 4 and module in layout.enlarged:
+                value = F.pad(value, layout.enlarged[module])
+            value = _check_tensor(path, key, value, slot, layout)
+        elif (
+            kind == "bias"
+            and not found.biased
+            and module.endswith(".conv")
+            and module not in layout.biased
+        ):
             value = torch.zeros(slot.shape)  # the reference without norm has no biases either
         elif kind.startswith("running_") and not found.tracked:
             value = torch.full(slot.shape, float(kind == "running_var"))  # idle
         else:
             raise BundleError(f"{path}: {key!r} is missing; it is cut short, get it again")
         ours[name] = value
-    _require_none_left(path, left, modules, architecture)
+    _fold_biases(path, left, ours, layout)
+    _require_none_left(path, left, layout, architecture)
     generator.load_state_dict(ours, assign=True)
     return generator.eval().requires_grad_(False)
 
 
-def _check_tensor(
-    path: Path, key: str, value: Tensor, slot: Tensor, architecture: Architecture
-) -> Tensor:
+def _fold_biases(path: Path, left: State, ours: State, layout: Layout) -> None:
+    """Take biases that come before norms with statistics into these: an image's own mean takes a
+    bias away again, a running one is that much less without it.
+
+    Only where all such convolutions have them, as with pix2pixHD's batch norm.
+    """
+    normed = [
+        ours_ for ours_, theirs in layout.modules.items()
+        if ours_.endswith(".conv") and f"{ours_.removesuffix('conv')}norm.running_mean" in ours
+    ]  # fmt: skip
+    keys = [f"{layout.modules[name]}.bias" for name in normed]
+    if not all(key in left for key in keys):
+        return
+    for name, key in zip(normed, keys, strict=True):
+        mean = f"{name.removesuffix('conv')}norm.running_mean"
+        ours[mean] = ours[mean] - _check_tensor(path, key, left.pop(key), ours[mean], layout)
+
+
+def _check_tensor(path: Path, key: str, value: Tensor, slot: Tensor, layout: Layout) -> Tensor:
     if value.shape != slot.shape:
         raise BundleError(
-            f"{path}: {key!r} has the shape {tuple(value.shape)}; a U-Net with "
-            f"{architecture.downs} halvings and ngf {architecture.ngf} needs {tuple(slot.shape)}"
+            f"{path}: {key!r} has the shape {tuple(value.shape)}; {layout.called} needs "
+            f"{tuple(slot.shape)}"
         )
     if not value.is_floating_point():
         raise BundleError(f"{path}: {key!r} holds {value.dtype}, no real numbers; get it again")
@@ -289,18 +316,17 @@ def _check_tensor(
     return value
 
 
-def _require_none_left(
-    path: Path, left: State, modules: dict[str, str], architecture: Architecture
-) -> None:
-    """Refuse what no layer took, but for the idle averages that old instance norms carry."""
-    idle = set()
+def _require_none_left(path: Path, left: State, layout: Layout, architecture: Description) -> None:
+    """Refuse what no layer took, but for fixed filters and for the idle averages that old instance
+    norms carry."""
+    idle = set(layout.fixed)
     if architecture.norm == "instance":
         kinds = ("running_mean", "running_var", "num_batches_tracked")
-        norms = [module for ours, module in modules.items() if ours.endswith(".norm")]
-        idle = {f"{module}.{kind}" for module in norms for kind in kinds}
+        norms = [theirs for ours, theirs in layout.modules.items() if ours.endswith(".norm")]
+        idle |= {f"{module}.{kind}" for module in norms for kind in kinds}
     extra = sorted(left.keys() - idle)
     if extra:
         raise BundleError(
             f"{path}: has {format_count(len(extra), 'unknown weight')}, the first is {extra[0]!r}; "
-            "only the reference's own U-Net can be imported"
+            f"only the weights of {layout.called} can be imported"
         )

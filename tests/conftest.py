@@ -7,7 +7,15 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+import torch
+
+from pix2pix_batch import bundle
+from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.cores import cores
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.generators.unet_network import UNet
 
 # Several processes test at once, each on one thread: threads of more than there are cores wait
 # for each other, spinning. Before torch is loaded, which reads it then.
@@ -16,15 +24,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What a shell runs in the background ignores Ctrl-C, and so does all that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-import hypothesis
-import torch
-
-from pix2pix_batch import bundle
-from pix2pix_batch.architecture import Architecture
-from pix2pix_batch.bundle import BundleInfo
-from pix2pix_batch.cores import cores
-from pix2pix_batch.generator import UNet
 
 # No test is timed: how long an example takes is the machine's matter, which may be slow or busy.
 hypothesis.settings.register_profile(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet_network import UNet
 
 
 def fill_with_contrast(net: UNet) -> None:

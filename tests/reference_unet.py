@@ -6,8 +6,12 @@ comes from or depends on :mod:`pix2pix_batch`.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class FixedDropout(nn.Module):
@@ -35,7 +39,7 @@ class SkipBlock(nn.Module):
         super().__init__()
         self.outermost = images is not None
         source, target = images or (outer, outer)
-        bias = norm == "instance"
+        bias = norm in ("instance", "affine")
         down = nn.Conv2d(source, filters, 4, stride=2, padding=1, bias=bias)
         up = nn.ConvTranspose2d(
             filters * (1 if inner is None else 2),
@@ -65,11 +69,16 @@ class SkipBlock(nn.Module):
 def make_norm(norm: str, channels: int) -> nn.Module:
     if norm == "batch":
         return nn.BatchNorm2d(channels)
-    return nn.InstanceNorm2d(channels) if norm == "instance" else nn.Identity()
+    if norm in ("instance", "affine"):
+        return nn.InstanceNorm2d(channels, affine=norm == "affine")
+    return nn.Identity()
 
 
 class ReferenceUNet(nn.Module):
-    """``norm``: batch, instance or none. Keys begin with ``model.model.``."""
+    """``norm``: batch, instance, affine (instance norm with scale and shift) or none.
+
+    Keys begin with ``model.model.``.
+    """
 
     def __init__(
         self,
@@ -97,7 +106,7 @@ class ReferenceUNet(nn.Module):
             spot.mask = mask
 
 
-def lively(net: ReferenceUNet, seed: int = 0) -> ReferenceUNet:
+def lively(net: Net, seed: int = 0) -> Net:
     """``net`` with weights, scales, shifts and statistics that all leave traces in the output."""
     random = torch.Generator().manual_seed(seed)
     for name, value in net.state_dict().items():

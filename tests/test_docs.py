@@ -106,7 +106,7 @@ def test_a_command_shown_can_be_given(
     monkeypatch.chdir(tmp_path)
     Path("DATA").mkdir()
     Path("run/checkpoints").mkdir(parents=True)
-    for name in ("latest_net_G.pth", "run/checkpoints/best.pt"):
+    for name in ("latest_net_G.pth", "run/checkpoints/best.pt", "input.png", "output.png"):
         Path(name).touch()  # of what pages name, all that must be there to be parsed
     command, words = named(shlex.split(line, comments=True))
     assert not isinstance(command, click.Group)

@@ -37,7 +37,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.train.tiles import (
     KERNEL,
     PADDING,

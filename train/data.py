@@ -25,8 +25,9 @@ from pix2pix_batch.train import pair_files, pairs
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.mosaic import CropSampler, MosaicPair, grid_windows
+from pix2pix_batch.train.mosaic_recipe import Mosaic
 from pix2pix_batch.train.pair_files import Pair, Reader
-from pix2pix_batch.train.recipe import Mosaic, Recipe
+from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.signature import Part
 
 
@@ -196,7 +197,7 @@ class MosaicData:
         self.walked: list[Path] = []
         self.sampler = CropSampler(
             mosaics,
-            mosaic.train_bands,
+            mosaic.trained_bands,
             mosaic.latitudes,
             size=recipe.size,
             scales=mosaic.scales,
@@ -205,7 +206,10 @@ class MosaicData:
             min_land=mosaic.min_land,
         )
         splits = []
-        for key, bands in (("train_bands", mosaic.train_bands), ("val_bands", mosaic.val_bands)):
+        held_out = "val_bands" if mosaic.fold is None else f"folds.{mosaic.fold}"
+        for key, bands in (
+            ("train_bands", mosaic.trained_bands), (held_out, mosaic.held_out_bands)
+        ):  # fmt: skip
             windows = grid_windows(
                 mosaics,
                 bands,

@@ -20,8 +20,9 @@ from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import notes, pair_files, pairs, plausible, sides, threads
 from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at, spread_indices
 from pix2pix_batch.train.jitter import Jitter, Pixels
+from pix2pix_batch.train.mosaic_recipe import Mosaic
 from pix2pix_batch.train.pair_files import Pair, Reader
-from pix2pix_batch.train.recipe import Mosaic, Recipe
+from pix2pix_batch.train.recipe import Recipe
 
 SHEET_PAIRS = 12
 SHEET_COLUMNS = 3

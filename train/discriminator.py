@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
 
-from pix2pix_batch.architecture import MAX_WIDTH
-from pix2pix_batch.generator import INIT_STD, LEAKY_SLOPE, NORM_EPS
+from pix2pix_batch.generators.unet import MAX_WIDTH
+from pix2pix_batch.generators.unet_network import INIT_STD, LEAKY_SLOPE, NORM_EPS
 from pix2pix_batch.train.convolution import Down
 
 DiscNorm = Literal["batch", "instance", "none"]
@@ -85,6 +86,55 @@ class PatchGAN(nn.Module):
             else:
                 x = layer(x)
         return x
+
+    def list_features(self, *images: Tensor) -> list[list[Tensor]]:
+        """What the layers make of images, after their activations, the logits last; a list that
+        holds one such list."""
+        x, found = torch.cat(images, dim=1), []
+        for layer in self.layers:
+            x = layer(x)
+            if isinstance(layer, nn.LeakyReLU):
+                found.append(x)
+        return [[*found, x]]
+
+
+class MultiScale(nn.Module):
+    """Discriminators of one kind, each of images half the size of the one before's (Wang et al.
+    2018, section 3.2)."""
+
+    def __init__(self, judges: Sequence[PatchGAN]) -> None:
+        super().__init__()
+        self.judges = nn.ModuleList(judges)
+
+    def forward(self, *images: Tensor, parts: int = 1) -> list[Tensor]:
+        """As :meth:`PatchGAN.forward`, the logits of each."""
+        return [
+            judge(*scaled, parts=parts)
+            for judge, scaled in zip(self.judges, self._scale(images), strict=True)
+        ]
+
+    def list_features(self, *images: Tensor) -> list[list[Tensor]]:
+        """As :meth:`PatchGAN.list_features`, a list of each."""
+        found = []
+        for judge, scaled in zip(self.judges, self._scale(images), strict=True):
+            assert isinstance(judge, PatchGAN)
+            found += judge.list_features(*scaled)
+        return found
+
+    def _scale(self, images: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
+        """The images at each size, the averages of 3x3 pixels at every other one."""
+        for k in range(len(self.judges)):
+            if k:
+                images = [F.avg_pool2d(x, 3, 2, 1, count_include_pad=False) for x in images]
+            yield images
+
+
+def make_discriminator(
+    in_channels: int, ndf: int, patch: int, norm: DiscNorm, spectral: bool, scales: int
+) -> PatchGAN | MultiScale:
+    """One :class:`PatchGAN`, or as many as there are ``scales``."""
+    judges = [PatchGAN(in_channels, ndf, patch, norm, spectral) for _ in range(scales)]
+    return judges[0] if scales == 1 else MultiScale(judges)
 
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {

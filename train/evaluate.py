@@ -19,6 +19,7 @@ from tqdm import tqdm
 from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.generators import Architecture, GlobalGenerator
 from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.images import Picture
@@ -33,7 +34,7 @@ from pix2pix_batch.text import escape
 from pix2pix_batch.train import metrics, pair_files, pairs, sides, threads
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import FileSplit, Split, open_data
-from pix2pix_batch.train.figures import Evaluation, Sample, score
+from pix2pix_batch.train.figures import Evaluation, Sample, compare_appearance, score
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.pair_files import Reader
 from pix2pix_batch.train.perceptual import Perceptual
@@ -79,8 +80,8 @@ def choose_recipe(info: BundleInfo, data: Path, reading: Reading) -> Choice:
     ``data``. Raises :class:`InputError` where it does not fit the model.
     """
     a, overrides = info.architecture, reading.overrides
-    own = [f"size={info.image_size}", f"downs={a.downs}", "load_size=null"]
-    kept, note = _kept_recipe(info)
+    own = [f"size={info.image_size}", "load_size=null", *_generator(info)]
+    kept, note = read_own_recipe(info)
     if reading.recipe is not None:
         read = recipes.read_recipe(recipes.find_recipe(reading.recipe), [*own, *overrides])
         choice = Choice(read, reading.recipe)
@@ -95,7 +96,19 @@ def choose_recipe(info: BundleInfo, data: Path, reading: Reading) -> Choice:
     return choice
 
 
-def _kept_recipe(info: BundleInfo) -> tuple[Recipe | None, str]:
+def _generator(info: BundleInfo) -> list[str]:
+    """Of the recipe, what its size depends on. A family that is not trained counts as the one that
+    takes most sizes: only the data is read by the recipe."""
+    a = info.architecture
+    if isinstance(a, Architecture):
+        return [f"downs={a.downs}"]
+    if a.family in ("resnet", "pix2pixhd-global"):
+        depth = [f"downs={a.downs}"] if isinstance(a, GlobalGenerator) else []
+        return [f"generator={a.family}", *depth]
+    return ["generator=pix2pixhd-global", "downs=1"]
+
+
+def read_own_recipe(info: BundleInfo) -> tuple[Recipe | None, str]:
     """The recipe that the model was trained by, or a note why there is none to be had."""
     kept = info.provenance.get("recipe")
     if kept is None:
@@ -322,18 +335,19 @@ def _score_all(
         lambda sample: (sample, score(sample, colours)),
         tqdm(samples, total=len(listed), unit="image", disable=None),
     )
-    gradients = np.zeros(2)
+    appearance: np.ndarray | float = 0.0
     confusion = np.zeros((len(classes),) * 2, np.int64)
     least_side = metrics.MS_SSIM_SIDE
     for sample, one in scored:
-        gradients += one.gradients
+        appearance = appearance + one.appearance
         least_side = min(least_side, one.least_side)
         if one.confusion is not None:
             confusion += one.confusion
         perceptual_figures = perceptual.add(sample.output, sample.target)
         result.images.append((sample.name, one.figures | perceptual_figures))
     result.add_means()
-    result.overall |= {"sharpness": metrics.ratio(*gradients)} | perceptual.overall()
+    assert isinstance(appearance, np.ndarray)
+    result.overall |= compare_appearance(appearance) | perceptual.overall()
     result.not_computed |= perceptual.not_computed
     if (side := metrics.MS_SSIM_SIDE) > least_side:
         result.not_computed["ms_ssim"] = f"it needs {side}x{side} pixels; there are {least_side}"

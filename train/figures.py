@@ -29,7 +29,14 @@ FIGURES = {
 }
 """The figures that each image has, and their names for people."""
 
-OVERALL = {"fid": "FID", "class_accuracy": "class accuracy", "class_iou": "class IoU"}
+OVERALL = {
+    "relative_l1": "relative L1",
+    "grid": "grid",
+    "bright": "bright",
+    "fid": "FID",
+    "class_accuracy": "class accuracy",
+    "class_iou": "class IoU",
+}
 """The figures that only many images have."""
 
 SMALLER_IS_BETTER = ("l1", "lpips")
@@ -47,11 +54,11 @@ class Sample(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One image's figures, and what the overall ones add up: the gradients of output and target,
+    """One image's figures, and what the overall ones add up: the appearance of output and target,
     the confusion of their classes, the size."""
 
     figures: dict[str, float]
-    gradients: np.ndarray
+    appearance: np.ndarray
     confusion: np.ndarray | None
     least_side: int
 
@@ -59,12 +66,18 @@ class Score(NamedTuple):
 def score(sample: Sample, colours: np.ndarray | None = None) -> Score:
     """``colours``: ``uint8 (K, 3)``, the classes' where the targets are label maps."""
     _, _, output, target = sample
-    gradients = np.array([metrics.vertical_gradient(image) for image in (output, target)])
+    l1 = metrics.mean_absolute_error(output, target)
+    appearance = np.array(
+        [
+            [l1, *_appearance(output)],
+            [metrics.mean_colour_error(target), *_appearance(target)],
+        ]
+    )
     figures = {
-        "l1": metrics.mean_absolute_error(output, target),
+        "l1": l1,
         "psnr": psnr(output, target),
         "ssim": metrics.ssim(output, target),
-        "sharpness": metrics.ratio(*gradients),
+        "sharpness": metrics.ratio(*appearance[:, 1]),
     }
     least_side = min(target.shape[:2])
     if least_side >= metrics.MS_SSIM_SIDE:
@@ -74,7 +87,28 @@ def score(sample: Sample, colours: np.ndarray | None = None) -> Score:
         made, true = (metrics.nearest_class(to_rgb(image), colours) for image in (output, target))
         confusion = metrics.confusion(made, true, len(colours))
         figures["pixel_accuracy"] = float(np.trace(confusion) / confusion.sum())
-    return Score(figures, gradients, confusion, least_side)
+    return Score(figures, appearance, confusion, least_side)
+
+
+def _appearance(image: Pixels) -> list[float]:
+    """What of an image can be compared without its partner."""
+    return [
+        metrics.vertical_gradient(image),
+        metrics.bright_share(image),
+        *metrics.grid_energies(image),
+    ]
+
+
+def compare_appearance(total: np.ndarray) -> dict[str, float]:
+    """The overall figures of the sum of :attr:`Score.appearance` over all images.
+
+    ``relative_l1``: L1 over that of each target's own mean colour, which a model cannot know.
+    ``sharpness``: mean vertical gradient over the targets'. ``bright``: share of bright pixels
+    over the targets'. ``grid``: the greatest of the ratios that
+    :func:`metrics.grid_energies` have to the targets'.
+    """
+    l1, sharpness, bright, *grid = (metrics.ratio(*both) for both in total.T)
+    return {"relative_l1": l1, "sharpness": sharpness, "bright": bright, "grid": max(grid)}
 
 
 @dataclass
@@ -161,7 +195,7 @@ class Evaluation:
         yield f"{'':16}{'overall':>9}{'best':>9}{'median':>9}{'worst':>9}"
         for key, name in (FIGURES | OVERALL).items():
             if key in self.overall:
-                yield f"{name:16}" + "".join(f"{_format_value(v):>9}" for v in self._row(key))
+                yield f"{name:16}" + "".join(f"{format_value(v):>9}" for v in self._row(key))
         if self.equal:
             yield self._told_equal()
         ranked = [escape(self.images[i][0]) for i in self.rank_images()]
@@ -169,7 +203,7 @@ class Evaluation:
         if self.classes:
             yield f"{'class':16}{'accuracy':>9}{'IoU':>9}{'pixels':>9}"
         for name, figures in self.classes.items():
-            cells = [_format_value(figures[key]) for key in ("accuracy", "iou")]
+            cells = [format_value(figures[key]) for key in ("accuracy", "iou")]
             yield f"{name:16}{cells[0]:>9}{cells[1]:>9}{figures['share']:>9.1%}"
         for key, why in self.not_computed.items():
             yield f"{_name(key)}: not computed: {why}"
@@ -205,7 +239,7 @@ def _name(key: str) -> str:
     return (FIGURES | OVERALL)[key]
 
 
-def _format_value(value: float) -> str:
+def format_value(value: float) -> str:
     """Four significant digits, as far as there are decimals."""
     if not math.isfinite(value):
         return "-" if math.isnan(value) else "inf"

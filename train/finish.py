@@ -17,8 +17,9 @@ from torch.optim.swa_utils import update_bn
 from pix2pix_batch import bundle, distance
 from pix2pix_batch.bundle import BundleInfo, Embedding
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.generator import UNet
-from pix2pix_batch.inference.converter import fit_to_model
+from pix2pix_batch.generators.description import Description
+from pix2pix_batch.generators.generator import Generator
+from pix2pix_batch.inference.fitting import fit_to_model
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import checkpoint, pair_files
@@ -51,7 +52,7 @@ def write_bundles(trainer: Trainer) -> list[Path]:
         # of a shorter run, whose best step is not the best any more
         (trainer.run.path / "best.safetensors").unlink(missing_ok=True)
     elif (state := checkpoint.load(path)) is not None:
-        best = UNet(trainer.recipe.architecture).to(trainer.device)
+        best = trainer.recipe.architecture.build().to(trainer.device)
         best.load_state_dict(state["generator"])
         best_figures = {k: v for k, v in trainer.best.items() if k != "step"}
         written.append(_write(trainer, "best", best, state["step"], best_figures, data))
@@ -71,7 +72,7 @@ def data_facts(recipe: Recipe, data: Data) -> dict[str, Any]:
 def _write(
     trainer: Trainer,
     name: str,
-    generator: UNet,
+    generator: Generator,
     step: int,
     figures: dict[str, float],
     data: dict[str, Any],
@@ -117,19 +118,21 @@ def describe(
     )
 
 
-def embed_training(generator: UNet, data: Data, recipe: Recipe) -> Embedding:
+def embed_training(generator: Generator, data: Data, recipe: Recipe) -> Embedding:
     """Where the embeddings of the training inputs lie."""
     return measure_embeddings(
         generator, inputs_of(data, recipe.fit, recipe.size, most_of(generator))
     )
 
 
-def most_of(generator: UNet) -> int:
+def most_of(generator: Generator) -> int:
     """How many training inputs to take at most."""
     return EMBEDDED * generator.architecture.bottleneck
 
 
-def inputs_of(data: Data, fit: str, size: int, most: int) -> Iterator[Pixels]:
+def inputs_of(
+    data: Data, fit: str, size: int, most: int, architecture: Description | None = None
+) -> Iterator[Pixels]:
     """Training inputs that say how all of them lie, ``uint8 (size, size, C)``, about ``most``.
 
     Of files, what ``convert`` would make of them, so that an input's own parts stand together. Of
@@ -137,21 +140,31 @@ def inputs_of(data: Data, fit: str, size: int, most: int) -> Iterator[Pixels]:
     domain, and as many as one likes; the few upright ones do not fill the bottleneck's width.
     """
     if isinstance(data, FileData):
-        yield from _tiles(len(data.train), lambda index: data.train.read(index)[0], fit, size, most)
+        read = partial(_read_input, data)
+        yield from _tiles(len(data.train), read, fit, size, most, architecture)
         return
     for k in range(most):
         yield data.sample(k)[0]
 
 
+def _read_input(data: FileData, index: int) -> Pixels:
+    return data.train.read(index)[0]
+
+
 def _tiles(
-    count: int, read: Callable[[int], Pixels], fit: str, size: int, most: int
+    count: int,
+    read: Callable[[int], Pixels],
+    fit: str,
+    size: int,
+    most: int,
+    architecture: Description | None = None,
 ) -> Iterator[Pixels]:
     """``count`` images as ``convert`` hands them to the generator: all of them if there are few,
     else some, evenly spread; in turn of each image all tiles or some, without those that are
     mostly padding."""
     each = max(1, most // count)
     for index in spread_indices(count, most):
-        cut = fit_to_model(read(index), "resize" if fit == "resize" else "tile", size)
+        cut = fit_to_model(read(index), "tile" if fit == "exact" else fit, size, architecture)
         tiles = [
             tile
             for tile, share in zip(cut, cut.shares, strict=True)
@@ -162,7 +175,7 @@ def _tiles(
 
 
 @torch.no_grad()
-def measure_embeddings(generator: UNet, inputs: Iterable[Pixels]) -> Embedding:
+def measure_embeddings(generator: Generator, inputs: Iterable[Pixels]) -> Embedding:
     """Where the embeddings of ``inputs`` lie, in float32 arithmetic."""
     training = generator.training
     generator.eval()
@@ -209,14 +222,14 @@ def calibrate(
 
 
 def training_inputs(
-    info: BundleInfo, generator: UNet, path: Path, data: Path, overrides: Sequence[str]
+    info: BundleInfo, generator: Generator, path: Path, data: Path, overrides: Sequence[str]
 ) -> Callable[[], Iterator[Pixels]]:
     """What the bundle at ``path`` was trained on or is meant for, ``uint8 (size, size, C)``, from
     the first at each call."""
     size, most = info.image_size, most_of(generator)
     if (recipe := info.provenance.get("recipe")) is not None:
         own = recipes.override_recipe(recipes.parse_recipe(recipe, str(path)), overrides)
-        return partial(inputs_of, open_data(data, own), info.fit, size, most)
+        return partial(inputs_of, open_data(data, own), info.fit, size, most, info.architecture)
     if overrides:
         raise InputError(f"{escape(path)}: holds no recipe, so that --set has nothing to change")
     files = list(image_files(data))
@@ -227,13 +240,13 @@ def training_inputs(
     def read(index: int) -> Pixels:
         return reader.image(files[index], channels)
 
-    return partial(_tiles, len(files), read, info.fit, size, most)
+    return partial(_tiles, len(files), read, info.fit, size, most, info.architecture)
 
 
 class _WithoutNoise(nn.Module):
     """A generator that draws no dropout, in training mode either."""
 
-    def __init__(self, generator: UNet) -> None:
+    def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.generator = generator
 
@@ -241,7 +254,7 @@ class _WithoutNoise(nn.Module):
         return self.generator.translate(x, {})[0]
 
 
-def estimate_norms(generator: UNet, inputs: Iterable[Pixels]) -> int:
+def estimate_norms(generator: Generator, inputs: Iterable[Pixels]) -> int:
     """Give batch norm the running statistics that ``inputs`` have; how many there were.
 
     Weights between or beyond trained ones have other statistics than what lies between or beyond

@@ -19,10 +19,11 @@ KEYS = {
     "input_nc": "in_channels", "output_nc": "out_channels", "label_nc": "in_channels",
     "input_channels": "in_channels", "output_channels": "out_channels", "channels":
     "in_channels and out_channels",
-    "netg": "downs: unet_256 is downs=8, unet_128 downs=7; ResNets are not trained here",
+    "netg": "generator and downs: unet_256 is downs=8, unet_128 downs=7; resnet_9blocks is "
+    "generator=resnet, resnet_6blocks blocks=6 besides; global is generator=pix2pixhd-global",
     "netd": "patch: basic is patch=70, pixel patch=1",
     "n_layers_d": "patch: 1 layer is patch=16, 2 are 34, 3 are 70, 4 are 142, 5 are 286",
-    "num_d": "patch, of one discriminator; pix2pixHD's several are not here",
+    "num_d": "scales",
     "num_downs": "downs", "n_downsample_global": "downs", "num_layers": "downs",
     "n_epochs": "epochs, which counts the falling ones too: n_epochs + n_epochs_decay",
     "n_epochs_decay": "decay_epochs",
@@ -32,8 +33,8 @@ KEYS = {
     "lambda_l1": "lambda_l1", "lambda_a": "lambda_l1; cycles are CycleGAN's",
     "lambda_b": "lambda_l1; cycles are CycleGAN's", "lambda": "lambda_l1", "l1_weight": "lambda_l1",
     "l1_lambda": "lambda_l1", "lambda_identity": f"{NONE}: it is CycleGAN's",
-    "lambda_feat": f"{NONE}: feature matching is pix2pixHD's; lambda_l1 is near it",
-    "no_ganfeat_loss": f"{NONE}: there is none", "no_vgg_loss": f"{NONE}: there is none",
+    "lambda_feat": "lambda_features",
+    "no_ganfeat_loss": "lambda_features=0, the default", "no_vgg_loss": f"{NONE}: there is none",
     "pool_size": f"{NONE}: pix2pix uses no pool (0)",
     "no_lsgan": "gan_mode=vanilla", "use_lsgan": "gan_mode=lsgan", "use_gan": "lambda_gan",
     "gan_loss": "gan_mode", "gan_type": "gan_mode", "loss": "gan_mode",
@@ -71,7 +72,7 @@ KEYS = {
     "dataset_mode": f"{NONE}: the layout is found from the names (docs/data.md)",
     "model": f"{NONE}: it is pix2pix", "max_dataset_size": f"{NONE}: all pairs are used",
     "no_instance": f"{NONE}: instance maps are pix2pixHD's",
-    "n_blocks_global": f"{NONE}: it is a ResNet's", "n_local_enhancers": f"{NONE}: pix2pixHD's",
+    "n_blocks": "blocks", "n_blocks_global": "blocks", "n_local_enhancers": f"{NONE}: pix2pixHD's",
 }  # fmt: skip
 """Their names, in lower case with ``_`` between words, and what to say here."""
 

@@ -19,14 +19,15 @@ from torch import Tensor, nn
 from pix2pix_batch import bundle
 from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import InputError, Pix2PixBatchError, TrainingError
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.generator import Generator
+from pix2pix_batch.generators.unet_network import UNet, init_weights
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.text import escape
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.adam import ChannelsLastAdam
 from pix2pix_batch.train.convolution import use_own_convolutions
 from pix2pix_batch.train.data import Data, to_unit
-from pix2pix_batch.train.discriminator import PatchGAN
+from pix2pix_batch.train.discriminator import make_discriminator
 from pix2pix_batch.train.meter import Meter, StepRecord
 from pix2pix_batch.train.pace import FORWARD, Pace
 from pix2pix_batch.train.reading import batches
@@ -91,15 +92,18 @@ class Trainer:
     def _build(self) -> None:
         recipe, accelerator = self.recipe, self.accelerator
         torch.manual_seed(recipe.seed)
-        self.generator = UNet(recipe.architecture).init_weights()
+        self.generator = recipe.architecture.build()
+        init_weights(self.generator)
         if recipe.init:
             self.generator.load_state_dict(initial_state(recipe))
-        keep_form(self.generator, recipe.upsample)
-        use_own_convolutions(self.generator)
+        if isinstance(self.generator, UNet):
+            keep_form(self.generator, recipe.upsample)
+            use_own_convolutions(self.generator)
         channels = recipe.out_channels + (recipe.in_channels if recipe.conditional else 0)
-        self.discriminator = PatchGAN(
-            channels, recipe.ndf, recipe.patch, recipe.disc_norm, recipe.spectral_norm
-        )
+        self.discriminator = make_discriminator(
+            channels, recipe.ndf, recipe.patch, recipe.disc_norm, recipe.spectral_norm,
+            recipe.scales,
+        )  # fmt: skip
         generator, discriminator = (
             network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             for network in (self.generator, self.discriminator)
@@ -108,7 +112,7 @@ class Trainer:
             discriminator = nn.SyncBatchNorm.convert_sync_batchnorm(discriminator)
             if recipe.norm == "running-statistics":  # the other norms are each image's own
                 generator = nn.SyncBatchNorm.convert_sync_batchnorm(generator)
-        if recipe.train_blocks is not None:
+        if recipe.train_blocks is not None and isinstance(self.generator, UNet):
             self.generator.requires_grad_(False)
             for block in self.generator.up[: recipe.train_blocks]:
                 block.requires_grad_(True)
@@ -133,7 +137,7 @@ class Trainer:
         return "fp32" if mixed == "no" else mixed
 
     @property
-    def result(self) -> UNet:
+    def result(self) -> Generator:
         """The generator that the bundle gets: the averaged one where there is one."""
         return self.generator if self.average is None else self.average
 
@@ -279,7 +283,8 @@ class Trainer:
             for group in optimiser.param_groups:
                 group["lr"] = base * self.rate
         losses = self.train_step(batch)
-        keep_form(self.generator, recipe.upsample)
+        if isinstance(self.generator, UNet):
+            keep_form(self.generator, recipe.upsample)
         self.step_count += 1
         if self.average is not None:
             update_average(self.average, self.generator, recipe.ema, self.step_count)
@@ -421,10 +426,14 @@ def initial_state(recipe: Recipe) -> dict[str, Tensor]:
     path = bundle.resolve(recipe.init)
     info, generator = bundle.load(path)
     if info.architecture != recipe.architecture:
+        mine, theirs = (
+            {"family": one.family, **one.as_dict()} for one in (recipe.architecture,
+                                                                info.architecture)
+        )  # fmt: skip
         differing = [
-            f"{key} is {value!r} there and {recipe.architecture.as_dict()[key]!r} in the recipe"
-            for key, value in info.architecture.as_dict().items()
-            if value != recipe.architecture.as_dict()[key]
+            f"{key} is {value!r} there and {mine[key]!r} in the recipe"
+            for key, value in theirs.items()
+            if key in mine and value != mine[key]
         ]
         raise InputError(f"init: {path} is another network: {'; '.join(differing)}")
     return generator.state_dict()

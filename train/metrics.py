@@ -19,11 +19,57 @@ def mean_absolute_error(output: np.ndarray, target: np.ndarray) -> float:
     return float(np.abs(output.astype(np.int16) - target.astype(np.int16)).mean())
 
 
+def to_grey(image: np.ndarray) -> np.ndarray:
+    """``float64 (..., H, W)``, 0..255, of ``uint8 (..., H, W, C)``; of 4 channels the last is
+    alpha."""
+    return image[..., 0].astype(float) if image.shape[-1] == 1 else image[..., :3] @ GREY
+
+
 def vertical_gradient(image: np.ndarray) -> float:
-    """Mean absolute vertical gradient of the grey values of ``uint8 (..., H, W, C)``; of 4
-    channels the last is alpha."""
-    grey = image[..., 0].astype(float) if image.shape[-1] == 1 else image[..., :3] @ GREY
-    return float(np.abs(np.diff(grey, axis=-2)).mean())
+    """Mean absolute vertical gradient of the grey values of ``uint8 (..., H, W, C)``."""
+    return float(np.abs(np.diff(to_grey(image), axis=-2)).mean())
+
+
+def mean_colour_error(target: np.ndarray) -> float:
+    """The error of an image of the target's own mean colour, 0..255: ``uint8 (H, W, C)``."""
+    return float(np.abs(target - target.mean(axis=(0, 1)).round()).mean())
+
+
+BRIGHT = 128
+"""Grey values above it are bright."""
+
+
+def bright_share(image: np.ndarray) -> float:
+    """The share of pixels whose grey value is above :data:`BRIGHT`."""
+    return float((to_grey(image) > BRIGHT).mean())
+
+
+PERIODS = (2, 4, 8)
+"""Pixels after which a pattern repeats that a decoder's last three doublings can draw."""
+
+
+def grid_energies(image: np.ndarray) -> np.ndarray:
+    """The energy of patterns that repeat after 2, 4 and 8 pixels, ``float64 (3,)``, in squared
+    grey values, of ``uint8 (H, W, C)``.
+
+    The power spectrum of the grey values under a Hann window, at the frequencies whose two
+    components are multiples of 1/8 a pixel, each counted for the least period that has it: 3 for
+    2 pixels (1/2 along one axis or both), 12 for 4, 48 for 8. Upsampling by doubling repeats
+    itself at these and only these. Without the window, edges between opposite borders would be
+    there too. What does not fill 8 pixels at the right and at the bottom is left out.
+    """
+    grey = to_grey(image)
+    longest = PERIODS[-1]
+    height, width = (side // longest * longest for side in grey.shape)
+    if not height or not width:
+        return np.zeros(len(PERIODS))
+    grey = grey[:height, :width] - grey[:height, :width].mean()
+    window = np.outer(*(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n) for n in grey.shape))
+    spectrum = np.fft.fft2(grey * window)[:: height // longest, :: width // longest]
+    power = np.square(np.abs(spectrum)) / np.square(window).sum()
+    least = longest // np.gcd(np.arange(longest), longest)
+    period = np.maximum.outer(least, least)
+    return np.array([power[period == p].sum() for p in PERIODS])
 
 
 def sharpness(output: np.ndarray, target: np.ndarray) -> float:
@@ -31,11 +77,11 @@ def sharpness(output: np.ndarray, target: np.ndarray) -> float:
     return ratio(vertical_gradient(output), vertical_gradient(target))
 
 
-def ratio(gradient: float, truth: float) -> float:
+def ratio(made: float, truth: float) -> float:
     """1 where both are zero, infinite where the truth alone is."""
     if truth == 0:
-        return 1.0 if gradient == 0 else math.inf
-    return gradient / truth
+        return 1.0 if made == 0 else math.inf
+    return made / truth
 
 
 def ssim(output: np.ndarray, target: np.ndarray) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -33,13 +35,13 @@ class MosaicPair:
         cls,
         a: Path,
         b: Path,
-        sea: tuple[int, int, int],
+        sea: Sequence[tuple[int, int, int]],
         tolerance: int,
         sea_in: str = "source",
         reader: Reader | None = None,
     ) -> MosaicPair:
-        """Read both mosaics. What is within ``tolerance`` of the colour ``sea`` is no land: in
-        ``a``, the source, or with ``sea_in="target"`` in ``b``. Raises :class:`InputError`."""
+        """Read both mosaics. What is within ``tolerance`` of one of the colours ``sea`` is no land:
+        in ``a``, the source, or with ``sea_in="target"`` in ``b``. Raises :class:`InputError`."""
         # of a whole Earth: many pixels are no sign of harm, unless somebody says so
         reader, arrays = (reader or Reader()).without_bound(), []
         for path in (a, b):
@@ -57,8 +59,10 @@ class MosaicPair:
         if arrays[0].shape != arrays[1].shape:
             raise InputError(f"{b}: its size differs from that of {a}; they must be aligned")
         seen = arrays[0 if sea_in == "source" else 1].astype(np.int16)
-        away = np.abs(seen - np.array(sea, np.int16)).max(axis=2)
-        return cls(arrays[0], arrays[1], away > tolerance)
+        land = np.ones(seen.shape[:2], bool)
+        for colour in sea:
+            land &= np.abs(seen - np.array(colour, np.int16)).max(axis=2) > tolerance
+        return cls(arrays[0], arrays[1], land)
 
     def column(self, longitude: float) -> int:
         return round((longitude + 180) / 360 * self.a.shape[1])
@@ -77,7 +81,8 @@ class CropSampler:
     There is one Earth and a generator soon knows it by heart; any turn and an own scale for
     each axis make every crop a new place. Crops lie wholly inside one of the longitude
     ``bands`` and the ``latitudes``, and their surroundings show at least ``min_land`` of land.
-    ``scales``: range of mosaic pixels a crop's pixel, along each axis; ``turn``: by any angle.
+    ``scales``: range of mosaic pixels a crop's pixel, along each axis; ``turn``: by any angle, or
+    with ``"quarter"`` by right angles only, which do not blur as resampling between pixels does.
     """
 
     def __init__(
@@ -88,7 +93,7 @@ class CropSampler:
         *,
         size: int,
         scales: tuple[float, float],
-        turn: bool,
+        turn: bool | Literal["quarter"],
         flip: bool,
         min_land: float,
     ) -> None:
@@ -115,13 +120,19 @@ class CropSampler:
             "and latitudes; widen them, or lower size, scales or min_land"
         )
 
+    def _turn(self, random: np.random.Generator) -> np.ndarray:
+        """A matrix of rotation."""
+        if self.turn == "quarter":
+            return np.linalg.matrix_power(np.array([[0, -1], [1, 0]]), int(random.integers(4)))
+        angle = random.uniform(0, 2 * np.pi) if self.turn else 0.0
+        return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
     def pair(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """One crop of A and of B: ``uint8 (size, size, 3)`` each."""
         low, high = np.log(self.scales)
         mirror = random.choice((-1, 1), 2) if self.flip else np.ones(2)
         stretch = np.exp(random.uniform(low, high, 2)) * mirror
-        angle = random.uniform(0, 2 * np.pi) if self.turn else 0.0
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        turn = self._turn(random)
         matrix = turn @ np.diag(stretch)
         side = int(np.ceil(np.abs(matrix).sum(axis=1).max() * self.size)) + 4
         window = self._window(side, random)

@@ -5,7 +5,7 @@ Every function takes logits ``(N, 1, h, w)`` and returns a scalar in their preci
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,17 @@ def generator_loss(mode: str, fake: Tensor) -> Tensor:
     maximize log D" (section 3.3).
     """
     return GENERATOR[mode](fake)
+
+
+def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Feature matching (Wang et al. 2018, equation 4): the mean difference of each of D's layers
+    but the logits, added up over layers and discriminators, each a list of its layers'."""
+    losses = [
+        F.l1_loss(made, wanted)
+        for layers, others in zip(fake, real, strict=True)
+        for made, wanted in zip(layers[:-1], others[:-1], strict=True)
+    ]
+    return torch.stack(losses).sum()
 
 
 def gradient_penalty(

@@ -9,90 +9,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
-from pix2pix_batch.architecture import MAX_DOWNS, MIN_DOWNS, Architecture, Norm
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.generators import Architecture, Description, GlobalGenerator, Norm, ResNet
+from pix2pix_batch.generators import resnet as resnets
+from pix2pix_batch.generators.residual import MAX_BLOCKS
+from pix2pix_batch.generators.unet import MAX_DOWNS, MIN_DOWNS
 from pix2pix_batch.train import foreign, plain_yaml
 from pix2pix_batch.train.discriminator import RECEPTIVE_FIELDS
+from pix2pix_batch.train.mosaic_recipe import Colour, Fraction, Model, Mosaic
 
 RECIPES = Path(__file__).parent / "recipes"
 """Where the shipped recipes lie, each as ``<name>.yaml``."""
 
 Channels = Annotated[int, Field(ge=1, le=4)]
-Colour = tuple[
-    Annotated[int, Field(ge=0, le=255)],
-    Annotated[int, Field(ge=0, le=255)],
-    Annotated[int, Field(ge=0, le=255)],
-]
-Longitude = Annotated[float, Field(ge=-180, le=180)]
-Latitude = Annotated[float, Field(ge=-90, le=90)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _require_no_switch(cls, value: object, info: ValidationInfo) -> object:
-        """``yes``, ``no`` or the like in place of a number, which pydantic takes for 1 or 0."""
-        annotation = str(cls.model_fields[info.field_name or ""].annotation)
-        if isinstance(value, bool) and "bool" not in annotation:
-            raise ValueError(
-                f"is {'yes' if value else 'no'} (true or false, on or off), which is no value of it"
-            )
-        return value
-
-
-class Mosaic(Model):
-    """A pair of aligned mosaics of the whole Earth (plate carrée), and which parts serve what.
-
-    Bands are ranges of longitude in degrees. Crops with less than ``min_land`` of their pixels
-    off the colour ``sea`` (by more than ``sea_tolerance`` in any channel of the mosaic that
-    ``sea_in`` names) are left out.
-    """
-
-    source: str
-    target: str
-    sea: Colour
-    sea_in: Literal["source", "target"] = "source"
-    sea_tolerance: int = Field(24, ge=0, le=255)
-    train_bands: list[tuple[Longitude, Longitude]] = Field(min_length=1)
-    val_bands: list[tuple[Longitude, Longitude]] = Field(min_length=1)
-    latitudes: tuple[Latitude, Latitude] = (-90.0, 90.0)
-    min_land: Fraction = 0.3
-    val_min_land: Fraction = 0.3
-    scales: tuple[float, float] = (1.0, 1.0)
-    turn: bool = False
-    crops_per_epoch: int = Field(1000, ge=1)
-
-    @model_validator(mode="after")
-    def _whole(self) -> Mosaic:
-        for west, east in (*self.train_bands, *self.val_bands):
-            if west >= east:
-                raise ValueError(
-                    f"train_bands, val_bands: each is its west, then its east, not [{west:g}, "
-                    f"{east:g}]; cut a band in two at the 180th meridian"
-                )
-        for west, east in self.train_bands:
-            for other_west, other_east in self.val_bands:
-                if west < other_east and other_west < east:
-                    raise ValueError(
-                        f"val_bands: [{other_west:g}, {other_east:g}] overlaps the training band "
-                        f"[{west:g}, {east:g}]"
-                    )
-        if not 0 < self.scales[0] <= self.scales[1]:
-            raise ValueError("scales: must be above 0, the smaller first")
-        return self
 
 
 class Recipe(Model):
@@ -120,12 +51,14 @@ class Recipe(Model):
     palette: dict[str, Colour] | None = None
 
     # The generator, section 6.1.1.
-    downs: int | None = Field(None, ge=MIN_DOWNS, le=MAX_DOWNS)
+    generator: Literal["unet", "resnet", "pix2pixhd-global"] = "unet"
+    downs: int | None = Field(None, ge=1, le=MAX_DOWNS)
+    blocks: int = Field(9, ge=1, le=MAX_BLOCKS)
     ngf: int = Field(64, ge=1, le=1024)
     norm: Norm = "batch-statistics"
     skips: bool = True
     dropout: bool = True
-    upsample: Literal["transposed", "resize", "smooth"] = "transposed"
+    upsample: Literal["transposed", "resize", "smooth", "even"] = "transposed"
 
     # The discriminator, section 6.1.2.
     ndf: int = Field(64, ge=1, le=1024)
@@ -133,11 +66,13 @@ class Recipe(Model):
     disc_norm: Literal["batch", "instance", "none"] = "batch"
     spectral_norm: bool = False
     conditional: bool = True
+    scales: int = Field(1, ge=1, le=4)
 
     # The objective, section 3.1.
     gan_mode: Literal["vanilla", "lsgan", "hinge", "wgangp"] = "vanilla"
     lambda_gan: float = Field(1.0, ge=0)
     lambda_l1: float = Field(100.0, ge=0)
+    lambda_features: float = Field(0.0, ge=0)
 
     # Going on from another model.
     init: str = ""
@@ -162,11 +97,15 @@ class Recipe(Model):
             known = ", ".join(map(str, RECEPTIVE_FIELDS))
             raise ValueError(f"patch: must be one of {known}, not {self.patch}")
         least = 1 if self.patch == 1 else 3 << RECEPTIVE_FIELDS[self.patch]
-        if self.size < least and self.lambda_gan:
+        if self.size >> (self.scales - 1) < least and self.lambda_gan:
             raise ValueError(
-                f"patch: a patch of {self.patch} needs images of {least} pixels, and size is "
-                f"{self.size}; set a smaller patch"
+                f"patch: a patch of {self.patch} needs images of {least << (self.scales - 1)} "
+                f"pixels, and size is {self.size}; set a smaller patch"
             )
+        if self.lambda_features and not self.lambda_gan:
+            raise ValueError("lambda_features: needs a discriminator; set lambda_gan above 0")
+        if self.scales > 1 and self.gan_mode == "wgangp":
+            raise ValueError("scales: wgangp's penalty is of one discriminator; set scales to 1")
         if self.lambda_gan == 0 and self.lambda_l1 == 0:
             raise ValueError("lambda_gan and lambda_l1: one of them must be above 0")
         if self.gan_mode == "wgangp" and self.disc_norm == "batch" and self.lambda_gan:
@@ -184,22 +123,51 @@ class Recipe(Model):
             raise ValueError("in_channels, out_channels: images have 1, 3 or 4 channels, not 2")
         if self.mosaic is not None and (self.in_channels, self.out_channels) != (3, 3):
             raise ValueError("mosaic: mosaics have 3 channels; leave in_channels and out_channels")
-        if self.size % self.architecture.multiple:
-            raise ValueError(_wrong_size(self.size, self.downs))
+        if self.generator == "unet":
+            if self.downs is not None and self.downs < MIN_DOWNS:
+                raise ValueError(f"downs: a U-Net has {MIN_DOWNS} at least, not {self.downs}")
+            if self.size % self.architecture.multiple:
+                raise ValueError(_wrong_size(self.size, self.downs))
+        else:
+            self._require_residual()
         return self
 
+    def _require_residual(self) -> None:
+        """Raises ``ValueError`` for what a generator with residual blocks does not have."""
+        if not self.skips or self.train_blocks is not None:
+            key = "train_blocks" if self.skips else "skips"
+            raise ValueError(f"{key}: is a U-Net's; leave it out with generator {self.generator}")
+        known = ("transposed", "resize") if self.generator == "resnet" else ("transposed",)
+        if self.upsample not in known:
+            raise ValueError(
+                f"upsample: a {self.generator} has {' or '.join(known)}, not {self.upsample!r}"
+            )
+        if self.generator == "resnet" and self.downs not in (None, resnets.DOWNS):
+            raise ValueError(
+                f"downs: a resnet has {resnets.DOWNS}, not {self.downs}; leave it out, or set "
+                "generator to pix2pixhd-global, a ResNet of any depth"
+            )
+        self.architecture.require_side(self.size, "size")
+
     @property
-    def architecture(self) -> Architecture:
-        downs = self.downs or most_downs(self.size) or MIN_DOWNS
-        return Architecture(
-            self.in_channels,
-            self.out_channels,
-            downs,
-            self.ngf,
-            self.norm,
-            self.dropout,
-            self.skips,
-        )
+    def architecture(self) -> Description:
+        if self.generator == "unet":
+            downs = self.downs or most_downs(self.size) or MIN_DOWNS
+            return Architecture(
+                self.in_channels, self.out_channels, downs, self.ngf, self.norm, self.dropout,
+                self.skips,
+            )  # fmt: skip
+        values: dict[str, Any] = {
+            "in_channels": self.in_channels, "out_channels": self.out_channels,
+            "blocks": self.blocks, "ngf": self.ngf, "norm": self.norm, "dropout": self.dropout,
+        }  # fmt: skip
+        if self.generator == "resnet":
+            return ResNet(
+                **values, upsample="nearest" if self.upsample == "resize" else "transposed"
+            )
+        if self.downs is not None:
+            values["downs"] = self.downs
+        return GlobalGenerator(**values)
 
     @property
     def resized(self) -> int:

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.generators.description import Description
 from pix2pix_batch.inference.onednn import KEEP_SCALE
 from pix2pix_batch.noise import dropout_masks, noise_key
 from pix2pix_batch.train import objective
@@ -69,6 +69,8 @@ class Step:
                 fake = self.generate(batch) if fake is None else fake
                 gan, l1 = self._generator_losses(batch, fake)
                 total = recipe.lambda_gan * gan + recipe.lambda_l1 * l1
+                if recipe.lambda_features:
+                    total = total + recipe.lambda_features * self._feature_loss(batch, fake)
                 self.accelerator.backward(total * share)
             losses[1] += gan.detach() * share
             losses[2] += l1.detach() * share
@@ -103,8 +105,10 @@ class Step:
         # In one pass: weights are prepared once, and a batch of one image fills no CPU or GPU
         both = torch.cat((fake, batch.target))
         twice = batch._replace(source=torch.cat((batch.source, batch.source)))
-        fake_logits, real_logits = judge(*self._discriminate(twice, both), parts=2).chunk(2)
-        loss = objective.discriminator_loss(mode, real_logits, fake_logits)
+        loss = torch.zeros((), device=fake.device)
+        for logits in list_scales(judge(*self._discriminate(twice, both), parts=2)):
+            fake_logits, real_logits = logits.chunk(2)
+            loss = loss + objective.discriminator_loss(mode, real_logits, fake_logits)
         if mode == "wgangp":
             mix = penalty_mix(self.recipe.seed, batch)
             loss = loss + objective.gradient_penalty(
@@ -119,11 +123,20 @@ class Step:
             return torch.zeros_like(l1), l1
         judge = self.accelerator.unwrap_model(self.networks.discriminator)
         judge.requires_grad_(False)
-        gan = objective.generator_loss(
-            self.recipe.gan_mode, judge(*self._discriminate(batch, fake))
-        )
+        logits = list_scales(judge(*self._discriminate(batch, fake)))
+        gan = torch.stack([objective.generator_loss(self.recipe.gan_mode, one) for one in logits])
         judge.requires_grad_(True)
-        return gan, l1
+        return gan.sum(), l1
+
+    def _feature_loss(self, batch: Batch, fake: Tensor) -> Tensor:
+        """How far what D's layers make of G's images is from what they make of the targets."""
+        judge = self.accelerator.unwrap_model(self.networks.discriminator)
+        judge.requires_grad_(False)
+        with torch.no_grad():
+            real = judge.list_features(*self._discriminate(batch, batch.target))
+        loss = objective.feature_loss(real, judge.list_features(*self._discriminate(batch, fake)))
+        judge.requires_grad_(True)
+        return loss
 
     def _discriminate(self, batch: Batch, image: Tensor) -> tuple[Tensor, ...]:
         return (batch.source, image) if self.recipe.conditional else (image,)
@@ -136,7 +149,12 @@ class Step:
         return nullcontext() if last else self.accelerator.no_sync(network)
 
 
-def training_masks(seed: int, architecture: Architecture, batch: Batch) -> list[Tensor]:
+def list_scales(logits: Tensor | list[Tensor]) -> list[Tensor]:
+    """The logits of each discriminator, of which there may be one."""
+    return [logits] if isinstance(logits, Tensor) else logits
+
+
+def training_masks(seed: int, architecture: Description, batch: Batch) -> list[Tensor]:
     """The dropout masks of a batch, 0 or 2, each named by its image's place in the stream."""
     shapes = architecture.mask_shapes(*batch.source.shape[2:])
     if not shapes:

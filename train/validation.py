@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.inference.engine import to_bytes
 from pix2pix_batch.reporting.contact_sheet import to_rgb
 from pix2pix_batch.train.data import Split, spread_indices, to_unit
@@ -36,7 +36,7 @@ class Validation:
 
     @torch.no_grad()
     def __call__(
-        self, generator: UNet, accelerator: Accelerator, stop: Callable[[], bool] | None = None
+        self, generator: Generator, accelerator: Accelerator, stop: Callable[[], bool] | None = None
     ) -> tuple[dict[str, float], np.ndarray]:
         """``error`` (mean absolute difference, 0 to 255) and ``sharpness``, in eval mode, and a
         sheet of samples: rows of input, output, target. Raises :class:`ValidationStopped` once

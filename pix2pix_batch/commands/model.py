@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from pix2pix_batch.bundle import FITS
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.text import escape
 
@@ -69,9 +70,43 @@ def describe(info: BundleInfo, path: Path) -> None:
     help="How to normalise at inference.  [default: what the checkpoint's keys say; "
     "batch norm runs with each image's own statistics, as the reference's test script]",
 )
+@click.option(
+    "--dropout/--no-dropout",
+    default=None,
+    help="Whether it was trained with dropout, for 'convert --noise'.  [default: what the keys "
+    "say, or the reference's own]",
+)
+@click.option(
+    "--channels",
+    type=click.Choice(["rgb", "bgr"]),
+    default="rgb",
+    show_default=True,
+    help="Their order in the images that it was trained on; bgr is OpenCV's.",
+)
+@click.option(
+    "--labels",
+    metavar="ids|ids+edges|FILE",
+    help="Its inputs are images of labels, one-hot as pix2pixHD's: by number, with edges between "
+    "them, or by the colours in FILE, one a line.",
+)
+@click.option(
+    "--expect",
+    nargs=2,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="INPUT OUTPUT",
+    help="An image, and what the network made of it: tells --norm and --channels.",
+)
+@click.option(
+    "--weights",
+    metavar="KEY|ema",
+    help="Which of several generators in CHECKPOINT, by its key there; ema: the averaged weights.",
+)
 @click.option("--image-size", type=int, help="Side of the images it was trained on.")
 @click.option(
-    "--fit", type=click.Choice(["tile", "resize", "exact"]), default="resize", show_default=True
+    "--fit",
+    type=click.Choice(FITS),
+    help="How images of other sizes are treated.  [default: resize for U-Nets; for ResNets whole, "
+    "or tile where they norm by fixed statistics or not at all]",
 )
 @click.option("--source-domain", default="", help="What its inputs show.")
 @click.option("--target-domain", default="", help="What its outputs show.")
@@ -86,24 +121,31 @@ def import_model(
     file: Path,
     name: str | None,
     data: Path | None,
+    expect: tuple[Path, Path] | None,
     overwrite: bool,
     **values: Any,
 ) -> None:
     """Turn a checkpoint into a bundle.
 
-    CHECKPOINT is the reference's latest_net_G.pth, or one of 'train', RUN/checkpoints/best.pt or
-    step-....pt, also while the run goes on: it becomes what the end of the run would have made of
-    it.
+    CHECKPOINT is the latest_net_G.pth of pix2pix, CycleGAN, CUT or pix2pixHD, or one of 'train',
+    RUN/checkpoints/best.pt or step-....pt, also while the run goes on: it becomes what the end of
+    the run would have made of it.
     """
-    from pix2pix_batch import bundle, reference
+    from pix2pix_batch import bundle, reference, state_dicts
+    from pix2pix_batch.inference import expectation
 
     _require_new_bundle(file, overwrite)
-    if reference.is_training_checkpoint(checkpoint):
+    if state_dicts.is_training_checkpoint(checkpoint):
         _adopt(checkpoint, file, name, data, values)
         return
     if data is not None:
         raise InputError(f"{escape(checkpoint)}: is no checkpoint of 'train', which --data is for")
-    info, generator = reference.import_checkpoint(checkpoint, name=name or file.stem, **values)
+    values["name"] = name or file.stem
+    if expect is not None:
+        found = expectation.settle(checkpoint, *expect, values)
+        values |= found.values
+        click.echo(f"settled by {escape(expect[1])}: {found}", err=True)
+    info, generator = reference.import_checkpoint(checkpoint, **values)
     with _write_errors(file):
         bundle.save(file, info, generator, half=False)
     describe(info, file)
@@ -117,7 +159,7 @@ def _adopt(
 
     require_extra()
     context = click.get_current_context()
-    for key in ("norm", "image_size", "fit"):
+    for key in ("norm", "dropout", "channels", "labels", "expect", "weights", "image_size", "fit"):
         if context.get_parameter_source(key) == ParameterSource.COMMANDLINE:
             option = f"--{key.replace('_', '-')}"
             raise InputError(f"{option}: {escape(checkpoint)} is of 'train', whose recipe says it")

@@ -18,6 +18,8 @@ from pix2pix_batch.text import escape, format_count
 if TYPE_CHECKING:
     from pix2pix_batch.imaging.decoding.tolerance import Tolerance
     from pix2pix_batch.train.arrange import Arranged
+    from pix2pix_batch.train.figures import Evaluation
+    from pix2pix_batch.train.fold_figures import FoldFigures
 
 PROBLEMS = 3
 """The exit code where some files failed or have problems, as of ``convert``."""
@@ -392,6 +394,12 @@ def _arrange(
     metavar="FILE.png",
     help="Draw the best, the median and the worst pair by L1.",
 )
+@click.option(
+    "--folds",
+    is_flag=True,
+    help="On each of the folds of the recipe's mosaics, with mean, worst and spread; '{fold}' in "
+    "MODEL stands for the fold's name: each fold's own model.",
+)
 @add_tolerance
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
 def evaluate(
@@ -402,15 +410,18 @@ def evaluate(
     direction: str | None,
     csv_file: Path | None,
     picture: Path | None,
+    folds: bool,
     as_json: bool,
     **reading: Any,
 ) -> None:
     """How close MODEL's outputs are to the targets of DATA.
 
     MODEL is a shipped model's name or a bundle, DATA as for 'train'. Outputs are made as
-    'convert' makes them. Figures: L1 (0 to 255), PSNR (dB), SSIM, MS-SSIM, sharpness (edges
-    and noise over the truth's; a grid counts too); for label maps accuracies and IoU; LPIPS and
-    FID where the weights of their networks are at hand.
+    'convert' makes them. Figures: L1 (0 to 255), PSNR (dB), SSIM, MS-SSIM, and over the truth's:
+    sharpness (edges and noise; a grid counts too), grid (energy of what repeats after 2, 4 or 8
+    pixels), bright (share of pixels above 128), relative L1 (over that of each target's mean
+    colour); for label maps accuracies and IoU; LPIPS and FID where the weights of their networks
+    are at hand.
     """
     require_extra("torchmetrics")
     from pix2pix_batch.storage import output
@@ -421,11 +432,20 @@ def evaluate(
     output.require_place(picture, (".png",))
     if direction:
         reading["overrides"] += (f"direction={direction}",)
-    tolerance = take_tolerance(reading)
+    how = Reading(tolerance=take_tolerance(reading), **reading)
+    if folds:
+        if csv_file is not None or picture is not None:
+            raise InputError("--folds: --csv and --picture are of one fold; --set mosaic.fold=NAME")
+        from pix2pix_batch.train.fold_figures import evaluate_folds
+
+        _print_figures(
+            evaluate_folds(model, data, how, device=device, precision=precision), as_json
+        )
+        return
     result, drawn = run(
         model,
         data,
-        Reading(tolerance=tolerance, **reading),
+        how,
         device=device,
         precision=precision,
         picture=picture is not None,
@@ -434,6 +454,10 @@ def evaluate(
         output.write(csv_file, result.as_csv())
     if picture is not None:
         output.write(picture, drawn)
+    _print_figures(result, as_json)
+
+
+def _print_figures(result: Evaluation | FoldFigures, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(result.as_dict()))
         return

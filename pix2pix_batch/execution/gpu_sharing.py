@@ -12,8 +12,8 @@ import ctypes
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pix2pix_batch.architecture import Architecture
-from pix2pix_batch.execution.capacity import count_weights, list_layers
+from pix2pix_batch.generators.description import Description
+from pix2pix_batch.inference.memory import gpu_memory
 
 CORES_A_WORKER = 2
 """Cores that a worker of a GPU keeps busy: one thread decodes or encodes while the other does, and
@@ -41,22 +41,13 @@ UNKNOWN = 8 * GIB
 """Bytes taken to be free on a GPU that does not say."""
 
 
-def memory_on_gpu(architecture: Architecture, size: int, batch_size: int | None = None) -> int:
-    """Bytes of a GPU's memory that a worker takes, in fp32, which takes the most.
-
-    The weights, and in each slot of every image what the encoder's blocks put out, once as it is
-    and twice in what the decoder reads, and a full image in float32 a few times over.
-    """
-    a = architecture
+def memory_on_gpu(description: Description, size: int, batch_size: int | None = None) -> int:
+    """Bytes of a GPU's memory that a worker takes, in fp32, which takes the most: the weights, and
+    in each slot the features of a batch."""
     if batch_size is None:
         batch_size = max(1, STANDARD_BATCH * 256 * 256 // (size * size))
-    features = sum(layer.outputs * (size >> (layer.halvings + 1)) ** 2 for layer in _encoder(a))
-    pixels = size * size * (2 * a.in_channels + 4 * a.out_channels)
-    return ON_GPU + 4 * (sum(count_weights(a)) + SLOTS * batch_size * (3 * features + pixels))
-
-
-def _encoder(architecture: Architecture) -> list[Any]:
-    return [layer for layer in list_layers(architecture) if not layer.transposed]
+    held, features = gpu_memory(description, size, batch_size)
+    return ON_GPU + held + SLOTS * features
 
 
 def workers_a_gpu(gpus: int, cores: int, memory: int, free: int | None) -> int:

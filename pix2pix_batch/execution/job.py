@@ -31,8 +31,9 @@ from pix2pix_batch.execution.item_selector import ItemSelector
 from pix2pix_batch.execution.preflight import WorkerRequirements
 from pix2pix_batch.execution.run_recorder import RunRecorder
 from pix2pix_batch.execution.worker import ChunkOptions
-from pix2pix_batch.inference import autotune
-from pix2pix_batch.inference.settings import Opener, Settings, apply_decision
+from pix2pix_batch.imaging import images
+from pix2pix_batch.inference import autotune, fitting, memory
+from pix2pix_batch.inference.settings import WHOLE, Opener, Settings, apply_decision
 from pix2pix_batch.inputs.scan import Scan
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, History
@@ -92,14 +93,17 @@ class Job:
             raise InputError(
                 f"{model}: has no dropout, so --noise would change nothing; leave it out"
             )
+        fit = options.fit or self.info.fit
+        self._require_fit(model, fit)
         self.settings = take_common(
             Settings,
             options,
             model=str(model.resolve()),
             fingerprint=bundle.fingerprint(model),
             out=files.absolute(out),
-            fit=options.fit or self.info.fit,
+            fit=fit,
             size=self.info.image_size,
+            batch_size=1 if fit == WHOLE else options.batch_size,
             quality=options.quality_used,
             seed=options.seed if options.noise else 0,
             opener=opener,
@@ -131,6 +135,16 @@ class Job:
         )
         self.workers, self.dashboard = 0, ""
         self.start = time.monotonic()
+
+    def _require_fit(self, model: Path, fit: str) -> None:
+        try:
+            bundle.require_fit(self.info.architecture, fit)
+        except ValueError as error:
+            raise InputError(f"{model}: {error}") from error
+        if fit == WHOLE and self.options.batch_size is not None:
+            raise InputError(
+                "--batch-size: with --fit whole images run one after the other; leave it out"
+            )
 
     def identity(self) -> dict[str, Any]:
         """What decides the bytes of the outputs, and the model's name: the journal's first line."""
@@ -326,7 +340,7 @@ class Job:
         far = self.is_remote or any(remote.is_url(item.path) for item in first)
         self.settings = replace(self.settings, far=far)
         with ExitStack() as stack:
-            client, self.workers = self._start_workers(stack)
+            client, self.workers = self._start_workers(stack, first)
             from pix2pix_batch.execution import cluster
 
             if self.stop.is_set():
@@ -357,8 +371,9 @@ class Job:
             work = TaskSpec(self.settings, orders, markers, self.task, self.streamed)
             self._dispatch(handle, work, recorder, map(self._resolve_path, chain(first, rest)))
 
-    def _start_workers(self, stack: ExitStack) -> tuple[Any, int]:
-        """A client of the cluster that the job runs on, and its number of workers."""
+    def _start_workers(self, stack: ExitStack, first: list[Item]) -> tuple[Any, int]:
+        """A client of the cluster that the job runs on, and its number of workers, as many as fit
+        with images such as the ``first``."""
         options = self.options
         if options.scheduler:
             from pix2pix_batch.execution import cluster
@@ -368,7 +383,7 @@ class Job:
         # CUDA cannot be used after a fork of a process that has, and each worker has one GPU
         method = "spawn" if gpus else stack.enter_context(worker_template.start_template())
         shape = self.info.architecture, self.settings.size, self.settings.batch_size
-        held = gpu_sharing.ON_HOST if gpus else capacity.engine_memory(*shape)
+        held = gpu_sharing.ON_HOST if gpus else self._engine_memory(first)
         fitting = capacity.default_workers(held, spawned=method == "spawn")
         a_gpu = 1
         if gpus and options.workers is None:
@@ -382,6 +397,14 @@ class Job:
         from pix2pix_batch.reporting import html_page  # noqa: F401
 
         return stack.enter_context(cluster.start_local(environments, method))
+
+    def _engine_memory(self, first: list[Item]) -> int:
+        """Bytes that a worker's engine takes on the CPU."""
+        size: int | tuple[int, int] = self.settings.size
+        if self.settings.fit == WHOLE:
+            found = (images.read_size(item.path) for item in first)
+            size = fitting.reckoned_size(self.info.architecture, [*filter(None, found)])
+        return memory.engine_memory(self.info.architecture, size, self.settings.batch_size)
 
     def _dispatch(
         self, handle: ClusterHandle, work: TaskSpec, recorder: RunRecorder, items: Iterator[Item]

@@ -18,11 +18,11 @@ from pix2pix_batch.execution import preflight, tar_converter, tar_members
 from pix2pix_batch.execution.marker import Marker, Trial
 from pix2pix_batch.execution.preflight import WorkerRequirements
 from pix2pix_batch.execution.watchdog import Watchdog
-from pix2pix_batch.imaging import images
 from pix2pix_batch.inference import engine_cache
 from pix2pix_batch.inference.autotune import autotune, expected_settings
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.engine_cache import engine_of
+from pix2pix_batch.inference.fitting import read_input
 from pix2pix_batch.inference.settings import Decision, Settings
 from pix2pix_batch.inputs.choice import InputFilter
 from pix2pix_batch.item import Item
@@ -210,7 +210,7 @@ def autotune_job(
     if orders.needs and (lacks := preflight.find_problems_once(settings, orders.needs)):
         raise InputError(preflight.format_unfit({_address(): lacks}))
     trial = Trial(orders.marker)
-    channels = bundle.read_info(Path(settings.model)).architecture.in_channels
+    info = bundle.read_info(Path(settings.model))
     looked: list[Item] = []
     with Watchdog(orders.limit, lambda doing, name: None) as watchdog:
 
@@ -233,7 +233,7 @@ def autotune_job(
         for item in looked:
             if item.name not in trial.harmful:
                 with tried("decoding it", item), suppress(ImageError):
-                    images.read(files.read(item)[0], channels, settings.tolerance)
+                    read_input(files.read(item)[0], info, settings.tolerance)
                     good.append(item)
     return autotune(settings, good)
 

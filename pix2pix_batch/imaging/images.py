@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -93,6 +94,16 @@ def read(data: bytes, channels: int | None, tolerance: Tolerance = USUAL) -> Pic
         exif=exif,
         warnings=tuple(remarks),
     )
+
+
+def read_size(path: Path | str) -> tuple[int, int] | None:
+    """Height and width of the image at ``path`` as its header has them; ``None`` where that cannot
+    be read, for whatever reason."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except Exception:  # decoders raise what they please
+        return None
 
 
 def _own_channels(image: Image.Image) -> int:

@@ -17,6 +17,10 @@ sampling grid and agree but for the reach of their borders, which the feathering
 """
 
 
+PARTS = 4
+"""Along each axis, of which an image's statistics are measured where it does not fit as a whole."""
+
+
 @dataclass(frozen=True)
 class Axis:
     """How one side of an image is covered: ``count`` tiles each ``stride``, after padding."""
@@ -138,6 +142,64 @@ class Tiles:
     def _inside(self, padded: np.ndarray) -> np.ndarray:
         y, x = self.rows.before, self.columns.before
         return padded[y : y + self.rows.length, x : x + self.columns.length]
+
+
+class SharingTiles(Tiles):
+    """Tiles of an image that is normed by statistics of its own, which all of them then have."""
+
+    def __init__(self, pixels: np.ndarray, size: int, part: int) -> None:
+        """``part``: the side of the parts that the statistics are measured on."""
+        super().__init__(pixels, size)
+        self.part = part
+
+    @property
+    def parts(self) -> np.ndarray:
+        """``uint8 (N, part, part, C)``, :data:`PARTS` along each axis, from all over the image."""
+        made = [
+            self.pixels[y : y + self.part, x : x + self.part]
+            for y in self._spread(self.rows)
+            for x in self._spread(self.columns)
+        ]
+        return np.stack(made)
+
+    def _spread(self, axis: Axis) -> list[int]:
+        """Where parts begin: over the image itself, unless it is smaller than one."""
+        first, last = axis.before, axis.before + axis.length - self.part
+        if last < first:
+            first, last = 0, axis.padded - self.part
+        return [round(place) for place in np.linspace(first, last, PARTS)]
+
+
+class Padded:
+    """An image at its own size, but for a mirrored border; the same interface as :class:`Tiles`."""
+
+    def __init__(self, pixels: np.ndarray, size: tuple[int, int]) -> None:
+        """``size``: the height and width with the border."""
+        self.shape = pixels.shape[:2]
+        self.before = [(whole - own) // 2 for whole, own in zip(size, self.shape, strict=True)]
+        if size != self.shape:
+            pairs = zip(size, self.shape, self.before, strict=True)
+            padding = [(before, whole - own - before) for whole, own, before in pairs]
+            pixels = np.pad(pixels, [*padding, (0, 0)], mode="reflect")
+        self.pixels = pixels
+        self.result: np.ndarray | None = None
+        self.shares = [1.0]
+
+    def restart(self) -> Padded:
+        """As for :class:`Tiles`."""
+        fresh = copy.copy(self)
+        fresh.result = None
+        return fresh
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        yield self.pixels
+
+    def add_tile(self, index: int, tile: np.ndarray) -> None:
+        (y, x), (height, width) = self.before, self.shape
+        self.result = tile[y : y + height, x : x + width]
 
 
 class Resized:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pix2pix_batch.errors import ImageError, InputError, MemoryShortage
-from pix2pix_batch.imaging import images
 from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.inference.batch_builder import BatchBuilder
-from pix2pix_batch.inference.converter import CODEC_THREADS_VARIABLE, fit_to_model
+from pix2pix_batch.inference.converter import CODEC_THREADS_VARIABLE
 from pix2pix_batch.inference.engine_cache import info_of, keep, open_engine
+from pix2pix_batch.inference.fitting import fit_to_model, read_input
 from pix2pix_batch.inference.settings import Decision, Settings, apply_decision
 from pix2pix_batch.item import Item
 from pix2pix_batch.storage import files
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PSNR_BAR = 40.0
 """A precision whose images are further than this, in dB, from fp32's is not chosen."""
+
+ONE_SIZE = "TensorRT's engines take images of one size, with --fit whole each has its own"
 
 PROBE_IMAGES = 4
 """How many of the job's first images decide the precision."""
@@ -147,6 +149,10 @@ def _open_other(settings: Settings, items: Sequence[Item]) -> tuple[Engine | Non
     """An engine other than PyTorch's, where one is asked for or may be faster."""
     if settings.backend == TORCH or (settings.backend == "auto" and settings.device == "cpu"):
         return None, ""
+    if settings.fit == "whole":
+        if settings.backend == "auto":
+            return None, f"{ONE_SIZE}, so PyTorch runs"
+        raise InputError(f"--backend {settings.backend}: {ONE_SIZE}; use --fit tile or resize")
     if settings.opener is None:
         if settings.backend == "auto":
             return None, ""
@@ -154,7 +160,7 @@ def _open_other(settings: Settings, items: Sequence[Item]) -> tuple[Engine | Non
             f"--backend {settings.backend}: cannot be opened from here; use pix2pix_batch.convert"
         )
     channels = info_of(settings.model, settings.fingerprint).architecture.in_channels
-    tiles = _probe_tiles(settings, items, channels)
+    tiles = _probe_tiles(settings, items)
     if tiles is None:  # nothing to look at, nor to convert; what runs then does not matter
         tiles = np.zeros((1, settings.size, settings.size, channels), np.uint8)
     return settings.opener(settings, tiles)
@@ -172,8 +178,7 @@ def _choose_precision(
 
     if not _is_worth_trying(fast, settings.device):
         return "fp32", ""
-    channels = info_of(settings.model, settings.fingerprint).architecture.in_channels
-    tiles = _probe_tiles(settings, items, channels)
+    tiles = _probe_tiles(settings, items)
     if tiles is None:
         return fast, ""
     key = settings.model, settings.fingerprint, settings.size
@@ -198,12 +203,16 @@ def _translate(engine: Engine, tiles: np.ndarray) -> np.ndarray:
     return np.concatenate([engine(tiles[at : at + engine.batch_size]).images for at in parts])
 
 
-def _probe_tiles(settings: Settings, items: Sequence[Item], channels: int) -> np.ndarray | None:
-    tiles = []
+def _probe_tiles(settings: Settings, items: Sequence[Item]) -> np.ndarray | None:
+    """The first of each image's tiles, of the model's size."""
+    info = info_of(settings.model, settings.fingerprint)
+    fit, tiles = "tile" if settings.fit == "whole" else settings.fit, []
     for item in items:
         try:
-            picture = images.read(files.read(item)[0], channels, settings.tolerance)
-            tiles.append(next(iter(fit_to_model(picture.pixels, settings.fit, settings.size))))
+            picture = read_input(files.read(item)[0], info, settings.tolerance)
+            tiles.append(
+                next(iter(fit_to_model(picture.pixels, fit, settings.size, info.architecture)))
+            )
         except ImageError:
             continue
         if len(tiles) == PROBE_IMAGES:

@@ -11,8 +11,9 @@ from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.noise import dropout_masks, multipliers
 
 if TYPE_CHECKING:
-    from pix2pix_batch.architecture import Architecture
-    from pix2pix_batch.inference.engine import Engine, Masks
+    from pix2pix_batch.generators.description import Description
+    from pix2pix_batch.generators.generator import NormStatistics
+    from pix2pix_batch.inference.engine import AnySize, Engine, Masks, Translated
     from pix2pix_batch.inference.settings import Settings
 
 Owner = TypeVar("Owner")
@@ -25,12 +26,14 @@ class BatchBuilder(Generic[Owner]):
     to the engine as it is, unless that one takes full ones only: then it is padded.
     """
 
-    def __init__(self, engine: Engine, settings: Settings, architecture: Architecture) -> None:
+    def __init__(self, engine: Engine, settings: Settings, architecture: Description) -> None:
         from pix2pix_batch.inference.engine import Overlapping
 
         assert settings.batch_size is not None
         self.engine, self.settings, self.architecture = engine, settings, architecture
-        self.overlapping = engine if isinstance(engine, Overlapping) else None
+        # images as a whole go one after the other, each of a size of its own
+        one_by_one = settings.fit == "whole"
+        self.overlapping = engine if isinstance(engine, Overlapping) and not one_by_one else None
         self.mixes = engine.backend == TORCH
         shape = settings.batch_size, settings.size, settings.size, architecture.in_channels
         self.buffer = np.zeros(shape, np.uint8)
@@ -39,7 +42,11 @@ class BatchBuilder(Generic[Owner]):
         self.flying: deque[list[Owner]] = deque()
 
     def add(self, tile: np.ndarray, owner: Owner, key: bytes | None) -> bool:
-        """Put a tile into the batch; whether it is full now."""
+        """Put a tile into the batch; whether it is full now. Tiles of another size than those
+        before come alone: batches of one."""
+        if tile.shape != self.buffer.shape[1:]:
+            assert not self.owners and len(self.buffer) == 1
+            self.buffer = np.zeros((1, *tile.shape), np.uint8)
         self.buffer[len(self.owners)] = tile
         self.owners.append(owner)
         self.keys.append(key)
@@ -59,9 +66,9 @@ class BatchBuilder(Generic[Owner]):
     def _multipliers(self, count: int) -> Masks | None:
         if not any(self.keys):
             return None
-        size, settings = self.settings.size, self.settings
+        size, settings = self.buffer.shape[1:3], self.settings
         blocks = self.architecture.noise_blocks(settings.noise_blocks)
-        shapes = self.architecture.mask_shapes(size, size, settings.noise_blocks)
+        shapes = self.architecture.mask_shapes(*size, settings.noise_blocks)
         made = {
             block: np.ones((count, *shape), np.float32)
             for block, shape in zip(blocks, shapes, strict=True)
@@ -72,6 +79,27 @@ class BatchBuilder(Generic[Owner]):
                 for mask, value in zip(made.values(), drawn, strict=True):
                     mask[position] = value
         return made
+
+    def translate(
+        self, tiles: np.ndarray, masks: Any, norms: NormStatistics | None = None
+    ) -> Translated:
+        """Run the engine. ``norms``: what :meth:`measure_norms` found, for all tiles of an
+        image."""
+        if norms is None:
+            return self.engine(tiles, masks)
+        return self._any_size.translate_with(tiles, masks, norms)
+
+    def measure_norms(self, parts: np.ndarray) -> NormStatistics:
+        """The statistics that the engine norms ``parts`` of an image by,
+        ``uint8 (N, H, W, C)``."""
+        return self._any_size.measure_norms(parts)
+
+    @property
+    def _any_size(self) -> AnySize:
+        from pix2pix_batch.inference.engine import AnySize
+
+        assert isinstance(self.engine, AnySize)
+        return self.engine
 
     def _masks(self, count: int) -> Masks | None:
         """For an engine that takes the trained noise for all of a batch, or none."""

@@ -18,11 +18,12 @@ import numpy as np
 
 from pix2pix_batch.errors import EngineError, ImageError, NotToleratedError, OutputError
 from pix2pix_batch.imaging import image_statistics, images, kinds
-from pix2pix_batch.imaging.tiling import Resized, Tiles
+from pix2pix_batch.imaging.tiling import SharingTiles
 from pix2pix_batch.inference import carried_metadata
 from pix2pix_batch.inference.batch_builder import BatchBuilder
 from pix2pix_batch.inference.carried_metadata import Metadata
 from pix2pix_batch.inference.engine_cache import domain_of, engine_of, info_of, turn
+from pix2pix_batch.inference.fitting import Fitted, fit_to_model, read_input
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import digest_of
@@ -31,6 +32,7 @@ from pix2pix_batch.noise import SOURCE, noise_key, on_input
 from pix2pix_batch.storage import files
 
 if TYPE_CHECKING:
+    from pix2pix_batch.generators.generator import NormStatistics
     from pix2pix_batch.inference.engine import Translated
 
 CODEC_THREADS = 2
@@ -83,7 +85,7 @@ class PendingImage:
     item: Item
     stamp: str
     content: bytes
-    tiles: Tiles | Resized
+    tiles: Fitted
     alpha: np.ndarray | None
     metadata: Metadata
     waiting: int
@@ -91,6 +93,7 @@ class PendingImage:
     warning: str = ""
     pixels: np.ndarray | None = None
     squares: list[float] = field(default_factory=list)
+    norms: NormStatistics | None = None
 
 
 class Converter:
@@ -111,7 +114,8 @@ class Converter:
         self.settings = settings
         self.place = place
         self.watch = watch or _no_watch
-        self.architecture = info_of(settings.model, settings.fingerprint).architecture
+        self.info = info_of(settings.model, settings.fingerprint)
+        self.architecture = self.info.architecture
         self.domain = domain_of(settings.model, settings.fingerprint)
         self.lane: BatchBuilder[tuple[PendingImage, int]] = BatchBuilder(
             engine_of(settings), settings, self.architecture
@@ -251,11 +255,13 @@ class Converter:
             with self.watch("reading it", item.name):
                 data, stamp = files.read(item)
             with self.watch("decoding it", item.name):
-                picture = images.read(data, self.architecture.in_channels, self.settings.tolerance)
+                picture = read_input(data, self.info, self.settings.tolerance)
             height, width = picture.pixels.shape[:2]
             kinds.require_size(item.form, width * (1 + self.settings.beside), height)
             kept = carried_metadata.collect(data, picture, self.settings)
-            tiles = fit_to_model(picture.pixels, self.settings.fit, self.settings.size)
+            tiles = fit_to_model(
+                picture.pixels, self.settings.fit, self.settings.size, self.architecture
+            )
         except ImageError as error:
             refused = isinstance(error, NotToleratedError)
             under = self.settings.tolerance.journal_entry if refused else ""
@@ -282,7 +288,7 @@ class Converter:
         first = owners[0][0].item.name
         if lane.overlapping is None:
             with turn, self.watch("translating it", first, len(owners)):
-                made = lane.engine(tiles, masks)
+                made = lane.translate(tiles, masks, self._norms(lane, owners[0]))
             self._hand_on(owners, made, pool)
             return
         with self.watch("translating it", first, len(owners)):
@@ -290,6 +296,17 @@ class Converter:
         lane.flying.append(owners)
         if len(lane.flying) > 1:
             self._finish(lane, pool)
+
+    def _norms(
+        self, lane: BatchBuilder[tuple[PendingImage, int]], owner: tuple[PendingImage, int]
+    ) -> NormStatistics | None:
+        """What all tiles of an image are normed by, measured when the first of them comes."""
+        work, index = owner
+        if not isinstance(work.tiles, SharingTiles):
+            return None
+        if index == 0:
+            work.norms = lane.measure_norms(work.tiles.parts)
+        return work.norms
 
     def _finish(
         self, lane: BatchBuilder[tuple[PendingImage, int]], pool: ThreadPoolExecutor
@@ -414,16 +431,6 @@ def _copy_decoded(made: PendingImage | Record, item: Item) -> PendingImage | Rec
     """What was decoded, or not, for another variant of the same input."""
     if isinstance(made, Record):
         return replace(made, name=item.name)
-    return replace(made, item=item, tiles=made.tiles.restart(), waiting=len(made.tiles), squares=[])
-
-
-def fit_to_model(pixels: np.ndarray, fit: str, size: int) -> Tiles | Resized:
-    """The image as tiles of the model's size. Raises :class:`ImageError`."""
-    if fit == "resize":
-        return Resized(pixels, size)
-    height, width = pixels.shape[:2]
-    if fit == "exact" and (height, width) != (size, size):
-        raise ImageError(
-            f"is {width}x{height}, the model's size is {size}x{size}; use --fit tile or resize"
-        )
-    return Tiles(pixels, size)
+    return replace(
+        made, item=item, tiles=made.tiles.restart(), waiting=len(made.tiles), squares=[], norms=None
+    )

@@ -134,3 +134,86 @@ def tile(
     images = max(1, min(batch, group // (rows * columns)))
     most = rows if images > 1 else min(rows, -(-block // columns))
     return Tiling(transposed, rows, columns, images, -(-rows // -(-rows // most)))
+
+
+BLOCK_PIXELS = 4096
+"""Pixels of a block of a product of these, at most, so that what it makes stays in the cache."""
+
+
+def is_thin_plain(kernel: int, stride: int, outputs: int) -> bool:
+    """Whether a plain convolution, with its border around, is products, for its few outputs."""
+    return kernel > 1 and stride == 1 and outputs < FEW_CHANNELS
+
+
+def block_rows(height: int, across: int) -> int:
+    """Rows of a block of images that are so high, and so wide with their border."""
+    return min(height, max(1, BLOCK_PIXELS // across))
+
+
+def thin_plain_buffers(
+    outputs: int, kernel: int, rows: int, width: int
+) -> dict[str, tuple[int, ...]]:
+    """The shape of each buffer of such a convolution."""
+    return {
+        "planes": (kernel, outputs, rows, width + kernel - 1),
+        "sums": (outputs, rows, width),
+    }
+
+
+SMALL_KERNEL, SMALL_OUTPUTS = 3, 4
+"""Along each axis, of a Winograd convolution of stride 1, F(4x4, 3x3)."""
+SMALL_POINTS = SMALL_KERNEL + SMALL_OUTPUTS - 1
+SMALL_ENOUGH_CHANNELS = 32
+"""As :data:`ENOUGH_CHANNELS`."""
+SMALL_ENOUGH_OUTPUTS = 16
+"""Along each axis."""
+SMALL_ROWS = 64
+"""Tiles of a block, at least where an image has so many (``benchmarks/resnet.py``)."""
+
+
+def is_small_winograd(
+    kernel: int, stride: int, inputs: int, outputs: int, size: tuple[int, int], *, transposed: bool
+) -> bool:
+    """Whether a layer of a network with 3x3 kernels takes less time by Winograd's way than by
+    oneDNN's direct convolution, and its kernel not too much memory. ``size``: the output's."""
+    return (
+        has_small_winograds_work(kernel, stride, inputs, outputs, size, transposed=transposed)
+        and 4 * SMALL_POINTS**2 * inputs * outputs <= LARGEST_KERNEL
+    )
+
+
+def has_small_winograds_work(
+    kernel: int, stride: int, inputs: int, outputs: int, size: tuple[int, int], *, transposed: bool
+) -> bool:
+    """Whether it takes less time by Winograd's way, whatever memory its kernel takes. Arguments as
+    of :func:`is_small_winograd`."""
+    return (
+        (kernel, stride, transposed) == (SMALL_KERNEL, 1, False)
+        and inputs * outputs / (inputs + outputs) >= SMALL_ENOUGH_CHANNELS
+        and min(size) >= SMALL_ENOUGH_OUTPUTS
+    )
+
+
+def small_tiles(size: tuple[int, int]) -> tuple[int, int]:
+    """Tiles along each axis of so many outputs."""
+    return -(-size[0] // SMALL_OUTPUTS), -(-size[1] // SMALL_OUTPUTS)
+
+
+def small_workspace_shapes(
+    rows: int, columns: int, inputs: int, outputs: int
+) -> dict[str, tuple[int, ...]]:
+    """The shape of each buffer of a Winograd convolution of stride 1, for so many tiles."""
+    points, tiles = SMALL_POINTS**2, rows * columns
+    return {
+        "tiles": (points, tiles * inputs),
+        "factors": (points, tiles * inputs),
+        "products": (points, tiles, outputs),
+        "outputs": (SMALL_OUTPUTS**2, tiles * outputs),
+    }
+
+
+def small_workspace(tiles: tuple[int, int], inputs: int, outputs: int) -> dict[str, int]:
+    """Numbers in each of these buffers, for an image of so many tiles."""
+    rows = min(tiles[0], max(1, SMALL_ROWS // tiles[1]))
+    shapes = small_workspace_shapes(rows, tiles[1], inputs, outputs)
+    return {name: math.prod(shape) for name, shape in shapes.items()}

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from pix2pix_batch.errors import EngineError, engine_errors
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.generator import Generator, NormStatistics
+from pix2pix_batch.generators.network import LayeredGenerator
 from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.inference.engine import DTYPES, Masks, Translated, to_bytes
 from pix2pix_batch.inference.onednn import KEEP_SCALE
@@ -207,18 +208,18 @@ class CudaEngine(SlotEngine):
     backend = TORCH
 
     def __init__(
-        self, unet: UNet, *, size: int, batch_size: int, precision: str, device: str = "cuda"
+        self, net: Generator, *, size: int, batch_size: int, precision: str, device: str = "cuda"
     ) -> None:
-        """``unet``: float32, on the CPU, in eval mode. Raises :class:`EngineError`, and
+        """``net``: float32, on the CPU, in eval mode. Raises :class:`EngineError`, and
         :class:`MemoryShortage` where it does not fit into the GPU's memory."""
         super().__init__()
         self.size, self.batch_size = size, batch_size
         self.device, self.precision = device, precision
         self.place = torch.device(device)
         self.slots: dict[tuple[object, ...], list[Slot]] = {}
-        channels = unet.architecture.in_channels
+        channels = net.architecture.in_channels
         with self.engine_errors("cannot be opened"):
-            self.model = copy.deepcopy(unet).to(self.place, DTYPES[precision])
+            self.model = copy.deepcopy(net).to(self.place, DTYPES[precision])
             self.model = self.model.to(memory_format=torch.channels_last)
             self._choose(np.zeros((1, size, size, channels), np.uint8), None)  # opens its slots
 
@@ -242,9 +243,40 @@ class CudaEngine(SlotEngine):
     def _all(self) -> list[Slot]:
         return [slot for slots in self.slots.values() for slot in slots]
 
+    def __call__(self, images: np.ndarray, masks: Masks | None = None) -> Translated:
+        """Images of another size than the engine's are computed at once, without a slot."""
+        if images.shape[1:3] == (self.size, self.size):
+            return super().__call__(images, masks)
+        return self.translate_with(images, masks, None)
+
+    @torch.inference_mode()
+    def translate_with(
+        self, images: np.ndarray, masks: Masks | None, norms: NormStatistics | None
+    ) -> Translated:
+        """See :meth:`pix2pix_batch.inference.engine.AnySize.translate_with`."""
+        assert masks is None or isinstance(masks, Mapping)
+        with self.engine_errors("cannot run"), exact_convolutions():
+            there = {k: torch.from_numpy(one).to(self.place) for k, one in (masks or {}).items()}
+            extra = [] if norms is None else [norms]
+            y, embedding = self.model.translate(self._levels(images), there or None, *extra)
+            return Translated(to_bytes(y).cpu().numpy(), embedding.float().cpu().numpy())
+
+    @torch.inference_mode()
+    def measure_norms(self, images: np.ndarray) -> NormStatistics:
+        """See :meth:`pix2pix_batch.inference.engine.AnySize.measure_norms`."""
+        if not isinstance(self.model, LayeredGenerator):
+            raise TypeError("the network takes images of one size")
+        with self.engine_errors("cannot run"), exact_convolutions():
+            return self.model.measure_norms(self._levels(images))
+
+    def _levels(self, images: np.ndarray) -> Tensor:
+        """``(N, C, H, W)`` in [-1, 1], on the GPU."""
+        x = torch.from_numpy(images).to(self.place).permute(0, 3, 1, 2)
+        return x.to(torch.float32).div_(127.5).sub_(1).to(DTYPES[self.precision])
+
 
 def translation(
-    model: UNet, dtype: torch.dtype, blocks: Sequence[int] | None
+    model: Generator, dtype: torch.dtype, blocks: Sequence[int] | None
 ) -> Callable[[list[Tensor]], Run]:
     """Makes of images, ``uint8 (N, H, W, C)``, and masks the computation of a slot.
 

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.generator import UNet
-from pix2pix_batch.inference import convolution_rule, onednn
+from pix2pix_batch.generators.generator import Generator, NormStatistics
+from pix2pix_batch.generators.network import LayeredGenerator
+from pix2pix_batch.generators.unet_network import UNet
+from pix2pix_batch.inference import convolution_rule, onednn, onednn_layers
 from pix2pix_batch.inference.backend_names import TORCH
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -67,6 +69,21 @@ class Overlapping(Protocol):
 Masks = Sequence[np.ndarray] | Mapping[int, np.ndarray]
 
 
+@runtime_checkable
+class AnySize(Protocol):
+    """An :class:`Engine` whose call takes images of any size that the network does, and that can
+    norm several by the same statistics."""
+
+    def measure_norms(self, images: np.ndarray) -> NormStatistics:
+        """The statistics that ``images``, ``uint8 (N, H, W, in_channels)``, parts of one, are
+        normed by."""
+
+    def translate_with(
+        self, images: np.ndarray, masks: Masks | None, norms: NormStatistics
+    ) -> Translated:
+        """As a call, by the statistics in ``norms``."""
+
+
 class TorchEngine:
     """A bundle's generator in PyTorch on the CPU, through oneDNN where that is there.
 
@@ -81,39 +98,64 @@ class TorchEngine:
 
     def __init__(
         self,
-        unet: UNet,
+        net: Generator,
         *,
         size: int,
         batch_size: int,
         precision: str = "fp32",
         direct: bool = False,
     ) -> None:
-        """``unet``: float32, in eval mode. ``direct``: no convolution as matrix products, for a few
+        """``net``: float32, in eval mode. ``direct``: no convolution as matrix products, for a few
         images: they take time and memory to prepare. Raises :class:`InputError`."""
         self.size, self.batch_size, self.precision = size, batch_size, precision
         dtype = DTYPES[precision]
         if precision == "fp16":
             raise InputError("fp16 runs on GPUs only; use --precision bf16 or fp32 on the CPU")
         self.dtype = dtype
-        self.run: Callable[
-            [Tensor, Sequence[Tensor] | Mapping[int, Tensor] | None], tuple[Tensor, Tensor]
-        ]
-        if onednn.available(dtype):
-            self.run = onednn.OneDNNUNet(unet, batch_size, size, dtype, direct=direct)
+        self.run: Callable[..., tuple[Tensor, Tensor]]
+        self._measure: Callable[[Tensor], NormStatistics] | None = None
+        self._pads = True
+        if onednn.available(dtype) and isinstance(net, UNet):
+            self.run = onednn.OneDNNUNet(net, batch_size, size, dtype, direct=direct)
             self._pads = not convolution_rule.is_independent_of_batch(precision)
+        elif onednn.available(dtype) and isinstance(net, LayeredGenerator):
+            layers = onednn_layers.OneDNNLayers(net, (size, size), dtype, direct=direct)
+            self.run, self._measure = layers, layers.measure_norms
+            self._pads = False  # images run one after the other
         else:
-            self._pads = True
-            model = copy.deepcopy(unet).to(dtype).to(memory_format=torch.channels_last)
+            model = copy.deepcopy(net).to(dtype).to(memory_format=torch.channels_last)
             self.run = model.translate
+            if isinstance(model, LayeredGenerator):
+                self._measure = model.measure_norms
+
+    def __call__(self, images: np.ndarray, masks: Masks | None = None) -> Translated:
+        return self._translate(images, masks)
+
+    def translate_with(
+        self, images: np.ndarray, masks: Masks | None, norms: NormStatistics
+    ) -> Translated:
+        """See :meth:`AnySize.translate_with`."""
+        return self._translate(images, masks, norms)
 
     @torch.inference_mode()
-    def __call__(self, images: np.ndarray, masks: Masks | None = None) -> Translated:
+    def measure_norms(self, images: np.ndarray) -> NormStatistics:
+        """See :meth:`AnySize.measure_norms`. Raises ``TypeError`` for networks of one size."""
+        if self._measure is None:
+            raise TypeError("the network takes images of one size")
+        return self._measure(self._levels(images))
+
+    @torch.inference_mode()
+    def _translate(self, images: np.ndarray, masks: Masks | None, *norms: object) -> Translated:
         count = len(images)
-        x = torch.from_numpy(self._pad_batch(images)).permute(0, 3, 1, 2)
-        x = x.to(torch.float32).div_(127.5).sub_(1).to(self.dtype)
-        y, embedding = self.run(x, None if masks is None else self._multipliers(masks))
+        x = self._levels(self._pad_batch(images))
+        y, embedding = self.run(x, None if masks is None else self._multipliers(masks), *norms)
         made, embeddings = to_bytes(y[:count]), embedding[:count].float()
         return Translated(made.numpy(), embeddings.numpy())
+
+    def _levels(self, images: np.ndarray) -> Tensor:
+        """``(N, C, H, W)`` in [-1, 1]."""
+        x = torch.from_numpy(images).permute(0, 3, 1, 2)
+        return x.to(torch.float32).div_(127.5).sub_(1).to(self.dtype)
 
     def _pad_batch(self, array: np.ndarray) -> np.ndarray:
         if not self._pads or len(array) >= self.batch_size:

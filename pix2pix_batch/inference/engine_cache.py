@@ -64,18 +64,16 @@ def open_engine(
     from pix2pix_batch.inference import onednn
     from pix2pix_batch.inference.engine import TorchEngine
 
-    _, unet = bundle.load_mapped(_require_same_bundle(model, fingerprint))
+    _, net = bundle.load_mapped(_require_same_bundle(model, fingerprint))
     if device != "cpu":
         from pix2pix_batch.inference.cuda import CudaEngine
 
-        return CudaEngine(
-            unet, size=size, batch_size=batch_size, device=device, precision=precision
-        )
+        return CudaEngine(net, size=size, batch_size=batch_size, device=device, precision=precision)
     # One thread a worker: a reduction split over another number of threads could round
     # otherwise, and then the bytes would depend on --workers.
     torch.set_num_threads(1)
-    engine = TorchEngine(unet, size=size, batch_size=batch_size, precision=precision, direct=direct)
-    del unet
+    engine = TorchEngine(net, size=size, batch_size=batch_size, precision=precision, direct=direct)
+    del net
     onednn.return_freed_memory()  # of the weights as they were before
     onednn.keep_freed_memory()
     return engine

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from pix2pix_batch.generator import (
+from pix2pix_batch.generators.unet_network import (
     DROPOUT_RATE,
     LEAKY_SLOPE,
     NORM_EPS,

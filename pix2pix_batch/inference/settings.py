@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from pix2pix_batch.inference.engine import Engine
 
+WHOLE = "whole"
+"""The fit of images that run at their own size, each alone."""
+
 Opener = Callable[["Settings", "np.ndarray | None"], "tuple[Engine | None, str]"]
 """Opens an engine other than PyTorch's on the worker that calls it, and says in a sentence what
 was not to be had and why; ``None`` where PyTorch is to run. Given images of the job, ``uint8
@@ -80,7 +83,7 @@ def settings_without_job(model: Path, size: int, fit: str, device: str, precisio
         fit=fit,
         size=size,
         quality=None,
-        batch_size=None,
+        batch_size=1 if fit == WHOLE else None,
         device=device,
         precision=precision,
         noise=False,

@@ -19,6 +19,9 @@ from pix2pix_batch.storage.name_set import HashSet, Names, find_repeated, inters
 NAME_BYTES = 255
 """What a name may have on Linux's file systems, unless these say otherwise (eCryptfs: 143)."""
 
+LONGEST_SUFFIX = max(len(suffix) for suffix in SUFFIXES.values())
+TAR_ENDINGS = frozenset(f".{suffix.rpartition('.')[2]}" for suffix in TARS)
+
 SEEN_ALIKE = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "cifs", "smb3", "hfs",
                         "hfsplus", "apfs", "9p", "drvfs"})  # fmt: skip
 """File systems, by Linux's names, on which ``A.png`` and ``a.png`` may be one file."""
@@ -64,26 +67,28 @@ class Naming:
 
     def _name_unbounded(self, name: str) -> tuple[str, str]:
         """The same, however long."""
-        if is_tar(name):
+        stem, own = os.path.splitext(name)
+        kind = own.lower()
+        if kind in TAR_ENDINGS and is_tar(name):
             stem = name[: -len(next(suffix for suffix in TARS if name.lower().endswith(suffix)))]
             stem = stem or name
             return (stem, ".d") if self.unpack else (f"{stem}.tar", ".tar")
-        stem, own = os.path.splitext(name)
         if self.form != "same":
             suffix = SUFFIXES[self.form]
             return stem + suffix, suffix
-        suffix = SUFFIXES[SAME.get(own.lower(), "png")]
-        return stem + (own if own.lower() in SAME else suffix), suffix
+        suffix = SUFFIXES[SAME.get(kind, "png")]
+        return stem + (own if kind in SAME else suffix), suffix
 
     def shorten(self, path: str) -> str:
         """The same, or where its last name is too long, its beginning and a hash of the whole."""
-        if not self._is_long(path):
-            return path
+        return self._mark(path) if self._is_long(path) else path
+
+    def _mark(self, path: str) -> str:
+        """With a hash of its last name at that one's end, as long as names may be."""
         above, slash, name = path.rpartition("/")
         stem, suffix = os.path.splitext(name)
         mark = f"~{hashlib.blake2b(os.fsencode(name), digest_size=5).hexdigest()}{suffix}"
-        assert self.longest is not None
-        room = max(1, self.longest - len(os.fsencode(mark)))
+        room = max(1, (self.longest or len(path) * 4) - len(os.fsencode(mark)))
         start = os.fsencode(stem)[:room]
         while not stem.startswith(os.fsdecode(start)):  # within a character
             start = start[:-1]
@@ -96,13 +101,16 @@ class Naming:
 
     def is_shortened(self, name: str) -> bool:
         """Whether an input's output has lost a part of its name."""
+        if self.longest is None or 4 * (len(name) + LONGEST_SUFFIX) <= self.longest:
+            return False
         return self._is_long(self._name_unbounded(name)[0])
 
-    def whole_named(self, names: Names, directories: Collection[str]) -> HashSet:
+    def find_whole_named(self, names: Names, directories: Collection[str]) -> WholeNamed:
         """The names of one directory whose output is also another's, or a directory's.
 
         As they then keep their whole names, they may meet others, which keep theirs too. Where a
-        whole name would be too long, the first of those that meet keeps its short one.
+        whole name would be too long, the first of those that meet keeps its short one. Whole names
+        that differ in case alone, where that makes no difference, get a hash.
         """
         outputs = self._hashes(directories)
         outputs.extend(self._hashes(self.output(name)[0] for name in names))
@@ -121,10 +129,33 @@ class Naming:
                 elif whole.add(name):
                     renamed.append(hash(self.key(self.shorten(name + suffix))))
             clashing, is_first = intersect(outputs, renamed), False
-        return whole
+        alike = array("q")
+        if self.fold and len(whole):
+            alike = self._hashes(self._name_whole(name) for name in names if name in whole)
+        return WholeNamed(self, whole, find_repeated(alike))
+
+    def _name_whole(self, name: str) -> str:
+        return self.shorten(name + self.output(name)[1])
 
     def _hashes(self, outputs: Iterable[str]) -> array[int]:
         return array("q", (hash(self.key(output)) for output in outputs))
+
+
+class WholeNamed:
+    """Those inputs of a directory whose outputs keep their whole names."""
+
+    def __init__(self, naming: Naming, names: HashSet, alike: HashSet) -> None:
+        """``alike``: the keys of outputs that more than one of ``names`` would have."""
+        self._naming, self._names, self._alike = naming, names, alike
+
+    def __contains__(self, name: str) -> bool:
+        return len(self._names) > 0 and name in self._names
+
+    def output(self, name: str) -> str:
+        """The output of one of them."""
+        naming = self._naming
+        output = naming._name_whole(name)
+        return naming._mark(output) if naming.key(output) in self._alike else output
 
 
 def _folds_case(directory: Path) -> bool:

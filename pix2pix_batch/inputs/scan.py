@@ -444,28 +444,25 @@ class Scan:
         was not listed.
         """
         naming = self._naming
-        whole = naming.whole_named(names, directories)
+        whole = naming.find_whole_named(names, directories)
         root = os.fspath(self.root)
         here = join(join(root, inside) if inside else root, "")
         start = os.path.join(inside, "")
         about = found or folder.Unlisted(root, inside, self.follow_links, self.georeference)
         for name in names:
-            output, suffix = naming.output(name)
-            path = start + name
-            if whole and name in whole:
-                output = naming.shorten(name + suffix)
-                self._note_rename(path, start + output)
-            elif naming.is_shortened(name):
+            path, is_whole = start + name, name in whole
+            output = whole.output(name) if is_whole else naming.output(name)[0]
+            if is_whole or naming.is_shortened(name):
                 self._note_rename(path, start + output)
             yield Item(
                 here + name,
                 path,
                 start + output,
-                self.form if is_tar(name) else form_of(name, self.form),
+                self.form if (tar := is_tar(name)) else form_of(name, self.form),
                 about.sidecars_of(name),
                 about.stamps.get(name, ""),
                 about.refusal_of(name),
-                is_tar(name),
+                tar,
             )
 
     def explain_no_images(self) -> str:

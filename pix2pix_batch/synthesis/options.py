@@ -160,11 +160,11 @@ class SynthesisOptions:
 
         path = bundle.resolve(self.model)
         info = bundle.read_info(path)
-        blocks = info.architecture.downs - 2
+        blocks = len(info.architecture.possible_noise_blocks)
         if self.noise_blocks is not None and self.noise_blocks > blocks:
             raise InputError(
-                f"--noise-blocks {self.noise_blocks}: {info.name} has {blocks} decoder blocks that "
-                "can take noise"
+                f"--noise-blocks {self.noise_blocks}: {info.name} has {blocks} blocks that can "
+                "take noise"
             )
         if self.max_distance is not None and Domain.open(path) is None:
             raise InputError(

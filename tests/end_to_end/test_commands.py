@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from pix2pix_batch import __version__, bundle
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.bundle import BundleInfo
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.generators.unet_network import UNet
 from tests.end_to_end.command import ROOT, environment, error_of, here, run
 from tests.reference_unet import ReferenceUNet
 

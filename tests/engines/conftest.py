@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from pix2pix_batch import bundle
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.engines.cache import VARIABLE
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.generators.unet_network import UNet
 
 
 @pytest.fixture(autouse=True)

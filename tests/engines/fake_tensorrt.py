@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pix2pix_batch import bundle
-from pix2pix_batch.engines.export_graph import Graph
+from pix2pix_batch.engines.export_graph import make_graph
 from pix2pix_batch.engines.library import Library
 from tests.engines.bindings import Answer, Interface, Stand
 from tests.fake_cuda import FakeCuda
@@ -27,7 +27,7 @@ class FakeTensorRT:
     def __init__(self, cuda: FakeCuda, model: Path, batch_size: int, size: int) -> None:
         info, unet = bundle.load(model)
         self.cuda, self.batch_size, self.size = cuda, batch_size, size
-        self.graph = Graph(unet, torch.float32)
+        self.graph = make_graph(unet, torch.float32)
         a = info.architecture
         shapes = a.mask_shapes(size, size) if a.dropout_blocks else []
         picture = (size, size)

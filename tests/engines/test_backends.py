@@ -18,7 +18,7 @@ import torch
 from pix2pix_batch import bundle
 from pix2pix_batch.engines import backends, library, parity_check, samples
 from pix2pix_batch.engines.cache import Cache, Entry
-from pix2pix_batch.engines.export_graph import Graph
+from pix2pix_batch.engines.export_graph import make_graph
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.errors import EngineError, InputError, MemoryShortage
@@ -40,7 +40,7 @@ from tests.end_to_end.command import (
     run,
     small_disk,
     words,
-)  # fmt: skip
+)
 
 CARD = Gpu("NVIDIA Test", "sm89", "550.54", "12.4", 24 << 30)
 
@@ -245,7 +245,7 @@ class Half:
     """The network as TensorRT compiles it, in float16, by PyTorch on the CPU."""
 
     def __init__(self, model: Path, batch_size: int, size: int) -> None:
-        self.graph = Graph(bundle.load(model)[1], torch.float16)
+        self.graph = make_graph(bundle.load(model)[1], torch.float16)
         self.batch_size, self.size, self.precision = batch_size, size, "fp16"
         self.device, self.backend, self.takes_fewer = "cpu", "half", False
 

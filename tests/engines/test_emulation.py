@@ -12,7 +12,7 @@ from PIL import Image
 from pix2pix_batch import bundle
 from pix2pix_batch.engines import parity_check, samples
 from pix2pix_batch.engines.emulation import emulate
-from pix2pix_batch.engines.export_graph import Graph
+from pix2pix_batch.engines.export_graph import make_graph
 from pix2pix_batch.engines.parity_check import Parity
 from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.inference.engine import DTYPES
@@ -29,7 +29,7 @@ def parity(made: np.ndarray, order: EngineSpec, images: np.ndarray) -> Parity:
 
 def native(order: EngineSpec, images: np.ndarray) -> np.ndarray:
     """By PyTorch's own arithmetic of that type on this CPU."""
-    graph = Graph(bundle.load(order.model)[1], DTYPES[order.precision])
+    graph = make_graph(bundle.load(order.model)[1], DTYPES[order.precision])
     masks = [torch.from_numpy(mask)[None] for mask in parity_check.masks_for(order) or ()]
     noise = [mask.expand(len(images), -1, -1, -1) for mask in masks]
     with torch.no_grad():

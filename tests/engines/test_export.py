@@ -21,12 +21,12 @@ from onnx.reference import ReferenceEvaluator
 from PIL import Image
 
 from pix2pix_batch import bundle
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.engines import export as exports
 from pix2pix_batch.engines.export import ExportInfo, export
 from pix2pix_batch.errors import BundleError, InputError, OutputError
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference.engine import TorchEngine, psnr
 from pix2pix_batch.noise import dropout_masks
 from pix2pix_batch.version import __version__

@@ -126,9 +126,9 @@ def test_images_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_layers_of_norms_are_seen_too(noisy: Path) -> None:
-    from pix2pix_batch.architecture import Architecture
     from pix2pix_batch.bundle import BundleInfo
-    from pix2pix_batch.generator import UNet
+    from pix2pix_batch.generators.unet import Architecture
+    from pix2pix_batch.generators.unet_network import UNet
 
     architecture = Architecture(downs=5, ngf=2, norm="instance", dropout=False)
     net = UNet(architecture).init_weights(torch.Generator().manual_seed(0)).eval()

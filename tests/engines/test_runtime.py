@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from pix2pix_batch import bundle
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.engines import backends, library, parity_check, samples
 from pix2pix_batch.engines.cache import Cache, Entry, Key
@@ -21,7 +20,8 @@ from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.library import Library
 from pix2pix_batch.engines.runtime import TensorRTEngine
 from pix2pix_batch.errors import EngineError, InputError, MemoryShortage
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference.engine import Overlapping, Translated
 from pix2pix_batch.inference.settings import Settings
 from tests.engines.fake_tensorrt import RTX_ALONE, FakeTensorRT, expected

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from pix2pix_batch import bundle
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.errors import MemoryShortage
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference.cuda import CudaEngine
 from pix2pix_batch.inference.engine import TorchEngine, Translated, psnr
 from pix2pix_batch.noise import dropout_masks

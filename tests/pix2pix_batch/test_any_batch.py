@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators import ResNet
+from pix2pix_batch.generators.generator import Generator
+from pix2pix_batch.generators.unet_network import init_weights
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.engine import TorchEngine
 from tests.pix2pix_batch.inference.test_engine import make
@@ -46,6 +48,9 @@ def compare() -> None:
     torch.set_num_threads(1)
     nets = [(make(norm=norm, downs=6), 64) for norm in ("running-statistics", "batch-statistics")]
     nets += [(make(norm="running-statistics", downs=5, ngf=32), 96), (make(norm="none", ngf=3), 96)]
+    resnet = ResNet(ngf=24, blocks=1, dropout=True).build()
+    init_weights(resnet, torch.Generator().manual_seed(0))
+    nets.append((resnet.eval().requires_grad_(False), 68))
     for precision in ("fp32", "bf16"):
         if precision == "bf16" and not onednn.available(torch.bfloat16):
             continue
@@ -54,7 +59,7 @@ def compare() -> None:
         print(precision)
 
 
-def compare_counts(net: UNet, size: int, precision: str) -> None:
+def compare_counts(net: Generator, size: int, precision: str) -> None:
     engine = TorchEngine(net, size=size, batch_size=BATCH, precision=precision)
     random = np.random.default_rng(size)
     images = random.integers(0, 256, (BATCH, size, size, 3), dtype=np.uint8)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2pix_batch.architecture import MAX_DOWNS, MIN_DOWNS, Architecture
+from pix2pix_batch.generators.unet import MAX_DOWNS, MIN_DOWNS, Architecture
 
 DOWNS = st.integers(MIN_DOWNS, MAX_DOWNS)
 
@@ -108,5 +108,5 @@ def test_refuses_what_no_generator_has(field: str, value: object) -> None:
 
 
 def test_needs_no_torch() -> None:
-    code = "import sys, pix2pix_batch.architecture; sys.exit('torch' in sys.modules)"
+    code = "import sys, pix2pix_batch.generators.unet; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -22,10 +22,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch import bundle
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.bundle import METADATA_KEY, BundleInfo, Embedding
 from pix2pix_batch.errors import BundleError
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.generators.unet_network import UNet
 
 NORMS = ("batch-statistics", "running-statistics", "instance", "none")
 
@@ -173,7 +173,7 @@ def test_metadata_round_trips_as_json(
     architecture = Architecture(downs=downs)
     size = times * architecture.multiple
     info = BundleInfo(name, architecture, size, fit, *domains, provenance)
-    assert json.loads(info.as_json())["schema"] == bundle.SCHEMA
+    assert json.loads(info.as_json())["schema"] == 1  # as before there were other families
     assert BundleInfo.from_json(info.as_json()) == info
 
 
@@ -226,7 +226,10 @@ def test_info_refuses(values: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda v: v.update(schema=2), "schema is 2.*upgrade"),
+        (lambda v: v.update(schema=3), "schema is 3.*upgrade"),
+        (lambda v: v.update(schema=True), "schema is True.*upgrade"),
+        (lambda v: v.update(schema=2), "incomplete or foreign"),
+        (lambda v: v["architecture"].update(family="unet"), "incomplete or foreign"),
         (lambda v: v.pop("schema"), "schema is None"),
         (lambda v: v.pop("architecture"), "incomplete or foreign"),
         (lambda v: v.pop("name"), "incomplete or foreign"),

@@ -10,10 +10,10 @@ import torch
 from click.testing import CliRunner, Result
 
 from pix2pix_batch import bundle
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.bundle import BundleInfo, Embedding
 from pix2pix_batch.cli import main
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.generators.unet_network import UNet
 
 
 def made(path: Path, seed: int, told: bool = True, **values: object) -> Path:

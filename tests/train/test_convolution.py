@@ -12,15 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pix2pix_batch.architecture import Architecture
-from pix2pix_batch.generator import BatchNorm, UNet
-from pix2pix_batch.train.convolution import (
-    Convolve,
-    Down,
-    Up,
-    takes_tiles,
-    use_own_convolutions,
-)
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.generators.unet_network import BatchNorm, UNet
+from pix2pix_batch.train.convolution import Convolve, Down, Up, takes_tiles, use_own_convolutions
 from pix2pix_batch.train.discriminator import PatchGAN
 from pix2pix_batch.train.tiles import Shape, transforms
 

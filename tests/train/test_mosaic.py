@@ -124,6 +124,37 @@ def test_turns_are_of_any_angle_and_mirrors_of_both_axes() -> None:
     assert quarters == {0, 1, 2, 3}
 
 
+def test_quarter_turns_keep_every_pixel() -> None:
+    """At the mosaics' own scale a crop is a part of them turned, mirrored or not: not resampled."""
+    noise = np.random.default_rng(0).integers(0, 256, (80, 160, 3), np.uint8)
+    pair = MosaicPair(noise, noise, np.ones((80, 160), bool))
+    for crops in (
+        sampler(pair, turn="quarter", scales=(1, 1), flip=flip, bands=[(-180, 180)])
+        for flip in (True, False)
+    ):
+        seen = set()
+        for seed in range(40):
+            source, target = crop(crops, seed)
+            assert np.array_equal(source, target)
+            found = [
+                (quarters, mirror)
+                for quarters in range(4)
+                for mirror in (1, -1)
+                if lies_in(noise, np.rot90(source[:, ::mirror], quarters))
+            ]
+            assert len(found) == 1
+            seen.add(found[0])
+        assert len(seen) == (8 if crops.flip else 4)
+
+
+def lies_in(image: np.ndarray, part: np.ndarray) -> bool:
+    height, width = part.shape[:2]
+    return any(
+        np.array_equal(image[top : top + height, left : left + width], part)
+        for top, left in np.argwhere((image == part[0, 0]).all(axis=2))
+    )
+
+
 def test_crops_without_land_are_skipped() -> None:
     pair = mosaics()
     pair = replace(pair, land=pair.a[:, :, 0] > 200)
@@ -185,10 +216,22 @@ def test_land_is_what_is_far_from_the_seas_colour(tmp_path: Path) -> None:
     image[0, 1] = (136, 224, 249)  # 24 in each
     Image.fromarray(image).save(tmp_path / "a.png")
     Image.fromarray(image).save(tmp_path / "b.png")
-    pair = MosaicPair.open(tmp_path / "a.png", tmp_path / "b.png", SEA, 24)
+    pair = MosaicPair.open(tmp_path / "a.png", tmp_path / "b.png", [SEA], 24)
     assert pair.land.sum() == 1 and pair.land[0, 0]
     Image.fromarray(np.full((4, 8, 3), SEA, np.uint8)).save(tmp_path / "b.png")
-    assert not MosaicPair.open(tmp_path / "a.png", tmp_path / "b.png", SEA, 24, "target").land.any()
+    assert not MosaicPair.open(
+        tmp_path / "a.png", tmp_path / "b.png", [SEA], 24, "target"
+    ).land.any()
+
+
+def test_the_sea_may_have_several_colours(tmp_path: Path) -> None:
+    image = np.array([[(160, 200, 225), (100, 140, 200), (130, 170, 212), (0, 0, 0)]], np.uint8)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(image).save(tmp_path / name)
+    pair = MosaicPair.open(
+        tmp_path / "a.png", tmp_path / "b.png", [(160, 200, 225), (101, 139, 200)], 1
+    )
+    assert pair.land.tolist() == [[False, False, True, True]]
 
 
 def test_longitudes_and_latitudes_are_pixels() -> None:
@@ -201,16 +244,16 @@ def test_longitudes_and_latitudes_are_pixels() -> None:
 def test_mosaics_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     a, b = tmp_path / "map.png", tmp_path / "aerial.png"
     with pytest.raises(InputError, match=r"map\.png: there is no such file; the recipe trains on"):
-        MosaicPair.open(a, b, SEA, 24)
+        MosaicPair.open(a, b, [SEA], 24)
     Image.new("RGB", (8, 4)).save(a)
     Image.new("RGB", (10, 5)).save(b)
     with pytest.raises(InputError, match=r"aerial\.png: its size differs from that of .*map\.png"):
-        MosaicPair.open(a, b, SEA, 24)
+        MosaicPair.open(a, b, [SEA], 24)
     whole = a.read_bytes()
     for damaged in (whole[:40], b"words", whole.replace(b"IDAT", b"+\7\xda\xc8")):
         b.write_bytes(damaged)
         with pytest.raises(InputError, match=r"aerial\.png: cannot be read as an image"):
-            MosaicPair.open(a, b, SEA, 24)
+            MosaicPair.open(a, b, [SEA], 24)
 
 
 def test_mosaics_may_be_larger_than_what_pillow_warns_of(
@@ -219,5 +262,5 @@ def test_mosaics_may_be_larger_than_what_pillow_warns_of(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     for name in ("a.png", "b.png"):
         Image.new("RGB", (16, 8)).save(tmp_path / name)
-    assert MosaicPair.open(tmp_path / "a.png", tmp_path / "b.png", SEA, 24).a.shape == (8, 16, 3)
+    assert MosaicPair.open(tmp_path / "a.png", tmp_path / "b.png", [SEA], 24).a.shape == (8, 16, 3)
     assert Image.MAX_IMAGE_PIXELS == 10

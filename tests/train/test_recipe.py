@@ -15,15 +15,21 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.cli import main
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.train import recipe as recipes
-from pix2pix_batch.train.recipe import Mosaic, Recipe
+from pix2pix_batch.train.mosaic_recipe import Mosaic
+from pix2pix_batch.train.recipe import Recipe
 
 MOSAIC = {
     "source": "map.png", "target": "aerial.png", "sea": [160, 200, 225],
     "train_bands": [[-180, -72], [-44, 12]], "val_bands": [[-72, -44]],
+}  # fmt: skip
+FOLDS = {
+    "source": "map.png", "target": "aerial.png", "sea": [[1, 2, 3], [4, 5, 6]],
+    "train_bands": [[-180, 12], [42, 180]], "fold": "west",
+    "folds": {"west": [-125, -100], "east": [[95, 120], [-10, 0]]},
 }  # fmt: skip
 
 
@@ -206,6 +212,19 @@ def test_values_out_of_range(key: str, value: float, bound: str) -> None:
         ({"mosaic": {**MOSAIC, "scales": [0, 1]}}, "scales: must be above 0"),
         ({"mosaic": {**MOSAIC, "scales": [2, 1]}}, "scales: .*the smaller first"),
         ({"mosaic": {**MOSAIC, "val_bands": []}}, "val_bands: .*at least 1"),
+        ({"mosaic": {**MOSAIC, "val_bands": None}}, "val_bands: is missing; or give folds, and"),
+        ({"mosaic": {**MOSAIC, "sea": []}}, "sea: .*at least 1"),
+        ({"mosaic": {**MOSAIC, "sea": [[1, 2, 3], [1, 2, 256]]}}, r"sea\.1\.2: .*255, not 256"),
+        ({"mosaic": {**MOSAIC, "fold": "x"}}, "fold: there are no folds to hold 'x' out of"),
+        ({"mosaic": {**FOLDS, "fold": None}}, "fold: is missing; name .* of west, east"),
+        ({"mosaic": {**FOLDS, "fold": "wset"}}, "fold: 'wset' is none of the folds west, east"),
+        ({"mosaic": {**FOLDS, "val_bands": [[0, 5]]}}, "val_bands: the fold is what is held out"),
+        ({"mosaic": {**FOLDS, "folds": {"west": [0, 20]}}}, r"folds.west: \[12, 20\] lies outside"),
+        ({"mosaic": {**FOLDS, "folds": {"west": [5, 2]}}}, r"folds.west: .*not \[5, 2\]"),
+        ({"mosaic": {**FOLDS, "folds": {"a/b": [0, 9]}}}, "folds.a/b.*: string should match"),
+        ({"mosaic": {**FOLDS, "train_bands": [[0, 9]], "folds": {"west": [0, 9]}}},
+         "fold: without 'west' nothing is left"),
+        ({"mosaic": {**MOSAIC, "turn": "half"}}, "turn.*'quarter'"),
         ({"mosaic": {**MOSAIC, "latitudes": [0, 91]}}, r"latitudes\.1: .*90, not 91"),
         ({"mosaic": {"source": "a"}}, r"mosaic\.target: is missing; mosaic\.sea: is missing"),
     ],
@@ -288,6 +307,33 @@ def test_overrides(tmp_path: Path, override: str, key: str, value: object) -> No
             recipes.read_recipe(path, [override])
         return
     assert getattr(recipes.read_recipe(path, [override]), key) == value
+
+
+def test_of_several_folds_one_is_held_out() -> None:
+    west = parse(mosaic=FOLDS).mosaic
+    assert west is not None
+    assert west.held_out_bands == [(-125, -100)]
+    assert west.trained_bands == [(-180, -125), (-100, 12), (42, 180)]
+    east = recipes.override_recipe(parse(mosaic=FOLDS), ["mosaic.fold=east"]).mosaic
+    assert east is not None
+    assert east.held_out_bands == [(95, 120), (-10, 0)]
+    assert east.trained_bands == [(-180, -10), (0, 12), (42, 95), (120, 180)]
+
+
+def test_bands_are_held_out_as_they_are_given() -> None:
+    mosaic = parse(mosaic=MOSAIC).mosaic
+    assert mosaic is not None
+    assert mosaic.held_out_bands == [(-72, -44)]
+    assert mosaic.trained_bands == [(-180, -72), (-44, 12)]
+
+
+def test_one_sea_stands_as_earlier_versions_wrote_it() -> None:
+    """Else runs that they began would not be gone on with."""
+    for sea in (MOSAIC["sea"], [MOSAIC["sea"]]):
+        read = parse(mosaic={**MOSAIC, "sea": sea})
+        assert read.mosaic is not None and read.mosaic.sea == [(160, 200, 225)]
+        assert read.as_dict()["mosaic"]["sea"] == [160, 200, 225]
+    assert parse(mosaic=FOLDS).as_dict()["mosaic"]["sea"] == [[1, 2, 3], [4, 5, 6]]
 
 
 def test_overrides_of_a_mosaics_keys(tmp_path: Path) -> None:
@@ -377,6 +423,22 @@ TEXT = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), max_size=20)
 COLOUR = st.tuples(*[st.integers(0, 255)] * 3)
 
 
+Bands = list[tuple[float, float]]
+
+
+def by_bands(bands: Bands, count: int) -> dict[str, Any]:
+    return {
+        "train_bands": bands[:count], "val_bands": bands[count:], "folds": {}, "fold": None,
+    }  # fmt: skip
+
+
+def by_folds(bands: Bands, count: int) -> dict[str, Any]:
+    return {
+        "train_bands": bands, "val_bands": None, "fold": "some",
+        "folds": {"some": bands[:count], "one": bands[-1]},
+    }  # fmt: skip
+
+
 @st.composite
 def mosaics(draw: st.DrawFn) -> dict[str, Any]:
     edges = draw(st.lists(st.floats(-180, 180), min_size=4, max_size=9, unique=True).map(sorted))
@@ -386,18 +448,31 @@ def mosaics(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "source": draw(TEXT),
         "target": draw(TEXT),
-        "sea": draw(COLOUR),
+        "sea": draw(COLOUR | st.lists(COLOUR, min_size=1, max_size=3)),
         "sea_tolerance": draw(st.integers(0, 255)),
         "sea_in": draw(st.sampled_from(["source", "target"])),
-        "train_bands": bands[:count],
-        "val_bands": bands[count:],
+        **draw(st.sampled_from([by_bands, by_folds]))(bands, count),
         "latitudes": draw(st.tuples(*[st.floats(-90, 90)] * 2)),
         "min_land": draw(FRACTION),
         "val_min_land": draw(FRACTION),
         "scales": sorted(draw(st.tuples(*[st.floats(1e-3, 1e3)] * 2))),
-        "turn": draw(st.booleans()),
+        "turn": draw(st.sampled_from([True, False, "quarter"])),
         "crops_per_epoch": draw(st.integers(1, 10**9)),
     }
+
+
+@st.composite
+def families(draw: st.DrawFn) -> dict[str, Any]:
+    """Which generator, and the keys that depend on it."""
+    generator = draw(st.sampled_from(["unet", "resnet", "pix2pixhd-global"]))
+    values = {"generator": generator, "blocks": draw(st.integers(1, 64))}
+    if generator == "unet":
+        return values
+    downs = st.just(2) if generator == "resnet" else st.integers(1, 4)
+    return values | {
+        "downs": draw(st.none() | downs), "skips": True, "train_blocks": None,
+        "upsample": "transposed", "ngf": draw(st.integers(1, 512)),
+    }  # fmt: skip
 
 
 @st.composite
@@ -415,7 +490,7 @@ def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
             "fit": ["resize", "tile"],
             "norm": ["batch-statistics", "running-statistics", "instance", "none"],
             "patch": [patch for patch, least in LEAST.items() if least <= size],
-            "upsample": ["transposed", "resize"],
+            "upsample": ["transposed", "resize", "smooth", "even"],
             "disc_norm": ["instance", "none"],
             "gan_mode": ["vanilla", "lsgan", "hinge", "wgangp"],
             "precision": ["auto", "fp32", "bf16", "fp16"],
@@ -433,13 +508,14 @@ def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
     values |= {key: draw(st.integers(1, 1024)) for key in ("ngf", "ndf")}
     values |= {key: draw(st.integers(1, 10**6)) for key in ("batch_size", "accumulate")}
     rate = st.floats(1e-12, 1)
+    values |= draw(families())
     return values | {
         "name": draw(TEXT.filter(lambda text: text and "/" not in text and "\\" not in text)),
         "size": size,
         "load_size": draw(st.none() | st.integers(size, 8192)),
         "mosaic": mosaic,
         "palette": draw(st.none() | st.dictionaries(TEXT, COLOUR)),
-        "downs": downs,
+        "downs": downs if values["generator"] == "unet" else values["downs"],
         "lambda_gan": draw(st.floats(0, 1e6)),
         "lambda_l1": draw(st.floats(1e-6, 1e6)),
         "epochs": epochs,
@@ -479,7 +555,7 @@ def test_the_architecture_is_the_recipes() -> None:
         "dropout": False, "skips": False,
     }  # fmt: skip
     assert parse(size=128, **values).architecture.as_dict() == values
-    assert {field.name for field in fields(Architecture)} == values.keys()
+    assert {field.name for field in fields(Architecture)} == values.keys() | {"bias"}
 
 
 def test_resizing_and_decay_keep_the_papers_shares() -> None:

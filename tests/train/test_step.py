@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.train.convolution import use_own_convolutions
 from pix2pix_batch.train.discriminator import PatchGAN
 from pix2pix_batch.train.loop import make_accelerator

@@ -165,5 +165,5 @@ def test_mosaics_are_read_as_convert_reads(tmp_path: Path) -> None:
     deep = (np.arange(64 * 128).reshape(64, 128) * 8).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "map.png")
     Image.fromarray((deep >> 8).astype(np.uint8)).save(tmp_path / "aerial.png")
-    found = MosaicPair.open(tmp_path / "map.png", tmp_path / "aerial.png", (0, 0, 0), 0)
+    found = MosaicPair.open(tmp_path / "map.png", tmp_path / "aerial.png", [(0, 0, 0)], 0)
     assert np.array_equal(found.a, found.b)

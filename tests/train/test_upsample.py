@@ -1,4 +1,4 @@
-"""Decoders without checkerboards: their kernels are those of doubling and a 3x3 convolution."""
+"""Decoders without checkerboards: their kernels are of forms that draw none."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pix2pix_batch.architecture import Architecture
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.train.upsample import keep_form
 
 
@@ -91,7 +91,35 @@ def test_a_smooth_decoder_is_a_resizing_one_but_for_its_innermost_block() -> Non
     assert same == [True] * 4 + [False]
 
 
-@pytest.mark.parametrize("upsample", ["resize", "smooth"])
+@pytest.mark.parametrize("seed", range(3))
+def test_even_kernels_are_the_nearest_of_equal_sums(seed: int) -> None:
+    """Least squares under the three conditions, by Lagrange's multipliers."""
+    kernel = random(1, 1, 4, 4, seed=seed)
+    net = UNet(Architecture(downs=5, ngf=1)).double()
+    with torch.no_grad():
+        net.up[0].conv.weight.copy_(kernel.expand(net.up[0].conv.weight.shape))
+    keep_form(net, "even")
+    found = net.up[0].conv.weight.detach()[:1, :1]
+    phase = np.add.outer(2 * (np.arange(4) % 2), np.arange(4) % 2).ravel()
+    conditions = np.stack([(phase == p) * 1.0 - (phase == 0) for p in (1, 2, 3)])
+    system = np.block([[np.eye(16), conditions.T], [conditions, np.zeros((3, 3))]])
+    expected = np.linalg.solve(system, [*kernel.numpy().ravel(), 0, 0, 0])[:16]
+    np.testing.assert_allclose(found.numpy().ravel(), expected, atol=1e-10)
+    assert not torch.allclose(found, kernel, atol=0.1)
+
+
+def test_an_even_decoder_can_draw_what_a_resizing_one_can() -> None:
+    for upsample in ("resize", "smooth"):
+        net = UNet(Architecture(downs=5, ngf=2)).init_weights(seeded()).double()
+        keep_form(net, upsample)
+        keep_form(net, "smooth")
+        before = [block.conv.weight.clone() for block in net.up]
+        keep_form(net, "even")
+        for weight, block in zip(before, net.up, strict=True):
+            torch.testing.assert_close(block.conv.weight, weight)
+
+
+@pytest.mark.parametrize("upsample", ["resize", "smooth", "even"])
 def test_the_whole_decoder_is_brought_back_and_the_encoder_left(upsample: str) -> None:
     net = UNet(Architecture(downs=5, ngf=2, norm="none")).init_weights()
     down = [block.conv.weight.clone() for block in net.down]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.train.loop import make_accelerator
 from pix2pix_batch.train.validation import LIMIT, SHOWN, Validation
 from tests.train.running import small

@@ -80,6 +80,10 @@ def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
         decoded.read_deep = None  # which would read the whole
         others_said = [said for said in decoded.warnings if not said.startswith("damaged")]
         decoded.warnings = [f"{_cause(error)}; what is there was taken", *others_said]
+    if decoded.image is not None and decoded.turned is None and _is_turned_by_xmp(decoded.image):
+        decoded.warnings.append(
+            "turned upright as its XMP says; it has no EXIF orientation, so that programs differ"
+        )
     if decoded.warnings and tolerance.strict:
         raise NotToleratedError(f"{'; '.join(decoded.warnings)}: refused by --strict")
     return decoded
@@ -373,6 +377,18 @@ def orientation_of(image: Image.Image) -> int:
         return int(orientation) if orientation in UPRIGHT else 1
     except Exception:  # SyntaxError, struct.error and more: broken EXIF is ignored, as viewers do
         return 1
+
+
+def _is_turned_by_xmp(image: Image.Image) -> bool:
+    """Whether its orientation is not EXIF's: Pillow takes XMP's where EXIF has none."""
+    if orientation_of(image) == 1:
+        return False
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get("exif", b""))
+    except Exception:  # as in orientation_of
+        return True
+    return ExifTags.Base.Orientation not in exif
 
 
 def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:

@@ -125,16 +125,32 @@ def _drop_unused_table(data: bytes) -> bytes:
 
 def find_remarks(image: Image.Image, data: bytes) -> list[str]:
     """Warnings of what Pillow leaves out or makes up without a word: transparency of Photoshop's
-    and Windows' bitmaps, colours of GIF that has none. ``image``: its samples not read yet."""
+    and Windows' bitmaps, colours of GIF that has none; and of what programs disagree about.
+    ``image``: its samples not read yet."""
     has_colours = image.format != "GIF" or data[10] & 0x80
     if not has_colours and getattr(image, "_frame_palette", False) is None:
         return ["damaged: it has no colours of its own, and is taken for grey"]
+    if image.format == "PCX" and (remark := _find_pcx_remark(data)):
+        return [remark]
+    if image.format == "TGA" and data[16] == 16 and data[17] & 15:
+        return ["its transparency of one bit is one that programs read either way round"]
     lacks = False
     if image.format == "PSD":
         lacks = photoshop.lacks_transparency(image, data)
     elif image.format == "BMP" and image.mode == "RGB" and data[28:34] == b"\x10\0\3\0\0\0":
         lacks = int.from_bytes(data[14:18], "little") >= 56 and any(data[66:70])
     return ["its transparency is left out"] if lacks else []
+
+
+def _find_pcx_remark(data: bytes) -> str:
+    """Of the palette in the header (ZSoft's manual: bytes 16 to 63), which programs heed or not:
+    of two colours, and of sixteen in files of version 3, which are said to have none."""
+    version, bits, planes, colours = data[1], data[3], data[65], data[16:22]
+    if bits == 1 and planes == 1 and colours not in (bytes(6), b"\0\0\0\xff\xff\xff"):
+        return "its palette of two colours, of which programs differ, is taken for black and white"
+    if version == 3 and bits * planes == 4:
+        return "it says that it has no palette; what stands in its place is taken for one"
+    return ""
 
 
 def _is_plain_dds(data: bytes) -> bool:

@@ -12,24 +12,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn import ConvTranspose2d
 
-from pix2pix_batch import bundle
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.execution import capacity
 from pix2pix_batch.execution.capacity import (
-    MIB,
     OWN,
     SHARED,
     SPAWNED,
-    count_held_weights,
-    count_weights,
-    engine_memory,
-    list_layers,
     plan_environments,
     visible_gpus,
 )
-from pix2pix_batch.generator import UNet
 from pix2pix_batch.inference.converter import CODEC_THREADS_VARIABLE
 from tests.libraries import make_library
 
@@ -193,62 +184,3 @@ print(capacity.default_workers(engine, spawned=bool(spawned)))
             [sys.executable, "-c", code, *numbers], env=environment, capture_output=True, check=True
         )
         assert int(found.stdout) == max(1, count)
-
-
-@given(st.integers(1, 5), st.integers(1, 4), st.integers(5, 8), st.integers(1, 20), st.booleans())
-def test_weights_are_those_of_the_generator(
-    inputs: int, outputs: int, downs: int, ngf: int, skips: bool
-) -> None:
-    architecture = Architecture(inputs, outputs, downs, ngf, skips=skips)
-    blocks = [*(net := UNet(architecture)).down, *net.up]
-    assert sum(count_weights(architecture)) == sum(block.conv.weight.numel() for block in blocks)
-    found = Counter(layer[:2] + layer[3:] for layer in list_layers(architecture))
-    assert found == Counter(
-        (block.conv.in_channels, block.conv.out_channels, isinstance(block.conv, ConvTranspose2d))
-        for block in blocks
-    )
-
-
-def test_kernels_are_reckoned_by_the_rule() -> None:
-    """The numbers that the paper's generator holds at 256x256 with AVX2, layer by layer."""
-    expected = Counter({("down", i): 64 for i in (1, 2, 3)} | {("up", i): 64 for i in (1, 2, 3)})
-    for layer in list_layers(Architecture()):
-        of = ("up", layer.halvings - 1) if layer.transposed else ("down", layer.halvings)
-        each = count_held_weights(layer, 256) / (layer.inputs * layer.outputs)
-        assert each == (expected[of] or 16)
-
-
-@pytest.mark.parametrize(("ngf", "size", "batch"), [(64, 256, 1), (16, 1024, 1)])
-def test_an_engine_holds_what_is_reckoned(ngf: int, size: int, batch: int, tmp_path: Path) -> None:
-    """Much of it in weights, or in features. Those of the bundle are let go of."""
-    architecture = Architecture(ngf=ngf, norm="running-statistics")
-    path = tmp_path / "model.safetensors"
-    bundle.save(path, bundle.BundleInfo("m", architecture), UNet(architecture).init_weights())
-    code = """
-import sys
-import numpy as np, psutil, torch
-from pathlib import Path
-from pix2pix_batch import bundle
-from pix2pix_batch.inference import onednn
-from pix2pix_batch.inference.engine_cache import open_engine
-path, size, batch = sys.argv[1], *map(int, sys.argv[2:])
-uss = lambda: psutil.Process().memory_full_info().uss
-torch.nn.Conv2d(3, 3, 3)(torch.zeros(1, 3, 8, 8))  # so that what loads at first use is there
-before = uss()
-engine = open_engine(path, bundle.fingerprint(Path(path)), size, batch, "cpu", "fp32")
-for _ in range(2):
-    engine(np.zeros((batch, size, size, 3), np.uint8))
-print(uss() - before)
-"""
-    words = [sys.executable, "-c", code, str(path), str(size), str(batch)]
-    ran = subprocess.run(words, capture_output=True, text=True, check=True)
-    reckoned = engine_memory(architecture, size, batch)
-    assert 0.4 * reckoned < int(ran.stdout) < 1.2 * reckoned + 30 * MIB
-
-
-@given(st.integers(8, 128), st.integers(1, 16), st.sampled_from([256, 512, 1024]))
-def test_more_of_anything_takes_more_memory(ngf: int, batch: int, size: int) -> None:
-    one = engine_memory(Architecture(ngf=ngf), size, batch)
-    assert engine_memory(Architecture(ngf=ngf + 1), size, batch) > one
-    assert engine_memory(Architecture(ngf=ngf), size, batch + 1) > one
-    assert engine_memory(Architecture(ngf=ngf), 2 * size, batch) > one

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.execution import gpu_sharing
 from pix2pix_batch.execution.gpu_sharing import GIB, memory_on_gpu, workers_a_gpu
+from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.inference import engine
 
 

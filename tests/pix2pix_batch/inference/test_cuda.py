@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pix2pix_batch import bundle
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.errors import EngineError, InputError, MemoryShortage, engine_errors
 from pix2pix_batch.execution import worker
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference import autotune, onednn
 from pix2pix_batch.inference.cuda import CudaEngine, Shape, Slot, exact_convolutions
 from pix2pix_batch.inference.engine import Engine, Masks, Overlapping, TorchEngine, Translated

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pix2pix_batch.architecture import Architecture
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.backend_names import BACKENDS
 from pix2pix_batch.inference.engine import TorchEngine, default_batch_size, psnr, to_bytes

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pix2pix_batch.architecture import Architecture
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.convolution_rule import is_faster
 from pix2pix_batch.inference.thin_convolution import ThinConvolution

@@ -411,3 +411,39 @@ def test_avif_that_is_damaged_is_not_one_that_pillow_lacks() -> None:
     for cut in (40, len(data) // 2, len(data) - 8):
         with pytest.raises(ImageError, match="damaged"):
             read(data[:cut], 3)
+
+
+@pytest.mark.parametrize("bits", [0, 1])
+def test_transparency_of_one_bit_of_targa_is_told(bits: int) -> None:
+    """Programs disagree whether a set bit is opaque."""
+    head = struct.pack("<3B2HB4H2B", 0, 0, 2, 0, 0, 0, 0, 0, 2, 1, 16, 0x20 | bits)
+    warned = read(head + struct.pack("<2H", 0x7FFF, 0xFFFF), 3).warnings
+    assert len(warned) == bits and all("one bit" in said for said in warned)
+
+
+@pytest.mark.parametrize(
+    ("colours", "is_told"),
+    [(b"\0\0\0\xff\xff\xff", False), (bytes(6), False), (b"\xff\xff\xff\0\0\0", True)],
+)
+def test_a_palette_of_two_colours_of_pcx_is_told(colours: bytes, is_told: bool) -> None:
+    data = bytearray(encoded(Image.new("1", (16, 4)), "PCX"))
+    data[16:22] = colours
+    assert bool(read(bytes(data), 3).warnings) == is_told
+
+
+def test_pcx_that_says_it_has_no_palette_is_told() -> None:
+    head = struct.pack("<4B6H48sBB4H", 10, 3, 1, 1, 0, 0, 7, 0, 72, 72, bytes(48), 0, 4, 2, 1, 0, 0)
+    data = head.ljust(128, b"\0") + b"\1\0" * 4
+    assert "no palette" in read(data, 3).warnings[0]
+    assert not read(data[:1] + b"\5" + data[2:], 3).warnings
+
+
+@pytest.mark.parametrize("has_exif", [False, True])
+def test_an_orientation_that_xmp_alone_has_is_told(has_exif: bool) -> None:
+    exif = Image.Exif()
+    if has_exif:
+        exif[0x0112] = 6
+    told = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
+    picture = read(encoded(Image.new("RGB", (9, 6)), "JPEG", exif=exif, xmp=told), 3)
+    assert picture.pixels.shape == (9, 6, 3)
+    assert bool(picture.warnings) != has_exif

@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pix2pix_batch.architecture import Architecture
+from pix2pix_batch.generators.description import Description, Norm
+from pix2pix_batch.generators.generator import Generator, Masks
+from pix2pix_batch.generators.unet import Architecture
 
 LEAKY_SLOPE = 0.2  # section 6.1.1: "all ReLUs in the encoder are leaky, with slope 0.2"
 DROPOUT_RATE = 0.5  # section 6.1.1: "dropout rate of 50%"
@@ -78,12 +80,35 @@ class Block(nn.Module):
         return x if self.norm is None else self.norm(x)
 
 
-class UNet(nn.Module):
+def make_norm(norm: Norm, channels: int) -> nn.Module | None:
+    """The norm that follows a convolution to ``channels``."""
+    if norm == "none":
+        return None
+    if norm == "instance":
+        return nn.InstanceNorm2d(channels, eps=NORM_EPS)
+    return BatchNorm(channels, per_image=norm == "batch-statistics")
+
+
+def init_weights(network: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Weights from N(0, 0.02), norm scales from N(1, 0.02), biases 0 (section 6.2)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.0, INIT_STD, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, INIT_STD, generator=generator)
+            nn.init.zeros_(module.bias)
+
+
+class UNet(Generator):
     """The generator. ``(N, in_channels, H, W)`` in [-1, 1] to ``(N, out_channels, H, W)``.
 
     ``H`` and ``W`` must be multiples of ``2 ** downs``. ``down.0`` is the outermost encoder
     block, ``up.0`` the outermost decoder block; ``up.i`` undoes ``down.i``.
     """
+
+    architecture: Architecture
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -94,37 +119,19 @@ class UNet(nn.Module):
             inner = a.width(i)
             outer_in = a.in_channels if i == 0 else a.width(i - 1)
             outer_out = a.out_channels if i == 0 else a.width(i - 1)
-            down = nn.Conv2d(outer_in, inner, 4, 2, 1, bias=a.conv_bias)
+            bias = a.conv_bias or (a.bias and i in (0, last))
+            down = nn.Conv2d(outer_in, inner, 4, 2, 1, bias=bias)
             joined = 2 * inner if a.skips and i < last else inner
             up = nn.ConvTranspose2d(joined, outer_out, 4, 2, 1, bias=a.conv_bias or i == 0)
-            downs.append(Block(down, self._norm(inner) if 0 < i < last else None))
-            ups.append(Block(up, self._norm(outer_out) if i > 0 else None))
+            downs.append(Block(down, make_norm(a.norm, inner) if 0 < i < last else None))
+            ups.append(Block(up, make_norm(a.norm, outer_out) if i > 0 else None))
         self.down: Sequence[Block] = nn.ModuleList(downs)  # type: ignore[assignment]
         self.up: Sequence[Block] = nn.ModuleList(ups)  # type: ignore[assignment]
 
-    def _norm(self, channels: int) -> nn.Module | None:
-        norm = self.architecture.norm
-        if norm == "none":
-            return None
-        if norm == "instance":
-            return nn.InstanceNorm2d(channels, eps=NORM_EPS)
-        return BatchNorm(channels, per_image=norm == "batch-statistics")
-
     def init_weights(self, generator: torch.Generator | None = None) -> UNet:
         """Weights from N(0, 0.02), norm scales from N(1, 0.02), biases 0 (section 6.2)."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.normal_(module.weight, 0.0, INIT_STD, generator=generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.BatchNorm2d):
-                nn.init.normal_(module.weight, 1.0, INIT_STD, generator=generator)
-                nn.init.zeros_(module.bias)
+        init_weights(self, generator)
         return self
-
-    def forward(self, x: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
-        """Translate ``x``; see :meth:`translate`."""
-        return self.translate(x, masks)[0]
 
     def embed(self, x: Tensor) -> Tensor:
         """The embeddings of ``x`` alone, in half the time."""
@@ -137,9 +144,7 @@ class UNet(nn.Module):
             skips.append(block(F.leaky_relu(skips[-1], LEAKY_SLOPE)))
         return skips
 
-    def translate(
-        self, x: Tensor, masks: Sequence[Tensor] | Mapping[int, Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def translate(self, x: Tensor, masks: Masks | None = None) -> tuple[Tensor, Tensor]:
         """The translated images and their embeddings.
 
         ``masks``: one multiplier a dropout block, shaped ``(N, *mask_shapes(H, W)[k])`` with
@@ -180,10 +185,8 @@ class UNet(nn.Module):
         return torch.tanh(self.up[0](F.relu(x))), embedding
 
 
-def multipliers_by_block(
-    architecture: Architecture, masks: Sequence[Tensor] | Mapping[int, Tensor] | None
-) -> Mapping[int, Tensor]:
-    """Each multiplier by the decoder block whose output it is for."""
+def multipliers_by_block(architecture: Description, masks: Masks | None) -> Mapping[int, Tensor]:
+    """Each multiplier by the block whose output it is for."""
     if isinstance(masks, Mapping):
         return masks
     return dict(zip(architecture.dropout_blocks, masks or (), strict=bool(masks)))

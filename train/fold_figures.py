@@ -1,0 +1,148 @@
+"""A model's figures on each fold of the mosaics: what a recipe should be chosen by.
+
+One part of the Earth is one climate. What is best there need not hold elsewhere, and what was
+chosen on it among many is flattered by it. So each fold is held out once, by a model of its own.
+"""
+
+from __future__ import annotations
+
+import glob
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pix2pix_batch import bundle
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.text import escape
+from pix2pix_batch.train.evaluate import Reading, choose_recipe, evaluate, read_own_recipe
+from pix2pix_batch.train.figures import FIGURES, OVERALL, Evaluation, format_value
+from pix2pix_batch.train.mosaic_recipe import Band, subtract_bands
+
+PLACE = "{fold}"
+"""What stands for a fold's name in a model's path."""
+
+SHOWN = ("l1", "relative_l1", "sharpness", "grid", "bright")
+BEST_IS_ONE = ("sharpness", "bright")
+"""Of the figures shown; of the others less is better."""
+
+
+@dataclass(frozen=True)
+class FoldFigures:
+    """``folds``: the figures of each by its name; ``held_out``: whether its model was trained
+    without it, ``None`` where that is not known."""
+
+    folds: dict[str, Evaluation]
+    held_out: dict[str, bool | None]
+
+    def summarise(self) -> dict[str, dict[str, float]]:
+        """Over the folds, of each figure shown: ``mean``; ``worst``, the greatest, or of
+        sharpness and brightness the one farthest from 1; ``spread``, greatest less least."""
+        found: dict[str, dict[str, float]] = {"mean": {}, "worst": {}, "spread": {}}
+        for key in SHOWN:
+            values = [one.overall[key] for one in self.folds.values()]
+            found["mean"][key] = float(np.mean(values))
+            found["worst"][key] = max(
+                values, key=_distance_from_one if key in BEST_IS_ONE else None
+            )
+            found["spread"][key] = max(values) - min(values)
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        summary = {
+            word: {key: v if math.isfinite(v) else None for key, v in figures.items()}
+            for word, figures in self.summarise().items()
+        }
+        folds = {
+            name: one.as_dict() | {"held_out": self.held_out[name]}
+            for name, one in self.folds.items()
+        }
+        return {"folds": folds, **summary}
+
+    def lines(self) -> Iterator[str]:
+        first = next(iter(self.folds.values())).facts
+        yield (
+            f"{first['model']} on {escape(first['data'])}: {len(self.folds)} folds, "
+            f"{first['recipe']} recipe, {first['device']} {first['precision']}"
+        )
+        heads = ["pairs", "held out", *((FIGURES | OVERALL)[key] for key in SHOWN)]
+        yield f"{'fold':16}" + "".join(f"{head:>13}" for head in heads)
+        words = {True: "yes", False: "no", None: "unknown"}
+        for name, one in self.folds.items():
+            cells = [f"{one.facts['pairs']:,}", words[self.held_out[name]]]
+            yield _row(name, cells, one.overall)
+        for word, figures in self.summarise().items():
+            yield _row(word, ["", ""], figures)
+        if False in self.held_out.values():
+            yield "note: a fold that was trained on says little of places that were not"
+        for note in dict.fromkeys(note for one in self.folds.values() for note in one.notes):
+            yield f"note: {note}"
+
+
+def _row(name: str, cells: list[str], figures: dict[str, float]) -> str:
+    return f"{name:16}" + "".join(
+        f"{cell:>13}" for cell in [*cells, *(format_value(figures[key]) for key in SHOWN)]
+    )
+
+
+def _distance_from_one(value: float) -> float:
+    return abs(math.log(value)) if value > 0 else math.inf
+
+
+def evaluate_folds(
+    model: str,
+    data: Path,
+    reading: Reading | None = None,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+) -> FoldFigures:
+    """Run ``model`` on each fold of its recipe, or with ``{fold}`` in it each fold's own model.
+
+    Raises :class:`InputError` where the recipe has no folds, or a fold's model is not there.
+    """
+    reading = reading or Reading()
+    if reading.split not in (None, "val"):
+        raise InputError(f"--folds: a fold is what is held out, not the split {reading.split!r}")
+    found: dict[str, Evaluation] = {}
+    held_out: dict[str, bool | None] = {}
+    for name, bands in _find_folds(model, data, reading).items():
+        one = model.replace(PLACE, name)
+        if PLACE in model and not Path(one).is_file():
+            raise InputError(
+                f"{one}: there is no model of this fold; train it with --set mosaic.fold={name}"
+            )
+        own = replace(reading, overrides=(*reading.overrides, f"mosaic.fold='{name}'"))
+        found[name] = evaluate(one, data, own, device=device, precision=precision)[0]
+        held_out[name] = _was_held_out(one, bands)
+    return FoldFigures(found, held_out)
+
+
+def _find_folds(model: str, data: Path, reading: Reading) -> dict[str, list[Band]]:
+    """The folds of the recipe by which the data is read, of the first of several models."""
+    first = model
+    if PLACE in model:
+        there = sorted(glob.glob(glob.escape(model).replace(PLACE, "*")))
+        if not there:
+            raise InputError(
+                f"{model}: there is no such model of any fold; {PLACE} stands for the fold's name"
+            )
+        first = there[0]
+    info = bundle.read_info(bundle.resolve(first))
+    mosaic = choose_recipe(info, data, reading).recipe.mosaic
+    if mosaic is None or not mosaic.folds:
+        raise InputError(
+            f"{first}: the recipe by which the data is read has no folds (mosaic.folds); name "
+            "one that has with --recipe"
+        )
+    return mosaic.folds
+
+
+def _was_held_out(model: str, bands: list[Band]) -> bool | None:
+    recipe, _ = read_own_recipe(bundle.read_info(bundle.resolve(model)))
+    if recipe is None or recipe.mosaic is None:
+        return None
+    return subtract_bands(bands, recipe.mosaic.trained_bands) == bands
