@@ -10,7 +10,7 @@ from pix2pix_batch import bundle, options
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.dataset.layout import LAYOUTS, PAIRED, require_library, require_splits
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.inference.settings import TORCH
+from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.options import Options, option
 from pix2pix_batch.synthesis import plan
 from pix2pix_batch.text import escape
