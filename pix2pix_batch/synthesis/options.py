@@ -113,8 +113,8 @@ class SynthesisOptions:
 
     def __post_init__(self) -> None:
         """Raises :class:`InputError`."""
-        options.require_valid(self)
         options.require_within("variants", self.variants, 1, MOST_VARIANTS)
+        options.require_valid(self)
         if not 0 < self.noise_rate < 1:
             raise InputError(f"--noise-rate must lie between 0 and 1, not {self.noise_rate}")
         require_splits(self.layout, plan.parse_fractions(self.split))
