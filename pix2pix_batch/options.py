@@ -63,14 +63,17 @@ def declaration_of(option: Field[Any]) -> Declaration:
 
 
 def require_valid(options: Any) -> None:
-    """Raises :class:`InputError` where an option of the dataclass has none of its choices, or is
-    beyond its limits."""
+    """Raises :class:`InputError` where an option of the dataclass has none of its choices, is
+    beyond its limits, or would change nothing."""
     for one in fields(options):
         value, declared = getattr(options, one.name), declaration_of(one)
         if declared.choices and (value is not None or one.default is not None):
             require_one_of(one.name, value, declared.choices)
         if declared.low is not None:
             require_within(one.name, value, declared.low, declared.high)
+    form = OUTPUT_FORMATS.get(options.format)  # none for 'same', which may write JPEG
+    if options.quality is not None and form is not None and not form.has_quality:
+        raise InputError(f"--quality is for JPEG and WebP; {options.format} keeps every pixel")
 
 
 def take_common(kind: type[Config], options: Any, **others: Any) -> Config:
