@@ -67,12 +67,12 @@ def main() -> None:
     print(
         "| images | number | AUROC | beyond 99 | median distance |\n| --- | --- | --- | --- | --- |"
     )
-    for name, images in others(data, inputs, size, arguments.photos).items():
-        outside = distances(images)
+    for name, pictures in others(data, inputs, size, arguments.photos).items():
+        outside = distances(pictures)
         auroc = mannwhitneyu(outside, inside).statistic / len(outside) / len(inside)
         doubtful = (outside >= DOUBT).mean()
         print(
-            f"| {name} | {len(images)} | {auroc:.3f} | {doubtful:.0%} | {np.median(outside):.0f} |"
+            f"| {name} | {len(pictures)} | {auroc:.3f} | {doubtful:.0%} | {np.median(outside):.0f} |"
         )
     batch = np.repeat(inputs[0][None], BATCH, 0)
     took = {}
