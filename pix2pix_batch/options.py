@@ -21,7 +21,7 @@ from pix2pix_batch.bundle import FITS, BundleInfo
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.imaging.decoding.tolerance import LARGE, Tolerance
 from pix2pix_batch.imaging.output_formats import DEFAULT_QUALITY, OUTPUT_FORMATS
-from pix2pix_batch.inference.settings import TORCH
+from pix2pix_batch.inference.backend_names import BACKENDS
 from pix2pix_batch.journal import record
 from pix2pix_batch.text import escape
 
@@ -97,7 +97,7 @@ BATCH_SIZE = partial(option, None, low=1, high=4096, metavar="auto|N", has_auto=
 WORKERS = partial(option, None, low=1, high=4096, metavar="auto|N", has_auto=True)
 DEVICE = partial(option, "auto", choices=("auto", "cpu", "cuda"))
 PRECISION = partial(option, "auto", choices=("auto", "fp32", "bf16", "fp16"))
-BACKEND = partial(option, "auto", choices=("auto", "tensorrt", "tensorrt_rtx", TORCH))
+BACKEND = partial(option, "auto", choices=BACKENDS)
 LIMIT = partial(option, None, "Only the first N inputs.", low=1, metavar="N")
 SEED = partial(option, 0, decides_bytes=True)
 SCHEDULER = partial(option, None, metavar="ADDRESS|FILE")

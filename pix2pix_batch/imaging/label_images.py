@@ -22,7 +22,7 @@ def read_labels(data: bytes, labels: LabelMap, tolerance: Tolerance = USUAL) -> 
         ids, warnings = _read_numbers(data, tolerance)
     else:
         picture = images.read(data, 3, tolerance)
-        ids, warnings = _find_colours(picture.pixels, labels), list(picture.warnings)
+        ids, warnings = _find_colours(picture.pixels, labels), [*picture.warnings]
     highest = int(ids.max())
     if highest >= labels.count:
         raise ImageError(f"has the label {highest}; the model knows 0 to {labels.count - 1}")
