@@ -71,9 +71,8 @@ def main() -> None:
         outside = distances(pictures)
         auroc = mannwhitneyu(outside, inside).statistic / len(outside) / len(inside)
         doubtful = (outside >= DOUBT).mean()
-        print(
-            f"| {name} | {len(pictures)} | {auroc:.3f} | {doubtful:.0%} | {np.median(outside):.0f} |"
-        )
+        median = np.median(outside)
+        print(f"| {name} | {len(pictures)} | {auroc:.3f} | {doubtful:.0%} | {median:.0f} |")
     batch = np.repeat(inputs[0][None], BATCH, 0)
     took = {}
     for what, work in (
