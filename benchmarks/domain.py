@@ -22,11 +22,12 @@ from scipy.stats import mannwhitneyu
 
 from pix2pix_batch import bundle
 from pix2pix_batch.distance import DOUBT, Domain
+from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.tiling import Tiles
 from pix2pix_batch.inference.engine import TorchEngine
+from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import open_data
-from pix2pix_batch.train.pairs import image_files, read_image
 
 BATCH = 8
 TARGETS = "targets"
@@ -66,13 +67,12 @@ def main() -> None:
     print(
         "| images | number | AUROC | beyond 99 | median distance |\n| --- | --- | --- | --- | --- |"
     )
-    for name, images in others(data, inputs, size, arguments.photos).items():
-        outside = distances(images)
+    for name, pictures in others(data, inputs, size, arguments.photos).items():
+        outside = distances(pictures)
         auroc = mannwhitneyu(outside, inside).statistic / len(outside) / len(inside)
         doubtful = (outside >= DOUBT).mean()
-        print(
-            f"| {name} | {len(images)} | {auroc:.3f} | {doubtful:.0%} | {np.median(outside):.0f} |"
-        )
+        median = np.median(outside)
+        print(f"| {name} | {len(pictures)} | {auroc:.3f} | {doubtful:.0%} | {median:.0f} |")
     batch = np.repeat(inputs[0][None], BATCH, 0)
     took = {}
     for what, work in (
@@ -106,7 +106,7 @@ def others(
         found[f"{photos.name}"] = [
             np.ascontiguousarray(tile)
             for file in image_files(photos)
-            for tile in list(Tiles(read_image(file, shape[2]), size))[:40]
+            for tile in list(Tiles(images.read(file.read_bytes(), shape[2]).pixels, size))[:40]
         ]
     few = random.integers(0, 256, (30, 8, 8, 3), np.uint8)
     found["noise"] = [random.integers(0, 256, shape, np.uint8) for _ in range(30)]

@@ -24,7 +24,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from pix2pix_batch.engines.doctor import cpu_model
-from pix2pix_batch.journal import writer
+from pix2pix_batch.journal.reader import read_events
 from pix2pix_batch.journal.record import SCHEMA, Record, to_line
 from pix2pix_batch.reporting.html_page import LIMIT, NAME
 from pix2pix_batch.reporting.statistics import Statistics
@@ -66,7 +66,7 @@ def make_job(source: Path, out: Path, items: int) -> int:
     path = out / DIRECTORY / "journal.jsonl"
     with path.open("wb") as file:
         file.writelines(lines(source, items))
-    tally = Statistics(writer.read_all_lines(out))
+    tally = Statistics(read_events(out))
     maps = cycle([Image.open(file).convert("RGB") for file in sorted(EXAMPLES.glob("*.png"))])
     for values in [*tally.samples, *tally.doubtful]:
         picture = next(maps)

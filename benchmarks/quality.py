@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from pix2pix_batch import bundle
-from pix2pix_batch.generator import UNet
+from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference.engine import TorchEngine, psnr
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import open_data

@@ -33,6 +33,7 @@ from pix2pix_batch.engines.library import load
 from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.generators.network import LayeredGenerator
+from pix2pix_batch.generators.residual import ResidualGenerator
 from pix2pix_batch.imaging.tiling import Padded, SharingTiles, Tiles
 from pix2pix_batch.inference.engine import TorchEngine
 from pix2pix_batch.inference.onednn_layers import OneDNNLayers
@@ -43,7 +44,10 @@ Call = Callable[[np.ndarray], object]
 
 def make(arguments: argparse.Namespace) -> LayeredGenerator:
     values = {"norm": arguments.norm, "ngf": arguments.ngf, "blocks": arguments.blocks}
-    net = generators.find(arguments.family)(**values).build()
+    family = generators.find(arguments.family)
+    if not issubclass(family, ResidualGenerator):
+        del values["blocks"]
+    net = family(**values).build()
     assert isinstance(net, LayeredGenerator)
     return net.init_weights(torch.Generator().manual_seed(0)).eval().requires_grad_(False)
 

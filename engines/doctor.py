@@ -15,7 +15,7 @@ from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.library import Library
 from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.inference.settings import TORCH
+from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.text import format_count
 
 CPU_INFO = Path("/proc/cpuinfo")

@@ -21,7 +21,7 @@ from pix2pix_batch.bundle import FITS, BundleInfo
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.imaging.decoding.tolerance import LARGE, Tolerance
 from pix2pix_batch.imaging.output_formats import DEFAULT_QUALITY, OUTPUT_FORMATS
-from pix2pix_batch.inference.settings import TORCH
+from pix2pix_batch.inference.backend_names import BACKENDS
 from pix2pix_batch.journal import record
 from pix2pix_batch.text import escape
 
@@ -63,14 +63,17 @@ def declaration_of(option: Field[Any]) -> Declaration:
 
 
 def require_valid(options: Any) -> None:
-    """Raises :class:`InputError` where an option of the dataclass has none of its choices, or is
-    beyond its limits."""
+    """Raises :class:`InputError` where an option of the dataclass has none of its choices, is
+    beyond its limits, or would change nothing."""
     for one in fields(options):
         value, declared = getattr(options, one.name), declaration_of(one)
         if declared.choices and (value is not None or one.default is not None):
             require_one_of(one.name, value, declared.choices)
         if declared.low is not None:
             require_within(one.name, value, declared.low, declared.high)
+    form = OUTPUT_FORMATS.get(options.format)  # none for 'same', which may write JPEG
+    if options.quality is not None and form is not None and not form.has_quality:
+        raise InputError(f"--quality is for JPEG and WebP; {options.format} keeps every pixel")
 
 
 def take_common(kind: type[Config], options: Any, **others: Any) -> Config:
@@ -97,7 +100,7 @@ BATCH_SIZE = partial(option, None, low=1, high=4096, metavar="auto|N", has_auto=
 WORKERS = partial(option, None, low=1, high=4096, metavar="auto|N", has_auto=True)
 DEVICE = partial(option, "auto", choices=("auto", "cpu", "cuda"))
 PRECISION = partial(option, "auto", choices=("auto", "fp32", "bf16", "fp16"))
-BACKEND = partial(option, "auto", choices=("auto", "tensorrt", "tensorrt_rtx", TORCH))
+BACKEND = partial(option, "auto", choices=BACKENDS)
 LIMIT = partial(option, None, "Only the first N inputs.", low=1, metavar="N")
 SEED = partial(option, 0, decides_bytes=True)
 SCHEDULER = partial(option, None, metavar="ADDRESS|FILE")

@@ -36,12 +36,6 @@ BESIDE_SPLIT = _words(
 """Words that the name of a split's directory may have besides, and numbers: ``train2017``,
 ``test_set``, ``val-images``, ``trainAB``."""
 
-JOINED = re.compile(
-    f"({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})"
-    f"({'|'.join(sorted(BESIDE_SPLIT, key=len, reverse=True))})"
-)
-"""The same without anything between: ``trainset``."""
-
 LETTERS = ("a", "b")
 
 
@@ -73,11 +67,17 @@ PICTURES = _words(
 
 MAPS = _words(
     """
-    mask label annotation ann seg segmentation segmentationclass semantic depth labelmap
+    mask label annotation annot ann seg segmentation segmentationclass semantic depth labelmap
     segmap lbl msk
     """
 )
 """Names of maps made of pictures; beside pictures, what is wanted."""
+
+JOINED = re.compile(
+    f"({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})"
+    f"({'|'.join(sorted(BESIDE_SPLIT | MAPS, key=len, reverse=True))}s?)"
+)
+"""A split's word and another without anything between: ``trainset``, ``trainannot``."""
 
 MOST_COMPARED = 8
 """Sibling directories whose files' names are compared: more are classes or scenes."""
@@ -106,6 +106,9 @@ ORDERS = [
     (Kind.MAP, Kind.TARGET),
 ]
 """Which two kinds are sides, A first."""
+
+BESIDE_PLAIN = (Kind.INPUT, Kind.TARGET, Kind.MAP)
+"""What pictures in a directory that is called like a split and nothing else may be a side with."""
 
 
 @dataclass(frozen=True)
@@ -190,12 +193,14 @@ def find_sides(data: Path) -> tuple[list[Sides], str]:
     Splits may lie around the sides, within them, or be part of their names.
     """
     by_split: dict[str, list[NamedDirectory]] = {}
+    plain: list[NamedDirectory] = []
     for named in map(read_name, list_directories(data)):
         inner = [read_name(child) for child in list_directories(named.path)]
         if named.kind is None and named.split is not None:
             for child in inner:
                 if child.kind is not None and child.split in (None, named.split):
                     by_split.setdefault(named.split, []).append(child)
+            plain.append(NamedDirectory(named.path, split_of_name(named.path.name), Kind.PICTURE))
         elif named.kind is not None:
             splits = [child for child in inner if child.split and child.kind is None]
             for child in splits if named.split is None else []:
@@ -205,6 +210,10 @@ def find_sides(data: Path) -> tuple[list[Sides], str]:
                 )
             if named.split or not splits:
                 by_split.setdefault(named.split or "train", []).append(named)
+    for named in plain:  # 'train' beside 'train_labels'
+        beside = by_split.get(named.split or "", [])
+        if beside and all(one.path.parent == data and one.kind in BESIDE_PLAIN for one in beside):
+            beside.append(named)
     found: list[Sides] = []
     doubts = []
     for split in SPLITS:

@@ -53,7 +53,7 @@ class ClusterHandle:
 
 
 def autotune_on_worker(
-    crew: ClusterHandle,
+    handle: ClusterHandle,
     settings: Settings,
     items: list[Item],
     orders: ChunkOptions,
@@ -65,12 +65,12 @@ def autotune_on_worker(
     from distributed import CancelledError, KilledWorker
 
     for _ in range(LOOKS):
-        future = crew.client.submit(worker.autotune_job, settings, items, orders, pure=False)
+        future = handle.client.submit(worker.autotune_job, settings, items, orders, pure=False)
         opening = [
-            crew.client.submit(worker.open_ahead, settings, pure=False) for _ in range(others)
+            handle.client.submit(worker.open_ahead, settings, pure=False) for _ in range(others)
         ]
         try:
-            _await(future, crew)
+            _await(future, handle)
             decision: Decision = future.result()
             return decision
         except Pix2PixBatchError:
@@ -83,7 +83,7 @@ def autotune_on_worker(
             if future.status != "error":  # it did not come from the worker
                 raise
             if orders.needs is not None:  # which may lack what it takes to say so
-                preflight.require_fit(crew.client, settings, orders.needs)
+                preflight.require_fit(handle.client, settings, orders.needs)
             raise OutputError(
                 f"a worker cannot open the model ({describe_error(error)}); see what is wrong "
                 "there, then run the same command again"
@@ -97,7 +97,7 @@ def autotune_on_worker(
     )
 
 
-def _await(future: Any, crew: ClusterHandle) -> None:
+def _await(future: Any, handle: ClusterHandle) -> None:
     """Wait for it as long as there are workers. Raises :class:`OutputError`."""
     from distributed import wait
 
@@ -106,14 +106,14 @@ def _await(future: Any, crew: ClusterHandle) -> None:
     while not future.done():
         with contextlib.suppress(TimeoutError):
             wait(future, timeout=ROSTER_SECONDS if came else EMPTY_SECONDS)
-        crew.tend()
+        handle.tend()
         now = time.monotonic()
-        if future.done() or crew.client.nthreads():
+        if future.done() or handle.client.nthreads():
             last, came = now, True
-        elif crew.stop.is_set():  # nothing is in flight that could be finished
+        elif handle.stop.is_set():  # nothing is in flight that could be finished
             future.cancel()
             raise KeyboardInterrupt
-        elif now - last > crew.patience:
-            raise OutputError(DESERTED if came else NONE_CAME.format(duration(crew.patience)))
+        elif now - last > handle.patience:
+            raise OutputError(DESERTED if came else NONE_CAME.format(duration(handle.patience)))
         elif not came:
-            crew.show_waiting(now - start)
+            handle.show_waiting(now - start)

@@ -15,14 +15,20 @@ from itertools import islice
 from typing import Any, Protocol
 
 from pix2pix_batch.errors import OutputError, Pix2PixBatchError, SchedulerGone
-from pix2pix_batch.execution import chunk as chunks
 from pix2pix_batch.execution import marker, preflight, worker
-from pix2pix_batch.execution.chunk import Chunk, Outcome
+from pix2pix_batch.execution.chunk import (
+    Chunk,
+    Outcome,
+    after_started_death,
+    after_unstarted_death,
+    split_chunk,
+)
 from pix2pix_batch.execution.cluster_handle import DESERTED, ROSTER_SECONDS, ClusterHandle
 from pix2pix_batch.execution.planner import ChunkPlanner
 from pix2pix_batch.execution.worker import ChunkOptions, ChunkResult
+from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.inference.convolution_rule import is_independent_of_batch
-from pix2pix_batch.inference.settings import TORCH, Settings
+from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import FAILED, Record
 from pix2pix_batch.text import describe_error, format_count
@@ -85,16 +91,16 @@ class Dispatcher:
 
     def __init__(
         self,
-        crew: ClusterHandle,
+        handle: ClusterHandle,
         work: TaskSpec,
-        book: ResultSink,
+        sink: ResultSink,
         *,
         watch: Callable[[], None],
         stop: threading.Event,
     ) -> None:
-        self.crew, self.client = crew, crew.client
+        self.handle, self.client = handle, handle.client
         self.work, self.settings, self.orders = work, work.settings, work.orders
-        self.book, self.watch, self.stop = book, watch, stop
+        self.sink, self.watch, self.stop = sink, watch, stop
         self.flying: dict[Any, InFlightChunk] = {}
         self.returned: list[tuple[float, Chunk]] = []  # to be sent again, and when
         self.planner = ChunkPlanner(
@@ -165,7 +171,7 @@ class Dispatcher:
                 break
             chunks.append(self._next_chunk())
         if chunks:
-            self.book.claim(*([item.name for item in chunk.items] for chunk in chunks))
+            self.sink.claim(*([item.name for item in chunk.items] for chunk in chunks))
         for chunk in chunks:
             self._send(chunk)
         return len(chunks) >= free or not self.ahead
@@ -250,8 +256,8 @@ class Dispatcher:
         if now - self.last_roster < ROSTER_SECONDS or (self._is_ending() and not self.flying):
             return
         self._call_roster()
-        self.crew.tend()
-        if now - self.last_worker > self.crew.patience:
+        self.handle.tend()
+        if now - self.last_worker > self.handle.patience:
             self.flying.clear()  # nobody brings it back
             self.fatal = self.fatal or DESERTED
 
@@ -285,7 +291,7 @@ class Dispatcher:
         for future in futures:
             self._receive(future, results.get(future))
         try:
-            self.book.sync()
+            self.sink.sync()
         except OutputError as error:
             self.fatal = self.fatal or str(error)
 
@@ -327,7 +333,7 @@ class Dispatcher:
             return
         self.deaths = 0
         try:
-            self.book.record(records, seconds, worker)
+            self.sink.record(records, seconds, worker)
         except OutputError as error:
             self.fatal = self.fatal or str(error)
 
@@ -336,11 +342,11 @@ class Dispatcher:
         chunk, trace = flight.chunk, marker.read_trace(flight.marker) if flight.marker else None
         marker.remove_marker(flight.marker)
         if not flight.marker:
-            outcome = chunks.split_chunk(chunk)
+            outcome = split_chunk(chunk)
         elif trace is None:
-            outcome = chunks.after_unstarted_death(chunk)
+            outcome = after_unstarted_death(chunk)
         else:
-            outcome = chunks.after_started_death(chunk, trace, self.orders.limit)
+            outcome = after_started_death(chunk, trace, self.orders.limit)
         if trace is not None or not flight.marker:
             self.deaths = 0 if outcome.is_progress else self.deaths + 1
         self._apply_outcome(outcome)

@@ -130,7 +130,7 @@ class Job:
         )
         self.total: int | None = None
         self.stop = threading.Event()
-        self.sieve = ItemSelector(
+        self.selector = ItemSelector(
             self.scan, options, self.settings.out, self.out, self.summary, self.stop
         )
         self.workers, self.dashboard = 0, ""
@@ -200,7 +200,7 @@ class Job:
             raise InputError("--keep-times needs files on disk, neither URLs nor tars")
 
     def run(self) -> Summary:
-        self.sieve.require_images()
+        self.selector.require_images()
         if self.options.dry_run:
             return self._dry_run()
         made = self._make_out()
@@ -216,15 +216,15 @@ class Job:
 
     def _run_journaled(self) -> None:
         journal = self._open_history(Journal)
-        root, sieve = getattr(self.scan, "root", None), self.sieve
-        ledger = RunRecorder(journal, self.summary, root, sieve.shard, sieve.outdated)
+        root, selector = getattr(self.scan, "root", None), self.selector
+        recorder = RunRecorder(journal, self.summary, root, selector.shard, selector.outdated)
         try:
             with self._interruptible():
-                self._run(ledger)
+                self._run(recorder)
         except OutputError as error:
             self.summary.fatal = str(error)
         except InputError:
-            if not ledger.begun:
+            if not recorder.begun:
                 journal.withdraw()
             raise
         except Exception as error:  # a bug: the journal must not say that the job finished
@@ -232,7 +232,7 @@ class Job:
             raise
         finally:
             self._complete_summary()
-            ledger.end()
+            recorder.end()
 
     def _write_page(self) -> None:
         """The report is nothing that a job can fail for."""
@@ -258,13 +258,13 @@ class Job:
         ]
         summary.unread = scan.left.unread.count + in_tars
         summary.links = scan.links
-        if scan.is_list and 0 < self.sieve.missing == summary.total:
+        if scan.is_list and 0 < self.selector.missing == summary.total:
             summary.remark(
                 "none of the listed files can be found; relative paths are taken from "
                 f"{escape(self.here)}"
             )
         where = f"the journal is in {escape(self.out)}" if self.is_remote else ""
-        summary.remark(self.sieve.left, where)
+        summary.remark(self.selector.left, where)
         summary.seconds = round(time.monotonic() - self.start, 3)
         if summary.seconds:
             summary.images_per_second = round(summary.converted / summary.seconds, 3)
@@ -273,7 +273,10 @@ class Job:
         """A place that cannot be read or written is wrong use; a full disk is not."""
         try:
             return kind(
-                self.out, self.identity(), overwrite=self.options.overwrite, shard=self.sieve.shard
+                self.out,
+                self.identity(),
+                overwrite=self.options.overwrite,
+                shard=self.selector.shard,
             )
         except OutputError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
@@ -307,33 +310,33 @@ class Job:
         """What a run would do. Nothing is written, and another run may be under way."""
         if self.out.exists() and not self.out.is_dir():
             raise self._out_is_a_file()
-        for item in self.sieve.select(self._open_history(History), self.summary.add):
+        for item in self.selector.select(self._open_history(History), self.summary.add):
             self.summary.planned += 1
             if self.plan is not None:
                 self.plan(item)
         self._complete_summary()
         return self.summary
 
-    def _run(self, ledger: RunRecorder) -> None:
+    def _run(self, recorder: RunRecorder) -> None:
         """Convert what is to be converted. Workers are started only where there is something."""
-        journal = ledger.journal
+        journal = recorder.journal
         if "precision" in journal.job:
             self.settings = self._settings_as_begun(journal.job)
-        with closing(self.sieve.select(journal, ledger.record)) as pending:
+        with closing(self.selector.select(journal, recorder.record)) as pending:
             first = list(islice(pending, autotune.PROBE_IMAGES))
             if self.stop.is_set():
                 self.summary.interrupted = True
             elif first:
-                self._convert(ledger, first, pending)
+                self._convert(recorder, first, pending)
             else:
                 journal.replace()
-                self.sieve.describe(journal.overwrites)
-                if any((self.sieve.gone or {}).values()):
-                    ledger.count(self.summary.total, self.sieve.gone)
+                self.selector.describe(journal.overwrites)
+                if any((self.selector.gone or {}).values()):
+                    recorder.count(self.summary.total, self.selector.gone)
 
-    def _convert(self, ledger: RunRecorder, first: list[Item], rest: Iterator[Item]) -> None:
+    def _convert(self, recorder: RunRecorder, first: list[Item], rest: Iterator[Item]) -> None:
         """Have the items converted; what is decided for all is decided on the ``first``."""
-        options, journal = self.options, ledger.journal
+        options, journal = self.options, recorder.journal
         far = self.is_remote or any(remote.is_url(item.path) for item in first)
         self.settings = replace(self.settings, far=far)
         with ExitStack() as stack:
@@ -351,22 +354,22 @@ class Job:
             orders = self._chunk_options(markers, first)
             if orders.needs and self.workers:  # else who takes the first look is asked
                 preflight.require_fit(client, self.settings, orders.needs)
-            crew = ClusterHandle(
+            handle = ClusterHandle(
                 client,
                 patience=cluster.PATIENCE if options.scheduler else PATIENCE,
                 tend=partial(cluster.restart_dead_workers, client),
                 stop=self.stop,
                 show_waiting=self.show,
             )
-            self._autotune(crew, journal, first, orders)
+            self._autotune(handle, journal, first, orders)
             self.workers = self.workers or max(1, len(client.nthreads()))
             if self.stop.is_set():
                 self.summary.interrupted = True
                 return
-            ledger.begin(self.workers)
-            self.sieve.describe(journal.overwrites)
+            recorder.begin(self.workers)
+            self.selector.describe(journal.overwrites)
             work = TaskSpec(self.settings, orders, markers, self.task, self.streamed)
-            self._dispatch(crew, work, ledger, map(self._resolve_path, chain(first, rest)))
+            self._dispatch(handle, work, recorder, map(self._resolve_path, chain(first, rest)))
 
     def _start_workers(self, stack: ExitStack, first: list[Item]) -> tuple[Any, int]:
         """A client of the cluster that the job runs on, and its number of workers, as many as fit
@@ -404,18 +407,18 @@ class Job:
         return memory.engine_memory(self.info.architecture, size, self.settings.batch_size)
 
     def _dispatch(
-        self, crew: ClusterHandle, work: TaskSpec, ledger: RunRecorder, items: Iterator[Item]
+        self, handle: ClusterHandle, work: TaskSpec, recorder: RunRecorder, items: Iterator[Item]
     ) -> None:
         def watch() -> None:
-            ledger.count(self.total, self.sieve.gone)
+            recorder.count(self.total, self.selector.gone)
             self.show()
 
-        dispatcher = Dispatcher(crew, work, ledger, watch=watch, stop=self.stop)
+        dispatcher = Dispatcher(handle, work, recorder, watch=watch, stop=self.stop)
         try:
             if not dispatcher.run(items):
                 self.summary.interrupted = True
         finally:
-            self.sieve.take_back(dispatcher.ahead)
+            self.selector.take_back(dispatcher.ahead)
             self.summary.remark(*dispatcher.notes)
         if not self.summary.interrupted:
             self.total = self.summary.total
@@ -439,7 +442,7 @@ class Job:
         )
 
     def _autotune(
-        self, crew: ClusterHandle, journal: Journal, first: list[Item], orders: ChunkOptions
+        self, handle: ClusterHandle, journal: Journal, first: list[Item], orders: ChunkOptions
     ) -> None:
         """Settle device, backend, precision and batch size; a resumed job keeps what it began
         with."""
@@ -449,7 +452,7 @@ class Job:
             self.workers if len(first) == autotune.PROBE_IMAGES else min(self.workers, len(first))
         )
         others = 0 if self.options.scheduler else busy - 1
-        decision = autotune_on_worker(crew, self.settings, looked, orders, others)
+        decision = autotune_on_worker(handle, self.settings, looked, orders, others)
         if self.stop.is_set():  # before anything is replaced
             return
         if "precision" not in journal.job:
@@ -460,7 +463,7 @@ class Job:
             }
             if journal.settle(**mine) != mine:  # another shard was quicker: as it decided
                 self.settings = self._settings_as_begun(journal.job)
-                return self._autotune(crew, journal, first, orders)
+                return self._autotune(handle, journal, first, orders)
         self.settings = apply_decision(self.settings, decision)
         summary = self.summary
         summary.device, summary.precision = decision.device, decision.precision
@@ -492,7 +495,7 @@ class Job:
 
         def count() -> None:
             with suppress(InputError):
-                self.total = self.sieve.count(self.make_scan(), history)
+                self.total = self.selector.count(self.make_scan(), history)
 
         threading.Thread(target=count, daemon=True, name="count").start()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pix2pix_batch.errors import OutputError
 from pix2pix_batch.execution.guard import Guard
+from pix2pix_batch.journal.events import Counted, Ended
 from pix2pix_batch.journal.record import DONE, Record
 from pix2pix_batch.journal.shard import Shard
 from pix2pix_batch.journal.writer import Journal
@@ -34,13 +35,13 @@ class RunRecorder:
         self.begun = False
         self._outdated = {} if outdated is None else outdated
         self._guard = Guard(root, journal.directory)
-        self._part = {"shard": str(shard)} if shard else {}
+        self._shard = str(shard) if shard else ""
         self._counted: tuple[int | None, dict[str, int] | None] = None, None
 
     def begin(self, workers: int) -> None:
         """The first chunk is about to be sent."""
         self.begun = True
-        self.journal.begin(workers=workers, **self._part)
+        self.journal.begin(workers, self._shard)
 
     def claim(self, *chunks: list[str]) -> None:
         self.journal.claim(*chunks)
@@ -74,8 +75,7 @@ class RunRecorder:
         that are recorded are not among them, by status, where that is known."""
         if (total, gone) != self._counted:
             self._counted = total, gone
-            told = {} if gone is None else {"gone": gone}
-            self.journal.add_event(total=total, **told, **self._part)
+            self.journal.add_event(Counted(total, gone, self._shard))
 
     def end(self) -> None:
         """Close the journal. It has the run's end, if the run began: one that was killed has
@@ -83,10 +83,8 @@ class RunRecorder:
         summary = self.summary
         try:
             if self.begun:
-                end = round(time.time(), 3)
-                self.journal.add_event(
-                    end=end, outcome=summary.outcome, **summary.counts(), **self._part
-                )
+                now = round(time.time(), 3)
+                self.journal.add_event(Ended(now, summary.outcome, summary.counts(), self._shard))
             self.journal.sync()
         except OutputError as error:
             summary.fatal = summary.fatal or str(error)

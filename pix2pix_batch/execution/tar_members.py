@@ -48,8 +48,24 @@ LOOK = 100
 BLOCK = 512
 """Bytes that all in a tar is a multiple of."""
 
+GNU_MAGIC, GNU_DIRECTORY, GNU_LABEL = b"ustar  \0", b"D", b"V"
+"""GNU tar's manual, "Basic Tar Format": its older format, and two kinds of members in it."""
+
 TRAILER = bytes(BLOCK)
 """The block that ends an archive."""
+
+
+class Header(tarfile.TarInfo):
+    """A member's header. In GNU's older format times stand where others have the beginning of the
+    name, for which :mod:`tarfile` takes them."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Header:  # type: ignore[override]
+        found = super().frombuf(buf, encoding, errors)
+        if buf[257:265] == GNU_MAGIC:
+            prefix = buf[345:500].partition(b"\0")[0].decode(encoding, errors)
+            found.name = found.name.removeprefix(f"{prefix}/") if prefix else found.name
+        return found
 
 
 class Damaged(ImageError):
@@ -147,9 +163,10 @@ def members(path: str, choice: InputFilter | None = None) -> Generator[Member, N
                 mode="r",
                 encoding="utf-8",
                 errors="surrogateescape",
+                tarinfo=Header,
             )
             while (found := archive.next()) is not None:
-                if not found.isdir():
+                if not found.isdir() and found.type not in (GNU_DIRECTORY, GNU_LABEL):
                     yield _member(archive, found, forward, choice)
                 archive.members = []  # type: ignore[attr-defined]  # which would grow with the tar
                 forward.left = HEADER

@@ -19,8 +19,7 @@ from pix2pix_batch.execution.marker import Marker, Trial
 from pix2pix_batch.execution.preflight import WorkerRequirements
 from pix2pix_batch.execution.watchdog import Watchdog
 from pix2pix_batch.inference import engine_cache
-from pix2pix_batch.inference.autotune import autotune as chosen
-from pix2pix_batch.inference.autotune import expected_settings
+from pix2pix_batch.inference.autotune import autotune, expected_settings
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.engine_cache import engine_of
 from pix2pix_batch.inference.fitting import read_input
@@ -236,7 +235,7 @@ def autotune_job(
                 with tried("decoding it", item), suppress(ImageError):
                     read_input(files.read(item)[0], info, settings.tolerance)
                     good.append(item)
-    return chosen(settings, good)
+    return autotune(settings, good)
 
 
 def open_ahead(settings: Settings) -> None:

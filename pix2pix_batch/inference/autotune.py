@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pix2pix_batch.errors import ImageError, InputError, MemoryShortage
+from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.inference.batch_builder import BatchBuilder
 from pix2pix_batch.inference.converter import CODEC_THREADS_VARIABLE
 from pix2pix_batch.inference.engine_cache import info_of, keep, open_engine
 from pix2pix_batch.inference.fitting import fit_to_model, read_input
-from pix2pix_batch.inference.settings import TORCH, Decision, Settings, apply_decision
+from pix2pix_batch.inference.settings import Decision, Settings, apply_decision
 from pix2pix_batch.item import Item
 from pix2pix_batch.storage import files
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from pix2pix_batch.inference.settings import TORCH
+from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.noise import dropout_masks, multipliers
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.decoding import jpeg2000
 from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.metadata import exif, georeference, pam, sidecars
 from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn
@@ -22,7 +23,7 @@ class Metadata:
     """What one input's file says that its output keeps.
 
     ``exif``: a block for the formats that hold one; ``fields``: for TIFF outputs; ``turn``: how
-    the picture was turned; ``ground``: a GeoTIFF input's georeference.
+    the picture was turned; ``ground``: the georeference of a GeoTIFF or GeoJP2 input.
     """
 
     exif: bytes = b""
@@ -44,7 +45,8 @@ def collect(data: bytes, picture: Picture, settings: Settings) -> Metadata:
     kept: Fields = {}
     if settings.keep_exif and told is not None:
         kept = exif.select_fields(told, sideways=turn.sideways)
-    ground = GeoTiff(tiff) if settings.georeference and tiff is not None else None
+    place = tiff or exif.parse(jpeg2000.read_geotiff(data))
+    ground = GeoTiff(place) if settings.georeference and place is not None else None
     fields = {**kept, **(ground.select_fields(turn) if ground else {})}
     return Metadata(exif.block(kept), fields, turn, ground)
 

@@ -27,7 +27,7 @@ from pix2pix_batch.inference.fitting import Fitted, fit_to_model, read_input
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import digest_of
-from pix2pix_batch.journal.writer import Record
+from pix2pix_batch.journal.record import Record
 from pix2pix_batch.noise import SOURCE, noise_key, on_input
 from pix2pix_batch.storage import files
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from pix2pix_batch.errors import EngineError, engine_errors
 from pix2pix_batch.generators.generator import Generator, NormStatistics
 from pix2pix_batch.generators.network import LayeredGenerator
+from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.inference.engine import DTYPES, Masks, Translated, to_bytes
 from pix2pix_batch.inference.onednn import KEEP_SCALE
-from pix2pix_batch.inference.settings import TORCH
 from pix2pix_batch.text import describe_error
 
 SLOTS = 2

@@ -15,7 +15,7 @@ from pix2pix_batch.generators.generator import Generator, NormStatistics
 from pix2pix_batch.generators.network import LayeredGenerator
 from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference import convolution_rule, onednn, onednn_layers
-from pix2pix_batch.inference.settings import TORCH
+from pix2pix_batch.inference.backend_names import TORCH
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CPU_BATCH = 4

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from pix2pix_batch import bundle
 from pix2pix_batch.distance import Domain
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.inference.settings import TORCH, Settings
+from pix2pix_batch.inference.backend_names import TORCH
+from pix2pix_batch.inference.settings import Settings
 
 if TYPE_CHECKING:
     from pix2pix_batch.inference.engine import Engine

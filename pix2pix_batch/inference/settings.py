@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
+from pix2pix_batch.inference.backend_names import TORCH
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pix2pix_batch.inference.engine import Engine
-
-TORCH = "torch"
-"""The backend that is always there."""
 
 WHOLE = "whole"
 """The fit of images that run at their own size, each alone."""

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
-from pix2pix_batch.errors import InputError, OutputError
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.journal.events import Claimed, Event, Header, Recorded
 from pix2pix_batch.journal.index import DETAIL, DETAILS, OURS, Index, status_of
-from pix2pix_batch.journal.record import DONE, SCHEMA, UNDER, parse_line
-from pix2pix_batch.journal.shard import Shard, journal_of, shards_of
+from pix2pix_batch.journal.reader import (
+    FirstLine,
+    read_first_lines,
+    read_lines,
+    require_maker,
+    require_readable,
+    require_schema,
+    select_valid,
+    unreadable_error,
+)
+from pix2pix_batch.journal.record import DONE, SCHEMA, UNDER
+from pix2pix_batch.journal.shard import Shard, journal_of
 from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.text import escape, format_count
 
@@ -23,145 +31,11 @@ DIRECTORY_OF_NAMES = "directory"
 ABOUT = ("model_name", DIRECTORY_OF_NAMES)
 """What the job's line tells people; another value makes no other job."""
 
-SYNTHESIZE = "synthesize"
-"""The ``kind`` of a job that makes a dataset; one of ``convert`` has none."""
-
 DECIDED = ("backend", "precision", "batch_size")
 """What a run decides at its start and later ones keep."""
 
-SHOWN = 24
-"""Bytes of a damaged line that a message tells."""
-
 DIGITS = 12
 """Of a file's SHA-256 that a message tells, as ``status`` does."""
-
-REPLACES = "replaces"
-"""In a job's line while its journal takes the place of others: these do not count any more, though
-a crash may have left them."""
-
-
-def is_locked(lock: Path) -> bool:
-    """Whether some process holds the lock now. Only looks, so that a read-only OUT will do."""
-    try:
-        descriptor = os.open(lock, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def read_header(path: Path) -> dict[str, Any] | None:
-    """The first line of a journal, the job; ``None`` where there is none. Raises ``OSError``."""
-    try:
-        with path.open("rb") as file:
-            return parse_line(file.readline())
-    except FileNotFoundError:
-        return None
-
-
-def require_readable(out: Path) -> None:
-    """Raises :class:`InputError` where the first line of a journal of ``out`` is none of a
-    journal, as after an editor or a merge; :class:`OutputError` where one cannot be read."""
-    for shard in (None, *shards_of(out)):
-        path = journal_of(out, shard)
-        try:
-            with path.open("rb") as file:
-                line = file.readline()
-            is_torn = line.startswith(b"{") and not line.endswith(b"\n")
-            if not line or is_torn or parse_line(line) is not None:
-                continue
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise unreadable_error(path, error) from error
-        raise InputError(
-            f"{escape(path)}: is damaged: line 1 must be the job, and begins "
-            f"{line[:SHOWN].rstrip()!r}, as an editor or a merge leaves it; put it back as it was "
-            "(no byte order mark, no conflict markers), or pass --overwrite to convert everything "
-            "again"
-        )
-
-
-def replaces(new: Shard | None, old: Shard | None) -> bool:
-    """Whether the journal of ``new``, begun anew, forgets the other one ``old``: all but those of
-    its own job's other shards."""
-    return old != new and (new is None or old is None or old.count != new.count)
-
-
-def overwriting_of(header: dict[str, Any]) -> int:
-    """Which overwriting a journal is of, from 1; 0 where it was begun without."""
-    number = header.get("overwrite")
-    return int(number) if isinstance(number, int) else 0
-
-
-def list_valid(out: Path) -> list[Shard | None]:
-    """Whose journals count; ``None`` is the whole's. Those do not that another one was replacing
-    when its run was cut off. Raises :class:`OutputError`."""
-    there: list[Shard | None] = [None, *shards_of(out)]
-    replacing = list_replacing(out)
-    return [one for one in there if not any(replaces(new, one) for new in replacing)]
-
-
-def list_replacing(out: Path) -> list[Shard | None]:
-    """Whose journals are taking the place of others, or were when their run was cut off."""
-    return [
-        one
-        for one in (None, *shards_of(out))
-        if (_read_header(journal_of(out, one)) or {}).get(REPLACES)
-    ]
-
-
-def _read_header(path: Path) -> dict[str, Any] | None:
-    """As :func:`read_header`, but raises :class:`OutputError`."""
-    try:
-        return read_header(path)
-    except OSError as error:
-        raise unreadable_error(path, error) from error
-
-
-def read_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """A journal's whole lines, the job's first, and where each ends in the file."""
-    end = 0
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                end += len(line)
-                yield parse_line(line) or {}, end
-
-
-def read_all_lines(out: Path) -> Iterator[dict[str, Any]]:
-    """The lines of all journals of ``out``, one journal after the other, each beginning with the
-    job. What regards one input comes in the order of events.
-
-    Raises :class:`InputError` where there is no journal, :class:`OutputError` where one cannot
-    be read.
-    """
-    require_readable(out)
-    found = False
-    for path in [journal_of(out, shard) for shard in list_valid(out)]:
-        try:
-            for number, (values, _) in enumerate(read_lines(path)):
-                if number == 0:
-                    require_schema(out, values)
-                    values.pop(REPLACES, None)
-                    found = True
-                yield values
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise unreadable_error(path, error) from error
-    if not out.is_dir():
-        raise InputError(f"{escape(out)}: no such directory; give the OUT of a job")
-    if not found:
-        raise InputError(
-            f"{escape(out)}: holds no journal; give a directory that 'pix2pix-batch convert' or "
-            "'synthesize' has written to"
-        )
 
 
 class History:
@@ -208,16 +82,19 @@ class History:
         """Whether this job was begun with leave to replace files that it did not make."""
         return bool(self.job["overwrite"])
 
+    def _read_first_lines(self) -> list[FirstLine]:
+        return read_first_lines(self.out)
+
     def _find_journals(self) -> None:
         """Find the journals and check that they are this job's."""
-        require_maker(self.out, self._asked.get("kind"))
+        lines = self._read_first_lines()
+        require_maker(self.out, lines, self._asked.get("kind"))
         if self.fresh:
             return
-        require_readable(self.out)
-        headers: list[tuple[bool, int, dict[str, Any]]] = []
-        for shard in list_valid(self.out):
-            path = journal_of(self.out, shard)
-            header = _read_header(path)
+        require_readable(lines)
+        headers: list[tuple[bool, int, Header]] = []
+        for line in select_valid(lines):
+            header, shard = line.header, line.shard
             if header is None:
                 continue
             require_same(self.out, header, self._asked)
@@ -228,45 +105,47 @@ class History:
                     "the rest and merges them"
                 )
             is_own = self.shard is not None and shard == self.shard
-            headers.append((is_own, overwriting_of(header), header))
+            headers.append((is_own, header.overwriting, header))
             if self.shard is None or shard in (None, self.shard):
-                self._paths.append(path)
-        for *_, header in sorted(headers, key=lambda one: one[:2]):
+                self._paths.append(line.path)
+        for *_, header in sorted(headers, key=lambda known: known[:2]):
             self._take_over(header)
 
-    def _take_over(self, header: dict[str, Any]) -> None:
+    def _take_over(self, header: Header) -> None:
         """What an earlier run decided, or a run of another shard. The last counts: the shard's own,
         else that of the latest overwriting."""
-        overwrite = max(self.job["overwrite"], overwriting_of(header))
-        decided = {key: header[key] for key in DECIDED if key in header}
-        about = {key: header[key] for key in ABOUT if key in header}
-        self.job = {**self.job, **about, **decided, "overwrite": overwrite}
+        overwrite = max(self.job["overwrite"], header.overwriting)
+        values = {key: header.values[key] for key in (*ABOUT, *DECIDED) if key in header.values}
+        self.job = {**self.job, **values, "overwrite": overwrite}
 
     def _load(self) -> None:
         """Read what the journals say of each input into the index."""
         for path in self._paths:
             try:
-                for values, end in read_lines(path):
-                    self._note_line(values)
+                for event, end in read_lines(path):
+                    if event is not None:
+                        self._note(event)
                     self._ends[path] = end
             except OSError as error:
                 raise unreadable_error(path, error) from error
 
-    def _note_line(self, values: dict[str, Any]) -> None:
-        name = values.get("name")
-        if isinstance(name, str):
-            stamp, under = values.get("stamp", ""), values.get("under", "")
-            self._index.update(name, values.get("status", ""), _detail(stamp, under))
-            note = self._warned.add if values.get("warning") else self._warned.discard
-            note(hash(name))
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Recorded):
+            name, values = event.name, event.values
+            detail = _detail(values.get("stamp", ""), values.get("under", ""))
+            self._index.update(name, event.status, detail)
+            if "warning" in values:
+                self._warned.add(hash(name))
+            elif self._warned:
+                self._warned.discard(hash(name))
             if output := values.get("output"):
                 self._owners.update(output, DONE, hash(name))
             if "members" in values:
                 self._lacking.pop(name, None)
-            if lacking := values.get("failed"):
-                self._lacking[name] = lacking
-        elif "claim" in values:
-            for name in values["claim"]:
+                if lacking := values.get("failed"):
+                    self._lacking[name] = lacking
+        elif isinstance(event, Claimed):
+            for name in event.names:
                 self._index.claim(name)
 
     def status_of(self, name: str, stamp_now: str, under: Sequence[str] = ()) -> str:
@@ -322,55 +201,21 @@ def _detail(stamp: str, under: str = "") -> int:
     return hash(f"{stamp} {under}" if under else stamp) & DETAILS
 
 
-def unreadable_error(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"{escape(path)}: cannot be read ({error.strerror}); check its permissions, "
-        "or give another directory as OUT"
-    )
-
-
-def require_schema(out: Path, header: dict[str, Any]) -> None:
-    """Raises :class:`InputError` where the journal that begins so is of another version."""
-    if header.get("schema") != SCHEMA:
-        raise InputError(
-            f"{escape(out)}: its journal was written by another version of pix2pix-batch; "
-            "finish it with that one, or pass --overwrite to convert everything again"
-        )
-
-
-def require_maker(out: Path, kind: str | None) -> None:
-    """Raises :class:`InputError` where ``out`` holds what another command than that of ``kind``
-    (``synthesize``, or ``None``: ``convert``) makes. What cannot be read is passed over."""
-    for shard in (None, *shards_of(out)):
-        with suppress(OSError):
-            header = read_header(journal_of(out, shard))
-            if header is None or header.get("kind") == kind:
-                continue
-            if header.get("kind") == SYNTHESIZE:
-                raise InputError(
-                    f"{escape(out)}: holds a dataset of 'pix2pix-batch synthesize', finished or "
-                    "not; choose another OUT, or go on with it by the command that began it"
-                )
-            raise InputError(
-                f"{escape(out)}: holds images of 'pix2pix-batch convert'; choose another OUT for "
-                "the dataset"
-            )
-
-
-def require_same(out: Path, header: dict[str, Any], job: dict[str, Any]) -> None:
+def require_same(out: Path, header: Header, job: dict[str, Any]) -> None:
     """Raises :class:`InputError` where the journal that begins so is not of ``job``."""
     require_schema(out, header)
     for key, value in job.items():
-        if key not in ABOUT and header.get(key) != value:
+        if key not in ABOUT and header.values.get(key) != value:
+            difference = _difference(key, header.values, job)
             raise InputError(
-                f"{escape(out)}: holds another job's images ({_difference(key, header, job)}); "
+                f"{escape(out)}: holds another job's images ({difference}); "
                 "choose another OUT, or pass --overwrite to convert everything again"
             )
 
 
-def _difference(key: str, header: dict[str, Any], job: dict[str, Any]) -> str:
-    before, now = header.get(key), job[key]
-    names = header.get("model_name"), job.get("model_name")
+def _difference(key: str, earlier: dict[str, Any], job: dict[str, Any]) -> str:
+    before, now = earlier.get(key), job[key]
+    names = earlier.get("model_name"), job.get("model_name")
     if key != "model" or None in names:
         was = "not given" if before is None else repr(before)
         return f"{key} was {was}, now {'not given' if now is None else repr(now)}"

@@ -12,25 +12,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.journal.history import (
-    DECIDED,
-    REPLACES,
-    History,
-    is_locked,
-    list_replacing,
-    overwriting_of,
-    read_all_lines,
-    read_header,
-    replaces,
-    require_same,
-)
-from pix2pix_batch.journal.record import SCHEMA, Record, to_line
+from pix2pix_batch.journal.events import REPLACES, Begun, Claimed, Counted, Ended, Header, Returned
+from pix2pix_batch.journal.history import DECIDED, History, require_same
+from pix2pix_batch.journal.reader import FirstLine, is_locked, read_header, replaces
+from pix2pix_batch.journal.record import Record, to_line
 from pix2pix_batch.journal.shard import Shard, journal_of, lock_of, shards_of
 from pix2pix_batch.storage import placement
-from pix2pix_batch.storage.common import DIRECTORY, FULL, stamp
+from pix2pix_batch.storage.common import FULL
 from pix2pix_batch.text import escape
-
-__all__ = ["DIRECTORY", "FULL", "SCHEMA", "History", "Journal", "Record", "read_all_lines", "stamp"]
 
 MOMENT = 0.5
 """Seconds to wait for a lock: ``status`` holds it for a moment to see whether it is free."""
@@ -90,7 +79,6 @@ class Journal(History):
                 if self.shard is not None:
                     self._held.enter_context(self._lock(self.shard, MOMENT))
                 alone = self._require_apart()
-                self._finish_replacing()
                 super()._find_journals()
                 if alone:
                     self._tidy()
@@ -98,8 +86,8 @@ class Journal(History):
                 self._is_new = not read
                 replaced = self._list_replaced() if self.fresh else []
                 self._at = self.temporary / self.path.name if replaced else self.path
-                headers = [read_header(path) or {} for path in replaced]
-                self._overwriting_before = max(map(overwriting_of, headers), default=0)
+                headers = [header for path in replaced if (header := read_header(path))]
+                self._overwriting_before = max((one.overwriting for one in headers), default=0)
                 self._number()
                 if self.path not in self._paths:
                     self._renew(iter(()))
@@ -127,7 +115,8 @@ class Journal(History):
     def _running_shards(self) -> list[Shard]:
         """The other shards that are running."""
         shards = shards_of(self.out, "lock")
-        return [one for one in shards if one != self.shard and is_locked(lock_of(self.out, one))]
+        others = (shard for shard in shards if shard != self.shard)
+        return [shard for shard in others if is_locked(lock_of(self.out, shard))]
 
     def _require_apart(self) -> bool:
         """Whether no shard is running besides; refused where that one may not."""
@@ -147,26 +136,31 @@ class Journal(History):
         gone = [one for one in there if one == self.shard or replaces(self.shard, one)]
         return [path for one in gone if (path := journal_of(self.out, one)).exists()]
 
-    def _finish_replacing(self) -> None:
-        """Do what is left where a crash cut off a journal that took the place of others."""
-        for new in list_replacing(self.out):
+    def _read_first_lines(self) -> list[FirstLine]:
+        """After what is left where a crash cut off a journal that took the place of others."""
+        lines = super()._read_first_lines()
+        for line in lines:
+            if isinstance(line.problem, OutputError):
+                raise line.problem
+        replacing = [line for line in lines if line.header is not None and line.header.replaces]
+        for new in replacing:
             for old in (None, *shards_of(self.out)):
-                if replaces(new, old):
+                if replaces(new.shard, old):
                     journal_of(self.out, old).unlink(missing_ok=True)
-            path = journal_of(self.out, new)
-            header = read_header(path) or {}
-            header.pop(REPLACES)
-            _rewrite(path, header, read_pieces(path, os.path.getsize(path)))
+            assert new.header is not None
+            header = {key: new.header.values[key] for key in new.header.values if key != REPLACES}
+            _rewrite(new.path, header, read_pieces(new.path, os.path.getsize(new.path)))
+        return super()._read_first_lines() if replacing else lines
 
     def _number(self) -> None:
         """Which overwriting this is of: that of the job's other shards, if one has begun anew since
         this one did; else the next."""
         if self.fresh:
             before = self._overwriting_before
-            theirs = max((overwriting_of(header) for header in self._others_begun()), default=0)
+            theirs = max((header.overwriting for header in self._others_begun()), default=0)
             self.job["overwrite"] = theirs if theirs > before else before + 1
 
-    def _others_begun(self) -> list[dict[str, Any]]:
+    def _others_begun(self) -> list[Header]:
         """The first lines of the journals of this job's other shards."""
         if self.shard is None:
             return []
@@ -236,12 +230,12 @@ class Journal(History):
     def _decided_by_others(self) -> dict[str, Any]:
         """By this job's other shards, of the same overwriting where this one begins anew."""
         for header in self._others_begun():
-            if self.fresh and overwriting_of(header) != self.job["overwrite"]:
+            if self.fresh and header.overwriting != self.job["overwrite"]:
                 continue
-            if all(key in header for key in DECIDED):
+            if header.values.keys() >= set(DECIDED):
                 with suppress(InputError):
                     require_same(self.out, header, self._asked)
-                    return {key: header[key] for key in DECIDED}
+                    return {key: header.values[key] for key in DECIDED}
         return {}
 
     def _make_anew(self) -> None:
@@ -255,26 +249,26 @@ class Journal(History):
         header = {**self.job, REPLACES: True} if self.is_draft else self.job
         _rewrite(self._at, header, rest)
 
-    def begin(self, **about: Any) -> None:
+    def begin(self, workers: int | None = None, shard: str = "") -> None:
         """The run sends its first chunk. Raises :class:`OutputError`."""
         self.replace()
-        self.add_event(begin=round(time.time(), 3), **about)
+        self.add_event(Begun(round(time.time(), 3), workers, shard))
 
     def claim(self, *chunks: list[str]) -> None:
         """Say that outputs of these names are about to be written, so that they are ours: a line a
         chunk, all durable when it returns."""
-        self._write(b"".join(to_line({"claim": names}) for names in chunks))
+        self._write(b"".join(Claimed(names).line() for names in chunks))
 
     def add(self, records: Sequence[Record], seconds: float = 0.0, worker: str = "") -> None:
         """Record a chunk, and that ``worker`` took ``seconds`` for it; neither where the inputs
         never went to one. Durable after the next :meth:`sync`. Raises :class:`OutputError`."""
-        came = {"at": round(time.time(), 3), "seconds": round(seconds, 3), "worker": worker}
-        lines = b"".join(record.line() for record in records) + to_line(came)
+        returned = Returned(round(time.time(), 3), round(seconds, 3), worker)
+        lines = b"".join(record.line() for record in records) + returned.line()
         self._write(lines, durably=False)
 
-    def add_event(self, **values: Any) -> None:
-        """Write a line about the run itself, such as its beginning and its end."""
-        self._write(to_line(values))
+    def add_event(self, event: Begun | Counted | Ended) -> None:
+        """Write a line about the run itself."""
+        self._write(event.line())
 
     def sync(self) -> None:
         """Have the disk keep what was added. It may take as long as a worker takes for an image,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pix2pix_batch.dataset import state
 from pix2pix_batch.errors import ImageError, InputError, OutputError
-from pix2pix_batch.journal import writer
+from pix2pix_batch.journal.reader import read_events
 from pix2pix_batch.reporting import template
 from pix2pix_batch.reporting.chart import chart
 from pix2pix_batch.reporting.dataset_page import Dataset
@@ -74,7 +74,7 @@ def write(out: Path, outputs: str | None = None, dataset: Values | None = None) 
     path = out / NAME
     _require_free(path)
     state = _state(out)  # before it is read: a run may be adding to it
-    tally = Statistics(writer.read_all_lines(out))
+    tally = Statistics(read_events(out))
     _require_not_laid_out(out, tally)
     elsewhere = outputs is not None and remote.is_url(outputs)
     exhibit = Gallery(out, str(outputs if elsewhere else out.resolve()), tally)

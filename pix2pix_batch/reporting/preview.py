@@ -18,7 +18,7 @@ from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.inference import autotune
 from pix2pix_batch.inference.settings import Settings, apply_decision, settings_without_job
 from pix2pix_batch.item import Item
-from pix2pix_batch.journal.writer import Record
+from pix2pix_batch.journal.record import Record
 from pix2pix_batch.options import read_image_model
 from pix2pix_batch.reporting import contact_sheet
 from pix2pix_batch.storage import output

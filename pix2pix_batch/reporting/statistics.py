@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from pix2pix_batch.journal.record import COPY, GONE
+from pix2pix_batch.journal.events import Begun, Ended, Event, Header, Recorded, Returned
+from pix2pix_batch.journal.record import DONE, GONE
 from pix2pix_batch.reporting.throughput import Throughput
 
 SAMPLES, DOUBTFUL, EXAMPLES = 48, 24, 20
@@ -41,7 +42,7 @@ LONGEST = 200
 """Characters of a reason that tell it from others."""
 
 Values = dict[str, Any]
-"""A journal's line."""
+"""What a journal's line holds."""
 
 BEYOND = 100
 """From here on a distance is no percentile: the image is further than all training inputs."""
@@ -111,9 +112,10 @@ class Statistics:
     again to count them.
     """
 
-    def __init__(self, lines: Iterable[Values]) -> None:
-        """``lines``: those of all journals, one journal after the other."""
+    def __init__(self, events: Iterable[Event]) -> None:
+        """``events``: those of all journals, one journal after the other."""
         self.job: Values = {}
+        self.is_dataset = False
         self.pace = Throughput()
         self.outcomes: list[str] = []  # of each journal's last run
         self._workers: list[int] = []  # of each journal's largest run
@@ -127,25 +129,28 @@ class Statistics:
         )
         self._warned = SmallestKeys(DOUBTFUL)
         fresh = 0
-        for values in lines:
-            if "name" in values and "status" in values:
-                if self.is_dataset and str(values["name"]).endswith(COPY):
+        for event in events:
+            if isinstance(event, Recorded):
+                if self.is_dataset and event.is_copy:
                     continue
-                self._note_line(values)
-                fresh += "members" not in values  # a tar, whose images have come
-            elif "at" in values:
-                self._count_returned(values, fresh)
+                self._note(event)
+                fresh += "members" not in event.values  # a tar, whose images have come
+            elif isinstance(event, Returned):
+                if event.worker:
+                    self.pace.add(event.at, event.seconds, fresh)
                 fresh = 0
-            elif "schema" in values:
-                self.job = self.job or values
+            elif isinstance(event, Header):
+                self.job = self.job or event.values
+                self.is_dataset = self.is_dataset or event.is_dataset
                 self.outcomes.append("")
                 self._workers.append(0)
                 fresh = 0
-            elif "begin" in values or "end" in values:
-                self.pace.begin(values.get("begin"))
-                self.outcomes[-1:] = [str(values.get("outcome", "begun"))]
-                if isinstance(workers := values.get("workers"), int):
-                    self._workers[-1:] = [max(workers, *self._workers[-1:])]
+            elif isinstance(event, Begun):
+                self.pace.begin(event.at)
+                self.outcomes[-1:] = ["begun"]
+                self._workers[-1:] = [max(event.workers or 0, *self._workers[-1:])]
+            elif isinstance(event, Ended):
+                self.outcomes[-1:] = [event.outcome]
         self._count()
 
     @property
@@ -153,26 +158,17 @@ class Statistics:
         """How many there were when a run began; of shards, together."""
         return sum(self._workers)
 
-    def _count_returned(self, values: Values, count: int) -> None:
-        """``count`` inputs came back; without a worker they never went to one."""
-        if values.get("worker"):
-            self.pace.add(values.get("at"), values.get("seconds"), count)
-
-    def _note_line(self, values: Values) -> None:
-        name = _digest(str(values["name"]))
+    def _note(self, event: Recorded) -> None:
+        name = _digest(event.name)
         self._names.append(name)
-        if values["status"] == GONE:
+        if event.status == GONE:
             self._codes.append(NO_IMAGE)
-        elif values["status"] == "done":
-            is_tar = values.get("members") is not None
-            self._codes.append(NO_IMAGE if is_tar else self._image(values, name))
+        elif event.status == DONE:
+            self._codes.append(
+                NO_IMAGE if "members" in event.values else self._image(event.values, name)
+            )
         else:
-            self._codes.append(self._failure(values, name))
-
-    @property
-    def is_dataset(self) -> bool:
-        """Whether ``synthesize`` made it: the inputs' names then end in their variant."""
-        return self.job.get("kind") == "synthesize"
+            self._codes.append(self._failure(event, name))
 
     def _image(self, values: Values, name: int) -> int:
         """The code of an image that was converted."""
@@ -192,10 +188,9 @@ class Statistics:
             code |= UNMEASURED
         return code
 
-    def _failure(self, values: Values, name: int) -> int:
+    def _failure(self, event: Recorded, name: int) -> int:
         """The code of a failure's group."""
-        reason = str(values.get("reason", ""))
-        kind = str(values["status"]), _generalise(reason)
+        values, kind = event.values, (event.status, _generalise(event.get("reason")))
         if kind not in self._groups and len(self._groups) >= GROUPS:
             kind = "failed", OTHER
         if kind not in self._groups:
@@ -204,7 +199,7 @@ class Statistics:
         group = self._groups[kind]
         examples, place = self._examples[group], name
         if self.is_dataset:  # an input that fails does so once for each variant
-            source = str(values["name"]).rpartition("/")[0]
+            source = event.name.rpartition("/")[0]
             place = _digest(source)
             images = examples.get(place, {}).get("images", set())
             values = {**values, "name": source, "images": images | {name}}

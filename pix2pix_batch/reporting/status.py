@@ -15,12 +15,27 @@ import numpy as np
 from pix2pix_batch.dataset import lock, state
 from pix2pix_batch.dataset.state import Complete
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.journal.history import SYNTHESIZE, is_locked, list_valid, read_all_lines
+from pix2pix_batch.journal.events import (
+    Begun,
+    Claimed,
+    Counted,
+    Ended,
+    Event,
+    Header,
+    Recorded,
+    Returned,
+)
 from pix2pix_batch.journal.index import CODES, DETAIL, STATUS, Index
+from pix2pix_batch.journal.reader import (
+    is_locked,
+    read_events,
+    read_first_lines,
+    require_readable,
+    select_valid,
+)
 from pix2pix_batch.journal.record import COPY, DONE, FAILED, GONE, QUARANTINED
 from pix2pix_batch.journal.shard import Shard, lock_of, shards_of
-from pix2pix_batch.reporting.statistics import OTHER, Statistics, Values
-from pix2pix_batch.reporting.statistics import Group as Alike
+from pix2pix_batch.reporting.statistics import OTHER, Group, Statistics
 from pix2pix_batch.storage import files
 from pix2pix_batch.text import escape
 
@@ -100,7 +115,7 @@ def read_status(place: str | os.PathLike[str], journal: str | None = None) -> St
     if not running and (is_locked(lock_of(out)) or is_locked(lock.lock_of(out))):
         running = ["all"]
     story = RunStatistics()
-    tally = Statistics(story.observe(read_all_lines(out)))
+    tally = Statistics(story.observe(read_events(out)))
     pace, counts = tally.pace, story.counts()
     groups = {
         status: [
@@ -137,7 +152,7 @@ def read_status(place: str | os.PathLike[str], journal: str | None = None) -> St
     )
 
 
-def _make_group(group: Alike) -> FailureGroup:
+def _make_group(group: Group) -> FailureGroup:
     first = group.examples[0]
     own = group.reason if group.reason == OTHER else str(first.get("reason", ""))
     return FailureGroup(group.reason, group.count, str(first["name"]), own)
@@ -145,7 +160,9 @@ def _make_group(group: Alike) -> FailureGroup:
 
 def _list_shards(out: Path) -> tuple[list[str], list[str]]:
     """Those that have a journal, and those of the same number that have none."""
-    there = [shard for shard in list_valid(out) if shard is not None]
+    lines = read_first_lines(out)
+    require_readable(lines)
+    there = [line.shard for line in select_valid(lines) if line.shard is not None]
     count = max((shard.count for shard in there), default=0)
     every = [Shard(number, count) for number in range(1, count + 1)]
     return list(map(str, there)), [str(shard) for shard in every if shard not in there]
@@ -178,54 +195,58 @@ class RunStatistics:
         self._tars = Index()
         self._is_dataset = False
 
-    def observe(self, values: Iterator[Values]) -> Iterator[Values]:
-        """The lines, noted as they pass."""
+    def observe(self, events: Iterator[Event]) -> Iterator[Event]:
+        """The events, noted as they pass."""
         fresh = 0
-        for line in values:
-            if "name" in line:
-                name, state = str(line["name"]), str(line.get("status"))
-                if self._is_copy(name):
+        for event in events:
+            if isinstance(event, Recorded):
+                if self._is_dataset and event.is_copy:
                     continue
-                self._index.update(name, state, bool(line.get("stamp")))
-                if "members" in line or self._tars.get(name):
-                    self._tars.update(name, state, 0)
-                if "members" in line:  # a tar, whose images have lines of their own
+                if self._note_record(event):  # a tar, whose images have records of their own
                     continue
-                fresh += state != GONE
-            elif "claim" in line:
-                for name in line["claim"]:
-                    if not self._is_copy(name):
+                fresh += event.status != GONE
+            elif isinstance(event, Claimed):
+                for name in event.names:
+                    if not (self._is_dataset and name.endswith(COPY)):
                         self._index.claim(name)
-            elif "at" in line:
-                self._count_returned(float(line["at"]), fresh)
+            elif isinstance(event, Returned):
+                self._count_returned(event.at, fresh)
                 fresh = 0
             else:
-                self._run(line)
-            yield line
+                self._note_run(event)
+            yield event
 
-    def _is_copy(self, name: str) -> bool:
-        """Of a dataset's input, which is no image of it."""
-        return self._is_dataset and name.endswith(COPY)
+    def _note_record(self, event: Recorded) -> bool:
+        """Whether it is of a tar that was made."""
+        name, status, values = event.name, event.status, event.values
+        self._index.update(name, status, bool(values.get("stamp")))
+        is_tar = "members" in values
+        if is_tar or self._tars.get(name):
+            self._tars.update(name, status, 0)
+        return is_tar
 
     def _count_returned(self, at: float, count: int) -> None:
         self._recent.append((at, count))
         while self._recent[0][0] < at - LATELY:
             self._recent.popleft()
 
-    def _run(self, line: Values) -> None:
-        self._is_dataset |= line.get("kind") == SYNTHESIZE
-        if "begin" in line and line["begin"] >= (self.begun or 0):
-            self.begun, self.ended, self.outcome = line["begin"], None, ""
-        if "end" in line and line["end"] >= (self.ended or self.begun or 0):
-            self.ended, self.outcome = line["end"], str(line.get("outcome", ""))
-        if isinstance(gone := line.get("gone"), dict):
+    def _note_run(self, event: Header | Begun | Counted | Ended) -> None:
+        if isinstance(event, Header):
+            self._is_dataset |= event.is_dataset
+            return
+        if isinstance(event, Begun):
+            if event.at >= (self.begun or 0):
+                self.begun, self.ended, self.outcome = event.at, None, ""
+            return
+        if isinstance(event, Ended) and event.at >= (self.ended or self.begun or 0):
+            self.ended, self.outcome = event.at, event.outcome
+        if isinstance(event, Counted) and event.gone is not None:
+            gone = event.gone
             self._gone = {key: int(gone[key]) for key in (DONE, FAILED, QUARANTINED) if key in gone}
-        whole = "end" not in line or line.get("outcome") == "finished"
-        if whole and isinstance(total := line.get("total"), int):
-            shard = str(line.get("shard", ""))
-            if not shard:
+        if event.total is not None:
+            if not event.shard:
                 self._totals.clear()
-            self._totals[shard] = total
+            self._totals[event.shard] = event.total
 
     def counts(self) -> dict[str, int]:
         """Inputs by their last status, without those that the last count did not find; with none,

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,7 +18,8 @@ from pix2pix_batch.cores import cores
 from pix2pix_batch.dataset import state
 from pix2pix_batch.dataset.state import Complete
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.journal.history import DECIDED, SYNTHESIZE, read_all_lines
+from pix2pix_batch.journal.events import Header, Recorded
+from pix2pix_batch.journal.history import DECIDED
 from pix2pix_batch.journal.index import DETAIL, Index, status_of
 from pix2pix_batch.journal.integrity import (
     CHANGED,
@@ -30,6 +31,7 @@ from pix2pix_batch.journal.integrity import (
     batches,
     examine,
 )
+from pix2pix_batch.journal.reader import read_events
 from pix2pix_batch.journal.record import COPY, DONE, FAILED, MADE, QUARANTINED, Record
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.storage import files, remote
@@ -116,16 +118,17 @@ def verify(
     """
     kept = files.journal_directory(out, journal)
     others = ("schema", "overwrite", *DECIDED)
-    job = {key: value for key, value in next(read_all_lines(kept)).items() if key not in others}
-    is_dataset = job.get("kind") == SYNTHESIZE
+    header = next(read_events(kept))
+    assert isinstance(header, Header)
+    job = {key: value for key, value in header.values.items() if key not in others}
     with ExitStack() as stack:
-        if is_dataset:
+        if header.is_dataset:
             from pix2pix_batch.dataset.lock import lock_directory
 
             stack.enter_context(lock_directory(kept))
         book = Journal(kept, job)
         stack.callback(book.close)
-        known = state.read(kept) if is_dataset else None
+        known = state.read(kept) if header.is_dataset else None
         if known is not None:
             return _verify_dataset(kept, known, book, watch)
         found = Verification()
@@ -172,23 +175,37 @@ def _tell_next_run(kept: Path, known: Complete) -> None:
         raise state.unwritable(kept, error) from error
 
 
+def _is_found_wrong(event: Recorded) -> bool:
+    """Whether a check has journaled it, and no run."""
+    return event.status == FAILED and event.get("reason").startswith(WRONG)
+
+
 def _doubtful_records(kept: Path) -> dict[str, Record]:
     """What an earlier check has journaled as failed and no run has tried since: its record from
     before that, by its name."""
     names: set[str] = set()
-    for values in read_all_lines(kept):
-        if (name := values.get("name")) is None:
-            continue
-        if values.get("status") == FAILED and str(values.get("reason", "")).startswith(WRONG):
-            names.add(name)
+    for event in _read_records(kept):
+        if _is_found_wrong(event):
+            names.add(event.name)
         else:
-            names.discard(name)
-    keys = {one.name for one in fields(Record)}
+            names.discard(event.name)
     return {
-        values["name"]: Record(**{key: values[key] for key in keys & values.keys()})
-        for values in read_all_lines(kept)
-        if values.get("name") in names and values.get("status") == DONE
+        event.name: event.record()
+        for event in _read_records(kept)
+        if event.name in names and event.status == DONE
     }
+
+
+def _read_records(kept: Path) -> Iterator[Recorded]:
+    return (event for event in read_events(kept) if isinstance(event, Recorded))
+
+
+def _number_last_records(kept: Path) -> Index:
+    """Each input's last status, and the number of that record as its detail."""
+    last = Index()
+    for number, event in enumerate(_read_records(kept)):
+        last.update(event.name, event.status, number)
+    return last
 
 
 def _verify(
@@ -217,36 +234,29 @@ def _verify(
 
 def _list_outputs(kept: Path) -> Iterator[Output]:
     """What is done, by each input's last record."""
-    last = Index()
-    for number, values in enumerate(read_all_lines(kept)):
-        if "name" in values:
-            last.update(values["name"], values.get("status", ""), number)
-    for number, values in enumerate(read_all_lines(kept)):
-        if not values.get("output"):  # a tar's member: the tar is checked
+    last = _number_last_records(kept)
+    for number, event in enumerate(_read_records(kept)):
+        path = event.get("output")
+        if not path:  # a tar's member: the tar is checked
             continue
-        if values.get("status") == DONE and last.get(values["name"]) >> DETAIL == number:
-            is_tar = "members" in values
-            beside = tuple(values.get("beside", ()))
-            yield Output(values["name"], values["output"], values.get("hash", ""), is_tar, beside)
+        if event.status == DONE and last.get(event.name) >> DETAIL == number:
+            beside = tuple(event.values.get("beside", ()))
+            yield Output(event.name, path, event.get("hash"), event.is_tar, beside)
 
 
 def _list_outdated(kept: Path) -> list[str]:
     """The outputs, where there may be one, of what has failed since it was made."""
-    last = Index()
-    for number, values in enumerate(read_all_lines(kept)):
-        if "name" in values:
-            last.update(values["name"], values.get("status", ""), number)
-    made: dict[str, str] = {}
-    for number, values in enumerate(read_all_lines(kept)):
-        name = values.get("name", "")
-        state = last.get(name) if name else 0
+    last = _number_last_records(kept)
+    outputs: dict[str, str] = {}
+    for number, event in enumerate(_read_records(kept)):
+        state = last.get(event.name)
         if status_of(state) not in (FAILED, QUARANTINED):
             continue
-        if output := values.get("outdated") or values.get("output"):
-            made[name] = output
-        if state >> DETAIL == number and str(values.get("reason", "")).startswith(WRONG):
-            made.pop(name, None)  # by an earlier check: it is made again
-    return list(made.values())
+        if output := event.get("outdated") or event.get("output"):
+            outputs[event.name] = output
+        if state >> DETAIL == number and _is_found_wrong(event):
+            outputs.pop(event.name, None)  # by an earlier check: it is made again
+    return list(outputs.values())
 
 
 def _dataset_batches(kept: Path, known: Complete, doubted: Mapping[str, Record]) -> Iterator[Batch]:

@@ -179,12 +179,21 @@ def explain_error(error: BaseException) -> str:
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError) and scheme(str(error)) in WEB:  # fsspec's of a 404
         status = HTTPStatus.NOT_FOUND
+    if _is_malformed(error):
+        said = redact(" ".join(str(getattr(error, "message", "")).split()))
+        return f"the server's answer is malformed: {said}"[:200]
     if isinstance(status, int) and status in set(HTTPStatus):
         return f"HTTP {int(status)} {HTTPStatus(status).phrase}"
     if type(error).__name__ == CIRCLE:
         return "its address leads round in a circle, HTTP redirects without end"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return redact(" ".join(str(text).split()))[:200]
+
+
+def _is_malformed(error: BaseException) -> bool:
+    """Whether aiohttp did not understand an answer, which it gives the number 400."""
+    cause = error.__cause__
+    return cause is not None and type(cause).__module__.startswith("aiohttp.http")
 
 
 def is_transient(error: Exception) -> bool:

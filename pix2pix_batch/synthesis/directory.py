@@ -16,8 +16,10 @@ from pix2pix_batch.dataset import reader, state
 from pix2pix_batch.dataset.layout import CARD
 from pix2pix_batch.dataset.state import Complete
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.journal.history import SYNTHESIZE, describe_changed_model, require_maker
+from pix2pix_batch.journal.events import SYNTHESIZE
+from pix2pix_batch.journal.history import describe_changed_model
 from pix2pix_batch.journal.integrity import digest_of_file
+from pix2pix_batch.journal.reader import read_first_lines, require_maker
 from pix2pix_batch.journal.record import MADE
 from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.storage.whole import whole
@@ -68,7 +70,7 @@ class DatasetDirectory:
         """Raises :class:`InputError` where nothing may be written or removed in OUT."""
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"{escape(self.out)}: is a file; OUT must be a directory")
-        require_maker(self.out, SYNTHESIZE)
+        require_maker(self.out, read_first_lines(self.out), SYNTHESIZE)
         for path in (self.kept, self.made):
             if path.is_symlink():
                 raise InputError(

@@ -18,7 +18,8 @@ from pix2pix_batch.execution.run_recorder import RunRecorder
 from pix2pix_batch.inference.settings import Opener
 from pix2pix_batch.inputs.scan import Scan
 from pix2pix_batch.item import Item
-from pix2pix_batch.journal.history import SYNTHESIZE, History
+from pix2pix_batch.journal.events import SYNTHESIZE
+from pix2pix_batch.journal.history import History
 from pix2pix_batch.journal.record import GONE, Record
 from pix2pix_batch.journal.shard import journal_of
 from pix2pix_batch.journal.writer import Journal
@@ -174,17 +175,17 @@ class SynthesisJob(Job):
 
         self.make_scan, self.countable = make, True
         self.scan = make()
-        self.sieve = OwnOutputSelector(
+        self.selector = OwnOutputSelector(
             self.scan, self.options, self.settings.out, self.out, self.summary, self.stop
         )
-        self.sieve.counted, self.sieve.counted_all = self.wanted, self.summary.total
+        self.selector.counted, self.selector.counted_all = self.wanted, self.summary.total
         self.wanted = dict(wanted)
 
     def _dispatch(
-        self, crew: ClusterHandle, work: TaskSpec, ledger: RunRecorder, items: Iterator[Item]
+        self, handle: ClusterHandle, work: TaskSpec, recorder: RunRecorder, items: Iterator[Item]
     ) -> None:
         self.at_begin()
-        super()._dispatch(crew, work, ledger, items)
+        super()._dispatch(handle, work, recorder, items)
 
     def discard(self, records: reuse.Records) -> None:
         """What was made and is not wanted any more. Raises :class:`OutputError`."""

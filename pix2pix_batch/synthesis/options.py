@@ -10,7 +10,7 @@ from pix2pix_batch import bundle, options
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.dataset.layout import LAYOUTS, PAIRED, require_library, require_splits
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.inference.settings import TORCH
+from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.options import Options, option
 from pix2pix_batch.synthesis import plan
 from pix2pix_batch.text import escape
@@ -113,8 +113,8 @@ class SynthesisOptions:
 
     def __post_init__(self) -> None:
         """Raises :class:`InputError`."""
-        options.require_valid(self)
         options.require_within("variants", self.variants, 1, MOST_VARIANTS)
+        options.require_valid(self)
         if not 0 < self.noise_rate < 1:
             raise InputError(f"--noise-rate must lie between 0 and 1, not {self.noise_rate}")
         require_splits(self.layout, plan.parse_fractions(self.split))

@@ -9,8 +9,9 @@ from typing import Any
 
 from pix2pix_batch.dataset import reader
 from pix2pix_batch.dataset.naming import output_of, source_of, variant_of
-from pix2pix_batch.journal import history
+from pix2pix_batch.journal.events import Recorded
 from pix2pix_batch.journal.integrity import digest_of_file
+from pix2pix_batch.journal.reader import read_events
 from pix2pix_batch.journal.record import DONE, GONE, MADE
 from pix2pix_batch.synthesis.plan import Input
 
@@ -20,13 +21,14 @@ Records = Mapping[str, Mapping[str, Any]]
 
 def records_of(out: Path) -> dict[str, dict[str, Any]]:
     """Without what is gone."""
-    found: dict[str, dict[str, Any]] = {}
-    for values in history.read_all_lines(out):
-        if values.get("status") == GONE:
-            found.pop(values["name"], None)
-        elif "status" in values:
-            found[values["name"]] = values
-    return found
+    records: dict[str, dict[str, Any]] = {}
+    for event in read_events(out):
+        if isinstance(event, Recorded):
+            if event.status == GONE:
+                records.pop(event.name, None)
+            else:
+                records[event.name] = event.values
+    return records
 
 
 def reuse_images(out: Path, inputs: Sequence[Input], records: Records) -> list[str]:

@@ -114,7 +114,7 @@ def test_what_keys_leave_open_is_settled_by_a_picture(
     assert "norm instance, channels rgb" in ran.err and "norm: instance" in ran.out
 
 
-@pytest.mark.parametrize("norm", ["instance", "batch-statistics", "running-statistics"])
+@pytest.mark.parametrize("norm", ["instance", "running-statistics"])
 def test_labels_are_read_one_hot_with_edges(tmp_path: Path, norm: str) -> None:
     """As pix2pixHD reads them: 0 and 1."""
     kind = "instance" if norm == "instance" else "batch"
@@ -138,7 +138,7 @@ def test_labels_are_read_one_hot_with_edges(tmp_path: Path, norm: str) -> None:
     edges[:, :-1] |= ids[:, 1:] != ids[:, :-1]
     edges[:-1] |= ids[1:] != ids[:-1]
     x = np.concatenate([ids[None] == np.arange(5)[:, None, None], edges[None]])
-    wide = reference.double().train(norm == "batch-statistics")
+    wide = reference.double().eval()
     with torch.no_grad():
         y = (wide(torch.from_numpy(x)[None].double())[0].permute(1, 2, 0) + 1) * 127.5
     with Image.open(tmp_path / "out" / "ids.png") as made:

@@ -197,6 +197,8 @@ def test_options(tmp_path: Path, source: Path, tiny: Path) -> None:
         ran = convert_here(source, "out", tiny, option, value)
         assert ran.code == 2
         assert re.search(pattern, error_of(ran)), ran.err
+    ran = convert_here(source, "out", tiny, "--quality", "50")
+    assert ran.code == 2 and "--quality is for JPEG and WebP; png keeps" in error_of(ran)
     for option, value in (
         ("--limit", "0"),
         ("--quality", "101"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.util
 import os
 import re
@@ -18,6 +20,17 @@ from PIL import Image
 from tests.end_to_end.command import ROOT, environment
 
 BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.name)
+def test_what_a_benchmark_imports_of_the_project_is_there(path: Path) -> None:
+    """Not all of them are run here."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pix2pix_batch"):
+            module = importlib.import_module(str(node.module))
+            for name in (alias.name for alias in node.names):
+                submodule = f"{node.module}.{name}"
+                assert hasattr(module, name) or importlib.util.find_spec(submodule), submodule
 
 
 def run(*words: object, **values: str) -> list[str]:

@@ -509,6 +509,9 @@ def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
     values |= {key: draw(st.integers(1, 10**6)) for key in ("batch_size", "accumulate")}
     rate = st.floats(1e-12, 1)
     values |= draw(families())
+    least, lambda_gan = LEAST[values["patch"]], draw(st.floats(0, 1e6))
+    most = 1 if values["gan_mode"] == "wgangp" else 4
+    scales = [k for k in range(1, most + 1) if size >> (k - 1) >= least]
     return values | {
         "name": draw(TEXT.filter(lambda text: text and "/" not in text and "\\" not in text)),
         "size": size,
@@ -516,7 +519,9 @@ def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
         "mosaic": mosaic,
         "palette": draw(st.none() | st.dictionaries(TEXT, COLOUR)),
         "downs": downs if values["generator"] == "unet" else values["downs"],
-        "lambda_gan": draw(st.floats(0, 1e6)),
+        "scales": draw(st.sampled_from(scales)),
+        "lambda_gan": lambda_gan,
+        "lambda_features": draw(st.floats(0, 1e6)) if lambda_gan else 0,
         "lambda_l1": draw(st.floats(1e-6, 1e6)),
         "epochs": epochs,
         "decay_epochs": draw(st.none() | st.floats(0, epochs)),

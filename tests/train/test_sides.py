@@ -26,6 +26,7 @@ USUAL = [
     ("blur", "sharp"), ("gray", "color"), ("x", "y"), ("real_A", "real_B"), ("imgA", "imgB"),
     ("Input Images", "Target Images"), ("train_label", "train_img"), ("day", "night"),
     ("map", "satellite"), ("images", "depth"), ("trainInput", "trainTarget"), ("labels", "gt"),
+    ("train", "train_labels"), ("train", "trainannot"), ("training", "training_masks"),
 ]  # fmt: skip
 
 
@@ -240,6 +241,14 @@ def test_links_to_directories_are_counted(tmp_path: Path) -> None:
     for side in "AB":
         (linked / side).symlink_to(tmp_path / "disk" / side)
     assert not pairs.survey(linked).describe_links(), "a side itself may be one"
+
+
+def test_labels_beside_directories_that_are_splits(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        lay(tmp_path, split + "/{i}.png", f"{split}annot/{{i}}.png", 3)
+    found = pairs.find(tmp_path)
+    assert found.counts() == {"train": 3, "val": 3, "test": 3}
+    assert all(pair.b and pair.b.parent.name.endswith("annot") for pair in found.pairs)
 
 
 def test_splits_side_by_side_have_many_names(tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ PLACES = (
     (0, b"AT&TFORM", STORE.format("DjVu")),
     (0, b"v/1\x01", "OpenEXR: no defined white; store it as PNG"),
     (0, b"#?R", "Radiance HDR: no defined white; store it as PNG"),
+    *((0, b"PF" + end, "PFM, of floating point: no defined white; store it as PNG")
+      for end in (b"\n", b"\r", b" ")),
     (0, b"P7\n", STORE.format("PAM")),
     *((4, b"ftyp" + brand, "HEIC or HEIF, which is not read; store it as PNG or JPEG")
       for brand in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")),

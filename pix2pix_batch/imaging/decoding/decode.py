@@ -33,6 +33,9 @@ from pix2pix_batch.imaging.decoding.opening import (
 from pix2pix_batch.imaging.decoding.primaries import ADOBE_RGB, Cicp, Gamma
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 
+LOSSLESS_FRAME = b"\xff\xc3"
+"""The marker of a frame of lossless JPEG (ITU T.81, table B.1)."""
+
 RAW_MODE = "raw mode"
 """Of what Pillow says where it knows a kind of TIFF only uncompressed, as older ones do."""
 
@@ -171,6 +174,16 @@ def open_header(path: Path, tolerance: Tolerance = USUAL) -> Image.Image:
 
 def _decode_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
     try:
+        return _decode_known_tiff(data, tolerance)
+    except ImageError as error:
+        # entropy-coded data has no 255 before 195 (ITU T.81, section B.1.1.5)
+        if "(compression: JPEG)" not in str(error) or LOSSLESS_FRAME not in data:
+            raise
+        raise ImageError("TIFF with lossless JPEG in it; store it as Deflate") from error
+
+
+def _decode_known_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
+    try:
         data = layout.reorder_directories(data)
     except ValueError as error:
         raise ImageError(f"a TIFF file that {error}; export it as TIFF or PNG") from error
@@ -233,6 +246,8 @@ def _decode_png(data: bytes, tolerance: Tolerance) -> Decoded:
     remarks = []
     if "CgBI" in found.unknown:
         raise ImageError("PNG in Apple's own form (CgBI), of iOS apps; restore the usual one first")
+    if found.ended and found.lacks_one_palette:
+        raise ImageError(f"damaged: its pixels refer to one palette, and it has {found.palettes}")
     if found.unknown:
         remarks.append(f"its chunk {found.unknown[0]} is not known, and may change the picture")
     if found.wrong:

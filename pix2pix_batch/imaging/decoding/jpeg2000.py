@@ -20,6 +20,9 @@ from pix2pix_batch.imaging.decoding.tiff import (
 BOX = b"\x00\x00\x00\x0cjP  \x0d\x0a\x87\x0a"
 STREAM = b"\xff\x4f\xff\x51"
 
+GEOTIFF = bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03")
+"""What a box with a georeference begins with (OGC 08-085r8, GeoJP2)."""
+
 GREY, SRGB, SYCC, CMYK = 17, 16, 18, 12
 SPACES = {0: "black and white", 14: "CIE L*a*b*", 15: "black and white", 19: "e-sRGB"}
 """Enumerated colour spaces: ITU-T T.800, table I.10; T.801, table M.25."""
@@ -146,6 +149,15 @@ def _iterate_boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int,
         at = stop
 
 
+def read_geotiff(data: bytes) -> bytes:
+    """The TIFF file of one pixel that says where the picture lies (GeoJP2); empty if none does."""
+    if data.startswith(BOX):
+        for kind, start, end in _iterate_boxes(data, 0, len(data)):
+            if kind == b"uuid" and data.startswith(GEOTIFF, start):
+                return data[start + len(GEOTIFF) : end]
+    return b""
+
+
 def refusal(stream: Stream) -> str:
     """Why what the file says is not read; empty where it is."""
     if stream.signed:
@@ -160,6 +172,9 @@ def refusal(stream: Stream) -> str:
         return f"{stream.depths[0]}-bit samples: scale them to 8 or 16 bits first"
     if len(stream.depths) not in MODES:
         return f"JPEG 2000 of {len(stream.depths)} components; store it as RGB or grey"
+    if stream.space == GREY and len(stream.depths) > 2:
+        count = len(stream.depths)
+        return f"JPEG 2000 of {count} components that are told to be grey; store it as RGB"
     if stream.palette and (stream.palette_depth != 8 or len(stream.depths) != 1):
         return "JPEG 2000 with a palette of more than 8 bits; store it as RGB"
     if not stream.in_order:

@@ -9,12 +9,15 @@ from pix2pix_batch.imaging.metadata.tiff import Field, Tiff
 # Tags: TIFF 6.0, appendix A; ICC_PROFILE: ICC.1, annex B.4
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 ORIENTATION, SAMPLES, PLANAR, COLOUR_MAP = 274, 277, 284, 320
+VOLUME = 32997
+"""ImageDepth: how many planes a volume has (Silicon Graphics, as libtiff documents it)."""
+
 INK_SET, EXTRA, FORMAT, SUBSAMPLING, REFERENCE, ICC_PROFILE = 332, 338, 339, 530, 532, 34675
 NEW_SUBFILE, SUBFILE, SUB_DIRECTORIES = 254, 255, 330
 STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES = 273, 279, 324, 325
 WANTED = frozenset({
     WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ORIENTATION, SAMPLES, PLANAR,
-    COLOUR_MAP, INK_SET, EXTRA, FORMAT, SUBSAMPLING, REFERENCE, ICC_PROFILE,
+    COLOUR_MAP, VOLUME, INK_SET, EXTRA, FORMAT, SUBSAMPLING, REFERENCE, ICC_PROFILE,
 })  # fmt: skip
 
 UNSIGNED, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4
@@ -114,6 +117,7 @@ class Layout:
     ink_set: int
     colour_map: tuple[int, ...]
     profile: bytes
+    planes: int
 
     @property
     def depth(self) -> int:
@@ -212,6 +216,7 @@ def read_layout(data: bytes) -> Layout:
         ink_set=_first(fields, INK_SET, 1),
         colour_map=_whole(fields, COLOUR_MAP),
         profile=profile.data if profile else b"",
+        planes=_first(fields, VOLUME, 1),
     )
 
 

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngImageFile
 from pix2pix_batch.imaging.decoding.primaries import Cicp, Gamma
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GREY, RGB, GREY_ALPHA, RGBA = 0, 2, 4, 6
+GREY, RGB, INDEXED, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 LARGEST = 1 << 20
 """Bytes of a chunk beside the pixels that is looked at."""
 
@@ -33,7 +33,7 @@ TOO_LARGE = "Decompressed data too large"
 LARGEST_PROFILE = 1 << 26
 PIECE = 1 << 20
 
-CHANNELS = {GREY: 1, RGB: 3, 3: 1, GREY_ALPHA: 2, RGBA: 4}
+CHANNELS = {GREY: 1, RGB: 3, INDEXED: 1, GREY_ALPHA: 2, RGBA: 4}
 """By colour type (PNG, table 11.1)."""
 
 PASSES = (
@@ -51,7 +51,7 @@ class Chunks:
     whose checksum is wrong, by name and place; ``beside``: those of texts and profiles;
     ``unknown``: the names of those that are needed for the picture, and not known; ``meaning``:
     what its colours are, of which gamma counts where no profile says so; ``has_profile``: an ICC
-    profile is there.
+    profile is there; ``palettes``: how many there are.
     """
 
     depth: int = 8
@@ -66,6 +66,12 @@ class Chunks:
     ended: bool = False
     meaning: Gamma | Cicp | None = None
     has_profile: bool = False
+    palettes: int = 0
+
+    @property
+    def lacks_one_palette(self) -> bool:
+        """Whether it has not the one palette that its pixels refer to (PNG, section 11.2.2)."""
+        return self.colour == INDEXED and self.palettes != 1
 
 
 def read_chunks(data: bytes) -> Chunks:
@@ -97,6 +103,8 @@ def read_chunks(data: bytes) -> Chunks:
             found.meaning = Cicp(body[0], body[1], body[2], body[3])
         elif kind == b"sRGB":
             told = True
+        elif kind == b"PLTE" and not begun:
+            found.palettes += 1
         elif kind == b"iCCP":
             found.has_profile = True
         elif kind == b"IEND":

@@ -41,6 +41,7 @@ from pix2pix_batch.imaging.decoding.layout import (
     TILE_BYTES,
     TILE_OFFSETS,
     UNSIGNED,
+    VOLUME,
     WHITE_IS_ZERO,
     YCBCR,
     Layout,
@@ -108,6 +109,8 @@ def _undefined_reason(layout: Layout) -> str:
 
 
 def _unreadable_reason(layout: Layout) -> str:
+    if layout.planes > 1:
+        return f"a volume of {layout.planes} planes; store each as a picture of its own"
     known = BY_LIBTIFF | BY_TIFFFILE | PICTURES
     if layout.compression not in known:
         return f"TIFF compressed as {layout.compressed_by}, which is not read; store it as Deflate"
@@ -137,7 +140,7 @@ def is_plain(image: TiffImageFile) -> bool:
     return (
         kind in ((RGB, (8, 8, 8)), (BLACK_IS_ZERO, (8,)))
         and set(tags.get(FORMAT, (UNSIGNED,))) == {UNSIGNED}
-        and not any(tag in tags for tag in (EXTRA, REFERENCE))
+        and not any(tag in tags for tag in (EXTRA, REFERENCE, VOLUME))
         and (tags.get(PLANAR, 1), tags.get(FILL_ORDER, 1)) == (1, 1)
         and tags.get(COMPRESSION, 1) in USUAL
     )
@@ -361,9 +364,15 @@ def scale_to_eight_bits(values: np.ndarray, depth: int) -> np.ndarray:
 
 
 def fit_sixteen_bits(values: np.ndarray) -> np.ndarray:
-    """32-bit integers that fit into 16 bits. Raises :class:`ImageError`."""
+    """32-bit integers that fit into 16 bits, and not into 8, which they may then mean. Raises
+    :class:`ImageError`."""
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ImageError("32-bit integer pixels beyond 16 bits: no defined white; scale them first")
+    if 0 < values.max() <= 0xFF:
+        raise ImageError(
+            f"32-bit integer pixels up to {values.max()}: no defined white, 255 or 65535; store "
+            "them as 8 or 16 bits"
+        )
     return values.astype(np.uint16)
 
 

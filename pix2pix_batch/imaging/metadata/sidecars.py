@@ -80,11 +80,15 @@ def paths(image: str, beside: Iterable[str]) -> list[str]:
     return [os.path.join(directory, name) for name in beside]
 
 
+GEOREFERENCED = (".tif", ".tiff", ".jp2", ".j2k", ".jpx")
+"""Suffixes of files that may say themselves where they lie: GeoTIFF, GeoJP2."""
+
+
 def outputs(image: str, beside: Iterable[str], output: str, form: str) -> list[str]:
     """The files that may go with ``output``: those ``beside`` the input, and those made anew."""
     own = [output_name(name, os.path.basename(image), output) for name in beside]
     made = OUTPUT_FORMATS[form]
-    if not made.holds_georeference and image.lower().endswith((".tif", ".tiff")):
+    if not made.holds_georeference and image.lower().endswith(GEOREFERENCED):
         own += [world_name(output), output + AUXILIARY]
     elif not made.has_world_files and own:
         own.append(output + AUXILIARY)

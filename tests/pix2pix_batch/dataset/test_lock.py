@@ -8,7 +8,7 @@ import pytest
 
 from pix2pix_batch.dataset.lock import lock_directory, lock_of
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.journal.history import is_locked
+from pix2pix_batch.journal.reader import is_locked
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:

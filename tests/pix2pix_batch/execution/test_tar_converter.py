@@ -422,3 +422,20 @@ def test_a_picture_above_is_no_litter(tmp_path: Path) -> None:
     above, litter = tar_members.members(str(path))
     assert above.refusal and not above.is_left
     assert litter.is_left
+
+
+def test_times_of_gnu_incremental_archives_are_no_part_of_names(tmp_path: Path) -> None:
+    """They stand where others have the beginning of the name; so do directories and a label, of
+    types of their own, that are no images."""
+    block = bytearray(header("./a.png", 3).tobuf(tarfile.GNU_FORMAT))
+    block[345:357] = b"15302127325\0"
+    blocks = [bytes(block) + b"abc".ljust(512, b"\0")]
+    for kind, name in ((b"D", "./sub/"), (b"V", "label")):
+        blocks.insert(0, header(name, type=kind).tobuf(tarfile.GNU_FORMAT))
+    data = bytearray(b"".join(blocks) + bytes(10240))
+    for at in range(0, len(data) - 512, 512):
+        if data[at + 257 : at + 262] == b"ustar":
+            data[at + 148 : at + 156] = b" " * 8
+            data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
+    (tmp_path / "a.tar").write_bytes(data)
+    assert read(tmp_path / "a.tar") == {"./a.png": b"abc"}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
@@ -132,3 +133,21 @@ def test_more_exif_than_jpeg_holds() -> None:
         images.write(seen, "jpg", 90, kept.exif, kept.fields)
     with Image.open(io.BytesIO(images.write(seen, "webp", 90, kept.exif))) as image:
         assert image.getexif()[0x010E] == "x" * 70_000
+
+
+@pytest.mark.parametrize("form", ["tiff", "png", "jpg"])
+def test_gdal_sees_the_output_of_a_jpeg_2000_file_where_it_sees_that(
+    tmp_path: Path, form: str
+) -> None:
+    path, out = tmp_path / "a.jp2", tmp_path / "out"
+    out.mkdir()
+    shape = {"width": 9, "height": 7, "count": 3, "dtype": "uint8"}
+    with rasterio.open(
+        path, "w", driver="JP2OpenJPEG", crs="EPSG:32633", transform=OWN, REVERSIBLE="YES",
+        QUALITY="100", **shape,
+    ) as file:  # fmt: skip
+        file.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+        file.write(np.asarray(picture(9, 7)).transpose(2, 0, 1))
+    with rasterio.open(path) as given, rasterio.open(converted(path, out, form)) as seen:
+        assert given.transform == OWN == seen.transform
+        assert given.crs == seen.crs

@@ -13,9 +13,9 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference import onednn
+from pix2pix_batch.inference.backend_names import BACKENDS
 from pix2pix_batch.inference.engine import TorchEngine, default_batch_size, psnr, to_bytes
 from pix2pix_batch.noise import dropout_masks
-from pix2pix_batch.options import BACKENDS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

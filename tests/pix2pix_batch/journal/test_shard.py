@@ -15,9 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.journal.history import History, read_all_lines
+from pix2pix_batch.journal.events import Header, Recorded
+from pix2pix_batch.journal.history import History
+from pix2pix_batch.journal.reader import read_events
+from pix2pix_batch.journal.record import Record
 from pix2pix_batch.journal.shard import Shard, journal_of, lock_of, shards_of
-from pix2pix_batch.journal.writer import MOMENT, Journal, Record
+from pix2pix_batch.journal.writer import MOMENT, Journal
 
 JOB = {"model": "f00", "model_name": "tiny", "fit": "tile"}
 DECIDED = {"backend": "torch", "precision": "bf16", "batch_size": 8}
@@ -55,6 +58,10 @@ def test_files_of_no_shard(name: str) -> None:
     assert Shard.of_file(name) is None
 
 
+def headers(out: Path) -> list[Header]:
+    return [event for event in read_events(out) if isinstance(event, Header)]
+
+
 def opened(out: Path, text: str = "", **options: bool) -> Journal:
     return Journal(out, JOB, shard=Shard.parse(text) if text else None, **options)
 
@@ -80,7 +87,7 @@ def begun(out: Path, text: str, **options: bool) -> None:
 
 
 def names_of(out: Path) -> list[str]:
-    return [line["name"] for line in read_all_lines(out) if "name" in line]
+    return [event.name for event in read_events(out) if isinstance(event, Recorded)]
 
 
 def test_shards_run_side_by_side_and_keep_each_others_files(tmp_path: Path) -> None:
@@ -165,7 +172,7 @@ def test_a_run_of_the_whole_merges_them(tmp_path: Path) -> None:
         "lock",
         "tmp",
     ]
-    header = next(read_all_lines(tmp_path))
+    header = headers(tmp_path)[0].values
     assert header == {"schema": 2, **JOB, **DECIDED, "overwrite": False}
 
 
@@ -262,8 +269,8 @@ def test_overwriting_that_a_crash_cut_off_has_happened_or_not(tmp_path: Path, te
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         command = [sys.executable, "-c", OVERWRITE_AND_DIE, str(out), text, str(step)]
         code = subprocess.run(command, env=environment).returncode
-        fits = {line["fit"] for line in read_all_lines(out) if "schema" in line}
-        assert len(fits) == 1 and not any("replaces" in line for line in read_all_lines(out))
+        fits = {header.values["fit"] for header in headers(out)}
+        assert len(fits) == 1 and not any(header.replaces for header in headers(out))
         (fit,) = fits
         assert names_of(out) == (["old", "a", "a", "b"] if fit == "tile" else [])
         job = {**JOB, "fit": fit}
@@ -342,7 +349,7 @@ def test_the_first_shard_decides_for_all(tmp_path: Path) -> None:
     assert second.settle(**{**DECIDED, "precision": "fp32"}) == DECIDED
     for journal in (first, second):
         journal.close()
-    assert [line["precision"] for line in read_all_lines(tmp_path) if "schema" in line] == [
+    assert [header.values["precision"] for header in headers(tmp_path)] == [
         "bf16",
         "bf16",
     ]
@@ -359,9 +366,7 @@ def test_what_was_decided_before_does_not_bind_those_that_begin_anew(tmp_path: P
     for journal in (first, second):
         journal.begin()
         journal.close()
-    assert [line["precision"] for line in read_all_lines(tmp_path) if "schema" in line] == [
-        "fp32"
-    ] * 2
+    assert [header.values["precision"] for header in headers(tmp_path)] == ["fp32"] * 2
 
 
 def test_locks_are_told_from_journals(tmp_path: Path) -> None:

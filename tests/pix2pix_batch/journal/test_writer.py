@@ -16,7 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.journal.writer import History, Journal, Record, read_all_lines
+from pix2pix_batch.journal.history import History
+from pix2pix_batch.journal.reader import read_events
+from pix2pix_batch.journal.record import Record
+from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.storage.common import DIRECTORY, stamp
 
 JOB: dict[str, Any] = {"model": "f00", "fit": "tile", "quality": None, "noise": False, "seed": 0}
@@ -612,7 +615,7 @@ def test_a_journal_that_an_editor_or_a_merge_has_damaged_is_refused(
     run(tmp_path, done("a"))
     damaged = before + path_of(tmp_path).read_bytes()
     path_of(tmp_path).write_bytes(damaged)
-    for read in (opened, lambda out: list(read_all_lines(out)), lambda out: History(out, JOB)):
+    for read in (opened, lambda out: list(read_events(out)), lambda out: History(out, JOB)):
         with pytest.raises(InputError, match="is damaged: line 1 must be the job"):
             read(tmp_path)
     assert path_of(tmp_path).read_bytes() == damaged

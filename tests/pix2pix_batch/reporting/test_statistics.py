@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pix2pix_batch.journal.events import event_of
 from pix2pix_batch.reporting.statistics import (
     DOUBTFUL,
     EXAMPLES,
@@ -20,6 +21,10 @@ from pix2pix_batch.reporting.statistics import (
 
 HEAD = {"schema": 2, "input": "/in"}
 REASONS = ["empty", "damaged: 12 bytes missing", "damaged: 345 bytes missing", "gone"]
+
+
+def statistics(lines: list[dict[str, Any]]) -> Statistics:
+    return Statistics(event for event in map(event_of, lines) if event is not None)
 
 
 def done(name: str, distance: float | None = None) -> dict[str, Any]:
@@ -50,14 +55,14 @@ records = st.lists(
 
 def test_what_is_too_small_to_be_measured_is_counted() -> None:
     small = {**done("a"), "unmeasured": True}
-    assert Statistics([HEAD, small, done("b", 12.0)]).unmeasured == 1
-    tally = Statistics([HEAD, small, done("a", 12.0)])
+    assert statistics([HEAD, small, done("b", 12.0)]).unmeasured == 1
+    tally = statistics([HEAD, small, done("a", 12.0)])
     assert (tally.unmeasured, tally.measured, tally.counts["done"]) == (0, 1, 1)
 
 
 @given(records)
 def test_every_input_counts_once_by_its_last_line(lines: list[dict[str, Any]]) -> None:
-    tally = Statistics([HEAD, *lines])
+    tally = statistics([HEAD, *lines])
     last = {values["name"]: values for values in lines}
     expected = Counter(values["status"] for values in last.values())
     assert +tally.counts == expected
@@ -79,9 +84,9 @@ def test_every_input_counts_once_by_its_last_line(lines: list[dict[str, Any]]) -
 @given(st.integers(0, 400), st.randoms(use_true_random=False))
 def test_what_is_shown_does_not_depend_on_the_order(count: int, chance: random.Random) -> None:
     lines = [done(f"{n}.png", n % 100 + 0.5) if n % 3 else failed(f"{n}.png") for n in range(count)]
-    one = Statistics([HEAD, *lines])
+    one = statistics([HEAD, *lines])
     chance.shuffle(lines)
-    other = Statistics([HEAD, *lines])
+    other = statistics([HEAD, *lines])
     assert one.samples == other.samples
     assert one.doubtful == other.doubtful
     assert one.groups == other.groups
@@ -89,7 +94,7 @@ def test_what_is_shown_does_not_depend_on_the_order(count: int, chance: random.R
 
 def test_samples_are_spread_over_all_inputs() -> None:
     """Each of ten equal parts of 5,000 names has some of the 48, as chance would have it."""
-    tally = Statistics([HEAD, *(done(f"{n:05}.png") for n in range(5000))])
+    tally = statistics([HEAD, *(done(f"{n:05}.png") for n in range(5000))])
     assert len(tally.samples) == SAMPLES
     parts = Counter(int(values["name"][:5]) // 500 for values in tally.samples)
     assert len(parts) >= 8 and max(parts.values()) <= 14
@@ -98,7 +103,7 @@ def test_samples_are_spread_over_all_inputs() -> None:
 def test_the_furthest_are_shown() -> None:
     lines = [done(f"{n}.png", 99 + n / 1000) for n in range(1000)]
     random.Random(0).shuffle(lines)
-    tally = Statistics([HEAD, *lines])
+    tally = statistics([HEAD, *lines])
     assert [values["name"] for values in tally.doubtful] == [
         f"{999 - n}.png" for n in range(DOUBTFUL)
     ]
@@ -113,7 +118,7 @@ def test_reasons_that_differ_in_numbers_and_names_are_one_group() -> None:
         'cannot open "d.png"',
         "empty",
     ]
-    tally = Statistics([HEAD, *(failed(str(n), reason) for n, reason in enumerate(reasons))])
+    tally = statistics([HEAD, *(failed(str(n), reason) for n, reason in enumerate(reasons))])
     assert [(group.count, group.reason) for group in tally.groups] == [
         (3, "cannot open '...'"),
         (2, "damaged: image file is truncated (N bytes not processed)"),
@@ -123,7 +128,7 @@ def test_reasons_that_differ_in_numbers_and_names_are_one_group() -> None:
 
 def test_too_many_reasons_are_counted_together() -> None:
     words = [f"{a}{b}" for a in "abcdefghijklm" for b in "abcdefghijklm"]
-    tally = Statistics([HEAD, *(failed(word, word) for word in words)])
+    tally = statistics([HEAD, *(failed(word, word) for word in words)])
     assert len(tally.groups) == GROUPS + 1
     assert (tally.groups[0].count, tally.groups[0].reason) == (len(words) - GROUPS, OTHER)
     assert len(tally.groups[0].examples) == EXAMPLES
@@ -140,12 +145,12 @@ def test_work_is_counted_where_there_was_a_worker() -> None:
         {"at": 1010.0, "seconds": 4.0, "worker": "tcp://1"},
         {"end": 1011.0, "outcome": "finished"},
     ]
-    tally = Statistics([HEAD, *lines])
+    tally = statistics([HEAD, *lines])
     assert tally.pace.images == 2
     assert tally.workers == 2
     assert tally.outcomes == ["finished"]
-    assert Statistics([HEAD, *lines[:-1]]).outcomes == ["begun"]
-    assert Statistics([HEAD, *lines, HEAD, *lines[:-1]]).outcomes == ["finished", "begun"]
+    assert statistics([HEAD, *lines[:-1]]).outcomes == ["begun"]
+    assert statistics([HEAD, *lines, HEAD, *lines[:-1]]).outcomes == ["finished", "begun"]
 
 
 def test_a_tar_is_no_image() -> None:
@@ -155,7 +160,7 @@ def test_a_tar_is_no_image() -> None:
         done("a.tar/2.png"),
         {"name": "a.tar", "status": "done", "members": 2, "output": "a.tar"},
     ]
-    tally = Statistics([HEAD, *lines])
+    tally = statistics([HEAD, *lines])
     assert +tally.counts == Counter(done=2)
     assert [values["name"] for values in tally.samples if "members" in values] == []
     assert tally.groups == []
@@ -170,7 +175,7 @@ def test_a_tar_is_no_image_of_the_rate() -> None:
         failed("b.tar", "cannot be read"),
         {"at": 102.0, "seconds": 2.0, "worker": "one"},
     ]
-    assert Statistics([HEAD, *lines]).pace.images == 3
+    assert statistics([HEAD, *lines]).pace.images == 3
 
 
 def test_of_a_dataset_the_copies_of_inputs_are_no_images() -> None:
@@ -181,7 +186,7 @@ def test_of_a_dataset_the_copies_of_inputs_are_no_images() -> None:
         failed("b.png/source"),
         failed("b.png/0"),
     ]
-    tally = Statistics([{**HEAD, "kind": "synthesize"}, *lines])
+    tally = statistics([{**HEAD, "kind": "synthesize"}, *lines])
     assert +tally.counts == Counter(done=2, failed=1)
     assert {values["name"] for values in tally.samples} == {"a.png/0", "a.png/1"}
     assert (tally.flagged, tally.measured) == (1, 1)
@@ -196,7 +201,7 @@ def test_of_a_dataset_an_input_that_failed_is_one_example(
         failed(f"{n}.png/{variant}", REASONS[what - 1]) if what else done(f"{n}.png/{variant}")
         for n, variant, what in lines
     ]
-    tally = Statistics([{**HEAD, "kind": "synthesize"}, *journal])
+    tally = statistics([{**HEAD, "kind": "synthesize"}, *journal])
     last = {values["name"]: values for values in journal}
     expected = Counter(
         (values["name"].partition("/")[0], values["reason"][:7])
@@ -223,7 +228,7 @@ def test_the_flagged_are_those_that_are_so_now(lines: list[tuple[int, bool, bool
         {**done(str(n)), "flags": "flat" if odd else ""} if made else failed(str(n))
         for n, made, odd in lines
     ]
-    tally = Statistics([HEAD, *journal])
+    tally = statistics([HEAD, *journal])
     last = {values["name"]: values for values in journal}
     flagged = sorted(name for name, values in last.items() if values.get("flags"))
     assert sorted(values["name"] for values in tally.odd) == flagged
@@ -231,7 +236,7 @@ def test_the_flagged_are_those_that_are_so_now(lines: list[tuple[int, bool, bool
 
 
 def test_what_lies_beyond_the_training_inputs_is_counted_apart() -> None:
-    tally = Statistics([HEAD, done("a", 99.99), done("b", 100.0), done("c", 730.0)])
+    tally = statistics([HEAD, done("a", 99.99), done("b", 100.0), done("c", 730.0)])
     assert tally.distances[99] == 1 and tally.distances[100] == 2
     assert [values["name"] for values in tally.doubtful] == ["c", "b", "a"]
 
@@ -246,5 +251,5 @@ def test_foreign_values_do_no_harm() -> None:
         {"at": "now", "seconds": {}, "worker": ["x"]},
         {},
     ]
-    tally = Statistics(lines)
+    tally = statistics(lines)
     assert tally.counts["done"] == 3 and tally.measured == 1

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.journal.record import to_line
+from pix2pix_batch.journal.events import Begun, Counted
+from pix2pix_batch.journal.record import Record, to_line
 from pix2pix_batch.journal.shard import Shard, journal_of
-from pix2pix_batch.journal.writer import Journal, Record
+from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.reporting import console, status
 
 JOB = {"input": "/maps", "model": "f00" * 20, "model_name": "tiny", "fit": "tile", "format": "png"}
@@ -113,7 +114,7 @@ def test_a_job_that_has_not_begun(tmp_path: Path) -> None:
 
 def test_sees_a_run_and_shards_that_are_writing_and_disturbs_neither(tmp_path: Path) -> None:
     journal = Journal(tmp_path, JOB)
-    journal.add_event(begin=START, workers=1)
+    journal.add_event(Begun(START, 1))
     journal.add([done("a")])
     with journal.path.open("ab") as file:
         file.write(b'{"name":"b","sta')  # just being written
@@ -182,7 +183,7 @@ def test_inputs_that_are_gone_do_not_count(tmp_path: Path) -> None:
     journal.add([Record("bad", "failed", "1:1", reason="damaged")])
     journal.begin(workers=1)
     gone = {"done": 5, "failed": 1, "quarantined": 0}
-    journal.add_event(total=10, gone=gone)
+    journal.add_event(Counted(10, gone))
     journal.add([Record(f"new {n}", "done", "1:1", f"new {n}.png") for n in range(3)])
     journal.close()
     found = status.read_status(tmp_path)

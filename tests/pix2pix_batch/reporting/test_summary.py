@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pix2pix_batch.journal.writer import Record
+from pix2pix_batch.journal.record import Record
 from pix2pix_batch.reporting.summary import Summary
 
 

@@ -13,8 +13,9 @@ from PIL import Image
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.journal.history import History
+from pix2pix_batch.journal.record import Record
 from pix2pix_batch.journal.shard import Shard
-from pix2pix_batch.journal.writer import Journal, Record
+from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.reporting.verification import verify
 
 JOB = {"model": "f00", "fit": "tile"}

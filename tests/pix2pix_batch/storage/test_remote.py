@@ -228,6 +228,8 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/busy" and self.calls.count("/busy") < 3:
             status = 503
         self.send_response(status)
+        if path == "/malformed":
+            self.send_header("Content-Length", "7")
         self.send_header("Content-Length", "5" if status == 200 else "0")
         self.end_headers()
         if status == 200:
@@ -263,6 +265,11 @@ def test_what_is_gone_is_asked_for_once(web: str) -> None:
         files.read_file(f"{web}/gone?token=SECRET", "listed")
     assert "SECRET" not in str(caught.value)
     assert Handler.calls == ["/gone"]
+
+
+def test_a_malformed_answer_is_told_as_one(web: str) -> None:
+    with pytest.raises(ImageError, match="the server's answer is malformed"):
+        files.read_file(f"{web}/malformed", "listed")
 
 
 def test_nothing_is_written_to_the_web(web: str) -> None:

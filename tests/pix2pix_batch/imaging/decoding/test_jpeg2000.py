@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import struct
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 
 from pix2pix_batch.errors import ImageError
@@ -122,3 +124,17 @@ def test_chroma_whose_rows_have_half_a_sample_more(kind: str) -> None:
 def test_chroma_of_other_sizes_is_refused() -> None:
     with pytest.raises(ImageError, match="other than chroma of 4:2:0 or 4:2:2"):
         read(base64.b64decode(HALVED["4:1:1"]), 3)
+
+
+def test_three_components_that_are_told_to_be_grey_are_refused(tmp_path: Path) -> None:
+    """As GDAL writes bands that have no colours."""
+    path = tmp_path / "a.jp2"
+    with (
+        pytest.warns(rasterio.errors.NotGeoreferencedWarning),
+        rasterio.open(
+            path, "w", driver="JP2OpenJPEG", width=64, height=48, count=3, dtype="uint8"
+        ) as file,
+    ):
+        file.write(np.zeros((3, 48, 64), np.uint8))
+    with pytest.raises(ImageError, match="3 components that are told to be grey"):
+        read(path.read_bytes(), 3)

@@ -447,3 +447,9 @@ def test_an_orientation_that_xmp_alone_has_is_told(has_exif: bool) -> None:
     picture = read(encoded(Image.new("RGB", (9, 6)), "JPEG", exif=exif, xmp=told), 3)
     assert picture.pixels.shape == (9, 6, 3)
     assert bool(picture.warnings) != has_exif
+
+
+@pytest.mark.parametrize("start", [b"PF\n2 1\n-1.0\n", b"Pf\n2 1\n-1.0\n"])
+def test_floating_point_netpbm_is_refused_by_name(start: bytes) -> None:
+    with pytest.raises(ImageError, match=r"(?i)floating.point"):
+        read(start + bytes(24), 3)

@@ -313,3 +313,14 @@ def test_linear_grey_of_16_bits() -> None:
     with_alpha = np.dstack([samples, np.full((SIZE, SIZE), 65535)])
     picture = read(png(with_alpha, 16, 4, LINEAR[0]), 1)
     assert np.abs(picture.pixels - 255 * grey).max() <= 1 and not picture.warnings
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_pixels_that_refer_to_no_palette_or_to_two_are_refused(count: int) -> None:
+    palette = chunk(b"PLTE", bytes([9, 8, 7]))
+    data = png(np.zeros((2, 2, 1), int), 8, PALETTE, *[palette] * count)
+    if count == 1:
+        assert (read(data, 3).pixels == [9, 8, 7]).all()
+        return
+    with pytest.raises(ImageError, match=f"one palette, and it has {count}"):
+        read(data, 3)

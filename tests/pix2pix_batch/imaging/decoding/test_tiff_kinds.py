@@ -160,6 +160,18 @@ def test_32_bit_integers_that_fit_into_16_bits(
         (np.zeros((4, 4, 3), np.int16), {"photometric": "rgb"}, "signed"),
         (np.full((4, 4), 70_000, np.uint32), {}, "32-bit integer pixels.*scale them"),
         (np.full((4, 4), -1, np.int32), {}, "32-bit integer pixels.*scale them"),
+        (np.full((4, 4), 7, np.int32), {}, "32-bit integer pixels up to 7: no defined white"),
+        (np.full((4, 4), 255, np.uint32), {}, "32-bit integer pixels up to 255: no defined white"),
+        (
+            np.zeros((16, 16, 16), np.uint8),
+            {"volumetric": True, "tile": (16, 16, 16), "photometric": "minisblack"},
+            "a volume of 16 planes",
+        ),
+        (
+            np.zeros((16, 16, 3), np.uint8),
+            {"photometric": "rgb", "compression": "jpeg", "compressionargs": {"lossless": True}},
+            "lossless JPEG",
+        ),
         (np.zeros((4, 4, 3), np.uint32), {"photometric": "rgb"}, "32-bit samples"),
         (np.zeros((4, 4), np.uint64), {}, "64-bit samples"),
         (np.zeros((4, 4, 5), np.uint8), {"photometric": "minisblack"}, "only the first.*grey"),

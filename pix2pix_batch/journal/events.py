@@ -1,0 +1,199 @@
+"""The kinds of lines that a journal has, a class each: how they are written, and what a line is.
+
+``docs/journal.md`` describes them. Journals are files that anybody may have edited: a line that is
+none of these is passed over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, TypeAlias, TypeGuard
+
+from pix2pix_batch.journal.record import COPY, Record, parse_line, to_line
+
+SYNTHESIZE = "synthesize"
+"""The ``kind`` of a job that makes a dataset; one of ``convert`` has none."""
+
+REPLACES = "replaces"
+"""In a job's line while its journal takes the place of others: these do not count any more, though
+a crash may have left them."""
+
+
+@dataclass(slots=True)
+class Header:
+    """The first line, the job: what decides the outputs' bytes, and what was decided when it
+    began."""
+
+    values: dict[str, Any]
+
+    @property
+    def kind(self) -> str | None:
+        return self.values.get("kind")
+
+    @property
+    def is_dataset(self) -> bool:
+        """Whether ``synthesize`` made it: the inputs' names then end in their variant."""
+        return self.kind == SYNTHESIZE
+
+    @property
+    def overwriting(self) -> int:
+        """Which overwriting the journal is of, from 1; 0 where it was begun without."""
+        number = self.values.get("overwrite")
+        return int(number) if isinstance(number, int) else 0
+
+    @property
+    def replaces(self) -> bool:
+        return bool(self.values.get(REPLACES))
+
+
+@dataclass(slots=True)
+class Claimed:
+    """The outputs of the inputs of these ``names`` are about to be written."""
+
+    names: list[str]
+
+    def line(self) -> bytes:
+        return to_line({"claim": self.names})
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What became of the input ``name``; ``values``: the whole :class:`Record`, as far as it is
+    not empty."""
+
+    name: str
+    status: str
+    values: dict[str, Any]
+
+    @property
+    def is_copy(self) -> bool:
+        """Of a dataset: of an input's copy, which is no image of it."""
+        return self.name.endswith(COPY)
+
+    @property
+    def is_tar(self) -> bool:
+        """Of a tar that was made, whose images have records of their own."""
+        return "members" in self.values
+
+    def get(self, name: str) -> str:
+        """A text of the record; empty where it has none."""
+        value = self.values.get(name)
+        return value if isinstance(value, str) else ""
+
+    def record(self) -> Record:
+        return Record(**{key: self.values[key] for key in _RECORDED & self.values.keys()})
+
+
+_RECORDED = {one.name for one in fields(Record)}
+
+
+@dataclass(slots=True)
+class Returned:
+    """The records since the last such line came back at this time (Unix), after ``seconds`` of work
+    on ``worker``; without one, the inputs never went to any."""
+
+    at: float
+    seconds: float = 0.0
+    worker: str = ""
+
+    def line(self) -> bytes:
+        return to_line({"at": self.at, "seconds": self.seconds, "worker": self.worker})
+
+
+@dataclass(slots=True)
+class Begun:
+    """A run of the job, or of its part ``shard``, sends its first chunk."""
+
+    at: float
+    workers: int | None = None
+    shard: str = ""
+
+    def line(self) -> bytes:
+        workers = {} if self.workers is None else {"workers": self.workers}
+        return to_line({"begin": self.at, **workers, **_shard(self.shard)})
+
+
+@dataclass(slots=True)
+class Counted:
+    """A run has counted its inputs. ``gone``: how many that are recorded it has not found any more,
+    by status; ``None`` where it has not looked at all of them."""
+
+    total: int | None
+    gone: dict[str, int] | None = None
+    shard: str = ""
+
+    def line(self) -> bytes:
+        gone = {} if self.gone is None else {"gone": self.gone}
+        return to_line({"total": self.total, **gone, **_shard(self.shard)})
+
+
+@dataclass(slots=True)
+class Ended:
+    """A run ended. ``counts``: what became of its inputs, by the names that the summary has."""
+
+    FINISHED: ClassVar = "finished"
+
+    at: float
+    outcome: str = ""
+    counts: dict[str, Any] = field(default_factory=dict)
+    shard: str = ""
+
+    @property
+    def total(self) -> int | None:
+        """Inputs, of a run that looked at all of them."""
+        total = self.counts.get("total")
+        return total if self.outcome == self.FINISHED and isinstance(total, int) else None
+
+    def line(self) -> bytes:
+        return to_line(
+            {"end": self.at, "outcome": self.outcome, **self.counts, **_shard(self.shard)}
+        )
+
+
+Event: TypeAlias = Header | Claimed | Recorded | Returned | Begun | Counted | Ended
+
+
+def _shard(shard: str) -> dict[str, str]:
+    return {"shard": shard} if shard else {}
+
+
+def parse_event(line: bytes) -> Event | None:
+    """What a journal's line is; ``None`` where it is torn or none of ours."""
+    values = parse_line(line)
+    return None if values is None else event_of(values)
+
+
+def event_of(values: dict[str, Any]) -> Event | None:
+    """As :func:`parse_event`, of a line's values."""
+    if "name" in values:
+        name, status = values["name"], values.get("status")
+        if isinstance(name, str) and isinstance(status, str):
+            return Recorded(name, status, values)
+        return None
+    if "claim" in values:
+        names = values["claim"]
+        are_names = isinstance(names, list) and set(map(type, names)) <= {str}
+        return Claimed(names) if are_names else None
+    if "schema" in values:
+        return Header(values)
+    shard = str(values.get("shard", ""))
+    if _is_number(at := values.get("at")):
+        seconds = values.get("seconds")
+        worker = str(values.get("worker", ""))
+        return Returned(at, seconds if _is_number(seconds) else 0.0, worker)
+    if _is_number(at := values.get("begin")):
+        workers = values.get("workers")
+        return Begun(at, workers if isinstance(workers, int) else None, shard)
+    if _is_number(at := values.get("end")):
+        no_counts = ("end", "outcome", "shard")
+        counts = {key: value for key, value in values.items() if key not in no_counts}
+        return Ended(at, str(values.get("outcome", "")), counts, shard)
+    if "total" in values:
+        total, gone = values["total"], values.get("gone")
+        total = total if isinstance(total, int) else None
+        return Counted(total, gone if isinstance(gone, dict) else None, shard)
+    return None
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float)

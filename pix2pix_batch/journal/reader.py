@@ -1,0 +1,186 @@
+"""Reading the journals of an OUT. It writes nothing, and takes no lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pix2pix_batch.errors import InputError, OutputError, Pix2PixBatchError
+from pix2pix_batch.journal.events import REPLACES, Event, Header, event_of
+from pix2pix_batch.journal.record import SCHEMA, parse_line
+from pix2pix_batch.journal.shard import Shard, journal_of, shards_of
+from pix2pix_batch.text import escape
+
+SHOWN = 24
+"""Bytes of a damaged line that a message tells."""
+
+
+def is_locked(lock: Path) -> bool:
+    """Whether some process holds the lock now. Only looks, so that a read-only OUT will do."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@dataclass(frozen=True)
+class FirstLine:
+    """How a journal begins. ``shard``: whose it is, ``None`` for the whole's; ``header``: the job,
+    where the line is one; ``problem``: what to raise of a line that is none, as an editor or a
+    merge leaves it, or that cannot be read."""
+
+    path: Path
+    shard: Shard | None
+    header: Header | None = None
+    problem: Pix2PixBatchError | None = None
+
+
+def read_first_lines(out: Path) -> list[FirstLine]:
+    """Of all journals of ``out``, each read once."""
+    paths = {shard: journal_of(out, shard) for shard in (None, *shards_of(out))}
+    return [
+        line for shard, path in paths.items() if (line := _read_first_line(path, shard)) is not None
+    ]
+
+
+def read_header(path: Path) -> Header | None:
+    """The first line of a journal; ``None`` where there is none. Raises ``OSError``."""
+    try:
+        with path.open("rb") as file:
+            values = parse_line(file.readline())
+    except FileNotFoundError:
+        return None
+    return None if values is None else Header(values)
+
+
+def _read_first_line(path: Path, shard: Shard | None) -> FirstLine | None:
+    """``None`` where there is no journal."""
+    try:
+        with path.open("rb") as file:
+            line = file.readline()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return FirstLine(path, shard, problem=unreadable_error(path, error))
+    if (values := parse_line(line)) is not None:
+        return FirstLine(path, shard, Header(values))
+    is_torn = line.startswith(b"{") and not line.endswith(b"\n")
+    if not line or is_torn:
+        return FirstLine(path, shard)
+    problem = InputError(
+        f"{escape(path)}: is damaged: line 1 must be the job, and begins "
+        f"{line[:SHOWN].rstrip()!r}, as an editor or a merge leaves it; put it back as it was "
+        "(no byte order mark, no conflict markers), or pass --overwrite to convert everything "
+        "again"
+    )
+    return FirstLine(path, shard, problem=problem)
+
+
+def require_readable(lines: Sequence[FirstLine]) -> None:
+    """Raises :class:`InputError` where the first line of a journal is none of a journal;
+    :class:`OutputError` where one cannot be read."""
+    for line in lines:
+        if line.problem is not None:
+            raise line.problem
+
+
+def replaces(new: Shard | None, old: Shard | None) -> bool:
+    """Whether the journal of ``new``, begun anew, forgets the other one ``old``: all but those of
+    its own job's other shards."""
+    return old != new and (new is None or old is None or old.count != new.count)
+
+
+def select_valid(lines: Sequence[FirstLine]) -> list[FirstLine]:
+    """The journals that count. Those do not that another one was replacing when its run was cut
+    off."""
+    replacing = [line.shard for line in lines if line.header is not None and line.header.replaces]
+    return [line for line in lines if not any(replaces(new, line.shard) for new in replacing)]
+
+
+def read_lines(path: Path) -> Iterator[tuple[Event | None, int]]:
+    """What a journal's whole lines are, the job's first, and where each ends in the file. Raises
+    ``OSError``."""
+    end = 0
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                end += len(line)
+                values = parse_line(line)
+                yield None if values is None else event_of(values), end
+
+
+def read_events(out: Path) -> Iterator[Event]:
+    """What all journals of ``out`` say, one journal after the other, each beginning with its
+    :class:`Header`. What regards one input comes in the order of events.
+
+    Raises :class:`InputError` where there is no journal, :class:`OutputError` where one cannot
+    be read.
+    """
+    first_lines = read_first_lines(out)
+    require_readable(first_lines)
+    valid = [line for line in select_valid(first_lines) if line.header is not None]
+    for line in valid:
+        try:
+            events = read_lines(line.path)
+            next(events, None)
+            assert line.header is not None
+            require_schema(out, line.header)
+            line.header.values.pop(REPLACES, None)
+            yield line.header
+            for event, _ in events:
+                if event is not None:
+                    yield event
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise unreadable_error(line.path, error) from error
+    if not out.is_dir():
+        raise InputError(f"{escape(out)}: no such directory; give the OUT of a job")
+    if not valid:
+        raise InputError(
+            f"{escape(out)}: holds no journal; give a directory that 'pix2pix-batch convert' or "
+            "'synthesize' has written to"
+        )
+
+
+def unreadable_error(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{escape(path)}: cannot be read ({error.strerror}); check its permissions, "
+        "or give another directory as OUT"
+    )
+
+
+def require_schema(out: Path, header: Header) -> None:
+    """Raises :class:`InputError` where the journal that begins so is of another version."""
+    if header.values.get("schema") != SCHEMA:
+        raise InputError(
+            f"{escape(out)}: its journal was written by another version of pix2pix-batch; "
+            "finish it with that one, or pass --overwrite to convert everything again"
+        )
+
+
+def require_maker(out: Path, lines: Sequence[FirstLine], kind: str | None) -> None:
+    """Raises :class:`InputError` where ``out`` holds what another command than that of ``kind``
+    (``synthesize``, or ``None``: ``convert``) makes. What cannot be read is passed over."""
+    for header in [line.header for line in lines if line.header is not None]:
+        if header.kind == kind:
+            continue
+        if header.is_dataset:
+            raise InputError(
+                f"{escape(out)}: holds a dataset of 'pix2pix-batch synthesize', finished or "
+                "not; choose another OUT, or go on with it by the command that began it"
+            )
+        raise InputError(
+            f"{escape(out)}: holds images of 'pix2pix-batch convert'; choose another OUT for "
+            "the dataset"
+        )
