@@ -116,7 +116,7 @@ def test_the_sea_is_blue_and_the_land_is_not(
 
 
 def test_land_is_not_flat(maps: np.ndarray, aerial: dict[str, np.ndarray]) -> None:
-    """Relief and climates show; texture as of satellite pictures, above 4, L1 alone does not draw."""
+    """Relief and climates show. Texture as of satellite pictures is not there: L1 draws none."""
     land = [
         image
         for image, source in zip(aerial["fp32"], maps, strict=True)
