@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Any, NamedTuple, TypeVar
 
 from pix2pix_batch.generators.description import Description, Layout, Shapes
@@ -49,6 +48,9 @@ def families() -> Mapping[str, type[Description]]:
 
 @functools.cache
 def _load_entry_points() -> None:
+    # not above: it imports 'email', which a file of the user's in the directory of a command may be
+    from importlib.metadata import entry_points
+
     for point in entry_points(group=GROUP):
         register(point.load())
 

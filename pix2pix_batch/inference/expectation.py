@@ -67,7 +67,7 @@ def _try(
             return None
         reference.reverse_channels(checkpoint, net)
     wanted = images.read(expected.read_bytes(), a.out_channels).pixels
-    pixels = read_input(source.read_bytes(), info).pixels
+    pixels = read_input(source.read_bytes(), info).pixels.copy()  # which torch wants writable
     shape = wanted.shape[:2]
     if info.labels is None:
         pixels = tiling.resize(pixels, shape)

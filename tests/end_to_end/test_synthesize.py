@@ -468,7 +468,7 @@ def test_one_bad_image_only_fails_itself(tmp_path: Path, model: Path) -> None:
         ({"split": "train=0.5,val=0.5", "group_by": "scene"}, "'val' would be empty"),
         ({"group_by": "nothing"}, "--group-by 'nothing': matches no input, such as a/scene0"),
         ({"split": "train=0.5,mine=0.5", "layout": "a-b"}, "read train, val and test"),
-        ({"noise_blocks": 5}, "--noise-blocks 5: soft has 4 decoder blocks"),
+        ({"noise_blocks": 5}, "--noise-blocks 5: soft has 4 blocks that can take noise"),
         ({"noise_blocks": 2, "backend": "tensorrt"}, "has the trained noise only"),
         ({"noise_rate": 1.0}, "--noise-rate must lie between 0 and 1"),
         ({"layout": "zip"}, "layout must be one of imagefolder, webdataset"),
