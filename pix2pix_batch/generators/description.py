@@ -30,6 +30,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 Part = Literal["encoder", "decoder", "texture"]
 
 
+CHANNELS = (1, 64)
+"""That an image may have: the fewest and the most."""
+
+
 class LayoutError(ValueError):
     """A checkpoint is of a family, but not as the family has it; says what is wrong."""
 
@@ -165,16 +169,19 @@ class Description:
         """What a bundle's metadata holds."""
         return {"family": self.family, **asdict(self)}  # type: ignore[call-overload]
 
-    def require_sound(self, ranges: Mapping[str, tuple[int, int]], flags: tuple[str, ...]) -> None:
+    def require_sound(
+        self, ranges: Mapping[str, tuple[int, int]], flags: tuple[str, ...] = ()
+    ) -> None:
         """Raises ``ValueError`` for a number out of its range or no integer, an unknown norm, and
-        one of ``flags`` that is neither true nor false."""
-        for name, (low, high) in ranges.items():
+        one of ``flags`` that is neither true nor false. What every family has is checked too."""
+        channels = {"in_channels": CHANNELS, "out_channels": CHANNELS}
+        for name, (low, high) in (channels | {**ranges}).items():
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
         if self.norm not in get_args(Norm):
             raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}, not {self.norm!r}")
-        for name in flags:
+        for name in ("dropout", *flags):
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}")
 

@@ -181,12 +181,12 @@ class LayeredDescription(Description):
     ) -> list[tuple[int, int, int]]:
         shapes = {
             layer.noise_block: (layer.outputs, *after)
-            for layer, _, after in self.sized(height, width)
+            for layer, _, after in self.measure_layers(height, width)
             if isinstance(layer, Convolution)
         }
         return [shapes[number] for number in self.noise_blocks(blocks)]
 
-    def sized(self, height: int, width: int) -> Iterator[Sized]:
+    def measure_layers(self, height: int, width: int) -> Iterator[Sized]:
         """The layers, with their sizes for an image of ``height`` x ``width``."""
         sizes = {IMAGE: (height, width)}
         for layer in self.layers:

@@ -7,7 +7,7 @@ at half its size, and goes through blocks of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -77,7 +77,7 @@ class LocalEnhancer(ResidualGenerator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_sound({"local_blocks": (1, MAX_BLOCKS)}, ())
+        self.require_sound({"local_blocks": (1, MAX_BLOCKS)})
 
     @property
     def multiple(self) -> int:
@@ -95,24 +95,17 @@ class LocalEnhancer(ResidualGenerator):
     def layers(self) -> Sequence[Layer]:
         return [
             Resample("half", IMAGE, self.in_channels, "average"),
-            *self._global(),
+            *self.encoder("half"),
+            *self.residual_blocks(),
+            *self.decoder(),
             self.stem("local.stem", IMAGE, self.ngf),
-            self._joined(),
+            self._join_halves(),
             *self.blocks_from("local.down", "local.block", self.local_blocks, 2 * self.ngf),
             self.up("local.up", f"local.block.{self.local_blocks - 1}.1", 2 * self.ngf),
             self.last("local.up"),
         ]
 
-    def _global(self) -> Iterator[Layer]:
-        yield self.stem("stem", "half", 2 * self.ngf)
-        before = "stem"
-        for i in range(self.downs):
-            yield self.down(f"down.{i}", before, self.width(i))
-            before = f"down.{i}"
-        yield from self.residual_blocks()
-        yield from self.decoder()
-
-    def _joined(self) -> Convolution:
+    def _join_halves(self) -> Convolution:
         """The enhancer's halving, and the global generator's features on top."""
         return Convolution(
             "local.down", "local.stem", self.ngf, 2 * self.ngf, 3, stride=2, bias=self.conv_bias,

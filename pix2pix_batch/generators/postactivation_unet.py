@@ -50,13 +50,7 @@ class PostActivationUNet(LayeredDescription):
     dropout: bool = True
 
     def __post_init__(self) -> None:
-        ranges = {
-            "in_channels": (1, 64),
-            "out_channels": (1, 64),
-            "downs": (MIN_DOWNS, MAX_DOWNS),
-            "ngf": (1, 1024),
-        }
-        self.require_sound(ranges, ("dropout",))
+        self.require_sound({"downs": (MIN_DOWNS, MAX_DOWNS), "ngf": (1, 1024)})
 
     @property
     def multiple(self) -> int:

@@ -47,14 +47,7 @@ class ResidualGenerator(LayeredDescription):
     padding: Padding = "reflect"
 
     def __post_init__(self) -> None:
-        ranges = {
-            "in_channels": (1, 64),
-            "out_channels": (1, 64),
-            "downs": (1, MAX_DOWNS),
-            "blocks": (1, MAX_BLOCKS),
-            "ngf": (1, 512),
-        }
-        self.require_sound(ranges, ("dropout",))
+        self.require_sound({"downs": (1, MAX_DOWNS), "blocks": (1, MAX_BLOCKS), "ngf": (1, 512)})
         if self.padding not in ("reflect", "zeros"):
             raise ValueError(f"padding must be reflect or zeros, not {self.padding!r}")
 
@@ -96,7 +89,7 @@ class ResidualGenerator(LayeredDescription):
         return self.ngf << halvings
 
     def encoder(self, source: str = IMAGE) -> Iterator[Layer]:
-        yield self.stem("stem", source, self.ngf)
+        yield self.stem("stem", source, self.width(0))
         before = "stem"
         for i in range(self.downs):
             yield self.down(f"down.{i}", before, self.width(i))

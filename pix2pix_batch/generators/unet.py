@@ -56,13 +56,7 @@ class Architecture(Description):
     bias: bool = False
 
     def __post_init__(self) -> None:
-        ranges = {
-            "in_channels": (1, 64),
-            "out_channels": (1, 64),
-            "downs": (MIN_DOWNS, MAX_DOWNS),
-            "ngf": (1, 1024),
-        }
-        self.require_sound(ranges, ("dropout", "skips", "bias"))
+        self.require_sound({"downs": (MIN_DOWNS, MAX_DOWNS), "ngf": (1, 1024)}, ("skips", "bias"))
 
     @property
     def summary(self) -> str:

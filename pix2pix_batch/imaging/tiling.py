@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from PIL import Image
@@ -170,11 +171,35 @@ class SharingTiles(Tiles):
         return [round(place) for place in np.linspace(first, last, PARTS)]
 
 
-class Padded:
-    """An image at its own size, but for a mirrored border; the same interface as :class:`Tiles`."""
+class Single:
+    """An image that the network takes in one piece, ``pixels``; the same interface as
+    :class:`Tiles`."""
+
+    pixels: np.ndarray
+
+    def __init__(self) -> None:
+        self.result: np.ndarray | None = None
+        self.shares = [1.0]
+
+    def restart(self) -> Self:
+        """As for :class:`Tiles`."""
+        fresh = copy.copy(self)
+        fresh.result = None
+        return fresh
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        yield self.pixels
+
+
+class Padded(Single):
+    """An image at its own size, but for a mirrored border."""
 
     def __init__(self, pixels: np.ndarray, size: tuple[int, int]) -> None:
         """``size``: the height and width with the border."""
+        super().__init__()
         self.shape = pixels.shape[:2]
         self.before = [(whole - own) // 2 for whole, own in zip(size, self.shape, strict=True)]
         if size != self.shape:
@@ -182,46 +207,19 @@ class Padded:
             padding = [(before, whole - own - before) for whole, own, before in pairs]
             pixels = np.pad(pixels, [*padding, (0, 0)], mode="reflect")
         self.pixels = pixels
-        self.result: np.ndarray | None = None
-        self.shares = [1.0]
-
-    def restart(self) -> Padded:
-        """As for :class:`Tiles`."""
-        fresh = copy.copy(self)
-        fresh.result = None
-        return fresh
-
-    def __len__(self) -> int:
-        return 1
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        yield self.pixels
 
     def add_tile(self, index: int, tile: np.ndarray) -> None:
         (y, x), (height, width) = self.before, self.shape
         self.result = tile[y : y + height, x : x + width]
 
 
-class Resized:
-    """An image scaled to the model's size and back; the same interface as :class:`Tiles`."""
+class Resized(Single):
+    """An image scaled to the model's size and back."""
 
     def __init__(self, pixels: np.ndarray, size: int) -> None:
+        super().__init__()
         self.shape = pixels.shape[:2]
         self.pixels = resize(pixels, (size, size))
-        self.result: np.ndarray | None = None
-        self.shares = [1.0]
-
-    def restart(self) -> Resized:
-        """As for :class:`Tiles`."""
-        fresh = copy.copy(self)
-        fresh.result = None
-        return fresh
-
-    def __len__(self) -> int:
-        return 1
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        yield self.pixels
 
     def add_tile(self, index: int, tile: np.ndarray) -> None:
         self.result = resize(tile, self.shape)

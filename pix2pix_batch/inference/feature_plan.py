@@ -90,7 +90,7 @@ def plan_features(
     those of the image and of the translated image are their own, so that a wider generator never
     takes less.
     """
-    layers = list(description.sized(*size))
+    layers = list(description.measure_layers(*size))
     wanted = {}
     for layer, before, after in layers:
         if isinstance(layer, Convolution):

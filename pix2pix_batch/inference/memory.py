@@ -176,7 +176,7 @@ def _layered_memory(description: LayeredDescription, size: Size, batch_size: int
     is laid out anew; one image's features, since images run one after the other; the batch's bytes
     and levels."""
     weights, kernel = 0, 0
-    for layer, _, after in description.sized(*size):
+    for layer, _, after in description.measure_layers(*size):
         if isinstance(layer, Convolution):
             plain, way = _count_kernel(layer), _choose_widest(layer, after)
             points = rule.SMALL_POINTS**2 * layer.inputs * layer.outputs
@@ -191,7 +191,7 @@ def image_memory(description: LayeredDescription, size: Size) -> int:
     """Bytes that an image of that height and width takes while it runs on the CPU, in fp32: its
     features and the buffers of the convolutions that are matrix products."""
     largest = Counter[str]()
-    for layer, _, after in description.sized(*size):
+    for layer, _, after in description.measure_layers(*size):
         if isinstance(layer, Convolution):
             largest |= _count_buffers(layer, after, _choose_widest(layer, after))
     return NUMBER * (largest.total() + _count_features(description, size))
@@ -225,7 +225,7 @@ def _count_features(description: LayeredDescription, size: Size) -> int:
     layer reads it."""
     plan = plan_features(description, size, _choose_widest)
     held = sum(room.channels * math.prod(room.place.padded) for room in plan.rooms)
-    return held + max(_count_working(plan, sized) for sized in description.sized(*size))
+    return held + max(_count_working(plan, sized) for sized in description.measure_layers(*size))
 
 
 def _count_working(plan: FeaturePlan, sized: Sized) -> int:

@@ -77,7 +77,7 @@ class SizedLayers:
         dtype: torch.dtype,
     ) -> None:
         self.architecture, self.dtype = architecture, dtype
-        self.sized = list(architecture.sized(*size))
+        self.sized = list(architecture.measure_layers(*size))
         plan = plan_features(architecture, size, lambda layer, _: prepared[layer.name].way)
         workspace = Workspace()
         self.steps = [
@@ -195,7 +195,7 @@ class OneDNNLayers:
         products = dtype == torch.float32 and not direct and bool(onednn.instruction_set())
         choose = choose_way if products else choose_direct
         self.prepared: dict[str, PreparedLayer] = {}
-        for layer, before, after in self.architecture.sized(*size):
+        for layer, before, after in self.architecture.measure_layers(*size):
             if isinstance(layer, Convolution):
                 way: Way = choose(layer, after)
                 block = net.find_block(layer.name)
