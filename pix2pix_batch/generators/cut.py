@@ -62,14 +62,16 @@ class CutResNet(ResidualGenerator):
                 "blurs before some of its changes of size and not before others; CUT's ResNet with "
                 "antialiasing everywhere is known (the default), and CycleGAN's, which has none"
             )
-        fixed = _expected(downs, BLUR, shapes) | _expected(ups, INTERPOLATION, shapes)
+        fixed = _list_fixed_kernels(downs, BLUR, shapes) | _list_fixed_kernels(
+            ups, INTERPOLATION, shapes
+        )
         return Layout(
             found.modules(), found.fields(), frozenset({"last.conv"}), found.called, fixed,
             found.inner.normless,
         )  # fmt: skip
 
 
-def _expected(
+def _list_fixed_kernels(
     entries: list[Entry], line: tuple[int, ...], shapes: Shapes
 ) -> dict[str, list[list[float]]]:
     """The fixed kernels by their names. Raises :class:`LayoutError` for ones of another size."""

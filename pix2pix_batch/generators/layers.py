@@ -137,8 +137,8 @@ class Sized(NamedTuple):
 class LayeredDescription(Description):
     """A :class:`Description` that says its layers, in running order, the last making the image.
 
-    A subclass has :attr:`layers` and :attr:`embedded`, the name of the features that the embedding
-    is made of, and says which of its weights belong to the encoder (:meth:`part_of`).
+    A subclass has :attr:`layers` and :attr:`embedding_source`, the name of the features that the
+    embedding is made of, and says which of its weights belong to the encoder (:meth:`part_of`).
     """
 
     @property
@@ -146,7 +146,7 @@ class LayeredDescription(Description):
         raise NotImplementedError
 
     @property
-    def embedded(self) -> str:
+    def embedding_source(self) -> str:
         raise NotImplementedError
 
     @property
@@ -159,7 +159,7 @@ class LayeredDescription(Description):
 
     @property
     def bottleneck(self) -> int:
-        return self._made_by[self.embedded].outputs
+        return self._made_by[self.embedding_source].outputs
 
     @property
     def image_blocks(self) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ class LayeredGenerator(Generator):
 
     def embed(self, x: Tensor) -> Tensor:
         """What follows the embedded features is not computed."""
-        embedded = self.architecture.embedded
+        embedded = self.architecture.embedding_source
         for name, feature in self._run(x, {}):
             if name == embedded:
                 return pool(feature)
@@ -102,7 +102,7 @@ class LayeredGenerator(Generator):
             masks = [draw_mask((len(x), *shape), x.device) for shape in shapes]
         embedding, y = None, x
         for name, y in self._run(x, multipliers_by_block(a, masks), norms):
-            if name == a.embedded:
+            if name == a.embedding_source:
                 embedding = pool(y)
         assert embedding is not None
         return y, embedding

@@ -66,7 +66,7 @@ class PostActivationUNet(LayeredDescription):
         return f"{self.title}, {self.downs} downs, ngf {self.ngf}"
 
     @property
-    def embedded(self) -> str:
+    def embedding_source(self) -> str:
         return f"down.{self.downs - 1}"
 
     def width(self, block: int) -> int:
@@ -89,7 +89,7 @@ class PostActivationUNet(LayeredDescription):
 
     def _decoder(self) -> Iterator[Layer]:
         """Block ``up.i`` makes what is joined with ``down.i - 1``."""
-        before, inputs, blocks = self.embedded, self.width(self.downs - 1), self.downs
+        before, inputs, blocks = self.embedding_source, self.width(self.downs - 1), self.downs
         for i in reversed(range(1, blocks)):
             outputs = self.width(i - 1)
             noise = 2 * blocks - FIRST_DROPOUT - 1 - i if i > blocks - self._noisy_ups else None

@@ -65,7 +65,7 @@ class ResidualGenerator(LayeredDescription):
         return f"{self.title}, {self.downs} downs, {self.blocks} blocks, ngf {self.ngf}"
 
     @property
-    def embedded(self) -> str:
+    def embedding_source(self) -> str:
         return self._before_blocks
 
     @property

@@ -160,7 +160,7 @@ def run_together(
                 found[name] = norms[name] if norms is not None else statistics_of_all(made)
             for one, y in zip(layers, made, strict=True):
                 one.finish(place, y, found.get(name), masks)
-        if name == first.architecture.embedded:
+        if name == first.architecture.embedding_source:
             embedding = pool(first.features[name].inner)
     assert embedding is not None
     return embedding, found

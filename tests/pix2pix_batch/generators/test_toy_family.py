@@ -34,7 +34,7 @@ class Toy(LayeredDescription):
     dropout: bool = False
 
     multiple = 1
-    embedded = "first"
+    embedding_source = "first"
 
     def __post_init__(self) -> None:
         self.require_sound({"width": (1, 99)}, ("dropout",))
