@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +18,8 @@ from tests.end_to_end.command import (
     PATIENCE,
     environment,
     finish,
+    fork,
     put,
-    start,
     wait_until_told,
     words,
 )
@@ -45,7 +44,7 @@ def test_a_cluster_that_scales_from_zero_and_back(
 ) -> None:
     files = [put(tmp_path / "in" / f"{number:02}.png", seed=number) for number in range(24)]
     given = words("-", tmp_path / "out", tiny, "--scheduler", elastic.scheduler_address)
-    process = start(*given, stdin=subprocess.PIPE)
+    process = fork(*given, fed=True)
     assert process.stdin is not None
     process.stdin.write(b"".join(b"%s\n" % bytes(file) for file in files[:20]))
     process.stdin.flush()
@@ -71,7 +70,7 @@ def test_workers_that_come_late_are_looked_at(tmp_path: Path, tiny: Path) -> Non
     old.write_text(OLD)
     with Fleet(tmp_path / "fleet") as fleet:
         given = words(tmp_path / "in", tmp_path / "out", tiny, "--scheduler", fleet.address)
-        process = start(*given)
+        process = fork(*given)
         wait_until_told(WAITING, process)
         fleet.worker("old", DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
         ran = finish(process)
@@ -84,7 +83,7 @@ def test_ctrl_c_ends_the_wait_at_once(tmp_path: Path, tiny: Path) -> None:
     put(tmp_path / "in" / "a.png")
     with Fleet(tmp_path / "fleet") as fleet:
         given = words(tmp_path / "in", tmp_path / "out", tiny, "--scheduler", fleet.address)
-        process = start(*given)
+        process = fork(*given)
         wait_until_told(WAITING, process)
         process.send_signal(signal.SIGINT)
         ran = finish(process)

@@ -9,7 +9,7 @@ import pytest
 
 from pix2pix_batch.execution.planner import WAITING
 from pix2pix_batch.inference.autotune import PROBE_IMAGES
-from tests.end_to_end.command import JOURNAL, convert, finish, put, start, wait_for, words
+from tests.end_to_end.command import JOURNAL, convert, finish, fork, put, wait_for, words
 from tests.end_to_end.fleet import Fleet
 from tests.end_to_end.harmful import harmful, preloaded, shut
 
@@ -96,7 +96,7 @@ def test_an_unfit_worker_that_joins_late_is_left_out(tmp_path: Path, tiny: Path)
     with Fleet(tmp_path / "fleet", **preloaded(gate)) as fleet:
         fleet.worker("good")
         fleet.wait_for(1)
-        process = start(*words(source, out, tiny, "--scheduler", fleet.address))
+        process = fork(*words(source, out, tiny, "--scheduler", fleet.address))
 
         def sent() -> int:
             if not (out / JOURNAL).exists():
