@@ -1,4 +1,4 @@
-"""The command in a process of its own that need not import PyTorch first, which takes seconds.
+"""Commands in processes of their own that need not import PyTorch first, which takes seconds.
 
 It is forked from :mod:`multiprocessing`'s fork server, which has imported what commands and their
 workers need and has done nothing else, and its workers from another copy of that. All else is as
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -42,16 +42,37 @@ def start_template() -> None:
         forkserver.ensure_running()
 
 
+def _run_command(words: list[str]) -> None:
+    main(words, prog_name="pix2pix-batch")
+
+
+def run_dask(words: list[str]) -> None:
+    """Dask's own command, as ``python -m dask`` is."""
+    from dask.cli import run_cli
+
+    sys.argv = ["dask", *words]
+    run_cli()
+
+
 class Forked:
     """What the tests use of :class:`subprocess.Popen`."""
 
-    def __init__(self, words: list[str], variables: dict[str, str], cwd: str, fed: bool) -> None:
-        """``variables``: its environment; ``fed``: by a pipe on standard input."""
+    def __init__(
+        self,
+        words: list[str],
+        variables: dict[str, str],
+        cwd: str,
+        fed: bool | None = False,
+        program: Callable[[list[str]], None] = _run_command,
+    ) -> None:
+        """``variables``: its environment; ``fed``: by a pipe on standard input;
+        ``None``: with no pipes at all."""
         start_template()
         ours_in, self.stdin = _pipe_to() if fed else (None, None)
-        self.stdout, out = _pipe_from()
-        self.stderr, err = _pipe_from()
-        arguments = (words, variables, cwd, ours_in, out, err)
+        (self.stdout, out), (self.stderr, err) = (
+            (None, None) if fed is None else _pipe_from() for _ in range(2)
+        )
+        arguments = (program, words, variables, cwd, ours_in, out, err)
         self.process = SERVER.Process(target=_run, args=arguments)
         self.process.start()
         for end in (ours_in, out, err):
@@ -89,6 +110,7 @@ class Forked:
         def read(number: int, stream: IO[bytes]) -> None:
             found[number] = stream.read()
 
+        assert self.stdout is not None and self.stderr is not None
         streams = enumerate((self.stdout, self.stderr))
         readers = [threading.Thread(target=read, args=one, daemon=True) for one in streams]
         for reader in readers:
@@ -118,32 +140,30 @@ def _pipe_to() -> tuple[Connection, IO[bytes]]:
 
 
 def _run(
+    program: Callable[[list[str]], None],
     words: list[str],
     variables: dict[str, str],
     cwd: str,
     given: Connection | None,
-    out: Connection,
-    err: Connection,
+    out: Connection | None,
+    err: Connection | None,
 ) -> None:
     import dask
 
     os.setsid()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    if given is None:
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        os.close(nothing)
-    for number, end in enumerate((given, out, err)):
-        if end is not None:
-            os.dup2(end.fileno(), number)
-            end.close()
+    with open(os.devnull, "r+b") as nothing:
+        for number, end in enumerate((given, out, err)):
+            os.dup2((end or nothing).fileno(), number)
+            if end is not None:
+                end.close()
     sys.stdin = io.TextIOWrapper(open(0, "rb", closefd=False))  # noqa: SIM115
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(variables)
     dask.config.refresh()
     with _template():
-        main(words, prog_name="pix2pix-batch")
+        program(words)
 
 
 @contextlib.contextmanager

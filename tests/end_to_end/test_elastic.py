@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import LocalCluster
 
@@ -24,6 +25,7 @@ from tests.end_to_end.command import (
     words,
 )
 from tests.end_to_end.fleet import Fleet
+from tests.end_to_end.forked import start_template
 from tests.end_to_end.test_preflight import OLD
 
 WAITING = b"no workers yet: waiting for some"
@@ -33,8 +35,10 @@ WAITING = b"no workers yet: waiting for some"
 def elastic(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCluster]:
     """One that has a worker while there is work, and none after."""
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    start_template()
+    method = {"distributed.worker.multiprocessing-method": "forkserver"}
     options = {"n_workers": 0, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
-    with LocalCluster(**options) as cluster:
+    with dask.config.set(method), LocalCluster(**options) as cluster:
         cluster.adapt(minimum=0, maximum=1, interval="200ms", wait_count=2)
         yield cluster
 
@@ -72,7 +76,7 @@ def test_workers_that_come_late_are_looked_at(tmp_path: Path, tiny: Path) -> Non
         given = words(tmp_path / "in", tmp_path / "out", tiny, "--scheduler", fleet.address)
         process = fork(*given)
         wait_until_told(WAITING, process)
-        fleet.worker("old", DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
+        fleet.worker("old", "env", DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
         ran = finish(process)
         assert ran.code == 2
         assert "1 worker is not fit for this job" in ran.err

@@ -49,7 +49,7 @@ def test_workers_that_are_not_fit_are_named_with_the_remedy(tmp_path: Path, tiny
     old = tmp_path / "old.py"
     old.write_text(OLD)
     with Fleet(tmp_path / "fleet") as fleet:
-        fleet.worker("old", DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
+        fleet.worker("old", "env", DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
         fleet.worker("blind", *elsewhere(f"mount -t tmpfs none {source}"))
         fleet.worker("apart", *elsewhere(f"mount -t tmpfs none {out}"))
         read_only = f"mount --bind {out} {out} && mount -o remount,ro,bind {out}"

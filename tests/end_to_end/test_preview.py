@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.end_to_end.command import convert, encoded, environment, error_of, here, put
+from tests.end_to_end.command import convert, encoded, error_of, here, put
 
 GAP, LINE = 8, 18
 """Of a sheet, as ``pix2pix_batch/reporting/contact_sheet.py`` lays it out."""
@@ -146,16 +146,16 @@ def test_without_an_image_the_usage_is_shown(tiny: Path) -> None:
     assert ran.code == 2 and "Missing argument 'IMAGE...'" in ran.err
 
 
-def test_it_opens_the_picture(tmp_path: Path, tiny: Path) -> None:
+def test_it_opens_the_picture(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what the desktop opens files with: here a program that writes down its arguments."""
     opener = tmp_path / "bin/xdg-open"
     opener.parent.mkdir()
     opener.write_text(f'#!/bin/sh\nprintf %s "$*" > "{tmp_path}/opened"\n')
     opener.chmod(opener.stat().st_mode | stat.S_IXUSR)
-    path = f"{opener.parent}{os.pathsep}{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", f"{opener.parent}{os.pathsep}{os.environ['PATH']}")
     picture = put(tmp_path / "a.png")
     out = tmp_path / "p.png"
-    ran = here("preview", tiny, picture, "--out", out, "--open", env=environment(PATH=path))
+    ran = here("preview", tiny, picture, "--out", out, "--open")
     assert ran.code == 0
     assert (tmp_path / "opened").read_text() == str(out)
 

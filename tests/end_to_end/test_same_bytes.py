@@ -62,7 +62,7 @@ def test_interrupted_then_killed_then_finished(
     out, gate = tmp_path / "out", shut(tmp_path / "gate")
     late = sorted(pictures.rglob("*.png"))[max(PROBE_IMAGES, FIRST_CHUNK - 1) :]
     held = preloaded(gate, late)  # one of the first chunk, and all behind
-    process = fork(*words(pictures, out, tiny), **held)
+    process = fork(*words(pictures, out, tiny, "--batch-size", 4), **held)
     wait_for(lambda: started(out), process)
     os.killpg(process.pid, signal.SIGINT)
     wait_until_told(b"stopping", process)
