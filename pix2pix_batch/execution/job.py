@@ -65,6 +65,8 @@ def convert(
 class Job:
     """One run of ``convert``."""
 
+    summary_type: type[Summary] = Summary
+
     def __init__(
         self,
         source: str,
@@ -114,7 +116,7 @@ class Job:
         self._require_possible()
         self.streamed = self.scan.is_read_once
         self.countable = not (self.scan.is_read_once or self.scan.tars)
-        self.summary = Summary(
+        self.summary = self.summary_type(
             model=self.info.name, shard=options.shard or "", dry_run=options.dry_run
         )
         self.stop = threading.Event()

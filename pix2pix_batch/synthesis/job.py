@@ -111,6 +111,7 @@ class SynthesisJob(Job):
     """Makes the images of a dataset, in as many rounds as it is told to ``want`` and ``run``.
     ``at_begin`` is called where one begins: until then it may be refused."""
 
+    summary_type = ImageSummary
     summary: ImageSummary
 
     def __init__(
@@ -132,7 +133,6 @@ class SynthesisJob(Job):
         self.wanted: dict[str, int] = {}
         self.at_begin: Callable[[], None] = lambda: None
         name = self.info.name
-        self.summary = ImageSummary(model=name)
         self.settings = replace(
             self.settings,
             seed=options.seed,
