@@ -188,10 +188,11 @@ def peak(pid: int) -> float:
 
 def scan(source: Path, out: Path) -> float:
     """Items a second of one core."""
-    from pix2pix_batch.inputs.scan import Scan
+    from pix2pix_batch.inputs.scan import open_inputs
+    from pix2pix_batch.inputs.source import ScanOptions
 
     start = time.process_time()
-    count = sum(1 for _ in Scan(str(source), "png", out))
+    count = sum(1 for _ in open_inputs(str(source), ScanOptions("png", out)))
     return count / (time.process_time() - start)
 
 

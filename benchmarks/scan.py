@@ -21,9 +21,10 @@ CHILD = "--scan"
 
 def scan(source: str) -> None:
     """In a process of its own, so that its peak is the scan's."""
-    from pix2pix_batch.inputs.scan import Scan
+    from pix2pix_batch.inputs.scan import open_inputs
+    from pix2pix_batch.inputs.source import ScanOptions
 
-    found = Scan(source, "png", Path("/nonexistent"))
+    found = open_inputs(source, ScanOptions("png", Path("/nonexistent")))
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far, the parent's too
     before = peak()
     start, count = time.perf_counter(), 0

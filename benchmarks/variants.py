@@ -21,7 +21,8 @@ from pix2pix_batch import bundle
 from pix2pix_batch.dataset.naming import item_variant_name, output_of
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.settings import Settings
-from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.inputs.scan import open_inputs
+from pix2pix_batch.inputs.source import ScanOptions
 from pix2pix_batch.item import Item
 from pix2pix_batch.synthesis.quality import diversity
 
@@ -58,7 +59,7 @@ def main() -> None:
             size=info.image_size, quality=None, batch_size=8, device="cpu",
             precision=arguments.precision, noise=True, seed=7, inspect=True,
         )  # fmt: skip
-        items = list(Scan(str(arguments.inputs), "png", out))[: arguments.limit]
+        items = list(open_inputs(str(arguments.inputs), ScanOptions("png", out)))[: arguments.limit]
         cost(settings, items, arguments.rounds)
         print("\n| noise | difference of variants, of 255 |\n| --- | --- |")
         for name, changes in NOISE:

@@ -19,7 +19,7 @@ class Guard:
     What is not there at the start is not asked for: workers may see what this machine does not.
     """
 
-    def __init__(self, root: Path | None, kept: Path) -> None:
+    def __init__(self, root: Path | str | None, kept: Path) -> None:
         self.root = root if root is not None and _holds_something(root) else None
         self.kept = kept
 
@@ -38,7 +38,7 @@ class Guard:
             )
 
 
-def _holds_something(directory: Path) -> bool:
+def _holds_something(directory: Path | str) -> bool:
     try:
         with os.scandir(directory) as entries:
             return next(entries, None) is not None

@@ -13,7 +13,7 @@ from pix2pix_batch.errors import EMPTY, ImageError, InputError, OutputError
 from pix2pix_batch.execution.output_placement import InputGuard, OutputNames
 from pix2pix_batch.imaging.metadata import sidecars, tileset
 from pix2pix_batch.inference.autotune import PROBE_IMAGES
-from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.inputs.source import InputSource
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, History
 from pix2pix_batch.journal.record import DONE, FAILED, QUARANTINED, Record
@@ -39,7 +39,7 @@ class ItemSelector:
     ``outdated``: the outputs from before of inputs that are given, until somebody takes them out.
     """
 
-    scan: Scan
+    scan: InputSource
     options: Options
     out: str
     kept: Path
@@ -69,7 +69,7 @@ class ItemSelector:
         elif not self.scan.unlisted:
             raise InputError(self.scan.explain_no_images())
 
-    def count(self, scan: Scan, history: History) -> int | None:
+    def count(self, scan: InputSource, history: History) -> int | None:
         """How many inputs another scan of the same finds, as far as they are this run's.
 
         ``None`` where there are tars, in which nobody knows how many images there are.

@@ -3,47 +3,39 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
-from itertools import chain, islice, takewhile
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pix2pix_batch import bundle
-from pix2pix_batch.cores import cores
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.execution import (
-    capacity,
-    gpu_sharing,
-    marker,
-    preflight,
-    worker,
-    worker_template,
-)
+from pix2pix_batch.execution import marker, out_directory, preflight, worker
 from pix2pix_batch.execution.cluster_handle import PATIENCE, ClusterHandle, autotune_on_worker
 from pix2pix_batch.execution.dispatch import Dispatcher, Task, TaskSpec
+from pix2pix_batch.execution.interruption import interruptible
 from pix2pix_batch.execution.item_selector import ItemSelector
 from pix2pix_batch.execution.preflight import WorkerRequirements
 from pix2pix_batch.execution.run_recorder import RunRecorder
+from pix2pix_batch.execution.start_workers import start_workers
 from pix2pix_batch.execution.worker import ChunkOptions
-from pix2pix_batch.imaging import images
-from pix2pix_batch.inference import autotune, fitting, memory
+from pix2pix_batch.inference import autotune
 from pix2pix_batch.inference.settings import WHOLE, Opener, Settings, apply_decision
-from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.inputs.scan import open_inputs
+from pix2pix_batch.inputs.source import InputSource, ScanOptions
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, History
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.options import Options, read_image_model, take_common, what_decides_bytes
-from pix2pix_batch.reporting.console import NO_IMAGE
-from pix2pix_batch.reporting.progress import Progress
+from pix2pix_batch.reporting.left_alone import count_left_alone
+from pix2pix_batch.reporting.progress import Progress, ProgressReporter
 from pix2pix_batch.reporting.summary import Summary
 from pix2pix_batch.storage import files, remote
-from pix2pix_batch.storage.common import DIRECTORY, FULL
+from pix2pix_batch.storage.common import FULL
 from pix2pix_batch.text import escape
 
 AnyHistory = TypeVar("AnyHistory", bound=History)
@@ -73,6 +65,8 @@ def convert(
 class Job:
     """One run of ``convert``."""
 
+    summary_type: type[Summary] = Summary
+
     def __init__(
         self,
         source: str,
@@ -86,7 +80,7 @@ class Job:
         self.task = task
         # where the journal is: OUT itself, unless that is a URL
         self.out = files.journal_directory(out, options.journal)
-        self.options, self.watch, self.plan = options, watch, plan
+        self.options, self.plan = options, plan
         model = bundle.resolve(options.model)
         self.info = read_image_model(model)
         if options.noise and not self.info.architecture.dropout_blocks:
@@ -111,30 +105,25 @@ class Job:
         )
         self.is_remote = remote.is_url(self.settings.out)
         self.here = os.getcwd()
-        self.make_scan = lambda: Scan(
-            source,
-            options.format,
-            self.settings.out if self.is_remote else out,
-            options.follow_links,
-            options.georeference,
-            options.unpack,
-            options.exclude,
-            options.include,
+        scan_options = take_common(
+            ScanOptions,
+            options,
+            form=options.format,
+            out=self.settings.out if self.is_remote else out,
         )
+        self.make_scan: Callable[[], InputSource] = partial(open_inputs, source, scan_options)
         self.scan = self.make_scan()
         self._require_possible()
         self.streamed = self.scan.is_read_once
         self.countable = not (self.scan.is_read_once or self.scan.tars)
-        self.summary = Summary(
+        self.summary = self.summary_type(
             model=self.info.name, shard=options.shard or "", dry_run=options.dry_run
         )
-        self.total: int | None = None
         self.stop = threading.Event()
+        self.progress = ProgressReporter(watch, self.summary, self.stop)
         self.selector = ItemSelector(
             self.scan, options, self.settings.out, self.out, self.summary, self.stop
         )
-        self.workers, self.dashboard = 0, ""
-        self.start = time.monotonic()
 
     def _require_fit(self, model: Path, fit: str) -> None:
         try:
@@ -189,7 +178,7 @@ class Job:
     def _require_possible(self) -> None:
         """Raises :class:`InputError` for what does not go with URLs or tars."""
         files.require_writable(self.settings.out)
-        places = [self.settings.out, getattr(self.scan, "source", "")]
+        places = [self.settings.out, self.scan.source]
         in_process = (self.options.scheduler or "").startswith("inproc://")
         if not in_process and any(remote.scheme(place) == remote.MEMORY for place in places):
             raise InputError(
@@ -203,23 +192,21 @@ class Job:
         self.selector.require_images()
         if self.options.dry_run:
             return self._dry_run()
-        made = self._make_out()
+        made = out_directory.make_directory(self.out)
         try:
             self._run_journaled()
         except InputError:
-            for directory in made:
-                with suppress(OSError):  # somebody else has put something there
-                    directory.rmdir()
+            out_directory.remove_empty(made)
             raise
         self._write_page()
         return self.summary
 
     def _run_journaled(self) -> None:
         journal = self._open_history(Journal)
-        root, selector = getattr(self.scan, "root", None), self.selector
+        root, selector = self.scan.root or None, self.selector
         recorder = RunRecorder(journal, self.summary, root, selector.shard, selector.outdated)
         try:
-            with self._interruptible():
+            with interruptible(self.stop, self.summary):
                 self._run(recorder)
         except OutputError as error:
             self.summary.fatal = str(error)
@@ -244,20 +231,7 @@ class Job:
 
     def _complete_summary(self) -> None:
         summary, scan = self.summary, self.scan
-        summary.renamed, summary.renames = scan.renamed, scan.renames
-        summary.ignored, summary.others = scan.ignored, scan.others
-        summary.others_are = "listed before, or comments" if scan.is_list else NO_IMAGE
-        litter, excluded = scan.left.litter, scan.left.excluded
-        summary.litter += litter.count  # beside that of tars
-        summary.litter_such = litter.first
-        summary.excluded, summary.excluded_such = excluded.count, excluded.first
-        in_tars = summary.unread_in_tars
-        summary.unread_kinds = [
-            *scan.left.unread.lines(),
-            *([f"in tars: {in_tars:,}, which go along as they are"] if in_tars else ()),
-        ]
-        summary.unread = scan.left.unread.count + in_tars
-        summary.links = scan.links
+        count_left_alone(summary, scan)
         if scan.is_list and 0 < self.selector.missing == summary.total:
             summary.remark(
                 "none of the listed files can be found; relative paths are taken from "
@@ -265,7 +239,7 @@ class Job:
             )
         where = f"the journal is in {escape(self.out)}" if self.is_remote else ""
         summary.remark(self.selector.left, where)
-        summary.seconds = round(time.monotonic() - self.start, 3)
+        summary.seconds = round(self.progress.seconds, 3)
         if summary.seconds:
             summary.images_per_second = round(summary.converted / summary.seconds, 3)
 
@@ -283,33 +257,9 @@ class Job:
                 raise
             raise InputError(str(error)) from error
 
-    def _make_out(self) -> list[Path]:
-        """The directories that were not there before, the deepest first."""
-        if (self.out / DIRECTORY).is_symlink():
-            raise InputError(
-                f"{escape(self.out / DIRECTORY)}: is a link, and the journal might be written "
-                "elsewhere; remove it"
-            )
-        try:
-            there = (self.out, *self.out.parents)
-            made = list(takewhile(lambda place: not place.exists(), there))
-            self.out.mkdir(parents=True, exist_ok=True)
-            return made
-        except FileExistsError as error:
-            raise self._out_is_a_file() from error
-        except OSError as error:
-            raise InputError(
-                f"{escape(self.out)}: cannot be made ({error.strerror}); give another directory "
-                "as OUT"
-            ) from error
-
-    def _out_is_a_file(self) -> InputError:
-        return InputError(f"{escape(self.out)}: is a file; OUT must be a directory")
-
     def _dry_run(self) -> Summary:
         """What a run would do. Nothing is written, and another run may be under way."""
-        if self.out.exists() and not self.out.is_dir():
-            raise self._out_is_a_file()
+        out_directory.require_no_file(self.out)
         for item in self.selector.select(self._open_history(History), self.summary.add):
             self.summary.planned += 1
             if self.plan is not None:
@@ -340,78 +290,45 @@ class Job:
         far = self.is_remote or any(remote.is_url(item.path) for item in first)
         self.settings = replace(self.settings, far=far)
         with ExitStack() as stack:
-            client, self.workers = self._start_workers(stack, first)
+            client, self.progress.workers = start_workers(
+                stack, options, self.info, self.settings, first
+            )
             from pix2pix_batch.execution import cluster
 
             if self.stop.is_set():
                 self.summary.interrupted = True
                 return
-            self.dashboard = cluster.dashboard_address(client)
+            self.progress.dashboard = cluster.dashboard_address(client)
             self._count_in_background(journal)
             markers = stack.enter_context(marker.marker_directory(journal.path))
             if self.is_remote and options.scheduler:  # whose workers do not see this disk
                 markers = ""
             orders = self._chunk_options(markers, first)
-            if orders.needs and self.workers:  # else who takes the first look is asked
+            if orders.needs and self.progress.workers:  # else who takes the first look is asked
                 preflight.require_fit(client, self.settings, orders.needs)
             handle = ClusterHandle(
                 client,
                 patience=cluster.PATIENCE if options.scheduler else PATIENCE,
                 tend=partial(cluster.restart_dead_workers, client),
                 stop=self.stop,
-                show_waiting=self.show,
+                show_waiting=self.progress.show,
             )
             self._autotune(handle, journal, first, orders)
-            self.workers = self.workers or max(1, len(client.nthreads()))
+            self.progress.workers = self.progress.workers or max(1, len(client.nthreads()))
             if self.stop.is_set():
                 self.summary.interrupted = True
                 return
-            recorder.begin(self.workers)
+            recorder.begin(self.progress.workers)
             self.selector.describe(journal.overwrites)
             work = TaskSpec(self.settings, orders, markers, self.task, self.streamed)
             self._dispatch(handle, work, recorder, map(self._resolve_path, chain(first, rest)))
-
-    def _start_workers(self, stack: ExitStack, first: list[Item]) -> tuple[Any, int]:
-        """A client of the cluster that the job runs on, and its number of workers, as many as fit
-        with images such as the ``first``."""
-        options = self.options
-        if options.scheduler:
-            from pix2pix_batch.execution import cluster
-
-            return stack.enter_context(cluster.connect(options.scheduler))
-        gpus = [] if options.device == "cpu" else capacity.visible_gpus()
-        # CUDA cannot be used after a fork of a process that has, and each worker has one GPU
-        method = "spawn" if gpus else stack.enter_context(worker_template.start_template())
-        shape = self.info.architecture, self.settings.size, self.settings.batch_size
-        held = gpu_sharing.ON_HOST if gpus else self._engine_memory(first)
-        fitting = capacity.default_workers(held, spawned=method == "spawn")
-        a_gpu = 1
-        if gpus and options.workers is None:
-            on_gpu, free = gpu_sharing.memory_on_gpu(*shape), gpu_sharing.free_memory(gpus)
-            a_gpu = gpu_sharing.workers_a_gpu(len(gpus), cores(), on_gpu, free)
-        environments = capacity.plan_environments(
-            options.device, options.workers, gpus, cores(), fitting, a_gpu
-        )
-        # While the template imports PyTorch there is time to import what is needed here, and later.
-        from pix2pix_batch.execution import cluster
-        from pix2pix_batch.reporting import html_page  # noqa: F401
-
-        return stack.enter_context(cluster.start_local(environments, method))
-
-    def _engine_memory(self, first: list[Item]) -> int:
-        """Bytes that a worker's engine takes on the CPU."""
-        size: int | tuple[int, int] = self.settings.size
-        if self.settings.fit == WHOLE:
-            found = (images.read_size(item.path) for item in first)
-            size = fitting.reckoned_size(self.info.architecture, [*filter(None, found)])
-        return memory.engine_memory(self.info.architecture, size, self.settings.batch_size)
 
     def _dispatch(
         self, handle: ClusterHandle, work: TaskSpec, recorder: RunRecorder, items: Iterator[Item]
     ) -> None:
         def watch() -> None:
-            recorder.count(self.total, self.selector.gone)
-            self.show()
+            recorder.count(self.progress.total, self.selector.gone)
+            self.progress.show()
 
         dispatcher = Dispatcher(handle, work, recorder, watch=watch, stop=self.stop)
         try:
@@ -421,7 +338,7 @@ class Job:
             self.selector.take_back(dispatcher.ahead)
             self.summary.remark(*dispatcher.notes)
         if not self.summary.interrupted:
-            self.total = self.summary.total
+            self.progress.total = self.summary.total
         watch()
 
     def _resolve_path(self, item: Item) -> Item:
@@ -448,9 +365,8 @@ class Job:
         with."""
         looked = list(map(self._resolve_path, first))
         # few images may be for fewer workers, and a cluster's open what they need when they need it
-        busy = (
-            self.workers if len(first) == autotune.PROBE_IMAGES else min(self.workers, len(first))
-        )
+        workers = self.progress.workers
+        busy = workers if len(first) == autotune.PROBE_IMAGES else min(workers, len(first))
         others = 0 if self.options.scheduler else busy - 1
         decision = autotune_on_worker(handle, self.settings, looked, orders, others)
         if self.stop.is_set():  # before anything is replaced
@@ -490,51 +406,11 @@ class Job:
         )
 
     def _count_in_background(self, history: History) -> None:
-        if self.watch is None or not self.countable:
+        if self.progress.watch is None or not self.countable:
             return
 
         def count() -> None:
             with suppress(InputError):
-                self.total = self.selector.count(self.make_scan(), history)
+                self.progress.total = self.selector.count(self.make_scan(), history)
 
         threading.Thread(target=count, daemon=True, name="count").start()
-
-    def show(self, waiting: float | None = None) -> None:
-        """``waiting``: for workers, so many seconds."""
-        if self.watch is not None:
-            seconds = time.monotonic() - self.start
-            self.watch(
-                Progress(
-                    self.summary,
-                    self.total,
-                    self.workers,
-                    self.dashboard,
-                    seconds,
-                    self.stop.is_set(),
-                    waiting,
-                )
-            )
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM lets what is in flight finish; the second ends at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def on_signal(number: int, frame: object) -> None:
-            if self.stop.is_set():
-                raise KeyboardInterrupt
-            self.summary.signal = number
-            self.stop.set()
-
-        before = {
-            number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        except KeyboardInterrupt:
-            self.summary.interrupted = True
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import IO
 
 from pix2pix_batch.imaging.metadata import sidecars
-from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.inputs.source import InputSource
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.history import History
 from pix2pix_batch.storage import remote
@@ -25,7 +25,7 @@ class OutputNames:
     run has given to another input's output gets its whole name, as inputs of one run do that meet.
     """
 
-    def __init__(self, scan: Scan, history: History) -> None:
+    def __init__(self, scan: InputSource, history: History) -> None:
         self._scan, self._history = scan, history
         self._are_known = history.knows_outputs
         self._given = HashSet()  # those that a whole name may meet
@@ -68,13 +68,13 @@ class InputGuard:
     might be one; it lies in a temporary file meanwhile.
     """
 
-    def __init__(self, scan: Scan, out: str) -> None:
+    def __init__(self, scan: InputSource, out: str) -> None:
         """``out``: OUT's path or URL."""
         self._scan = scan
         self._items: Iterator[Item] = iter(scan)
         self._is_local = not remote.is_url(out)
         self._out = os.path.realpath(out) if self._is_local else ""
-        self._looks_at_each = scan.is_list or scan.has_braces
+        self._looks_at_each = scan.names_each
         root = "" if scan.is_list or scan.is_remote else os.path.realpath(scan.root)
         self._root = "" if _lies_in(self._out, root) else root
         self._spool: IO[bytes] | None = None

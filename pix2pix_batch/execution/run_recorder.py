@@ -27,7 +27,7 @@ class RunRecorder:
         self,
         journal: Journal,
         summary: Summary,
-        root: Path | None,
+        root: Path | str | None,
         shard: Shard | None,
         outdated: dict[str, str] | None = None,
     ) -> None:

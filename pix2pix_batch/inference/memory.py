@@ -27,6 +27,11 @@ WHOLE_MEMORY = 5 << 29
 being cut into tiles: a ResNet of 64 filters at 1024x2048 takes them, as does pix2pixHD's global
 generator at its own size. The same everywhere, since the outputs' bytes depend on it."""
 
+KEPT_BY_LIBRARIES = 32 << 20
+"""Bytes that an engine of layers takes besides: what oneDNN and MKL set aside at their first use,
+and holes between blocks of many sizes that the C library keeps. 20 to 50 MB were seen
+(``tests/pix2pix_batch/inference/test_memory.py`` tries it)."""
+
 MOST_TRANSFORMED = min(rule.ENOUGH_CHANNELS, key=rule.ENOUGH_CHANNELS.__getitem__)
 """The instruction set with which the most layers are Winograd convolutions. Which one this
 CPU has, only PyTorch tells."""
@@ -183,7 +188,7 @@ def _layered_memory(description: LayeredDescription, size: Size, batch_size: int
             weights += _count_transformed(plain, points) if way == "winograd" else plain
             kernel = max(kernel, plain)
     pixels = math.prod(size) * (description.in_channels + 2 * description.out_channels)
-    held = NUMBER * (weights + kernel + batch_size * pixels)
+    held = NUMBER * (weights + kernel + batch_size * pixels) + KEPT_BY_LIBRARIES
     return held + image_memory(description, size)
 
 

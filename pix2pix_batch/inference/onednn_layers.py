@@ -155,15 +155,36 @@ def run_together(
             for one in layers:
                 one.rearrange(place)
         else:
-            made = [one.convolve(place) for one in layers]
-            if step.is_normed:
-                found[name] = norms[name] if norms is not None else statistics_of_all(made)
-            for one, y in zip(layers, made, strict=True):
-                one.finish(place, y, found.get(name), masks)
+            statistics = None if norms is None else norms.get(name)
+            statistics = _run_convolution(layers, place, masks, statistics)
+            if statistics is not None:
+                found[name] = statistics
         if name == first.architecture.embedding_source:
             embedding = pool(first.features[name].inner)
     assert embedding is not None
     return embedding, found
+
+
+def _run_convolution(
+    layers: Sequence[SizedLayers],
+    place: int,
+    masks: Mapping[int, Tensor],
+    statistics: tuple[Tensor, Tensor] | None,
+) -> tuple[Tensor, Tensor] | None:
+    """A convolution of all images, and what follows it; the statistics that normed them.
+
+    A function of its own, so that its results are let go of before the next convolution's are made.
+    """
+    made = [one.convolve(place) for one in layers]
+    step = layers[0].steps[place]
+    assert step is not None
+    if not step.is_normed:
+        statistics = None
+    elif statistics is None:
+        statistics = statistics_of_all(made)
+    for one, y in zip(layers, made, strict=True):
+        one.finish(place, y, statistics, masks)
+    return statistics
 
 
 def read_as(feature: Feature, wanted: Place, dtype: torch.dtype) -> Tensor:

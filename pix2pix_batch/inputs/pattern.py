@@ -1,11 +1,16 @@
-"""Patterns that name several inputs: braces, and globs over stores that have none of their own."""
+"""Patterns that name several inputs: braces, and globs: over stores that have none of their
+own, and over this machine's directories, of which none is passed over without a word."""
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
+from glob import has_magic
 from itertools import product
 
 from pix2pix_batch.errors import InputError
@@ -81,3 +86,85 @@ def _matches(path: list[str], parts: list[str]) -> bool:
 def _part(name: str, pattern: str) -> bool:
     """As in a shell, wildcards do not stand for a leading dot."""
     return fnmatchcase(name, pattern) and (pattern.startswith(".") or not name.startswith("."))
+
+
+def find_matches(pattern: str, note: Callable[[str, OSError], None]) -> Iterator[str]:
+    """Paths that match, as ``glob.iglob(pattern, recursive=True)`` has them, some twice where
+    ``**`` stands twice. ``note`` is called with each directory that cannot be searched, and why:
+    to leave what is in it out without a word would make a job look whole that is not."""
+    start = "/" if pattern.startswith("/") else ""
+    return _search(start, [part for part in pattern.split("/") if part], note)
+
+
+def _search(here: str, parts: list[str], note: Callable[[str, OSError], None]) -> Iterator[str]:
+    """``here``: a directory, ``""`` for the current one."""
+    if not parts:
+        yield here
+        return
+    part, rest = parts[0], parts[1:]
+    if part == "**":
+        yield from _search_below(here, rest, (), note)
+    elif has_magic(part):
+        for name, is_directory in _list_directory(here, note):
+            if _part(name, part) and (is_directory or not rest):
+                yield from _search(os.path.join(here, name), rest, note)
+    else:
+        path = os.path.join(here, part)
+        if _is_there(path, is_directory=bool(rest), note=note):
+            yield from _search(path, rest, note)
+
+
+def _search_below(
+    here: str,
+    rest: list[str],
+    above: tuple[tuple[int, int], ...],
+    note: Callable[[str, OSError], None],
+) -> Iterator[str]:
+    """Any number of directories, then ``rest``. ``above``: device and inode of the directories
+    that it lies in, by links too, which may lead back to one of them."""
+    try:
+        status = os.stat(here or ".")
+    except OSError as error:
+        note(here, error)
+        return
+    identity = status.st_dev, status.st_ino
+    if identity in above:
+        return
+    if rest:
+        yield from _search(here, rest, note)
+    for name, is_directory in _list_directory(here, note):
+        if name.startswith("."):
+            continue
+        path = os.path.join(here, name)
+        if not rest:
+            yield path
+        if is_directory:
+            yield from _search_below(path, rest, (*above, identity), note)
+
+
+def _list_directory(here: str, note: Callable[[str, OSError], None]) -> Iterator[tuple[str, bool]]:
+    """Names, and which are directories."""
+    try:
+        with os.scandir(here or ".") as listing:
+            entries = [(entry.name, entry) for entry in listing]
+    except (FileNotFoundError, NotADirectoryError):  # it has just gone
+        return
+    except OSError as error:
+        note(here, error)
+        return
+    for name, entry in entries:
+        try:
+            yield name, entry.is_dir()
+        except OSError:  # such as a link to itself: fails as a file, by its name
+            yield name, False
+
+
+def _is_there(path: str, *, is_directory: bool, note: Callable[[str, OSError], None]) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode) if is_directory else bool(os.lstat(path))
+    except PermissionError as error:
+        note(os.path.dirname(path), error)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            note(os.path.dirname(path), error)
+    return False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -35,6 +37,38 @@ class Progress:
     seconds: float
     stopping: bool = False
     waiting: float | None = None
+
+
+class ProgressReporter:
+    """Tells ``watch`` where a job stands, as often as it is asked to. ``total``, ``workers`` and
+    ``dashboard`` are filled in as they become known; ``seconds``: since the job began."""
+
+    def __init__(
+        self, watch: Callable[[Progress], None] | None, summary: Summary, stop: threading.Event
+    ) -> None:
+        self.watch, self.summary, self.stop = watch, summary, stop
+        self.total: int | None = None
+        self.workers, self.dashboard = 0, ""
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+    def show(self, waiting: float | None = None) -> None:
+        """``waiting``: for workers, so many seconds."""
+        if self.watch is not None:
+            self.watch(
+                Progress(
+                    self.summary,
+                    self.total,
+                    self.workers,
+                    self.dashboard,
+                    self.seconds,
+                    self.stop.is_set(),
+                    waiting,
+                )
+            )
 
 
 class Display:

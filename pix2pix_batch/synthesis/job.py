@@ -16,7 +16,7 @@ from pix2pix_batch.execution.job import Job
 from pix2pix_batch.execution.output_placement import OutputNames
 from pix2pix_batch.execution.run_recorder import RunRecorder
 from pix2pix_batch.inference.settings import Opener
-from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.inputs.source import InputSource
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.events import SYNTHESIZE
 from pix2pix_batch.journal.history import History
@@ -34,25 +34,32 @@ from pix2pix_batch.synthesis.result import ImageSummary
 from pix2pix_batch.text import escape
 
 
-class Variants:
-    """What a scan of the inputs found, each as often as it is wanted; else the scan itself.
+class Variants(InputSource):
+    """What a scan of the inputs found, each as often as it is wanted.
 
     ``unlisted``: directories that could not be listed, each as an input of one image.
     """
 
     def __init__(
         self,
-        scan: Scan,
+        scan: InputSource,
         inputs: Sequence[Input],
         wanted: Mapping[str, int],
         sources: bool,
         unlisted: Iterable[tuple[str, str]],
     ) -> None:
+        super().__init__(scan.source, scan.options, scan.root, scan.tars)
         self.scan, self.inputs, self.wanted, self.sources = scan, inputs, wanted, sources
+        self.is_list, self.names_each, self.is_remote = (
+            scan.is_list, scan.names_each, scan.is_remote
+        )  # fmt: skip
+        self.left, self.descriptions = scan.left, scan.descriptions
+        self.renamed, self.renames, self.links = scan.renamed, scan.renames, scan.links
         self.unlisted = [(variant_name(name, 0), why) for name, why in unlisted]
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.scan, name)
+    @property
+    def identity(self) -> str:
+        return self.scan.identity
 
     def __iter__(self) -> Iterator[Item]:
         for one in self.inputs:
@@ -78,7 +85,7 @@ class OwnOutputSelector(ItemSelector):
 
     records_inputs = False
 
-    def count(self, scan: Scan, history: History) -> int | None:
+    def count(self, scan: InputSource, history: History) -> int | None:
         more = super().count(scan, history)
         return None if more is None else self.counted_all + more
 
@@ -104,6 +111,7 @@ class SynthesisJob(Job):
     """Makes the images of a dataset, in as many rounds as it is told to ``want`` and ``run``.
     ``at_begin`` is called where one begins: until then it may be refused."""
 
+    summary_type = ImageSummary
     summary: ImageSummary
 
     def __init__(
@@ -125,7 +133,6 @@ class SynthesisJob(Job):
         self.wanted: dict[str, int] = {}
         self.at_begin: Callable[[], None] = lambda: None
         name = self.info.name
-        self.summary = ImageSummary(model=name)
         self.settings = replace(
             self.settings,
             seed=options.seed,
@@ -170,7 +177,7 @@ class SynthesisJob(Job):
             self.options = replace(self.options, overwrite=False, retry_failed=False)
         unlisted = self.found.unlisted if is_first else []
 
-        def make() -> Any:
+        def make() -> InputSource:
             return Variants(self.found, inputs, wanted, self.about.holds_sources, unlisted)
 
         self.make_scan, self.countable = make, True

@@ -214,8 +214,8 @@ class Synthesis:
 
     def _require_apart(self) -> None:
         """Raises :class:`InputError` where IN lies in OUT: the dataset would replace its inputs."""
-        root = getattr(self.making.scan, "root", None)
-        if root is not None and Path(root).resolve().is_relative_to(self.out.resolve()):
+        root = self.making.scan.root
+        if root and Path(root).resolve().is_relative_to(self.out.resolve()):
             raise InputError(
                 f"{escape(root)}: lies in OUT, whose files the dataset replaces; choose another OUT"
             )
@@ -240,8 +240,8 @@ class Synthesis:
 
     def _name(self) -> str:
         """Not OUT's, so that the same dataset elsewhere has the same card."""
-        root = getattr(self.making.scan, "root", None)
-        where = Path(str(root)).resolve().name if root is not None else ""
+        root = self.making.scan.root
+        where = Path(root).resolve().name if root else ""
         return self.about.name or "-".join(filter(None, (self.info.name, where)))
 
     # What is there

@@ -9,7 +9,8 @@ import pytest
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.execution.item_selector import ItemSelector
-from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.inputs.scan import open_inputs
+from pix2pix_batch.inputs.source import ScanOptions
 from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, History
 from pix2pix_batch.journal.record import Record
 from pix2pix_batch.journal.writer import Journal
@@ -37,7 +38,7 @@ class Run:
     """What a run would convert, and why not the rest."""
 
     def __init__(self, source: str, out: str = "out", overwrite: bool = False) -> None:
-        scan = Scan(source, "png", out)
+        scan = open_inputs(source, ScanOptions("png", out))
         self.job = JOB | (
             {} if scan.directory_of_names is None else {DIRECTORY_OF_NAMES: scan.directory_of_names}
         )

@@ -11,7 +11,8 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.imaging import kinds
 from pix2pix_batch.inputs import unread
 from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, OTHER, TAKEN, UNREAD, InputFilter
-from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.inputs.scan import open_inputs
+from pix2pix_batch.inputs.source import InputSource, ScanOptions
 
 NOWHERE = Path("/nonexistent-out")
 
@@ -41,7 +42,7 @@ def tree(root: Path, *names: str) -> Path:
     return root
 
 
-def names(scan: Scan) -> list[str]:
+def names(scan: InputSource) -> list[str]:
     return [item.name for item in scan]
 
 
@@ -49,7 +50,7 @@ def test_litter_is_left_alone_and_counted(tmp_path: Path) -> None:
     good = ["a.png", "x/b.JPG", "Trip.photoslibrary/originals/1/c.jpg", "recycled photos/d.png"]
     good += ["Old.photolibrary/Masters/c.jpg", "Old.aplibrary/Masters/c.jpg"]
     root = tree(tmp_path / "in", *LITTER_PATHS, *good)
-    scan = Scan(str(root), "png", NOWHERE)
+    scan = open_inputs(str(root), ScanOptions("png", NOWHERE))
     assert sorted(names(scan)) == sorted(good)
     assert scan.left.other.count == scan.left.excluded.count == 0
     libraries = {"Trip.photoslibrary", "Old.photolibrary", "Old.aplibrary"}
@@ -62,7 +63,7 @@ def test_litter_is_left_alone_and_counted(tmp_path: Path) -> None:
 def test_litter_is_the_same_for_a_glob_and_by_its_path(tmp_path: Path, path: str) -> None:
     assert InputFilter().classify_path(path, lambda: None) == LITTER
     root = tree(tmp_path / "in", path, "ok/a.png")
-    assert names(Scan(f"{root}/**/*", "png", NOWHERE)) == ["ok/a.png"]
+    assert names(open_inputs(f"{root}/**/*", ScanOptions("png", NOWHERE))) == ["ok/a.png"]
 
 
 @pytest.mark.parametrize(
@@ -81,14 +82,14 @@ def test_what_a_pattern_spells_out_is_no_litter(
 ) -> None:
     files = ("@eaDir/a.png/T.jpg", "s/@eaDir/b.png/U.jpg", ".thumbs/t.png", ".h.png", "._a.png")
     root = tree(tmp_path / "in", *files, "s/c.png")
-    assert names(Scan(f"{root}/{pattern}", "png", NOWHERE)) == expected
+    assert names(open_inputs(f"{root}/{pattern}", ScanOptions("png", NOWHERE))) == expected
 
 
 def test_a_list_is_taken_at_its_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tree(tmp_path, ".h.png", "@eaDir/t.jpg", "a.png", "b_mask.png"))
     (tmp_path / "list").write_text(".h.png\n@eaDir/t.jpg\na.png\nb_mask.png\n")
-    assert len(list(Scan("@list", "png", NOWHERE))) == 4
-    scan = Scan("@list", "png", NOWHERE, exclude=("*_mask.png", ".*"))
+    assert len(list(open_inputs("@list", ScanOptions("png", NOWHERE)))) == 4
+    scan = open_inputs("@list", ScanOptions("png", NOWHERE, exclude=("*_mask.png", ".*")))
     assert names(scan) == ["@eaDir/t.jpg", "a.png"]
     assert scan.left.excluded.count == 2
 
@@ -118,7 +119,9 @@ def test_patterns_have_the_rules_of_gitignore(
 ) -> None:
     files = ("a.png", "a_mask.png", "s/b.png", "s/b_mask.png", "s/deep/c.png", "t/d.png")
     root = tree(tmp_path / "in", *files)
-    scan = Scan(f"{root}{glob}", "png", NOWHERE, exclude=exclude, include=include)
+    scan = open_inputs(
+        f"{root}{glob}", ScanOptions("png", NOWHERE, exclude=exclude, include=include)
+    )
     assert sorted(names(scan)) == expected
     assert scan.left.excluded.count > 0
 
@@ -142,13 +145,16 @@ def test_include_takes_what_is_left_alone_else(
 ) -> None:
     files = ("x.dat", "nosuffix", ".h.png", "@eaDir/t.jpg", "@eaDir/t.db", "#recycle/r.png")
     root = tree(tmp_path / "in", *files, ".thumbs/t.png", ".thumbs/u.txt", "a.png")
-    scan = Scan(str(root), "png", NOWHERE, include=(include,))
+    scan = open_inputs(str(root), ScanOptions("png", NOWHERE, include=(include,)))
     assert sorted(names(scan)) == sorted(["a.png", *more])
 
 
 def test_include_alone_leaves_out_nothing(tmp_path: Path) -> None:
     root = tree(tmp_path / "in", "a.png", "b.jpg")
-    assert names(Scan(str(root), "png", NOWHERE, include=("*.jpg",))) == ["a.png", "b.jpg"]
+    assert names(open_inputs(str(root), ScanOptions("png", NOWHERE, include=("*.jpg",)))) == [
+        "a.png",
+        "b.jpg",
+    ]
 
 
 @pytest.mark.parametrize("pattern", ["", "  ", "/", "!a.png"])
@@ -156,32 +162,32 @@ def test_what_is_no_pattern_is_refused(tmp_path: Path, pattern: str) -> None:
     root = tree(tmp_path / "in", "a.png")
     for option in ("exclude", "include"):
         with pytest.raises(InputError, match=f"--{option}"):
-            Scan(str(root), "png", NOWHERE, **{option: (pattern,)})
+            open_inputs(str(root), ScanOptions("png", NOWHERE, **{option: (pattern,)}))
 
 
 @pytest.mark.parametrize("name", ["a.zip", "b.tar.xz", "c.7z"])
 def test_archives_are_to_be_unpacked(tmp_path: Path, name: str) -> None:
-    scan = Scan(str(tree(tmp_path / "in", name)), "png", NOWHERE)
+    scan = open_inputs(str(tree(tmp_path / "in", name)), ScanOptions("png", NOWHERE))
     assert not names(scan)
     assert "unpack archives" in scan.explain_no_images()
 
 
 def test_a_folder_with_nothing_but_litter_says_so(tmp_path: Path) -> None:
     root = tree(tmp_path / "in", "._a.png", "@eaDir/t.jpg")
-    scan = Scan(str(root), "png", NOWHERE)
+    scan = open_inputs(str(root), ScanOptions("png", NOWHERE))
     assert names(scan) == []
     assert "2 hidden or left by systems (see --include)" in scan.explain_no_images()
 
 
 def test_the_inputs_own_place_may_be_hidden(tmp_path: Path) -> None:
     root = tree(tmp_path / ".cache" / "@eaDir", "a.png")
-    assert names(Scan(str(root), "png", NOWHERE)) == ["a.png"]
-    assert names(Scan(str(root / "a.png"), "png", NOWHERE)) == ["a.png"]
+    assert names(open_inputs(str(root), ScanOptions("png", NOWHERE))) == ["a.png"]
+    assert names(open_inputs(str(root / "a.png"), ScanOptions("png", NOWHERE))) == ["a.png"]
 
 
 def test_a_directory_of_tars_with_litter_beside_them(tmp_path: Path) -> None:
     root = tree(tmp_path / "in", "0.tar", "._0.tar", ".thumb.png", "._a.png")
-    scan = Scan(str(root), "png", NOWHERE)
+    scan = open_inputs(str(root), ScanOptions("png", NOWHERE))
     assert scan.tars
     assert names(scan) == ["0.tar"]
 
@@ -202,7 +208,9 @@ def test_litter_in_a_store(inside: str) -> None:
     for name in (*files, "raw.rgb", "x.h5"):
         store.pipe_file(f"/litter/{name}", b"no picture")
     try:
-        scan = Scan(f"memory://litter{inside}", "png", NOWHERE, exclude=("*_mask.png",))
+        scan = open_inputs(
+            f"memory://litter{inside}", ScanOptions("png", NOWHERE, exclude=("*_mask.png",))
+        )
         assert names(scan) == ["a.png", "s/b.png"]
         left = scan.left
         assert (left.other.count, left.excluded.count) == (2, 1)
@@ -219,7 +227,7 @@ PHOTOS = ("IMG_1.HEIC", "x/IMG_2.heic", "x/DSC_1.NEF", "a.CR2", "a.dng", "a.jxl"
 def test_images_that_are_not_read_are_told_by_kind(tmp_path: Path) -> None:
     root = tree(tmp_path / "in", *PHOTOS, "a.png", "notes.txt")
     for source in (str(root), f"{root}/**/*"):
-        scan = Scan(source, "png", NOWHERE)
+        scan = open_inputs(source, ScanOptions("png", NOWHERE))
         assert names(scan) == ["a.png"]
         assert (scan.left.unread.count, scan.left.other.count) == (len(PHOTOS), 1)
         lines = list(scan.left.unread.lines())
@@ -228,14 +236,14 @@ def test_images_that_are_not_read_are_told_by_kind(tmp_path: Path) -> None:
 
 
 def test_nothing_but_images_that_are_not_read_is_refused(tmp_path: Path) -> None:
-    scan = Scan(str(tree(tmp_path / "in", *PHOTOS[:2])), "png", NOWHERE)
+    scan = open_inputs(str(tree(tmp_path / "in", *PHOTOS[:2])), ScanOptions("png", NOWHERE))
     assert names(scan) == []
     assert "no image found that can be read here, but 2 images of other kinds: HEIC" in (
         scan.explain_no_images()
     )
-    assert names(Scan(str(tmp_path / "in"), "png", NOWHERE, include=("*.heic",))) == [
-        "x/IMG_2.heic"
-    ]
+    assert names(
+        open_inputs(str(tmp_path / "in"), ScanOptions("png", NOWHERE, include=("*.heic",)))
+    ) == ["x/IMG_2.heic"]
 
 
 @pytest.mark.parametrize("kind", unread.KINDS, ids=lambda kind: kind.name)

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs import listing
-from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.inputs.scan import open_inputs
+from pix2pix_batch.inputs.source import ScanOptions
 
 NOWHERE = Path("/nonexistent-out")
 FILES = (
@@ -41,7 +42,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def paths(raw: bytes) -> list[str]:
     Path("list").write_bytes(raw)
-    return [os.path.relpath(item.path) for item in Scan("@list", "png", NOWHERE)]
+    return [
+        os.path.relpath(item.path) for item in open_inputs("@list", ScanOptions("png", NOWHERE))
+    ]
 
 
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
@@ -129,7 +132,7 @@ def test_home_and_other_machines(place: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("HOME", str(place))
     Path("list").write_text("~/a.png\nC:\\d\\a.png\n\\\\nas\\d\\a.png\nfile://nas/d/a.png\n"
                             "file:///C:/d/a.png\n")  # fmt: skip
-    first, *others = Scan("@list", "png", NOWHERE)
+    first, *others = open_inputs("@list", ScanOptions("png", NOWHERE))
     assert first.path == str(place / "a.png")
     refusals = [item.refusal for item in others]
     assert [("Windows" in why, "another machine" in why) for why in refusals] == [
@@ -144,7 +147,7 @@ def test_names_that_are_no_utf8(place: Path) -> None:
 
 def test_comments_and_a_tables_heading(place: Path) -> None:
     Path("list").write_text('"File Name"\r\n# done last week\r\n#\r\n#1.png\r\n#2.png\r\na.png\r\n')
-    scan = Scan("@list", "png", NOWHERE)
+    scan = open_inputs("@list", ScanOptions("png", NOWHERE))
     assert [item.path for item in scan] == ["#1.png", "#2.png", "a.png"]
     assert scan.left.other.first == ["# done last week", "#"], "told, for one could be a file"
 
@@ -225,12 +228,12 @@ def test_a_list_through_a_pipe(place: Path) -> None:
     os.mkfifo("pipe")
     descriptor = os.open("pipe", os.O_RDWR)
     os.write(descriptor, b"a.png\n")
-    scan = Scan("@pipe", "png", NOWHERE)
+    scan = open_inputs("@pipe", ScanOptions("png", NOWHERE))
     assert scan.is_read_once
     assert next(iter(scan)).path == "a.png"
     os.close(descriptor)
     Path("list").write_text("a.png\n")
-    assert not Scan("@list", "png", NOWHERE).is_read_once
+    assert not open_inputs("@list", ScanOptions("png", NOWHERE)).is_read_once
 
 
 def test_nul_lists_may_begin_with_a_line_break_in_a_name(

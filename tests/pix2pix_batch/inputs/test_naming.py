@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch.inputs.naming import Naming
-from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.inputs.scan import open_inputs
+from pix2pix_batch.inputs.source import ScanOptions
 from pix2pix_batch.storage.name_set import Names
 
 LONG = "a" * 251
@@ -107,7 +108,7 @@ def test_this_file_system_says_how_long_names_are(tmp_path: Path) -> None:
 def test_in_a_list_the_first_keeps_the_short_name(tmp_path: Path, order: int) -> None:
     names = [f"d/{LONG}.gif", f"d/{LONG}.jpg", f"d/{LONG}.bmp"][::order]
     (tmp_path / "list").write_text("\n".join(names))
-    items = list(Scan(f"@{tmp_path}/list", "png", tmp_path / "out"))
+    items = list(open_inputs(f"@{tmp_path}/list", ScanOptions("png", tmp_path / "out")))
     assert items[0].output == f"d/{LONG}.png"
     found = {item.output for item in items}
     assert len(found) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.inputs.pattern import Glob, expand_braces, has_braces
+from pix2pix_batch.inputs.pattern import Glob, expand_braces, find_matches, has_braces
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,49 @@ def test_too_many_names_are_refused_at_once(pattern: str) -> None:
         next(expand_braces(pattern))
 
 
+def fail(directory: str, error: OSError) -> None:
+    raise AssertionError(directory) from error
+
+
+def test_links_that_lead_back_are_followed_once(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.png").touch()
+    (tmp_path / "a" / "again").symlink_to(tmp_path)
+    (tmp_path / "itself").symlink_to("itself")
+    found = [os.path.relpath(one, tmp_path) for one in find_matches(f"{tmp_path}/**/*.png", fail)]
+    assert found == ["a/b.png"]
+
+
+@pytest.mark.parametrize("pattern", ["**/*.png", "*/*.png", "*/b/*.png", "s/b/*", "**"])
+def test_directories_that_cannot_be_searched_are_told(pattern: str, tmp_path: Path) -> None:
+    """By another user where the tests run as root, for whom all can be searched."""
+    for inside in ("r/b", "s/b"):
+        (tmp_path / inside).mkdir(parents=True)
+        (tmp_path / inside / "a.png").touch()
+    code = f"""
+import os
+from pix2pix_batch.inputs.pattern import find_matches
+if os.geteuid() == 0:
+    os.setegid(65534), os.seteuid(65534)
+told = set()
+for path in find_matches({pattern!r}, lambda place, error: told.add((place, error.errno))):
+    pass
+print(sorted(told))
+"""
+    tmp_path.joinpath("s").chmod(0)
+    tmp_path.chmod(0o755)
+    above = tmp_path.parent
+    while above != Path("/"):  # for the other user to get here
+        if not above.stat().st_mode & 0o001:
+            above.chmod(above.stat().st_mode | 0o011)
+        above = above.parent
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    tmp_path.joinpath("s").chmod(0o755)
+    assert ran.stdout == "[('s', 13)]\n", ran.stderr
+
+
 PART = st.sampled_from(["a", "b.png", "ab", ".c", "*", "*.png", "?", "**", "[ab]*", ".*"])
 NAME = st.sampled_from(["a", "b.png", "ab", ".c", "c", "a.png"])
 
@@ -74,6 +118,9 @@ def test_globs_are_those_of_python(parts: list[str], files: set[tuple[str, ...]]
             for name in glob.glob(pattern, root_dir=folder, recursive=True)
             if os.path.isfile(os.path.join(folder, name))
         }
+        absolute = f"{folder}/{pattern}"
+        walked = {one for one in find_matches(absolute, fail) if os.path.isfile(one)}
+        assert walked == set(filter(os.path.isfile, glob.iglob(absolute, recursive=True)))
     assert {name for name in made if Glob(pattern).matches(name)} == found
     for name in found:
         directories = name.split("/")[:-1]

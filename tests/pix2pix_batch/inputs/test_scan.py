@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.inputs.scan import open_inputs
+from pix2pix_batch.inputs.source import ScanOptions
 from pix2pix_batch.item import Item
 
 
@@ -36,7 +37,9 @@ def touch(root: Path, *names: str) -> Path:
 def scanned(
     source: object, out: Path | None = None, form: str = "png", **options: bool
 ) -> list[Item]:
-    return list(Scan(str(source), form, out or Path("/nonexistent-out"), **options))
+    return list(
+        open_inputs(str(source), ScanOptions(form, out or Path("/nonexistent-out"), **options))
+    )
 
 
 def outputs(items: list[Item]) -> dict[str, str]:
@@ -100,17 +103,17 @@ def test_same_format_keeps_names_that_it_can(tmp_path: Path) -> None:
 @pytest.mark.parametrize("inside", ["", "**/*"])
 def test_what_is_no_image_is_counted_and_the_first_named(tree: Path, inside: str) -> None:
     touch(tree, "notes.txt", "x/a.xyz", "x/none", "z/hidden/jpg", "paper.pdf")
-    scan = Scan(str(tree / inside), "png", Path("/nonexistent-out"))
+    scan = open_inputs(str(tree / inside), ScanOptions("png", Path("/nonexistent-out")))
     assert len(list(scan)) == 5
-    assert (scan.ignored, scan.links) == (5, 0)
-    assert scan.others == ["notes.txt", "paper.pdf", "x/a.xyz"]
+    assert (scan.left.other.count, scan.links) == (5, 0)
+    assert scan.left.other.first == ["notes.txt", "paper.pdf", "x/a.xyz"]
     assert scan.left.litter.count == scan.left.excluded.count == 0
 
 
 @pytest.mark.parametrize("inside", ["", "**/*"])
 def test_renamed_outputs_are_counted_and_the_first_named(tree: Path, inside: str) -> None:
     touch(tree, "a.jpg", "x/c.png", "z/e.png")
-    scan = Scan(str(tree / inside), "png", Path("/nonexistent-out"))
+    scan = open_inputs(str(tree / inside), ScanOptions("png", Path("/nonexistent-out")))
     assert len(list(scan)) == 8
     assert scan.renamed == 6
     assert scan.renames == [
@@ -122,15 +125,20 @@ def test_renamed_outputs_are_counted_and_the_first_named(tree: Path, inside: str
 
 def test_an_output_renamed_for_a_directory_is_counted(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "a.png/b.jpg")
-    scan = Scan(str(tmp_path), "png", Path("/nonexistent-out"))
+    scan = open_inputs(str(tmp_path), ScanOptions("png", Path("/nonexistent-out")))
     assert len(list(scan)) == 2
     assert scan.renames == [("a.jpg", "a.jpg.png")]
 
 
 def test_nothing_is_kept_of_names_that_stay(tree: Path) -> None:
-    scan = Scan(str(tree), "png", Path("/nonexistent-out"))
+    scan = open_inputs(str(tree), ScanOptions("png", Path("/nonexistent-out")))
     list(scan)
-    assert (scan.renamed, scan.renames, scan.ignored, scan.others) == (0, [], 0, [])
+    assert (scan.renamed, scan.renames, scan.left.other.count, scan.left.other.first) == (
+        0,
+        [],
+        0,
+        [],
+    )
 
 
 def test_empty_directory(tmp_path: Path) -> None:
@@ -270,10 +278,10 @@ def test_a_link_to_itself_does_not_end_the_scan(tree: Path) -> None:
 def test_links_to_directories_are_counted_or_followed(tree: Path) -> None:
     other = touch(tree.parent / "other", "f.jpg", "deep/g.jpg")
     os.symlink(other, tree / "linked")
-    scan = Scan(str(tree), "png", tree.parent / "out")
+    scan = open_inputs(str(tree), ScanOptions("png", tree.parent / "out"))
     assert len(list(scan)) == 5
     assert scan.links == 1
-    scan = Scan(str(tree), "png", tree.parent / "out", follow_links=True)
+    scan = open_inputs(str(tree), ScanOptions("png", tree.parent / "out", follow_links=True))
     found = outputs(list(scan))
     assert found["linked/deep/g.jpg"] == "linked/deep/g.png"
     assert len(found) == 7
@@ -284,7 +292,7 @@ def test_loops_of_links_end(tree: Path) -> None:
     os.symlink(tree, tree / "x" / "y" / "up")
     os.symlink("..", tree / "z" / "parent")
     os.symlink(".", tree / "here")
-    scan = Scan(str(tree), "png", tree.parent / "out", follow_links=True)
+    scan = open_inputs(str(tree), ScanOptions("png", tree.parent / "out", follow_links=True))
     assert set(outputs(list(scan))) == {"a.png", "b.jpg", "x/c.JPEG", "x/y/d.webp", "z/e.gif"}
     assert scan.links == 3
 
@@ -328,9 +336,9 @@ def test_glob(tree: Path) -> None:
     }
     assert outputs(scanned(tree / "?" / "*.gif")) == {"z/e.gif": "z/e.png"}
     assert scanned(tree / "*.bmp") == []
-    scan = Scan(str(tree / "x" / "*.*"), "png", Path("/nonexistent-out"))
+    scan = open_inputs(str(tree / "x" / "*.*"), ScanOptions("png", Path("/nonexistent-out")))
     assert len(list(scan)) == 1
-    assert scan.ignored == 1
+    assert scan.left.other.count == 1
 
 
 def test_glob_names_each_file_once(tree: Path) -> None:
@@ -372,7 +380,7 @@ def test_single_file_into_a_directory_beside_it(
     (item,) = scanned("b.jpg", Path("out"))
     assert item.output == "b.png"
     with pytest.raises(InputError, match="is the input directory too"):
-        Scan("b.jpg", "png", Path("."))
+        open_inputs("b.jpg", ScanOptions("png", Path(".")))
 
 
 # Lists
@@ -411,15 +419,15 @@ def test_list_takes_any_suffix_and_byte(tmp_path: Path, monkeypatch: pytest.Monk
 def test_list_with_duplicates(tmp_path: Path) -> None:
     path = tmp_path / "list"
     path.write_text("a.jpg\nb.jpg\n./a.jpg\nx/../b.jpg\na.jpg\n")
-    scan = Scan(f"@{path}", "png", tmp_path / "out")
+    scan = open_inputs(f"@{path}", ScanOptions("png", tmp_path / "out"))
     assert [item.name for item in scan] == ["a.jpg", "b.jpg"]
-    assert (scan.ignored, scan.others) == (3, ["a.jpg", "b.jpg", "a.jpg"])
+    assert (scan.left.other.count, scan.left.other.first) == (3, ["a.jpg", "b.jpg", "a.jpg"])
 
 
 def test_list_with_clashes(tmp_path: Path) -> None:
     path = tmp_path / "list"
     path.write_text("a.jpg\na.png\na.gif\nd/a.png\n")
-    scan = Scan(f"@{path}", "png", tmp_path / "out")
+    scan = open_inputs(f"@{path}", ScanOptions("png", tmp_path / "out"))
     assert [item.output for item in scan] == ["a.png", "a.png.png", "a.gif.png", "d/a.png"]
     assert scan.renamed == 2
     assert scan.renames == [("a.png", "a.png.png"), ("a.gif", "a.gif.png")]
@@ -468,20 +476,20 @@ def test_list_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"b.jpg\na/c.png\nb.jpg\n"))
     )
-    scan = Scan("-", "webp", Path("/nonexistent-out"))
+    scan = open_inputs("-", ScanOptions("webp", Path("/nonexistent-out")))
     items = list(scan)
     assert [(item.path, item.output, item.form) for item in items] == [
         ("b.jpg", "b.webp", "webp"),
         ("a/c.png", "a/c.webp", "webp"),
     ]
-    assert scan.ignored == 1
+    assert scan.left.other.count == 1
 
 
 def test_lists_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     read, write = os.pipe()
     with open(read, "rb", buffering=0) as pipe, open(write, "wb", buffering=0) as feed:
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=pipe))
-        items = iter(Scan("-", "png", Path("/nonexistent-out")))
+        items = iter(open_inputs("-", ScanOptions("png", Path("/nonexistent-out"))))
         for name in ("a", "b"):
             feed.write(f"{name}.jpg\n".encode())
             assert next(items).name == f"{name}.jpg"
@@ -550,12 +558,12 @@ def test_a_list_that_is_none(tmp_path: Path) -> None:
 def test_what_is_not_there(tree: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     monkeypatch.chdir(tree.parent)
     with pytest.raises(InputError, match="no such"):
-        Scan(source, "png", Path("out"))
+        open_inputs(source, ScanOptions("png", Path("out")))
 
 
 def test_messages_escape_what_terminals_would_obey(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\\x1bc\\n: no such file") as caught:
-        Scan(f"{tmp_path}/absent\x1bc\n", "png", tmp_path / "out")
+        open_inputs(f"{tmp_path}/absent\x1bc\n", ScanOptions("png", tmp_path / "out"))
     assert str(caught.value).isprintable()
 
 
@@ -564,7 +572,7 @@ def test_output_is_the_input(tree: Path, monkeypatch: pytest.MonkeyPatch, out: s
     monkeypatch.chdir(tree.parent)
     os.symlink("in", "link")
     with pytest.raises(InputError, match="is the input directory too"):
-        Scan("in", "png", Path(out))
+        open_inputs("in", ScanOptions("png", Path(out)))
 
 
 @pytest.mark.parametrize("out", ["in/out", "in/x", "in/x/new", "link/out", "/../{tmp}/in/out"])
@@ -575,7 +583,7 @@ def test_output_inside_the_input(
     monkeypatch.chdir(tree.parent)
     os.symlink("in", "link")
     with pytest.raises(InputError, match="lies inside the input directory"):
-        Scan(source, "png", Path(out.format(tmp=tree.parent)))
+        open_inputs(source, ScanOptions("png", Path(out.format(tmp=tree.parent))))
 
 
 @pytest.mark.parametrize("out", ["out", "in2", "inn/x", "."])

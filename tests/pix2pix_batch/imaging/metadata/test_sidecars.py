@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging import images, output_formats
 from pix2pix_batch.imaging.metadata import sidecars
-from pix2pix_batch.inputs.scan import Scan
+from pix2pix_batch.inputs.scan import open_inputs
+from pix2pix_batch.inputs.source import InputSource, ScanOptions
 
 SUFFIXES = sorted(images.suffixes())
 OUTPUTS = (*output_formats.SUFFIXES.values(), ".jpeg", ".tiff", ".JPG", ".PNG")
@@ -93,30 +94,32 @@ EXPECTED = {
 }
 
 
-def found(scan: Scan) -> dict[str, set[str]]:
+def found(scan: InputSource) -> dict[str, set[str]]:
     return {item.name: set(item.sidecars) for item in scan}
 
 
 def test_each_image_gets_its_own(tmp_path: Path) -> None:
     source = tree(tmp_path)
-    scan = Scan(str(source), "png", tmp_path / "out", georeference=True)
+    scan = open_inputs(str(source), ScanOptions("png", tmp_path / "out", georeference=True))
     assert found(scan) == EXPECTED
-    assert scan.ignored == 4
-    without = Scan(str(source), "png", tmp_path / "out")
+    assert scan.left.other.count == 4
+    without = open_inputs(str(source), ScanOptions("png", tmp_path / "out"))
     assert set().union(*found(without).values()) == set()
-    assert without.ignored == 10
+    assert without.left.other.count == 10
 
 
 def test_globs_and_lists_look_beside_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tree(tmp_path)
-    pattern = Scan(str(source / "**" / "*.[gjpP]*"), "png", tmp_path / "out", georeference=True)
+    pattern = open_inputs(
+        str(source / "**" / "*.[gjpP]*"), ScanOptions("png", tmp_path / "out", georeference=True)
+    )
     pattern_found = {name: beside for name, beside in found(pattern).items() if name in EXPECTED}
     assert pattern_found == EXPECTED
     (tmp_path / "list.txt").write_text("".join(f"in/{name}\n" for name in EXPECTED))
     monkeypatch.chdir(tmp_path)
-    listed = Scan("@list.txt", "png", tmp_path / "out", georeference=True)
+    listed = open_inputs("@list.txt", ScanOptions("png", tmp_path / "out", georeference=True))
     assert found(listed) == {f"in/{name}": beside for name, beside in EXPECTED.items()}
 
 
@@ -137,10 +140,12 @@ def test_only_small_regular_files_within_the_input_are_taken(tmp_path: Path) -> 
     with open(source / "g.pgw", "wb") as file:
         file.truncate(sidecars.LARGEST + 1)
     expected = {"c.png": {"c.pgw"}}
-    scan = Scan(str(source), "png", tmp_path / "out", georeference=True)
+    scan = open_inputs(str(source), ScanOptions("png", tmp_path / "out", georeference=True))
     assert {name: beside for name, beside in found(scan).items() if beside} == expected
-    assert scan.ignored == 6, "all but c.pgw, and e.pgw, a directory"
-    scan = Scan(str(source / "*.png"), "png", tmp_path / "out", georeference=True)
+    assert scan.left.other.count == 6, "all but c.pgw, and e.pgw, a directory"
+    scan = open_inputs(
+        str(source / "*.png"), ScanOptions("png", tmp_path / "out", georeference=True)
+    )
     assert {name: beside for name, beside in found(scan).items() if beside} == expected
 
 

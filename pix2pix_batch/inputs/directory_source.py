@@ -1,0 +1,107 @@
+"""Inputs that lie in directories, local ones and those of stores, which are walked."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterator
+from functools import partial
+
+from pix2pix_batch.inputs import folder
+from pix2pix_batch.inputs.choice import TAKEN
+from pix2pix_batch.inputs.folder import Folder
+from pix2pix_batch.inputs.pattern import Glob
+from pix2pix_batch.inputs.source import InputSource, ScanOptions
+from pix2pix_batch.item import Item
+from pix2pix_batch.storage import remote
+from pix2pix_batch.storage.files import join
+
+
+class DirectorySource(InputSource):
+    """Walks a directory and those below it, one at a time."""
+
+    @abstractmethod
+    def list_folder(self, inside: str) -> Folder:
+        """What the directory ``inside`` the root holds; one that cannot be listed is noted."""
+
+    def __iter__(self) -> Iterator[Item]:
+        """Each directory's files, then its directories, depth first and in order."""
+        # a directory and the device and inode of those over it, against link loops
+        pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
+        while pending:
+            inside, above = pending.pop()
+            found = self.list_folder(inside)
+            if found.identity in above:
+                self.links += 1
+                continue
+            self.links += found.links
+            self.left.join(found.left)
+            self.descriptions += [os.path.join(inside, name) for name in found.descriptions]
+            meets = () if self.is_pattern else found.directories
+            yield from self.make_items(inside, found.files, meets, found)
+            below = (*above, found.identity) if found.identity else above
+            pending += [(os.path.join(inside, name), below) for name in reversed(found.directories)]
+
+
+class LocalDirectory(DirectorySource):
+    """A directory of this machine."""
+
+    def __init__(self, root: str, options: ScanOptions, tars: bool) -> None:
+        super().__init__(root, options, root, tars)
+        self.require_apart(deep=True)
+
+    def list_folder(self, inside: str) -> Folder:
+        options = self.options
+        try:
+            return folder.list_folder(
+                self.root, inside, self.choice, options.follow_links, options.georeference
+            )
+        except OSError as error:
+            self.unlisted.append((inside, f"the directory cannot be listed ({error.strerror})"))
+            return Folder()
+
+
+class StoreDirectory(DirectorySource):
+    """A directory of a store, or what a glob finds below it."""
+
+    is_remote = True
+
+    def __init__(self, source: str, options: ScanOptions, root: str, glob: str, tars: bool) -> None:
+        """``glob``: over paths below ``root``; empty for all of it."""
+        self._glob = Glob(glob) if glob else None
+        self.is_pattern = bool(glob)
+        super().__init__(source, options, root, tars)
+        self.require_apart(deep=not glob or "**" in glob)
+
+    def _spelled(self) -> list[str]:
+        return self.source.split("/") if self.is_pattern else []
+
+    def list_folder(self, inside: str) -> Folder:
+        url = join(self.root, inside) if inside else self.root
+        try:
+            found = remote.list_directory(url)
+        except Exception as error:
+            reason = f"the directory cannot be listed ({remote.explain_error(error)})"
+            self.unlisted.append((inside, reason))
+            return Folder()
+        for name in found.odd:
+            reason = f"a name such as {name!r} has no place in a directory; rename it"
+            self.unlisted.append((f"{inside}/{name}", reason))
+        near, directories = list(found.files), found.directories
+        start = os.path.join(inside, "")
+        if self._glob is not None:
+            near = [name for name in near if self._glob.matches(start + name)]
+            directories = [name for name in directories if self._glob.enters(start + name)]
+        kept = Folder(stamps=found.files)
+        for name in directories:
+            if (why := self.choice.classify_directory(start + name)) == TAKEN:
+                kept.directories.append(name)
+            else:
+                kept.left.of(why).add(start + name)
+        for name in near:
+            look = partial(folder.open_beginning, join(url, name))
+            if (why := self.choice.classify_file(start + name, look)) == TAKEN:
+                kept.files.add(name)
+            else:
+                kept.left.of(why).add(start + name)
+        return kept

@@ -1,0 +1,232 @@
+"""What all kinds of inputs share: names of outputs, what is left alone, and what is told of it."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.imaging.kinds import suffixes
+from pix2pix_batch.imaging.output_formats import SAME, form_of
+from pix2pix_batch.inputs import folder
+from pix2pix_batch.inputs.choice import EXAMPLES, InputFilter, LeftAlone, is_tar
+from pix2pix_batch.inputs.folder import Folder
+from pix2pix_batch.inputs.naming import Naming
+from pix2pix_batch.item import Item
+from pix2pix_batch.storage import remote
+from pix2pix_batch.storage.files import join
+from pix2pix_batch.storage.name_set import Names
+from pix2pix_batch.text import escape, format_count
+
+USUAL = (*SAME, ".gif", ".bmp")
+"""The suffixes that a message names, of the many that Pillow reads."""
+
+ARCHIVES = (".zip", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".tbz2", ".txz", ".iso", ".dmg")
+
+SUFFIXED = 4
+"""How often an output's suffix may stand at its end, so that its name is no other's: once, or so
+often where there are inputs called like that."""
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """What decides which inputs there are and what their outputs are called.
+
+    ``form``: the outputs' format; ``out``: path or URL of OUT; ``exclude``, ``include``: patterns
+    (:class:`pix2pix_batch.inputs.choice.InputFilter`). With ``georeference`` items have their
+    sidecars; with ``unpack`` a tar's output is a directory.
+    """
+
+    form: str
+    out: Path | str
+    follow_links: bool = False
+    georeference: bool = False
+    unpack: bool = False
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+
+
+class InputSource(ABC):
+    """The inputs of a job. Iterate once; then the counts are known.
+
+    ``left``: what is left alone, and why; lines of a list that repeat one, or are comments, too;
+    ``renamed``: outputs with another name than the input's, for two would have met, the first in
+    ``renames`` by input; ``links``: links to directories not followed; ``unlisted``: directories
+    that could not be listed, and why; ``descriptions``: what sets of map tiles say of themselves,
+    by input: whoever iterates takes them out. ``root``: the directory, or the URL of one, that the
+    inputs' names are relative to, empty where there is none; ``tars``: whether the inputs are tars.
+
+    Memory (``benchmarks/scan.py``): 26 bytes for each file of the largest directory, 50 for each
+    line of a list. A store's listing of one directory is held whole, and so are the names that a
+    glob finds in one.
+    """
+
+    is_list = False
+    """Whether it is a list of paths or URLs."""
+
+    names_each = False
+    """Whether it names files one by one, as a list and braces do."""
+
+    is_pattern = False
+    """Whether it is a glob, or a single file."""
+
+    is_remote = False
+    """Whether it is a URL."""
+
+    is_read_once = False
+    """Whether the inputs can be found but once: of a list that comes through a pipe."""
+
+    directory_of_names: str | None = None
+    """Where a list's relative paths are taken from; ``None`` of what is no list."""
+
+    def __init__(self, source: str, options: ScanOptions, root: str, tars: bool) -> None:
+        """Raises :class:`InputError` where ``exclude`` or ``include`` are no patterns."""
+        self.source, self.options, self.root, self.tars = source, options, root, tars
+        self.naming = Naming.within(options.out, options.form, options.unpack)
+        self.choice = InputFilter(options.exclude, options.include, self._spelled(), tars)
+        self.renamed = self.links = 0
+        self.renames: list[tuple[str, str]] = []
+        self.left = LeftAlone()
+        self.unlisted: list[tuple[str, str]] = []
+        self.descriptions: list[str] = []
+
+    def _spelled(self) -> list[str]:
+        """The names that stand in the input's own pattern."""
+        return []
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Item]: ...
+
+    @property
+    def display_name(self) -> str:
+        return escape(remote.redact(self.source))
+
+    @property
+    def identity(self) -> str:
+        """What names the input in a journal: the directory that names are relative to."""
+        return remote.redact(self.root) if self.is_remote else os.path.realpath(self.root)
+
+    def require_apart(self, deep: bool) -> None:
+        """Raises :class:`InputError` where OUT is the input's directory or, if that is searched
+        ``deep``, lies in it."""
+        given = self.options.out
+        if self.is_remote != remote.is_url(str(given)):
+            return
+        if self.is_remote:
+            root, out = Path(self.root), Path(remote.normalise(str(given)))
+        else:
+            root, out = Path(self.root).resolve(), Path(given).resolve()
+        shown_out = escape(remote.redact(given))
+        if root == out:
+            raise InputError(
+                f"{shown_out}: is the input directory too; give another directory as OUT"
+            )
+        if out.is_relative_to(root) and deep:
+            raise InputError(
+                f"{shown_out}: lies inside the input directory {escape(remote.redact(self.root))}, "
+                "so its images would become inputs of the next run; give a directory outside it"
+            )
+
+    def note_rename(self, name: str, output: str) -> None:
+        self.renamed += 1
+        if len(self.renames) < EXAMPLES:
+            self.renames.append((name, output))
+
+    def key_of(self, output: str) -> str:
+        """What two outputs have in common that are one file in OUT."""
+        return self.naming.key(output)
+
+    def list_outputs(self, name: str) -> Iterator[str]:
+        """The names that the output of the input ``name`` may have: by itself, and where others
+        have these."""
+        plain = tidy(name)
+        output, suffix = self.naming.output(plain)
+        yield output
+        for count in range(1, 1 + SUFFIXED):
+            yield self.naming.shorten(plain + count * suffix)
+
+    def change_output(self, name: str, before: str, now: str) -> None:
+        """The output of the input ``name`` has another name than the scan has given it."""
+        usual = next(self.list_outputs(name))
+        if before != usual:
+            self.renamed -= 1
+            self.renames = [one for one in self.renames if one != (name, before)]
+        if now != usual:
+            self.note_rename(name, now)
+
+    def make_items(
+        self,
+        inside: str,
+        names: Names,
+        directories: Collection[str] = (),
+        found: Folder | None = None,
+    ) -> Iterator[Item]:
+        """The files ``names`` of the directory ``inside`` as items, all outputs distinct.
+
+        ``a.jpg`` becomes ``a.png``; where two would meet, or meet one of ``directories``, each
+        keeps its whole name: ``a.jpg.png`` and ``a.gif.png``. Without ``found`` the directory
+        was not listed.
+        """
+        naming = self.naming
+        whole = naming.find_whole_named(names, directories)
+        root, options = self.root, self.options
+        here = join(join(root, inside) if inside else root, "")
+        start = os.path.join(inside, "")
+        about = found or folder.Unlisted(root, inside, options.follow_links, options.georeference)
+        for name in names:
+            path, is_whole = start + name, name in whole
+            output = whole.output(name) if is_whole else naming.output(name)[0]
+            if is_whole or naming.is_shortened(name):
+                self.note_rename(path, start + output)
+            yield Item(
+                here + name,
+                path,
+                start + output,
+                options.form if (tar := is_tar(name)) else form_of(name, options.form),
+                about.sidecars_of(name),
+                about.stamps.get(name, ""),
+                about.refusal_of(name),
+                tar,
+            )
+
+    def explain_no_images(self) -> str:
+        """What to tell who gave an input in which no image was found."""
+        left = self.left
+        count = left.other.count
+        if left.unread.count:
+            kinds = "; ".join(left.unread.lines())
+            return (
+                f"{self.display_name}: no image found that can be read here, but "
+                f"{format_count(left.unread.count, 'image')} of other kinds: {kinds}"
+            )
+        if self.is_pattern and not count + left.litter.count + left.excluded.count:
+            return (
+                f"{self.display_name}: no image found: no file matches; check the pattern ('**' "
+                "stands for directories of any depth), or give a directory"
+            )
+        looked = ", ".join(USUAL) + f" and {len(suffixes()) - len(USUAL)} more suffixes"
+        seen = format_count(count, "other file")
+        if left.other.first:
+            seen += f" (such as {escape(left.other.first[0])})"
+            if left.other.first[0].lower().endswith(ARCHIVES):
+                seen += "; unpack archives, or pack them as .tar, .tar.gz or .tgz, which are read"
+        if left.litter.count:
+            seen += f", {left.litter.count:,} hidden or left by systems (see --include)"
+        if left.excluded.count:
+            seen += f", {left.excluded.count:,} excluded"
+        if self.links:
+            links = format_count(self.links, "link")
+            seen += f", {links} to directories, not followed (see --follow-links)"
+        return (
+            f"{self.display_name}: no image found: looked for {looked}, saw {seen}; give "
+            "another input, or name files of any suffix with --include or in a list (@files.txt)"
+        )
+
+
+def tidy(name: str) -> str:
+    """An input's place within OUT: of a URL without the ``s3://``, of a path without ``/``."""
+    inside = name.partition("://")[2] if remote.is_url(name) else name
+    return os.path.normpath(inside).lstrip("/")

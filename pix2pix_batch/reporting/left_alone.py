@@ -1,0 +1,25 @@
+"""What a job's summary tells of the files that the scan of its inputs has left alone."""
+
+from __future__ import annotations
+
+from pix2pix_batch.inputs.source import InputSource
+from pix2pix_batch.reporting.console import NO_IMAGE
+from pix2pix_batch.reporting.summary import Summary
+
+
+def count_left_alone(summary: Summary, scan: InputSource) -> None:
+    """Once, at the end of a run: what is in tars is added to what is known of these."""
+    left = scan.left
+    summary.renamed, summary.renames = scan.renamed, scan.renames
+    summary.ignored, summary.others = left.other.count, left.other.first
+    summary.others_are = "listed before, or comments" if scan.is_list else NO_IMAGE
+    summary.litter += left.litter.count  # beside that of tars
+    summary.litter_such = left.litter.first
+    summary.excluded, summary.excluded_such = left.excluded.count, left.excluded.first
+    in_tars = summary.unread_in_tars
+    summary.unread_kinds = [
+        *left.unread.lines(),
+        *([f"in tars: {in_tars:,}, which go along as they are"] if in_tars else ()),
+    ]
+    summary.unread = left.unread.count + in_tars
+    summary.links = scan.links
