@@ -19,6 +19,7 @@ from pix2pix_batch.errors import ImageError, InputError, OutputError
 from pix2pix_batch.storage import common, placement, remote
 from pix2pix_batch.storage.name_set import HashSet
 from pix2pix_batch.storage.patience import patiently
+from pix2pix_batch.storage.remote_stream import RemoteStream
 from pix2pix_batch.text import escape
 
 if TYPE_CHECKING:
@@ -186,11 +187,11 @@ def is_empty(path: str) -> bool:
         return False
 
 
-def open_stream(path: str) -> IO[bytes] | remote.RemoteStream:
+def open_stream(path: str) -> IO[bytes] | RemoteStream:
     """A file to be read from front to back. Raises :class:`ImageError`."""
     if remote.is_url(path):
         try:
-            return remote.RemoteStream(path)
+            return RemoteStream(path)
         except InputError as error:
             raise ImageError(str(error)) from error
     try:
