@@ -29,17 +29,22 @@ from pix2pix_batch.execution import worker_imports, worker_template
 SERVER = multiprocessing.get_context("forkserver")
 
 
-def start_template() -> None:
+def start_template(*more: str) -> None:
     """Have the processes of all later tests forked from one that has imported what they need.
 
-    Jobs in this process leave it running that find it there.
+    Jobs in this process leave it running that find it there. ``more``: modules beside those of
+    workers; where the one that runs lacks some, another takes its place.
     """
     from distributed import utils
 
     utils._forkserver_preload_set = True  # else Dask has it import other things
-    forkserver.set_forkserver_preload([worker_template.PRELOAD])
-    with worker_template.interrupts_held(), worker_template.environment():
-        forkserver.ensure_running()
+    wanted = [worker_template.PRELOAD, *more]
+    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
+    if server._forkserver_pid is None or not set(wanted) <= set(server._preload_modules):
+        worker_template._end(server)
+        server.set_forkserver_preload(wanted)
+    with worker_template.environment():
+        server.ensure_running()
 
 
 def _run_command(words: list[str]) -> None:
@@ -151,7 +156,6 @@ def _run(
     import dask
 
     os.setsid()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     with open(os.devnull, "r+b") as nothing:
         for number, end in enumerate((given, out, err)):
             os.dup2((end or nothing).fileno(), number)
