@@ -118,7 +118,7 @@ class Converter:
         self.architecture = self.info.architecture
         self.domain = domain_of(settings.model, settings.fingerprint)
         self.lane: BatchBuilder[tuple[PendingImage, int]] = BatchBuilder(
-            engine_of(settings), settings, self.architecture
+            engine_of(settings), settings, self.architecture, self.info.ranges.input.dtype
         )
         self.plain: BatchBuilder[tuple[PendingImage, int]] | None = None
         self.threads = codec_threads(settings.far)
@@ -170,7 +170,8 @@ class Converter:
             return self.lane
         if self.plain is None:
             settings = replace(self.settings, noise=False)
-            self.plain = BatchBuilder(engine_of(settings), settings, self.architecture)
+            dtype = self.info.ranges.input.dtype
+            self.plain = BatchBuilder(engine_of(settings), settings, self.architecture, dtype)
         return self.plain
 
     def _variant(self, work: PendingImage) -> int:
