@@ -97,7 +97,8 @@ def what_decides_bytes(options: Any, resolved: Mapping[str, Any]) -> dict[str, A
 # The options that several commands have; each command says in its own words what one does there.
 MODEL = partial(option, "map2aerial", metavar="NAME|FILE")
 FIT = partial(option, None, choices=FITS, decides_bytes=True)
-FORMAT = partial(option, "png", choices=tuple(OUTPUT_FORMATS), decides_bytes=True)
+PICTURE_FORMATS = tuple(name for name, one in OUTPUT_FORMATS.items() if not one.only_rasters)
+FORMAT = partial(option, "png", choices=PICTURE_FORMATS, decides_bytes=True)
 QUALITY = partial(option, None, low=1, high=100, metavar="1..100", decides_bytes=True)
 BATCH_SIZE = partial(option, None, low=1, high=4096, metavar="auto|N", has_auto=True)
 WORKERS = partial(option, None, low=1, high=4096, metavar="auto|N", has_auto=True)
@@ -153,6 +154,20 @@ class Options:
     )
     format: str = FORMAT(
         "Format of the outputs; 'same' as each input.", choices=(*OUTPUT_FORMATS, "same")
+    )
+    bands: str | None = option(
+        None,
+        "The bands of rasters that are the model's, in its order, by number or name: 4,3,2.  "
+        "[default: those of the same names, or all]",
+        metavar="BAND,...",
+        decides_bytes=True,
+    )
+    creation_option: tuple[str, ...] = option(
+        (),
+        "How GeoTIFFs and COGs are written, as GDAL's drivers have it: COMPRESS=ZSTD, "
+        "BLOCKXSIZE=512. May be given more than once.  [default: as the input]",
+        metavar="NAME=VALUE",
+        decides_bytes=True,
     )
     quality: int | None = QUALITY(
         f"Of JPEG and WebP (100: lossless WebP).  [default: {DEFAULT_QUALITY}]"

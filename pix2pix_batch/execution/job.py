@@ -32,7 +32,7 @@ from pix2pix_batch.execution.preflight import WorkerRequirements
 from pix2pix_batch.execution.run_recorder import RunRecorder
 from pix2pix_batch.execution.worker import ChunkOptions
 from pix2pix_batch.imaging import images
-from pix2pix_batch.inference import autotune, fitting, memory
+from pix2pix_batch.inference import autotune, fitting, input_reading, memory
 from pix2pix_batch.inference.settings import WHOLE, Opener, Settings, apply_decision
 from pix2pix_batch.inputs.scan import Scan
 from pix2pix_batch.item import Item
@@ -95,6 +95,7 @@ class Job:
             )
         fit = options.fit or self.info.fit
         self._require_fit(model, fit)
+        input_reading.require_format(self.info, options.format, options.creation_option)
         self.settings = take_common(
             Settings,
             options,
@@ -120,6 +121,7 @@ class Job:
             options.unpack,
             options.exclude,
             options.include,
+            input_reading.takes_rasters(self.info, options.bands),
         )
         self.scan = self.make_scan()
         self._require_possible()
@@ -170,6 +172,7 @@ class Job:
             "quality": settings.quality,
             "seed": settings.seed,
             "lenient": settings.tolerance.lenient or None,
+            "creation_option": sorted(settings.creation_option) or None,
         }
 
     def _directory_of_names(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.imaging.kinds import suffixes
+from pix2pix_batch.imaging.kinds import RASTERS, suffix_of, suffixes
 from pix2pix_batch.imaging.output_formats import SAME, form_of
 from pix2pix_batch.inputs import folder, listing
 from pix2pix_batch.inputs.choice import (
@@ -34,7 +34,7 @@ from pix2pix_batch.storage.files import join
 from pix2pix_batch.storage.name_set import HashSet, Names
 from pix2pix_batch.text import escape, format_count
 
-USUAL = (*SAME, ".gif", ".bmp")
+USUAL = (*(suffix for suffix in SAME if suffix not in RASTERS), ".gif", ".bmp")
 """The suffixes that a message names, of the many that Pillow reads."""
 
 ARCHIVES = (".zip", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".tbz2", ".txz", ".iso", ".dmg")
@@ -53,7 +53,9 @@ often where there are inputs called like that."""
 class Scan:
     """The inputs of a job. Iterate once; then the counts are known.
 
-    ``exclude``, ``include``: patterns (:class:`pix2pix_batch.inputs.choice.InputFilter`). ``left``:
+    ``exclude``, ``include``, ``rasters``: as of
+    :class:`pix2pix_batch.inputs.choice.InputFilter`; a name of a raster's suffix stands for
+    ``rasters``. ``left``:
     what is left alone, and why; lines of a list that repeat one, or are comments, too;
     ``renamed``: outputs with another name than the input's, for two would have met,
     the first in ``renames`` by input; ``links``: links to directories not followed; ``unlisted``:
@@ -74,6 +76,7 @@ class Scan:
     unpack: bool = False
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
+    rasters: bool = False
     renamed: int = 0
     links: int = 0
     left: LeftAlone = field(default_factory=LeftAlone)
@@ -83,7 +86,8 @@ class Scan:
 
     def __post_init__(self) -> None:
         """Raises :class:`InputError` where ``source`` cannot be scanned into ``out``."""
-        self._choice = InputFilter(self.exclude, self.include)
+        self.rasters = self.rasters or suffix_of(self.source) in RASTERS
+        self._choice = InputFilter(self.exclude, self.include, rasters=self.rasters)
         self._naming = Naming.within(self.out, self.form, self.unpack)
         self._pattern, self._braces, self._glob = "", False, Glob("")
         self.tars = self.source.lower().endswith(TARS)
@@ -104,7 +108,9 @@ class Scan:
             self._begin_local()
         self._check_apart()
         pattern = self._pattern
-        self._choice = InputFilter(self.exclude, self.include, pattern.split("/"), self.tars)
+        self._choice = InputFilter(
+            self.exclude, self.include, pattern.split("/"), self.tars, self.rasters
+        )
 
     def _begin_local(self) -> None:
         path = Path(self.source)
