@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -32,7 +33,13 @@ from pix2pix_batch.execution.preflight import WorkerRequirements
 from pix2pix_batch.execution.run_recorder import RunRecorder
 from pix2pix_batch.execution.worker import ChunkOptions
 from pix2pix_batch.imaging import images
-from pix2pix_batch.inference import autotune, fitting, input_reading, memory
+from pix2pix_batch.inference import (
+    autotune,
+    fitting,
+    input_reading,
+    large_images,
+    memory,
+)
 from pix2pix_batch.inference.settings import WHOLE, Opener, Settings, apply_decision
 from pix2pix_batch.inputs.scan import Scan
 from pix2pix_batch.item import Item
@@ -217,6 +224,11 @@ class Job:
         self._write_page()
         return self.summary
 
+    def _drop_parts(self) -> None:
+        """What was kept of large images that are done, or that failed, is of no use."""
+        if not (self.is_remote or self.summary.interrupted or self.summary.fatal):
+            shutil.rmtree(large_images.parts_directory(self.settings.out), ignore_errors=True)
+
     def _run_journaled(self) -> None:
         journal = self._open_history(Journal)
         root, selector = getattr(self.scan, "root", None), self.selector
@@ -236,6 +248,7 @@ class Job:
         finally:
             self._complete_summary()
             recorder.end()
+            self._drop_parts()
 
     def _write_page(self) -> None:
         """The report is nothing that a job can fail for."""

@@ -53,6 +53,14 @@ class Axis:
         starts = range(0, self.count * self.stride, self.stride)
         return [(min(last, at + self.size) - max(first, at)) / self.size for at in starts]
 
+    def spread(self, part: int) -> list[int]:
+        """Where :data:`PARTS` parts begin, after padding: over the image itself, unless that is
+        smaller than one."""
+        first, last = self.before, self.before + self.length - part
+        if last < first:
+            first, last = 0, self.padded - part
+        return [round(place) for place in np.linspace(first, last, PARTS)]
+
     def weights(self, index: int) -> np.ndarray:
         """``float32 (size,)``: tile ``index``'s share of each pixel; shares add up to one."""
         shared = self.size - self.stride
@@ -101,6 +109,10 @@ class Tiles:
             for column in range(self.columns.count):
                 y, x = row * self.rows.stride, column * self.columns.stride
                 yield self.pixels[y : y + self.size, x : x + self.size]
+
+    def numbered(self) -> Iterator[tuple[int, np.ndarray]]:
+        """The tiles, each with its number."""
+        return enumerate(self)
 
     @property
     def shares(self) -> list[float]:
@@ -157,17 +169,10 @@ class SharingTiles(Tiles):
         """``(N, part, part, C)``, :data:`PARTS` along each axis, from all over the image."""
         made = [
             self.pixels[y : y + self.part, x : x + self.part]
-            for y in self._spread(self.rows)
-            for x in self._spread(self.columns)
+            for y in self.rows.spread(self.part)
+            for x in self.columns.spread(self.part)
         ]
         return np.stack(made)
-
-    def _spread(self, axis: Axis) -> list[int]:
-        """Where parts begin: over the image itself, unless it is smaller than one."""
-        first, last = axis.before, axis.before + axis.length - self.part
-        if last < first:
-            first, last = 0, axis.padded - self.part
-        return [round(place) for place in np.linspace(first, last, PARTS)]
 
 
 class Single:
@@ -191,6 +196,10 @@ class Single:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         yield self.pixels
+
+    def numbered(self) -> Iterator[tuple[int, np.ndarray]]:
+        """As for :class:`Tiles`."""
+        return enumerate(self)
 
 
 class Padded(Single):

@@ -46,7 +46,7 @@ def read_item(item: Item, info: BundleInfo, settings: Settings) -> Picture:
 def read_file(item: Item, info: BundleInfo, settings: Settings) -> tuple[bytes, str]:
     """The file's bytes and its stamp; no bytes where it is a raster on a disk, which is read from
     there, and nobody else needs them. Raises :class:`ImageError`."""
-    if not (is_raster(item.name, info, settings.bands) and _is_on_disk(item)):
+    if not (is_raster(item.name, info, settings.bands) and is_on_disk(item)):
         return files.read(item)
     tells_place = settings.georeference and not OUTPUT_FORMATS[item.form].holds_rasters
     if settings.noise or settings.keep_exif or tells_place:
@@ -62,10 +62,11 @@ def decode_item(item: Item, data: bytes, info: BundleInfo, settings: Settings) -
     """``data``: as :func:`read_file` returns it. Raises :class:`ImageError`."""
     if not is_raster(item.name, info, settings.bands):
         return read_input(data, info, settings.tolerance)
-    return _read_raster(item.path if _is_on_disk(item) else data, item, info, settings)
+    return _read_raster(item.path if is_on_disk(item) else data, item, info, settings)
 
 
-def _is_on_disk(item: Item) -> bool:
+def is_on_disk(item: Item) -> bool:
+    """Whether it is a file of this machine."""
     return item.content is None and not remote.is_url(item.path)
 
 
@@ -75,7 +76,8 @@ def _read_raster(place: str | bytes, item: Item, info: BundleInfo, settings: Set
     side, bands = info.ranges.input, split_bands(settings.bands)
     try:
         with open_raster(place, item.name, side, bands) as raster:
-            require_few_pixels(raster.height, raster.width, settings)
+            if isinstance(place, bytes):
+                require_few_pixels(raster.height, raster.width, settings)
             pixels, valid = raster.read(0, 0, raster.height, raster.width)
             warnings, profile = tuple(raster.warnings), raster.profile
     except InputError as error:  # of a library that is not there
@@ -135,7 +137,10 @@ def require_format(info: BundleInfo, form: str, creation: Sequence[str]) -> None
 
 
 def make_extras(
-    picture_profile: RasterProfile | None, form: str, info: BundleInfo, settings: Settings
+    picture_profile: RasterProfile | None,
+    form: str,
+    info: BundleInfo,
+    settings: Settings,
 ) -> RasterExtras | None:
     """What is told to the writer where an output is written as a raster; ``None`` where it is a
     picture. ``picture_profile``: of the input, where that was read as a raster."""
