@@ -296,6 +296,9 @@ def clean(
     where none of its bands has any; one that lacks a band by being no number gets the middle of
     its range there.
     """
+    known = any(value is not None for own in nodata for value in (*own, side.nodata))
+    if masked is None and side.is_whole and not known:
+        return np.ascontiguousarray(values, dtype=side.dtype), None
     found = np.ascontiguousarray(values, dtype=side.dtype)
     if found is values or np.shares_memory(found, values):
         found = found.copy()

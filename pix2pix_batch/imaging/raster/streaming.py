@@ -18,7 +18,7 @@ from pix2pix_batch.imaging.tiling import Axis, round_to
 Watched = Callable[[], AbstractContextManager[None]]
 """Makes what a step is done under, which may not take forever."""
 
-PANEL = 64 << 20
+PANEL = 32 << 20
 """Bytes of samples that are read at once."""
 
 COLUMNS = 4096
@@ -198,25 +198,29 @@ class StreamedTiles:
 
     def _write_rows(self, writer: RasterWriter, watched: Watched) -> None:
         """Whole rows of blocks at a time: a block that is written in two goes is there twice."""
-        pixels: list[np.ndarray] = []
-        valids: list[np.ndarray] = []
-        top = waiting = 0
+        height, width, bands = writer.shape
+        room = min(height, writer.block_rows + self.size)
+        pixels = np.empty((room, width, bands), self._piece(0).pixels.dtype)
+        valid = np.ones((room, width), bool) if writer.gaps.is_needed else None
+        top = held = 0
         for number in range(self.rows.count):
             with watched():
                 piece = self._piece(number)
-            pixels.append(piece.pixels)
-            whole = np.ones(piece.pixels.shape[:2], bool)
-            valids.append(whole if piece.valid is None else piece.valid)
-            waiting += len(piece.pixels)
+            until = held + len(piece.pixels)
+            pixels[held:until] = piece.pixels
+            if valid is not None:
+                valid[held:until] = True if piece.valid is None else piece.valid
             is_last = number == self.rows.count - 1
-            ready = waiting if is_last else waiting // writer.block_rows * writer.block_rows
+            ready = until if is_last else until // writer.block_rows * writer.block_rows
+            held = until - ready
             if not ready:
                 continue
-            rows, valid = np.concatenate(pixels), np.concatenate(valids)
             with watched():
-                writer.write(top, rows[:ready], valid[:ready])
-            pixels, valids = [rows[ready:].copy()], [valid[ready:].copy()]
-            top, waiting = top + ready, waiting - ready
+                writer.write(top, pixels[:ready], None if valid is None else valid[:ready])
+            pixels[:held] = pixels[ready:until].copy()
+            if valid is not None:
+                valid[:held] = valid[ready:until].copy()
+            top += ready
 
     def restart(self) -> StreamedTiles:
         """As of :class:`Tiles`: variants are not made of what does not fit in memory."""
