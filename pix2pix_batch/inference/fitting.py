@@ -49,11 +49,17 @@ def _fit_whole(pixels: np.ndarray, architecture: Description | None) -> Fitted:
     padded = pad_size((pixels.shape[0], pixels.shape[1]), architecture)
     if image_memory(architecture, padded) <= WHOLE_MEMORY:
         return Padded(pixels, padded)
+    side, part = plan_large_tiles(architecture)
+    return Tiles(pixels, side) if part is None else SharingTiles(pixels, side, part)
+
+
+def plan_large_tiles(architecture: LayeredDescription) -> tuple[int, int | None]:
+    """The side of large tiles, and of the parts that their shared norms are measured on; ``None``
+    where images are not normed by their own statistics."""
     side = large_tile(architecture)
     if not architecture.norms_each_image:
-        return Tiles(pixels, side)
-    part = pad_size((side // PARTS, side // PARTS), architecture)[0]
-    return SharingTiles(pixels, side, part)
+        return side, None
+    return side, pad_size((side // PARTS, side // PARTS), architecture)[0]
 
 
 def pad_size(size: Size, architecture: Description) -> Size:
