@@ -25,6 +25,7 @@ from pix2pix_batch.imaging.decoding import (
 )
 from pix2pix_batch.imaging.decoding.opening import (
     HINT,
+    describe_lacking_colour,
     load_samples,
     open_with_pillow,
     pixel_limit,
@@ -243,11 +244,14 @@ def _open_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
 
 def _decode_png(data: bytes, tolerance: Tolerance) -> Decoded:
     found = png.read_chunks(data)
-    remarks = []
+    remarks = list(dict.fromkeys(found.remarks))
+    left = list(found.stray)
     if "CgBI" in found.unknown:
         raise ImageError("PNG in Apple's own form (CgBI), of iOS apps; restore the usual one first")
     if found.ended and found.lacks_one_palette:
         raise ImageError(f"damaged: its pixels refer to one palette, and it has {found.palettes}")
+    if found.disorder:
+        raise ImageError(f"damaged: {found.disorder}")
     if found.unknown:
         remarks.append(f"its chunk {found.unknown[0]} is not known, and may change the picture")
     if found.wrong:
@@ -256,9 +260,11 @@ def _decode_png(data: bytes, tolerance: Tolerance) -> Decoded:
             raise ImageError(f"damaged: wrong checksum of its chunk {others_needed[0]}")
         if needed:  # its data has another checksum within
             remarks.append("damaged: wrong checksum of its chunk IDAT, whose data is whole")
-        left = [chunk for chunk in found.wrong if not png.is_needed(chunk[0])]
-        remarks += [f"wrong checksum of its chunk {name}, which is left out" for name, _, _ in left]
-        data = png.remove_chunks(data, left)
+        beside = [chunk for chunk in found.wrong if not png.is_needed(chunk[0])]
+        remarks += [f"wrong checksum of its chunk {name}, which is left out" for name, *_ in beside]
+        left += beside
+    if left:
+        data = png.remove_chunks(data, sorted(left, key=lambda chunk: chunk[1]))
     try:
         image = _load_png(data, found, tolerance)
     except ImageError as error:
@@ -309,7 +315,7 @@ def _warn_beyond_palette(image: Image.Image) -> list[str]:
     count, largest = len(entries) // len(mode.partition(";")[0]), int(np.asarray(image).max())
     if largest < count:
         return []
-    return [f"damaged: it uses colour {largest} of a palette of {count}, which is taken for black"]
+    return [describe_lacking_colour(largest, count)]
 
 
 def _decode_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
