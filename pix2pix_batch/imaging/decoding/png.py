@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -178,6 +179,20 @@ def read_profile(data: bytes) -> bytes:
                 return zlib.decompressobj().decompress(packed, LARGEST_PROFILE)
             except zlib.error:
                 return b""
+    return b""
+
+
+def read_text_exif(texts: Mapping[Any, Any]) -> bytes:
+    """EXIF as ImageMagick and its like wrote it before there was a chunk for it: a text of hex
+    digits after a name and a length; nothing where there is none."""
+    for name in ("exif", "APP1"):
+        words = str(texts.get(f"Raw profile type {name}", "")).split()
+        try:
+            block = bytes.fromhex("".join(words[2:]))
+        except ValueError:
+            continue
+        if block.startswith((b"Exif\0\0", b"II*\0", b"MM\0*")):
+            return block
     return b""
 
 

@@ -391,3 +391,17 @@ def test_two_headers_are_refused() -> None:
     data = png(samples, 8, RGB)
     with pytest.raises(ImageError, match="or a late one"):
         read(data[:8] + text + data[8:], 3)
+
+
+@pytest.mark.parametrize("name", ["exif", "APP1"])
+def test_exif_in_a_text_of_hex_digits(name: str) -> None:
+    """As ImageMagick and its like wrote it before there was a chunk for it."""
+    samples = samples_of(8, 3)
+    block = b"Exif\0\0" + TURNED[0][8:-4]
+    digits = "\n".join(block.hex()[at : at + 72] for at in range(0, 2 * len(block), 72))
+    text = f"\n{name}\n{len(block):8}\n{digits}\n".encode()
+    packed = chunk(b"zTXt", f"Raw profile type {name}".encode() + b"\0\0" + zlib.compress(text))
+    picture = read(png(samples, 8, RGB, packed), 3)
+    assert np.array_equal(picture.pixels, np.rot90(samples, -1))
+    assert picture.orientation == 6 and not picture.warnings
+    assert picture.exif == block
