@@ -11,13 +11,12 @@ from PIL import Image
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.decoding import profiles
 from pix2pix_batch.imaging.decoding.decode import (
-    UPRIGHT,
     Decoded,
     decode,
     describe_failure,
-    orientation_of,
     to_eight_bits,
 )
+from pix2pix_batch.imaging.decoding.orientation import UPRIGHT, orientation_of
 from pix2pix_batch.imaging.decoding.primaries import Cicp
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.kinds import suffixes as suffixes
