@@ -190,16 +190,18 @@ def write(
     quality: int | None = None,
     exif: bytes = b"",
     fields: Fields | None = None,
-    origin: bytes = b"",
+    xmp: bytes = b"",
     raster: RasterExtras | None = None,
+    iptc: bytes = b"",
 ) -> bytes:
     """Encode as ``form`` (a key of :data:`OUTPUT_FORMATS`). JPEG drops alpha.
 
     ``exif``: a block for formats other than TIFF; ``fields``: for the directory of TIFF;
-    ``origin``: XMP; ``raster``: where it is to be written as a raster.
+    ``xmp``: a packet; ``raster``: where it is to be written as a raster; ``iptc``: records for
+    JPEG.
     """
     quality = DEFAULT_QUALITY if quality is None else quality
-    extras = Extras(quality, exif, fields or {}, origin, raster)
+    extras = Extras(quality, exif, fields or {}, xmp, raster, iptc)
     return OUTPUT_FORMATS[form].encode(picture.pixels, picture.alpha, extras)
 
 

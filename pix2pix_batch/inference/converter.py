@@ -408,8 +408,9 @@ class Converter:
                     self.settings.quality,
                     work.metadata.exif,
                     work.metadata.fields,
-                    b"" if item.variant == SOURCE else self.settings.origin,
+                    (b"" if item.variant == SOURCE else self.settings.origin) or work.metadata.xmp,
                     work.raster,
+                    work.metadata.iptc,
                 )
         except MemoryError:
             return Record(item.name, "failed", reason="too large for this machine's memory")
