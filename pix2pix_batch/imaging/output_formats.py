@@ -111,6 +111,10 @@ def _encode_webp(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -
 def _encode_tiff(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
     if extras.raster is not None:
         return _encode_raster(pixels, alpha, extras, "GTiff")
+    return _encode_picture_as_tiff(pixels, alpha, extras)
+
+
+def _encode_picture_as_tiff(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
     data = _save(_to_image(pixels, alpha), "TIFF", compression="tiff_lzw")
     xmp = {XMP: Field(BYTE, extras.xmp)} if extras.xmp else {}
     return add_fields(data, {**extras.fields, **xmp})
@@ -126,6 +130,9 @@ def _encode_raster(
     from pix2pix_batch.imaging.raster import writing
 
     assert extras.raster is not None
+    if extras.raster.is_picture:
+        data = _encode_picture_as_tiff(pixels, alpha, extras)
+        return writing.copy(data, driver, extras.raster.creation)
     return writing.encode(pixels, None if alpha is None else alpha > 0, driver, extras.raster)
 
 

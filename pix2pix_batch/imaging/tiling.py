@@ -224,13 +224,14 @@ class Padded(Single):
 class Resized(Single):
     """An image scaled to the model's size and back."""
 
-    def __init__(self, pixels: np.ndarray, size: int) -> None:
+    def __init__(self, pixels: np.ndarray, size: int, *, by_band: bool = False) -> None:
+        """``by_band``: the fourth band is no transparency of the others."""
         super().__init__()
-        self.shape = pixels.shape[:2]
-        self.pixels = resize(pixels, (size, size))
+        self.shape, self.by_band = pixels.shape[:2], by_band
+        self.pixels = resize(pixels, (size, size), by_band=by_band)
 
     def add_tile(self, index: int, tile: np.ndarray) -> None:
-        self.result = resize(tile, self.shape)
+        self.result = resize(tile, self.shape, by_band=self.by_band)
 
 
 def round_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -241,11 +242,12 @@ def round_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.clip(np.rint(values, out=values), limits.min, limits.max).astype(dtype)
 
 
-def resize(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """``(H, W, C)`` to ``(*shape, C)``: bicubic, as the reference scales its inputs."""
+def resize(pixels: np.ndarray, shape: tuple[int, int], *, by_band: bool = False) -> np.ndarray:
+    """``(H, W, C)`` to ``(*shape, C)``: bicubic, as the reference scales its inputs. ``by_band``:
+    also where there are four of 8 bits, of which the last is transparency otherwise."""
     if pixels.shape[:2] == shape:
         return pixels
-    if pixels.dtype != np.uint8 or pixels.shape[2] not in (1, 3, 4):
+    if by_band or pixels.dtype != np.uint8 or pixels.shape[2] not in (1, 3, 4):
         return _resize_bands(pixels, shape)
     flat = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
     image = Image.fromarray(flat).resize((shape[1], shape[0]), Image.Resampling.BICUBIC)

@@ -19,6 +19,7 @@ import numpy as np
 
 from pix2pix_batch.errors import EngineError, ImageError, NotToleratedError, OutputError
 from pix2pix_batch.imaging import image_statistics, images, kinds
+from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster.profile import RasterExtras
 from pix2pix_batch.imaging.raster.reading import Raster
 from pix2pix_batch.imaging.raster.streaming import StreamedTiles
@@ -122,6 +123,7 @@ class Converter:
         self.watch = watch or _no_watch
         self.info = info_of(settings.model, settings.fingerprint)
         self.architecture = self.info.architecture
+        self.makes_pictures = self.info.ranges.output.is_picture
         self.domain = domain_of(settings.model, settings.fingerprint)
         self.lane: BatchBuilder[tuple[PendingImage, int]] = BatchBuilder(
             engine_of(settings), settings, self.architecture, self.info.ranges.input.dtype
@@ -285,9 +287,16 @@ class Converter:
             height, width = picture.pixels.shape[:2]
             kinds.require_size(item.form, width * (1 + self.settings.beside), height)
             kept = carried_metadata.collect(data, picture, self.settings)
-            extras = input_reading.make_extras(picture.profile, item.form, self.info, self.settings)
+            profile = picture.profile
+            if profile is None and OUTPUT_FORMATS[item.form].driver and not self.makes_pictures:
+                profile = input_reading.place_of(kept.fields, picture.alpha is not None)
+            extras = input_reading.make_extras(profile, item.form, self.info, self.settings)
             tiles = fit_to_model(
-                picture.pixels, self.settings.fit, self.settings.size, self.architecture
+                picture.pixels,
+                self.settings.fit,
+                self.settings.size,
+                self.architecture,
+                by_band=picture.profile is not None,
             )
         except ImageError as error:
             refused = isinstance(error, NotToleratedError)

@@ -26,12 +26,18 @@ the less of them overlaps."""
 
 
 def fit_to_model(
-    pixels: np.ndarray, fit: str, size: int, architecture: Description | None = None
+    pixels: np.ndarray,
+    fit: str,
+    size: int,
+    architecture: Description | None = None,
+    *,
+    by_band: bool = False,
 ) -> Fitted:
     """The image as what the network takes. ``size``: the model's; ``architecture``: for the fit
-    ``whole``. Raises :class:`ImageError`."""
+    ``whole``; ``by_band``: bands are scaled each by itself, as a raster's. Raises
+    :class:`ImageError`."""
     if fit == "resize":
-        return Resized(pixels, size)
+        return Resized(pixels, size, by_band=by_band)
     if fit == "whole":
         return _fit_whole(pixels, architecture)
     height, width = pixels.shape[:2]

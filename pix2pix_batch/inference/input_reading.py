@@ -9,9 +9,10 @@ import numpy as np
 
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import ImageError, InputError, NotToleratedError
-from pix2pix_batch.imaging import kinds
+from pix2pix_batch.imaging import images, kinds
 from pix2pix_batch.imaging.decoding.opening import pixel_limit
 from pix2pix_batch.imaging.images import Picture
+from pix2pix_batch.imaging.metadata.tiff import Fields
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster.profile import RasterExtras, RasterProfile
 from pix2pix_batch.inference.fitting import read_input
@@ -114,6 +115,14 @@ def require_form(form: str, info: BundleInfo) -> None:
     )
 
 
+def place_of(fields: Fields, has_gaps: bool) -> RasterProfile:
+    """Where a picture lies, by the ``fields`` that its output as TIFF would have."""
+    from pix2pix_batch.imaging.raster.reading import read_place
+
+    pixel = np.zeros((1, 1, 1), np.uint8)
+    return read_place(images.write(Picture(pixel), "tiff", fields=fields), has_gaps)
+
+
 def require_format(info: BundleInfo, form: str, creation: Sequence[str]) -> None:
     """See before long work that outputs can be written. ``form``: ``same`` too; ``creation``:
     options of GDAL's. Raises :class:`InputError`."""
@@ -137,24 +146,22 @@ def require_format(info: BundleInfo, form: str, creation: Sequence[str]) -> None
 
 
 def make_extras(
-    picture_profile: RasterProfile | None,
-    form: str,
-    info: BundleInfo,
-    settings: Settings,
+    profile: RasterProfile | None, form: str, info: BundleInfo, settings: Settings
 ) -> RasterExtras | None:
     """What is told to the writer where an output is written as a raster; ``None`` where it is a
-    picture. ``picture_profile``: of the input, where that was read as a raster."""
+    picture. ``profile``: of the input, where that was read as a raster."""
     made, side = OUTPUT_FORMATS[form], info.ranges.output
     if not made.holds_rasters:
         return None
-    plain = picture_profile is None and side.is_picture and not settings.creation_option
-    if plain and not made.only_rasters:
+    is_picture = profile is None and side.is_picture
+    if is_picture and not (settings.creation_option or made.only_rasters):
         return None
     from pix2pix_batch.imaging.raster.writing import parse_creation_options
 
-    profile = picture_profile or RasterProfile()
+    profile = profile or RasterProfile()
     return RasterExtras(
         profile if settings.georeference else profile.without_place(),
+        is_picture,
         parse_creation_options(settings.creation_option) if made.driver else (),
         side.nodata,
         side.names,

@@ -166,6 +166,25 @@ class GdalRaster:
         self.close()
 
 
+def read_place(data: bytes, has_gaps: bool) -> RasterProfile:
+    """Where a GeoTIFF lies, and nothing else of it."""
+    rasterio = library.rasterio()
+    with (
+        library.explain_errors("read"),
+        rasterio.io.MemoryFile(data, ext=".tif") as memory,
+        memory.open() as file,
+    ):
+        gcps, system = file.gcps
+        return RasterProfile(
+            crs=file.crs,
+            transform=None if file.transform.is_identity else file.transform,
+            gcps=(gcps, system) if gcps else None,
+            rpcs=file.rpcs,
+            is_point=file.tags().get("AREA_OR_POINT") == "Point",
+            has_gaps=has_gaps,
+        )
+
+
 class NumpyRaster:
     """An array of NumPy's, ``(H, W)`` or ``(H, W, C)``, from a ``.npy``; a :class:`Raster`."""
 

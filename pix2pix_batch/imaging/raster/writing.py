@@ -243,6 +243,22 @@ def encode(
     return data
 
 
+def copy(data: bytes, driver: str, creation: Sequence[tuple[str, str]]) -> bytes:
+    """A GeoTIFF as another of the driver's, which says the same. Raises :class:`ImageError`."""
+    rasterio = library.rasterio()
+    given = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER"} | dict(creation)
+    with (
+        library.explain_errors("written"),
+        rasterio.io.MemoryFile(data, ext=".tif") as source,
+        rasterio.io.MemoryFile(ext=".tif") as made,
+    ):
+        rasterio.shutil.copy(source.name, made.name, driver=driver, **given)
+        copied: bytes = made.read()
+    if not copied:
+        raise ImageError("cannot be written: GDAL has made an empty file")
+    return copied
+
+
 def require_creation_options(
     driver: str, creation: Sequence[tuple[str, str]], dtype: str, bands: int
 ) -> None:
