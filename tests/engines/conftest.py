@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,19 @@ def _graph_once(order: EngineSpec) -> bytes:
 @pytest.fixture(autouse=True)
 def _each_file_is_exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EngineSpec, "graph", property(_graph_once))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _operators_are_read_once() -> Iterator[None]:
+    """PyTorch's exporter reads the source of all that it could export anew each time, which takes
+    half of the time of a small network, and only looks things up in what it has made of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        with contextlib.suppress(ImportError, AttributeError):  # another version of PyTorch's
+            from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+            once = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
+            patch.setattr(ONNXRegistry, "from_torchlib", once)
+        yield
 
 
 @pytest.fixture
