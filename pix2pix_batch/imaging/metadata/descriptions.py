@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
+from typing import Any
 from xml.etree import ElementTree
 
 from PIL import Image
@@ -175,11 +176,11 @@ def tiff_fields(records: bytes) -> Fields:
     return {IPTC_TAG: Field(7, records)} if records else {}
 
 
-def _info(data: bytes) -> dict[str, object]:
+def _info(data: bytes) -> dict[Any, Any]:
     """What Pillow finds beside the pixels, which it leaves alone."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            found: dict[str, object] = dict(image.info)
+            found: dict[Any, Any] = dict(image.info)
             if (tags := getattr(image, "tag_v2", None)) is not None:
                 records = tags.get(IPTC_TAG)
                 if isinstance(records, tuple):  # long ago written as 32-bit numbers
