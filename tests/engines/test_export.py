@@ -184,7 +184,7 @@ def test_half_precision_in_the_reference_implementation(
     precision: str, bar: float, case: Callable[..., Case]
 ) -> None:
     """It rounds between layers as the file says, where onnxruntime computes fp16 in float32."""
-    made = case(precision=precision, gain=LOUD, size=64)
+    made = case(precision=precision, gain=LOUD)
     feed = made.feed(1)
     levels, embeddings = golden(made.net, feed)
     translated, embedding = ReferenceEvaluator(str(made.info.path)).run(None, feed)
@@ -262,7 +262,7 @@ def test_rounding_is_the_engines_and_idle_weights_are_kept(tmp_path: Path) -> No
     params=[
         {"norm": norm, "size": 128, "downs": 7, "noise": True}
         if norm != "batch-statistics"
-        else {"size": 64, "precision": precision, "gain": LOUD}
+        else {"precision": precision, "gain": LOUD}
         for norm, precision in [
             ("batch-statistics", "fp16"),
             ("batch-statistics", "bf16"),
@@ -480,7 +480,7 @@ def test_a_fixed_batch_and_no_skips(case: Callable[..., Case]) -> None:
 
 
 def test_another_process_writes_the_same_bytes(case: Callable[..., Case], tmp_path: Path) -> None:
-    made = case(precision="fp16", gain=LOUD, size=64)
+    made = case(precision="fp16", gain=LOUD)
     code = (
         "import sys; from pathlib import Path; from pix2pix_batch.engines.export import export;"
         "export(Path(sys.argv[1]), Path(sys.argv[2]), precision='fp16')"
