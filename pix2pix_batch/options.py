@@ -281,8 +281,8 @@ def read_image_model(model: Path) -> BundleInfo:
         if side == "input" and a.takes_any_size:
             labels = "; or import it with --labels if its inputs are labels"
         raise InputError(
-            f"{escape(model)}: the model has {channels} {side} channels, which pictures have not "
-            "(grey 1, RGB 3, RGBA 4), and does not say what their values mean: say it with "
+            f"{escape(model)}: the model has {channels} {side} channels, pictures have 1 (grey), "
+            "3 (RGB) or 4 (RGBA), and it does not say what its values mean: say it with "
             f"'pix2pix-batch model calibrate {escape(model)} {option} all=LOW:HIGH {dtype} "
             f"uint16'{labels}"
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import ImageError, InputError, NotToleratedError
 from pix2pix_batch.generators.layers import LayeredDescription
+from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.decoding.opening import pixel_limit
 from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.kinds import suffix_of
@@ -49,6 +50,8 @@ def open_large(item: Item, info: BundleInfo, settings: Settings) -> Raster | Non
         suffix_of(item.name) not in WINDOWED or files.file_size(item.path) < LEAST_BYTES
     ):
         return None
+    if not raster and _is_small_picture(item, settings):
+        return None
     bands = input_reading.split_bands(settings.bands)
     try:
         found = open_raster(item.path, item.name, info.ranges.input, bands)
@@ -64,6 +67,12 @@ def open_large(item: Item, info: BundleInfo, settings: Settings) -> Raster | Non
         found.close()
         return None
     return found
+
+
+def _is_small_picture(item: Item, settings: Settings) -> bool:
+    """Whether Pillow sees that it is small enough, so that rasterio need not be imported."""
+    size = images.read_size(item.path)
+    return size is not None and size[0] * size[1] <= pixel_limit(settings.tolerance)
 
 
 def _fits(found: Raster, info: BundleInfo, settings: Settings, raster: bool) -> bool:

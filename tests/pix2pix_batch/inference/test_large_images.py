@@ -175,6 +175,18 @@ def test_a_picture_over_the_bound_is_read_by_windows(tmp_path: Path) -> None:
     assert "use --fit tile" in record.reason
 
 
+def test_pictures_that_are_held_open_no_raster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their speed is what it was."""
+    model = save_bundle(tmp_path / "m.safetensors", norm="instance")
+    source = write(tmp_path / "a.tif", draw((420, 420, 3), "uint8"), photometric="rgb")
+    assert source.stat().st_size > large_images.LEAST_BYTES
+    monkeypatch.setattr(large_images, "open_raster", None)
+    (record,) = convert(tmp_path / "out", model, source).values()
+    assert record.status == "done", record.reason
+
+
 def test_shared_norms_are_measured_by_windows_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
