@@ -177,7 +177,7 @@ class Evaluation:
         writer.writeheader()
         for name, figures in self.images:
             writer.writerow({"name": name} | figures)
-        return text.getvalue().encode()
+        return text.getvalue().encode("utf-8", "surrogateescape")
 
     def rank_images(self) -> list[int]:
         """The images' indices, from the least L1 to the greatest."""

@@ -97,9 +97,10 @@ def write(path: Path, rows: Iterable[tuple[Path, Path, str]]) -> None:
         with whole(path) as file:
             file.write(data)
     except UnicodeEncodeError as error:
+        start = max(error.object.rfind("\n", 0, error.start) + 1, error.start - LINE)
         raise InputError(
-            f"{path}: a file's name is no text, which a manifest cannot hold: "
-            f"{escape(error.object[error.start - LINE : error.end])}; rename it"
+            f"{path}: a file's name is no text (UTF-8), which a manifest cannot hold: "
+            f"{escape(error.object[start : error.end])}...; rename it"
         ) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error

@@ -25,6 +25,7 @@ from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import manifest, partners, plausible, sides, threads
 from pix2pix_batch.train.pair_files import Pair, Reader, check_headers
+from pix2pix_batch.train.partners import Rule
 from pix2pix_batch.train.sides import Sides
 
 Layout = Literal["side-by-side", "folders", "manifest"]
@@ -187,6 +188,7 @@ def _side_by_side(data: Path) -> Survey:
     _require_no_data_within(data)
     found = Survey(data, "side-by-side")
     splits = sides.splits_of(data)
+    _require_no_directories_in_names(data)
     for split, folders in splits.items():
         if len(folders) > 1:
             names = " and ".join(folder.name for folder in folders)
@@ -211,6 +213,20 @@ def _side_by_side(data: Path) -> Survey:
                 f"side by side; which of them is A? {remedy(data, first, second)}"
             )
     return found
+
+
+def _require_no_directories_in_names(data: Path) -> None:
+    """Raises :class:`InputError` where files' names hold the directories of sides or splits, as
+    programs leave them that unpack an archive of Windows elsewhere (``A\\1.png``)."""
+    for path in image_files(data):
+        for part in path.name.split("\\")[:-1]:
+            named = sides.read_name(Path(part))
+            if named.split or named.kind:
+                raise InputError(
+                    f"{data}: the names of files hold directories, such as {escape(path.name)}, as "
+                    "an archive made on Windows may leave them; unpack it with a program that "
+                    "makes directories of them, as 7z does"
+                )
 
 
 def _require_no_data_within(data: Path) -> None:
@@ -271,6 +287,8 @@ def _match(found: Survey, one: Sides) -> None:
                 found.problems.append((str(path), f"has the same name as {side[stem].name}"))
             side[stem] = path
     a, b = stems
+    for here, there in partners.match(a.keys() - b.keys(), b.keys() - a.keys(), Rule()).pairs:
+        b[here] = b.pop(there)  # the same text, its accents composed otherwise
     for stem in sorted(a.keys() & b.keys()):
         found.pairs.append(Pair(stem, one.split, a[stem], b[stem]))
     lonely = list(_partnerless(found.data, one, a, b))
@@ -351,7 +369,10 @@ def hold_out(found: Survey, fraction: float) -> None:
 
 def _unit_hash(name: str) -> float:
     """A number in [0, 1) that depends on the name alone."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+    return (
+        int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+        / 2**64
+    )
 
 
 def doubts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Rule:
 
     def key(self, name: str, side: int) -> str:
         """What a name and its partner's have in common; directories count."""
-        folder, _, last = name.rpartition("/")
+        folder, _, last = _compose(name).rpartition("/")
         last = last.removeprefix(self.prefixes[side]).removesuffix(self.suffixes[side])
         if self.numbers:
             last = " ".join(str(int(number)) for number in NUMBER.findall(last))
@@ -82,6 +83,11 @@ def propose(a: Collection[str], b: Collection[str]) -> Match | None:
     return best
 
 
+def _compose(name: str) -> str:
+    """With its accents composed in one way: macOS and other systems write them in two."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
 def _strip_padding(text: str) -> str:
     return NUMBER.sub(lambda found: str(int(found[0])), text)
 
@@ -128,7 +134,7 @@ def _marks(
     common: Callable[[Sequence[str]], str],
 ) -> list[str]:
     """What may be a side's own mark in its names, nothing first."""
-    last = [name.rpartition("/")[2] for name in names]
+    last = [_compose(name).rpartition("/")[2] for name in names]
     found = [""]
     for pattern in (separated, words):
         counts = Counter(where[0] for where in map(pattern.search, last) if where)
@@ -166,7 +172,7 @@ def within(names: Sequence[str]) -> tuple[str, str] | None:
     for cut in (_split_suffix, _split_last_word, _split_last_letters, _split_first_word):
         groups: dict[str, set[str]] = {}
         for name in names:
-            rest, mark = cut(name)
+            rest, mark = cut(_compose(name))
             groups.setdefault(rest.casefold(), set()).add(mark)
         sets = [marks for marks in groups.values() if 2 <= len(marks) <= MOST_SIDES]
         together = Counter(tuple(sorted(marks)[:2]) for marks in sets)

@@ -114,7 +114,10 @@ def _finish(trainer: Trainer, data: Path, run: Path) -> None:
             f"note: {trainer.run.checkpoints / 'best.pt'} is gone or damaged, so that there is no "
             f"bundle of step {best['step']:,.0f}, which had the least error; all else is whole"
         )
-    click.echo(write_report(run, trainer.recipe))
+    if best is None:
+        print_message("note: the run ended before its first figures, so that it has no report")
+    else:
+        click.echo(write_report(run, trainer.recipe))
     model = shlex.quote(str(run / "model.safetensors"))
     print_message(
         "Next: look at the report; convert images with 'pix2pix-batch convert IN OUT --model "

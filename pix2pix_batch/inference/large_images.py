@@ -186,7 +186,7 @@ def require_whole(path: Path) -> None:
             for page in file.pages:
                 assert isinstance(page, tifffile.TiffPage | tifffile.TiffFrame)
                 ends = zip(page.dataoffsets, page.databytecounts, strict=True)
-                if any(offset + count > size for offset, count in ends):
+                if any(not count or offset + count > size for offset, count in ends):
                     raise ImageError("its output was cut short as it was written")
     except ImageError:
         raise

@@ -29,7 +29,16 @@ from pix2pix_batch.train.meter import StepRecord
 from pix2pix_batch.train.rundir import RunDirectory
 from pix2pix_batch.train.step import Batch, training_masks
 from tests.train.reference import Adam, Training
-from tests.train.running import make_pairs, records, small, steps, timeless, trainer, weights
+from tests.train.running import (
+    make_pairs,
+    records,
+    small,
+    steps,
+    timeless,
+    train,
+    trainer,
+    weights,
+)
 
 
 class Tell(Watcher):
@@ -593,3 +602,17 @@ def test_bf16_trains_as_fp32_does_but_for_rounding(pairs: Path, tmp_path: Path, 
     fp32, bf16 = found
     assert bf16 == pytest.approx(fp32, rel=0.1)
     assert bf16 != fp32
+
+
+def test_a_run_that_ends_before_its_first_figures_has_a_model_and_no_report(
+    pairs: Path, tmp_path: Path
+) -> None:
+    """Made shorter than it is already."""
+    run = tmp_path / "run"
+    with pytest.raises(stopping.TrainingStopped):
+        trainer(pairs, run).fit(at(3, lambda: signal.raise_signal(signal.SIGTERM)))
+    assert not (run / "metrics.jsonl").exists()
+    ran = train(pairs, run, "--epochs", 0.1)
+    assert ran.code == 0, ran.err
+    assert str(run / "model.safetensors") in ran.out and "has no report" in ran.err
+    assert not (run / "report.html").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pix2pix_batch.errors import ImageError, InputError
-from pix2pix_batch.train import pair_files, pairs
+from pix2pix_batch.train import manifest, pair_files, pairing, pairs
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.pairs import Survey
 from tests.end_to_end.command import picture
@@ -483,3 +484,49 @@ def test_damaged_files_are_named(tmp_path: Path, cut: int) -> None:
     path.unlink()
     with pytest.raises(ImageError, match=r"torn\.png: cannot be read \(No such file"):
         Reader().pair(Pair("torn", "train", path), (3, 3))
+
+
+@pytest.mark.parametrize("layout", ["A and B", "side by side"])
+def test_names_that_are_no_text(tmp_path: Path, layout: str) -> None:
+    """Bytes of an older encoding, as servers and archives leave them."""
+    a, b = LAYOUTS[layout]
+    names = [os.fsdecode(b"K\xf6ln%d" % number) for number in range(6)]
+    for seed, name in enumerate(names):
+        put_pair(tmp_path, a.format(name=name), b and b.format(name=name), seed)
+    found = pairs.find(tmp_path)
+    assert sorted(pair.name for pair in found.pairs) == names
+    assert found.split("val")
+    with pytest.raises(InputError, match=r"no text \(UTF-8\).*K\\udcf6"):
+        manifest.write(tmp_path / "x.csv", ((p.a, p.b or p.a, "train") for p in found.pairs))
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_partners_whose_accents_are_composed_otherwise(tmp_path: Path, form: str) -> None:
+    other = "NFD" if form == "NFC" else "NFC"
+    cities = ["Zürich", "Köln", "Ærø", "Málaga", "Łódź"]
+    for seed, name in enumerate(cities):
+        here, there = (unicodedata.normalize(one, name) for one in (form, other))
+        put_pair(tmp_path, f"A/{here}.png", f"B/{there}.png", seed)
+    found = pairs.find(tmp_path, val_fraction=0)
+    assert not found.problems
+    here = sorted(unicodedata.normalize(form, name) for name in cities)
+    assert [pair.name for pair in found.split("train")] == here
+    assert all(np.array_equal(y, 255 - x) for x, y in
+               (Reader().pair(pair, (3, 3)) for pair in found.pairs))  # fmt: skip
+    paired = pairing.list_pairs(str(tmp_path / "A"), str(tmp_path / "B"), tmp_path / "p.csv")
+    assert (paired.pairs, paired.alone) == (len(cities), [])
+
+
+@pytest.mark.parametrize("form", ["A\\{}.png B\\{}.png", "maps\\train\\{}.png maps\\val\\{}.png"])
+def test_directories_in_the_names_of_files_are_told(tmp_path: Path, form: str) -> None:
+    """As some programs unpack an archive of Windows."""
+    for number, name in itertools.product(range(3), form.split()):
+        put_pair(tmp_path, name.format(number), None, number)
+    with pytest.raises(InputError, match="names of files hold directories"):
+        pairs.find(tmp_path)
+
+
+def test_a_backslash_in_the_names_of_pictures_side_by_side(tmp_path: Path) -> None:
+    for number in range(4):
+        put_pair(tmp_path, f"it\\s{number}.png", None, number)
+    assert len(pairs.find(tmp_path).pairs) == 4

@@ -27,6 +27,10 @@ LARGE = 1024
 COLUMNS = 4096
 """Columns that are written at once, about."""
 
+LOSS = 0.1
+"""Of the range, that a lossy compression may change a value by at most: a bad JPEG changes one by
+a few hundredths."""
+
 PREDICTED = ("DEFLATE", "LZW", "ZSTD")
 """Compressions that do better on differences of neighbours."""
 
@@ -266,15 +270,32 @@ def require_creation_options(
     :class:`InputError`."""
     if not creation:
         return
-    pixels = np.zeros((64, 64, bands), dtype)
+    most = np.iinfo(dtype).max if np.dtype(dtype).kind != "f" else 10_000
+    ramp = np.linspace(0, most, 64 * 64).reshape(64, 64, 1).astype(dtype)
+    pixels = np.repeat(ramp, bands, axis=2)
     given = " ".join(f"{name}={value}" for name, value in creation)
     with _listen() as said:
         try:
-            encode(pixels, None, driver, RasterExtras(creation=tuple(creation)))
+            made = encode(pixels, None, driver, RasterExtras(creation=tuple(creation)))
+            apart = np.abs(_decode(made).astype(np.float64) - pixels).max()
         except ImageError as error:
             raise InputError(f"--creation-option {given}: {error}") from error
     if said:
         raise InputError(f"--creation-option {given}: {said[0]}")
+    if apart > LOSS * most:  # GDAL may leave out what it cannot encode, and say nothing
+        raise InputError(
+            f"--creation-option {given}: {dtype} does not survive it; choose another compression"
+        )
+
+
+def _decode(data: bytes) -> np.ndarray:
+    """All of a raster, ``(H, W, C)``. Raises :class:`ImageError`."""
+    with (
+        library.explain_errors("read again"),
+        library.rasterio().io.MemoryFile(data) as memory,
+        memory.open() as file,
+    ):
+        return np.moveaxis(file.read(), 0, 2)
 
 
 @contextlib.contextmanager

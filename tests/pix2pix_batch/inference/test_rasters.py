@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 import torch
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
@@ -298,6 +302,17 @@ def test_arrays_of_numpy(tmp_path: Path, shape: tuple[int, ...], order: str) -> 
     assert np.array_equal(found.reshape(shape), pixels)
 
 
+def test_of_several_pages_the_first_is_read(tmp_path: Path) -> None:
+    """Also where they are of different sizes."""
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
+    pixels = draw((64, 80, 1))
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(pixels[:, :, 0])
+        file.write(pixels[:40, :30, 0])
+    convert(tmp_path / "out", model, tmp_path / "a.tif")
+    assert np.array_equal(read(tmp_path / "out" / "a.tif"), pixels)
+
+
 def test_a_mosaic_is_read_through_its_vrt(tmp_path: Path) -> None:
     model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
     pixels = draw((64, 64, 1))
@@ -350,12 +365,15 @@ def bad_inputs(folder: Path) -> Iterator[tuple[Path, str]]:
         "</SimpleSource></VRTRasterBand></VRTDataset>"
     )
     yield folder / "far.vrt", "cannot be read as a raster|which is no file here; fetch it first"
+    odd = bytearray(write(folder / "odd.tif", good, compress="deflate").read_bytes())
+    at = odd.find(struct.pack("<HHI", 259, 3, 1))  # TIFF 6.0, section 8: Compression
+    struct.pack_into("<H", odd, at + 8, 60_000)
+    (folder / "odd.tif").write_bytes(odd)
+    yield folder / "odd.tif", "cannot be read.*(ompression|codec)"
     yield folder / "none.tif", "No such file"
 
 
 def test_bad_inputs_fail_alone_and_say_why(tmp_path: Path) -> None:
-    import re
-
     model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 2))
     found = dict(bad_inputs(tmp_path))
     good = write(tmp_path / "good.tif", draw((64, 64, 2)))
@@ -365,6 +383,28 @@ def test_bad_inputs_fail_alone_and_say_why(tmp_path: Path) -> None:
         record = records[path.name]
         assert record.status == "failed" and re.search(said, record.reason), record
         assert not (tmp_path / "out" / f"{path.stem}.tif").exists()
+
+
+def test_jpeg_of_12_bits_is_never_taken_for_black(tmp_path: Path) -> None:
+    """Read, where GDAL was built with it, else refused."""
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
+    pixels = np.tile(np.arange(64, dtype=np.uint16) * 60, (64, 1))
+    encoded = imagecodecs.jpeg8_encode(pixels, bitspersample=12, level=98)
+    source = tmp_path / "a.tif"
+    tifffile.imwrite(
+        source, iter([encoded]), shape=(64, 64), dtype="uint16", compression="jpeg",
+        tile=(64, 64), photometric="minisblack",
+    )  # fmt: skip
+    data = bytearray(source.read_bytes())
+    at = data.find(struct.pack("<HHI", 258, 3, 1))  # TIFF 6.0, section 8: BitsPerSample
+    struct.pack_into("<H", data, at + 8, 12)
+    source.write_bytes(data)
+    (record,) = convert(tmp_path / "out", model, source).values()
+    if record.status == "failed":
+        assert "cannot be read" in record.reason
+    else:
+        made = read(tmp_path / "out" / "a.tif")[:, :, 0].astype(int)
+        assert np.abs(made - pixels).max() < 50
 
 
 def test_asked_bands_that_are_not_there(tmp_path: Path) -> None:
@@ -398,6 +438,8 @@ def test_infinities_are_no_data_with_a_warning(tmp_path: Path) -> None:
         ("tiff", ("COMPRESS=FOO",), "COMPRESS=FOO: .*unexpected value"),
         ("cog", ("NO_SUCH=1",), "NO_SUCH=1: .*does not support"),
         ("npy", ("COMPRESS=LZW",), "is for --format tiff or cog"),
+        ("tiff", ("COMPRESS=JPEG", "NBITS=12"), "uint16 does not survive it|cannot be written"),
+        ("tiff", ("NBITS=8",), "uint16 does not survive it|cannot be written"),
     ],
 )
 def test_outputs_that_cannot_be_are_refused_at_once(
