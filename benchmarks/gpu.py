@@ -40,6 +40,7 @@ from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.engine import DTYPES, Engine, Overlapping, psnr
 from pix2pix_batch.inference.engine_cache import open_engine
+from pix2pix_batch.value_ranges import eight_bits
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -63,7 +64,7 @@ def reason(error: BaseException) -> str:
 
 def exact(arguments: argparse.Namespace) -> list[str]:
     model = bundle.resolve(arguments.model)
-    images = samples.read_samples(None, SIZE, bundle.read_info(model).architecture.in_channels)
+    images = samples.read_samples(None, SIZE, bundle.read_info(model).ranges.input)
     batch = 2 * len(images)
     reference = opened(model, len(images), "fp32", "cpu")(images).images
     rows = []
@@ -269,7 +270,7 @@ def memory(arguments: argparse.Namespace) -> list[str]:
             lines.append(f"WRONG: a batch of {arguments.batch} ends in {reason(error)}")
         free, total = torch.cuda.mem_get_info()
         lines.append(f"then {free >> 20:,} of {total >> 20:,} MiB are free")
-        images = samples.read_samples(None, SIZE, 3)
+        images = samples.read_samples(None, SIZE, eight_bits(3))
         made = opened(model, len(images), "fp16")(images).images
         wanted = opened(model, len(images), "fp32", "cpu")(images).images
         lines.append(f"and a usual batch is {psnr(made, wanted):.1f} dB from the CPU's")

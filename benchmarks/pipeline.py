@@ -120,14 +120,16 @@ class Run:
         summary = job.run()
         assert not summary.failed and not summary.fatal, summary
         (begun, first, client, crew), (end, last, *later) = self.seen[0], self.seen[-1]
-        count = max(1, last - first)
+        count, passed = last - first, end - begun
+        if not count:  # all came back at once: too few to tell the start from the rest
+            count, passed, client, crew = last, summary.seconds, 0.0, 0.0
         return {
-            "rate": count / (end - begun),
+            "rate": count / passed,
             "client": 1000 * (later[0] - client) / count,
             "workers": 1000 * (later[1] - crew) / count,
             "whole": summary.images_per_second,
             "seconds": summary.seconds,
-            "processes": job.workers,
+            "processes": job.progress.workers,
             "engine": f"{summary.backend} {summary.precision} on {summary.device}",
         }
 

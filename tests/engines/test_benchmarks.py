@@ -86,7 +86,7 @@ def test_codecs(tmp_path: Path) -> None:
 
 
 def test_the_pipeline_beside_what_the_codecs_take(tmp_path: Path) -> None:
-    words = "--images 20 --workers 1 --seconds 0.01 --directory"
+    words = "--images 40 --workers 1 --seconds 0.01 --directory"
     run(sys.executable, BENCHMARKS / "pipeline.py", *words.split(), tmp_path, "--out",
         tmp_path / "table.md")  # fmt: skip
     columns, _, row = rows((tmp_path / "table.md").read_text().splitlines(), "processes")

@@ -14,6 +14,7 @@ from pix2pix_batch.engines.cache import Cache
 from pix2pix_batch.engines.library import Library
 from pix2pix_batch.engines.runtime import TensorRTEngine
 from pix2pix_batch.engines.spec import EngineSpec
+from pix2pix_batch.value_ranges import eight_bits
 
 SIZE, BATCH = 64, 4
 
@@ -41,7 +42,7 @@ def made(
     entry = spec.find_or_build(cache, order, chosen, BuildOptions(), gpu.current_gpu()).entry
     engine = parity_check.load_engine(chosen, entry, cache)
     entry, _ = parity_check.check_entry(
-        cache, entry, engine, order, samples.read_samples(None, SIZE, 3)
+        cache, entry, engine, order, samples.read_samples(None, SIZE, eight_bits(3))
     )
     return engine, entry.facts["parity"], entry.facts["predicted"]
 
@@ -91,7 +92,7 @@ def test_a_shipped_model(chosen: Library) -> None:
     entry = spec.find_or_build(cache, order, chosen, BuildOptions(), gpu.current_gpu()).entry
     engine = parity_check.load_engine(chosen, entry, cache)
     _, parity = parity_check.check_entry(
-        cache, entry, engine, order, samples.read_samples(None, 256, 3)
+        cache, entry, engine, order, samples.read_samples(None, 256, eight_bits(3))
     )
     assert parity.passes
     engine.close()
