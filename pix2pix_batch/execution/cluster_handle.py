@@ -102,7 +102,7 @@ def _await(future: Any, handle: ClusterHandle) -> None:
     from distributed import wait
 
     start = last = time.monotonic()
-    came = False
+    came = bool(handle.client.nthreads())  # they may die before it is looked again
     while not future.done():
         with contextlib.suppress(TimeoutError):
             wait(future, timeout=ROSTER_SECONDS if came else EMPTY_SECONDS)

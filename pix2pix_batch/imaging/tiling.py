@@ -53,6 +53,14 @@ class Axis:
         starts = range(0, self.count * self.stride, self.stride)
         return [(min(last, at + self.size) - max(first, at)) / self.size for at in starts]
 
+    def spread(self, part: int) -> list[int]:
+        """Where :data:`PARTS` parts begin, after padding: over the image itself, unless that is
+        smaller than one."""
+        first, last = self.before, self.before + self.length - part
+        if last < first:
+            first, last = 0, self.padded - part
+        return [round(place) for place in np.linspace(first, last, PARTS)]
+
     def weights(self, index: int) -> np.ndarray:
         """``float32 (size,)``: tile ``index``'s share of each pixel; shares add up to one."""
         shared = self.size - self.stride
@@ -74,7 +82,7 @@ class Tiles:
     """
 
     def __init__(self, pixels: np.ndarray, size: int) -> None:
-        """``pixels``: ``uint8 (H, W, C)``; ``size``: side of the tiles."""
+        """``pixels``: ``(H, W, C)`` of any type; ``size``: side of the tiles."""
         self.rows, self.columns = (Axis.plan(length, size) for length in pixels.shape[:2])
         self.size = size
         padding = [
@@ -102,6 +110,10 @@ class Tiles:
                 y, x = row * self.rows.stride, column * self.columns.stride
                 yield self.pixels[y : y + self.size, x : x + self.size]
 
+    def numbered(self) -> Iterator[tuple[int, np.ndarray]]:
+        """The tiles, each with its number."""
+        return enumerate(self)
+
     @property
     def shares(self) -> list[float]:
         """Of each tile, the share that is image; the rest is padding."""
@@ -109,7 +121,7 @@ class Tiles:
         return [row * column for row in rows for column in columns]
 
     def add_tile(self, index: int, tile: np.ndarray) -> None:
-        """Take the translation of tile ``index``: ``uint8 (size, size, C)``, in order."""
+        """Take the translation of tile ``index``: ``(size, size, C)``, in order."""
         if len(self) == 1:
             self.result = self._inside(tile)
             return
@@ -117,7 +129,7 @@ class Tiles:
         channels = tile.shape[2]
         if self.result is None:
             shape = (self.rows.padded, self.columns.padded, channels)
-            self.result = np.empty(shape, np.uint8)
+            self.result = np.empty(shape, tile.dtype)
             self.strip = np.zeros((self.size, shape[1], channels), np.float32)
         share = self.rows.weights(row)[:, None] * self.columns.weights(column)
         x = column * self.columns.stride
@@ -132,8 +144,7 @@ class Tiles:
         last = row == self.rows.count - 1
         done = self.size if last else self.rows.stride
         y = row * self.rows.stride
-        np.rint(self.strip[:done], out=self.strip[:done])
-        self.result[y : y + done] = np.clip(self.strip[:done], 0, 255)
+        self.result[y : y + done] = round_to(self.strip[:done], self.result.dtype)
         self.strip[: self.size - done] = self.strip[done:].copy()
         self.strip[self.size - done :] = 0
         if last:
@@ -155,20 +166,13 @@ class SharingTiles(Tiles):
 
     @property
     def parts(self) -> np.ndarray:
-        """``uint8 (N, part, part, C)``, :data:`PARTS` along each axis, from all over the image."""
+        """``(N, part, part, C)``, :data:`PARTS` along each axis, from all over the image."""
         made = [
             self.pixels[y : y + self.part, x : x + self.part]
-            for y in self._spread(self.rows)
-            for x in self._spread(self.columns)
+            for y in self.rows.spread(self.part)
+            for x in self.columns.spread(self.part)
         ]
         return np.stack(made)
-
-    def _spread(self, axis: Axis) -> list[int]:
-        """Where parts begin: over the image itself, unless it is smaller than one."""
-        first, last = axis.before, axis.before + axis.length - self.part
-        if last < first:
-            first, last = 0, axis.padded - self.part
-        return [round(place) for place in np.linspace(first, last, PARTS)]
 
 
 class Single:
@@ -193,6 +197,10 @@ class Single:
     def __iter__(self) -> Iterator[np.ndarray]:
         yield self.pixels
 
+    def numbered(self) -> Iterator[tuple[int, np.ndarray]]:
+        """As for :class:`Tiles`."""
+        return enumerate(self)
+
 
 class Padded(Single):
     """An image at its own size, but for a mirrored border."""
@@ -216,19 +224,41 @@ class Padded(Single):
 class Resized(Single):
     """An image scaled to the model's size and back."""
 
-    def __init__(self, pixels: np.ndarray, size: int) -> None:
+    def __init__(self, pixels: np.ndarray, size: int, *, by_band: bool = False) -> None:
+        """``by_band``: the fourth band is no transparency of the others."""
         super().__init__()
-        self.shape = pixels.shape[:2]
-        self.pixels = resize(pixels, (size, size))
+        self.shape, self.by_band = pixels.shape[:2], by_band
+        self.pixels = resize(pixels, (size, size), by_band=by_band)
 
     def add_tile(self, index: int, tile: np.ndarray) -> None:
-        self.result = resize(tile, self.shape)
+        self.result = resize(tile, self.shape, by_band=self.by_band)
 
 
-def resize(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """``uint8 (H, W, C)`` to ``(*shape, C)``: bicubic, as the reference scales its inputs."""
+def round_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """``float32`` to the nearest values of a type, which may change ``values``."""
+    if dtype.kind == "f":
+        return values
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values, out=values), limits.min, limits.max).astype(dtype)
+
+
+def resize(pixels: np.ndarray, shape: tuple[int, int], *, by_band: bool = False) -> np.ndarray:
+    """``(H, W, C)`` to ``(*shape, C)``: bicubic, as the reference scales its inputs. ``by_band``:
+    also where there are four of 8 bits, of which the last is transparency otherwise."""
     if pixels.shape[:2] == shape:
         return pixels
+    if by_band or pixels.dtype != np.uint8 or pixels.shape[2] not in (1, 3, 4):
+        return _resize_bands(pixels, shape)
     flat = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
     image = Image.fromarray(flat).resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
     return np.asarray(image).reshape(*shape, pixels.shape[2])
+
+
+def _resize_bands(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """As :func:`resize`, each band by itself in float32."""
+    made = np.empty((*shape, pixels.shape[2]), pixels.dtype)
+    for band in range(pixels.shape[2]):
+        image = Image.fromarray(pixels[:, :, band].astype(np.float32))
+        scaled = image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
+        made[:, :, band] = round_to(np.array(scaled), pixels.dtype)
+    return made

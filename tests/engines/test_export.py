@@ -149,7 +149,7 @@ def assert_same(case: Case, count: int = 2) -> None:
 # What it computes
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", NORMED)  # with noise, of all
 def test_it_is_the_generator(norm: str, case: Callable[..., Case]) -> None:
     """At 64 the bottleneck has 2x2 pixels, whose mean is the embedding."""
     made = case(norm=norm, size=64)
@@ -171,7 +171,7 @@ def test_with_noise(norm: str, case: Callable[..., Case]) -> None:
         assert np.array_equal(same, embedding)
 
 
-@pytest.mark.parametrize(("channels", "size"), [((1, 3), 128), ((4, 1), 256), ((3, 4), 512)])
+@pytest.mark.parametrize(("channels", "size"), [((1, 3), 128), ((4, 1), 512)])
 def test_other_channels_and_sizes(
     channels: tuple[int, int], size: int, case: Callable[..., Case]
 ) -> None:
@@ -184,8 +184,8 @@ def test_half_precision_in_the_reference_implementation(
     precision: str, bar: float, case: Callable[..., Case]
 ) -> None:
     """It rounds between layers as the file says, where onnxruntime computes fp16 in float32."""
-    made = case(precision=precision, gain=LOUD, size=64)
-    feed = made.feed(2)
+    made = case(precision=precision, gain=LOUD)
+    feed = made.feed(1)
     levels, embeddings = golden(made.net, feed)
     translated, embedding = ReferenceEvaluator(str(made.info.path)).run(None, feed)
     assert psnr(translated, levels) >= bar
@@ -262,7 +262,7 @@ def test_rounding_is_the_engines_and_idle_weights_are_kept(tmp_path: Path) -> No
     params=[
         {"norm": norm, "size": 128, "downs": 7, "noise": True}
         if norm != "batch-statistics"
-        else {"size": 64, "precision": precision, "gain": LOUD}
+        else {"precision": precision, "gain": LOUD}
         for norm, precision in [
             ("batch-statistics", "fp16"),
             ("batch-statistics", "bf16"),
@@ -480,7 +480,7 @@ def test_a_fixed_batch_and_no_skips(case: Callable[..., Case]) -> None:
 
 
 def test_another_process_writes_the_same_bytes(case: Callable[..., Case], tmp_path: Path) -> None:
-    made = case(precision="fp16", gain=LOUD, size=64)
+    made = case(precision="fp16", gain=LOUD)
     code = (
         "import sys; from pathlib import Path; from pix2pix_batch.engines.export import export;"
         "export(Path(sys.argv[1]), Path(sys.argv[2]), precision='fp16')"

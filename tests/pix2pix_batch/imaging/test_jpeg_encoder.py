@@ -98,7 +98,7 @@ def test_metadata_is_pillow_s_to_write() -> None:
     pixels = picture(40, 33, 3, 1, 9.0)
     exif = Image.Exif()
     exif[0x0112] = 6
-    made = write(Picture(pixels), "jpg", 80, exif.tobytes(), origin=b"<x:xmpmeta/>")
+    made = write(Picture(pixels), "jpg", 80, exif.tobytes(), xmp=b"<x:xmpmeta/>")
     with Image.open(io.BytesIO(made)) as image:
         assert image.getexif()[0x0112] == 6 and image.info["xmp"] == b"<x:xmpmeta/>"
 
