@@ -17,10 +17,9 @@ from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 
-
 GML_LOST = (
-    "where it lies is told in GML alone (GMLJP2), which is not kept; a world file beside it is, and "
-    "GeoJP2, as GDAL writes them"
+    "where it lies is told in GML alone (GMLJP2), which is not kept; a world file beside it is, "
+    "and GeoJP2, as GDAL writes them"
 )
 
 
