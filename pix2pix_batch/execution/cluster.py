@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import logging
 import os
+import resource
 from collections.abc import Iterator
 
 import dask
@@ -107,8 +108,14 @@ def _connect_to(scheduler: str) -> Iterator[Client]:
             raise
 
 
+OPEN_FILES, FEWEST_OPEN_FILES = 64, 32
+"""Files and sockets that the job and each worker may have open at a time, with room to spare; and
+how many they cannot do without, be there one worker: of 20 none starts, of 40 one does."""
+
+
 def local_cluster(environments: list[dict[str, str]]) -> SpecCluster:
     """Worker processes of one thread, each with its environment. Raises :class:`OutputError`."""
+    _require_open_files(len(environments))
     here = {"host": "127.0.0.1", "protocol": "tcp://"}
     options = {
         **here,
@@ -135,9 +142,30 @@ def local_cluster(environments: list[dict[str, str]]) -> SpecCluster:
         )
     except RuntimeError as error:
         raise OutputError(
-            f"the workers do not start ({error}); see that there is memory enough for them, or "
-            "ask for fewer --workers"
+            f"the workers do not start ({error}); see that there is memory enough for them, "
+            "that the limits of processes and open files (ulimit -u, -n) allow them, or ask for "
+            "fewer --workers"
         ) from error
+
+
+def _require_open_files(workers: int) -> None:
+    """Have the system allow as many open files as workers take, as far as it lets us.
+
+    Raises :class:`OutputError` where that is not enough for any.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    endless = resource.RLIM_INFINITY
+    wanted = OPEN_FILES * (1 + workers)
+    if soft == endless or soft >= wanted:
+        return
+    allowed = wanted if hard == endless else min(wanted, hard)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < FEWEST_OPEN_FILES:
+        raise OutputError(
+            f"the system allows {allowed} open files, too few for a worker; allow more, as with "
+            "'ulimit -n 1024'"
+        )
 
 
 def restart_dead_workers(client: Client) -> None:

@@ -29,7 +29,7 @@ from pix2pix_batch.inference.settings import WHOLE, Opener, Settings, apply_deci
 from pix2pix_batch.inputs.scan import open_inputs
 from pix2pix_batch.inputs.source import InputSource, ScanOptions
 from pix2pix_batch.item import Item
-from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, History
+from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, OUT_OF_JOURNAL, History
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.options import Options, read_image_model, take_common, what_decides_bytes
 from pix2pix_batch.reporting.left_alone import count_left_alone
@@ -150,6 +150,7 @@ class Job:
         return {
             "input": self.scan.identity,
             **self._directory_of_names(),
+            **({OUT_OF_JOURNAL: remote.redact(self.settings.out)} if self.is_remote else {}),
             "model": self.settings.fingerprint,
             "model_name": self.info.name,
         }

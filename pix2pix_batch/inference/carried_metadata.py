@@ -17,6 +17,11 @@ from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 
+GML_LOST = (
+    "where it lies is told in GML alone (GMLJP2), which is not kept; a world file beside it is, "
+    "and GeoJP2, as GDAL writes them"
+)
+
 
 @dataclass(frozen=True)
 class Metadata:
@@ -24,7 +29,7 @@ class Metadata:
 
     ``exif``: a block for the formats that hold one; ``fields``: for TIFF outputs; ``turn``: how
     the picture was turned; ``ground``: the georeference of a GeoTIFF or GeoJP2 input; ``xmp``: a
-    packet; ``iptc``: its records.
+    packet; ``iptc``: its records; ``remark``: a warning of what is not kept and might be missed.
     """
 
     exif: bytes = b""
@@ -33,6 +38,7 @@ class Metadata:
     ground: GeoTiff | None = None
     xmp: bytes = b""
     iptc: bytes = b""
+    remark: str = ""
 
 
 def collect(data: bytes, picture: Picture, settings: Settings) -> Metadata:
@@ -57,7 +63,9 @@ def collect(data: bytes, picture: Picture, settings: Settings) -> Metadata:
         **(ground.select_fields(turn) if ground else {}),
         **descriptions.tiff_fields(iptc),
     }
-    return Metadata(exif.block(kept), fields, turn, ground, xmp, iptc)
+    is_picture = settings.georeference and picture.profile is None  # a raster keeps its own
+    is_lost = is_picture and jpeg2000.has_gml_alone(data)
+    return Metadata(exif.block(kept), fields, turn, ground, xmp, iptc, GML_LOST if is_lost else "")
 
 
 @dataclass(frozen=True)

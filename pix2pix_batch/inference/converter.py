@@ -304,7 +304,8 @@ class Converter:
             return Record(item.name, "failed", stamp, reason=str(error), under=under)
         content = hashlib.sha256(data).digest() if self.settings.noise else b""
         work = PendingImage(item, stamp, content, tiles, picture.alpha, kept, len(tiles))
-        work.warning, work.raster = "; ".join(picture.warnings), extras
+        work.warning = "; ".join(filter(None, (*picture.warnings, kept.remark)))
+        work.raster = extras
         if self.settings.inspect:
             work.input = digest_of(data)
         if item.variant is not None:

@@ -28,7 +28,10 @@ from pix2pix_batch.text import escape, format_count
 DIRECTORY_OF_NAMES = "directory"
 """In the job's line of a list: where its relative paths were taken from at first."""
 
-ABOUT = ("model_name", DIRECTORY_OF_NAMES)
+OUT_OF_JOURNAL = "out"
+"""In the job's line: the URL that outputs go to, where the journal lies apart from them."""
+
+ABOUT = ("model_name", DIRECTORY_OF_NAMES, OUT_OF_JOURNAL)
 """What the job's line tells people; another value makes no other job."""
 
 DECIDED = ("backend", "precision", "batch_size")

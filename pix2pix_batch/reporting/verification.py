@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pix2pix_batch.cores import cores
 from pix2pix_batch.dataset import state
 from pix2pix_batch.dataset.state import Complete
-from pix2pix_batch.errors import ImageError
+from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.journal.events import Header, Recorded
-from pix2pix_batch.journal.history import DECIDED
+from pix2pix_batch.journal.history import DECIDED, OUT_OF_JOURNAL
 from pix2pix_batch.journal.index import DETAIL, Index, status_of
 from pix2pix_batch.journal.integrity import (
     CHANGED,
@@ -120,6 +120,12 @@ def verify(
     others = ("schema", "overwrite", *DECIDED)
     header = next(read_events(kept))
     assert isinstance(header, Header)
+    url = header.values.get(OUT_OF_JOURNAL)
+    if url and not remote.is_url(remote.normalise(os.fspath(out))):
+        raise InputError(
+            f"{escape(out)}: holds the journal of {escape(url)} and not its outputs; ask for "
+            f"'pix2pix-batch status {escape(url)} --journal {escape(out)} --verify'"
+        )
     job = {key: value for key, value in header.values.items() if key not in others}
     with ExitStack() as stack:
         if header.is_dataset:

@@ -24,6 +24,9 @@ STREAM = b"\xff\x4f\xff\x51"
 GEOTIFF = bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03")
 """What a box with a georeference begins with (OGC 08-085r8, GeoJP2)."""
 
+GML_LABEL = 32
+"""Bytes of a box in which its label stands, ``gml.data`` of one with GML."""
+
 GREY, SRGB, SYCC, CMYK = 17, 16, 18, 12
 SPACES = {0: "black and white", 14: "CIE L*a*b*", 15: "black and white", 19: "e-sRGB"}
 """Enumerated colour spaces: ITU-T T.800, table I.10; T.801, table M.25."""
@@ -170,6 +173,17 @@ def read_geotiff(data: bytes) -> bytes:
             if kind == b"uuid" and data.startswith(GEOTIFF, start):
                 return data[start + len(GEOTIFF) : end]
     return b""
+
+
+def has_gml_alone(data: bytes) -> bool:
+    """Whether the file says where the picture lies in GML (OGC 08-085r8, GMLJP2), and not as
+    :func:`read_geotiff` reads it."""
+    if not data.startswith(BOX) or read_geotiff(data):
+        return False
+    return any(
+        kind == b"asoc" and b"gml.data" in data[start : start + GML_LABEL]
+        for kind, start, _ in _iterate_boxes(data, 0, len(data))
+    )
 
 
 def refusal(stream: Stream) -> str:

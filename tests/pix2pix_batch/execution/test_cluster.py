@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -34,6 +36,30 @@ def test_what_is_asked_of_a_cluster_that_is_gone_is_no_bug(tmp_path: Path) -> No
             while client.status != "closed":
                 time.sleep(0.1)
             client.submit(os.getpid)
+
+
+LIMITED = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
+from pix2pix_batch.errors import OutputError
+from pix2pix_batch.execution.cluster import local_cluster
+if __name__ == "__main__":
+    try:
+        local_cluster([{{}}]).close()
+    except OutputError as error:
+        print(error)
+    print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+@pytest.mark.parametrize(("soft", "hard", "told"), [(20, 20, True), (20, 1024, False)])
+def test_too_few_open_files_are_told(tmp_path: Path, soft: int, hard: int, told: bool) -> None:
+    script = tmp_path / "limited.py"
+    script.write_text(LIMITED.format(soft=soft, hard=hard))
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0 and "Traceback" not in ran.stderr, ran.stderr
+    assert ("the system allows 20 open files" in ran.stdout) == told
+    assert int(ran.stdout.split()[-1]) == (20 if told else 128)
 
 
 def test_a_scheduler_file_that_is_not_there(tmp_path: Path) -> None:

@@ -136,6 +136,24 @@ def test_more_exif_than_jpeg_holds() -> None:
         assert image.getexif()[0x010E] == "x" * 70_000
 
 
+@pytest.mark.parametrize("gml", ["YES", "NO"])
+@pytest.mark.parametrize("tiff", ["YES", "NO"])
+def test_a_place_that_gml_alone_tells_is_told_not_to_be_kept(
+    tmp_path: Path, gml: str, tiff: str
+) -> None:
+    path = tmp_path / "a.jp2"
+    shape = {"width": 9, "height": 7, "count": 3, "dtype": "uint8"}
+    with rasterio.open(
+        path, "w", driver="JP2OpenJPEG", crs="EPSG:32633", transform=OWN, REVERSIBLE="YES",
+        QUALITY="100", GMLJP2=gml, GeoJP2=tiff, **shape,
+    ) as file:  # fmt: skip
+        file.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+        file.write(np.zeros((3, 7, 9), np.uint8))
+    data = path.read_bytes()
+    kept = carried_metadata.collect(data, images.read(data, 3), SETTINGS)
+    assert ("GMLJP2" in kept.remark) == ((gml, tiff) == ("YES", "NO"))
+
+
 @pytest.mark.parametrize("form", ["tiff", "png", "jpg"])
 def test_gdal_sees_the_output_of_a_jpeg_2000_file_where_it_sees_that(
     tmp_path: Path, form: str

@@ -108,3 +108,15 @@ def test_what_goes_with_an_output_is_missed(tmp_path: Path) -> None:
     found = verify(str(tmp_path))
     assert found.figures()["missing"] == 1
     assert "a.pgw" in found.examples["missing"][0][1]
+
+
+def test_a_journal_apart_from_its_outputs_is_not_taken_for_out(tmp_path: Path) -> None:
+    """As lies in the DIR of --journal: its outputs are at a URL, and none is missing."""
+    journal = Journal(tmp_path, {**JOB, "out": "s3://bucket/o"})
+    journal.add([record("a", image(0))])
+    journal.close()
+    before = journal.path.read_bytes()
+    with pytest.raises(InputError, match=r"status s3://bucket/o --journal .* --verify"):
+        verify(str(tmp_path))
+    assert journal.path.read_bytes() == before
+    Journal(tmp_path, JOB).close()  # what the line tells makes no other job
