@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pix2pix_batch.inference.engine import Engine
 
 DEFAULT_PRECISION = "fp16"
-"""Of compiled engines where ``--precision`` is ``auto``; the gate decides whether it holds."""
+"""Of compiled engines where ``--precision`` is ``auto``, but for outputs of more than 8 bits; the
+gate decides whether it holds."""
 
 
 def open_best(settings: Settings, tiles: np.ndarray | None = None) -> tuple[Engine | None, str]:
@@ -71,7 +72,10 @@ def open_library(
     from pix2pix_batch.engines.spec import EngineSpec
     from pix2pix_batch.inference.engine import default_batch_size
 
-    precision = DEFAULT_PRECISION if settings.precision == "auto" else settings.precision
+    precision = settings.precision
+    if precision == "auto":
+        exact = bundle.read_info(Path(settings.model)).needs_full_precision
+        precision = "fp32" if exact else DEFAULT_PRECISION
     batch_size = settings.batch_size or default_batch_size("cuda", settings.size)
     while True:
         order = EngineSpec(
@@ -95,11 +99,14 @@ def load_checked(library: Library, order: EngineSpec, tiles: np.ndarray | None, 
     cache = Cache()
     entry, engine = load_or_build(cache, library, order, gpu)
     if entry.facts.get("parity") is None:
-        channels = bundle.read_info(order.model).architecture.in_channels
-        checked = samples.read_samples(None, order.size, channels) if tiles is None else tiles
+        side = order.info.ranges.input
+        checked = samples.read_samples(None, order.size, side) if tiles is None else tiles
         parity_check.check_entry(cache, entry, engine, order, checked)
     elif tiles is not None and not order.noise:
-        parity = parity_check.compare(engine, parity_check.reference_engine(order), tiles)
+        side = order.info.ranges.output
+        parity = parity_check.compare(
+            engine, parity_check.reference_engine(order), tiles, side=side
+        )
         if not parity.passes:
             raise EngineError(
                 f"its {order.precision} engine is {parity} of this job (bar {parity_check.BAR:.0f})"
@@ -120,7 +127,9 @@ def load_or_build(
         raise EngineError(parity_check.set_aside(entry))
     if entry is not None:
         try:
-            return entry, parity_check.load_engine(library, entry, cache)
+            return entry, parity_check.load_engine(
+                library, entry, cache, order.info.ranges.output.dtype
+            )
         except MemoryShortage:
             raise
         except EngineError as error:
@@ -136,4 +145,4 @@ def load_or_build(
         flush=True,
     )
     entry = spec.find_or_build(cache, order, library, BuildOptions(), gpu).entry
-    return entry, parity_check.load_engine(library, entry, cache)
+    return entry, parity_check.load_engine(library, entry, cache, order.info.ranges.output.dtype)

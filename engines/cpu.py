@@ -49,10 +49,15 @@ def check(order: EngineSpec, images: np.ndarray, *, chosen: bool) -> Iterator[st
 
 def compare(order: EngineSpec, images: np.ndarray) -> Parity:
     """The engine against the plain module in fp32, so that oneDNN's operators are checked too."""
-    _, net = bundle.load(order.model)
+    info, net = bundle.load(order.model)
     engine = TorchEngine(
-        net, size=order.size, batch_size=order.batch_size, precision=order.precision
+        net,
+        size=order.size,
+        batch_size=order.batch_size,
+        precision=order.precision,
+        ranges=info.ranges,
     )
-    plain = TorchEngine(net, size=order.size, batch_size=parity_check.REFERENCE_BATCH)
+    plain = parity_check.reference_engine(order)
     plain.run = net.translate
-    return parity_check.compare(engine, plain, images, parity_check.masks_for(order))
+    masks = parity_check.masks_for(order)
+    return parity_check.compare(engine, plain, images, masks, info.ranges.output)

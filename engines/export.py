@@ -67,11 +67,13 @@ def export(
     size: int | None = None,
     noise: bool = False,
     overwrite: bool = False,
+    wide: bool = False,
 ) -> ExportInfo:
     """Write the bundle ``model`` as the ONNX file ``out``, whole or not at all.
 
     ``batch_size``: ``None`` for any; ``size``: the images' side, ``None`` for the model's own;
-    ``noise``: with inputs for dropout masks. Equal arguments give equal bytes. Raises
+    ``noise``: with inputs for dropout masks; ``wide``: samples of 16 bits go in and out as 32-bit
+    integers, for TensorRT, which has no 16-bit ones. Equal arguments give equal bytes. Raises
     :class:`InputError`, :class:`BundleError`, :class:`OutputError`.
     """
     require_extra()
@@ -81,9 +83,10 @@ def export(
     check_place(out, overwrite)
 
     graph = build(model, precision)
+    given = input_type(graph, wide)
     fingerprint = bundle.fingerprint(model)
     masks = info.architecture.mask_shapes(size, size) if noise else []
-    network = trace(graph, size, batch_size, masks, OPSETS[precision])
+    network = trace(graph, size, batch_size, masks, OPSETS[precision], given=given)
     describe(network, info, fingerprint, precision, batch_size, size, len(masks))
     content = network.SerializeToString(deterministic=True)
     output.write(out, content)
@@ -142,8 +145,8 @@ def build(model: Path, precision: str) -> Graph:
     from pix2pix_batch.engines.export_graph import make_graph
     from pix2pix_batch.inference.engine import DTYPES
 
-    _, net = bundle.load(model)
-    graph = make_graph(net, DTYPES[precision])
+    info, net = bundle.load(model)
+    graph = make_graph(net, DTYPES[precision], info.ranges)
     total = 0
     for name, value in graph.named_parameters():
         if not torch.isfinite(value).all():
@@ -160,6 +163,16 @@ def build(model: Path, precision: str) -> Graph:
     return graph
 
 
+def input_type(graph: Graph, wide: bool) -> torch.dtype:
+    """Of the images. Where 16 bits shall be ``wide``, it has the graph put such ones out too."""
+    import torch
+
+    if wide and graph.samples.output.type in (torch.uint16, torch.int16):
+        graph.made = torch.int32
+    given = graph.samples.input.type
+    return torch.int32 if wide and given in (torch.uint16, torch.int16) else given
+
+
 def trace(
     graph: Graph | GraphWithFeatures,
     size: int,
@@ -167,13 +180,16 @@ def trace(
     masks: list[tuple[int, int, int]],
     opset: int,
     outputs: Sequence[str] = (TRANSLATED, EMBEDDING),
+    *,
+    given: torch.dtype | None = None,
 ) -> onnx.ModelProto:
-    """The network in ONNX, with its weights."""
+    """The network in ONNX, with its weights. ``given``: the images' type; ``None`` for
+    ``uint8``."""
     import torch
 
     channels = graph.architecture.in_channels
     count = 2 if batch_size is None else batch_size  # 1 would be taken for a constant
-    image = torch.zeros(count, size, size, channels, dtype=torch.uint8)
+    image = torch.zeros(count, size, size, channels, dtype=given or torch.uint8)
     noise = [torch.zeros(count, *shape, dtype=torch.bool) for shape in masks]
     dynamic = None
     if batch_size is None:
@@ -227,7 +243,7 @@ def describe(
     masks: int,
 ) -> None:
     """Say in ``network`` what it is, and nothing of the machine that it was made on."""
-    graph = network.graph
+    graph, ranges = network.graph, info.ranges
     for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
         part.ClearField("metadata_props")  # stack traces, with paths
         part.ClearField("doc_string")
@@ -247,4 +263,6 @@ def describe(
         "size": size,
         "noise": masks,
     }
+    if info.input_range is not None or info.output_range is not None:
+        values["ranges"] = {"input": ranges.input.as_dict(), "output": ranges.output.as_dict()}
     network.metadata_props.add(key=METADATA_KEY, value=json.dumps(values, sort_keys=True))

@@ -1,4 +1,4 @@
-"""The generator as the network that engines are compiled from: bytes in, bytes out."""
+"""The generator as the network that engines are compiled from: samples in, samples out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.generators.network import LayeredGenerator
 from pix2pix_batch.generators.unet_network import NORM_EPS, BatchNorm, Block, UNet
+from pix2pix_batch.inference.engine import SampleMappings, map_samples
 from pix2pix_batch.inference.onednn import KEEP_SCALE, fold_norm
+from pix2pix_batch.value_ranges import ValueRanges
 
 
 class Graph(Generator):
@@ -25,31 +27,45 @@ class Graph(Generator):
     """
 
     dtype: torch.dtype
+    samples: SampleMappings
+    made: torch.dtype | None = None
+    """The type of what comes out, where it is another than the bundle's."""
 
     def stages(self) -> Iterator[tuple[str, Stage]]:
         """The convolutions with their norms, by name, in running order."""
         raise NotImplementedError
 
     def forward(self, image: Tensor, *noise: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """``uint8 (N, H, W, C)`` to ``uint8 (N, H, W, C')`` and embeddings, ``float32 (N, D)``.
+        """``(N, H, W, C)`` to ``(N, H, W, C')``, of the bundle's types, and embeddings,
+        ``float32 (N, D)``.
 
         ``noise``: one ``bool (N, C, H, W)`` a dropout block, true where a value is kept; or none.
         """
         # TensorRT takes a uint8 tensor into or out of a Cast only: first and last, nothing between.
-        x = image.to(torch.float32).permute(0, 3, 1, 2) / 127.5 - 1
+        x = self._levels(image)
         masks = [mask.to(self.dtype) * KEEP_SCALE for mask in noise]
         y, embedding = self.translate(x, masks or None)
+        return self._values(y), embedding
+
+    def _levels(self, image: Tensor) -> Tensor:
+        if not self.samples.input.side.is_eight_bit:
+            return self.samples.input.to_levels(image.to(torch.float32))
+        return image.to(torch.float32).permute(0, 3, 1, 2) / 127.5 - 1
+
+    def _values(self, y: Tensor) -> Tensor:
+        if not self.samples.output.side.is_eight_bit:
+            return self.samples.output.to_values(y, self.made)
         levels = ((y + 1) * 127.5).round().clamp(0, 255)
-        return levels.permute(0, 2, 3, 1).to(torch.uint8), embedding
+        return levels.permute(0, 2, 3, 1).to(torch.uint8)
 
 
 class UNetGraph(Graph, UNet):
     """Of a :class:`UNet`."""
 
-    def __init__(self, net: UNet, dtype: torch.dtype) -> None:
+    def __init__(self, net: UNet, dtype: torch.dtype, samples: SampleMappings) -> None:
         """``net``: float32, in eval mode; stays as it is."""
         nn.Module.__init__(self)
-        self.architecture, self.dtype = net.architecture, dtype
+        self.architecture, self.dtype, self.samples = net.architecture, dtype, samples
         last = self.architecture.downs - 1
         self.down = nn.ModuleList(  # type: ignore[assignment]
             Stage(block, dtype, leaves=i == last) for i, block in enumerate(net.down)
@@ -71,10 +87,10 @@ class UNetGraph(Graph, UNet):
 class LayeredGraph(Graph, LayeredGenerator):
     """Of a :class:`LayeredGenerator`."""
 
-    def __init__(self, net: LayeredGenerator, dtype: torch.dtype) -> None:
+    def __init__(self, net: LayeredGenerator, dtype: torch.dtype, samples: SampleMappings) -> None:
         """``net``: float32, in eval mode; stays as it is."""
         nn.Module.__init__(self)
-        self.architecture, self.dtype = net.architecture, dtype
+        self.architecture, self.dtype, self.samples = net.architecture, dtype, samples
         last = self.architecture.layers[-1].name
         for name, block in net.named_blocks():
             self._place(name, Stage(block, dtype, leaves=name == last))
@@ -86,13 +102,14 @@ class LayeredGraph(Graph, LayeredGenerator):
             yield name, block
 
 
-def make_graph(net: Generator, dtype: torch.dtype) -> Graph:
-    """``net``: float32, in eval mode; stays as it is. Raises ``TypeError`` for networks of a family
-    that has none."""
+def make_graph(net: Generator, dtype: torch.dtype, ranges: ValueRanges | None = None) -> Graph:
+    """``net``: float32, in eval mode; stays as it is. ``ranges``: the bundle's; ``None`` for images
+    of 8 bits. Raises ``TypeError`` for networks of a family that has none."""
+    samples = map_samples(net.architecture, ranges)
     if isinstance(net, UNet):
-        return UNetGraph(net, dtype)
+        return UNetGraph(net, dtype, samples)
     if isinstance(net, LayeredGenerator):
-        return LayeredGraph(net, dtype)
+        return LayeredGraph(net, dtype, samples)
     raise TypeError(f"no graph can be made of a {type(net).__name__}")
 
 

@@ -97,14 +97,15 @@ def compute_features(
         raise InputError(
             "finding the layer needs onnxruntime; pip install 'pix2pix-batch[onnx]'"
         ) from error
-    tapped = GraphWithFeatures(export.build(order.model, precision))
+    graph = export.build(order.model, precision)
+    given, tapped = export.input_type(graph, wide=False), GraphWithFeatures(graph)
     names = tapped.names
     with tempfile.TemporaryDirectory(prefix="pix2pix-batch-") as folder:
         file = Path(folder, "layers.onnx")
         outputs = [export.TRANSLATED, export.EMBEDDING, *names]
         file.write_bytes(
             export.trace(
-                tapped, order.size, len(images), [], export.OPSETS[precision], outputs
+                tapped, order.size, len(images), [], export.OPSETS[precision], outputs, given=given
             ).SerializeToString()
         )
         options = onnxruntime.SessionOptions()
@@ -116,7 +117,7 @@ def compute_features(
 
 
 def compare(order: EngineSpec, images: np.ndarray) -> list[LayerError]:
-    """Every layer, in running order. ``images``: ``uint8 (N, S, S, C)``."""
+    """Every layer, in running order. ``images``: ``(N, S, S, C)``."""
     export.require_extra()
     layers = []
     pairs = zip(

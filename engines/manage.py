@@ -64,6 +64,8 @@ class Wish:
         if batch_size is None:
             batch_size = default_batch_size(device, size)
         precision = self.precision
+        if precision is None and info.needs_full_precision:
+            precision = "fp32"
         if precision is None and device == CPU:
             from pix2pix_batch.engines import cpu
 
@@ -165,8 +167,7 @@ def _build(
 def sample(folder: Path | None, order: EngineSpec) -> np.ndarray:
     from pix2pix_batch.engines import samples
 
-    info = bundle.read_info(order.model)
-    return samples.read_samples(folder, order.size, info.architecture.in_channels)
+    return samples.read_samples(folder, order.size, order.info.ranges.input)
 
 
 def check(
@@ -175,7 +176,7 @@ def check(
     """Run the gate on the GPU that is here. Raises :class:`EngineError` with the layer."""
     from pix2pix_batch.engines import parity_check
 
-    engine = parity_check.load_engine(chosen, entry, cache)
+    engine = parity_check.load_engine(chosen, entry, cache, order.info.ranges.output.dtype)
     try:
         entry, parity = parity_check.check_entry(cache, entry, engine, order, images)
         predicted = entry.facts["predicted"]["psnr"]
@@ -378,7 +379,8 @@ def bench(name: str, images: Path | None) -> Iterator[str]:
             shapes = bundle.read_info(order.model).architecture.mask_shapes(key.size, key.size)
             one = dropout_masks(parity_check.KEY, shapes)
             masks = [np.repeat(mask[None], key.batch_size, axis=0) for mask in one]
-        engine = parity_check.load_engine(library.load(key.library), entry, cache)
+        kind = order.info.ranges.output.dtype
+        engine = parity_check.load_engine(library.load(key.library), entry, cache, kind)
         speed = benches.measure(engine, batch, masks)
         measured += 1
         yield (

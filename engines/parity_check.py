@@ -16,12 +16,16 @@ from pix2pix_batch.inference.autotune import PSNR_BAR
 from pix2pix_batch.inference.engine import Engine, TorchEngine, psnr
 from pix2pix_batch.noise import dropout_masks
 from pix2pix_batch.text import format_count
+from pix2pix_batch.value_ranges import ValueRange
 
 if TYPE_CHECKING:
     from pix2pix_batch.engines.runtime import TensorRTEngine
 
 BAR = PSNR_BAR
 """Under this PSNR, in dB, an engine is set aside: the same bar that half precision has."""
+
+FINEST = 65535
+"""Parts of a band's range in which differences of samples of more than 8 bits are told."""
 
 REFERENCE_BATCH = 4
 KEY = bytes(16)
@@ -30,11 +34,13 @@ KEY = bytes(16)
 
 @dataclass(frozen=True)
 class Parity:
-    """``psnr``: in dB, of all the images together; ``greatest``: difference of two bytes."""
+    """``psnr``: in dB, of all the images together; ``greatest``: difference of two samples, in
+    levels of 255, or where they are finer in 65535ths of their band's range (``finest``)."""
 
     psnr: float
     greatest: int
     images: int
+    finest: int = 255
 
     @property
     def passes(self) -> bool:
@@ -42,12 +48,13 @@ class Parity:
 
     def as_dict(self) -> dict[str, float]:
         """As JSON, which has no infinity."""
-        return asdict(self) | {"psnr": round(min(self.psnr, 999.0), 2)}
+        values = asdict(self) | {"psnr": round(min(self.psnr, 999.0), 2)}
+        return {k: v for k, v in values.items() if (k, v) != ("finest", 255)}
 
     def __str__(self) -> str:
         return (
             f"{self.psnr:.1f} dB from fp32 PyTorch on {format_count(self.images, 'image')}, "
-            f"at most {self.greatest} of 255"
+            f"at most {self.greatest:,} of {self.finest:,}"
         )
 
 
@@ -56,18 +63,27 @@ def compare(
     reference: Engine,
     images: np.ndarray,
     masks: list[np.ndarray] | None = None,
+    side: ValueRange | None = None,
 ) -> Parity:
-    """``images``: ``uint8 (N, S, S, C)``, real ones; both engines get them in their own batches.
+    """``images``: ``(N, S, S, C)``, real ones; both engines get them in their own batches.
 
-    ``masks``: ``bool (C, H, W)``, one a dropout block, the same for each image.
+    ``masks``: ``bool (C, H, W)``, one a dropout block, the same for each image; ``side``: what
+    outputs are; ``None`` for 8 bits.
     """
-    return measure_parity(*(translate_all(one, images, masks) for one in (engine, reference)))
+    made, expected = (translate_all(one, images, masks) for one in (engine, reference))
+    return measure_parity(made, expected, side)
 
 
-def measure_parity(made: np.ndarray, expected: np.ndarray) -> Parity:
-    """Of images, ``uint8``."""
-    greatest = int(np.abs(made.astype(np.int16) - expected).max())
-    return Parity(psnr(made, expected), greatest, len(made))
+def measure_parity(
+    made: np.ndarray, expected: np.ndarray, side: ValueRange | None = None
+) -> Parity:
+    """Of images. ``side``: what they are; ``None`` for 8 bits."""
+    closeness = psnr(made, expected, side)
+    if side is None or side.is_eight_bit:
+        greatest = int(np.abs(made.astype(np.int16) - expected).max())
+        return Parity(closeness, greatest, len(made))
+    apart = np.abs(side.to_levels(made) - side.to_levels(expected)).max()
+    return Parity(closeness, round(float(apart) / 2 * FINEST), len(made), FINEST)
 
 
 def translate_all(
@@ -80,23 +96,23 @@ def translate_all(
         repeated = [np.repeat(mask[None], engine.batch_size, axis=0) for mask in masks]
     for start in range(0, len(images), engine.batch_size):
         batch = images[start : start + engine.batch_size]
-        padded = np.zeros((engine.batch_size, *images.shape[1:]), np.uint8)
+        padded = np.zeros((engine.batch_size, *images.shape[1:]), images.dtype)
         padded[: len(batch)] = batch
         made.append(engine(padded, repeated).images[: len(batch)])
     return np.concatenate(made)
 
 
-def reference_engine(order: EngineSpec) -> Engine:
+def reference_engine(order: EngineSpec) -> TorchEngine:
     """fp32 PyTorch on the CPU, where nothing is rounded to TF32."""
-    _, net = bundle.load(order.model)
-    return TorchEngine(net, size=order.size, batch_size=REFERENCE_BATCH)
+    info, net = bundle.load(order.model)
+    return TorchEngine(net, size=order.size, batch_size=REFERENCE_BATCH, ranges=info.ranges)
 
 
 def masks_for(order: EngineSpec) -> list[np.ndarray] | None:
     """One ``bool (C, H, W)`` a dropout block where the order is with noise, for any image."""
     if not order.noise:
         return None
-    architecture = bundle.read_info(order.model).architecture
+    architecture = order.info.architecture
     return dropout_masks(KEY, architecture.mask_shapes(order.size, order.size))
 
 
@@ -113,8 +129,9 @@ def check_entry(
 
     masks = masks_for(order)
     expected = translate_all(reference_engine(order), images, masks)
-    parity = measure_parity(translate_all(engine, images, masks), expected)
-    predicted = measure_parity(emulate(order, images, masks), expected)
+    side = order.info.ranges.output
+    parity = measure_parity(translate_all(engine, images, masks), expected, side)
+    predicted = measure_parity(emulate(order, images, masks), expected, side)
     refused = ""
     if not parity.passes:
         refused = f"is {parity} (bar {BAR:.0f}; {order.precision} itself: {predicted.psnr:.1f} dB)"
@@ -134,11 +151,14 @@ def set_aside(entry: Entry) -> str:
     )
 
 
-def load_engine(library: Library, entry: Entry, cache: Cache | None = None) -> TensorRTEngine:
+def load_engine(
+    library: Library, entry: Entry, cache: Cache | None = None, output_type: str = "uint8"
+) -> TensorRTEngine:
     """The engine, running on the GPU that is here. Raises :class:`EngineError`,
     :class:`InputError` where its file is damaged.
 
-    ``cache``: where what the library compiles for this GPU at load is kept beside the engine.
+    ``cache``: where what the library compiles for this GPU at load is kept beside the engine;
+    ``output_type``: of the bundle's outputs.
     """
     from pix2pix_batch.engines.runtime import TensorRTEngine
 
@@ -150,4 +170,5 @@ def load_engine(library: Library, entry: Entry, cache: Cache | None = None) -> T
         batch_size=key.batch_size,
         precision=key.precision,
         kept=None if cache is None else cache.runtime_file(entry),
+        output_type=output_type,
     )

@@ -14,7 +14,7 @@ from pix2pix_batch.engines.export import EMBEDDING, IMAGE, NOISE, TRANSLATED
 from pix2pix_batch.engines.library import ErrorLog, Library, RuntimeCache
 from pix2pix_batch.errors import EngineError
 from pix2pix_batch.inference.cuda import SLOTS, Run, Shape, Slot, SlotEngine
-from pix2pix_batch.inference.engine import Masks
+from pix2pix_batch.inference.engine import Masks, Translated
 
 
 class RuntimeStore(Protocol):
@@ -29,7 +29,9 @@ class TensorRTEngine(SlotEngine):
     """A built engine on one GPU; an :class:`pix2pix_batch.inference.engine.Engine`.
 
     ``plan`` must come from :class:`pix2pix_batch.engines.cache.Cache`: loading one runs it.
-    ``kept``: for what the library compiles at load. Not for use from several threads at once.
+    ``kept``: for what the library compiles at load. ``output_type``: of the bundle's outputs, by
+    NumPy's name: samples of 16 bits go in and out as 32-bit integers. Not for use from several
+    threads at once.
     Raises :class:`EngineError` where it does not fit this GPU, :class:`MemoryShortage` where it
     does not fit its memory.
     """
@@ -44,10 +46,12 @@ class TensorRTEngine(SlotEngine):
         precision: str,
         device: str = "cuda",
         kept: RuntimeStore | None = None,
+        output_type: str = "uint8",
     ) -> None:
         super().__init__()
         self.size, self.batch_size, self.precision = size, batch_size, precision
         self.device, self.backend, self.library = device, library.name, library
+        self.output_type = output_type
         self.errors = library.make_logger()
         place = torch.device(device)
         with self.engine_errors("cannot load the engine"):
@@ -84,6 +88,10 @@ class TensorRTEngine(SlotEngine):
         if len(given) != len(self.masked):
             raise ValueError(f"the engine takes {len(self.masked)} masks, not {len(given)}")
         return self.slots, [images, *given]  # type: ignore[list-item]
+
+    def finish(self) -> Translated:
+        made = super().finish()
+        return made._replace(images=made.images.astype(self.output_type, copy=False))
 
     def _all(self) -> list[Slot]:
         return self.slots
@@ -158,6 +166,7 @@ class Execution:
 
 DTYPES = {
     "UINT8": torch.uint8,
+    "INT32": torch.int32,
     "BOOL": torch.bool,
     "FLOAT": torch.float32,
     "HALF": torch.float16,

@@ -13,6 +13,7 @@ from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging import images
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape
+from pix2pix_batch.value_ranges import ValueRange
 
 SHIPPED = Path(__file__).parent / "images"
 """Four of ``examples/maps``; their source and licence stand there."""
@@ -21,17 +22,20 @@ COUNT = 16
 """Images that a check takes at most: enough for a mean, seconds on a CPU."""
 
 
-def read_samples(folder: Path | None, size: int, channels: int) -> np.ndarray:
-    """``uint8 (N, size, size, channels)``, of up to :data:`COUNT` images in ``folder``, scaled.
+def read_samples(folder: Path | None, size: int, side: ValueRange) -> np.ndarray:
+    """``(N, size, size, channels)`` of the type of ``side``, which a bundle's inputs have: of up to
+    :data:`COUNT` images in ``folder``, scaled, and their levels of 255 spread over each band's
+    range.
 
     ``None``: the shipped ones. Raises :class:`InputError` where there is no image.
     """
     if folder is not None and not folder.is_dir():
         raise InputError(f"{escape(folder)}: is no directory of images")
-    found = list(islice(_read(folder or SHIPPED, size, channels), COUNT))
+    found = list(islice(_read(folder or SHIPPED, size, side.channels), COUNT))
     if not found:
         raise InputError(f"{escape(folder)}: holds no image that can be read; give another")
-    return np.stack(found)
+    bytes_ = np.stack(found)
+    return bytes_ if side.is_eight_bit else side.to_values(bytes_ / 127.5 - 1)
 
 
 def _read(folder: Path, size: int, channels: int) -> Iterator[np.ndarray]:

@@ -40,12 +40,17 @@ class EngineSpec:
         return bundle.fingerprint(self.model)
 
     @functools.cached_property
+    def info(self) -> bundle.BundleInfo:
+        return bundle.read_info(self.model)
+
+    @property
     def name(self) -> str:
-        return bundle.read_info(self.model).name
+        return self.info.name
 
     @functools.cached_property
     def graph(self) -> bytes:
-        """The ONNX file. Raises what :func:`pix2pix_batch.engines.export.export` raises."""
+        """The ONNX file, as TensorRT takes it. Raises what
+        :func:`pix2pix_batch.engines.export.export` raises."""
         with tempfile.TemporaryDirectory(prefix="pix2pix-batch-") as folder:
             file = Path(folder, "model.onnx")
             export.export(
@@ -55,6 +60,7 @@ class EngineSpec:
                 batch_size=self.batch_size,
                 size=self.size,
                 noise=self.noise,
+                wide=True,
             )
             return file.read_bytes()
 

@@ -77,8 +77,8 @@ def run_as_worker(
     imported = time.monotonic()
     engine = open_engine(model, fingerprint, size, batch_size, "cpu", precision)
     opened = time.monotonic()
-    channels = bundle.read_info(Path(model)).architecture.in_channels
-    engine(np.zeros((batch_size, size, size, channels), np.uint8))
+    side = bundle.read_info(Path(model)).ranges.input
+    engine(np.zeros((batch_size, size, size, side.channels), side.dtype))
     return Startup(imported - begun, opened - imported, time.monotonic() - opened)
 
 

@@ -20,6 +20,7 @@ from pix2pix_batch.errors import BundleError
 from pix2pix_batch.generators.description import Description
 from pix2pix_batch.label_map import LabelMap
 from pix2pix_batch.storage.whole import whole
+from pix2pix_batch.value_ranges import ValueRange, ValueRanges, eight_bits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,10 +28,17 @@ if TYPE_CHECKING:
 
     from pix2pix_batch.generators.generator import Generator
 
-SCHEMA = 2
-"""The latest; bundles of U-Nets are of the first, which had no other family."""
+SCHEMA = 3
+"""The latest; bundles without value ranges are of the second, and those of U-Nets of the first,
+which had no other family."""
 FITS = ("tile", "resize", "exact", "whole")
 METADATA_KEY = "pix2pix_batch"
+OPTIONAL: dict[str, type[LabelMap] | type[ValueRange]] = {
+    "labels": LabelMap,
+    "input_range": ValueRange,
+    "output_range": ValueRange,
+}
+"""The fields that are not there where they have nothing to say, and what each is."""
 MAX_HEADER = 100_000_000  # the safetensors format's own limit
 MODELS = Path(__file__).parent / "models"
 """Where the shipped models lie, each as ``<name>.safetensors``."""
@@ -42,7 +50,8 @@ class BundleInfo:
 
     ``image_size``: the side, in pixels, of the images it was made for; ``fit``: how images of
     other sizes are treated by default; ``provenance``: anything about the training, as JSON;
-    ``labels``: how images become channels where their pixels are labels.
+    ``labels``: how images become channels where their pixels are labels; ``input_range`` and
+    ``output_range``: what samples mean where they are not those of usual images.
     """
 
     name: str
@@ -53,6 +62,8 @@ class BundleInfo:
     target_domain: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
     labels: LabelMap | None = None
+    input_range: ValueRange | None = None
+    output_range: ValueRange | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not isinstance(self.name, str):
@@ -67,6 +78,32 @@ class BundleInfo:
         if not isinstance(self.provenance, dict):
             raise ValueError("provenance must be a JSON object")
         self._require_labels()
+        self._require_ranges()
+
+    @property
+    def ranges(self) -> ValueRanges:
+        """What samples mean, also where the bundle does not say it."""
+        a = self.architecture
+        return ValueRanges(
+            self.input_range or eight_bits(a.in_channels),
+            self.output_range or eight_bits(a.out_channels),
+        )
+
+    @property
+    def needs_full_precision(self) -> bool:
+        """Whether outputs are finer than half precision is: bf16 has 8 bits, fp16 11."""
+        return not self.ranges.output.is_eight_bit
+
+    def _require_ranges(self) -> None:
+        a = self.architecture
+        for name, found, channels in (
+            ("input_range", self.input_range, a.in_channels),
+            ("output_range", self.output_range, a.out_channels),
+        ):
+            if found is not None and found.channels != channels:
+                raise ValueError(f"{name} has {found.channels} bands, the generator {channels}")
+        if self.labels is not None and self.input_range is not None:
+            raise ValueError("input_range: inputs are labels, which have none")
 
     def _require_labels(self) -> None:
         channels = self.architecture.in_channels
@@ -85,12 +122,16 @@ class BundleInfo:
 
     def as_json(self) -> str:
         architecture = self.architecture.as_dict()
-        schema = SCHEMA if "family" in architecture else 1
+        schema = 2 if "family" in architecture else 1
+        optional = {name: getattr(self, name) for name in OPTIONAL}
+        if self.input_range is not None or self.output_range is not None:
+            schema = SCHEMA
         values = {"schema": schema, **self.__dict__, "architecture": architecture}
-        if self.labels is None:
-            del values["labels"]
-        else:
-            values["labels"] = self.labels.as_dict()
+        for name, value in optional.items():
+            if value is None:
+                del values[name]
+            else:
+                values[name] = value.as_dict()
         return json.dumps(values)
 
     @classmethod
@@ -100,16 +141,19 @@ class BundleInfo:
         if not isinstance(values, dict):
             raise ValueError("the metadata is not a JSON object")
         schema = values.pop("schema", None)
-        if schema not in (1, SCHEMA) or type(schema) is not int:
+        if schema not in range(1, SCHEMA + 1) or type(schema) is not int:
             raise ValueError(
                 f"its schema is {schema!r}, this version reads 1 to {SCHEMA}; upgrade pix2pix-batch"
             )
         try:
             fields = dict(values.pop("architecture"))
-            if ("family" in fields) != (schema > 1):
+            if schema < SCHEMA and ("family" in fields) != (schema > 1):
                 raise TypeError("a family of generators is told from schema 2 on")
-            if "labels" in values:
-                values["labels"] = LabelMap.from_dict(values["labels"])
+            if ("input_range" in values or "output_range" in values) != (schema == SCHEMA):
+                raise TypeError(f"ranges of values are told from schema {SCHEMA} on")
+            for name, kind in OPTIONAL.items():
+                if name in values:
+                    values[name] = kind.from_dict(values[name])
             return cls(architecture=generators.describe(fields), **values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"the metadata is incomplete or foreign ({error})") from error
@@ -381,16 +425,25 @@ def is_half(path: Path) -> bool:
 def describe(path: Path, embedding: Embedding) -> None:
     """Give the bundle at ``path`` another :class:`Embedding`; all else stays as it is, bit for
     bit. Raises :class:`BundleError`."""
-    import safetensors.torch
-
-    info = read_info(path)
-    try:
-        tensors = safetensors.torch.load_file(path)
-    except Exception as error:
-        raise BundleError(f"{path}: its weights cannot be read ({error}); get it again") from error
+    info, tensors = read_info(path), _read_tensors(path)
     for key in (*EMBEDDING_KEYS, QUANTILES_KEY):
         tensors.pop(key, None)
     _write(path, tensors | _tensors(embedding), info)
+
+
+def change_info(path: Path, info: BundleInfo) -> None:
+    """Give the bundle at ``path`` other metadata; its tensors stay as they are, bit for bit.
+    Raises :class:`BundleError`."""
+    _write(path, _read_tensors(path), info)
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    import safetensors.torch
+
+    try:
+        return safetensors.torch.load_file(path)
+    except Exception as error:
+        raise BundleError(f"{path}: its weights cannot be read ({error}); get it again") from error
 
 
 def _tensors(embedding: Embedding) -> dict[str, torch.Tensor]:

@@ -27,6 +27,9 @@ from pix2pix_batch.text import escape
 
 Config = TypeVar("Config")
 
+PICTURE_CHANNELS = (1, 3, 4)
+"""What pictures have: grey, RGB and RGBA."""
+
 DECLARATION = "declaration"
 """Where a field's metadata has its :class:`Declaration`."""
 
@@ -94,7 +97,8 @@ def what_decides_bytes(options: Any, resolved: Mapping[str, Any]) -> dict[str, A
 # The options that several commands have; each command says in its own words what one does there.
 MODEL = partial(option, "map2aerial", metavar="NAME|FILE")
 FIT = partial(option, None, choices=FITS, decides_bytes=True)
-FORMAT = partial(option, "png", choices=tuple(OUTPUT_FORMATS), decides_bytes=True)
+PICTURE_FORMATS = tuple(name for name, one in OUTPUT_FORMATS.items() if not one.only_rasters)
+FORMAT = partial(option, "png", choices=PICTURE_FORMATS, decides_bytes=True)
 QUALITY = partial(option, None, low=1, high=100, metavar="1..100", decides_bytes=True)
 BATCH_SIZE = partial(option, None, low=1, high=4096, metavar="auto|N", has_auto=True)
 WORKERS = partial(option, None, low=1, high=4096, metavar="auto|N", has_auto=True)
@@ -150,6 +154,20 @@ class Options:
     )
     format: str = FORMAT(
         "Format of the outputs; 'same' as each input.", choices=(*OUTPUT_FORMATS, "same")
+    )
+    bands: str | None = option(
+        None,
+        "The bands of rasters that are the model's, in its order, by number or name: 4,3,2.  "
+        "[default: those of the same names, or all]",
+        metavar="BAND,...",
+        decides_bytes=True,
+    )
+    creation_option: tuple[str, ...] = option(
+        (),
+        "How GeoTIFFs and COGs are written, as GDAL's drivers have it: COMPRESS=ZSTD, "
+        "BLOCKXSIZE=512. May be given more than once.  [default: as the input]",
+        metavar="NAME=VALUE",
+        decides_bytes=True,
     )
     quality: int | None = QUALITY(
         f"Of JPEG and WebP (100: lossless WebP).  [default: {DEFAULT_QUALITY}]"
@@ -244,23 +262,40 @@ class Options:
 
 
 def read_image_model(model: Path) -> BundleInfo:
-    """The metadata of a bundle that takes and makes images as files hold them.
+    """The metadata of a bundle that says what the samples of its images mean.
 
     Raises :class:`InputError`.
     """
-    from pix2pix_batch.imaging import images
-
     info = bundle.read_info(model)
-    try:
-        if info.labels is None:
-            images.require_mode(info.architecture.in_channels, "input")
-        images.require_mode(info.architecture.out_channels, "output")
-    except InputError as error:
-        hint = ""
-        if info.architecture.takes_any_size:
-            hint = ", or import it with --labels if its inputs are labels"
-        raise InputError(f"{escape(model)}: {error}; choose another model{hint}") from error
+    a = info.architecture
+    for side, channels, told in (
+        ("input", a.in_channels, info.input_range or info.labels),
+        ("output", a.out_channels, info.output_range),
+    ):
+        if told is not None or channels in PICTURE_CHANNELS:
+            continue
+        option = "--range" if side == "input" else "--output-range"
+        dtype = "--dtype" if side == "input" else "--output-dtype"
+        labels = ""
+        if side == "input" and a.takes_any_size:
+            labels = "; or import it with --labels if its inputs are labels"
+        raise InputError(
+            f"{escape(model)}: the model has {channels} {side} channels, which pictures have not "
+            "(grey 1, RGB 3, RGBA 4), and does not say what their values mean: say it with "
+            f"'pix2pix-batch model calibrate {escape(model)} {option} all=LOW:HIGH {dtype} "
+            f"uint16'{labels}"
+        )
     return info
+
+
+def require_pictures(model: Path, info: BundleInfo, command: str) -> None:
+    """Raises :class:`InputError` for a bundle of other images than those of 8 bits."""
+    is_input_picture = info.labels is not None or info.ranges.input.is_picture
+    if not (is_input_picture and info.ranges.output.is_picture):
+        raise InputError(
+            f"{escape(model)}: takes or makes rasters of other samples than 8 bits, which only "
+            f"'convert' does; '{command}' takes models of pictures"
+        )
 
 
 def require_one_of(name: str, value: object, choices: Iterable[object]) -> None:

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from pix2pix_batch.bundle import FITS
+from pix2pix_batch.commands import ranges
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.text import escape
 
@@ -115,6 +116,7 @@ def describe(info: BundleInfo, path: Path) -> None:
     type=click.Path(path_type=Path),
     help="Of a checkpoint of 'train': its training data.  [default: where it was]",
 )
+@ranges.range_options
 @click.option("--overwrite", is_flag=True, help="Replace FILE.")
 def import_model(
     checkpoint: Path,
@@ -135,7 +137,10 @@ def import_model(
     from pix2pix_batch.inference import expectation
 
     _require_new_bundle(file, overwrite)
+    told = ranges.take_range_values(values)
     if state_dicts.is_training_checkpoint(checkpoint):
+        if ranges.is_given(told):
+            raise InputError(f"--range: {escape(checkpoint)} is of 'train', whose recipe says it")
         _adopt(checkpoint, file, name, data, values)
         return
     if data is not None:
@@ -146,6 +151,7 @@ def import_model(
         values |= found.values
         click.echo(f"settled by {escape(expect[1])}: {found}", err=True)
     info, generator = reference.import_checkpoint(checkpoint, **values)
+    info = ranges.apply_ranges(info, told)
     with _write_errors(file):
         bundle.save(file, info, generator, half=False)
     describe(info, file)
@@ -246,7 +252,8 @@ def interpolate_models(
 
 @model.command("calibrate")
 @click.argument("file", metavar="FILE.safetensors", type=click.Path(dir_okay=False, path_type=Path))
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=click.Path(path_type=Path))
+@ranges.range_options
 @click.option(
     "--norms",
     is_flag=True,
@@ -259,17 +266,29 @@ def interpolate_models(
     metavar="KEY=VALUE",
     help="Of the model's recipe, for other inputs than it was trained on.",
 )
-def calibrate_model(file: Path, data: Path, norms: bool, overrides: tuple[str, ...]) -> None:
-    """Teach a bundle how far images lie from its training inputs.
+def calibrate_model(
+    file: Path, data: Path | None, norms: bool, overrides: tuple[str, ...], **values: Any
+) -> None:
+    """Teach a bundle what its samples mean, or how far images lie from its training inputs.
 
-    FILE is changed. DATA is what it was trained on, as 'train' takes it; for a bundle without a
+    FILE is changed. The ranges say what the values of rasters are to the network, and need no DATA.
+    DATA is what it was trained on, as 'train' takes it; for a bundle without a
     recipe, such as an imported one, a directory of images that it is meant for. What 'train'
     makes is calibrated already.
     """
     from pix2pix_batch import bundle
-    from pix2pix_batch.train import finish
 
     path = bundle.resolve(file)
+    if ranges.is_given(values):
+        with _write_errors(file):
+            bundle.change_info(path, ranges.apply_ranges(bundle.read_info(path), values))
+        click.echo(f"{escape(file)}: takes and makes the values of its ranges")
+    elif data is None:
+        raise InputError("give DATA to learn distances from, or what samples mean with --range")
+    if data is None:
+        return
+    from pix2pix_batch.train import finish
+
     found = finish.calibrate(path, data, norms, overrides)
     if norms:
         seen = bundle.read_info(path).provenance["norms_estimated_on"]

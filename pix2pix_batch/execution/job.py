@@ -23,7 +23,7 @@ from pix2pix_batch.execution.preflight import WorkerRequirements
 from pix2pix_batch.execution.run_recorder import RunRecorder
 from pix2pix_batch.execution.start_workers import start_workers
 from pix2pix_batch.execution.worker import ChunkOptions
-from pix2pix_batch.inference import autotune
+from pix2pix_batch.inference import autotune, input_reading
 from pix2pix_batch.inference.settings import WHOLE, Opener, Settings, apply_decision
 from pix2pix_batch.inputs.scan import open_inputs
 from pix2pix_batch.inputs.source import InputSource, ScanOptions
@@ -89,6 +89,7 @@ class Job:
             )
         fit = options.fit or self.info.fit
         self._require_fit(model, fit)
+        input_reading.require_format(self.info, options.format, options.creation_option)
         self.settings = take_common(
             Settings,
             options,
@@ -110,6 +111,7 @@ class Job:
             options,
             form=options.format,
             out=self.settings.out if self.is_remote else out,
+            rasters=input_reading.takes_rasters(self.info, options.bands),
         )
         self.make_scan: Callable[[], InputSource] = partial(open_inputs, source, scan_options)
         self.scan = self.make_scan()
@@ -159,6 +161,7 @@ class Job:
             "quality": settings.quality,
             "seed": settings.seed,
             "lenient": settings.tolerance.lenient or None,
+            "creation_option": sorted(settings.creation_option) or None,
         }
 
     def _directory_of_names(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.kinds import suffixes as suffixes
 from pix2pix_batch.imaging.metadata.tiff import Fields
 from pix2pix_batch.imaging.output_formats import DEFAULT_QUALITY, OUTPUT_FORMATS, Extras
+from pix2pix_batch.imaging.raster.profile import RasterExtras, RasterProfile
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's mode for each number of channels a generator may have."""
@@ -30,11 +31,12 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded image: ``pixels`` is ``uint8 (H, W, C)``, ``alpha`` ``uint8 (H, W)`` or None.
+    """A decoded image: ``pixels`` is ``(H, W, C)``, ``uint8`` unless it is a raster, ``alpha``
+    ``uint8 (H, W)`` or None.
 
     ``orientation``: EXIF's, by which it was turned upright; ``exif``: the block that the file held
     (a TIFF file is one itself). ``warnings``: what was wrong with the file that was read for all
-    that.
+    that. ``profile``: of a raster, whose alpha is 0 where it has no data.
     """
 
     pixels: np.ndarray
@@ -42,6 +44,7 @@ class Picture:
     orientation: int = 1
     exif: bytes = b""
     warnings: tuple[str, ...] = ()
+    profile: RasterProfile | None = None
 
 
 def require_mode(channels: int, what: str) -> str:
@@ -189,14 +192,15 @@ def write(
     exif: bytes = b"",
     fields: Fields | None = None,
     origin: bytes = b"",
+    raster: RasterExtras | None = None,
 ) -> bytes:
     """Encode as ``form`` (a key of :data:`OUTPUT_FORMATS`). JPEG drops alpha.
 
     ``exif``: a block for formats other than TIFF; ``fields``: for the directory of TIFF;
-    ``origin``: XMP.
+    ``origin``: XMP; ``raster``: where it is to be written as a raster.
     """
     quality = DEFAULT_QUALITY if quality is None else quality
-    extras = Extras(quality, exif, fields or {}, origin)
+    extras = Extras(quality, exif, fields or {}, origin, raster)
     return OUTPUT_FORMATS[form].encode(picture.pixels, picture.alpha, extras)
 
 

@@ -58,6 +58,10 @@ SHARED = frozenset(
 )
 """Suffixes that more files of other kinds have than pictures: what begins as a picture is one."""
 
+RASTERS = frozenset({".npy", ".vrt", ".img"})
+"""Suffixes of files that are rasters and no pictures: NumPy's arrays, GDAL's virtual mosaics,
+Erdas's."""
+
 LOOKED_AT = 1 << 16
 """Bytes of such a file that are looked at where it does not lie on a disk."""
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from pix2pix_batch.imaging.raster.profile import RasterExtras
+
 DEFAULT_QUALITY = 90
 
 # Level 1 with run-length matching: a quarter of the default level's time and about its size on
@@ -33,18 +35,20 @@ class Extras:
     """What an encoder is told besides the pixels.
 
     ``quality``: 1 to 100; ``exif``: a block for formats other than TIFF; ``fields``: for the
-    directory of TIFF; ``xmp``: a packet.
+    directory of TIFF; ``xmp``: a packet; ``raster``: of what is written as a raster, whose alpha
+    says where there is data.
     """
 
     quality: int = DEFAULT_QUALITY
     exif: bytes = b""
     fields: Fields = field(default_factory=dict)
     xmp: bytes = b""
+    raster: RasterExtras | None = None
 
 
 Encoder = Callable[["np.ndarray", "np.ndarray | None", Extras], bytes]
 """Makes a file of pixels, ``uint8 (H, W, C)`` with 1, 3 or 4 channels, and of alpha, ``uint8
-(H, W)``, beside 1 or 3 of them."""
+(H, W)``, beside 1 or 3 of them; where it holds rasters, of any bands and types."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class OutputFormat:
     ``--format same`` converts to it; ``has_quality``: whether ``--quality`` changes its bytes;
     ``largest_side``: pixels that its width and height may have at most; ``holds_georeference``:
     whether the file itself says where it lies; ``has_world_files``: whether GDAL reads them
-    beside it."""
+    beside it; ``holds_rasters``: whether it holds any bands and types; ``driver``: GDAL's, with
+    which it writes them; ``only_rasters``: whether it is written so in any case."""
 
     suffix: str
     mime: str
@@ -63,6 +68,9 @@ class OutputFormat:
     largest_side: int | None = None
     holds_georeference: bool = False
     has_world_files: bool = True
+    holds_rasters: bool = False
+    driver: str = ""
+    only_rasters: bool = False
 
 
 def _encode_png(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
@@ -96,9 +104,31 @@ def _encode_webp(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -
 
 
 def _encode_tiff(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
+    if extras.raster is not None:
+        return _encode_raster(pixels, alpha, extras, "GTiff")
     data = _save(_to_image(pixels, alpha), "TIFF", compression="tiff_lzw")
     xmp = {XMP: Field(BYTE, extras.xmp)} if extras.xmp else {}
     return add_fields(data, {**extras.fields, **xmp})
+
+
+def _encode_cog(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
+    return _encode_raster(pixels, alpha, extras, "COG")
+
+
+def _encode_raster(
+    pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras, driver: str
+) -> bytes:
+    from pix2pix_batch.imaging.raster import writing
+
+    assert extras.raster is not None
+    return writing.encode(pixels, None if alpha is None else alpha > 0, driver, extras.raster)
+
+
+def _encode_npy(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
+    from pix2pix_batch.imaging.raster import numpy_files
+
+    assert extras.raster is not None
+    return numpy_files.encode(pixels, None if alpha is None else alpha > 0, extras.raster)
 
 
 def _to_image(pixels: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
@@ -128,7 +158,16 @@ OUTPUT_FORMATS = {
         has_world_files=False,
     ),
     "tiff": OutputFormat(
-        ".tif", "image/tiff", (".tif", ".tiff"), _encode_tiff, holds_georeference=True
+        ".tif", "image/tiff", (".tif", ".tiff"), _encode_tiff, holds_georeference=True,
+        holds_rasters=True, driver="GTiff",
+    ),
+    "cog": OutputFormat(
+        ".tif", "image/tiff", (), _encode_cog, holds_georeference=True,
+        holds_rasters=True, driver="COG", only_rasters=True,
+    ),
+    "npy": OutputFormat(
+        ".npy", "application/octet-stream", (".npy",), _encode_npy, has_world_files=False,
+        holds_rasters=True, only_rasters=True,
     ),
 }  # fmt: skip
 """By the name that ``--format`` has for each."""

@@ -74,7 +74,7 @@ class Tiles:
     """
 
     def __init__(self, pixels: np.ndarray, size: int) -> None:
-        """``pixels``: ``uint8 (H, W, C)``; ``size``: side of the tiles."""
+        """``pixels``: ``(H, W, C)`` of any type; ``size``: side of the tiles."""
         self.rows, self.columns = (Axis.plan(length, size) for length in pixels.shape[:2])
         self.size = size
         padding = [
@@ -109,7 +109,7 @@ class Tiles:
         return [row * column for row in rows for column in columns]
 
     def add_tile(self, index: int, tile: np.ndarray) -> None:
-        """Take the translation of tile ``index``: ``uint8 (size, size, C)``, in order."""
+        """Take the translation of tile ``index``: ``(size, size, C)``, in order."""
         if len(self) == 1:
             self.result = self._inside(tile)
             return
@@ -117,7 +117,7 @@ class Tiles:
         channels = tile.shape[2]
         if self.result is None:
             shape = (self.rows.padded, self.columns.padded, channels)
-            self.result = np.empty(shape, np.uint8)
+            self.result = np.empty(shape, tile.dtype)
             self.strip = np.zeros((self.size, shape[1], channels), np.float32)
         share = self.rows.weights(row)[:, None] * self.columns.weights(column)
         x = column * self.columns.stride
@@ -132,8 +132,7 @@ class Tiles:
         last = row == self.rows.count - 1
         done = self.size if last else self.rows.stride
         y = row * self.rows.stride
-        np.rint(self.strip[:done], out=self.strip[:done])
-        self.result[y : y + done] = np.clip(self.strip[:done], 0, 255)
+        self.result[y : y + done] = round_to(self.strip[:done], self.result.dtype)
         self.strip[: self.size - done] = self.strip[done:].copy()
         self.strip[self.size - done :] = 0
         if last:
@@ -155,7 +154,7 @@ class SharingTiles(Tiles):
 
     @property
     def parts(self) -> np.ndarray:
-        """``uint8 (N, part, part, C)``, :data:`PARTS` along each axis, from all over the image."""
+        """``(N, part, part, C)``, :data:`PARTS` along each axis, from all over the image."""
         made = [
             self.pixels[y : y + self.part, x : x + self.part]
             for y in self._spread(self.rows)
@@ -225,10 +224,30 @@ class Resized(Single):
         self.result = resize(tile, self.shape)
 
 
+def round_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """``float32`` to the nearest values of a type, which may change ``values``."""
+    if dtype.kind == "f":
+        return values
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values, out=values), limits.min, limits.max).astype(dtype)
+
+
 def resize(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """``uint8 (H, W, C)`` to ``(*shape, C)``: bicubic, as the reference scales its inputs."""
+    """``(H, W, C)`` to ``(*shape, C)``: bicubic, as the reference scales its inputs."""
     if pixels.shape[:2] == shape:
         return pixels
+    if pixels.dtype != np.uint8 or pixels.shape[2] not in (1, 3, 4):
+        return _resize_bands(pixels, shape)
     flat = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
     image = Image.fromarray(flat).resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
     return np.asarray(image).reshape(*shape, pixels.shape[2])
+
+
+def _resize_bands(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """As :func:`resize`, each band by itself in float32."""
+    made = np.empty((*shape, pixels.shape[2]), pixels.dtype)
+    for band in range(pixels.shape[2]):
+        image = Image.fromarray(pixels[:, :, band].astype(np.float32))
+        scaled = image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
+        made[:, :, band] = round_to(np.array(scaled), pixels.dtype)
+    return made

@@ -14,10 +14,10 @@ from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.inference.batch_builder import BatchBuilder
 from pix2pix_batch.inference.converter import CODEC_THREADS_VARIABLE
 from pix2pix_batch.inference.engine_cache import info_of, keep, open_engine
-from pix2pix_batch.inference.fitting import fit_to_model, read_input
+from pix2pix_batch.inference.fitting import fit_to_model
+from pix2pix_batch.inference.input_reading import read_item
 from pix2pix_batch.inference.settings import Decision, Settings, apply_decision
 from pix2pix_batch.item import Item
-from pix2pix_batch.storage import files
 
 if TYPE_CHECKING:
     from pix2pix_batch.inference.engine import Engine
@@ -108,10 +108,10 @@ def _open_torch_with(
 
 def _rehearse_noise(engine: Engine, settings: Settings) -> None:
     """Have the engine take the memory that batches with noise need, while they can be halved."""
-    architecture = info_of(settings.model, settings.fingerprint).architecture
+    info = info_of(settings.model, settings.fingerprint)
     decision = Decision(settings.device, engine.precision, engine.batch_size, engine.backend)
     lane: BatchBuilder[None] = BatchBuilder(
-        engine, apply_decision(settings, decision), architecture
+        engine, apply_decision(settings, decision), info.architecture, info.ranges.input.dtype
     )
     lane.add(np.zeros_like(lane.buffer[0]), None, bytes(16))
     _, tiles, masks = lane.take()
@@ -130,19 +130,21 @@ def expected_settings(settings: Settings) -> Settings | None:
         return None
     precision = settings.precision
     if precision == "auto":
-        precision = "bf16" if _is_worth_trying("bf16", "cpu") else "fp32"
+        precision = "bf16" if _is_worth_trying("bf16", settings) else "fp32"
     batch_size = settings.batch_size or default_batch_size("cpu", settings.size)
     return replace(
         settings, device="cpu", backend=TORCH, precision=precision, batch_size=batch_size
     )
 
 
-def _is_worth_trying(fast: str, device: str) -> bool:
-    """Whether this worker has a precision faster than fp32."""
+def _is_worth_trying(fast: str, settings: Settings) -> bool:
+    """Whether this worker has a precision faster than fp32, and outputs are no finer than it."""
+    if info_of(settings.model, settings.fingerprint).needs_full_precision:
+        return False
     from pix2pix_batch.inference import onednn
     from pix2pix_batch.inference.engine import DTYPES
 
-    return device != "cpu" or (onednn.bf16_is_fast() and onednn.available(DTYPES[fast]))
+    return settings.device == "cuda" or (onednn.bf16_is_fast() and onednn.available(DTYPES[fast]))
 
 
 def _open_other(settings: Settings, items: Sequence[Item]) -> tuple[Engine | None, str]:
@@ -159,10 +161,10 @@ def _open_other(settings: Settings, items: Sequence[Item]) -> tuple[Engine | Non
         raise InputError(
             f"--backend {settings.backend}: cannot be opened from here; use pix2pix_batch.convert"
         )
-    channels = info_of(settings.model, settings.fingerprint).architecture.in_channels
+    side = info_of(settings.model, settings.fingerprint).ranges.input
     tiles = _probe_tiles(settings, items)
     if tiles is None:  # nothing to look at, nor to convert; what runs then does not matter
-        tiles = np.zeros((1, settings.size, settings.size, channels), np.uint8)
+        tiles = np.zeros((1, settings.size, settings.size, side.channels), side.dtype)
     return settings.opener(settings, tiles)
 
 
@@ -176,7 +178,7 @@ def _choose_precision(
     from pix2pix_batch.inference import onednn
     from pix2pix_batch.inference.engine import psnr
 
-    if not _is_worth_trying(fast, settings.device):
+    if not _is_worth_trying(fast, settings):
         return "fp32", ""
     tiles = _probe_tiles(settings, items)
     if tiles is None:
@@ -209,7 +211,7 @@ def _probe_tiles(settings: Settings, items: Sequence[Item]) -> np.ndarray | None
     fit, tiles = "tile" if settings.fit == "whole" else settings.fit, []
     for item in items:
         try:
-            picture = read_input(files.read(item)[0], info, settings.tolerance)
+            picture = read_item(item, info, settings)
             tiles.append(
                 next(iter(fit_to_model(picture.pixels, fit, settings.size, info.architecture)))
             )

@@ -26,7 +26,14 @@ class BatchBuilder(Generic[Owner]):
     to the engine as it is, unless that one takes full ones only: then it is padded.
     """
 
-    def __init__(self, engine: Engine, settings: Settings, architecture: Description) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        architecture: Description,
+        dtype: str = "uint8",
+    ) -> None:
+        """``dtype``: of the tiles' samples."""
         from pix2pix_batch.inference.engine import Overlapping
 
         assert settings.batch_size is not None
@@ -36,7 +43,7 @@ class BatchBuilder(Generic[Owner]):
         self.overlapping = engine if isinstance(engine, Overlapping) and not one_by_one else None
         self.mixes = engine.backend == TORCH
         shape = settings.batch_size, settings.size, settings.size, architecture.in_channels
-        self.buffer = np.zeros(shape, np.uint8)
+        self.buffer = np.zeros(shape, dtype)
         self.owners: list[Owner] = []
         self.keys: list[bytes | None] = []
         self.flying: deque[list[Owner]] = deque()
@@ -46,7 +53,7 @@ class BatchBuilder(Generic[Owner]):
         before come alone: batches of one."""
         if tile.shape != self.buffer.shape[1:]:
             assert not self.owners and len(self.buffer) == 1
-            self.buffer = np.zeros((1, *tile.shape), np.uint8)
+            self.buffer = np.zeros((1, *tile.shape), self.buffer.dtype)
         self.buffer[len(self.owners)] = tile
         self.owners.append(owner)
         self.keys.append(key)
@@ -91,7 +98,7 @@ class BatchBuilder(Generic[Owner]):
 
     def measure_norms(self, parts: np.ndarray) -> NormStatistics:
         """The statistics that the engine norms ``parts`` of an image by,
-        ``uint8 (N, H, W, C)``."""
+        ``(N, H, W, C)``."""
         return self._any_size.measure_norms(parts)
 
     @property

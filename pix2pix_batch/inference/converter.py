@@ -18,12 +18,13 @@ import numpy as np
 
 from pix2pix_batch.errors import EngineError, ImageError, NotToleratedError, OutputError
 from pix2pix_batch.imaging import image_statistics, images, kinds
+from pix2pix_batch.imaging.raster.profile import RasterExtras
 from pix2pix_batch.imaging.tiling import SharingTiles
-from pix2pix_batch.inference import carried_metadata
+from pix2pix_batch.inference import carried_metadata, input_reading
 from pix2pix_batch.inference.batch_builder import BatchBuilder
 from pix2pix_batch.inference.carried_metadata import Metadata
 from pix2pix_batch.inference.engine_cache import domain_of, engine_of, info_of, turn
-from pix2pix_batch.inference.fitting import Fitted, fit_to_model, read_input
+from pix2pix_batch.inference.fitting import Fitted, fit_to_model
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import digest_of
@@ -94,6 +95,7 @@ class PendingImage:
     pixels: np.ndarray | None = None
     squares: list[float] = field(default_factory=list)
     norms: NormStatistics | None = None
+    raster: RasterExtras | None = None
 
 
 class Converter:
@@ -118,7 +120,7 @@ class Converter:
         self.architecture = self.info.architecture
         self.domain = domain_of(settings.model, settings.fingerprint)
         self.lane: BatchBuilder[tuple[PendingImage, int]] = BatchBuilder(
-            engine_of(settings), settings, self.architecture
+            engine_of(settings), settings, self.architecture, self.info.ranges.input.dtype
         )
         self.plain: BatchBuilder[tuple[PendingImage, int]] | None = None
         self.threads = codec_threads(settings.far)
@@ -170,7 +172,8 @@ class Converter:
             return self.lane
         if self.plain is None:
             settings = replace(self.settings, noise=False)
-            self.plain = BatchBuilder(engine_of(settings), settings, self.architecture)
+            dtype = self.info.ranges.input.dtype
+            self.plain = BatchBuilder(engine_of(settings), settings, self.architecture, dtype)
         return self.plain
 
     def _variant(self, work: PendingImage) -> int:
@@ -252,13 +255,15 @@ class Converter:
     def _decode(self, item: Item) -> PendingImage | Record:
         stamp = ""
         try:
+            input_reading.require_form(item.form, self.info)
             with self.watch("reading it", item.name):
-                data, stamp = files.read(item)
+                data, stamp = input_reading.read_file(item, self.info, self.settings)
             with self.watch("decoding it", item.name):
-                picture = read_input(data, self.info, self.settings.tolerance)
+                picture = input_reading.decode_item(item, data, self.info, self.settings)
             height, width = picture.pixels.shape[:2]
             kinds.require_size(item.form, width * (1 + self.settings.beside), height)
             kept = carried_metadata.collect(data, picture, self.settings)
+            extras = input_reading.make_extras(picture.profile, item.form, self.info, self.settings)
             tiles = fit_to_model(
                 picture.pixels, self.settings.fit, self.settings.size, self.architecture
             )
@@ -268,7 +273,7 @@ class Converter:
             return Record(item.name, "failed", stamp, reason=str(error), under=under)
         content = hashlib.sha256(data).digest() if self.settings.noise else b""
         work = PendingImage(item, stamp, content, tiles, picture.alpha, kept, len(tiles))
-        work.warning = "; ".join(picture.warnings)
+        work.warning, work.raster = "; ".join(picture.warnings), extras
         if self.settings.inspect:
             work.input = digest_of(data)
         if item.variant is not None:
@@ -370,6 +375,7 @@ class Converter:
                     work.metadata.exif,
                     work.metadata.fields,
                     b"" if item.variant == SOURCE else self.settings.origin,
+                    work.raster,
                 )
         except MemoryError:
             return Record(item.name, "failed", reason="too large for this machine's memory")

@@ -17,9 +17,16 @@ from pix2pix_batch.errors import EngineError, engine_errors
 from pix2pix_batch.generators.generator import Generator, NormStatistics
 from pix2pix_batch.generators.network import LayeredGenerator
 from pix2pix_batch.inference.backend_names import TORCH
-from pix2pix_batch.inference.engine import DTYPES, Masks, Translated, to_bytes
+from pix2pix_batch.inference.engine import (
+    DTYPES,
+    Masks,
+    SampleMappings,
+    Translated,
+    map_samples,
+)
 from pix2pix_batch.inference.onednn import KEEP_SCALE
 from pix2pix_batch.text import describe_error
+from pix2pix_batch.value_ranges import ValueRanges
 
 SLOTS = 2
 """Batches under way: one is copied while the other is computed."""
@@ -208,20 +215,33 @@ class CudaEngine(SlotEngine):
     backend = TORCH
 
     def __init__(
-        self, net: Generator, *, size: int, batch_size: int, precision: str, device: str = "cuda"
+        self,
+        net: Generator,
+        *,
+        size: int,
+        batch_size: int,
+        precision: str,
+        device: str = "cuda",
+        ranges: ValueRanges | None = None,
     ) -> None:
-        """``net``: float32, on the CPU, in eval mode. Raises :class:`EngineError`, and
+        """``net``: float32, on the CPU, in eval mode. ``ranges``: the bundle's; ``None`` for
+        images of 8 bits. Raises :class:`EngineError`, and
         :class:`MemoryShortage` where it does not fit into the GPU's memory."""
         super().__init__()
         self.size, self.batch_size = size, batch_size
         self.device, self.precision = device, precision
         self.place = torch.device(device)
         self.slots: dict[tuple[object, ...], list[Slot]] = {}
-        channels = net.architecture.in_channels
+        self.samples = map_samples(net.architecture, ranges)
+        first = np.zeros((1, size, size, net.architecture.in_channels), self._input_type)
         with self.engine_errors("cannot be opened"):
             self.model = copy.deepcopy(net).to(self.place, DTYPES[precision])
             self.model = self.model.to(memory_format=torch.channels_last)
-            self._choose(np.zeros((1, size, size, channels), np.uint8), None)  # opens its slots
+            self._choose(first, None)  # opens its slots
+
+    @property
+    def _input_type(self) -> str:
+        return self.samples.input.side.dtype
 
     def _choose(
         self, images: np.ndarray, masks: Masks | None
@@ -235,7 +255,7 @@ class CudaEngine(SlotEngine):
         ]
         kind = (blocks, *shapes)
         if kind not in self.slots:
-            prepare = translation(self.model, DTYPES[self.precision], blocks)
+            prepare = translation(self.model, DTYPES[self.precision], blocks, self.samples)
             with self.engine_errors("cannot be opened"):
                 self.slots[kind] = [Slot(shapes, prepare, self.place) for _ in range(SLOTS)]
         return self.slots[kind], arrays
@@ -259,7 +279,8 @@ class CudaEngine(SlotEngine):
             there = {k: torch.from_numpy(one).to(self.place) for k, one in (masks or {}).items()}
             extra = [] if norms is None else [norms]
             y, embedding = self.model.translate(self._levels(images), there or None, *extra)
-            return Translated(to_bytes(y).cpu().numpy(), embedding.float().cpu().numpy())
+            made = self.samples.output.to_values(y)
+            return Translated(made.cpu().numpy(), embedding.float().cpu().numpy())
 
     @torch.inference_mode()
     def measure_norms(self, images: np.ndarray) -> NormStatistics:
@@ -271,17 +292,21 @@ class CudaEngine(SlotEngine):
 
     def _levels(self, images: np.ndarray) -> Tensor:
         """``(N, C, H, W)`` in [-1, 1], on the GPU."""
-        x = torch.from_numpy(images).to(self.place).permute(0, 3, 1, 2)
-        return x.to(torch.float32).div_(127.5).sub_(1).to(DTYPES[self.precision])
+        x = torch.from_numpy(images).to(self.place)
+        return self.samples.input.to_levels(x).to(DTYPES[self.precision])
 
 
 def translation(
-    model: Generator, dtype: torch.dtype, blocks: Sequence[int] | None
+    model: Generator,
+    dtype: torch.dtype,
+    blocks: Sequence[int] | None,
+    samples: SampleMappings,
 ) -> Callable[[list[Tensor]], Run]:
-    """Makes of images, ``uint8 (N, H, W, C)``, and masks the computation of a slot.
+    """Makes of images, ``(N, H, W, C)``, and masks the computation of a slot.
 
-    ``blocks``: of which decoder blocks the masks are multipliers; ``None`` where they are those of
-    the dropout blocks, true where a value is kept.
+    ``samples``: what the images' are and what the outputs' shall be; ``blocks``: of which decoder
+    blocks the masks are multipliers; ``None`` where they are those of the dropout blocks, true
+    where a value is kept.
     """
 
     def prepare(inputs: list[Tensor]) -> Run:
@@ -290,13 +315,13 @@ def translation(
         @torch.no_grad()
         def run() -> tuple[Tensor, Tensor]:
             with exact_convolutions():
-                x = images.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1).to(dtype)
+                x = samples.input.to_levels(images).to(dtype)
                 if blocks is not None:
                     y, embedding = model.translate(x, dict(zip(blocks, masks, strict=True)))
                 else:
                     kept = [mask.to(torch.float32).mul_(KEEP_SCALE) for mask in masks]
                     y, embedding = model.translate(x, kept or None)
-                return to_bytes(y), embedding.float()
+                return samples.output.to_values(y), embedding.float()
 
         return run
 

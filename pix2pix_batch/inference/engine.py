@@ -1,4 +1,4 @@
-"""The engine: something that runs a bundle on one device, bytes in and bytes out."""
+"""The engine: something that runs a bundle on one device, samples in and samples out."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.generators.description import Description
 from pix2pix_batch.generators.generator import Generator, NormStatistics
 from pix2pix_batch.generators.network import LayeredGenerator
 from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference import convolution_rule, onednn, onednn_layers
 from pix2pix_batch.inference.backend_names import TORCH
+from pix2pix_batch.inference.value_mapping import ValueMapping
+from pix2pix_batch.value_ranges import ValueRange, ValueRanges, eight_bits
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CPU_BATCH = 4
@@ -25,7 +28,8 @@ CUDA_BATCH = 32
 
 
 class Translated(NamedTuple):
-    """``images``: ``uint8 (N, S, S, out_channels)``; ``embeddings``: ``float32 (N, D)``."""
+    """``images``: ``(N, S, S, out_channels)`` of the bundle's type, ``uint8`` unless it says
+    another; ``embeddings``: ``float32 (N, D)``."""
 
     images: np.ndarray
     embeddings: np.ndarray
@@ -34,7 +38,9 @@ class Translated(NamedTuple):
 class Engine(Protocol):
     """Runs a bundle on one device.
 
-    ``images``: ``uint8 (N, size, size, in_channels)``, contiguous. ``masks``: one ``bool`` array
+    ``images``: ``(N, size, size, in_channels)`` of the type that the bundle's inputs have
+    (:class:`pix2pix_batch.value_ranges.ValueRange`), ``uint8`` unless it says another, contiguous.
+    ``masks``: one ``bool`` array
     ``(N, C, H, W)`` a dropout block, true where a value is kept, or ``None`` for no noise. ``N`` is
     ``batch_size``, or from 1 to that where ``takes_fewer``. An image's result does not depend on
     the others in its batch, nor on their number. ``backend``: by the name that ``--backend`` has
@@ -75,8 +81,8 @@ class AnySize(Protocol):
     norm several by the same statistics."""
 
     def measure_norms(self, images: np.ndarray) -> NormStatistics:
-        """The statistics that ``images``, ``uint8 (N, H, W, in_channels)``, parts of one, are
-        normed by."""
+        """The statistics that ``images``, ``(N, H, W, in_channels)``, parts of one, are normed
+        by."""
 
     def translate_with(
         self, images: np.ndarray, masks: Masks | None, norms: NormStatistics
@@ -104,14 +110,17 @@ class TorchEngine:
         batch_size: int,
         precision: str = "fp32",
         direct: bool = False,
+        ranges: ValueRanges | None = None,
     ) -> None:
         """``net``: float32, in eval mode. ``direct``: no convolution as matrix products, for a few
-        images: they take time and memory to prepare. Raises :class:`InputError`."""
+        images: they take time and memory to prepare. ``ranges``: the bundle's; ``None`` for images
+        of 8 bits. Raises :class:`InputError`."""
         self.size, self.batch_size, self.precision = size, batch_size, precision
         dtype = DTYPES[precision]
         if precision == "fp16":
             raise InputError("fp16 runs on GPUs only; use --precision bf16 or fp32 on the CPU")
         self.dtype = dtype
+        self.samples = map_samples(net.architecture, ranges)
         self.run: Callable[..., tuple[Tensor, Tensor]]
         self._measure: Callable[[Tensor], NormStatistics] | None = None
         self._pads = True
@@ -149,13 +158,12 @@ class TorchEngine:
         count = len(images)
         x = self._levels(self._pad_batch(images))
         y, embedding = self.run(x, None if masks is None else self._multipliers(masks), *norms)
-        made, embeddings = to_bytes(y[:count]), embedding[:count].float()
+        made, embeddings = self.samples.output.to_values(y[:count]), embedding[:count].float()
         return Translated(made.numpy(), embeddings.numpy())
 
     def _levels(self, images: np.ndarray) -> Tensor:
         """``(N, C, H, W)`` in [-1, 1]."""
-        x = torch.from_numpy(images).permute(0, 3, 1, 2)
-        return x.to(torch.float32).div_(127.5).sub_(1).to(self.dtype)
+        return self.samples.input.to_levels(torch.from_numpy(images)).to(self.dtype)
 
     def _pad_batch(self, array: np.ndarray) -> np.ndarray:
         if not self._pads or len(array) >= self.batch_size:
@@ -170,10 +178,24 @@ class TorchEngine:
         return [mask.mul_(onednn.KEEP_SCALE) for mask in kept]
 
 
+class SampleMappings(NamedTuple):
+    """Of an engine's inputs and of its outputs."""
+
+    input: ValueMapping
+    output: ValueMapping
+
+
+def map_samples(architecture: Description, ranges: ValueRanges | None) -> SampleMappings:
+    """``ranges``: the bundle's; ``None`` for images of 8 bits."""
+    if ranges is None:
+        sides = eight_bits(architecture.in_channels), eight_bits(architecture.out_channels)
+        ranges = ValueRanges(*sides)
+    return SampleMappings(ValueMapping(ranges.input), ValueMapping(ranges.output))
+
+
 def to_bytes(y: Tensor) -> Tensor:
     """``(N, C, H, W)`` in [-1, 1] to ``uint8 (N, H, W, C)``, rounded to nearest."""
-    scaled = y.float().add_(1).mul_(127.5).round_().clamp_(0, 255)
-    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return ValueMapping(eight_bits(y.shape[1])).to_values(y)
 
 
 def default_batch_size(device: str, size: int) -> int:
@@ -182,7 +204,10 @@ def default_batch_size(device: str, size: int) -> int:
     return max(1, standard * 256 * 256 // (size * size))
 
 
-def psnr(output: np.ndarray, reference: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of ``uint8`` arrays in dB; infinite where they are equal."""
+def psnr(output: np.ndarray, reference: np.ndarray, side: ValueRange | None = None) -> float:
+    """Peak signal-to-noise ratio in dB, of what ``side`` says that outputs are: of each band, its
+    range is the peak; ``None`` for ``uint8``. Infinite where they are equal."""
+    if side is not None and not side.is_eight_bit:
+        output, reference = ((side.to_levels(one) + 1) * 127.5 for one in (output, reference))
     error = float(np.square(output.astype(np.float64) - reference).mean())
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))

@@ -64,15 +64,29 @@ def open_engine(
     from pix2pix_batch.inference import onednn
     from pix2pix_batch.inference.engine import TorchEngine
 
-    _, net = bundle.load_mapped(_require_same_bundle(model, fingerprint))
+    info, net = bundle.load_mapped(_require_same_bundle(model, fingerprint))
     if device != "cpu":
         from pix2pix_batch.inference.cuda import CudaEngine
 
-        return CudaEngine(net, size=size, batch_size=batch_size, device=device, precision=precision)
+        return CudaEngine(
+            net,
+            size=size,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+            ranges=info.ranges,
+        )
     # One thread a worker: a reduction split over another number of threads could round
     # otherwise, and then the bytes would depend on --workers.
     torch.set_num_threads(1)
-    engine = TorchEngine(net, size=size, batch_size=batch_size, precision=precision, direct=direct)
+    engine = TorchEngine(
+        net,
+        size=size,
+        batch_size=batch_size,
+        precision=precision,
+        direct=direct,
+        ranges=info.ranges,
+    )
     del net
     onednn.return_freed_memory()  # of the weights as they were before
     onednn.keep_freed_memory()

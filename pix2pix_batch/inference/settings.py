@@ -34,7 +34,8 @@ class Settings:
     ``far``: inputs or outputs lie behind URLs; ``unpack``: tars become directories; ``exclude``
     and ``include`` choose their members (:class:`pix2pix_batch.inputs.choice.InputFilter`).
     ``georeference``, ``keep_exif``, ``keep_times``: what outputs keep of their inputs besides.
-    ``tolerance``: what is made of files that are not as they should be.
+    ``tolerance``: what is made of files that are not as they should be. ``bands``: those of rasters
+    that are the model's, with commas between; ``creation_option``: of GDAL's, ``NAME=VALUE``.
 
     ``backend``: ``auto``, ``torch``, or one that ``opener`` knows.
 
@@ -60,6 +61,8 @@ class Settings:
     keep_exif: bool = False
     keep_times: bool = False
     tolerance: Tolerance = USUAL
+    bands: str | None = None
+    creation_option: tuple[str, ...] = ()
     unpack: bool = False
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()

@@ -121,7 +121,8 @@ class InputFilter:
     ``exclude`` and ``include`` are patterns with the rules of ``.gitignore``, but that none is a
     comment or negated. What matches an ``include`` is taken, whatever ``exclude`` and its name
     say: a file also without an image suffix, in a directory that matches the images. ``spelled``:
-    names that stand in the input's own pattern, which are no litter; ``tars``: the inputs are tars.
+    names that stand in the input's own pattern, which are no litter; ``tars``: the inputs are tars;
+    ``rasters``: so are files that are rasters and no pictures.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class InputFilter:
         include: Sequence[str] = (),
         spelled: Sequence[str] = (),
         tars: bool = False,
+        rasters: bool = False,
     ) -> None:
         """Raises :class:`InputError` for what is no pattern."""
         self._exclude = _spec(exclude, "exclude")
@@ -141,7 +143,7 @@ class InputFilter:
         self._above_included = [part for one in paths for part in one.split("/")[:-1] if part]
         self._spelled = frozenset(spelled)
         self._hidden = any(part.startswith(".") for part in spelled)
-        self.tars = tars
+        self.tars, self.rasters = tars, rasters
 
     def classify_directory(self, path: str) -> str:
         """Whether it is entered."""
@@ -169,7 +171,7 @@ class InputFilter:
             if self._exclude and self._exclude.match_file(path):
                 return EXCLUDED
         wanted = is_tar(name) if self.tars else kinds.is_picture(name, look)
-        if wanted:
+        if wanted or (self.rasters and kinds.suffix_of(name) in kinds.RASTERS):
             return TAKEN
         return UNREAD if not self.tars and unread.kind_of(name) else OTHER
 

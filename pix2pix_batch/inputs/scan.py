@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.inputs import folder
 from pix2pix_batch.inputs.choice import TAKEN, TARS, InputFilter, is_tar
 from pix2pix_batch.inputs.directory_source import LocalDirectory, StoreDirectory
@@ -21,9 +23,11 @@ from pix2pix_batch.text import escape
 
 def open_inputs(source: str, options: ScanOptions) -> InputSource:
     """The inputs that ``source`` names: a directory, a glob, a file, braces, ``@LIST``, ``-``, or
-    a URL of one of these. Raises :class:`InputError` where it cannot be scanned into OUT."""
+    a URL of one of these. A name of a raster's suffix stands for ``rasters``. Raises
+    :class:`InputError` where it cannot be scanned into OUT."""
     if source == "-" or source.startswith("@"):
         return ListSource(source, options)
+    options = replace(options, rasters=options.rasters or suffix_of(source) in RASTERS)
     source = remote.normalise(source)
     return _open_remote(source, options) if remote.is_url(source) else _open_local(source, options)
 
@@ -45,8 +49,8 @@ def _open_local(source: str, options: ScanOptions) -> InputSource:
         return GlobSource(source, options, os.fspath(root), tars)
     if braces:
         return BracesSource(source, options, os.fspath(root), tars)
-    choice = InputFilter(options.exclude, options.include)
-    return LocalDirectory(os.fspath(root), options, folder.holds_tars(root, choice))
+    tars = folder.holds_tars(root, options.make_filter())
+    return LocalDirectory(os.fspath(root), options, tars)
 
 
 def _open_remote(source: str, options: ScanOptions) -> InputSource:
@@ -64,7 +68,7 @@ def _open_remote(source: str, options: ScanOptions) -> InputSource:
             f"{escape(remote.redact(source))}: the web has no directories; give a list (@urls.txt)"
         )
     if not wild:
-        tars = _holds_tars(source, InputFilter(options.exclude, options.include))
+        tars = _holds_tars(source, options.make_filter())
     return StoreDirectory(source, options, root, inside, tars)
 
 

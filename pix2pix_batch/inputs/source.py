@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.imaging.kinds import suffixes
+from pix2pix_batch.imaging.kinds import RASTERS, suffixes
 from pix2pix_batch.imaging.output_formats import SAME, form_of
 from pix2pix_batch.inputs import folder
 from pix2pix_batch.inputs.choice import EXAMPLES, InputFilter, LeftAlone, is_tar
@@ -21,7 +21,7 @@ from pix2pix_batch.storage.files import join
 from pix2pix_batch.storage.name_set import Names
 from pix2pix_batch.text import escape, format_count
 
-USUAL = (*SAME, ".gif", ".bmp")
+USUAL = (*(suffix for suffix in SAME if suffix not in RASTERS), ".gif", ".bmp")
 """The suffixes that a message names, of the many that Pillow reads."""
 
 ARCHIVES = (".zip", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".tbz2", ".txz", ".iso", ".dmg")
@@ -35,9 +35,9 @@ often where there are inputs called like that."""
 class ScanOptions:
     """What decides which inputs there are and what their outputs are called.
 
-    ``form``: the outputs' format; ``out``: path or URL of OUT; ``exclude``, ``include``: patterns
-    (:class:`pix2pix_batch.inputs.choice.InputFilter`). With ``georeference`` items have their
-    sidecars; with ``unpack`` a tar's output is a directory.
+    ``form``: the outputs' format; ``out``: path or URL of OUT; ``exclude``, ``include``,
+    ``rasters``: as of :class:`pix2pix_batch.inputs.choice.InputFilter`. With ``georeference`` items
+    have their sidecars; with ``unpack`` a tar's output is a directory.
     """
 
     form: str
@@ -47,6 +47,11 @@ class ScanOptions:
     unpack: bool = False
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
+    rasters: bool = False
+
+    def make_filter(self, spelled: Sequence[str] = (), tars: bool = False) -> InputFilter:
+        """Raises :class:`InputError` where ``exclude`` or ``include`` are no patterns."""
+        return InputFilter(self.exclude, self.include, spelled, tars, self.rasters)
 
 
 class InputSource(ABC):
@@ -86,7 +91,7 @@ class InputSource(ABC):
         """Raises :class:`InputError` where ``exclude`` or ``include`` are no patterns."""
         self.source, self.options, self.root, self.tars = source, options, root, tars
         self.naming = Naming.within(options.out, options.form, options.unpack)
-        self.choice = InputFilter(options.exclude, options.include, self._spelled(), tars)
+        self.choice = options.make_filter(self._spelled(), tars)
         self.renamed = self.links = 0
         self.renames: list[tuple[str, str]] = []
         self.left = LeftAlone()

@@ -382,6 +382,8 @@ def format_bundle(info: BundleInfo, path: Path, width: int) -> Iterator[str]:
         "image size": f"{info.image_size}x{info.image_size}, other sizes: {info.fit}",
         "channels": f"{a.in_channels} -> {a.out_channels}",
         **({} if info.labels is None else {"labels": info.labels.summary}),
+        **({} if info.input_range is None else {"inputs": info.input_range.describe()}),
+        **({} if info.output_range is None else {"outputs": info.output_range.describe()}),
         "architecture": a.summary,
         "norm": a.norm,
         "dropout blocks": len(a.dropout_blocks),

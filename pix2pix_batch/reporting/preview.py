@@ -19,7 +19,7 @@ from pix2pix_batch.inference import autotune
 from pix2pix_batch.inference.settings import Settings, apply_decision, settings_without_job
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import Record
-from pix2pix_batch.options import read_image_model
+from pix2pix_batch.options import read_image_model, require_pictures
 from pix2pix_batch.reporting import contact_sheet
 from pix2pix_batch.storage import output
 from pix2pix_batch.storage.files import read_file
@@ -64,6 +64,7 @@ def preview(
     _require_apart(out, paths)
     columns, cell = next((columns, cell) for most, columns, cell in LAYOUTS if len(paths) <= most)
     info = read_image_model(bundle_path)
+    require_pictures(bundle_path, info, "preview")
     # in PyTorch: a TensorRT engine would first be built, for minutes
     settings = settings_without_job(
         bundle_path, info.image_size, fit or info.fit, device, precision

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
+from pix2pix_batch import bundle
 from pix2pix_batch.dataset.naming import item_variant_name, output_of, source_of, variant_name
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.execution.cluster_handle import ClusterHandle
@@ -24,7 +25,7 @@ from pix2pix_batch.journal.record import GONE, Record
 from pix2pix_batch.journal.shard import journal_of
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.noise import SOURCE
-from pix2pix_batch.options import what_decides_bytes
+from pix2pix_batch.options import require_pictures, what_decides_bytes
 from pix2pix_batch.reporting import html_page
 from pix2pix_batch.reporting.progress import Progress
 from pix2pix_batch.synthesis import provenance, reuse
@@ -123,6 +124,7 @@ class SynthesisJob(Job):
         opener: Opener | None = None,
     ) -> None:
         super().__init__(source, out, options.job_options(), watch, opener=opener)
+        require_pictures(bundle.resolve(options.model), self.info, "synthesize")
         if self.is_remote:
             raise InputError(f"{escape(out)}: is a URL; synthesize writes to a directory")
         if self.scan.tars:

@@ -29,6 +29,7 @@ from pix2pix_batch.inference.engine import Engine, Overlapping, TorchEngine, Tra
 from pix2pix_batch.inference.engine_cache import engine_of
 from pix2pix_batch.inference.settings import Decision, Settings, apply_decision
 from pix2pix_batch.item import Item
+from pix2pix_batch.value_ranges import eight_bits
 from tests.end_to_end.command import (
     convert,
     digests,
@@ -270,7 +271,7 @@ def test_an_engine_whose_fp16_overflows_is_set_aside_and_pytorch_runs(
         device="cuda",
         precision="auto",
     )
-    tiles = samples.read_samples(None, 32, 3)
+    tiles = samples.read_samples(None, 32, eight_bits(3))
     engine, note = backends.open_best(asked, tiles)
     assert engine is None and note.endswith("so PyTorch runs")
     assert "is set aside" in note and "dB from fp32 PyTorch on 4 images" in note
@@ -296,7 +297,7 @@ def test_a_sound_engine_passes_the_same_way(
     half = Half(Path(settings.model), 2, 64)
     monkeypatch.setattr(parity_check, "load_engine", lambda *_: half)
     asked = replace(settings, device="cuda", precision="auto")
-    assert backends.open_best(asked, samples.read_samples(None, 64, 3)) == (half, "")
+    assert backends.open_best(asked, samples.read_samples(None, 64, eight_bits(3))) == (half, "")
     (entry,) = Cache().entries()
     assert isinstance(entry, Entry) and entry.facts["parity"]["psnr"] > parity_check.BAR
 

@@ -16,6 +16,7 @@ from pix2pix_batch.engines.export_graph import make_graph
 from pix2pix_batch.engines.parity_check import Parity
 from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.inference.engine import DTYPES
+from pix2pix_batch.value_ranges import eight_bits
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -61,7 +62,7 @@ def test_it_is_as_close_as_arithmetic_of_that_type(
 ) -> None:
     """The emulation rounds where the file says; the type's own arithmetic may round sums too."""
     order = EngineSpec(request.getfixturevalue(model), precision, 4, 64, noise=model == "noisy")
-    images = samples.read_samples(None, 64, 3)
+    images = samples.read_samples(None, 64, eight_bits(3))
     emulated = parity(emulate(order, images, parity_check.masks_for(order)), order, images)
     real = parity(native(order, images), order, images)
     assert emulated.psnr == pytest.approx(real.psnr, abs=3)
@@ -69,7 +70,7 @@ def test_it_is_as_close_as_arithmetic_of_that_type(
 
 
 def test_what_overflows_overflows(overflowing: Path) -> None:
-    images = samples.read_samples(None, 32, 3)
+    images = samples.read_samples(None, 32, eight_bits(3))
     orders = [EngineSpec(overflowing, precision, 4, 32) for precision in ("fp16", "bf16", "fp32")]
     half, brain, full = (parity(emulate(one, images), one, images).psnr for one in orders)
     assert half < 20 and brain > 30 and full > parity_check.BAR

@@ -17,6 +17,7 @@ from pix2pix_batch.engines.parity_check import Parity
 from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.errors import EngineError, InputError
 from pix2pix_batch.inference.engine import Engine, TorchEngine, Translated
+from pix2pix_batch.value_ranges import eight_bits
 
 
 class Off:
@@ -50,7 +51,7 @@ def kept(order: EngineSpec) -> tuple[Cache, Entry]:
 @pytest.mark.parametrize("count", [1, 3, 4, 7])
 def test_figures(tiny: Path, count: int) -> None:
     """10 * log10(255**2 / 5**2) is 34.15; engines with other batch sizes see the same images."""
-    images = samples.read_samples(None, 64, 3)[np.arange(count) % 4]
+    images = samples.read_samples(None, 64, eight_bits(3))[np.arange(count) % 4]
     found = parity_check.compare(Off(engine(tiny), 5), engine(tiny, 2), images)
     assert (round(found.psnr, 2), found.greatest, found.images) == (34.15, 5, count)
     assert not found.passes
@@ -66,7 +67,7 @@ def test_the_bar() -> None:
 
 def test_what_passes_is_noted(tiny: Path, place: Path) -> None:
     cache, entry = kept(EngineSpec(tiny, "fp16", 3, 64))
-    images = samples.read_samples(None, 64, 3)
+    images = samples.read_samples(None, 64, eight_bits(3))
     after, parity = parity_check.check_entry(
         cache, entry, Off(engine(tiny), 1), EngineSpec(tiny, "fp16", 3, 64), images
     )
@@ -79,7 +80,7 @@ def test_what_fails_is_set_aside_and_kept(tiny: Path, place: Path) -> None:
     cache, entry = kept(order)
     with pytest.raises(EngineError) as caught:
         parity_check.check_entry(
-            cache, entry, Off(engine(tiny), 5), order, samples.read_samples(None, 64, 3)
+            cache, entry, Off(engine(tiny), 5), order, samples.read_samples(None, 64, eight_bits(3))
         )
     message = str(caught.value)
     assert f"the fp16 engine {entry.id[:12]} is 34.2 dB from fp32 PyTorch on 4 images" in message
@@ -92,23 +93,26 @@ def test_an_engine_with_noise_is_compared_with_noise(noisy: Path, place: Path) -
     order = EngineSpec(noisy, "fp16", 3, 64, noise=True)
     cache, entry = kept(order)
     _, parity = parity_check.check_entry(
-        cache, entry, Off(engine(noisy), 0), order, samples.read_samples(None, 64, 3)
+        cache, entry, Off(engine(noisy), 0), order, samples.read_samples(None, 64, eight_bits(3))
     )
     assert parity.greatest == 0
-    plain = parity_check.translate_all(engine(noisy), samples.read_samples(None, 64, 3))
+    plain = parity_check.translate_all(engine(noisy), samples.read_samples(None, 64, eight_bits(3)))
     shapes = bundle.read_info(noisy).architecture.mask_shapes(64, 64)
     masks = [np.zeros(shape, bool) for shape in shapes]
     assert (
-        parity_check.translate_all(engine(noisy), samples.read_samples(None, 64, 3), masks) != plain
+        parity_check.translate_all(
+            engine(noisy), samples.read_samples(None, 64, eight_bits(3)), masks
+        )
+        != plain
     ).any()
 
 
 def test_shipped_images() -> None:
-    assert samples.read_samples(None, 256, 3).shape == (4, 256, 256, 3)
+    assert samples.read_samples(None, 256, eight_bits(3)).shape == (4, 256, 256, 3)
     assert sum(path.stat().st_size for path in samples.SHIPPED.iterdir()) < 100_000
-    assert samples.read_samples(None, 256, 3).std() > 20, "they show something"
+    assert samples.read_samples(None, 256, eight_bits(3)).std() > 20, "they show something"
     for channels in (1, 2, 3, 4, 5):
-        found = samples.read_samples(None, 64, channels)
+        found = samples.read_samples(None, 64, eight_bits(channels))
         assert found.shape == (4, 64, 64, channels) and found.flags.c_contiguous
 
 
@@ -118,11 +122,11 @@ def test_images_of_ones_own(tmp_path: Path) -> None:
         folder.mkdir(exist_ok=True)
         Image.new("RGB", (30, 50), (i, 0, 0)).save(folder / f"{i:02}.png")
     (tmp_path / "0" / "bad.jpg").write_text("no image")
-    found = samples.read_samples(tmp_path, 64, 3)
+    found = samples.read_samples(tmp_path, 64, eight_bits(3))
     assert found.shape == (samples.COUNT, 64, 64, 3)
     assert list(found[:4, 0, 0, 0]) == [0, 3, 6, 9]
     with pytest.raises(InputError, match="is no directory of images"):
-        samples.read_samples(tmp_path / "0" / "bad.jpg", 64, 3)
+        samples.read_samples(tmp_path / "0" / "bad.jpg", 64, eight_bits(3))
 
 
 def test_layers_of_norms_are_seen_too(noisy: Path) -> None:
@@ -137,5 +141,7 @@ def test_layers_of_norms_are_seen_too(noisy: Path) -> None:
     path = noisy.with_name("hidden.safetensors")
     bundle.save(path, BundleInfo("hidden", architecture, 32), net, half=False)
     order = EngineSpec(path, "fp16", 2, 32)
-    found = layers.first_divergent(layers.compare(order, samples.read_samples(None, 32, 3)[:2]))
+    found = layers.first_divergent(
+        layers.compare(order, samples.read_samples(None, 32, eight_bits(3))[:2])
+    )
     assert found is not None and found.name == "down.1.conv" and not found.finite

@@ -24,6 +24,7 @@ from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference.engine import Overlapping, Translated
 from pix2pix_batch.inference.settings import Settings
+from pix2pix_batch.value_ranges import eight_bits
 from tests.engines.fake_tensorrt import RTX_ALONE, FakeTensorRT, expected
 from tests.fake_cuda import FakeCuda, fake_cuda
 
@@ -296,7 +297,7 @@ def offered(fake: FakeTensorRT, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return asked
 
 
-TILES = samples.read_samples(None, SIZE, 3)
+TILES = samples.read_samples(None, SIZE, eight_bits(3))
 
 
 def test_an_engine_passes_the_gate_and_runs(

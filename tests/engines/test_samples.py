@@ -11,6 +11,7 @@ from PIL import Image
 
 from pix2pix_batch.engines import samples
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.value_ranges import eight_bits
 
 
 def test_what_systems_leave_is_no_sample(tmp_path: Path) -> None:
@@ -20,7 +21,7 @@ def test_what_systems_leave_is_no_sample(tmp_path: Path) -> None:
         Image.new("RGB", (8, 8), (10 * number,) * 3).save(path)
     deep = np.full((8, 8), 200 << 8, np.uint16)
     tifffile.imwrite(tmp_path / "deep.tif", deep, byteorder=">", compression="lzw")
-    found = samples.read_samples(tmp_path, 8, 3)
+    found = samples.read_samples(tmp_path, 8, eight_bits(3))
     assert found.shape == (2, 8, 8, 3)
     assert [int(image.mean()) for image in found] == [0, 200]
 
@@ -28,4 +29,4 @@ def test_what_systems_leave_is_no_sample(tmp_path: Path) -> None:
 def test_where_none_is(tmp_path: Path) -> None:
     (tmp_path / "._a.png").write_bytes(b"\0\5\x16\7")
     with pytest.raises(InputError, match="holds no image"):
-        samples.read_samples(tmp_path, 8, 3)
+        samples.read_samples(tmp_path, 8, eight_bits(3))

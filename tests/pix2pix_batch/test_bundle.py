@@ -226,7 +226,7 @@ def test_info_refuses(values: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda v: v.update(schema=3), "schema is 3.*upgrade"),
+        (lambda v: v.update(schema=4), "schema is 4.*upgrade"),
         (lambda v: v.update(schema=True), "schema is True.*upgrade"),
         (lambda v: v.update(schema=2), "incomplete or foreign"),
         (lambda v: v["architecture"].update(family="unet"), "incomplete or foreign"),

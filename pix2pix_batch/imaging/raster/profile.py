@@ -1,0 +1,65 @@
+"""What an output keeps of the raster that it was made of, beside its values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+LOSSLESS = ("DEFLATE", "LZW", "ZSTD", "LZMA", "PACKBITS", "NONE")
+"""Compressions of GeoTIFF that keep every value, by GDAL's names."""
+
+
+@dataclass(frozen=True)
+class RasterProfile:
+    """``crs``, ``transform``, ``gcps`` (points and their system), ``rpcs``: where it lies, as
+    rasterio has them. ``descriptions`` and ``colours``: of the bands that were read, their names
+    and interpretations. ``is_point``: whether places are those of pixels' middles.
+
+    How the file is laid out: ``compression``, by GDAL's name; ``block``: height and width of its
+    tiles, ``None`` for strips; ``interleave``; ``overviews``: the factors by which its smaller
+    copies are.
+
+    ``has_gaps``: whether it can hold pixels without data: it has a mask, or a value for none, or
+    floating point, whose NaN is one.
+    """
+
+    crs: Any = None
+    transform: Any = None
+    gcps: tuple[Any, Any] | None = None
+    rpcs: Any = None
+    descriptions: tuple[str, ...] = ()
+    colours: tuple[Any, ...] = ()
+    is_point: bool = False
+    compression: str = "DEFLATE"
+    block: tuple[int, int] | None = None
+    interleave: str = "pixel"
+    overviews: tuple[int, ...] = ()
+    has_gaps: bool = False
+
+    def without_place(self) -> RasterProfile:
+        """The same, that does not say where it lies."""
+        return RasterProfile(
+            descriptions=self.descriptions,
+            colours=self.colours,
+            compression=self.compression,
+            block=self.block,
+            interleave=self.interleave,
+            overviews=self.overviews,
+            has_gaps=self.has_gaps,
+        )
+
+
+@dataclass(frozen=True)
+class RasterExtras:
+    """What a writer of rasters is told besides the samples.
+
+    ``profile``: of the input; ``creation``: options of GDAL's driver, by upper-case name, which go
+    before what the input has; ``nodata``: the value that stands for none; ``names``: of the
+    bands; ``limits``: of each band the least and the largest value that it may have.
+    """
+
+    profile: RasterProfile = field(default_factory=RasterProfile)
+    creation: tuple[tuple[str, str], ...] = ()
+    nodata: float | None = None
+    names: tuple[str, ...] = ()
+    limits: tuple[tuple[float, float], ...] = ()

@@ -1,0 +1,269 @@
+"""Writing rasters row by row: GeoTIFF and COG through GDAL."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging.raster import library
+from pix2pix_batch.imaging.raster.profile import RasterExtras
+
+GEOTIFF, COG = "GTiff", "COG"
+"""GDAL's drivers."""
+
+BLOCK = 256
+"""Side of the tiles of a GeoTIFF whose input has none, as GDAL's default."""
+
+LARGE = 1024
+"""Pixels of a side from which on a file that was not in tiles gets them."""
+
+PREDICTED = ("DEFLATE", "LZW", "ZSTD")
+"""Compressions that do better on differences of neighbours."""
+
+
+def parse_creation_options(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """``NAME=VALUE`` each, as GDAL has them. Raises :class:`InputError`."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise InputError(
+                f"--creation-option {word!r}: must be NAME=VALUE, such as COMPRESS=ZSTD"
+            )
+        found[name.strip().upper()] = value.strip()
+    return tuple(found.items())
+
+
+class GapFiller:
+    """How an output says where there is no data: by a value, or by a mask.
+
+    ``nodata``: the value, ``None`` where there is a mask or nothing can lack; ``has_mask``.
+    """
+
+    def __init__(self, dtype: np.dtype, extras: RasterExtras) -> None:
+        self.nodata = extras.nodata
+        self.has_mask = False
+        self._limits = extras.limits
+        if self.nodata is None and extras.profile.has_gaps:
+            if dtype.kind == "f":
+                self.nodata = float("nan")
+            else:
+                self.has_mask = True
+
+    def apply(self, pixels: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+        """``pixels``, ``(H, W, C)``, with the value where ``valid``, ``bool (H, W)``, says that
+        there is no data. A value that happens to be that one is moved to its neighbour."""
+        if self.nodata is None:
+            return pixels
+        made = pixels.copy()
+        value = made.dtype.type(self.nodata)
+        if not np.isnan(self.nodata):
+            for band in range(made.shape[2]):
+                plane = made[:, :, band]
+                plane[plane == value] = self._beside(value, band)
+        if valid is not None:
+            made[~valid] = value
+        return made
+
+    def _beside(self, value: Any, band: int) -> Any:
+        """The next value within the band's range, upwards unless there is none."""
+        _, most = self._limits[band] if self._limits else (value, value + 1)
+        if value.dtype.kind == "f":
+            return np.nextafter(value, value.dtype.type(np.inf if value < most else -np.inf))
+        return value + 1 if value < most else value - 1
+
+
+class RasterWriter:
+    """A raster that is written from the top down; a context manager, after which the file at the
+    path is whole."""
+
+    def __init__(
+        self,
+        path: str,
+        driver: str,
+        shape: tuple[int, int, int],
+        dtype: np.dtype,
+        extras: RasterExtras,
+    ) -> None:
+        """``shape``: height, width and bands. Raises :class:`ImageError`."""
+        self.path, self.driver, self.shape, self.extras = path, driver, shape, extras
+        self.gaps = GapFiller(dtype, extras)
+        self._plain = path if driver == GEOTIFF else f"{path}.plain.tif"
+        options = self._options(dtype)
+        with library.explain_errors("written"):
+            height, width, bands = shape
+            self._file = library.rasterio().open(
+                self._plain, "w", driver=GEOTIFF, height=height, width=width, count=bands,
+                dtype=dtype.name, nodata=self.gaps.nodata, **options,
+            )  # fmt: skip
+            self._describe()
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of its blocks: what is written at once is to be a multiple of them."""
+        return int(self._file.block_shapes[0][0])
+
+    def _options(self, dtype: np.dtype) -> dict[str, Any]:
+        profile, (height, width, bands) = self.extras.profile, self.shape
+        options: dict[str, Any] = {"BIGTIFF": "IF_SAFER"}
+        block = profile.block
+        if block is None and max(height, width) > LARGE:
+            block = BLOCK, BLOCK
+        if block is not None and all(side % 16 == 0 for side in block):
+            options |= {"TILED": "YES", "BLOCKYSIZE": block[0], "BLOCKXSIZE": block[1]}
+        if bands > 1:
+            options["INTERLEAVE"] = profile.interleave
+        if self.driver == COG:  # copied once more, compressed then
+            return options
+        compression = profile.compression if profile.compression != "NONE" else None
+        options |= {"COMPRESS": compression or "NONE"} | dict(self.extras.creation)
+        if str(options["COMPRESS"]).upper() in PREDICTED and "PREDICTOR" not in options:
+            options["PREDICTOR"] = 3 if dtype.kind == "f" else 2
+        return options
+
+    def _describe(self) -> None:
+        profile, bands, file = self.extras.profile, self.shape[2], self._file
+        enums = library.rasterio().enums
+        if profile.crs is not None:
+            file.crs = profile.crs
+        if profile.transform is not None:
+            file.transform = profile.transform
+        if profile.gcps is not None:
+            file.gcps = profile.gcps
+        if profile.rpcs is not None:
+            file.rpcs = profile.rpcs
+        if profile.is_point:
+            file.update_tags(AREA_OR_POINT="Point")
+        same = len(profile.colours) == bands
+        if same and profile.colours != tuple(file.colorinterp):
+            with contextlib.suppress(Exception):  # of kinds that a GeoTIFF has not
+                file.colorinterp = profile.colours
+        elif not same and bands == 3 and file.dtypes[0] == "uint8":
+            file.colorinterp = (
+                enums.ColorInterp.red, enums.ColorInterp.green, enums.ColorInterp.blue,
+            )  # fmt: skip
+        names = self.extras.names if any(self.extras.names) else profile.descriptions
+        if len(names) == bands:
+            for band, name in enumerate(names, 1):
+                if name:
+                    file.set_band_description(band, name)
+
+    def write(self, top: int, pixels: np.ndarray, valid: np.ndarray | None) -> None:
+        """Rows of all the width: ``(h, W, C)``, and where there is data, ``bool (h, W)``, or
+        ``None`` for everywhere."""
+        window = library.rasterio().windows.Window(0, top, pixels.shape[1], pixels.shape[0])
+        with library.explain_errors("written"):
+            made = self.gaps.apply(pixels, valid)
+            self._file.write(np.moveaxis(made, 2, 0), window=window)
+            if self.gaps.has_mask:
+                mask = np.ones(pixels.shape[:2], bool) if valid is None else valid
+                self._file.write_mask(mask, window=window)
+
+    def finish(self) -> None:
+        """Have the file whole. Raises :class:`ImageError`."""
+        rasterio = library.rasterio()
+        with library.explain_errors("written"):
+            self._file.close()
+            factors = list(self.extras.profile.overviews)
+            if self.driver == GEOTIFF and factors:
+                resampling = rasterio.enums.Resampling.average
+                with rasterio.open(self._plain, "r+") as file:
+                    file.build_overviews(factors, resampling)
+            if self.driver == COG:
+                options = {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "BIGTIFF": "IF_SAFER"}
+                compression = self.extras.profile.compression
+                if compression in ("LZW", "ZSTD"):
+                    options["COMPRESS"] = compression
+                given = dict(self.extras.creation)
+                if given.get("COMPRESS", "DEFLATE").upper() not in PREDICTED:
+                    del options["PREDICTOR"]
+                rasterio.shutil.copy(self._plain, self.path, driver=COG, **(options | given))
+                rasterio.shutil.delete(self._plain)
+
+    def abandon(self) -> None:
+        """Leave nothing of it."""
+        with contextlib.suppress(Exception):
+            self._file.close()
+        for path in {self._plain, self.path} - {""}:
+            with contextlib.suppress(Exception):
+                if path.startswith("/vsimem/"):
+                    library.rasterio().shutil.delete(path)
+                else:
+                    os.unlink(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.finish()
+        else:
+            self.abandon()
+
+
+def encode(
+    pixels: np.ndarray, valid: np.ndarray | None, driver: str, extras: RasterExtras
+) -> bytes:
+    """A whole raster as a file's bytes. ``pixels``: ``(H, W, C)``; ``valid``: ``bool (H, W)``.
+    Raises :class:`ImageError`."""
+    height, width, bands = pixels.shape
+    with library.rasterio().io.MemoryFile(ext=".tif") as memory:
+        shape = height, width, bands
+        with RasterWriter(memory.name, driver, shape, pixels.dtype, extras) as writer:
+            writer.write(0, pixels, valid)
+        data: bytes = memory.read()
+    if not data:
+        raise ImageError("cannot be written: GDAL has made an empty file")
+    return data
+
+
+def require_creation_options(
+    driver: str, creation: Sequence[tuple[str, str]], dtype: str, bands: int
+) -> None:
+    """See before long work that the driver has the options and their values. Raises
+    :class:`InputError`."""
+    if not creation:
+        return
+    pixels = np.zeros((64, 64, bands), dtype)
+    given = " ".join(f"{name}={value}" for name, value in creation)
+    with _listen() as said:
+        try:
+            encode(pixels, None, driver, RasterExtras(creation=tuple(creation)))
+        except ImageError as error:
+            raise InputError(f"--creation-option {given}: {error}") from error
+    if said:
+        raise InputError(f"--creation-option {given}: {said[0]}")
+
+
+@contextlib.contextmanager
+def _listen() -> Iterator[list[str]]:
+    """What GDAL warns of meanwhile."""
+    said: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    logger, listener = logging.getLogger("rasterio"), Listener(logging.WARNING)
+    before = logger.level, logger.propagate
+    logger.addHandler(listener)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    try:
+        yield said
+    finally:
+        logger.removeHandler(listener)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]

@@ -1,0 +1,157 @@
+"""An input's file to what the model takes: pictures of 8 bits, images of labels, rasters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.errors import ImageError, InputError, NotToleratedError
+from pix2pix_batch.imaging import kinds
+from pix2pix_batch.imaging.decoding.opening import pixel_limit
+from pix2pix_batch.imaging.images import Picture
+from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
+from pix2pix_batch.imaging.raster.profile import RasterExtras, RasterProfile
+from pix2pix_batch.inference.fitting import read_input
+from pix2pix_batch.inference.settings import Settings
+from pix2pix_batch.item import Item
+from pix2pix_batch.storage import files, remote
+
+
+def is_raster(name: str, info: BundleInfo, bands: str | None) -> bool:
+    """Whether the file ``name`` is read as a raster for the bundle. ``bands``: those asked for."""
+    if info.labels is not None:
+        return False
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix in kinds.RASTERS or bool(bands) or not info.ranges.input.is_picture
+
+
+def takes_rasters(info: BundleInfo, bands: str | None) -> bool:
+    """Whether files that are no pictures are inputs for the bundle, whatever they are called."""
+    return is_raster("", info, bands)
+
+
+def split_bands(bands: str | None) -> tuple[str, ...]:
+    """The words of ``--bands``."""
+    return tuple(word.strip() for word in (bands or "").split(",") if word.strip())
+
+
+def read_item(item: Item, info: BundleInfo, settings: Settings) -> Picture:
+    """Raises :class:`ImageError`."""
+    return decode_item(item, read_file(item, info, settings)[0], info, settings)
+
+
+def read_file(item: Item, info: BundleInfo, settings: Settings) -> tuple[bytes, str]:
+    """The file's bytes and its stamp; no bytes where it is a raster on a disk, which is read from
+    there, and nobody else needs them. Raises :class:`ImageError`."""
+    if not (is_raster(item.name, info, settings.bands) and _is_on_disk(item)):
+        return files.read(item)
+    tells_place = settings.georeference and not OUTPUT_FORMATS[item.form].holds_rasters
+    if settings.noise or settings.keep_exif or tells_place:
+        return files.read(item)
+    try:
+        files.regular(item.path).close()
+    except (OSError, ValueError) as error:
+        raise files.unreadable(item.path, error) from error
+    return b"", item.stamp or files.stamp_of(item.path)
+
+
+def decode_item(item: Item, data: bytes, info: BundleInfo, settings: Settings) -> Picture:
+    """``data``: as :func:`read_file` returns it. Raises :class:`ImageError`."""
+    if not is_raster(item.name, info, settings.bands):
+        return read_input(data, info, settings.tolerance)
+    return _read_raster(item.path if _is_on_disk(item) else data, item, info, settings)
+
+
+def _is_on_disk(item: Item) -> bool:
+    return item.content is None and not remote.is_url(item.path)
+
+
+def _read_raster(place: str | bytes, item: Item, info: BundleInfo, settings: Settings) -> Picture:
+    from pix2pix_batch.imaging.raster.reading import open_raster
+
+    side, bands = info.ranges.input, split_bands(settings.bands)
+    try:
+        with open_raster(place, item.name, side, bands) as raster:
+            require_few_pixels(raster.height, raster.width, settings)
+            pixels, valid = raster.read(0, 0, raster.height, raster.width)
+            warnings, profile = tuple(raster.warnings), raster.profile
+    except InputError as error:  # of a library that is not there
+        raise ImageError(str(error)) from error
+    except MemoryError as error:
+        raise ImageError("too large for this machine's memory") from error
+    if valid is not None and not valid.any():
+        raise ImageError("holds no data: every pixel is its value for none, or masked")
+    if warnings and settings.tolerance.strict:
+        raise NotToleratedError(f"{'; '.join(warnings)}: refused by --strict")
+    alpha = None if valid is None else valid.astype(np.uint8) * 255
+    return Picture(pixels, alpha, warnings=warnings, profile=profile)
+
+
+def require_few_pixels(height: int, width: int, settings: Settings) -> None:
+    """Raises :class:`ImageError` where an image that is read as a whole is too large."""
+    most = pixel_limit(settings.tolerance)
+    if height * width > most:
+        raise ImageError(
+            f"has {width:,}x{height:,} pixels, more than the {most:,} that are read as a whole; "
+            "use --max-pixels for such ones"
+        )
+
+
+def require_form(form: str, info: BundleInfo) -> None:
+    """Raises :class:`ImageError` where the format does not hold what the bundle makes."""
+    side = info.ranges.output
+    if side.is_picture or OUTPUT_FORMATS[form].holds_rasters:
+        return
+    able = [name for name, one in OUTPUT_FORMATS.items() if one.holds_rasters]
+    raise ImageError(
+        f"the model makes {side.channels} x {side.dtype}, which {form} does not hold; use "
+        f"--format {', '.join(able[:-1])} or {able[-1]}"
+    )
+
+
+def require_format(info: BundleInfo, form: str, creation: Sequence[str]) -> None:
+    """See before long work that outputs can be written. ``form``: ``same`` too; ``creation``:
+    options of GDAL's. Raises :class:`InputError`."""
+    from pix2pix_batch.imaging.raster import library, writing
+
+    options = writing.parse_creation_options(creation)
+    if form == "same":
+        if options:
+            raise InputError("--creation-option is for --format tiff or cog, not for same")
+        return
+    try:
+        require_form(form, info)
+    except ImageError as error:
+        raise InputError(str(error)) from error
+    made, side = OUTPUT_FORMATS[form], info.ranges.output
+    if options and not made.driver:
+        raise InputError(f"--creation-option is for --format tiff or cog; {form} has none")
+    if made.driver and (options or made.only_rasters or not side.is_picture):
+        library.rasterio()
+        writing.require_creation_options(made.driver, options, side.dtype, side.channels)
+
+
+def make_extras(
+    picture_profile: RasterProfile | None, form: str, info: BundleInfo, settings: Settings
+) -> RasterExtras | None:
+    """What is told to the writer where an output is written as a raster; ``None`` where it is a
+    picture. ``picture_profile``: of the input, where that was read as a raster."""
+    made, side = OUTPUT_FORMATS[form], info.ranges.output
+    if not made.holds_rasters:
+        return None
+    plain = picture_profile is None and side.is_picture and not settings.creation_option
+    if plain and not made.only_rasters:
+        return None
+    from pix2pix_batch.imaging.raster.writing import parse_creation_options
+
+    profile = picture_profile or RasterProfile()
+    return RasterExtras(
+        profile if settings.georeference else profile.without_place(),
+        parse_creation_options(settings.creation_option) if made.driver else (),
+        side.nodata,
+        side.names,
+        tuple(side.limits_of(band) for band in side.bands),
+    )

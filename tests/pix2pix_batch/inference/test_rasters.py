@@ -1,0 +1,376 @@
+"""Rasters through a worker's converter, against rasterio and plain PyTorch on the same arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
+from rasterio.transform import Affine, from_origin
+
+from pix2pix_batch import bundle
+from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.errors import InputError
+from pix2pix_batch.generators.unet import Architecture
+from pix2pix_batch.generators.unet_network import UNet
+from pix2pix_batch.imaging.decoding.tolerance import Tolerance
+from pix2pix_batch.imaging.tiling import Tiles
+from pix2pix_batch.inference.converter import Converter
+from pix2pix_batch.inference.engine_cache import open_engine
+from pix2pix_batch.inference.input_reading import require_format
+from pix2pix_batch.inference.settings import Settings
+from pix2pix_batch.item import Item
+from pix2pix_batch.journal.record import Record
+from pix2pix_batch.value_ranges import BandRange, ValueRange, eight_bits
+from tests.contrast import fill_with_contrast
+from tests.identity import identity_family, save_identity, whole_range
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+UTM = CRS.from_epsg(32632)
+PLACE = from_origin(500_000, 5_000_000, 10, 10)
+
+
+@pytest.fixture(autouse=True)
+def family() -> Iterator[None]:
+    with identity_family():
+        yield
+    open_engine.cache_clear()
+
+
+def settings_of(model: Path, **values: Any) -> Settings:
+    first = (str(model), bundle.fingerprint(model), "", "tile", bundle.read_info(model).image_size)
+    return replace(Settings(*first, None, 4, "cpu", "fp32", False, 0, georeference=True), **values)
+
+
+def convert(
+    out: Path, model: Path, *paths: Path, form: str = "tiff", **values: Any
+) -> dict[str, Record]:
+    """What became of the inputs, by name."""
+    (out / ".pix2pix-batch" / "tmp").mkdir(parents=True, exist_ok=True)
+    suffix = {"tiff": ".tif", "cog": ".tif"}.get(form, f".{form}")
+    items = [Item(str(path), path.name, path.stem + suffix, form) for path in paths]
+    converter = Converter(settings_of(model, out=str(out), **values))
+    converter.run(items)
+    assert not converter.fatal
+    return {record.name: record for record in converter.records}
+
+
+def write(path: Path, pixels: np.ndarray, **values: Any) -> Path:
+    """``(H, W, C)`` as a GeoTIFF by rasterio."""
+    names, mask = values.pop("names", ()), values.pop("mask", None)
+    gcps, overviews = values.pop("gcps", None), values.pop("overviews", ())
+    height, width, count = pixels.shape
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(
+        path, "w", driver="GTiff", height=height, width=width, count=count,
+        dtype=pixels.dtype, **values,
+    ) as file:  # fmt: skip
+        file.write(np.moveaxis(pixels, 2, 0))
+        for number, name in enumerate(names, 1):
+            file.set_band_description(number, name)
+        if mask is not None:
+            file.write_mask(mask)
+        if gcps is not None:
+            file.gcps = gcps
+    if overviews:
+        with rasterio.open(path, "r+") as file:
+            file.build_overviews(overviews)
+    return path
+
+
+def draw(shape: tuple[int, int, int], dtype: str = "uint16", low: int = 1) -> np.ndarray:
+    random = np.random.default_rng(0)
+    most = {"uint8": 255, "uint16": 65000, "int16": 9000, "float32": 9000}[dtype]
+    return random.integers(low, most, shape).astype(dtype)
+
+
+def read(path: Path) -> np.ndarray:
+    with rasterio.open(path) as file:
+        return np.moveaxis(file.read(), 0, 2)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_values_and_place_survive_an_identity(tmp_path: Path, dtype: str) -> None:
+    side = whole_range(dtype, 5)
+    model = save_identity(tmp_path / "m.safetensors", side)
+    pixels = draw((150, 110, 5), dtype)
+    rotated = PLACE * Affine.rotation(30)
+    names = ("B2", "B3", "B4", "B8", "")
+    source = write(
+        tmp_path / "a.tif", pixels, crs=UTM, transform=rotated, names=names, compress="lzw",
+        tiled=True, blockxsize=64, blockysize=32, interleave="band", overviews=[2, 4],
+    )  # fmt: skip
+    (record,) = convert(tmp_path / "out", model, source).values()
+    assert (record.status, record.warning) == ("done", "")
+    with rasterio.open(tmp_path / "out" / "a.tif") as file:
+        tolerance = 10_000 / 65_535 if dtype == "float32" else 1
+        made = np.moveaxis(file.read(), 0, 2)
+        assert np.abs(made.astype(np.float64) - pixels).max() <= tolerance
+        assert (file.crs, file.transform, file.dtypes[0]) == (UTM, rotated, dtype)
+        assert file.descriptions == ("B2", "B3", "B4", "B8", None)
+        assert (file.block_shapes[0], file.overviews(1)) == ((32, 64), [2, 4])
+        tags = file.tags(ns="IMAGE_STRUCTURE")
+        assert (tags["COMPRESSION"], tags["INTERLEAVE"]) == ("LZW", "BAND")
+        assert file.nodata is None or np.isnan(file.nodata)
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_tiles_of_four_bands_are_those_of_plain_pytorch(tmp_path: Path, bands: int) -> None:
+    """At most 1 of 65,535 on average, and one at any pixel or a few."""
+    side = ValueRange("uint16", (BandRange(0, 10_000),) * 3 + (BandRange(100, 20_000, "log"),))
+    made = ValueRange("uint16", (BandRange(0, 65_535),) * bands)
+    architecture = Architecture(4, bands, downs=5, ngf=4, norm="none")
+    net = UNet(architecture)
+    fill_with_contrast(net)
+    model = tmp_path / "m.safetensors"
+    info = BundleInfo("m", architecture, 64, "tile", input_range=side, output_range=made)
+    bundle.save(model, info, net.eval(), half=False)
+    pixels = draw((100, 140, 4)) % 21_000
+    convert(tmp_path / "out", model, write(tmp_path / "a.tif", pixels.astype(np.uint16)))
+    tiles = Tiles(pixels.astype(np.uint16), 64)
+    with torch.no_grad():
+        for index, tile in enumerate(tiles):
+            x = torch.from_numpy(side.to_levels(tile)).permute(2, 0, 1)[None]
+            y = net.double()(x)[0].permute(1, 2, 0).numpy()
+            tiles.add_tile(index, ((y + 1) * 32767.5).astype(np.float32))
+    apart = np.abs(read(tmp_path / "out" / "a.tif") - np.asarray(tiles.result, np.float64))
+    assert np.asarray(tiles.result).std() > 1000, "says little"
+    assert apart.mean() <= 1 and apart.max() <= 20
+
+
+def test_ground_control_points_are_kept(tmp_path: Path) -> None:
+    points = [GroundControlPoint(row, col, 8 + col / 9, 48 - row / 9) for row, col in
+              ((0, 0), (0, 50), (50, 0), (50, 50))]  # fmt: skip
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
+    source = write(tmp_path / "a.tif", draw((64, 64, 1)), gcps=(points, CRS.from_epsg(4326)))
+    convert(tmp_path / "out", model, source)
+    with rasterio.open(tmp_path / "out" / "a.tif") as file:
+        found, system = file.gcps
+        assert system == CRS.from_epsg(4326) and len(found) == 4
+        assert [(p.row, p.col, p.x, p.y) for p in found] == [
+            (p.row, p.col, p.x, p.y) for p in points
+        ]
+    convert(tmp_path / "bare", model, source, georeference=False)
+    with rasterio.open(tmp_path / "bare" / "a.tif") as file:
+        assert file.gcps[0] == [] and file.crs is None
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "wanted"),
+    [
+        (("B2", "B3", "B4", "B8"), None, (3, 0)),  # by the model's names, in its order
+        (("a", "b", "c", "d"), "4,1", (3, 0)),
+        (("a", "b", "c", "d"), "d, a", (3, 0)),
+    ],
+)
+def test_bands_are_chosen(
+    tmp_path: Path, names: tuple[str, ...], asked: str | None, wanted: tuple[int, ...]
+) -> None:
+    limits = BandRange(0, 65535)
+    side = ValueRange("uint16", (replace(limits, name="B8"), replace(limits, name="B2")))
+    model = save_identity(tmp_path / "m.safetensors", side)
+    pixels = draw((64, 64, 4))
+    source = write(tmp_path / "a.tif", pixels, names=names)
+    (record,) = convert(tmp_path / "out", model, source, bands=asked).values()
+    assert record.status == "done", record.reason
+    assert np.array_equal(read(tmp_path / "out" / "a.tif"), pixels[:, :, list(wanted)])
+    with rasterio.open(tmp_path / "out" / "a.tif") as file:
+        assert file.descriptions == ("B8", "B2")
+
+
+@pytest.mark.parametrize("form", ["tiff", "cog", "npy"])
+@pytest.mark.parametrize("kind", ["value", "mask", "nan"])
+def test_no_data_goes_in_and_out(tmp_path: Path, kind: str, form: str) -> None:
+    """A value, a mask, or NaN; a real value that is the output's for none is moved by one."""
+    dtype = "float32" if kind == "nan" else "uint16"
+    made = whole_range(dtype, 2, nodata=7 if kind == "value" else None)
+    model = save_identity(tmp_path / "m.safetensors", whole_range(dtype, 2), made)
+    pixels = draw((90, 70, 2), dtype, low=100)
+    gap = np.zeros((90, 70), bool)
+    gap[20:60, 30:] = True
+    pixels[0, 0] = 7  # real
+    values: dict[str, Any] = {}
+    if kind == "value":
+        values, pixels[gap] = {"nodata": 0}, 0
+        pixels[5, 5, 0] = 0  # of one band alone: real too
+    elif kind == "mask":
+        values = {"mask": ~gap}
+    else:
+        pixels[gap] = np.nan
+    (record,) = convert(
+        tmp_path / "out", model, write(tmp_path / "a.tif", pixels, **values), form=form
+    ).values()
+    assert record.status == "done", record.reason
+    if form == "npy":
+        found = np.load(tmp_path / "out" / "a.npy")
+        empty = {"value": 7, "mask": 0, "nan": np.nan}[kind]
+        assert np.array_equal(found[gap], np.full_like(found[gap], empty), equal_nan=kind == "nan")
+    else:
+        with rasterio.open(tmp_path / "out" / "a.tif") as file:
+            found = np.moveaxis(file.read(), 0, 2)
+            assert np.array_equal(file.dataset_mask() == 0, gap)
+            assert (file.nodata == 7) if kind == "value" else (kind == "mask" or file.nodata)
+    real = found[~gap].astype(np.float64)
+    wanted = pixels[~gap].astype(np.float64)
+    if kind == "value":
+        wanted[wanted == 7] = 8
+    assert np.abs(real - wanted).max() <= (0.2 if kind == "nan" else 0)
+
+
+def test_a_picture_of_a_raster_is_transparent_where_there_is_no_data(tmp_path: Path) -> None:
+    side = whole_range("uint16", 3)
+    model = save_identity(tmp_path / "m.safetensors", side, eight_bits(3))
+    pixels = draw((64, 64, 3), low=300)
+    pixels[:, :9] = 0
+    source = write(tmp_path / "a.tif", pixels, nodata=0, crs=UTM, transform=PLACE)
+    (record,) = convert(tmp_path / "out", model, source, form="png").values()
+    with rasterio.open(tmp_path / "out" / "a.png") as file:
+        found = np.moveaxis(file.read(), 0, 2)
+        assert file.transform.almost_equals(PLACE) and file.crs == UTM
+    assert found.shape == (64, 64, 4) and (found[:, :9, 3] == 0).all()
+    assert np.abs(found[:, 9:, :3] - pixels[:, 9:] / 257).max() <= 0.51
+    assert sorted(record.beside or ()) == ["a.pgw", "a.png.aux.xml"]
+
+
+def test_what_gdals_own_tools_say_of_a_cog(tmp_path: Path) -> None:
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 2))
+    source = write(tmp_path / "a.tif", draw((700, 600, 2)), crs=UTM, transform=PLACE)
+    given = ("COMPRESS=ZSTD", "BLOCKSIZE=256")
+    convert(tmp_path / "out", model, source, form="cog", creation_option=given)
+    data = (tmp_path / "out" / "a.tif").read_bytes()
+    assert b"LAYOUT=IFDS_BEFORE_DATA" in data[:512]
+    with rasterio.open(tmp_path / "out" / "a.tif") as file:
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert file.tags(ns="IMAGE_STRUCTURE")["COMPRESSION"] == "ZSTD"
+        assert file.block_shapes[0] == (256, 256) and file.overviews(1)
+        assert np.array_equal(file.read(), np.moveaxis(read(source), 2, 0))
+
+
+@pytest.mark.parametrize("shape", [(64, 80), (64, 80, 1), (64, 80, 3)])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_arrays_of_numpy(tmp_path: Path, shape: tuple[int, ...], order: str) -> None:
+    bands = shape[2] if len(shape) == 3 else 1
+    model = save_identity(tmp_path / "m.safetensors", whole_range("int16", bands))
+    pixels = draw((*shape[:2], bands), "int16").reshape(shape) - 4000
+    np.save(tmp_path / "a.npy", pixels.astype(f"{order}i2"))
+    convert(tmp_path / "out", model, tmp_path / "a.npy", form="npy")
+    found = np.load(tmp_path / "out" / "a.npy")
+    assert found.dtype == np.int16 and found.shape == (shape[:2] if bands == 1 else shape)
+    assert np.array_equal(found.reshape(shape), pixels)
+
+
+def test_a_mosaic_is_read_through_its_vrt(tmp_path: Path) -> None:
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
+    pixels = draw((64, 64, 1))
+    write(tmp_path / "left.tif", pixels[:, :32])
+    write(tmp_path / "right.tif", pixels[:, 32:])
+    parts = "".join(
+        f'<SimpleSource><SourceFilename relativeToVRT="1">{name}.tif</SourceFilename>'
+        f'<SourceBand>1</SourceBand><SrcRect xOff="0" yOff="0" xSize="32" ySize="64"/>'
+        f'<DstRect xOff="{at}" yOff="0" xSize="32" ySize="64"/></SimpleSource>'
+        for name, at in (("left", 0), ("right", 32))
+    )
+    band = f'<VRTRasterBand dataType="UInt16" band="1">{parts}</VRTRasterBand>'
+    mosaic = tmp_path / "all.vrt"
+    mosaic.write_text(f'<VRTDataset rasterXSize="64" rasterYSize="64">{band}</VRTDataset>')
+    convert(tmp_path / "out", model, mosaic)
+    assert np.array_equal(read(tmp_path / "out" / "all.tif"), pixels)
+    (tmp_path / "right.tif").unlink()
+    (record,) = convert(tmp_path / "out", model, mosaic).values()
+    assert record.status == "failed" and "is not there; mend the VRT" in record.reason
+
+
+# What cannot be read
+
+
+def bad_inputs(folder: Path) -> Iterator[tuple[Path, str]]:
+    good = draw((64, 64, 2))
+    yield (
+        write(folder / "bands.tif", draw((64, 64, 3)), names=("x", "y", "z")),
+        (r"has 3 bands \(x, y, z\), and the model takes 2; choose them with --bands"),
+    )
+    yield (
+        write(folder / "type.tif", good.astype(np.int16)),
+        ("band 1 has samples of int16, and the model takes uint16; make them such first"),
+    )
+    yield write(folder / "empty.tif", good * 0, nodata=0), "holds no data"
+    whole = write(folder / "whole.tif", draw((300, 300, 2)), BIGTIFF="YES").read_bytes()
+    (folder / "cut.tif").write_bytes(whole[: len(whole) // 2])
+    yield folder / "cut.tif", "cannot be read"
+    (folder / "no.tif").write_bytes(b"II*\0" + bytes(60))
+    yield folder / "no.tif", "cannot be read as a raster"
+    (folder / "objects.npy").write_bytes(b"\x93NUMPY\1\0garbage")
+    yield folder / "objects.npy", "cannot be read as an array of NumPy's"
+    np.save(folder / "pickled.npy", np.array([{}], object), allow_pickle=True)
+    yield folder / "pickled.npy", "cannot be read as an array of NumPy's.*Python objects"
+    np.save(folder / "line.npy", np.zeros(9, np.uint16))
+    yield folder / "line.npy", r"is an array of shape \(9,\); it must be \(H, W\)"
+    (folder / "far.vrt").write_text(
+        '<VRTDataset rasterXSize="9" rasterYSize="9"><VRTRasterBand dataType="UInt16" band="1">'
+        "<SimpleSource><SourceFilename>/vsicurl/http://127.0.0.1:9/a.tif</SourceFilename>"
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    yield folder / "far.vrt", "cannot be read as a raster|which is no file here; fetch it first"
+    yield folder / "none.tif", "No such file"
+
+
+def test_bad_inputs_fail_alone_and_say_why(tmp_path: Path) -> None:
+    import re
+
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 2))
+    found = dict(bad_inputs(tmp_path))
+    good = write(tmp_path / "good.tif", draw((64, 64, 2)))
+    records = convert(tmp_path / "out", model, *found, good)
+    assert records["good.tif"].status == "done"
+    for path, said in found.items():
+        record = records[path.name]
+        assert record.status == "failed" and re.search(said, record.reason), record
+        assert not (tmp_path / "out" / f"{path.stem}.tif").exists()
+
+
+def test_asked_bands_that_are_not_there(tmp_path: Path) -> None:
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 2))
+    source = write(tmp_path / "a.tif", draw((64, 64, 3)), names=("x", "y", "z"))
+    (record,) = convert(tmp_path / "out", model, source, bands="x,q").values()
+    assert record.reason == "has no band 'q': it has 3 bands (x, y, z)"
+    (record,) = convert(tmp_path / "out", model, source, bands="1,2,3").values()
+    assert record.reason == "--bands names 3 bands, and the model takes 2"
+
+
+def test_infinities_are_no_data_with_a_warning(tmp_path: Path) -> None:
+    model = save_identity(tmp_path / "m.safetensors", whole_range("float32", 1))
+    pixels = draw((64, 64, 1), "float32")
+    pixels[3, 3], pixels[4, 4] = np.inf, -np.inf
+    source = write(tmp_path / "a.tif", pixels)
+    (record,) = convert(tmp_path / "out", model, source).values()
+    assert "infinite values are taken for no data" in record.warning
+    made = read(tmp_path / "out" / "a.tif")
+    assert np.isnan(made[[3, 4], [3, 4]]).all() and np.isnan(made).sum() == 2
+    strict = {"tolerance": Tolerance(strict=True)}
+    (record,) = convert(tmp_path / "strict", model, source, **strict).values()
+    assert "refused by --strict" in record.reason
+
+
+@pytest.mark.parametrize(
+    ("form", "creation", "said"),
+    [
+        ("png", (), r"makes 1 x uint16, which png does not hold; use --format tiff, cog or npy"),
+        ("tiff", ("COMPRESS",), "must be NAME=VALUE"),
+        ("tiff", ("COMPRESS=FOO",), "COMPRESS=FOO: .*unexpected value"),
+        ("cog", ("NO_SUCH=1",), "NO_SUCH=1: .*does not support"),
+        ("npy", ("COMPRESS=LZW",), "is for --format tiff or cog"),
+    ],
+)
+def test_outputs_that_cannot_be_are_refused_at_once(
+    tmp_path: Path, form: str, creation: tuple[str, ...], said: str
+) -> None:
+    info = bundle.read_info(save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1)))
+    with pytest.raises(InputError, match=said):
+        require_format(info, form, creation)
