@@ -23,8 +23,11 @@ from pix2pix_batch.text import escape
 
 def open_inputs(source: str, options: ScanOptions) -> InputSource:
     """The inputs that ``source`` names: a directory, a glob, a file, braces, ``@LIST``, ``-``, or
-    a URL of one of these. A name of a raster's suffix stands for ``rasters``. Raises
-    :class:`InputError` where it cannot be scanned into OUT."""
+    a URL of one of these.
+
+    A name of a raster's suffix stands for ``rasters``. Raises :class:`InputError` where it cannot
+    be scanned into OUT.
+    """
     if source == "-" or source.startswith("@"):
         return ListSource(source, options)
     options = replace(options, rasters=options.rasters or suffix_of(source) in RASTERS)

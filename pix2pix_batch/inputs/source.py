@@ -36,8 +36,8 @@ class ScanOptions:
     """What decides which inputs there are and what their outputs are called.
 
     ``form``: the outputs' format; ``out``: path or URL of OUT; ``exclude``, ``include``,
-    ``rasters``: as of :class:`pix2pix_batch.inputs.choice.InputFilter`. With ``georeference`` items
-    have their sidecars; with ``unpack`` a tar's output is a directory.
+    ``rasters``: as of :class:`pix2pix_batch.inputs.choice.InputFilter`. With ``georeference``
+    items have their sidecars; with ``unpack`` a tar's output is a directory.
     """
 
     form: str
