@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at, spread
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.mosaic_recipe import Mosaic
 from pix2pix_batch.train.pair_files import Pair, Reader
+from pix2pix_batch.train.raster_data import RasterSplit, measure_ranges
+from pix2pix_batch.train.raster_files import RasterReader
+from pix2pix_batch.train.raster_survey import SideSurvey, survey_rasters
 from pix2pix_batch.train.recipe import Recipe
 
 SHEET_PAIRS = 12
@@ -45,7 +49,7 @@ class Check:
     """What was found. ``naming``: which directories are A and B; ``sizes``: those of one image of
     a pair; ``modes``: Pillow's; ``doubts``: why these may be no pairs, by what they show;
     ``warnings``: what is wrong with files that are read for all that; ``left``: what lies there
-    and is left alone."""
+    and is left alone; ``rasters``: by side, those that are; ``suggested``: recipe lines."""
 
     data: Path
     recipe: Recipe
@@ -61,6 +65,8 @@ class Check:
     notes: list[str] = field(default_factory=list)
     left: LeftAlone = field(default_factory=LeftAlone)
     samples: list[Sample] = field(default_factory=list)
+    rasters: dict[str, SideSurvey] = field(default_factory=dict)
+    suggested: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -71,6 +77,7 @@ class Check:
             "held_out": self.held_out,
             "sizes": dict(self.sizes.most_common()),
             "modes": {side: dict(modes.most_common()) for side, modes in self.modes.items()},
+            **self._rasters_as_dict(),
             "training": describe_training(self.recipe),
             "problems": [{"file": file, "problem": what} for file, what in self.problems],
             "doubts": self.doubts,
@@ -80,6 +87,12 @@ class Check:
             "unread": self.left.unread.count,
             "litter": self.left.litter.count,
         }
+
+    def _rasters_as_dict(self) -> dict[str, Any]:
+        if not self.rasters:
+            return {}
+        sides = {side: found.as_dict() for side, found in self.rasters.items()}
+        return {"rasters": sides, "suggested": self.suggested}
 
     def lines(self) -> Iterator[str]:
         recipe = self.recipe
@@ -93,6 +106,11 @@ class Check:
             yield f"sizes   {_common(self.sizes)}"
         for side, modes in self.modes.items():
             yield f"modes   {side}: {_common(modes)}"
+        for side, found_rasters in self.rasters.items():
+            yield from found_rasters.lines(side)
+        if self.suggested:
+            yield "suggested for the recipe:"
+            yield from (f"  {line}" for line in self.suggested)
         yield f"trains  {_describe_recipe(recipe)}"
         for note in self.notes:
             yield f"note: {note}"
@@ -136,6 +154,8 @@ def check(data: Path, recipe: Recipe, tolerance: Tolerance = USUAL) -> Check:
     """Look at every file in ``data``. Raises :class:`InputError` where there is no data at all."""
     if recipe.mosaic is not None:
         return _check_mosaics(data, recipe, recipe.mosaic, tolerance)
+    if recipe.takes_rasters:
+        return _check_files(data, recipe, RasterReader(recipe, tolerance))
     return _check_files(data, recipe, Reader(tolerance))
 
 
@@ -169,9 +189,10 @@ class _Seen:
 
 
 def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
-    found = pairs.survey(data, val_fraction=0)
+    found = _survey(data, recipe)
     result = Check(data, recipe, found.layout, found.name_sides(), problems=list(found.problems))
     _count_splits(result, found)
+    _check_rasters(result, found, reader)
     jitter, repeats = Jitter.of(recipe), _Repeats()
     evidence = plausible.Evidence(found.layout == "side-by-side")
     palettes = _Palettes()
@@ -202,6 +223,41 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
     return result
 
 
+def _survey(data: Path, recipe: Recipe) -> pairs.Survey:
+    """Where there is nothing but rasters, these, whatever the recipe takes."""
+    try:
+        return pairs.survey(data, val_fraction=0, rasters=recipe.takes_rasters)
+    except InputError:
+        if recipe.takes_rasters:
+            raise
+        with suppress(InputError):
+            return pairs.survey(data, val_fraction=0, rasters=True)
+        raise
+
+
+def _check_rasters(result: Check, found: pairs.Survey, reader: Reader) -> None:
+    """Look at samples, suggest ranges, and measure those that the recipe asks for."""
+    own = reader if isinstance(reader, RasterReader) else None
+    looked = survey_rasters(found.pairs, own)
+    sides = {side: one for side, one in looked.sides.items() if own or not one.is_picture}
+    if not sides:
+        return
+    result.rasters = sides
+    result.problems += looked.problems
+    for side, one in sides.items():
+        given = result.recipe.input_range, result.recipe.output_range
+        is_input = (side == "A") != (result.recipe.direction == "BtoA")
+        if given[not is_input] is None and not one.is_picture:
+            result.suggested += one.suggest(is_input)
+    if own is None or looked.problems:
+        return
+    listed = [pair for pair in found.pairs if pair.split == "train" and pair.b is not None]
+    try:
+        own.set_ranges(measure_ranges(own, listed, result.recipe))
+    except InputError as error:
+        result.problems.append((str(result.data), str(error)))
+
+
 def _count_splits(result: Check, found: pairs.Survey) -> None:
     """Hold out what training would, problems or not."""
     given = bool(found.split("val"))
@@ -222,6 +278,8 @@ def _read_pair(pair: Pair, recipe: Recipe, jitter: Jitter, reader: Reader) -> _S
     modes = [mode for mode in map(_mode, pair.files()) if mode]
     if problems := pair_files.check_headers([pair], reader=reader):
         return _Seen(pair, modes, problems=tuple(problems))
+    if isinstance(reader, RasterReader):
+        return _read_rasters(pair, modes, recipe, jitter, reader)
     channels = (recipe.in_channels, recipe.out_channels)
     if recipe.direction == "BtoA":
         channels = channels[::-1]
@@ -245,6 +303,23 @@ def _read_pair(pair: Pair, recipe: Recipe, jitter: Jitter, reader: Reader) -> _S
     looked = plausible.compare_sides(a, b, pair.b is None)
     colours = tuple(_few_colours(path) for path in pair.files())
     return _Seen(pair, modes, shape, (_digest(a), _digest(b)), look=looked, colours=colours)
+
+
+def _read_rasters(
+    pair: Pair, modes: list[str], recipe: Recipe, jitter: Jitter, reader: RasterReader
+) -> _Seen:
+    """The same of rasters, which are compared as pictures."""
+    try:
+        a, b, valid = reader.values(pair)
+        shape = (a.shape[1], a.shape[0])
+        if recipe.fit == "tile":
+            jitter.without_jitter(a, b, valid)
+    except ImageError as error:
+        named = next((path for path in pair.files() if str(error).startswith(f"{path}: ")), pair.a)
+        what = str(error).removeprefix(f"{named}: ")
+        return _Seen(pair, modes, problems=((str(named), what),))
+    looked = plausible.compare_sides(*reader.pictures(a, b), False)
+    return _Seen(pair, modes, shape, (_digest(a), _digest(b)), look=looked)
 
 
 def _mode(path: Path) -> str | None:
@@ -342,9 +417,17 @@ def _file_samples(
     listed: Sequence[Pair], recipe: Recipe, jitter: Jitter, reader: Reader
 ) -> list[Sample]:
     chosen = [listed[i] for i in spread_indices(len(listed), SHEET_PAIRS)]
+    if isinstance(reader, RasterReader):
+        rasters = RasterSplit(chosen, recipe, jitter, reader)
+        drawn = [
+            rasters.read_jittered(i, generator_at(recipe.seed, i, 1)) for i in range(len(chosen))
+        ]
+        return [
+            (pair.name, *reader.draw(*images)) for pair, images in zip(chosen, drawn, strict=True)
+        ]
     split = FileSplit(chosen, recipe, jitter, reader)
     return [
-        (pair.name, *jitter.random(*split.read(i), generator_at(recipe.seed, i, 1)))
+        (pair.name, *split.read_jittered(i, generator_at(recipe.seed, i, 1)))  # type: ignore[misc]
         for i, pair in enumerate(chosen)
     ]
 
