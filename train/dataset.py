@@ -249,13 +249,19 @@ def _check_rasters(result: Check, found: pairs.Survey, reader: Reader) -> None:
         is_input = (side == "A") != (result.recipe.direction == "BtoA")
         if given[not is_input] is None and not one.is_picture:
             result.suggested += one.suggest(is_input)
-    if own is None or looked.problems:
+    if own is None:
         return
+    for place, side in enumerate("AB"):
+        if side in sides:
+            kind = sides[side].kinds.most_common(1)[0][0]
+            own.kinds[place] = sides[side].examples[kind], kind
     listed = [pair for pair in found.pairs if pair.split == "train" and pair.b is not None]
+    listed = [pair for pair in listed if not pair_files.check_headers([pair], reader=own)]
     try:
         own.set_ranges(measure_ranges(own, listed, result.recipe))
     except InputError as error:
-        result.problems.append((str(result.data), str(error)))
+        if not isinstance(error.__cause__, ImageError):  # a file that its pair's reading names
+            result.problems.append((str(result.data), str(error)))
 
 
 def _count_splits(result: Check, found: pairs.Survey) -> None:

@@ -22,8 +22,8 @@ from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generators import Architecture, GlobalGenerator
 from pix2pix_batch.imaging import images
-from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.composite import show
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.tiling import Tiles
 from pix2pix_batch.inference import autotune

@@ -50,7 +50,8 @@ class Values(NamedTuple):
 class RasterReader(Reader):
     """Reads rasters as ``convert`` does, and pictures of 8 bits, where a side is these, too.
 
-    ``a``, ``b``: what the sides are; whoever measures ranges puts these there.
+    ``a``, ``b``: what the sides are; whoever measures ranges puts these there. ``kinds``: of each
+    side, by its place, a file and the type that all must have; the first file's, if none is given.
     """
 
     refusal_of_one_file = BESIDE
@@ -68,7 +69,7 @@ class RasterReader(Reader):
                 if given.show is not None:
                     shown = tuple(bare.find_band(str(word)) for word in given.show)
             found.append(RasterSide(bare, bare, words, shown))
-        self._kinds: dict[int, tuple[Path, str]] = {}
+        self.kinds: dict[int, tuple[Path, str]] = {}
         self.swap = recipe.direction == "BtoA"
         self.a, self.b = found[::-1] if self.swap else found
 
@@ -154,7 +155,7 @@ class RasterReader(Reader):
         with self._open(path, side) as raster:
             size = raster.width, raster.height
         kind = read_facts(path).kind
-        first, same = self._kinds.setdefault(place, (path, kind))
+        first, same = self.kinds.setdefault(place, (path, kind))
         if kind != same:
             raise ImageError(
                 f"has samples of {kind}, and {first} of {same}; all of a side must be of one type, "

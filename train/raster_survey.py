@@ -37,10 +37,12 @@ GEOGRAPHIC = frozenset({".tif", ".tiff", ".jp2"})
 @dataclass
 class SideSurvey:
     """The rasters of A or of B. ``kinds``, ``systems``: how many have which type and CRS;
+    ``examples``: a file of each type;
     ``bands``: their statistics; ``names`` and ``nodata``: of the first."""
 
     files: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, Path] = field(default_factory=dict)
     counts: Counter[int] = field(default_factory=Counter)
     systems: Counter[str] = field(default_factory=Counter)
     bands: list[BandStatistics] = field(default_factory=list)
@@ -122,8 +124,10 @@ def _format_flow(values: dict[str, Any]) -> str:
 
 @dataclass
 class RasterSurvey:
-    """Of both sides, where they are rasters; ``problems``: as of ``dataset check``."""
+    """Of both sides, where they are rasters; ``problems``: as of ``dataset check``. ``is_asked``:
+    whether a recipe says what they are: then reading the pairs tells which of them are not so."""
 
+    is_asked: bool = False
     sides: dict[str, SideSurvey] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
@@ -145,20 +149,24 @@ class RasterSurvey:
         mine.systems[facts.system] += 1
         first = next(iter(mine.kinds), facts.kind)
         mine.kinds[facts.kind] += 1
+        mine.examples.setdefault(facts.kind, look.path)
         mine.counts[facts.bands] += 1
-        if facts.kind != first:
+        fits = facts.kind == first and len(look.samples) == len(mine.bands)
+        if fits:
+            for one, values in zip(mine.bands, look.samples, strict=True):
+                one.add(values, look.pixels - values.size)
+        elif self.is_asked:
+            return
+        elif facts.kind != first:
             self.problems.append(
                 (str(look.path), f"has samples of {facts.kind}, and files before of {first}; all "
                  "of a side must be of one type, and on one scale")
             )  # fmt: skip
-        elif len(look.samples) != len(mine.bands):
+        else:
             self.problems.append(
                 (str(look.path), f"has {format_count(len(look.samples), 'band')}, and files before "
                  f"{len(mine.bands)}")
             )  # fmt: skip
-        else:
-            for one, values in zip(mine.bands, look.samples, strict=True):
-                one.add(values, look.pixels - values.size)
 
 
 @dataclass(frozen=True)
@@ -178,7 +186,7 @@ class FileLook:
 def survey_rasters(listed: Sequence[Pair], reader: RasterReader | None) -> RasterSurvey:
     """Read all rasters among the files of ``listed``. ``reader``: of a recipe that takes rasters;
     ``None`` where it does not say what they are."""
-    result = RasterSurvey()
+    result = RasterSurvey(reader is not None)
     if not any(may_be_raster(path) for pair in listed for path in pair.files()):
         return result
     if not library.is_installed():
@@ -223,12 +231,12 @@ def _look(path: Path, reader: RasterReader | None, place: int) -> FileLook:
     problems = []
     if "infinite" in own.warnings.get(str(path), ""):
         problems.append("holds infinite values: make them its value for no data")
-    if there is not None and not there.any():
+    elif there is not None and there.any():
+        if some := int((there.any(axis=2) & ~there.all(axis=2)).sum()):
+            lack = "pixel lacks" if some == 1 else "pixels lack"
+            problems.append(f"{some:,} {lack} data (NaN) in some bands only; mask them in all")
+    elif there is not None and reader is None:
         problems.append(EMPTY)
-    elif there is not None and (some := int((there.any(axis=2) & ~there.all(axis=2)).sum())):
-        problems.append(
-            f"{format_count(some, 'pixel')} of it are NaN in some bands only; mask them in all"
-        )
     samples = tuple(list_samples(pixels, there, bare_range(kind, [""] * len(names), None)))
     size = pixels.shape[0] * pixels.shape[1]
     return FileLook(path, facts, kind, names, samples, size, tuple(problems))

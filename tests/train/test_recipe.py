@@ -507,6 +507,21 @@ def families(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
+def value_ranges(draw: st.DrawFn, channels: int) -> dict[str, Any]:
+    bounds = st.sampled_from(
+        [{"low": 1, "high": 255}, {"percentiles": [2, 98]}, {"low": 2, "high": 9, "scale": "log"}]
+    )
+    band = st.integers(1, 99) | st.just("") | bounds
+    return {
+        "type": draw(st.sampled_from(["uint8", "uint16", "int16", "float32"])),
+        "nodata": draw(st.none() | st.just(0)),
+        "bands": draw(st.none() | st.lists(band, min_size=channels, max_size=channels)),
+        "show": draw(st.none() | st.just([1])),
+        **draw(bounds),
+    }
+
+
+@st.composite
 def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
     """Values for every key, all valid."""
     downs = draw(st.integers(5, 8))
@@ -543,12 +558,19 @@ def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
     least, lambda_gan = LEAST[values["patch"]], draw(st.floats(0, 1e6))
     most = 1 if values["gan_mode"] == "wgangp" else 4
     scales = [k for k in range(1, most + 1) if size >> (k - 1) >= least]
+    ranges = {
+        f"{side}_range": draw(st.none() | value_ranges(values[f"{side}_channels"]))
+        if mosaic is None else None
+        for side in ("in", "out")
+    }  # fmt: skip
+    values["input_range"], values["output_range"] = ranges.values()
+    is_picture = values["output_range"] is None
     return values | {
         "name": draw(TEXT.filter(lambda text: text and "/" not in text and "\\" not in text)),
         "size": size,
         "load_size": draw(st.none() | st.integers(size, 8192)),
         "mosaic": mosaic,
-        "palette": draw(st.none() | st.dictionaries(TEXT, COLOUR)),
+        "palette": draw(st.none() | st.dictionaries(TEXT, COLOUR)) if is_picture else None,
         "downs": downs if values["generator"] == "unet" else values["downs"],
         "scales": draw(st.sampled_from(scales)),
         "lambda_gan": lambda_gan,
