@@ -204,7 +204,7 @@ def test_elevation_to_imagery(tmp_path: Path) -> None:
 def test_radar_to_imagery_is_evaluated(radar: Path, trained: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     done = run("evaluate", trained / "model.safetensors", radar, "--split", "all", "--device",
-               "cpu", "--json", "--sheet", sheet)  # fmt: skip
+               "cpu", "--json", "--picture", sheet)  # fmt: skip
     assert done.code == 0, done
     found = json.loads(done.out)
     assert set(found["overall"]) == {"mae", "rmse", "psnr", "ssim", "spectral_angle"}
