@@ -214,7 +214,8 @@ class Options:
     )
     keep_exif: bool = option(
         False,
-        "Outputs keep their input's EXIF (GPS too), without thumbnail and maker notes.",
+        "Outputs keep their input's EXIF (GPS too), XMP and IPTC, without thumbnails and maker "
+        "notes.",
         decides_bytes=True,
     )
     keep_times: bool = option(False, "Outputs get their input's modification time.")

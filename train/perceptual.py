@@ -37,7 +37,7 @@ class Lpips:
 
     def __init__(self, device: str) -> None:
         """Raises :class:`NotComputed`."""
-        _weights(ALEXNET)
+        find_weights(ALEXNET)
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
         self.device = device
@@ -62,7 +62,7 @@ class Fid:
         """Raises :class:`NotComputed`."""
         if importlib.util.find_spec("torch_fidelity") is None:
             raise NotComputed("pip install 'pix2pix-batch[evaluate]'")
-        path = _weights(INCEPTION)
+        path = find_weights(INCEPTION)
         from torchmetrics.image.fid import FrechetInceptionDistance
 
         self.device, self.count = device, 0
@@ -128,7 +128,7 @@ def checkpoints() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def _weights(name: str) -> Path:
+def find_weights(name: str) -> Path:
     """The file, seen to hold tensors and no code: the libraries would run what is in it."""
     path = checkpoints() / name
     if not path.is_file():

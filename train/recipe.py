@@ -80,6 +80,7 @@ class Recipe(Model):
     lambda_gan: float = Field(1.0, ge=0)
     lambda_l1: float = Field(100.0, ge=0)
     lambda_features: float = Field(0.0, ge=0)
+    lambda_perceptual: float = Field(0.0, ge=0)
 
     # Going on from another model.
     init: str = ""
@@ -122,6 +123,11 @@ class Recipe(Model):
             )
         if self.lambda_features and not self.lambda_gan:
             raise ValueError("lambda_features: needs a discriminator; set lambda_gan above 0")
+        if self.lambda_perceptual and self.out_channels not in (1, 3):
+            raise ValueError(
+                f"lambda_perceptual: VGG-19 takes 3 channels, and out_channels is "
+                f"{self.out_channels}; set it to 0"
+            )
         if self.scales > 1 and self.gan_mode == "wgangp":
             raise ValueError("scales: wgangp's penalty is of one discriminator; set scales to 1")
         if self.lambda_gan == 0 and self.lambda_l1 == 0:

@@ -18,6 +18,7 @@ from pix2pix_batch.inference.onednn import KEEP_SCALE
 from pix2pix_batch.noise import dropout_masks, noise_key
 from pix2pix_batch.train import objective
 from pix2pix_batch.train.data import generator_at
+from pix2pix_batch.train.perceptual_loss import PerceptualLoss
 from pix2pix_batch.train.recipe import Recipe
 
 LOSSES = ("d", "gan", "l1")
@@ -56,8 +57,12 @@ class Step:
     """Trains ``networks`` for ``recipe``, a batch or several accumulated ones at a time."""
 
     def __init__(self, recipe: Recipe, networks: Networks, accelerator: Accelerator) -> None:
+        """Raises :class:`InputError` where a loss cannot be had."""
         self.recipe, self.networks, self.accelerator = recipe, networks, accelerator
         self.architecture = recipe.architecture
+        self.perceptual: PerceptualLoss | None = None
+        if recipe.lambda_perceptual:
+            self.perceptual = PerceptualLoss().to(accelerator.device)
 
     def __call__(self, batches: Sequence[Batch]) -> Tensor:
         """One step on ``batches``, whose gradients are averaged; returns :data:`LOSSES`.
@@ -81,6 +86,9 @@ class Step:
                 total = recipe.lambda_gan * gan + recipe.lambda_l1 * l1
                 if recipe.lambda_features:
                     total = total + recipe.lambda_features * self._feature_loss(batch, fake)
+                if self.perceptual is not None:
+                    perceptual = self.perceptual(fake, batch.target)
+                    total = total + recipe.lambda_perceptual * perceptual
                 self.accelerator.backward(total * share)
             losses[1] += gan.detach() * share
             losses[2] += l1.detach() * share

@@ -27,7 +27,7 @@ def status(out: str, verify: bool, journal: str | None, as_json: bool) -> None:
     """
     import time
 
-    from pix2pix_batch.reporting import console, status
+    from pix2pix_batch.reporting import console, status, status_text
 
     def tick(count: int) -> None:
         if sys.stderr.isatty():
@@ -43,7 +43,7 @@ def status(out: str, verify: bool, journal: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(now.figures() | ({"verified": found.figures()} if found else {})))
     else:
-        for line in console.format_status(now, out, time.time()):
+        for line in status_text.format_status(now, out, time.time()):
             click.echo(line)
         for line in console.format_verification(found) if found else ():
             click.echo(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -23,7 +24,7 @@ from pix2pix_batch.execution.preflight import WorkerRequirements
 from pix2pix_batch.execution.run_recorder import RunRecorder
 from pix2pix_batch.execution.start_workers import start_workers
 from pix2pix_batch.execution.worker import ChunkOptions
-from pix2pix_batch.inference import autotune, input_reading
+from pix2pix_batch.inference import autotune, input_reading, large_images
 from pix2pix_batch.inference.settings import WHOLE, Opener, Settings, apply_decision
 from pix2pix_batch.inputs.scan import open_inputs
 from pix2pix_batch.inputs.source import InputSource, ScanOptions
@@ -204,6 +205,11 @@ class Job:
         self._write_page()
         return self.summary
 
+    def _drop_parts(self) -> None:
+        """What was kept of large images that are done, or that failed, is of no use."""
+        if not (self.is_remote or self.summary.interrupted or self.summary.fatal):
+            shutil.rmtree(large_images.parts_directory(self.settings.out), ignore_errors=True)
+
     def _run_journaled(self) -> None:
         journal = self._open_history(Journal)
         root, selector = self.scan.root or None, self.selector
@@ -223,6 +229,7 @@ class Job:
         finally:
             self._complete_summary()
             recorder.end()
+            self._drop_parts()
 
     def _write_page(self) -> None:
         """The report is nothing that a job can fail for."""

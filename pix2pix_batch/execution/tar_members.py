@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging import kinds
+from pix2pix_batch.imaging.decoding import beginnings
 from pix2pix_batch.imaging.kinds import Open
 from pix2pix_batch.inputs import litter
 from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, OTHER, TAKEN, InputFilter
@@ -53,6 +54,13 @@ GNU_MAGIC, GNU_DIRECTORY, GNU_LABEL = b"ustar  \0", b"D", b"V"
 
 TRAILER = bytes(BLOCK)
 """The block that ends an archive."""
+
+
+GZIP = b"\x1f\x8b\x08"
+"""How gzip's files begin (RFC 1952, section 2.3.1: its mark, and Deflate)."""
+
+DAMAGE = (tarfile.TarError, EOFError, ValueError, RecursionError, zlib.error, gzip.BadGzipFile)
+"""What reading a damaged tar raises."""
 
 
 class Header(tarfile.TarInfo):
@@ -107,6 +115,7 @@ class Forward:
     def __init__(self, read: Callable[[int], bytes], compressed: Callable[[], int] | None) -> None:
         """``compressed``: how many bytes of the compressed file have been read."""
         self._read, self._compressed = read, compressed
+        self.is_compressed = compressed is not None
         self._place = 0
         self.last = b""
         self.left = HEADER
@@ -156,62 +165,117 @@ def members(path: str, choice: InputFilter | None = None) -> Generator[Member, N
     with ExitStack() as stack:
         raw = files.open_stream(path)
         stack.callback(raw.close)
-        forward = _forward(stack, raw, path)
         try:
-            archive = tarfile.TarFile(
-                fileobj=forward,  # type: ignore[arg-type]
-                mode="r",
-                encoding="utf-8",
-                errors="surrogateescape",
-                tarinfo=Header,
-            )
+            forward = _forward(raw)
+        except Exception as error:  # of the disk or of the store
+            raise ImageError(f"cannot be read ({remote.explain_error(error)})") from error
+        try:
+            archive = _open(forward)
             while (found := archive.next()) is not None:
                 if not found.isdir() and found.type not in (GNU_DIRECTORY, GNU_LABEL):
                     yield _member(archive, found, forward, choice)
                 archive.members = []  # type: ignore[attr-defined]  # which would grow with the tar
                 forward.left = HEADER
+            if forward.last != TRAILER:
+                raise Damaged("the tar is damaged or cut off: it ends without an end mark")
+            _check_behind(forward)
         except ImageError:
             raise
-        except (tarfile.TarError, EOFError, ValueError, RecursionError, zlib.error) as error:
+        except DAMAGE as error:
             raise Damaged(f"the tar is damaged: {error or type(error).__name__}") from error
         except Exception as error:  # of the disk or of the store
             raise ImageError(f"cannot be read ({remote.explain_error(error)})") from error
-        if forward.last != TRAILER:
-            raise Damaged("the tar is damaged or cut off: it ends without an end mark")
-        if _is_tar_behind(forward):
-            raise Damaged(
-                "another tar lies behind its end mark, as 'cat' joins them, and would be lost; "
-                "join them with 'tar -A', or give them one by one"
-            )
 
 
-def _is_tar_behind(forward: Forward) -> bool:
-    """Whether the beginning of another tar lies behind the end of one; padding may be between."""
-    forward.left = PIECE
+def _open(forward: Forward) -> tarfile.TarFile:
+    """Its first header is read. Raises :class:`Damaged` where it is known what else the file is."""
     try:
-        while forward.left >= BLOCK and len(block := forward.read(BLOCK)) == BLOCK:
-            if any(block):
-                tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-                return True
-    except Exception:  # what else lies there, 'tar' leaves alone too
-        pass
-    return False
+        return tarfile.TarFile(
+            fileobj=forward,  # type: ignore[arg-type]
+            mode="r",
+            encoding="utf-8",
+            errors="surrogateescape",
+            tarinfo=Header,
+        )
+    except tarfile.TarError as error:
+        is_what = beginnings.describe_file(forward.last) if forward.last else ""
+        if not is_what.startswith("not an image"):
+            raise
+        raise Damaged(is_what.replace("not an image", "not a tar", 1)) from error
 
 
-def _forward(stack: ExitStack, raw: Any, path: str) -> Forward:
-    if not path.partition("?")[0].lower().endswith("gz"):
-        return Forward(raw.read, None)
-    taken = 0
+def _check_behind(forward: Forward) -> None:
+    """Look at what lies behind the end mark: padding may, and what else 'tar' leaves alone.
 
-    class Counted:
-        def read(self, size: int = -1) -> bytes:
-            nonlocal taken
-            data: bytes = raw.read(size if size >= 0 else PIECE)
-            taken += len(data)
-            return data
+    Raises :class:`Damaged` where it is the beginning of another tar, and what the compression
+    raises, whose checksum comes last.
+    """
+    forward.left = PIECE
+    while forward.left >= BLOCK and len(block := forward.read(BLOCK)) == BLOCK:
+        if any(block):
+            if _is_header(block):
+                raise Damaged(
+                    "another tar lies behind its end mark, as 'cat' joins them, and would be "
+                    "lost; join them with 'tar -A', or give them one by one"
+                )
+            break
+    if forward.is_compressed:
+        forward.left = PIECE
+        while forward.read(PIECE):
+            forward.left = PIECE
 
-    file = stack.enter_context(gzip.GzipFile(fileobj=Counted(), mode="rb"))  # type: ignore[call-overload]
-    return Forward(file.read1, lambda: taken)
+
+def _is_header(block: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except (tarfile.TarError, ValueError):
+        return False
+    return True
+
+
+class _Gzip:
+    """The content of a gzip file: of all its parts, and not what follows them and is none, which
+    'gzip' leaves alone too."""
+
+    def __init__(self, raw: Any, start: bytes) -> None:
+        """``start``: what has been read of ``raw``."""
+        self.taken = 0
+        self._raw, self._start = raw, start
+        self._file = gzip.GzipFile(fileobj=self, mode="rb")  # type: ignore[call-overload]
+        self._has_begun = False
+
+    def read(self, size: int = -1) -> bytes:
+        """Of the compressed file."""
+        size = size if size >= 0 else PIECE
+        data, self._start = self._start[:size], self._start[size:]
+        data = data or self._raw.read(size)
+        self.taken += len(data)
+        return data
+
+    def read_content(self, size: int) -> bytes:
+        try:
+            content = self._file.read1(size)
+        except gzip.BadGzipFile as error:
+            if self._has_begun and "Not a gzipped file" in str(error):
+                return b""
+            raise
+        self._has_begun = True
+        return content
+
+
+def _forward(raw: Any) -> Forward:
+    """Whether a tar is compressed is told by its first bytes, whatever it is called."""
+    start = raw.read(len(GZIP))
+    if start == GZIP:
+        packed = _Gzip(raw, start)
+        return Forward(packed.read_content, lambda: packed.taken)
+
+    def read(size: int) -> bytes:
+        nonlocal start
+        piece, start = (start[:size], start[size:]) if start else (raw.read(size), b"")
+        return piece
+
+    return Forward(read, None)
 
 
 def _member(

@@ -22,7 +22,7 @@ from pix2pix_batch.inference import engine_cache
 from pix2pix_batch.inference.autotune import autotune, expected_settings
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.engine_cache import engine_of
-from pix2pix_batch.inference.input_reading import read_item
+from pix2pix_batch.inference.large_images import read_probe
 from pix2pix_batch.inference.settings import Decision, Settings
 from pix2pix_batch.inputs.choice import InputFilter
 from pix2pix_batch.item import Item
@@ -233,7 +233,7 @@ def autotune_job(
         for item in looked:
             if item.name not in trial.harmful:
                 with tried("decoding it", item), suppress(ImageError):
-                    read_item(item, info, settings)
+                    read_probe(item, info, settings)
                     good.append(item)
     return autotune(settings, good)
 

@@ -11,13 +11,12 @@ from PIL import Image
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.decoding import profiles
 from pix2pix_batch.imaging.decoding.decode import (
-    UPRIGHT,
     Decoded,
     decode,
     describe_failure,
-    orientation_of,
     to_eight_bits,
 )
+from pix2pix_batch.imaging.decoding.orientation import UPRIGHT, orientation_of
 from pix2pix_batch.imaging.decoding.primaries import Cicp
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.kinds import suffixes as suffixes
@@ -191,16 +190,18 @@ def write(
     quality: int | None = None,
     exif: bytes = b"",
     fields: Fields | None = None,
-    origin: bytes = b"",
+    xmp: bytes = b"",
     raster: RasterExtras | None = None,
+    iptc: bytes = b"",
 ) -> bytes:
     """Encode as ``form`` (a key of :data:`OUTPUT_FORMATS`). JPEG drops alpha.
 
     ``exif``: a block for formats other than TIFF; ``fields``: for the directory of TIFF;
-    ``origin``: XMP; ``raster``: where it is to be written as a raster.
+    ``xmp``: a packet; ``raster``: where it is to be written as a raster; ``iptc``: records for
+    JPEG.
     """
     quality = DEFAULT_QUALITY if quality is None else quality
-    extras = Extras(quality, exif, fields or {}, origin, raster)
+    extras = Extras(quality, exif, fields or {}, xmp, raster, iptc)
     return OUTPUT_FORMATS[form].encode(picture.pixels, picture.alpha, extras)
 
 

@@ -36,7 +36,7 @@ class Extras:
 
     ``quality``: 1 to 100; ``exif``: a block for formats other than TIFF; ``fields``: for the
     directory of TIFF; ``xmp``: a packet; ``raster``: of what is written as a raster, whose alpha
-    says where there is data.
+    says where there is data; ``iptc``: records, of which JPEG's encoder makes a segment.
     """
 
     quality: int = DEFAULT_QUALITY
@@ -44,6 +44,7 @@ class Extras:
     fields: Fields = field(default_factory=dict)
     xmp: bytes = b""
     raster: RasterExtras | None = None
+    iptc: bytes = b""
 
 
 Encoder = Callable[["np.ndarray", "np.ndarray | None", Extras], bytes]
@@ -85,14 +86,18 @@ def _encode_png(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) ->
 def _encode_jpeg(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
     """Drops alpha."""
     from pix2pix_batch.imaging import jpeg_encoder
+    from pix2pix_batch.imaging.metadata.descriptions import jpeg_segment
 
-    if not (extras.exif or extras.xmp):
+    if not (extras.exif or extras.xmp or extras.iptc):
         encoded = jpeg_encoder.encode(pixels, extras.quality)
         if encoded is not None:
             return encoded
     image = _to_image(pixels, None)
     image = image.convert("RGB") if image.mode == "RGBA" else image
-    return _save(image, "JPEG", quality=extras.quality, exif=extras.exif, xmp=extras.xmp)
+    return _save(
+        image, "JPEG", quality=extras.quality, exif=extras.exif, xmp=extras.xmp,
+        extra=jpeg_segment(extras.iptc),
+    )  # fmt: skip
 
 
 def _encode_webp(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
@@ -106,6 +111,10 @@ def _encode_webp(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -
 def _encode_tiff(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
     if extras.raster is not None:
         return _encode_raster(pixels, alpha, extras, "GTiff")
+    return _encode_picture_as_tiff(pixels, alpha, extras)
+
+
+def _encode_picture_as_tiff(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
     data = _save(_to_image(pixels, alpha), "TIFF", compression="tiff_lzw")
     xmp = {XMP: Field(BYTE, extras.xmp)} if extras.xmp else {}
     return add_fields(data, {**extras.fields, **xmp})
@@ -121,6 +130,9 @@ def _encode_raster(
     from pix2pix_batch.imaging.raster import writing
 
     assert extras.raster is not None
+    if extras.raster.is_picture:
+        data = _encode_picture_as_tiff(pixels, alpha, extras)
+        return writing.copy(data, driver, extras.raster.creation)
     return writing.encode(pixels, None if alpha is None else alpha > 0, driver, extras.raster)
 
 

@@ -53,6 +53,14 @@ class Axis:
         starts = range(0, self.count * self.stride, self.stride)
         return [(min(last, at + self.size) - max(first, at)) / self.size for at in starts]
 
+    def spread(self, part: int) -> list[int]:
+        """Where :data:`PARTS` parts begin, after padding: over the image itself, unless that is
+        smaller than one."""
+        first, last = self.before, self.before + self.length - part
+        if last < first:
+            first, last = 0, self.padded - part
+        return [round(place) for place in np.linspace(first, last, PARTS)]
+
     def weights(self, index: int) -> np.ndarray:
         """``float32 (size,)``: tile ``index``'s share of each pixel; shares add up to one."""
         shared = self.size - self.stride
@@ -101,6 +109,10 @@ class Tiles:
             for column in range(self.columns.count):
                 y, x = row * self.rows.stride, column * self.columns.stride
                 yield self.pixels[y : y + self.size, x : x + self.size]
+
+    def numbered(self) -> Iterator[tuple[int, np.ndarray]]:
+        """The tiles, each with its number."""
+        return enumerate(self)
 
     @property
     def shares(self) -> list[float]:
@@ -157,17 +169,10 @@ class SharingTiles(Tiles):
         """``(N, part, part, C)``, :data:`PARTS` along each axis, from all over the image."""
         made = [
             self.pixels[y : y + self.part, x : x + self.part]
-            for y in self._spread(self.rows)
-            for x in self._spread(self.columns)
+            for y in self.rows.spread(self.part)
+            for x in self.columns.spread(self.part)
         ]
         return np.stack(made)
-
-    def _spread(self, axis: Axis) -> list[int]:
-        """Where parts begin: over the image itself, unless it is smaller than one."""
-        first, last = axis.before, axis.before + axis.length - self.part
-        if last < first:
-            first, last = 0, axis.padded - self.part
-        return [round(place) for place in np.linspace(first, last, PARTS)]
 
 
 class Single:
@@ -192,6 +197,10 @@ class Single:
     def __iter__(self) -> Iterator[np.ndarray]:
         yield self.pixels
 
+    def numbered(self) -> Iterator[tuple[int, np.ndarray]]:
+        """As for :class:`Tiles`."""
+        return enumerate(self)
+
 
 class Padded(Single):
     """An image at its own size, but for a mirrored border."""
@@ -215,13 +224,14 @@ class Padded(Single):
 class Resized(Single):
     """An image scaled to the model's size and back."""
 
-    def __init__(self, pixels: np.ndarray, size: int) -> None:
+    def __init__(self, pixels: np.ndarray, size: int, *, by_band: bool = False) -> None:
+        """``by_band``: the fourth band is no transparency of the others."""
         super().__init__()
-        self.shape = pixels.shape[:2]
-        self.pixels = resize(pixels, (size, size))
+        self.shape, self.by_band = pixels.shape[:2], by_band
+        self.pixels = resize(pixels, (size, size), by_band=by_band)
 
     def add_tile(self, index: int, tile: np.ndarray) -> None:
-        self.result = resize(tile, self.shape)
+        self.result = resize(tile, self.shape, by_band=self.by_band)
 
 
 def round_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -232,11 +242,12 @@ def round_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.clip(np.rint(values, out=values), limits.min, limits.max).astype(dtype)
 
 
-def resize(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """``(H, W, C)`` to ``(*shape, C)``: bicubic, as the reference scales its inputs."""
+def resize(pixels: np.ndarray, shape: tuple[int, int], *, by_band: bool = False) -> np.ndarray:
+    """``(H, W, C)`` to ``(*shape, C)``: bicubic, as the reference scales its inputs. ``by_band``:
+    also where there are four of 8 bits, of which the last is transparency otherwise."""
     if pixels.shape[:2] == shape:
         return pixels
-    if pixels.dtype != np.uint8 or pixels.shape[2] not in (1, 3, 4):
+    if by_band or pixels.dtype != np.uint8 or pixels.shape[2] not in (1, 3, 4):
         return _resize_bands(pixels, shape)
     flat = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
     image = Image.fromarray(flat).resize((shape[1], shape[0]), Image.Resampling.BICUBIC)

@@ -15,7 +15,7 @@ from pix2pix_batch.inference.batch_builder import BatchBuilder
 from pix2pix_batch.inference.converter import CODEC_THREADS_VARIABLE
 from pix2pix_batch.inference.engine_cache import info_of, keep, open_engine
 from pix2pix_batch.inference.fitting import fit_to_model
-from pix2pix_batch.inference.input_reading import read_item
+from pix2pix_batch.inference.large_images import read_probe
 from pix2pix_batch.inference.settings import Decision, Settings, apply_decision
 from pix2pix_batch.item import Item
 
@@ -211,7 +211,7 @@ def _probe_tiles(settings: Settings, items: Sequence[Item]) -> np.ndarray | None
     fit, tiles = "tile" if settings.fit == "whole" else settings.fit, []
     for item in items:
         try:
-            picture = read_item(item, info, settings)
+            picture = read_probe(item, info, settings)
             tiles.append(
                 next(iter(fit_to_model(picture.pixels, fit, settings.size, info.architecture)))
             )

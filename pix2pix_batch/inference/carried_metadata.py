@@ -10,7 +10,7 @@ from pathlib import Path
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.decoding import jpeg2000
 from pix2pix_batch.imaging.images import Picture
-from pix2pix_batch.imaging.metadata import exif, georeference, pam, sidecars
+from pix2pix_batch.imaging.metadata import descriptions, exif, georeference, pam, sidecars
 from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn
 from pix2pix_batch.imaging.metadata.tiff import Fields
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
@@ -23,13 +23,16 @@ class Metadata:
     """What one input's file says that its output keeps.
 
     ``exif``: a block for the formats that hold one; ``fields``: for TIFF outputs; ``turn``: how
-    the picture was turned; ``ground``: the georeference of a GeoTIFF or GeoJP2 input.
+    the picture was turned; ``ground``: the georeference of a GeoTIFF or GeoJP2 input; ``xmp``: a
+    packet; ``iptc``: its records.
     """
 
     exif: bytes = b""
     fields: Fields = field(default_factory=dict)
     turn: Turn = field(default_factory=Turn)
     ground: GeoTiff | None = None
+    xmp: bytes = b""
+    iptc: bytes = b""
 
 
 def collect(data: bytes, picture: Picture, settings: Settings) -> Metadata:
@@ -47,8 +50,14 @@ def collect(data: bytes, picture: Picture, settings: Settings) -> Metadata:
         kept = exif.select_fields(told, sideways=turn.sideways)
     place = tiff or exif.parse(jpeg2000.read_geotiff(data))
     ground = GeoTiff(place) if settings.georeference and place is not None else None
-    fields = {**kept, **(ground.select_fields(turn) if ground else {})}
-    return Metadata(exif.block(kept), fields, turn, ground)
+    xmp = descriptions.read_xmp(data) if settings.keep_exif else b""
+    iptc = descriptions.read_iptc(data) if settings.keep_exif else b""
+    fields = {
+        **kept,
+        **(ground.select_fields(turn) if ground else {}),
+        **descriptions.tiff_fields(iptc),
+    }
+    return Metadata(exif.block(kept), fields, turn, ground, xmp, iptc)
 
 
 @dataclass(frozen=True)

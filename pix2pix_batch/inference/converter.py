@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,9 +19,12 @@ import numpy as np
 
 from pix2pix_batch.errors import EngineError, ImageError, NotToleratedError, OutputError
 from pix2pix_batch.imaging import image_statistics, images, kinds
+from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster.profile import RasterExtras
+from pix2pix_batch.imaging.raster.reading import Raster
+from pix2pix_batch.imaging.raster.streaming import StreamedTiles
 from pix2pix_batch.imaging.tiling import SharingTiles
-from pix2pix_batch.inference import carried_metadata, input_reading
+from pix2pix_batch.inference import carried_metadata, input_reading, large_images
 from pix2pix_batch.inference.batch_builder import BatchBuilder
 from pix2pix_batch.inference.carried_metadata import Metadata
 from pix2pix_batch.inference.engine_cache import domain_of, engine_of, info_of, turn
@@ -86,7 +90,7 @@ class PendingImage:
     item: Item
     stamp: str
     content: bytes
-    tiles: Fitted
+    tiles: Fitted | StreamedTiles
     alpha: np.ndarray | None
     metadata: Metadata
     waiting: int
@@ -96,6 +100,7 @@ class PendingImage:
     squares: list[float] = field(default_factory=list)
     norms: NormStatistics | None = None
     raster: RasterExtras | None = None
+    failed: bool = False
 
 
 class Converter:
@@ -118,6 +123,7 @@ class Converter:
         self.watch = watch or _no_watch
         self.info = info_of(settings.model, settings.fingerprint)
         self.architecture = self.info.architecture
+        self.makes_pictures = self.info.ranges.output.is_picture
         self.domain = domain_of(settings.model, settings.fingerprint)
         self.lane: BatchBuilder[tuple[PendingImage, int]] = BatchBuilder(
             engine_of(settings), settings, self.architecture, self.info.ranges.input.dtype
@@ -136,6 +142,8 @@ class Converter:
             with contextlib.nullcontext() if self.lane.overlapping is None else turn:
                 try:
                     self._run(items, pool)
+                except OutputError as error:
+                    self.fatal = str(error)
                 finally:
                     self._drop()
             self._collect(0)
@@ -147,21 +155,32 @@ class Converter:
             if isinstance(work, Record):
                 self.records.append(work)
                 continue
-            if work.item.variant == SOURCE:
+            if work.item.variant == SOURCE or not work.waiting:
                 self._hand_over([work], pool)
                 continue
-            lane = self._lane_of(work)
-            for index, tile in enumerate(work.tiles):
-                key = self._key(work, index)
-                if key is not None and self.settings.input_noise:
-                    tile = on_input(key, tile, self.settings.input_noise)
-                if lane.add(tile, (work, index), key):
-                    self._translate(lane, pool)
+            try:
+                self._add_tiles(work, pool)
+            except ImageError as error:  # of an image that is read as it goes on
+                work.failed, reason = True, str(error)
+                if isinstance(work.tiles, StreamedTiles):
+                    work.tiles.raster.close()
+                    work.tiles.store.remove()
+                self.records.append(Record(work.item.name, "failed", work.stamp, reason=reason))
         for lane in self._lanes():
             if lane.owners and not self.fatal:
                 self._translate(lane, pool)
             while lane.flying:
                 self._finish(lane, pool)
+
+    def _add_tiles(self, work: PendingImage, pool: ThreadPoolExecutor) -> None:
+        """Raises :class:`ImageError`."""
+        lane = self._lane_of(work)
+        for index, tile in work.tiles.numbered():
+            key = self._key(work, index)
+            if key is not None and self.settings.input_noise:
+                tile = on_input(key, tile, self.settings.input_noise)
+            if lane.add(tile, (work, index), key):
+                self._translate(lane, pool)
 
     def _lanes(self) -> list[BatchBuilder[tuple[PendingImage, int]]]:
         return [self.lane] if self.plain is None else [self.lane, self.plain]
@@ -257,15 +276,27 @@ class Converter:
         try:
             input_reading.require_form(item.form, self.info)
             with self.watch("reading it", item.name):
+                large = large_images.open_large(item, self.info, self.settings)
+            if large is not None:
+                stamp = item.stamp or files.stamp_of(item.path)
+                return self._begin_large(item, large, stamp)
+            with self.watch("reading it", item.name):
                 data, stamp = input_reading.read_file(item, self.info, self.settings)
             with self.watch("decoding it", item.name):
                 picture = input_reading.decode_item(item, data, self.info, self.settings)
             height, width = picture.pixels.shape[:2]
             kinds.require_size(item.form, width * (1 + self.settings.beside), height)
             kept = carried_metadata.collect(data, picture, self.settings)
-            extras = input_reading.make_extras(picture.profile, item.form, self.info, self.settings)
+            profile = picture.profile
+            if profile is None and OUTPUT_FORMATS[item.form].driver and not self.makes_pictures:
+                profile = input_reading.place_of(kept.fields, picture.alpha is not None)
+            extras = input_reading.make_extras(profile, item.form, self.info, self.settings)
             tiles = fit_to_model(
-                picture.pixels, self.settings.fit, self.settings.size, self.architecture
+                picture.pixels,
+                self.settings.fit,
+                self.settings.size,
+                self.architecture,
+                by_band=picture.profile is not None,
             )
         except ImageError as error:
             refused = isinstance(error, NotToleratedError)
@@ -278,6 +309,14 @@ class Converter:
             work.input = digest_of(data)
         if item.variant is not None:
             work.pixels, work.alpha = picture.pixels, None
+        return work
+
+    def _begin_large(self, item: Item, raster: Raster, stamp: str) -> PendingImage:
+        """An image that does not fit in memory. Raises :class:`ImageError`."""
+        tiles = large_images.make_tiles(raster, item, stamp, self.info, self.settings)
+        content = large_images.hash_content(item.path) if self.settings.noise else b""
+        work = PendingImage(item, stamp, content, tiles, None, Metadata(), len(tiles))
+        work.squares = tiles.squares
         return work
 
     def _translate(
@@ -306,10 +345,10 @@ class Converter:
         self, lane: BatchBuilder[tuple[PendingImage, int]], owner: tuple[PendingImage, int]
     ) -> NormStatistics | None:
         """What all tiles of an image are normed by, measured when the first of them comes."""
-        work, index = owner
-        if not isinstance(work.tiles, SharingTiles):
+        work, _ = owner
+        if not isinstance(work.tiles, SharingTiles | StreamedTiles) or work.tiles.part is None:
             return None
-        if index == 0:
+        if work.norms is None:
             work.norms = lane.measure_norms(work.tiles.parts)
         return work.norms
 
@@ -331,6 +370,8 @@ class Converter:
                 work.squares.append(float(square))
         ready = []
         for (work, index), tile in zip(owners, made.images, strict=False):
+            if work.failed:
+                continue
             work.tiles.add_tile(index, tile)
             work.waiting -= 1
             if work.waiting == 0:
@@ -365,6 +406,8 @@ class Converter:
 
     def _write(self, work: PendingImage, place: Place) -> Record:
         item = work.item
+        if isinstance(work.tiles, StreamedTiles):
+            return self._write_large(work, work.tiles, place)
         try:
             picture = images.Picture(self._output_pixels(work), work.alpha)
             with self.watch("encoding it", item.name):
@@ -374,8 +417,9 @@ class Converter:
                     self.settings.quality,
                     work.metadata.exif,
                     work.metadata.fields,
-                    b"" if item.variant == SOURCE else self.settings.origin,
+                    (b"" if item.variant == SOURCE else self.settings.origin) or work.metadata.xmp,
                     work.raster,
+                    work.metadata.iptc,
                 )
         except MemoryError:
             return Record(item.name, "failed", reason="too large for this machine's memory")
@@ -400,6 +444,29 @@ class Converter:
             record = replace(record, **image_statistics.measure_appearance(work.tiles.result))
         return record
 
+    def _write_large(self, work: PendingImage, tiles: StreamedTiles, place: Place) -> Record:
+        """As :meth:`_write`, of an image whose rows lie on the disk."""
+        item = work.item
+        try:
+            squares = tiles.all_squares() if self.domain is not None else []
+            with self.watch("writing it", item.name):
+                beside = self._place_sidecars(item, work.metadata, place)
+            watched = partial(self.watch, "writing it", item.name)
+            hashed = large_images.write_output(tiles, item, self.info, self.settings, watched)
+        except ImageError as error:
+            return Record(item.name, "failed", reason=str(error))
+        finally:
+            tiles.raster.close()
+        if self.settings.keep_times:
+            time = carried_metadata.modification_time(item)
+            carried_metadata.date(Path(self.settings.out) / item.output, time)
+        warning = "; ".join(tiles.raster.warnings)
+        record = Record(item.name, "done", work.stamp, item.output, hash=hashed)
+        record = replace(record, warning=warning, beside=beside or None)
+        distance = None if self.domain is None else self.domain.distance(squares, tiles.shares)
+        unmeasured = True if distance is None and self.domain is not None else None
+        return replace(record, distance=distance, unmeasured=unmeasured)
+
     def _output_pixels(self, work: PendingImage) -> np.ndarray:
         """The output's pixels."""
         if work.item.variant == SOURCE:
@@ -420,6 +487,14 @@ class Converter:
     def _place(self, item: Item, kept: Metadata, data: bytes, place: Place) -> tuple[str, ...]:
         """The output and what goes beside it, which is there when the output is, and is returned
         by name."""
+        beside = self._place_sidecars(item, kept, place)
+        place(item.output, data)
+        if self.settings.keep_times:
+            time = carried_metadata.modification_time(item)
+            carried_metadata.date(Path(self.settings.out) / item.output, time)
+        return beside
+
+    def _place_sidecars(self, item: Item, kept: Metadata, place: Place) -> tuple[str, ...]:
         out = Path(self.settings.out)
         beside = []
         for sidecar in carried_metadata.list_sidecar_outputs(item, kept, item.output):
@@ -427,9 +502,6 @@ class Converter:
             beside.append(sidecar.name)
             if self.settings.keep_times:
                 carried_metadata.date(out / sidecar.name, sidecar.time)
-        place(item.output, data)
-        if self.settings.keep_times:
-            carried_metadata.date(out / item.output, carried_metadata.modification_time(item))
         return tuple(beside)
 
 

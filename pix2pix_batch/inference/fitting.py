@@ -26,12 +26,18 @@ the less of them overlaps."""
 
 
 def fit_to_model(
-    pixels: np.ndarray, fit: str, size: int, architecture: Description | None = None
+    pixels: np.ndarray,
+    fit: str,
+    size: int,
+    architecture: Description | None = None,
+    *,
+    by_band: bool = False,
 ) -> Fitted:
     """The image as what the network takes. ``size``: the model's; ``architecture``: for the fit
-    ``whole``. Raises :class:`ImageError`."""
+    ``whole``; ``by_band``: bands are scaled each by itself, as a raster's. Raises
+    :class:`ImageError`."""
     if fit == "resize":
-        return Resized(pixels, size)
+        return Resized(pixels, size, by_band=by_band)
     if fit == "whole":
         return _fit_whole(pixels, architecture)
     height, width = pixels.shape[:2]
@@ -49,11 +55,17 @@ def _fit_whole(pixels: np.ndarray, architecture: Description | None) -> Fitted:
     padded = pad_size((pixels.shape[0], pixels.shape[1]), architecture)
     if image_memory(architecture, padded) <= WHOLE_MEMORY:
         return Padded(pixels, padded)
+    side, part = plan_large_tiles(architecture)
+    return Tiles(pixels, side) if part is None else SharingTiles(pixels, side, part)
+
+
+def plan_large_tiles(architecture: LayeredDescription) -> tuple[int, int | None]:
+    """The side of large tiles, and of the parts that their shared norms are measured on; ``None``
+    where images are not normed by their own statistics."""
     side = large_tile(architecture)
     if not architecture.norms_each_image:
-        return Tiles(pixels, side)
-    part = pad_size((side // PARTS, side // PARTS), architecture)[0]
-    return SharingTiles(pixels, side, part)
+        return side, None
+    return side, pad_size((side // PARTS, side // PARTS), architecture)[0]
 
 
 def pad_size(size: Size, architecture: Description) -> Size:

@@ -9,9 +9,10 @@ import numpy as np
 
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import ImageError, InputError, NotToleratedError
-from pix2pix_batch.imaging import kinds
+from pix2pix_batch.imaging import images, kinds
 from pix2pix_batch.imaging.decoding.opening import pixel_limit
 from pix2pix_batch.imaging.images import Picture
+from pix2pix_batch.imaging.metadata.tiff import Fields
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster.profile import RasterExtras, RasterProfile
 from pix2pix_batch.inference.fitting import read_input
@@ -46,7 +47,7 @@ def read_item(item: Item, info: BundleInfo, settings: Settings) -> Picture:
 def read_file(item: Item, info: BundleInfo, settings: Settings) -> tuple[bytes, str]:
     """The file's bytes and its stamp; no bytes where it is a raster on a disk, which is read from
     there, and nobody else needs them. Raises :class:`ImageError`."""
-    if not (is_raster(item.name, info, settings.bands) and _is_on_disk(item)):
+    if not (is_raster(item.name, info, settings.bands) and is_on_disk(item)):
         return files.read(item)
     tells_place = settings.georeference and not OUTPUT_FORMATS[item.form].holds_rasters
     if settings.noise or settings.keep_exif or tells_place:
@@ -62,10 +63,11 @@ def decode_item(item: Item, data: bytes, info: BundleInfo, settings: Settings) -
     """``data``: as :func:`read_file` returns it. Raises :class:`ImageError`."""
     if not is_raster(item.name, info, settings.bands):
         return read_input(data, info, settings.tolerance)
-    return _read_raster(item.path if _is_on_disk(item) else data, item, info, settings)
+    return _read_raster(item.path if is_on_disk(item) else data, item, info, settings)
 
 
-def _is_on_disk(item: Item) -> bool:
+def is_on_disk(item: Item) -> bool:
+    """Whether it is a file of this machine."""
     return item.content is None and not remote.is_url(item.path)
 
 
@@ -75,7 +77,8 @@ def _read_raster(place: str | bytes, item: Item, info: BundleInfo, settings: Set
     side, bands = info.ranges.input, split_bands(settings.bands)
     try:
         with open_raster(place, item.name, side, bands) as raster:
-            require_few_pixels(raster.height, raster.width, settings)
+            if isinstance(place, bytes):
+                require_few_pixels(raster.height, raster.width, settings)
             pixels, valid = raster.read(0, 0, raster.height, raster.width)
             warnings, profile = tuple(raster.warnings), raster.profile
     except InputError as error:  # of a library that is not there
@@ -112,6 +115,14 @@ def require_form(form: str, info: BundleInfo) -> None:
     )
 
 
+def place_of(fields: Fields, has_gaps: bool) -> RasterProfile:
+    """Where a picture lies, by the ``fields`` that its output as TIFF would have."""
+    from pix2pix_batch.imaging.raster.reading import read_place
+
+    pixel = np.zeros((1, 1, 1), np.uint8)
+    return read_place(images.write(Picture(pixel), "tiff", fields=fields), has_gaps)
+
+
 def require_format(info: BundleInfo, form: str, creation: Sequence[str]) -> None:
     """See before long work that outputs can be written. ``form``: ``same`` too; ``creation``:
     options of GDAL's. Raises :class:`InputError`."""
@@ -135,21 +146,22 @@ def require_format(info: BundleInfo, form: str, creation: Sequence[str]) -> None
 
 
 def make_extras(
-    picture_profile: RasterProfile | None, form: str, info: BundleInfo, settings: Settings
+    profile: RasterProfile | None, form: str, info: BundleInfo, settings: Settings
 ) -> RasterExtras | None:
     """What is told to the writer where an output is written as a raster; ``None`` where it is a
-    picture. ``picture_profile``: of the input, where that was read as a raster."""
+    picture. ``profile``: of the input, where that was read as a raster."""
     made, side = OUTPUT_FORMATS[form], info.ranges.output
     if not made.holds_rasters:
         return None
-    plain = picture_profile is None and side.is_picture and not settings.creation_option
-    if plain and not made.only_rasters:
+    is_picture = profile is None and side.is_picture
+    if is_picture and not (settings.creation_option or made.only_rasters):
         return None
     from pix2pix_batch.imaging.raster.writing import parse_creation_options
 
-    profile = picture_profile or RasterProfile()
+    profile = profile or RasterProfile()
     return RasterExtras(
         profile if settings.georeference else profile.without_place(),
+        is_picture,
         parse_creation_options(settings.creation_option) if made.driver else (),
         side.nodata,
         side.names,

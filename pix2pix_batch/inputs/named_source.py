@@ -19,6 +19,7 @@ from pix2pix_batch.inputs.source import tidy as tidy_name
 from pix2pix_batch.item import Item
 from pix2pix_batch.storage import remote
 from pix2pix_batch.storage.name_set import HashSet
+from pix2pix_batch.storage.remote_stream import RemoteRawFile
 from pix2pix_batch.text import escape
 
 LISTED = "listed"
@@ -149,7 +150,7 @@ class ListSource(NamedSource):
         if self.source == "-":
             return sys.stdin.buffer
         if remote.is_url(self._list_of):
-            return io.BufferedReader(remote.RemoteRawFile(self._list_of))
+            return io.BufferedReader(RemoteRawFile(self._list_of))
         try:
             return open(self._list_of, "rb")
         except OSError as error:

@@ -61,6 +61,7 @@ KINDS = (
         "they have no defined white: tone-map them to PNG first",
     ),
     _kind("DICOM", ".dcm .dicom", "choose a window and export PNG, with dcm2pnm or a viewer"),
+    _kind("NIfTI", ".nii", "store their slices as .npy, with nibabel, for a model of rasters"),
     _kind("FITS", ".fits .fit .fts", "scale them to 8 or 16 bits and store them as PNG"),
     _kind("JPEG 2000", ".jp2 .j2k .jpc .jpf .jpx .j2c .jpt", "install a Pillow that reads it"),
     _kind("WebP", ".webp", "install a Pillow that reads it"),

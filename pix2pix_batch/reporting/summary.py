@@ -36,6 +36,7 @@ class Summary:
     ``outdated_such``; ``warned_before``: with ``strict``, outputs of earlier runs whose inputs were
     read with a warning, the first in ``warned_before_such``; ``unread``: images of kinds that are
     not read, ``unread_in_tars`` of them within tars; ``unread_kinds``: which, and what to do;
+    ``empty_tars``: tars without an image, the first in ``empty_tars_such``;
     ``as_before``: the run was to overwrite, and ended before it replaced anything.
     """
 
@@ -82,6 +83,8 @@ class Summary:
     unread: int = 0
     unread_in_tars: int = 0
     unread_kinds: list[str] = field(default_factory=list)
+    empty_tars: int = 0
+    empty_tars_such: list[str] = field(default_factory=list)
     litter_such: list[str] = field(default_factory=list)
     excluded_such: list[str] = field(default_factory=list)
 
@@ -100,6 +103,11 @@ class Summary:
                 self.tars += 1
                 self.litter += record.litter or 0
                 self.unread_in_tars += record.unread or 0
+                if not record.members:
+                    self.empty_tars += 1
+                    self.empty_tars_such += (
+                        [record.name] if len(self.empty_tars_such) < EXAMPLES else []
+                    )
                 continue
             if record.status == DONE:
                 self.converted += 1

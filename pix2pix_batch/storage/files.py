@@ -19,6 +19,7 @@ from pix2pix_batch.errors import ImageError, InputError, OutputError
 from pix2pix_batch.storage import common, placement, remote
 from pix2pix_batch.storage.name_set import HashSet
 from pix2pix_batch.storage.patience import patiently
+from pix2pix_batch.storage.remote_stream import RemoteStream
 from pix2pix_batch.text import escape
 
 if TYPE_CHECKING:
@@ -186,11 +187,11 @@ def is_empty(path: str) -> bool:
         return False
 
 
-def open_stream(path: str) -> IO[bytes] | remote.RemoteStream:
+def open_stream(path: str) -> IO[bytes] | RemoteStream:
     """A file to be read from front to back. Raises :class:`ImageError`."""
     if remote.is_url(path):
         try:
-            return remote.RemoteStream(path)
+            return RemoteStream(path)
         except InputError as error:
             raise ImageError(str(error)) from error
     try:
@@ -299,12 +300,7 @@ class Destination:
         try:
             yield
         except OSError as error:
-            if error.errno in FATAL:
-                raise OutputError(
-                    f"{escape(remote.redact(self.out))}: {error.strerror}; make room there, then "
-                    "run the same command again: it goes on where this run stopped"
-                ) from error
-            raise ImageError(f"its output cannot be written ({_why(error)})") from error
+            raise explain_output_error(self.out, error) from error
 
     @contextmanager
     def _local(self, output: str) -> Iterator[int]:
@@ -352,6 +348,27 @@ class Destination:
         self._target = _target(self._open, self._top, self.out, inside)
         self._inside = inside
 
+
+def explain_output_error(out: str, error: OSError) -> ImageError | OutputError:
+    """Why an output of ``out`` cannot be written: it, or no other either."""
+    if error.errno in FATAL:
+        return OutputError(
+            f"{escape(remote.redact(out))}: {error.strerror}; make room there, then run the same "
+            "command again: it goes on where this run stopped"
+        )
+    return ImageError(f"its output cannot be written ({_why(error)})")
+
+
+def require_room(out: str) -> None:
+    """Raises :class:`OutputError` where the disk is full: what a library said of it may be less
+    clear."""
+    if shutil.disk_usage(out).free < LEAST_FREE:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise explain_output_error(out, full)
+
+
+LEAST_FREE = 1 << 20
+"""Bytes under which a disk is full."""
 
 _apart: set[tuple[int, int]] = set()
 """The directories of OUT, by device and inode, into which nothing can be moved from where the

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import random
 import re
@@ -254,14 +253,14 @@ def read(url: str, largest: int) -> bytes:
 
 def _read_streamed(fs: AbstractFileSystem, path: str, largest: int) -> bytes:
     pieces, left = [], largest
-    with _open_web(fs, path) as file:
+    with open_web_file(fs, path) as file:
         while left > 0 and (piece := file.read(min(left, PIECE))):
             pieces.append(piece)
             left -= len(piece)
     return b"".join(pieces)
 
 
-def _open_web(fs: AbstractFileSystem, path: str) -> IO[bytes]:
+def open_web_file(fs: AbstractFileSystem, path: str) -> IO[bytes]:
     """A file as one answer. Servers need not know ranges, nor the size before: any size given
     keeps fsspec from asking for it."""
     file: IO[bytes] = fs.open(path, "rb", block_size=0, size=1)
@@ -362,68 +361,3 @@ def write(url: str, put: Callable[[AbstractFileSystem, str], None]) -> None:
                 "this run stopped"
             ) from error
         raise ImageError(f"its output cannot be written ({explain_error(error)})") from error
-
-
-class RemoteStream:
-    """A remote file read once, from front to back, in little memory; a break is mended."""
-
-    def __init__(self, url: str) -> None:
-        self._store, self._path = open_store(url)
-        self._is_web = scheme(url) in WEB
-        self._file: IO[bytes] | None = None
-        self._place = 0
-
-    def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes; none at the end. Raises what the store does."""
-
-        def mended() -> bytes:
-            try:
-                return self._open().read(size)
-            except Exception:
-                self.close()
-                raise
-
-        data = retry(mended)
-        self._place += len(data)
-        return data
-
-    def _open(self) -> IO[bytes]:
-        if self._file is not None:
-            return self._file
-        if self._is_web:
-            self._file, left = _open_web(self._store, self._path), self._place
-            while left > 0:
-                left -= len(self._file.read(min(left, PIECE))) or left
-        else:
-            self._file = self._store.open(self._path, "rb", cache_type="readahead")
-            self._file.seek(self._place)
-        return self._file
-
-    def close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
-
-
-class RemoteRawFile(io.RawIOBase):
-    """A :class:`RemoteStream` for Python's buffered files. Raises :class:`InputError`."""
-
-    def __init__(self, url: str) -> None:
-        self._url, self._stream = url, RemoteStream(url)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            data = self._stream.read(len(buffer))
-        except Exception as error:
-            raise InputError(
-                f"{redact(self._url)}: cannot be read ({explain_error(error)})"
-            ) from error
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()

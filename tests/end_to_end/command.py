@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pix2pix_batch.cli import main
+from tests.end_to_end.forked import Forked, start_template
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "pix2pix_batch.cli"]
@@ -34,6 +36,7 @@ SHARED: list[str] = []
 """The address of the scheduler of :func:`one_worker`'s worker, while there is one."""
 
 Argument = str | bytes | Path | int
+Started = subprocess.Popen[bytes] | Forked
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,10 @@ class Ran:
         return figures["converted"], figures["skipped"], figures["failed"]
 
 
+def _as_text(arguments: Iterable[Argument]) -> list[str]:
+    return [os.fsdecode(a) if isinstance(a, bytes) else str(a) for a in arguments]
+
+
 def environment(**values: str) -> dict[str, str]:
     """Of a program. The command sets ``PYTHONSAFEPATH`` for its process, which this one may be."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -79,7 +86,15 @@ def start(*arguments: Argument, **options: Any) -> subprocess.Popen[bytes]:
     )
 
 
-def finish(process: subprocess.Popen[bytes], text: bytes | None = None) -> Ran:
+def fork(
+    *arguments: Argument, fed: bool = False, cwd: Argument | None = None, **variables: str
+) -> Forked:
+    """As :func:`start`, but of what is imported already, and with ``variables`` beside the
+    environment; ``fed``: with a pipe as standard input."""
+    return Forked(_as_text(arguments), environment(**variables), str(cwd or os.getcwd()), fed)
+
+
+def finish(process: Started, text: bytes | None = None) -> Ran:
     """Wait for a started command. Nothing of Python's machinery may show."""
     try:
         out, err = process.communicate(text, timeout=PATIENCE)
@@ -92,46 +107,60 @@ def finish(process: subprocess.Popen[bytes], text: bytes | None = None) -> Ran:
 
 
 def run(*arguments: Argument, stdin: bytes | None = None, **options: Any) -> Ran:
+    """The command in a process of its own, where that is the point; else :func:`here`."""
     if stdin is not None:
         options["stdin"] = subprocess.PIPE
     return finish(start(*arguments, **options), stdin)
 
 
-def here(*arguments: Argument) -> Ran:
-    """The command as :func:`run` gives it, but in this process, which saves its start."""
-    ended = CliRunner().invoke(main, list(map(str, arguments)))
+def here(*arguments: Argument, stdin: bytes | None = None, cwd: Argument | None = None) -> Ran:
+    """The command as :func:`run` gives it, but in this process, which saves its start.
+
+    Its workers are forked from one process for all such runs, which saves importing PyTorch.
+    """
+    given = _as_text(arguments)
+    if {"--workers", "--scheduler"} & set(given):
+        start_template()
+    with contextlib.chdir(str(cwd)) if cwd else contextlib.nullcontext():
+        ended = CliRunner().invoke(main, given, input=stdin, prog_name="pix2pix-batch")
     if not isinstance(ended.exception, SystemExit | None):
         raise ended.exception
     return Ran(ended.exit_code, ended.stdout, ended.stderr)
 
 
 def convert(source: Argument, out: Argument, model: Path, *more: Argument, **options: Any) -> Ran:
-    """Run ``convert`` with one worker in fp32, unless told otherwise, and ``--json``.
+    """Run ``convert`` in this process, with one worker in fp32, unless told otherwise, and
+    ``--json``; in a process of its own where ``options`` are not only ``stdin`` and ``cwd``:
+    :func:`fork`'s, or of :func:`run` where ``env`` is among them.
 
     The precision is given so that the bytes are the same on every CPU. Where the tests of a module
-    share a worker, it is that one, and the command is called in this process; but not for runs that
-    ask for workers, or whose ``options`` are a process's. Inputs that cannot be found are then the
-    worker's to tell: another path through the code, so that runs with such ask for ``--workers``.
+    share a worker, it is that one, but not for runs that ask for workers, or in a process of their
+    own. Inputs that cannot be found are then the worker's to tell: another path through the code,
+    so that runs with such ask for ``--workers``.
     """
-    named = [source, out, *more]
-    alone = options or not SHARED or any(isinstance(word, bytes) for word in named)
-    if "--dry-run" in more:
-        return (run if alone else here)(*words(source, out, model, *more), **options)
-    if {"--workers", "--scheduler"} & set(more) or {"env", "preexec_fn"} & options.keys():
-        return run(*words(source, out, model, *more), **options)
-    shared = ("--scheduler", SHARED[0]) if SHARED else ()
-    return (run if alone else here)(*words(source, out, model, *more, *shared), **options)
+    own = options.keys() - {"stdin", "cwd"}
+    given = words(source, out, model, *more)
+    if {"env", "preexec_fn"} & own:
+        return run(*given, **options)
+    if own:
+        return finish(fork(*given, **options))
+    if SHARED and not {"--workers", "--scheduler", "--dry-run"} & set(more):
+        given = words(source, out, model, *more, "--scheduler", SHARED[0])
+    return here(*given, **options)
 
 
 @contextmanager
 def one_worker() -> Iterator[None]:
     """One for all runs that do not ask for their own, to start it once."""
+    import dask
     from distributed import LocalCluster  # not above: processes that import this need none
 
+    start_template()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
         options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
-        with LocalCluster(**options) as cluster:
+        method = {"distributed.worker.multiprocessing-method": "forkserver"}
+        with dask.config.set(method), LocalCluster(**options) as cluster:
             SHARED.append(cluster.scheduler_address)
             try:
                 yield
@@ -156,7 +185,7 @@ def error_of(ran: Ran) -> str:
     return lines[0]
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+def wait_for(condition: Callable[[], bool], process: Started) -> None:
     """Wait until ``condition`` holds; ``process`` must be running all the while."""
     end = time.monotonic() + PATIENCE
     while not condition():
@@ -165,7 +194,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) ->
         time.sleep(0.02)
 
 
-def wait_until_told(what: bytes, process: subprocess.Popen[bytes]) -> None:
+def wait_until_told(what: bytes, process: Started) -> None:
     """Wait for a line with ``what`` on standard error, of which the lines till then are taken."""
     assert process.stderr is not None
     assert any(what in line for line in process.stderr), process.communicate()

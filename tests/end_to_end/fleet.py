@@ -13,9 +13,12 @@ from pathlib import Path
 
 from distributed import Client
 
-from tests.end_to_end.command import PATIENCE, environment
+from tests.end_to_end.command import PATIENCE, Started, environment
+from tests.end_to_end.forked import Forked, run_dask
 
 HERE = "127.0.0.1"
+FORKING = {"DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver"}
+"""How Dask's nannies are to start their workers, which saves importing PyTorch."""
 
 
 class Fleet:
@@ -28,7 +31,7 @@ class Fleet:
         """
         self.place, self.before, self.variables = place, before, variables
         self.file = place / "scheduler.json"
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Started] = []
         place.mkdir(parents=True, exist_ok=True)
         self.scheduler = self._start(
             *("scheduler", "--no-show", "--port", "0", "--scheduler-file", str(self.file)),
@@ -41,10 +44,9 @@ class Fleet:
     def address(self) -> str:
         return str(json.loads(self.file.read_text())["address"])
 
-    def worker(
-        self, name: str, *before: str, host: str = HERE, **variables: str
-    ) -> subprocess.Popen[bytes]:
-        """Start a worker. ``before``: words that start its command, such as ``unshare``."""
+    def worker(self, name: str, *before: str, host: str = HERE, **variables: str) -> Started:
+        """Start a worker. ``before``: words that start its command, such as ``unshare``, or ``env``
+        for one that has imported nothing yet."""
         return self._start(
             *("worker", self.address, "--name", name, "--nthreads", "1"),
             *("--local-directory", str(self.place), "--host", host),
@@ -66,7 +68,7 @@ class Fleet:
         words = [*self.before, sys.executable, "-c", program, self.address, str(count)]
         subprocess.run(words, check=True, timeout=PATIENCE, env=environment())
 
-    def kill(self, process: subprocess.Popen[bytes]) -> None:
+    def kill(self, process: Started) -> None:
         """With all that it has started, and at once."""
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -79,18 +81,21 @@ class Fleet:
             if process.poll() is None:
                 self.kill(process)
 
-    def _start(
-        self, *words: str, before: Sequence[str] = (), **variables: str
-    ) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [*before, sys.executable, "-m", "dask", *words, "--no-dashboard"],
-            cwd=self.place,
-            env=environment(**{**self.variables, **variables}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    def _start(self, *words: str, before: Sequence[str] = (), **variables: str) -> Started:
+        given = environment(**{**FORKING, **self.variables, **variables})
+        process: Started
+        if before:
+            process = subprocess.Popen(
+                [*before, sys.executable, "-m", "dask", *words, "--no-dashboard"],
+                cwd=self.place,
+                env=given,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        else:
+            process = Forked([*words, "--no-dashboard"], given, str(self.place), None, run_dask)
         self.processes.append(process)
         return process
 

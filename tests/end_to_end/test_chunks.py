@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import save_bundle
 from tests.end_to_end.command import JOURNAL, convert, environment, put
 
+COUNT = 28
 SLOW = {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"}
 """Makes any x86 CPU one of 2008."""
 
@@ -23,7 +24,7 @@ def claims(out: Path) -> list[int]:
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("chunks") / "in"
-    for number in range(44):
+    for number in range(COUNT):
         put(source / f"{number:02}.png", seed=number)
     return source
 
@@ -36,11 +37,11 @@ def test_chunks_of_a_slow_engine_stay_whole_batches(
     model = save_bundle(bundles / "slow.safetensors", ngf=80)
     out = tmp_path / "out"
     ran = convert(pictures, out, model, "--batch-size", 8, env=environment(**SLOW))
-    assert (ran.code, *ran.counts()) == (0, 44, 0, 0), ran.err
+    assert (ran.code, *ran.counts()) == (0, COUNT, 0, 0), ran.err
     *usual, last = claims(out)
     whole = sum(size for size in usual if size % 8 == 0)
-    assert whole >= 44 - 2 * 8, (usual, last)
-    assert sum(usual) + last == 44
+    assert whole >= COUNT - 2 * 8, (usual, last)
+    assert sum(usual) + last == COUNT
 
 
 def test_a_small_job_is_for_all_workers(tmp_path: Path, pictures: Path, tiny: Path) -> None:

@@ -100,30 +100,30 @@ def test_completion() -> None:
 
 
 def test_an_error_is_one_line_without_control_characters(tmp_path: Path) -> None:
-    ran = run("dataset", "check", tmp_path / "no\n\x1b[31msuch")
+    ran = here("dataset", "check", tmp_path / "no\n\x1b[31msuch")
     assert ran.code == 2
     assert ran.err.startswith(f"error: {tmp_path}/no\\n\\x1b[31msuch: there is no such")
     assert ran.err.count("\n") == 1 + ran.err.count("\nhint: ")
 
 
 def test_model_list() -> None:
-    ran = run("model", "list")
+    ran = here("model", "list")
     assert ran.code == 0, ran.err
     assert any(line.startswith("map2aerial\t") for line in ran.out.splitlines())
 
 
 def test_model_show(tiny: Path) -> None:
-    ran = run("model", "show", tiny)
+    ran = here("model", "show", tiny)
     assert ran.code == 0, ran.err
     for text in ("tiny", str(tiny), "64x64", "3 -> 3", "6 downs, ngf 4", "running-statistics"):
         assert text in ran.out
-    ran = run("model", "show", "map2aerial", "--json")
+    ran = here("model", "show", "map2aerial", "--json")
     values = json.loads(ran.out)
     assert values["name"] == "map2aerial"
     assert values["architecture"]["in_channels"] == 3
 
 
-def test_model_show_tells_how_it_was_made(tmp_path: Path) -> None:
+def test_model_show_tells_how_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep: dict[str, object] = {"level": "bottom"}
     for _ in range(300):
         deep = {"in": deep}
@@ -142,7 +142,8 @@ def test_model_show_tells_how_it_was_made(tmp_path: Path) -> None:
     info = BundleInfo("made", architecture, image_size=64, provenance=provenance)
     path = tmp_path / "a directory" / "made.safetensors"
     bundle.save(path, info, UNet(architecture).init_weights(torch.Generator()))
-    ran = run("model", "show", path, env=environment(COLUMNS="60"))
+    monkeypatch.setenv("COLUMNS", "60")
+    ran = here("model", "show", path)
     assert ran.code == 0, ran.err
     assert "\x1b" not in ran.out
     lines = ran.out.splitlines()
@@ -166,7 +167,7 @@ def test_model_show_tells_how_it_was_made(tmp_path: Path) -> None:
     assert len(history) > 4
     assert all(len(line) <= 60 for line in history)
     assert all(line.startswith("    ") for line in history[1:])
-    assert json.loads(run("model", "show", path, "--json").out)["provenance"] == provenance
+    assert json.loads(here("model", "show", path, "--json").out)["provenance"] == provenance
 
 
 def test_model_import(tmp_path: Path) -> None:
@@ -174,10 +175,10 @@ def test_model_import(tmp_path: Path) -> None:
     torch.manual_seed(0)
     torch.save(ReferenceUNet(downs=6, ngf=2).state_dict(), checkpoint)
     domains = ["--source-domain", "labels", "--target-domain", "façades"]
-    ran = run("model", "import", checkpoint, file, *domains)
+    ran = here("model", "import", checkpoint, file, *domains)
     assert ran.code == 0, ran.err
     assert "64x64" in ran.out
-    values = json.loads(run("model", "show", file, "--json").out)
+    values = json.loads(here("model", "show", file, "--json").out)
     assert values["name"] == "mine"
     assert values["target_domain"] == "façades"
     assert values["architecture"]["downs"] == 6

@@ -22,11 +22,11 @@ from tests.end_to_end.command import (
     error_of,
     everything,
     finish,
+    fork,
+    here,
     picture,
     put,
     records,
-    run,
-    start,
     visible,
     wait_for,
     words,
@@ -230,8 +230,8 @@ def test_overwriting_that_is_stopped_before_it_begins_costs_nothing(
     put(source / "a.png")
     assert convert(source, out, tiny).code == 0
     before = (out / JOURNAL).read_bytes()
-    environs = environment(**preloaded(gate, [source / "a.png"]))
-    process = start(*words(source, out, tiny, "--overwrite"), env=environs)
+    environs = preloaded(gate, [source / "a.png"])
+    process = fork(*words(source, out, tiny, "--overwrite"), **environs)
     wait_for(lambda: any(out.glob(".pix2pix-batch/running/*/*/probe")), process)
     process.send_signal(signal.SIGINT)
     gate.unlink()
@@ -266,7 +266,7 @@ def test_datasets_and_outputs_of_convert_keep_apart(
     assert convert(source, made, tiny).code == 0
     synthesize = ["synthesize", source, "--model", noisy, "--scheduler", SHARED[0]]
     synthesize += ["--precision", "fp32"]
-    assert run(*synthesize, dataset, "--variants", 1).code == 0
+    assert here(*synthesize, dataset, "--variants", 1).code == 0
     (begun / ".pix2pix-batch").mkdir(parents=True)
     first = (dataset / JOURNAL).read_text().splitlines(keepends=True)[0]
     (begun / JOURNAL).write_text(first)
@@ -280,7 +280,7 @@ def test_datasets_and_outputs_of_convert_keep_apart(
                 "choose another OUT, or go on with it by the command that began it",
             )
     for more in ([], ["--overwrite"]):
-        ran = run(*synthesize, made, "--variants", 1, *more)
+        ran = here(*synthesize, made, "--variants", 1, *more)
         assert (ran.code, error_of(ran)) == (
             2,
             f"error: {made}: holds images of 'pix2pix-batch convert'; choose another OUT for the "
@@ -402,7 +402,7 @@ def test_dry_run_lists_and_writes_nothing(tmp_path: Path, tiny: Path) -> None:
     (tmp_path / "list.txt").write_text("in/b.jpg\n./in/sub/c.png\n\n")
 
     def planned(what: str, *more: str) -> list[str]:
-        ran = run(
+        ran = here(
             *("convert", what, out, "--model", tiny, "--format", "webp", "--dry-run", *more),
             cwd=tmp_path,
         )
@@ -434,7 +434,7 @@ def test_dry_run_lists_and_writes_nothing(tmp_path: Path, tiny: Path) -> None:
     assert not out.exists()
     assert everything(tmp_path) == before
     (tmp_path / "file").touch()
-    ran = run("convert", "in", "file", "--model", tiny, "--dry-run", cwd=tmp_path)
+    ran = here("convert", "in", "file", "--model", tiny, "--dry-run", cwd=tmp_path)
     assert (ran.code, "is a file; OUT must be a directory" in error_of(ran)) == (2, True)
 
     out.mkdir()
@@ -478,18 +478,18 @@ def test_dry_run_beside_a_journal_changes_nothing(tmp_path: Path, tiny: Path) ->
         file.write(b'{"name": "b.png", "sta')  # a run is writing it just now
     before = everything(out)
     with FileLock(kept / "lock"):
-        ran = run("convert", source, out, "--model", tiny, "--dry-run")
+        ran = here("convert", source, out, "--model", tiny, "--dry-run")
         (kept / "lock").unlink()
         (kept / "tmp" / "in-the-making").unlink()
         (kept / "tmp").rmdir()
-        bare = run("convert", source, out, "--model", tiny, "--dry-run")
+        bare = here("convert", source, out, "--model", tiny, "--dry-run")
         assert not (kept / "lock").exists()
         assert not (kept / "tmp").exists()
     assert ran.code == bare.code == 0, ran.err
     assert ran.out == bare.out == f"{source / 'b.png'} -> {out / 'b.png'}\n"
     assert "1 image would be converted, 1 are done" in ran.err
     assert everything(out).items() <= before.items()
-    ran = run("convert", source, out, "--model", tiny, "--dry-run", "--format", "jpg")
+    ran = here("convert", source, out, "--model", tiny, "--dry-run", "--format", "jpg")
     assert ran.code == 2
     assert "format was 'png', now 'jpg'" in error_of(ran)
 
@@ -499,7 +499,7 @@ def test_dry_run_lists_all(tmp_path: Path, tiny: Path) -> None:
     source.mkdir()
     for number in range(1500):
         (source / f"{number:04}.png").write_bytes(b"x")
-    ran = run("convert", source, tmp_path / "out", "--model", tiny, "--dry-run")
+    ran = here("convert", source, tmp_path / "out", "--model", tiny, "--dry-run")
     assert ran.code == 0
     assert len(ran.out.splitlines()) == 1500
 
@@ -508,7 +508,7 @@ def test_one_image_into_a_directory_beside_it(tmp_path: Path, tiny: Path) -> Non
     put(tmp_path / "a.png")
     put(tmp_path / "b.png")
     for source, count in (("a.png", 1), ("*.png", 2)):
-        ran = run("convert", source, "out", "--model", tiny, "--dry-run", cwd=tmp_path)
+        ran = here("convert", source, "out", "--model", tiny, "--dry-run", cwd=tmp_path)
         assert ran.code == 0, ran.err
         assert len(ran.out.splitlines()) == count
 
@@ -613,7 +613,7 @@ def test_links(tmp_path: Path, tiny: Path) -> None:
     assert "leads in a circle" in found["itself.png"]["reason"]
     assert list(outside.iterdir()) == []
 
-    ran = run("convert", source, tmp_path / "x", "--model", tiny, "--dry-run", "--follow-links")
+    ran = here("convert", source, tmp_path / "x", "--model", tiny, "--dry-run", "--follow-links")
     assert ran.code == 0, ran.err
     assert sorted(line.split(" -> ")[1] for line in ran.out.splitlines()) == [
         str(tmp_path / "x" / name)

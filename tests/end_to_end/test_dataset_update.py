@@ -21,13 +21,11 @@ from tests.end_to_end.command import (
     ROOT,
     Ran,
     convert,
-    environment,
     error_of,
     finish,
+    fork,
     here,
     picture,
-    run,
-    start,
     wait_for,
     wait_until_told,
 )
@@ -172,11 +170,11 @@ def test_an_update_that_is_stopped_goes_on(
     (source / "b" / "1.png").unlink()
     # the first look takes that many images to be made, two of each input
     late = sorted((source / "c").iterdir())[PROBE_IMAGES // 2 :]
-    held = environment(**preloaded(gate, late))
+    held = preloaded(gate, late)
     one = ("--batch-size", 1, "--workers", 1)
-    process = start(*words(source, out, model, *more, *one), env=held)
+    process = fork(*words(source, out, model, *more, *one), **held)
     wait_for(lambda: any((out / MADE).rglob("c/*.v1.png")), process)
-    ran = run(*words(source, out, model, *more, *one))  # a second run meanwhile
+    ran = here(*words(source, out, model, *more, *one))  # a second run meanwhile
     assert ran.code == 2 and "dataset.lock" in error_of(ran), ran.err
     assert "another run is writing there" in error_of(ran)
     os.killpg(process.pid, signal.SIGINT)

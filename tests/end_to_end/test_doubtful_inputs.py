@@ -14,11 +14,11 @@ from tests.end_to_end.command import (
     convert,
     digests,
     encoded,
+    here,
     journal,
     picture,
     put,
     records,
-    run,
     visible,
     with_wrong_text,
 )
@@ -83,9 +83,9 @@ def test_read_with_a_warning(source: Path, tmp_path: Path, tiny: Path) -> None:
     assert "--lenient" in found["short.jpg"]["reason"]
     assert "LZW" in found["damaged.tif"]["reason"]
     assert said_by_libraries(ran) == []
-    stands = run("status", tmp_path / "out", "--json").figures
+    stands = here("status", tmp_path / "out", "--json").figures
     assert (stands["done"], stands["warned"]) == (4, 2)
-    assert "2 read with a warning" in run("status", tmp_path / "out").out
+    assert "2 read with a warning" in here("status", tmp_path / "out").out
 
 
 def said_by_libraries(ran: Ran) -> list[str]:
@@ -122,7 +122,7 @@ def test_datasets_tell_each_input_once(source: Path, tmp_path: Path, tiny: Path)
     assert (ran.code, ran.figures["inputs_warned"]) == (3, 2), ran.err
     assert {one["name"] for one in ran.figures["warnings"]} == {"hole.jpg", "text.png"}
     assert "2 images were read with a warning" in ran.err and "hole.jpg: damaged" in ran.err
-    assert run("status", tmp_path / "out", "--json").figures["warned"] == 2
+    assert here("status", tmp_path / "out", "--json").figures["warned"] == 2
     other = synthesize(*given, "--lenient")
     assert other.code == 2 and "lenient" in other.err
     ran = synthesize(source, tmp_path / "strict", tiny, "--variants", 1, "--strict")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import LocalCluster
 
@@ -19,12 +19,13 @@ from tests.end_to_end.command import (
     PATIENCE,
     environment,
     finish,
+    fork,
     put,
-    start,
     wait_until_told,
     words,
 )
 from tests.end_to_end.fleet import Fleet
+from tests.end_to_end.forked import start_template
 from tests.end_to_end.test_preflight import OLD
 
 WAITING = b"no workers yet: waiting for some"
@@ -34,8 +35,10 @@ WAITING = b"no workers yet: waiting for some"
 def elastic(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCluster]:
     """One that has a worker while there is work, and none after."""
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    start_template()
+    method = {"distributed.worker.multiprocessing-method": "forkserver"}
     options = {"n_workers": 0, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
-    with LocalCluster(**options) as cluster:
+    with dask.config.set(method), LocalCluster(**options) as cluster:
         cluster.adapt(minimum=0, maximum=1, interval="200ms", wait_count=2)
         yield cluster
 
@@ -45,7 +48,7 @@ def test_a_cluster_that_scales_from_zero_and_back(
 ) -> None:
     files = [put(tmp_path / "in" / f"{number:02}.png", seed=number) for number in range(24)]
     given = words("-", tmp_path / "out", tiny, "--scheduler", elastic.scheduler_address)
-    process = start(*given, stdin=subprocess.PIPE)
+    process = fork(*given, fed=True)
     assert process.stdin is not None
     process.stdin.write(b"".join(b"%s\n" % bytes(file) for file in files[:20]))
     process.stdin.flush()
@@ -71,9 +74,9 @@ def test_workers_that_come_late_are_looked_at(tmp_path: Path, tiny: Path) -> Non
     old.write_text(OLD)
     with Fleet(tmp_path / "fleet") as fleet:
         given = words(tmp_path / "in", tmp_path / "out", tiny, "--scheduler", fleet.address)
-        process = start(*given)
+        process = fork(*given)
         wait_until_told(WAITING, process)
-        fleet.worker("old", DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
+        fleet.worker("old", "env", DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
         ran = finish(process)
         assert ran.code == 2
         assert "1 worker is not fit for this job" in ran.err
@@ -84,7 +87,7 @@ def test_ctrl_c_ends_the_wait_at_once(tmp_path: Path, tiny: Path) -> None:
     put(tmp_path / "in" / "a.png")
     with Fleet(tmp_path / "fleet") as fleet:
         given = words(tmp_path / "in", tmp_path / "out", tiny, "--scheduler", fleet.address)
-        process = start(*given)
+        process = fork(*given)
         wait_until_told(WAITING, process)
         process.send_signal(signal.SIGINT)
         ran = finish(process)

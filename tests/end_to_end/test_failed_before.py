@@ -6,16 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.command import (
-    convert,
-    here,
-    journal,
-    put,
-    records,
-    run,
-    with_wrong_text,
-    words,
-)
+from tests.end_to_end.command import convert, here, journal, put, records, with_wrong_text, words
 
 pytestmark = pytest.mark.usefixtures("workers")
 
@@ -98,12 +89,12 @@ def test_what_was_made_before_is_not_taken_for_todays(tmp_path: Path, model: Pat
 
     again = here(*words(source, out, model, "--dry-run"))
     assert (again.figures["outdated"], again.figures["failed_before"]) == (1, 1)
-    ran = run("status", out, "--verify", "--json")
+    ran = here("status", out, "--verify", "--json")
     verified = ran.figures["verified"]
     assert (ran.code, verified["wrong"], verified["outdated"]) == (3, 0, 1)
     assert verified["outdated_outputs"] == ["changes.png"]
     (out / "changes.png").unlink()
-    ran = run("status", out, "--verify")
+    ran = here("status", out, "--verify")
     assert ran.code == 0 and ran.out.endswith("3 outputs checked, 0 wrong\n"), ran
 
 

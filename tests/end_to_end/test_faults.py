@@ -15,12 +15,11 @@ from tests.end_to_end.command import (
     JOURNAL,
     convert,
     digests,
-    environment,
     finish,
+    fork,
     journal,
     put,
     records,
-    start,
     wait_for,
     words,
 )
@@ -60,7 +59,7 @@ def test_harmful_images_are_quarantined_and_their_neighbours_converted(
     for name, deed in deeds.items():
         harmful(source / f"{name}.png", deed)
     options = ["--workers", 2, "--item-timeout", 4]
-    ran = convert(source, out, tiny, *options, env=environment(**preloaded()))
+    ran = convert(source, out, tiny, *options, **preloaded())
     assert (ran.code, *ran.counts()) == (3, COUNT, 0, 4), ran.err
     assert len(set(digests(out).values())) == COUNT
     found = records(out)
@@ -74,7 +73,7 @@ def test_harmful_images_are_quarantined_and_their_neighbours_converted(
     }
     assert not (out / ".pix2pix-batch" / "running").exists()
     # The next run leaves them alone.
-    ran = convert(source, out, tiny, *options, env=environment(**preloaded()))
+    ran = convert(source, out, tiny, *options, **preloaded())
     assert ran.figures["converted"] == 0
     assert ran.figures["skipped"] == COUNT
     assert {name: record["status"] for name, record in records(out).items()} == {
@@ -92,7 +91,7 @@ def test_a_harmful_image_in_a_tar_only_costs_itself(tmp_path: Path, tiny: Path) 
             if number == 9:  # not among those that are looked at first
                 tar.add(harmful(tmp_path / "bad.png", "segfault"), "bad.png")
                 tar.add(tiny, "bad.bin")
-    ran = convert(source, out, tiny, env=environment(**preloaded()))
+    ran = convert(source, out, tiny, **preloaded())
     assert (ran.code, *ran.counts()) == (3, COUNT, 0, 1), ran.err
     bad = records(out)["a.tar/bad.png"]
     assert (bad["status"], bad["reason"]) == (
@@ -103,7 +102,7 @@ def test_a_harmful_image_in_a_tar_only_costs_itself(tmp_path: Path, tiny: Path) 
         assert tar.getnames() == [
             f"{number:02}.{suffix}" for number in range(COUNT) for suffix in ("png", "bin")
         ]
-    ran = convert(source, out, tiny, env=environment(**preloaded()))
+    ran = convert(source, out, tiny, **preloaded())
     assert (ran.code, *ran.counts(), ran.figures["failed_before"]) == (3, 0, 1, 0, 1), ran.err
 
 
@@ -111,8 +110,8 @@ def test_workers_killed_at_random_cost_no_image(tmp_path: Path, tiny: Path) -> N
     source, out, gate = tmp_path / "in", tmp_path / "out", shut(tmp_path / "gate")
     for number in range(MANY):
         harmful(source / f"{number:03}.png", "slow")
-    environs = environment(**preloaded(gate))
-    process = start(*words(source, out, tiny, "--workers", 2), env=environs)
+    environs = preloaded(gate)
+    process = fork(*words(source, out, tiny, "--workers", 2), **environs)
     rng = random.Random(5)
     for count in (1, 9):
         wait_for(lambda count=count: len(list(out.glob("*.png"))) >= count, process)
@@ -136,7 +135,7 @@ def test_workers_join_and_leave_and_the_scheduler_is_killed(tmp_path: Path, tiny
     with Fleet(tmp_path / "fleet", **preloaded(gate)) as fleet:
         first = fleet.worker("first")
         fleet.wait_for(1)
-        process = start(*words(source, out, tiny, "--scheduler", fleet.file, *SMALL_CHUNKS))
+        process = fork(*words(source, out, tiny, "--scheduler", fleet.file, *SMALL_CHUNKS))
         fleet.worker("second")
 
         def returned() -> list[str]:
@@ -162,7 +161,7 @@ def test_workers_join_and_leave_and_the_scheduler_is_killed(tmp_path: Path, tiny
     assert 0 < converted < MANY
     assert ran.figures["failed"] == 0
     assert sum(line.get("status") == "done" for line in journal(out)) == converted
-    ran = convert(source, out, tiny, *SMALL_CHUNKS, env=environment(**preloaded()))
+    ran = convert(source, out, tiny, *SMALL_CHUNKS, **preloaded())
     assert (ran.code, *ran.counts()) == (0, MANY - converted, converted, 0), ran.err
 
 
@@ -170,7 +169,7 @@ def test_an_input_that_vanishes_ends_the_job(tmp_path: Path, tiny: Path) -> None
     source, out, gate = tmp_path / "in", tmp_path / "out", shut(tmp_path / "gate")
     for number in range(MANY):
         harmful(source / f"{number:03}.png", "slow")
-    process = start(*words(source, out, tiny, *SMALL_CHUNKS), env=environment(**preloaded(gate)))
+    process = fork(*words(source, out, tiny, *SMALL_CHUNKS), **preloaded(gate))
     wait_for(lambda: any(out.glob("*.png")), process)
     source.rename(tmp_path / "elsewhere")
     source.mkdir()  # as an empty mount point
@@ -182,5 +181,5 @@ def test_an_input_that_vanishes_ends_the_job(tmp_path: Path, tiny: Path) -> None
     assert ran.figures["failed"] == 0, ran.err
     source.rmdir()
     (tmp_path / "elsewhere").rename(source)
-    ran = convert(source, out, tiny, *SMALL_CHUNKS, env=environment(**preloaded()))
+    ran = convert(source, out, tiny, *SMALL_CHUNKS, **preloaded())
     assert (ran.code, *ran.counts()) == (0, MANY - converted, converted, 0), ran.err

@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 from rasterio.transform import Affine
 
-from tests.end_to_end.command import convert, digests, everything, picture, put, records, run
+from tests.end_to_end.command import convert, digests, everything, here, picture, put, records
 
 pytestmark = pytest.mark.usefixtures("workers")
 
@@ -160,7 +160,7 @@ def test_without_georeference(tmp_path: Path, tiny: Path, ground: Path) -> None:
     assert len(digests(out)) == 8, "images only"
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning), rasterio.open(out / "geo.tif"):
         pass
-    refused = run("convert", ground, out, "--model", tiny, "--format", "tiff", "--dry-run")
+    refused = here("convert", ground, out, "--model", tiny, "--format", "tiff", "--dry-run")
     assert refused.code == 2
     assert "georeference was False, now True" in refused.err
 
@@ -202,7 +202,7 @@ def test_exif_and_times_on_request(tmp_path: Path, tiny: Path) -> None:
         "b.jpg": stamp + 2 * 10**9,
         "c.jpg": stamp + 3 * 10**9,
     }
-    refused = run("convert", source, out / "bare", "--model", tiny, *options, "--dry-run")
+    refused = here("convert", source, out / "bare", "--model", tiny, *options, "--dry-run")
     assert refused.code == 2
     assert "keep_exif was False, now True" in refused.err
 

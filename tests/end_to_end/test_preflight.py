@@ -9,7 +9,7 @@ import pytest
 
 from pix2pix_batch.execution.planner import WAITING
 from pix2pix_batch.inference.autotune import PROBE_IMAGES
-from tests.end_to_end.command import JOURNAL, convert, finish, put, start, wait_for, words
+from tests.end_to_end.command import JOURNAL, convert, finish, fork, put, wait_for, words
 from tests.end_to_end.fleet import Fleet
 from tests.end_to_end.harmful import harmful, preloaded, shut
 
@@ -49,7 +49,7 @@ def test_workers_that_are_not_fit_are_named_with_the_remedy(tmp_path: Path, tiny
     old = tmp_path / "old.py"
     old.write_text(OLD)
     with Fleet(tmp_path / "fleet") as fleet:
-        fleet.worker("old", DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
+        fleet.worker("old", "env", DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
         fleet.worker("blind", *elsewhere(f"mount -t tmpfs none {source}"))
         fleet.worker("apart", *elsewhere(f"mount -t tmpfs none {out}"))
         read_only = f"mount --bind {out} {out} && mount -o remount,ro,bind {out}"
@@ -96,7 +96,7 @@ def test_an_unfit_worker_that_joins_late_is_left_out(tmp_path: Path, tiny: Path)
     with Fleet(tmp_path / "fleet", **preloaded(gate)) as fleet:
         fleet.worker("good")
         fleet.wait_for(1)
-        process = start(*words(source, out, tiny, "--scheduler", fleet.address))
+        process = fork(*words(source, out, tiny, "--scheduler", fleet.address))
 
         def sent() -> int:
             if not (out / JOURNAL).exists():

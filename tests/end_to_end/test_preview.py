@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.end_to_end.command import convert, encoded, environment, error_of, here, put, run
+from tests.end_to_end.command import convert, encoded, error_of, here, put
 
 GAP, LINE = 8, 18
 """Of a sheet, as ``pix2pix_batch/reporting/contact_sheet.py`` lays it out."""
@@ -35,7 +35,7 @@ def test_it_shows_what_convert_makes(tmp_path: Path, tiny: Path) -> None:
     """Pixel for pixel, for an image of the model's size times three and one of another size."""
     one = put(tmp_path / "in/one.png", size=(200, 200))
     two = put(tmp_path / "in/two.png", seed=1, size=(200, 120))
-    ran = run("preview", tiny, one, two, "--out", tmp_path / "p.png", "--precision", "fp32")
+    ran = here("preview", tiny, one, two, "--out", tmp_path / "p.png", "--precision", "fp32")
     assert (ran.code, ran.out, ran.err) == (0, f"{tmp_path / 'p.png'}\n", "")
     assert convert(tmp_path / "in", tmp_path / "out", tiny).code == 0
     for (before, after), path in zip(cells(tmp_path / "p.png", 2, 200), (one, two), strict=True):
@@ -146,16 +146,16 @@ def test_without_an_image_the_usage_is_shown(tiny: Path) -> None:
     assert ran.code == 2 and "Missing argument 'IMAGE...'" in ran.err
 
 
-def test_it_opens_the_picture(tmp_path: Path, tiny: Path) -> None:
+def test_it_opens_the_picture(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what the desktop opens files with: here a program that writes down its arguments."""
     opener = tmp_path / "bin/xdg-open"
     opener.parent.mkdir()
     opener.write_text(f'#!/bin/sh\nprintf %s "$*" > "{tmp_path}/opened"\n')
     opener.chmod(opener.stat().st_mode | stat.S_IXUSR)
-    path = f"{opener.parent}{os.pathsep}{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", f"{opener.parent}{os.pathsep}{os.environ['PATH']}")
     picture = put(tmp_path / "a.png")
     out = tmp_path / "p.png"
-    ran = run("preview", tiny, picture, "--out", out, "--open", env=environment(PATH=path))
+    ran = here("preview", tiny, picture, "--out", out, "--open")
     assert ran.code == 0
     assert (tmp_path / "opened").read_text() == str(out)
 
@@ -164,7 +164,7 @@ def test_names_of_any_bytes(tmp_path: Path, tiny: Path) -> None:
     path = os.fsencode(tmp_path) + b"/caf\xe9\n.png"
     with open(path, "wb") as file:
         file.write(encoded())
-    ran = run("preview", tiny, path, "--out", tmp_path / "p.png")
+    ran = here("preview", tiny, path, "--out", tmp_path / "p.png")
     assert (ran.code, ran.err) == (0, "")
     assert (
         json.dumps(sorted(p.name for p in tmp_path.iterdir())) == '["caf\\udce9\\n.png", "p.png"]'

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.command import convert, error_of, everything, journal, put, run, small_disk
+from tests.end_to_end.command import convert, error_of, everything, here, journal, put, small_disk
 
 pytestmark = pytest.mark.usefixtures("workers")
 
@@ -33,7 +33,7 @@ def test_report_writes_it_again(tmp_path: Path, tiny: Path) -> None:
     page = tmp_path / "out/report.html"
     before = page.read_bytes()
     page.unlink()
-    ran = run("report", "out", cwd=tmp_path)
+    ran = here("report", "out", cwd=tmp_path)
     assert (ran.code, ran.out, ran.err) == (0, "out/report.html\n", "")
     assert page.read_bytes() == before
 
@@ -75,11 +75,11 @@ def test_what_is_wrong_with_the_report_is_no_fault_of_the_job(tmp_path: Path, ti
     assert ran.code == 0
     assert f"note: no report: {own}: is there and not of this program; move it away" in ran.err
     assert own.read_text() == "my own"
-    ran = run("report", tmp_path / "out")
+    ran = here("report", tmp_path / "out")
     assert ran.code == 2 and "not of this program" in error_of(ran)
     own.unlink()
     own.mkdir()
-    ran = run("report", tmp_path / "out")
+    ran = here("report", tmp_path / "out")
     assert ran.code == 2 and "cannot be read (Is a directory)" in error_of(ran)
 
 
@@ -97,18 +97,18 @@ def test_a_report_for_which_there_is_no_room_is_a_note(tmp_path: Path, tiny: Pat
         assert ran.code == 0, ran.err
         assert "note: no report: " in ran.err and "make room" in ran.err
         assert not (out / "report.html").exists()
-        ran = run("report", out)
+        ran = here("report", out)
         assert ran.code == 3 and "make room" in error_of(ran)
         assert list((out / ".pix2pix-batch/tmp").iterdir()) == []
         (disk / "filler").unlink()
-        assert run("report", out).code == 0
+        assert here("report", out).code == 0
 
 
 def test_a_directory_without_a_job_has_no_report(tmp_path: Path) -> None:
-    ran = run("report", tmp_path)
+    ran = here("report", tmp_path)
     assert ran.code == 2
     assert "holds no journal" in error_of(ran)
-    ran = run("report", tmp_path / "none")
+    ran = here("report", tmp_path / "none")
     assert ran.code == 2
     assert not (tmp_path / "none").exists()
 
@@ -119,7 +119,7 @@ def test_an_out_that_was_moved_still_has_its_report(tmp_path: Path, tiny: Path) 
     assert len([line for line in journal(tmp_path / "out") if line.get("status")]) == 1
     (tmp_path / "out").rename(tmp_path / "moved")
     shutil.rmtree(tmp_path / "in")
-    ran = run("report", tmp_path / "moved")
+    ran = here("report", tmp_path / "moved")
     assert ran.code == 0
     text = (tmp_path / "moved/report.html").read_text()
     assert "input: gone since" in text and text.count("data:image/webp") == 1

@@ -16,11 +16,10 @@ from tests.end_to_end.command import (
     Argument,
     convert,
     digests,
-    environment,
     finish,
+    fork,
     put,
     records,
-    start,
     visible,
     wait_for,
     wait_until_told,
@@ -31,14 +30,14 @@ from tests.end_to_end.harmful import preloaded, shut
 pytestmark = pytest.mark.usefixtures("workers")
 
 COUNT = 72
-"""Of many tiles each: more than are in flight when the first of them are done."""
+"""Of several tiles each: more than are in flight when the first of them are done."""
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("same-bytes") / "in"
     for number in range(COUNT):
-        put(source / f"{number % 3}" / f"{number:02}.png", seed=number, size=(450, 350 + number))
+        put(source / f"{number % 3}" / f"{number:02}.png", seed=number, size=(110, 70 + number))
     return source
 
 
@@ -62,8 +61,8 @@ def test_interrupted_then_killed_then_finished(
 ) -> None:
     out, gate = tmp_path / "out", shut(tmp_path / "gate")
     late = sorted(pictures.rglob("*.png"))[max(PROBE_IMAGES, FIRST_CHUNK - 1) :]
-    held = environment(**preloaded(gate, late))  # one of the first chunk, and all behind
-    process = start(*words(pictures, out, tiny), env=held)
+    held = preloaded(gate, late)  # one of the first chunk, and all behind
+    process = fork(*words(pictures, out, tiny, "--batch-size", 4), **held)
     wait_for(lambda: started(out), process)
     os.killpg(process.pid, signal.SIGINT)
     wait_until_told(b"stopping", process)
@@ -79,7 +78,7 @@ def test_interrupted_then_killed_then_finished(
     assert digests(out).items() <= expected.items()
     assert [record["status"] for record in records(out).values()] == ["done"] * done
 
-    process = start(*words(pictures, out, tiny, "--workers", 2))
+    process = fork(*words(pictures, out, tiny, "--workers", 2))
     wait_for(lambda: len(list(out.glob("[0-9]/*.png"))) > done, process)
     process.kill()
     process.communicate()
@@ -104,7 +103,7 @@ def test_interrupted_then_killed_then_finished(
 def test_terminated_before_the_first_image(tmp_path: Path, pictures: Path, tiny: Path) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         out = tmp_path / number.name
-        process = start(*words(pictures, out, tiny))
+        process = fork(*words(pictures, out, tiny))
         wait_for((out / ".pix2pix-batch" / "journal.jsonl").exists, process)
         os.killpg(process.pid, number)
         ran = finish(process)

@@ -12,14 +12,13 @@ from pix2pix_batch.inference.autotune import PROBE_IMAGES
 from tests.end_to_end.command import (
     convert,
     digests,
-    environment,
     error_of,
     everything,
     finish,
+    fork,
+    here,
     journal,
     put,
-    run,
-    start,
     visible,
     wait_for,
     wait_until_told,
@@ -36,15 +35,15 @@ def test_while_a_run_is_going_and_after_its_end(tmp_path: Path, tiny: Path) -> N
     for number in range(count):
         harmful(source / f"{number:03d}.png", "held" if number >= PROBE_IMAGES else "none")
     (source / "broken.png").write_bytes(b"no image")
-    process = start(*words(source, out, tiny), env=environment(**preloaded(gate)))
+    process = fork(*words(source, out, tiny), **preloaded(gate))
     path = out / ".pix2pix-batch" / "journal.jsonl"
     wait_for(lambda: path.exists() and b'"total"' in path.read_bytes(), process)
-    ran = run("status", out, "--json")
+    ran = here("status", out, "--json")
     figures = ran.figures
     assert (ran.code, figures["running"], figures["total"]) == (0, ["all"], count + 1)
     assert figures["done"] + figures["failed"] + figures["left"] == count + 1
     assert figures["job"]["model_name"] == "tiny"
-    assert "A run is writing now" in run("status", out).out
+    assert "A run is writing now" in here("status", out).out
     refused = convert(source, out, tiny)
     assert refused.code == 2 and "another run is writing there" in error_of(refused)
     process.send_signal(signal.SIGINT)
@@ -53,15 +52,15 @@ def test_while_a_run_is_going_and_after_its_end(tmp_path: Path, tiny: Path) -> N
     finish(process)
 
     before = everything(out)
-    lines = run("status", out).out.splitlines()
+    lines = here("status", out).out.splitlines()
     assert lines[0].startswith(f"{out}: tiny (SHA-256 ")
     assert lines[1].startswith("No run is writing. The last one was interrupted")
     assert "left" in lines[2] and f"of {count + 1} done" in lines[2]
     assert lines[-1].startswith("The same command again would convert the ")
     assert everything(out) == before
 
-    assert convert(source, out, tiny, env=environment(**preloaded())).code == 3
-    figures = run("status", out, "--json").figures
+    assert convert(source, out, tiny, **preloaded()).code == 3
+    figures = here("status", out, "--json").figures
     assert (figures["done"], figures["failed"], figures["left"]) == (count, 1, 0)
     assert figures["outcome"] == "finished"
     assert figures["failures"][0]["example"] == "broken.png"
@@ -77,13 +76,13 @@ def test_what_is_wrong_with_the_outputs_is_found_and_made_again(tmp_path: Path, 
         put(source / f"{number}.png", seed=number)
     assert convert(source, out, tiny).code == 0
     expected = digests(out)
-    ran = run("status", out, "--verify")
+    ran = here("status", out, "--verify")
     assert ran.code == 0 and ran.out.endswith("6 outputs checked, 0 wrong\n"), ran
 
     (out / "0.png").unlink()
     (out / "1.png").write_bytes((out / "1.png").read_bytes()[:100])
     (out / "2.png").write_bytes((out / "3.png").read_bytes())
-    ran = run("status", out, "--verify")
+    ran = here("status", out, "--verify")
     assert ran.code == 3
     assert ran.out.splitlines()[-8:] == [
         "6 outputs checked, 3 wrong",
@@ -96,17 +95,17 @@ def test_what_is_wrong_with_the_outputs_is_found_and_made_again(tmp_path: Path, 
         "The next run of the same command makes the wrong ones again, and only these (no "
         "--overwrite needed).",
     ]
-    assert json.loads(run("status", out, "--verify", "--json").out)["verified"]["wrong"] == 0, (
+    assert json.loads(here("status", out, "--verify", "--json").out)["verified"]["wrong"] == 0, (
         "what is wrong is no longer among what is done"
     )
     assert convert(source, out, tiny).counts() == (3, 3, 0)
     assert digests(out) == expected
-    assert run("status", out, "--verify").code == 0
+    assert here("status", out, "--verify").code == 0
 
 
 def test_wrong_use(tmp_path: Path) -> None:
     for arguments in (["status", tmp_path], ["status", tmp_path, "--verify"]):
-        ran = run(*arguments)
+        ran = here(*arguments)
         assert ran.code == 2
         assert error_of(ran) == (
             f"error: {tmp_path}: holds no journal; give a directory that 'pix2pix-batch convert' "
@@ -122,12 +121,12 @@ def test_shards_on_one_out_at_the_same_time(tmp_path: Path, tiny: Path) -> None:
     (source / "broken.png").write_bytes(b"no image")
     assert convert(source, whole, tiny).code == 3
 
-    shards = [start(*words(source, out, tiny, "--shard", f"{number}/2")) for number in (1, 2)]
+    shards = [fork(*words(source, out, tiny, "--shard", f"{number}/2")) for number in (1, 2)]
     ends = [finish(process) for process in shards]
     assert sorted(ran.code for ran in ends) == [0, 3], "one of them has the broken one"
     assert sum(ran.figures["total"] for ran in ends) == 41
     assert all(0 < ran.figures["converted"] < 40 for ran in ends)
-    figures = run("status", out, "--json").figures
+    figures = here("status", out, "--json").figures
     assert (figures["done"], figures["failed"], figures["total"]) == (40, 1, 41)
 
     refused = convert(source, out, tiny, "--shard", "1/3")

@@ -17,17 +17,7 @@ import pix2pix_batch
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.reporting.summary import Summary
 from pix2pix_batch.storage import files, remote
-from tests.end_to_end.command import (
-    convert,
-    digests,
-    encoded,
-    error_of,
-    here,
-    put,
-    records,
-    run,
-    words,
-)
+from tests.end_to_end.command import convert, digests, encoded, error_of, here, put, records, words
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +99,7 @@ def test_from_disk_to_s3_by_the_command(
         f"aerial/command/{name}" for name in sorted([*digests(tmp_path / "out"), "report.html"])
     ]
     assert "report: s3://aerial/command/report.html" in ran.err.splitlines()
-    told = run("status", "s3://aerial/command")
+    told = here("status", "s3://aerial/command")
     assert told.code == 0, told.err
     assert "3 of 3 done" in told.out
     ran = convert(tmp_path / "in", "s3://aerial/command", tiny)
@@ -333,8 +323,8 @@ def test_tars_by_the_command(tmp_path: Path, tiny: Path, in_process: str) -> Non
     assert told["shards-0001.tar"]["members"] == 5
     assert len(told) == 13 + 3
     names = ("done", "failed", "tars", "total", "left", "unfinished")
-    assert [run("status", out, "--json").figures[name] for name in names] == [12, 1, 3, 13, 0, 0]
-    assert run("status", out).out.splitlines()[2] == "12 images of 3 tars done, 1 failed"
+    assert [here("status", out, "--json").figures[name] for name in names] == [12, 1, 3, 13, 0, 0]
+    assert here("status", out).out.splitlines()[2] == "12 images of 3 tars done, 1 failed"
 
     # the image that failed counts as a file that failed before does
     ran = convert(source, out, tiny)
@@ -352,12 +342,12 @@ def test_tars_by_the_command(tmp_path: Path, tiny: Path, in_process: str) -> Non
     assert (out / "shards-0002.tar").read_bytes() == before["shards-0002.tar"]
     assert len(unpacked(out / "shards-0001.tar")) == 15
 
-    assert run("status", out, "--verify").code == 0
+    assert here("status", out, "--verify").code == 0
     with (out / "shards-0000.tar").open("r+b") as file:
         file.seek(600)
         file.write(b"?")
-    assert run("status", out, "--verify").code == 3
-    assert "13 images of 2 tars done, 1 failed" in run("status", out).out
+    assert here("status", out, "--verify").code == 3
+    assert "13 images of 2 tars done, 1 failed" in here("status", out).out
 
 
 def test_failed_members_are_tried_again_when_asked_for(

@@ -33,14 +33,13 @@ from pix2pix_batch.train.data import to_unit
 from tests.end_to_end.command import (
     Argument,
     convert,
-    environment,
     error_of,
     finish,
+    fork,
+    here,
     picture,
     put,
     records,
-    run,
-    start,
     wait_for,
     wait_until_told,
 )
@@ -97,9 +96,9 @@ def test_the_same_bytes_for_other_workers_batches_and_when_stopped(
     out, gate = tmp_path / "stopped", shut(tmp_path / "gate")
     # all but what the first look takes, which is of one input: itself and its variants
     late = sorted(inputs.rglob("*.png"))[-(-PROBE_IMAGES // (1 + VARIANTS)) :]
-    held = environment(**preloaded(gate, late))
+    held = preloaded(gate, late)
     one = ("--batch-size", 1, "--workers", 1)
-    process = start(*words(inputs, out, model, *more, *one), env=held)
+    process = fork(*words(inputs, out, model, *more, *one), **held)
     wait_for(lambda: any(out.rglob("*.v1.png")), process)
     os.killpg(process.pid, signal.SIGINT)
     wait_until_told(b"stopping", process)
@@ -444,7 +443,7 @@ def test_one_bad_image_only_fails_itself(tmp_path: Path, model: Path) -> None:
     assert len(listed) == 1 and listed[0].startswith("  failed: broken.png (3 variants): ")
     (failure,) = ran.figures["failures"]
     assert (failure["name"], failure["variants"]) == ("broken.png", 3)
-    status = run("status", out)
+    status = here("status", out)
     assert "9 of 12 done (75 %), 3 failed" in status.out and "such as broken.png" in status.out
     assert "1 input could not be used" in status.out
     page = (out / "report.html").read_text()

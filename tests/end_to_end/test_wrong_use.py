@@ -20,10 +20,9 @@ from tests.end_to_end.command import (
     error_of,
     everything,
     finish,
+    fork,
     here,
     put,
-    run,
-    start,
     words,
 )
 
@@ -136,7 +135,7 @@ def test_no_image(tmp_path: Path, tiny: Path) -> None:
 
 def test_a_glob_that_the_shell_has_expanded(tmp_path: Path, source: Path, tiny: Path) -> None:
     names = [put(source / f"{number}.png").relative_to(tmp_path) for number in range(9)]
-    ran = run("convert", *names, "out", "--model", tiny, cwd=tmp_path)
+    ran = here("convert", *names, "out", "--model", tiny, cwd=tmp_path)
     assert (ran.code, ran.out) == (2, "")
     last = ran.err.splitlines()[-1]
     assert last.startswith("Error: 10 paths given, but there is one IN and one OUT; ")
@@ -274,7 +273,7 @@ def test_what_only_the_workers_can_tell(tmp_path: Path, source: Path, tiny: Path
         cases["cuda"] = (tiny, ["--device", "cuda"], r"--device cuda.*--device cpu")
     (tmp_path / "nan").mkdir()
     runs = {
-        name: start(*words(source, tmp_path / name / "out", model, *options))
+        name: fork(*words(source, tmp_path / name / "out", model, *options))
         for name, (model, options, _) in cases.items()
     }
     for name, (_, _, pattern) in cases.items():

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +15,7 @@ import torch
 from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.engines.cache import VARIABLE
+from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.generators.unet_network import UNet
 
@@ -18,6 +23,37 @@ from pix2pix_batch.generators.unet_network import UNet
 @pytest.fixture(autouse=True)
 def _engines_run_on_one_thread(one_thread: None) -> None:
     """As on workers."""
+
+
+_graphs: dict[tuple[Any, ...], bytes] = {}
+_make_graph = EngineSpec.graph.func  # type: ignore[attr-defined]
+
+
+def _graph_once(order: EngineSpec) -> bytes:
+    """As the real one, each ONNX file made once: equal orders have equal bytes, says
+    ``test_export.py``, and PyTorch's exporter takes seconds for the smallest network."""
+    key = (order.fingerprint, order.precision, order.batch_size, order.size, order.noise)
+    if key not in _graphs:
+        _graphs[key] = _make_graph(order)
+    return _graphs[key]
+
+
+@pytest.fixture(autouse=True)
+def _each_file_is_exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EngineSpec, "graph", property(_graph_once))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _operators_are_read_once() -> Iterator[None]:
+    """PyTorch's exporter reads the source of all that it could export anew each time, which takes
+    half of the time of a small network, and only looks things up in what it has made of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        with contextlib.suppress(ImportError, AttributeError):  # another version of PyTorch's
+            from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+            once = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
+            patch.setattr(ONNXRegistry, "from_torchlib", once)
+        yield
 
 
 @pytest.fixture

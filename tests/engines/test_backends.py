@@ -35,10 +35,10 @@ from tests.end_to_end.command import (
     digests,
     environment,
     error_of,
+    here,
     journal,
     one_worker,
     put,
-    run,
     small_disk,
     words,
 )
@@ -102,7 +102,7 @@ def begun_with(out: Path, backend: str) -> None:
 
 
 def test_an_unknown_backend(tiny: Path, source: Path) -> None:
-    ran = run(*words(source, source.parent / "out", tiny, "--backend", "onnx"))
+    ran = here(*words(source, source.parent / "out", tiny, "--backend", "onnx"))
     assert ran.code == 2 and "'onnx' is not one of 'auto', 'tensorrt'" in ran.err
 
 

@@ -57,7 +57,7 @@ def rows(lines: list[str], first: str) -> list[list[str]]:
 
 
 def test_engines_by_batch_against_the_roof(tmp_path: Path) -> None:
-    words = "--batches 1 2 --ngf 1 --seconds 0.1 --threads 1 --starts 1 --only TorchEngine tensorrt"
+    words = "--batches 1 --ngf 1 --seconds 0.01 --threads 1 --starts 1 --only tensorrt"
     script = BENCHMARKS / "engines.py"
     printed = run(sys.executable, script, *words.split(), "--out", tmp_path / "new")
     lines = (tmp_path / "new" / "engines.md").read_text().splitlines()
@@ -67,13 +67,10 @@ def test_engines_by_batch_against_the_roof(tmp_path: Path) -> None:
     assert re.match(r"[\d.]+ s: Dask and PyTorch [\d.]+, model [\d.]+, batch [\d.]+; best", begun)
     assert "GFLOP/s; the roof is " in figures["peak, fp32"]
 
-    columns, _, loop, *engines = rows(lines, "engine")
+    columns, _, loop = rows(lines, "engine")  # other engines are rows by the same code
     assert columns[3:] == ["batch", "images/s", "ms a batch", "x loop", "of roof"]
     assert loop[:4] == ["plain loop", "fp32", "256", "1"] and loop[6] == "1.0"
-    assert [row[0] for row in engines] == ["TorchEngine"] * len(engines)
-    assert {row[3] for row in engines if row[1] == "fp32"} == {"1", "2"}
-    for row in [loop, *engines]:
-        assert float(row[4].replace(",", "")) > 0 and float(row[5]) > 0
+    assert float(loop[4].replace(",", "")) > 0 and float(loop[5]) > 0
     assert any(line.startswith("left out: PyTorch on CUDA, tensorrt") for line in printed)
 
     with Image.open(tmp_path / "new" / "engines.png") as picture:
@@ -89,7 +86,7 @@ def test_codecs(tmp_path: Path) -> None:
 
 
 def test_the_pipeline_beside_what_the_codecs_take(tmp_path: Path) -> None:
-    words = "--images 40 --workers 1 --seconds 0.05 --directory"
+    words = "--images 20 --workers 1 --seconds 0.01 --directory"
     run(sys.executable, BENCHMARKS / "pipeline.py", *words.split(), tmp_path, "--out",
         tmp_path / "table.md")  # fmt: skip
     columns, _, row = rows((tmp_path / "table.md").read_text().splitlines(), "processes")
@@ -142,14 +139,23 @@ def test_the_gpu_report_goes_on_without_a_gpu(tmp_path: Path) -> None:
         assert doctor is not None and b"convert runs: PyTorch on the CPU" in doctor.read()
 
 
-def test_the_gpu_report_keeps_to_its_budget(tmp_path: Path) -> None:
-    values = {"BUDGET": "9", "STEPS": "doctor", "TINY": "1"}  # which would do well
+@pytest.fixture
+def without_torch(tmp_path: Path) -> str:
+    """What ``PYTHONPATH`` must say that the report's own look for a GPU finds no PyTorch, whose
+    import takes seconds."""
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "torch.py").write_text("raise ImportError('not needed')")
+    return str(tmp_path / "blocked")
+
+
+def test_the_gpu_report_keeps_to_its_budget(tmp_path: Path, without_torch: str) -> None:
+    values = {"BUDGET": "9", "STEPS": "doctor", "TINY": "1", "PYTHONPATH": without_torch}
     code, (step, _) = report(tmp_path / "out", **values)
     assert code == 0 and step == "doctor: skipped: out of time"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pip") is None, reason="needs pip")
-def test_the_gpu_report_adds_what_python_lacks(tmp_path: Path) -> None:
+def test_the_gpu_report_adds_what_python_lacks(tmp_path: Path, without_torch: str) -> None:
     wheels, out = tmp_path / "wheels", tmp_path / "out"
     wheels.mkdir()
     for name in ("numpy", "surely_not_here"):
@@ -161,7 +167,7 @@ def test_the_gpu_report_adds_what_python_lacks(tmp_path: Path) -> None:
             )
             wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
             wheel.writestr(f"{info}/RECORD", "")
-    code, (step, _) = report(out, wheels, STEPS="wheels", TINY="1")
+    code, (step, _) = report(out, wheels, STEPS="wheels", TINY="1", PYTHONPATH=without_torch)
     assert (code, step) == (0, "wheels: ok")
     with tarfile.open(out / "report.tar") as kept:
         told = kept.extractfile("wheels.txt")

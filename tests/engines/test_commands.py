@@ -24,7 +24,7 @@ from pix2pix_batch.engines import library, spec
 from pix2pix_batch.engines.cache import Cache, Key
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.spec import EngineSpec
-from tests.end_to_end.command import COMMAND, environment, finish, small_disk, start
+from tests.end_to_end.command import COMMAND, environment, finish, fork, small_disk
 
 pytestmark = pytest.mark.usefixtures("place", "no_gpu")
 try:
@@ -145,7 +145,8 @@ def test_the_list_fits_a_terminal_of_80_columns(tiny: Path) -> None:
 
 
 def test_the_time_of_the_onnx_file_is_told_apart(tiny: Path) -> None:
-    one, two = done("engine", "build", tiny, "--target", "sm86,sm89", "--batch-size", 1)
+    size = 3  # of which no other test here has the file
+    one, two = done("engine", "build", tiny, "--target", "sm86,sm89", "--batch-size", size)
     assert re.search(r": built in \d+\.\d s after \d+\.\d s for its ONNX file, ", one), one
     assert re.search(r": built in \d+\.\d s, ", two), "the file is the first one's"
     shown = json.loads("".join(done("engine", "show", one[:12])))
@@ -171,13 +172,10 @@ def test_build_for_the_cpu_tells_what_runs_there(tiny: Path, place: Path) -> Non
     assert not place.exists(), "nothing is kept"
 
 
-def test_noise_on_the_cpu(noisy: Path) -> None:
-    assert len(done("engine", "build", noisy, "--target", "cpu", "--noise")) == 3
-
-
-def test_the_cpu_beside_a_gpu(tiny: Path) -> None:
-    told = done("engine", "build", tiny, "--target", "cpu,sm89", "--batch-size", 1)
-    assert len(told) == 4 and "tiny for sm89: built in " in told[3]
+def test_the_cpu_beside_a_gpu(noisy: Path) -> None:
+    words = ("--target", "cpu,sm89", "--batch-size", 1, "--noise")
+    told = done("engine", "build", noisy, *words)
+    assert len(told) == 4 and "noisy for sm89: built in " in told[3]
     (kept,) = engines()
     assert kept["precision"] == "fp16", "whatever the CPU runs"
 
@@ -301,16 +299,16 @@ def test_a_cache_that_others_can_write_to(tiny: Path, place: Path) -> None:
 
 def test_two_builds_at_once(tiny: Path, place: Path) -> None:
     words = ("engine", "build", tiny, "--target", "sm89", "--batch-size", 1)
-    both = [start(*words, env=environment(OMP_NUM_THREADS="1")) for _ in range(2)]
+    both = [fork(*words) for _ in range(2)]
     told = sorted(finish(one).out for one in both)
     assert ["built in" in text for text in told].count(True) == 1, told
     assert ["was in the cache" in text for text in told].count(True) == 1, told
     assert len(engines()) == 1
 
 
-def test_ctrl_c_leaves_nothing_half_written(place: Path) -> None:
-    words = ("engine", "build", "map2aerial", "--target", "sm75,sm80,sm86,sm89", "--batch-size", 1)
-    process = start(*words, env=environment(OMP_NUM_THREADS="1"))
+def test_ctrl_c_leaves_nothing_half_written(tiny: Path, place: Path) -> None:
+    words = ("engine", "build", tiny, "--target", "sm75,sm80,sm86,sm89", "--batch-size", 1)
+    process = fork(*words)
     while not place.is_dir() or not list(place.iterdir()):
         assert process.poll() is None
         time.sleep(0.01)
@@ -325,7 +323,7 @@ def test_ctrl_c_leaves_nothing_half_written(place: Path) -> None:
 def test_a_build_that_is_killed_is_made_good_by_the_next(tiny: Path, place: Path) -> None:
     """With kill -9, when the engine's lock is there."""
     words = ("engine", "build", tiny, "--target", "sm75,sm80,sm86,sm89", "--batch-size", 1)
-    process = start(*words, env=environment(OMP_NUM_THREADS="1"))
+    process = fork(*words)
     while not place.is_dir() or not list(place.glob("*.lock")):
         assert process.poll() is None
         time.sleep(0.01)

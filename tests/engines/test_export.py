@@ -149,7 +149,7 @@ def assert_same(case: Case, count: int = 2) -> None:
 # What it computes
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", NORMED)  # with noise, of all
 def test_it_is_the_generator(norm: str, case: Callable[..., Case]) -> None:
     """At 64 the bottleneck has 2x2 pixels, whose mean is the embedding."""
     made = case(norm=norm, size=64)
@@ -171,7 +171,7 @@ def test_with_noise(norm: str, case: Callable[..., Case]) -> None:
         assert np.array_equal(same, embedding)
 
 
-@pytest.mark.parametrize(("channels", "size"), [((1, 3), 128), ((4, 1), 256), ((3, 4), 512)])
+@pytest.mark.parametrize(("channels", "size"), [((1, 3), 128), ((4, 1), 512)])
 def test_other_channels_and_sizes(
     channels: tuple[int, int], size: int, case: Callable[..., Case]
 ) -> None:
@@ -185,7 +185,7 @@ def test_half_precision_in_the_reference_implementation(
 ) -> None:
     """It rounds between layers as the file says, where onnxruntime computes fp16 in float32."""
     made = case(precision=precision, gain=LOUD, size=64)
-    feed = made.feed(2)
+    feed = made.feed(1)
     levels, embeddings = golden(made.net, feed)
     translated, embedding = ReferenceEvaluator(str(made.info.path)).run(None, feed)
     assert psnr(translated, levels) >= bar

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState
 
+from pix2pix_batch.train import report
 from tests.train.running import make_pairs
 
 
@@ -27,6 +29,26 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+_charts: dict[str, str] = {}
+_draw_curves = report.curves
+
+
+def _curves_once(records: list[dict[str, Any]], group: str) -> str:
+    """As the real one; of equal figures only once, since drawing takes longer than a small run,
+    and runs of one recipe have equal ones."""
+    key = repr([group, *((record["step"], record[group]) for record in records)])
+    if key not in _charts:
+        _charts[key] = _draw_curves(records, group)
+    return _charts[key]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _equal_charts_are_drawn_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "curves", _curves_once)
+        yield
 
 
 @pytest.fixture(scope="session")

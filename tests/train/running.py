@@ -28,6 +28,7 @@ from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.loop import Options, Trainer
 from pix2pix_batch.train.recipe import Recipe
 from tests.end_to_end.command import Ran, picture
+from tests.end_to_end.forked import start_template
 
 PATIENCE = 120
 """Seconds after which a run hangs."""
@@ -91,16 +92,14 @@ def words(data: Path, run: Path, *more: object, **changes: object) -> list[str]:
 # which takes seconds, and has done nothing else.
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(
-    [
-        "torch._dynamo",
-        "accelerate",
-        "matplotlib.figure",
-        "torch.utils.tensorboard",
-        "pix2pix_batch.cli",
-        "pix2pix_batch.commands.train",
-        "pix2pix_batch.train.run",
-    ]
+TRAINER = (
+    "torch._dynamo",
+    "accelerate",
+    "matplotlib.figure",
+    "torch.utils.tensorboard",
+    "pix2pix_batch.cli",
+    "pix2pix_batch.commands.train",
+    "pix2pix_batch.train.run",
 )
 
 
@@ -164,6 +163,7 @@ def is_alive(pid: int) -> bool:
 def start(log: Path, arguments: list[str], **environment: str) -> Process:
     """Begin the command; ``log`` gets the suffixes ``.out`` and ``.err``."""
     out, err = log.with_suffix(".out"), log.with_suffix(".err")
+    start_template(*TRAINER)
     process = SERVER.Process(target=_run, args=(arguments, out, err, environment))
     process.start()
     return Process(process, out, err)

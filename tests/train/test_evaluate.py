@@ -15,8 +15,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-import torchmetrics
-import torchvision
 import yaml
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
@@ -610,6 +608,9 @@ def test_lpips_with_weights_at_hand(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The classifier, which LPIPS does not use and which is most of the file, is left zero."""
+    import torchmetrics  # not above: it takes seconds, and all processes that test read this file
+    import torchvision
+
     folder = tmp_path / "home" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))

@@ -132,22 +132,22 @@ def test_the_other_half_of_the_batch_matters(pairs: Path, tmp_path: Path) -> Non
 
 def test_stopped_together_they_go_on_exactly(pairs: Path, tmp_path: Path) -> None:
     """One of them is told to stop; all do, after the same step."""
-    arguments = words(pairs, tmp_path / "two", "--every", 3, **EACH, epochs=15)
+    arguments = words(pairs, tmp_path / "two", "--every", 3, **EACH, epochs=9)
     running = launch(tmp_path / "log", arguments)
     running[0].wait_for(lambda: (tmp_path / "two/checkpoints/step-00000003.pt").exists())
     running[1].signal(signal.SIGTERM)
     first, second = finish(running)
     assert first.code == second.code == 143, (first, second)
     stopped = steps(tmp_path / "two")[-1]
-    assert stopped < 45
+    assert stopped < 27
     assert f"Stopped after step {stopped}" in first.err
     for ran in finish(launch(tmp_path / "again", arguments)):
         assert ran.code == 0, ran
-    arguments = words(pairs, tmp_path / "whole", "--every", 3, **EACH, epochs=15)
+    arguments = words(pairs, tmp_path / "whole", "--every", 3, **EACH, epochs=9)
     for ran in finish(launch(tmp_path / "log", arguments)):
         assert ran.code == 0, ran
     one, two = (timeless(tmp_path / name) for name in ("whole", "two"))
-    assert len(one) == 15
+    assert len(one) == 9
     for record, other in zip(one, two, strict=True):
         assert other.pop("losses") == pytest.approx(record.pop("losses"), rel=1e-12)
         assert other == record

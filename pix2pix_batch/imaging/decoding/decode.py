@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from pix2pix_batch.errors import EMPTY, ImageError, NotToleratedError
@@ -25,10 +25,17 @@ from pix2pix_batch.imaging.decoding import (
 )
 from pix2pix_batch.imaging.decoding.opening import (
     HINT,
+    describe_lacking_colour,
     load_samples,
     open_with_pillow,
     pixel_limit,
     require_readable,
+)
+from pix2pix_batch.imaging.decoding.orientation import (
+    TURNED_BY_XMP,
+    UPRIGHT,
+    is_turned_by_xmp,
+    settle_orientation,
 )
 from pix2pix_batch.imaging.decoding.primaries import ADOBE_RGB, Cicp, Gamma
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
@@ -83,10 +90,8 @@ def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
         decoded.read_deep = None  # which would read the whole
         others_said = [said for said in decoded.warnings if not said.startswith("damaged")]
         decoded.warnings = [f"{_cause(error)}; what is there was taken", *others_said]
-    if decoded.image is not None and decoded.turned is None and _is_turned_by_xmp(decoded.image):
-        decoded.warnings.append(
-            "turned upright as its XMP says; it has no EXIF orientation, so that programs differ"
-        )
+    if decoded.image is not None and decoded.turned is None and is_turned_by_xmp(decoded.image):
+        decoded.warnings.append(TURNED_BY_XMP)
     if decoded.warnings and tolerance.strict:
         raise NotToleratedError(f"{'; '.join(decoded.warnings)}: refused by --strict")
     return decoded
@@ -190,31 +195,35 @@ def _decode_known_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
     opened = _open_tiff(data, tolerance)
     if opened is not None and tiff.is_sparse(opened):
         opened = None
+    turned, remark = settle_orientation(opened, data) if opened is not None else (None, "")
+    remarks = [remark] if remark else []
     if opened is not None and tiff.is_plain(opened):
-        turned = opened.tag_v2.get(layout.ORIENTATION, 1)
         _load_tiff(opened, layout.COMPRESSIONS[opened.tag_v2.get(layout.COMPRESSION, 1)])
-        return Decoded(opened, turned=turned if turned in UPRIGHT else 1)
+        return Decoded(opened, turned=turned, warnings=remarks)
     try:
         told = layout.read_layout(data)
     except ValueError as error:
         raise ImageError(f"damaged: a TIFF file, but {error}") from error
     require_readable(told.width, told.height, tiff.refusal(told), tolerance)
-    turned = told.orientation if told.orientation in UPRIGHT else 1
+    remarks += tiff.find_remarks(told)
+    if turned is None:
+        turned = told.orientation if told.orientation in UPRIGHT else 1
+    told = replace(told, orientation=turned)
+    image = _load_known_tiff(data, told, opened)
     deep = partial(tiff.read_sixteen_bits, data, told) if told.depth > 8 else None
-    if (
-        not tiff.is_read_by_pillow(told) or opened is None
-    ):  # or of a kind that is new to this Pillow
-        image = tiff.read_samples(data, told)
-        return Decoded(_turn_upright(image, turned), turned=turned, read_deep=deep)
-    try:
-        _load_tiff(opened, told.compressed_by)
-    except ImageError as error:
-        if told.compression not in tiff.NEWER and RAW_MODE not in str(error):
-            raise
-        image = tiff.read_samples(data, told)
-        return Decoded(_turn_upright(image, turned), turned=turned, read_deep=deep)
-    image = _copy_info(opened, tiff.correct_samples(opened, told))
-    return Decoded(image, turned=turned, read_deep=deep)
+    return Decoded(image, turned=turned, warnings=remarks, read_deep=deep)
+
+
+def _load_known_tiff(data: bytes, told: layout.Layout, opened: TiffImageFile | None) -> Image.Image:
+    """Its picture, turned upright, by who reads its kind rightly. Raises :class:`ImageError`."""
+    if opened is not None and tiff.is_read_by_pillow(told):
+        try:
+            _load_tiff(opened, told.compressed_by)
+            return _copy_info(opened, tiff.correct_samples(opened, told))
+        except ImageError as error:  # of a kind that is new to this Pillow, or known to it in part
+            if told.compression not in tiff.NEWER and RAW_MODE not in str(error):
+                raise
+    return _turn_upright(tiff.read_samples(data, told), told.orientation)
 
 
 def _load_tiff(image: Image.Image, compressed_by: str) -> None:
@@ -238,16 +247,23 @@ def _open_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
         if isinstance(error.__cause__, Warning | Image.DecompressionBombError):
             raise
         return None
-    return image if isinstance(image, TiffImageFile) else None
+    if not isinstance(image, TiffImageFile):
+        return None
+    if not isinstance(image.info.get("icc_profile", b""), bytes):  # its tag is of another type
+        image.info["icc_profile"] = layout.read_profile(data)
+    return image
 
 
 def _decode_png(data: bytes, tolerance: Tolerance) -> Decoded:
     found = png.read_chunks(data)
-    remarks = []
+    remarks = list(dict.fromkeys(found.remarks))
+    left = list(found.stray)
     if "CgBI" in found.unknown:
         raise ImageError("PNG in Apple's own form (CgBI), of iOS apps; restore the usual one first")
     if found.ended and found.lacks_one_palette:
         raise ImageError(f"damaged: its pixels refer to one palette, and it has {found.palettes}")
+    if found.disorder:
+        raise ImageError(f"damaged: {found.disorder}")
     if found.unknown:
         remarks.append(f"its chunk {found.unknown[0]} is not known, and may change the picture")
     if found.wrong:
@@ -256,9 +272,11 @@ def _decode_png(data: bytes, tolerance: Tolerance) -> Decoded:
             raise ImageError(f"damaged: wrong checksum of its chunk {others_needed[0]}")
         if needed:  # its data has another checksum within
             remarks.append("damaged: wrong checksum of its chunk IDAT, whose data is whole")
-        left = [chunk for chunk in found.wrong if not png.is_needed(chunk[0])]
-        remarks += [f"wrong checksum of its chunk {name}, which is left out" for name, _, _ in left]
-        data = png.remove_chunks(data, left)
+        beside = [chunk for chunk in found.wrong if not png.is_needed(chunk[0])]
+        remarks += [f"wrong checksum of its chunk {name}, which is left out" for name, *_ in beside]
+        left += beside
+    if left:
+        data = png.remove_chunks(data, sorted(left, key=lambda chunk: chunk[1]))
     try:
         image = _load_png(data, found, tolerance)
     except ImageError as error:
@@ -269,6 +287,8 @@ def _decode_png(data: bytes, tolerance: Tolerance) -> Decoded:
         image = _load_png(data, found, tolerance)
         if profile:
             image.info["icc_profile"] = profile
+    if "exif" not in image.info and (exif := png.read_text_exif(image.info)):
+        image.info["exif"] = exif
     if found.has_profile and not image.info.get("icc_profile"):
         remarks.append("its colour profile is left out: it is damaged")
     image = _copy_info(image, png.apply_key(image, found, data))
@@ -309,7 +329,7 @@ def _warn_beyond_palette(image: Image.Image) -> list[str]:
     count, largest = len(entries) // len(mode.partition(";")[0]), int(np.asarray(image).max())
     if largest < count:
         return []
-    return [f"damaged: it uses colour {largest} of a palette of {count}, which is taken for black"]
+    return [describe_lacking_colour(largest, count)]
 
 
 def _decode_jpeg(data: bytes, tolerance: Tolerance) -> Decoded:
@@ -371,39 +391,6 @@ def _load_jpeg2000(data: bytes, stream: jpeg2000.Stream, tolerance: Tolerance) -
             raise
         return jpeg2000.read_samples(data, stream)
     return _copy_info(image, jpeg2000.correct_samples(image, stream))
-
-
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What turns an image of each EXIF orientation upright."""
-
-
-def orientation_of(image: Image.Image) -> int:
-    """EXIF's orientation, 1 (upright) to 8."""
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        return int(orientation) if orientation in UPRIGHT else 1
-    except Exception:  # SyntaxError, struct.error and more: broken EXIF is ignored, as viewers do
-        return 1
-
-
-def _is_turned_by_xmp(image: Image.Image) -> bool:
-    """Whether its orientation is not EXIF's: Pillow takes XMP's where EXIF has none."""
-    if orientation_of(image) == 1:
-        return False
-    exif = Image.Exif()
-    try:
-        exif.load(image.info.get("exif", b""))
-    except Exception:  # as in orientation_of
-        return True
-    return ExifTags.Base.Orientation not in exif
 
 
 def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:

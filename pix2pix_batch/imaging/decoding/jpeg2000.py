@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.decoding.opening import describe_lacking_colour
 from pix2pix_batch.imaging.decoding.tiff import (
     EXTRA_INSTALL,
     has_imagecodecs,
@@ -41,7 +42,11 @@ class Stream:
     where such samples do; ``at``: where the codestream begins.
 
     ``space``: the enumerated colour space, if any; ``kinds``: what each channel is, by its number
-    (0: a colour), where the file says so; ``in_order``: no channel stands for another's colour.
+    (0: a colour), where the file says so; ``in_order``: no channel stands for another's colour;
+    ``palette``: the depth of each of its columns, with the sign in bit 7 as the file has it;
+    ``colours``: its samples, row by row; ``columns``: what makes a channel of each column: the
+    component, 1 for the palette, and the column; ``lacking``: a colour that pixels have and the
+    palette has not, as far as they were read.
     """
 
     depths: tuple[int, ...] = ()
@@ -53,8 +58,10 @@ class Stream:
     height: int = 0
     space: int | None = None
     profile: bytes = b""
-    palette: bool = False
-    palette_depth: int = 8
+    palette: tuple[int, ...] = ()
+    colours: bytes = b""
+    columns: tuple[tuple[int, int, int], ...] = ()
+    lacking: int | None = None
     kinds: tuple[int, ...] = ()
     in_order: bool = True
 
@@ -62,6 +69,11 @@ class Stream:
     def is_subsampled(self) -> bool:
         """Whether a component has fewer samples than the picture pixels, as chroma may have."""
         return any(step != (1, 1) for step in self.steps)
+
+    @property
+    def channels(self) -> int:
+        """How many there are: the columns of the palette, else the components."""
+        return len(self.palette) or len(self.depths)
 
 
 def is_jpeg2000(data: bytes) -> bool:
@@ -121,8 +133,10 @@ def _note_box(found: Stream, kind: bytes, body: bytes) -> None:
         elif body[0] in (2, 3):
             found.profile = body[3:]
     elif kind == b"pclr" and len(body) >= 3:
-        found.palette = True
-        found.palette_depth = max(((size & 0x7F) + 1 for size in body[3 : 3 + body[2]]), default=8)
+        found.palette = tuple(body[3 : 3 + body[2]])
+        found.colours = body[3 + body[2] :][: int.from_bytes(body[:2], "big") * body[2]]
+    elif kind == b"cmap":
+        found.columns = tuple(struct.iter_unpack(">HBB", body[: len(body) // 4 * 4]))
     elif kind == b"cdef" and len(body) >= 2:
         count = min(struct.unpack_from(">H", body)[0], (len(body) - 2) // 6)
         channels = sorted(struct.unpack_from(">HHH", body, 2 + 6 * index) for index in range(count))
@@ -172,11 +186,11 @@ def refusal(stream: Stream) -> str:
         return f"{stream.depths[0]}-bit samples: scale them to 8 or 16 bits first"
     if len(stream.depths) not in MODES:
         return f"JPEG 2000 of {len(stream.depths)} components; store it as RGB or grey"
-    if stream.space == GREY and len(stream.depths) > 2:
-        count = len(stream.depths)
+    if stream.palette and (reason := _palette_refusal(stream)):
+        return reason
+    if stream.space == GREY and stream.channels > 2:
+        count = stream.channels
         return f"JPEG 2000 of {count} components that are told to be grey; store it as RGB"
-    if stream.palette and (stream.palette_depth != 8 or len(stream.depths) != 1):
-        return "JPEG 2000 with a palette of more than 8 bits; store it as RGB"
     if not stream.in_order:
         return "JPEG 2000 with its channels in another order than RGB; store it as RGB"
     if stream.space == CMYK and (len(stream.depths) != 4 or stream.depths[0] != 8):
@@ -193,11 +207,26 @@ def refusal(stream: Stream) -> str:
     return ""
 
 
+def _palette_refusal(stream: Stream) -> str:
+    """T.800, sections I.5.3.4 and I.5.3.5: what OpenJPEG reads of palettes is read; files without
+    the box that maps them (cmap) or with an odd one are shown by each program in its own way."""
+    if len(stream.depths) != 1 or len(stream.palette) not in MODES or set(stream.palette) != {7}:
+        return "JPEG 2000 with a palette of other than 8 bits; store it as RGB"
+    if stream.columns != tuple((0, 1, column) for column in range(len(stream.palette))):
+        return "JPEG 2000 whose palette is not mapped to channels in its order; store it as RGB"
+    if not stream.colours or len(stream.colours) % len(stream.palette):
+        return "damaged: its palette is cut short"
+    if stream.space not in (None, GREY, SRGB) or stream.is_subsampled:
+        return "JPEG 2000 with a palette of other colours than RGB; store it as RGB"
+    return ""
+
+
 def prepare_for_pillow(data: bytes, stream: Stream) -> bytes:
     """What Pillow is given: of grey the bare codestream, for it takes JP2's word on the depth
-    wrongly."""
+    wrongly, and of pictures with a palette, whose indices it shifts to 8 bits before it looks them
+    up, and whose transparency it drops."""
     deep_grey = len(stream.depths) == 1 and stream.depths[0] > 8
-    return data[stream.at :] if deep_grey else data
+    return data[stream.at :] if deep_grey or stream.palette else data
 
 
 def is_read_by_pillow(stream: Stream) -> bool:
@@ -212,6 +241,9 @@ def correct_samples(image: Image.Image, stream: Stream) -> Image.Image:
     Raises :class:`ImageError`.
     """
     depth = stream.depths[0]
+    if stream.palette:
+        held = 16 if image.mode.startswith("I;16") else 8
+        return _apply_palette(np.asarray(image) >> (held - depth), stream)
     if (stream.space == CMYK) != (image.mode == "CMYK"):  # as before Pillow 11.1
         raise ImageError("JPEG 2000 in CMYK, which this Pillow takes for RGB; convert it first")
     if image.mode.startswith("I;16"):
@@ -223,6 +255,16 @@ def correct_samples(image: Image.Image, stream: Stream) -> Image.Image:
         table = [(value * 255 + largest // 2) // largest for value in steps]
         return image.point(table * len(image.getbands()))
     return image
+
+
+def _apply_palette(indices: np.ndarray, stream: Stream) -> Image.Image:
+    """``indices``: ``(H, W)``. Colours that the palette lacks are black, of which
+    :func:`find_remarks` speaks."""
+    largest = int(indices.max())
+    colours = np.frombuffer(stream.colours, np.uint8).reshape(-1, len(stream.palette))
+    stream.lacking = largest if largest >= len(colours) else None
+    table = np.pad(colours, ((0, max(0, largest + 1 - len(colours))), (0, 0)))
+    return merge_channels(MODES[len(stream.palette)], table[indices])
 
 
 def read_samples(data: bytes, stream: Stream) -> Image.Image:
@@ -246,16 +288,21 @@ def read_samples(data: bytes, stream: Stream) -> Image.Image:
 
 
 def find_remarks(image: Image.Image, stream: Stream) -> list[str]:
-    """A warning of transparency that the file does not call so: programs that leave the box of
-    channels out mean that, those of satellite pictures infrared."""
-    if stream.kinds or image.mode not in ("LA", "RGBA"):
-        return []
-    return ["its last component is taken for transparency, which the file does not say"]
+    """Warnings of colours that the palette lacks, and of transparency that the file does not call
+    so: programs that leave the box of channels out mean that, those of satellite pictures
+    infrared."""
+    remarks = []
+    if stream.lacking is not None:
+        count = len(stream.colours) // len(stream.palette)
+        remarks.append(describe_lacking_colour(stream.lacking, count))
+    if not stream.kinds and image.mode in ("LA", "RGBA"):
+        remarks.append("its last component is taken for transparency, which the file does not say")
+    return remarks
 
 
 def apply_meaning(image: Image.Image, stream: Stream) -> Image.Image:
     """Drop channels that are no transparency, and take in the profile."""
-    last = stream.kinds[-1] if len(stream.kinds) == len(stream.depths) else None
+    last = stream.kinds[-1] if len(stream.kinds) == stream.channels else None
     if image.mode in ("LA", "RGBA") and last == UNSPECIFIED:
         image = image.convert(image.mode[:-1])
     elif image.mode in ("LA", "RGBA") and last == PREMULTIPLIED:

@@ -12,12 +12,14 @@ ORIENTATION, SAMPLES, PLANAR, COLOUR_MAP = 274, 277, 284, 320
 VOLUME = 32997
 """ImageDepth: how many planes a volume has (Silicon Graphics, as libtiff documents it)."""
 
-INK_SET, EXTRA, FORMAT, SUBSAMPLING, REFERENCE, ICC_PROFILE = 332, 338, 339, 530, 532, 34675
+INK_SET, EXTRA, FORMAT, COEFFICIENTS, SUBSAMPLING, REFERENCE = 332, 338, 339, 529, 530, 532
+ICC_PROFILE = 34675
 NEW_SUBFILE, SUBFILE, SUB_DIRECTORIES = 254, 255, 330
 STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES = 273, 279, 324, 325
 WANTED = frozenset({
     WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ORIENTATION, SAMPLES, PLANAR,
-    COLOUR_MAP, VOLUME, INK_SET, EXTRA, FORMAT, SUBSAMPLING, REFERENCE, ICC_PROFILE,
+    COLOUR_MAP, VOLUME, INK_SET, EXTRA, FORMAT, COEFFICIENTS, SUBSAMPLING, REFERENCE,
+    ICC_PROFILE,
 })  # fmt: skip
 
 UNSIGNED, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4
@@ -113,6 +115,7 @@ class Layout:
     little: bool
     orientation: int
     subsampling: tuple[int, ...]
+    coefficients: tuple[float, ...]
     reference: tuple[float, ...]
     ink_set: int
     colour_map: tuple[int, ...]
@@ -212,12 +215,24 @@ def read_layout(data: bytes) -> Layout:
         little=tiff.order == "<",
         orientation=_first(fields, ORIENTATION, 1),
         subsampling=_whole(fields, SUBSAMPLING) or (2, 2),
+        coefficients=_ratios(fields.get(COEFFICIENTS)),
         reference=_ratios(fields.get(REFERENCE)),
         ink_set=_first(fields, INK_SET, 1),
         colour_map=_whole(fields, COLOUR_MAP),
         profile=profile.data if profile else b"",
         planes=_first(fields, VOLUME, 1),
     )
+
+
+def read_orientation(data: bytes) -> int:
+    """The first picture's, as the tag says it in whole numbers of any type."""
+    return _first(Tiff(data).directory({ORIENTATION}), ORIENTATION, 1)
+
+
+def read_profile(data: bytes) -> bytes:
+    """The first picture's colour profile, whatever the type of its tag."""
+    profile = Tiff(data).directory({ICC_PROFILE}, limit=len(data)).get(ICC_PROFILE)
+    return profile.data if profile else b""
 
 
 def _whole(fields: dict[int, Field], tag: int) -> tuple[int, ...]:
@@ -247,7 +262,7 @@ def _each(values: tuple[int, ...], samples: int) -> tuple[int, ...]:
 
 def _ratios(field: Field | None) -> tuple[float, ...]:
     if field is None or field.kind != 5:
-        return ()
+        return field.numbers() if field is not None else ()
     numbers = Field(4, field.data).numbers()
     pairs = zip(numbers[::2], numbers[1::2], strict=False)
     return tuple(above / below if below else 0.0 for above, below in pairs)

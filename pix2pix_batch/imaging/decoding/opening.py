@@ -74,3 +74,8 @@ def load_samples(image: Image.Image) -> None:
         if "truncated" in said:
             said = f"cut short ({said}){HINT}"
         raise ImageError(f"damaged: {said}") from error
+
+
+def describe_lacking_colour(largest: int, count: int) -> str:
+    """The warning of pixels that have a colour which the palette of ``count`` lacks."""
+    return f"damaged: it uses colour {largest} of a palette of {count}, which is taken for black"

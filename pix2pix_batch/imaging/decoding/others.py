@@ -132,6 +132,11 @@ def find_remarks(image: Image.Image, data: bytes) -> list[str]:
         return ["damaged: it has no colours of its own, and is taken for grey"]
     if image.format == "PCX" and (remark := _find_pcx_remark(data)):
         return [remark]
+    if image.format == "AVIF" and _has_clean_aperture(data, image.size):
+        return [
+            "a part of it is told to be the picture (clean aperture), of which programs differ; "
+            "it is taken as a whole"
+        ]
     if image.format == "TGA" and data[16] == 16 and data[17] & 15:
         return ["its transparency of one bit is one that programs read either way round"]
     lacks = False
@@ -151,6 +156,16 @@ def _find_pcx_remark(data: bytes) -> str:
     if version == 3 and bits * planes == 4:
         return "it says that it has no palette; what stands in its place is taken for one"
     return ""
+
+
+def _has_clean_aperture(data: bytes, size: tuple[int, int]) -> bool:
+    """Whether a file of boxes tells of a part as the picture (ISO/IEC 14496-12, section 12.1.4)."""
+    at = data.find(b"\0\0\0\x28clap", 0, HEAD)
+    if at < 0 or at + 40 > len(data):
+        return False
+    across, below_across, down, below_down = struct.unpack_from(">4I", data, at + 8)
+    width, height = size
+    return (across, down) != (width * below_across, height * below_down)
 
 
 def _is_plain_dds(data: bytes) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,15 +17,17 @@ from pix2pix_batch.imaging.decoding.primaries import Cicp, Gamma
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, INDEXED, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
-LARGEST = 1 << 20
-"""Bytes of a chunk beside the pixels that is looked at."""
-
+FIRST = len(SIGNATURE) + 8
+"""Where the first chunk's content begins."""
 
 NEEDED = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND"))
 """PNG, section 11.2: the chunks without which there is no picture."""
 
 BEFORE_PIXELS = frozenset((b"gAMA", b"cHRM", b"cICP", b"sRGB"))
 """PNG, section 5.6: these are none after the first of the pixels' chunks."""
+
+ONCE = frozenset((b"tRNS", b"iCCP", b"gAMA", b"cHRM", b"cICP", b"sRGB", b"eXIf"))
+"""PNG, section 5.6: of what says how the pixels are to be shown there is one at most."""
 
 BESIDE = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))
 TOO_LARGE = "Decompressed data too large"
@@ -51,7 +54,9 @@ class Chunks:
     whose checksum is wrong, by name and place; ``beside``: those of texts and profiles;
     ``unknown``: the names of those that are needed for the picture, and not known; ``meaning``:
     what its colours are, of which gamma counts where no profile says so; ``has_profile``: an ICC
-    profile is there; ``palettes``: how many there are.
+    profile is there; ``palettes``: how many there are; ``stray``: those chunks of
+    :data:`ONCE` that do not count, by name and place, and ``remarks`` about them; ``disorder``:
+    what is wrong with the file's header, if anything.
     """
 
     depth: int = 8
@@ -67,6 +72,9 @@ class Chunks:
     meaning: Gamma | Cicp | None = None
     has_profile: bool = False
     palettes: int = 0
+    stray: list[tuple[str, int, int]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    disorder: str = ""
 
     @property
     def lacks_one_palette(self) -> bool:
@@ -79,8 +87,12 @@ def read_chunks(data: bytes) -> Chunks:
     found = Chunks()
     gamma = primaries = None
     told = begun = False
+    seen: set[bytes] = set()
     for kind, at, length in _iterate_chunks(data):
         begun = begun or kind == b"IDAT"
+        if kind == b"IHDR" and at > FIRST:
+            found.disorder = found.disorder or "it has more than one header (IHDR), or a late one"
+            continue
         if begun and kind in BEFORE_PIXELS:
             continue
         body = memoryview(data)[at : at + length]
@@ -88,6 +100,12 @@ def read_chunks(data: bytes) -> Chunks:
         if zlib.crc32(body, zlib.crc32(kind)) != checksum:
             found.wrong.append((kind.decode("latin-1"), at - 8, length + 12))
             continue
+        if kind in ONCE:
+            if remark := _describe_stray(kind, found, seen, begun):
+                found.stray.append((kind.decode("latin-1"), at - 8, length + 12))
+                found.remarks.append(remark)
+                continue
+            seen.add(kind)
         if kind in BESIDE:
             found.beside.append((kind.decode("latin-1"), at - 8, length + 12))
         if kind == b"IHDR" and length >= 13:
@@ -115,6 +133,21 @@ def read_chunks(data: bytes) -> Chunks:
     if found.meaning is None and gamma and not told:
         found.meaning = Gamma(gamma, primaries)
     return found
+
+
+def _describe_stray(kind: bytes, found: Chunks, seen: set[bytes], begun: bool) -> str:
+    """The remark about a chunk that is there again, or where it does not count (PNG, table 5.3;
+    libpng leaves such out, Pillow takes the last): empty for the others."""
+    name = kind.decode("latin-1")
+    if kind in seen:
+        return f"its chunk {name} is there more than once, of which the first counts"
+    if begun and kind != b"eXIf":
+        return f"its chunk {name} stands after the pixels, and is left out"
+    if found.palettes and kind not in (b"tRNS", b"eXIf"):
+        return f"its chunk {name} stands after the palette, and is left out"
+    if kind == b"tRNS" and found.colour == INDEXED and not found.palettes:
+        return f"its chunk {name} stands before the palette, and is left out"
+    return ""
 
 
 def _iterate_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -146,6 +179,20 @@ def read_profile(data: bytes) -> bytes:
                 return zlib.decompressobj().decompress(packed, LARGEST_PROFILE)
             except zlib.error:
                 return b""
+    return b""
+
+
+def read_text_exif(texts: Mapping[Any, Any]) -> bytes:
+    """EXIF as ImageMagick and its like wrote it before there was a chunk for it: a text of hex
+    digits after a name and a length; nothing where there is none."""
+    for name in ("exif", "APP1"):
+        words = str(texts.get(f"Raw profile type {name}", "")).split()
+        try:
+            block = bytes.fromhex("".join(words[2:]))
+        except ValueError:
+            continue
+        if block.startswith((b"Exif\0\0", b"II*\0", b"MM\0*")):
+            return block
     return b""
 
 

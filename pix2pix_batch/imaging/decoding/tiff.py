@@ -67,6 +67,9 @@ PICTURES = frozenset((50001, 33005, 34712, 34933, 50002, 52546))
 SWAPPED = PICTURES - {50001}
 """Those of them that also have samples of 16 bits."""
 
+BT601 = (0.299, 0.587, 0.114)
+"""What is taken for the luma of red, green and blue (TIFF 6.0, section 21: the default)."""
+
 EXTRA_INSTALL = "pip install 'pix2pix-batch[formats]'"
 
 
@@ -128,9 +131,29 @@ def _unreadable_reason(layout: Layout) -> str:
     if layout.photometric == YCBCR and layout.compression not in (OLD_JPEG, JPEG):
         plain = layout.subsampling == (1, 1) and not layout.planar and not layout.extra
         usual = layout.reference in ((), (0, 255, 128, 255, 128, 255))
+        if layout.coefficients and not np.allclose(layout.coefficients, BT601, atol=1e-3):
+            return "YCbCr by other coefficients than BT.601's; convert it to RGB first"
         if not (plain and usual and layout.depth == 8 and layout.compression == NONE):
             return f"YCbCr compressed as {layout.compressed_by}; convert it to RGB first"
     return ""
+
+
+def find_remarks(layout: Layout) -> list[str]:
+    """A warning of bands that are left out: many programs take one that is not told to be
+    transparency (an extra sample of kind 0) for that, those of satellite pictures mean infrared."""
+    colours = COLOURS[layout.photometric or 0]
+    left = [
+        str(colours + index + 1)
+        for index in range(layout.samples - colours)
+        if index != layout.alpha
+    ]
+    if not left:
+        return []
+    if len(left) == 1:
+        return [f"its band {left[0]} is not told to be a colour or transparency, and is left out"]
+    return [
+        f"its bands {', '.join(left)} are not told to be colours or transparency, and are left out"
+    ]
 
 
 def is_plain(image: TiffImageFile) -> bool:

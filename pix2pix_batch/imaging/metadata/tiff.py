@@ -43,7 +43,9 @@ class Field:
         return struct.unpack(f"<{self.count}{code}", self.data) if code else ()
 
 
-_CODES = {SHORT: "H", LONG: "I", 11: "f", DOUBLE: "d", 13: "I", 16: "Q"}
+_CODES = {
+    SHORT: "H", LONG: "I", 6: "b", 8: "h", 9: "i", 11: "f", DOUBLE: "d", 13: "I", 16: "Q", 17: "q",
+}  # fmt: skip
 
 Fields = Mapping[int, "Field | Fields"]
 """A directory by tag; one within it stands under the tag that points to it."""

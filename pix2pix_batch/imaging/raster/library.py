@@ -78,7 +78,7 @@ def explain_errors(what: str) -> Iterator[None]:
 
 def describe(error: BaseException) -> str:
     """What GDAL says, which stands at the bottom of the errors that led to one another."""
-    said = []
+    said: list[str] = []
     seen: BaseException | None = error
     while seen is not None and len(said) < 8:
         text = " ".join(str(seen).split())

@@ -53,12 +53,15 @@ class RasterProfile:
 class RasterExtras:
     """What a writer of rasters is told besides the samples.
 
-    ``profile``: of the input; ``creation``: options of GDAL's driver, by upper-case name, which go
-    before what the input has; ``nodata``: the value that stands for none; ``names``: of the
-    bands; ``limits``: of each band the least and the largest value that it may have.
+    ``profile``: of the input; ``is_picture``: whether the samples are a picture's, which was not
+    read as a raster: it is then written as one, and copied; ``creation``: options of GDAL's driver,
+    by upper-case name, which go before what the input has; ``nodata``: the value that stands for
+    none; ``names``: of the bands; ``limits``: of each band the least and the largest value that it
+    may have.
     """
 
     profile: RasterProfile = field(default_factory=RasterProfile)
+    is_picture: bool = False
     creation: tuple[tuple[str, str], ...] = ()
     nodata: float | None = None
     names: tuple[str, ...] = ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -24,11 +23,13 @@ MOST_BANDS = 1024
 class Raster(Protocol):
     """An open raster whose bands are a model's; a context manager.
 
-    ``warnings``: what was odd of it, as far as it was read.
+    ``pixel_bytes``: that a pixel of the model's takes; ``warnings``: what was odd of it, as far as
+    it was read.
     """
 
     height: int
     width: int
+    pixel_bytes: int
     profile: RasterProfile
     warnings: list[str]
 
@@ -38,6 +39,8 @@ class Raster(Protocol):
         """A window: ``(height, width, C)`` of the model's type, and ``bool (height, width)``,
         false where there is no data; ``None`` where there is everywhere. Raises
         :class:`ImageError`."""
+
+    def close(self) -> None: ...
 
     def __enter__(self) -> Self: ...
 
@@ -61,7 +64,7 @@ class GdalRaster:
     def __init__(self, place: str | bytes, side: ValueRange, bands: Sequence[str] = ()) -> None:
         """See :func:`open_raster`."""
         rasterio = library.rasterio()
-        self.side = side
+        self.side, self.pixel_bytes = side, count_pixel_bytes(side)
         self.warnings: list[str] = []
         self._memory: Any = None
         with library.explain_errors("read as a raster"):
@@ -82,6 +85,8 @@ class GdalRaster:
         self.height, self.width = file.height, file.width
         if not 1 <= file.count <= MOST_BANDS:
             raise ImageError(f"has {format_count(file.count, 'band')}; up to {MOST_BANDS} are read")
+        if self.side.is_picture and file.tags(ns="COLOR_PROFILE").get("SOURCE_ICC_PROFILE"):
+            self.warnings.append("its colour profile is left out: it is read window by window")
         if file.driver == "GTiff" and file.tags(ns="TIFF").get("TIFFTAG_ORIENTATION", "1") != "1":
             self.warnings.append("its orientation is left out: rasters are read as they lie")
         enums = library.rasterio().enums
@@ -157,13 +162,27 @@ class GdalRaster:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def read_place(data: bytes, has_gaps: bool) -> RasterProfile:
+    """Where a GeoTIFF lies, and nothing else of it."""
+    rasterio = library.rasterio()
+    with (
+        library.explain_errors("read"),
+        rasterio.io.MemoryFile(data, ext=".tif") as memory,
+        memory.open() as file,
+    ):
+        gcps, system = file.gcps
+        return RasterProfile(
+            crs=file.crs,
+            transform=None if file.transform.is_identity else file.transform,
+            gcps=(gcps, system) if gcps else None,
+            rpcs=file.rpcs,
+            is_point=file.tags().get("AREA_OR_POINT") == "Point",
+            has_gaps=has_gaps,
+        )
 
 
 class NumpyRaster:
@@ -171,7 +190,7 @@ class NumpyRaster:
 
     def __init__(self, place: str | bytes, side: ValueRange, bands: Sequence[str] = ()) -> None:
         """See :func:`open_raster`."""
-        self.side = side
+        self.side, self.pixel_bytes = side, count_pixel_bytes(side)
         self.warnings: list[str] = []
         try:
             if isinstance(place, bytes):
@@ -201,11 +220,18 @@ class NumpyRaster:
         nothing: list[list[float | None]] = [[] for _ in self._bands]
         return clean(window, None, nothing, self.side, self.warnings)
 
+    def close(self) -> None:
+        """Nothing is open but a map of the file, which goes with the array."""
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         return None
+
+
+def count_pixel_bytes(side: ValueRange) -> int:
+    return side.channels * np.dtype(side.dtype).itemsize
 
 
 def choose_bands(
@@ -289,6 +315,9 @@ def clean(
     where none of its bands has any; one that lacks a band by being no number gets the middle of
     its range there.
     """
+    known = any(value is not None for own in nodata for value in (*own, side.nodata))
+    if masked is None and side.is_whole and not known:
+        return np.ascontiguousarray(values, dtype=side.dtype), None
     found = np.ascontiguousarray(values, dtype=side.dtype)
     if found is values or np.shares_memory(found, values):
         found = found.copy()
@@ -303,7 +332,7 @@ def clean(
         for value in {*own, side.nodata}:
             if value is not None and np.isfinite(value):
                 lacks[:, :, band] |= values[:, :, band] == value
-    empty = lacks.all(axis=2)
+    empty: np.ndarray = np.all(lacks, axis=2)
     if masked is not None:
         empty |= masked
     gaps = empty[:, :, None] if unreal is None else empty[:, :, None] | unreal

@@ -24,6 +24,9 @@ BLOCK = 256
 LARGE = 1024
 """Pixels of a side from which on a file that was not in tiles gets them."""
 
+COLUMNS = 4096
+"""Columns that are written at once, about."""
+
 PREDICTED = ("DEFLATE", "LZW", "ZSTD")
 """Compressions that do better on differences of neighbours."""
 
@@ -56,6 +59,11 @@ class GapFiller:
                 self.nodata = float("nan")
             else:
                 self.has_mask = True
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether it matters where there is no data."""
+        return self.has_mask or self.nodata is not None
 
     def apply(self, pixels: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
         """``pixels``, ``(H, W, C)``, with the value where ``valid``, ``bool (H, W)``, says that
@@ -158,13 +166,19 @@ class RasterWriter:
     def write(self, top: int, pixels: np.ndarray, valid: np.ndarray | None) -> None:
         """Rows of all the width: ``(h, W, C)``, and where there is data, ``bool (h, W)``, or
         ``None`` for everywhere."""
-        window = library.rasterio().windows.Window(0, top, pixels.shape[1], pixels.shape[0])
-        with library.explain_errors("written"):
-            made = self.gaps.apply(pixels, valid)
-            self._file.write(np.moveaxis(made, 2, 0), window=window)
-            if self.gaps.has_mask:
-                mask = np.ones(pixels.shape[:2], bool) if valid is None else valid
-                self._file.write_mask(mask, window=window)
+        height, width = pixels.shape[:2]
+        across = int(self._file.block_shapes[0][1])
+        step = max(across, COLUMNS // across * across)
+        for left in range(0, width, step):  # a few blocks at a time: each copy is small
+            part = np.s_[:, left : left + step]
+            window = library.rasterio().windows.Window(left, top, min(step, width - left), height)
+            mask = None if valid is None else valid[part]
+            with library.explain_errors("written"):
+                made = self.gaps.apply(pixels[part], mask)
+                self._file.write(np.moveaxis(made, 2, 0), window=window)
+                if self.gaps.has_mask:
+                    mask = np.ones(made.shape[:2], bool) if mask is None else mask
+                    self._file.write_mask(mask, window=window)
 
     def finish(self) -> None:
         """Have the file whole. Raises :class:`ImageError`."""
@@ -227,6 +241,22 @@ def encode(
     if not data:
         raise ImageError("cannot be written: GDAL has made an empty file")
     return data
+
+
+def copy(data: bytes, driver: str, creation: Sequence[tuple[str, str]]) -> bytes:
+    """A GeoTIFF as another of the driver's, which says the same. Raises :class:`ImageError`."""
+    rasterio = library.rasterio()
+    given = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER"} | dict(creation)
+    with (
+        library.explain_errors("written"),
+        rasterio.io.MemoryFile(data, ext=".tif") as source,
+        rasterio.io.MemoryFile(ext=".tif") as made,
+    ):
+        rasterio.shutil.copy(source.name, made.name, driver=driver, **given)
+        copied: bytes = made.read()
+    if not copied:
+        raise ImageError("cannot be written: GDAL has made an empty file")
+    return copied
 
 
 def require_creation_options(

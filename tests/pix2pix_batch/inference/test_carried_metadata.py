@@ -22,6 +22,7 @@ from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.inference import carried_metadata
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
+from pix2pix_batch.options import PICTURE_FORMATS
 from tests.end_to_end.command import picture
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -73,7 +74,7 @@ def converted(path: Path, out: Path, form: str, settings: Settings = SETTINGS) -
     return out / output
 
 
-@pytest.mark.parametrize("form", OUTPUT_FORMATS)
+@pytest.mark.parametrize("form", PICTURE_FORMATS)
 @pytest.mark.parametrize("auxiliary", AUXILIARIES)
 @pytest.mark.parametrize("kind", [".tif", ".png", ".jpg", "plain .tif"])
 def test_gdal_sees_the_output_where_it_sees_the_input(

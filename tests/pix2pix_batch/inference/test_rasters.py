@@ -253,6 +253,38 @@ def test_what_gdals_own_tools_say_of_a_cog(tmp_path: Path) -> None:
         assert np.array_equal(file.read(), np.moveaxis(read(source), 2, 0))
 
 
+@pytest.mark.parametrize(("form", "given"), [("cog", ()), ("tiff", ("COMPRESS=ZSTD",))])
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_picture_becomes_a_raster_where_it_lies(
+    tmp_path: Path, form: str, given: tuple[str, ...], deep: bool
+) -> None:
+    """Of 8 bits, read as pictures always are; a model makes a picture of it, or heights."""
+    made = ValueRange("float32", (BandRange(0, 510),) * 3) if deep else None
+    model = save_identity(tmp_path / "m.safetensors", eight_bits(3), made)
+    pixels = draw((600, 90, 3), "uint8")
+    source = write(tmp_path / "a.tif", pixels, crs=UTM, transform=PLACE, photometric="rgb")
+    (record,) = convert(tmp_path / "out", model, source, form=form, creation_option=given).values()
+    assert record.status == "done", record.reason
+    with rasterio.open(tmp_path / "out" / "a.tif") as file:
+        assert (file.crs, file.transform) == (UTM, PLACE)
+        found = np.moveaxis(file.read(), 0, 2)
+        assert np.abs(found / (2 if deep else 1) - pixels).max() < 0.01
+        tags = file.tags(ns="IMAGE_STRUCTURE")
+        assert tags["COMPRESSION"] == ("ZSTD" if given else "DEFLATE")
+        assert tags.get("LAYOUT") == ("COG" if form == "cog" else None)
+
+
+def test_four_bands_of_8_bits_are_scaled_each_by_itself(tmp_path: Path) -> None:
+    """The fourth is no transparency: where it is 0 the others stay."""
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint8", 4))
+    pixels = np.full((130, 130, 4), 200, np.uint8)
+    pixels[:, :, 3] = 0
+    source = write(tmp_path / "a.tif", pixels, photometric="minisblack")
+    (record,) = convert(tmp_path / "out", model, source, fit="resize", bands="1,2,3,4").values()
+    assert record.status == "done", record.reason
+    assert np.array_equal(read(tmp_path / "out" / "a.tif"), pixels)
+
+
 @pytest.mark.parametrize("shape", [(64, 80), (64, 80, 1), (64, 80, 3)])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_arrays_of_numpy(tmp_path: Path, shape: tuple[int, ...], order: str) -> None:

@@ -14,7 +14,7 @@ from pix2pix_batch.journal.events import Begun, Counted
 from pix2pix_batch.journal.record import Record, to_line
 from pix2pix_batch.journal.shard import Shard, journal_of
 from pix2pix_batch.journal.writer import Journal
-from pix2pix_batch.reporting import console, status
+from pix2pix_batch.reporting import status, status_text
 
 JOB = {"input": "/maps", "model": "f00" * 20, "model_name": "tiny", "fit": "tile", "format": "png"}
 START = 1_700_000_000.0
@@ -37,7 +37,7 @@ def write(out: Path, *lines: dict[str, object] | Record, shard: Shard | None = N
 
 
 def told(out: Path, now: float = START + 3600) -> list[str]:
-    return list(console.format_status(status.read_status(out), str(out), now))
+    return list(status_text.format_status(status.read_status(out), str(out), now))
 
 
 def test_counts_by_the_last_word_on_each_input(tmp_path: Path) -> None:

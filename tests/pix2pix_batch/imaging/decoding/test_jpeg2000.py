@@ -138,3 +138,76 @@ def test_three_components_that_are_told_to_be_grey_are_refused(tmp_path: Path) -
         file.write(np.zeros((3, 48, 64), np.uint8))
     with pytest.raises(ImageError, match="3 components that are told to be grey"):
         read(path.read_bytes(), 3)
+
+
+def box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def with_palette(
+    indices: np.ndarray, depth: int, palette: np.ndarray, *order: int, kinds: bytes = b""
+) -> bytes:
+    """The indices of ``depth`` bits, ``(H, W)``, with a palette ``(N, C)`` of 8 bits, whose columns
+    are channels in ``order`` (T.800, sections I.5.3.4 and I.5.3.5)."""
+    stream = imagecodecs.jpeg2k_encode(
+        indices, level=0, codecformat="j2k", bitspersample=depth, reversible=True
+    )
+    height, width = indices.shape
+    count, columns = palette.shape
+    header = (
+        box(b"ihdr", struct.pack(">IIHBBBB", height, width, 1, depth - 1, 7, 0, 0))
+        + box(b"colr", struct.pack(">BBBI", 1, 0, 0, 16))
+        + box(b"pclr", struct.pack(">HB", count, columns) + b"\7" * columns + palette.tobytes())
+    )
+    if order:
+        header += box(b"cmap", b"".join(struct.pack(">HBB", 0, 1, column) for column in order))
+    start = b"\0\0\0\x0cjP  \r\n\x87\n" + box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
+    return start + box(b"jp2h", header + kinds) + box(b"jp2c", bytes(stream))
+
+
+def some_palette(depth: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of all of its colours, of which there are 2^depth, and no more than 600."""
+    rng = np.random.default_rng(0)
+    count = min(1 << depth, 600)
+    indices = np.resize(np.arange(count), (32, 32)).astype(np.uint8 if depth <= 8 else np.uint16)
+    return indices, rng.integers(0, 256, (count, channels), np.uint8)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 6, 7, 8, 10])
+def test_palettes(depth: int) -> None:
+    """Those of few colours are what GDAL writes."""
+    indices, palette = some_palette(depth, 3)
+    picture = read(with_palette(indices, depth, palette, 0, 1, 2), 3)
+    assert (picture.pixels == palette[indices]).all()
+    assert picture.alpha is None and not picture.warnings
+
+
+def test_palettes_with_transparency() -> None:
+    indices, palette = some_palette(4, 4)
+    channels = [(0, 0, 1), (1, 0, 2), (2, 0, 3), (3, 1, 0)]
+    kinds = box(b"cdef", struct.pack(">H12H", 4, *(value for one in channels for value in one)))
+    picture = read(with_palette(indices, 4, palette, 0, 1, 2, 3, kinds=kinds), 4)
+    assert (picture.pixels == palette[indices]).all()
+    assert not picture.warnings
+    assert "is taken for transparency" in str(
+        read(with_palette(indices, 4, palette, 0, 1, 2, 3), 4).warnings
+    )
+
+
+@pytest.mark.parametrize("order", [(), (2, 1, 0), (0, 1), (0, 1, 1)])
+def test_palettes_that_programs_read_in_different_ways_are_refused(order: tuple[int, ...]) -> None:
+    indices, palette = some_palette(4, 3)
+    with pytest.raises(ImageError, match="palette is not mapped"):
+        read(with_palette(indices, 4, palette, *order), 3)
+
+
+def test_colours_that_the_palette_lacks_are_told() -> None:
+    indices, palette = some_palette(4, 3)
+    picture = read(with_palette(indices, 4, palette[:10], 0, 1, 2), 3)
+    assert picture.warnings == (
+        "damaged: it uses colour 15 of a palette of 10, which is taken for black",
+    )
+    assert (picture.pixels[indices > 9] == 0).all()
+    whole = with_palette(indices, 4, palette, 0, 1, 2)
+    short = whole.replace(b"\0\x10\3\7\7\7", b"\0\xff\3\7\7\7")  # says 255 colours
+    assert "damaged" not in str(read(short, 3).warnings)

@@ -453,3 +453,39 @@ def test_an_orientation_that_xmp_alone_has_is_told(has_exif: bool) -> None:
 def test_floating_point_netpbm_is_refused_by_name(start: bytes) -> None:
     with pytest.raises(ImageError, match=r"(?i)floating.point"):
         read(start + bytes(24), 3)
+
+
+def with_clean_aperture(data: bytes, width: int, height: int) -> bytes:
+    """An AVIF file of one item with the property that tells which part is the picture, and where
+    that is associated with the item (ISO/IEC 14496-12, 12.1.4 and 8.11.14)."""
+    aperture = struct.pack(">I4s8I", 40, b"clap", width, 1, height, 1, 0, 1, 0, 1)
+    start = data.index(b"ipco") - 4
+    found = bytearray(data)
+    grown = len(aperture) + 1
+    for kind, more in ((b"ipco", 40), (b"iprp", grown), (b"meta", grown), (b"ipma", 1)):
+        at = data.index(kind) - 4
+        struct.pack_into(">I", found, at, struct.unpack_from(">I", data, at)[0] + more)
+    place = struct.pack(">I", data.index(b"mdat") + 4)
+    at = data.index(place, data.index(b"iloc"))
+    struct.pack_into(">I", found, at, data.index(b"mdat") + 4 + grown)
+    (length,) = struct.unpack_from(">I", data, start)
+    properties, at = 0, start + 8
+    while at < start + length:
+        properties, at = properties + 1, at + struct.unpack_from(">I", data, at)[0]
+    count = data.index(b"ipma") + 4 + 4 + 4 + 2  # after its version, entries and the item's number
+    found[count] += 1
+    found[count + found[count] : count + found[count]] = bytes([0x80 | properties + 1])
+    return bytes(found[: start + length] + aperture + found[start + length :])
+
+
+@pytest.mark.parametrize("sides", [(20, 30), (40, 30)], ids=["a part", "the whole"])
+def test_a_part_that_avif_tells_to_be_the_picture_is_told(sides: tuple[int, int]) -> None:
+    require("AVIF")
+    plain = encoded(Image.fromarray(noise(30, 40, 3).astype(np.uint8)), "AVIF")
+    picture = read(with_clean_aperture(plain, *sides), 3)
+    assert np.array_equal(picture.pixels, read(plain, 3).pixels)
+    told = (
+        "a part of it is told to be the picture (clean aperture), of which programs differ; it is "
+        "taken as a whole"
+    )
+    assert picture.warnings == ((told,) if sides == (20, 30) else ())

@@ -324,3 +324,84 @@ def test_pixels_that_refer_to_no_palette_or_to_two_are_refused(count: int) -> No
         return
     with pytest.raises(ImageError, match=f"one palette, and it has {count}"):
         read(data, 3)
+
+
+DISPLAY_P3 = chunk(b"cICP", bytes([12, 13, 0, 1]))
+PROFILES = [chunk(b"iCCP", b"n\0\0" + zlib.compress(Gamma(gamma).profile())) for gamma in (1, 0.6)]
+TURNED = [
+    chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0%c\0\0\0\0\0\0" % n) for n in (6, 1)
+]
+ONCE = {
+    "tRNS": [chunk(b"tRNS", struct.pack(">3H", *key)) for key in ((1, 2, 3), (0, 0, 0))],
+    "gAMA": [chunk(b"gAMA", struct.pack(">I", gamma)) for gamma in (100_000, 55_556)],
+    "cICP": [DISPLAY_P3, chunk(b"cICP", bytes([9, 13, 0, 1]))],
+    "iCCP": PROFILES,
+    "eXIf": TURNED,
+}
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_of_chunks_that_are_there_twice_the_first_counts_which_is_told(name: str) -> None:
+    first, second = ONCE[name]
+    samples = samples_of(8, 3)
+    alone, both = read(png(samples, 8, RGB, first), 4), read(png(samples, 8, RGB, first, second), 4)
+    assert not alone.warnings
+    assert not np.array_equal(alone.pixels, read(png(samples, 8, RGB, second), 4).pixels) or (
+        name == "tRNS"
+    )
+    assert np.array_equal(both.pixels, alone.pixels)
+    told = f"its chunk {name} is there more than once, of which the first counts"
+    assert both.warnings == (told,)
+    with pytest.raises(ImageError, match="refused by --strict"):
+        read(png(samples, 8, RGB, first, second), 3, Tolerance(strict=True))
+
+
+@pytest.mark.parametrize("late", [ONCE["tRNS"][0], PROFILES[0]], ids=["tRNS", "iCCP"])
+def test_chunks_after_the_pixels_do_not_count_which_is_told(late: bytes) -> None:
+    samples = np.full((4, 5, 3), (1, 2, 3), np.uint8)
+    data, end = png(samples, 8, RGB), len(chunk(b"IEND", b""))
+    picture = read(data[:-end] + late + data[-end:], 4)
+    assert (
+        np.array_equal(picture.pixels[:, :, :3], samples) and (picture.pixels[:, :, 3] == 255).all()
+    )
+    assert picture.warnings == (
+        f"its chunk {late[4:8].decode()} stands after the pixels, and is left out",
+    )
+
+
+@pytest.mark.parametrize("name", ["iCCP", "gAMA", "cICP", "tRNS"])
+def test_chunks_on_the_wrong_side_of_the_palette_do_not_count_which_is_told(name: str) -> None:
+    palette = chunk(b"PLTE", bytes(range(48)))
+    stray = chunk(b"tRNS", bytes(16)) if name == "tRNS" else ONCE[name][0]
+    samples = samples_of(4, 1)
+    order = (stray, palette) if name == "tRNS" else (palette, stray)
+    picture = read(png(samples, 4, 3, *order), 4)
+    assert np.array_equal(picture.pixels, read(png(samples, 4, 3, palette), 4).pixels)
+    (told,) = picture.warnings
+    assert f"its chunk {name} stands" in told and "the palette, and is left out" in told
+
+
+def test_two_headers_are_refused() -> None:
+    samples = samples_of(8, 3)
+    height, width = samples.shape[:2]
+    second = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height // 2, 8, 2, 0, 0, 0))
+    with pytest.raises(ImageError, match="more than one header"):
+        read(png(samples, 8, RGB, second), 3)
+    text = chunk(b"tEXt", b"a\0b")
+    data = png(samples, 8, RGB)
+    with pytest.raises(ImageError, match="or a late one"):
+        read(data[:8] + text + data[8:], 3)
+
+
+@pytest.mark.parametrize("name", ["exif", "APP1"])
+def test_exif_in_a_text_of_hex_digits(name: str) -> None:
+    """As ImageMagick and its like wrote it before there was a chunk for it."""
+    samples = samples_of(8, 3)
+    block = b"Exif\0\0" + TURNED[0][8:-4]
+    digits = "\n".join(block.hex()[at : at + 72] for at in range(0, 2 * len(block), 72))
+    text = f"\n{name}\n{len(block):8}\n{digits}\n".encode()
+    packed = chunk(b"zTXt", f"Raw profile type {name}".encode() + b"\0\0" + zlib.compress(text))
+    picture = read(png(samples, 8, RGB, packed), 3)
+    assert np.array_equal(picture.pixels, np.rot90(samples, -1))
+    assert picture.orientation == 6 and not picture.warnings
+    assert picture.exif == block

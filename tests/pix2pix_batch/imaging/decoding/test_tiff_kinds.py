@@ -21,6 +21,7 @@ from rasterio.io import MemoryFile
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.decoding.primaries import Gamma
+from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.images import read
 from pix2pix_batch.imaging.metadata.tiff import Field, add_fields
 from tests.pix2pix_batch.imaging.decoding.tiffs import (
@@ -516,3 +517,89 @@ def test_samples_of_undefined_format_are_unsigned(channels: int, dtype: type[np.
     signed = Field(3, struct.pack(f"<{channels}H", *[2] * channels))
     with pytest.raises(ImageError, match="signed"):
         read(add_fields(data, {339: signed}), 3)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(
+    ("photometric", "extra", "left"),
+    [
+        ("rgb", (0,), "its band 4 is not told"),
+        ("rgb", (0, 2), "its band 4 is not told"),
+        ("rgb", (2, 0), "its band 5 is not told"),
+        ("rgb", (0, 0), "its bands 4, 5 are not told"),
+        ("separated", (0,), "its band 5 is not told"),
+        ("rgb", (2,), ""),
+    ],
+)
+def test_bands_that_are_left_out_are_told(
+    photometric: str, extra: tuple[int, ...], left: str, bits: int
+) -> None:
+    """GraphicsMagick's transparency, and the infrared of satellites."""
+    count = {"rgb": 3, "separated": 4}[photometric] + len(extra)
+    samples = ramps(count, 2**bits - 1, 3).astype(np.uint8 if bits == 8 else np.uint16)
+    buffer = io.BytesIO()
+    options: dict[str, object] = {"photometric": photometric, "extrasamples": extra}
+    tifffile.imwrite(buffer, samples, planarconfig="contig", metadata=None, **options)
+    warnings = read(buffer.getvalue(), 3).warnings
+    assert (len(warnings), left in str(warnings)) == (bool(left), True)
+    if left:
+        with pytest.raises(ImageError, match="refused by --strict"):
+            read(buffer.getvalue(), 3, Tolerance(strict=True))
+
+
+def with_tag(samples: np.ndarray, tag: int, kind: int, data: bytes, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    written: dict[str, object] = {"photometric": "rgb", "byteorder": "<", **options}
+    tifffile.imwrite(buffer, samples, metadata=None, **written)
+    return add_fields(buffer.getvalue(), {tag: Field(kind, data)})
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("kind", "code"), [(1, "B"), (3, "H"), (4, "I"), (6, "b"), (8, "h"), (9, "i")]
+)
+def test_an_orientation_of_any_whole_type(kind: int, code: str, dtype: type[np.generic]) -> None:
+    samples = ramps(3, np.iinfo(dtype).max, 3).astype(dtype)
+    plain = read(with_tag(samples, 274, 3, b"\1\0"), 3).pixels
+    picture = read(with_tag(samples, 274, kind, struct.pack(f"<{code}", 6)), 3)
+    assert np.array_equal(picture.pixels, np.rot90(plain, -1))
+    assert picture.orientation == 6 and not picture.warnings
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_an_orientation_that_xmp_alone_has_is_told(dtype: type[np.generic]) -> None:
+    """And what lies on the ground is turned with the picture."""
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    samples = ramps(3, np.iinfo(dtype).max, 3).astype(dtype)
+    picture = read(with_tag(samples, 700, 1, xmp), 3)
+    assert np.array_equal(
+        picture.pixels, np.rot90(read(with_tag(samples, 305, 2, b"a\0"), 3).pixels, -1)
+    )
+    assert picture.orientation == 6
+    assert "turned upright as its XMP says" in str(picture.warnings)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("kind", [1, 2, 7])
+def test_a_profile_of_any_type_of_bytes(kind: int, dtype: type[np.generic]) -> None:
+    samples = ramps(3, np.iinfo(dtype).max, 3).astype(dtype)
+    profile = Gamma(1 / 1.8).profile()
+    expected = read(with_tag(samples, 34675, 7, profile), 3).pixels
+    assert not np.array_equal(expected, read(with_tag(samples, 305, 2, b"a\0"), 3).pixels)
+    picture = read(with_tag(samples, 34675, kind, profile), 3)
+    assert np.array_equal(picture.pixels, expected) and not picture.warnings
+
+
+@pytest.mark.parametrize(
+    ("luma", "is_read"), [((299, 587, 114), True), ((2126, 7152, 722), False)], ids=["601", "709"]
+)
+def test_ycbcr_by_other_coefficients_is_refused(luma: tuple[int, ...], is_read: bool) -> None:
+    below = sum(luma)
+    ratios = struct.pack("<6I", *(value for part in luma for value in (part, below)))
+    data = with_tag(ramps(3, 255, 8).astype(np.uint8), 529, 5, ratios, photometric="ycbcr")
+    data = add_fields(data, {530: Field.of(3, 1, 1)})
+    if is_read:
+        assert not read(data, 3).warnings
+    else:
+        with pytest.raises(ImageError, match="by other coefficients"):
+            read(data, 3)

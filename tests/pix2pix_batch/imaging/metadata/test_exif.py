@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import IFDRational
 from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.metadata import exif
 from pix2pix_batch.imaging.metadata.tiff import Field, Tiff, encode
-from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
+from pix2pix_batch.options import PICTURE_FORMATS
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -101,7 +101,7 @@ def plain(values: dict[int, Any]) -> dict[int, Any]:
     return {int(tag): of(value) for tag, value in values.items()}
 
 
-@pytest.mark.parametrize("form", OUTPUT_FORMATS)
+@pytest.mark.parametrize("form", PICTURE_FORMATS)
 @pytest.mark.parametrize("endian", "<>")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_kept_from_any_format_to_any(kind: str, endian: str, form: str) -> None:
@@ -155,13 +155,13 @@ def test_a_thumbnail_of_the_input_is_not_kept() -> None:
 def test_nothing_to_keep_adds_nothing() -> None:
     empty = Image.Exif()
     empty[Base.Orientation] = 1
-    for form in OUTPUT_FORMATS:
+    for form in PICTURE_FORMATS:
         data = file_of("PNG", exif=empty)
         assert converted(data, form) == images.write(images.read(data, 3), form, 90)
 
 
 def test_the_same_every_time() -> None:
-    for form in OUTPUT_FORMATS:
+    for form in PICTURE_FORMATS:
         assert converted(file_of("JPEG"), form) == converted(file_of("JPEG"), form)
 
 

@@ -1,0 +1,190 @@
+"""What is kept of an input's XMP and IPTC-IIM, when EXIF is: what people wrote of the picture.
+
+Neither is copied as it is. XMP (ISO 16684-1) also holds how programs developed and stored the
+file, thumbnails and its history, which are not true of the output; IPTC's records (IIM 4.2) stand
+in Photoshop's blocks beside previews and paths.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+from PIL import Image
+
+from pix2pix_batch.imaging.metadata.tiff import Field, Fields
+
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+ADOBE = "adobe:ns:meta/"
+PREFIXES = {
+    "x": ADOBE,
+    "rdf": RDF,
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "xmp": "http://ns.adobe.com/xap/1.0/",
+    "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
+    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
+    "Iptc4xmpCore": "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/",
+    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+    "plus": "http://ns.useplus.org/ldf/xmp/1.0/",
+    "cc": "http://creativecommons.org/ns#",
+    "lr": "http://ns.adobe.com/lightroom/1.0/",
+}
+"""Namespaces of what people write of a picture, by their usual prefixes (XMP specification, part
+2; IPTC Photo Metadata Standard 2023.1). What stands in others is left out."""
+
+NOT_TRUE = {
+    f"{{{PREFIXES[prefix]}}}{name}"
+    for prefix, names in {
+        "dc": ("format",),
+        "xmp": ("Thumbnails", "BaseURL", "PageInfo"),
+        "photoshop": (
+            "ICCProfile", "ColorMode", "History", "DocumentAncestors", "TextLayers",
+            "SidecarForExtension", "EmbeddedXMPDigest", "LegacyIPTCDigest",
+        ),
+        "Iptc4xmpExt": ("ImageRegion", "MaxAvailHeight", "MaxAvailWidth"),
+    }.items()
+    for name in names
+}  # fmt: skip
+"""Of these namespaces, what tells how the input is stored, or where in it something is."""
+
+LARGEST = 1 << 20
+"""Bytes of a packet that is looked at."""
+
+JPEG_XMP = 65502
+"""Bytes of XMP that a JPEG file holds in one piece (XMP specification, part 3, section 1.1.3)."""
+
+PHOTOSHOP = b"Photoshop 3.0\0"
+IPTC_BLOCK = 0x0404
+"""The number of the block with IPTC's records (Adobe's Photoshop file format, image resources)."""
+
+IPTC_TAG = 33723
+"""The tag of IPTC's records in TIFF (IPTC-NAA, registered by Aldus)."""
+
+APPLICATION = 2
+"""The record of what tells of the picture (IIM 4.2, chapter 6)."""
+
+FEWEST, MOST = 3, 199
+"""Of its data sets, those of text; from 200 on there are previews."""
+
+NOT_OF_THE_PICTURE = frozenset((42, 45, 47, 50, 65, 70, 125, 130, 131, *range(150, 155)))
+"""Of these what tells of other objects, of programs, and of how the file is stored; 125 is a
+caption as a bitmap."""
+
+CHARACTERS = b"\x1c\x01\x5a"
+"""The data set that says how texts are coded (IIM 4.2, 1:90)."""
+
+
+def read_xmp(data: bytes) -> bytes:
+    """The XMP packet of an image file; nothing where there is none that can be kept."""
+    packet = _info(data).get("xmp", b"")
+    packet = packet.encode() if isinstance(packet, str) else packet
+    return select_xmp(packet) if isinstance(packet, bytes) else b""
+
+
+def select_xmp(packet: bytes) -> bytes:
+    """The packet with what is kept of it; nothing where nothing is, or it is broken, which viewers
+    ignore too."""
+    if not packet or len(packet) > LARGEST or b"<!" in packet:  # no document types, no entities
+        return b""
+    try:
+        root = ElementTree.fromstring(packet.strip(b"\0 \r\n\t"))
+    except (ElementTree.ParseError, ValueError, LookupError):
+        return b""
+    kept = ElementTree.Element(f"{{{RDF}}}RDF")
+    for description in root.iter(f"{{{RDF}}}Description"):
+        if description.get(f"{{{RDF}}}about") is None and description.get("about") is None:
+            continue  # of a structure within another
+        _select(description, kept)
+    if not len(kept):
+        return b""
+    meta = ElementTree.Element(f"{{{ADOBE}}}xmpmeta")
+    meta.append(kept)
+    for prefix, namespace in PREFIXES.items():
+        ElementTree.register_namespace(prefix, namespace)
+    begin = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+    return begin + ElementTree.tostring(meta, "utf-8") + b'<?xpacket end="w"?>'
+
+
+def _select(description: ElementTree.Element, kept: ElementTree.Element) -> None:
+    about = f"{{{RDF}}}about"
+    made = ElementTree.Element(description.tag, {about: ""})
+    made.attrib.update({name: text for name, text in description.items() if _is_kept(name)})
+    made.extend(part for part in description if _is_kept(part.tag))
+    if len(made) or len(made.attrib) > 1:
+        kept.append(made)
+
+
+def _is_kept(name: str) -> bool:
+    namespace = name[1:].partition("}")[0]
+    return namespace in _KEPT and name not in NOT_TRUE
+
+
+_KEPT = frozenset(PREFIXES.values()) - {RDF, ADOBE}
+
+
+def read_iptc(data: bytes) -> bytes:
+    """IPTC's records of a JPEG or TIFF file, as IIM has them; nothing where there are none."""
+    found = _info(data)
+    blocks = found.get("photoshop")
+    records = blocks.get(IPTC_BLOCK, b"") if isinstance(blocks, dict) else b""
+    return select_iptc(records if isinstance(records, bytes) else b"")
+
+
+def select_iptc(records: bytes) -> bytes:
+    """The records with the texts that tell of the picture; nothing where they are broken."""
+    try:
+        return b"".join(_select_data_sets(records[:LARGEST]))
+    except ValueError:
+        return b""
+
+
+def _select_data_sets(records: bytes) -> Iterator[bytes]:
+    """Raises ``ValueError`` where they are broken."""
+    at, coded, kept = 0, b"", []
+    while at + 5 <= len(records) and records[at] == 0x1C:
+        record, number, size = struct.unpack_from(">BBH", records, at + 1)
+        end = at + 5 + size
+        if size & 0x8000 or end > len(records):  # longer ones hold pictures
+            raise ValueError
+        whole = records[at:end]
+        if whole.startswith(CHARACTERS):
+            coded = whole
+        if record == APPLICATION and FEWEST <= number <= MOST and number not in NOT_OF_THE_PICTURE:
+            kept.append(whole)
+        at = end
+    if kept:
+        yield coded
+        yield b"\x1c\x02\x00\x00\x02\x00\x04"  # 2:00, of version 4, which comes first
+        yield from kept
+
+
+def jpeg_segment(records: bytes) -> bytes:
+    """The segment of a JPEG file with IPTC's records; nothing where there are none."""
+    if not records:
+        return b""
+    padded = records + b"\0" * (len(records) % 2)
+    block = b"8BIM" + struct.pack(">HHI", IPTC_BLOCK, 0, len(records)) + padded
+    body = PHOTOSHOP + block
+    return b"\xff\xed" + struct.pack(">H", len(body) + 2) + body
+
+
+def tiff_fields(records: bytes) -> Fields:
+    """The field of a TIFF file with IPTC's records."""
+    return {IPTC_TAG: Field(7, records)} if records else {}
+
+
+def _info(data: bytes) -> dict[str, object]:
+    """What Pillow finds beside the pixels, which it leaves alone."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            found: dict[str, object] = dict(image.info)
+            if (tags := getattr(image, "tag_v2", None)) is not None:
+                records = tags.get(IPTC_TAG)
+                if isinstance(records, tuple):  # long ago written as 32-bit numbers
+                    records = struct.pack(f"{tags._endian}{len(records)}L", *records)
+                found["photoshop"] = {IPTC_BLOCK: records}
+            return found
+    except Exception:  # Pillow's readers raise all kinds; the picture itself was read by others
+        return {}

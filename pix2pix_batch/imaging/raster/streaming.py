@@ -1,0 +1,236 @@
+"""An image that does not fit in memory, as tiles: read window by window, kept row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.raster.pieces import Piece, PieceStore
+from pix2pix_batch.imaging.raster.profile import RasterExtras
+from pix2pix_batch.imaging.raster.reading import Raster
+from pix2pix_batch.imaging.raster.writing import RasterWriter
+from pix2pix_batch.imaging.tiling import Axis, round_to
+
+Watched = Callable[[], AbstractContextManager[None]]
+"""Makes what a step is done under, which may not take forever."""
+
+PANEL = 32 << 20
+"""Bytes of samples that are read at once."""
+
+COLUMNS = 4096
+"""Columns whose sums are rounded at once."""
+
+
+class StreamedTiles:
+    """As :class:`pix2pix_batch.imaging.tiling.Tiles`, of a :class:`Raster` too large to be held.
+
+    The tiles, and how they blend, are the same to the bit. Rows that are complete go to ``store``,
+    and those that were there before are not made again. Memory is a strip: one row of tiles.
+    """
+
+    result = None
+
+    def __init__(
+        self, raster: Raster, size: int, store: PieceStore, *, part: int | None = None
+    ) -> None:
+        """``size``: side of the tiles; ``part``: as of
+        :class:`pix2pix_batch.imaging.tiling.SharingTiles`, where norms are shared."""
+        self.raster, self.size, self.store, self.part = raster, size, store, part
+        self.rows, self.columns = (Axis.plan(side, size) for side in (raster.height, raster.width))
+        self.done = min(store.count_done(), self.rows.count)
+        self.squares: list[float] = []
+        """Of the tiles that are made now, in order."""
+        self.strip: np.ndarray | None = None
+        self._valid: dict[int, np.ndarray] = {}
+        self._seen = 0  # of squares, in pieces
+
+    @property
+    def first_row(self) -> int:
+        """Of the tiles that are made: the last that is done again, for what the next shares with
+        it."""
+        return self.done if self.done in (0, self.rows.count) else self.done - 1
+
+    def __len__(self) -> int:
+        """Tiles that are to be made."""
+        return (self.rows.count - self.first_row) * self.columns.count
+
+    @property
+    def shares(self) -> list[float]:
+        """As of :class:`Tiles`, of all tiles."""
+        rows, columns = self.rows.inside(), self.columns.inside()
+        return [row * column for row in rows for column in columns]
+
+    def numbered(self) -> Iterator[tuple[int, np.ndarray]]:
+        """The tiles that are to be made, each with its number. Raises :class:`ImageError`."""
+        count = self.columns.count
+        for row in range(self.first_row, self.rows.count):
+            top = row * self.rows.stride - self.rows.before
+            for first, last in self._panels():
+                left = first * self.columns.stride - self.columns.before
+                width = self.size + (last - 1 - first) * self.columns.stride
+                panel = self._read(row, top, left, width)
+                for column in range(first, last):
+                    x = (column - first) * self.columns.stride
+                    tile = panel[:, x : x + self.size]
+                    yield row * count + column, tile
+
+    def _panels(self) -> Iterator[tuple[int, int]]:
+        """Columns of tiles that are read together."""
+        count = self.columns.count
+        a_tile = self.size * self.columns.stride * self.raster.pixel_bytes
+        step = max(1, PANEL // max(1, a_tile))
+        for first in range(0, count, step):
+            yield first, min(count, first + step)
+
+    def _read(self, row: int, top: int, left: int, width: int) -> np.ndarray:
+        pixels, valid = self._window(top, left, self.size, width)
+        if valid is not None:
+            kept = self._valid.get(row)
+            if kept is None:
+                kept = self._valid[row] = np.ones((self.size, self.columns.padded), bool)
+            x = left + self.columns.before
+            kept[:, x : x + width] = valid
+        return pixels
+
+    def _window(
+        self, top: int, left: int, height: int, width: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """A window that may reach beyond the image, which is mirrored there as by
+        ``numpy.pad(mode="reflect")``."""
+        rows = mirror(np.arange(top, top + height), self.raster.height)
+        columns = mirror(np.arange(left, left + width), self.raster.width)
+        y, x = int(rows.min()), int(columns.min())
+        pixels, valid = self.raster.read(y, x, int(rows.max()) - y + 1, int(columns.max()) - x + 1)
+        if pixels.shape[:2] != (height, width) or top < 0 or left < 0:
+            place = np.ix_(rows - y, columns - x)
+            pixels = pixels[place]
+            valid = None if valid is None else valid[place]
+        return pixels, valid
+
+    @property
+    def parts(self) -> np.ndarray:
+        """As of :class:`pix2pix_batch.imaging.tiling.SharingTiles`."""
+        assert self.part is not None
+        made = [
+            self._window(y - self.rows.before, x - self.columns.before, self.part, self.part)[0]
+            for y in self.rows.spread(self.part)
+            for x in self.columns.spread(self.part)
+        ]
+        return np.stack(made)
+
+    def add_tile(self, index: int, tile: np.ndarray) -> None:
+        """Take the translation of tile ``index``: ``(size, size, C)``, in order. Raises what
+        :meth:`PieceStore.write` raises."""
+        row, column = divmod(index, self.columns.count)
+        if self.strip is None:
+            shape = (self.size, self.columns.padded, tile.shape[2])
+            self.strip = np.zeros(shape, np.float32)
+        share = self.rows.weights(row)[:, None] * self.columns.weights(column)
+        x = column * self.columns.stride
+        self.strip[:, x : x + self.size] += tile * share[:, :, None]
+        if column == self.columns.count - 1:
+            self._finish_row(row, tile.dtype)
+
+    def _finish_row(self, row: int, dtype: np.dtype) -> None:
+        assert self.strip is not None
+        last = row == self.rows.count - 1
+        ready = self.size if last else self.rows.stride
+        squares = np.array(self.squares[self._seen :], np.float64)
+        self._seen = len(self.squares)
+        valid = self._valid.pop(row, None)
+        if row >= self.done:
+            self.store.write(row, self._cut(row, ready, dtype, valid, squares))
+        self.strip[: self.size - ready] = self.strip[ready:].copy()
+        self.strip[self.size - ready :] = 0
+
+    def _cut(
+        self,
+        row: int,
+        ready: int,
+        dtype: np.dtype,
+        valid: np.ndarray | None,
+        squares: np.ndarray,
+    ) -> Piece:
+        """Of the strip's first ``ready`` rows what is image."""
+        assert self.strip is not None
+        y = row * self.rows.stride - self.rows.before
+        first, last = max(0, -y), min(ready, self.raster.height - y)
+        left, width = self.columns.before, self.raster.width
+        made = np.empty((max(0, last - first), width, self.strip.shape[2]), dtype)
+        for x in range(0, width, COLUMNS):
+            until = min(width, x + COLUMNS)
+            some = self.strip[first:last, left + x : left + until].copy()
+            made[:, x:until] = round_to(some, dtype)
+        inside = None if valid is None else valid[first:last, left : left + width]
+        return Piece(made, inside, squares)
+
+    def all_squares(self) -> list[float]:
+        """Of all tiles, also of those that were made before. Raises :class:`ImageError`."""
+        found: list[float] = []
+        for number in range(self.rows.count):
+            found += self._piece(number).squares.tolist()
+        return found
+
+    def _piece(self, number: int) -> Piece:
+        piece = self.store.read(number)
+        if piece is None:
+            self.store.remove()
+            raise ImageError("a part of it that was done is damaged; run the same command again")
+        return piece
+
+    def assemble(
+        self,
+        path: Path,
+        driver: str,
+        extras: RasterExtras,
+        watched: Watched,
+    ) -> None:
+        """Write the output from its pieces. ``watched`` makes what each step is done under. Raises
+        :class:`ImageError`."""
+        first = self._piece(0)
+        shape = self.raster.height, self.raster.width, first.pixels.shape[2]
+        with RasterWriter(str(path), driver, shape, first.pixels.dtype, extras) as writer:
+            self._write_rows(writer, watched)
+
+    def _write_rows(self, writer: RasterWriter, watched: Watched) -> None:
+        """Whole rows of blocks at a time: a block that is written in two goes is there twice."""
+        height, width, bands = writer.shape
+        room = min(height, writer.block_rows + self.size)
+        pixels = np.empty((room, width, bands), self._piece(0).pixels.dtype)
+        valid = np.ones((room, width), bool) if writer.gaps.is_needed else None
+        top = held = 0
+        for number in range(self.rows.count):
+            with watched():
+                piece = self._piece(number)
+            until = held + len(piece.pixels)
+            pixels[held:until] = piece.pixels
+            if valid is not None:
+                valid[held:until] = True if piece.valid is None else piece.valid
+            is_last = number == self.rows.count - 1
+            ready = until if is_last else until // writer.block_rows * writer.block_rows
+            held = until - ready
+            if not ready:
+                continue
+            with watched():
+                writer.write(top, pixels[:ready], None if valid is None else valid[:ready])
+            pixels[:held] = pixels[ready:until].copy()
+            if valid is not None:
+                valid[:held] = valid[ready:until].copy()
+            top += ready
+
+    def restart(self) -> StreamedTiles:
+        """As of :class:`Tiles`: variants are not made of what does not fit in memory."""
+        raise NotImplementedError
+
+
+def mirror(places: np.ndarray, length: int) -> np.ndarray:
+    """Where in an image of ``length`` pixels what lies beyond it is found."""
+    if length == 1:
+        return np.zeros_like(places)
+    period = 2 * (length - 1)
+    folded = places % period
+    return np.where(folded < length, folded, period - folded)

@@ -1,0 +1,194 @@
+"""Images that do not fit in memory: when that is so, and their way to an output on a disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.errors import ImageError, InputError, NotToleratedError
+from pix2pix_batch.generators.layers import LayeredDescription
+from pix2pix_batch.imaging.decoding.opening import pixel_limit
+from pix2pix_batch.imaging.images import Picture
+from pix2pix_batch.imaging.kinds import suffix_of
+from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
+from pix2pix_batch.imaging.raster.pieces import PARTS, PieceStore
+from pix2pix_batch.imaging.raster.reading import Raster, open_raster
+from pix2pix_batch.imaging.raster.streaming import StreamedTiles, Watched
+from pix2pix_batch.imaging.raster.writing import GEOTIFF
+from pix2pix_batch.inference import input_reading
+from pix2pix_batch.inference.fitting import LARGE_TILE, plan_large_tiles
+from pix2pix_batch.inference.settings import WHOLE, Settings
+from pix2pix_batch.item import Item
+from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage.common import DIRECTORY
+
+WHOLE_RASTER = 512 << 20
+"""Bytes of samples, of the input once and of the output twice, that a raster has at most to be held
+as a whole. Not what is free: the layout of the output's file depends on it."""
+
+PIECE = 16 << 20
+"""Bytes that are copied at once."""
+
+WINDOWED = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
+"""Suffixes of pictures that can be read window by window."""
+
+LEAST_BYTES = 256 << 10
+"""Of a picture's file that is looked at before it is decoded, to see whether it is too large: the
+look takes a part of a millisecond."""
+
+
+def open_large(item: Item, info: BundleInfo, settings: Settings) -> Raster | None:
+    """The input, opened, where it is to be read window by window; ``None`` where it is held as a
+    whole, or where decoding it tells what is wrong. Raises :class:`ImageError`."""
+    if not input_reading.is_on_disk(item) or info.labels is not None:
+        return None
+    raster = input_reading.is_raster(item.name, info, settings.bands)
+    if not raster and (
+        suffix_of(item.name) not in WINDOWED or files.file_size(item.path) < LEAST_BYTES
+    ):
+        return None
+    bands = input_reading.split_bands(settings.bands)
+    try:
+        found = open_raster(item.path, item.name, info.ranges.input, bands)
+    except InputError as error:  # rasterio is not there
+        if raster:
+            raise ImageError(str(error)) from error
+        return None
+    except ImageError:
+        if raster or not _is_huge(item, settings):
+            return None
+        raise
+    if _fits(found, info, settings, raster):
+        found.close()
+        return None
+    return found
+
+
+def _fits(found: Raster, info: BundleInfo, settings: Settings, raster: bool) -> bool:
+    pixels = found.height * found.width
+    if not raster:
+        return pixels <= pixel_limit(settings.tolerance)
+    made = info.ranges.output
+    size = {"float32": 4, "uint8": 1}.get(made.dtype, 2) * made.channels
+    return pixels * (found.pixel_bytes + 2 * size) <= WHOLE_RASTER
+
+
+def _is_huge(item: Item, settings: Settings) -> bool:
+    """Whether a picture cannot be decoded as a whole by its file's size alone."""
+    return files.file_size(item.path) > files.LARGEST
+
+
+def read_probe(item: Item, info: BundleInfo, settings: Settings) -> Picture:
+    """The input as it is decoded, or of one that does not fit in memory a window of its middle.
+    Raises :class:`ImageError`."""
+    large = open_large(item, info, settings)
+    if large is None:
+        return input_reading.read_item(item, info, settings)
+    with large:
+        return _read_middle(large)
+
+
+def _read_middle(raster: Raster) -> Picture:
+    height, width = (min(side, LARGE_TILE) for side in (raster.height, raster.width))
+    top, left = (raster.height - height) // 2, (raster.width - width) // 2
+    return Picture(raster.read(top, left, height, width)[0])
+
+
+def make_tiles(
+    raster: Raster, item: Item, stamp: str, info: BundleInfo, settings: Settings
+) -> StreamedTiles:
+    """Its tiles, and what is done of them. Raises :class:`ImageError`, :class:`OutputError`."""
+    size, part = settings.size, None
+    told = f"of {raster.width:,}x{raster.height:,} pixels is too large to be held in memory"
+    if not OUTPUT_FORMATS[item.form].driver:
+        raise ImageError(f"an image {told}, and {item.form} is written as a whole; use --format "
+                         "tiff or cog")  # fmt: skip
+    if not settings.out or remote.is_url(settings.out):
+        raise ImageError(f"an image {told}; convert it into a directory on a disk")
+    if settings.fit == WHOLE:
+        assert isinstance(info.architecture, LayeredDescription)
+        size, part = plan_large_tiles(info.architecture)
+    elif settings.fit != "tile":
+        raise ImageError(f"an image {told}; use --fit tile")
+    if settings.tolerance.strict and raster.warnings:
+        raise NotToleratedError(f"{'; '.join(raster.warnings)}: refused by --strict")
+    store = PieceStore(parts_directory(settings.out) / _name_parts(item, stamp, settings))
+    return StreamedTiles(raster, size, store, part=part)
+
+
+def parts_directory(out: str | os.PathLike[str]) -> Path:
+    """Where what is done of large images is kept until they are done."""
+    return Path(out) / DIRECTORY / PARTS
+
+
+def _name_parts(item: Item, stamp: str, settings: Settings) -> str:
+    """Made of all that the output's values depend on."""
+    s = settings
+    told = (
+        item.name, stamp, s.fingerprint, s.fit, s.size, s.device, s.backend, s.precision,
+        s.noise and (s.seed, s.noise_rate, s.noise_blocks, s.input_noise), item.variant, s.bands,
+    )  # fmt: skip
+    return hashlib.sha256(repr(told).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def hash_content(path: str) -> bytes:
+    """SHA-256 of a file. Raises :class:`ImageError`."""
+    found = hashlib.sha256()
+    for piece in files.pieces(path):
+        found.update(piece)
+    return found.digest()
+
+
+def write_output(
+    tiles: StreamedTiles,
+    item: Item,
+    info: BundleInfo,
+    settings: Settings,
+    watched: Watched,
+) -> str:
+    """Make the output of its pieces, put it into its place, and forget the pieces; its hash, as
+    the journal has it. ``watched`` makes what each step is done under. Raises :class:`ImageError`,
+    :class:`OutputError`."""
+    extras = input_reading.make_extras(tiles.raster.profile, item.form, info, settings)
+    assert extras is not None
+    driver = OUTPUT_FORMATS[item.form].driver or GEOTIFF
+    made = tiles.store.directory / "output.tif"
+    try:
+        tiles.assemble(made, driver, extras, watched)
+        require_whole(made)
+        digest = hashlib.blake2b(digest_size=16)  # as journal.integrity.digest_of
+        with files.open_output(settings.out, item.output) as file, made.open("rb") as source:
+            while piece := source.read(PIECE):
+                with watched():
+                    digest.update(piece)
+                    file.write(piece)
+    except OSError as error:
+        raise files.explain_output_error(settings.out, error) from error
+    except ImageError:
+        files.require_room(settings.out)
+        raise
+    finally:
+        made.unlink(missing_ok=True)
+    tiles.store.remove()
+    return digest.hexdigest()
+
+
+def require_whole(path: Path) -> None:
+    """See that a GeoTIFF has all its blocks: GDAL may say nothing of a disk that was full. Raises
+    :class:`ImageError`."""
+    import tifffile
+
+    size = path.stat().st_size
+    try:
+        with tifffile.TiffFile(path) as file:
+            for page in file.pages:
+                assert isinstance(page, tifffile.TiffPage | tifffile.TiffFrame)
+                ends = zip(page.dataoffsets, page.databytecounts, strict=True)
+                if any(offset + count > size for offset, count in ends):
+                    raise ImageError("its output was cut short as it was written")
+    except ImageError:
+        raise
+    except Exception as error:  # tifffile raises what it pleases
+        raise ImageError("its output was cut short as it was written") from error

@@ -1,0 +1,255 @@
+"""Images that do not fit in memory: as those that do, to the bit, whenever a process dies."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pix2pix_batch import bundle
+from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.generators import ResNet
+from pix2pix_batch.imaging.decoding.tolerance import Tolerance
+from pix2pix_batch.imaging.raster import streaming
+from pix2pix_batch.imaging.raster.pieces import Piece, PieceStore
+from pix2pix_batch.imaging.raster.reading import open_raster
+from pix2pix_batch.imaging.raster.streaming import StreamedTiles
+from pix2pix_batch.imaging.tiling import Tiles
+from pix2pix_batch.inference import fitting, large_images
+from pix2pix_batch.inference.converter import Converter
+from pix2pix_batch.inference.engine_cache import open_engine
+from pix2pix_batch.item import Item
+from tests.conftest import save_bundle
+from tests.contrast import fill_with_contrast
+from tests.identity import identity_family, save_identity, whole_range
+from tests.pix2pix_batch.inference.test_rasters import (
+    PLACE,
+    UTM,
+    convert,
+    draw,
+    read,
+    settings_of,
+    write,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(autouse=True)
+def family() -> Iterator[None]:
+    with identity_family():
+        yield
+    open_engine.cache_clear()
+
+
+@pytest.fixture
+def windowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No raster fits in memory."""
+    monkeypatch.setattr(large_images, "WHOLE_RASTER", 0)
+
+
+@settings(max_examples=30)
+@given(
+    height=st.integers(1, 200), width=st.integers(1, 200), side=st.sampled_from([16, 20, 64]),
+    panel=st.sampled_from([1, 5000, 1 << 26]), stop=st.integers(0, 300), seed=st.integers(0, 9),
+)  # fmt: skip
+def test_windows_are_the_tiles_of_the_whole(
+    tmp_path_factory: pytest.TempPathFactory, height: int, width: int, side: int, panel: int,
+    stop: int, seed: int,
+) -> None:  # fmt: skip
+    """Wherever it is stopped, and gone on with."""
+    folder = tmp_path_factory.mktemp("windows")
+    random = np.random.default_rng(seed)
+    pixels = random.integers(0, 65536, (height, width, 2)).astype(np.uint16)
+    np.save(folder / "a.npy", pixels)
+
+    def translate(index: int, tile: np.ndarray) -> np.ndarray:
+        return (tile // 3 + index * 17).astype(np.uint16)
+
+    whole = Tiles(pixels, side)
+    for index, tile in enumerate(whole):
+        whole.add_tile(index, translate(index, tile))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "PANEL", panel)
+        for most in (stop, 1 << 30):
+            store = PieceStore(folder / "parts")
+            raster = open_raster(str(folder / "a.npy"), "a.npy", whole_range("uint16", 2))
+            tiles = StreamedTiles(raster, side, store)
+            for index, tile in list(tiles.numbered())[:most]:
+                tiles.squares.append(float(index))
+                tiles.add_tile(index, translate(index, tile))
+    assert tiles.all_squares() == list(range(len(whole)))
+    made = [store.read(number) for number in range(tiles.rows.count)]
+    found = np.concatenate([piece.pixels for piece in made if piece is not None])
+    assert whole.result is not None and np.array_equal(found, whole.result)
+
+
+@pytest.mark.parametrize("form", ["tiff", "cog"])
+def test_a_raster_that_is_not_held_is_as_one_that_is(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side = whole_range("uint16", 3)
+    model = save_identity(tmp_path / "m.safetensors", side)
+    pixels = draw((500, 333, 3), low=200)
+    gap = np.zeros((500, 333), bool)
+    gap[100:300, 50:] = True
+    pixels[gap] = 0
+    source = write(
+        tmp_path / "a.tif", pixels, nodata=0, crs=UTM, transform=PLACE, tiled=True,
+        blockxsize=64, blockysize=48, names=("x", "y", "z"),
+    )  # fmt: skip
+    convert(tmp_path / "held", model, source, form=form)
+    monkeypatch.setattr(large_images, "WHOLE_RASTER", 0)
+    (record,) = convert(tmp_path / "out", model, source, form=form).values()
+    assert (record.status, record.output) == ("done", "a.tif")
+    opened = (rasterio.open(tmp_path / place / "a.tif") for place in ("held", "out"))
+    with next(opened) as held, next(opened) as file:
+        assert np.array_equal(file.read(), held.read())
+        assert np.array_equal(file.dataset_mask(), held.dataset_mask())
+        assert np.array_equal(file.dataset_mask() == 0, gap)
+        assert file.profile == held.profile and file.descriptions == held.descriptions
+    assert not list((tmp_path / "out" / ".pix2pix-batch" / "parts").iterdir())
+
+
+class Killed(BaseException):
+    """As ``kill -9``: nothing is done after it."""
+
+
+@pytest.mark.usefixtures("windowed")
+@pytest.mark.parametrize("after", [0, 1, 3, 7])
+def test_a_killed_worker_is_gone_on_from_with_the_same_bytes(
+    tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = save_bundle(tmp_path / "m.safetensors", norm="instance", downs=5)
+    info = bundle.read_info(model)
+    side, made = whole_range("uint16", 3), whole_range("float32", 3)
+    changed: dict[str, Any] = {**info.__dict__, "input_range": side, "output_range": made}
+    bundle.change_info(model, BundleInfo(**changed))
+    source = write(tmp_path / "a.tif", draw((400, 150, 3)))
+    convert(tmp_path / "once", model, source)
+    put, left = PieceStore.write, [after]
+
+    def die(self: PieceStore, number: int, piece: Piece) -> None:
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        put(self, number, piece)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(PieceStore, "write", die)
+        convert(tmp_path / "out", model, source)
+    parts = list((tmp_path / "out").rglob("*.npz"))
+    assert len(parts) == after and not (tmp_path / "out" / "a.tif").exists()
+    if after == 3:  # the machine went down with the last half written
+        last = max(parts)
+        last.write_bytes(last.read_bytes()[:-100])
+    numbers = []
+    monkeypatch.setattr(PieceStore, "write", lambda *a: (numbers.append(a[1]), put(*a))[1])
+    convert(tmp_path / "out", model, source, batch_size=3)
+    assert numbers == list(range(after - (after == 3), 8)), "what was done is done again"
+    once, again = ((tmp_path / place / "a.tif").read_bytes() for place in ("once", "out"))
+    assert once == again
+
+
+def test_a_picture_over_the_bound_is_read_by_windows(tmp_path: Path) -> None:
+    """8 bits as ever, but for the bound: with the tiles of one that is held."""
+    model = save_bundle(tmp_path / "m.safetensors", norm="instance")
+    pixels = draw((700, 420, 3), "uint8")
+    source = write(tmp_path / "a.tif", pixels, photometric="rgb", crs=UTM, transform=PLACE)
+    convert(tmp_path / "held", model, source)
+    small = {"tolerance": Tolerance(max_pixels=100_000)}
+    (record,) = convert(tmp_path / "out", model, source, **small).values()
+    assert record.status == "done", record.reason
+    assert np.array_equal(read(tmp_path / "out" / "a.tif"), read(tmp_path / "held" / "a.tif"))
+    (record,) = convert(tmp_path / "png", model, source, form="png", **small).values()
+    assert "too large to be held in memory, and png is written as a whole" in record.reason
+    (record,) = convert(tmp_path / "scaled", model, source, fit="resize", **small).values()
+    assert "use --fit tile" in record.reason
+
+
+def test_shared_norms_are_measured_by_windows_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architecture = ResNet(blocks=1, ngf=4)
+    net = architecture.build()
+    fill_with_contrast(net)  # type: ignore[arg-type]
+    model = tmp_path / "m.safetensors"
+    info = BundleInfo("m", architecture, 64, "whole", input_range=None)
+    bundle.save(model, info, net.eval(), half=False)
+    monkeypatch.setattr(fitting, "WHOLE_MEMORY", 3 << 20)
+    fitting.large_tile.cache_clear()
+    source = write(tmp_path / "a.tif", draw((450, 330, 3), "uint8"), photometric="rgb")
+    values: dict[str, Any] = {"fit": "whole", "batch_size": 1}
+    convert(tmp_path / "held", model, source, **values)
+    small = {"tolerance": Tolerance(max_pixels=100_000), **values}
+    (record,) = convert(tmp_path / "out", model, source, **small).values()
+    fitting.large_tile.cache_clear()
+    assert record.status == "done", record.reason
+    assert np.array_equal(read(tmp_path / "out" / "a.tif"), read(tmp_path / "held" / "a.tif"))
+
+
+@pytest.mark.usefixtures("windowed")
+def test_a_full_disk_ends_the_job_and_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
+    source = write(tmp_path / "a.tif", draw((400, 100, 1)))
+    replace, moved = os.replace, []
+
+    def full(*paths: Any, **more: Any) -> None:
+        if len(moved) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        moved.append(paths)
+        replace(*paths, **more)
+
+    out = tmp_path / "out"
+    (out / ".pix2pix-batch" / "tmp").mkdir(parents=True)
+    items = [Item(str(source), source.name, "a.tif", "tiff")]
+    converter = Converter(settings_of(model, out=str(out)))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        converter.run(items)
+    assert "No space left on device; make room there, then run" in converter.fatal
+    assert not converter.records and not list(out.rglob("*.tmp"))
+    assert len(list(out.rglob("*.npz"))) == 2
+    convert(out, model, source)
+    assert np.array_equal(read(out / "a.tif"), read(source))
+
+
+@pytest.mark.usefixtures("windowed")
+def test_what_gdal_writes_to_a_full_disk_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
+    source = write(tmp_path / "a.tif", draw((400, 300, 1)))
+    finish = streaming.RasterWriter.finish
+
+    def cut(self: streaming.RasterWriter) -> None:
+        finish(self)
+        os.truncate(self.path, os.path.getsize(self.path) - 5000)
+
+    monkeypatch.setattr(streaming.RasterWriter, "finish", cut)
+    (record,) = convert(tmp_path / "out", model, source).values()
+    assert record.status == "failed" and "was cut short as it was written" in record.reason
+    assert not (tmp_path / "out" / "a.tif").exists()
+
+
+@pytest.mark.usefixtures("windowed")
+def test_an_image_that_is_cut_short_fails_alone(tmp_path: Path) -> None:
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
+    whole = write(tmp_path / "a.tif", draw((600, 300, 1))).read_bytes()
+    cut, good = tmp_path / "cut.tif", write(tmp_path / "b.tif", draw((200, 300, 1)))
+    cut.write_bytes(whole[: len(whole) * 2 // 3])
+    records = convert(tmp_path / "out", model, cut, good)
+    assert records["cut.tif"].status == "failed" and "cannot be read" in records["cut.tif"].reason
+    assert records["b.tif"].status == "done"
+    assert np.array_equal(read(tmp_path / "out" / "b.tif"), read(good))
+    assert not list((tmp_path / "out").rglob("*.npz"))
