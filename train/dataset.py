@@ -23,9 +23,11 @@ from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at, spread
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.mosaic_recipe import Mosaic
 from pix2pix_batch.train.pair_files import Pair, Reader
-from pix2pix_batch.train.raster_data import RasterSplit, measure_ranges
+from pix2pix_batch.train.palettes import Palettes, few_colours
+from pix2pix_batch.train.raster_check import check_rasters
+from pix2pix_batch.train.raster_data import RasterSplit
 from pix2pix_batch.train.raster_files import RasterReader
-from pix2pix_batch.train.raster_survey import SideSurvey, survey_rasters
+from pix2pix_batch.train.raster_survey import SideSurvey
 from pix2pix_batch.train.recipe import Recipe
 
 SHEET_PAIRS = 12
@@ -192,10 +194,10 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
     found = _survey(data, recipe)
     result = Check(data, recipe, found.layout, found.name_sides(), problems=list(found.problems))
     _count_splits(result, found)
-    _check_rasters(result, found, reader)
+    check_rasters(result, found, reader)
     jitter, repeats = Jitter.of(recipe), _Repeats()
     evidence = plausible.Evidence(found.layout == "side-by-side")
-    palettes = _Palettes()
+    palettes = Palettes()
     sound = []
     for seen in threads.map_ahead(
         lambda pair: _read_pair(pair, recipe, jitter, reader), found.pairs
@@ -203,7 +205,7 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
         _count(result, seen)
         result.problems += seen.problems
         result.problems += repeats.add(seen)
-        palettes.add(seen)
+        palettes.add(seen.colours)
         if seen.look is not None:
             evidence.add(seen.look)
         if not seen.problems:
@@ -233,35 +235,6 @@ def _survey(data: Path, recipe: Recipe) -> pairs.Survey:
         with suppress(InputError):
             return pairs.survey(data, val_fraction=0, rasters=True)
         raise
-
-
-def _check_rasters(result: Check, found: pairs.Survey, reader: Reader) -> None:
-    """Look at samples, suggest ranges, and measure those that the recipe asks for."""
-    own = reader if isinstance(reader, RasterReader) else None
-    looked = survey_rasters(found.pairs, own)
-    sides = {side: one for side, one in looked.sides.items() if own or not one.is_picture}
-    if not sides:
-        return
-    result.rasters = sides
-    result.problems += looked.problems
-    for side, one in sides.items():
-        given = result.recipe.input_range, result.recipe.output_range
-        is_input = (side == "A") != (result.recipe.direction == "BtoA")
-        if given[not is_input] is None and not one.is_picture:
-            result.suggested += one.suggest(is_input)
-    if own is None:
-        return
-    for place, side in enumerate("AB"):
-        if side in sides:
-            kind = sides[side].kinds.most_common(1)[0][0]
-            own.kinds[place] = sides[side].examples[kind], kind
-    listed = [pair for pair in found.pairs if pair.split == "train" and pair.b is not None]
-    listed = [pair for pair in listed if not pair_files.check_headers([pair], reader=own)]
-    try:
-        own.set_ranges(measure_ranges(own, listed, result.recipe))
-    except InputError as error:
-        if not isinstance(error.__cause__, ImageError):  # a file that its pair's reading names
-            result.problems.append((str(result.data), str(error)))
 
 
 def _count_splits(result: Check, found: pairs.Survey) -> None:
@@ -307,7 +280,7 @@ def _read_pair(pair: Pair, recipe: Recipe, jitter: Jitter, reader: Reader) -> _S
     except ImageError as error:
         return _Seen(pair, modes, shape, problems=((str(pair.a), str(error)),))
     looked = plausible.compare_sides(a, b, pair.b is None)
-    colours = tuple(_few_colours(path) for path in pair.files())
+    colours = tuple(few_colours(path) for path in pair.files())
     return _Seen(pair, modes, shape, (_digest(a), _digest(b)), look=looked, colours=colours)
 
 
@@ -334,42 +307,6 @@ def _mode(path: Path) -> str | None:
             return image.mode
     except Exception:  # check_headers has the reason
         return None
-
-
-def _few_colours(path: Path) -> dict[int, bytes]:
-    """The colours that a file's palette gives to the numbers it uses, where they are few."""
-    try:
-        with Image.open(path) as image:
-            if image.mode != "P":
-                return {}
-            used = image.getcolors(plausible.FEW_LEVELS)
-            colours = bytes(image.getpalette("RGB") or b"")
-    except Exception:  # reading has told the reason
-        return {}
-    numbers = [int(number) for _, number in used or ()]  # type: ignore[arg-type]
-    return {number: colours[3 * number : 3 * number + 3] for number in numbers}
-
-
-class _Palettes:
-    """Finds numbers that are another colour in another file, as of labels saved one by one."""
-
-    def __init__(self) -> None:
-        self.first: list[dict[int, bytes]] = [{}, {}]
-        self.differing = [0, 0]
-
-    def add(self, seen: _Seen) -> None:
-        for side, colours in enumerate(seen.colours):
-            first = self.first[side]
-            self.differing[side] += any(first.setdefault(n, c) != c for n, c in colours.items())
-
-    def doubts(self) -> Iterator[str]:
-        for side, count in enumerate(self.differing):
-            if count:
-                yield (
-                    f"the palettes of {'AB'[side]} differ: in {format_count(count, 'file')} a "
-                    "number has another colour than in those before; labels must have the same "
-                    "in all"
-                )
 
 
 def _digest(pixels: Pixels) -> bytes | None:
