@@ -53,13 +53,14 @@ class Data(Protocol):
     """
 
     place: Path
-    reader: Reader
     epoch: int
     walked: list[Path]
     parts: list[Part]
     notes: list[str]
     ranges: ValueRanges
 
+    @property
+    def reader(self) -> Reader: ...
     @property
     def doubts(self) -> list[str]: ...
     @property

@@ -200,7 +200,7 @@ def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[
         raise InputError(f"{data}: the split {split!r} is empty ({there}); choose another --split")
     pairs.require_sound(data, pair_files.check_headers(listed, reader=reader))
     split_type = RasterSplit if rasters else FileSplit
-    files = split_type(listed, recipe, Jitter.of(recipe), reader)  # type: ignore[arg-type]
+    files = split_type(listed, recipe, Jitter.of(recipe), reader)
     channels = recipe.in_channels, recipe.out_channels
     if recipe.direction == "BtoA":
         channels = channels[::-1]

@@ -22,7 +22,7 @@ from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.inference.fitting import fit_to_model
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape, format_count
-from pix2pix_batch.train import checkpoint, pair_files
+from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import (
     Data,
@@ -35,6 +35,8 @@ from pix2pix_batch.train.data import (
 )
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.loop import Trainer
+from pix2pix_batch.train.range_recipe import bare_range
+from pix2pix_batch.train.raster_files import RasterReader, RasterSide
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.value_ranges import ValueRanges
 from pix2pix_batch.version import __version__
@@ -250,13 +252,15 @@ def training_inputs(
         return partial(inputs_of, opened, info.fit, size, most, info.architecture)
     if overrides:
         raise InputError(f"{escape(path)}: holds no recipe, so that --set has nothing to change")
-    files = list(image_files(data))
+    side = info.ranges.input
+    files = list(image_files(data, rasters=not side.is_picture))
     if not files:
         raise InputError(f"{data}: holds no image; give a directory of images it is meant for")
-    channels, reader = info.architecture.in_channels, pair_files.Reader()
+    reader = RasterReader.plain()
+    own_side = RasterSide(side, bare_range(side.dtype, list(side.names), side.nodata))
 
     def read(index: int) -> Pixels:
-        return reader.image(files[index], channels)
+        return reader.bands_of(files[index], own_side)[0]
 
     return partial(_tiles, len(files), read, info.fit, size, most, info.architecture)
 

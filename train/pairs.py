@@ -126,8 +126,8 @@ def survey(data: Path, *, val_fraction: float = 0.1, rasters: bool = False) -> S
     else:
         # a dataset says what it is: its inputs' own folders may be called a and b, too
         is_beside = _require_paired(data) == "side-by-side"
-        found = None if is_beside else _folders(data, rasters)
-        found = found or _side_by_side(data, rasters)
+        folders = None if is_beside else _folders(data, rasters)
+        found = folders or _side_by_side(data, rasters)
     if not found.pairs and not found.problems:
         if unread := unread_in(found.data):
             raise InputError(f"{data}: no pairs found, but images that are not read here: {unread}")

@@ -85,7 +85,10 @@ class RangeRecipe(Bounds):
         """Each band with all that is said of it. Raises ``ValueError``."""
         if self.bands is not None and len(self.bands) != channels:
             raise ValueError(f"bands: are {len(self.bands)}, and the recipe takes {channels}")
-        return [self._complete(band) for band in self.bands or [BandRecipe()] * channels]
+        return [
+            self._complete(band)
+            for band in self.bands or [BandRecipe.model_validate({})] * channels
+        ]
 
     def _complete(self, band: BandRecipe) -> BandRecipe:
         values: dict[str, Any] = {"band": band.band, "name": band.name}

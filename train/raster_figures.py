@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,7 +20,8 @@ FIGURES = {
 }  # fmt: skip
 
 
-class BandSums(NamedTuple):
+@dataclass(frozen=True)
+class BandSums:
     """Of the pixels with data: how many, and of each band, ``float64 (C,)``, the sums of the
     absolute and of the squared differences, in the output's units and, squared, in shares of its
     range; ``ssim``: the sum of the structural similarities; ``angles``: of the spectral ones."""
@@ -33,7 +34,14 @@ class BandSums(NamedTuple):
     angles: float
 
     def plus(self, other: BandSums) -> BandSums:
-        return BandSums(*(a + b for a, b in zip(self, other, strict=True)))
+        return BandSums(
+            self.count + other.count,
+            self.absolute + other.absolute,
+            self.squared + other.squared,
+            self.shares + other.shares,
+            self.ssim + other.ssim,
+            self.angles + other.angles,
+        )
 
     def figures(self) -> dict[str, float]:
         """Over all bands."""
@@ -123,8 +131,8 @@ def blur(image: np.ndarray) -> np.ndarray:
     kernel /= kernel.sum()
     for axis in (0, 1):
         borders = [(RADIUS, RADIUS) if k == axis else (0, 0) for k in range(3)]
-        mode = "reflect" if image.shape[axis] > RADIUS else "symmetric"
-        padded = np.pad(image, borders, mode=mode)
+        wide = image.shape[axis] > RADIUS
+        padded = np.pad(image, borders, mode="reflect" if wide else "symmetric")
         length = image.shape[axis]
         image = sum(
             weight * padded.take(range(k, k + length), axis) for k, weight in enumerate(kernel)

@@ -76,7 +76,7 @@ class RasterReader(Reader):
     @classmethod
     def plain(cls) -> RasterReader:
         """One for :meth:`bands_of` alone, of sides that are told there."""
-        return cls(Recipe(name="plain"))
+        return cls(Recipe.model_validate({"name": "plain"}))
 
     @property
     def source(self) -> RasterSide:
