@@ -575,6 +575,7 @@ def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
         "scales": draw(st.sampled_from(scales)),
         "lambda_gan": lambda_gan,
         "lambda_features": draw(st.floats(0, 1e6)) if lambda_gan else 0,
+        "lambda_perceptual": draw(st.floats(0, 1e6)) if values["out_channels"] in (1, 3) else 0,
         "lambda_l1": draw(st.floats(1e-6, 1e6)),
         "epochs": epochs,
         "decay_epochs": draw(st.none() | st.floats(0, epochs)),
