@@ -17,6 +17,7 @@ from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.inputs.choice import LeftAlone
 from pix2pix_batch.reporting import contact_sheet
 from pix2pix_batch.reporting.console import format_left_alone, format_warnings
+from pix2pix_batch.reporting.scale_bar import Scale
 from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import notes, pair_files, pairs, plausible, sides, threads
 from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at, spread_indices
@@ -51,7 +52,8 @@ class Check:
     """What was found. ``naming``: which directories are A and B; ``sizes``: those of one image of
     a pair; ``modes``: Pillow's; ``doubts``: why these may be no pairs, by what they show;
     ``warnings``: what is wrong with files that are read for all that; ``left``: what lies there
-    and is left alone; ``rasters``: by side, those that are; ``suggested``: recipe lines."""
+    and is left alone; ``rasters``: by side, those that are; ``suggested``: recipe lines;
+    ``scales``: of bands that the sheet shows in a map's colours."""
 
     data: Path
     recipe: Recipe
@@ -69,6 +71,7 @@ class Check:
     samples: list[Sample] = field(default_factory=list)
     rasters: dict[str, SideSurvey] = field(default_factory=dict)
     suggested: list[str] = field(default_factory=list)
+    scales: list[Scale] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -148,7 +151,10 @@ class Check:
         side_in, side_out = ("B", "A") if self.recipe.direction == "BtoA" else ("A", "B")
         heads = [f"input ({side_in})", f"target ({side_out})"]
         return contact_sheet.render_png(
-            [(name, images) for name, *images in self.samples], heads, SHEET_COLUMNS
+            [(name, images) for name, *images in self.samples],
+            heads,
+            SHEET_COLUMNS,
+            scales=self.scales,
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pix2pix_batch.imaging.composite import choose_shown, colour, show
-from pix2pix_batch.reporting.scale_bar import draw_scale
+from pix2pix_batch.reporting.scale_bar import Scale, draw_scale
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.validation import Looks
@@ -73,12 +73,17 @@ def choose_sides_shown(recipe: Recipe) -> Shown:
 
 def add_scales(sheet: Pixels, ranges: ValueRanges, shown: Shown) -> Pixels:
     """``uint8 (H, W, 3)`` with a bar below for each side that is shown in a map's colours."""
-    bars = [
-        draw_scale(colour(np.linspace(0, 1, 256)), label_scale(word, side, bands), sheet.shape[1])
+    bars = [draw_scale(scale, sheet.shape[1]) for scale in list_scales(ranges, shown)]
+    return np.concatenate([sheet, *bars]) if bars else sheet
+
+
+def list_scales(ranges: ValueRanges, shown: Shown) -> list[Scale]:
+    """Of the sides that are shown in a map's colours."""
+    return [
+        Scale(colour(np.linspace(0, 1, 256)), label_scale(word, side, bands))
         for word, side, bands in zip(("input", "output"), ranges, shown, strict=True)
         if has_scale(side, bands)
     ]
-    return np.concatenate([sheet, *bars]) if bars else sheet
 
 
 def has_scale(side: ValueRange, bands: Sequence[int] | None) -> bool:

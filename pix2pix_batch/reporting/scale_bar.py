@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -9,9 +11,17 @@ HEIGHT, BAR, TEXT = 16, 8, 10
 GAP = 4
 
 
-def draw_scale(colours: np.ndarray, labels: tuple[str, str], width: int) -> np.ndarray:
-    """``uint8 (HEIGHT, width, 3)``: ``colours``, ``uint8 (N, 3)``, from left to right between the
-    ``labels`` of the first and the last; the bar alone where there is no room for these."""
+class Scale(NamedTuple):
+    """``colours``: ``uint8 (N, 3)``; ``labels``: of the first and of the last."""
+
+    colours: np.ndarray
+    labels: tuple[str, str]
+
+
+def draw_scale(scale: Scale, width: int) -> np.ndarray:
+    """``uint8 (HEIGHT, width, 3)``: the colours from left to right between their labels; alone
+    where there is no room for these."""
+    colours, labels = scale
     image = Image.new("RGB", (width, HEIGHT), "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(TEXT)
     left, right = (int(font.getlength(text)) + 2 * GAP for text in labels)

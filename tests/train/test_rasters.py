@@ -17,6 +17,7 @@ from pix2pix_batch import bundle
 from pix2pix_batch.cli import main
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.composite import NOTHING, show
+from pix2pix_batch.reporting import scale_bar
 from pix2pix_batch.train.data import LevelMappings, open_data, to_unit
 from pix2pix_batch.train.step import Batch, mean_absolute_loss
 from pix2pix_batch.value_ranges import BandRange, ValueRange, eight_bits
@@ -187,6 +188,13 @@ def test_elevation_to_imagery(tmp_path: Path) -> None:
     data = rasters.make_elevation_pairs(tmp_path / "data", 3)
     checked = run("dataset", "check", data, *SMALL)
     assert 'input_range: {type: uint16, percentiles: [2, 98], bands: ["elevation"]}' in checked.out
+    keys = set_keys(in_channels=1, input_range=json.dumps(ELEVATION["input_range"]))
+    sheet = tmp_path / "check.png"
+    checked = run("dataset", "check", data, *SMALL, *keys, "--sheet", sheet)
+    assert checked.code == 0, checked
+    with Image.open(sheet) as drawn:
+        bar = np.asarray(drawn)[-scale_bar.HEIGHT :].reshape(-1, 3).tolist()
+    assert [68, 1, 84] in bar and [253, 231, 37] in bar, "the colours' scale"
     ran = train(data, tmp_path / "run", "--every", 2, **ELEVATION, epochs=0.67)
     assert ran.code == 0, ran
     model = tmp_path / "run" / "model.safetensors"
