@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
+from pix2pix_batch.inference.value_mapping import ValueMapping
 from pix2pix_batch.train import pair_files, pairs
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.jitter import Jitter, Pixels
@@ -29,13 +30,16 @@ from pix2pix_batch.train.mosaic_recipe import Mosaic
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.signature import Part
+from pix2pix_batch.value_ranges import ValueRanges
 
 
 class Split(Protocol):
-    """Fixed pairs without jitter: ``(name, source, target)``, ``uint8 (size, size, C)``."""
+    """Fixed pairs without jitter: ``(name, source, target)``, ``(size, size, C)`` of the types
+    that the data's ranges say; of rasters ``valid`` too, ``bool (size, size)``: where both have
+    data."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> tuple[str, Pixels, Pixels]: ...
+    def __getitem__(self, index: int) -> tuple[Any, ...]: ...
 
 
 class Data(Protocol):
@@ -44,16 +48,19 @@ class Data(Protocol):
     ``place``: where it is; ``reader``: what reads it; ``doubts``: why these may be no pairs, by
     what they show; ``notes``: what was found, for people; ``epoch``: training samples an epoch;
     ``parts``: what has to be the same on resuming; ``walked``: the directories of which every image
-    is taken for a pair; ``train`` and ``val``: the pairs without jitter.
+    is taken for a pair; ``train`` and ``val``: the pairs without jitter; ``ranges``: what samples
+    mean.
     """
 
     place: Path
-    reader: Reader
     epoch: int
     walked: list[Path]
     parts: list[Part]
     notes: list[str]
+    ranges: ValueRanges
 
+    @property
+    def reader(self) -> Reader: ...
     @property
     def doubts(self) -> list[str]: ...
     @property
@@ -61,15 +68,23 @@ class Data(Protocol):
     @property
     def val(self) -> Split: ...
 
-    def sample(self, k: int) -> tuple[Pixels, Pixels]:
-        """The ``k``-th training pair, source and target, jittered."""
+    def sample(self, k: int) -> tuple[Pixels, ...]:
+        """The ``k``-th training pair, source and target, jittered; of rasters ``valid`` too, as in
+        a :class:`Split`."""
         ...
 
 
-def open_data(data: Path, recipe: Recipe, tolerance: Tolerance = USUAL) -> Data:
-    """Raises :class:`InputError` for all that the names and the files' headers show wrong."""
+def open_data(
+    data: Path, recipe: Recipe, tolerance: Tolerance = USUAL, ranges: ValueRanges | None = None
+) -> Data:
+    """``ranges``: what samples mean, where that is not to be measured. Raises :class:`InputError`
+    for all that the names and the files' headers show wrong."""
     if recipe.mosaic is not None:
         return MosaicData(data, recipe, recipe.mosaic, tolerance)
+    if recipe.takes_rasters:
+        from pix2pix_batch.train.raster_data import RasterData
+
+        return RasterData(data, recipe, tolerance, ranges)
     return FileData(data, recipe, tolerance)
 
 
@@ -90,23 +105,23 @@ class FileSplit:
     def __len__(self) -> int:
         return len(self.listed)
 
-    def read(self, index: int) -> tuple[Pixels, Pixels]:
-        """Source and target at their own size."""
+    def read(self, index: int) -> tuple[Pixels, ...]:
+        """Source and target, and what else there is, at their own size."""
         recipe, pair = self.recipe, self.listed[index]
         if recipe.direction == "AtoB":
             return self.reader.pair(pair, (recipe.in_channels, recipe.out_channels))
         a, b = self.reader.pair(pair, (recipe.out_channels, recipe.in_channels))
         return b, a
 
-    def __getitem__(self, index: int) -> tuple[str, Pixels, Pixels]:
-        source, target = self.read(index)
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        images = self.read(index)
         with self._name_errors(index):
-            return self.listed[index].name, *self.jitter.without_jitter(source, target)
+            return self.listed[index].name, *self.jitter.without_jitter(*images)
 
-    def read_jittered(self, index: int, random: np.random.Generator) -> tuple[Pixels, Pixels]:
-        source, target = self.read(index)
+    def read_jittered(self, index: int, random: np.random.Generator) -> tuple[Pixels, ...]:
+        source, target, *valid = self.read(index)
         with self._name_errors(index):
-            return self.jitter.random(source, target, random)
+            return self.jitter.random(source, target, random, *valid)
 
     @contextmanager
     def _name_errors(self, index: int) -> Iterator[None]:
@@ -120,9 +135,13 @@ class FileSplit:
 class FileData:
     """Pairs of image files; see :mod:`pix2pix_batch.train.pairs`."""
 
+    split_type = FileSplit
+
     def __init__(self, data: Path, recipe: Recipe, tolerance: Tolerance = USUAL) -> None:
-        self.reader = reader = Reader(tolerance)
-        found = pairs.find(data, val_fraction=recipe.val_fraction)
+        self.recipe = recipe
+        self.reader = reader = self._open_reader(tolerance)
+        self.ranges = ValueRanges(*recipe.bare_ranges)
+        found = pairs.find(data, val_fraction=recipe.val_fraction, rasters=recipe.takes_rasters)
         sizes: Counter[tuple[int, int]] = Counter()
         pairs.require_sound(data, pair_files.check_headers(found.pairs, sizes, reader))
         if not found.split("train"):
@@ -135,15 +154,18 @@ class FileData:
         self.place = data
         self.jitter = Jitter.of(recipe)
         self.seed = recipe.seed
-        self.train = FileSplit(found.split("train"), recipe, self.jitter, reader)
-        self.val = FileSplit(found.split("val"), recipe, self.jitter, reader)
+        self.train = self.split_type(found.split("train"), recipe, self.jitter, reader)
+        self.val = self.split_type(found.split("val"), recipe, self.jitter, reader)
         self.epoch = len(self.train)
-        self.layout, self.recipe = found.layout, recipe
+        self.layout = found.layout
         advice = recipes.advise_size(recipe, sizes)
         self.notes = [text for text in (found.name_sides(), found.describe_links(), advice) if text]
         self._doubts_of_names = found.doubts
         self.walked = found.walked
         self.parts = [Part((pair.name, pair.split), tuple(pair.files())) for pair in found.pairs]
+
+    def _open_reader(self, tolerance: Tolerance) -> Reader:
+        return Reader(tolerance)
 
     @cached_property
     def doubts(self) -> list[str]:
@@ -153,7 +175,7 @@ class FileData:
         shown = pairs.doubts(self.layout, self.train.listed, channels, self.reader)
         return [*self._doubts_of_names, *shown]
 
-    def sample(self, k: int) -> tuple[Pixels, Pixels]:
+    def sample(self, k: int) -> tuple[Pixels, ...]:
         epoch, position = divmod(k, self.epoch)
         index = int(order(self.seed, epoch, self.epoch)[position])
         return self.train.read_jittered(index, generator_at(self.seed, k, 1))
@@ -189,6 +211,7 @@ class MosaicData:
             a, b, mosaic.sea, mosaic.sea_tolerance, mosaic.sea_in, self.reader
         )
         self.place = data
+        self.ranges = ValueRanges(*recipe.bare_ranges)
         self.swap = recipe.direction == "BtoA"
         self.seed = recipe.seed
         self.epoch = mosaic.crops_per_epoch
@@ -236,9 +259,9 @@ def fingerprint(split: Split) -> str:
     """SHA-256, hex, of every pair's name and pixels without jitter: what a model was made from."""
     digest = hashlib.sha256()
     for index in range(len(split)):
-        name, source, target = split[index]
+        name, source, target, *valid = split[index]
         digest.update(json.dumps([name, source.shape, target.shape]).encode())
-        digest.update(source.tobytes() + target.tobytes())
+        digest.update(b"".join(pixels.tobytes() for pixels in (source, target, *valid)))
     return digest.hexdigest()
 
 
@@ -250,3 +273,12 @@ def spread_indices(length: int, count: int) -> list[int]:
 def to_unit(images: Tensor) -> Tensor:
     """``uint8 (N, H, W, C)`` to ``float32 (N, C, H, W)`` in [-1, 1], channels last."""
     return images.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1)
+
+
+class LevelMappings:
+    """``input`` and ``output``: samples, ``(N, H, W, C)`` of a side's type, to ``float32 (N, C, H,
+    W)`` in [-1, 1], channels last."""
+
+    def __init__(self, ranges: ValueRanges) -> None:
+        self.input = ValueMapping(ranges.input).to_levels
+        self.output = ValueMapping(ranges.output).to_levels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,18 @@ from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.inputs.choice import LeftAlone
 from pix2pix_batch.reporting import contact_sheet
 from pix2pix_batch.reporting.console import format_left_alone, format_warnings
+from pix2pix_batch.reporting.scale_bar import Scale
 from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import notes, pair_files, pairs, plausible, sides, threads
 from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at, spread_indices
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.mosaic_recipe import Mosaic
 from pix2pix_batch.train.pair_files import Pair, Reader
+from pix2pix_batch.train.palettes import Palettes, few_colours
+from pix2pix_batch.train.raster_check import check_rasters
+from pix2pix_batch.train.raster_data import RasterSplit
+from pix2pix_batch.train.raster_files import RasterReader
+from pix2pix_batch.train.raster_survey import SideSurvey
 from pix2pix_batch.train.recipe import Recipe
 
 SHEET_PAIRS = 12
@@ -45,7 +52,8 @@ class Check:
     """What was found. ``naming``: which directories are A and B; ``sizes``: those of one image of
     a pair; ``modes``: Pillow's; ``doubts``: why these may be no pairs, by what they show;
     ``warnings``: what is wrong with files that are read for all that; ``left``: what lies there
-    and is left alone."""
+    and is left alone; ``rasters``: by side, those that are; ``suggested``: recipe lines;
+    ``scales``: of bands that the sheet shows in a map's colours."""
 
     data: Path
     recipe: Recipe
@@ -61,6 +69,9 @@ class Check:
     notes: list[str] = field(default_factory=list)
     left: LeftAlone = field(default_factory=LeftAlone)
     samples: list[Sample] = field(default_factory=list)
+    rasters: dict[str, SideSurvey] = field(default_factory=dict)
+    suggested: list[str] = field(default_factory=list)
+    scales: list[Scale] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -71,6 +82,7 @@ class Check:
             "held_out": self.held_out,
             "sizes": dict(self.sizes.most_common()),
             "modes": {side: dict(modes.most_common()) for side, modes in self.modes.items()},
+            **self._rasters_as_dict(),
             "training": describe_training(self.recipe),
             "problems": [{"file": file, "problem": what} for file, what in self.problems],
             "doubts": self.doubts,
@@ -80,6 +92,12 @@ class Check:
             "unread": self.left.unread.count,
             "litter": self.left.litter.count,
         }
+
+    def _rasters_as_dict(self) -> dict[str, Any]:
+        if not self.rasters:
+            return {}
+        sides = {side: found.as_dict() for side, found in self.rasters.items()}
+        return {"rasters": sides, "suggested": self.suggested}
 
     def lines(self) -> Iterator[str]:
         recipe = self.recipe
@@ -93,6 +111,11 @@ class Check:
             yield f"sizes   {_common(self.sizes)}"
         for side, modes in self.modes.items():
             yield f"modes   {side}: {_common(modes)}"
+        for side, found_rasters in self.rasters.items():
+            yield from found_rasters.lines(side)
+        if self.suggested:
+            yield "suggested for the recipe:"
+            yield from (f"  {line}" for line in self.suggested)
         yield f"trains  {_describe_recipe(recipe)}"
         for note in self.notes:
             yield f"note: {note}"
@@ -128,7 +151,10 @@ class Check:
         side_in, side_out = ("B", "A") if self.recipe.direction == "BtoA" else ("A", "B")
         heads = [f"input ({side_in})", f"target ({side_out})"]
         return contact_sheet.render_png(
-            [(name, images) for name, *images in self.samples], heads, SHEET_COLUMNS
+            [(name, images) for name, *images in self.samples],
+            heads,
+            SHEET_COLUMNS,
+            scales=self.scales,
         )
 
 
@@ -136,6 +162,8 @@ def check(data: Path, recipe: Recipe, tolerance: Tolerance = USUAL) -> Check:
     """Look at every file in ``data``. Raises :class:`InputError` where there is no data at all."""
     if recipe.mosaic is not None:
         return _check_mosaics(data, recipe, recipe.mosaic, tolerance)
+    if recipe.takes_rasters:
+        return _check_files(data, recipe, RasterReader(recipe, tolerance))
     return _check_files(data, recipe, Reader(tolerance))
 
 
@@ -169,12 +197,13 @@ class _Seen:
 
 
 def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
-    found = pairs.survey(data, val_fraction=0)
+    found = _survey(data, recipe)
     result = Check(data, recipe, found.layout, found.name_sides(), problems=list(found.problems))
     _count_splits(result, found)
+    check_rasters(result, found, reader)
     jitter, repeats = Jitter.of(recipe), _Repeats()
     evidence = plausible.Evidence(found.layout == "side-by-side")
-    palettes = _Palettes()
+    palettes = Palettes()
     sound = []
     for seen in threads.map_ahead(
         lambda pair: _read_pair(pair, recipe, jitter, reader), found.pairs
@@ -182,7 +211,7 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
         _count(result, seen)
         result.problems += seen.problems
         result.problems += repeats.add(seen)
-        palettes.add(seen)
+        palettes.add(seen.colours)
         if seen.look is not None:
             evidence.add(seen.look)
         if not seen.problems:
@@ -200,6 +229,18 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
     result.samples = _file_samples(shown_split, recipe, jitter, reader)
     result.warnings = reader.warnings
     return result
+
+
+def _survey(data: Path, recipe: Recipe) -> pairs.Survey:
+    """Where there is nothing but rasters, these, whatever the recipe takes."""
+    try:
+        return pairs.survey(data, val_fraction=0, rasters=recipe.takes_rasters)
+    except InputError:
+        if recipe.takes_rasters:
+            raise
+        with suppress(InputError):
+            return pairs.survey(data, val_fraction=0, rasters=True)
+        raise
 
 
 def _count_splits(result: Check, found: pairs.Survey) -> None:
@@ -222,6 +263,8 @@ def _read_pair(pair: Pair, recipe: Recipe, jitter: Jitter, reader: Reader) -> _S
     modes = [mode for mode in map(_mode, pair.files()) if mode]
     if problems := pair_files.check_headers([pair], reader=reader):
         return _Seen(pair, modes, problems=tuple(problems))
+    if isinstance(reader, RasterReader):
+        return _read_rasters(pair, modes, recipe, jitter, reader)
     channels = (recipe.in_channels, recipe.out_channels)
     if recipe.direction == "BtoA":
         channels = channels[::-1]
@@ -243,8 +286,25 @@ def _read_pair(pair: Pair, recipe: Recipe, jitter: Jitter, reader: Reader) -> _S
     except ImageError as error:
         return _Seen(pair, modes, shape, problems=((str(pair.a), str(error)),))
     looked = plausible.compare_sides(a, b, pair.b is None)
-    colours = tuple(_few_colours(path) for path in pair.files())
+    colours = tuple(few_colours(path) for path in pair.files())
     return _Seen(pair, modes, shape, (_digest(a), _digest(b)), look=looked, colours=colours)
+
+
+def _read_rasters(
+    pair: Pair, modes: list[str], recipe: Recipe, jitter: Jitter, reader: RasterReader
+) -> _Seen:
+    """The same of rasters, which are compared as pictures."""
+    try:
+        a, b, valid = reader.values(pair)
+        shape = (a.shape[1], a.shape[0])
+        if recipe.fit == "tile":
+            jitter.without_jitter(a, b, valid)
+    except ImageError as error:
+        named = next((path for path in pair.files() if str(error).startswith(f"{path}: ")), pair.a)
+        what = str(error).removeprefix(f"{named}: ")
+        return _Seen(pair, modes, problems=((str(named), what),))
+    looked = plausible.compare_sides(*reader.pictures(a, b), False)
+    return _Seen(pair, modes, shape, (_digest(a), _digest(b)), look=looked)
 
 
 def _mode(path: Path) -> str | None:
@@ -253,42 +313,6 @@ def _mode(path: Path) -> str | None:
             return image.mode
     except Exception:  # check_headers has the reason
         return None
-
-
-def _few_colours(path: Path) -> dict[int, bytes]:
-    """The colours that a file's palette gives to the numbers it uses, where they are few."""
-    try:
-        with Image.open(path) as image:
-            if image.mode != "P":
-                return {}
-            used = image.getcolors(plausible.FEW_LEVELS)
-            colours = bytes(image.getpalette("RGB") or b"")
-    except Exception:  # reading has told the reason
-        return {}
-    numbers = [int(number) for _, number in used or ()]  # type: ignore[arg-type]
-    return {number: colours[3 * number : 3 * number + 3] for number in numbers}
-
-
-class _Palettes:
-    """Finds numbers that are another colour in another file, as of labels saved one by one."""
-
-    def __init__(self) -> None:
-        self.first: list[dict[int, bytes]] = [{}, {}]
-        self.differing = [0, 0]
-
-    def add(self, seen: _Seen) -> None:
-        for side, colours in enumerate(seen.colours):
-            first = self.first[side]
-            self.differing[side] += any(first.setdefault(n, c) != c for n, c in colours.items())
-
-    def doubts(self) -> Iterator[str]:
-        for side, count in enumerate(self.differing):
-            if count:
-                yield (
-                    f"the palettes of {'AB'[side]} differ: in {format_count(count, 'file')} a "
-                    "number has another colour than in those before; labels must have the same "
-                    "in all"
-                )
 
 
 def _digest(pixels: Pixels) -> bytes | None:
@@ -342,9 +366,17 @@ def _file_samples(
     listed: Sequence[Pair], recipe: Recipe, jitter: Jitter, reader: Reader
 ) -> list[Sample]:
     chosen = [listed[i] for i in spread_indices(len(listed), SHEET_PAIRS)]
+    if isinstance(reader, RasterReader):
+        rasters = RasterSplit(chosen, recipe, jitter, reader)
+        drawn = [
+            rasters.read_jittered(i, generator_at(recipe.seed, i, 1)) for i in range(len(chosen))
+        ]
+        return [
+            (pair.name, *reader.draw(*images)) for pair, images in zip(chosen, drawn, strict=True)
+        ]
     split = FileSplit(chosen, recipe, jitter, reader)
     return [
-        (pair.name, *jitter.random(*split.read(i), generator_at(recipe.seed, i, 1)))
+        (pair.name, *split.read_jittered(i, generator_at(recipe.seed, i, 1)))  # type: ignore[misc]
         for i, pair in enumerate(chosen)
     ]
 

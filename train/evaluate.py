@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Iterator
+import json
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch.utils.data import ConcatDataset
@@ -20,15 +18,9 @@ from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generators import Architecture, GlobalGenerator
-from pix2pix_batch.imaging import images
+from pix2pix_batch.imaging.composite import show
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
-from pix2pix_batch.imaging.images import Picture
-from pix2pix_batch.imaging.tiling import Tiles
-from pix2pix_batch.inference import autotune
 from pix2pix_batch.inference.engine import Engine
-from pix2pix_batch.inference.engine_cache import open_engine as opened_engine
-from pix2pix_batch.inference.settings import settings_without_job
-from pix2pix_batch.item import Item
 from pix2pix_batch.reporting import contact_sheet
 from pix2pix_batch.text import escape
 from pix2pix_batch.train import metrics, pair_files, pairs, sides, threads
@@ -38,7 +30,14 @@ from pix2pix_batch.train.figures import Evaluation, Sample, compare_appearance, 
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.pair_files import Reader
 from pix2pix_batch.train.perceptual import Perceptual
+from pix2pix_batch.train.range_recipe import describe_range
+from pix2pix_batch.train.raster_data import RasterSplit
+from pix2pix_batch.train.raster_figures import BandSums, RasterEvaluation, measure
+from pix2pix_batch.train.raster_files import RasterReader
+from pix2pix_batch.train.raster_looks import choose_sides_shown, list_scales
 from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.translation import open_engine, translate
+from pix2pix_batch.value_ranges import ValueRange, ValueRanges
 
 SPLITS = (*sides.SPLITS, "all")
 Colour = tuple[int, int, int]
@@ -89,6 +88,11 @@ def choose_recipe(info: BundleInfo, data: Path, reading: Reading) -> Choice:
         choice = _choose_recipe(info, data, recipes.override_recipe(kept, [*own, *overrides]))
     else:
         own += [f"in_channels={a.in_channels}", f"out_channels={a.out_channels}"]
+        own += [
+            f"{word}_range={json.dumps(describe_range(side))}"
+            for word, side in info.ranges._asdict().items()
+            if not side.is_picture
+        ]
         own += [f"fit={'tile' if info.fit == 'tile' else 'resize'}"]
         read = recipes.read_recipe(recipes.find_recipe("default"), [*own, *overrides])
         choice = Choice(read, "default", note)
@@ -188,13 +192,15 @@ def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[
         joined: Split = ConcatDataset([opened.train, opened.val])  # type: ignore[list-item]
         return {"train": opened.train, "val": opened.val, "all": joined}[split], ""
     held_out = recipe.val_fraction if split in ("train", "val") else 0
-    found = pairs.find(data, val_fraction=held_out)
+    rasters = recipe.takes_rasters
+    found = pairs.find(data, val_fraction=held_out, rasters=rasters)
     listed = found.pairs if split == "all" else found.split(split)
     if not listed:
         there = ", ".join(f"{name}: {count:,}" for name, count in found.counts().items())
         raise InputError(f"{data}: the split {split!r} is empty ({there}); choose another --split")
     pairs.require_sound(data, pair_files.check_headers(listed, reader=reader))
-    files = FileSplit(listed, recipe, Jitter.of(recipe), reader)
+    split_type = RasterSplit if rasters else FileSplit
+    files = split_type(listed, recipe, Jitter.of(recipe), reader)
     channels = recipe.in_channels, recipe.out_channels
     if recipe.direction == "BtoA":
         channels = channels[::-1]
@@ -211,64 +217,8 @@ class Whole:
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int) -> tuple[str, Pixels, Pixels]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         return self.files.listed[index].name, *self.files.read(index)
-
-
-def open_engine(
-    path: Path, split: Split, device: str = "auto", precision: str = "auto"
-) -> tuple[Engine, str]:
-    """The engine that ``convert`` would choose on the split's first images, and a note of why.
-
-    Raises :class:`InputError` for a device or precision that is not there.
-    """
-    size = bundle.read_info(path).image_size
-    settings = settings_without_job(path, size, "tile", device, precision)
-    with tempfile.TemporaryDirectory() as folder:  # convert decides by files: give it some
-        items = []
-        for index in range(min(autotune.PROBE_IMAGES, len(split))):
-            file = Path(folder, f"{index}.png")
-            file.write_bytes(images.write(Picture(split[index][1]), "png"))
-            items.append(Item(str(file), file.name, file.name, "png"))
-        decision = autotune.autotune(settings, items)
-    engine = opened_engine(
-        settings.model, settings.fingerprint, settings.size, decision.batch_size,
-        decision.device, decision.precision,
-    )  # fmt: skip
-    return engine, decision.note
-
-
-def translate(engine: Engine, listed: Iterable[tuple[str, Pixels, Pixels]]) -> Iterator[Sample]:
-    """Each pair with its output, in order; large images in tiles that blend, as in ``convert``."""
-    for some in _batch_tiles(_tiles(engine, listed), engine.batch_size):
-        batch = np.zeros((engine.batch_size, *some[0].tile.shape), np.uint8)
-        for place, one in enumerate(some):
-            batch[place] = one.tile
-        for one, made in zip(some, engine(batch).images, strict=False):
-            one.tiles.add_tile(one.number, made)
-            if one.number == len(one.tiles) - 1:
-                assert one.tiles.result is not None
-                name, source, target = one.pair
-                yield Sample(name, source, one.tiles.result, target)
-
-
-class _Tile(NamedTuple):
-    pair: tuple[str, Pixels, Pixels]
-    tiles: Tiles
-    number: int
-    tile: Pixels
-
-
-def _tiles(engine: Engine, listed: Iterable[tuple[str, Pixels, Pixels]]) -> Iterator[_Tile]:
-    for pair in listed:
-        tiles = Tiles(pair[1], engine.size)
-        for index, tile in enumerate(tiles):
-            yield _Tile(pair, tiles, index, tile)
-
-
-def _batch_tiles(items: Iterator[_Tile], size: int) -> Iterator[list[_Tile]]:
-    while some := list(islice(items, size)):
-        yield some
 
 
 def evaluate(
@@ -294,7 +244,7 @@ def evaluate(
     split, split_note = reading.split, ""
     if split is None:
         split, split_note = default_split(data, choice)
-    reader = Reader(reading.tolerance)
+    reader = _open_reader(info, chosen, reading)
     listed, doubt = open_split(data, chosen, split, reader)
     engine, engine_note = open_engine(path, listed, device, precision)
     facts = {
@@ -311,10 +261,50 @@ def evaluate(
         "precision": engine.precision,
     }
     notes = [text for text in (choice.note, split_note, engine_note) if text]
-    result = Evaluation(facts, doubt=doubt, notes=notes)
-    _score_all(result, engine, listed, classes)
+    result: Evaluation
+    if isinstance(reader, RasterReader):
+        result = RasterEvaluation(facts, doubt=doubt, notes=notes)
+        _measure_all(result, engine, listed, info.ranges.output)
+    else:
+        result = Evaluation(facts, doubt=doubt, notes=notes)
+        _score_all(result, engine, listed, classes)
     result.warnings = reader.warnings
-    return result, _picture(result, engine, listed) if picture else b""
+    return result, _picture(result, engine, listed, info, chosen) if picture else b""
+
+
+def _open_reader(info: BundleInfo, recipe: Recipe, reading: Reading) -> Reader:
+    """Of rasters as the model means them. Raises :class:`InputError` where the recipe means
+    others."""
+    if not recipe.takes_rasters:
+        for word, side in info.ranges._asdict().items():
+            if not side.is_picture:
+                raise InputError(
+                    f"{info.name}: its {word}s are rasters, and the recipe takes pictures; say "
+                    f"what they are with --set {word}_range.type={side.dtype} and so on"
+                )
+        return Reader(reading.tolerance)
+    for word, mine, its in zip(ValueRanges._fields, recipe.bare_ranges, info.ranges, strict=True):
+        if mine.dtype != its.dtype:
+            raise InputError(
+                f"{info.name}: its {word}s are of {its.dtype}, the recipe's of {mine.dtype}"
+            )
+    reader = RasterReader(recipe, reading.tolerance)
+    reader.set_ranges(info.ranges)
+    return reader
+
+
+def _measure_all(result: RasterEvaluation, engine: Engine, listed: Split, side: ValueRange) -> None:
+    samples = translate(engine, threads.map_ahead(listed.__getitem__, range(len(listed))))
+    measured = threads.map_ahead(
+        lambda sample: (sample.name, measure(sample, side)),
+        tqdm(samples, total=len(listed), unit="image", disable=None),
+    )
+    total: BandSums | None = None
+    for name, sums in measured:
+        total = sums if total is None else total.plus(sums)
+        result.images.append((name, sums.figures()))
+    assert total is not None
+    result.finish(total, side)
 
 
 def _palette(recipe: Recipe, wanted: bool | None) -> dict[str, Colour]:
@@ -355,7 +345,9 @@ def _score_all(
         result.add_classes(list(classes), confusion)
 
 
-def _picture(result: Evaluation, engine: Engine, listed: Split) -> bytes:
+def _picture(
+    result: Evaluation, engine: Engine, listed: Split, info: BundleInfo, recipe: Recipe
+) -> bytes:
     """The pairs of least, middle and greatest L1, made again: nothing else was kept of them."""
     ranked = result.rank_images()
     chosen = {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
@@ -363,6 +355,23 @@ def _picture(result: Evaluation, engine: Engine, listed: Split) -> bytes:
     samples = translate(engine, (listed[index] for index in chosen.values()))
     for (word, index), sample in zip(chosen.items(), samples, strict=True):
         name, figures = result.images[index]
-        title = f"{word}: {name}, L1 {figures['l1']:.2f}"
-        rows.append((f"{title} (are these pairs?)" if result.doubt else title, sample[1:]))
-    return contact_sheet.render_png(rows, ["input", "output", "target"])
+        error = f"{result.names[result.ranked_by]} {figures[result.ranked_by]:.4g}"
+        if not recipe.takes_rasters:
+            error = f"L1 {figures['l1']:.2f}"
+        title = f"{word}: {name}, {error}"
+        shown = _list_pictures(sample, info, recipe)
+        rows.append((f"{title} (are these pairs?)" if result.doubt else title, shown))
+    scales = list_scales(info.ranges, choose_sides_shown(recipe)) if recipe.takes_rasters else ()
+    return contact_sheet.render_png(rows, ["input", "output", "target"], scales=scales)
+
+
+def _list_pictures(sample: Sample, info: BundleInfo, recipe: Recipe) -> list[Pixels]:
+    images = [sample.source, sample.output, sample.target]
+    if not recipe.takes_rasters:
+        return images
+    first, second = choose_sides_shown(recipe)
+    one, other = info.ranges
+    return [
+        show(images[0], one, first),
+        *(show(image, other, second, sample.valid) for image in images[1:]),
+    ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -45,12 +45,14 @@ LISTED = 3
 
 
 class Sample(NamedTuple):
-    """One pair and what the model made of it: ``uint8 (H, W, C)``."""
+    """One pair and what the model made of it, ``(H, W, C)``; ``valid``: of rasters, where there is
+    data, ``bool (H, W)``."""
 
     name: str
     source: Pixels
     output: Pixels
     target: Pixels
+    valid: Pixels | None = None
 
 
 class Score(NamedTuple):
@@ -65,7 +67,7 @@ class Score(NamedTuple):
 
 def score(sample: Sample, colours: np.ndarray | None = None) -> Score:
     """``colours``: ``uint8 (K, 3)``, the classes' where the targets are label maps."""
-    _, _, output, target = sample
+    _, _, output, target, _ = sample
     l1 = metrics.mean_absolute_error(output, target)
     appearance = np.array(
         [
@@ -128,6 +130,13 @@ class Evaluation:
     notes: list[str] = field(default_factory=list)
     warnings: dict[str, str] = field(default_factory=dict)
 
+    names: ClassVar[Mapping[str, str]] = FIGURES
+    """The figures that each image has."""
+    names_overall: ClassVar[Mapping[str, str]] = OVERALL
+    """Those that only many images have."""
+    smaller_is_better: ClassVar[tuple[str, ...]] = SMALLER_IS_BETTER
+    ranked_by: ClassVar[str] = "l1"
+
     @property
     def equal(self) -> int:
         """The outputs that equal their targets: their PSNR is infinite."""
@@ -135,7 +144,7 @@ class Evaluation:
 
     def add_means(self) -> None:
         """Over the images. What not every image has, none keeps."""
-        for key in FIGURES:
+        for key in self.names:
             values = [figures[key] for _, figures in self.images if key in figures]
             if len(values) == len(self.images):
                 if key == "psnr" and self.equal < len(values):
@@ -172,7 +181,7 @@ class Evaluation:
 
     def as_csv(self) -> bytes:
         text = io.StringIO()
-        keys = [key for key in FIGURES if key in self.images[0][1]]
+        keys = [key for key in self.names if key in self.images[0][1]]
         writer = csv.DictWriter(text, ["name", *keys])
         writer.writeheader()
         for name, figures in self.images:
@@ -180,8 +189,8 @@ class Evaluation:
         return text.getvalue().encode("utf-8", "surrogateescape")
 
     def rank_images(self) -> list[int]:
-        """The images' indices, from the least L1 to the greatest."""
-        return sorted(range(len(self.images)), key=lambda i: self.images[i][1]["l1"])
+        """The images' indices, from the least error to the greatest."""
+        return sorted(range(len(self.images)), key=lambda i: self.images[i][1][self.ranked_by])
 
     def lines(self) -> Iterator[str]:
         f = self.facts
@@ -193,18 +202,20 @@ class Evaluation:
         if self.doubt:
             yield f"doubt: the figures may mean nothing: {self.doubt}"
         yield f"{'':16}{'overall':>9}{'best':>9}{'median':>9}{'worst':>9}"
-        for key, name in (FIGURES | OVERALL).items():
+        for key, name in {**self.names, **self.names_overall}.items():
             if key in self.overall:
                 yield f"{name:16}" + "".join(f"{format_value(v):>9}" for v in self._row(key))
         if self.equal:
             yield self._told_equal()
         ranked = [escape(self.images[i][0]) for i in self.rank_images()]
-        yield f"least L1: {ranked[0]}; greatest: {', '.join(ranked[: -LISTED - 1 : -1])}"
+        error = self.names[self.ranked_by]
+        yield f"least {error}: {ranked[0]}; greatest: {', '.join(ranked[: -LISTED - 1 : -1])}"
         if self.classes:
             yield f"{'class':16}{'accuracy':>9}{'IoU':>9}{'pixels':>9}"
         for name, figures in self.classes.items():
             cells = [format_value(figures[key]) for key in ("accuracy", "iou")]
             yield f"{name:16}{cells[0]:>9}{cells[1]:>9}{figures['share']:>9.1%}"
+        yield from self._more_lines()
         for key, why in self.not_computed.items():
             yield f"{_name(key)}: not computed: {why}"
         for note in self.notes:
@@ -212,6 +223,10 @@ class Evaluation:
         yield from format_warnings(
             sorted(self.warnings.items()), len(self.warnings), "; --json has them all"
         )
+
+    def _more_lines(self) -> Iterator[str]:
+        """What a kind of its own has to say besides."""
+        return iter(())
 
     def _told_equal(self) -> str:
         if self.equal == len(self.images):
@@ -225,11 +240,11 @@ class Evaluation:
     def _row(self, key: str) -> list[float]:
         """Overall, and for figures that images have: the best, the median and the worst."""
         row = [self.overall[key]]
-        if key in FIGURES:
+        if key in self.names:
             values = sorted((figures[key] for _, figures in self.images))
             if key == "sharpness":
                 values.sort(key=lambda value: abs(math.log(value)) if value > 0 else math.inf)
-            elif key not in SMALLER_IS_BETTER:
+            elif key not in self.smaller_is_better:
                 values.reverse()
             row += [values[0], values[len(values) // 2], values[-1]]
         return row

@@ -22,12 +22,23 @@ from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.inference.fitting import fit_to_model
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape, format_count
-from pix2pix_batch.train import checkpoint, pair_files
+from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train import recipe as recipes
-from pix2pix_batch.train.data import Data, FileData, fingerprint, open_data, spread_indices, to_unit
+from pix2pix_batch.train.data import (
+    Data,
+    FileData,
+    LevelMappings,
+    fingerprint,
+    open_data,
+    spread_indices,
+    to_unit,
+)
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.loop import Trainer
+from pix2pix_batch.train.range_recipe import bare_range
+from pix2pix_batch.train.raster_files import RasterReader, RasterSide
 from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.value_ranges import ValueRanges
 from pix2pix_batch.version import __version__
 
 EMBEDDED = 8
@@ -88,7 +99,7 @@ def _write(
         "processes": trainer.accelerator.num_processes,
     }
     path = trainer.run.path / f"{name}.safetensors"
-    info = describe(recipe, recipe.name, training, figures, data)
+    info = describe(recipe, recipe.name, training, figures, data, trainer.data.ranges)
     bundle.save(path, info, generator, embedding=embed_training(generator, trainer.data, recipe))
     return path
 
@@ -99,8 +110,11 @@ def describe(
     training: dict[str, Any],
     figures: dict[str, float],
     data: dict[str, Any],
+    ranges: ValueRanges | None = None,
 ) -> BundleInfo:
-    """A bundle's metadata, with all that is known of its training."""
+    """A bundle's metadata, with all that is known of its training. ``ranges``: what samples mean,
+    ``None`` for those of pictures."""
+    sides = ranges or (None, None)
     return BundleInfo(
         name=name,
         architecture=recipe.architecture,
@@ -108,6 +122,8 @@ def describe(
         fit=recipe.fit,
         source_domain=recipe.source_domain,
         target_domain=recipe.target_domain,
+        input_range=None if sides[0] is None or sides[0].is_picture else sides[0],
+        output_range=None if sides[1] is None or sides[1].is_picture else sides[1],
         provenance={
             "recipe": recipe.as_dict(),
             "data": data,
@@ -120,9 +136,8 @@ def describe(
 
 def embed_training(generator: Generator, data: Data, recipe: Recipe) -> Embedding:
     """Where the embeddings of the training inputs lie."""
-    return measure_embeddings(
-        generator, inputs_of(data, recipe.fit, recipe.size, most_of(generator))
-    )
+    inputs = inputs_of(data, recipe.fit, recipe.size, most_of(generator))
+    return measure_embeddings(generator, inputs, LevelMappings(data.ranges))
 
 
 def most_of(generator: Generator) -> int:
@@ -175,14 +190,17 @@ def _tiles(
 
 
 @torch.no_grad()
-def measure_embeddings(generator: Generator, inputs: Iterable[Pixels]) -> Embedding:
-    """Where the embeddings of ``inputs`` lie, in float32 arithmetic."""
+def measure_embeddings(
+    generator: Generator, inputs: Iterable[Pixels], mappings: LevelMappings | None = None
+) -> Embedding:
+    """Where the embeddings of ``inputs`` lie, in float32 arithmetic. ``mappings``: of what the
+    inputs mean, ``None`` for pictures."""
     training = generator.training
     generator.eval()
     device = next(generator.parameters()).device
-    found = []
+    found, to_levels = [], to_unit if mappings is None else mappings.input
     for source in inputs:
-        image = to_unit(torch.tensor(source)[None]).to(device)
+        image = to_levels(torch.tensor(source)[None]).to(device)
         found.append(generator.embed(image)[0].cpu().numpy().astype(np.float64))
     generator.train(training)
     return distance.describe_embeddings(np.stack(found))
@@ -200,15 +218,16 @@ def calibrate(
     """
     info, generator = bundle.load(path)
     inputs = training_inputs(info, generator, path, data, overrides)
+    mappings = LevelMappings(info.ranges)
     if norms:
         if info.architecture.norm != "running-statistics":
             raise InputError(
                 f"{escape(path)}: its norm is {info.architecture.norm}, which keeps no statistics; "
                 "calibrate it without --norms"
             )
-        seen = estimate_norms(generator, inputs())
+        seen = estimate_norms(generator, inputs(), mappings)
         info = replace(info, provenance={**info.provenance, "norms_estimated_on": seen})
-    found = measure_embeddings(generator, inputs())
+    found = measure_embeddings(generator, inputs(), mappings)
     if found.quantiles is None:
         raise InputError(
             f"{data}: {format_count(found.inputs, 'input')}, too few or all alike, do not tell how "
@@ -229,16 +248,19 @@ def training_inputs(
     size, most = info.image_size, most_of(generator)
     if (recipe := info.provenance.get("recipe")) is not None:
         own = recipes.override_recipe(recipes.parse_recipe(recipe, str(path)), overrides)
-        return partial(inputs_of, open_data(data, own), info.fit, size, most, info.architecture)
+        opened = open_data(data, own, ranges=info.ranges)
+        return partial(inputs_of, opened, info.fit, size, most, info.architecture)
     if overrides:
         raise InputError(f"{escape(path)}: holds no recipe, so that --set has nothing to change")
-    files = list(image_files(data))
+    side = info.ranges.input
+    files = list(image_files(data, rasters=not side.is_picture))
     if not files:
         raise InputError(f"{data}: holds no image; give a directory of images it is meant for")
-    channels, reader = info.architecture.in_channels, pair_files.Reader()
+    reader = RasterReader.plain()
+    own_side = RasterSide(side, bare_range(side.dtype, list(side.names), side.nodata))
 
     def read(index: int) -> Pixels:
-        return reader.image(files[index], channels)
+        return reader.bands_of(files[index], own_side)[0]
 
     return partial(_tiles, len(files), read, info.fit, size, most, info.architecture)
 
@@ -254,7 +276,9 @@ class _WithoutNoise(nn.Module):
         return self.generator.translate(x, {})[0]
 
 
-def estimate_norms(generator: Generator, inputs: Iterable[Pixels]) -> int:
+def estimate_norms(
+    generator: Generator, inputs: Iterable[Pixels], mappings: LevelMappings | None = None
+) -> int:
     """Give batch norm the running statistics that ``inputs`` have; how many there were.
 
     Weights between or beyond trained ones have other statistics than what lies between or beyond
@@ -264,7 +288,8 @@ def estimate_norms(generator: Generator, inputs: Iterable[Pixels]) -> int:
     device = next(generator.parameters()).device
     taken = list(islice(inputs, NORM_INPUTS))
     batches = [taken[k : k + NORM_BATCH] for k in range(0, len(taken), NORM_BATCH)]
-    loader = (to_unit(torch.tensor(np.stack(batch))) for batch in batches)
+    to_levels = to_unit if mappings is None else mappings.input
+    loader = (to_levels(torch.tensor(np.stack(batch))) for batch in batches)
     update_bn(loader, _WithoutNoise(generator), device)
     generator.eval()
     return len(taken)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging import tiling
 from pix2pix_batch.train.recipe import Recipe
 
 Pixels = np.ndarray
-"""``uint8 (H, W, C)``."""
+"""``(H, W, C)``: ``uint8``, or of rasters the type that their range says."""
+
+PART = 1e-3
+"""What a pixel without data may have in a resized one that counts as one with data."""
 
 
 @dataclass(frozen=True)
@@ -31,25 +35,27 @@ class Jitter:
         return cls(recipe.size, recipe.resized if recipe.fit == "resize" else None, recipe.flip)
 
     def random(
-        self, source: Pixels, target: Pixels, random: np.random.Generator
-    ) -> tuple[Pixels, Pixels]:
-        """A training crop. Raises :class:`ImageError` where the images are too small for one."""
+        self, source: Pixels, target: Pixels, random: np.random.Generator, *valid: Pixels
+    ) -> tuple[Pixels, ...]:
+        """A training crop; ``valid``: ``bool (H, W)``, where there is data, is cut alike. Raises
+        :class:`ImageError` where the images are too small for one."""
+        images: Sequence[Pixels] = (source, target, *valid)
         if self.resized is not None:
-            source, target = (resize(image, self.resized) for image in (source, target))
-        self._require_size(source)
-        top, left = (int(random.integers(0, side - self.size + 1)) for side in source.shape[:2])
-        source, target = (self._crop(image, top, left) for image in (source, target))
+            images = [resize(image, self.resized) for image in images]
+        self._require_size(images[0])
+        top, left = (int(random.integers(0, side - self.size + 1)) for side in images[0].shape[:2])
+        images = [self._crop(image, top, left) for image in images]
         if self.flip and random.random() < 0.5:
-            source, target = source[:, ::-1], target[:, ::-1]
-        return np.ascontiguousarray(source), np.ascontiguousarray(target)
+            images = [image[:, ::-1] for image in images]
+        return tuple(np.ascontiguousarray(image) for image in images)
 
-    def without_jitter(self, source: Pixels, target: Pixels) -> tuple[Pixels, Pixels]:
-        """The whole image at ``size``, or the middle at its own scale."""
+    def without_jitter(self, *images: Pixels) -> tuple[Pixels, ...]:
+        """The whole images at ``size``, or the middle at its own scale."""
         if self.resized is not None:
-            return resize(source, self.size), resize(target, self.size)
-        self._require_size(source)
-        top, left = ((side - self.size) // 2 for side in source.shape[:2])
-        return self._crop(source, top, left), self._crop(target, top, left)
+            return tuple(resize(image, self.size) for image in images)
+        self._require_size(images[0])
+        top, left = ((side - self.size) // 2 for side in images[0].shape[:2])
+        return tuple(self._crop(image, top, left) for image in images)
 
     def _crop(self, image: Pixels, top: int, left: int) -> Pixels:
         return image[top : top + self.size, left : left + self.size]
@@ -64,9 +70,11 @@ class Jitter:
 
 
 def resize(image: Pixels, side: int) -> Pixels:
-    """To ``side`` x ``side`` pixels, bicubic."""
-    if image.shape[:2] == (side, side):
-        return image
-    flat = image[:, :, 0] if image.shape[2] == 1 else image
-    resized = np.asarray(Image.fromarray(flat).resize((side, side), Image.Resampling.BICUBIC))
-    return resized.reshape(side, side, image.shape[2])
+    """To ``side`` x ``side`` pixels, bicubic; ``bool (H, W)`` is true where nothing false had a
+    part in it."""
+    if image.dtype != bool:
+        return tiling.resize(image, (side, side))
+    if image.all():
+        return np.ones((side, side), bool)
+    shares = tiling.resize(image[:, :, None].astype(np.float32), (side, side))[:, :, 0]
+    return np.asarray(np.abs(shares - 1) < PART)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import signal
 import warnings
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from pix2pix_batch.text import escape
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.adam import ChannelsLastAdam
 from pix2pix_batch.train.convolution import use_own_convolutions
-from pix2pix_batch.train.data import Data, to_unit
+from pix2pix_batch.train.data import Data, LevelMappings
 from pix2pix_batch.train.discriminator import make_discriminator
 from pix2pix_batch.train.meter import Meter, StepRecord
 from pix2pix_batch.train.pace import FORWARD, Pace
@@ -36,7 +37,7 @@ from pix2pix_batch.train.rundir import KEEP, RunDirectory
 from pix2pix_batch.train.step import LOSSES, Batch, Networks, Step
 from pix2pix_batch.train.stopping import StopRequest, stop_signals
 from pix2pix_batch.train.upsample import keep_form
-from pix2pix_batch.train.validation import Validation, ValidationStopped
+from pix2pix_batch.train.validation import ValidationStopped, make_validation
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class Trainer:
         self.has_warned = False
         self.failures: list[str] = []
         self._build()
-        self.validation = Validation(data.val if len(data.val) else data.train, recipe)
+        self.mappings = LevelMappings(data.ranges)
+        self.validation = make_validation(data, recipe)
 
     def _build(self) -> None:
         recipe, accelerator = self.recipe, self.accelerator
@@ -184,7 +186,7 @@ class Trainer:
 
     def _run_steps(
         self,
-        stream: Iterator[tuple[Tensor, Tensor]],
+        stream: Iterator[tuple[Tensor, ...]],
         watcher: Watcher,
         meter: Meter,
         stop: StopRequest,
@@ -261,16 +263,17 @@ class Trainer:
         share = validation / self.recipe.accumulate
         return Pace(self.step_count, self.last, self.every, pause_steps=share)
 
-    def _next(self, stream: Iterator[tuple[Tensor, Tensor]]) -> list[Batch]:
+    def _next(self, stream: Iterator[tuple[Tensor, ...]]) -> list[Batch]:
         recipe, accelerator = self.recipe, self.accelerator
         found = []
         for i in range(recipe.accumulate):
-            source, target = (
-                to_unit(images.to(self.device, non_blocking=True)) for images in next(stream)
+            source, target, *valid = (
+                images.to(self.device, non_blocking=True) for images in next(stream)
             )
             place = self.step_count * recipe.accumulate + i
             first = (place * accelerator.num_processes + accelerator.process_index) * len(source)
-            found.append(Batch(source, target, first))
+            levels = self.mappings.input(source), self.mappings.output(target)
+            found.append(Batch.of(*levels, first, *valid))
         return found
 
     def _train_batch(self, batch: list[Batch]) -> Tensor:
@@ -382,6 +385,13 @@ class Trainer:
                 self.data.reader.warnings.update(warnings)
         self.accelerator.wait_for_everyone()
 
+    def _measured(self) -> dict[str, Any]:
+        """What samples mean, once that is found from the data."""
+        if not self.recipe.takes_rasters:
+            return {}
+        found = {side: one.as_dict() for side, one in self.data.ranges._asdict().items()}
+        return {"ranges": json.loads(json.dumps(found))}  # as it is read back
+
     def _resume(self) -> list[str]:
         """Go on from the last checkpoint; what has changed since, for people.
 
@@ -395,6 +405,7 @@ class Trainer:
                     "path": str(self.data.place.absolute()),
                     "processes": self.accelerator.num_processes,
                     "recipe": self.recipe.as_dict(),
+                    **self._measured(),
                 },
             )
         self.accelerator.wait_for_everyone()

@@ -27,7 +27,7 @@ def list_notes(result: Check, found: pairs.Survey) -> Iterator[str]:
     known = {os.path.abspath(path) for pair in found.pairs for path in pair.files()}
     known |= {os.path.abspath(file) for file, _ in found.problems}
     places = [os.path.abspath(side) + os.sep for one in found.sides for side in (one.a, one.b)]
-    files = map(os.path.abspath, image_files(found.data, result.left))
+    files = map(os.path.abspath, image_files(found.data, result.left, found.rasters))
     others = [path for path in files if path not in known and not path.startswith(tuple(places))]
     if found.layout == "manifest":
         _drop_manifest(result.left)

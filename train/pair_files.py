@@ -40,6 +40,9 @@ class Reader:
     wrong with those that this process read for all that, by file.
     """
 
+    refusal_of_one_file = ""
+    """Why A and B may not be side by side in one file, where they may not."""
+
     def __init__(self, tolerance: Tolerance = USUAL) -> None:
         self.tolerance = tolerance
         self.warnings: dict[str, str] = {}
@@ -83,9 +86,13 @@ class Reader:
             self.warnings[str(path)] = "; ".join(picture.warnings)
         return picture
 
-    def size(self, path: Path) -> tuple[int, int]:
-        """Width and height once it is upright, by the header where Pillow knows the kind. Raises
-        :class:`ImageError`."""
+    def explain_unread(self, reason: str) -> str:
+        """What to say of a file whose header cannot be read."""
+        return f"cannot be read as an image ({reason})"
+
+    def size(self, path: Path, place: int = 0) -> tuple[int, int]:
+        """Width and height once it is upright, by the header where Pillow knows the kind.
+        ``place``: 0 for a file of A's, 1 for one of B's. Raises :class:`ImageError`."""
         try:
             with decode.open_header(path, self.tolerance) as image:
                 return upright_size(image)
@@ -107,12 +114,15 @@ def check_headers(
     problems = []
     for pair in listed:
         found = []
-        for path in pair.files():
+        if pair.b is None and reader.refusal_of_one_file:
+            problems.append((str(pair.a), reader.refusal_of_one_file))
+            continue
+        for place, path in enumerate(pair.files()):
             try:
-                found.append(reader.size(path))
+                found.append(reader.size(path, place))
             except ImageError as error:
                 reason = str(error).removeprefix(f"{path}: ")
-                problems.append((str(path), f"cannot be read as an image ({reason})"))
+                problems.append((str(path), reader.explain_unread(reason)))
         if len(found) < len(pair.files()):
             continue
         width, height = found[0]

@@ -50,7 +50,7 @@ class Survey:
     ``walked``: the directories of which every image is taken for a pair; ``sides``: those of two
     sides; ``hint``: what to do about files without partner, where that is not told with them;
     ``links``: those to directories within, which are not followed; ``doubts``: by the directories'
-    names.
+    names; ``rasters``: whether files that are rasters and no pictures are images too.
     """
 
     data: Path
@@ -62,6 +62,7 @@ class Survey:
     hint: str = ""
     links: int = 0
     doubts: list[str] = field(default_factory=list)
+    rasters: bool = False
 
     def split(self, name: str) -> list[Pair]:
         return [pair for pair in self.pairs if pair.split == name]
@@ -69,7 +70,7 @@ class Survey:
     def list_files(self, folder: Path) -> Iterator[Path]:
         """The images below ``folder``; links to directories are counted."""
         left = LeftAlone()
-        yield from image_files(folder, left)
+        yield from image_files(folder, left, self.rasters)
         self.links += left.links
 
     def describe_links(self) -> str:
@@ -103,9 +104,9 @@ class Survey:
         return found
 
 
-def survey(data: Path, *, val_fraction: float = 0.1) -> Survey:
-    """Find every pair in ``data`` by the names alone. Raises :class:`InputError` if there is no
-    layout to be seen.
+def survey(data: Path, *, val_fraction: float = 0.1, rasters: bool = False) -> Survey:
+    """Find every pair in ``data`` by the names alone; ``rasters``: as of :class:`Survey`. Raises
+    :class:`InputError` if there is no layout to be seen.
 
     Where no ``val`` split is given, ``val_fraction`` of the training pairs become one, chosen by
     their names, so that adding pairs moves none from one split to the other.
@@ -126,7 +127,8 @@ def survey(data: Path, *, val_fraction: float = 0.1) -> Survey:
     else:
         # a dataset says what it is: its inputs' own folders may be called a and b, too
         is_beside = _require_paired(data) == "side-by-side"
-        found = _side_by_side(data) if is_beside else _folders(data) or _side_by_side(data)
+        folders = None if is_beside else _folders(data, rasters)
+        found = folders or _side_by_side(data, rasters)
     if not found.pairs and not found.problems:
         if unread := unread_in(found.data):
             raise InputError(f"{data}: no pairs found, but images that are not read here: {unread}")
@@ -164,9 +166,9 @@ def _require_paired(data: Path) -> str:
     return str(layout)
 
 
-def find(data: Path, *, val_fraction: float = 0.1) -> Survey:
+def find(data: Path, *, val_fraction: float = 0.1, rasters: bool = False) -> Survey:
     """As :func:`survey`, but raises :class:`InputError` for the first problems."""
-    found = survey(data, val_fraction=val_fraction)
+    found = survey(data, val_fraction=val_fraction, rasters=rasters)
     require_sound(data, found.problems, found.hint)
     return found
 
@@ -183,10 +185,10 @@ def require_sound(data: Path, problems: Sequence[tuple[str, str]], hint: str = "
     )
 
 
-def _side_by_side(data: Path) -> Survey:
+def _side_by_side(data: Path, rasters: bool) -> Survey:
     """Raises :class:`InputError` where the files' names show two sides."""
-    _require_no_data_within(data)
-    found = Survey(data, "side-by-side")
+    _require_no_data_within(data, rasters)
+    found = Survey(data, "side-by-side", rasters=rasters)
     splits = sides.splits_of(data)
     _require_no_directories_in_names(data)
     for split, folders in splits.items():
@@ -203,7 +205,7 @@ def _side_by_side(data: Path) -> Survey:
             f"{names}: called like splits, but not taken for them; call directories train, val and "
             "test if they are"
         )
-    for seeming in sides.find_unnamed(found.walked):
+    for seeming in sides.find_unnamed(found.walked, rasters):
         if not _are_side_by_side(found.pairs):
             first, second = seeming.first, seeming.second
             if len(splits) > 1:  # those of all splits
@@ -229,12 +231,12 @@ def _require_no_directories_in_names(data: Path) -> None:
                 )
 
 
-def _require_no_data_within(data: Path) -> None:
+def _require_no_data_within(data: Path, rasters: bool) -> None:
     """Raises :class:`InputError` where a directory of ``data`` holds sides: of those, and only
     those, all names are told."""
     splits = [folder for listed in sides.splits_of(data).values() for folder in listed]
     plain = [path for path in sides.list_directories(data) if path not in splits]
-    inner = [path for path in plain if any(sides.find_sides(path))]
+    inner = [path for path in plain if any(sides.find_sides(path, rasters))]
     if len(inner) == 1 and len(plain) == 1:
         raise InputError(f"{data}: the pairs lie in {inner[0]}; give that directory")
     if len(inner) > 1:
@@ -260,10 +262,10 @@ def _are_side_by_side(listed: Sequence[Pair]) -> bool:
     return not check_headers(some) and not doubts("side-by-side", some)
 
 
-def _folders(data: Path) -> Survey | None:
+def _folders(data: Path, rasters: bool) -> Survey | None:
     """Two directories, by their names, with splits inside, around or in their names."""
-    found = Survey(data, "folders")
-    found.sides, why = sides.find_sides(data)
+    found = Survey(data, "folders", rasters=rasters)
+    found.sides, why = sides.find_sides(data, rasters)
     if why:
         raise InputError(f"{data}: {why}. {remedy(data, f'{data}/INPUTS', f'{data}/TARGETS')}")
     for one in found.sides:

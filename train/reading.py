@@ -23,8 +23,9 @@ from pix2pix_batch.errors import Pix2PixBatchError
 from pix2pix_batch.train.data import Data
 from pix2pix_batch.train.stopping import leave_to_parent
 
-Sample = tuple[Tensor, Tensor, dict[str, str]] | Pix2PixBatchError
-"""Source, target, and the warnings that are new since this process' last sample."""
+Sample = tuple[list[Tensor], dict[str, str]] | Pix2PixBatchError
+"""Source, target and of rasters where there is data; and the warnings that are new since this
+process' last sample."""
 
 NOTICED = 2.0
 """Seconds after which a process that has died is known to have."""
@@ -43,26 +44,25 @@ class _Stream(Dataset[Sample]):
 
     def __getitem__(self, k: int) -> Sample:
         try:
-            source, target = self.data.sample(k)
+            images = self.data.sample(k)
         except Pix2PixBatchError as error:
             return error
         warnings = self.data.reader.warnings  # only grows
         new = dict(islice(warnings.items(), self.told, None)) if len(warnings) > self.told else {}
         self.told = len(warnings)
-        return torch.tensor(source), torch.tensor(target), new
+        return [torch.tensor(image) for image in images], new
 
 
 def _collate(samples: list[Sample]) -> Sample:
-    sources, targets = [], []
+    each: list[list[Tensor]] = []
     warnings: dict[str, str] = {}
     for sample in samples:
         if isinstance(sample, Pix2PixBatchError):
             return sample
-        source, target, new = sample
-        sources.append(source)
-        targets.append(target)
+        images, new = sample
+        each.append(images)
         warnings |= new
-    return default_collate(sources), default_collate(targets), warnings
+    return [default_collate(list(images)) for images in zip(*each, strict=True)], warnings
 
 
 def _begin(parent: int) -> None:
@@ -84,8 +84,9 @@ def batches(
     processes: int = 1,
     workers: int = 0,
     died: Callable[[str], None] | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches ``first`` to ``last - 1`` of one process, ``uint8 (batch_size, H, W, C)`` each.
+) -> Iterator[tuple[Tensor, ...]]:
+    """The batches ``first`` to ``last - 1`` of one process: source and target, ``(batch_size, H, W,
+    C)`` each, and of rasters ``bool (batch_size, H, W)``, where both have data.
 
     Batch ``i`` of all processes together is the stream's next ``processes * batch_size``
     samples, whatever their number: two processes see what one with twice the batch does.
@@ -100,9 +101,9 @@ def batches(
             done += 1
             if isinstance(batch, Pix2PixBatchError):
                 raise batch
-            source, target, warnings = batch
+            images, warnings = batch
             data.reader.warnings.update(warnings)
-            yield source, target
+            yield tuple(images)
     except _ReaderDied as error:
         if died is None:
             raise

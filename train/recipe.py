@@ -19,11 +19,16 @@ from pix2pix_batch.generators.unet import MAX_DOWNS, MIN_DOWNS
 from pix2pix_batch.train import foreign, plain_yaml
 from pix2pix_batch.train.discriminator import RECEPTIVE_FIELDS
 from pix2pix_batch.train.mosaic_recipe import Colour, Fraction, Model, Mosaic
+from pix2pix_batch.train.range_recipe import BandRecipe, RangeRecipe
+from pix2pix_batch.value_ranges import ValueRange, eight_bits
 
 RECIPES = Path(__file__).parent / "recipes"
 """Where the shipped recipes lie, each as ``<name>.yaml``."""
 
-Channels = Annotated[int, Field(ge=1, le=4)]
+Channels = Annotated[int, Field(ge=1, le=64)]
+
+PICTURES = (1, 3, 4)
+"""The channels that pictures may have; other samples are rasters'."""
 
 
 class Recipe(Model):
@@ -46,6 +51,8 @@ class Recipe(Model):
     fit: Literal["resize", "tile"] = "resize"
     in_channels: Channels = 3
     out_channels: Channels = 3
+    input_range: RangeRecipe | None = None
+    output_range: RangeRecipe | None = None
     val_fraction: Fraction = 0.1
     mosaic: Mosaic | None = None
     palette: dict[str, Colour] | None = None
@@ -92,6 +99,17 @@ class Recipe(Model):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = Field(0, ge=0, lt=2**63)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_scale(cls, values: Any) -> Any:
+        """Rasters are cut at their own scale, unless they are to be resized."""
+        if isinstance(values, dict) and "fit" not in values and values.get("load_size") is None:
+            channels = values.get("in_channels", 3), values.get("out_channels", 3)
+            ranges = values.get("input_range"), values.get("output_range")
+            if any(ranges) or any(c not in PICTURES for c in channels):
+                return values | {"fit": "tile"}
+        return values
+
     @model_validator(mode="after")
     def _whole(self) -> Recipe:
         if self.patch not in RECEPTIVE_FIELDS:
@@ -125,8 +143,7 @@ class Recipe(Model):
             raise ValueError(f"load_size: {self.load_size} is below size, {self.size}")
         if self.decay_epochs is not None and self.decay_epochs > self.epochs:
             raise ValueError(f"decay_epochs: {self.decay_epochs} is above epochs, {self.epochs}")
-        if 2 in (self.in_channels, self.out_channels):
-            raise ValueError("in_channels, out_channels: images have 1, 3 or 4 channels, not 2")
+        self._require_ranges()
         if self.mosaic is not None and (self.in_channels, self.out_channels) != (3, 3):
             raise ValueError("mosaic: mosaics have 3 channels; leave in_channels and out_channels")
         if self.generator == "unet":
@@ -137,6 +154,39 @@ class Recipe(Model):
         else:
             self._require_residual()
         return self
+
+    def _require_ranges(self) -> None:
+        """Raises ``ValueError`` for ranges of values that cannot be."""
+        for side, channels in (("input", self.in_channels), ("output", self.out_channels)):
+            found: RangeRecipe | None = getattr(self, f"{side}_range")
+            if found is None:
+                continue
+            try:
+                found.require_sound(channels)
+            except ValueError as error:
+                raise ValueError(f"{side}_range: {error}") from error
+            if self.mosaic is not None:
+                raise ValueError(f"{side}_range: mosaics have 8 bits; leave it out")
+        if self.palette and not self.bare_ranges[1].is_picture:
+            raise ValueError("palette: is of pictures of 8 bits; leave out output_range")
+
+    @property
+    def bare_ranges(self) -> tuple[ValueRange, ValueRange]:
+        """Of inputs and outputs, as far as it is known before any file is read
+        (:meth:`RangeRecipe.bare_range`); of pictures all is."""
+        first, second = (
+            eight_bits(channels) if found is None else found.bare_range(channels)
+            for found, channels in (
+                (self.input_range, self.in_channels),
+                (self.output_range, self.out_channels),
+            )
+        )
+        return first, second
+
+    @property
+    def takes_rasters(self) -> bool:
+        """Whether one side is no pictures of 8 bits."""
+        return not all(side.is_picture for side in self.bare_ranges)
 
     def _require_residual(self) -> None:
         """Raises ``ValueError`` for what a generator with residual blocks does not have."""
@@ -186,7 +236,13 @@ class Recipe(Model):
         return self.epochs / 2 if self.decay_epochs is None else self.decay_epochs
 
     def as_dict(self) -> dict[str, Any]:
-        return self.model_dump(mode="json")
+        values = self.model_dump(mode="json")
+        for side in ("input_range", "output_range"):
+            if values[side] is None:  # so that what has none is as it always was
+                del values[side]
+            else:
+                values[side] = getattr(self, side).model_dump(mode="json", exclude_defaults=True)
+        return values
 
 
 def most_downs(size: int) -> int | None:
@@ -340,8 +396,7 @@ def set_key(values: dict[str, Any], override: str) -> None:
 def _problem(detail: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        model = Mosaic if detail["loc"][0] == "mosaic" and len(detail["loc"]) > 1 else Recipe
-        known = list(model.model_fields)
+        known = list(_model_at(detail["loc"]).model_fields)
         key = str(detail["loc"][-1])
         return f"unknown key {place!r}{foreign.told_key(key) or _nearest(key, known)}"
     if detail["type"] == "missing":
@@ -352,6 +407,15 @@ def _problem(detail: dict[str, Any]) -> str:
     given = detail.get("input")
     shown = "" if isinstance(given, dict | list | bool) else f", not {given!r}"
     return f"{place}: {message[0].lower()}{message[1:]}{shown}{foreign.told_value(place, given)}"
+
+
+def _model_at(place: tuple[str | int, ...]) -> type[Model]:
+    """What holds the key at ``place``."""
+    if len(place) > 1 and place[0] == "mosaic":
+        return Mosaic
+    if len(place) > 1 and place[0] in ("input_range", "output_range"):
+        return BandRecipe if "bands" in place[1:-1] else RangeRecipe
+    return Recipe
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -16,7 +16,7 @@ from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.reporting.console import format_warnings
 from pix2pix_batch.text import format_count
-from pix2pix_batch.train import checkpoint
+from pix2pix_batch.train import checkpoint, rundir
 from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.finish import write_bundles
 from pix2pix_batch.train.loop import Options, Trainer, Watcher
@@ -70,7 +70,7 @@ def run_training(
 def _prepare(
     recipe: Recipe, data: Path, run: Path, options: Options, tolerance: Tolerance
 ) -> Trainer:
-    opened = open_data(data, recipe, tolerance)
+    opened = open_data(data, recipe, tolerance, rundir.read_ranges(run, recipe))
     require_outside(run, opened.walked)
     trainer = Trainer(recipe, opened, run, options)
     if trainer.accelerator.is_main_process:
@@ -80,6 +80,10 @@ def _prepare(
             f"{format_count(trainer.step_images, 'image')}, on "
             f"{trainer.device.type} ({trainer.precision})"
         )
+        if recipe.takes_rasters:
+            for name, side in opened.ranges._asdict().items():
+                told = "; ".join(f"{key} {value}" for key, value in side.describe().items())
+                print_message(f"{name}: {told}")
         for note in opened.notes:
             print_message(f"note: {note}")
         if recipe.init:

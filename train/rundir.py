@@ -16,7 +16,9 @@ from torch import Tensor
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.train import checkpoint, signature
 from pix2pix_batch.train.meter import StepRecord
+from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.signature import Part
+from pix2pix_batch.value_ranges import ValueRange, ValueRanges
 
 KEEP = 3
 """Checkpoints kept; each is about 12 bytes a weight."""
@@ -136,6 +138,24 @@ def read_run(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         pass
     raise InputError(f"{path}: is damaged; give a new directory")
+
+
+def read_ranges(run: Path, recipe: Recipe) -> ValueRanges | None:
+    """What a run found that samples mean, if it is one of the same ranges and bands; ``None`` where
+    that is to be measured."""
+    path = run / RECIPE
+    if not recipe.takes_rasters or not path.is_file():
+        return None
+    keys = ("input_range", "output_range", "in_channels", "out_channels", "direction", "seed")
+    try:
+        found = read_run(path)
+        mine = recipe.as_dict()
+        if any(found["recipe"].get(key) != mine.get(key) for key in keys):
+            return None
+        ranges = found["ranges"]
+        return ValueRanges(*(ValueRange.from_dict(ranges[side]) for side in ValueRanges._fields))
+    except (InputError, KeyError, TypeError, ValueError):  # claiming the directory tells of it
+        return None
 
 
 def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> None:

@@ -187,8 +187,9 @@ def is_data(name: str) -> bool:
     return not litter.is_directory(name) and not litter.is_file(name)
 
 
-def find_sides(data: Path) -> tuple[list[Sides], str]:
+def find_sides(data: Path, rasters: bool = False) -> tuple[list[Sides], str]:
     """The sides in ``data``, whatever their files are called; and why they cannot be told.
+    ``rasters``: whether files that are rasters and no pictures are images too.
 
     Splits may lie around the sides, within them, or be part of their names.
     """
@@ -217,13 +218,13 @@ def find_sides(data: Path) -> tuple[list[Sides], str]:
     found: list[Sides] = []
     doubts = []
     for split in SPLITS:
-        sides, why = _choose(split, by_split.get(split, []))
+        sides, why = _choose(split, by_split.get(split, []), rasters)
         found += sides
         doubts += [why] if why else []
     return found, "; ".join(doubts)
 
 
-def _choose(split: str, listed: list[NamedDirectory]) -> tuple[list[Sides], str]:
+def _choose(split: str, listed: list[NamedDirectory], rasters: bool) -> tuple[list[Sides], str]:
     by_kind: dict[Kind, list[Path]] = {}
     for named in listed:
         assert named.kind is not None
@@ -234,8 +235,9 @@ def _choose(split: str, listed: list[NamedDirectory]) -> tuple[list[Sides], str]
     possible = [
         (one, other)
         for first, second in ORDERS
-        for one in filter(_holds_images, by_kind.get(first, []))
-        for other in filter(_holds_images, by_kind.get(second, []))
+        for one in by_kind.get(first, [])
+        for other in by_kind.get(second, [])
+        if _holds_images(one, rasters) and _holds_images(other, rasters)
     ]
     if not possible:
         return [], ""
@@ -249,9 +251,9 @@ def _choose(split: str, listed: list[NamedDirectory]) -> tuple[list[Sides], str]
     return [], f"{parent} has several directories that may be A or B: {names}"
 
 
-def _holds_images(folder: Path) -> bool:
+def _holds_images(folder: Path, rasters: bool) -> bool:
     """Not, as detectors' ``labels``, text alone."""
-    return next(image_files(folder), None) is not None
+    return next(image_files(folder, rasters=rasters), None) is not None
 
 
 def _choose_by_letters(split: str, letters: list[list[Path]]) -> tuple[list[Sides], str]:
@@ -328,11 +330,11 @@ class Partners:
     what: str
 
 
-def find_unnamed(walked: list[Path]) -> Iterator[Partners]:
+def find_unnamed(walked: list[Path], rasters: bool = False) -> Iterator[Partners]:
     """Sides among the files of ``walked``, each a directory of images side by side, as it seems."""
     for folder in walked:
         by_parent: dict[Path, list[Path]] = {}
-        for path in image_files(folder):
+        for path in image_files(folder, rasters=rasters):
             by_parent.setdefault(path.parent, []).append(path)
         yield from _find_siblings(folder, by_parent)
         yield from _find_in_directories(folder, by_parent)

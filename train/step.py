@@ -27,11 +27,21 @@ LOSSES = ("d", "gan", "l1")
 
 class Batch(NamedTuple):
     """``source``, ``target``: ``float32 (N, C, H, W)`` in [-1, 1]; ``first``: the position of
-    the first in the training stream, which names the noise."""
+    the first in the training stream, which names the noise; ``valid``: ``bool (N, 1, H, W)``,
+    where there is something to learn: elsewhere the target is 0. ``None`` for everywhere."""
 
     source: Tensor
     target: Tensor
     first: int
+    valid: Tensor | None = None
+
+    @classmethod
+    def of(cls, source: Tensor, target: Tensor, first: int, valid: Tensor | None = None) -> Batch:
+        """``valid``: ``bool (N, H, W)``; the target is set to 0 elsewhere."""
+        if valid is None:
+            return cls(source, target, first)
+        there = valid[:, None]
+        return cls(source, torch.where(there, target, 0.0), first, there)
 
 
 class Networks(NamedTuple):
@@ -88,7 +98,8 @@ class Step:
     def generate(self, batch: Batch) -> Tensor:
         masks = training_masks(self.recipe.seed, self.architecture, batch)
         fake: Tensor = self.networks.generator(batch.source, masks)
-        return fake
+        # 0 as the target there, so that D learns nothing from gaps, and G is not judged by them
+        return fake if batch.valid is None else torch.where(batch.valid, fake, 0.0)
 
     def _train_discriminator(
         self, batches: Sequence[Batch], fakes: Sequence[Tensor | None], share: float
@@ -126,7 +137,7 @@ class Step:
 
     def _generator_losses(self, batch: Batch, fake: Tensor) -> tuple[Tensor, Tensor]:
         """The GAN term and L1."""
-        l1 = F.l1_loss(fake, batch.target)
+        l1 = mean_absolute_loss(fake, batch)
         if not self.recipe.lambda_gan:
             return torch.zeros_like(l1), l1
         judge = self.accelerator.unwrap_model(self.networks.discriminator)
@@ -155,6 +166,15 @@ class Step:
         """Gradients of several processes are averaged at the last batch only."""
         last = i == len(batches) - 1
         return nullcontext() if last else self.accelerator.no_sync(network)
+
+
+def mean_absolute_loss(fake: Tensor, batch: Batch) -> Tensor:
+    """L1 over what is valid; 0 where nothing is."""
+    if batch.valid is None:
+        return F.l1_loss(fake, batch.target)
+    count = batch.valid.sum() * fake.shape[1]
+    difference = (fake - batch.target).abs() * batch.valid
+    return difference.sum(dtype=torch.float32) / count.clamp(min=1)
 
 
 def list_scales(logits: Tensor | list[Tensor]) -> list[Tensor]:

@@ -138,11 +138,12 @@ def list_sidecars(path: str, root: str) -> tuple[str, ...]:
     return () if remote.is_url(path) else sidecars.list_sidecars(path, root)
 
 
-def image_files(root: Path, left: LeftAlone | None = None) -> Iterator[Path]:
+def image_files(root: Path, left: LeftAlone | None = None, rasters: bool = False) -> Iterator[Path]:
     """Every image below a local directory, as a scan of it takes them, sorted; links to directories
-    are not followed. ``left`` is given what is left alone. Raises :class:`InputError` where a
+    are not followed. ``left`` is given what is left alone; ``rasters``: as of
+    :class:`~pix2pix_batch.inputs.choice.InputFilter`. Raises :class:`InputError` where a
     directory cannot be listed."""
-    choice, left = InputFilter(), LeftAlone() if left is None else left
+    choice, left = InputFilter(rasters=rasters), LeftAlone() if left is None else left
 
     def refuse(error: OSError) -> None:
         raise InputError(

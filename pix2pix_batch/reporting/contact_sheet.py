@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 
+from pix2pix_batch.reporting import scale_bar
+from pix2pix_batch.reporting.scale_bar import Scale
+
 CELL = 192
 """Pixels a side that an image is shown in."""
 
@@ -22,11 +25,16 @@ Row = tuple[str, Sequence[np.ndarray]]
 
 
 def render_png(
-    rows: Sequence[Row], heads: Sequence[str], columns: int = 1, cell: int = CELL
+    rows: Sequence[Row],
+    heads: Sequence[str],
+    columns: int = 1,
+    cell: int = CELL,
+    scales: Sequence[Scale] = (),
 ) -> bytes:
     """A PNG of ``rows``, set in ``columns``; ``heads`` says what the images of each row are.
 
     Cells are of ``cell`` pixels, or as much smaller as the largest image leaves them empty.
+    ``scales`` stand below them all.
     """
     shown = [fit_cell(image, cell) for _, images in rows for image in images]
     cell = min(cell, max((max(image.size) for image in shown), default=cell))
@@ -35,7 +43,9 @@ def render_png(
     columns = -(-len(rows) // deep)
     width = len(heads) * (cell + GAP) + GAP
     height = cell + LINE + GAP
-    sheet = Image.new("RGB", (columns * width, LINE + deep * height), BACKGROUND)
+    bottom = LINE + deep * height
+    size = columns * width, bottom + len(scales) * scale_bar.HEIGHT
+    sheet = Image.new("RGB", size, BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for column in range(columns):
         for place, head in enumerate(heads):
@@ -47,6 +57,9 @@ def render_png(
         draw.text((x, y + 2), _shorten_start(name, font, width - 2 * GAP), INK, font)
         for place, image in enumerate(images):
             sheet.paste(fit_cell(image, cell), (x + place * (cell + GAP), y + LINE))
+    for place, scale in enumerate(scales):
+        bar = Image.fromarray(scale_bar.draw_scale(scale, sheet.width))
+        sheet.paste(bar, (0, bottom + place * scale_bar.HEIGHT))
     buffer = io.BytesIO()
     metadata = PngImagePlugin.PngInfo()
     metadata.add_text("Software", MAKER)

@@ -165,7 +165,7 @@ def test_wrong_kinds_of_value(key: str, value: object) -> None:
         ("downs", 11, "10"),
         ("ngf", 0, "1"),
         ("ndf", 1025, "1024"),
-        ("in_channels", 5, "4"),
+        ("in_channels", 65, "64"),
         ("lambda_gan", -1, "0"),
         ("lambda_l1", -0.1, "0"),
         ("val_fraction", 1, "1"),
@@ -200,8 +200,39 @@ def test_values_out_of_range(key: str, value: float, bound: str) -> None:
         ({"decay_epochs": 201}, "decay_epochs: 201.0 is above epochs, 200"),
         ({"train_blocks": 2}, "train_blocks: needs init, the model whose other blocks stay"),
         ({"patch": 286, "size": 64}, "patch: a patch of 286 needs images of 96 pixels"),
-        ({"in_channels": 2}, "in_channels, out_channels: .*1, 3 or 4 channels, not 2"),
-        ({"out_channels": 2}, "in_channels, out_channels: .*1, 3 or 4 channels, not 2"),
+        (
+            {"input_range": {"type": "uint16"}},
+            "input_range: low and high, or percentiles such as .* must be given",
+        ),
+        (
+            {"output_range": {"type": "uint16", "low": 0, "high": 9, "bands": ["B4"]}},
+            "output_range: bands: are 1, and the recipe takes 3",
+        ),
+        ({"mosaic": MOSAIC, "input_range": {"type": "uint8"}}, "input_range: mosaics have 8 bits"),
+        (
+            {"input_range": {"type": "float32", "low": 0, "high": 1, "scale": "log"}},
+            "input_range: low: of a logarithmic band must be above 0",
+        ),
+        (
+            {"input_range": {"type": "uint16", "low": 0, "high": 1e6}},
+            "input_range: band 1: 0 to 1000000 is beyond uint16",
+        ),
+        (
+            {"input_range": {"type": "int16", "percentiles": [98, 2]}},
+            "input_range: percentiles: the lower comes first",
+        ),
+        (
+            {"input_range": {"type": "int16", "percentils": [2, 98]}},
+            "unknown key 'input_range.percentils' .did you mean 'percentiles'",
+        ),
+        (
+            {"input_range": {"type": "uint8", "bands": [{"number": 4}, 1, 2]}},
+            "unknown key 'input_range.bands.0.number'",
+        ),
+        (
+            {"input_range": {"type": "uint8", "show": ["B8", 1, 2]}},
+            "input_range: there is no band 'B8'",
+        ),
         ({"mosaic": MOSAIC, "in_channels": 1}, "mosaic: mosaics have 3 channels"),
         ({"size": 96, "downs": 6}, r"size: 96 is no multiple of 64, which 6 halvings"),
         ({"size": 256, "downs": 9}, "size: 256 is no multiple of 512"),
@@ -476,6 +507,21 @@ def families(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
+def value_ranges(draw: st.DrawFn, channels: int) -> dict[str, Any]:
+    bounds = st.sampled_from(
+        [{"low": 1, "high": 255}, {"percentiles": [2, 98]}, {"low": 2, "high": 9, "scale": "log"}]
+    )
+    band = st.integers(1, 99) | st.just("") | bounds
+    return {
+        "type": draw(st.sampled_from(["uint8", "uint16", "int16", "float32"])),
+        "nodata": draw(st.none() | st.just(0)),
+        "bands": draw(st.none() | st.lists(band, min_size=channels, max_size=channels)),
+        "show": draw(st.none() | st.just([1])),
+        **draw(bounds),
+    }
+
+
+@st.composite
 def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
     """Values for every key, all valid."""
     downs = draw(st.integers(5, 8))
@@ -512,16 +558,24 @@ def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
     least, lambda_gan = LEAST[values["patch"]], draw(st.floats(0, 1e6))
     most = 1 if values["gan_mode"] == "wgangp" else 4
     scales = [k for k in range(1, most + 1) if size >> (k - 1) >= least]
+    ranges = {
+        f"{side}_range": draw(st.none() | value_ranges(values[f"{side}_channels"]))
+        if mosaic is None else None
+        for side in ("in", "out")
+    }  # fmt: skip
+    values["input_range"], values["output_range"] = ranges.values()
+    is_picture = values["output_range"] is None
     return values | {
         "name": draw(TEXT.filter(lambda text: text and "/" not in text and "\\" not in text)),
         "size": size,
         "load_size": draw(st.none() | st.integers(size, 8192)),
         "mosaic": mosaic,
-        "palette": draw(st.none() | st.dictionaries(TEXT, COLOUR)),
+        "palette": draw(st.none() | st.dictionaries(TEXT, COLOUR)) if is_picture else None,
         "downs": downs if values["generator"] == "unet" else values["downs"],
         "scales": draw(st.sampled_from(scales)),
         "lambda_gan": lambda_gan,
         "lambda_features": draw(st.floats(0, 1e6)) if lambda_gan else 0,
+        "lambda_perceptual": draw(st.floats(0, 1e6)) if values["out_channels"] in (1, 3) else 0,
         "lambda_l1": draw(st.floats(1e-6, 1e6)),
         "epochs": epochs,
         "decay_epochs": draw(st.none() | st.floats(0, epochs)),

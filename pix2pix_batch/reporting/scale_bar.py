@@ -1,0 +1,35 @@
+"""The bar below a sheet that says which colours stand for which values."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+HEIGHT, BAR, TEXT = 16, 8, 10
+GAP = 4
+
+
+class Scale(NamedTuple):
+    """``colours``: ``uint8 (N, 3)``; ``labels``: of the first and of the last."""
+
+    colours: np.ndarray
+    labels: tuple[str, str]
+
+
+def draw_scale(scale: Scale, width: int) -> np.ndarray:
+    """``uint8 (HEIGHT, width, 3)``: the colours from left to right between their labels; alone
+    where there is no room for these."""
+    colours, labels = scale
+    image = Image.new("RGB", (width, HEIGHT), "white")
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(TEXT)
+    left, right = (int(font.getlength(text)) + 2 * GAP for text in labels)
+    if left + right > width - 2 * BAR:
+        left = right = 0
+    else:
+        draw.text((GAP, 1), labels[0], "black", font)
+        draw.text((width - right + GAP, 1), labels[1], "black", font)
+    bar = Image.fromarray(np.ascontiguousarray(colours[None])).resize((width - left - right, BAR))
+    image.paste(bar, (left, (HEIGHT - BAR) // 2))
+    return np.asarray(image)

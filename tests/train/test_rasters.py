@@ -1,0 +1,391 @@
+"""Training, checking and evaluating with rasters, from the pairs to the converted files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from pix2pix_batch import bundle
+from pix2pix_batch.cli import main
+from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging.composite import NOTHING, show
+from pix2pix_batch.reporting import scale_bar
+from pix2pix_batch.train.data import LevelMappings, open_data, to_unit
+from pix2pix_batch.train.step import Batch, mean_absolute_loss
+from pix2pix_batch.value_ranges import BandRange, ValueRange, eight_bits
+from tests.end_to_end.command import Ran
+from tests.train import rasters
+from tests.train.rasters import ELEVATION, GAP, RADAR, SIDE, write_raster
+from tests.train.running import small, train
+
+
+def run(*words: object) -> Ran:
+    done = CliRunner().invoke(main, [str(word) for word in words])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Ran(done.exit_code, done.stdout, done.stderr)
+
+
+def set_keys(**changes: Any) -> list[str]:
+    return [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+
+
+SMALL = set_keys(size=32)
+
+
+@pytest.fixture(scope="module")
+def radar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rasters.make_radar_pairs(tmp_path_factory.mktemp("radar"))
+
+
+@pytest.fixture(scope="module")
+def trained(radar: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two steps on the radar's pairs."""
+    run_directory = tmp_path_factory.mktemp("trained") / "run"
+    ran = train(radar, run_directory, "--every", 1, **RADAR, epochs=0.67)
+    assert ran.code == 0, ran
+    assert "2 steps" in ran.err and "band 1: VV: " in ran.err.replace("band 1 VV", "band 1: VV")
+    return run_directory
+
+
+# Training
+
+
+def test_percentiles_are_measured_on_the_training_split(radar: Path, trained: Path) -> None:
+    found = bundle.read_info(trained / "model.safetensors").ranges
+    data = open_data(radar, small(**RADAR))
+    names = [pair.name for pair in data.train.listed]  # type: ignore[attr-defined]
+    whole = np.concatenate(
+        [rasters.make_radar(int(name), 5)[:, 5:].reshape(-1, 2) for name in names]
+    )
+    assert len(names) == 3
+    for index, (band, name) in enumerate(zip(found.input.bands, ("VV", "VH"), strict=True)):
+        low, high = np.percentile(whole[:, index], (2, 98), method="inverted_cdf").tolist()
+        assert band == BandRange(low, high, "log", name, (2.0, 98.0))
+    assert found.input.nodata == GAP and found.output == eight_bits(3)
+    assert (
+        json.dumps(found.input.as_dict()["bands"][0]["low"])
+        in (trained / "recipe.yaml").read_text()
+    )
+
+
+def test_a_run_goes_on_with_the_ranges_that_it_found(
+    radar: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from pix2pix_batch.train import raster_data
+
+    shutil.copytree(trained, tmp_path / "run")
+    monkeypatch.setattr(raster_data, "measure_ranges", None)
+    ran = train(radar, tmp_path / "run", "--every", 1, **RADAR, epochs=1)
+    assert ran.code == 0 and "going on after step 2 of 3" in ran.err
+
+
+def test_gaps_are_the_middle_and_left_out_of_l1(radar: Path) -> None:
+    data = open_data(radar, small(**RADAR, flip=False))
+    mappings = LevelMappings(data.ranges)
+    for k in range(6):
+        source, target, valid = data.sample(k)
+        assert source.dtype == np.float32 and target.dtype == np.uint8 and valid.dtype == bool
+        levels = mappings.input(torch.tensor(source)[None])[0].numpy()
+        assert np.abs(levels[:, ~valid]).max(initial=0) < 1e-5
+        assert (source[valid] > 0).all()
+    source, target, valid = data.val[0][1:]
+    assert valid.all() or not valid[:, 0].any()
+
+    there = torch.ones(1, 4, 4, dtype=torch.bool)
+    there[0, :, :2] = False
+    image = torch.full((1, 3, 4, 4), 0.5)
+    batch = Batch.of(image, image, 0, there)
+    assert batch.target[..., :2].abs().max() == 0 and batch.target[..., 2:].min() == 0.5
+    fake = torch.where(there[:, None], image + 0.25, 0.0).requires_grad_(True)
+    loss = mean_absolute_loss(fake, batch)
+    assert float(loss) == 0.25
+    loss.backward()
+    assert fake.grad is not None and fake.grad[..., :2].abs().max() == 0
+    assert float(mean_absolute_loss(fake, Batch.of(image, image, 0, ~there & False))) == 0
+
+
+def test_pictures_are_trained_on_as_they_always_were() -> None:
+    pixels = torch.randint(0, 256, (2, 5, 7, 3), dtype=torch.uint8)
+    sides = eight_bits(3), eight_bits(3)
+    from pix2pix_batch.value_ranges import ValueRanges
+
+    for mapping in (LevelMappings(ValueRanges(*sides)).input, to_unit):
+        made = mapping(pixels)
+        assert torch.equal(made, pixels.permute(0, 3, 1, 2).to(torch.float32).div(127.5).sub(1))
+        assert made.is_contiguous(memory_format=torch.channels_last)
+    kept = small().as_dict()
+    assert "input_range" not in kept and "output_range" not in kept
+
+
+def test_rasters_of_8_bits_train_as_the_pictures_do(tmp_path: Path) -> None:
+    """The same samples, as arrays: but for how L1's mean is summed, the same run."""
+    losses = []
+    for kind in ("png", "npy"):
+        data = rasters.make_elevation_pairs(tmp_path / kind, 3)
+        for path in (data / "A").iterdir():
+            path.unlink()
+        for path in list((data / "B").iterdir()):
+            pixels = np.asarray(Image.open(path))
+            Image.fromarray(255 - pixels).save(data / "A" / path.name)
+            if kind == "npy":
+                np.save(data / "A" / f"{path.stem}.npy", 255 - pixels)
+                (data / "A" / path.name).unlink()
+        changes = {} if kind == "png" else {"input_range": {"type": "uint8", "nodata": 256}}
+        changes = (
+            {} if kind == "png" else {"input_range": {"type": "float32", "low": 0, "high": 255}}
+        )
+        run_directory = tmp_path / f"run-{kind}"
+        ran = train(data, run_directory, "--every", 1, fit="tile", epochs=0.5, **changes)
+        assert ran.code == 0, ran
+        lines = (run_directory / "metrics.jsonl").read_text().splitlines()
+        losses.append([json.loads(line)["losses"]["l1"] for line in lines])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 5])
+def test_any_bands_and_types_go_in_and_out(tmp_path: Path, bands: int) -> None:
+    """From NumPy's arrays of 16 bits to GeoTIFFs of floats."""
+    for seed in range(3):
+        (tmp_path / "data" / "A").mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "data" / "A" / f"{seed}.npy",
+                np.rint(rasters.soft(seed, bands) * 60_000).astype(np.uint16))  # fmt: skip
+        made = (rasters.soft(seed + 9, bands) * 50 - 20).astype(np.float32)
+        made[:3, :3] = np.nan
+        write_raster(tmp_path / "data" / "B" / f"{seed}.tif", made)
+    changes = {
+        "in_channels": bands, "out_channels": bands,
+        "input_range": {"type": "uint16", "low": 0, "high": 65535},
+        "output_range": {"type": "float32", "percentiles": [0, 100]},
+    }  # fmt: skip
+    ran = train(tmp_path / "data", tmp_path / "run", "--every", 1, **changes, epochs=0.5)
+    assert ran.code == 0, ran
+    info = bundle.read_info(tmp_path / "run" / "model.safetensors")
+    assert info.ranges.output.dtype == "float32" and info.fit == "tile"
+    assert Image.open(tmp_path / "run" / "samples" / "00000001.png").mode == "RGB"
+    if bands == 2:
+        checked = run("evaluate", tmp_path / "run" / "model.safetensors", tmp_path / "data",
+                      "--device", "cpu", "--json")  # fmt: skip
+        found = json.loads(checked.out)
+        assert list(found["bands"]) == ["band 1", "band 2"]
+        assert found["overall"]["spectral_angle"] > 0
+
+
+# The worked examples
+
+
+def test_elevation_to_imagery(tmp_path: Path) -> None:
+    data = rasters.make_elevation_pairs(tmp_path / "data", 3)
+    checked = run("dataset", "check", data, *SMALL)
+    assert 'input_range: {type: uint16, percentiles: [2, 98], bands: ["elevation"]}' in checked.out
+    keys = set_keys(in_channels=1, input_range=json.dumps(ELEVATION["input_range"]))
+    sheet = tmp_path / "check.png"
+    checked = run("dataset", "check", data, *SMALL, *keys, "--sheet", sheet)
+    assert checked.code == 0, checked
+    with Image.open(sheet) as drawn:
+        bar = np.asarray(drawn)[-scale_bar.HEIGHT :].reshape(-1, 3).tolist()
+    assert [68, 1, 84] in bar and [253, 231, 37] in bar, "the colours' scale"
+    ran = train(data, tmp_path / "run", "--every", 2, **ELEVATION, epochs=0.67)
+    assert ran.code == 0, ran
+    model = tmp_path / "run" / "model.safetensors"
+    done = run("convert", data / "A", tmp_path / "out", "--model", model, "--workers", 1,
+               "--device", "cpu", "--format", "tiff")  # fmt: skip
+    assert done.code == 0, done
+    with (
+        rasterio.open(tmp_path / "out" / "0.tif") as made,
+        rasterio.open(data / "A" / "0.tif") as given,
+    ):
+        assert made.count == 3 and made.dtypes[0] == "uint8"
+        assert made.crs == given.crs and made.transform == given.transform
+
+
+def test_radar_to_imagery_is_evaluated(radar: Path, trained: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    done = run("evaluate", trained / "model.safetensors", radar, "--split", "all", "--device",
+               "cpu", "--json", "--picture", sheet)  # fmt: skip
+    assert done.code == 0, done
+    found = json.loads(done.out)
+    assert set(found["overall"]) == {"mae", "rmse", "psnr", "ssim", "spectral_angle"}
+    assert len(found["images"]) == 4 and len(found["bands"]) == 3
+    per_band = [figures["mae"] for figures in found["bands"].values()]
+    assert found["overall"]["mae"] == pytest.approx(np.mean(per_band))
+    with Image.open(sheet) as picture:
+        assert picture.mode == "RGB"
+
+
+# dataset check
+
+
+def test_check_tells_of_samples_and_suggests_ranges(radar: Path) -> None:
+    done = run("dataset", "check", radar, *SMALL)
+    lines = done.out.splitlines()
+    assert any(
+        line.startswith("rasters A: 4 files, float32, 2 bands, EPSG:32632") for line in lines
+    )
+    assert "in_channels: 2" in done.out
+    suggested = next(line.strip() for line in lines if "input_range:" in line)
+    assert suggested == (
+        "input_range: {type: float32, nodata: -9999.0, percentiles: [2, 98], scale: log, bands: "
+        '["VV", "VH"]}'
+    )
+    with_it = run(
+        "dataset", "check", radar, *SMALL, "--set", "in_channels=2", "--set",
+        suggested.replace(": ", "=", 1), "--json",
+    )  # fmt: skip
+    found = json.loads(with_it.out)
+    assert with_it.code == 0 and found["problems"] == [], found["problems"]
+    band = found["rasters"]["A"]["bands"][0]
+    whole = np.stack([rasters.make_radar(seed, 5)[:, 5:, 0] for seed in range(4)])
+    assert band["min"] == whole.min() and band["max"] == whole.max()
+    assert band["p50"] == pytest.approx(np.median(whole), rel=0.02)
+    assert band["no_data"] == pytest.approx(5 / SIDE, abs=1e-6)
+
+
+def spoil_bands(data: Path) -> None:
+    write_raster(data / "A" / "1.tif", np.ones((SIDE, SIDE, 3), np.float32))
+
+
+def spoil_types(data: Path) -> None:
+    write_raster(data / "A" / "1.tif", np.ones((SIDE, SIDE, 2), np.int16), ("VV", "VH"))
+
+
+def spoil_size(data: Path) -> None:
+    write_raster(data / "A" / "1.tif", np.ones((SIDE, 40, 2), np.float32), ("VV", "VH"))
+
+
+def spoil_all(data: Path) -> None:
+    empty = np.full((SIDE, SIDE, 2), GAP, np.float32)
+    write_raster(data / "A" / "1.tif", empty, ("VV", "VH"), GAP)
+
+
+def spoil_infinite(data: Path) -> None:
+    pixels = rasters.make_radar(1)
+    pixels[0, 0, 0] = np.inf
+    write_raster(data / "A" / "1.tif", pixels, ("VV", "VH"), GAP)
+
+
+def spoil_some(data: Path) -> None:
+    pixels = rasters.make_radar(1)
+    pixels[0, :4, 0] = np.nan
+    write_raster(data / "A" / "1.tif", pixels, ("VV", "VH"), GAP)
+
+
+def spoil_file(data: Path) -> None:
+    (data / "A" / "1.tif").write_bytes((data / "A" / "0.tif").read_bytes()[:300])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told", "stops"),
+    [
+        (spoil_bands, "has 3 bands, and the recipe takes 2 (VV, VH)", True),
+        (spoil_types, "has samples of int16, and ", True),
+        (spoil_size, "is 48x48 pixels, its partner ", True),
+        (spoil_file, "cannot be read as a raster: ", True),
+        (spoil_all, "holds no data: every pixel", False),
+        (spoil_infinite, "holds infinite values", False),
+        (spoil_some, "4 pixels lack data (NaN) in some bands only", False),
+    ],
+)
+def test_bad_rasters_are_named(tmp_path: Path, spoil: Any, told: str, stops: bool) -> None:
+    data = rasters.make_radar_pairs(tmp_path / "data", 3)
+    spoil(data)
+    keys = {key: json.dumps(value) for key, value in RADAR.items()}
+    done = run("dataset", "check", data, *SMALL, *set_keys(**keys), "--json")
+    problems = json.loads(done.out)["problems"]
+    assert done.code == 3 and len(problems) == 1
+    assert told in problems[0]["problem"] and Path(problems[0]["file"]).stem == "1", problems
+    if stops:
+        with pytest.raises(InputError, match=r"1\.(tif|png)"):
+            open_data(data, small(**RADAR))
+
+
+def test_partners_that_lie_elsewhere_are_named(tmp_path: Path) -> None:
+    pixels = rasters.make_radar(1)
+    for side in "AB":
+        for seed in range(2):
+            write_raster(tmp_path / side / f"{seed}.tif", pixels, ("VV", "VH"))
+    with rasterio.open(tmp_path / "B" / "1.tif", "r+") as file:
+        file.crs = "EPSG:32633"
+    with rasterio.open(tmp_path / "B" / "0.tif", "r+") as file:
+        file.transform = file.transform * file.transform.translation(3, 0)
+    done = run("dataset", "check", tmp_path, *SMALL, "--json")
+    problems = json.loads(done.out)["problems"]
+    for name, told in (
+        ("1.tif", "its CRS is EPSG:32633, its partner's EPSG:32632"),
+        ("0.tif", "differ by 3 pixels"),
+    ):
+        own = [one["problem"] for one in problems if one["file"] == str(tmp_path / "B" / name)]
+        assert any(told in problem for problem in own), problems
+
+
+def test_what_cannot_be_measured_is_said(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_raster(tmp_path / "A" / f"{seed}.tif", np.full((40, 40, 2), 7, np.float32))
+        write_raster(tmp_path / "B" / f"{seed}.tif", np.ones((40, 40, 3), np.uint8))
+    measured = {"type": "float32", "percentiles": [2, 98]}
+    with pytest.raises(InputError, match="input_range: band 1: its percentiles are both 7"):
+        open_data(tmp_path, small(in_channels=2, input_range=measured))
+    for path in (tmp_path / "A").iterdir():
+        write_raster(path, np.full((40, 40, 2), -7, np.float32))
+    with pytest.raises(InputError, match="band 1: no training image has data above 0"):
+        open_data(tmp_path, small(in_channels=2, input_range={**measured, "scale": "log"}))
+    write_raster(tmp_path / "one" / "0.tif", np.ones((40, 80, 2), np.float32))
+    with pytest.raises(InputError, match="rasters are not side by side"):
+        open_data(tmp_path / "one", small(in_channels=2, input_range=measured, val_fraction=0))
+
+
+def test_bands_are_chosen_by_number_and_name(tmp_path: Path) -> None:
+    for seed in range(2):
+        pixels = np.rint(rasters.soft(seed, 4) * 9999).astype(np.uint16)
+        write_raster(tmp_path / "A" / f"{seed}.tif", pixels, ("B2", "B3", "B4", "B8"))
+        write_raster(tmp_path / "B" / f"{seed}.tif", np.uint8(pixels[:, :, :3] // 40))
+    chosen = {
+        "type": "uint16",
+        "low": 0,
+        "high": 10_000,
+        "bands": [4, {"name": "B2", "high": 500, "low": 0}],
+    }
+    data = open_data(tmp_path, small(in_channels=2, input_range=chosen, flip=False))
+    pixels = np.rint(rasters.soft(int(data.train[0][0]), 4) * 9999).astype(np.uint16)
+    assert np.array_equal(data.train[0][1], pixels[8:40, 8:40, [3, 0]])
+    assert [band.high for band in data.ranges.input.bands] == [10_000, 500]
+    with pytest.raises(InputError, match="has no band 'B9'"):
+        wrong = {**chosen, "bands": [4, {"name": "B9"}]}
+        open_data(tmp_path, small(in_channels=2, input_range=wrong))
+
+
+# What people see
+
+
+def test_pictures_of_rasters() -> None:
+    side = ValueRange("uint16", (BandRange(0, 100), BandRange(0, 200), BandRange(0, 400)))
+    pixels = np.array([[[0, 0, 0], [100, 100, 100], [50, 200, 500]]], np.uint16)
+    assert show(pixels, side).tolist() == [[[0, 0, 0], [255, 128, 64], [128, 255, 255]]]
+    assert show(pixels, side, (2, 1, 0))[0, 2].tolist() == [255, 255, 128]
+    assert show(pixels, side, (0,))[0].tolist() == [[68, 1, 84], [253, 231, 37], [33, 144, 141]]
+    valid = np.array([[True, False, True]])
+    assert tuple(show(pixels, side, None, valid)[0, 1]) == NOTHING
+    two = ValueRange("uint8", (BandRange(0, 255),) * 2)
+    assert show(np.full((1, 1, 2), [255, 51], np.uint8), two)[0, 0].tolist() == [255, 51, 255]
+    grey = np.full((1, 1, 1), 9, np.uint8)
+    assert show(grey, eight_bits(1))[0, 0].tolist() == [9, 9, 9]
+
+
+def test_an_image_without_data_is_refused_where_it_is_read(tmp_path: Path) -> None:
+    data = rasters.make_radar_pairs(tmp_path, 2)
+    given = {**RADAR["input_range"], "percentiles": None, "low": 1e-4, "high": 1}  # type: ignore[dict-item]
+    opened = open_data(data, small(in_channels=2, input_range=given))
+    for path in (data / "A").iterdir():
+        write_raster(path, np.full((SIDE, SIDE, 2), GAP, np.float32), ("VV", "VH"), GAP)
+    with pytest.raises(ImageError, match=r"A/.*holds no data"):
+        opened.sample(0)

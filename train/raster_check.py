@@ -1,0 +1,47 @@
+"""What ``dataset check`` does of rasters, besides what it does of each pair."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.train import pair_files, pairs
+from pix2pix_batch.train.pair_files import Reader
+from pix2pix_batch.train.raster_data import measure_ranges
+from pix2pix_batch.train.raster_files import RasterReader
+from pix2pix_batch.train.raster_looks import choose_sides_shown, list_scales
+from pix2pix_batch.train.raster_survey import survey_rasters
+
+if TYPE_CHECKING:
+    from pix2pix_batch.train.dataset import Check
+
+
+def check_rasters(result: Check, found: pairs.Survey, reader: Reader) -> None:
+    """Look at samples, suggest ranges, and measure those that the recipe asks for."""
+    own = reader if isinstance(reader, RasterReader) else None
+    looked = survey_rasters(found.pairs, own)
+    sides = {side: one for side, one in looked.sides.items() if own or not one.is_picture}
+    if not sides:
+        return
+    result.rasters = sides
+    result.problems += looked.problems
+    for side, one in sides.items():
+        given = result.recipe.input_range, result.recipe.output_range
+        is_input = (side == "A") != (result.recipe.direction == "BtoA")
+        if given[not is_input] is None and not one.is_picture:
+            result.suggested += one.suggest(is_input)
+    if own is None:
+        return
+    for place, side in enumerate("AB"):
+        if side in sides:
+            kind = sides[side].kinds.most_common(1)[0][0]
+            own.kinds[place] = sides[side].examples[kind], kind
+    listed = [pair for pair in found.pairs if pair.split == "train" and pair.b is not None]
+    listed = [pair for pair in listed if not pair_files.check_headers([pair], reader=own)]
+    try:
+        ranges = measure_ranges(own, listed, result.recipe)
+        own.set_ranges(ranges)
+        result.scales = list_scales(ranges, choose_sides_shown(result.recipe))
+    except InputError as error:
+        if not isinstance(error.__cause__, ImageError):  # a file that its pair's reading names
+            result.problems.append((str(result.data), str(error)))

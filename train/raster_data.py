@@ -1,0 +1,112 @@
+"""What a run trains on where one side, or both, are rasters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
+from pix2pix_batch.train import threads
+from pix2pix_batch.train.data import FileData, FileSplit, generator_at
+from pix2pix_batch.train.jitter import Pixels
+from pix2pix_batch.train.pair_files import Pair
+from pix2pix_batch.train.range_recipe import RangeRecipe
+from pix2pix_batch.train.raster_files import RasterReader, RasterSide
+from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.value_statistics import (
+    list_samples,
+    measure_percentiles,
+    require_span,
+)
+from pix2pix_batch.value_ranges import ValueRange, ValueRanges
+
+MEASURED = 2000
+"""Training pairs that percentiles are measured on at most, chosen by the recipe's seed."""
+
+
+class RasterSplit(FileSplit):
+    """As :class:`FileSplit`; with each pair ``valid``, ``bool (H, W)``, too: where there is
+    something to learn."""
+
+    reader: RasterReader
+
+    def read(self, index: int) -> tuple[Pixels, ...]:
+        a, b, valid = self.reader.values(self.listed[index])
+        return (b, a, valid) if self.reader.swap else (a, b, valid)
+
+
+class RasterData(FileData):
+    """Pairs of files, with what their samples mean, ``ranges``."""
+
+    reader: RasterReader
+    split_type = RasterSplit
+
+    def __init__(
+        self,
+        data: Path,
+        recipe: Recipe,
+        tolerance: Tolerance = USUAL,
+        ranges: ValueRanges | None = None,
+    ) -> None:
+        """``ranges``: those of a model, or of a run that goes on; else percentiles are measured on
+        the training pairs. Raises :class:`InputError`."""
+        super().__init__(data, recipe, tolerance)
+        self.ranges = ranges or measure_ranges(self.reader, self.train.listed, recipe)
+        self.reader.set_ranges(self.ranges)
+
+    def _open_reader(self, tolerance: Tolerance) -> RasterReader:
+        return RasterReader(self.recipe, tolerance)
+
+
+def measure_ranges(reader: RasterReader, listed: Sequence[Pair], recipe: Recipe) -> ValueRanges:
+    """The ranges that the recipe asks for, its percentiles measured on ``listed``. Raises
+    :class:`InputError`."""
+    chosen = list(listed)
+    if len(chosen) > MEASURED:
+        places = generator_at(recipe.seed, 0, 3).choice(len(chosen), MEASURED, replace=False)
+        chosen = [chosen[place] for place in sorted(places)]
+    sides = (
+        ("input", recipe.input_range, reader.source, int(reader.swap)),
+        ("output", recipe.output_range, reader.target, int(not reader.swap)),
+    )
+    made = []
+    for name, given, side, place in sides:
+        if given is None:
+            made.append(side.range)
+            continue
+        files = [pair.files()[place] for pair in chosen]
+        try:
+            made.append(_measure_side(reader, files, given, side))
+        except ValueError as error:
+            raise InputError(f"{name}_range: {error}") from error
+        except ImageError as error:
+            raise InputError(str(error)) from error
+    return ValueRanges(*made)
+
+
+def _measure_side(
+    reader: RasterReader, files: Sequence[Path], given: RangeRecipe, side: RasterSide
+) -> ValueRange:
+    channels = side.bare.channels
+    draft = given.make_range(channels, [None] * channels)
+    wanted = [band.percentiles for band in draft.bands]
+    if not any(wanted):
+        return draft
+
+    def samples() -> Iterator[list[np.ndarray]]:
+        read = threads.map_ahead(lambda path: reader.bands_of(path, side), files)
+        for pixels, there in read:
+            yield list_samples(pixels, there, draft)
+
+    found = measure_percentiles(samples, draft.dtype, wanted)
+    for number, (values, band) in enumerate(zip(found, draft.bands, strict=True), 1):
+        if band.percentiles is None:
+            continue
+        if values is None:
+            above = " above 0" if band.scale == "log" else ""
+            raise ValueError(f"band {number}: no training image has data{above} there")
+        require_span(*values, band, number)
+    return given.make_range(channels, found)

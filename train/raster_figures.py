@@ -1,0 +1,173 @@
+"""The figures of a model of rasters, in the units of its output, band by band, where there is
+data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.train.figures import Evaluation, Sample, format_value
+from pix2pix_batch.value_ranges import ValueRange
+
+FIGURES = {
+    "mae": "MAE", "rmse": "RMSE", "psnr": "PSNR", "ssim": "SSIM",
+    "spectral_angle": "spectral angle",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BandSums:
+    """Of the pixels with data: how many, and of each band, ``float64 (C,)``, the sums of the
+    absolute and of the squared differences, in the output's units and, squared, in shares of its
+    range; ``ssim``: the sum of the structural similarities; ``angles``: of the spectral ones."""
+
+    count: int
+    absolute: np.ndarray
+    squared: np.ndarray
+    shares: np.ndarray
+    ssim: np.ndarray
+    angles: float
+
+    def plus(self, other: BandSums) -> BandSums:
+        return BandSums(
+            self.count + other.count,
+            self.absolute + other.absolute,
+            self.squared + other.squared,
+            self.shares + other.shares,
+            self.ssim + other.ssim,
+            self.angles + other.angles,
+        )
+
+    def figures(self) -> dict[str, float]:
+        """Over all bands."""
+        found = {
+            "mae": float(self.absolute.mean() / self.count),
+            "rmse": math.sqrt(self.squared.mean() / self.count),
+            "psnr": to_decibels(float(self.shares.mean() / self.count)),
+            "ssim": float(self.ssim.mean() / self.count),
+        }
+        if len(self.absolute) > 1:
+            found["spectral_angle"] = self.angles / self.count
+        return found
+
+    def by_band(self) -> list[dict[str, float]]:
+        """Each band's."""
+        return [
+            {
+                "mae": float(self.absolute[k] / self.count),
+                "rmse": math.sqrt(self.squared[k] / self.count),
+                "psnr": to_decibels(float(self.shares[k] / self.count)),
+                "ssim": float(self.ssim[k] / self.count),
+            }
+            for k in range(len(self.absolute))
+        ]
+
+
+def to_decibels(share: float) -> float:
+    """The PSNR of a mean squared difference in shares of the range."""
+    return math.inf if share == 0 else -10 * math.log10(share)
+
+
+def measure(sample: Sample, side: ValueRange) -> BandSums:
+    """``side``: of outputs. Raises :class:`ImageError` where no pixel has data.
+
+    PSNR and SSIM are of the levels that the range gives, 0 to 1, of logarithmic bands logarithmic;
+    what lies beyond the range counts as its ends there. MAE, RMSE and the spectral angle are of the
+    values themselves.
+    """
+    output, target = (image.astype(np.float64) for image in (sample.output, sample.target))
+    there = np.ones(target.shape[:2], bool) if sample.valid is None else sample.valid
+    if not there.any():
+        raise ImageError(f"{sample.name}: no pixel of it has data in the input and in the target")
+    difference = (output - target)[there]
+    made, true = ((side.to_levels(image) + 1) / 2 for image in (sample.output, sample.target))
+    made, true = (np.where(there[:, :, None], levels, 0.5) for levels in (made, true))
+    return BandSums(
+        int(there.sum()),
+        np.abs(difference).sum(axis=0),
+        np.square(difference).sum(axis=0),
+        np.square(made - true)[there].sum(axis=0),
+        map_similarity(made, true)[there].sum(axis=0),
+        float(spectral_angles(output[there], target[there]).sum()),
+    )
+
+
+def spectral_angles(output: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """``float64 (n,)``, in degrees: between the spectra ``(n, C)`` as vectors (Kruse et al. 1993);
+    0 where both are zero, 90 where one is."""
+    lengths = np.linalg.norm(output, axis=1) * np.linalg.norm(target, axis=1)
+    products = (output * target).sum(axis=1)
+    cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+    both = (np.abs(output).sum(axis=1) == 0) & (np.abs(target).sum(axis=1) == 0)
+    return np.where(both, 0.0, np.degrees(np.arccos(np.clip(cosines, -1, 1))))
+
+
+SIGMA, RADIUS = 1.5, 5
+C1, C2 = 0.01**2, 0.03**2
+"""Wang et al. 2004: windows of 11 pixels, and the constants for a range of 1."""
+
+
+def map_similarity(output: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The structural similarity at each pixel of each band, ``float64 (H, W, C)``, of levels from 0
+    to 1: Gaussian windows, edges mirrored."""
+    a, b = output, target
+    mean_a, mean_b = blur(a), blur(b)
+    spread_a, spread_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+    shared = blur(a * b) - mean_a * mean_b
+    return ((2 * mean_a * mean_b + C1) * (2 * shared + C2)) / (
+        (mean_a**2 + mean_b**2 + C1) * (spread_a + spread_b + C2)
+    )
+
+
+def blur(image: np.ndarray) -> np.ndarray:
+    """``(H, W, C)`` under the Gaussian window."""
+    places = np.arange(-RADIUS, RADIUS + 1)
+    kernel = np.exp(-(places**2) / (2 * SIGMA**2))
+    kernel /= kernel.sum()
+    for axis in (0, 1):
+        borders = [(RADIUS, RADIUS) if k == axis else (0, 0) for k in range(3)]
+        wide = image.shape[axis] > RADIUS
+        padded = np.pad(image, borders, mode="reflect" if wide else "symmetric")
+        length = image.shape[axis]
+        image = sum(
+            weight * padded.take(range(k, k + length), axis) for k, weight in enumerate(kernel)
+        )
+    return image
+
+
+@dataclass
+class RasterEvaluation(Evaluation):
+    """``bands``: each band's figures over all pixels with data, by its name or number."""
+
+    bands: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    names: ClassVar[Mapping[str, str]] = FIGURES
+    names_overall: ClassVar[Mapping[str, str]] = {}
+    smaller_is_better: ClassVar[tuple[str, ...]] = ("mae", "rmse", "spectral_angle")
+    ranked_by: ClassVar[str] = "mae"
+
+    def finish(self, total: BandSums, side: ValueRange) -> None:
+        """The overall figures: those of all pixels of all images together."""
+        self.overall |= total.figures()
+        for number, (band, figures) in enumerate(zip(side.bands, total.by_band(), strict=True), 1):
+            self.bands[band.name or f"band {number}"] = figures
+
+    def as_dict(self) -> dict[str, Any]:
+        bands = {
+            name: {key: value if math.isfinite(value) else None for key, value in one.items()}
+            for name, one in self.bands.items()
+        }
+        return {**super().as_dict(), "bands": bands}
+
+    def _more_lines(self) -> Iterator[str]:
+        if len(self.bands) < 2:
+            return
+        yield f"{'band':16}{'MAE':>9}{'RMSE':>9}{'PSNR':>9}{'SSIM':>9}"
+        for name, one in self.bands.items():
+            cells = "".join(f"{format_value(value):>9}" for value in one.values())
+            yield f"{name[:16]:16}{cells}"

@@ -1,0 +1,101 @@
+"""How rasters are looked at while they are trained on: in parts of their range, and as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pix2pix_batch.imaging.composite import choose_shown, colour, show
+from pix2pix_batch.reporting.scale_bar import Scale, draw_scale
+from pix2pix_batch.train.jitter import Pixels
+from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.validation import Looks
+from pix2pix_batch.value_ranges import ValueRange, ValueRanges
+
+HALF = 127.5
+"""A level, of which there are two from end to end, in the 255 that pictures' errors are told in."""
+
+
+class RasterLooks(Looks):
+    """Pixels without data are left out of figures, and grey in sheets."""
+
+    def __init__(self, ranges: ValueRanges, recipe: Recipe) -> None:
+        super().__init__(ranges)
+        self.shown = choose_sides_shown(recipe)
+
+    def measure_error(self, output: Pixels, target: Pixels, valid: Pixels | None = None) -> float:
+        """Not a number where nothing is valid."""
+        made, true = (self.ranges.output.to_levels(image) for image in (output, target))
+        there = slice(None) if valid is None else valid
+        difference = np.abs(made - true)[there]
+        return float(difference.mean()) * HALF if difference.size else float("nan")
+
+    def measure_gradient(self, image: Pixels, valid: Pixels | None = None) -> float:
+        """The mean over the bands."""
+        steps = np.abs(np.diff(self.ranges.output.to_levels(image), axis=0))
+        if valid is not None:
+            steps = steps[valid[1:] & valid[:-1]]
+        return float(steps.mean()) * HALF if steps.size else 0.0
+
+    def draw_row(
+        self, source: Pixels, output: Pixels, target: Pixels, valid: Pixels | None = None
+    ) -> Pixels:
+        one, other = self.ranges
+        images = [
+            show(source, one, self.shown[0]),
+            show(output, other, self.shown[1], valid),
+            show(target, other, self.shown[1], valid),
+        ]
+        return np.concatenate(images, axis=1)
+
+    def finish_sheet(self, rows: Sequence[Pixels]) -> Pixels:
+        """With the scales of single bands below."""
+        sheet = np.concatenate(rows)
+        return add_scales(sheet, self.ranges, self.shown)
+
+
+Shown = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
+
+
+def choose_sides_shown(recipe: Recipe) -> Shown:
+    """The indices of the bands of inputs and outputs that are to be shown; ``None`` where that is
+    left open."""
+    first, second = (
+        None if given is None or given.show is None
+        else tuple(bare.find_band(str(word)) for word in given.show)
+        for given, bare in zip(
+            (recipe.input_range, recipe.output_range), recipe.bare_ranges, strict=True
+        )
+    )  # fmt: skip
+    return first, second
+
+
+def add_scales(sheet: Pixels, ranges: ValueRanges, shown: Shown) -> Pixels:
+    """``uint8 (H, W, 3)`` with a bar below for each side that is shown in a map's colours."""
+    bars = [draw_scale(scale, sheet.shape[1]) for scale in list_scales(ranges, shown)]
+    return np.concatenate([sheet, *bars]) if bars else sheet
+
+
+def list_scales(ranges: ValueRanges, shown: Shown) -> list[Scale]:
+    """Of the sides that are shown in a map's colours."""
+    return [
+        Scale(colour(np.linspace(0, 1, 256)), label_scale(word, side, bands))
+        for word, side, bands in zip(("input", "output"), ranges, shown, strict=True)
+        if has_scale(side, bands)
+    ]
+
+
+def has_scale(side: ValueRange, bands: Sequence[int] | None) -> bool:
+    if bands is None and side.is_picture:
+        return False
+    return len(choose_shown(side, bands)) == 1
+
+
+def label_scale(word: str, side: ValueRange, bands: Sequence[int] | None) -> tuple[str, str]:
+    """What stands at the begin and at the end of a bar."""
+    index = choose_shown(side, bands)[0]
+    band = side.bands[index]
+    name = band.name or (f"band {index + 1}" if side.channels > 1 else "")
+    log = ", log" if band.scale == "log" else ""
+    return f"{word}{' ' if name else ''}{name}: {band.low:.6g}", f"{band.high:.6g}{log}"

@@ -1,0 +1,242 @@
+"""What ``dataset check`` has to say of rasters: their samples, band by band, and what to train
+with."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
+from pix2pix_batch.imaging.raster import library
+from pix2pix_batch.text import format_count
+from pix2pix_batch.train import threads
+from pix2pix_batch.train.pair_files import Pair
+from pix2pix_batch.train.range_recipe import bare_range
+from pix2pix_batch.train.raster_facts import RasterFacts, describe_mismatch, read_facts
+from pix2pix_batch.train.raster_files import EMPTY, RasterReader, RasterSide
+from pix2pix_batch.train.recipe import PICTURES
+from pix2pix_batch.train.value_statistics import BandStatistics, list_samples
+from pix2pix_batch.value_ranges import LIMITS
+
+PERCENTS = (2.0, 50.0, 98.0)
+WIDE = 100.0
+"""The upper percentile over the lower from which on a logarithmic scale is suggested: radar's
+intensities lie so far apart, and hardly anything else."""
+
+GEOGRAPHIC = frozenset({".tif", ".tiff", ".jp2"})
+"""Pictures' suffixes that files with more than 8 bits may have."""
+
+
+@dataclass
+class SideSurvey:
+    """The rasters of A or of B. ``kinds``, ``systems``: how many have which type and CRS;
+    ``examples``: a file of each type;
+    ``bands``: their statistics; ``names`` and ``nodata``: of the first."""
+
+    files: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, Path] = field(default_factory=dict)
+    counts: Counter[int] = field(default_factory=Counter)
+    systems: Counter[str] = field(default_factory=Counter)
+    bands: list[BandStatistics] = field(default_factory=list)
+    names: tuple[str, ...] = ()
+    nodata: float | None = None
+
+    @property
+    def is_picture(self) -> bool:
+        return set(self.kinds) == {"uint8"} and set(self.counts) <= set(PICTURES)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "files": self.files,
+            "types": dict(self.kinds),
+            "bands": [
+                {
+                    "name": name,
+                    "min": one.least if one.count else None,
+                    **{f"p{p:g}": one.estimate(p) if one.count else None for p in PERCENTS},
+                    "max": one.most if one.count else None,
+                    "no_data": round(one.absent_share, 6),
+                }
+                for name, one in zip(self.names, self.bands, strict=True)
+            ],
+            "systems": dict(self.systems),
+            "nodata": self.nodata,
+        }
+
+    def lines(self, side: str) -> Iterator[str]:
+        kinds = ", ".join(kind for kind, _ in self.kinds.most_common())
+        places = ", ".join(name[:40] or "no CRS" for name, _ in self.systems.most_common(3))
+        bands = format_count(len(self.bands), "band")
+        yield f"rasters {side}: {format_count(self.files, 'file')}, {kinds}, {bands}, {places}"
+        heads = "".join(f"{head:>11}" for head in ("min", "2 %", "median", "98 %", "max"))
+        yield f"  {'band':16}{heads}{'no data':>9}"
+        for number, (name, one) in enumerate(zip(self.names, self.bands, strict=True), 1):
+            label = f"{number} {name}"[:16]
+            if not one.count:
+                yield f"  {label:16}  no samples with data"
+                continue
+            values = one.least, *(one.estimate(p) for p in PERCENTS), one.most
+            cells = "".join(f"{value:>11.5g}" for value in values)
+            yield f"  {label:16}{cells}{one.absent_share:>9.1%}"
+
+    def suggest(self, is_input: bool) -> list[str]:
+        """Recipe lines. Inputs' rare values beyond the percentiles count as these; outputs are
+        told whole, for none could be made beyond."""
+        word = "input" if is_input else "output"
+        kind = self.kinds.most_common(1)[0][0]
+        told: dict[str, Any] = {"type": kind if kind in LIMITS else "float32"}
+        if self.nodata is not None and np.isfinite(self.nodata):
+            told["nodata"] = self.nodata
+        if told["type"] != "uint8":
+            told["percentiles"] = [2, 98] if is_input else [0, 100]
+        if all(_is_wide(one) for one in self.bands):
+            told |= {"scale": "log", "percentiles": [2, 98]}
+        if all(self.names) and len(set(self.names)) == len(self.names):
+            told["bands"] = list(self.names)
+        channels = f"{word.removesuffix('put')}_channels: {len(self.bands)}"
+        return [channels, f"{word}_range: {_format_flow(told)}"]
+
+
+def _is_wide(one: BandStatistics) -> bool:
+    """Whether values lie magnitudes apart."""
+    if one.dtype != "float32" or not one.count:
+        return False
+    low, _, high = (one.estimate(percent) for percent in PERCENTS)
+    return low > 0 and high / low >= WIDE
+
+
+def _format_flow(values: dict[str, Any]) -> str:
+    """As YAML on one line; JSON is some, and plain words need no quotes."""
+    parts = []
+    for key, value in values.items():
+        text = json.dumps(value, ensure_ascii=False)
+        parts.append(f"{key}: {value if isinstance(value, str) else text}")
+    return "{" + ", ".join(parts) + "}"
+
+
+@dataclass
+class RasterSurvey:
+    """Of both sides, where they are rasters; ``problems``: as of ``dataset check``. ``is_asked``:
+    whether a recipe says what they are: then reading the pairs tells which of them are not so."""
+
+    is_asked: bool = False
+    sides: dict[str, SideSurvey] = field(default_factory=dict)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, pair: Pair, looks: Sequence[FileLook]) -> None:
+        for side, look in zip("AB", looks, strict=True):
+            self.problems += [(str(look.path), text) for text in look.problems]
+            if look.facts is not None:
+                self._add_file(side, look, look.facts)
+        one, other = (look.facts for look in looks)
+        if one is not None and other is not None and (what := describe_mismatch(one, other)):
+            self.problems.append((str(pair.b), what))
+
+    def _add_file(self, side: str, look: FileLook, facts: RasterFacts) -> None:
+        mine = self.sides.setdefault(side, SideSurvey())
+        if not mine.files:
+            mine.names, mine.nodata = look.names, next(iter(facts.nodata), None)
+            mine.bands = [BandStatistics(look.kind) for _ in look.samples]
+        mine.files += 1
+        mine.systems[facts.system] += 1
+        first = next(iter(mine.kinds), facts.kind)
+        mine.kinds[facts.kind] += 1
+        mine.examples.setdefault(facts.kind, look.path)
+        mine.counts[facts.bands] += 1
+        fits = facts.kind == first and len(look.samples) == len(mine.bands)
+        if fits:
+            for one, values in zip(mine.bands, look.samples, strict=True):
+                one.add(values, look.pixels - values.size)
+        elif self.is_asked:
+            return
+        elif facts.kind != first:
+            self.problems.append(
+                (str(look.path), f"has samples of {facts.kind}, and files before of {first}; all "
+                 "of a side must be of one type, and on one scale")
+            )  # fmt: skip
+        else:
+            self.problems.append(
+                (str(look.path), f"has {format_count(len(look.samples), 'band')}, and files before "
+                 f"{len(mine.bands)}")
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FileLook:
+    """One file, read. ``facts``: ``None`` of pictures; ``samples``: of each band those with
+    data."""
+
+    path: Path
+    facts: RasterFacts | None = None
+    kind: str = ""
+    names: tuple[str, ...] = ()
+    samples: tuple[np.ndarray, ...] = ()
+    pixels: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def survey_rasters(listed: Sequence[Pair], reader: RasterReader | None) -> RasterSurvey:
+    """Read all rasters among the files of ``listed``. ``reader``: of a recipe that takes rasters;
+    ``None`` where it does not say what they are."""
+    result = RasterSurvey(reader is not None)
+    if not any(may_be_raster(path) for pair in listed for path in pair.files()):
+        return result
+    if not library.is_installed():
+        return result
+    both = [pair for pair in listed if pair.b is not None]
+    looks = threads.map_ahead(
+        lambda pair: [_look(path, reader, place) for place, path in enumerate(pair.files())], both
+    )
+    for pair, look in zip(both, looks, strict=True):
+        result.add(pair, look)
+    return result
+
+
+def may_be_raster(path: Path) -> bool:
+    return suffix_of(path.name) in RASTERS | GEOGRAPHIC
+
+
+def _look(path: Path, reader: RasterReader | None, place: int) -> FileLook:
+    if not may_be_raster(path):
+        return FileLook(path)
+    try:
+        facts = read_facts(path)
+        if np.dtype(facts.kind).kind not in "iuf":
+            raise ImageError(f"has samples of {facts.kind}; real numbers are read")
+        if reader is None and facts.kind == "uint8" and facts.bands in PICTURES:
+            return FileLook(path)
+        if reader is None:
+            kind = facts.kind if facts.kind in LIMITS else "float32"
+            bare = bare_range(kind, [""] * facts.bands, None)
+            own, side = RasterReader.plain(), RasterSide(bare, bare)
+            names = facts.names
+        else:
+            own, side = reader, reader.b if place else reader.a
+            chosen = side.bare.names
+            kind = side.bare.dtype
+            names = chosen if any(chosen) or len(chosen) != facts.bands else facts.names
+        pixels, there = own.bands_of(path, side)
+    except ImageError as error:
+        # of a recipe's reader, what is wrong is found where the pair is read
+        said = str(error).removeprefix(f"{path}: ")
+        return FileLook(path, problems=() if reader is not None else (said,))
+    problems = []
+    if "infinite" in own.warnings.get(str(path), ""):
+        problems.append("holds infinite values: make them its value for no data")
+    elif there is not None and there.any():
+        if some := int((there.any(axis=2) & ~there.all(axis=2)).sum()):
+            lack = "pixel lacks" if some == 1 else "pixels lack"
+            problems.append(f"{some:,} {lack} data (NaN) in some bands only; mask them in all")
+    elif there is not None and reader is None:
+        problems.append(EMPTY)
+    samples = tuple(list_samples(pixels, there, bare_range(kind, [""] * len(names), None)))
+    size = pixels.shape[0] * pixels.shape[1]
+    return FileLook(path, facts, kind, names, samples, size, tuple(problems))
