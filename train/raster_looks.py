@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pix2pix_batch.imaging.composite import choose_shown, colour, show
-from pix2pix_batch.reporting.scale_bar import Scale, draw_scale
+from pix2pix_batch.imaging.composite import show
+from pix2pix_batch.reporting.scale_bar import Scale, draw_scale, has_scale, make_scale
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.validation import Looks
-from pix2pix_batch.value_ranges import ValueRange, ValueRanges
+from pix2pix_batch.value_ranges import ValueRanges
 
 HALF = 127.5
 """A level, of which there are two from end to end, in the 255 that pictures' errors are told in."""
@@ -80,22 +80,7 @@ def add_scales(sheet: Pixels, ranges: ValueRanges, shown: Shown) -> Pixels:
 def list_scales(ranges: ValueRanges, shown: Shown) -> list[Scale]:
     """Of the sides that are shown in a map's colours."""
     return [
-        Scale(colour(np.linspace(0, 1, 256)), label_scale(word, side, bands))
+        make_scale(word, side, bands)
         for word, side, bands in zip(("input", "output"), ranges, shown, strict=True)
         if has_scale(side, bands)
     ]
-
-
-def has_scale(side: ValueRange, bands: Sequence[int] | None) -> bool:
-    if bands is None and side.is_picture:
-        return False
-    return len(choose_shown(side, bands)) == 1
-
-
-def label_scale(word: str, side: ValueRange, bands: Sequence[int] | None) -> tuple[str, str]:
-    """What stands at the begin and at the end of a bar."""
-    index = choose_shown(side, bands)[0]
-    band = side.bands[index]
-    name = band.name or (f"band {index + 1}" if side.channels > 1 else "")
-    log = ", log" if band.scale == "log" else ""
-    return f"{word}{' ' if name else ''}{name}: {band.low:.6g}", f"{band.high:.6g}{log}"

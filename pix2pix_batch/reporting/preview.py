@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,15 +13,20 @@ import numpy as np
 from PIL import Image
 
 from pix2pix_batch import bundle
+from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.imaging import images
+from pix2pix_batch.imaging.composite import show
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
+from pix2pix_batch.imaging.kinds import suffix_of
 from pix2pix_batch.inference import autotune
+from pix2pix_batch.inference.input_reading import is_raster, read_item
 from pix2pix_batch.inference.settings import Settings, apply_decision, settings_without_job
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import Record
-from pix2pix_batch.options import read_image_model, require_pictures
+from pix2pix_batch.options import read_image_model
 from pix2pix_batch.reporting import contact_sheet
+from pix2pix_batch.reporting.scale_bar import Scale, has_scale, make_scale
 from pix2pix_batch.storage import output
 from pix2pix_batch.storage.files import read_file
 from pix2pix_batch.text import escape
@@ -64,20 +70,23 @@ def preview(
     _require_apart(out, paths)
     columns, cell = next((columns, cell) for most, columns, cell in LAYOUTS if len(paths) <= most)
     info = read_image_model(bundle_path)
-    require_pictures(bundle_path, info, "preview")
     # in PyTorch: a TensorRT engine would first be built, for minutes
     settings = settings_without_job(
         bundle_path, info.image_size, fit or info.fit, device, precision
     )
     settings = replace(settings, tolerance=tolerance)
-    items = [Item(path, str(i), f"{i}.png", "png") for i, path in enumerate(paths)]
+    form = "png" if info.ranges.output.is_picture else "npy"
+    items = [
+        Item(path, f"{i}{suffix_of(path)}", f"{i}.{form}", form) for i, path in enumerate(paths)
+    ]
     decision = autotune.autotune(settings, items)
-    records, outputs = _translate(apply_decision(settings, decision), items, cell)
+    settings = apply_decision(settings, decision)
+    records, outputs = _translate(settings, items, cell, info)
     rows, failures = [], []
     for item in items:
         record = records[item.name]
         if item.output in outputs:
-            before = _small(read_file(item.path)[0], cell, tolerance)
+            before = _draw_input(item, cell, info, settings)
             rows.append((_title(item.path, record.distance), [before, outputs[item.output]]))
         else:
             failures.append((item.path, record.reason))
@@ -86,7 +95,10 @@ def preview(
     cell = max(
         contact_sheet.CELL, *(side for _, pair in rows for one in pair for side in one.shape[:2])
     )
-    output.write(out, contact_sheet.render_png(rows, ["input", "output"], columns, cell))
+    output.write(
+        out,
+        contact_sheet.render_png(rows, ["input", "output"], columns, cell, _list_scales(info)),
+    )
     return Preview(out, failures, decision.note)
 
 
@@ -132,7 +144,7 @@ def _require_apart(out: Path, paths: Sequence[str]) -> None:
 
 
 def _translate(
-    settings: Settings, items: Sequence[Item], cell: int
+    settings: Settings, items: Sequence[Item], cell: int, info: BundleInfo
 ) -> tuple[dict[str, Record], dict[str, np.ndarray]]:
     """What became of each item, and the outputs, made small, by their names."""
     from pix2pix_batch.inference.converter import Converter
@@ -140,16 +152,43 @@ def _translate(
     outputs: dict[str, np.ndarray] = {}
 
     def keep(name: str, data: bytes) -> None:
-        outputs[name] = _small(data, cell, USUAL)
+        if name.endswith(".npy"):
+            values = np.load(io.BytesIO(data), allow_pickle=False)
+            bands = values if values.ndim == 3 else values[:, :, None]
+            outputs[name] = _shrink(show(bands, info.ranges.output), cell)
+        else:
+            outputs[name] = _small(data, cell, USUAL)
 
     converter = Converter(settings, keep)
     converter.run(items)
     return {record.name: record for record in converter.records}, outputs
 
 
+def _draw_input(item: Item, cell: int, info: BundleInfo, settings: Settings) -> np.ndarray:
+    """As :func:`_small`; of rasters the bands that are the model's."""
+    if not is_raster(item.name, info, settings.bands):
+        return _small(read_file(item.path)[0], cell, settings.tolerance)
+    picture = read_item(item, info, settings)
+    valid = None if picture.alpha is None else picture.alpha > 0
+    return _shrink(show(picture.pixels, info.ranges.input, valid=valid), cell)
+
+
+def _list_scales(info: BundleInfo) -> list[Scale]:
+    """Of the sides that are shown in a map's colours."""
+    return [
+        make_scale(word, side)
+        for word, side in info.ranges._asdict().items()
+        if info.labels is None and has_scale(side)
+    ]
+
+
 def _small(data: bytes, cell: int, tolerance: Tolerance) -> np.ndarray:
     """An image file as it is shown, ``uint8 (H, W, 3)``, no larger than a cell."""
-    image = Image.fromarray(images.read(data, 3, tolerance).pixels)
+    return _shrink(images.read(data, 3, tolerance).pixels, cell)
+
+
+def _shrink(pixels: np.ndarray, cell: int) -> np.ndarray:
+    image = Image.fromarray(pixels)
     image.thumbnail((cell, cell), Image.Resampling.LANCZOS)
     return np.asarray(image)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from pix2pix_batch.imaging.composite import choose_shown, colour
+from pix2pix_batch.value_ranges import ValueRange
 
 HEIGHT, BAR, TEXT = 16, 8, 10
 GAP = 4
@@ -33,3 +37,21 @@ def draw_scale(scale: Scale, width: int) -> np.ndarray:
     bar = Image.fromarray(np.ascontiguousarray(colours[None])).resize((width - left - right, BAR))
     image.paste(bar, (left, (HEIGHT - BAR) // 2))
     return np.asarray(image)
+
+
+def has_scale(side: ValueRange, bands: Sequence[int] | None = None) -> bool:
+    """Whether a side is shown in a map's colours: one band, and no picture. ``bands``: as of
+    :func:`pix2pix_batch.imaging.composite.choose_shown`."""
+    if bands is None and side.is_picture:
+        return False
+    return len(choose_shown(side, bands)) == 1
+
+
+def make_scale(word: str, side: ValueRange, bands: Sequence[int] | None = None) -> Scale:
+    """Of such a side, which is called ``word``."""
+    index = choose_shown(side, bands)[0]
+    band = side.bands[index]
+    name = band.name or (f"band {index + 1}" if side.channels > 1 else "")
+    log = ", log" if band.scale == "log" else ""
+    labels = f"{word} {name}".rstrip() + f": {band.low:.6g}", f"{band.high:.6g}{log}"
+    return Scale(colour(np.linspace(0, 1, 256)), labels)

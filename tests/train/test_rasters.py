@@ -173,6 +173,15 @@ def test_any_bands_and_types_go_in_and_out(tmp_path: Path, bands: int) -> None:
     info = bundle.read_info(tmp_path / "run" / "model.safetensors")
     assert info.ranges.output.dtype == "float32" and info.fit == "tile"
     assert Image.open(tmp_path / "run" / "samples" / "00000001.png").mode == "RGB"
+    if bands == 1:
+        drawn = tmp_path / "preview.png"
+        model = tmp_path / "run" / "model.safetensors"
+        given = tmp_path / "data" / "A" / "0.npy"
+        seen = run("preview", model, given, "--device", "cpu", "--out", drawn)
+        assert seen.code == 0, seen
+        with Image.open(drawn) as picture:
+            bars = np.asarray(picture)[-2 * scale_bar.HEIGHT :].reshape(-1, 3).tolist()
+        assert bars.count([68, 1, 84]) >= 2, "a scale for inputs and one for outputs"
     if bands == 2:
         checked = run("evaluate", tmp_path / "run" / "model.safetensors", tmp_path / "data",
                       "--device", "cpu", "--json")  # fmt: skip
