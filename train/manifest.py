@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -98,9 +99,10 @@ def write(path: Path, rows: Iterable[tuple[Path, Path, str]]) -> None:
             file.write(data)
     except UnicodeEncodeError as error:
         start = max(error.object.rfind("\n", 0, error.start) + 1, error.start - LINE)
+        name = re.split(r"[,\n]", error.object[start : error.end + LINE])[0]
         raise InputError(
             f"{path}: a file's name is no text (UTF-8), which a manifest cannot hold: "
-            f"{escape(error.object[start : error.end])}...; rename it"
+            f"{escape(name)}; rename it"
         ) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error

@@ -496,7 +496,7 @@ def test_names_that_are_no_text(tmp_path: Path, layout: str) -> None:
     found = pairs.find(tmp_path)
     assert sorted(pair.name for pair in found.pairs) == names
     assert found.split("val")
-    with pytest.raises(InputError, match=r"no text \(UTF-8\).*K\\udcf6"):
+    with pytest.raises(InputError, match=r"no text \(UTF-8\).*K\\udcf6ln0[.]png; rename"):
         manifest.write(tmp_path / "x.csv", ((p.a, p.b or p.a, "train") for p in found.pairs))
 
 
