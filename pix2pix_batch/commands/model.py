@@ -269,12 +269,12 @@ def interpolate_models(
 def calibrate_model(
     file: Path, data: Path | None, norms: bool, overrides: tuple[str, ...], **values: Any
 ) -> None:
-    """Teach a bundle what its samples mean, or how far images lie from its training inputs.
+    """Teach a bundle its values' ranges or its training inputs.
 
-    FILE is changed. The ranges say what the values of rasters are to the network, and need no DATA.
-    DATA is what it was trained on, as 'train' takes it; for a bundle without a
-    recipe, such as an imported one, a directory of images that it is meant for. What 'train'
-    makes is calibrated already.
+    FILE is changed. Ranges say what the values of rasters are to the network, and need no DATA.
+    DATA is what it was trained on, as 'train' takes it; for a bundle without a recipe, such as an
+    imported one, a directory of images that it is meant for: it then tells how far images lie from
+    these. What 'train' makes is calibrated already.
     """
     from pix2pix_batch import bundle
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,10 @@ from tests.end_to_end.command import convert, encoded, error_of, here, put
 
 GAP, LINE = 8, 18
 """Of a sheet, as ``pix2pix_batch/reporting/contact_sheet.py`` lays it out."""
+
+
+PATIENCE = 60
+"""Seconds after which a program has not been started."""
 
 
 def cells(path: Path, rows: int, side: int) -> list[list[np.ndarray]]:
@@ -157,7 +162,10 @@ def test_it_opens_the_picture(tmp_path: Path, tiny: Path, monkeypatch: pytest.Mo
     out = tmp_path / "p.png"
     ran = here("preview", tiny, picture, "--out", out, "--open")
     assert ran.code == 0
-    assert (tmp_path / "opened").read_text() == str(out)
+    opened, end = tmp_path / "opened", time.monotonic() + PATIENCE
+    while not (opened.exists() and opened.read_text()) and time.monotonic() < end:
+        time.sleep(0.05)  # nobody waits for what the desktop opens
+    assert opened.read_text() == str(out)
 
 
 def test_names_of_any_bytes(tmp_path: Path, tiny: Path) -> None:

@@ -167,7 +167,7 @@ def test_the_engines_are_busy_from_the_first_second_to_the_last(
     end = max(made.ends)
     tile = batch_seconds / batch * drift * 1.3
     grain = max(most, batch if pads else 1) * tile
-    spare = (6 if pads else 2) * grain + 20 * BESIDE
+    spare = (6 if pads else 2) * grain + 30 * BESIDE
     assert sum(made.work) / workers >= 0.9 * (end - spare)
     # nor less later than at first
     if end > 20 * grain + 10:
