@@ -207,8 +207,10 @@ class Job:
         return self.summary
 
     def _drop_parts(self) -> None:
-        """What was kept of large images that are done, or that failed, is of no use."""
-        if not (self.is_remote or self.summary.interrupted or self.summary.fatal):
+        """What is left of large images that other settings, or other inputs, were to make is of no
+        use. Other shards may be at work on theirs."""
+        kept = self.is_remote or self.selector.shard or self.summary.interrupted
+        if not (kept or self.summary.fatal):
             shutil.rmtree(large_images.parts_directory(self.settings.out), ignore_errors=True)
 
     def _run_journaled(self) -> None:
@@ -229,8 +231,8 @@ class Job:
             raise
         finally:
             self._complete_summary()
+            self._drop_parts()  # while the journal keeps other runs out
             recorder.end()
-            self._drop_parts()
 
     def _write_page(self) -> None:
         """The report is nothing that a job can fail for."""

@@ -29,6 +29,7 @@ from pix2pix_batch.inference.engine_cache import open_engine
 from pix2pix_batch.item import Item
 from tests.conftest import save_bundle
 from tests.contrast import fill_with_contrast
+from tests.end_to_end import command
 from tests.identity import identity_family, save_identity, whole_range
 from tests.pix2pix_batch.inference.test_rasters import (
     PLACE,
@@ -265,3 +266,17 @@ def test_an_image_that_is_cut_short_fails_alone(tmp_path: Path) -> None:
     assert records["b.tif"].status == "done"
     assert np.array_equal(read(tmp_path / "out" / "b.tif"), read(good))
     assert not list((tmp_path / "out").rglob("*.npz"))
+
+
+def test_parts_of_other_shards_stay(tmp_path: Path, tiny: Path) -> None:
+    """What is left over is forgotten by a run of all, which nobody runs beside."""
+    for number in range(4):
+        command.put(tmp_path / "in" / f"{number}.png")
+    part = large_images.parts_directory(tmp_path / "out") / "another" / "00000.npz"
+    part.parent.mkdir(parents=True)
+    part.touch()
+    for shard in ("1/2", "2/2"):
+        made = command.convert(tmp_path / "in", tmp_path / "out", tiny, "--shard", shard)
+        assert made.code == 0 and part.exists()
+    assert command.convert(tmp_path / "in", tmp_path / "out", tiny).code == 0
+    assert not part.exists()
