@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import os
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -281,7 +282,9 @@ def require_creation_options(
         except ImageError as error:
             raise InputError(f"--creation-option {given}: {error}") from error
     if said:
-        raise InputError(f"--creation-option {given}: {said[0]}")
+        # without the name that the file had in memory
+        reason = re.sub(r"(CPLE_\w+:)?[-\w/]+\.tif, ", "", said[0])
+        raise InputError(f"--creation-option {given}: {reason}")
     if apart > LOSS * most:  # GDAL may leave out what it cannot encode, and say nothing
         raise InputError(
             f"--creation-option {given}: {dtype} does not survive it; choose another compression"
