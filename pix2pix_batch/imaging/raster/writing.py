@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import os
+import re
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
