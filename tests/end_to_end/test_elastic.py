@@ -52,8 +52,7 @@ def test_a_cluster_that_scales_from_zero_and_back(
     assert process.stdin is not None
     process.stdin.write(b"".join(b"%s\n" % bytes(file) for file in files[:20]))
     process.stdin.flush()
-    wait_until_told(WAITING, process)
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + PATIENCE  # whether it says that it waits is a matter of speed here
     while len(list((tmp_path / "out").rglob("*.png"))) < 8:  # then it waits for more
         assert time.monotonic() < end
         assert process.poll() is None, process.communicate()
