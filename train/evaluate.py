@@ -34,7 +34,7 @@ from pix2pix_batch.train.range_recipe import describe_range
 from pix2pix_batch.train.raster_data import RasterSplit
 from pix2pix_batch.train.raster_figures import BandSums, RasterEvaluation, measure
 from pix2pix_batch.train.raster_files import RasterReader
-from pix2pix_batch.train.raster_looks import choose_sides_shown, list_scales
+from pix2pix_batch.train.raster_looks import list_scales
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.translation import open_engine, translate
 from pix2pix_batch.value_ranges import ValueRange, ValueRanges
@@ -361,7 +361,7 @@ def _picture(
         title = f"{word}: {name}, {error}"
         shown = _list_pictures(sample, info, recipe)
         rows.append((f"{title} (are these pairs?)" if result.doubt else title, shown))
-    scales = list_scales(info.ranges, choose_sides_shown(recipe)) if recipe.takes_rasters else ()
+    scales = list_scales(info.ranges, recipe.shown_bands) if recipe.takes_rasters else ()
     return contact_sheet.render_png(rows, ["input", "output", "target"], scales=scales)
 
 
@@ -369,7 +369,7 @@ def _list_pictures(sample: Sample, info: BundleInfo, recipe: Recipe) -> list[Pix
     images = [sample.source, sample.output, sample.target]
     if not recipe.takes_rasters:
         return images
-    first, second = choose_sides_shown(recipe)
+    first, second = recipe.shown_bands
     one, other = info.ranges
     return [
         show(images[0], one, first),

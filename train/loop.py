@@ -385,7 +385,7 @@ class Trainer:
                 self.data.reader.warnings.update(warnings)
         self.accelerator.wait_for_everyone()
 
-    def _measured(self) -> dict[str, Any]:
+    def _describe_ranges(self) -> dict[str, Any]:
         """What samples mean, once that is found from the data."""
         if not self.recipe.takes_rasters:
             return {}
@@ -405,7 +405,7 @@ class Trainer:
                     "path": str(self.data.place.absolute()),
                     "processes": self.accelerator.num_processes,
                     "recipe": self.recipe.as_dict(),
-                    **self._measured(),
+                    **self._describe_ranges(),
                 },
             )
         self.accelerator.wait_for_everyone()

@@ -9,7 +9,7 @@ from pix2pix_batch.train import pair_files, pairs
 from pix2pix_batch.train.pair_files import Reader
 from pix2pix_batch.train.raster_data import measure_ranges
 from pix2pix_batch.train.raster_files import RasterReader
-from pix2pix_batch.train.raster_looks import choose_sides_shown, list_scales
+from pix2pix_batch.train.raster_looks import list_scales
 from pix2pix_batch.train.raster_survey import survey_rasters
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def check_rasters(result: Check, found: pairs.Survey, reader: Reader) -> None:
     try:
         ranges = measure_ranges(own, listed, result.recipe)
         own.set_ranges(ranges)
-        result.scales = list_scales(ranges, choose_sides_shown(result.recipe))
+        result.scales = list_scales(ranges, result.recipe.shown_bands)
     except InputError as error:
         if not isinstance(error.__cause__, ImageError):  # a file that its pair's reading names
             result.problems.append((str(result.data), str(error)))

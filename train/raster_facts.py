@@ -11,7 +11,7 @@ import numpy as np
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.kinds import suffix_of
 from pix2pix_batch.imaging.raster import library
-from pix2pix_batch.imaging.raster.reading import NUMPY
+from pix2pix_batch.imaging.raster.reading import NUMPY, load_array
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,7 @@ def read_facts(path: Path) -> RasterFacts:
     if suffix_of(path.name) == NUMPY:
         return _read_numpy(path)
     rasterio = library.rasterio()
-    with (
-        library.explain_errors("read as a raster"),
-        rasterio.Env(),
-        rasterio.io.DatasetReader(str(path), driver=list(library.DRIVERS)) as file,
-    ):
+    with library.explain_errors("read as a raster"), library.open_dataset(str(path)) as file:
         own = [
             index for index, colour in enumerate(file.colorinterp)
             if colour != rasterio.enums.ColorInterp.alpha
@@ -70,16 +66,10 @@ def _name_system(crs: Any) -> str:
 
 
 def _read_numpy(path: Path) -> RasterFacts:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ImageError(f"cannot be read as an array of NumPy's: {error}") from error
-    if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or 0 in array.shape:
-        shape = getattr(array, "shape", "no array")
-        raise ImageError(f"is an array of shape {shape}; it must be (H, W) or (H, W, C)")
-    bands = 1 if array.ndim == 2 else array.shape[2]
+    array = load_array(str(path))
+    height, width, bands = array.shape
     kind = array.dtype.newbyteorder("=").name
-    return RasterFacts(array.shape[1], array.shape[0], kind, ("",) * bands, (None,) * bands)
+    return RasterFacts(width, height, kind, ("",) * bands, (None,) * bands)
 
 
 def describe_mismatch(one: RasterFacts, other: RasterFacts) -> str:

@@ -58,17 +58,11 @@ class RasterReader(Reader):
 
     def __init__(self, recipe: Recipe, tolerance: Tolerance = USUAL) -> None:
         super().__init__(tolerance)
-        found = []
-        for bare, given in zip(
-            recipe.bare_ranges, (recipe.input_range, recipe.output_range), strict=True
-        ):
-            words: tuple[str, ...] = ()
-            shown = None
-            if given is not None:
-                words = given.choose_words(bare.channels)
-                if given.show is not None:
-                    shown = tuple(bare.find_band(str(word)) for word in given.show)
-            found.append(RasterSide(bare, bare, words, shown))
+        given = recipe.input_range, recipe.output_range
+        found = [
+            RasterSide(bare, bare, () if own is None else own.choose_words(bare.channels), shown)
+            for bare, own, shown in zip(recipe.bare_ranges, given, recipe.shown_bands, strict=True)
+        ]
         self.kinds: dict[int, tuple[Path, str]] = {}
         self.swap = recipe.direction == "BtoA"
         self.a, self.b = found[::-1] if self.swap else found

@@ -22,7 +22,7 @@ class RasterLooks(Looks):
 
     def __init__(self, ranges: ValueRanges, recipe: Recipe) -> None:
         super().__init__(ranges)
-        self.shown = choose_sides_shown(recipe)
+        self.shown = recipe.shown_bands
 
     def measure_error(self, output: Pixels, target: Pixels, valid: Pixels | None = None) -> float:
         """Not a number where nothing is valid."""
@@ -56,19 +56,6 @@ class RasterLooks(Looks):
 
 
 Shown = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
-
-
-def choose_sides_shown(recipe: Recipe) -> Shown:
-    """The indices of the bands of inputs and outputs that are to be shown; ``None`` where that is
-    left open."""
-    first, second = (
-        None if given is None or given.show is None
-        else tuple(bare.find_band(str(word)) for word in given.show)
-        for given, bare in zip(
-            (recipe.input_range, recipe.output_range), recipe.bare_ranges, strict=True
-        )
-    )  # fmt: skip
-    return first, second
 
 
 def add_scales(sheet: Pixels, ranges: ValueRanges, shown: Shown) -> Pixels:

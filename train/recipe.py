@@ -184,6 +184,20 @@ class Recipe(Model):
         return first, second
 
     @property
+    def shown_bands(self) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+        """The indices of the bands of inputs and outputs that are to be shown; ``None`` where that
+        is left open."""
+        first, second = (
+            None
+            if given is None or given.show is None
+            else tuple(bare.find_band(str(word)) for word in given.show)
+            for given, bare in zip(
+                (self.input_range, self.output_range), self.bare_ranges, strict=True
+            )
+        )
+        return first, second
+
+    @property
     def takes_rasters(self) -> bool:
         """Whether one side is no pictures of 8 bits."""
         return not all(side.is_picture for side in self.bare_ranges)

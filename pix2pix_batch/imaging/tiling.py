@@ -110,7 +110,7 @@ class Tiles:
                 y, x = row * self.rows.stride, column * self.columns.stride
                 yield self.pixels[y : y + self.size, x : x + self.size]
 
-    def numbered(self) -> Iterator[tuple[int, np.ndarray]]:
+    def list_numbered(self) -> Iterator[tuple[int, np.ndarray]]:
         """The tiles, each with its number."""
         return enumerate(self)
 
@@ -197,7 +197,7 @@ class Single:
     def __iter__(self) -> Iterator[np.ndarray]:
         yield self.pixels
 
-    def numbered(self) -> Iterator[tuple[int, np.ndarray]]:
+    def list_numbered(self) -> Iterator[tuple[int, np.ndarray]]:
         """As for :class:`Tiles`."""
         return enumerate(self)
 

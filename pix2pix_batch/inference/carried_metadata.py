@@ -56,8 +56,7 @@ def collect(data: bytes, picture: Picture, settings: Settings) -> Metadata:
         kept = exif.select_fields(told, sideways=turn.sideways)
     place = tiff or exif.parse(jpeg2000.read_geotiff(data))
     ground = GeoTiff(place) if settings.georeference and place is not None else None
-    xmp = descriptions.read_xmp(data) if settings.keep_exif else b""
-    iptc = descriptions.read_iptc(data) if settings.keep_exif else b""
+    xmp, iptc = descriptions.read_descriptions(data) if settings.keep_exif else (b"", b"")
     fields = {
         **kept,
         **(ground.select_fields(turn) if ground else {}),

@@ -175,7 +175,7 @@ class Converter:
     def _add_tiles(self, work: PendingImage, pool: ThreadPoolExecutor) -> None:
         """Raises :class:`ImageError`."""
         lane = self._lane_of(work)
-        for index, tile in work.tiles.numbered():
+        for index, tile in work.tiles.list_numbered():
             key = self._key(work, index)
             if key is not None and self.settings.input_noise:
                 tile = on_input(key, tile, self.settings.input_noise)

@@ -15,13 +15,14 @@ from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.kinds import suffix_of
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster.pieces import PARTS, PieceStore
-from pix2pix_batch.imaging.raster.reading import Raster, open_raster
+from pix2pix_batch.imaging.raster.reading import Raster, count_pixel_bytes, open_raster
 from pix2pix_batch.imaging.raster.streaming import StreamedTiles, Watched
 from pix2pix_batch.imaging.raster.writing import GEOTIFF
 from pix2pix_batch.inference import input_reading
 from pix2pix_batch.inference.fitting import LARGE_TILE, plan_large_tiles
 from pix2pix_batch.inference.settings import WHOLE, Settings
 from pix2pix_batch.item import Item
+from pix2pix_batch.journal.integrity import new_digest
 from pix2pix_batch.storage import files, remote
 from pix2pix_batch.storage.common import DIRECTORY
 
@@ -79,9 +80,8 @@ def _fits(found: Raster, info: BundleInfo, settings: Settings, raster: bool) -> 
     pixels = found.height * found.width
     if not raster:
         return pixels <= pixel_limit(settings.tolerance)
-    made = info.ranges.output
-    size = {"float32": 4, "uint8": 1}.get(made.dtype, 2) * made.channels
-    return pixels * (found.pixel_bytes + 2 * size) <= WHOLE_RASTER
+    made = count_pixel_bytes(info.ranges.output)
+    return pixels * (found.pixel_bytes + 2 * made) <= WHOLE_RASTER
 
 
 def _is_huge(item: Item, settings: Settings) -> bool:
@@ -167,7 +167,7 @@ def write_output(
     try:
         tiles.assemble(made, driver, extras, watched)
         require_whole(made)
-        digest = hashlib.blake2b(digest_size=16)  # as journal.integrity.digest_of
+        digest = new_digest()
         with files.open_output(settings.out, item.output) as file, made.open("rb") as source:
             while piece := source.read(PIECE):
                 with watched():

@@ -73,7 +73,7 @@ class StoreDirectory(DirectorySource):
         super().__init__(source, options, root, tars)
         self.require_apart(deep=not glob or "**" in glob)
 
-    def _spelled(self) -> list[str]:
+    def _list_spelled_names(self) -> list[str]:
         return self.source.split("/") if self.is_pattern else []
 
     def list_folder(self, inside: str) -> Folder:

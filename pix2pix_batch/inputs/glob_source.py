@@ -30,7 +30,7 @@ class GlobSource(InputSource):
         super().__init__(source, options, root, tars)
         self.require_apart(deep="**" in self._pattern)
 
-    def _spelled(self) -> list[str]:
+    def _list_spelled_names(self) -> list[str]:
         return self._pattern.split("/")
 
     def __iter__(self) -> Iterator[Item]:

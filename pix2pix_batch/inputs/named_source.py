@@ -14,8 +14,7 @@ from pix2pix_batch.imaging.output_formats import form_of
 from pix2pix_batch.inputs import folder, listing
 from pix2pix_batch.inputs.choice import TAKEN, is_tar
 from pix2pix_batch.inputs.pattern import expand_braces
-from pix2pix_batch.inputs.source import InputSource, ScanOptions
-from pix2pix_batch.inputs.source import tidy as tidy_name
+from pix2pix_batch.inputs.source import InputSource, ScanOptions, tidy_name
 from pix2pix_batch.item import Item
 from pix2pix_batch.storage import remote
 from pix2pix_batch.storage.name_set import HashSet

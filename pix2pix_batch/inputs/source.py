@@ -91,14 +91,14 @@ class InputSource(ABC):
         """Raises :class:`InputError` where ``exclude`` or ``include`` are no patterns."""
         self.source, self.options, self.root, self.tars = source, options, root, tars
         self.naming = Naming.within(options.out, options.form, options.unpack)
-        self.choice = options.make_filter(self._spelled(), tars)
+        self.choice = options.make_filter(self._list_spelled_names(), tars)
         self.renamed = self.links = 0
         self.renames: list[tuple[str, str]] = []
         self.left = LeftAlone()
         self.unlisted: list[tuple[str, str]] = []
         self.descriptions: list[str] = []
 
-    def _spelled(self) -> list[str]:
+    def _list_spelled_names(self) -> list[str]:
         """The names that stand in the input's own pattern."""
         return []
 
@@ -147,7 +147,7 @@ class InputSource(ABC):
     def list_outputs(self, name: str) -> Iterator[str]:
         """The names that the output of the input ``name`` may have: by itself, and where others
         have these."""
-        plain = tidy(name)
+        plain = tidy_name(name)
         output, suffix = self.naming.output(plain)
         yield output
         for count in range(1, 1 + SUFFIXED):
@@ -231,7 +231,7 @@ class InputSource(ABC):
         )
 
 
-def tidy(name: str) -> str:
+def tidy_name(name: str) -> str:
     """An input's place within OUT: of a URL without the ``s3://``, of a path without ``/``."""
     inside = name.partition("://")[2] if remote.is_url(name) else name
     return os.path.normpath(inside).lstrip("/")

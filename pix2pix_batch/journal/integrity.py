@@ -34,15 +34,20 @@ def batches(outputs: Iterable[Some]) -> Iterator[list[Some]]:
         yield batch
 
 
+def new_digest(data: bytes = b"") -> hashlib.blake2b:
+    """What digests of outputs are made with, ``data`` first."""
+    return hashlib.blake2b(data, digest_size=16)
+
+
 def digest_of(data: bytes) -> str:
     """As the journal has it."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+    return new_digest(data).hexdigest()
 
 
 def digest_of_file(path: Path) -> str:
     """As :func:`digest_of`, without holding the file. Raises ``OSError``."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(file, new_digest).hexdigest()
 
 
 def examine(data: bytes, digest: str) -> Finding:

@@ -77,11 +77,18 @@ CHARACTERS = b"\x1c\x01\x5a"
 """The data set that says how texts are coded (IIM 4.2, 1:90)."""
 
 
-def read_xmp(data: bytes) -> bytes:
-    """The XMP packet of an image file; nothing where there is none that can be kept."""
-    packet = _info(data).get("xmp", b"")
+def read_descriptions(data: bytes) -> tuple[bytes, bytes]:
+    """What is kept of an image file's XMP, a packet, and of IPTC's records, as IIM has them, which
+    JPEG and TIFF files hold; nothing where there is none that can be kept."""
+    found = _read_info(data)
+    packet = found.get("xmp", b"")
     packet = packet.encode() if isinstance(packet, str) else packet
-    return select_xmp(packet) if isinstance(packet, bytes) else b""
+    blocks = found.get("photoshop")
+    records = blocks.get(IPTC_BLOCK, b"") if isinstance(blocks, dict) else b""
+    return (
+        select_xmp(packet) if isinstance(packet, bytes) else b"",
+        select_iptc(records) if isinstance(records, bytes) else b"",
+    )
 
 
 def select_xmp(packet: bytes) -> bytes:
@@ -123,14 +130,6 @@ def _is_kept(name: str) -> bool:
 
 
 _KEPT = frozenset(PREFIXES.values()) - {RDF, ADOBE}
-
-
-def read_iptc(data: bytes) -> bytes:
-    """IPTC's records of a JPEG or TIFF file, as IIM has them; nothing where there are none."""
-    found = _info(data)
-    blocks = found.get("photoshop")
-    records = blocks.get(IPTC_BLOCK, b"") if isinstance(blocks, dict) else b""
-    return select_iptc(records if isinstance(records, bytes) else b"")
 
 
 def select_iptc(records: bytes) -> bytes:
@@ -176,7 +175,7 @@ def tiff_fields(records: bytes) -> Fields:
     return {IPTC_TAG: Field(7, records)} if records else {}
 
 
-def _info(data: bytes) -> dict[Any, Any]:
+def _read_info(data: bytes) -> dict[Any, Any]:
     """What Pillow finds beside the pixels, which it leaves alone."""
     try:
         with Image.open(io.BytesIO(data)) as image:

@@ -57,6 +57,14 @@ def _import() -> Any:
     return rasterio
 
 
+def open_dataset(path: str) -> Any:
+    """rasterio's dataset, of one of :data:`DRIVERS`. Raises what rasterio raises, and
+    :class:`InputError`."""
+    module = rasterio()
+    with module.Env():  # not rasterio.open, which takes one driver alone
+        return module.io.DatasetReader(path, driver=list(DRIVERS))
+
+
 def is_installed() -> bool:
     try:
         rasterio()

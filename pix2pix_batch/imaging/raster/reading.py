@@ -70,9 +70,8 @@ class GdalRaster:
         with library.explain_errors("read as a raster"):
             if isinstance(place, bytes):
                 self._memory = rasterio.io.MemoryFile(place)
-                place = self._memory.name
-            with rasterio.Env():  # not rasterio.open, which takes one driver alone
-                self._file = rasterio.io.DatasetReader(place, driver=list(library.DRIVERS))
+            path = place if isinstance(place, str) else self._memory.name
+            self._file = library.open_dataset(path)
         try:
             self._begin(bands)
         except BaseException:
@@ -185,6 +184,24 @@ def read_place(data: bytes, has_gaps: bool) -> RasterProfile:
         )
 
 
+def load_array(place: str | bytes) -> np.ndarray:
+    """What the ``.npy`` at the path ``place`` holds, or whose bytes it is, as ``(H, W, C)``; of a
+    path a map of the file. Raises :class:`ImageError`."""
+    try:
+        if isinstance(place, bytes):
+            array = np.load(io.BytesIO(place), allow_pickle=False)
+        else:
+            array = np.load(place, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror or error})") from error
+    except (ValueError, EOFError) as error:
+        raise ImageError(f"cannot be read as an array of NumPy's: {error}") from error
+    if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or 0 in array.shape:
+        shape = getattr(array, "shape", "no array")
+        raise ImageError(f"is an array of shape {shape}; it must be (H, W) or (H, W, C)")
+    return array if array.ndim == 3 else array[:, :, None]
+
+
 class NumpyRaster:
     """An array of NumPy's, ``(H, W)`` or ``(H, W, C)``, from a ``.npy``; a :class:`Raster`."""
 
@@ -192,19 +209,7 @@ class NumpyRaster:
         """See :func:`open_raster`."""
         self.side, self.pixel_bytes = side, count_pixel_bytes(side)
         self.warnings: list[str] = []
-        try:
-            if isinstance(place, bytes):
-                array = np.load(io.BytesIO(place), allow_pickle=False)
-            else:
-                array = np.load(place, mmap_mode="r", allow_pickle=False)
-        except OSError as error:
-            raise ImageError(f"cannot be read ({error.strerror or error})") from error
-        except (ValueError, EOFError) as error:
-            raise ImageError(f"cannot be read as an array of NumPy's: {error}") from error
-        if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or 0 in array.shape:
-            shape = getattr(array, "shape", "no array")
-            raise ImageError(f"is an array of shape {shape}; it must be (H, W) or (H, W, C)")
-        self._array = array if array.ndim == 3 else array[:, :, None]
+        self._array = array = load_array(place)
         self.height, self.width, count = self._array.shape
         require_type(array.dtype, side, "it")
         indexes = choose_bands(("",) * count, count, None, side, bands)
@@ -231,6 +236,7 @@ class NumpyRaster:
 
 
 def count_pixel_bytes(side: ValueRange) -> int:
+    """Bytes of all bands of a pixel."""
     return side.channels * np.dtype(side.dtype).itemsize
 
 

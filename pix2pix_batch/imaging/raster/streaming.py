@@ -64,7 +64,7 @@ class StreamedTiles:
         rows, columns = self.rows.inside(), self.columns.inside()
         return [row * column for row in rows for column in columns]
 
-    def numbered(self) -> Iterator[tuple[int, np.ndarray]]:
+    def list_numbered(self) -> Iterator[tuple[int, np.ndarray]]:
         """The tiles that are to be made, each with its number. Raises :class:`ImageError`."""
         count = self.columns.count
         for row in range(self.first_row, self.rows.count):

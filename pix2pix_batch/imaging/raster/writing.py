@@ -80,12 +80,12 @@ class GapFiller:
         if not np.isnan(self.nodata):
             for band in range(made.shape[2]):
                 plane = made[:, :, band]
-                plane[plane == value] = self._beside(value, band)
+                plane[plane == value] = self._find_neighbour(value, band)
         if valid is not None:
             made[~valid] = value
         return made
 
-    def _beside(self, value: Any, band: int) -> Any:
+    def _find_neighbour(self, value: Any, band: int) -> Any:
         """The next value within the band's range, upwards unless there is none."""
         _, most = self._limits[band] if self._limits else (value, value + 1)
         if value.dtype.kind == "f":

@@ -84,7 +84,7 @@ def test_windows_are_the_tiles_of_the_whole(
             store = PieceStore(folder / "parts")
             raster = open_raster(str(folder / "a.npy"), "a.npy", whole_range("uint16", 2))
             tiles = StreamedTiles(raster, side, store)
-            for index, tile in list(tiles.numbered())[:most]:
+            for index, tile in list(tiles.list_numbered())[:most]:
                 tiles.squares.append(float(index))
                 tiles.add_tile(index, translate(index, tile))
     assert tiles.all_squares() == list(range(len(whole)))
