@@ -1,7 +1,7 @@
 """What an NVIDIA GPU does with a generator: how exactly, how fast, and what when memory is wanting.
 
     python benchmarks/gpu.py exact [--model map2aerial]
-    python benchmarks/gpu.py speed [--ngf 64] [--batches 32 128] [--seconds 2]
+    python benchmarks/gpu.py speed [--ngf 64] [--batches 1 32 128] [--compile fp16]
     python benchmarks/gpu.py memory [--batch 16384]
 
 *exact*: each precision against fp32 on the CPU, with the model's real weights and real images; and
@@ -195,7 +195,7 @@ def speeds(
         add("on the device, eager", eager)
         if DEVICE == "cuda":
             add("on the device, CUDA graph", graph)
-            if not arguments.no_compile:
+            if precision == arguments.compile and batch > 1:
                 add("on the device, torch.compile and graph", compiled)
     add("engine of convert, bytes to bytes", whole)
     return rows
@@ -282,9 +282,9 @@ def main() -> None:
     parser.add_argument("what", choices=("exact", "speed", "memory"))
     parser.add_argument("--model", default="map2aerial")
     parser.add_argument("--ngf", type=int, default=64)
-    parser.add_argument("--batches", type=int, nargs="+", default=[32, 128])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 128])
     parser.add_argument("--precisions", nargs="+", default=["fp16", "bf16", "fp32"])
-    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--compile", help="the precision that torch.compile is tried in")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--batch", type=int, default=1 << 14, help="that no GPU holds")
     parser.add_argument("--out", type=Path, help="also write it there, as Markdown")

@@ -204,12 +204,12 @@ gpu=$("$python" -c 'import torch; print("yes" if torch.cuda.is_available() else 
 
 # What the settings are: few and small with TINY.
 cores=$(nproc)
-count=32000 workers=(1 4 8 16 0) pngs=8000 few=512 large=16384
-jpeg=(--seconds 2) speed=(--batches 32 128 --seconds 1) codecs=(--seconds 0.5)
+count=32000 workers=(0 16 8 4 1) pngs=8000 few=512 large=16384
+jpeg=(--seconds 2) speed=(--batches 1 32 128 --seconds 1 --compile fp16) codecs=(--seconds 0.5)
 train=(--steps 64 --batches 1 16) engines=(--batches 1 8 32 128 --seconds 1)
 if [ -n "${TINY:-}" ]; then
     count=64 workers=(1) pngs=32 few=8 large=64 jpeg=(--seconds 0.1)
-    speed=(--batches 2 --seconds 0.02 --ngf 1 --precisions fp32 --no-compile)
+    speed=(--batches 2 --seconds 0.02 --ngf 1 --precisions fp32)
     codecs=(--seconds 0.02) train=(--steps 1 --batches 1 --ngf 1)
     engines=(--batches 1 --seconds 0.02 --ngf 1 --starts 0 --only tensorrt)
 fi

@@ -240,8 +240,8 @@ def main() -> None:
     for row in runs(arguments):
         rows.append(row)
         print("  ".join(row), flush=True)
-    if arguments.out:
-        arguments.out.write_text("\n".join([title, "", *table(COLUMNS, rows), ""]))
+        if arguments.out:  # after each, for whoever gives it only so much time
+            arguments.out.write_text("\n".join([title, "", *table(COLUMNS, rows), ""]))
 
 
 if __name__ == "__main__":
