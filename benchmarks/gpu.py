@@ -124,6 +124,8 @@ def speed(arguments: argparse.Namespace) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         model, architecture = save_model(folder, arguments.ngf)
         precisions = [name for name in PRECISIONS if name in arguments.precisions]
+        cudnn: Any = torch.backends.cudnn
+        cudnn.allow_tf32 = False  # by default convolutions take it for fp32
         gflops, memory, link = peaks(precisions, cores(), DEVICE, arguments.seconds)
         work = gflop(arguments.ngf)
         lines = [f"{work:.1f} GFLOP an image; memory {memory:,.0f} GB/s, copies {link:.1f} GB/s"]
@@ -133,9 +135,7 @@ def speed(arguments: argparse.Namespace) -> list[str]:
             size = DTYPES[precision].itemsize
             roof = Roof(highest, memory, link, work, architecture, SIZE, size)
             for batch in arguments.batches:
-                for row in speeds(model, precision, batch, roof, arguments):
-                    rows.append(row)
-                    print("  ".join(row), flush=True)
+                rows += speeds(model, precision, batch, roof, arguments)
     columns = ("what", "precision", "batch", "images/s", "ms a batch", "of roof")
     return [*lines, "", *table(columns, rows)]
 
@@ -158,12 +158,12 @@ def speeds(
     def add(name: str, find: Callable[[], tuple[float, float]]) -> None:
         try:
             rate, latency = find()
+            share = rate / roof.images_per_second(batch)
+            figures = [f"{rate:,.0f}", f"{latency:.2f}", f"{share:.0%}"]
         except Exception as error:
-            rows.append([name, precision, str(batch), "", "", reason(error)])
-            return
-        share = rate / roof.images_per_second(batch)
-        figures = [f"{rate:,.0f}", f"{latency:.2f}", f"{share:.0%}"]
+            figures = ["", "", reason(error)]
         rows.append([name, precision, str(batch), *figures])
+        print("  ".join(rows[-1]), flush=True)
         if DEVICE == "cuda":
             torch.cuda.empty_cache()
 
@@ -223,11 +223,12 @@ def timed(call: Callable[[], Any], batch: int, seconds: float) -> tuple[float, f
     """Images a second and milliseconds a call, the median of rounds between two CUDA events."""
     for _ in range(3):
         call()
-    calls, times = 1, []
+    calls = 1
+    if DEVICE == "cuda":  # some 50 ms a round
+        calls = max(1, round(50 / elapsed(call, 1)))
+    times: list[float] = []
     while sum(times) < seconds * 1000 or len(times) < 3:
         times.append(elapsed(call, calls))
-        if len(times) == 1 and DEVICE == "cuda":  # some 50 ms a round
-            calls, times = max(1, int(50 / times[0])), []
     each = float(np.median(times)) / calls
     return 1000 * batch / each, each
 

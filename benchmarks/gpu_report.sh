@@ -152,11 +152,9 @@ PY
         'import pix2pix_batch.execution.cluster, pix2pix_batch.execution.worker'
 }
 
-run_tests() { # those that need a GPU, in the files that have some
-    local files
-    mapfile -t files < <(grep -rl --include='test_*.py' -E 'mark\.gpu\b' tests)
+run_tests() { # names of files: the tests that need a GPU
     "$python" -m pytest -q -m gpu -rs -n 0 -p no:cacheprovider -p no:randomly \
-        --continue-on-collection-errors "${files[@]}"
+        --continue-on-collection-errors "${@/#/tests/gpu/}"
     local code=$?
     ((code == 5)) && return 0 # none are there, or none are chosen
     return "$code"
@@ -204,7 +202,7 @@ gpu=$("$python" -c 'import torch; print("yes" if torch.cuda.is_available() else 
 
 # What the settings are: few and small with TINY.
 cores=$(nproc)
-count=32000 workers=(0 16 8 4 1) pngs=8000 few=512 large=16384
+count=32000 workers=(0 16 8 4 1) pngs=8000 few=512 large=16384 absurd=4096
 jpeg=(--seconds 2) speed=(--batches 1 32 128 --seconds 1 --compile fp16) codecs=(--seconds 0.5)
 train=(--steps 64 --batches 1 16) engines=(--batches 1 8 32 128 --seconds 1)
 if [ -n "${TINY:-}" ]; then
@@ -218,16 +216,17 @@ from pipeline import make_inputs; make_inputs(Path(sys.argv[1]), int(sys.argv[2]
 "$python" -c "$make" "$work/images" "$few" >"$work/report/images.txt" 2>&1 || keep images
 
 step doctor 30 "$python" -m pix2pix_batch.cli doctor
-step tests 90 bash -c run_tests
+step tests 60 bash -c 'run_tests "$@"' tests test_torch.py test_tensorrt.py
 step exact 45 "$python" benchmarks/gpu.py exact --out "$(md exact)"
 step same-bytes 60 bash -c "convert_twice 1 $cores"
 step jpeg 120 "$python" benchmarks/pipeline.py --model map2aerial --images "$count" \
     --workers "${workers[@]}" "${jpeg[@]}" --out "$(md jpeg)"
 step speed 100 "$python" benchmarks/gpu.py speed "${speed[@]}" --out "$(md speed)"
 gpu_step memory 40 "$python" benchmarks/gpu.py memory --batch "$large" --out "$(md memory)"
-gpu_step refusal 30 bash -c "refuse_batch $large"
+gpu_step refusal 30 bash -c "refuse_batch $absurd"
 step png 40 "$python" benchmarks/pipeline.py --model map2aerial --form png --images "$pngs" \
     --workers 0 "${jpeg[@]}" --out "$(md png)"
+step tests-commands 90 bash -c 'run_tests "$@"' tests test_commands.py
 step codecs 40 "$python" benchmarks/codecs.py "${codecs[@]}" --out "$(md codecs)"
 step train 60 "$python" benchmarks/train.py "${train[@]}" --out "$(md train)"
 step instant 40 "$python" benchmarks/pipeline.py --images "$count" --workers 0 "${jpeg[@]}" \
