@@ -355,7 +355,7 @@ def _generator(path: Path, info: BundleInfo, state: dict[str, torch.Tensor]) -> 
     import torch
 
     with torch.device("meta"):
-        generator = info.architecture.build()
+        generator: Generator = info.architecture.build()
     for name in (*EMBEDDING_KEYS, QUANTILES_KEY):
         state.pop(name, None)
     for name in generator.state_dict():

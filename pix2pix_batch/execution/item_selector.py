@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pix2pix_batch.errors import EMPTY, ImageError, InputError, OutputError
 from pix2pix_batch.execution.output_placement import InputGuard, OutputNames
-from pix2pix_batch.imaging.metadata import sidecars, tileset
+from pix2pix_batch.imaging import sidecars, tileset
 from pix2pix_batch.inference.autotune import PROBE_IMAGES
 from pix2pix_batch.inputs.source import InputSource
 from pix2pix_batch.item import Item

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.imaging.metadata import sidecars
+from pix2pix_batch.imaging import sidecars
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS, SAME, SUFFIXES, form_of
 from pix2pix_batch.storage import files
 
