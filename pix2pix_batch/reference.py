@@ -252,7 +252,7 @@ def _generator(
     path: Path, state: State, layout: Layout, architecture: Description, found: ParameterKinds
 ) -> Generator:
     with torch.device("meta"):
-        generator = architecture.build()
+        generator: Generator = architecture.build()
     left, ours = dict(state), {}
     for name, slot in generator.state_dict().items():
         module, _, kind = name.rpartition(".")

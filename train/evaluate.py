@@ -25,8 +25,9 @@ from pix2pix_batch.reporting import contact_sheet
 from pix2pix_batch.text import escape
 from pix2pix_batch.train import metrics, pair_files, pairs, sides, threads
 from pix2pix_batch.train import recipe as recipes
-from pix2pix_batch.train.data import FileSplit, Split, open_data
+from pix2pix_batch.train.data import Split, open_data
 from pix2pix_batch.train.figures import Evaluation, Sample, compare_appearance, score
+from pix2pix_batch.train.file_data import FileSplit
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.pair_files import Reader
 from pix2pix_batch.train.perceptual import Perceptual

@@ -94,7 +94,7 @@ class Trainer:
     def _build(self) -> None:
         recipe, accelerator = self.recipe, self.accelerator
         torch.manual_seed(recipe.seed)
-        self.generator = recipe.architecture.build()
+        self.generator: Generator = recipe.architecture.build()
         init_weights(self.generator)
         if recipe.init:
             self.generator.load_state_dict(initial_state(recipe))

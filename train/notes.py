@@ -6,18 +6,15 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pix2pix_batch.inputs.choice import LeftAlone
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import manifest, pairs
 from pix2pix_batch.train import recipe as recipes
+from pix2pix_batch.train.check_result import Check
 
 GREY_MODES = ("1", "L", "I")
-
-if TYPE_CHECKING:
-    from pix2pix_batch.train.dataset import Check
 
 
 def list_notes(result: Check, found: pairs.Survey) -> Iterator[str]:
