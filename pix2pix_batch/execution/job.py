@@ -29,7 +29,7 @@ from pix2pix_batch.inference.settings import WHOLE, Opener, Settings, apply_deci
 from pix2pix_batch.inputs.scan import open_inputs
 from pix2pix_batch.inputs.source import InputSource, ScanOptions
 from pix2pix_batch.item import Item
-from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, OUT_OF_JOURNAL, History
+from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, OUT_OF_JOURNAL, RANGES, History
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.options import Options, read_image_model, take_common, what_decides_bytes
 from pix2pix_batch.reporting.left_alone import count_left_alone
@@ -153,7 +153,16 @@ class Job:
             **({OUT_OF_JOURNAL: remote.redact(self.settings.out)} if self.is_remote else {}),
             "model": self.settings.fingerprint,
             "model_name": self.info.name,
+            **self._value_ranges(),
         }
+
+    def _value_ranges(self) -> dict[str, Any]:
+        """Those of the sides that are no pictures, for who looks at them without the model."""
+        sides = self.info.ranges._asdict()
+        if self.info.labels is not None:  # which are no values
+            del sides["input"]
+        told = {word: side.as_dict() for word, side in sides.items() if not side.is_picture}
+        return {RANGES: told} if told else {}
 
     def _resolved_options(self) -> dict[str, Any]:
         """The options of which something else was made than was given."""

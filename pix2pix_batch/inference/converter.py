@@ -292,6 +292,10 @@ class Converter:
             if profile is None and OUTPUT_FORMATS[item.form].driver and not self.makes_pictures:
                 profile = input_reading.place_of(kept.fields, picture.alpha is not None)
             extras = input_reading.make_extras(profile, item.form, self.info, self.settings)
+            lost = ""
+            if extras is not None:
+                extras = carried_metadata.add_described(extras, kept, self._origin(item))
+                lost = carried_metadata.describe_lost(kept, item.form)
             tiles = fit_to_model(
                 picture.pixels,
                 self.settings.fit,
@@ -305,7 +309,7 @@ class Converter:
             return Record(item.name, "failed", stamp, reason=str(error), under=under)
         content = hashlib.sha256(data).digest() if self.settings.noise else b""
         work = PendingImage(item, stamp, content, tiles, picture.alpha, kept, len(tiles))
-        work.warning = "; ".join(filter(None, (*picture.warnings, kept.remark)))
+        work.warning = "; ".join(filter(None, (*picture.warnings, kept.remark, lost)))
         work.raster = extras
         if self.settings.inspect:
             work.input = digest_of(data)
@@ -317,7 +321,8 @@ class Converter:
         """An image that does not fit in memory. Raises :class:`ImageError`."""
         tiles = large_images.make_tiles(raster, item, stamp, self.info, self.settings)
         content = large_images.hash_content(item.path) if self.settings.noise else b""
-        work = PendingImage(item, stamp, content, tiles, None, Metadata(), len(tiles))
+        kept = carried_metadata.collect_described(item, self.settings)
+        work = PendingImage(item, stamp, content, tiles, None, kept, len(tiles))
         work.squares = tiles.squares
         return work
 
@@ -419,7 +424,7 @@ class Converter:
                     self.settings.quality,
                     work.metadata.exif,
                     work.metadata.fields,
-                    (b"" if item.variant == SOURCE else self.settings.origin) or work.metadata.xmp,
+                    self._origin(item) or work.metadata.xmp,
                     work.raster,
                     work.metadata.iptc,
                 )
@@ -446,6 +451,10 @@ class Converter:
             record = replace(record, **image_statistics.measure_appearance(work.tiles.result))
         return record
 
+    def _origin(self, item: Item) -> bytes:
+        """XMP that says where the output comes from; a copy of the input has none."""
+        return b"" if item.variant == SOURCE else self.settings.origin
+
     def _write_large(self, work: PendingImage, tiles: StreamedTiles, place: Place) -> Record:
         """As :meth:`_write`, of an image whose rows lie on the disk."""
         item = work.item
@@ -454,7 +463,8 @@ class Converter:
             with self.watch("writing it", item.name):
                 beside = self._place_sidecars(item, work.metadata, place)
             watched = partial(self.watch, "writing it", item.name)
-            hashed = large_images.write_output(tiles, item, self.info, self.settings, watched)
+            kept, settings = work.metadata, self.settings
+            hashed = large_images.write_output(tiles, item, kept, self.info, settings, watched)
         except ImageError as error:
             return Record(item.name, "failed", reason=str(error))
         finally:
@@ -462,7 +472,8 @@ class Converter:
         if self.settings.keep_times:
             time = carried_metadata.modification_time(item)
             carried_metadata.date(Path(self.settings.out) / item.output, time)
-        warning = "; ".join(tiles.raster.warnings)
+        lost = carried_metadata.describe_lost(work.metadata, item.form)
+        warning = "; ".join(filter(None, (*tiles.raster.warnings, lost)))
         record = Record(item.name, "done", work.stamp, item.output, hash=hashed)
         record = replace(record, warning=warning, beside=beside or None)
         distance = None if self.domain is None else self.domain.distance(squares, tiles.shares)

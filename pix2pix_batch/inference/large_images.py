@@ -19,6 +19,7 @@ from pix2pix_batch.imaging.raster.reading import Raster, count_pixel_bytes, open
 from pix2pix_batch.imaging.raster.streaming import StreamedTiles, Watched
 from pix2pix_batch.imaging.raster.writing import GEOTIFF
 from pix2pix_batch.inference import input_reading
+from pix2pix_batch.inference.carried_metadata import Metadata, add_described
 from pix2pix_batch.inference.fitting import LARGE_TILE, plan_large_tiles
 from pix2pix_batch.inference.settings import WHOLE, Settings
 from pix2pix_batch.item import Item
@@ -153,15 +154,17 @@ def hash_content(path: str) -> bytes:
 def write_output(
     tiles: StreamedTiles,
     item: Item,
+    kept: Metadata,
     info: BundleInfo,
     settings: Settings,
     watched: Watched,
 ) -> str:
     """Make the output of its pieces, put it into its place, and forget the pieces; its hash, as
-    the journal has it. ``watched`` makes what each step is done under. Raises :class:`ImageError`,
-    :class:`OutputError`."""
+    the journal has it. ``kept``: of the input; ``watched`` makes what each step is done under.
+    Raises :class:`ImageError`, :class:`OutputError`."""
     extras = input_reading.make_extras(tiles.raster.profile, item.form, info, settings)
     assert extras is not None
+    extras = add_described(extras, kept, settings.origin)
     driver = OUTPUT_FORMATS[item.form].driver or GEOTIFF
     made = tiles.store.directory / "output.tif"
     try:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pix2pix_batch.dataset import state
 from pix2pix_batch.errors import ImageError, InputError, OutputError
+from pix2pix_batch.journal.history import RANGES
 from pix2pix_batch.journal.reader import read_events
 from pix2pix_batch.reporting import template
 from pix2pix_batch.reporting.chart import chart
@@ -44,7 +45,7 @@ FOLDERS = 200
 """Folders to choose from."""
 
 SETTINGS = 60
-UNTOLD = ("schema", "kind", "beside")
+UNTOLD = ("schema", "kind", "beside", RANGES)
 """Settings that say nothing to people, or nothing that another does not."""
 
 BARS = 20
@@ -207,7 +208,10 @@ def _text(exhibit: Gallery, about: Dataset | None, state: str) -> str:
             alike=_alike(tally),
             folders=_folders(samples, doubtful, odd, *(named for _, named in failures)),
             about=about,
-            settings=_settings(tally.job | (about.settings if about else {})),
+            settings=_settings(
+                tally.job | exhibit.rasters.describe() | (about.settings if about else {})
+            ),
+            legends=exhibit.rasters.list_legends(),
             doubt=DOUBT,
             lead=_describe_job(tally),
             unfinished=_describe_unfinished(tally),
