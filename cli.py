@@ -34,10 +34,10 @@ MOST_OWNERS = 3
 
 MODULES = {
     "convert": "commands.convert",
-    "dataset": "commands.train",
+    "dataset": "commands.dataset",
     "doctor": "commands.engine",
     "engine": "commands.engine",
-    "evaluate": "commands.train",
+    "evaluate": "commands.evaluate",
     "model": "commands.model",
     "preview": "commands.preview",
     "recipe": "commands.train",
