@@ -24,7 +24,9 @@ from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.text import format_count
 from pix2pix_batch.train import pairs, threads
 from pix2pix_batch.train.jitter import Pixels
+from pix2pix_batch.train.pair_doubts import find_doubts
 from pix2pix_batch.train.pair_files import Pair, Reader
+from pix2pix_batch.train.survey import Survey
 
 FORMATS = ("png", "jpg")
 
@@ -80,7 +82,7 @@ def split(
         )
     reader = Reader(tolerance)
     result = _arrange(found, out, _halves, form, quality, reader)
-    result.doubts = [*found.doubts, *pairs.doubts("side-by-side", found.pairs, reader=reader)]
+    result.doubts = [*found.doubts, *find_doubts("side-by-side", found.pairs, reader=reader)]
     return result
 
 
@@ -102,7 +104,7 @@ def _halves(pair: Pair, inside: str, reader: Reader) -> Made:
 
 
 def _arrange(
-    found: pairs.Survey,
+    found: Survey,
     out: Path,
     make: Callable[[Pair, str, Reader], Made],
     form: str,

@@ -19,6 +19,7 @@ from pix2pix_batch.train.file_data import FileSplit
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.mosaic_data import MosaicData
 from pix2pix_batch.train.mosaic_recipe import Mosaic
+from pix2pix_batch.train.pair_doubts import NOT_WIDE, is_wide
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.palettes import Palettes, few_colours
 from pix2pix_batch.train.raster_check import check_rasters
@@ -26,6 +27,7 @@ from pix2pix_batch.train.raster_data import RasterSplit
 from pix2pix_batch.train.raster_files import RasterReader
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.sampling import generator_at, spread_indices
+from pix2pix_batch.train.survey import Survey, hold_out
 
 SHEET_PAIRS = 12
 
@@ -76,9 +78,9 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
     if (
         found.layout == "side-by-side"
         and sound
-        and not any(pairs.is_wide(pair, reader) for pair in sound)
+        and not any(is_wide(pair, reader) for pair in sound)
     ):
-        result.doubts.append(pairs.NOT_WIDE)
+        result.doubts.append(NOT_WIDE)
     result.doubts += found.doubts
     result.doubts += [*evidence.doubts(), *palettes.doubts()]
     result.notes += notes.list_notes(result, found)
@@ -88,7 +90,7 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
     return result
 
 
-def _survey(data: Path, recipe: Recipe) -> pairs.Survey:
+def _survey(data: Path, recipe: Recipe) -> Survey:
     """Where there is nothing but rasters, these, whatever the recipe takes."""
     try:
         return pairs.survey(data, val_fraction=0, rasters=recipe.takes_rasters)
@@ -100,12 +102,12 @@ def _survey(data: Path, recipe: Recipe) -> pairs.Survey:
         raise
 
 
-def _count_splits(result: Check, found: pairs.Survey) -> None:
+def _count_splits(result: Check, found: Survey) -> None:
     """Hold out what training would, problems or not."""
     given = bool(found.split("val"))
     try:
         if result.recipe.val_fraction:
-            pairs.hold_out(found, result.recipe.val_fraction)
+            hold_out(found, result.recipe.val_fraction)
     except InputError as error:
         result.problems.append((str(result.data), str(error).removeprefix(f"{found.data}: ")))
     counts = found.counts()

@@ -16,6 +16,7 @@ from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.train import pair_files, pairs
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.jitter import Jitter, Pixels
+from pix2pix_batch.train.pair_doubts import find_doubts
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.sampling import generator_at, order
@@ -97,7 +98,7 @@ class FileData:
         channels = self.recipe.in_channels, self.recipe.out_channels
         if self.recipe.direction == "BtoA":
             channels = channels[::-1]
-        shown = pairs.doubts(self.layout, self.train.listed, channels, self.reader)
+        shown = find_doubts(self.layout, self.train.listed, channels, self.reader)
         return [*self._doubts_of_names, *shown]
 
     def sample(self, k: int) -> tuple[Pixels, ...]:
