@@ -157,11 +157,8 @@ class Job:
         }
 
     def _value_ranges(self) -> dict[str, Any]:
-        """Those of the sides that are no pictures, for who looks at them without the model."""
-        sides = self.info.ranges._asdict()
-        if self.info.labels is not None:  # which are no values
-            del sides["input"]
-        told = {word: side.as_dict() for word, side in sides.items() if not side.is_picture}
+        """For who looks at rasters without the model."""
+        told = {word: side.as_dict() for word, side in self.info.raster_sides.items()}
         return {RANGES: told} if told else {}
 
     def _resolved_options(self) -> dict[str, Any]:

@@ -11,15 +11,19 @@ import numpy as np
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.raster.pieces import Piece, PieceStore
 from pix2pix_batch.imaging.raster.profile import RasterExtras
-from pix2pix_batch.imaging.raster.reading import Raster
+from pix2pix_batch.imaging.raster.reading import Raster, count_pixel_bytes
 from pix2pix_batch.imaging.raster.writing import RasterWriter
 from pix2pix_batch.imaging.tiling import Axis, round_to
+from pix2pix_batch.value_ranges import ValueRange
 
 Watched = Callable[[], AbstractContextManager[None]]
 """Makes what a step is done under, which may not take forever."""
 
 PANEL = 32 << 20
 """Bytes of samples that are read at once."""
+
+LARGEST_BLOCK = 512
+"""Rows that blocks of files have at most, mostly."""
 
 COLUMNS = 4096
 """Columns whose sums are rounded at once."""
@@ -225,6 +229,26 @@ class StreamedTiles:
     def restart(self) -> StreamedTiles:
         """As of :class:`Tiles`: variants are not made of what does not fit in memory."""
         raise NotImplementedError
+
+
+def strip_memory(width: int, size: int, side: ValueRange, made: ValueRange) -> int:
+    """Bytes of what is held at once of an image of so many pixels across: while its rows are made
+    or, where that is more, put together. ``size``: side of the tiles; ``side``, ``made``: of the
+    inputs and of the outputs."""
+    columns = Axis.plan(width, size)
+    shared = size - columns.stride
+    a_row = columns.padded * made.channels
+    a_made_row = width * count_pixel_bytes(made)
+    read = min(PANEL, size * columns.padded * count_pixel_bytes(side))
+    # as it is read, with its bands together, without gaps, mirrored, and what was read before it;
+    # the strip, what of it is handed on to the next row of tiles, what is cut off, and where there
+    # is data
+    making = 5 * read + 4 * a_row * (size + shared) + columns.stride * a_made_row
+    making += 2 * size * columns.padded
+    # a row of tiles, and as much as fills blocks, of :data:`LARGEST_BLOCK` rows mostly
+    room = LARGEST_BLOCK + size
+    putting = (room + columns.stride + LARGEST_BLOCK) * (a_made_row + width)
+    return max(making, putting)
 
 
 def mirror(places: np.ndarray, length: int) -> np.ndarray:

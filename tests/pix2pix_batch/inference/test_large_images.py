@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from pix2pix_batch.generators import ResNet
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.raster import streaming
 from pix2pix_batch.imaging.raster.pieces import Piece, PieceStore
+from pix2pix_batch.imaging.raster.profile import RasterExtras
 from pix2pix_batch.imaging.raster.reading import open_raster
 from pix2pix_batch.imaging.raster.streaming import StreamedTiles
 from pix2pix_batch.imaging.tiling import Tiles
@@ -280,3 +284,47 @@ def test_parts_of_other_shards_stay(tmp_path: Path, tiny: Path) -> None:
         assert made.code == 0 and part.exists()
     assert command.convert(tmp_path / "in", tmp_path / "out", tiny).code == 0
     assert not part.exists()
+
+
+@pytest.mark.parametrize(("size", "height"), [(64, 400), (512, 700)])
+def test_the_memory_of_a_strip_is_reckoned(
+    tmp_path: Path, size: int, height: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NumPy takes it while rows are made and put together."""
+    side, made = whole_range("uint16", 4), whole_range("float32", 3)
+    model = save_identity(tmp_path / "m.safetensors", side, made, size)
+    blocks = {"tiled": True, "blockxsize": 512, "blockysize": 512}
+    source = write(tmp_path / "a.tif", draw((height, 6000, 4)), **blocks)
+    item, settings = Item(str(source), "a.tif", "a.tif", "tiff"), settings_of(model)
+    info = bundle.read_info(model)
+    assert large_images.reckon_memory([item], info, settings) == 0
+    monkeypatch.setattr(large_images, "WHOLE_RASTER", 0)
+    gone = replace(item, path=str(tmp_path / "gone.tif"))
+    reckoned = large_images.reckon_memory([gone, item], info, settings)
+    tracemalloc.start()
+    try:
+        store = PieceStore(tmp_path / "parts")
+        raster = open_raster(str(source), "a.tif", side)
+        tiles = StreamedTiles(raster, size, store)
+        for index, tile in tiles.list_numbered():
+            tiles.add_tile(index, tile[:, :, :3].astype(np.float32))
+        tiles.assemble(tmp_path / "out.tif", "GTiff", RasterExtras(raster.profile), nullcontext)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert reckoned / 4 < taken < reckoned
+
+
+def test_variants_are_not_made_of_what_is_not_held(
+    tmp_path: Path, windowed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
+    source = write(tmp_path / "a.tif", draw((100, 90, 1)))
+    items = [Item(str(source), f"a.tif/{k}", f"a.v{k}.tif", "tiff", variant=k) for k in (0, 1)]
+    converter = Converter(settings_of(model, out=str(tmp_path / "out")))
+    converter.run(items)
+    reasons = {record.reason for record in converter.records}
+    assert reasons == {
+        "an image of 90x100 pixels is too large to be held in memory, which synthesize does; "
+        "cut it into smaller ones"
+    }
