@@ -33,7 +33,7 @@ from pix2pix_batch.inference.fitting import Fitted, fit_to_model
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import digest_of
-from pix2pix_batch.journal.record import Record
+from pix2pix_batch.journal.record import PART, Record
 from pix2pix_batch.noise import SOURCE, noise_key, on_input
 from pix2pix_batch.storage import files
 
@@ -165,7 +165,8 @@ class Converter:
                 work.failed, reason = True, str(error)
                 if isinstance(work.tiles, StreamedTiles):
                     work.tiles.raster.close()
-                    work.tiles.store.remove()
+                    if work.item.rows is None:  # else others may be at work on theirs
+                        work.tiles.store.remove()
                 self.records.append(Record(work.item.name, "failed", work.stamp, reason=reason))
         for lane in self._lanes():
             if lane.owners and not self.fatal:
@@ -235,7 +236,8 @@ class Converter:
             coming, those, used = ahead.popleft()
             for made in coming.result():
                 if isinstance(made, PendingImage):
-                    wanted = max(self.threads, math.ceil(batch / len(made.tiles)))
+                    tiles = max(1, len(made.tiles))  # none of an image whose rows are there
+                    wanted = max(self.threads, math.ceil(batch / tiles))
                 yield made
             size, count = size - used, count - len(those)
 
@@ -471,6 +473,9 @@ class Converter:
     def _write_large(self, work: PendingImage, tiles: StreamedTiles, place: Place) -> Record:
         """As :meth:`_write`, of an image whose rows lie on the disk."""
         item = work.item
+        if item.rows is not None:
+            tiles.raster.close()
+            return Record(item.name, PART, work.stamp)
         try:
             squares = tiles.all_squares() if self.domain is not None else []
             with self.watch("writing it", item.name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from pix2pix_batch.bundle import BundleInfo
@@ -19,6 +20,7 @@ from pix2pix_batch.imaging.raster.pieces import PARTS, PieceStore
 from pix2pix_batch.imaging.raster.reading import Raster, count_pixel_bytes, open_raster
 from pix2pix_batch.imaging.raster.streaming import StreamedTiles, Watched, strip_memory
 from pix2pix_batch.imaging.raster.writing import GEOTIFF
+from pix2pix_batch.imaging.tiling import Axis
 from pix2pix_batch.inference import input_reading
 from pix2pix_batch.inference.carried_metadata import Metadata, add_described
 from pix2pix_batch.inference.fitting import LARGE_TILE, plan_large_tiles
@@ -31,6 +33,11 @@ from pix2pix_batch.storage.common import DIRECTORY
 WHOLE_RASTER = 512 << 20
 """Bytes of samples, of the input once and of the output twice, that a raster has at most to be held
 as a whole. Not what is free: the layout of the output's file depends on it."""
+
+PART_ROWS = 16
+"""Rows of tiles that a worker makes of an image at a time, where several do: each part but the
+first makes one more, for what it shares with the part before. The same for any number of workers,
+so that a run with others goes on with what is there."""
 
 PIECE = 16 << 20
 """Bytes that are copied at once."""
@@ -70,6 +77,29 @@ def open_large(item: Item, info: BundleInfo, settings: Settings) -> Raster | Non
         found.close()
         return None
     return found
+
+
+def split_rows(item: Item, info: BundleInfo, settings: Settings) -> list[Item]:
+    """The parts of an image that does not fit in memory, for several workers to make; none where it
+    is held, is of few rows, or is better made by one, which then tells what is wrong."""
+    is_remote = not settings.out or remote.is_url(settings.out)
+    # for noise the whole file is hashed each time
+    if is_remote or settings.noise or item.tar or not input_reading.is_on_disk(item):
+        return []
+    is_long = suffix_of(item.name) == ".vrt" or files.file_size(item.path) >= LEAST_BYTES
+    if not is_long or not OUTPUT_FORMATS[item.form].driver or settings.fit not in ("tile", WHOLE):
+        return []
+    try:
+        found = open_large(item, info, settings)
+    except ImageError:
+        return []
+    if found is None:
+        return []
+    with found:
+        count = Axis.plan(found.height, _plan_tiles(info, settings)[0]).count
+    begins = range(0, count, PART_ROWS)
+    parts = [replace(item, rows=(at, min(at + PART_ROWS, count))) for at in begins]
+    return parts if len(parts) > 1 else []
 
 
 def reckon_memory(items: Iterable[Item], info: BundleInfo, settings: Settings) -> int:
@@ -150,7 +180,7 @@ def make_tiles(
     if settings.tolerance.strict and raster.warnings:
         raise NotToleratedError(f"{'; '.join(raster.warnings)}: refused by --strict")
     store = PieceStore(parts_directory(settings.out) / _name_parts(item, stamp, settings))
-    return StreamedTiles(raster, size, store, part=part)
+    return StreamedTiles(raster, size, store, part=part, some=item.rows)
 
 
 def parts_directory(out: str | os.PathLike[str]) -> Path:

@@ -10,7 +10,6 @@ from pix2pix_batch import bundle, options
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.dataset.layout import LAYOUTS, PAIRED, require_library, require_splits
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.options import Options, option
 from pix2pix_batch.synthesis import plan, rasters
@@ -92,7 +91,7 @@ class SynthesisOptions:
     name: str | None = option(None, "The dataset's, for its card.  [default: the model's and IN's]")
     license: str = option("other", "For its card.")
     fit: str | None = options.FIT("As for 'convert'.")
-    format: str = options.FORMAT(choices=tuple(OUTPUT_FORMATS))
+    format: str = options.FORMAT()
     bands: str | None = options.BANDS()
     creation_option: tuple[str, ...] = options.CREATION_OPTION()
     quality: int | None = options.QUALITY()

@@ -232,6 +232,9 @@ class Synthesis:
         job = self.making.identity()
         for name in ("model_name", RANGES):  # the model's digest says it
             job.pop(name, None)
+        for name in options.DESCRIBED_OF_RASTERS:  # which datasets of pictures need not have
+            if job.get(name) is None:
+                job.pop(name, None)
         return {
             **job,
             **options.describe_settings(self.about, job),

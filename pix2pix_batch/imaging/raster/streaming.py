@@ -39,13 +39,22 @@ class StreamedTiles:
     result = None
 
     def __init__(
-        self, raster: Raster, size: int, store: PieceStore, *, part: int | None = None
+        self,
+        raster: Raster,
+        size: int,
+        store: PieceStore,
+        *,
+        part: int | None = None,
+        some: tuple[int, int] | None = None,
     ) -> None:
         """``size``: side of the tiles; ``part``: as of
-        :class:`pix2pix_batch.imaging.tiling.SharingTiles`, where norms are shared."""
+        :class:`pix2pix_batch.imaging.tiling.SharingTiles`, where norms are shared; ``some``: the
+        first row of tiles that is to be made, and the one behind the last, where others make the
+        rest."""
         self.raster, self.size, self.store, self.part = raster, size, store, part
         self.rows, self.columns = (Axis.plan(side, size) for side in (raster.height, raster.width))
-        self.done = min(store.count_done(), self.rows.count)
+        begin, self.end = some or (0, self.rows.count)
+        self.done = min(store.count_done(begin), self.end)
         self.squares: list[float] = []
         """Of the tiles that are made now, in order."""
         self.strip: np.ndarray | None = None
@@ -56,11 +65,11 @@ class StreamedTiles:
     def first_row(self) -> int:
         """Of the tiles that are made: the last that is done again, for what the next shares with
         it."""
-        return self.done if self.done in (0, self.rows.count) else self.done - 1
+        return self.done if self.done in (0, self.end) else self.done - 1
 
     def __len__(self) -> int:
         """Tiles that are to be made."""
-        return (self.rows.count - self.first_row) * self.columns.count
+        return (self.end - self.first_row) * self.columns.count
 
     @property
     def shares(self) -> list[float]:
@@ -71,7 +80,7 @@ class StreamedTiles:
     def list_numbered(self) -> Iterator[tuple[int, np.ndarray]]:
         """The tiles that are to be made, each with its number. Raises :class:`ImageError`."""
         count = self.columns.count
-        for row in range(self.first_row, self.rows.count):
+        for row in range(self.first_row, self.end):
             top = row * self.rows.stride - self.rows.before
             for first, last in self._panels():
                 left = first * self.columns.stride - self.columns.before
@@ -170,7 +179,7 @@ class StreamedTiles:
             some = self.strip[first:last, left + x : left + until].copy()
             made[:, x:until] = round_to(some, dtype)
         inside = None if valid is None else valid[first:last, left : left + width]
-        return Piece(made, inside, squares)
+        return Piece(made, inside, squares, tuple(self.raster.warnings))
 
     def all_squares(self) -> list[float]:
         """Of all tiles, also of those that were made before. Raises :class:`ImageError`."""
@@ -210,6 +219,8 @@ class StreamedTiles:
         for number in range(self.rows.count):
             with watched():
                 piece = self._piece(number)
+            known = self.raster.warnings
+            known += [warning for warning in piece.warnings if warning not in known]
             until = held + len(piece.pixels)
             pixels[held:until] = piece.pixels
             if valid is not None:
