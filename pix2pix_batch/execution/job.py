@@ -157,11 +157,8 @@ class Job:
         }
 
     def _value_ranges(self) -> dict[str, Any]:
-        """Those of the sides that are no pictures, for who looks at them without the model."""
-        sides = self.info.ranges._asdict()
-        if self.info.labels is not None:  # which are no values
-            del sides["input"]
-        told = {word: side.as_dict() for word, side in sides.items() if not side.is_picture}
+        """For who looks at rasters without the model."""
+        told = {word: side.as_dict() for word, side in self.info.raster_sides.items()}
         return {RANGES: told} if told else {}
 
     def _resolved_options(self) -> dict[str, Any]:
@@ -342,7 +339,9 @@ class Job:
                 return
             recorder.begin(self.progress.workers)
             self.selector.describe(journal.overwrites)
-            work = TaskSpec(self.settings, orders, markers, self.task, self.streamed)
+            work = TaskSpec(
+                self.settings, orders, markers, self.task, self.streamed, self._split_item
+            )
             self._dispatch(handle, work, recorder, map(self._resolve_path, chain(first, rest)))
 
     def _dispatch(
@@ -362,6 +361,9 @@ class Job:
         if not self.summary.interrupted:
             self.progress.total = self.summary.total
         watch()
+
+    def _split_item(self, item: Item) -> list[Item]:
+        return large_images.split_rows(item, self.info, self.settings)
 
     def _resolve_path(self, item: Item) -> Item:
         """The item as workers find it: those of an existing cluster stand elsewhere."""
