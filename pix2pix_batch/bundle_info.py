@@ -69,6 +69,14 @@ class BundleInfo:
         )
 
     @property
+    def raster_sides(self) -> dict[str, ValueRange]:
+        """Of the sides ``input`` and ``output`` those that are no pictures."""
+        sides = self.ranges._asdict()
+        if self.labels is not None:  # whose images are pictures
+            del sides["input"]
+        return {word: side for word, side in sides.items() if not side.is_picture}
+
+    @property
     def needs_full_precision(self) -> bool:
         """Whether outputs are finer than half precision is: bf16 has 8 bits, fp16 11."""
         return not self.ranges.output.is_eight_bit

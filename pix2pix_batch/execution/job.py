@@ -214,7 +214,8 @@ class Job:
                 return
             recorder.begin(self.progress.workers)
             self.selector.describe(journal.overwrites)
-            work = TaskSpec(self.settings, orders, markers, self.task, self.planned.streamed)
+            streamed = self.planned.streamed
+            work = TaskSpec(self.settings, orders, markers, self.task, streamed, self._split_item)
             self._dispatch(handle, work, recorder, map(self._resolve_path, chain(first, rest)))
 
     def _dispatch(
@@ -237,6 +238,9 @@ class Job:
         if not self.summary.interrupted:
             self.progress.total = self.summary.total
         watch()
+
+    def _split_item(self, item: Item) -> list[Item]:
+        return large_images.split_rows(item, self.planned.info, self.settings)
 
     def _resolve_path(self, item: Item) -> Item:
         """The item as workers find it: those of an existing cluster stand elsewhere."""

@@ -156,11 +156,8 @@ def identify_inputs_and_model(
 
 
 def _list_value_ranges(info: BundleInfo) -> dict[str, Any]:
-    """Those of the sides that are no pictures, for who looks at them without the model."""
-    sides = info.ranges._asdict()
-    if info.labels is not None:  # which are no values
-        del sides["input"]
-    ranges = {word: side.as_dict() for word, side in sides.items() if not side.is_picture}
+    """For who looks at rasters without the model."""
+    ranges = {word: side.as_dict() for word, side in info.raster_sides.items()}
     return {RANGES: ranges} if ranges else {}
 
 

@@ -45,7 +45,8 @@ class Layout(NamedTuple):
     nested lists for one channel. ``normless``: the positions leave no room for norms.
     ``called``: the network with its numbers, for messages. ``norms``: those that it may have, the
     usual one first, where the layout tells and the keys do not. ``enlarged``: our convolutions
-    whose kernels are larger, by so many zeros left, right, above and below.
+    whose kernels are larger, by so many zeros left, right, above and below. ``settings``: fields
+    that are tensors of one number in the checkpoint, and their names there.
     """
 
     modules: Mapping[str, str]
@@ -56,6 +57,7 @@ class Layout(NamedTuple):
     normless: bool = False
     norms: tuple[Norm, ...] = ()
     enlarged: Mapping[str, tuple[int, int, int, int]] = {}
+    settings: Mapping[str, str] = {}
 
 
 class Description:

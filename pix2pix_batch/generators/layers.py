@@ -28,9 +28,9 @@ class Convolution:
     Python could have for variables, and numbers, with dots between.
     ``source``: the features that it reads. ``padding``: pixels on each side, zeros or, with
     ``reflects``, mirrored ones. ``transposed``: with as much output padding as it takes to put out
-    ``stride`` times the size. ``leaky_relu`` has the paper's slope, 0.2. ``added``: features that
-    are added to its result. ``noise_block``: the number of the block whose dropout mask multiplies
-    its result.
+    ``stride`` times the size. ``slope``: of ``leaky_relu``, by default the paper's. ``added``:
+    features that are added to its result. ``noise_block``: the number of the block whose dropout
+    mask multiplies its result.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Convolution:
     bias: bool = True
     normed: bool = True
     activation: Activation = "relu"
+    slope: float = 0.2
     noise_block: int | None = None
     added: str = ""
 

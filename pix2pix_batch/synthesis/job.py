@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from pix2pix_batch import bundle
 from pix2pix_batch.dataset.naming import item_variant_name, output_of, source_of, variant_name
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.execution.item_selector import ItemSelector
@@ -19,6 +18,8 @@ from pix2pix_batch.execution.job_plan import (
     plan_job,
 )
 from pix2pix_batch.execution.output_placement import OutputNames
+from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
+from pix2pix_batch.inference.input_reading import choose_source_form
 from pix2pix_batch.inference.settings import Opener, Settings
 from pix2pix_batch.inputs.source import InputSource
 from pix2pix_batch.item import Item
@@ -28,7 +29,7 @@ from pix2pix_batch.journal.record import GONE, Record
 from pix2pix_batch.journal.shard import journal_of
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.noise import SOURCE
-from pix2pix_batch.options import require_pictures, what_decides_bytes
+from pix2pix_batch.options import what_decides_bytes
 from pix2pix_batch.reporting import html_page
 from pix2pix_batch.reporting.progress import Progress, ProgressReporter
 from pix2pix_batch.synthesis import provenance, reuse
@@ -41,7 +42,8 @@ from pix2pix_batch.text import escape
 class Variants(InputSource):
     """What a scan of the inputs found, each as often as it is wanted.
 
-    ``unlisted``: directories that could not be listed, each as an input of one image.
+    ``sources``: the format of the inputs' copies, empty where there are none; ``unlisted``:
+    directories that could not be listed, each as an input of one image.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Variants(InputSource):
         scan: InputSource,
         inputs: Sequence[Input],
         wanted: Mapping[str, int],
-        sources: bool,
+        sources: str,
         unlisted: Iterable[tuple[str, str]],
     ) -> None:
         super().__init__(scan.source, scan.options, scan.root, scan.tars)
@@ -70,11 +72,11 @@ class Variants(InputSource):
             count = self.wanted.get(given.name, 0)
             first = SOURCE if self.sources else 0
             for variant in range(first, count) if count else ():
-                form = "png" if variant == SOURCE else given.item.form
+                form = self.sources if variant == SOURCE else given.item.form
                 yield replace(
                     given.item,
                     name=item_variant_name(given.item, variant),
-                    output=output_of(given.item, variant),
+                    output=output_of(given.item, variant, self.sources),
                     form=form,
                     variant=variant,
                 )
@@ -127,7 +129,6 @@ class SynthesisJob:
         """Raises :class:`InputError`."""
         planned = plan_job(source, out, options.job_options(), opener)
         info = planned.info
-        require_pictures(bundle.resolve(options.model), info, "synthesize")
         if planned.is_remote:
             raise InputError(f"{escape(out)}: is a URL; synthesize writes to a directory")
         if planned.scan.tars:
@@ -136,12 +137,17 @@ class SynthesisJob:
             )
         self.about, self.at_begin = options, at_begin
         self.out, self.scan = planned.out, planned.scan
+        self.source_form = choose_source_form(info, options.format)
+        """The format of the inputs' copies."""
         settings = replace(
             planned.settings,
             seed=options.seed,
             noise_rate=options.noise_rate,
             noise_blocks=options.noise_blocks,
             input_noise=options.input_noise,
+            # what lies beside images is not laid out
+            georeference=bool(info.raster_sides)
+            and OUTPUT_FORMATS[options.format].holds_georeference,
             beside=options.side_by_side,
             inspect=True,
             origin=provenance.xmp(info.name, planned.settings.fingerprint) if options.mark else b"",
@@ -153,6 +159,7 @@ class SynthesisJob:
             **identify_inputs_and_model(planned.scan, settings, info, names_matter=False),
             **what_decides_bytes(options, list_resolved_options(settings)),
             "beside": settings.beside,
+            **({"source_format": self.source_form} if self.source_form != "png" else {}),
         }
         self.planned = replace(planned, settings=settings, identity=identity, countable=True)
         self.summary = ImageSummary(model=info.name)
@@ -181,7 +188,8 @@ class SynthesisJob:
             return
         with closing(self.planned.open_history(Journal)) as journal:
             try:
-                gone = reuse.reuse_images(self.out, inputs, reuse.records_of(self.out))
+                records = reuse.records_of(self.out)
+                gone = reuse.reuse_images(self.out, inputs, records, self.source_form)
             except OSError as error:
                 raise OutputError(
                     f"{escape(self.out)}: what was made before cannot be put in place "
@@ -200,7 +208,8 @@ class SynthesisJob:
         unlisted = self.scan.unlisted if is_first else []
 
         def make() -> InputSource:
-            return Variants(self.scan, inputs, wanted, self.about.holds_sources, unlisted)
+            sources = self.source_form if self.about.holds_sources else ""
+            return Variants(self.scan, inputs, wanted, sources, unlisted)
 
         scan = make()
         self.planned = replace(

@@ -22,11 +22,12 @@ PARTS = "parts"
 class Piece:
     """The output's rows that one row of tiles completes: ``pixels`` ``(h, W, C)``; ``valid``
     ``bool (h, W)``, or ``None`` where there is data everywhere; ``squares``: of the tiles'
-    distances."""
+    distances; ``warnings``: what was odd of the input."""
 
     pixels: np.ndarray
     valid: np.ndarray | None
     squares: np.ndarray
+    warnings: tuple[str, ...] = ()
 
 
 class PieceStore:
@@ -39,12 +40,13 @@ class PieceStore:
         with self._explain_errors():
             directory.mkdir(parents=True, exist_ok=True)
 
-    def count_done(self) -> int:
-        """How many of the first pieces are there, one after the other."""
-        done = 0
+    def count_done(self, begin: int = 0) -> int:
+        """The number of the first piece, from ``begin`` on, that is not there."""
+        done = begin
         while self._path(done).is_file():
             done += 1
-        if done and self.read(done - 1) is None:  # the last may be of a machine that went down
+        # the last may be of a machine that went down
+        if done > begin and self.read(done - 1) is None:
             return done - 1
         return done
 
@@ -53,19 +55,22 @@ class PieceStore:
         try:
             with np.load(self._path(number), allow_pickle=False) as stored:
                 pixels, squares = stored["pixels"], stored["squares"]
+                warnings = tuple(stored["warnings"].tolist()) if "warnings" in stored else ()
                 valid = None
                 if "valid" in stored:
                     bits = np.unpackbits(stored["valid"], count=pixels.shape[0] * pixels.shape[1])
                     valid = bits.astype(bool).reshape(pixels.shape[:2])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
-        return Piece(pixels, valid, squares)
+        return Piece(pixels, valid, squares, warnings)
 
     def write(self, number: int, piece: Piece) -> None:
         """Raises :class:`OutputError`, or :class:`ImageError` for what is not every image's."""
         arrays = {"pixels": piece.pixels, "squares": piece.squares}
         if piece.valid is not None:
             arrays["valid"] = np.packbits(piece.valid)
+        if piece.warnings:
+            arrays["warnings"] = np.array(piece.warnings)
         # a directory that is gone is not made again: OUT's mount may be
         with self._explain_errors(), whole(self._path(number), make_directory=False) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]

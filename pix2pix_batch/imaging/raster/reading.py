@@ -95,6 +95,8 @@ class GdalRaster:
             self.warnings.append("its colour profile is left out: it is read window by window")
         if file.driver == "GTiff" and file.tags(ns="TIFF").get("TIFFTAG_ORIENTATION", "1") != "1":
             self.warnings.append("its orientation is left out: rasters are read as they lie")
+        if file.driver == "GTiff" and (pages := len(file.subdatasets)) > 1:
+            self.warnings.append(f"has {pages:,} pages, of which the first is read")
         enums = library.rasterio().enums
         colours, self._alpha = list(file.colorinterp), None
         if enums.ColorInterp.alpha in colours:
