@@ -93,10 +93,8 @@ class Gallery:
         kinds = self.tally.samples, self.tally.doubtful, self.tally.odd
         mixed = [values for pair in zip_longest(*kinds) for values in pair if values is not None]
         pairs = [self._paths(values) for values in mixed]
-        sides = {}
-        for before, after in pairs:
-            sides |= {before: self.rasters.find_input(before)}
-            sides |= {after: self.rasters.find_output(after)}
+        sides = {before: self.rasters.find_input(before) for before, _ in pairs}
+        sides |= {after: self.rasters.find_output(after) for _, after in pairs}
         rasters = {path: side for path, side in sides.items() if side is not None}
         made = thumbnails(chain.from_iterable(pairs), PICTURES, rasters)
         samples, doubtful, odd = ([self._card(values, made) for values in kind] for kind in kinds)
