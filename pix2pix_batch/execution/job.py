@@ -35,7 +35,7 @@ from pix2pix_batch.options import Options, read_image_model, take_common, what_d
 from pix2pix_batch.reporting.left_alone import count_left_alone
 from pix2pix_batch.reporting.progress import Progress, ProgressReporter
 from pix2pix_batch.reporting.summary import Summary
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import destination, files, remote
 from pix2pix_batch.storage.common import FULL
 from pix2pix_batch.text import escape
 
@@ -188,7 +188,7 @@ class Job:
 
     def _require_possible(self) -> None:
         """Raises :class:`InputError` for what does not go with URLs or tars."""
-        files.require_writable(self.settings.out)
+        destination.require_writable(self.settings.out)
         places = [self.settings.out, self.scan.source]
         in_process = (self.options.scheduler or "").startswith("inproc://")
         if not in_process and any(remote.scheme(place) == remote.MEMORY for place in places):

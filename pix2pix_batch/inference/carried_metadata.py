@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging import sidecars
 from pix2pix_batch.imaging.decoding import jpeg2000
 from pix2pix_batch.imaging.images import Picture
-from pix2pix_batch.imaging.metadata import descriptions, exif, georeference, pam, sidecars
+from pix2pix_batch.imaging.metadata import descriptions, exif, georeference, pam
 from pix2pix_batch.imaging.metadata.descriptions import IPTC_TAG
 from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn
 from pix2pix_batch.imaging.metadata.tiff import Fields, xmp_field

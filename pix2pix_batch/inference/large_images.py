@@ -27,7 +27,7 @@ from pix2pix_batch.inference.fitting import LARGE_TILE, plan_large_tiles
 from pix2pix_batch.inference.settings import WHOLE, Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import new_digest
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import destination, files, remote
 from pix2pix_batch.storage.common import DIRECTORY
 
 WHOLE_RASTER = 512 << 20
@@ -226,15 +226,15 @@ def write_output(
         tiles.assemble(made, driver, extras, watched)
         require_whole(made)
         digest = new_digest()
-        with files.open_output(settings.out, item.output) as file, made.open("rb") as source:
+        with destination.open_output(settings.out, item.output) as file, made.open("rb") as source:
             while piece := source.read(PIECE):
                 with watched():
                     digest.update(piece)
                     file.write(piece)
     except OSError as error:
-        raise files.explain_output_error(settings.out, error) from error
+        raise destination.explain_output_error(settings.out, error) from error
     except ImageError:
-        files.require_room(settings.out)
+        destination.require_room(settings.out)
         raise
     finally:
         made.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pix2pix_batch.journal.record import MADE
-from pix2pix_batch.reporting.raster_sides import RasterSides
+from pix2pix_batch.reporting.raster_sides import RasterSide, RasterSides
 from pix2pix_batch.reporting.statistics import DOUBT, Group, Statistics, Values
 from pix2pix_batch.reporting.thumbnail import Thumbnail, thumbnails
 from pix2pix_batch.storage import common, files, remote
@@ -93,8 +93,10 @@ class Gallery:
         kinds = self.tally.samples, self.tally.doubtful, self.tally.odd
         mixed = [values for pair in zip_longest(*kinds) for values in pair if values is not None]
         pairs = [self._paths(values) for values in mixed]
-        sides = {before: self.rasters.find_input(before) for before, _ in pairs}
-        sides |= {after: self.rasters.find_output(after) for _, after in pairs}
+        sides: dict[str, RasterSide | None] = {}
+        for before, after in pairs:
+            sides |= {before: self.rasters.find_input(before)}
+            sides |= {after: self.rasters.find_output(after)}
         rasters = {path: side for path, side in sides.items() if side is not None}
         made = thumbnails(chain.from_iterable(pairs), PICTURES, rasters)
         samples, doubtful, odd = ([self._card(values, made) for values in kind] for kind in kinds)

@@ -29,7 +29,7 @@ from pix2pix_batch.reporting.gallery import (
     shorten,
 )
 from pix2pix_batch.reporting.statistics import BEYOND, DOUBT, Statistics, Values
-from pix2pix_batch.storage import common, files, remote
+from pix2pix_batch.storage import common, destination, files, remote
 from pix2pix_batch.text import duration, escape
 from pix2pix_batch.version import __version__
 
@@ -84,7 +84,7 @@ def write(out: Path, outputs: str | None = None, dataset: Values | None = None) 
     with suppress(OSError):  # an OUT that was copied may lack it
         (out / common.DIRECTORY / "tmp").mkdir(exist_ok=True)
     try:
-        files.place(out, NAME, text.encode())
+        destination.place(out, NAME, text.encode())
     except ImageError as error:
         raise OutputError(f"{escape(path)}: {error}") from error
     return path
@@ -98,7 +98,7 @@ def publish(out: Path, outputs: str = "", dataset: Values | None = None) -> str:
     url = files.join(outputs, NAME)
     try:
         _require_free_there(url)
-        files.place(outputs, NAME, path.read_bytes())
+        destination.place(outputs, NAME, path.read_bytes())
     except ImageError as error:
         raise OutputError(f"{escape(remote.redact(url))}: {error}") from error
     return remote.redact(url)
