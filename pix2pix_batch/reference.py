@@ -1,6 +1,7 @@
-"""Checkpoints of pix2pix, CycleGAN, CUT and pix2pixHD, turned into bundles.
+"""Checkpoints of pix2pix, CycleGAN, CUT, pix2pixHD and their like, turned into bundles.
 
-Such a ``latest_net_G.pth`` is a state dict. Each family of generators knows its own by the
+Such a ``latest_net_G.pth`` is a state dict, and files of Keras's are read as one
+(:mod:`pix2pix_batch.keras_files`). Each family of generators knows its own by the
 structure of the keys and by the shapes: :mod:`pix2pix_batch.generators`.
 """
 
