@@ -14,6 +14,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from pix2pix_batch.errors import EMPTY, ImageError, NotToleratedError
 from pix2pix_batch.imaging.decoding import (
     beginnings,
+    icons,
     jpeg,
     jpeg2000,
     layout,
@@ -130,6 +131,8 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
         return _decode_jpeg(data, tolerance)
     if jpeg2000.is_jpeg2000(data):
         return _decode_jpeg2000(data, tolerance)
+    if within := icons.find_png(data):
+        return _decode_png(within, tolerance)
     data = others.take_first_page(data)
     if reason := others.refusal(data):
         raise ImageError(reason)
@@ -271,6 +274,8 @@ def _decode_png(data: bytes, tolerance: Tolerance) -> Decoded:
         if others_needed := [name for name in needed if name != "IDAT"]:
             raise ImageError(f"damaged: wrong checksum of its chunk {others_needed[0]}")
         if needed:  # its data has another checksum within
+            if not (ImageFile.LOAD_TRUNCATED_IMAGES or png.has_whole_data(data)):
+                raise ImageError(f"damaged: wrong checksum of its chunk IDAT{HINT}")
             remarks.append("damaged: wrong checksum of its chunk IDAT, whose data is whole")
         beside = [chunk for chunk in found.wrong if not png.is_needed(chunk[0])]
         remarks += [f"wrong checksum of its chunk {name}, which is left out" for name, *_ in beside]

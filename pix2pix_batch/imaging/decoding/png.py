@@ -214,6 +214,21 @@ def ends_early(image: Image.Image, found: Chunks, data: bytes) -> bool:
     return left > 0
 
 
+def has_whole_data(data: bytes) -> bool:
+    """Whether the pixels' data is whole by the checksum at its own end (RFC 1950), which Pillow
+    does not read."""
+    inflater = zlib.decompressobj()
+    try:
+        for kind, at, size in _iterate_chunks(data):
+            rest = data[at : at + size] if kind == b"IDAT" else b""
+            while rest and not inflater.eof:
+                inflater.decompress(rest, PIECE)
+                rest = inflater.unconsumed_tail
+    except zlib.error:
+        return False
+    return inflater.eof
+
+
 def _count_bytes(found: Chunks) -> int:
     """How many the pixels are with the filter of each row (PNG, sections 7.2, 8.1)."""
     passes = PASSES if found.is_interlaced else ((0, 0, 1, 1),)

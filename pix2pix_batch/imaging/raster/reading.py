@@ -100,8 +100,16 @@ class GdalRaster:
             require_type(kind, self.side, f"band {index}")
         self._nodata = [file.nodatavals[index - 1] for index in self.indexes]
         flags = file.mask_flag_enums[self.indexes[0] - 1]
-        self._has_mask = enums.MaskFlags.per_dataset in flags
+        self._has_mask = enums.MaskFlags.per_dataset in flags and enums.MaskFlags.alpha not in flags
+        if self._alpha in self.indexes:  # what GDAL calls any fourth band of 8 bits
+            self._alpha = None
+        if not bands and (remark := describe_other_names(self._chosen(names), self.side.names)):
+            self.warnings.append(remark)
+        self._survey = Survey(self.side)
         self.profile = self._read_profile(names)
+
+    def _chosen(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(names[index - 1] for index in self.indexes)
 
     def _require_local(self) -> None:
         """A VRT names the files that it is made of, which may lie anywhere."""
@@ -125,7 +133,7 @@ class GdalRaster:
             transform=None if file.transform.is_identity else file.transform,
             gcps=(gcps, system) if gcps else None,
             rpcs=file.rpcs,
-            descriptions=tuple(names[index - 1] for index in self.indexes),
+            descriptions=self._chosen(names),
             colours=tuple(file.colorinterp[index - 1] for index in self.indexes),
             is_point=file.tags().get("AREA_OR_POINT") == "Point",
             compression=compression if compression in LOSSLESS else "DEFLATE",
@@ -144,7 +152,9 @@ class GdalRaster:
             planes = self._file.read(self.indexes, window=window)
             masked = self._read_mask(window)
         nodata = [[value] for value in self._nodata]
-        return clean(np.moveaxis(planes, 0, 2), masked, nodata, self.side, self.warnings)
+        made = clean(np.moveaxis(planes, 0, 2), masked, nodata, self.side, self.warnings)
+        self._survey.add(*made, self.warnings)
+        return made
 
     def _read_mask(self, window: Any) -> np.ndarray | None:
         if self._alpha is not None:
@@ -214,6 +224,7 @@ class NumpyRaster:
         require_type(array.dtype, side, "it")
         indexes = choose_bands(("",) * count, count, None, side, bands)
         self._bands = [index - 1 for index in indexes]
+        self._survey = Survey(side)
         floats = array.dtype.kind == "f"
         self.profile = RasterProfile(has_gaps=floats or side.nodata is not None)
 
@@ -223,7 +234,9 @@ class NumpyRaster:
         """See :class:`Raster`."""
         window = self._array[top : top + height, left : left + width, self._bands]
         nothing: list[list[float | None]] = [[] for _ in self._bands]
-        return clean(window, None, nothing, self.side, self.warnings)
+        made = clean(window, None, nothing, self.side, self.warnings)
+        self._survey.add(*made, self.warnings)
+        return made
 
     def close(self) -> None:
         """Nothing is open but a map of the file, which goes with the array."""
@@ -233,6 +246,58 @@ class NumpyRaster:
 
     def __exit__(self, *error: object) -> None:
         return None
+
+
+class Survey:
+    """Counts which values lie beyond the range that a model tells apart, at some thousand places
+    of each window: an image that mostly does is on another scale, and becomes one of ends."""
+
+    def __init__(self, side: ValueRange) -> None:
+        self._side, self._said = side, ""
+        self._counts = np.zeros((2, side.channels), np.int64)
+
+    def add(self, values: np.ndarray, valid: np.ndarray | None, warnings: list[str]) -> None:
+        """``values``, ``valid``: as :meth:`Raster.read` returns them. ``warnings`` gets what is
+        to be said of all that was added, in place of what was said before."""
+        if self._side.is_eight_bit:
+            return
+        step = max(1, round((values.shape[0] * values.shape[1] / SURVEYED) ** 0.5))
+        few = values[::step, ::step]
+        few = few.reshape(-1, few.shape[2]) if valid is None else few[valid[::step, ::step]]
+        for band, told in enumerate(self._side.bands):
+            beyond = (few[:, band] < told.low) | (few[:, band] > told.high)
+            self._counts[:, band] += np.count_nonzero(beyond), len(few)
+        if self._said in warnings:
+            warnings.remove(self._said)
+        self._said = self._describe()
+        if self._said:
+            warnings.append(self._said)
+
+    def _describe(self) -> str:
+        beyond, counted = self._counts
+        band = int(np.argmax(beyond / np.maximum(counted, 1)))
+        if 2 * beyond[band] <= counted[band]:
+            return ""
+        share, told = round(100 * beyond[band] / counted[band]), self._side.bands[band]
+        return (
+            f"{share} % of the values of {told.name or f'band {band + 1}'} lie beyond {told}, "
+            "which the model tells apart: is it on another scale?"
+        )
+
+
+SURVEYED = 1 << 14
+"""Places of a window at which values are looked at."""
+
+
+def describe_other_names(names: Sequence[str], wanted: Sequence[str]) -> str:
+    """A remark where the bands taken for those ``wanted`` are called otherwise; else nothing."""
+    if not (all(wanted) and any(names)) or tuple(names) == tuple(wanted):
+        return ""
+    shown = [", ".join(name or "?" for name in some) for some in (names, wanted)]
+    return (
+        f"its bands are called {shown[0]}, and the model's {shown[1]}: they were taken in their "
+        "order (see --bands)"
+    )
 
 
 def count_pixel_bytes(side: ValueRange) -> int:
