@@ -7,6 +7,7 @@ no masks of cursors, and of 32 bits none at all.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -58,24 +59,30 @@ def find_png(data: bytes) -> bytes | None:
     """The PNG file that is an icon's best picture, of Windows or of macOS; ``None`` where that is
     none. Pillow reads it without most of what is checked in PNG files."""
     if data.startswith(STARTS):
-        found = _find_best(data)
-        return found if found and found.startswith(png.SIGNATURE) else None
+        best = _find_best(data)
+        return best if best and best.startswith(png.SIGNATURE) else None
     if not data.startswith(ICNS):
         return None
-    found, at = [], 8
+    pictures = list(_iterate_icns(data))
+    if any(body.startswith(JPEG_2000) for _, body in pictures):
+        return None
+    sized = [(struct.unpack_from(">I", body, 16)[0], body) for _, body in pictures
+             if body.startswith(png.SIGNATURE) and len(body) >= 24]  # fmt: skip
+    if not sized:
+        return None
+    widest, within = max(sized, key=lambda one: one[0])
+    return within if widest >= max(PLAIN.get(code, 0) for code, _ in pictures) else None
+
+
+def _iterate_icns(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The pictures of a macOS icon: their codes and bytes."""
+    at = 8
     while at + 8 <= len(data):
         (length,) = struct.unpack_from(">I", data, at + 4)
         if length < 8:
-            break
-        found.append((data[at : at + 4], data[at + 8 : at + length]))
+            return
+        yield data[at : at + 4], data[at + 8 : at + length]
         at += length
-    if any(body.startswith(JPEG_2000) for _, body in found):
-        return None
-    sized = [(struct.unpack_from(">II", body, 16), body) for _, body in found
-             if body.startswith(png.SIGNATURE) and len(body) >= 24]  # fmt: skip
-    largest, best = max(sized, key=lambda one: one[0], default=((0, 0), None))
-    plain = max((PLAIN.get(code, 0) for code, _ in found), default=0)
-    return best if largest[0] >= plain else None
 
 
 def _find_best(data: bytes) -> bytes | None:

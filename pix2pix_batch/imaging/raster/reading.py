@@ -12,6 +12,7 @@ import numpy as np
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.imaging.raster.profile import LOSSLESS, RasterProfile
+from pix2pix_batch.imaging.raster.survey import Survey, describe_other_names
 from pix2pix_batch.text import format_count
 from pix2pix_batch.value_ranges import ValueRange
 
@@ -246,58 +247,6 @@ class NumpyRaster:
 
     def __exit__(self, *error: object) -> None:
         return None
-
-
-class Survey:
-    """Counts which values lie beyond the range that a model tells apart, at some thousand places
-    of each window: an image that mostly does is on another scale, and becomes one of ends."""
-
-    def __init__(self, side: ValueRange) -> None:
-        self._side, self._said = side, ""
-        self._counts = np.zeros((2, side.channels), np.int64)
-
-    def add(self, values: np.ndarray, valid: np.ndarray | None, warnings: list[str]) -> None:
-        """``values``, ``valid``: as :meth:`Raster.read` returns them. ``warnings`` gets what is
-        to be said of all that was added, in place of what was said before."""
-        if self._side.is_eight_bit:
-            return
-        step = max(1, round((values.shape[0] * values.shape[1] / SURVEYED) ** 0.5))
-        few = values[::step, ::step]
-        few = few.reshape(-1, few.shape[2]) if valid is None else few[valid[::step, ::step]]
-        for band, told in enumerate(self._side.bands):
-            beyond = (few[:, band] < told.low) | (few[:, band] > told.high)
-            self._counts[:, band] += np.count_nonzero(beyond), len(few)
-        if self._said in warnings:
-            warnings.remove(self._said)
-        self._said = self._describe()
-        if self._said:
-            warnings.append(self._said)
-
-    def _describe(self) -> str:
-        beyond, counted = self._counts
-        band = int(np.argmax(beyond / np.maximum(counted, 1)))
-        if 2 * beyond[band] <= counted[band]:
-            return ""
-        share, told = round(100 * beyond[band] / counted[band]), self._side.bands[band]
-        return (
-            f"{share} % of the values of {told.name or f'band {band + 1}'} lie beyond {told}, "
-            "which the model tells apart: is it on another scale?"
-        )
-
-
-SURVEYED = 1 << 14
-"""Places of a window at which values are looked at."""
-
-
-def describe_other_names(names: Sequence[str], wanted: Sequence[str]) -> str:
-    """A remark where the bands taken for those ``wanted`` are called otherwise; else nothing."""
-    if not (all(wanted) and any(names)) or tuple(names) == tuple(wanted):
-        return ""
-    shown = [", ".join(name or "?" for name in some) for some in (names, wanted)]
-    return (
-        f"its bands are called {shown[0]}, and the model's {shown[1]}: they were taken in their "
-        "order (see --bands)"
-    )
 
 
 def count_pixel_bytes(side: ValueRange) -> int:
