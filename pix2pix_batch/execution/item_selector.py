@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pix2pix_batch.errors import EMPTY, ImageError, InputError, OutputError
 from pix2pix_batch.execution.output_placement import InputGuard, OutputNames
-from pix2pix_batch.imaging.metadata import sidecars, tileset
+from pix2pix_batch.imaging import sidecars, tileset
 from pix2pix_batch.inference.autotune import PROBE_IMAGES
 from pix2pix_batch.inputs.source import InputSource
 from pix2pix_batch.item import Item
@@ -20,7 +20,7 @@ from pix2pix_batch.journal.record import DONE, FAILED, QUARANTINED, Record
 from pix2pix_batch.journal.shard import Shard
 from pix2pix_batch.options import Options
 from pix2pix_batch.reporting.summary import Summary
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import destination, files, remote
 from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.text import escape
 
@@ -50,7 +50,7 @@ class ItemSelector:
     gone: dict[str, int] | None = None
     taken: int = 0
     outdated: dict[str, str] = field(default_factory=dict)
-    outputs: files.Outputs = field(init=False)
+    outputs: destination.Outputs = field(init=False)
 
     records_inputs = True
     """Whether the journal has a record for each input, and for nothing else."""
@@ -59,7 +59,7 @@ class ItemSelector:
         self.found = InputGuard(self.scan, self.out)
         self.shard = Shard.parse(self.options.shard) if self.options.shard else None
         self.is_remote = remote.is_url(self.out)
-        self.outputs = files.Outputs(self.out)
+        self.outputs = destination.Outputs(self.out)
 
     def require_images(self) -> None:
         """Raises :class:`InputError`, before anything is made, where there is nothing to do."""

@@ -29,13 +29,13 @@ from pix2pix_batch.inference.settings import WHOLE, Opener, Settings, apply_deci
 from pix2pix_batch.inputs.scan import open_inputs
 from pix2pix_batch.inputs.source import InputSource, ScanOptions
 from pix2pix_batch.item import Item
-from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, OUT_OF_JOURNAL, History
+from pix2pix_batch.journal.history import DIRECTORY_OF_NAMES, OUT_OF_JOURNAL, RANGES, History
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.options import Options, read_image_model, take_common, what_decides_bytes
 from pix2pix_batch.reporting.left_alone import count_left_alone
 from pix2pix_batch.reporting.progress import Progress, ProgressReporter
 from pix2pix_batch.reporting.summary import Summary
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import destination, files, remote
 from pix2pix_batch.storage.common import FULL
 from pix2pix_batch.text import escape
 
@@ -153,7 +153,13 @@ class Job:
             **({OUT_OF_JOURNAL: remote.redact(self.settings.out)} if self.is_remote else {}),
             "model": self.settings.fingerprint,
             "model_name": self.info.name,
+            **self._value_ranges(),
         }
+
+    def _value_ranges(self) -> dict[str, Any]:
+        """For who looks at rasters without the model."""
+        told = {word: side.as_dict() for word, side in self.info.raster_sides.items()}
+        return {RANGES: told} if told else {}
 
     def _resolved_options(self) -> dict[str, Any]:
         """The options of which something else was made than was given."""
@@ -182,7 +188,7 @@ class Job:
 
     def _require_possible(self) -> None:
         """Raises :class:`InputError` for what does not go with URLs or tars."""
-        files.require_writable(self.settings.out)
+        destination.require_writable(self.settings.out)
         places = [self.settings.out, self.scan.source]
         in_process = (self.options.scheduler or "").startswith("inproc://")
         if not in_process and any(remote.scheme(place) == remote.MEMORY for place in places):
@@ -333,7 +339,9 @@ class Job:
                 return
             recorder.begin(self.progress.workers)
             self.selector.describe(journal.overwrites)
-            work = TaskSpec(self.settings, orders, markers, self.task, self.streamed)
+            work = TaskSpec(
+                self.settings, orders, markers, self.task, self.streamed, self._split_item
+            )
             self._dispatch(handle, work, recorder, map(self._resolve_path, chain(first, rest)))
 
     def _dispatch(
@@ -353,6 +361,9 @@ class Job:
         if not self.summary.interrupted:
             self.progress.total = self.summary.total
         watch()
+
+    def _split_item(self, item: Item) -> list[Item]:
+        return large_images.split_rows(item, self.info, self.settings)
 
     def _resolve_path(self, item: Item) -> Item:
         """The item as workers find it: those of an existing cluster stand elsewhere."""

@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from pix2pix_batch import bundle
 from pix2pix_batch.dataset.naming import item_variant_name, output_of, source_of, variant_name
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.execution.cluster_handle import ClusterHandle
@@ -16,6 +15,8 @@ from pix2pix_batch.execution.item_selector import ItemSelector
 from pix2pix_batch.execution.job import Job
 from pix2pix_batch.execution.output_placement import OutputNames
 from pix2pix_batch.execution.run_recorder import RunRecorder
+from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
+from pix2pix_batch.inference.input_reading import choose_source_form
 from pix2pix_batch.inference.settings import Opener
 from pix2pix_batch.inputs.source import InputSource
 from pix2pix_batch.item import Item
@@ -25,7 +26,7 @@ from pix2pix_batch.journal.record import GONE, Record
 from pix2pix_batch.journal.shard import journal_of
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.noise import SOURCE
-from pix2pix_batch.options import require_pictures, what_decides_bytes
+from pix2pix_batch.options import what_decides_bytes
 from pix2pix_batch.reporting import html_page
 from pix2pix_batch.reporting.progress import Progress
 from pix2pix_batch.synthesis import provenance, reuse
@@ -38,7 +39,8 @@ from pix2pix_batch.text import escape
 class Variants(InputSource):
     """What a scan of the inputs found, each as often as it is wanted.
 
-    ``unlisted``: directories that could not be listed, each as an input of one image.
+    ``sources``: the format of the inputs' copies, empty where there are none; ``unlisted``:
+    directories that could not be listed, each as an input of one image.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class Variants(InputSource):
         scan: InputSource,
         inputs: Sequence[Input],
         wanted: Mapping[str, int],
-        sources: bool,
+        sources: str,
         unlisted: Iterable[tuple[str, str]],
     ) -> None:
         super().__init__(scan.source, scan.options, scan.root, scan.tars)
@@ -67,11 +69,11 @@ class Variants(InputSource):
             count = self.wanted.get(one.name, 0)
             first = SOURCE if self.sources else 0
             for variant in range(first, count) if count else ():
-                form = "png" if variant == SOURCE else one.item.form
+                form = self.sources if variant == SOURCE else one.item.form
                 yield replace(
                     one.item,
                     name=item_variant_name(one.item, variant),
-                    output=output_of(one.item, variant),
+                    output=output_of(one.item, variant, self.sources),
                     form=form,
                     variant=variant,
                 )
@@ -124,7 +126,6 @@ class SynthesisJob(Job):
         opener: Opener | None = None,
     ) -> None:
         super().__init__(source, out, options.job_options(), watch, opener=opener)
-        require_pictures(bundle.resolve(options.model), self.info, "synthesize")
         if self.is_remote:
             raise InputError(f"{escape(out)}: is a URL; synthesize writes to a directory")
         if self.scan.tars:
@@ -141,6 +142,8 @@ class SynthesisJob(Job):
             noise_rate=options.noise_rate,
             noise_blocks=options.noise_blocks,
             input_noise=options.input_noise,
+            # what lies beside images is not laid out
+            georeference=OUTPUT_FORMATS[options.format].holds_georeference and self.has_rasters,
             beside=options.side_by_side,
             inspect=True,
             origin=provenance.xmp(name, self.settings.fingerprint) if options.mark else b"",
@@ -149,6 +152,15 @@ class SynthesisJob(Job):
     def _directory_of_names(self) -> dict[str, Any]:
         """None: a dataset holds what its inputs are by their contents' digests."""
         return {}
+
+    @property
+    def has_rasters(self) -> bool:
+        return bool(self.info.raster_sides)
+
+    @property
+    def source_form(self) -> str:
+        """The format of the inputs' copies."""
+        return choose_source_form(self.info, self.about.format)
 
     @property
     def has_journal(self) -> bool:
@@ -161,7 +173,9 @@ class SynthesisJob(Job):
             return
         with closing(self._open_history(Journal)) as journal:
             try:
-                gone = reuse.reuse_images(self.out, inputs, reuse.records_of(self.out))
+                gone = reuse.reuse_images(
+                    self.out, inputs, reuse.records_of(self.out), self.source_form
+                )
             except OSError as error:
                 raise OutputError(
                     f"{escape(self.out)}: what was made before cannot be put in place "
@@ -180,7 +194,8 @@ class SynthesisJob(Job):
         unlisted = self.found.unlisted if is_first else []
 
         def make() -> InputSource:
-            return Variants(self.found, inputs, wanted, self.about.holds_sources, unlisted)
+            sources = self.source_form if self.about.holds_sources else ""
+            return Variants(self.found, inputs, wanted, sources, unlisted)
 
         self.make_scan, self.countable = make, True
         self.scan = make()
@@ -223,4 +238,5 @@ class SynthesisJob(Job):
             **self._inputs_and_model(),
             **what_decides_bytes(self.about, self._resolved_options()),
             "beside": self.settings.beside,
+            **({"source_format": self.source_form} if self.source_form != "png" else {}),
         }

@@ -11,15 +11,19 @@ import numpy as np
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.raster.pieces import Piece, PieceStore
 from pix2pix_batch.imaging.raster.profile import RasterExtras
-from pix2pix_batch.imaging.raster.reading import Raster
+from pix2pix_batch.imaging.raster.reading import Raster, count_pixel_bytes
 from pix2pix_batch.imaging.raster.writing import RasterWriter
 from pix2pix_batch.imaging.tiling import Axis, round_to
+from pix2pix_batch.value_ranges import ValueRange
 
 Watched = Callable[[], AbstractContextManager[None]]
 """Makes what a step is done under, which may not take forever."""
 
 PANEL = 32 << 20
 """Bytes of samples that are read at once."""
+
+LARGEST_BLOCK = 512
+"""Rows that blocks of files have at most, mostly."""
 
 COLUMNS = 4096
 """Columns whose sums are rounded at once."""
@@ -35,13 +39,22 @@ class StreamedTiles:
     result = None
 
     def __init__(
-        self, raster: Raster, size: int, store: PieceStore, *, part: int | None = None
+        self,
+        raster: Raster,
+        size: int,
+        store: PieceStore,
+        *,
+        part: int | None = None,
+        some: tuple[int, int] | None = None,
     ) -> None:
         """``size``: side of the tiles; ``part``: as of
-        :class:`pix2pix_batch.imaging.tiling.SharingTiles`, where norms are shared."""
+        :class:`pix2pix_batch.imaging.tiling.SharingTiles`, where norms are shared; ``some``: the
+        first row of tiles that is to be made, and the one behind the last, where others make the
+        rest."""
         self.raster, self.size, self.store, self.part = raster, size, store, part
         self.rows, self.columns = (Axis.plan(side, size) for side in (raster.height, raster.width))
-        self.done = min(store.count_done(), self.rows.count)
+        begin, self.end = some or (0, self.rows.count)
+        self.done = min(store.count_done(begin), self.end)
         self.squares: list[float] = []
         """Of the tiles that are made now, in order."""
         self.strip: np.ndarray | None = None
@@ -52,11 +65,11 @@ class StreamedTiles:
     def first_row(self) -> int:
         """Of the tiles that are made: the last that is done again, for what the next shares with
         it."""
-        return self.done if self.done in (0, self.rows.count) else self.done - 1
+        return self.done if self.done in (0, self.end) else self.done - 1
 
     def __len__(self) -> int:
         """Tiles that are to be made."""
-        return (self.rows.count - self.first_row) * self.columns.count
+        return (self.end - self.first_row) * self.columns.count
 
     @property
     def shares(self) -> list[float]:
@@ -67,7 +80,7 @@ class StreamedTiles:
     def list_numbered(self) -> Iterator[tuple[int, np.ndarray]]:
         """The tiles that are to be made, each with its number. Raises :class:`ImageError`."""
         count = self.columns.count
-        for row in range(self.first_row, self.rows.count):
+        for row in range(self.first_row, self.end):
             top = row * self.rows.stride - self.rows.before
             for first, last in self._panels():
                 left = first * self.columns.stride - self.columns.before
@@ -166,7 +179,7 @@ class StreamedTiles:
             some = self.strip[first:last, left + x : left + until].copy()
             made[:, x:until] = round_to(some, dtype)
         inside = None if valid is None else valid[first:last, left : left + width]
-        return Piece(made, inside, squares)
+        return Piece(made, inside, squares, tuple(self.raster.warnings))
 
     def all_squares(self) -> list[float]:
         """Of all tiles, also of those that were made before. Raises :class:`ImageError`."""
@@ -206,6 +219,8 @@ class StreamedTiles:
         for number in range(self.rows.count):
             with watched():
                 piece = self._piece(number)
+            known = self.raster.warnings
+            known += [warning for warning in piece.warnings if warning not in known]
             until = held + len(piece.pixels)
             pixels[held:until] = piece.pixels
             if valid is not None:
@@ -225,6 +240,26 @@ class StreamedTiles:
     def restart(self) -> StreamedTiles:
         """As of :class:`Tiles`: variants are not made of what does not fit in memory."""
         raise NotImplementedError
+
+
+def strip_memory(width: int, size: int, side: ValueRange, made: ValueRange) -> int:
+    """Bytes of what is held at once of an image of so many pixels across: while its rows are made
+    or, where that is more, put together. ``size``: side of the tiles; ``side``, ``made``: of the
+    inputs and of the outputs."""
+    columns = Axis.plan(width, size)
+    shared = size - columns.stride
+    a_row = columns.padded * made.channels
+    a_made_row = width * count_pixel_bytes(made)
+    read = min(PANEL, size * columns.padded * count_pixel_bytes(side))
+    # as it is read, with its bands together, without gaps, mirrored, and what was read before it;
+    # the strip, what of it is handed on to the next row of tiles, what is cut off, and where there
+    # is data
+    making = 5 * read + 4 * a_row * (size + shared) + columns.stride * a_made_row
+    making += 2 * size * columns.padded
+    # a row of tiles, and as much as fills blocks, of :data:`LARGEST_BLOCK` rows mostly
+    room = LARGEST_BLOCK + size
+    putting = (room + columns.stride + LARGEST_BLOCK) * (a_made_row + width)
+    return max(making, putting)
 
 
 def mirror(places: np.ndarray, length: int) -> np.ndarray:

@@ -356,7 +356,8 @@ def test_of_several_pages_the_first_is_read(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(pixels[:, :, 0])
         file.write(pixels[:40, :30, 0])
-    convert(tmp_path / "out", model, tmp_path / "a.tif")
+    (record,) = convert(tmp_path / "out", model, tmp_path / "a.tif").values()
+    assert record.warning == "has 2 pages, of which the first is read"
     assert np.array_equal(read(tmp_path / "out" / "a.tif"), pixels)
 
 
