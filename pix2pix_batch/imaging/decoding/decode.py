@@ -23,6 +23,7 @@ from pix2pix_batch.imaging.decoding import (
     process,
     runs,
     tiff,
+    tiff_damage,
 )
 from pix2pix_batch.imaging.decoding.opening import (
     HINT,
@@ -202,6 +203,7 @@ def _decode_known_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
     remarks = [remark] if remark else []
     if opened is not None and tiff.is_plain(opened):
         _load_tiff(opened, layout.COMPRESSIONS[opened.tag_v2.get(layout.COMPRESSION, 1)])
+        remarks += filter(None, [tiff_damage.find_damage(opened, data)])
         return Decoded(opened, turned=turned, warnings=remarks)
     try:
         told = layout.read_layout(data)
@@ -213,6 +215,8 @@ def _decode_known_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
         turned = told.orientation if told.orientation in UPRIGHT else 1
     told = replace(told, orientation=turned)
     image = _load_known_tiff(data, told, opened)
+    if opened is not None and tiff.is_read_by_pillow(told):
+        remarks += filter(None, [tiff_damage.find_damage(opened, data)])
     deep = partial(tiff.read_sixteen_bits, data, told) if told.depth > 8 else None
     return Decoded(image, turned=turned, warnings=remarks, read_deep=deep)
 
