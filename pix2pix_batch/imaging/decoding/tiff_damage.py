@@ -6,8 +6,11 @@ checksum.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
+from itertools import count
 
+import numpy as np
 from PIL.TiffImagePlugin import TiffImageFile
 
 from pix2pix_batch.imaging.decoding import layout
@@ -15,7 +18,7 @@ from pix2pix_batch.imaging.decoding.checksums import is_whole_zlib
 
 DEFLATE = (8, 32946)
 PACKBITS = 32773
-ROWS_PER_STRIP, TILE_WIDTH, TILE_HEIGHT = 278, 322, 323
+ROWS_PER_STRIP, PREDICTOR, TILE_WIDTH, TILE_HEIGHT = 278, 317, 322, 323
 
 
 def find_damage(image: TiffImageFile, data: bytes) -> str:
@@ -24,13 +27,33 @@ def find_damage(image: TiffImageFile, data: bytes) -> str:
     compression = image.tag_v2.get(layout.COMPRESSION)
     if image.tag_v2.get(layout.FILL_ORDER, 1) != 1:
         return ""
-    if compression in DEFLATE and any(
-        is_whole_zlib([block]) is False for block in _iterate_blocks(image, data)
+    if (
+        compression in DEFLATE
+        and not _has_right_checksums(image, data)
+        and any(is_whole_zlib([block]) is False for block in _iterate_blocks(image, data))
     ):
         return "damaged: wrong checksum of its data (compression: Deflate)"
     if compression == PACKBITS and _holds_more(image, data):
         return "damaged: its runs (compression: PackBits) are of more samples than it has"
     return ""
+
+
+def _has_right_checksums(image: TiffImageFile, data: bytes) -> bool:
+    """Whether the samples of each strip are known to be those that its checksum is of: of the
+    usual kinds, without unpacking the strips again."""
+    tags = image.tag_v2
+    predictor = tags.get(PREDICTOR, 1)
+    plain = set(tags.get(layout.BITS, ())) == {8} and image.mode in ("L", "RGB")
+    if not plain or tags.get(layout.ORIENTATION, 1) != 1 or predictor not in (1, 2):
+        return False
+    samples = np.asarray(image)
+    if predictor == 2:  # each but the first of a row is what it differs by from the one before
+        samples = np.concatenate([samples[:, :1], samples[:, 1:] - samples[:, :-1]], axis=1)
+    rows = tags.get(ROWS_PER_STRIP, image.height)
+    return all(
+        zlib.adler32(samples[top : top + rows].tobytes()) == int.from_bytes(block[-4:], "big")
+        for top, block in zip(count(0, rows), _iterate_blocks(image, data), strict=False)
+    )
 
 
 def _iterate_blocks(image: TiffImageFile, data: bytes) -> Iterator[bytes]:
@@ -56,21 +79,21 @@ def _holds_more(image: TiffImageFile, data: bytes) -> bool:
     for number, block in enumerate(_iterate_blocks(image, data), 1):
         is_last = TILE_HEIGHT not in tags and number % -(-image.height // height) == 0
         own, most = row * (last if is_last else height), row * height
-        count = _count_unpacked(block, most)
-        if count > own and count != most:
+        unpacked = _count_unpacked(block, most)
+        if unpacked > own and unpacked != most:
             return True
     return False
 
 
 def _count_unpacked(data: bytes, most: int) -> int:
     """How many bytes the runs are, counted until ``most`` are there."""
-    at = count = 0
-    while at < len(data) - 1 and count < most:
+    at = found = 0
+    while at < len(data) - 1 and found < most:
         head = data[at]
         if head < 128:
-            count += head + 1
+            found += head + 1
             at += head + 2
         else:
-            count += 257 - head if head > 128 else 0
+            found += 257 - head if head > 128 else 0
             at += 2 if head > 128 else 1
-    return count
+    return found
