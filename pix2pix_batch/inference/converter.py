@@ -432,18 +432,25 @@ class Converter:
                 beside = self._place(item, work.metadata, data, place)
         except ImageError as error:  # for no reason of the input's own: it is tried again
             return Record(item.name, "failed", reason=str(error))
-        record = Record(item.name, "done", work.stamp, item.output, hash=digest_of(data))
-        record = replace(record, warning=work.warning, beside=beside or None)
-        if item.variant == SOURCE:
-            return replace(record, input=work.input)
-        distance = self._distance(work)
-        record = replace(record, distance=distance, input=work.input)
-        if distance is None and self.domain is not None:
-            record = replace(record, unmeasured=True)
-        if self.settings.inspect:
+        is_made = item.variant != SOURCE  # and no copy of the input
+        distance = self._distance(work) if is_made else None
+        look = image_statistics.Appearance(look="", flags="")
+        if is_made and self.settings.inspect:
             assert work.tiles.result is not None
-            record = replace(record, **image_statistics.measure_appearance(work.tiles.result))
-        return record
+            look = image_statistics.measure_appearance(work.tiles.result)
+        return Record(
+            item.name,
+            "done",
+            work.stamp,
+            item.output,
+            hash=digest_of(data),
+            distance=distance,
+            input=work.input,
+            warning=work.warning,
+            unmeasured=True if is_made and distance is None and self.domain is not None else None,
+            beside=beside or None,
+            **look,
+        )
 
     def _write_large(self, work: PendingImage, tiles: StreamedTiles, place: Place) -> Record:
         """As :meth:`_write`, of an image whose rows lie on the disk."""
