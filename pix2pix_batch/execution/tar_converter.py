@@ -13,7 +13,8 @@ from pix2pix_batch.errors import ImageError, OutputError
 from pix2pix_batch.execution.tar_members import Damaged, Member, members, samples
 from pix2pix_batch.execution.tar_writer import FolderTarget, TarWriter, target_of
 from pix2pix_batch.imaging.output_formats import SAME, SUFFIXES, form_of
-from pix2pix_batch.inference.converter import Converter, Watch
+from pix2pix_batch.inference.converter import Converter
+from pix2pix_batch.inference.pending_image import Watch
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.inputs.choice import UNREAD, InputFilter
 from pix2pix_batch.item import Item

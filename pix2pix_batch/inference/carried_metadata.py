@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,6 +26,10 @@ GML_LOST = (
     "where it lies is told in GML alone (GMLJP2), which is not kept; a world file beside it is, "
     "and GeoJP2, as GDAL writes them"
 )
+
+
+Place = Callable[[str, bytes], None]
+"""Puts an output's bytes where they belong, by its name."""
 
 
 @dataclass(frozen=True)
@@ -184,3 +188,30 @@ def date(path: Path, time: int | None) -> None:
         raise ImageError(
             f"its output's time cannot be set ({error.strerror}); leave out --keep-times"
         ) from error
+
+
+def place_output(
+    item: Item, kept: Metadata, data: bytes, place: Place, settings: Settings
+) -> tuple[str, ...]:
+    """The output and what goes beside it, which is there when the output is, and is returned
+    by name. Raises :class:`ImageError`."""
+    beside = place_sidecars(item, kept, place, settings)
+    place(item.output, data)
+    if settings.keep_times:
+        time = modification_time(item)
+        date(Path(settings.out) / item.output, time)
+    return beside
+
+
+def place_sidecars(item: Item, kept: Metadata, place: Place, settings: Settings) -> tuple[str, ...]:
+    """What goes beside the output, returned by name. Raises :class:`ImageError`."""
+    if item.variant is not None:  # of a dataset, which has no files beside its images
+        return ()
+    out = Path(settings.out)
+    beside = []
+    for sidecar in list_sidecar_outputs(item, kept, item.output):
+        place(sidecar.name, sidecar.data)
+        beside.append(sidecar.name)
+        if settings.keep_times:
+            date(out / sidecar.name, sidecar.time)
+    return tuple(beside)

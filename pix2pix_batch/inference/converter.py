@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
-import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,15 +18,17 @@ from pix2pix_batch.errors import EngineError, ImageError, NotToleratedError, Out
 from pix2pix_batch.imaging import image_statistics, images, kinds
 from pix2pix_batch.imaging.composite import to_eight_bits
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
-from pix2pix_batch.imaging.raster.profile import RasterExtras, RasterProfile
+from pix2pix_batch.imaging.raster.profile import RasterExtras
 from pix2pix_batch.imaging.raster.reading import Raster
 from pix2pix_batch.imaging.raster.streaming import StreamedTiles
 from pix2pix_batch.imaging.tiling import SharingTiles
 from pix2pix_batch.inference import carried_metadata, input_reading, large_images
 from pix2pix_batch.inference.batch_builder import BatchBuilder
-from pix2pix_batch.inference.carried_metadata import Metadata
+from pix2pix_batch.inference.carried_metadata import Place
+from pix2pix_batch.inference.decode_ahead import codec_threads, count_together, decode_ahead
 from pix2pix_batch.inference.engine_cache import domain_of, engine_of, info_of, turn
-from pix2pix_batch.inference.fitting import Fitted, fit_to_model
+from pix2pix_batch.inference.fitting import fit_to_model
+from pix2pix_batch.inference.pending_image import PendingImage, Watch, watch_nothing
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import digest_of
@@ -41,68 +40,6 @@ from pix2pix_batch.storage.destination import Destination
 if TYPE_CHECKING:
     from pix2pix_batch.generators.generator import NormStatistics
     from pix2pix_batch.inference.engine import Translated
-
-CODEC_THREADS = 2
-"""Threads a worker decodes and encodes in, beside its one inference thread, unless the
-environment says :data:`CODEC_THREADS_VARIABLE`."""
-
-CODEC_THREADS_VARIABLE = "PIX2PIX_BATCH_CODEC_THREADS"
-"""Set for the workers of GPUs, which leave the cores to the codecs."""
-
-FAR_THREADS = 16
-"""The same where inputs or outputs lie behind URLs: most of them then wait for an answer."""
-
-READ_AHEAD = 32 << 20
-"""Files of up to this many bytes together are decoded ahead of the engine."""
-
-TOGETHER = 8
-"""Images that a codec thread decodes or encodes without a word with the others, at most. Handing
-one over costs two changes of thread, a tenth of a small JPEG's time
-(``benchmarks/pipeline.py``)."""
-
-SMALL = 1 << 20
-"""Bytes of files that are decoded together, at most: beside larger ones that cost is nothing."""
-
-
-Place = Callable[[str, bytes], None]
-"""Puts an output's bytes where they belong, by its name."""
-
-
-class Watch(Protocol):
-    """What a step is done under: told what is done ("decoding it"), to which image, and to how
-    many images at once."""
-
-    def __call__(self, doing: str, name: str, count: int = 1) -> AbstractContextManager[None]: ...
-
-
-def _no_watch(doing: str, name: str, count: int = 1) -> AbstractContextManager[None]:
-    return contextlib.nullcontext()
-
-
-def codec_threads(far: bool = False) -> int:
-    if far:
-        return FAR_THREADS
-    return int(os.environ.get(CODEC_THREADS_VARIABLE, CODEC_THREADS))
-
-
-@dataclass
-class PendingImage:
-    """One image on its way through the engine."""
-
-    item: Item
-    stamp: str
-    content: bytes
-    tiles: Fitted | StreamedTiles
-    alpha: np.ndarray | None
-    metadata: Metadata
-    waiting: int
-    input: str = ""
-    warning: str = ""
-    pixels: np.ndarray | None = None
-    squares: list[float] = field(default_factory=list)
-    norms: NormStatistics | None = None
-    profile: RasterProfile | None = None
-    failed: bool = False
 
 
 class Converter:
@@ -122,7 +59,7 @@ class Converter:
         assert settings.batch_size is not None
         self.settings = settings
         self.place = place
-        self.watch = watch or _no_watch
+        self.watch = watch or watch_nothing
         self.info = info_of(settings.model, settings.fingerprint)
         self.architecture = self.info.architecture
         self.makes_pictures = self.info.ranges.output.is_picture
@@ -151,7 +88,11 @@ class Converter:
             self._collect(0)
 
     def _run(self, items: Iterable[Item], pool: ThreadPoolExecutor) -> None:
-        for work in self._decode_ahead(items, pool):
+        decoded = decode_ahead(
+            items, self._decode, pool, self.watch,
+            threads=self.threads, batch=len(self.lane.buffer), far=self.settings.far,
+        )  # fmt: skip
+        for work in decoded:
             if self.fatal:
                 return
             if isinstance(work, Record):
@@ -215,65 +156,6 @@ class Converter:
                 lane.flying.popleft()
                 with contextlib.suppress(EngineError):  # the next batch would be taken for this one
                     lane.overlapping.finish()
-
-    def _decode_ahead(
-        self, items: Iterable[Item], pool: ThreadPoolExecutor
-    ) -> Iterator[PendingImage | Record]:
-        """The items' images in order, decoded some way ahead of their use."""
-        ahead: deque[tuple[Future[list[PendingImage | Record]], list[Item], int]] = deque()
-        batch, size, count = len(self.lane.buffer), 0, 0
-        wanted = self.threads  # images; as many as fill a batch, once it is known
-        few: list[Item] = []  # to be decoded together
-        few_size = 0
-
-        def send() -> None:
-            nonlocal few, few_size
-            if few:
-                ahead.append((pool.submit(self._decode_all, few), few, few_size))
-                few, few_size = [], 0
-
-        def first() -> Iterator[PendingImage | Record]:
-            nonlocal size, count, wanted
-            coming, those, used = ahead.popleft()
-            for made in coming.result():
-                if isinstance(made, PendingImage):
-                    tiles = max(1, len(made.tiles))  # none of an image whose rows are there
-                    wanted = max(self.threads, math.ceil(batch / tiles))
-                yield made
-            size, count = size - used, count - len(those)
-
-        last: Item | None = None
-        for item in items:
-            if item.variant is not None and last is not None and last.path == item.path:
-                few.append(item)  # a variant of the one before, which is decoded once
-                count += 1
-                continue
-            last = item
-            with self.watch("reading it", item.name):
-                length = files.size_of(item)
-            if len(few) >= self._together(wanted) or few_size + length > SMALL:
-                send()
-            while ahead and (count >= wanted or size + length > READ_AHEAD):
-                yield from first()
-            few.append(item)
-            few_size, size, count = few_size + length, size + length, count + 1
-        send()
-        while ahead:
-            yield from first()
-
-    def _together(self, images: int) -> int:
-        """How many of so many images one thread should take at once."""
-        if self.settings.far:  # where each is waited for
-            return 1
-        return max(1, min(TOGETHER, images // (2 * self.threads)))
-
-    def _decode_all(self, items: Sequence[Item]) -> list[PendingImage | Record]:
-        """Of variants of one input, the first decodes it."""
-        found: list[PendingImage | Record] = []
-        for item, before in zip(items, (None, *items), strict=False):
-            again = item.variant is not None and before is not None and before.path == item.path
-            found.append(_copy_decoded(found[-1], item) if again else self._decode(item))
-        return found
 
     def _decode(self, item: Item) -> PendingImage | Record:
         stamp = ""
@@ -383,7 +265,7 @@ class Converter:
         self._hand_over(ready, pool)
 
     def _hand_over(self, ready: Sequence[PendingImage], pool: ThreadPoolExecutor) -> None:
-        step = self._together(len(ready))
+        step = count_together(len(ready), self.threads, self.settings.far)
         for start in range(0, len(ready), step):
             self._collect(2 * max(len(self.lane.buffer), self.threads))
             few = ready[start : start + step]
@@ -436,7 +318,9 @@ class Converter:
             return Record(item.name, "failed", work.stamp, reason=reason)
         try:
             with self.watch("writing it", item.name):
-                beside = self._place(item, work.metadata, data, place)
+                beside = carried_metadata.place_output(
+                    item, work.metadata, data, place, self.settings
+                )
         except ImageError as error:  # for no reason of the input's own: it is tried again
             return Record(item.name, "failed", reason=str(error))
         is_made = item.variant != SOURCE  # and no copy of the input
@@ -486,7 +370,7 @@ class Converter:
         try:
             squares = tiles.all_squares() if self.domain is not None else []
             with self.watch("writing it", item.name):
-                beside = self._place_sidecars(item, work.metadata, place)
+                beside = carried_metadata.place_sidecars(item, work.metadata, place, self.settings)
             watched = partial(self.watch, "writing it", item.name)
             kept, settings = work.metadata, self.settings
             hashed = large_images.write_output(tiles, item, kept, self.info, settings, watched)
@@ -521,34 +405,3 @@ class Converter:
         if self.domain is None:
             return None
         return self.domain.distance(work.squares, work.tiles.shares)
-
-    def _place(self, item: Item, kept: Metadata, data: bytes, place: Place) -> tuple[str, ...]:
-        """The output and what goes beside it, which is there when the output is, and is returned
-        by name."""
-        beside = self._place_sidecars(item, kept, place)
-        place(item.output, data)
-        if self.settings.keep_times:
-            time = carried_metadata.modification_time(item)
-            carried_metadata.date(Path(self.settings.out) / item.output, time)
-        return beside
-
-    def _place_sidecars(self, item: Item, kept: Metadata, place: Place) -> tuple[str, ...]:
-        if item.variant is not None:  # of a dataset, which has no files beside its images
-            return ()
-        out = Path(self.settings.out)
-        beside = []
-        for sidecar in carried_metadata.list_sidecar_outputs(item, kept, item.output):
-            place(sidecar.name, sidecar.data)
-            beside.append(sidecar.name)
-            if self.settings.keep_times:
-                carried_metadata.date(out / sidecar.name, sidecar.time)
-        return tuple(beside)
-
-
-def _copy_decoded(made: PendingImage | Record, item: Item) -> PendingImage | Record:
-    """What was decoded, or not, for another variant of the same input."""
-    if isinstance(made, Record):
-        return replace(made, name=item.name)
-    return replace(
-        made, item=item, tiles=made.tiles.restart(), waiting=len(made.tiles), squares=[], norms=None
-    )
