@@ -17,12 +17,13 @@ from pix2pix_batch import bundle
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.execution import marker, out_directory, preflight, worker
 from pix2pix_batch.execution.cluster_handle import PATIENCE, ClusterHandle, autotune_on_worker
-from pix2pix_batch.execution.dispatch import Dispatcher, Task, TaskSpec
+from pix2pix_batch.execution.dispatch import Dispatcher
 from pix2pix_batch.execution.interruption import interruptible
 from pix2pix_batch.execution.item_selector import ItemSelector
 from pix2pix_batch.execution.preflight import WorkerRequirements
 from pix2pix_batch.execution.run_recorder import RunRecorder
 from pix2pix_batch.execution.start_workers import start_workers
+from pix2pix_batch.execution.task_spec import Task, TaskSpec
 from pix2pix_batch.execution.worker import ChunkOptions
 from pix2pix_batch.inference import autotune, input_reading, large_images
 from pix2pix_batch.inference.settings import WHOLE, Opener, Settings, apply_decision

@@ -10,11 +10,11 @@ from typing import Any
 from pix2pix_batch.dataset.naming import item_variant_name, output_of, source_of, variant_name
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.execution.cluster_handle import ClusterHandle
-from pix2pix_batch.execution.dispatch import TaskSpec
 from pix2pix_batch.execution.item_selector import ItemSelector
 from pix2pix_batch.execution.job import Job
 from pix2pix_batch.execution.output_placement import OutputNames
 from pix2pix_batch.execution.run_recorder import RunRecorder
+from pix2pix_batch.execution.task_spec import TaskSpec
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.inference.input_reading import choose_source_form
 from pix2pix_batch.inference.settings import Opener
