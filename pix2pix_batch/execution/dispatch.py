@@ -10,9 +10,9 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from pix2pix_batch.errors import OutputError, Pix2PixBatchError, SchedulerGone
 from pix2pix_batch.execution import marker, preflight
@@ -26,7 +26,7 @@ from pix2pix_batch.execution.chunk import (
 from pix2pix_batch.execution.cluster_handle import DESERTED, ROSTER_SECONDS, ClusterHandle
 from pix2pix_batch.execution.planner import ChunkPlanner
 from pix2pix_batch.execution.split_items import SplitItems
-from pix2pix_batch.execution.task_spec import ResultSink, TaskSpec
+from pix2pix_batch.execution.task_spec import InFlightChunk, TaskSpec
 from pix2pix_batch.execution.worker import ChunkResult
 from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.inference.convolution_rule import is_independent_of_batch
@@ -45,14 +45,18 @@ DEATHS_A_WORKER = 5
 """Deaths in a row, as many for each worker, with nothing done between, that end the job."""
 
 
-@dataclass(frozen=True)
-class InFlightChunk:
-    """A chunk that was sent. ``marker``: its path; ``to``: the workers that may take it; empty
-    for any."""
+class ResultSink(Protocol):
+    """Where it is written down what becomes of the items."""
 
-    chunk: Chunk
-    marker: str
-    to: frozenset[str]
+    def claim(self, *chunks: list[str]) -> None:
+        """Outputs of items of these names are about to be written, chunk by chunk."""
+
+    def record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
+        """A chunk came back, after ``seconds`` of work on the worker of that address. Raises
+        :class:`OutputError`."""
+
+    def sync(self) -> None:
+        """What was recorded is to survive a power cut. Raises :class:`OutputError`."""
 
 
 class Dispatcher:

@@ -12,6 +12,7 @@ import numpy as np
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.imaging.raster.profile import LOSSLESS, RasterProfile
+from pix2pix_batch.imaging.raster.survey import Survey, describe_other_names
 from pix2pix_batch.text import format_count
 from pix2pix_batch.value_ranges import ValueRange
 
@@ -109,8 +110,16 @@ class GdalRaster:
             require_type(kind, self.side, f"band {index}")
         self._nodata = [file.nodatavals[index - 1] for index in self.indexes]
         flags = file.mask_flag_enums[self.indexes[0] - 1]
-        self._has_mask = enums.MaskFlags.per_dataset in flags
+        self._has_mask = enums.MaskFlags.per_dataset in flags and enums.MaskFlags.alpha not in flags
+        if self._alpha in self.indexes:  # what GDAL calls any fourth band of 8 bits
+            self._alpha = None
+        if not bands and (remark := describe_other_names(self._chosen(names), self.side.names)):
+            self.warnings.append(remark)
+        self._survey = Survey(self.side)
         self.profile = self._read_profile(names)
+
+    def _chosen(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(names[index - 1] for index in self.indexes)
 
     def _require_local(self) -> None:
         """A VRT names the files that it is made of, which may lie anywhere."""
@@ -134,7 +143,7 @@ class GdalRaster:
             transform=None if file.transform.is_identity else file.transform,
             gcps=(gcps, system) if gcps else None,
             rpcs=file.rpcs,
-            descriptions=tuple(names[index - 1] for index in self.indexes),
+            descriptions=self._chosen(names),
             colours=tuple(file.colorinterp[index - 1] for index in self.indexes),
             is_point=file.tags().get("AREA_OR_POINT") == "Point",
             compression=compression if compression in LOSSLESS else "DEFLATE",
@@ -170,7 +179,9 @@ class GdalRaster:
             planes = self._file.read(self.indexes, window=window, out_shape=every)
             masked = self._read_mask(window, shape)
         nodata = [[value] for value in self._nodata]
-        return clean(np.moveaxis(planes, 0, 2), masked, nodata, self.side, self.warnings)
+        made = clean(np.moveaxis(planes, 0, 2), masked, nodata, self.side, self.warnings)
+        self._survey.add(*made, self.warnings)
+        return made
 
     def _read_mask(self, window: Any, shape: tuple[int, int]) -> np.ndarray | None:
         if self._alpha is not None:
@@ -240,6 +251,7 @@ class NumpyRaster:
         require_type(array.dtype, side, "it")
         indexes = choose_bands(("",) * count, count, None, side, bands)
         self._bands = [index - 1 for index in indexes]
+        self._survey = Survey(side)
         floats = array.dtype.kind == "f"
         self.profile = RasterProfile(has_gaps=floats or side.nodata is not None)
 
@@ -261,7 +273,9 @@ class NumpyRaster:
 
     def _clean(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         nothing: list[list[float | None]] = [[] for _ in self._bands]
-        return clean(window, None, nothing, self.side, self.warnings)
+        made = clean(window, None, nothing, self.side, self.warnings)
+        self._survey.add(*made, self.warnings)
+        return made
 
     def close(self) -> None:
         """Nothing is open but a map of the file, which goes with the array."""
