@@ -32,6 +32,8 @@ from pix2pix_batch.inference import fitting, large_images
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.engine_cache import open_engine
 from pix2pix_batch.item import Item
+from pix2pix_batch.journal.events import Returned
+from pix2pix_batch.journal.reader import read_events
 from pix2pix_batch.journal.record import PART
 from tests.conftest import save_bundle
 from tests.contrast import fill_with_contrast
@@ -392,3 +394,20 @@ def test_an_image_that_several_make_has_the_bytes_of_one_that_one_makes(
     assert whole == one and "infinite" in one.warning
     assert (out / "a.tif").read_bytes() == (tmp_path / "one" / "a.tif").read_bytes()
     assert not list(out.rglob("*.npz"))
+
+
+def test_the_command_has_two_workers_make_one_image(tmp_path: Path, tiny: Path) -> None:
+    """With the bytes that one makes alone; the journal tells of three parts and the whole."""
+    pixels = draw((2000, 100, 3), "uint8")
+    source = write(tmp_path / "a.tif", pixels, photometric="rgb", crs=UTM, transform=PLACE)
+    assert source.stat().st_size > large_images.LEAST_BYTES
+    more = ("--format", "tiff", "--max-pixels", 100_000)
+    for workers in (1, 2):
+        out = tmp_path / str(workers)
+        ran = command.convert(source, out, tiny, *more, "--workers", workers)
+        assert ran.counts()[0] == 1, ran
+    one, two = ((tmp_path / name / "a.tif").read_bytes() for name in "12")
+    assert one == two
+    for name, count in (("1", 1), ("2", 4)):
+        events = [event for event in read_events(tmp_path / name) if isinstance(event, Returned)]
+        assert len(events) == count
