@@ -161,7 +161,7 @@ def import_model(
 def _adopt(
     checkpoint: Path, file: Path, name: str | None, data: Path | None, values: dict[str, Any]
 ) -> None:
-    from pix2pix_batch.commands.train import require_extra
+    from pix2pix_batch.commands.training import require_extra
     from pix2pix_batch.train.adopt import adopt
 
     require_extra()

@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pix2pix_batch.generators.description import Description
-
-if TYPE_CHECKING:
-    from pix2pix_batch.generators.network import LayeredGenerator
 
 IMAGE = "image"
 """The name of the generator's input among the features."""
@@ -142,6 +139,8 @@ class LayeredDescription(Description):
     embedding is made of, and says which of its weights belong to the encoder (:meth:`part_of`).
     """
 
+    network: ClassVar[str] = "pix2pix_batch.generators.network:LayeredGenerator"
+
     @property
     def layers(self) -> Sequence[Layer]:
         raise NotImplementedError
@@ -199,8 +198,3 @@ class LayeredDescription(Description):
     def last_reads(self) -> dict[str, int]:
         """The place of the layer that reads features last, by their name."""
         return {name: k for k, layer in enumerate(self.layers) for name in layer.reads}
-
-    def build(self) -> LayeredGenerator:
-        from pix2pix_batch.generators.network import LayeredGenerator
-
-        return LayeredGenerator(self)

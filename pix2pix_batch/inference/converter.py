@@ -19,8 +19,9 @@ import numpy as np
 
 from pix2pix_batch.errors import EngineError, ImageError, NotToleratedError, OutputError
 from pix2pix_batch.imaging import image_statistics, images, kinds
+from pix2pix_batch.imaging.composite import to_eight_bits
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
-from pix2pix_batch.imaging.raster.profile import RasterExtras
+from pix2pix_batch.imaging.raster.profile import RasterExtras, RasterProfile
 from pix2pix_batch.imaging.raster.reading import Raster
 from pix2pix_batch.imaging.raster.streaming import StreamedTiles
 from pix2pix_batch.imaging.tiling import SharingTiles
@@ -32,9 +33,10 @@ from pix2pix_batch.inference.fitting import Fitted, fit_to_model
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import digest_of
-from pix2pix_batch.journal.record import Record
+from pix2pix_batch.journal.record import PART, Record
 from pix2pix_batch.noise import SOURCE, noise_key, on_input
 from pix2pix_batch.storage import files
+from pix2pix_batch.storage.destination import Destination
 
 if TYPE_CHECKING:
     from pix2pix_batch.generators.generator import NormStatistics
@@ -99,7 +101,7 @@ class PendingImage:
     pixels: np.ndarray | None = None
     squares: list[float] = field(default_factory=list)
     norms: NormStatistics | None = None
-    raster: RasterExtras | None = None
+    profile: RasterProfile | None = None
     failed: bool = False
 
 
@@ -164,7 +166,8 @@ class Converter:
                 work.failed, reason = True, str(error)
                 if isinstance(work.tiles, StreamedTiles):
                     work.tiles.raster.close()
-                    work.tiles.store.remove()
+                    if work.item.rows is None:  # else others may be at work on theirs
+                        work.tiles.store.remove()
                 self.records.append(Record(work.item.name, "failed", work.stamp, reason=reason))
         for lane in self._lanes():
             if lane.owners and not self.fatal:
@@ -234,7 +237,8 @@ class Converter:
             coming, those, used = ahead.popleft()
             for made in coming.result():
                 if isinstance(made, PendingImage):
-                    wanted = max(self.threads, math.ceil(batch / len(made.tiles)))
+                    tiles = max(1, len(made.tiles))  # none of an image whose rows are there
+                    wanted = max(self.threads, math.ceil(batch / tiles))
                 yield made
             size, count = size - used, count - len(those)
 
@@ -274,7 +278,8 @@ class Converter:
     def _decode(self, item: Item) -> PendingImage | Record:
         stamp = ""
         try:
-            input_reading.require_form(item.form, self.info)
+            if item.variant != SOURCE:
+                input_reading.require_form(item.form, self.info)
             with self.watch("reading it", item.name):
                 large = large_images.open_large(item, self.info, self.settings)
             if large is not None:
@@ -287,10 +292,6 @@ class Converter:
             height, width = picture.pixels.shape[:2]
             kinds.require_size(item.form, width * (1 + self.settings.beside), height)
             kept = carried_metadata.collect(data, picture, self.settings)
-            profile = picture.profile
-            if profile is None and OUTPUT_FORMATS[item.form].driver and not self.makes_pictures:
-                profile = input_reading.place_of(kept.fields, picture.alpha is not None)
-            extras = input_reading.make_extras(profile, item.form, self.info, self.settings)
             tiles = fit_to_model(
                 picture.pixels,
                 self.settings.fit,
@@ -305,18 +306,20 @@ class Converter:
         content = hashlib.sha256(data).digest() if self.settings.noise else b""
         work = PendingImage(item, stamp, content, tiles, picture.alpha, kept, len(tiles))
         work.warning = "; ".join(filter(None, (*picture.warnings, kept.remark)))
-        work.raster = extras
+        work.profile = picture.profile
         if self.settings.inspect:
             work.input = digest_of(data)
         if item.variant is not None:
-            work.pixels, work.alpha = picture.pixels, None
+            work.pixels = picture.pixels
+            work.alpha = None if picture.profile is None else picture.alpha
         return work
 
     def _begin_large(self, item: Item, raster: Raster, stamp: str) -> PendingImage:
         """An image that does not fit in memory. Raises :class:`ImageError`."""
         tiles = large_images.make_tiles(raster, item, stamp, self.info, self.settings)
         content = large_images.hash_content(item.path) if self.settings.noise else b""
-        work = PendingImage(item, stamp, content, tiles, None, Metadata(), len(tiles))
+        kept = carried_metadata.collect_described(item, self.settings)
+        work = PendingImage(item, stamp, content, tiles, None, kept, len(tiles))
         work.squares = tiles.squares
         return work
 
@@ -396,7 +399,7 @@ class Converter:
     def _write_all(self, few: Sequence[PendingImage]) -> list[Record]:
         """What became of them, until OUT takes no more."""
         records = []
-        with files.Destination(self.settings.out) as destination:
+        with Destination(self.settings.out) as destination:
             for work in few:
                 try:
                     records.append(self._write(work, self.place or destination.place))
@@ -409,8 +412,12 @@ class Converter:
         item = work.item
         if isinstance(work.tiles, StreamedTiles):
             return self._write_large(work, work.tiles, place)
+        lost = ""
         try:
             picture = images.Picture(self._output_pixels(work), work.alpha)
+            extras = self._make_extras(work)
+            if extras is not None:
+                lost = carried_metadata.describe_lost(work.metadata, item.form)
             with self.watch("encoding it", item.name):
                 data = images.write(
                     picture,
@@ -418,8 +425,8 @@ class Converter:
                     self.settings.quality,
                     work.metadata.exif,
                     work.metadata.fields,
-                    (b"" if item.variant == SOURCE else self.settings.origin) or work.metadata.xmp,
-                    work.raster,
+                    self._origin(item) or work.metadata.xmp,
+                    extras,
                     work.metadata.iptc,
                 )
         except MemoryError:
@@ -432,28 +439,57 @@ class Converter:
                 beside = self._place(item, work.metadata, data, place)
         except ImageError as error:  # for no reason of the input's own: it is tried again
             return Record(item.name, "failed", reason=str(error))
-        record = Record(item.name, "done", work.stamp, item.output, hash=digest_of(data))
-        record = replace(record, warning=work.warning, beside=beside or None)
-        if item.variant == SOURCE:
-            return replace(record, input=work.input)
-        distance = self._distance(work)
-        record = replace(record, distance=distance, input=work.input)
-        if distance is None and self.domain is not None:
-            record = replace(record, unmeasured=True)
-        if self.settings.inspect:
+        is_made = item.variant != SOURCE  # and no copy of the input
+        distance = self._distance(work) if is_made else None
+        look = image_statistics.Appearance(look="", flags="")
+        if is_made and self.settings.inspect:
             assert work.tiles.result is not None
-            record = replace(record, **image_statistics.measure_appearance(work.tiles.result))
-        return record
+            seen = to_eight_bits(work.tiles.result, self.info.ranges.output)
+            look = image_statistics.measure_appearance(seen)
+        return Record(
+            item.name,
+            "done",
+            work.stamp,
+            item.output,
+            hash=digest_of(data),
+            distance=distance,
+            input=work.input,
+            warning="; ".join(filter(None, (work.warning, lost))),
+            unmeasured=True if is_made and distance is None and self.domain is not None else None,
+            beside=beside or None,
+            **look,
+        )
+
+    def _make_extras(self, work: PendingImage) -> RasterExtras | None:
+        """For the writer of rasters; ``None`` where the image is written as a picture. Raises
+        :class:`ImageError`."""
+        item, kept, profile = work.item, work.metadata, work.profile
+        if item.variant == SOURCE:
+            return input_reading.make_source_extras(profile, item.form, self.info, self.settings)
+        if profile is None and OUTPUT_FORMATS[item.form].driver and not self.makes_pictures:
+            profile = input_reading.place_of(kept.fields, work.alpha is not None)
+        extras = input_reading.make_extras(profile, item.form, self.info, self.settings)
+        if extras is None:
+            return None
+        return carried_metadata.add_described(extras, kept, self._origin(item))
+
+    def _origin(self, item: Item) -> bytes:
+        """XMP that says where the output comes from; a copy of the input has none."""
+        return b"" if item.variant == SOURCE else self.settings.origin
 
     def _write_large(self, work: PendingImage, tiles: StreamedTiles, place: Place) -> Record:
         """As :meth:`_write`, of an image whose rows lie on the disk."""
         item = work.item
+        if item.rows is not None:
+            tiles.raster.close()
+            return Record(item.name, PART, work.stamp)
         try:
             squares = tiles.all_squares() if self.domain is not None else []
             with self.watch("writing it", item.name):
                 beside = self._place_sidecars(item, work.metadata, place)
             watched = partial(self.watch, "writing it", item.name)
-            hashed = large_images.write_output(tiles, item, self.info, self.settings, watched)
+            kept, settings = work.metadata, self.settings
+            hashed = large_images.write_output(tiles, item, kept, self.info, settings, watched)
         except ImageError as error:
             return Record(item.name, "failed", reason=str(error))
         finally:
@@ -461,7 +497,8 @@ class Converter:
         if self.settings.keep_times:
             time = carried_metadata.modification_time(item)
             carried_metadata.date(Path(self.settings.out) / item.output, time)
-        warning = "; ".join(tiles.raster.warnings)
+        lost = carried_metadata.describe_lost(work.metadata, item.form)
+        warning = "; ".join(filter(None, (*tiles.raster.warnings, lost)))
         record = Record(item.name, "done", work.stamp, item.output, hash=hashed)
         record = replace(record, warning=warning, beside=beside or None)
         distance = None if self.domain is None else self.domain.distance(squares, tiles.shares)
@@ -496,6 +533,8 @@ class Converter:
         return beside
 
     def _place_sidecars(self, item: Item, kept: Metadata, place: Place) -> tuple[str, ...]:
+        if item.variant is not None:  # of a dataset, which has no files beside its images
+            return ()
         out = Path(self.settings.out)
         beside = []
         for sidecar in carried_metadata.list_sidecar_outputs(item, kept, item.output):
