@@ -83,7 +83,7 @@ class TensorFlowUNet(PostActivationUNet):
             )
         if len(norms) not in (0, 2 * count - 2):
             raise LayoutError(
-                f"has {format_count(len(norms), 'norm')}; {called} has {2 * count - 2} or none, and "
+                f"has {format_count(len(norms), 'norm')}; {called} has {2 * count - 2} or none; "
                 "one without a norm at the bottleneck, as Machine Learning Mastery's, is another "
                 "network that is not known"
             )
