@@ -80,7 +80,8 @@ def save_files(folder: Path, ngf: int, downs: int) -> None:
         for inner in getattr(layer, "layers", []):
             if isinstance(inner, layers.Dropout):
                 inner.rate = 0.0
-    made = {mode: generator(image, training=mode == "own").numpy() for mode in ("own", "running")}
+    # the running ones first: a run with an image's own moves them
+    made = {mode: generator(image, training=mode == "own").numpy() for mode in ("running", "own")}
     np.savez(folder / "images.npz", pixels=pixels, **made)
     print(f"TensorFlow {tf.__version__}, {keras.__name__}")
 

@@ -83,7 +83,9 @@ class TensorFlowUNet(PostActivationUNet):
             )
         if len(norms) not in (0, 2 * count - 2):
             raise LayoutError(
-                f"has {format_count(len(norms), 'norm')}; {called} has {2 * count - 2} or none"
+                f"has {format_count(len(norms), 'norm')}; {called} has {2 * count - 2} or none; "
+                "one without a norm at the bottleneck, as Machine Learning Mastery's, is another "
+                "network that is not known"
             )
         blocks = [f"down.{i}" for i in range(count)]
         blocks += [f"up.{i}" for i in range(count - 1, 0, -1)] + ["last"]
