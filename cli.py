@@ -39,10 +39,10 @@ MAY_BE_EMPTY = ("--name", "--license", "--source")
 
 MODULES = {
     "convert": "commands.convert",
-    "dataset": "commands.train",
+    "dataset": "commands.dataset",
     "doctor": "commands.engine",
     "engine": "commands.engine",
-    "evaluate": "commands.train",
+    "evaluate": "commands.evaluate",
     "model": "commands.model",
     "preview": "commands.preview",
     "recipe": "commands.train",

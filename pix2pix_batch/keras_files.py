@@ -75,6 +75,8 @@ def read_networks(path: Path) -> Mapping[str, Network] | Network | None:
                 config = json.loads(file.attrs["model_config"])
             whole = file.get("model_weights", file)
             network = _name_all(_read_hdf5(path, whole), _read_setting(path, config, EPSILONS))
+    except BundleError:
+        raise
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, RecursionError) as error:
         raise BundleError(f"{path}: is damaged or no file of Keras's; get it again") from error
     if not network:
@@ -297,6 +299,8 @@ def _read_checkpoint(path: Path) -> Mapping[str, Network] | Network | None:
                 for name, node in nodes[0].children.items()
             }
         )
+    except BundleError:
+        raise
     except (IndexError, KeyError, ValueError, RecursionError) as error:
         raise BundleError(f"{path}: is damaged; get it again") from error
     networks = {name: one for name, one in found.items() if any(v.ndim == 4 for v in one.values())}

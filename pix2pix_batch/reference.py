@@ -1,6 +1,7 @@
-"""Checkpoints of pix2pix, CycleGAN, CUT and pix2pixHD, turned into bundles.
+"""Checkpoints of pix2pix, CycleGAN, CUT, pix2pixHD and their like, turned into bundles.
 
-Such a ``latest_net_G.pth`` is a state dict. Each family of generators knows its own by the
+Such a ``latest_net_G.pth`` is a state dict, and files of Keras's are read as one
+(:mod:`pix2pix_batch.keras_files`). Each family of generators knows its own by the
 structure of the keys and by the shapes: :mod:`pix2pix_batch.generators`.
 """
 
@@ -87,17 +88,10 @@ def import_checkpoint(
     The file is read as plain tensors only. Raises :class:`BundleError`.
     """
     state = read_state(path, weights)
-    family, layout = _recognise(path, state)
-    found = _find_parameter_kinds(state, layout)
-    fields = {**layout.fields, "norm": _choose_norm(path, _find_norms(found, layout), norm)}
-    fields |= {name: state[key].item() for name, key in layout.settings.items()}
-    if dropout is not None:
-        fields["dropout"] = dropout
-    try:
-        architecture = family(**fields)
-    except ValueError as error:
-        raise BundleError(f"{path}: its shapes cannot be used: {error}") from error
-    generator = _generator(path, state, layout, architecture, found)
+    recognised = _recognise(path, state)
+    kinds = _find_parameter_kinds(state, recognised.layout)
+    architecture = _choose_architecture(path, state, recognised, kinds, norm, dropout)
+    generator = _generator(path, state, recognised.layout, architecture, kinds)
     if channels != "rgb":
         reverse_channels(path, generator)
     label_map = None
@@ -118,6 +112,26 @@ def import_checkpoint(
     except ValueError as error:
         raise BundleError(f"{path}: cannot be imported so: {error}") from error
     return info, generator
+
+
+def _choose_architecture(
+    path: Path,
+    state: State,
+    recognised: generators.Recognised,
+    kinds: ParameterKinds,
+    norm: str | None,
+    dropout: bool | None,
+) -> Description:
+    """What the checkpoint's layout and the choices make of it. Raises :class:`BundleError`."""
+    family, layout = recognised
+    fields = {**layout.fields, "norm": _choose_norm(path, _find_norms(kinds, layout), norm)}
+    fields |= {name: state[key].item() for name, key in layout.settings.items()}
+    if dropout is not None:
+        fields["dropout"] = dropout
+    try:
+        return family(**fields)
+    except ValueError as error:
+        raise BundleError(f"{path}: its shapes cannot be used: {error}") from error
 
 
 def list_norms(path: Path, weights: str | None = None) -> tuple[Norm, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pix2pix_batch.text import format_count
@@ -127,7 +128,7 @@ class ValueRange:
         """Whether samples are whole numbers."""
         return self.dtype != "float32"
 
-    @property
+    @cached_property  # asked for of each image
     def is_eight_bit(self) -> bool:
         """Whether samples are those of usual images: whole numbers from 0, -1, to 255, 1."""
         plain = all((b.low, b.high, b.scale) == (0, 255, "linear") for b in self.bands)
@@ -236,6 +237,7 @@ class ValueRanges(NamedTuple):
     output: ValueRange
 
 
+@cache
 def eight_bits(channels: int) -> ValueRange:
     """Of usual images: what a bundle means that says nothing."""
     return ValueRange("uint8", (BandRange(),) * channels)

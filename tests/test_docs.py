@@ -106,9 +106,16 @@ def test_a_command_shown_can_be_given(
         return
     monkeypatch.chdir(tmp_path)
     Path("DATA").mkdir()
-    Path("run/checkpoints").mkdir(parents=True)
-    for name in ("latest_net_G.pth", "run/checkpoints/best.pt", "input.png", "output.png"):
-        Path(name).touch()  # of what pages name, all that must be there to be parsed
+    for name in (
+        "latest_net_G.pth",
+        "run/checkpoints/best.pt",
+        "input.png",
+        "output.png",
+        "generator.keras",
+        "training_checkpoints/ckpt-8.index",
+    ):  # of what pages name, all that must be there to be parsed
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
     command, words = named(shlex.split(line, comments=True))
     assert not isinstance(command, click.Group)
     command.make_context("", words)

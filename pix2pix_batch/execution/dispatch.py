@@ -10,12 +10,12 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Protocol
 
 from pix2pix_batch.errors import OutputError, Pix2PixBatchError, SchedulerGone
-from pix2pix_batch.execution import marker, preflight, worker
+from pix2pix_batch.execution import marker, preflight
 from pix2pix_batch.execution.chunk import (
     Chunk,
     Outcome,
@@ -25,8 +25,9 @@ from pix2pix_batch.execution.chunk import (
 )
 from pix2pix_batch.execution.cluster_handle import DESERTED, ROSTER_SECONDS, ClusterHandle
 from pix2pix_batch.execution.planner import ChunkPlanner
-from pix2pix_batch.execution.split_items import Split, SplitItems
-from pix2pix_batch.execution.worker import ChunkOptions, ChunkResult
+from pix2pix_batch.execution.split_items import SplitItems
+from pix2pix_batch.execution.task_spec import InFlightChunk, TaskSpec
+from pix2pix_batch.execution.worker import ChunkResult
 from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.inference.convolution_rule import is_independent_of_batch
 from pix2pix_batch.inference.settings import Settings
@@ -43,9 +44,6 @@ LOOK_SECONDS = 0.1
 DEATHS_A_WORKER = 5
 """Deaths in a row, as many for each worker, with nothing done between, that end the job."""
 
-Task = Callable[..., ChunkResult]
-"""What is sent to the workers: :func:`worker.convert_chunk`, or what is measured in its place."""
-
 
 class ResultSink(Protocol):
     """Where it is written down what becomes of the items."""
@@ -59,34 +57,6 @@ class ResultSink(Protocol):
 
     def sync(self) -> None:
         """What was recorded is to survive a power cut. Raises :class:`OutputError`."""
-
-
-def _keep_whole(item: Item) -> list[Item]:
-    return []
-
-
-@dataclass(frozen=True)
-class TaskSpec:
-    """What all chunks have in common. ``markers``: a directory that client and workers see, empty
-    where there is none; ``streamed``: items come from a pipe, which may make one wait for ever;
-    ``split``: makes the parts of an item that several workers are to make."""
-
-    settings: Settings
-    orders: ChunkOptions = field(default_factory=ChunkOptions)
-    markers: str = ""
-    task: Task = worker.convert_chunk
-    streamed: bool = False
-    split: Split = _keep_whole
-
-
-@dataclass(frozen=True)
-class InFlightChunk:
-    """A chunk that was sent. ``marker``: its path; ``to``: the workers that may take it; empty
-    for any."""
-
-    chunk: Chunk
-    marker: str
-    to: frozenset[str]
 
 
 class Dispatcher:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 
 TICK = 1.0
 """Seconds between two looks, at most; a tenth of the limit where that is less."""
@@ -16,15 +14,24 @@ STATUS = 70
 """What the process exits with (sysexits' EX_SOFTWARE)."""
 
 
-@dataclass
 class Step:
-    """Something under way. ``count``: to how many images at once; ``age``: seconds an image, as
-    far as this process was running."""
+    """Something that is under way while it is entered. ``count``: to how many images at once;
+    ``age``: seconds an image, as far as this process was running.
 
-    doing: str
-    name: str
-    count: int = 1
-    age: float = 0.0
+    A class, not a function with a ``yield``: each image has half a dozen.
+    """
+
+    __slots__ = ("_under_way", "age", "count", "doing", "name")
+
+    def __init__(self, under_way: dict[int, Step], doing: str, name: str, count: int) -> None:
+        self._under_way = under_way
+        self.doing, self.name, self.count, self.age = doing, name, count, 0.0
+
+    def __enter__(self) -> None:
+        self._under_way[id(self)] = self
+
+    def __exit__(self, *error: object) -> None:
+        del self._under_way[id(self)]
 
 
 class Watchdog:
@@ -59,14 +66,8 @@ class Watchdog:
             faulthandler.cancel_dump_traceback_later()
         self._nowhere.close()
 
-    @contextmanager
-    def __call__(self, doing: str, name: str, count: int = 1) -> Iterator[None]:
-        step = Step(doing, name, count)
-        self._steps[id(step)] = step
-        try:
-            yield
-        finally:
-            del self._steps[id(step)]
+    def __call__(self, doing: str, name: str, count: int = 1) -> Step:
+        return Step(self._steps, doing, name, count)
 
     def _check_limit(self) -> None:
         while not self._ended.wait(self.tick):

@@ -439,20 +439,26 @@ class Converter:
                 beside = self._place(item, work.metadata, data, place)
         except ImageError as error:  # for no reason of the input's own: it is tried again
             return Record(item.name, "failed", reason=str(error))
-        record = Record(item.name, "done", work.stamp, item.output, hash=digest_of(data))
-        warning = "; ".join(filter(None, (work.warning, lost)))
-        record = replace(record, warning=warning, beside=beside or None)
-        if item.variant == SOURCE:
-            return replace(record, input=work.input)
-        distance = self._distance(work)
-        record = replace(record, distance=distance, input=work.input)
-        if distance is None and self.domain is not None:
-            record = replace(record, unmeasured=True)
-        if self.settings.inspect:
+        is_made = item.variant != SOURCE  # and no copy of the input
+        distance = self._distance(work) if is_made else None
+        look = image_statistics.Appearance(look="", flags="")
+        if is_made and self.settings.inspect:
             assert work.tiles.result is not None
             seen = to_eight_bits(work.tiles.result, self.info.ranges.output)
-            record = replace(record, **image_statistics.measure_appearance(seen))
-        return record
+            look = image_statistics.measure_appearance(seen)
+        return Record(
+            item.name,
+            "done",
+            work.stamp,
+            item.output,
+            hash=digest_of(data),
+            distance=distance,
+            input=work.input,
+            warning="; ".join(filter(None, (work.warning, lost))),
+            unmeasured=True if is_made and distance is None and self.domain is not None else None,
+            beside=beside or None,
+            **look,
+        )
 
     def _make_extras(self, work: PendingImage) -> RasterExtras | None:
         """For the writer of rasters; ``None`` where the image is written as a picture. Raises

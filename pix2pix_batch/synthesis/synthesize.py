@@ -71,7 +71,7 @@ class Synthesis:
     ) -> None:
         self.about, self.out = options, Path(out)
         self.info = options.require_possible()
-        self.making = SynthesisJob(source, out, options, watch=watch, opener=opener)
+        self.making = SynthesisJob(source, out, options, self._begin, watch, opener)
         self.place = DatasetDirectory(self.out)
         self.mended, self.has_begun, self.has_made = "", False, False
 
@@ -151,7 +151,6 @@ class Synthesis:
         try:
             if is_first:
                 self.making.reuse_earlier(inputs)
-                self.making.at_begin = self._begin
             self.making.request(inputs, wanted)
             self.making.run()
             self.has_made = True
@@ -266,7 +265,7 @@ class Synthesis:
 
     def _is_tolerant(self) -> bool:
         """Whether something failed that depends on options, and had others."""
-        known = ("", *self.making.options.failure_conditions)
+        known = ("", *self.making.planned.options.failure_conditions)
         records = reuse.records_of(self.out).values()
         return any(record.get("under", "") not in known for record in records)
 

@@ -157,24 +157,25 @@ def _longest_run(scan: bytes, tables: dict[tuple[int, int], int], progressive: b
 def _find_missing_scan(data: bytes) -> str:
     """A warning of a file that ends before it has all of the picture: a component without any data,
     or coefficients that were not sent, or not with all of their bits (ITU-T T.81, annex G.1)."""
+    components, progressive = b"", False
     left: dict[int, np.ndarray] = {}  # for each component, the bits of each coefficient to come
-    progressive = False
     for marker, start, end in iterate_segments(data):
         if marker in FRAMES:
             if marker in KINDS or end - start < 6:
                 return ""
             progressive = marker in (0xC2, 0xCA)
-            names = data[start + 6 : min(start + 6 + 3 * data[start + 5], end) : 3]
-            left = {name: np.full(64, 255) for name in names}
+            components = data[start + 6 : min(start + 6 + 3 * data[start + 5], end) : 3]
+            left = {}
         elif marker == 0xDA and end - start >= 6:
             names = data[start + 1 : start + 1 + 2 * data[start] : 2]
-            if not progressive and set(names) >= set(left):
+            if not progressive and set(names) >= set(components):
                 return ""  # as nearly all are, whose data is not looked through then
+            left = left or {name: np.full(64, 255) for name in components}
             first, last, bits = data[end - 3 : end] if progressive else (0, 63, 0)
             for name in names:
                 if name in left:
                     left[name][first : last + 1] = bits & 15
-    if any(bits.any() for bits in left.values()):
+    if any(bits.any() for bits in left.values()) if left else components:
         return f"{AS_FAR}: some of its scans are missing"
     return ""
 

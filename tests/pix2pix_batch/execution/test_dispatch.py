@@ -19,10 +19,11 @@ from pix2pix_batch.bundle import fingerprint
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.execution import chunk, cluster, dispatch
 from pix2pix_batch.execution.cluster_handle import ClusterHandle, autotune_on_worker
-from pix2pix_batch.execution.dispatch import Dispatcher, TaskSpec
+from pix2pix_batch.execution.dispatch import Dispatcher
 from pix2pix_batch.execution.marker import Marker
 from pix2pix_batch.execution.preflight import WorkerRequirements, package_versions
 from pix2pix_batch.execution.split_items import SplitItems
+from pix2pix_batch.execution.task_spec import TaskSpec
 from pix2pix_batch.execution.worker import ChunkOptions, ChunkResult
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2pix_batch.execution.job import Job
+from pix2pix_batch.execution.job_plan import plan_job
 from pix2pix_batch.imaging.composite import NOTHING, VIRIDIS
 from pix2pix_batch.journal.history import RANGES
 from pix2pix_batch.journal.record import SCHEMA, Record, to_line
@@ -120,7 +120,7 @@ def test_a_job_tells_its_ranges_where_they_are_no_pictures(tmp_path: Path) -> No
         for side in (None, FOUR):
             model = save_identity(tmp_path / "m.safetensors", side)
             options = Options(model=str(model), format="tiff")
-            told = Job(str(tmp_path / "in"), str(tmp_path / "out"), options, None).identity()
+            told = plan_job(str(tmp_path / "in"), str(tmp_path / "out"), options).identity
             sides = RasterSides(told)
             assert (sides.input, sides.output) == (side, side)
             assert (RANGES in told) == (side is not None)
