@@ -11,6 +11,7 @@ import numpy as np
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.raster import library
+from pix2pix_batch.imaging.raster.blocks import WRONG_CHECKSUM, BlockChecker
 from pix2pix_batch.imaging.raster.profile import LOSSLESS, RasterProfile
 from pix2pix_batch.imaging.raster.survey import Survey, describe_other_names
 from pix2pix_batch.text import format_count
@@ -80,8 +81,10 @@ class GdalRaster:
                 self._memory = rasterio.io.MemoryFile(place)
             path = place if isinstance(place, str) else self._memory.name
             self._file = library.open_dataset(path)
+        self._blocks: BlockChecker | None = None
         try:
             self._begin(bands)
+            self._blocks = BlockChecker(self._file, place, self.indexes)
         except BaseException:
             self.close()
             raise
@@ -158,7 +161,12 @@ class GdalRaster:
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """See :class:`Raster`."""
         window = library.rasterio().windows.Window(left, top, width, height)
-        return self._read(window, (height, width))
+        made = self._read(window, (height, width))
+        if self._blocks and self._blocks.finds_damage(top, left, height, width):
+            self._blocks.close()
+            self._blocks = None
+            self.warnings.append(WRONG_CHECKSUM)
+        return made
 
     def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
         """See :class:`Raster`."""
@@ -192,6 +200,8 @@ class GdalRaster:
 
     def close(self) -> None:
         self._file.close()
+        if self._blocks:
+            self._blocks.close()
         if self._memory is not None:
             self._memory.close()
 

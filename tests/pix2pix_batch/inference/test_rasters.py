@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -156,6 +157,26 @@ def test_values_of_another_scale_are_told(tmp_path: Path, form: str) -> None:
         "100 % of the values of NIR lie beyond 0 to 4000, which the model tells apart: is it on "
         "another scale?"
     )
+
+
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_a_block_with_a_wrong_checksum_is_told(tmp_path: Path, interleave: str) -> None:
+    """GDAL takes one that goes on beyond its rows, of 32 of which the last have 6, as whole."""
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 3))
+    source = write(
+        tmp_path / "whole.tif", draw((70, 80, 3)), compress="deflate", tiled=True,
+        blockxsize=32, blockysize=32, interleave=interleave,
+    )  # fmt: skip
+    with rasterio.open(source) as file:
+        place = int(file.get_tag_item("BLOCK_OFFSET_1_2", "TIFF", bidx=3))
+    wrong = bytearray(zlib.compress(bytes(20_000)))
+    wrong[-1] ^= 1
+    data = source.read_bytes()
+    damaged = tmp_path / "damaged.tif"
+    damaged.write_bytes(data[:place] + bytes(wrong) + data[place + len(wrong) :])
+    records = convert(tmp_path / "out", model, source, damaged)
+    assert records["whole.tif"].warning == ""
+    assert records["damaged.tif"].warning.startswith("damaged: wrong checksum of its data")
 
 
 def test_bands_of_other_names_are_told(tmp_path: Path) -> None:

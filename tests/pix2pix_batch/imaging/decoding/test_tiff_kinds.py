@@ -636,3 +636,15 @@ def test_data_that_is_not_what_was_written_is_told(compression: str, planar: str
     assert told[compression] in warning
     with pytest.raises(ImageError, match="--strict"):
         read(bytes(data), 3, Tolerance(strict=True))
+
+
+def test_planes_of_webp_are_refused() -> None:
+    """As tiffcp writes colours that WebP has together, with one strip of each plane's place."""
+    file = io.BytesIO()
+    pixels = np.full((3, 16, 16), 90, np.uint8)
+    tifffile.imwrite(file, pixels, photometric="rgb", planarconfig="separate")
+    data = bytearray(file.getvalue())
+    at = data.index(struct.pack("<HHI", 259, 3, 1))
+    struct.pack_into("<H", data, at + 8, 50001)
+    with pytest.raises(ImageError, match="planes that are each compressed as WebP"):
+        read(bytes(data), 3)
