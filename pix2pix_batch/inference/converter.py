@@ -503,6 +503,8 @@ class Converter:
         return beside
 
     def _place_sidecars(self, item: Item, kept: Metadata, place: Place) -> tuple[str, ...]:
+        if not item.sidecars and kept.ground is None:  # as nearly all
+            return ()
         out = Path(self.settings.out)
         beside = []
         for sidecar in carried_metadata.list_sidecar_outputs(item, kept, item.output):
