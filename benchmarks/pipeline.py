@@ -10,8 +10,8 @@ image, so that its cores divided by that is the most that any engine can reach o
 hundred 256x256 JPEGs of quality 92.
 
 *Codecs alone*: a process for each core does nothing but decode and encode the same images, in
-memory, with the same functions. The pipeline divided by that is the share of the ceiling that is
-reached.
+memory, with the same functions, before each number of workers. The pipeline divided by that is the
+share of the ceiling that is reached.
 
 Images a second are from the first chunk that came back to the last, so that start-up is left out;
 the command's own figure, with it, is beside. CPU is user and system time in the same span, of the
@@ -179,8 +179,9 @@ def runs(arguments: argparse.Namespace) -> Iterator[list[str]]:
         place = Path(folder)
         make_inputs(place / "in", arguments.images)
         save_model(place / "model.safetensors")
-        alone = codecs_alone(place / "in", arguments.form, cores(), arguments.seconds)
         for workers in arguments.workers:
+            # Each time: a machine that is shared is not as fast all the time
+            alone = codecs_alone(place / "in", arguments.form, cores(), arguments.seconds)
             tries = []
             for number in range(arguments.repeat):
                 out = place / f"out-{workers}-{number}"
@@ -191,7 +192,9 @@ def runs(arguments: argparse.Namespace) -> Iterator[list[str]]:
                     list(map(str, command)), env=environment(), stdout=subprocess.PIPE, check=True
                 )
                 tries.append(json.loads(done.stdout.splitlines()[-1]))
-                subprocess.run(["rm", "-rf", str(out)], check=True)
+                # Outputs stay till the end: ext4 passes over inodes that were freed in the last
+                # minutes, one after the other, for each file that is made (recently_deleted in
+                # its ialloc.c), so that later runs would take longer.
             found = sorted(tries, key=lambda one: one["rate"])[len(tries) // 2]
             yield [
                 f"{found['processes']}", f"{found['rate']:,.0f}", f"{alone:,.0f}",

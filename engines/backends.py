@@ -70,6 +70,7 @@ def open_library(
     Once settled it stays: the job's journal keeps it.
     """
     from pix2pix_batch.engines.spec import EngineSpec
+    from pix2pix_batch.inference.cuda import release_memory
     from pix2pix_batch.inference.engine import default_batch_size
 
     precision = settings.precision
@@ -85,10 +86,11 @@ def open_library(
             raise InputError(f"{order.model}: is another bundle than where the job was started")
         try:
             return load_checked(library, order, tiles, gpu)
-        except MemoryShortage:
+        except MemoryShortage as error:
             if settings.batch_size is not None or batch_size == 1:
                 raise
             batch_size //= 2
+            release_memory(error)
 
 
 def load_checked(library: Library, order: EngineSpec, tiles: np.ndarray | None, gpu: Gpu) -> Engine:

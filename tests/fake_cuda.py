@@ -149,6 +149,7 @@ class FakeCuda(TorchDispatchMode):
         self.random = None if seed is None else random.Random(seed)
         self.memory, self.pinned = memory, pinned
         self.used = self.locked = self.replays = self.pageable_copies = 0
+        self.kept = 0  # bytes that the allocator does not give back by itself
         self.here = threading.local()
         self.streams: list[Stream] = []
         self.default = self.new_stream()
@@ -246,6 +247,8 @@ class FakeCuda(TorchDispatchMode):
 
     def empty_cache(self) -> None:
         assert not self.captures_underway, "captures_underway.empty() INTERNAL ASSERT FAILED"
+        self.synchronize()  # as cudaFree does
+        self.kept = 0
 
     # Memory
 
@@ -260,6 +263,7 @@ class FakeCuda(TorchDispatchMode):
 
     def free(self, size: int) -> None:
         self.used -= size
+        self.kept += size
 
     def unlock(self, size: int) -> None:
         self.locked -= size

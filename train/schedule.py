@@ -18,9 +18,11 @@ def learning_rate(step: int, last: int, recipe: Recipe) -> float:
 def update_average(average: nn.Module, live: nn.Module, ema: float, step: int) -> None:
     """Exponential moving average of weights and statistics, quicker over the first steps."""
     rate = 1 - min(ema, step / (step + 10))
-    current = live.state_dict()
+    current, values, targets = live.state_dict(), [], []
     for name, value in average.state_dict().items():
         if value.dtype.is_floating_point:
-            value.lerp_(current[name], rate)
+            values.append(value)
+            targets.append(current[name])
         else:
             value.copy_(current[name])
+    torch._foreach_lerp_(values, targets, rate)  # on a GPU a launch for all, not for each

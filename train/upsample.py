@@ -21,6 +21,8 @@ share a kernel cannot. The innermost block is that of ``smooth``.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -57,6 +59,12 @@ def _bilinear() -> Tensor:
 NEAREST, BILINEAR, EVEN = _nearest(), _bilinear(), _even()
 
 
+@cache
+def _form_as(form: str, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """One of these, there. A copy to a GPU at each step would be waited for."""
+    return {"nearest": NEAREST, "bilinear": BILINEAR, "even": EVEN}[form].to(device, dtype)
+
+
 @torch.no_grad()
 def keep_form(generator: UNet, upsample: str) -> None:
     """Bring the decoder's kernels back to those of ``upsample``: ``transposed`` (any),
@@ -65,8 +73,8 @@ def keep_form(generator: UNet, upsample: str) -> None:
         return
     for block in generator.up:
         weight = block.conv.weight
-        form = EVEN if upsample == "even" else NEAREST
+        form = "even" if upsample == "even" else "nearest"
         if upsample != "resize" and block is generator.up[-1]:
-            form = BILINEAR
-        matrix = form.to(weight.device, weight.dtype)
+            form = "bilinear"
+        matrix = _form_as(form, weight.device, weight.dtype)
         weight.copy_((weight.reshape(-1, 16) @ matrix).view_as(weight))

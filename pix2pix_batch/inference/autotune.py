@@ -82,6 +82,7 @@ def _open_torch(settings: Settings, items: Sequence[Item]) -> tuple[Engine, str]
         try:
             return _open_torch_with(settings, items, batch_size)
         except MemoryShortage as error:
+            open_engine.cache_clear()  # where only batches with noise do not fit
             if settings.batch_size is not None:
                 raise InputError(
                     f"--batch-size {batch_size}: {error}; use a smaller one"
@@ -89,6 +90,10 @@ def _open_torch(settings: Settings, items: Sequence[Item]) -> tuple[Engine, str]
             if batch_size == 1:
                 raise InputError(f"{error}; use --device cpu, or free memory there") from error
         batch_size //= 2
+        if settings.device != "cpu":
+            from pix2pix_batch.inference.cuda import release_memory
+
+            release_memory()
 
 
 def _open_torch_with(

@@ -207,6 +207,8 @@ def place_sidecars(item: Item, kept: Metadata, place: Place, settings: Settings)
     """What goes beside the output, returned by name. Raises :class:`ImageError`."""
     if item.variant is not None:  # of a dataset, which has no files beside its images
         return ()
+    if not item.sidecars and kept.ground is None:  # as nearly all
+        return ()
     out = Path(settings.out)
     beside = []
     for sidecar in list_sidecar_outputs(item, kept, item.output):

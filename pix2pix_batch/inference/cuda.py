@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gc
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pix2pix_batch.errors import EngineError, engine_errors
+from pix2pix_batch.errors import EngineError, MemoryShortage, engine_errors
 from pix2pix_batch.generators.generator import Generator, NormStatistics
 from pix2pix_batch.generators.network import LayeredGenerator
 from pix2pix_batch.inference.backend_names import TORCH
@@ -145,6 +147,19 @@ def abandon_capture(device: torch.device, pool: tuple[int, int]) -> None:
             end(index, pool)
 
 
+def release_memory(error: BaseException | None = None) -> None:
+    """Give the GPU what is not used any more, for a smaller batch or for other processes.
+
+    PyTorch's allocator keeps it otherwise, after a batch that did not fit nearly all of the GPU.
+    ``error``: with which it failed. Its traceback holds the layers' features till it is handled.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
 class SlotEngine:
     """An :class:`pix2pix_batch.inference.engine.Engine` whose batches go through slots, two at a
     time.
@@ -234,10 +249,16 @@ class CudaEngine(SlotEngine):
         self.slots: dict[tuple[object, ...], list[Slot]] = {}
         self.samples = map_samples(net.architecture, ranges)
         first = np.zeros((1, size, size, net.architecture.in_channels), self._input_type)
-        with self.engine_errors("cannot be opened"):
-            self.model = copy.deepcopy(net).to(self.place, DTYPES[precision])
-            self.model = self.model.to(memory_format=torch.channels_last)
-            self._choose(first, None)  # opens its slots
+        try:
+            with self.engine_errors("cannot be opened"):
+                self.model = copy.deepcopy(net).to(self.place, DTYPES[precision])
+                self.model = self.model.to(memory_format=torch.channels_last)
+                self._choose(first, None)  # opens its slots
+        except MemoryShortage as error:
+            self.__dict__.pop("model", None)
+            self.slots.clear()
+            release_memory(error)
+            raise
 
     @property
     def _input_type(self) -> str:

@@ -149,6 +149,20 @@ def test_any_order_of_beginning_and_finishing(
         assert equal(one, plain(*batch))
 
 
+def test_a_batch_that_does_not_fit_leaves_no_features_on_the_gpu() -> None:
+    """Also while its error, with all that its traceback refers to, is still held."""
+    net = make()
+    weights = sum(value.nbytes for value in net.state_dict().values())
+    with fake_cuda() as cuda:
+        engine = on_gpu(net)
+        needed = cuda.used
+        del engine
+    with fake_cuda(memory=needed * 3 // 4) as cuda:
+        with pytest.raises(MemoryShortage) as caught:
+            on_gpu(net)
+        assert cuda.used < weights and not cuda.kept, caught
+
+
 def test_start_waits_for_nothing_and_finish_for_its_own_batch() -> None:
     net = make()
     with fake_cuda() as cuda:
