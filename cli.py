@@ -9,7 +9,9 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     sys.path.append(sys.path.pop(0))
 
 import os
+import re
 from importlib import import_module
+from itertools import pairwise
 from traceback import walk_tb
 from typing import Any
 
@@ -32,12 +34,15 @@ INTERRUPTED = 130
 MOST_OWNERS = 3
 """Commands that are named where an option is theirs and not the one's that was given it."""
 
+MAY_BE_EMPTY = ("--name", "--license", "--source")
+"""Options whose value is text for people."""
+
 MODULES = {
     "convert": "commands.convert",
-    "dataset": "commands.train",
+    "dataset": "commands.dataset",
     "doctor": "commands.engine",
     "engine": "commands.engine",
-    "evaluate": "commands.train",
+    "evaluate": "commands.evaluate",
     "model": "commands.model",
     "preview": "commands.preview",
     "recipe": "commands.train",
@@ -56,6 +61,10 @@ class Commands(click.Group):
         open_streams()
         os.environ.setdefault("PYTHONSAFEPATH", "1")  # as above, for all that commands start
         return super().main(*arguments, **options)
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        require_words(args)
+        return super().parse_args(context, args)
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -92,6 +101,21 @@ class Commands(click.Group):
         module = import_module(f"pix2pix_batch.{MODULES[name]}")
         command: click.Command = getattr(module, name)
         return command
+
+
+def require_words(words: list[str]) -> None:
+    """Raises ``click.UsageError`` where one is empty, as a variable of the shell that is not set
+    leaves it: a path would be the current directory, an option as if it had not been given."""
+    for before, word in pairwise(["", *words]):
+        option = re.match("--[a-z-]+", word or before)
+        if word and not re.fullmatch("--[a-z-]+=", word):
+            continue
+        if option and option[0] in MAY_BE_EMPTY:
+            continue
+        where = f"What is given to {option[0]}" if option else f"The argument after {before!r}"
+        if not before:
+            where = "The first argument"
+        raise click.UsageError(f"{where} is empty: a variable of the shell that is not set?")
 
 
 def _owners(group: click.Group, context: click.Context, option: str) -> list[str]:

@@ -27,6 +27,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -106,7 +107,10 @@ class Run:
         """``workers``: 0 for ``convert``'s own number. A ``model`` that is a file is not run."""
         from pix2pix_batch.engines import backends
         from pix2pix_batch.execution.job import Job
+        from pix2pix_batch.execution.job_plan import plan_job
         from pix2pix_batch.options import Options
+        from pix2pix_batch.reporting.progress import ProgressReporter
+        from pix2pix_batch.reporting.summary import Summary
 
         options = Options(model=model, workers=workers or None, format=form, report=False)
         opener = backends.open_best
@@ -115,9 +119,11 @@ class Run:
             options = replace(
                 options, backend="tensorrt", device="cpu", precision="fp16", batch_size=BATCH
             )
-        job = Job(source, out, options, self.watch, opener=opener)
-        job.countable = False  # the second scan may end before the first chunk
-        summary = job.run()
+        # the second scan may end before the first chunk
+        planned = replace(plan_job(source, out, options, opener), countable=False)
+        summary = Summary(model=planned.info.name)
+        progress = ProgressReporter(self.watch, summary, threading.Event())
+        Job(planned, progress).run()
         assert not summary.failed and not summary.fatal, summary
         (begun, first, client, crew), (end, last, *later) = self.seen[0], self.seen[-1]
         count, passed = last - first, end - begun
@@ -129,7 +135,7 @@ class Run:
             "workers": 1000 * (later[1] - crew) / count,
             "whole": summary.images_per_second,
             "seconds": summary.seconds,
-            "processes": job.progress.workers,
+            "processes": progress.workers,
             "engine": f"{summary.backend} {summary.precision} on {summary.device}",
         }
 

@@ -36,10 +36,11 @@ import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,10 @@ class Client:
     def run(self) -> dict[str, Any]:
         from pix2pix_batch.execution import worker
         from pix2pix_batch.execution.job import Job
+        from pix2pix_batch.execution.job_plan import plan_job
         from pix2pix_batch.options import Options
+        from pix2pix_batch.reporting.progress import ProgressReporter
+        from pix2pix_batch.reporting.summary import Summary
 
         options = Options(
             model=str(self.model), backend="tensorrt", device="cpu", batch_size=64,
@@ -148,11 +152,12 @@ class Client:
         self.seen: list[tuple[int, list[float], float]] = []
         begun = time.time()
         task = TASKS[self.task] or worker.convert_chunk
-        job = Job(
-            str(self.source), str(self.out), options, self.watch, opener=open_trivial, task=task
-        )
-        job.countable = False  # the second scan may end before the first chunk: added later
-        summary = job.run()
+        planned = plan_job(str(self.source), str(self.out), options, open_trivial)
+        # the second scan may end before the first chunk: added later
+        planned = replace(planned, countable=False)
+        summary = Summary(model=planned.info.name)
+        progress = ProgressReporter(self.watch, summary, threading.Event())
+        Job(planned, progress, task=task).run()
         assert not summary.failed and not summary.fatal, summary
         (first, before, start), (last, after, end) = self.seen[0], self.seen[-1]
         count = max(1, last - first)

@@ -16,19 +16,17 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import filelock
 
+from pix2pix_batch.engines.key import SCHEMA, Key, list_differences
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.storage.common import FULL
 from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.text import escape
-
-SCHEMA = 2
-"""Grows whenever an older engine or sidecar would be read wrongly. 2: fp32 without TF32."""
 
 VARIABLE = "PIX2PIX_BATCH_CACHE"
 """The environment variable that names another place for the cache."""
@@ -38,51 +36,6 @@ PART = ".part."
 """Begins the names of files that are being written."""
 
 ELSEWHERE = f"set {VARIABLE} to a directory of your own"
-
-
-@dataclass(frozen=True)
-class Key:
-    """All that decides whether an engine can be used, and what it computes.
-
-    ``bundle``: SHA-256, hex; ``graph``: the schema of the ONNX export, and ``package`` this
-    package's version, which together stand for the ONNX file's hash: it is made of nothing else,
-    and an engine has to be found without making it again. ``library``, ``version``: the TensorRT
-    package. ``gpu``, ``driver``, ``cuda``: of the GPU built on, as in
-    :class:`~pix2pix_batch.engines.gpu.Gpu`; empty in an engine that was built for all GPUs of
-    ``capability``, such as ``sm89``.
-    """
-
-    bundle: str
-    graph: int
-    package: str
-    library: str
-    version: str
-    capability: str
-    gpu: str = ""
-    driver: str = ""
-    cuda: str = ""
-    precision: str = "fp16"
-    batch_size: int = 1
-    size: int = 256
-    noise: bool = False
-    schema: int = SCHEMA
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @property
-    def digest(self) -> str:
-        """The engine's id, which names its files: of the key's SHA-256, 32 hex digits."""
-        text = json.dumps(self.as_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-    @property
-    def purpose(self) -> tuple[object, ...]:
-        """What was asked for, in which two engines are alike that one can stand for the other."""
-        return (
-            self.bundle, self.library, self.capability, self.precision, self.batch_size,
-            self.size, self.noise,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -160,16 +113,16 @@ class Cache:
         try:
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder = place.resolve()  # a link that is turned later leads nowhere else
-            found = self.folder.stat()
+            status = self.folder.stat()
         except FileExistsError as error:
             raise InputError(f"{escape(place)}: is no directory; {ELSEWHERE}") from error
         except OSError as error:
             raise _write_error(place, error) from error
-        if found.st_uid != os.geteuid():
+        if status.st_uid != os.geteuid():
             raise InputError(
                 f"{escape(place)}: belongs to another user, and an engine is code; {ELSEWHERE}"
             )
-        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise InputError(
                 f"{escape(place)}: others can write to it, and an engine is code; remove what is "
                 f"in it and 'chmod 700' it, or {ELSEWHERE}"
@@ -214,22 +167,22 @@ class Cache:
 
     def find_by_id(self, start: str) -> Entry:
         """The one engine whose id begins with ``start``. Raises :class:`InputError`."""
-        found = [path for path in self.folder.glob(f"*{ENGINE}") if path.stem.startswith(start)]
-        if len(start) < 4 or not found:
+        named = [path for path in self.folder.glob(f"*{ENGINE}") if path.stem.startswith(start)]
+        if len(start) < 4 or not named:
             raise InputError(
                 f"{start!r}: no engine here has that id; 'pix2pix-batch engine list' shows them"
             )
-        if len(found) > 1:
-            raise InputError(f"{start!r}: {len(found)} engines begin so; give more of the id")
-        return self.entry(found[0])
+        if len(named) > 1:
+            raise InputError(f"{start!r}: {len(named)} engines begin so; give more of the id")
+        return self.entry(named[0])
 
     def find_alternative(self, key: Key) -> Entry | None:
         """The newest engine for the same purpose that was built with or on something else."""
-        found = None
+        newest = None
         for entry in self.entries():
             if isinstance(entry, Entry) and entry.key.purpose == key.purpose and entry.key != key:
-                found = entry
-        return found
+                newest = entry
+        return newest
 
     def obtain(
         self, key: Key, build: Build, *, fits: Callable[[Entry], bool] = lambda _: True
@@ -247,11 +200,11 @@ class Cache:
             if notice:
                 notice += "; built again"
             elif entry is None and (old := self.find_alternative(key)) is not None:
-                notice = f"built again: {differences(old.key, key)}"
-            plan, told = build()
+                notice = f"built again: {list_differences(old.key, key)}"
+            plan, known = build()
             path = self.path(key)
             facts = {
-                **told,
+                **known,
                 "key": key.as_dict(),
                 "bytes": len(plan),
                 "sha256": hashlib.sha256(plan).hexdigest(),
@@ -375,16 +328,6 @@ class Cache:
                 file.write(data)
         except OSError as error:
             raise _write_error(path, error) from error
-
-
-def differences(old: Key, new: Key) -> str:
-    """``version was 1.6, is 1.7``: where two keys differ."""
-    before, after = old.as_dict(), new.as_dict()
-    return ", ".join(
-        f"{name} was {before[name] or 'any'}, is {after[name] or 'any'}"
-        for name in after
-        if before[name] != after[name]
-    )
 
 
 def default_folder() -> Path:

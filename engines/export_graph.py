@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.generators.network import LayeredGenerator
-from pix2pix_batch.generators.unet_network import NORM_EPS, BatchNorm, Block, UNet
+from pix2pix_batch.generators.unet_network import NORM_EPS, BatchNorm, Block, UNet, norm_each
 from pix2pix_batch.inference.engine import SampleMappings, map_samples
 from pix2pix_batch.inference.onednn import KEEP_SCALE, fold_norm
 from pix2pix_batch.value_ranges import ValueRanges
@@ -154,5 +153,10 @@ class InstanceNorm(nn.Module):
         self.weight, self.bias = nn.Parameter(scale), nn.Parameter(shift)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.instance_norm(x.float(), weight=self.weight, bias=self.bias, eps=NORM_EPS)
+        wide = x.float()
+        if x.shape[2] == x.shape[3] == 1:  # of which TensorRT makes no instance norm
+            centred = (wide - wide.mean(dim=(2, 3), keepdim=True)).permute(0, 2, 3, 1)
+            y = (centred * self.weight + self.bias).permute(0, 3, 1, 2)
+        else:
+            y = norm_each(wide, None, None, self.weight, self.bias, 0.0, NORM_EPS)
         return y.to(x.dtype)

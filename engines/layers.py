@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from pix2pix_batch.engines import export
-from pix2pix_batch.engines.export_graph import Graph
+from pix2pix_batch.engines.recording_graph import GraphWithFeatures
 from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.errors import InputError
 
@@ -40,51 +39,8 @@ class LayerError:
         return f"{self.name}: {state}, largest feature {self.largest:,.1f} in fp32"
 
 
-class RecordingLayer(nn.Module):
-    """A layer that keeps what it puts out, in its own precision."""
-
-    def __init__(self, layer: nn.Module, kept: list[Tensor]) -> None:
-        super().__init__()
-        self.layer, self.kept = layer, kept
-
-    @property
-    def weight(self) -> Tensor:
-        """Stages look at their convolution's."""
-        found: Tensor = self.layer.get_parameter("weight")
-        return found
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layer(x)
-        self.kept.append(y)
-        return y
-
-
-class GraphWithFeatures(nn.Module):
-    """A :class:`Graph` that puts out each layer's features too, in running order.
-
-    As outputs they are rounded to the layer's precision in every runtime, also in one that
-    computes in a wider.
-    """
-
-    def __init__(self, graph: Graph) -> None:
-        super().__init__()
-        self.net, self.architecture = graph, graph.architecture
-        self.kept: list[Tensor] = []
-        self.names: list[str] = []
-        for name, stage in graph.stages():
-            for part, layer in (("conv", stage.conv), ("norm", stage.norm)):
-                if layer is not None:
-                    setattr(stage, part, RecordingLayer(layer, self.kept))
-                    self.names.append(f"{name}.{part}")
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        self.kept.clear()
-        made = self.net(image)
-        return (*made, *self.kept)
-
-
 def compute_features(
-    order: EngineSpec, precision: str, images: np.ndarray
+    spec: EngineSpec, precision: str, images: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Each layer's features in ``precision``, ``(N, C, H, W)``, by onnxruntime on the CPU.
 
@@ -97,32 +53,38 @@ def compute_features(
         raise InputError(
             "finding the layer needs onnxruntime; pip install 'pix2pix-batch[onnx]'"
         ) from error
-    graph = export.build(order.model, precision)
-    given, tapped = export.input_type(graph, wide=False), GraphWithFeatures(graph)
-    names = tapped.names
+    graph = export.build(spec.model, precision)
+    given, recording = export.input_type(graph, wide=False), GraphWithFeatures(graph)
+    names = recording.names
     with tempfile.TemporaryDirectory(prefix="pix2pix-batch-") as folder:
         file = Path(folder, "layers.onnx")
         outputs = [export.TRANSLATED, export.EMBEDDING, *names]
         file.write_bytes(
             export.trace(
-                tapped, order.size, len(images), [], export.OPSETS[precision], outputs, given=given
+                recording,
+                spec.size,
+                len(images),
+                [],
+                export.OPSETS[precision],
+                outputs,
+                given=given,
             ).SerializeToString()
         )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    found = session.run(names, {export.IMAGE: images})
-    yield from zip(names, found, strict=True)
+    features = session.run(names, {export.IMAGE: images})
+    yield from zip(names, features, strict=True)
 
 
-def compare(order: EngineSpec, images: np.ndarray) -> list[LayerError]:
-    """Every layer, in running order. ``images``: ``(N, S, S, C)``."""
+def compare(spec: EngineSpec, images: np.ndarray) -> list[LayerError]:
+    """Every layer, in running spec. ``images``: ``(N, S, S, C)``."""
     export.require_extra()
     layers = []
     pairs = zip(
-        compute_features(order, "fp32", images),
-        compute_features(order, order.precision, images),
+        compute_features(spec, "fp32", images),
+        compute_features(spec, spec.precision, images),
         strict=True,
     )
     for (name, wide), (_, narrow) in pairs:

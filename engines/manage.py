@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,12 +29,6 @@ PRECISION = "fp16"
 
 Display = Callable[[str], None]
 """Shows a line until the next one takes its place; an empty one ends it."""
-
-COLUMNS = (
-    "id", "model", "target", "precision", "size", "batch", "library", "bytes", "built", "parity",
-)  # fmt: skip
-LEAST = ("built", "bytes", "library", "size")
-"""The columns that a narrow terminal does without, the first one first."""
 
 DAY = 86400.0
 EXPORTED = 0.05
@@ -101,10 +94,10 @@ def build(
             "nothing is compiled; leave them out"
         )
     gpus = [target for target in targets if target != CPU]
-    made: list[Iterator[str]] = []
+    reports: list[Iterator[str]] = []
     if CPU in targets:
         order = wish.order(model, CPU)
-        made.append(
+        reports.append(
             _compare_layers(order, sample(images, order), chosen=wish.precision is not None)
         )
     if gpus:
@@ -117,9 +110,9 @@ def build(
         checked, cache = sample(images, order), Cache()
         for target in gpus:
             aimed = replace(options or BuildOptions(), target=target)
-            made.append(_build(cache, order, chosen, aimed, gpu, checked, display))
-    for one in made:
-        yield from one
+            reports.append(_build(cache, order, chosen, aimed, gpu, checked, display))
+    for report in reports:
+        yield from report
 
 
 def _compare_layers(order: EngineSpec, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
@@ -210,59 +203,6 @@ def find_layer(model: Path, precision: str, images: Path | None) -> Iterator[str
         )
 
 
-def row(entry: Entry) -> dict[str, Any]:
-    """What ``engine list`` shows of an engine."""
-    key, facts = entry.key, entry.facts
-    return {
-        "id": entry.id,
-        "model": facts.get("model", ""),
-        "target": key.capability,
-        "gpu": key.gpu,
-        "precision": key.precision,
-        "size": key.size,
-        "batch_size": key.batch_size,
-        "noise": key.noise,
-        "library": key.library,
-        "version": key.version,
-        "bytes": facts["bytes"],
-        "built": facts["built"],
-        "parity": facts["parity"],
-        "refused": entry.refusal,
-    }
-
-
-def table(rows: Sequence[dict[str, Any]], width: int | None = None) -> Iterator[str]:
-    """The rows for people, in columns; without :data:`LEAST`, as far as they exceed ``width``."""
-    if not rows:
-        return
-    cells = [COLUMNS]
-    for one in rows:
-        parity = f"{one['parity']['psnr']:.1f} dB" if one["parity"] else "not checked"
-        cells.append(
-            (
-                one["id"][:12],
-                escape(one["model"]),
-                one["target"],
-                one["precision"] + ("+noise" if one["noise"] else ""),
-                str(one["size"]),
-                str(one["batch_size"]),
-                f"{one['library']} {one['version']}",
-                f"{one['bytes']:,}",
-                one["built"],
-                f"{parity}, set aside" if one["refused"] else parity,
-            )
-        )
-    columns = list(zip(*cells, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    for name in LEAST:
-        place = next(i for i, column in enumerate(columns) if column[0] == name)
-        if width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
-            del columns[place], widths[place]
-    for line in zip(*columns, strict=True):
-        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        yield "  ".join(padded).rstrip()
-
-
 def find_entries(cache: Cache, name: str) -> list[Entry]:
     """The engine with the id ``name``, or all of the model ``name``. Raises :class:`InputError`."""
     try:
@@ -307,14 +247,14 @@ def verify(name: str, images: Path | None) -> Iterator[str]:
     failure: Pix2PixBatchError | None = None
     for entry in find_entries(cache, name):
         try:
-            told = _verify_entry(cache, entry, name, gpu, images)
+            state = _verify_entry(cache, entry, name, gpu, images)
         except (EngineError, InputError) as error:
             if failure is not None:
                 yield f"failed: {failure}"
             failure = error
         else:
             model = escape(entry.facts.get("model", ""))
-            yield f"{entry.id[:12]} {model} for {entry.key.capability}: {told}"
+            yield f"{entry.id[:12]} {model} for {entry.key.capability}: {state}"
     if failure is not None:
         raise failure
 
@@ -333,8 +273,8 @@ def _verify_entry(
         return f"its file is whole; not run: {reason}"
     order = order_of(entry, name)
     chosen = library.load(key.library)
-    told = check(cache, entry, chosen, order, sample(images, order))
-    return f"its file is whole, {told}"
+    parity = check(cache, entry, chosen, order, sample(images, order))
+    return f"its file is whole, {parity}"
 
 
 def stranger(entry: Entry, gpu: Gpu | None) -> str:
@@ -398,7 +338,7 @@ def prune(*, everything: bool = False, older_than: float | None = None) -> tuple
     Always: damaged ones, those of other versions of this package or of an installed library, and
     leftovers. ``older_than``: days, and those too that were not used since.
     """
-    installed = {one.name: one.version for one in library.find_libraries()[0]}
+    installed = {usable.name: usable.version for usable in library.find_libraries()[0]}
 
     def unwanted(entry: Entry) -> bool:
         key = entry.key

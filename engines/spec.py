@@ -13,8 +13,9 @@ from typing import Any
 from pix2pix_batch import bundle
 from pix2pix_batch.engines import builder, export, library
 from pix2pix_batch.engines.builder import CURRENT, BuildOptions, Progress
-from pix2pix_batch.engines.cache import Cache, Entry, Key, ObtainedEngine
+from pix2pix_batch.engines.cache import Cache, Entry, ObtainedEngine
 from pix2pix_batch.engines.gpu import Gpu
+from pix2pix_batch.engines.key import Key
 from pix2pix_batch.engines.library import Library
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.version import __version__

@@ -11,16 +11,15 @@ import json
 import os
 import shlex
 import struct
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pix2pix_batch import generators
+from pix2pix_batch.bundle_info import FITS as FITS
+from pix2pix_batch.bundle_info import SCHEMA as SCHEMA
+from pix2pix_batch.bundle_info import BundleInfo as BundleInfo
+from pix2pix_batch.bundle_info import require_fit as require_fit
 from pix2pix_batch.errors import BundleError
-from pix2pix_batch.generators.description import Description
-from pix2pix_batch.label_map import LabelMap
 from pix2pix_batch.storage.whole import whole
-from pix2pix_batch.value_ranges import ValueRange, ValueRanges, eight_bits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,144 +27,10 @@ if TYPE_CHECKING:
 
     from pix2pix_batch.generators.generator import Generator
 
-SCHEMA = 3
-"""The latest; bundles without value ranges are of the second, and those of U-Nets of the first,
-which had no other family."""
-FITS = ("tile", "resize", "exact", "whole")
 METADATA_KEY = "pix2pix_batch"
-OPTIONAL: dict[str, type[LabelMap] | type[ValueRange]] = {
-    "labels": LabelMap,
-    "input_range": ValueRange,
-    "output_range": ValueRange,
-}
-"""The fields that are not there where they have nothing to say, and what each is."""
 MAX_HEADER = 100_000_000  # the safetensors format's own limit
 MODELS = Path(__file__).parent / "models"
 """Where the shipped models lie, each as ``<name>.safetensors``."""
-
-
-@dataclass(frozen=True)
-class BundleInfo:
-    """What a bundle says of itself.
-
-    ``image_size``: the side, in pixels, of the images it was made for; ``fit``: how images of
-    other sizes are treated by default; ``provenance``: anything about the training, as JSON;
-    ``labels``: how images become channels where their pixels are labels; ``input_range`` and
-    ``output_range``: what samples mean where they are not those of usual images.
-    """
-
-    name: str
-    architecture: Description
-    image_size: int = 256
-    fit: str = "resize"
-    source_domain: str = ""
-    target_domain: str = ""
-    provenance: dict[str, Any] = field(default_factory=dict)
-    labels: LabelMap | None = None
-    input_range: ValueRange | None = None
-    output_range: ValueRange | None = None
-
-    def __post_init__(self) -> None:
-        if not self.name or not isinstance(self.name, str):
-            raise ValueError("name must be a word")
-        self.architecture.require_side(self.image_size)
-        if self.fit not in FITS:
-            raise ValueError(f"fit must be one of {', '.join(FITS)}, not {self.fit!r}")
-        require_fit(self.architecture, self.fit)
-        for field_name in ("source_domain", "target_domain"):
-            if not isinstance(getattr(self, field_name), str):
-                raise ValueError(f"{field_name} must be text")
-        if not isinstance(self.provenance, dict):
-            raise ValueError("provenance must be a JSON object")
-        self._require_labels()
-        self._require_ranges()
-
-    @property
-    def ranges(self) -> ValueRanges:
-        """What samples mean, also where the bundle does not say it."""
-        a = self.architecture
-        return ValueRanges(
-            self.input_range or eight_bits(a.in_channels),
-            self.output_range or eight_bits(a.out_channels),
-        )
-
-    @property
-    def needs_full_precision(self) -> bool:
-        """Whether outputs are finer than half precision is: bf16 has 8 bits, fp16 11."""
-        return not self.ranges.output.is_eight_bit
-
-    def _require_ranges(self) -> None:
-        a = self.architecture
-        for name, found, channels in (
-            ("input_range", self.input_range, a.in_channels),
-            ("output_range", self.output_range, a.out_channels),
-        ):
-            if found is not None and found.channels != channels:
-                raise ValueError(f"{name} has {found.channels} bands, the generator {channels}")
-        if self.labels is not None and self.input_range is not None:
-            raise ValueError("input_range: inputs are labels, which have none")
-
-    def _require_labels(self) -> None:
-        channels = self.architecture.in_channels
-        if self.labels is None:
-            return
-        if not self.architecture.takes_any_size:
-            raise ValueError(
-                f"labels are for pix2pixHD's kind, not for a {self.architecture.title}"
-            )
-        if self.labels.channels != channels:
-            raise ValueError(
-                f"labels have {self.labels.channels} channels, the generator takes {channels}"
-            )
-        if self.fit == "resize":
-            raise ValueError("labels cannot be scaled; fit must be whole, tile or exact")
-
-    def as_json(self) -> str:
-        architecture = self.architecture.as_dict()
-        schema = 2 if "family" in architecture else 1
-        optional = {name: getattr(self, name) for name in OPTIONAL}
-        if self.input_range is not None or self.output_range is not None:
-            schema = SCHEMA
-        values = {"schema": schema, **self.__dict__, "architecture": architecture}
-        for name, value in optional.items():
-            if value is None:
-                del values[name]
-            else:
-                values[name] = value.as_dict()
-        return json.dumps(values)
-
-    @classmethod
-    def from_json(cls, text: str) -> BundleInfo:
-        """Raises ``ValueError`` with what is wrong."""
-        values = json.loads(text)
-        if not isinstance(values, dict):
-            raise ValueError("the metadata is not a JSON object")
-        schema = values.pop("schema", None)
-        if schema not in range(1, SCHEMA + 1) or type(schema) is not int:
-            raise ValueError(
-                f"its schema is {schema!r}, this version reads 1 to {SCHEMA}; upgrade pix2pix-batch"
-            )
-        try:
-            fields = dict(values.pop("architecture"))
-            if schema < SCHEMA and ("family" in fields) != (schema > 1):
-                raise TypeError("a family of generators is told from schema 2 on")
-            if ("input_range" in values or "output_range" in values) != (schema == SCHEMA):
-                raise TypeError(f"ranges of values are told from schema {SCHEMA} on")
-            for name, kind in OPTIONAL.items():
-                if name in values:
-                    values[name] = kind.from_dict(values[name])
-            return cls(architecture=generators.describe(fields), **values)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"the metadata is incomplete or foreign ({error})") from error
-
-
-def require_fit(architecture: Description, fit: str | None) -> None:
-    """Raises ``ValueError`` where images as a whole are not for networks of the kind."""
-    if fit == "whole" and not architecture.takes_any_size:
-        raise ValueError(
-            f"fit whole is for networks that take images of any size, not for a "
-            f"{architecture.title}; use tile or resize"
-        )
 
 
 def resolve(model: str | os.PathLike[str]) -> Path:
@@ -214,10 +79,10 @@ def read_info(path: Path) -> BundleInfo:
         ) from error
     try:
         ends = [v["data_offsets"][1] for name, v in header.items() if name != "__metadata__"]
-        whole = max(ends, default=0) == size - 8 - length
+        is_whole = max(ends, default=0) == size - 8 - length
     except (KeyError, IndexError, TypeError):
-        whole = False
-    if not whole:
+        is_whole = False
+    if not is_whole:
         raise BundleError(f"{path}: is cut short or damaged; get it again")
     try:
         return BundleInfo.from_json(text)
@@ -292,11 +157,11 @@ def load_embedding(path: Path) -> Embedding | None:
     width = info.architecture.bottleneck
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            found = set(file.keys())
-            if not found & {*EMBEDDING_KEYS, QUANTILES_KEY}:
+            keys = set(file.keys())
+            if not keys & {*EMBEDDING_KEYS, QUANTILES_KEY}:
                 return None
             mean, covariance, count = (file.get_tensor(key) for key in EMBEDDING_KEYS)
-            quantiles = file.get_tensor(QUANTILES_KEY) if QUANTILES_KEY in found else None
+            quantiles = file.get_tensor(QUANTILES_KEY) if QUANTILES_KEY in keys else None
     except Exception as error:
         raise BundleError(
             f"{path}: its embedding cannot be read ({error}); get it again"
@@ -355,7 +220,7 @@ def _generator(path: Path, info: BundleInfo, state: dict[str, torch.Tensor]) -> 
     import torch
 
     with torch.device("meta"):
-        generator = info.architecture.build()
+        generator: Generator = info.architecture.build()
     for name in (*EMBEDDING_KEYS, QUANTILES_KEY):
         state.pop(name, None)
     for name in generator.state_dict():
@@ -379,7 +244,7 @@ def _is_finite(x: torch.Tensor) -> bool:
     ``isfinite`` of each number takes five times as long."""
     import torch
 
-    return not x.numel() or all(bool(torch.isfinite(one)) for one in torch.aminmax(x))
+    return not x.numel() or all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(x))
 
 
 def save(
@@ -451,10 +316,10 @@ def _tensors(embedding: Embedding) -> dict[str, torch.Tensor]:
     import torch
 
     values = [embedding.mean, embedding.covariance, np.array([embedding.inputs])]
-    found = dict(zip(EMBEDDING_KEYS, values, strict=True))
+    arrays = dict(zip(EMBEDDING_KEYS, values, strict=True))
     if embedding.quantiles is not None:
-        found[QUANTILES_KEY] = embedding.quantiles
-    return {key: torch.from_numpy(value) for key, value in found.items()}
+        arrays[QUANTILES_KEY] = embedding.quantiles
+    return {key: torch.from_numpy(array) for key, array in arrays.items()}
 
 
 def _write(path: Path, tensors: dict[str, torch.Tensor], info: BundleInfo) -> None:

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import BundleError
 from pix2pix_batch.generators.description import Description
 from pix2pix_batch.text import escape
+
+if TYPE_CHECKING:
+    from pix2pix_batch.generators.generator import Generator
 
 ALIKE = ("architecture", "image_size", "fit", "source_domain", "target_domain")
 
@@ -62,7 +66,7 @@ def interpolate(first: Path, second: Path, file: Path, parts: Parts) -> bool:
                 theirs[name], parts.weight_of(info.architecture, name)
             )  # exact at 0 and 1
         state[name] = value.clamp(min=0) if name.endswith("running_var") else value
-    generator = info.architecture.build().eval()
+    generator: Generator = info.architecture.build().eval()
     generator.load_state_dict(state)
     embedding = None
     if parts.encoder in (0, 1):

@@ -14,7 +14,8 @@ class Item:
     tar as it was asked for; ``sidecars``: the names of the files beside it that go with it;
     ``stamp``: where a store has told it already; ``refusal``: why it may not be read; ``content``:
     its bytes, of a tar's member; ``variant``: which of several outputs it is
-    (:mod:`pix2pix_batch.noise`).
+    (:mod:`pix2pix_batch.noise`); ``rows``: of an image that does not fit in memory, the first row
+    of tiles that is to be made and the one behind the last; the output is not put together then.
     """
 
     path: str
@@ -27,3 +28,4 @@ class Item:
     tar: bool = False
     content: bytes | None = None
     variant: int | None = None
+    rows: tuple[int, int] | None = None

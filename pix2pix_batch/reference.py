@@ -1,6 +1,7 @@
-"""Checkpoints of pix2pix, CycleGAN, CUT and pix2pixHD, turned into bundles.
+"""Checkpoints of pix2pix, CycleGAN, CUT, pix2pixHD and their like, turned into bundles.
 
-Such a ``latest_net_G.pth`` is a state dict. Each family of generators knows its own by the
+Such a ``latest_net_G.pth`` is a state dict, and files of Keras's are read as one
+(:mod:`pix2pix_batch.keras_files`). Each family of generators knows its own by the
 structure of the keys and by the shapes: :mod:`pix2pix_batch.generators`.
 """
 
@@ -19,7 +20,7 @@ from pix2pix_batch.errors import BundleError
 from pix2pix_batch.generators.description import Description, Layout, LayoutError, Norm
 from pix2pix_batch.generators.foreign import name_kind
 from pix2pix_batch.generators.generator import Generator
-from pix2pix_batch.generators.unet_network import Block
+from pix2pix_batch.generators.unet_network import NORM_EPS, Block
 from pix2pix_batch.label_map import parse_labels
 from pix2pix_batch.state_dicts import State, list_shapes, read_state
 from pix2pix_batch.text import format_count
@@ -87,16 +88,10 @@ def import_checkpoint(
     The file is read as plain tensors only. Raises :class:`BundleError`.
     """
     state = read_state(path, weights)
-    family, layout = _recognise(path, state)
-    found = _find_parameter_kinds(state, layout)
-    fields = {**layout.fields, "norm": _choose_norm(path, _find_norms(found, layout), norm)}
-    if dropout is not None:
-        fields["dropout"] = dropout
-    try:
-        architecture = family(**fields)
-    except ValueError as error:
-        raise BundleError(f"{path}: its shapes cannot be used: {error}") from error
-    generator = _generator(path, state, layout, architecture, found)
+    recognised = _recognise(path, state)
+    kinds = _find_parameter_kinds(state, recognised.layout)
+    architecture = _choose_architecture(path, state, recognised, kinds, norm, dropout)
+    generator = _generator(path, state, recognised.layout, architecture, kinds)
     if channels != "rgb":
         reverse_channels(path, generator)
     label_map = None
@@ -117,6 +112,26 @@ def import_checkpoint(
     except ValueError as error:
         raise BundleError(f"{path}: cannot be imported so: {error}") from error
     return info, generator
+
+
+def _choose_architecture(
+    path: Path,
+    state: State,
+    recognised: generators.Recognised,
+    kinds: ParameterKinds,
+    norm: str | None,
+    dropout: bool | None,
+) -> Description:
+    """What the checkpoint's layout and the choices make of it. Raises :class:`BundleError`."""
+    family, layout = recognised
+    fields = {**layout.fields, "norm": _choose_norm(path, _find_norms(kinds, layout), norm)}
+    fields |= {name: state[key].item() for name, key in layout.settings.items()}
+    if dropout is not None:
+        fields["dropout"] = dropout
+    try:
+        return family(**fields)
+    except ValueError as error:
+        raise BundleError(f"{path}: its shapes cannot be used: {error}") from error
 
 
 def list_norms(path: Path, weights: str | None = None) -> tuple[Norm, ...]:
@@ -252,7 +267,7 @@ def _generator(
     path: Path, state: State, layout: Layout, architecture: Description, found: ParameterKinds
 ) -> Generator:
     with torch.device("meta"):
-        generator = architecture.build()
+        generator: Generator = architecture.build()
     left, ours = dict(state), {}
     for name, slot in generator.state_dict().items():
         module, _, kind = name.rpartition(".")
@@ -277,6 +292,7 @@ def _generator(
             raise BundleError(f"{path}: {key!r} is missing; it is cut short, get it again")
         ours[name] = value
     _fold_biases(path, left, ours, layout)
+    _fold_epsilons(path, left, ours, layout)
     _require_none_left(path, left, layout, architecture)
     generator.load_state_dict(ours, assign=True)
     return generator.eval().requires_grad_(False)
@@ -300,6 +316,25 @@ def _fold_biases(path: Path, left: State, ours: State, layout: Layout) -> None:
         ours[mean] = ours[mean] - _check_tensor(path, key, left.pop(key), ours[mean], layout)
 
 
+def _fold_epsilons(path: Path, left: State, ours: State, layout: Layout) -> None:
+    """Take norms' epsilons that are stored into the convolutions before: what is normed is scaled
+    so that :data:`NORM_EPS` is to it what theirs was, which is the same network exactly."""
+    for name, theirs in layout.modules.items():
+        epsilon = left.pop(f"{theirs}.epsilon", None) if name.endswith(".norm") else None
+        block = name.removesuffix(".norm")
+        if epsilon is None:
+            continue
+        if epsilon.numel() != 1 or not 0 < epsilon.item() < 1:
+            raise BundleError(f"{path}: {theirs!r} has an epsilon that is no number from 0 to 1")
+        scale = (NORM_EPS / epsilon.item()) ** 0.5
+        for key, factor in (
+            ("conv.weight", scale), ("conv.bias", scale), ("norm.running_mean", scale),
+            ("norm.running_var", scale**2),
+        ):  # fmt: skip
+            if f"{block}.{key}" in ours:
+                ours[f"{block}.{key}"] = ours[f"{block}.{key}"] * factor
+
+
 def _check_tensor(path: Path, key: str, value: Tensor, slot: Tensor, layout: Layout) -> Tensor:
     if value.shape != slot.shape:
         raise BundleError(
@@ -319,7 +354,7 @@ def _check_tensor(path: Path, key: str, value: Tensor, slot: Tensor, layout: Lay
 def _require_none_left(path: Path, left: State, layout: Layout, architecture: Description) -> None:
     """Refuse what no layer took, but for fixed filters and for the idle averages that old instance
     norms carry."""
-    idle = set(layout.fixed)
+    idle = {*layout.fixed, *layout.settings.values()}
     if architecture.norm == "instance":
         kinds = ("running_mean", "running_var", "num_batches_tracked")
         norms = [theirs for ours, theirs in layout.modules.items() if ours.endswith(".norm")]

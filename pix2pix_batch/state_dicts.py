@@ -1,4 +1,4 @@
-"""What a checkpoint of PyTorch holds: the weights of networks, by the names they have there.
+"""What a checkpoint holds: the weights of networks, by the names they have there.
 
 Files are read as plain tensors only: nothing in them is run.
 """
@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from pix2pix_batch import bundle, generators
+from pix2pix_batch import bundle, generators, keras_files
 from pix2pix_batch.errors import BundleError
 from pix2pix_batch.generators.description import LayoutError
 from pix2pix_batch.generators.unet import ROOT
@@ -63,14 +63,16 @@ def read_checkpoint(path: Path) -> Mapping[Any, Any]:
             start = file.read(9)
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror}); give a .pth file") from error
+    if (networks := keras_files.read_networks(path)) is not None:
+        return networks
     if start.startswith((b"PK\x03\x04", b"\x80")) and start[8:] != b"{":
         state = _read_pickle(path)
     elif start[8:] == b"{":
         state = _read_safetensors(path)
     else:
         raise BundleError(
-            f"{path}: is no checkpoint of PyTorch; give the reference's latest_net_G.pth, or its "
-            "weights as .safetensors"
+            f"{path}: is no checkpoint of PyTorch, Keras or TensorFlow 2; give the reference's "
+            "latest_net_G.pth, or its weights as .safetensors"
         )
     if not isinstance(state, Mapping) or not state:
         raise BundleError(f"{path}: holds {type(state).__name__}, no state dict; {SAVE_AGAIN}")

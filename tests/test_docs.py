@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from pkgutil import resolve_name
 
 import click
 import pytest
@@ -105,9 +106,16 @@ def test_a_command_shown_can_be_given(
         return
     monkeypatch.chdir(tmp_path)
     Path("DATA").mkdir()
-    Path("run/checkpoints").mkdir(parents=True)
-    for name in ("latest_net_G.pth", "run/checkpoints/best.pt", "input.png", "output.png"):
-        Path(name).touch()  # of what pages name, all that must be there to be parsed
+    for name in (
+        "latest_net_G.pth",
+        "run/checkpoints/best.pt",
+        "input.png",
+        "output.png",
+        "generator.keras",
+        "training_checkpoints/ckpt-8.index",
+    ):  # of what pages name, all that must be there to be parsed
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
     command, words = named(shlex.split(line, comments=True))
     assert not isinstance(command, click.Group)
     command.make_context("", words)
@@ -134,3 +142,17 @@ def test_the_glossary_says_where_its_terms_are_defined() -> None:
         kinds = (ast.ClassDef, ast.FunctionDef)
         assert name in {one.name for one in tree.body if isinstance(one, kinds)}, term
     assert [term for term, _, _ in rows] == sorted(term for term, _, _ in rows)
+
+
+SHOWN = re.compile(r"^::: (\S+)\n(?: {4}options:\n)?(?: {6}members: \[(.*)\])?", re.MULTILINE)
+
+
+def test_the_reference_shows_what_is_there() -> None:
+    """``mkdocs`` passes over members that it does not find."""
+    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs/reference").glob("*.md")]
+    shown = [found for page in pages for found in SHOWN.findall(page)]
+    assert len(shown) > 20
+    for name, members in shown:
+        for member in filter(None, members.split(", ")):
+            assert hasattr(resolve_name(name), member), (name, member)
+        assert resolve_name(name)

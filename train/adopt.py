@@ -12,6 +12,7 @@ import torch
 from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train import rundir, signature
 from pix2pix_batch.train.data import Data, open_data
@@ -45,7 +46,7 @@ def adopt(
     recorded = _read_recorded(path, run)
     recipe = recipes.parse_recipe(recorded["recipe"], str(run / rundir.RECIPE))
     state = torch.load(path, map_location="cpu", weights_only=True)
-    generator = recipe.architecture.build()
+    generator: Generator = recipe.architecture.build()
     try:
         generator.load_state_dict(state.get("average") or state["generator"])
     except (RuntimeError, AttributeError, TypeError) as error:

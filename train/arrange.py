@@ -19,12 +19,14 @@ from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.output_formats import SUFFIXES
-from pix2pix_batch.storage.files import FATAL
+from pix2pix_batch.storage.destination import FATAL
 from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.text import format_count
 from pix2pix_batch.train import pairs, threads
 from pix2pix_batch.train.jitter import Pixels
+from pix2pix_batch.train.pair_doubts import find_doubts
 from pix2pix_batch.train.pair_files import Pair, Reader
+from pix2pix_batch.train.survey import Survey
 
 FORMATS = ("png", "jpg")
 
@@ -80,7 +82,7 @@ def split(
         )
     reader = Reader(tolerance)
     result = _arrange(found, out, _halves, form, quality, reader)
-    result.doubts = [*found.doubts, *pairs.doubts("side-by-side", found.pairs, reader=reader)]
+    result.doubts = [*found.doubts, *find_doubts("side-by-side", found.pairs, reader=reader)]
     return result
 
 
@@ -102,7 +104,7 @@ def _halves(pair: Pair, inside: str, reader: Reader) -> Made:
 
 
 def _arrange(
-    found: pairs.Survey,
+    found: Survey,
     out: Path,
     make: Callable[[Pair, str, Reader], Made],
     form: str,

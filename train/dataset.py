@@ -4,158 +4,32 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
-from pix2pix_batch.inputs.choice import LeftAlone
-from pix2pix_batch.reporting import contact_sheet
-from pix2pix_batch.reporting.console import format_left_alone, format_warnings
-from pix2pix_batch.reporting.scale_bar import Scale
-from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import notes, pair_files, pairs, plausible, sides, threads
-from pix2pix_batch.train.data import FileSplit, MosaicData, generator_at, spread_indices
+from pix2pix_batch.train.check_result import Check, Problem, Sample
+from pix2pix_batch.train.file_data import FileSplit
 from pix2pix_batch.train.jitter import Jitter, Pixels
+from pix2pix_batch.train.mosaic_data import MosaicData
 from pix2pix_batch.train.mosaic_recipe import Mosaic
+from pix2pix_batch.train.pair_doubts import NOT_WIDE, is_wide
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.palettes import Palettes, few_colours
 from pix2pix_batch.train.raster_check import check_rasters
 from pix2pix_batch.train.raster_data import RasterSplit
 from pix2pix_batch.train.raster_files import RasterReader
-from pix2pix_batch.train.raster_survey import SideSurvey
 from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.sampling import generator_at, spread_indices
+from pix2pix_batch.train.survey import Survey, hold_out
 
 SHEET_PAIRS = 12
-SHEET_COLUMNS = 3
-COMMON = 4
-"""Sizes and modes named in the text, the most common first; JSON has them all."""
-
-LISTED = 50
-"""Problems named in the text."""
-
-IN_JSON = "; --json has them all"
-
-Problem = tuple[str, str]
-"""A file, and what is wrong with it and what to do."""
-
-Sample = tuple[str, Pixels, Pixels]
-
-
-@dataclass
-class Check:
-    """What was found. ``naming``: which directories are A and B; ``sizes``: those of one image of
-    a pair; ``modes``: Pillow's; ``doubts``: why these may be no pairs, by what they show;
-    ``warnings``: what is wrong with files that are read for all that; ``left``: what lies there
-    and is left alone; ``rasters``: by side, those that are; ``suggested``: recipe lines;
-    ``scales``: of bands that the sheet shows in a map's colours."""
-
-    data: Path
-    recipe: Recipe
-    layout: str
-    naming: str = ""
-    splits: dict[str, int] = field(default_factory=dict)
-    held_out: bool = False
-    sizes: Counter[str] = field(default_factory=Counter)
-    modes: dict[str, Counter[str]] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
-    warnings: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    left: LeftAlone = field(default_factory=LeftAlone)
-    samples: list[Sample] = field(default_factory=list)
-    rasters: dict[str, SideSurvey] = field(default_factory=dict)
-    suggested: list[str] = field(default_factory=list)
-    scales: list[Scale] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "data": str(self.data),
-            "layout": self.layout,
-            "naming": self.naming,
-            "splits": self.splits,
-            "held_out": self.held_out,
-            "sizes": dict(self.sizes.most_common()),
-            "modes": {side: dict(modes.most_common()) for side, modes in self.modes.items()},
-            **self._rasters_as_dict(),
-            "training": describe_training(self.recipe),
-            "problems": [{"file": file, "problem": what} for file, what in self.problems],
-            "doubts": self.doubts,
-            "warnings": [{"file": file, "warning": said} for file, said in self.warnings.items()],
-            "notes": self.notes,
-            "ignored": self.left.other.count,
-            "unread": self.left.unread.count,
-            "litter": self.left.litter.count,
-        }
-
-    def _rasters_as_dict(self) -> dict[str, Any]:
-        if not self.rasters:
-            return {}
-        sides = {side: found.as_dict() for side, found in self.rasters.items()}
-        return {"rasters": sides, "suggested": self.suggested}
-
-    def lines(self) -> Iterator[str]:
-        recipe = self.recipe
-        pairs_noun = "crop" if recipe.mosaic else "pair"
-        total = format_count(sum(self.splits.values()), pairs_noun)
-        naming = f" ({escape(self.naming)})" if self.naming else ""
-        yield f"{escape(self.data)}: {self.layout}{naming}, {total}"
-        for name, count in self.splits.items():
-            yield f"  {name:6}{count:>8,}" + (self._told_held_out() if name == "val" else "")
-        if self.sizes:
-            yield f"sizes   {_common(self.sizes)}"
-        for side, modes in self.modes.items():
-            yield f"modes   {side}: {_common(modes)}"
-        for side, found_rasters in self.rasters.items():
-            yield from found_rasters.lines(side)
-        if self.suggested:
-            yield "suggested for the recipe:"
-            yield from (f"  {line}" for line in self.suggested)
-        yield f"trains  {_describe_recipe(recipe)}"
-        for note in self.notes:
-            yield f"note: {note}"
-        yield from format_left_alone(self.left)
-        for doubt in self.doubts:
-            yield f"doubt: {doubt}"
-        yield from format_warnings(sorted(self.warnings.items()), len(self.warnings), IN_JSON)
-        for file, what in self.problems[:LISTED]:
-            yield f"problem: {escape(file)}: {escape(what)}"
-        if (more := len(self.problems) - LISTED) > 0:
-            yield f"and {format_count(more, 'problem')} more{IN_JSON}"
-        yield ", ".join(self._ends())
-
-    def _told_held_out(self) -> str:
-        if not self.held_out:
-            return ""
-        share = self.splits["val"] / max(1, self.splits["val"] + self.splits.get("train", 0))
-        return (
-            f", held out: those whose names hash below val_fraction {self.recipe.val_fraction:g}, "
-            f"here {share:.0%}"
-        )
-
-    def _ends(self) -> Iterator[str]:
-        if self.problems or not self.doubts:
-            yield format_count(len(self.problems), "problem") if self.problems else "no problems"
-        if self.doubts:
-            yield format_count(len(self.doubts), "doubt") + ": look at --sheet before training"
-
-    def sheet(self) -> bytes:
-        """A PNG of training samples, after the jitter. Raises :class:`InputError`."""
-        if not self.samples:
-            raise InputError(f"{self.data}: no sound pairs to draw a sheet of")
-        side_in, side_out = ("B", "A") if self.recipe.direction == "BtoA" else ("A", "B")
-        heads = [f"input ({side_in})", f"target ({side_out})"]
-        return contact_sheet.render_png(
-            [(name, images) for name, *images in self.samples],
-            heads,
-            SHEET_COLUMNS,
-            scales=self.scales,
-        )
 
 
 def check(data: Path, recipe: Recipe, tolerance: Tolerance = USUAL) -> Check:
@@ -165,21 +39,6 @@ def check(data: Path, recipe: Recipe, tolerance: Tolerance = USUAL) -> Check:
     if recipe.takes_rasters:
         return _check_files(data, recipe, RasterReader(recipe, tolerance))
     return _check_files(data, recipe, Reader(tolerance))
-
-
-def describe_training(recipe: Recipe) -> dict[str, Any]:
-    """What becomes of the pairs, as the recipe says."""
-    resized = recipe.resized if recipe.fit == "resize" and recipe.mosaic is None else None
-    return {
-        "name": recipe.name,
-        "direction": recipe.direction,
-        "load_size": resized,
-        "size": recipe.size,
-        "flip": recipe.flip,
-        "in_channels": recipe.in_channels,
-        "out_channels": recipe.out_channels,
-        "val_fraction": recipe.val_fraction,
-    }
 
 
 @dataclass(frozen=True)
@@ -219,9 +78,9 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
     if (
         found.layout == "side-by-side"
         and sound
-        and not any(pairs.is_wide(pair, reader) for pair in sound)
+        and not any(is_wide(pair, reader) for pair in sound)
     ):
-        result.doubts.append(pairs.NOT_WIDE)
+        result.doubts.append(NOT_WIDE)
     result.doubts += found.doubts
     result.doubts += [*evidence.doubts(), *palettes.doubts()]
     result.notes += notes.list_notes(result, found)
@@ -231,7 +90,7 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
     return result
 
 
-def _survey(data: Path, recipe: Recipe) -> pairs.Survey:
+def _survey(data: Path, recipe: Recipe) -> Survey:
     """Where there is nothing but rasters, these, whatever the recipe takes."""
     try:
         return pairs.survey(data, val_fraction=0, rasters=recipe.takes_rasters)
@@ -243,12 +102,12 @@ def _survey(data: Path, recipe: Recipe) -> pairs.Survey:
         raise
 
 
-def _count_splits(result: Check, found: pairs.Survey) -> None:
+def _count_splits(result: Check, found: Survey) -> None:
     """Hold out what training would, problems or not."""
     given = bool(found.split("val"))
     try:
         if result.recipe.val_fraction:
-            pairs.hold_out(found, result.recipe.val_fraction)
+            hold_out(found, result.recipe.val_fraction)
     except InputError as error:
         result.problems.append((str(result.data), str(error).removeprefix(f"{found.data}: ")))
     counts = found.counts()
@@ -400,23 +259,3 @@ def _check_mosaics(data: Path, recipe: Recipe, mosaic: Mosaic, tolerance: Tolera
     except InputError as error:
         result.problems.append((str(data), str(error)))
     return result
-
-
-def _common(counts: Counter[str]) -> str:
-    named = [f"{name} ({count:,})" for name, count in counts.most_common(COMMON)]
-    more = len(counts) - COMMON
-    return ", ".join(named) + (f" and {more} more" if more > 0 else "")
-
-
-def _describe_recipe(recipe: Recipe) -> str:
-    facts = describe_training(recipe)
-    domains = [recipe.source_domain, recipe.target_domain]
-    arrow = " -> ".join(reversed("AB") if recipe.direction == "BtoA" else "AB")
-    parts = [arrow + (f" ({' -> '.join(domains)})" if all(domains) else "")]
-    if facts["load_size"]:
-        parts.append(f"resized to {facts['load_size']}x{facts['load_size']}")
-    parts.append(f"cropped to {recipe.size}x{recipe.size}")
-    if recipe.flip:
-        parts.append("half of them mirrored")
-    parts.append(f"{recipe.in_channels} -> {recipe.out_channels} channels")
-    return ", ".join(parts)

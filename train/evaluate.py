@@ -25,9 +25,11 @@ from pix2pix_batch.reporting import contact_sheet
 from pix2pix_batch.text import escape
 from pix2pix_batch.train import metrics, pair_files, pairs, sides, threads
 from pix2pix_batch.train import recipe as recipes
-from pix2pix_batch.train.data import FileSplit, Split, open_data
+from pix2pix_batch.train.data import Split, open_data
 from pix2pix_batch.train.figures import Evaluation, Sample, compare_appearance, score
+from pix2pix_batch.train.file_data import FileSplit
 from pix2pix_batch.train.jitter import Jitter, Pixels
+from pix2pix_batch.train.pair_doubts import find_doubts
 from pix2pix_batch.train.pair_files import Reader
 from pix2pix_batch.train.perceptual import Perceptual
 from pix2pix_batch.train.range_recipe import describe_range
@@ -204,7 +206,7 @@ def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[
     channels = recipe.in_channels, recipe.out_channels
     if recipe.direction == "BtoA":
         channels = channels[::-1]
-    doubt = "; ".join(pairs.doubts(found.layout, listed, channels, reader))
+    doubt = "; ".join(find_doubts(found.layout, listed, channels, reader))
     return files if recipe.fit == "resize" else Whole(files), doubt
 
 

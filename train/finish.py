@@ -24,20 +24,14 @@ from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train import recipe as recipes
-from pix2pix_batch.train.data import (
-    Data,
-    FileData,
-    LevelMappings,
-    fingerprint,
-    open_data,
-    spread_indices,
-    to_unit,
-)
+from pix2pix_batch.train.data import Data, LevelMappings, fingerprint, open_data, to_unit
+from pix2pix_batch.train.file_data import FileData
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.loop import Trainer
 from pix2pix_batch.train.range_recipe import bare_range
 from pix2pix_batch.train.raster_files import RasterReader, RasterSide
 from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.sampling import spread_indices
 from pix2pix_batch.value_ranges import ValueRanges
 from pix2pix_batch.version import __version__
 
@@ -63,7 +57,7 @@ def write_bundles(trainer: Trainer) -> list[Path]:
         # of a shorter run, whose best step is not the best any more
         (trainer.run.path / "best.safetensors").unlink(missing_ok=True)
     elif (state := checkpoint.load(path)) is not None:
-        best = trainer.recipe.architecture.build().to(trainer.device)
+        best: Generator = trainer.recipe.architecture.build().to(trainer.device)
         best.load_state_dict(state["generator"])
         best_figures = {k: v for k, v in trainer.best.items() if k != "step"}
         written.append(_write(trainer, "best", best, state["step"], best_figures, data))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import signal
-import warnings
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -13,31 +12,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import gather_object
-from torch import Tensor, nn
+from torch import Tensor
 
-from pix2pix_batch import bundle
-from pix2pix_batch.cores import cores
-from pix2pix_batch.errors import InputError, Pix2PixBatchError, TrainingError
+from pix2pix_batch.errors import Pix2PixBatchError, TrainingError
 from pix2pix_batch.generators.generator import Generator
-from pix2pix_batch.generators.unet_network import UNet, init_weights
+from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.text import escape
 from pix2pix_batch.train import checkpoint
-from pix2pix_batch.train.adam import ChannelsLastAdam
-from pix2pix_batch.train.convolution import use_own_convolutions
+from pix2pix_batch.train.accelerator import default_workers, make_accelerator
 from pix2pix_batch.train.data import Data, LevelMappings
 from pix2pix_batch.train.discriminator import make_discriminator
 from pix2pix_batch.train.meter import Meter, StepRecord
+from pix2pix_batch.train.networks import make_generator, place_networks, prepare_networks
 from pix2pix_batch.train.pace import FORWARD, Pace
 from pix2pix_batch.train.reading import batches
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.rundir import KEEP, RunDirectory
-from pix2pix_batch.train.step import LOSSES, Batch, Networks, Step
+from pix2pix_batch.train.schedule import learning_rate, update_average
+from pix2pix_batch.train.step import LOSSES, Batch, Step
 from pix2pix_batch.train.stopping import StopRequest, stop_signals
 from pix2pix_batch.train.upsample import keep_form
 from pix2pix_batch.train.validation import ValidationStopped, make_validation
+from pix2pix_batch.train.watcher import Watcher
 
 
 @dataclass(frozen=True)
@@ -53,17 +51,6 @@ class Options:
     every: int | None = None
     keep: int = KEEP
     workers: int | None = None
-
-
-class Watcher:
-    """Is told how a run goes. The base class ignores it all."""
-
-    def note(self, text: str) -> None: ...
-    def start(self, step: int, last: int) -> None: ...
-    def step(self, step: int, losses: dict[str, float]) -> None: ...
-    def expect(self, pace: Pace) -> None: ...
-    def record(self, record: StepRecord, sheet: Any) -> None: ...
-    def close(self) -> None: ...
 
 
 class Trainer:
@@ -94,42 +81,15 @@ class Trainer:
     def _build(self) -> None:
         recipe, accelerator = self.recipe, self.accelerator
         torch.manual_seed(recipe.seed)
-        self.generator = recipe.architecture.build()
-        init_weights(self.generator)
-        if recipe.init:
-            self.generator.load_state_dict(initial_state(recipe))
-        if isinstance(self.generator, UNet):
-            keep_form(self.generator, recipe.upsample)
-            use_own_convolutions(self.generator)
+        self.generator = make_generator(recipe)
         channels = recipe.out_channels + (recipe.in_channels if recipe.conditional else 0)
         self.discriminator = make_discriminator(
             channels, recipe.ndf, recipe.patch, recipe.disc_norm, recipe.spectral_norm,
             recipe.scales,
         )  # fmt: skip
-        generator, discriminator = (
-            network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            for network in (self.generator, self.discriminator)
-        )
-        if accelerator.num_processes > 1 and self.device.type == "cuda":
-            discriminator = nn.SyncBatchNorm.convert_sync_batchnorm(discriminator)
-            if recipe.norm == "running-statistics":  # the other norms are each image's own
-                generator = nn.SyncBatchNorm.convert_sync_batchnorm(generator)
-        if recipe.train_blocks is not None and isinstance(self.generator, UNet):
-            self.generator.requires_grad_(False)
-            for block in self.generator.up[: recipe.train_blocks]:
-                block.requires_grad_(True)
-        betas = (recipe.beta1, recipe.beta2)
+        placed = place_networks(recipe, accelerator, self.generator, self.discriminator)
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if recipe.ema else None
-        with warnings.catch_warnings():  # broadcast_buffers has a new name that old PyTorch lacks
-            warnings.simplefilter("ignore", FutureWarning)
-            self.networks = Networks(
-                *accelerator.prepare(
-                    generator,
-                    discriminator,
-                    ChannelsLastAdam(trainable_parameters(generator), recipe.lr, betas),
-                    ChannelsLastAdam(trainable_parameters(discriminator), recipe.lr, betas),
-                )
-            )
+        self.networks = prepare_networks(recipe, accelerator, *placed)
         self.train_step = Step(recipe, self.networks, accelerator)
 
     @property
@@ -249,10 +209,10 @@ class Trainer:
 
     def _note_warning(self, watcher: Watcher) -> None:
         """The first image that is read with one, lest it is known only when the run ends."""
-        found = self.data.reader.warnings
-        if found and not self.has_warned:
+        warned = self.data.reader.warnings
+        if warned and not self.has_warned:
             self.has_warned = True
-            file, said = next(iter(found.items()))
+            file, said = next(iter(warned.items()))
             watcher.note(
                 f"note: {escape(file)}: {escape(said)}: read for all that, as more may be; "
                 "'dataset check' lists them, and so does this run's end; --strict refuses such"
@@ -265,7 +225,7 @@ class Trainer:
 
     def _next(self, stream: Iterator[tuple[Tensor, ...]]) -> list[Batch]:
         recipe, accelerator = self.recipe, self.accelerator
-        found = []
+        parts = []
         for i in range(recipe.accumulate):
             source, target, *valid = (
                 images.to(self.device, non_blocking=True) for images in next(stream)
@@ -273,8 +233,8 @@ class Trainer:
             place = self.step_count * recipe.accumulate + i
             first = (place * accelerator.num_processes + accelerator.process_index) * len(source)
             levels = self.mappings.input(source), self.mappings.output(target)
-            found.append(Batch.of(*levels, first, *valid))
-        return found
+            parts.append(Batch.of(*levels, first, *valid))
+        return parts
 
     def _train_batch(self, batch: list[Batch]) -> Tensor:
         recipe = self.recipe
@@ -314,8 +274,8 @@ class Trainer:
             reasons.insert(0, "float16 overflows easily: try precision=bf16 or fp32")
         if self.recipe.gan_mode in ("wgangp", "hinge"):
             reasons.append(f"{self.recipe.gan_mode} logits have no bound: try gan_mode=lsgan")
-        found = checkpoint.list_checkpoints(self.run.checkpoints)
-        kept = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was due yet"
+        saved = checkpoint.list_checkpoints(self.run.checkpoints)
+        kept = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was due yet"
         return TrainingError(
             f"step {step}: {what}; {kept}. Likely: {'; '.join(reasons)}. Start again in a new "
             "directory with --set"
@@ -389,8 +349,8 @@ class Trainer:
         """What samples mean, once that is found from the data."""
         if not self.recipe.takes_rasters:
             return {}
-        found = {side: one.as_dict() for side, one in self.data.ranges._asdict().items()}
-        return {"ranges": json.loads(json.dumps(found))}  # as it is read back
+        ranges = {side: given.as_dict() for side, given in self.data.ranges._asdict().items()}
+        return {"ranges": json.loads(json.dumps(ranges))}  # as it is read back
 
     def _resume(self) -> list[str]:
         """Go on from the last checkpoint; what has changed since, for people.
@@ -430,69 +390,3 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.run.forget_after(self.step_count)
         return changes
-
-
-def initial_state(recipe: Recipe) -> dict[str, Tensor]:
-    """The weights of the bundle that ``recipe.init`` names. Raises :class:`InputError`."""
-    path = bundle.resolve(recipe.init)
-    info, generator = bundle.load(path)
-    if info.architecture != recipe.architecture:
-        mine, theirs = (
-            {"family": one.family, **one.as_dict()} for one in (recipe.architecture,
-                                                                info.architecture)
-        )  # fmt: skip
-        differing = [
-            f"{key} is {value!r} there and {mine[key]!r} in the recipe"
-            for key, value in theirs.items()
-            if key in mine and value != mine[key]
-        ]
-        raise InputError(f"init: {path} is another network: {'; '.join(differing)}")
-    return generator.state_dict()
-
-
-def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:
-    return [parameter for parameter in network.parameters() if parameter.requires_grad]
-
-
-def make_accelerator(recipe: Recipe, device: str) -> Accelerator:
-    """Raises :class:`InputError` where the device or the precision is not to be had."""
-    cuda = torch.cuda.is_available()
-    if device == "cuda" and not cuda:
-        raise InputError("--device cuda: there is no CUDA GPU here; use --device cpu or auto")
-    on_cpu = device == "cpu" or not cuda
-    precision = recipe.precision
-    if precision == "auto":
-        fast = onednn.bf16_is_fast() if on_cpu else torch.cuda.is_bf16_supported(False)
-        precision = "bf16" if fast else "fp32"
-    if precision == "fp16" and on_cpu:
-        raise InputError("precision fp16 trains on GPUs only; set precision=bf16 or fp32")
-    return Accelerator(
-        cpu=on_cpu,
-        mixed_precision="no" if precision == "fp32" else precision,
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
-    )
-
-
-def default_workers(device: torch.device) -> int:
-    """Reading a pair takes some 2 ms, a step on the CPU a hundred: one process is plenty there."""
-    return 1 if device.type == "cpu" else max(1, min(8, cores() - 1))
-
-
-def learning_rate(step: int, last: int, recipe: Recipe) -> float:
-    """The share of the recipe's rate: 1, then falling linearly to 0 over the decay epochs."""
-    decay = last * recipe.decay / recipe.epochs
-    return min(1.0, (last - step) / decay) if decay else 1.0
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, live: nn.Module, ema: float, step: int) -> None:
-    """Exponential moving average of weights and statistics, quicker over the first steps."""
-    rate = 1 - min(ema, step / (step + 10))
-    current, values, targets = live.state_dict(), [], []
-    for name, value in average.state_dict().items():
-        if value.dtype.is_floating_point:
-            values.append(value)
-            targets.append(current[name])
-        else:
-            value.copy_(current[name])
-    torch._foreach_lerp_(values, targets, rate)  # on a GPU a launch for all, not for each

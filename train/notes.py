@@ -6,21 +6,19 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pix2pix_batch.inputs.choice import LeftAlone
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape, format_count
-from pix2pix_batch.train import manifest, pairs
+from pix2pix_batch.train import manifest
 from pix2pix_batch.train import recipe as recipes
+from pix2pix_batch.train.check_result import Check
+from pix2pix_batch.train.survey import Survey
 
 GREY_MODES = ("1", "L", "I")
 
-if TYPE_CHECKING:
-    from pix2pix_batch.train.dataset import Check
 
-
-def list_notes(result: Check, found: pairs.Survey) -> Iterator[str]:
+def list_notes(result: Check, found: Survey) -> Iterator[str]:
     """What to know of data in which files were looked at; what is left alone of them is noted in
     ``result``."""
     recipe = result.recipe

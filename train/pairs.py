@@ -6,29 +6,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shlex
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from pix2pix_batch.dataset.layout import PAIRED
-from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs.choice import LeftAlone
 from pix2pix_batch.inputs.folder import image_files
-from pix2pix_batch.text import escape, format_count
-from pix2pix_batch.train import manifest, partners, plausible, sides, threads
-from pix2pix_batch.train.pair_files import Pair, Reader, check_headers
+from pix2pix_batch.text import escape
+from pix2pix_batch.train import manifest, partners, plausible, sides
+from pix2pix_batch.train.pair_doubts import find_doubts
+from pix2pix_batch.train.pair_files import Pair, check_headers
 from pix2pix_batch.train.partners import Rule
 from pix2pix_batch.train.sides import Sides
+from pix2pix_batch.train.survey import Survey, hold_out
 
-Layout = Literal["side-by-side", "folders", "manifest"]
 SHOWN = 5
 FEW = 10
 """Files without partner that are named one by one."""
@@ -41,67 +38,6 @@ EXPECTED = (
     "directories A/ and B/ with files of equal names, or a manifest (.csv or .jsonl)"
 )
 """What the data may be."""
-
-
-@dataclass
-class Survey:
-    """What lies in a directory: its pairs, and every problem as ``(file, what is wrong)``.
-
-    ``walked``: the directories of which every image is taken for a pair; ``sides``: those of two
-    sides; ``hint``: what to do about files without partner, where that is not told with them;
-    ``links``: those to directories within, which are not followed; ``doubts``: by the directories'
-    names; ``rasters``: whether files that are rasters and no pictures are images too.
-    """
-
-    data: Path
-    layout: Layout
-    pairs: list[Pair] = field(default_factory=list)
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    walked: list[Path] = field(default_factory=list)
-    sides: list[Sides] = field(default_factory=list)
-    hint: str = ""
-    links: int = 0
-    doubts: list[str] = field(default_factory=list)
-    rasters: bool = False
-
-    def split(self, name: str) -> list[Pair]:
-        return [pair for pair in self.pairs if pair.split == name]
-
-    def list_files(self, folder: Path) -> Iterator[Path]:
-        """The images below ``folder``; links to directories are counted."""
-        left = LeftAlone()
-        yield from image_files(folder, left, self.rasters)
-        self.links += left.links
-
-    def describe_links(self) -> str:
-        """What to say of links to directories; empty where there are none."""
-        if not self.links:
-            return ""
-        links, are = format_count(self.links, "link"), "is" if self.links == 1 else "are"
-        return (
-            f"{links} to directories {are} not followed, and what lies there is not used; put the "
-            "files themselves there, or list them in a manifest"
-        )
-
-    def counts(self) -> Counter[str]:
-        return Counter(pair.split for pair in self.pairs)
-
-    def name_sides(self) -> str:
-        """Which directories are A and which B, where their names do not say so themselves."""
-        kinds = [sides.read_name(side).kind for part in self._directories() for side in part]
-        if set(kinds) <= {sides.Kind.A, sides.Kind.B}:
-            return ""
-        names = [dict.fromkeys(side.name for side in part) for part in self._directories()]
-        return ", ".join(f"{'AB'[i]}: {'/, '.join(listed)}/" for i, listed in enumerate(names)
-                         if listed)  # fmt: skip
-
-    def _directories(self) -> tuple[list[Path], list[Path]]:
-        """A's and B's directories, not those of splits in them."""
-        found: tuple[list[Path], list[Path]] = ([], [])
-        for one in self.sides:
-            for listed, side in zip(found, (one.a, one.b), strict=True):
-                listed.append(side.parent if sides.read_name(side).kind is None else side)
-        return found
 
 
 def survey(data: Path, *, val_fraction: float = 0.1, rasters: bool = False) -> Survey:
@@ -259,7 +195,7 @@ def _are_side_by_side(listed: Sequence[Pair]) -> bool:
     """Whether what they show leaves no doubt of it."""
     some = [listed[round(i)] for i in np.linspace(0, len(listed) - 1, plausible.COMPARED)]
     some = list(dict.fromkeys(some))
-    return not check_headers(some) and not doubts("side-by-side", some)
+    return not check_headers(some) and not find_doubts("side-by-side", some)
 
 
 def _folders(data: Path, rasters: bool) -> Survey | None:
@@ -346,78 +282,3 @@ def _manifest(path: Path) -> Survey:
         if not missing:
             found.pairs.append(Pair(row.a.with_suffix("").as_posix(), row.split, a, b))
     return found
-
-
-def hold_out(found: Survey, fraction: float) -> None:
-    """Make a ``val`` split of about ``fraction`` of the training pairs, where there is none.
-
-    Raises :class:`InputError` where there is one training pair only.
-    """
-    train = found.split("train")
-    if found.split("val") or not train:
-        return
-    if len(train) == 1:
-        raise InputError(
-            f"{found.data}: holds one training pair only, and none for validation; give more "
-            "pairs, or set val_fraction=0 to train on it without validation"
-        )
-    ranked = sorted(train, key=lambda pair: _unit_hash(pair.name))
-    chosen = {id(pair) for pair in ranked if _unit_hash(pair.name) < fraction}
-    chosen = chosen or {id(ranked[0])}
-    if len(chosen) == len(train):
-        chosen.discard(id(ranked[-1]))
-    found.pairs = [Pair(p.name, "val", p.a, p.b) if id(p) in chosen else p for p in found.pairs]
-
-
-def _unit_hash(name: str) -> float:
-    """A number in [0, 1) that depends on the name alone."""
-    return (
-        int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "big")
-        / 2**64
-    )
-
-
-def doubts(
-    layout: Layout,
-    listed: Sequence[Pair],
-    channels: tuple[int, int] = (3, 3),
-    reader: Reader | None = None,
-) -> list[str]:
-    """Why the images may be no pairs, or not as meant, by what some of them show.
-
-    For pairs whose headers are sound. ``channels``: those that A and B are read with.
-    """
-    reader, found = reader or Reader(), []
-    if layout == "side-by-side" and not any(is_wide(pair, reader) for pair in listed):
-        found.append(NOT_WIDE)
-    evidence = plausible.Evidence(layout == "side-by-side")
-    places = np.linspace(0, len(listed) - 1, min(len(listed), plausible.COMPARED))
-    chosen = [listed[round(place)] for place in places]
-    for one in threads.map_ahead(lambda pair: _compare_pair(pair, channels, reader), chosen):
-        if one is not None:
-            evidence.add(one)
-    return found + evidence.doubts()
-
-
-NOT_WIDE = (
-    "no image is wider than high; are these really A and B side by side? If not, give the "
-    "directory that holds A/ and B/"
-)
-
-
-def is_wide(pair: Pair, reader: Reader) -> bool:
-    """The usual shapes side by side are wider than high."""
-    try:
-        width, height = reader.size(pair.a)
-    except ImageError:
-        return False
-    return width > height
-
-
-def _compare_pair(
-    pair: Pair, channels: tuple[int, int], reader: Reader
-) -> plausible.PairComparison | None:
-    try:
-        return plausible.compare_sides(*reader.pair(pair, channels), pair.b is None)
-    except ImageError:  # training, or dataset check, names it
-        return None

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pix2pix_batch.errors import ImageError, InputError
-from pix2pix_batch.train import pair_files, pairs
+from pix2pix_batch.train import pair_files
+from pix2pix_batch.train.check_result import Check
 from pix2pix_batch.train.pair_files import Reader
 from pix2pix_batch.train.raster_data import measure_ranges
 from pix2pix_batch.train.raster_files import RasterReader
 from pix2pix_batch.train.raster_looks import list_scales
 from pix2pix_batch.train.raster_survey import survey_rasters
-
-if TYPE_CHECKING:
-    from pix2pix_batch.train.dataset import Check
+from pix2pix_batch.train.survey import Survey
 
 
-def check_rasters(result: Check, found: pairs.Survey, reader: Reader) -> None:
+def check_rasters(result: Check, found: Survey, reader: Reader) -> None:
     """Look at samples, suggest ranges, and measure those that the recipe asks for."""
     own = reader if isinstance(reader, RasterReader) else None
     looked = survey_rasters(found.pairs, own)

@@ -10,12 +10,13 @@ import numpy as np
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.train import threads
-from pix2pix_batch.train.data import FileData, FileSplit, generator_at
+from pix2pix_batch.train.file_data import FileData, FileSplit
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.pair_files import Pair
 from pix2pix_batch.train.range_recipe import RangeRecipe
 from pix2pix_batch.train.raster_files import RasterReader, RasterSide
 from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.sampling import generator_at
 from pix2pix_batch.train.value_statistics import (
     list_samples,
     measure_percentiles,

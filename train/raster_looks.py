@@ -9,8 +9,8 @@ import numpy as np
 from pix2pix_batch.imaging.composite import show
 from pix2pix_batch.reporting.scale_bar import Scale, draw_scale, has_scale, make_scale
 from pix2pix_batch.train.jitter import Pixels
+from pix2pix_batch.train.looks import Looks
 from pix2pix_batch.train.recipe import Recipe
-from pix2pix_batch.train.validation import Looks
 from pix2pix_batch.value_ranges import ValueRanges
 
 HALF = 127.5
@@ -26,9 +26,9 @@ class RasterLooks(Looks):
 
     def measure_error(self, output: Pixels, target: Pixels, valid: Pixels | None = None) -> float:
         """Not a number where nothing is valid."""
-        made, true = (self.ranges.output.to_levels(image) for image in (output, target))
+        levels, true = (self.ranges.output.to_levels(image) for image in (output, target))
         there = slice(None) if valid is None else valid
-        difference = np.abs(made - true)[there]
+        difference = np.abs(levels - true)[there]
         return float(difference.mean()) * HALF if difference.size else float("nan")
 
     def measure_gradient(self, image: Pixels, valid: Pixels | None = None) -> float:
@@ -41,11 +41,11 @@ class RasterLooks(Looks):
     def draw_row(
         self, source: Pixels, output: Pixels, target: Pixels, valid: Pixels | None = None
     ) -> Pixels:
-        one, other = self.ranges
+        given, wanted = self.ranges
         images = [
-            show(source, one, self.shown[0]),
-            show(output, other, self.shown[1], valid),
-            show(target, other, self.shown[1], valid),
+            show(source, given, self.shown[0]),
+            show(output, wanted, self.shown[1], valid),
+            show(target, wanted, self.shown[1], valid),
         ]
         return np.concatenate(images, axis=1)
 

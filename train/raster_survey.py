@@ -21,7 +21,7 @@ from pix2pix_batch.train.pair_files import Pair
 from pix2pix_batch.train.range_recipe import bare_range
 from pix2pix_batch.train.raster_facts import RasterFacts, describe_mismatch, read_facts
 from pix2pix_batch.train.raster_files import EMPTY, RasterReader, RasterSide
-from pix2pix_batch.train.recipe import PICTURES
+from pix2pix_batch.train.recipe_schema import PICTURES
 from pix2pix_batch.train.value_statistics import BandStatistics, list_samples
 from pix2pix_batch.value_ranges import LIMITS
 

@@ -19,11 +19,12 @@ from pix2pix_batch.text import format_count
 from pix2pix_batch.train import checkpoint, rundir
 from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.finish import write_bundles
-from pix2pix_batch.train.loop import Options, Trainer, Watcher
+from pix2pix_batch.train.loop import Options, Trainer
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.report import write_report
 from pix2pix_batch.train.stopping import TrainingStopped, stop_signals
 from pix2pix_batch.train.watch import Progress, Samples, TensorBoard, Watchers
+from pix2pix_batch.train.watcher import Watcher
 
 REFUSED = frozenset({*checkpoint.FULL, errno.EROFS, errno.EIO})
 """What a disk says that takes no more."""

@@ -17,9 +17,9 @@ from pix2pix_batch.generators.description import Description
 from pix2pix_batch.inference.onednn import KEEP_SCALE
 from pix2pix_batch.noise import dropout_masks, noise_key
 from pix2pix_batch.train import objective
-from pix2pix_batch.train.data import generator_at
 from pix2pix_batch.train.perceptual_loss import PerceptualLoss
 from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.sampling import generator_at
 
 LOSSES = ("d", "gan", "l1")
 """D's loss, and the two terms of G's before their weights."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 
 from pix2pix_batch.generators.generator import Generator
-from pix2pix_batch.inference.value_mapping import ValueMapping
-from pix2pix_batch.reporting.contact_sheet import to_rgb
-from pix2pix_batch.train.data import Data, Split, spread_indices
-from pix2pix_batch.train.jitter import Pixels
-from pix2pix_batch.train.metrics import mean_absolute_error, vertical_gradient
+from pix2pix_batch.train.data import Data, Split
+from pix2pix_batch.train.looks import Looks
+from pix2pix_batch.train.raster_looks import RasterLooks
 from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.sampling import spread_indices
 from pix2pix_batch.value_ranges import ValueRanges
 
 LIMIT = 100
@@ -28,35 +27,11 @@ class ValidationStopped(Exception):
     """It was asked to stop before its end."""
 
 
-class Looks:
-    """How pictures are looked at."""
-
-    def __init__(self, ranges: ValueRanges) -> None:
-        self.ranges = ranges
-        self.to_levels = ValueMapping(ranges.input).to_levels
-        self.to_values = ValueMapping(ranges.output).to_values
-
-    def measure_error(self, output: Pixels, target: Pixels) -> float:
-        return mean_absolute_error(output, target)
-
-    def measure_gradient(self, image: Pixels) -> float:
-        return vertical_gradient(image)
-
-    def draw_row(self, source: Pixels, output: Pixels, target: Pixels) -> Pixels:
-        return np.concatenate([to_rgb(image) for image in (source, output, target)], axis=1)
-
-    def finish_sheet(self, rows: Sequence[Pixels]) -> Pixels:
-        return np.concatenate(rows)
-
-
 def make_validation(data: Data, recipe: Recipe) -> Validation:
     """Of the pairs that are held out; where none are, of those that are trained on."""
     split = data.val if len(data.val) else data.train
-    if not recipe.takes_rasters:
-        return Validation(split, recipe)
-    from pix2pix_batch.train.raster_looks import RasterLooks
-
-    return Validation(split, recipe, RasterLooks(data.ranges, recipe))
+    looks = RasterLooks(data.ranges, recipe) if recipe.takes_rasters else None
+    return Validation(split, recipe, looks)
 
 
 class Validation:
@@ -86,14 +61,14 @@ class Validation:
             _, source, target, *valid = self.split[index]
             image = looks.to_levels(torch.tensor(source)[None]).to(accelerator.device)
             with accelerator.autocast():
-                made = generator(image)
-            output = looks.to_values(made)[0].cpu().numpy()
+                levels = generator(image)
+            output = looks.to_values(levels)[0].cpu().numpy()
             errors.append(looks.measure_error(output, target, *valid))
-            gradients += [looks.measure_gradient(one, *valid) for one in (output, target)]
+            gradients += [looks.measure_gradient(shown, *valid) for shown in (output, target)]
             if index in self.shown:
                 rows.append(looks.draw_row(source, output, target, *valid))
         generator.train(training)
         sharpness = float(gradients[0] / gradients[1]) if gradients[1] else 1.0
-        found = [error for error in errors if not np.isnan(error)]
-        error = float(np.mean(found)) if found else 0.0
+        defined = [error for error in errors if not np.isnan(error)]
+        error = float(np.mean(defined)) if defined else 0.0
         return {"error": error, "sharpness": sharpness}, looks.finish_sheet(rows)

@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from pix2pix_batch.text import duration
 from pix2pix_batch.train import checkpoint
-from pix2pix_batch.train.loop import Watcher
 from pix2pix_batch.train.meter import StepRecord
 from pix2pix_batch.train.pace import TOLD_AFTER, Pace
+from pix2pix_batch.train.watcher import Watcher
 
 LINE_SECONDS = 30.0
 """How often a line is printed where there is no terminal."""

@@ -195,21 +195,21 @@ class Line:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def list_engines(as_json: bool) -> None:
     """The engines in the cache."""
-    from pix2pix_batch.engines import manage
+    from pix2pix_batch.engines import listing
     from pix2pix_batch.engines.cache import Cache, Entry
 
     cache = Cache()
     rows = []
     for entry in cache.entries():
         if isinstance(entry, Entry):
-            rows.append(manage.row(entry))
+            rows.append(listing.make_row(entry))
         else:
             click.echo(f"warning: {entry}", err=True)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for line in manage.table(rows, width):
+    for line in listing.format_table(rows, width):
         click.echo(line)
     found = f"{format_count(len(rows), 'engine')} in {escape(cache.folder)}"
     hint = "" if rows else "; 'pix2pix-batch engine build' makes them"

@@ -129,7 +129,8 @@ def import_model(
 ) -> None:
     """Turn a checkpoint into a bundle.
 
-    CHECKPOINT is the latest_net_G.pth of pix2pix, CycleGAN, CUT or pix2pixHD, or one of 'train',
+    CHECKPOINT is the latest_net_G.pth of pix2pix, CycleGAN, CUT or pix2pixHD; what TensorFlow's
+    tutorial saves, .keras, .h5 or ckpt-....index (extra 'keras'); or one of 'train',
     RUN/checkpoints/best.pt or step-....pt, also while the run goes on: it becomes what the end of
     the run would have made of it.
     """
@@ -160,7 +161,7 @@ def import_model(
 def _adopt(
     checkpoint: Path, file: Path, name: str | None, data: Path | None, values: dict[str, Any]
 ) -> None:
-    from pix2pix_batch.commands.train import require_extra
+    from pix2pix_batch.commands.training import require_extra
     from pix2pix_batch.train.adopt import adopt
 
     require_extra()

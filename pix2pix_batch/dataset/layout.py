@@ -42,7 +42,7 @@ def image_folder(root: Path, split: str, samples: Sequence[Sample]) -> None:
             sample.facts["file"] = f"{split}/{inside}"
             row = {"file_name": inside}
             if sample.source is not None:
-                row["source_file_name"] = f"inputs/{sample.base}.png"
+                row["source_file_name"] = f"inputs/{sample.base}{sample.source_suffix}"
                 link(sample.source, root / split / row["source_file_name"])
             table.write(to_line({**row, **column_values(sample.facts)}))
 
@@ -60,7 +60,7 @@ def folders(root: Path, split: str, samples: Sequence[Sample]) -> None:
         assert sample.source is not None
         sample.facts["file"] = f"B/{split}/{sample.key}{sample.suffix}"
         link(sample.made, root / sample.facts["file"])
-        link(sample.source, root / "A" / split / f"{sample.key}.png")
+        link(sample.source, root / "A" / split / f"{sample.key}{sample.source_suffix}")
 
 
 def web_dataset(root: Path, split: str, samples: Sequence[Sample]) -> None:
@@ -75,7 +75,7 @@ def web_dataset(root: Path, split: str, samples: Sequence[Sample]) -> None:
                 sample.facts |= {"file": name, "key": key}
                 _add(tar, key + sample.suffix, sample.made.read_bytes())
                 if sample.source is not None:
-                    _add(tar, f"{key}.source.png", sample.source.read_bytes())
+                    _add(tar, f"{key}.source{sample.source_suffix}", sample.source.read_bytes())
                 _add(tar, f"{key}.json", to_line(column_values(sample.facts)))
 
 
@@ -106,7 +106,11 @@ def parquet_schema(samples: Sequence[Sample]) -> Any:
     columns = {"image": image}
     if samples and samples[0].source is not None:
         columns["source"] = image
-    terms: dict[str, Any] = {name: {"_type": "Image"} for name in columns}
+    rasters = {
+        "image": any(not one.is_picture for one in samples[:1]),
+        "source": any(one.source_form != "png" for one in samples[:1]),
+    }
+    terms: dict[str, Any] = {name: BYTES if rasters[name] else IMAGE for name in columns}
     for name, kind in COLUMNS.items():
         columns[name] = kinds[kind]
         terms[name] = {"dtype": DTYPES[kind], "_type": "Value"}
@@ -119,7 +123,10 @@ def _row(sample: Sample) -> dict[str, Any]:
         "image": {"bytes": sample.made.read_bytes(), "path": sample.key + sample.suffix}
     }
     if sample.source is not None:
-        row["source"] = {"bytes": sample.source.read_bytes(), "path": f"{sample.base}.png"}
+        row["source"] = {
+            "bytes": sample.source.read_bytes(),
+            "path": sample.base + sample.source_suffix,
+        }
     return row | column_values(sample.facts)
 
 
@@ -130,6 +137,13 @@ LAYOUTS: dict[str, Writer] = {
     "side-by-side": side_by_side,
     "a-b": folders,
 }
+
+IMAGE = {"_type": "Image"}
+BYTES = {
+    "bytes": {"dtype": "binary", "_type": "Value"},
+    "path": {"dtype": "string", "_type": "Value"},
+}
+"""An image's column as ``datasets`` calls it, and that of a raster, which it cannot open."""
 
 PAIRED = ("side-by-side", "a-b")
 """Those that pix2pix trainers read: they hold the inputs in any case."""

@@ -36,8 +36,9 @@ def variant_of(name: str) -> int | None:
     return int(number) if number.isascii() and number.isdecimal() else None
 
 
-def output_of(item: Item, variant: int) -> str:
-    """Where a variant is put until the dataset is laid out, within OUT."""
-    end = ".png" if variant == SOURCE else f".v{variant}{SUFFIXES[item.form]}"
+def output_of(item: Item, variant: int, source_form: str = "png") -> str:
+    """Where a variant is put until the dataset is laid out, within OUT. ``source_form``: of the
+    inputs' copies."""
+    end = SUFFIXES[source_form] if variant == SOURCE else f".v{variant}{SUFFIXES[item.form]}"
     kind = "inputs" if variant == SOURCE else "images"
     return f"{MADE}/{kind}/{base_of(item)}{end}"

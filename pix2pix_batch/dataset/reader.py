@@ -122,18 +122,23 @@ def _places(
     with whether it is the copy."""
     layout, file = settings["layout"], row["file"]
     suffix = SUFFIXES[settings["format"]]
+    copy = SUFFIXES[settings.get("source_format", "png")]
     if layout == "webdataset":
         key = row["key"]
-        return file, key + suffix, [(file, f"{key}.source.png", True), (file, f"{key}.json", False)]
+        return (
+            file,
+            key + suffix,
+            [(file, f"{key}.source{copy}", True), (file, f"{key}.json", False)],
+        )
     if layout == "parquet":
         number = row["row"]
         others = [(file, f"row {number}, {what}", what == "source") for what in ("source", TOLD)]
         return file, f"row {number}, image", others
     if layout == "imagefolder":
         base = file.removesuffix(suffix).rpartition(".v")[0]
-        return file, "", [(base.replace("/images/", "/inputs/", 1) + ".png", "", True)]
+        return file, "", [(base.replace("/images/", "/inputs/", 1) + copy, "", True)]
     if layout == "a-b":
-        return file, "", [("A" + file.removesuffix(suffix).removeprefix("B") + ".png", "", True)]
+        return file, "", [("A" + file.removesuffix(suffix).removeprefix("B") + copy, "", True)]
     return file, "", []
 
 

@@ -14,8 +14,9 @@ class Sample:
     """A variant of an input.
 
     ``key``: its path in the dataset without suffix; ``base``: that of its input; ``form``: its
-    format; ``made`` and ``source``: the files that hold it and its input, where they lie before
-    the dataset is laid out; ``facts``: what the manifest and the metadata say of it.
+    format; ``source_form``: that of its input's copy; ``is_picture``: whether the image itself is
+    of 8 bits, no raster; ``made`` and ``source``: the files that hold it and its input, where they
+    lie before the dataset is laid out; ``facts``: what the manifest and the metadata say of it.
     """
 
     key: str
@@ -25,7 +26,13 @@ class Sample:
     source: Path | None
     split: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    source_form: str = "png"
+    is_picture: bool = True
 
     @property
     def suffix(self) -> str:
         return SUFFIXES[self.form]
+
+    @property
+    def source_suffix(self) -> str:
+        return SUFFIXES[self.source_form]

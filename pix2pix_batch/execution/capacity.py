@@ -13,7 +13,7 @@ import psutil
 
 from pix2pix_batch import cgroup
 from pix2pix_batch.cores import cores
-from pix2pix_batch.inference.converter import CODEC_THREADS_VARIABLE
+from pix2pix_batch.inference.decode_ahead import CODEC_THREADS_VARIABLE
 
 MIB = 1 << 20
 

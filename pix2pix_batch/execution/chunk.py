@@ -50,6 +50,11 @@ class Chunk:
     without: tuple[Record, ...] = ()
 
     @property
+    def is_part(self) -> bool:
+        """Whether it is a part of an image, which is always sent alone."""
+        return self.items[0].rows is not None
+
+    @property
     def delay(self) -> float:
         """Seconds to wait before it is sent."""
         return min(LONGEST_DELAY, SHORTEST_DELAY * 2**self.resent) if self.resent else 0.0

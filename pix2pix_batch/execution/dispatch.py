@@ -10,12 +10,12 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Protocol
 
 from pix2pix_batch.errors import OutputError, Pix2PixBatchError, SchedulerGone
-from pix2pix_batch.execution import marker, preflight, worker
+from pix2pix_batch.execution import marker, preflight
 from pix2pix_batch.execution.chunk import (
     Chunk,
     Outcome,
@@ -25,7 +25,9 @@ from pix2pix_batch.execution.chunk import (
 )
 from pix2pix_batch.execution.cluster_handle import DESERTED, ROSTER_SECONDS, ClusterHandle
 from pix2pix_batch.execution.planner import ChunkPlanner
-from pix2pix_batch.execution.worker import ChunkOptions, ChunkResult
+from pix2pix_batch.execution.split_items import SplitItems
+from pix2pix_batch.execution.task_spec import InFlightChunk, TaskSpec
+from pix2pix_batch.execution.worker import ChunkResult
 from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.inference.convolution_rule import is_independent_of_batch
 from pix2pix_batch.inference.settings import Settings
@@ -42,9 +44,6 @@ LOOK_SECONDS = 0.1
 DEATHS_A_WORKER = 5
 """Deaths in a row, as many for each worker, with nothing done between, that end the job."""
 
-Task = Callable[..., ChunkResult]
-"""What is sent to the workers: :func:`worker.convert_chunk`, or what is measured in its place."""
-
 
 class ResultSink(Protocol):
     """Where it is written down what becomes of the items."""
@@ -58,28 +57,6 @@ class ResultSink(Protocol):
 
     def sync(self) -> None:
         """What was recorded is to survive a power cut. Raises :class:`OutputError`."""
-
-
-@dataclass(frozen=True)
-class TaskSpec:
-    """What all chunks have in common. ``markers``: a directory that client and workers see, empty
-    where there is none; ``streamed``: items come from a pipe, which may make one wait for ever."""
-
-    settings: Settings
-    orders: ChunkOptions = field(default_factory=ChunkOptions)
-    markers: str = ""
-    task: Task = worker.convert_chunk
-    streamed: bool = False
-
-
-@dataclass(frozen=True)
-class InFlightChunk:
-    """A chunk that was sent. ``marker``: its path; ``to``: the workers that may take it; empty
-    for any."""
-
-    chunk: Chunk
-    marker: str
-    to: frozenset[str]
 
 
 class Dispatcher:
@@ -108,6 +85,7 @@ class Dispatcher:
         )
         self.ahead: deque[Item] = deque()  # scanned, not sent yet
         self.exhausted = False  # nothing follows those
+        self.split = SplitItems(work.split)
         self.news: queue.SimpleQueue[Any] = queue.SimpleQueue()  # futures that are done
         self.broken = ""  # why the scan ended before its end
         self.fatal = ""
@@ -134,6 +112,7 @@ class Dispatcher:
             self._receive_all(self._wait_for_finished(NEWS_SECONDS if sent_all else 0))
             self._look_around()
             self.watch()
+        self.ahead = self.split.restore(self.ahead)
         if self.fatal or self.broken:
             raise OutputError(self.fatal or self.broken)
         if self.returned or self.ahead:
@@ -171,7 +150,8 @@ class Dispatcher:
                 break
             chunks.append(self._next_chunk())
         if chunks:
-            self.sink.claim(*([item.name for item in chunk.items] for chunk in chunks))
+            whole = (chunk for chunk in chunks if not chunk.is_part)
+            self.sink.claim(*([item.name for item in chunk.items] for chunk in whole))
         for chunk in chunks:
             self._send(chunk)
         return len(chunks) >= free or not self.ahead
@@ -193,10 +173,14 @@ class Dispatcher:
             self.broken, self.exhausted = str(error), True
 
     def _next_chunk(self) -> Chunk:
-        """A tar goes alone, for it holds many images."""
-        size = self.planner.next_size(len(self.ahead), self.exhausted, len(self._usable_threads()))
+        """A tar goes alone, for it holds many images, and so does a part of an image."""
+        workers = len(self._usable_threads())
+        if workers > 1 and (parts := self.split.take(self.ahead[0])):
+            self.ahead.popleft()
+            self.ahead.extendleft(reversed(parts))
+        size = self.planner.next_size(len(self.ahead), self.exhausted, workers)
         taken = [self.ahead.popleft()]
-        while len(taken) < size and not taken[0].tar and not self.ahead[0].tar:
+        while len(taken) < size and not _goes_alone(taken[0]) and not _goes_alone(self.ahead[0]):
             taken.append(self.ahead.popleft())
         return Chunk(tuple(taken))
 
@@ -322,6 +306,10 @@ class Dispatcher:
             self._send_again([flight.chunk.retry()])
         else:
             self.fatal = result.fatal or self.fatal
+            if flight.chunk.is_part:
+                self._write_down([], result.seconds, result.worker)
+                self._finish_part(flight.chunk)
+                return
             self._record(result.records, result.seconds, result.worker)
             self.ahead.extendleft(reversed(result.left))
             if not flight.chunk.careful and not flight.chunk.items[0].tar:
@@ -332,6 +320,9 @@ class Dispatcher:
         if not records:
             return
         self.deaths = 0
+        self._write_down(records, seconds, worker)
+
+    def _write_down(self, records: list[Record], seconds: float, worker: str) -> None:
         try:
             self.sink.record(records, seconds, worker)
         except OutputError as error:
@@ -349,7 +340,7 @@ class Dispatcher:
             outcome = after_started_death(chunk, trace, self.orders.limit)
         if trace is not None or not flight.marker:
             self.deaths = 0 if outcome.is_progress else self.deaths + 1
-        self._apply_outcome(outcome)
+        self._apply_outcome(chunk, outcome)
         if self.deaths > DEATHS_A_WORKER * (1 + len(self.threads)):
             self.fatal = self.fatal or (
                 f"{format_count(self.deaths, 'worker')} died one after the other with no image "
@@ -368,11 +359,24 @@ class Dispatcher:
             self._send_again([chunk.retry_carefully()])
         else:
             reason = f"the worker failed: {describe_error(error)}"
-            self._record([Record(item.name, FAILED, reason=reason) for item in chunk.items])
+            self._give_up(chunk, [Record(item.name, FAILED, reason=reason) for item in chunk.items])
 
-    def _apply_outcome(self, outcome: Outcome) -> None:
-        self._record(outcome.records)
+    def _apply_outcome(self, chunk: Chunk, outcome: Outcome) -> None:
         self._send_again(outcome.chunks)
+        if not (chunk.is_part and outcome.chunks):
+            self._give_up(chunk, outcome.records)
+
+    def _give_up(self, chunk: Chunk, records: list[Record]) -> None:
+        """What became of a chunk's items; of a part nothing is said: the whole tells it."""
+        if chunk.is_part:
+            self._finish_part(chunk)
+        else:
+            self._record(records)
+
+    def _finish_part(self, chunk: Chunk) -> None:
+        self.deaths = 0
+        if (item := self.split.finish(chunk.items[0])) is not None:
+            self.ahead.appendleft(item)
 
     def _ask_workers(self) -> dict[str, str]:
         """The workers that are not fit, and why, as they say."""
@@ -402,6 +406,10 @@ class Dispatcher:
             marker.remove_marker(flight.marker)
         self.flying.clear()
         self.fatal = self.fatal or str(SchedulerGone())
+
+
+def _goes_alone(item: Item) -> bool:
+    return item.tar or item.rows is not None
 
 
 def _pads_batches(settings: Settings) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pix2pix_batch.errors import EMPTY, ImageError, InputError, OutputError
 from pix2pix_batch.execution.output_placement import InputGuard, OutputNames
-from pix2pix_batch.imaging.metadata import sidecars, tileset
+from pix2pix_batch.imaging import sidecars, tileset
 from pix2pix_batch.inference.autotune import PROBE_IMAGES
 from pix2pix_batch.inputs.source import InputSource
 from pix2pix_batch.item import Item
@@ -20,7 +20,7 @@ from pix2pix_batch.journal.record import DONE, FAILED, QUARANTINED, Record
 from pix2pix_batch.journal.shard import Shard
 from pix2pix_batch.options import Options
 from pix2pix_batch.reporting.summary import Summary
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import destination, files, remote
 from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.text import escape
 
@@ -50,7 +50,7 @@ class ItemSelector:
     gone: dict[str, int] | None = None
     taken: int = 0
     outdated: dict[str, str] = field(default_factory=dict)
-    outputs: files.Outputs = field(init=False)
+    outputs: destination.Outputs = field(init=False)
 
     records_inputs = True
     """Whether the journal has a record for each input, and for nothing else."""
@@ -59,7 +59,7 @@ class ItemSelector:
         self.found = InputGuard(self.scan, self.out)
         self.shard = Shard.parse(self.options.shard) if self.options.shard else None
         self.is_remote = remote.is_url(self.out)
-        self.outputs = files.Outputs(self.out)
+        self.outputs = destination.Outputs(self.out)
 
     def require_images(self) -> None:
         """Raises :class:`InputError`, before anything is made, where there is nothing to do."""
@@ -91,7 +91,9 @@ class ItemSelector:
         if self.shard is not None or self.options.limit is not None or not self.records_inputs:
             return None
         known = history.count_statuses()
-        return {one: max(0, known[one] - seen[one]) for one in (DONE, FAILED, QUARANTINED)}
+        return {
+            status: max(0, known[status] - seen[status]) for status in (DONE, FAILED, QUARANTINED)
+        }
 
     def select(
         self, history: History, record: Callable[[list[Record]], None]
@@ -103,33 +105,22 @@ class ItemSelector:
         """
         failed: list[Record] = []
         given = 0
-        summary, retry = self.summary, self.options.retry_failed
-        under = self.options.failure_conditions
         names = OutputNames(self.scan, history)
         seen: Counter[str] = Counter()
         try:
-            for one in self._items():
-                seen[history.last_status_of(one.name)] += 1
-                self._require_directory(history, one, is_first=not given)
-                item = self._place(one, names)
+            for found in self._items():
+                seen[history.last_status_of(found.name)] += 1
+                self._require_directory(history, found, is_first=not given)
+                item = self._place(found, names)
                 if given >= PROBE_IMAGES and not self.options.dry_run:  # it has begun
                     self.describe(history.overwrites)
                 now, missing = _stamp_of(item)
                 if self.options.scheduler:  # whose workers may see what this machine does not
                     missing = ""
                 self.missing += bool(missing)
-                before = history.status_of(item.name, now, under)
-                lacking = history.failed_within(item.name)
-                if before == DONE and self._is_there(item) and not (retry and lacking):
-                    summary.skipped += self._images(item)
-                    summary.failed_before += lacking
-                    summary.total += lacking
-                    if self.options.strict and history.was_warned(item.name):
-                        summary.add_warned_before(item.output)
-                elif before in (FAILED, QUARANTINED) and not retry:
-                    summary.failed_before += self._images(item)
-                    summary.add_outdated(self._outdated_output(history, item))
-                elif refused := self._failure(
+                if self._count_settled(history, item, now):
+                    continue
+                if refused := self._failure(
                     history, item, now, missing, is_early=given < PROBE_IMAGES
                 ):
                     failed.append(refused)
@@ -142,8 +133,8 @@ class ItemSelector:
                     if outdated:
                         self.outdated[item.name] = outdated
                     yield item
-            unlisted = [one for one in self.scan.unlisted if self._is_mine(one[0])]
-            summary.total += len(unlisted)
+            unlisted = [(name, why) for name, why in self.scan.unlisted if self._is_mine(name)]
+            self.summary.total += len(unlisted)
             failed += [Record(name, FAILED, reason=why) for name, why in unlisted]
             if not (self.stop.is_set() or self.scan.tars):
                 seen.update(history.last_status_of(name) for name, _ in unlisted)
@@ -151,6 +142,25 @@ class ItemSelector:
         finally:
             if failed:
                 record(failed)
+
+    def _count_settled(self, history: History, item: Item, now: str) -> bool:
+        """Whether nothing is to be done of an item, which is counted then: it is done, or it failed
+        before and is not to be tried again. ``now``: its stamp."""
+        summary, retry = self.summary, self.options.retry_failed
+        before = history.status_of(item.name, now, self.options.failure_conditions)
+        lacking = history.failed_within(item.name)
+        if before == DONE and self._is_there(item) and not (retry and lacking):
+            summary.skipped += self._images(item)
+            summary.failed_before += lacking
+            summary.total += lacking
+            if self.options.strict and history.was_warned(item.name):
+                summary.add_warned_before(item.output)
+            return True
+        if before in (FAILED, QUARANTINED) and not retry:
+            summary.failed_before += self._images(item)
+            summary.add_outdated(self._outdated_output(history, item))
+            return True
+        return False
 
     def _place(self, item: Item, names: OutputNames) -> Item:
         """The item with its final output."""

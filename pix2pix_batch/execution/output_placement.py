@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import IO
 
-from pix2pix_batch.imaging.metadata import sidecars
+from pix2pix_batch.imaging import sidecars
 from pix2pix_batch.inputs.source import InputSource
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.history import History

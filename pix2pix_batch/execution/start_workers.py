@@ -9,7 +9,7 @@ from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.cores import cores
 from pix2pix_batch.execution import capacity, gpu_sharing, worker_template
 from pix2pix_batch.imaging import images
-from pix2pix_batch.inference import fitting, memory
+from pix2pix_batch.inference import fitting, large_images, memory
 from pix2pix_batch.inference.settings import WHOLE, Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.options import Options
@@ -29,6 +29,7 @@ def start_workers(
     # has not; each worker's environment names its GPU before CUDA is asked for any.
     method = stack.enter_context(worker_template.start_template())
     held = gpu_sharing.ON_HOST if gpus else _engine_memory(info, settings, first)
+    held += large_images.reckon_memory(first, info, settings)
     fitting_workers = capacity.default_workers(held, spawned=method == "spawn")
     a_gpu = 1
     if gpus and options.workers is None:

@@ -13,12 +13,13 @@ from pix2pix_batch.errors import ImageError, OutputError
 from pix2pix_batch.execution.tar_members import Damaged, Member, members, samples
 from pix2pix_batch.execution.tar_writer import FolderTarget, TarWriter, target_of
 from pix2pix_batch.imaging.output_formats import SAME, SUFFIXES, form_of
-from pix2pix_batch.inference.converter import Converter, Watch
+from pix2pix_batch.inference.converter import Converter
+from pix2pix_batch.inference.pending_image import Watch
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.inputs.choice import UNREAD, InputFilter
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import DONE, FAILED, UNDER, Record
-from pix2pix_batch.storage import files
+from pix2pix_batch.storage import destination, files
 from pix2pix_batch.storage.name_set import HashSet
 
 HELD, HELD_BYTES = 4096, 64 << 20
@@ -203,7 +204,7 @@ class TarConverter:
         if not self.settings.unpack:
             return ""
         inside = self._inside(name)
-        return inside if files.Outputs(self.settings.out).has(inside) else ""
+        return inside if destination.Outputs(self.settings.out).has(inside) else ""
 
     def _inside(self, name: str) -> str:
         return f"{self.item.output}/{os.path.normpath(name)}"

@@ -11,7 +11,7 @@ from typing import IO
 
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
-from pix2pix_batch.storage import files
+from pix2pix_batch.storage import destination
 
 PIECE = 1 << 20
 """Bytes written at a time."""
@@ -63,7 +63,9 @@ class FolderTarget:
 
     def add(self, name: str, size: int, content: bytes | IO[bytes]) -> None:
         """Raises :class:`ImageError`."""
-        with files.open_output(self._out, f"{self._directory}/{os.path.normpath(name)}") as file:
+        with destination.open_output(
+            self._out, f"{self._directory}/{os.path.normpath(name)}"
+        ) as file:
             file.writelines(_content(content))
 
     def end(self) -> str:
@@ -81,9 +83,9 @@ def _content(content: bytes | IO[bytes]) -> Iterator[bytes]:
 
 @contextmanager
 def target_of(settings: Settings, item: Item) -> Iterator[TarWriter | FolderTarget]:
-    """The place of a tar's output. Raises what :func:`files.open_output` does."""
+    """The place of a tar's output. Raises what :func:`destination.open_output` does."""
     if settings.unpack:
         yield FolderTarget(settings.out, item.output)
         return
-    with files.open_output(settings.out, item.output) as file:
+    with destination.open_output(settings.out, item.output) as file:
         yield TarWriter(file)

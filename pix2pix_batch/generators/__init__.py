@@ -14,6 +14,7 @@ from pix2pix_batch.generators.registry import (
     unregister,
 )
 from pix2pix_batch.generators.resnet import ResNet
+from pix2pix_batch.generators.tensorflow_unet import TensorFlowUNet
 from pix2pix_batch.generators.unet import Architecture
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "PostActivationUNet",
     "Recognised",
     "ResNet",
+    "TensorFlowUNet",
     "describe",
     "families",
     "find",
@@ -36,5 +38,8 @@ __all__ = [
     "unregister",
 ]
 
-for family in (Architecture, ResNet, CutResNet, GlobalGenerator, LocalEnhancer, PostActivationUNet):
+for family in (
+    Architecture, ResNet, CutResNet, GlobalGenerator, LocalEnhancer, PostActivationUNet,
+    TensorFlowUNet,
+):  # fmt: skip
     register(family)

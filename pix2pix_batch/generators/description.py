@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
-
-if TYPE_CHECKING:
-    from pix2pix_batch.generators.generator import Generator
+from pkgutil import resolve_name
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 Norm = Literal["batch-statistics", "running-statistics", "instance", "none"]
 """How activations are normalised at inference.
@@ -47,7 +45,8 @@ class Layout(NamedTuple):
     nested lists for one channel. ``normless``: the positions leave no room for norms.
     ``called``: the network with its numbers, for messages. ``norms``: those that it may have, the
     usual one first, where the layout tells and the keys do not. ``enlarged``: our convolutions
-    whose kernels are larger, by so many zeros left, right, above and below.
+    whose kernels are larger, by so many zeros left, right, above and below. ``settings``: fields
+    that are tensors of one number in the checkpoint, and their names there.
     """
 
     modules: Mapping[str, str]
@@ -58,6 +57,7 @@ class Layout(NamedTuple):
     normless: bool = False
     norms: tuple[Norm, ...] = ()
     enlarged: Mapping[str, tuple[int, int, int, int]] = {}
+    settings: Mapping[str, str] = {}
 
 
 class Description:
@@ -72,6 +72,9 @@ class Description:
     """The family's name for people."""
     known_as: ClassVar[str]
     """What of it can be imported, for people: whose checkpoints, made with which option."""
+    network: ClassVar[str]
+    """Its network's class, ``module:class``. By name, since networks import descriptions, and
+    descriptions are read where torch is not."""
 
     in_channels: int
     out_channels: int
@@ -153,9 +156,10 @@ class Description:
         the embedding depends, the decoder, or what of it draws the finest texture."""
         raise NotImplementedError
 
-    def build(self) -> Generator:
-        """The network, with weights yet to be set. Imports torch."""
-        raise NotImplementedError
+    def build(self) -> Any:
+        """The network, a :class:`~pix2pix_batch.generators.generator.Generator` with weights yet
+        to be set. Imports torch."""
+        return resolve_name(self.network)(self)
 
     @classmethod
     def read_layout(cls, shapes: Shapes) -> Layout | None:

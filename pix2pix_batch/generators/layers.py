@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pix2pix_batch.generators.description import Description
-
-if TYPE_CHECKING:
-    from pix2pix_batch.generators.network import LayeredGenerator
 
 IMAGE = "image"
 """The name of the generator's input among the features."""
@@ -31,9 +28,9 @@ class Convolution:
     Python could have for variables, and numbers, with dots between.
     ``source``: the features that it reads. ``padding``: pixels on each side, zeros or, with
     ``reflects``, mirrored ones. ``transposed``: with as much output padding as it takes to put out
-    ``stride`` times the size. ``leaky_relu`` has the paper's slope, 0.2. ``added``: features that
-    are added to its result. ``noise_block``: the number of the block whose dropout mask multiplies
-    its result.
+    ``stride`` times the size. ``slope``: of ``leaky_relu``, by default the paper's. ``added``:
+    features that are added to its result. ``noise_block``: the number of the block whose dropout
+    mask multiplies its result.
     """
 
     name: str
@@ -48,6 +45,7 @@ class Convolution:
     bias: bool = True
     normed: bool = True
     activation: Activation = "relu"
+    slope: float = 0.2
     noise_block: int | None = None
     added: str = ""
 
@@ -141,6 +139,8 @@ class LayeredDescription(Description):
     embedding is made of, and says which of its weights belong to the encoder (:meth:`part_of`).
     """
 
+    network: ClassVar[str] = "pix2pix_batch.generators.network:LayeredGenerator"
+
     @property
     def layers(self) -> Sequence[Layer]:
         raise NotImplementedError
@@ -198,8 +198,3 @@ class LayeredDescription(Description):
     def last_reads(self) -> dict[str, int]:
         """The place of the layer that reads features last, by their name."""
         return {name: k for k, layer in enumerate(self.layers) for name in layer.reads}
-
-    def build(self) -> LayeredGenerator:
-        from pix2pix_batch.generators.network import LayeredGenerator
-
-        return LayeredGenerator(self)

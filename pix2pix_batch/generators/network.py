@@ -22,7 +22,6 @@ from pix2pix_batch.generators.layers import (
 )
 from pix2pix_batch.generators.unet_network import (
     DROPOUT_RATE,
-    LEAKY_SLOPE,
     NORM_EPS,
     BatchNorm,
     Block,
@@ -167,16 +166,16 @@ class LayeredGenerator(Generator):
         else:
             x = norm_with(block, block.conv(x), layer.name, norms, found)
         if layer.activation != "none":
-            x = activate(x, layer.activation)
+            x = activate(x, layer.activation, layer.slope)
         if layer.noise_block is not None and layer.noise_block in masks:
             x = x * masks[layer.noise_block].to(x.dtype)
         return x + features[layer.added] if layer.added else x
 
 
-def activate(x: Tensor, activation: Activation) -> Tensor:
-    """``x`` after an activation other than none."""
+def activate(x: Tensor, activation: Activation, slope: float) -> Tensor:
+    """``x`` after an activation other than none. ``slope``: of a leaky one."""
     if activation == "leaky_relu":
-        return F.leaky_relu(x, LEAKY_SLOPE)
+        return F.leaky_relu(x, slope)
     return torch.relu(x) if activation == "relu" else torch.tanh(x)
 
 

@@ -30,6 +30,7 @@ FIRST_DROPOUT = 3
 """The encoder's first block with dropout."""
 TEXTURE_BLOCKS = 3
 """The decoder's outermost blocks."""
+LEAKY_SLOPE = 0.2
 DOWN, UP, LAST = "down{}.model.0", "up{}.model.0", "final.2"
 
 
@@ -73,6 +74,35 @@ class PostActivationUNet(LayeredDescription):
         """Channels that the encoder's block ``block`` puts out."""
         return self.ngf * min(1 << block, MAX_WIDTH)
 
+    @property
+    def encoder_slope(self) -> float:
+        """Of the encoder's leaky ReLUs."""
+        return LEAKY_SLOPE
+
+    @property
+    def outer_bias(self) -> bool:
+        """Whether the encoder's convolutions that no norm follows have biases whatever the norm
+        is."""
+        return False
+
+    @property
+    def normed_downs(self) -> range:
+        """The encoder's blocks with norms."""
+        return range(1, self.downs - 1)
+
+    @property
+    def noisy_blocks(self) -> tuple[str, ...]:
+        """The blocks that were trained with dropout, in running order: from the encoder's fourth
+        on, and the decoder's of full width."""
+        downs, ups = range(FIRST_DROPOUT, self.downs), max(1, self.downs - FIRST_DROPOUT)
+        innermost = range(self.downs - 1, self.downs - ups, -1)
+        return *(f"down.{i}" for i in downs), *(f"up.{i}" for i in innermost)
+
+    def number_noise(self, block: str) -> int | None:
+        """The number of the block's dropout mask."""
+        blocks = self.noisy_blocks
+        return blocks.index(block) if block in blocks else None
+
     @cached_property
     def layers(self) -> Sequence[Layer]:
         return [*self._encoder(), *self._decoder(), *self._last()]
@@ -80,30 +110,26 @@ class PostActivationUNet(LayeredDescription):
     def _encoder(self) -> Iterator[Layer]:
         before, inputs = IMAGE, self.in_channels
         for i in range(self.downs):
-            noise = i - FIRST_DROPOUT if i >= FIRST_DROPOUT else None
+            normed = i in self.normed_downs
             yield Convolution(
-                f"down.{i}", before, inputs, self.width(i), 4, stride=2, bias=self.conv_bias,
-                normed=0 < i < self.downs - 1, activation="leaky_relu", noise_block=noise,
+                f"down.{i}", before, inputs, self.width(i), 4, stride=2,
+                bias=self.conv_bias or (self.outer_bias and not normed), normed=normed,
+                activation="leaky_relu", slope=self.encoder_slope,
+                noise_block=self.number_noise(f"down.{i}"),
             )  # fmt: skip
             before, inputs = f"down.{i}", self.width(i)
 
     def _decoder(self) -> Iterator[Layer]:
         """Block ``up.i`` makes what is joined with ``down.i - 1``."""
-        before, inputs, blocks = self.embedding_source, self.width(self.downs - 1), self.downs
-        for i in reversed(range(1, blocks)):
+        before, inputs = f"down.{self.downs - 1}", self.width(self.downs - 1)
+        for i in reversed(range(1, self.downs)):
             outputs = self.width(i - 1)
-            noise = 2 * blocks - FIRST_DROPOUT - 1 - i if i > blocks - self._noisy_ups else None
             yield Convolution(
                 f"up.{i}", before, inputs, outputs, 4, stride=2, transposed=True,
-                bias=self.conv_bias, noise_block=noise,
+                bias=self.conv_bias, noise_block=self.number_noise(f"up.{i}"),
             )  # fmt: skip
             before, inputs = f"up.{i}.joined", 2 * outputs
             yield Join(before, f"up.{i}", f"down.{i - 1}", outputs, outputs)
-
-    @property
-    def _noisy_ups(self) -> int:
-        """Blocks of the decoder with dropout, from the innermost on: those of full width."""
-        return max(1, self.downs - FIRST_DROPOUT)
 
     def _last(self) -> Iterator[Layer]:
         """Its 4x4 kernel has one pixel more above and to the left: one of 5x5 with zeros."""

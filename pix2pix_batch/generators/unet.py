@@ -7,7 +7,7 @@ are made of: :mod:`pix2pix_batch.generators.unet_network`, :mod:`pix2pix_batch.i
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pix2pix_batch.generators.description import (
     Description,
@@ -18,9 +18,6 @@ from pix2pix_batch.generators.description import (
     Shapes,
 )
 from pix2pix_batch.text import format_count
-
-if TYPE_CHECKING:
-    from pix2pix_batch.generators.unet_network import UNet
 
 MIN_DOWNS, MAX_DOWNS = 5, 10
 TEXTURE_BLOCKS = 3
@@ -33,7 +30,7 @@ MAX_WIDTH = 8  # section 6.1.1: C64-C128-C256-C512-C512-...: the width stops at 
 
 @dataclass(frozen=True)
 class Architecture(Description):
-    """All that is needed to build a :class:`UNet`.
+    """All that is needed to build the network.
 
     ``downs``: halvings of the image (5 to 10); ``ngf``: filters of the first layer;
     ``dropout``: whether the inner decoder blocks take dropout noise; ``skips``: whether decoder
@@ -45,6 +42,7 @@ class Architecture(Description):
     family: ClassVar[str] = "unet"
     title: ClassVar[str] = "U-Net"
     known_as: ClassVar[str] = "pix2pix's U-Net (--netG unet_256, unet_128)"
+    network: ClassVar[str] = "pix2pix_batch.generators.unet_network:UNet"
 
     in_channels: int = 3
     out_channels: int = 3
@@ -105,11 +103,6 @@ class Architecture(Description):
         if side == "down":
             return "encoder"
         return "texture" if int(block) < TEXTURE_BLOCKS else "decoder"
-
-    def build(self) -> UNet:
-        from pix2pix_batch.generators.unet_network import UNet
-
-        return UNet(self)
 
     def as_dict(self) -> dict[str, object]:
         """Without the family, as bundles had it before there were others, and without what the

@@ -36,9 +36,7 @@ class BatchNorm(nn.BatchNorm2d):
             return self._normalise_each(x)
         running = (self.running_mean, self.running_var) if self.training else (None, None)
         momentum = 0.1 if self.momentum is None else self.momentum
-        return F.instance_norm(
-            x, *running, self.weight, self.bias, True, momentum=momentum, eps=self.eps
-        )
+        return norm_each(x, *running, self.weight, self.bias, momentum, self.eps)
 
     def _normalise_each(self, x: Tensor) -> Tensor:
         """The same one image after the other: instance norm turns channels-last images around."""
@@ -64,6 +62,26 @@ class BatchNorm(nn.BatchNorm2d):
         return torch.cat(normalised)
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """Instance norm without scale and shift, of single pixels too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return norm_each(x, None, None, None, None, 0.0, self.eps)
+
+
+def norm_each(
+    x: Tensor, mean: Tensor | None, variance: Tensor | None, scale: Tensor | None,
+    shift: Tensor | None, momentum: float, eps: float,
+) -> Tensor:  # fmt: skip
+    """Each image by its own statistics, whose running averages go into ``mean`` and ``variance``.
+
+    :func:`torch.nn.functional.instance_norm` is the same, but refuses single pixels, of which the
+    shift is left; TensorFlow's tutorial has such a norm at the bottleneck.
+    """
+    enabled = torch.backends.cudnn.enabled
+    return torch.instance_norm(x, scale, shift, mean, variance, True, momentum, eps, enabled)
+
+
 class Block(nn.Module):
     """A convolution, down or up, and its norm."""
 
@@ -85,7 +103,7 @@ def make_norm(norm: Norm, channels: int) -> nn.Module | None:
     if norm == "none":
         return None
     if norm == "instance":
-        return nn.InstanceNorm2d(channels, eps=NORM_EPS)
+        return InstanceNorm(channels, eps=NORM_EPS)
     return BatchNorm(channels, per_image=norm == "batch-statistics")
 
 

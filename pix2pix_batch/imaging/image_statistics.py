@@ -34,7 +34,7 @@ def measure_appearance(pixels: np.ndarray) -> Appearance:
     grey picture, those above their median."""
     import imagehash
 
-    seen = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, :3]
+    seen = pixels[:, :, 0] if pixels.shape[2] < 3 else pixels[:, :, :3]
     image = Image.fromarray(np.ascontiguousarray(seen))
     look = str(imagehash.phash(image.reduce(max(1, min(image.size) // SIDE))))
     pixels = pixels[::STEP, ::STEP]

@@ -8,31 +8,12 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import IO
 
-from PIL import Image, ImageFile, features
+from PIL import Image
 
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.decoding.formats import readable_formats
 from pix2pix_batch.imaging.decoding.others import COMMON
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
-
-PROGRAMS = frozenset({"EPS"})
-"""Formats that are programs: Pillow hands them to Ghostscript, whatever the file is called."""
-
-MISREAD = frozenset({"FITS", "MPEG"})
-"""Formats that Pillow opens but does not read. FITS: its numbers are scaled by keywords (BZERO,
-BSCALE; FITS standard 4.0, section 4.4.2.5) that Pillow leaves out. MPEG: no decoder."""
-
-CODECS = {
-    "AVIF": "avif",
-    "JPEG": "jpg",
-    "JPEG2000": "jpg_2000",
-    "MPO": "jpg",
-    "PNG": "zlib",
-    "WEBP": "webp",
-}
-"""What Pillow may have been built without, by format."""
-
-INSIDE_OTHERS = frozenset({"MPO"})
-"""Formats that Pillow opens by way of another's plug-in."""
 
 SHARED = frozenset(
     {
@@ -70,31 +51,6 @@ Open = Callable[[], "IO[bytes] | None"]
 
 
 @cache
-def _readable() -> frozenset[str]:
-    """The formats that Pillow can decode on this machine, by its names."""
-    Image.init()
-    return frozenset(
-        name
-        for name in {*Image.OPEN, *INSIDE_OTHERS}
-        if name not in PROGRAMS | MISREAD and not _is_stub(name) and _has_codec(name)
-    )
-
-
-def _is_stub(name: str) -> bool:
-    """Whether a plug-in only knows the format by its first bytes, as for HDF5, GRIB and WMF."""
-    opened = Image.OPEN.get(name, (None,))[0]
-    return isinstance(opened, type) and issubclass(opened, ImageFile.StubImageFile)
-
-
-def _has_codec(name: str) -> bool:
-    if name not in CODECS:
-        return True
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of codecs that an older Pillow does not know
-        return bool(features.check(CODECS[name]))
-
-
-@cache
 def suffixes() -> frozenset[str]:
     """The file suffixes, lower case with a dot, of the formats that are read here."""
     return frozenset(_kinds_by_suffix())
@@ -102,16 +58,10 @@ def suffixes() -> frozenset[str]:
 
 @cache
 def _kinds_by_suffix() -> Mapping[str, str]:
-    readable = _readable() & COMMON
+    readable = readable_formats() & COMMON
     return {
         suffix: name for suffix, name in Image.EXTENSION.items() if suffix and name in readable
     }  # Pillow 11.0 has one without a suffix
-
-
-@cache
-def formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read, in the order in which they are tried."""
-    return tuple(name for name in Image.ID if name in _readable())
 
 
 def require_size(form: str, width: int, height: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pix2pix_batch.imaging.metadata.tiff import BYTE, Field, Fields, add_fields
+from pix2pix_batch.imaging.metadata.tiff import Fields, add_fields, xmp_field
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +26,6 @@ DEFAULT_QUALITY = 90
 # Level 1 with run-length matching: a quarter of the default level's time and about its size on
 # photographs (benchmarks/convert.py).
 PNG_FAST = {"compress_level": 1, "compress_type": 3}
-
-XMP = 700  # its tag in TIFF (XMP specification, part 3, section 1.1.3)
 
 
 @dataclass(frozen=True)
@@ -116,8 +114,7 @@ def _encode_tiff(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -
 
 def _encode_picture_as_tiff(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
     data = _save(_to_image(pixels, alpha), "TIFF", compression="tiff_lzw")
-    xmp = {XMP: Field(BYTE, extras.xmp)} if extras.xmp else {}
-    return add_fields(data, {**extras.fields, **xmp})
+    return add_fields(data, {**extras.fields, **xmp_field(extras.xmp)})
 
 
 def _encode_cog(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
@@ -132,7 +129,7 @@ def _encode_raster(
     assert extras.raster is not None
     if extras.raster.is_picture:
         data = _encode_picture_as_tiff(pixels, alpha, extras)
-        return writing.copy(data, driver, extras.raster.creation)
+        return writing.copy(data, driver, extras.raster)
     return writing.encode(pixels, None if alpha is None else alpha > 0, driver, extras.raster)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from pix2pix_batch.errors import ImageError, InputError, MemoryShortage
 from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.inference.batch_builder import BatchBuilder
-from pix2pix_batch.inference.converter import CODEC_THREADS_VARIABLE
+from pix2pix_batch.inference.decode_ahead import CODEC_THREADS_VARIABLE
 from pix2pix_batch.inference.engine_cache import info_of, keep, open_engine
 from pix2pix_batch.inference.fitting import fit_to_model
 from pix2pix_batch.inference.large_images import read_probe

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import mmap
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging import sidecars
 from pix2pix_batch.imaging.decoding import jpeg2000
 from pix2pix_batch.imaging.images import Picture
-from pix2pix_batch.imaging.metadata import descriptions, exif, georeference, pam, sidecars
+from pix2pix_batch.imaging.metadata import descriptions, exif, georeference, pam
+from pix2pix_batch.imaging.metadata.descriptions import IPTC_TAG
 from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn
-from pix2pix_batch.imaging.metadata.tiff import Fields
+from pix2pix_batch.imaging.metadata.tiff import Fields, xmp_field
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
+from pix2pix_batch.imaging.raster.profile import RasterExtras
+from pix2pix_batch.imaging.raster.writing import GDAL_TEXTS, GEOTIFF
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 
@@ -23,17 +28,23 @@ GML_LOST = (
 )
 
 
+Place = Callable[[str, bytes], None]
+"""Puts an output's bytes where they belong, by its name."""
+
+
 @dataclass(frozen=True)
 class Metadata:
     """What one input's file says that its output keeps.
 
-    ``exif``: a block for the formats that hold one; ``fields``: for TIFF outputs; ``turn``: how
+    ``exif``: a block for the formats that hold one; ``fields``: for TIFF outputs; ``described``:
+    of these what EXIF and IPTC say; ``turn``: how
     the picture was turned; ``ground``: the georeference of a GeoTIFF or GeoJP2 input; ``xmp``: a
     packet; ``iptc``: its records; ``remark``: a warning of what is not kept and might be missed.
     """
 
     exif: bytes = b""
     fields: Fields = field(default_factory=dict)
+    described: Fields = field(default_factory=dict)
     turn: Turn = field(default_factory=Turn)
     ground: GeoTiff | None = None
     xmp: bytes = b""
@@ -50,21 +61,64 @@ def collect(data: bytes, picture: Picture, settings: Settings) -> Metadata:
     if turn.sideways:
         turn = Turn(picture.orientation, height, width)
     tiff = exif.parse(data)  # the file itself, where it is a TIFF file
-    told = tiff or exif.parse(picture.exif)
+    block = picture.exif
+    if settings.keep_exif and picture.profile is not None and tiff is None:
+        block = descriptions.read_exif(data)
+    told = tiff or exif.parse(block)
     kept: Fields = {}
     if settings.keep_exif and told is not None:
         kept = exif.select_fields(told, sideways=turn.sideways)
     place = tiff or exif.parse(jpeg2000.read_geotiff(data))
     ground = GeoTiff(place) if settings.georeference and place is not None else None
     xmp, iptc = descriptions.read_descriptions(data) if settings.keep_exif else (b"", b"")
-    fields = {
-        **kept,
-        **(ground.select_fields(turn) if ground else {}),
-        **descriptions.tiff_fields(iptc),
-    }
+    described = {**kept, **descriptions.tiff_fields(iptc)}
+    fields = {**described, **(ground.select_fields(turn) if ground else {})}
     is_picture = settings.georeference and picture.profile is None  # a raster keeps its own
     is_lost = is_picture and jpeg2000.has_gml_alone(data)
-    return Metadata(exif.block(kept), fields, turn, ground, xmp, iptc, GML_LOST if is_lost else "")
+    return Metadata(
+        exif.block(kept), fields, described, turn, ground, xmp, iptc, GML_LOST if is_lost else ""
+    )
+
+
+def collect_described(item: Item, settings: Settings) -> Metadata:
+    """What EXIF, XMP and IPTC say of an input on a disk that is not read as a whole; nothing where
+    it is no TIFF file."""
+    if not settings.keep_exif:
+        return Metadata()
+    try:
+        with (
+            open(item.path, "rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            if (tiff := exif.parse(data)) is None:
+                return Metadata()
+            xmp, iptc = descriptions.read_tiff_descriptions(tiff)
+            described = {**exif.select_fields(tiff), **descriptions.tiff_fields(iptc)}
+    except (OSError, ValueError):  # the raster itself was opened by others
+        return Metadata()
+    return Metadata(described=described, xmp=xmp, iptc=iptc)
+
+
+def add_described(extras: RasterExtras, kept: Metadata, xmp: bytes) -> RasterExtras:
+    """For the writer of rasters. ``xmp``: in place of the input's."""
+    return replace(extras, described={**kept.described, **xmp_field(xmp or kept.xmp)})
+
+
+def describe_lost(kept: Metadata, form: str) -> str:
+    """What an output that is written as a raster cannot keep, as a warning."""
+    names = {"EXIF": kept.described.keys() - {IPTC_TAG}, "XMP": kept.xmp, "IPTC": kept.iptc}
+    driver = OUTPUT_FORMATS[form].driver
+    if driver == GEOTIFF:
+        return ""
+    if driver:
+        names = {"EXIF": names["EXIF"] - GDAL_TEXTS.keys(), "XMP": b"", "IPTC": kept.iptc}
+    lost = [name for name, found in names.items() if found]
+    if not lost:
+        return ""
+    part = "some of its EXIF" if driver and lost[0] == "EXIF" else f"its {lost[0]}"
+    what = " and ".join([part, *lost[1:]]) if len(lost) < 3 else f"{part}, XMP and IPTC"
+    are, them = ("is", "it") if len(lost) == 1 else ("are", "them")
+    return f"{what} {are} not kept: {form} has no place for {them}"
 
 
 @dataclass(frozen=True)
@@ -134,3 +188,32 @@ def date(path: Path, time: int | None) -> None:
         raise ImageError(
             f"its output's time cannot be set ({error.strerror}); leave out --keep-times"
         ) from error
+
+
+def place_output(
+    item: Item, kept: Metadata, data: bytes, place: Place, settings: Settings
+) -> tuple[str, ...]:
+    """The output and what goes beside it, which is there when the output is, and is returned
+    by name. Raises :class:`ImageError`."""
+    beside = place_sidecars(item, kept, place, settings)
+    place(item.output, data)
+    if settings.keep_times:
+        time = modification_time(item)
+        date(Path(settings.out) / item.output, time)
+    return beside
+
+
+def place_sidecars(item: Item, kept: Metadata, place: Place, settings: Settings) -> tuple[str, ...]:
+    """What goes beside the output, returned by name. Raises :class:`ImageError`."""
+    if item.variant is not None:  # of a dataset, which has no files beside its images
+        return ()
+    if not item.sidecars and kept.ground is None:  # as nearly all
+        return ()
+    out = Path(settings.out)
+    beside = []
+    for sidecar in list_sidecar_outputs(item, kept, item.output):
+        place(sidecar.name, sidecar.data)
+        beside.append(sidecar.name)
+        if settings.keep_times:
+            date(out / sidecar.name, sidecar.time)
+    return tuple(beside)

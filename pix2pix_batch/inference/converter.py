@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
-import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pix2pix_batch.errors import EngineError, ImageError, NotToleratedError, OutputError
 from pix2pix_batch.imaging import image_statistics, images, kinds
+from pix2pix_batch.imaging.composite import to_eight_bits
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster.profile import RasterExtras
 from pix2pix_batch.imaging.raster.reading import Raster
@@ -26,81 +24,22 @@ from pix2pix_batch.imaging.raster.streaming import StreamedTiles
 from pix2pix_batch.imaging.tiling import SharingTiles
 from pix2pix_batch.inference import carried_metadata, input_reading, large_images
 from pix2pix_batch.inference.batch_builder import BatchBuilder
-from pix2pix_batch.inference.carried_metadata import Metadata
+from pix2pix_batch.inference.carried_metadata import Place
+from pix2pix_batch.inference.decode_ahead import codec_threads, count_together, decode_ahead
 from pix2pix_batch.inference.engine_cache import domain_of, engine_of, info_of, turn
-from pix2pix_batch.inference.fitting import Fitted, fit_to_model
+from pix2pix_batch.inference.fitting import fit_to_model
+from pix2pix_batch.inference.pending_image import PendingImage, Watch, watch_nothing
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import digest_of
-from pix2pix_batch.journal.record import Record
+from pix2pix_batch.journal.record import PART, Record
 from pix2pix_batch.noise import SOURCE, noise_key, on_input
 from pix2pix_batch.storage import files
+from pix2pix_batch.storage.destination import Destination
 
 if TYPE_CHECKING:
     from pix2pix_batch.generators.generator import NormStatistics
     from pix2pix_batch.inference.engine import Translated
-
-CODEC_THREADS = 2
-"""Threads a worker decodes and encodes in, beside its one inference thread, unless the
-environment says :data:`CODEC_THREADS_VARIABLE`."""
-
-CODEC_THREADS_VARIABLE = "PIX2PIX_BATCH_CODEC_THREADS"
-"""Set for the workers of GPUs, which leave the cores to the codecs."""
-
-FAR_THREADS = 16
-"""The same where inputs or outputs lie behind URLs: most of them then wait for an answer."""
-
-READ_AHEAD = 32 << 20
-"""Files of up to this many bytes together are decoded ahead of the engine."""
-
-TOGETHER = 8
-"""Images that a codec thread decodes or encodes without a word with the others, at most. Handing
-one over costs two changes of thread, a tenth of a small JPEG's time
-(``benchmarks/pipeline.py``)."""
-
-SMALL = 1 << 20
-"""Bytes of files that are decoded together, at most: beside larger ones that cost is nothing."""
-
-
-Place = Callable[[str, bytes], None]
-"""Puts an output's bytes where they belong, by its name."""
-
-
-class Watch(Protocol):
-    """What a step is done under: told what is done ("decoding it"), to which image, and to how
-    many images at once."""
-
-    def __call__(self, doing: str, name: str, count: int = 1) -> AbstractContextManager[None]: ...
-
-
-def _no_watch(doing: str, name: str, count: int = 1) -> AbstractContextManager[None]:
-    return contextlib.nullcontext()
-
-
-def codec_threads(far: bool = False) -> int:
-    if far:
-        return FAR_THREADS
-    return int(os.environ.get(CODEC_THREADS_VARIABLE, CODEC_THREADS))
-
-
-@dataclass
-class PendingImage:
-    """One image on its way through the engine."""
-
-    item: Item
-    stamp: str
-    content: bytes
-    tiles: Fitted | StreamedTiles
-    alpha: np.ndarray | None
-    metadata: Metadata
-    waiting: int
-    input: str = ""
-    warning: str = ""
-    pixels: np.ndarray | None = None
-    squares: list[float] = field(default_factory=list)
-    norms: NormStatistics | None = None
-    raster: RasterExtras | None = None
-    failed: bool = False
 
 
 class Converter:
@@ -120,7 +59,7 @@ class Converter:
         assert settings.batch_size is not None
         self.settings = settings
         self.place = place
-        self.watch = watch or _no_watch
+        self.watch = watch or watch_nothing
         self.info = info_of(settings.model, settings.fingerprint)
         self.architecture = self.info.architecture
         self.makes_pictures = self.info.ranges.output.is_picture
@@ -149,7 +88,11 @@ class Converter:
             self._collect(0)
 
     def _run(self, items: Iterable[Item], pool: ThreadPoolExecutor) -> None:
-        for work in self._decode_ahead(items, pool):
+        decoded = decode_ahead(
+            items, self._decode, pool, self.watch,
+            threads=self.threads, batch=len(self.lane.buffer), far=self.settings.far,
+        )  # fmt: skip
+        for work in decoded:
             if self.fatal:
                 return
             if isinstance(work, Record):
@@ -164,7 +107,8 @@ class Converter:
                 work.failed, reason = True, str(error)
                 if isinstance(work.tiles, StreamedTiles):
                     work.tiles.raster.close()
-                    work.tiles.store.remove()
+                    if work.item.rows is None:  # else others may be at work on theirs
+                        work.tiles.store.remove()
                 self.records.append(Record(work.item.name, "failed", work.stamp, reason=reason))
         for lane in self._lanes():
             if lane.owners and not self.fatal:
@@ -213,68 +157,11 @@ class Converter:
                 with contextlib.suppress(EngineError):  # the next batch would be taken for this one
                     lane.overlapping.finish()
 
-    def _decode_ahead(
-        self, items: Iterable[Item], pool: ThreadPoolExecutor
-    ) -> Iterator[PendingImage | Record]:
-        """The items' images in order, decoded some way ahead of their use."""
-        ahead: deque[tuple[Future[list[PendingImage | Record]], list[Item], int]] = deque()
-        batch, size, count = len(self.lane.buffer), 0, 0
-        wanted = self.threads  # images; as many as fill a batch, once it is known
-        few: list[Item] = []  # to be decoded together
-        few_size = 0
-
-        def send() -> None:
-            nonlocal few, few_size
-            if few:
-                ahead.append((pool.submit(self._decode_all, few), few, few_size))
-                few, few_size = [], 0
-
-        def first() -> Iterator[PendingImage | Record]:
-            nonlocal size, count, wanted
-            coming, those, used = ahead.popleft()
-            for made in coming.result():
-                if isinstance(made, PendingImage):
-                    wanted = max(self.threads, math.ceil(batch / len(made.tiles)))
-                yield made
-            size, count = size - used, count - len(those)
-
-        last: Item | None = None
-        for item in items:
-            if item.variant is not None and last is not None and last.path == item.path:
-                few.append(item)  # a variant of the one before, which is decoded once
-                count += 1
-                continue
-            last = item
-            with self.watch("reading it", item.name):
-                length = files.size_of(item)
-            if len(few) >= self._together(wanted) or few_size + length > SMALL:
-                send()
-            while ahead and (count >= wanted or size + length > READ_AHEAD):
-                yield from first()
-            few.append(item)
-            few_size, size, count = few_size + length, size + length, count + 1
-        send()
-        while ahead:
-            yield from first()
-
-    def _together(self, images: int) -> int:
-        """How many of so many images one thread should take at once."""
-        if self.settings.far:  # where each is waited for
-            return 1
-        return max(1, min(TOGETHER, images // (2 * self.threads)))
-
-    def _decode_all(self, items: Sequence[Item]) -> list[PendingImage | Record]:
-        """Of variants of one input, the first decodes it."""
-        found: list[PendingImage | Record] = []
-        for item, before in zip(items, (None, *items), strict=False):
-            again = item.variant is not None and before is not None and before.path == item.path
-            found.append(_copy_decoded(found[-1], item) if again else self._decode(item))
-        return found
-
     def _decode(self, item: Item) -> PendingImage | Record:
         stamp = ""
         try:
-            input_reading.require_form(item.form, self.info)
+            if item.variant != SOURCE:
+                input_reading.require_form(item.form, self.info)
             with self.watch("reading it", item.name):
                 large = large_images.open_large(item, self.info, self.settings)
             if large is not None:
@@ -287,10 +174,6 @@ class Converter:
             height, width = picture.pixels.shape[:2]
             kinds.require_size(item.form, width * (1 + self.settings.beside), height)
             kept = carried_metadata.collect(data, picture, self.settings)
-            profile = picture.profile
-            if profile is None and OUTPUT_FORMATS[item.form].driver and not self.makes_pictures:
-                profile = input_reading.place_of(kept.fields, picture.alpha is not None)
-            extras = input_reading.make_extras(profile, item.form, self.info, self.settings)
             tiles = fit_to_model(
                 picture.pixels,
                 self.settings.fit,
@@ -305,18 +188,20 @@ class Converter:
         content = hashlib.sha256(data).digest() if self.settings.noise else b""
         work = PendingImage(item, stamp, content, tiles, picture.alpha, kept, len(tiles))
         work.warning = "; ".join(filter(None, (*picture.warnings, kept.remark)))
-        work.raster = extras
+        work.profile = picture.profile
         if self.settings.inspect:
             work.input = digest_of(data)
         if item.variant is not None:
-            work.pixels, work.alpha = picture.pixels, None
+            work.pixels = picture.pixels
+            work.alpha = None if picture.profile is None else picture.alpha
         return work
 
     def _begin_large(self, item: Item, raster: Raster, stamp: str) -> PendingImage:
         """An image that does not fit in memory. Raises :class:`ImageError`."""
         tiles = large_images.make_tiles(raster, item, stamp, self.info, self.settings)
         content = large_images.hash_content(item.path) if self.settings.noise else b""
-        work = PendingImage(item, stamp, content, tiles, None, Metadata(), len(tiles))
+        kept = carried_metadata.collect_described(item, self.settings)
+        work = PendingImage(item, stamp, content, tiles, None, kept, len(tiles))
         work.squares = tiles.squares
         return work
 
@@ -380,7 +265,7 @@ class Converter:
         self._hand_over(ready, pool)
 
     def _hand_over(self, ready: Sequence[PendingImage], pool: ThreadPoolExecutor) -> None:
-        step = self._together(len(ready))
+        step = count_together(len(ready), self.threads, self.settings.far)
         for start in range(0, len(ready), step):
             self._collect(2 * max(len(self.lane.buffer), self.threads))
             few = ready[start : start + step]
@@ -396,7 +281,7 @@ class Converter:
     def _write_all(self, few: Sequence[PendingImage]) -> list[Record]:
         """What became of them, until OUT takes no more."""
         records = []
-        with files.Destination(self.settings.out) as destination:
+        with Destination(self.settings.out) as destination:
             for work in few:
                 try:
                     records.append(self._write(work, self.place or destination.place))
@@ -409,8 +294,12 @@ class Converter:
         item = work.item
         if isinstance(work.tiles, StreamedTiles):
             return self._write_large(work, work.tiles, place)
+        lost = ""
         try:
             picture = images.Picture(self._output_pixels(work), work.alpha)
+            extras = self._make_extras(work)
+            if extras is not None:
+                lost = carried_metadata.describe_lost(work.metadata, item.form)
             with self.watch("encoding it", item.name):
                 data = images.write(
                     picture,
@@ -418,8 +307,8 @@ class Converter:
                     self.settings.quality,
                     work.metadata.exif,
                     work.metadata.fields,
-                    (b"" if item.variant == SOURCE else self.settings.origin) or work.metadata.xmp,
-                    work.raster,
+                    self._origin(item) or work.metadata.xmp,
+                    extras,
                     work.metadata.iptc,
                 )
         except MemoryError:
@@ -429,7 +318,9 @@ class Converter:
             return Record(item.name, "failed", work.stamp, reason=reason)
         try:
             with self.watch("writing it", item.name):
-                beside = self._place(item, work.metadata, data, place)
+                beside = carried_metadata.place_output(
+                    item, work.metadata, data, place, self.settings
+                )
         except ImageError as error:  # for no reason of the input's own: it is tried again
             return Record(item.name, "failed", reason=str(error))
         is_made = item.variant != SOURCE  # and no copy of the input
@@ -437,7 +328,8 @@ class Converter:
         look = image_statistics.Appearance(look="", flags="")
         if is_made and self.settings.inspect:
             assert work.tiles.result is not None
-            look = image_statistics.measure_appearance(work.tiles.result)
+            seen = to_eight_bits(work.tiles.result, self.info.ranges.output)
+            look = image_statistics.measure_appearance(seen)
         return Record(
             item.name,
             "done",
@@ -446,21 +338,42 @@ class Converter:
             hash=digest_of(data),
             distance=distance,
             input=work.input,
-            warning=work.warning,
+            warning="; ".join(filter(None, (work.warning, lost))),
             unmeasured=True if is_made and distance is None and self.domain is not None else None,
             beside=beside or None,
             **look,
         )
 
+    def _make_extras(self, work: PendingImage) -> RasterExtras | None:
+        """For the writer of rasters; ``None`` where the image is written as a picture. Raises
+        :class:`ImageError`."""
+        item, kept, profile = work.item, work.metadata, work.profile
+        if item.variant == SOURCE:
+            return input_reading.make_source_extras(profile, item.form, self.info, self.settings)
+        if profile is None and OUTPUT_FORMATS[item.form].driver and not self.makes_pictures:
+            profile = input_reading.place_of(kept.fields, work.alpha is not None)
+        extras = input_reading.make_extras(profile, item.form, self.info, self.settings)
+        if extras is None:
+            return None
+        return carried_metadata.add_described(extras, kept, self._origin(item))
+
+    def _origin(self, item: Item) -> bytes:
+        """XMP that says where the output comes from; a copy of the input has none."""
+        return b"" if item.variant == SOURCE else self.settings.origin
+
     def _write_large(self, work: PendingImage, tiles: StreamedTiles, place: Place) -> Record:
         """As :meth:`_write`, of an image whose rows lie on the disk."""
         item = work.item
+        if item.rows is not None:
+            tiles.raster.close()
+            return Record(item.name, PART, work.stamp)
         try:
             squares = tiles.all_squares() if self.domain is not None else []
             with self.watch("writing it", item.name):
-                beside = self._place_sidecars(item, work.metadata, place)
+                beside = carried_metadata.place_sidecars(item, work.metadata, place, self.settings)
             watched = partial(self.watch, "writing it", item.name)
-            hashed = large_images.write_output(tiles, item, self.info, self.settings, watched)
+            kept, settings = work.metadata, self.settings
+            hashed = large_images.write_output(tiles, item, kept, self.info, settings, watched)
         except ImageError as error:
             return Record(item.name, "failed", reason=str(error))
         finally:
@@ -468,7 +381,8 @@ class Converter:
         if self.settings.keep_times:
             time = carried_metadata.modification_time(item)
             carried_metadata.date(Path(self.settings.out) / item.output, time)
-        warning = "; ".join(tiles.raster.warnings)
+        lost = carried_metadata.describe_lost(work.metadata, item.form)
+        warning = "; ".join(filter(None, (*tiles.raster.warnings, lost)))
         record = Record(item.name, "done", work.stamp, item.output, hash=hashed)
         record = replace(record, warning=warning, beside=beside or None)
         distance = None if self.domain is None else self.domain.distance(squares, tiles.shares)
@@ -491,34 +405,3 @@ class Converter:
         if self.domain is None:
             return None
         return self.domain.distance(work.squares, work.tiles.shares)
-
-    def _place(self, item: Item, kept: Metadata, data: bytes, place: Place) -> tuple[str, ...]:
-        """The output and what goes beside it, which is there when the output is, and is returned
-        by name."""
-        beside = self._place_sidecars(item, kept, place)
-        place(item.output, data)
-        if self.settings.keep_times:
-            time = carried_metadata.modification_time(item)
-            carried_metadata.date(Path(self.settings.out) / item.output, time)
-        return beside
-
-    def _place_sidecars(self, item: Item, kept: Metadata, place: Place) -> tuple[str, ...]:
-        if not item.sidecars and kept.ground is None:  # as nearly all
-            return ()
-        out = Path(self.settings.out)
-        beside = []
-        for sidecar in carried_metadata.list_sidecar_outputs(item, kept, item.output):
-            place(sidecar.name, sidecar.data)
-            beside.append(sidecar.name)
-            if self.settings.keep_times:
-                carried_metadata.date(out / sidecar.name, sidecar.time)
-        return tuple(beside)
-
-
-def _copy_decoded(made: PendingImage | Record, item: Item) -> PendingImage | Record:
-    """What was decoded, or not, for another variant of the same input."""
-    if isinstance(made, Record):
-        return replace(made, name=item.name)
-    return replace(
-        made, item=item, tiles=made.tiles.restart(), waiting=len(made.tiles), squares=[], norms=None
-    )

@@ -50,7 +50,7 @@ def read_file(item: Item, info: BundleInfo, settings: Settings) -> tuple[bytes, 
     if not (is_raster(item.name, info, settings.bands) and is_on_disk(item)):
         return files.read(item)
     tells_place = settings.georeference and not OUTPUT_FORMATS[item.form].holds_rasters
-    if settings.noise or settings.keep_exif or tells_place:
+    if settings.noise or settings.keep_exif or settings.inspect or tells_place:
         return files.read(item)
     try:
         files.regular(item.path).close()
@@ -143,6 +143,28 @@ def require_format(info: BundleInfo, form: str, creation: Sequence[str]) -> None
     if made.driver and (options or made.only_rasters or not side.is_picture):
         library.rasterio()
         writing.require_creation_options(made.driver, options, side.dtype, side.channels)
+
+
+def choose_source_form(info: BundleInfo, form: str) -> str:
+    """In which format copies of inputs are written. ``form``: that of the outputs."""
+    if "input" not in info.raster_sides:
+        return "png"
+    return "npy" if form == "npy" else "tiff"
+
+
+def make_source_extras(
+    profile: RasterProfile | None, form: str, info: BundleInfo, settings: Settings
+) -> RasterExtras | None:
+    """As :func:`make_extras`, for a copy of the input."""
+    if not OUTPUT_FORMATS[form].holds_rasters:
+        return None
+    profile, side = profile or RasterProfile(), info.ranges.input
+    return RasterExtras(
+        profile if settings.georeference else profile.without_place(),
+        nodata=side.nodata,
+        names=side.names,
+        limits=tuple(side.limits_of(band) for band in side.bands),
+    )
 
 
 def make_extras(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from pix2pix_batch.bundle import BundleInfo
@@ -16,19 +18,26 @@ from pix2pix_batch.imaging.kinds import suffix_of
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster.pieces import PARTS, PieceStore
 from pix2pix_batch.imaging.raster.reading import Raster, count_pixel_bytes, open_raster
-from pix2pix_batch.imaging.raster.streaming import StreamedTiles, Watched
+from pix2pix_batch.imaging.raster.streaming import StreamedTiles, Watched, strip_memory
 from pix2pix_batch.imaging.raster.writing import GEOTIFF
+from pix2pix_batch.imaging.tiling import Axis
 from pix2pix_batch.inference import input_reading
+from pix2pix_batch.inference.carried_metadata import Metadata, add_described
 from pix2pix_batch.inference.fitting import LARGE_TILE, plan_large_tiles
 from pix2pix_batch.inference.settings import WHOLE, Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import new_digest
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import destination, files, remote
 from pix2pix_batch.storage.common import DIRECTORY
 
 WHOLE_RASTER = 512 << 20
 """Bytes of samples, of the input once and of the output twice, that a raster has at most to be held
 as a whole. Not what is free: the layout of the output's file depends on it."""
+
+PART_ROWS = 16
+"""Rows of tiles that a worker makes of an image at a time, where several do: each part but the
+first makes one more, for what it shares with the part before. The same for any number of workers,
+so that a run with others goes on with what is there."""
 
 PIECE = 16 << 20
 """Bytes that are copied at once."""
@@ -70,6 +79,54 @@ def open_large(item: Item, info: BundleInfo, settings: Settings) -> Raster | Non
     return found
 
 
+def split_rows(item: Item, info: BundleInfo, settings: Settings) -> list[Item]:
+    """The parts of an image that does not fit in memory, for several workers to make; none where it
+    is held, is of few rows, or is better made by one, which then tells what is wrong."""
+    is_remote = not settings.out or remote.is_url(settings.out)
+    # for noise the whole file is hashed each time
+    if is_remote or settings.noise or item.tar or not input_reading.is_on_disk(item):
+        return []
+    is_long = suffix_of(item.name) == ".vrt" or files.file_size(item.path) >= LEAST_BYTES
+    if not is_long or not OUTPUT_FORMATS[item.form].driver or settings.fit not in ("tile", WHOLE):
+        return []
+    try:
+        found = open_large(item, info, settings)
+    except ImageError:
+        return []
+    if found is None:
+        return []
+    with found:
+        count = Axis.plan(found.height, _plan_tiles(info, settings)[0]).count
+    begins = range(0, count, PART_ROWS)
+    parts = [replace(item, rows=(at, min(at + PART_ROWS, count))) for at in begins]
+    return parts if len(parts) > 1 else []
+
+
+def reckon_memory(items: Iterable[Item], info: BundleInfo, settings: Settings) -> int:
+    """Bytes that a worker takes besides for those of the ``items`` that are read window by window:
+    a strip of the widest."""
+    most = 0
+    for item in items:
+        try:
+            found = open_large(item, info, settings)
+        except ImageError:  # whoever converts it says why
+            continue
+        if found is not None:
+            with found:
+                size = _plan_tiles(info, settings)[0]
+                most = max(most, strip_memory(found.width, size, *info.ranges))
+    return most
+
+
+def _plan_tiles(info: BundleInfo, settings: Settings) -> tuple[int, int | None]:
+    """As :func:`pix2pix_batch.inference.fitting.plan_large_tiles`, also of fits other than
+    ``whole``."""
+    if settings.fit != WHOLE:
+        return settings.size, None
+    assert isinstance(info.architecture, LayeredDescription)
+    return plan_large_tiles(info.architecture)
+
+
 def _is_small_picture(item: Item, settings: Settings) -> bool:
     """Whether Pillow sees that it is small enough, so that rasterio need not be imported."""
     size = images.read_size(item.path)
@@ -109,22 +166,21 @@ def make_tiles(
     raster: Raster, item: Item, stamp: str, info: BundleInfo, settings: Settings
 ) -> StreamedTiles:
     """Its tiles, and what is done of them. Raises :class:`ImageError`, :class:`OutputError`."""
-    size, part = settings.size, None
     told = f"of {raster.width:,}x{raster.height:,} pixels is too large to be held in memory"
+    if item.variant is not None:
+        raise ImageError(f"an image {told}, which synthesize does; cut it into smaller ones")
     if not OUTPUT_FORMATS[item.form].driver:
         raise ImageError(f"an image {told}, and {item.form} is written as a whole; use --format "
                          "tiff or cog")  # fmt: skip
     if not settings.out or remote.is_url(settings.out):
         raise ImageError(f"an image {told}; convert it into a directory on a disk")
-    if settings.fit == WHOLE:
-        assert isinstance(info.architecture, LayeredDescription)
-        size, part = plan_large_tiles(info.architecture)
-    elif settings.fit != "tile":
+    if settings.fit not in ("tile", WHOLE):
         raise ImageError(f"an image {told}; use --fit tile")
+    size, part = _plan_tiles(info, settings)
     if settings.tolerance.strict and raster.warnings:
         raise NotToleratedError(f"{'; '.join(raster.warnings)}: refused by --strict")
     store = PieceStore(parts_directory(settings.out) / _name_parts(item, stamp, settings))
-    return StreamedTiles(raster, size, store, part=part)
+    return StreamedTiles(raster, size, store, part=part, some=item.rows)
 
 
 def parts_directory(out: str | os.PathLike[str]) -> Path:
@@ -153,30 +209,32 @@ def hash_content(path: str) -> bytes:
 def write_output(
     tiles: StreamedTiles,
     item: Item,
+    kept: Metadata,
     info: BundleInfo,
     settings: Settings,
     watched: Watched,
 ) -> str:
     """Make the output of its pieces, put it into its place, and forget the pieces; its hash, as
-    the journal has it. ``watched`` makes what each step is done under. Raises :class:`ImageError`,
-    :class:`OutputError`."""
+    the journal has it. ``kept``: of the input; ``watched`` makes what each step is done under.
+    Raises :class:`ImageError`, :class:`OutputError`."""
     extras = input_reading.make_extras(tiles.raster.profile, item.form, info, settings)
     assert extras is not None
+    extras = add_described(extras, kept, settings.origin)
     driver = OUTPUT_FORMATS[item.form].driver or GEOTIFF
     made = tiles.store.directory / "output.tif"
     try:
         tiles.assemble(made, driver, extras, watched)
         require_whole(made)
         digest = new_digest()
-        with files.open_output(settings.out, item.output) as file, made.open("rb") as source:
+        with destination.open_output(settings.out, item.output) as file, made.open("rb") as source:
             while piece := source.read(PIECE):
                 with watched():
                     digest.update(piece)
                     file.write(piece)
     except OSError as error:
-        raise files.explain_output_error(settings.out, error) from error
+        raise destination.explain_output_error(settings.out, error) from error
     except ImageError:
-        files.require_room(settings.out)
+        destination.require_room(settings.out)
         raise
     finally:
         made.unlink(missing_ok=True)

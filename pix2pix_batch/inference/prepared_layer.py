@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pix2pix_batch.generators.layers import Activation, Convolution, Sized
-from pix2pix_batch.generators.unet_network import LEAKY_SLOPE, NORM_EPS, BatchNorm, Block
+from pix2pix_batch.generators.layers import Convolution, Sized
+from pix2pix_batch.generators.unet_network import NORM_EPS, BatchNorm, Block
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.feature_plan import Place, Size, Way
 from pix2pix_batch.inference.thin_plain import ThinPlainConvolution
@@ -19,8 +19,6 @@ from pix2pix_batch.inference.workspace import Workspace
 CACHED = 1 << 20
 """Bytes of features that are gone through several times while they are in the cache: half of the
 second level of a core's, as CPUs with AVX-512 have it."""
-
-FUSED = {"relu": onednn.RELU, "leaky_relu": onednn.LEAKY_RELU, "tanh": onednn.TANH}
 
 Products = Winograd3x3 | ThinPlainConvolution
 
@@ -44,7 +42,8 @@ class PreparedLayer:
         self.bias = None if bias is None or self.norm is not None else bias.to(dtype)
         self.fused = onednn.NONE
         if self.norm is None and layer.activation != "none":
-            self.fused = FUSED[layer.activation]
+            slopes = [layer.slope] if layer.activation == "leaky_relu" else []
+            self.fused = (layer.activation, slopes, "")
         self.padding = [0, 0] if layer.reflects else [layer.padding] * 2
         self.stride, self.dilation = [layer.stride] * 2, [1, 1]
         self.output_padding = [layer.output_padding] * 2
@@ -114,8 +113,7 @@ class Step:
         self.products(x[0].permute(1, 2, 0), y)
         if prepared.bias is not None:
             y.add_(prepared.bias)
-        if (activate := onednn.INTO[prepared.fused[0]]) is not None:
-            activate(y, out=y)
+        activate_in_place(y, prepared.fused[0], self.layer.slope)
         return y.permute(2, 0, 1)[None]
 
     def finish(
@@ -137,7 +135,7 @@ class Step:
                 made.copy_(y[:, :, rows])
             else:
                 scale_and_shift(y[:, :, rows], factor, offset, made)
-                activate_in_place(made, self.layer.activation)
+                activate_in_place(made, self.layer.activation, self.layer.slope)
             if mask is not None:
                 made.mul_(mask[:, :, rows].to(out.dtype))
             if added is not None:
@@ -153,11 +151,12 @@ class Step:
         return factor.view(1, -1, 1, 1), offset.view(1, -1, 1, 1)
 
 
-def activate_in_place(x: Tensor, activation: Activation) -> None:
+def activate_in_place(x: Tensor, activation: str, slope: float) -> None:
+    """``slope``: of a leaky one."""
     if activation == "relu":
         x.clamp_min_(0)
     elif activation == "leaky_relu":
-        torch.nn.functional.leaky_relu_(x, LEAKY_SLOPE)
+        torch.nn.functional.leaky_relu_(x, slope)
     elif activation == "tanh":
         x.tanh_()
 

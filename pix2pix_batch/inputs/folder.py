@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO
 
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging import sidecars, tileset
 from pix2pix_batch.imaging.kinds import LOOKED_AT
-from pix2pix_batch.imaging.metadata import sidecars, tileset
 from pix2pix_batch.inputs.choice import OTHER, TAKEN, InputFilter, LeftAlone, is_tar
 from pix2pix_batch.storage import files, remote
 from pix2pix_batch.storage.name_set import HashSet, Names

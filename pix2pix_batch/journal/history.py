@@ -31,7 +31,10 @@ DIRECTORY_OF_NAMES = "directory"
 OUT_OF_JOURNAL = "out"
 """In the job's line: the URL that outputs go to, where the journal lies apart from them."""
 
-ABOUT = ("model_name", DIRECTORY_OF_NAMES, OUT_OF_JOURNAL)
+RANGES = "ranges"
+"""In the job's line: the value ranges of the sides that are no pictures, as the bundle has them."""
+
+ABOUT = ("model_name", DIRECTORY_OF_NAMES, OUT_OF_JOURNAL, RANGES)
 """What the job's line tells people; another value makes no other job."""
 
 DECIDED = ("backend", "precision", "batch_size")

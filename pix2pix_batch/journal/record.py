@@ -26,6 +26,9 @@ _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 _decode = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 DONE, FAILED, QUARANTINED, GONE = "done", "failed", "quarantined", "gone"
+PART = "part"
+"""Of a part of an image that several workers make: never in a journal."""
+
 STATUSES = ("", DONE, FAILED, QUARANTINED, GONE)
 """What an input can be, at first nothing. ``failed``: not converted, for a reason; ``quarantined``:
 not tried any more, for it killed or hung its workers; ``gone``: of a dataset, it is no

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from operator import attrgetter
 from pathlib import Path
 from urllib.parse import quote
 
 from pix2pix_batch.journal.record import MADE
+from pix2pix_batch.reporting.raster_sides import RasterSide, RasterSides
 from pix2pix_batch.reporting.statistics import DOUBT, Group, Statistics, Values
 from pix2pix_batch.reporting.thumbnail import Thumbnail, thumbnails
 from pix2pix_batch.storage import common, files, remote
@@ -83,6 +84,7 @@ class Gallery:
         """``out``: where the page goes, to which links are relative."""
         self.out, self.outputs, self.tally = out.resolve(), outputs, tally
         self.root = str(tally.job.get("input", ""))
+        self.rasters = RasterSides(tally.job)
         self._numbers: dict[str, int] = {}
 
     def cards(self) -> tuple[list[Card], list[Card], list[Card]]:
@@ -90,8 +92,13 @@ class Gallery:
         samples."""
         kinds = self.tally.samples, self.tally.doubtful, self.tally.odd
         mixed = [values for pair in zip_longest(*kinds) for values in pair if values is not None]
-        paths = [path for values in mixed for path in self._paths(values)]
-        made = thumbnails(paths, PICTURES)
+        pairs = [self._paths(values) for values in mixed]
+        sides: dict[str, RasterSide | None] = {}
+        for before, after in pairs:
+            sides |= {before: self.rasters.find_input(before)}
+            sides |= {after: self.rasters.find_output(after)}
+        rasters = {path: side for path, side in sides.items() if side is not None}
+        made = thumbnails(chain.from_iterable(pairs), PICTURES, rasters)
         samples, doubtful, odd = ([self._card(values, made) for values in kind] for kind in kinds)
         order = attrgetter("text", "variant")
         return sorted(samples, key=order), doubtful, sorted(odd, key=order)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pix2pix_batch.dataset import state
 from pix2pix_batch.errors import ImageError, InputError, OutputError
+from pix2pix_batch.journal.history import RANGES
 from pix2pix_batch.journal.reader import read_events
 from pix2pix_batch.reporting import template
 from pix2pix_batch.reporting.chart import chart
@@ -28,7 +29,7 @@ from pix2pix_batch.reporting.gallery import (
     shorten,
 )
 from pix2pix_batch.reporting.statistics import BEYOND, DOUBT, Statistics, Values
-from pix2pix_batch.storage import common, files, remote
+from pix2pix_batch.storage import common, destination, files, remote
 from pix2pix_batch.text import duration, escape
 from pix2pix_batch.version import __version__
 
@@ -44,7 +45,7 @@ FOLDERS = 200
 """Folders to choose from."""
 
 SETTINGS = 60
-UNTOLD = ("schema", "kind", "beside")
+UNTOLD = ("schema", "kind", "beside", RANGES)
 """Settings that say nothing to people, or nothing that another does not."""
 
 BARS = 20
@@ -83,7 +84,7 @@ def write(out: Path, outputs: str | None = None, dataset: Values | None = None) 
     with suppress(OSError):  # an OUT that was copied may lack it
         (out / common.DIRECTORY / "tmp").mkdir(exist_ok=True)
     try:
-        files.place(out, NAME, text.encode())
+        destination.place(out, NAME, text.encode())
     except ImageError as error:
         raise OutputError(f"{escape(path)}: {error}") from error
     return path
@@ -97,7 +98,7 @@ def publish(out: Path, outputs: str = "", dataset: Values | None = None) -> str:
     url = files.join(outputs, NAME)
     try:
         _require_free_there(url)
-        files.place(outputs, NAME, path.read_bytes())
+        destination.place(outputs, NAME, path.read_bytes())
     except ImageError as error:
         raise OutputError(f"{escape(remote.redact(url))}: {error}") from error
     return remote.redact(url)
@@ -207,7 +208,10 @@ def _text(exhibit: Gallery, about: Dataset | None, state: str) -> str:
             alike=_alike(tally),
             folders=_folders(samples, doubtful, odd, *(named for _, named in failures)),
             about=about,
-            settings=_settings(tally.job | (about.settings if about else {})),
+            settings=_settings(
+                tally.job | exhibit.rasters.describe() | (about.settings if about else {})
+            ),
+            legends=exhibit.rasters.list_legends(),
             doubt=DOUBT,
             lead=_describe_job(tally),
             unfinished=_describe_unfinished(tally),

@@ -68,13 +68,13 @@ def preview(
     bundle_path = bundle.resolve(model)
     out = _place(bundle_path, out)
     _require_apart(out, paths)
-    columns, cell = next((columns, cell) for most, columns, cell in LAYOUTS if len(paths) <= most)
+    _, columns, cell = next(layout for layout in LAYOUTS if len(paths) <= layout[0])
     info = read_image_model(bundle_path)
     # in PyTorch: a TensorRT engine would first be built, for minutes
-    settings = settings_without_job(
-        bundle_path, info.image_size, fit or info.fit, device, precision
+    settings = replace(
+        settings_without_job(bundle_path, info.image_size, fit or info.fit, device, precision),
+        tolerance=tolerance,
     )
-    settings = replace(settings, tolerance=tolerance)
     form = "png" if info.ranges.output.is_picture else "npy"
     items = [
         Item(path, f"{i}{suffix_of(path)}", f"{i}.{form}", form) for i, path in enumerate(paths)
@@ -82,23 +82,21 @@ def preview(
     decision = autotune.autotune(settings, items)
     settings = apply_decision(settings, decision)
     records, outputs = _translate(settings, items, cell, info)
-    rows, failures = [], []
-    for item in items:
-        record = records[item.name]
-        if item.output in outputs:
-            before = _draw_input(item, cell, info, settings)
-            rows.append((_title(item.path, record.distance), [before, outputs[item.output]]))
-        else:
-            failures.append((item.path, record.reason))
+    made = [item for item in items if item.output in outputs]
+    rows = [
+        (
+            _title(item.path, records[item.name].distance),
+            [_draw_input(item, cell, info, settings), outputs[item.output]],
+        )
+        for item in made
+    ]
+    failures = [(item.path, records[item.name].reason) for item in items if item not in made]
     if not rows:
         return Preview(None, failures, decision.note)
-    cell = max(
-        contact_sheet.CELL, *(side for _, pair in rows for one in pair for side in one.shape[:2])
-    )
-    output.write(
-        out,
-        contact_sheet.render_png(rows, ["input", "output"], columns, cell, _list_scales(info)),
-    )
+    sides = (side for _, pair in rows for image in pair for side in image.shape[:2])
+    cell = max(contact_sheet.CELL, *sides)
+    heads = ["input", "output"]
+    output.write(out, contact_sheet.render_png(rows, heads, columns, cell, _list_scales(info)))
     return Preview(out, failures, decision.note)
 
 

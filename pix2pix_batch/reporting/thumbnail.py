@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image
 
 from pix2pix_batch.cores import cores
-from pix2pix_batch.errors import ImageError
+from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.decoding import process
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
+from pix2pix_batch.reporting.raster_sides import RasterSide
 from pix2pix_batch.storage import remote
 from pix2pix_batch.storage.files import read_file
 
@@ -43,24 +45,27 @@ class Thumbnail:
     height: int
 
 
-def thumbnails(paths: Iterable[str], budget: int) -> dict[str, Thumbnail | str]:
+def thumbnails(
+    paths: Iterable[str], budget: int, rasters: Mapping[str, RasterSide] | None = None
+) -> dict[str, Thumbnail | str]:
     """The thumbnail of each file, or why there is none.
 
     ``budget``: bytes of text for all together; each gets an equal share, so that none depends on
     what the others show. Where the files have too many pixels, the last of them have none.
+    ``rasters``: those that are no pictures, and how each is read.
     """
-    listed = list(paths)
+    listed, sides = list(paths), rasters or {}
     share = min(LARGEST, budget // max(len(listed), 1))
     left = PIXELS
     refused, wanted = {}, []
     for path in dict.fromkeys(listed):
-        left -= _pixels(path)
+        left -= sides[path].count_pixels(path) if path in sides else _pixels(path)
         if left < 0:
             refused[path] = "too large to be shown here; open the file"
         else:
             wanted.append(path)
     with ThreadPoolExecutor(cores()) as pool:
-        made = pool.map(lambda path: _make(path, share), wanted)
+        made = pool.map(lambda path: _make(path, share, sides.get(path)), wanted)
         return refused | dict(zip(wanted, made, strict=True))
 
 
@@ -74,19 +79,28 @@ def _pixels(path: str) -> int:
         return 0
 
 
-def _make(path: str, share: int) -> Thumbnail | str:
+def _make(path: str, share: int, side: RasterSide | None) -> Thumbnail | str:
     try:
         if remote.is_url(path):
             return "lies behind a URL; not fetched for this page"
         if not path:
             return IN_TAR
         os.stat(path)
-        pixels = images.read(read_file(path)[0], 3, ANY).pixels
+        if side is None:
+            pixels = images.read(read_file(path)[0], 3, ANY).pixels
+            height, width = pixels.shape[:2]
+        else:
+            pixels, width, height = side.read(path)
     except NotADirectoryError:
         return IN_TAR
-    except (ImageError, OSError, ValueError) as error:  # ValueError: a path with a NUL
+    except (ImageError, InputError, OSError, ValueError) as error:  # ValueError: a path with a NUL
         return "gone since" if isinstance(error, FileNotFoundError) else str(error)
-    height, width = pixels.shape[:2]
+    uri = _encode(pixels, share)
+    return Thumbnail(uri, width, height) if uri else "takes too many bytes to be shown here"
+
+
+def _encode(pixels: np.ndarray, share: int) -> str:
+    """As large as ``share`` bytes allow; empty where they are too few."""
     for side, quality in STEPS:
         small = Image.fromarray(pixels)
         small.thumbnail((side, side), reducing_gap=3)
@@ -94,5 +108,5 @@ def _make(path: str, share: int) -> Thumbnail | str:
         small.save(buffer, "WEBP", quality=quality, method=2)
         uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
         if len(uri) <= share:
-            return Thumbnail(uri, width, height)
-    return "takes too many bytes to be shown here"
+            return uri
+    return ""

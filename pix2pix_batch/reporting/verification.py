@@ -34,7 +34,7 @@ from pix2pix_batch.journal.integrity import (
 from pix2pix_batch.journal.reader import read_events
 from pix2pix_batch.journal.record import COPY, DONE, FAILED, MADE, QUARANTINED, Record
 from pix2pix_batch.journal.writer import Journal
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import destination, files, remote
 from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.text import escape
 
@@ -141,7 +141,7 @@ def verify(
         outdated = _list_outdated(kept)
         for _ in _verify(out, batches(_list_outputs(kept)), book, watch, found):
             pass
-        there = files.Outputs(out)
+        there = destination.Outputs(out)
         old = [output for output in outdated if there.has(output)]
         found.outdated, found.outdated_such = len(old), old[:KEPT]
         return found
@@ -328,7 +328,7 @@ def check_batch(out: str, batch: Batch) -> list[Finding]:
 
 def _wrong_tar(out: str, output: Output) -> Finding:
     """A directory, of an unpacked one, has no hash."""
-    if not files.Outputs(out).has(output.path):
+    if not destination.Outputs(out).has(output.path):
         return MISSING, "no such file"
     if not output.hash:
         return FINE
@@ -349,7 +349,7 @@ def _wrong(out: str, output: Output) -> Finding:
         data, _ = files.read_file(path)
     except ImageError as error:
         return UNREADABLE, str(error)
-    there = files.Outputs(out)
+    there = destination.Outputs(out)
     if lacking := next((one for one in output.beside if not there.has(one)), None):
         return MISSING, f"no such file: {escape(lacking)}, which goes with it"
     return examine(data, output.hash)

@@ -11,16 +11,19 @@ from typing import BinaryIO
 
 
 @contextmanager
-def whole(path: Path, *, sync: bool = False, prefix: str = ".") -> Iterator[BinaryIO]:
+def whole(
+    path: Path, *, sync: bool = False, prefix: str = ".", make_directory: bool = True
+) -> Iterator[BinaryIO]:
     """A file to write that gets the name ``path`` when the block ends well, else is removed.
 
-    It stands beside ``path`` meanwhile, whose directory is made where it lacks, under a name that
-    begins with ``prefix``. ``sync``: flushed to the disk first, for what must survive a power cut.
-    Raises ``OSError``.
+    It stands beside ``path`` meanwhile, under a name that begins with ``prefix``; the directory is
+    made where it lacks, unless ``make_directory`` is false. ``sync``: flushed to the disk first,
+    for what must survive a power cut. Raises ``OSError``.
     """
     # not after its own name, which may be as long as names can be
     temporary = path.with_name(f"{prefix}{uuid.uuid4().hex}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if make_directory:
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with temporary.open("wb") as file:
             yield file

@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.imaging.output_formats import SUFFIXES
+from pix2pix_batch.journal.history import RANGES
 from pix2pix_batch.text import format_count
+from pix2pix_batch.value_ranges import ValueRange
 
 SIZES = (
     (1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
@@ -53,10 +56,11 @@ def card(
         "| --- | --- |",
         *(f"| {split} | {count:,} |" for split, count in counts.items()),
         "",
-        HELD[layout],
+        _held(layout, manifest["settings"]),
         "`manifest.jsonl` tells of each image its input, the input's hash, the variant and the "
         "distance from the model's training inputs.",
         "",
+        *_values(manifest),
         "## How it was made",
         "",
         *_table(manifest),
@@ -71,6 +75,11 @@ def card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _held(layout: str, settings: Mapping[str, Any]) -> str:
+    copy = settings.get("source_format")
+    return HELD[layout].replace("source.png", f"source{SUFFIXES[copy]}") if copy else HELD[layout]
 
 
 def _front(
@@ -96,6 +105,20 @@ def _domains(info: BundleInfo) -> str:
     if not (info.source_domain and info.target_domain):
         return ""
     return f" ({info.source_domain} to {info.target_domain})"
+
+
+def _values(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What the samples of rasters mean."""
+    if not (sides := manifest.get(RANGES)):
+        return
+    yield "## What the values mean"
+    yield ""
+    for word, told in sides.items():
+        side = ValueRange.from_dict(told).describe()
+        yield f"- {word}s: " + "; ".join(f"{key} {_cell(value)}" for key, value in side.items())
+    yield ""
+    yield "Values beyond a band's range count as its ends; `manifest.jsonl` tells all this, too."
+    yield ""
 
 
 def _table(manifest: Mapping[str, Any]) -> Iterator[str]:

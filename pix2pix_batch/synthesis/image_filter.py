@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.dataset.naming import base_of, item_variant_name, output_of
 from pix2pix_batch.dataset.sample import Sample
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.inference.input_reading import choose_source_form
 from pix2pix_batch.journal.record import DONE
 from pix2pix_batch.noise import SOURCE
 from pix2pix_batch.synthesis import plan, quality
@@ -22,6 +24,7 @@ from pix2pix_batch.text import format_count
 def filter_images(
     out: Path,
     about: SynthesisOptions,
+    info: BundleInfo,
     inputs: Sequence[Input],
     wanted: Mapping[str, int],
     records: Records,
@@ -35,7 +38,7 @@ def filter_images(
         for variant in range(wanted[one.name]):
             record = records.get(item_variant_name(one.item, variant), {})
             if record.get("status") == DONE:
-                samples.append(_sample(out, about, one, variant, record))
+                samples.append(_sample(out, about, info, one, variant, record))
     _flag_near(samples)
     rejected = {}
     for sample in samples:
@@ -48,9 +51,14 @@ def filter_images(
 
 
 def _sample(
-    out: Path, about: SynthesisOptions, one: Input, variant: int, record: Mapping[str, Any]
+    out: Path,
+    about: SynthesisOptions,
+    info: BundleInfo,
+    one: Input,
+    variant: int,
+    record: Mapping[str, Any],
 ) -> Sample:
-    item = one.item
+    item, source_form = one.item, choose_source_form(info, about.format)
     facts = {
         "input": one.name,
         "input_hash": record.get("input", ""),
@@ -68,8 +76,10 @@ def _sample(
         base=base_of(item),
         form=item.form,
         made=out / output_of(item, variant),
-        source=out / output_of(item, SOURCE) if about.holds_sources else None,
+        source=out / output_of(item, SOURCE, source_form) if about.holds_sources else None,
         facts=facts,
+        source_form=source_form,
+        is_picture="output" not in info.raster_sides,
     )
 
 

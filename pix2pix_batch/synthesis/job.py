@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from pix2pix_batch import bundle
 from pix2pix_batch.dataset.naming import item_variant_name, output_of, source_of, variant_name
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.execution.cluster_handle import ClusterHandle
-from pix2pix_batch.execution.dispatch import TaskSpec
 from pix2pix_batch.execution.item_selector import ItemSelector
 from pix2pix_batch.execution.job import Job
+from pix2pix_batch.execution.job_plan import (
+    identify_inputs_and_model,
+    list_resolved_options,
+    plan_job,
+)
 from pix2pix_batch.execution.output_placement import OutputNames
-from pix2pix_batch.execution.run_recorder import RunRecorder
-from pix2pix_batch.inference.settings import Opener
+from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
+from pix2pix_batch.inference.input_reading import choose_source_form
+from pix2pix_batch.inference.settings import Opener, Settings
 from pix2pix_batch.inputs.source import InputSource
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.events import SYNTHESIZE
@@ -25,9 +29,9 @@ from pix2pix_batch.journal.record import GONE, Record
 from pix2pix_batch.journal.shard import journal_of
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.noise import SOURCE
-from pix2pix_batch.options import require_pictures, what_decides_bytes
+from pix2pix_batch.options import what_decides_bytes
 from pix2pix_batch.reporting import html_page
-from pix2pix_batch.reporting.progress import Progress
+from pix2pix_batch.reporting.progress import Progress, ProgressReporter
 from pix2pix_batch.synthesis import provenance, reuse
 from pix2pix_batch.synthesis.options import SynthesisOptions
 from pix2pix_batch.synthesis.plan import Input
@@ -38,7 +42,8 @@ from pix2pix_batch.text import escape
 class Variants(InputSource):
     """What a scan of the inputs found, each as often as it is wanted.
 
-    ``unlisted``: directories that could not be listed, each as an input of one image.
+    ``sources``: the format of the inputs' copies, empty where there are none; ``unlisted``:
+    directories that could not be listed, each as an input of one image.
     """
 
     def __init__(
@@ -46,7 +51,7 @@ class Variants(InputSource):
         scan: InputSource,
         inputs: Sequence[Input],
         wanted: Mapping[str, int],
-        sources: bool,
+        sources: str,
         unlisted: Iterable[tuple[str, str]],
     ) -> None:
         super().__init__(scan.source, scan.options, scan.root, scan.tars)
@@ -63,15 +68,15 @@ class Variants(InputSource):
         return self.scan.identity
 
     def __iter__(self) -> Iterator[Item]:
-        for one in self.inputs:
-            count = self.wanted.get(one.name, 0)
+        for given in self.inputs:
+            count = self.wanted.get(given.name, 0)
             first = SOURCE if self.sources else 0
             for variant in range(first, count) if count else ():
-                form = "png" if variant == SOURCE else one.item.form
+                form = self.sources if variant == SOURCE else given.item.form
                 yield replace(
-                    one.item,
-                    name=item_variant_name(one.item, variant),
-                    output=output_of(one.item, variant),
+                    given.item,
+                    name=item_variant_name(given.item, variant),
+                    output=output_of(given.item, variant, self.sources),
                     form=form,
                     variant=variant,
                 )
@@ -108,47 +113,69 @@ class OwnOutputSelector(ItemSelector):
         return item.refusal or ("" if ".." not in item.output.split("/") else "leads out of IN")
 
 
-class SynthesisJob(Job):
-    """Makes the images of a dataset, in as many rounds as it is told to ``want`` and ``run``.
-    ``at_begin`` is called where one begins: until then it may be refused."""
-
-    summary_type = ImageSummary
-    summary: ImageSummary
+class SynthesisJob:
+    """Makes the images of a dataset, in as many rounds as are asked for (:meth:`request`) and run,
+    each a :class:`Job`. ``at_begin`` is called where one begins: until then it may be refused."""
 
     def __init__(
         self,
         source: str,
         out: str,
         options: SynthesisOptions,
+        at_begin: Callable[[], None],
         watch: Callable[[Progress], None] | None = None,
         opener: Opener | None = None,
     ) -> None:
-        super().__init__(source, out, options.job_options(), watch, opener=opener)
-        require_pictures(bundle.resolve(options.model), self.info, "synthesize")
-        if self.is_remote:
+        """Raises :class:`InputError`."""
+        planned = plan_job(source, out, options.job_options(), opener)
+        info = planned.info
+        if planned.is_remote:
             raise InputError(f"{escape(out)}: is a URL; synthesize writes to a directory")
-        if self.scan.tars:
+        if planned.scan.tars:
             raise InputError(
                 f"{escape(source)}: is a tar, or holds tars; synthesize takes images: unpack it"
             )
-        self.about, self.found = options, self.scan
-        self.wanted: dict[str, int] = {}
-        self.at_begin: Callable[[], None] = lambda: None
-        name = self.info.name
-        self.settings = replace(
-            self.settings,
+        self.about, self.at_begin = options, at_begin
+        self.out, self.scan = planned.out, planned.scan
+        self.source_form = choose_source_form(info, options.format)
+        """The format of the inputs' copies."""
+        settings = replace(
+            planned.settings,
             seed=options.seed,
             noise_rate=options.noise_rate,
             noise_blocks=options.noise_blocks,
             input_noise=options.input_noise,
+            # what lies beside images is not laid out
+            georeference=bool(info.raster_sides)
+            and OUTPUT_FORMATS[options.format].holds_georeference,
             beside=options.side_by_side,
             inspect=True,
-            origin=provenance.xmp(name, self.settings.fingerprint) if options.mark else b"",
+            origin=provenance.xmp(info.name, planned.settings.fingerprint) if options.mark else b"",
         )
+        # How many of each image, and where they go, does not decide their bytes; and a dataset
+        # holds what its inputs are by their contents' digests, not by where names are taken from.
+        identity = {
+            "kind": SYNTHESIZE,
+            **identify_inputs_and_model(planned.scan, settings, info, names_matter=False),
+            **what_decides_bytes(options, list_resolved_options(settings)),
+            "beside": settings.beside,
+            **({"source_format": self.source_form} if self.source_form != "png" else {}),
+        }
+        self.planned = replace(planned, settings=settings, identity=identity, countable=True)
+        self.summary = ImageSummary(model=info.name)
+        self.progress = ProgressReporter(watch, self.summary, threading.Event())
+        self.wanted: dict[str, int] = {}
+        self.job: Job | None = None
+        """Of the round that was asked for last."""
 
-    def _directory_of_names(self) -> dict[str, Any]:
-        """None: a dataset holds what its inputs are by their contents' digests."""
-        return {}
+    @property
+    def settings(self) -> Settings:
+        """As far as they are decided."""
+        return self.planned.settings if self.job is None else self.job.settings
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the bytes of the images."""
+        return dict(self.planned.identity)
 
     @property
     def has_journal(self) -> bool:
@@ -157,11 +184,12 @@ class SynthesisJob(Job):
     def reuse_earlier(self, inputs: Sequence[Input]) -> None:
         """What earlier runs have made for these inputs is put where this one looks for it, and
         what they made of others is forgotten. Raises :class:`InputError`, :class:`OutputError`."""
-        if self.options.overwrite or not self.has_journal:
+        if self.planned.options.overwrite or not self.has_journal:
             return
-        with closing(self._open_history(Journal)) as journal:
+        with closing(self.planned.open_history(Journal)) as journal:
             try:
-                gone = reuse.reuse_images(self.out, inputs, reuse.records_of(self.out))
+                records = reuse.records_of(self.out)
+                gone = reuse.reuse_images(self.out, inputs, records, self.source_form)
             except OSError as error:
                 raise OutputError(
                     f"{escape(self.out)}: what was made before cannot be put in place "
@@ -174,53 +202,49 @@ class SynthesisJob(Job):
         """Make that many variants of each input; no fewer than in the round before."""
         is_first = not self.wanted
         noise = max(wanted.values(), default=0) > 1
-        self.settings = replace(self.settings, noise=noise)
+        settings, options = replace(self.settings, noise=noise), self.planned.options
         if not is_first:  # what failed in the first round needs no third try
-            self.options = replace(self.options, overwrite=False, retry_failed=False)
-        unlisted = self.found.unlisted if is_first else []
+            options = replace(options, overwrite=False, retry_failed=False)
+        unlisted = self.scan.unlisted if is_first else []
 
         def make() -> InputSource:
-            return Variants(self.found, inputs, wanted, self.about.holds_sources, unlisted)
+            sources = self.source_form if self.about.holds_sources else ""
+            return Variants(self.scan, inputs, wanted, sources, unlisted)
 
-        self.make_scan, self.countable = make, True
-        self.scan = make()
-        self.selector = OwnOutputSelector(
-            self.scan, self.options, self.settings.out, self.out, self.summary, self.stop
+        scan = make()
+        self.planned = replace(
+            self.planned, settings=settings, options=options, scan=scan, make_scan=make
         )
-        self.selector.counted, self.selector.counted_all = self.wanted, self.summary.total
+        selector = OwnOutputSelector(
+            scan, options, settings.out, self.out, self.summary, self.progress.stop
+        )
+        selector.counted, selector.counted_all = self.wanted, self.summary.total
+        self.job = Job(self.planned, self.progress, selector=selector, at_begin=self.at_begin)
         self.wanted = dict(wanted)
 
-    def _dispatch(
-        self, handle: ClusterHandle, work: TaskSpec, recorder: RunRecorder, items: Iterator[Item]
-    ) -> None:
-        self.at_begin()
-        super()._dispatch(handle, work, recorder, items)
+    def run(self) -> None:
+        """Make what was asked for last. Raises what :meth:`Job.run` does."""
+        assert self.job is not None
+        self.job.run()
 
     def discard(self, records: reuse.Records) -> None:
         """What was made and is not wanted any more. Raises :class:`OutputError`."""
-        wanted = {item.name for item in self.scan} | {
+        wanted = {item.name for item in self.planned.scan} | {
             variant_name(name, 0) for name in self.unlisted_directories
         }
         if gone := [name for name in records if name not in wanted]:
-            with closing(self._open_history(Journal)) as journal:
+            with closing(self.planned.open_history(Journal)) as journal:
                 journal.add([Record(name, GONE) for name in gone])
 
     @property
     def unlisted_directories(self) -> list[str]:
         """Directories of IN that could not be listed."""
-        return [name for name, _ in self.found.unlisted]
+        return [name for name, _ in self.scan.unlisted]
 
     def write_report(self, dataset: dict[str, Any]) -> None:
         """Write the report; ``dataset``: what is known of it, as its header has it."""
         if self.about.report and self.has_journal:
-            self.summary.page, note = html_page.attempt(self.out, self.settings.out, dataset)
+            self.summary.page, note = html_page.attempt(
+                self.out, self.planned.settings.out, dataset
+            )
             self.summary.remark("" if self.summary.fatal else note)
-
-    def identity(self) -> dict[str, Any]:
-        """What decides the bytes of the images. How many of each, and where they go, does not."""
-        return {
-            "kind": SYNTHESIZE,
-            **self._inputs_and_model(),
-            **what_decides_bytes(self.about, self._resolved_options()),
-            "beside": self.settings.beside,
-        }

@@ -12,7 +12,7 @@ from pix2pix_batch.dataset.layout import LAYOUTS, PAIRED, require_library, requi
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.options import Options, option
-from pix2pix_batch.synthesis import plan
+from pix2pix_batch.synthesis import plan, rasters
 from pix2pix_batch.text import escape
 
 MOST_VARIANTS = 1_000_000
@@ -92,6 +92,8 @@ class SynthesisOptions:
     license: str = option("other", "For its card.")
     fit: str | None = options.FIT("As for 'convert'.")
     format: str = options.FORMAT()
+    bands: str | None = options.BANDS()
+    creation_option: tuple[str, ...] = options.CREATION_OPTION()
     quality: int | None = options.QUALITY()
     batch_size: int | None = options.BATCH_SIZE()
     workers: int | None = options.WORKERS()
@@ -160,6 +162,7 @@ class SynthesisOptions:
 
         path = bundle.resolve(self.model)
         info = bundle.read_info(path)
+        rasters.require_layout(info, self.layout, self.format, self.input_noise)
         blocks = len(info.architecture.possible_noise_blocks)
         if self.noise_blocks is not None and self.noise_blocks > blocks:
             raise InputError(
@@ -193,7 +196,9 @@ def describe_settings(about: SynthesisOptions, identity: Mapping[str, Any]) -> d
         "quality": identity["quality"],
         "sources": about.holds_sources,
     }
-    return {name: resolved.get(name, getattr(about, name)) for name in DESCRIBED}
+    told = {name: resolved.get(name, getattr(about, name)) for name in DESCRIBED}
+    more = {name: identity.get(name) for name in DESCRIBED_OF_RASTERS}
+    return told | {name: value for name, value in more.items() if value}
 
 
 DESCRIBED = (
@@ -202,3 +207,6 @@ DESCRIBED = (
     "reject_flagged",
 )  # fmt: skip
 """The options that a dataset's card and manifest tell, in this order."""
+
+DESCRIBED_OF_RASTERS = ("bands", "creation_option", "source_format")
+"""What they tell besides, of the job, where it is not empty."""

@@ -45,7 +45,7 @@ def parse_fractions(text: str) -> dict[str, float]:
             share = float(number)
         except ValueError:
             share = math.nan
-        if not NAME.fullmatch(name) or name in found or not 0 < share <= 1:
+        if not NAME.fullmatch(name) or name.lower() in map(str.lower, found) or not 0 < share <= 1:
             raise InputError(
                 f"--split {text!r}: {part!r} is no share of a split; give each once, as in "
                 "train=0.8,val=0.1,test=0.1"

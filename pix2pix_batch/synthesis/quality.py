@@ -10,6 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pix2pix_batch.imaging.composite import to_eight_bits
+from pix2pix_batch.imaging.raster.reading import open_raster
+from pix2pix_batch.value_ranges import ValueRange
+
 BITS = 64
 NEAR = 3
 """Bits of 64 by which the perceptual hashes of near-duplicates differ at most."""
@@ -45,21 +49,28 @@ def near_duplicates(looks: Sequence[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-def diversity(inputs: Iterable[Sequence[Path]], *, right_half: bool = False) -> float | None:
-    """How much the variants of an input differ: the mean absolute difference of their pixels, 0 to
-    255, over all pairs, and over the inputs. ``None`` where no input has two.
+def diversity(
+    inputs: Iterable[Sequence[Path]], side: ValueRange | None = None, *, right_half: bool = False
+) -> float | None:
+    """How much the variants of an input differ: the mean absolute difference of their pixels, of
+    255 of each band's range, over all pairs, and over the inputs. ``None`` where no input has two.
 
-    ``inputs``: of each, its variants' files; ``right_half``: which hold the output there.
+    ``inputs``: of each, its variants' files; ``side``: what their samples mean, where they may be
+    rasters; ``right_half``: which hold the output there. Raises ``OSError``, :class:`ImageError`.
     """
     means = []
     for paths in inputs:
-        images = [_pixels(path, right_half) for path in paths]
+        images = [_pixels(path, right_half, side) for path in paths]
         if pairs := [float(np.abs(a - b).mean()) for a, b in combinations(images, 2)]:
             means.append(sum(pairs) / len(pairs))
     return sum(means) / len(means) if means else None
 
 
-def _pixels(path: Path, right_half: bool) -> np.ndarray:
+def _pixels(path: Path, right_half: bool, side: ValueRange | None) -> np.ndarray:
+    if side is not None and not side.is_picture:
+        with open_raster(str(path), path.name, side) as raster:
+            pixels, _ = raster.read(0, 0, raster.height, raster.width)
+        return to_eight_bits(pixels, side).astype(np.int16)
     with Image.open(path) as image:
         pixels = np.asarray(image).astype(np.int16)
     return pixels[:, pixels.shape[1] // 2 :] if right_half else pixels

@@ -31,11 +31,13 @@ def records_of(out: Path) -> dict[str, dict[str, Any]]:
     return records
 
 
-def reuse_images(out: Path, inputs: Sequence[Input], records: Records) -> list[str]:
+def reuse_images(
+    out: Path, inputs: Sequence[Input], records: Records, source_form: str
+) -> list[str]:
     """Have the place of what is made hold the good images of these inputs and no others.
 
-    Images that are laid out are taken back from the dataset. Returns the names of those whose
-    input is no more. Raises ``OSError``.
+    Images that are laid out are taken back from the dataset. ``source_form``: of the inputs'
+    copies. Returns the names of those whose input is no more. Raises ``OSError``.
     """
     known = {one.name: one for one in inputs}
     good: dict[str, tuple[str, Path]] = {}
@@ -45,7 +47,7 @@ def reuse_images(out: Path, inputs: Sequence[Input], records: Records) -> list[s
         if one is None or variant is None:
             gone.append(name)
         elif record["status"] == DONE and one.stamp and record.get("stamp") == one.stamp:
-            place = output_of(one.item, variant)
+            place = output_of(one.item, variant, source_form)
             if record.get("output") == place:  # else it is called otherwise now
                 good[name] = record.get("hash", ""), out / place
     _remove_others(out / MADE, (target for _, target in good.values()))

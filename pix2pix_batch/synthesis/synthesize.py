@@ -20,6 +20,7 @@ from pix2pix_batch.dataset.state import Complete
 from pix2pix_batch.errors import ImageError, InputError, Pix2PixBatchError
 from pix2pix_batch.inference.settings import Opener
 from pix2pix_batch.item import Item
+from pix2pix_batch.journal.history import RANGES
 from pix2pix_batch.journal.record import DONE
 from pix2pix_batch.noise import SOURCE
 from pix2pix_batch.reporting.progress import Progress
@@ -70,7 +71,7 @@ class Synthesis:
     ) -> None:
         self.about, self.out = options, Path(out)
         self.info = options.require_possible()
-        self.making = SynthesisJob(source, out, options, watch=watch, opener=opener)
+        self.making = SynthesisJob(source, out, options, self._begin, watch, opener)
         self.place = DatasetDirectory(self.out)
         self.mended, self.has_begun, self.has_made = "", False, False
 
@@ -122,7 +123,7 @@ class Synthesis:
                 return SynthesisResult(job=summary)
             records = reuse.records_of(self.out)
             samples, rejected = image_filter.filter_images(
-                self.out, self.about, inputs, wanted, records
+                self.out, self.about, self.info, inputs, wanted, records
             )
             more = image_filter.count_lacking(self.about, inputs, wanted, samples, rejected)
             if not more:
@@ -150,7 +151,6 @@ class Synthesis:
         try:
             if is_first:
                 self.making.reuse_earlier(inputs)
-                self.making.at_begin = self._begin
             self.making.request(inputs, wanted)
             self.making.run()
             self.has_made = True
@@ -229,7 +229,11 @@ class Synthesis:
     def _dataset_identity(self, inputs: Sequence[Input]) -> dict[str, Any]:
         """What decides the dataset: the same mark, the same bytes."""
         job = self.making.identity()
-        job.pop("model_name", None)
+        for name in ("model_name", RANGES):  # the model's digest says it
+            job.pop(name, None)
+        for name in options.DESCRIBED_OF_RASTERS:  # which datasets of pictures need not have
+            if job.get(name) is None:
+                job.pop(name, None)
         return {
             **job,
             **options.describe_settings(self.about, job),
@@ -261,7 +265,7 @@ class Synthesis:
 
     def _is_tolerant(self) -> bool:
         """Whether something failed that depends on options, and had others."""
-        known = ("", *self.making.options.failure_conditions)
+        known = ("", *self.making.planned.options.failure_conditions)
         records = reuse.records_of(self.out).values()
         return any(record.get("under", "") not in known for record in records)
 

@@ -12,9 +12,10 @@ from pix2pix_batch.dataset import manifest
 from pix2pix_batch.dataset.layout import CARD, LAYOUTS
 from pix2pix_batch.dataset.sample import Sample
 from pix2pix_batch.dataset.state import MANIFEST, Complete
-from pix2pix_batch.errors import InputError, OutputError
+from pix2pix_batch.errors import ImageError, InputError, OutputError
+from pix2pix_batch.journal.history import RANGES
 from pix2pix_batch.journal.integrity import digest_of, digest_of_file
-from pix2pix_batch.storage.files import FATAL
+from pix2pix_batch.storage.destination import FATAL
 from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.synthesis import options, plan, quality
 from pix2pix_batch.synthesis.card import card
@@ -104,6 +105,7 @@ class Layer:
             "model": {"name": self.info.name, "sha256": self.identity["model"]},
             "settings": {**options.describe_settings(self.about, self.identity), **made_so},
             "versions": manifest.package_versions(),
+            **({RANGES: self.identity[RANGES]} if RANGES in self.identity else {}),
         }
 
     def _diversity(self, samples: Sequence[Sample]) -> float | None:
@@ -114,11 +116,14 @@ class Layer:
         several = [paths for paths in files.values() if len(paths) > 1]
         step = max(1, len(several) // quality.MEASURED)
         try:
-            found = quality.diversity(several[::step], right_half=self.about.side_by_side)
-        except OSError as error:  # Pillow's too, which have no number
+            found = quality.diversity(
+                several[::step], self.info.ranges.output, right_half=self.about.side_by_side
+            )
+        except (OSError, ImageError) as error:  # Pillow's too, which have no number
+            reason = getattr(error, "strerror", None) or error
             raise OutputError(
                 f"{escape(self.place.made)}: an image that was made cannot be read any more "
-                f"({error.strerror or error}); run the same command again, which makes it anew"
+                f"({reason}); run the same command again, which makes it anew"
             ) from error
         return None if found is None else round(found, 4)
 

@@ -11,6 +11,7 @@ import contextlib
 import io
 import multiprocessing
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -57,6 +58,13 @@ def run_dask(words: list[str]) -> None:
 
     sys.argv = ["dask", *words]
     run_cli()
+
+
+def run_script(words: list[str]) -> None:
+    """A file of Python's and its arguments, as ``python FILE`` is."""
+    sys.argv = words
+    sys.path.insert(0, str(Path(words[0]).parent))
+    runpy.run_path(words[0], run_name="__main__")
 
 
 class Forked:

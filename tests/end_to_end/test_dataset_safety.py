@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from pix2pix_batch.dataset import state
+from pix2pix_batch.execution.job import Job
 from pix2pix_batch.reporting import status
 from pix2pix_batch.reporting.verification import verify
 from pix2pix_batch.synthesis import quality
-from pix2pix_batch.synthesis.job import SynthesisJob
 from tests.end_to_end.command import error_of, here
 from tests.end_to_end.synthesizing import (
     manifest,
@@ -203,15 +203,15 @@ def test_a_run_that_stops_before_it_begins_changes_nothing(
     assert synthesize(source, out, model, *MORE).code == 0
     before, known = tree(out), state.read(out)
     soft(9).save(source / "9.png")
-    decided = SynthesisJob._autotune
+    decided = Job._autotune
 
-    def stop(self: SynthesisJob, *found: Any) -> None:
+    def stop(self: Job, *found: Any) -> None:
         self.stop.set()
         decided(self, *found)
 
     for more in ((), ("--overwrite",)):
         with monkeypatch.context() as patched:
-            patched.setattr(SynthesisJob, "_autotune", stop)
+            patched.setattr(Job, "_autotune", stop)
             assert synthesize(source, out, model, *MORE, *more).code == 130
         assert tree(out) == before and state.read(out) == known
     ran = synthesize(source, out, model, *MORE, "--layout", "a-b")

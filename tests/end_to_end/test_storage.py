@@ -16,7 +16,7 @@ from PIL import Image
 import pix2pix_batch
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.reporting.summary import Summary
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import destination, remote
 from tests.end_to_end.command import convert, digests, encoded, error_of, here, put, records, words
 
 
@@ -205,8 +205,10 @@ def test_a_bucket_that_goes_ends_the_job(
     for seed in range(3):
         put(tmp_path / "in" / f"{seed}.png", seed=seed)
     s3.mkdir("shortlived")
-    real = files.require_writable
-    monkeypatch.setattr(files, "require_writable", lambda out: (real(out), s3.rmdir("shortlived")))
+    real = destination.require_writable
+    monkeypatch.setattr(
+        destination, "require_writable", lambda out: (real(out), s3.rmdir("shortlived"))
+    )
     summary = converted(tmp_path / "in", "s3://shortlived/x", tiny, in_process)
     assert "s3://shortlived/x" in summary.fatal
     assert "cannot be written" in summary.fatal

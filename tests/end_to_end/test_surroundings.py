@@ -181,11 +181,11 @@ def test_what_a_killed_worker_leaves_on_another_mount_is_removed(
         (out / ".pix2pix-batch" / "tmp").mkdir(exist_ok=True)
         code = (
             "import os, sys\n"
-            "from pix2pix_batch.storage import files\n"
+            "from pix2pix_batch.storage import destination\n"
             "for _ in range(2):\n"
-            "    with files.open_output(sys.argv[1], 'disk/c.png') as file:\n"
+            "    with destination.open_output(sys.argv[1], 'disk/c.png') as file:\n"
             "        file.write(b'x')\n"
-            "with files.open_output(sys.argv[1], 'disk/b.png') as file:\n"
+            "with destination.open_output(sys.argv[1], 'disk/b.png') as file:\n"
             "    file.write(b'half')\n"
             "    file.flush()\n"
             "    os._exit(1)\n"

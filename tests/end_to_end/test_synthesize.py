@@ -474,7 +474,7 @@ def test_one_bad_image_only_fails_itself(tmp_path: Path, model: Path) -> None:
         ({"variants": 0}, "variants must be from 1"),
         ({"max_distance": -1.0}, "--max-distance must be at least 0"),
         ({"limit": 0}, "--limit must be at least 1"),
-        ({"format": "same"}, "format must be one of png, jpg, webp, tiff, not 'same'"),
+        ({"format": "same"}, "format must be one of png, jpg, webp, tiff, cog, npy, not 'same'"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_made(

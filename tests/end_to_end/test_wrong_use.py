@@ -61,6 +61,23 @@ def test_an_option_of_another_command_is_told_as_such() -> None:
         assert ran.code == 2 and told in ran.err and "overwrite" not in ran.err
 
 
+@pytest.mark.usefixtures("beside")
+def test_what_a_variable_that_is_not_set_leaves_is_refused(tmp_path: Path, source: Path) -> None:
+    before = everything(tmp_path)
+    for arguments, told in (
+        (["convert", source, ""], f"The argument after '{source}' is empty"),
+        (["convert", "", "out"], "The argument after 'convert' is empty"),
+        (["convert", source, "out", "--shard", ""], "What is given to --shard is empty"),
+        (["convert", source, "out", "--bands="], "What is given to --bands is empty"),
+        (["synthesize", source, "out", "--group-by", ""], "What is given to --group-by is empty"),
+        (["model", "show", ""], "The argument after 'show' is empty"),
+    ):
+        ran = here(*arguments)
+        assert ran.code == 2 and told in ran.err, ran
+    assert everything(tmp_path) == before
+    assert "--name" not in here("synthesize", "absent", "out", "--name", "").err
+
+
 class RunsCode:
     def __init__(self, mark: Path) -> None:
         self.mark = mark

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from tests.end_to_end.command import ROOT, environment
+from tests.end_to_end.forked import Forked, run_script
 
 BENCHMARKS = ROOT / "benchmarks"
 
@@ -33,16 +34,14 @@ def test_what_a_benchmark_imports_of_the_project_is_there(path: Path) -> None:
                 assert hasattr(module, name) or importlib.util.find_spec(submodule), submodule
 
 
-def run(*words: object, **values: str) -> list[str]:
-    ran = subprocess.run(
-        [str(word) for word in words],
-        env=environment(CUDA_VISIBLE_DEVICES="", **values),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.splitlines()
+def run(script: str, *words: object) -> list[str]:
+    """What one of the benchmarks prints, in a process that need not import PyTorch first."""
+    path = str(BENCHMARKS / script)
+    variables = environment(CUDA_VISIBLE_DEVICES="")
+    process = Forked([path, *map(str, words)], variables, os.getcwd(), program=run_script)
+    out, err = process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out.decode().splitlines()
 
 
 def rows(lines: list[str], first: str) -> list[list[str]]:
@@ -58,8 +57,7 @@ def rows(lines: list[str], first: str) -> list[list[str]]:
 
 def test_engines_by_batch_against_the_roof(tmp_path: Path) -> None:
     words = "--batches 1 --ngf 1 --seconds 0.01 --threads 1 --starts 1 --only tensorrt"
-    script = BENCHMARKS / "engines.py"
-    printed = run(sys.executable, script, *words.split(), "--out", tmp_path / "new")
+    printed = run("engines.py", *words.split(), "--out", tmp_path / "new")
     lines = (tmp_path / "new" / "engines.md").read_text().splitlines()
 
     figures = dict(rows(lines, "figure"))
@@ -78,7 +76,7 @@ def test_engines_by_batch_against_the_roof(tmp_path: Path) -> None:
 
 
 def test_codecs(tmp_path: Path) -> None:
-    lines = run(sys.executable, BENCHMARKS / "codecs.py", "--seconds", 0.01)
+    lines = run("codecs.py", "--seconds", 0.01)
     columns, _, pillow, *_ = rows(lines, "codec")
     assert columns[1:] == ["decode jpg", "decode png", "encode jpg", "encode png"]
     assert pillow[0] == "as convert" and all(float(cell) > 0 for cell in pillow[1:])
@@ -87,8 +85,7 @@ def test_codecs(tmp_path: Path) -> None:
 
 def test_the_pipeline_beside_what_the_codecs_take(tmp_path: Path) -> None:
     words = "--images 40 --workers 1 --seconds 0.01 --directory"
-    run(sys.executable, BENCHMARKS / "pipeline.py", *words.split(), tmp_path, "--out",
-        tmp_path / "table.md")  # fmt: skip
+    run("pipeline.py", *words.split(), tmp_path, "--out", tmp_path / "table.md")
     columns, _, row = rows((tmp_path / "table.md").read_text().splitlines(), "processes")
     figures = dict(zip(columns, row, strict=True))
     assert figures["processes"] == "1" and figures["engine"] == "instant"
@@ -97,12 +94,11 @@ def test_the_pipeline_beside_what_the_codecs_take(tmp_path: Path) -> None:
 
 
 def test_exactness_and_speed_of_the_device(tmp_path: Path) -> None:
-    script = BENCHMARKS / "gpu.py"
-    columns, _, engine, *_ = rows(run(sys.executable, script, "exact"), "on this device")
+    columns, _, engine, *_ = rows(run("gpu.py", "exact"), "on this device")
     assert engine[0] == "engine, fp32" and float(engine[1]) >= 50
     assert engine[columns.index("bytes")].startswith("equal (again, in another place")
     words = "speed --ngf 1 --batches 2 --seconds 0.01 --precisions fp32"
-    _, _, *found = rows(run(sys.executable, script, *words.split()), "what")
+    _, _, *found = rows(run("gpu.py", *words.split()), "what")
     assert [row[0] for row in found] == [
         "on the device, eager",
         "engine of convert, bytes to bytes",

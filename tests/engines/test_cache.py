@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from pix2pix_batch.engines.cache import Cache, Entry, Key, default_folder
+from pix2pix_batch.engines.cache import Cache, Entry, default_folder
+from pix2pix_batch.engines.key import Key
 from pix2pix_batch.errors import InputError, OutputError
 from tests.end_to_end.command import small_disk
 

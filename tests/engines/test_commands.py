@@ -21,8 +21,9 @@ from click.testing import CliRunner, Result
 
 from pix2pix_batch.cli import main
 from pix2pix_batch.engines import library, spec
-from pix2pix_batch.engines.cache import Cache, Key
+from pix2pix_batch.engines.cache import Cache
 from pix2pix_batch.engines.gpu import Gpu
+from pix2pix_batch.engines.key import Key
 from pix2pix_batch.engines.spec import EngineSpec
 from tests.end_to_end.command import COMMAND, environment, finish, fork, small_disk
 

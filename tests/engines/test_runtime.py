@@ -15,8 +15,9 @@ import torch
 from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.engines import backends, library, parity_check, samples
-from pix2pix_batch.engines.cache import Cache, Entry, Key
+from pix2pix_batch.engines.cache import Cache, Entry
 from pix2pix_batch.engines.gpu import Gpu
+from pix2pix_batch.engines.key import Key
 from pix2pix_batch.engines.library import Library
 from pix2pix_batch.engines.runtime import TensorRTEngine
 from pix2pix_batch.errors import EngineError, InputError, MemoryShortage

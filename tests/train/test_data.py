@@ -16,15 +16,9 @@ from torch import Tensor
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.train import signature
-from pix2pix_batch.train.data import (
-    Data,
-    fingerprint,
-    generator_at,
-    open_data,
-    order,
-    to_unit,
-)
+from pix2pix_batch.train.data import Data, fingerprint, open_data, to_unit
 from pix2pix_batch.train.reading import batches
+from pix2pix_batch.train.sampling import generator_at, order
 from tests.end_to_end.command import picture, put
 from tests.train.running import make_pairs, side_by_side, small
 

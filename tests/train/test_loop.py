@@ -15,19 +15,15 @@ from torch import Tensor, nn
 
 from pix2pix_batch.errors import ImageError, InputError, TrainingError
 from pix2pix_batch.train import stopping
+from pix2pix_batch.train.accelerator import make_accelerator
 from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.finish import write_bundles
-from pix2pix_batch.train.loop import (
-    Options,
-    Trainer,
-    Watcher,
-    learning_rate,
-    make_accelerator,
-    update_average,
-)
+from pix2pix_batch.train.loop import Options, Trainer
 from pix2pix_batch.train.meter import StepRecord
 from pix2pix_batch.train.rundir import RunDirectory
+from pix2pix_batch.train.schedule import learning_rate, update_average
 from pix2pix_batch.train.step import Batch, training_masks
+from pix2pix_batch.train.watcher import Watcher
 from tests.train.reference import Adam, Training
 from tests.train.running import (
     make_pairs,

@@ -18,7 +18,7 @@ from PIL import Image
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.train import manifest, pair_files, pairing, pairs
 from pix2pix_batch.train.pair_files import Pair, Reader
-from pix2pix_batch.train.pairs import Survey
+from pix2pix_batch.train.survey import Survey, hold_out
 from tests.end_to_end.command import picture
 from tests.train.running import side_by_side
 
@@ -349,7 +349,7 @@ NAMES = st.lists(st.text("abcdefgh0123456789", min_size=1, max_size=8), unique=T
 
 def held_out(names: list[str], fraction: float) -> set[str]:
     found = Survey(Path("data"), "side-by-side", [Pair(n, "train", Path(n)) for n in names])
-    pairs.hold_out(found, fraction)
+    hold_out(found, fraction)
     assert sorted(pair.name for pair in found.pairs) == sorted(names)
     return {pair.name for pair in found.split("val")}
 

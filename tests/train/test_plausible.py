@@ -12,6 +12,7 @@ from PIL import Image, ImageFilter
 
 from pix2pix_batch.cli import main
 from pix2pix_batch.train import pairs
+from pix2pix_batch.train.pair_doubts import find_doubts
 from tests.train.scenes import PALETTE, labels, lay, lay_whole, photo, plan, save
 
 Make = Callable[[int], np.ndarray]
@@ -21,7 +22,7 @@ A, B = "A/{i}.png", "B/{i}.png"
 def doubts(data: Path) -> list[str]:
     """Both ways: of some pairs, as ``train`` has them, and of all, as ``dataset check`` does."""
     found = pairs.find(data, val_fraction=0)
-    told = pairs.doubts(found.layout, found.pairs)
+    told = find_doubts(found.layout, found.pairs)
     ran = CliRunner().invoke(main, ["dataset", "check", str(data), "--set", "size=64"])
     repeats = "and the same B image is in" in ran.stdout  # in two splits, a problem of its own
     assert ran.exit_code == (3 if repeats else 0), ran.output

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from pix2pix_batch import bundle
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.train.accelerator import make_accelerator
 from pix2pix_batch.train.discriminator import MultiScale, PatchGAN, make_discriminator
-from pix2pix_batch.train.loop import make_accelerator
 from pix2pix_batch.train.step import Batch, Networks, Step, training_masks
 from tests.train.running import make_pairs, small, train
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from pix2pix_batch.generators.unet_network import UNet
+from pix2pix_batch.train.accelerator import make_accelerator
 from pix2pix_batch.train.convolution import use_own_convolutions
 from pix2pix_batch.train.discriminator import PatchGAN
-from pix2pix_batch.train.loop import make_accelerator
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.step import Batch, Networks, Step, penalty_mix, training_masks
 from tests.train.reference import Adam, Training

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pix2pix_batch.generators.unet_network import UNet
-from pix2pix_batch.train.loop import make_accelerator
+from pix2pix_batch.train.accelerator import make_accelerator
 from pix2pix_batch.train.validation import LIMIT, SHOWN, Validation
 from tests.train.running import small
 

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pix2pix_batch.train.loop import Watcher
 from pix2pix_batch.train.meter import StepRecord
 from pix2pix_batch.train.pace import Pace
 from pix2pix_batch.train.watch import Progress, Samples, TensorBoard, Watchers
+from pix2pix_batch.train.watcher import Watcher
 from tests.train.running import records, trainer
 
 SHEET = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)

@@ -14,6 +14,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from pix2pix_batch.errors import EMPTY, ImageError, NotToleratedError
 from pix2pix_batch.imaging.decoding import (
     beginnings,
+    icons,
     jpeg,
     jpeg2000,
     layout,
@@ -22,6 +23,7 @@ from pix2pix_batch.imaging.decoding import (
     process,
     runs,
     tiff,
+    tiff_damage,
 )
 from pix2pix_batch.imaging.decoding.opening import (
     HINT,
@@ -130,6 +132,8 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
         return _decode_jpeg(data, tolerance)
     if jpeg2000.is_jpeg2000(data):
         return _decode_jpeg2000(data, tolerance)
+    if within := icons.find_png(data):
+        return _decode_png(within, tolerance)
     data = others.take_first_page(data)
     if reason := others.refusal(data):
         raise ImageError(reason)
@@ -199,6 +203,7 @@ def _decode_known_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
     remarks = [remark] if remark else []
     if opened is not None and tiff.is_plain(opened):
         _load_tiff(opened, layout.COMPRESSIONS[opened.tag_v2.get(layout.COMPRESSION, 1)])
+        remarks += filter(None, [tiff_damage.find_damage(opened, data)])
         return Decoded(opened, turned=turned, warnings=remarks)
     try:
         told = layout.read_layout(data)
@@ -210,6 +215,8 @@ def _decode_known_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
         turned = told.orientation if told.orientation in UPRIGHT else 1
     told = replace(told, orientation=turned)
     image = _load_known_tiff(data, told, opened)
+    if opened is not None and tiff.is_read_by_pillow(told):
+        remarks += filter(None, [tiff_damage.find_damage(opened, data)])
     deep = partial(tiff.read_sixteen_bits, data, told) if told.depth > 8 else None
     return Decoded(image, turned=turned, warnings=remarks, read_deep=deep)
 
@@ -271,6 +278,8 @@ def _decode_png(data: bytes, tolerance: Tolerance) -> Decoded:
         if others_needed := [name for name in needed if name != "IDAT"]:
             raise ImageError(f"damaged: wrong checksum of its chunk {others_needed[0]}")
         if needed:  # its data has another checksum within
+            if not (ImageFile.LOAD_TRUNCATED_IMAGES or png.has_whole_data(data)):
+                raise ImageError(f"damaged: wrong checksum of its chunk IDAT{HINT}")
             remarks.append("damaged: wrong checksum of its chunk IDAT, whose data is whole")
         beside = [chunk for chunk in found.wrong if not png.is_needed(chunk[0])]
         remarks += [f"wrong checksum of its chunk {name}, which is left out" for name, *_ in beside]

@@ -7,6 +7,7 @@ no masks of cursors, and of 32 bits none at all.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,10 @@ import numpy as np
 from pix2pix_batch.imaging.decoding import png
 
 STARTS = (b"\0\0\1\0", b"\0\0\2\0")
+ICNS = b"icns"
+JPEG_2000 = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
+PLAIN = {b"is32": 16, b"il32": 32, b"ih32": 48, b"it32": 128}
+"""Codes of pictures of macOS' icons that are neither PNG nor JPEG 2000, and how wide these are."""
 RAW, BY_MASKS = 0, 3
 """The compressions of bitmaps that are none (BI_RGB, BI_BITFIELDS)."""
 
@@ -48,6 +53,36 @@ def prepare_for_pillow(data: bytes) -> bytes:
     if bitmap.bits == 32:
         body = _apply_mask(bitmap, body)
     return _wrap(body, bitmap.bits)
+
+
+def find_png(data: bytes) -> bytes | None:
+    """The PNG file that is an icon's best picture, of Windows or of macOS; ``None`` where that is
+    none. Pillow reads it without most of what is checked in PNG files."""
+    if data.startswith(STARTS):
+        best = _find_best(data)
+        return best if best and best.startswith(png.SIGNATURE) else None
+    if not data.startswith(ICNS):
+        return None
+    pictures = list(_iterate_icns(data))
+    if any(body.startswith(JPEG_2000) for _, body in pictures):
+        return None
+    sized = [(struct.unpack_from(">I", body, 16)[0], body) for _, body in pictures
+             if body.startswith(png.SIGNATURE) and len(body) >= 24]  # fmt: skip
+    if not sized:
+        return None
+    widest, within = max(sized, key=lambda one: one[0])
+    return within if widest >= max(PLAIN.get(code, 0) for code, _ in pictures) else None
+
+
+def _iterate_icns(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The pictures of a macOS icon: their codes and bytes."""
+    at = 8
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at + 4)
+        if length < 8:
+            return
+        yield data[at : at + 4], data[at + 8 : at + length]
+        at += length
 
 
 def _find_best(data: bytes) -> bytes | None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from pix2pix_batch.errors import ImageError, NotToleratedError
+from pix2pix_batch.imaging.decoding.formats import formats
 from pix2pix_batch.imaging.decoding.tolerance import LARGE, Tolerance
-from pix2pix_batch.imaging.kinds import formats
 
 _opening = threading.Lock()
 """``catch_warnings`` and Pillow's bound change the process, not the thread."""

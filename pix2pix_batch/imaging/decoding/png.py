@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
+from pix2pix_batch.imaging.decoding.checksums import is_whole_zlib
 from pix2pix_batch.imaging.decoding.primaries import Cicp, Gamma
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -212,6 +213,13 @@ def ends_early(image: Image.Image, found: Chunks, data: bytes) -> bool:
     except zlib.error:
         return False  # of which Pillow speaks, or which it passes over at the end
     return left > 0
+
+
+def has_whole_data(data: bytes) -> bool:
+    """Whether the pixels' data is whole by the checksum at its own end, which Pillow does not
+    read."""
+    chunks = _iterate_chunks(data)
+    return bool(is_whole_zlib(data[at : at + n] for kind, at, n in chunks if kind == b"IDAT"))
 
 
 def _count_bytes(found: Chunks) -> int:

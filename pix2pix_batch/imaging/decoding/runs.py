@@ -9,7 +9,7 @@ import struct
 
 
 class _CutShort(Exception):
-    """The data ends before the picture."""
+    """The data ends before the picture, or is not that of its rows."""
 
 
 def unpack(data: bytes) -> bytes | None:
@@ -52,20 +52,28 @@ def _unpack_sgi(data: bytes) -> bytes:
     """The SGI Image File Format, version 1.00: rows by a table of their places; a count of zero
     ends one, which some programs leave out."""
     width, height, channels = struct.unpack_from(">HHH", data, 6)
-    places = struct.unpack_from(f">{height * channels}I", data, 512)
-    rows = [_unpack_sgi_row(data, at, width) for at in places]
+    count = height * channels
+    tables = struct.unpack_from(f">{2 * count}I", data, 512)
+    rows = []
+    for at, length in zip(tables[:count], tables[count:], strict=True):
+        if at < 512 + 8 * count or at + length > len(data):
+            raise _CutShort
+        rows.append(_unpack_sgi_row(data[at : at + length], width))
     return data[:2] + b"\0" + data[3:512] + b"".join(rows)
 
 
-def _unpack_sgi_row(data: bytes, at: int, width: int) -> bytes:
-    row = bytearray()
+def _unpack_sgi_row(data: bytes, width: int) -> bytes:
+    """``data``: of the row alone, whose runs must make it as long as the picture is wide."""
+    row, at = bytearray(), 0
     while len(row) < width:
         if at + 1 >= len(data) or not data[at] & 127:
             raise _CutShort
         count, is_copied = data[at] & 127, data[at] & 128
         row += data[at + 1 : at + 1 + count] if is_copied else data[at + 1 : at + 2] * count
         at += 1 + (count if is_copied else 1)
-    return bytes(row[:width])
+    if len(row) > width or not len(data) - 1 <= at <= len(data):
+        raise _CutShort
+    return bytes(row)
 
 
 def _unpack_bmp(data: bytes) -> bytes:

@@ -61,10 +61,11 @@ USUAL = (BY_LIBTIFF - NEWER) | {NONE}
 BY_TIFFFILE = frozenset((NONE, 5, 8, 32773, 32946, 34925, 50000, 34887))
 """Compressions without loss that tifffile decodes, most of them only with imagecodecs."""
 
-PICTURES = frozenset((50001, 33005, 34712, 34933, 50002, 52546))
+WEBP = 50001
+PICTURES = frozenset((WEBP, 33005, 34712, 34933, 50002, 52546))
 """Compressions that are image formats of their own: WebP, JPEG 2000, PNG, JPEG XL."""
 
-SWAPPED = PICTURES - {50001}
+SWAPPED = PICTURES - {WEBP}
 """Those of them that also have samples of 16 bits."""
 
 BT601 = (0.299, 0.587, 0.114)
@@ -117,6 +118,8 @@ def _unreadable_reason(layout: Layout) -> str:
     known = BY_LIBTIFF | BY_TIFFFILE | PICTURES
     if layout.compression not in known:
         return f"TIFF compressed as {layout.compressed_by}, which is not read; store it as Deflate"
+    if layout.planar and layout.compression == WEBP:  # which has no grey
+        return "planes that are each compressed as WebP; store it as Deflate"
     if not layout.little and (8 < layout.depth < 16 or layout.compression in SWAPPED):
         # tifffile 2026.3 writes the bytes of these the other way than ImageMagick, and than it
         # reads them

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
-from pix2pix_batch.imaging.metadata.tiff import Field, Fields
+from pix2pix_batch.imaging.metadata.tiff import LONG, XMP, Field, Fields, Tiff
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 ADOBE = "adobe:ns:meta/"
@@ -89,6 +89,23 @@ def read_descriptions(data: bytes) -> tuple[bytes, bytes]:
         select_xmp(packet) if isinstance(packet, bytes) else b"",
         select_iptc(records) if isinstance(records, bytes) else b"",
     )
+
+
+def read_tiff_descriptions(tiff: Tiff) -> tuple[bytes, bytes]:
+    """The same of a TIFF file that is not to be read as a whole."""
+    found = tiff.directory({XMP, IPTC_TAG})
+    packet, records = found.get(XMP), found.get(IPTC_TAG)
+    texts = b"" if records is None else records.data
+    if records is not None and records.kind == LONG and tiff.order == ">":  # bytes, all the same
+        texts = struct.pack(f">{records.count}I", *map(int, records.numbers()))
+    return (select_xmp(packet.data) if packet else b""), select_iptc(texts)
+
+
+def read_exif(data: bytes) -> bytes:
+    """The block of EXIF in a picture's file, which is not a TIFF file; nothing where there is
+    none."""
+    found = _read_info(data).get("exif")
+    return found if isinstance(found, bytes) else b""
 
 
 def select_xmp(packet: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 
 from PIL.ExifTags import IFD, Base
@@ -61,9 +62,10 @@ def block(fields: Fields) -> bytes:
     return HEADER + b"II*\0" + struct.pack("<I", 8) + encode(fields, 8) if fields else b""
 
 
-def parse(data: bytes) -> Tiff | None:
-    """A block of EXIF; ``None`` where there is none, or it is broken, which viewers ignore too."""
+def parse(data: bytes | mmap.mmap) -> Tiff | None:
+    """A block of EXIF, or a TIFF file; ``None`` where there is none, or it is broken, which viewers
+    ignore too."""
     try:
-        return Tiff(data.removeprefix(HEADER))
+        return Tiff(data.removeprefix(HEADER) if isinstance(data, bytes) else data)
     except ValueError:
         return None

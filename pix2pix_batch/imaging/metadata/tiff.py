@@ -6,6 +6,8 @@ directories of EXIF's from it. Here a field keeps its type and its bytes.
 
 from __future__ import annotations
 
+import mmap
+import os
 import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ SIZES = {
     1: (1, 1), 2: (1, 1), 3: (2, 2), 4: (4, 4), 5: (8, 4), 6: (1, 1), 7: (1, 1), 8: (2, 2),
     9: (4, 4), 10: (8, 4), 11: (4, 4), 12: (8, 8), 13: (4, 4), 16: (8, 8), 17: (8, 8), 18: (8, 8),
 }  # fmt: skip
-BYTE, ASCII, SHORT, LONG, DOUBLE = 1, 2, 3, 4, 12
+BYTE, ASCII, SHORT, LONG, DOUBLE, LONG8 = 1, 2, 3, 4, 12, 16
 
 LARGEST = 1 << 20
 """Bytes of values that are taken from one directory; what real files say takes a few thousand."""
@@ -47,15 +49,24 @@ _CODES = {
     SHORT: "H", LONG: "I", 6: "b", 8: "h", 9: "i", 11: "f", DOUBLE: "d", 13: "I", 16: "Q", 17: "q",
 }  # fmt: skip
 
+XMP = 700
+"""The tag of an XMP packet (XMP specification, part 3, section 1.1.3)."""
+
 Fields = Mapping[int, "Field | Fields"]
 """A directory by tag; one within it stands under the tag that points to it."""
+
+
+def xmp_field(packet: bytes) -> Fields:
+    """The field of a TIFF file with an XMP packet; none of an empty one."""
+    return {XMP: Field(BYTE, packet)} if packet else {}
 
 
 class Tiff:
     """The directories of a TIFF file, or of a block of EXIF, which has the same form."""
 
-    def __init__(self, data: bytes) -> None:
-        """Raises :class:`ValueError` where ``data`` is no TIFF file."""
+    def __init__(self, data: bytes | mmap.mmap) -> None:
+        """``data``: a file's bytes, or a map of them. Raises :class:`ValueError` where it is no
+        TIFF file."""
         orders = {b"II": "<", b"MM": ">"}
         if len(data) < 8 or data[:2] not in orders:
             raise ValueError("not a TIFF file")
@@ -112,46 +123,86 @@ class Tiff:
 
     def beginning_at(self, at: int) -> bytes:
         """The file with another of its directories as the first."""
+        head = self.head(at)
+        return head + self.data[len(head) :]
+
+    def head(self, at: int) -> bytes:
+        """How the file begins with the directory at the offset ``at`` as the first."""
         if self.big:
-            return self.data[:8] + struct.pack(self.order + "Q", at) + self.data[16:]
-        return self.data[:4] + struct.pack(self.order + "I", at) + self.data[8:]
+            return self.data[:8] + struct.pack(self.order + "Q", at)
+        return self.data[:4] + struct.pack(self.order + "I", at)
 
     def _little(self, kind: int, at: int, length: int) -> bytes:
-        data = self.data[at : at + length]
-        unit = SIZES[kind][1]
-        if self.order == "<" or unit == 1:
-            return data
-        code = {2: "H", 4: "I", 8: "Q"}[unit]
-        return struct.pack(
-            f"<{length // unit}{code}", *struct.unpack(f">{length // unit}{code}", data)
-        )
+        return _turn_bytes(self.data[at : at + length], kind, self.order)
 
 
-def encode(fields: Fields, at: int) -> bytes:
-    """A little-endian directory for the even file offset ``at``, its values and directories."""
+def _turn_bytes(data: bytes, kind: int, order: str) -> bytes:
+    """Values in little-endian bytes in the ``order`` of a file, or the other way round."""
+    unit = SIZES[kind][1]
+    if order == "<" or unit == 1:
+        return data
+    codes = f"{len(data) // unit}" + {2: "H", 4: "I", 8: "Q"}[unit]
+    return struct.pack(f">{codes}", *struct.unpack(f"<{codes}", data))
+
+
+def encode(
+    fields: Fields, at: int, *, big: bool = False, order: str = "<", after: int = 0
+) -> bytes:
+    """A directory for the even file offset ``at``, its values and directories. ``big``, ``order``:
+    of the file, BigTIFF or not, ``<`` or ``>``; ``after``: the offset of the one that follows."""
+    number, count, room = ("Q", "Q", 8) if big else ("I", "H", 4)
     table = b""
     rest = b""
-    start = at + 2 + 12 * len(fields) + 4
+    start = at + struct.calcsize("<" + count) + (20 if big else 12) * len(fields) + room
     for tag in sorted(fields):
         field = fields[tag]
         rest += b"\0" * (len(rest) % 2)
+        where = struct.pack(order + number, start + len(rest))
         if not isinstance(field, Field):
-            table += struct.pack("<HHII", tag, LONG, 1, start + len(rest))
-            rest += encode(field, start + len(rest))
-        elif len(field.data) <= 4:
-            table += struct.pack("<HHI", tag, field.kind, field.count) + field.data.ljust(4, b"\0")
+            table += struct.pack(f"{order}HH{number}", tag, LONG8 if big else LONG, 1) + where
+            rest += encode(field, start + len(rest), big=big, order=order)
+            continue
+        data = _turn_bytes(field.data, field.kind, order)
+        table += struct.pack(f"{order}HH{number}", tag, field.kind, field.count)
+        if len(data) <= room:
+            table += data.ljust(room, b"\0")
         else:
-            table += struct.pack("<HHII", tag, field.kind, field.count, start + len(rest))
-            rest += field.data
-    return struct.pack("<H", len(fields)) + table + b"\0\0\0\0" + rest
+            table += where
+            rest += data
+    return (
+        struct.pack(order + count, len(fields)) + table + struct.pack(order + number, after) + rest
+    )
 
 
 def add_fields(data: bytes, fields: Fields) -> bytes:
-    """A little-endian TIFF file with ``fields`` too; its pixels stay where they are."""
+    """A TIFF file with ``fields`` too, where it has not such already; its pixels, and its further
+    directories, stay where they are."""
     if not fields:
         return data
-    tiff = Tiff(data)
-    assert tiff.order == "<" and not tiff.big
-    body = data + b"\0" * (len(data) % 2)
-    own = tiff.directory(limit=len(data))
-    return body[:4] + struct.pack("<I", len(body)) + body[8:] + encode({**fields, **own}, len(body))
+    head, tail = _extend(Tiff(data), fields)
+    return head + data[len(head) :] + tail
+
+
+def add_fields_to_file(path: str | os.PathLike[str], fields: Fields) -> None:
+    """The same of a file on the disk. Raises ``OSError``."""
+    if not fields:
+        return
+    with open(path, "r+b") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            head, tail = _extend(Tiff(data), fields)
+        file.seek(0, os.SEEK_END)
+        file.write(tail)
+        file.flush()
+        file.seek(0)
+        file.write(head)
+
+
+def _extend(tiff: Tiff, fields: Fields) -> tuple[bytes, bytes]:
+    """How the file is to begin, and what is to follow it, with ``fields`` in its first
+    directory."""
+    length = len(tiff.data)
+    own = tiff.directory(limit=length)
+    pad = b"\0" * (length % 2)
+    at, after = length + len(pad), tiff.after(tiff.first)
+    made = encode({**fields, **own}, at, big=tiff.big, order=tiff.order, after=after)
+    return tiff.head(at), pad + made

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import shutil
-import uuid
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2pix_batch.errors import ImageError, OutputError
-from pix2pix_batch.storage.common import FULL
-from pix2pix_batch.text import escape
+from pix2pix_batch.storage.destination import explain_output_error
+from pix2pix_batch.storage.whole import whole
 
 PARTS = "parts"
 """The directory of pieces, beside the journal's."""
@@ -26,11 +22,12 @@ PARTS = "parts"
 class Piece:
     """The output's rows that one row of tiles completes: ``pixels`` ``(h, W, C)``; ``valid``
     ``bool (h, W)``, or ``None`` where there is data everywhere; ``squares``: of the tiles'
-    distances."""
+    distances; ``warnings``: what was odd of the input."""
 
     pixels: np.ndarray
     valid: np.ndarray | None
     squares: np.ndarray
+    warnings: tuple[str, ...] = ()
 
 
 class PieceStore:
@@ -43,43 +40,40 @@ class PieceStore:
         with self._explain_errors():
             directory.mkdir(parents=True, exist_ok=True)
 
-    def count_done(self) -> int:
-        """How many of the first pieces are there, one after the other."""
-        done = 0
+    def count_done(self, begin: int = 0) -> int:
+        """The number of the first piece, from ``begin`` on, that is not there."""
+        done = begin
         while self._path(done).is_file():
             done += 1
-        if done and self.read(done - 1) is None:  # the last may be of a machine that went down
+        # the last may be of a machine that went down
+        if done > begin and self.read(done - 1) is None:
             return done - 1
         return done
 
     def read(self, number: int) -> Piece | None:
         """``None`` where it is not there, or damaged."""
         try:
-            with np.load(self._path(number), allow_pickle=False) as found:
-                pixels, squares = found["pixels"], found["squares"]
+            with np.load(self._path(number), allow_pickle=False) as stored:
+                pixels, squares = stored["pixels"], stored["squares"]
+                warnings = tuple(stored["warnings"].tolist()) if "warnings" in stored else ()
                 valid = None
-                if "valid" in found:
-                    bits = np.unpackbits(found["valid"], count=pixels.shape[0] * pixels.shape[1])
+                if "valid" in stored:
+                    bits = np.unpackbits(stored["valid"], count=pixels.shape[0] * pixels.shape[1])
                     valid = bits.astype(bool).reshape(pixels.shape[:2])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
-        return Piece(pixels, valid, squares)
+        return Piece(pixels, valid, squares, warnings)
 
     def write(self, number: int, piece: Piece) -> None:
         """Raises :class:`OutputError`, or :class:`ImageError` for what is not every image's."""
         arrays = {"pixels": piece.pixels, "squares": piece.squares}
         if piece.valid is not None:
             arrays["valid"] = np.packbits(piece.valid)
-        temporary = self.directory / f"{uuid.uuid4().hex}.tmp"
-        with self._explain_errors():
-            try:
-                with temporary.open("wb") as file:
-                    np.savez(file, **arrays)  # type: ignore[arg-type]
-                os.replace(temporary, self._path(number))
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    temporary.unlink()
-                raise
+        if piece.warnings:
+            arrays["warnings"] = np.array(piece.warnings)
+        # a directory that is gone is not made again: OUT's mount may be
+        with self._explain_errors(), whole(self._path(number), make_directory=False) as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
 
     def remove(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -92,9 +86,4 @@ class PieceStore:
         try:
             yield
         except OSError as error:
-            if error.errno in FULL | {errno.EROFS}:
-                raise OutputError(
-                    f"{escape(self.directory)}: {error.strerror}; make room there, then run the "
-                    "same command again: it goes on where this run stopped"
-                ) from error
-            raise ImageError(f"its output cannot be written ({error.strerror})") from error
+            raise explain_output_error(str(self.directory), error) from error

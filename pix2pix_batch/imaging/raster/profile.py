@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from pix2pix_batch.imaging.metadata.tiff import Fields
+
 LOSSLESS = ("DEFLATE", "LZW", "ZSTD", "LZMA", "PACKBITS", "NONE")
 """Compressions of GeoTIFF that keep every value, by GDAL's names."""
 
@@ -57,7 +59,7 @@ class RasterExtras:
     read as a raster: it is then written as one, and copied; ``creation``: options of GDAL's driver,
     by upper-case name, which go before what the input has; ``nodata``: the value that stands for
     none; ``names``: of the bands; ``limits``: of each band the least and the largest value that it
-    may have.
+    may have; ``described``: what EXIF, XMP and IPTC say, as fields of TIFF.
     """
 
     profile: RasterProfile = field(default_factory=RasterProfile)
@@ -66,3 +68,4 @@ class RasterExtras:
     nodata: float | None = None
     names: tuple[str, ...] = ()
     limits: tuple[tuple[float, float], ...] = ()
+    described: Fields = field(default_factory=dict)

@@ -11,7 +11,9 @@ import numpy as np
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.raster import library
+from pix2pix_batch.imaging.raster.blocks import WRONG_CHECKSUM, BlockChecker
 from pix2pix_batch.imaging.raster.profile import LOSSLESS, RasterProfile
+from pix2pix_batch.imaging.raster.survey import Survey, describe_other_names
 from pix2pix_batch.text import format_count
 from pix2pix_batch.value_ranges import ValueRange
 
@@ -39,6 +41,13 @@ class Raster(Protocol):
         """A window: ``(height, width, C)`` of the model's type, and ``bool (height, width)``,
         false where there is no data; ``None`` where there is everywhere. Raises
         :class:`ImageError`."""
+
+    def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """As :meth:`read`, of all of it, every n-th pixel: ``longest`` at most a side. Raises
+        :class:`ImageError`."""
+
+    def count_reduced(self, longest: int) -> int:
+        """Bytes of samples that :meth:`read_reduced` decodes."""
 
     def close(self) -> None: ...
 
@@ -72,8 +81,10 @@ class GdalRaster:
                 self._memory = rasterio.io.MemoryFile(place)
             path = place if isinstance(place, str) else self._memory.name
             self._file = library.open_dataset(path)
+        self._blocks: BlockChecker | None = None
         try:
             self._begin(bands)
+            self._blocks = BlockChecker(self._file, place, self.indexes)
         except BaseException:
             self.close()
             raise
@@ -88,6 +99,8 @@ class GdalRaster:
             self.warnings.append("its colour profile is left out: it is read window by window")
         if file.driver == "GTiff" and file.tags(ns="TIFF").get("TIFFTAG_ORIENTATION", "1") != "1":
             self.warnings.append("its orientation is left out: rasters are read as they lie")
+        if file.driver == "GTiff" and (pages := len(file.subdatasets)) > 1:
+            self.warnings.append(f"has {pages:,} pages, of which the first is read")
         enums = library.rasterio().enums
         colours, self._alpha = list(file.colorinterp), None
         if enums.ColorInterp.alpha in colours:
@@ -100,8 +113,16 @@ class GdalRaster:
             require_type(kind, self.side, f"band {index}")
         self._nodata = [file.nodatavals[index - 1] for index in self.indexes]
         flags = file.mask_flag_enums[self.indexes[0] - 1]
-        self._has_mask = enums.MaskFlags.per_dataset in flags
+        self._has_mask = enums.MaskFlags.per_dataset in flags and enums.MaskFlags.alpha not in flags
+        if self._alpha in self.indexes:  # what GDAL calls any fourth band of 8 bits
+            self._alpha = None
+        if not bands and (remark := describe_other_names(self._chosen(names), self.side.names)):
+            self.warnings.append(remark)
+        self._survey = Survey(self.side)
         self.profile = self._read_profile(names)
+
+    def _chosen(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(names[index - 1] for index in self.indexes)
 
     def _require_local(self) -> None:
         """A VRT names the files that it is made of, which may lie anywhere."""
@@ -125,7 +146,7 @@ class GdalRaster:
             transform=None if file.transform.is_identity else file.transform,
             gcps=(gcps, system) if gcps else None,
             rpcs=file.rpcs,
-            descriptions=tuple(names[index - 1] for index in self.indexes),
+            descriptions=self._chosen(names),
             colours=tuple(file.colorinterp[index - 1] for index in self.indexes),
             is_point=file.tags().get("AREA_OR_POINT") == "Point",
             compression=compression if compression in LOSSLESS else "DEFLATE",
@@ -140,21 +161,47 @@ class GdalRaster:
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """See :class:`Raster`."""
         window = library.rasterio().windows.Window(left, top, width, height)
-        with library.explain_errors("read"):
-            planes = self._file.read(self.indexes, window=window)
-            masked = self._read_mask(window)
-        nodata = [[value] for value in self._nodata]
-        return clean(np.moveaxis(planes, 0, 2), masked, nodata, self.side, self.warnings)
+        made = self._read(window, (height, width))
+        if self._blocks and self._blocks.finds_damage(top, left, height, width):
+            self._blocks.close()
+            self._blocks = None
+            self.warnings.append(WRONG_CHECKSUM)
+        return made
 
-    def _read_mask(self, window: Any) -> np.ndarray | None:
+    def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """See :class:`Raster`."""
+        step = reduction(self.height, self.width, longest)
+        return self._read(None, (-(-self.height // step), -(-self.width // step)))
+
+    def count_reduced(self, longest: int) -> int:
+        """See :class:`Raster`."""
+        step = reduction(self.height, self.width, longest)
+        factors = self._file.overviews(self.indexes[0])
+        factor = max((one for one in factors if one <= step), default=1)
+        return self.height * self.width * self.pixel_bytes // factor**2
+
+    def _read(self, window: Any, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
+        """The window, all for ``None``, as so many rows and columns."""
+        with library.explain_errors("read"):
+            every = len(self.indexes), *shape
+            planes = self._file.read(self.indexes, window=window, out_shape=every)
+            masked = self._read_mask(window, shape)
+        nodata = [[value] for value in self._nodata]
+        made = clean(np.moveaxis(planes, 0, 2), masked, nodata, self.side, self.warnings)
+        self._survey.add(*made, self.warnings)
+        return made
+
+    def _read_mask(self, window: Any, shape: tuple[int, int]) -> np.ndarray | None:
         if self._alpha is not None:
-            return self._file.read(self._alpha, window=window) == 0
+            return self._file.read(self._alpha, window=window, out_shape=shape) == 0
         if self._has_mask:
-            return self._file.read_masks(self.indexes[0], window=window) == 0
+            return self._file.read_masks(self.indexes[0], window=window, out_shape=shape) == 0
         return None
 
     def close(self) -> None:
         self._file.close()
+        if self._blocks:
+            self._blocks.close()
         if self._memory is not None:
             self._memory.close()
 
@@ -214,6 +261,7 @@ class NumpyRaster:
         require_type(array.dtype, side, "it")
         indexes = choose_bands(("",) * count, count, None, side, bands)
         self._bands = [index - 1 for index in indexes]
+        self._survey = Survey(side)
         floats = array.dtype.kind == "f"
         self.profile = RasterProfile(has_gaps=floats or side.nodata is not None)
 
@@ -221,9 +269,23 @@ class NumpyRaster:
         self, top: int, left: int, height: int, width: int
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """See :class:`Raster`."""
-        window = self._array[top : top + height, left : left + width, self._bands]
+        return self._clean(self._array[top : top + height, left : left + width, self._bands])
+
+    def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """See :class:`Raster`."""
+        step = reduction(self.height, self.width, longest)
+        return self._clean(self._array[::step, ::step][:, :, self._bands])
+
+    def count_reduced(self, longest: int) -> int:
+        """See :class:`Raster`; of a map of a file, the rows that are looked at."""
+        step = reduction(self.height, self.width, longest)
+        return self.height * self.width * self.pixel_bytes // step
+
+    def _clean(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         nothing: list[list[float | None]] = [[] for _ in self._bands]
-        return clean(window, None, nothing, self.side, self.warnings)
+        made = clean(window, None, nothing, self.side, self.warnings)
+        self._survey.add(*made, self.warnings)
+        return made
 
     def close(self) -> None:
         """Nothing is open but a map of the file, which goes with the array."""
@@ -233,6 +295,11 @@ class NumpyRaster:
 
     def __exit__(self, *error: object) -> None:
         return None
+
+
+def reduction(height: int, width: int, longest: int) -> int:
+    """Of how many pixels one is taken, of each row and column, for ``longest`` a side."""
+    return max(1, -(-max(height, width) // longest))
 
 
 def count_pixel_bytes(side: ValueRange) -> int:

@@ -11,18 +11,19 @@ import numpy as np
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.raster.pieces import Piece, PieceStore
 from pix2pix_batch.imaging.raster.profile import RasterExtras
-from pix2pix_batch.imaging.raster.reading import Raster
-from pix2pix_batch.imaging.raster.writing import RasterWriter
+from pix2pix_batch.imaging.raster.reading import Raster, count_pixel_bytes
+from pix2pix_batch.imaging.raster.writing import COLUMNS, RasterWriter
 from pix2pix_batch.imaging.tiling import Axis, round_to
+from pix2pix_batch.value_ranges import ValueRange
 
 Watched = Callable[[], AbstractContextManager[None]]
 """Makes what a step is done under, which may not take forever."""
 
-PANEL = 32 << 20
+PANEL = 8 << 20
 """Bytes of samples that are read at once."""
 
-COLUMNS = 4096
-"""Columns whose sums are rounded at once."""
+LARGEST_BLOCK = 512
+"""Rows that blocks of files have at most, mostly."""
 
 
 class StreamedTiles:
@@ -35,16 +36,25 @@ class StreamedTiles:
     result = None
 
     def __init__(
-        self, raster: Raster, size: int, store: PieceStore, *, part: int | None = None
+        self,
+        raster: Raster,
+        size: int,
+        store: PieceStore,
+        *,
+        part: int | None = None,
+        some: tuple[int, int] | None = None,
     ) -> None:
         """``size``: side of the tiles; ``part``: as of
-        :class:`pix2pix_batch.imaging.tiling.SharingTiles`, where norms are shared."""
+        :class:`pix2pix_batch.imaging.tiling.SharingTiles`, where norms are shared; ``some``: the
+        first row of tiles that is to be made, and the one behind the last, where others make the
+        rest."""
         self.raster, self.size, self.store, self.part = raster, size, store, part
         self.rows, self.columns = (Axis.plan(side, size) for side in (raster.height, raster.width))
-        self.done = min(store.count_done(), self.rows.count)
+        begin, self.end = some or (0, self.rows.count)
+        self.done = min(store.count_done(begin), self.end)
         self.squares: list[float] = []
         """Of the tiles that are made now, in order."""
-        self.strip: np.ndarray | None = None
+        self._sums: Sums | None = None
         self._valid: dict[int, np.ndarray] = {}
         self._seen = 0  # of squares, in pieces
 
@@ -52,11 +62,11 @@ class StreamedTiles:
     def first_row(self) -> int:
         """Of the tiles that are made: the last that is done again, for what the next shares with
         it."""
-        return self.done if self.done in (0, self.rows.count) else self.done - 1
+        return self.done if self.done in (0, self.end) else self.done - 1
 
     def __len__(self) -> int:
         """Tiles that are to be made."""
-        return (self.rows.count - self.first_row) * self.columns.count
+        return (self.end - self.first_row) * self.columns.count
 
     @property
     def shares(self) -> list[float]:
@@ -67,7 +77,7 @@ class StreamedTiles:
     def list_numbered(self) -> Iterator[tuple[int, np.ndarray]]:
         """The tiles that are to be made, each with its number. Raises :class:`ImageError`."""
         count = self.columns.count
-        for row in range(self.first_row, self.rows.count):
+        for row in range(self.first_row, self.end):
             top = row * self.rows.stride - self.rows.before
             for first, last in self._panels():
                 left = first * self.columns.stride - self.columns.before
@@ -126,47 +136,31 @@ class StreamedTiles:
         """Take the translation of tile ``index``: ``(size, size, C)``, in order. Raises what
         :meth:`PieceStore.write` raises."""
         row, column = divmod(index, self.columns.count)
-        if self.strip is None:
-            shape = (self.size, self.columns.padded, tile.shape[2])
-            self.strip = np.zeros(shape, np.float32)
-        share = self.rows.weights(row)[:, None] * self.columns.weights(column)
-        x = column * self.columns.stride
-        self.strip[:, x : x + self.size] += tile * share[:, :, None]
+        if self._sums is None:
+            self._sums = Sums(self.rows, self.columns, tile)
+        if column == 0:
+            self._sums.begin(row, self._find_rows(row))
+        self._sums.add(row, column, tile)
         if column == self.columns.count - 1:
-            self._finish_row(row, tile.dtype)
+            self._finish_row(row, self._sums.made)
 
-    def _finish_row(self, row: int, dtype: np.dtype) -> None:
-        assert self.strip is not None
-        last = row == self.rows.count - 1
-        ready = self.size if last else self.rows.stride
+    def _find_rows(self, row: int) -> tuple[int, int]:
+        """Of the rows of pixels that a row of tiles completes, the first that is image, and the one
+        behind the last."""
+        y = row * self.rows.stride - self.rows.before
+        ready = self.size if row == self.rows.count - 1 else self.rows.stride
+        first = max(0, -y)
+        return first, max(first, min(ready, self.raster.height - y))
+
+    def _finish_row(self, row: int, made: np.ndarray) -> None:
         squares = np.array(self.squares[self._seen :], np.float64)
         self._seen = len(self.squares)
         valid = self._valid.pop(row, None)
-        if row >= self.done:
-            self.store.write(row, self._cut(row, ready, dtype, valid, squares))
-        self.strip[: self.size - ready] = self.strip[ready:].copy()
-        self.strip[self.size - ready :] = 0
-
-    def _cut(
-        self,
-        row: int,
-        ready: int,
-        dtype: np.dtype,
-        valid: np.ndarray | None,
-        squares: np.ndarray,
-    ) -> Piece:
-        """Of the strip's first ``ready`` rows what is image."""
-        assert self.strip is not None
-        y = row * self.rows.stride - self.rows.before
-        first, last = max(0, -y), min(ready, self.raster.height - y)
-        left, width = self.columns.before, self.raster.width
-        made = np.empty((max(0, last - first), width, self.strip.shape[2]), dtype)
-        for x in range(0, width, COLUMNS):
-            until = min(width, x + COLUMNS)
-            some = self.strip[first:last, left + x : left + until].copy()
-            made[:, x:until] = round_to(some, dtype)
-        inside = None if valid is None else valid[first:last, left : left + width]
-        return Piece(made, inside, squares)
+        if row < self.done:
+            return
+        (first, last), left = self._find_rows(row), self.columns.before
+        inside = None if valid is None else valid[first:last, left : left + self.raster.width]
+        self.store.write(row, Piece(made, inside, squares, tuple(self.raster.warnings)))
 
     def all_squares(self) -> list[float]:
         """Of all tiles, also of those that were made before. Raises :class:`ImageError`."""
@@ -191,21 +185,24 @@ class StreamedTiles:
     ) -> None:
         """Write the output from its pieces. ``watched`` makes what each step is done under. Raises
         :class:`ImageError`."""
-        first = self._piece(0)
-        shape = self.raster.height, self.raster.width, first.pixels.shape[2]
-        with RasterWriter(str(path), driver, shape, first.pixels.dtype, extras) as writer:
-            self._write_rows(writer, watched)
+        first = self._piece(0).pixels
+        shape, dtype = (self.raster.height, self.raster.width, first.shape[2]), first.dtype
+        del first  # of megabytes
+        with RasterWriter(str(path), driver, shape, dtype, extras) as writer:
+            self._write_rows(writer, dtype, watched)
 
-    def _write_rows(self, writer: RasterWriter, watched: Watched) -> None:
+    def _write_rows(self, writer: RasterWriter, dtype: np.dtype, watched: Watched) -> None:
         """Whole rows of blocks at a time: a block that is written in two goes is there twice."""
         height, width, bands = writer.shape
         room = min(height, writer.block_rows + self.size)
-        pixels = np.empty((room, width, bands), self._piece(0).pixels.dtype)
+        pixels = np.empty((room, width, bands), dtype)
         valid = np.ones((room, width), bool) if writer.gaps.is_needed else None
         top = held = 0
         for number in range(self.rows.count):
             with watched():
                 piece = self._piece(number)
+            known = self.raster.warnings
+            known += [warning for warning in piece.warnings if warning not in known]
             until = held + len(piece.pixels)
             pixels[held:until] = piece.pixels
             if valid is not None:
@@ -225,6 +222,72 @@ class StreamedTiles:
     def restart(self) -> StreamedTiles:
         """As of :class:`Tiles`: variants are not made of what does not fit in memory."""
         raise NotImplementedError
+
+
+class Sums:
+    """Adds up tiles that come from left to right and from the top down, each weighted, as
+    :class:`pix2pix_batch.imaging.tiling.Tiles` does, to the bit; holds a tile's width of sums, and
+    of what is not complete the rows that the next row of tiles shares.
+
+    ``made``: of the row of tiles that was added, ``(h, W, C)`` of the tiles' type.
+    """
+
+    def __init__(self, rows: Axis, columns: Axis, tile: np.ndarray) -> None:
+        """``tile``: any, ``(size, size, C)``."""
+        self.rows, self.columns = rows, columns
+        size, _, channels = tile.shape
+        self.shared = size - rows.stride
+        self.made = np.empty((0, columns.length, channels), tile.dtype)
+        self._above = np.zeros((self.shared, columns.padded, channels), np.float32)
+        self._window = np.zeros((size, size, channels), np.float32)
+        self._inside = 0, 0
+
+    def begin(self, row: int, inside: tuple[int, int]) -> None:
+        """A row of tiles, of whose completed rows of pixels those from ``inside[0]`` to
+        ``inside[1]`` are image."""
+        self._inside = inside
+        self.made = np.empty((inside[1] - inside[0], *self.made.shape[1:]), self.made.dtype)
+        self._window[:] = 0
+        self._window[: self.shared] = self._above[:, : self._window.shape[1]]
+
+    def add(self, row: int, column: int, tile: np.ndarray) -> None:
+        size, x = len(tile), column * self.columns.stride
+        share = self.rows.weights(row)[:, None] * self.columns.weights(column)
+        self._window += tile * share[:, :, None]
+        done = size if column == self.columns.count - 1 else self.columns.stride
+        self._round(x, done)
+        if row < self.rows.count - 1:
+            self._above[:, x : x + done] = self._window[self.rows.stride :, :done]
+        self._window[:, : size - done] = self._window[:, done:].copy()
+        self._window[:, size - done :] = 0
+        following = self._above[:, x + size : x + size + done]
+        self._window[: self.shared, size - done : size - done + following.shape[1]] = following
+
+    def _round(self, x: int, done: int) -> None:
+        """The window's first columns, which lie at ``x``, as far as they are image."""
+        before, width = self.columns.before, self.columns.length
+        left, right = max(x, before), min(x + done, before + width)
+        if left >= right:
+            return
+        sums = self._window[slice(*self._inside), left - x : right - x].copy()
+        self.made[:, left - before : right - before] = round_to(sums, self.made.dtype)
+
+
+def strip_memory(width: int, size: int, side: ValueRange, made: ValueRange) -> int:
+    """Bytes of what is held at once of an image of so many pixels across: while its rows are made
+    or, where that is more, put together. ``size``: side of the tiles; ``side``, ``made``: of the
+    inputs and of the outputs."""
+    columns = Axis.plan(width, size)
+    a_made_row = width * count_pixel_bytes(made)
+    read = max(PANEL, size * size * count_pixel_bytes(side))
+    # as it is read, with its bands together, without gaps, mirrored, and what was read before it;
+    # the sums that the next row of tiles shares, what is complete, and where there is data
+    making = 5 * read + 4 * columns.padded * made.channels * (size - columns.stride)
+    making += columns.stride * a_made_row + 2 * size * columns.padded
+    # what a row of tiles makes, and as much as fills blocks; what is written at once
+    putting = (LARGEST_BLOCK + 2 * size) * (a_made_row + width)
+    putting += 3 * LARGEST_BLOCK * min(COLUMNS, width) * count_pixel_bytes(made)
+    return max(making, putting)
 
 
 def mirror(places: np.ndarray, length: int) -> np.ndarray:

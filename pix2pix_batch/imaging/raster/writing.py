@@ -13,6 +13,13 @@ from typing import Any, Self
 import numpy as np
 
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging.metadata.tiff import (
+    ASCII,
+    XMP,
+    Field,
+    add_fields,
+    add_fields_to_file,
+)
 from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.imaging.raster.profile import RasterExtras
 
@@ -31,6 +38,12 @@ COLUMNS = 4096
 LOSS = 0.1
 """Of the range, that a lossy compression may change a value by at most: a bad JPEG changes one by
 a few hundredths."""
+
+GDAL_TEXTS = {
+    270: "TIFFTAG_IMAGEDESCRIPTION", 305: "TIFFTAG_SOFTWARE", 306: "TIFFTAG_DATETIME",
+    315: "TIFFTAG_ARTIST", 316: "TIFFTAG_HOSTCOMPUTER", 33432: "TIFFTAG_COPYRIGHT",
+}  # fmt: skip
+"""Texts of EXIF, by their tags, that GDAL's drivers write, by its names."""
 
 PREDICTED = ("DEFLATE", "LZW", "ZSTD")
 """Compressions that do better on differences of neighbours."""
@@ -162,11 +175,29 @@ class RasterWriter:
             file.colorinterp = (
                 enums.ColorInterp.red, enums.ColorInterp.green, enums.ColorInterp.blue,
             )  # fmt: skip
+        if self.driver == COG:
+            self._tell_gdal()
         names = self.extras.names if any(self.extras.names) else profile.descriptions
         if len(names) == bands:
             for band, name in enumerate(names, 1):
                 if name:
                     file.set_band_description(band, name)
+
+    def _tell_gdal(self) -> None:
+        """What GDAL's driver itself can write of EXIF and XMP."""
+        described = self.extras.described
+        texts = {
+            name: field.data.rstrip(b"\0").decode("utf-8", "replace")
+            for tag, name in GDAL_TEXTS.items()
+            if isinstance(field := described.get(tag), Field) and field.kind == ASCII
+        }
+        self._file.update_tags(**texts)
+        packet = described.get(XMP)
+        if isinstance(
+            packet, Field
+        ):  # one text with no name, which rasterio has to be given as two
+            name, _, rest = packet.data.decode("utf-8", "replace").partition("=")
+            self._file.update_tags(ns="xml:XMP", **{name: rest})
 
     def write(self, top: int, pixels: np.ndarray, valid: np.ndarray | None) -> None:
         """Rows of all the width: ``(h, W, C)``, and where there is data, ``bool (h, W)``, or
@@ -195,6 +226,8 @@ class RasterWriter:
                 resampling = rasterio.enums.Resampling.average
                 with rasterio.open(self._plain, "r+") as file:
                     file.build_overviews(factors, resampling)
+            if self.driver == GEOTIFF and not self._plain.startswith("/vsimem/"):
+                add_fields_to_file(self._plain, self.extras.described)  # GDAL does not write them
             if self.driver == COG:
                 options = {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "BIGTIFF": "IF_SAFER"}
                 compression = self.extras.profile.compression
@@ -245,13 +278,13 @@ def encode(
         data: bytes = memory.read()
     if not data:
         raise ImageError("cannot be written: GDAL has made an empty file")
-    return data
+    return add_fields(data, extras.described) if driver == GEOTIFF else data
 
 
-def copy(data: bytes, driver: str, creation: Sequence[tuple[str, str]]) -> bytes:
+def copy(data: bytes, driver: str, extras: RasterExtras) -> bytes:
     """A GeoTIFF as another of the driver's, which says the same. Raises :class:`ImageError`."""
     rasterio = library.rasterio()
-    given = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER"} | dict(creation)
+    given = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER"} | dict(extras.creation)
     with (
         library.explain_errors("written"),
         rasterio.io.MemoryFile(data, ext=".tif") as source,
@@ -261,7 +294,7 @@ def copy(data: bytes, driver: str, creation: Sequence[tuple[str, str]]) -> bytes
         copied: bytes = made.read()
     if not copied:
         raise ImageError("cannot be written: GDAL has made an empty file")
-    return copied
+    return add_fields(copied, extras.described) if driver == GEOTIFF else copied
 
 
 def require_creation_options(

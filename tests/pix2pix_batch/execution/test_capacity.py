@@ -21,7 +21,7 @@ from pix2pix_batch.execution.capacity import (
     plan_environments,
     visible_gpus,
 )
-from pix2pix_batch.inference.converter import CODEC_THREADS_VARIABLE
+from pix2pix_batch.inference.decode_ahead import CODEC_THREADS_VARIABLE
 from tests.libraries import make_library
 
 GPU = "CUDA_VISIBLE_DEVICES"

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,9 +19,11 @@ from pix2pix_batch.bundle import fingerprint
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.execution import chunk, cluster, dispatch
 from pix2pix_batch.execution.cluster_handle import ClusterHandle, autotune_on_worker
-from pix2pix_batch.execution.dispatch import Dispatcher, TaskSpec
+from pix2pix_batch.execution.dispatch import Dispatcher
 from pix2pix_batch.execution.marker import Marker
 from pix2pix_batch.execution.preflight import WorkerRequirements, package_versions
+from pix2pix_batch.execution.split_items import SplitItems
+from pix2pix_batch.execution.task_spec import TaskSpec
 from pix2pix_batch.execution.worker import ChunkOptions, ChunkResult
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
@@ -225,3 +228,55 @@ def test_a_first_look_does_not_wait_for_ever_for_workers(tmp_path: Path, tiny: P
             with pytest.raises(OutputError, match="all Dask workers are gone"):
                 autotune_on_worker(ClusterHandle(client, patience=1), asked, [], ChunkOptions())
             killer.join()
+
+
+def test_parts_of_an_item_go_to_all_workers_and_the_whole_comes_last(tmp_path: Path) -> None:
+    """Also where a part fails, or its worker dies; a single worker gets no parts."""
+    told = tmp_path / "told"
+    told.mkdir()
+
+    def task(settings: Any, items: Any, orders: Any) -> ChunkResult:
+        (item,) = items if items[0].rows is not None else items[:1]
+        trace = told / f"{item.name}-{item.rows and item.rows[0]}-{time.time_ns()}"
+        if item.rows == (4, 6) and not list(told.glob(f"{item.name}-4-*")):
+            trace.touch()
+            raise OSError("a part that fails once")
+        trace.touch()
+        time.sleep(0.05)
+        return ChunkResult([Record(one.name, "done", "", one.output) for one in items], worker="w")
+
+    def split(item: Item) -> list[Item]:
+        ends = (2, 4, 6) if item.name == "3.png" else ()
+        return [replace(item, rows=(end - 2, end)) for end in ends]
+
+    with Fleet(tmp_path) as fleet:
+        for number, name in enumerate(("first", "second"), 1):
+            fleet.worker(name)
+            fleet.wait_for(number)
+            with cluster.connect(fleet.address) as (client, _):
+                book = Kept()
+                work = TaskSpec(settings(tmp_path), task=task, split=split)
+                dispatcher = Dispatcher(
+                    ClusterHandle(client), work, book, watch=lambda: None, stop=threading.Event()
+                )
+                assert dispatcher.run(iter(ITEMS[:6]))
+                names = sorted(record.name for record in book.records)
+                assert names == sorted(item.name for item in ITEMS[:6])
+                seen = sorted(told.glob("3.png-*"), key=lambda path: path.name.split("-")[2])
+                rows = [path.name.split("-")[1] for path in seen]
+                if number == 1:
+                    assert "0" not in rows
+                else:
+                    assert sorted(rows) == ["0", "2", "4", "4", "None"] and rows[-1] == "None"
+                for path in told.iterdir():
+                    path.unlink()
+
+
+def test_a_run_that_ends_takes_whole_items_back() -> None:
+    parts = [replace(ITEMS[0], rows=(at, at + 1)) for at in range(2)]
+    split = SplitItems(lambda item: parts if item is ITEMS[0] else [])
+    assert split.take(ITEMS[0]) == parts and split.take(ITEMS[1]) == []
+    assert split.take(parts[0]) == [] and split.finish(parts[0]) is None
+    assert list(split.restore(deque([parts[1], ITEMS[1]]))) == [ITEMS[0], ITEMS[1]]
+    assert split.take(ITEMS[0]) == parts and split.finish(parts[1]) is None
+    assert split.finish(parts[0]) is ITEMS[0] and split.take(ITEMS[0]) == []

@@ -302,7 +302,10 @@ def test_broken_ones_are_refused(
         import_checkpoint(path, name="x", norm="instance")
 
 
-@pytest.mark.parametrize("family", ["unet", "resnet", "cut", "pix2pixhd-global", "pix2pixhd-local"])
+@pytest.mark.parametrize(
+    "family",
+    ["unet", "resnet", "cut", "pix2pixhd-global", "pix2pixhd-local", "unet-tensorflow"],
+)
 @pytest.mark.parametrize(
     "wrong",
     [{"ngf": 0}, {"in_channels": 65}, {"norm": "layer"}, {"dropout": 1}, {"downs": True}],

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from pix2pix_batch.imaging import images, kinds
+from pix2pix_batch.imaging.decoding.formats import formats
 
 Image.init()
 
@@ -79,7 +80,7 @@ def test_what_cannot_be_looked_at_is_an_input_that_fails() -> None:
 
 @pytest.mark.parametrize("name", ["FITS", "HDF5", "MPEG", "EPS", "WMF", "GRIB", "BUFR"])
 def test_what_is_not_read_is_not_opened_by_another_name(name: str) -> None:
-    assert name not in kinds.formats()
+    assert name not in formats()
 
 
 @pytest.mark.parametrize(("form", "most"), [("jpg", 65_500), ("webp", 16_383)])

@@ -14,8 +14,7 @@ from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
-from pix2pix_batch.imaging import images
-from pix2pix_batch.imaging.metadata import sidecars
+from pix2pix_batch.imaging import images, sidecars
 from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn
 from pix2pix_batch.imaging.metadata.tiff import Tiff
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS

@@ -10,7 +10,8 @@ import pytest
 
 from pix2pix_batch import bundle
 from pix2pix_batch.errors import OutputError
-from pix2pix_batch.inference.converter import CODEC_THREADS_VARIABLE, TOGETHER, Converter
+from pix2pix_batch.inference.converter import Converter
+from pix2pix_batch.inference.decode_ahead import CODEC_THREADS_VARIABLE, TOGETHER
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 from tests.end_to_end.command import put

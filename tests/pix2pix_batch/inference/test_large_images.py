@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from pix2pix_batch.generators import ResNet
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.raster import streaming
 from pix2pix_batch.imaging.raster.pieces import Piece, PieceStore
+from pix2pix_batch.imaging.raster.profile import RasterExtras
 from pix2pix_batch.imaging.raster.reading import open_raster
 from pix2pix_batch.imaging.raster.streaming import StreamedTiles
 from pix2pix_batch.imaging.tiling import Tiles
@@ -27,6 +32,9 @@ from pix2pix_batch.inference import fitting, large_images
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.engine_cache import open_engine
 from pix2pix_batch.item import Item
+from pix2pix_batch.journal.events import Returned
+from pix2pix_batch.journal.reader import read_events
+from pix2pix_batch.journal.record import PART
 from tests.conftest import save_bundle
 from tests.contrast import fill_with_contrast
 from tests.end_to_end import command
@@ -88,6 +96,22 @@ def test_windows_are_the_tiles_of_the_whole(
                 tiles.squares.append(float(index))
                 tiles.add_tile(index, translate(index, tile))
     assert tiles.all_squares() == list(range(len(whole)))
+    count = tiles.rows.count
+    cuts = [0, *sorted(random.integers(0, count + 1, 2).tolist()), count]
+    store, parts = PieceStore(folder / "others"), list(pairwise(cuts))
+    for place in random.permutation(3):  # as several workers make it, in any order
+        raster = open_raster(str(folder / "a.npy"), "a.npy", whole_range("uint16", 2))
+        some = StreamedTiles(raster, side, store, some=parts[place])
+        for index, tile in some.list_numbered():
+            some.squares.append(float(index))
+            some.add_tile(index, translate(index, tile))
+    for number in range(count):
+        one, other = store.read(number), tiles.store.read(number)
+        assert one is not None and other is not None
+        assert np.array_equal(one.pixels, other.pixels)
+        assert np.array_equal(one.squares, other.squares)
+    raster = open_raster(str(folder / "a.npy"), "a.npy", whole_range("uint16", 2))
+    assert len(StreamedTiles(raster, side, store)) == 0
     made = [store.read(number) for number in range(tiles.rows.count)]
     found = np.concatenate([piece.pixels for piece in made if piece is not None])
     assert whole.result is not None and np.array_equal(found, whole.result)
@@ -280,3 +304,110 @@ def test_parts_of_other_shards_stay(tmp_path: Path, tiny: Path) -> None:
         assert made.code == 0 and part.exists()
     assert command.convert(tmp_path / "in", tmp_path / "out", tiny).code == 0
     assert not part.exists()
+
+
+@pytest.mark.parametrize(("size", "height"), [(64, 400), (512, 700)])
+def test_the_memory_of_a_strip_is_reckoned(
+    tmp_path: Path, size: int, height: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NumPy takes it while rows are made and put together."""
+    side, made = whole_range("uint16", 4), whole_range("float32", 3)
+    model = save_identity(tmp_path / "m.safetensors", side, made, size)
+    blocks = {"tiled": True, "blockxsize": 512, "blockysize": 512}
+    source = write(tmp_path / "a.tif", draw((height, 6000, 4)), **blocks)
+    item, settings = Item(str(source), "a.tif", "a.tif", "tiff"), settings_of(model)
+    info = bundle.read_info(model)
+    assert large_images.reckon_memory([item], info, settings) == 0
+    monkeypatch.setattr(large_images, "WHOLE_RASTER", 0)
+    gone = replace(item, path=str(tmp_path / "gone.tif"))
+    reckoned = large_images.reckon_memory([gone, item], info, settings)
+    tracemalloc.start()
+    try:
+        store = PieceStore(tmp_path / "parts")
+        raster = open_raster(str(source), "a.tif", side)
+        tiles = StreamedTiles(raster, size, store)
+        for index, tile in tiles.list_numbered():
+            tiles.add_tile(index, tile[:, :, :3].astype(np.float32))
+        tiles.assemble(tmp_path / "out.tif", "GTiff", RasterExtras(raster.profile), nullcontext)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert reckoned / 4 < taken < reckoned
+
+
+def test_variants_are_not_made_of_what_is_not_held(
+    tmp_path: Path, windowed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
+    source = write(tmp_path / "a.tif", draw((100, 90, 1)))
+    items = [Item(str(source), f"a.tif/{k}", f"a.v{k}.tif", "tiff", variant=k) for k in (0, 1)]
+    converter = Converter(settings_of(model, out=str(tmp_path / "out")))
+    converter.run(items)
+    reasons = {record.reason for record in converter.records}
+    assert reasons == {
+        "an image of 90x100 pixels is too large to be held in memory, which synthesize does; "
+        "cut it into smaller ones"
+    }
+
+
+def test_an_image_is_split_into_parts_where_it_is_large_and_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 4))
+    source = write(tmp_path / "a.tif", draw((2000, 64, 4)))
+    info, settings = bundle.read_info(model), settings_of(model, out=str(tmp_path / "out"))
+    item = Item(str(source), "a.tif", "a.tif", "tiff")
+    assert large_images.split_rows(item, info, settings) == []
+    monkeypatch.setattr(large_images, "WHOLE_RASTER", 0)
+    parts = large_images.split_rows(item, info, settings)
+    assert [one.rows for one in parts] == [(0, 16), (16, 32), (32, 42)]
+    for other, told in (
+        (replace(item, form="npy"), settings),
+        (replace(item, path=str(tmp_path / "gone.tif")), settings),
+        (item, replace(settings, noise=True)),
+        (item, replace(settings, fit="resize")),
+        (item, replace(settings, out="memory://x")),
+    ):
+        assert large_images.split_rows(other, info, told) == []
+
+
+def test_an_image_that_several_make_has_the_bytes_of_one_that_one_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what was odd of a part of it is told."""
+    side = whole_range("float32", 2)
+    model = save_identity(tmp_path / "m.safetensors", side)
+    pixels = draw((1700, 90, 2), "float32")
+    pixels[40, 40] = np.inf
+    source = write(tmp_path / "a.tif", pixels)
+    monkeypatch.setattr(large_images, "WHOLE_RASTER", 0)
+    (one,) = convert(tmp_path / "one", model, source).values()
+    out = tmp_path / "several"
+    settings, info = settings_of(model, out=str(out)), bundle.read_info(model)
+    item = Item(str(source), "a.tif", "a.tif", "tiff")
+    for part in reversed(large_images.split_rows(item, info, settings)):
+        converter = Converter(settings)
+        converter.run([part])
+        assert [record.status for record in converter.records] == [PART]
+    assert not (out / "a.tif").exists()
+    (whole,) = convert(out, model, source).values()
+    assert whole == one and "infinite" in one.warning
+    assert (out / "a.tif").read_bytes() == (tmp_path / "one" / "a.tif").read_bytes()
+    assert not list(out.rglob("*.npz"))
+
+
+def test_the_command_has_two_workers_make_one_image(tmp_path: Path, tiny: Path) -> None:
+    """With the bytes that one makes alone; the journal tells of three parts and the whole."""
+    pixels = draw((2000, 100, 3), "uint8")
+    source = write(tmp_path / "a.tif", pixels, photometric="rgb", crs=UTM, transform=PLACE)
+    assert source.stat().st_size > large_images.LEAST_BYTES
+    more = ("--format", "tiff", "--max-pixels", 100_000)
+    for workers in (1, 2):
+        out = tmp_path / str(workers)
+        ran = command.convert(source, out, tiny, *more, "--workers", workers)
+        assert ran.counts()[0] == 1, ran
+    one, two = ((tmp_path / name / "a.tif").read_bytes() for name in "12")
+    assert one == two
+    for name, count in (("1", 1), ("2", 4)):
+        events = [event for event in read_events(tmp_path / name) if isinstance(event, Returned)]
+        assert len(events) == count

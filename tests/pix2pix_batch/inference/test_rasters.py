@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +124,73 @@ def test_values_and_place_survive_an_identity(tmp_path: Path, dtype: str) -> Non
         tags = file.tags(ns="IMAGE_STRUCTURE")
         assert (tags["COMPRESSION"], tags["INTERLEAVE"]) == ("LZW", "BAND")
         assert file.nodata is None or np.isnan(file.nodata)
+
+
+def test_a_band_of_the_model_that_gdal_calls_alpha_is_no_mask(tmp_path: Path) -> None:
+    """As it calls the fourth of 8 bits, such as near infrared, where nothing is said of it."""
+    pixels = draw((70, 80, 4), "uint8", low=0)
+    pixels[20:40, :, 3] = 0
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint8", 4, nodata=7))
+    source = write(tmp_path / "a.tif", pixels, photometric="RGB", alpha="YES")
+    convert(tmp_path / "out", model, source)
+    with rasterio.open(tmp_path / "out" / "a.tif") as file:
+        made = np.moveaxis(file.read(), 0, 2)
+        apart = np.abs(made[20:40].astype(int) - pixels[20:40])
+        assert apart.max() <= 1, "beyond what makes room for the value for none"
+
+
+@pytest.mark.parametrize("form", ["tif", "npy"])
+def test_values_of_another_scale_are_told(tmp_path: Path, form: str) -> None:
+    side = ValueRange("uint16", (BandRange(0, 4000), BandRange(0, 4000, name="NIR")))
+    model = save_identity(tmp_path / "m.safetensors", side)
+    pixels = draw((90, 100, 2)) % 4001
+    pixels[:40, :, 1] += 4000  # not most of them
+    scaled = pixels.copy()
+    scaled[:, :, 1] = scaled[:, :, 1] * 4 + 4001
+    for name, values in (("usual", pixels), ("scaled", scaled)):
+        path = tmp_path / f"{name}.{form}"
+        np.save(path, values) if form == "npy" else write(path, values)
+    sources = [tmp_path / f"{name}.{form}" for name in ("usual", "scaled")]
+    records = convert(tmp_path / "out", model, *sources)
+    assert records[f"usual.{form}"].warning == ""
+    assert records[f"scaled.{form}"].warning == (
+        "100 % of the values of NIR lie beyond 0 to 4000, which the model tells apart: is it on "
+        "another scale?"
+    )
+
+
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_a_block_with_a_wrong_checksum_is_told(tmp_path: Path, interleave: str) -> None:
+    """GDAL takes one that goes on beyond its rows, of 32 of which the last have 6, as whole."""
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 3))
+    source = write(
+        tmp_path / "whole.tif", draw((70, 80, 3)), compress="deflate", tiled=True,
+        blockxsize=32, blockysize=32, interleave=interleave,
+    )  # fmt: skip
+    with rasterio.open(source) as file:
+        place = int(file.get_tag_item("BLOCK_OFFSET_1_2", "TIFF", bidx=3))
+    wrong = bytearray(zlib.compress(bytes(20_000)))
+    wrong[-1] ^= 1
+    data = source.read_bytes()
+    damaged = tmp_path / "damaged.tif"
+    damaged.write_bytes(data[:place] + bytes(wrong) + data[place + len(wrong) :])
+    records = convert(tmp_path / "out", model, source, damaged)
+    assert records["whole.tif"].warning == ""
+    assert records["damaged.tif"].warning.startswith("damaged: wrong checksum of its data")
+
+
+def test_bands_of_other_names_are_told(tmp_path: Path) -> None:
+    bands = tuple(BandRange(0, 65_535, name=name) for name in ("B8", "B11"))
+    model = save_identity(tmp_path / "m.safetensors", ValueRange("uint16", bands))
+    pixels = draw((70, 80, 2))
+    names = {"other": ("B2", "B3"), "turned": ("B11", "B8"), "none": ()}
+    sources = [write(tmp_path / f"{k}.tif", pixels, names=told) for k, told in names.items()]
+    records = convert(tmp_path / "out", model, *sources)
+    assert [records[f"{name}.tif"].warning for name in ("turned", "none")] == ["", ""]
+    assert records["other.tif"].warning.startswith(
+        "its bands are called B2, B3, and the model's B8, B11"
+    )
+    assert np.array_equal(read(tmp_path / "out" / "turned.tif"), pixels[:, :, ::-1])
 
 
 @pytest.mark.parametrize("bands", [1, 3])
@@ -309,7 +377,8 @@ def test_of_several_pages_the_first_is_read(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(pixels[:, :, 0])
         file.write(pixels[:40, :30, 0])
-    convert(tmp_path / "out", model, tmp_path / "a.tif")
+    (record,) = convert(tmp_path / "out", model, tmp_path / "a.tif").values()
+    assert record.warning == "has 2 pages, of which the first is read"
     assert np.array_equal(read(tmp_path / "out" / "a.tif"), pixels)
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import ImageError, InputError, OutputError
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import destination, files, remote
 from tests.end_to_end.command import small_disk
 
 # What is shown
@@ -165,13 +165,13 @@ def test_what_is_too_large_is_not_read(
 
 
 def test_placing(memory: fsspec.AbstractFileSystem) -> None:
-    files.place("memory://out", "a/b.png", b"small")
+    destination.place("memory://out", "a/b.png", b"small")
     assert memory.cat_file("/out/a/b.png") == b"small"
-    with files.open_output("memory://out", "a/c.tar") as file:
+    with destination.open_output("memory://out", "a/c.tar") as file:
         file.write(b"large")
         assert not memory.exists("/out/a/c.tar")
     assert memory.cat_file("/out/a/c.tar") == b"large"
-    with pytest.raises(KeyError), files.open_output("memory://out", "d") as file:
+    with pytest.raises(KeyError), destination.open_output("memory://out", "d") as file:
         raise KeyError
     assert not memory.exists("/out/d")
 
@@ -179,9 +179,9 @@ def test_placing(memory: fsspec.AbstractFileSystem) -> None:
 def test_what_could_not_be_written_leaves_no_part_behind(tmp_path: Path) -> None:
     with small_disk(tmp_path, "1m") as disk:
         with pytest.raises(ImageError, match="its output cannot be written"):
-            files.place(f"local://{disk}/out", "a.png", bytes(2 << 20))
+            destination.place(f"local://{disk}/out", "a.png", bytes(2 << 20))
         assert [path for path in disk.rglob("*") if path.is_file()] == []
-        files.place(f"local://{disk}/out", "a.png", b"small")
+        destination.place(f"local://{disk}/out", "a.png", b"small")
         assert (disk / "out" / "a.png").read_bytes() == b"small"
 
 
@@ -192,7 +192,7 @@ def test_a_full_temporary_directory_is_named(
         monkeypatch.setattr(tempfile, "tempdir", str(disk))
         with (
             pytest.raises(OutputError, match=f"^{disk}: No space left .*TMPDIR"),
-            files.open_output("memory://out", "a.tar") as file,
+            destination.open_output("memory://out", "a.tar") as file,
         ):
             file.write(bytes(2 << 20))
 
@@ -200,13 +200,13 @@ def test_a_full_temporary_directory_is_named(
 @pytest.mark.parametrize("output", ["../x", "/x", "a//b", "a/./b", "", "a\0b", ".pix2pix-batch/x"])
 def test_outputs_stay_below_out(memory: fsspec.AbstractFileSystem, output: str) -> None:
     with pytest.raises(ImageError, match="outside OUT"):
-        files.place("memory://out/deep", output, b"x")
+        destination.place("memory://out/deep", output, b"x")
     assert memory.find("/") == []
 
 
 def test_which_outputs_are_there(memory: fsspec.AbstractFileSystem) -> None:
     memory.pipe_file("/out/a/b.png", b"")
-    outputs = files.Outputs("memory://out")
+    outputs = destination.Outputs("memory://out")
     assert outputs.has("a/b.png")
     assert outputs.has("a")
     assert not outputs.has("a/c.png")
@@ -274,9 +274,9 @@ def test_a_malformed_answer_is_told_as_one(web: str) -> None:
 
 def test_nothing_is_written_to_the_web(web: str) -> None:
     with pytest.raises(InputError, match="nothing can be written to the web"):
-        files.require_writable(web)
+        destination.require_writable(web)
     with pytest.raises((ImageError, OutputError)):
-        files.place(web, "a.png", b"x")
+        destination.place(web, "a.png", b"x")
 
 
 # Where the journal is

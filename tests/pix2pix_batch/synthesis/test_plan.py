@@ -32,6 +32,12 @@ SHARES = st.sampled_from(
 ).map(parse_fractions)
 
 
+@pytest.mark.parametrize("names", ["train train", "Train train"])
+def test_a_split_is_given_once_on_every_file_system(names: str) -> None:
+    with pytest.raises(InputError, match="give each once"):
+        parse_fractions(",".join(f"{name}=0.5" for name in names.split()))
+
+
 @given(st.integers(0, 5000), SHARES)
 def test_whole_parts_are_nearest_to_the_shares(total: int, shares: dict[str, float]) -> None:
     parts = apportion(total, list(shares.values()))

@@ -99,3 +99,22 @@ def test_one_cut_short_is_refused() -> None:
     for cut in (30, 100, len(data) - HIDDEN.size // 4):
         with pytest.raises(ImageError, match=r"damaged|not an image"):
             read(data[:cut], 3)
+
+
+@pytest.mark.parametrize("system", ["Windows", "macOS"])
+def test_a_png_within_is_read_as_one(system: str) -> None:
+    """With its checksums, of which Pillow looks at few, and 30 bytes of its data are lost."""
+    samples, file = noise(128, 128, 4), io.BytesIO()
+    Image.fromarray(samples).save(file, "PNG", compress_level=0)
+    body = bytearray(file.getvalue())
+
+    def wrap() -> bytes:
+        if system == "Windows":
+            entry = struct.pack("<BBBBHHII", 128, 128, 0, 0, 1, 32, len(body), 22)
+            return struct.pack("<HHH", 0, 1, 1) + entry + body
+        return b"icns" + struct.pack(">I4sI", 16 + len(body), b"ic07", 8 + len(body)) + body
+
+    assert np.array_equal(read(wrap(), 4).pixels, samples)
+    body[20_000:20_030] = bytes(30)
+    with pytest.raises(ImageError, match="damaged: wrong checksum"):
+        read(wrap(), 4)

@@ -228,6 +228,9 @@ def test_rows_of_sgi(end: bytes) -> None:
     assert np.array_equal(read(data, 3).pixels, planes[:, ::-1].transpose(1, 2, 0))
     with pytest.raises(ImageError, match="damaged"):
         read(data[:-4], 3)
+    longer = data[: starts[4]] + bytes([0x80 | (WIDTH + 1)]) + data[starts[4] + 1 :]
+    with pytest.raises(ImageError, match="damaged"):
+        read(longer, 3)
 
 
 def test_bmp_that_leaves_pixels_out() -> None:

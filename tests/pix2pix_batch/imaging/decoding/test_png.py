@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.decoding.primaries import Gamma
@@ -134,6 +136,18 @@ def test_a_wrong_checksum_around_data_that_is_whole_is_told() -> None:
     picture = read(bytes(data), 3)
     assert np.array_equal(picture.pixels, samples)
     assert picture.warnings == ("damaged: wrong checksum of its chunk IDAT, whose data is whole",)
+
+
+def test_data_that_is_damaged_by_its_own_checksum_too_is_refused() -> None:
+    """Without compression it has as many rows as before, and Pillow has nothing to say."""
+    samples, file = np.full((40, 40, 3), 9, np.uint8), io.BytesIO()
+    Image.fromarray(samples).save(file, "PNG", compress_level=0)
+    data = bytearray(file.getvalue())
+    data[len(data) // 2 : len(data) // 2 + 30] = bytes(30)
+    with pytest.raises(ImageError, match="damaged: wrong checksum of its chunk IDAT"):
+        read(bytes(data), 3)
+    picture = read(bytes(data), 3, Tolerance(lenient=True))
+    assert picture.pixels.shape == samples.shape and "checksum" in picture.warnings[0]
 
 
 def interlace(samples: np.ndarray) -> bytes:

@@ -603,3 +603,48 @@ def test_ycbcr_by_other_coefficients_is_refused(luma: tuple[int, ...], is_read: 
     else:
         with pytest.raises(ImageError, match="by other coefficients"):
             read(data, 3)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("compression", ["zlib", "packbits"])
+def test_data_that_is_not_what_was_written_is_told(compression: str, planar: str) -> None:
+    """Which libtiff passes over: a strip's data that goes on beyond its rows, with a checksum that
+    is wrong, and runs that do."""
+    pixels, file = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8), io.BytesIO()
+    pixels[:, :30] = 9
+    planes = pixels if planar == "contig" else np.moveaxis(pixels, 2, 0)
+    options = {"level": 0} if compression == "zlib" else {}
+    tifffile.imwrite(
+        file, planes, photometric="rgb", planarconfig=planar, compression=compression,
+        compressionargs=options, rowsperstrip=10,
+    )  # fmt: skip
+    data = bytearray(file.getvalue())
+    picture = read(bytes(data), 3)
+    assert np.array_equal(picture.pixels, pixels) and picture.warnings == ()
+    with tifffile.TiffFile(io.BytesIO(data)) as opened:
+        start, length = (values[-1] for values in (opened.pages[0].dataoffsets,
+                                                  opened.pages[0].databytecounts))  # fmt: skip
+    if compression == "zlib":
+        wrong = bytearray(zlib.compress(bytes(5000)))
+        wrong[-1] ^= 1
+        data[start : start + len(wrong)] = wrong
+    else:  # the last run of the strip
+        at = max(k for k in range(start, start + length) if data[k] > 160 and data[k + 1] == 9)
+        data[at] -= 25
+    told = {"zlib": "wrong checksum of its data", "packbits": "more samples than it has"}
+    (warning,) = read(bytes(data), 3).warnings
+    assert told[compression] in warning
+    with pytest.raises(ImageError, match="--strict"):
+        read(bytes(data), 3, Tolerance(strict=True))
+
+
+def test_planes_of_webp_are_refused() -> None:
+    """As tiffcp writes colours that WebP has together, with one strip of each plane's place."""
+    file = io.BytesIO()
+    pixels = np.full((3, 16, 16), 90, np.uint8)
+    tifffile.imwrite(file, pixels, photometric="rgb", planarconfig="separate")
+    data = bytearray(file.getvalue())
+    at = data.index(struct.pack("<HHI", 259, 3, 1))
+    struct.pack_into("<H", data, at + 8, 50001)
+    with pytest.raises(ImageError, match="planes that are each compressed as WebP"):
+        read(bytes(data), 3)

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.imaging import images, output_formats
-from pix2pix_batch.imaging.metadata import sidecars
+from pix2pix_batch.imaging import images, output_formats, sidecars
 from pix2pix_batch.inputs.scan import open_inputs
 from pix2pix_batch.inputs.source import InputSource, ScanOptions
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2pix_batch.imaging.metadata.tileset import likely, list_descriptions, translate_description
+from pix2pix_batch.imaging.tileset import likely, list_descriptions, translate_description
 
 TILE_MAP = b"""<?xml version="1.0" encoding="utf-8"?>
 <TileMap version="1.0.0" tilemapservice="http://tms.osgeo.org/1.0.0">

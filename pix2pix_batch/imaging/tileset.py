@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.imaging.metadata import sidecars
+from pix2pix_batch.imaging import sidecars
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS, SAME, SUFFIXES, form_of
-from pix2pix_batch.storage import files
+from pix2pix_batch.storage import destination
 
 
 def likely(name: str) -> bool:
@@ -44,7 +44,7 @@ def carry(path: str, out: Path, name: str, form: str, overwrites: bool) -> str:
                 return ""
             if not overwrites:
                 return "another one is there; remove that, or pass --overwrite"
-        files.place(out, name, data)
+        destination.place(out, name, data)
     except ImageError as error:
         return str(error)
     except OSError as error:

@@ -1,0 +1,66 @@
+"""What decides whether an engine can be used, and names its files in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SCHEMA = 2
+"""Grows whenever an older engine or sidecar would be read wrongly. 2: fp32 without TF32."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """All that decides whether an engine can be used, and what it computes.
+
+    ``bundle``: SHA-256, hex; ``graph``: the schema of the ONNX export, and ``package`` this
+    package's version, which together stand for the ONNX file's hash: it is made of nothing else,
+    and an engine has to be found without making it again. ``library``, ``version``: the TensorRT
+    package. ``gpu``, ``driver``, ``cuda``: of the GPU built on, as in
+    :class:`~pix2pix_batch.engines.gpu.Gpu`; empty in an engine that was built for all GPUs of
+    ``capability``, such as ``sm89``.
+    """
+
+    bundle: str
+    graph: int
+    package: str
+    library: str
+    version: str
+    capability: str
+    gpu: str = ""
+    driver: str = ""
+    cuda: str = ""
+    precision: str = "fp16"
+    batch_size: int = 1
+    size: int = 256
+    noise: bool = False
+    schema: int = SCHEMA
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """The engine's id, which names its files: of the key's SHA-256, 32 hex digits."""
+        text = json.dumps(self.as_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def purpose(self) -> tuple[object, ...]:
+        """What was asked for, in which two engines are alike that one can stand for the other."""
+        return (
+            self.bundle, self.library, self.capability, self.precision, self.batch_size,
+            self.size, self.noise,
+        )  # fmt: skip
+
+
+def list_differences(old: Key, new: Key) -> str:
+    """``version was 1.6, is 1.7``: where two keys differ."""
+    before, after = old.as_dict(), new.as_dict()
+    return ", ".join(
+        f"{name} was {before[name] or 'any'}, is {after[name] or 'any'}"
+        for name in after
+        if before[name] != after[name]
+    )

@@ -1,0 +1,99 @@
+"""Damage in TIFF's strips and tiles that libtiff, by which Pillow and GDAL read, passes over.
+
+It takes data that goes on beyond the rows for a writer's habit, and has then not come to the
+checksum.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from itertools import count
+
+import numpy as np
+from PIL.TiffImagePlugin import TiffImageFile
+
+from pix2pix_batch.imaging.decoding import layout
+from pix2pix_batch.imaging.decoding.checksums import is_whole_zlib
+
+DEFLATE = (8, 32946)
+PACKBITS = 32773
+ROWS_PER_STRIP, PREDICTOR, TILE_WIDTH, TILE_HEIGHT = 278, 317, 322, 323
+
+
+def find_damage(image: TiffImageFile, data: bytes) -> str:
+    """A warning where blocks of the file ``data``, which Pillow has opened, are not what was
+    written; else nothing."""
+    compression = image.tag_v2.get(layout.COMPRESSION)
+    if image.tag_v2.get(layout.FILL_ORDER, 1) != 1:
+        return ""
+    if (
+        compression in DEFLATE
+        and not _has_right_checksums(image, data)
+        and any(is_whole_zlib([block]) is False for block in _iterate_blocks(image, data))
+    ):
+        return "damaged: wrong checksum of its data (compression: Deflate)"
+    if compression == PACKBITS and _holds_more(image, data):
+        return "damaged: its runs (compression: PackBits) are of more samples than it has"
+    return ""
+
+
+def _has_right_checksums(image: TiffImageFile, data: bytes) -> bool:
+    """Whether the samples of each strip are known to be those that its checksum is of: of the
+    usual kinds, without unpacking the strips again."""
+    tags = image.tag_v2
+    predictor = tags.get(PREDICTOR, 1)
+    plain = set(tags.get(layout.BITS, ())) == {8} and image.mode in ("L", "RGB")
+    if not plain or tags.get(layout.ORIENTATION, 1) != 1 or predictor not in (1, 2):
+        return False
+    samples = np.asarray(image)
+    if predictor == 2:  # each but the first of a row is what it differs by from the one before
+        samples = np.concatenate([samples[:, :1], samples[:, 1:] - samples[:, :-1]], axis=1)
+    rows = tags.get(ROWS_PER_STRIP, image.height)
+    return all(
+        zlib.adler32(samples[top : top + rows].tobytes()) == int.from_bytes(block[-4:], "big")
+        for top, block in zip(count(0, rows), _iterate_blocks(image, data), strict=False)
+    )
+
+
+def _iterate_blocks(image: TiffImageFile, data: bytes) -> Iterator[bytes]:
+    """The bytes of each strip or tile."""
+    tags = image.tag_v2
+    for places, lengths in (
+        (layout.STRIP_OFFSETS, layout.STRIP_BYTES),
+        (layout.TILE_OFFSETS, layout.TILE_BYTES),
+    ):
+        blocks = zip(tags.get(places, ()), tags.get(lengths, ()), strict=False)
+        yield from (data[at : at + length] for at, length in blocks)
+
+
+def _holds_more(image: TiffImageFile, data: bytes) -> bool:
+    """Whether a block unpacks to more than its samples (TIFF 6.0, section 9). The last strip may
+    be as high as the others."""
+    tags = image.tag_v2
+    width = tags.get(TILE_WIDTH) or image.width
+    height = tags.get(TILE_HEIGHT) or min(tags.get(ROWS_PER_STRIP, image.height), image.height)
+    bits = tags.get(layout.BITS, (1,))
+    samples = 1 if tags.get(layout.PLANAR, 1) == 2 else tags.get(layout.SAMPLES, 1)
+    row, last = (width * bits[0] * samples + 7) // 8, image.height % height or height
+    for number, block in enumerate(_iterate_blocks(image, data), 1):
+        is_last = TILE_HEIGHT not in tags and number % -(-image.height // height) == 0
+        own, most = row * (last if is_last else height), row * height
+        unpacked = _count_unpacked(block, most)
+        if unpacked > own and unpacked != most:
+            return True
+    return False
+
+
+def _count_unpacked(data: bytes, most: int) -> int:
+    """How many bytes the runs are, counted until ``most`` are there."""
+    at = found = 0
+    while at < len(data) - 1 and found < most:
+        head = data[at]
+        if head < 128:
+            found += head + 1
+            at += head + 2
+        else:
+            found += 257 - head if head > 128 else 0
+            at += 2 if head > 128 else 1
+    return found

@@ -1,0 +1,61 @@
+"""What speaks against a raster being what a model takes, though its type and bands fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pix2pix_batch.value_ranges import ValueRange
+
+SURVEYED = 1 << 14
+"""Places of a window at which values are looked at."""
+
+
+class Survey:
+    """Counts which values lie beyond the range that a model tells apart, at some thousand places
+    of each window: an image that mostly does is on another scale, and becomes one of ends."""
+
+    def __init__(self, side: ValueRange) -> None:
+        self._side, self._said = side, ""
+        self._beyond, self._counted = np.zeros(side.channels, np.int64), 0
+
+    def add(self, values: np.ndarray, valid: np.ndarray | None, warnings: list[str]) -> None:
+        """``values``, ``valid``: as :meth:`Raster.read` returns them. ``warnings`` gets what is
+        to be said of all that was added, in place of what was said before."""
+        if self._side.is_eight_bit:
+            return
+        step = max(1, round((values.shape[0] * values.shape[1] / SURVEYED) ** 0.5))
+        few = values[::step, ::step]
+        few = few.reshape(-1, few.shape[2]) if valid is None else few[valid[::step, ::step]]
+        for band, told in enumerate(self._side.bands):
+            beyond = (few[:, band] < told.low) | (few[:, band] > told.high)
+            self._beyond[band] += np.count_nonzero(beyond)
+        self._counted += len(few)
+        if self._said in warnings:
+            warnings.remove(self._said)
+        self._said = self._describe()
+        if self._said:
+            warnings.append(self._said)
+
+    def _describe(self) -> str:
+        band = int(np.argmax(self._beyond))
+        most, told = int(self._beyond[band]), self._side.bands[band]
+        if 2 * most <= self._counted:
+            return ""
+        share = round(100 * most / self._counted)
+        return (
+            f"{share} % of the values of {told.name or f'band {band + 1}'} lie beyond {told}, "
+            "which the model tells apart: is it on another scale?"
+        )
+
+
+def describe_other_names(names: Sequence[str], wanted: Sequence[str]) -> str:
+    """A remark where the bands taken for those ``wanted`` are called otherwise; else nothing."""
+    if not (all(wanted) and any(names)) or tuple(names) == tuple(wanted):
+        return ""
+    shown = [", ".join(name or "?" for name in some) for some in (names, wanted)]
+    return (
+        f"its bands are called {shown[0]}, and the model's {shown[1]}: they were taken in their "
+        "order (see --bands)"
+    )

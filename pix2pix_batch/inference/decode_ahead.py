@@ -1,0 +1,127 @@
+"""Decoding in threads, some way ahead of the engine."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+from pix2pix_batch.inference.pending_image import PendingImage, Watch
+from pix2pix_batch.item import Item
+from pix2pix_batch.journal.record import Record
+from pix2pix_batch.storage import files
+
+CODEC_THREADS = 2
+"""Threads a worker decodes and encodes in, beside its one inference thread, unless the
+environment says :data:`CODEC_THREADS_VARIABLE`."""
+
+CODEC_THREADS_VARIABLE = "PIX2PIX_BATCH_CODEC_THREADS"
+"""Set for the workers of GPUs, which leave the cores to the codecs."""
+
+FAR_THREADS = 16
+"""The same where inputs or outputs lie behind URLs: most of them then wait for an answer."""
+
+READ_AHEAD = 32 << 20
+"""Files of up to this many bytes together are decoded ahead of the engine."""
+
+TOGETHER = 8
+"""Images that a codec thread decodes or encodes without a word with the others, at most. Handing
+one over costs two changes of thread, a tenth of a small JPEG's time
+(``benchmarks/pipeline.py``)."""
+
+SMALL = 1 << 20
+"""Bytes of files that are decoded together, at most: beside larger ones that cost is nothing."""
+
+Decode = Callable[[Item], PendingImage | Record]
+"""Makes an item's image ready for the engine, or says why there is none."""
+
+
+def codec_threads(far: bool = False) -> int:
+    if far:
+        return FAR_THREADS
+    return int(os.environ.get(CODEC_THREADS_VARIABLE, CODEC_THREADS))
+
+
+def decode_ahead(
+    items: Iterable[Item],
+    decode: Decode,
+    pool: ThreadPoolExecutor,
+    watch: Watch,
+    *,
+    threads: int,
+    batch: int,
+    far: bool,
+) -> Iterator[PendingImage | Record]:
+    """The items' images in order, decoded by ``pool`` some way ahead of their use.
+
+    ``threads``: of the pool; ``batch``: tiles that the engine takes at once; ``far``: whether files
+    lie behind URLs.
+    """
+    ahead: deque[tuple[Future[list[PendingImage | Record]], list[Item], int]] = deque()
+    size, count = 0, 0
+    wanted = threads  # images; as many as fill a batch, once it is known
+    few: list[Item] = []  # to be decoded together
+    few_size = 0
+
+    def send() -> None:
+        nonlocal few, few_size
+        if few:
+            ahead.append((pool.submit(_decode_all, few, decode), few, few_size))
+            few, few_size = [], 0
+
+    def first() -> Iterator[PendingImage | Record]:
+        nonlocal size, count, wanted
+        coming, those, used = ahead.popleft()
+        for made in coming.result():
+            if isinstance(made, PendingImage):
+                tiles = max(1, len(made.tiles))  # none of an image whose rows are there
+                wanted = max(threads, math.ceil(batch / tiles))
+            yield made
+        size, count = size - used, count - len(those)
+
+    last: Item | None = None
+    for item in items:
+        if item.variant is not None and last is not None and last.path == item.path:
+            few.append(item)  # a variant of the one before, which is decoded once
+            count += 1
+            continue
+        last = item
+        with watch("reading it", item.name):
+            length = files.size_of(item)
+        if len(few) >= count_together(wanted, threads, far) or few_size + length > SMALL:
+            send()
+        while ahead and (count >= wanted or size + length > READ_AHEAD):
+            yield from first()
+        few.append(item)
+        few_size, size, count = few_size + length, size + length, count + 1
+    send()
+    while ahead:
+        yield from first()
+
+
+def count_together(images: int, threads: int, far: bool) -> int:
+    """How many of so many images one thread should take at once."""
+    if far:  # where each is waited for
+        return 1
+    return max(1, min(TOGETHER, images // (2 * threads)))
+
+
+def _decode_all(items: Sequence[Item], decode: Decode) -> list[PendingImage | Record]:
+    """Of variants of one input, the first decodes it."""
+    decoded: list[PendingImage | Record] = []
+    for item, before in zip(items, (None, *items), strict=False):
+        again = item.variant is not None and before is not None and before.path == item.path
+        decoded.append(_copy_decoded(decoded[-1], item) if again else decode(item))
+    return decoded
+
+
+def _copy_decoded(made: PendingImage | Record, item: Item) -> PendingImage | Record:
+    """What was decoded, or not, for another variant of the same input."""
+    if isinstance(made, Record):
+        return replace(made, name=item.name)
+    return replace(
+        made, item=item, tiles=made.tiles.restart(), waiting=len(made.tiles), squares=[], norms=None
+    )

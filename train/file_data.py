@@ -1,0 +1,107 @@
+"""Pairs of image files to train on, and those of them that are held out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
+from pix2pix_batch.train import pair_files, pairs
+from pix2pix_batch.train import recipe as recipes
+from pix2pix_batch.train.jitter import Jitter, Pixels
+from pix2pix_batch.train.pair_doubts import find_doubts
+from pix2pix_batch.train.pair_files import Pair, Reader
+from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.sampling import generator_at, order
+from pix2pix_batch.train.signature import Part
+from pix2pix_batch.value_ranges import ValueRanges
+
+
+class FileSplit:
+    def __init__(self, listed: list[Pair], recipe: Recipe, jitter: Jitter, reader: Reader) -> None:
+        self.listed, self.recipe, self.jitter, self.reader = listed, recipe, jitter, reader
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+    def read(self, index: int) -> tuple[Pixels, ...]:
+        """Source and target, and what else there is, at their own size."""
+        recipe, pair = self.recipe, self.listed[index]
+        if recipe.direction == "AtoB":
+            return self.reader.pair(pair, (recipe.in_channels, recipe.out_channels))
+        a, b = self.reader.pair(pair, (recipe.out_channels, recipe.in_channels))
+        return b, a
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        images = self.read(index)
+        with self._name_errors(index):
+            return self.listed[index].name, *self.jitter.without_jitter(*images)
+
+    def read_jittered(self, index: int, random: np.random.Generator) -> tuple[Pixels, ...]:
+        source, target, *valid = self.read(index)
+        with self._name_errors(index):
+            return self.jitter.random(source, target, random, *valid)
+
+    @contextmanager
+    def _name_errors(self, index: int) -> Iterator[None]:
+        """The jitter sees pixels only; its errors get the file's name here."""
+        try:
+            yield
+        except ImageError as error:
+            raise ImageError(f"{self.listed[index].a}: {error}") from error
+
+
+class FileData:
+    """Pairs of image files; see :mod:`pix2pix_batch.train.pairs`."""
+
+    split_type = FileSplit
+
+    def __init__(self, data: Path, recipe: Recipe, tolerance: Tolerance = USUAL) -> None:
+        self.recipe = recipe
+        self.reader = reader = self._open_reader(tolerance)
+        self.ranges = ValueRanges(*recipe.bare_ranges)
+        found = pairs.find(data, val_fraction=recipe.val_fraction, rasters=recipe.takes_rasters)
+        sizes: Counter[tuple[int, int]] = Counter()
+        pairs.require_sound(data, pair_files.check_headers(found.pairs, sizes, reader))
+        if not found.split("train"):
+            raise InputError(f"{data}: has no training pairs (split 'train')")
+        if recipe.val_fraction and not found.split("val"):
+            raise InputError(
+                f"{data}: the validation split is empty; put pairs there, or set val_fraction=0 "
+                "to train without validation"
+            )
+        self.place = data
+        self.jitter = Jitter.of(recipe)
+        self.seed = recipe.seed
+        self.train = self.split_type(found.split("train"), recipe, self.jitter, reader)
+        self.val = self.split_type(found.split("val"), recipe, self.jitter, reader)
+        self.epoch = len(self.train)
+        self.layout = found.layout
+        advice = recipes.advise_size(recipe, sizes)
+        self.notes = [text for text in (found.name_sides(), found.describe_links(), advice) if text]
+        self._doubts_of_names = found.doubts
+        self.walked = found.walked
+        self.parts = [Part((pair.name, pair.split), tuple(pair.files())) for pair in found.pairs]
+
+    def _open_reader(self, tolerance: Tolerance) -> Reader:
+        return Reader(tolerance)
+
+    @cached_property
+    def doubts(self) -> list[str]:
+        channels = self.recipe.in_channels, self.recipe.out_channels
+        if self.recipe.direction == "BtoA":
+            channels = channels[::-1]
+        shown = find_doubts(self.layout, self.train.listed, channels, self.reader)
+        return [*self._doubts_of_names, *shown]
+
+    def sample(self, k: int) -> tuple[Pixels, ...]:
+        epoch, position = divmod(k, self.epoch)
+        index = int(order(self.seed, epoch, self.epoch)[position])
+        return self.train.read_jittered(index, generator_at(self.seed, k, 1))

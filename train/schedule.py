@@ -1,0 +1,28 @@
+"""How the learning rate falls, and how weights are averaged, over a run."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from pix2pix_batch.train.recipe import Recipe
+
+
+def learning_rate(step: int, last: int, recipe: Recipe) -> float:
+    """The share of the recipe's rate: 1, then falling linearly to 0 over the decay epochs."""
+    decay = last * recipe.decay / recipe.epochs
+    return min(1.0, (last - step) / decay) if decay else 1.0
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, live: nn.Module, ema: float, step: int) -> None:
+    """Exponential moving average of weights and statistics, quicker over the first steps."""
+    rate = 1 - min(ema, step / (step + 10))
+    current, values, targets = live.state_dict(), [], []
+    for name, value in average.state_dict().items():
+        if value.dtype.is_floating_point:
+            values.append(value)
+            targets.append(current[name])
+        else:
+            value.copy_(current[name])
+    torch._foreach_lerp_(values, targets, rate)  # on a GPU a launch for all, not for each

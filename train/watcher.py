@@ -1,0 +1,19 @@
+"""Who is told how a run goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pix2pix_batch.train.meter import StepRecord
+from pix2pix_batch.train.pace import Pace
+
+
+class Watcher:
+    """Is told how a run goes. The base class ignores it all."""
+
+    def note(self, text: str) -> None: ...
+    def start(self, step: int, last: int) -> None: ...
+    def step(self, step: int, losses: dict[str, float]) -> None: ...
+    def expect(self, pace: Pace) -> None: ...
+    def record(self, record: StepRecord, sheet: Any) -> None: ...
+    def close(self) -> None: ...
