@@ -122,7 +122,7 @@ def plan_environments(
     if device == "cpu" or not gpus:
         return [{} for _ in range(workers or fitting)]
     number = workers or max(len(gpus), min(fitting, a_gpu * len(gpus)))
-    threads = str(max(2, count // number))
+    threads = str(max(1, count // number))
     return [
         {"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)], CODEC_THREADS_VARIABLE: threads}
         for index in range(number)

@@ -36,7 +36,7 @@ def test_workers_of_gpus_see_one_each_and_share_the_cores() -> None:
     assert [worker[GPU] for worker in planned] == ["0", "1", "0", "1", "0", "1"]
     assert {worker[CODEC_THREADS_VARIABLE] for worker in planned} == {"5"}
     assert plan_environments("cuda", None, ["GPU-5f"], 1, 5) == [
-        {GPU: "GPU-5f", CODEC_THREADS_VARIABLE: "2"}
+        {GPU: "GPU-5f", CODEC_THREADS_VARIABLE: "1"}
     ]
 
 
