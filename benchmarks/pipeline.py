@@ -192,9 +192,9 @@ def runs(arguments: argparse.Namespace) -> Iterator[list[str]]:
                     list(map(str, command)), env=environment(), stdout=subprocess.PIPE, check=True
                 )
                 tries.append(json.loads(done.stdout.splitlines()[-1]))
-                # Outputs stay till the end: ext4 passes over inodes that were freed in the last
-                # minutes, one after the other, for each file that is made (recently_deleted in
-                # its ialloc.c), so that later runs would take longer.
+                # Outputs stay till the end: ext4 looks at inodes that were freed in the last
+                # minutes before it gives a new file one (recently_deleted in its ialloc.c),
+                # which may be why later runs took longer where outputs were removed.
             found = sorted(tries, key=lambda one: one["rate"])[len(tries) // 2]
             yield [
                 f"{found['processes']}", f"{found['rate']:,.0f}", f"{alone:,.0f}",

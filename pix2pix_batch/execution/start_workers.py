@@ -25,9 +25,9 @@ def start_workers(
 
         return stack.enter_context(cluster.connect(options.scheduler))
     gpus = [] if options.device == "cpu" else capacity.visible_gpus()
-    # Workers of GPUs too: CUDA cannot be used after a fork of a process that has, and the template
-    # has not; each worker's environment names its GPU before CUDA is asked for any.
-    method = stack.enter_context(worker_template.start_template())
+    # CUDA cannot be used after a fork of a process that has, and each worker has one GPU. That the
+    # template has not opened CUDA is tested, but no fork of it was tried on a GPU yet.
+    method = "spawn" if gpus else stack.enter_context(worker_template.start_template())
     held = gpu_sharing.ON_HOST if gpus else _engine_memory(info, settings, first)
     held += large_images.reckon_memory(first, info, settings)
     fitting_workers = capacity.default_workers(held, spawned=method == "spawn")
