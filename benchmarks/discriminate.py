@@ -4,7 +4,7 @@
 
 DATA holds the mosaics of the model's recipe. On patches of 64 pixels from all of its folds but
 one, a small network learns which are outputs and which are targets; accuracy is then that on the
-patches of the fold left out, by default the one that the model was not trained on. 50 % is what
+patches of the fold left out, by default the first that the model was not trained on. 50 % is what
 guessing gives, 100 % that every patch gives itself away. Patches are not overlapping there, as
 many of either kind. Outputs are made in whole crops, as ``evaluate`` makes them.
 """
@@ -45,13 +45,14 @@ def main() -> None:
     assert recipe.mosaic is not None and recipe.mosaic.folds, "the model's recipe has no folds"
     engine = TorchEngine(unet, size=recipe.size, batch_size=8, precision="fp32")
     crops = {name: crops_of(arguments.data, recipe, name, engine) for name in recipe.mosaic.folds}
-    tested = crops.pop(arguments.fold or recipe.mosaic.fold)
+    fold = arguments.fold or recipe.mosaic.held_out_folds[0]
+    tested = crops.pop(fold)
     outputs, targets = (np.concatenate(kind) for kind in zip(*crops.values(), strict=True))
     judge = train(outputs, targets, arguments.steps, arguments.seed)
     accuracies = [share_right(judge, *kinds) for kinds in ((outputs, targets), tested)]
     print(
         f"{info.name}: trained on {', '.join(crops)}: {accuracies[0]:.1%} right; "
-        f"on {arguments.fold or recipe.mosaic.fold}: {accuracies[1]:.1%}"
+        f"on {fold}: {accuracies[1]:.1%}"
     )
 
 

@@ -1,6 +1,6 @@
 """Whether the distance from the training inputs tells other images from the model's own kind.
 
-    python benchmarks/domain.py DATA [--model FILE] [--photos DIRECTORY]
+    python benchmarks/domain.py DATA [--model FILE] [--photos DIRECTORY] [--set KEY=VALUE]
 
 DATA is what the model's recipe was trained on; its validation inputs, which training never saw,
 are in the domain. Out of it are, easy: the targets of the same places (photos, where the model
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--model", default="map2aerial")
     parser.add_argument("--photos", type=Path, help="other images that the model is not for")
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--set", action="append", default=[], help="a key of the recipe's")
     arguments = parser.parse_args()
 
     path = bundle.resolve(arguments.model)
@@ -47,6 +48,7 @@ def main() -> None:
     if domain is None:
         raise SystemExit(f"{path}: cannot tell; see 'pix2pix-batch model calibrate --help'")
     recipe = recipes.parse_recipe(info.provenance["recipe"], str(path))
+    recipe = recipes.override_recipe(recipe, arguments.set)
     data = open_data(arguments.data, recipe)
     size = info.image_size
     engine = TorchEngine(unet, size=size, batch_size=BATCH, precision=arguments.precision)

@@ -55,7 +55,9 @@ def main() -> None:
     names = list(recipe.mosaic.folds) if recipe.mosaic is not None else []
     for name in names or [None]:
         one = recipes.override_recipe(recipe, [f"mosaic.fold='{name}'"] if name else [])
-        picture = arguments.picture if name is None or name == recipe.mosaic.fold else None
+        picture = (
+            arguments.picture if name is None or name in recipe.mosaic.held_out_folds[:1] else None
+        )
         look_at(unet, arguments.data, one, name or "validation pairs", picture)
 
 

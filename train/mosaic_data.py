@@ -58,7 +58,7 @@ class MosaicData:
             min_land=mosaic.min_land,
         )
         splits = []
-        held_out = "val_bands" if mosaic.fold is None else f"folds.{mosaic.fold}"
+        held_out = " and ".join(f"folds.{name}" for name in mosaic.held_out_folds) or "val_bands"
         for key, bands in (
             ("train_bands", mosaic.trained_bands), (held_out, mosaic.held_out_bands)
         ):  # fmt: skip

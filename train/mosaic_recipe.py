@@ -52,7 +52,7 @@ class Mosaic(Model):
     ``sea_in`` names) are left out.
 
     What is held out of training, to validate on, is either ``val_bands``, or of several ``folds``
-    the one that ``fold`` names; ``train_bands`` then hold all folds.
+    the one that ``fold`` names, or those that it lists; ``train_bands`` then hold all folds.
     """
 
     source: str
@@ -63,7 +63,7 @@ class Mosaic(Model):
     train_bands: Bands
     val_bands: Bands | None = None
     folds: dict[FoldName, Bands] = Field(default_factory=dict)
-    fold: str | None = None
+    fold: str | Annotated[list[str], Field(min_length=1)] | None = None
     latitudes: tuple[Latitude, Latitude] = (-90.0, 90.0)
     min_land: Fraction = 0.3
     val_min_land: Fraction = 0.3
@@ -130,8 +130,9 @@ class Mosaic(Model):
             raise ValueError("val_bands: the fold is what is held out; leave out one of both")
         if self.fold is None:
             raise ValueError(f"fold: is missing; name the one that is held out, of {names}")
-        if self.fold not in self.folds:
-            raise ValueError(f"fold: {self.fold!r} is none of the folds {names}")
+        for fold in self.held_out_folds:
+            if fold not in self.folds:
+                raise ValueError(f"fold: {fold!r} is none of the folds {names}")
         for name, bands in self.folds.items():
             if outside := subtract_bands(bands, self.train_bands):
                 west, east = outside[0]
@@ -143,9 +144,17 @@ class Mosaic(Model):
             raise ValueError(f"fold: without {self.fold!r} nothing is left of train_bands")
 
     @property
+    def held_out_folds(self) -> list[str]:
+        """The names of the folds that are validated on."""
+        if isinstance(self.fold, list):
+            return self.fold
+        return [] if self.fold is None else [self.fold]
+
+    @property
     def held_out_bands(self) -> list[Band]:
         """What is validated on."""
-        return self.folds[self.fold] if self.fold is not None else list(self.val_bands or [])
+        folds = [band for name in self.held_out_folds for band in self.folds[name]]
+        return folds or list(self.val_bands or [])
 
     @property
     def trained_bands(self) -> list[Band]:

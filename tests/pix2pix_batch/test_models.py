@@ -79,7 +79,7 @@ def test_each_was_made_by_the_last_command_of_its_card(name: str) -> None:
     for run in runs_of(provenance):
         assert run["training"]["step"] == run["training"]["steps"]
         assert run["data"]["fingerprint"] == provenance["data"]["fingerprint"]
-    assert own.mosaic is not None and own.mosaic.held_out_bands == [(-72, -44)]
+    assert own.mosaic is not None and (-72, -44) in own.mosaic.held_out_bands
 
 
 @pytest.mark.parametrize("name", bundle.shipped_names())
@@ -116,10 +116,10 @@ def test_the_sea_is_blue_and_the_land_is_not(
 
 
 def test_land_is_not_flat(maps: np.ndarray, aerial: dict[str, np.ndarray]) -> None:
-    """Relief and climates show. Texture as of satellite pictures is not there: L1 draws none."""
+    """Relief, climates and texture show. A model of L1 alone, which is blurred, has 1.4."""
     land = [
         image
         for image, source in zip(aerial["fp32"], maps, strict=True)
         if sea_of(source).mean() < 0.1
     ]
-    assert land and np.mean([vertical_gradient(image) for image in land]) > 1
+    assert land and np.mean([vertical_gradient(image) for image in land]) > 4

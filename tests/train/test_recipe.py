@@ -249,6 +249,8 @@ def test_values_out_of_range(key: str, value: float, bound: str) -> None:
         ({"mosaic": {**MOSAIC, "fold": "x"}}, "fold: there are no folds to hold 'x' out of"),
         ({"mosaic": {**FOLDS, "fold": None}}, "fold: is missing; name .* of west, east"),
         ({"mosaic": {**FOLDS, "fold": "wset"}}, "fold: 'wset' is none of the folds west, east"),
+        ({"mosaic": {**FOLDS, "fold": ["west", "es"]}}, "fold: 'es' is none of the folds west"),
+        ({"mosaic": {**FOLDS, "fold": []}}, "fold"),
         ({"mosaic": {**FOLDS, "val_bands": [[0, 5]]}}, "val_bands: the fold is what is held out"),
         ({"mosaic": {**FOLDS, "folds": {"west": [0, 20]}}}, r"folds.west: \[12, 20\] lies outside"),
         ({"mosaic": {**FOLDS, "folds": {"west": [5, 2]}}}, r"folds.west: .*not \[5, 2\]"),
@@ -345,6 +347,9 @@ def test_of_several_folds_one_is_held_out() -> None:
     assert west is not None
     assert west.held_out_bands == [(-125, -100)]
     assert west.trained_bands == [(-180, -125), (-100, 12), (42, 180)]
+    both = parse(mosaic={**FOLDS, "fold": ["west", "east"]}).mosaic
+    assert both is not None and both.held_out_bands == [(-125, -100), (95, 120), (-10, 0)]
+    assert both.trained_bands == [(-180, -125), (-100, -10), (0, 12), (42, 95), (120, 180)]
     east = recipes.override_recipe(parse(mosaic=FOLDS), ["mosaic.fold=east"]).mosaic
     assert east is not None
     assert east.held_out_bands == [(95, 120), (-10, 0)]
