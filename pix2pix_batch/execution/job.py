@@ -109,12 +109,17 @@ class Job:
             shutil.rmtree(large_images.parts_directory(self.settings.out), ignore_errors=True)
 
     def _run_journaled(self) -> None:
-        journal = self.planned.open_history(Journal)
-        root, selector = self.planned.scan.root or None, self.selector
-        recorder = RunRecorder(journal, self.summary, root, selector.shard, selector.outdated)
+        with interruptible(self.stop, self.summary):  # from before the journal is there
+            journal = self.planned.open_history(Journal)
+            root, selector = self.planned.scan.root or None, self.selector
+            recorder = RunRecorder(journal, self.summary, root, selector.shard, selector.outdated)
+            self._run_recorded(recorder, journal)
+
+    def _run_recorded(self, recorder: RunRecorder, journal: Journal) -> None:
         try:
-            with interruptible(self.stop, self.summary):
-                self._run(recorder)
+            self._run(recorder)
+        except KeyboardInterrupt:
+            self.summary.interrupted = True
         except OutputError as error:
             self.summary.fatal = str(error)
         except InputError:

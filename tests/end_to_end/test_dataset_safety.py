@@ -76,11 +76,11 @@ def test_no_run_begins_while_another_lays_out(
     out, told = tmp_path / "out", []
     measured = quality.diversity
 
-    def diversity(inputs: Any, **options: Any) -> float | None:
+    def diversity(*inputs: Any, **options: Any) -> float | None:
         told.append(error_of(synthesize(source, out, model, *MORE)))
         told.append(error_of(here("status", out, "--verify")))
         told.append(here("status", out).out)
-        return measured(inputs, **options)
+        return measured(*inputs, **options)
 
     monkeypatch.setattr(quality, "diversity", diversity)
     assert synthesize(source, out, model, *MORE).code == 0
