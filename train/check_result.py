@@ -146,7 +146,7 @@ class Check:
 
 def describe_training(recipe: Recipe) -> dict[str, Any]:
     """What becomes of the pairs, as the recipe says."""
-    resized = recipe.resized if recipe.fit == "resize" and recipe.mosaic is None else None
+    resized = recipe.resize_side if recipe.fit == "resize" and recipe.mosaic is None else None
     return {
         "name": recipe.name,
         "direction": recipe.direction,

@@ -22,17 +22,17 @@ PART = 1e-3
 class Jitter:
     """Makes training crops of ``size`` pixels a side of pairs, and plain ones for validation.
 
-    ``resized``: both images are first resized to this side, bicubic; ``None``: crops are cut at
+    ``resize_side``: both images are first resized to this side, bicubic; ``None``: crops are cut at
     the images' own scale. ``flip``: half of the crops are mirrored.
     """
 
     size: int
-    resized: int | None
+    resize_side: int | None
     flip: bool
 
     @classmethod
     def of(cls, recipe: Recipe) -> Jitter:
-        return cls(recipe.size, recipe.resized if recipe.fit == "resize" else None, recipe.flip)
+        return cls(recipe.size, recipe.resize_side if recipe.fit == "resize" else None, recipe.flip)
 
     def random(
         self, source: Pixels, target: Pixels, random: np.random.Generator, *valid: Pixels
@@ -40,8 +40,8 @@ class Jitter:
         """A training crop; ``valid``: ``bool (H, W)``, where there is data, is cut alike. Raises
         :class:`ImageError` where the images are too small for one."""
         images: Sequence[Pixels] = (source, target, *valid)
-        if self.resized is not None:
-            images = [resize(image, self.resized) for image in images]
+        if self.resize_side is not None:
+            images = [resize(image, self.resize_side) for image in images]
         self._require_size(images[0])
         top, left = (int(random.integers(0, side - self.size + 1)) for side in images[0].shape[:2])
         images = [self._crop(image, top, left) for image in images]
@@ -51,7 +51,7 @@ class Jitter:
 
     def without_jitter(self, *images: Pixels) -> tuple[Pixels, ...]:
         """The whole images at ``size``, or the middle at its own scale."""
-        if self.resized is not None:
+        if self.resize_side is not None:
             return tuple(resize(image, self.size) for image in images)
         self._require_size(images[0])
         top, left = ((side - self.size) // 2 for side in images[0].shape[:2])

@@ -230,7 +230,7 @@ class Recipe(Model):
         return GlobalGenerator(**values)
 
     @property
-    def resized(self) -> int:
+    def resize_side(self) -> int:
         """The side that images are resized to before cropping: 286 for 256 (section 6.2)."""
         return self.load_size or round(self.size * 286 / 256)
 

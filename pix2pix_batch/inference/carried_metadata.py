@@ -205,9 +205,8 @@ def place_output(
 
 def place_sidecars(item: Item, kept: Metadata, place: Place, settings: Settings) -> tuple[str, ...]:
     """What goes beside the output, returned by name. Raises :class:`ImageError`."""
-    if item.variant is not None:  # of a dataset, which has no files beside its images
-        return ()
-    if not item.sidecars and kept.ground is None:  # as nearly all
+    in_dataset = item.variant is not None  # which has no files beside its images
+    if in_dataset or (not item.sidecars and kept.ground is None):
         return ()
     out = Path(settings.out)
     beside = []

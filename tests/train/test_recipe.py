@@ -71,7 +71,7 @@ def test_the_default_is_the_paper() -> None:
     """Sections 3.3, 6.1 and 6.2: each value as it stands there."""
     recipe = recipes.read_recipe(recipes.find_recipe("default"))
     assert recipe.architecture == Architecture()
-    assert (recipe.size, recipe.resized, recipe.flip) == (256, 286, True)
+    assert (recipe.size, recipe.resize_side, recipe.flip) == (256, 286, True)
     assert recipe.upsample == "transposed"
     assert (recipe.ndf, recipe.patch, recipe.disc_norm) == (64, 70, "batch")
     assert (recipe.conditional, recipe.spectral_norm) == (True, False)
@@ -624,9 +624,9 @@ def test_the_architecture_is_the_recipes() -> None:
 
 def test_resizing_and_decay_keep_the_papers_shares() -> None:
     """286 to 256, and the second half of the epochs."""
-    assert parse(size=512).resized == 572
-    assert parse(size=64).resized == 72  # 71.5, rounded to even
-    assert parse(size=64, load_size=64).resized == 64
+    assert parse(size=512).resize_side == 572
+    assert parse(size=64).resize_side == 72  # 71.5, rounded to even
+    assert parse(size=64, load_size=64).resize_side == 64
     assert parse(epochs=30).decay == 15
     assert parse(epochs=30, decay_epochs=0).decay == 0
 
