@@ -84,10 +84,12 @@ def split_rows(item: Item, info: BundleInfo, settings: Settings) -> list[Item]:
     is held, is of few rows, or is better made by one, which then tells what is wrong."""
     is_remote = not settings.out or remote.is_url(settings.out)
     # for noise the whole file is hashed each time
-    if is_remote or settings.noise or item.tar or not input_reading.is_on_disk(item):
+    if is_remote or settings.noise or item.tar or settings.fit not in ("tile", WHOLE):
         return []
-    is_long = suffix_of(item.name) == ".vrt" or files.file_size(item.path) >= LEAST_BYTES
-    if not is_long or not OUTPUT_FORMATS[item.form].driver or settings.fit not in ("tile", WHOLE):
+    # the file itself last: of pictures none is looked at, for each chunk, by the client
+    if not OUTPUT_FORMATS[item.form].driver or not input_reading.is_on_disk(item):
+        return []
+    if suffix_of(item.name) != ".vrt" and files.file_size(item.path) < LEAST_BYTES:
         return []
     try:
         found = open_large(item, info, settings)
