@@ -27,7 +27,12 @@ def _own_template() -> None:
 
 
 def templates() -> list[psutil.Process]:
-    mine = psutil.Process().children()
+    me = psutil.Process()
+    mine = me.children()
+    end = time.monotonic() + PATIENCE
+    # Between fork and exec, which ensure_running() does not wait for, a child is a copy of this.
+    while any(child.cmdline() == me.cmdline() for child in mine) and time.monotonic() < end:
+        time.sleep(0.01)
     return [child for child in mine if "forkserver" in " ".join(child.cmdline())]
 
 
