@@ -170,6 +170,7 @@ class Converter:
             with self.watch("reading it", item.name):
                 data, stamp = input_reading.read_file(item, self.info, self.settings)
             with self.watch("decoding it", item.name):
+                data = input_reading.select_own_page(item, data)
                 picture = input_reading.decode_item(item, data, self.info, self.settings)
             height, width = picture.pixels.shape[:2]
             kinds.require_size(item.form, width * (1 + self.settings.beside), height)

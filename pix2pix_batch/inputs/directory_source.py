@@ -24,7 +24,7 @@ class DirectorySource(InputSource):
     def list_folder(self, inside: str) -> Folder:
         """What the directory ``inside`` the root holds; one that cannot be listed is noted."""
 
-    def __iter__(self) -> Iterator[Item]:
+    def iterate_files(self) -> Iterator[Item]:
         """Each directory's files, then its directories, depth first and in order."""
         # a directory and the device and inode of those over it, against link loops
         pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]

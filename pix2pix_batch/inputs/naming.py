@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from array import array
 from collections.abc import Collection, Iterable
@@ -27,31 +28,44 @@ SEEN_ALIKE = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "c
 """File systems, by Linux's names, on which ``A.png`` and ``a.png`` may be one file."""
 
 
+PAGED = re.compile(r"#[0-9]+\Z")
+"""How the stems of pages' outputs end."""
+
+
 class Naming:
     """Gives outputs their names.
 
     ``form``: of the outputs, ``same`` for each input's own; ``unpack``: tars become directories;
-    ``longest``: bytes that a name may have; ``fold``: names that differ in case alone meet.
+    ``longest``: bytes that a name may have; ``fold``: names that differ in case alone meet;
+    ``pages``: names that end like those of pages are left to these.
     """
 
     def __init__(
-        self, form: str, unpack: bool = False, longest: int | None = NAME_BYTES, fold: bool = False
+        self,
+        form: str,
+        unpack: bool = False,
+        longest: int | None = NAME_BYTES,
+        fold: bool = False,
+        pages: bool = False,
     ) -> None:
         self.form, self.unpack, self.longest, self.fold = form, unpack, longest, fold
+        self.pages = pages
 
     @classmethod
-    def within(cls, out: str | os.PathLike[str], form: str, unpack: bool) -> Naming:
+    def within(
+        cls, out: str | os.PathLike[str], form: str, unpack: bool, pages: bool = False
+    ) -> Naming:
         """As the file system of ``out`` needs them, be it there yet or not."""
         text = os.fspath(out)
         if remote.is_url(text):
-            return cls(form, unpack, longest=None)
+            return cls(form, unpack, longest=None, pages=pages)
         above = (Path(text), *Path(text).absolute().parents)
         there = next((one for one in above if os.path.isdir(one)), Path("/"))
         try:
             longest = os.pathconf(there, "PC_NAME_MAX")
         except (OSError, ValueError):
             longest = NAME_BYTES
-        return cls(form, unpack, longest, _folds_case(there))
+        return cls(form, unpack, longest, _folds_case(there), pages)
 
     def key(self, output: str) -> str:
         """What two outputs have in common that meet."""
@@ -73,11 +87,18 @@ class Naming:
             stem = name[: -len(next(suffix for suffix in TARS if name.lower().endswith(suffix)))]
             stem = stem or name
             return (stem, ".d") if self.unpack else (f"{stem}.tar", ".tar")
-        if self.form != "same":
-            suffix = SUFFIXES[self.form]
-            return stem + suffix, suffix
-        suffix = SUFFIXES[SAME.get(kind, "png")]
-        return stem + (own if kind in SAME else suffix), suffix
+        suffix = SUFFIXES[SAME.get(kind, "png") if self.form == "same" else self.form]
+        if self.pages and PAGED.search(stem):
+            return name + suffix, suffix
+        return stem + (own if self.form == "same" and kind in SAME else suffix), suffix
+
+    def name_page(self, output: str, mark: str) -> str:
+        """The output of a page of the input that would have ``output``; ``mark``: of its number.
+
+        It meets no other input's: where there may be pages, these have no stem that ends so.
+        """
+        stem, suffix = os.path.splitext(output)
+        return self.shorten(f"{stem}{mark}{suffix}")
 
     def shorten(self, path: str) -> str:
         """The same, or where its last name is too long, its beginning and a hash of the whole."""
