@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.text import format_count
@@ -199,7 +200,7 @@ def survey_rasters(listed: Sequence[Pair], reader: RasterReader | None) -> Raste
 
 
 def may_be_raster(path: Path) -> bool:
-    return suffix_of(path.name) in RASTERS | GEOGRAPHIC
+    return suffix_of(pages.split_name(path.name)[0]) in RASTERS | GEOGRAPHIC
 
 
 def _look(path: Path, reader: RasterReader | None, place: int) -> FileLook:
