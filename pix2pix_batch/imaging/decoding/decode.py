@@ -11,6 +11,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from pix2pix_batch.errors import EMPTY, ImageError, NotToleratedError
 from pix2pix_batch.imaging.decoding import (
     beginnings,
+    extents,
     icons,
     jpeg,
     jpeg2000,
@@ -89,7 +90,7 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
         return decode_jpeg2000(data, tolerance)
     if within := icons.find_png(data):
         return decode_png(within, tolerance)
-    data = others.take_first_page(data)
+    data = whole = others.take_first_page(data)
     if reason := others.refusal(data):
         raise ImageError(reason)
     try:
@@ -104,6 +105,7 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
         raise
     if profile := others.read_profile(data):
         image.info["icc_profile"] = profile
+    remarks += filter(None, [extents.find_damage(image.format or "", whole)])
     told = image.format == "AVIF" and not image.info.get("icc_profile")
     meaning = others.read_code_points(data) if told else None
     image = copy_info(image, others.correct_samples(image, data))

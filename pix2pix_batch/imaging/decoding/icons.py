@@ -55,6 +55,16 @@ def prepare_for_pillow(data: bytes) -> bytes:
     return _wrap(body, bitmap.bits)
 
 
+def goes_on(data: bytes) -> bool:
+    """Whether the bitmap that is an icon's best picture ends elsewhere than with its rows, where it
+    has no mask, or with that."""
+    found = _find_best(data) if data.startswith(STARTS) else None
+    bitmap = _read_bitmap(found) if found and not found.startswith(png.SIGNATURE) else None
+    if bitmap is None or len(bitmap.body) in (bitmap.mask, bitmap.end):
+        return False
+    return any(bitmap.body[min(bitmap.end, len(bitmap.body) - 1) :])
+
+
 def find_png(data: bytes) -> bytes | None:
     """The PNG file that is an icon's best picture, of Windows or of macOS; ``None`` where that is
     none. Pillow reads it without most of what is checked in PNG files."""

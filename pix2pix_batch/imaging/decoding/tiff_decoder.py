@@ -38,6 +38,8 @@ def _decode_known_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
     except ValueError as error:
         raise ImageError(f"a TIFF file that {error}; export it as TIFF or PNG") from error
     opened = _open_tiff(data, tolerance)
+    if opened is not None and (lost := layout.find_lost_tag(data)):
+        raise ImageError(f"damaged: its tag that tells the {lost} has no value")
     if opened is not None and tiff.is_sparse(opened):
         opened = None
     turned, remark = settle_orientation(opened, data) if opened is not None else (None, "")
