@@ -14,9 +14,6 @@ import numpy as np
 
 from pix2pix_batch.imaging.decoding import icons, lzw
 
-PADDING = 3
-"""Zeros at the end of a file that are a writer's habit: rows end at multiples of four."""
-
 LONGER = "damaged: its data goes on after its last row"
 RUNS_BEYOND = "damaged: its runs go beyond its last row"
 TOO_LARGE = "damaged: it has samples that are larger than its largest"
@@ -37,10 +34,7 @@ def find_damage(image_format: str, data: bytes) -> str:
 
 def _describe_rest(data: bytes, end: int) -> str:
     """The warning of what stands after the picture's end."""
-    rest = data[end:]
-    if not rest or (len(rest) <= PADDING and not any(rest)):
-        return ""
-    return LONGER
+    return LONGER if len(data) > end else ""
 
 
 def _check_bmp(data: bytes) -> str:
@@ -56,7 +50,13 @@ def _check_bmp(data: bytes) -> str:
     if head == 124 and data[70:74] in (b"DEBM", b"KNIL"):  # a profile, after the rows or before
         where, length = struct.unpack_from("<II", data, 126)
         end = max(end, 14 + where + length)
-    return _describe_rest(data, end)
+    return "" if _is_filled_up(data, end) else _describe_rest(data, end)
+
+
+def _is_filled_up(data: bytes, end: int) -> bool:
+    """Whether up to three zeros follow, which some writers fill up with, and count."""
+    (told,) = struct.unpack_from("<I", data, 2)
+    return len(data) in (told, end + -end % 4) and len(data) < end + 4 and not any(data[end:])
 
 
 def _check_bmp_runs(data: bytes, at: int, width: int, height: int, bits: int) -> str:
@@ -66,7 +66,7 @@ def _check_bmp_runs(data: bytes, at: int, width: int, height: int, bits: int) ->
         count, value = data[at], data[at + 1]
         at += 2
         if count == 0 and value == 1:
-            return _describe_rest(data, at)
+            return "" if _is_filled_up(data, at) else _describe_rest(data, at)
         if count == 0 and value == 0:
             x, y = 0, y + 1
         elif count == 0 and value == 2:

@@ -56,13 +56,15 @@ def prepare_for_pillow(data: bytes) -> bytes:
 
 
 def goes_on(data: bytes) -> bool:
-    """Whether the bitmap that is an icon's best picture ends elsewhere than with its rows, where it
-    has no mask, or with that."""
-    found = _find_best(data) if data.startswith(STARTS) else None
+    """Whether something follows an icon's pictures, or the bitmap that is the best of them ends
+    elsewhere than with its rows, where it has no mask, or with that."""
+    (count,) = struct.unpack_from("<H", data, 4)
+    entries = (struct.unpack_from("<8xII", data, at) for at in range(6, 6 + 16 * count, 16))
+    if len(data) > max(size + start for size, start in entries):
+        return True
+    found = _find_best(data)
     bitmap = _read_bitmap(found) if found and not found.startswith(png.SIGNATURE) else None
-    if bitmap is None or len(bitmap.body) in (bitmap.mask, bitmap.end):
-        return False
-    return any(bitmap.body[min(bitmap.end, len(bitmap.body) - 1) :])
+    return bitmap is not None and len(bitmap.body) not in (bitmap.mask, bitmap.end)
 
 
 def find_png(data: bytes) -> bytes | None:

@@ -7,7 +7,7 @@ checksum.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 
 import numpy as np
@@ -19,6 +19,7 @@ from pix2pix_batch.imaging.decoding.tiff_samples import has_imagecodecs
 
 DEFLATE = (8, 32946)
 LZW, PACKBITS = 5, 32773
+COUNTED = {LZW: "LZW", PACKBITS: "PackBits"}
 HEARD = (2, 3, 4, 6, 7, 32771)
 """Faxes and JPEG, of whose faults libtiff tells."""
 
@@ -39,10 +40,8 @@ def find_damage(image: TiffImageFile, data: bytes) -> str:
         and any(is_whole_zlib([block]) is False for block in _iterate_blocks(image, data))
     ):
         return "damaged: wrong checksum of its data (compression: Deflate)"
-    if compression == PACKBITS and _holds_more(image, data, _count_unpacked):
-        return "damaged: its runs (compression: PackBits) are of more samples than it has"
-    if compression == LZW and _holds_more(image, data, _count_lzw):
-        return "damaged: its data (compression: LZW) is of more samples than it has"
+    if compression in COUNTED and _holds_more(image, data, compression):
+        return describe_surplus(compression)
     return ""
 
 
@@ -75,11 +74,20 @@ def _iterate_blocks(image: TiffImageFile, data: bytes) -> Iterator[bytes]:
         yield from (data[at : at + length] for at, length in blocks)
 
 
-def _holds_more(
-    image: TiffImageFile, data: bytes, count_unpacked: Callable[[bytes, int], int]
-) -> bool:
-    """Whether a block unpacks to more than its samples. The last strip may be as high as the
-    others."""
+def describe_surplus(compression: int) -> str:
+    """The warning of a block that :func:`exceeds` is true of."""
+    return f"damaged: its data (compression: {COUNTED[compression]}) is of more samples than it has"
+
+
+def exceeds(block: bytes, compression: int, own: int, most: int) -> bool:
+    """Whether a block, compressed as one of :data:`COUNTED`, unpacks to more than the ``own`` bytes
+    of its samples. The last strip may be as high as the others: of ``most``."""
+    count = _count_unpacked if compression == PACKBITS else _count_lzw
+    unpacked = count(block, most + 1)
+    return unpacked > own and unpacked != most
+
+
+def _holds_more(image: TiffImageFile, data: bytes, compression: int) -> bool:
     tags = image.tag_v2
     width = tags.get(TILE_WIDTH) or image.width
     height = tags.get(TILE_HEIGHT) or min(tags.get(ROWS_PER_STRIP, image.height), image.height)
@@ -89,8 +97,7 @@ def _holds_more(
     for number, block in enumerate(_iterate_blocks(image, data), 1):
         is_last = TILE_HEIGHT not in tags and number % -(-image.height // height) == 0
         own, most = row * (last if is_last else height), row * height
-        unpacked = count_unpacked(block, most + 1)
-        if unpacked > own and unpacked != most:
+        if exceeds(block, compression, own, most):
             return True
     return False
 

@@ -87,7 +87,10 @@ def test_what_follows_a_picture_is_told(name: str) -> None:
 
 def test_what_may_follow_a_picture_is_not_told() -> None:
     """Zeros that fill up, Netpbm's next picture, and what TGA's footer tells of."""
-    assert read(FILES["bmp RGB"] + bytes(2), 3).warnings == ()
+    bmp = FILES["bmp RGB"]
+    assert read(bmp + bytes(1), 3).warnings == (ON,)
+    counted = bmp[:2] + struct.pack("<I", len(bmp) + 2) + bmp[6:]
+    assert read(counted + bytes(2), 3).warnings == ()
     assert read(FILES["netpbm 6"] * 2, 3).warnings == ()
     assert read(FILES["netpbm 5"] + b"\n", 3).warnings == ()
     plain = FILES["tga RGB"]
