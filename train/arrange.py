@@ -19,7 +19,7 @@ from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.output_formats import SUFFIXES
-from pix2pix_batch.storage.destination import FATAL
+from pix2pix_batch.storage.common import FATAL
 from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.text import format_count
 from pix2pix_batch.train import pairs, threads

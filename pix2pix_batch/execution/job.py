@@ -33,7 +33,7 @@ from pix2pix_batch.options import Options
 from pix2pix_batch.reporting.left_alone import count_left_alone
 from pix2pix_batch.reporting.progress import Progress, ProgressReporter
 from pix2pix_batch.reporting.summary import Summary
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import files
 from pix2pix_batch.text import escape
 
 
@@ -186,7 +186,7 @@ class Job:
     def _convert(self, recorder: RunRecorder, first: list[Item], rest: Iterator[Item]) -> None:
         """Have the items converted; what is decided for all is decided on the ``first``."""
         options, journal = self.options, recorder.journal
-        far = self.planned.is_remote or any(remote.is_url(item.path) for item in first)
+        far = self.planned.is_remote or not all(map(files.is_on_disk, first))
         self.settings = replace(self.settings, far=far)
         with ExitStack() as stack:
             client, self.progress.workers = start_workers(

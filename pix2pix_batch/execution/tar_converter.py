@@ -204,7 +204,7 @@ class TarConverter:
         if not self.settings.unpack:
             return ""
         inside = self._inside(name)
-        return inside if destination.Outputs(self.settings.out).has(inside) else ""
+        return inside if destination.list_outputs(self.settings.out).has(inside) else ""
 
     def _inside(self, name: str) -> str:
         return f"{self.item.output}/{os.path.normpath(name)}"

@@ -35,7 +35,7 @@ from pix2pix_batch.journal.integrity import digest_of
 from pix2pix_batch.journal.record import PART, Record
 from pix2pix_batch.noise import SOURCE, noise_key, on_input
 from pix2pix_batch.storage import files
-from pix2pix_batch.storage.destination import Destination
+from pix2pix_batch.storage.destination import open_destination
 
 if TYPE_CHECKING:
     from pix2pix_batch.generators.generator import NormStatistics
@@ -281,7 +281,7 @@ class Converter:
     def _write_all(self, few: Sequence[PendingImage]) -> list[Record]:
         """What became of them, until OUT takes no more."""
         records = []
-        with Destination(self.settings.out) as destination:
+        with open_destination(self.settings.out) as destination:
             for work in few:
                 try:
                     records.append(self._write(work, self.place or destination.place))

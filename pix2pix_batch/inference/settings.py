@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.inference.backend_names import TORCH
+from pix2pix_batch.storage.store import store_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +74,11 @@ class Settings:
     beside: bool = False
     inspect: bool = False
     origin: bytes = b""
+
+    @property
+    def writes_to_disk(self) -> bool:
+        """Whether OUT is a directory of this machine, and no URL; not where nothing is written."""
+        return bool(self.out) and store_of(self.out).is_local
 
 
 def settings_without_job(model: Path, size: int, fit: str, device: str, precision: str) -> Settings:

@@ -72,10 +72,23 @@ LOCALHOST = "localhost"
 Made = TypeVar("Made")
 
 
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
 def is_url(text: object) -> bool:
     """Whether a path is a URL of a store; ``file://`` is too, see :func:`normalise`."""
     name = str(text)
-    return "://" in name and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name) is not None
+    return "://" in name and SCHEME.match(name) is not None
+
+
+def strip_scheme(text: str) -> str:
+    """A URL without the ``s3://``, a path as it stands."""
+    return SCHEME.sub("", text, count=1) if "://" in text else text
+
+
+def join(url: str, name: str) -> str:
+    """The URL of ``name`` within ``url``."""
+    return f"{url.rstrip('/')}/{name}"
 
 
 def normalise(text: str) -> str:

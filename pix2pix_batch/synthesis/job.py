@@ -56,9 +56,7 @@ class Variants(InputSource):
     ) -> None:
         super().__init__(scan.source, scan.options, scan.root, scan.tars)
         self.scan, self.inputs, self.wanted, self.sources = scan, inputs, wanted, sources
-        self.is_list, self.names_each, self.is_remote = (
-            scan.is_list, scan.names_each, scan.is_remote
-        )  # fmt: skip
+        self.is_list, self.names_each = scan.is_list, scan.names_each
         self.left, self.descriptions = scan.left, scan.descriptions
         self.renamed, self.renames, self.links = scan.renamed, scan.renames, scan.links
         self.unlisted = [(variant_name(name, 0), why) for name, why in unlisted]

@@ -206,7 +206,7 @@ def test_outputs_stay_below_out(memory: fsspec.AbstractFileSystem, output: str) 
 
 def test_which_outputs_are_there(memory: fsspec.AbstractFileSystem) -> None:
     memory.pipe_file("/out/a/b.png", b"")
-    outputs = destination.Outputs("memory://out")
+    outputs = destination.list_outputs("memory://out")
     assert outputs.has("a/b.png")
     assert outputs.has("a")
     assert not outputs.has("a/c.png")
