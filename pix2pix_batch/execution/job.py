@@ -238,8 +238,8 @@ class Job:
             if not dispatcher.run(items):
                 self.summary.interrupted = True
         finally:
-            self.selector.take_back(dispatcher.ahead)
-            self.summary.remark(*dispatcher.notes)
+            self.selector.take_back(dispatcher.queue.ahead)
+            self.summary.remark(*dispatcher.roster.notes)
         if not self.summary.interrupted:
             self.progress.total = self.summary.total
         watch()

@@ -176,7 +176,7 @@ def test_an_image_that_kills_the_only_worker_that_is_fit_is_found_out(
         work = TaskSpec(settings(tmp_path), markers=str(tmp_path / "markers"), task=task)
         stop = threading.Event()
         dispatcher = Dispatcher(ClusterHandle(client), work, book, watch=lambda: None, stop=stop)
-        dispatcher.unfit = dict.fromkeys(odd, "is odd")
+        dispatcher.roster.unfit = dict.fromkeys(odd, "is odd")
         assert dispatcher.run(iter(ITEMS[:1]))
     assert [(record.status, record.reason) for record in book.records] == [
         ("quarantined", "killed its worker 3 times")
