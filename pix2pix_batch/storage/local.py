@@ -12,7 +12,7 @@ from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.storage import common
 from pix2pix_batch.storage.common import LARGEST, NameRules, require_size
 from pix2pix_batch.storage.local_destination import LocalDestination, LocalOutputs
-from pix2pix_batch.storage.patience import patiently
+from pix2pix_batch.storage.retry import retry_disk
 from pix2pix_batch.text import escape
 
 NAME_BYTES = 255
@@ -49,7 +49,7 @@ class LocalStore:
     def read(self, path: str, known: str = "") -> tuple[bytes, str]:
         """The stamp is that of the file as it was opened, whatever is ``known``."""
         try:
-            return patiently(lambda: _read(path))
+            return retry_disk(lambda: _read(path))
         except (OSError, ValueError) as error:
             raise unreadable(path, error) from error
 

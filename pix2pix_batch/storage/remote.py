@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import re
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from pix2pix_batch.errors import ImageError, InputError, OutputError
+from pix2pix_batch.storage.retry import retry as try_again
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -220,14 +219,7 @@ def is_transient(error: Exception) -> bool:
 
 def retry(action: Callable[[], Made], pauses: tuple[float, ...] | None = None) -> Made:
     """What ``action`` returns, tried anew after each pause while its error may pass."""
-    for pause in PAUSES if pauses is None else pauses:
-        try:
-            return action()
-        except Exception as error:
-            if not is_transient(error):
-                raise
-        time.sleep(pause * random.uniform(0.5, 1.5))  # not all workers at once
-    return action()
+    return try_again(action, PAUSES if pauses is None else pauses, is_transient, jitter=0.5)
 
 
 STAMPS = (

@@ -34,7 +34,7 @@ SPACES = {0: "black and white", 14: "CIE L*a*b*", 15: "black and white", 19: "e-
 HALVED = (((1, 1), (2, 2), (2, 2)), ((1, 1), (2, 1), (2, 1)))
 """Samplings of chroma that OpenJPEG makes RGB of: 4:2:0 and 4:2:2."""
 
-OPACITY, PREMULTIPLIED, UNSPECIFIED = 1, 2, 65535
+PREMULTIPLIED, UNSPECIFIED = 2, 65535
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
