@@ -10,7 +10,7 @@ from typing import IO
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.storage import common
-from pix2pix_batch.storage.common import LARGEST, NameRules, require_size
+from pix2pix_batch.storage.common import NameRules, require_size
 from pix2pix_batch.storage.local_destination import LocalDestination, LocalOutputs
 from pix2pix_batch.storage.retry import retry_disk
 from pix2pix_batch.text import escape
@@ -112,8 +112,10 @@ def _read(path: str) -> tuple[bytes, str]:
         require_size(b"", status.st_size)
         pieces = [os.read(descriptor, status.st_size + 1)]
         read = len(pieces[0])
-        while pieces[-1] and read != status.st_size and read <= LARGEST:  # it is being written
-            pieces.append(os.read(descriptor, LARGEST + 1 - read))
+        while (
+            pieces[-1] and read != status.st_size and read <= common.LARGEST
+        ):  # it is being written
+            pieces.append(os.read(descriptor, common.LARGEST + 1 - read))
             read += len(pieces[-1])
     finally:
         os.close(descriptor)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO
 
 from pix2pix_batch.errors import ImageError, InputError
-from pix2pix_batch.storage import remote
-from pix2pix_batch.storage.common import LARGEST, NameRules, require_size
+from pix2pix_batch.storage import common, remote
+from pix2pix_batch.storage.common import NameRules, require_size
 from pix2pix_batch.storage.remote_destination import RemoteDestination, RemoteOutputs
 from pix2pix_batch.storage.remote_stream import RemoteRawFile, RemoteStream
 from pix2pix_batch.text import escape
@@ -39,7 +39,7 @@ class RemoteStore:
 
     def read(self, path: str, known: str = "") -> tuple[bytes, str]:
         known = known or remote.stamp_of(path)
-        data = remote.read(path, LARGEST + 1)
+        data = remote.read(path, common.LARGEST + 1)
         return require_size(data, len(data)), known
 
     def open_beginning(self, path: str, size: int) -> IO[bytes]:
