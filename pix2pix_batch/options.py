@@ -157,6 +157,7 @@ INCLUDE = partial(
 )
 
 
+# One field for each option of the command.
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What ``convert`` can be told; see the command's help. ``None`` and ``auto``: decided."""

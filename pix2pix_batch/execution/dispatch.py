@@ -56,6 +56,7 @@ class ResultSink(Protocol):
         """What was recorded is to survive a power cut. Raises :class:`OutputError`."""
 
 
+# The state of a running job: what it was given, what is under way, and what ended it.
 class Dispatcher:
     """Keeps a bounded number of chunks in flight, and sends again those whose workers died.
 

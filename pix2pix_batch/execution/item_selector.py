@@ -29,6 +29,7 @@ TOGETHER = 512
 """Inputs that cannot be converted are recorded so many at a time."""
 
 
+# What it was given and what it has counted; who reads the counts needs them after it.
 @dataclass
 class ItemSelector:
     """Takes the items that ``scan`` finds, and gives those to be converted.

@@ -62,6 +62,7 @@ def convert(
     return Job(planned, progress, show_item=plan).run()
 
 
+# The parts of a job, each with a life of its own, which only it brings together.
 class Job:
     """One run of what is planned: its items selected, sent to workers, and recorded."""
 

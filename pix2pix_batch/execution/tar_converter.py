@@ -71,6 +71,7 @@ class PendingMember:
         return len(self.content) if isinstance(self.content, bytes) else 0
 
 
+# The state of a tar that is read, translated and written at once.
 class TarConverter:
     """A tar on its way from members to members, in order and in little memory."""
 

@@ -50,6 +50,7 @@ Encoder = Callable[["np.ndarray", "np.ndarray | None", Extras], bytes]
 (H, W)``, beside 1 or 3 of them; where it holds rasters, of any bands and types."""
 
 
+# All that the program asks of a format is here, so that a new one is one entry.
 @dataclass(frozen=True)
 class OutputFormat:
     """``suffix``: of its files; ``mime``: its media type; ``inputs``: the suffixes of inputs that

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pix2pix_batch.inference.engine import Translated
 
 
+# The state of a chunk that is decoded, translated and written at once, in several threads.
 class Converter:
     """Converts one chunk on this worker."""
 

@@ -28,6 +28,7 @@ backend ``auto``) and checks the engine on them; given none, all is settled, and
 :class:`InputError` where it cannot be had. A function of a module, for it travels by its name."""
 
 
+# One field for each option that workers need: it is what is sent to them.
 @dataclass(frozen=True)
 class Settings:
     """A job as its workers see it. ``model`` and ``out`` are paths that they can reach.

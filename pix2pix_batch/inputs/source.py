@@ -55,6 +55,7 @@ class ScanOptions:
         return InputFilter(self.exclude, self.include, spelled, tars, self.rasters)
 
 
+# What was asked for, and what is counted and remarked as the inputs are found.
 class InputSource(ABC):
     """The inputs of a job. Iterate once; then the counts are known.
 

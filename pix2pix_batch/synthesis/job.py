@@ -39,6 +39,7 @@ from pix2pix_batch.synthesis.result import ImageSummary
 from pix2pix_batch.text import escape
 
 
+# Those of every source of inputs, and which variants of each are wanted.
 class Variants(InputSource):
     """What a scan of the inputs found, each as often as it is wanted.
 

@@ -38,6 +38,7 @@ PREMULTIPLIED, UNSPECIFIED = 2, 65535
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
+# The fields of a JPEG 2000 file's headers.
 @dataclass
 class Stream:
     """``depths``: bits of each component; ``signed``: whether any has a sign; ``steps``: how many

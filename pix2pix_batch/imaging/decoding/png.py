@@ -47,6 +47,7 @@ PASSES = (
 """Adam7: the first column and row of each pass, and how far apart they are (PNG, section 8.1)."""
 
 
+# What a PNG file's chunks say, one field a kind.
 @dataclass
 class Chunks:
     """What a file's chunks say.

@@ -11,6 +11,7 @@ LOSSLESS = ("DEFLATE", "LZW", "ZSTD", "LZMA", "PACKBITS", "NONE")
 """Compressions of GeoTIFF that keep every value, by GDAL's names."""
 
 
+# The fields that GDAL has of a file.
 @dataclass(frozen=True)
 class RasterProfile:
     """``crs``, ``transform``, ``gcps`` (points and their system), ``rpcs``: where it lies, as
