@@ -21,6 +21,7 @@ from pix2pix_batch import bundle, checkpoint_kinds, generators, keras_files
 from pix2pix_batch.errors import BundleError
 from pix2pix_batch.generators.description import LayoutError
 from pix2pix_batch.generators.unet import ROOT
+from pix2pix_batch.text import describe_error
 
 State = dict[str, Tensor]
 
@@ -112,9 +113,9 @@ def _read_pickle(path: Path) -> Any:
             f"code and are never loaded; {SAVE_AGAIN}"
         ) from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise BundleError(
-            f"{path}: is damaged or no checkpoint ({reason}); get it again, or {SAVE_AGAIN}"
+            f"{path}: is damaged or no checkpoint ({describe_error(error)}); get it again, or "
+            f"{SAVE_AGAIN}"
         ) from error
 
 

@@ -16,7 +16,7 @@ from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.decoding import decode
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.images import Picture
-from pix2pix_batch.storage import files
+from pix2pix_batch.storage import local
 from pix2pix_batch.text import format_count
 
 
@@ -79,7 +79,7 @@ class Reader:
         try:
             picture = images.read(path.read_bytes(), channels, self.tolerance)
         except OSError as error:
-            raise ImageError(f"{path}: {files.unreadable(path, error)}") from error
+            raise ImageError(f"{path}: {local.unreadable(path, error)}") from error
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
         if picture.warnings:

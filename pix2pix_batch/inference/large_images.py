@@ -27,8 +27,7 @@ from pix2pix_batch.inference.fitting import LARGE_TILE, plan_large_tiles
 from pix2pix_batch.inference.settings import WHOLE, Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import new_digest
-from pix2pix_batch.storage import destination, files, remote
-from pix2pix_batch.storage.common import DIRECTORY
+from pix2pix_batch.storage import common, destination, files, local
 
 WHOLE_RASTER = 512 << 20
 """Bytes of samples, of the input once and of the output twice, that a raster has at most to be held
@@ -53,11 +52,11 @@ look takes a part of a millisecond."""
 def open_large(item: Item, info: BundleInfo, settings: Settings) -> Raster | None:
     """The input, opened, where it is to be read window by window; ``None`` where it is held as a
     whole, or where decoding it tells what is wrong. Raises :class:`ImageError`."""
-    if not input_reading.is_on_disk(item) or info.labels is not None:
+    if not files.is_on_disk(item) or info.labels is not None:
         return None
     raster = input_reading.is_raster(item.name, info, settings.bands)
     if not raster and (
-        suffix_of(item.name) not in WINDOWED or files.file_size(item.path) < LEAST_BYTES
+        suffix_of(item.name) not in WINDOWED or local.file_size(item.path) < LEAST_BYTES
     ):
         return None
     if not raster and _is_small_picture(item, settings):
@@ -82,14 +81,14 @@ def open_large(item: Item, info: BundleInfo, settings: Settings) -> Raster | Non
 def split_rows(item: Item, info: BundleInfo, settings: Settings) -> list[Item]:
     """The parts of an image that does not fit in memory, for several workers to make; none where it
     is held, is of few rows, or is better made by one, which then tells what is wrong."""
-    is_remote = not settings.out or remote.is_url(settings.out)
-    # for noise the whole file is hashed each time
-    if is_remote or settings.noise or item.tar or settings.fit not in ("tile", WHOLE):
+    if not settings.writes_to_disk or item.tar or settings.fit not in ("tile", WHOLE):
+        return []
+    if settings.noise:  # for which the whole file is hashed each time
         return []
     # the file itself last: of pictures none is looked at, for each chunk, by the client
-    if not OUTPUT_FORMATS[item.form].driver or not input_reading.is_on_disk(item):
+    if not OUTPUT_FORMATS[item.form].driver or not files.is_on_disk(item):
         return []
-    if suffix_of(item.name) != ".vrt" and files.file_size(item.path) < LEAST_BYTES:
+    if suffix_of(item.name) != ".vrt" and local.file_size(item.path) < LEAST_BYTES:
         return []
     try:
         found = open_large(item, info, settings)
@@ -145,7 +144,7 @@ def _fits(found: Raster, info: BundleInfo, settings: Settings, raster: bool) -> 
 
 def _is_huge(item: Item, settings: Settings) -> bool:
     """Whether a picture cannot be decoded as a whole by its file's size alone."""
-    return files.file_size(item.path) > files.LARGEST
+    return local.file_size(item.path) > common.LARGEST
 
 
 def read_probe(item: Item, info: BundleInfo, settings: Settings) -> Picture:
@@ -174,7 +173,7 @@ def make_tiles(
     if not OUTPUT_FORMATS[item.form].driver:
         raise ImageError(f"an image {told}, and {item.form} is written as a whole; use --format "
                          "tiff or cog")  # fmt: skip
-    if not settings.out or remote.is_url(settings.out):
+    if not settings.writes_to_disk:
         raise ImageError(f"an image {told}; convert it into a directory on a disk")
     if settings.fit not in ("tile", WHOLE):
         raise ImageError(f"an image {told}; use --fit tile")
@@ -191,7 +190,7 @@ def make_tiles(
 
 def parts_directory(out: str | os.PathLike[str]) -> Path:
     """Where what is done of large images is kept until they are done."""
-    return Path(out) / DIRECTORY / PARTS
+    return Path(out) / common.DIRECTORY / PARTS
 
 
 def _name_parts(item: Item, stamp: str, settings: Settings) -> str:
@@ -238,9 +237,9 @@ def write_output(
                     digest.update(piece)
                     file.write(piece)
     except OSError as error:
-        raise destination.explain_output_error(settings.out, error) from error
+        raise common.explain_output_error(settings.out, error) from error
     except ImageError:
-        destination.require_room(settings.out)
+        common.require_room(settings.out)
         raise
     finally:
         made.unlink(missing_ok=True)

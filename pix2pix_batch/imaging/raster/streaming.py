@@ -26,6 +26,7 @@ LARGEST_BLOCK = 512
 """Rows that blocks of files have at most, mostly."""
 
 
+# Has the interface of Tiles, whose attributes the pipeline reads, and the state of rows on disk.
 class StreamedTiles:
     """As :class:`pix2pix_batch.imaging.tiling.Tiles`, of a :class:`Raster` too large to be held.
 
