@@ -6,6 +6,7 @@ import string
 from dataclasses import dataclass
 
 
+# The fields of one input that are sent to a worker.
 @dataclass(frozen=True, slots=True)
 class Item:
     """One input and where its output goes: an image, or a tar of them.

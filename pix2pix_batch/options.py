@@ -97,7 +97,6 @@ def what_decides_bytes(options: Any, resolved: Mapping[str, Any]) -> dict[str, A
 # The options that several commands have; each command says in its own words what one does there.
 MODEL = partial(option, "map2aerial", metavar="NAME|FILE")
 FIT = partial(option, None, choices=FITS, decides_bytes=True)
-PICTURE_FORMATS = tuple(name for name, one in OUTPUT_FORMATS.items() if not one.only_rasters)
 FORMAT = partial(option, "png", choices=tuple(OUTPUT_FORMATS), decides_bytes=True)
 BANDS = partial(
     option,
@@ -166,6 +165,7 @@ PAGES = partial(
 )
 
 
+# One field for each option of the command.
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What ``convert`` can be told; see the command's help. ``None`` and ``auto``: decided."""

@@ -19,7 +19,7 @@ from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.output_formats import SUFFIXES
-from pix2pix_batch.storage.destination import FATAL
+from pix2pix_batch.storage.common import FATAL
 from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.text import format_count
 from pix2pix_batch.train import pairs, threads
@@ -27,8 +27,6 @@ from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.pair_doubts import find_doubts
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.survey import Survey
-
-FORMATS = ("png", "jpg")
 
 Made = list[tuple[str, Pixels]]
 """Images to write, each with its path within OUT, without suffix."""
@@ -54,7 +52,7 @@ def combine(
 ) -> Arranged:
     """Write the pairs of ``A/`` and ``B/``, or of a manifest, side by side into ``out/<split>``.
 
-    ``form``: one of :data:`FORMATS`. A pair that cannot be read or written fails alone. Raises
+    ``form``: ``png`` or ``jpg``. A pair that cannot be read or written fails alone. Raises
     :class:`InputError`, and :class:`OutputError` where nothing more can be written.
     """
     found = pairs.survey(data, val_fraction=0)

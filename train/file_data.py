@@ -59,6 +59,7 @@ class FileSplit:
             raise ImageError(f"{self.listed[index].a}: {error}") from error
 
 
+# The parts of a data set, split and read, as the trainer asks for them.
 class FileData:
     """Pairs of image files; see :mod:`pix2pix_batch.train.pairs`."""
 

@@ -20,14 +20,16 @@ from pix2pix_batch.journal.record import DONE, FAILED, QUARANTINED, Record
 from pix2pix_batch.journal.shard import Shard
 from pix2pix_batch.options import Options
 from pix2pix_batch.reporting.summary import Summary
-from pix2pix_batch.storage import destination, files, remote
+from pix2pix_batch.storage import destination, files, local
 from pix2pix_batch.storage.common import DIRECTORY
+from pix2pix_batch.storage.store import Outputs, store_of
 from pix2pix_batch.text import escape
 
 TOGETHER = 512
 """Inputs that cannot be converted are recorded so many at a time."""
 
 
+# What it was given and what it has counted; who reads the counts needs them after it.
 @dataclass
 class ItemSelector:
     """Takes the items that ``scan`` finds, and gives those to be converted.
@@ -50,7 +52,7 @@ class ItemSelector:
     gone: dict[str, int] | None = None
     taken: int = 0
     outdated: dict[str, str] = field(default_factory=dict)
-    outputs: destination.Outputs = field(init=False)
+    outputs: Outputs = field(init=False)
 
     records_inputs = True
     """Whether the journal has a record for each input, and for nothing else."""
@@ -58,8 +60,8 @@ class ItemSelector:
     def __post_init__(self) -> None:
         self.found = InputGuard(self.scan, self.out)
         self.shard = Shard.parse(self.options.shard) if self.options.shard else None
-        self.is_remote = remote.is_url(self.out)
-        self.outputs = destination.Outputs(self.out)
+        self.is_remote = not store_of(self.out).is_local
+        self.outputs = destination.list_outputs(self.out)
 
     def require_images(self) -> None:
         """Raises :class:`InputError`, before anything is made, where there is nothing to do."""
@@ -211,7 +213,7 @@ class ItemSelector:
         reason = (
             self._refusal(history, item) or self._store_problem(item, is_early=is_early) or missing
         )
-        is_empty = not reason and now.startswith("0:") and files.is_empty(item.path)
+        is_empty = not reason and now.startswith("0:") and local.is_empty(item.path)
         if not reason and not is_empty:
             return None
         record = Record(
@@ -262,7 +264,7 @@ class ItemSelector:
         for a file of the same name there."""
         here = self.scan.directory_of_names
         before = history.job.get(DIRECTORY_OF_NAMES, here)
-        if before == here or remote.is_url(item.name) or item.path.startswith("/"):
+        if before == here or not store_of(item.name).is_local or item.path.startswith("/"):
             return
         raise (InputError if is_first else OutputError)(
             f"{escape(item.name)}: is a relative path, and {escape(self.out)} holds another job's "
@@ -275,10 +277,10 @@ class ItemSelector:
 
         Raises :class:`InputError` for one of the first images, with which nothing has begun.
         """
-        if self.options.scheduler or not remote.is_url(item.path):
+        if self.options.scheduler:  # the workers are elsewhere
             return ""
         try:
-            remote.require_store(item.path)
+            store_of(item.path).require_installed(item.path)
         except InputError as error:
             if is_early:
                 raise

@@ -33,7 +33,7 @@ from pix2pix_batch.options import Options
 from pix2pix_batch.reporting.left_alone import count_left_alone
 from pix2pix_batch.reporting.progress import Progress, ProgressReporter
 from pix2pix_batch.reporting.summary import Summary
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import files
 from pix2pix_batch.text import escape
 
 
@@ -62,6 +62,7 @@ def convert(
     return Job(planned, progress, show_item=plan).run()
 
 
+# The parts of a job, each with a life of its own, which only it brings together.
 class Job:
     """One run of what is planned: its items selected, sent to workers, and recorded."""
 
@@ -186,7 +187,7 @@ class Job:
     def _convert(self, recorder: RunRecorder, first: list[Item], rest: Iterator[Item]) -> None:
         """Have the items converted; what is decided for all is decided on the ``first``."""
         options, journal = self.options, recorder.journal
-        far = self.planned.is_remote or any(remote.is_url(item.path) for item in first)
+        far = self.planned.is_remote or not all(map(files.is_on_disk, first))
         self.settings = replace(self.settings, far=far)
         with ExitStack() as stack:
             client, self.progress.workers = start_workers(
@@ -238,8 +239,8 @@ class Job:
             if not dispatcher.run(items):
                 self.summary.interrupted = True
         finally:
-            self.selector.take_back(dispatcher.ahead)
-            self.summary.remark(*dispatcher.notes)
+            self.selector.take_back(dispatcher.queue.ahead)
+            self.summary.remark(*dispatcher.roster.notes)
         if not self.summary.interrupted:
             self.progress.total = self.summary.total
         watch()

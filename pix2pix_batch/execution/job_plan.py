@@ -48,7 +48,7 @@ class JobPlan:
     @property
     def is_remote(self) -> bool:
         """Whether OUT is a URL."""
-        return remote.is_url(self.settings.out)
+        return not self.settings.writes_to_disk
 
     def open_history(self, kind: type[AnyHistory]) -> AnyHistory:
         """The job's journal, or what one says of it. A place that cannot be read or written is
@@ -95,7 +95,7 @@ def plan_job(source: str, out: str, options: Options, opener: Opener | None = No
         ScanOptions,
         options,
         form=options.format,
-        out=settings.out if remote.is_url(settings.out) else out,
+        out=settings.out,
         rasters=input_reading.takes_rasters(info, options.bands),
     )
     make_scan: Callable[[], InputSource] = partial(open_inputs, source, scan_options)
@@ -134,7 +134,7 @@ def _require_possible(options: Options, settings: Settings, scan: InputSource) -
             "memory:// lives in one process, and the workers are others; it is for tests with "
             "a scheduler in the same process (inproc://)"
         )
-    if options.keep_times and (remote.is_url(settings.out) or scan.tars):
+    if options.keep_times and (scan.tars or not settings.writes_to_disk):
         raise InputError("--keep-times needs files on disk, neither URLs nor tars")
 
 
@@ -144,11 +144,10 @@ def identify_inputs_and_model(
     """The first part of a job's identity. ``names_matter``: whether the directory counts from
     which a list's relative names are taken."""
     directory = scan.directory_of_names if names_matter else None
-    out = settings.out
     return {
         "input": scan.identity,
         **({} if directory is None else {DIRECTORY_OF_NAMES: directory}),
-        **({OUT_OF_JOURNAL: remote.redact(out)} if remote.is_url(out) else {}),
+        **({} if settings.writes_to_disk else {OUT_OF_JOURNAL: remote.redact(settings.out)}),
         "model": settings.fingerprint,
         "model_name": info.name,
         **_list_value_ranges(info),

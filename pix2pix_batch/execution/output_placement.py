@@ -14,8 +14,9 @@ from pix2pix_batch.imaging import sidecars
 from pix2pix_batch.inputs.source import InputSource
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.history import History
-from pix2pix_batch.storage import remote
+from pix2pix_batch.storage import files
 from pix2pix_batch.storage.name_set import HashSet
+from pix2pix_batch.storage.store import store_of
 
 
 class OutputNames:
@@ -72,8 +73,7 @@ class InputGuard:
         """``out``: OUT's path or URL."""
         self._scan = scan
         self._items: Iterator[Item] = iter(scan)
-        self._is_local = not remote.is_url(out)
-        self._out = os.path.realpath(out) if self._is_local else ""
+        self._out = os.path.realpath(out) if store_of(out).is_local else ""  # none behind a URL
         self._looks_at_each = scan.names_each
         root = "" if scan.is_list or scan.is_remote else os.path.realpath(scan.root)
         self._root = "" if _lies_in(self._out, root) else root
@@ -104,7 +104,7 @@ class InputGuard:
 
     def find_replaced(self, item: Item, outputs: Iterable[str]) -> bool:
         """Whether one of ``outputs``, paths in OUT, would replace an input or lie among them."""
-        if not self._is_local:
+        if not self._out:
             return False
         for output in outputs:
             path = os.path.join(self._out, output)
@@ -129,7 +129,7 @@ class InputGuard:
         self._spool = spool
 
     def _note(self, item: Item) -> None:
-        if not (self._looks_at_each and self._is_local) or remote.is_url(item.path):
+        if not (self._looks_at_each and self._out and files.is_on_disk(item)):
             return
         for path in (item.path, *sidecars.paths(item.path, item.sidecars)):
             above, name = os.path.split(path)

@@ -73,6 +73,7 @@ class PendingMember:
         return len(self.content) if isinstance(self.content, bytes) else 0
 
 
+# The state of a tar that is read, translated and written at once.
 class TarConverter:
     """A tar on its way from members to members, in order and in little memory."""
 
@@ -221,7 +222,7 @@ class TarConverter:
         if not self.settings.unpack:
             return ""
         inside = self._inside(name)
-        return inside if destination.Outputs(self.settings.out).has(inside) else ""
+        return inside if destination.list_outputs(self.settings.out).has(inside) else ""
 
     def _inside(self, name: str) -> str:
         return f"{self.item.output}/{os.path.normpath(name)}"

@@ -50,12 +50,14 @@ Encoder = Callable[["np.ndarray", "np.ndarray | None", Extras], bytes]
 (H, W)``, beside 1 or 3 of them; where it holds rasters, of any bands and types."""
 
 
+# All that the program asks of a format is here, so that a new one is one entry.
 @dataclass(frozen=True)
 class OutputFormat:
     """``suffix``: of its files; ``mime``: its media type; ``inputs``: the suffixes of inputs that
     ``--format same`` converts to it; ``has_quality``: whether ``--quality`` changes its bytes;
     ``largest_side``: pixels that its width and height may have at most; ``holds_georeference``:
-    whether the file itself says where it lies; ``has_world_files``: whether GDAL reads them
+    whether the file itself says where it lies; ``holds_metadata``: whether it has a place for EXIF
+    and XMP, whose loss is told otherwise; ``has_world_files``: whether GDAL reads them
     beside it; ``holds_rasters``: whether it holds any bands and types; ``driver``: GDAL's, with
     which it writes them; ``only_rasters``: whether it is written so in any case."""
 
@@ -66,6 +68,7 @@ class OutputFormat:
     has_quality: bool = False
     largest_side: int | None = None
     holds_georeference: bool = False
+    holds_metadata: bool = True
     has_world_files: bool = True
     holds_rasters: bool = False
     driver: str = ""
@@ -175,8 +178,8 @@ OUTPUT_FORMATS = {
         holds_rasters=True, driver="COG", only_rasters=True,
     ),
     "npy": OutputFormat(
-        ".npy", "application/octet-stream", (".npy",), _encode_npy, has_world_files=False,
-        holds_rasters=True, only_rasters=True,
+        ".npy", "application/octet-stream", (".npy",), _encode_npy, holds_metadata=False,
+        has_world_files=False, holds_rasters=True, only_rasters=True,
     ),
 }  # fmt: skip
 """By the name that ``--format`` has for each."""

@@ -21,7 +21,7 @@ from pix2pix_batch.imaging.metadata.tiff_pages import (
     require_page,
     select_page,
 )
-from pix2pix_batch.storage import common, files, remote
+from pix2pix_batch.storage import common, files, local, remote
 
 SUFFIXES = frozenset({".tif", ".tiff"})
 """Of files that may have pages."""
@@ -42,30 +42,30 @@ def list_pages_of_file(path: str) -> list[Page]:
     if remote.is_url(path):
         return list_pages(_open_remote(path))
     try:
-        with files.regular(path) as file:
+        with local.open_regular(path) as file:
             return _list_local(path, common.stamp(os.fstat(file.fileno())))
     except (OSError, ValueError) as error:
-        raise files.unreadable(path, error) from error
+        raise local.unreadable(path, error) from error
 
 
 @lru_cache(16)
 def _list_local(path: str, stamp: str) -> list[Page]:
     """``stamp``: of the file, whose pages are listed anew when it changes."""
-    with files.regular(path) as file:
+    with local.open_regular(path) as file:
         return list_pages(lambda at, length: os.pread(file.fileno(), length, at))
 
 
 def find_patches_of_file(path: str, number: int) -> list[tuple[int, bytes]]:
     """:func:`find_patches` of a file of this machine. Raises :class:`ImageError`."""
     found = list_pages_of_file(path)
-    with files.regular(path) as file:
+    with local.open_regular(path) as file:
         return find_patches(lambda at, length: os.pread(file.fileno(), length, at), found, number)
 
 
 def _open_remote(url: str) -> ReadAt:
     """Reads a block at a time; of the web, whose servers need not know ranges, all at once."""
     if remote.scheme(url) in remote.WEB:
-        return reader_of(remote.read(url, files.LARGEST))
+        return reader_of(remote.read(url, common.LARGEST))
     size = remote.size_of(url)
 
     @lru_cache(4)

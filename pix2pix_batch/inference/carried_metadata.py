@@ -108,7 +108,8 @@ def add_described(extras: RasterExtras, kept: Metadata, xmp: bytes) -> RasterExt
 
 
 def describe_lost(kept: Metadata, form: str) -> str:
-    """What an output that is written as a raster cannot keep, as a warning."""
+    """What an output cannot keep that is written as a raster, or in a format without a place for
+    metadata, as a warning."""
     names = {"EXIF": kept.described.keys() - {IPTC_TAG}, "XMP": kept.xmp, "IPTC": kept.iptc}
     driver = OUTPUT_FORMATS[form].driver
     if driver == GEOTIFF:

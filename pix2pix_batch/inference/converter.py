@@ -8,17 +8,10 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pix2pix_batch.errors import EngineError, ImageError, NotToleratedError, OutputError
-from pix2pix_batch.imaging import image_statistics, images, kinds
-from pix2pix_batch.imaging.composite import to_eight_bits
-from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
-from pix2pix_batch.imaging.raster.profile import RasterExtras
+from pix2pix_batch.imaging import kinds
 from pix2pix_batch.imaging.raster.reading import Raster
 from pix2pix_batch.imaging.raster.streaming import StreamedTiles
 from pix2pix_batch.imaging.tiling import SharingTiles
@@ -28,20 +21,22 @@ from pix2pix_batch.inference.carried_metadata import Place
 from pix2pix_batch.inference.decode_ahead import codec_threads, count_together, decode_ahead
 from pix2pix_batch.inference.engine_cache import domain_of, engine_of, info_of, turn
 from pix2pix_batch.inference.fitting import fit_to_model
+from pix2pix_batch.inference.output_writer import OutputWriter
 from pix2pix_batch.inference.pending_image import PendingImage, Watch, watch_nothing
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import digest_of
-from pix2pix_batch.journal.record import PART, Record
+from pix2pix_batch.journal.record import Record
 from pix2pix_batch.noise import SOURCE, noise_key, on_input
 from pix2pix_batch.storage import files
-from pix2pix_batch.storage.destination import Destination
+from pix2pix_batch.storage.destination import open_destination
 
 if TYPE_CHECKING:
     from pix2pix_batch.generators.generator import NormStatistics
     from pix2pix_batch.inference.engine import Translated
 
 
+# The state of a chunk that is decoded, translated and written at once, in several threads.
 class Converter:
     """Converts one chunk on this worker."""
 
@@ -62,8 +57,8 @@ class Converter:
         self.watch = watch or watch_nothing
         self.info = info_of(settings.model, settings.fingerprint)
         self.architecture = self.info.architecture
-        self.makes_pictures = self.info.ranges.output.is_picture
         self.domain = domain_of(settings.model, settings.fingerprint)
+        self.writer = OutputWriter(settings, self.info, self.domain, self.watch)
         self.lane: BatchBuilder[tuple[PendingImage, int]] = BatchBuilder(
             engine_of(settings), settings, self.architecture, self.info.ranges.input.dtype
         )
@@ -104,12 +99,12 @@ class Converter:
             try:
                 self._add_tiles(work, pool)
             except ImageError as error:  # of an image that is read as it goes on
-                work.failed, reason = True, str(error)
+                work.failed = True
                 if isinstance(work.tiles, StreamedTiles):
                     work.tiles.raster.close()
                     if work.item.rows is None:  # else others may be at work on theirs
                         work.tiles.store.remove()
-                self.records.append(Record(work.item.name, "failed", work.stamp, reason=reason))
+                self.records.append(self._describe_failure(work.item, work.stamp, error))
         for lane in self._lanes():
             if lane.owners and not self.fatal:
                 self._translate(lane, pool)
@@ -183,9 +178,7 @@ class Converter:
                 by_band=picture.profile is not None,
             )
         except ImageError as error:
-            refused = isinstance(error, NotToleratedError)
-            under = self.settings.tolerance.journal_entry if refused else ""
-            return Record(item.name, "failed", stamp, reason=str(error), under=under)
+            return self._describe_failure(item, stamp, error)
         content = hashlib.sha256(data).digest() if self.settings.noise else b""
         work = PendingImage(item, stamp, content, tiles, picture.alpha, kept, len(tiles))
         work.warning = "; ".join(filter(None, (*picture.warnings, kept.remark)))
@@ -196,6 +189,11 @@ class Converter:
             work.pixels = picture.pixels
             work.alpha = None if picture.profile is None else picture.alpha
         return work
+
+    def _describe_failure(self, item: Item, stamp: str, error: ImageError) -> Record:
+        refused = isinstance(error, NotToleratedError)
+        under = self.settings.tolerance.journal_entry if refused else ""
+        return Record(item.name, "failed", stamp, reason=str(error), under=under)
 
     def _begin_large(self, item: Item, raster: Raster, stamp: str) -> PendingImage:
         """An image that does not fit in memory. Raises :class:`ImageError`."""
@@ -282,127 +280,11 @@ class Converter:
     def _write_all(self, few: Sequence[PendingImage]) -> list[Record]:
         """What became of them, until OUT takes no more."""
         records = []
-        with Destination(self.settings.out) as destination:
+        with open_destination(self.settings.out) as destination:
             for work in few:
                 try:
-                    records.append(self._write(work, self.place or destination.place))
+                    records.append(self.writer.write(work, self.place or destination.place))
                 except OutputError as error:
                     self.fatal = str(error)
                     break
         return records
-
-    def _write(self, work: PendingImage, place: Place) -> Record:
-        item = work.item
-        if isinstance(work.tiles, StreamedTiles):
-            return self._write_large(work, work.tiles, place)
-        lost = ""
-        try:
-            picture = images.Picture(self._output_pixels(work), work.alpha)
-            extras = self._make_extras(work)
-            if extras is not None:
-                lost = carried_metadata.describe_lost(work.metadata, item.form)
-            with self.watch("encoding it", item.name):
-                data = images.write(
-                    picture,
-                    item.form,
-                    self.settings.quality,
-                    work.metadata.exif,
-                    work.metadata.fields,
-                    self._origin(item) or work.metadata.xmp,
-                    extras,
-                    work.metadata.iptc,
-                )
-        except MemoryError:
-            return Record(item.name, "failed", reason="too large for this machine's memory")
-        except Exception as error:
-            reason = f"cannot be written as {item.form}: {error}"
-            return Record(item.name, "failed", work.stamp, reason=reason)
-        try:
-            with self.watch("writing it", item.name):
-                beside = carried_metadata.place_output(
-                    item, work.metadata, data, place, self.settings
-                )
-        except ImageError as error:  # for no reason of the input's own: it is tried again
-            return Record(item.name, "failed", reason=str(error))
-        is_made = item.variant != SOURCE  # and no copy of the input
-        distance = self._distance(work) if is_made else None
-        look = image_statistics.Appearance(look="", flags="")
-        if is_made and self.settings.inspect:
-            assert work.tiles.result is not None
-            seen = to_eight_bits(work.tiles.result, self.info.ranges.output)
-            look = image_statistics.measure_appearance(seen)
-        return Record(
-            item.name,
-            "done",
-            work.stamp,
-            item.output,
-            hash=digest_of(data),
-            distance=distance,
-            input=work.input,
-            warning="; ".join(filter(None, (work.warning, lost))),
-            unmeasured=True if is_made and distance is None and self.domain is not None else None,
-            beside=beside or None,
-            **look,
-        )
-
-    def _make_extras(self, work: PendingImage) -> RasterExtras | None:
-        """For the writer of rasters; ``None`` where the image is written as a picture. Raises
-        :class:`ImageError`."""
-        item, kept, profile = work.item, work.metadata, work.profile
-        if item.variant == SOURCE:
-            return input_reading.make_source_extras(profile, item.form, self.info, self.settings)
-        if profile is None and OUTPUT_FORMATS[item.form].driver and not self.makes_pictures:
-            profile = input_reading.place_of(kept.fields, work.alpha is not None)
-        extras = input_reading.make_extras(profile, item.form, self.info, self.settings)
-        if extras is None:
-            return None
-        return carried_metadata.add_described(extras, kept, self._origin(item))
-
-    def _origin(self, item: Item) -> bytes:
-        """XMP that says where the output comes from; a copy of the input has none."""
-        return b"" if item.variant == SOURCE else self.settings.origin
-
-    def _write_large(self, work: PendingImage, tiles: StreamedTiles, place: Place) -> Record:
-        """As :meth:`_write`, of an image whose rows lie on the disk."""
-        item = work.item
-        if item.rows is not None:
-            tiles.raster.close()
-            return Record(item.name, PART, work.stamp)
-        try:
-            squares = tiles.all_squares() if self.domain is not None else []
-            with self.watch("writing it", item.name):
-                beside = carried_metadata.place_sidecars(item, work.metadata, place, self.settings)
-            watched = partial(self.watch, "writing it", item.name)
-            kept, settings = work.metadata, self.settings
-            hashed = large_images.write_output(tiles, item, kept, self.info, settings, watched)
-        except ImageError as error:
-            return Record(item.name, "failed", reason=str(error))
-        finally:
-            tiles.raster.close()
-        if self.settings.keep_times:
-            time = carried_metadata.modification_time(item)
-            carried_metadata.date(Path(self.settings.out) / item.output, time)
-        lost = carried_metadata.describe_lost(work.metadata, item.form)
-        warning = "; ".join(filter(None, (*tiles.raster.warnings, lost)))
-        record = Record(item.name, "done", work.stamp, item.output, hash=hashed)
-        record = replace(record, warning=warning, beside=beside or None)
-        distance = None if self.domain is None else self.domain.distance(squares, tiles.shares)
-        unmeasured = True if distance is None and self.domain is not None else None
-        return replace(record, distance=distance, unmeasured=unmeasured)
-
-    def _output_pixels(self, work: PendingImage) -> np.ndarray:
-        """The output's pixels."""
-        if work.item.variant == SOURCE:
-            assert work.pixels is not None
-            return work.pixels
-        assert work.tiles.result is not None
-        if self.settings.beside:
-            assert work.pixels is not None
-            return images.side_by_side(work.pixels, work.tiles.result)
-        return work.tiles.result
-
-    def _distance(self, work: PendingImage) -> float | None:
-        """From the model's training inputs, where the bundle can tell."""
-        if self.domain is None:
-            return None
-        return self.domain.distance(work.squares, work.tiles.shares)

@@ -19,7 +19,7 @@ from pix2pix_batch.imaging.raster.profile import RasterExtras, RasterProfile
 from pix2pix_batch.inference.fitting import read_input
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import files, local
 
 
 def is_raster(name: str, info: BundleInfo, bands: str | None) -> bool:
@@ -49,15 +49,15 @@ def read_item(item: Item, info: BundleInfo, settings: Settings) -> Picture:
 def read_file(item: Item, info: BundleInfo, settings: Settings) -> tuple[bytes, str]:
     """The file's bytes and its stamp; no bytes where it is a raster on a disk, which is read from
     there, and nobody else needs them. Raises :class:`ImageError`."""
-    if not (is_raster(item.file_name, info, settings.bands) and is_on_disk(item)):
+    if not (is_raster(item.file_name, info, settings.bands) and files.is_on_disk(item)):
         return files.read(item)
     tells_place = settings.georeference and not OUTPUT_FORMATS[item.form].holds_rasters
     if settings.noise or settings.keep_exif or settings.inspect or tells_place:
         return files.read(item)
     try:
-        files.regular(item.path).close()
+        local.open_regular(item.path).close()
     except (OSError, ValueError) as error:
-        raise files.unreadable(item.path, error) from error
+        raise local.unreadable(item.path, error) from error
     return b"", item.stamp or files.stamp_of(item.path)
 
 
@@ -79,12 +79,7 @@ def decode_item(item: Item, data: bytes, info: BundleInfo, settings: Settings) -
     """``data``: as :func:`select_own_page` returns it. Raises :class:`ImageError`."""
     if not is_raster(item.file_name, info, settings.bands):
         return read_input(data, info, settings.tolerance)
-    return _read_raster(item.path if is_on_disk(item) else data, item, info, settings)
-
-
-def is_on_disk(item: Item) -> bool:
-    """Whether it is a file of this machine."""
-    return item.content is None and not remote.is_url(item.path)
+    return _read_raster(item.path if files.is_on_disk(item) else data, item, info, settings)
 
 
 def _read_raster(place: str | bytes, item: Item, info: BundleInfo, settings: Settings) -> Picture:

@@ -29,8 +29,7 @@ from pix2pix_batch.inference.fitting import LARGE_TILE, plan_large_tiles
 from pix2pix_batch.inference.settings import WHOLE, Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import new_digest
-from pix2pix_batch.storage import destination, files, remote
-from pix2pix_batch.storage.common import DIRECTORY
+from pix2pix_batch.storage import common, destination, files, local
 
 WHOLE_RASTER = 512 << 20
 """Bytes of samples, of the input once and of the output twice, that a raster has at most to be held
@@ -65,7 +64,7 @@ def open_large(item: Item, info: BundleInfo, settings: Settings) -> Raster | Non
 def _open_measured(item: Item, info: BundleInfo, settings: Settings) -> Raster | None:
     """The input, opened, where that tells whether it is held as a whole. Raises
     :class:`ImageError`."""
-    if not input_reading.is_on_disk(item) or info.labels is not None:
+    if not files.is_on_disk(item) or info.labels is not None:
         return None
     raster = input_reading.is_raster(item.file_name, info, settings.bands)
     if not raster and not may_be_large_picture(item, settings.tolerance):
@@ -86,14 +85,14 @@ def _open_measured(item: Item, info: BundleInfo, settings: Settings) -> Raster |
 def split_rows(item: Item, info: BundleInfo, settings: Settings) -> list[Item]:
     """The parts of an image that does not fit in memory, for several workers to make; none where it
     is held, is of few rows, or is better made by one, which then tells what is wrong."""
-    is_remote = not settings.out or remote.is_url(settings.out)
-    # for noise the whole file is hashed each time
-    if is_remote or settings.noise or item.tar or settings.fit not in ("tile", WHOLE):
+    if not settings.writes_to_disk or item.tar or settings.fit not in ("tile", WHOLE):
+        return []
+    if settings.noise:  # for which the whole file is hashed each time
         return []
     # the file itself last: of pictures none is looked at, for each chunk, by the client
-    if not OUTPUT_FORMATS[item.form].driver or not input_reading.is_on_disk(item):
+    if not OUTPUT_FORMATS[item.form].driver or not files.is_on_disk(item):
         return []
-    if suffix_of(item.file_name) != ".vrt" and files.file_size(item.path) < LEAST_BYTES:
+    if suffix_of(item.file_name) != ".vrt" and local.file_size(item.path) < LEAST_BYTES:
         return []
     try:
         found = open_large(item, info, settings)
@@ -150,7 +149,7 @@ def _plan_tiles(info: BundleInfo, settings: Settings) -> tuple[int, int | None]:
 def may_be_large_picture(item: Item, tolerance: Tolerance) -> bool:
     """Whether a picture is of a kind that can be read window by window, and Pillow does not see
     that it is small enough, so that rasterio need not be imported."""
-    if suffix_of(item.file_name) not in WINDOWED or files.file_size(item.path) < LEAST_BYTES:
+    if suffix_of(item.file_name) not in WINDOWED or local.file_size(item.path) < LEAST_BYTES:
         return False
     size = input_reading.read_size(item)
     return size is None or size[0] * size[1] > pixel_limit(tolerance)
@@ -167,7 +166,7 @@ def _fits(found: Raster, item: Item, info: BundleInfo, settings: Settings) -> bo
 
 def _is_huge(item: Item, settings: Settings) -> bool:
     """Whether a picture cannot be decoded as a whole by its file's size alone."""
-    return files.file_size(item.path) > files.LARGEST
+    return local.file_size(item.path) > common.LARGEST
 
 
 def read_probe(item: Item, info: BundleInfo, settings: Settings) -> Picture:
@@ -196,20 +195,24 @@ def make_tiles(
     if not OUTPUT_FORMATS[item.form].driver:
         raise ImageError(f"an image {told}, and {item.form} is written as a whole; use --format "
                          "tiff or cog")  # fmt: skip
-    if not settings.out or remote.is_url(settings.out):
+    if not settings.writes_to_disk:
         raise ImageError(f"an image {told}; convert it into a directory on a disk")
     if settings.fit not in ("tile", WHOLE):
         raise ImageError(f"an image {told}; use --fit tile")
     size, part = _plan_tiles(info, settings)
-    if settings.tolerance.strict and raster.warnings:
-        raise NotToleratedError(f"{'; '.join(raster.warnings)}: refused by --strict")
+    strict = settings.tolerance.strict
     store = PieceStore(parts_directory(settings.out) / _name_parts(item, stamp, settings))
-    return StreamedTiles(raster, size, store, part=part, some=item.rows)
+    try:
+        return StreamedTiles(raster, size, store, part=part, some=item.rows, strict=strict)
+    except NotToleratedError:
+        if item.rows is None:  # else others may be at work on theirs
+            store.remove()
+        raise
 
 
 def parts_directory(out: str | os.PathLike[str]) -> Path:
     """Where what is done of large images is kept until they are done."""
-    return Path(out) / DIRECTORY / PARTS
+    return Path(out) / common.DIRECTORY / PARTS
 
 
 def _name_parts(item: Item, stamp: str, settings: Settings) -> str:
@@ -256,9 +259,9 @@ def write_output(
                     digest.update(piece)
                     file.write(piece)
     except OSError as error:
-        raise destination.explain_output_error(settings.out, error) from error
+        raise common.explain_output_error(settings.out, error) from error
     except ImageError:
-        destination.require_room(settings.out)
+        common.require_room(settings.out)
         raise
     finally:
         made.unlink(missing_ok=True)

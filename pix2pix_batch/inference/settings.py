@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.inference.backend_names import TORCH
+from pix2pix_batch.storage.store import store_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +28,7 @@ backend ``auto``) and checks the engine on them; given none, all is settled, and
 :class:`InputError` where it cannot be had. A function of a module, for it travels by its name."""
 
 
+# One field for each option that workers need: it is what is sent to them.
 @dataclass(frozen=True)
 class Settings:
     """A job as its workers see it. ``model`` and ``out`` are paths that they can reach.
@@ -75,6 +77,11 @@ class Settings:
     beside: bool = False
     inspect: bool = False
     origin: bytes = b""
+
+    @property
+    def writes_to_disk(self) -> bool:
+        """Whether OUT is a directory of this machine, and no URL; not where nothing is written."""
+        return bool(self.out) and store_of(self.out).is_local
 
 
 def settings_without_job(model: Path, size: int, fit: str, device: str, precision: str) -> Settings:

@@ -64,8 +64,6 @@ class LocalDirectory(DirectorySource):
 class StoreDirectory(DirectorySource):
     """A directory of a store, or what a glob finds below it."""
 
-    is_remote = True
-
     def __init__(self, source: str, options: ScanOptions, root: str, glob: str, tars: bool) -> None:
         """``glob``: over paths below ``root``; empty for all of it."""
         self._glob = Glob(glob) if glob else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,8 +13,8 @@ from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging import sidecars, tileset
 from pix2pix_batch.imaging.kinds import LOOKED_AT
 from pix2pix_batch.inputs.choice import OTHER, TAKEN, InputFilter, LeftAlone, is_tar
-from pix2pix_batch.storage import files, remote
 from pix2pix_batch.storage.name_set import HashSet, Names
+from pix2pix_batch.storage.store import store_of
 from pix2pix_batch.text import escape
 
 OUTSIDE = (
@@ -100,9 +99,7 @@ def list_folder(
 def open_beginning(path: str) -> IO[bytes] | None:
     """A file of this machine or of a store, to look into its beginning."""
     try:
-        if remote.is_url(path):
-            return io.BytesIO(remote.read(path, LOOKED_AT))
-        return files.regular(path)
+        return store_of(path).open_beginning(path, LOOKED_AT)
     except (ImageError, OSError, ValueError):
         return None
 
@@ -135,7 +132,7 @@ def leads_out(path: str, root: str) -> bool:
 
 def list_sidecars(path: str, root: str) -> tuple[str, ...]:
     """The sidecars of an image whose directory was not listed."""
-    return () if remote.is_url(path) else sidecars.list_sidecars(path, root)
+    return sidecars.list_sidecars(path, root) if store_of(path).is_local else ()
 
 
 def image_files(root: Path, left: LeftAlone | None = None, rasters: bool = False) -> Iterator[Path]:

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.imaging import kinds, pages
@@ -83,7 +83,7 @@ class Lines:
     byte (``find -print0``) are taken as they stand: :attr:`exact`.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: IO[bytes], name: str) -> None:
         """``name``: of the list, for errors."""
         self._name = name
         # what has arrived, without waiting for more

@@ -8,24 +8,15 @@ import re
 import unicodedata
 from array import array
 from collections.abc import Collection, Iterable
-from pathlib import Path
-
-import psutil
 
 from pix2pix_batch.imaging.output_formats import SAME, SUFFIXES
 from pix2pix_batch.inputs.choice import TARS, is_tar
-from pix2pix_batch.storage import remote
+from pix2pix_batch.storage.local import NAME_BYTES
 from pix2pix_batch.storage.name_set import HashSet, Names, find_repeated, intersect
-
-NAME_BYTES = 255
-"""What a name may have on Linux's file systems, unless these say otherwise (eCryptfs: 143)."""
+from pix2pix_batch.storage.store import store_of
 
 LONGEST_SUFFIX = max(len(suffix) for suffix in SUFFIXES.values())
 TAR_ENDINGS = frozenset(f".{suffix.rpartition('.')[2]}" for suffix in TARS)
-
-SEEN_ALIKE = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "cifs", "smb3", "hfs",
-                        "hfsplus", "apfs", "9p", "drvfs"})  # fmt: skip
-"""File systems, by Linux's names, on which ``A.png`` and ``a.png`` may be one file."""
 
 
 PAGED = re.compile(r"#[0-9]+\Z")
@@ -56,16 +47,8 @@ class Naming:
         cls, out: str | os.PathLike[str], form: str, unpack: bool, pages: bool = False
     ) -> Naming:
         """As the file system of ``out`` needs them, be it there yet or not."""
-        text = os.fspath(out)
-        if remote.is_url(text):
-            return cls(form, unpack, longest=None, pages=pages)
-        above = (Path(text), *Path(text).absolute().parents)
-        there = next((one for one in above if os.path.isdir(one)), Path("/"))
-        try:
-            longest = os.pathconf(there, "PC_NAME_MAX")
-        except (OSError, ValueError):
-            longest = NAME_BYTES
-        return cls(form, unpack, longest, _folds_case(there), pages)
+        rules = store_of(out).name_rules(os.fspath(out))
+        return cls(form, unpack, rules.longest, rules.folds_case, pages)
 
     def key(self, output: str) -> str:
         """What two outputs have in common that meet."""
@@ -177,26 +160,3 @@ class WholeNamed:
         naming = self._naming
         output = naming._name_whole(name)
         return naming._mark(output) if naming.key(output) in self._alike else output
-
-
-def _folds_case(directory: Path) -> bool:
-    """Whether names that differ in case alone are one file there."""
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                other = entry.name.swapcase()
-                if other != entry.name and other.casefold() == entry.name.casefold():
-                    there = directory / other
-                    return there.exists() and os.path.samefile(there, entry.path)
-        return _file_system(directory) in SEEN_ALIKE
-    except OSError:
-        return False
-
-
-def _file_system(directory: Path) -> str:
-    real, found, longest = os.path.realpath(directory), "", -1
-    for mount in psutil.disk_partitions(all=True):
-        inside = real == mount.mountpoint or real.startswith(os.path.join(mount.mountpoint, ""))
-        if inside and len(mount.mountpoint) >= longest:
-            found, longest = mount.fstype, len(mount.mountpoint)
-    return found

@@ -19,6 +19,7 @@ from pix2pix_batch.inputs.named_source import BracesSource, ListSource
 from pix2pix_batch.inputs.pattern import has_braces
 from pix2pix_batch.inputs.source import InputSource, ScanOptions
 from pix2pix_batch.storage import remote
+from pix2pix_batch.storage.store import store_of
 from pix2pix_batch.text import escape
 
 
@@ -33,7 +34,7 @@ def open_inputs(source: str, options: ScanOptions) -> InputSource:
         return ListSource(source, options)
     options = replace(options, rasters=options.rasters or suffix_of(source) in RASTERS)
     source = remote.normalise(source)
-    return _open_remote(source, options) if remote.is_url(source) else _open_local(source, options)
+    return (_open_local if store_of(source).is_local else _open_remote)(source, options)
 
 
 def _open_local(source: str, options: ScanOptions) -> InputSource:

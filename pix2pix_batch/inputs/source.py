@@ -20,6 +20,7 @@ from pix2pix_batch.item import Item
 from pix2pix_batch.storage import remote
 from pix2pix_batch.storage.files import join
 from pix2pix_batch.storage.name_set import HashSet, Names
+from pix2pix_batch.storage.store import store_of
 from pix2pix_batch.text import escape, format_count
 
 USUAL = (*(suffix for suffix in SAME if suffix not in RASTERS), ".gif", ".bmp")
@@ -62,6 +63,7 @@ class ScanOptions:
         return InputFilter(self.exclude, self.include, spelled, tars, self.rasters)
 
 
+# What was asked for, and what is counted and remarked as the inputs are found.
 class InputSource(ABC):
     """The inputs of a job. Iterate once; then the counts are known.
 
@@ -86,9 +88,6 @@ class InputSource(ABC):
     is_pattern = False
     """Whether it is a glob, or a single file."""
 
-    is_remote = False
-    """Whether it is a URL."""
-
     is_read_once = False
     """Whether the inputs can be found but once: of a list that comes through a pipe."""
 
@@ -98,6 +97,7 @@ class InputSource(ABC):
     def __init__(self, source: str, options: ScanOptions, root: str, tars: bool) -> None:
         """Raises :class:`InputError` where ``exclude`` or ``include`` are no patterns."""
         self.source, self.options, self.root, self.tars = source, options, root, tars
+        self.store = store_of(source)
         self.naming = Naming.within(options.out, options.form, options.unpack, options.has_pages)
         self.choice = options.make_filter(self._list_spelled_names(), tars)
         self.renamed = self.links = 0
@@ -126,24 +126,26 @@ class InputSource(ABC):
                 yield item
 
     @property
+    def is_remote(self) -> bool:
+        """Whether the inputs lie behind a URL; those of a list may, each for itself."""
+        return not self.store.is_local
+
+    @property
     def display_name(self) -> str:
         return escape(remote.redact(self.source))
 
     @property
     def identity(self) -> str:
         """What names the input in a journal: the directory that names are relative to."""
-        return remote.redact(self.root) if self.is_remote else os.path.realpath(self.root)
+        return remote.redact(self.store.resolve(self.root))
 
     def require_apart(self, deep: bool) -> None:
         """Raises :class:`InputError` where OUT is the input's directory or, if that is searched
         ``deep``, lies in it."""
-        given = self.options.out
-        if self.is_remote != remote.is_url(str(given)):
+        given = os.fspath(self.options.out)
+        if self.store is not store_of(given):
             return
-        if self.is_remote:
-            root, out = Path(self.root), Path(remote.normalise(str(given)))
-        else:
-            root, out = Path(self.root).resolve(), Path(given).resolve()
+        root, out = (Path(self.store.resolve(place)) for place in (self.root, given))
         shown_out = escape(remote.redact(given))
         if root == out:
             raise InputError(
@@ -255,5 +257,4 @@ class InputSource(ABC):
 
 def tidy_name(name: str) -> str:
     """An input's place within OUT: of a URL without the ``s3://``, of a path without ``/``."""
-    inside = name.partition("://")[2] if remote.is_url(name) else name
-    return os.path.normpath(inside).lstrip("/")
+    return os.path.normpath(remote.strip_scheme(name)).lstrip("/")

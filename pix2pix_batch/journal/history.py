@@ -44,6 +44,7 @@ DIGITS = 12
 """Of a file's SHA-256 that a message tells, as ``status`` does."""
 
 
+# What a journal says, in the forms in which it is asked for ten million inputs.
 class History:
     """What is known of each input.
 

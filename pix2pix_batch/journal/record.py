@@ -35,6 +35,7 @@ not tried any more, for it killed or hung its workers; ``gone``: of a dataset, i
 input, or not wanted, any more."""
 
 
+# The fields of a journal's line.
 @dataclass(frozen=True)
 class Record:
     """What became of one input.

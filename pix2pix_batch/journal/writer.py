@@ -324,7 +324,11 @@ class Journal(History):
 
 
 def _rewrite(path: Path, header: dict[str, Any], rest: Iterator[bytes]) -> None:
-    """Make a journal of these parts, whole or not at all. Raises ``OSError``."""
+    """Make a journal of these parts, whole or not at all. Raises ``OSError``.
+
+    Not by :func:`~pix2pix_batch.storage.whole.whole`, whose temporary files have names that nobody
+    knows: nothing would remove what a run that is killed here leaves, which may be gigabytes.
+    """
     fresh = path.with_suffix(".new")
     try:
         with fresh.open("wb") as file:

@@ -19,7 +19,7 @@ from pix2pix_batch.imaging.decoding import process
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.pages import locate, read_file
 from pix2pix_batch.reporting.raster_sides import RasterSide
-from pix2pix_batch.storage import remote
+from pix2pix_batch.storage.store import store_of
 
 STEPS = ((320, 80), (320, 50), (224, 40), (96, 20))
 """Longest side in pixels and WebP quality, tried in turn until a picture fits."""
@@ -81,7 +81,7 @@ def _pixels(path: str) -> int:
 
 def _make(path: str, share: int, side: RasterSide | None) -> Thumbnail | str:
     try:
-        if remote.is_url(path):
+        if not store_of(path).is_local:
             return "lies behind a URL; not fetched for this page"
         if not path:
             return IN_TAR

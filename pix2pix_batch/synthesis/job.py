@@ -39,6 +39,7 @@ from pix2pix_batch.synthesis.result import ImageSummary
 from pix2pix_batch.text import escape
 
 
+# Those of every source of inputs, and which variants of each are wanted.
 class Variants(InputSource):
     """What a scan of the inputs found, each as often as it is wanted.
 
@@ -56,9 +57,7 @@ class Variants(InputSource):
     ) -> None:
         super().__init__(scan.source, scan.options, scan.root, scan.tars)
         self.scan, self.inputs, self.wanted, self.sources = scan, inputs, wanted, sources
-        self.is_list, self.names_each, self.is_remote = (
-            scan.is_list, scan.names_each, scan.is_remote
-        )  # fmt: skip
+        self.is_list, self.names_each = scan.is_list, scan.names_each
         self.left, self.descriptions = scan.left, scan.descriptions
         self.renamed, self.renames, self.links = scan.renamed, scan.renames, scan.links
         self.unlisted = [(variant_name(name, 0), why) for name, why in unlisted]

@@ -18,6 +18,7 @@ from pix2pix_batch.text import escape
 MOST_VARIANTS = 1_000_000
 
 
+# One field for each option of the command.
 @dataclass(frozen=True, kw_only=True)
 class SynthesisOptions:
     """What ``synthesize`` can be told; see the command's help. ``None``: decided, or not asked

@@ -15,7 +15,7 @@ from pix2pix_batch.dataset.state import MANIFEST, Complete
 from pix2pix_batch.errors import ImageError, InputError, OutputError
 from pix2pix_batch.journal.history import RANGES
 from pix2pix_batch.journal.integrity import digest_of, digest_of_file
-from pix2pix_batch.storage.destination import FATAL
+from pix2pix_batch.storage.common import FATAL
 from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.synthesis import options, plan, quality
 from pix2pix_batch.synthesis.card import card

@@ -13,7 +13,7 @@ from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.metadata.tiff_pages import describe_left_pages, select_page
 from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.imaging.raster.bands import choose_bands
-from pix2pix_batch.imaging.raster.blocks import WRONG_CHECKSUM, BlockChecker
+from pix2pix_batch.imaging.raster.blocks import BlockChecker
 from pix2pix_batch.imaging.raster.paged import PagedFile
 from pix2pix_batch.imaging.raster.profile import LOSSLESS, RasterProfile
 from pix2pix_batch.imaging.raster.samples import (
@@ -142,10 +142,10 @@ class GdalRaster:
         """See :class:`.reading.Raster`."""
         window = library.rasterio().windows.Window(left, top, width, height)
         made = self._read(window, (height, width))
-        if self._blocks and self._blocks.finds_damage(top, left, height, width):
+        if self._blocks and (found := self._blocks.find_damage(top, left, height, width)):
             self._blocks.close()
             self._blocks = None
-            self.warnings.append(WRONG_CHECKSUM)
+            self.warnings.append(found)
         return made
 
     def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:

@@ -20,7 +20,7 @@ from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.inputs import litter
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import Record
-from pix2pix_batch.storage import files
+from pix2pix_batch.storage import common
 from tests.end_to_end.command import encoded
 from tests.pix2pix_batch.imaging.test_pages import draw_pages, write_pages
 
@@ -136,7 +136,7 @@ def test_a_sparse_member_is_refused(tmp_path: Path) -> None:
 def test_an_image_too_large_to_read_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "LARGEST", 1000)
+    monkeypatch.setattr(common, "LARGEST", 1000)
     path = pack(tmp_path / "x.tar", ("a.png", b"x" * 1001), ("b.bin", b"x" * 1001))
     found = read(path)
     assert "larger than 1,000 bytes" in str(found["a.png"])
