@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from pix2pix_batch import bundle, generators, keras_files
+from pix2pix_batch import bundle, checkpoint_kinds, generators, keras_files
 from pix2pix_batch.errors import BundleError
 from pix2pix_batch.generators.description import LayoutError
 from pix2pix_batch.generators.unet import ROOT
@@ -62,8 +62,11 @@ def read_checkpoint(path: Path) -> Mapping[Any, Any]:
     try:
         with path.open("rb") as file:
             start = file.read(9)
+        explained = checkpoint_kinds.explain_file(path)
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror}); give a .pth file") from error
+    if explained:
+        raise BundleError(f"{path}: {explained}")
     if (networks := keras_files.read_networks(path)) is not None:
         return networks
     if start.startswith((b"PK\x03\x04", b"\x80")) and start[8:] != b"{":

@@ -99,12 +99,12 @@ class Converter:
             try:
                 self._add_tiles(work, pool)
             except ImageError as error:  # of an image that is read as it goes on
-                work.failed, reason = True, str(error)
+                work.failed = True
                 if isinstance(work.tiles, StreamedTiles):
                     work.tiles.raster.close()
                     if work.item.rows is None:  # else others may be at work on theirs
                         work.tiles.store.remove()
-                self.records.append(Record(work.item.name, "failed", work.stamp, reason=reason))
+                self.records.append(self._describe_failure(work.item, work.stamp, error))
         for lane in self._lanes():
             if lane.owners and not self.fatal:
                 self._translate(lane, pool)
@@ -177,9 +177,7 @@ class Converter:
                 by_band=picture.profile is not None,
             )
         except ImageError as error:
-            refused = isinstance(error, NotToleratedError)
-            under = self.settings.tolerance.journal_entry if refused else ""
-            return Record(item.name, "failed", stamp, reason=str(error), under=under)
+            return self._describe_failure(item, stamp, error)
         content = hashlib.sha256(data).digest() if self.settings.noise else b""
         work = PendingImage(item, stamp, content, tiles, picture.alpha, kept, len(tiles))
         work.warning = "; ".join(filter(None, (*picture.warnings, kept.remark)))
@@ -190,6 +188,11 @@ class Converter:
             work.pixels = picture.pixels
             work.alpha = None if picture.profile is None else picture.alpha
         return work
+
+    def _describe_failure(self, item: Item, stamp: str, error: ImageError) -> Record:
+        refused = isinstance(error, NotToleratedError)
+        under = self.settings.tolerance.journal_entry if refused else ""
+        return Record(item.name, "failed", stamp, reason=str(error), under=under)
 
     def _begin_large(self, item: Item, raster: Raster, stamp: str) -> PendingImage:
         """An image that does not fit in memory. Raises :class:`ImageError`."""

@@ -178,10 +178,14 @@ def make_tiles(
     if settings.fit not in ("tile", WHOLE):
         raise ImageError(f"an image {told}; use --fit tile")
     size, part = _plan_tiles(info, settings)
-    if settings.tolerance.strict and raster.warnings:
-        raise NotToleratedError(f"{'; '.join(raster.warnings)}: refused by --strict")
+    strict = settings.tolerance.strict
     store = PieceStore(parts_directory(settings.out) / _name_parts(item, stamp, settings))
-    return StreamedTiles(raster, size, store, part=part, some=item.rows)
+    try:
+        return StreamedTiles(raster, size, store, part=part, some=item.rows, strict=strict)
+    except NotToleratedError:
+        if item.rows is None:  # else others may be at work on theirs
+            store.remove()
+        raise
 
 
 def parts_directory(out: str | os.PathLike[str]) -> Path:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.decoding.opening import describe_lacking_colour
-from pix2pix_batch.imaging.decoding.tiff import (
+from pix2pix_batch.imaging.decoding.tiff_samples import (
     EXTRA_INSTALL,
     has_imagecodecs,
     merge_channels,

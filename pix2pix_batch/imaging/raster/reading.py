@@ -11,7 +11,7 @@ import numpy as np
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.raster import library
-from pix2pix_batch.imaging.raster.blocks import WRONG_CHECKSUM, BlockChecker
+from pix2pix_batch.imaging.raster.blocks import BlockChecker
 from pix2pix_batch.imaging.raster.profile import LOSSLESS, RasterProfile
 from pix2pix_batch.imaging.raster.survey import Survey, describe_other_names
 from pix2pix_batch.text import format_count
@@ -162,10 +162,10 @@ class GdalRaster:
         """See :class:`Raster`."""
         window = library.rasterio().windows.Window(left, top, width, height)
         made = self._read(window, (height, width))
-        if self._blocks and self._blocks.finds_damage(top, left, height, width):
+        if self._blocks and (found := self._blocks.find_damage(top, left, height, width)):
             self._blocks.close()
             self._blocks = None
-            self.warnings.append(WRONG_CHECKSUM)
+            self.warnings.append(found)
         return made
 
     def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:

@@ -411,3 +411,29 @@ def test_the_command_has_two_workers_make_one_image(tmp_path: Path, tiny: Path) 
     for name, count in (("1", 1), ("2", 4)):
         events = [event for event in read_events(tmp_path / name) if isinstance(event, Returned)]
         assert len(events) == count
+
+
+@pytest.mark.usefixtures("windowed")
+@pytest.mark.parametrize("before", ["nothing", "begun", "parts"])
+def test_strict_refuses_what_only_a_later_window_shows(tmp_path: Path, before: str) -> None:
+    """Also where it was found by a run that was not strict; nothing of it stays."""
+    side = whole_range("float32", 1)
+    model = save_identity(tmp_path / "m.safetensors", side)
+    pixels = draw((1700, 60, 1), "float32")
+    pixels[300 if before == "begun" else 1200, 40] = np.inf
+    source = write(tmp_path / "a.tif", pixels)
+    out = tmp_path / "out"
+    strict: dict[str, Any] = {"tolerance": Tolerance(strict=True)}
+    info, item = bundle.read_info(model), Item(str(source), "a.tif", "a.tif", "tiff")
+    if before == "begun":  # a part of a run that is not strict
+        settings = settings_of(model, out=str(out))
+        Converter(settings).run(large_images.split_rows(item, info, settings)[:1])
+        assert list(out.rglob("*.npz"))
+    elif before == "parts":  # by several workers
+        settings = settings_of(model, out=str(out), **strict)
+        for part in large_images.split_rows(item, info, settings):
+            Converter(settings).run([part])
+    (record,) = convert(out, model, source, **strict).values()
+    assert (record.status, record.under) == ("failed", strict["tolerance"].journal_entry)
+    assert "infinite" in record.reason and record.reason.endswith("refused by --strict")
+    assert not [path for path in out.rglob("*") if path.is_file()]

@@ -160,23 +160,32 @@ def test_values_of_another_scale_are_told(tmp_path: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize("interleave", ["pixel", "band"])
-def test_a_block_with_a_wrong_checksum_is_told(tmp_path: Path, interleave: str) -> None:
+@pytest.mark.parametrize("tiled", [True, False])
+@pytest.mark.parametrize("compression", ["deflate", "lzw", "packbits"])
+def test_a_block_of_more_than_its_rows_is_told(
+    tmp_path: Path, interleave: str, tiled: bool, compression: str
+) -> None:
     """GDAL takes one that goes on beyond its rows, of 32 of which the last have 6, as whole."""
     model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 3))
     source = write(
-        tmp_path / "whole.tif", draw((70, 80, 3)), compress="deflate", tiled=True,
-        blockxsize=32, blockysize=32, interleave=interleave,
+        tmp_path / "whole.tif", draw((70, 80, 3)), compress=compression, tiled=tiled,
+        blockysize=32, interleave=interleave, **({"blockxsize": 32} if tiled else {}),
     )  # fmt: skip
     with rasterio.open(source) as file:
-        place = int(file.get_tag_item("BLOCK_OFFSET_1_2", "TIFF", bidx=3))
-    wrong = bytearray(zlib.compress(bytes(20_000)))
-    wrong[-1] ^= 1
+        place = int(file.get_tag_item("BLOCK_OFFSET_0_2", "TIFF", bidx=3))
+    wrong = {
+        "deflate": zlib.compress(bytes(20_000))[:-1] + b"\xff",
+        "lzw": imagecodecs.lzw_encode(bytes(20_000)),
+        "packbits": bytes([129, 0]) * 170,  # each is 128 zeros
+    }[compression]
     data = source.read_bytes()
     damaged = tmp_path / "damaged.tif"
-    damaged.write_bytes(data[:place] + bytes(wrong) + data[place + len(wrong) :])
+    damaged.write_bytes(data[:place] + wrong + data[place + len(wrong) :])
     records = convert(tmp_path / "out", model, source, damaged)
     assert records["whole.tif"].warning == ""
-    assert records["damaged.tif"].warning.startswith("damaged: wrong checksum of its data")
+    said = "wrong checksum of its data" if compression == "deflate" else "of more samples than"
+    assert records["damaged.tif"].warning.startswith("damaged: ")
+    assert said in records["damaged.tif"].warning
 
 
 def test_bands_of_other_names_are_told(tmp_path: Path) -> None:
