@@ -36,14 +36,14 @@ from pix2pix_batch.journal.record import FAILED, Record
 from pix2pix_batch.text import describe_error, format_count
 
 NEWS_SECONDS = 0.5
-"""How long it is waited for a chunk to come back before it is looked around."""
+"""How long to wait for a chunk to come back before the workers are checked."""
 
 DEATHS_A_WORKER = 5
 """Deaths in a row, as many for each worker, with nothing done between, that end the job."""
 
 
 class ResultSink(Protocol):
-    """Where it is written down what becomes of the items."""
+    """Where the results of the items are recorded."""
 
     def claim(self, *chunks: list[str]) -> None:
         """Outputs of items of these names are about to be written, chunk by chunk."""
@@ -189,7 +189,7 @@ class Dispatcher:
             return [future for future in self.flying if future.done()]
 
     def _look_around(self) -> None:
-        """See who works, and give up where nobody is left."""
+        """Check which workers there are, and give up when none is left."""
         if not self.roster.is_due or (self._is_ending() and not self.flying):
             return
         self._call_roster()

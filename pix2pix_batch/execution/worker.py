@@ -33,17 +33,17 @@ from pix2pix_batch.storage import files
 from pix2pix_batch.text import describe_error
 
 BROKEN = 3
-"""Images, the first of a chunk, with which an engine fails that fails with all."""
+"""If an engine fails with so many images at the beginning of a chunk, it fails with all."""
 
 
 @dataclass(frozen=True)
 class ChunkOptions:
     """How a chunk is to be run.
 
-    ``marker``: the path of its marker, empty for none; ``careful``: one image after the other,
-    each named in the marker; ``limit``: seconds that a step of one image may take, 0 for ever;
-    ``enough``: seconds of work after which no further image is begun, 0 for never;
-    ``needs``: what the worker must have, where that is not known; ``without``: records of a tar's
+    ``marker``: the path of its marker, empty for none; ``careful``: convert one image after the
+    other, and name each in the marker; ``limit``: seconds that a step of one image may take, 0 for
+    no limit; ``enough``: seconds of work after which no further image is begun, 0 for no limit;
+    ``needs``: what the worker must have, if it was not checked yet; ``without``: records of a tar's
     images that are not to be tried any more.
     """
 
@@ -57,12 +57,12 @@ class ChunkOptions:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """What became of a chunk's items, on the worker of that address, in ``seconds`` of work.
+    """The records of a chunk's items, made by the worker of that address in ``seconds`` of work.
 
-    ``tiles``: how many the engine translated; ``left``: items that were not begun, for the chunk
-    took long. ``fatal``: why the rest of the job cannot be written. ``died``: another worker died
-    on the chunk before this one was given it, so nothing was done. ``unfit``: why this worker can
-    do nothing for the job.
+    ``tiles``: how many the engine translated; ``left``: items that were not begun, because the
+    chunk took too long. ``fatal``: why the rest of the job cannot be written. ``died``: another
+    worker died on the chunk before this one received it, so nothing was done. ``unfit``: why this
+    worker cannot work for the job.
     """
 
     records: list[Record]
@@ -77,7 +77,7 @@ class ChunkResult:
 
 @dataclass
 class Done:
-    """What a chunk has come to so far."""
+    """The results of a chunk so far."""
 
     records: list[Record] = field(default_factory=list)
     fatal: str = ""
@@ -88,8 +88,8 @@ class Done:
 def convert_chunk(
     settings: Settings, items: Sequence[Item], orders: ChunkOptions | None = None
 ) -> ChunkResult:
-    """Convert ``items``; one record each, in any order, but for those that are left. Running it
-    twice does no harm."""
+    """Convert ``items``. There is one record for each, in any order, except for those that are
+    left. Running it twice does no harm."""
     here, orders = _address(), orders or ChunkOptions()
     if orders.needs and (lacks := preflight.find_problems_once(settings, orders.needs)):
         return ChunkResult([], worker=here, unfit="; ".join(lacks))
@@ -115,7 +115,8 @@ def convert_chunk(
 
 
 class Broken(Exception):
-    """The engine cannot be opened, or fails with every image: this worker is of no use."""
+    """Raised when the engine cannot be opened or fails with every image, so that this worker is of
+    no use."""
 
 
 def _open_engine(settings: Settings) -> None:
@@ -163,7 +164,7 @@ def _together(
 
 
 class Taken:
-    """Items one after the other, until ``enough`` seconds have passed; ``left``: those behind."""
+    """Gives items one after the other until ``enough`` seconds have passed; ``left``: the rest."""
 
     def __init__(self, items: Sequence[Item], enough: float) -> None:
         self.items, self.enough = items, enough
