@@ -57,7 +57,7 @@ def autotune_on_worker(
     handle: ClusterHandle,
     settings: Settings,
     items: list[Item],
-    orders: ChunkOptions,
+    chunk_options: ChunkOptions,
     others: int = 0,
 ) -> Decision:
     """Have one worker autotune on the job's first images, while ``others`` workers open the engine
@@ -66,7 +66,9 @@ def autotune_on_worker(
     from distributed import CancelledError, KilledWorker
 
     for _ in range(LOOKS):
-        future = handle.client.submit(worker.autotune_job, settings, items, orders, pure=False)
+        future = handle.client.submit(
+            worker.autotune_job, settings, items, chunk_options, pure=False
+        )
         opening = [
             handle.client.submit(worker.open_ahead, settings, pure=False) for _ in range(others)
         ]
@@ -83,8 +85,8 @@ def autotune_on_worker(
         except Exception as error:
             if future.status != "error":  # it did not come from the worker
                 raise
-            if orders.needs is not None:  # which may lack what it takes to say so
-                preflight.require_fit(handle.client, settings, orders.needs)
+            if chunk_options.needs is not None:  # which may lack what it takes to say so
+                preflight.require_fit(handle.client, settings, chunk_options.needs)
             raise OutputError(
                 f"a worker cannot open the model ({describe_error(error)}); see what is wrong "
                 "there, then run the same command again"

@@ -75,7 +75,7 @@ class Dispatcher:
         stop: threading.Event,
     ) -> None:
         self.handle, self.client = handle, handle.client
-        self.work, self.settings, self.orders = work, work.settings, work.orders
+        self.work, self.settings, self.chunk_options = work, work.settings, work.chunk_options
         self.sink, self.watch, self.stop = sink, watch, stop
         self.flying: dict[Any, InFlightChunk] = {}
         self.returned: list[tuple[float, Chunk]] = []  # to be sent again, and when
@@ -150,8 +150,8 @@ class Dispatcher:
     def _send(self, chunk: Chunk) -> None:
         markers = self.work.markers
         path = os.path.join(markers, uuid.uuid4().hex) if markers else ""
-        orders = replace(
-            self.orders,
+        chunk_options = replace(
+            self.chunk_options,
             marker=path,
             careful=chunk.careful,
             without=chunk.without,
@@ -162,7 +162,7 @@ class Dispatcher:
             self.work.task,
             self.settings,
             chunk.items,
-            orders,
+            chunk_options,
             pure=False,
             workers=sorted(fit) or None,
         )
@@ -288,7 +288,7 @@ class Dispatcher:
         elif trace is None:
             outcome = after_unstarted_death(chunk)
         else:
-            outcome = after_started_death(chunk, trace, self.orders.limit)
+            outcome = after_started_death(chunk, trace, self.chunk_options.limit)
         if trace is not None or not flight.marker:
             self.deaths = 0 if outcome.is_progress else self.deaths + 1
         self._apply_outcome(chunk, outcome)
@@ -301,7 +301,7 @@ class Dispatcher:
 
     def _handle_failure(self, chunk: Chunk, error: Exception) -> None:
         """A worker that cannot even begin, an engine that fails, or a bug."""
-        unfit = self.orders.needs is not None and self._dismiss(self._ask_workers())
+        unfit = self.chunk_options.needs is not None and self._dismiss(self._ask_workers())
         if self.fatal:
             return
         if unfit:
@@ -331,9 +331,9 @@ class Dispatcher:
 
     def _ask_workers(self) -> dict[str, str]:
         """The workers that are not fit, and why, as they say."""
-        assert self.orders.needs is not None
+        assert self.chunk_options.needs is not None
         try:
-            found = preflight.find_unfit(self.client, self.settings, self.orders.needs)
+            found = preflight.find_unfit(self.client, self.settings, self.chunk_options.needs)
         except SchedulerGone:
             self._lose_scheduler()
             return {}

@@ -203,9 +203,11 @@ class Job:
             markers = stack.enter_context(marker.marker_directory(journal.path))
             if self.planned.is_remote and options.scheduler:  # whose workers do not see this disk
                 markers = ""
-            orders = self._chunk_options(markers, first)
-            if orders.needs and self.progress.workers:  # else who takes the first look is asked
-                preflight.require_fit(client, self.settings, orders.needs)
+            chunk_options = self._chunk_options(markers, first)
+            if (
+                chunk_options.needs and self.progress.workers
+            ):  # else who takes the first look is asked
+                preflight.require_fit(client, self.settings, chunk_options.needs)
             handle = ClusterHandle(
                 client,
                 patience=cluster.PATIENCE if options.scheduler else PATIENCE,
@@ -213,7 +215,7 @@ class Job:
                 stop=self.stop,
                 show_waiting=self.progress.show,
             )
-            self._autotune(handle, journal, first, orders)
+            self._autotune(handle, journal, first, chunk_options)
             self.progress.workers = self.progress.workers or max(1, len(client.nthreads()))
             if self.stop.is_set():
                 self.summary.interrupted = True
@@ -221,7 +223,9 @@ class Job:
             recorder.begin(self.progress.workers)
             self.selector.describe(journal.overwrites)
             streamed = self.planned.streamed
-            work = TaskSpec(self.settings, orders, markers, self.task, streamed, self._split_item)
+            work = TaskSpec(
+                self.settings, chunk_options, markers, self.task, streamed, self._split_item
+            )
             self._dispatch(handle, work, recorder, map(self._resolve_path, chain(first, rest)))
 
     def _dispatch(
@@ -256,17 +260,22 @@ class Job:
     def _chunk_options(self, markers: str, first: list[Item]) -> ChunkOptions:
         """How chunks are to be run. The workers of an existing cluster are not known."""
         path = os.path.join(markers, "probe") if markers else ""
-        orders = ChunkOptions(marker=path, limit=self.options.item_timeout)
+        chunk_options = ChunkOptions(marker=path, limit=self.options.item_timeout)
         if not self.options.scheduler:
-            return orders
+            return chunk_options
         paths = (item.path for item in map(self._resolve_path, first))
         seen = filter(files.is_readable, paths)
         return replace(
-            orders, needs=WorkerRequirements(preflight.package_versions(), next(seen, ""), markers)
+            chunk_options,
+            needs=WorkerRequirements(preflight.package_versions(), next(seen, ""), markers),
         )
 
     def _autotune(
-        self, handle: ClusterHandle, journal: Journal, first: list[Item], orders: ChunkOptions
+        self,
+        handle: ClusterHandle,
+        journal: Journal,
+        first: list[Item],
+        chunk_options: ChunkOptions,
     ) -> None:
         """Settle device, backend, precision and batch size; a resumed job keeps what it began
         with."""
@@ -275,7 +284,7 @@ class Job:
         workers = self.progress.workers
         busy = workers if len(first) == autotune.PROBE_IMAGES else min(workers, len(first))
         others = 0 if self.options.scheduler else busy - 1
-        decision = autotune_on_worker(handle, self.settings, looked, orders, others)
+        decision = autotune_on_worker(handle, self.settings, looked, chunk_options, others)
         if self.stop.is_set():  # before anything is replaced
             return
         if "precision" not in journal.job:
@@ -286,7 +295,7 @@ class Job:
             }
             if journal.settle(**mine) != mine:  # another shard was quicker: as it decided
                 self.settings = self._settings_as_begun(journal.job)
-                return self._autotune(handle, journal, first, orders)
+                return self._autotune(handle, journal, first, chunk_options)
         self.settings = apply_decision(self.settings, decision)
         summary = self.summary
         summary.device, summary.precision = decision.device, decision.precision

@@ -115,11 +115,11 @@ def _rehearse_noise(engine: Engine, settings: Settings) -> None:
     """Have the engine take the memory that batches with noise need, while they can be halved."""
     info = info_of(settings.model, settings.fingerprint)
     decision = Decision(settings.device, engine.precision, engine.batch_size, engine.backend)
-    lane: BatchBuilder[None] = BatchBuilder(
+    builder: BatchBuilder[None] = BatchBuilder(
         engine, apply_decision(settings, decision), info.architecture, info.ranges.input.dtype
     )
-    lane.add(np.zeros_like(lane.buffer[0]), None, bytes(16))
-    _, tiles, masks = lane.take()
+    builder.add(np.zeros_like(builder.buffer[0]), None, bytes(16))
+    _, tiles, masks = builder.take()
     engine(tiles, masks)
 
 

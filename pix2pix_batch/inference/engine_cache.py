@@ -102,11 +102,11 @@ def _engine_key(settings: Settings) -> EngineKey:
     )  # fmt: skip
 
 
-turn = threading.Lock()
+ENGINE_LOCK = threading.Lock()
 """Held to use an engine, which has buffers of its own: a user's Dask worker may have several
 threads."""
 
-opening = threading.Lock()
+OPENING_LOCK = threading.Lock()
 """Held to open an engine: of threads that want the same, one opens it, and on a GPU nothing else is
 opened while an engine's CUDA graph is captured."""
 
@@ -121,14 +121,14 @@ _expected: set[EngineKey] = set()
 def open_ahead(settings: Settings) -> None:
     """Open PyTorch's engine for settings that may come to be those of the job."""
     key = _engine_key(settings)
-    with opening:
+    with OPENING_LOCK:
         _expected.add(key)
         open_engine(*key)
 
 
 def engine_of(settings: Settings) -> Engine:
     """This worker's engine for settings in which all is settled, opened on first use and kept."""
-    with opening:
+    with OPENING_LOCK:
         return _engine_of(settings)
 
 
