@@ -64,7 +64,7 @@ def convert(
 
 # The parts of a job, each with a life of its own, which only it brings together.
 class Job:
-    """One run of what is planned: its items selected, sent to workers, and recorded."""
+    """One run of a plan: it selects items, sends them to workers and records the results."""
 
     def __init__(
         self,
@@ -103,8 +103,8 @@ class Job:
         return self.summary
 
     def _drop_parts(self) -> None:
-        """What is left of large images that other settings, or other inputs, were to make is of no
-        use. Other shards may be at work on theirs."""
+        """Remove the parts of large images that no further run can use. Not while other shards may
+        be at work on theirs."""
         must_stay = self.planned.is_remote or self.selector.shard or self.summary.interrupted
         if not (must_stay or self.summary.fatal):
             shutil.rmtree(large_images.parts_directory(self.settings.out), ignore_errors=True)
@@ -136,7 +136,7 @@ class Job:
             recorder.end()
 
     def _write_page(self) -> None:
-        """The report is nothing that a job can fail for."""
+        """Write the report; a job does not fail if it cannot be written."""
         from pix2pix_batch.reporting import html_page
 
         if self.options.report:
@@ -158,7 +158,7 @@ class Job:
             summary.images_per_second = round(summary.converted / summary.seconds, 3)
 
     def _dry_run(self) -> Summary:
-        """What a run would do. Nothing is written, and another run may be under way."""
+        """Show what a run would do. Nothing is written, and another run may be under way."""
         out_directory.require_no_file(self.out)
         for item in self.selector.select(self.planned.open_history(History), self.summary.add):
             self.summary.planned += 1
@@ -168,7 +168,7 @@ class Job:
         return self.summary
 
     def _run(self, recorder: RunRecorder) -> None:
-        """Convert what is to be converted. Workers are started only where there is something."""
+        """Convert the selected items. Workers are started only if there are any."""
         journal = recorder.journal
         if "precision" in journal.job:
             self.settings = self._settings_as_begun(journal.job)
@@ -185,7 +185,8 @@ class Job:
                     recorder.count(self.summary.total, self.selector.gone)
 
     def _convert(self, recorder: RunRecorder, first: list[Item], rest: Iterator[Item]) -> None:
-        """Have the items converted; what is decided for all is decided on the ``first``."""
+        """Have the items converted. Device, precision and batch size are chosen on the
+        ``first``."""
         options, journal = self.options, recorder.journal
         far = self.planned.is_remote or not all(map(files.is_on_disk, first))
         self.settings = replace(self.settings, far=far)
@@ -253,12 +254,13 @@ class Job:
         return large_images.split_rows(item, self.planned.info, self.settings)
 
     def _resolve_path(self, item: Item) -> Item:
-        """The item as workers find it: those of an existing cluster stand elsewhere."""
+        """The item with the path at which workers find it: those of an existing cluster run in
+        other directories."""
         path = files.join(self.here, item.path)
         return item if path == item.path else replace(item, path=path)
 
     def _chunk_options(self, markers: str, first: list[Item]) -> ChunkOptions:
-        """How chunks are to be run. The workers of an existing cluster are not known."""
+        """How chunks are run; workers of an existing cluster are checked first."""
         path = os.path.join(markers, "probe") if markers else ""
         chunk_options = ChunkOptions(marker=path, limit=self.options.item_timeout)
         if not self.options.scheduler:
@@ -277,7 +279,7 @@ class Job:
         first: list[Item],
         chunk_options: ChunkOptions,
     ) -> None:
-        """Settle device, backend, precision and batch size; a resumed job keeps what it began
+        """Choose device, backend, precision and batch size; a resumed job keeps those that it began
         with."""
         looked = list(map(self._resolve_path, first))
         # few images may be for fewer workers, and a cluster's open what they need when they need it
@@ -302,7 +304,8 @@ class Job:
         summary.backend, summary.note = decision.backend, decision.note
 
     def _settings_as_begun(self, begun: dict[str, Any]) -> Settings:
-        """The settings with what a resumed job began with. Raises :class:`InputError`."""
+        """The settings with the values that a resumed job began with. Raises
+        :class:`InputError`."""
         for name in ("backend", "precision"):
             if getattr(self.settings, name) not in ("auto", begun[name]):
                 if self.options.overwrite:
