@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pix2pix_batch.errors import EngineError, ImageError, NotToleratedError, OutputError
-from pix2pix_batch.imaging import kinds
+from pix2pix_batch.imaging import output_formats
 from pix2pix_batch.imaging.raster.reading import Raster
 from pix2pix_batch.imaging.raster.streaming import StreamedTiles
 from pix2pix_batch.imaging.tiling import SharingTiles

@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image
 
-from pix2pix_batch.imaging import images, kinds
+from pix2pix_batch.imaging import images, kinds, output_formats
 from pix2pix_batch.imaging.decoding.formats import formats
 
 Image.init()
