@@ -10,12 +10,8 @@ from PIL import Image
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.decoding import profiles
-from pix2pix_batch.imaging.decoding.decode import (
-    Decoded,
-    decode,
-    describe_failure,
-    to_eight_bits,
-)
+from pix2pix_batch.imaging.decoding.decode import decode, describe_failure, to_eight_bits
+from pix2pix_batch.imaging.decoding.decoded import Decoded
 from pix2pix_batch.imaging.decoding.orientation import UPRIGHT, orientation_of
 from pix2pix_batch.imaging.decoding.primaries import Cicp
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance

@@ -60,46 +60,78 @@ def decode_ahead(
     ``threads``: of the pool; ``batch``: tiles that the engine takes at once; ``far``: whether files
     lie behind URLs.
     """
-    ahead: deque[tuple[Future[list[PendingImage | Record]], list[Item], int]] = deque()
-    size, count = 0, 0
-    wanted = threads  # images; as many as fill a batch, once it is known
-    few: list[Item] = []  # to be decoded together
-    few_size = 0
-
-    def send() -> None:
-        nonlocal few, few_size
-        if few:
-            ahead.append((pool.submit(_decode_all, few, decode), few, few_size))
-            few, few_size = [], 0
-
-    def first() -> Iterator[PendingImage | Record]:
-        nonlocal size, count, wanted
-        coming, those, used = ahead.popleft()
-        for made in coming.result():
-            if isinstance(made, PendingImage):
-                tiles = max(1, len(made.tiles))  # none of an image whose rows are there
-                wanted = max(threads, math.ceil(batch / tiles))
-            yield made
-        size, count = size - used, count - len(those)
-
+    queue = _Queue(pool, decode, threads, batch)
     last: Item | None = None
     for item in items:
-        if item.variant is not None and last is not None and last.path == item.path:
-            few.append(item)  # a variant of the one before, which is decoded once
-            count += 1
+        if item.variant is not None and _is_of_same(item, last):
+            queue.add_variant(item)
             continue
         last = item
         with watch("reading it", item.name):
             length = files.size_of(item)
-        if len(few) >= count_together(wanted, threads, far) or few_size + length > SMALL:
-            send()
-        while ahead and (count >= wanted or size + length > READ_AHEAD):
-            yield from first()
-        few.append(item)
-        few_size, size, count = few_size + length, size + length, count + 1
-    send()
-    while ahead:
-        yield from first()
+        if queue.is_enough(length, count_together(queue.wanted, threads, far)):
+            queue.send()
+        while queue.is_full(length):
+            yield from queue.take()
+        queue.add(item, length)
+    queue.send()
+    while queue.ahead:
+        yield from queue.take()
+
+
+class _Queue:
+    """Items that wait to be decoded, and those that are."""
+
+    def __init__(self, pool: ThreadPoolExecutor, decode: Decode, threads: int, batch: int) -> None:
+        self.pool, self.decode, self.threads, self.batch = pool, decode, threads, batch
+        self.wanted = threads
+        """Images ahead; as many as fill a batch, once it is known."""
+        self.ahead: deque[tuple[Future[list[PendingImage | Record]], list[Item], int]] = deque()
+        self.size = self.count = 0
+        self.few: list[Item] = []
+        """To be decoded together, of ``few_size`` bytes."""
+        self.few_size = 0
+
+    def add(self, item: Item, length: int) -> None:
+        """Let it wait, a file of ``length`` bytes."""
+        self.few.append(item)
+        self.few_size += length
+        self.size, self.count = self.size + length, self.count + 1
+
+    def add_variant(self, item: Item) -> None:
+        """Let it wait with the one before, which is of the same input and is decoded once."""
+        self.few.append(item)
+        self.count += 1
+
+    def is_enough(self, length: int, together: int) -> bool:
+        """Whether what waits is sent before an item of ``length`` bytes is added to it."""
+        return len(self.few) >= together or self.few_size + length > SMALL
+
+    def is_full(self, length: int) -> bool:
+        """Whether something is taken out before an item of ``length`` bytes is added."""
+        beyond = self.count >= self.wanted or self.size + length > READ_AHEAD
+        return bool(self.ahead) and beyond
+
+    def send(self) -> None:
+        """Have decoded what waits."""
+        if self.few:
+            made = self.pool.submit(_decode_all, self.few, self.decode)
+            self.ahead.append((made, self.few, self.few_size))
+            self.few, self.few_size = [], 0
+
+    def take(self) -> Iterator[PendingImage | Record]:
+        """The first that were sent together, once they are decoded."""
+        coming, those, used = self.ahead.popleft()
+        for made in coming.result():
+            if isinstance(made, PendingImage):
+                tiles = max(1, len(made.tiles))  # none of an image whose rows are there
+                self.wanted = max(self.threads, math.ceil(self.batch / tiles))
+            yield made
+        self.size, self.count = self.size - used, self.count - len(those)
+
+
+def _is_of_same(item: Item, before: Item | None) -> bool:
+    return before is not None and (before.path, before.page) == (item.path, item.page)
 
 
 def count_together(images: int, threads: int, far: bool) -> int:
@@ -113,7 +145,7 @@ def _decode_all(items: Sequence[Item], decode: Decode) -> list[PendingImage | Re
     """Of variants of one input, the first decodes it."""
     decoded: list[PendingImage | Record] = []
     for item, before in zip(items, (None, *items), strict=False):
-        again = item.variant is not None and before is not None and before.path == item.path
+        again = item.variant is not None and _is_of_same(item, before)
         decoded.append(_copy_decoded(decoded[-1], item) if again else decode(item))
     return decoded
 

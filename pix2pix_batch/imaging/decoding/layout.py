@@ -22,6 +22,19 @@ WANTED = frozenset({
     ICC_PROFILE,
 })  # fmt: skip
 
+PREDICTOR = 317
+DECIDING = {
+    BITS: "bits of a sample",
+    COMPRESSION: "compression",
+    PHOTOMETRIC: "photometric interpretation",
+    FILL_ORDER: "order of bits",
+    SAMPLES: "samples of a pixel",
+    PLANAR: "planes",
+    PREDICTOR: "predictor",
+    FORMAT: "format of samples",
+}
+"""Tags without which the samples have another value, by what they tell."""
+
 UNSIGNED, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 
@@ -96,6 +109,7 @@ OPAQUE, ASSOCIATED, UNASSOCIATED, PHOTOSHOP = 0, 1, 2, 999
 alpha."""
 
 
+# The tags of a TIFF file that decide what its samples are.
 @dataclass(frozen=True)
 class Layout:
     """The first picture's tags. ``bits``, ``formats``: one for each sample; ``extra``: one for
@@ -145,6 +159,12 @@ class Layout:
         return INTERPRETATIONS.get(
             self.photometric, f"photometric interpretation {self.photometric}"
         )
+
+
+def find_lost_tag(data: bytes) -> str:
+    """What a tag of the first picture tells without a value that can be read; else nothing."""
+    lost = Tiff(data).find_lost(DECIDING)
+    return DECIDING[lost[0]] if lost else ""
 
 
 def is_tiff(data: bytes) -> bool:

@@ -11,7 +11,7 @@ from PIL import Image, features
 
 from pix2pix_batch.imaging.decoding import beginnings, icons, photoshop
 from pix2pix_batch.imaging.decoding.primaries import Cicp
-from pix2pix_batch.imaging.decoding.tiff import merge_channels, scale_to_eight_bits
+from pix2pix_batch.imaging.decoding.tiff_samples import merge_channels, scale_to_eight_bits
 
 COMMON = frozenset({
     "AVIF", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "GIF", "ICNS", "ICO", "JPEG",

@@ -10,9 +10,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from pathlib import Path
 
 from PIL import Image, ImageFile
+
+from pix2pix_batch.imaging.decoding.libtiff import find_libraries
 
 _changed = threading.Condition()
 _decoding = 0
@@ -66,7 +67,7 @@ def hush_libraries() -> None:
     for name in ("PIL", "tifffile"):
         logging.getLogger(name).addHandler(logging.NullHandler())
     with suppress(OSError):
-        for path in sorted(set(re.findall(r"/\S*/libtiff[-.]\S*", _loaded()))):
+        for path in find_libraries():
             with suppress(OSError, AttributeError):
                 library = ctypes.CDLL(path)
                 for handler in (library.TIFFSetErrorHandler, library.TIFFSetErrorHandlerExt):
@@ -87,7 +88,3 @@ def hush_warnings() -> None:
     for one in _HUSHED:
         if one not in warnings.filters:
             warnings.filterwarnings("ignore", category=one[2], module=_MODULES)
-
-
-def _loaded() -> str:
-    return Path("/proc/self/maps").read_text(errors="surrogateescape")

@@ -6,18 +6,13 @@ taken from Pillow; else :mod:`tifffile` reads the samples; the rest is refused b
 
 from __future__ import annotations
 
-import importlib.util
-import io
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.decoding.layout import (
-    ASSOCIATED,
     BITS,
     BLACK_IS_ZERO,
     CIELAB,
@@ -70,8 +65,6 @@ SWAPPED = PICTURES - {WEBP}
 
 BT601 = (0.299, 0.587, 0.114)
 """What is taken for the luma of red, green and blue (TIFF 6.0, section 21: the default)."""
-
-EXTRA_INSTALL = "pip install 'pix2pix-batch[formats]'"
 
 
 def refusal(layout: Layout) -> str:
@@ -177,12 +170,12 @@ def is_sparse(image: TiffImageFile) -> bool:
     writes them (SPARSE_OK). Raises :class:`ImageError` where that is damage."""
     compressed = image.tag_v2.get(COMPRESSION, NONE) != NONE
     return any(
-        _lacks_blocks(image.tag_v2.get(places, ()), image.tag_v2.get(lengths, ()), compressed)
+        lacks_blocks(image.tag_v2.get(places, ()), image.tag_v2.get(lengths, ()), compressed)
         for places, lengths in ((STRIP_OFFSETS, STRIP_BYTES), (TILE_OFFSETS, TILE_BYTES))
     )
 
 
-def _lacks_blocks(places: Sequence[int], lengths: Sequence[int], needed: bool = True) -> bool:
+def lacks_blocks(places: Sequence[int], lengths: Sequence[int], needed: bool = True) -> bool:
     """Whether a strip or tile is not there: it has neither a place nor bytes.
 
     Raises :class:`ImageError` where one has only one of them. ``needed``: the length is; Pillow
@@ -238,188 +231,3 @@ def _colours_by_pillow(layout: Layout) -> bool:
         return not layout.extra and (layout.compression != NONE or layout.depth == 8)
     known = ((), (0,), (1,), (2,), (999,)) if layout.depth == 8 else ((), (0,), (1,), (2,))
     return layout.extra in known
-
-
-def correct_samples(image: Image.Image, layout: Layout) -> Image.Image:
-    """What Pillow delivers, where its samples are right and their scale is not."""
-    if image.mode in ("P", "PA") and layout.colour_map and max(layout.colour_map) < 256:
-        entries = np.asarray(layout.colour_map, np.uint8).reshape(3, -1).T
-        image.putpalette(np.ascontiguousarray(entries).tobytes())
-    if layout.depth in (12, 16) and image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.uint16)
-        return _grey(scale_to_eight_bits(values, layout.depth), layout)
-    return image
-
-
-def read_samples(data: bytes, layout: Layout) -> Image.Image:
-    """Read the samples with tifffile. Raises :class:`ImageError`, naming what it would take."""
-    lossy = layout.compression in PICTURES or layout.compression in (OLD_JPEG, JPEG)
-    if lossy and (layout.photometric not in (*GREY, RGB) or layout.extra not in ((), (2,))):
-        raise ImageError(
-            f"{layout.interpretation} compressed as {layout.compressed_by}; store it as Deflate"
-        )
-    image = _to_image(_read_with_tifffile(data, layout), layout)
-    if layout.profile:
-        image.info["icc_profile"] = layout.profile
-    return image
-
-
-def read_sixteen_bits(data: bytes, layout: Layout) -> np.ndarray | None:
-    """Grey or RGB of more than 8 bits, ``uint16 (H, W, C)`` of which 65535 is the largest value,
-    turned upright; ``None`` of others, or where imagecodecs is needed and not there, or colours are
-    multiplied by alpha.
-
-    Raises :class:`ImageError`.
-    """
-    packed = layout.compression not in (NONE, PACKBITS) or layout.depth != 16
-    multiplied = layout.alpha is not None and layout.extra[layout.alpha] == ASSOCIATED
-    if layout.photometric not in (*GREY, RGB) or multiplied:
-        return None
-    if packed and not has_imagecodecs():
-        return None
-    samples = _read_with_tifffile(data, layout)[:, :, : COLOURS[layout.photometric]]
-    largest = min((1 << layout.depth) - 1, 0xFFFF)  # those of 32 bits fit into 16
-    wide = (samples.astype(np.uint32) * 0xFFFF // largest).astype(np.uint16)
-    if layout.photometric == WHITE_IS_ZERO:
-        wide = 0xFFFF - wide
-    return TURNS.get(layout.orientation, np.asarray)(wide)
-
-
-TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    2: np.fliplr,
-    3: partial(np.rot90, k=2),
-    4: np.flipud,
-    5: lambda samples: samples.swapaxes(0, 1),
-    6: partial(np.rot90, k=-1),
-    7: lambda samples: np.rot90(samples, 2).swapaxes(0, 1),
-    8: np.rot90,
-}
-"""What turns samples of each orientation upright."""
-
-
-def _read_with_tifffile(data: bytes, layout: Layout) -> np.ndarray:
-    """The samples, ``(H, W, C)``. Raises :class:`ImageError`."""
-    import tifffile
-
-    if layout.compression not in (NONE, PACKBITS) and not has_imagecodecs():
-        raise ImageError(_missing_codec(layout))
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            page = file.pages.first
-            _lacks_blocks(page.dataoffsets, page.databytecounts)
-            samples = page.asarray(maxworkers=1)
-            axes = page.axes
-    except (MemoryError, ImageError):
-        raise
-    except Exception as error:
-        raise ImageError(_failure(error, layout)) from error
-    if layout.samples > 1 and axes.startswith("S"):
-        samples = np.moveaxis(samples, 0, -1)
-    shape = (layout.height, layout.width, layout.samples)
-    if samples.size != np.prod(shape):
-        raise ImageError(f"damaged: {samples.shape} samples instead of {shape}")
-    return np.asarray(samples.reshape(shape))
-
-
-def has_imagecodecs() -> bool:
-    """What tifffile has in its place takes no bound on what comes out, and unpacks few depths."""
-    return importlib.util.find_spec("imagecodecs") is not None
-
-
-def _missing_codec(layout: Layout) -> str:
-    compressed = layout.compression != NONE
-    return (
-        f"{layout.depth}-bit {layout.interpretation}"
-        + (f" compressed as {layout.compressed_by}" if compressed else "")
-        + f" needs the extra 'formats' ({EXTRA_INSTALL})"
-    )
-
-
-def _failure(error: Exception, layout: Layout) -> str:
-    if not has_imagecodecs():
-        return _missing_codec(layout)
-    said = " ".join(str(error).split()) or type(error).__name__
-    return f"damaged: its data (compression: {layout.compressed_by}) cannot be decoded: {said}"
-
-
-def _to_image(samples: np.ndarray, layout: Layout) -> Image.Image:
-    """8-bit samples with Pillow's name for what they mean."""
-    if layout.depth == 32:
-        return Image.fromarray(fit_sixteen_bits(samples[:, :, 0]))
-    photometric = layout.photometric or 0
-    colours = COLOURS[photometric]
-    if layout.photometric == PALETTE:
-        eight = _apply_palette(samples[:, :, 0], layout)
-    elif layout.photometric in (CIELAB, ICCLAB):
-        return _lab(samples, layout)
-    else:
-        eight = scale_to_eight_bits(samples[:, :, :colours], layout.depth)
-    if layout.photometric == WHITE_IS_ZERO:
-        eight = 255 - eight
-    if layout.alpha is None:
-        return merge_channels({CMYK: "CMYK", YCBCR: "YCbCr"}.get(photometric, _mode(eight)), eight)
-    alpha = scale_to_eight_bits(samples[:, :, colours + layout.alpha], layout.depth)
-    mode = _mode(eight) + "A"
-    if layout.extra[layout.alpha] == ASSOCIATED:
-        mode = mode[:-1] + "a"
-    return merge_channels(mode, np.dstack([eight, alpha]))
-
-
-def _mode(colours: np.ndarray) -> str:
-    return "L" if colours.shape[2] == 1 else "RGB"
-
-
-def merge_channels(mode: str, samples: np.ndarray) -> Image.Image:
-    height, width = samples.shape[:2]
-    samples = np.ascontiguousarray(samples)
-    return Image.frombytes(mode, (width, height), samples.tobytes(), "raw", mode)
-
-
-def _grey(eight: np.ndarray, layout: Layout) -> Image.Image:
-    return Image.fromarray(255 - eight if layout.photometric == WHITE_IS_ZERO else eight)
-
-
-def scale_to_eight_bits(values: np.ndarray, depth: int) -> np.ndarray:
-    """White is the largest value; 16 bits by their high byte, as Pillow does for colours."""
-    if depth == 8:
-        return values.astype(np.uint8)
-    if depth == 16:
-        return (values >> 8).astype(np.uint8)
-    largest = (1 << depth) - 1
-    return ((values.astype(np.uint32) * 255 + largest // 2) // largest).astype(np.uint8)
-
-
-def fit_sixteen_bits(values: np.ndarray) -> np.ndarray:
-    """32-bit integers that fit into 16 bits, and not into 8, which they may then mean. Raises
-    :class:`ImageError`."""
-    if values.min() < 0 or values.max() > 0xFFFF:
-        raise ImageError("32-bit integer pixels beyond 16 bits: no defined white; scale them first")
-    if 0 < values.max() <= 0xFF:
-        raise ImageError(
-            f"32-bit integer pixels up to {values.max()}: no defined white, 255 or 65535; store "
-            "them as 8 or 16 bits"
-        )
-    return values.astype(np.uint16)
-
-
-def _apply_palette(indices: np.ndarray, layout: Layout) -> np.ndarray:
-    table = np.asarray(layout.colour_map, np.uint16)
-    if table.size != 3 << layout.depth:
-        raise ImageError(f"damaged: a palette of {table.size // 3} entries")
-    if table.max() >= 256:  # older programs wrote 8-bit entries
-        table >>= 8
-    return table.reshape(3, -1).T.astype(np.uint8)[indices]
-
-
-def _lab(samples: np.ndarray, layout: Layout) -> Image.Image:
-    """L*a*b* as Pillow holds it: a* and b* with 128 for zero (TIFF 6.0 has them signed)."""
-    if layout.depth not in (8, 16):
-        raise ImageError(f"{layout.depth}-bit L*a*b*; convert it to RGB first")
-    wide = samples[:, :, :3].astype(np.uint32)
-    if layout.photometric == CIELAB:
-        wide[:, :, 1:] ^= 1 << (layout.depth - 1)
-    if layout.depth == 16:  # rounded: a level is more here than it is of RGB
-        wide = np.minimum((wide + 128) >> 8, 255)
-    eight = wide.astype(np.uint8)
-    bands = [Image.fromarray(np.ascontiguousarray(eight[:, :, band])) for band in range(3)]
-    return Image.merge("LAB", bands)

@@ -13,18 +13,25 @@ from itertools import count
 import numpy as np
 from PIL.TiffImagePlugin import TiffImageFile
 
-from pix2pix_batch.imaging.decoding import layout
+from pix2pix_batch.imaging.decoding import layout, libtiff, lzw
 from pix2pix_batch.imaging.decoding.checksums import is_whole_zlib
+from pix2pix_batch.imaging.decoding.tiff_samples import has_imagecodecs
 
 DEFLATE = (8, 32946)
-PACKBITS = 32773
-ROWS_PER_STRIP, PREDICTOR, TILE_WIDTH, TILE_HEIGHT = 278, 317, 322, 323
+LZW, PACKBITS = 5, 32773
+COUNTED = {LZW: "LZW", PACKBITS: "PackBits"}
+HEARD = (2, 3, 4, 6, 7, 32771)
+"""Faxes and JPEG, of whose faults libtiff tells."""
+
+ROWS_PER_STRIP, TILE_WIDTH, TILE_HEIGHT = 278, 322, 323
 
 
 def find_damage(image: TiffImageFile, data: bytes) -> str:
     """A warning where blocks of the file ``data``, which Pillow has opened, are not what was
     written; else nothing."""
-    compression = image.tag_v2.get(layout.COMPRESSION)
+    compression = image.tag_v2.get(layout.COMPRESSION, 1)
+    if compression in HEARD and libtiff.has_faulty_blocks(data):
+        return f"damaged: faults in its data (compression: {layout.COMPRESSIONS[compression]})"
     if image.tag_v2.get(layout.FILL_ORDER, 1) != 1:
         return ""
     if (
@@ -33,8 +40,8 @@ def find_damage(image: TiffImageFile, data: bytes) -> str:
         and any(is_whole_zlib([block]) is False for block in _iterate_blocks(image, data))
     ):
         return "damaged: wrong checksum of its data (compression: Deflate)"
-    if compression == PACKBITS and _holds_more(image, data):
-        return "damaged: its runs (compression: PackBits) are of more samples than it has"
+    if compression in COUNTED and _holds_more(image, data, compression):
+        return describe_surplus(compression)
     return ""
 
 
@@ -42,7 +49,7 @@ def _has_right_checksums(image: TiffImageFile, data: bytes) -> bool:
     """Whether the samples of each strip are known to be those that its checksum is of: of the
     usual kinds, without unpacking the strips again."""
     tags = image.tag_v2
-    predictor = tags.get(PREDICTOR, 1)
+    predictor = tags.get(layout.PREDICTOR, 1)
     plain = set(tags.get(layout.BITS, ())) == {8} and image.mode in ("L", "RGB")
     if not plain or tags.get(layout.ORIENTATION, 1) != 1 or predictor not in (1, 2):
         return False
@@ -67,9 +74,20 @@ def _iterate_blocks(image: TiffImageFile, data: bytes) -> Iterator[bytes]:
         yield from (data[at : at + length] for at, length in blocks)
 
 
-def _holds_more(image: TiffImageFile, data: bytes) -> bool:
-    """Whether a block unpacks to more than its samples (TIFF 6.0, section 9). The last strip may
-    be as high as the others."""
+def describe_surplus(compression: int) -> str:
+    """The warning of a block that :func:`exceeds` is true of."""
+    return f"damaged: its data (compression: {COUNTED[compression]}) is of more samples than it has"
+
+
+def exceeds(block: bytes, compression: int, own: int, most: int) -> bool:
+    """Whether a block, compressed as one of :data:`COUNTED`, unpacks to more than the ``own`` bytes
+    of its samples. The last strip may be as high as the others: of ``most``."""
+    count = _count_unpacked if compression == PACKBITS else _count_lzw
+    unpacked = count(block, most + 1)
+    return unpacked > own and unpacked != most
+
+
+def _holds_more(image: TiffImageFile, data: bytes, compression: int) -> bool:
     tags = image.tag_v2
     width = tags.get(TILE_WIDTH) or image.width
     height = tags.get(TILE_HEIGHT) or min(tags.get(ROWS_PER_STRIP, image.height), image.height)
@@ -79,14 +97,13 @@ def _holds_more(image: TiffImageFile, data: bytes) -> bool:
     for number, block in enumerate(_iterate_blocks(image, data), 1):
         is_last = TILE_HEIGHT not in tags and number % -(-image.height // height) == 0
         own, most = row * (last if is_last else height), row * height
-        unpacked = _count_unpacked(block, most)
-        if unpacked > own and unpacked != most:
+        if exceeds(block, compression, own, most):
             return True
     return False
 
 
 def _count_unpacked(data: bytes, most: int) -> int:
-    """How many bytes the runs are, counted until ``most`` are there."""
+    """How many bytes the runs are, counted until ``most`` are there (TIFF 6.0, section 9)."""
     at = found = 0
     while at < len(data) - 1 and found < most:
         head = data[at]
@@ -97,3 +114,15 @@ def _count_unpacked(data: bytes, most: int) -> int:
             found += 257 - head if head > 128 else 0
             at += 2 if head > 128 else 1
     return found
+
+
+def _count_lzw(data: bytes, most: int) -> int:
+    """How many bytes the codes are, ``most`` or more where there are more."""
+    if not has_imagecodecs():
+        return lzw.count_samples(data, 8, is_tiff=True)
+    import imagecodecs
+
+    try:
+        return len(imagecodecs.lzw_decode(data, out=most))
+    except imagecodecs.LzwError:
+        return most

@@ -112,6 +112,23 @@ class Tiff:
             pass
         return fields
 
+    def find_lost(self, wanted: Collection[int]) -> list[int]:
+        """Those of the ``wanted`` tags of whole numbers that the first directory has without."""
+        try:
+            (entries,) = self._unpack("Q" if self.big else "H", self.first)
+            start, step = self.first + (8 if self.big else 2), 20 if self.big else 12
+            told = {self._unpack("H", start + step * n)[0] for n in range(min(entries, 0xFFFF))}
+        except struct.error:
+            return []
+        found = self.directory(wanted, limit=max(len(self.data), 1))
+        return sorted(
+            tag
+            for tag in told.intersection(wanted)
+            if tag not in found
+            or not (found[tag].numbers() or found[tag].kind == BYTE)
+            or not found[tag].data
+        )
+
     def after(self, at: int) -> int:
         """The offset of the directory that follows the one at ``at``; 0 for none."""
         try:

@@ -1,5 +1,5 @@
-"""Checksums of a GeoTIFF's blocks, which GDAL does not come to where damaged data goes on beyond
-their rows."""
+"""Damage in a GeoTIFF's blocks that GDAL passes over: data that goes on beyond their rows, and then
+checksums to which it does not come."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from pix2pix_batch.imaging.decoding.checksums import is_whole_zlib
+from pix2pix_batch.imaging.decoding.tiff_damage import COUNTED, describe_surplus, exceeds
 
 WRONG_CHECKSUM = "damaged: wrong checksum of its data (compression: Deflate)"
 
@@ -19,20 +22,40 @@ class BlockChecker:
         """``place``: the path, or the bytes; ``indexes``: of the bands, from 1."""
         structure = file.tags(ns="IMAGE_STRUCTURE")
         self._file, self._seen = file, set[tuple[int, int, int]]()
-        self._bands = list(indexes) if structure.get("INTERLEAVE") == "BAND" else indexes[:1]
+        is_apart = structure.get("INTERLEAVE") == "BAND"
+        self._bands = list(indexes) if is_apart else indexes[:1]
         self._bytes: Any = None
-        if file.driver == "GTiff" and structure.get("COMPRESSION") == "DEFLATE":
+        self._counted = _COUNTED.get(structure.get("COMPRESSION", ""))
+        bits = structure.get("NBITS") or file.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+        self._pixel = (1 if is_apart else file.count) * np.dtype(file.dtypes[0]).itemsize
+        if bits or len(set(file.dtypes)) > 1:  # of depths that are packed
+            self._counted = None
+        known = self._counted or structure.get("COMPRESSION") == "DEFLATE"
+        if file.driver == "GTiff" and known:
             self._bytes = io.BytesIO(place) if isinstance(place, bytes) else open(place, "rb")  # noqa: SIM115
 
-    def finds_damage(self, top: int, left: int, height: int, width: int) -> bool:
-        """Whether a block of the window, that was not looked at yet, is damaged."""
+    def find_damage(self, top: int, left: int, height: int, width: int) -> str:
+        """A warning where a block of the window, that was not looked at yet, is damaged; else
+        nothing."""
         if self._bytes is None:
-            return False
-        return any(
-            is_whole_zlib([block]) is False for block in self._iterate(top, left, height, width)
-        )
+            return ""
+        for row, block in self._iterate(top, left, height, width):
+            if self._counted is None:
+                if is_whole_zlib([block]) is False:
+                    return WRONG_CHECKSUM
+            elif exceeds(block, self._counted, *self._reckon_lengths(row)):
+                return describe_surplus(self._counted)
+        return ""
 
-    def _iterate(self, top: int, left: int, height: int, width: int) -> Iterator[bytes]:
+    def _reckon_lengths(self, row: int) -> tuple[int, int]:
+        """Bytes of the samples of a block in a row of them, and of those of the others."""
+        high, wide = self._file.block_shapes[self._bands[0] - 1]
+        is_strip = not self._file.profile.get("tiled", False)
+        own = min(high, self._file.height - row * high) if is_strip else high
+        return own * wide * self._pixel, high * wide * self._pixel
+
+    def _iterate(self, top: int, left: int, height: int, width: int) -> Iterator[tuple[int, bytes]]:
+        """Blocks, each with its row among them."""
         high, wide = self._file.block_shapes[self._bands[0] - 1]
         for band in self._bands:
             for row in range(top // high, -(-(top + height) // high)):
@@ -43,7 +66,7 @@ class BlockChecker:
                     place, length = (self._tell(what, band, row, column) for what in PARTS)
                     if place and length:  # else there is nothing, which means zero
                         self._bytes.seek(int(place))
-                        yield self._bytes.read(int(length))
+                        yield row, self._bytes.read(int(length))
 
     def _tell(self, what: str, band: int, row: int, column: int) -> str | None:
         found: str | None = self._file.get_tag_item(f"{what}_{column}_{row}", "TIFF", bidx=band)
@@ -53,6 +76,9 @@ class BlockChecker:
         if self._bytes is not None:
             self._bytes.close()
 
+
+_COUNTED = {name.upper(): compression for compression, name in COUNTED.items()}
+"""By GDAL's names."""
 
 PARTS = ("BLOCK_OFFSET", "BLOCK_SIZE")
 """What GDAL tells of a block."""

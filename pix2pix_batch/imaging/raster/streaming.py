@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 
-from pix2pix_batch.errors import ImageError
+from pix2pix_batch.errors import ImageError, NotToleratedError
 from pix2pix_batch.imaging.raster.pieces import Piece, PieceStore
 from pix2pix_batch.imaging.raster.profile import RasterExtras
-from pix2pix_batch.imaging.raster.reading import Raster, count_pixel_bytes
+from pix2pix_batch.imaging.raster.reading import Raster
+from pix2pix_batch.imaging.raster.samples import count_pixel_bytes
 from pix2pix_batch.imaging.raster.writing import COLUMNS, RasterWriter
 from pix2pix_batch.imaging.tiling import Axis, round_to
 from pix2pix_batch.value_ranges import ValueRange
@@ -26,6 +27,7 @@ LARGEST_BLOCK = 512
 """Rows that blocks of files have at most, mostly."""
 
 
+# Has the interface of Tiles, whose attributes the pipeline reads, and the state of rows on disk.
 class StreamedTiles:
     """As :class:`pix2pix_batch.imaging.tiling.Tiles`, of a :class:`Raster` too large to be held.
 
@@ -43,17 +45,23 @@ class StreamedTiles:
         *,
         part: int | None = None,
         some: tuple[int, int] | None = None,
+        strict: bool = False,
     ) -> None:
         """``size``: side of the tiles; ``part``: as of
         :class:`pix2pix_batch.imaging.tiling.SharingTiles`, where norms are shared; ``some``: the
         first row of tiles that is to be made, and the one behind the last, where others make the
-        rest."""
+        rest; ``strict``: whether what is odd of it is refused, wherever it shows. Raises
+        :class:`NotToleratedError`, for what was found before it was strict."""
         self.raster, self.size, self.store, self.part = raster, size, store, part
         self.rows, self.columns = (Axis.plan(side, size) for side in (raster.height, raster.width))
         begin, self.end = some or (0, self.rows.count)
         self.done = min(store.count_done(begin), self.end)
         self.squares: list[float] = []
         """Of the tiles that are made now, in order."""
+        self.strict = strict
+        self._require_tolerated(raster.warnings)
+        for number in range(begin, self.done) if strict else ():
+            self._require_tolerated(self._piece(number).warnings)
         self._sums: Sums | None = None
         self._valid: dict[int, np.ndarray] = {}
         self._seen = 0  # of squares, in pieces
@@ -115,11 +123,17 @@ class StreamedTiles:
         columns = mirror(np.arange(left, left + width), self.raster.width)
         y, x = int(rows.min()), int(columns.min())
         pixels, valid = self.raster.read(y, x, int(rows.max()) - y + 1, int(columns.max()) - x + 1)
+        self._require_tolerated(self.raster.warnings)
         if pixels.shape[:2] != (height, width) or top < 0 or left < 0:
             place = np.ix_(rows - y, columns - x)
             pixels = pixels[place]
             valid = None if valid is None else valid[place]
         return pixels, valid
+
+    def _require_tolerated(self, warnings: Sequence[str]) -> None:
+        """Raises :class:`NotToleratedError`."""
+        if self.strict and warnings:
+            raise NotToleratedError(f"{'; '.join(warnings)}: refused by --strict")
 
     @property
     def parts(self) -> np.ndarray:

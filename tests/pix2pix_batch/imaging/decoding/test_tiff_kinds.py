@@ -648,3 +648,71 @@ def test_planes_of_webp_are_refused() -> None:
     struct.pack_into("<H", data, at + 8, 50001)
     with pytest.raises(ImageError, match="planes that are each compressed as WebP"):
         read(bytes(data), 3)
+
+
+def encode_with_pillow(image: Image.Image, compression: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "TIFF", compression=compression)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt", "jpeg", "tiff_lzw"])
+@pytest.mark.parametrize("kind", ["flip", "hole"])
+def test_damaged_data_is_refused_or_told_where_it_shows(compression: str, kind: str) -> None:
+    """Libtiff reads on after rows of faxes that are no code, after codes of LZW that are of more
+    samples, and after JPEG data that is none. A bit that is flipped in JPEG data shows seldom."""
+    few = np.random.default_rng(1).integers(0, 2, (12, 20)).astype(np.uint8)
+    bits = few.repeat(4, 0).repeat(5, 1) * 255
+    image = Image.fromarray(bits).convert("1")
+    if compression == "jpeg":
+        image = Image.fromarray(np.cumsum(bits % 7, 1).astype(np.uint8)).convert("RGB")
+    elif compression == "tiff_lzw":
+        image = image.convert("L")
+    data = encode_with_pillow(image, compression)
+    whole = read(data, 3)
+    assert whole.warnings == ()
+    with tifffile.TiffFile(io.BytesIO(data)) as opened:
+        page = opened.pages.first
+        start, length = page.dataoffsets[0], page.databytecounts[0]
+    shown = silent = 0
+    for place in np.linspace(length // 4, 0.8 * length, 25).astype(int):
+        damaged = bytearray(data)
+        at = start + int(place)
+        if kind == "flip":
+            damaged[at] ^= 16
+        else:  # two bytes are lost, and the rest moves up
+            damaged[at : start + length] = damaged[at + 2 : start + length] + b"\0\0"
+        try:
+            found = read(bytes(damaged), 3)
+        except ImageError as error:
+            assert str(error).startswith("damaged")
+            shown += 1
+            continue
+        if found.warnings:
+            assert found.warnings[0].startswith("damaged")
+            shown += 1
+        else:
+            silent += not np.array_equal(found.pixels, whole.pixels)
+    most = 0.75 if compression == "jpeg" else 0.25
+    assert shown and silent <= (shown + silent) * most, (shown, silent)
+
+
+@pytest.mark.parametrize("tag", [258, 262, 277, 317])
+@pytest.mark.parametrize("wrong", ["count", "kind"])
+def test_a_tag_without_a_value_is_refused(tag: int, wrong: str) -> None:
+    """Libtiff takes what is usual in its place."""
+    file = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
+    tifffile.imwrite(file, pixels, photometric="minisblack", compression="zlib", predictor=2,
+                     metadata=None)  # fmt: skip
+    data = bytearray(file.getvalue())
+    assert np.array_equal(read(bytes(data), 1).pixels[:, :, 0], pixels)
+    at = next(
+        at for at in range(10, len(data)) if struct.unpack_from("<HHI", data, at) == (tag, 3, 1)
+    )  # TIFF 6.0, section 2
+    if wrong == "count":
+        struct.pack_into("<I", data, at + 4, 0)
+    else:
+        struct.pack_into("<H", data, at + 2, 2)
+    with pytest.raises(ImageError, match=r"damaged: .*(no value|cannot)|does not say"):
+        read(bytes(data), 1)

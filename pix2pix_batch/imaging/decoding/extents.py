@@ -1,0 +1,269 @@
+"""Damage that shows in how long the data of formats without checksums is.
+
+What follows a picture, runs that go beyond it, and samples larger than the largest: programs pass
+them over, and so does Pillow. Bytes that were lost or got in before leave such a trace.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+
+import numpy as np
+
+from pix2pix_batch.imaging.decoding import icons, lzw
+
+LONGER = "damaged: its data goes on after its last row"
+RUNS_BEYOND = "damaged: its runs go beyond its last row"
+TOO_LARGE = "damaged: it has samples that are larger than its largest"
+UNLIKE = "damaged: its data (compression: LZW) is of more or fewer samples than it has"
+
+
+def find_damage(image_format: str, data: bytes) -> str:
+    """A warning where the data of a file is not as long as the picture that Pillow made of it,
+    ``image_format`` by its name; else nothing."""
+    find = _FINDERS.get(image_format)
+    if find is None:
+        return ""
+    try:
+        return find(data)
+    except (struct.error, IndexError, ValueError):  # it ends within what is looked at
+        return ""
+
+
+def _describe_rest(data: bytes, end: int) -> str:
+    """The warning of what stands after the picture's end."""
+    return LONGER if len(data) > end else ""
+
+
+def _check_bmp(data: bytes) -> str:
+    """Microsoft's BITMAPINFOHEADER and its kin; 12 bytes of header are of OS/2."""
+    (at, head) = struct.unpack_from("<II", data, 10)
+    if head == 12:
+        width, height, bits, compression = *struct.unpack_from("<HH2xH", data, 18), 0
+    else:
+        width, height, bits, compression = struct.unpack_from("<ii2xHI", data, 18)
+    if compression in (1, 2):
+        return _check_bmp_runs(data, at, width, abs(height), bits)
+    end = at + (width * bits + 31) // 32 * 4 * abs(height)
+    if head == 124 and data[70:74] in (b"DEBM", b"KNIL"):  # a profile, after the rows or before
+        where, length = struct.unpack_from("<II", data, 126)
+        end = max(end, 14 + where + length)
+    return "" if _is_filled_up(data, end) else _describe_rest(data, end)
+
+
+def _is_filled_up(data: bytes, end: int) -> bool:
+    """Whether up to three zeros follow, which some writers fill up with, and count."""
+    (told,) = struct.unpack_from("<I", data, 2)
+    return len(data) in (told, end + -end % 4) and len(data) < end + 4 and not any(data[end:])
+
+
+def _check_bmp_runs(data: bytes, at: int, width: int, height: int, bits: int) -> str:
+    """Microsoft's "Bitmap Compression": pairs of bytes; 0 0 ends a row, 0 1 the picture."""
+    room = (width * bits + 31) // 32 * 32 // bits  # some writers fill rows up in their runs too
+    x = y = 0
+    while at + 1 < len(data):
+        count, value = data[at], data[at + 1]
+        at += 2
+        if count == 0 and value == 1:
+            return "" if _is_filled_up(data, at) else _describe_rest(data, at)
+        if count == 0 and value == 0:
+            x, y = 0, y + 1
+        elif count == 0 and value == 2:
+            x, y, at = x + data[at], y + data[at + 1], at + 2
+        elif count:
+            x += count
+        else:
+            x += value
+            length = (value * bits + 7) // 8
+            at += length + length % 2
+        if x > room or (y >= height and x):
+            return RUNS_BEYOND
+    return ""
+
+
+_TOKEN = re.compile(rb"(?:\s|#[^\r\n]*)*(\d+)")
+
+
+def _check_netpbm(data: bytes) -> str:
+    """netpbm.sourceforge.net/doc/ppm.html: further pictures may follow one that is not plain."""
+    kind, at = data[1:2], 2
+    numbers: list[int] = []
+    while len(numbers) < (2 if kind in b"14" else 3):
+        found = _TOKEN.match(data, at)
+        if found is None:
+            return ""
+        numbers.append(int(found[1]))
+        at = found.end()
+    width, height, largest = (*numbers, 1)[:3]
+    count = width * height * (3 if kind in b"36" else 1)
+    if kind in b"123":
+        return _check_plain_netpbm(data[at:], kind == b"1", count)
+    wide = 2 if largest > 255 else 1
+    length = (width + 7) // 8 * height if kind == b"4" else count * wide
+    end = at + 1 + length
+    if kind != b"4" and largest not in (255, 65535):
+        samples = np.frombuffer(data[at + 1 : end], ">u2" if wide == 2 else np.uint8)
+        if samples.size and samples.max() > largest:
+            return TOO_LARGE
+    rest = data[end:].lstrip()
+    return "" if re.match(rb"P[1-7]\s", rest) else _describe_rest(rest, 0)
+
+
+def _check_plain_netpbm(data: bytes, is_bits: bool, count: int) -> str:
+    written = re.sub(rb"#[^\r\n]*", b"", data)
+    found = re.findall(rb"\S" if is_bits else rb"\S+", written)
+    return LONGER if len(found) > count else ""
+
+
+def _check_targa(data: bytes) -> str:
+    """Truevision TGA 2.0: what may follow the picture is told by a footer at the end."""
+    entries, entry = struct.unpack_from("<HB", data, 5)
+    width, height, depth = struct.unpack_from("<HHB", data, 12)
+    at = 18 + data[0] + (entries * ((entry + 7) // 8) if data[1] else 0)
+    if depth < 8:  # of no kind that the specification has
+        return ""
+    size, left = (depth + 7) // 8, width * height
+    if data[2] & 8:
+        while left > 0:
+            count = (data[at] & 127) + 1
+            at += 1 + (size if data[at] & 128 else size * count)
+            left -= count
+    else:
+        at += size * left
+        left = 0
+    if left:
+        return RUNS_BEYOND
+    if not data.endswith(b"TRUEVISION-XFILE.\0"):
+        return _describe_rest(data, at)
+    extension, developer = struct.unpack_from("<II", data, len(data) - 26)
+    places = [len(data) - 26, extension, developer]
+    if extension:
+        places += struct.unpack_from("<III", data, extension + 482)
+    first = min(place for place in places if place)
+    return LONGER if any(data[at:first]) or at > first else ""
+
+
+def _check_pcx(data: bytes) -> str:
+    """ZSoft's manual: a table of colours, where there is one, is the last 769 bytes."""
+    _, top, _, bottom = struct.unpack_from("<4H", data, 4)
+    row = struct.unpack_from("<H", data, 66)[0] * data[65]
+    has_table = data[3] == 8 and data[-769:-768] == b"\x0c"
+    body = data[128 : len(data) - 769 if has_table else None]
+    needed = (bottom - top + 1) * row
+    if data[2] == 0:
+        return _describe_rest(body, needed)
+    ends = _end_pcx_runs(np.frombuffer(body, np.uint8))
+    last = int(np.searchsorted(ends[1], needed))
+    if last == len(ends[0]):
+        return ""
+    return RUNS_BEYOND if ends[1][last] > needed else _describe_rest(body, int(ends[0][last]))
+
+
+def _end_pcx_runs(body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each run ends, in the file and in the picture. A byte of 192 or more counts the next,
+    whatever that is: of several in a row every other one counts."""
+    counts = body >= 192
+    number = np.arange(len(body))
+    before = np.maximum.accumulate(np.where(counts, -1, number))  # the last that does not count
+    is_head = counts & ((number - before) % 2 == 1)
+    is_value = np.concatenate([[False], is_head[:-1]])
+    repeats = np.concatenate([[1], body[:-1] & 63]) if len(body) else body
+    made = np.where(is_head, 0, np.where(is_value, repeats, 1)).astype(np.int64)
+    kept = ~is_head
+    return number[kept] + 1, np.cumsum(made)[kept]
+
+
+def _check_sgi(data: bytes) -> str:
+    """The SGI Image File Format, version 1.00."""
+    width, height, channels = struct.unpack_from(">HHH", data, 6)
+    dimensions = struct.unpack_from(">H", data, 4)[0]
+    height, channels = height if dimensions > 1 else 1, channels if dimensions > 2 else 1
+    if data[2] == 0:
+        return _describe_rest(data, 512 + width * height * channels * data[3])
+    count = height * channels
+    tables = struct.unpack_from(f">{2 * count}I", data, 512)
+    return _describe_rest(data, max(map(sum, zip(tables[:count], tables[count:], strict=True))))
+
+
+def _check_sun(data: bytes) -> str:
+    """Sun's rasterfile(5): 128 begins a run, of one byte more than the next says; 128 0 is 128."""
+    width, height, depth, _, kind, _, table = struct.unpack_from(">7I", data, 4)
+    needed = (width * depth + 15) // 16 * 2 * height
+    at = 32 + table
+    if kind != 2:
+        return _describe_rest(data, at + needed)
+    made = 0
+    for run in re.finditer(rb"\x80\0|\x80([^\0])[\0-\xff]|[^\x80]+", data[at:]):
+        if run[1]:
+            made += run[1][0] + 1
+        elif run[0] == b"\x80\0":
+            made += 1
+        else:
+            made += len(run[0])
+        if made >= needed:
+            beyond = made - needed
+            if run[1]:
+                return RUNS_BEYOND if beyond else _describe_rest(data, at + run.end())
+            return _describe_rest(data, at + run.end() - beyond)
+    return ""
+
+
+def _check_gif(data: bytes) -> str:
+    """GIF89a: the first picture's codes make as many samples as it has, and no more."""
+    at = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
+    while data[at] == 0x21:  # an extension: its label, and blocks up to an empty one
+        at += 2
+        while data[at]:
+            at += 1 + data[at]
+        at += 1
+    if data[at] != 0x2C:
+        return ""
+    width, height, flags = struct.unpack_from("<HHB", data, at + 5)
+    at += 10 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
+    root, parts = data[at], []
+    at += 1
+    while length := data[at]:
+        parts.append(data[at + 1 : at + 1 + length])
+        at += 1 + length
+    count = lzw.count_samples(b"".join(parts), root, is_tiff=False)
+    return UNLIKE if count != width * height else ""
+
+
+def _check_icon(data: bytes) -> str:
+    return LONGER if icons.goes_on(data) else ""
+
+
+def _check_webp(data: bytes) -> str:
+    """RFC 9649, section 2.4: the file's length, and whole pairs of bytes."""
+    (length,) = struct.unpack_from("<I", data, 4)
+    return _describe_rest(data, 8 + length + length % 2)
+
+
+def _check_xbm(data: bytes) -> str:
+    """The X11 library's file format: C's numbers, of which Pillow reads hexadecimal ones."""
+    sides = [int(side) for side in re.findall(rb"_(?:width|height)\s+(\d+)", data)[:2]]
+    body = data[data.index(b"{") + 1 :].partition(b"}")[0]
+    numbers = re.sub(rb"/\*.*?\*/", b"", body, flags=re.S).split(b",")
+    if not numbers[-1].strip():
+        numbers.pop()
+    if any(re.fullmatch(rb"\s*0[xX][0-9a-fA-F]{1,2}\s*", number) is None for number in numbers):
+        return "damaged: not all of its data are hexadecimal numbers of a byte"
+    return LONGER if len(numbers) > (sides[0] + 7) // 8 * sides[1] else ""
+
+
+_FINDERS: dict[str, Callable[[bytes], str]] = {
+    "BMP": _check_bmp,
+    "CUR": _check_icon,
+    "GIF": _check_gif,
+    "ICO": _check_icon,
+    "PCX": _check_pcx,
+    "PPM": _check_netpbm,
+    "SGI": _check_sgi,
+    "SUN": _check_sun,
+    "TGA": _check_targa,
+    "WEBP": _check_webp,
+    "XBM": _check_xbm,
+}
+"""By Pillow's name of the format."""

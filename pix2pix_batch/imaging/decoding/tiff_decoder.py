@@ -1,0 +1,115 @@
+"""A TIFF file to a picture, by who reads its kind rightly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.decoding import layout, tiff, tiff_damage, tiff_samples
+from pix2pix_batch.imaging.decoding.decoded import Decoded, copy_info
+from pix2pix_batch.imaging.decoding.opening import load_samples, open_with_pillow, require_readable
+from pix2pix_batch.imaging.decoding.orientation import UPRIGHT, settle_orientation
+from pix2pix_batch.imaging.decoding.tolerance import Tolerance
+from pix2pix_batch.imaging.metadata import tiff_pages
+
+LOSSLESS_FRAME = b"\xff\xc3"
+"""The marker of a frame of lossless JPEG (ITU T.81, table B.1)."""
+
+RAW_MODE = "raw mode"
+"""Of what Pillow says where it knows a kind of TIFF only uncompressed, as older ones do."""
+
+
+def decode_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
+    try:
+        return _decode_known_tiff(data, tolerance)
+    except ImageError as error:
+        # entropy-coded data has no 255 before 195 (ITU T.81, section B.1.1.5)
+        if "(compression: JPEG)" not in str(error) or LOSSLESS_FRAME not in data:
+            raise
+        raise ImageError("TIFF with lossless JPEG in it; store it as Deflate") from error
+
+
+def _decode_known_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
+    try:
+        data = layout.reorder_directories(data)
+    except ValueError as error:
+        raise ImageError(f"a TIFF file that {error}; export it as TIFF or PNG") from error
+    count = tiff_pages.count_in(data)
+    opened = _open_tiff(data, tolerance)
+    if opened is not None and (lost := layout.find_lost_tag(data)):
+        raise ImageError(f"damaged: its tag that tells the {lost} has no value")
+    if opened is not None and tiff.is_sparse(opened):
+        opened = None
+    turned, remark = settle_orientation(opened, data) if opened is not None else (None, "")
+    remarks = [remark] if remark else []
+    if count > 1:
+        remarks.append(tiff_pages.describe_left_pages(count))
+    if opened is not None and tiff.is_plain(opened):
+        _load_tiff(opened, layout.COMPRESSIONS[opened.tag_v2.get(layout.COMPRESSION, 1)])
+        remarks += filter(None, [tiff_damage.find_damage(opened, data)])
+        return Decoded(opened, turned=turned, warnings=remarks)
+    try:
+        told = layout.read_layout(data)
+    except ValueError as error:
+        raise ImageError(f"damaged: a TIFF file, but {error}") from error
+    require_readable(told.width, told.height, tiff.refusal(told), tolerance)
+    remarks += tiff.find_remarks(told)
+    if turned is None:
+        turned = told.orientation if told.orientation in UPRIGHT else 1
+    told = replace(told, orientation=turned)
+    image = _load_known_tiff(data, told, opened)
+    if opened is not None and tiff.is_read_by_pillow(told):
+        remarks += filter(None, [tiff_damage.find_damage(opened, data)])
+    deep = partial(tiff_samples.read_sixteen_bits, data, told) if told.depth > 8 else None
+    return Decoded(image, turned=turned, warnings=remarks, read_deep=deep)
+
+
+def _load_known_tiff(data: bytes, told: layout.Layout, opened: TiffImageFile | None) -> Image.Image:
+    """Its picture, turned upright, by who reads its kind rightly. Raises :class:`ImageError`."""
+    if opened is not None and tiff.is_read_by_pillow(told):
+        try:
+            _load_tiff(opened, told.compressed_by)
+            return copy_info(opened, tiff_samples.correct_samples(opened, told))
+        except ImageError as error:  # of a kind that is new to this Pillow, or known to it in part
+            if told.compression not in tiff.NEWER and RAW_MODE not in str(error):
+                raise
+    return _turn_upright(tiff_samples.read_samples(data, told), told.orientation)
+
+
+def _load_tiff(image: Image.Image, compressed_by: str) -> None:
+    """Its samples, which Pillow turns upright. Raises :class:`ImageError`."""
+    try:
+        load_samples(image)
+    except ImageError as error:
+        if "cut short" in str(error) or RAW_MODE in str(error):
+            raise
+        raise ImageError(
+            f"damaged: its data (compression: {compressed_by}) cannot be decoded"
+        ) from error
+
+
+def _open_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
+    """As Pillow opens it; ``None`` where it does not. Raises :class:`ImageError` where it is too
+    large."""
+    try:
+        image = open_with_pillow(data, tolerance, "TIFF")
+    except ImageError as error:
+        if isinstance(error.__cause__, Warning | Image.DecompressionBombError):
+            raise
+        return None
+    if not isinstance(image, TiffImageFile):
+        return None
+    if not isinstance(image.info.get("icc_profile", b""), bytes):  # its tag is of another type
+        image.info["icc_profile"] = layout.read_profile(data)
+    return image
+
+
+def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The image turned upright, with what it says of itself."""
+    if orientation not in UPRIGHT:
+        return image
+    return copy_info(image, image.transpose(UPRIGHT[orientation]))
