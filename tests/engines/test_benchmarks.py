@@ -93,8 +93,8 @@ def test_the_pipeline_beside_what_the_codecs_take(tmp_path: Path) -> None:
         assert float(figures[name].replace(",", "")) > 0
 
 
-def test_exactness_and_speed_of_the_device(tmp_path: Path) -> None:
-    columns, _, engine, *_ = rows(run("gpu.py", "exact"), "on this device")
+def test_exactness_and_speed_of_the_device(tiny: Path) -> None:
+    columns, _, engine, *_ = rows(run("gpu.py", "exact", "--model", tiny), "on this device")
     assert engine[0] == "engine, fp32" and float(engine[1]) >= 50
     assert engine[columns.index("bytes")].startswith("equal (again, in another place")
     words = "speed --ngf 1 --batches 2 --seconds 0.01 --precisions fp32"

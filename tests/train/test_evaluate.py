@@ -684,7 +684,7 @@ def test_fid_with_weights_at_hand(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     torch.save(inception(path), path)
 
-    count = 4
+    count = 2
     originals = sources(count)
     made = outputs(tiny, originals)
     targets = [255 - source for source in originals]
