@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,15 @@ def render(template: Path, **values: Any) -> str:
 
     The page's own script is the only one that runs in it: its policy names the script's hash.
     """
+    page = _compile(template)
+    script = "".join(page.blocks["script"](page.new_context(values)))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return page.render(**values, script_hash=f"sha256-{digest}")
+
+
+@functools.cache
+def _compile(template: Path) -> jinja2.Template:
+    """Once for a process, since compiling takes longer than a page of few images does."""
     folders = [template.parent, Path(__file__).parent]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folders),
@@ -24,7 +34,4 @@ def render(template: Path, **values: Any) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["counted"] = "{:,}".format
-    page = environment.get_template(template.name)
-    script = "".join(page.blocks["script"](page.new_context(values)))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return page.render(**values, script_hash=f"sha256-{digest}")
+    return environment.get_template(template.name)
