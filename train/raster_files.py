@@ -282,7 +282,7 @@ class RasterReader(Reader):
     def _reduced(self, path: Path, side: RasterSide) -> np.ndarray:
         if self.is_picture(path, side.range):
             image = self.image(path, side.range.channels)
-            step = reduction(*image.shape[:2], LONGEST)
+            step = reduction(image.shape[0], image.shape[1], LONGEST)
             return np.ascontiguousarray(image[::step, ::step])
         return self._read_bands(path, side, lambda raster: raster.read_reduced(LONGEST))[0]
 
