@@ -175,6 +175,8 @@ class InputSource(ABC):
         longer = (self.naming.shorten(plain + count * suffix) for count in range(1, 1 + SUFFIXED))
         for one in (output, *longer):
             yield self.naming.name_page(one, mark) if mark else one
+        if self.naming.pages and not mark:  # as a run without pages has named it
+            yield self.naming.output_without_pages(plain)
 
     def change_output(self, item: Item, now: str) -> None:
         """The output of an input has another name than the scan has given it."""

@@ -42,6 +42,7 @@ def test_pages_are_converted_resumed_verified_and_shown(tmp_path: Path, tiny: Pa
 
 
 def test_a_list_of_pages_and_one_that_is_not_there(tmp_path: Path, tiny: Path) -> None:
+    (tmp_path / "in").mkdir()
     write_pages(tmp_path / "in" / "s.tif", *draw_pages((64, 70), (30, 90), dtype="uint8"))
     (tmp_path / "list").write_text("in/s.tif#2\nin/s.tif#3\n")
     ran = convert(f"@{tmp_path / 'list'}", tmp_path / "out", tiny, cwd=tmp_path)
