@@ -11,7 +11,6 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from pix2pix_batch.errors import ImageError, Pix2PixBatchError
-from pix2pix_batch.imaging.kinds import suffix_of
 from pix2pix_batch.imaging.metadata.tiff_pages import (
     Page,
     ReadAt,
@@ -103,7 +102,7 @@ def read_size(path: str, number: int) -> tuple[int, int] | None:
 
 def may_have_pages(name: str) -> bool:
     """Whether a file is called as one that may have them."""
-    return suffix_of(name) in SUFFIXES
+    return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def split_name(name: str) -> tuple[str, str, int]:
