@@ -156,6 +156,14 @@ INCLUDE = partial(
     metavar="PATTERN",
 )
 
+PAGES = partial(
+    option,
+    "first",
+    "Of TIFF files with several pages: the first alone, or each as an image of its own "
+    "('stack#3.png').",
+    choices=("first", "all"),
+)
+
 
 # One field for each option of the command.
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +237,7 @@ class Options:
     follow_links: bool = FOLLOW_LINKS()
     exclude: tuple[str, ...] = EXCLUDE()
     include: tuple[str, ...] = INCLUDE()
+    pages: str = PAGES()
     report: bool = option(True, "Do not write OUT/report.html, the page that shows what came out.")
     unpack: bool = option(
         False, "Write the members of tars as files, not as tars again.", decides_bytes=True

@@ -36,7 +36,8 @@ def convert(source: str, out: str, as_json: bool, **values: Any) -> None:
     from pix2pix_batch.storage import files, remote
 
     def plan(item: Item) -> None:
-        source_path, output = map(remote.redact, (item.path, files.join(out, item.output)))
+        path = item.path + item.name.removeprefix(item.file_name)
+        source_path, output = map(remote.redact, (path, files.join(out, item.output)))
         click.echo(f"{escape(source_path)} -> {escape(output)}", err=as_json)
 
     with Display() as display:

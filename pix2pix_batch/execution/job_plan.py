@@ -172,11 +172,12 @@ def list_resolved_options(settings: Settings) -> dict[str, Any]:
 
 
 def _list_members_chosen(options: Options, scan: InputSource) -> dict[str, Any]:
-    """The patterns, if they decide what tars contain. In folders they only decide which images are
-    converted."""
+    """The patterns and the pages, if they decide what tars contain. In folders they only decide
+    which images are converted."""
     if not (scan.tars or scan.is_list):
         return {}
     return {
         "exclude": sorted(options.exclude) or None,
         "include": sorted(options.include) or None,
+        "pages": options.pages if scan.tars and scan.options.has_pages else None,
     }

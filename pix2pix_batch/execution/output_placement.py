@@ -41,14 +41,14 @@ class OutputNames:
             self._given.add(self._scan.key_of(output))
         if output == item.output:
             return item
-        self._scan.change_output(item.name, item.output, output)
+        self._scan.change_output(item, output)
         return replace(item, output=output)
 
     def _choose_output(self, item: Item) -> str:
         name, history = item.name, self._history
         if history.owns(name, item.output):
             return item.output
-        others = list(self._scan.list_outputs(name))
+        others = list(self._scan.list_outputs(item))
         for output in others:
             if history.owns(name, output) and self._is_free(name, output):
                 return output

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.imaging import sidecars
+from pix2pix_batch.imaging import pages, sidecars
 from pix2pix_batch.imaging.decoding import jpeg2000
 from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.metadata import descriptions, exif, georeference, pam
 from pix2pix_batch.imaging.metadata.descriptions import IPTC_TAG
 from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn
 from pix2pix_batch.imaging.metadata.tiff import Fields, xmp_field
+from pix2pix_batch.imaging.metadata.tiff_pages import require_page
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster.profile import RasterExtras
 from pix2pix_batch.imaging.raster.writing import GDAL_TEXTS, GEOTIFF
@@ -94,6 +95,8 @@ def collect_described(item: Item, settings: Settings) -> Metadata:
         ):
             if (tiff := exif.parse(data)) is None:
                 return Metadata()
+            if item.page:
+                tiff.first = require_page(pages.list_pages_of_file(item.path), item.page).at
             xmp, iptc = descriptions.read_tiff_descriptions(tiff)
             described = {**exif.select_fields(tiff), **descriptions.tiff_fields(iptc)}
     except (OSError, ValueError):  # the raster itself was opened by others

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pix2pix_batch.errors import EngineError, ImageError, NotToleratedError, OutputError
-from pix2pix_batch.imaging import kinds
+from pix2pix_batch.imaging import output_formats
 from pix2pix_batch.imaging.raster.reading import Raster
 from pix2pix_batch.imaging.raster.streaming import StreamedTiles
 from pix2pix_batch.imaging.tiling import SharingTiles
@@ -167,9 +167,10 @@ class Converter:
             with self.watch("reading it", item.name):
                 data, stamp = input_reading.read_file(item, self.info, self.settings)
             with self.watch("decoding it", item.name):
+                data = input_reading.select_own_page(item, data)
                 picture = input_reading.decode_item(item, data, self.info, self.settings)
             height, width = picture.pixels.shape[:2]
-            kinds.require_size(item.form, width * (1 + self.settings.beside), height)
+            output_formats.require_size(item.form, width * (1 + self.settings.beside), height)
             kept = carried_metadata.collect(data, picture, self.settings)
             tiles = fit_to_model(
                 picture.pixels,

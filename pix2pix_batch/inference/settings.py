@@ -35,7 +35,8 @@ class Settings:
     workers can reach.
 
     ``far``: inputs or outputs lie behind URLs; ``unpack``: tars become directories; ``exclude``
-    and ``include`` choose their members (:class:`pix2pix_batch.inputs.choice.InputFilter`).
+    and ``include`` choose their members (:class:`pix2pix_batch.inputs.choice.InputFilter`), and
+    ``pages`` those members' pages (:class:`pix2pix_batch.inputs.source.ScanOptions`).
     ``georeference``, ``keep_exif``, ``keep_times``: what outputs keep of their inputs besides.
     ``tolerance``: what is made of files that are not as they should be. ``bands``: those of rasters
     that are the model's, with commas between; ``creation_option``: of GDAL's, ``NAME=VALUE``.
@@ -69,6 +70,7 @@ class Settings:
     unpack: bool = False
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
+    pages: str = "first"
     far: bool = False
     noise_rate: float = 0.5
     noise_blocks: int | None = None

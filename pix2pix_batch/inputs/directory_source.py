@@ -25,7 +25,7 @@ class DirectorySource(InputSource):
         """List the directory ``inside`` the root; one that cannot be listed is noted and counts as
         empty."""
 
-    def __iter__(self) -> Iterator[Item]:
+    def iterate_files(self) -> Iterator[Item]:
         """Each directory's files, then its directories, depth first and in order."""
         # a directory and the device and inode of those over it, against link loops
         pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.imaging import kinds
+from pix2pix_batch.imaging import kinds, pages
 from pix2pix_batch.storage import remote
 
 LONGEST = 1 << 16
@@ -210,7 +210,16 @@ def locate(line: str, anywhere: bool = False) -> Located:
     for reading in () if anywhere else _readings(line, tidy):
         if _exists(reading):
             return Located(reading)
-    return _guess(line, tidy)
+    return _guess(line, tidy) if anywhere else _locate_page(tidy, "") or _guess(line, tidy)
+
+
+def _locate_page(tidy: str, folder: str) -> Located | None:
+    """What names a page of a file that is there."""
+    file, mark, number = pages.split_name(tidy)
+    for reading in _readings(file, file) if number else ():
+        if _exists(os.path.join(folder, reading)):
+            return Located(f"{reading}{mark}{number}")
+    return None
 
 
 def _tidy(line: str) -> str:
@@ -297,4 +306,5 @@ def locate_in_table(cell: str, folder: Path) -> Located:
     for reading in _readings(cell, tidy):
         if reading and _exists(os.path.join(folder, reading)):
             return Located(reading)
-    return _guess(cell, tidy)._replace(comment=False)
+    named = _locate_page(tidy, os.fspath(folder)) or _guess(cell, tidy)
+    return named._replace(comment=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.output_formats import form_of
 from pix2pix_batch.inputs import folder, listing
 from pix2pix_batch.inputs.choice import TAKEN, is_tar
@@ -53,18 +54,27 @@ class NamedSource(InputSource):
             if (why := self.choice.classify_listed(tidy)) != TAKEN:
                 self.left.of(why).append(name)
                 continue
-            output, suffix = naming.output(tidy)
-            longer = tidy
-            while not taken.add(naming.key(output)):
-                longer += suffix
-                output = naming.shorten(longer)
-            if longer != tidy or naming.is_shortened(tidy):
+            path, page = pages.locate(path)
+            output, is_longer = self._choose_output(tidy, bool(page), taken)
+            if is_longer or naming.is_shortened(tidy):
                 self.note_rename(name, output)
             tar = is_tar(name)
             stamp = "" if tar or not self.is_list or store_of(path).is_local else LISTED
             beside = folder.list_sidecars(path, os.path.dirname(path)) if with_sidecars else ()
-            form = options.form if tar else form_of(name, options.form)
-            yield Item(path, name, output, form, beside, stamp, refusal, tar)
+            form = options.form if tar else form_of(path if page else name, options.form)
+            yield Item(path, name, output, form, beside, stamp, refusal, tar, page=page)
+
+    def _choose_output(self, tidy: str, is_page: bool, taken: HashSet) -> tuple[str, bool]:
+        """The output of an input, and whether it is longer than its own, which is ``taken``."""
+        naming = self.naming
+        plain, mark = pages.split_mark(tidy) if is_page else (tidy, "")
+        usual, suffix = naming.output(plain)
+        longer = plain
+        output = naming.name_page(usual, mark) if mark else usual
+        while not taken.add(naming.key(output)):
+            longer += suffix
+            output = naming.name_page(longer, mark) if mark else naming.shorten(longer)
+        return output, longer != plain
 
     def _note_same_name(self, name: str, path: str, other: str) -> None:
         """Handle two lines that differ only in a ``/`` at the beginning, which may be one file or
@@ -118,7 +128,7 @@ class ListSource(NamedSource):
         what = "all that it names is excluded" if excluded else "it names no file"
         return f"{self.display_name}: no image found: {what}; give a path a line"
 
-    def __iter__(self) -> Iterator[Item]:
+    def iterate_files(self) -> Iterator[Item]:
         """A path or URL a line."""
         with self._open() as file:
             lines = listing.Lines(file, self.display_name)
@@ -160,7 +170,7 @@ class BracesSource(NamedSource):
         super().__init__(source, options, root, tars)
         self.require_apart(deep=False)
 
-    def __iter__(self) -> Iterator[Item]:
+    def iterate_files(self) -> Iterator[Item]:
         length = len(self.root) + 1 if self.root not in ("", ".") else 0
         yield from self.from_paths((path, path[length:], "") for path in expand_braces(self.source))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from array import array
 from collections.abc import Collection, Iterable
@@ -18,23 +19,36 @@ LONGEST_SUFFIX = max(len(suffix) for suffix in SUFFIXES.values())
 TAR_ENDINGS = frozenset(f".{suffix.rpartition('.')[2]}" for suffix in TARS)
 
 
+PAGED = re.compile(r"#[0-9]+\Z")
+"""How the stems of pages' outputs end."""
+
+
 class Naming:
     """Gives outputs their names.
 
     ``form``: of the outputs, ``same`` for each input's own; ``unpack``: tars become directories;
-    ``longest``: bytes that a name may have; ``fold``: names that differ in case alone meet.
+    ``longest``: bytes that a name may have; ``fold``: names that differ in case alone meet;
+    ``pages``: names that end like those of pages are left to these.
     """
 
     def __init__(
-        self, form: str, unpack: bool = False, longest: int | None = NAME_BYTES, fold: bool = False
+        self,
+        form: str,
+        unpack: bool = False,
+        longest: int | None = NAME_BYTES,
+        fold: bool = False,
+        pages: bool = False,
     ) -> None:
         self.form, self.unpack, self.longest, self.fold = form, unpack, longest, fold
+        self.pages = pages
 
     @classmethod
-    def within(cls, out: str | os.PathLike[str], form: str, unpack: bool) -> Naming:
+    def within(
+        cls, out: str | os.PathLike[str], form: str, unpack: bool, pages: bool = False
+    ) -> Naming:
         """As the file system of ``out`` needs them, be it there yet or not."""
         rules = store_of(out).name_rules(os.fspath(out))
-        return cls(form, unpack, rules.longest, rules.folds_case)
+        return cls(form, unpack, rules.longest, rules.folds_case, pages)
 
     def key(self, output: str) -> str:
         """The same key for two outputs that clash."""
@@ -57,11 +71,18 @@ class Naming:
             stem = name[: -len(next(suffix for suffix in TARS if name.lower().endswith(suffix)))]
             stem = stem or name
             return (stem, ".d") if self.unpack else (f"{stem}.tar", ".tar")
-        if self.form != "same":
-            suffix = SUFFIXES[self.form]
-            return stem + suffix, suffix
-        suffix = SUFFIXES[SAME.get(kind, "png")]
-        return stem + (own if kind in SAME else suffix), suffix
+        suffix = SUFFIXES[SAME.get(kind, "png") if self.form == "same" else self.form]
+        if self.pages and PAGED.search(stem):
+            return name + suffix, suffix
+        return stem + (own if self.form == "same" and kind in SAME else suffix), suffix
+
+    def name_page(self, output: str, mark: str) -> str:
+        """The output of a page of the input that would have ``output``; ``mark``: of its number.
+
+        It meets no other input's: where there may be pages, these have no stem that ends so.
+        """
+        stem, suffix = os.path.splitext(output)
+        return self.shorten(f"{stem}{mark}{suffix}")
 
     def shorten(self, path: str) -> str:
         """The same path, or if its last name is too long, the beginning of it and a hash of the

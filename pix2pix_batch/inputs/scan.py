@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.inputs import folder
 from pix2pix_batch.inputs.choice import TAKEN, TARS, InputFilter, is_tar
@@ -41,7 +42,7 @@ def _open_local(source: str, options: ScanOptions) -> InputSource:
     pattern = braces = False
     if not path.exists():
         pattern = glob.has_magic(source)
-        braces = not pattern and has_braces(source)
+        braces = not pattern and (has_braces(source) or pages.locate(source)[1] > 0)
     root = _root_of(path) if pattern or braces else path
     if not root.exists():
         raise InputError(f"{escape(root)}: no such file or directory")
@@ -63,7 +64,7 @@ def _open_remote(source: str, options: ScanOptions) -> InputSource:
     root, inside = source, ""
     if braces or wild:
         root, inside = _root_of_url(source)
-    elif remote.is_file(source):
+    elif pages.locate(source)[1] or remote.is_file(source):
         braces, root = True, source.rpartition("/")[0]
     if braces:
         return BracesSource(source, options, root, tars)

@@ -16,10 +16,11 @@ from pix2pix_batch.inputs import folder
 from pix2pix_batch.inputs.choice import EXAMPLES, InputFilter, LeftAlone, is_tar
 from pix2pix_batch.inputs.folder import Folder
 from pix2pix_batch.inputs.naming import Naming
+from pix2pix_batch.inputs.page_items import split_into_pages
 from pix2pix_batch.item import Item
 from pix2pix_batch.storage import remote
 from pix2pix_batch.storage.files import join
-from pix2pix_batch.storage.name_set import Names
+from pix2pix_batch.storage.name_set import HashSet, Names
 from pix2pix_batch.storage.store import store_of
 from pix2pix_batch.text import escape, format_count
 
@@ -38,8 +39,9 @@ class ScanOptions:
     """What decides which inputs there are and what their outputs are called.
 
     ``form``: the outputs' format; ``out``: path or URL of OUT; ``exclude``, ``include``,
-    ``rasters``: as of :class:`pix2pix_batch.inputs.choice.InputFilter`. With ``georeference``
-    items have their sidecars; with ``unpack`` a tar's output is a directory.
+    ``rasters``: as of :class:`pix2pix_batch.inputs.choice.InputFilter`; ``pages``: ``all`` where
+    each page of a TIFF file is an item, else ``first``. With ``georeference`` items have their
+    sidecars; with ``unpack`` a tar's output is a directory.
     """
 
     form: str
@@ -50,6 +52,12 @@ class ScanOptions:
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     rasters: bool = False
+    pages: str = "first"
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether each page of a TIFF file is an item."""
+        return self.pages == "all"
 
     def make_filter(self, spelled: Sequence[str] = (), tars: bool = False) -> InputFilter:
         """Raises :class:`InputError` where ``exclude`` or ``include`` are no patterns."""
@@ -91,7 +99,7 @@ class InputSource(ABC):
         """Raises :class:`InputError` where ``exclude`` or ``include`` are no patterns."""
         self.source, self.options, self.root, self.tars = source, options, root, tars
         self.store = store_of(source)
-        self.naming = Naming.within(options.out, options.form, options.unpack)
+        self.naming = Naming.within(options.out, options.form, options.unpack, options.has_pages)
         self.choice = options.make_filter(self._list_spelled_names(), tars)
         self.renamed = self.links = 0
         self.renames: list[tuple[str, str]] = []
@@ -104,7 +112,19 @@ class InputSource(ABC):
         return []
 
     @abstractmethod
-    def __iter__(self) -> Iterator[Item]: ...
+    def iterate_files(self) -> Iterator[Item]:
+        """An item for each file, and for each page that is named."""
+
+    def __iter__(self) -> Iterator[Item]:
+        if not self.options.has_pages:
+            yield from self.iterate_files()
+            return
+        named = HashSet()
+        for item in split_into_pages(self.iterate_files(), self.naming):
+            if item.page and not named.add(item.name):  # in a list that names the file too
+                self.left.other.append(item.name)
+            else:
+                yield item
 
     @property
     def is_remote(self) -> bool:
@@ -147,18 +167,20 @@ class InputSource(ABC):
         """The same key for two outputs that would be the same file in OUT."""
         return self.naming.key(output)
 
-    def list_outputs(self, name: str) -> Iterator[str]:
-        """The names that the output of the input ``name`` may have: its usual one, and those for
+    def list_outputs(self, item: Item) -> Iterator[str]:
+        """The names that the output of an input may have: its usual one, and those for
         when that is taken."""
-        plain = tidy_name(name)
+        plain = tidy_name(item.file_name)
+        mark = item.name.removeprefix(item.file_name)
         output, suffix = self.naming.output(plain)
-        yield output
-        for count in range(1, 1 + SUFFIXED):
-            yield self.naming.shorten(plain + count * suffix)
+        longer = (self.naming.shorten(plain + count * suffix) for count in range(1, 1 + SUFFIXED))
+        for one in (output, *longer):
+            yield self.naming.name_page(one, mark) if mark else one
 
-    def change_output(self, name: str, before: str, now: str) -> None:
-        """Note that the output of the input ``name`` has another name than the scan gave it."""
-        usual = next(self.list_outputs(name))
+    def change_output(self, item: Item, now: str) -> None:
+        """Note that the output of an input has another name than the scan gave it."""
+        name, before = item.name, item.output
+        usual = next(self.list_outputs(item))
         if before != usual:
             self.renamed -= 1
             self.renames = [one for one in self.renames if one != (name, before)]

@@ -10,6 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from urllib.parse import quote
 
+from pix2pix_batch.imaging.pages import locate
 from pix2pix_batch.journal.record import MADE
 from pix2pix_batch.reporting.raster_sides import RasterSide, RasterSides
 from pix2pix_batch.reporting.statistics import DOUBT, Group, Statistics, Values
@@ -154,7 +155,7 @@ class Gallery:
         places = [files.absolute(name), files.join(os.sep, name)]
         for path in places:
             with suppress(OSError, ValueError):  # ValueError: a NUL
-                if not stamp or common.stamp(os.stat(path)) == stamp:
+                if not stamp or common.stamp(os.stat(locate(path)[0])) == stamp:
                     return path
         return places[-1]
 
@@ -166,6 +167,7 @@ class Gallery:
     def _link(self, path: str) -> str:
         """A path relative to the page, any bytes in it escaped; empty where there is no file, the
         page goes to a store, or the link is too long."""
+        path = locate(path)[0]
         if self.is_remote or "\0" in path or not os.path.lexists(path):
             return ""
         if f"{os.sep}{MADE}{os.sep}" in path:  # it goes when the dataset is laid out

@@ -283,6 +283,34 @@ def _read_range(fs: AbstractFileSystem, path: str, largest: int) -> bytes:
     return data
 
 
+def size_of(url: str) -> int:
+    """Raises :class:`ImageError`."""
+    try:
+        fs, path = open_store(url)
+        return int(retry(lambda: fs.info(path))["size"])
+    except Exception as error:
+        raise ImageError(f"cannot be read ({explain_error(error)})") from error
+
+
+def read_range(url: str, start: int, end: int) -> bytes:
+    """The bytes of a store's file from ``start`` to ``end``, both within it. Raises
+    :class:`ImageError`."""
+    try:
+        fs, path = open_store(url)
+        data: bytes = retry(lambda: fs.cat_file(path, start=start, end=end))
+        return data
+    except Exception as error:
+        raise ImageError(f"cannot be read ({explain_error(error)})") from error
+
+
+def exists(url: str) -> bool:
+    """Whether a store has such a file, as far as it can be seen."""
+    try:
+        return is_file(url)
+    except InputError:
+        return False
+
+
 @dataclass(frozen=True)
 class Listing:
     """What lies right below a place: ``files`` with their stamps, and ``directories``.

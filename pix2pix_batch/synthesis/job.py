@@ -66,7 +66,7 @@ class Variants(InputSource):
     def identity(self) -> str:
         return self.scan.identity
 
-    def __iter__(self) -> Iterator[Item]:
+    def iterate_files(self) -> Iterator[Item]:
         for given in self.inputs:
             count = self.wanted.get(given.name, 0)
             first = SOURCE if self.sources else 0

@@ -110,6 +110,7 @@ class SynthesisOptions:
     follow_links: bool = options.FOLLOW_LINKS()
     exclude: tuple[str, ...] = options.EXCLUDE()
     include: tuple[str, ...] = options.INCLUDE()
+    pages: str = options.PAGES()
     retry_failed: bool = option(False, "Also try again what failed before.")
     item_timeout: float = options.ITEM_TIMEOUT()
     report: bool = option(True, "No report.html.")

@@ -11,7 +11,8 @@ import numpy as np
 from pix2pix_batch.errors import ImageError, NotToleratedError
 from pix2pix_batch.imaging.raster.pieces import Piece, PieceStore
 from pix2pix_batch.imaging.raster.profile import RasterExtras
-from pix2pix_batch.imaging.raster.reading import Raster, count_pixel_bytes
+from pix2pix_batch.imaging.raster.reading import Raster
+from pix2pix_batch.imaging.raster.samples import count_pixel_bytes
 from pix2pix_batch.imaging.raster.writing import COLUMNS, RasterWriter
 from pix2pix_batch.imaging.tiling import Axis, round_to
 from pix2pix_batch.value_ranges import ValueRange
