@@ -62,7 +62,8 @@ class ItemSelector:
         self.shard = Shard.parse(self.options.shard) if self.options.shard else None
         self.is_remote = not store_of(self.out).is_local
         self.outputs = destination.list_outputs(self.out)
-        self.failure_conditions = self.options.failure_conditions  # once, for each item is asked by it
+        # once a run: it takes longer to make than all else that an item that is done costs
+        self.failure_conditions = self.options.failure_conditions
 
     def require_images(self) -> None:
         """Raises :class:`InputError`, before anything is made, where there is nothing to do."""
