@@ -277,7 +277,8 @@ class RasterReader(Reader):
     def _reduced(self, path: Path, side: RasterSide) -> np.ndarray:
         if self.is_picture(path, side.range):
             image = self.image(path, side.range.channels)
-            step = reduction(*image.shape[:2], LONGEST)
+            height, width = image.shape[:2]
+            step = reduction(height, width, LONGEST)
             return np.ascontiguousarray(image[::step, ::step])
         return self._read_bands(path, side, lambda raster: raster.read_reduced(LONGEST))[0]
 
