@@ -66,11 +66,14 @@ def file_size(path: str) -> int:
 
 
 def stamp_of(path: str) -> str:
-    """A file's stamp as it is now. Raises :class:`ImageError`."""
+    """A file's stamp as it is now. Raises :class:`ImageError`, also where it is a directory."""
     if remote.is_url(path):
         return remote.stamp_of(path)
     try:
-        return common.stamp(os.stat(path))
+        found = os.stat(path)
+        if stat.S_ISDIR(found.st_mode):
+            raise ImageError("is a directory; name the files in it")
+        return common.stamp(found)
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
 
