@@ -45,15 +45,15 @@ def save_model(path: Path, bands: int) -> None:
     bundle.save(path, info, net)
 
 
-def write_scene(path: Path, side: int, rows: int, bands: int) -> None:
-    """Fields of 64 pixels, a little noise."""
+def write_scene(path: Path, side: int, rows: int, bands: int, noise_levels: int) -> None:
+    """Fields of 64 pixels, and noise below ``noise_levels``."""
     random = np.random.default_rng(0)
     with rasterio.open(
         path, "w", driver="GTiff", height=rows, width=side, count=bands, dtype="uint16",
         crs="EPSG:32632", transform=rasterio.transform.from_origin(500_000, 5_000_000, 10, 10),
         tiled=True, blockxsize=BLOCK, blockysize=BLOCK, compress="lzw", BIGTIFF="IF_SAFER",
     ) as file:  # fmt: skip
-        noise = random.integers(0, 64, (bands, BLOCK, side), np.uint16)
+        noise = random.integers(0, max(1, noise_levels), (bands, BLOCK, side), np.uint16)
         for top in range(0, rows, BLOCK):
             height = min(BLOCK, rows - top)
             fields = random.integers(0, 9_000, (bands, -(-height // 64), -(-side // 64)))
@@ -102,6 +102,12 @@ def main() -> None:
     parser.add_argument("--bands", type=int, default=4)
     parser.add_argument("--workers", default="2")
     parser.add_argument("--format", default="tiff")
+    parser.add_argument(
+        "--noise-levels", type=int, default=64, help="of the scene; 0 makes its file small."
+    )
+    parser.add_argument(
+        "--creation-option", action="append", default=[], help="as of convert, for the output."
+    )
     parser.add_argument("--kill", type=float)
     parser.add_argument("--folder", type=Path, help="where to work; kept.")
     arguments = parser.parse_args()
@@ -111,7 +117,7 @@ def main() -> None:
         model, scene = folder / "small.safetensors", folder / "scene.tif"
         if not scene.exists():
             save_model(model, arguments.bands)
-            write_scene(scene, arguments.side, rows, arguments.bands)
+            write_scene(scene, arguments.side, rows, arguments.bands, arguments.noise_levels)
         print(f"scene: {scene.stat().st_size / MIB:,.0f} MiB on disk")
 
         def words(out: str) -> list[str]:
@@ -119,6 +125,7 @@ def main() -> None:
                 sys.executable, "-m", "pix2pix_batch.cli", "convert", str(scene),
                 str(folder / out), "--model", str(model), "--format", arguments.format,
                 "--workers", arguments.workers, "--device", "cpu", "--no-report",
+                *(word for one in arguments.creation_option for word in ("--creation-option", one)),
             ]  # fmt: skip
 
         if arguments.kill is not None:

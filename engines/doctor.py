@@ -21,6 +21,7 @@ from pix2pix_batch.text import format_count
 CPU_INFO = Path("/proc/cpuinfo")
 
 
+# A report of facts, one field each; nothing is computed from them here.
 @dataclass(frozen=True)
 class Machine:
     """``libraries``: each TensorRT package's version, or why it is not there.

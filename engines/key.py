@@ -11,6 +11,7 @@ SCHEMA = 2
 """Grows whenever an older engine or sidecar would be read wrongly. 2: fp32 without TF32."""
 
 
+# Each field is one thing that decides a compiled engine; together they are its name.
 @dataclass(frozen=True)
 class Key:
     """All that decides whether an engine can be used, and what it computes.

@@ -19,6 +19,7 @@ from pix2pix_batch.errors import (
     MemoryShortage,
     engine_errors,
 )
+from pix2pix_batch.text import describe_error
 
 PACKAGES = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
 """The modules, best first, and the extra of this package that installs each."""
@@ -175,8 +176,7 @@ def load(name: str) -> Library:
             raise MissingLibrary(name, f"cannot be loaded ({error})") from error
         raise MissingLibrary(name, "not installed") from error
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise MissingLibrary(name, f"cannot be loaded ({reason})") from error
+        raise MissingLibrary(name, f"cannot be loaded ({describe_error(error, None)})") from error
     parts = tuple(int(part) for part in version.split(".")[:2])
     if name == "tensorrt" and parts < OLDEST:
         oldest = ".".join(map(str, OLDEST))

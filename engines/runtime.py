@@ -25,6 +25,7 @@ class RuntimeStore(Protocol):
     def write(self, data: bytes) -> None: ...
 
 
+# The handles that TensorRT's API gives out live as long as the engine does.
 class TensorRTEngine(SlotEngine):
     """A built engine on one GPU; an :class:`pix2pix_batch.inference.engine.Engine`.
 

@@ -20,6 +20,7 @@ from pix2pix_batch.bundle_info import BundleInfo as BundleInfo
 from pix2pix_batch.bundle_info import require_fit as require_fit
 from pix2pix_batch.errors import BundleError
 from pix2pix_batch.storage.whole import whole
+from pix2pix_batch.text import describe_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -229,7 +230,7 @@ def _generator(path: Path, info: BundleInfo, state: dict[str, torch.Tensor]) -> 
     try:
         generator.load_state_dict(state, assign=True)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = describe_error(error, 300)
         raise BundleError(f"{path}: its weights do not fit its architecture: {reason}") from error
     for name, value in state.items():
         if not _is_finite(value):

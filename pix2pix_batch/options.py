@@ -97,7 +97,6 @@ def what_decides_bytes(options: Any, resolved: Mapping[str, Any]) -> dict[str, A
 # The options that several commands have; each command says in its own words what one does there.
 MODEL = partial(option, "map2aerial", metavar="NAME|FILE")
 FIT = partial(option, None, choices=FITS, decides_bytes=True)
-PICTURE_FORMATS = tuple(name for name, one in OUTPUT_FORMATS.items() if not one.only_rasters)
 FORMAT = partial(option, "png", choices=tuple(OUTPUT_FORMATS), decides_bytes=True)
 BANDS = partial(
     option,
@@ -157,7 +156,16 @@ INCLUDE = partial(
     metavar="PATTERN",
 )
 
+PAGES = partial(
+    option,
+    "first",
+    "Of TIFF files with several pages: the first alone, or each as an image of its own "
+    "('stack#3.png').",
+    choices=("first", "all"),
+)
 
+
+# One field for each option of the command.
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What ``convert`` can be told; see the command's help. ``None`` and ``auto``: decided."""
@@ -229,6 +237,7 @@ class Options:
     follow_links: bool = FOLLOW_LINKS()
     exclude: tuple[str, ...] = EXCLUDE()
     include: tuple[str, ...] = INCLUDE()
+    pages: str = PAGES()
     report: bool = option(True, "Do not write OUT/report.html, the page that shows what came out.")
     unpack: bool = option(
         False, "Write the members of tars as files, not as tars again.", decides_bytes=True

@@ -53,6 +53,7 @@ class OpenChoiceError(BundleError):
     """A checkpoint's keys leave open how it is to be run."""
 
 
+# Longer than others for its parameters and what there is to say of them: its body has 25 lines.
 def import_checkpoint(
     path: Path,
     *,

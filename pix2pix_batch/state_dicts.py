@@ -17,10 +17,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from pix2pix_batch import bundle, generators, keras_files
+from pix2pix_batch import bundle, checkpoint_kinds, generators, keras_files
 from pix2pix_batch.errors import BundleError
 from pix2pix_batch.generators.description import LayoutError
 from pix2pix_batch.generators.unet import ROOT
+from pix2pix_batch.text import describe_error
 
 State = dict[str, Tensor]
 
@@ -61,8 +62,11 @@ def read_checkpoint(path: Path) -> Mapping[Any, Any]:
     try:
         with path.open("rb") as file:
             start = file.read(9)
+        explained = checkpoint_kinds.explain_file(path)
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror}); give a .pth file") from error
+    if explained:
+        raise BundleError(f"{path}: {explained}")
     if (networks := keras_files.read_networks(path)) is not None:
         return networks
     if start.startswith((b"PK\x03\x04", b"\x80")) and start[8:] != b"{":
@@ -109,9 +113,9 @@ def _read_pickle(path: Path) -> Any:
             f"code and are never loaded; {SAVE_AGAIN}"
         ) from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise BundleError(
-            f"{path}: is damaged or no checkpoint ({reason}); get it again, or {SAVE_AGAIN}"
+            f"{path}: is damaged or no checkpoint ({describe_error(error)}); get it again, or "
+            f"{SAVE_AGAIN}"
         ) from error
 
 

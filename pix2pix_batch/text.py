@@ -11,9 +11,10 @@ def escape(path: object) -> str:
     )
 
 
-def describe_error(error: Exception) -> str:
-    """What it says, on one line and not at length; its type where it says nothing."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def describe_error(error: Exception, longest: int | None = 200) -> str:
+    """What it says, on one line and of up to ``longest`` characters; its type where it says
+    nothing."""
+    return " ".join(str(error).split())[:longest] or type(error).__name__
 
 
 def format_count(number: int, noun: str, nouns: str = "") -> str:

@@ -33,6 +33,7 @@ Problem = tuple[str, str]
 Sample = tuple[str, Pixels, Pixels]
 
 
+# The fields of the check's JSON object.
 @dataclass
 class Check:
     """What was found. ``naming``: which directories are A and B; ``sizes``: those of one image of

@@ -24,7 +24,7 @@ from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.palettes import Palettes, few_colours
 from pix2pix_batch.train.raster_check import check_rasters
 from pix2pix_batch.train.raster_data import RasterSplit
-from pix2pix_batch.train.raster_files import RasterReader
+from pix2pix_batch.train.raster_files import EMPTY, RasterReader
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.sampling import generator_at, spread_indices
 from pix2pix_batch.train.survey import Survey, hold_out
@@ -154,6 +154,9 @@ def _read_rasters(
 ) -> _Seen:
     """The same of rasters, which are compared as pictures."""
     try:
+        size = reader.find_large(pair)
+        if size is not None and recipe.fit == "tile":
+            return _read_large_rasters(pair, modes, size, jitter, reader)
         a, b, valid = reader.values(pair)
         shape = (a.shape[1], a.shape[0])
         if recipe.fit == "tile":
@@ -164,6 +167,28 @@ def _read_rasters(
         return _Seen(pair, modes, problems=((str(named), what),))
     looked = plausible.compare_sides(*reader.pictures(a, b), False)
     return _Seen(pair, modes, shape, (_digest(a), _digest(b)), look=looked)
+
+
+def _read_large_rasters(
+    pair: Pair, modes: list[str], size: tuple[int, int], jitter: Jitter, reader: RasterReader
+) -> _Seen:
+    """Window by window. Raises :class:`ImageError`."""
+    jitter.choose_middle(*size)
+    digests = []
+    for path, side in zip(pair.files(), (reader.a, reader.b), strict=True):
+        digest = hashlib.sha256(repr(size).encode())
+        first, is_constant, has_data = None, True, False
+        for window in reader.list_windows(path, side):
+            pixels, there = reader.bands_of(path, side, window)
+            first = pixels[0, 0].copy() if first is None else first
+            is_constant = is_constant and bool((pixels == first).all())
+            has_data = has_data or there is None or bool(there.any())
+            digest.update(pixels.tobytes())
+        if not has_data:
+            raise ImageError(f"{path}: {EMPTY}")
+        digests.append(None if is_constant else digest.digest())
+    looked = plausible.compare_sides(*reader.pair(pair), False)
+    return _Seen(pair, modes, size[::-1], (digests[0], digests[1]), look=looked)
 
 
 def _mode(path: Path) -> str | None:

@@ -113,6 +113,7 @@ def compare_appearance(total: np.ndarray) -> dict[str, float]:
     return {"relative_l1": l1, "sharpness": sharpness, "bright": bright, "grid": max(grid)}
 
 
+# The fields of the evaluation's JSON object.
 @dataclass
 class Evaluation:
     """The figures of a model on a split. ``images``: each one's, by its name; ``overall``: their

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.train import pair_files, pairs
 from pix2pix_batch.train import recipe as recipes
@@ -58,6 +59,7 @@ class FileSplit:
             raise ImageError(f"{self.listed[index].a}: {error}") from error
 
 
+# The parts of a data set, split and read, as the trainer asks for them.
 class FileData:
     """Pairs of image files; see :mod:`pix2pix_batch.train.pairs`."""
 
@@ -88,7 +90,12 @@ class FileData:
         self.notes = [text for text in (found.name_sides(), found.describe_links(), advice) if text]
         self._doubts_of_names = found.doubts
         self.walked = found.walked
-        self.parts = [Part((pair.name, pair.split), tuple(pair.files())) for pair in found.pairs]
+        self.parts = [
+            Part(
+                (pair.name, pair.split), tuple(Path(pages.locate(str(f))[0]) for f in pair.files())
+            )
+            for pair in found.pairs
+        ]
 
     def _open_reader(self, tolerance: Tolerance) -> Reader:
         return Reader(tolerance)

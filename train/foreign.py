@@ -79,6 +79,10 @@ KEYS = {
 """Their names, in lower case with ``_`` between words, and what to say here."""
 
 VALUES = {
+    ("generator", "unet_256"): "unet, and downs=8", ("generator", "unet_128"): "unet, and downs=7",
+    ("generator", "resnet_9blocks"): "resnet",
+    ("generator", "resnet_6blocks"): "resnet, and blocks=6",
+    ("generator", "global"): "pix2pixhd-global",
     ("norm", "batch"): "batch-statistics, which the reference's batch norm is at its batch of 1, "
     "or running-statistics",
     ("disc_norm", "batch-statistics"): "batch",

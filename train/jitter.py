@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,28 @@ Pixels = np.ndarray
 
 PART = 1e-3
 """What a pixel without data may have in a resized one that counts as one with data."""
+
+
+class Crop(NamedTuple):
+    """A square of images, and whether they are ``mirrored`` once they are cut."""
+
+    top: int
+    left: int
+    size: int
+    mirrored: bool = False
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.top, self.top + self.size)
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.left, self.left + self.size)
+
+    def mirror(self, images: Iterable[Pixels]) -> tuple[Pixels, ...]:
+        """What was cut, as it is to be."""
+        turned = (image[:, ::-1] for image in images) if self.mirrored else images
+        return tuple(np.ascontiguousarray(image) for image in turned)
 
 
 @dataclass(frozen=True)
@@ -42,26 +65,29 @@ class Jitter:
         images: Sequence[Pixels] = (source, target, *valid)
         if self.resize_side is not None:
             images = [resize(image, self.resize_side) for image in images]
-        self._require_size(images[0])
-        top, left = (int(random.integers(0, side - self.size + 1)) for side in images[0].shape[:2])
-        images = [self._crop(image, top, left) for image in images]
-        if self.flip and random.random() < 0.5:
-            images = [image[:, ::-1] for image in images]
-        return tuple(np.ascontiguousarray(image) for image in images)
+        crop = self.choose_crop(*images[0].shape[:2], random)
+        return crop.mirror(image[crop.rows, crop.columns] for image in images)
+
+    def choose_crop(self, height: int, width: int, random: np.random.Generator) -> Crop:
+        """A training crop of images of that size, which are not resized. Raises
+        :class:`ImageError` where they are too small for one."""
+        self._require_size(height, width)
+        top, left = (int(random.integers(0, side - self.size + 1)) for side in (height, width))
+        return Crop(top, left, self.size, self.flip and random.random() < 0.5)
+
+    def choose_middle(self, height: int, width: int) -> Crop:
+        """The plain crop of images of that size. Raises as :meth:`choose_crop`."""
+        self._require_size(height, width)
+        return Crop((height - self.size) // 2, (width - self.size) // 2, self.size)
 
     def without_jitter(self, *images: Pixels) -> tuple[Pixels, ...]:
         """The whole images at ``size``, or the middle at its own scale."""
         if self.resize_side is not None:
             return tuple(resize(image, self.size) for image in images)
-        self._require_size(images[0])
-        top, left = ((side - self.size) // 2 for side in images[0].shape[:2])
-        return tuple(self._crop(image, top, left) for image in images)
+        crop = self.choose_middle(*images[0].shape[:2])
+        return tuple(image[crop.rows, crop.columns] for image in images)
 
-    def _crop(self, image: Pixels, top: int, left: int) -> Pixels:
-        return image[top : top + self.size, left : left + self.size]
-
-    def _require_size(self, image: Pixels) -> None:
-        height, width = image.shape[:2]
+    def _require_size(self, height: int, width: int) -> None:
         if min(height, width) < self.size:
             raise ImageError(
                 f"{width}x{height} pixels are too few for crops of {self.size}; set fit=resize, "

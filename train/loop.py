@@ -53,6 +53,7 @@ class Options:
     workers: int | None = None
 
 
+# The state of a run: networks, optimisers, data, and where it stands.
 class Trainer:
     """One training run in the directory ``run``."""
 

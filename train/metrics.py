@@ -87,12 +87,38 @@ def ratio(made: float, truth: float) -> float:
 def ssim(output: np.ndarray, target: np.ndarray) -> float:
     """Structural similarity (Wang et al. 2004) of ``uint8 (H, W, C)``: 11x11 Gaussian windows of
     sigma 1.5, edges mirrored, the mean over pixels and channels."""
+    return float(_compare(_unit(output), _unit(target))[0])
+
+
+def map_similarity(output: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The structural similarity at each pixel of each band, ``float32 (H, W, C)``, of levels
+    ``(H, W, C)`` from 0 to 1: windows and edges as of :func:`ssim`."""
     import torch
+
+    height, width = output.shape[:2]
+    # a mirror that shows no edge twice, which torchmetrics makes, needs more than it reaches over
+    wide = WINDOW_RADIUS if min(height, width) <= WINDOW_RADIUS else 0
+    borders = ((0, 0), (0, 0), (wide, wide), (wide, wide))
+    images = (image.transpose(2, 0, 1)[None].astype(np.float32) for image in (output, target))
+    pair = (torch.from_numpy(np.pad(image, borders, mode="symmetric")) for image in images)
+    found = _compare(*pair)[1][0].numpy().transpose(1, 2, 0)
+    return found[wide : wide + height, wide : wide + width]
+
+
+WINDOW_RADIUS = 5
+"""Pixels that a window of SSIM reaches to each side (Wang et al. 2004)."""
+
+
+def _compare(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """SSIM of ``float32 (1, C, H, W)`` in [0, 1]: the mean over what has no edge in its window, and
+    the value of each pixel."""
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    found = structural_similarity_index_measure(_unit(output), _unit(target), data_range=1.0)
-    assert isinstance(found, torch.Tensor)
-    return float(found)
+    found = structural_similarity_index_measure(
+        output, target, data_range=1.0, return_full_image=True
+    )
+    assert isinstance(found, tuple)
+    return found
 
 
 MS_SSIM_SIDE = 176

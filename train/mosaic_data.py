@@ -30,6 +30,7 @@ class MosaicSplit:
         return (name, b, a) if self.swap else (name, a, b)
 
 
+# The parts of a data set, split and read, as the trainer asks for them.
 class MosaicData:
     """Crops of two aligned mosaics; see :mod:`pix2pix_batch.train.mosaic`."""
 

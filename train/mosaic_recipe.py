@@ -44,6 +44,7 @@ class Model(BaseModel):
         return value
 
 
+# The keys of a recipe's mosaic.
 class Mosaic(Model):
     """A pair of aligned mosaics of the whole Earth (plate carrée), and which parts serve what.
 

@@ -12,11 +12,10 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.imaging import images
+from pix2pix_batch.imaging import images, pages
 from pix2pix_batch.imaging.decoding import decode
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.images import Picture
-from pix2pix_batch.storage import files
 from pix2pix_batch.text import format_count
 
 
@@ -77,9 +76,7 @@ class Reader:
     def picture(self, path: Path, channels: int | None) -> Picture:
         """As :func:`images.read` reads it. Raises :class:`ImageError` naming the file."""
         try:
-            picture = images.read(path.read_bytes(), channels, self.tolerance)
-        except OSError as error:
-            raise ImageError(f"{path}: {files.unreadable(path, error)}") from error
+            picture = images.read(pages.read_file(str(path)), channels, self.tolerance)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
         if picture.warnings:
@@ -94,6 +91,8 @@ class Reader:
         """Width and height once it is upright, by the header where Pillow knows the kind.
         ``place``: 0 for a file of A's, 1 for one of B's. Raises :class:`ImageError`."""
         try:
+            if pages.locate(str(path))[1]:
+                raise ImageError("is a page, which Pillow does not open")
             with decode.open_header(path, self.tolerance) as image:
                 return upright_size(image)
         except ImageError:  # what others read shows, or tells the reason

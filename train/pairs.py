@@ -16,6 +16,7 @@ import numpy as np
 
 from pix2pix_batch.dataset.layout import PAIRED
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.imaging import pages
 from pix2pix_batch.inputs.choice import LeftAlone
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape
@@ -275,10 +276,17 @@ def _manifest(path: Path) -> Survey:
     found = Survey(path.parent, "manifest")
     for row in manifest.read_rows(path):
         a, b = path.parent / row.a, path.parent / row.b
-        missing = [file for file in (a, b) if not os.path.isfile(file)]  # of any length
+        missing = [file for file in (a, b) if not _is_file(file)]
         for file in missing:
             what = "no file" if os.path.isdir(file) else row.refusal or "not there"
             found.problems.append((str(file), f"named in {row.place}, but {what}"))
         if not missing:
-            found.pairs.append(Pair(row.a.with_suffix("").as_posix(), row.split, a, b))
+            file, mark = pages.split_mark(str(row.a)) if pages.locate(str(a))[1] else (row.a, "")
+            name = Path(file).with_suffix("").as_posix() + mark
+            found.pairs.append(Pair(name, row.split, a, b))
     return found
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file, of a name of any length, or a page of one."""
+    return os.path.isfile(pages.locate(str(path))[0])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pix2pix_batch.reporting.contact_sheet import to_rgb
+from pix2pix_batch.text import describe_error
 from pix2pix_batch.train.jitter import Pixels
 
 if TYPE_CHECKING:
@@ -141,8 +142,8 @@ def find_weights(name: str) -> Path:
 
 
 def _unreadable(name: str, error: Exception) -> NotComputed:
-    reason = " ".join(str(error).split())[:200]
-    return NotComputed(f"{checkpoints() / name} cannot be used ({reason}); get it again")
+    path, reason = checkpoints() / name, describe_error(error)
+    return NotComputed(f"{path} cannot be used ({reason}); get it again")
 
 
 def _batch(image: Pixels) -> Tensor:

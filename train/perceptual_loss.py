@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.text import describe_error
 from pix2pix_batch.train.perceptual import NotComputed, find_weights
 
 VGG19 = "vgg19-dcbb9e9d.pth"
@@ -42,9 +43,8 @@ class PerceptualLoss(nn.Module):
             own = {name: given[f"features.{name}"] for name in layers.state_dict()}
             layers.load_state_dict(own, assign=True)
         except Exception as error:  # torch.load and load_state_dict raise all kinds
-            reason = " ".join(str(error).split())[:200]
             raise InputError(
-                f"lambda_perceptual: {path} cannot be used ({reason}); get it again"
+                f"lambda_perceptual: {path} cannot be used ({describe_error(error)}); get it again"
             ) from error
         self.layers = layers.eval().requires_grad_(False)
         for layer in self.layers:

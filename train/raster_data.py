@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +12,10 @@ from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.train import threads
 from pix2pix_batch.train.file_data import FileData, FileSplit
-from pix2pix_batch.train.jitter import Pixels
+from pix2pix_batch.train.jitter import Crop, Pixels
 from pix2pix_batch.train.pair_files import Pair
 from pix2pix_batch.train.range_recipe import RangeRecipe
-from pix2pix_batch.train.raster_files import RasterReader, RasterSide
+from pix2pix_batch.train.raster_files import RasterReader, RasterSide, Window
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.sampling import generator_at
 from pix2pix_batch.train.value_statistics import (
@@ -35,8 +36,35 @@ class RasterSplit(FileSplit):
     reader: RasterReader
 
     def read(self, index: int) -> tuple[Pixels, ...]:
-        a, b, valid = self.reader.values(self.listed[index])
+        return self._read(index, None)
+
+    def _read(self, index: int, window: Window | None) -> tuple[Pixels, ...]:
+        a, b, valid = self.reader.values(self.listed[index], window)
         return (b, a, valid) if self.reader.swap else (a, b, valid)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        size = self._find_large(index)
+        if size is None:
+            return super().__getitem__(index)
+        with self._name_errors(index):
+            crop = self.jitter.choose_middle(*size)
+        return self.listed[index].name, *self._read_crop(index, crop)
+
+    def read_jittered(self, index: int, random: np.random.Generator) -> tuple[Pixels, ...]:
+        size = self._find_large(index)
+        if size is None:
+            return super().read_jittered(index, random)
+        with self._name_errors(index):
+            crop = self.jitter.choose_crop(*size, random)
+        return self._read_crop(index, crop)
+
+    def _find_large(self, index: int) -> tuple[int, int] | None:
+        """Height and width of a pair of which no more is read than a crop. What is resized is read
+        as a whole."""
+        return None if self.jitter.resize_side else self.reader.find_large(self.listed[index])
+
+    def _read_crop(self, index: int, crop: Crop) -> tuple[Pixels, ...]:
+        return crop.mirror(self._read(index, Window(crop.top, crop.left, crop.size, crop.size)))
 
 
 class RasterData(FileData):
@@ -98,7 +126,8 @@ def _measure_side(
         return draft
 
     def samples() -> Iterator[list[np.ndarray]]:
-        read = threads.map_ahead(lambda path: reader.bands_of(path, side), files)
+        windows = ((path, window) for path in files for window in reader.list_windows(path, side))
+        read = threads.map_ahead(lambda one: reader.bands_of(one[0], side, one[1]), windows)
         for pixels, there in read:
             yield list_samples(pixels, there, draft)
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.kinds import suffix_of
-from pix2pix_batch.imaging.raster import library
-from pix2pix_batch.imaging.raster.reading import NUMPY, load_array
+from pix2pix_batch.imaging.raster import library, numpy_raster
+from pix2pix_batch.imaging.raster.paged import open_named
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class RasterFacts:
 
 def read_facts(path: Path) -> RasterFacts:
     """Of transparency nothing is told. Raises :class:`ImageError`."""
-    if suffix_of(path.name) == NUMPY:
+    if suffix_of(path.name) == numpy_raster.SUFFIX:
         return _read_numpy(path)
     rasterio = library.rasterio()
-    with library.explain_errors("read as a raster"), library.open_dataset(str(path)) as file:
+    with library.explain_errors("read as a raster"), open_named(str(path)) as file:
         own = [
             index for index, colour in enumerate(file.colorinterp)
             if colour != rasterio.enums.ColorInterp.alpha
@@ -66,7 +66,7 @@ def _name_system(crs: Any) -> str:
 
 
 def _read_numpy(path: Path) -> RasterFacts:
-    array = load_array(str(path))
+    array = numpy_raster.load_array(str(path))
     height, width, bands = array.shape
     kind = array.dtype.newbyteorder("=").name
     return RasterFacts(width, height, kind, ("",) * bands, (None,) * bands)

@@ -12,6 +12,7 @@ import numpy as np
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.train.figures import Evaluation, Sample, format_value
+from pix2pix_batch.train.metrics import map_similarity
 from pix2pix_batch.value_ranges import ValueRange
 
 FIGURES = {
@@ -92,7 +93,7 @@ def measure(sample: Sample, side: ValueRange) -> BandSums:
         np.abs(difference).sum(axis=0),
         np.square(difference).sum(axis=0),
         np.square(made - true)[there].sum(axis=0),
-        map_similarity(made, true)[there].sum(axis=0),
+        map_similarity(made, true)[there].sum(axis=0, dtype=np.float64),
         float(spectral_angles(output[there], target[there]).sum()),
     )
 
@@ -105,39 +106,6 @@ def spectral_angles(output: np.ndarray, target: np.ndarray) -> np.ndarray:
     cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
     both = (np.abs(output).sum(axis=1) == 0) & (np.abs(target).sum(axis=1) == 0)
     return np.where(both, 0.0, np.degrees(np.arccos(np.clip(cosines, -1, 1))))
-
-
-SIGMA, RADIUS = 1.5, 5
-C1, C2 = 0.01**2, 0.03**2
-"""Wang et al. 2004: windows of 11 pixels, and the constants for a range of 1."""
-
-
-def map_similarity(output: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The structural similarity at each pixel of each band, ``float64 (H, W, C)``, of levels from 0
-    to 1: Gaussian windows, edges mirrored."""
-    a, b = output, target
-    mean_a, mean_b = blur(a), blur(b)
-    spread_a, spread_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
-    shared = blur(a * b) - mean_a * mean_b
-    return ((2 * mean_a * mean_b + C1) * (2 * shared + C2)) / (
-        (mean_a**2 + mean_b**2 + C1) * (spread_a + spread_b + C2)
-    )
-
-
-def blur(image: np.ndarray) -> np.ndarray:
-    """``(H, W, C)`` under the Gaussian window."""
-    places = np.arange(-RADIUS, RADIUS + 1)
-    kernel = np.exp(-(places**2) / (2 * SIGMA**2))
-    kernel /= kernel.sum()
-    for axis in (0, 1):
-        borders = [(RADIUS, RADIUS) if k == axis else (0, 0) for k in range(3)]
-        wide = image.shape[axis] > RADIUS
-        padded = np.pad(image, borders, mode="reflect" if wide else "symmetric")
-        length = image.shape[axis]
-        image = sum(
-            weight * padded.take(range(k, k + length), axis) for k, weight in enumerate(kernel)
-        )
-    return image
 
 
 @dataclass

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from pix2pix_batch.errors import ImageError, NotToleratedError
+from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.composite import show
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
+from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.imaging.raster.reading import Raster, open_raster
+from pix2pix_batch.imaging.raster.samples import reduction
+from pix2pix_batch.inference.large_images import may_be_large_picture
+from pix2pix_batch.item import Item
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.raster_facts import read_facts
 from pix2pix_batch.train.recipe import Recipe
@@ -22,6 +28,18 @@ BESIDE = (
     "files are one side each"
 )
 
+
+HELD = 64 << 20
+"""Bytes of samples up to which a raster is read as a whole: what is wrong anywhere in it shows."""
+
+PANEL = 8 << 20
+"""Bytes of samples that are read at once of what is larger: several threads do."""
+
+STEP = 256
+"""Sides of panels are multiples of this: blocks of files are mostly of 256 or 512 pixels."""
+
+LONGEST = 1024
+"""Pixels a side at which such rasters are looked at as pictures."""
 
 EMPTY = "holds no data: every pixel is its value for none, or masked; leave the pair out"
 
@@ -47,6 +65,23 @@ class Values(NamedTuple):
     valid: np.ndarray
 
 
+class Window(NamedTuple):
+    """A part of a raster."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class Extent(NamedTuple):
+    """A raster's size; ``is_large``: whether it is read window by window."""
+
+    height: int
+    width: int
+    is_large: bool
+
+
 class RasterReader(Reader):
     """Reads rasters as ``convert`` does, and pictures of 8 bits, where a side is these, too.
 
@@ -64,6 +99,7 @@ class RasterReader(Reader):
             for bare, own, shown in zip(recipe.bare_ranges, given, recipe.shown_bands, strict=True)
         ]
         self.kinds: dict[int, tuple[Path, str]] = {}
+        self._extents: dict[Path, Extent] = {}
         self.swap = recipe.direction == "BtoA"
         self.a, self.b = found[::-1] if self.swap else found
 
@@ -90,14 +126,56 @@ class RasterReader(Reader):
         """Rasters have none."""
         return self
 
-    def values(self, pair: Pair) -> Values:
-        """Both sides of a pair. Raises :class:`ImageError` naming the file."""
+    def find_extent(self, path: Path, side: RasterSide) -> Extent:
+        """Of one side's file. Raises :class:`ImageError` naming it."""
+        found = self._extents.get(path)
+        if found is None:
+            found = self._extents[path] = self._read_extent(path, side)
+        return found
+
+    def _read_extent(self, path: Path, side: RasterSide) -> Extent:
+        if self.is_picture(path, side.range):
+            width, height = super().size(path)
+            return Extent(height, width, False)
+        try:
+            with self._open(path, side) as raster:
+                size = raster.height * raster.width * raster.pixel_bytes
+                return Extent(raster.height, raster.width, size > HELD)
+        except ImageError as error:
+            raise ImageError(f"{path}: {reword(error)}") from error
+
+    def find_large(self, pair: Pair) -> tuple[int, int] | None:
+        """Height and width of a pair of which a side is read window by window; ``None`` of
+        others. Raises :class:`ImageError` naming the file."""
+        if pair.b is None:
+            return None
+        a, b = self.find_extent(pair.a, self.a), self.find_extent(pair.b, self.b)
+        if not (a.is_large or b.is_large):
+            return None
+        _require_same_size(pair, a[:2], b[:2])
+        return a[:2]
+
+    def list_windows(self, path: Path, side: RasterSide) -> Iterator[Window | None]:
+        """Those that a file is read by, which are all of it; ``None`` for a whole one. Raises
+        :class:`ImageError` naming the file."""
+        height, width, is_large = self.find_extent(path, side)
+        if not is_large:
+            yield None
+            return
+        a_pixel = side.bare.channels * np.dtype(side.bare.dtype).itemsize
+        step = max(STEP, int((PANEL / a_pixel) ** 0.5) // STEP * STEP)
+        for top in range(0, height, step):
+            for left in range(0, width, step):
+                yield Window(top, left, min(step, height - top), min(step, width - left))
+
+    def values(self, pair: Pair, window: Window | None = None) -> Values:
+        """Both sides of a pair, or a window of them. Raises :class:`ImageError` naming the
+        file."""
         if pair.b is None:
             raise ImageError(f"{pair.a}: {BESIDE}")
-        a, in_a = self.bands_of(pair.a, self.a)
-        b, in_b = self.bands_of(pair.b, self.b)
-        if a.shape[:2] != b.shape[:2]:
-            raise ImageError(f"{pair.b}: its size differs from that of {pair.a}")
+        a, in_a = self.bands_of(pair.a, self.a, window)
+        b, in_b = self.bands_of(pair.b, self.b, window)
+        _require_same_size(pair, a.shape[:2], b.shape[:2])
         source, target = (in_b, in_a) if self.swap else (in_a, in_b)
         valid = np.ones(a.shape[:2], bool)
         if source is not None:
@@ -105,19 +183,36 @@ class RasterReader(Reader):
         if target is not None:
             valid &= target.all(axis=2)
         for path, there in ((pair.a, in_a), (pair.b, in_b)):
-            if there is not None and not there.any():
+            if window is None and there is not None and not there.any():
                 raise ImageError(f"{path}: {EMPTY}")
         return Values(a, b, valid)
 
-    def bands_of(self, path: Path, side: RasterSide) -> tuple[np.ndarray, np.ndarray | None]:
+    def bands_of(
+        self, path: Path, side: RasterSide, window: Window | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """``(H, W, C)`` of the side's type, and where there is data, ``bool (H, W, C)``; ``None``
-        where there is everywhere. What lacks data has the middle of its band's range. Raises
-        :class:`ImageError` naming the file."""
-        if is_picture(path, side.range):
-            return self.image(path, side.range.channels), None
+        where there is everywhere. What lacks data has the middle of its band's range. ``window``:
+        ``None`` for all of it. Raises :class:`ImageError` naming the file."""
+        if self.is_picture(path, side.range):
+            image = self.image(path, side.range.channels)
+            if window is not None:
+                top, left, height, width = window
+                image = image[top : top + height, left : left + width]
+            return image, None
+        return self._read_bands(
+            path, side, lambda raster: raster.read(*(window or (0, 0, raster.height, raster.width)))
+        )
+
+    def _read_bands(
+        self,
+        path: Path,
+        side: RasterSide,
+        read: Callable[[Raster], tuple[np.ndarray, np.ndarray | None]],
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """As :meth:`bands_of`, of what ``read`` reads."""
         try:
             with self._open(path, side) as raster:
-                pixels, valid = raster.read(0, 0, raster.height, raster.width)
+                pixels, valid = read(raster)
                 warnings = list(raster.warnings)
         except ImageError as error:
             raise ImageError(f"{path}: {reword(error)}") from error
@@ -138,13 +233,22 @@ class RasterReader(Reader):
             np.copyto(pixels, np.array(side.range.fills, pixels.dtype), where=~there)
         return pixels, there
 
+    def is_picture(self, path: Path, side: ValueRange) -> bool:
+        """Whether a file is read as a picture of 8 bits, as ``convert`` decides it."""
+        if not is_picture(path, side):
+            return False
+        file, page = pages.locate(str(path))
+        item = Item(file, file, "", "", page=page)
+        return not (may_be_large_picture(item, self.tolerance) and library.is_installed())
+
     def _open(self, path: Path, side: RasterSide) -> Raster:
-        return open_raster(str(path), path.name, side.bare, side.bands)
+        file, page = pages.locate(str(path))
+        return open_raster(file, file, side.bare, side.bands, page)
 
     def size(self, path: Path, place: int = 0) -> tuple[int, int]:
         """See :meth:`Reader.size`; a raster's bands and type are looked at too."""
         side = self.b if place else self.a
-        if is_picture(path, side.range):
+        if self.is_picture(path, side.range):
             return super().size(path, place)
         with self._open(path, side) as raster:
             size = raster.width, raster.height
@@ -162,9 +266,20 @@ class RasterReader(Reader):
 
     def pair(self, pair: Pair, channels: object = None) -> tuple[np.ndarray, np.ndarray]:
         """Both sides as :func:`pix2pix_batch.imaging.composite.show` shows them, for whoever
-        looks at them as pictures."""
-        a, b, _ = self.values(pair)
+        looks at them as pictures; large ones every n-th pixel."""
+        if self.find_large(pair) is None:
+            a, b, _ = self.values(pair)
+        else:
+            assert pair.b is not None
+            a, b = self._reduced(pair.a, self.a), self._reduced(pair.b, self.b)
         return self.pictures(a, b)
+
+    def _reduced(self, path: Path, side: RasterSide) -> np.ndarray:
+        if self.is_picture(path, side.range):
+            image = self.image(path, side.range.channels)
+            step = reduction(*image.shape[:2], LONGEST)
+            return np.ascontiguousarray(image[::step, ::step])
+        return self._read_bands(path, side, lambda raster: raster.read_reduced(LONGEST))[0]
 
     def pictures(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``uint8 (H, W, 3)`` of both sides' samples."""
@@ -180,8 +295,13 @@ class RasterReader(Reader):
         )  # fmt: skip
 
 
+def _require_same_size(pair: Pair, a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    if a != b:
+        raise ImageError(f"{pair.b}: its size differs from that of {pair.a}")
+
+
 def is_picture(path: Path, side: ValueRange) -> bool:
-    """Whether a file is read as a picture of 8 bits, as ``convert`` decides it."""
+    """Whether a file is a picture of 8 bits, of whatever size."""
     return side.is_picture and suffix_of(path.name) not in RASTERS
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.text import format_count
@@ -23,7 +24,7 @@ from pix2pix_batch.train.raster_facts import RasterFacts, describe_mismatch, rea
 from pix2pix_batch.train.raster_files import EMPTY, RasterReader, RasterSide
 from pix2pix_batch.train.recipe_schema import PICTURES
 from pix2pix_batch.train.value_statistics import BandStatistics, list_samples
-from pix2pix_batch.value_ranges import LIMITS
+from pix2pix_batch.value_ranges import LIMITS, ValueRange
 
 PERCENTS = (2.0, 50.0, 98.0)
 WIDE = 100.0
@@ -144,17 +145,17 @@ class RasterSurvey:
         mine = self.sides.setdefault(side, SideSurvey())
         if not mine.files:
             mine.names, mine.nodata = look.names, next(iter(facts.nodata), None)
-            mine.bands = [BandStatistics(look.kind) for _ in look.samples]
+            mine.bands = [BandStatistics(look.kind) for _ in look.bands]
         mine.files += 1
         mine.systems[facts.system] += 1
         first = next(iter(mine.kinds), facts.kind)
         mine.kinds[facts.kind] += 1
         mine.examples.setdefault(facts.kind, look.path)
         mine.counts[facts.bands] += 1
-        fits = facts.kind == first and len(look.samples) == len(mine.bands)
+        fits = facts.kind == first and len(look.bands) == len(mine.bands)
         if fits:
-            for one, values in zip(mine.bands, look.samples, strict=True):
-                one.add(values, look.pixels - values.size)
+            for one, other in zip(mine.bands, look.bands, strict=True):
+                one.merge(other)
         elif self.is_asked:
             return
         elif facts.kind != first:
@@ -164,22 +165,20 @@ class RasterSurvey:
             )  # fmt: skip
         else:
             self.problems.append(
-                (str(look.path), f"has {format_count(len(look.samples), 'band')}, and files before "
+                (str(look.path), f"has {format_count(len(look.bands), 'band')}, and files before "
                  f"{len(mine.bands)}")
             )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class FileLook:
-    """One file, read. ``facts``: ``None`` of pictures; ``samples``: of each band those with
-    data."""
+    """One file, read. ``facts``: ``None`` of pictures; ``bands``: their statistics."""
 
     path: Path
     facts: RasterFacts | None = None
     kind: str = ""
     names: tuple[str, ...] = ()
-    samples: tuple[np.ndarray, ...] = ()
-    pixels: int = 0
+    bands: tuple[BandStatistics, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -201,7 +200,7 @@ def survey_rasters(listed: Sequence[Pair], reader: RasterReader | None) -> Raste
 
 
 def may_be_raster(path: Path) -> bool:
-    return suffix_of(path.name) in RASTERS | GEOGRAPHIC
+    return suffix_of(pages.split_name(path.name)[0]) in RASTERS | GEOGRAPHIC
 
 
 def _look(path: Path, reader: RasterReader | None, place: int) -> FileLook:
@@ -223,7 +222,7 @@ def _look(path: Path, reader: RasterReader | None, place: int) -> FileLook:
             chosen = side.bare.names
             kind = side.bare.dtype
             names = chosen if any(chosen) or len(chosen) != facts.bands else facts.names
-        pixels, there = own.bands_of(path, side)
+        read = _read_bands(path, own, side, bare_range(kind, [""] * len(names), None))
     except ImageError as error:
         # of a recipe's reader, what is wrong is found where the pair is read
         said = str(error).removeprefix(f"{path}: ")
@@ -231,12 +230,37 @@ def _look(path: Path, reader: RasterReader | None, place: int) -> FileLook:
     problems = []
     if "infinite" in own.warnings.get(str(path), ""):
         problems.append("holds infinite values: make them its value for no data")
-    elif there is not None and there.any():
-        if some := int((there.any(axis=2) & ~there.all(axis=2)).sum()):
-            lack = "pixel lacks" if some == 1 else "pixels lack"
-            problems.append(f"{some:,} {lack} data (NaN) in some bands only; mask them in all")
-    elif there is not None and reader is None:
+    elif read.partly:
+        lack = "pixel lacks" if read.partly == 1 else "pixels lack"
+        problems.append(f"{read.partly:,} {lack} data (NaN) in some bands only; mask them in all")
+    elif read.is_empty and reader is None:
         problems.append(EMPTY)
-    samples = tuple(list_samples(pixels, there, bare_range(kind, [""] * len(names), None)))
-    size = pixels.shape[0] * pixels.shape[1]
-    return FileLook(path, facts, kind, names, samples, size, tuple(problems))
+    return FileLook(path, facts, kind, names, tuple(read.bands), tuple(problems))
+
+
+@dataclass
+class BandsRead:
+    """Of a file: its ``bands``; ``partly``: pixels that lack data in some of them only;
+    ``is_empty``: whether none has any."""
+
+    bands: list[BandStatistics]
+    partly: int = 0
+    is_empty: bool = True
+
+
+def _read_bands(
+    path: Path, reader: RasterReader, side: RasterSide, counted: ValueRange
+) -> BandsRead:
+    """Window by window, where it is large. ``counted``: as of :func:`list_samples`. Raises
+    :class:`ImageError`."""
+    made = BandsRead([BandStatistics(counted.dtype) for _ in counted.bands])
+    for window in reader.list_windows(path, side):
+        pixels, there = reader.bands_of(path, side, window)
+        size = pixels.shape[0] * pixels.shape[1]
+        samples = list_samples(pixels, there, counted)
+        for one, values in zip(made.bands, samples, strict=True):
+            one.add(values, size - values.size)
+        made.is_empty &= there is not None and not there.any()
+        if there is not None:
+            made.partly += int((there.any(axis=2) & ~there.all(axis=2)).sum())
+    return made

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generators.unet import MIN_DOWNS
+from pix2pix_batch.text import describe_error
 from pix2pix_batch.train import foreign, plain_yaml
 from pix2pix_batch.train.mosaic_recipe import Model, Mosaic
 from pix2pix_batch.train.range_recipe import BandRecipe, RangeRecipe
@@ -98,8 +99,7 @@ def _values(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: is no valid YAML: {reason}") from error
+        raise InputError(f"{path}: is no valid YAML: {describe_error(error, None)}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: is no recipe; a recipe is a list of 'key: value' lines")
     if isinstance(values.get("recipe"), dict) and "data" in values:  # RUN/recipe.yaml

@@ -21,6 +21,7 @@ PICTURES = (1, 3, 4)
 """The channels that pictures may have; other samples are rasters'."""
 
 
+# The keys of a recipe.
 class Recipe(Model):
     """How to train one domain. Every key but ``name`` has the paper's or the reference's value.
 

@@ -7,9 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+from pix2pix_batch.signals import handle_signals
+
+NUMBERS = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+    if hasattr(signal, name)
+)
 """What terminals, ``timeout``, service managers and batch systems send. Those that were ignored
 before, as SIGHUP under ``nohup``, stay so."""
 
@@ -61,27 +66,17 @@ class StopRequest:
 
 @contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """Have :data:`NAMES` ask for a checkpoint and an end.
+    """Have :data:`NUMBERS` ask for a checkpoint and an end.
 
     A second Ctrl-C ends at once; other signals may come as often as they like.
     """
     stop = StopRequest()
-    before: dict[int, Any] = {}
-    for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):
-        if signal.getsignal(number) == signal.SIG_IGN:
-            continue
-        try:
-            before[number] = signal.signal(number, stop.handle)
-        except ValueError:  # not the main thread: whoever is there handles them
-            break
-    try:
+    heeded = [number for number in NUMBERS if signal.getsignal(number) != signal.SIG_IGN]
+    with handle_signals(heeded, stop.handle):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def leave_to_parent() -> None:
     """In a process that reads data: what hits the whole group is the main one's to answer."""
-    for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):
+    for number in NUMBERS:
         signal.signal(number, signal.SIG_IGN)

@@ -55,6 +55,13 @@ class BandStatistics:
         self.counts += np.bincount(keys >> np.uint32(16), minlength=BINS)
         self.count += values.size
 
+    def merge(self, other: BandStatistics) -> None:
+        """Add what others of the same type were counted by."""
+        self.absent += other.absent
+        self.count += other.count
+        self.keys = min(self.keys[0], other.keys[0]), max(self.keys[1], other.keys[1])
+        self.counts += other.counts
+
     @property
     def least(self) -> float:
         return to_value(self.keys[0], self.dtype)

@@ -17,8 +17,7 @@ from pix2pix_batch.reporting.console import format_warnings
 from pix2pix_batch.text import escape, format_count
 
 if TYPE_CHECKING:
-    from pix2pix_batch.imaging.decoding.tolerance import Tolerance
-    from pix2pix_batch.train.arrange import Arranged
+    from pix2pix_batch.train.arrange import Arranged, Style
 
 
 @click.group()
@@ -115,21 +114,29 @@ def pair_dataset(a: str, b: str, file: Path) -> None:
     sys.exit(PROBLEMS if listed.alone else 0)
 
 
-FORMAT = click.option(
-    "--format", "form", type=click.Choice(["png", "jpg"]), default="png", show_default=True
+ARRANGING = (
+    click.argument("data", type=click.Path(path_type=Path)),
+    click.argument("out", type=click.Path(path_type=Path)),
+    click.option(
+        "--format", "form", type=click.Choice(["png", "jpg"]), default="png", show_default=True
+    ),
+    click.option(
+        "--quality", type=click.IntRange(1, 100), metavar="1..100", help="Of JPEG.  [default: 90]"
+    ),
+    add_tolerance,
 )
-QUALITY = click.option(
-    "--quality", type=click.IntRange(1, 100), metavar="1..100", help="Of JPEG.  [default: 90]"
-)
+"""What the two commands take that write all pairs anew."""
+
+
+def add_arranging(command: Callable[..., None]) -> Callable[..., None]:
+    for decorate in reversed(ARRANGING):
+        command = decorate(command)
+    return command
 
 
 @dataset.command("combine")
-@click.argument("data", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
-@FORMAT
-@QUALITY
-@add_tolerance
-def combine_dataset(data: Path, out: Path, form: str, quality: int | None, **reading: Any) -> None:
+@add_arranging
+def combine_dataset(**given: Any) -> None:
     """Put A and B side by side, in OUT/<split>/.
 
     DATA has directories A/ and B/ or a manifest. OUT must be new or empty. PNG keeps every
@@ -140,16 +147,12 @@ def combine_dataset(data: Path, out: Path, form: str, quality: int | None, **rea
     require_extra()
     from pix2pix_batch.train import arrange
 
-    _arrange(arrange.combine, data, out, form, quality, take_tolerance(reading))
+    _arrange(arrange.combine, **given)
 
 
 @dataset.command("split")
-@click.argument("data", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
-@FORMAT
-@QUALITY
-@add_tolerance
-def split_dataset(data: Path, out: Path, form: str, quality: int | None, **reading: Any) -> None:
+@add_arranging
+def split_dataset(**given: Any) -> None:
     """Cut side-by-side images in two, OUT/A/ and OUT/B/.
 
     OUT must be new or empty. PNG keeps every pixel. Splits stay as they are.
@@ -159,21 +162,23 @@ def split_dataset(data: Path, out: Path, form: str, quality: int | None, **readi
     require_extra()
     from pix2pix_batch.train import arrange
 
-    _arrange(arrange.split, data, out, form, quality, take_tolerance(reading))
+    _arrange(arrange.split, **given)
 
 
 def _arrange(
-    change: Callable[[Path, Path, str, int | None, Tolerance], Arranged],
+    change: Callable[[Path, Path, Style], Arranged],
     data: Path,
     out: Path,
     form: str,
     quality: int | None,
-    tolerance: Tolerance,
+    **reading: Any,
 ) -> None:
+    from pix2pix_batch.train.arrange import Style
+
     if quality is not None and form != "jpg":
         raise InputError("--quality is for --format jpg; PNG keeps every pixel")
     try:
-        result = change(data, out, form, quality, tolerance)
+        result = change(data, out, Style(form, quality, take_tolerance(reading)))
     except KeyboardInterrupt:
         click.echo(f"Interrupted. {escape(out)} holds a part; remove it to start again.", err=True)
         sys.exit(INTERRUPTED)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from pix2pix_batch.dataset import manifest, state
 from pix2pix_batch.dataset.layout import CARD, COLUMNS, column_values, link, require_library
@@ -36,7 +35,7 @@ from pix2pix_batch.journal.integrity import (
 )
 from pix2pix_batch.journal.record import to_line
 from pix2pix_batch.noise import SOURCE
-from pix2pix_batch.storage import files
+from pix2pix_batch.storage import common, files, local
 from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.storage.whole import whole
 
@@ -207,8 +206,8 @@ def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | Findi
     """Holes, which take no room in the tar, could have any size; no image has them."""
     if member.issparse():
         return DAMAGED, "is a sparse file, which no image is"
-    if member.size > files.LARGEST:
-        return DAMAGED, f"is larger than {files.LARGEST:,} bytes, the most that is read"
+    if member.size > common.LARGEST:
+        return DAMAGED, f"is larger than {common.LARGEST:,} bytes, the most that is read"
     stream = tar.extractfile(member)
     return stream.read() if stream is not None else b""
 
@@ -221,14 +220,13 @@ def _group_by_member(batch: Iterable[StoredImage]) -> dict[str, list[StoredImage
     return found
 
 
-def _open_shard(path: Path) -> BinaryIO:
+def _open_shard(path: Path) -> IO[bytes]:
     """An open regular file; nothing else is waited for, as opening a pipe would. Raises
     ``OSError``."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "is no file")
-    return open(descriptor, "rb")
+    try:
+        return local.open_regular(os.fspath(path))
+    except (ImageError, IsADirectoryError) as error:
+        raise OSError(errno.EINVAL, "is no file") from error
 
 
 def _read_table(

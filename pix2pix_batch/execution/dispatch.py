@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from pix2pix_batch.errors import OutputError, Pix2PixBatchError, SchedulerGone
+from pix2pix_batch.errors import OutputError, SchedulerGone
 from pix2pix_batch.execution import marker, preflight
 from pix2pix_batch.execution.chunk import (
     Chunk,
@@ -23,8 +21,10 @@ from pix2pix_batch.execution.chunk import (
     after_unstarted_death,
     split_chunk,
 )
-from pix2pix_batch.execution.cluster_handle import DESERTED, ROSTER_SECONDS, ClusterHandle
+from pix2pix_batch.execution.cluster_handle import DESERTED, ClusterHandle
+from pix2pix_batch.execution.item_queue import ItemQueue
 from pix2pix_batch.execution.planner import ChunkPlanner
+from pix2pix_batch.execution.roster import Roster
 from pix2pix_batch.execution.split_items import SplitItems
 from pix2pix_batch.execution.task_spec import InFlightChunk, TaskSpec
 from pix2pix_batch.execution.worker import ChunkResult
@@ -36,17 +36,14 @@ from pix2pix_batch.journal.record import FAILED, Record
 from pix2pix_batch.text import describe_error, format_count
 
 NEWS_SECONDS = 0.5
-"""How long it is waited for a chunk to come back before it is looked around."""
-
-LOOK_SECONDS = 0.1
-"""How long it is looked ahead at a time: workers do not wait for a scan that is slow."""
+"""How long to wait for a chunk to come back before the workers are checked."""
 
 DEATHS_A_WORKER = 5
 """Deaths in a row, as many for each worker, with nothing done between, that end the job."""
 
 
 class ResultSink(Protocol):
-    """Where it is written down what becomes of the items."""
+    """Where the results of the items are recorded."""
 
     def claim(self, *chunks: list[str]) -> None:
         """Outputs of items of these names are about to be written, chunk by chunk."""
@@ -59,11 +56,13 @@ class ResultSink(Protocol):
         """What was recorded is to survive a power cut. Raises :class:`OutputError`."""
 
 
+# The state of a running job: what it was given, what is under way, and what ended it.
 class Dispatcher:
     """Keeps a bounded number of chunks in flight, and sends again those whose workers died.
 
     ``watch`` is called after each wait for news, half a second at most. Once ``stop`` is set
-    nothing more is sent. ``notes`` is what the user should know in the end.
+    nothing more is sent. Its attributes are all of the run's state that is not on disk: what is to
+    be sent (``queue``, ``returned``), what is under way (``flying``), and who works (``roster``).
     """
 
     def __init__(
@@ -76,24 +75,19 @@ class Dispatcher:
         stop: threading.Event,
     ) -> None:
         self.handle, self.client = handle, handle.client
-        self.work, self.settings, self.orders = work, work.settings, work.orders
+        self.work, self.settings, self.chunk_options = work, work.settings, work.chunk_options
         self.sink, self.watch, self.stop = sink, watch, stop
         self.flying: dict[Any, InFlightChunk] = {}
         self.returned: list[tuple[float, Chunk]] = []  # to be sent again, and when
         self.planner = ChunkPlanner(
             self.settings.batch_size or 1, pads=_pads_batches(self.settings)
         )
-        self.ahead: deque[Item] = deque()  # scanned, not sent yet
-        self.exhausted = False  # nothing follows those
         self.split = SplitItems(work.split)
-        self.news: queue.SimpleQueue[Any] = queue.SimpleQueue()  # futures that are done
-        self.broken = ""  # why the scan ended before its end
+        self.queue = ItemQueue(self.planner, self.split, work.streamed)
+        self.news: SimpleQueue[Any] = SimpleQueue()  # futures that are done
         self.fatal = ""
-        self.notes: list[str] = []
-        self.unfit: dict[str, str] = {}
         self.deaths = 0  # in a row, with nothing done between
-        self.threads: dict[str, int] = {}  # of each worker that is there
-        self.last_roster = self.last_worker = time.monotonic()
+        self.roster = Roster(handle)
         self._call_roster()
 
     def run(self, items: Iterator[Item]) -> bool:
@@ -106,83 +100,43 @@ class Dispatcher:
             while self._count_free() > 0 and (chunk := self._due_retry()):
                 self._send(chunk)
             sent_all = self._send_new(items)
-            nothing_left = self.exhausted and not self.ahead and not self.returned
+            nothing_left = self.queue.is_empty and not self.returned
             if not self.flying and (self._is_ending() or nothing_left):
                 break
             self._receive_all(self._wait_for_finished(NEWS_SECONDS if sent_all else 0))
             self._look_around()
             self.watch()
-        self.ahead = self.split.restore(self.ahead)
-        if self.fatal or self.broken:
-            raise OutputError(self.fatal or self.broken)
-        if self.returned or self.ahead:
+        self.queue.restore_whole_items()
+        if self.fatal or self.queue.broken:
+            raise OutputError(self.fatal or self.queue.broken)
+        if self.returned or self.queue.ahead:
             return False
         # stopped, but there was nothing left to do: that is no interruption
-        return self.exhausted or next(items, None) is None
+        return self.queue.exhausted or next(items, None) is None
 
     def _is_ending(self) -> bool:
         return self.stop.is_set() or bool(self.fatal)
 
-    def _usable_threads(self) -> list[int]:
-        """The threads of each worker that may be given something."""
-        return [count for address, count in self.threads.items() if address not in self.unfit]
-
     def _count_free(self) -> int:
         """How many chunks more may be sent."""
-        fit = self._usable_threads()
+        fit = self.roster.usable_threads
         if self._is_ending():
             return 0
-        if not self.threads:  # clusters that scale with their work start some only for work
+        if not self.roster.threads:  # clusters that scale with their work start some only for work
             return 1 - len(self.flying)
         return sum(fit) + self.planner.chunks_to_queue(len(fit)) * len(fit) - len(self.flying)
 
     def _send_new(self, items: Iterator[Item]) -> bool:
         """Plan chunks, claim them together, and send them. Whether there are no more for now; else
         the scan takes its time."""
-        chunks: list[Chunk] = []
-        until = time.monotonic() + LOOK_SECONDS
         free = self._count_free()
-        # of a pipe, what is there is sent before it is read on
-        most = min(free, 1) if self.work.streamed else free
-        while len(chunks) < most and not (chunks and time.monotonic() > until):
-            self._look_ahead(items, until)
-            if not self.ahead:
-                break
-            chunks.append(self._next_chunk())
+        chunks = self.queue.plan_chunks(items, free, len(self.roster.usable_threads))
         if chunks:
             whole = (chunk for chunk in chunks if not chunk.is_part)
             self.sink.claim(*([item.name for item in chunk.items] for chunk in whole))
         for chunk in chunks:
             self._send(chunk)
-        return len(chunks) >= free or not self.ahead
-
-    def _look_ahead(self, items: Iterator[Item], until: float) -> None:
-        """Have as many items in sight as the planner wants, or a batch where they come slowly."""
-        workers, batch = len(self._usable_threads()), self.planner.batch_size
-        wanted = self.planner.look_ahead(workers)
-        if self.work.streamed:
-            wanted, batch = self.planner.chunk_size(workers), 1
-        try:
-            while not self.exhausted and len(self.ahead) < wanted:
-                if len(self.ahead) >= batch and time.monotonic() > until:
-                    return
-                before = len(self.ahead)
-                self.ahead.extend(islice(items, batch))
-                self.exhausted = len(self.ahead) - before < batch
-        except Pix2PixBatchError as error:  # what was found before is converted
-            self.broken, self.exhausted = str(error), True
-
-    def _next_chunk(self) -> Chunk:
-        """A tar goes alone, for it holds many images, and so does a part of an image."""
-        workers = len(self._usable_threads())
-        if workers > 1 and (parts := self.split.take(self.ahead[0])):
-            self.ahead.popleft()
-            self.ahead.extendleft(reversed(parts))
-        size = self.planner.next_size(len(self.ahead), self.exhausted, workers)
-        taken = [self.ahead.popleft()]
-        while len(taken) < size and not _goes_alone(taken[0]) and not _goes_alone(self.ahead[0]):
-            taken.append(self.ahead.popleft())
-        return Chunk(tuple(taken))
+        return len(chunks) >= free or not self.queue.ahead
 
     def _due_retry(self) -> Chunk | None:
         """A chunk whose time has come to be sent again."""
@@ -196,19 +150,19 @@ class Dispatcher:
     def _send(self, chunk: Chunk) -> None:
         markers = self.work.markers
         path = os.path.join(markers, uuid.uuid4().hex) if markers else ""
-        orders = replace(
-            self.orders,
+        chunk_options = replace(
+            self.chunk_options,
             marker=path,
             careful=chunk.careful,
             without=chunk.without,
             enough=self.planner.enough(),
         )
-        fit = frozenset(self.threads) - set(self.unfit) if self.unfit else frozenset()
+        fit = self.roster.fit_workers
         future = self.client.submit(
             self.work.task,
             self.settings,
             chunk.items,
-            orders,
+            chunk_options,
             pure=False,
             workers=sorted(fit) or None,
         )
@@ -229,37 +183,34 @@ class Dispatcher:
             finished.append(self.news.get(timeout=seconds))
             while True:
                 finished.append(self.news.get_nowait())
-        except queue.Empty:
+        except Empty:
             if finished or not seconds:
                 return finished
             return [future for future in self.flying if future.done()]
 
     def _look_around(self) -> None:
-        """See who works, and give up where nobody is left."""
-        now = time.monotonic()
-        if now - self.last_roster < ROSTER_SECONDS or (self._is_ending() and not self.flying):
+        """Check which workers there are, and give up when none is left."""
+        if not self.roster.is_due or (self._is_ending() and not self.flying):
             return
         self._call_roster()
         self.handle.tend()
-        if now - self.last_worker > self.handle.patience:
+        if self.roster.is_deserted:
             self.flying.clear()  # nobody brings it back
             self.fatal = self.fatal or DESERTED
 
     def _call_roster(self) -> None:
         try:
-            self.threads = dict(self.client.nthreads())
+            self.roster.call()
         except Exception:  # the kinds of errors of a lost connection are many
             self._lose_scheduler()
             return
-        self.last_roster = time.monotonic()
-        if self.threads:
-            self.last_worker = self.last_roster
+        if self.roster.threads:
             self._free_stranded()
 
     def _free_stranded(self) -> None:
         """Take back chunks that were meant for workers none of which is there any more."""
         for future, flight in list(self.flying.items()):
-            if flight.to and flight.to.isdisjoint(self.threads) and not future.done():
+            if flight.to and flight.to.isdisjoint(self.roster.threads) and not future.done():
                 del self.flying[future]
                 future.cancel()
                 self._handle_death(flight)
@@ -311,7 +262,7 @@ class Dispatcher:
                 self._finish_part(flight.chunk)
                 return
             self._record(result.records, result.seconds, result.worker)
-            self.ahead.extendleft(reversed(result.left))
+            self.queue.ahead.extendleft(reversed(result.left))
             if not flight.chunk.careful and not flight.chunk.items[0].tar:
                 done = len(flight.chunk.items) - len(result.left)
                 self.planner.learn(done, result.tiles, result.seconds, cut=bool(result.left))
@@ -337,11 +288,11 @@ class Dispatcher:
         elif trace is None:
             outcome = after_unstarted_death(chunk)
         else:
-            outcome = after_started_death(chunk, trace, self.orders.limit)
+            outcome = after_started_death(chunk, trace, self.chunk_options.limit)
         if trace is not None or not flight.marker:
             self.deaths = 0 if outcome.is_progress else self.deaths + 1
         self._apply_outcome(chunk, outcome)
-        if self.deaths > DEATHS_A_WORKER * (1 + len(self.threads)):
+        if self.deaths > DEATHS_A_WORKER * (1 + len(self.roster.threads)):
             self.fatal = self.fatal or (
                 f"{format_count(self.deaths, 'worker')} died one after the other with no image "
                 "done between; see that they have memory enough, then run the same command "
@@ -350,7 +301,7 @@ class Dispatcher:
 
     def _handle_failure(self, chunk: Chunk, error: Exception) -> None:
         """A worker that cannot even begin, an engine that fails, or a bug."""
-        unfit = self.orders.needs is not None and self._dismiss(self._ask_workers())
+        unfit = self.chunk_options.needs is not None and self._dismiss(self._ask_workers())
         if self.fatal:
             return
         if unfit:
@@ -376,13 +327,13 @@ class Dispatcher:
     def _finish_part(self, chunk: Chunk) -> None:
         self.deaths = 0
         if (item := self.split.finish(chunk.items[0])) is not None:
-            self.ahead.appendleft(item)
+            self.queue.ahead.appendleft(item)
 
     def _ask_workers(self) -> dict[str, str]:
         """The workers that are not fit, and why, as they say."""
-        assert self.orders.needs is not None
+        assert self.chunk_options.needs is not None
         try:
-            found = preflight.find_unfit(self.client, self.settings, self.orders.needs)
+            found = preflight.find_unfit(self.client, self.settings, self.chunk_options.needs)
         except SchedulerGone:
             self._lose_scheduler()
             return {}
@@ -390,12 +341,10 @@ class Dispatcher:
 
     def _dismiss(self, found: dict[str, str]) -> bool:
         """Give these workers nothing more; whether there are any not known before."""
-        new = {address: why for address, why in found.items() if address not in self.unfit}
-        self.unfit |= new
-        self.notes += [f"left out {address}, which {why}" for address, why in new.items()]
-        if new and not set(self.threads) - set(self.unfit):
+        new = self.roster.dismiss(found)
+        if new and not self.roster.fit_workers:
             self._call_roster()
-            if not set(self.threads) - set(self.unfit):
+            if not self.roster.fit_workers:
                 reasons = "; ".join(f"{address} {why}" for address, why in new.items())
                 self.fatal = self.fatal or f"no worker is fit for this job: {reasons}"
         return bool(new)
@@ -406,10 +355,6 @@ class Dispatcher:
             marker.remove_marker(flight.marker)
         self.flying.clear()
         self.fatal = self.fatal or str(SchedulerGone())
-
-
-def _goes_alone(item: Item) -> bool:
-    return item.tar or item.rows is not None
 
 
 def _pads_batches(settings: Settings) -> bool:

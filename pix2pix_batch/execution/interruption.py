@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pix2pix_batch.reporting.summary import Summary
+from pix2pix_batch.signals import handle_signals
 
 
 @contextmanager
@@ -15,9 +16,6 @@ def interruptible(stop: threading.Event, summary: Summary) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM sets ``stop``, which lets what is in flight finish; the second
     ends at once. ``summary`` is told. In other threads than the main one nothing changes: whoever
     is there handles signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def on_signal(number: int, frame: object) -> None:
         if stop.is_set():
@@ -25,13 +23,8 @@ def interruptible(stop: threading.Event, summary: Summary) -> Iterator[None]:
         summary.signal = number
         stop.set()
 
-    before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
     try:
-        yield
+        with handle_signals((signal.SIGINT, signal.SIGTERM), on_signal):
+            yield
     except KeyboardInterrupt:
         summary.interrupted = True
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

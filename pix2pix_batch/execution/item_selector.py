@@ -1,4 +1,4 @@
-"""Which of the inputs are to be converted: what is done, hopeless or refused is sorted out."""
+"""Selects the inputs to convert: drops those that are done, hopeless or refused."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from pix2pix_batch.journal.record import DONE, FAILED, QUARANTINED, Record
 from pix2pix_batch.journal.shard import Shard
 from pix2pix_batch.options import Options
 from pix2pix_batch.reporting.summary import Summary
-from pix2pix_batch.storage import destination, files, remote
+from pix2pix_batch.storage import destination, files, local
 from pix2pix_batch.storage.common import DIRECTORY
+from pix2pix_batch.storage.store import Outputs, store_of
 from pix2pix_batch.text import escape
 
 TOGETHER = 512
 """Inputs that cannot be converted are recorded so many at a time."""
 
 
+# What it was given and what it has counted; who reads the counts needs them after it.
 @dataclass
 class ItemSelector:
     """Takes the items that ``scan`` finds, and gives those to be converted.
@@ -50,7 +52,7 @@ class ItemSelector:
     gone: dict[str, int] | None = None
     taken: int = 0
     outdated: dict[str, str] = field(default_factory=dict)
-    outputs: destination.Outputs = field(init=False)
+    outputs: Outputs = field(init=False)
 
     records_inputs = True
     """Whether the journal has a record for each input, and for nothing else."""
@@ -58,8 +60,8 @@ class ItemSelector:
     def __post_init__(self) -> None:
         self.found = InputGuard(self.scan, self.out)
         self.shard = Shard.parse(self.options.shard) if self.options.shard else None
-        self.is_remote = remote.is_url(self.out)
-        self.outputs = destination.Outputs(self.out)
+        self.is_remote = not store_of(self.out).is_local
+        self.outputs = destination.list_outputs(self.out)
 
     def require_images(self) -> None:
         """Raises :class:`InputError`, before anything is made, where there is nothing to do."""
@@ -70,9 +72,9 @@ class ItemSelector:
             raise InputError(self.scan.explain_no_images())
 
     def count(self, scan: InputSource, history: History) -> int | None:
-        """How many inputs another scan of the same finds, as far as they are this run's.
+        """How many inputs of this run another scan of the same input finds.
 
-        ``None`` where there are tars, in which nobody knows how many images there are.
+        ``None`` if there are tars, because the number of their images is not known.
         """
         total = 0
         seen: Counter[str] = Counter()
@@ -98,7 +100,8 @@ class ItemSelector:
     def select(
         self, history: History, record: Callable[[list[Record]], None]
     ) -> Generator[Item, None, None]:
-        """The items to convert. ``record`` is called with those that cannot be, some at a time.
+        """The items to convert. ``record`` is called with the records of those that cannot be
+        converted, several at a time.
 
         The first :data:`PROBE_IMAGES` are looked at before the job begins; until then nothing but
         records is written. Raises :class:`InputError` where all will fail as one of these does.
@@ -144,8 +147,8 @@ class ItemSelector:
                 record(failed)
 
     def _count_settled(self, history: History, item: Item, now: str) -> bool:
-        """Whether nothing is to be done of an item, which is counted then: it is done, or it failed
-        before and is not to be tried again. ``now``: its stamp."""
+        """Whether nothing is left to do for an item, because it is done or because it failed before
+        and is not tried again. Such an item is counted. ``now``: its stamp."""
         summary, retry = self.summary, self.options.retry_failed
         before = history.status_of(item.name, now, self.options.failure_conditions)
         lacking = history.failed_within(item.name)
@@ -167,7 +170,8 @@ class ItemSelector:
         return names.place(item)
 
     def take_back(self, items: Iterable[Item]) -> None:
-        """These were given, but not begun before the run ended: as if they had not been seen."""
+        """Count items that were given, but not begun before the run ended, as if they had not been
+        seen."""
         self.summary.total -= sum(map(self._images, items))
 
     def _items(self) -> Iterator[Item]:
@@ -184,7 +188,7 @@ class ItemSelector:
             yield item
 
     def _images(self, item: Item) -> int:
-        """As how many it counts."""
+        """As how many images the item counts."""
         return 1
 
     def _is_mine(self, name: str) -> bool:
@@ -207,11 +211,12 @@ class ItemSelector:
     def _failure(
         self, history: History, item: Item, now: str, missing: str, *, is_early: bool
     ) -> Record | None:
-        """Of an item that cannot be converted. ``now``: its stamp; ``missing``: why it has none."""
+        """The record of an item that cannot be converted; ``None`` if it can. ``now``: its stamp;
+        ``missing``: why it has none."""
         reason = (
             self._refusal(history, item) or self._store_problem(item, is_early=is_early) or missing
         )
-        is_empty = not reason and now.startswith("0:") and files.is_empty(item.path)
+        is_empty = not reason and now.startswith("0:") and local.is_empty(item.path)
         if not reason and not is_empty:
             return None
         record = Record(
@@ -262,7 +267,7 @@ class ItemSelector:
         for a file of the same name there."""
         here = self.scan.directory_of_names
         before = history.job.get(DIRECTORY_OF_NAMES, here)
-        if before == here or remote.is_url(item.name) or item.path.startswith("/"):
+        if before == here or not store_of(item.name).is_local or item.path.startswith("/"):
             return
         raise (InputError if is_first else OutputError)(
             f"{escape(item.name)}: is a relative path, and {escape(self.out)} holds another job's "
@@ -275,10 +280,10 @@ class ItemSelector:
 
         Raises :class:`InputError` for one of the first images, with which nothing has begun.
         """
-        if self.options.scheduler or not remote.is_url(item.path):
+        if self.options.scheduler:  # the workers are elsewhere
             return ""
         try:
-            remote.require_store(item.path)
+            store_of(item.path).require_installed(item.path)
         except InputError as error:
             if is_early:
                 raise
@@ -286,7 +291,7 @@ class ItemSelector:
         return ""
 
     def describe(self, overwrites: bool) -> None:
-        """Carry over what sets of map tiles say of themselves, as far as the scan has come."""
+        """Carry over the descriptions of sets of map tiles that the scan has found so far."""
         while self.scan.descriptions:
             name = self.scan.descriptions.pop(0)
             if self.is_remote:

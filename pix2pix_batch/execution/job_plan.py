@@ -1,4 +1,4 @@
-"""What a job is to make of which inputs: all that is settled before it runs."""
+"""The plan of a job: everything that is decided before it runs."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class JobPlan:
     @property
     def is_remote(self) -> bool:
         """Whether OUT is a URL."""
-        return remote.is_url(self.settings.out)
+        return not self.settings.writes_to_disk
 
     def open_history(self, kind: type[AnyHistory]) -> AnyHistory:
-        """The job's journal, or what one says of it. A place that cannot be read or written is
+        """Open the job's journal, or only read it. A place that cannot be read or written is
         wrong use, an :class:`InputError`; a full disk is not: :class:`OutputError`."""
         try:
             return kind(
@@ -67,8 +67,8 @@ class JobPlan:
 
 
 def plan_job(source: str, out: str, options: Options, opener: Opener | None = None) -> JobPlan:
-    """Settle what is asked for; nothing is written. Raises :class:`InputError` for what cannot
-    be."""
+    """Make a plan of what the user asks for, without writing anything. Raises :class:`InputError`
+    for what is not possible."""
     journal_out = files.journal_directory(out, options.journal)
     model = bundle.resolve(options.model)
     info = read_image_model(model)
@@ -95,7 +95,7 @@ def plan_job(source: str, out: str, options: Options, opener: Opener | None = No
         ScanOptions,
         options,
         form=options.format,
-        out=settings.out if remote.is_url(settings.out) else out,
+        out=settings.out,
         rasters=input_reading.takes_rasters(info, options.bands),
     )
     make_scan: Callable[[], InputSource] = partial(open_inputs, source, scan_options)
@@ -125,7 +125,7 @@ def _require_fit(model: Path, info: BundleInfo, fit: str, options: Options) -> N
 
 
 def _require_possible(options: Options, settings: Settings, scan: InputSource) -> None:
-    """Raises :class:`InputError` for what does not go with URLs or tars."""
+    """Raises :class:`InputError` for options that do not work with URLs or tars."""
     destination.require_writable(settings.out)
     places = [settings.out, scan.source]
     in_process = (options.scheduler or "").startswith("inproc://")
@@ -134,7 +134,7 @@ def _require_possible(options: Options, settings: Settings, scan: InputSource) -
             "memory:// lives in one process, and the workers are others; it is for tests with "
             "a scheduler in the same process (inproc://)"
         )
-    if options.keep_times and (remote.is_url(settings.out) or scan.tars):
+    if options.keep_times and (scan.tars or not settings.writes_to_disk):
         raise InputError("--keep-times needs files on disk, neither URLs nor tars")
 
 
@@ -144,11 +144,10 @@ def identify_inputs_and_model(
     """The first part of a job's identity. ``names_matter``: whether the directory counts from
     which a list's relative names are taken."""
     directory = scan.directory_of_names if names_matter else None
-    out = settings.out
     return {
         "input": scan.identity,
         **({} if directory is None else {DIRECTORY_OF_NAMES: directory}),
-        **({OUT_OF_JOURNAL: remote.redact(out)} if remote.is_url(out) else {}),
+        **({} if settings.writes_to_disk else {OUT_OF_JOURNAL: remote.redact(settings.out)}),
         "model": settings.fingerprint,
         "model_name": info.name,
         **_list_value_ranges(info),
@@ -156,13 +155,13 @@ def identify_inputs_and_model(
 
 
 def _list_value_ranges(info: BundleInfo) -> dict[str, Any]:
-    """For who looks at rasters without the model."""
+    """The value ranges, for readers of the outputs that do not have the model."""
     ranges = {word: side.as_dict() for word, side in info.raster_sides.items()}
     return {RANGES: ranges} if ranges else {}
 
 
 def list_resolved_options(settings: Settings) -> dict[str, Any]:
-    """The options of which something else was made than was given."""
+    """The options whose resolved value differs from what the user gave."""
     return {
         "fit": settings.fit,
         "quality": settings.quality,
@@ -173,10 +172,12 @@ def list_resolved_options(settings: Settings) -> dict[str, Any]:
 
 
 def _list_members_chosen(options: Options, scan: InputSource) -> dict[str, Any]:
-    """Patterns say what tars hold. Of folders they only say which images are converted."""
+    """The patterns and the pages, if they decide what tars contain. In folders they only decide
+    which images are converted."""
     if not (scan.tars or scan.is_list):
         return {}
     return {
         "exclude": sorted(options.exclude) or None,
         "include": sorted(options.include) or None,
+        "pages": options.pages if scan.tars and scan.options.has_pages else None,
     }

@@ -1,4 +1,4 @@
-"""Where outputs go: to names that no other input's output has, and never onto an input."""
+"""Gives outputs names that no other input's output has, and keeps them from replacing inputs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from pix2pix_batch.imaging import sidecars
 from pix2pix_batch.inputs.source import InputSource
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.history import History
-from pix2pix_batch.storage import remote
+from pix2pix_batch.storage import files
 from pix2pix_batch.storage.name_set import HashSet
+from pix2pix_batch.storage.store import store_of
 
 
 class OutputNames:
-    """Names of outputs that take account of what earlier runs have made.
+    """Chooses names of outputs with regard to what earlier runs have made.
 
     An input whose output has another name than it would get now keeps it; one whose name an earlier
     run has given to another input's output gets its whole name, as inputs of one run do that meet.
@@ -31,7 +32,7 @@ class OutputNames:
         self._given = HashSet()  # those that a whole name may meet
 
     def place(self, item: Item) -> Item:
-        """The item with the output that is its own, or may become it."""
+        """The item with the output that it has, or that it may have now."""
         if not self._are_known:
             return item
         output = self._choose_output(item)
@@ -40,14 +41,14 @@ class OutputNames:
             self._given.add(self._scan.key_of(output))
         if output == item.output:
             return item
-        self._scan.change_output(item.name, item.output, output)
+        self._scan.change_output(item, output)
         return replace(item, output=output)
 
     def _choose_output(self, item: Item) -> str:
         name, history = item.name, self._history
         if history.owns(name, item.output):
             return item.output
-        others = list(self._scan.list_outputs(name))
+        others = list(self._scan.list_outputs(item))
         for output in others:
             if history.owns(name, output) and self._is_free(name, output):
                 return output
@@ -72,8 +73,7 @@ class InputGuard:
         """``out``: OUT's path or URL."""
         self._scan = scan
         self._items: Iterator[Item] = iter(scan)
-        self._is_local = not remote.is_url(out)
-        self._out = os.path.realpath(out) if self._is_local else ""
+        self._out = os.path.realpath(out) if store_of(out).is_local else ""  # none behind a URL
         self._looks_at_each = scan.names_each
         root = "" if scan.is_list or scan.is_remote else os.path.realpath(scan.root)
         self._root = "" if _lies_in(self._out, root) else root
@@ -86,7 +86,7 @@ class InputGuard:
             yield item
 
     def next(self) -> Item | None:
-        """The scan's next item."""
+        """The scan's next item; ``None`` at its end."""
         if self._spool is not None:
             try:
                 item: Item = pickle.load(self._spool)
@@ -99,12 +99,12 @@ class InputGuard:
         return found
 
     def push_back(self, item: Item) -> None:
-        """Have :meth:`next` give it once more. Only before anything else was asked for."""
+        """Have :meth:`next` return the item once more; only before another was asked for."""
         self._items = chain((item,), self._items)
 
     def find_replaced(self, item: Item, outputs: Iterable[str]) -> bool:
         """Whether one of ``outputs``, paths in OUT, would replace an input or lie among them."""
-        if not self._is_local:
+        if not self._out:
             return False
         for output in outputs:
             path = os.path.join(self._out, output)
@@ -129,7 +129,7 @@ class InputGuard:
         self._spool = spool
 
     def _note(self, item: Item) -> None:
-        if not (self._looks_at_each and self._is_local) or remote.is_url(item.path):
+        if not (self._looks_at_each and self._out and files.is_on_disk(item)):
             return
         for path in (item.path, *sidecars.paths(item.path, item.sidecars)):
             above, name = os.path.split(path)

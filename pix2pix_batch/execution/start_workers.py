@@ -8,8 +8,7 @@ from typing import Any
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.cores import cores
 from pix2pix_batch.execution import capacity, gpu_sharing, worker_template
-from pix2pix_batch.imaging import images
-from pix2pix_batch.inference import fitting, large_images, memory
+from pix2pix_batch.inference import fitting, input_reading, large_images, memory
 from pix2pix_batch.inference.settings import WHOLE, Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.options import Options
@@ -50,6 +49,6 @@ def _engine_memory(info: BundleInfo, settings: Settings, first: list[Item]) -> i
     """Bytes that a worker's engine takes on the CPU."""
     size: int | tuple[int, int] = settings.size
     if settings.fit == WHOLE:
-        found = (images.read_size(item.path) for item in first)
+        found = map(input_reading.read_size, first)
         size = fitting.reckoned_size(info.architecture, [*filter(None, found)])
     return memory.engine_memory(info.architecture, size, settings.batch_size)

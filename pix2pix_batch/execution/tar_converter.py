@@ -1,4 +1,5 @@
-"""A tar of images on its way to another. ``docs/storage.md`` says what becomes of its members."""
+"""Converts a tar of images into another tar. ``docs/storage.md`` says what becomes of its
+members."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from typing import IO
 from pix2pix_batch.errors import ImageError, OutputError
 from pix2pix_batch.execution.tar_members import Damaged, Member, members, samples
 from pix2pix_batch.execution.tar_writer import FolderTarget, TarWriter, target_of
+from pix2pix_batch.imaging.metadata.tiff_pages import count_in
 from pix2pix_batch.imaging.output_formats import SAME, SUFFIXES, form_of
+from pix2pix_batch.imaging.pages import MARK, may_have_pages
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.pending_image import Watch
 from pix2pix_batch.inference.settings import Settings
@@ -31,8 +34,7 @@ Hold = Callable[[str], AbstractContextManager[None]]
 
 @dataclass
 class Sample:
-    """What is known of the images of a sample: how many are ``made``, ``failed`` and still
-    ``waiting``."""
+    """The state of a sample's images: how many are ``made``, ``failed`` and still ``waiting``."""
 
     made: int = 0
     failed: int = 0
@@ -40,7 +42,8 @@ class Sample:
 
     @property
     def is_kept(self) -> bool | None:
-        """Whether its other members are, as far as that is known: not where all images failed."""
+        """Whether the sample's other members are kept, as far as is known: not if all its images
+        failed."""
         if self.made or not (self.failed or self.waiting):
             return True
         return None if self.waiting else False
@@ -71,8 +74,9 @@ class PendingMember:
         return len(self.content) if isinstance(self.content, bytes) else 0
 
 
+# The state of a tar that is read, translated and written at once.
 class TarConverter:
-    """A tar on its way from members to members, in order and in little memory."""
+    """Converts the members of one tar, in order and in little memory."""
 
     def __init__(
         self,
@@ -138,33 +142,48 @@ class TarConverter:
         names = _outputs(group, self.item.form)
         items = []
         for member in group:
-            output, is_image = names[member.path], member.is_image
-            name, refusal = self._name(member), member.refusal
-            if not refusal and not self._taken.add(os.path.normpath(output)):
-                refusal = f"its output {output} is that of an earlier member; rename one"
-            refused = Record(name, FAILED, self.stamp, reason=refusal) if refusal else None
-            if refused := refused or self.without.get(name):
-                sample.failed += is_image
-                self._count_record(
-                    replace(refused, outdated="" if refusal else self._outdated_output(output))
-                )
-                continue
-            slot = PendingMember(output, member.size, member.content, sample)
-            self._slots.append(slot)
-            if not is_image:
-                continue
-            assert isinstance(member.content, bytes)
-            slot.record, slot.content, slot.waits = name, None, True
-            sample.waiting += 1
-            self._waiting[slot.record] = slot
-            form = form_of(member.path, self.item.form)
-            made = Item("", slot.record, slot.record, form, content=member.content)
-            items.append(replace(made, stamp=self.stamp))
+            for page in self._list_pages(member):
+                output = _name_page(names[member.path], page)
+                if (item := self._enqueue_one(member, page, output, sample)) is not None:
+                    items.append(item)
         return items
 
-    def _name(self, member: Member) -> str:
-        """Its own in the journal: a second member of one name is ``a.png#2``."""
-        name = path = f"{self.item.name}/{member.path}"
+    def _list_pages(self, member: Member) -> Sequence[int]:
+        """The pages of a member that are images of their own; 0 for what is one."""
+        content = member.content
+        is_wanted = self.settings.pages == "all" and member.is_image and not member.refusal
+        if not (is_wanted and isinstance(content, bytes) and may_have_pages(member.path)):
+            return (0,)
+        count = count_in(content)
+        return range(1, count + 1) if count > 1 else (0,)
+
+    def _enqueue_one(self, member: Member, page: int, output: str, sample: Sample) -> Item | None:
+        """A place for a member or one of its pages; the image that is to be made for it."""
+        name, refusal = self._name(member, page), member.refusal
+        if not refusal and not self._taken.add(os.path.normpath(output)):
+            refusal = f"its output {output} is that of an earlier member; rename one"
+        refused = Record(name, FAILED, self.stamp, reason=refusal) if refusal else None
+        if refused := refused or self.without.get(name):
+            sample.failed += member.is_image
+            self._count_record(
+                replace(refused, outdated="" if refusal else self._outdated_output(output))
+            )
+            return None
+        slot = PendingMember(output, member.size, member.content, sample)
+        self._slots.append(slot)
+        if not member.is_image:
+            return None
+        assert isinstance(member.content, bytes)
+        slot.record, slot.content, slot.waits = name, None, True
+        sample.waiting += 1
+        self._waiting[slot.record] = slot
+        form = form_of(member.path, self.item.form)
+        made = Item("", slot.record, slot.record, form, content=member.content, page=page)
+        return replace(made, stamp=self.stamp)
+
+    def _name(self, member: Member, page: int) -> str:
+        """The member's name in the journal: a second member of the same name is ``a.png#2``."""
+        name = path = f"{self.item.name}/{_name_page(member.path, page, at_end=True)}"
         while not self._named.add(name):
             self._copies[path] += 1
             name = f"{path}#{self._copies[path] + 1}"
@@ -174,7 +193,7 @@ class TarConverter:
         self.records[record.name] = record
 
     def _drain(self, converter: Converter) -> None:
-        """Take what the converter has done, and hand on what is now complete."""
+        """Take the converter's records, and pass on the members that are now complete."""
         records, converter.records = converter.records, []
         for record in records:
             slot = self._waiting.pop(record.name)
@@ -196,7 +215,7 @@ class TarConverter:
             self._hand_on(self._slots.popleft())
 
     def _output(self, slot: PendingMember) -> str:
-        """A file of OUT, where it is one."""
+        """The path in OUT if the member becomes a file of its own; else empty."""
         return self._inside(slot.name) if self.settings.unpack else ""
 
     def _outdated_output(self, name: str) -> str:
@@ -204,7 +223,7 @@ class TarConverter:
         if not self.settings.unpack:
             return ""
         inside = self._inside(name)
-        return inside if destination.Outputs(self.settings.out).has(inside) else ""
+        return inside if destination.list_outputs(self.settings.out).has(inside) else ""
 
     def _inside(self, name: str) -> str:
         return f"{self.item.output}/{os.path.normpath(name)}"
@@ -218,6 +237,14 @@ class TarConverter:
         except ImageError as error:
             name = slot.record or f"{self.item.name}/{os.path.normpath(slot.name)}"
             self._count_record(Record(name, FAILED, reason=str(error)))
+
+
+def _name_page(name: str, page: int, *, at_end: bool = False) -> str:
+    """A name with a page's number, before its suffix or ``at_end``."""
+    if not page:
+        return name
+    stem, suffix = (name, "") if at_end else os.path.splitext(name)
+    return f"{stem}{MARK}{page}{suffix}"
 
 
 def _outputs(group: list[Member], form: str) -> dict[str, str]:
@@ -245,7 +272,8 @@ def convert(
     hold: Hold | None = None,
     without: Sequence[Record] = (),
 ) -> tuple[list[Record], str]:
-    """The records of a tar's images and of itself, and why nothing more can be written.
+    """Convert a tar. Returns the records of its images and of itself, and why nothing more can be
+    written.
 
     With ``hold`` one image is converted after the other, each under it. ``without``: what became
     of images that are not to be tried any more.

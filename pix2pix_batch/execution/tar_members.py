@@ -24,7 +24,7 @@ from pix2pix_batch.imaging.kinds import Open
 from pix2pix_batch.inputs import litter
 from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, OTHER, TAKEN, InputFilter
 from pix2pix_batch.item import Item
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import common, files, remote
 from pix2pix_batch.storage.common import DIRECTORY
 
 PIECE = 1 << 20
@@ -288,8 +288,8 @@ def _member(
     if member.refusal or by_name in (LITTER, EXCLUDED):
         member.why = by_name
         return member
-    if by_name == TAKEN and found.size > files.LARGEST:
-        member.refusal = f"is larger than {files.LARGEST:,} bytes, the most that is read"
+    if by_name == TAKEN and found.size > common.LARGEST:
+        member.refusal = f"is larger than {common.LARGEST:,} bytes, the most that is read"
         member.why = by_name
         return member
     file = archive.extractfile(found)

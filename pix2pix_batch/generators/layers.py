@@ -20,6 +20,7 @@ Activation = Literal["none", "relu", "leaky_relu", "tanh"]
 Resampling = Literal["blur", "bilinear", "nearest", "average"]
 
 
+# The parameters that a convolution has, as in any description of a network.
 @dataclass(frozen=True)
 class Convolution:
     """A convolution, then its norm, its activation, dropout, and the addition of other features.

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from pix2pix_batch.generators.description import Norm, Part, Shapes
+from pix2pix_batch.generators.description import LayoutError, Norm, Part, Shapes
 from pix2pix_batch.generators.layers import IMAGE, Convolution, Layer, LayeredDescription
 from pix2pix_batch.generators.positions import (
     BlockLayout,
@@ -189,10 +189,16 @@ def read_residual(shapes: Shapes) -> Residual | None:
         return None
     before = [entry.kernel for entry in stages.before if entry.kernel]
     after = [entry.kernel for entry in stages.after if entry.kernel]
-    if len(before) < 2 or len(before) != len(after) or not _are_outer(before[0], after[-1]):
+    if len(before) < 2 or not _are_outer(before[0]):
         return None
     ngf, downs = before[0][0], len(before) - 1
     widths = [ngf << i for i in range(downs + 1)]
+    # a local enhancer's inner generator ends so, too
+    alone = not root or all(key.startswith(f"{root}.") for key in shapes)
+    if alone and _are_downs(before[1:], widths) and _read_ups(after, widths):
+        raise LayoutError("lacks the last layer of a ResNet, the 7x7 convolution to the picture")
+    if len(before) != len(after) or not _are_outer(after[-1]):
+        return None
     upsample = _read_ups(after[:-1], widths)
     if not _are_downs(before[1:], widths) or upsample is None or after[-1][1] != ngf:
         return None

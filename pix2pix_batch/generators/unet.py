@@ -28,6 +28,7 @@ KERNEL = (4, 4)  # section 6.1: "all convolutions are 4x4 spatial filters"
 MAX_WIDTH = 8  # section 6.1.1: C64-C128-C256-C512-C512-...: the width stops at 8 * ngf
 
 
+# The parameters of the network, which are the fields of the bundle's metadata.
 @dataclass(frozen=True)
 class Architecture(Description):
     """All that is needed to build the network.

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.metadata.tiff import Fields, add_fields, xmp_field
 
 if TYPE_CHECKING:
@@ -50,12 +51,14 @@ Encoder = Callable[["np.ndarray", "np.ndarray | None", Extras], bytes]
 (H, W)``, beside 1 or 3 of them; where it holds rasters, of any bands and types."""
 
 
+# All that the program asks of a format is here, so that a new one is one entry.
 @dataclass(frozen=True)
 class OutputFormat:
     """``suffix``: of its files; ``mime``: its media type; ``inputs``: the suffixes of inputs that
     ``--format same`` converts to it; ``has_quality``: whether ``--quality`` changes its bytes;
     ``largest_side``: pixels that its width and height may have at most; ``holds_georeference``:
-    whether the file itself says where it lies; ``has_world_files``: whether GDAL reads them
+    whether the file itself says where it lies; ``holds_metadata``: whether it has a place for EXIF
+    and XMP, whose loss is told otherwise; ``has_world_files``: whether GDAL reads them
     beside it; ``holds_rasters``: whether it holds any bands and types; ``driver``: GDAL's, with
     which it writes them; ``only_rasters``: whether it is written so in any case."""
 
@@ -66,6 +69,7 @@ class OutputFormat:
     has_quality: bool = False
     largest_side: int | None = None
     holds_georeference: bool = False
+    holds_metadata: bool = True
     has_world_files: bool = True
     holds_rasters: bool = False
     driver: str = ""
@@ -175,8 +179,8 @@ OUTPUT_FORMATS = {
         holds_rasters=True, driver="COG", only_rasters=True,
     ),
     "npy": OutputFormat(
-        ".npy", "application/octet-stream", (".npy",), _encode_npy, has_world_files=False,
-        holds_rasters=True, only_rasters=True,
+        ".npy", "application/octet-stream", (".npy",), _encode_npy, holds_metadata=False,
+        has_world_files=False, holds_rasters=True, only_rasters=True,
     ),
 }  # fmt: skip
 """By the name that ``--format`` has for each."""
@@ -193,3 +197,13 @@ def form_of(path: str | os.PathLike[str], form: str) -> str:
     if form != "same":
         return form
     return SAME.get(os.path.splitext(path)[1].lower(), "png")
+
+
+def require_size(form: str, width: int, height: int) -> None:
+    """Raises :class:`ImageError` where no file of the format holds so large a picture."""
+    most = OUTPUT_FORMATS[form].largest_side
+    if most is not None and max(width, height) > most:
+        raise ImageError(
+            f"its output of {width:,}x{height:,} pixels cannot be written as {form}, which holds "
+            f"{most:,} on a side; choose --format png or tiff"
+        )

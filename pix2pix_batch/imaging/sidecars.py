@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
+from pix2pix_batch.storage.local import open_descriptor
 
 AUXILIARY = ".aux.xml"
 PLAIN = (".wld", ".prj")
@@ -124,12 +125,11 @@ def read(path: str, what: str) -> tuple[bytes, int]:
     ``what``: what it is called in messages.
     """
     try:
-        # not to wait for a writer, should it be a pipe by now
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError(f"{what} is no regular file; {REMEDY}")
+        descriptor, status = open_descriptor(path)
+        with open(descriptor, "rb") as file:
             data = file.read(LARGEST + 1)
+    except (ImageError, IsADirectoryError) as error:
+        raise ImageError(f"{what} is no regular file; {REMEDY}") from error
     except OSError as error:
         raise ImageError(f"{what} cannot be read ({error.strerror}); {REMEDY}") from error
     if len(data) > LARGEST:

@@ -1,4 +1,5 @@
-"""What an output keeps of its input beside the picture. ``docs/metadata.md`` says what and why."""
+"""The metadata that an output keeps of its input. ``docs/metadata.md`` says what is kept and
+why."""
 
 from __future__ import annotations
 
@@ -9,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.imaging import sidecars
+from pix2pix_batch.imaging import pages, sidecars
 from pix2pix_batch.imaging.decoding import jpeg2000
 from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.metadata import descriptions, exif, georeference, pam
 from pix2pix_batch.imaging.metadata.descriptions import IPTC_TAG
 from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn
 from pix2pix_batch.imaging.metadata.tiff import Fields, xmp_field
+from pix2pix_batch.imaging.metadata.tiff_pages import require_page
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster.profile import RasterExtras
 from pix2pix_batch.imaging.raster.writing import GDAL_TEXTS, GEOTIFF
@@ -34,7 +36,7 @@ Place = Callable[[str, bytes], None]
 
 @dataclass(frozen=True)
 class Metadata:
-    """What one input's file says that its output keeps.
+    """The metadata in an input's file that its output keeps.
 
     ``exif``: a block for the formats that hold one; ``fields``: for TIFF outputs; ``described``:
     of these what EXIF and IPTC say; ``turn``: how
@@ -53,7 +55,8 @@ class Metadata:
 
 
 def collect(data: bytes, picture: Picture, settings: Settings) -> Metadata:
-    """What is kept of the input file ``data``, which was decoded to ``picture``."""
+    """Collect the metadata to keep from the input file ``data``, which was decoded to
+    ``picture``."""
     if not (settings.georeference or settings.keep_exif):
         return Metadata()
     height, width = picture.pixels.shape[:2]
@@ -81,8 +84,8 @@ def collect(data: bytes, picture: Picture, settings: Settings) -> Metadata:
 
 
 def collect_described(item: Item, settings: Settings) -> Metadata:
-    """What EXIF, XMP and IPTC say of an input on a disk that is not read as a whole; nothing where
-    it is no TIFF file."""
+    """Collect EXIF, XMP and IPTC of an input on a disk that is not read as a whole. There is none
+    if it is not a TIFF file."""
     if not settings.keep_exif:
         return Metadata()
     try:
@@ -92,6 +95,8 @@ def collect_described(item: Item, settings: Settings) -> Metadata:
         ):
             if (tiff := exif.parse(data)) is None:
                 return Metadata()
+            if item.page:
+                tiff.first = require_page(pages.list_pages_of_file(item.path), item.page).at
             xmp, iptc = descriptions.read_tiff_descriptions(tiff)
             described = {**exif.select_fields(tiff), **descriptions.tiff_fields(iptc)}
     except (OSError, ValueError):  # the raster itself was opened by others
@@ -105,7 +110,8 @@ def add_described(extras: RasterExtras, kept: Metadata, xmp: bytes) -> RasterExt
 
 
 def describe_lost(kept: Metadata, form: str) -> str:
-    """What an output that is written as a raster cannot keep, as a warning."""
+    """What an output cannot keep that is written as a raster, or in a format without a place for
+    metadata, as a warning."""
     names = {"EXIF": kept.described.keys() - {IPTC_TAG}, "XMP": kept.xmp, "IPTC": kept.iptc}
     driver = OUTPUT_FORMATS[form].driver
     if driver == GEOTIFF:
@@ -193,8 +199,8 @@ def date(path: Path, time: int | None) -> None:
 def place_output(
     item: Item, kept: Metadata, data: bytes, place: Place, settings: Settings
 ) -> tuple[str, ...]:
-    """The output and what goes beside it, which is there when the output is, and is returned
-    by name. Raises :class:`ImageError`."""
+    """Write the files that go beside the output, then the output itself, and return the names of
+    the former. Raises :class:`ImageError`."""
     beside = place_sidecars(item, kept, place, settings)
     place(item.output, data)
     if settings.keep_times:
@@ -204,7 +210,8 @@ def place_output(
 
 
 def place_sidecars(item: Item, kept: Metadata, place: Place, settings: Settings) -> tuple[str, ...]:
-    """What goes beside the output, returned by name. Raises :class:`ImageError`."""
+    """Write the files that go beside the output, and return their names. Raises
+    :class:`ImageError`."""
     in_dataset = item.variant is not None  # which has no files beside its images
     if in_dataset or (not item.sidecars and kept.ground is None):
         return ()

@@ -8,17 +8,10 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pix2pix_batch.errors import EngineError, ImageError, NotToleratedError, OutputError
-from pix2pix_batch.imaging import image_statistics, images, kinds
-from pix2pix_batch.imaging.composite import to_eight_bits
-from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
-from pix2pix_batch.imaging.raster.profile import RasterExtras
+from pix2pix_batch.imaging import output_formats
 from pix2pix_batch.imaging.raster.reading import Raster
 from pix2pix_batch.imaging.raster.streaming import StreamedTiles
 from pix2pix_batch.imaging.tiling import SharingTiles
@@ -26,22 +19,24 @@ from pix2pix_batch.inference import carried_metadata, input_reading, large_image
 from pix2pix_batch.inference.batch_builder import BatchBuilder
 from pix2pix_batch.inference.carried_metadata import Place
 from pix2pix_batch.inference.decode_ahead import codec_threads, count_together, decode_ahead
-from pix2pix_batch.inference.engine_cache import domain_of, engine_of, info_of, turn
+from pix2pix_batch.inference.engine_cache import ENGINE_LOCK, domain_of, engine_of, info_of
 from pix2pix_batch.inference.fitting import fit_to_model
+from pix2pix_batch.inference.output_writer import OutputWriter
 from pix2pix_batch.inference.pending_image import PendingImage, Watch, watch_nothing
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import digest_of
-from pix2pix_batch.journal.record import PART, Record
+from pix2pix_batch.journal.record import Record
 from pix2pix_batch.noise import SOURCE, noise_key, on_input
 from pix2pix_batch.storage import files
-from pix2pix_batch.storage.destination import Destination
+from pix2pix_batch.storage.destination import open_destination
 
 if TYPE_CHECKING:
     from pix2pix_batch.generators.generator import NormStatistics
     from pix2pix_batch.inference.engine import Translated
 
 
+# The state of a chunk that is decoded, translated and written at once, in several threads.
 class Converter:
     """Converts one chunk on this worker."""
 
@@ -62,12 +57,12 @@ class Converter:
         self.watch = watch or watch_nothing
         self.info = info_of(settings.model, settings.fingerprint)
         self.architecture = self.info.architecture
-        self.makes_pictures = self.info.ranges.output.is_picture
         self.domain = domain_of(settings.model, settings.fingerprint)
-        self.lane: BatchBuilder[tuple[PendingImage, int]] = BatchBuilder(
+        self.writer = OutputWriter(settings, self.info, self.domain, self.watch)
+        self.builder: BatchBuilder[tuple[PendingImage, int]] = BatchBuilder(
             engine_of(settings), settings, self.architecture, self.info.ranges.input.dtype
         )
-        self.plain: BatchBuilder[tuple[PendingImage, int]] | None = None
+        self.plain_builder: BatchBuilder[tuple[PendingImage, int]] | None = None
         self.threads = codec_threads(settings.far)
         self.records: list[Record] = []
         self.translated = 0  # tiles
@@ -78,7 +73,7 @@ class Converter:
     def run(self, items: Iterable[Item]) -> None:
         """Fill :attr:`records`; stops early, with :attr:`fatal` set, where OUT takes no more."""
         with ThreadPoolExecutor(self.threads, "codec") as pool:
-            with contextlib.nullcontext() if self.lane.overlapping is None else turn:
+            with contextlib.nullcontext() if self.builder.overlapping is None else ENGINE_LOCK:
                 try:
                     self._run(items, pool)
                 except OutputError as error:
@@ -90,7 +85,7 @@ class Converter:
     def _run(self, items: Iterable[Item], pool: ThreadPoolExecutor) -> None:
         decoded = decode_ahead(
             items, self._decode, pool, self.watch,
-            threads=self.threads, batch=len(self.lane.buffer), far=self.settings.far,
+            threads=self.threads, batch=len(self.builder.buffer), far=self.settings.far,
         )  # fmt: skip
         for work in decoded:
             if self.fatal:
@@ -110,34 +105,36 @@ class Converter:
                     if work.item.rows is None:  # else others may be at work on theirs
                         work.tiles.store.remove()
                 self.records.append(self._describe_failure(work.item, work.stamp, error))
-        for lane in self._lanes():
-            if lane.owners and not self.fatal:
-                self._translate(lane, pool)
-            while lane.flying:
-                self._finish(lane, pool)
+        for builder in self._builders():
+            if builder.owners and not self.fatal:
+                self._translate(builder, pool)
+            while builder.flying:
+                self._finish(builder, pool)
 
     def _add_tiles(self, work: PendingImage, pool: ThreadPoolExecutor) -> None:
         """Raises :class:`ImageError`."""
-        lane = self._lane_of(work)
+        builder = self._builder_of(work)
         for index, tile in work.tiles.list_numbered():
             key = self._key(work, index)
             if key is not None and self.settings.input_noise:
                 tile = on_input(key, tile, self.settings.input_noise)
-            if lane.add(tile, (work, index), key):
-                self._translate(lane, pool)
+            if builder.add(tile, (work, index), key):
+                self._translate(builder, pool)
 
-    def _lanes(self) -> list[BatchBuilder[tuple[PendingImage, int]]]:
-        return [self.lane] if self.plain is None else [self.lane, self.plain]
+    def _builders(self) -> list[BatchBuilder[tuple[PendingImage, int]]]:
+        return [self.builder] if self.plain_builder is None else [self.builder, self.plain_builder]
 
-    def _lane_of(self, work: PendingImage) -> BatchBuilder[tuple[PendingImage, int]]:
+    def _builder_of(self, work: PendingImage) -> BatchBuilder[tuple[PendingImage, int]]:
         """Engines other than PyTorch's have noise for all of a batch or for none."""
-        if self.lane.mixes or not self.settings.noise or self._variant(work):
-            return self.lane
-        if self.plain is None:
+        if self.builder.mixes or not self.settings.noise or self._variant(work):
+            return self.builder
+        if self.plain_builder is None:
             settings = replace(self.settings, noise=False)
             dtype = self.info.ranges.input.dtype
-            self.plain = BatchBuilder(engine_of(settings), settings, self.architecture, dtype)
-        return self.plain
+            self.plain_builder = BatchBuilder(
+                engine_of(settings), settings, self.architecture, dtype
+            )
+        return self.plain_builder
 
     def _variant(self, work: PendingImage) -> int:
         variant = work.item.variant
@@ -151,11 +148,11 @@ class Converter:
 
     def _drop(self) -> None:
         """The engine lives longer than a chunk: leave nothing of this one in it."""
-        for lane in self._lanes():
-            while lane.overlapping is not None and lane.flying:
-                lane.flying.popleft()
+        for builder in self._builders():
+            while builder.overlapping is not None and builder.flying:
+                builder.flying.popleft()
                 with contextlib.suppress(EngineError):  # the next batch would be taken for this one
-                    lane.overlapping.finish()
+                    builder.overlapping.finish()
 
     def _decode(self, item: Item) -> PendingImage | Record:
         stamp = ""
@@ -170,9 +167,10 @@ class Converter:
             with self.watch("reading it", item.name):
                 data, stamp = input_reading.read_file(item, self.info, self.settings)
             with self.watch("decoding it", item.name):
+                data = input_reading.select_own_page(item, data)
                 picture = input_reading.decode_item(item, data, self.info, self.settings)
             height, width = picture.pixels.shape[:2]
-            kinds.require_size(item.form, width * (1 + self.settings.beside), height)
+            output_formats.require_size(item.form, width * (1 + self.settings.beside), height)
             kept = carried_metadata.collect(data, picture, self.settings)
             tiles = fit_to_model(
                 picture.pixels,
@@ -209,45 +207,45 @@ class Converter:
         return work
 
     def _translate(
-        self, lane: BatchBuilder[tuple[PendingImage, int]], pool: ThreadPoolExecutor
+        self, builder: BatchBuilder[tuple[PendingImage, int]], pool: ThreadPoolExecutor
     ) -> None:
         """Run the engine on what is in the buffer and hand on the images that are complete.
 
         An engine that can begins this batch before the one before it is done, so that the GPU
         works while that one's images go on.
         """
-        owners, tiles, masks = lane.take()
+        owners, tiles, masks = builder.take()
         self.translated += len(owners)
         first = owners[0][0].item.name
-        if lane.overlapping is None:
-            with turn, self.watch("translating it", first, len(owners)):
-                made = lane.translate(tiles, masks, self._norms(lane, owners[0]))
+        if builder.overlapping is None:
+            with ENGINE_LOCK, self.watch("translating it", first, len(owners)):
+                made = builder.translate(tiles, masks, self._norms(builder, owners[0]))
             self._hand_on(owners, made, pool)
             return
         with self.watch("translating it", first, len(owners)):
-            lane.overlapping.start(tiles, masks)
-        lane.flying.append(owners)
-        if len(lane.flying) > 1:
-            self._finish(lane, pool)
+            builder.overlapping.start(tiles, masks)
+        builder.flying.append(owners)
+        if len(builder.flying) > 1:
+            self._finish(builder, pool)
 
     def _norms(
-        self, lane: BatchBuilder[tuple[PendingImage, int]], owner: tuple[PendingImage, int]
+        self, builder: BatchBuilder[tuple[PendingImage, int]], owner: tuple[PendingImage, int]
     ) -> NormStatistics | None:
         """What all tiles of an image are normed by, measured when the first of them comes."""
         work, _ = owner
         if not isinstance(work.tiles, SharingTiles | StreamedTiles) or work.tiles.part is None:
             return None
         if work.norms is None:
-            work.norms = lane.measure_norms(work.tiles.parts)
+            work.norms = builder.measure_norms(work.tiles.parts)
         return work.norms
 
     def _finish(
-        self, lane: BatchBuilder[tuple[PendingImage, int]], pool: ThreadPoolExecutor
+        self, builder: BatchBuilder[tuple[PendingImage, int]], pool: ThreadPoolExecutor
     ) -> None:
-        assert lane.overlapping is not None
-        owners = lane.flying.popleft()
+        assert builder.overlapping is not None
+        owners = builder.flying.popleft()
         with self.watch("translating it", owners[0][0].item.name, len(owners)):
-            made = lane.overlapping.finish()
+            made = builder.overlapping.finish()
         self._hand_on(owners, made, pool)
 
     def _hand_on(
@@ -270,7 +268,7 @@ class Converter:
     def _hand_over(self, ready: Sequence[PendingImage], pool: ThreadPoolExecutor) -> None:
         step = count_together(len(ready), self.threads, self.settings.far)
         for start in range(0, len(ready), step):
-            self._collect(2 * max(len(self.lane.buffer), self.threads))
+            self._collect(2 * max(len(self.builder.buffer), self.threads))
             few = ready[start : start + step]
             self.writing.append((pool.submit(self._write_all, few), len(few)))
             self.unwritten += len(few)
@@ -284,127 +282,11 @@ class Converter:
     def _write_all(self, few: Sequence[PendingImage]) -> list[Record]:
         """What became of them, until OUT takes no more."""
         records = []
-        with Destination(self.settings.out) as destination:
+        with open_destination(self.settings.out) as destination:
             for work in few:
                 try:
-                    records.append(self._write(work, self.place or destination.place))
+                    records.append(self.writer.write(work, self.place or destination.place))
                 except OutputError as error:
                     self.fatal = str(error)
                     break
         return records
-
-    def _write(self, work: PendingImage, place: Place) -> Record:
-        item = work.item
-        if isinstance(work.tiles, StreamedTiles):
-            return self._write_large(work, work.tiles, place)
-        lost = ""
-        try:
-            picture = images.Picture(self._output_pixels(work), work.alpha)
-            extras = self._make_extras(work)
-            if extras is not None:
-                lost = carried_metadata.describe_lost(work.metadata, item.form)
-            with self.watch("encoding it", item.name):
-                data = images.write(
-                    picture,
-                    item.form,
-                    self.settings.quality,
-                    work.metadata.exif,
-                    work.metadata.fields,
-                    self._origin(item) or work.metadata.xmp,
-                    extras,
-                    work.metadata.iptc,
-                )
-        except MemoryError:
-            return Record(item.name, "failed", reason="too large for this machine's memory")
-        except Exception as error:
-            reason = f"cannot be written as {item.form}: {error}"
-            return Record(item.name, "failed", work.stamp, reason=reason)
-        try:
-            with self.watch("writing it", item.name):
-                beside = carried_metadata.place_output(
-                    item, work.metadata, data, place, self.settings
-                )
-        except ImageError as error:  # for no reason of the input's own: it is tried again
-            return Record(item.name, "failed", reason=str(error))
-        is_made = item.variant != SOURCE  # and no copy of the input
-        distance = self._distance(work) if is_made else None
-        look = image_statistics.Appearance(look="", flags="")
-        if is_made and self.settings.inspect:
-            assert work.tiles.result is not None
-            seen = to_eight_bits(work.tiles.result, self.info.ranges.output)
-            look = image_statistics.measure_appearance(seen)
-        return Record(
-            item.name,
-            "done",
-            work.stamp,
-            item.output,
-            hash=digest_of(data),
-            distance=distance,
-            input=work.input,
-            warning="; ".join(filter(None, (work.warning, lost))),
-            unmeasured=True if is_made and distance is None and self.domain is not None else None,
-            beside=beside or None,
-            **look,
-        )
-
-    def _make_extras(self, work: PendingImage) -> RasterExtras | None:
-        """For the writer of rasters; ``None`` where the image is written as a picture. Raises
-        :class:`ImageError`."""
-        item, kept, profile = work.item, work.metadata, work.profile
-        if item.variant == SOURCE:
-            return input_reading.make_source_extras(profile, item.form, self.info, self.settings)
-        if profile is None and OUTPUT_FORMATS[item.form].driver and not self.makes_pictures:
-            profile = input_reading.place_of(kept.fields, work.alpha is not None)
-        extras = input_reading.make_extras(profile, item.form, self.info, self.settings)
-        if extras is None:
-            return None
-        return carried_metadata.add_described(extras, kept, self._origin(item))
-
-    def _origin(self, item: Item) -> bytes:
-        """XMP that says where the output comes from; a copy of the input has none."""
-        return b"" if item.variant == SOURCE else self.settings.origin
-
-    def _write_large(self, work: PendingImage, tiles: StreamedTiles, place: Place) -> Record:
-        """As :meth:`_write`, of an image whose rows lie on the disk."""
-        item = work.item
-        if item.rows is not None:
-            tiles.raster.close()
-            return Record(item.name, PART, work.stamp)
-        try:
-            squares = tiles.all_squares() if self.domain is not None else []
-            with self.watch("writing it", item.name):
-                beside = carried_metadata.place_sidecars(item, work.metadata, place, self.settings)
-            watched = partial(self.watch, "writing it", item.name)
-            kept, settings = work.metadata, self.settings
-            hashed = large_images.write_output(tiles, item, kept, self.info, settings, watched)
-        except ImageError as error:
-            return Record(item.name, "failed", reason=str(error))
-        finally:
-            tiles.raster.close()
-        if self.settings.keep_times:
-            time = carried_metadata.modification_time(item)
-            carried_metadata.date(Path(self.settings.out) / item.output, time)
-        lost = carried_metadata.describe_lost(work.metadata, item.form)
-        warning = "; ".join(filter(None, (*tiles.raster.warnings, lost)))
-        record = Record(item.name, "done", work.stamp, item.output, hash=hashed)
-        record = replace(record, warning=warning, beside=beside or None)
-        distance = None if self.domain is None else self.domain.distance(squares, tiles.shares)
-        unmeasured = True if distance is None and self.domain is not None else None
-        return replace(record, distance=distance, unmeasured=unmeasured)
-
-    def _output_pixels(self, work: PendingImage) -> np.ndarray:
-        """The output's pixels."""
-        if work.item.variant == SOURCE:
-            assert work.pixels is not None
-            return work.pixels
-        assert work.tiles.result is not None
-        if self.settings.beside:
-            assert work.pixels is not None
-            return images.side_by_side(work.pixels, work.tiles.result)
-        return work.tiles.result
-
-    def _distance(self, work: PendingImage) -> float | None:
-        """From the model's training inputs, where the bundle can tell."""
-        if self.domain is None:
-            return None
-        return self.domain.distance(work.squares, work.tiles.shares)

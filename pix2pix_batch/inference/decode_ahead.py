@@ -63,7 +63,7 @@ def decode_ahead(
     queue = _Queue(pool, decode, threads, batch)
     last: Item | None = None
     for item in items:
-        if item.variant is not None and last is not None and last.path == item.path:
+        if item.variant is not None and _is_of_same(item, last):
             queue.add_variant(item)
             continue
         last = item
@@ -130,6 +130,10 @@ class _Queue:
         self.size, self.count = self.size - used, self.count - len(those)
 
 
+def _is_of_same(item: Item, before: Item | None) -> bool:
+    return before is not None and (before.path, before.page) == (item.path, item.page)
+
+
 def count_together(images: int, threads: int, far: bool) -> int:
     """How many of so many images one thread should take at once."""
     if far:  # where each is waited for
@@ -141,7 +145,7 @@ def _decode_all(items: Sequence[Item], decode: Decode) -> list[PendingImage | Re
     """Of variants of one input, the first decodes it."""
     decoded: list[PendingImage | Record] = []
     for item, before in zip(items, (None, *items), strict=False):
-        again = item.variant is not None and before is not None and before.path == item.path
+        again = item.variant is not None and _is_of_same(item, before)
         decoded.append(_copy_decoded(decoded[-1], item) if again else decode(item))
     return decoded
 

@@ -9,16 +9,17 @@ import numpy as np
 
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import ImageError, InputError, NotToleratedError
-from pix2pix_batch.imaging import images, kinds
+from pix2pix_batch.imaging import images, kinds, pages
 from pix2pix_batch.imaging.decoding.opening import pixel_limit
 from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.metadata.tiff import Fields
+from pix2pix_batch.imaging.metadata.tiff_pages import select_page
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster.profile import RasterExtras, RasterProfile
 from pix2pix_batch.inference.fitting import read_input
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
-from pix2pix_batch.storage import files, remote
+from pix2pix_batch.storage import files, local
 
 
 def is_raster(name: str, info: BundleInfo, bands: str | None) -> bool:
@@ -41,34 +42,44 @@ def split_bands(bands: str | None) -> tuple[str, ...]:
 
 def read_item(item: Item, info: BundleInfo, settings: Settings) -> Picture:
     """Raises :class:`ImageError`."""
-    return decode_item(item, read_file(item, info, settings)[0], info, settings)
+    data, _ = read_file(item, info, settings)
+    return decode_item(item, select_own_page(item, data), info, settings)
 
 
 def read_file(item: Item, info: BundleInfo, settings: Settings) -> tuple[bytes, str]:
     """The file's bytes and its stamp; no bytes where it is a raster on a disk, which is read from
     there, and nobody else needs them. Raises :class:`ImageError`."""
-    if not (is_raster(item.name, info, settings.bands) and is_on_disk(item)):
+    if not (is_raster(item.file_name, info, settings.bands) and files.is_on_disk(item)):
         return files.read(item)
     tells_place = settings.georeference and not OUTPUT_FORMATS[item.form].holds_rasters
     if settings.noise or settings.keep_exif or settings.inspect or tells_place:
         return files.read(item)
     try:
-        files.regular(item.path).close()
+        local.open_regular(item.path).close()
     except (OSError, ValueError) as error:
-        raise files.unreadable(item.path, error) from error
+        raise local.unreadable(item.path, error) from error
     return b"", item.stamp or files.stamp_of(item.path)
 
 
+def select_own_page(item: Item, data: bytes) -> bytes:
+    """The item's file ``data``, as :func:`read_file` returns it, with no other page than the
+    item's own. Raises :class:`ImageError`."""
+    return select_page(data, item.page) if item.page and data else data
+
+
+def read_size(item: Item) -> tuple[int, int] | None:
+    """Height and width of a picture as its header has them; ``None`` where that cannot be read,
+    for whatever reason."""
+    if item.page:
+        return pages.read_size(item.path, item.page)
+    return images.read_size(item.path)
+
+
 def decode_item(item: Item, data: bytes, info: BundleInfo, settings: Settings) -> Picture:
-    """``data``: as :func:`read_file` returns it. Raises :class:`ImageError`."""
-    if not is_raster(item.name, info, settings.bands):
+    """``data``: as :func:`select_own_page` returns it. Raises :class:`ImageError`."""
+    if not is_raster(item.file_name, info, settings.bands):
         return read_input(data, info, settings.tolerance)
-    return _read_raster(item.path if is_on_disk(item) else data, item, info, settings)
-
-
-def is_on_disk(item: Item) -> bool:
-    """Whether it is a file of this machine."""
-    return item.content is None and not remote.is_url(item.path)
+    return _read_raster(item.path if files.is_on_disk(item) else data, item, info, settings)
 
 
 def _read_raster(place: str | bytes, item: Item, info: BundleInfo, settings: Settings) -> Picture:
@@ -76,7 +87,8 @@ def _read_raster(place: str | bytes, item: Item, info: BundleInfo, settings: Set
 
     side, bands = info.ranges.input, split_bands(settings.bands)
     try:
-        with open_raster(place, item.name, side, bands) as raster:
+        page = item.page if isinstance(place, str) else 0  # else it is selected already
+        with open_raster(place, item.file_name, side, bands, page) as raster:
             if isinstance(place, bytes):
                 require_few_pixels(raster.height, raster.width, settings)
             pixels, valid = raster.read(0, 0, raster.height, raster.width)
@@ -117,7 +129,7 @@ def require_form(form: str, info: BundleInfo) -> None:
 
 def place_of(fields: Fields, has_gaps: bool) -> RasterProfile:
     """Where a picture lies, by the ``fields`` that its output as TIFF would have."""
-    from pix2pix_batch.imaging.raster.reading import read_place
+    from pix2pix_batch.imaging.raster.gdal_raster import read_place
 
     pixel = np.zeros((1, 1, 1), np.uint8)
     return read_place(images.write(Picture(pixel), "tiff", fields=fields), has_gaps)

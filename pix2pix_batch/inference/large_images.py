@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import ImageError, InputError, NotToleratedError
 from pix2pix_batch.generators.layers import LayeredDescription
-from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.decoding.opening import pixel_limit
+from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.kinds import suffix_of
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster.pieces import PARTS, PieceStore
-from pix2pix_batch.imaging.raster.reading import Raster, count_pixel_bytes, open_raster
+from pix2pix_batch.imaging.raster.reading import Raster, open_raster
+from pix2pix_batch.imaging.raster.samples import count_pixel_bytes
 from pix2pix_batch.imaging.raster.streaming import StreamedTiles, Watched, strip_memory
 from pix2pix_batch.imaging.raster.writing import GEOTIFF
 from pix2pix_batch.imaging.tiling import Axis
 from pix2pix_batch.inference import input_reading
 from pix2pix_batch.inference.carried_metadata import Metadata, add_described
+from pix2pix_batch.inference.decode_ahead import CODEC_THREADS
 from pix2pix_batch.inference.fitting import LARGE_TILE, plan_large_tiles
 from pix2pix_batch.inference.settings import WHOLE, Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.integrity import new_digest
-from pix2pix_batch.storage import destination, files, remote
-from pix2pix_batch.storage.common import DIRECTORY
+from pix2pix_batch.storage import common, destination, files, local
 
 WHOLE_RASTER = 512 << 20
 """Bytes of samples, of the input once and of the output twice, that a raster has at most to be held
@@ -53,18 +54,24 @@ look takes a part of a millisecond."""
 def open_large(item: Item, info: BundleInfo, settings: Settings) -> Raster | None:
     """The input, opened, where it is to be read window by window; ``None`` where it is held as a
     whole, or where decoding it tells what is wrong. Raises :class:`ImageError`."""
-    if not input_reading.is_on_disk(item) or info.labels is not None:
+    found = _open_measured(item, info, settings)
+    if found is None or not _fits(found, item, info, settings):
+        return found
+    found.close()
+    return None
+
+
+def _open_measured(item: Item, info: BundleInfo, settings: Settings) -> Raster | None:
+    """The input, opened, where that tells whether it is held as a whole. Raises
+    :class:`ImageError`."""
+    if not files.is_on_disk(item) or info.labels is not None:
         return None
-    raster = input_reading.is_raster(item.name, info, settings.bands)
-    if not raster and (
-        suffix_of(item.name) not in WINDOWED or files.file_size(item.path) < LEAST_BYTES
-    ):
-        return None
-    if not raster and _is_small_picture(item, settings):
+    raster = input_reading.is_raster(item.file_name, info, settings.bands)
+    if not raster and not may_be_large_picture(item, settings.tolerance):
         return None
     bands = input_reading.split_bands(settings.bands)
     try:
-        found = open_raster(item.path, item.name, info.ranges.input, bands)
+        return open_raster(item.path, item.file_name, info.ranges.input, bands, item.page)
     except InputError as error:  # rasterio is not there
         if raster:
             raise ImageError(str(error)) from error
@@ -73,23 +80,19 @@ def open_large(item: Item, info: BundleInfo, settings: Settings) -> Raster | Non
         if raster or not _is_huge(item, settings):
             return None
         raise
-    if _fits(found, info, settings, raster):
-        found.close()
-        return None
-    return found
 
 
 def split_rows(item: Item, info: BundleInfo, settings: Settings) -> list[Item]:
     """The parts of an image that does not fit in memory, for several workers to make; none where it
     is held, is of few rows, or is better made by one, which then tells what is wrong."""
-    is_remote = not settings.out or remote.is_url(settings.out)
-    # for noise the whole file is hashed each time
-    if is_remote or settings.noise or item.tar or settings.fit not in ("tile", WHOLE):
+    if not settings.writes_to_disk or item.tar or settings.fit not in ("tile", WHOLE):
+        return []
+    if settings.noise:  # for which the whole file is hashed each time
         return []
     # the file itself last: of pictures none is looked at, for each chunk, by the client
-    if not OUTPUT_FORMATS[item.form].driver or not input_reading.is_on_disk(item):
+    if not OUTPUT_FORMATS[item.form].driver or not files.is_on_disk(item):
         return []
-    if suffix_of(item.name) != ".vrt" and files.file_size(item.path) < LEAST_BYTES:
+    if suffix_of(item.file_name) != ".vrt" and local.file_size(item.path) < LEAST_BYTES:
         return []
     try:
         found = open_large(item, info, settings)
@@ -104,20 +107,34 @@ def split_rows(item: Item, info: BundleInfo, settings: Settings) -> list[Item]:
     return parts if len(parts) > 1 else []
 
 
-def reckon_memory(items: Iterable[Item], info: BundleInfo, settings: Settings) -> int:
-    """Bytes that a worker takes besides for those of the ``items`` that are read window by window:
-    a strip of the widest."""
+def reckon_memory(items: Sequence[Item], info: BundleInfo, settings: Settings) -> int:
+    """Bytes that a worker takes besides for such of the ``items`` as are rasters: a strip of the
+    widest of those that are read window by window, and those that are held as a whole."""
     most = 0
+    ahead = min(len(items), CODEC_THREADS + 1)
     for item in items:
         try:
-            found = open_large(item, info, settings)
+            found = _open_measured(item, info, settings)
         except ImageError:  # whoever converts it says why
             continue
-        if found is not None:
-            with found:
+        if found is None:
+            continue
+        with found:
+            if _fits(found, item, info, settings):
+                most = max(most, _held_memory(found, info, ahead))
+            else:
                 size = _plan_tiles(info, settings)[0]
                 most = max(most, strip_memory(found.width, size, *info.ranges))
     return most
+
+
+def _held_memory(raster: Raster, info: BundleInfo, ahead: int) -> int:
+    """Bytes of samples of a raster that is held as a whole, and of as many ``ahead`` of it as are
+    decoded meanwhile: of each the input, and while it is read once more, with its bands apart; the
+    output as it is made, and of the one before it as it is written, with its bands apart and
+    encoded."""
+    made = count_pixel_bytes(info.ranges.output)
+    return raster.height * raster.width * ((ahead + 1) * raster.pixel_bytes + 4 * made)
 
 
 def _plan_tiles(info: BundleInfo, settings: Settings) -> tuple[int, int | None]:
@@ -129,15 +146,19 @@ def _plan_tiles(info: BundleInfo, settings: Settings) -> tuple[int, int | None]:
     return plan_large_tiles(info.architecture)
 
 
-def _is_small_picture(item: Item, settings: Settings) -> bool:
-    """Whether Pillow sees that it is small enough, so that rasterio need not be imported."""
-    size = images.read_size(item.path)
-    return size is not None and size[0] * size[1] <= pixel_limit(settings.tolerance)
+def may_be_large_picture(item: Item, tolerance: Tolerance) -> bool:
+    """Whether a picture is of a kind that can be read window by window, and Pillow does not see
+    that it is small enough, so that rasterio need not be imported."""
+    if suffix_of(item.file_name) not in WINDOWED or local.file_size(item.path) < LEAST_BYTES:
+        return False
+    size = input_reading.read_size(item)
+    return size is None or size[0] * size[1] > pixel_limit(tolerance)
 
 
-def _fits(found: Raster, info: BundleInfo, settings: Settings, raster: bool) -> bool:
+def _fits(found: Raster, item: Item, info: BundleInfo, settings: Settings) -> bool:
+    """Whether it is held as a whole."""
     pixels = found.height * found.width
-    if not raster:
+    if not input_reading.is_raster(item.file_name, info, settings.bands):
         return pixels <= pixel_limit(settings.tolerance)
     made = count_pixel_bytes(info.ranges.output)
     return pixels * (found.pixel_bytes + 2 * made) <= WHOLE_RASTER
@@ -145,7 +166,7 @@ def _fits(found: Raster, info: BundleInfo, settings: Settings, raster: bool) -> 
 
 def _is_huge(item: Item, settings: Settings) -> bool:
     """Whether a picture cannot be decoded as a whole by its file's size alone."""
-    return files.file_size(item.path) > files.LARGEST
+    return local.file_size(item.path) > common.LARGEST
 
 
 def read_probe(item: Item, info: BundleInfo, settings: Settings) -> Picture:
@@ -174,7 +195,7 @@ def make_tiles(
     if not OUTPUT_FORMATS[item.form].driver:
         raise ImageError(f"an image {told}, and {item.form} is written as a whole; use --format "
                          "tiff or cog")  # fmt: skip
-    if not settings.out or remote.is_url(settings.out):
+    if not settings.writes_to_disk:
         raise ImageError(f"an image {told}; convert it into a directory on a disk")
     if settings.fit not in ("tile", WHOLE):
         raise ImageError(f"an image {told}; use --fit tile")
@@ -191,7 +212,7 @@ def make_tiles(
 
 def parts_directory(out: str | os.PathLike[str]) -> Path:
     """Where what is done of large images is kept until they are done."""
-    return Path(out) / DIRECTORY / PARTS
+    return Path(out) / common.DIRECTORY / PARTS
 
 
 def _name_parts(item: Item, stamp: str, settings: Settings) -> str:
@@ -238,9 +259,9 @@ def write_output(
                     digest.update(piece)
                     file.write(piece)
     except OSError as error:
-        raise destination.explain_output_error(settings.out, error) from error
+        raise common.explain_output_error(settings.out, error) from error
     except ImageError:
-        destination.require_room(settings.out)
+        common.require_room(settings.out)
         raise
     finally:
         made.unlink(missing_ok=True)

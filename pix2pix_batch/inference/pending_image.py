@@ -30,6 +30,7 @@ def watch_nothing(doing: str, name: str, count: int = 1) -> AbstractContextManag
     return contextlib.nullcontext()
 
 
+# All that is known of one image on its way; each step adds what the next ones need.
 @dataclass
 class PendingImage:
     """One image on its way through the engine."""

@@ -23,6 +23,7 @@ second level of a core's, as CPUs with AVX-512 have it."""
 Products = Winograd3x3 | ThinPlainConvolution
 
 
+# Everything that a call needs is worked out once, before it.
 class PreparedLayer:
     """A convolution whose weights are laid out for one way of running it, for images of any
     size."""

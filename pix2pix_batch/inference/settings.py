@@ -1,4 +1,4 @@
-"""A job as its workers see it, and what is decided when it starts."""
+"""The settings of a job as its workers see them, and what is decided when it starts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.inference.backend_names import TORCH
+from pix2pix_batch.storage.store import store_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,12 +28,15 @@ backend ``auto``) and checks the engine on them; given none, all is settled, and
 :class:`InputError` where it cannot be had. A function of a module, for it travels by its name."""
 
 
+# One field for each option that workers need: it is what is sent to them.
 @dataclass(frozen=True)
 class Settings:
-    """A job as its workers see it. ``model`` and ``out`` are paths that they can reach.
+    """The settings of a job as its workers see them. ``model`` and ``out`` are paths that the
+    workers can reach.
 
     ``far``: inputs or outputs lie behind URLs; ``unpack``: tars become directories; ``exclude``
-    and ``include`` choose their members (:class:`pix2pix_batch.inputs.choice.InputFilter`).
+    and ``include`` choose their members (:class:`pix2pix_batch.inputs.choice.InputFilter`), and
+    ``pages`` those members' pages (:class:`pix2pix_batch.inputs.source.ScanOptions`).
     ``georeference``, ``keep_exif``, ``keep_times``: what outputs keep of their inputs besides.
     ``tolerance``: what is made of files that are not as they should be. ``bands``: those of rasters
     that are the model's, with commas between; ``creation_option``: of GDAL's, ``NAME=VALUE``.
@@ -66,6 +70,7 @@ class Settings:
     unpack: bool = False
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
+    pages: str = "first"
     far: bool = False
     noise_rate: float = 0.5
     noise_blocks: int | None = None
@@ -74,9 +79,14 @@ class Settings:
     inspect: bool = False
     origin: bytes = b""
 
+    @property
+    def writes_to_disk(self) -> bool:
+        """Whether OUT is a directory and not a URL; false if nothing is written at all."""
+        return bool(self.out) and store_of(self.out).is_local
+
 
 def settings_without_job(model: Path, size: int, fit: str, device: str, precision: str) -> Settings:
-    """For a few images that are translated in this process, in PyTorch."""
+    """Settings for translating a few images in this process with PyTorch."""
     from pix2pix_batch import bundle
 
     return Settings(
@@ -111,7 +121,7 @@ class Decision:
 
 
 def apply_decision(settings: Settings, decision: Decision) -> Settings:
-    """The settings with what was decided in place of what was open."""
+    """The settings with the decided values in place of the open ones."""
     return replace(
         settings,
         device=decision.device,

@@ -134,6 +134,7 @@ def multiplies_alike(kernel: Tensor, rows: int, images: int) -> bool:
     return bool((made == made[:, :1]).all())
 
 
+# Everything that a call needs is worked out once, before it.
 class WinogradConvolution:
     """One 4x4 convolution of stride 2 and padding 1, or a transposed one, bias and activation.
 

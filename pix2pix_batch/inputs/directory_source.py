@@ -1,4 +1,4 @@
-"""Inputs that lie in directories, local ones and those of stores, which are walked."""
+"""Inputs in directories, which are walked, on disks and in stores."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class DirectorySource(InputSource):
 
     @abstractmethod
     def list_folder(self, inside: str) -> Folder:
-        """What the directory ``inside`` the root holds; one that cannot be listed is noted."""
+        """List the directory ``inside`` the root; one that cannot be listed is noted and counts as
+        empty."""
 
-    def __iter__(self) -> Iterator[Item]:
+    def iterate_files(self) -> Iterator[Item]:
         """Each directory's files, then its directories, depth first and in order."""
         # a directory and the device and inode of those over it, against link loops
         pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
@@ -63,8 +64,6 @@ class LocalDirectory(DirectorySource):
 
 class StoreDirectory(DirectorySource):
     """A directory of a store, or what a glob finds below it."""
-
-    is_remote = True
 
     def __init__(self, source: str, options: ScanOptions, root: str, glob: str, tars: bool) -> None:
         """``glob``: over paths below ``root``; empty for all of it."""

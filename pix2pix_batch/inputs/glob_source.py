@@ -33,7 +33,7 @@ class GlobSource(InputSource):
     def _list_spelled_names(self) -> list[str]:
         return self._pattern.split("/")
 
-    def __iter__(self) -> Iterator[Item]:
+    def iterate_files(self) -> Iterator[Item]:
         """Directory by directory, so that clashing names are seen."""
         here, names, before = "", Names(), None
         for inside, _, name in (path.partition("\0") for path in self._find()):

@@ -12,10 +12,10 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.imaging import kinds
+from pix2pix_batch.imaging import kinds, pages
 from pix2pix_batch.storage import remote
 
 LONGEST = 1 << 16
@@ -103,7 +103,7 @@ class Lines:
     byte (``find -print0``) are taken as they stand: :attr:`exact`.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: IO[bytes], name: str) -> None:
         """``name``: of the list, for errors."""
         self._name = name
         # what has arrived, without waiting for more
@@ -267,7 +267,16 @@ def locate(line: str, anywhere: bool = False) -> Located:
     for reading in () if anywhere else _readings(line, tidy):
         if _exists(reading):
             return Located(reading)
-    return _guess(line, tidy)
+    return _guess(line, tidy) if anywhere else _locate_page(tidy, "") or _guess(line, tidy)
+
+
+def _locate_page(tidy: str, folder: str) -> Located | None:
+    """What names a page of a file that is there."""
+    file, mark, number = pages.split_name(tidy)
+    for reading in _readings(file, file) if number else ():
+        if _exists(os.path.join(folder, reading)):
+            return Located(f"{reading}{mark}{number}")
+    return None
 
 
 def _tidy(line: str) -> str:
@@ -354,4 +363,5 @@ def locate_in_table(cell: str, folder: Path) -> Located:
     for reading in _readings(cell, tidy):
         if reading and _exists(os.path.join(folder, reading)):
             return Located(reading)
-    return _guess(cell, tidy)._replace(comment=False)
+    named = _locate_page(tidy, os.fspath(folder)) or _guess(cell, tidy)
+    return named._replace(comment=False)

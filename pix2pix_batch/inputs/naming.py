@@ -1,64 +1,62 @@
-"""The names of outputs, which never meet and are never too long for where they go."""
+"""Names for outputs that never clash and are never too long for the file system."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from array import array
 from collections.abc import Collection, Iterable
-from pathlib import Path
-
-import psutil
 
 from pix2pix_batch.imaging.output_formats import SAME, SUFFIXES
 from pix2pix_batch.inputs.choice import TARS, is_tar
-from pix2pix_batch.storage import remote
+from pix2pix_batch.storage.local import NAME_BYTES
 from pix2pix_batch.storage.name_set import HashSet, Names, find_repeated, intersect
-
-NAME_BYTES = 255
-"""What a name may have on Linux's file systems, unless these say otherwise (eCryptfs: 143)."""
+from pix2pix_batch.storage.store import store_of
 
 LONGEST_SUFFIX = max(len(suffix) for suffix in SUFFIXES.values())
 TAR_ENDINGS = frozenset(f".{suffix.rpartition('.')[2]}" for suffix in TARS)
 
-SEEN_ALIKE = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "cifs", "smb3", "hfs",
-                        "hfsplus", "apfs", "9p", "drvfs"})  # fmt: skip
-"""File systems, by Linux's names, on which ``A.png`` and ``a.png`` may be one file."""
+
+PAGED = re.compile(r"#[0-9]+\Z")
+"""How the stems of pages' outputs end."""
 
 
 class Naming:
     """Gives outputs their names.
 
     ``form``: of the outputs, ``same`` for each input's own; ``unpack``: tars become directories;
-    ``longest``: bytes that a name may have; ``fold``: names that differ in case alone meet.
+    ``longest``: bytes that a name may have; ``fold``: names that differ in case alone meet;
+    ``pages``: names that end like those of pages are left to these.
     """
 
     def __init__(
-        self, form: str, unpack: bool = False, longest: int | None = NAME_BYTES, fold: bool = False
+        self,
+        form: str,
+        unpack: bool = False,
+        longest: int | None = NAME_BYTES,
+        fold: bool = False,
+        pages: bool = False,
     ) -> None:
         self.form, self.unpack, self.longest, self.fold = form, unpack, longest, fold
+        self.pages = pages
 
     @classmethod
-    def within(cls, out: str | os.PathLike[str], form: str, unpack: bool) -> Naming:
+    def within(
+        cls, out: str | os.PathLike[str], form: str, unpack: bool, pages: bool = False
+    ) -> Naming:
         """As the file system of ``out`` needs them, be it there yet or not."""
-        text = os.fspath(out)
-        if remote.is_url(text):
-            return cls(form, unpack, longest=None)
-        above = (Path(text), *Path(text).absolute().parents)
-        there = next((one for one in above if os.path.isdir(one)), Path("/"))
-        try:
-            longest = os.pathconf(there, "PC_NAME_MAX")
-        except (OSError, ValueError):
-            longest = NAME_BYTES
-        return cls(form, unpack, longest, _folds_case(there))
+        rules = store_of(out).name_rules(os.fspath(out))
+        return cls(form, unpack, rules.longest, rules.folds_case, pages)
 
     def key(self, output: str) -> str:
-        """What two outputs have in common that meet."""
+        """The same key for two outputs that clash."""
         return unicodedata.normalize("NFC", output).casefold() if self.fold else output
 
     def output(self, name: str) -> tuple[str, str]:
-        """An input's output, and what its whole name gets where that is taken.
+        """The name of an input's output, and the suffix that its whole name gets if that name is
+        taken.
 
         With ``same``, a suffix that already names the format stays.
         """
@@ -73,18 +71,26 @@ class Naming:
             stem = name[: -len(next(suffix for suffix in TARS if name.lower().endswith(suffix)))]
             stem = stem or name
             return (stem, ".d") if self.unpack else (f"{stem}.tar", ".tar")
-        if self.form != "same":
-            suffix = SUFFIXES[self.form]
-            return stem + suffix, suffix
-        suffix = SUFFIXES[SAME.get(kind, "png")]
-        return stem + (own if kind in SAME else suffix), suffix
+        suffix = SUFFIXES[SAME.get(kind, "png") if self.form == "same" else self.form]
+        if self.pages and PAGED.search(stem):
+            return name + suffix, suffix
+        return stem + (own if self.form == "same" and kind in SAME else suffix), suffix
+
+    def name_page(self, output: str, mark: str) -> str:
+        """The output of a page of the input that would have ``output``; ``mark``: of its number.
+
+        It meets no other input's: where there may be pages, these have no stem that ends so.
+        """
+        stem, suffix = os.path.splitext(output)
+        return self.shorten(f"{stem}{mark}{suffix}")
 
     def shorten(self, path: str) -> str:
-        """The same, or where its last name is too long, its beginning and a hash of the whole."""
+        """The same path, or if its last name is too long, the beginning of it and a hash of the
+        whole."""
         return self._mark(path) if self._is_long(path) else path
 
     def _mark(self, path: str) -> str:
-        """With a hash of its last name at that one's end, as long as names may be."""
+        """The path with a hash of its last name at the end, as long as names may be."""
         above, slash, name = path.rpartition("/")
         stem, suffix = os.path.splitext(name)
         mark = f"~{hashlib.blake2b(os.fsencode(name), digest_size=5).hexdigest()}{suffix}"
@@ -142,7 +148,7 @@ class Naming:
 
 
 class WholeNamed:
-    """Those inputs of a directory whose outputs keep their whole names."""
+    """The inputs of a directory whose outputs keep their whole names."""
 
     def __init__(self, naming: Naming, names: HashSet, alike: HashSet) -> None:
         """``alike``: the keys of outputs that more than one of ``names`` would have."""
@@ -156,26 +162,3 @@ class WholeNamed:
         naming = self._naming
         output = naming._name_whole(name)
         return naming._mark(output) if naming.key(output) in self._alike else output
-
-
-def _folds_case(directory: Path) -> bool:
-    """Whether names that differ in case alone are one file there."""
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                other = entry.name.swapcase()
-                if other != entry.name and other.casefold() == entry.name.casefold():
-                    there = directory / other
-                    return there.exists() and os.path.samefile(there, entry.path)
-        return _file_system(directory) in SEEN_ALIKE
-    except OSError:
-        return False
-
-
-def _file_system(directory: Path) -> str:
-    real, found, longest = os.path.realpath(directory), "", -1
-    for mount in psutil.disk_partitions(all=True):
-        inside = real == mount.mountpoint or real.startswith(os.path.join(mount.mountpoint, ""))
-        if inside and len(mount.mountpoint) >= longest:
-            found, longest = mount.fstype, len(mount.mountpoint)
-    return found

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.inputs import folder
 from pix2pix_batch.inputs.choice import TAKEN, TARS, InputFilter, is_tar
@@ -18,6 +19,7 @@ from pix2pix_batch.inputs.named_source import BracesSource, ListSource
 from pix2pix_batch.inputs.pattern import has_braces
 from pix2pix_batch.inputs.source import InputSource, ScanOptions
 from pix2pix_batch.storage import remote
+from pix2pix_batch.storage.store import store_of
 from pix2pix_batch.text import escape
 
 
@@ -32,7 +34,7 @@ def open_inputs(source: str, options: ScanOptions) -> InputSource:
         return ListSource(source, options)
     options = replace(options, rasters=options.rasters or suffix_of(source) in RASTERS)
     source = remote.normalise(source)
-    return _open_remote(source, options) if remote.is_url(source) else _open_local(source, options)
+    return (_open_local if store_of(source).is_local else _open_remote)(source, options)
 
 
 def _open_local(source: str, options: ScanOptions) -> InputSource:
@@ -40,7 +42,7 @@ def _open_local(source: str, options: ScanOptions) -> InputSource:
     pattern = braces = False
     if not path.exists():
         pattern = glob.has_magic(source)
-        braces = not pattern and has_braces(source)
+        braces = not pattern and (has_braces(source) or pages.locate(source)[1] > 0)
     root = _root_of(path) if pattern or braces else path
     if not root.exists():
         raise InputError(f"{escape(root)}: no such file or directory")
@@ -62,7 +64,7 @@ def _open_remote(source: str, options: ScanOptions) -> InputSource:
     root, inside = source, ""
     if braces or wild:
         root, inside = _root_of_url(source)
-    elif remote.is_file(source):
+    elif pages.locate(source)[1] or remote.is_file(source):
         braces, root = True, source.rpartition("/")[0]
     if braces:
         return BracesSource(source, options, root, tars)

@@ -1,4 +1,5 @@
-"""What all kinds of inputs share: names of outputs, what is left alone, and what is told of it."""
+"""What all kinds of inputs share: the names of outputs, and the counts of files that are
+skipped."""
 
 from __future__ import annotations
 
@@ -15,10 +16,12 @@ from pix2pix_batch.inputs import folder
 from pix2pix_batch.inputs.choice import EXAMPLES, InputFilter, LeftAlone, is_tar
 from pix2pix_batch.inputs.folder import Folder
 from pix2pix_batch.inputs.naming import Naming
+from pix2pix_batch.inputs.page_items import split_into_pages
 from pix2pix_batch.item import Item
 from pix2pix_batch.storage import remote
 from pix2pix_batch.storage.files import join
-from pix2pix_batch.storage.name_set import Names
+from pix2pix_batch.storage.name_set import HashSet, Names
+from pix2pix_batch.storage.store import store_of
 from pix2pix_batch.text import escape, format_count
 
 USUAL = (*(suffix for suffix in SAME if suffix not in RASTERS), ".gif", ".bmp")
@@ -36,8 +39,9 @@ class ScanOptions:
     """What decides which inputs there are and what their outputs are called.
 
     ``form``: the outputs' format; ``out``: path or URL of OUT; ``exclude``, ``include``,
-    ``rasters``: as of :class:`pix2pix_batch.inputs.choice.InputFilter`. With ``georeference``
-    items have their sidecars; with ``unpack`` a tar's output is a directory.
+    ``rasters``: as of :class:`pix2pix_batch.inputs.choice.InputFilter`; ``pages``: ``all`` where
+    each page of a TIFF file is an item, else ``first``. With ``georeference`` items have their
+    sidecars; with ``unpack`` a tar's output is a directory.
     """
 
     form: str
@@ -48,12 +52,19 @@ class ScanOptions:
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     rasters: bool = False
+    pages: str = "first"
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether each page of a TIFF file is an item."""
+        return self.pages == "all"
 
     def make_filter(self, spelled: Sequence[str] = (), tars: bool = False) -> InputFilter:
         """Raises :class:`InputError` where ``exclude`` or ``include`` are no patterns."""
         return InputFilter(self.exclude, self.include, spelled, tars, self.rasters)
 
 
+# What was asked for, and what is counted and remarked as the inputs are found.
 class InputSource(ABC):
     """The inputs of a job. Iterate once; then the counts are known.
 
@@ -78,9 +89,6 @@ class InputSource(ABC):
     is_pattern = False
     """Whether it is a glob, or a single file."""
 
-    is_remote = False
-    """Whether it is a URL."""
-
     is_read_once = False
     """Whether the inputs can be found but once: of a list that comes through a pipe."""
 
@@ -90,7 +98,8 @@ class InputSource(ABC):
     def __init__(self, source: str, options: ScanOptions, root: str, tars: bool) -> None:
         """Raises :class:`InputError` where ``exclude`` or ``include`` are no patterns."""
         self.source, self.options, self.root, self.tars = source, options, root, tars
-        self.naming = Naming.within(options.out, options.form, options.unpack)
+        self.store = store_of(source)
+        self.naming = Naming.within(options.out, options.form, options.unpack, options.has_pages)
         self.choice = options.make_filter(self._list_spelled_names(), tars)
         self.renamed = self.links = 0
         self.renames: list[tuple[str, str]] = []
@@ -99,11 +108,28 @@ class InputSource(ABC):
         self.descriptions: list[str] = []
 
     def _list_spelled_names(self) -> list[str]:
-        """The names that stand in the input's own pattern."""
+        """The names that are spelled out in the input's own pattern."""
         return []
 
     @abstractmethod
-    def __iter__(self) -> Iterator[Item]: ...
+    def iterate_files(self) -> Iterator[Item]:
+        """An item for each file, and for each page that is named."""
+
+    def __iter__(self) -> Iterator[Item]:
+        if not self.options.has_pages:
+            yield from self.iterate_files()
+            return
+        named = HashSet()
+        for item in split_into_pages(self.iterate_files(), self.naming):
+            if item.page and not named.add(item.name):  # in a list that names the file too
+                self.left.other.append(item.name)
+            else:
+                yield item
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the inputs lie behind a URL; of a list, each input may or may not."""
+        return not self.store.is_local
 
     @property
     def display_name(self) -> str:
@@ -111,19 +137,16 @@ class InputSource(ABC):
 
     @property
     def identity(self) -> str:
-        """What names the input in a journal: the directory that names are relative to."""
-        return remote.redact(self.root) if self.is_remote else os.path.realpath(self.root)
+        """The input's name in a journal: the directory that names are relative to."""
+        return remote.redact(self.store.resolve(self.root))
 
     def require_apart(self, deep: bool) -> None:
         """Raises :class:`InputError` where OUT is the input's directory or, if that is searched
         ``deep``, lies in it."""
-        given = self.options.out
-        if self.is_remote != remote.is_url(str(given)):
+        given = os.fspath(self.options.out)
+        if self.store is not store_of(given):
             return
-        if self.is_remote:
-            root, out = Path(self.root), Path(remote.normalise(str(given)))
-        else:
-            root, out = Path(self.root).resolve(), Path(given).resolve()
+        root, out = (Path(self.store.resolve(place)) for place in (self.root, given))
         shown_out = escape(remote.redact(given))
         if root == out:
             raise InputError(
@@ -141,21 +164,23 @@ class InputSource(ABC):
             self.renames.append((name, output))
 
     def key_of(self, output: str) -> str:
-        """What two outputs have in common that are one file in OUT."""
+        """The same key for two outputs that would be the same file in OUT."""
         return self.naming.key(output)
 
-    def list_outputs(self, name: str) -> Iterator[str]:
-        """The names that the output of the input ``name`` may have: by itself, and where others
-        have these."""
-        plain = tidy_name(name)
+    def list_outputs(self, item: Item) -> Iterator[str]:
+        """The names that the output of an input may have: its usual one, and those for
+        when that is taken."""
+        plain = tidy_name(item.file_name)
+        mark = item.name.removeprefix(item.file_name)
         output, suffix = self.naming.output(plain)
-        yield output
-        for count in range(1, 1 + SUFFIXED):
-            yield self.naming.shorten(plain + count * suffix)
+        longer = (self.naming.shorten(plain + count * suffix) for count in range(1, 1 + SUFFIXED))
+        for one in (output, *longer):
+            yield self.naming.name_page(one, mark) if mark else one
 
-    def change_output(self, name: str, before: str, now: str) -> None:
-        """The output of the input ``name`` has another name than the scan has given it."""
-        usual = next(self.list_outputs(name))
+    def change_output(self, item: Item, now: str) -> None:
+        """Note that the output of an input has another name than the scan gave it."""
+        name, before = item.name, item.output
+        usual = next(self.list_outputs(item))
         if before != usual:
             self.renamed -= 1
             self.renames = [one for one in self.renames if one != (name, before)]
@@ -198,7 +223,7 @@ class InputSource(ABC):
             )
 
     def explain_no_images(self) -> str:
-        """What to tell who gave an input in which no image was found."""
+        """The message for an input in which no image was found."""
         left = self.left
         count = left.other.count
         if left.unread.count:
@@ -232,6 +257,6 @@ class InputSource(ABC):
 
 
 def tidy_name(name: str) -> str:
-    """An input's place within OUT: of a URL without the ``s3://``, of a path without ``/``."""
-    inside = name.partition("://")[2] if remote.is_url(name) else name
-    return os.path.normpath(inside).lstrip("/")
+    """An input's path within OUT: a URL without the ``s3://``, or a path without a leading
+    ``/``."""
+    return os.path.normpath(remote.strip_scheme(name)).lstrip("/")

@@ -70,12 +70,17 @@ def format_job(summary: Summary, out: Path) -> Iterator[str]:
     yield from format_outdated(
         summary.outdated, summary.outdated_such, "; 'status OUT --verify' tells them all"
     )
+    yield from format_end(summary)
+
+
+def format_end(summary: Summary) -> Iterator[str]:
+    """Where the report is, and what ended the job before its end."""
     if summary.page:
         yield f"report: {escape(summary.page)}"
     if summary.fatal:
         yield f"error: {summary.fatal}"
     if summary.interrupted:
-        yield format_interruption(summary)
+        yield _format_interruption(summary)
 
 
 def format_warnings(found: Iterable[tuple[str, str]], count: int, rest: str = "") -> Iterator[str]:
@@ -167,7 +172,7 @@ def _format_ignored(count: int, why: str, such: list[str]) -> Iterator[str]:
             yield from _format_first(map(escape, such), count)
 
 
-def format_interruption(summary: Summary) -> str:
+def _format_interruption(summary: Summary) -> str:
     """What to do after it."""
     if summary.as_before:
         return (

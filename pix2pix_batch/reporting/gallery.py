@@ -10,11 +10,13 @@ from operator import attrgetter
 from pathlib import Path
 from urllib.parse import quote
 
+from pix2pix_batch.imaging.pages import locate
 from pix2pix_batch.journal.record import MADE
 from pix2pix_batch.reporting.raster_sides import RasterSide, RasterSides
 from pix2pix_batch.reporting.statistics import DOUBT, Group, Statistics, Values
 from pix2pix_batch.reporting.thumbnail import Thumbnail, thumbnails
 from pix2pix_batch.storage import common, files, remote
+from pix2pix_batch.storage.store import store_of
 from pix2pix_batch.text import escape
 
 PICTURES = 4_000_000
@@ -83,6 +85,7 @@ class Gallery:
     def __init__(self, out: Path, outputs: str, tally: Statistics) -> None:
         """``out``: where the page goes, to which links are relative."""
         self.out, self.outputs, self.tally = out.resolve(), outputs, tally
+        self.is_remote = not store_of(outputs).is_local
         self.root = str(tally.job.get("input", ""))
         self.rasters = RasterSides(tally.job)
         self._numbers: dict[str, int] = {}
@@ -149,12 +152,10 @@ class Gallery:
         """Where an input lies. Of a list it is not known what its paths are relative to."""
         if self.root != "list":
             return files.join(self.root, name)
-        if remote.is_url(name):
-            return name
-        places = [os.path.abspath(name), os.path.join(os.sep, name)]
+        places = [files.absolute(name), files.join(os.sep, name)]
         for path in places:
             with suppress(OSError, ValueError):  # ValueError: a NUL
-                if not stamp or common.stamp(os.stat(path)) == stamp:
+                if not stamp or common.stamp(os.stat(locate(path)[0])) == stamp:
                     return path
         return places[-1]
 
@@ -166,9 +167,8 @@ class Gallery:
     def _link(self, path: str) -> str:
         """A path relative to the page, any bytes in it escaped; empty where there is no file, the
         page goes to a store, or the link is too long."""
-        if remote.is_url(self.outputs) or remote.is_url(path):
-            return ""
-        if "\0" in path or not os.path.lexists(path):
+        path = locate(path)[0]
+        if self.is_remote or "\0" in path or not os.path.lexists(path):
             return ""
         if f"{os.sep}{MADE}{os.sep}" in path:  # it goes when the dataset is laid out
             return ""

@@ -30,6 +30,7 @@ from pix2pix_batch.reporting.gallery import (
 )
 from pix2pix_batch.reporting.statistics import BEYOND, DOUBT, Statistics, Values
 from pix2pix_batch.storage import common, destination, files, remote
+from pix2pix_batch.storage.store import store_of
 from pix2pix_batch.text import duration, escape
 from pix2pix_batch.version import __version__
 
@@ -77,10 +78,10 @@ def write(out: Path, outputs: str | None = None, dataset: Values | None = None) 
     state = _state(out)  # before it is read: a run may be adding to it
     tally = Statistics(read_events(out))
     _require_not_laid_out(out, tally)
-    elsewhere = outputs is not None and remote.is_url(outputs)
-    exhibit = Gallery(out, str(outputs if elsewhere else out.resolve()), tally)
+    place = outputs if outputs and not store_of(outputs).is_local else str(out.resolve())
+    gallery = Gallery(out, place, tally)
     about = Dataset.of(out, dataset) if tally.is_dataset else None
-    text = _text(exhibit, about, state)
+    text = _text(gallery, about, state)
     with suppress(OSError):  # an OUT that was copied may lack it
         (out / common.DIRECTORY / "tmp").mkdir(exist_ok=True)
     try:
@@ -93,7 +94,7 @@ def write(out: Path, outputs: str | None = None, dataset: Values | None = None) 
 def publish(out: Path, outputs: str = "", dataset: Values | None = None) -> str:
     """As :func:`write`, and where the outputs lie behind a URL, there too; the page's place."""
     path = write(out, outputs, dataset)
-    if not remote.is_url(outputs):
+    if store_of(outputs).is_local:
         return str(path)
     url = files.join(outputs, NAME)
     try:
@@ -112,7 +113,7 @@ def attempt(out: Path, outputs: str = "", dataset: Values | None = None) -> tupl
     """
     path = out / NAME
     try:
-        if not remote.is_url(outputs) and _is_current(path, out):
+        if store_of(outputs).is_local and _is_current(path, out):
             return str(path), ""
         return publish(out, outputs, dataset), ""
     except (InputError, OutputError) as error:
@@ -184,18 +185,18 @@ def _require_not_laid_out(out: Path, tally: Statistics) -> None:
         )
 
 
-def _text(exhibit: Gallery, about: Dataset | None, state: str) -> str:
+def _text(gallery: Gallery, about: Dataset | None, state: str) -> str:
     """The page, with as many failures named as there is room for."""
-    tally, outputs = exhibit.tally, exhibit.outputs
-    samples, doubtful, odd = exhibit.cards()
+    tally, outputs = gallery.tally, gallery.outputs
+    samples, doubtful, odd = gallery.cards()
     text = ""
     for most in EXAMPLES:
-        failures = exhibit.failures(most)
+        failures = gallery.failures(most)
         text = template.render(
             Path(__file__).with_suffix(".html"),
             title=shorten(printable(outputs).rstrip("/").rpartition("/")[2] or "/", LONGEST_NAME),
             out=shorten(outputs, LONGEST_TEXT),
-            far=remote.is_url(exhibit.outputs),
+            far=gallery.is_remote,
             tally=tally,
             chart=chart(tally.pace.curve()),
             samples=samples,
@@ -209,9 +210,9 @@ def _text(exhibit: Gallery, about: Dataset | None, state: str) -> str:
             folders=_folders(samples, doubtful, odd, *(named for _, named in failures)),
             about=about,
             settings=_settings(
-                tally.job | exhibit.rasters.describe() | (about.settings if about else {})
+                tally.job | gallery.rasters.describe() | (about.settings if about else {})
             ),
-            legends=exhibit.rasters.list_legends(),
+            legends=gallery.rasters.list_legends(),
             doubt=DOUBT,
             lead=_describe_job(tally),
             unfinished=_describe_unfinished(tally),

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.composite import choose_shown, show
 from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.imaging.raster.reading import Raster, open_raster
@@ -53,15 +54,16 @@ class RasterSide:
             return show(pixels, values, valid=valid), raster.width, raster.height
 
     def _open(self, path: str) -> Raster:
+        file, page = pages.locate(path)
         if self.values is not None:
-            return open_raster(path, path, self.values, self.bands)
+            return open_raster(file, file, self.values, self.bands, page)
         counts = (len(self.bands),) if self.bands else PICTURES
         for count in counts[:-1]:
             try:
-                return open_raster(path, path, eight_bits(count), self.bands)
+                return open_raster(file, file, eight_bits(count), self.bands, page)
             except ImageError:
                 continue
-        return open_raster(path, path, eight_bits(counts[-1]), self.bands)
+        return open_raster(file, file, eight_bits(counts[-1]), self.bands, page)
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,7 @@ class Group:
         return own.pop() if len(own) == 1 and known == self.count else self.reason
 
 
+# The figures of a report, gathered in one pass over a journal that may be large.
 class Statistics:
     """Counts and examples of all the inputs by what became of each at last.
 

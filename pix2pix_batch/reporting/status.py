@@ -54,6 +54,7 @@ class FailureGroup:
     example_reason: str
 
 
+# The fields of status's JSON object.
 @dataclass(frozen=True)
 class Status:
     """Where a job stands. ``docs/status.md`` says what each figure means.

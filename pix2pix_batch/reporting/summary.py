@@ -20,6 +20,7 @@ FAILURES_PRINTED = 100
 """Failures that ``--json`` prints: what a person or a log can still take in."""
 
 
+# The fields of the summary's JSON object, and what the terminal shows beside them.
 @dataclass
 class Summary:
     """A job's result. ``docs/summary.md`` says what each figure counts.

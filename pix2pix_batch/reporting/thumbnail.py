@@ -17,9 +17,9 @@ from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.decoding import process
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
+from pix2pix_batch.imaging.pages import locate, read_file
 from pix2pix_batch.reporting.raster_sides import RasterSide
-from pix2pix_batch.storage import remote
-from pix2pix_batch.storage.files import read_file
+from pix2pix_batch.storage.store import store_of
 
 STEPS = ((320, 80), (320, 50), (224, 40), (96, 20))
 """Longest side in pixels and WebP quality, tried in turn until a picture fits."""
@@ -73,7 +73,7 @@ def _pixels(path: str) -> int:
     """By the file's header; none where it has no such."""
     process.hush_warnings()
     try:
-        with Image.open(path) as image:
+        with Image.open(locate(path)[0]) as image:
             return image.width * image.height
     except Exception:  # decoders raise what they please; reading it says what is wrong
         return 0
@@ -81,13 +81,13 @@ def _pixels(path: str) -> int:
 
 def _make(path: str, share: int, side: RasterSide | None) -> Thumbnail | str:
     try:
-        if remote.is_url(path):
+        if not store_of(path).is_local:
             return "lies behind a URL; not fetched for this page"
         if not path:
             return IN_TAR
-        os.stat(path)
+        os.stat(locate(path)[0])
         if side is None:
-            pixels = images.read(read_file(path)[0], 3, ANY).pixels
+            pixels = images.read(read_file(path), 3, ANY).pixels
             height, width = pixels.shape[:2]
         else:
             pixels, width, height = side.read(path)

@@ -34,8 +34,9 @@ from pix2pix_batch.journal.integrity import (
 from pix2pix_batch.journal.reader import read_events
 from pix2pix_batch.journal.record import COPY, DONE, FAILED, MADE, QUARANTINED, Record
 from pix2pix_batch.journal.writer import Journal
-from pix2pix_batch.storage import destination, files, remote
+from pix2pix_batch.storage import destination, files
 from pix2pix_batch.storage.common import DIRECTORY
+from pix2pix_batch.storage.store import store_of
 from pix2pix_batch.text import escape
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def verify(
     header = next(read_events(kept))
     assert isinstance(header, Header)
     url = header.values.get(OUT_OF_JOURNAL)
-    if url and not remote.is_url(remote.normalise(os.fspath(out))):
+    if url and store_of(files.absolute(out)).is_local:
         raise InputError(
             f"{escape(out)}: holds the journal of {escape(url)} and not its outputs; ask for "
             f"'pix2pix-batch status {escape(url)} --journal {escape(out)} --verify'"
@@ -141,7 +142,7 @@ def verify(
         outdated = _list_outdated(kept)
         for _ in _verify(out, batches(_list_outputs(kept)), book, watch, found):
             pass
-        there = destination.Outputs(out)
+        there = destination.list_outputs(out)
         old = [output for output in outdated if there.has(output)]
         found.outdated, found.outdated_such = len(old), old[:KEPT]
         return found
@@ -328,7 +329,7 @@ def check_batch(out: str, batch: Batch) -> list[Finding]:
 
 def _wrong_tar(out: str, output: Output) -> Finding:
     """A directory, of an unpacked one, has no hash."""
-    if not destination.Outputs(out).has(output.path):
+    if not destination.list_outputs(out).has(output.path):
         return MISSING, "no such file"
     if not output.hash:
         return FINE
@@ -343,13 +344,13 @@ def _wrong_tar(out: str, output: Output) -> Finding:
 
 def _wrong(out: str, output: Output) -> Finding:
     path = files.join(out, output.path)
-    if not remote.is_url(path) and not os.path.lexists(path):
+    if store_of(path).is_local and not os.path.lexists(path):
         return MISSING, "no such file"
     try:
         data, _ = files.read_file(path)
     except ImageError as error:
         return UNREADABLE, str(error)
-    there = destination.Outputs(out)
+    there = destination.list_outputs(out)
     if lacking := next((one for one in output.beside if not there.has(one)), None):
         return MISSING, f"no such file: {escape(lacking)}, which goes with it"
     return examine(data, output.hash)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import re
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from pix2pix_batch.errors import ImageError, InputError, OutputError
+from pix2pix_batch.storage.retry import retry as try_again
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -72,10 +71,23 @@ LOCALHOST = "localhost"
 Made = TypeVar("Made")
 
 
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
 def is_url(text: object) -> bool:
     """Whether a path is a URL of a store; ``file://`` is too, see :func:`normalise`."""
     name = str(text)
-    return "://" in name and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name) is not None
+    return "://" in name and SCHEME.match(name) is not None
+
+
+def strip_scheme(text: str) -> str:
+    """A URL without the ``s3://``, a path as it stands."""
+    return SCHEME.sub("", text, count=1) if "://" in text else text
+
+
+def join(url: str, name: str) -> str:
+    """The URL of ``name`` within ``url``."""
+    return f"{url.rstrip('/')}/{name}"
 
 
 def normalise(text: str) -> str:
@@ -207,14 +219,7 @@ def is_transient(error: Exception) -> bool:
 
 def retry(action: Callable[[], Made], pauses: tuple[float, ...] | None = None) -> Made:
     """What ``action`` returns, tried anew after each pause while its error may pass."""
-    for pause in PAUSES if pauses is None else pauses:
-        try:
-            return action()
-        except Exception as error:
-            if not is_transient(error):
-                raise
-        time.sleep(pause * random.uniform(0.5, 1.5))  # not all workers at once
-    return action()
+    return try_again(action, PAUSES if pauses is None else pauses, is_transient, jitter=0.5)
 
 
 STAMPS = (
@@ -276,6 +281,34 @@ def _read_range(fs: AbstractFileSystem, path: str, largest: int) -> bytes:
             raise
         return b""
     return data
+
+
+def size_of(url: str) -> int:
+    """Raises :class:`ImageError`."""
+    try:
+        fs, path = open_store(url)
+        return int(retry(lambda: fs.info(path))["size"])
+    except Exception as error:
+        raise ImageError(f"cannot be read ({explain_error(error)})") from error
+
+
+def read_range(url: str, start: int, end: int) -> bytes:
+    """The bytes of a store's file from ``start`` to ``end``, both within it. Raises
+    :class:`ImageError`."""
+    try:
+        fs, path = open_store(url)
+        data: bytes = retry(lambda: fs.cat_file(path, start=start, end=end))
+        return data
+    except Exception as error:
+        raise ImageError(f"cannot be read ({explain_error(error)})") from error
+
+
+def exists(url: str) -> bool:
+    """Whether a store has such a file, as far as it can be seen."""
+    try:
+        return is_file(url)
+    except InputError:
+        return False
 
 
 @dataclass(frozen=True)

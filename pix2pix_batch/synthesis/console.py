@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pix2pix_batch.reporting.console import (
-    format_interruption,
+    format_end,
     format_unmeasured,
     format_unread,
     format_warnings,
@@ -37,12 +37,7 @@ def format_dataset(made: SynthesisResult, out: str) -> Iterator[str]:
         yield from _format_content(made, out)
     elif job.total:
         yield _format_run(job)
-    if job.page:
-        yield f"report: {escape(job.page)}"
-    if job.fatal:
-        yield f"error: {job.fatal}"
-    if job.interrupted:
-        yield format_interruption(job)
+    yield from format_end(job)
 
 
 def _format_failures(job: ImageSummary) -> Iterator[str]:

@@ -18,6 +18,7 @@ from pix2pix_batch.text import escape
 MOST_VARIANTS = 1_000_000
 
 
+# One field for each option of the command.
 @dataclass(frozen=True, kw_only=True)
 class SynthesisOptions:
     """What ``synthesize`` can be told; see the command's help. ``None``: decided, or not asked
@@ -109,6 +110,7 @@ class SynthesisOptions:
     follow_links: bool = options.FOLLOW_LINKS()
     exclude: tuple[str, ...] = options.EXCLUDE()
     include: tuple[str, ...] = options.INCLUDE()
+    pages: str = options.PAGES()
     retry_failed: bool = option(False, "Also try again what failed before.")
     item_timeout: float = options.ITEM_TIMEOUT()
     report: bool = option(True, "No report.html.")

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 import pytest
+from PIL import Image
+from PIL.ExifTags import Base
 
 import pix2pix_batch
 from pix2pix_batch import noise
@@ -83,7 +85,7 @@ from importlib.machinery import SourceFileLoader
 
 sys.dont_write_bytecode = True
 encode = 'lambda pixels, alpha, extras: _save(_to_image(pixels, alpha), "GIF")'
-entry = f'"gif": OutputFormat(".gif", "image/gif", (".gif",), {encode}),'
+entry = f'"gif": OutputFormat(".gif", "image/gif", (".gif",), {encode}, holds_metadata=False),'
 read = SourceFileLoader.get_data
 
 def read_with_entry(self, path):
@@ -103,7 +105,7 @@ from pix2pix_batch.cli import main
 source, model = sys.argv[1:]
 with LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
     for form in ("gif", "same"):
-        words = ["convert", source, form, "--model", model, "--format", form]
+        words = ["convert", source, form, "--model", model, "--format", form, "--keep-exif"]
         try:
             main([*words, "--scheduler", cluster.scheduler_address])
         except SystemExit as ended:
@@ -114,7 +116,9 @@ with LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=No
 
 def test_an_output_format_is_added_in_one_place(tmp_path: Path, tiny: Path) -> None:
     put(tmp_path / "in" / "a.gif")
-    put(tmp_path / "in" / "b.png")
+    exif = Image.Exif()
+    exif[Base.Make] = "Maker"
+    Image.new("RGB", (32, 32)).save(tmp_path / "in" / "b.png", exif=exif)
     (tmp_path / "in" / "b.pgw").write_text("1\n0\n0\n-1\n0\n0\n")
     done = subprocess.run(
         [sys.executable, "-c", NEW_FORMAT, tmp_path / "in", tiny],
@@ -124,4 +128,5 @@ def test_an_output_format_is_added_in_one_place(tmp_path: Path, tiny: Path) -> N
     made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("*/?.*")}
     assert made >= {"gif/a.gif", "gif/b.gif", "gif/b.gfw", "same/a.gif", "same/b.png"}
     assert (tmp_path / "gif" / "b.gif").read_bytes().startswith(b"GIF8")
+    assert "its EXIF is not kept: gif has no place for it" in done.stderr
     assert (tmp_path / "same" / "a.gif").read_bytes().startswith(b"GIF8")

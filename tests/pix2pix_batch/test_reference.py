@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import os
 import pickle
 import re
@@ -628,6 +629,45 @@ def test_files_that_are_no_checkpoint(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(BundleError, match=r"net\.pth: "):
         import_checkpoint(path, name="x")
+
+
+WRONG_FILES: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "is empty; get it again"),
+    "zeros": (bytes(4096), "begins with nothing but zeros; get it again"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+                "is a pointer of Git LFS; .*git lfs pull"),
+    "page": (b"\n<!DOCTYPE html><html>", "is a web page .*; download the file itself"),
+    "gzip": (gzip.compress(b"net"), "was compressed by gzip; unpack it"),
+    "header": ((9000).to_bytes(8, "little") + b'{"a":', "is cut short: .*9,000 bytes.* get it"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG_FILES)
+def test_what_a_wrong_file_is_and_what_to_do(tmp_path: Path, kind: str) -> None:
+    data, message = WRONG_FILES[kind]
+    path = tmp_path / "net.pth"
+    path.write_bytes(data)
+    with pytest.raises(BundleError, match=rf"net\.pth: {message}"):
+        import_checkpoint(path, name="x")
+
+
+def test_archives_that_hold_no_state(tmp_path: Path) -> None:
+    whole = save(tmp_path / "net.pth", make().state_dict())
+    packed, cut, graph = (tmp_path / name for name in ("packed.pth", "cut.pth", "net.onnx"))
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.write(whole, "weights/latest_net_G.pth")
+    cut.write_bytes(whole.read_bytes()[:5000])
+    graph.write_bytes(b"\x08\x08\x12\x07pytorch")
+    exported = tmp_path / "net.pt2"
+    torch.export.save(torch.export.export(nn.Conv2d(3, 3, 1), (torch.zeros(1, 3, 4, 4),)), exported)
+    for path, message in (
+        (packed, "is a ZIP archive with 'weights/latest_net_G.pth' in it; unpack it"),
+        (cut, "is cut short: .*; get it again"),
+        (graph, "is an ONNX graph; give the checkpoint"),
+        (exported, r"is a program \(torch.export.save\).*torch.save"),
+    ):
+        with pytest.raises(BundleError, match=rf"{path.name}: {message}"):
+            import_checkpoint(path, name="x")
 
 
 def test_weights_as_safetensors(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.train.figures import Sample
-from pix2pix_batch.train.raster_figures import map_similarity, measure, spectral_angles
+from pix2pix_batch.train.metrics import map_similarity
+from pix2pix_batch.train.raster_figures import measure, spectral_angles
 from pix2pix_batch.value_ranges import BandRange, ValueRange
 
 ELEVATION = ValueRange("float32", (BandRange(-400, 8800, name="m"),))
@@ -90,4 +91,12 @@ def test_similarity_is_wangs() -> None:
         shared = (window * (p - mean_p) * (q - mean_q)).sum()
         expected = (2 * mean_p * mean_q + 1e-4) * (2 * shared + 9e-4)
         expected /= (mean_p**2 + mean_q**2 + 1e-4) * (spread_p + spread_q + 9e-4)
-        assert found[y, x, 0] == pytest.approx(expected, abs=1e-12)
+        assert found[y, x, 0] == pytest.approx(expected, abs=3e-5), "float32 and its small spreads"
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2), (5, 30, 1), (6, 6, 3)])
+def test_similarity_of_small_images(shape: tuple[int, int, int]) -> None:
+    """Of fewer pixels than a window reaches over, too."""
+    image = RANDOM.random(shape)
+    assert map_similarity(image, image) == pytest.approx(np.ones(shape))
+    assert map_similarity(image, 1 - image).shape == shape

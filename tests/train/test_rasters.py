@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,16 @@ from pix2pix_batch import bundle
 from pix2pix_batch.cli import main
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.composite import NOTHING, show
+from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.reporting import scale_bar
+from pix2pix_batch.train import raster_files, threads
 from pix2pix_batch.train.data import LevelMappings, open_data, to_unit
+from pix2pix_batch.train.raster_data import RasterData
+from pix2pix_batch.train.signature import data_signature
 from pix2pix_batch.train.step import Batch, mean_absolute_loss
 from pix2pix_batch.value_ranges import BandRange, ValueRange, eight_bits
 from tests.end_to_end.command import Ran
+from tests.pix2pix_batch.imaging.test_pages import draw_pages, write_pages
 from tests.train import rasters
 from tests.train.rasters import ELEVATION, GAP, RADAR, SIDE, write_raster
 from tests.train.running import small, train
@@ -230,6 +236,144 @@ def test_radar_to_imagery_is_evaluated(radar: Path, trained: Path, tmp_path: Pat
     assert found["overall"]["mae"] == pytest.approx(np.mean(per_band))
     with Image.open(sheet) as picture:
         assert picture.mode == "RGB"
+
+
+# Rasters larger than memory
+
+
+@pytest.fixture
+def windowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No raster is read as a whole, and what is measured is read in several windows."""
+    monkeypatch.setattr(raster_files, "HELD", 0)
+    monkeypatch.setattr(raster_files, "STEP", 16)
+    monkeypatch.setattr(raster_files, "PANEL", 0)
+
+
+def test_windows_give_the_samples_of_whole_rasters(
+    radar: Path, request: pytest.FixtureRequest
+) -> None:
+    """Ranges, training crops, validation and what ``dataset check`` tells are the same."""
+    recipe = small(**RADAR)
+    keys = {key: json.dumps(value) for key, value in RADAR.items()}
+    check = ("dataset", "check", radar, *SMALL, *set_keys(**keys), "--json")
+    whole, told = open_data(radar, recipe), json.loads(run(*check).out)
+    samples = [whole.sample(k) for k in range(6)]
+    middle, doubts = whole.val[0], whole.doubts
+    request.getfixturevalue("windowed")
+    some = open_data(radar, recipe)
+    assert isinstance(some, RasterData) and some.ranges == whole.ranges
+    windows = list(some.reader.list_windows(radar / "A" / "0.tif", some.reader.a))
+    assert len(windows) == 9
+    for k, wanted in enumerate(samples):
+        for one, other in zip(some.sample(k), wanted, strict=True):
+            assert np.array_equal(one, other) and one.flags.c_contiguous
+    for one, other in zip(some.val[0], middle, strict=True):
+        assert np.array_equal(one, other)
+    assert some.doubts == doubts
+    assert json.loads(run(*check).out) == told
+
+
+@pytest.mark.usefixtures("windowed")
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        ("spoil_all", "holds no data: every pixel"),
+        ("spoil_infinite", "holds infinite values"),
+        ("spoil_some", "4 pixels lack data (NaN) in some bands only"),
+        ("spoil_size", "is 48x48 pixels, its partner "),
+    ],
+)
+def test_bad_rasters_are_named_where_they_are_large(tmp_path: Path, spoil: str, told: str) -> None:
+    data = rasters.make_radar_pairs(tmp_path / "data", 3)
+    globals()[spoil](data)
+    keys = {key: json.dumps(value) for key, value in RADAR.items()}
+    done = run("dataset", "check", data, *SMALL, *set_keys(**keys), "--json")
+    (problem,) = json.loads(done.out)["problems"]
+    assert done.code == 3 and told in problem["problem"] and Path(problem["file"]).stem == "1"
+
+
+def test_of_large_rasters_no_more_is_held_than_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pair that is opened, measured and trained on."""
+    side, bands = 1300, {"A": 4, "B": 6}
+    monkeypatch.setattr(raster_files, "HELD", 1 << 20)
+    monkeypatch.setattr(raster_files, "PANEL", 1 << 19)
+    monkeypatch.setattr(threads, "thread_count", lambda: 2)
+    blocks = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "lzw"}
+    plane = np.tile(np.arange(side, dtype=np.uint16), (side, 1))
+    for folder, count in bands.items():
+        (tmp_path / folder).mkdir()
+        with rasterio.open(
+            tmp_path / folder / "1.tif", "w", driver="GTiff", height=side, width=side,
+            count=count, dtype="uint16", **blocks,
+        ) as file:  # fmt: skip
+            for band in range(1, count + 1):
+                file.write(plane, band)
+    ranges = {"type": "uint16", "percentiles": [0, 100]}
+    keys = {"in_channels": 4, "out_channels": 6, "input_range": ranges, "output_range": ranges}
+    tracemalloc.start()
+    try:
+        data = open_data(tmp_path, small(**keys, val_fraction=0))
+        opened = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        source, target, valid = data.sample(0)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert data.ranges.output.bands[5].high == side - 1
+    assert source.shape == (32, 32, 4) and target.shape == (32, 32, 6) and valid.all()
+    assert np.array_equal(source[:, :, 0], target[:, :, 5])
+    whole = side * side * sum(bands.values()) * 2
+    assert opened < whole / 2 and taken < whole / 20
+
+
+def test_a_target_of_8_bits_over_the_bound_is_read_by_windows(tmp_path: Path) -> None:
+    """As ``convert`` reads such pictures."""
+    random = np.random.default_rng(0)
+    write_raster(tmp_path / "A" / "1.tif", random.integers(0, 9, (400, 300, 1)).astype(np.uint16))
+    target = random.integers(0, 255, (400, 300, 3)).astype(np.uint8)
+    write_raster(tmp_path / "B" / "1.tif", target)
+    recipe = small(**ELEVATION, val_fraction=0)
+    whole, some = (
+        open_data(tmp_path, recipe, Tolerance(max_pixels=most)) for most in (None, 10_000)
+    )
+    for one, other in zip(some.sample(0), whole.sample(0), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_a_manifest_names_pages(tmp_path: Path) -> None:
+    """Each as a file of its own; others have their first page and a warning."""
+    drawn = draw_pages((40, 48), (36, 33))
+    write_pages(tmp_path / "a.tif", *drawn)
+    write_pages(tmp_path / "b.tif", *(pixels // 2 for pixels in drawn))
+    rows = "".join(f"a.tif#{page},b.tif#{page}\n" for page in (1, 2))
+    (tmp_path / "pairs.csv").write_text(f"a,b\n{rows}a.tif,b.tif\n")
+    ranges = {"type": "uint16", "low": 0, "high": 65_535}
+    keys = {"in_channels": 1, "out_channels": 1, "input_range": ranges, "output_range": ranges}
+    data = open_data(tmp_path, small(**keys, val_fraction=0))
+    assert isinstance(data, RasterData)
+    names = [pair.name for pair in data.train.listed]
+    assert names == ["a#1", "a#2", "a"] and len(data_signature(data.parts)) == 32
+    for index, pixels in enumerate((*drawn, drawn[0])):
+        source, target, _ = data.train.read(index)
+        assert np.array_equal(source[:, :, 0], pixels)
+        assert np.array_equal(target[:, :, 0], pixels // 2)
+    warned = {Path(path).name: text for path, text in data.reader.warnings.items()}
+    assert warned.keys() == {"a.tif", "b.tif"} and "has 2 pages" in warned["a.tif"]
+    done = run("dataset", "check", tmp_path, *SMALL, *set_keys(
+        **{key: json.dumps(value) for key, value in keys.items()}), "--json")  # fmt: skip
+    assert json.loads(done.out)["rasters"]["A"]["files"] == 3, done
+
+
+def test_a_manifest_names_pages_of_pictures(tmp_path: Path) -> None:
+    drawn = draw_pages((40, 48), (36, 33), dtype="uint8")
+    write_pages(tmp_path / "a.tif", *drawn)
+    (tmp_path / "pairs.csv").write_text("a,b\na.tif#2,a.tif#2\na.tif,a.tif\n")
+    data = open_data(tmp_path, small(in_channels=1, out_channels=1, val_fraction=0))
+    for index, pixels in enumerate(reversed(drawn)):
+        assert np.array_equal(data.train.read(index)[0][:, :, 0], pixels)  # type: ignore[attr-defined]
+    assert "has 2 pages" in data.reader.warnings[str(tmp_path / "a.tif")]
 
 
 # dataset check

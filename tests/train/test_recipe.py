@@ -393,6 +393,8 @@ def test_the_last_override_of_a_key_counts(tmp_path: Path) -> None:
         ("=5", "must be key=value"),
         ("ngf=[", "the value is no valid YAML"),
         ("ngf.deep=5", "'ngf' has no keys of its own"),
+        ("generator=resnet_9blocks", "generator: .* .say resnet."),
+        ("generator=unet_128", "generator: .* .say unet, and downs=7."),
         ("ngff=5", "unknown key 'ngff' .did you mean 'ngf'"),
         ("mosaic.min_lnd=1", "mosaic.source: is missing.*unknown key 'mosaic.min_lnd'"),
         ("size=64,", "size: input should be a valid integer"),

@@ -88,7 +88,8 @@ _TOKEN = re.compile(rb"(?:\s|#[^\r\n]*)*(\d+)")
 
 def _check_netpbm(data: bytes) -> str:
     """netpbm.sourceforge.net/doc/ppm.html: further pictures may follow one that is not plain."""
-    kind, at, numbers = data[1:2], 2, []
+    kind, at = data[1:2], 2
+    numbers: list[int] = []
     while len(numbers) < (2 if kind in b"14" else 3):
         found = _TOKEN.match(data, at)
         if found is None:

@@ -34,10 +34,11 @@ SPACES = {0: "black and white", 14: "CIE L*a*b*", 15: "black and white", 19: "e-
 HALVED = (((1, 1), (2, 2), (2, 2)), ((1, 1), (2, 1), (2, 1)))
 """Samplings of chroma that OpenJPEG makes RGB of: 4:2:0 and 4:2:2."""
 
-OPACITY, PREMULTIPLIED, UNSPECIFIED = 1, 2, 65535
+PREMULTIPLIED, UNSPECIFIED = 2, 65535
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
+# The fields of a JPEG 2000 file's headers.
 @dataclass
 class Stream:
     """``depths``: bits of each component; ``signed``: whether any has a sign; ``steps``: how many

@@ -109,6 +109,7 @@ OPAQUE, ASSOCIATED, UNASSOCIATED, PHOTOSHOP = 0, 1, 2, 999
 alpha."""
 
 
+# The tags of a TIFF file that decide what its samples are.
 @dataclass(frozen=True)
 class Layout:
     """The first picture's tags. ``bits``, ``formats``: one for each sample; ``extra``: one for

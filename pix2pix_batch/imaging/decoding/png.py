@@ -47,6 +47,7 @@ PASSES = (
 """Adam7: the first column and row of each pass, and how far apart they are (PNG, section 8.1)."""
 
 
+# What a PNG file's chunks say, one field a kind.
 @dataclass
 class Chunks:
     """What a file's chunks say.
@@ -86,9 +87,9 @@ class Chunks:
 def read_chunks(data: bytes) -> Chunks:
     """Look at the chunks of a PNG file; of one that is cut short, at those that are whole."""
     found = Chunks()
-    gamma = primaries = None
-    told = begun = False
+    begun = False
     seen: set[bytes] = set()
+    colours: dict[bytes, memoryview] = {}
     for kind, at, length in _iterate_chunks(data):
         begun = begun or kind == b"IDAT"
         if kind == b"IHDR" and at > FIRST:
@@ -97,43 +98,57 @@ def read_chunks(data: bytes) -> Chunks:
         if begun and kind in BEFORE_PIXELS:
             continue
         body = memoryview(data)[at : at + length]
+        place = kind.decode("latin-1"), at - 8, length + 12
         (checksum,) = struct.unpack_from(">I", data, at + length)
         if zlib.crc32(body, zlib.crc32(kind)) != checksum:
-            found.wrong.append((kind.decode("latin-1"), at - 8, length + 12))
+            found.wrong.append(place)
             continue
         if kind in ONCE:
             if remark := _describe_stray(kind, found, seen, begun):
-                found.stray.append((kind.decode("latin-1"), at - 8, length + 12))
+                found.stray.append(place)
                 found.remarks.append(remark)
                 continue
             seen.add(kind)
         if kind in BESIDE:
-            found.beside.append((kind.decode("latin-1"), at - 8, length + 12))
-        if kind == b"IHDR" and length >= 13:
-            found.width, found.height = struct.unpack_from(">II", body)
-            found.depth, found.colour, found.is_interlaced = body[8], body[9], bool(body[12])
-        elif kind == b"tRNS" and found.colour in (GREY, RGB):
-            found.key = struct.unpack(f">{length // 2}H", body[: length // 2 * 2])
-        elif kind == b"gAMA" and length == 4:
-            gamma = struct.unpack(">I", body)[0] / 1e5
-        elif kind == b"cHRM" and length == 32:
-            primaries = tuple(value / 1e5 for value in struct.unpack(">8I", body))
-        elif kind == b"cICP" and length == 4:
-            found.meaning = Cicp(body[0], body[1], body[2], body[3])
-        elif kind == b"sRGB":
-            told = True
-        elif kind == b"PLTE" and not begun:
-            found.palettes += 1
-        elif kind == b"iCCP":
-            found.has_profile = True
-        elif kind == b"IEND":
-            found.ended = True
+            found.beside.append(place)
+        if kind in BEFORE_PIXELS:
+            colours[kind] = body
+        _read_content(kind, body, begun, found)
+        if found.ended:
             break
-        elif kind not in NEEDED and kind[:1].isupper() and kind.isalpha():
-            found.unknown.append(kind.decode("latin-1"))
-    if found.meaning is None and gamma and not told:
-        found.meaning = Gamma(gamma, primaries)
+    found.meaning = _read_meaning(colours)
     return found
+
+
+def _read_content(kind: bytes, body: memoryview, begun: bool, found: Chunks) -> None:
+    """Note what a chunk says. ``begun``: whether the pixels have begun before it."""
+    if kind == b"IHDR" and len(body) >= 13:
+        found.width, found.height = struct.unpack_from(">II", body)
+        found.depth, found.colour, found.is_interlaced = body[8], body[9], bool(body[12])
+    elif kind == b"tRNS" and found.colour in (GREY, RGB):
+        found.key = struct.unpack(f">{len(body) // 2}H", body[: len(body) // 2 * 2])
+    elif kind == b"PLTE" and not begun:
+        found.palettes += 1
+    elif kind == b"iCCP":
+        found.has_profile = True
+    elif kind == b"IEND":
+        found.ended = True
+    elif kind not in NEEDED and kind[:1].isupper() and kind.isalpha():
+        found.unknown.append(kind.decode("latin-1"))
+
+
+def _read_meaning(chunks: Mapping[bytes, memoryview]) -> Gamma | Cicp | None:
+    """What the colours are, from the ``chunks`` of :data:`BEFORE_PIXELS` that are there; ``None``
+    for sRGB, or where nothing is said. One of another length than its kind has says nothing."""
+    gamma, corners, code = (chunks.get(kind, b"") for kind in (b"gAMA", b"cHRM", b"cICP"))
+    if len(code) == 4:
+        return Cicp(code[0], code[1], code[2], code[3])
+    if len(gamma) != 4 or b"sRGB" in chunks or not (exponent := struct.unpack(">I", gamma)[0]):
+        return None
+    primaries = None
+    if len(corners) == 32:
+        primaries = tuple(value / 1e5 for value in struct.unpack(">8I", corners))
+    return Gamma(exponent / 1e5, primaries)
 
 
 def _describe_stray(kind: bytes, found: Chunks, seen: set[bytes], begun: bool) -> str:

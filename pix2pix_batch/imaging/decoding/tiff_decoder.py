@@ -14,6 +14,7 @@ from pix2pix_batch.imaging.decoding.decoded import Decoded, copy_info
 from pix2pix_batch.imaging.decoding.opening import load_samples, open_with_pillow, require_readable
 from pix2pix_batch.imaging.decoding.orientation import UPRIGHT, settle_orientation
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
+from pix2pix_batch.imaging.metadata import tiff_pages
 
 LOSSLESS_FRAME = b"\xff\xc3"
 """The marker of a frame of lossless JPEG (ITU T.81, table B.1)."""
@@ -37,6 +38,7 @@ def _decode_known_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
         data = layout.reorder_directories(data)
     except ValueError as error:
         raise ImageError(f"a TIFF file that {error}; export it as TIFF or PNG") from error
+    count = tiff_pages.count_in(data)
     opened = _open_tiff(data, tolerance)
     if opened is not None and (lost := layout.find_lost_tag(data)):
         raise ImageError(f"damaged: its tag that tells the {lost} has no value")
@@ -44,6 +46,8 @@ def _decode_known_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
         opened = None
     turned, remark = settle_orientation(opened, data) if opened is not None else (None, "")
     remarks = [remark] if remark else []
+    if count > 1:
+        remarks.append(tiff_pages.describe_left_pages(count))
     if opened is not None and tiff.is_plain(opened):
         _load_tiff(opened, layout.COMPRESSIONS[opened.tag_v2.get(layout.COMPRESSION, 1)])
         remarks += filter(None, [tiff_damage.find_damage(opened, data)])

@@ -53,9 +53,6 @@ NOT_TRUE = {
 LARGEST = 1 << 20
 """Bytes of a packet that is looked at."""
 
-JPEG_XMP = 65502
-"""Bytes of XMP that a JPEG file holds in one piece (XMP specification, part 3, section 1.1.3)."""
-
 PHOTOSHOP = b"Photoshop 3.0\0"
 IPTC_BLOCK = 0x0404
 """The number of the block with IPTC's records (Adobe's Photoshop file format, image resources)."""

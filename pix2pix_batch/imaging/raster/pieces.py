@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2pix_batch.storage.destination import explain_output_error
+from pix2pix_batch.storage.common import explain_output_error
 from pix2pix_batch.storage.whole import whole
 
 PARTS = "parts"

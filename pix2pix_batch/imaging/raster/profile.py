@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pix2pix_batch.imaging.metadata.tiff import Fields
@@ -11,6 +11,7 @@ LOSSLESS = ("DEFLATE", "LZW", "ZSTD", "LZMA", "PACKBITS", "NONE")
 """Compressions of GeoTIFF that keep every value, by GDAL's names."""
 
 
+# The fields that GDAL has of a file.
 @dataclass(frozen=True)
 class RasterProfile:
     """``crs``, ``transform``, ``gcps`` (points and their system), ``rpcs``: where it lies, as
@@ -40,15 +41,7 @@ class RasterProfile:
 
     def without_place(self) -> RasterProfile:
         """The same, that does not say where it lies."""
-        return RasterProfile(
-            descriptions=self.descriptions,
-            colours=self.colours,
-            compression=self.compression,
-            block=self.block,
-            interleave=self.interleave,
-            overviews=self.overviews,
-            has_gaps=self.has_gaps,
-        )
+        return replace(self, crs=None, transform=None, gcps=None, rpcs=None, is_point=False)
 
 
 @dataclass(frozen=True)

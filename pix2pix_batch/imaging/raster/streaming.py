@@ -11,7 +11,8 @@ import numpy as np
 from pix2pix_batch.errors import ImageError, NotToleratedError
 from pix2pix_batch.imaging.raster.pieces import Piece, PieceStore
 from pix2pix_batch.imaging.raster.profile import RasterExtras
-from pix2pix_batch.imaging.raster.reading import Raster, count_pixel_bytes
+from pix2pix_batch.imaging.raster.reading import Raster
+from pix2pix_batch.imaging.raster.samples import count_pixel_bytes
 from pix2pix_batch.imaging.raster.writing import COLUMNS, RasterWriter
 from pix2pix_batch.imaging.tiling import Axis, round_to
 from pix2pix_batch.value_ranges import ValueRange
@@ -26,6 +27,7 @@ LARGEST_BLOCK = 512
 """Rows that blocks of files have at most, mostly."""
 
 
+# Has the interface of Tiles, whose attributes the pipeline reads, and the state of rows on disk.
 class StreamedTiles:
     """As :class:`pix2pix_batch.imaging.tiling.Tiles`, of a :class:`Raster` too large to be held.
 

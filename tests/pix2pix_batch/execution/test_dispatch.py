@@ -17,7 +17,7 @@ import pytest
 
 from pix2pix_batch.bundle import fingerprint
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.execution import chunk, cluster, dispatch
+from pix2pix_batch.execution import chunk, cluster, roster
 from pix2pix_batch.execution.cluster_handle import ClusterHandle, autotune_on_worker
 from pix2pix_batch.execution.dispatch import Dispatcher
 from pix2pix_batch.execution.marker import Marker
@@ -162,7 +162,7 @@ def test_an_image_that_kills_the_only_worker_that_is_fit_is_found_out(
                 mark.begin(0, "1:1")
             os._exit(1)
 
-    monkeypatch.setattr(dispatch, "ROSTER_SECONDS", 0.2)
+    monkeypatch.setattr(roster, "ROSTER_SECONDS", 0.2)
     monkeypatch.setattr(chunk, "SHORTEST_DELAY", 0.01)
     book = Kept()
     with Fleet(tmp_path / "fleet") as fleet, ExitStack() as stack:
@@ -176,7 +176,7 @@ def test_an_image_that_kills_the_only_worker_that_is_fit_is_found_out(
         work = TaskSpec(settings(tmp_path), markers=str(tmp_path / "markers"), task=task)
         stop = threading.Event()
         dispatcher = Dispatcher(ClusterHandle(client), work, book, watch=lambda: None, stop=stop)
-        dispatcher.unfit = dict.fromkeys(odd, "is odd")
+        dispatcher.roster.unfit = dict.fromkeys(odd, "is odd")
         assert dispatcher.run(iter(ITEMS[:1]))
     assert [(record.status, record.reason) for record in book.records] == [
         ("quarantined", "killed its worker 3 times")

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.execution import tar_converter, tar_members
+from pix2pix_batch.imaging.metadata import tiff_pages
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.inputs import litter
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import Record
-from pix2pix_batch.storage import files
+from pix2pix_batch.storage import common
 from tests.end_to_end.command import encoded
+from tests.pix2pix_batch.imaging.test_pages import draw_pages, write_pages
 
 
 def header(name: str, size: int = 0, **values: object) -> tarfile.TarInfo:
@@ -134,7 +136,7 @@ def test_a_sparse_member_is_refused(tmp_path: Path) -> None:
 def test_an_image_too_large_to_read_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "LARGEST", 1000)
+    monkeypatch.setattr(common, "LARGEST", 1000)
     path = pack(tmp_path / "x.tar", ("a.png", b"x" * 1001), ("b.bin", b"x" * 1001))
     found = read(path)
     assert "larger than 1,000 bytes" in str(found["a.png"])
@@ -331,6 +333,29 @@ def test_outputs_that_would_meet(tmp_path: Path, job: Settings) -> None:
     statuses, made = translated(job, path)
     assert listed(made) == ["1.jpg.png", "1.png.png", "2.png", "3.png"]
     assert statuses["x.tar/2.png"] == "failed"
+
+
+def test_pages_of_members_are_members(tmp_path: Path, job: Settings) -> None:
+    """Where they are asked for, one that is damaged fails alone, and names that meet are told."""
+    from dataclasses import replace
+
+    stack = write_pages(tmp_path / "s.tif", *draw_pages((9, 9), (5, 7), dtype="uint8")).read_bytes()
+    cut = bytearray(stack)
+    two = tiff_pages.list_pages(tiff_pages.reader_of(stack))[1]
+    cut[two.at] = 0
+    path = pack(
+        tmp_path / "x.tar", ("a/s.tif", stack), ("a/s.txt", b"1"), ("one.png", encoded("PNG")),
+        ("cut.tif", bytes(cut)), ("s#2.png", encoded("PNG")), ("s.tif", stack),
+    )  # fmt: skip
+    statuses, made = translated(job, path)
+    assert listed(made) == ["a/s.png", "a/s.txt", "one.png", "cut.png", "s#2.png", "s.png"]
+    made.unlink()
+    statuses, made = translated(replace(job, pages="all"), path)
+    assert listed(made) == [
+        "a/s#1.png", "a/s#2.png", "a/s.txt", "one.png", "cut#1.png", "s#2.png", "s#1.png",
+    ]  # fmt: skip
+    assert statuses["x.tar/a/s.tif#2"] == statuses["x.tar/cut.tif#1"] == "done"
+    assert statuses["x.tar/cut.tif#2"] == statuses["x.tar/s.tif#2"] == "failed"
 
 
 @pytest.mark.parametrize("held", [1, tar_converter.HELD])

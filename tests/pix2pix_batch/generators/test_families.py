@@ -292,6 +292,10 @@ def test_another_filter_than_cuts_is_refused(tmp_path: Path) -> None:
         (lambda s: {**s, "model.3.extra": torch.zeros(1)}, "unknown weight"),
         (lambda s: {**s, "model.4.bias": torch.full((8,), torch.nan)}, "infinities or NaN"),
         (lambda s: {**s, "model.4.bias": torch.zeros(7)}, r"shape.*a ResNet with 2 halvings"),
+        (
+            lambda s: {k: v for k, v in s.items() if v.shape[-2:] != (7, 7) or v.shape[0] != 3},
+            "lacks the last layer of a ResNet",
+        ),
     ],
 )
 def test_broken_ones_are_refused(

@@ -21,8 +21,8 @@ from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.inference import carried_metadata
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
-from pix2pix_batch.options import PICTURE_FORMATS
 from tests.end_to_end.command import picture
+from tests.formats import PICTURE_FORMATS
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

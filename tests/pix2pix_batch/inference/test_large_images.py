@@ -317,7 +317,6 @@ def test_the_memory_of_a_strip_is_reckoned(
     source = write(tmp_path / "a.tif", draw((height, 6000, 4)), **blocks)
     item, settings = Item(str(source), "a.tif", "a.tif", "tiff"), settings_of(model)
     info = bundle.read_info(model)
-    assert large_images.reckon_memory([item], info, settings) == 0
     monkeypatch.setattr(large_images, "WHOLE_RASTER", 0)
     gone = replace(item, path=str(tmp_path / "gone.tif"))
     reckoned = large_images.reckon_memory([gone, item], info, settings)
@@ -333,6 +332,32 @@ def test_the_memory_of_a_strip_is_reckoned(
     finally:
         tracemalloc.stop()
     assert reckoned / 4 < taken < reckoned
+
+
+def test_the_memory_of_rasters_that_are_held_is_reckoned(tmp_path: Path) -> None:
+    """As much more as NumPy takes for larger ones; what is not there takes none."""
+    side, made = whole_range("uint16", 4), whole_range("float32", 3)
+    model = save_identity(tmp_path / "m.safetensors", side, made, 64)
+    info, settings = bundle.read_info(model), settings_of(model, out=str(tmp_path / "out"))
+    (tmp_path / "out" / ".pix2pix-batch" / "tmp").mkdir(parents=True)
+    taken, reckoned = [], []
+    for height in (100, 700):
+        sources = [write(tmp_path / f"{name}.tif", draw((height, 900, 4))) for name in "abcd"]
+        items = [Item(str(one), one.name, one.name, "tiff") for one in sources]
+        gone = replace(items[0], path=str(tmp_path / "gone.tif"))
+        assert large_images.reckon_memory([gone], info, settings) == 0
+        reckoned.append(large_images.reckon_memory([gone, *items], info, settings))
+        assert large_images.reckon_memory(items[:1], info, settings) < reckoned[-1]
+        converter = Converter(settings)
+        tracemalloc.start()
+        try:
+            converter.run(items)
+            taken.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        assert [record.status for record in converter.records] == ["done"] * 4
+    more = reckoned[1] - reckoned[0]
+    assert more / 4 < taken[1] - taken[0] < more
 
 
 def test_variants_are_not_made_of_what_is_not_held(

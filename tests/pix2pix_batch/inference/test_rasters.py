@@ -26,6 +26,7 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
+from pix2pix_batch.imaging.metadata import tiff
 from pix2pix_batch.imaging.tiling import Tiles
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.engine_cache import open_engine
@@ -226,6 +227,52 @@ def test_tiles_of_four_bands_are_those_of_plain_pytorch(tmp_path: Path, bands: i
     assert apart.mean() <= 1 and apart.max() <= 20
 
 
+def write_odd_tiles(path: Path, pixels: np.ndarray, high: int, wide: int) -> Path:
+    """``uint16 (H, W)`` in tiles that are no multiples of 16, as TIFF 6.0 asks for: programs write
+    such all the same."""
+    height, width = pixels.shape
+    padded = np.pad(pixels, ((0, -height % high), (0, -width % wide)))
+    tiles = [
+        padded[top : top + high, left : left + wide].astype("<u2").tobytes()
+        for top in range(0, height, high)
+        for left in range(0, width, wide)
+    ]
+    places = [8 + number * len(tiles[0]) for number in range(len(tiles))]
+    one = {256: width, 257: height, 258: 16, 259: 1, 262: 1, 277: 1, 322: wide, 323: high}
+    fields = {tag: tiff.Field.of(tiff.SHORT, value) for tag, value in one.items()}
+    fields[324] = tiff.Field.of(tiff.LONG, *places)
+    fields[325] = tiff.Field.of(tiff.LONG, *(len(tile) for tile in tiles))
+    at = 8 + len(tiles) * len(tiles[0])
+    path.write_bytes(
+        struct.pack("<2sHI", b"II", 42, at) + b"".join(tiles) + tiff.encode(fields, at)
+    )
+    return path
+
+
+@pytest.mark.parametrize("size", [(20, 12), (15, 33)])
+def test_tiles_of_odd_size_are_read(tmp_path: Path, size: tuple[int, int]) -> None:
+    """And are the output's where GDAL writes such."""
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
+    pixels = draw((100, 70, 1))
+    source = write_odd_tiles(tmp_path / "a.tif", pixels[:, :, 0], *size)
+    (record,) = convert(tmp_path / "out", model, source).values()
+    assert record.status == "done", record.reason
+    assert np.array_equal(read(tmp_path / "out" / "a.tif"), pixels)
+
+
+@pytest.mark.parametrize("form", ["tiff", "cog"])
+def test_what_does_not_say_where_it_lies_becomes_such(tmp_path: Path, form: str) -> None:
+    """No reference system and no transform are made up; a transform alone is kept."""
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
+    bare = write(tmp_path / "bare.tif", draw((64, 64, 1)))
+    placed = write(tmp_path / "placed.tif", draw((64, 64, 1)), transform=PLACE)
+    records = convert(tmp_path / "out", model, bare, placed, form=form)
+    assert {(record.status, record.warning) for record in records.values()} == {("done", "")}
+    for name, transform in (("bare", Affine.identity()), ("placed", PLACE)):
+        with rasterio.open(tmp_path / "out" / f"{name}.tif") as file:
+            assert file.crs is None and file.transform == transform
+
+
 def test_ground_control_points_are_kept(tmp_path: Path) -> None:
     points = [GroundControlPoint(row, col, 8 + col / 9, 48 - row / 9) for row, col in
               ((0, 0), (0, 50), (50, 0), (50, 50))]  # fmt: skip
@@ -332,6 +379,23 @@ def test_what_gdals_own_tools_say_of_a_cog(tmp_path: Path) -> None:
         assert file.tags(ns="IMAGE_STRUCTURE")["COMPRESSION"] == "ZSTD"
         assert file.block_shapes[0] == (256, 256) and file.overviews(1)
         assert np.array_equal(file.read(), np.moveaxis(read(source), 2, 0))
+    require_cloud_optimized(tmp_path / "out" / "a.tif")
+
+
+def require_cloud_optimized(path: Path) -> None:
+    """What GDAL's ``validate_cloud_optimized_geotiff.py`` and ``rio cogeo validate`` ask for:
+    tiles, directories before all samples and in order, overviews ever smaller, their samples
+    before those of what is larger."""
+    with tifffile.TiffFile(path) as file:
+        found = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
+        assert all(page.is_tiled or max(page.shape[:2]) <= 512 for page in found)
+        directories = [page.offset for page in found]
+        starts = [min(place for place in page.dataoffsets if place) for page in found]
+        assert directories == sorted(directories) and max(directories) < min(starts)
+        assert starts == sorted(starts, reverse=True)
+        sizes = [page.shape[0] * page.shape[1] for page in found]
+        assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == len(sizes)
+        assert [page.is_reduced for page in found] == [False] + [True] * (len(found) - 1)
 
 
 @pytest.mark.parametrize(("form", "given"), [("cog", ()), ("tiff", ("COMPRESS=ZSTD",))])
@@ -387,7 +451,7 @@ def test_of_several_pages_the_first_is_read(tmp_path: Path) -> None:
         file.write(pixels[:, :, 0])
         file.write(pixels[:40, :30, 0])
     (record,) = convert(tmp_path / "out", model, tmp_path / "a.tif").values()
-    assert record.warning == "has 2 pages, of which the first is read"
+    assert record.warning.startswith("has 2 pages, of which the first is read")
     assert np.array_equal(read(tmp_path / "out" / "a.tif"), pixels)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.storage import files
+from pix2pix_batch.storage import files, local
 
 
 def test_a_file_that_pretends_to_be_huge(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     for path in (str(tmp_path / "absent"), "a\0b", "nosuch://x", "http://["):
         with pytest.raises(ImageError):
             files.read_file(path)
-    assert files.file_size("a\0b") == 0
+    assert local.file_size("a\0b") == 0
 
 
 def test_what_is_no_file_does_not_stay_open(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pix2pix_batch.errors import ImageError, InputError, OutputError
-from pix2pix_batch.storage import destination, files, remote
+from pix2pix_batch.storage import common, destination, files, remote
 from tests.end_to_end.command import small_disk
 
 # What is shown
@@ -158,7 +158,7 @@ def test_an_empty_file_is_empty(memory: fsspec.AbstractFileSystem) -> None:
 def test_what_is_too_large_is_not_read(
     memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "LARGEST", 4)
+    monkeypatch.setattr(common, "LARGEST", 4)
     memory.pipe_file("/in/a.png", b"12345")
     with pytest.raises(ImageError, match="larger than 4 bytes"):
         files.read_file("memory://in/a.png")
@@ -206,7 +206,7 @@ def test_outputs_stay_below_out(memory: fsspec.AbstractFileSystem, output: str) 
 
 def test_which_outputs_are_there(memory: fsspec.AbstractFileSystem) -> None:
     memory.pipe_file("/out/a/b.png", b"")
-    outputs = destination.Outputs("memory://out")
+    outputs = destination.list_outputs("memory://out")
     assert outputs.has("a/b.png")
     assert outputs.has("a")
     assert not outputs.has("a/c.png")

@@ -16,8 +16,8 @@ from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.metadata import descriptions
 from pix2pix_batch.imaging.metadata.descriptions import PREFIXES
 from pix2pix_batch.inference import carried_metadata
-from pix2pix_batch.options import PICTURE_FORMATS
 from tests.end_to_end.command import picture
+from tests.formats import PICTURE_FORMATS
 from tests.pix2pix_batch.inference.test_carried_metadata import SETTINGS
 
 PACKET = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>

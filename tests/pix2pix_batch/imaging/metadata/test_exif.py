@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import IFDRational
 from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.metadata import exif
 from pix2pix_batch.imaging.metadata.tiff import Field, Tiff, encode
-from pix2pix_batch.options import PICTURE_FORMATS
+from tests.formats import PICTURE_FORMATS
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from pix2pix_batch.storage.patience import patiently
+from pix2pix_batch.storage.retry import retry_disk
 
 
 class Disk:
@@ -22,18 +22,18 @@ class Disk:
 
 
 def test_what_passes_is_waited_for() -> None:
-    assert patiently(Disk()) == b"data"
-    assert patiently(Disk(errno.ESTALE, errno.EIO), waits=(0, 0)) == b"data"
+    assert retry_disk(Disk()) == b"data"
+    assert retry_disk(Disk(errno.ESTALE, errno.EIO), waits=(0, 0)) == b"data"
 
 
 def test_what_stays_is_raised() -> None:
     with pytest.raises(OSError) as caught:
-        patiently(Disk(*[errno.EIO] * 3), waits=(0, 0))
+        retry_disk(Disk(*[errno.EIO] * 3), waits=(0, 0))
     assert caught.value.errno == errno.EIO
 
 
 def test_a_file_that_is_not_there_is_not_waited_for() -> None:
     disk = Disk(errno.ENOENT, errno.EIO)
     with pytest.raises(FileNotFoundError):
-        patiently(disk, waits=(60,))
+        retry_disk(disk, waits=(60,))
     assert disk.errors == [errno.EIO]

@@ -1,0 +1,74 @@
+"""What files are that are given as checkpoints and hold no weights that are read."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+ZIP = b"PK\x03\x04"
+
+BEGINNINGS = (
+    (b"version https://git-lfs", "is a pointer of Git LFS; get the file itself by 'git lfs pull'"),
+    (b"<!doctype", "is a web page (HTML); download the file itself"),
+    (b"<html", "is a web page (HTML); download the file itself"),
+    (b"\x1f\x8b", "was compressed by gzip; unpack it"),
+    (b"ustar", "is a tar archive; unpack it"),
+    (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it"),
+    (b"Rar!\x1a\x07", "is a RAR archive; unpack it"),
+)
+"""How files begin that people take for checkpoints; capitals do not count."""
+
+TORCHSCRIPT = (
+    "is TorchScript (torch.jit.save), a program with its weights, which is not run; "
+    "save the weights alone, with torch.save(torch.jit.load(FILE).state_dict(), ...)"
+)
+EXPORTED = (
+    "is a program (torch.export.save), which is not run; "
+    "save the weights alone, with torch.save(torch.export.load(FILE).state_dict, ...)"
+)
+
+
+def explain_file(path: Path) -> str | None:
+    """What the file at ``path`` is and what to do, to follow its name in an error; None of what
+    may be a checkpoint. Raises :class:`OSError`."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    if not start:
+        return "is empty; get it again"
+    if not start.strip(b"\0"):
+        return "begins with nothing but zeros; get it again"
+    for beginning, what in BEGINNINGS:
+        place = 257 if beginning == b"ustar" else 0
+        if start[place:].lstrip().lower().startswith(beginning.lower()):
+            return what
+    if path.suffix.lower() == ".onnx":
+        return "is an ONNX graph; give the checkpoint that it was made from"
+    return _explain_zip(path) if start.startswith(ZIP) else _explain_safetensors(path, start)
+
+
+def _explain_zip(path: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
+        return "is cut short: its list of contents, which comes last, is missing; get it again"
+    inner = {name.partition("/")[2] for name in names}
+    if "constants.pkl" in inner:
+        return TORCHSCRIPT
+    if "archive_format" in inner:
+        return EXPORTED
+    held = [name for name in names if name.lower().endswith((".pth", ".pt", ".safetensors"))]
+    if held and "data.pkl" not in inner:
+        return f"is a ZIP archive with {held[0]!r} in it; unpack it"
+    return None
+
+
+def _explain_safetensors(path: Path, start: bytes) -> str | None:
+    """A safetensors file names the length of its header first; its data follow."""
+    if start[8:9] != b"{":
+        return None
+    size = path.stat().st_size
+    header = int.from_bytes(start[:8], "little")
+    if header + 8 > size:
+        return f"is cut short: its header has {header:,} bytes, and the file {size:,}; get it again"
+    return None

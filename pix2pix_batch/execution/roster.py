@@ -1,0 +1,54 @@
+"""Which workers are there, and which of them may be given something."""
+
+from __future__ import annotations
+
+import time
+
+from pix2pix_batch.execution.cluster_handle import ROSTER_SECONDS, ClusterHandle
+
+
+class Roster:
+    """The workers of a job. ``notes``: what the user should know of them in the end."""
+
+    def __init__(self, handle: ClusterHandle) -> None:
+        self._handle = handle
+        self.threads: dict[str, int] = {}
+        """Of each worker that is there, by its address."""
+        self.unfit: dict[str, str] = {}
+        """The workers that are given nothing, and why."""
+        self.notes: list[str] = []
+        self._last_call = self._last_worker = time.monotonic()
+
+    def call(self) -> None:
+        """Ask the scheduler who is there. Raises what the lost connection does."""
+        self.threads = dict(self._handle.client.nthreads())
+        self._last_call = time.monotonic()
+        if self.threads:
+            self._last_worker = self._last_call
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to call it again."""
+        return time.monotonic() - self._last_call >= ROSTER_SECONDS
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether nobody has been there for longer than the job waits for workers."""
+        return time.monotonic() - self._last_worker > self._handle.patience
+
+    @property
+    def usable_threads(self) -> list[int]:
+        """The threads of each worker that may be given something."""
+        return [count for address, count in self.threads.items() if address not in self.unfit]
+
+    @property
+    def fit_workers(self) -> frozenset[str]:
+        """The workers to choose from; empty where any will do."""
+        return frozenset(self.threads) - set(self.unfit) if self.unfit else frozenset()
+
+    def dismiss(self, found: dict[str, str]) -> dict[str, str]:
+        """Give these workers nothing more; returns those that were not known before, and why."""
+        new = {address: why for address, why in found.items() if address not in self.unfit}
+        self.unfit |= new
+        self.notes += [f"left out {address}, which {why}" for address, why in new.items()]
+        return new

@@ -1,0 +1,151 @@
+"""Pages of TIFF files as images of their own: what they are called, and reading them.
+
+A page is named by its file and its number from 1, ``stack.tif#3``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from pix2pix_batch.errors import ImageError, Pix2PixBatchError
+from pix2pix_batch.imaging.kinds import suffix_of
+from pix2pix_batch.imaging.metadata.tiff_pages import (
+    Page,
+    ReadAt,
+    find_patches,
+    list_pages,
+    reader_of,
+    require_page,
+    select_page,
+)
+from pix2pix_batch.storage import common, files, local, remote
+
+SUFFIXES = frozenset({".tif", ".tiff"})
+"""Of files that may have pages."""
+
+MARK = "#"
+"""Between a file's name and a page's number; twice or more where a file is really called so."""
+
+MARKED = re.compile(rf"(.+?)({MARK}+)([1-9][0-9]{{0,4}})", re.DOTALL)
+"""A page's name."""
+
+BLOCK = 1 << 16
+"""Bytes that are asked of a store at once."""
+
+
+def list_pages_of_file(path: str) -> list[Page]:
+    """The pages of the file at a path or URL. Raises :class:`ImageError` where it cannot be
+    read."""
+    if remote.is_url(path):
+        return list_pages(_open_remote(path))
+    try:
+        with local.open_regular(path) as file:
+            return _list_local(path, common.stamp(os.fstat(file.fileno())))
+    except (OSError, ValueError) as error:
+        raise local.unreadable(path, error) from error
+
+
+@lru_cache(16)
+def _list_local(path: str, stamp: str) -> list[Page]:
+    """``stamp``: of the file, whose pages are listed anew when it changes."""
+    with local.open_regular(path) as file:
+        return list_pages(lambda at, length: os.pread(file.fileno(), length, at))
+
+
+def find_patches_of_file(path: str, number: int) -> list[tuple[int, bytes]]:
+    """:func:`find_patches` of a file of this machine. Raises :class:`ImageError`."""
+    found = list_pages_of_file(path)
+    with local.open_regular(path) as file:
+        return find_patches(lambda at, length: os.pread(file.fileno(), length, at), found, number)
+
+
+def _open_remote(url: str) -> ReadAt:
+    """Reads a block at a time; of the web, whose servers need not know ranges, all at once."""
+    if remote.scheme(url) in remote.WEB:
+        return reader_of(remote.read(url, common.LARGEST))
+    size = remote.size_of(url)
+
+    @lru_cache(4)
+    def read_block(number: int) -> bytes:
+        return remote.read_range(url, number * BLOCK, min(size, (number + 1) * BLOCK))
+
+    def read_at(at: int, length: int) -> bytes:
+        end = min(at + length, size)
+        if at >= end:
+            return b""
+        parts = range(at // BLOCK, (end - 1) // BLOCK + 1)
+        start = at - parts.start * BLOCK
+        return b"".join(map(read_block, parts))[start : start + length]
+
+    return read_at
+
+
+def count_pages(path: str) -> int:
+    """How many pages the file at a path or URL has; 0 where that cannot be told, for whatever
+    reason: who converts it says why."""
+    try:
+        return len(list_pages_of_file(path))
+    except Pix2PixBatchError:
+        return 0
+
+
+def read_size(path: str, number: int) -> tuple[int, int] | None:
+    """Height and width of a page; ``None`` where they are not told."""
+    try:
+        page = require_page(list_pages_of_file(path), number)
+    except ImageError:
+        return None
+    return (page.height, page.width) if page.height and page.width else None
+
+
+def may_have_pages(name: str) -> bool:
+    """Whether a file is called as one that may have them."""
+    return suffix_of(name) in SUFFIXES
+
+
+def split_name(name: str) -> tuple[str, str, int]:
+    """A page's name as its file's, the mark, and its number; 0 of what is no page's by its name
+    alone."""
+    if name[-1:].isdecimal() and (told := MARKED.fullmatch(name)):
+        file = urlsplit(told[1]).path if remote.is_url(name) else told[1]
+        if may_have_pages(file):
+            return told[1], told[2], int(told[3])
+    return name, "", 0
+
+
+def split_mark(name: str) -> tuple[str, str]:
+    """A page's name as its file's, and the mark with its number."""
+    told = MARKED.fullmatch(name)
+    return (told[1], told[2] + told[3]) if told else (name, "")
+
+
+def locate(path: str) -> tuple[str, int]:
+    """The file and the page, 0 for none, that a path or URL names: a file that is really called
+    so goes before a page."""
+    file, _, number = split_name(path)
+    if not number:
+        return path, 0
+    if not remote.is_url(path):
+        is_page = not os.path.lexists(path)
+    else:
+        is_page = remote.scheme(path) in remote.WEB or not remote.exists(path)
+    return (file, number) if is_page else (path, 0)
+
+
+def name_page(name: str, number: int, path: str = "") -> str:
+    """What names a page of the file ``name``, which lies at ``path``."""
+    mark = MARK
+    while path and not remote.is_url(path) and os.path.lexists(f"{path}{mark}{number}"):
+        mark += MARK
+    return f"{name}{mark}{number}"
+
+
+def read_file(path: str) -> bytes:
+    """The bytes of a file, or of the page that ``path`` names as a file of its own. Raises
+    :class:`ImageError`."""
+    file, number = locate(path)
+    data = files.read_file(file)[0]
+    return select_page(data, number) if number else data

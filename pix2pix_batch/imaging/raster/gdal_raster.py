@@ -1,0 +1,211 @@
+"""Rasters that GDAL reads, window by window."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging import pages
+from pix2pix_batch.imaging.metadata.tiff_pages import describe_left_pages, select_page
+from pix2pix_batch.imaging.raster import library
+from pix2pix_batch.imaging.raster.bands import choose_bands
+from pix2pix_batch.imaging.raster.blocks import BlockChecker
+from pix2pix_batch.imaging.raster.paged import PagedFile
+from pix2pix_batch.imaging.raster.profile import LOSSLESS, RasterProfile
+from pix2pix_batch.imaging.raster.samples import (
+    clean,
+    count_pixel_bytes,
+    reduction,
+    require_type,
+)
+from pix2pix_batch.imaging.raster.survey import Survey, describe_other_names
+from pix2pix_batch.text import format_count
+from pix2pix_batch.value_ranges import ValueRange
+
+MOST_BANDS = 1024
+"""Bands that a file may have of which some are read; what a damaged header says is soon more."""
+
+
+class GdalRaster:
+    """What GDAL reads; a :class:`~pix2pix_batch.imaging.raster.reading.Raster`."""
+
+    def __init__(
+        self,
+        place: str | bytes,
+        side: ValueRange,
+        bands: Sequence[str] = (),
+        page: int = 0,
+    ) -> None:
+        """See :func:`pix2pix_batch.imaging.raster.reading.open_raster`."""
+        rasterio = library.rasterio()
+        self.side, self.pixel_bytes = side, count_pixel_bytes(side)
+        self.warnings: list[str] = []
+        self._memory: Any = None
+        with library.explain_errors("read as a raster"):
+            if isinstance(place, bytes):
+                self._memory = rasterio.io.MemoryFile(select_page(place, page) if page else place)
+            elif page:
+                self._memory = PagedFile(place, pages.find_patches_of_file(place, page))
+            path = place if isinstance(place, str) and not page else self._memory.name
+            self._file = self._open(path)
+        self._blocks: BlockChecker | None = None
+        try:
+            self._begin(bands)
+            self._blocks = BlockChecker(self._file, place, self.indexes)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: str) -> Any:
+        """Nothing is left open where it cannot be opened."""
+        try:
+            return library.open_dataset(path)
+        except BaseException:
+            if self._memory is not None:
+                self._memory.close()
+            raise
+
+    def _begin(self, bands: Sequence[str]) -> None:
+        file = self._file
+        self._require_local()
+        self.height, self.width = file.height, file.width
+        if not 1 <= file.count <= MOST_BANDS:
+            raise ImageError(f"has {format_count(file.count, 'band')}; up to {MOST_BANDS} are read")
+        if self.side.is_picture and file.tags(ns="COLOR_PROFILE").get("SOURCE_ICC_PROFILE"):
+            self.warnings.append("its colour profile is left out: it is read window by window")
+        if file.driver == "GTiff" and file.tags(ns="TIFF").get("TIFFTAG_ORIENTATION", "1") != "1":
+            self.warnings.append("its orientation is left out: rasters are read as they lie")
+        if file.driver == "GTiff" and (count := len(file.subdatasets)) > 1:
+            self.warnings.append(describe_left_pages(count))
+        enums = library.rasterio().enums
+        colours, self._alpha = list(file.colorinterp), None
+        if enums.ColorInterp.alpha in colours:
+            self._alpha = colours.index(enums.ColorInterp.alpha) + 1
+        names = tuple(found or "" for found in file.descriptions)
+        own = [k for k in range(file.count) if k + 1 != self._alpha] if not bands else None
+        self.indexes = choose_bands(names, file.count, own, self.side, bands)
+        types = [file.dtypes[index - 1] for index in self.indexes]
+        for index, kind in zip(self.indexes, types, strict=True):
+            require_type(kind, self.side, f"band {index}")
+        self._nodata = [file.nodatavals[index - 1] for index in self.indexes]
+        flags = file.mask_flag_enums[self.indexes[0] - 1]
+        self._has_mask = enums.MaskFlags.per_dataset in flags and enums.MaskFlags.alpha not in flags
+        if self._alpha in self.indexes:  # what GDAL calls any fourth band of 8 bits
+            self._alpha = None
+        if not bands and (remark := describe_other_names(self._chosen(names), self.side.names)):
+            self.warnings.append(remark)
+        self._survey = Survey(self.side)
+        self.profile = self._read_profile(names)
+
+    def _chosen(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(names[index - 1] for index in self.indexes)
+
+    def _require_local(self) -> None:
+        """A VRT names the files that it is made of, which may lie anywhere."""
+        for path in self._file.files if self._file.driver == "VRT" else ():
+            if path.startswith("/vsi") and not path.startswith("/vsimem/"):
+                raise ImageError(f"is a VRT of {path}, which is no file here; fetch it first")
+            if not path.startswith("/vsimem/") and not os.path.isfile(path):
+                raise ImageError(f"is a VRT of {path}, which is not there; mend the VRT")
+
+    def _read_profile(self, names: tuple[str, ...]) -> RasterProfile:
+        file = self._file
+        tags = file.tags(ns="IMAGE_STRUCTURE")
+        compression = str(tags.get("COMPRESSION", "NONE")).upper()
+        gcps, system = file.gcps
+        floats = any(np.dtype(file.dtypes[index - 1]).kind == "f" for index in self.indexes)
+        given = any(value is not None for value in self._nodata) or self.side.nodata is not None
+        is_tiled = file.driver == "GTiff" and file.profile.get("tiled", False)
+        block = file.block_shapes[self.indexes[0] - 1] if is_tiled else None
+        return RasterProfile(
+            crs=file.crs,
+            transform=None if file.transform.is_identity else file.transform,
+            gcps=(gcps, system) if gcps else None,
+            rpcs=file.rpcs,
+            descriptions=self._chosen(names),
+            colours=tuple(file.colorinterp[index - 1] for index in self.indexes),
+            is_point=file.tags().get("AREA_OR_POINT") == "Point",
+            compression=compression if compression in LOSSLESS else "DEFLATE",
+            block=None if block is None else (int(block[0]), int(block[1])),
+            interleave=str(tags.get("INTERLEAVE", "PIXEL")).lower(),
+            overviews=tuple(file.overviews(self.indexes[0])),
+            has_gaps=bool(floats or given or self._has_mask or self._alpha),
+        )
+
+    def read(
+        self, top: int, left: int, height: int, width: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """See :class:`.reading.Raster`."""
+        window = library.rasterio().windows.Window(left, top, width, height)
+        made = self._read(window, (height, width))
+        if self._blocks and (found := self._blocks.find_damage(top, left, height, width)):
+            self._blocks.close()
+            self._blocks = None
+            self.warnings.append(found)
+        return made
+
+    def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """See :class:`.reading.Raster`."""
+        step = reduction(self.height, self.width, longest)
+        return self._read(None, (-(-self.height // step), -(-self.width // step)))
+
+    def count_reduced(self, longest: int) -> int:
+        """See :class:`.reading.Raster`."""
+        step = reduction(self.height, self.width, longest)
+        factors = self._file.overviews(self.indexes[0])
+        factor = max((one for one in factors if one <= step), default=1)
+        return self.height * self.width * self.pixel_bytes // factor**2
+
+    def _read(self, window: Any, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
+        """The window, all for ``None``, as so many rows and columns."""
+        with library.explain_errors("read"):
+            every = len(self.indexes), *shape
+            planes = self._file.read(self.indexes, window=window, out_shape=every)
+            masked = self._read_mask(window, shape)
+        nodata = [[value] for value in self._nodata]
+        made = clean(np.moveaxis(planes, 0, 2), masked, nodata, self.side, self.warnings)
+        self._survey.add(*made, self.warnings)
+        return made
+
+    def _read_mask(self, window: Any, shape: tuple[int, int]) -> np.ndarray | None:
+        if self._alpha is not None:
+            return self._file.read(self._alpha, window=window, out_shape=shape) == 0
+        if self._has_mask:
+            return self._file.read_masks(self.indexes[0], window=window, out_shape=shape) == 0
+        return None
+
+    def close(self) -> None:
+        self._file.close()
+        if self._blocks:
+            self._blocks.close()
+        if self._memory is not None:
+            self._memory.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def read_place(data: bytes, has_gaps: bool) -> RasterProfile:
+    """Where a GeoTIFF lies, and nothing else of it."""
+    rasterio = library.rasterio()
+    with (
+        library.explain_errors("read"),
+        rasterio.io.MemoryFile(data, ext=".tif") as memory,
+        memory.open() as file,
+    ):
+        gcps, system = file.gcps
+        return RasterProfile(
+            crs=file.crs,
+            transform=None if file.transform.is_identity else file.transform,
+            gcps=(gcps, system) if gcps else None,
+            rpcs=file.rpcs,
+            is_point=file.tags().get("AREA_OR_POINT") == "Point",
+            has_gaps=has_gaps,
+        )

@@ -1,0 +1,90 @@
+"""Arrays of NumPy's as rasters, read window by window."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.raster.bands import choose_bands
+from pix2pix_batch.imaging.raster.profile import RasterProfile
+from pix2pix_batch.imaging.raster.samples import (
+    clean,
+    count_pixel_bytes,
+    reduction,
+    require_type,
+)
+from pix2pix_batch.imaging.raster.survey import Survey
+from pix2pix_batch.value_ranges import ValueRange
+
+SUFFIX = ".npy"
+
+
+def load_array(place: str | bytes) -> np.ndarray:
+    """What the ``.npy`` at the path ``place`` holds, or whose bytes it is, as ``(H, W, C)``; of a
+    path a map of the file. Raises :class:`ImageError`."""
+    try:
+        if isinstance(place, bytes):
+            array = np.load(io.BytesIO(place), allow_pickle=False)
+        else:
+            array = np.load(place, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror or error})") from error
+    except (ValueError, EOFError) as error:
+        raise ImageError(f"cannot be read as an array of NumPy's: {error}") from error
+    if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or 0 in array.shape:
+        shape = getattr(array, "shape", "no array")
+        raise ImageError(f"is an array of shape {shape}; it must be (H, W) or (H, W, C)")
+    return array if array.ndim == 3 else array[:, :, None]
+
+
+class NumpyRaster:
+    """An array of NumPy's, ``(H, W)`` or ``(H, W, C)``, from a ``.npy``; a
+    :class:`~pix2pix_batch.imaging.raster.reading.Raster`."""
+
+    def __init__(self, place: str | bytes, side: ValueRange, bands: Sequence[str] = ()) -> None:
+        """See :func:`pix2pix_batch.imaging.raster.reading.open_raster`."""
+        self.side, self.pixel_bytes = side, count_pixel_bytes(side)
+        self.warnings: list[str] = []
+        self._array = array = load_array(place)
+        self.height, self.width, count = self._array.shape
+        require_type(array.dtype, side, "it")
+        indexes = choose_bands(("",) * count, count, None, side, bands)
+        self._bands = [index - 1 for index in indexes]
+        self._survey = Survey(side)
+        floats = array.dtype.kind == "f"
+        self.profile = RasterProfile(has_gaps=floats or side.nodata is not None)
+
+    def read(
+        self, top: int, left: int, height: int, width: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """See :class:`.reading.Raster`."""
+        return self._clean(self._array[top : top + height, left : left + width, self._bands])
+
+    def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """See :class:`.reading.Raster`."""
+        step = reduction(self.height, self.width, longest)
+        return self._clean(self._array[::step, ::step][:, :, self._bands])
+
+    def count_reduced(self, longest: int) -> int:
+        """See :class:`.reading.Raster`; of a map of a file, the rows that are looked at."""
+        step = reduction(self.height, self.width, longest)
+        return self.height * self.width * self.pixel_bytes // step
+
+    def _clean(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        nothing: list[list[float | None]] = [[] for _ in self._bands]
+        made = clean(window, None, nothing, self.side, self.warnings)
+        self._survey.add(*made, self.warnings)
+        return made
+
+    def close(self) -> None:
+        """Nothing is open but a map of the file, which goes with the array."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None

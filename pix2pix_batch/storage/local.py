@@ -1,0 +1,196 @@
+"""Files on the disks of this machine."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import IO
+
+from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.storage import common
+from pix2pix_batch.storage.common import NameRules, require_size
+from pix2pix_batch.storage.local_destination import LocalDestination, LocalOutputs
+from pix2pix_batch.storage.retry import retry_disk
+from pix2pix_batch.text import escape
+
+NAME_BYTES = 255
+"""What a name may have on Linux's file systems, unless these say otherwise (eCryptfs: 143)."""
+
+SEEN_ALIKE = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "cifs", "smb3", "hfs",
+                        "hfsplus", "apfs", "9p", "drvfs"})  # fmt: skip
+"""File systems, by Linux's names, on which ``A.png`` and ``a.png`` may be one file."""
+
+
+class LocalStore:
+    """The disks of this machine, as a :class:`~pix2pix_batch.storage.store.Store`."""
+
+    is_local = True
+
+    def join(self, base: str, name: str) -> str:
+        return os.path.join(base, name)
+
+    def absolute(self, path: str) -> str:
+        return os.path.abspath(path)
+
+    def resolve(self, path: str) -> str:
+        return os.path.realpath(path)
+
+    def stamp_of(self, path: str) -> str:
+        try:
+            found = os.stat(path)
+            if stat.S_ISDIR(found.st_mode):
+                raise ImageError("is a directory; name the files in it")
+            return common.stamp(found)
+        except (OSError, ValueError) as error:
+            raise unreadable(path, error) from error
+
+    def file_size(self, path: str) -> int:
+        return file_size(path)
+
+    def read(self, path: str, known: str = "") -> tuple[bytes, str]:
+        """The stamp is that of the file as it was opened, whatever is ``known``."""
+        try:
+            return retry_disk(lambda: _read(path))
+        except (OSError, ValueError) as error:
+            raise unreadable(path, error) from error
+
+    def open_beginning(self, path: str, size: int) -> IO[bytes]:
+        return open_regular(path)
+
+    def open_stream(self, path: str) -> IO[bytes]:
+        try:
+            return open_regular(path)
+        except (OSError, ValueError) as error:
+            raise unreadable(path, error) from error
+
+    def open_list(self, path: str) -> IO[bytes]:
+        """A file, or a pipe as of a shell's ``@<(find ...)``."""
+        try:
+            return open(path, "rb")
+        except OSError as error:
+            message = f"{escape(path)}: the list cannot be read ({error.strerror})"
+            raise InputError(message) from error
+
+    def require_installed(self, path: str) -> None:
+        pass
+
+    def require_writable(self, out: str) -> None:
+        """Who makes the directory sees it."""
+
+    def name_rules(self, out: str) -> NameRules:
+        above = (Path(out), *Path(out).absolute().parents)
+        there = next((one for one in above if os.path.isdir(one)), Path("/"))
+        try:
+            longest = os.pathconf(there, "PC_NAME_MAX")
+        except (OSError, ValueError):
+            longest = NAME_BYTES
+        return NameRules(longest, _folds_case(there))
+
+    def journal_directory(self, out: str, chosen: str | None) -> Path:
+        if chosen is not None:
+            raise InputError("--journal is for an OUT that is a URL: a local one holds its journal")
+        return Path(out)
+
+    def open_destination(self, out: str) -> LocalDestination:
+        return LocalDestination(out)
+
+    def list_outputs(self, out: str) -> LocalOutputs:
+        return LocalOutputs(out)
+
+
+def file_size(path: str) -> int:
+    """0 where it is not known at once."""
+    try:
+        return os.stat(path).st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def _read(path: str) -> tuple[bytes, str]:
+    # With few calls to the system: at each one threads of Python may change, at some cost.
+    descriptor, status = open_descriptor(path)
+    try:
+        require_size(b"", status.st_size)
+        pieces = [os.read(descriptor, status.st_size + 1)]
+        read = len(pieces[0])
+        while (
+            pieces[-1] and read != status.st_size and read <= common.LARGEST
+        ):  # it is being written
+            pieces.append(os.read(descriptor, common.LARGEST + 1 - read))
+            read += len(pieces[-1])
+    finally:
+        os.close(descriptor)
+    return require_size(b"".join(pieces), read), common.stamp(status)
+
+
+def open_regular(path: str) -> IO[bytes]:
+    """An open regular file; nothing else is waited for, as opening a pipe would.
+
+    Raises :class:`ImageError` or ``OSError``.
+    """
+    return open(open_descriptor(path)[0], "rb")
+
+
+def open_descriptor(path: str) -> tuple[int, os.stat_result]:
+    """The descriptor of an open regular file, and its status, as :func:`open_regular`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("not a regular file")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, status
+
+
+def unreadable(path: str | os.PathLike[str], error: Exception) -> ImageError:
+    """Why a file of this machine cannot be read; of a link that leads nowhere, where it leads."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ELOOP):
+        try:
+            leads = escape(os.readlink(path))
+        except (OSError, ValueError):  # it is no link
+            leads = ""
+        if leads and error.errno == errno.ELOOP:
+            return ImageError(f"is a link that leads in a circle, by {leads}; mend or remove it")
+        if leads:
+            return ImageError(f"is a link to {leads}, which is not there; mend or remove it")
+    return ImageError(f"cannot be read ({common.explain(error)})")
+
+
+def is_empty(path: str) -> bool:
+    """Whether it is a file of this machine that holds nothing; also where its size is not told."""
+    try:
+        with open_regular(path) as file:
+            return not file.read(1)
+    except (ImageError, OSError, ValueError):
+        return False
+
+
+def _folds_case(directory: Path) -> bool:
+    """Whether names that differ in case alone are one file there."""
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                other = entry.name.swapcase()
+                if other != entry.name and other.casefold() == entry.name.casefold():
+                    there = directory / other
+                    return there.exists() and os.path.samefile(there, entry.path)
+        return _file_system(directory) in SEEN_ALIKE
+    except OSError:
+        return False
+
+
+def _file_system(directory: Path) -> str:
+    import psutil
+
+    real, found, longest = os.path.realpath(directory), "", -1
+    for mount in psutil.disk_partitions(all=True):
+        inside = real == mount.mountpoint or real.startswith(os.path.join(mount.mountpoint, ""))
+        if inside and len(mount.mountpoint) >= longest:
+            found, longest = mount.fstype, len(mount.mountpoint)
+    return found
