@@ -165,7 +165,7 @@ class InputFilter:
             included = self._include.match_file(path)
         if not included:
             if not self._is_spelled(path) and litter.is_file(name):
-                return LITTER
+                return UNREAD if not self.tars and unread.is_placeholder(name) else LITTER
             if self._include_paths and self._lies_in_litter(path):
                 return LITTER
             if self._exclude and self._exclude.match_file(path):
