@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,19 +37,27 @@ _draw_curves = report.curves
 
 
 def _curves_once(records: list[dict[str, Any]], group: str) -> str:
-    """As the real one; of equal figures only once, since drawing takes longer than a small run,
-    and runs of one recipe have equal ones."""
-    key = repr([group, *((record["step"], record[group]) for record in records)])
+    """As the real one; of figures of the same names and kinds only once, since drawing takes longer
+    than a small run. Where a page's charts are looked at, they are its own (``own_charts``)."""
+    names = list(records[-1][group])
+    values = [record[group].get(name) for record in records for name in names]
+    whole = all(value is not None and math.isfinite(value) for value in values)
+    key = repr([group, names, len(records) > 1, whole])
     if key not in _charts:
         _charts[key] = _draw_curves(records, group)
     return _charts[key]
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _equal_charts_are_drawn_once() -> Iterator[None]:
+def _charts_of_a_kind_are_drawn_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "curves", _curves_once)
         yield
+
+
+@pytest.fixture
+def own_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "curves", _draw_curves)
 
 
 @pytest.fixture(scope="session")

@@ -118,6 +118,7 @@ def test_figures_are_the_last_and_the_least(tmp_path: Path) -> None:
     assert "12.5images/s" in words
 
 
+@pytest.mark.usefixtures("own_charts")
 def test_there_is_a_curve_for_every_figure(tmp_path: Path) -> None:
     """Each with a point for every record."""
     count = 7
@@ -146,6 +147,7 @@ def test_sheets_are_spread_and_the_last_is_among_them(
     assert text.count(" hidden>") == shown - 1
 
 
+@pytest.mark.usefixtures("own_charts")
 def test_it_stays_small(tmp_path: Path) -> None:
     """Eight rows of noise at 256 pixels, and a long run."""
     sheet = np.random.default_rng(0).integers(0, 256, (8 * 256, 3 * 256, 3), np.uint8)
@@ -180,6 +182,7 @@ def test_without_a_whole_line_there_is_no_page(tmp_path: Path, content: bytes | 
         write_report(tmp_path / "run", small())
 
 
+@pytest.mark.usefixtures("own_charts")
 def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", 3)
     assert report(run)[0] == report(run)[0]
