@@ -63,8 +63,9 @@ def run_dask(words: list[str]) -> None:
 def run_script(words: list[str]) -> None:
     """A file of Python's and its arguments, as ``python FILE`` is. What it would spawn is forked
     from the template, too."""
-    get_context: Any = multiprocessing.get_context
-    multiprocessing.get_context = lambda method=None: get_context(  # type: ignore[assignment]
+    module: Any = multiprocessing
+    get_context = module.get_context
+    module.get_context = lambda method=None: get_context(
         "forkserver" if method == "spawn" else method
     )
     sys.argv = words

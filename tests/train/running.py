@@ -191,14 +191,15 @@ def _run(
 
 
 def _wait_after_checkpoints(gate: Path) -> None:
-    save: Callable[..., None] = RunDirectory.save
+    directory: Any = RunDirectory
+    save = directory.save
 
     def save_and_wait(*arguments: Any) -> None:
         save(*arguments)
         while gate.exists():
             time.sleep(0.01)
 
-    RunDirectory.save = save_and_wait  # type: ignore[method-assign]
+    directory.save = save_and_wait
 
 
 # What runs leave
