@@ -3,8 +3,9 @@
 ``python benchmarks/gigapixel.py --side 12000`` makes a GeoTIFF of that side (uint16, 4 bands or
 ``--bands``, tiled, compressed) and a small generator, converts it with the command, and prints the
 largest sum of the memory of all of its processes (PSS, which counts a page that several share once,
-and RSS, which counts it for each). ``--kill SECONDS`` kills all of them after so long, runs the
-command again, and compares the output with that of a run that was not killed.
+and RSS, which counts it for each). ``--kill ROWS`` kills all of them once so many
+rows of tiles are done, runs the command again, and compares the output with that of a run that was
+not killed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +64,9 @@ def write_scene(path: Path, side: int, rows: int, bands: int, noise_levels: int)
             file.write(values, window=Window(0, top, side, height))
 
 
-def run(words: list[str], kill: float | None = None) -> tuple[float, float, float]:
-    """The largest PSS and RSS of all processes, in MiB, and the seconds."""
+def run(words: list[str], kill: Callable[[], bool] = lambda: False) -> tuple[float, float, float]:
+    """The largest PSS and RSS of all processes, in MiB, and the seconds. ``kill``: whether all of
+    them are to be killed now."""
     begun = time.monotonic()
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)
     most_pss = most_rss = 0.0
@@ -77,7 +80,7 @@ def run(words: list[str], kill: float | None = None) -> tuple[float, float, floa
                 continue
             pss, rss = pss + memory.pss, rss + memory.rss
         most_pss, most_rss = max(most_pss, pss / MIB), max(most_rss, rss / MIB)
-        if kill is not None and time.monotonic() - begun > kill:
+        if kill():
             family = [*parent.children(recursive=True), parent]
             for one in family:
                 one.send_signal(signal.SIGKILL)
@@ -108,7 +111,7 @@ def main() -> None:
     parser.add_argument(
         "--creation-option", action="append", default=[], help="as of convert, for the output."
     )
-    parser.add_argument("--kill", type=float)
+    parser.add_argument("--kill", type=int, metavar="ROWS")
     parser.add_argument("--folder", type=Path, help="where to work; kept.")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -129,9 +132,12 @@ def main() -> None:
             ]  # fmt: skip
 
         if arguments.kill is not None:
-            _, _, seconds = run(words("killed"), arguments.kill)
-            parts = len(list((folder / "killed").rglob("*.npz")))
-            print(f"killed after {seconds:.0f} s, {parts} rows of tiles done")
+
+            def count_rows() -> int:
+                return len(list((folder / "killed").rglob("*.npz")))
+
+            run(words("killed"), lambda: count_rows() >= arguments.kill)
+            print(f"killed with {count_rows()} rows of tiles done")
             pss, rss, seconds = run(words("killed"))
             print(f"gone on: {seconds:.0f} s, peak {pss:,.0f} MiB PSS, {rss:,.0f} MiB RSS")
         pss, rss, seconds = run(words("once"))

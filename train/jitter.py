@@ -65,7 +65,8 @@ class Jitter:
         images: Sequence[Pixels] = (source, target, *valid)
         if self.resize_side is not None:
             images = [resize(image, self.resize_side) for image in images]
-        crop = self.choose_crop(*images[0].shape[:2], random)
+        height, width = images[0].shape[:2]
+        crop = self.choose_crop(height, width, random)
         return crop.mirror(image[crop.rows, crop.columns] for image in images)
 
     def choose_crop(self, height: int, width: int, random: np.random.Generator) -> Crop:

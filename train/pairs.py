@@ -281,8 +281,9 @@ def _manifest(path: Path) -> Survey:
             what = "no file" if os.path.isdir(file) else row.refusal or "not there"
             found.problems.append((str(file), f"named in {row.place}, but {what}"))
         if not missing:
-            file, mark = pages.split_mark(str(row.a)) if pages.locate(str(a))[1] else (row.a, "")
-            name = Path(file).with_suffix("").as_posix() + mark
+            is_page = pages.locate(str(a))[1] > 0
+            plain, mark = pages.split_mark(str(row.a)) if is_page else (str(row.a), "")
+            name = Path(plain).with_suffix("").as_posix() + mark
             found.pairs.append(Pair(name, row.split, a, b))
     return found
 

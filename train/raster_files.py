@@ -221,7 +221,7 @@ class RasterReader(Reader):
         if warnings:
             if self.tolerance.strict:
                 raise NotToleratedError(f"{path}: {'; '.join(warnings)}: refused by --strict")
-            self.warnings[str(path)] = "; ".join(warnings)
+            self._note_warnings(path, warnings)
         there = None
         if valid is not None:
             there = np.repeat(valid[:, :, None], pixels.shape[2], axis=2)
@@ -233,6 +233,11 @@ class RasterReader(Reader):
             np.copyto(pixels, np.array(side.range.fills, pixels.dtype), where=~there)
         return pixels, there
 
+    def _note_warnings(self, path: Path, warnings: list[str]) -> None:
+        """Beside those of its other windows."""
+        known = filter(None, self.warnings.get(str(path), "").split("; "))
+        self.warnings[str(path)] = "; ".join(dict.fromkeys((*known, *warnings)))
+
     def is_picture(self, path: Path, side: ValueRange) -> bool:
         """Whether a file is read as a picture of 8 bits, as ``convert`` decides it."""
         if not is_picture(path, side):
@@ -243,7 +248,7 @@ class RasterReader(Reader):
 
     def _open(self, path: Path, side: RasterSide) -> Raster:
         file, page = pages.locate(str(path))
-        return open_raster(file, file, side.bare, side.bands, page)
+        return open_raster(file, file, side.bare, side.bands, page, is_told=False)
 
     def size(self, path: Path, place: int = 0) -> tuple[int, int]:
         """See :meth:`Reader.size`; a raster's bands and type are looked at too."""
@@ -277,7 +282,7 @@ class RasterReader(Reader):
     def _reduced(self, path: Path, side: RasterSide) -> np.ndarray:
         if self.is_picture(path, side.range):
             image = self.image(path, side.range.channels)
-            step = reduction(*image.shape[:2], LONGEST)
+            step = reduction(image.shape[0], image.shape[1], LONGEST)
             return np.ascontiguousarray(image[::step, ::step])
         return self._read_bands(path, side, lambda raster: raster.read_reduced(LONGEST))[0]
 

@@ -62,6 +62,8 @@ class ItemSelector:
         self.shard = Shard.parse(self.options.shard) if self.options.shard else None
         self.is_remote = not store_of(self.out).is_local
         self.outputs = destination.list_outputs(self.out)
+        # once a run: it takes longer to make than all else that an item that is done costs
+        self.failure_conditions = self.options.failure_conditions
 
     def require_images(self) -> None:
         """Raises :class:`InputError`, before anything is made, where there is nothing to do."""
@@ -150,7 +152,7 @@ class ItemSelector:
         """Whether nothing is left to do for an item, because it is done or because it failed before
         and is not tried again. Such an item is counted. ``now``: its stamp."""
         summary, retry = self.summary, self.options.retry_failed
-        before = history.status_of(item.name, now, self.options.failure_conditions)
+        before = history.status_of(item.name, now, self.failure_conditions)
         lacking = history.failed_within(item.name)
         if before == DONE and self._is_there(item) and not (retry and lacking):
             summary.skipped += self._images(item)

@@ -63,8 +63,12 @@ class Naming:
         output, suffix = self._name_unbounded(name)
         return self.shorten(output), suffix
 
-    def _name_unbounded(self, name: str) -> tuple[str, str]:
-        """The same, however long."""
+    def output_without_pages(self, name: str) -> str:
+        """What the output of an input would be called where no name is left to pages."""
+        return self.shorten(self._name_unbounded(name, pages=False)[0])
+
+    def _name_unbounded(self, name: str, *, pages: bool = True) -> tuple[str, str]:
+        """As :meth:`output`, however long. ``pages``: heed what :attr:`pages` says."""
         stem, own = os.path.splitext(name)
         kind = own.lower()
         if kind in TAR_ENDINGS and is_tar(name):
@@ -72,7 +76,7 @@ class Naming:
             stem = stem or name
             return (stem, ".d") if self.unpack else (f"{stem}.tar", ".tar")
         suffix = SUFFIXES[SAME.get(kind, "png") if self.form == "same" else self.form]
-        if self.pages and PAGED.search(stem):
+        if pages and self.pages and PAGED.search(stem):
             return name + suffix, suffix
         return stem + (own if self.form == "same" and kind in SAME else suffix), suffix
 

@@ -176,6 +176,8 @@ class InputSource(ABC):
         longer = (self.naming.shorten(plain + count * suffix) for count in range(1, 1 + SUFFIXED))
         for one in (output, *longer):
             yield self.naming.name_page(one, mark) if mark else one
+        if self.naming.pages and not mark:  # as a run without pages has named it
+            yield self.naming.output_without_pages(plain)
 
     def change_output(self, item: Item, now: str) -> None:
         """Note that the output of an input has another name than the scan gave it."""

@@ -46,6 +46,9 @@ class LocalStore:
         except (OSError, ValueError) as error:
             raise unreadable(path, error) from error
 
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
     def file_size(self, path: str) -> int:
         return file_size(path)
 

@@ -270,7 +270,11 @@ def test_windows_give_the_samples_of_whole_rasters(
     for one, other in zip(some.val[0], middle, strict=True):
         assert np.array_equal(one, other)
     assert some.doubts == doubts
-    assert json.loads(run(*check).out) == told
+    assert not whole.reader.warnings and not some.reader.warnings
+    again = json.loads(run(*check).out)
+    for one in (again, told):
+        one["warnings"].sort(key=str)
+    assert again == told
 
 
 @pytest.mark.usefixtures("windowed")
@@ -325,7 +329,7 @@ def test_of_large_rasters_no_more_is_held_than_windows(
     assert source.shape == (32, 32, 4) and target.shape == (32, 32, 6) and valid.all()
     assert np.array_equal(source[:, :, 0], target[:, :, 5])
     whole = side * side * sum(bands.values()) * 2
-    assert opened < whole / 2 and taken < whole / 20
+    assert opened < whole / 2 and taken < whole / 10
 
 
 def test_a_target_of_8_bits_over_the_bound_is_read_by_windows(tmp_path: Path) -> None:

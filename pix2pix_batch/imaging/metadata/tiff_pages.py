@@ -148,11 +148,13 @@ def find_patches(read_at: ReadAt, found: list[Page], number: int) -> list[tuple[
 
 def select_page(data: bytes, number: int) -> bytes:
     """The file ``data`` with the page ``number`` alone. Raises :class:`ImageError`."""
-    read_at = reader_of(data)
-    changed = bytearray(data)
-    for at, patch in find_patches(read_at, list_pages(read_at), number):
-        changed[at : at + len(patch)] = patch
-    return bytes(changed[: len(data)])
+    read_at, whole = reader_of(data), memoryview(data)
+    parts: list[bytes | memoryview] = []
+    at = 0
+    for start, patch in sorted(find_patches(read_at, list_pages(read_at), number)):
+        parts += [whole[at:start], patch]
+        at = start + len(patch)
+    return b"".join((*parts, whole[at:]))[: len(data)]  # of which the end may be cut off
 
 
 def describe_left_pages(count: int) -> str:

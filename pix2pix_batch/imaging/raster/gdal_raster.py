@@ -39,11 +39,14 @@ class GdalRaster:
         side: ValueRange,
         bands: Sequence[str] = (),
         page: int = 0,
+        *,
+        is_told: bool = True,
     ) -> None:
         """See :func:`pix2pix_batch.imaging.raster.reading.open_raster`."""
         rasterio = library.rasterio()
         self.side, self.pixel_bytes = side, count_pixel_bytes(side)
         self.warnings: list[str] = []
+        self._survey = Survey(side, is_told)
         self._memory: Any = None
         with library.explain_errors("read as a raster"):
             if isinstance(place, bytes):
@@ -98,7 +101,6 @@ class GdalRaster:
             self._alpha = None
         if not bands and (remark := describe_other_names(self._chosen(names), self.side.names)):
             self.warnings.append(remark)
-        self._survey = Survey(self.side)
         self.profile = self._read_profile(names)
 
     def _chosen(self, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -45,7 +45,14 @@ class NumpyRaster:
     """An array of NumPy's, ``(H, W)`` or ``(H, W, C)``, from a ``.npy``; a
     :class:`~pix2pix_batch.imaging.raster.reading.Raster`."""
 
-    def __init__(self, place: str | bytes, side: ValueRange, bands: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        place: str | bytes,
+        side: ValueRange,
+        bands: Sequence[str] = (),
+        *,
+        is_told: bool = True,
+    ) -> None:
         """See :func:`pix2pix_batch.imaging.raster.reading.open_raster`."""
         self.side, self.pixel_bytes = side, count_pixel_bytes(side)
         self.warnings: list[str] = []
@@ -54,7 +61,7 @@ class NumpyRaster:
         require_type(array.dtype, side, "it")
         indexes = choose_bands(("",) * count, count, None, side, bands)
         self._bands = [index - 1 for index in indexes]
-        self._survey = Survey(side)
+        self._survey = Survey(side, is_told)
         floats = array.dtype.kind == "f"
         self.profile = RasterProfile(has_gaps=floats or side.nodata is not None)
 

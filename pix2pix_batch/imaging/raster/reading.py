@@ -49,12 +49,18 @@ class Raster(Protocol):
 
 
 def open_raster(
-    place: str | bytes, name: str, side: ValueRange, bands: Sequence[str] = (), page: int = 0
+    place: str | bytes,
+    name: str,
+    side: ValueRange,
+    bands: Sequence[str] = (),
+    page: int = 0,
+    *,
+    is_told: bool = True,
 ) -> Raster:
     """Open the raster at the path ``place``, or whose bytes it is, for a model whose inputs are
     ``side``. ``name``: of the file; ``bands``: numbers or names of those that are the model's, in
-    its order; ``page``: of a GeoTIFF, from 1; 0 for the first of any file. Raises
-    :class:`ImageError`."""
+    its order; ``page``: of a GeoTIFF, from 1; 0 for the first of any file;
+    ``is_told``: whether the values of ``side`` are known yet. Raises :class:`ImageError`."""
     if name.lower().endswith(numpy_raster.SUFFIX):
-        return NumpyRaster(place, side, bands)
-    return GdalRaster(place, side, bands, page)
+        return NumpyRaster(place, side, bands, is_told=is_told)
+    return GdalRaster(place, side, bands, page, is_told=is_told)

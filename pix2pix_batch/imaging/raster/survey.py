@@ -16,14 +16,16 @@ class Survey:
     """Counts which values lie beyond the range that a model tells apart, at some thousand places
     of each window: an image that mostly does is on another scale, and becomes one of ends."""
 
-    def __init__(self, side: ValueRange) -> None:
+    def __init__(self, side: ValueRange, is_told: bool = True) -> None:
+        """``is_told``: whether the range is known yet; else nothing is said."""
         self._side, self._said = side, ""
+        self._is_silent = side.is_eight_bit or not is_told
         self._beyond, self._counted = np.zeros(side.channels, np.int64), 0
 
     def add(self, values: np.ndarray, valid: np.ndarray | None, warnings: list[str]) -> None:
         """``values``, ``valid``: as :meth:`Raster.read` returns them. ``warnings`` gets what is
         to be said of all that was added, in place of what was said before."""
-        if self._side.is_eight_bit:
+        if self._is_silent:
             return
         step = max(1, round((values.shape[0] * values.shape[1] / SURVEYED) ** 0.5))
         few = values[::step, ::step]
