@@ -86,6 +86,14 @@ PLACES = (
     *((0, b"PF" + end, "PFM, of floating point: no defined white; store it as PNG")
       for end in (b"\n", b"\r", b" ")),
     (0, b"P7\n", STORE.format("PAM")),
+    *((0, start, STORE.format("DPX")) for start in (b"SDPX", b"XPDS")),
+    (0, b"\x80\x2a\x5f\xd7", STORE.format("Cineon")),
+    *((0, start + b"\r\n\x1a\n", STORE.format("JNG or MNG"))
+      for start in (b"\x8bJNG", b"\x8aMNG")),
+    (0, b"id=ImageMagick", STORE.format("MIFF, ImageMagick's own format")),
+    (0, b"NITF0", EXPORT.format("NITF")),
+    *((0, start, EXPORT.format("a raster of another program's own format"))
+      for start in (b"EHFA_HEADER_TAG", b"PCIDSK  ", b"RSW\0")),
     *((4, b"ftyp" + brand, "HEIC or HEIF, which is not read; store it as PNG or JPEG")
       for brand in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")),
     *((4, b"ftyp" + brand, "AVIF, which this Pillow was built without; store it as PNG")

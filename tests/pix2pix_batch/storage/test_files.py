@@ -28,6 +28,8 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         with pytest.raises(ImageError):
             files.read_file(path)
     assert local.file_size("a\0b") == 0
+    with pytest.raises(ImageError, match="is a directory; name the files in it"):
+        files.stamp_of(str(tmp_path))
 
 
 def test_what_is_no_file_does_not_stay_open(tmp_path: Path) -> None:
