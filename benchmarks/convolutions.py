@@ -5,9 +5,10 @@
                                       [--out report.md]
 
 One table for each instruction set, in a process of its own that is told to use no more than it:
-milliseconds an image of every layer, one thread, float32. ``by products`` is Winograd's way, or a
-thin convolution's, measured also where the rule does not take it; it is split into the transform of
-the input, the matrix products (with their GFLOP/s) and the transform of the output. The rule is
+milliseconds an image of every layer, one thread, float32. ``Winograd`` is split into the transform
+of the input, the matrix products (with their GFLOP/s) and the transform of the output; ``patches``
+is a product with patches, or a thin convolution. Each is measured also where the rule does not take
+it. The rule is
 ``pix2pix_batch.inference.convolution_rule``. Ratios are only good within one run. Needs a quiet
 machine.
 """
@@ -29,7 +30,7 @@ from torch import Tensor
 
 from pix2pix_batch.generators.unet_network import Block
 from pix2pix_batch.inference import onednn
-from pix2pix_batch.inference.convolution_rule import FEW_CHANNELS
+from pix2pix_batch.inference.convolution_rule import FEW_CHANNELS, Way
 from pix2pix_batch.inference.onednn import RELU, Convolution, OneDNNUNet, ProductConvolution
 from pix2pix_batch.inference.winograd import WinogradConvolution
 from pix2pix_batch.inference.workspace import Workspace
@@ -44,8 +45,8 @@ INSTRUCTION_SETS = {
 SWITCHES = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
 STAGES = ("transform_input", "multiply", "transform_width", "transform_height")
 COLUMNS = (
-    "layer", "channels", "input", "direct ms", "by products ms", "in", "products", "out",
-    "GFLOP/s", "rule takes", "gain",
+    "layer", "channels", "input", "direct ms", "Winograd ms", "in", "products", "out", "GFLOP/s",
+    "patches ms", "rule takes", "gain",
 )  # fmt: skip
 SECONDS = 1.0
 
@@ -94,22 +95,28 @@ def rows(batch: int, ngf: int, size: int) -> list[list[str]]:
         x = torch.randn(batch, channels[0], side, side).to(memory_format=torch.channels_last)
         shape = (batch, side, side)
         chosen = onednn.prepare(block, shape, torch.float32, RELU, Workspace())
-        taken = type(chosen) is ProductConvolution
-        direct = milliseconds(Convolution(block, shape, torch.float32, RELU), x)
-        row = [name, f"{channels[0]} to {channels[1]}", f"{side}²", f"{direct:.2f}"]
-        transposed = name.startswith("up")
-        few = transposed and channels[1] < FEW_CHANNELS
-        if not transposed and channels[0] < FEW_CHANNELS:  # nothing to gain for Winograd
-            found.append([*row, *[""] * 5, "direct", ""])
-            continue
-        product = ProductConvolution(block, shape, RELU, Workspace())
-        ms = milliseconds(product, x)
+        taken = chosen.way if isinstance(chosen, ProductConvolution) else "direct"
+        del chosen
+        ms = {"direct": milliseconds(Convolution(block, shape, torch.float32, RELU), x)}
         parts = [""] * 4
-        if isinstance(product.run, WinogradConvolution):
-            parts = split(product.run, lambda product=product, x=x: product(x), batch)
-        word = "direct" if not taken else "thin" if few else "Winograd"
-        found.append([*row, f"{ms:.2f}", *parts, word, f"{direct / ms:.2f}" if taken else ""])
+        for way in list_products(name, channels):
+            product = ProductConvolution(block, shape, RELU, Workspace(), way)
+            ms[way] = milliseconds(product, x)
+            if isinstance(product.run, WinogradConvolution):
+                parts = split(product.run, lambda product=product, x=x: product(x), batch)
+        cell = {way: f"{figure:.2f}" for way, figure in ms.items()}
+        row = [name, f"{channels[0]} to {channels[1]}", f"{side}²", cell["direct"]]
+        row += [cell.get("winograd", ""), *parts, cell.get("patches", cell.get("thin", ""))]
+        gain = "" if taken == "direct" else f"{ms['direct'] / ms[taken]:.2f}"
+        found.append([*row, taken, gain])
     return found
+
+
+def list_products(name: str, channels: tuple[int, int]) -> list[Way]:
+    """The ways, beside the direct one, that are worth a look."""
+    if name.startswith("up") and channels[1] < FEW_CHANNELS:
+        return ["thin"]
+    return [] if min(channels) < FEW_CHANNELS else ["winograd", "patches"]
 
 
 def milliseconds(convolution: Convolution, x: Tensor) -> float:

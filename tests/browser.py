@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.end_to_end.command import PATIENCE
+
+MILLISECONDS = 1000 * PATIENCE
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -29,6 +32,7 @@ def launched() -> Iterator[Any]:
         browser = driver.chromium.launch(
             executable_path=chromium(),
             args=["--no-sandbox"],  # which needs privileges that containers do not give
+            timeout=MILLISECONDS,
         )
         try:
             yield browser
@@ -42,6 +46,7 @@ class Opened:
     def __init__(self, browser: Any, path: Path, **options: Any) -> None:
         given = {"viewport": {"width": 1280, "height": 900}, **options}
         self.context = browser.new_context(**given)
+        self.context.set_default_timeout(MILLISECONDS)
         self.page = self.context.new_page()
         self.wrong: list[str] = []
         self.page.on("console", lambda message: self.wrong.append(message.text))

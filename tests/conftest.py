@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -9,13 +10,16 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-import torch
 
-from pix2pix_batch import bundle
-from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.cores import cores
-from pix2pix_batch.generators.unet import Architecture
-from pix2pix_batch.generators.unet_network import UNet
+
+# PyTorch is imported where it is used: the process that hands out the tests needs none, and the
+# others do not begin before it has read this.
+
+# Garbage is collected once the tests are: looking for it among what is to stay takes a quarter of
+# the time that it takes to find them, in each of the processes.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    gc.disable()
 
 # Several processes test at once, each on one thread: threads of more than there are cores wait
 # for each other, spinning. Before torch is loaded, which reads it then.
@@ -40,6 +44,14 @@ def pytest_xdist_auto_num_workers() -> int:
     return cores() + 1
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is there now stays to the end, and is not looked through again."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(autouse=True)
 def _path_of_programs() -> Iterator[None]:
     """The command has Python look for no modules beside programs that it starts, by a variable of
@@ -51,6 +63,8 @@ def _path_of_programs() -> Iterator[None]:
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """PyTorch as workers run it."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -59,6 +73,13 @@ def one_thread() -> Iterator[None]:
 
 def save_bundle(path: Path, **values: object) -> Path:
     """An untrained generator for 64x64 images in a bundle at ``path``, named as its file."""
+    import torch
+
+    from pix2pix_batch import bundle
+    from pix2pix_batch.bundle import BundleInfo
+    from pix2pix_batch.generators.unet import Architecture
+    from pix2pix_batch.generators.unet_network import UNet
+
     defaults = {"downs": 6, "ngf": 4, "norm": "running-statistics", "dropout": False}
     architecture = Architecture(**{**defaults, **values})
     random = torch.Generator().manual_seed(0)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests import reference_unet
-from tests.reference_unet import FixedDropout
+from tests.reference_unet import FixedDropout, Masked
 
 Norm = Callable[[int], nn.Module]
 
@@ -67,21 +67,12 @@ def doubling(inputs: int, norm: Norm, bias: bool) -> list[nn.Module]:
     return [conv, norm(half), nn.ReLU()]
 
 
-class Sequence(nn.Module):
+class Sequence(Masked):
     """Layers under the name ``model``."""
 
     def __init__(self, layers: list[nn.Module]) -> None:
         super().__init__()
         self.model = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)
-
-    def set_masks(self, masks: list[Tensor]) -> None:
-        """Put dropout masks in place, in running order."""
-        spots = [module for module in self.modules() if isinstance(module, FixedDropout)]
-        for spot, mask in zip(spots, masks, strict=True):
-            spot.mask = mask
 
 
 class PlainResNet(Sequence):

@@ -23,6 +23,21 @@ class FixedDropout(nn.Module):
         return x if self.mask is None else x * self.mask
 
 
+class Masked(nn.Module):
+    """A network whose dropout masks can be set; its layers are under the name ``model``."""
+
+    model: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+    def set_masks(self, masks: list[Tensor]) -> None:
+        """Put dropout masks in place, in the order of the modules."""
+        spots = [module for module in self.modules() if isinstance(module, FixedDropout)]
+        for spot, mask in zip(spots, masks, strict=True):
+            spot.mask = mask
+
+
 class SkipBlock(nn.Module):
     """One level: halve, go through ``inner``, double, and put the input beside the result."""
 
@@ -74,7 +89,7 @@ def make_norm(norm: str, channels: int) -> nn.Module:
     return nn.Identity()
 
 
-class ReferenceUNet(nn.Module):
+class ReferenceUNet(Masked):
     """``norm``: batch, instance, affine (instance norm with scale and shift) or none.
 
     Keys begin with ``model.model.``.
@@ -95,15 +110,6 @@ class ReferenceUNet(nn.Module):
         for wide in (4, 2, 1):
             block = SkipBlock(wide * ngf, 2 * wide * ngf, block, norm=norm)
         self.model = SkipBlock(0, ngf, block, norm=norm, images=(in_channels, out_channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)
-
-    def set_masks(self, masks: list[Tensor]) -> None:
-        """Put dropout masks in place, innermost first (as blocks are listed)."""
-        spots = [module for module in self.modules() if isinstance(module, FixedDropout)]
-        for spot, mask in zip(spots, masks, strict=True):
-            spot.mask = mask
 
 
 def lively(net: Net, seed: int = 0) -> Net:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -32,6 +33,17 @@ Made = list[tuple[str, Pixels]]
 """Images to write, each with its path within OUT, without suffix."""
 
 
+class Style(NamedTuple):
+    """How images are read and written. ``form``: ``png`` or ``jpg``; ``quality``: of JPEG."""
+
+    form: str = "png"
+    quality: int | None = None
+    tolerance: Tolerance = USUAL
+
+
+STYLE = Style()
+
+
 @dataclass
 class Arranged:
     """How many pairs were written; for each that failed its file and the reason; what was wrong
@@ -43,16 +55,10 @@ class Arranged:
     doubts: list[str] = field(default_factory=list)
 
 
-def combine(
-    data: Path,
-    out: Path,
-    form: str = "png",
-    quality: int | None = None,
-    tolerance: Tolerance = USUAL,
-) -> Arranged:
+def combine(data: Path, out: Path, style: Style = STYLE) -> Arranged:
     """Write the pairs of ``A/`` and ``B/``, or of a manifest, side by side into ``out/<split>``.
 
-    ``form``: ``png`` or ``jpg``. A pair that cannot be read or written fails alone. Raises
+    A pair that cannot be read or written fails alone. Raises
     :class:`InputError`, and :class:`OutputError` where nothing more can be written.
     """
     found = pairs.survey(data, val_fraction=0)
@@ -61,16 +67,10 @@ def combine(
             f"{data}: has no A/ and B/ and no manifest: its images count as A and B side by side "
             "already; 'dataset split' is the way back"
         )
-    return _arrange(found, out, _side_by_side, form, quality, Reader(tolerance))
+    return _arrange(found, out, _side_by_side, style, Reader(style.tolerance))
 
 
-def split(
-    data: Path,
-    out: Path,
-    form: str = "png",
-    quality: int | None = None,
-    tolerance: Tolerance = USUAL,
-) -> Arranged:
+def split(data: Path, out: Path, style: Style = STYLE) -> Arranged:
     """Cut side-by-side images into ``out/A/<split>`` and ``out/B/<split>``; else as combine."""
     found = pairs.survey(data, val_fraction=0)
     if found.layout != "side-by-side":
@@ -78,8 +78,8 @@ def split(
             f"{data}: holds two images a pair already ({found.layout}); 'dataset combine' puts "
             "them side by side"
         )
-    reader = Reader(tolerance)
-    result = _arrange(found, out, _halves, form, quality, reader)
+    reader = Reader(style.tolerance)
+    result = _arrange(found, out, _halves, style, reader)
     result.doubts = [*found.doubts, *find_doubts("side-by-side", found.pairs, reader=reader)]
     return result
 
@@ -105,8 +105,7 @@ def _arrange(
     found: Survey,
     out: Path,
     make: Callable[[Pair, str, Reader], Made],
-    form: str,
-    quality: int | None,
+    style: Style,
     reader: Reader,
 ) -> Arranged:
     _require_new(found.data, out)
@@ -115,7 +114,7 @@ def _arrange(
     def work(named: tuple[Pair, str]) -> str:
         pair, inside = named
         try:
-            _write(out, pair, make(pair, inside, reader), form, quality)
+            _write(out, pair, make(pair, inside, reader), style)
         except ImageError as error:
             return str(error)
         return ""
@@ -163,14 +162,14 @@ def _read(path: Path, reader: Reader) -> Pixels:
     return reader.picture(path, None).pixels
 
 
-def _write(out: Path, pair: Pair, made: Made, form: str, quality: int | None) -> None:
+def _write(out: Path, pair: Pair, made: Made, style: Style) -> None:
     """Write all of a pair's images or none. Raises :class:`ImageError`, :class:`OutputError`."""
     encoded = []
     for inside, pixels in made:
-        if form == "jpg" and pixels.shape[2] == 4:
+        if style.form == "jpg" and pixels.shape[2] == 4:
             raise ImageError(f"{pair.a}: JPEG holds no transparency; use --format png")
-        content = images.write(Picture(np.ascontiguousarray(pixels)), form, quality)
-        encoded.append((out / (inside + SUFFIXES[form]), content))
+        content = images.write(Picture(np.ascontiguousarray(pixels)), style.form, style.quality)
+        encoded.append((out / (inside + SUFFIXES[style.form]), content))
     try:
         for path, content in encoded:
             with whole(path) as file:

@@ -282,8 +282,8 @@ def _manifest(path: Path) -> Survey:
             found.problems.append((str(file), f"named in {row.place}, but {what}"))
         if not missing:
             is_page = pages.locate(str(a))[1] > 0
-            called, mark = pages.split_mark(str(row.a)) if is_page else (str(row.a), "")
-            name = Path(called).with_suffix("").as_posix() + mark
+            plain, mark = pages.split_mark(str(row.a)) if is_page else (str(row.a), "")
+            name = Path(plain).with_suffix("").as_posix() + mark
             found.pairs.append(Pair(name, row.split, a, b))
     return found
 

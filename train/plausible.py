@@ -52,7 +52,8 @@ class PairComparison:
     """What one pair shows. ``counts``: pixels at each level, ``(2, 256)``; ``greys``: how many
     grey levels each side uses, 0 where it has colours; ``constant``: sides of one colour;
     ``is_same``: both are one picture; ``small``: both small, for :func:`likeness`; ``jumps``:
-    over the edges of possible panels."""
+    over the edges of possible panels; ``bands``: columns of one colour on both sides of the middle
+    together, and of that at the outer edges, of images side by side."""
 
     counts: np.ndarray
     greys: tuple[int, int]
@@ -61,6 +62,7 @@ class PairComparison:
     digests: tuple[bytes, bytes]
     small: tuple[Pixels, Pixels]
     jumps: dict[str, float] = field(default_factory=dict)
+    bands: tuple[int, int] = (0, 0)
 
 
 def compare_sides(a: Pixels, b: Pixels, side_by_side: bool) -> PairComparison:
@@ -82,7 +84,21 @@ def compare_sides(a: Pixels, b: Pixels, side_by_side: bool) -> PairComparison:
         digests,
         (_downscale(colours_a), _downscale(colours_b)),
         jumps,
+        _measure_bands(a, b) if side_by_side else (0, 0),
     )
+
+
+def _measure_bands(a: Pixels, b: Pixels) -> tuple[int, int]:
+    colour = a[0, -1]
+    inner = _count_uniform(a[:, ::-1], colour), _count_uniform(b, colour)
+    outer = _count_uniform(a, colour) + _count_uniform(b[:, ::-1], colour)
+    return sum(inner) if all(inner) else 0, outer
+
+
+def _count_uniform(image: Pixels, colour: np.ndarray) -> int:
+    """How many columns from the left are of this colour alone."""
+    others = (image != colour).any(axis=(0, 2))
+    return int(others.argmax()) if others.any() else image.shape[1]
 
 
 def _colours(image: Pixels) -> Pixels:
@@ -211,6 +227,13 @@ class Evidence:
         keys = self.looks[0].jumps
         jumps = {key: float(np.median([one.jumps[key] for one in self.looks])) for key in keys}
         middle = jumps["middle"]
+        bands = [one.bands for one in self.looks]
+        gap = min(inner for inner, _ in bands)
+        if gap > 1 and np.median([outer for _, outer in bands]) == 0:
+            return (
+                f"a band of one colour, {gap} pixels wide, lies between A and B: cut it out first, "
+                "or A and B do not lie alike"
+            )
         if min(jumps["1/4"], jumps["3/4"]) > JUMPS:
             return "they look like four pictures side by side, not two"
         if middle < RUNS_ON and min(jumps["1/3"], jumps["2/3"]) > JUMPS:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pix2pix_batch.commands.options import add_options
-from pix2pix_batch.commands.sharing import InOut, say
+from pix2pix_batch.commands.options import in_out_command
+from pix2pix_batch.commands.sharing import say
 from pix2pix_batch.options import Options
 from pix2pix_batch.text import escape
 
@@ -17,11 +17,7 @@ if TYPE_CHECKING:
     from pix2pix_batch.item import Item
 
 
-@click.command(cls=InOut)
-@click.argument("source", metavar="IN")
-@click.argument("out", metavar="OUT")
-@add_options(Options)
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+@in_out_command(Options)
 def convert(source: str, out: str, as_json: bool, **values: Any) -> None:
     """Convert the images of IN into the directory OUT.
 

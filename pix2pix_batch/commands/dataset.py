@@ -17,8 +17,7 @@ from pix2pix_batch.reporting.console import format_warnings
 from pix2pix_batch.text import escape, format_count
 
 if TYPE_CHECKING:
-    from pix2pix_batch.imaging.decoding.tolerance import Tolerance
-    from pix2pix_batch.train.arrange import Arranged
+    from pix2pix_batch.train.arrange import Arranged, Style
 
 
 @click.group()
@@ -167,17 +166,19 @@ def split_dataset(**given: Any) -> None:
 
 
 def _arrange(
-    change: Callable[[Path, Path, str, int | None, Tolerance], Arranged],
+    change: Callable[[Path, Path, Style], Arranged],
     data: Path,
     out: Path,
     form: str,
     quality: int | None,
     **reading: Any,
 ) -> None:
+    from pix2pix_batch.train.arrange import Style
+
     if quality is not None and form != "jpg":
         raise InputError("--quality is for --format jpg; PNG keeps every pixel")
     try:
-        result = change(data, out, form, quality, take_tolerance(reading))
+        result = change(data, out, Style(form, quality, take_tolerance(reading)))
     except KeyboardInterrupt:
         click.echo(f"Interrupted. {escape(out)} holds a part; remove it to start again.", err=True)
         sys.exit(INTERRUPTED)

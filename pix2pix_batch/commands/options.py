@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import click
 
+from pix2pix_batch.commands.sharing import InOut
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.options import declaration_of
 
@@ -28,6 +29,21 @@ class AutoOrCount(click.ParamType):
         except ValueError:
             option = parameter.opts[0] if parameter is not None else self.name
             raise InputError(f"{option} takes a number or 'auto', not {value!r}") from None
+
+
+def in_out_command(options: type) -> Callable[[Callable[..., None]], click.Command]:
+    """A decorator that makes a command which takes IN and OUT, the ``options``, and ``--json``."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        as_json = click.option(
+            "--json", "as_json", is_flag=True, help="Print the summary as one JSON object."
+        )
+        function = add_options(options)(as_json(function))
+        for name, metavar in (("out", "OUT"), ("source", "IN")):
+            function = click.argument(name, metavar=metavar)(function)
+        return click.command(cls=InOut)(function)
+
+    return decorate
 
 
 def add_options(kind: type[Any], *names: str) -> Callable[[Command], Command]:

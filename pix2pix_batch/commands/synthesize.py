@@ -8,16 +8,12 @@ from typing import Any
 
 import click
 
-from pix2pix_batch.commands.options import add_options
-from pix2pix_batch.commands.sharing import InOut, say
+from pix2pix_batch.commands.options import in_out_command
+from pix2pix_batch.commands.sharing import say
 from pix2pix_batch.synthesis.options import SynthesisOptions
 
 
-@click.command(cls=InOut)
-@click.argument("source", metavar="IN")
-@click.argument("out", metavar="OUT")
-@add_options(SynthesisOptions)
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+@in_out_command(SynthesisOptions)
 def synthesize(source: str, out: str, as_json: bool, **values: Any) -> None:
     """Make a dataset in OUT from the images of IN.
 

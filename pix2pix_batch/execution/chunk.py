@@ -1,4 +1,4 @@
-"""Chunks, and what becomes of one whose worker died."""
+"""Chunks, and how a chunk whose worker died is sent again."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pix2pix_batch.journal.record import ITEM_TIMEOUT, Record
 from pix2pix_batch.text import format_count
 
 STRIKES = 3
-"""Workers that must have died with an image in hand before it is quarantined: workers also die
-for other reasons, and hardly ever of those three times on one image."""
+"""The number of workers that must die while processing an image before it is quarantined. Workers
+also die for other reasons, but hardly ever three times on the same image."""
 
 CRASHES = 2
 """As :data:`STRIKES` where the process crashed (a segmentation fault, say), which nobody outside
 does to it; the first time it may have been an earlier image that left memory in ruins."""
 
 DEATHS = 5
-"""Workers that may die on a chunk with no image to blame."""
+"""The number of workers that may die on a chunk before its first image."""
 
 RESENT = 30
-"""Times that a chunk is sent again, whatever the reason."""
+"""How often a chunk is sent again at most, whatever the reason."""
 
 MEMBERS = 20
 """Harmful images that a tar may have before it is quarantined as a whole."""
@@ -34,11 +34,11 @@ SHORTEST_DELAY, LONGEST_DELAY = 0.25, 20.0
 class Chunk:
     """The items of one Dask task.
 
-    ``careful``: to be converted one after the other, each named in the marker before it is
-    touched; ``strikes``: workers that died with its image in hand, of an image sent alone;
-    ``deaths``: workers that died on it with no image to blame; ``resent``: how often it was sent
-    again. Of a tar, which is always sent alone: ``suspect``: the name of the image that has the
-    strikes; ``without``: records of those that are not to be tried any more.
+    ``careful``: convert the items one after the other, and name each in the marker before it is
+    touched; ``strikes``: how many workers died while processing its image, of an image that is sent
+    alone; ``deaths``: how many workers died on it before an image was begun; ``resent``: how often
+    it was sent again. Of a tar, which is always sent alone: ``suspect``: the name of the image that
+    has the strikes; ``without``: records of the images that are not to be tried any more.
     """
 
     items: tuple[Item, ...]
@@ -68,7 +68,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is known of a chunk whose worker died: records, and what is sent again."""
+    """What follows for a chunk whose worker died: records, and chunks that are sent again."""
 
     records: list[Record]
     chunks: list[Chunk]
@@ -119,7 +119,8 @@ def after_started_death(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
 
 
 def _after_member_death(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
-    """As :func:`after_started_death`, where a tar's image was in hand, which is then left out."""
+    """As :func:`after_started_death`, when an image of a tar was being processed, which is then
+    left out."""
     strikes = chunk.strikes + 1 if chunk.suspect == trace.member else 1
     verdict = _judge_image(trace.member, trace, strikes, limit)
     if verdict is not None and len(chunk.without) == MEMBERS:
@@ -134,8 +135,8 @@ def _after_member_death(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
 
 
 def _judge_image(name: str, trace: Trace, strikes: int, limit: float) -> Record | None:
-    """What becomes of the image that was in hand as its worker died; ``None`` where it is tried
-    once more."""
+    """The record of the image that was being processed when its worker died; ``None`` if it is
+    tried once more."""
     if trace.hung:
         return _time_limit_record(name, trace, limit)
     if strikes < (CRASHES if trace.signal else STRIKES):
@@ -146,7 +147,8 @@ def _judge_image(name: str, trace: Trace, strikes: int, limit: float) -> Record 
 
 
 def split_chunk(chunk: Chunk) -> Outcome:
-    """The worker died, and nobody can say on which of its chunks: halves, down to one image."""
+    """Halve a chunk whose worker died when nothing tells which chunk was at fault, down to one
+    image."""
     if len(chunk.items) > 1:
         middle = len(chunk.items) // 2
         halves = (chunk.items[:middle], chunk.items[middle:])

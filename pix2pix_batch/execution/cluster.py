@@ -14,7 +14,7 @@ from distributed import Client, Nanny, Scheduler, SpecCluster, Status, utils
 from distributed.comm.core import CommClosedError
 
 from pix2pix_batch.errors import InputError, OutputError, Pix2PixBatchError, SchedulerGone
-from pix2pix_batch.execution import worker_template
+from pix2pix_batch.execution import capacity, worker_template
 
 QUIET = {
     "distributed.worker.profile.enabled": False,
@@ -142,9 +142,9 @@ def local_cluster(environments: list[dict[str, str]]) -> SpecCluster:
         )
     except RuntimeError as error:
         raise OutputError(
-            f"the workers do not start ({error}); see that there is memory enough for them, "
-            "that the limits of processes and open files (ulimit -u, -n) allow them, or ask for "
-            "fewer --workers"
+            f"the workers do not start ({error}); see that there is memory enough for them "
+            f"({capacity.free_memory() >> 20:,} MiB are free and allowed now), that the limits of "
+            "processes and open files (ulimit -u, -n) allow them, or ask for fewer --workers"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Those who work on a job, and what the first of them says of it."""
+"""The cluster that a job runs on, and the autotuning of its first images on one of its workers."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from pix2pix_batch.item import Item
 from pix2pix_batch.text import describe_error, duration
 
 ROSTER_SECONDS = 2.0
-"""How often it is looked who works."""
+"""How often the scheduler is asked which workers there are."""
 
 EMPTY_SECONDS = 0.25
-"""The same while there is none yet, when Ctrl-C has nothing to wait for."""
+"""The same while there is no worker yet: Ctrl-C then ends the job at once."""
 
 PATIENCE = 60.0
-"""Seconds that a job goes on waiting for workers where there are none any more."""
+"""How long a job waits for a worker when all have gone."""
 
 LOOKS = 3
-"""Times that the first images are looked at, of each of which Dask makes several."""
+"""How often autotuning is submitted to Dask, which itself tries each several times."""
 
 DESERTED = (
     "all Dask workers are gone, and none comes back; see what ended them (want of memory?), start "
@@ -41,9 +41,10 @@ NONE_CAME = (
 
 @dataclass(frozen=True)
 class ClusterHandle:
-    """Those who work. ``patience``: seconds to wait for workers where there are none any more;
-    ``tend``: called now and then to see to them; ``stop``: set when the user wants an end;
-    ``show_waiting``: told for how many seconds it has waited for the first of them."""
+    """The Dask client of a job. ``patience``: seconds to wait for workers when all have gone;
+    ``tend``: called every few seconds to restart dead workers; ``stop``: set when the user wants
+    the job to end; ``show_waiting``: called with the seconds that the job has waited for its first
+    worker."""
 
     client: Any
     patience: float = PATIENCE
@@ -56,16 +57,18 @@ def autotune_on_worker(
     handle: ClusterHandle,
     settings: Settings,
     items: list[Item],
-    orders: ChunkOptions,
+    chunk_options: ChunkOptions,
     others: int = 0,
 ) -> Decision:
-    """What a worker decides on the job's first images, while ``others`` open the engine that it
-    will decide for, as far as one can tell. Raises :class:`InputError` for settings that it cannot
+    """Have one worker autotune on the job's first images, while ``others`` workers open the engine
+    that it will probably choose. Raises :class:`InputError` for settings that it cannot
     run, and :class:`OutputError`."""
     from distributed import CancelledError, KilledWorker
 
     for _ in range(LOOKS):
-        future = handle.client.submit(worker.autotune_job, settings, items, orders, pure=False)
+        future = handle.client.submit(
+            worker.autotune_job, settings, items, chunk_options, pure=False
+        )
         opening = [
             handle.client.submit(worker.open_ahead, settings, pure=False) for _ in range(others)
         ]
@@ -82,8 +85,8 @@ def autotune_on_worker(
         except Exception as error:
             if future.status != "error":  # it did not come from the worker
                 raise
-            if orders.needs is not None:  # which may lack what it takes to say so
-                preflight.require_fit(handle.client, settings, orders.needs)
+            if chunk_options.needs is not None:  # which may lack what it takes to say so
+                preflight.require_fit(handle.client, settings, chunk_options.needs)
             raise OutputError(
                 f"a worker cannot open the model ({describe_error(error)}); see what is wrong "
                 "there, then run the same command again"
@@ -98,7 +101,7 @@ def autotune_on_worker(
 
 
 def _await(future: Any, handle: ClusterHandle) -> None:
-    """Wait for it as long as there are workers. Raises :class:`OutputError`."""
+    """The result of a future, awaited as long as there are workers. Raises :class:`OutputError`."""
     from distributed import wait
 
     start = last = time.monotonic()

@@ -36,14 +36,14 @@ from pix2pix_batch.journal.record import FAILED, Record
 from pix2pix_batch.text import describe_error, format_count
 
 NEWS_SECONDS = 0.5
-"""How long it is waited for a chunk to come back before it is looked around."""
+"""How long to wait for a chunk to come back before the workers are checked."""
 
 DEATHS_A_WORKER = 5
 """Deaths in a row, as many for each worker, with nothing done between, that end the job."""
 
 
 class ResultSink(Protocol):
-    """Where it is written down what becomes of the items."""
+    """Where the results of the items are recorded."""
 
     def claim(self, *chunks: list[str]) -> None:
         """Outputs of items of these names are about to be written, chunk by chunk."""
@@ -75,7 +75,7 @@ class Dispatcher:
         stop: threading.Event,
     ) -> None:
         self.handle, self.client = handle, handle.client
-        self.work, self.settings, self.orders = work, work.settings, work.orders
+        self.work, self.settings, self.chunk_options = work, work.settings, work.chunk_options
         self.sink, self.watch, self.stop = sink, watch, stop
         self.flying: dict[Any, InFlightChunk] = {}
         self.returned: list[tuple[float, Chunk]] = []  # to be sent again, and when
@@ -150,8 +150,8 @@ class Dispatcher:
     def _send(self, chunk: Chunk) -> None:
         markers = self.work.markers
         path = os.path.join(markers, uuid.uuid4().hex) if markers else ""
-        orders = replace(
-            self.orders,
+        chunk_options = replace(
+            self.chunk_options,
             marker=path,
             careful=chunk.careful,
             without=chunk.without,
@@ -162,7 +162,7 @@ class Dispatcher:
             self.work.task,
             self.settings,
             chunk.items,
-            orders,
+            chunk_options,
             pure=False,
             workers=sorted(fit) or None,
         )
@@ -189,7 +189,7 @@ class Dispatcher:
             return [future for future in self.flying if future.done()]
 
     def _look_around(self) -> None:
-        """See who works, and give up where nobody is left."""
+        """Check which workers there are, and give up when none is left."""
         if not self.roster.is_due or (self._is_ending() and not self.flying):
             return
         self._call_roster()
@@ -288,7 +288,7 @@ class Dispatcher:
         elif trace is None:
             outcome = after_unstarted_death(chunk)
         else:
-            outcome = after_started_death(chunk, trace, self.orders.limit)
+            outcome = after_started_death(chunk, trace, self.chunk_options.limit)
         if trace is not None or not flight.marker:
             self.deaths = 0 if outcome.is_progress else self.deaths + 1
         self._apply_outcome(chunk, outcome)
@@ -301,7 +301,7 @@ class Dispatcher:
 
     def _handle_failure(self, chunk: Chunk, error: Exception) -> None:
         """A worker that cannot even begin, an engine that fails, or a bug."""
-        unfit = self.orders.needs is not None and self._dismiss(self._ask_workers())
+        unfit = self.chunk_options.needs is not None and self._dismiss(self._ask_workers())
         if self.fatal:
             return
         if unfit:
@@ -331,9 +331,9 @@ class Dispatcher:
 
     def _ask_workers(self) -> dict[str, str]:
         """The workers that are not fit, and why, as they say."""
-        assert self.orders.needs is not None
+        assert self.chunk_options.needs is not None
         try:
-            found = preflight.find_unfit(self.client, self.settings, self.orders.needs)
+            found = preflight.find_unfit(self.client, self.settings, self.chunk_options.needs)
         except SchedulerGone:
             self._lose_scheduler()
             return {}

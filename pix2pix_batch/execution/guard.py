@@ -1,4 +1,4 @@
-"""Whether IN and OUT are still there: a mount that goes takes all images with it, not one."""
+"""Checks that IN and OUT are still there: an unmounted file system fails all images, not one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ AGAIN = "then run the same command again: it goes on where this run stopped"
 
 
 class Guard:
-    """Looks at the directories ``root``, of the inputs, and ``kept``, the journal's.
-
-    What is not there at the start is not asked for: workers may see what this machine does not.
+    """Checks the directories ``root`` of the inputs and ``kept`` of the journal. A directory that
+    is missing at the start is not checked: workers may see what this machine does not.
     """
 
     def __init__(self, root: Path | str | None, kept: Path) -> None:

@@ -14,7 +14,7 @@ from pix2pix_batch.execution.split_items import SplitItems
 from pix2pix_batch.item import Item
 
 LOOK_SECONDS = 0.1
-"""How long it is looked ahead at a time: workers do not wait for a scan that is slow."""
+"""How long the scan is read at a time, so that workers do not wait for a slow one."""
 
 
 class ItemQueue:

@@ -1,4 +1,4 @@
-"""Which of the inputs are to be converted: what is done, hopeless or refused is sorted out."""
+"""Selects the inputs to convert: drops those that are done, hopeless or refused."""
 
 from __future__ import annotations
 
@@ -62,6 +62,8 @@ class ItemSelector:
         self.shard = Shard.parse(self.options.shard) if self.options.shard else None
         self.is_remote = not store_of(self.out).is_local
         self.outputs = destination.list_outputs(self.out)
+        # once a run: it takes longer to make than all else that an item that is done costs
+        self.failure_conditions = self.options.failure_conditions
 
     def require_images(self) -> None:
         """Raises :class:`InputError`, before anything is made, where there is nothing to do."""
@@ -72,9 +74,9 @@ class ItemSelector:
             raise InputError(self.scan.explain_no_images())
 
     def count(self, scan: InputSource, history: History) -> int | None:
-        """How many inputs another scan of the same finds, as far as they are this run's.
+        """How many inputs of this run another scan of the same input finds.
 
-        ``None`` where there are tars, in which nobody knows how many images there are.
+        ``None`` if there are tars, because the number of their images is not known.
         """
         total = 0
         seen: Counter[str] = Counter()
@@ -100,7 +102,8 @@ class ItemSelector:
     def select(
         self, history: History, record: Callable[[list[Record]], None]
     ) -> Generator[Item, None, None]:
-        """The items to convert. ``record`` is called with those that cannot be, some at a time.
+        """The items to convert. ``record`` is called with the records of those that cannot be
+        converted, several at a time.
 
         The first :data:`PROBE_IMAGES` are looked at before the job begins; until then nothing but
         records is written. Raises :class:`InputError` where all will fail as one of these does.
@@ -146,10 +149,10 @@ class ItemSelector:
                 record(failed)
 
     def _count_settled(self, history: History, item: Item, now: str) -> bool:
-        """Whether nothing is to be done of an item, which is counted then: it is done, or it failed
-        before and is not to be tried again. ``now``: its stamp."""
+        """Whether nothing is left to do for an item, because it is done or because it failed before
+        and is not tried again. Such an item is counted. ``now``: its stamp."""
         summary, retry = self.summary, self.options.retry_failed
-        before = history.status_of(item.name, now, self.options.failure_conditions)
+        before = history.status_of(item.name, now, self.failure_conditions)
         lacking = history.failed_within(item.name)
         if before == DONE and self._is_there(item) and not (retry and lacking):
             summary.skipped += self._images(item)
@@ -169,7 +172,8 @@ class ItemSelector:
         return names.place(item)
 
     def take_back(self, items: Iterable[Item]) -> None:
-        """These were given, but not begun before the run ended: as if they had not been seen."""
+        """Count items that were given, but not begun before the run ended, as if they had not been
+        seen."""
         self.summary.total -= sum(map(self._images, items))
 
     def _items(self) -> Iterator[Item]:
@@ -186,7 +190,7 @@ class ItemSelector:
             yield item
 
     def _images(self, item: Item) -> int:
-        """As how many it counts."""
+        """As how many images the item counts."""
         return 1
 
     def _is_mine(self, name: str) -> bool:
@@ -209,7 +213,8 @@ class ItemSelector:
     def _failure(
         self, history: History, item: Item, now: str, missing: str, *, is_early: bool
     ) -> Record | None:
-        """Of an item that cannot be converted. ``now``: its stamp; ``missing``: why it has none."""
+        """The record of an item that cannot be converted; ``None`` if it can. ``now``: its stamp;
+        ``missing``: why it has none."""
         reason = (
             self._refusal(history, item) or self._store_problem(item, is_early=is_early) or missing
         )
@@ -288,7 +293,7 @@ class ItemSelector:
         return ""
 
     def describe(self, overwrites: bool) -> None:
-        """Carry over what sets of map tiles say of themselves, as far as the scan has come."""
+        """Carry over the descriptions of sets of map tiles that the scan has found so far."""
         while self.scan.descriptions:
             name = self.scan.descriptions.pop(0)
             if self.is_remote:

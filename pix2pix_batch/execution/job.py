@@ -64,7 +64,7 @@ def convert(
 
 # The parts of a job, each with a life of its own, which only it brings together.
 class Job:
-    """One run of what is planned: its items selected, sent to workers, and recorded."""
+    """One run of a plan: it selects items, sends them to workers and records the results."""
 
     def __init__(
         self,
@@ -103,8 +103,8 @@ class Job:
         return self.summary
 
     def _drop_parts(self) -> None:
-        """What is left of large images that other settings, or other inputs, were to make is of no
-        use. Other shards may be at work on theirs."""
+        """Remove the parts of large images that no further run can use. Not while other shards may
+        be at work on theirs."""
         must_stay = self.planned.is_remote or self.selector.shard or self.summary.interrupted
         if not (must_stay or self.summary.fatal):
             shutil.rmtree(large_images.parts_directory(self.settings.out), ignore_errors=True)
@@ -136,7 +136,7 @@ class Job:
             recorder.end()
 
     def _write_page(self) -> None:
-        """The report is nothing that a job can fail for."""
+        """Write the report; a job does not fail if it cannot be written."""
         from pix2pix_batch.reporting import html_page
 
         if self.options.report:
@@ -158,7 +158,7 @@ class Job:
             summary.images_per_second = round(summary.converted / summary.seconds, 3)
 
     def _dry_run(self) -> Summary:
-        """What a run would do. Nothing is written, and another run may be under way."""
+        """Show what a run would do. Nothing is written, and another run may be under way."""
         out_directory.require_no_file(self.out)
         for item in self.selector.select(self.planned.open_history(History), self.summary.add):
             self.summary.planned += 1
@@ -168,7 +168,7 @@ class Job:
         return self.summary
 
     def _run(self, recorder: RunRecorder) -> None:
-        """Convert what is to be converted. Workers are started only where there is something."""
+        """Convert the selected items. Workers are started only if there are any."""
         journal = recorder.journal
         if "precision" in journal.job:
             self.settings = self._settings_as_begun(journal.job)
@@ -185,7 +185,8 @@ class Job:
                     recorder.count(self.summary.total, self.selector.gone)
 
     def _convert(self, recorder: RunRecorder, first: list[Item], rest: Iterator[Item]) -> None:
-        """Have the items converted; what is decided for all is decided on the ``first``."""
+        """Have the items converted. Device, precision and batch size are chosen on the
+        ``first``."""
         options, journal = self.options, recorder.journal
         far = self.planned.is_remote or not all(map(files.is_on_disk, first))
         self.settings = replace(self.settings, far=far)
@@ -203,9 +204,11 @@ class Job:
             markers = stack.enter_context(marker.marker_directory(journal.path))
             if self.planned.is_remote and options.scheduler:  # whose workers do not see this disk
                 markers = ""
-            orders = self._chunk_options(markers, first)
-            if orders.needs and self.progress.workers:  # else who takes the first look is asked
-                preflight.require_fit(client, self.settings, orders.needs)
+            chunk_options = self._chunk_options(markers, first)
+            if (
+                chunk_options.needs and self.progress.workers
+            ):  # else who takes the first look is asked
+                preflight.require_fit(client, self.settings, chunk_options.needs)
             handle = ClusterHandle(
                 client,
                 patience=cluster.PATIENCE if options.scheduler else PATIENCE,
@@ -213,7 +216,7 @@ class Job:
                 stop=self.stop,
                 show_waiting=self.progress.show,
             )
-            self._autotune(handle, journal, first, orders)
+            self._autotune(handle, journal, first, chunk_options)
             self.progress.workers = self.progress.workers or max(1, len(client.nthreads()))
             if self.stop.is_set():
                 self.summary.interrupted = True
@@ -221,7 +224,9 @@ class Job:
             recorder.begin(self.progress.workers)
             self.selector.describe(journal.overwrites)
             streamed = self.planned.streamed
-            work = TaskSpec(self.settings, orders, markers, self.task, streamed, self._split_item)
+            work = TaskSpec(
+                self.settings, chunk_options, markers, self.task, streamed, self._split_item
+            )
             self._dispatch(handle, work, recorder, map(self._resolve_path, chain(first, rest)))
 
     def _dispatch(
@@ -249,33 +254,39 @@ class Job:
         return large_images.split_rows(item, self.planned.info, self.settings)
 
     def _resolve_path(self, item: Item) -> Item:
-        """The item as workers find it: those of an existing cluster stand elsewhere."""
+        """The item with the path at which workers find it: those of an existing cluster run in
+        other directories."""
         path = files.join(self.here, item.path)
         return item if path == item.path else replace(item, path=path)
 
     def _chunk_options(self, markers: str, first: list[Item]) -> ChunkOptions:
-        """How chunks are to be run. The workers of an existing cluster are not known."""
+        """How chunks are run; workers of an existing cluster are checked first."""
         path = os.path.join(markers, "probe") if markers else ""
-        orders = ChunkOptions(marker=path, limit=self.options.item_timeout)
+        chunk_options = ChunkOptions(marker=path, limit=self.options.item_timeout)
         if not self.options.scheduler:
-            return orders
+            return chunk_options
         paths = (item.path for item in map(self._resolve_path, first))
         seen = filter(files.is_readable, paths)
         return replace(
-            orders, needs=WorkerRequirements(preflight.package_versions(), next(seen, ""), markers)
+            chunk_options,
+            needs=WorkerRequirements(preflight.package_versions(), next(seen, ""), markers),
         )
 
     def _autotune(
-        self, handle: ClusterHandle, journal: Journal, first: list[Item], orders: ChunkOptions
+        self,
+        handle: ClusterHandle,
+        journal: Journal,
+        first: list[Item],
+        chunk_options: ChunkOptions,
     ) -> None:
-        """Settle device, backend, precision and batch size; a resumed job keeps what it began
+        """Choose device, backend, precision and batch size; a resumed job keeps those that it began
         with."""
         looked = list(map(self._resolve_path, first))
         # few images may be for fewer workers, and a cluster's open what they need when they need it
         workers = self.progress.workers
         busy = workers if len(first) == autotune.PROBE_IMAGES else min(workers, len(first))
         others = 0 if self.options.scheduler else busy - 1
-        decision = autotune_on_worker(handle, self.settings, looked, orders, others)
+        decision = autotune_on_worker(handle, self.settings, looked, chunk_options, others)
         if self.stop.is_set():  # before anything is replaced
             return
         if "precision" not in journal.job:
@@ -286,14 +297,15 @@ class Job:
             }
             if journal.settle(**mine) != mine:  # another shard was quicker: as it decided
                 self.settings = self._settings_as_begun(journal.job)
-                return self._autotune(handle, journal, first, orders)
+                return self._autotune(handle, journal, first, chunk_options)
         self.settings = apply_decision(self.settings, decision)
         summary = self.summary
         summary.device, summary.precision = decision.device, decision.precision
         summary.backend, summary.note = decision.backend, decision.note
 
     def _settings_as_begun(self, begun: dict[str, Any]) -> Settings:
-        """The settings with what a resumed job began with. Raises :class:`InputError`."""
+        """The settings with the values that a resumed job began with. Raises
+        :class:`InputError`."""
         for name in ("backend", "precision"):
             if getattr(self.settings, name) not in ("auto", begun[name]):
                 if self.options.overwrite:

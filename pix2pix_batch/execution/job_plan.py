@@ -1,4 +1,4 @@
-"""What a job is to make of which inputs: all that is settled before it runs."""
+"""The plan of a job: everything that is decided before it runs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class JobPlan:
         return not self.settings.writes_to_disk
 
     def open_history(self, kind: type[AnyHistory]) -> AnyHistory:
-        """The job's journal, or what one says of it. A place that cannot be read or written is
+        """Open the job's journal, or only read it. A place that cannot be read or written is
         wrong use, an :class:`InputError`; a full disk is not: :class:`OutputError`."""
         try:
             return kind(
@@ -67,8 +67,8 @@ class JobPlan:
 
 
 def plan_job(source: str, out: str, options: Options, opener: Opener | None = None) -> JobPlan:
-    """Settle what is asked for; nothing is written. Raises :class:`InputError` for what cannot
-    be."""
+    """Make a plan of what the user asks for, without writing anything. Raises :class:`InputError`
+    for what is not possible."""
     journal_out = files.journal_directory(out, options.journal)
     model = bundle.resolve(options.model)
     info = read_image_model(model)
@@ -125,7 +125,7 @@ def _require_fit(model: Path, info: BundleInfo, fit: str, options: Options) -> N
 
 
 def _require_possible(options: Options, settings: Settings, scan: InputSource) -> None:
-    """Raises :class:`InputError` for what does not go with URLs or tars."""
+    """Raises :class:`InputError` for options that do not work with URLs or tars."""
     destination.require_writable(settings.out)
     places = [settings.out, scan.source]
     in_process = (options.scheduler or "").startswith("inproc://")
@@ -155,13 +155,13 @@ def identify_inputs_and_model(
 
 
 def _list_value_ranges(info: BundleInfo) -> dict[str, Any]:
-    """For who looks at rasters without the model."""
+    """The value ranges, for readers of the outputs that do not have the model."""
     ranges = {word: side.as_dict() for word, side in info.raster_sides.items()}
     return {RANGES: ranges} if ranges else {}
 
 
 def list_resolved_options(settings: Settings) -> dict[str, Any]:
-    """The options of which something else was made than was given."""
+    """The options whose resolved value differs from what the user gave."""
     return {
         "fit": settings.fit,
         "quality": settings.quality,
@@ -172,8 +172,8 @@ def list_resolved_options(settings: Settings) -> dict[str, Any]:
 
 
 def _list_members_chosen(options: Options, scan: InputSource) -> dict[str, Any]:
-    """Patterns and pages say what tars hold. Of folders they only say which images are
-    converted."""
+    """The patterns and the pages, if they decide what tars contain. In folders they only decide
+    which images are converted."""
     if not (scan.tars or scan.is_list):
         return {}
     return {

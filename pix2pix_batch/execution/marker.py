@@ -1,8 +1,9 @@
-"""What a running chunk leaves on disk, so that a worker's death can be laid to an image.
+"""Files that running chunks leave on disk, to find the image that killed a worker.
 
-Dask blames every chunk that a dead worker had at hand, also those that only waited there. A chunk
-that has begun has a marker, a small file that goes when the chunk ends; a careful one names in it
-the image in hand and keeps what became of those before.
+Dask reports every chunk that was assigned to a dead worker, also those that only waited there. A
+chunk that has begun has a marker, a small file that is removed when the chunk ends. A chunk that
+runs carefully writes into it the image that is being processed, and the records of the images
+before it.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ FATAL = b"Fatal Python error: "
 
 @contextlib.contextmanager
 def marker_directory(journal: Path) -> Iterator[str]:
-    """A directory for the markers of this run of ``journal``; a killed run's are removed.
+    """Make a directory for the markers of this run of ``journal``, and remove those of killed
+    runs.
 
-    Its name is new every time: who sees it sees this run's OUT, and no copy of it. Empty where
-    none can be made, as on a full disk.
+    Its name is new every time, so that a worker that sees it sees this run's OUT and no copy of it.
+    The path is empty if no directory can be made, as on a full disk.
     """
     its = journal.absolute().parent / DIRECTORY / journal.stem  # workers stand elsewhere
     shutil.rmtree(its, ignore_errors=True)
@@ -52,12 +54,12 @@ def marker_directory(journal: Path) -> Iterator[str]:
 
 @dataclass
 class Trace:
-    """What a chunk's marker says after its worker's death.
+    """The content of a chunk's marker after its worker died.
 
-    ``records``: of the images that were finished; ``index``: of the one in hand, by its place in
-    the chunk, and its ``stamp``; ``member``: the name of the image in hand, where that is a tar's;
-    ``hung``: what was being done to it for too long; ``signal``: the name of the signal that ended
-    the worker, where it could be caught.
+    ``records``: of the images that were finished; ``index``: the position in the chunk of the image
+    that was being processed, and ``stamp``: its stamp; ``member``: the name of that image if it is
+    a member of a tar; ``hung``: the step that took too long; ``signal``: the name of the signal
+    that ended the worker, if it could be caught.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -69,7 +71,7 @@ class Trace:
 
 
 def read_trace(path: str) -> Trace | None:
-    """What the marker says, and ``None`` where there is none: the chunk had not begun."""
+    """Read a marker; ``None`` if there is none, because the chunk had not begun."""
     try:
         lines = Path(path).read_bytes().splitlines(keepends=True)
     except OSError:
@@ -136,22 +138,22 @@ class Marker:
                 faulthandler.enable(sys.__stderr__ or 2)
 
     def begin(self, index: int, stamp: str) -> None:
-        """The image ``index`` of the chunk is taken in hand."""
+        """Note that the image ``index`` of the chunk is being processed."""
         self._add({"begin": index, "stamp": stamp})
 
     @contextlib.contextmanager
     def member(self, name: str) -> Iterator[None]:
-        """An image of the tar that is in hand is."""
+        """Note that this image of the current tar is being processed."""
         self._add({"member": name})
         yield
         self._add({"member": ""})
 
     def hung(self, doing: str) -> None:
-        """The image in hand takes too long, and the worker will end for it."""
+        """Note that the current image takes too long, for which the worker will end."""
         self._add({"hung": doing})
 
     def finish(self, record: Record) -> None:
-        """What became of the image in hand."""
+        """Note the result of the current image."""
         self._add({"record": vars(record)})
 
     def _add(self, values: dict[str, object]) -> None:
@@ -161,7 +163,7 @@ class Marker:
 
 
 class Trial:
-    """What a task has tried that Dask gives to one worker after the other, as they die of it."""
+    """What a task has already tried that Dask submits again to other workers when it kills one."""
 
     def __init__(self, path: str) -> None:
         """Without a ``path`` nothing is kept."""
@@ -187,7 +189,7 @@ class Trial:
 
 
 class _NoMarker(OSError):
-    """No marker can be made here, as on a full disk."""
+    """Raised where no marker can be made, as on a full disk."""
 
 
 def _create(path: str) -> BinaryIO:

@@ -1,4 +1,4 @@
-"""Where outputs go: to names that no other input's output has, and never onto an input."""
+"""Gives outputs names that no other input's output has, and keeps them from replacing inputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pix2pix_batch.storage.store import store_of
 
 
 class OutputNames:
-    """Names of outputs that take account of what earlier runs have made.
+    """Chooses names of outputs with regard to what earlier runs have made.
 
     An input whose output has another name than it would get now keeps it; one whose name an earlier
     run has given to another input's output gets its whole name, as inputs of one run do that meet.
@@ -32,7 +32,7 @@ class OutputNames:
         self._given = HashSet()  # those that a whole name may meet
 
     def place(self, item: Item) -> Item:
-        """The item with the output that is its own, or may become it."""
+        """The item with the output that it has, or that it may have now."""
         if not self._are_known:
             return item
         output = self._choose_output(item)
@@ -86,7 +86,7 @@ class InputGuard:
             yield item
 
     def next(self) -> Item | None:
-        """The scan's next item."""
+        """The scan's next item; ``None`` at its end."""
         if self._spool is not None:
             try:
                 item: Item = pickle.load(self._spool)
@@ -99,7 +99,7 @@ class InputGuard:
         return found
 
     def push_back(self, item: Item) -> None:
-        """Have :meth:`next` give it once more. Only before anything else was asked for."""
+        """Have :meth:`next` return the item once more; only before another was asked for."""
         self._items = chain((item,), self._items)
 
     def find_replaced(self, item: Item, outputs: Iterable[str]) -> bool:

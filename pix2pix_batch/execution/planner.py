@@ -1,4 +1,5 @@
-"""How many items the next chunk holds: figures in, a number out; no clock, no Dask.
+"""Decides how many items the next chunk has, from figures alone: it has no clock and knows nothing
+of Dask.
 
 A chunk is planned in batches of the engine, as many as take :data:`CHUNK_SECONDS`, and one where
 a batch takes longer. Towards the job's end, which shows once no item follows those in sight,
@@ -29,8 +30,8 @@ IN_SIGHT = 131_072
 """Items to look ahead at most: some 45 MB on the client; as many may be in flight."""
 
 WAITING = 1
-"""Chunks that a worker has at hand beside those that it runs, so that it never idles; one more
-where they are short."""
+"""How many chunks wait at a worker beside those that it runs, so that it never idles; one more if
+chunks are short."""
 
 MEMORY = 0.8
 """What a chunk's figures count for once the next has come back: the last five or so decide, so
@@ -45,7 +46,7 @@ padding costs 5 %."""
 
 
 class ChunkPlanner:
-    """Plans chunks by what those before took.
+    """Plans chunks by how long earlier ones took.
 
     ``batch_size``: tiles of a full batch; ``pads``: the engine takes full batches only.
     """
@@ -57,8 +58,8 @@ class ChunkPlanner:
         self._left, self._size = 0, 0  # of the round that has begun: chunks, and their size
 
     def learn(self, items: int, tiles: int, seconds: float, cut: bool = False) -> None:
-        """A chunk came back: its items, the tiles that they had, and the work that they were;
-        ``cut``: it had more, but took too long."""
+        """Take account of a chunk that came back: its items, their tiles and the seconds of work;
+        ``cut``: it had more items, but took too long."""
         self._was_cut = self._was_cut or cut
         if not items:
             return
@@ -80,7 +81,7 @@ class ChunkPlanner:
         return size
 
     def look_ahead(self, workers: int) -> int:
-        """Items to have in sight, so that the end is seen in time."""
+        """How many items to scan ahead, so that the end of the job is seen in time."""
         return 2 * max(1, workers) * self.chunk_size(workers)
 
     def next_size(self, in_sight: int, ended: bool, workers: int) -> int:

@@ -64,7 +64,7 @@ def package_versions() -> tuple[tuple[str, str], ...]:
 
 
 def find_problems(settings: Settings, needs: WorkerRequirements) -> list[str]:
-    """What this worker lacks for the job, and what to do about it; empty where it is fit."""
+    """What this worker lacks for the job, and what to do about it; empty if it is fit."""
     here = dict(package_versions())
     found = [
         f"has {name} {here.get(name, 'none')}, not {version}: install the same there"
@@ -121,7 +121,7 @@ _fit: set[tuple[str, WorkerRequirements]] = set()
 
 
 def find_problems_once(settings: Settings, needs: WorkerRequirements) -> list[str]:
-    """As :func:`find_problems`, looked for no more once there are none."""
+    """As :func:`find_problems`, but not repeated once there were none."""
     key = (settings.fingerprint, needs)
     if key in _fit:
         return []
@@ -161,12 +161,12 @@ def find_unfit(client: Any, settings: Settings, needs: WorkerRequirements) -> di
 
 
 def _is_unreached(answer: Any) -> bool:
-    """Whether it tells of a worker that was not there any more, or of one behind a firewall."""
+    """Whether the answer means that the worker is gone or behind a firewall."""
     return isinstance(answer, OSError)  # which a closed connection's error is as well
 
 
 def _list_workers(client: Any) -> Container[str]:
-    """The addresses of those there are. Raises :class:`SchedulerGone`."""
+    """The addresses of the workers that are there. Raises :class:`SchedulerGone`."""
     try:
         found: Container[str] = client.sync(
             client.scheduler.ncores, callback_timeout=ANSWER_SECONDS

@@ -1,4 +1,4 @@
-"""A run's bookkeeping: what became of its inputs, in the journal and in the summary."""
+"""Records the results of a run's inputs in the journal and counts them in the summary."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pix2pix_batch.reporting.summary import Summary
 
 
 class RunRecorder:
-    """What a run writes down, from its beginning to its end. ``outdated``: the outputs from before
-    of inputs that are tried again, which stay where these fail.
+    """Records a run, from its beginning to its end. ``outdated``: the earlier outputs of inputs
+    that are tried again; these outputs stay if the inputs fail.
 
     ``root``: the directory of the inputs, where they are in one; ``shard``: which part of the job
     the run does. All methods raise :class:`OutputError`.
@@ -47,7 +47,8 @@ class RunRecorder:
         self.journal.claim(*chunks)
 
     def record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
-        """What failed when IN or OUT had gone did not fail by itself, and is not written down."""
+        """Record the results of a chunk. Failures while IN or OUT is gone are not the inputs' own,
+        and are not recorded."""
         try:
             self._guard.check(records)
         except OutputError:
@@ -67,7 +68,7 @@ class RunRecorder:
         return replace(record, outdated=before)
 
     def sync(self) -> None:
-        """Have the disk keep what was recorded."""
+        """Flush what was recorded to the disk."""
         self.journal.sync()
 
     def count(self, total: int | None, gone: dict[str, int] | None = None) -> None:

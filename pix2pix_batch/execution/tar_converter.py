@@ -1,4 +1,5 @@
-"""A tar of images on its way to another. ``docs/storage.md`` says what becomes of its members."""
+"""Converts a tar of images into another tar. ``docs/storage.md`` says what becomes of its
+members."""
 
 from __future__ import annotations
 
@@ -33,8 +34,7 @@ Hold = Callable[[str], AbstractContextManager[None]]
 
 @dataclass
 class Sample:
-    """What is known of the images of a sample: how many are ``made``, ``failed`` and still
-    ``waiting``."""
+    """The state of a sample's images: how many are ``made``, ``failed`` and still ``waiting``."""
 
     made: int = 0
     failed: int = 0
@@ -42,7 +42,8 @@ class Sample:
 
     @property
     def is_kept(self) -> bool | None:
-        """Whether its other members are, as far as that is known: not where all images failed."""
+        """Whether the sample's other members are kept, as far as is known: not if all its images
+        failed."""
         if self.made or not (self.failed or self.waiting):
             return True
         return None if self.waiting else False
@@ -75,7 +76,7 @@ class PendingMember:
 
 # The state of a tar that is read, translated and written at once.
 class TarConverter:
-    """A tar on its way from members to members, in order and in little memory."""
+    """Converts the members of one tar, in order and in little memory."""
 
     def __init__(
         self,
@@ -181,7 +182,7 @@ class TarConverter:
         return replace(made, stamp=self.stamp)
 
     def _name(self, member: Member, page: int) -> str:
-        """Its own in the journal: a second member of one name is ``a.png#2``."""
+        """The member's name in the journal: a second member of the same name is ``a.png#2``."""
         name = path = f"{self.item.name}/{_name_page(member.path, page, at_end=True)}"
         while not self._named.add(name):
             self._copies[path] += 1
@@ -192,7 +193,7 @@ class TarConverter:
         self.records[record.name] = record
 
     def _drain(self, converter: Converter) -> None:
-        """Take what the converter has done, and hand on what is now complete."""
+        """Take the converter's records, and pass on the members that are now complete."""
         records, converter.records = converter.records, []
         for record in records:
             slot = self._waiting.pop(record.name)
@@ -214,7 +215,7 @@ class TarConverter:
             self._hand_on(self._slots.popleft())
 
     def _output(self, slot: PendingMember) -> str:
-        """A file of OUT, where it is one."""
+        """The path in OUT if the member becomes a file of its own; else empty."""
         return self._inside(slot.name) if self.settings.unpack else ""
 
     def _outdated_output(self, name: str) -> str:
@@ -271,7 +272,8 @@ def convert(
     hold: Hold | None = None,
     without: Sequence[Record] = (),
 ) -> tuple[list[Record], str]:
-    """The records of a tar's images and of itself, and why nothing more can be written.
+    """Convert a tar. Returns the records of its images and of itself, and why nothing more can be
+    written.
 
     With ``hold`` one image is converted after the other, each under it. ``without``: what became
     of images that are not to be tried any more.

@@ -27,7 +27,7 @@ class TaskSpec:
     ``split``: makes the parts of an item that several workers are to make."""
 
     settings: Settings
-    orders: ChunkOptions = field(default_factory=ChunkOptions)
+    chunk_options: ChunkOptions = field(default_factory=ChunkOptions)
     markers: str = ""
     task: Task = worker.convert_chunk
     streamed: bool = False

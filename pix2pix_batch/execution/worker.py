@@ -33,17 +33,17 @@ from pix2pix_batch.storage import files
 from pix2pix_batch.text import describe_error
 
 BROKEN = 3
-"""Images, the first of a chunk, with which an engine fails that fails with all."""
+"""If an engine fails with so many images at the beginning of a chunk, it fails with all."""
 
 
 @dataclass(frozen=True)
 class ChunkOptions:
     """How a chunk is to be run.
 
-    ``marker``: the path of its marker, empty for none; ``careful``: one image after the other,
-    each named in the marker; ``limit``: seconds that a step of one image may take, 0 for ever;
-    ``enough``: seconds of work after which no further image is begun, 0 for never;
-    ``needs``: what the worker must have, where that is not known; ``without``: records of a tar's
+    ``marker``: the path of its marker, empty for none; ``careful``: convert one image after the
+    other, and name each in the marker; ``limit``: seconds that a step of one image may take, 0 for
+    no limit; ``enough``: seconds of work after which no further image is begun, 0 for no limit;
+    ``needs``: what the worker must have, if it was not checked yet; ``without``: records of a tar's
     images that are not to be tried any more.
     """
 
@@ -57,12 +57,12 @@ class ChunkOptions:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """What became of a chunk's items, on the worker of that address, in ``seconds`` of work.
+    """The records of a chunk's items, made by the worker of that address in ``seconds`` of work.
 
-    ``tiles``: how many the engine translated; ``left``: items that were not begun, for the chunk
-    took long. ``fatal``: why the rest of the job cannot be written. ``died``: another worker died
-    on the chunk before this one was given it, so nothing was done. ``unfit``: why this worker can
-    do nothing for the job.
+    ``tiles``: how many the engine translated; ``left``: items that were not begun, because the
+    chunk took too long. ``fatal``: why the rest of the job cannot be written. ``died``: another
+    worker died on the chunk before this one received it, so nothing was done. ``unfit``: why this
+    worker cannot work for the job.
     """
 
     records: list[Record]
@@ -77,7 +77,7 @@ class ChunkResult:
 
 @dataclass
 class Done:
-    """What a chunk has come to so far."""
+    """The results of a chunk so far."""
 
     records: list[Record] = field(default_factory=list)
     fatal: str = ""
@@ -86,15 +86,17 @@ class Done:
 
 
 def convert_chunk(
-    settings: Settings, items: Sequence[Item], orders: ChunkOptions | None = None
+    settings: Settings, items: Sequence[Item], chunk_options: ChunkOptions | None = None
 ) -> ChunkResult:
-    """Convert ``items``; one record each, in any order, but for those that are left. Running it
-    twice does no harm."""
-    here, orders = _address(), orders or ChunkOptions()
-    if orders.needs and (lacks := preflight.find_problems_once(settings, orders.needs)):
+    """Convert ``items``. There is one record for each, in any order, except for those that are
+    left. Running it twice does no harm."""
+    here, chunk_options = _address(), chunk_options or ChunkOptions()
+    if chunk_options.needs and (
+        lacks := preflight.find_problems_once(settings, chunk_options.needs)
+    ):
         return ChunkResult([], worker=here, unfit="; ".join(lacks))
     try:
-        mark = Marker(orders.marker)
+        mark = Marker(chunk_options.marker)
     except FileExistsError:
         return ChunkResult([], worker=here, died=True)
     with mark:
@@ -103,11 +105,11 @@ def convert_chunk(
                 settings
             )  # not watched: PyTorch alone may take longer to load than an image may
             start = time.perf_counter()
-            with Watchdog(orders.limit, lambda doing, name: mark.hung(doing)) as watchdog:
-                if orders.careful:
-                    done = _one_by_one(settings, items, orders, mark, watchdog)
+            with Watchdog(chunk_options.limit, lambda doing, name: mark.hung(doing)) as watchdog:
+                if chunk_options.careful:
+                    done = _one_by_one(settings, items, chunk_options, mark, watchdog)
                 else:
-                    done = _together(settings, items, orders, watchdog)
+                    done = _together(settings, items, chunk_options, watchdog)
         except Broken as error:
             return ChunkResult([], worker=here, unfit=str(error))
     seconds = time.perf_counter() - start
@@ -115,7 +117,8 @@ def convert_chunk(
 
 
 class Broken(Exception):
-    """The engine cannot be opened, or fails with every image: this worker is of no use."""
+    """Raised when the engine cannot be opened or fails with every image, so that this worker is of
+    no use."""
 
 
 def _open_engine(settings: Settings) -> None:
@@ -140,7 +143,7 @@ def _spare_collector() -> None:
 def _together(
     settings: Settings,
     items: Sequence[Item],
-    orders: ChunkOptions,
+    chunk_options: ChunkOptions,
     watchdog: Watchdog,
     mark: Marker | None = None,
 ) -> Done:
@@ -150,20 +153,20 @@ def _together(
     """
     hold = mark.member if mark else None
     converter = Converter(settings, watch=watchdog)
-    taken = Taken([item for item in items if not item.tar], orders.enough)
+    taken = Taken([item for item in items if not item.tar], chunk_options.enough)
     converter.run(taken)
     done = Done(converter.records, converter.fatal, converter.translated, taken.left)
     for item in items:
         if item.tar and not done.fatal:
             found, done.fatal = tar_converter.convert(
-                settings, item, watchdog, hold, orders.without
+                settings, item, watchdog, hold, chunk_options.without
             )
             done.records += found
     return done
 
 
 class Taken:
-    """Items one after the other, until ``enough`` seconds have passed; ``left``: those behind."""
+    """Gives items one after the other until ``enough`` seconds have passed; ``left``: the rest."""
 
     def __init__(self, items: Sequence[Item], enough: float) -> None:
         self.items, self.enough = items, enough
@@ -181,7 +184,7 @@ class Taken:
 def _one_by_one(
     settings: Settings,
     items: Sequence[Item],
-    orders: ChunkOptions,
+    chunk_options: ChunkOptions,
     mark: Marker,
     watchdog: Watchdog,
 ) -> Done:
@@ -195,7 +198,7 @@ def _one_by_one(
         for index, item in enumerate(items):
             mark.begin(index, _stamp(item))
             try:
-                one = _together(settings, [item], orders, watchdog, mark)
+                one = _together(settings, [item], chunk_options, watchdog, mark)
             except Exception as error:
                 failures += 1
                 if failures == index + 1 == BROKEN:
@@ -212,19 +215,21 @@ def _one_by_one(
 
 
 def autotune_job(
-    settings: Settings, items: Sequence[Item], orders: ChunkOptions | None = None
+    settings: Settings, items: Sequence[Item], chunk_options: ChunkOptions | None = None
 ) -> Decision:
     """:func:`~pix2pix_batch.inference.autotune.autotune`, of those items that can be decoded and do
     not harm the worker. Raises :class:`InputError` where this worker lacks something."""
     import torch  # noqa: F401  # so that Dask has the worker's start behind it, if it dies here
 
-    orders = orders or ChunkOptions()
-    if orders.needs and (lacks := preflight.find_problems_once(settings, orders.needs)):
+    chunk_options = chunk_options or ChunkOptions()
+    if chunk_options.needs and (
+        lacks := preflight.find_problems_once(settings, chunk_options.needs)
+    ):
         raise InputError(preflight.format_unfit({_address(): lacks}))
-    trial = Trial(orders.marker)
+    trial = Trial(chunk_options.marker)
     info = bundle.read_info(Path(settings.model))
     looked: list[Item] = []
-    with Watchdog(orders.limit, lambda doing, name: None) as watchdog:
+    with Watchdog(chunk_options.limit, lambda doing, name: None) as watchdog:
 
         @contextmanager
         def tried(doing: str, item: Item) -> Iterator[None]:

@@ -10,10 +10,8 @@ from typing import IO
 
 from PIL import Image
 
-from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.decoding.formats import readable_formats
 from pix2pix_batch.imaging.decoding.others import COMMON
-from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 
 SHARED = frozenset(
     {
@@ -62,16 +60,6 @@ def _kinds_by_suffix() -> Mapping[str, str]:
     return {
         suffix: name for suffix, name in Image.EXTENSION.items() if suffix and name in readable
     }  # Pillow 11.0 has one without a suffix
-
-
-def require_size(form: str, width: int, height: int) -> None:
-    """Raises :class:`ImageError` where no file of the format holds so large a picture."""
-    most = OUTPUT_FORMATS[form].largest_side
-    if most is not None and max(width, height) > most:
-        raise ImageError(
-            f"its output of {width:,}x{height:,} pixels cannot be written as {form}, which holds "
-            f"{most:,} on a side; choose --format png or tiff"
-        )
 
 
 def suffix_of(name: str) -> str:

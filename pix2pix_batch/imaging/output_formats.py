@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.metadata.tiff import Fields, add_fields, xmp_field
 
 if TYPE_CHECKING:
@@ -196,3 +197,13 @@ def form_of(path: str | os.PathLike[str], form: str) -> str:
     if form != "same":
         return form
     return SAME.get(os.path.splitext(path)[1].lower(), "png")
+
+
+def require_size(form: str, width: int, height: int) -> None:
+    """Raises :class:`ImageError` where no file of the format holds so large a picture."""
+    most = OUTPUT_FORMATS[form].largest_side
+    if most is not None and max(width, height) > most:
+        raise ImageError(
+            f"its output of {width:,}x{height:,} pixels cannot be written as {form}, which holds "
+            f"{most:,} on a side; choose --format png or tiff"
+        )

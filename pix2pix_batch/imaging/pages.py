@@ -21,6 +21,7 @@ from pix2pix_batch.imaging.metadata.tiff_pages import (
     select_page,
 )
 from pix2pix_batch.storage import common, files, local, remote
+from pix2pix_batch.storage.store import store_of
 
 SUFFIXES = frozenset({".tif", ".tiff"})
 """Of files that may have pages."""
@@ -38,7 +39,7 @@ BLOCK = 1 << 16
 def list_pages_of_file(path: str) -> list[Page]:
     """The pages of the file at a path or URL. Raises :class:`ImageError` where it cannot be
     read."""
-    if remote.is_url(path):
+    if not store_of(path).is_local:
         return list_pages(_open_remote(path))
     try:
         with local.open_regular(path) as file:
@@ -109,7 +110,7 @@ def split_name(name: str) -> tuple[str, str, int]:
     """A page's name as its file's, the mark, and its number; 0 of what is no page's by its name
     alone."""
     if name[-1:].isdecimal() and (told := MARKED.fullmatch(name)):
-        file = urlsplit(told[1]).path if remote.is_url(name) else told[1]
+        file = told[1] if store_of(name).is_local else urlsplit(told[1]).path
         if may_have_pages(file):
             return told[1], told[2], int(told[3])
     return name, "", 0
@@ -127,17 +128,13 @@ def locate(path: str) -> tuple[str, int]:
     file, _, number = split_name(path)
     if not number:
         return path, 0
-    if not remote.is_url(path):
-        is_page = not os.path.lexists(path)
-    else:
-        is_page = remote.scheme(path) in remote.WEB or not remote.exists(path)
-    return (file, number) if is_page else (path, 0)
+    return (path, 0) if store_of(path).exists(path) else (file, number)
 
 
 def name_page(name: str, number: int, path: str = "") -> str:
     """What names a page of the file ``name``, which lies at ``path``."""
     mark = MARK
-    while path and not remote.is_url(path) and os.path.lexists(f"{path}{mark}{number}"):
+    while path and store_of(path).is_local and os.path.lexists(f"{path}{mark}{number}"):
         mark += MARK
     return f"{name}{mark}{number}"
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pix2pix_batch.inference.engine import Engine
 
 PSNR_BAR = 40.0
-"""A precision whose images are further than this, in dB, from fp32's is not chosen."""
+"""A precision is chosen only if the PSNR of its images to fp32's is at least this, in dB."""
 
 ONE_SIZE = "TensorRT's engines take images of one size, with --fit whole each has its own"
 
@@ -63,7 +63,7 @@ def autotune(settings: Settings, items: Sequence[Item]) -> Decision:
 
 
 def _unused_gpu(cuda: str | None) -> str:
-    """A note where this worker was started for a GPU that PyTorch cannot use. ``cuda``: of it."""
+    """A note if this worker was started for a GPU that PyTorch cannot use."""
     if CODEC_THREADS_VARIABLE not in os.environ or not os.environ.get("CUDA_VISIBLE_DEVICES"):
         return ""
     return (
@@ -112,20 +112,21 @@ def _open_torch_with(
 
 
 def _rehearse_noise(engine: Engine, settings: Settings) -> None:
-    """Have the engine take the memory that batches with noise need, while they can be halved."""
+    """Run a batch with noise once, so that its memory is taken while the batch can still be
+    halved."""
     info = info_of(settings.model, settings.fingerprint)
     decision = Decision(settings.device, engine.precision, engine.batch_size, engine.backend)
-    lane: BatchBuilder[None] = BatchBuilder(
+    builder: BatchBuilder[None] = BatchBuilder(
         engine, apply_decision(settings, decision), info.architecture, info.ranges.input.dtype
     )
-    lane.add(np.zeros_like(lane.buffer[0]), None, bytes(16))
-    _, tiles, masks = lane.take()
+    builder.add(np.zeros_like(builder.buffer[0]), None, bytes(16))
+    _, tiles, masks = builder.take()
     engine(tiles, masks)
 
 
 def expected_settings(settings: Settings) -> Settings | None:
-    """The settings as :func:`autotune` settles them for PyTorch on the CPU, but for images on which
-    bf16 is refused; ``None`` where a GPU or the settings' ``opener`` has a say."""
+    """The settings that :func:`autotune` will probably choose for PyTorch on the CPU, before any
+    image is looked at; ``None`` if a GPU or the settings' ``opener`` decides."""
     import torch
 
     from pix2pix_batch.inference.engine import default_batch_size

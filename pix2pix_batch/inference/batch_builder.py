@@ -1,4 +1,4 @@
-"""A batch that fills, and the engine that it is for."""
+"""Collects tiles into batches for an engine."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ Owner = TypeVar("Owner")
 
 
 class BatchBuilder(Generic[Owner]):
-    """Tiles for one engine, each with its owner, and the batches that it is working on.
+    """Collects tiles, each with its owner, into batches for one engine, and keeps the batches that
+    the engine is working on.
 
-    ``keys``: of each tile, what names its noise; ``None`` for none. A batch that is not full goes
-    to the engine as it is, unless that one takes full ones only: then it is padded.
+    ``keys``: what each tile's noise is made from; ``None`` for no noise. A batch that is not full
+    is given to the engine as it is, or padded if the engine takes full batches only.
     """
 
     def __init__(
@@ -49,8 +50,8 @@ class BatchBuilder(Generic[Owner]):
         self.flying: deque[list[Owner]] = deque()
 
     def add(self, tile: np.ndarray, owner: Owner, key: bytes | None) -> bool:
-        """Put a tile into the batch; whether it is full now. Tiles of another size than those
-        before come alone: batches of one."""
+        """Put a tile into the batch, and say whether the batch is full now. Tiles of images that
+        run at their own size form batches of one."""
         if tile.shape != self.buffer.shape[1:]:
             assert not self.owners and len(self.buffer) == 1
             self.buffer = np.zeros((1, *tile.shape), self.buffer.dtype)
@@ -109,7 +110,7 @@ class BatchBuilder(Generic[Owner]):
         return self.engine
 
     def _masks(self, count: int) -> Masks | None:
-        """For an engine that takes the trained noise for all of a batch, or none."""
+        """The masks for an engine that takes the trained noise for a whole batch or not at all."""
         if not self.settings.noise:
             return None
         shapes = self.architecture.mask_shapes(self.settings.size, self.settings.size)

@@ -1,4 +1,5 @@
-"""What an output keeps of its input beside the picture. ``docs/metadata.md`` says what and why."""
+"""The metadata that an output keeps of its input. ``docs/metadata.md`` says what is kept and
+why."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ Place = Callable[[str, bytes], None]
 
 @dataclass(frozen=True)
 class Metadata:
-    """What one input's file says that its output keeps.
+    """The metadata in an input's file that its output keeps.
 
     ``exif``: a block for the formats that hold one; ``fields``: for TIFF outputs; ``described``:
     of these what EXIF and IPTC say; ``turn``: how
@@ -54,7 +55,8 @@ class Metadata:
 
 
 def collect(data: bytes, picture: Picture, settings: Settings) -> Metadata:
-    """What is kept of the input file ``data``, which was decoded to ``picture``."""
+    """Collect the metadata to keep from the input file ``data``, which was decoded to
+    ``picture``."""
     if not (settings.georeference or settings.keep_exif):
         return Metadata()
     height, width = picture.pixels.shape[:2]
@@ -82,8 +84,8 @@ def collect(data: bytes, picture: Picture, settings: Settings) -> Metadata:
 
 
 def collect_described(item: Item, settings: Settings) -> Metadata:
-    """What EXIF, XMP and IPTC say of an input on a disk that is not read as a whole; nothing where
-    it is no TIFF file."""
+    """Collect EXIF, XMP and IPTC of an input on a disk that is not read as a whole. There is none
+    if it is not a TIFF file."""
     if not settings.keep_exif:
         return Metadata()
     try:
@@ -197,8 +199,8 @@ def date(path: Path, time: int | None) -> None:
 def place_output(
     item: Item, kept: Metadata, data: bytes, place: Place, settings: Settings
 ) -> tuple[str, ...]:
-    """The output and what goes beside it, which is there when the output is, and is returned
-    by name. Raises :class:`ImageError`."""
+    """Write the files that go beside the output, then the output itself, and return the names of
+    the former. Raises :class:`ImageError`."""
     beside = place_sidecars(item, kept, place, settings)
     place(item.output, data)
     if settings.keep_times:
@@ -208,7 +210,8 @@ def place_output(
 
 
 def place_sidecars(item: Item, kept: Metadata, place: Place, settings: Settings) -> tuple[str, ...]:
-    """What goes beside the output, returned by name. Raises :class:`ImageError`."""
+    """Write the files that go beside the output, and return their names. Raises
+    :class:`ImageError`."""
     in_dataset = item.variant is not None  # which has no files beside its images
     if in_dataset or (not item.sidecars and kept.ground is None):
         return ()

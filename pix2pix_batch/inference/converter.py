@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pix2pix_batch.errors import EngineError, ImageError, NotToleratedError, OutputError
-from pix2pix_batch.imaging import kinds
+from pix2pix_batch.imaging import output_formats
 from pix2pix_batch.imaging.raster.reading import Raster
 from pix2pix_batch.imaging.raster.streaming import StreamedTiles
 from pix2pix_batch.imaging.tiling import SharingTiles
@@ -19,7 +19,7 @@ from pix2pix_batch.inference import carried_metadata, input_reading, large_image
 from pix2pix_batch.inference.batch_builder import BatchBuilder
 from pix2pix_batch.inference.carried_metadata import Place
 from pix2pix_batch.inference.decode_ahead import codec_threads, count_together, decode_ahead
-from pix2pix_batch.inference.engine_cache import domain_of, engine_of, info_of, turn
+from pix2pix_batch.inference.engine_cache import ENGINE_LOCK, domain_of, engine_of, info_of
 from pix2pix_batch.inference.fitting import fit_to_model
 from pix2pix_batch.inference.output_writer import OutputWriter
 from pix2pix_batch.inference.pending_image import PendingImage, Watch, watch_nothing
@@ -59,10 +59,10 @@ class Converter:
         self.architecture = self.info.architecture
         self.domain = domain_of(settings.model, settings.fingerprint)
         self.writer = OutputWriter(settings, self.info, self.domain, self.watch)
-        self.lane: BatchBuilder[tuple[PendingImage, int]] = BatchBuilder(
+        self.builder: BatchBuilder[tuple[PendingImage, int]] = BatchBuilder(
             engine_of(settings), settings, self.architecture, self.info.ranges.input.dtype
         )
-        self.plain: BatchBuilder[tuple[PendingImage, int]] | None = None
+        self.plain_builder: BatchBuilder[tuple[PendingImage, int]] | None = None
         self.threads = codec_threads(settings.far)
         self.records: list[Record] = []
         self.translated = 0  # tiles
@@ -73,7 +73,7 @@ class Converter:
     def run(self, items: Iterable[Item]) -> None:
         """Fill :attr:`records`; stops early, with :attr:`fatal` set, where OUT takes no more."""
         with ThreadPoolExecutor(self.threads, "codec") as pool:
-            with contextlib.nullcontext() if self.lane.overlapping is None else turn:
+            with contextlib.nullcontext() if self.builder.overlapping is None else ENGINE_LOCK:
                 try:
                     self._run(items, pool)
                 except OutputError as error:
@@ -85,7 +85,7 @@ class Converter:
     def _run(self, items: Iterable[Item], pool: ThreadPoolExecutor) -> None:
         decoded = decode_ahead(
             items, self._decode, pool, self.watch,
-            threads=self.threads, batch=len(self.lane.buffer), far=self.settings.far,
+            threads=self.threads, batch=len(self.builder.buffer), far=self.settings.far,
         )  # fmt: skip
         for work in decoded:
             if self.fatal:
@@ -105,34 +105,36 @@ class Converter:
                     if work.item.rows is None:  # else others may be at work on theirs
                         work.tiles.store.remove()
                 self.records.append(self._describe_failure(work.item, work.stamp, error))
-        for lane in self._lanes():
-            if lane.owners and not self.fatal:
-                self._translate(lane, pool)
-            while lane.flying:
-                self._finish(lane, pool)
+        for builder in self._builders():
+            if builder.owners and not self.fatal:
+                self._translate(builder, pool)
+            while builder.flying:
+                self._finish(builder, pool)
 
     def _add_tiles(self, work: PendingImage, pool: ThreadPoolExecutor) -> None:
         """Raises :class:`ImageError`."""
-        lane = self._lane_of(work)
+        builder = self._builder_of(work)
         for index, tile in work.tiles.list_numbered():
             key = self._key(work, index)
             if key is not None and self.settings.input_noise:
                 tile = on_input(key, tile, self.settings.input_noise)
-            if lane.add(tile, (work, index), key):
-                self._translate(lane, pool)
+            if builder.add(tile, (work, index), key):
+                self._translate(builder, pool)
 
-    def _lanes(self) -> list[BatchBuilder[tuple[PendingImage, int]]]:
-        return [self.lane] if self.plain is None else [self.lane, self.plain]
+    def _builders(self) -> list[BatchBuilder[tuple[PendingImage, int]]]:
+        return [self.builder] if self.plain_builder is None else [self.builder, self.plain_builder]
 
-    def _lane_of(self, work: PendingImage) -> BatchBuilder[tuple[PendingImage, int]]:
+    def _builder_of(self, work: PendingImage) -> BatchBuilder[tuple[PendingImage, int]]:
         """Engines other than PyTorch's have noise for all of a batch or for none."""
-        if self.lane.mixes or not self.settings.noise or self._variant(work):
-            return self.lane
-        if self.plain is None:
+        if self.builder.mixes or not self.settings.noise or self._variant(work):
+            return self.builder
+        if self.plain_builder is None:
             settings = replace(self.settings, noise=False)
             dtype = self.info.ranges.input.dtype
-            self.plain = BatchBuilder(engine_of(settings), settings, self.architecture, dtype)
-        return self.plain
+            self.plain_builder = BatchBuilder(
+                engine_of(settings), settings, self.architecture, dtype
+            )
+        return self.plain_builder
 
     def _variant(self, work: PendingImage) -> int:
         variant = work.item.variant
@@ -146,11 +148,11 @@ class Converter:
 
     def _drop(self) -> None:
         """The engine lives longer than a chunk: leave nothing of this one in it."""
-        for lane in self._lanes():
-            while lane.overlapping is not None and lane.flying:
-                lane.flying.popleft()
+        for builder in self._builders():
+            while builder.overlapping is not None and builder.flying:
+                builder.flying.popleft()
                 with contextlib.suppress(EngineError):  # the next batch would be taken for this one
-                    lane.overlapping.finish()
+                    builder.overlapping.finish()
 
     def _decode(self, item: Item) -> PendingImage | Record:
         stamp = ""
@@ -168,7 +170,7 @@ class Converter:
                 data = input_reading.select_own_page(item, data)
                 picture = input_reading.decode_item(item, data, self.info, self.settings)
             height, width = picture.pixels.shape[:2]
-            kinds.require_size(item.form, width * (1 + self.settings.beside), height)
+            output_formats.require_size(item.form, width * (1 + self.settings.beside), height)
             kept = carried_metadata.collect(data, picture, self.settings)
             tiles = fit_to_model(
                 picture.pixels,
@@ -205,45 +207,45 @@ class Converter:
         return work
 
     def _translate(
-        self, lane: BatchBuilder[tuple[PendingImage, int]], pool: ThreadPoolExecutor
+        self, builder: BatchBuilder[tuple[PendingImage, int]], pool: ThreadPoolExecutor
     ) -> None:
         """Run the engine on what is in the buffer and hand on the images that are complete.
 
         An engine that can begins this batch before the one before it is done, so that the GPU
         works while that one's images go on.
         """
-        owners, tiles, masks = lane.take()
+        owners, tiles, masks = builder.take()
         self.translated += len(owners)
         first = owners[0][0].item.name
-        if lane.overlapping is None:
-            with turn, self.watch("translating it", first, len(owners)):
-                made = lane.translate(tiles, masks, self._norms(lane, owners[0]))
+        if builder.overlapping is None:
+            with ENGINE_LOCK, self.watch("translating it", first, len(owners)):
+                made = builder.translate(tiles, masks, self._norms(builder, owners[0]))
             self._hand_on(owners, made, pool)
             return
         with self.watch("translating it", first, len(owners)):
-            lane.overlapping.start(tiles, masks)
-        lane.flying.append(owners)
-        if len(lane.flying) > 1:
-            self._finish(lane, pool)
+            builder.overlapping.start(tiles, masks)
+        builder.flying.append(owners)
+        if len(builder.flying) > 1:
+            self._finish(builder, pool)
 
     def _norms(
-        self, lane: BatchBuilder[tuple[PendingImage, int]], owner: tuple[PendingImage, int]
+        self, builder: BatchBuilder[tuple[PendingImage, int]], owner: tuple[PendingImage, int]
     ) -> NormStatistics | None:
         """What all tiles of an image are normed by, measured when the first of them comes."""
         work, _ = owner
         if not isinstance(work.tiles, SharingTiles | StreamedTiles) or work.tiles.part is None:
             return None
         if work.norms is None:
-            work.norms = lane.measure_norms(work.tiles.parts)
+            work.norms = builder.measure_norms(work.tiles.parts)
         return work.norms
 
     def _finish(
-        self, lane: BatchBuilder[tuple[PendingImage, int]], pool: ThreadPoolExecutor
+        self, builder: BatchBuilder[tuple[PendingImage, int]], pool: ThreadPoolExecutor
     ) -> None:
-        assert lane.overlapping is not None
-        owners = lane.flying.popleft()
+        assert builder.overlapping is not None
+        owners = builder.flying.popleft()
         with self.watch("translating it", owners[0][0].item.name, len(owners)):
-            made = lane.overlapping.finish()
+            made = builder.overlapping.finish()
         self._hand_on(owners, made, pool)
 
     def _hand_on(
@@ -266,7 +268,7 @@ class Converter:
     def _hand_over(self, ready: Sequence[PendingImage], pool: ThreadPoolExecutor) -> None:
         step = count_together(len(ready), self.threads, self.settings.far)
         for start in range(0, len(ready), step):
-            self._collect(2 * max(len(self.lane.buffer), self.threads))
+            self._collect(2 * max(len(self.builder.buffer), self.threads))
             few = ready[start : start + step]
             self.writing.append((pool.submit(self._write_all, few), len(few)))
             self.unwritten += len(few)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import platform
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 OUTPUTS = 3
 """Outputs of a Winograd convolution's tile along each axis."""
@@ -23,13 +23,39 @@ ENOUGH_OUTPUTS = 16
 """Along each axis, of each phase. Fewer are too few tiles for a matrix product of full speed."""
 LARGEST_KERNEL = 2**26
 """Bytes. The innermost layers' would be larger, and gain the least."""
-BLOCK = 88
-"""Tiles of a block, at least, if an image has so many: enough for a matrix product of full speed,
-and few enough for the cache (``benchmarks/convolutions.py``)."""
-GROUP = 144
-"""Tiles of a block of several small images, at most."""
+
+
+class Blocks(NamedTuple):
+    """How a Winograd convolution's matrix products are laid out (``benchmarks/convolutions.py``).
+
+    ``tiles``: of a block, at least, if an image has so many: enough for a matrix product of full
+    speed, and few enough for the cache; ``group``: tiles of a block of several small images, at
+    most; ``outputs_first``: whether the kernel's inputs lie side by side in memory, not its
+    outputs.
+    """
+
+    tiles: int
+    group: int
+    outputs_first: bool
+
+
+BLOCKS = {"AVX2": Blocks(176, 484, True), "AVX512": Blocks(88, 144, False)}
+"""By what PyTorch calls the instruction set."""
 FEW_CHANNELS = 8
 """Outputs of which a direct convolution leaves registers empty (AVX2 has 8 floats in one)."""
+
+
+PATCH_CHANNELS = 256
+"""Inputs and outputs, at least, of a product with patches: of fewer, what is moved to it and from
+it takes longer than it spares."""
+PATCH_PIXELS = {"AVX2": (16, 64)}
+"""Of its smaller image, at most: of a convolution, and of a transposed one. Where there are more,
+oneDNN's direct way keeps up, as it does with AVX-512 (``benchmarks/convolutions.py``)."""
+PATCH_ROWS = 256
+"""Of its matrix, a row for a pixel, at most where images have fewer: enough for a product of full
+speed."""
+
+Way = Literal["direct", "winograd", "thin", "patches"]
 
 
 def is_independent_of_batch(precision: str) -> bool:
@@ -79,6 +105,49 @@ def transformed_weights(inputs: int, outputs: int) -> int:
     return POINTS**2 * 4 * inputs * outputs
 
 
+def choose_way(
+    inputs: int, outputs: int, size: tuple[int, int], transposed: bool, instruction_set: str
+) -> Way:
+    """How a layer takes the least time. Arguments as of :func:`is_faster`."""
+    if is_thin(outputs, transposed):
+        return "thin"
+    shape = inputs, outputs, size, transposed, instruction_set
+    if is_faster(*shape):
+        return "winograd"
+    return "patches" if is_patches(*shape) else "direct"
+
+
+def is_patches(
+    inputs: int, outputs: int, size: tuple[int, int], transposed: bool, instruction_set: str
+) -> bool:
+    """Whether a layer takes less time as a product with patches than by oneDNN's direct
+    convolution. Arguments as of :func:`is_faster`."""
+    most = PATCH_PIXELS.get(instruction_set, (0, 0))[transposed]
+    pixels = math.prod(size) // (1 if transposed else 4)
+    return min(inputs, outputs) >= PATCH_CHANNELS and 1 < pixels <= most
+
+
+def images_a_product(batch: int, pixels: int) -> int:
+    """How many images of so many pixels share a product with patches."""
+    return max(1, min(batch, PATCH_ROWS // pixels))
+
+
+def patch_buffers(
+    images: int, size: tuple[int, int], inputs: int, outputs: int, *, transposed: bool
+) -> dict[str, tuple[int, ...]]:
+    """The shape of each buffer of a product with patches, for inputs of ``size``."""
+    height, width = size
+    if transposed:
+        return {
+            "rows": (images, height, 2, width, 4, outputs),
+            "sums": (images, height, 2, width, 2, outputs),
+        }
+    return {
+        "padded": (images, height + 2, width + 2, inputs),
+        "patches": (images, height // 2, width // 2, 4, 4 * inputs),
+    }
+
+
 def thin_buffers(outputs: int, size: tuple[int, int]) -> dict[str, int]:
     """Numbers in each buffer of a thin convolution of an input of ``size``, one image at a time."""
     pixels = outputs * math.prod(size)
@@ -124,15 +193,13 @@ class Tiling(NamedTuple):
         }
 
 
-def tile(
-    shape: tuple[int, int, int], transposed: bool, block: int = BLOCK, group: int = GROUP
-) -> Tiling:
-    """The tiling of a batch. ``shape``: batch size, height and width of the input; ``block``,
-    ``group``: see :data:`BLOCK` and :data:`GROUP`; with a ``group`` of 0 each image is alone."""
+def tile(shape: tuple[int, int, int], transposed: bool, blocks: Blocks) -> Tiling:
+    """The tiling of a batch. ``shape``: batch size, height and width of the input; with a
+    ``blocks.group`` of 0 each image is alone."""
     batch, *size = shape
     rows, columns = (tiles(n // (1 if transposed else 2), transposed) for n in size)
-    images = max(1, min(batch, group // (rows * columns)))
-    most = rows if images > 1 else min(rows, -(-block // columns))
+    images = max(1, min(batch, blocks.group // (rows * columns)))
+    most = rows if images > 1 else min(rows, -(-blocks.tiles // columns))
     return Tiling(transposed, rows, columns, images, -(-rows // -(-rows // most)))
 
 

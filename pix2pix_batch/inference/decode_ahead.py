@@ -45,7 +45,6 @@ def codec_threads(far: bool = False) -> int:
     return int(os.environ.get(CODEC_THREADS_VARIABLE, CODEC_THREADS))
 
 
-# One function with two inner ones: they share six counters, which would be attributes of a class.
 def decode_ahead(
     items: Iterable[Item],
     decode: Decode,

@@ -1,4 +1,4 @@
-"""The engines that this worker has opened, kept from one chunk to the next."""
+"""The engines that this worker has opened; they stay open from one chunk to the next."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ EngineKey = tuple[str, str, int, int, str, str]
 
 @functools.lru_cache(maxsize=2)
 def info_of(model: str, fingerprint: str) -> bundle.BundleInfo:
-    """What the bundle says of itself that this worker sees at the path ``model``. Raises
-    :class:`InputError` where it is not the one of that fingerprint."""
+    """The metadata of the bundle at the path ``model``, as this worker sees it. Raises
+    :class:`InputError` if the bundle has another fingerprint."""
     return bundle.read_info(_require_same_bundle(model, fingerprint))
 
 
@@ -39,8 +39,8 @@ def _require_same_bundle(model: str, fingerprint: str) -> Path:
 
 @functools.lru_cache(maxsize=2)
 def domain_of(model: str, fingerprint: str) -> Domain | None:
-    """Where the training inputs of a model lie that :func:`info_of` has found to be the right one;
-    ``None`` where its bundle cannot tell."""
+    """The distribution of the training inputs of a model that :func:`info_of` has checked; ``None``
+    if its bundle does not have it."""
     return Domain.open(Path(model))
 
 
@@ -56,7 +56,7 @@ def open_engine(
 ) -> Engine:
     """This worker's engine, opened on first use and kept.
 
-    It has the weights in its own form. The bundle's are let go of. ``direct``: as of
+    It keeps the weights in its own layout and releases those of the bundle. ``direct``: as of
     :class:`pix2pix_batch.inference.engine.TorchEngine`, on the CPU.
     """
     import torch
@@ -102,33 +102,34 @@ def _engine_key(settings: Settings) -> EngineKey:
     )  # fmt: skip
 
 
-turn = threading.Lock()
-"""Held to use an engine, which has buffers of its own: a user's Dask worker may have several
-threads."""
+ENGINE_LOCK = threading.Lock()
+"""Held while an engine is used, because it has buffers of its own and a Dask worker of the user's
+may have several threads."""
 
-opening = threading.Lock()
-"""Held to open an engine: of threads that want the same, one opens it, and on a GPU nothing else is
-opened while an engine's CUDA graph is captured."""
+OPENING_LOCK = threading.Lock()
+"""Held while an engine is opened: if several threads want the same engine, one of them opens it,
+and on a GPU nothing else is opened while a CUDA graph is captured."""
 
 _opened: dict[tuple[object, ...], Engine] = {}
-"""What openers have opened on this worker, oldest first."""
+"""The engines that openers have opened on this worker, oldest first."""
 
 
 _expected: set[EngineKey] = set()
-"""What :func:`open_ahead` has opened, until it is seen whether that is what is needed."""
+"""The engine that :func:`open_ahead` has opened, until it is known whether the job needs it."""
 
 
 def open_ahead(settings: Settings) -> None:
-    """Open PyTorch's engine for settings that may come to be those of the job."""
+    """Open PyTorch's engine for settings that the job will probably have."""
     key = _engine_key(settings)
-    with opening:
+    with OPENING_LOCK:
         _expected.add(key)
         open_engine(*key)
 
 
 def engine_of(settings: Settings) -> Engine:
-    """This worker's engine for settings in which all is settled, opened on first use and kept."""
-    with opening:
+    """This worker's engine for settings that leave nothing open. It is opened on first use and
+    kept."""
+    with OPENING_LOCK:
         return _engine_of(settings)
 
 
@@ -154,7 +155,8 @@ def keep(settings: Settings, engine: Engine) -> None:
 
 
 def _key(settings: Settings) -> tuple[object, ...]:
-    """What an opener's engine depends on: not on what becomes of its images."""
+    """The part of the settings that an opener's engine depends on: nothing that is done with its
+    images."""
     return (
         settings.opener, settings.model, settings.fingerprint, settings.size, settings.batch_size,
         settings.device, settings.precision, settings.backend, settings.noise,

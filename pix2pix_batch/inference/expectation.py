@@ -13,7 +13,7 @@ from pix2pix_batch import reference
 from pix2pix_batch.errors import BundleError
 from pix2pix_batch.imaging import images, tiling
 from pix2pix_batch.inference.engine import TorchEngine
-from pix2pix_batch.inference.fitting import read_input
+from pix2pix_batch.inference.input_reading import read_picture
 
 BAR = 8.0
 """Levels of 255 that the result may differ from the expected image on average. JPEG of low quality
@@ -67,7 +67,7 @@ def _try(
             return None
         reference.reverse_channels(checkpoint, net)
     wanted = images.read(expected.read_bytes(), a.out_channels).pixels
-    pixels = read_input(source.read_bytes(), info).pixels.copy()  # which torch wants writable
+    pixels = read_picture(source.read_bytes(), info).pixels.copy()  # which torch wants writable
     shape = wanted.shape[:2]
     if info.labels is None:
         pixels = tiling.resize(pixels, shape)

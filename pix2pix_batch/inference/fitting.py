@@ -6,14 +6,9 @@ import functools
 
 import numpy as np
 
-from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.generators.description import Description
 from pix2pix_batch.generators.layers import LayeredDescription
-from pix2pix_batch.imaging import images
-from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
-from pix2pix_batch.imaging.images import Picture
-from pix2pix_batch.imaging.label_images import read_labels
 from pix2pix_batch.imaging.tiling import PARTS, Padded, Resized, SharingTiles, Tiles
 from pix2pix_batch.inference.feature_plan import Size
 from pix2pix_batch.inference.memory import WHOLE_MEMORY, image_memory
@@ -73,13 +68,6 @@ def pad_size(size: Size, architecture: Description) -> Size:
     multiple, least = architecture.multiple, architecture.least_side
     height, width = (max(least, -(-side // multiple) * multiple) for side in size)
     return height, width
-
-
-def read_input(data: bytes, info: BundleInfo, tolerance: Tolerance = USUAL) -> Picture:
-    """Decode an image file for a bundle's generator. Raises :class:`ImageError`."""
-    if info.labels is not None:
-        return read_labels(data, info.labels, tolerance)
-    return images.read(data, info.architecture.in_channels, tolerance)
 
 
 @functools.lru_cache(maxsize=8)

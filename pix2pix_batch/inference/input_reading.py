@@ -11,12 +11,13 @@ from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import ImageError, InputError, NotToleratedError
 from pix2pix_batch.imaging import images, kinds, pages
 from pix2pix_batch.imaging.decoding.opening import pixel_limit
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.images import Picture
+from pix2pix_batch.imaging.label_images import read_labels
 from pix2pix_batch.imaging.metadata.tiff import Fields
 from pix2pix_batch.imaging.metadata.tiff_pages import select_page
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster.profile import RasterExtras, RasterProfile
-from pix2pix_batch.inference.fitting import read_input
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.storage import files, local
@@ -38,6 +39,13 @@ def takes_rasters(info: BundleInfo, bands: str | None) -> bool:
 def split_bands(bands: str | None) -> tuple[str, ...]:
     """The words of ``--bands``."""
     return tuple(word.strip() for word in (bands or "").split(",") if word.strip())
+
+
+def read_picture(data: bytes, info: BundleInfo, tolerance: Tolerance = USUAL) -> Picture:
+    """Decode an image file for a bundle's generator. Raises :class:`ImageError`."""
+    if info.labels is not None:
+        return read_labels(data, info.labels, tolerance)
+    return images.read(data, info.architecture.in_channels, tolerance)
 
 
 def read_item(item: Item, info: BundleInfo, settings: Settings) -> Picture:
@@ -78,7 +86,7 @@ def read_size(item: Item) -> tuple[int, int] | None:
 def decode_item(item: Item, data: bytes, info: BundleInfo, settings: Settings) -> Picture:
     """``data``: as :func:`select_own_page` returns it. Raises :class:`ImageError`."""
     if not is_raster(item.file_name, info, settings.bands):
-        return read_input(data, info, settings.tolerance)
+        return read_picture(data, info, settings.tolerance)
     return _read_raster(item.path if files.is_on_disk(item) else data, item, info, settings)
 
 

@@ -150,10 +150,26 @@ def _count_workspace(architecture: Architecture, size: Size, batch_size: int) ->
         if rule.is_thin(layer.outputs, layer.transposed):
             largest |= Counter(rule.thin_buffers(layer.outputs, source))
         elif layer.is_wide(size):
-            tiling = rule.tile((batch_size, *source), layer.transposed)
+            blocks = rule.BLOCKS[MOST_TRANSFORMED]
+            tiling = rule.tile((batch_size, *source), layer.transposed, blocks)
             shapes = tiling.buffers(tiling.block_rows, layer.inputs, layer.outputs)
             largest |= _count_numbers(shapes)
+        elif rule.is_patches(*layer[:2], source, layer.transposed, MOST_TRANSFORMED):
+            largest |= _count_numbers(_list_patch_buffers(layer, source, batch_size))
     return largest.total()
+
+
+def _list_patch_buffers(
+    layer: ConvolutionShape, source: Size, batch_size: int
+) -> dict[str, tuple[int, ...]]:
+    """The shape of each buffer of a product with patches, and of what it makes."""
+    pixels = math.prod(source) // (1 if layer.transposed else 4)
+    images = rule.images_a_product(batch_size, pixels)
+    made = images, pixels, (16 if layer.transposed else 1) * layer.outputs
+    shapes = rule.patch_buffers(
+        images, source, layer.inputs, layer.outputs, transposed=layer.transposed
+    )
+    return shapes | {"products": made}
 
 
 def _count_numbers(shapes: Mapping[str, tuple[int, ...]]) -> Counter[str]:

@@ -31,6 +31,8 @@ from pix2pix_batch.generators.unet_network import (
     multipliers_by_block,
 )
 from pix2pix_batch.inference import convolution_rule
+from pix2pix_batch.inference.convolution_rule import BLOCKS, Way
+from pix2pix_batch.inference.patch_convolution import PatchConvolution
 from pix2pix_batch.inference.thin_convolution import ThinConvolution
 from pix2pix_batch.inference.winograd import WinogradConvolution
 from pix2pix_batch.inference.workspace import Workspace
@@ -218,7 +220,7 @@ class Convolution:
 
 
 class ProductConvolution(Convolution):
-    """One that is matrix products: Winograd's, or a thin one."""
+    """One that is matrix products: Winograd's, a thin one, or one of patches."""
 
     def __init__(
         self,
@@ -226,18 +228,23 @@ class ProductConvolution(Convolution):
         shape: tuple[int, int, int],
         activation: Activation,
         workspace: Workspace,
+        way: Way,
     ) -> None:
-        self.workspace = workspace
+        self.workspace, self.way = workspace, way
         super().__init__(block, shape, torch.float32, activation)
 
     def _prepare(self, weight: Tensor, bias: Tensor | None, shape: tuple[int, int, int]) -> None:
-        self.run: WinogradConvolution | ThinConvolution
-        if convolution_rule.is_thin(weight.shape[1], self.transposed):
+        self.run: WinogradConvolution | ThinConvolution | PatchConvolution
+        if self.way == "thin":
             self.run = ThinConvolution(
                 weight, bias, size=shape[1:], activate=INTO[self.fused[0]], workspace=self.workspace
             )
         else:
-            self.run = WinogradConvolution(
+            kind: Callable[..., WinogradConvolution | PatchConvolution] = PatchConvolution
+            if self.way == "winograd":
+                blocks = BLOCKS.get(instruction_set(), BLOCKS["AVX512"])
+                kind = partial(WinogradConvolution, blocks=blocks)
+            self.run = kind(
                 weight,
                 bias,
                 shape=shape,
@@ -269,9 +276,9 @@ def prepare(
     transposed = isinstance(conv, nn.ConvTranspose2d)
     channels, isa = (conv.in_channels, conv.out_channels), instruction_set()
     if workspace is not None and dtype == torch.float32 and isa:
-        thin = convolution_rule.is_thin(conv.out_channels, transposed)
-        if thin or convolution_rule.is_faster(*channels, shape[1:], transposed, isa):
-            return ProductConvolution(block, shape, activation, workspace)
+        way = convolution_rule.choose_way(*channels, shape[1:], transposed, isa)
+        if way != "direct":
+            return ProductConvolution(block, shape, activation, workspace, way)
     return Convolution(block, shape, dtype, activation)
 
 

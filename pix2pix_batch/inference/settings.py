@@ -1,4 +1,4 @@
-"""A job as its workers see it, and what is decided when it starts."""
+"""The settings of a job as its workers see them, and what is decided when it starts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ backend ``auto``) and checks the engine on them; given none, all is settled, and
 # One field for each option that workers need: it is what is sent to them.
 @dataclass(frozen=True)
 class Settings:
-    """A job as its workers see it. ``model`` and ``out`` are paths that they can reach.
+    """The settings of a job as its workers see them. ``model`` and ``out`` are paths that the
+    workers can reach.
 
     ``far``: inputs or outputs lie behind URLs; ``unpack``: tars become directories; ``exclude``
     and ``include`` choose their members (:class:`pix2pix_batch.inputs.choice.InputFilter`), and
@@ -80,12 +81,12 @@ class Settings:
 
     @property
     def writes_to_disk(self) -> bool:
-        """Whether OUT is a directory of this machine, and no URL; not where nothing is written."""
+        """Whether OUT is a directory and not a URL; false if nothing is written at all."""
         return bool(self.out) and store_of(self.out).is_local
 
 
 def settings_without_job(model: Path, size: int, fit: str, device: str, precision: str) -> Settings:
-    """For a few images that are translated in this process, in PyTorch."""
+    """Settings for translating a few images in this process with PyTorch."""
     from pix2pix_batch import bundle
 
     return Settings(
@@ -120,7 +121,7 @@ class Decision:
 
 
 def apply_decision(settings: Settings, decision: Decision) -> Settings:
-    """The settings with what was decided in place of what was open."""
+    """The settings with the decided values in place of the open ones."""
     return replace(
         settings,
         device=decision.device,

@@ -31,7 +31,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pix2pix_batch.inference.convolution_rule import BLOCK, GROUP, OUTPUTS, POINTS, tile
+from pix2pix_batch.inference.convolution_rule import BLOCKS, OUTPUTS, POINTS, Blocks, tile
 from pix2pix_batch.inference.workspace import Workspace
 
 INPUTS = ((0, 2, torch.sub), (1, 2, torch.add), (3, 1, torch.sub), (2, 1, torch.sub))
@@ -89,8 +89,9 @@ class Block(NamedTuple):
     made: list[Made]
 
 
-def transform_kernel(weight: Tensor, transposed: bool) -> Tensor:
-    """``(16, inputs, outputs)``, float32, from a 4x4 convolution's weight.
+def transform_kernel(weight: Tensor, transposed: bool, *, outputs_first: bool = False) -> Tensor:
+    """``(16, inputs, outputs)``, float32, from a 4x4 convolution's weight; ``outputs_first``: as a
+    view of what lies the other way in memory.
 
     Inputs are (row's phase, column's phase, channel), or of a transposed convolution outputs are.
     Worked out along the height, then along the width, each sum rounded once: float64 would make
@@ -105,11 +106,13 @@ def transform_kernel(weight: Tensor, transposed: bool) -> Tensor:
         g = weight.unflatten(3, (2, 2)).unflatten(2, (2, 2)).permute(2, 4, 3, 5, 1, 0)
         inputs = 4 * weight.shape[1]
     g = g.reshape(2, 2, inputs, weight.numel() // 4 // inputs)
-    kernel = torch.empty(POINTS, POINTS, *g.shape[2:])
+    shape = g.shape[:1:-1] if outputs_first else g.shape[2:]
+    kernel = torch.empty(POINTS, POINTS, *shape)
     for into, above in zip(kernel, _points(*g), strict=True):
         for to, beside in zip(into, _points(*above), strict=True):
-            to.copy_(beside)
-    return kernel.flatten(0, 1)
+            to.copy_(beside.T if outputs_first else beside)
+    kernel = kernel.flatten(0, 1)
+    return kernel.transpose(1, 2) if outputs_first else kernel
 
 
 def _points(first: Tensor, second: Tensor) -> Iterator[Tensor]:
@@ -151,20 +154,20 @@ class WinogradConvolution:
         transposed: bool,
         activate: Callable[..., Tensor] | None,
         workspace: Workspace,
-        block: int = BLOCK,
-        group: int = GROUP,
+        blocks: Blocks = BLOCKS["AVX512"],
     ) -> None:
         """``shape``: batch size, height and width of the input. ``activate``: called with a
-        tensor and ``out``. ``block``, ``group``: see :data:`BLOCK` and :data:`GROUP`."""
+        tensor and ``out``."""
         _, self.height, self.width = shape
         self.activate, self.workspace = activate, workspace
-        self.kernel = transform_kernel(weight, transposed).unflatten(0, (POINTS, POINTS))
+        kernel = transform_kernel(weight, transposed, outputs_first=blocks.outputs_first)
+        self.kernel = kernel.unflatten(0, (POINTS, POINTS))
         self.inputs, self.outputs = weight.shape[:2] if transposed else weight.shape[1::-1]
         self.bias = None if bias is None else bias.repeat(4 if transposed else 1)
-        self.tiling = tile(shape, transposed, block, group)
+        self.tiling = tile(shape, transposed, blocks)
         alike = self.tiling.rows * self.tiling.columns, self.tiling.images
         if not multiplies_alike(self.kernel[0], *alike):
-            self.tiling = tile(shape, transposed, block, group=0)
+            self.tiling = tile(shape, transposed, blocks._replace(group=0))
         self.phases_in, self.phases_out = self.tiling.phases
         _, self.rows, self.columns, self.images, self.count = self.tiling
         self.views: dict[int, list[Block]] = {}

@@ -33,20 +33,20 @@ def is_tar(name: str) -> bool:
 
 @dataclass
 class Left:
-    """Files and directories left alone: how many, and the first of them."""
+    """Files and directories that are skipped: how many, and the first of them."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)
 
     def add(self, path: str) -> None:
-        """One of a directory's, which come in no order."""
+        """Add a name of a directory's listing, which has no order."""
         self.count += 1
         self.first.append(path)
         if len(self.first) > 64 * EXAMPLES:
             self.first = sorted(self.first)[:EXAMPLES]
 
     def append(self, path: str) -> None:
-        """One that was found after those before it."""
+        """Add a name that was found after those before it."""
         self.count += 1
         if len(self.first) < EXAMPLES:
             self.first.append(path)
@@ -92,8 +92,8 @@ class LeftUnread:
 
 @dataclass
 class LeftAlone:
-    """All that is left alone, by why: ``other`` are no images, ``litter`` is what systems leave,
-    ``excluded`` what the user does not want, ``unread`` images of kinds that are not read;
+    """Everything that is skipped, by reason: ``other`` are no images, ``litter`` is what systems
+    leave, ``excluded`` what the user does not want, ``unread`` images of kinds that are not read;
     ``links`` to directories, where they are not followed."""
 
     other: Left = field(default_factory=Left)
@@ -146,7 +146,7 @@ class InputFilter:
         self.tars, self.rasters = tars, rasters
 
     def classify_directory(self, path: str) -> str:
-        """Whether it is entered."""
+        """Whether a directory is entered."""
         if self._include and self._include.match_file(f"{path}/"):
             return TAKEN
         if self._is_litter(path):
@@ -156,7 +156,7 @@ class InputFilter:
         return EXCLUDED if excluded else TAKEN
 
     def classify_file(self, path: str, look: Open) -> str:
-        """``look`` opens it, where its name does not tell what it is."""
+        """``look`` opens the file if its name does not tell what it is."""
         name = path.rpartition("/")[2]
         included = False
         if self._include:
@@ -165,7 +165,7 @@ class InputFilter:
             included = self._include.match_file(path)
         if not included:
             if not self._is_spelled(path) and litter.is_file(name):
-                return LITTER
+                return UNREAD if not self.tars and unread.is_placeholder(name) else LITTER
             if self._include_paths and self._lies_in_litter(path):
                 return LITTER
             if self._exclude and self._exclude.match_file(path):
@@ -176,13 +176,13 @@ class InputFilter:
         return UNREAD if not self.tars and unread.kind_of(name) else OTHER
 
     def classify_listed(self, path: str) -> str:
-        """Of a file that a list names: all but what the user excludes."""
+        """Classify a file that a list names: it is taken unless the user excludes it."""
         if self._exclude and self._exclude.match_file(path):
             return TAKEN if self._include and self._include.match_file(path) else EXCLUDED
         return TAKEN
 
     def classify_path(self, path: str, look: Open) -> str:
-        """Of a file whose directories were not judged before."""
+        """Classify a file whose directories were not classified before."""
         place = path.find("/")
         while place >= 0:
             if (why := self.classify_directory(path[:place])) != TAKEN:

@@ -1,4 +1,4 @@
-"""Inputs that lie in directories, local ones and those of stores, which are walked."""
+"""Inputs in directories, which are walked, on disks and in stores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class DirectorySource(InputSource):
 
     @abstractmethod
     def list_folder(self, inside: str) -> Folder:
-        """What the directory ``inside`` the root holds; one that cannot be listed is noted."""
+        """List the directory ``inside`` the root; one that cannot be listed is noted and counts as
+        empty."""
 
     def iterate_files(self) -> Iterator[Item]:
         """Each directory's files, then its directories, depth first and in order."""

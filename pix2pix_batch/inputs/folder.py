@@ -1,4 +1,5 @@
-"""One local directory's files: which are inputs, what lies beside them, which links to follow."""
+"""The files of one local directory: which of them are inputs, their sidecars, and which links are
+followed."""
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ class Folder:
 def list_folder(
     root: str, inside: str, choice: InputFilter, follow_links: bool, georeference: bool
 ) -> Folder:
-    """The directory ``inside`` ``root``. Raises ``OSError``."""
+    """List the directory ``inside`` ``root``. Raises ``OSError``."""
     here, start = os.path.join(root, inside), os.path.join(inside, "")
     status = os.stat(here)
     found = Folder(identity=(status.st_dev, status.st_ino))
@@ -97,7 +98,8 @@ def list_folder(
 
 
 def open_beginning(path: str) -> IO[bytes] | None:
-    """A file of this machine or of a store, to look into its beginning."""
+    """Open a file on a disk or in a store, to look at its beginning; ``None`` if it cannot be
+    read."""
     try:
         return store_of(path).open_beginning(path, LOOKED_AT)
     except (ImageError, OSError, ValueError):
@@ -105,7 +107,7 @@ def open_beginning(path: str) -> IO[bytes] | None:
 
 
 def _leave_strays(found: Folder, likely: Names, start: str) -> None:
-    """Sidecars of no image are files like others."""
+    """Count sidecars that belong to no image as other files."""
     if not len(likely):
         return
     taken = HashSet()
@@ -125,7 +127,7 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def leads_out(path: str, root: str) -> bool:
-    """Whether a file is there, by way of links, that does not lie below ``root``."""
+    """Whether the path leads, through links, to an existing file that is not below ``root``."""
     real, base = os.path.realpath(path), os.path.realpath(root)
     return os.path.exists(real) and not real.startswith(os.path.join(base, ""))
 
@@ -136,8 +138,8 @@ def list_sidecars(path: str, root: str) -> tuple[str, ...]:
 
 
 def image_files(root: Path, left: LeftAlone | None = None, rasters: bool = False) -> Iterator[Path]:
-    """Every image below a local directory, as a scan of it takes them, sorted; links to directories
-    are not followed. ``left`` is given what is left alone; ``rasters``: as of
+    """Find every image below a local directory, as a scan would, sorted; links to directories are
+    not followed. ``left`` is given what is left alone; ``rasters``: as of
     :class:`~pix2pix_batch.inputs.choice.InputFilter`. Raises :class:`InputError` where a
     directory cannot be listed."""
     choice, left = InputFilter(rasters=rasters), LeftAlone() if left is None else left
@@ -165,7 +167,8 @@ def image_files(root: Path, left: LeftAlone | None = None, rasters: bool = False
 
 
 class Unlisted:
-    """A directory of which some files are known, from a pattern: the rest is looked up."""
+    """A directory of which only the files that match a pattern are known; anything else is looked
+    up."""
 
     stamps: Mapping[str, str] = NO_STAMPS
 

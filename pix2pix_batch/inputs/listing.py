@@ -4,6 +4,7 @@ and the path that a line means. ``docs/storage.md`` says what is read."""
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import re
 import shlex
@@ -47,6 +48,25 @@ HEADINGS = frozenset(
     }
 )  # fmt: skip
 """What a table's only column may be called, in its first line."""
+
+BINARY = (
+    (b"PK\x03\x04", "a spreadsheet or an archive (ZIP)"),
+    (b"\xd0\xcf\x11\xe0", "a spreadsheet of Excel 97"),
+    (b"\x93NUMPY", "an array (NumPy)"),
+    (b"\x80\x02", "an object of Python (pickle)"),
+    (b"\x80\x03", "an object of Python (pickle)"),
+    (b"\x80\x04", "an object of Python (pickle)"),
+    (b"\x80\x05", "an object of Python (pickle)"),
+    (b"\x89PNG", "an image"),
+    (b"\xff\xd8\xff", "an image"),
+    (b"\x1f\x8b", "a file that gzip compressed"),
+    (b"%PDF-", "a PDF document"),
+    (b"PAR1", "a table of Parquet"),
+    (b"SQLite format 3", "a database"),
+    (b"<!DOCTYPE", "a web page (HTML)"),
+    (b"<html", "a web page (HTML)"),
+)
+"""How files begin that are given for lists and are none, and what they are."""
 
 PLAIN = re.compile(r"[!$&(-+./0-9;-\[\]-_a-z{-}-]+[\w)]", re.ASCII)
 """Most lines: nothing in them can mean anything but itself."""
@@ -94,7 +114,7 @@ class Lines:
 
     def __iter__(self) -> Iterator[str]:
         """Raises :class:`InputError` where it is no list."""
-        start = self._read_first()
+        start = raw = self._read_first()
         encoding, length = marked_encoding(start)
         if not encoding:
             encoding = unmarked_encoding(start)
@@ -108,6 +128,7 @@ class Lines:
         first, nul, _ = start.partition(b"\0")
         # a name with a line break in it is one only where such a file is there
         self.exact = bool(nul) and (b"\n" not in first or _exists(decode(first)))
+        self._require_list(raw, decode(re.split(rb"[\r\n]", start.lstrip(), maxsplit=1)[0]))
         end = b"\0" if self.exact else next((one for one in ENDS if one in start), b"\n")
         for raw in self._records(start, end):
             self._number += 1
@@ -122,6 +143,23 @@ class Lines:
             line = decode(raw.rstrip(b"\r\n")).removeprefix("\ufeff")
             if line.strip().strip(INVISIBLE):
                 yield line
+
+    def _require_list(self, start: bytes, line: str) -> None:
+        """Raises :class:`InputError` for what people have in place of lists, by its beginning.
+        ``line``: the first of the text that is not blank."""
+        line = line.strip()
+        if _exists(line) or remote.is_url(line):
+            return
+        what = next((what for known, what in BINARY if start.startswith(known)), "")
+        if not what and (line in ("[", "{") or _is_json(line)):
+            what = "JSON, of which a program such as jq takes the paths"
+        if not what:
+            name = _find_column(line)
+            what = f"a table, of which a list has the column {name!r} alone" if name else ""
+        if what:
+            raise InputError(
+                f"{self._name}: is no list of files but {what}; give a text file with a path a line"
+            )
 
     def _no_list(self, what: str) -> InputError:
         return InputError(
@@ -186,6 +224,25 @@ def unmarked_encoding(start: bytes) -> str:
         ends = any(end.encode(encoding) in start for end in "\n\r")
         if high.count(0) * (4 if ends else 2) > len(high):
             return encoding
+    return ""
+
+
+def _is_json(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), list | dict)
+    except ValueError:
+        return False
+
+
+def _find_column(line: str) -> str:
+    """The name of the column of paths in the first line of a table that has several."""
+    for delimiter in ",;\t|":
+        names = [name.strip().strip('"') for name in line.split(delimiter)]
+        plain = [re.sub(r"[\s_-]", "", name.lower()) for name in names]
+        if len(names) > 1 and all(re.fullmatch(r"[\w .-]*", name) for name in names):
+            found = next((n for n, one in zip(names, plain, strict=True) if one in HEADINGS), "")
+            if found and not any(kinds.suffix_of(n) in kinds.suffixes() for n in names):
+                return found
     return ""
 
 

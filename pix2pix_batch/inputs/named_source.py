@@ -27,7 +27,7 @@ for each would take longer than to convert them."""
 
 
 class NamedSource(InputSource):
-    """Paths or URLs, one after the other, which may lie anywhere."""
+    """Paths or URLs, one after the other, in any place."""
 
     names_each = True
 
@@ -77,7 +77,8 @@ class NamedSource(InputSource):
         return output, longer != plain
 
     def _note_same_name(self, name: str, path: str, other: str) -> None:
-        """Two lines differ in a ``/`` at the beginning: they may be one file, or two."""
+        """Handle two lines that differ only in a ``/`` at the beginning, which may be one file or
+        two."""
         if os.path.realpath(path) == os.path.realpath(other):
             self.left.other.append(name)
             return
@@ -118,7 +119,8 @@ class ListSource(NamedSource):
 
     @property
     def _directory(self) -> str:
-        """What relative lines are relative to: here, or where the list lies in a store."""
+        """The directory that relative lines are relative to: the current one, or the list's own in
+        a store."""
         return "." if self._lies_in.is_local else self._list_of.rpartition("/")[0]
 
     def explain_no_images(self) -> str:
@@ -133,10 +135,10 @@ class ListSource(NamedSource):
             yield from self.from_paths(self._located_lines(lines))
 
     def _located_lines(self, lines: listing.Lines) -> Iterator[tuple[str, str, str]]:
-        """Paths or URLs, their names, and why they may not be read.
+        """The paths or URLs in a list, their names, and why they may not be read.
 
-        Absolute paths lose the leading ``/``, URLs what is secret. Relative ones in a list from a
-        store are meant there.
+        Names of absolute paths lose the leading ``/``, those of URLs their secret parts. Relative
+        paths in a list from a store are relative to that place in the store.
         """
         is_here = self._lies_in.is_local
         for number, line in enumerate(lines):

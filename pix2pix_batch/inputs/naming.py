@@ -1,4 +1,4 @@
-"""The names of outputs, which never meet and are never too long for where they go."""
+"""Names for outputs that never clash and are never too long for the file system."""
 
 from __future__ import annotations
 
@@ -51,11 +51,12 @@ class Naming:
         return cls(form, unpack, rules.longest, rules.folds_case, pages)
 
     def key(self, output: str) -> str:
-        """What two outputs have in common that meet."""
+        """The same key for two outputs that clash."""
         return unicodedata.normalize("NFC", output).casefold() if self.fold else output
 
     def output(self, name: str) -> tuple[str, str]:
-        """An input's output, and what its whole name gets where that is taken.
+        """The name of an input's output, and the suffix that its whole name gets if that name is
+        taken.
 
         With ``same``, a suffix that already names the format stays.
         """
@@ -88,11 +89,12 @@ class Naming:
         return self.shorten(f"{stem}{mark}{suffix}")
 
     def shorten(self, path: str) -> str:
-        """The same, or where its last name is too long, its beginning and a hash of the whole."""
+        """The same path, or if its last name is too long, the beginning of it and a hash of the
+        whole."""
         return self._mark(path) if self._is_long(path) else path
 
     def _mark(self, path: str) -> str:
-        """With a hash of its last name at that one's end, as long as names may be."""
+        """The path with a hash of its last name at the end, as long as names may be."""
         above, slash, name = path.rpartition("/")
         stem, suffix = os.path.splitext(name)
         mark = f"~{hashlib.blake2b(os.fsencode(name), digest_size=5).hexdigest()}{suffix}"
@@ -150,7 +152,7 @@ class Naming:
 
 
 class WholeNamed:
-    """Those inputs of a directory whose outputs keep their whole names."""
+    """The inputs of a directory whose outputs keep their whole names."""
 
     def __init__(self, naming: Naming, names: HashSet, alike: HashSet) -> None:
         """``alike``: the keys of outputs that more than one of ``names`` would have."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pix2pix_batch.imaging import pages
 from pix2pix_batch.inputs.naming import Naming
 from pix2pix_batch.item import Item
-from pix2pix_batch.storage import remote
+from pix2pix_batch.storage import files
 
 FAR_THREADS = 16
 """Files of stores that are looked into at once: most of that time is waiting for an answer."""
@@ -39,7 +39,7 @@ def _count_pages(items: Iterable[Item]) -> Iterator[tuple[Item, int]]:
     ahead: deque[tuple[Item, Future[int] | None]] = deque()
     with ThreadPoolExecutor(FAR_THREADS, "pages") as pool:  # which starts no thread before it must
         for item in items:
-            far = remote.is_url(item.path) and _is_looked_into(item)
+            far = not files.is_on_disk(item) and _is_looked_into(item)
             ahead.append((item, pool.submit(pages.count_pages, item.path) if far else None))
             while ahead and (len(ahead) > AHEAD or _is_ready(ahead[0][1])):
                 yield _take(*ahead.popleft())

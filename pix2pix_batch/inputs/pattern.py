@@ -33,20 +33,25 @@ def expand_braces(text: str) -> Iterator[str]:
     Raises :class:`InputError` where they are too many.
     """
     plain = BRACE.split(text)[::2]
-    choices = [_choices(inside) for inside in BRACE.findall(text)]
-    count = math.prod(map(len, choices))
+    braces = BRACE.findall(text)
+    count = math.prod(map(_count_choices, braces))
     if count > MOST:
         raise InputError(f"{escape(text)}: stands for {count:,} names; {MOST:,} are the most")
-    for chosen in product(*choices):
+    for chosen in product(*map(_choices, braces)):
         yield "".join(part for pair in zip(plain, (*chosen, ""), strict=True) for part in pair)
+
+
+def _count_choices(inside: str) -> int:
+    if "," in inside:
+        return inside.count(",") + 1
+    first, _, last = inside.partition("..")
+    return abs(int(last) - int(first)) + 1
 
 
 def _choices(inside: str) -> list[str]:
     if "," in inside:
         return inside.split(",")
     first, _, last = inside.partition("..")
-    if abs(int(last) - int(first)) >= MOST:
-        raise InputError(f"{{{inside}}}: stands for too many names; {MOST:,} are the most")
     step = 1 if int(last) >= int(first) else -1
     padded = any(text.startswith("0") and len(text) > 1 for text in (first, last))
     width = max(len(first), len(last)) if padded else 0

@@ -1,4 +1,5 @@
-"""What all kinds of inputs share: names of outputs, what is left alone, and what is told of it."""
+"""What all kinds of inputs share: the names of outputs, and the counts of files that are
+skipped."""
 
 from __future__ import annotations
 
@@ -107,7 +108,7 @@ class InputSource(ABC):
         self.descriptions: list[str] = []
 
     def _list_spelled_names(self) -> list[str]:
-        """The names that stand in the input's own pattern."""
+        """The names that are spelled out in the input's own pattern."""
         return []
 
     @abstractmethod
@@ -127,7 +128,7 @@ class InputSource(ABC):
 
     @property
     def is_remote(self) -> bool:
-        """Whether the inputs lie behind a URL; those of a list may, each for itself."""
+        """Whether the inputs lie behind a URL; of a list, each input may or may not."""
         return not self.store.is_local
 
     @property
@@ -136,7 +137,7 @@ class InputSource(ABC):
 
     @property
     def identity(self) -> str:
-        """What names the input in a journal: the directory that names are relative to."""
+        """The input's name in a journal: the directory that names are relative to."""
         return remote.redact(self.store.resolve(self.root))
 
     def require_apart(self, deep: bool) -> None:
@@ -163,12 +164,12 @@ class InputSource(ABC):
             self.renames.append((name, output))
 
     def key_of(self, output: str) -> str:
-        """What two outputs have in common that are one file in OUT."""
+        """The same key for two outputs that would be the same file in OUT."""
         return self.naming.key(output)
 
     def list_outputs(self, item: Item) -> Iterator[str]:
-        """The names that the output of an input may have: by itself, and where others have
-        these."""
+        """The names that the output of an input may have: its usual one, and those for
+        when that is taken."""
         plain = tidy_name(item.file_name)
         mark = item.name.removeprefix(item.file_name)
         output, suffix = self.naming.output(plain)
@@ -179,7 +180,7 @@ class InputSource(ABC):
             yield self.naming.output_without_pages(plain)
 
     def change_output(self, item: Item, now: str) -> None:
-        """The output of an input has another name than the scan has given it."""
+        """Note that the output of an input has another name than the scan gave it."""
         name, before = item.name, item.output
         usual = next(self.list_outputs(item))
         if before != usual:
@@ -224,7 +225,7 @@ class InputSource(ABC):
             )
 
     def explain_no_images(self) -> str:
-        """What to tell who gave an input in which no image was found."""
+        """The message for an input in which no image was found."""
         left = self.left
         count = left.other.count
         if left.unread.count:
@@ -258,5 +259,6 @@ class InputSource(ABC):
 
 
 def tidy_name(name: str) -> str:
-    """An input's place within OUT: of a URL without the ``s3://``, of a path without ``/``."""
+    """An input's path within OUT: a URL without the ``s3://``, or a path without a leading
+    ``/``."""
     return os.path.normpath(remote.strip_scheme(name)).lstrip("/")

@@ -25,6 +25,9 @@ def _kind(name: str, suffixes: str, remedy: str) -> Kind:
     return Kind(name, frozenset(suffixes.split()), remedy)
 
 
+PLACEHOLDER = ".icloud"
+"""The suffix of what iCloud leaves where it keeps the content elsewhere: ``.a.jpg.icloud``."""
+
 KINDS = (
     _kind(
         "HEIC or HEIF",
@@ -62,6 +65,21 @@ KINDS = (
     ),
     _kind("DICOM", ".dcm .dicom", "choose a window and export PNG, with dcm2pnm or a viewer"),
     _kind("NIfTI", ".nii", "store their slices as .npy, with nibabel, for a model of rasters"),
+    _kind(
+        "volumes of medicine (MetaImage, NRRD)",
+        ".mha .mhd .nrrd .nhdr",
+        "store their slices as .npy, with SimpleITK, for a model of rasters",
+    ),
+    _kind(
+        "microscopes' and slide scanners' files",
+        ".bif .czi .lif .lsm .mrxs .nd2 .ndpi .oib .oif .qptiff .scn .stk .svs .svslide .vsi .zvi",
+        "export TIFF or PNG from them, with QuPath, Fiji or vips",
+    ),
+    _kind(
+        "pictures that iCloud keeps elsewhere",
+        PLACEHOLDER,
+        "have Finder download them first",
+    ),
     _kind("FITS", ".fits .fit .fts", "scale them to 8 or 16 bits and store them as PNG"),
     _kind("JPEG 2000", ".jp2 .j2k .jpc .jpf .jpx .j2c .jpt", "install a Pillow that reads it"),
     _kind("WebP", ".webp", "install a Pillow that reads it"),
@@ -74,6 +92,14 @@ KINDS = (
 )
 """By what people call them, the commonest first. Suffixes that other files have more often
 (``.raw``, ``.hdr`` of ENVI, ``.dat``, ``.pdf``) are left out."""
+
+
+def is_placeholder(name: str) -> bool:
+    """Whether a hidden file stands for a picture that iCloud keeps elsewhere."""
+    if not (name.startswith(".") and name.lower().endswith(PLACEHOLDER)):
+        return False
+    own = name[1 : -len(PLACEHOLDER)]
+    return kinds.suffix_of(own) in kinds.suffixes() or kind_of(own) is not None
 
 
 def kind_of(name: str) -> Kind | None:

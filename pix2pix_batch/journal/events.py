@@ -1,7 +1,6 @@
-"""The kinds of lines that a journal has, a class each: how they are written, and what a line is.
-
-``docs/journal.md`` describes them. Journals are files that anybody may have edited: a line that is
-none of these is passed over.
+"""The kinds of lines in a journal, one class for each, and how they are written and recognised.
+``docs/journal.md`` describes them. Anybody may have edited a journal: a line of no known kind is
+ignored.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ SYNTHESIZE = "synthesize"
 """The ``kind`` of a job that makes a dataset; one of ``convert`` has none."""
 
 REPLACES = "replaces"
-"""In a job's line while its journal takes the place of others: these do not count any more, though
-a crash may have left them."""
+"""Set in a job's line while its journal replaces others, which then no longer count even if a crash
+has left them."""
 
 
 @dataclass(slots=True)
 class Header:
-    """The first line, the job: what decides the outputs' bytes, and what was decided when it
-    began."""
+    """The first line, which describes the job: what decides the outputs' bytes, and what was chosen
+    when the job began."""
 
     values: dict[str, Any]
 
@@ -58,8 +57,8 @@ class Claimed:
 
 @dataclass(slots=True)
 class Recorded:
-    """What became of the input ``name``; ``values``: the whole :class:`Record`, as far as it is
-    not empty."""
+    """The result of the input ``name``; ``values``: the fields of the :class:`Record` that are not
+    empty."""
 
     name: str
     status: str
@@ -90,7 +89,7 @@ _RECORDED = {one.name for one in fields(Record)}
 @dataclass(slots=True)
 class Returned:
     """The records since the last such line came back at this time (Unix), after ``seconds`` of work
-    on ``worker``; without one, the inputs never went to any."""
+    on ``worker``; there is no worker if the inputs were never sent to one."""
 
     at: float
     seconds: float = 0.0
@@ -115,8 +114,8 @@ class Begun:
 
 @dataclass(slots=True)
 class Counted:
-    """A run has counted its inputs. ``gone``: how many that are recorded it has not found any more,
-    by status; ``None`` where it has not looked at all of them."""
+    """A run has counted its inputs. ``gone``: how many recorded inputs are no longer there, by
+    status; ``None`` if the run has not looked at all inputs."""
 
     total: int | None
     gone: dict[str, int] | None = None
@@ -129,7 +128,7 @@ class Counted:
 
 @dataclass(slots=True)
 class Ended:
-    """A run ended. ``counts``: what became of its inputs, by the names that the summary has."""
+    """A run ended. ``counts``: the results of its inputs, by the summary's names."""
 
     FINISHED: ClassVar = "finished"
 
@@ -158,13 +157,13 @@ def _shard(shard: str) -> dict[str, str]:
 
 
 def parse_event(line: bytes) -> Event | None:
-    """What a journal's line is; ``None`` where it is torn or none of ours."""
+    """The event in a journal's line; ``None`` if the line is incomplete or of no known kind."""
     values = parse_line(line)
     return None if values is None else event_of(values)
 
 
 def event_of(values: dict[str, Any]) -> Event | None:
-    """As :func:`parse_event`, of a line's values."""
+    """As :func:`parse_event`, from a line's values."""
     if "name" in values:
         name, status = values["name"], values.get("status")
         if isinstance(name, str) and isinstance(status, str):

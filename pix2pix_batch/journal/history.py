@@ -1,4 +1,5 @@
-"""What the journals of an OUT say. Reading them writes nothing, and takes no lock."""
+"""The results of earlier runs, from the journals of an OUT. Reading them writes nothing and takes
+no lock."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.text import escape, format_count
 
 DIRECTORY_OF_NAMES = "directory"
-"""In the job's line of a list: where its relative paths were taken from at first."""
+"""In the job's line, for a list: the directory that its relative paths were relative to at
+first."""
 
 OUT_OF_JOURNAL = "out"
 """In the job's line: the URL that outputs go to, where the journal lies apart from them."""
@@ -35,18 +37,18 @@ RANGES = "ranges"
 """In the job's line: the value ranges of the sides that are no pictures, as the bundle has them."""
 
 ABOUT = ("model_name", DIRECTORY_OF_NAMES, OUT_OF_JOURNAL, RANGES)
-"""What the job's line tells people; another value makes no other job."""
+"""Keys of the job's line that are for readers only: another value does not make another job."""
 
 DECIDED = ("backend", "precision", "batch_size")
-"""What a run decides at its start and later ones keep."""
+"""What a run chooses when it begins, and later runs keep."""
 
 DIGITS = 12
-"""Of a file's SHA-256 that a message tells, as ``status`` does."""
+"""Characters of a file's SHA-256 that messages show, as ``status`` does."""
 
 
 # What a journal says, in the forms in which it is asked for ten million inputs.
 class History:
-    """What is known of each input.
+    """What the journals say of each input.
 
     The first line of a journal is the job: what decides the outputs' bytes. The index in memory
     holds 16 bytes an input and as many an output, and a hash of each input that was read with a
@@ -86,7 +88,7 @@ class History:
 
     @property
     def overwrites(self) -> bool:
-        """Whether this job was begun with leave to replace files that it did not make."""
+        """Whether this job may replace files that it did not make."""
         return bool(self.job["overwrite"])
 
     def _read_first_lines(self) -> list[FirstLine]:
@@ -119,8 +121,8 @@ class History:
             self._take_over(header)
 
     def _take_over(self, header: Header) -> None:
-        """What an earlier run decided, or a run of another shard. The last counts: the shard's own,
-        else that of the latest overwriting."""
+        """Take over what an earlier run or another shard has chosen. The shard's own choice counts
+        first, then that of the latest overwriting."""
         overwrite = max(self.job["overwrite"], header.overwriting)
         values = {key: header.values[key] for key in (*ABOUT, *DECIDED) if key in header.values}
         self.job = {**self.job, **values, "overwrite": overwrite}
@@ -156,9 +158,9 @@ class History:
                 self._index.claim(name)
 
     def status_of(self, name: str, stamp_now: str, under: Sequence[str] = ()) -> str:
-        """What became of ``name`` as the file now is: ``done``, ``failed``, ``quarantined``,
-        or nothing yet. ``under``: the options that failures may depend on, as they now are,
-        in order."""
+        """The status of the input ``name`` if its file still has this stamp: ``done``, ``failed``,
+        ``quarantined``, or nothing yet. ``under``: the options that failures may depend on, as they
+        now are, in order."""
         state = self._index.get(name)
         if not (state and stamp_now):
             return ""
@@ -169,7 +171,7 @@ class History:
         return status_of(state) if is_same else ""
 
     def last_status_of(self, name: str) -> str:
-        """What became of ``name`` last, whatever the file is now."""
+        """The last status of ``name``, whether or not its file has changed."""
         return status_of(self._index.get(name))
 
     def count_statuses(self) -> dict[str, int]:
@@ -204,12 +206,12 @@ class History:
 
 
 def _detail(stamp: str, under: str = "") -> int:
-    """What the index keeps of a record."""
+    """The part of a record that the index keeps."""
     return hash(f"{stamp} {under}" if under else stamp) & DETAILS
 
 
 def require_same(out: Path, header: Header, job: dict[str, Any]) -> None:
-    """Raises :class:`InputError` where the journal that begins so is not of ``job``."""
+    """Raises :class:`InputError` if the journal with this first line is not that of ``job``."""
     require_schema(out, header)
     for key, value in job.items():
         if key not in ABOUT and header.values.get(key) != value:

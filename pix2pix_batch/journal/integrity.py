@@ -1,4 +1,4 @@
-"""Whether bytes are the image that a job made."""
+"""Checks whether bytes are the image that a job made."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Some = TypeVar("Some")
 
 MISSING, UNREADABLE, DAMAGED, CHANGED = "missing", "unreadable", "damaged", "changed"
 KINDS = (MISSING, UNREADABLE, DAMAGED, CHANGED)
-"""What can be wrong with an output: not there; cannot be read; is no whole image; is an image,
-but not the one that the job made."""
+"""What can be wrong with an output: it is missing; it cannot be read; it is no whole image; it is
+an image, but not the one that the job made."""
 
 BATCH = 32
 """Files that are looked at together, a fraction of a second of work."""
 
 Finding = tuple[str, str]
-"""What is wrong, one of :data:`KINDS`, and why; both empty where nothing is."""
+"""What is wrong, one of :data:`KINDS`, and why; both are empty if nothing is wrong."""
 
 FINE: Finding = ("", "")
 

@@ -15,7 +15,7 @@ from pix2pix_batch.journal.shard import Shard, journal_of, shards_of
 from pix2pix_batch.text import escape
 
 SHOWN = 24
-"""Bytes of a damaged line that a message tells."""
+"""Bytes of a damaged line that a message shows."""
 
 
 def is_locked(lock: Path) -> bool:
@@ -35,9 +35,9 @@ def is_locked(lock: Path) -> bool:
 
 @dataclass(frozen=True)
 class FirstLine:
-    """How a journal begins. ``shard``: whose it is, ``None`` for the whole's; ``header``: the job,
-    where the line is one; ``problem``: what to raise of a line that is none, as an editor or a
-    merge leaves it, or that cannot be read."""
+    """The beginning of a journal. ``shard``: the shard that the journal belongs to, ``None`` for
+    the whole job; ``header``: the job, if the line describes one; ``problem``: the error to raise
+    if it does not (an editor or a merge may have changed it) or cannot be read."""
 
     path: Path
     shard: Shard | None
@@ -101,14 +101,14 @@ def replaces(new: Shard | None, old: Shard | None) -> bool:
 
 
 def select_valid(lines: Sequence[FirstLine]) -> list[FirstLine]:
-    """The journals that count. Those do not that another one was replacing when its run was cut
-    off."""
+    """The journals that count: not those that another one was replacing when its run was killed."""
     replacing = [line.shard for line in lines if line.header is not None and line.header.replaces]
     return [line for line in lines if not any(replaces(new, line.shard) for new in replacing)]
 
 
 def read_lines(path: Path) -> Iterator[tuple[Event | None, int]]:
-    """What a journal's whole lines are, the job's first, and where each ends in the file. Raises
+    """The events of a journal's complete lines, the job's first, each with the position at which
+    its line ends. Raises
     ``OSError``."""
     end = 0
     with path.open("rb") as file:
@@ -120,8 +120,8 @@ def read_lines(path: Path) -> Iterator[tuple[Event | None, int]]:
 
 
 def read_events(out: Path) -> Iterator[Event]:
-    """What all journals of ``out`` say, one journal after the other, each beginning with its
-    :class:`Header`. What regards one input comes in the order of events.
+    """The events of all journals of ``out``, one journal after the other, each beginning with its
+    :class:`Header`. The events of one input come in the order in which they happened.
 
     Raises :class:`InputError` where there is no journal, :class:`OutputError` where one cannot
     be read.

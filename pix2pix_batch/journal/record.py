@@ -1,4 +1,4 @@
-"""What a journal is made of: its place in OUT, its lines, and the record of one input."""
+"""The record of one input, and how it is written as a journal's line."""
 
 from __future__ import annotations
 
@@ -30,30 +30,29 @@ PART = "part"
 """Of a part of an image that several workers make: never in a journal."""
 
 STATUSES = ("", DONE, FAILED, QUARANTINED, GONE)
-"""What an input can be, at first nothing. ``failed``: not converted, for a reason; ``quarantined``:
-not tried any more, for it killed or hung its workers; ``gone``: of a dataset, it is no
-input, or not wanted, any more."""
+"""The statuses of an input, at first none. ``failed``: not converted, for a reason;
+``quarantined``: not tried any more, because it killed or hung its workers; ``gone``: in a dataset,
+no longer an input or no longer wanted."""
 
 
 # The fields of a journal's line.
 @dataclass(frozen=True)
 class Record:
-    """What became of one input.
+    """The result of one input.
 
     ``stamp``: the input's size and modification time when it was read. A record that is not
-    ``done`` has one where the reason lies in the input itself: it is then not tried again until
-    the input changes. Without one (it could not be read, a worker died, somebody else's file is
-    where its output should go) the next run tries it again. ``hash``: BLAKE2b of the output's
-    bytes, 128 bits, hex; ``distance``: how far from the model's training inputs it lies, 0..100,
-    where the bundle can tell; ``unmeasured``: it could, but the image is too small; ``warning``:
-    what was wrong with the input, which was read for all that; ``members``: of a tar, how many of
-    its images have records of their own; ``failed``: how many of these failed, if any. Where one of
-    those has no stamp, the tar has
-    none either, and the next run makes it anew. ``litter``: how many of its members are left out
-    as no part of it, if any; ``unread``: how many go along that are images of kinds that are not
-    read. ``under``: of a failure that may depend on options, those it had
-    (:attr:`pix2pix_batch.options.Options.failure_conditions`): with others it is tried again.
-    ``outdated``: of what is not done, the file in OUT that was its output before. ``beside``: the
+    ``done`` has a stamp if the reason lies in the input itself, which is then not tried again until
+    it changes. Without a stamp (the input could not be read, a worker died, somebody else's file is
+    in its output's place) the next run tries it again. ``hash``: BLAKE2b of the output's bytes, 128
+    bits, hex; ``distance``: how far the input lies from the model's training inputs, 0..100, if the
+    bundle can tell; ``unmeasured``: the bundle could tell, but the image is too small; ``warning``:
+    what was wrong with an input that could be read nevertheless; ``members``: of a tar, how many of
+    its images have records of their own; ``failed``: how many of these failed, if any. If one of
+    those has no stamp, the tar has none either, and the next run makes it again. ``litter``: how
+    many of its members are left out as no part of it, if any; ``unread``: how many images of kinds
+    that cannot be read are copied unchanged. ``under``: the options that a failure may depend on
+    (:attr:`pix2pix_batch.options.Options.failure_conditions`); with other values the input is tried
+    again. ``outdated``: the earlier output in OUT of an input that is not done now. ``beside``: the
     files that go with the output, by their paths in OUT.
     """
 
@@ -88,7 +87,7 @@ def to_line(values: dict[str, Any]) -> bytes:
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:
-    """A journal's line; ``None`` where it is torn or none of ours."""
+    """The values in a journal's line; ``None`` if the line is incomplete or not JSON."""
     if not line.endswith(b"\n"):
         return None
     try:

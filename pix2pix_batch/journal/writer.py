@@ -22,23 +22,24 @@ from pix2pix_batch.storage.common import FULL
 from pix2pix_batch.text import escape
 
 MOMENT = 0.5
-"""Seconds to wait for a lock: ``status`` holds it for a moment to see whether it is free."""
+"""Seconds to wait for a lock, because ``status`` holds it for a moment to see whether it is
+free."""
 
 DOOR = 15.0
-"""Seconds that a shard waits while others begin; not for a run of the whole, which takes longer."""
+"""Seconds that a shard waits while other shards begin; it does not wait for a run of the whole job,
+which takes longer."""
 
 PIECE = 1 << 20
 """Bytes copied at a time."""
 
 
 class Journal(History):
-    """A journal to add to: open it, ask what is done, add, close it.
+    """A journal to write: open it, ask what is done, add records, close it.
 
     One process at a time; or one a shard, each with a journal of its own, which the next run
-    without a shard merges. What is added is not in the index: no run meets an input twice.
-
-    One that is to replace others (``overwrite``) is a draft until it is settled or begun: a run
-    that is refused before leaves what was there.
+    without a shard merges. Records that are added are not put into the index, because no run finds
+    an input twice. A journal that is to replace others (``overwrite``) is a draft until the run is
+    settled or begun, so that a run that is refused before leaves the old journals.
     """
 
     _is_closed = False
@@ -169,7 +170,7 @@ class Journal(History):
         return [header for path in paths if (header := read_header(path)) is not None]
 
     def replace(self) -> None:
-        """From now on it stands in the place of those that it replaces. Raises
+        """Put the journal in the place of those that it replaces. Raises
         :class:`OutputError`."""
         with self._publication_lock():
             self._replace()
@@ -190,7 +191,7 @@ class Journal(History):
 
     @contextmanager
     def _publication_lock(self) -> Iterator[None]:
-        """Held while what other shards see of this one changes."""
+        """A lock that is held while the part of this journal changes that other shards read."""
         with ExitStack() as beginning:
             if self.shard is not None:
                 beginning.enter_context(self._lock(None, DOOR))
@@ -255,13 +256,14 @@ class Journal(History):
         self.add_event(Begun(round(time.time(), 3), workers, shard))
 
     def claim(self, *chunks: list[str]) -> None:
-        """Say that outputs of these names are about to be written, so that they are ours: a line a
-        chunk, all durable when it returns."""
+        """Record that outputs of these names are about to be written, so that they count as the
+        job's own: one line for each chunk, all on disk when it returns."""
         self._write(b"".join(Claimed(names).line() for names in chunks))
 
     def add(self, records: Sequence[Record], seconds: float = 0.0, worker: str = "") -> None:
-        """Record a chunk, and that ``worker`` took ``seconds`` for it; neither where the inputs
-        never went to one. Durable after the next :meth:`sync`. Raises :class:`OutputError`."""
+        """Record the results of a chunk, for which ``worker`` took ``seconds``; without a worker if
+        the inputs were never sent to one. They are on disk after the next :meth:`sync`. Raises
+        :class:`OutputError`."""
         returned = Returned(round(time.time(), 3), round(seconds, 3), worker)
         lines = b"".join(record.line() for record in records) + returned.line()
         self._write(lines, durably=False)
@@ -271,8 +273,8 @@ class Journal(History):
         self._write(event.line())
 
     def sync(self) -> None:
-        """Have the disk keep what was added. It may take as long as a worker takes for an image,
-        so that what came together is synced together. Raises :class:`OutputError`."""
+        """Flush what was added to the disk. This may take as long as an image, so chunks that came
+        back together are flushed together. Raises :class:`OutputError`."""
         if self._is_unsynced:
             self._write(b"")
 
@@ -294,8 +296,8 @@ class Journal(History):
             leftover.unlink(missing_ok=True)
 
     def withdraw(self) -> None:
-        """Close it: the run was refused before it began. What was there stays, and where there
-        was nothing, nothing is left."""
+        """Close the journal of a run that was refused before it began. What was there stays; if
+        nothing was there, nothing is left."""
         self._is_closed = True
         self._file.close()
         if self._is_new:

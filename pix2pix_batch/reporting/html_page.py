@@ -79,9 +79,9 @@ def write(out: Path, outputs: str | None = None, dataset: Values | None = None) 
     tally = Statistics(read_events(out))
     _require_not_laid_out(out, tally)
     place = outputs if outputs and not store_of(outputs).is_local else str(out.resolve())
-    exhibit = Gallery(out, place, tally)
+    gallery = Gallery(out, place, tally)
     about = Dataset.of(out, dataset) if tally.is_dataset else None
-    text = _text(exhibit, about, state)
+    text = _text(gallery, about, state)
     with suppress(OSError):  # an OUT that was copied may lack it
         (out / common.DIRECTORY / "tmp").mkdir(exist_ok=True)
     try:
@@ -185,18 +185,18 @@ def _require_not_laid_out(out: Path, tally: Statistics) -> None:
         )
 
 
-def _text(exhibit: Gallery, about: Dataset | None, state: str) -> str:
+def _text(gallery: Gallery, about: Dataset | None, state: str) -> str:
     """The page, with as many failures named as there is room for."""
-    tally, outputs = exhibit.tally, exhibit.outputs
-    samples, doubtful, odd = exhibit.cards()
+    tally, outputs = gallery.tally, gallery.outputs
+    samples, doubtful, odd = gallery.cards()
     text = ""
     for most in EXAMPLES:
-        failures = exhibit.failures(most)
+        failures = gallery.failures(most)
         text = template.render(
             Path(__file__).with_suffix(".html"),
             title=shorten(printable(outputs).rstrip("/").rpartition("/")[2] or "/", LONGEST_NAME),
             out=shorten(outputs, LONGEST_TEXT),
-            far=exhibit.is_remote,
+            far=gallery.is_remote,
             tally=tally,
             chart=chart(tally.pace.curve()),
             samples=samples,
@@ -210,9 +210,9 @@ def _text(exhibit: Gallery, about: Dataset | None, state: str) -> str:
             folders=_folders(samples, doubtful, odd, *(named for _, named in failures)),
             about=about,
             settings=_settings(
-                tally.job | exhibit.rasters.describe() | (about.settings if about else {})
+                tally.job | gallery.rasters.describe() | (about.settings if about else {})
             ),
-            legends=exhibit.rasters.list_legends(),
+            legends=gallery.rasters.list_legends(),
             doubt=DOUBT,
             lead=_describe_job(tally),
             unfinished=_describe_unfinished(tally),

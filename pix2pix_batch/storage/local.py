@@ -39,9 +39,15 @@ class LocalStore:
 
     def stamp_of(self, path: str) -> str:
         try:
-            return common.stamp(os.stat(path))
+            found = os.stat(path)
+            if stat.S_ISDIR(found.st_mode):
+                raise ImageError("is a directory; name the files in it")
+            return common.stamp(found)
         except (OSError, ValueError) as error:
             raise unreadable(path, error) from error
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
 
     def file_size(self, path: str) -> int:
         return file_size(path)

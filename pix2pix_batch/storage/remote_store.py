@@ -33,6 +33,9 @@ class RemoteStore:
     def stamp_of(self, path: str) -> str:
         return remote.stamp_of(path)
 
+    def exists(self, path: str) -> bool:
+        return remote.scheme(path) not in remote.WEB and remote.exists(path)
+
     def file_size(self, path: str) -> int:
         """Never known at once: the store would have to be asked."""
         return 0

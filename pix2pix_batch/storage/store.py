@@ -69,6 +69,9 @@ class Store(Protocol):
     def stamp_of(self, path: str) -> str:
         """What changes with the file. Raises :class:`~pix2pix_batch.errors.ImageError`."""
 
+    def exists(self, path: str) -> bool:
+        """Whether something has that name, as far as the store can tell: the web cannot."""
+
     def file_size(self, path: str) -> int:
         """In bytes; 0 where that is not known at once."""
 

@@ -1,4 +1,4 @@
-"""OUT as the place of a dataset: what may lie there, what does, and moving a new one in."""
+"""OUT as the place of a dataset: checks what lies there, and moves a new dataset in."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class DatasetDirectory:
                 )
 
     def _files(self) -> Iterator[str]:
-        """All that lies in the dataset's entries and is no directory, in some order."""
+        """The files in the dataset's entries, in any order."""
         left = [name for name in self._entries() if os.path.lexists(self.out / name)]
         while left:
             name = left.pop()
@@ -167,13 +167,13 @@ class DatasetDirectory:
         return Changes(changed, new, len(before), relabelled)
 
     def create_empty(self) -> None:
-        """An empty directory for the dataset to be written in. Raises ``OSError``."""
+        """Create an empty directory for the new dataset. Raises ``OSError``."""
         shutil.rmtree(self.fresh, ignore_errors=True)
         self.fresh.mkdir()
 
     def move_in(self, inputs: Sequence[Input], known: Complete) -> None:
-        """The new dataset into OUT, entry by entry; an earlier one goes first, but for a card that
-        somebody has changed. Raises ``OSError``."""
+        """Move the new dataset into OUT, entry by entry. An earlier one is removed first, except
+        for a card that somebody has changed. Raises ``OSError``."""
         self.card_stays = self.has_own_card()
         stays = {CARD} if self.card_stays else set()
         for name in set(self._entries()) - stays:
@@ -203,7 +203,7 @@ class DatasetDirectory:
         state.write(self.out, known)
 
     def clear(self) -> None:
-        """The images that were made are in the dataset, and not needed beside it."""
+        """Remove the images beside the dataset, which contains them now."""
         shutil.rmtree(self.made, ignore_errors=True)
 
     def _entries(self) -> list[str]:
@@ -215,7 +215,7 @@ class DatasetDirectory:
 
 
 def _other_model(known: Complete, now: str, name: str) -> str:
-    """What to say where the dataset was made by another model than ``name``."""
+    """The message for a dataset that was made by another model than ``name``."""
     model = known.header.get("model")
     before = model.get("name") if isinstance(model, dict) else None
     if before is not None and before != name:
@@ -231,7 +231,7 @@ def _is_entry(name: Any) -> bool:
 
 
 def digest_inputs(inputs: Sequence[Input]) -> str:
-    """Changes when any input does."""
+    """A digest that changes when any input does."""
     found = hashlib.sha256()
     for one in inputs:
         found.update(json.dumps([one.name, *_input_facts(one)]).encode())
@@ -243,7 +243,7 @@ def _input_facts(one: Input) -> list[str]:
 
 
 def describe_missing(gone: Sequence[str]) -> str:
-    """What to say of a dataset that lacks files."""
+    """The message for a dataset that lacks files."""
     first = ", ".join(map(escape, gone[:3]))
     more = ", ..." if len(gone) > 3 else ""
     return f"{format_count(len(gone), 'file')} of the dataset had gone ({first}{more})"

@@ -39,7 +39,15 @@ def filter_images(
             record = records.get(item_variant_name(one.item, variant), {})
             if record.get("status") == DONE:
                 samples.append(_sample(out, about, info, one, variant, record))
-    _flag_near(samples)
+    rejected = _reject(about, samples)
+    # what is like an image that is left out is like none that is there
+    _flag_near([sample for sample in samples if sample.key not in rejected])
+    rejected |= _reject(about, samples)
+    return [sample for sample in samples if sample.key not in rejected], rejected
+
+
+def _reject(about: SynthesisOptions, samples: Sequence[Sample]) -> dict[str, str]:
+    """Why images are left out, by name."""
     rejected = {}
     for sample in samples:
         distance, flags = sample.facts["distance"], sample.facts["flags"]
@@ -47,7 +55,7 @@ def filter_images(
             rejected[sample.key] = "distance"
         elif about.reject_flagged and flags:
             rejected[sample.key] = flags[0]
-    return [sample for sample in samples if sample.key not in rejected], rejected
+    return rejected
 
 
 def _sample(

@@ -41,7 +41,7 @@ from pix2pix_batch.text import escape
 
 # Those of every source of inputs, and which variants of each are wanted.
 class Variants(InputSource):
-    """What a scan of the inputs found, each as often as it is wanted.
+    """The inputs that a scan found, each with as many variants as are wanted.
 
     ``sources``: the format of the inputs' copies, empty where there are none; ``unlisted``:
     directories that could not be listed, each as an input of one image.
@@ -99,11 +99,11 @@ class OwnOutputSelector(ItemSelector):
         return int(variant >= self.counted.get(source_of(item.name), 0))
 
     def _place(self, item: Item, names: OutputNames) -> Item:
-        """Where a variant lies, its input's name decides."""
+        """The item as it is: the name of a variant's output follows from its input's."""
         return item
 
     def _outdated_output(self, history: History, item: Item) -> str:
-        """None stays: the dataset is laid out without what failed."""
+        """There is none: a dataset does not contain what failed."""
         return ""
 
     def _refusal(self, history: History, item: Item) -> str:
@@ -169,11 +169,11 @@ class SynthesisJob:
 
     @property
     def settings(self) -> Settings:
-        """As far as they are decided."""
+        """The settings, as far as they are decided."""
         return self.planned.settings if self.job is None else self.job.settings
 
     def identity(self) -> dict[str, Any]:
-        """What decides the bytes of the images."""
+        """Everything that decides the images' bytes."""
         return dict(self.planned.identity)
 
     @property
@@ -181,8 +181,8 @@ class SynthesisJob:
         return journal_of(self.out).exists()
 
     def reuse_earlier(self, inputs: Sequence[Input]) -> None:
-        """What earlier runs have made for these inputs is put where this one looks for it, and
-        what they made of others is forgotten. Raises :class:`InputError`, :class:`OutputError`."""
+        """Reuse the images that earlier runs have made for these inputs, and forget those of other
+        inputs. Raises :class:`InputError`, :class:`OutputError`."""
         if self.planned.options.overwrite or not self.has_journal:
             return
         with closing(self.planned.open_history(Journal)) as journal:
@@ -198,7 +198,7 @@ class SynthesisJob:
                 journal.add([Record(name, GONE) for name in gone])
 
     def request(self, inputs: Sequence[Input], wanted: Mapping[str, int]) -> None:
-        """Make that many variants of each input; no fewer than in the round before."""
+        """Ask for so many variants of each input; no fewer than in the round before."""
         is_first = not self.wanted
         noise = max(wanted.values(), default=0) > 1
         settings, options = replace(self.settings, noise=noise), self.planned.options
@@ -222,12 +222,12 @@ class SynthesisJob:
         self.wanted = dict(wanted)
 
     def run(self) -> None:
-        """Make what was asked for last. Raises what :meth:`Job.run` does."""
+        """Make the variants that were asked for last. Raises what :meth:`Job.run` does."""
         assert self.job is not None
         self.job.run()
 
     def discard(self, records: reuse.Records) -> None:
-        """What was made and is not wanted any more. Raises :class:`OutputError`."""
+        """Remove the images that are no longer wanted. Raises :class:`OutputError`."""
         wanted = {item.name for item in self.planned.scan} | {
             variant_name(name, 0) for name in self.unlisted_directories
         }
@@ -241,7 +241,8 @@ class SynthesisJob:
         return [name for name, _ in self.scan.unlisted]
 
     def write_report(self, dataset: dict[str, Any]) -> None:
-        """Write the report; ``dataset``: what is known of it, as its header has it."""
+        """Write the report; ``dataset``: what is known of the dataset, in the form of its
+        header."""
         if self.about.report and self.has_journal:
             self.summary.page, note = html_page.attempt(
                 self.out, self.planned.settings.out, dataset

@@ -1,4 +1,4 @@
-"""What became of a dataset, and of the images that it was made of."""
+"""The result of ``synthesize``: the dataset, and the summary of its images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pix2pix_batch.synthesis.directory import Changes
 
 @dataclass
 class ImageSummary(Summary):
-    """Of a run's images, over all its rounds; the copies of the inputs do not count.
+    """The summary of a run's images over all its rounds, without the copies of the inputs.
 
     ``lost``: the last record of each image or copy that failed in this run; ``remarks``: what was
     wrong with each input that was read for all that.

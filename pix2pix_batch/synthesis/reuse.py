@@ -1,4 +1,4 @@
-"""The images that are made and not laid out: what of earlier runs is still good."""
+"""Which images of earlier runs can be used again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def records_of(out: Path) -> dict[str, dict[str, Any]]:
 def reuse_images(
     out: Path, inputs: Sequence[Input], records: Records, source_form: str
 ) -> list[str]:
-    """Have the place of what is made hold the good images of these inputs and no others.
+    """Fill the directory of made images with the good images of these inputs, and with no
+    others.
 
     Images that are laid out are taken back from the dataset. ``source_form``: of the inputs'
     copies. Returns the names of those whose input is no more. Raises ``OSError``.
@@ -58,7 +59,8 @@ def reuse_images(
 
 
 def _is_as_made(digest: str, file: Path) -> bool:
-    """Whether the image is there as it was made; one that is not, as after a power cut, goes."""
+    """Whether the image is there as it was made; one that is not, as after a power cut, is
+    removed."""
     if not os.path.lexists(file):
         return False
     try:

@@ -1,4 +1,4 @@
-"""Laying a dataset out: its images, its manifest and its card, whole, and then into its place."""
+"""Writes a dataset: its images, manifest and card, first whole and then into its place."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Layer:
         figures: Mapping[str, Any],
         images: dict[str, int],
     ) -> dict[str, Any]:
-        """The header of the dataset that is in its place now. ``figures``: what the header says
-        of the inputs; ``images``: what became of those wanted. Raises :class:`InputError` where
-        there are too few, :class:`OutputError`.
+        """Write the dataset and put it in its place. Returns its header. ``figures``: what the
+        header says of the inputs; ``images``: what became of those wanted. Raises
+        :class:`InputError` where there are too few, :class:`OutputError`.
         """
         shares = plan.parse_fractions(self.about.split)
         self._split(inputs, samples, rejected, shares)

@@ -24,13 +24,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pix2pix_batch.cli import main
-from tests.end_to_end.forked import Forked, start_template
+from tests.end_to_end.forked import Forked, run_code, start_template
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "pix2pix_batch.cli"]
 JOURNAL = ".pix2pix-batch/journal.jsonl"
-PATIENCE = 240
-"""Seconds after which a run hangs."""
+PATIENCE = 600
+"""Seconds after which a run hangs, and not only has a slow or busy machine."""
 
 SHARED: list[str] = []
 """The address of the scheduler of :func:`one_worker`'s worker, while there is one."""
@@ -87,11 +87,16 @@ def start(*arguments: Argument, **options: Any) -> subprocess.Popen[bytes]:
 
 
 def fork(
-    *arguments: Argument, fed: bool = False, cwd: Argument | None = None, **variables: str
+    *arguments: Argument,
+    fed: bool = False,
+    cwd: Argument | None = None,
+    before: Callable[[], object] | None = None,
+    **variables: str,
 ) -> Forked:
     """As :func:`start`, but of what is imported already, and with ``variables`` beside the
-    environment; ``fed``: with a pipe as standard input."""
-    return Forked(_as_text(arguments), environment(**variables), str(cwd or os.getcwd()), fed)
+    environment; ``fed``: with a pipe as standard input; ``before``: what the process does first."""
+    place = str(cwd or os.getcwd())
+    return Forked(_as_text(arguments), environment(**variables), place, fed, before=before)
 
 
 def finish(process: Started, text: bytes | None = None) -> Ran:
@@ -111,6 +116,19 @@ def run(*arguments: Argument, stdin: bytes | None = None, **options: Any) -> Ran
     if stdin is not None:
         options["stdin"] = subprocess.PIPE
     return finish(start(*arguments, **options), stdin)
+
+
+def run_python(code: str, *arguments: Argument, env: dict[str, str] | None = None) -> Ran:
+    """``python -c CODE`` and its arguments, in a process of its own that has imported PyTorch.
+
+    ``env``: its environment. oneDNN and PyTorch read theirs when they are first asked for
+    something, which is not before that.
+    """
+    words = [code, *_as_text(arguments)]
+    process = Forked(words, env or environment(), os.getcwd(), program=run_code)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode is not None
+    return Ran(process.returncode, out.decode(), err.decode())
 
 
 def here(*arguments: Argument, stdin: bytes | None = None, cwd: Argument | None = None) -> Ran:
@@ -140,10 +158,11 @@ def convert(source: Argument, out: Argument, model: Path, *more: Argument, **opt
     """
     own = options.keys() - {"stdin", "cwd"}
     given = words(source, out, model, *more)
-    if {"env", "preexec_fn"} & own:
+    if "env" in own:
         return run(*given, **options)
     if own:
-        return finish(fork(*given, **options))
+        stdin = options.pop("stdin", None)
+        return finish(fork(*given, fed=stdin is not None, **options), stdin)
     if SHARED and not {"--workers", "--scheduler", "--dry-run"} & set(more):
         given = words(source, out, model, *more, "--scheduler", SHARED[0])
     return here(*given, **options)

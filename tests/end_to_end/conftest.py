@@ -11,7 +11,7 @@ from tests.end_to_end.command import one_worker
 from tests.end_to_end.synthesizing import soft_model
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return soft_model(tmp_path_factory.mktemp("model") / "soft.safetensors")
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from distributed import Client
 
 from tests.end_to_end.command import PATIENCE, Started, environment
-from tests.end_to_end.forked import Forked, run_dask
+from tests.end_to_end.forked import Forked, run_code, run_dask
 
 HERE = "127.0.0.1"
+Before = Callable[[], object] | None
 FORKING = {"DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver"}
 """How Dask's nannies are to start their workers, which saves importing PyTorch."""
 
@@ -24,10 +26,12 @@ FORKING = {"DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver"}
 class Fleet:
     """Use it as a context manager: all its processes end with it."""
 
-    def __init__(self, place: Path, *before: str, host: str = HERE, **variables: str) -> None:
+    def __init__(
+        self, place: Path, *, before: Before = None, host: str = HERE, **variables: str
+    ) -> None:
         """``place``: a directory for its files; ``variables``: of its processes' environment.
 
-        ``before``: words that start the scheduler's command; ``host``: where it listens.
+        ``before``: what the scheduler's process does first; ``host``: where it listens.
         """
         self.place, self.before, self.variables = place, before, variables
         self.file = place / "scheduler.json"
@@ -44,19 +48,28 @@ class Fleet:
     def address(self) -> str:
         return str(json.loads(self.file.read_text())["address"])
 
-    def worker(self, name: str, *before: str, host: str = HERE, **variables: str) -> Started:
-        """Start a worker. ``before``: words that start its command, such as ``unshare``, or ``env``
-        for one that has imported nothing yet."""
+    def worker(
+        self,
+        name: str,
+        *,
+        before: Before = None,
+        host: str = HERE,
+        forked: bool = True,
+        **variables: str,
+    ) -> Started:
+        """Start a worker. ``before``: what its process does first; ``forked``: or one that has
+        imported nothing yet."""
         return self._start(
             *("worker", self.address, "--name", name, "--nthreads", "1"),
             *("--local-directory", str(self.place), "--host", host),
             before=before,
+            forked=forked,
             **variables,
         )
 
     def wait_for(self, count: int) -> None:
         """Wait until there are so many workers."""
-        if not self.before:
+        if self.before is None:
             with Client(self.address, set_as_default=False) as client:
                 self._wait(lambda: len(client.nthreads()) == count)
             return
@@ -65,12 +78,14 @@ class Fleet:
             "with Client(sys.argv[1]) as client:\n"
             "    while len(client.nthreads()) != int(sys.argv[2]): time.sleep(0.1)"
         )
-        words = [*self.before, sys.executable, "-c", program, self.address, str(count)]
-        subprocess.run(words, check=True, timeout=PATIENCE, env=environment())
+        words = [program, self.address, str(count)]
+        given = environment(), str(self.place), None, run_code, self.before
+        assert Forked(words, *given).wait(PATIENCE) == 0
 
     def kill(self, process: Started) -> None:
         """With all that it has started, and at once."""
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def __enter__(self) -> Fleet:
@@ -81,12 +96,14 @@ class Fleet:
             if process.poll() is None:
                 self.kill(process)
 
-    def _start(self, *words: str, before: Sequence[str] = (), **variables: str) -> Started:
+    def _start(
+        self, *words: str, before: Before = None, forked: bool = True, **variables: str
+    ) -> Started:
         given = environment(**{**FORKING, **self.variables, **variables})
         process: Started
-        if before:
+        if not forked:
             process = subprocess.Popen(
-                [*before, sys.executable, "-m", "dask", *words, "--no-dashboard"],
+                [sys.executable, "-m", "dask", *words, "--no-dashboard"],
                 cwd=self.place,
                 env=given,
                 stdin=subprocess.DEVNULL,
@@ -95,7 +112,8 @@ class Fleet:
                 start_new_session=True,
             )
         else:
-            process = Forked([*words, "--no-dashboard"], given, str(self.place), None, run_dask)
+            words = (*words, "--no-dashboard")
+            process = Forked([*words], given, str(self.place), None, run_dask, before)
         self.processes.append(process)
         return process
 

@@ -61,10 +61,21 @@ def run_dask(words: list[str]) -> None:
 
 
 def run_script(words: list[str]) -> None:
-    """A file of Python's and its arguments, as ``python FILE`` is."""
+    """A file of Python's and its arguments, as ``python FILE`` is. What it would spawn is forked
+    from the template, too."""
+    get_context: Any = multiprocessing.get_context
+    multiprocessing.get_context = lambda method=None: get_context(  # type: ignore[assignment]
+        "forkserver" if method == "spawn" else method
+    )
     sys.argv = words
     sys.path.insert(0, str(Path(words[0]).parent))
     runpy.run_path(words[0], run_name="__main__")
+
+
+def run_code(words: list[str]) -> None:
+    """Python code and its arguments, as ``python -c CODE`` is."""
+    sys.argv = ["-c", *words[1:]]
+    exec(compile(words[0], "<string>", "exec"), {"__name__": "__main__"})
 
 
 class Forked:
@@ -77,20 +88,25 @@ class Forked:
         cwd: str,
         fed: bool | None = False,
         program: Callable[[list[str]], None] = _run_command,
+        before: Callable[[], object] | None = None,
     ) -> None:
         """``variables``: its environment; ``fed``: by a pipe on standard input;
-        ``None``: with no pipes at all."""
+        ``None``: with no pipes at all; ``before``: what it does first, for itself and for all that
+        it starts, as :class:`subprocess.Popen`'s ``preexec_fn``."""
         start_template()
         ours_in, self.stdin = _pipe_to() if fed else (None, None)
         (self.stdout, out), (self.stderr, err) = (
             (None, None) if fed is None else _pipe_from() for _ in range(2)
         )
-        arguments = (program, words, variables, cwd, ours_in, out, err)
+        is_there, there = multiprocessing.Pipe(duplex=False)
+        arguments = (program, words, variables, cwd, ours_in, out, err, there, before)
         self.process = SERVER.Process(target=_run, args=arguments)
         self.process.start()
-        for end in (ours_in, out, err):
+        for end in (ours_in, out, err, there):
             if end is not None:
                 end.close()
+        with is_there:
+            is_there.recv_bytes()  # else its process group may not be there yet
         assert self.process.pid is not None
         self.pid = self.process.pid
 
@@ -160,10 +176,14 @@ def _run(
     given: Connection | None,
     out: Connection | None,
     err: Connection | None,
+    there: Connection,
+    before: Callable[[], object] | None,
 ) -> None:
     import dask
 
     os.setsid()
+    with there:
+        there.send_bytes(b"")
     with open(os.devnull, "r+b") as nothing:
         for number, end in enumerate((given, out, err)):
             os.dup2((end or nothing).fileno(), number)
@@ -174,6 +194,8 @@ def _run(
     os.environ.clear()
     os.environ.update(variables)
     dask.config.refresh()
+    if before is not None:
+        before()
     with _template():
         program(words)
 

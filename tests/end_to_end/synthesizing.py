@@ -15,7 +15,7 @@ from pix2pix_batch import bundle
 from pix2pix_batch.distance import describe_embeddings
 from pix2pix_batch.train.data import to_unit
 from tests.conftest import save_bundle
-from tests.end_to_end.command import SHARED, Argument, Ran, here, picture, run
+from tests.end_to_end.command import SHARED, Argument, Ran, here, picture
 
 VARIANTS = 3
 OURS = (".pix2pix-batch", "report.html")
@@ -41,7 +41,7 @@ def soft_model(path: Path) -> Path:
 def synthesize(source: Argument, out: Argument, model: Path, *more: Argument) -> Ran:
     """In this process, on the shared worker, unless the run asks for workers."""
     if "--workers" in more:
-        return run(*words(source, out, model, *more))
+        return here(*words(source, out, model, *more))
     return here(*words(source, out, model, *more, "--scheduler", SHARED[0]))
 
 

@@ -97,24 +97,34 @@ def test_all_bad(tmp_path: Path, tiny: Path) -> None:
 
 PR_CAPBSET_DROP = 24
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
+CAPABILITIES = 0x20080522
+"""The version of ``struct __user_cap_header_struct``."""
 
 
 def obey_permissions() -> None:
-    """Give up root's leave to read and write everything; holds from the next ``exec`` on."""
+    """Give up root's leave to read and write everything, for this process and all that it
+    starts."""
     libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(CAPABILITIES, 0)  # of this process
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; then those beyond 31
+    assert libc.capget(header, sets) == 0, os.strerror(ctypes.get_errno())
     for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
-        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # for what is executed
+        for number in range(3):
+            sets[number] &= ~(1 << capability)
+    assert libc.capset(header, sets) == 0, os.strerror(ctypes.get_errno())
 
 
 @pytest.fixture
 def bound(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """How to run a command so that permissions bind it, even as root."""
-    options = {"preexec_fn": obey_permissions} if os.geteuid() == 0 else {}
+    before = obey_permissions if os.geteuid() == 0 else None
     closed = tmp_path / "closed"
     closed.touch(mode=0)
-    if subprocess.run(["cat", closed], **options, capture_output=True, check=False).returncode == 0:
+    read = subprocess.run(["cat", closed], preexec_fn=before, capture_output=True, check=False)
+    if read.returncode == 0:
         pytest.skip("permissions do not bind this user")
-    yield options
+    yield {"before": before}
     for path in tmp_path.rglob("*"):
         if path.is_dir():
             path.chmod(0o755)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import save_bundle
-from tests.end_to_end.command import JOURNAL, convert, environment, put
+from tests.end_to_end.command import JOURNAL, convert, put
 
 COUNT = 28
 SLOW = {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"}
-"""Makes any x86 CPU one of 2008."""
+"""Makes any x86 CPU one of 2008: read when the first convolution is asked for."""
 
 
 def claims(out: Path) -> list[int]:
@@ -36,7 +36,7 @@ def test_chunks_of_a_slow_engine_stay_whole_batches(
     end is near. What a batch takes does not matter on a CPU that is not slowed down by this."""
     model = save_bundle(bundles / "slow.safetensors", ngf=80)
     out = tmp_path / "out"
-    ran = convert(pictures, out, model, "--batch-size", 8, env=environment(**SLOW))
+    ran = convert(pictures, out, model, "--batch-size", 8, **SLOW)
     assert (ran.code, *ran.counts()) == (0, COUNT, 0, 0), ran.err
     *usual, last = claims(out)
     whole = sum(size for size in usual if size % 8 == 0)

@@ -75,7 +75,7 @@ def test_workers_that_come_late_are_looked_at(tmp_path: Path, tiny: Path) -> Non
         given = words(tmp_path / "in", tmp_path / "out", tiny, "--scheduler", fleet.address)
         process = fork(*given)
         wait_until_told(WAITING, process)
-        fleet.worker("old", "env", DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
+        fleet.worker("old", forked=False, DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
         ran = finish(process)
         assert ran.code == 2
         assert "1 worker is not fit for this job" in ran.err
@@ -94,14 +94,14 @@ def test_ctrl_c_ends_the_wait_at_once(tmp_path: Path, tiny: Path) -> None:
 
 
 def test_patience_ends(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clusters, "PATIENCE", 1.0)
+    monkeypatch.setattr(clusters, "PATIENCE", 3.0)
     put(tmp_path / "in" / "a.png")
     shown: list[Progress] = []
     with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as cluster:
         options = Options(model=str(tiny), scheduler=cluster.scheduler_address)
         summary = job.convert(tmp_path / "in", tmp_path / "out", options, watch=shown.append)
     assert summary.exit_code == 3
-    assert summary.fatal.startswith("no worker has come to the cluster in 1 s; start some with")
+    assert summary.fatal.startswith("no worker has come to the cluster in 3 s; start some with")
     waits = [progress.waiting for progress in shown if progress.waiting is not None]
     assert waits == sorted(waits)
     assert len(waits) > 1

@@ -13,6 +13,7 @@ import pytest
 
 from tests.end_to_end.command import (
     JOURNAL,
+    Started,
     convert,
     digests,
     finish,
@@ -46,6 +47,31 @@ def workers_of(process_id: int) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+def find_worker(process: Started, rng: random.Random) -> psutil.Process:
+    """One of a run's; the last to be killed may be all there was, until another takes its place."""
+    found: list[psutil.Process] = []
+
+    def look() -> bool:
+        found[:] = workers_of(process.pid)
+        return bool(found)
+
+    wait_for(look, process)
+    return rng.choice(found)
+
+
+def find_template(process: Started) -> psutil.Process:
+    """What a run's workers are forked from."""
+    found: list[psutil.Process] = []
+
+    def look() -> bool:
+        with contextlib.suppress(psutil.Error):  # a worker that has just ended has no parent
+            found.extend(filter(None, (worker.parent() for worker in workers_of(process.pid))))
+        return bool(found)
+
+    wait_for(look, process)
+    return found[0]
 
 
 def test_harmful_images_are_quarantined_and_their_neighbours_converted(
@@ -115,12 +141,10 @@ def test_workers_killed_at_random_cost_no_image(tmp_path: Path, tiny: Path) -> N
     rng = random.Random(5)
     for count in (1, 9):
         wait_for(lambda count=count: len(list(out.glob("*.png"))) >= count, process)
-        wait_for(lambda: bool(workers_of(process.pid)), process)
         with contextlib.suppress(psutil.NoSuchProcess):  # the one killed before, till now
-            rng.choice(workers_of(process.pid)).kill()
-    wait_for(lambda: bool(workers_of(process.pid)), process)
-    template = workers_of(process.pid)[0].parent()
-    assert template is not None and template.pid != process.pid
+            find_worker(process, rng).kill()
+    template = find_template(process)
+    assert template.pid != process.pid
     template.kill()  # what the workers are forked from, and all of them with it
     gate.unlink()
     ran = finish(process)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,13 +36,23 @@ preflight.find_problems = find_problems
 """
 
 
-def elsewhere(command: str) -> list[str]:
-    """Words that start a program whose file systems ``command`` has changed, for it alone."""
-    words = ["unshare", "--mount", "sh", "-c", f'{command} && exec "$@"', "sh"]
-    tried = subprocess.run([*words, "true"], capture_output=True, text=True)
+CLONE_NEWNS = 0x00020000
+
+
+def elsewhere(command: str) -> Callable[[], None]:
+    """What changes the file systems of the process that calls it, for it alone, by ``command``."""
+    words = ["unshare", "--mount", "sh", "-c", command]
+    tried = subprocess.run(words, capture_output=True, text=True)
     if tried.returncode:
         pytest.skip(f"cannot have mounts of its own: {tried.stderr.strip()}")
-    return words
+    return partial(change_mounts, command)
+
+
+def change_mounts(command: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.unshare(CLONE_NEWNS) == 0, os.strerror(ctypes.get_errno())
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["sh", "-c", command], check=True)
 
 
 def test_workers_that_are_not_fit_are_named_with_the_remedy(tmp_path: Path, tiny: Path) -> None:
@@ -49,11 +63,11 @@ def test_workers_that_are_not_fit_are_named_with_the_remedy(tmp_path: Path, tiny
     old = tmp_path / "old.py"
     old.write_text(OLD)
     with Fleet(tmp_path / "fleet") as fleet:
-        fleet.worker("old", "env", DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
-        fleet.worker("blind", *elsewhere(f"mount -t tmpfs none {source}"))
-        fleet.worker("apart", *elsewhere(f"mount -t tmpfs none {out}"))
+        fleet.worker("old", forked=False, DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
+        fleet.worker("blind", before=elsewhere(f"mount -t tmpfs none {source}"))
+        fleet.worker("apart", before=elsewhere(f"mount -t tmpfs none {out}"))
         read_only = f"mount --bind {out} {out} && mount -o remount,ro,bind {out}"
-        fleet.worker("mute", *elsewhere(read_only))
+        fleet.worker("mute", before=elsewhere(read_only))
         fleet.wait_for(4)
         ran = convert(source, out, tiny, "--scheduler", fleet.address)
         lines = ran.err.splitlines()
@@ -104,7 +118,7 @@ def test_an_unfit_worker_that_joins_late_is_left_out(tmp_path: Path, tiny: Path)
             return (out / JOURNAL).read_text().count('{"claim":')
 
         wait_for(lambda: sent() == 1 + WAITING, process)
-        fleet.worker("blind", *elsewhere(f"mount -t tmpfs none {source}"))
+        fleet.worker("blind", before=elsewhere(f"mount -t tmpfs none {source}"))
         wait_for(lambda: sent() > 1 + WAITING, process)  # it was seen, and is given something
         gate.unlink()
         ran = finish(process)

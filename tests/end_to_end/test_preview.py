@@ -12,14 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.end_to_end.command import convert, encoded, error_of, here, put
+from tests.end_to_end.command import PATIENCE, convert, encoded, error_of, here, put
 
 GAP, LINE = 8, 18
 """Of a sheet, as ``pix2pix_batch/reporting/contact_sheet.py`` lays it out."""
-
-
-PATIENCE = 60
-"""Seconds after which a program has not been started."""
 
 
 def cells(path: Path, rows: int, side: int) -> list[list[np.ndarray]]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import subprocess
-import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pix2pix_batch.execution.planner import WAITING
-from tests.end_to_end.command import COMMAND, PATIENCE, environment, records, words
+from tests.end_to_end.command import finish, fork, records, wait_for, words
 from tests.end_to_end.fleet import Fleet
 from tests.end_to_end.harmful import harmful, preloaded, shut
 
@@ -42,9 +44,19 @@ def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
 
 
-def on(host: str) -> list[str]:
-    """Words that start a command on a host."""
-    return ["ip", "netns", "exec", host]
+CLONE_NEWNET = 0x40000000
+
+
+def on(host: str) -> Callable[[], None]:
+    """What takes the process that calls it to a host."""
+    return partial(move_to, host)
+
+
+def move_to(host: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open(f"/var/run/netns/{host}") as namespace:
+        moved = libc.setns(namespace.fileno(), CLONE_NEWNET)
+    assert moved == 0, os.strerror(ctypes.get_errno())
 
 
 @pytest.fixture
@@ -84,26 +96,20 @@ def test_a_host_that_is_cut_off_is_done_without(tmp_path: Path, tiny: Path, host
     for number in range(COUNT):
         harmful(source / f"{number:03}.png", "slow")
     variables = {**preloaded(gate), **SOON}
-    with Fleet(tmp_path / "fleet", *on(hosts.near), host="10.77.0.1", **variables) as fleet:
-        fleet.worker("near", *on(hosts.near), host="10.77.0.1")
-        fleet.worker("far", *on(hosts.far), host="10.77.0.2")
+    fleet_place = tmp_path / "fleet"
+    with Fleet(fleet_place, before=on(hosts.near), host="10.77.0.1", **variables) as fleet:
+        fleet.worker("near", before=on(hosts.near), host="10.77.0.1")
+        fleet.worker("far", before=on(hosts.far), host="10.77.0.2")
         fleet.wait_for(2)
-        log = tmp_path / "log"
-        with log.open("wb") as file:
-            given = map(str, words(source, out, tiny, "--scheduler", fleet.address))
-            process = subprocess.Popen(
-                [*on(hosts.near), *COMMAND, *given],
-                stdout=file, stderr=file, env=environment(**SOON),
-            )  # fmt: skip
-            end = time.monotonic() + PATIENCE
-            while {host_of(address) for address in workers_of(out)} != {"10.77.0.1", "10.77.0.2"}:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < end, log.read_text()
-                time.sleep(0.1)
-            hosts.cut()
-            before = len(workers_of(out))
-            gate.unlink()
-            assert process.wait(timeout=PATIENCE) == 0, log.read_text()
+        given = words(source, out, tiny, "--scheduler", fleet.address)
+        process = fork(*given, before=on(hosts.near), **SOON)
+        both = {"10.77.0.1", "10.77.0.2"}
+        wait_for(lambda: {host_of(address) for address in workers_of(out)} == both, process)
+        hosts.cut()
+        before = len(workers_of(out))
+        gate.unlink()
+        ran = finish(process)
+        assert ran.code == 0, ran.err
     assert {record["status"] for record in records(out).values()} == {"done"}
     assert len(records(out)) == COUNT
     after = [host_of(address) for address in workers_of(out)[before:]]

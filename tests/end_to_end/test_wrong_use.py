@@ -6,6 +6,8 @@ import os
 import pickle
 import re
 import shutil
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -233,12 +235,17 @@ def test_options(tmp_path: Path, source: Path, tiny: Path) -> None:
     assert "OUT" in ran.err
 
 
+def look_first_in(directory: str) -> None:
+    sys.path.insert(0, directory)
+
+
 def test_a_list_that_names_stores_which_cannot_be_opened(tmp_path: Path, tiny: Path) -> None:
     """Refused where the first images show it; one further down fails alone, with the same words."""
     (tmp_path / "path").mkdir()
     (tmp_path / "path" / "s3fs.py").write_text("raise ImportError('not here')\n")
     known = f"{tmp_path / 'path'}{os.pathsep}{environment()['PYTHONPATH']}"
-    without = {"cwd": tmp_path, "env": environment(PYTHONPATH=known)}
+    before = partial(look_first_in, str(tmp_path / "path"))
+    without = {"cwd": tmp_path, "before": before, "PYTHONPATH": known}
     names = [f"{number}.png" for number in range(PROBE_IMAGES)]
     for name in names:
         put(tmp_path / name)

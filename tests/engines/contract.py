@@ -158,13 +158,16 @@ def main(name: str, model: str) -> None:
     module: Any = importlib.import_module(name)
     torch.set_num_threads(1)
     load(module)
-    used = build(module) | run(module, Path(model))
+    built, ran = build(module), run(module, Path(model))
+    used = built | ran
     unnoticed = []
     for member in sorted(used):
         with misspelt(member.rpartition(".")[2]) as count:
             try:
-                build(module)
-                run(module, Path(model))
+                if member in built:
+                    build(module)
+                if member in ran:
+                    run(module, Path(model))
             except Exception:
                 continue
         if count:  # else it comes from what the user typed, as ``sm89``

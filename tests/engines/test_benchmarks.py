@@ -118,11 +118,24 @@ def report(out: Path, *words: object, **values: str) -> tuple[int, list[str]]:
     return ran.returncode, [re.sub(r" +\d+ s  ", ": ", line) for line in ran.stdout.splitlines()]
 
 
+FAILS = """
+import os, sys
+words = " ".join(sys.orig_argv)
+if "codecs.py" in words:
+    print("not today", flush=True)
+    os._exit(7)
+if "is_available" in words:
+    sys.modules["torch"] = None
+"""
+"""Read by Python as it starts: one step fails, and the look for a GPU does without PyTorch,
+whose import takes seconds."""
+
+
 def test_the_gpu_report_goes_on_without_a_gpu(tmp_path: Path) -> None:
     """A step that fails is told, and those after it run; three files have it all."""
     blocked, out = tmp_path / "blocked", tmp_path / "out"
     blocked.mkdir()
-    (blocked / "torchvision.py").write_text("print('not today')\nraise SystemExit(7)")
+    (blocked / "sitecustomize.py").write_text(FAILS)
     values = {"TINY": "1", "STEPS": "doctor codecs verify", "PYTHONPATH": str(blocked)}
     code, (*steps, total) = report(out, **values)
     assert steps == ["doctor: ok", "codecs: failed (7) not today", "verify: skipped: no GPU"]

@@ -15,17 +15,18 @@ import termios
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from pix2pix_batch.cli import main
-from pix2pix_batch.engines import library, spec
+from pix2pix_batch.engines import library, spec, startup
 from pix2pix_batch.engines.cache import Cache
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.key import Key
 from pix2pix_batch.engines.spec import EngineSpec
-from tests.end_to_end.command import COMMAND, environment, finish, fork, small_disk
+from tests.end_to_end.command import COMMAND, environment, finish, fork, small_disk, wait_for
 
 pytestmark = pytest.mark.usefixtures("place", "no_gpu")
 try:
@@ -156,7 +157,23 @@ def test_the_time_of_the_onnx_file_is_told_apart(tiny: Path) -> None:
 
 # The CPU, for which nothing is built
 
+_started: list[startup.Startup] = []
+_measure_startup = startup.measure
 
+
+def _measure_startup_once(*arguments: Any, **options: Any) -> startup.Startup:
+    """As the real one, in one process for all tests: it imports PyTorch, which takes seconds."""
+    if not _started:
+        _started.append(_measure_startup(*arguments, **options))
+    return _started[0]
+
+
+@pytest.fixture
+def started_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "measure", _measure_startup_once)
+
+
+@pytest.mark.usefixtures("started_once")
 def test_build_for_the_cpu_tells_what_runs_there(tiny: Path, place: Path) -> None:
     runs, close, soon = done("engine", "build", tiny, "--target", "cpu", "--precision", "fp32")
     assert runs == "tiny for the CPU: PyTorch runs it in fp32; nothing to compile or to keep"
@@ -173,6 +190,7 @@ def test_build_for_the_cpu_tells_what_runs_there(tiny: Path, place: Path) -> Non
     assert not place.exists(), "nothing is kept"
 
 
+@pytest.mark.usefixtures("started_once")
 def test_the_cpu_beside_a_gpu(noisy: Path) -> None:
     words = ("--target", "cpu,sm89", "--batch-size", 1, "--noise")
     told = done("engine", "build", noisy, *words)
@@ -181,6 +199,7 @@ def test_the_cpu_beside_a_gpu(noisy: Path) -> None:
     assert kept["precision"] == "fp16", "whatever the CPU runs"
 
 
+@pytest.mark.usefixtures("started_once")
 def test_a_precision_that_is_too_far_off_on_the_cpu(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,9 +318,11 @@ def test_a_cache_that_others_can_write_to(tiny: Path, place: Path) -> None:
 
 
 def test_two_builds_at_once(tiny: Path, place: Path) -> None:
+    """The second begins while the first has the engine's lock."""
     words = ("engine", "build", tiny, "--target", "sm89", "--batch-size", 1)
-    both = [fork(*words) for _ in range(2)]
-    told = sorted(finish(one).out for one in both)
+    process = fork(*words)
+    wait_for(lambda: place.is_dir() and any(place.glob("*.lock")), process)
+    told = sorted([done(*words)[0], finish(process).out])
     assert ["built in" in text for text in told].count(True) == 1, told
     assert ["was in the cache" in text for text in told].count(True) == 1, told
     assert len(engines()) == 1
@@ -310,9 +331,7 @@ def test_two_builds_at_once(tiny: Path, place: Path) -> None:
 def test_ctrl_c_leaves_nothing_half_written(tiny: Path, place: Path) -> None:
     words = ("engine", "build", tiny, "--target", "sm75,sm80,sm86,sm89", "--batch-size", 1)
     process = fork(*words)
-    while not place.is_dir() or not list(place.iterdir()):
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_for(lambda: place.is_dir() and any(place.iterdir()), process)
     os.killpg(process.pid, signal.SIGINT)
     ran = finish(process)
     assert ran.code == 130 and "Interrupted" in ran.err
@@ -325,9 +344,7 @@ def test_a_build_that_is_killed_is_made_good_by_the_next(tiny: Path, place: Path
     """With kill -9, when the engine's lock is there."""
     words = ("engine", "build", tiny, "--target", "sm75,sm80,sm86,sm89", "--batch-size", 1)
     process = fork(*words)
-    while not place.is_dir() or not list(place.glob("*.lock")):
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_for(lambda: place.is_dir() and any(place.glob("*.lock")), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert len(done(*words)) == 4 and len(engines()) == 4

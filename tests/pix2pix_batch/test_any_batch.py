@@ -6,11 +6,6 @@ in a process of its own, with convolutions of many shapes.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -20,6 +15,7 @@ from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.generators.unet_network import init_weights
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.engine import TorchEngine
+from tests.end_to_end.command import environment, run_python
 from tests.pix2pix_batch.inference.test_engine import make
 
 BATCH = 6
@@ -30,17 +26,13 @@ ISAS = {"SSE41": "default", "AVX2": "avx2", "AVX512_CORE": "avx512", "ALL": ""}
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_an_image_has_the_same_bits_in_a_batch_of_any_size(isa: str) -> None:
-    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": isa, "ATEN_CPU_CAPABILITY": ISAS[isa]}
+    variables = environment(ONEDNN_MAX_CPU_ISA=isa, ATEN_CPU_CAPABILITY=ISAS[isa])
     if not ISAS[isa]:
-        del environment["ATEN_CPU_CAPABILITY"]
-    command = f"from {__name__} import compare; compare()"
-    root = Path(__file__).parent.parent.parent
-    ran = subprocess.run(
-        [sys.executable, "-c", command], env=environment, cwd=root, capture_output=True, text=True
-    )
-    assert ran.returncode == 0, ran.stderr
+        del variables["ATEN_CPU_CAPABILITY"]
+    ran = run_python(f"from {__name__} import compare; compare()", env=variables)
+    assert ran.code == 0, ran.err
     has_bf16 = isa == "ALL" and onednn.available(torch.bfloat16)
-    assert {"fp32", *(["bf16"] if has_bf16 else [])} <= set(ran.stdout.split())
+    assert {"fp32", *(["bf16"] if has_bf16 else [])} <= set(ran.out.split())
 
 
 def compare() -> None:

@@ -27,11 +27,9 @@ from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.loop import Options, Trainer
 from pix2pix_batch.train.recipe import Recipe
-from tests.end_to_end.command import Ran, picture
+from pix2pix_batch.train.rundir import RunDirectory
+from tests.end_to_end.command import PATIENCE, Ran, picture
 from tests.end_to_end.forked import start_template
-
-PATIENCE = 120
-"""Seconds after which a run hangs."""
 
 SMALL = {
     "name": "small", "size": 32, "ngf": 2, "ndf": 2, "precision": "fp32", "epochs": 2,
@@ -160,16 +158,22 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def start(log: Path, arguments: list[str], **environment: str) -> Process:
-    """Begin the command; ``log`` gets the suffixes ``.out`` and ``.err``."""
+def start(log: Path, arguments: list[str], gate: Path | None = None, **environment: str) -> Process:
+    """Begin the command; ``log`` gets the suffixes ``.out`` and ``.err``.
+
+    ``gate``: while this file is there, the run waits after each checkpoint that it has written, so
+    that it does not come to its end before a test has done to it what it will.
+    """
     out, err = log.with_suffix(".out"), log.with_suffix(".err")
     start_template(*TRAINER)
-    process = SERVER.Process(target=_run, args=(arguments, out, err, environment))
+    process = SERVER.Process(target=_run, args=(arguments, out, err, environment, gate))
     process.start()
     return Process(process, out, err)
 
 
-def _run(arguments: list[str], out: Path, err: Path, environment: dict[str, str]) -> None:
+def _run(
+    arguments: list[str], out: Path, err: Path, environment: dict[str, str], gate: Path | None
+) -> None:
     os.setsid()
     for path, stream in ((out, sys.stdout), (err, sys.stderr)):
         with path.open("wb") as file:
@@ -177,11 +181,24 @@ def _run(arguments: list[str], out: Path, err: Path, environment: dict[str, str]
     os.environ.update(environment)
     multiprocessing.set_start_method("fork", force=True)  # for the run's own processes, as usual
     torch.set_num_threads(1)
+    if gate is not None:
+        _wait_after_checkpoints(gate)
     try:
         main(arguments, prog_name="pix2pix-batch")
     except Exception:
         traceback.print_exc()
         raise
+
+
+def _wait_after_checkpoints(gate: Path) -> None:
+    save: Callable[..., None] = RunDirectory.save
+
+    def save_and_wait(*arguments: Any) -> None:
+        save(*arguments)
+        while gate.exists():
+            time.sleep(0.01)
+
+    RunDirectory.save = save_and_wait  # type: ignore[method-assign]
 
 
 # What runs leave

@@ -107,6 +107,10 @@ STRANGE: dict[str, tuple[Make, str]] = {
     "copies": (lambda i: np.hstack([photo(i)] * 2), "the same picture in 12 of 12 pairs"),
     "three": (lambda i: np.hstack([labels(i), photo(i), labels(i + 90)]), "three pictures"),
     "four": (lambda i: np.hstack([labels(i), photo(i), labels(i + 90), photo(i)]), "four pictures"),
+    "a gap": (
+        lambda i: np.hstack([labels(i), np.full((64, 10, 3), 255, np.uint8), photo(i)]),
+        "a band of one colour, 10 pixels wide",
+    ),
     "strangers": (lambda i: np.hstack([labels(i), photo(i + 40)]), "no more of each other than"),
 }
 

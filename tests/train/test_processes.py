@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,31 +31,41 @@ EACH: dict[str, Any] = {"norm": "instance", "disc_norm": "instance", "lr": 0.002
 """Norms that are each image's own: batch norm's statistics are each process's own on the CPU."""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@dataclass
+class Launched:
+    """Processes that train as one, and what they meet at, which must live as long as they do."""
+
+    processes: list[Process]
+    store: torch.distributed.TCPStore
+
+    def finish(self) -> list[Ran]:
+        return [process.finish() for process in self.processes]
 
 
-def launch(log: Path, arguments: list[str], processes: int = 2) -> list[Process]:
-    """As ``accelerate launch --cpu`` and ``torchrun`` do."""
+def launch(
+    log: Path, arguments: list[str], processes: int = 2, gate: Path | None = None
+) -> Launched:
+    """As ``accelerate launch --cpu`` and ``torchrun`` do: the one that launches has the port open
+    at which they meet, so that nobody else can take it."""
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     together = {
         "WORLD_SIZE": str(processes),
         "LOCAL_WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
         "OMP_NUM_THREADS": "1",
     }
-    return [
+    ranks = map(str, range(processes))
+    running = [
         start(
-            log.with_name(f"{log.name}-{rank}"), arguments, RANK=rank, LOCAL_RANK=rank, **together
+            log.with_name(f"{log.name}-{rank}"), arguments, gate,
+            RANK=rank, LOCAL_RANK=rank, **together,
         )
-        for rank in map(str, range(processes))
-    ]
-
-
-def finish(running: list[Process]) -> list[Ran]:
-    return [process.finish() for process in running]
+        for rank in ranks
+    ]  # fmt: skip
+    return Launched(running, store)
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -99,7 +109,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(
 ) -> None:
     changes = {"epochs": 2, **EACH, **VARIANTS[variant]}
     arguments = words(pairs, tmp_path / "two", "--every", 2, **changes, batch_size=1)
-    first, second = finish(launch(tmp_path / "log", arguments))
+    first, second = launch(tmp_path / "log", arguments).finish()
     assert first.code == second.code == 0, (first, second)
     assert second.out == second.err == "", "the first process speaks for all"
     assert "6 steps of " in first.err
@@ -132,22 +142,25 @@ def test_the_other_half_of_the_batch_matters(pairs: Path, tmp_path: Path) -> Non
 
 def test_stopped_together_they_go_on_exactly(pairs: Path, tmp_path: Path) -> None:
     """One of them is told to stop; all do, after the same step."""
-    arguments = words(pairs, tmp_path / "two", "--every", 3, **EACH, epochs=9)
-    running = launch(tmp_path / "log", arguments)
-    running[0].wait_for(lambda: (tmp_path / "two/checkpoints/step-00000003.pt").exists())
-    running[1].signal(signal.SIGTERM)
-    first, second = finish(running)
+    arguments = words(pairs, tmp_path / "two", "--every", 3, **EACH, epochs=4)
+    gate = tmp_path / "gate"
+    gate.touch()
+    running = launch(tmp_path / "log", arguments, gate=gate)
+    running.processes[0].wait_for(lambda: (tmp_path / "two/checkpoints/step-00000003.pt").exists())
+    running.processes[1].signal(signal.SIGTERM)
+    gate.unlink()
+    first, second = running.finish()
     assert first.code == second.code == 143, (first, second)
     stopped = steps(tmp_path / "two")[-1]
-    assert stopped < 27
+    assert stopped < 12
     assert f"Stopped after step {stopped}" in first.err
-    for ran in finish(launch(tmp_path / "again", arguments)):
+    for ran in launch(tmp_path / "again", arguments).finish():
         assert ran.code == 0, ran
-    arguments = words(pairs, tmp_path / "whole", "--every", 3, **EACH, epochs=9)
-    for ran in finish(launch(tmp_path / "log", arguments)):
+    arguments = words(pairs, tmp_path / "whole", "--every", 3, **EACH, epochs=4)
+    for ran in launch(tmp_path / "log", arguments).finish():
         assert ran.code == 0, ran
     one, two = (timeless(tmp_path / name) for name in ("whole", "two"))
-    assert len(one) == 9
+    assert len(one) == 4
     for record, other in zip(one, two, strict=True):
         assert other.pop("losses") == pytest.approx(record.pop("losses"), rel=1e-12)
         assert other == record

@@ -38,12 +38,12 @@ from tests.train.running import (
     words,
 )
 
-# A run that takes long enough to be hit by a signal, with all that a checkpoint must hold.
+# A run of four checkpoints, with all that one must hold; the last three of them are kept.
 LONG: dict[str, Any] = {
-    "size": 32, "accumulate": 2, "epochs": 8, "ema": 0.9, "spectral_norm": True,
+    "size": 32, "accumulate": 2, "epochs": 4, "ema": 0.9, "spectral_norm": True,
     "norm": "running-statistics",
 }  # fmt: skip
-LAST = 24
+LAST = 12
 
 
 @pytest.fixture(scope="module")
@@ -126,24 +126,29 @@ def test_a_recipe_by_name_with_changes(pairs: Path, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def whole(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("whole") / "run"
-    assert train(pairs, run, "--every", 5, **LONG).code == 0
+    assert train(pairs, run, "--every", 3, **LONG).code == 0
     assert steps(run)[-1] == LAST
     return run
 
 
+def gate_of(run: Path) -> Path:
+    return run.parent / "gate"
+
+
 def begin(data: Path, run: Path, *, workers: int = 1) -> Process:
-    """A run in a process of its own, up to its first checkpoint."""
-    process = start(
-        run.parent / "first", words(data, run, "--every", 5, "--workers", workers, **LONG)
-    )
+    """A run in a process of its own, which waits at its first checkpoint until it is let go on."""
+    gate = gate_of(run)
+    gate.touch()
+    given = words(data, run, "--every", 3, "--workers", workers, **LONG)
+    process = start(run.parent / "first", given, gate)
     process.wait_for(lambda: (run / "checkpoints").is_dir() and bool(steps(run)))
     return process
 
 
 def go_on(data: Path, run: Path, whole: Path) -> None:
     after = steps(run)[-1]
-    assert after < LAST, "it came to its end before the signal"
-    ran = train(data, run, "--every", 5, **LONG)
+    assert after < LAST
+    ran = train(data, run, "--every", 3, **LONG)
     assert ran.code == 0, ran
     assert f"going on after step {after} of {LAST}" in ran.err
     for name in ("model.safetensors", "best.safetensors"):
@@ -164,6 +169,7 @@ def test_stopped_it_goes_on_exactly(pairs: Path, tmp_path: Path, whole: Path, wa
     else:  # as 'timeout' and torchrun do: the group, and the process once more
         process.signal_group(getattr(signal, way))
         process.signal(getattr(signal, way))
+    gate_of(run).unlink()
     ran = process.finish()
     number = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGHUP": signal.SIGHUP}[way]
     assert ran.code == 128 + number and ran.out == "", ran
@@ -184,6 +190,7 @@ def test_a_reader_that_is_killed_ends_it_after_a_checkpoint(
     run = tmp_path / "run"
     process = begin(pairs, run)
     os.kill(process.children()[0], signal.SIGKILL)
+    gate_of(run).unlink()
     ran = process.finish()
     assert ran.code == 3, ran
     message = ran.err.splitlines()[-1]
@@ -198,7 +205,7 @@ def test_killed_no_process_is_left(pairs: Path, tmp_path: Path) -> None:
     assert left
     process.signal(signal.SIGKILL)
     process.finish()
-    end = time.monotonic() + 30
+    end = time.monotonic() + command.PATIENCE
     while any(map(is_alive, left)):
         assert time.monotonic() < end, left
         time.sleep(0.05)
@@ -290,7 +297,7 @@ def test_killed_it_goes_on_exactly_and_at_once(pairs: Path, tmp_path: Path, whol
 def test_two_runs_in_one_directory(pairs: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = begin(pairs, run, workers=0)
-    ran = train(pairs, run, "--every", 5, **LONG)
+    ran = train(pairs, run, "--every", 3, **LONG)
     process.signal(signal.SIGKILL)
     process.finish()
     assert ran.code == 2

@@ -16,7 +16,7 @@ from pix2pix_batch.cli import main
 from pix2pix_batch.train.mosaic import MosaicPair
 from pix2pix_batch.train.pair_files import Reader
 from tests.conftest import save_bundle
-from tests.train.running import make_pairs, side_by_side, start, train, words
+from tests.train.running import make_pairs, side_by_side, train
 
 HOLE, CUT = "01.jpg", "02.jpg"
 SIZE = ("--set", "size=32", "--set", "load_size=32")
@@ -79,10 +79,7 @@ def test_images_larger_than_the_bound(pairs: Path) -> None:
 def test_train_tells_damage_at_once_and_at_its_end(
     doubtful: Path, tmp_path: Path, workers: int
 ) -> None:
-    process = start(
-        tmp_path / "log", words(doubtful, tmp_path / "run", "--workers", workers, epochs=4)
-    )
-    ran = process.finish()
+    ran = train(doubtful, tmp_path / "run", "--workers", workers, epochs=4)
     assert ran.code == 0, ran.err
     lines = ran.err.splitlines()
     (first,) = [i for i, line in enumerate(lines) if line.startswith("note: ") and HOLE in line]

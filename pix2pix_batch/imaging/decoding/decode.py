@@ -17,6 +17,7 @@ from pix2pix_batch.imaging.decoding import (
     jpeg2000,
     layout,
     others,
+    photoshop,
     png,
     process,
     runs,
@@ -105,6 +106,8 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
         raise
     if profile := others.read_profile(data):
         image.info["icc_profile"] = profile
+    if image.format == "PSD":
+        remarks += photoshop.find_remarks(image, data)
     remarks += filter(None, [extents.find_damage(image.format or "", whole)])
     told = image.format == "AVIF" and not image.info.get("icc_profile")
     meaning = others.read_code_points(data) if told else None

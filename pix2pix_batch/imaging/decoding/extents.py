@@ -61,6 +61,7 @@ def _is_filled_up(data: bytes, end: int) -> bool:
 
 def _check_bmp_runs(data: bytes, at: int, width: int, height: int, bits: int) -> str:
     """Microsoft's "Bitmap Compression": pairs of bytes; 0 0 ends a row, 0 1 the picture."""
+    room = (width * bits + 31) // 32 * 32 // bits  # some writers fill rows up in their runs too
     x = y = 0
     while at + 1 < len(data):
         count, value = data[at], data[at + 1]
@@ -77,7 +78,7 @@ def _check_bmp_runs(data: bytes, at: int, width: int, height: int, bits: int) ->
             x += value
             length = (value * bits + 7) // 8
             at += length + length % 2
-        if x > width + (8 // bits - 1) or y > height or (y == height and x):
+        if x > room or (y >= height and x):
             return RUNS_BEYOND
     return ""
 
@@ -121,6 +122,8 @@ def _check_targa(data: bytes) -> str:
     entries, entry = struct.unpack_from("<HB", data, 5)
     width, height, depth = struct.unpack_from("<HHB", data, 12)
     at = 18 + data[0] + (entries * ((entry + 7) // 8) if data[1] else 0)
+    if depth < 8:  # of no kind that the specification has
+        return ""
     size, left = (depth + 7) // 8, width * height
     if data[2] & 8:
         while left > 0:
@@ -146,7 +149,7 @@ def _check_pcx(data: bytes) -> str:
     """ZSoft's manual: a table of colours, where there is one, is the last 769 bytes."""
     _, top, _, bottom = struct.unpack_from("<4H", data, 4)
     row = struct.unpack_from("<H", data, 66)[0] * data[65]
-    has_table = data[3] == 8 and data[65] == 1 and data[-769:-768] == b"\x0c"
+    has_table = data[3] == 8 and data[-769:-768] == b"\x0c"
     body = data[128 : len(data) - 769 if has_table else None]
     needed = (bottom - top + 1) * row
     if data[2] == 0:

@@ -56,15 +56,15 @@ def prepare_for_pillow(data: bytes) -> bytes:
 
 
 def goes_on(data: bytes) -> bool:
-    """Whether something follows an icon's pictures, or the bitmap that is the best of them ends
-    elsewhere than with its rows, where it has no mask, or with that."""
+    """Whether something follows an icon's pictures, or the rows and the mask of the bitmap that is
+    the best of them."""
     (count,) = struct.unpack_from("<H", data, 4)
     entries = (struct.unpack_from("<8xII", data, at) for at in range(6, 6 + 16 * count, 16))
     if len(data) > max(size + start for size, start in entries):
         return True
     found = _find_best(data)
     bitmap = _read_bitmap(found) if found and not found.startswith(png.SIGNATURE) else None
-    return bitmap is not None and len(bitmap.body) not in (bitmap.mask, bitmap.end)
+    return bitmap is not None and any(bitmap.body[bitmap.end :])
 
 
 def find_png(data: bytes) -> bytes | None:

@@ -24,6 +24,10 @@ NO_COLOURS = {7: "several inks", 8: "duotone"}
 TRANSPARENT_INDEX, VERSION_INFO = 1047, 1057
 """Image resources: the palette's transparent entry; whether the merged picture is one."""
 
+OPAQUE = 255
+ROUNDING = 3
+"""Levels by which a merged colour may be off: Photoshop's are never more in 92 files."""
+
 RUNS = 1
 """The compression that is PackBits, by rows ("Image Data Section")."""
 
@@ -94,11 +98,33 @@ def correct_samples(image: Image.Image, data: bytes) -> Image.Image:
     if image.mode == "1":
         return Image.fromarray(~np.asarray(image))
     if image.mode == "RGBA":
-        return _remove_white(image) if _has_transparency(data) else image.convert("RGB")
+        if not _has_transparency(data):
+            return image.convert("RGB")
+        return _remove_white(image) if _may_lie_over_white(image) else image
     index = _read_resource(data, TRANSPARENT_INDEX)
     if image.mode == "P" and len(index) == 2 and not index[0]:
         image.info["transparency"] = index[1]
     return image
+
+
+def find_remarks(image: Image.Image, data: bytes) -> list[str]:
+    """A warning where nobody can tell whether colours lie over white. ``image``: as Pillow has
+    loaded it."""
+    if image.mode != "RGBA" or not _has_transparency(data) or _read_resource(data, VERSION_INFO):
+        return []
+    if image.getchannel("A").getextrema()[0] == OPAQUE or not _may_lie_over_white(image):
+        return []
+    return [
+        "its colours are taken to lie over white where they are transparent, as Photoshop's do; "
+        "another program wrote it"
+    ]
+
+
+def _may_lie_over_white(image: Image.Image) -> bool:
+    """Whether no pixel is darker than it can be over white: what ImageMagick and others write is
+    not merged with it, but has the colours themselves."""
+    samples = np.asarray(image).astype(np.int16)
+    return bool((samples[:, :, :3].min(axis=2) + ROUNDING >= OPAQUE - samples[:, :, 3]).all())
 
 
 def _remove_white(image: Image.Image) -> Image.Image:

@@ -13,6 +13,7 @@ from distributed import Client
 
 from pix2pix_batch.errors import InputError, SchedulerGone
 from pix2pix_batch.execution.cluster import connect, local_cluster
+from tests.end_to_end.command import PATIENCE
 from tests.end_to_end.fleet import Fleet
 
 GPU = "CUDA_VISIBLE_DEVICES"
@@ -56,7 +57,7 @@ if __name__ == "__main__":
 def test_too_few_open_files_are_told(tmp_path: Path, soft: int, hard: int, told: bool) -> None:
     script = tmp_path / "limited.py"
     script.write_text(LIMITED.format(soft=soft, hard=hard))
-    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100)
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PATIENCE)
     assert ran.returncode == 0 and "Traceback" not in ran.stderr, ran.stderr
     assert ("the system allows 20 open files" in ran.stdout) == told
     assert int(ran.stdout.split()[-1]) == (20 if told else 128)

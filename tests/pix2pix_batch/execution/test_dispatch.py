@@ -124,7 +124,6 @@ def test_what_a_chunk_did_not_come_to_is_sent_again_and_a_scan_that_breaks_off_l
                 assert names == sorted(item.name for item in ITEMS[:count])
 
 
-@pytest.mark.timeout(120)
 def test_what_is_in_flight_is_given_up_when_all_workers_have_gone_while_the_job_stops(
     tmp_path: Path,
 ) -> None:
@@ -150,7 +149,6 @@ def test_what_is_in_flight_is_given_up_when_all_workers_have_gone_while_the_job_
                 dispatcher.run(iter(ITEMS))
 
 
-@pytest.mark.timeout(120)
 def test_an_image_that_kills_the_only_worker_that_is_fit_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +198,6 @@ def test_what_a_worker_says_as_it_cannot_open_the_model_is_told(tmp_path: Path, 
                 autotune_on_worker(ClusterHandle(client), asked, [], ChunkOptions())
 
 
-@pytest.mark.timeout(120)
 def test_a_first_look_does_not_wait_for_ever_for_workers(tmp_path: Path, tiny: Path) -> None:
     asked_for = tmp_path / "asked"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,18 +22,25 @@ from pix2pix_batch.item import Item
 from tests.end_to_end.command import put
 
 
-def test_items_end_once_enough_time_has_passed_but_not_before_the_first() -> None:
+def test_items_end_once_enough_time_has_passed_but_not_before_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("pix2pix_batch.execution.worker.time.perf_counter", lambda: now)
     items = [Item(str(number), str(number), "", "png") for number in range(5)]
     taken = Taken(items, 0.05)
     found = []
     for item in taken:
         found.append(item)
         if len(found) == 2:
-            time.sleep(0.1)
+            now += 0.1
     assert found == items[:2]
     assert taken.left == tuple(items[2:])
-    first = Taken(items, 1e-9)
-    assert [item.name for item in first] == ["0"]
+    first, names = Taken(items, 1e-9), []
+    for item in first:
+        names.append(item.name)
+        now += 2e-9
+    assert names == ["0"]
     assert first.left == tuple(items[1:])
     for enough in (0.0, 60.0):
         whole = Taken(items, enough)

@@ -16,8 +16,7 @@ import psutil
 import pytest
 
 from pix2pix_batch.execution import worker_template
-
-PATIENCE = 300.0
+from tests.end_to_end.command import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +30,16 @@ def templates() -> list[psutil.Process]:
     mine = me.children()
     end = time.monotonic() + PATIENCE
     # Between fork and exec, which ensure_running() does not wait for, a child is a copy of this.
-    while any(child.cmdline() == me.cmdline() for child in mine) and time.monotonic() < end:
+    while any(command(child) == me.cmdline() for child in mine) and time.monotonic() < end:
         time.sleep(0.01)
-    return [child for child in mine if "forkserver" in " ".join(child.cmdline())]
+    return [child for child in mine if "forkserver" in " ".join(command(child))]
+
+
+def command(child: psutil.Process) -> list[str]:
+    try:
+        return child.cmdline()
+    except psutil.Error:  # it has ended meanwhile
+        return []
 
 
 def found() -> dict[str, object]:

@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image
 
-from pix2pix_batch.imaging import images, kinds
+from pix2pix_batch.imaging import images, kinds, output_formats
 from pix2pix_batch.imaging.decoding.formats import formats
 
 Image.init()
@@ -85,17 +85,17 @@ def test_what_is_not_read_is_not_opened_by_another_name(name: str) -> None:
 
 @pytest.mark.parametrize(("form", "most"), [("jpg", 65_500), ("webp", 16_383)])
 def test_the_largest_sides_are_those_that_can_be_written(form: str, most: int) -> None:
-    kinds.require_size(form, most, 1)
-    kinds.require_size(form, 1, most)
+    output_formats.require_size(form, most, 1)
+    output_formats.require_size(form, 1, most)
     image = Image.new("L", (most, 1))
     image.save(io.BytesIO(), "JPEG" if form == "jpg" else "WEBP")
     for size in ((most + 1, 1), (1, most + 1)):
         with pytest.raises(images.ImageError, match=rf"{most:,} on a side; choose --format png"):
-            kinds.require_size(form, *size)
+            output_formats.require_size(form, *size)
         with pytest.raises((OSError, ValueError)):
             Image.new("L", size).save(io.BytesIO(), "JPEG" if form == "jpg" else "WEBP")
     for other in ("png", "tiff"):
-        kinds.require_size(other, 10**6, 10**6)
+        output_formats.require_size(other, 10**6, 10**6)
 
 
 def test_a_file_is_looked_into_only_where_its_name_does_not_tell() -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 from pix2pix_batch.bundle import fingerprint
 from pix2pix_batch.execution.watchdog import STATUS
-from tests.end_to_end.command import ROOT
+from tests.end_to_end.command import run_python
 
 PROGRAM = """
 import sys
@@ -28,9 +26,5 @@ def test_a_tar_that_cannot_be_read_in_time_is_left_out(tmp_path: Path, tiny: Pat
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/x.tar"
         words = [tiny, fingerprint(tiny), tmp_path / "trial", url]
-        command = [sys.executable, "-c", PROGRAM, *map(str, words)]
-        ran = [
-            subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT)
-            for _ in range(2)
-        ]
-    assert [(one.returncode, one.stdout) for one in ran] == [(STATUS, ""), (0, "fp32\n")], ran
+        ran = [run_python(PROGRAM, *words) for _ in range(2)]
+    assert [(one.code, one.out) for one in ran] == [(STATUS, ""), (0, "fp32\n")], ran

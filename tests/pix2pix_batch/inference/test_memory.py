@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from pix2pix_batch.inference.memory import (
     engine_memory,
     list_layers,
 )
+from tests.end_to_end.command import run_python
 
 MIB = 1 << 20
 
@@ -85,10 +84,10 @@ for _ in range(2):
     engine(np.zeros((batch, size, size, 3), np.uint8))
 print(uss() - before)
 """
-    words = [sys.executable, "-c", code, str(path), str(size), str(batch)]
-    ran = subprocess.run(words, capture_output=True, text=True, check=True)
+    ran = run_python(code, path, size, batch)
+    assert ran.code == 0, ran.err
     reckoned = engine_memory(architecture, size, batch)
-    assert 0.4 * reckoned < int(ran.stdout) < 1.2 * reckoned + 30 * MIB
+    assert 0.4 * reckoned < int(ran.out) < 1.2 * reckoned + 30 * MIB
 
 
 @given(st.integers(8, 128), st.integers(1, 16), st.sampled_from([256, 512, 1024]))

@@ -14,7 +14,8 @@ from torch import Tensor
 from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference import onednn
-from pix2pix_batch.inference.convolution_rule import is_faster
+from pix2pix_batch.inference.convolution_rule import BLOCKS, Blocks, choose_way
+from pix2pix_batch.inference.patch_convolution import PatchConvolution
 from pix2pix_batch.inference.thin_convolution import ThinConvolution
 from pix2pix_batch.inference.winograd import WinogradConvolution
 from pix2pix_batch.inference.workspace import Workspace
@@ -60,6 +61,7 @@ def empty_output(x: Tensor, outputs: int, transposed: bool) -> Tensor:
     transposed=st.booleans(),
     biased=st.booleans(),
     block=st.sampled_from([1, 4, 7, 25, 80]),
+    outputs_first=st.booleans(),
 )
 def test_winograd_is_the_convolution(
     n: int,
@@ -68,6 +70,7 @@ def test_winograd_is_the_convolution(
     transposed: bool,
     biased: bool,
     block: int,
+    outputs_first: bool,
 ) -> None:
     size = half if transposed else (2 * half[0], 2 * half[1])
     weight, bias = make_weights(1, *channels, transposed)
@@ -80,7 +83,7 @@ def test_winograd_is_the_convolution(
         transposed=transposed,
         activate=None,
         workspace=workspace,
-        block=block,
+        blocks=Blocks(block, BLOCKS["AVX2"].group, outputs_first),
     )
     x = make_input(2, n, channels[0], size)
     result = convolution(x, empty_output(x, channels[1], transposed))
@@ -116,6 +119,46 @@ def test_a_thin_one_is_the_convolution(
         )
 
 
+@settings(max_examples=40)
+@given(
+    n=st.integers(1, 5),
+    channels=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    half=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    transposed=st.booleans(),
+    biased=st.booleans(),
+    activated=st.booleans(),
+)
+def test_a_product_with_patches_is_the_convolution(
+    n: int,
+    channels: tuple[int, int],
+    half: tuple[int, int],
+    transposed: bool,
+    biased: bool,
+    activated: bool,
+) -> None:
+    if not onednn.available(torch.float32):
+        pytest.skip("this PyTorch has no oneDNN")
+    size = half if transposed else (2 * half[0], 2 * half[1])
+    weight, bias = make_weights(7, *channels, transposed)
+    convolution = PatchConvolution(
+        weight,
+        bias if biased else None,
+        shape=(4, *size),
+        transposed=transposed,
+        activate=RELU if activated else None,
+        workspace=Workspace(),
+    )
+    x = make_input(8, n, channels[0], size)
+    result = convolution(x, empty_output(x, channels[1], transposed))
+    expected = golden(x, weight, bias if biased else None, transposed)
+    expected = expected.relu() if activated else expected
+    assert result.shape == expected.shape
+    assert (result - expected).abs().max() < 1e-5
+    for i in range(n):
+        alone = convolution(x[i : i + 1], empty_output(x[:1], channels[1], transposed))
+        assert torch.equal(alone[0], result[i])
+
+
 @pytest.mark.parametrize(
     ("inputs", "outputs", "side", "transposed"),
     [(128, 256, 64, False), (256, 512, 32, False), (256, 64, 64, True), (1024, 256, 16, True)],
@@ -142,26 +185,28 @@ def test_at_full_size_it_is_as_exact_as_direct(
 
 
 @pytest.mark.parametrize(
-    ("instruction_set", "down", "up"),
-    [("AVX2", [1, 2, 3], [1, 2, 3]), ("AVX512", [2, 3], [1, 2, 3]), ("DEFAULT", [], [])],
+    ("instruction_set", "expected"),
+    [
+        ("AVX2", {"winograd": "d1 d2 d3 u1 u2 u3", "patches": "d5 d6 u4 u5 u6"}),
+        ("AVX512", {"winograd": "d2 d3 u1 u2 u3"}),
+        ("DEFAULT", {}),
+    ],
 )
-def test_the_rule_takes_wide_layers_with_enough_pixels(
-    instruction_set: str, down: list[int], up: list[int]
-) -> None:
+def test_the_rule_takes_the_fastest_way(instruction_set: str, expected: dict[str, str]) -> None:
     """Of the paper's generator at 256x256, as docs/architecture.md says."""
     widths = [Architecture().width(i) for i in range(8)]
-    found = [
-        [
-            i
-            for i in range(1, 7)
-            if is_faster(*channels(i), (size >> i, size >> i), transposed, instruction_set)
-        ]
-        for channels, size, transposed in (
-            (lambda i: (widths[i - 1], widths[i]), 256, False),
-            (lambda i: (2 * widths[i], widths[i - 1]), 128, True),
-        )
-    ]
-    assert found == [down, up]
+    ways = {}
+    for i in range(1, 7):
+        for transposed in (False, True):
+            channels = (2 * widths[i], widths[i - 1]) if transposed else (widths[i - 1], widths[i])
+            side = 256 >> (i + 1 if transposed else i)
+            way = choose_way(*channels, (side, side), transposed, instruction_set)
+            ways["u" if transposed else "d", i] = way
+    found = {
+        kind: " ".join(f"{side}{i}" for (side, i), way in sorted(ways.items()) if way == kind)
+        for kind in ("winograd", "patches")
+    }
+    assert {kind: layers for kind, layers in found.items() if layers} == expected
 
 
 @pytest.mark.parametrize("norm", ["running-statistics", "batch-statistics", "instance", "none"])

@@ -254,3 +254,13 @@ def test_a_suffix_is_of_one_kind_and_none_that_is_read(kind: unread.Kind) -> Non
         is_read = suffix in kinds.suffixes()
         assert (unread.kind_of(f"x/A{suffix.upper()}") is None) == is_read
         assert (InputFilter().classify_file(f"a{suffix}", lambda: None) == UNREAD) != is_read
+
+
+def test_what_icloud_keeps_elsewhere_is_told_as_pictures(tmp_path: Path) -> None:
+    """They are hidden, and the only ones of what is hidden that stand for pictures."""
+    hidden = (".b.jpg.icloud", "x/.c.HEIC.icloud", ".notes.txt.icloud", ".d.png")
+    scan = open_inputs(str(tree(tmp_path / "in", "a.png", *hidden)), ScanOptions("png", NOWHERE))
+    assert names(scan) == ["a.png"]
+    left = scan.left
+    assert (left.unread.count, left.litter.count, left.other.count) == (2, 2, 0)
+    assert "pictures that iCloud keeps elsewhere: 2, such as " in "".join(left.unread.lines())

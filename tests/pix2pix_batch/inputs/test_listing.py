@@ -176,7 +176,13 @@ NAMES = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="/\0\n\r\x85\u2028\u2029\x1a"),
     min_size=1,
     max_size=20,
-).filter(lambda name: name.strip().strip(listing.INVISIBLE) and name not in (".", ".."))
+).filter(
+    lambda name: (
+        name.strip().strip(listing.INVISIBLE)
+        and name not in (".", "..")
+        and name.strip()[:1] not in ("[", "{")
+    )  # which may be JSON
+)
 
 
 @given(
@@ -243,3 +249,33 @@ def test_nul_lists_may_begin_with_a_line_break_in_a_name(
     Path("a\nb.png").touch()
     lines = list(listing.Lines(io.BytesIO(b"a\nb.png\0c.png\0"), "list"))
     assert lines == ["a\nb.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"PK\x03\x04\x14\0\x06\0\n\0", "a spreadsheet or an archive"),
+        (b"\x93NUMPY\x01\0v\0{'descr'}\n", "NumPy"),
+        (b"\x80\x04\x95\n\0", "pickle"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "an image"),
+        (b"<!DOCTYPE html>\n<a href=a.png>\n", "HTML"),
+        (b'["a.png", "b.png"]', "JSON"),
+        (b'[\n  "a.png",\n  "b.png"\n]\n', "JSON"),
+        (b'{"file": "a.png"}\n{"file": "b.png"}\n', "JSON"),
+        (b"path,label\na.png,3\n", "column 'path' alone"),
+        (b",image_path\r\n0,a.png\r\n", "column 'image_path' alone"),
+        ("\ufefffile name;größe\na.png;3\n".encode("utf-16-le"), "column 'file name' alone"),
+    ],
+)
+def test_what_people_have_in_place_of_a_list_is_told_by_what_it_is(
+    place: Path, raw: bytes, said: str
+) -> None:
+    with pytest.raises(InputError, match=r"is no list of files but .*a path a line") as error:
+        paths(raw)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("line", ["[x].png", "{a}.png", "name,x.png", "path;label", "files, 3.jpg"])
+def test_files_that_are_called_as_such_are_files(place: Path, line: str) -> None:
+    (place / line).touch()
+    assert paths(line.encode()) == [line]

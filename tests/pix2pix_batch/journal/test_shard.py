@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -21,6 +18,7 @@ from pix2pix_batch.journal.reader import read_events
 from pix2pix_batch.journal.record import Record
 from pix2pix_batch.journal.shard import Shard, journal_of, lock_of, shards_of
 from pix2pix_batch.journal.writer import MOMENT, Journal
+from tests.end_to_end.command import run_python
 
 JOB = {"model": "f00", "model_name": "tiny", "fit": "tile"}
 DECIDED = {"backend": "torch", "precision": "bf16", "batch_size": 8}
@@ -266,9 +264,7 @@ def test_overwriting_that_a_crash_cut_off_has_happened_or_not(tmp_path: Path, te
     for step in range(40):
         out = tmp_path / str(step)
         shutil.copytree(before, out)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        command = [sys.executable, "-c", OVERWRITE_AND_DIE, str(out), text, str(step)]
-        code = subprocess.run(command, env=environment).returncode
+        code = run_python(OVERWRITE_AND_DIE, out, text, step).code
         fits = {header.values["fit"] for header in headers(out)}
         assert len(fits) == 1 and not any(header.replaces for header in headers(out))
         (fit,) = fits

@@ -139,7 +139,7 @@ def test_a_directory_that_becomes_a_link_meanwhile(out: Path, tmp_path: Path) ->
         except OSError as error:
             pytest.fail(repr(error))
     done.set()
-    thread.join(10)
+    thread.join()
     assert placed
     assert list(outside.iterdir()) == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +78,38 @@ def test_flags(mode: str) -> None:
     assert image_statistics.measure_appearance(grey[:1, :1])["flags"] == "flat,saturated"
 
 
+@pytest.mark.parametrize("side", [2, 3, 4, 8, 64, 300])
+@pytest.mark.parametrize("period", [2, 3, 4, 5, 8, 13])
+@pytest.mark.parametrize("way", ["across", "down", "both"])
+def test_fine_patterns_are_not_flat(side: int, period: int, way: str) -> None:
+    """However few pixels, and of whatever period: some of which would be seen as one colour."""
+    y, x = np.mgrid[:side, :side]
+    place = {"across": x, "down": y, "both": x + y}[way]
+    grey = np.where(place % period < period / 2, 60, 180).astype(np.uint8)
+    if grey.min() < grey.max():
+        assert measure(grey.repeat(3, 1).reshape(side, side, 3))["flags"] == ""
+
+
+measure = image_statistics.measure_appearance
+
+
+def test_what_hashes_cannot_tell_apart_is_no_near_duplicate() -> None:
+    """Colours of one grey are told apart by a channel; textures that are too fine have no look."""
+    grey = np.array([0.299, 0.587, 0.114])
+    one, other = np.array([255, 0, 0]), np.array([0, 130, 0])
+    assert abs((one - other) @ grey) < 1
+    looks = []
+    for seed in range(12):
+        regions = np.random.default_rng(seed).random((4, 4)) < 0.5
+        colours = np.where(regions.repeat(16, 0).repeat(16, 1)[:, :, None], one, other)
+        looks.append((str(seed), measure(colours.astype(np.uint8))["look"]))
+    assert near_duplicates(looks) == {}
+    y, x = np.mgrid[:128, :128]
+    for place in (x, y, x + y):
+        texture = (place % 2 * 120).astype(np.uint8)[:, :, None]
+        assert measure(texture)["look"] == ""
+
+
 def test_diversity_is_the_mean_over_pairs_then_inputs(tmp_path: Path) -> None:
     def put(name: str, level: int) -> Path:
         path = tmp_path / f"{name}.png"
@@ -97,3 +131,28 @@ def test_diversity_is_the_mean_over_pairs_then_inputs(tmp_path: Path) -> None:
         Image.fromarray(pixels).save(tmp_path / f"both{n}.png")
         paths.append(tmp_path / f"both{n}.png")
     assert diversity([paths], right_half=True) == pytest.approx(7)
+
+
+def test_copies_are_found_and_what_is_cropped_or_mirrored_is_not() -> None:
+    """What the documentation says of them: pHash is of the picture as it lies."""
+    pictures = [picture(128, 128, seed) for seed in range(20)]
+
+    def share(change: Callable[[Image.Image], Image.Image]) -> float:
+        found = [
+            near_duplicates([("one", look(one)["look"]), ("copy", look(change(one))["look"])])
+            for one in pictures
+        ]
+        return sum(map(bool, found)) / len(found)
+
+    def encode(image: Image.Image) -> Image.Image:
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=75)
+        return Image.open(buffer)
+
+    assert share(encode) >= 0.9
+    assert share(lambda image: image.resize((200, 200))) >= 0.9
+    assert share(lambda image: image.point(lambda value: value * 0.8 + 20)) >= 0.9
+    assert share(lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)) <= 0.1
+    assert share(lambda image: image.crop((12, 12, 116, 116))) <= 0.1
+    looks = [(str(seed), look(one)["look"]) for seed, one in enumerate(pictures)]
+    assert near_duplicates(looks) == {}

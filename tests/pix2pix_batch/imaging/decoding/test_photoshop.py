@@ -57,6 +57,22 @@ def test_colours_are_without_the_white_behind_them() -> None:
     assert (off <= 0.5 + 128 / np.maximum(alpha[0], 1)[:, :, None])[alpha[0] > 0].all()
 
 
+def test_colours_that_are_darker_than_over_white_are_as_they_stand() -> None:
+    """As ImageMagick writes them. Where that cannot be seen, and no version of Photoshop is told,
+    it is said what they are taken for."""
+    colours, alpha = noise(3, HEIGHT, WIDTH), noise(1, HEIGHT, WIDTH)
+    colours[:, 0, 0], alpha[0, 0, 0] = 9, 100
+    dark = read(photoshop(np.concatenate([colours, alpha]), transparent=True), 4)
+    assert dark.warnings == ()
+    assert np.array_equal(dark.pixels, np.concatenate([colours, alpha]).transpose(1, 2, 0))
+    bright = np.concatenate([colours // 8 + 220, alpha // 4 + 180])
+    assert "lie over white" in read(photoshop(bright, transparent=True), 4).warnings[0]
+    told = resource(1057, struct.pack(">IB", 1, 1) + bytes(13))
+    assert read(photoshop(bright, resources=told, transparent=True), 4).warnings == ()
+    bright[3] = 255
+    assert read(photoshop(bright, transparent=True), 4).warnings == ()
+
+
 @pytest.mark.parametrize("has_merged", [0, 1])
 def test_a_file_without_merged_picture_is_refused(has_merged: int) -> None:
     version = resource(1057, struct.pack(">IB", 1, has_merged) + bytes(13))

@@ -1,0 +1,111 @@
+"""The 4x4 convolutions of stride 2 of few pixels, as a product with the image's patches.
+
+A convolution is the product of each output's 4x4 inputs with the weights (im2col). A transposed one
+is the product of each input with the weights, whose 4x4 results are added up where they overlap
+(col2im). Layers of few pixels have many channels, so that patches and sums are little beside the
+product, which is oneDNN's convolution with kernels of a single pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pix2pix_batch.inference.convolution_rule import images_a_product, patch_buffers
+from pix2pix_batch.inference.thin_convolution import TAPS, add_shifted
+from pix2pix_batch.inference.workspace import Workspace
+
+KERNEL, PADDING = 4, 1
+SINGLE_PIXEL = [0, 0], [1, 1], [1, 1], 1
+"""Padding, stride, dilation and groups of the product."""
+
+
+class PatchConvolution:
+    """One 4x4 convolution of stride 2 and padding 1, or a transposed one, bias and activation.
+
+    float32, channels last.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        shape: tuple[int, int, int],
+        transposed: bool,
+        activate: Callable[..., Tensor] | None,
+        workspace: Workspace,
+    ) -> None:
+        """``shape``: batch size, height and width of the input. ``activate``: called with a
+        tensor and ``out``."""
+        batch, *size = shape
+        self.transposed, self.bias = transposed, bias
+        self.activate, self.workspace = activate, workspace
+        self.inputs, self.outputs = weight.shape[:2] if transposed else weight.shape[1::-1]
+        if transposed:  # (in, out, 4, 4)
+            kernel = weight.permute(2, 3, 1, 0).reshape(-1, self.inputs)
+            grid = size
+        else:  # (out, in, 4, 4)
+            kernel = weight.permute(0, 2, 3, 1).reshape(self.outputs, -1)
+            grid = [n // 2 for n in size]
+        self.images = images_a_product(batch, math.prod(grid))
+        self.kernel = torch.ops.mkldnn._reorder_convolution_weight(
+            kernel[..., None, None], *SINGLE_PIXEL, [self.images, kernel.shape[1], *grid]
+        )
+        self.shapes = patch_buffers(
+            self.images, (size[0], size[1]), self.inputs, self.outputs, transposed=transposed
+        )
+        for name, wanted in self.shapes.items():
+            workspace.reserve(name, math.prod(wanted))
+
+    def __call__(self, x: Tensor, out: Tensor) -> Tensor:
+        """``x (n, inputs, H, W)``; the result is written into ``out`` and returned."""
+        for first in range(0, len(x), self.images):
+            source, target = (one[first : first + self.images] for one in (x, out))
+            if self.transposed:
+                self._scatter(self._multiply(source, None), target.permute(0, 2, 3, 1))
+            else:
+                self._finish(self._multiply(self._gather(source), self.bias), target)
+        return out
+
+    def _multiply(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        made: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self.kernel, bias, *SINGLE_PIXEL, "none", [], ""
+        )
+        return made
+
+    def _finish(self, made: Tensor, target: Tensor) -> None:
+        if self.activate is None:
+            target.copy_(made)
+        else:
+            self.activate(made, out=target)
+
+    def _gather(self, source: Tensor) -> Tensor:
+        """The patches ``(n, 16 * inputs, H / 2, W / 2)``."""
+        count = len(source)
+        padded, patches = (
+            self.workspace.view(name, *shape)[:count] for name, shape in self.shapes.items()
+        )
+        padded.zero_()
+        padded[:, PADDING:-PADDING, PADDING:-PADDING].copy_(source.permute(0, 2, 3, 1))
+        image, line, pixel, one = padded.stride()
+        patches.copy_(padded.as_strided(patches.shape, (image, 2 * line, 2 * pixel, line, one)))
+        return patches.flatten(3).permute(0, 3, 1, 2)
+
+    def _scatter(self, made: Tensor, target: Tensor) -> None:
+        """The sums of what overlaps, with bias and activation, from ``(n, 16 * outputs, H, W)``."""
+        rows, sums = (
+            self.workspace.view(name, *shape)[: len(made)] for name, shape in self.shapes.items()
+        )
+        taps = made.permute(0, 2, 3, 1).unflatten(3, (KERNEL, KERNEL, self.outputs))
+        for phase, (own, other, shift) in enumerate(TAPS):
+            add_shifted(taps[:, :, :, own], taps[:, :, :, other], shift, rows[:, :, phase], axis=1)
+        if self.bias is not None:  # of each output's two taps along the width in one
+            rows[..., 1:3, :].add_(self.bias)
+        for phase, (own, other, shift) in enumerate(TAPS):
+            part = sums[..., phase, :]
+            add_shifted(rows[..., own, :], rows[..., other, :], shift, part, axis=-2)
+        self._finish(sums.flatten(1, 2).flatten(2, 3), target)
