@@ -86,9 +86,7 @@ class PatchConvolution:
     def _gather(self, source: Tensor) -> Tensor:
         """The patches ``(n, 16 * inputs, H / 2, W / 2)``."""
         count = len(source)
-        padded, patches = (
-            self.workspace.view(name, *shape)[:count] for name, shape in self.shapes.items()
-        )
+        padded, patches = self._view_buffers(count)
         padded.zero_()
         padded[:, PADDING:-PADDING, PADDING:-PADDING].copy_(source.permute(0, 2, 3, 1))
         image, line, pixel, one = padded.stride()
@@ -97,9 +95,7 @@ class PatchConvolution:
 
     def _scatter(self, made: Tensor, target: Tensor) -> None:
         """The sums of what overlaps, with bias and activation, from ``(n, 16 * outputs, H, W)``."""
-        rows, sums = (
-            self.workspace.view(name, *shape)[: len(made)] for name, shape in self.shapes.items()
-        )
+        rows, sums = self._view_buffers(len(made))
         taps = made.permute(0, 2, 3, 1).unflatten(3, (KERNEL, KERNEL, self.outputs))
         for phase, (own, other, shift) in enumerate(TAPS):
             add_shifted(taps[:, :, :, own], taps[:, :, :, other], shift, rows[:, :, phase], axis=1)
@@ -109,3 +105,7 @@ class PatchConvolution:
             part = sums[..., phase, :]
             add_shifted(rows[..., own, :], rows[..., other, :], shift, part, axis=-2)
         self._finish(sums.flatten(1, 2).flatten(2, 3), target)
+
+    def _view_buffers(self, count: int) -> list[Tensor]:
+        """Each buffer, for so many images."""
+        return [self.workspace.view(name, *shape)[:count] for name, shape in self.shapes.items()]
