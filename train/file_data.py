@@ -40,6 +40,10 @@ class FileSplit:
         a, b = self.reader.pair(pair, (recipe.out_channels, recipe.in_channels))
         return b, a
 
+    def read_source(self, index: int) -> Pixels:
+        """The source, or a part of one that is too large to be held."""
+        return self.read(index)[0]
+
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         images = self.read(index)
         with self._name_errors(index):

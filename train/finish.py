@@ -157,7 +157,7 @@ def inputs_of(
 
 
 def _read_input(data: FileData, index: int) -> Pixels:
-    return data.train.read(index)[0]
+    return data.train.read_source(index)
 
 
 def _tiles(
@@ -254,7 +254,8 @@ def training_inputs(
     own_side = RasterSide(side, bare_range(side.dtype, list(side.names), side.nodata))
 
     def read(index: int) -> Pixels:
-        return reader.bands_of(files[index], own_side)[0]
+        window = reader.find_middle(files[index], own_side)
+        return reader.bands_of(files[index], own_side, window)[0]
 
     return partial(_tiles, len(files), read, info.fit, size, most, info.architecture)
 

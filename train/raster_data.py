@@ -38,6 +38,12 @@ class RasterSplit(FileSplit):
     def read(self, index: int) -> tuple[Pixels, ...]:
         return self._read(index, None)
 
+    def read_source(self, index: int) -> Pixels:
+        pair = self.listed[index]
+        path = pair.files()[int(self.reader.swap)]
+        window = self.reader.find_middle(path, self.reader.source)
+        return self.reader.bands_of(path, self.reader.source, window)[0]
+
     def _read(self, index: int, window: Window | None) -> tuple[Pixels, ...]:
         a, b, valid = self.reader.values(self.listed[index], window)
         return (b, a, valid) if self.reader.swap else (a, b, valid)

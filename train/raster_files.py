@@ -155,6 +155,15 @@ class RasterReader(Reader):
         _require_same_size(pair, a[:2], b[:2])
         return a[:2]
 
+    def find_middle(self, path: Path, side: RasterSide) -> Window | None:
+        """A part of a large raster that is held, to say how its samples lie; ``None`` for all of
+        another. Raises :class:`ImageError` naming the file."""
+        height, width, is_large = self.find_extent(path, side)
+        if not is_large:
+            return None
+        high, wide = min(height, LONGEST), min(width, LONGEST)
+        return Window((height - high) // 2, (width - wide) // 2, high, wide)
+
     def list_windows(self, path: Path, side: RasterSide) -> Iterator[Window | None]:
         """Those that a file is read by, which are all of it; ``None`` for a whole one. Raises
         :class:`ImageError` naming the file."""

@@ -269,6 +269,7 @@ def test_windows_give_the_samples_of_whole_rasters(
             assert np.array_equal(one, other) and one.flags.c_contiguous
     for one, other in zip(some.val[0], middle, strict=True):
         assert np.array_equal(one, other)
+    assert np.array_equal(some.train.read_source(0), whole.train.read(0)[0])  # type: ignore[attr-defined]
     assert some.doubts == doubts
     assert not whole.reader.warnings and not some.reader.warnings
     again = json.loads(run(*check).out)
