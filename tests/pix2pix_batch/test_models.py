@@ -57,7 +57,7 @@ def aerial(maps: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize(("name", "size"), [("map2aerial", 256), ("day2night", 128)])
+@pytest.mark.parametrize(("name", "size"), [("map2aerial", 256), ("day2night", 256)])
 def test_they_are_small_and_say_where_they_come_from(name: str, size: int) -> None:
     path = bundle.resolve(name)
     info = bundle.read_info(path)
@@ -79,7 +79,8 @@ def test_each_was_made_by_the_last_command_of_its_card(name: str) -> None:
     for run in runs_of(provenance):
         assert run["training"]["step"] == run["training"]["steps"]
         assert run["data"]["fingerprint"] == provenance["data"]["fingerprint"]
-    assert own.mosaic is not None and (-72, -44) in own.mosaic.held_out_bands
+    assert own.mosaic is not None
+    assert any(west <= -72 and east >= -44 for west, east in own.mosaic.held_out_bands)
 
 
 @pytest.mark.parametrize("name", bundle.shipped_names())
@@ -94,8 +95,8 @@ def test_nights_are_dark_with_lights() -> None:
     _, unet = bundle.load(bundle.resolve("day2night"))
     night = []
     for path in sorted((EXAMPLES.parent / "day").iterdir()):
-        tiles = np.stack(list(Tiles(np.asarray(Image.open(path).convert("RGB")), 128)))
-        night.append(TorchEngine(unet, size=128, batch_size=len(tiles))(tiles).images)
+        tiles = np.stack(list(Tiles(np.asarray(Image.open(path).convert("RGB")), 256)))
+        night.append(TorchEngine(unet, size=256, batch_size=len(tiles))(tiles).images)
     pixels = np.concatenate(night).astype(int)
     assert np.median(pixels) < 60
     assert 0.001 < (pixels.min(axis=-1) > 128).mean() < 0.05
