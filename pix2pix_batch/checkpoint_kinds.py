@@ -8,15 +8,19 @@ from pathlib import Path
 ZIP = b"PK\x03\x04"
 
 BEGINNINGS = (
-    (b"version https://git-lfs", "is a pointer of Git LFS; get the file itself by 'git lfs pull'"),
-    (b"<!doctype", "is a web page (HTML); download the file itself"),
-    (b"<html", "is a web page (HTML); download the file itself"),
-    (b"\x1f\x8b", "was compressed by gzip; unpack it"),
-    (b"ustar", "is a tar archive; unpack it"),
-    (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it"),
-    (b"Rar!\x1a\x07", "is a RAR archive; unpack it"),
+    (
+        0,
+        b"version https://git-lfs",
+        "is a pointer of Git LFS; get the file itself by 'git lfs pull'",
+    ),
+    (0, b"<!doctype", "is a web page (HTML); download the file itself"),
+    (0, b"<html", "is a web page (HTML); download the file itself"),
+    (0, b"\x1f\x8b", "was compressed by gzip; unpack it"),
+    (257, b"ustar", "is a tar archive; unpack it"),
+    (0, b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it"),
+    (0, b"Rar!\x1a\x07", "is a RAR archive; unpack it"),
 )
-"""How files begin that people take for checkpoints; capitals do not count."""
+"""Where, and what, tells files that people take for checkpoints; capitals do not count."""
 
 TORCHSCRIPT = (
     "is TorchScript (torch.jit.save), a program with its weights, which is not run; "
@@ -37,8 +41,7 @@ def explain_file(path: Path) -> str | None:
         return "is empty; get it again"
     if not start.strip(b"\0"):
         return "begins with nothing but zeros; get it again"
-    for beginning, what in BEGINNINGS:
-        place = 257 if beginning == b"ustar" else 0
+    for place, beginning, what in BEGINNINGS:
         if start[place:].lstrip().lower().startswith(beginning.lower()):
             return what
     if path.suffix.lower() == ".onnx":

@@ -285,10 +285,10 @@ class RasterReader(Reader):
             a, b, _ = self.values(pair)
         else:
             assert pair.b is not None
-            a, b = self._reduced(pair.a, self.a), self._reduced(pair.b, self.b)
+            a, b = self._read_reduced(pair.a, self.a), self._read_reduced(pair.b, self.b)
         return self.pictures(a, b)
 
-    def _reduced(self, path: Path, side: RasterSide) -> np.ndarray:
+    def _read_reduced(self, path: Path, side: RasterSide) -> np.ndarray:
         if self.is_picture(path, side.range):
             image = self.image(path, side.range.channels)
             step = reduction(image.shape[0], image.shape[1], LONGEST)

@@ -242,7 +242,7 @@ def test_radar_to_imagery_is_evaluated(radar: Path, trained: Path, tmp_path: Pat
 
 
 @pytest.fixture
-def windowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def read_by_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """No raster is read as a whole, and what is measured is read in several windows."""
     monkeypatch.setattr(raster_files, "HELD", 0)
     monkeypatch.setattr(raster_files, "STEP", 16)
@@ -259,7 +259,7 @@ def test_windows_give_the_samples_of_whole_rasters(
     whole, told = open_data(radar, recipe), json.loads(run(*check).out)
     samples = [whole.sample(k) for k in range(6)]
     middle, doubts = whole.val[0], whole.doubts
-    request.getfixturevalue("windowed")
+    request.getfixturevalue("read_by_windows")
     some = open_data(radar, recipe)
     assert isinstance(some, RasterData) and some.ranges == whole.ranges
     windows = list(some.reader.list_windows(radar / "A" / "0.tif", some.reader.a))
@@ -278,7 +278,7 @@ def test_windows_give_the_samples_of_whole_rasters(
     assert again == told
 
 
-@pytest.mark.usefixtures("windowed")
+@pytest.mark.usefixtures("read_by_windows")
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [

@@ -60,7 +60,7 @@ def family() -> Iterator[None]:
 
 
 @pytest.fixture
-def windowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def read_by_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """No raster fits in memory."""
     monkeypatch.setattr(large_images, "WHOLE_RASTER", 0)
 
@@ -148,7 +148,7 @@ class Killed(BaseException):
     """As ``kill -9``: nothing is done after it."""
 
 
-@pytest.mark.usefixtures("windowed")
+@pytest.mark.usefixtures("read_by_windows")
 @pytest.mark.parametrize("after", [0, 1, 3, 7])
 def test_a_killed_worker_is_gone_on_from_with_the_same_bytes(
     tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
@@ -233,7 +233,7 @@ def test_shared_norms_are_measured_by_windows_too(
     assert np.array_equal(read(tmp_path / "out" / "a.tif"), read(tmp_path / "held" / "a.tif"))
 
 
-@pytest.mark.usefixtures("windowed")
+@pytest.mark.usefixtures("read_by_windows")
 def test_a_full_disk_ends_the_job_and_it_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,7 +261,7 @@ def test_a_full_disk_ends_the_job_and_it_goes_on(
     assert np.array_equal(read(out / "a.tif"), read(source))
 
 
-@pytest.mark.usefixtures("windowed")
+@pytest.mark.usefixtures("read_by_windows")
 def test_what_gdal_writes_to_a_full_disk_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,7 +279,7 @@ def test_what_gdal_writes_to_a_full_disk_is_found_out(
     assert not (tmp_path / "out" / "a.tif").exists()
 
 
-@pytest.mark.usefixtures("windowed")
+@pytest.mark.usefixtures("read_by_windows")
 def test_an_image_that_is_cut_short_fails_alone(tmp_path: Path) -> None:
     model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
     whole = write(tmp_path / "a.tif", draw((600, 300, 1))).read_bytes()
@@ -361,7 +361,7 @@ def test_the_memory_of_rasters_that_are_held_is_reckoned(tmp_path: Path) -> None
 
 
 def test_variants_are_not_made_of_what_is_not_held(
-    tmp_path: Path, windowed: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, read_by_windows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
     source = write(tmp_path / "a.tif", draw((100, 90, 1)))
@@ -438,7 +438,7 @@ def test_the_command_has_two_workers_make_one_image(tmp_path: Path, tiny: Path) 
         assert len(events) == count
 
 
-@pytest.mark.usefixtures("windowed")
+@pytest.mark.usefixtures("read_by_windows")
 @pytest.mark.parametrize("before", ["nothing", "begun", "parts"])
 def test_strict_refuses_what_only_a_later_window_shows(tmp_path: Path, before: str) -> None:
     """Also where it was found by a run that was not strict; nothing of it stays."""
