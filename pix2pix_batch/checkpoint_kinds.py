@@ -5,22 +5,12 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from pix2pix_batch import file_kinds
+
 ZIP = b"PK\x03\x04"
 
-BEGINNINGS = (
-    (
-        0,
-        b"version https://git-lfs",
-        "is a pointer of Git LFS; get the file itself by 'git lfs pull'",
-    ),
-    (0, b"<!doctype", "is a web page (HTML); download the file itself"),
-    (0, b"<html", "is a web page (HTML); download the file itself"),
-    (0, b"\x1f\x8b", "was compressed by gzip; unpack it"),
-    (257, b"ustar", "is a tar archive; unpack it"),
-    (0, b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it"),
-    (0, b"Rar!\x1a\x07", "is a RAR archive; unpack it"),
-)
-"""Where, and what, tells files that people take for checkpoints; capitals do not count."""
+WEB_PAGE = (b"<!doctype", b"<html")
+"""How one begins, in lower case."""
 
 TORCHSCRIPT = (
     "is TorchScript (torch.jit.save), a program with its weights, which is not run; "
@@ -41,9 +31,10 @@ def explain_file(path: Path) -> str | None:
         return "is empty; get it again"
     if not start.strip(b"\0"):
         return "begins with nothing but zeros; get it again"
-    for place, beginning, what in BEGINNINGS:
-        if start[place:].lstrip().lower().startswith(beginning.lower()):
-            return what
+    if kind := file_kinds.recognise(start):
+        return f"is {kind.name}; {kind.remedy}"
+    if start.lstrip().lower().startswith(WEB_PAGE):
+        return "is a web page (HTML); download the file itself"
     if path.suffix.lower() == ".onnx":
         return "is an ONNX graph; give the checkpoint that it was made from"
     return _explain_zip(path) if start.startswith(ZIP) else _explain_safetensors(path, start)

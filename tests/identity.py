@@ -25,8 +25,6 @@ class Identity(LayeredDescription):
     title: ClassVar[str] = "identity"
     known_as: ClassVar[str] = "nothing"
 
-    in_channels: int = 3
-    out_channels: int = 3
     norm: Norm = "none"
     dropout: bool = False
 
