@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +24,32 @@ CPU_INFO = Path("/proc/cpuinfo")
 # A report of facts, one field each; nothing is computed from them here.
 @dataclass(frozen=True)
 class Machine:
-    """``libraries``: each TensorRT package's version, or why it is not there.
-
-    ``cache_problem``: why the cache cannot be used. ``runs``: what ``convert`` would run with no
-    options; ``faster``: the command that would make it faster, empty where there is none; ``why``:
-    what it mends, or why there is none.
-    """
+    """What ``doctor`` reports: its fields are the keys of ``doctor --json``."""
 
     cpu: str
     cores: int
     bf16: bool
+    """Whether the CPU multiplies bfloat16 in hardware."""
     gpus: list[dict[str, Any]]
+    """Of each NVIDIA GPU its name, compute capability and memory in bytes."""
     driver: str
     torch: str
     cuda: str
+    """The CUDA version that PyTorch was built for; empty if it was built for the CPU alone."""
     libraries: dict[str, str]
+    """Of each TensorRT package its version, or why it is not there."""
     cache: str
     cache_problem: str
+    """Why the cache cannot be used; empty if it can."""
     engines: int
     engine_bytes: int
-    runs: str = ""
-    faster: str = ""
-    why: str = ""
-    device: str = field(default="cpu")
+    runs: str
+    """What ``convert`` would run without options."""
+    faster: str
+    """The command that would make ``convert`` faster; empty if there is none."""
+    why: str
+    """What that command mends, or why there is none."""
+    device: str
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

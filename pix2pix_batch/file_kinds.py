@@ -15,7 +15,8 @@ class FileKind(NamedTuple):
     remedy: str
 
 
-POINTERS = (
+KINDS = (
+    # small files that stand for one that lies elsewhere
     FileKind(0, b"version https://git-lfs", "a pointer of Git LFS", "'git lfs pull' gets the file"),
     FileKind(0, b"/annex/objects/", "a pointer of git-annex", "'git annex get' fetches the file"),
     FileKind(0, b"!<symlink>", "a link that Cygwin made", "copy what it leads to"),
@@ -23,10 +24,7 @@ POINTERS = (
     FileKind(0, b"L\0\0\0\x01\x14\x02\0", "a link that Windows made", "copy what it leads to"),
     FileKind(0, b"[InternetShortcut]", "a link that Windows made", "copy what it leads to"),
     FileKind(0, b"book\0\0\0\0mark", "a link that macOS made", "copy what it leads to"),
-)
-"""Small files that stand for one that lies elsewhere."""
-
-ARCHIVES = (
+    # archives, but for ZIP, which PyTorch's own checkpoints are
     FileKind(257, b"ustar", "a tar archive", "unpack it"),
     FileKind(0, b"\x1f\x8b", "a file that gzip compressed", "unpack it"),
     FileKind(0, b"BZh", "a file that bzip2 compressed", "unpack it"),
@@ -35,13 +33,12 @@ ARCHIVES = (
     FileKind(0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it"),
     FileKind(0, b"Rar!\x1a\x07", "a RAR archive", "unpack it"),
 )
-"""Without ZIP, which PyTorch's own checkpoints are."""
 
 
 def recognise(data: bytes) -> FileKind | None:
-    """Which of :data:`POINTERS` and :data:`ARCHIVES` a file is that begins with ``data``, of which
-    the first 512 bytes are enough. White space before a pointer's text does not count."""
-    for kind in POINTERS + ARCHIVES:
+    """Which of :data:`KINDS` a file is that begins with ``data``, of which the first 512 bytes are
+    enough; ``None`` if it is none of them. White space before a signature does not count."""
+    for kind in KINDS:
         start = data if kind.at else data.lstrip()
         if start.lower().startswith(kind.start.lower(), kind.at):
             return kind

@@ -281,9 +281,8 @@ def _manifest(path: Path) -> Survey:
             what = "no file" if os.path.isdir(file) else row.refusal or "not there"
             found.problems.append((str(file), f"named in {row.place}, but {what}"))
         if not missing:
-            is_page = pages.locate(str(a))[1] > 0
-            plain, mark = pages.split_mark(str(row.a)) if is_page else (str(row.a), "")
-            name = Path(plain).with_suffix("").as_posix() + mark
+            mark = str(a).removeprefix(pages.locate(str(a))[0])
+            name = Path(str(row.a).removesuffix(mark)).with_suffix("").as_posix() + mark
             found.pairs.append(Pair(name, row.split, a, b))
     return found
 

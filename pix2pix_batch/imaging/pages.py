@@ -109,22 +109,16 @@ def may_have_pages(name: str) -> bool:
 def split_name(name: str) -> tuple[str, str, int]:
     """A page's name as its file's, the mark, and its number; 0 of what is no page's by its name
     alone."""
-    if name[-1:].isdecimal() and (told := MARKED.fullmatch(name)):
-        file = told[1] if store_of(name).is_local else urlsplit(told[1]).path
-        if may_have_pages(file):
-            return told[1], told[2], int(told[3])
+    if name[-1:].isdecimal() and (match := MARKED.fullmatch(name)):
+        file, mark, number = match.groups()
+        if may_have_pages(file if store_of(name).is_local else urlsplit(file).path):
+            return file, mark, int(number)
     return name, "", 0
 
 
-def split_mark(name: str) -> tuple[str, str]:
-    """A page's name as its file's, and the mark with its number."""
-    told = MARKED.fullmatch(name)
-    return (told[1], told[2] + told[3]) if told else (name, "")
-
-
 def locate(path: str) -> tuple[str, int]:
-    """The file and the page, 0 for none, that a path or URL names: a file that is really called
-    so goes before a page."""
+    """The file and the page, 0 for none, that a path or URL names. A file that is really called
+    so goes before a page. What of ``path`` follows the file's name is the page's mark."""
     file, _, number = split_name(path)
     if not number:
         return path, 0
