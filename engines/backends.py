@@ -79,13 +79,13 @@ def open_library(
         precision = "fp32" if exact else DEFAULT_PRECISION
     batch_size = settings.batch_size or default_batch_size("cuda", settings.size)
     while True:
-        order = EngineSpec(
+        spec = EngineSpec(
             Path(settings.model), precision, batch_size, settings.size, settings.noise
         )
-        if order.fingerprint != settings.fingerprint:
-            raise InputError(f"{order.model}: is another bundle than where the job was started")
+        if spec.fingerprint != settings.fingerprint:
+            raise InputError(f"{spec.model}: is another bundle than where the job was started")
         try:
-            return load_checked(library, order, tiles, gpu)
+            return load_checked(library, spec, tiles, gpu)
         except MemoryShortage as error:
             if settings.batch_size is not None or batch_size == 1:
                 raise
@@ -93,58 +93,57 @@ def open_library(
             release_memory(error)
 
 
-def load_checked(library: Library, order: EngineSpec, tiles: np.ndarray | None, gpu: Gpu) -> Engine:
+def load_checked(library: Library, spec: EngineSpec, tiles: np.ndarray | None, gpu: Gpu) -> Engine:
     """An engine that has passed the gate: on its own images once, and on each job's."""
     from pix2pix_batch.engines import parity_check, samples
     from pix2pix_batch.engines.cache import Cache
 
     cache = Cache()
-    entry, engine = load_or_build(cache, library, order, gpu)
+    entry, engine = load_or_build(cache, library, spec, gpu)
     if entry.facts.get("parity") is None:
-        side = order.info.ranges.input
-        checked = samples.read_samples(None, order.size, side) if tiles is None else tiles
-        parity_check.check_entry(cache, entry, engine, order, checked)
-    elif tiles is not None and not order.noise:
-        side = order.info.ranges.output
-        parity = parity_check.compare(
-            engine, parity_check.reference_engine(order), tiles, side=side
-        )
+        side = spec.info.ranges.input
+        checked = samples.read_samples(None, spec.size, side) if tiles is None else tiles
+        parity_check.check_entry(cache, entry, engine, spec, checked)
+    elif tiles is not None and not spec.noise:
+        side = spec.info.ranges.output
+        parity = parity_check.compare(engine, parity_check.reference_engine(spec), tiles, side=side)
         if not parity.passes:
             raise EngineError(
-                f"its {order.precision} engine is {parity} of this job (bar {parity_check.BAR:.0f})"
+                f"its {spec.precision} engine is {parity} of this job (bar {parity_check.BAR:.0f})"
             )
     cache.touch(entry)
     return engine
 
 
 def load_or_build(
-    cache: Cache, library: Library, order: EngineSpec, gpu: Gpu
+    cache: Cache, library: Library, spec: EngineSpec, gpu: Gpu
 ) -> tuple[Entry, Engine]:
     """One from the cache; where there is none, or it does not load here, a new one."""
-    from pix2pix_batch.engines import parity_check, spec
+    from pix2pix_batch.engines import parity_check
     from pix2pix_batch.engines.builder import CURRENT, BuildOptions
+    from pix2pix_batch.engines.spec import find_engine, find_or_build, require_buildable
 
-    entry, reason = spec.find_engine(cache, order, library, gpu)
+    entry, reason = find_engine(cache, spec, library, gpu)
     if entry is not None and entry.refusal:
         raise EngineError(parity_check.set_aside(entry))
     if entry is not None:
         try:
             return entry, parity_check.load_engine(
-                library, entry, cache, order.info.ranges.output.dtype
+                library, entry, cache, spec.info.ranges.output.dtype
             )
         except MemoryShortage:
             raise
         except EngineError as error:
-            if entry.key == order.key(library, CURRENT, gpu):
+            if entry.key == spec.key(library, CURRENT, gpu):
                 raise
             reason = str(error)
-    spec.require_buildable(order, library, CURRENT, gpu)
+    require_buildable(spec, library, CURRENT, gpu)
     told = f" ({reason})" if reason else ""
     print(
-        f"building a {library.name} {order.precision} engine of {order.name} for the {gpu.name}, "
+        f"building a {library.name} {spec.precision} engine of {spec.name} for the {gpu.name}, "
         f"once{told}",
         file=sys.stderr,
         flush=True,
     )
-    entry = spec.find_or_build(cache, order, library, BuildOptions(), gpu).entry
-    return entry, parity_check.load_engine(library, entry, cache, order.info.ranges.output.dtype)
+    entry = find_or_build(cache, spec, library, BuildOptions(), gpu).entry
+    return entry, parity_check.load_engine(library, entry, cache, spec.info.ranges.output.dtype)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.cores import cores
-from pix2pix_batch.engines import gpu, library, spec
+from pix2pix_batch.engines import gpu, library
 from pix2pix_batch.engines.cache import Cache, Entry, default_folder
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.library import Library
-from pix2pix_batch.engines.spec import EngineSpec
+from pix2pix_batch.engines.spec import EngineSpec, find_engine
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.text import format_count
@@ -158,7 +158,7 @@ def advise(
 
     info = bundle.read_info(model)
     wanted = EngineSpec(model, "fp16", default_batch_size("cuda", info.image_size), info.image_size)
-    if cache is None or spec.find_engine(cache, wanted, ready[0], here)[0] is None:
+    if cache is None or find_engine(cache, wanted, ready[0], here)[0] is None:
         why = "the first convert would build the engine, this builds it now"
         return f"pix2pix-batch engine build {model.stem}", why
     return "", "the engine for this GPU is there"

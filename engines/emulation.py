@@ -18,15 +18,15 @@ BATCH = 4
 
 @torch.no_grad()
 def emulate(
-    order: EngineSpec, images: np.ndarray, masks: list[np.ndarray] | None = None
+    spec: EngineSpec, images: np.ndarray, masks: list[np.ndarray] | None = None
 ) -> np.ndarray:
-    """What the graph makes of ``images``, ``(N, S, S, C)``, in the order's precision.
+    """What the graph makes of ``images``, ``(N, S, S, C)``, in the spec's precision.
 
     Each convolution takes values, and puts values out, that the precision has, and adds up in
     float32 as GPUs do. ``masks``: ``bool (C, H, W)``, one a dropout block, the same for each image.
     """
-    info, net = bundle.load(order.model)
-    graph = round_to_precision(make_graph(net, DTYPES[order.precision], info.ranges))
+    info, net = bundle.load(spec.model)
+    graph = round_to_precision(make_graph(net, DTYPES[spec.precision], info.ranges))
     made = []
     for start in range(0, len(images), BATCH):
         batch = torch.from_numpy(images[start : start + BATCH])

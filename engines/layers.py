@@ -79,7 +79,7 @@ def compute_features(
 
 
 def compare(spec: EngineSpec, images: np.ndarray) -> list[LayerError]:
-    """Every layer, in running spec. ``images``: ``(N, S, S, C)``."""
+    """Every layer, in running order. ``images``: ``(N, S, S, C)``."""
     export.require_extra()
     layers = []
     pairs = zip(

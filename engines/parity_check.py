@@ -102,22 +102,22 @@ def translate_all(
     return np.concatenate(made)
 
 
-def reference_engine(order: EngineSpec) -> TorchEngine:
+def reference_engine(spec: EngineSpec) -> TorchEngine:
     """fp32 PyTorch on the CPU, where nothing is rounded to TF32."""
-    info, net = bundle.load(order.model)
-    return TorchEngine(net, size=order.size, batch_size=REFERENCE_BATCH, ranges=info.ranges)
+    info, net = bundle.load(spec.model)
+    return TorchEngine(net, size=spec.size, batch_size=REFERENCE_BATCH, ranges=info.ranges)
 
 
-def masks_for(order: EngineSpec) -> list[np.ndarray] | None:
-    """One ``bool (C, H, W)`` a dropout block where the order is with noise, for any image."""
-    if not order.noise:
+def masks_for(spec: EngineSpec) -> list[np.ndarray] | None:
+    """One ``bool (C, H, W)`` a dropout block where the spec is with noise, for any image."""
+    if not spec.noise:
         return None
-    architecture = order.info.architecture
-    return dropout_masks(KEY, architecture.mask_shapes(order.size, order.size))
+    architecture = spec.info.architecture
+    return dropout_masks(KEY, architecture.mask_shapes(spec.size, spec.size))
 
 
 def check_entry(
-    cache: Cache, entry: Entry, engine: Engine, order: EngineSpec, images: np.ndarray
+    cache: Cache, entry: Entry, engine: Engine, spec: EngineSpec, images: np.ndarray
 ) -> tuple[Entry, Parity]:
     """Compare, and write the figures into the sidecar, with what the precision itself makes of the
     images: an engine that is much further from fp32 than that has a fault of its own.
@@ -127,14 +127,14 @@ def check_entry(
     """
     from pix2pix_batch.engines.emulation import emulate
 
-    masks = masks_for(order)
-    expected = translate_all(reference_engine(order), images, masks)
-    side = order.info.ranges.output
+    masks = masks_for(spec)
+    expected = translate_all(reference_engine(spec), images, masks)
+    side = spec.info.ranges.output
     parity = measure_parity(translate_all(engine, images, masks), expected, side)
-    predicted = measure_parity(emulate(order, images, masks), expected, side)
+    predicted = measure_parity(emulate(spec, images, masks), expected, side)
     refused = ""
     if not parity.passes:
-        refused = f"is {parity} (bar {BAR:.0f}; {order.precision} itself: {predicted.psnr:.1f} dB)"
+        refused = f"is {parity} (bar {BAR:.0f}; {spec.precision} itself: {predicted.psnr:.1f} dB)"
     entry = cache.update_facts(
         entry, parity=parity.as_dict(), predicted=predicted.as_dict(), refused=refused
     )

@@ -1,4 +1,4 @@
-"""An order: which engine is wanted. It is found in the cache, or exported, built and kept."""
+"""An spec: which engine is wanted. It is found in the cache, or exported, built and kept."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ class EngineSpec:
         )
 
 
-def require_buildable(order: EngineSpec, library: Library, target: str, gpu: Gpu | None) -> None:
+def require_buildable(spec: EngineSpec, library: Library, target: str, gpu: Gpu | None) -> None:
     """Refuse before long work what cannot be built. Raises :class:`InputError`."""
-    if order.precision == "bf16" and not library.has_bf16:
+    if spec.precision == "bf16" and not library.has_bf16:
         raise InputError(
             f"--precision bf16: {library.name} {library.version} has no bf16 transposed "
             "convolutions; use fp16 or fp32, or --backend torch"
@@ -109,7 +109,7 @@ def require_buildable(order: EngineSpec, library: Library, target: str, gpu: Gpu
 
 def find_or_build(
     cache: Cache,
-    order: EngineSpec,
+    spec: EngineSpec,
     library: Library,
     options: BuildOptions,
     gpu: Gpu | None = None,
@@ -121,8 +121,8 @@ def find_or_build(
     :class:`EngineError`, :class:`OutputError`; ``KeyboardInterrupt`` leaves the cache as it was.
     """
     here = gpu if options.target == CURRENT else None
-    require_buildable(order, library, options.target, here)
-    key = order.key(library, options.target, here)
+    require_buildable(spec, library, options.target, here)
+    key = spec.key(library, options.target, here)
     aimed = options
     if here is not None and library.list_targets():  # unaimed, TensorRT-RTX leaves out older GPUs
         aimed = replace(options, target=here.capability)
@@ -134,7 +134,7 @@ def find_or_build(
 
     def build() -> tuple[bytes, dict[str, Any]]:
         begun = time.monotonic()
-        graph, start = order.graph, time.monotonic()
+        graph, start = spec.graph, time.monotonic()
         plan, measured = builder.build(
             library,
             graph,
@@ -143,8 +143,8 @@ def find_or_build(
             progress=progress,
         )
         facts = {
-            "model": order.name,
-            "model_file": str(order.model.resolve()),
+            "model": spec.name,
+            "model_file": str(spec.model.resolve()),
             "export_seconds": round(start - begun, 2),
             "build_seconds": round(time.monotonic() - start, 2),
             "options": chosen,
@@ -157,12 +157,12 @@ def find_or_build(
 
 
 def find_engine(
-    cache: Cache, order: EngineSpec, library: Library, gpu: Gpu
+    cache: Cache, spec: EngineSpec, library: Library, gpu: Gpu
 ) -> tuple[Entry | None, str]:
     """An engine for ``gpu``, whatever its build options: built on it, else for all of its kind."""
-    entry, reason = cache.find(order.key(library, CURRENT, gpu))
+    entry, reason = cache.find(spec.key(library, CURRENT, gpu))
     if entry is None:
-        entry, other = cache.find(order.key(library, gpu.capability))
+        entry, other = cache.find(spec.key(library, gpu.capability))
         reason = reason or other
     return entry, reason
 
