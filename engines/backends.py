@@ -28,12 +28,20 @@ gate decides whether it holds."""
 
 
 def open_best(settings: Settings, tiles: np.ndarray | None = None) -> tuple[Engine | None, str]:
-    """The best TensorRT engine there is, found or built; a
+    """Open the best TensorRT engine that there is, or build it; an
     :data:`pix2pix_batch.inference.settings.Opener`.
 
-    ``tiles``: images of the job while it is being settled; what goes wrong with a library then is
-    told and the next is tried, and ``None`` means that PyTorch runs. Raises :class:`InputError`
-    where the backend was asked for by name, or settled before, and cannot be had.
+    Args:
+        settings: The job's. With ``backend="auto"`` each installed library is tried in turn.
+        tiles: ``(N, S, S, C)``, images of the job while its device and precision are being chosen,
+            on which the engine is compared with PyTorch; ``None`` later on.
+
+    Returns:
+        The engine and a note. The engine is ``None`` if PyTorch is to run; the note then says why.
+        It is empty where nothing is to be said.
+
+    Raises:
+        InputError: The backend was asked for by name, or chosen earlier, and cannot be had.
     """
     from pix2pix_batch.engines import gpu, library
 
@@ -63,11 +71,22 @@ def open_best(settings: Settings, tiles: np.ndarray | None = None) -> tuple[Engi
 def open_library(
     library: Library, settings: Settings, tiles: np.ndarray | None, gpu: Gpu
 ) -> Engine:
-    """The engine of one library. Raises :class:`EngineError`, :class:`InputError`,
-    :class:`OutputError`.
+    """Open an engine of one library, from the cache or built anew.
 
-    Where the batch size is still open, it is halved until the engine fits into the GPU's memory.
-    Once settled it stays: the job's journal keeps it.
+    If the batch size is still open, it is halved until the engine fits into the GPU's memory. Once
+    it is chosen it stays, because the job's journal keeps it.
+
+    Args:
+        library: The TensorRT package that runs the engine.
+        settings: The job's; ``batch_size`` may be ``None`` and ``precision`` ``auto``.
+        tiles: As in :func:`open_best`.
+        gpu: The GPU of this process.
+
+    Raises:
+        EngineError: The engine cannot be built or loaded, or is not close enough to PyTorch.
+        InputError: The bundle is another one than where the job was started, or cannot be built for
+            the GPU.
+        OutputError: The engine cannot be stored in the cache.
     """
     from pix2pix_batch.engines.spec import EngineSpec
     from pix2pix_batch.inference.cuda import release_memory
@@ -94,7 +113,22 @@ def open_library(
 
 
 def load_checked(library: Library, spec: EngineSpec, tiles: np.ndarray | None, gpu: Gpu) -> Engine:
-    """An engine that has passed the gate: on its own images once, and on each job's."""
+    """Load an engine that is close enough to PyTorch, or build it.
+
+    An engine that was never checked is compared with PyTorch and the result stored in the cache.
+    One that was is compared once more on the images of this job, unless it takes dropout masks.
+
+    Args:
+        library: The TensorRT package that runs the engine.
+        spec: Which engine is wanted.
+        tiles: As in :func:`open_best`; without them the shipped samples are used for the first
+            check.
+        gpu: The GPU of this process.
+
+    Raises:
+        EngineError: The engine is under :data:`pix2pix_batch.engines.parity_check.BAR`, or does not
+            run.
+    """
     from pix2pix_batch.engines import parity_check, samples
     from pix2pix_batch.engines.cache import Cache
 
@@ -118,7 +152,21 @@ def load_checked(library: Library, spec: EngineSpec, tiles: np.ndarray | None, g
 def load_or_build(
     cache: Cache, library: Library, spec: EngineSpec, gpu: Gpu
 ) -> tuple[Entry, Engine]:
-    """One from the cache; where there is none, or it does not load here, a new one."""
+    """Load the engine from the cache, or build one if there is none or it does not load here.
+
+    Args:
+        cache: Where engines are looked for and stored.
+        library: The TensorRT package that runs the engine.
+        spec: Which engine is wanted.
+        gpu: The GPU of this process.
+
+    Returns:
+        The cache's entry and the running engine.
+
+    Raises:
+        EngineError: The engine was set aside earlier, or cannot be built or loaded.
+        MemoryShortage: It does not fit into the GPU's memory.
+    """
     from pix2pix_batch.engines import parity_check
     from pix2pix_batch.engines.builder import CURRENT, BuildOptions
     from pix2pix_batch.engines.spec import find_engine, find_or_build, require_buildable

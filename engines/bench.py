@@ -34,7 +34,15 @@ def measure(
     seconds: float = SECONDS,
     warm_up: float = WARM_UP,
 ) -> Speed:
-    """``images``: one batch, as the engine takes it."""
+    """Measure how fast an engine is, from bytes to bytes.
+
+    Args:
+        engine: Any engine. If it can have two batches under way, the second half measures it so.
+        images: ``(N, S, S, C)``, one batch as the engine takes it.
+        masks: Dropout masks, ``bool (N, C, H, W)`` each, for an engine that takes them.
+        seconds: How long is measured altogether.
+        warm_up: How long the engine runs before that.
+    """
 
     def call() -> None:
         engine(images, masks)

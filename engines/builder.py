@@ -41,12 +41,25 @@ def build(
     timing_cache: bytes = b"",
     progress: Progress | None = None,
 ) -> tuple[bytes, bytes]:
-    """The serialised engine and the timing cache as it is then.
+    """Compile an ONNX file with TensorRT.
 
-    ``onnx``: a file of :func:`pix2pix_batch.engines.export.export` with a fixed batch.
-    ``timing_cache``: of the same GPU and version; what does not fit is ignored. Raises
-    :class:`EngineError`, :class:`InputError` where the target is unknown, ``KeyboardInterrupt``
-    where ``progress`` asked for an end.
+    Args:
+        library: The TensorRT package that compiles.
+        onnx: The bytes of a file of :func:`pix2pix_batch.engines.export.export` with a fixed batch
+            size.
+        options: What to build for, and how hard to try.
+        timing_cache: Timings of earlier builds for the same GPU and version; those of others are
+            ignored.
+        progress: Is called with each phase, step and number of steps, and returns false to stop the
+            build.
+
+    Returns:
+        The serialised engine, and the timing cache as it is after the build.
+
+    Raises:
+        EngineError: TensorRT cannot read the graph or build the engine.
+        InputError: The library does not know the target.
+        KeyboardInterrupt: ``progress`` asked to stop.
     """
     trt = library.trt
     errors = library.make_logger()
@@ -75,7 +88,19 @@ def build(
 
 
 def configure(library: Library, builder: Any, options: BuildOptions) -> Any:
-    """How to build. Raises :class:`InputError` where the target is unknown."""
+    """Make TensorRT's configuration of a build.
+
+    Args:
+        library: The TensorRT package that builds.
+        builder: Its ``Builder``.
+        options: What to build for, and how hard to try.
+
+    Returns:
+        TensorRT's ``IBuilderConfig``.
+
+    Raises:
+        InputError: The library does not know the target.
+    """
     trt = library.trt
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # which is on by default: fp32 is to be fp32

@@ -187,11 +187,22 @@ class Cache:
     def obtain(
         self, key: Key, build: Build, *, fits: Callable[[Entry], bool] = lambda _: True
     ) -> ObtainedEngine:
-        """The engine of ``key``, built if need be.
+        """Return the engine of ``key``, built if need be.
 
-        Of several processes that ask at once, one builds and the others wait for it; a builder
-        that dies leaves no lock. One that does not ``fits`` is replaced. Raises
-        :class:`OutputError` where it cannot be kept.
+        If several processes ask for the same engine, one builds it and the others wait. A builder
+        that dies leaves no lock behind.
+
+        Args:
+            key: Which engine is wanted.
+            build: Makes the engine's bytes, and facts for its sidecar.
+            fits: Says whether an engine that is there may be used; one that may not is replaced.
+
+        Returns:
+            The entry, whether it was built just now, and a notice of why an earlier engine was not
+            used.
+
+        Raises:
+            OutputError: The engine cannot be stored.
         """
         with self.lock(key.digest):
             entry, notice = self.find(key)

@@ -24,10 +24,20 @@ def precision() -> str:
 
 
 def check(spec: EngineSpec, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
-    """What runs, how close it is to fp32, and how soon it is ready; a line on each.
+    """Tell what runs on this CPU, how close it is to fp32, and how soon it is ready.
 
-    ``chosen``: whether the precision was asked for. If not, fp32 takes the place of one that is
-    under the gate's bar. Raises :class:`InputError`, and :class:`EngineError` where it is under.
+    Args:
+        spec: The model, precision, batch and size that are checked.
+        images: ``(N, S, S, C)``, real inputs on which the engines are compared.
+        chosen: Whether the user asked for the precision. If not, fp32 takes the place of a
+            precision that is not close enough.
+
+    Yields:
+        A line for each finding.
+
+    Raises:
+        InputError: The model cannot be used.
+        EngineError: A chosen precision is under :data:`pix2pix_batch.engines.parity_check.BAR`.
     """
     parity = compare(spec, images)
     if not parity.passes:

@@ -145,7 +145,18 @@ def describe_engine(here: Gpu | None, found: list[Library]) -> str:
 def advise(
     model: Path, here: Gpu | None, found: list[Library], cache: Cache | None, problem: str
 ) -> tuple[str, str]:
-    """The one command that would make ``convert`` faster, empty where there is none, and why."""
+    """Find the one command that would make ``convert`` faster.
+
+    Args:
+        model: The bundle that ``convert`` is to run.
+        here: The GPU of this process, if there is one.
+        found: The TensorRT packages that are installed.
+        cache: The cache of engines; ``None`` if there is none yet, or it cannot be used.
+        problem: Why the cache cannot be used; empty if it can.
+
+    Returns:
+        The command, empty if there is none, and what it mends or why there is none.
+    """
     if here is None:
         return advise_without_gpu()
     ready = usable_libraries(here, found)

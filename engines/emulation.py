@@ -20,10 +20,19 @@ BATCH = 4
 def emulate(
     spec: EngineSpec, images: np.ndarray, masks: list[np.ndarray] | None = None
 ) -> np.ndarray:
-    """What the graph makes of ``images``, ``(N, S, S, C)``, in the spec's precision.
+    """Compute on the CPU what the graph makes of images in the spec's precision.
 
-    Each convolution takes values, and puts values out, that the precision has, and adds up in
-    float32 as GPUs do. ``masks``: ``bool (C, H, W)``, one a dropout block, the same for each image.
+    Each convolution takes values, and returns values, that the precision can represent, and adds up
+    in float32 as GPUs do.
+
+    Args:
+        spec: The model and its precision.
+        images: ``(N, S, S, C)`` of the inputs' type.
+        masks: Dropout masks, one ``bool (C, H, W)`` for each block with dropout, the same for every
+            image.
+
+    Returns:
+        ``(N, S, S, C)`` of the outputs' type.
     """
     info, net = bundle.load(spec.model)
     graph = round_to_precision(make_graph(net, DTYPES[spec.precision], info.ranges))

@@ -102,8 +102,16 @@ class LayeredGraph(Graph, LayeredGenerator):
 
 
 def make_graph(net: Generator, dtype: torch.dtype, ranges: ValueRanges | None = None) -> Graph:
-    """``net``: float32, in eval mode; stays as it is. ``ranges``: the bundle's; ``None`` for images
-    of 8 bits. Raises ``TypeError`` for networks of a family that has none."""
+    """Make the network that is exported: with its scaling, and norms folded where they can be.
+
+    Args:
+        net: The generator, float32 and in eval mode; it is not changed.
+        dtype: What its convolutions compute in.
+        ranges: What the bundle's samples mean; ``None`` for images of 8 bits.
+
+    Raises:
+        TypeError: There is no graph for networks of this family.
+    """
     samples = map_samples(net.architecture, ranges)
     if isinstance(net, UNet):
         return UNetGraph(net, dtype, samples)

@@ -42,10 +42,18 @@ class LayerError:
 def compute_features(
     spec: EngineSpec, precision: str, images: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Each layer's features in ``precision``, ``(N, C, H, W)``, by onnxruntime on the CPU.
+    """Compute each layer's features in a precision, by onnxruntime on the CPU.
 
-    It computes in float32 and rounds each layer's features to ``precision``, so that it shows
-    what overflows, if not every last rounding of a GPU.
+    It computes in float32 and rounds the features of each layer to ``precision``. That shows what
+    overflows, though not every last rounding of a GPU.
+
+    Args:
+        spec: The model, batch and size.
+        precision: ``fp16`` or ``fp32``.
+        images: ``(N, S, S, C)`` of the inputs' type.
+
+    Yields:
+        The name of each layer, in running order, and its features, ``(N, C, H, W)``.
     """
     try:
         import onnxruntime

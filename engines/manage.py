@@ -78,12 +78,28 @@ def build(
     images: Path | None = None,
     display: Display = lambda _: None,
 ) -> Iterator[str]:
-    """Build an engine for each target, or find it in the cache; a line on each.
+    """Build an engine for each target, or find it in the cache.
 
-    ``options``: their target is not looked at. ``images``: a directory of real ones to check
-    engines on. For :data:`CPU` nothing is built; it is told what runs there. Raises
-    :class:`InputError` before anything is built where a target, an option or a directory cannot be
-    used, :class:`EngineError` where a build or its check fails.
+    For :data:`CPU` nothing is built; the lines tell what runs there.
+
+    Args:
+        model: The bundle.
+        request: What the engines are to be like.
+        targets: Kinds of GPUs such as ``sm89``, :data:`CURRENT` for the GPU of this machine, or
+            :data:`CPU`.
+        options: How to build. Their target is not looked at.
+        library_name: The TensorRT package to build with; ``None`` to choose one.
+        images: A directory of real images on which engines are checked; ``None`` for the shipped
+            ones.
+        display: Shows the progress.
+
+    Yields:
+        A line for each engine.
+
+    Raises:
+        InputError: A target, an option or the directory cannot be used; nothing has been built
+            then.
+        EngineError: A build or its check fails.
     """
     targets = list(dict.fromkeys(targets))
     if not targets:
@@ -164,7 +180,21 @@ def read_samples(folder: Path | None, spec: EngineSpec) -> np.ndarray:
 
 
 def check(cache: Cache, entry: Entry, chosen: Library, spec: EngineSpec, images: np.ndarray) -> str:
-    """Run the gate on the GPU that is here. Raises :class:`EngineError` with the layer."""
+    """Compare an engine with PyTorch on the GPU of this machine.
+
+    Args:
+        cache: Where the result is stored.
+        entry: The engine.
+        chosen: The TensorRT package that runs it.
+        spec: The spec that it was built for.
+        images: ``(N, S, S, C)``, real inputs.
+
+    Returns:
+        How close it is, for people.
+
+    Raises:
+        EngineError: It is not close enough; the message names the first layer that deviates.
+    """
     from pix2pix_batch.engines import parity_check
 
     engine = parity_check.load_engine(chosen, entry, cache, spec.info.ranges.output.dtype)
@@ -184,7 +214,20 @@ def _name_first_divergent_layer(spec: EngineSpec, images: np.ndarray) -> str:
 
 
 def find_layer(model: Path, precision: str, images: Path | None) -> Iterator[str]:
-    """Every layer in ``precision`` against fp32. Raises :class:`EngineError` where one parts."""
+    """Compare every layer in a precision with fp32, on the CPU.
+
+    Args:
+        model: The bundle.
+        precision: ``fp16`` or ``fp32``.
+        images: A directory of real images; ``None`` for the shipped ones.
+
+    Yields:
+        A line for each layer.
+
+    Raises:
+        InputError: onnxruntime cannot compute in the precision.
+        EngineError: A layer deviates, after the last line.
+    """
     from pix2pix_batch.engines import layers
 
     if precision == "bf16":

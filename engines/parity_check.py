@@ -65,10 +65,16 @@ def compare(
     masks: list[np.ndarray] | None = None,
     side: ValueRange | None = None,
 ) -> Parity:
-    """``images``: ``(N, S, S, C)``, real ones; both engines get them in their own batches.
+    """Compare two engines on the same images.
 
-    ``masks``: ``bool (C, H, W)``, one a dropout block, the same for each image; ``side``: what
-    outputs are; ``None`` for 8 bits.
+    Args:
+        engine: The engine that is checked.
+        reference: The engine that it is compared with. Each gets the images in batches of its own
+            size.
+        images: ``(N, S, S, C)``, real inputs.
+        masks: Dropout masks, one ``bool (C, H, W)`` for each block with dropout, the same for every
+            image.
+        side: What the outputs mean; ``None`` for images of 8 bits.
     """
     made, expected = (translate_all(one, images, masks) for one in (engine, reference))
     return measure_parity(made, expected, side)
@@ -77,7 +83,13 @@ def compare(
 def measure_parity(
     made: np.ndarray, expected: np.ndarray, side: ValueRange | None = None
 ) -> Parity:
-    """Of images. ``side``: what they are; ``None`` for 8 bits."""
+    """Measure how close images are to those that were expected.
+
+    Args:
+        made: ``(N, S, S, C)`` of the outputs' type.
+        expected: The same of the reference.
+        side: What the samples mean; ``None`` for images of 8 bits.
+    """
     closeness = psnr(made, expected, side)
     if side is None or side.is_eight_bit:
         greatest = int(np.abs(made.astype(np.int16) - expected).max())
@@ -89,7 +101,17 @@ def measure_parity(
 def translate_all(
     engine: Engine, images: np.ndarray, masks: list[np.ndarray] | None = None
 ) -> np.ndarray:
-    """Translate any number of images; the last batch is padded."""
+    """Translate any number of images; the last batch is padded.
+
+    Args:
+        engine: Any engine.
+        images: ``(N, S, S, C)`` of the inputs' type.
+        masks: Dropout masks, one ``bool (C, H, W)`` for each block with dropout, the same for every
+            image.
+
+    Returns:
+        ``(N, S, S, C)`` of the outputs' type.
+    """
     made = []
     repeated = None
     if masks is not None:
@@ -109,7 +131,8 @@ def reference_engine(spec: EngineSpec) -> TorchEngine:
 
 
 def masks_for(spec: EngineSpec) -> list[np.ndarray] | None:
-    """One ``bool (C, H, W)`` a dropout block where the spec is with noise, for any image."""
+    """Dropout masks to check an engine with, one ``bool (C, H, W)`` for each block with dropout,
+    the same for every image; ``None`` if the spec is without noise."""
     if not spec.noise:
         return None
     architecture = spec.info.architecture
@@ -119,11 +142,24 @@ def masks_for(spec: EngineSpec) -> list[np.ndarray] | None:
 def check_entry(
     cache: Cache, entry: Entry, engine: Engine, spec: EngineSpec, images: np.ndarray
 ) -> tuple[Entry, Parity]:
-    """Compare, and write the figures into the sidecar, with what the precision itself makes of the
-    images: an engine that is much further from fp32 than that has a fault of its own.
+    """Compare an engine with PyTorch and store the result in its sidecar.
 
-    Raises :class:`EngineError` where the engine is under :data:`BAR`: it stays in the cache, set
-    aside, so that it is neither used nor built again.
+    How far the precision alone is from fp32 is stored too: an engine that is much further away has
+    a fault of its own.
+
+    Args:
+        cache: The cache that has the engine.
+        entry: The engine's entry.
+        engine: The same engine, running.
+        spec: The spec that it was built for.
+        images: ``(N, S, S, C)``, real inputs.
+
+    Returns:
+        The entry with the result, and the result.
+
+    Raises:
+        EngineError: The engine is under :data:`BAR`. It stays in the cache, set aside, so that it
+            is neither used nor built again.
     """
     from pix2pix_batch.engines.emulation import emulate
 
@@ -154,11 +190,18 @@ def set_aside(entry: Entry) -> str:
 def load_engine(
     library: Library, entry: Entry, cache: Cache | None = None, output_type: str = "uint8"
 ) -> TensorRTEngine:
-    """The engine, running on the GPU that is here. Raises :class:`EngineError`,
-    :class:`InputError` where its file is damaged.
+    """Load an engine on the GPU of this machine.
 
-    ``cache``: where what the library compiles for this GPU at load is kept beside the engine;
-    ``output_type``: of the bundle's outputs.
+    Args:
+        library: The TensorRT package that runs it.
+        entry: The engine.
+        cache: Where the part that is compiled at load time is stored beside the engine; ``None`` to
+            store nothing.
+        output_type: The type of the bundle's outputs.
+
+    Raises:
+        EngineError: It does not load here.
+        InputError: Its file is damaged.
     """
     from pix2pix_batch.engines.runtime import TensorRTEngine
 

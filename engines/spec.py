@@ -66,7 +66,13 @@ class EngineSpec:
             return file.read_bytes()
 
     def key(self, library: Library, target: str, gpu: Gpu | None = None) -> Key:
-        """``gpu``: the GPU that is here, for the target :data:`CURRENT`."""
+        """What the engine is called in the cache.
+
+        Args:
+            library: The TensorRT package that it is built with.
+            target: A kind of GPU such as ``sm89``; :data:`CURRENT` for ``gpu``.
+            gpu: The GPU of this process, for the target :data:`CURRENT`.
+        """
         key = Key(
             bundle=self.fingerprint,
             graph=export.SCHEMA,
@@ -87,7 +93,17 @@ class EngineSpec:
 
 
 def require_buildable(spec: EngineSpec, library: Library, target: str, gpu: Gpu | None) -> None:
-    """Refuse before long work what cannot be built. Raises :class:`InputError`."""
+    """Refuse what cannot be built, before long work.
+
+    Args:
+        spec: Which engine is wanted.
+        library: The TensorRT package to build with.
+        target: A kind of GPU such as ``sm89``, or :data:`CURRENT`.
+        gpu: The GPU of this process, for the target :data:`CURRENT`.
+
+    Raises:
+        InputError: It cannot be built.
+    """
     if spec.precision == "bf16" and not library.has_bf16:
         raise InputError(
             f"--precision bf16: {library.name} {library.version} has no bf16 transposed "
@@ -115,10 +131,22 @@ def find_or_build(
     gpu: Gpu | None = None,
     progress: Progress | None = None,
 ) -> ObtainedEngine:
-    """The engine, found or built; see :meth:`Cache.obtain`.
+    """Find an engine in the cache, or export, build and store it; see :meth:`Cache.obtain`.
 
-    ``gpu``: what :func:`pix2pix_batch.engines.gpu.current_gpu` found. Raises :class:`InputError`,
-    :class:`EngineError`, :class:`OutputError`; ``KeyboardInterrupt`` leaves the cache as it was.
+    Args:
+        cache: Where engines are looked for and stored.
+        spec: Which engine is wanted.
+        library: The TensorRT package to build with.
+        options: What to build for, and how hard to try. An engine that was built with others is
+            replaced.
+        gpu: The GPU of this process, from :func:`pix2pix_batch.engines.gpu.current_gpu`.
+        progress: As in :func:`pix2pix_batch.engines.builder.build`.
+
+    Raises:
+        InputError: The engine cannot be built.
+        EngineError: The build fails.
+        OutputError: The engine cannot be stored.
+        KeyboardInterrupt: The build was stopped; the cache is as it was.
     """
     here = gpu if options.target == CURRENT else None
     require_buildable(spec, library, options.target, here)
@@ -159,7 +187,18 @@ def find_or_build(
 def find_engine(
     cache: Cache, spec: EngineSpec, library: Library, gpu: Gpu
 ) -> tuple[Entry | None, str]:
-    """An engine for ``gpu``, whatever its build options: built on it, else for all of its kind."""
+    """Find an engine for a GPU, whatever its build options.
+
+    Args:
+        cache: Where it is looked for.
+        spec: Which engine is wanted.
+        library: The TensorRT package that runs it.
+        gpu: The GPU that it is for. One that was built on it goes before one that was built for its
+            kind.
+
+    Returns:
+        The entry, or ``None``, and why an engine that is there cannot be used.
+    """
     entry, reason = cache.find(spec.key(library, CURRENT, gpu))
     if entry is None:
         entry, other = cache.find(spec.key(library, gpu.capability))
@@ -174,9 +213,16 @@ def timings_name(key: Key) -> str:
 
 
 def choose_library(name: str | None, targets: list[str], gpu: Gpu | None) -> Library:
-    """The library that builds for ``targets``, GPUs all. ``gpu``: the one that is here.
+    """Choose the TensorRT package to build with.
 
-    Raises :class:`InputError`.
+    Args:
+        name: ``tensorrt`` or ``tensorrt_rtx``; ``None`` to choose one.
+        targets: Kinds of GPUs, or :data:`CURRENT`. Only TensorRT-RTX builds for GPUs that are not
+            there.
+        gpu: The GPU of this process, if there is one.
+
+    Raises:
+        InputError: There is no such package.
     """
     if name is not None:
         return library.load(name)
