@@ -1,4 +1,4 @@
-"""An spec: which engine is wanted. It is found in the cache, or exported, built and kept."""
+"""Which engine is wanted: found in the cache, or else exported, built and stored there."""
 
 from __future__ import annotations
 

@@ -40,9 +40,20 @@ def show(
     bands: Sequence[int] | None = None,
     valid: np.ndarray | None = None,
 ) -> np.ndarray:
-    """``uint8 (H, W, 3)`` of ``(H, W, C)``: from black, or the colour map's begin, at each band's
-    low to full colours at its high; pictures as they are. ``bands``: as of :func:`choose_shown`;
-    ``valid``: ``bool (H, W)``, where there is data."""
+    """Draw a raster as a picture for people.
+
+    Each band goes from black, or the beginning of the colour map, at its low to full colour at its
+    high. Pictures stay as they are.
+
+    Args:
+        pixels: ``(H, W, C)`` of the type of ``side``.
+        side: What the samples mean.
+        bands: The bands that are shown, as in :func:`choose_shown`.
+        valid: ``bool (H, W)``, where there is data; ``None`` for everywhere.
+
+    Returns:
+        ``uint8 (H, W, 3)``.
+    """
     if bands is None and side.is_picture:
         return np.repeat(pixels, 3, axis=2) if side.channels == 1 else pixels[:, :, :3].copy()
     chosen = choose_shown(side, bands)

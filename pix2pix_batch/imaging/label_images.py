@@ -16,8 +16,20 @@ ON = 255
 
 
 def read_labels(data: bytes, labels: LabelMap, tolerance: Tolerance = USUAL) -> Picture:
-    """Decode an image of labels, ``uint8 (H, W, labels.channels)``, 0 or 255. Raises
-    :class:`ImageError` with the reason, also for a pixel without a label that is known."""
+    """Decode an image of labels.
+
+    Args:
+        data: The bytes of the file.
+        labels: Which labels there are, and how pixels stand for them.
+        tolerance: What is made of damaged and of large files.
+
+    Returns:
+        A picture whose ``pixels`` are ``uint8 (H, W, labels.channels)``, 255 in the channel of a
+        pixel's label and 0 in the others.
+
+    Raises:
+        ImageError: The file cannot be read, or a pixel has no label that is known.
+    """
     if labels.palette is None:
         ids, warnings = _read_numbers(data, tolerance)
     else:

@@ -200,7 +200,16 @@ def form_of(path: str | os.PathLike[str], form: str) -> str:
 
 
 def require_size(form: str, width: int, height: int) -> None:
-    """Raises :class:`ImageError` where no file of the format holds so large a picture."""
+    """Refuse a picture that is too large for a format.
+
+    Args:
+        form: A key of :data:`OUTPUT_FORMATS`.
+        width: In pixels.
+        height: In pixels.
+
+    Raises:
+        ImageError: No file of the format holds so large a picture.
+    """
     most = OUTPUT_FORMATS[form].largest_side
     if most is not None and max(width, height) > most:
         raise ImageError(

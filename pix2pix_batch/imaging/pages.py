@@ -126,7 +126,14 @@ def locate(path: str) -> tuple[str, int]:
 
 
 def name_page(name: str, number: int, path: str = "") -> str:
-    """What names a page of the file ``name``, which lies at ``path``."""
+    """Name a page of a file.
+
+    Args:
+        name: The name of the file, which the page's name begins with.
+        number: The page's number, from 1.
+        path: Where the file lies. If a file there is really called like the page, the mark between
+            name and number is repeated.
+    """
     mark = MARK
     while path and store_of(path).is_local and os.path.lexists(f"{path}{mark}{number}"):
         mark += MARK

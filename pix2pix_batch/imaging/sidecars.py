@@ -49,10 +49,15 @@ def _world_suffixes(suffix: str) -> tuple[str, ...]:
 
 
 def output_name(sidecar: str, image: str, output: str) -> str:
-    """What ``sidecar`` (of :func:`names`) of ``image`` is called beside the file ``output``.
+    """Name the sidecar of an output.
 
-    ``a.jgw`` of ``a.jpg`` is ``b.pgw`` for ``b.png``, ``a.JPGW`` is ``b.PNGW``; a ``.wld`` stays
-    one.
+    ``a.jgw`` of ``a.jpg`` becomes ``b.pgw`` for ``b.png``, and ``a.JPGW`` becomes ``b.PNGW``; a
+    ``.wld`` keeps its suffix.
+
+    Args:
+        sidecar: The name of an input's sidecar, one of :func:`names`.
+        image: The name of the input.
+        output: The output's path, beside which the sidecar is to lie.
     """
     if sidecar == image + AUXILIARY:
         return output + AUXILIARY
@@ -86,7 +91,18 @@ GEOREFERENCED = (".tif", ".tiff", ".jp2", ".j2k", ".jpx")
 
 
 def outputs(image: str, beside: Iterable[str], output: str, form: str) -> list[str]:
-    """The files that may go with ``output``: those ``beside`` the input, and those made anew."""
+    """List the sidecars that an output may have.
+
+    Args:
+        image: The path of the input.
+        beside: The names of the sidecars of the input.
+        output: The path of the output.
+        form: The output's format, a key of :data:`OUTPUT_FORMATS`.
+
+    Returns:
+        Paths of those that are carried over, and of those that are made for a format that cannot
+        say itself where it lies.
+    """
     own = [output_name(name, os.path.basename(image), output) for name in beside]
     made = OUTPUT_FORMATS[form]
     if not made.holds_georeference and image.lower().endswith(GEOREFERENCED):

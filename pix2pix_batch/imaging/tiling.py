@@ -243,8 +243,17 @@ def round_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def resize(pixels: np.ndarray, shape: tuple[int, int], *, by_band: bool = False) -> np.ndarray:
-    """``(H, W, C)`` to ``(*shape, C)``: bicubic, as the reference scales its inputs. ``by_band``:
-    also where there are four of 8 bits, of which the last is transparency otherwise."""
+    """Scale an image with a bicubic filter, as the reference scales its inputs.
+
+    Args:
+        pixels: ``(H, W, C)`` of any type.
+        shape: The new height and width.
+        by_band: Scale each band by itself. Without it, the last of four channels of 8 bits is
+            transparency, by which colours are weighted.
+
+    Returns:
+        ``(*shape, C)`` of the same type.
+    """
     if pixels.shape[:2] == shape:
         return pixels
     if by_band or pixels.dtype != np.uint8 or pixels.shape[2] not in (1, 3, 4):

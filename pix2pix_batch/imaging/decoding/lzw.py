@@ -26,10 +26,16 @@ def _read_widths(root: int, is_tiff: bool) -> np.ndarray:
 
 
 def count_samples(data: bytes, root: int, *, is_tiff: bool) -> int:
-    """Of all codes up to the one that ends them, or the data's end; -1 where one has no meaning.
+    """Count the samples that LZW codes stand for, without decoding them.
 
-    ``root``: bits of a sample; ``is_tiff``: whether codes begin with their highest bit, and get
-    wider one code earlier.
+    Args:
+        data: The codes. They count up to the one that ends them, or to the end of the data.
+        root: Bits of a sample.
+        is_tiff: Whether the codes are TIFF's, which begin with their highest bit and get wider one
+            code earlier than GIF's.
+
+    Returns:
+        The number of samples; -1 if a code has no meaning.
     """
     padded = np.frombuffer(data + bytes(4), np.uint8).astype(np.uint32)
     if is_tiff:

@@ -20,7 +20,16 @@ HINT = "; --lenient takes what is there"
 
 
 def open_with_pillow(data: bytes | Path, tolerance: Tolerance, only: str = "") -> Image.Image:
-    """A file's header. Raises :class:`ImageError`."""
+    """Open a file with Pillow, which reads its header and not yet the samples.
+
+    Args:
+        data: The file's bytes, or its path.
+        tolerance: Says how many pixels the picture may have.
+        only: The one format that it may have; empty for every format that is read here.
+
+    Raises:
+        ImageError: It is too large, damaged, or no image that Pillow can read.
+    """
     file = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
         with _opening, warnings.catch_warnings():
@@ -56,7 +65,17 @@ def too_large(tolerance: Tolerance) -> ImageError:
 
 
 def require_readable(width: int, height: int, refusal: str, tolerance: Tolerance) -> None:
-    """Raises :class:`ImageError` where a picture is too large, or is refused for its kind."""
+    """Refuse a picture that is too large, or of a kind that is not read.
+
+    Args:
+        width: In pixels.
+        height: In pixels.
+        refusal: Why its kind is not read; empty if it is.
+        tolerance: Says how many pixels the picture may have.
+
+    Raises:
+        ImageError: It is refused; says why.
+    """
     if width * height > pixel_limit(tolerance):
         raise too_large(tolerance)
     if refusal:

@@ -213,8 +213,16 @@ def read_text_exif(texts: Mapping[Any, Any]) -> bytes:
 
 
 def ends_early(image: Image.Image, found: Chunks, data: bytes) -> bool:
-    """Whether the pixels' data, though it ends well, is of only a part of the rows, which Pillow
-    then leaves zero: it is counted where the last row is, and of interlaced pictures."""
+    """Find out whether the data of the pixels, though it ends well, is of a part of the rows alone.
+
+    Pillow leaves the other rows zero. The data is therefore counted where the last row is zero, and
+    always in interlaced pictures.
+
+    Args:
+        image: The picture as Pillow has loaded it.
+        found: What the file's chunks say.
+        data: The bytes of the file.
+    """
     last = image.crop((0, image.height - 1, *image.size))
     if not found.is_interlaced and any(last.tobytes()):
         return False
@@ -257,9 +265,17 @@ def is_needed(name: str) -> bool:
 
 
 def apply_key(image: Image.Image, found: Chunks, data: bytes) -> Image.Image:
-    """Apply the transparent colour at the depth that it is given in.
+    """Apply the transparent colour at the depth that the file states it in.
 
-    Pillow compares it, as it stands in the file, with samples that it has scaled to 8 bits.
+    Pillow compares the colour, as it stands in the file, with samples that it has scaled to 8 bits.
+
+    Args:
+        image: The picture as Pillow has loaded it.
+        found: What the file's chunks say.
+        data: The bytes of the file, whose low bytes are read for 16 bits.
+
+    Returns:
+        The picture with the right transparency: ``image`` itself if there is nothing to mend.
     """
     if not found.key or found.depth == 8 or "transparency" not in image.info:
         return image

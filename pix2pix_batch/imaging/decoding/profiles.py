@@ -51,11 +51,17 @@ def to_srgb(
     profile: bytes,
     read_deep: Callable[[], np.ndarray | None] | None = None,
 ) -> tuple[Image.Image, str]:
-    """The image in sRGB by its profile, with its alpha, and a warning where it has none.
+    """Convert a picture to sRGB by its colour profile.
 
-    ``image``: of any mode; what the profile cannot be for is left as it is. ``read_deep``: reads
-    its colours at 16 bits, which are looked at where 8 of them are too coarse for the profile, as
-    for linear light.
+    Args:
+        image: A picture of any mode. Its alpha is kept.
+        profile: An ICC profile.
+        read_deep: Reads the colours at 16 bits, ``uint16 (H, W, C)``. It is called if 8 bits are
+            too coarse for the profile, as for linear light.
+
+    Returns:
+        The picture and a warning, which is empty if all is well. If the profile cannot be used, the
+        picture is ``image`` itself.
     """
     alpha = None
     if image.mode in ("LA", "RGBA"):

@@ -80,8 +80,14 @@ def describe_surplus(compression: int) -> str:
 
 
 def exceeds(block: bytes, compression: int, own: int, most: int) -> bool:
-    """Whether a block, compressed as one of :data:`COUNTED`, unpacks to more than the ``own`` bytes
-    of its samples. The last strip may be as high as the others: of ``most``."""
+    """Find out whether a strip or tile unpacks to more samples than it has.
+
+    Args:
+        block: The compressed bytes.
+        compression: One of :data:`COUNTED`.
+        own: Bytes of its samples.
+        most: Bytes of a full strip or tile, which the last strip may have too.
+    """
     count = _count_unpacked if compression == PACKBITS else _count_lzw
     unpacked = count(block, most + 1)
     return unpacked > own and unpacked != most

@@ -87,9 +87,15 @@ class Tiff:
     def directory(
         self, wanted: Collection[int] | None = None, at: int | None = None, limit: int = LARGEST
     ) -> dict[int, Field]:
-        """The fields of ``wanted`` tags in the directory at the offset ``at``, or in the first.
+        """Read the fields of a directory. Damaged fields are left out.
 
-        Fields that are damaged, or beyond ``limit`` bytes together, are left out.
+        Args:
+            wanted: The tags that are read; ``None`` for all.
+            at: The offset of the directory; ``None`` for the first.
+            limit: The most bytes that the fields may have together; what is beyond is left out.
+
+        Returns:
+            The fields by their tags.
         """
         at = self.first if at is None else at
         fields: dict[int, Field] = {}
@@ -165,8 +171,15 @@ def _turn_bytes(data: bytes, kind: int, order: str) -> bytes:
 def encode(
     fields: Fields, at: int, *, big: bool = False, order: str = "<", after: int = 0
 ) -> bytes:
-    """A directory for the even file offset ``at``, its values and directories. ``big``, ``order``:
-    of the file, BigTIFF or not, ``<`` or ``>``; ``after``: the offset of the one that follows."""
+    """Encode a directory with its values, and the directories within it.
+
+    Args:
+        fields: The fields by their tags.
+        at: The offset that it is for, an even number.
+        big: Whether the file is a BigTIFF.
+        order: The file's byte order, ``<`` or ``>``.
+        after: The offset of the directory that follows; 0 for none.
+    """
     number, count, room = ("Q", "Q", 8) if big else ("I", "H", 4)
     table = b""
     rest = b""

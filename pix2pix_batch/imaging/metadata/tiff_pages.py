@@ -137,8 +137,19 @@ def require_page(found: list[Page], number: int) -> Page:
 
 
 def find_patches(read_at: ReadAt, found: list[Page], number: int) -> list[tuple[int, bytes]]:
-    """Where, and with what bytes, a file is to be read otherwise, to be one of the page ``number``
-    alone. ``found``: its pages. Raises :class:`ImageError`."""
+    """Find what has to be changed in a file for it to have one page alone.
+
+    Args:
+        read_at: Reads so many bytes at an offset of the file.
+        found: The pages of the file.
+        number: The page's number, from 1.
+
+    Returns:
+        Offsets, and the bytes to be read there in place of the file's.
+
+    Raises:
+        ImageError: There is no such page, or it is damaged.
+    """
     page = require_page(found, number)
     form = _read_form(read_at)
     assert form is not None

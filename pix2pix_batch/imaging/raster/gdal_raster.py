@@ -141,7 +141,7 @@ class GdalRaster:
     def read(
         self, top: int, left: int, height: int, width: int
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """See :class:`.reading.Raster`."""
+        """Read a window; see :meth:`.reading.Raster.read`."""
         window = library.rasterio().windows.Window(left, top, width, height)
         made = self._read(window, (height, width))
         if self._blocks and (found := self._blocks.find_damage(top, left, height, width)):

@@ -68,7 +68,7 @@ class NumpyRaster:
     def read(
         self, top: int, left: int, height: int, width: int
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """See :class:`.reading.Raster`."""
+        """Read a window; see :meth:`.reading.Raster.read`."""
         return self._clean(self._array[top : top + height, left : left + width, self._bands])
 
     def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:

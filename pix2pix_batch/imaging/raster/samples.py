@@ -14,8 +14,18 @@ INFINITE = "its infinite values are taken for no data"
 
 
 def require_type(kind: Any, side: ValueRange, what: str) -> None:
-    """Raises :class:`ImageError` where samples of the type ``kind`` are not the model's: floats
-    take every real type, whole numbers their own alone."""
+    """Refuse samples of another type than the model's.
+
+    A model of floats takes every real type, one of integers its own type alone.
+
+    Args:
+        kind: The type of the samples, as NumPy takes it.
+        side: What the model's inputs mean.
+        what: What has the samples, to begin the message.
+
+    Raises:
+        ImageError: The type does not fit.
+    """
     try:
         found = np.dtype(kind)
     except TypeError:
@@ -37,12 +47,21 @@ def clean(
     side: ValueRange,
     warnings: list[str],
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """``(H, W, C)`` as the model takes it, and where it has data, as :meth:`Raster.read`.
+    """Turn a file's samples into those that the model takes, with gaps filled.
 
-    ``masked``: ``bool (H, W)``, true where the file has none; ``nodata``: of each band the values
-    that stand for none, beside the model's own; ``warnings``: is added to. A pixel has no data
-    where none of its bands has any; one that lacks a band by being no number gets the middle of
-    its range there.
+    A pixel has no data if none of its bands has any. Gaps, and bands of a pixel that are no number,
+    get the middle of the band's range.
+
+    Args:
+        values: ``(H, W, C)`` as the file has them.
+        masked: ``bool (H, W)``, true where the file says that there is no data; ``None`` if it does
+            not say it of any pixel.
+        nodata: Of each band the values that stand for no data in the file, beside the model's own.
+        side: What the model's inputs mean.
+        warnings: A warning is added to it where there are infinite values.
+
+    Returns:
+        ``(H, W, C)`` of the model's type, and where there is data, as :meth:`.reading.Raster.read`.
     """
     known = any(value is not None for own in nodata for value in (*own, side.nodata))
     if masked is None and side.is_whole and not known:
@@ -71,7 +90,7 @@ def clean(
 
 
 def reduction(height: int, width: int, longest: int) -> int:
-    """Of how many pixels one is taken, of each row and column, for ``longest`` a side."""
+    """The step at which rows and columns are taken so that no side is longer than ``longest``."""
     return max(1, -(-max(height, width) // longest))
 
 

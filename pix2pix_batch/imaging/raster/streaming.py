@@ -197,8 +197,18 @@ class StreamedTiles:
         extras: RasterExtras,
         watched: Watched,
     ) -> None:
-        """Write the output from its pieces. ``watched`` makes what each step is done under. Raises
-        :class:`ImageError`."""
+        """Write the output from the pieces that its rows of tiles made.
+
+        Args:
+            path: The output's file.
+            driver: GDAL's driver that writes it.
+            extras: What the file says beside the pixels.
+            watched: Makes the context in which each step is done, so that a step that hangs is
+                ended.
+
+        Raises:
+            ImageError: A piece is damaged, or the output cannot be written.
+        """
         first = self._piece(0).pixels
         shape, dtype = (self.raster.height, self.raster.width, first.shape[2]), first.dtype
         del first  # of megabytes
@@ -265,6 +275,13 @@ class Sums:
         self._window[: self.shared] = self._above[:, : self._window.shape[1]]
 
     def add(self, row: int, column: int, tile: np.ndarray) -> None:
+        """Add a translated tile, the next to the right in its row.
+
+        Args:
+            row: The number of its row of tiles.
+            column: Its number within the row.
+            tile: ``(size, size, C)``.
+        """
         size, x = len(tile), column * self.columns.stride
         share = self.rows.weights(row)[:, None] * self.columns.weights(column)
         self._window += tile * share[:, :, None]
@@ -288,9 +305,16 @@ class Sums:
 
 
 def strip_memory(width: int, size: int, side: ValueRange, made: ValueRange) -> int:
-    """Bytes of what is held at once of an image of so many pixels across: while its rows are made
-    or, where that is more, put together. ``size``: side of the tiles; ``side``, ``made``: of the
-    inputs and of the outputs."""
+    """Compute the most memory that a strip of an image takes, in bytes.
+
+    That is what its rows hold while they are made or, if that is more, while they are put together.
+
+    Args:
+        width: The image's width in pixels.
+        size: The side of the tiles.
+        side: What the model's inputs mean.
+        made: What its outputs mean.
+    """
     columns = Axis.plan(width, size)
     a_made_row = width * count_pixel_bytes(made)
     read = max(PANEL, size * size * count_pixel_bytes(side))

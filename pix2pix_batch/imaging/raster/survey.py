@@ -23,8 +23,14 @@ class Survey:
         self._beyond, self._counted = np.zeros(side.channels, np.int64), 0
 
     def add(self, values: np.ndarray, valid: np.ndarray | None, warnings: list[str]) -> None:
-        """``values``, ``valid``: as :meth:`Raster.read` returns them. ``warnings`` gets what is
-        to be said of all that was added, in place of what was said before."""
+        """Count the values of a window.
+
+        Args:
+            values: ``(height, width, C)`` as :meth:`.reading.Raster.read` returns it.
+            valid: Where there is data, as that returns it.
+            warnings: Gets what is to be said of all windows so far, in place of what was said
+                before.
+        """
         if self._is_silent:
             return
         step = max(1, round((values.shape[0] * values.shape[1] / SURVEYED) ** 0.5))

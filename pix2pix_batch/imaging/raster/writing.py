@@ -200,8 +200,16 @@ class RasterWriter:
             self._file.update_tags(ns="xml:XMP", **{name: rest})
 
     def write(self, top: int, pixels: np.ndarray, valid: np.ndarray | None) -> None:
-        """Rows of all the width: ``(h, W, C)``, and where there is data, ``bool (h, W)``, or
-        ``None`` for everywhere."""
+        """Write rows over the whole width.
+
+        Args:
+            top: The first row.
+            pixels: ``(h, W, C)``.
+            valid: ``bool (h, W)``, where there is data; ``None`` for everywhere.
+
+        Raises:
+            ImageError: GDAL cannot write them.
+        """
         height, width = pixels.shape[:2]
         across = int(self._file.block_shapes[0][1])
         step = max(across, COLUMNS // across * across)
@@ -268,8 +276,20 @@ class RasterWriter:
 def encode(
     pixels: np.ndarray, valid: np.ndarray | None, driver: str, extras: RasterExtras
 ) -> bytes:
-    """A whole raster as a file's bytes. ``pixels``: ``(H, W, C)``; ``valid``: ``bool (H, W)``.
-    Raises :class:`ImageError`."""
+    """Encode a whole raster as a file.
+
+    Args:
+        pixels: ``(H, W, C)``.
+        valid: ``bool (H, W)``, where there is data; ``None`` for everywhere.
+        driver: GDAL's driver that writes it.
+        extras: What the file says beside the pixels.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        ImageError: GDAL cannot write it.
+    """
     height, width, bands = pixels.shape
     with library.rasterio().io.MemoryFile(ext=".tif") as memory:
         shape = height, width, bands
@@ -282,7 +302,19 @@ def encode(
 
 
 def copy(data: bytes, driver: str, extras: RasterExtras) -> bytes:
-    """A GeoTIFF as another of the driver's, which says the same. Raises :class:`ImageError`."""
+    """Write a GeoTIFF anew with a driver, with all that it says.
+
+    Args:
+        data: The bytes of the GeoTIFF.
+        driver: GDAL's driver that writes the copy.
+        extras: Has the creation options, and the fields that GDAL does not write itself.
+
+    Returns:
+        The bytes of the copy.
+
+    Raises:
+        ImageError: GDAL cannot write it.
+    """
     rasterio = library.rasterio()
     given = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER"} | dict(extras.creation)
     with (
@@ -300,8 +332,17 @@ def copy(data: bytes, driver: str, extras: RasterExtras) -> bytes:
 def require_creation_options(
     driver: str, creation: Sequence[tuple[str, str]], dtype: str, bands: int
 ) -> None:
-    """See before long work that the driver has the options and their values. Raises
-    :class:`InputError`."""
+    """Check, before long work, that a driver takes the creation options, by writing a small raster.
+
+    Args:
+        driver: GDAL's driver.
+        creation: Names and values of the options.
+        dtype: The type of the outputs' samples.
+        bands: The number of the outputs' bands.
+
+    Raises:
+        InputError: The driver refuses an option or its value, or the samples do not survive it.
+    """
     if not creation:
         return
     most = np.iinfo(dtype).max if np.dtype(dtype).kind != "f" else 10_000
