@@ -36,11 +36,20 @@ def adopt(
     name: str | None = None,
     **domains: str,
 ) -> Adopted:
-    """Write the bundle ``file`` of the checkpoint ``path``, as the end of its run would.
+    """Write a bundle of a checkpoint, as the end of its run would.
 
-    With the averaged weights where there are any, recipe, figures, and how the training inputs
-    lie. ``data``: where these are; ``None`` for where they were. ``domains``: ``source_domain`` and
-    ``target_domain``, where they are not the recipe's. Raises :class:`InputError`.
+    It has the averaged weights if there are any, the recipe, the figures, and the distribution of
+    the training inputs.
+
+    Args:
+        path: The checkpoint, in the directory of its run.
+        file: The bundle to write.
+        data: Where the training data is; ``None`` for where it was.
+        name: The model's name; ``None`` for the recipe's.
+        domains: ``source_domain`` and ``target_domain``, where they are not the recipe's.
+
+    Raises:
+        InputError: The checkpoint or the data cannot be used.
     """
     run = path.absolute().parent.parent
     recorded = _read_recorded(path, run)

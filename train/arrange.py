@@ -56,10 +56,18 @@ class Arranged:
 
 
 def combine(data: Path, out: Path, style: Style = STYLE) -> Arranged:
-    """Write the pairs of ``A/`` and ``B/``, or of a manifest, side by side into ``out/<split>``.
+    """Write pairs side by side into ``out/<split>``.
 
-    A pair that cannot be read or written fails alone. Raises
-    :class:`InputError`, and :class:`OutputError` where nothing more can be written.
+    A pair that cannot be read or written fails alone.
+
+    Args:
+        data: Directories ``A/`` and ``B/``, or a manifest.
+        out: The directory to write to.
+        style: How images are read and written.
+
+    Raises:
+        InputError: There are no pairs, or they lie side by side already.
+        OutputError: Nothing more can be written.
     """
     found = pairs.survey(data, val_fraction=0)
     if found.layout == "side-by-side":
@@ -71,7 +79,19 @@ def combine(data: Path, out: Path, style: Style = STYLE) -> Arranged:
 
 
 def split(data: Path, out: Path, style: Style = STYLE) -> Arranged:
-    """Cut side-by-side images into ``out/A/<split>`` and ``out/B/<split>``; else as combine."""
+    """Cut side-by-side images into ``out/A/<split>`` and ``out/B/<split>``.
+
+    An image that cannot be read or written fails alone.
+
+    Args:
+        data: A directory of side-by-side images.
+        out: The directory to write to.
+        style: How images are read and written.
+
+    Raises:
+        InputError: There are no images, or the pairs have two images each already.
+        OutputError: Nothing more can be written.
+    """
     found = pairs.survey(data, val_fraction=0)
     if found.layout != "side-by-side":
         raise InputError(

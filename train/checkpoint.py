@@ -23,9 +23,19 @@ def path_of(folder: Path, step: int) -> Path:
 
 
 def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
-    """Write the checkpoint of ``step``, then remove all but the last ``keep``.
+    """Write a checkpoint whole, then remove old ones.
 
-    Raises :class:`OutputError` where it cannot be written; those before stay.
+    Args:
+        folder: The directory of the checkpoints.
+        step: The number of steps that are done.
+        state: Tensors, numbers and texts, in dictionaries and lists.
+        keep: How many of the last checkpoints stay.
+
+    Returns:
+        The path of the checkpoint.
+
+    Raises:
+        OutputError: It cannot be written; those before stay.
     """
     path = path_of(folder, step)
     write_whole(path, lambda file: torch.save(state, file))

@@ -209,14 +209,29 @@ class Up(nn.ConvTranspose2d):
 def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape, transposed: bool
 ) -> Tensor:
+    """Convolve by :class:`Convolve`, in the form that :func:`takes_tiles` chooses, and add the
+    bias.
+
+    Args:
+        x: ``(N, C, H, W)``, the big image, or the small one if ``transposed``.
+        weight: ``(S, B, 4, 4)``.
+        bias: One number for each output channel.
+        shape: The sizes of both images.
+        transposed: Whether the small image is given and the big one wanted.
+    """
     y = cast(Tensor, Convolve.apply(x, weight, shape, transposed, takes_tiles(shape)))
     return y if bias is None else y + bias[:, None, None]
 
 
 def fits(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> bool:
-    """Whether :class:`Convolve` may stand for ``layer`` on ``x``.
+    """Whether :class:`Convolve` may stand for a layer on its input.
 
-    In bf16 oneDNN's convolutions and on GPUs cuDNN's are faster.
+    In bf16, oneDNN's convolutions are faster, and on GPUs cuDNN's.
+
+    Args:
+        layer: The layer.
+        x: Its input, ``(N, C, H, W)``.
+        weight: Its weights, which are read once, since spectral norm goes on each time they are.
     """
     return (
         x.device.type == "cpu"

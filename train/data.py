@@ -70,8 +70,17 @@ class Data(Protocol):
 def open_data(
     data: Path, recipe: Recipe, tolerance: Tolerance = USUAL, ranges: ValueRanges | None = None
 ) -> Data:
-    """``ranges``: what samples mean, where that is not to be measured. Raises :class:`InputError`
-    for all that the names and the files' headers show wrong."""
+    """Open training data as a recipe reads it.
+
+    Args:
+        data: A directory of pairs, a manifest, or a directory of mosaics.
+        recipe: The recipe.
+        tolerance: What is made of damaged and of large files.
+        ranges: What samples mean; ``None`` to take it from the recipe, which may have it measured.
+
+    Raises:
+        InputError: The names, or the headers of the files, show that something is wrong.
+    """
     if recipe.mosaic is not None:
         return MosaicData(data, recipe, recipe.mosaic, tolerance)
     if recipe.takes_rasters:

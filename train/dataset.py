@@ -33,7 +33,16 @@ SHEET_PAIRS = 12
 
 
 def check(data: Path, recipe: Recipe, tolerance: Tolerance = USUAL) -> Check:
-    """Look at every file in ``data``. Raises :class:`InputError` where there is no data at all."""
+    """Look at every file of the data that a recipe would train on.
+
+    Args:
+        data: As in :func:`pix2pix_batch.train.data.open_data`.
+        recipe: The recipe.
+        tolerance: What is made of damaged and of large files.
+
+    Raises:
+        InputError: There is no data at all.
+    """
     if recipe.mosaic is not None:
         return _check_mosaics(data, recipe, recipe.mosaic, tolerance)
     if recipe.takes_rasters:

@@ -132,7 +132,16 @@ class MultiScale(nn.Module):
 def make_discriminator(
     in_channels: int, ndf: int, patch: int, norm: DiscNorm, spectral: bool, scales: int
 ) -> PatchGAN | MultiScale:
-    """One :class:`PatchGAN`, or as many as there are ``scales``."""
+    """Make a :class:`PatchGAN`, or several that judge the images at several scales.
+
+    Args:
+        in_channels: Channels of source and target together.
+        ndf: Filters of the first layer.
+        patch: The side, in pixels, of what one logit sees.
+        norm: The norm that follows the convolutions.
+        spectral: Whether the weights are under spectral norm.
+        scales: How many of them; each but the first sees images of half the size.
+    """
     judges = [PatchGAN(in_channels, ndf, patch, norm, spectral) for _ in range(scales)]
     return judges[0] if scales == 1 else MultiScale(judges)
 

@@ -75,10 +75,18 @@ class Choice(NamedTuple):
 
 
 def choose_recipe(info: BundleInfo, data: Path, reading: Reading) -> Choice:
-    """The recipe that is asked for, else the one in the bundle, else ``default``.
+    """Choose the recipe by which the data is read, always at the model's size.
 
-    Always at the model's size. Of the bundle's recipe the mosaics count only where they are in
-    ``data``. Raises :class:`InputError` where it does not fit the model.
+    It is the one that is asked for, else the one in the bundle, else ``default``. The mosaics of
+    the bundle's recipe only count if they are in ``data``.
+
+    Args:
+        info: The model's metadata.
+        data: The data that it is evaluated on.
+        reading: What the user asks for.
+
+    Raises:
+        InputError: The recipe does not fit the model.
     """
     a, overrides = info.architecture, reading.overrides
     own = [f"size={info.image_size}", "load_size=null", *_generator(info)]
@@ -180,11 +188,22 @@ def default_split(data: Path, choice: Choice) -> tuple[str, str]:
 
 
 def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[Split, str]:
-    """The pairs of a split, without jitter, and what may be wrong with them in a sentence.
+    """Open the pairs of a split, without jitter.
 
-    With ``fit: resize`` both images are scaled to the model's size, as in the paper; with
-    ``fit: tile`` they keep their own, and mosaics give crops of the model's size. Raises
-    :class:`InputError`.
+    With ``fit: resize`` both images are scaled to the model's size, as in the paper. With ``fit:
+    tile`` they keep their own size, and mosaics give crops of the model's size.
+
+    Args:
+        data: As in :func:`pix2pix_batch.train.data.open_data`.
+        recipe: The recipe that says how they are read.
+        split: ``train``, ``val``, ``test`` or ``all``.
+        reader: Reads the files.
+
+    Returns:
+        The pairs, and what may be wrong with them in a sentence, empty if nothing is.
+
+    Raises:
+        InputError: There is no such split, or the pairs do not fit the recipe.
     """
     if recipe.mosaic is not None:
         if split == "test":
@@ -232,10 +251,22 @@ def evaluate(
     precision: str = "auto",
     picture: bool = False,
 ) -> tuple[Evaluation, bytes]:
-    """Run ``model`` on a split of ``data``; the figures, and with ``picture`` a PNG.
+    """Run a model on a split of the data and measure how close its images are to the targets.
 
-    Raises :class:`InputError`, and :class:`ImageError` for a pair that cannot be read, since
-    figures of some of the pairs would mislead.
+    Args:
+        model: The name of a shipped model, or the path of a bundle.
+        data: As in :func:`pix2pix_batch.train.data.open_data`.
+        reading: The split, and how the data is read; ``None`` for the usual.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        picture: Whether to draw the best, median and worst images.
+
+    Returns:
+        The figures, and a PNG, which is empty without ``picture``.
+
+    Raises:
+        InputError: The model, data or options cannot be used.
+        ImageError: A pair cannot be read: figures of some of the pairs would mislead.
     """
     reading = reading or Reading()
     path = bundle.resolve(model)

@@ -100,9 +100,18 @@ def evaluate_folds(
     device: str = "auto",
     precision: str = "auto",
 ) -> FoldFigures:
-    """Run ``model`` on each fold of its recipe, or with ``{fold}`` in it each fold's own model.
+    """Evaluate a model on each fold of its recipe.
 
-    Raises :class:`InputError` where the recipe has no folds, or a fold's model is not there.
+    Args:
+        model: The name of a shipped model or the path of a bundle. With ``{fold}`` in it, each fold
+            has a model of its own.
+        data: As in :func:`pix2pix_batch.train.data.open_data`.
+        reading: How the data is read; ``None`` for the usual.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+
+    Raises:
+        InputError: The recipe has no folds, or the model of a fold is not there.
     """
     reading = reading or Reading()
     if reading.split not in (None, "val"):

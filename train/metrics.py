@@ -161,7 +161,16 @@ def nearest_class(image: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def confusion(output: np.ndarray, target: np.ndarray, classes: int) -> np.ndarray:
-    """``int64 (K, K)``: pixels by the target's class (row) and the output's (column)."""
+    """Count the pixels by their true and their found class.
+
+    Args:
+        output: ``(H, W)``, the classes of the output, from 0.
+        target: ``(H, W)``, the true classes.
+        classes: The number K of classes.
+
+    Returns:
+        ``int64 (K, K)``: a row for each class of the target, a column for each of the output.
+    """
     pairs = np.bincount((target * classes + output).ravel(), minlength=classes * classes)
     return pairs.reshape(classes, classes)
 

@@ -40,8 +40,20 @@ class MosaicPair:
         sea_in: str = "source",
         reader: Reader | None = None,
     ) -> MosaicPair:
-        """Read both mosaics. What is within ``tolerance`` of one of the colours ``sea`` is no land:
-        in ``a``, the source, or with ``sea_in="target"`` in ``b``. Raises :class:`InputError`."""
+        """Read both mosaics.
+
+        Args:
+            a: The source.
+            b: The target.
+            sea: Colours that are no land.
+            tolerance: By how many levels a pixel may differ from such a colour and still be no
+                land.
+            sea_in: ``source`` or ``target``: which of the mosaics has these colours.
+            reader: Reads the files.
+
+        Raises:
+            InputError: They cannot be read, or are of different sizes.
+        """
         # of a whole Earth: many pixels are no sign of harm, unless somebody says so
         reader, arrays = (reader or Reader()).without_bound(), []
         for path in (a, b):
@@ -168,7 +180,19 @@ def grid_windows(
     stride: int,
     min_land: float,
 ) -> list[tuple[slice, slice]]:
-    """Where the crops each ``stride`` pixels over ``bands`` lie that show enough land."""
+    """List the crops on a grid that show enough land.
+
+    Args:
+        mosaics: Both pictures of the Earth.
+        bands: Bands of longitude that crops lie in, in pixels.
+        latitudes: The band of latitude that they lie in, in pixels.
+        size: The side of a crop.
+        stride: Pixels from one to the next.
+        min_land: The least share of land, 0 to 1.
+
+    Returns:
+        Rows and columns of each crop.
+    """
     windows = []
     top, bottom = mosaics.rows(latitudes)
     for west, east in bands:

@@ -105,9 +105,15 @@ def check_headers(
     sizes: Counter[tuple[int, int]] | None = None,
     reader: Reader | None = None,
 ) -> list[tuple[str, str]]:
-    """What the files' headers alone show to be wrong, as ``(file, what)``.
+    """Find what the headers of the files alone show to be wrong.
 
-    ``sizes`` is given the width and height of each image of the sound pairs.
+    Args:
+        listed: The pairs.
+        sizes: Gets the width and height of each image of the sound pairs.
+        reader: Reads the files.
+
+    Returns:
+        Files, and what is wrong with them.
     """
     reader = reader or Reader()
     problems = []
@@ -148,7 +154,16 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 def halves(both: np.ndarray, channels: Sequence[int], path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A and B of a side-by-side image, with their channels. Raises :class:`ImageError`."""
+    """Cut a side-by-side image into A and B.
+
+    Args:
+        both: ``(H, 2 * W, C)``.
+        channels: How many channels A and B are to have.
+        path: The image's path, for messages.
+
+    Raises:
+        ImageError: It cannot be cut so, or transparency would be lost.
+    """
     if both.shape[1] % 2:
         raise ImageError(f"{path}: an odd width cannot be halved into A and B")
     a, b = np.split(both, 2, axis=1)
@@ -163,8 +178,16 @@ def _transparent(path: Path, channels: int) -> ImageError:
 
 
 def as_channels(pixels: np.ndarray, channels: int, path: Path) -> np.ndarray:
-    """Fewer channels of the image at ``path``, as reading it so would give. Raises
-    :class:`ImageError` where transparency would be lost."""
+    """Reduce the channels of an image as reading it with fewer would.
+
+    Args:
+        pixels: ``(H, W, C)``.
+        channels: How many it is to have.
+        path: The image's path, for messages.
+
+    Raises:
+        ImageError: Transparency would be lost.
+    """
     if pixels.shape[2] == 4 and channels < 4:
         if (pixels[:, :, 3] < 255).any():
             raise _transparent(path, channels)

@@ -32,11 +32,16 @@ class Paired:
 
 
 def list_pairs(a: str, b: str, file: Path) -> Paired:
-    """Write the manifest ``file`` of the images of A and B.
+    """Find the partners among images of A and B, and write them as a manifest.
 
-    ``a``, ``b``: directories, or patterns of files or directories, in which ``*`` stands for any
-    part of a name and ``**`` for directories too; partners have the same there. Raises
-    :class:`InputError` where nothing matches, and where less than half does.
+    Args:
+        a: A directory, or a pattern of files or directories in which ``*`` stands for any part of a
+            name and ``**`` for directories too.
+        b: The same of the other side. Partners have the same in place of each ``*``.
+        file: The manifest to write.
+
+    Raises:
+        InputError: Nothing matches, or less than half does.
     """
     if not manifest.is_manifest(file) or file.suffix.lower() != ".csv":
         raise InputError(f"{file}: a manifest's name ends in .csv")

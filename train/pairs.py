@@ -42,11 +42,17 @@ EXPECTED = (
 
 
 def survey(data: Path, *, val_fraction: float = 0.1, rasters: bool = False) -> Survey:
-    """Find every pair in ``data`` by the names alone; ``rasters``: as of :class:`Survey`. Raises
-    :class:`InputError` if there is no layout to be seen.
+    """Find every pair in the data by the names of the files alone.
 
-    Where no ``val`` split is given, ``val_fraction`` of the training pairs become one, chosen by
-    their names, so that adding pairs moves none from one split to the other.
+    Args:
+        data: A directory of pairs, or a manifest.
+        val_fraction: If there is no ``val`` split, this share of the training pairs becomes one.
+            They are chosen by their names, so that adding pairs moves none from one split to the
+            other.
+        rasters: Whether files that are no pictures count, as in :class:`Survey`.
+
+    Raises:
+        InputError: No layout can be seen.
     """
     if data.is_file():
         if not manifest.is_manifest(data):
@@ -104,14 +110,32 @@ def _require_paired(data: Path) -> str:
 
 
 def find(data: Path, *, val_fraction: float = 0.1, rasters: bool = False) -> Survey:
-    """As :func:`survey`, but raises :class:`InputError` for the first problems."""
+    """Find every pair as :func:`survey` does, and refuse data with problems.
+
+    Args:
+        data: As in :func:`survey`.
+        val_fraction: As in :func:`survey`.
+        rasters: As in :func:`survey`.
+
+    Raises:
+        InputError: There is no layout, or there are problems; names the first.
+    """
     found = survey(data, val_fraction=val_fraction, rasters=rasters)
     require_sound(data, found.problems, found.hint)
     return found
 
 
 def require_sound(data: Path, problems: Sequence[tuple[str, str]], hint: str = "") -> None:
-    """Raises :class:`InputError` with the first of ``problems``, if there are any, and ``hint``."""
+    """Refuse data that has problems.
+
+    Args:
+        data: The data, for the message.
+        problems: Files, and what is wrong with them.
+        hint: What the user can do; empty if there is nothing to say.
+
+    Raises:
+        InputError: There are problems; names the first.
+    """
     if not problems:
         return
     listed = "; ".join(f"{file}: {what}" for file, what in problems[:SHOWN])
@@ -187,7 +211,13 @@ def _in_any_split(data: Path, place: str) -> str:
 
 
 def remedy(data: Path, a: str, b: str) -> str:
-    """The command that lists the pairs of two directories or patterns."""
+    """The command that lists the pairs of two directories or patterns, for messages.
+
+    Args:
+        data: The directory that they lie in.
+        a: As in :func:`pix2pix_batch.train.pairing.list_pairs`.
+        b: The same of the other side.
+    """
     words = " ".join(shlex.quote(word) for word in (a, b, str(data / "pairs.csv")))
     return f"'pix2pix-batch dataset pair {words}' (A first) lists the pairs; then give {data} again"
 

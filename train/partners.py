@@ -64,7 +64,14 @@ class Match:
 
 
 def match(a: Collection[str], b: Collection[str], rule: Rule) -> Match:
-    """The names that ``rule`` pairs: those whose keys are theirs alone on either side."""
+    """Pair names by a rule.
+
+    Args:
+        a: Names of one side.
+        b: Names of the other.
+        rule: Makes a key of a name. Names are partners if they have the same key and no other name
+            of their side has it.
+    """
     keys = [_unique(names, rule, side) for side, names in enumerate((a, b))]
     common = sorted(keys[0].keys() & keys[1].keys())
     return Match(rule, [(keys[0][key], keys[1][key]) for key in common])

@@ -66,7 +66,13 @@ class PairComparison:
 
 
 def compare_sides(a: Pixels, b: Pixels, side_by_side: bool) -> PairComparison:
-    """``a``, ``b``: ``uint8 (H, W, C)`` of one size."""
+    """Compare A and B of a pair for signs that they do not belong together.
+
+    Args:
+        a: ``uint8 (H, W, C)``.
+        b: The same size.
+        side_by_side: Whether both come from one image.
+    """
     counts = np.stack([np.bincount(x.reshape(-1), minlength=256) for x in (a, b)])
     greys = (_grey_levels(a), _grey_levels(b))
     constant = (_is_constant(a), _is_constant(b))

@@ -147,7 +147,17 @@ FAR = 2e38
 
 
 def bare_range(kind: str, names: list[str], nodata: float | None) -> ValueRange:
-    """Of floats, fills are -0.5 * :data:`FAR`; whole numbers have what their type has."""
+    """A range of bands whose values are not known yet.
+
+    Args:
+        kind: The type of the samples.
+        names: The names of the bands.
+        nodata: The value that stands for no data; ``None`` if there is none.
+
+    Returns:
+        For integers a range over all of their type; for floats one whose middle, which fills gaps,
+        is -0.5 * :data:`FAR`.
+    """
     low, high = (-FAR, 0.0) if kind == "float32" else LIMITS[kind]
     return ValueRange(kind, tuple(BandRange(low, high, name=name) for name in names), nodata)
 

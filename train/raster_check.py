@@ -14,7 +14,13 @@ from pix2pix_batch.train.survey import Survey
 
 
 def check_rasters(result: Check, found: Survey, reader: Reader) -> None:
-    """Look at samples, suggest ranges, and measure those that the recipe asks for."""
+    """Look at samples of rasters, suggest ranges, and measure those that the recipe asks for.
+
+    Args:
+        result: Gets what is found.
+        found: The pairs.
+        reader: Reads the files.
+    """
     own = reader if isinstance(reader, RasterReader) else None
     looked = survey_rasters(found.pairs, own)
     sides = {side: one for side, one in looked.sides.items() if own or not one.is_picture}

@@ -97,8 +97,16 @@ class RasterData(FileData):
 
 
 def measure_ranges(reader: RasterReader, listed: Sequence[Pair], recipe: Recipe) -> ValueRanges:
-    """The ranges that the recipe asks for, its percentiles measured on ``listed``. Raises
-    :class:`InputError`."""
+    """Measure the percentiles that the recipe's ranges ask for.
+
+    Args:
+        reader: Reads the files.
+        listed: The pairs that are measured.
+        recipe: The recipe.
+
+    Raises:
+        InputError: A file cannot be read, or the percentiles make no range.
+    """
     chosen = list(listed)
     if len(chosen) > MEASURED:
         places = generator_at(recipe.seed, 0, 3).choice(len(chosen), MEASURED, replace=False)

@@ -199,9 +199,21 @@ class RasterReader(Reader):
     def bands_of(
         self, path: Path, side: RasterSide, window: Window | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """``(H, W, C)`` of the side's type, and where there is data, ``bool (H, W, C)``; ``None``
-        where there is everywhere. What lacks data has the middle of its band's range. ``window``:
-        ``None`` for all of it. Raises :class:`ImageError` naming the file."""
+        """Read the bands of a raster.
+
+        Args:
+            path: The file.
+            side: Which bands, and what they mean.
+            window: The part that is read; ``None`` for all.
+
+        Returns:
+            ``(H, W, C)`` of the side's type, with the middle of a band's range where it has no
+            data, and ``bool (H, W, C)``, where there is data, or ``None`` if there is data
+            everywhere.
+
+        Raises:
+            ImageError: It cannot be read; names the file.
+        """
         if self.is_picture(path, side.range):
             image = self.image(path, side.range.channels)
             if window is not None:
@@ -302,7 +314,13 @@ class RasterReader(Reader):
     def draw(
         self, source: np.ndarray, target: np.ndarray, valid: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As pictures, and what there is nothing to learn of grey in the target's."""
+        """Draw a pair as pictures; the target is grey where there is nothing to learn.
+
+        Args:
+            source: ``(H, W, C)``.
+            target: ``(H, W, C)``.
+            valid: ``bool (H, W)``, where both have data.
+        """
         one, other = self.source, self.target
         return (
             show(source, one.range, one.shown), show(target, other.range, other.shown, valid)

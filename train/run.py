@@ -43,9 +43,22 @@ def run_training(
     workers: int | None = None,
     tolerance: Tolerance = USUAL,
 ) -> None:
-    """Train ``recipe`` on ``data`` in ``run``, or go on with it; write bundles and report.
+    """Train a recipe, or go on with a run, and write bundles and the report.
 
-    Raises what :meth:`Trainer.fit` raises, and :class:`OutputError` where ``run`` is full.
+    Args:
+        recipe: The recipe.
+        data: As in :func:`pix2pix_batch.train.data.open_data`.
+        run: The directory of the run.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        every: Steps between checkpoints; ``None`` for the usual number.
+        keep: How many of the last checkpoints stay.
+        workers: How many processes read data; ``None`` to choose.
+        tolerance: What is made of damaged and of large files.
+
+    Raises:
+        InputError: The recipe, the data or the run cannot be used.
+        OutputError: ``run`` cannot be written, as on a full disk.
+        KeyboardInterrupt: The run was stopped, after its last step was saved.
     """
     options = Options(device, every, keep, workers)
     with stop_signals() as stop, disk_errors(run):

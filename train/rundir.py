@@ -95,7 +95,17 @@ class RunDirectory:
         checkpoint.write_whole(path, lambda file: file.write(text.encode()))
 
     def save(self, step: int, state: dict[str, Any], keep: int) -> None:
-        """The checkpoint of ``step``; the last ``keep`` stay. Raises :class:`OutputError`."""
+        """Write a checkpoint, then remove old ones; see
+        :func:`pix2pix_batch.train.checkpoint.save`.
+
+        Args:
+            step: The number of steps that are done.
+            state: What is saved.
+            keep: How many of the last checkpoints stay.
+
+        Raises:
+            OutputError: It cannot be written; those before stay.
+        """
         checkpoint.save(self.checkpoints, step, state, keep)
 
     def save_best(self, step: int, generator: dict[str, Tensor]) -> None:
@@ -159,8 +169,16 @@ def read_ranges(run: Path, recipe: Recipe) -> ValueRanges | None:
 
 
 def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> None:
-    """Raises :class:`InputError` with what differs from the run that ``path`` belongs to, its
-    length (:data:`LENGTH`) apart."""
+    """Refuse to go on with a run that was begun with something else.
+
+    Args:
+        path: What the run's record of itself is in.
+        parts: What is compared. The run's length (:data:`LENGTH`) may differ.
+        mine: What this run is to be.
+
+    Raises:
+        InputError: They differ; says in what.
+    """
     theirs = read_run(path)
     there, here = theirs["recipe"], mine["recipe"]
     changed = [

@@ -37,7 +37,14 @@ class Batch(NamedTuple):
 
     @classmethod
     def of(cls, source: Tensor, target: Tensor, first: int, valid: Tensor | None = None) -> Batch:
-        """``valid``: ``bool (N, H, W)``; the target is set to 0 elsewhere."""
+        """Make a batch.
+
+        Args:
+            source: ``float32 (N, C, H, W)`` in [-1, 1].
+            target: The same, which is set to 0 where nothing is valid.
+            first: The position of the first image in the training stream.
+            valid: ``bool (N, H, W)``, where there is something to learn; ``None`` for everywhere.
+        """
         if valid is None:
             return cls(source, target, first)
         there = valid[:, None]
@@ -183,7 +190,16 @@ def list_scales(logits: Tensor | list[Tensor]) -> list[Tensor]:
 
 
 def training_masks(seed: int, architecture: Description, batch: Batch) -> list[Tensor]:
-    """The dropout masks of a batch, 0 or 2, each named by its image's place in the stream."""
+    """Make the dropout masks of a batch, each named by its image's place in the training stream.
+
+    Args:
+        seed: The recipe's.
+        architecture: The generator's.
+        batch: The batch.
+
+    Returns:
+        A mask for each block with dropout, with the values 0 and 2.
+    """
     shapes = architecture.mask_shapes(*batch.source.shape[2:])
     if not shapes:
         return []

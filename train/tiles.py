@@ -90,7 +90,16 @@ Term = tuple[float, Tensor]
 
 
 def add_up(terms: list[Term], out: Tensor, onto: bool = False) -> Tensor:
-    """``out`` becomes, or ``onto``: gets added, the sum of factors times tensors."""
+    """Add up factors times tensors.
+
+    Args:
+        terms: The factors and tensors.
+        out: Is written.
+        onto: Whether the sum is added to what ``out`` holds.
+
+    Returns:
+        ``out``.
+    """
     terms = [term for term in terms if term[0]]
     if not onto:
         one = next((i for i, (factor, _) in enumerate(terms) if factor == 1), None)
@@ -110,7 +119,14 @@ def add_up(terms: list[Term], out: Tensor, onto: bool = False) -> Tensor:
 
 
 def to_points(matrix: np.ndarray, given: list[Tensor], out: list[Tensor]) -> None:
-    """``out[i]`` is the sum of ``matrix[i, j] * given[j]``; opposite points share their sums."""
+    """Compute ``out[i]`` as the sum of ``matrix[i, j] * given[j]``; opposite points share their
+    sums.
+
+    Args:
+        matrix: ``(points, taps)``.
+        given: A tensor for each column.
+        out: A tensor for each row, which is written.
+    """
     last = len(out) - 1
     for i in (0, last):
         add_up(list(zip(matrix[i].tolist(), given, strict=True)), out[i])
@@ -150,7 +166,17 @@ def from_points(matrix: np.ndarray) -> np.ndarray:
 
 
 def pad(x: Tensor, top: int, height: int, width: int) -> Tensor:
-    """``(N, C, H, W)`` to ``(N, height, width, C)``, zeros around it, ``top`` of them first."""
+    """Lay zeros around images and put channels last.
+
+    Args:
+        x: ``(N, C, H, W)``.
+        top: Zeros before the first row and column.
+        height: Rows of the result.
+        width: Columns of the result.
+
+    Returns:
+        ``(N, height, width, C)``.
+    """
     n, channels, h, w = x.shape
     found = x.new_empty(n, height, width, channels)
     found[:, :top].zero_()

@@ -28,9 +28,19 @@ from pix2pix_batch.train.jitter import Pixels
 def open_engine(
     path: Path, split: Split, device: str = "auto", precision: str = "auto"
 ) -> tuple[Engine, str]:
-    """The engine that ``convert`` would choose on the split's first images, and a note of why.
+    """Open the engine that ``convert`` would choose on the first images of a split.
 
-    Raises :class:`InputError` for a device or precision that is not there.
+    Args:
+        path: The bundle.
+        split: The pairs.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+
+    Returns:
+        The engine, and a note of why it is that one, which may be empty.
+
+    Raises:
+        InputError: The device or precision is not there.
     """
     info = bundle.read_info(path)
     size = info.image_size

@@ -101,8 +101,16 @@ Samples = Callable[[], Iterable[Sequence[np.ndarray]]]
 def measure_percentiles(
     samples: Samples, dtype: str, wanted: Sequence[tuple[float, float] | None]
 ) -> list[tuple[float, float] | None]:
-    """Exactly, of each band that has some ``wanted``; ``None`` for the others, and for bands that
-    have no sample."""
+    """Measure percentiles exactly.
+
+    Args:
+        samples: Yields, from the first at each call, the samples of each raster, band by band.
+        dtype: The type of the values.
+        wanted: Of each band the two percentiles, 0 to 100, or ``None``.
+
+    Returns:
+        Of each band its two values; ``None`` if none were wanted, or the band has no sample.
+    """
     first = [BandStatistics(dtype) for _ in wanted]
     for raster in samples():
         for one, values, percents in zip(first, raster, wanted, strict=True):
@@ -145,8 +153,16 @@ def _refine(samples: Samples, bins: Sequence[Sequence[tuple[int, int]]]) -> list
 def list_samples(
     pixels: np.ndarray, there: np.ndarray | None, side: ValueRange
 ) -> list[np.ndarray]:
-    """Of each band of ``(H, W, C)`` what a range is measured of: samples with data, and of
-    logarithmic bands those above 0. ``there``: ``bool (H, W, C)``."""
+    """List what the range of each band is measured on.
+
+    Args:
+        pixels: ``(H, W, C)``.
+        there: ``bool (H, W, C)``, where there is data; ``None`` for everywhere.
+        side: Says which bands are logarithmic; of these, values above 0 count alone.
+
+    Returns:
+        The samples of each band.
+    """
     found = []
     for index, band in enumerate(side.bands):
         values = pixels[:, :, index]
@@ -156,7 +172,17 @@ def list_samples(
 
 
 def require_span(low: float, high: float, band: BandRange, number: int) -> None:
-    """Raises ``ValueError`` where percentiles make no range."""
+    """Refuse percentiles that make no range.
+
+    Args:
+        low: The value of level -1.
+        high: The value of level 1.
+        band: The band, for the message.
+        number: Its number, for the message.
+
+    Raises:
+        ValueError: They make no range.
+    """
     if low >= high:
         raise ValueError(
             f"band {number}{f' ({band.name})' if band.name else ''}: its percentiles are both "
