@@ -58,13 +58,13 @@ def open_best(settings: Settings, tiles: np.ndarray | None = None) -> tuple[Engi
             raise InputError(f"--backend {settings.backend}: {error}") from error
     if here is None:
         return None, ""
-    found, missing = library.find_libraries()
-    reasons = [] if found else missing
-    for one in found:
+    libraries, missing = library.find_libraries()
+    reasons = [] if libraries else missing
+    for candidate in libraries:
         try:
-            return open_library(one, settings, tiles, here), "; ".join(reasons)
+            return open_library(candidate, settings, tiles, here), "; ".join(reasons)
         except (EngineError, InputError, OutputError) as error:
-            reasons.append(f"{one.name} does not run: {error}")
+            reasons.append(f"{candidate.name} does not run: {error}")
     return None, f"{'; '.join(reasons)}; so PyTorch runs"
 
 
@@ -186,10 +186,10 @@ def load_or_build(
                 raise
             reason = str(error)
     require_buildable(spec, library, CURRENT, gpu)
-    told = f" ({reason})" if reason else ""
+    remark = f" ({reason})" if reason else ""
     print(
         f"building a {library.name} {spec.precision} engine of {spec.name} for the {gpu.name}, "
-        f"once{told}",
+        f"once{remark}",
         file=sys.stderr,
         flush=True,
     )

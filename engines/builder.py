@@ -70,8 +70,8 @@ def build(
         network = library.create_network(builder)
         parser = trt.OnnxParser(network, errors.logger)
         if not parser.parse(onnx):
-            told = "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors))
-            raise EngineError(f"{library.name} {library.version} cannot read the graph: {told}")
+            messages = "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors))
+            raise EngineError(f"{library.name} {library.version} cannot read the graph: {messages}")
         config = configure(library, builder, options)
         cache = None
         if library.has_timing_cache:

@@ -62,18 +62,18 @@ def examine(model: Path) -> Machine:
     from pix2pix_batch.inference import onednn
 
     here = gpu.current_gpu()
-    found, _ = library.find_libraries()
+    libraries, _ = library.find_libraries()
     cache, problem = open_cache()
     entries = [] if cache is None else [e for e in cache.entries() if isinstance(e, Entry)]
-    runs = describe_engine(here, found)
-    faster, why = advise(model, here, found, cache, problem)
+    runs = describe_engine(here, libraries)
+    faster, why = advise(model, here, libraries, cache, problem)
     return Machine(
         cpu=cpu_model(),
         cores=cores(),
         bf16=onednn.bf16_is_fast(),
         gpus=[
-            {"name": one.name, "capability": one.capability, "memory": one.memory}
-            for one in gpu.list_gpus()
+            {"name": card.name, "capability": card.capability, "memory": card.memory}
+            for card in gpu.list_gpus()
         ],
         driver=gpu.driver_version(),
         torch=torch.__version__,
@@ -102,13 +102,13 @@ def cpu_model() -> str:
 
 def versions() -> dict[str, str]:
     """Without the commands that install what is missing: :func:`advise` knows what is of use."""
-    told = {}
+    versions_or_reasons = {}
     for name in library.PACKAGES:
         try:
-            told[name] = library.load(name).version
+            versions_or_reasons[name] = library.load(name).version
         except library.MissingLibrary as error:
-            told[name] = error.reason
-    return told
+            versions_or_reasons[name] = error.reason
+    return versions_or_reasons
 
 
 def open_cache() -> tuple[Cache | None, str]:
@@ -121,14 +121,18 @@ def open_cache() -> tuple[Cache | None, str]:
         return None, str(error)
 
 
-def usable_libraries(here: Gpu | None, found: list[Library]) -> list[Library]:
+def usable_libraries(here: Gpu | None, libraries: list[Library]) -> list[Library]:
     """The libraries that run on the GPU that is here."""
     if here is None:
         return []
-    return [one for one in found if not one.list_targets() or here.capability in one.list_targets()]
+    return [
+        candidate
+        for candidate in libraries
+        if not candidate.list_targets() or here.capability in candidate.list_targets()
+    ]
 
 
-def describe_engine(here: Gpu | None, found: list[Library]) -> str:
+def describe_engine(here: Gpu | None, libraries: list[Library]) -> str:
     if here is None:
         from pix2pix_batch.engines import cpu
 
@@ -136,21 +140,21 @@ def describe_engine(here: Gpu | None, found: list[Library]) -> str:
         if precision != "fp32":
             precision += " where that is close enough to fp32"
         return f"PyTorch on the CPU (backend {TORCH}, {precision})"
-    ready = usable_libraries(here, found)
+    ready = usable_libraries(here, libraries)
     if ready:
         return f"{ready[0].name} on the {here.name} (fp16 where that is close enough to fp32)"
     return f"PyTorch on the {here.name} (fp16 where that is close enough to fp32)"
 
 
 def advise(
-    model: Path, here: Gpu | None, found: list[Library], cache: Cache | None, problem: str
+    model: Path, here: Gpu | None, libraries: list[Library], cache: Cache | None, problem: str
 ) -> tuple[str, str]:
     """Find the one command that would make ``convert`` faster.
 
     Args:
         model: The bundle that ``convert`` is to run.
         here: The GPU of this process, if there is one.
-        found: The TensorRT packages that are installed.
+        libraries: The TensorRT packages that are installed.
         cache: The cache of engines; ``None`` if there is none yet, or it cannot be used.
         problem: Why the cache cannot be used; empty if it can.
 
@@ -159,7 +163,7 @@ def advise(
     """
     if here is None:
         return advise_without_gpu()
-    ready = usable_libraries(here, found)
+    ready = usable_libraries(here, libraries)
     if not ready:
         return "pip install 'pix2pix-batch[tensorrt]'", "TensorRT is not installed"
     if problem:
@@ -194,16 +198,16 @@ def advise_without_gpu() -> tuple[str, str]:
 
 def format_machine(machine: Machine) -> list[str]:
     """For people."""
-    told = [
+    lines = [
         f"cpu: {machine.cpu}, {format_count(machine.cores, 'core')}, bf16 in hardware: "
         f"{'yes' if machine.bf16 else 'no'}",
     ]
-    for one in machine.gpus:
-        memory = one["memory"] / 2**30
-        told.append(f"gpu: {one['name']}, {one['capability']}, {memory:.1f} GiB")
+    for card in machine.gpus:
+        memory = card["memory"] / 2**30
+        lines.append(f"gpu: {card['name']}, {card['capability']}, {memory:.1f} GiB")
     if not machine.gpus:
-        told.append("gpu: none that PyTorch can use")
-    told += [
+        lines.append("gpu: none that PyTorch can use")
+    lines += [
         f"nvidia driver: {machine.driver or 'none'}",
         f"torch: {machine.torch}, {'CUDA ' + machine.cuda if machine.cuda else 'no CUDA'}",
         *(f"{name}: {value}" for name, value in machine.libraries.items()),
@@ -211,10 +215,10 @@ def format_machine(machine: Machine) -> list[str]:
         f"{machine.engine_bytes:,} bytes",
     ]
     if machine.cache_problem:
-        told.append(f"  not usable: {machine.cache_problem}")
-    told.append(f"convert runs: {machine.runs}")
+        lines.append(f"  not usable: {machine.cache_problem}")
+    lines.append(f"convert runs: {machine.runs}")
     if machine.faster:
-        told.append(f"faster with: {machine.faster}  # {machine.why}")
+        lines.append(f"faster with: {machine.faster}  # {machine.why}")
     else:
-        told.append(f"faster with: nothing; {machine.why}")
-    return told
+        lines.append(f"faster with: nothing; {machine.why}")
+    return lines

@@ -122,7 +122,7 @@ class ErrorLog:
     """Keeps what TensorRT says instead of printing it. Must outlive what it is given to."""
 
     def __init__(self, trt: Any) -> None:
-        told: list[str] = []
+        messages: list[str] = []
         serious = (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR)
 
         class Keeper(trt.ILogger):
@@ -130,10 +130,10 @@ class ErrorLog:
                 super().__init__()
 
             def log(self, severity: Any, message: str) -> None:
-                if severity in serious and len(told) < 100:
-                    told.append(" ".join(message.split()))
+                if severity in serious and len(messages) < 100:
+                    messages.append(" ".join(message.split()))
 
-        self.told = told
+        self.told = messages
         self.logger = Keeper()
 
     def __str__(self) -> str:
@@ -186,10 +186,10 @@ def load(name: str) -> Library:
 
 def find_libraries() -> tuple[list[Library], list[str]]:
     """Those that are here, best first, and why the others are not."""
-    found, reasons = [], []
+    libraries, reasons = [], []
     for name in PACKAGES:
         try:
-            found.append(load(name))
+            libraries.append(load(name))
         except InputError as error:
             reasons.append(str(error))
-    return found, reasons
+    return libraries, reasons

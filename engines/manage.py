@@ -209,8 +209,12 @@ def check(cache: Cache, entry: Entry, chosen: Library, spec: EngineSpec, images:
 def _name_first_divergent_layer(spec: EngineSpec, images: np.ndarray) -> str:
     from pix2pix_batch.engines import layers
 
-    found = layers.first_divergent(layers.compare(spec, images[:LAYER_IMAGES]))
-    return "no layer parts on the CPU" if found is None else f"the first layer to part is {found}"
+    divergent = layers.first_divergent(layers.compare(spec, images[:LAYER_IMAGES]))
+    return (
+        "no layer parts on the CPU"
+        if divergent is None
+        else f"the first layer to part is {divergent}"
+    )
 
 
 def find_layer(model: Path, precision: str, images: Path | None) -> Iterator[str]:
@@ -234,9 +238,9 @@ def find_layer(model: Path, precision: str, images: Path | None) -> Iterator[str
         raise InputError("--layers: onnxruntime has no bf16 convolutions; use --precision fp16")
     info = bundle.read_info(model)
     spec = EngineSpec(model, precision, LAYER_IMAGES, info.image_size)
-    found = layers.compare(spec, read_samples(images, spec)[:LAYER_IMAGES])
-    yield from map(str, found)
-    first = layers.first_divergent(found)
+    errors = layers.compare(spec, read_samples(images, spec)[:LAYER_IMAGES])
+    yield from map(str, errors)
+    first = layers.first_divergent(errors)
     if first is not None:
         raise EngineError(
             f"{escape(model)}: in {precision} the first layer to part from fp32 is {first}; use "
@@ -253,13 +257,13 @@ def find_entries(cache: Cache, name: str) -> list[Entry]:
             raise error
         return [cache.find_by_id(name)]
     fingerprint = bundle.fingerprint(model)
-    found = [e for e in cache.entries() if isinstance(e, Entry) and e.key.bundle == fingerprint]
-    if not found:
+    entries = [e for e in cache.entries() if isinstance(e, Entry) and e.key.bundle == fingerprint]
+    if not entries:
         raise InputError(
             f"{name}: no engine of this model is here; build one with 'pix2pix-batch engine "
             f"build {name}'"
         )
-    return found
+    return entries
 
 
 def spec_of(entry: Entry, name: str) -> EngineSpec:
@@ -353,13 +357,13 @@ def bench(name: str, images: Path | None) -> Iterator[str]:
 
         key = entry.key
         spec = spec_of(entry, name)
-        found = read_samples(images, spec)
-        batch = found[np.arange(key.batch_size) % len(found)]
+        samples = read_samples(images, spec)
+        batch = samples[np.arange(key.batch_size) % len(samples)]
         masks = None
         if key.noise:
             shapes = bundle.read_info(spec.model).architecture.mask_shapes(key.size, key.size)
-            one = dropout_masks(parity_check.KEY, shapes)
-            masks = [np.repeat(mask[None], key.batch_size, axis=0) for mask in one]
+            image_masks = dropout_masks(parity_check.KEY, shapes)
+            masks = [np.repeat(mask[None], key.batch_size, axis=0) for mask in image_masks]
         kind = spec.info.ranges.output.dtype
         engine = parity_check.load_engine(library.load(key.library), entry, cache, kind)
         speed = benches.measure(engine, batch, masks)

@@ -76,7 +76,9 @@ def compare(
             image.
         side: What the outputs mean; ``None`` for images of 8 bits.
     """
-    made, expected = (translate_all(one, images, masks) for one in (engine, reference))
+    made, expected = (
+        translate_all(translator, images, masks) for translator in (engine, reference)
+    )
     return measure_parity(made, expected, side)
 
 

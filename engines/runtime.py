@@ -150,8 +150,8 @@ class Execution:
     def bind(self, inputs: list[Tensor]) -> Run:
         """See :class:`pix2pix_batch.inference.cuda.Slot`."""
         made = {
-            name: torch.empty(one.shape, dtype=one.dtype, device=self.device)
-            for name, one in self.outputs.items()
+            name: torch.empty(array.shape, dtype=array.dtype, device=self.device)
+            for name, array in self.outputs.items()
         }
         for name, tensor in [*zip(self.names, inputs, strict=True), *made.items()]:
             if not self.context.set_tensor_address(name, tensor.data_ptr()):

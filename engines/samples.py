@@ -38,10 +38,10 @@ def read_samples(folder: Path | None, size: int, side: ValueRange) -> np.ndarray
     """
     if folder is not None and not folder.is_dir():
         raise InputError(f"{escape(folder)}: is no directory of images")
-    found = list(islice(_read(folder or SHIPPED, size, side.channels), COUNT))
-    if not found:
+    read_images = list(islice(_read(folder or SHIPPED, size, side.channels), COUNT))
+    if not read_images:
         raise InputError(f"{escape(folder)}: holds no image that can be read; give another")
-    bytes_ = np.stack(found)
+    bytes_ = np.stack(read_images)
     return bytes_ if side.is_eight_bit else side.to_values(bytes_ / 127.5 - 1)
 
 

@@ -228,7 +228,7 @@ def choose_library(name: str | None, targets: list[str], gpu: Gpu | None) -> Lib
         return library.load(name)
     if targets != [CURRENT]:
         return library.load("tensorrt_rtx")
-    found, reasons = library.find_libraries()
-    if not found:
+    libraries, reasons = library.find_libraries()
+    if not libraries:
         raise InputError(NO_GPU if gpu is None else "; ".join(reasons))
-    return found[0]
+    return libraries[0]

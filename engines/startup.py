@@ -65,8 +65,8 @@ def measure(model: Path, *, size: int, batch_size: int, precision: str) -> Start
         check=False,
     )
     if ran.returncode:
-        told = (ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"])[-1]
-        raise EngineError(f"{model}: a worker's process cannot run it: {told}")
+        last_line = (ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"])[-1]
+        raise EngineError(f"{model}: a worker's process cannot run it: {last_line}")
     return Startup(**json.loads(ran.stdout))
 
 

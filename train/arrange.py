@@ -69,13 +69,13 @@ def combine(data: Path, out: Path, style: Style = STYLE) -> Arranged:
         InputError: There are no pairs, or they lie side by side already.
         OutputError: Nothing more can be written.
     """
-    found = pairs.survey(data, val_fraction=0)
-    if found.layout == "side-by-side":
+    surveyed = pairs.survey(data, val_fraction=0)
+    if surveyed.layout == "side-by-side":
         raise InputError(
             f"{data}: has no A/ and B/ and no manifest: its images count as A and B side by side "
             "already; 'dataset split' is the way back"
         )
-    return _arrange(found, out, _side_by_side, style, Reader(style.tolerance))
+    return _arrange(surveyed, out, _side_by_side, style, Reader(style.tolerance))
 
 
 def split(data: Path, out: Path, style: Style = STYLE) -> Arranged:
@@ -92,15 +92,15 @@ def split(data: Path, out: Path, style: Style = STYLE) -> Arranged:
         InputError: There are no images, or the pairs have two images each already.
         OutputError: Nothing more can be written.
     """
-    found = pairs.survey(data, val_fraction=0)
-    if found.layout != "side-by-side":
+    surveyed = pairs.survey(data, val_fraction=0)
+    if surveyed.layout != "side-by-side":
         raise InputError(
-            f"{data}: holds two images a pair already ({found.layout}); 'dataset combine' puts "
+            f"{data}: holds two images a pair already ({surveyed.layout}); 'dataset combine' puts "
             "them side by side"
         )
     reader = Reader(style.tolerance)
-    result = _arrange(found, out, _halves, style, reader)
-    result.doubts = [*found.doubts, *find_doubts("side-by-side", found.pairs, reader=reader)]
+    result = _arrange(surveyed, out, _halves, style, reader)
+    result.doubts = [*surveyed.doubts, *find_doubts("side-by-side", surveyed.pairs, reader=reader)]
     return result
 
 
@@ -122,14 +122,14 @@ def _halves(pair: Pair, inside: str, reader: Reader) -> Made:
 
 
 def _arrange(
-    found: Survey,
+    surveyed: Survey,
     out: Path,
     make: Callable[[Pair, str, Reader], Made],
     style: Style,
     reader: Reader,
 ) -> Arranged:
-    _require_new(found.data, out)
-    result = Arranged(failures=[f"{file}: {what}" for file, what in found.problems])
+    _require_new(surveyed.data, out)
+    result = Arranged(failures=[f"{file}: {what}" for file, what in surveyed.problems])
 
     def work(named: tuple[Pair, str]) -> str:
         pair, inside = named
@@ -139,7 +139,7 @@ def _arrange(
             return str(error)
         return ""
 
-    todo = list(_name_pairs(found.pairs, result.failures))
+    todo = list(_name_pairs(surveyed.pairs, result.failures))
     for failure in tqdm(threads.map_ahead(work, todo), total=len(todo), unit="pair", disable=None):
         if failure:
             result.failures.append(failure)

@@ -117,16 +117,16 @@ def load(path: Path) -> dict[str, Any] | None:
 
 def load_last(folder: Path) -> tuple[dict[str, Any] | None, list[Path]]:
     """The newest checkpoint that can be read, and the newer ones that cannot."""
-    found = list_checkpoints(folder)
+    checkpoints = list_checkpoints(folder)
     damaged: list[Path] = []
-    for path in reversed(found):
+    for path in reversed(checkpoints):
         state = load(path)
         if state is not None:
             return state, damaged
         damaged.append(path)
-    if found:
+    if checkpoints:
         raise InputError(
-            f"{folder}: its {format_count(len(found), 'checkpoint')} cannot be read; start again "
-            "in a new directory"
+            f"{folder}: its {format_count(len(checkpoints), 'checkpoint')} cannot be read; start "
+            "again in a new directory"
         )
     return None, []

@@ -96,8 +96,8 @@ class Product:
             for j in range(r):
                 part = x[:, i : i + shape.height, :, j : j + shape.width]
                 part.add_(given[:, :, :, i, :, j].transpose(2, 3))
-        found = crop(x.view(n, height, width, shape.big), shape).permute(0, 3, 1, 2)
-        return found.contiguous(memory_format=torch.channels_last)
+        big = crop(x.view(n, height, width, shape.big), shape).permute(0, 3, 1, 2)
+        return big.contiguous(memory_format=torch.channels_last)
 
     def small(self, x: Tensor) -> Tensor:
         """``(N, S, h, w)`` to ``(N * h * w, S)``."""
@@ -114,8 +114,8 @@ class Product:
 
     def weights_of(self, small: Tensor, big: Tensor) -> Tensor:
         shape = self.shape
-        found = (small.T @ big).view(shape.small, KERNEL, KERNEL, shape.big)
-        return found.permute(0, 3, 1, 2)
+        weights = (small.T @ big).view(shape.small, KERNEL, KERNEL, shape.big)
+        return weights.permute(0, 3, 1, 2)
 
 
 class Tiles:
@@ -163,9 +163,9 @@ class Convolve(torch.autograd.Function):
         x, weight, points, weights = ctx.saved_tensors
         need_x, need_weight = ctx.needs_input_grad[:2]
         if torch.is_grad_enabled():  # these are to be differentiated again
-            stride, one, none = [ctx.shape.stride] * 2, [1, 1], [0, 0]
+            stride, dilation, none = [ctx.shape.stride] * 2, [1, 1], [0, 0]
             dx, dw, _ = torch.ops.aten.convolution_backward(
-                gradient, x, weight, None, stride, [PADDING] * 2, one, ctx.transposed, none, 1,
+                gradient, x, weight, None, stride, [PADDING] * 2, dilation, ctx.transposed, none, 1,
                 [need_x, need_weight, False],
             )  # fmt: skip
             return dx, dw, None, None, None

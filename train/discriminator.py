@@ -90,12 +90,12 @@ class PatchGAN(nn.Module):
     def list_features(self, *images: Tensor) -> list[list[Tensor]]:
         """What the layers make of images, after their activations, the logits last; a list that
         holds one such list."""
-        x, found = torch.cat(images, dim=1), []
+        x, features = torch.cat(images, dim=1), []
         for layer in self.layers:
             x = layer(x)
             if isinstance(layer, nn.LeakyReLU):
-                found.append(x)
-        return [[*found, x]]
+                features.append(x)
+        return [[*features, x]]
 
 
 class MultiScale(nn.Module):
@@ -115,11 +115,11 @@ class MultiScale(nn.Module):
 
     def list_features(self, *images: Tensor) -> list[list[Tensor]]:
         """As :meth:`PatchGAN.list_features`, a list of each."""
-        found = []
+        features = []
         for judge, scaled in zip(self.judges, self._scale(images), strict=True):
             assert isinstance(judge, PatchGAN)
-            found += judge.list_features(*scaled)
-        return found
+            features += judge.list_features(*scaled)
+        return features
 
     def _scale(self, images: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
         """The images at each size, the averages of 3x3 pixels at every other one."""

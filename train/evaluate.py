@@ -90,12 +90,12 @@ def choose_recipe(info: BundleInfo, data: Path, reading: Reading) -> Choice:
     """
     a, overrides = info.architecture, reading.overrides
     own = [f"size={info.image_size}", "load_size=null", *_generator(info)]
-    kept, note = read_own_recipe(info)
+    stored, note = read_own_recipe(info)
     if reading.recipe is not None:
         read = recipes.read_recipe(recipes.find_recipe(reading.recipe), [*own, *overrides])
         choice = Choice(read, reading.recipe)
-    elif kept is not None:
-        choice = _choose_recipe(info, data, recipes.override_recipe(kept, [*own, *overrides]))
+    elif stored is not None:
+        choice = _choose_recipe(info, data, recipes.override_recipe(stored, [*own, *overrides]))
     else:
         own += [f"in_channels={a.in_channels}", f"out_channels={a.out_channels}"]
         own += [
@@ -124,11 +124,11 @@ def _generator(info: BundleInfo) -> list[str]:
 
 def read_own_recipe(info: BundleInfo) -> tuple[Recipe | None, str]:
     """The recipe that the model was trained by, or a note why there is none to be had."""
-    kept = info.provenance.get("recipe")
-    if kept is None:
+    stored = info.provenance.get("recipe")
+    if stored is None:
         return None, ""
     try:
-        return recipes.parse_recipe(kept, f"{info.name}'s recipe"), ""
+        return recipes.parse_recipe(stored, f"{info.name}'s recipe"), ""
     except (TypeError, ValueError) as error:
         reason = str(error).split("; ")[0]
         return None, (
@@ -176,13 +176,13 @@ def default_split(data: Path, choice: Choice) -> tuple[str, str]:
     if not choice.foreign:
         return "val", ""
     try:
-        found = pairs.survey(data, val_fraction=0)
+        surveyed = pairs.survey(data, val_fraction=0)
     except InputError as error:
         if not data.is_dir():
             raise
         mosaics = f"the mosaics that {choice.recipe.name} was trained on are not there either"
         raise InputError(f"{error}; {mosaics}") from error
-    if found.split("val"):
+    if surveyed.split("val"):
         return "val", ""
     return "all", "they have no split 'val', so all of them are judged"
 
@@ -214,10 +214,10 @@ def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[
         return {"train": opened.train, "val": opened.val, "all": joined}[split], ""
     held_out = recipe.val_fraction if split in ("train", "val") else 0
     rasters = recipe.takes_rasters
-    found = pairs.find(data, val_fraction=held_out, rasters=rasters)
-    listed = found.pairs if split == "all" else found.split(split)
+    surveyed = pairs.find(data, val_fraction=held_out, rasters=rasters)
+    listed = surveyed.pairs if split == "all" else surveyed.split(split)
     if not listed:
-        there = ", ".join(f"{name}: {count:,}" for name, count in found.counts().items())
+        there = ", ".join(f"{name}: {count:,}" for name, count in surveyed.counts().items())
         raise InputError(f"{data}: the split {split!r} is empty ({there}); choose another --split")
     pairs.require_sound(data, pair_files.check_headers(listed, reader=reader))
     split_type = RasterSplit if rasters else FileSplit
@@ -225,7 +225,7 @@ def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[
     channels = recipe.in_channels, recipe.out_channels
     if recipe.direction == "BtoA":
         channels = channels[::-1]
-    doubt = "; ".join(find_doubts(found.layout, listed, channels, reader))
+    doubt = "; ".join(find_doubts(surveyed.layout, listed, channels, reader))
     return files if recipe.fit == "resize" else Whole(files), doubt
 
 
@@ -361,13 +361,13 @@ def _score_all(
     appearance: np.ndarray | float = 0.0
     confusion = np.zeros((len(classes),) * 2, np.int64)
     least_side = metrics.MS_SSIM_SIDE
-    for sample, one in scored:
-        appearance = appearance + one.appearance
-        least_side = min(least_side, one.least_side)
-        if one.confusion is not None:
-            confusion += one.confusion
+    for sample, figures in scored:
+        appearance = appearance + figures.appearance
+        least_side = min(least_side, figures.least_side)
+        if figures.confusion is not None:
+            confusion += figures.confusion
         perceptual_figures = perceptual.add(sample.output, sample.target)
-        result.images.append((sample.name, one.figures | perceptual_figures))
+        result.images.append((sample.name, figures.figures | perceptual_figures))
     result.add_means()
     assert isinstance(appearance, np.ndarray)
     result.overall |= compare_appearance(appearance) | perceptual.overall()
@@ -403,8 +403,8 @@ def _list_pictures(sample: Sample, info: BundleInfo, recipe: Recipe) -> list[Pix
     if not recipe.takes_rasters:
         return images
     first, second = recipe.shown_bands
-    one, other = info.ranges
+    source_range, other = info.ranges
     return [
-        show(images[0], one, first),
+        show(images[0], source_range, first),
         *(show(image, other, second, sample.valid) for image in images[1:]),
     ]

@@ -157,14 +157,16 @@ class Evaluation:
 
     def add_classes(self, names: Sequence[str], confusion: np.ndarray) -> None:
         """``confusion``: of all images together, as :func:`metrics.confusion` gives it."""
-        found = metrics.LabelFigures.of(confusion)
+        label_figures = metrics.LabelFigures.of(confusion)
         self.overall |= {
-            "pixel_accuracy": found.pixel_accuracy,
-            "class_accuracy": found.class_accuracy,
-            "class_iou": found.class_iou,
+            "pixel_accuracy": label_figures.pixel_accuracy,
+            "class_accuracy": label_figures.class_accuracy,
+            "class_iou": label_figures.class_iou,
         }
         shares = confusion.sum(axis=1) / confusion.sum()
-        for name, *values in zip(names, found.accuracies, found.ious, shares, strict=True):
+        for name, *values in zip(
+            names, label_figures.accuracies, label_figures.ious, shares, strict=True
+        ):
             self.classes[name] = dict(zip(("accuracy", "iou", "share"), values, strict=True))
 
     def as_dict(self) -> dict[str, Any]:

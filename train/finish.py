@@ -222,12 +222,12 @@ def measure_embeddings(
     training = generator.training
     generator.eval()
     device = next(generator.parameters()).device
-    found, to_levels = [], to_unit if mappings is None else mappings.input
+    embeddings, to_levels = [], to_unit if mappings is None else mappings.input
     for source in inputs:
         image = to_levels(torch.tensor(source)[None]).to(device)
-        found.append(generator.embed(image)[0].cpu().numpy().astype(np.float64))
+        embeddings.append(generator.embed(image)[0].cpu().numpy().astype(np.float64))
     generator.train(training)
-    return distance.describe_embeddings(np.stack(found))
+    return distance.describe_embeddings(np.stack(embeddings))
 
 
 def calibrate(
@@ -256,17 +256,17 @@ def calibrate(
             )
         seen = estimate_norms(generator, inputs(), mappings)
         info = replace(info, provenance={**info.provenance, "norms_estimated_on": seen})
-    found = measure_embeddings(generator, inputs(), mappings)
-    if found.quantiles is None:
+    embedding = measure_embeddings(generator, inputs(), mappings)
+    if embedding.quantiles is None:
         raise InputError(
-            f"{data}: {format_count(found.inputs, 'input')}, too few or all alike, do not tell how "
-            f"training inputs lie; at least {distance.FEWEST} different ones are needed"
+            f"{data}: {format_count(embedding.inputs, 'input')}, too few or all alike, do not tell "
+            f"how training inputs lie; at least {distance.FEWEST} different ones are needed"
         )
     if norms:
-        bundle.save(path, info, generator, half=bundle.is_half(path), embedding=found)
+        bundle.save(path, info, generator, half=bundle.is_half(path), embedding=embedding)
     else:
-        bundle.describe(path, found)
-    return found
+        bundle.describe(path, embedding)
+    return embedding
 
 
 def training_inputs(

@@ -201,9 +201,9 @@ class Trainer:
 
     def _end(self, stop: StopRequest) -> None:
         if self.failures:
-            kept = checkpoint.path_of(self.run.checkpoints, self.step_count)
+            path = checkpoint.path_of(self.run.checkpoints, self.step_count)
             raise TrainingError(
-                f"{self.failures[0]}; {kept} is written. The same command goes on from there; "
+                f"{self.failures[0]}; {path} is written. The same command goes on from there; "
                 "--workers 0 reads without other processes"
             )
         raise stop.make_exception()
@@ -276,9 +276,11 @@ class Trainer:
         if self.recipe.gan_mode in ("wgangp", "hinge"):
             reasons.append(f"{self.recipe.gan_mode} logits have no bound: try gan_mode=lsgan")
         saved = checkpoint.list_checkpoints(self.run.checkpoints)
-        kept = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was due yet"
+        remark = (
+            f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was due yet"
+        )
         return TrainingError(
-            f"step {step}: {what}; {kept}. Likely: {'; '.join(reasons)}. Start again in a new "
+            f"step {step}: {what}; {remark}. Likely: {'; '.join(reasons)}. Start again in a new "
             "directory with --set"
         )
 

@@ -101,8 +101,8 @@ def map_similarity(output: np.ndarray, target: np.ndarray) -> np.ndarray:
     borders = ((0, 0), (0, 0), (wide, wide), (wide, wide))
     images = (image.transpose(2, 0, 1)[None].astype(np.float32) for image in (output, target))
     pair = (torch.from_numpy(np.pad(image, borders, mode="symmetric")) for image in images)
-    found = _compare(*pair)[1][0].numpy().transpose(1, 2, 0)
-    return found[wide : wide + height, wide : wide + width]
+    similarity = _compare(*pair)[1][0].numpy().transpose(1, 2, 0)
+    return similarity[wide : wide + height, wide : wide + width]
 
 
 WINDOW_RADIUS = 5
@@ -114,11 +114,11 @@ def _compare(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     the value of each pixel."""
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    found = structural_similarity_index_measure(
+    similarity = structural_similarity_index_measure(
         output, target, data_range=1.0, return_full_image=True
     )
-    assert isinstance(found, tuple)
-    return found
+    assert isinstance(similarity, tuple)
+    return similarity
 
 
 MS_SSIM_SIDE = 176

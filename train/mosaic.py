@@ -165,10 +165,10 @@ class CropSampler:
             )
         # Right angles keep rows and columns apart, which Pillow resizes several times as fast.
         ends = np.sort([shift, shift + matrix @ np.full(2, self.size)], axis=0)
-        found = np.asarray(window.resize(size, Image.Resampling.BICUBIC, box=(*ends[0], *ends[1])))
+        crop = np.asarray(window.resize(size, Image.Resampling.BICUBIC, box=(*ends[0], *ends[1])))
         x, y = matrix.sum(axis=1) > 0  # whether its axes run as the crop's
-        found = found[:: 1 if y else -1, :: 1 if x else -1]
-        return np.ascontiguousarray(found if matrix[0, 0] else found.transpose(1, 0, 2))
+        crop = crop[:: 1 if y else -1, :: 1 if x else -1]
+        return np.ascontiguousarray(crop if matrix[0, 0] else crop.transpose(1, 0, 2))
 
 
 def grid_windows(
@@ -184,8 +184,8 @@ def grid_windows(
 
     Args:
         mosaics: Both pictures of the Earth.
-        bands: Bands of longitude that crops lie in, in pixels.
-        latitudes: The band of latitude that they lie in, in pixels.
+        bands: Bands of longitude that crops lie in: west and east in degrees.
+        latitudes: The latitudes between which they lie, in degrees.
         size: The side of a crop.
         stride: Pixels from one to the next.
         min_land: The least share of land, 0 to 1.

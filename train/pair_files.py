@@ -118,24 +118,24 @@ def check_headers(
     reader = reader or Reader()
     problems = []
     for pair in listed:
-        found = []
+        own_sizes = []
         if pair.b is None and reader.refusal_of_one_file:
             problems.append((str(pair.a), reader.refusal_of_one_file))
             continue
         for place, path in enumerate(pair.files()):
             try:
-                found.append(reader.size(path, place))
+                own_sizes.append(reader.size(path, place))
             except ImageError as error:
                 reason = str(error).removeprefix(f"{path}: ")
                 problems.append((str(path), reader.explain_unread(reason)))
-        if len(found) < len(pair.files()):
+        if len(own_sizes) < len(pair.files()):
             continue
-        width, height = found[0]
+        width, height = own_sizes[0]
         if pair.b is None and width % 2:
             what = f"is {format_count(width, 'pixel')} wide, which cannot be halved into A and B"
             problems.append((str(pair.a), what))
-        elif len(found) == 2 and found[0] != found[1]:
-            one, other = ("{}x{}".format(*size) for size in found)
+        elif len(own_sizes) == 2 and own_sizes[0] != own_sizes[1]:
+            one, other = ("{}x{}".format(*size) for size in own_sizes)
             problems.append((str(pair.b), f"is {other} pixels, its partner {pair.a} is {one}"))
         elif sizes is not None:
             sizes[width if pair.b else width // 2, height] += 1

@@ -49,8 +49,8 @@ def list_pairs(a: str, b: str, file: Path) -> Paired:
         raise InputError(f"{file}: exists; choose another name, or remove it")
     same: list[Path] = []
     sides = [_files(a, same), _files(b, same)]
-    for given, found in zip((a, b), sides, strict=True):
-        if not found:
+    for given, files in zip((a, b), sides, strict=True):
+        if not files:
             raise InputError(f"{given}: no image is there; give a directory or a quoted pattern")
     both = set(sides[0].values()) & set(sides[1].values())
     if both:  # '*.png' is all that '*_mask.png' is not
@@ -97,20 +97,20 @@ def split_of(path: Path, given: str) -> str:
 
 def _base(given: str) -> Path:
     """The directory that ``given`` is, or that its pattern begins with."""
-    found = WILD.search(given)
-    if found is None:
+    wild = WILD.search(given)
+    if wild is None:
         return Path(given)
-    return Path(given[: found.start()].rpartition("/")[0] or ("/" if given[0] == "/" else "."))
+    return Path(given[: wild.start()].rpartition("/")[0] or ("/" if given[0] == "/" else "."))
 
 
 def _files(given: str, same: list[Path]) -> dict[str, Path]:
     """The images that ``given`` matches, by what partners share of their paths; in ``same``, those
     that share it with another of their side, so that neither can be told to be a partner."""
-    found: dict[str, list[Path]] = {}
+    files: dict[str, list[Path]] = {}
     for key, path in _match_files(given):
-        found.setdefault(key, []).append(path)
-    same += [path for paths in found.values() if len(paths) > 1 for path in paths]
-    return {key: paths[0] for key, paths in found.items() if len(paths) == 1}
+        files.setdefault(key, []).append(path)
+    same += [path for paths in files.values() if len(paths) > 1 for path in paths]
+    return {key: paths[0] for key, paths in files.items() if len(paths) == 1}
 
 
 def _match_files(given: str) -> Iterator[tuple[str, Path]]:

@@ -82,9 +82,11 @@ def propose(a: Collection[str], b: Collection[str]) -> Match | None:
     best: Match | None = None
     least = max(1, LEAST_SHARE * min(len(a), len(b)))
     for rule in _rules(a, b):
-        found = match(a, b, rule)
-        if len(found.pairs) >= least and (best is None or len(found.pairs) > len(best.pairs)):
-            best = found
+        candidate = match(a, b, rule)
+        if len(candidate.pairs) >= least and (
+            best is None or len(candidate.pairs) > len(best.pairs)
+        ):
+            best = candidate
         if best is not None and len(best.pairs) == min(len(a), len(b)):
             break
     return best
@@ -96,20 +98,20 @@ def _compose(name: str) -> str:
 
 
 def _strip_padding(text: str) -> str:
-    return NUMBER.sub(lambda found: str(int(found[0])), text)
+    return NUMBER.sub(lambda number: str(int(number[0])), text)
 
 
 def _unique(names: Collection[str], rule: Rule, side: int) -> dict[str, str]:
-    found: dict[str, str] = {}
+    name_of: dict[str, str] = {}
     several = set()
     for name in names:
         key = rule.key(name, side)
-        if key in found:
+        if key in name_of:
             several.add(key)
-        found[key] = name
+        name_of[key] = name
     for key in (*several, ""):
-        found.pop(key, None)
-    return found
+        name_of.pop(key, None)
+    return name_of
 
 
 def _rules(a: Collection[str], b: Collection[str]) -> Iterator[Rule]:
@@ -119,19 +121,19 @@ def _rules(a: Collection[str], b: Collection[str]) -> Iterator[Rule]:
     yield Rule()
     yield Rule(loosely=True)
     for loosely in (False, True):
-        for one in ends[0]:
+        for ending in ends[0]:
             for other in ends[1]:
-                yield Rule(suffixes=(one, other), loosely=loosely)
-        for one in starts[0]:
+                yield Rule(suffixes=(ending, other), loosely=loosely)
+        for ending in starts[0]:
             for other in starts[1]:
-                yield Rule(prefixes=(one, other), loosely=loosely)
+                yield Rule(prefixes=(ending, other), loosely=loosely)
     yield Rule(numbers=True)
-    for one in ends[0]:
+    for ending in ends[0]:
         for other in ends[1]:
             for first in starts[0]:
                 for second in starts[1]:
-                    yield Rule((first, second), (one, other), loosely=True)
-            yield Rule(suffixes=(one, other), numbers=True)
+                    yield Rule((first, second), (ending, other), loosely=True)
+            yield Rule(suffixes=(ending, other), numbers=True)
 
 
 def _marks(
@@ -142,12 +144,12 @@ def _marks(
 ) -> list[str]:
     """What may be a side's own mark in its names, nothing first."""
     last = [_compose(name).rpartition("/")[2] for name in names]
-    found = [""]
+    marks = [""]
     for pattern in (separated, words):
         counts = Counter(where[0] for where in map(pattern.search, last) if where)
-        found += [word for word, n in counts.most_common(1) if n >= COMMON_SHARE * len(last)]
-    found.append(common(last))
-    return list(dict.fromkeys(found))
+        marks += [word for word, n in counts.most_common(1) if n >= COMMON_SHARE * len(last)]
+    marks.append(common(last))
+    return list(dict.fromkeys(marks))
 
 
 def _common(names: Sequence[str]) -> str:
@@ -199,20 +201,20 @@ def _split_suffix(name: str) -> tuple[str, str]:
 def _split_last_word(name: str) -> tuple[str, str]:
     """``1_A.png`` as ``1`` and ``*_A.png``; a number at the end is a number, not a mark."""
     stem, suffix = os.path.splitext(name)
-    found = SEPARATED_END.search(stem)
-    mark = found[0] if found and not NUMBER.search(found[0]) else ""
+    match = SEPARATED_END.search(stem)
+    mark = match[0] if match and not NUMBER.search(match[0]) else ""
     return stem.removesuffix(mark), f"*{mark}{suffix}"
 
 
 def _split_last_letters(name: str) -> tuple[str, str]:
     stem, suffix = os.path.splitext(name)
-    found = WORDS_END.search(stem) if NUMBER.search(stem) else None
-    mark = found[0] if found else ""
+    match = WORDS_END.search(stem) if NUMBER.search(stem) else None
+    mark = match[0] if match else ""
     return stem.removesuffix(mark), f"*{mark}{suffix}"
 
 
 def _split_first_word(name: str) -> tuple[str, str]:
     stem, suffix = os.path.splitext(name)
-    found = SEPARATED_START.search(stem)
-    mark = found[0] if found and not NUMBER.search(found[0]) else ""
+    match = SEPARATED_START.search(stem)
+    mark = match[0] if match and not NUMBER.search(match[0]) else ""
     return stem.removeprefix(mark), f"{mark}*{suffix}"

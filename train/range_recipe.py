@@ -67,11 +67,11 @@ class RangeRecipe(Bounds):
         """A number or a name stands for a band that has nothing else of its own."""
         if not isinstance(value, list):
             return value
-        if any(isinstance(one, bool) for one in value):
+        if any(isinstance(word, bool) for word in value):
             raise ValueError("a band is a number, a name or a section, not yes or no; quote names")
         return [
-            {"band": one} if isinstance(one, int) else {"name": one} if isinstance(one, str)
-            else one for one in value
+            {"band": word} if isinstance(word, int) else {"name": word} if isinstance(word, str)
+            else word for word in value
         ]  # fmt: skip
 
     @field_validator("show")
@@ -133,10 +133,10 @@ class RangeRecipe(Bounds):
         """``measured``: of each band what its percentiles are, ``None`` where that is not known
         yet or not needed. Raises ``ValueError``."""
         bands = []
-        for band, found in zip(self.list_bands(channels), measured, strict=True):
+        for band, percentiles in zip(self.list_bands(channels), measured, strict=True):
             low, high = band.low, band.high
             if band.percentiles is not None:
-                low, high = found or (1.0, 2.0)
+                low, high = percentiles or (1.0, 2.0)
             assert low is not None and high is not None
             bands.append(BandRange(low, high, band.scale or "linear", band.name, band.percentiles))
         return ValueRange(self.type, tuple(bands), self.nodata)

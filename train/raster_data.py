@@ -141,16 +141,18 @@ def _measure_side(
 
     def samples() -> Iterator[list[np.ndarray]]:
         windows = ((path, window) for path in files for window in reader.list_windows(path, side))
-        read = threads.map_ahead(lambda one: reader.bands_of(one[0], side, one[1]), windows)
+        read = threads.map_ahead(
+            lambda raster_side: reader.bands_of(raster_side[0], side, raster_side[1]), windows
+        )
         for pixels, there in read:
             yield list_samples(pixels, there, draft)
 
-    found = measure_percentiles(samples, draft.dtype, wanted)
-    for number, (values, band) in enumerate(zip(found, draft.bands, strict=True), 1):
+    percentiles = measure_percentiles(samples, draft.dtype, wanted)
+    for number, (values, band) in enumerate(zip(percentiles, draft.bands, strict=True), 1):
         if band.percentiles is None:
             continue
         if values is None:
             above = " above 0" if band.scale == "log" else ""
             raise ValueError(f"band {number}: no training image has data{above} there")
         require_span(*values, band, number)
-    return given.make_range(channels, found)
+    return given.make_range(channels, percentiles)

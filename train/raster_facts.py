@@ -72,13 +72,13 @@ def _read_numpy(path: Path) -> RasterFacts:
     return RasterFacts(width, height, kind, ("",) * bands, (None,) * bands)
 
 
-def describe_mismatch(one: RasterFacts, other: RasterFacts) -> str:
+def describe_mismatch(first: RasterFacts, other: RasterFacts) -> str:
     """How the places of a pair's rasters differ, as far as both tell theirs; else nothing."""
-    if one.system and other.system and one.system != other.system:
-        return f"its CRS is {other.system}, its partner's {one.system}; warp one to the other's"
-    if one.transform and other.transform and one.system and other.system:
-        pixel = max(abs(one.transform[0]), abs(one.transform[1]), 1e-12)
-        moved = np.abs(np.subtract(one.transform, other.transform))
+    if first.system and other.system and first.system != other.system:
+        return f"its CRS is {other.system}, its partner's {first.system}; warp one to the other's"
+    if first.transform and other.transform and first.system and other.system:
+        pixel = max(abs(first.transform[0]), abs(first.transform[1]), 1e-12)
+        moved = np.abs(np.subtract(first.transform, other.transform))
         reach = np.array([other.width, other.height, 1] * 2)
         if float((moved * reach).max()) > pixel / 2:
             return (

@@ -46,15 +46,15 @@ class BandSums:
 
     def figures(self) -> dict[str, float]:
         """Over all bands."""
-        found = {
+        figures = {
             "mae": float(self.absolute.mean() / self.count),
             "rmse": math.sqrt(self.squared.mean() / self.count),
             "psnr": to_decibels(float(self.shares.mean() / self.count)),
             "ssim": float(self.ssim.mean() / self.count),
         }
         if len(self.absolute) > 1:
-            found["spectral_angle"] = self.angles / self.count
-        return found
+            figures["spectral_angle"] = self.angles / self.count
+        return figures
 
     def by_band(self) -> list[dict[str, float]]:
         """Each band's."""
@@ -127,8 +127,8 @@ class RasterEvaluation(Evaluation):
 
     def as_dict(self) -> dict[str, Any]:
         bands = {
-            name: {key: value if math.isfinite(value) else None for key, value in one.items()}
-            for name, one in self.bands.items()
+            name: {key: value if math.isfinite(value) else None for key, value in sums.items()}
+            for name, sums in self.bands.items()
         }
         return {**super().as_dict(), "bands": bands}
 
@@ -136,6 +136,6 @@ class RasterEvaluation(Evaluation):
         if len(self.bands) < 2:
             return
         yield f"{'band':16}{'MAE':>9}{'RMSE':>9}{'PSNR':>9}{'SSIM':>9}"
-        for name, one in self.bands.items():
-            cells = "".join(f"{format_value(value):>9}" for value in one.values())
+        for name, sums in self.bands.items():
+            cells = "".join(f"{format_value(value):>9}" for value in sums.values())
             yield f"{name[:16]:16}{cells}"

@@ -94,14 +94,14 @@ class RasterReader(Reader):
     def __init__(self, recipe: Recipe, tolerance: Tolerance = USUAL) -> None:
         super().__init__(tolerance)
         given = recipe.input_range, recipe.output_range
-        found = [
+        ranges_of_sides = [
             RasterSide(bare, bare, () if own is None else own.choose_words(bare.channels), shown)
             for bare, own, shown in zip(recipe.bare_ranges, given, recipe.shown_bands, strict=True)
         ]
         self.kinds: dict[int, tuple[Path, str]] = {}
         self._extents: dict[Path, Extent] = {}
         self.swap = recipe.direction == "BtoA"
-        self.a, self.b = found[::-1] if self.swap else found
+        self.a, self.b = ranges_of_sides[::-1] if self.swap else ranges_of_sides
 
     @classmethod
     def plain(cls) -> RasterReader:
@@ -128,10 +128,10 @@ class RasterReader(Reader):
 
     def find_extent(self, path: Path, side: RasterSide) -> Extent:
         """Of one side's file. Raises :class:`ImageError` naming it."""
-        found = self._extents.get(path)
-        if found is None:
-            found = self._extents[path] = self._read_extent(path, side)
-        return found
+        extent = self._extents.get(path)
+        if extent is None:
+            extent = self._extents[path] = self._read_extent(path, side)
+        return extent
 
     def _read_extent(self, path: Path, side: RasterSide) -> Extent:
         if self.is_picture(path, side.range):
@@ -321,10 +321,9 @@ class RasterReader(Reader):
             target: ``(H, W, C)``.
             valid: ``bool (H, W)``, where both have data.
         """
-        one, other = self.source, self.target
-        return (
-            show(source, one.range, one.shown), show(target, other.range, other.shown, valid)
-        )  # fmt: skip
+        given, wanted = self.source, self.target
+        drawn = show(target, wanted.range, wanted.shown, valid)
+        return show(source, given.range, given.shown), drawn
 
 
 def _require_same_size(pair: Pair, a: tuple[int, ...], b: tuple[int, ...]) -> None:

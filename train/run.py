@@ -76,8 +76,8 @@ def run_training(
             raise
         finally:
             if trainer is not None and trainer.accelerator.is_main_process:
-                found = trainer.data.reader.warnings
-                for line in format_warnings(sorted(found.items()), len(found), IN_CHECK):
+                warnings = trainer.data.reader.warnings
+                for line in format_warnings(sorted(warnings.items()), len(warnings), IN_CHECK):
                     print_message(line)
 
 
@@ -96,8 +96,8 @@ def _prepare(
         )
         if recipe.takes_rasters:
             for name, side in opened.ranges._asdict().items():
-                told = "; ".join(f"{key} {value}" for key, value in side.describe().items())
-                print_message(f"{name}: {told}")
+                described = "; ".join(f"{key} {value}" for key, value in side.describe().items())
+                print_message(f"{name}: {described}")
         for note in opened.notes:
             print_message(f"note: {note}")
         if recipe.init:
@@ -147,12 +147,12 @@ def _describe_stop(error: KeyboardInterrupt, trainer: Trainer | None, run: Path)
     """How the run ended and what is left of it, in a sentence."""
     by = f" ({error.name})" if isinstance(error, TrainingStopped) else ""
     step = trainer.step_count if trainer else 0
-    found = checkpoint.list_checkpoints(run / "checkpoints")
-    kept = f"the last checkpoint is {found[-1]}" if found else "no checkpoint was due"
+    checkpoints = checkpoint.list_checkpoints(run / "checkpoints")
+    remark = f"the last checkpoint is {checkpoints[-1]}" if checkpoints else "no checkpoint was due"
     where = f"after step {step:,}" if step else "before its first step"
     if trainer is not None and step == trainer.last:
         where += ", before all of its results were written"
-    return f"Stopped {where}{by}; {kept}. The same command goes on from there."
+    return f"Stopped {where}{by}; {remark}. The same command goes on from there."
 
 
 def advise_faster_run(recipe: Recipe, device: str) -> str:

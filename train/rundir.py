@@ -126,14 +126,14 @@ class RunDirectory:
         """Drop what was recorded after ``step``: those steps are done again."""
         if not self.metrics.exists():
             return
-        kept = []
+        lines = []
         for line in self.metrics.read_text(encoding="utf-8").splitlines():
             try:
                 if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
+                    lines.append(line + "\n")
             except (ValueError, KeyError):  # torn by a crash
                 continue
-        checkpoint.write_whole(self.metrics, lambda file: file.write("".join(kept).encode()))
+        checkpoint.write_whole(self.metrics, lambda file: file.write("".join(lines).encode()))
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -142,9 +142,9 @@ def read_run(path: Path) -> dict[str, Any]:
     Raises :class:`InputError`.
     """
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(found["recipe"], dict) and isinstance(found["data"], str):
-            return dict(found)
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(record["recipe"], dict) and isinstance(record["data"], str):
+            return dict(record)
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         pass
     raise InputError(f"{path}: is damaged; give a new directory")
@@ -158,11 +158,11 @@ def read_ranges(run: Path, recipe: Recipe) -> ValueRanges | None:
         return None
     keys = ("input_range", "output_range", "in_channels", "out_channels", "direction", "seed")
     try:
-        found = read_run(path)
+        record = read_run(path)
         mine = recipe.as_dict()
-        if any(found["recipe"].get(key) != mine.get(key) for key in keys):
+        if any(record["recipe"].get(key) != mine.get(key) for key in keys):
             return None
-        ranges = found["ranges"]
+        ranges = record["ranges"]
         return ValueRanges(*(ValueRange.from_dict(ranges[side]) for side in ValueRanges._fields))
     except (InputError, KeyError, TypeError, ValueError):  # claiming the directory tells of it
         return None

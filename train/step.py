@@ -150,7 +150,9 @@ class Step:
         judge = self.accelerator.unwrap_model(self.networks.discriminator)
         judge.requires_grad_(False)
         logits = list_scales(judge(*self._discriminate(batch, fake)))
-        gan = torch.stack([objective.generator_loss(self.recipe.gan_mode, one) for one in logits])
+        gan = torch.stack(
+            [objective.generator_loss(self.recipe.gan_mode, judged) for judged in logits]
+        )
         judge.requires_grad_(True)
         return gan.sum(), l1
 

@@ -102,12 +102,12 @@ def add_up(terms: list[Term], out: Tensor, onto: bool = False) -> Tensor:
     """
     terms = [term for term in terms if term[0]]
     if not onto:
-        one = next((i for i, (factor, _) in enumerate(terms) if factor == 1), None)
-        if one is None:
+        plain = next((i for i, (factor, _) in enumerate(terms) if factor == 1), None)
+        if plain is None:
             factor, tensor = terms.pop()
             torch.mul(tensor, factor, out=out)
         else:
-            _, tensor = terms.pop(one)
+            _, tensor = terms.pop(plain)
             if terms:
                 factor, other = terms.pop()
                 torch.add(tensor, other, alpha=factor, out=out)
@@ -147,19 +147,19 @@ def to_points(matrix: np.ndarray, given: list[Tensor], out: list[Tensor]) -> Non
 def pair_opposites(given: list[Tensor]) -> list[Tensor]:
     """Sums and differences of what stands at opposite points."""
     last = len(given) - 1
-    found = [given[0]]
+    paired = [given[0]]
     for i in range(1, last, 2):
-        found += [given[i] + given[i + 1], given[i] - given[i + 1]]
-    return [*found, given[last]]
+        paired += [given[i] + given[i + 1], given[i] - given[i + 1]]
+    return [*paired, given[last]]
 
 
 def from_points(matrix: np.ndarray) -> np.ndarray:
     """``matrix`` for :func:`pair_opposites` inputs."""
-    found = matrix.copy()
+    paired = matrix.copy()
     for i in range(1, matrix.shape[1] - 1, 2):
-        found[:, i] = (matrix[:, i] + matrix[:, i + 1]) / 2
-        found[:, i + 1] = (matrix[:, i] - matrix[:, i + 1]) / 2
-    return found
+        paired[:, i] = (matrix[:, i] + matrix[:, i + 1]) / 2
+        paired[:, i + 1] = (matrix[:, i] - matrix[:, i + 1]) / 2
+    return paired
 
 
 # The big image
@@ -178,13 +178,13 @@ def pad(x: Tensor, top: int, height: int, width: int) -> Tensor:
         ``(N, height, width, C)``.
     """
     n, channels, h, w = x.shape
-    found = x.new_empty(n, height, width, channels)
-    found[:, :top].zero_()
-    found[:, top + h :].zero_()
-    found[:, top : top + h, :top].zero_()
-    found[:, top : top + h, top + w :].zero_()
-    found[:, top : top + h, top : top + w].copy_(x.permute(0, 2, 3, 1))
-    return found
+    padded = x.new_empty(n, height, width, channels)
+    padded[:, :top].zero_()
+    padded[:, top + h :].zero_()
+    padded[:, top : top + h, :top].zero_()
+    padded[:, top : top + h, top + w :].zero_()
+    padded[:, top : top + h, top : top + w].copy_(x.permute(0, 2, 3, 1))
+    return padded
 
 
 def crop(x: Tensor, shape: Shape) -> Tensor:
@@ -207,7 +207,7 @@ def big_to_points(x: Tensor, shape: Shape) -> Tensor:
     rows, columns = shape.tiles
     matrix = transforms(shape.taps).big
     between = x.new_empty(p, rows, s, width // s, s * shape.big)
-    found = x.new_empty(p, p, n, rows, columns, s, s * shape.big)
+    points = x.new_empty(p, p, n, rows, columns, s, s * shape.big)
     for i in range(n):
         image = pad(x[i : i + 1], PADDING, height, width)
         image = image.view(height // s, s, width // s, s * shape.big)
@@ -215,9 +215,9 @@ def big_to_points(x: Tensor, shape: Shape) -> Tensor:
         to_points(
             matrix,
             [between[:, :, :, k::TILE][:, :, :, :columns] for k in range(p)],
-            [found[:, k, i].transpose(2, 3) for k in range(p)],
+            [points[:, k, i].transpose(2, 3) for k in range(p)],
         )
-    return found.view(p * p, n * rows * columns, shape.channels)
+    return points.view(p * p, n * rows * columns, shape.channels)
 
 
 def big_from_points(v: Tensor, shape: Shape) -> Tensor:
@@ -229,12 +229,12 @@ def big_from_points(v: Tensor, shape: Shape) -> Tensor:
     v = v.view(p, p, n, rows, columns, s, s * shape.big)
     between = v.new_empty(p, rows, s, width // s, s * shape.big)
     image = v.new_empty(height // s, s, width // s, s * shape.big)
-    found = v.new_empty(n, *shape.sides, shape.big)
+    big = v.new_empty(n, *shape.sides, shape.big)
     for i in range(n):
         _overlap(matrix, pair_opposites([v[:, k, i].transpose(2, 3) for k in range(p)]), between, 3)
         _overlap(matrix, pair_opposites(list(between.unbind(0))), image, 0)
-        found[i].copy_(crop(image.view(height, width, shape.big), shape))
-    return found.permute(0, 3, 1, 2)
+        big[i].copy_(crop(image.view(height, width, shape.big), shape))
+    return big.permute(0, 3, 1, 2)
 
 
 def _overlap(matrix: np.ndarray, given: list[Tensor], out: Tensor, dim: int) -> None:
@@ -255,16 +255,16 @@ def small_to_points(x: Tensor, shape: Shape) -> Tensor:
     rows, columns = shape.tiles
     matrix = transforms(shape.taps).small.T
     between = x.new_empty(p, rows, columns * TILE, shape.small)
-    found = x.new_empty(p, p, n, rows, columns, shape.small)
+    points = x.new_empty(p, p, n, rows, columns, shape.small)
     for i in range(n):
         image = pad(x[i : i + 1], 0, rows * TILE, columns * TILE)[0]
         to_points(matrix, [image[k::TILE] for k in range(TILE)], list(between.unbind(0)))
         to_points(
             matrix,
             [between[:, :, k::TILE] for k in range(TILE)],
-            [found[:, k, i] for k in range(p)],
+            [points[:, k, i] for k in range(p)],
         )
-    return found.view(p * p, n * rows * columns, shape.small)
+    return points.view(p * p, n * rows * columns, shape.small)
 
 
 def small_from_points(m: Tensor, shape: Shape) -> Tensor:
@@ -274,7 +274,7 @@ def small_from_points(m: Tensor, shape: Shape) -> Tensor:
     matrix = from_points(transforms(shape.taps).small).tolist()
     m = m.view(p, p, n, rows, columns, shape.small)
     between = m.new_empty(p, rows, shape.width, shape.small)
-    found = m.new_empty(n, shape.height, shape.width, shape.small)
+    small = m.new_empty(n, shape.height, shape.width, shape.small)
     for i in range(n):
         given = pair_opposites([m[:, k, i] for k in range(p)])
         for k, row in enumerate(matrix):
@@ -282,9 +282,9 @@ def small_from_points(m: Tensor, shape: Shape) -> Tensor:
             add_up([(f, x[:, :, : out.shape[2]]) for f, x in zip(row, given, strict=True)], out)
         given = pair_opposites(list(between.unbind(0)))
         for k, row in enumerate(matrix):
-            out = found[i, k::TILE]
+            out = small[i, k::TILE]
             add_up([(f, x[: out.shape[0]]) for f, x in zip(row, given, strict=True)], out)
-    return found.permute(0, 3, 1, 2)
+    return small.permute(0, 3, 1, 2)
 
 
 # The weights
@@ -297,9 +297,9 @@ def weights_to_points(weight: Tensor, shape: Shape) -> Tensor:
     matrix = transforms(r).weights
     between = w.new_empty(p, shape.small, s, r, s * shape.big)
     to_points(matrix, [w[:, k] for k in range(r)], list(between.unbind(0)))
-    found = w.new_empty(p, p, shape.small, s, s * shape.big)
-    to_points(matrix, [between[:, :, :, k] for k in range(r)], [found[:, j] for j in range(p)])
-    return found.view(p * p, shape.small, shape.channels)
+    points = w.new_empty(p, p, shape.small, s, s * shape.big)
+    to_points(matrix, [between[:, :, :, k] for k in range(r)], [points[:, j] for j in range(p)])
+    return points.view(p * p, shape.small, shape.channels)
 
 
 def weights_from_points(u: Tensor, shape: Shape) -> Tensor:
@@ -311,8 +311,8 @@ def weights_from_points(u: Tensor, shape: Shape) -> Tensor:
     given = pair_opposites([u[:, j] for j in range(p)])
     for k, row in enumerate(matrix.tolist()):
         add_up(list(zip(row, given, strict=True)), between[:, :, :, k])
-    found = u.new_empty(shape.small, r, s, r, s * shape.big)
+    weights = u.new_empty(shape.small, r, s, r, s * shape.big)
     given = pair_opposites(list(between.unbind(0)))
     for k, row in enumerate(matrix.tolist()):
-        add_up(list(zip(row, given, strict=True)), found[:, k])
-    return found.view(shape.small, KERNEL, KERNEL, shape.big).permute(0, 3, 1, 2)
+        add_up(list(zip(row, given, strict=True)), weights[:, k])
+    return weights.view(shape.small, KERNEL, KERNEL, shape.big).permute(0, 3, 1, 2)

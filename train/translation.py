@@ -73,14 +73,14 @@ def translate(engine: Engine, listed: Iterable[tuple[Any, ...]]) -> Iterator[Sam
     for some in _batch_tiles(_tiles(engine, listed), engine.batch_size):
         first = some[0].tile
         batch = np.zeros((engine.batch_size, *first.shape), first.dtype)
-        for place, one in enumerate(some):
-            batch[place] = one.tile
-        for one, made in zip(some, engine(batch).images, strict=False):
-            one.tiles.add_tile(one.number, made)
-            if one.number == len(one.tiles) - 1:
-                assert one.tiles.result is not None
-                name, source, target, *valid = one.pair
-                yield Sample(name, source, one.tiles.result, target, *valid)
+        for place, image in enumerate(some):
+            batch[place] = image.tile
+        for image, made in zip(some, engine(batch).images, strict=False):
+            image.tiles.add_tile(image.number, made)
+            if image.number == len(image.tiles) - 1:
+                assert image.tiles.result is not None
+                name, source, target, *valid = image.pair
+                yield Sample(name, source, image.tiles.result, target, *valid)
 
 
 class _Tile(NamedTuple):

@@ -113,20 +113,22 @@ def measure_percentiles(
     """
     first = [BandStatistics(dtype) for _ in wanted]
     for raster in samples():
-        for one, values, percents in zip(first, raster, wanted, strict=True):
+        for statistics, values, percents in zip(first, raster, wanted, strict=True):
             if percents is not None:
-                one.add(values)
+                statistics.add(values)
     bins = [
-        [] if percents is None or not one.count else [one.find_bin(p) for p in percents]
-        for one, percents in zip(first, wanted, strict=True)
+        []
+        if percents is None or not statistics.count
+        else [statistics.find_bin(p) for p in percents]
+        for statistics, percents in zip(first, wanted, strict=True)
     ]
     if dtype != "float32":
-        keys = [[place << 16 for place, _ in found] for found in bins]
+        keys = [[place << 16 for place, _ in band_keys] for band_keys in bins]
     else:
         keys = _refine(samples, bins)
     return [
-        None if not found else (to_value(found[0], dtype), to_value(found[1], dtype))
-        for found in keys
+        None if not band_keys else (to_value(band_keys[0], dtype), to_value(band_keys[1], dtype))
+        for band_keys in keys
     ]
 
 
@@ -134,7 +136,7 @@ def _refine(samples: Samples, bins: Sequence[Sequence[tuple[int, int]]]) -> list
     """The whole keys: of each band's bins, the lower 16 bits."""
     counts = {
         (band, place): np.zeros(BINS, np.int64)
-        for band, found in enumerate(bins) for place, _ in found
+        for band, band_bins in enumerate(bins) for place, _ in band_bins
     }  # fmt: skip
     for raster in samples():
         for (band, place), own in counts.items():
@@ -144,9 +146,9 @@ def _refine(samples: Samples, bins: Sequence[Sequence[tuple[int, int]]]) -> list
     return [
         [
             (place << 16) + int(np.searchsorted(np.cumsum(counts[band, place]), rank))
-            for place, rank in found
+            for place, rank in band_bins
         ]
-        for band, found in enumerate(bins)
+        for band, band_bins in enumerate(bins)
     ]
 
 
@@ -163,12 +165,12 @@ def list_samples(
     Returns:
         The samples of each band.
     """
-    found = []
+    samples = []
     for index, band in enumerate(side.bands):
         values = pixels[:, :, index]
         values = values.reshape(-1) if there is None else values[there[:, :, index]]
-        found.append(values[values > 0] if band.scale == "log" else values)
-    return found
+        samples.append(values[values > 0] if band.scale == "log" else values)
+    return samples
 
 
 def require_span(low: float, high: float, band: BandRange, number: int) -> None:

@@ -57,9 +57,9 @@ def _list_local(path: str, stamp: str) -> list[Page]:
 
 def find_patches_of_file(path: str, number: int) -> list[tuple[int, bytes]]:
     """:func:`find_patches` of a file of this machine. Raises :class:`ImageError`."""
-    found = list_pages_of_file(path)
+    listed = list_pages_of_file(path)
     with local.open_regular(path) as file:
-        return find_patches(lambda at, length: os.pread(file.fileno(), length, at), found, number)
+        return find_patches(lambda at, length: os.pread(file.fileno(), length, at), listed, number)
 
 
 def _open_remote(url: str) -> ReadAt:

@@ -175,17 +175,19 @@ def _quote_first_words(data: bytes) -> str:
     text = data[:HEAD].lstrip(SPACE).decode("utf-8", "replace").partition("\r\n\r\n")[0]
     text = re.sub(r"^<\?xml.*?\?>", "", text, flags=re.S)
     line = " ".join(text.split())
-    line = "".join(one if one.isprintable() and one != "'" else " " for one in line)
+    line = "".join(
+        character if character.isprintable() and character != "'" else " " for character in line
+    )
     return f"'{' '.join(line.split())[:48].rstrip()}'"
 
 
 def _describe_late_picture(data: bytes) -> str:
     """Of a picture that does not begin at once."""
     head = data[:BEFORE]
-    found = [(at, form) for start, form in SIGNATURES if (at := head.find(start)) > 0]
-    if not found:
+    beginnings = [(at, form) for start, form in SIGNATURES if (at := head.find(start)) > 0]
+    if not beginnings:
         return ""
-    at, form = min(found)
+    at, form = min(beginnings)
     before = head[:at]
     if not before.strip(SPACE):
         mark = (

@@ -109,8 +109,8 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
     if image.format == "PSD":
         remarks += photoshop.find_remarks(image, data)
     remarks += filter(None, [extents.find_damage(image.format or "", whole)])
-    told = image.format == "AVIF" and not image.info.get("icc_profile")
-    meaning = others.read_code_points(data) if told else None
+    has_code_points = image.format == "AVIF" and not image.info.get("icc_profile")
+    meaning = others.read_code_points(data) if has_code_points else None
     image = copy_info(image, others.correct_samples(image, data))
     return Decoded(image, meaning=meaning, warnings=[*remarks, *warn_beyond_palette(image)])
 

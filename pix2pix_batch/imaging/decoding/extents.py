@@ -55,8 +55,10 @@ def _check_bmp(data: bytes) -> str:
 
 def _is_filled_up(data: bytes, end: int) -> bool:
     """Whether up to three zeros follow, which some writers fill up with, and count."""
-    (told,) = struct.unpack_from("<I", data, 2)
-    return len(data) in (told, end + -end % 4) and len(data) < end + 4 and not any(data[end:])
+    (stated_size,) = struct.unpack_from("<I", data, 2)
+    return (
+        len(data) in (stated_size, end + -end % 4) and len(data) < end + 4 and not any(data[end:])
+    )
 
 
 def _check_bmp_runs(data: bytes, at: int, width: int, height: int, bits: int) -> str:
@@ -91,11 +93,11 @@ def _check_netpbm(data: bytes) -> str:
     kind, at = data[1:2], 2
     numbers: list[int] = []
     while len(numbers) < (2 if kind in b"14" else 3):
-        found = _TOKEN.match(data, at)
-        if found is None:
+        token = _TOKEN.match(data, at)
+        if token is None:
             return ""
-        numbers.append(int(found[1]))
-        at = found.end()
+        numbers.append(int(token[1]))
+        at = token.end()
     width, height, largest = (*numbers, 1)[:3]
     count = width * height * (3 if kind in b"36" else 1)
     if kind in b"123":
@@ -113,8 +115,8 @@ def _check_netpbm(data: bytes) -> str:
 
 def _check_plain_netpbm(data: bytes, is_bits: bool, count: int) -> str:
     written = re.sub(rb"#[^\r\n]*", b"", data)
-    found = re.findall(rb"\S" if is_bits else rb"\S+", written)
-    return LONGER if len(found) > count else ""
+    samples = re.findall(rb"\S" if is_bits else rb"\S+", written)
+    return LONGER if len(samples) > count else ""
 
 
 def _check_targa(data: bytes) -> str:
@@ -171,8 +173,8 @@ def _end_pcx_runs(body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     is_value = np.concatenate([[False], is_head[:-1]])
     repeats = np.concatenate([[1], body[:-1] & 63]) if len(body) else body
     made = np.where(is_head, 0, np.where(is_value, repeats, 1)).astype(np.int64)
-    kept = ~is_head
-    return number[kept] + 1, np.cumsum(made)[kept]
+    is_data = ~is_head
+    return number[is_data] + 1, np.cumsum(made)[is_data]
 
 
 def _check_sgi(data: bytes) -> str:

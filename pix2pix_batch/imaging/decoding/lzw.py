@@ -44,10 +44,10 @@ def count_samples(data: bytes, root: int, *, is_tiff: bool) -> int:
         words = padded[:-3] | padded[1:-2] << 8 | padded[2:-1] << 16
     at, total, end = 0, 0, 8 * len(data)
     while True:
-        found, at, is_over = _count_segment(words, at, end, root, is_tiff)
-        if found < 0:
+        count, at, is_over = _count_segment(words, at, end, root, is_tiff)
+        if count < 0:
             return -1
-        total += found
+        total += count
         if is_over:
             return total
 

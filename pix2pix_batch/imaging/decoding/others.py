@@ -94,7 +94,7 @@ def prepare_for_pillow(data: bytes) -> bytes:
         return data
     top, bottom, row = (int.from_bytes(data[at : at + 2], "little") for at in (6, 10, 66))
     end = 128 + (bottom - top + 1) * data[65] * row
-    runs = re.sub(rb"[\xc0-\xff]", lambda found: b"\xc1" + found[0], data[128:end])
+    runs = re.sub(rb"[\xc0-\xff]", lambda prepared: b"\xc1" + prepared[0], data[128:end])
     return data[:2] + b"\1" + data[3:128] + runs + data[end:]
 
 
@@ -103,9 +103,9 @@ def take_first_page(data: bytes) -> bytes:
     if not data.startswith(DCX):
         return data
     places = struct.unpack_from("<1024I", data[:4100].ljust(4100, b"\0"), 4)
-    told = list(takewhile(bool, places))  # up to the first that is 0
-    later = [place for place in told if place > told[0]]
-    return data[told[0] : min(later, default=len(data))] if told else data
+    starts = list(takewhile(bool, places))  # up to the first that is 0
+    later = [place for place in starts if place > starts[0]]
+    return data[starts[0] : min(later, default=len(data))] if starts else data
 
 
 def _drop_unused_table(data: bytes) -> bytes:

@@ -85,8 +85,8 @@ class Cicp:
         )
 
 
-def _alike(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return all(abs(a - b) < NEAR for a, b in zip(one, other, strict=True))
+def _alike(first: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return all(abs(a - b) < NEAR for a, b in zip(first, other, strict=True))
 
 
 def _srgb_curve() -> list[float]:

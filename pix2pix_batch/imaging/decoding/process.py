@@ -85,6 +85,6 @@ _HUSHED = [
 def hush_warnings() -> None:
     """The same for what is said by :mod:`warnings`, as of EXIF that is damaged. Others that change
     the filters for a while may take this one away with theirs, so it is looked for each time."""
-    for one in _HUSHED:
-        if one not in warnings.filters:
-            warnings.filterwarnings("ignore", category=one[2], module=_MODULES)
+    for logger in _HUSHED:
+        if logger not in warnings.filters:
+            warnings.filterwarnings("ignore", category=logger[2], module=_MODULES)

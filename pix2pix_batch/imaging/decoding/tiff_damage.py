@@ -110,16 +110,16 @@ def _holds_more(image: TiffImageFile, data: bytes, compression: int) -> bool:
 
 def _count_unpacked(data: bytes, most: int) -> int:
     """How many bytes the runs are, counted until ``most`` are there (TIFF 6.0, section 9)."""
-    at = found = 0
-    while at < len(data) - 1 and found < most:
+    at = count = 0
+    while at < len(data) - 1 and count < most:
         head = data[at]
         if head < 128:
-            found += head + 1
+            count += head + 1
             at += head + 2
         else:
-            found += 257 - head if head > 128 else 0
+            count += 257 - head if head > 128 else 0
             at += 2 if head > 128 else 1
-    return found
+    return count
 
 
 def _count_lzw(data: bytes, most: int) -> int:

@@ -123,16 +123,16 @@ class Tiff:
         try:
             (entries,) = self._unpack("Q" if self.big else "H", self.first)
             start, step = self.first + (8 if self.big else 2), 20 if self.big else 12
-            told = {self._unpack("H", start + step * n)[0] for n in range(min(entries, 0xFFFF))}
+            tags = {self._unpack("H", start + step * n)[0] for n in range(min(entries, 0xFFFF))}
         except struct.error:
             return []
-        found = self.directory(wanted, limit=max(len(self.data), 1))
+        fields = self.directory(wanted, limit=max(len(self.data), 1))
         return sorted(
             tag
-            for tag in told.intersection(wanted)
-            if tag not in found
-            or not (found[tag].numbers() or found[tag].kind == BYTE)
-            or not found[tag].data
+            for tag in tags.intersection(wanted)
+            if tag not in fields
+            or not (fields[tag].numbers() or fields[tag].kind == BYTE)
+            or not fields[tag].data
         )
 
     def after(self, at: int) -> int:

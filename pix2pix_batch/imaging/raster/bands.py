@@ -44,14 +44,12 @@ def choose_bands(
     wanted = side.names
     if all(wanted) and set(wanted) <= set(names):
         return [names.index(name) + 1 for name in wanted]
-    for found in (range(count), own or ()):
-        if len(found) == side.channels:
-            return [index + 1 for index in found]
-    told = _list_names(names)
-    takes = f"{side.channels}{_list_names(wanted)}"
+    for indices in (range(count), own or ()):
+        if len(indices) == side.channels:
+            return [index + 1 for index in indices]
     raise ImageError(
-        f"has {format_count(count, 'band')}{told}, and the model takes {takes}; choose them with "
-        "--bands"
+        f"has {format_count(count, 'band')}{_list_names(names)}, and the model takes "
+        f"{side.channels}{_list_names(wanted)}; choose them with --bands"
     )
 
 

@@ -88,7 +88,7 @@ class GdalRaster:
         colours, self._alpha = list(file.colorinterp), None
         if enums.ColorInterp.alpha in colours:
             self._alpha = colours.index(enums.ColorInterp.alpha) + 1
-        names = tuple(found or "" for found in file.descriptions)
+        names = tuple(description or "" for description in file.descriptions)
         own = [k for k in range(file.count) if k + 1 != self._alpha] if not bands else None
         self.indexes = choose_bands(names, file.count, own, self.side, bands)
         types = [file.dtypes[index - 1] for index in self.indexes]
@@ -144,10 +144,10 @@ class GdalRaster:
         """Read a window; see :meth:`.reading.Raster.read`."""
         window = library.rasterio().windows.Window(left, top, width, height)
         made = self._read(window, (height, width))
-        if self._blocks and (found := self._blocks.find_damage(top, left, height, width)):
+        if self._blocks and (damage := self._blocks.find_damage(top, left, height, width)):
             self._blocks.close()
             self._blocks = None
-            self.warnings.append(found)
+            self.warnings.append(damage)
         return made
 
     def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -159,7 +159,7 @@ class GdalRaster:
         """See :class:`.reading.Raster`."""
         step = reduction(self.height, self.width, longest)
         factors = self._file.overviews(self.indexes[0])
-        factor = max((one for one in factors if one <= step), default=1)
+        factor = max((overview for overview in factors if overview <= step), default=1)
         return self.height * self.width * self.pixel_bytes // factor**2
 
     def _read(self, window: Any, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:

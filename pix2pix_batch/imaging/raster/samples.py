@@ -27,12 +27,12 @@ def require_type(kind: Any, side: ValueRange, what: str) -> None:
         ImageError: The type does not fit.
     """
     try:
-        found = np.dtype(kind)
+        dtype = np.dtype(kind)
     except TypeError:
-        found = None
-    if found is not None and found == np.dtype(side.dtype).newbyteorder(found.byteorder):
+        dtype = None
+    if dtype is not None and dtype == np.dtype(side.dtype).newbyteorder(dtype.byteorder):
         return
-    if found is not None and not side.is_whole and found.kind in "iuf":
+    if dtype is not None and not side.is_whole and dtype.kind in "iuf":
         return
     raise ImageError(
         f"{what} has samples of {kind}, and the model takes {side.dtype}; make them such first "
@@ -66,14 +66,14 @@ def clean(
     known = any(value is not None for own in nodata for value in (*own, side.nodata))
     if masked is None and side.is_whole and not known:
         return np.ascontiguousarray(values, dtype=side.dtype), None
-    found = np.ascontiguousarray(values, dtype=side.dtype)
-    if found is values or np.shares_memory(found, values):
-        found = found.copy()
-    lacks = np.zeros(found.shape, bool)
+    cleaned = np.ascontiguousarray(values, dtype=side.dtype)
+    if cleaned is values or np.shares_memory(cleaned, values):
+        cleaned = cleaned.copy()
+    lacks = np.zeros(cleaned.shape, bool)
     unreal = None
     if not side.is_whole:
-        unreal = ~np.isfinite(found)
-        if np.isinf(found).any() and INFINITE not in warnings:
+        unreal = ~np.isfinite(cleaned)
+        if np.isinf(cleaned).any() and INFINITE not in warnings:
             warnings.append(INFINITE)
         lacks |= unreal
     for band, own in enumerate(nodata):
@@ -85,8 +85,8 @@ def clean(
         empty |= masked
     gaps = empty[:, :, None] if unreal is None else empty[:, :, None] | unreal
     if gaps.any():
-        np.copyto(found, np.array(side.fills, found.dtype), where=gaps)
-    return found, None if not empty.any() else ~empty
+        np.copyto(cleaned, np.array(side.fills, cleaned.dtype), where=gaps)
+    return cleaned, None if not empty.any() else ~empty
 
 
 def reduction(height: int, width: int, longest: int) -> int:

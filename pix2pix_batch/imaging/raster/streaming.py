@@ -107,11 +107,11 @@ class StreamedTiles:
     def _read(self, row: int, top: int, left: int, width: int) -> np.ndarray:
         pixels, valid = self._window(top, left, self.size, width)
         if valid is not None:
-            kept = self._valid.get(row)
-            if kept is None:
-                kept = self._valid[row] = np.ones((self.size, self.columns.padded), bool)
+            cached = self._valid.get(row)
+            if cached is None:
+                cached = self._valid[row] = np.ones((self.size, self.columns.padded), bool)
             x = left + self.columns.before
-            kept[:, x : x + width] = valid
+            cached[:, x : x + width] = valid
         return pixels
 
     def _window(
@@ -178,10 +178,10 @@ class StreamedTiles:
 
     def all_squares(self) -> list[float]:
         """Of all tiles, also of those that were made before. Raises :class:`ImageError`."""
-        found: list[float] = []
+        squares: list[float] = []
         for number in range(self.rows.count):
-            found += self._piece(number).squares.tolist()
-        return found
+            squares += self._piece(number).squares.tolist()
+        return squares
 
     def _piece(self, number: int) -> Piece:
         piece = self.store.read(number)

@@ -36,8 +36,8 @@ class Survey:
         step = max(1, round((values.shape[0] * values.shape[1] / SURVEYED) ** 0.5))
         few = values[::step, ::step]
         few = few.reshape(-1, few.shape[2]) if valid is None else few[valid[::step, ::step]]
-        for band, told in enumerate(self._side.bands):
-            beyond = (few[:, band] < told.low) | (few[:, band] > told.high)
+        for band, band_range in enumerate(self._side.bands):
+            beyond = (few[:, band] < band_range.low) | (few[:, band] > band_range.high)
             self._beyond[band] += np.count_nonzero(beyond)
         self._counted += len(few)
         if self._said in warnings:
@@ -48,14 +48,12 @@ class Survey:
 
     def _describe(self) -> str:
         band = int(np.argmax(self._beyond))
-        most, told = int(self._beyond[band]), self._side.bands[band]
+        most, band_range = int(self._beyond[band]), self._side.bands[band]
         if 2 * most <= self._counted:
             return ""
         share = round(100 * most / self._counted)
-        return (
-            f"{share} % of the values of {told.name or f'band {band + 1}'} lie beyond {told}, "
-            "which the model tells apart: is it on another scale?"
-        )
+        name = band_range.name or f"band {band + 1}"
+        return f"{share} % of the values of {name} lie beyond {band_range}, which the model tells apart: is it on another scale?"
 
 
 def describe_other_names(names: Sequence[str], wanted: Sequence[str]) -> str:

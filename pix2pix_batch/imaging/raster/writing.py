@@ -51,15 +51,15 @@ PREDICTED = ("DEFLATE", "LZW", "ZSTD")
 
 def parse_creation_options(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """``NAME=VALUE`` each, as GDAL has them. Raises :class:`InputError`."""
-    found: dict[str, str] = {}
+    options: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name.strip() or not value.strip():
             raise InputError(
                 f"--creation-option {word!r}: must be NAME=VALUE, such as COMPRESS=ZSTD"
             )
-        found[name.strip().upper()] = value.strip()
-    return tuple(found.items())
+        options[name.strip().upper()] = value.strip()
+    return tuple(options.items())
 
 
 class GapFiller:
