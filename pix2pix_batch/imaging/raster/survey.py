@@ -53,7 +53,10 @@ class Survey:
             return ""
         share = round(100 * most / self._counted)
         name = band_range.name or f"band {band + 1}"
-        return f"{share} % of the values of {name} lie beyond {band_range}, which the model tells apart: is it on another scale?"
+        return (
+            f"{share} % of the values of {name} lie beyond {band_range}, which the model tells "
+            "apart: is it on another scale?"
+        )
 
 
 def describe_other_names(names: Sequence[str], wanted: Sequence[str]) -> str:
