@@ -18,8 +18,13 @@ SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Speed:
-    """``latency_ms``: of one batch, median, from bytes to bytes; ``images_per_second``: bytes to
-    bytes too, with two batches under way where the engine can."""
+    """How fast an engine is, from bytes to bytes.
+
+    Attributes:
+        images_per_second: With two batches under way if the engine can do that.
+        latency_ms: The median time of one batch.
+        batches: How many batches were measured.
+    """
 
     images_per_second: float
     latency_ms: float

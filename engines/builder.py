@@ -19,8 +19,13 @@ Progress = Callable[[str, int, int], bool]
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """``target``: :data:`CURRENT` or one such as ``sm89``. ``optimization_level``: 0 (quick build)
-    to 5 (best engine); ``workspace_mib``: scratch memory at most, ``None`` for all there is."""
+    """What an engine is built for, and how.
+
+    Attributes:
+        target: :data:`CURRENT`, or a kind of GPU such as ``sm89``.
+        optimization_level: From 0, a quick build, to 5, the best engine.
+        workspace_mib: The most scratch memory, in MiB; ``None`` for all there is.
+    """
 
     target: str = CURRENT
     optimization_level: int = 3  # TensorRT's own default

@@ -97,7 +97,13 @@ Build = Callable[[], tuple[bytes, dict[str, Any]]]
 
 
 class ObtainedEngine(NamedTuple):
-    """``built``: just now; ``notice``: why an old one was of no use, in a sentence, or empty."""
+    """An engine of the cache.
+
+    Attributes:
+        entry: The engine.
+        built: Whether it was built just now.
+        notice: Why an earlier engine was not used, in a sentence; empty if there was none.
+    """
 
     entry: Entry
     built: bool
@@ -342,7 +348,8 @@ class Cache:
 
 
 def default_folder() -> Path:
-    """``$PIX2PIX_BATCH_CACHE``, else ``pix2pix-batch`` in the user's cache directory (XDG)."""
+    """The directory of ``$PIX2PIX_BATCH_CACHE``, else ``pix2pix-batch`` in the user's cache
+    directory (XDG)."""
     if chosen := os.environ.get(VARIABLE):
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")

@@ -35,10 +35,15 @@ class Graph(Generator):
         raise NotImplementedError
 
     def forward(self, image: Tensor, *noise: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """``(N, H, W, C)`` to ``(N, H, W, C')``, of the bundle's types, and embeddings,
-        ``float32 (N, D)``.
+        """Translate images, with scaling and rounding.
 
-        ``noise``: one ``bool (N, C, H, W)`` a dropout block, true where a value is kept; or none.
+        Args:
+            image: ``(N, H, W, C)`` of the bundle's input type.
+            noise: One ``bool (N, C, H, W)`` for each block with dropout, true where a value is
+                kept; or none.
+
+        Returns:
+            ``(N, H, W, C')`` of the bundle's output type, and embeddings, ``float32 (N, D)``.
         """
         # TensorRT takes a uint8 tensor into or out of a Cast only: first and last, nothing between.
         x = self._levels(image)

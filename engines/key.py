@@ -65,7 +65,7 @@ class Key:
 
 
 def list_differences(old: Key, new: Key) -> str:
-    """``version was 1.6, is 1.7``: where two keys differ."""
+    """Say where two keys differ, such as ``version was 1.6, is 1.7``."""
     before, after = old.as_dict(), new.as_dict()
     return ", ".join(
         f"{name} was {before[name] or 'any'}, is {after[name] or 'any'}"

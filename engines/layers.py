@@ -22,8 +22,14 @@ leaves some 60 dB a layer and adds up to no less than 40 on sound models."""
 
 @dataclass(frozen=True)
 class LayerError:
-    """``snr``: of its features against fp32's, in dB; ``largest``: of them, in fp32;
-    ``finite``: whether all are numbers in the narrow precision."""
+    """How far the features of a layer are from those in fp32.
+
+    Attributes:
+        name: The layer.
+        snr: Their signal-to-noise ratio, in dB.
+        largest: The largest of them in fp32.
+        finite: Whether all are numbers in the narrow precision.
+    """
 
     name: str
     snr: float

@@ -34,8 +34,14 @@ KEY = bytes(16)
 
 @dataclass(frozen=True)
 class Parity:
-    """``psnr``: in dB, of all the images together; ``greatest``: difference of two samples, in
-    levels of 255, or where they are finer in 65535ths of their band's range (``finest``)."""
+    """How close an engine's images are to the reference's.
+
+    Attributes:
+        psnr: In dB, over all images together.
+        greatest: The largest difference of two samples, in parts of ``finest``.
+        images: How many images were compared.
+        finest: 255 for samples of 8 bits; 65535, parts of their band's range, for finer ones.
+    """
 
     psnr: float
     greatest: int

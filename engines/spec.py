@@ -28,7 +28,15 @@ NO_GPU = (
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """``model``: a bundle; the rest as in :func:`pix2pix_batch.engines.export.export`."""
+    """Which engine is wanted.
+
+    Attributes:
+        model: The bundle.
+        precision: ``fp16``, ``fp32`` or ``bf16``.
+        batch_size: Images of a batch, always as many.
+        size: The images' side in pixels.
+        noise: Whether the engine has inputs for dropout masks.
+    """
 
     model: Path
     precision: str

@@ -77,7 +77,7 @@ class Product:
         self.shape = shape
 
     def big(self, x: Tensor) -> Tensor:
-        """``(N, B, H, W)`` to ``(N * h * w, 16 * B)``."""
+        """The patches of the big image: ``(N, B, H, W)`` to ``(N * h * w, 16 * B)``."""
         shape = self.shape
         s, b = shape.stride, shape.big
         x = pad(x, PADDING, *(side + 2 * PADDING for side in shape.sides))
@@ -100,7 +100,7 @@ class Product:
         return big.contiguous(memory_format=torch.channels_last)
 
     def small(self, x: Tensor) -> Tensor:
-        """``(N, S, h, w)`` to ``(N * h * w, S)``."""
+        """The pixels of the small image: ``(N, S, h, w)`` to ``(N * h * w, S)``."""
         return x.permute(0, 2, 3, 1).reshape(-1, self.shape.small)
 
     def small_of(self, big: Tensor, weights: Tensor) -> Tensor:
@@ -109,7 +109,8 @@ class Product:
         return x.permute(0, 3, 1, 2)
 
     def weights(self, weight: Tensor) -> Tensor:
-        """``(S, B, 4, 4)`` as ``(S, 16 * B)``; no copy where it is channels last."""
+        """The weights as a matrix: ``(S, B, 4, 4)`` to ``(S, 16 * B)``, without a copy if they are
+        channels last."""
         return weight.permute(0, 2, 3, 1).reshape(self.shape.small, -1)
 
     def weights_of(self, small: Tensor, big: Tensor) -> Tensor:

@@ -99,13 +99,13 @@ def fingerprint(split: Split) -> str:
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """``uint8 (N, H, W, C)`` to ``float32 (N, C, H, W)`` in [-1, 1], channels last."""
+    """Scale ``uint8 (N, H, W, C)`` to ``float32 (N, C, H, W)`` in [-1, 1], channels last."""
     return images.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1)
 
 
 class LevelMappings:
-    """``input`` and ``output``: samples, ``(N, H, W, C)`` of a side's type, to ``float32 (N, C, H,
-    W)`` in [-1, 1], channels last."""
+    """Functions that turn samples of inputs and of outputs into levels: ``(N, H, W, C)`` of the
+    side's type to ``float32 (N, C, H, W)`` in [-1, 1], channels last."""
 
     def __init__(self, ranges: ValueRanges) -> None:
         self.input = ValueMapping(ranges.input).to_levels

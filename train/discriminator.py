@@ -73,11 +73,15 @@ class PatchGAN(nn.Module):
                 nn.init.normal_(module.weight, 1.0, INIT_STD)
 
     def forward(self, *images: Tensor, parts: int = 1) -> Tensor:
-        """``(N, C, H, W)`` images in [-1, 1], stacked along the channels, to ``(N, 1, h, w)``
-        logits, one a patch.
+        """Judge images: one logit for each patch.
 
-        ``parts``: equal parts of the batch that batch norm takes one after the other, each by
-        its own statistics, as if they were given one after the other.
+        Args:
+            images: ``(N, C, H, W)`` in [-1, 1] each; they are joined along the channels.
+            parts: Into how many equal parts the batch is divided for batch norm, which takes each
+                by its own statistics, as if they were given one after the other.
+
+        Returns:
+            ``(N, 1, h, w)`` logits.
         """
         x = torch.cat(images, dim=1)
         for layer in self.layers:

@@ -169,9 +169,16 @@ def _require_fit(info: BundleInfo, recipe: Recipe) -> None:
 
 
 def default_split(data: Path, choice: Choice) -> tuple[str, str]:
-    """``val``, or ``all`` of foreign pairs that have no such split: nothing was held out of them.
+    """Choose the split that is evaluated unless the user says it.
 
-    With a note. Raises :class:`InputError` where there are no pairs.
+    That is ``val``, or ``all`` for pairs that the model was not trained on and that have no such
+    split, since nothing of them was held out.
+
+    Returns:
+        The split, and a note, empty if there is nothing to say.
+
+    Raises:
+        InputError: There are no pairs.
     """
     if not choice.foreign:
         return "val", ""

@@ -66,7 +66,8 @@ class Score(NamedTuple):
 
 
 def score(sample: Sample, colours: np.ndarray | None = None) -> Score:
-    """``colours``: ``uint8 (K, 3)``, the classes' where the targets are label maps."""
+    """Measure how close an output is to its target. ``colours``: ``uint8 (K, 3)``, the colours of
+    the classes if the targets are label maps."""
     _, _, output, target, _ = sample
     l1 = metrics.mean_absolute_error(output, target)
     appearance = np.array(
@@ -156,7 +157,8 @@ class Evaluation:
                 figures.pop(key, None)
 
     def add_classes(self, names: Sequence[str], confusion: np.ndarray) -> None:
-        """``confusion``: of all images together, as :func:`metrics.confusion` gives it."""
+        """Add the figures of label maps. ``confusion``: of all images together, as
+        :func:`metrics.confusion` returns it."""
         label_figures = metrics.LabelFigures.of(confusion)
         self.overall |= {
             "pixel_accuracy": label_figures.pixel_accuracy,

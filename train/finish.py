@@ -45,10 +45,8 @@ for a variance where a feature is a pixel or four."""
 
 
 def write_bundles(trainer: Trainer) -> list[Path]:
-    """``model.safetensors``, and ``best.safetensors`` where an earlier step had the least error.
-
-    Both for ``convert``, with recipe, data, figures and embedding statistics.
-    """
+    """Write ``model.safetensors``, and ``best.safetensors`` if an earlier step had the least error.
+    Both have the recipe, the data, the figures and the distribution of the training inputs."""
     figures = trainer.validation(trainer.result, trainer.accelerator)[0]
     data = data_facts(trainer.recipe, trainer.data)
     written = [_write(trainer, "model", trainer.result, trainer.last, figures, data)]

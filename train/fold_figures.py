@@ -32,8 +32,13 @@ BEST_IS_ONE = ("sharpness", "bright")
 
 @dataclass(frozen=True)
 class FoldFigures:
-    """``folds``: the figures of each by its name; ``held_out``: whether its model was trained
-    without it, ``None`` where that is not known."""
+    """The figures of all folds.
+
+    Attributes:
+        folds: The figures of each fold, by its name.
+        held_out: Whether the model of each was trained without the fold; ``None`` if that is not
+            known.
+    """
 
     folds: dict[str, Evaluation]
     held_out: dict[str, bool | None]

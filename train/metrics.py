@@ -20,8 +20,8 @@ def mean_absolute_error(output: np.ndarray, target: np.ndarray) -> float:
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
-    """``float64 (..., H, W)``, 0..255, of ``uint8 (..., H, W, C)``; of 4 channels the last is
-    alpha."""
+    """The luma of images, ``uint8 (..., H, W, C)``, as ``float64 (..., H, W)`` from 0 to 255. The
+    last of 4 channels is alpha and does not count."""
     return image[..., 0].astype(float) if image.shape[-1] == 1 else image[..., :3] @ GREY
 
 

@@ -164,7 +164,7 @@ class Mosaic(Model):
 
 
 def subtract_bands(bands: list[Band], others: list[Band]) -> list[Band]:
-    """``bands`` without what of them lies in ``others``."""
+    """Take out of ``bands`` what lies in ``others``."""
     for west, east in others:
         left = [(start, min(end, west)) for start, end in bands]
         right = [(max(start, east), end) for start, end in bands]

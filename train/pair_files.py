@@ -67,7 +67,7 @@ class Reader:
         return a, b
 
     def image(self, path: Path, channels: int) -> np.ndarray:
-        """``uint8 (H, W, channels)``. Raises :class:`ImageError`."""
+        """Read an image, ``uint8 (H, W, channels)``. Raises :class:`ImageError`."""
         picture = self.picture(path, channels)
         if picture.alpha is not None:
             raise _transparent(path, channels)

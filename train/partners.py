@@ -57,7 +57,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Match:
-    """``pairs``: names of A and B that a rule puts together."""
+    """What a rule pairs: ``pairs`` has the names of A and B that it puts together."""
 
     rule: Rule
     pairs: list[tuple[str, str]]

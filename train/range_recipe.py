@@ -130,8 +130,8 @@ class RangeRecipe(Bounds):
         return bare_range(self.type, names, self.nodata)
 
     def make_range(self, channels: int, measured: list[tuple[float, float] | None]) -> ValueRange:
-        """``measured``: of each band what its percentiles are, ``None`` where that is not known
-        yet or not needed. Raises ``ValueError``."""
+        """Make the range of a side. ``measured``: the percentiles of each band, ``None`` if they
+        are not known yet or not needed. Raises ``ValueError``."""
         bands = []
         for band, percentiles in zip(self.list_bands(channels), measured, strict=True):
             low, high = band.low, band.high

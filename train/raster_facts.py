@@ -16,9 +16,16 @@ from pix2pix_batch.imaging.raster.paged import open_named
 
 @dataclass(frozen=True)
 class RasterFacts:
-    """``kind``: the type of its samples, by NumPy's name; ``names`` and ``nodata``: of its bands;
-    ``system``: its CRS in short, empty without; ``transform``: rasterio's six numbers, ``None``
-    where it does not say where it lies."""
+    """What a raster says of itself.
+
+    Attributes:
+        kind: The type of its samples, by NumPy's name.
+        names: The names of its bands.
+        nodata: Of each band the value that stands for no data.
+        system: Its reference system in short; empty if it has none.
+        transform: The six numbers of rasterio's transform; ``None`` if it does not say where it
+            lies.
+    """
 
     width: int
     height: int

@@ -75,11 +75,12 @@ def to_decibels(share: float) -> float:
 
 
 def measure(sample: Sample, side: ValueRange) -> BandSums:
-    """``side``: of outputs. Raises :class:`ImageError` where no pixel has data.
+    """Measure how close an output is to its target. ``side``: what the samples mean. Raises
+    :class:`ImageError` if no pixel has data.
 
-    PSNR and SSIM are of the levels that the range gives, 0 to 1, of logarithmic bands logarithmic;
-    what lies beyond the range counts as its ends there. MAE, RMSE and the spectral angle are of the
-    values themselves.
+    PSNR and SSIM are computed on the levels of the range, 0 to 1, which are logarithmic for
+    logarithmic bands; values beyond the range count as its ends. MAE, RMSE and the spectral angle
+    are computed on the values themselves.
     """
     output, target = (image.astype(np.float64) for image in (sample.output, sample.target))
     there = np.ones(target.shape[:2], bool) if sample.valid is None else sample.valid
@@ -99,8 +100,8 @@ def measure(sample: Sample, side: ValueRange) -> BandSums:
 
 
 def spectral_angles(output: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """``float64 (n,)``, in degrees: between the spectra ``(n, C)`` as vectors (Kruse et al. 1993);
-    0 where both are zero, 90 where one is."""
+    """The angles between spectra, ``(n, C)``, as vectors, in degrees, ``float64 (n,)`` (Kruse et
+    al. 1993); 0 if both are zero, 90 if one is."""
     lengths = np.linalg.norm(output, axis=1) * np.linalg.norm(target, axis=1)
     products = (output * target).sum(axis=1)
     cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
@@ -110,7 +111,8 @@ def spectral_angles(output: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 @dataclass
 class RasterEvaluation(Evaluation):
-    """``bands``: each band's figures over all pixels with data, by its name or number."""
+    """The figures of a model of rasters. ``bands``: those of each band over all pixels with data,
+    by its name or number."""
 
     bands: dict[str, dict[str, float]] = field(default_factory=dict)
 

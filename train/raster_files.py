@@ -45,10 +45,15 @@ EMPTY = "holds no data: every pixel is its value for none, or masked; leave the 
 
 
 class RasterSide(NamedTuple):
-    """``range``: what samples mean; ``bare``: as far as it is known before any file is read
-    (:func:`pix2pix_batch.train.range_recipe.bare_range`); ``bands``: what names them in the files,
-    nothing where they are told by ``range``; ``shown``: the indices of the bands that pictures of
-    it show."""
+    """A side of the pairs, inputs or targets.
+
+    Attributes:
+        range: What its samples mean.
+        bare: What is known of that before any file is read
+            (:func:`pix2pix_batch.train.range_recipe.bare_range`).
+        bands: What names its bands in the files; empty if ``range`` names them.
+        shown: The indices of the bands that pictures of it show.
+    """
 
     range: ValueRange
     bare: ValueRange
@@ -308,7 +313,7 @@ class RasterReader(Reader):
         return self._read_bands(path, side, lambda raster: raster.read_reduced(LONGEST))[0]
 
     def pictures(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """``uint8 (H, W, 3)`` of both sides' samples."""
+        """Draw the samples of both sides, ``uint8 (H, W, 3)`` each."""
         return show(a, self.a.range, self.a.shown), show(b, self.b.range, self.b.shown)
 
     def draw(

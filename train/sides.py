@@ -130,7 +130,8 @@ class Sides:
 
 
 def read_name(path: Path) -> NamedDirectory:
-    """``trainA``, ``train_A``, ``A``, ``train``, ``val-images``, ``conditioning_images``..."""
+    """Read what a directory's name says of its split and side, such as ``trainA``, ``train_A``,
+    ``A``, ``train``, ``val-images`` or ``conditioning_images``."""
     split, words = _read_split(path.name)
     return NamedDirectory(path, split, _kind(words))
 

@@ -26,9 +26,15 @@ LOSSES = ("d", "gan", "l1")
 
 
 class Batch(NamedTuple):
-    """``source``, ``target``: ``float32 (N, C, H, W)`` in [-1, 1]; ``first``: the position of
-    the first in the training stream, which names the noise; ``valid``: ``bool (N, 1, H, W)``,
-    where there is something to learn: elsewhere the target is 0. ``None`` for everywhere."""
+    """A batch on its device.
+
+    Attributes:
+        source: ``float32 (N, C, H, W)`` in [-1, 1].
+        target: The same, 0 where ``valid`` is false.
+        first: The position of the first image in the training stream, which decides the dropout
+            masks.
+        valid: ``bool (N, 1, H, W)``, where there is something to learn; ``None`` for everywhere.
+    """
 
     source: Tensor
     target: Tensor

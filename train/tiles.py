@@ -154,7 +154,7 @@ def pair_opposites(given: list[Tensor]) -> list[Tensor]:
 
 
 def from_points(matrix: np.ndarray) -> np.ndarray:
-    """``matrix`` for :func:`pair_opposites` inputs."""
+    """Change ``matrix`` so that it takes inputs of :func:`pair_opposites`."""
     paired = matrix.copy()
     for i in range(1, matrix.shape[1] - 1, 2):
         paired[:, i] = (matrix[:, i] + matrix[:, i + 1]) / 2
@@ -188,7 +188,7 @@ def pad(x: Tensor, top: int, height: int, width: int) -> Tensor:
 
 
 def crop(x: Tensor, shape: Shape) -> Tensor:
-    """``(..., H', W', B)`` without what :func:`pad` put around it."""
+    """Remove from ``(..., H', W', B)`` what :func:`pad` put around it."""
     h, w = shape.sides
     return x[..., PADDING : PADDING + h, PADDING : PADDING + w, :]
 
@@ -198,9 +198,10 @@ def _padded_sides(shape: Shape) -> tuple[int, int]:
 
 
 def big_to_points(x: Tensor, shape: Shape) -> Tensor:
-    """``(N, B, H, W)`` to ``(points**2, N * tiles, channels)``.
+    """Transform the big image: ``(N, B, H, W)`` to ``(points**2, N * tiles, channels)``.
 
-    One image after the other, here and below, so that what is between stays in the cache.
+    Here and below one image is taken after the other, so that intermediate results stay in the
+    cache.
     """
     s, p, n = shape.stride, shape.points, shape.images
     height, width = _padded_sides(shape)
@@ -250,7 +251,7 @@ def _overlap(matrix: np.ndarray, given: list[Tensor], out: Tensor, dim: int) -> 
 
 
 def small_to_points(x: Tensor, shape: Shape) -> Tensor:
-    """``(N, S, h, w)`` to ``(points**2, N * tiles, S)``."""
+    """Transform the small image: ``(N, S, h, w)`` to ``(points**2, N * tiles, S)``."""
     p, n = shape.points, shape.images
     rows, columns = shape.tiles
     matrix = transforms(shape.taps).small.T
@@ -291,7 +292,7 @@ def small_from_points(m: Tensor, shape: Shape) -> Tensor:
 
 
 def weights_to_points(weight: Tensor, shape: Shape) -> Tensor:
-    """``(S, B, 4, 4)`` to ``(points**2, S, channels)``."""
+    """Transform the weights: ``(S, B, 4, 4)`` to ``(points**2, S, channels)``."""
     s, p, r = shape.stride, shape.points, shape.taps
     w = weight.permute(0, 2, 3, 1).contiguous().view(shape.small, r, s, r, s * shape.big)
     matrix = transforms(r).weights

@@ -19,7 +19,8 @@ BINS = 1 << 16
 
 
 def to_keys(values: np.ndarray) -> np.ndarray:
-    """``uint32`` of ``uint8``, ``uint16``, ``int16`` or finite ``float32``, in their order."""
+    """Turn values of ``uint8``, ``uint16``, ``int16`` or finite ``float32`` into ``uint32`` keys in
+    the same order."""
     if values.dtype.kind == "f":
         bits = (values.astype("<f4") + np.float32(0)).view("<u4")  # -0 is 0
         return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint32)
@@ -46,7 +47,7 @@ class BandStatistics:
         self.keys = (0xFFFFFFFF, 0)
 
     def add(self, values: np.ndarray, absent: int = 0) -> None:
-        """``values``: of the type, ``(n,)``, those with data."""
+        """Count values with data, ``(n,)`` of the band's type."""
         self.absent += absent
         if not values.size:
             return

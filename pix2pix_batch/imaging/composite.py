@@ -66,14 +66,14 @@ def show(
 
 
 def to_eight_bits(pixels: np.ndarray, side: ValueRange) -> np.ndarray:
-    """``uint8 (..., C)``: each band from 0 at its low to 255 at its high."""
+    """Scale samples to ``uint8 (..., C)``: each band from 0 at its low to 255 at its high."""
     if side.is_eight_bit:
         return pixels
     return np.rint((side.to_levels(pixels) + 1) * 127.5).astype(np.uint8)
 
 
 def colour(shares: np.ndarray) -> np.ndarray:
-    """``uint8 (..., 3)``: the colour map from 0 to 1."""
+    """Give shares from 0 to 1 the colours of the map, ``uint8 (..., 3)``."""
     places = np.linspace(0, 1, len(VIRIDIS))
     planes = [np.interp(shares, places, plane) for plane in np.array(VIRIDIS, float).T]
     return np.rint(np.stack(planes, axis=-1)).astype(np.uint8)

@@ -35,8 +35,12 @@ images of such fine textures would be alike."""
 
 
 class Appearance(TypedDict):
-    """``look``: 64 bits, hex, or nothing where what the image shows is too fine for that;
-    ``flags``: ``flat``, ``saturated``, both with a comma, or nothing."""
+    """What an image looks like, in short.
+
+    Attributes:
+        look: A hash of 64 bits in hexadecimal; empty if the image's content is too fine for one.
+        flags: ``flat``, ``saturated``, both with a comma between, or nothing.
+    """
 
     look: str
     flags: str

@@ -26,12 +26,16 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded image: ``pixels`` is ``(H, W, C)``, ``uint8`` unless it is a raster, ``alpha``
-    ``uint8 (H, W)`` or None.
+    """A decoded image.
 
-    ``orientation``: EXIF's, by which it was turned upright; ``exif``: the block that the file held
-    (a TIFF file is one itself). ``warnings``: what was wrong with the file that was read for all
-    that. ``profile``: of a raster, whose alpha is 0 where it has no data.
+    Attributes:
+        pixels: ``(H, W, C)``, ``uint8`` unless it is a raster.
+        alpha: ``uint8 (H, W)``, or ``None`` if all is opaque. Of a raster it is 0 where there is no
+            data.
+        orientation: EXIF's orientation, by which it was turned upright.
+        exif: The block of EXIF that the file held; empty for TIFF, which is one itself.
+        warnings: What was wrong with the file, which was read all the same.
+        profile: What the file of a raster says beside its samples; ``None`` for pictures.
     """
 
     pixels: np.ndarray

@@ -46,8 +46,8 @@ def read_labels(data: bytes, labels: LabelMap, tolerance: Tolerance = USUAL) -> 
 
 
 def find_edges(ids: np.ndarray) -> np.ndarray:
-    """``bool (H, W)``: where a pixel differs from one beside, above or below it (pix2pixHD, section
-    3.3)."""
+    """Find the pixels that differ from one beside, above or below them, ``bool (H, W)`` (pix2pixHD,
+    section 3.3)."""
     edges = np.zeros(ids.shape, bool)
     across, down = ids[:, 1:] != ids[:, :-1], ids[1:] != ids[:-1]
     edges[:, 1:] |= across

@@ -62,7 +62,8 @@ class Axis:
         return [round(place) for place in np.linspace(first, last, PARTS)]
 
     def weights(self, index: int) -> np.ndarray:
-        """``float32 (size,)``: tile ``index``'s share of each pixel; shares add up to one."""
+        """The share that tile ``index`` has in each of its pixels, ``float32 (size,)``. The shares
+        of all tiles add up to one."""
         shared = self.size - self.stride
         share = np.ones(self.size, np.float32)
         if shared:
@@ -166,7 +167,7 @@ class SharingTiles(Tiles):
 
     @property
     def parts(self) -> np.ndarray:
-        """``(N, part, part, C)``, :data:`PARTS` along each axis, from all over the image."""
+        """Parts from all over the image, ``(N, part, part, C)``, :data:`PARTS` along each axis."""
         made = [
             self.pixels[y : y + self.part, x : x + self.part]
             for y in self.rows.spread(self.part)
@@ -235,7 +236,7 @@ class Resized(Single):
 
 
 def round_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """``float32`` to the nearest values of a type, which may change ``values``."""
+    """Round ``float32`` values to the nearest ones of a type. ``values`` itself may be changed."""
     if dtype.kind == "f":
         return values
     limits = np.iinfo(dtype)

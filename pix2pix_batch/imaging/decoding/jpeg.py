@@ -80,7 +80,8 @@ of two kinds, restarts, comments (ITU-T T.81, table B.1)."""
 
 
 class Header(NamedTuple):
-    """``mode``: as Pillow calls it; ``size``: width and height."""
+    """What the header of a JPEG file says: ``mode`` as Pillow calls it, and ``size``, width and
+    height."""
 
     mode: str
     size: tuple[int, int]

@@ -41,16 +41,21 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 # The fields of a JPEG 2000 file's headers.
 @dataclass
 class Stream:
-    """``depths``: bits of each component; ``signed``: whether any has a sign; ``steps``: how many
-    pixels across and down each sample of a component is for; ``even``: the picture begins and ends
-    where such samples do; ``at``: where the codestream begins.
+    """What a JPEG 2000 file says of its samples.
 
-    ``space``: the enumerated colour space, if any; ``kinds``: what each channel is, by its number
-    (0: a colour), where the file says so; ``in_order``: no channel stands for another's colour;
-    ``palette``: the depth of each of its columns, with the sign in bit 7 as the file has it;
-    ``colours``: its samples, row by row; ``columns``: what makes a channel of each column: the
-    component, 1 for the palette, and the column; ``lacking``: a colour that pixels have and the
-    palette has not, as far as they were read.
+    Attributes:
+        depths: Bits of each component.
+        signed: Whether any component has a sign.
+        steps: Of each component, how many pixels across and down one of its samples covers.
+        even: Whether the picture begins and ends where such samples do.
+        at: The offset of the codestream.
+        space: The enumerated colour space, if there is one.
+        kinds: What each channel is, by its number (0: a colour), if the file says it.
+        in_order: Whether no channel stands for another one's colour.
+        palette: The depth of each column of the palette, with the sign in bit 7 as the file has it.
+        colours: The samples of the palette, row by row.
+        columns: What each channel is made of: the component, 1 for the palette, and its column.
+        lacking: A colour that pixels have and the palette lacks, as far as they were read.
     """
 
     depths: tuple[int, ...] = ()

@@ -30,9 +30,16 @@ ReadAt = Callable[[int, int], bytes]
 
 @dataclass(frozen=True)
 class Page:
-    """``at``: the offset of its directory; ``end``: where the offset stands that leads on from it,
-    and from what belongs to it; ``height`` and ``width``: 0 where they are not told; ``damage``:
-    why it cannot be read, of one that cannot."""
+    """A page of a TIFF file.
+
+    Attributes:
+        at: The offset of its directory.
+        end: Where the file has the offset of the directory that follows the page and what belongs
+            to it.
+        height: In pixels; 0 if the directory does not say it.
+        width: In pixels; 0 if the directory does not say it.
+        damage: Why the page cannot be read; empty if it can.
+    """
 
     at: int
     end: int = 0

@@ -51,7 +51,7 @@ class PieceStore:
         return done
 
     def read(self, number: int) -> Piece | None:
-        """``None`` where it is not there, or damaged."""
+        """Read a piece; ``None`` if it is not there, or damaged."""
         try:
             with np.load(self._path(number), allow_pickle=False) as stored:
                 pixels, squares = stored["pixels"], stored["squares"]

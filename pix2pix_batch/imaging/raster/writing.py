@@ -50,7 +50,7 @@ PREDICTED = ("DEFLATE", "LZW", "ZSTD")
 
 
 def parse_creation_options(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """``NAME=VALUE`` each, as GDAL has them. Raises :class:`InputError`."""
+    """Parse creation options, ``NAME=VALUE`` each, as GDAL has them. Raises :class:`InputError`."""
     options: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -84,8 +84,9 @@ class GapFiller:
         return self.has_mask or self.nodata is not None
 
     def apply(self, pixels: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-        """``pixels``, ``(H, W, C)``, with the value where ``valid``, ``bool (H, W)``, says that
-        there is no data. A value that happens to be that one is moved to its neighbour."""
+        """Write the value for no data where ``valid``, ``bool (H, W)``, is false, into a copy of
+        ``pixels``, ``(H, W, C)``. Real values that happen to be that one are moved to their
+        neighbour."""
         if self.nodata is None:
             return pixels
         made = pixels.copy()
