@@ -18,7 +18,8 @@ import numpy as np
 from pix2pix_batch import bundle
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.text import escape
-from pix2pix_batch.train.evaluate import Reading, choose_recipe, evaluate, read_own_recipe
+from pix2pix_batch.train.evaluate import evaluate
+from pix2pix_batch.train.evaluation_recipe import Reading, choose_recipe, read_own_recipe
 from pix2pix_batch.train.figures import FIGURES, OVERALL, Evaluation, format_value
 from pix2pix_batch.train.mosaic_recipe import Band, subtract_bands
 
