@@ -123,13 +123,13 @@ def _interruptible(build: Callable[[], Any], monitor: Any) -> Any:
     In a thread of its own: one that is inside TensorRT does not run Python's signal handlers,
     and an exception in a monitor would pass through TensorRT.
     """
-    made: list[Any] = []
+    results: list[Any] = []
     failed: list[Exception] = []
     done = threading.Event()
 
     def run() -> None:
         try:
-            made.append(build())
+            results.append(build())
         except Exception as error:
             failed.append(error)
         finally:
@@ -148,7 +148,7 @@ def _interruptible(build: Callable[[], Any], monitor: Any) -> Any:
     thread.join()
     if failed:
         raise failed[0]
-    return made[0]
+    return results[0]
 
 
 def make_monitor(trt: Any, progress: Progress) -> Any:

@@ -36,12 +36,12 @@ def emulate(
     """
     info, net = bundle.load(spec.model)
     graph = round_to_precision(make_graph(net, DTYPES[spec.precision], info.ranges))
-    made = []
+    batches = []
     for start in range(0, len(images), BATCH):
         batch = torch.from_numpy(images[start : start + BATCH])
         noise = [torch.from_numpy(mask).expand(len(batch), -1, -1, -1) for mask in masks or ()]
-        made.append(graph(batch, *noise)[0].numpy())
-    return np.concatenate(made)
+        batches.append(graph(batch, *noise)[0].numpy())
+    return np.concatenate(batches)
 
 
 def round_to_precision(graph: Graph) -> Graph:

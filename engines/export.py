@@ -97,10 +97,10 @@ def export(
     check_place(out, overwrite)
 
     graph = build(model, precision)
-    given = input_type(graph, wide)
+    image_type = input_type(graph, wide)
     fingerprint = bundle.fingerprint(model)
     masks = info.architecture.mask_shapes(size, size) if noise else []
-    network = trace(graph, size, batch_size, masks, OPSETS[precision], given=given)
+    network = trace(graph, size, batch_size, masks, OPSETS[precision], image_type=image_type)
     describe(network, info, fingerprint, precision, batch_size, size, len(masks))
     content = network.SerializeToString(deterministic=True)
     output.write(out, content)
@@ -208,7 +208,7 @@ def trace(
     opset: int,
     outputs: Sequence[str] = (TRANSLATED, EMBEDDING),
     *,
-    given: torch.dtype | None = None,
+    image_type: torch.dtype | None = None,
 ) -> onnx.ModelProto:
     """Turn the network into ONNX, with its weights.
 
@@ -219,7 +219,7 @@ def trace(
         masks: ``(C, H, W)`` of each input for dropout masks.
         opset: The version of ONNX's operators, one of :data:`OPSETS`.
         outputs: The names of the outputs, in order.
-        given: The type of the images; ``None`` for ``uint8``.
+        image_type: The type of the images; ``None`` for ``uint8``.
 
     Raises:
         InputError: This PyTorch leaves weights out of the file.
@@ -228,7 +228,7 @@ def trace(
 
     channels = graph.architecture.in_channels
     count = 2 if batch_size is None else batch_size  # 1 would be taken for a constant
-    image = torch.zeros(count, size, size, channels, dtype=given or torch.uint8)
+    image = torch.zeros(count, size, size, channels, dtype=image_type or torch.uint8)
     noise = [torch.zeros(count, *shape, dtype=torch.bool) for shape in masks]
     dynamic = None
     if batch_size is None:

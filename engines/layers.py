@@ -68,7 +68,7 @@ def compute_features(
             "finding the layer needs onnxruntime; pip install 'pix2pix-batch[onnx]'"
         ) from error
     graph = export.build(spec.model, precision)
-    given, recording = export.input_type(graph, wide=False), GraphWithFeatures(graph)
+    image_type, recording = export.input_type(graph, wide=False), GraphWithFeatures(graph)
     names = recording.names
     with tempfile.TemporaryDirectory(prefix="pix2pix-batch-") as folder:
         file = Path(folder, "layers.onnx")
@@ -81,7 +81,7 @@ def compute_features(
                 [],
                 export.OPSETS[precision],
                 outputs,
-                given=given,
+                image_type=image_type,
             ).SerializeToString()
         )
         options = onnxruntime.SessionOptions()
@@ -109,10 +109,10 @@ def compare(spec: EngineSpec, images: np.ndarray) -> list[LayerError]:
     return layers
 
 
-def snr(made: np.ndarray, expected: np.ndarray) -> float:
+def snr(features: np.ndarray, expected: np.ndarray) -> float:
     """Signal to noise ratio in dB; infinite where they are equal."""
     expected = expected.astype(np.float64)
-    noise = float(np.square(made - expected).mean())
+    noise = float(np.square(features - expected).mean())
     signal = float(np.square(expected).mean())
     return float("inf") if noise == 0 else float(10 * np.log10(max(signal, 1e-30) / noise))
 

@@ -82,28 +82,28 @@ def compare(
             image.
         side: What the outputs mean; ``None`` for images of 8 bits.
     """
-    made, expected = (
+    translated, expected = (
         translate_all(translator, images, masks) for translator in (engine, reference)
     )
-    return measure_parity(made, expected, side)
+    return measure_parity(translated, expected, side)
 
 
 def measure_parity(
-    made: np.ndarray, expected: np.ndarray, side: ValueRange | None = None
+    translated: np.ndarray, expected: np.ndarray, side: ValueRange | None = None
 ) -> Parity:
     """Measure how close images are to those that were expected.
 
     Args:
-        made: ``(N, S, S, C)`` of the outputs' type.
+        translated: ``(N, S, S, C)`` of the outputs' type.
         expected: The same of the reference.
         side: What the samples mean; ``None`` for images of 8 bits.
     """
-    closeness = psnr(made, expected, side)
+    closeness = psnr(translated, expected, side)
     if side is None or side.is_eight_bit:
-        greatest = int(np.abs(made.astype(np.int16) - expected).max())
-        return Parity(closeness, greatest, len(made))
-    apart = np.abs(side.to_levels(made) - side.to_levels(expected)).max()
-    return Parity(closeness, round(float(apart) / 2 * FINEST), len(made), FINEST)
+        greatest = int(np.abs(translated.astype(np.int16) - expected).max())
+        return Parity(closeness, greatest, len(translated))
+    apart = np.abs(side.to_levels(translated) - side.to_levels(expected)).max()
+    return Parity(closeness, round(float(apart) / 2 * FINEST), len(translated), FINEST)
 
 
 def translate_all(
@@ -120,7 +120,7 @@ def translate_all(
     Returns:
         ``(N, S, S, C)`` of the outputs' type.
     """
-    made = []
+    batches = []
     repeated = None
     if masks is not None:
         repeated = [np.repeat(mask[None], engine.batch_size, axis=0) for mask in masks]
@@ -128,8 +128,8 @@ def translate_all(
         batch = images[start : start + engine.batch_size]
         padded = np.zeros((engine.batch_size, *images.shape[1:]), images.dtype)
         padded[: len(batch)] = batch
-        made.append(engine(padded, repeated).images[: len(batch)])
-    return np.concatenate(made)
+        batches.append(engine(padded, repeated).images[: len(batch)])
+    return np.concatenate(batches)
 
 
 def reference_engine(spec: EngineSpec) -> TorchEngine:

@@ -85,14 +85,14 @@ class TensorRTEngine(SlotEngine):
     def _choose(
         self, images: np.ndarray, masks: Masks | None
     ) -> tuple[Sequence[Slot], list[np.ndarray]]:
-        given = list(masks or ())
-        if len(given) != len(self.masked):
-            raise ValueError(f"the engine takes {len(self.masked)} masks, not {len(given)}")
-        return self.slots, [images, *given]  # type: ignore[list-item]
+        inputs = list(masks or ())
+        if len(inputs) != len(self.masked):
+            raise ValueError(f"the engine takes {len(self.masked)} masks, not {len(inputs)}")
+        return self.slots, [images, *inputs]  # type: ignore[list-item]
 
     def finish(self) -> Translated:
-        made = super().finish()
-        return made._replace(images=made.images.astype(self.output_type, copy=False))
+        batch = super().finish()
+        return batch._replace(images=batch.images.astype(self.output_type, copy=False))
 
     def _all(self) -> list[Slot]:
         return self.slots

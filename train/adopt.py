@@ -84,15 +84,15 @@ def _read_recorded(path: Path, run: Path) -> dict[str, Any]:
 
 
 def _open_data(
-    place: Path, recipe: Recipe, recorded: dict[str, Any], given: Path | None
+    place: Path, recipe: Recipe, recorded: dict[str, Any], folder: Path | None
 ) -> tuple[Data | None, list[str]]:
     """The training data, where it is still there, and what to say where it is not, or another."""
     try:
-        if given is None and not recorded.get("path"):
+        if folder is None and not recorded.get("path"):
             raise InputError("the run did not record where its data is")
         opened = open_data(place, recipe)
     except InputError as error:
-        if given is not None:
+        if folder is not None:
             raise
         return None, [
             f"the training data is not there ({error}), so the model does not know how far images "

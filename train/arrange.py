@@ -165,10 +165,10 @@ def _name_pairs(listed: list[Pair], failures: list[str]) -> Iterator[tuple[Pair,
 
     An absolute path in a manifest loses its leading ``/``, as with ``tar`` and ``convert``.
     """
-    taken: dict[tuple[str, str], Pair] = {}
+    pair_of: dict[tuple[str, str], Pair] = {}
     for pair in listed:
         inside = str(PurePosixPath(pair.name.lstrip("/")))
-        other = taken.setdefault((pair.split, inside), pair)
+        other = pair_of.setdefault((pair.split, inside), pair)
         if ".." in PurePosixPath(inside).parts:
             failures.append(f"{pair.a}: its path leads out of OUT with '..'; name it otherwise")
         elif other is not pair:

@@ -89,13 +89,13 @@ class Product:
     def big_of(self, small: Tensor, weights: Tensor) -> Tensor:
         shape = self.shape
         s, r, n = shape.stride, shape.taps, shape.images
-        given = (small @ weights).view(n, shape.height, shape.width, r, s, r, s * shape.big)
+        patches = (small @ weights).view(n, shape.height, shape.width, r, s, r, s * shape.big)
         height, width = (side + 2 * PADDING for side in shape.sides)
-        x = given.new_zeros(n, height // s, s, width // s, s * shape.big)
+        x = patches.new_zeros(n, height // s, s, width // s, s * shape.big)
         for i in range(r):
             for j in range(r):
                 part = x[:, i : i + shape.height, :, j : j + shape.width]
-                part.add_(given[:, :, :, i, :, j].transpose(2, 3))
+                part.add_(patches[:, :, :, i, :, j].transpose(2, 3))
         big = crop(x.view(n, height, width, shape.big), shape).permute(0, 3, 1, 2)
         return big.contiguous(memory_format=torch.channels_last)
 

@@ -115,7 +115,7 @@ def _survey(data: Path, recipe: Recipe) -> Survey:
 
 def _count_splits(result: Check, surveyed: Survey) -> None:
     """Hold out what training would, problems or not."""
-    given = bool(surveyed.split("val"))
+    has_val = bool(surveyed.split("val"))
     try:
         if result.recipe.val_fraction:
             hold_out(surveyed, result.recipe.val_fraction)
@@ -123,7 +123,7 @@ def _count_splits(result: Check, surveyed: Survey) -> None:
         result.problems.append((str(result.data), str(error).removeprefix(f"{surveyed.data}: ")))
     counts = surveyed.counts()
     result.splits = {name: counts[name] for name in sides.SPLITS if counts[name]}
-    result.held_out = counts["val"] > 0 and not given
+    result.held_out = counts["val"] > 0 and not has_val
     if not counts["train"]:
         result.problems.append((str(result.data), "has no training pairs (split 'train')"))
 

@@ -132,9 +132,9 @@ def _choose_recipe(info: BundleInfo, data: Path, recipe: Recipe) -> Choice:
 def _require_fit(info: BundleInfo, recipe: Recipe) -> None:
     a = info.architecture
     for key, has in (("in_channels", a.in_channels), ("out_channels", a.out_channels)):
-        if (asked := getattr(recipe, key)) != has:
+        if (wanted := getattr(recipe, key)) != has:
             raise InputError(
-                f"{info.name}: the model's {key} is {has}, the recipe's {asked}; evaluate with "
+                f"{info.name}: the model's {key} is {has}, the recipe's {wanted}; evaluate with "
                 f"--set {key}={has}"
             )
     if recipe.size != info.image_size:

@@ -87,8 +87,10 @@ def score(sample: Sample, colours: np.ndarray | None = None) -> Score:
         figures["ms_ssim"] = metrics.ms_ssim(output, target)
     confusion = None
     if colours is not None:
-        made, true = (metrics.nearest_class(to_rgb(image), colours) for image in (output, target))
-        confusion = metrics.confusion(made, true, len(colours))
+        classes, true = (
+            metrics.nearest_class(to_rgb(image), colours) for image in (output, target)
+        )
+        confusion = metrics.confusion(classes, true, len(colours))
         figures["pixel_accuracy"] = float(np.trace(confusion) / confusion.sum())
     return Score(figures, appearance, confusion, least_side)
 

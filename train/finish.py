@@ -332,10 +332,10 @@ def estimate_norms(
         The number of inputs that were taken.
     """
     device = next(generator.parameters()).device
-    taken = list(islice(inputs, NORM_INPUTS))
-    batches = [taken[k : k + NORM_BATCH] for k in range(0, len(taken), NORM_BATCH)]
+    chosen = list(islice(inputs, NORM_INPUTS))
+    batches = [chosen[k : k + NORM_BATCH] for k in range(0, len(chosen), NORM_BATCH)]
     to_levels = to_unit if mappings is None else mappings.input
     loader = (to_levels(torch.tensor(np.stack(batch))) for batch in batches)
     update_bn(loader, _WithoutNoise(generator), device)
     generator.eval()
-    return len(taken)
+    return len(chosen)

@@ -88,9 +88,9 @@ class Trainer:
             channels, recipe.ndf, recipe.patch, recipe.disc_norm, recipe.spectral_norm,
             recipe.scales,
         )  # fmt: skip
-        placed = place_networks(recipe, accelerator, self.generator, self.discriminator)
+        networks = place_networks(recipe, accelerator, self.generator, self.discriminator)
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if recipe.ema else None
-        self.networks = prepare_networks(recipe, accelerator, *placed)
+        self.networks = prepare_networks(recipe, accelerator, *networks)
         self.train_step = Step(recipe, self.networks, accelerator)
 
     @property
@@ -352,7 +352,9 @@ class Trainer:
         """What samples mean, once that is found from the data."""
         if not self.recipe.takes_rasters:
             return {}
-        ranges = {side: given.as_dict() for side, given in self.data.ranges._asdict().items()}
+        ranges = {
+            side: side_range.as_dict() for side, side_range in self.data.ranges._asdict().items()
+        }
         return {"ranges": json.loads(json.dumps(ranges))}  # as it is read back
 
     def _resume(self) -> list[str]:

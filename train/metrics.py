@@ -77,11 +77,11 @@ def sharpness(output: np.ndarray, target: np.ndarray) -> float:
     return ratio(vertical_gradient(output), vertical_gradient(target))
 
 
-def ratio(made: float, truth: float) -> float:
+def ratio(value: float, truth: float) -> float:
     """1 where both are zero, infinite where the truth alone is."""
     if truth == 0:
-        return 1.0 if made == 0 else math.inf
-    return made / truth
+        return 1.0 if value == 0 else math.inf
+    return value / truth
 
 
 def ssim(output: np.ndarray, target: np.ndarray) -> float:

@@ -39,8 +39,8 @@ class PerceptualLoss(nn.Module):
         with torch.device("meta"):  # the classifier behind the layers takes half a gigabyte
             layers = vgg19(weights=None).features[: max(LAYERS) + 1]
         try:
-            given = torch.load(path, map_location="cpu", weights_only=True)
-            own = {name: given[f"features.{name}"] for name in layers.state_dict()}
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+            own = {name: weights[f"features.{name}"] for name in layers.state_dict()}
             layers.load_state_dict(own, assign=True)
         except Exception as error:  # torch.load and load_state_dict raise all kinds
             raise InputError(

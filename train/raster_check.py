@@ -33,9 +33,9 @@ def check_rasters(result: Check, surveyed: Survey, reader: Reader) -> None:
     result.rasters = sides
     result.problems += looked.problems
     for side, side_survey in sides.items():
-        given = result.recipe.input_range, result.recipe.output_range
+        range_recipes = result.recipe.input_range, result.recipe.output_range
         is_input = (side == "A") != (result.recipe.direction == "BtoA")
-        if given[not is_input] is None and not side_survey.is_picture:
+        if range_recipes[not is_input] is None and not side_survey.is_picture:
             result.suggested += side_survey.suggest(is_input)
     if own is None:
         return

@@ -115,26 +115,26 @@ def measure_ranges(reader: RasterReader, listed: Sequence[Pair], recipe: Recipe)
         ("input", recipe.input_range, reader.source, int(reader.swap)),
         ("output", recipe.output_range, reader.target, int(not reader.swap)),
     )
-    made = []
-    for name, given, side, place in sides:
-        if given is None:
-            made.append(side.range)
+    ranges = []
+    for name, range_recipe, side, place in sides:
+        if range_recipe is None:
+            ranges.append(side.range)
             continue
         files = [pair.files()[place] for pair in chosen]
         try:
-            made.append(_measure_side(reader, files, given, side))
+            ranges.append(_measure_side(reader, files, range_recipe, side))
         except ValueError as error:
             raise InputError(f"{name}_range: {error}") from error
         except ImageError as error:
             raise InputError(str(error)) from error
-    return ValueRanges(*made)
+    return ValueRanges(*ranges)
 
 
 def _measure_side(
-    reader: RasterReader, files: Sequence[Path], given: RangeRecipe, side: RasterSide
+    reader: RasterReader, files: Sequence[Path], range_recipe: RangeRecipe, side: RasterSide
 ) -> ValueRange:
     channels = side.bare.channels
-    draft = given.make_range(channels, [None] * channels)
+    draft = range_recipe.make_range(channels, [None] * channels)
     wanted = [band.percentiles for band in draft.bands]
     if not any(wanted):
         return draft
@@ -155,4 +155,4 @@ def _measure_side(
             above = " above 0" if band.scale == "log" else ""
             raise ValueError(f"band {number}: no training image has data{above} there")
         require_span(*values, band, number)
-    return given.make_range(channels, percentiles)
+    return range_recipe.make_range(channels, percentiles)

@@ -87,14 +87,14 @@ def measure(sample: Sample, side: ValueRange) -> BandSums:
     if not there.any():
         raise ImageError(f"{sample.name}: no pixel of it has data in the input and in the target")
     difference = (output - target)[there]
-    made, true = ((side.to_levels(image) + 1) / 2 for image in (sample.output, sample.target))
-    made, true = (np.where(there[:, :, None], levels, 0.5) for levels in (made, true))
+    translated, true = ((side.to_levels(image) + 1) / 2 for image in (sample.output, sample.target))
+    translated, true = (np.where(there[:, :, None], levels, 0.5) for levels in (translated, true))
     return BandSums(
         int(there.sum()),
         np.abs(difference).sum(axis=0),
         np.square(difference).sum(axis=0),
-        np.square(made - true)[there].sum(axis=0),
-        map_similarity(made, true)[there].sum(axis=0, dtype=np.float64),
+        np.square(translated - true)[there].sum(axis=0),
+        map_similarity(translated, true)[there].sum(axis=0, dtype=np.float64),
         float(spectral_angles(output[there], target[there]).sum()),
     )
 

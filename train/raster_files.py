@@ -98,10 +98,12 @@ class RasterReader(Reader):
 
     def __init__(self, recipe: Recipe, tolerance: Tolerance = USUAL) -> None:
         super().__init__(tolerance)
-        given = recipe.input_range, recipe.output_range
+        range_recipes = recipe.input_range, recipe.output_range
         ranges_of_sides = [
             RasterSide(bare, bare, () if own is None else own.choose_words(bare.channels), shown)
-            for bare, own, shown in zip(recipe.bare_ranges, given, recipe.shown_bands, strict=True)
+            for bare, own, shown in zip(
+                recipe.bare_ranges, range_recipes, recipe.shown_bands, strict=True
+            )
         ]
         self.kinds: dict[int, tuple[Path, str]] = {}
         self._extents: dict[Path, Extent] = {}

@@ -256,14 +256,14 @@ def _read_bands(
 ) -> BandsRead:
     """Window by window, where it is large. ``counted``: as of :func:`list_samples`. Raises
     :class:`ImageError`."""
-    made = BandsRead([BandStatistics(counted.dtype) for _ in counted.bands])
+    bands_read = BandsRead([BandStatistics(counted.dtype) for _ in counted.bands])
     for window in reader.list_windows(path, side):
         pixels, there = reader.bands_of(path, side, window)
         size = pixels.shape[0] * pixels.shape[1]
         samples = list_samples(pixels, there, counted)
-        for statistics, values in zip(made.bands, samples, strict=True):
+        for statistics, values in zip(bands_read.bands, samples, strict=True):
             statistics.add(values, size - values.size)
-        made.is_empty &= there is not None and not there.any()
+        bands_read.is_empty &= there is not None and not there.any()
         if there is not None:
-            made.partly += int((there.any(axis=2) & ~there.all(axis=2)).sum())
-    return made
+            bands_read.partly += int((there.any(axis=2) & ~there.all(axis=2)).sum())
+    return bands_read

@@ -277,14 +277,14 @@ def small_from_points(m: Tensor, shape: Shape) -> Tensor:
     between = m.new_empty(p, rows, shape.width, shape.small)
     small = m.new_empty(n, shape.height, shape.width, shape.small)
     for i in range(n):
-        given = pair_opposites([m[:, k, i] for k in range(p)])
+        opposites = pair_opposites([m[:, k, i] for k in range(p)])
         for k, row in enumerate(matrix):
             out = between[:, :, k::TILE]
-            add_up([(f, x[:, :, : out.shape[2]]) for f, x in zip(row, given, strict=True)], out)
-        given = pair_opposites(list(between.unbind(0)))
+            add_up([(f, x[:, :, : out.shape[2]]) for f, x in zip(row, opposites, strict=True)], out)
+        opposites = pair_opposites(list(between.unbind(0)))
         for k, row in enumerate(matrix):
             out = small[i, k::TILE]
-            add_up([(f, x[: out.shape[0]]) for f, x in zip(row, given, strict=True)], out)
+            add_up([(f, x[: out.shape[0]]) for f, x in zip(row, opposites, strict=True)], out)
     return small.permute(0, 3, 1, 2)
 
 
@@ -309,11 +309,11 @@ def weights_from_points(u: Tensor, shape: Shape) -> Tensor:
     matrix = from_points(transforms(r).weights.T)
     u = u.view(p, p, shape.small, s, s * shape.big)
     between = u.new_empty(p, shape.small, s, r, s * shape.big)
-    given = pair_opposites([u[:, j] for j in range(p)])
+    opposites = pair_opposites([u[:, j] for j in range(p)])
     for k, row in enumerate(matrix.tolist()):
-        add_up(list(zip(row, given, strict=True)), between[:, :, :, k])
+        add_up(list(zip(row, opposites, strict=True)), between[:, :, :, k])
     weights = u.new_empty(shape.small, r, s, r, s * shape.big)
-    given = pair_opposites(list(between.unbind(0)))
+    opposites = pair_opposites(list(between.unbind(0)))
     for k, row in enumerate(matrix.tolist()):
-        add_up(list(zip(row, given, strict=True)), weights[:, k])
+        add_up(list(zip(row, opposites, strict=True)), weights[:, k])
     return weights.view(shape.small, KERNEL, KERNEL, shape.big).permute(0, 3, 1, 2)

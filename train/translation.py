@@ -75,8 +75,8 @@ def translate(engine: Engine, listed: Iterable[tuple[Any, ...]]) -> Iterator[Sam
         batch = np.zeros((engine.batch_size, *first.shape), first.dtype)
         for place, image in enumerate(some):
             batch[place] = image.tile
-        for image, made in zip(some, engine(batch).images, strict=False):
-            image.tiles.add_tile(image.number, made)
+        for image, translated in zip(some, engine(batch).images, strict=False):
+            image.tiles.add_tile(image.number, translated)
             if image.number == len(image.tiles) - 1:
                 assert image.tiles.result is not None
                 name, source, target, *valid = image.pair

@@ -59,10 +59,10 @@ def show(
     chosen = choose_shown(side, bands)
     part = ValueRange(side.dtype, tuple(replace(side.bands[k], name="") for k in chosen))
     shares = (part.to_levels(pixels[:, :, list(chosen)]) + 1) / 2
-    made = colour(shares[:, :, 0]) if len(chosen) == 1 else np.rint(shares * 255).astype(np.uint8)
+    drawn = colour(shares[:, :, 0]) if len(chosen) == 1 else np.rint(shares * 255).astype(np.uint8)
     if valid is not None:
-        made[~valid] = NOTHING
-    return made
+        drawn[~valid] = NOTHING
+    return drawn
 
 
 def to_eight_bits(pixels: np.ndarray, side: ValueRange) -> np.ndarray:

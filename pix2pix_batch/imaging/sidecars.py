@@ -104,10 +104,10 @@ def outputs(image: str, beside: Iterable[str], output: str, form: str) -> list[s
         say itself where it lies.
     """
     own = [output_name(name, os.path.basename(image), output) for name in beside]
-    made = OUTPUT_FORMATS[form]
-    if not made.holds_georeference and image.lower().endswith(GEOREFERENCED):
+    output_format = OUTPUT_FORMATS[form]
+    if not output_format.holds_georeference and image.lower().endswith(GEOREFERENCED):
         own += [world_name(output), output + AUXILIARY]
-    elif not made.has_world_files and own:
+    elif not output_format.has_world_files and own:
         own.append(output + AUXILIARY)
     return own
 

@@ -168,12 +168,12 @@ class SharingTiles(Tiles):
     @property
     def parts(self) -> np.ndarray:
         """Parts from all over the image, ``(N, part, part, C)``, :data:`PARTS` along each axis."""
-        made = [
+        parts = [
             self.pixels[y : y + self.part, x : x + self.part]
             for y in self.rows.spread(self.part)
             for x in self.columns.spread(self.part)
         ]
-        return np.stack(made)
+        return np.stack(parts)
 
 
 class Single:
@@ -266,9 +266,9 @@ def resize(pixels: np.ndarray, shape: tuple[int, int], *, by_band: bool = False)
 
 def _resize_bands(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """As :func:`resize`, each band by itself in float32."""
-    made = np.empty((*shape, pixels.shape[2]), pixels.dtype)
+    resized = np.empty((*shape, pixels.shape[2]), pixels.dtype)
     for band in range(pixels.shape[2]):
         image = Image.fromarray(pixels[:, :, band].astype(np.float32))
         scaled = image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
-        made[:, :, band] = round_to(np.array(scaled), pixels.dtype)
-    return made
+        resized[:, :, band] = round_to(np.array(scaled), pixels.dtype)
+    return resized

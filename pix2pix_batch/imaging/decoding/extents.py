@@ -196,16 +196,16 @@ def _check_sun(data: bytes) -> str:
     at = 32 + table
     if kind != 2:
         return _describe_rest(data, at + needed)
-    made = 0
+    unpacked = 0
     for run in re.finditer(rb"\x80\0|\x80([^\0])[\0-\xff]|[^\x80]+", data[at:]):
         if run[1]:
-            made += run[1][0] + 1
+            unpacked += run[1][0] + 1
         elif run[0] == b"\x80\0":
-            made += 1
+            unpacked += 1
         else:
-            made += len(run[0])
-        if made >= needed:
-            beyond = made - needed
+            unpacked += len(run[0])
+        if unpacked >= needed:
+            beyond = unpacked - needed
             if run[1]:
                 return RUNS_BEYOND if beyond else _describe_rest(data, at + run.end())
             return _describe_rest(data, at + run.end() - beyond)

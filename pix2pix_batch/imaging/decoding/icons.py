@@ -141,8 +141,8 @@ def _apply_mask(bitmap: Bitmap, body: bytes) -> bytes:
     rows = np.frombuffer(body[bitmap.mask : bitmap.end], np.uint8).reshape(bitmap.height, -1)
     hidden = np.unpackbits(rows, axis=1)[:, : bitmap.width].ravel()
     alpha = np.where(hidden, 0, 255).astype(np.uint8)
-    made = np.concatenate([samples[:, :3], alpha[:, None]], axis=1).tobytes()
-    return body[: bitmap.pixels] + made + body[bitmap.mask :]
+    masked = np.concatenate([samples[:, :3], alpha[:, None]], axis=1).tobytes()
+    return body[: bitmap.pixels] + masked + body[bitmap.mask :]
 
 
 def _wrap(body: bytes, bits: int) -> bytes:

@@ -116,11 +116,11 @@ def _drop_unused_table(data: bytes) -> bytes:
         return data
     count = int.from_bytes(data[5:7], "little") * ((data[7] + 7) // 8)
     start = 18 + data[0]
-    made = data[:1] + b"\0" + data[2:3] + bytes(5) + data[8:start] + data[start + count :]
+    bare = data[:1] + b"\0" + data[2:3] + bytes(5) + data[8:start] + data[start + count :]
     at = _extension_of(data)
     if not at:
-        return made
-    return made[:-26] + (at - count).to_bytes(4, "little") + made[-22:]
+        return bare
+    return bare[:-26] + (at - count).to_bytes(4, "little") + bare[-22:]
 
 
 def find_remarks(image: Image.Image, data: bytes) -> list[str]:

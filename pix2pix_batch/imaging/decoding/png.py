@@ -299,11 +299,13 @@ def apply_key(image: Image.Image, chunks: Chunks, data: bytes) -> Image.Image:
 def _add_alpha(
     image: Image.Image, colours: np.ndarray, opaque: np.ndarray, mode: str
 ) -> Image.Image:
-    made = Image.fromarray(colours)
-    made.putalpha(Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8)))
-    assert made.mode == mode
-    made.info = {key: value for key, value in image.info.items() if key != "transparency"}
-    return made
+    image_with_alpha = Image.fromarray(colours)
+    image_with_alpha.putalpha(Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8)))
+    assert image_with_alpha.mode == mode
+    image_with_alpha.info = {
+        key: value for key, value in image.info.items() if key != "transparency"
+    }
+    return image_with_alpha
 
 
 def read_sixteen_bits(data: bytes, chunks: Chunks) -> np.ndarray | None:

@@ -131,11 +131,11 @@ def select_xmp(packet: bytes) -> bytes:
 
 def _select(description: ElementTree.Element, selection: ElementTree.Element) -> None:
     about = f"{{{RDF}}}about"
-    made = ElementTree.Element(description.tag, {about: ""})
-    made.attrib.update({name: text for name, text in description.items() if _is_kept(name)})
-    made.extend(part for part in description if _is_kept(part.tag))
-    if len(made) or len(made.attrib) > 1:
-        selection.append(made)
+    element = ElementTree.Element(description.tag, {about: ""})
+    element.attrib.update({name: text for name, text in description.items() if _is_kept(name)})
+    element.extend(part for part in description if _is_kept(part.tag))
+    if len(element) or len(element.attrib) > 1:
+        selection.append(element)
 
 
 def _is_kept(name: str) -> bool:

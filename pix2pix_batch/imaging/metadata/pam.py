@@ -37,13 +37,13 @@ def turn_upright(data: bytes, turn: Turn) -> bytes:
     """
     try:
         parts = _parts(data)
-        made = [(part, _turn_element(part, data[part.start : part.end], turn)) for part in parts]
+        turned = [(part, _turn_element(part, data[part.start : part.end], turn)) for part in parts]
     except (expat.ExpatError, ValueError):
         return b""
-    if not any(text for _, text in made):
+    if not any(text for _, text in turned):
         return b""
     result, at = b"", 0
-    for part, text in made:
+    for part, text in turned:
         before = data[at : part.start]
         result += before + text if text else before.rstrip()
         at = part.end

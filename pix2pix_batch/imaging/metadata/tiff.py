@@ -234,5 +234,5 @@ def _extend(tiff: Tiff, fields: Fields) -> tuple[bytes, bytes]:
     own = tiff.directory(limit=length)
     pad = b"\0" * (length % 2)
     at, after = length + len(pad), tiff.after(tiff.first)
-    made = encode({**fields, **own}, at, big=tiff.big, order=tiff.order, after=after)
-    return tiff.head(at), pad + made
+    directory = encode({**fields, **own}, at, big=tiff.big, order=tiff.order, after=after)
+    return tiff.head(at), pad + directory

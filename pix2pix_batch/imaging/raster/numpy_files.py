@@ -21,10 +21,10 @@ def encode(pixels: np.ndarray, valid: np.ndarray | None, extras: RasterExtras) -
         extras: What the raster says beside the pixels.
     """
     gaps = GapFiller(pixels.dtype, extras)
-    made = gaps.apply(pixels, valid)
+    filled = gaps.apply(pixels, valid)
     if gaps.has_mask and valid is not None:
-        made = made.copy()
-        made[~valid] = [low for low, _ in extras.limits] or 0
+        filled = filled.copy()
+        filled[~valid] = [low for low, _ in extras.limits] or 0
     buffer = io.BytesIO()
-    np.save(buffer, made[:, :, 0] if made.shape[2] == 1 else made, allow_pickle=False)
+    np.save(buffer, filled[:, :, 0] if filled.shape[2] == 1 else filled, allow_pickle=False)
     return buffer.getvalue()

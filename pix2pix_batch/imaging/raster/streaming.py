@@ -139,12 +139,12 @@ class StreamedTiles:
     def parts(self) -> np.ndarray:
         """As of :class:`pix2pix_batch.imaging.tiling.SharingTiles`."""
         assert self.part is not None
-        made = [
+        parts = [
             self._window(y - self.rows.before, x - self.columns.before, self.part, self.part)[0]
             for y in self.rows.spread(self.part)
             for x in self.columns.spread(self.part)
         ]
-        return np.stack(made)
+        return np.stack(parts)
 
     def add_tile(self, index: int, tile: np.ndarray) -> None:
         """Take the translation of tile ``index``: ``(size, size, C)``, in order. Raises what
@@ -166,7 +166,7 @@ class StreamedTiles:
         first = max(0, -y)
         return first, max(first, min(ready, self.raster.height - y))
 
-    def _finish_row(self, row: int, made: np.ndarray) -> None:
+    def _finish_row(self, row: int, pixels: np.ndarray) -> None:
         squares = np.array(self.squares[self._seen :], np.float64)
         self._seen = len(self.squares)
         valid = self._valid.pop(row, None)
@@ -174,7 +174,7 @@ class StreamedTiles:
             return
         (first, last), left = self._find_rows(row), self.columns.before
         inside = None if valid is None else valid[first:last, left : left + self.raster.width]
-        self.store.write(row, Piece(made, inside, squares, tuple(self.raster.warnings)))
+        self.store.write(row, Piece(pixels, inside, squares, tuple(self.raster.warnings)))
 
     def all_squares(self) -> list[float]:
         """Of all tiles, also of those that were made before. Raises :class:`ImageError`."""
@@ -304,7 +304,7 @@ class Sums:
         self.made[:, left - before : right - before] = round_to(sums, self.made.dtype)
 
 
-def strip_memory(width: int, size: int, side: ValueRange, made: ValueRange) -> int:
+def strip_memory(width: int, size: int, side: ValueRange, outputs: ValueRange) -> int:
     """Compute the most memory that a strip of an image takes, in bytes.
 
     That is what its rows hold while they are made or, if that is more, while they are put together.
@@ -313,18 +313,18 @@ def strip_memory(width: int, size: int, side: ValueRange, made: ValueRange) -> i
         width: The image's width in pixels.
         size: The side of the tiles.
         side: What the model's inputs mean.
-        made: What its outputs mean.
+        outputs: What its outputs mean.
     """
     columns = Axis.plan(width, size)
-    a_made_row = width * count_pixel_bytes(made)
+    a_made_row = width * count_pixel_bytes(outputs)
     read = max(PANEL, size * size * count_pixel_bytes(side))
     # as it is read, with its bands together, without gaps, mirrored, and what was read before it;
     # the sums that the next row of tiles shares, what is complete, and where there is data
-    making = 5 * read + 4 * columns.padded * made.channels * (size - columns.stride)
+    making = 5 * read + 4 * columns.padded * outputs.channels * (size - columns.stride)
     making += columns.stride * a_made_row + 2 * size * columns.padded
     # what a row of tiles makes, and as much as fills blocks; what is written at once
     putting = (LARGEST_BLOCK + 2 * size) * (a_made_row + width)
-    putting += 3 * LARGEST_BLOCK * min(COLUMNS, width) * count_pixel_bytes(made)
+    putting += 3 * LARGEST_BLOCK * min(COLUMNS, width) * count_pixel_bytes(outputs)
     return max(making, putting)
 
 

@@ -89,15 +89,15 @@ class GapFiller:
         neighbour."""
         if self.nodata is None:
             return pixels
-        made = pixels.copy()
-        value = made.dtype.type(self.nodata)
+        filled = pixels.copy()
+        value = filled.dtype.type(self.nodata)
         if not np.isnan(self.nodata):
-            for band in range(made.shape[2]):
-                plane = made[:, :, band]
+            for band in range(filled.shape[2]):
+                plane = filled[:, :, band]
                 plane[plane == value] = self._find_neighbour(value, band)
         if valid is not None:
-            made[~valid] = value
-        return made
+            filled[~valid] = value
+        return filled
 
     def _find_neighbour(self, value: Any, band: int) -> Any:
         """The next value within the band's range, upwards unless there is none."""
@@ -219,10 +219,10 @@ class RasterWriter:
             window = library.rasterio().windows.Window(left, top, min(step, width - left), height)
             mask = None if valid is None else valid[part]
             with library.explain_errors("written"):
-                made = self.gaps.apply(pixels[part], mask)
-                self._file.write(np.moveaxis(made, 2, 0), window=window)
+                filled = self.gaps.apply(pixels[part], mask)
+                self._file.write(np.moveaxis(filled, 2, 0), window=window)
                 if self.gaps.has_mask:
-                    mask = np.ones(made.shape[:2], bool) if mask is None else mask
+                    mask = np.ones(filled.shape[:2], bool) if mask is None else mask
                     self._file.write_mask(mask, window=window)
 
     def finish(self) -> None:
@@ -317,14 +317,14 @@ def copy(data: bytes, driver: str, extras: RasterExtras) -> bytes:
         ImageError: GDAL cannot write it.
     """
     rasterio = library.rasterio()
-    given = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER"} | dict(extras.creation)
+    creation = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER"} | dict(extras.creation)
     with (
         library.explain_errors("written"),
         rasterio.io.MemoryFile(data, ext=".tif") as source,
-        rasterio.io.MemoryFile(ext=".tif") as made,
+        rasterio.io.MemoryFile(ext=".tif") as target,
     ):
-        rasterio.shutil.copy(source.name, made.name, driver=driver, **given)
-        copied: bytes = made.read()
+        rasterio.shutil.copy(source.name, target.name, driver=driver, **creation)
+        copied: bytes = target.read()
     if not copied:
         raise ImageError("cannot be written: GDAL has made an empty file")
     return add_fields(copied, extras.described) if driver == GEOTIFF else copied
@@ -349,20 +349,20 @@ def require_creation_options(
     most = np.iinfo(dtype).max if np.dtype(dtype).kind != "f" else 10_000
     ramp = np.linspace(0, most, 64 * 64).reshape(64, 64, 1).astype(dtype)
     pixels = np.repeat(ramp, bands, axis=2)
-    given = " ".join(f"{name}={value}" for name, value in creation)
+    text = " ".join(f"{name}={value}" for name, value in creation)
     with _listen() as said:
         try:
-            made = encode(pixels, None, driver, RasterExtras(creation=tuple(creation)))
-            apart = np.abs(_decode(made).astype(np.float64) - pixels).max()
+            encoded = encode(pixels, None, driver, RasterExtras(creation=tuple(creation)))
+            apart = np.abs(_decode(encoded).astype(np.float64) - pixels).max()
         except ImageError as error:
-            raise InputError(f"--creation-option {given}: {error}") from error
+            raise InputError(f"--creation-option {text}: {error}") from error
     if said:
         # without the name that the file had in memory
         reason = re.sub(r"(CPLE_\w+:)?[-\w/]+\.tif, ", "", said[0])
-        raise InputError(f"--creation-option {given}: {reason}")
+        raise InputError(f"--creation-option {text}: {reason}")
     if apart > LOSS * most:  # GDAL may leave out what it cannot encode, and say nothing
         raise InputError(
-            f"--creation-option {given}: {dtype} does not survive it; choose another compression"
+            f"--creation-option {text}: {dtype} does not survive it; choose another compression"
         )
 
 
