@@ -72,11 +72,6 @@ def grid_energies(image: np.ndarray) -> np.ndarray:
     return np.array([power[period == p].sum() for p in PERIODS])
 
 
-def sharpness(output: np.ndarray, target: np.ndarray) -> float:
-    """The output's mean vertical gradient over the target's; noise and grids count as well."""
-    return ratio(vertical_gradient(output), vertical_gradient(target))
-
-
 def ratio(value: float, truth: float) -> float:
     """1 where both are zero, infinite where the truth alone is."""
     if truth == 0:

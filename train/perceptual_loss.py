@@ -17,9 +17,6 @@ LAYERS = {1: 1 / 32, 6: 1 / 16, 11: 1 / 8, 20: 1 / 4, 29: 1.0}
 """What counts of torchvision's list of VGG-19's layers, ``relu1_1`` to ``relu5_1``, and how much
 (Wang et al. 2018, "High-Resolution Image Synthesis", supplement; its published code)."""
 
-LEAST_SIDE = 16
-"""Of images: the network halves them four times before the last layer that counts."""
-
 
 class PerceptualLoss(nn.Module):
     """How far the features of images are from those of others, after five of VGG-19's layers.

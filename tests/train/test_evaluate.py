@@ -91,10 +91,11 @@ def test_ms_ssim_is_that_of_its_definition() -> None:
 
 
 def test_sharpness_of_flat_images() -> None:
-    flat, steps = np.zeros((2, 1, 1), np.uint8), np.array([[[0]], [[100]]], np.uint8)
-    assert metrics.sharpness(flat, steps) == 0
-    assert metrics.sharpness(flat, flat) == 1
-    assert metrics.sharpness(steps, flat) == float("inf")
+    images = np.zeros((2, 1, 1), np.uint8), np.array([[[0]], [[100]]], np.uint8)
+    flat, steps = map(metrics.vertical_gradient, images)
+    assert metrics.ratio(flat, steps) == 0
+    assert metrics.ratio(flat, flat) == 1
+    assert metrics.ratio(steps, flat) == float("inf")
 
 
 @settings(max_examples=30, deadline=None)
