@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 LEAST_SHARE = 0.5
 """Of the smaller side's files, how many a rule must pair to be proposed."""
@@ -121,19 +122,15 @@ def _rules(a: Collection[str], b: Collection[str]) -> Iterator[Rule]:
     yield Rule()
     yield Rule(loosely=True)
     for loosely in (False, True):
-        for ending in ends[0]:
-            for other in ends[1]:
-                yield Rule(suffixes=(ending, other), loosely=loosely)
-        for ending in starts[0]:
-            for other in starts[1]:
-                yield Rule(prefixes=(ending, other), loosely=loosely)
+        for suffixes in product(ends[0], ends[1]):
+            yield Rule(suffixes=suffixes, loosely=loosely)
+        for prefixes in product(starts[0], starts[1]):
+            yield Rule(prefixes=prefixes, loosely=loosely)
     yield Rule(numbers=True)
-    for ending in ends[0]:
-        for other in ends[1]:
-            for first in starts[0]:
-                for second in starts[1]:
-                    yield Rule((first, second), (ending, other), loosely=True)
-            yield Rule(suffixes=(ending, other), numbers=True)
+    for suffixes in product(ends[0], ends[1]):
+        for prefixes in product(starts[0], starts[1]):
+            yield Rule(prefixes, suffixes, loosely=True)
+        yield Rule(suffixes=suffixes, numbers=True)
 
 
 def _marks(

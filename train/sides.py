@@ -218,13 +218,13 @@ def find_sides(data: Path, rasters: bool = False) -> tuple[list[Sides], str]:
             folder.path.parent == data and folder.kind in BESIDE_PLAIN for folder in beside
         ):
             beside.append(named)
-    complete: list[Sides] = []
+    every_split: list[Sides] = []
     doubts = []
     for split in SPLITS:
         sides, why = _choose(split, by_split.get(split, []), rasters)
-        complete += sides
+        every_split += sides
         doubts += [why] if why else []
-    return complete, "; ".join(doubts)
+    return every_split, "; ".join(doubts)
 
 
 def _choose(split: str, listed: list[NamedDirectory], rasters: bool) -> tuple[list[Sides], str]:

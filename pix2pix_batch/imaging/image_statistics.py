@@ -64,8 +64,8 @@ def measure_appearance(pixels: np.ndarray) -> Appearance:
     image = image.reduce(max(1, min(image.size) // SIDE)).convert("L")
     small = image.resize((HASHED, HASHED), Image.Resampling.LANCZOS)
     look = str(imagehash.phash(small)) if np.asarray(small).std() >= FAINT else ""
-    tests = (("flat", is_flat), ("saturated", _is_saturated(some)))
-    return Appearance(look=look, flags=",".join(name for name, is_so in tests if is_so))
+    checks = (("flat", is_flat), ("saturated", _is_saturated(some)))
+    return Appearance(look=look, flags=",".join(name for name, is_so in checks if is_so))
 
 
 GREY = np.array([0.299, 0.587, 0.114], np.float32)

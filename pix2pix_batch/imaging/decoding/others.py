@@ -94,7 +94,7 @@ def prepare_for_pillow(data: bytes) -> bytes:
         return data
     top, bottom, row = (int.from_bytes(data[at : at + 2], "little") for at in (6, 10, 66))
     end = 128 + (bottom - top + 1) * data[65] * row
-    runs = re.sub(rb"[\xc0-\xff]", lambda prepared: b"\xc1" + prepared[0], data[128:end])
+    runs = re.sub(rb"[\xc0-\xff]", lambda value: b"\xc1" + value[0], data[128:end])
     return data[:2] + b"\1" + data[3:128] + runs + data[end:]
 
 
