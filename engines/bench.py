@@ -77,7 +77,8 @@ def measure_calls(call: Callable[[], None], seconds: float) -> list[float]:
 def _make_overlapping_call(
     engine: Overlapping, images: np.ndarray, masks: list[np.ndarray] | None
 ) -> Callable[[], None]:
-    """Begins a batch and ends the one before it; one is under way before and after."""
+    """Make a call that begins a batch and ends the one before it; one is under way before and
+    after."""
     engine.start(images, masks)
 
     def call() -> None:

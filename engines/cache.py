@@ -87,7 +87,7 @@ class RuntimeFile:
         return data if hashlib.sha256(data).digest() == digest else b""
 
     def write(self, data: bytes) -> None:
-        """In place of what was there; not where that cannot be, since it can be made again."""
+        """Replace the file. If that is not possible nothing happens, since it can be made again."""
         with contextlib.suppress(InputError, OutputError):
             self.cache._write(self.path, hashlib.sha256(data).digest() + data)
 
@@ -160,7 +160,8 @@ class Cache:
                 yield error
 
     def entry(self, path: Path) -> Entry:
-        """Raises :class:`InputError` where a sidecar is missing, or for another file's size."""
+        """Read an engine's sidecar. Raises :class:`InputError` if there is none, or it is for a
+        file of another size."""
         try:
             facts = json.loads(path.with_suffix(SIDECAR).read_text(encoding="utf-8"))
             entry = Entry(path, facts)

@@ -101,7 +101,8 @@ def cpu_model() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Without the commands that install what is missing: :func:`advise` knows what is of use."""
+    """The version of each TensorRT package, or why it is not there. The commands that install what
+    is missing are left out: :func:`advise` knows what is of use."""
     versions_or_reasons = {}
     for name in library.PACKAGES:
         try:
@@ -197,7 +198,7 @@ def advise_without_gpu() -> tuple[str, str]:
 
 
 def format_machine(machine: Machine) -> list[str]:
-    """For people."""
+    """Format the report for people, a line for each fact."""
     lines = [
         f"cpu: {machine.cpu}, {format_count(machine.cores, 'core')}, bf16 in hardware: "
         f"{'yes' if machine.bf16 else 'no'}",

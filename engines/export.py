@@ -117,7 +117,7 @@ def export(
 
 
 def require_extra() -> None:
-    """Raises :class:`InputError` where the extra ``onnx`` is not installed."""
+    """Raises :class:`InputError` if the extra ``onnx`` is not installed."""
     for module in ("onnx", "onnxscript"):
         try:
             __import__(module)
@@ -191,7 +191,8 @@ def build(model: Path, precision: str) -> Graph:
 
 
 def input_type(graph: Graph, wide: bool) -> torch.dtype:
-    """Of the images. Where 16 bits shall be ``wide``, it has the graph put such ones out too."""
+    """The type of the images that the graph takes. If 16 bits are to be ``wide``, the graph is made
+    to return 32-bit integers in their place too."""
     import torch
 
     if wide and graph.samples.output.type in (torch.uint16, torch.int16):

@@ -64,7 +64,7 @@ class Graph(Generator):
 
 
 class UNetGraph(Graph, UNet):
-    """Of a :class:`UNet`."""
+    """The graph of a :class:`UNet`."""
 
     def __init__(self, net: UNet, dtype: torch.dtype, samples: SampleMappings) -> None:
         """``net``: float32, in eval mode; stays as it is."""
@@ -89,7 +89,7 @@ class UNetGraph(Graph, UNet):
 
 
 class LayeredGraph(Graph, LayeredGenerator):
-    """Of a :class:`LayeredGenerator`."""
+    """The graph of a :class:`LayeredGenerator`."""
 
     def __init__(self, net: LayeredGenerator, dtype: torch.dtype, samples: SampleMappings) -> None:
         """``net``: float32, in eval mode; stays as it is."""

@@ -30,7 +30,7 @@ OLDEST = (10, 12)
 
 @dataclass(frozen=True)
 class Library:
-    """One of the packages. ``version``: its own, in full."""
+    """A TensorRT package that is installed. ``version``: its full version."""
 
     name: str
     version: str
@@ -71,7 +71,7 @@ class Library:
         )
 
     def require_target(self, target: str) -> None:
-        """Raises :class:`InputError` where ``target`` is none that can be built for."""
+        """Raises :class:`InputError` if nothing can be built for ``target``."""
         known = self.list_targets()
         if target not in known:
             listed = (
@@ -166,7 +166,7 @@ class MissingLibrary(InputError):
 
 
 def load(name: str) -> Library:
-    """One of :data:`PACKAGES`. Raises :class:`MissingLibrary`."""
+    """Load one of :data:`PACKAGES`. Raises :class:`MissingLibrary`."""
     try:
         module = importlib.import_module(name)
         version = str(module.__version__)
@@ -185,7 +185,7 @@ def load(name: str) -> Library:
 
 
 def find_libraries() -> tuple[list[Library], list[str]]:
-    """Those that are here, best first, and why the others are not."""
+    """Load the packages that are installed, the best first; and why the others cannot be used."""
     libraries, reasons = [], []
     for name in PACKAGES:
         try:

@@ -48,7 +48,8 @@ class EngineRequest:
     noise: bool = False
 
     def make_spec(self, model: Path, device: str) -> EngineSpec:
-        """Of ``model`` for ``device``, ``cpu`` or ``cuda``. Raises :class:`InputError`."""
+        """Make the spec of ``model`` for ``device``, ``cpu`` or ``cuda``. Raises
+        :class:`InputError`."""
         from pix2pix_batch.inference.engine import default_batch_size
 
         info = bundle.read_info(model)

@@ -53,7 +53,7 @@ class Parity:
         return self.psnr >= BAR
 
     def as_dict(self) -> dict[str, float]:
-        """As JSON, which has no infinity."""
+        """The values as JSON has them, which has no infinity."""
         values = asdict(self) | {"psnr": round(min(self.psnr, 999.0), 2)}
         return {k: v for k, v in values.items() if (k, v) != ("finest", 255)}
 

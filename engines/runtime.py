@@ -18,7 +18,7 @@ from pix2pix_batch.inference.engine import Masks, Translated
 
 
 class RuntimeStore(Protocol):
-    """Where what a library compiles at load is kept from one process to the next."""
+    """Stores what a library compiles when an engine is loaded, from one process to the next."""
 
     def read(self) -> bytes: ...
 

@@ -120,7 +120,7 @@ class Product:
 
 
 class Tiles:
-    """The same at points of tiles, where products are cheaper."""
+    """The same arrays at points of tiles, where products are cheaper."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
@@ -182,7 +182,7 @@ class Convolve(torch.autograd.Function):
 
 
 class Down(nn.Conv2d):
-    """As :class:`nn.Conv2d`; on the CPU in full precision by :class:`Convolve`."""
+    """A :class:`nn.Conv2d` that computes by :class:`Convolve` on the CPU in full precision."""
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight  # once: spectral norm goes on each time that it is asked for
@@ -197,7 +197,8 @@ class Down(nn.Conv2d):
 
 
 class Up(nn.ConvTranspose2d):
-    """As :class:`nn.ConvTranspose2d`; on the CPU in full precision by :class:`Convolve`."""
+    """A :class:`nn.ConvTranspose2d` that computes by :class:`Convolve` on the CPU in full
+    precision."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         if not fits(self, x, self.weight) or output_size is not None:

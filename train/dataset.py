@@ -102,7 +102,7 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
 
 
 def _survey(data: Path, recipe: Recipe) -> Survey:
-    """Where there is nothing but rasters, these, whatever the recipe takes."""
+    """Find the pairs. If there are rasters alone, they are found whatever the recipe takes."""
     try:
         return pairs.survey(data, val_fraction=0, rasters=recipe.takes_rasters)
     except InputError:
@@ -163,7 +163,7 @@ def _read_pair(pair: Pair, recipe: Recipe, jitter: Jitter, reader: Reader) -> _S
 def _read_rasters(
     pair: Pair, modes: list[str], recipe: Recipe, jitter: Jitter, reader: RasterReader
 ) -> _Seen:
-    """The same of rasters, which are compared as pictures."""
+    """Read a pair of rasters, which are compared as pictures."""
     try:
         size = reader.find_large(pair)
         if size is not None and recipe.fit == "tile":

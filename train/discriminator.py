@@ -111,14 +111,14 @@ class MultiScale(nn.Module):
         self.judges = nn.ModuleList(judges)
 
     def forward(self, *images: Tensor, parts: int = 1) -> list[Tensor]:
-        """As :meth:`PatchGAN.forward`, the logits of each."""
+        """See :meth:`PatchGAN.forward`; returns the logits of each."""
         return [
             judge(*scaled, parts=parts)
             for judge, scaled in zip(self.judges, self._scale(images), strict=True)
         ]
 
     def list_features(self, *images: Tensor) -> list[list[Tensor]]:
-        """As :meth:`PatchGAN.list_features`, a list of each."""
+        """See :meth:`PatchGAN.list_features`; returns a list for each."""
         features = []
         for judge, scaled in zip(self.judges, self._scale(images), strict=True):
             assert isinstance(judge, PatchGAN)

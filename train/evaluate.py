@@ -157,8 +157,8 @@ def evaluate(
 
 
 def _open_reader(info: BundleInfo, recipe: Recipe, reading: Reading) -> Reader:
-    """Of rasters as the model means them. Raises :class:`InputError` where the recipe means
-    others."""
+    """Make the reader of the pairs, for rasters as the model means them. Raises :class:`InputError`
+    if the recipe means others."""
     if not recipe.takes_rasters:
         for word, side in info.ranges._asdict().items():
             if not side.is_picture:

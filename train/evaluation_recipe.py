@@ -87,8 +87,8 @@ def choose_recipe(info: BundleInfo, data: Path, reading: Reading) -> Choice:
 
 
 def _generator(info: BundleInfo) -> list[str]:
-    """Of the recipe, what its size depends on. A family that is not trained counts as the one that
-    takes most sizes: only the data is read by the recipe."""
+    """What the sizes that a recipe takes depend on, as changes of it. A family that is not trained
+    counts as the one that takes most sizes: only the data is read by the recipe."""
     a = info.architecture
     if isinstance(a, Architecture):
         return [f"downs={a.downs}"]

@@ -45,8 +45,8 @@ LISTED = 3
 
 
 class Sample(NamedTuple):
-    """One pair and what the model made of it, ``(H, W, C)``; ``valid``: of rasters, where there is
-    data, ``bool (H, W)``."""
+    """A pair and what the model made of it, ``(H, W, C)``. ``valid``: where rasters have data,
+    ``bool (H, W)``."""
 
     name: str
     source: Pixels
@@ -56,8 +56,8 @@ class Sample(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One image's figures, and what the overall ones add up: the appearance of output and target,
-    the confusion of their classes, the size."""
+    """The figures of an image, and what the overall ones add up: the appearance of output and
+    target, the confusion of their classes, and the size."""
 
     figures: dict[str, float]
     appearance: np.ndarray

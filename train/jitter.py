@@ -114,8 +114,8 @@ class Jitter:
 
 
 def resize(image: Pixels, side: int) -> Pixels:
-    """To ``side`` x ``side`` pixels, bicubic; ``bool (H, W)`` is true where nothing false had a
-    part in it."""
+    """Scale an image to ``side`` x ``side`` pixels with a bicubic filter. In a mask, ``bool (H,
+    W)``, a pixel is true if no false one had a part in it."""
     if image.dtype != bool:
         return tiling.resize(image, (side, side))
     if image.all():

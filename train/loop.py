@@ -55,7 +55,7 @@ class Options:
 
 # The state of a run: networks, optimisers, data, and where it stands.
 class Trainer:
-    """One training run in the directory ``run``."""
+    """Trains one run in the directory ``run``."""
 
     def __init__(self, recipe: Recipe, data: Data, run: Path, options: Options | None = None):
         self.recipe, self.data, self.run = recipe, data, RunDirectory(run)
@@ -95,7 +95,8 @@ class Trainer:
 
     @property
     def precision(self) -> str:
-        """Of the arithmetic: ``fp32``, ``bf16`` or ``fp16``; weights are float32 always."""
+        """The precision of the arithmetic: ``fp32``, ``bf16`` or ``fp16``. Weights are float32
+        always."""
         mixed = self.accelerator.mixed_precision
         return "fp32" if mixed == "no" else mixed
 

@@ -140,7 +140,7 @@ class CropSampler:
         return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
     def pair(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One crop of A and of B: ``uint8 (size, size, 3)`` each."""
+        """Draw a crop of A and of B, ``uint8 (size, size, 3)`` each."""
         low, high = np.log(self.scales)
         mirror = random.choice((-1, 1), 2) if self.flip else np.ones(2)
         stretch = np.exp(random.uniform(low, high, 2)) * mirror

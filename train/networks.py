@@ -20,8 +20,8 @@ from pix2pix_batch.train.upsample import keep_form
 
 
 def make_generator(recipe: Recipe) -> Generator:
-    """With random weights, of PyTorch's global generator, or those of ``recipe.init``. Raises
-    :class:`InputError`."""
+    """Make the generator, with random weights of PyTorch's global generator or those of
+    ``recipe.init``. Raises :class:`InputError`."""
     generator: Generator = recipe.architecture.build()
     init_weights(generator)
     if recipe.init:

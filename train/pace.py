@@ -62,7 +62,7 @@ class Pace:
         self.paused = True
 
     def seconds_a_step(self) -> float | None:
-        """Without pauses; ``None`` before the first step."""
+        """Seconds of a step, without pauses; ``None`` before the first step."""
         if not self.times:
             return None
         times = sorted(self.times)

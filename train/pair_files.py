@@ -47,14 +47,14 @@ class Reader:
         self.warnings: dict[str, str] = {}
 
     def without_bound(self) -> Reader:
-        """One that takes pictures of any size, where none is given."""
+        """A reader that takes pictures of any size, unless the user has set a bound."""
         bound = sys.maxsize if self.tolerance.max_pixels is None else self.tolerance.max_pixels
         other = Reader(replace(self.tolerance, max_pixels=bound))
         other.warnings = self.warnings
         return other
 
     def pair(self, pair: Pair, channels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Both images of a pair, ``uint8 (H, W, channels)`` each, A first.
+        """Read both images of a pair, ``uint8 (H, W, channels)`` each, A first.
 
         A side-by-side image is cut in the middle before anything else touches it. Raises
         :class:`ImageError` naming the file.
@@ -74,7 +74,7 @@ class Reader:
         return picture.pixels
 
     def picture(self, path: Path, channels: int | None) -> Picture:
-        """As :func:`images.read` reads it. Raises :class:`ImageError` naming the file."""
+        """Read a file by :func:`images.read`. Raises :class:`ImageError` naming the file."""
         try:
             picture = images.read(pages.read_file(str(path)), channels, self.tolerance)
         except ImageError as error:

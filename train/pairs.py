@@ -147,7 +147,8 @@ def require_sound(data: Path, problems: Sequence[tuple[str, str]], hint: str = "
 
 
 def _side_by_side(data: Path, rasters: bool) -> Survey:
-    """Raises :class:`InputError` where the files' names show two sides."""
+    """Find pairs that lie side by side in one image. Raises :class:`InputError` if the names of the
+    files show two sides."""
     _require_no_data_within(data, rasters)
     surveyed = Survey(data, "side-by-side", rasters=rasters)
     splits = sides.splits_of(data)

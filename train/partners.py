@@ -94,7 +94,7 @@ def propose(a: Collection[str], b: Collection[str]) -> Match | None:
 
 
 def _compose(name: str) -> str:
-    """With its accents composed in one way: macOS and other systems write them in two."""
+    """Compose the accents of a name in one way: macOS and other systems write them in two."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
@@ -116,7 +116,7 @@ def _unique(names: Collection[str], rule: Rule, side: int) -> dict[str, str]:
 
 
 def _rules(a: Collection[str], b: Collection[str]) -> Iterator[Rule]:
-    """From the plainest on."""
+    """The rules that may pair the names, the plainest first."""
     ends = [_marks(names, SEPARATED_END, WORDS_END, _common_end) for names in (a, b)]
     starts = [_marks(names, SEPARATED_START, WORDS_START, _common_start) for names in (a, b)]
     yield Rule()

@@ -25,7 +25,8 @@ class PerceptualLoss(nn.Module):
     """
 
     def __init__(self) -> None:
-        """Raises :class:`InputError` where the weights are not at hand, or others'."""
+        """Load the network. Raises :class:`InputError` if the weights are not there, or are other
+        ones."""
         super().__init__()
         from torchvision.models import vgg19
 
@@ -49,7 +50,8 @@ class PerceptualLoss(nn.Module):
                 layer.inplace = False
 
     def forward(self, made: Tensor, wanted: Tensor) -> Tensor:
-        """Of ``(N, C, H, W)`` in [-1, 1], with 1 or 3 channels: a scalar."""
+        """Compute the loss of images, ``(N, C, H, W)`` in [-1, 1] with 1 or 3 channels, as a
+        scalar."""
         x, y = (image.expand(-1, 3, -1, -1) for image in (made, wanted))
         total = made.new_zeros(())
         for number, layer in enumerate(self.layers):

@@ -43,18 +43,24 @@ class Bounds(Model):
 
 
 class BandRecipe(Bounds):
-    """One band. ``band``: its number in the files, from 1; ``name``: its name there, and in the
-    bundle. What is left out is as for all bands."""
+    """A band of a recipe. ``band``: its number in the files, from 1; ``name``: its name there, and
+    in the bundle. What is left out is as for all bands."""
 
     band: int | None = Field(None, ge=1)
     name: str = ""
 
 
 class RangeRecipe(Bounds):
-    """One side. ``type``: of its samples; ``nodata``: the value that stands for none; ``bands``:
-    each one's number, name, or :class:`BandRecipe`; without, all that the files have; ``show``:
-    the numbers or names of the bands that sheets show as red, green and blue, or the one that they
-    show as colours of a scale."""
+    """A side of a recipe of rasters.
+
+    Attributes:
+        type: The type of its samples.
+        nodata: The value that stands for no data.
+        bands: The number, name or :class:`BandRecipe` of each band; without it, all that the files
+            have.
+        show: The numbers or names of the bands that sheets show as red, green and blue, or of the
+            one that they show in the colours of a scale.
+    """
 
     type: Kind
     nodata: float | None = None
@@ -106,7 +112,7 @@ class RangeRecipe(Bounds):
         return BandRecipe(**values)
 
     def require_sound(self, channels: int) -> None:
-        """Raises ``ValueError`` for what no data could mend."""
+        """Raises ``ValueError`` for values that no data could mend."""
         self.make_range(channels, [None] * channels)
         if self.show is not None:
             bare = self.bare_range(channels)

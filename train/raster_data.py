@@ -30,7 +30,7 @@ MEASURED = 2000
 
 
 class RasterSplit(FileSplit):
-    """As :class:`FileSplit`; with each pair ``valid``, ``bool (H, W)``, too: where there is
+    """A :class:`FileSplit` of rasters. Each pair has ``valid`` too, ``bool (H, W)``: where there is
     something to learn."""
 
     reader: RasterReader

@@ -41,7 +41,8 @@ class RasterFacts:
 
 
 def read_facts(path: Path) -> RasterFacts:
-    """Of transparency nothing is told. Raises :class:`ImageError`."""
+    """Read what a raster says of itself, but for a band of transparency. Raises
+    :class:`ImageError`."""
     if suffix_of(path.name) == numpy_raster.SUFFIX:
         return _read_numpy(path)
     rasterio = library.rasterio()

@@ -112,7 +112,7 @@ class RasterReader(Reader):
 
     @classmethod
     def plain(cls) -> RasterReader:
-        """One for :meth:`bands_of` alone, of sides that are told there."""
+        """A reader for :meth:`bands_of` alone, which is told the side there."""
         return cls(Recipe.model_validate({"name": "plain"}))
 
     @property
@@ -134,7 +134,7 @@ class RasterReader(Reader):
         return self
 
     def find_extent(self, path: Path, side: RasterSide) -> Extent:
-        """Of one side's file. Raises :class:`ImageError` naming it."""
+        """Find the size of a file of one side. Raises :class:`ImageError` naming it."""
         extent = self._extents.get(path)
         if extent is None:
             extent = self._extents[path] = self._read_extent(path, side)
@@ -172,8 +172,8 @@ class RasterReader(Reader):
         return Window((height - high) // 2, (width - wide) // 2, high, wide)
 
     def list_windows(self, path: Path, side: RasterSide) -> Iterator[Window | None]:
-        """Those that a file is read by, which are all of it; ``None`` for a whole one. Raises
-        :class:`ImageError` naming the file."""
+        """List the windows by which a file is read, which cover all of it; ``None`` if it is read
+        as a whole. Raises :class:`ImageError` naming the file."""
         height, width, is_large = self.find_extent(path, side)
         if not is_large:
             yield None
@@ -185,7 +185,7 @@ class RasterReader(Reader):
                 yield Window(top, left, min(step, height - top), min(step, width - left))
 
     def values(self, pair: Pair, window: Window | None = None) -> Values:
-        """Both sides of a pair, or a window of them. Raises :class:`ImageError` naming the
+        """Read both sides of a pair, or a window of them. Raises :class:`ImageError` naming the
         file."""
         if pair.b is None:
             raise ImageError(f"{pair.a}: {BESIDE}")
@@ -237,7 +237,7 @@ class RasterReader(Reader):
         side: RasterSide,
         read: Callable[[Raster], tuple[np.ndarray, np.ndarray | None]],
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """As :meth:`bands_of`, of what ``read`` reads."""
+        """Read bands by ``read``, as :meth:`bands_of` returns them."""
         try:
             with self._open(path, side) as raster:
                 pixels, valid = read(raster)
@@ -298,8 +298,8 @@ class RasterReader(Reader):
         return reword(reason)
 
     def pair(self, pair: Pair, channels: object = None) -> tuple[np.ndarray, np.ndarray]:
-        """Both sides as :func:`pix2pix_batch.imaging.composite.show` shows them, for whoever
-        looks at them as pictures; large ones every n-th pixel."""
+        """Draw both sides as :func:`pix2pix_batch.imaging.composite.show` does, for whoever looks
+        at them as pictures; large ones by every n-th pixel."""
         if self.find_large(pair) is None:
             a, b, _ = self.values(pair)
         else:

@@ -58,7 +58,7 @@ class RasterLooks(Looks):
         return np.concatenate(images, axis=1)
 
     def finish_sheet(self, rows: Sequence[Pixels]) -> Pixels:
-        """With the scales of single bands below."""
+        """Join the rows, and draw the scales of single bands below."""
         sheet = np.concatenate(rows)
         return add_scales(sheet, self.ranges, self.shown)
 
@@ -79,7 +79,7 @@ def add_scales(sheet: Pixels, ranges: ValueRanges, shown: Shown) -> Pixels:
 
 
 def list_scales(ranges: ValueRanges, shown: Shown) -> list[Scale]:
-    """Of the sides that are shown in a map's colours."""
+    """The scales of the sides that are shown in the colours of a map."""
     return [
         make_scale(word, side, bands)
         for word, side, bands in zip(("input", "output"), ranges, shown, strict=True)

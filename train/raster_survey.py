@@ -118,7 +118,7 @@ def _is_wide(statistics: BandStatistics) -> bool:
 
 
 def _format_flow(values: dict[str, Any]) -> str:
-    """As YAML on one line; JSON is some, and plain words need no quotes."""
+    """Format values as YAML on one line; JSON is some, and plain words need no quotes."""
     parts = []
     for key, value in values.items():
         text = json.dumps(value, ensure_ascii=False)
@@ -175,7 +175,7 @@ class RasterSurvey:
 
 @dataclass(frozen=True)
 class FileLook:
-    """One file, read. ``facts``: ``None`` of pictures; ``bands``: their statistics."""
+    """What was read of a file. ``facts``: ``None`` for pictures; ``bands``: their statistics."""
 
     path: Path
     facts: RasterFacts | None = None
@@ -243,8 +243,8 @@ def _look(path: Path, reader: RasterReader | None, place: int) -> FileLook:
 
 @dataclass
 class BandsRead:
-    """Of a file: its ``bands``; ``partly``: pixels that lack data in some of them only;
-    ``is_empty``: whether none has any."""
+    """What the values of a file are like: its ``bands``; ``partly``: how many pixels lack data in
+    some bands only; ``is_empty``: whether none has any."""
 
     bands: list[BandStatistics]
     partly: int = 0

@@ -163,8 +163,8 @@ class Recipe(Model):
 
     @property
     def bare_ranges(self) -> tuple[ValueRange, ValueRange]:
-        """Of inputs and outputs, as far as it is known before any file is read
-        (:meth:`RangeRecipe.bare_range`); of pictures all is."""
+        """The ranges of inputs and outputs, as far as they are known before any file is read
+        (:meth:`RangeRecipe.bare_range`); those of pictures are known."""
         first, second = (
             eight_bits(channels) if range_recipe is None else range_recipe.bare_range(channels)
             for range_recipe, channels in (

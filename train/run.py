@@ -210,6 +210,6 @@ def disk_errors(run: Path) -> Iterator[None]:
 
 
 def print_message(text: str) -> None:
-    """On standard error, if anyone still listens."""
+    """Print on standard error, if anyone still listens."""
     with suppress(OSError, ValueError):
         click.echo(text, err=True)

@@ -41,7 +41,7 @@ class RunDirectory:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """One run at a time in a directory. Raises :class:`InputError`."""
+        """Lock the directory for one run at a time. Raises :class:`InputError`."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / LOCK, timeout=0)

@@ -255,7 +255,7 @@ def _choose(split: str, listed: list[NamedDirectory], rasters: bool) -> tuple[li
 
 
 def _holds_images(folder: Path, rasters: bool) -> bool:
-    """Not, as detectors' ``labels``, text alone."""
+    """Whether the directory has images, and not text alone as the ``labels`` of detectors."""
     return next(image_files(folder, rasters=rasters), None) is not None
 
 

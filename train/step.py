@@ -58,7 +58,7 @@ class Batch(NamedTuple):
 
 
 class Networks(NamedTuple):
-    """As ``Accelerator.prepare`` returns them."""
+    """Both networks and their optimisers, as ``Accelerator.prepare`` returns them."""
 
     generator: nn.Module
     discriminator: nn.Module
@@ -78,10 +78,10 @@ class Step:
             self.perceptual = PerceptualLoss().to(accelerator.device)
 
     def __call__(self, batches: Sequence[Batch]) -> Tensor:
-        """One step on ``batches``, whose gradients are averaged; returns :data:`LOSSES`.
+        """Do one step on ``batches``, whose gradients are averaged, and return :data:`LOSSES`.
 
-        With more than one batch D's step comes first all the same, so G's images are made twice:
-        for D, then, with D's new weights known, for G.
+        D's step comes first with several batches too. So G's images are then made twice: for D, and
+        again for G once D has its new weights.
         """
         recipe, share = self.recipe, 1 / len(batches)
         losses = torch.zeros(3, device=batches[0].source.device)
@@ -221,6 +221,7 @@ def training_masks(seed: int, architecture: Description, batch: Batch) -> list[T
 
 
 def penalty_mix(seed: int, batch: Batch) -> Tensor:
-    """Where each image of a batch lies between true and made: uniform in [0, 1)."""
+    """Draw where between the true and the generated image each image of a batch lies: uniform in
+    [0, 1)."""
     values = [generator_at(seed, batch.first + i, 2).random() for i in range(len(batch.source))]
     return batch.source.new_tensor(values)[:, None, None, None]

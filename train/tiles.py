@@ -49,7 +49,8 @@ def transforms(taps: int) -> Transforms:
 
 
 class Shape(NamedTuple):
-    """One convolution's: images, the small image's sides, channels of both, stride."""
+    """The sizes of one convolution: the number of images, the sides of the small image, the
+    channels of both, and the stride."""
 
     images: int
     height: int
@@ -60,7 +61,7 @@ class Shape(NamedTuple):
 
     @property
     def taps(self) -> int:
-        """Of a phase's kernel, along a side."""
+        """The taps of the kernel of a phase, along a side."""
         return KERNEL // self.stride
 
     @property
@@ -73,13 +74,13 @@ class Shape(NamedTuple):
 
     @property
     def sides(self) -> tuple[int, int]:
-        """Of the big image."""
+        """The height and width of the big image."""
         taps = KERNEL - 2 * PADDING - self.stride
         return self.height * self.stride + taps, self.width * self.stride + taps
 
     @property
     def channels(self) -> int:
-        """Of the big image's phases together."""
+        """The channels of all phases of the big image together."""
         return self.stride**2 * self.big
 
 

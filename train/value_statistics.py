@@ -37,8 +37,8 @@ def to_value(key: int, dtype: str) -> float:
 
 
 class BandStatistics:
-    """Of one band. ``count``: samples with data; ``absent``: those without; ``least`` and ``most``
-    are exact."""
+    """The distribution of a band's values. ``count``: samples with data; ``absent``: those without;
+    ``least`` and ``most`` are exact."""
 
     def __init__(self, dtype: str) -> None:
         self.dtype = dtype

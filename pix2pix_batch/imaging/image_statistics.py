@@ -47,9 +47,9 @@ class Appearance(TypedDict):
 
 
 def measure_appearance(pixels: np.ndarray) -> Appearance:
-    """Of ``uint8 (H, W, C)``. The hash is pHash (Zauner 2010): of the lowest frequencies of the
-    grey picture, those above their median; where all colours have the same grey, of the channel
-    that deviates most."""
+    """Measure how an image, ``uint8 (H, W, C)``, looks. The hash is pHash (Zauner 2010): of the
+    lowest frequencies of the grey picture, those above their median. If all colours have the same
+    grey, it is that of the channel which deviates most."""
     import imagehash
 
     some = pixels.reshape(-1, pixels.shape[2])

@@ -42,7 +42,7 @@ def names(image: str) -> tuple[str, ...]:
 
 
 def _world_suffixes(suffix: str) -> tuple[str, ...]:
-    """Those of world files: of ``.png`` ``.pgw`` and ``.pngw``, by GDAL's rule."""
+    """The suffixes of world files: ``.pgw`` and ``.pngw`` for ``.png``, by GDAL's rule."""
     if len(suffix) < 3:
         return ()
     return tuple(dict.fromkeys((f".{suffix[1]}{suffix[-1]}w", f"{suffix}w")))
@@ -81,7 +81,7 @@ def world_name(output: str) -> str:
 
 
 def paths(image: str, beside: Iterable[str]) -> list[str]:
-    """Where the sidecars ``beside`` the file ``image`` are."""
+    """The paths of the sidecars ``beside`` the file ``image``."""
     directory = os.path.dirname(image)
     return [os.path.join(directory, name) for name in beside]
 

@@ -48,7 +48,7 @@ class Axis:
         return (self.padded - self.length) // 2
 
     def inside(self) -> list[float]:
-        """Of each tile's side, the share that is image."""
+        """The share of each tile's side that is image."""
         first, last = self.before, self.before + self.length
         starts = range(0, self.count * self.stride, self.stride)
         return [(min(last, at + self.size) - max(first, at)) / self.size for at in starts]
@@ -117,7 +117,7 @@ class Tiles:
 
     @property
     def shares(self) -> list[float]:
-        """Of each tile, the share that is image; the rest is padding."""
+        """The share of each tile that is image; the rest is padding."""
         rows, columns = self.rows.inside(), self.columns.inside()
         return [row * column for row in rows for column in columns]
 
@@ -187,7 +187,7 @@ class Single:
         self.shares = [1.0]
 
     def restart(self) -> Self:
-        """As for :class:`Tiles`."""
+        """See :meth:`Tiles.restart`."""
         fresh = copy.copy(self)
         fresh.result = None
         return fresh
@@ -199,7 +199,7 @@ class Single:
         yield self.pixels
 
     def list_numbered(self) -> Iterator[tuple[int, np.ndarray]]:
-        """As for :class:`Tiles`."""
+        """See :meth:`Tiles.list_numbered`."""
         return enumerate(self)
 
 
@@ -265,7 +265,7 @@ def resize(pixels: np.ndarray, shape: tuple[int, int], *, by_band: bool = False)
 
 
 def _resize_bands(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """As :func:`resize`, each band by itself in float32."""
+    """Scale as :func:`resize` does, each band by itself in float32."""
     resized = np.empty((*shape, pixels.shape[2]), pixels.dtype)
     for band in range(pixels.shape[2]):
         image = Image.fromarray(pixels[:, :, band].astype(np.float32))

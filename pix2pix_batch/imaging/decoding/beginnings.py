@@ -150,7 +150,8 @@ def describe_file(data: bytes) -> str:
 
 
 def describe_unknown_file(data: bytes) -> str:
-    """As :func:`describe_file` where no format was recognised: what is in it, if that is text."""
+    """Say what a file is whose format was not recognised: what is in it, if that is text; empty if
+    it is not known."""
     if len(data) < 8 and any(start.startswith(data) for start, _ in SIGNATURES):
         return f"damaged: cut short after {len(data)} bytes"
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -182,7 +183,7 @@ def _quote_first_words(data: bytes) -> str:
 
 
 def _describe_late_picture(data: bytes) -> str:
-    """Of a picture that does not begin at once."""
+    """Say that a picture begins after something else; empty if it does not."""
     head = data[:BEFORE]
     beginnings = [(at, form) for start, form in SIGNATURES if (at := head.find(start)) > 0]
     if not beginnings:
@@ -207,7 +208,7 @@ def _advise_cutting(count: int) -> str:
 
 
 def _describe_encoded_picture(data: bytes) -> str:
-    """Of a picture that is written in letters."""
+    """Say that a picture is written in letters, as base64 or hexadecimal; empty if it is not."""
     text = data[:HEAD].lstrip(SPACE + b"\"'")
     for start, form in BASE64.items():
         if text.startswith(start) and re.match(rb"[A-Za-z0-9+/=_\s-]+[\"']?\s*\Z", text):

@@ -57,7 +57,8 @@ def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
 
 
 def _decode_or_say_why(data: bytes, tolerance: Tolerance) -> Decoded:
-    """Raises :class:`ImageError` for whatever a decoder raises: it is this image that failed."""
+    """Decode a file. Whatever a decoder raises becomes an :class:`ImageError`, because it is this
+    image that failed."""
     try:
         return _decode(data, tolerance)
     except (ImageError, ImportError):
@@ -76,7 +77,7 @@ def describe_failure(error: Exception) -> str:
 
 
 def _cause(error: ImageError) -> str:
-    """Without what to do about it, which was done."""
+    """The reason without the advice, which has been followed."""
     return str(error).partition(HINT)[0]
 
 

@@ -90,7 +90,8 @@ def is_jpeg2000(data: bytes) -> bool:
 
 
 def read_stream(data: bytes) -> Stream:
-    """Raises :class:`ValueError` where there is no codestream with a size."""
+    """Read what a file says of its samples. Raises :class:`ValueError` if it has no codestream with
+    a size."""
     stream = Stream()
     if data.startswith(STREAM):
         return _read_size(stream, data, 0)

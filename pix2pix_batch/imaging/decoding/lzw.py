@@ -18,7 +18,7 @@ AT_ONCE = 1 << 14
 
 @cache
 def _read_widths(root: int, is_tiff: bool) -> np.ndarray:
-    """Of the codes after a clear code, until they are of the widest."""
+    """The widths of the codes after a clear code, until they are of the widest."""
     first = (1 << root) + 2
     entries = first + np.maximum(np.arange(1 << WIDEST) - 1, 0) + is_tiff
     widths = np.floor(np.log2(entries)).astype(np.int64) + 1

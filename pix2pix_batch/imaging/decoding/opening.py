@@ -83,7 +83,7 @@ def require_readable(width: int, height: int, refusal: str, tolerance: Tolerance
 
 
 def load_samples(image: Image.Image) -> None:
-    """Its samples. Raises :class:`ImageError`."""
+    """Decode the samples of an opened image. Raises :class:`ImageError`."""
     try:
         image.load()
     except MemoryError:

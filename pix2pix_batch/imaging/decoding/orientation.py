@@ -45,11 +45,11 @@ def is_turned_by_xmp(image: Image.Image) -> bool:
 
 
 def settle_orientation(image: TiffImageFile, data: bytes) -> tuple[int, str]:
-    """By which orientation Pillow turns the TIFF file that it has opened when it loads it, and the
+    """Find out by which orientation Pillow turns the opened TIFF file when it loads it, and a
     warning about that.
 
-    It takes the tag in its own types alone, where libtiff takes whole numbers of any: it is told.
-    Where there is no tag, it takes XMP's.
+    Pillow takes the tag in its own types alone, where libtiff takes integers of any type; so it is
+    told the value. If there is no tag, it takes XMP's.
     """
     tag = image.tag_v2.get(layout.ORIENTATION)
     if tag is None:

@@ -99,7 +99,8 @@ def prepare_for_pillow(data: bytes) -> bytes:
 
 
 def take_first_page(data: bytes) -> bytes:
-    """Of PCX files in one (DCX), the first, whose table of colours Pillow looks for in the last."""
+    """Take the first of several PCX files in one (DCX), whose table of colours Pillow looks for in
+    the last."""
     if not data.startswith(DCX):
         return data
     places = struct.unpack_from("<1024I", data[:4100].ljust(4100, b"\0"), 4)
@@ -148,8 +149,9 @@ def find_remarks(image: Image.Image, data: bytes) -> list[str]:
 
 
 def _find_pcx_remark(data: bytes) -> str:
-    """Of the palette in the header (ZSoft's manual: bytes 16 to 63), which programs heed or not:
-    of two colours, and of sixteen in files of version 3, which are said to have none."""
+    """A warning of a palette in the header (ZSoft's manual: bytes 16 to 63) that programs heed or
+    not: one of two colours, and one of sixteen in files of version 3, which are said to have none.
+    """
     version, bits, planes, colours = data[1], data[3], data[65], data[16:22]
     if bits == 1 and planes == 1 and colours not in (bytes(6), b"\0\0\0\xff\xff\xff"):
         return "its palette of two colours, of which programs differ, is taken for black and white"
@@ -237,8 +239,8 @@ def _kind_of_alpha(data: bytes) -> int | None:
 
 
 def _drop_false_alpha(image: Image.Image, bits: int) -> Image.Image:
-    """Of a TGA file whose header counts no bit of transparency. Many programs leave that out and
-    write some in 32 bits all the same; then not all of it is 0."""
+    """Drop the alpha of a TGA file whose header counts no bit of transparency, unless it is one all
+    the same: many programs leave that out and write 32 bits; then not all of it is 0."""
     alpha = image.getchannel("A")
     if bits == 32 and alpha.getextrema() != (0, 0):
         return image

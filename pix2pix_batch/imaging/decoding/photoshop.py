@@ -76,7 +76,7 @@ def prepare_for_pillow(data: bytes) -> bytes:
 
 
 def _unpack_row(runs: bytes, size: int) -> bytes:
-    """Raises :class:`ImageError`."""
+    """Unpack the runs of a row. Raises :class:`ImageError`."""
     try:
         return Image.frombytes("L", (size, 1), runs, "packbits", "L").tobytes()
     except ValueError as error:

@@ -83,8 +83,9 @@ _HUSHED = [
 
 
 def hush_warnings() -> None:
-    """The same for what is said by :mod:`warnings`, as of EXIF that is damaged. Others that change
-    the filters for a while may take this one away with theirs, so it is looked for each time."""
+    """Keep :mod:`warnings` from printing what libraries say of damaged files, such as of their
+    EXIF. Others that change the filters for a while may take this one away with theirs, so it is
+    looked for each time."""
     for rule in _HUSHED:
         if rule not in warnings.filters:
             warnings.filterwarnings("ignore", category=rule[2], module=_MODULES)

@@ -75,7 +75,8 @@ def _decode_known_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
 def _load_known_tiff(
     data: bytes, known_layout: layout.Layout, opened: TiffImageFile | None
 ) -> Image.Image:
-    """Its picture, turned upright, by who reads its kind rightly. Raises :class:`ImageError`."""
+    """Decode the picture, turned upright, with the library that reads its kind correctly. Raises
+    :class:`ImageError`."""
     if opened is not None and tiff.is_read_by_pillow(known_layout):
         try:
             _load_tiff(opened, known_layout.compressed_by)
@@ -87,7 +88,7 @@ def _load_known_tiff(
 
 
 def _load_tiff(image: Image.Image, compressed_by: str) -> None:
-    """Its samples, which Pillow turns upright. Raises :class:`ImageError`."""
+    """Decode the samples with Pillow, which turns them upright. Raises :class:`ImageError`."""
     try:
         load_samples(image)
     except ImageError as error:
@@ -99,7 +100,7 @@ def _load_tiff(image: Image.Image, compressed_by: str) -> None:
 
 
 def _open_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
-    """As Pillow opens it; ``None`` where it does not. Raises :class:`ImageError` where it is too
+    """Open the file with Pillow; ``None`` if it cannot. Raises :class:`ImageError` if it is too
     large."""
     try:
         image = open_with_pillow(data, tolerance, "TIFF")

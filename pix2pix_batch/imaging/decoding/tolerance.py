@@ -26,7 +26,7 @@ class Tolerance:
     max_pixels: int | None = None
 
     def __post_init__(self) -> None:
-        """Raises :class:`InputError`."""
+        """Raises :class:`InputError` if both ``strict`` and ``lenient`` are set."""
         if self.strict and self.lenient:
             raise InputError(
                 "--strict refuses what --lenient takes: damaged images; choose one of them"

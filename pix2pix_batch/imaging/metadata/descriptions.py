@@ -89,7 +89,7 @@ def read_descriptions(data: bytes) -> tuple[bytes, bytes]:
 
 
 def read_tiff_descriptions(tiff: Tiff) -> tuple[bytes, bytes]:
-    """The same of a TIFF file that is not to be read as a whole."""
+    """Read the descriptions of a TIFF file that is not to be read as a whole."""
     fields = tiff.directory({XMP, IPTC_TAG})
     packet, records = fields.get(XMP), fields.get(IPTC_TAG)
     texts = b"" if records is None else records.data

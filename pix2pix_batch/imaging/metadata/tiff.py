@@ -119,7 +119,7 @@ class Tiff:
         return fields
 
     def find_lost(self, wanted: Collection[int]) -> list[int]:
-        """Those of the ``wanted`` tags of whole numbers that the first directory has without."""
+        """Find the ``wanted`` tags, of integers, that the first directory has without a value."""
         try:
             (entries,) = self._unpack("Q" if self.big else "H", self.first)
             start, step = self.first + (8 if self.big else 2), 20 if self.big else 12
@@ -214,7 +214,7 @@ def add_fields(data: bytes, fields: Fields) -> bytes:
 
 
 def add_fields_to_file(path: str | os.PathLike[str], fields: Fields) -> None:
-    """The same of a file on the disk. Raises ``OSError``."""
+    """Add fields as :func:`add_fields` does, to a file on the disk. Raises ``OSError``."""
     if not fields:
         return
     with open(path, "r+b") as file:

@@ -57,7 +57,8 @@ class BlockChecker:
         return ""
 
     def _reckon_lengths(self, row: int) -> tuple[int, int]:
-        """Bytes of the samples of a block in a row of them, and of those of the others."""
+        """Compute the bytes of the samples of a block in a given row of blocks, and of a full
+        block."""
         high, wide = self._file.block_shapes[self._bands[0] - 1]
         is_strip = not self._file.profile.get("tiled", False)
         own = min(high, self._file.height - row * high) if is_strip else high

@@ -197,7 +197,7 @@ class GdalRaster:
 
 
 def read_place(data: bytes, has_gaps: bool) -> RasterProfile:
-    """Where a GeoTIFF lies, and nothing else of it."""
+    """Read where a GeoTIFF lies, and nothing else of it."""
     rasterio = library.rasterio()
     with (
         library.explain_errors("read"),

@@ -47,11 +47,11 @@ class Raster(Protocol):
         """
 
     def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """As :meth:`read`, of all of it, every n-th pixel: ``longest`` at most a side. Raises
-        :class:`ImageError`."""
+        """Read every n-th pixel of the whole raster, as :meth:`read` returns it, so that no side is
+        longer than ``longest``. Raises :class:`ImageError`."""
 
     def count_reduced(self, longest: int) -> int:
-        """Bytes of samples that :meth:`read_reduced` decodes."""
+        """Count the bytes of samples that :meth:`read_reduced` decodes."""
 
     def close(self) -> None: ...
 

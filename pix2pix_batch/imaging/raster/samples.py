@@ -95,5 +95,5 @@ def reduction(height: int, width: int, longest: int) -> int:
 
 
 def count_pixel_bytes(side: ValueRange) -> int:
-    """Bytes of all bands of a pixel."""
+    """Count the bytes of all bands of a pixel."""
     return side.channels * np.dtype(side.dtype).itemsize

@@ -78,7 +78,7 @@ class StreamedTiles:
 
     @property
     def shares(self) -> list[float]:
-        """As of :class:`Tiles`, of all tiles."""
+        """See :attr:`Tiles.shares`; of all tiles."""
         rows, columns = self.rows.inside(), self.columns.inside()
         return [row * column for row in rows for column in columns]
 
@@ -131,13 +131,13 @@ class StreamedTiles:
         return pixels, valid
 
     def _require_tolerated(self, warnings: Sequence[str]) -> None:
-        """Raises :class:`NotToleratedError`."""
+        """Raises :class:`NotToleratedError` if there are warnings and the tolerance is strict."""
         if self.strict and warnings:
             raise NotToleratedError(f"{'; '.join(warnings)}: refused by --strict")
 
     @property
     def parts(self) -> np.ndarray:
-        """As of :class:`pix2pix_batch.imaging.tiling.SharingTiles`."""
+        """See :attr:`pix2pix_batch.imaging.tiling.SharingTiles.parts`."""
         assert self.part is not None
         parts = [
             self._window(y - self.rows.before, x - self.columns.before, self.part, self.part)[0]
@@ -159,8 +159,8 @@ class StreamedTiles:
             self._finish_row(row, self._sums.made)
 
     def _find_rows(self, row: int) -> tuple[int, int]:
-        """Of the rows of pixels that a row of tiles completes, the first that is image, and the one
-        behind the last."""
+        """Find the rows of pixels that a row of tiles completes: the first that is image, and the
+        one behind the last."""
         y = row * self.rows.stride - self.rows.before
         ready = self.size if row == self.rows.count - 1 else self.rows.stride
         first = max(0, -y)
@@ -177,7 +177,8 @@ class StreamedTiles:
         self.store.write(row, Piece(pixels, inside, squares, tuple(self.raster.warnings)))
 
     def all_squares(self) -> list[float]:
-        """Of all tiles, also of those that were made before. Raises :class:`ImageError`."""
+        """The squares of all tiles, also of those that were made before. Raises
+        :class:`ImageError`."""
         squares: list[float] = []
         for number in range(self.rows.count):
             squares += self._piece(number).squares.tolist()
@@ -244,7 +245,7 @@ class StreamedTiles:
             top += ready
 
     def restart(self) -> StreamedTiles:
-        """As of :class:`Tiles`: variants are not made of what does not fit in memory."""
+        """Not possible: variants are not made of what does not fit in memory."""
         raise NotImplementedError
 
 
