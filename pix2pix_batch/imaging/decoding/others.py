@@ -16,6 +16,7 @@ from pix2pix_batch.imaging.decoding import (
     pcx,
     photoshop,
     targa,
+    xbm,
 )
 from pix2pix_batch.imaging.decoding.tiff_samples import scale_to_eight_bits
 
@@ -84,6 +85,8 @@ def prepare_for_pillow(data: bytes) -> bytes:
     data = bitmaps.prepare_for_pillow(data)
     if data.startswith(GIF):
         return _drop_unused_colours(data)
+    if data.lstrip().startswith((b"#", b"/*")):
+        return xbm.prepare_for_pillow(data)
     return pcx.prepare_for_pillow(targa.drop_unused_table(data))
 
 

@@ -83,6 +83,49 @@ def test_bits_of_x_bitmaps_are_black() -> None:
     assert pixels[1].tolist() == [255] * 4 + [0] * 4
 
 
+def format_x_bitmap(kind: str, values: list[int]) -> str:
+    """C, as programs and people write it, of 11 by 3 pixels."""
+    number = {"one digit": "0x%x", "capitals": "0X%02X", "decimal": "%d", "octal": "0%o"}
+    listed = ", ".join(number.get(kind, "0x%02x") % value for value in values)
+    lines = ["#define a_width 11", "#define a_height 3", "static char a_bits[] = {", listed + "};"]
+    if kind == "negative":
+        lines[3] = ",".join(str(value - 256 if value > 127 else value) for value in values) + "};"
+    elif kind == "its size":
+        lines[2] = f"static const unsigned char a_bits[{len(values)}] = {{"
+    elif kind == "comments":
+        lines = ["/* 0x12 */", *lines[:3], "/* {0xff}, */ " + lines[3]]
+    elif kind == "tabs":
+        lines = [line.replace(" ", "\t") for line in lines]
+    elif kind == "height first":
+        lines[:2] = lines[1::-1]
+    elif kind == "words":
+        words = np.array(values, np.uint8).view("<u2")
+        lines[2:] = ["static short a_bits[] = {", ", ".join(f"0x{w:04x}" for w in words) + "};"]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["plain", "one digit", "capitals", "decimal", "octal", "negative", "its size", "comments",
+     "tabs", "height first", "words"],
+)  # fmt: skip
+def test_x_bitmaps_of_any_c(kind: str) -> None:
+    bits = noise(3, 11, largest=1).astype(np.uint8)
+    values = np.packbits(np.pad(bits, ((0, 0), (0, 5))), axis=1, bitorder="little")
+    picture = read(format_x_bitmap(kind, values.ravel().tolist()).encode(), 1)
+    assert picture.warnings == ()
+    assert np.array_equal(picture.pixels[:, :, 0], 255 * (1 - bits))
+
+
+def test_a_kind_that_is_not_read_is_not_called_damaged() -> None:
+    """As Pillow says of masks that it does not know."""
+    fields = struct.pack("<IiiHHIIiiII", 40, 8, 8, 1, 16, 3, 0, 0, 0, 0, 0)
+    body = fields + struct.pack("<III", 0xF00, 0xF0, 0xF) + bytes(128)
+    data = b"BM" + struct.pack("<IHHI", 14 + len(body), 0, 0, 66) + body
+    with pytest.raises(ImageError, match=r"^of a kind that is not read \(Unsupported"):
+        read(data, 3)
+
+
 def photoshop(depth: int, mode: int, channels: int, planes: bytes) -> bytes:
     """Adobe Photoshop File Formats Specification: no layers, no compression."""
     head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, channels, 2, 8, depth, mode)
