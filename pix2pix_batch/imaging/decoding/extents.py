@@ -247,7 +247,7 @@ def _check_xbm(data: bytes) -> str:
     bitmap = xbm.parse(data)
     if bitmap is None:
         return "damaged: not all of its data are numbers of a byte"
-    return LONGER if len(bitmap.values) > bitmap.count else ""
+    return LONGER if len(bitmap.values) > bitmap.length else ""
 
 
 _FINDERS: dict[str, Callable[[bytes], str]] = {

@@ -66,10 +66,10 @@ def prepare_for_pillow(data: bytes) -> bytes:
     channels, height, width, depth = struct.unpack_from(">HIIH", data, 12)
     count, row = channels * height, (width * depth + 7) // 8
     if compression in (ZIP, ZIP_OF_DIFFERENCES):
-        rows = _inflate_rows(data[at + 2 :], count, row)
+        samples = _inflate_rows(data[at + 2 :], count, row)
         if compression == ZIP_OF_DIFFERENCES and depth == 8:
-            rows = np.cumsum(rows, axis=1, dtype=np.uint8)
-        return data[:at] + b"\0\0" + rows.tobytes()
+            samples = np.cumsum(samples, axis=1, dtype=np.uint8)
+        return data[:at] + b"\0\0" + samples.tobytes()
     if compression != RUNS:
         return data
     lengths = np.frombuffer(data[at + 2 : at + 2 + 2 * count], ">u2")

@@ -24,7 +24,7 @@ class Bitmap(NamedTuple):
     is_of_words: bool
 
     @property
-    def count(self) -> int:
+    def length(self) -> int:
         """How many values the picture has."""
         bits = 16 if self.is_of_words else 8
         return (self.width + bits - 1) // bits * self.height
