@@ -56,11 +56,16 @@ class Machine:
 
 
 def examine(model: Path) -> Machine:
-    """Look at this machine. ``model``: the bundle that ``convert`` is to run."""
+    """Look at this machine. ``model``: the bundle that ``convert`` is to run.
+
+    Raises :class:`BundleError` where it is none.
+    """
     import torch
 
+    from pix2pix_batch import bundle
     from pix2pix_batch.inference import onednn
 
+    bundle.read_info(model)
     here = gpu.current_gpu()
     libraries, _ = library.find_libraries()
     cache, problem = open_cache()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 from pix2pix_batch import file_kinds
+
+PIECE = 1 << 20
 
 ZIP = b"PK\x03\x04"
 
@@ -54,7 +57,35 @@ def _explain_zip(path: Path) -> str | None:
     held = [name for name in names if name.lower().endswith((".pth", ".pt", ".safetensors"))]
     if held and "data.pkl" not in inner:
         return f"is a ZIP archive with {held[0]!r} in it; unpack it"
+    if damaged := find_damaged_record(path):
+        return f"is damaged: {damaged!r} within it is not what was written; get it again"
     return None
+
+
+def find_damaged_record(path: Path) -> str | None:
+    """The name of the first part of a checkpoint in PyTorch's format, a ZIP archive, whose checksum
+    is wrong, which PyTorch does not look at; ``None`` of files of other kinds.
+
+    A checksum of 0 is none (``torch.serialization.set_crc32_options``). Raises :class:`OSError`.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for record in archive.infolist():
+                if record.CRC and not _is_whole(archive, record):
+                    return record.filename
+    except zipfile.BadZipFile:
+        pass
+    return None
+
+
+def _is_whole(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> bool:
+    try:
+        with archive.open(record) as part:
+            while part.read(PIECE):
+                pass
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        return False
+    return True
 
 
 def _explain_safetensors(path: Path, start: bytes) -> str | None:

@@ -11,6 +11,7 @@ import torch
 
 from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.checkpoint_kinds import find_damaged_record
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.train import recipe as recipes
@@ -54,6 +55,10 @@ def adopt(
     run = path.absolute().parent.parent
     recorded = _read_recorded(path, run)
     recipe = recipes.parse_recipe(recorded["recipe"], str(run / rundir.RECIPE))
+    if damaged := find_damaged_record(path):
+        raise InputError(
+            f"{path}: is damaged: {damaged!r} within it is not what was written; take another one"
+        )
     state = torch.load(path, map_location="cpu", weights_only=True)
     generator: Generator = recipe.architecture.build()
     try:

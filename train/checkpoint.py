@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, cast
 
 import torch
 
+from pix2pix_batch.checkpoint_kinds import find_damaged_record
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.text import format_count
@@ -109,6 +110,8 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def load(path: Path) -> dict[str, Any] | None:
     """A file's plain tensors and values; ``None`` where it is damaged."""
     try:
+        if find_damaged_record(path):
+            return None
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # on damaged files torch.load raises what it pleases
         return None

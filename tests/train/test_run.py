@@ -266,6 +266,12 @@ def test_a_checkpoint_becomes_the_bundle_that_the_end_makes(
     assert found is not None and expected is not None
     # sums over images, in another order where the CPU's registers are others
     assert np.allclose(found.mean, expected.mean, rtol=0, atol=1e-5)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+    ran = CliRunner().invoke(main, [*words[:-1], str(tmp_path / "damaged.safetensors")])
+    assert ran.exit_code == 2 and f"{path}: is damaged" in ran.stderr
+    assert not (tmp_path / "damaged.safetensors").exists()
 
 
 def test_a_checkpoint_whose_data_is_gone(done: Path, pairs: Path, tmp_path: Path) -> None:

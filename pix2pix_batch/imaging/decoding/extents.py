@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pix2pix_batch.imaging.decoding import icons, lzw
+from pix2pix_batch.imaging.decoding import icons, lzw, xbm
 
 LONGER = "damaged: its data goes on after its last row"
 RUNS_BEYOND = "damaged: its runs go beyond its last row"
@@ -123,7 +123,7 @@ def _check_targa(data: bytes) -> str:
     """Truevision TGA 2.0: what may follow the picture is told by a footer at the end."""
     entries, entry = struct.unpack_from("<HB", data, 5)
     width, height, depth = struct.unpack_from("<HHB", data, 12)
-    at = 18 + data[0] + (entries * ((entry + 7) // 8) if data[1] else 0)
+    start = at = 18 + data[0] + (entries * ((entry + 7) // 8) if data[1] else 0)
     if depth < 8:  # of no kind that the specification has
         return ""
     size, left = (depth + 7) // 8, width * height
@@ -142,7 +142,8 @@ def _check_targa(data: bytes) -> str:
     extension, developer = struct.unpack_from("<II", data, len(data) - 26)
     places = [len(data) - 26, extension, developer]
     if extension:
-        places += struct.unpack_from("<III", data, extension + 482)
+        tables = struct.unpack_from("<III", data, extension + 482)
+        places += [place for place in tables if place != start]  # POV-Ray's: the rows themselves
     first = min(place for place in places if place)
     return LONGER if any(data[at:first]) or at > first else ""
 
@@ -244,15 +245,11 @@ def _check_webp(data: bytes) -> str:
 
 
 def _check_xbm(data: bytes) -> str:
-    """The X11 library's file format: C's numbers, of which Pillow reads hexadecimal ones."""
-    sides = [int(side) for side in re.findall(rb"_(?:width|height)\s+(\d+)", data)[:2]]
-    body = data[data.index(b"{") + 1 :].partition(b"}")[0]
-    numbers = re.sub(rb"/\*.*?\*/", b"", body, flags=re.S).split(b",")
-    if not numbers[-1].strip():
-        numbers.pop()
-    if any(re.fullmatch(rb"\s*0[xX][0-9a-fA-F]{1,2}\s*", number) is None for number in numbers):
-        return "damaged: not all of its data are hexadecimal numbers of a byte"
-    return LONGER if len(numbers) > (sides[0] + 7) // 8 * sides[1] else ""
+    """Of X bitmaps, numbers that are none, or more of them than the picture has."""
+    bitmap = xbm.parse(data)
+    if bitmap is None:
+        return "damaged: not all of its data are numbers of a byte"
+    return LONGER if len(bitmap.values) > bitmap.length else ""
 
 
 _FINDERS: dict[str, Callable[[bytes], str]] = {

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pix2pix_batch.imaging.decoding import png
+from pix2pix_batch.imaging.decoding import bitmaps, png
 
 STARTS = (b"\0\0\1\0", b"\0\0\2\0")
 ICNS = b"icns"
@@ -52,7 +52,7 @@ def prepare_for_pillow(data: bytes) -> bytes:
     body = best[: bitmap.end].ljust(bitmap.end, b"\0")  # a mask that is not there hides nothing
     if bitmap.bits == 32:
         body = _apply_mask(bitmap, body)
-    return _wrap(body, bitmap.bits)
+    return _wrap(bitmaps.add_colour(body), bitmap.bits)
 
 
 def goes_on(data: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import warnings
 from pathlib import Path
@@ -15,6 +16,9 @@ from pix2pix_batch.imaging.decoding.tolerance import LARGE, Tolerance
 
 _opening = threading.Lock()
 """``catch_warnings`` and Pillow's bound change the process, not the thread."""
+
+UNKNOWN = re.compile(r"(unsupported|unknown|unimplemented|unrecognized|.*\bnot supported)\b", re.I)
+"""How Pillow begins to speak of files that it does not read though they may be whole."""
 
 HINT = "; --lenient takes what is there"
 
@@ -47,8 +51,17 @@ def open_with_pillow(data: bytes | Path, tolerance: Tolerance, only: str = "") -
     except MemoryError:
         raise
     except Exception as error:  # Pillow's readers raise what they please on damaged files
-        raise ImageError(f"damaged: {error or type(error).__name__}") from error
+        raise ImageError(_describe_refusal(error)) from error
     return image
+
+
+def _describe_refusal(error: Exception) -> str:
+    """What Pillow says of a file that it does not open: that it is damaged, or of a kind that it
+    does not know."""
+    said = str(error) or type(error).__name__
+    if UNKNOWN.match(said):
+        return f"of a kind that is not read ({said}); store it as PNG"
+    return f"damaged: {said}"
 
 
 def pixel_limit(tolerance: Tolerance) -> int:
