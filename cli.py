@@ -146,6 +146,8 @@ def _reason_outside(error: Exception) -> str:
     said = " ".join(str(error).split())
     if isinstance(error, OSError) and modules[-1] == "click.utils":
         return f"standard output cannot be written ({error.strerror}); what was done stays"
+    if said.startswith("Symlink loop from"):  # pathlib's, a RuntimeError
+        return f"{escape(said)}: the link leads to itself; remove it"
     if isinstance(error, OSError) and error.errno in NOT_AS_EXPECTED and error.filename is not None:
         return (
             f"{escape(os.fsdecode(error.filename))}: {error.strerror}: something else stands there "

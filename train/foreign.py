@@ -138,9 +138,7 @@ LEFT_OUT = {
 }
 """Options that have no like here, by what is to be said of them."""
 
-KEYS |= {
-    name: f"{NONE}{why}" for why, names in LEFT_OUT.items() for name in names.split()
-}
+KEYS |= {name: f"{NONE}{why}" for why, names in LEFT_OUT.items() for name in names.split()}
 
 VALUES = {
     ("generator", "unet_256"): "unet, and downs=8", ("generator", "unet_128"): "unet, and downs=7",

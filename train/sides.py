@@ -76,6 +76,7 @@ JOINED = re.compile(
 )
 """A split's word and another without anything between: ``trainset``, ``trainannot``."""
 
+
 class Kind(Enum):
     """What a directory's name says it holds."""
 
