@@ -1,8 +1,8 @@
 """The option names of the reference implementation, of its kin and of other trainers, and ours.
 
 From pytorch-CycleGAN-and-pix2pix's ``options/`` and ``models/pix2pix_model.py``, the Torch code of
-the paper (``train.lua``), pix2pixHD's and CUT's ``options/``, the training scripts of diffusers, and
-the arguments of Keras's ``fit``.
+the paper (``train.lua``), pix2pixHD's and CUT's ``options/``, the training scripts of diffusers,
+and the arguments of Keras's ``fit``.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ KEYS = {
     "validation_data": "a directory val/ in DATA",
     "image_column": COLUMNS, "conditioning_image_column": COLUMNS,
     "original_image_column": COLUMNS, "edited_image_column": COLUMNS,
-    "caption_column": f"{NONE}: there is no text", "edit_prompt_column": f"{NONE}: there is no text",
+    "caption_column": f"{NONE}: there is no text",
+    "edit_prompt_column": f"{NONE}: there is no text",
     "img_width": "size", "img_height": "size", "image_width": "size", "image_height": "size",
     "img_rows": "size", "img_cols": "size", "width": "size", "height": "size",
     "filters": "ngf", "gf": "ngf", "df": "ndf", "gf_dim": "ngf", "df_dim": "ndf",
