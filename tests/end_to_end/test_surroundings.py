@@ -24,6 +24,7 @@ from tests.end_to_end.command import (
     encoded,
     environment,
     finish,
+    fork,
     journal,
     put,
     records,
@@ -292,7 +293,7 @@ def test_a_broken_configuration_of_dask_is_named(tmp_path: Path, tiny: Path) -> 
 def test_a_reader_that_goes_away(tmp_path: Path, tiny: Path) -> None:
     put(tmp_path / "in" / "a.png")
     given = words(tmp_path / "in", tmp_path / "out", tiny, "--scheduler", SHARED[0])
-    process = start(*given)
+    process = fork(*given)
     assert process.stderr is not None
     process.stderr.close()
     assert process.wait() == 0
