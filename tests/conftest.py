@@ -24,6 +24,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # Several processes test at once, each on one thread: threads of more than there are cores wait
 # for each other, spinning. Before torch is loaded, which reads it then.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # where a test has several all the same
 
 # What a shell runs in the background ignores Ctrl-C, and so does all that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
