@@ -73,12 +73,12 @@ class FileData:
         self.recipe = recipe
         self.reader = reader = self._open_reader(tolerance)
         self.ranges = ValueRanges(*recipe.bare_ranges)
-        found = pairs.find(data, val_fraction=recipe.val_fraction, rasters=recipe.takes_rasters)
+        surveyed = pairs.find(data, val_fraction=recipe.val_fraction, rasters=recipe.takes_rasters)
         sizes: Counter[tuple[int, int]] = Counter()
-        pairs.require_sound(data, pair_files.check_headers(found.pairs, sizes, reader))
-        if not found.split("train"):
+        pairs.require_sound(data, pair_files.check_headers(surveyed.pairs, sizes, reader))
+        if not surveyed.split("train"):
             raise InputError(f"{data}: has no training pairs (split 'train')")
-        if recipe.val_fraction and not found.split("val"):
+        if recipe.val_fraction and not surveyed.split("val"):
             raise InputError(
                 f"{data}: the validation split is empty; put pairs there, or set val_fraction=0 "
                 "to train without validation"
@@ -86,19 +86,21 @@ class FileData:
         self.place = data
         self.jitter = Jitter.of(recipe)
         self.seed = recipe.seed
-        self.train = self.split_type(found.split("train"), recipe, self.jitter, reader)
-        self.val = self.split_type(found.split("val"), recipe, self.jitter, reader)
+        self.train = self.split_type(surveyed.split("train"), recipe, self.jitter, reader)
+        self.val = self.split_type(surveyed.split("val"), recipe, self.jitter, reader)
         self.epoch = len(self.train)
-        self.layout = found.layout
+        self.layout = surveyed.layout
         advice = recipes.advise_size(recipe, sizes)
-        self.notes = [text for text in (found.name_sides(), found.describe_links(), advice) if text]
-        self._doubts_of_names = found.doubts
-        self.walked = found.walked
+        self.notes = [
+            text for text in (surveyed.name_sides(), surveyed.describe_links(), advice) if text
+        ]
+        self._doubts_of_names = surveyed.doubts
+        self.walked = surveyed.walked
         self.parts = [
             Part(
                 (pair.name, pair.split), tuple(Path(pages.locate(str(f))[0]) for f in pair.files())
             )
-            for pair in found.pairs
+            for pair in surveyed.pairs
         ]
 
     def _open_reader(self, tolerance: Tolerance) -> Reader:

@@ -55,7 +55,7 @@ class Options:
 
 # The state of a run: networks, optimisers, data, and where it stands.
 class Trainer:
-    """One training run in the directory ``run``."""
+    """Trains one run in the directory ``run``."""
 
     def __init__(self, recipe: Recipe, data: Data, run: Path, options: Options | None = None):
         self.recipe, self.data, self.run = recipe, data, RunDirectory(run)
@@ -88,14 +88,15 @@ class Trainer:
             channels, recipe.ndf, recipe.patch, recipe.disc_norm, recipe.spectral_norm,
             recipe.scales,
         )  # fmt: skip
-        placed = place_networks(recipe, accelerator, self.generator, self.discriminator)
+        networks = place_networks(recipe, accelerator, self.generator, self.discriminator)
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if recipe.ema else None
-        self.networks = prepare_networks(recipe, accelerator, *placed)
+        self.networks = prepare_networks(recipe, accelerator, *networks)
         self.train_step = Step(recipe, self.networks, accelerator)
 
     @property
     def precision(self) -> str:
-        """Of the arithmetic: ``fp32``, ``bf16`` or ``fp16``; weights are float32 always."""
+        """The precision of the arithmetic: ``fp32``, ``bf16`` or ``fp16``. Weights are float32
+        always."""
         mixed = self.accelerator.mixed_precision
         return "fp32" if mixed == "no" else mixed
 
@@ -201,9 +202,9 @@ class Trainer:
 
     def _end(self, stop: StopRequest) -> None:
         if self.failures:
-            kept = checkpoint.path_of(self.run.checkpoints, self.step_count)
+            path = checkpoint.path_of(self.run.checkpoints, self.step_count)
             raise TrainingError(
-                f"{self.failures[0]}; {kept} is written. The same command goes on from there; "
+                f"{self.failures[0]}; {path} is written. The same command goes on from there; "
                 "--workers 0 reads without other processes"
             )
         raise stop.make_exception()
@@ -276,9 +277,11 @@ class Trainer:
         if self.recipe.gan_mode in ("wgangp", "hinge"):
             reasons.append(f"{self.recipe.gan_mode} logits have no bound: try gan_mode=lsgan")
         saved = checkpoint.list_checkpoints(self.run.checkpoints)
-        kept = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was due yet"
+        remark = (
+            f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was due yet"
+        )
         return TrainingError(
-            f"step {step}: {what}; {kept}. Likely: {'; '.join(reasons)}. Start again in a new "
+            f"step {step}: {what}; {remark}. Likely: {'; '.join(reasons)}. Start again in a new "
             "directory with --set"
         )
 
@@ -350,7 +353,9 @@ class Trainer:
         """What samples mean, once that is found from the data."""
         if not self.recipe.takes_rasters:
             return {}
-        ranges = {side: given.as_dict() for side, given in self.data.ranges._asdict().items()}
+        ranges = {
+            side: side_range.as_dict() for side, side_range in self.data.ranges._asdict().items()
+        }
         return {"ranges": json.loads(json.dumps(ranges))}  # as it is read back
 
     def _resume(self) -> list[str]:

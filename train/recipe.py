@@ -158,9 +158,9 @@ def _problem(detail: dict[str, Any]) -> str:
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if not place:
         return message
-    given = detail.get("input")
-    shown = "" if isinstance(given, dict | list | bool) else f", not {given!r}"
-    return f"{place}: {message[0].lower()}{message[1:]}{shown}{foreign.told_value(place, given)}"
+    value = detail.get("input")
+    shown = "" if isinstance(value, dict | list | bool) else f", not {value!r}"
+    return f"{place}: {message[0].lower()}{message[1:]}{shown}{foreign.told_value(place, value)}"
 
 
 def _model_at(place: tuple[str | int, ...]) -> type[Model]:

@@ -24,5 +24,6 @@ def order(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def spread_indices(length: int, count: int) -> list[int]:
-    """Up to ``count`` indices into ``length``, evenly spread, the first and the last among them."""
+    """Choose up to ``count`` indices into ``length``, evenly spread, the first and the last among
+    them."""
     return [round(i) for i in np.linspace(0, length - 1, min(count, length))]

@@ -77,6 +77,7 @@ def stop_signals() -> Iterator[StopRequest]:
 
 
 def leave_to_parent() -> None:
-    """In a process that reads data: what hits the whole group is the main one's to answer."""
+    """Ignore interrupts in a process that reads data: the main process answers a signal to the
+    whole group."""
     for number in NUMBERS:
         signal.signal(number, signal.SIG_IGN)

@@ -149,7 +149,7 @@ def build(
     workspace_mib: int | None,
     library_name: str | None,
     images: Path | None,
-    **wish: Any,
+    **request: Any,
 ) -> None:
     """Compile MODEL for GPUs and keep the engines in the cache.
 
@@ -167,7 +167,7 @@ def build(
         options["workspace_mib"] = workspace_mib
     made = manage.build(
         bundle.resolve(model),
-        manage.Wish(**wish),
+        manage.EngineRequest(**request),
         [name.strip().lower() for name in target.split(",") if name.strip()],
         BuildOptions(**options) if options else None,
         library_name,

@@ -27,7 +27,14 @@ from pix2pix_batch.engines.cache import Cache
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.key import Key
 from pix2pix_batch.engines.spec import EngineSpec
-from tests.end_to_end.command import COMMAND, environment, finish, fork, small_disk, wait_for
+from tests.end_to_end.command import (
+    COMMAND,
+    finish,
+    fork,
+    require_light,
+    small_disk,
+    wait_for,
+)
 from tests.engines.conftest import export_once
 
 pytestmark = pytest.mark.usefixtures("place", "no_gpu")
@@ -60,20 +67,8 @@ def engines() -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("words", ["engine --help", "engine build --help", "doctor --help"])
 def test_help_needs_nothing_heavy(words: str) -> None:
-    code = (
-        "import sys\n"
-        "from pix2pix_batch.cli import main\n"
-        "try:\n"
-        f"    main({words.split()!r}, prog_name='pix2pix-batch')\n"
-        "except SystemExit as end:\n"
-        "    assert not end.code, end.code\n"
-        "heavy = {'torch', 'numpy', 'onnx', 'tensorrt', 'tensorrt_rtx', 'distributed'}\n"
-        "sys.exit(f'imported {heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)\n"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 0 and ran.stdout, ran.stderr
+    heavy = {"torch", "numpy", "onnx", "tensorrt", "tensorrt_rtx", "distributed"}
+    require_light(words.split(), heavy)
 
 
 def test_build_list_show_verify_prune(tiny: Path, place: Path) -> None:

@@ -16,11 +16,23 @@ def choose_bands(
     side: ValueRange,
     asked: Sequence[str],
 ) -> list[int]:
-    """The numbers, from 1, of the bands that are the model's. ``names``: of the file's bands;
-    ``own``: the indices of those that are no transparency; ``asked``: by the user.
+    """Choose the bands of a file that are the model's.
 
-    Those asked for; else those that have the names of the model's, in its order; else all, where
-    they are as many. Raises :class:`ImageError`.
+    They are those that the user asked for; else those with the names of the model's bands, in its
+    order; else all bands, if their number is the model's.
+
+    Args:
+        names: The names of the file's bands, empty for those without.
+        count: The number of the file's bands.
+        own: The indices of the bands that are no transparency; ``None`` if that is not known.
+        side: What the model's inputs mean.
+        asked: Names or numbers of ``--bands``; empty if there are none.
+
+    Returns:
+        The bands' numbers, from 1.
+
+    Raises:
+        ImageError: No rule applies, or a band that was asked for is not there.
     """
     if asked:
         if len(asked) != side.channels:
@@ -32,14 +44,12 @@ def choose_bands(
     wanted = side.names
     if all(wanted) and set(wanted) <= set(names):
         return [names.index(name) + 1 for name in wanted]
-    for found in (range(count), own or ()):
-        if len(found) == side.channels:
-            return [index + 1 for index in found]
-    told = _list_names(names)
-    takes = f"{side.channels}{_list_names(wanted)}"
+    for indices in (range(count), own or ()):
+        if len(indices) == side.channels:
+            return [index + 1 for index in indices]
     raise ImageError(
-        f"has {format_count(count, 'band')}{told}, and the model takes {takes}; choose them with "
-        "--bands"
+        f"has {format_count(count, 'band')}{_list_names(names)}, and the model takes "
+        f"{side.channels}{_list_names(wanted)}; choose them with --bands"
     )
 
 

@@ -68,7 +68,7 @@ class NumpyRaster:
     def read(
         self, top: int, left: int, height: int, width: int
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """See :class:`.reading.Raster`."""
+        """Read a window; see :meth:`.reading.Raster.read`."""
         return self._clean(self._array[top : top + height, left : left + width, self._bands])
 
     def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -83,9 +83,9 @@ class NumpyRaster:
 
     def _clean(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         nothing: list[list[float | None]] = [[] for _ in self._bands]
-        made = clean(window, None, nothing, self.side, self.warnings)
-        self._survey.add(*made, self.warnings)
-        return made
+        cleaned = clean(window, None, nothing, self.side, self.warnings)
+        self._survey.add(*cleaned, self.warnings)
+        return cleaned
 
     def close(self) -> None:
         """Nothing is open but a map of the file, which goes with the array."""

@@ -50,16 +50,16 @@ PREDICTED = ("DEFLATE", "LZW", "ZSTD")
 
 
 def parse_creation_options(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """``NAME=VALUE`` each, as GDAL has them. Raises :class:`InputError`."""
-    found: dict[str, str] = {}
+    """Parse creation options, ``NAME=VALUE`` each, as GDAL has them. Raises :class:`InputError`."""
+    options: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name.strip() or not value.strip():
             raise InputError(
                 f"--creation-option {word!r}: must be NAME=VALUE, such as COMPRESS=ZSTD"
             )
-        found[name.strip().upper()] = value.strip()
-    return tuple(found.items())
+        options[name.strip().upper()] = value.strip()
+    return tuple(options.items())
 
 
 class GapFiller:
@@ -84,19 +84,20 @@ class GapFiller:
         return self.has_mask or self.nodata is not None
 
     def apply(self, pixels: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-        """``pixels``, ``(H, W, C)``, with the value where ``valid``, ``bool (H, W)``, says that
-        there is no data. A value that happens to be that one is moved to its neighbour."""
+        """Write the value for no data where ``valid``, ``bool (H, W)``, is false, into a copy of
+        ``pixels``, ``(H, W, C)``. Real values that happen to be that one are moved to their
+        neighbour."""
         if self.nodata is None:
             return pixels
-        made = pixels.copy()
-        value = made.dtype.type(self.nodata)
+        filled = pixels.copy()
+        value = filled.dtype.type(self.nodata)
         if not np.isnan(self.nodata):
-            for band in range(made.shape[2]):
-                plane = made[:, :, band]
+            for band in range(filled.shape[2]):
+                plane = filled[:, :, band]
                 plane[plane == value] = self._find_neighbour(value, band)
         if valid is not None:
-            made[~valid] = value
-        return made
+            filled[~valid] = value
+        return filled
 
     def _find_neighbour(self, value: Any, band: int) -> Any:
         """The next value within the band's range, upwards unless there is none."""
@@ -200,8 +201,16 @@ class RasterWriter:
             self._file.update_tags(ns="xml:XMP", **{name: rest})
 
     def write(self, top: int, pixels: np.ndarray, valid: np.ndarray | None) -> None:
-        """Rows of all the width: ``(h, W, C)``, and where there is data, ``bool (h, W)``, or
-        ``None`` for everywhere."""
+        """Write rows over the whole width.
+
+        Args:
+            top: The first row.
+            pixels: ``(h, W, C)``.
+            valid: ``bool (h, W)``, where there is data; ``None`` for everywhere.
+
+        Raises:
+            ImageError: GDAL cannot write them.
+        """
         height, width = pixels.shape[:2]
         across = int(self._file.block_shapes[0][1])
         step = max(across, COLUMNS // across * across)
@@ -210,10 +219,10 @@ class RasterWriter:
             window = library.rasterio().windows.Window(left, top, min(step, width - left), height)
             mask = None if valid is None else valid[part]
             with library.explain_errors("written"):
-                made = self.gaps.apply(pixels[part], mask)
-                self._file.write(np.moveaxis(made, 2, 0), window=window)
+                filled = self.gaps.apply(pixels[part], mask)
+                self._file.write(np.moveaxis(filled, 2, 0), window=window)
                 if self.gaps.has_mask:
-                    mask = np.ones(made.shape[:2], bool) if mask is None else mask
+                    mask = np.ones(filled.shape[:2], bool) if mask is None else mask
                     self._file.write_mask(mask, window=window)
 
     def finish(self) -> None:
@@ -268,8 +277,20 @@ class RasterWriter:
 def encode(
     pixels: np.ndarray, valid: np.ndarray | None, driver: str, extras: RasterExtras
 ) -> bytes:
-    """A whole raster as a file's bytes. ``pixels``: ``(H, W, C)``; ``valid``: ``bool (H, W)``.
-    Raises :class:`ImageError`."""
+    """Encode a whole raster as a file.
+
+    Args:
+        pixels: ``(H, W, C)``.
+        valid: ``bool (H, W)``, where there is data; ``None`` for everywhere.
+        driver: GDAL's driver that writes it.
+        extras: What the file says beside the pixels.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        ImageError: GDAL cannot write it.
+    """
     height, width, bands = pixels.shape
     with library.rasterio().io.MemoryFile(ext=".tif") as memory:
         shape = height, width, bands
@@ -282,16 +303,28 @@ def encode(
 
 
 def copy(data: bytes, driver: str, extras: RasterExtras) -> bytes:
-    """A GeoTIFF as another of the driver's, which says the same. Raises :class:`ImageError`."""
+    """Write a GeoTIFF anew with a driver, with all that it says.
+
+    Args:
+        data: The bytes of the GeoTIFF.
+        driver: GDAL's driver that writes the copy.
+        extras: Has the creation options, and the fields that GDAL does not write itself.
+
+    Returns:
+        The bytes of the copy.
+
+    Raises:
+        ImageError: GDAL cannot write it.
+    """
     rasterio = library.rasterio()
-    given = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER"} | dict(extras.creation)
+    creation = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER"} | dict(extras.creation)
     with (
         library.explain_errors("written"),
         rasterio.io.MemoryFile(data, ext=".tif") as source,
-        rasterio.io.MemoryFile(ext=".tif") as made,
+        rasterio.io.MemoryFile(ext=".tif") as target,
     ):
-        rasterio.shutil.copy(source.name, made.name, driver=driver, **given)
-        copied: bytes = made.read()
+        rasterio.shutil.copy(source.name, target.name, driver=driver, **creation)
+        copied: bytes = target.read()
     if not copied:
         raise ImageError("cannot be written: GDAL has made an empty file")
     return add_fields(copied, extras.described) if driver == GEOTIFF else copied
@@ -300,27 +333,36 @@ def copy(data: bytes, driver: str, extras: RasterExtras) -> bytes:
 def require_creation_options(
     driver: str, creation: Sequence[tuple[str, str]], dtype: str, bands: int
 ) -> None:
-    """See before long work that the driver has the options and their values. Raises
-    :class:`InputError`."""
+    """Check, before long work, that a driver takes the creation options, by writing a small raster.
+
+    Args:
+        driver: GDAL's driver.
+        creation: Names and values of the options.
+        dtype: The type of the outputs' samples.
+        bands: The number of the outputs' bands.
+
+    Raises:
+        InputError: The driver refuses an option or its value, or the samples do not survive it.
+    """
     if not creation:
         return
     most = np.iinfo(dtype).max if np.dtype(dtype).kind != "f" else 10_000
     ramp = np.linspace(0, most, 64 * 64).reshape(64, 64, 1).astype(dtype)
     pixels = np.repeat(ramp, bands, axis=2)
-    given = " ".join(f"{name}={value}" for name, value in creation)
+    text = " ".join(f"{name}={value}" for name, value in creation)
     with _listen() as said:
         try:
-            made = encode(pixels, None, driver, RasterExtras(creation=tuple(creation)))
-            apart = np.abs(_decode(made).astype(np.float64) - pixels).max()
+            encoded = encode(pixels, None, driver, RasterExtras(creation=tuple(creation)))
+            apart = np.abs(_decode(encoded).astype(np.float64) - pixels).max()
         except ImageError as error:
-            raise InputError(f"--creation-option {given}: {error}") from error
+            raise InputError(f"--creation-option {text}: {error}") from error
     if said:
         # without the name that the file had in memory
         reason = re.sub(r"(CPLE_\w+:)?[-\w/]+\.tif, ", "", said[0])
-        raise InputError(f"--creation-option {given}: {reason}")
+        raise InputError(f"--creation-option {text}: {reason}")
     if apart > LOSS * most:  # GDAL may leave out what it cannot encode, and say nothing
         raise InputError(
-            f"--creation-option {given}: {dtype} does not survive it; choose another compression"
+            f"--creation-option {text}: {dtype} does not survive it; choose another compression"
         )
 
 
