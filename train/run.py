@@ -199,7 +199,7 @@ def disk_errors(run: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in REFUSED:
             raise
-        raise checkpoint.unwritable(run, error) from error
+        raise checkpoint.explain_unwritable(run, error) from error
     except SafetensorError as error:
         raise OutputError(
             f"{run}: cannot be written to ({error}); see to that and run the same command again "

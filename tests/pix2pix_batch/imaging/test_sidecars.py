@@ -56,7 +56,7 @@ def test_names(names: str) -> None:
 def test_a_renamed_sidecar_is_the_outputs_own(stem: str, suffix: str, other: str) -> None:
     image, output = stem + suffix, stem + other
     found = sidecars.names(image)
-    assert all(sidecars.likely(name) for name in found)
+    assert all(sidecars.may_be_sidecar(name) for name in found)
     theirs = sidecars.names(output)
     made = [sidecars.output_name(name, image, output) for name in found]
     assert set(made) <= set(theirs)
@@ -70,7 +70,7 @@ def test_a_renamed_sidecar_is_the_outputs_own(stem: str, suffix: str, other: str
 
 def test_no_image_has_a_sidecars_suffix() -> None:
     for suffix in SUFFIXES:
-        assert not sidecars.likely(f"a{suffix}")
+        assert not sidecars.may_be_sidecar(f"a{suffix}")
 
 
 def tree(root: Path) -> Path:
