@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from pix2pix_batch import environment
 from pix2pix_batch.errors import (
     EngineError,
     InputError,
@@ -69,6 +70,7 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             _require_directory()
+            environment.require_valid()
             return super().invoke(context)
         except KeyboardInterrupt:
             click.echo("Interrupted. Run the same command again to go on from here.", err=True)

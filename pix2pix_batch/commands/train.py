@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pix2pix_batch.commands.finite import FiniteRange
 from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
 from pix2pix_batch.commands.training import DIRECTION, INTERRUPTED, require_extra
 
@@ -55,7 +56,7 @@ class _Train(click.Command):
 @DIRECTION
 @click.option(
     "--epochs",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     metavar="N",
     help="Instead of the recipe's; may be changed when a run goes on, to end sooner or later.",
 )
