@@ -149,7 +149,8 @@ def _join(folder: Path, places: Collection[Path]) -> Path:
     parts = [place.relative_to(folder).parts for place in places]
     if len(set(map(len, parts))) > 1:
         return folder / "**"
-    return folder.joinpath(*(one[0] if len(set(one)) == 1 else "*" for one in zip(*parts, strict=True)))
+    alike = zip(*parts, strict=True)
+    return folder.joinpath(*(one[0] if len(set(one)) == 1 else "*" for one in alike))
 
 
 def _find_in_directories(folder: Path, by_parent: Mapping[Path, list[Path]]) -> Iterator[Partners]:

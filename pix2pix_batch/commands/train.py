@@ -26,7 +26,7 @@ class _Train(click.Command):
             from pix2pix_batch.train.recipe import Recipe
 
             key = error.option_name.lstrip("-").replace("-", "_")
-            told = foreign.told_key(key)
+            told = foreign.explain_key(key)
             if key.lower() in Recipe.model_fields:
                 told = f" (keys of the recipe are set so: --set {key.lower()}=VALUE)"
             possible = error.possibilities or []

@@ -183,8 +183,9 @@ def full(ran: Ran, place: Path) -> bool:
 
 def test_disk_runs_full(tmp_path: Path, tiny: Path, disk: Path) -> None:
     source, out = tmp_path / "in", disk / "out"
-    for number in range(20):
-        put(source / f"{number:02}.png", seed=number, size=(400, 400))
+    resize_disk(disk, "500k")
+    for number in range(20):  # of which each takes some 40 KiB
+        put(source / f"{number:02}.png", seed=number, size=(120, 120))
     ran = convert(source, out, tiny, "--workers", 2)
     assert full(ran, disk)
     some = digests(out)

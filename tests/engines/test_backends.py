@@ -39,6 +39,7 @@ from tests.end_to_end.command import (
     journal,
     one_worker,
     put,
+    run_python,
     small_disk,
     words,
 )
@@ -136,7 +137,8 @@ assert worker.convert_chunk(s.apply_decision(settings, decision), items).records
 loaded = {{"tensorrt", "tensorrt_rtx", "onnx", "pix2pix_batch.engines.cache"}} & set(sys.modules)
 sys.exit(str(loaded) if loaded else 0)
 """
-    assert subprocess.run([sys.executable, "-c", code], env=environment()).returncode == 0
+    ran = run_python(code)
+    assert ran.code == 0, ran.err
 
 
 # A GPU that is not there: what is decided before one is needed

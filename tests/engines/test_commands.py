@@ -14,6 +14,7 @@ import sys
 import termios
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from tests.end_to_end.command import (
     small_disk,
     wait_for,
 )
+from tests.engines.conftest import export_once
 
 pytestmark = pytest.mark.usefixtures("place", "no_gpu")
 try:
@@ -142,7 +144,7 @@ def test_the_list_fits_a_terminal_of_80_columns(tiny: Path) -> None:
 
 
 def test_the_time_of_the_onnx_file_is_told_apart(tiny: Path) -> None:
-    size = 3  # of which no other test here has the file
+    size = 13  # of which no other test has the file
     one, two = done("engine", "build", tiny, "--target", "sm86,sm89", "--batch-size", size)
     assert re.search(r": built in \d+\.\d s after \d+\.\d s for its ONNX file, ", one), one
     assert re.search(r": built in \d+\.\d s, ", two), "the file is the first one's"
@@ -335,10 +337,12 @@ def test_ctrl_c_leaves_nothing_half_written(tiny: Path, place: Path) -> None:
     assert len(engines()) < 4
 
 
-def test_a_build_that_is_killed_is_made_good_by_the_next(tiny: Path, place: Path) -> None:
+def test_a_build_that_is_killed_is_made_good_by_the_next(
+    tiny: Path, place: Path, exported: Path
+) -> None:
     """With kill -9, when the engine's lock is there."""
     words = ("engine", "build", tiny, "--target", "sm75,sm80,sm86,sm89", "--batch-size", 1)
-    process = fork(*words)
+    process = fork(*words, before=partial(export_once, exported))
     wait_for(lambda: place.is_dir() and any(place.glob("*.lock")), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()

@@ -48,17 +48,18 @@ def edges(i: int) -> np.ndarray:
 def product(i: int) -> np.ndarray:
     """What is the same upside down, on white, with a line across its middle."""
     random = np.random.default_rng(i)
-    height, width = random.integers(8, 26, 2)
+    height, width = random.integers(14, 28, 2)
+    y, x = np.mgrid[-32:32, -32:32] + 0.5
     image = np.full((64, 64, 3), 255, np.uint8)
-    image[32 - height : 32 + height, 32 - width : 32 + width] = random.integers(0, 200, 3)
+    image[(y / height) ** 2 + (x / width) ** 2 < 1] = random.integers(0, 200, 3)
     image[32:34, 32 - width // 2 : 32 + width // 2] = 0
     return image
 
 
 def outline(i: int) -> np.ndarray:
     """The horizontal edges of :func:`product`."""
-    steps = np.abs(np.diff(product(i).astype(int).sum(axis=2), axis=0, prepend=0))
-    return np.where(steps > 9, 0, 255).astype(np.uint8)
+    steps = np.abs(np.gradient(product(i).astype(float).mean(axis=2))[0])
+    return np.where(steps > 5, 0, 255).astype(np.uint8)
 
 
 SOUND: dict[str, tuple[Make, Make]] = {

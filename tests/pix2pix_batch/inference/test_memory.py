@@ -56,7 +56,7 @@ def test_kernels_are_reckoned_by_the_rule() -> None:
     [
         (Architecture(ngf=64, norm="running-statistics"), 256, 1),
         (Architecture(ngf=16, norm="running-statistics"), 1024, 1),
-        (ResNet(), 256, 1),
+        (ResNet(), 128, 1),
         (ResNet(ngf=16, blocks=2), 1024, 1),
         (CutResNet(ngf=32, blocks=3), 256, 2),
         (LocalEnhancer(ngf=16, downs=2, blocks=3), 512, 1),
