@@ -171,6 +171,8 @@ def _find_in_directories(folder: Path, by_parent: Mapping[Path, list[Path]]) -> 
     is_numbered = all(partners.NUMBER.fullmatch(Path(name).stem) for name in names)
     if count < 2 or 2 * count < len(by_parent) or is_numbered:
         return
+    if len(names) > 2 and partners.within(names):  # several pairs in each
+        return
     within = places[names].relative_to(folder)
     base = folder.joinpath(*("*" for _ in within.parts))
     what = f"{count:,} directories in {folder} hold {' and '.join(names)} each"
