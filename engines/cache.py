@@ -22,13 +22,14 @@ from typing import Any, NamedTuple
 
 import filelock
 
+from pix2pix_batch import environment
 from pix2pix_batch.engines.key import SCHEMA, Key, list_differences
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.storage.common import FULL
 from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.text import escape
 
-VARIABLE = "PIX2PIX_BATCH_CACHE"
+VARIABLE = environment.CACHE
 """The environment variable that names another place for the cache."""
 
 ENGINE, SIDECAR, LOCK, TIMINGS, RUNTIME = ".engine", ".json", ".lock", ".timings", ".runtime"
@@ -350,8 +351,8 @@ class Cache:
 
 def default_folder() -> Path:
     """The directory of ``$PIX2PIX_BATCH_CACHE``, else ``pix2pix-batch`` in the user's cache
-    directory (XDG)."""
-    if chosen := os.environ.get(VARIABLE):
+    directory (XDG). Raises :class:`InputError`."""
+    if chosen := environment.read_cache():
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(base) / "pix2pix-batch"

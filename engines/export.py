@@ -43,9 +43,17 @@ MAX_BYTES = 2**31 - 2**20
 
 @dataclass(frozen=True)
 class ExportInfo:
-    """What was written. ``sha256``, ``bytes``: of the file; ``bundle_sha256``: of the bundle.
+    """What was written.
 
-    ``batch_size``: ``None`` where it is open. ``masks``: ``(C, H, W)`` of each noise input.
+    Attributes:
+        path: The file.
+        sha256: SHA-256 of its bytes, in hexadecimal.
+        bytes: Their number.
+        bundle_sha256: SHA-256 of the bundle.
+        precision: What the network computes in.
+        batch_size: The number of images that the file takes; ``None`` for any number.
+        size: The images' side in pixels.
+        masks: ``(C, H, W)`` of each input for dropout masks.
     """
 
     path: Path

@@ -46,8 +46,14 @@ STYLE = Style()
 
 @dataclass
 class Arranged:
-    """How many pairs were written; for each that failed its file and the reason; what was wrong
-    with each file that was read for all that; and why the images may be no pairs."""
+    """What came of arranging pairs.
+
+    Attributes:
+        written: How many pairs were written.
+        failures: For each pair that failed, its file and the reason.
+        warnings: What was wrong with files that were read all the same.
+        doubts: Why the images may be no pairs.
+    """
 
     written: int = 0
     failures: list[str] = field(default_factory=list)

@@ -56,11 +56,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with whole(path, sync=True) as file:
             write(cast(BinaryIO, _Noted(file, failed)))
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise explain_unwritable(path, error) from error
     except RuntimeError as error:  # torch.save's, where the file's own was raised inside it
         if not failed:
             raise
-        raise unwritable(path, failed[0]) from error
+        raise explain_unwritable(path, failed[0]) from error
 
 
 class _Noted(io.BufferedIOBase):
@@ -92,7 +92,7 @@ class _Noted(io.BufferedIOBase):
         return self.file.tell()
 
 
-def unwritable(path: Path, error: OSError) -> OutputError:
+def explain_unwritable(path: Path, error: OSError) -> OutputError:
     """What to say of ``error``: that the disk is full only where it is."""
     reason = error.strerror or str(error) or type(error).__name__
     first = "free some space" if error.errno in FULL else "see to that"

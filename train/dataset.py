@@ -143,7 +143,7 @@ def _read_pair(pair: Pair, recipe: Recipe, jitter: Jitter, reader: Reader) -> _S
     for path, number in zip(pair.files(), wanted, strict=True):
         try:
             image = reader.image(path, number)
-            read += pair_files.halves(image, channels, path) if pair.b is None else (image,)
+            read += pair_files.cut_in_half(image, channels, path) if pair.b is None else (image,)
         except ImageError as error:
             problems.append((str(path), str(error).removeprefix(f"{path}: ")))
     if problems:

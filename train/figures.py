@@ -213,7 +213,7 @@ class Evaluation:
             if key in self.overall:
                 yield f"{name:16}" + "".join(f"{format_value(v):>9}" for v in self._row(key))
         if self.equal:
-            yield self._told_equal()
+            yield self._describe_equality()
         ranked = [escape(self.images[i][0]) for i in self.rank_images()]
         error = self.names[self.ranked_by]
         yield f"least {error}: {ranked[0]}; greatest: {', '.join(ranked[: -LISTED - 1 : -1])}"
@@ -235,7 +235,7 @@ class Evaluation:
         """What a kind of its own has to say besides."""
         return iter(())
 
-    def _told_equal(self) -> str:
+    def _describe_equality(self) -> str:
         if self.equal == len(self.images):
             return "PSNR: infinite, for every output equals its target"
         rest = format_count(len(self.images) - self.equal, "pair")

@@ -20,7 +20,7 @@ from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.pair_doubts import find_doubts
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.recipe import Recipe
-from pix2pix_batch.train.sampling import generator_at, order
+from pix2pix_batch.train.sampling import generator_at, shuffle_indices
 from pix2pix_batch.train.signature import Part
 from pix2pix_batch.value_ranges import ValueRanges
 
@@ -116,5 +116,5 @@ class FileData:
 
     def sample(self, k: int) -> tuple[Pixels, ...]:
         epoch, position = divmod(k, self.epoch)
-        index = int(order(self.seed, epoch, self.epoch)[position])
+        index = int(shuffle_indices(self.seed, epoch, self.epoch)[position])
         return self.train.read_jittered(index, generator_at(self.seed, k, 1))

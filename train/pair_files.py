@@ -60,7 +60,7 @@ class Reader:
         :class:`ImageError` naming the file.
         """
         if pair.b is None:
-            return halves(self.image(pair.a, max(channels)), channels, pair.a)
+            return cut_in_half(self.image(pair.a, max(channels)), channels, pair.a)
         a, b = self.image(pair.a, channels[0]), self.image(pair.b, channels[1])
         if a.shape[:2] != b.shape[:2]:
             raise ImageError(f"{pair.b}: its size differs from that of {pair.a}")
@@ -153,7 +153,9 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return image.size[::-1] if turned else image.size
 
 
-def halves(both: np.ndarray, channels: Sequence[int], path: Path) -> tuple[np.ndarray, np.ndarray]:
+def cut_in_half(
+    both: np.ndarray, channels: Sequence[int], path: Path
+) -> tuple[np.ndarray, np.ndarray]:
     """Cut a side-by-side image into A and B.
 
     Args:

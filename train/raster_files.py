@@ -15,7 +15,7 @@ from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.imaging.raster.reading import Raster, open_raster
-from pix2pix_batch.imaging.raster.samples import reduction
+from pix2pix_batch.imaging.raster.samples import choose_step
 from pix2pix_batch.inference.large_images import may_be_large_picture
 from pix2pix_batch.item import Item
 from pix2pix_batch.train.pair_files import Pair, Reader
@@ -310,7 +310,7 @@ class RasterReader(Reader):
     def _read_reduced(self, path: Path, side: RasterSide) -> np.ndarray:
         if self.is_picture(path, side.range):
             image = self.image(path, side.range.channels)
-            step = reduction(image.shape[0], image.shape[1], LONGEST)
+            step = choose_step(image.shape[0], image.shape[1], LONGEST)
             return np.ascontiguousarray(image[::step, ::step])
         return self._read_bands(path, side, lambda raster: raster.read_reduced(LONGEST))[0]
 

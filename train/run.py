@@ -20,6 +20,7 @@ from pix2pix_batch.train import checkpoint, rundir
 from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.finish import write_bundles
 from pix2pix_batch.train.loop import Options, Trainer
+from pix2pix_batch.train.processes import lost_processes
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.report import write_report
 from pix2pix_batch.train.stopping import TrainingStopped, stop_signals
@@ -61,7 +62,7 @@ def run_training(
         KeyboardInterrupt: The run was stopped, after its last step was saved.
     """
     options = Options(device, every, keep, workers)
-    with stop_signals() as stop, disk_errors(run):
+    with stop_signals() as stop, disk_errors(run), lost_processes():
         trainer = None
         try:
             trainer = _prepare(recipe, data, run, options, tolerance)
@@ -199,7 +200,7 @@ def disk_errors(run: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in REFUSED:
             raise
-        raise checkpoint.unwritable(run, error) from error
+        raise checkpoint.explain_unwritable(run, error) from error
     except SafetensorError as error:
         raise OutputError(
             f"{run}: cannot be written to ({error}); see to that and run the same command again "

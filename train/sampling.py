@@ -18,7 +18,7 @@ def generator_at(seed: int, *position: int) -> np.random.Generator:
 
 
 @lru_cache(maxsize=2)
-def order(seed: int, epoch: int, count: int) -> np.ndarray:
+def shuffle_indices(seed: int, epoch: int, count: int) -> np.ndarray:
     """The order of the pairs in an epoch: each once."""
     return generator_at(seed, epoch, 0).permutation(count)
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from pix2pix_batch import bundle
+from pix2pix_batch.commands.finite import FiniteRange
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.text import escape, format_count
 
@@ -263,7 +264,7 @@ def bench(name: str, images: Path | None) -> None:
 @click.option("--all", "everything", is_flag=True, help="Remove every engine.")
 @click.option(
     "--older-than",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     metavar="DAYS",
     help="Remove also engines that were not used for so long.",
 )

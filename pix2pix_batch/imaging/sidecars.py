@@ -25,7 +25,7 @@ LARGEST = 1 << 20
 _LIKELY = re.compile(r"\.(\w{2,}w|wld|prj|aux\.xml)$", re.IGNORECASE)
 
 
-def likely(name: str) -> bool:
+def may_be_sidecar(name: str) -> bool:
     """Whether a file may be a sidecar, by its name alone."""
     return _LIKELY.search(name) is not None
 

@@ -15,7 +15,7 @@ from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS, SAME, SUFFIXES,
 from pix2pix_batch.storage import destination
 
 
-def likely(name: str) -> bool:
+def may_be_description(name: str) -> bool:
     """Whether a file may be a description, by its name alone."""
     return name in _KINDS
 

@@ -257,7 +257,7 @@ def _template() -> Iterator[None]:
         if pid == 0:
             with contextlib.suppress(SystemExit):
                 os.close(alive_w)
-                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+                signal.pthread_sigmask(signal.SIG_BLOCK, worker_template.HELD)
                 worker_imports.end_forks_with_this_process()
                 forkserver.main(listener.fileno(), alive_r, [])
             os._exit(0)

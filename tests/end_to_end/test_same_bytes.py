@@ -96,7 +96,7 @@ def test_interrupted_then_killed_then_finished(
 
 
 def test_terminated_before_the_first_image(tmp_path: Path, pictures: Path, tiny: Path) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         out = tmp_path / number.name
         process = fork(*words(pictures, out, tiny))
         wait_for((out / ".pix2pix-batch" / "journal.jsonl").exists, process)

@@ -221,12 +221,18 @@ def test_a_note_removes_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "more"), [(COMMAND, []), (["pix2pix-batch"], ["--dry-run"])], ids=["-m", "script"]
+    ("command", "more"),
+    [
+        (COMMAND, []),
+        ([sys.executable, "-m", "pix2pix_batch"], ["--dry-run"]),
+        (["pix2pix-batch"], ["--dry-run"]),
+    ],
+    ids=["-m", "-m package", "script"],
 )
 def test_users_modules_called_as_pythons(
     tmp_path: Path, tiny: Path, command: list[str], more: list[str]
 ) -> None:
-    """Workers, which the first run starts, are started alike by both."""
+    """Workers, which the first run starts, are started alike by all."""
     put(tmp_path / "in" / "a.png")
     for name in ("signal", "queue", "random", "selectors", "socket", "email"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('not this one')\n")

@@ -173,7 +173,7 @@ def world(transform: Affine) -> bytes:
     return _lines(transform @ Affine(1, 0, 0.5, 0, 1, 0.5))
 
 
-def turned_world(data: bytes, turn: Turn) -> bytes:
+def turn_world_file(data: bytes, turn: Turn) -> bytes:
     """The world file of the upright picture. Raises :class:`ValueError` where ``data`` is none."""
     return _lines(_middles(data) @ turn.to_stored(middles=True))
 

@@ -99,7 +99,7 @@ def add_georeference(data: bytes, epsg: int | None, transform: Affine | None) ->
     return head + "".join(lines).encode() + end + tail if end else data
 
 
-def places(data: bytes) -> bool:
+def says_place(data: bytes) -> bool:
     """Whether a file that :func:`turn_upright` made says where the picture lies."""
     return any(part.name in ("GeoTransform", "GCPList") for part in _parts(data)) if data else False
 

@@ -17,9 +17,9 @@ from pix2pix_batch.imaging.raster.blocks import BlockChecker
 from pix2pix_batch.imaging.raster.paged import PagedFile
 from pix2pix_batch.imaging.raster.profile import LOSSLESS, RasterProfile
 from pix2pix_batch.imaging.raster.samples import (
+    choose_step,
     clean,
     count_pixel_bytes,
-    reduction,
     require_type,
 )
 from pix2pix_batch.imaging.raster.survey import Survey, describe_other_names
@@ -154,12 +154,12 @@ class GdalRaster:
 
     def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
         """See :class:`.reading.Raster`."""
-        step = reduction(self.height, self.width, longest)
+        step = choose_step(self.height, self.width, longest)
         return self._read(None, (-(-self.height // step), -(-self.width // step)))
 
     def count_reduced(self, longest: int) -> int:
         """See :class:`.reading.Raster`."""
-        step = reduction(self.height, self.width, longest)
+        step = choose_step(self.height, self.width, longest)
         factors = self._file.overviews(self.indexes[0])
         factor = max((overview for overview in factors if overview <= step), default=1)
         return self.height * self.width * self.pixel_bytes // factor**2

@@ -89,7 +89,7 @@ def clean(
     return cleaned, None if not empty.any() else ~empty
 
 
-def reduction(height: int, width: int, longest: int) -> int:
+def choose_step(height: int, width: int, longest: int) -> int:
     """The step at which rows and columns are taken so that no side is longer than ``longest``."""
     return max(1, -(-max(height, width) // longest))
 
