@@ -47,16 +47,16 @@ class Summary:
     planned: int = 0
     converted: int = 0
     skipped: int = 0
-    failures: list[Record] = field(default_factory=list)
+    renamed: int = 0
+    renames: list[tuple[str, str]] = field(default_factory=list)
     failed: int = 0
     quarantined: int = 0
     failed_before: int = 0
     retriable: int = 0
+    failures: list[Record] = field(default_factory=list)
     # what is said of those that were converted
     warned: int = 0
     warnings: list[Record] = field(default_factory=list)
-    renamed: int = 0
-    renames: list[tuple[str, str]] = field(default_factory=list)
     doubtful: int = 0
     unmeasured: int = 0
     # what is of earlier runs
