@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,10 +17,12 @@ def find_doubts(
     listed: Sequence[Pair],
     channels: tuple[int, int] = (3, 3),
     reader: Reader | None = None,
+    describe_remedies: Callable[[], Mapping[int, str]] = dict,
 ) -> list[str]:
     """Why the images may be no pairs, or not as meant, by what some of them show.
 
-    For pairs whose headers are sound. ``channels``: those that A and B are read with.
+    For pairs whose headers are sound. ``channels``: those that A and B are read with;
+    ``describe_remedies``: as of :meth:`plausible.Evidence.doubts`.
     """
     reader, reasons = reader or Reader(), []
     if layout == "side-by-side" and not any(is_wide(pair, reader) for pair in listed):
@@ -31,7 +33,7 @@ def find_doubts(
     compared = threads.map_ahead(lambda pair: _compare_pair(pair, channels, reader), chosen)
     for comparison in filter(None, compared):
         evidence.add(comparison)
-    return reasons + evidence.doubts()
+    return reasons + evidence.doubts(describe_remedies)
 
 
 NOT_WIDE = (

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import pair_files
 from pix2pix_batch.train.check_result import Check
 from pix2pix_batch.train.pair_files import Reader
@@ -13,22 +17,26 @@ from pix2pix_batch.train.raster_survey import survey_rasters
 from pix2pix_batch.train.survey import Survey
 
 
-def check_rasters(result: Check, found: Survey, reader: Reader) -> None:
-    """Look at samples, suggest ranges, and measure those that the recipe asks for."""
+def check_rasters(result: Check, found: Survey, reader: Reader) -> dict[str, str]:
+    """Look at samples, suggest ranges, and measure those that the recipe asks for. Returned are the
+    files that no recipe of pictures takes, where it is one, each with its side."""
     own = reader if isinstance(reader, RasterReader) else None
     looked = survey_rasters(found.pairs, own)
     sides = {side: one for side, one in looked.sides.items() if own or not one.is_picture}
-    if not sides:
-        return
-    result.rasters = sides
     result.problems += looked.problems
+    if not sides:
+        return {}
+    result.rasters = sides
+    result.warnings |= looked.warnings
+    if looked.partly:
+        result.notes.append(_describe_partly(looked.partly))
     for side, one in sides.items():
         given = result.recipe.input_range, result.recipe.output_range
         is_input = (side == "A") != (result.recipe.direction == "BtoA")
         if given[not is_input] is None and not one.is_picture:
             result.suggested += one.suggest(is_input)
     if own is None:
-        return
+        return looked.unlike_pictures
     for place, side in enumerate("AB"):
         if side in sides:
             kind = sides[side].kinds.most_common(1)[0][0]
@@ -42,3 +50,19 @@ def check_rasters(result: Check, found: Survey, reader: Reader) -> None:
     except InputError as error:
         if not isinstance(error.__cause__, ImageError):  # a file that its pair's reading names
             result.problems.append((str(result.data), str(error)))
+    return {}
+
+
+def describe_unread_rasters(side: str, files: Sequence[str]) -> str:
+    """That a recipe of pictures does not take these of a side; what it needs is suggested."""
+    others = f", as are {format_count(len(files) - 1, 'other')} of {side}" if len(files) > 1 else ""
+    return f"is a raster{others}, which this recipe does not take: set what is suggested above"
+
+
+def _describe_partly(files: Sequence[Path]) -> str:
+    have = "has" if len(files) == 1 else "have"
+    return (
+        f"{format_count(len(files), 'file')} {have} pixels that lack data (NaN) in some bands "
+        f"only, such as {escape(files[0])}: in inputs these bands get the middle of their range, "
+        "in targets such pixels are left out"
+    )

@@ -32,6 +32,9 @@ MARK = "#"
 MARKED = re.compile(rf"(.+?)({MARK}+)([1-9][0-9]{{0,4}})", re.DOTALL)
 """A page's name."""
 
+MISNUMBERED = re.compile(rf"(.+?){MARK}+(?:0[0-9]*|-[0-9]+)", re.DOTALL)
+"""What would be one if it had a number from 1 on."""
+
 BLOCK = 1 << 16
 """Bytes that are asked of a store at once."""
 
@@ -114,6 +117,20 @@ def split_name(name: str) -> tuple[str, str, int]:
         if may_have_pages(file):
             return told[1], told[2], int(told[3])
     return name, "", 0
+
+
+def explain_misnumbered(name: str, folder: str = "") -> str:
+    """Why a local path, relative to ``folder``, names no page though the file is there; empty for
+    others."""
+    found = MISNUMBERED.fullmatch(name)
+    if found is None or not may_have_pages(found[1]):
+        return ""
+    path = os.path.join(folder, found[1])
+    if os.path.lexists(name) or not os.path.isfile(path):
+        return ""
+    count = count_pages(path)
+    last = f" to {found[1]}{MARK}{count}" if count > 1 else ""
+    return f"no page: pages are counted from 1, {found[1]}{MARK}1{last}"
 
 
 def split_mark(name: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.text import format_count
-from pix2pix_batch.value_ranges import ValueRange
+from pix2pix_batch.value_ranges import ValueRange, find_name
 
 
 def choose_bands(
@@ -19,37 +19,76 @@ def choose_bands(
     """The numbers, from 1, of the bands that are the model's. ``names``: of the file's bands;
     ``own``: the indices of those that are no transparency; ``asked``: by the user.
 
-    Those asked for; else those that have the names of the model's, in its order; else all, where
-    they are as many. Raises :class:`ImageError`.
+    Those asked for; else those that have the names of the model's, in its order, whatever the
+    letter case where that leaves no choice; else all, where they are as many. Raises
+    :class:`ImageError`.
     """
     if asked:
         if len(asked) != side.channels:
-            raise ImageError(
-                f"--bands names {format_count(len(asked), 'band')}, and the model takes "
-                f"{side.channels}"
-            )
+            raise ImageError(describe_other_number(asked, side))
         return [_find_band(word, names, count) for word in asked]
-    wanted = side.names
-    if all(wanted) and set(wanted) <= set(names):
-        return [names.index(name) + 1 for name in wanted]
+    wanted = [find_name(name, names) for name in side.names]
+    known = [index for index in wanted if index is not None]
+    if len(known) == len(set(known)) == side.channels:
+        return [index + 1 for index in known]
     for found in (range(count), own or ()):
         if len(found) == side.channels:
             return [index + 1 for index in found]
     told = _list_names(names)
-    takes = f"{side.channels}{_list_names(wanted)}"
+    takes = f"{side.channels}{_list_names(side.names)}"
     raise ImageError(
         f"has {format_count(count, 'band')}{told}, and the model takes {takes}; choose them with "
         "--bands"
     )
 
 
+def describe_other_number(asked: Sequence[str], side: ValueRange) -> str:
+    """That ``--bands`` names more or fewer bands than the model's."""
+    names = _list_names(side.names)
+    return (
+        f"--bands names {format_count(len(asked), 'band')}, and the model takes "
+        f"{side.channels}{names}"
+    )
+
+
+def describe_other_names(
+    names: Sequence[str], chosen: Sequence[int], wanted: Sequence[str], is_asked: bool
+) -> str:
+    """A remark where bands are called otherwise than those of the model that they are taken for;
+    else nothing. ``names``: of the file's bands; ``chosen``: the numbers of those that are taken,
+    from 1; ``wanted``: the model's names; ``is_asked``: whether the user has chosen them, who may
+    call a band otherwise, but hardly another one that the model or the file has by that name."""
+    own = [names[number - 1] for number in chosen]
+    pairs = [
+        (name, other) for name, other in zip(own, wanted, strict=True)
+        if other and name.casefold() != other.casefold()
+    ]  # fmt: skip
+    if is_asked:
+        pairs = [
+            (name, other) for name, other in pairs
+            if name and (find_name(name, wanted) is not None or find_name(other, names) is not None)
+        ]  # fmt: skip
+    if not pairs or not any(own):
+        return ""
+    if is_asked:
+        listed = ", ".join(f"{name} for the model's {other}" for name, other in pairs)
+        return f"--bands takes {listed}: are they the right way round?"
+    shown = [", ".join(name or "?" for name in some) for some in (own, wanted)]
+    return (
+        f"its bands are called {shown[0]}, and the model's {shown[1]}: they were taken in their "
+        "order (see --bands)"
+    )
+
+
 def _find_band(word: str, names: Sequence[str], count: int) -> int:
-    if word in names and word:
-        return names.index(word) + 1
+    index = find_name(word, names)
+    if index is not None:
+        return index + 1
     if word.isascii() and word.isdigit() and 1 <= int(word) <= count:
         return int(word)
+    numbers = "; numbers count from 1" if word.isdigit() and not int(word) else ""
     raise ImageError(
-        f"has no band {word!r}: it has {format_count(count, 'band')}{_list_names(names)}"
+        f"has no band {word!r}: it has {format_count(count, 'band')}{_list_names(names)}{numbers}"
     )
 
 

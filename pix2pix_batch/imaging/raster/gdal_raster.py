@@ -12,7 +12,7 @@ from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.metadata.tiff_pages import describe_left_pages, select_page
 from pix2pix_batch.imaging.raster import library
-from pix2pix_batch.imaging.raster.bands import choose_bands
+from pix2pix_batch.imaging.raster.bands import choose_bands, describe_other_names
 from pix2pix_batch.imaging.raster.blocks import BlockChecker
 from pix2pix_batch.imaging.raster.paged import PagedFile
 from pix2pix_batch.imaging.raster.profile import LOSSLESS, RasterProfile
@@ -20,9 +20,10 @@ from pix2pix_batch.imaging.raster.samples import (
     clean,
     count_pixel_bytes,
     reduction,
+    remedy_of,
     require_type,
 )
-from pix2pix_batch.imaging.raster.survey import Survey, describe_other_names
+from pix2pix_batch.imaging.raster.survey import Survey
 from pix2pix_batch.text import format_count
 from pix2pix_batch.value_ranges import ValueRange
 
@@ -93,13 +94,14 @@ class GdalRaster:
         self.indexes = choose_bands(names, file.count, own, self.side, bands)
         types = [file.dtypes[index - 1] for index in self.indexes]
         for index, kind in zip(self.indexes, types, strict=True):
-            require_type(kind, self.side, f"band {index}")
+            require_type(kind, self.side, f"band {index}", remedy_of(self.side))
         self._nodata = [file.nodatavals[index - 1] for index in self.indexes]
         flags = file.mask_flag_enums[self.indexes[0] - 1]
         self._has_mask = enums.MaskFlags.per_dataset in flags and enums.MaskFlags.alpha not in flags
         if self._alpha in self.indexes:  # what GDAL calls any fourth band of 8 bits
             self._alpha = None
-        if not bands and (remark := describe_other_names(self._chosen(names), self.side.names)):
+        remark = describe_other_names(names, self.indexes, self.side.names, bool(bands))
+        if remark:
             self.warnings.append(remark)
         self.profile = self._read_profile(names)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging.raster.gdal_messages import explain
 
 SETTINGS = {
     # Half a gigabyte and more would else be kept of what was read: a share of the memory.
@@ -93,4 +94,4 @@ def describe(error: BaseException) -> str:
         if text and text != "Read failed. See previous exception for details.":
             said.append(text)
         seen = seen.__cause__ or seen.__context__
-    return said[-1] if said else type(error).__name__
+    return explain(said[-1]) if said else type(error).__name__

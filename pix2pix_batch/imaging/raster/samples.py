@@ -10,12 +10,15 @@ import numpy as np
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.value_ranges import ValueRange
 
+GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
+"""Its names of the types that samples may have."""
+
 INFINITE = "its infinite values are taken for no data"
 
 
-def require_type(kind: Any, side: ValueRange, what: str) -> None:
+def require_type(kind: Any, side: ValueRange, what: str, remedy: str) -> None:
     """Raises :class:`ImageError` where samples of the type ``kind`` are not the model's: floats
-    take every real type, whole numbers their own alone."""
+    take every real type, whole numbers their own alone. ``remedy``: how they are made such."""
     try:
         found = np.dtype(kind)
     except TypeError:
@@ -24,10 +27,16 @@ def require_type(kind: Any, side: ValueRange, what: str) -> None:
         return
     if found is not None and not side.is_whole and found.kind in "iuf":
         return
+    name = kind if found is None else found.newbyteorder("=").name
     raise ImageError(
-        f"{what} has samples of {kind}, and the model takes {side.dtype}; make them such first "
-        f"(gdal_translate -ot), on the scale that the model was trained with"
+        f"{what} has samples of {name}, and the model takes {side.dtype}; make them such first "
+        f"({remedy}), on the scale that the model was trained with"
     )
+
+
+def remedy_of(side: ValueRange) -> str:
+    """What makes a file of GDAL's of the type of ``side``."""
+    return f"gdal_translate -ot {GDAL_TYPES[side.dtype]}"
 
 
 def clean(
