@@ -41,6 +41,24 @@ def split_bands(bands: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in (bands or "").split(",") if word.strip())
 
 
+def require_bands(info: BundleInfo, bands: str | None) -> None:
+    """Raises :class:`InputError` where the bands asked for cannot be the bundle's, whatever the
+    files."""
+    from pix2pix_batch.imaging.raster.bands import describe_other_number
+
+    if bands is None:
+        return
+    if info.labels is not None:
+        raise InputError(f"--bands is for rasters; {info.name} takes images of labels")
+    words = split_bands(bands)
+    if not words:
+        raise InputError("--bands names none; give numbers or names, such as 4,3,2")
+    if len(words) != info.ranges.input.channels:
+        raise InputError(describe_other_number(words, info.ranges.input))
+    if any(word.isdecimal() and not int(word) for word in words):
+        raise InputError(f"--bands {bands}: bands are counted from 1")
+
+
 def read_picture(data: bytes, info: BundleInfo, tolerance: Tolerance = USUAL) -> Picture:
     """Decode an image file for a bundle's generator. Raises :class:`ImageError`."""
     if info.labels is not None:

@@ -86,9 +86,8 @@ def _find_band(word: str, names: Sequence[str], count: int) -> int:
         return index + 1
     if word.isascii() and word.isdigit() and 1 <= int(word) <= count:
         return int(word)
-    numbers = "; numbers count from 1" if word.isdigit() and not int(word) else ""
     raise ImageError(
-        f"has no band {word!r}: it has {format_count(count, 'band')}{_list_names(names)}{numbers}"
+        f"has no band {word!r}: it has {format_count(count, 'band')}{_list_names(names)}"
     )
 
 

@@ -9,16 +9,16 @@ DAMAGED = "its data is damaged"
 MEANINGS = (
     (r"got (\d+) bytes, expected (\d+)", "it is cut short: {} of {} bytes of a block are there"),
     (r"TIFFReadDirectory|TIFFFetchDirectory|Failed to read directory|contains no image"
-     r"|No code-stream|HFAEntry|HFAOpen|Not a TIFF",
+     r"|No code-stream|read_header|HFAEntry|HFAOpen|Not a TIFF",
      "its beginning is damaged, or it is cut short"),
     (r"not recognized as being in a supported file format",
      "it is of none of the formats that are read as rasters, or its beginning is damaged"),
-    (r"Premature end|Read Error|Can't read from offset|unexpected end",
+    (r"Premature end|Read Error|Can't read from offset|inconsistent with stream length",
      "it is cut short, or its data is damaged"),
     (r"unrecognized compression|missing codec",
      ""),  # says itself what is not there
     (r"Decode\w*:|Decode\w*\(\)|[Dd]ecoding error|code not yet in table|corrupt|CRC error"
-     r"|libpng|libjpeg|JPEGLib|segment too long|[Bb]ad adaptive filter",
+     r"|libpng|libjpeg|JPEGLib|\w+\(\).* failed|segment too long|[Bb]ad adaptive filter",
      DAMAGED),
 )  # fmt: skip
 """What texts of GDAL, libtiff and other libraries mean, the first that is found; numbers are put

@@ -76,6 +76,7 @@ class GdalRaster:
     def _begin(self, bands: Sequence[str]) -> None:
         file = self._file
         self._require_local()
+        self._require_whole()
         self.height, self.width = file.height, file.width
         if not 1 <= file.count <= MOST_BANDS:
             raise ImageError(f"has {format_count(file.count, 'band')}; up to {MOST_BANDS} are read")
@@ -115,6 +116,19 @@ class GdalRaster:
                 raise ImageError(f"is a VRT of {path}, which is no file here; fetch it first")
             if not path.startswith("/vsimem/") and not os.path.isfile(path):
                 raise ImageError(f"is a VRT of {path}, which is not there; mend the VRT")
+
+    def _require_whole(self) -> None:
+        """Beyond the end of plain samples, as ENVI has them, GDAL reads zeros."""
+        file, tags = self._file, self._file.tags(ns="ENVI")
+        if file.driver != "ENVI" or tags.get("file_compression", "0") != "0":
+            return
+        size = sum(np.dtype(kind).itemsize for kind in file.dtypes) * file.height * file.width
+        size += int(tags.get("header_offset", "0"))
+        found = os.path.getsize(file.files[0])
+        if found < size:
+            raise ImageError(
+                f"cannot be read: it is cut short: {found:,} of {size:,} bytes are there"
+            )
 
     def _read_profile(self, names: tuple[str, ...]) -> RasterProfile:
         file = self._file

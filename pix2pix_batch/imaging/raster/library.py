@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pix2pix_batch.errors import ImageError, InputError
-from pix2pix_batch.imaging.raster.gdal_messages import explain
+from pix2pix_batch.imaging.raster.gdal_messages import clean, explain
 
 SETTINGS = {
     # Half a gigabyte and more would else be kept of what was read: a share of the memory.
@@ -22,6 +22,8 @@ SETTINGS = {
     "GDAL_VRT_ENABLE_PYTHON": "NO",
     # A mask within the file, not beside it.
     "GDAL_TIFF_INTERNAL_MASK": "YES",
+    # Its other way of reading PNG takes files that are cut short for whole ones.
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
     # Errors of libraries have no place on the terminal: they are in the records.
     "CPL_LOG": os.devnull,
 }
@@ -66,6 +68,10 @@ def open_dataset(path: str) -> Any:
         return module.io.DatasetReader(path, driver=list(DRIVERS))
 
 
+WRITTEN = "written"
+"""Of what cannot be, where it is no file's fault (:func:`explain_errors`)."""
+
+
 def is_installed() -> bool:
     try:
         rasterio()
@@ -82,7 +88,8 @@ def explain_errors(what: str) -> Iterator[None]:
     except (ImageError, InputError, MemoryError):
         raise
     except Exception as error:  # rasterio's, GDAL's own, and those of what they call
-        raise ImageError(f"cannot be {what}: {describe(error)}") from error
+        tell = clean if what == WRITTEN else explain
+        raise ImageError(f"cannot be {what}: {tell(describe(error))}") from error
 
 
 def describe(error: BaseException) -> str:
@@ -94,4 +101,4 @@ def describe(error: BaseException) -> str:
         if text and text != "Read failed. See previous exception for details.":
             said.append(text)
         seen = seen.__cause__ or seen.__context__
-    return explain(said[-1]) if said else type(error).__name__
+    return said[-1] if said else type(error).__name__

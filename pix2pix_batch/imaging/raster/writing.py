@@ -98,7 +98,7 @@ class RasterWriter:
         self.gaps = GapFiller(dtype, extras)
         self._plain = path if driver == GEOTIFF else f"{path}.plain.tif"
         options = self._options(dtype)
-        with library.explain_errors("written"):
+        with library.explain_errors(library.WRITTEN):
             height, width, bands = shape
             self._file = library.rasterio().open(
                 self._plain, "w", driver=GEOTIFF, height=height, width=width, count=bands,
@@ -189,7 +189,7 @@ class RasterWriter:
             part = np.s_[:, left : left + step]
             window = library.rasterio().windows.Window(left, top, min(step, width - left), height)
             mask = None if valid is None else valid[part]
-            with library.explain_errors("written"):
+            with library.explain_errors(library.WRITTEN):
                 made = self.gaps.apply(pixels[part], mask)
                 self._file.write(np.moveaxis(made, 2, 0), window=window)
                 if self.gaps.has_mask:
@@ -199,7 +199,7 @@ class RasterWriter:
     def finish(self) -> None:
         """Have the file whole. Raises :class:`ImageError`."""
         rasterio = library.rasterio()
-        with library.explain_errors("written"):
+        with library.explain_errors(library.WRITTEN):
             self._file.close()
             factors = list(self.extras.profile.overviews)
             if self.driver == GEOTIFF and factors:
@@ -268,7 +268,7 @@ def copy(data: bytes, driver: str, extras: RasterExtras) -> bytes:
     given = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER"}
     given |= complete_options(creation) if driver == GEOTIFF else creation
     with (
-        library.explain_errors("written"),
+        library.explain_errors(library.WRITTEN),
         rasterio.io.MemoryFile(data, ext=".tif") as source,
         rasterio.io.MemoryFile(ext=".tif") as made,
     ):
