@@ -207,7 +207,8 @@ class Evidence:
         if number >= FEWEST and len(self.digests[side]) == 1:
             return f"every {name} is the same picture"
         if narrow := _describe_narrow_levels(counts):
-            return f"{name} {narrow} of 255: {describe_remedies().get(side, RESCALE)}"
+            remedy = describe_remedies().get(side, "")
+            return f"{name} {narrow} of 255: {remedy and remedy + '; or '}{RESCALE}"
         greys = self.greys[side]
         if all(greys) and self._are_numbers(levels, greys):
             return (

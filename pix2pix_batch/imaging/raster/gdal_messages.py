@@ -9,7 +9,7 @@ DAMAGED = "its data is damaged"
 MEANINGS = (
     (r"got (\d+) bytes, expected (\d+)", "it is cut short: {} of {} bytes of a block are there"),
     (r"TIFFReadDirectory|TIFFFetchDirectory|Failed to read directory|contains no image"
-     r"|No code-stream|read_header|HFAEntry|HFAOpen|Not a TIFF",
+     r"|zero usable bands|No code-stream|read_header|HFAEntry|HFAOpen|Not a TIFF",
      "its beginning is damaged, or it is cut short"),
     (r"not recognized as being in a supported file format",
      "it is of none of the formats that are read as rasters, or its beginning is damaged"),

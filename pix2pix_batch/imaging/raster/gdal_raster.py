@@ -126,14 +126,15 @@ class GdalRaster:
         size += int(tags.get("header_offset", "0"))
         found = os.path.getsize(file.files[0])
         if found < size:
-            raise ImageError(
-                f"cannot be read: it is cut short: {found:,} of {size:,} bytes are there"
-            )
+            told = f"{found:,} of {size:,} bytes are there"
+            raise ImageError(f"cannot be read: it is cut short: {told}")
 
     def _read_profile(self, names: tuple[str, ...]) -> RasterProfile:
         file = self._file
         tags = file.tags(ns="IMAGE_STRUCTURE")
-        compression = str(tags.get("COMPRESSION", "NONE")).upper()
+        # a GeoTIFF without it has none; of others GDAL does not tell it
+        untold = "NONE" if file.driver == "GTiff" else "DEFLATE"
+        compression = str(tags.get("COMPRESSION", untold)).upper()
         gcps, system = file.gcps
         floats = any(np.dtype(file.dtypes[index - 1]).kind == "f" for index in self.indexes)
         given = any(value is not None for value in self._nodata) or self.side.nodata is not None
