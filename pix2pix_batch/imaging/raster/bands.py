@@ -36,9 +36,11 @@ def choose_bands(
             return [index + 1 for index in found]
     told = _list_names(names)
     takes = f"{side.channels}{_list_names(side.names)}"
+    lacking = [name for name, index in zip(side.names, wanted, strict=True) if index is None]
+    absent = f", of which {', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} not there"
     raise ImageError(
-        f"has {format_count(count, 'band')}{told}, and the model takes {takes}; choose them with "
-        "--bands"
+        f"has {format_count(count, 'band')}{told}, and the model takes {takes}"
+        f"{absent if told and all(lacking) and lacking else ''}; choose them with --bands"
     )
 
 
