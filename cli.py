@@ -10,6 +10,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 
 import os
 import re
+import signal
 from importlib import import_module
 from itertools import pairwise
 from traceback import walk_tb
@@ -17,6 +18,7 @@ from typing import Any
 
 import click
 
+from pix2pix_batch import environment
 from pix2pix_batch.errors import (
     EngineError,
     InputError,
@@ -24,6 +26,7 @@ from pix2pix_batch.errors import (
     Pix2PixBatchError,
     TrainingError,
 )
+from pix2pix_batch.signals import handle_signals
 from pix2pix_batch.text import escape
 from pix2pix_batch.version import __version__
 
@@ -69,9 +72,11 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             _require_directory()
+            environment.require_valid()
             return super().invoke(context)
         except KeyboardInterrupt:
-            click.echo("Interrupted. Run the same command again to go on from here.", err=True)
+            with handle_signals([signal.SIGINT], signal.SIG_IGN):
+                click.echo("Interrupted. Run the same command again to go on from here.", err=True)
             context.exit(INTERRUPTED)
         except Pix2PixBatchError as error:
             lines = str(error).split("\n  ")  # a list, as of workers that are not fit
@@ -185,5 +190,16 @@ def main() -> None:
     """
 
 
+def run() -> None:
+    """The program. Ctrl-C while it ends, as from one who presses it several times, ends it at once,
+    without tracebacks of what Python does last."""
+    try:
+        main(prog_name="pix2pix-batch")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 if __name__ == "__main__":
-    main(prog_name="pix2pix-batch")
+    run()

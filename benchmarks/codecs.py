@@ -10,6 +10,7 @@ stay. What is not installed is named and left out.
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +142,7 @@ def tensor(file: bytes) -> torch.Tensor:
     return torch.frombuffer(bytearray(file), dtype=torch.uint8)
 
 
+@functools.cache
 def pictures() -> list[np.ndarray]:
     """The examples, scaled to the size of a tile."""
     paths = sorted(EXAMPLES.glob("*/*.png"))

@@ -32,12 +32,12 @@ from pix2pix_batch.inference.memory import engine_memory
 MAPS = Path(__file__).parent.parent / "examples" / "maps"
 CONVERT = [sys.executable, "-m", "pix2pix_batch.cli", "convert"]
 KINDS = ("client", "template", "worker")
-IMPORTS = {
-    "torch": "import torch",
-    "all that a worker imports, in the template": "import pix2pix_batch.execution.worker_preload",
-    "distributed": "import distributed",
-    "pix2pix_batch.execution.job (the client)": "import pix2pix_batch.execution.job",
-}
+IMPORTS = (
+    "torch",
+    "pix2pix_batch.execution.worker_preload",  # all that a worker imports, in the template
+    "distributed",
+    "pix2pix_batch.execution.job",  # the client
+)
 
 
 def full_size(folder: Path) -> Path:
@@ -147,7 +147,7 @@ def start_up(folder: Path) -> None:
         "convert examples/maps OUT (8 images)": [*convert, "--overwrite"],
         "the same again, nothing to do": convert,
         "--help": [sys.executable, "-m", "pix2pix_batch.cli", "--help"],
-        **{f"import: {name}": [sys.executable, "-c", code] for name, code in IMPORTS.items()},
+        **{f"import: {name}": [sys.executable, "-c", f"import {name}"] for name in IMPORTS},
     }
     print("| what | s |\n| --- | --- |")
     for name, words in rows.items():

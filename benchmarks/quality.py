@@ -28,8 +28,8 @@ from pix2pix_batch.train.metrics import (
     mean_absolute_error,
     mean_colour_error,
     ratio,
-    sharpness,
     to_grey,
+    vertical_gradient,
 )
 from pix2pix_batch.train.recipe import Recipe
 
@@ -71,7 +71,8 @@ def look_at(unet: UNet, data: Path, recipe: Recipe, name: str, picture: Path | N
     for precision in ("fp32", "bf16"):
         engine = TorchEngine(unet, size=recipe.size, batch_size=len(split), precision=precision)
         outputs[precision] = output = engine(sources).images
-        error, sharp = mean_absolute_error(output, targets), sharpness(output, targets)
+        error = mean_absolute_error(output, targets)
+        sharp = ratio(vertical_gradient(output), vertical_gradient(targets))
         bright = ratio(bright_share(output), bright_share(targets))
         print(
             f"{precision}: error {error:.2f}, {error / plain:.3f} of own mean colour's, "

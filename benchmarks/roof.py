@@ -58,21 +58,21 @@ def peaks(
     """GFLOP/s of each precision, GB/s in memory and GB/s to the GPU."""
     types = [str(DTYPES[precision]).removeprefix("torch.") for precision in precisions]
     gflops = [peak(one, threads, device, seconds) for one in types]
-    link = link_peak() if device == "cuda" else float("inf")
-    return gflops, copy_peak(device), link
+    link = link_peak(seconds) if device == "cuda" else float("inf")
+    return gflops, copy_peak(device, seconds), link
 
 
-def copy_peak(device: str) -> float:
+def copy_peak(device: str, seconds: float) -> float:
     """GB/s that a copy reads and writes together, in memory that no cache holds."""
     source = torch.ones(1 << (30 if device == "cuda" else 28), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    return 2 * source.numel() / best(lambda: target.copy_(source), device) / 1e9
+    return 2 * source.numel() / best(lambda: target.copy_(source), device, seconds) / 1e9
 
 
-def link_peak() -> float:
+def link_peak(seconds: float) -> float:
     """GB/s of pinned memory to the GPU or back, whichever is slower."""
     host = torch.ones(1 << 28, dtype=torch.uint8, pin_memory=True)
     there = host.to("cuda")
-    times = [best(lambda: there.copy_(host, non_blocking=True), "cuda")]
-    times.append(best(lambda: host.copy_(there, non_blocking=True), "cuda"))
+    times = [best(lambda: there.copy_(host, non_blocking=True), "cuda", seconds)]
+    times.append(best(lambda: host.copy_(there, non_blocking=True), "cuda", seconds))
     return host.numel() / max(times) / 1e9

@@ -18,8 +18,13 @@ SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Speed:
-    """``latency_ms``: of one batch, median, from bytes to bytes; ``images_per_second``: bytes to
-    bytes too, with two batches under way where the engine can."""
+    """How fast an engine is, from bytes to bytes.
+
+    Attributes:
+        images_per_second: With two batches under way if the engine can do that.
+        latency_ms: The median time of one batch.
+        batches: How many batches were measured.
+    """
 
     images_per_second: float
     latency_ms: float
@@ -34,7 +39,15 @@ def measure(
     seconds: float = SECONDS,
     warm_up: float = WARM_UP,
 ) -> Speed:
-    """``images``: one batch, as the engine takes it."""
+    """Measure how fast an engine is, from bytes to bytes.
+
+    Args:
+        engine: Any engine. If it can have two batches under way, the second half measures it so.
+        images: ``(N, S, S, C)``, one batch as the engine takes it.
+        masks: Dropout masks, ``bool (N, C, H, W)`` each, for an engine that takes them.
+        seconds: How long is measured altogether.
+        warm_up: How long the engine runs before that.
+    """
 
     def call() -> None:
         engine(images, masks)
@@ -64,7 +77,8 @@ def measure_calls(call: Callable[[], None], seconds: float) -> list[float]:
 def _make_overlapping_call(
     engine: Overlapping, images: np.ndarray, masks: list[np.ndarray] | None
 ) -> Callable[[], None]:
-    """Begins a batch and ends the one before it; one is under way before and after."""
+    """Make a call that begins a batch and ends the one before it; one is under way before and
+    after."""
     engine.start(images, masks)
 
     def call() -> None:

@@ -19,8 +19,13 @@ Progress = Callable[[str, int, int], bool]
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """``target``: :data:`CURRENT` or one such as ``sm89``. ``optimization_level``: 0 (quick build)
-    to 5 (best engine); ``workspace_mib``: scratch memory at most, ``None`` for all there is."""
+    """What an engine is built for, and how.
+
+    Attributes:
+        target: :data:`CURRENT`, or a kind of GPU such as ``sm89``.
+        optimization_level: From 0, a quick build, to 5, the best engine.
+        workspace_mib: The most scratch memory, in MiB; ``None`` for all there is.
+    """
 
     target: str = CURRENT
     optimization_level: int = 3  # TensorRT's own default
@@ -41,12 +46,25 @@ def build(
     timing_cache: bytes = b"",
     progress: Progress | None = None,
 ) -> tuple[bytes, bytes]:
-    """The serialised engine and the timing cache as it is then.
+    """Compile an ONNX file with TensorRT.
 
-    ``onnx``: a file of :func:`pix2pix_batch.engines.export.export` with a fixed batch.
-    ``timing_cache``: of the same GPU and version; what does not fit is ignored. Raises
-    :class:`EngineError`, :class:`InputError` where the target is unknown, ``KeyboardInterrupt``
-    where ``progress`` asked for an end.
+    Args:
+        library: The TensorRT package that compiles.
+        onnx: The bytes of a file of :func:`pix2pix_batch.engines.export.export` with a fixed batch
+            size.
+        options: What to build for, and how hard to try.
+        timing_cache: Timings of earlier builds for the same GPU and version; those of others are
+            ignored.
+        progress: Is called with each phase, step and number of steps, and returns false to stop the
+            build.
+
+    Returns:
+        The serialised engine, and the timing cache as it is after the build.
+
+    Raises:
+        EngineError: TensorRT cannot read the graph or build the engine.
+        InputError: The library does not know the target.
+        KeyboardInterrupt: ``progress`` asked to stop.
     """
     trt = library.trt
     errors = library.make_logger()
@@ -57,8 +75,8 @@ def build(
         network = library.create_network(builder)
         parser = trt.OnnxParser(network, errors.logger)
         if not parser.parse(onnx):
-            told = "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors))
-            raise EngineError(f"{library.name} {library.version} cannot read the graph: {told}")
+            messages = "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors))
+            raise EngineError(f"{library.name} {library.version} cannot read the graph: {messages}")
         config = configure(library, builder, options)
         cache = None
         if library.has_timing_cache:
@@ -75,7 +93,19 @@ def build(
 
 
 def configure(library: Library, builder: Any, options: BuildOptions) -> Any:
-    """How to build. Raises :class:`InputError` where the target is unknown."""
+    """Make TensorRT's configuration of a build.
+
+    Args:
+        library: The TensorRT package that builds.
+        builder: Its ``Builder``.
+        options: What to build for, and how hard to try.
+
+    Returns:
+        TensorRT's ``IBuilderConfig``.
+
+    Raises:
+        InputError: The library does not know the target.
+    """
     trt = library.trt
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # which is on by default: fp32 is to be fp32
@@ -93,13 +123,13 @@ def _interruptible(build: Callable[[], Any], monitor: Any) -> Any:
     In a thread of its own: one that is inside TensorRT does not run Python's signal handlers,
     and an exception in a monitor would pass through TensorRT.
     """
-    made: list[Any] = []
+    results: list[Any] = []
     failed: list[Exception] = []
     done = threading.Event()
 
     def run() -> None:
         try:
-            made.append(build())
+            results.append(build())
         except Exception as error:
             failed.append(error)
         finally:
@@ -118,7 +148,7 @@ def _interruptible(build: Callable[[], Any], monitor: Any) -> Any:
     thread.join()
     if failed:
         raise failed[0]
-    return made[0]
+    return results[0]
 
 
 def make_monitor(trt: Any, progress: Progress) -> Any:

@@ -22,13 +22,14 @@ from typing import Any, NamedTuple
 
 import filelock
 
+from pix2pix_batch import environment
 from pix2pix_batch.engines.key import SCHEMA, Key, list_differences
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.storage.common import FULL
 from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.text import escape
 
-VARIABLE = "PIX2PIX_BATCH_CACHE"
+VARIABLE = environment.CACHE
 """The environment variable that names another place for the cache."""
 
 ENGINE, SIDECAR, LOCK, TIMINGS, RUNTIME = ".engine", ".json", ".lock", ".timings", ".runtime"
@@ -87,7 +88,7 @@ class RuntimeFile:
         return data if hashlib.sha256(data).digest() == digest else b""
 
     def write(self, data: bytes) -> None:
-        """In place of what was there; not where that cannot be, since it can be made again."""
+        """Replace the file. If that is not possible nothing happens, since it can be made again."""
         with contextlib.suppress(InputError, OutputError):
             self.cache._write(self.path, hashlib.sha256(data).digest() + data)
 
@@ -97,7 +98,13 @@ Build = Callable[[], tuple[bytes, dict[str, Any]]]
 
 
 class ObtainedEngine(NamedTuple):
-    """``built``: just now; ``notice``: why an old one was of no use, in a sentence, or empty."""
+    """An engine of the cache.
+
+    Attributes:
+        entry: The engine.
+        built: Whether it was built just now.
+        notice: Why an earlier engine was not used, in a sentence; empty if there was none.
+    """
 
     entry: Entry
     built: bool
@@ -154,7 +161,8 @@ class Cache:
                 yield error
 
     def entry(self, path: Path) -> Entry:
-        """Raises :class:`InputError` where a sidecar is missing, or for another file's size."""
+        """Read an engine's sidecar. Raises :class:`InputError` if there is none, or it is for a
+        file of another size."""
         try:
             facts = json.loads(path.with_suffix(SIDECAR).read_text(encoding="utf-8"))
             entry = Entry(path, facts)
@@ -187,11 +195,22 @@ class Cache:
     def obtain(
         self, key: Key, build: Build, *, fits: Callable[[Entry], bool] = lambda _: True
     ) -> ObtainedEngine:
-        """The engine of ``key``, built if need be.
+        """Return the engine of ``key``, built if need be.
 
-        Of several processes that ask at once, one builds and the others wait for it; a builder
-        that dies leaves no lock. One that does not ``fits`` is replaced. Raises
-        :class:`OutputError` where it cannot be kept.
+        If several processes ask for the same engine, one builds it and the others wait. A builder
+        that dies leaves no lock behind.
+
+        Args:
+            key: Which engine is wanted.
+            build: Makes the engine's bytes, and facts for its sidecar.
+            fits: Says whether an engine that is there may be used; one that may not is replaced.
+
+        Returns:
+            The entry, whether it was built just now, and a notice of why an earlier engine was not
+            used.
+
+        Raises:
+            OutputError: The engine cannot be stored.
         """
         with self.lock(key.digest):
             entry, notice = self.find(key)
@@ -331,8 +350,9 @@ class Cache:
 
 
 def default_folder() -> Path:
-    """``$PIX2PIX_BATCH_CACHE``, else ``pix2pix-batch`` in the user's cache directory (XDG)."""
-    if chosen := os.environ.get(VARIABLE):
+    """The directory of ``$PIX2PIX_BATCH_CACHE``, else ``pix2pix-batch`` in the user's cache
+    directory (XDG). Raises :class:`InputError`."""
+    if chosen := environment.read_cache():
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(base) / "pix2pix-batch"

@@ -23,41 +23,51 @@ def precision() -> str:
     return "bf16" if fast else "fp32"
 
 
-def check(order: EngineSpec, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
-    """What runs, how close it is to fp32, and how soon it is ready; a line on each.
+def check(spec: EngineSpec, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
+    """Tell what runs on this CPU, how close it is to fp32, and how soon it is ready.
 
-    ``chosen``: whether the precision was asked for. If not, fp32 takes the place of one that is
-    under the gate's bar. Raises :class:`InputError`, and :class:`EngineError` where it is under.
+    Args:
+        spec: The model, precision, batch and size that are checked.
+        images: ``(N, S, S, C)``, real inputs on which the engines are compared.
+        chosen: Whether the user asked for the precision. If not, fp32 takes the place of a
+            precision that is not close enough.
+
+    Yields:
+        A line for each finding.
+
+    Raises:
+        InputError: The model cannot be used.
+        EngineError: A chosen precision is under :data:`pix2pix_batch.engines.parity_check.BAR`.
     """
-    parity = compare(order, images)
+    parity = compare(spec, images)
     if not parity.passes:
-        if chosen or order.precision == "fp32":
+        if chosen or spec.precision == "fp32":
             raise EngineError(
-                f"{order.name} in {order.precision} is {parity} (bar {parity_check.BAR:.0f})"
+                f"{spec.name} in {spec.precision} is {parity} (bar {parity_check.BAR:.0f})"
             )
-        yield f"note: {order.precision} is {parity} (bar {parity_check.BAR:.0f}), so fp32 runs"
-        order = replace(order, precision="fp32")
-        parity = compare(order, images)
-    name = f"{order.name} for the CPU"
-    yield f"{name}: PyTorch runs it in {order.precision}; nothing to compile or to keep"
+        yield f"note: {spec.precision} is {parity} (bar {parity_check.BAR:.0f}), so fp32 runs"
+        spec = replace(spec, precision="fp32")
+        parity = compare(spec, images)
+    name = f"{spec.name} for the CPU"
+    yield f"{name}: PyTorch runs it in {spec.precision}; nothing to compile or to keep"
     yield f"{name}: {parity}"
     begun = startup.measure(
-        order.model, size=order.size, batch_size=order.batch_size, precision=order.precision
+        spec.model, size=spec.size, batch_size=spec.batch_size, precision=spec.precision
     )
     yield f"{name}: {begun}"
 
 
-def compare(order: EngineSpec, images: np.ndarray) -> Parity:
+def compare(spec: EngineSpec, images: np.ndarray) -> Parity:
     """The engine against the plain module in fp32, so that oneDNN's operators are checked too."""
-    info, net = bundle.load(order.model)
+    info, net = bundle.load(spec.model)
     engine = TorchEngine(
         net,
-        size=order.size,
-        batch_size=order.batch_size,
-        precision=order.precision,
+        size=spec.size,
+        batch_size=spec.batch_size,
+        precision=spec.precision,
         ranges=info.ranges,
     )
-    plain = parity_check.reference_engine(order)
+    plain = parity_check.reference_engine(spec)
     plain.run = net.translate
-    masks = parity_check.masks_for(order)
+    masks = parity_check.masks_for(spec)
     return parity_check.compare(engine, plain, images, masks, info.ranges.output)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.cores import cores
-from pix2pix_batch.engines import gpu, library, spec
+from pix2pix_batch.engines import gpu, library
 from pix2pix_batch.engines.cache import Cache, Entry, default_folder
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.library import Library
-from pix2pix_batch.engines.spec import EngineSpec
+from pix2pix_batch.engines.spec import EngineSpec, find_engine
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.text import format_count
@@ -24,53 +24,61 @@ CPU_INFO = Path("/proc/cpuinfo")
 # A report of facts, one field each; nothing is computed from them here.
 @dataclass(frozen=True)
 class Machine:
-    """``libraries``: each TensorRT package's version, or why it is not there.
-
-    ``cache_problem``: why the cache cannot be used. ``runs``: what ``convert`` would run with no
-    options; ``faster``: the command that would make it faster, empty where there is none; ``why``:
-    what it mends, or why there is none.
-    """
+    """What ``doctor`` reports: its fields are the keys of ``doctor --json``."""
 
     cpu: str
     cores: int
     bf16: bool
+    """Whether the CPU multiplies bfloat16 in hardware."""
     gpus: list[dict[str, Any]]
+    """Of each NVIDIA GPU its name, compute capability and memory in bytes."""
     driver: str
     torch: str
     cuda: str
+    """The CUDA version that PyTorch was built for; empty if it was built for the CPU alone."""
     libraries: dict[str, str]
+    """Of each TensorRT package its version, or why it is not there."""
     cache: str
     cache_problem: str
+    """Why the cache cannot be used; empty if it can."""
     engines: int
     engine_bytes: int
-    runs: str = ""
-    faster: str = ""
-    why: str = ""
-    device: str = field(default="cpu")
+    runs: str
+    """What ``convert`` would run without options."""
+    faster: str
+    """The command that would make ``convert`` faster; empty if there is none."""
+    why: str
+    """What that command mends, or why there is none."""
+    device: str
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def examine(model: Path) -> Machine:
-    """Look at this machine. ``model``: the bundle that ``convert`` is to run."""
+    """Look at this machine. ``model``: the bundle that ``convert`` is to run.
+
+    Raises :class:`BundleError` where it is none.
+    """
     import torch
 
+    from pix2pix_batch import bundle
     from pix2pix_batch.inference import onednn
 
+    bundle.read_info(model)
     here = gpu.current_gpu()
-    found, _ = library.find_libraries()
+    libraries, _ = library.find_libraries()
     cache, problem = open_cache()
     entries = [] if cache is None else [e for e in cache.entries() if isinstance(e, Entry)]
-    runs = describe_engine(here, found)
-    faster, why = advise(model, here, found, cache, problem)
+    runs = describe_engine(here, libraries)
+    faster, why = advise(model, here, libraries, cache, problem)
     return Machine(
         cpu=cpu_model(),
         cores=cores(),
         bf16=onednn.bf16_is_fast(),
         gpus=[
-            {"name": one.name, "capability": one.capability, "memory": one.memory}
-            for one in gpu.list_gpus()
+            {"name": card.name, "capability": card.capability, "memory": card.memory}
+            for card in gpu.list_gpus()
         ],
         driver=gpu.driver_version(),
         torch=torch.__version__,
@@ -98,14 +106,15 @@ def cpu_model() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Without the commands that install what is missing: :func:`advise` knows what is of use."""
-    told = {}
+    """The version of each TensorRT package, or why it is not there. The commands that install what
+    is missing are left out: :func:`advise` knows what is of use."""
+    versions_or_reasons = {}
     for name in library.PACKAGES:
         try:
-            told[name] = library.load(name).version
+            versions_or_reasons[name] = library.load(name).version
         except library.MissingLibrary as error:
-            told[name] = error.reason
-    return told
+            versions_or_reasons[name] = error.reason
+    return versions_or_reasons
 
 
 def open_cache() -> tuple[Cache | None, str]:
@@ -118,14 +127,18 @@ def open_cache() -> tuple[Cache | None, str]:
         return None, str(error)
 
 
-def usable_libraries(here: Gpu | None, found: list[Library]) -> list[Library]:
+def usable_libraries(here: Gpu | None, libraries: list[Library]) -> list[Library]:
     """The libraries that run on the GPU that is here."""
     if here is None:
         return []
-    return [one for one in found if not one.list_targets() or here.capability in one.list_targets()]
+    return [
+        candidate
+        for candidate in libraries
+        if not candidate.list_targets() or here.capability in candidate.list_targets()
+    ]
 
 
-def describe_engine(here: Gpu | None, found: list[Library]) -> str:
+def describe_engine(here: Gpu | None, libraries: list[Library]) -> str:
     if here is None:
         from pix2pix_batch.engines import cpu
 
@@ -133,19 +146,30 @@ def describe_engine(here: Gpu | None, found: list[Library]) -> str:
         if precision != "fp32":
             precision += " where that is close enough to fp32"
         return f"PyTorch on the CPU (backend {TORCH}, {precision})"
-    ready = usable_libraries(here, found)
+    ready = usable_libraries(here, libraries)
     if ready:
         return f"{ready[0].name} on the {here.name} (fp16 where that is close enough to fp32)"
     return f"PyTorch on the {here.name} (fp16 where that is close enough to fp32)"
 
 
 def advise(
-    model: Path, here: Gpu | None, found: list[Library], cache: Cache | None, problem: str
+    model: Path, here: Gpu | None, libraries: list[Library], cache: Cache | None, problem: str
 ) -> tuple[str, str]:
-    """The one command that would make ``convert`` faster, empty where there is none, and why."""
+    """Find the one command that would make ``convert`` faster.
+
+    Args:
+        model: The bundle that ``convert`` is to run.
+        here: The GPU of this process, if there is one.
+        libraries: The TensorRT packages that are installed.
+        cache: The cache of engines; ``None`` if there is none yet, or it cannot be used.
+        problem: Why the cache cannot be used; empty if it can.
+
+    Returns:
+        The command, empty if there is none, and what it mends or why there is none.
+    """
     if here is None:
         return advise_without_gpu()
-    ready = usable_libraries(here, found)
+    ready = usable_libraries(here, libraries)
     if not ready:
         return "pip install 'pix2pix-batch[tensorrt]'", "TensorRT is not installed"
     if problem:
@@ -155,7 +179,7 @@ def advise(
 
     info = bundle.read_info(model)
     wanted = EngineSpec(model, "fp16", default_batch_size("cuda", info.image_size), info.image_size)
-    if cache is None or spec.find_engine(cache, wanted, ready[0], here)[0] is None:
+    if cache is None or find_engine(cache, wanted, ready[0], here)[0] is None:
         why = "the first convert would build the engine, this builds it now"
         return f"pix2pix-batch engine build {model.stem}", why
     return "", "the engine for this GPU is there"
@@ -179,17 +203,17 @@ def advise_without_gpu() -> tuple[str, str]:
 
 
 def format_machine(machine: Machine) -> list[str]:
-    """For people."""
-    told = [
+    """Format the report for people, a line for each fact."""
+    lines = [
         f"cpu: {machine.cpu}, {format_count(machine.cores, 'core')}, bf16 in hardware: "
         f"{'yes' if machine.bf16 else 'no'}",
     ]
-    for one in machine.gpus:
-        memory = one["memory"] / 2**30
-        told.append(f"gpu: {one['name']}, {one['capability']}, {memory:.1f} GiB")
+    for card in machine.gpus:
+        memory = card["memory"] / 2**30
+        lines.append(f"gpu: {card['name']}, {card['capability']}, {memory:.1f} GiB")
     if not machine.gpus:
-        told.append("gpu: none that PyTorch can use")
-    told += [
+        lines.append("gpu: none that PyTorch can use")
+    lines += [
         f"nvidia driver: {machine.driver or 'none'}",
         f"torch: {machine.torch}, {'CUDA ' + machine.cuda if machine.cuda else 'no CUDA'}",
         *(f"{name}: {value}" for name, value in machine.libraries.items()),
@@ -197,10 +221,10 @@ def format_machine(machine: Machine) -> list[str]:
         f"{machine.engine_bytes:,} bytes",
     ]
     if machine.cache_problem:
-        told.append(f"  not usable: {machine.cache_problem}")
-    told.append(f"convert runs: {machine.runs}")
+        lines.append(f"  not usable: {machine.cache_problem}")
+    lines.append(f"convert runs: {machine.runs}")
     if machine.faster:
-        told.append(f"faster with: {machine.faster}  # {machine.why}")
+        lines.append(f"faster with: {machine.faster}  # {machine.why}")
     else:
-        told.append(f"faster with: nothing; {machine.why}")
-    return told
+        lines.append(f"faster with: nothing; {machine.why}")
+    return lines

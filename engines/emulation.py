@@ -18,21 +18,30 @@ BATCH = 4
 
 @torch.no_grad()
 def emulate(
-    order: EngineSpec, images: np.ndarray, masks: list[np.ndarray] | None = None
+    spec: EngineSpec, images: np.ndarray, masks: list[np.ndarray] | None = None
 ) -> np.ndarray:
-    """What the graph makes of ``images``, ``(N, S, S, C)``, in the order's precision.
+    """Compute on the CPU what the graph makes of images in the spec's precision.
 
-    Each convolution takes values, and puts values out, that the precision has, and adds up in
-    float32 as GPUs do. ``masks``: ``bool (C, H, W)``, one a dropout block, the same for each image.
+    Each convolution takes values, and returns values, that the precision can represent, and adds up
+    in float32 as GPUs do.
+
+    Args:
+        spec: The model and its precision.
+        images: ``(N, S, S, C)`` of the inputs' type.
+        masks: Dropout masks, one ``bool (C, H, W)`` for each block with dropout, the same for every
+            image.
+
+    Returns:
+        ``(N, S, S, C)`` of the outputs' type.
     """
-    info, net = bundle.load(order.model)
-    graph = round_to_precision(make_graph(net, DTYPES[order.precision], info.ranges))
-    made = []
+    info, net = bundle.load(spec.model)
+    graph = round_to_precision(make_graph(net, DTYPES[spec.precision], info.ranges))
+    batches = []
     for start in range(0, len(images), BATCH):
         batch = torch.from_numpy(images[start : start + BATCH])
         noise = [torch.from_numpy(mask).expand(len(batch), -1, -1, -1) for mask in masks or ()]
-        made.append(graph(batch, *noise)[0].numpy())
-    return np.concatenate(made)
+        batches.append(graph(batch, *noise)[0].numpy())
+    return np.concatenate(batches)
 
 
 def round_to_precision(graph: Graph) -> Graph:

@@ -43,9 +43,17 @@ MAX_BYTES = 2**31 - 2**20
 
 @dataclass(frozen=True)
 class ExportInfo:
-    """What was written. ``sha256``, ``bytes``: of the file; ``bundle_sha256``: of the bundle.
+    """What was written.
 
-    ``batch_size``: ``None`` where it is open. ``masks``: ``(C, H, W)`` of each noise input.
+    Attributes:
+        path: The file.
+        sha256: SHA-256 of its bytes, in hexadecimal.
+        bytes: Their number.
+        bundle_sha256: SHA-256 of the bundle.
+        precision: What the network computes in.
+        batch_size: The number of images that the file takes; ``None`` for any number.
+        size: The images' side in pixels.
+        masks: ``(C, H, W)`` of each input for dropout masks.
     """
 
     path: Path
@@ -69,12 +77,26 @@ def export(
     overwrite: bool = False,
     wide: bool = False,
 ) -> ExportInfo:
-    """Write the bundle ``model`` as the ONNX file ``out``, whole or not at all.
+    """Write a bundle as an ONNX file, whole or not at all.
 
-    ``batch_size``: ``None`` for any; ``size``: the images' side, ``None`` for the model's own;
-    ``noise``: with inputs for dropout masks; ``wide``: samples of 16 bits go in and out as 32-bit
-    integers, for TensorRT, which has no 16-bit ones. Equal arguments give equal bytes. Raises
-    :class:`InputError`, :class:`BundleError`, :class:`OutputError`.
+    Equal arguments give equal bytes.
+
+    Args:
+        model: The bundle.
+        out: The file, which ends in ``.onnx``.
+        precision: ``fp16``, ``fp32`` or ``bf16``.
+        batch_size: The number of images that the file takes; ``None`` for any number.
+        size: The images' side in pixels; ``None`` for the model's own.
+        noise: Whether the file has inputs for dropout masks.
+        overwrite: Whether ``out`` may be replaced.
+        wide: Whether samples of 16 bits go in and out as 32-bit integers, for TensorRT, which has
+            no 16-bit ones.
+
+    Raises:
+        InputError: An option cannot be used, ``out`` exists, or the extra ``onnx`` is not
+            installed.
+        BundleError: The bundle cannot be read, or its weights do not fit into the precision.
+        OutputError: ``out`` cannot be written.
     """
     require_extra()
     info = bundle.read_info(model)
@@ -83,10 +105,10 @@ def export(
     check_place(out, overwrite)
 
     graph = build(model, precision)
-    given = input_type(graph, wide)
+    image_type = input_type(graph, wide)
     fingerprint = bundle.fingerprint(model)
     masks = info.architecture.mask_shapes(size, size) if noise else []
-    network = trace(graph, size, batch_size, masks, OPSETS[precision], given=given)
+    network = trace(graph, size, batch_size, masks, OPSETS[precision], image_type=image_type)
     describe(network, info, fingerprint, precision, batch_size, size, len(masks))
     content = network.SerializeToString(deterministic=True)
     output.write(out, content)
@@ -103,7 +125,7 @@ def export(
 
 
 def require_extra() -> None:
-    """Raises :class:`InputError` where the extra ``onnx`` is not installed."""
+    """Raises :class:`InputError` if the extra ``onnx`` is not installed."""
     for module in ("onnx", "onnxscript"):
         try:
             __import__(module)
@@ -116,6 +138,19 @@ def require_extra() -> None:
 def check_options(
     model: Path, info: BundleInfo, precision: str, batch_size: int | None, size: int, noise: bool
 ) -> None:
+    """Refuse what a bundle cannot be exported with.
+
+    Args:
+        model: The bundle's path, for messages.
+        info: Its metadata.
+        precision: Must be one of :data:`PRECISIONS`.
+        batch_size: Must be 1 or more; ``None`` for any number.
+        size: The images' side in pixels, which the generator must take.
+        noise: Must be false if the generator has no dropout.
+
+    Raises:
+        InputError: One of them cannot be used.
+    """
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r}: must be one of {', '.join(PRECISIONS)}")
     if batch_size is not None and batch_size < 1:
@@ -164,7 +199,8 @@ def build(model: Path, precision: str) -> Graph:
 
 
 def input_type(graph: Graph, wide: bool) -> torch.dtype:
-    """Of the images. Where 16 bits shall be ``wide``, it has the graph put such ones out too."""
+    """The type of the images that the graph takes. If 16 bits are to be ``wide``, the graph is made
+    to return 32-bit integers in their place too."""
     import torch
 
     if wide and graph.samples.output.type in (torch.uint16, torch.int16):
@@ -181,15 +217,27 @@ def trace(
     opset: int,
     outputs: Sequence[str] = (TRANSLATED, EMBEDDING),
     *,
-    given: torch.dtype | None = None,
+    image_type: torch.dtype | None = None,
 ) -> onnx.ModelProto:
-    """The network in ONNX, with its weights. ``given``: the images' type; ``None`` for
-    ``uint8``."""
+    """Turn the network into ONNX, with its weights.
+
+    Args:
+        graph: The network, from :func:`build`.
+        size: The images' side in pixels.
+        batch_size: The number of images; ``None`` for any number.
+        masks: ``(C, H, W)`` of each input for dropout masks.
+        opset: The version of ONNX's operators, one of :data:`OPSETS`.
+        outputs: The names of the outputs, in order.
+        image_type: The type of the images; ``None`` for ``uint8``.
+
+    Raises:
+        InputError: This PyTorch leaves weights out of the file.
+    """
     import torch
 
     channels = graph.architecture.in_channels
     count = 2 if batch_size is None else batch_size  # 1 would be taken for a constant
-    image = torch.zeros(count, size, size, channels, dtype=given or torch.uint8)
+    image = torch.zeros(count, size, size, channels, dtype=image_type or torch.uint8)
     noise = [torch.zeros(count, *shape, dtype=torch.bool) for shape in masks]
     dynamic = None
     if batch_size is None:
@@ -242,7 +290,17 @@ def describe(
     size: int,
     masks: int,
 ) -> None:
-    """Say in ``network`` what it is, and nothing of the machine that it was made on."""
+    """Write into ``network`` what it is, and remove what tells of the machine that it was made on.
+
+    Args:
+        network: The ONNX model, which is changed.
+        info: The bundle's metadata.
+        fingerprint: SHA-256 of the bundle, in hexadecimal.
+        precision: What the network computes in.
+        batch_size: The number of images; ``None`` for any number.
+        size: The images' side in pixels.
+        masks: The number of inputs for dropout masks.
+    """
     graph, ranges = network.graph, info.ranges
     for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
         part.ClearField("metadata_props")  # stack traces, with paths

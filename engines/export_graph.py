@@ -35,10 +35,15 @@ class Graph(Generator):
         raise NotImplementedError
 
     def forward(self, image: Tensor, *noise: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """``(N, H, W, C)`` to ``(N, H, W, C')``, of the bundle's types, and embeddings,
-        ``float32 (N, D)``.
+        """Translate images, with scaling and rounding.
 
-        ``noise``: one ``bool (N, C, H, W)`` a dropout block, true where a value is kept; or none.
+        Args:
+            image: ``(N, H, W, C)`` of the bundle's input type.
+            noise: One ``bool (N, C, H, W)`` for each block with dropout, true where a value is
+                kept; or none.
+
+        Returns:
+            ``(N, H, W, C')`` of the bundle's output type, and embeddings, ``float32 (N, D)``.
         """
         # TensorRT takes a uint8 tensor into or out of a Cast only: first and last, nothing between.
         x = self._levels(image)
@@ -59,7 +64,7 @@ class Graph(Generator):
 
 
 class UNetGraph(Graph, UNet):
-    """Of a :class:`UNet`."""
+    """The graph of a :class:`UNet`."""
 
     def __init__(self, net: UNet, dtype: torch.dtype, samples: SampleMappings) -> None:
         """``net``: float32, in eval mode; stays as it is."""
@@ -84,7 +89,7 @@ class UNetGraph(Graph, UNet):
 
 
 class LayeredGraph(Graph, LayeredGenerator):
-    """Of a :class:`LayeredGenerator`."""
+    """The graph of a :class:`LayeredGenerator`."""
 
     def __init__(self, net: LayeredGenerator, dtype: torch.dtype, samples: SampleMappings) -> None:
         """``net``: float32, in eval mode; stays as it is."""
@@ -102,8 +107,16 @@ class LayeredGraph(Graph, LayeredGenerator):
 
 
 def make_graph(net: Generator, dtype: torch.dtype, ranges: ValueRanges | None = None) -> Graph:
-    """``net``: float32, in eval mode; stays as it is. ``ranges``: the bundle's; ``None`` for images
-    of 8 bits. Raises ``TypeError`` for networks of a family that has none."""
+    """Make the network that is exported: with its scaling, and norms folded where they can be.
+
+    Args:
+        net: The generator, float32 and in eval mode; it is not changed.
+        dtype: What its convolutions compute in.
+        ranges: What the bundle's samples mean; ``None`` for images of 8 bits.
+
+    Raises:
+        TypeError: There is no graph for networks of this family.
+    """
     samples = map_samples(net.architecture, ranges)
     if isinstance(net, UNet):
         return UNetGraph(net, dtype, samples)

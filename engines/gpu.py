@@ -15,7 +15,15 @@ NVML = "libnvidia-ml.so.1"
 
 @dataclass(frozen=True)
 class Gpu:
-    """``capability``: such as ``sm89``; ``cuda``: of PyTorch; ``memory``: bytes."""
+    """An NVIDIA GPU.
+
+    Attributes:
+        name: As the driver calls it.
+        capability: Its compute capability, such as ``sm89``.
+        driver: The version of the driver.
+        cuda: The CUDA version that PyTorch was built for.
+        memory: In bytes.
+    """
 
     name: str
     capability: str

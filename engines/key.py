@@ -14,29 +14,36 @@ SCHEMA = 2
 # Each field is one thing that decides a compiled engine; together they are its name.
 @dataclass(frozen=True)
 class Key:
-    """All that decides whether an engine can be used, and what it computes.
+    """All that decides whether a compiled engine can be used, and what it computes.
 
-    ``bundle``: SHA-256, hex; ``graph``: the schema of the ONNX export, and ``package`` this
-    package's version, which together stand for the ONNX file's hash: it is made of nothing else,
-    and an engine has to be found without making it again. ``library``, ``version``: the TensorRT
-    package. ``gpu``, ``driver``, ``cuda``: of the GPU built on, as in
-    :class:`~pix2pix_batch.engines.gpu.Gpu`; empty in an engine that was built for all GPUs of
-    ``capability``, such as ``sm89``.
+    ``bundle``, ``graph`` and ``package`` stand for the hash of the ONNX file, which is made of
+    nothing else: an engine has to be found without exporting the model again.
     """
 
     bundle: str
+    """SHA-256 of the bundle's bytes, in hexadecimal."""
     graph: int
+    """The schema of the ONNX export (:data:`pix2pix_batch.engines.export.SCHEMA`)."""
     package: str
+    """The version of this package."""
     library: str
+    """The TensorRT package: ``tensorrt`` or ``tensorrt_rtx``."""
     version: str
+    """The version of that package."""
     capability: str
+    """The GPU's compute capability, such as ``sm89``."""
     gpu: str = ""
+    """The name of the GPU that the engine was built on (:class:`~pix2pix_batch.engines.gpu.Gpu`);
+    empty, as ``driver`` and ``cuda``, if it was built for all GPUs of ``capability``."""
     driver: str = ""
     cuda: str = ""
     precision: str = "fp16"
     batch_size: int = 1
+    """Images of a batch, always as many."""
     size: int = 256
+    """Height and width of the images, in pixels."""
     noise: bool = False
+    """Whether the engine has inputs for dropout masks."""
     schema: int = SCHEMA
 
     def as_dict(self) -> dict[str, Any]:
@@ -58,7 +65,7 @@ class Key:
 
 
 def list_differences(old: Key, new: Key) -> str:
-    """``version was 1.6, is 1.7``: where two keys differ."""
+    """Say where two keys differ, such as ``version was 1.6, is 1.7``."""
     before, after = old.as_dict(), new.as_dict()
     return ", ".join(
         f"{name} was {before[name] or 'any'}, is {after[name] or 'any'}"

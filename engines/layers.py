@@ -22,8 +22,14 @@ leaves some 60 dB a layer and adds up to no less than 40 on sound models."""
 
 @dataclass(frozen=True)
 class LayerError:
-    """``snr``: of its features against fp32's, in dB; ``largest``: of them, in fp32;
-    ``finite``: whether all are numbers in the narrow precision."""
+    """How far the features of a layer are from those in fp32.
+
+    Attributes:
+        name: The layer.
+        snr: Their signal-to-noise ratio, in dB.
+        largest: The largest of them in fp32.
+        finite: Whether all are numbers in the narrow precision.
+    """
 
     name: str
     snr: float
@@ -42,10 +48,18 @@ class LayerError:
 def compute_features(
     spec: EngineSpec, precision: str, images: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Each layer's features in ``precision``, ``(N, C, H, W)``, by onnxruntime on the CPU.
+    """Compute each layer's features in a precision, by onnxruntime on the CPU.
 
-    It computes in float32 and rounds each layer's features to ``precision``, so that it shows
-    what overflows, if not every last rounding of a GPU.
+    It computes in float32 and rounds the features of each layer to ``precision``. That shows what
+    overflows, though not every last rounding of a GPU.
+
+    Args:
+        spec: The model, batch and size.
+        precision: ``fp16`` or ``fp32``.
+        images: ``(N, S, S, C)`` of the inputs' type.
+
+    Yields:
+        The name of each layer, in running order, and its features, ``(N, C, H, W)``.
     """
     try:
         import onnxruntime
@@ -54,7 +68,7 @@ def compute_features(
             "finding the layer needs onnxruntime; pip install 'pix2pix-batch[onnx]'"
         ) from error
     graph = export.build(spec.model, precision)
-    given, recording = export.input_type(graph, wide=False), GraphWithFeatures(graph)
+    image_type, recording = export.input_type(graph, wide=False), GraphWithFeatures(graph)
     names = recording.names
     with tempfile.TemporaryDirectory(prefix="pix2pix-batch-") as folder:
         file = Path(folder, "layers.onnx")
@@ -67,7 +81,7 @@ def compute_features(
                 [],
                 export.OPSETS[precision],
                 outputs,
-                given=given,
+                image_type=image_type,
             ).SerializeToString()
         )
         options = onnxruntime.SessionOptions()
@@ -79,7 +93,7 @@ def compute_features(
 
 
 def compare(spec: EngineSpec, images: np.ndarray) -> list[LayerError]:
-    """Every layer, in running spec. ``images``: ``(N, S, S, C)``."""
+    """Every layer, in running order. ``images``: ``(N, S, S, C)``."""
     export.require_extra()
     layers = []
     pairs = zip(
@@ -95,10 +109,10 @@ def compare(spec: EngineSpec, images: np.ndarray) -> list[LayerError]:
     return layers
 
 
-def snr(made: np.ndarray, expected: np.ndarray) -> float:
+def snr(features: np.ndarray, expected: np.ndarray) -> float:
     """Signal to noise ratio in dB; infinite where they are equal."""
     expected = expected.astype(np.float64)
-    noise = float(np.square(made - expected).mean())
+    noise = float(np.square(features - expected).mean())
     signal = float(np.square(expected).mean())
     return float("inf") if noise == 0 else float(10 * np.log10(max(signal, 1e-30) / noise))
 

@@ -30,7 +30,7 @@ OLDEST = (10, 12)
 
 @dataclass(frozen=True)
 class Library:
-    """One of the packages. ``version``: its own, in full."""
+    """A TensorRT package that is installed. ``version``: its full version."""
 
     name: str
     version: str
@@ -71,7 +71,7 @@ class Library:
         )
 
     def require_target(self, target: str) -> None:
-        """Raises :class:`InputError` where ``target`` is none that can be built for."""
+        """Raises :class:`InputError` if nothing can be built for ``target``."""
         known = self.list_targets()
         if target not in known:
             listed = (
@@ -122,7 +122,7 @@ class ErrorLog:
     """Keeps what TensorRT says instead of printing it. Must outlive what it is given to."""
 
     def __init__(self, trt: Any) -> None:
-        told: list[str] = []
+        messages: list[str] = []
         serious = (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR)
 
         class Keeper(trt.ILogger):
@@ -130,10 +130,10 @@ class ErrorLog:
                 super().__init__()
 
             def log(self, severity: Any, message: str) -> None:
-                if severity in serious and len(told) < 100:
-                    told.append(" ".join(message.split()))
+                if severity in serious and len(messages) < 100:
+                    messages.append(" ".join(message.split()))
 
-        self.told = told
+        self.told = messages
         self.logger = Keeper()
 
     def __str__(self) -> str:
@@ -166,7 +166,7 @@ class MissingLibrary(InputError):
 
 
 def load(name: str) -> Library:
-    """One of :data:`PACKAGES`. Raises :class:`MissingLibrary`."""
+    """Load one of :data:`PACKAGES`. Raises :class:`MissingLibrary`."""
     try:
         module = importlib.import_module(name)
         version = str(module.__version__)
@@ -185,11 +185,11 @@ def load(name: str) -> Library:
 
 
 def find_libraries() -> tuple[list[Library], list[str]]:
-    """Those that are here, best first, and why the others are not."""
-    found, reasons = [], []
+    """Load the packages that are installed, the best first; and why the others cannot be used."""
+    libraries, reasons = [], []
     for name in PACKAGES:
         try:
-            found.append(load(name))
+            libraries.append(load(name))
         except InputError as error:
             reasons.append(str(error))
-    return found, reasons
+    return libraries, reasons

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from pix2pix_batch import bundle
-from pix2pix_batch.engines import export, library, spec
+from pix2pix_batch.engines import export, library
 from pix2pix_batch.engines.builder import CURRENT, BuildOptions
 from pix2pix_batch.engines.cache import Cache, Entry
 from pix2pix_batch.engines.gpu import Gpu, current_gpu
 from pix2pix_batch.engines.library import Library
-from pix2pix_batch.engines.spec import EngineSpec
+from pix2pix_batch.engines.spec import EngineSpec, choose_library, find_or_build, require_buildable
 from pix2pix_batch.errors import BundleError, EngineError, InputError, Pix2PixBatchError
 from pix2pix_batch.text import escape
 from pix2pix_batch.version import __version__
@@ -39,7 +39,7 @@ LAYER_IMAGES = 2
 
 
 @dataclass(frozen=True)
-class Wish:
+class EngineRequest:
     """What engines are to be like; ``None`` is what ``convert`` would take."""
 
     precision: str | None = None
@@ -47,8 +47,9 @@ class Wish:
     size: int | None = None
     noise: bool = False
 
-    def order(self, model: Path, device: str) -> EngineSpec:
-        """Of ``model`` for ``device``, ``cpu`` or ``cuda``. Raises :class:`InputError`."""
+    def make_spec(self, model: Path, device: str) -> EngineSpec:
+        """Make the spec of ``model`` for ``device``, ``cpu`` or ``cuda``. Raises
+        :class:`InputError`."""
         from pix2pix_batch.inference.engine import default_batch_size
 
         info = bundle.read_info(model)
@@ -63,14 +64,14 @@ class Wish:
             from pix2pix_batch.engines import cpu
 
             precision = cpu.precision()
-        order = EngineSpec(model, precision or PRECISION, batch_size, size, self.noise)
-        export.check_options(model, info, order.precision, batch_size, size, self.noise)
-        return order
+        spec = EngineSpec(model, precision or PRECISION, batch_size, size, self.noise)
+        export.check_options(model, info, spec.precision, batch_size, size, self.noise)
+        return spec
 
 
 def build(
     model: Path,
-    wish: Wish,
+    request: EngineRequest,
     targets: Sequence[str] = (CURRENT,),
     options: BuildOptions | None = None,
     library_name: str | None = None,
@@ -78,12 +79,28 @@ def build(
     images: Path | None = None,
     display: Display = lambda _: None,
 ) -> Iterator[str]:
-    """Build an engine for each target, or find it in the cache; a line on each.
+    """Build an engine for each target, or find it in the cache.
 
-    ``options``: their target is not looked at. ``images``: a directory of real ones to check
-    engines on. For :data:`CPU` nothing is built; it is told what runs there. Raises
-    :class:`InputError` before anything is built where a target, an option or a directory cannot be
-    used, :class:`EngineError` where a build or its check fails.
+    For :data:`CPU` nothing is built; the lines tell what runs there.
+
+    Args:
+        model: The bundle.
+        request: What the engines are to be like.
+        targets: Kinds of GPUs such as ``sm89``, :data:`CURRENT` for the GPU of this machine, or
+            :data:`CPU`.
+        options: How to build. Their target is not looked at.
+        library_name: The TensorRT package to build with; ``None`` to choose one.
+        images: A directory of real images on which engines are checked; ``None`` for the shipped
+            ones.
+        display: Shows the progress.
+
+    Yields:
+        A line for each engine.
+
+    Raises:
+        InputError: A target, an option or the directory cannot be used; nothing has been built
+            then.
+        EngineError: A build or its check fails.
     """
     targets = list(dict.fromkeys(targets))
     if not targets:
@@ -96,41 +113,41 @@ def build(
     gpus = [target for target in targets if target != CPU]
     reports: list[Iterator[str]] = []
     if CPU in targets:
-        order = wish.order(model, CPU)
+        spec = request.make_spec(model, CPU)
         reports.append(
-            _compare_layers(order, sample(images, order), chosen=wish.precision is not None)
+            _compare_layers(spec, read_samples(images, spec), chosen=request.precision is not None)
         )
     if gpus:
-        order = wish.order(model, "cuda")
+        spec = request.make_spec(model, "cuda")
         gpu = current_gpu() if CURRENT in gpus else None
-        chosen = spec.choose_library(library_name, gpus, gpu)
+        chosen = choose_library(library_name, gpus, gpu)
         export.require_extra()
         for target in gpus:
-            spec.require_buildable(order, chosen, target, gpu)
-        checked, cache = sample(images, order), Cache()
+            require_buildable(spec, chosen, target, gpu)
+        checked, cache = read_samples(images, spec), Cache()
         for target in gpus:
             aimed = replace(options or BuildOptions(), target=target)
-            reports.append(_build(cache, order, chosen, aimed, gpu, checked, display))
+            reports.append(_build(cache, spec, chosen, aimed, gpu, checked, display))
     for report in reports:
         yield from report
 
 
-def _compare_layers(order: EngineSpec, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
+def _compare_layers(spec: EngineSpec, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
     from pix2pix_batch.engines import cpu
 
-    yield from cpu.check(order, images, chosen=chosen)
+    yield from cpu.check(spec, images, chosen=chosen)
 
 
 def _build(
     cache: Cache,
-    order: EngineSpec,
+    spec: EngineSpec,
     chosen: Library,
     options: BuildOptions,
     gpu: Gpu | None,
     images: np.ndarray,
     display: Display,
 ) -> Iterator[str]:
-    name = f"{order.name} for {options.target}"
+    name = f"{spec.name} for {options.target}"
 
     def progress(phase: str, step: int, steps: int) -> bool:
         display(f"{name}: {phase} {step + 1}/{steps}")
@@ -138,7 +155,7 @@ def _build(
 
     display(f"{name}: exporting")
     try:
-        entry, built, notice = spec.find_or_build(cache, order, chosen, options, gpu, progress)
+        entry, built, notice = find_or_build(cache, spec, chosen, options, gpu, progress)
     finally:
         display("")
     if notice:
@@ -154,48 +171,77 @@ def _build(
             state += f" after {exported:.1f} s for its ONNX file"
     yield f"{entry.id[:12]} {name}: {state}, {entry.facts['bytes']:,} bytes, {chosen.name}"
     if options.target == CURRENT and entry.facts["parity"] is None:
-        yield f"{entry.id[:12]} {check(cache, entry, chosen, order, images)}"
+        yield f"{entry.id[:12]} {check(cache, entry, chosen, spec, images)}"
 
 
-def sample(folder: Path | None, order: EngineSpec) -> np.ndarray:
+def read_samples(folder: Path | None, spec: EngineSpec) -> np.ndarray:
     from pix2pix_batch.engines import samples
 
-    return samples.read_samples(folder, order.size, order.info.ranges.input)
+    return samples.read_samples(folder, spec.size, spec.info.ranges.input)
 
 
-def check(
-    cache: Cache, entry: Entry, chosen: Library, order: EngineSpec, images: np.ndarray
-) -> str:
-    """Run the gate on the GPU that is here. Raises :class:`EngineError` with the layer."""
+def check(cache: Cache, entry: Entry, chosen: Library, spec: EngineSpec, images: np.ndarray) -> str:
+    """Compare an engine with PyTorch on the GPU of this machine.
+
+    Args:
+        cache: Where the result is stored.
+        entry: The engine.
+        chosen: The TensorRT package that runs it.
+        spec: The spec that it was built for.
+        images: ``(N, S, S, C)``, real inputs.
+
+    Returns:
+        How close it is, for people.
+
+    Raises:
+        EngineError: It is not close enough; the message names the first layer that deviates.
+    """
     from pix2pix_batch.engines import parity_check
 
-    engine = parity_check.load_engine(chosen, entry, cache, order.info.ranges.output.dtype)
+    engine = parity_check.load_engine(chosen, entry, cache, spec.info.ranges.output.dtype)
     try:
-        entry, parity = parity_check.check_entry(cache, entry, engine, order, images)
+        entry, parity = parity_check.check_entry(cache, entry, engine, spec, images)
         predicted = entry.facts["predicted"]["psnr"]
-        return f"{parity}; {order.precision} emulated on the CPU: {predicted:.1f} dB"
+        return f"{parity}; {spec.precision} emulated on the CPU: {predicted:.1f} dB"
     except EngineError as error:
-        raise EngineError(f"{error}; {_layer(order, images)}") from error
+        raise EngineError(f"{error}; {_name_first_divergent_layer(spec, images)}") from error
 
 
-def _layer(order: EngineSpec, images: np.ndarray) -> str:
+def _name_first_divergent_layer(spec: EngineSpec, images: np.ndarray) -> str:
     from pix2pix_batch.engines import layers
 
-    found = layers.first_divergent(layers.compare(order, images[:LAYER_IMAGES]))
-    return "no layer parts on the CPU" if found is None else f"the first layer to part is {found}"
+    divergent = layers.first_divergent(layers.compare(spec, images[:LAYER_IMAGES]))
+    return (
+        "no layer parts on the CPU"
+        if divergent is None
+        else f"the first layer to part is {divergent}"
+    )
 
 
 def find_layer(model: Path, precision: str, images: Path | None) -> Iterator[str]:
-    """Every layer in ``precision`` against fp32. Raises :class:`EngineError` where one parts."""
+    """Compare every layer in a precision with fp32, on the CPU.
+
+    Args:
+        model: The bundle.
+        precision: ``fp16`` or ``fp32``.
+        images: A directory of real images; ``None`` for the shipped ones.
+
+    Yields:
+        A line for each layer.
+
+    Raises:
+        InputError: onnxruntime cannot compute in the precision.
+        EngineError: A layer deviates, after the last line.
+    """
     from pix2pix_batch.engines import layers
 
     if precision == "bf16":
         raise InputError("--layers: onnxruntime has no bf16 convolutions; use --precision fp16")
     info = bundle.read_info(model)
-    order = EngineSpec(model, precision, LAYER_IMAGES, info.image_size)
-    found = layers.compare(order, sample(images, order)[:LAYER_IMAGES])
-    yield from map(str, found)
-    first = layers.first_divergent(found)
+    spec = EngineSpec(model, precision, LAYER_IMAGES, info.image_size)
+    errors = layers.compare(spec, read_samples(images, spec)[:LAYER_IMAGES])
+    yield from map(str, errors)
+    first = layers.first_divergent(errors)
     if first is not None:
         raise EngineError(
             f"{escape(model)}: in {precision} the first layer to part from fp32 is {first}; use "
@@ -212,17 +258,17 @@ def find_entries(cache: Cache, name: str) -> list[Entry]:
             raise error
         return [cache.find_by_id(name)]
     fingerprint = bundle.fingerprint(model)
-    found = [e for e in cache.entries() if isinstance(e, Entry) and e.key.bundle == fingerprint]
-    if not found:
+    entries = [e for e in cache.entries() if isinstance(e, Entry) and e.key.bundle == fingerprint]
+    if not entries:
         raise InputError(
             f"{name}: no engine of this model is here; build one with 'pix2pix-batch engine "
             f"build {name}'"
         )
-    return found
+    return entries
 
 
-def order_of(entry: Entry, name: str) -> EngineSpec:
-    """The order that an engine filled. Raises :class:`InputError` where its model is not found."""
+def spec_of(entry: Entry, name: str) -> EngineSpec:
+    """The spec that an engine filled. Raises :class:`InputError` where its model is not found."""
     key = entry.key
     candidates = [name, *bundle.shipped_names(), str(entry.facts.get("model_file", ""))]
     for candidate in candidates:
@@ -269,15 +315,15 @@ def _verify_entry(
     key = entry.key
     if key.package != __version__ or key.graph != export.SCHEMA:
         return f"its file is whole, but of pix2pix-batch {key.package}: it is not used any more"
-    if (reason := stranger(entry, gpu)) or gpu is None:
+    if (reason := explain_misfit(entry, gpu)) or gpu is None:
         return f"its file is whole; not run: {reason}"
-    order = order_of(entry, name)
+    spec = spec_of(entry, name)
     chosen = library.load(key.library)
-    parity = check(cache, entry, chosen, order, sample(images, order))
+    parity = check(cache, entry, chosen, spec, read_samples(images, spec))
     return f"its file is whole, {parity}"
 
 
-def stranger(entry: Entry, gpu: Gpu | None) -> str:
+def explain_misfit(entry: Entry, gpu: Gpu | None) -> str:
     """Why an engine cannot run on ``gpu``; empty where it can."""
     key = entry.key
     if gpu is None:
@@ -304,22 +350,22 @@ def bench(name: str, images: Path | None) -> Iterator[str]:
         raise InputError("engine bench: needs an NVIDIA GPU, and PyTorch finds none here")
     measured, cache = 0, Cache()
     for entry in find_entries(cache, name):
-        if reason := stranger(entry, gpu) or entry.refusal:
+        if reason := explain_misfit(entry, gpu) or entry.refusal:
             yield f"{entry.id[:12]}: not measured: {reason}"
             continue
         from pix2pix_batch.engines import bench as benches
         from pix2pix_batch.noise import dropout_masks
 
         key = entry.key
-        order = order_of(entry, name)
-        found = sample(images, order)
-        batch = found[np.arange(key.batch_size) % len(found)]
+        spec = spec_of(entry, name)
+        samples = read_samples(images, spec)
+        batch = samples[np.arange(key.batch_size) % len(samples)]
         masks = None
         if key.noise:
-            shapes = bundle.read_info(order.model).architecture.mask_shapes(key.size, key.size)
-            one = dropout_masks(parity_check.KEY, shapes)
-            masks = [np.repeat(mask[None], key.batch_size, axis=0) for mask in one]
-        kind = order.info.ranges.output.dtype
+            shapes = bundle.read_info(spec.model).architecture.mask_shapes(key.size, key.size)
+            image_masks = dropout_masks(parity_check.KEY, shapes)
+            masks = [np.repeat(mask[None], key.batch_size, axis=0) for mask in image_masks]
+        kind = spec.info.ranges.output.dtype
         engine = parity_check.load_engine(library.load(key.library), entry, cache, kind)
         speed = benches.measure(engine, batch, masks)
         measured += 1
@@ -340,11 +386,11 @@ def prune(*, everything: bool = False, older_than: float | None = None) -> tuple
     """
     installed = {usable.name: usable.version for usable in library.find_libraries()[0]}
 
-    def unwanted(entry: Entry) -> bool:
+    def is_useless(entry: Entry) -> bool:
         key = entry.key
         other = installed.get(key.library, key.version) != key.version
         stale = key.package != __version__ or key.graph != export.SCHEMA
         idle = (time.time() - entry.path.stat().st_mtime) / DAY
         return everything or other or stale or (older_than is not None and idle >= older_than)
 
-    return Cache().prune(unwanted, timings=everything)
+    return Cache().prune(is_useless, timings=everything)

@@ -34,8 +34,14 @@ KEY = bytes(16)
 
 @dataclass(frozen=True)
 class Parity:
-    """``psnr``: in dB, of all the images together; ``greatest``: difference of two samples, in
-    levels of 255, or where they are finer in 65535ths of their band's range (``finest``)."""
+    """How close an engine's images are to the reference's.
+
+    Attributes:
+        psnr: In dB, over all images together.
+        greatest: The largest difference of two samples, in parts of ``finest``.
+        images: How many images were compared.
+        finest: 255 for samples of 8 bits; 65535, parts of their band's range, for finer ones.
+    """
 
     psnr: float
     greatest: int
@@ -47,7 +53,7 @@ class Parity:
         return self.psnr >= BAR
 
     def as_dict(self) -> dict[str, float]:
-        """As JSON, which has no infinity."""
+        """The values as JSON has them, which has no infinity."""
         values = asdict(self) | {"psnr": round(min(self.psnr, 999.0), 2)}
         return {k: v for k, v in values.items() if (k, v) != ("finest", 255)}
 
@@ -65,32 +71,56 @@ def compare(
     masks: list[np.ndarray] | None = None,
     side: ValueRange | None = None,
 ) -> Parity:
-    """``images``: ``(N, S, S, C)``, real ones; both engines get them in their own batches.
+    """Compare two engines on the same images.
 
-    ``masks``: ``bool (C, H, W)``, one a dropout block, the same for each image; ``side``: what
-    outputs are; ``None`` for 8 bits.
+    Args:
+        engine: The engine that is checked.
+        reference: The engine that it is compared with. Each gets the images in batches of its own
+            size.
+        images: ``(N, S, S, C)``, real inputs.
+        masks: Dropout masks, one ``bool (C, H, W)`` for each block with dropout, the same for every
+            image.
+        side: What the outputs mean; ``None`` for images of 8 bits.
     """
-    made, expected = (translate_all(one, images, masks) for one in (engine, reference))
-    return measure_parity(made, expected, side)
+    translated, expected = (
+        translate_all(translator, images, masks) for translator in (engine, reference)
+    )
+    return measure_parity(translated, expected, side)
 
 
 def measure_parity(
-    made: np.ndarray, expected: np.ndarray, side: ValueRange | None = None
+    translated: np.ndarray, expected: np.ndarray, side: ValueRange | None = None
 ) -> Parity:
-    """Of images. ``side``: what they are; ``None`` for 8 bits."""
-    closeness = psnr(made, expected, side)
+    """Measure how close images are to those that were expected.
+
+    Args:
+        translated: ``(N, S, S, C)`` of the outputs' type.
+        expected: The same of the reference.
+        side: What the samples mean; ``None`` for images of 8 bits.
+    """
+    closeness = psnr(translated, expected, side)
     if side is None or side.is_eight_bit:
-        greatest = int(np.abs(made.astype(np.int16) - expected).max())
-        return Parity(closeness, greatest, len(made))
-    apart = np.abs(side.to_levels(made) - side.to_levels(expected)).max()
-    return Parity(closeness, round(float(apart) / 2 * FINEST), len(made), FINEST)
+        greatest = int(np.abs(translated.astype(np.int16) - expected).max())
+        return Parity(closeness, greatest, len(translated))
+    apart = np.abs(side.to_levels(translated) - side.to_levels(expected)).max()
+    return Parity(closeness, round(float(apart) / 2 * FINEST), len(translated), FINEST)
 
 
 def translate_all(
     engine: Engine, images: np.ndarray, masks: list[np.ndarray] | None = None
 ) -> np.ndarray:
-    """Translate any number of images; the last batch is padded."""
-    made = []
+    """Translate any number of images; the last batch is padded.
+
+    Args:
+        engine: Any engine.
+        images: ``(N, S, S, C)`` of the inputs' type.
+        masks: Dropout masks, one ``bool (C, H, W)`` for each block with dropout, the same for every
+            image.
+
+    Returns:
+        ``(N, S, S, C)`` of the outputs' type.
+    """
+    batches = []
     repeated = None
     if masks is not None:
         repeated = [np.repeat(mask[None], engine.batch_size, axis=0) for mask in masks]
@@ -98,43 +128,57 @@ def translate_all(
         batch = images[start : start + engine.batch_size]
         padded = np.zeros((engine.batch_size, *images.shape[1:]), images.dtype)
         padded[: len(batch)] = batch
-        made.append(engine(padded, repeated).images[: len(batch)])
-    return np.concatenate(made)
+        batches.append(engine(padded, repeated).images[: len(batch)])
+    return np.concatenate(batches)
 
 
-def reference_engine(order: EngineSpec) -> TorchEngine:
+def reference_engine(spec: EngineSpec) -> TorchEngine:
     """fp32 PyTorch on the CPU, where nothing is rounded to TF32."""
-    info, net = bundle.load(order.model)
-    return TorchEngine(net, size=order.size, batch_size=REFERENCE_BATCH, ranges=info.ranges)
+    info, net = bundle.load(spec.model)
+    return TorchEngine(net, size=spec.size, batch_size=REFERENCE_BATCH, ranges=info.ranges)
 
 
-def masks_for(order: EngineSpec) -> list[np.ndarray] | None:
-    """One ``bool (C, H, W)`` a dropout block where the order is with noise, for any image."""
-    if not order.noise:
+def masks_for(spec: EngineSpec) -> list[np.ndarray] | None:
+    """Dropout masks to check an engine with, one ``bool (C, H, W)`` for each block with dropout,
+    the same for every image; ``None`` if the spec is without noise."""
+    if not spec.noise:
         return None
-    architecture = order.info.architecture
-    return dropout_masks(KEY, architecture.mask_shapes(order.size, order.size))
+    architecture = spec.info.architecture
+    return dropout_masks(KEY, architecture.mask_shapes(spec.size, spec.size))
 
 
 def check_entry(
-    cache: Cache, entry: Entry, engine: Engine, order: EngineSpec, images: np.ndarray
+    cache: Cache, entry: Entry, engine: Engine, spec: EngineSpec, images: np.ndarray
 ) -> tuple[Entry, Parity]:
-    """Compare, and write the figures into the sidecar, with what the precision itself makes of the
-    images: an engine that is much further from fp32 than that has a fault of its own.
+    """Compare an engine with PyTorch and store the result in its sidecar.
 
-    Raises :class:`EngineError` where the engine is under :data:`BAR`: it stays in the cache, set
-    aside, so that it is neither used nor built again.
+    How far the precision alone is from fp32 is stored too: an engine that is much further away has
+    a fault of its own.
+
+    Args:
+        cache: The cache that has the engine.
+        entry: The engine's entry.
+        engine: The same engine, running.
+        spec: The spec that it was built for.
+        images: ``(N, S, S, C)``, real inputs.
+
+    Returns:
+        The entry with the result, and the result.
+
+    Raises:
+        EngineError: The engine is under :data:`BAR`. It stays in the cache, set aside, so that it
+            is neither used nor built again.
     """
     from pix2pix_batch.engines.emulation import emulate
 
-    masks = masks_for(order)
-    expected = translate_all(reference_engine(order), images, masks)
-    side = order.info.ranges.output
+    masks = masks_for(spec)
+    expected = translate_all(reference_engine(spec), images, masks)
+    side = spec.info.ranges.output
     parity = measure_parity(translate_all(engine, images, masks), expected, side)
-    predicted = measure_parity(emulate(order, images, masks), expected, side)
+    predicted = measure_parity(emulate(spec, images, masks), expected, side)
     refused = ""
     if not parity.passes:
-        refused = f"is {parity} (bar {BAR:.0f}; {order.precision} itself: {predicted.psnr:.1f} dB)"
+        refused = f"is {parity} (bar {BAR:.0f}; {spec.precision} itself: {predicted.psnr:.1f} dB)"
     entry = cache.update_facts(
         entry, parity=parity.as_dict(), predicted=predicted.as_dict(), refused=refused
     )
@@ -154,11 +198,18 @@ def set_aside(entry: Entry) -> str:
 def load_engine(
     library: Library, entry: Entry, cache: Cache | None = None, output_type: str = "uint8"
 ) -> TensorRTEngine:
-    """The engine, running on the GPU that is here. Raises :class:`EngineError`,
-    :class:`InputError` where its file is damaged.
+    """Load an engine on the GPU of this machine.
 
-    ``cache``: where what the library compiles for this GPU at load is kept beside the engine;
-    ``output_type``: of the bundle's outputs.
+    Args:
+        library: The TensorRT package that runs it.
+        entry: The engine.
+        cache: Where the part that is compiled at load time is stored beside the engine; ``None`` to
+            store nothing.
+        output_type: The type of the bundle's outputs.
+
+    Raises:
+        EngineError: It does not load here.
+        InputError: Its file is damaged.
     """
     from pix2pix_batch.engines.runtime import TensorRTEngine
 

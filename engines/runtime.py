@@ -18,7 +18,7 @@ from pix2pix_batch.inference.engine import Masks, Translated
 
 
 class RuntimeStore(Protocol):
-    """Where what a library compiles at load is kept from one process to the next."""
+    """Stores what a library compiles when an engine is loaded, from one process to the next."""
 
     def read(self) -> bytes: ...
 
@@ -85,14 +85,14 @@ class TensorRTEngine(SlotEngine):
     def _choose(
         self, images: np.ndarray, masks: Masks | None
     ) -> tuple[Sequence[Slot], list[np.ndarray]]:
-        given = list(masks or ())
-        if len(given) != len(self.masked):
-            raise ValueError(f"the engine takes {len(self.masked)} masks, not {len(given)}")
-        return self.slots, [images, *given]  # type: ignore[list-item]
+        inputs = list(masks or ())
+        if len(inputs) != len(self.masked):
+            raise ValueError(f"the engine takes {len(self.masked)} masks, not {len(inputs)}")
+        return self.slots, [images, *inputs]  # type: ignore[list-item]
 
     def finish(self) -> Translated:
-        made = super().finish()
-        return made._replace(images=made.images.astype(self.output_type, copy=False))
+        batch = super().finish()
+        return batch._replace(images=batch.images.astype(self.output_type, copy=False))
 
     def _all(self) -> list[Slot]:
         return self.slots
@@ -150,8 +150,8 @@ class Execution:
     def bind(self, inputs: list[Tensor]) -> Run:
         """See :class:`pix2pix_batch.inference.cuda.Slot`."""
         made = {
-            name: torch.empty(one.shape, dtype=one.dtype, device=self.device)
-            for name, one in self.outputs.items()
+            name: torch.empty(array.shape, dtype=array.dtype, device=self.device)
+            for name, array in self.outputs.items()
         }
         for name, tensor in [*zip(self.names, inputs, strict=True), *made.items()]:
             if not self.context.set_tensor_address(name, tensor.data_ptr()):

@@ -23,18 +23,25 @@ COUNT = 16
 
 
 def read_samples(folder: Path | None, size: int, side: ValueRange) -> np.ndarray:
-    """``(N, size, size, channels)`` of the type of ``side``, which a bundle's inputs have: of up to
-    :data:`COUNT` images in ``folder``, scaled, and their levels of 255 spread over each band's
-    range.
+    """Read real images to compare engines on.
 
-    ``None``: the shipped ones. Raises :class:`InputError` where there is no image.
+    Args:
+        folder: A directory of images; ``None`` for the shipped ones.
+        size: The side that they are scaled to, in pixels.
+        side: What the bundle's inputs mean. Levels of 255 are spread over the range of each band.
+
+    Returns:
+        ``(N, size, size, channels)`` of the inputs' type, with at most :data:`COUNT` images.
+
+    Raises:
+        InputError: There is no directory, or no image that can be read.
     """
     if folder is not None and not folder.is_dir():
         raise InputError(f"{escape(folder)}: is no directory of images")
-    found = list(islice(_read(folder or SHIPPED, size, side.channels), COUNT))
-    if not found:
+    read_images = list(islice(_read(folder or SHIPPED, size, side.channels), COUNT))
+    if not read_images:
         raise InputError(f"{escape(folder)}: holds no image that can be read; give another")
-    bytes_ = np.stack(found)
+    bytes_ = np.stack(read_images)
     return bytes_ if side.is_eight_bit else side.to_values(bytes_ / 127.5 - 1)
 
 

@@ -1,4 +1,4 @@
-"""An order: which engine is wanted. It is found in the cache, or exported, built and kept."""
+"""Which engine is wanted: found in the cache, or else exported, built and stored there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,15 @@ NO_GPU = (
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """``model``: a bundle; the rest as in :func:`pix2pix_batch.engines.export.export`."""
+    """Which engine is wanted.
+
+    Attributes:
+        model: The bundle.
+        precision: ``fp16``, ``fp32`` or ``bf16``.
+        batch_size: Images of a batch, always as many.
+        size: The images' side in pixels.
+        noise: Whether the engine has inputs for dropout masks.
+    """
 
     model: Path
     precision: str
@@ -66,7 +74,13 @@ class EngineSpec:
             return file.read_bytes()
 
     def key(self, library: Library, target: str, gpu: Gpu | None = None) -> Key:
-        """``gpu``: the GPU that is here, for the target :data:`CURRENT`."""
+        """What the engine is called in the cache.
+
+        Args:
+            library: The TensorRT package that it is built with.
+            target: A kind of GPU such as ``sm89``; :data:`CURRENT` for ``gpu``.
+            gpu: The GPU of this process, for the target :data:`CURRENT`.
+        """
         key = Key(
             bundle=self.fingerprint,
             graph=export.SCHEMA,
@@ -86,9 +100,19 @@ class EngineSpec:
         )
 
 
-def require_buildable(order: EngineSpec, library: Library, target: str, gpu: Gpu | None) -> None:
-    """Refuse before long work what cannot be built. Raises :class:`InputError`."""
-    if order.precision == "bf16" and not library.has_bf16:
+def require_buildable(spec: EngineSpec, library: Library, target: str, gpu: Gpu | None) -> None:
+    """Refuse what cannot be built, before long work.
+
+    Args:
+        spec: Which engine is wanted.
+        library: The TensorRT package to build with.
+        target: A kind of GPU such as ``sm89``, or :data:`CURRENT`.
+        gpu: The GPU of this process, for the target :data:`CURRENT`.
+
+    Raises:
+        InputError: It cannot be built.
+    """
+    if spec.precision == "bf16" and not library.has_bf16:
         raise InputError(
             f"--precision bf16: {library.name} {library.version} has no bf16 transposed "
             "convolutions; use fp16 or fp32, or --backend torch"
@@ -109,20 +133,32 @@ def require_buildable(order: EngineSpec, library: Library, target: str, gpu: Gpu
 
 def find_or_build(
     cache: Cache,
-    order: EngineSpec,
+    spec: EngineSpec,
     library: Library,
     options: BuildOptions,
     gpu: Gpu | None = None,
     progress: Progress | None = None,
 ) -> ObtainedEngine:
-    """The engine, found or built; see :meth:`Cache.obtain`.
+    """Find an engine in the cache, or export, build and store it; see :meth:`Cache.obtain`.
 
-    ``gpu``: what :func:`pix2pix_batch.engines.gpu.current_gpu` found. Raises :class:`InputError`,
-    :class:`EngineError`, :class:`OutputError`; ``KeyboardInterrupt`` leaves the cache as it was.
+    Args:
+        cache: Where engines are looked for and stored.
+        spec: Which engine is wanted.
+        library: The TensorRT package to build with.
+        options: What to build for, and how hard to try. An engine that was built with others is
+            replaced.
+        gpu: The GPU of this process, from :func:`pix2pix_batch.engines.gpu.current_gpu`.
+        progress: As in :func:`pix2pix_batch.engines.builder.build`.
+
+    Raises:
+        InputError: The engine cannot be built.
+        EngineError: The build fails.
+        OutputError: The engine cannot be stored.
+        KeyboardInterrupt: The build was stopped; the cache is as it was.
     """
     here = gpu if options.target == CURRENT else None
-    require_buildable(order, library, options.target, here)
-    key = order.key(library, options.target, here)
+    require_buildable(spec, library, options.target, here)
+    key = spec.key(library, options.target, here)
     aimed = options
     if here is not None and library.list_targets():  # unaimed, TensorRT-RTX leaves out older GPUs
         aimed = replace(options, target=here.capability)
@@ -134,7 +170,7 @@ def find_or_build(
 
     def build() -> tuple[bytes, dict[str, Any]]:
         begun = time.monotonic()
-        graph, start = order.graph, time.monotonic()
+        graph, start = spec.graph, time.monotonic()
         plan, measured = builder.build(
             library,
             graph,
@@ -143,8 +179,8 @@ def find_or_build(
             progress=progress,
         )
         facts = {
-            "model": order.name,
-            "model_file": str(order.model.resolve()),
+            "model": spec.name,
+            "model_file": str(spec.model.resolve()),
             "export_seconds": round(start - begun, 2),
             "build_seconds": round(time.monotonic() - start, 2),
             "options": chosen,
@@ -157,12 +193,23 @@ def find_or_build(
 
 
 def find_engine(
-    cache: Cache, order: EngineSpec, library: Library, gpu: Gpu
+    cache: Cache, spec: EngineSpec, library: Library, gpu: Gpu
 ) -> tuple[Entry | None, str]:
-    """An engine for ``gpu``, whatever its build options: built on it, else for all of its kind."""
-    entry, reason = cache.find(order.key(library, CURRENT, gpu))
+    """Find an engine for a GPU, whatever its build options.
+
+    Args:
+        cache: Where it is looked for.
+        spec: Which engine is wanted.
+        library: The TensorRT package that runs it.
+        gpu: The GPU that it is for. One that was built on it goes before one that was built for its
+            kind.
+
+    Returns:
+        The entry, or ``None``, and why an engine that is there cannot be used.
+    """
+    entry, reason = cache.find(spec.key(library, CURRENT, gpu))
     if entry is None:
-        entry, other = cache.find(order.key(library, gpu.capability))
+        entry, other = cache.find(spec.key(library, gpu.capability))
         reason = reason or other
     return entry, reason
 
@@ -174,15 +221,22 @@ def timings_name(key: Key) -> str:
 
 
 def choose_library(name: str | None, targets: list[str], gpu: Gpu | None) -> Library:
-    """The library that builds for ``targets``, GPUs all. ``gpu``: the one that is here.
+    """Choose the TensorRT package to build with.
 
-    Raises :class:`InputError`.
+    Args:
+        name: ``tensorrt`` or ``tensorrt_rtx``; ``None`` to choose one.
+        targets: Kinds of GPUs, or :data:`CURRENT`. Only TensorRT-RTX builds for GPUs that are not
+            there.
+        gpu: The GPU of this process, if there is one.
+
+    Raises:
+        InputError: There is no such package.
     """
     if name is not None:
         return library.load(name)
     if targets != [CURRENT]:
         return library.load("tensorrt_rtx")
-    found, reasons = library.find_libraries()
-    if not found:
+    libraries, reasons = library.find_libraries()
+    if not libraries:
         raise InputError(NO_GPU if gpu is None else "; ".join(reasons))
-    return found[0]
+    return libraries[0]

@@ -43,7 +43,17 @@ class Startup:
 
 
 def measure(model: Path, *, size: int, batch_size: int, precision: str) -> Startup:
-    """In a fresh process. Raises :class:`EngineError` where it fails."""
+    """Measure in a fresh process how soon a CPU worker is ready.
+
+    Args:
+        model: The bundle.
+        size: The images' side in pixels.
+        batch_size: Images of the first batch.
+        precision: ``fp32`` or ``bf16``.
+
+    Raises:
+        EngineError: The process cannot run the model.
+    """
     root = str(Path(pix2pix_batch.__file__).parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     words = [str(model), bundle.fingerprint(model), str(size), str(batch_size), precision]
@@ -55,8 +65,8 @@ def measure(model: Path, *, size: int, batch_size: int, precision: str) -> Start
         check=False,
     )
     if ran.returncode:
-        told = (ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"])[-1]
-        raise EngineError(f"{model}: a worker's process cannot run it: {told}")
+        last_line = (ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"])[-1]
+        raise EngineError(f"{model}: a worker's process cannot run it: {last_line}")
     return Startup(**json.loads(ran.stdout))
 
 
@@ -65,7 +75,14 @@ def run_as_worker(
 ) -> Startup:
     """Import what a Dask worker imports, open the engine as it does, and run one batch.
 
-    ``begun``: of the system's monotonic clock, which all processes share.
+    Args:
+        begun: When the process was started, in seconds of the system's monotonic clock, which all
+            processes share.
+        model: The path of the bundle.
+        fingerprint: Its SHA-256, in hexadecimal.
+        size: The images' side in pixels.
+        batch_size: Images of the batch.
+        precision: ``fp32`` or ``bf16``.
     """
     import distributed  # noqa: F401
     import numpy as np

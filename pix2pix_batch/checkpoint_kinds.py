@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
+
+from pix2pix_batch import file_kinds
+
+PIECE = 1 << 20
 
 ZIP = b"PK\x03\x04"
 
-BEGINNINGS = (
-    (
-        0,
-        b"version https://git-lfs",
-        "is a pointer of Git LFS; get the file itself by 'git lfs pull'",
-    ),
-    (0, b"<!doctype", "is a web page (HTML); download the file itself"),
-    (0, b"<html", "is a web page (HTML); download the file itself"),
-    (0, b"\x1f\x8b", "was compressed by gzip; unpack it"),
-    (257, b"ustar", "is a tar archive; unpack it"),
-    (0, b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it"),
-    (0, b"Rar!\x1a\x07", "is a RAR archive; unpack it"),
-)
-"""Where, and what, tells files that people take for checkpoints; capitals do not count."""
+WEB_PAGE = (b"<!doctype", b"<html")
+"""How one begins, in lower case."""
 
 TORCHSCRIPT = (
     "is TorchScript (torch.jit.save), a program with its weights, which is not run; "
@@ -41,9 +34,10 @@ def explain_file(path: Path) -> str | None:
         return "is empty; get it again"
     if not start.strip(b"\0"):
         return "begins with nothing but zeros; get it again"
-    for place, beginning, what in BEGINNINGS:
-        if start[place:].lstrip().lower().startswith(beginning.lower()):
-            return what
+    if kind := file_kinds.recognise(start):
+        return f"is {kind.name}; {kind.remedy}"
+    if start.lstrip().lower().startswith(WEB_PAGE):
+        return "is a web page (HTML); download the file itself"
     if path.suffix.lower() == ".onnx":
         return "is an ONNX graph; give the checkpoint that it was made from"
     return _explain_zip(path) if start.startswith(ZIP) else _explain_safetensors(path, start)
@@ -63,7 +57,35 @@ def _explain_zip(path: Path) -> str | None:
     held = [name for name in names if name.lower().endswith((".pth", ".pt", ".safetensors"))]
     if held and "data.pkl" not in inner:
         return f"is a ZIP archive with {held[0]!r} in it; unpack it"
+    if damaged := find_damaged_record(path):
+        return f"is damaged: {damaged!r} within it is not what was written; get it again"
     return None
+
+
+def find_damaged_record(path: Path) -> str | None:
+    """The name of the first part of a checkpoint in PyTorch's format, a ZIP archive, whose checksum
+    is wrong, which PyTorch does not look at; ``None`` of files of other kinds.
+
+    A checksum of 0 is none (``torch.serialization.set_crc32_options``). Raises :class:`OSError`.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for record in archive.infolist():
+                if record.CRC and not _is_whole(archive, record):
+                    return record.filename
+    except zipfile.BadZipFile:
+        pass
+    return None
+
+
+def _is_whole(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> bool:
+    try:
+        with archive.open(record) as part:
+            while part.read(PIECE):
+                pass
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        return False
+    return True
 
 
 def _explain_safetensors(path: Path, start: bytes) -> str | None:

@@ -311,6 +311,6 @@ def require_one_of(name: str, value: object, choices: Iterable[object]) -> None:
 
 def require_within(name: str, value: float | None, low: float, high: float | None = None) -> None:
     """``None`` is a value that was not given. Raises :class:`InputError`."""
-    if value is not None and not low <= value <= (math.inf if high is None else high):
+    if value is not None and not (low <= value < math.inf and (high is None or value <= high)):
         limits = f"at least {low}" if high is None else f"from {low} to {high}"
         raise InputError(f"--{name.replace('_', '-')} must be {limits}, not {value}")

@@ -31,7 +31,10 @@ def launched() -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path=chromium(),
-            args=["--no-sandbox"],  # which needs privileges that containers do not give
+            args=[
+                "--no-sandbox",  # which needs privileges that containers do not give
+                *("--disable-gpu", "--disable-software-rasterizer"),  # a second process that draws
+            ],
             timeout=MILLISECONDS,
         )
         try:
@@ -41,7 +44,7 @@ def launched() -> Iterator[Any]:
 
 
 class Opened:
-    """A page in a context of its own; :meth:`close` checks that nothing went wrong in it."""
+    """A page in a context of its own; :meth:`check` and :meth:`close` see that all went well."""
 
     def __init__(self, browser: Any, path: Path, **options: Any) -> None:
         given = {"viewport": {"width": 1280, "height": 900}, **options}
@@ -52,13 +55,23 @@ class Opened:
         self.page.on("console", lambda message: self.wrong.append(message.text))
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("request", self._note)
+        self.show(path)
+
+    def show(self, path: Path) -> Any:
+        """Another page in place of this one, or this one anew, which is cheaper than to open it."""
         self.url = path.resolve().as_uri()
+        self.page.mouse.move(0, 0)
         self.page.goto(self.url)
+        return self.page
 
     def _note(self, request: Any) -> None:
         if request.url != self.url and not request.url.startswith("data:"):
             self.wrong.append(f"asked for {request.url}")
 
+    def check(self) -> None:
+        wrong, self.wrong = self.wrong, []
+        assert wrong == []
+
     def close(self) -> None:
         self.context.close()
-        assert self.wrong == []
+        self.check()

@@ -14,7 +14,6 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +25,6 @@ import psutil
 
 from tests.conftest import save_bundle
 from tests.end_to_end.command import (
-    COMMAND,
     PATIENCE,
     convert,
     digests,
@@ -36,6 +34,7 @@ from tests.end_to_end.command import (
     words,
 )
 from tests.end_to_end.fleet import Fleet
+from tests.end_to_end.forked import Forked, run_logged
 from tests.end_to_end.harmful import harmful, preloaded
 
 LIMIT = 3.0
@@ -123,7 +122,7 @@ class Chaos:
         self.place, self.plan, self.events = place, plan, Events()
         self.out = place / "out"
         self.rng = random.Random(plan.seed)
-        self.command = [*COMMAND, *map(str, words(place / "in", self.out, model))]
+        self.command = [*map(str, words(place / "in", self.out, model))]
         self.command += ["--item-timeout", str(LIMIT)]
         self.fleets: list[Fleet] = []
 
@@ -143,7 +142,7 @@ class Chaos:
             self.client.wait()
             self.events.tell("client killed")
             self._until(fleet, 2)
-            return self.client.returncode
+            return self.client.wait()
         finally:
             for fleet in self.fleets:
                 fleet.__exit__()
@@ -158,9 +157,8 @@ class Chaos:
 
     def _until(self, fleet: Fleet, share: float) -> None:
         """Run the client, killing workers, until that share of the images is done, or it ends."""
-        command = [*self.command, "--scheduler", fleet.address]
-        with open(self.place / "client.log", "ab") as log:
-            self.client = subprocess.Popen(command, stdout=log, stderr=log, env=environment())
+        given = [str(self.place / "client.log"), *self.command, "--scheduler", fleet.address]
+        self.client = Forked(given, environment(), str(self.place), None, run_logged)
         self.events.tell("client started")
         next_kill, known = time.monotonic() + self.plan.every, 0
         while self.client.poll() is None:

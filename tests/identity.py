@@ -25,13 +25,11 @@ class Identity(LayeredDescription):
     title: ClassVar[str] = "identity"
     known_as: ClassVar[str] = "nothing"
 
-    in_channels: int = 3
-    out_channels: int = 3
-    norm: Norm = "none"
-    dropout: bool = False
-
     multiple = 1
     embedding_source = "first"
+
+    norm: Norm = "none"
+    dropout: bool = False
 
     def __post_init__(self) -> None:
         self.require_sound({}, ("dropout",))

@@ -12,7 +12,8 @@ from pix2pix_batch.train.recipe import Recipe
 
 
 def make_accelerator(recipe: Recipe, device: str) -> Accelerator:
-    """Raises :class:`InputError` where the device or the precision is not to be had."""
+    """Make accelerate's accelerator. Raises :class:`InputError` if the device or the precision is
+    not available."""
     cuda = torch.cuda.is_available()
     if device == "cuda" and not cuda:
         raise InputError("--device cuda: there is no CUDA GPU here; use --device cpu or auto")

@@ -11,6 +11,7 @@ import torch
 
 from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
+from pix2pix_batch.checkpoint_kinds import find_damaged_record
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.train import recipe as recipes
@@ -36,15 +37,28 @@ def adopt(
     name: str | None = None,
     **domains: str,
 ) -> Adopted:
-    """Write the bundle ``file`` of the checkpoint ``path``, as the end of its run would.
+    """Write a bundle of a checkpoint, as the end of its run would.
 
-    With the averaged weights where there are any, recipe, figures, and how the training inputs
-    lie. ``data``: where these are; ``None`` for where they were. ``domains``: ``source_domain`` and
-    ``target_domain``, where they are not the recipe's. Raises :class:`InputError`.
+    It has the averaged weights if there are any, the recipe, the figures, and the distribution of
+    the training inputs.
+
+    Args:
+        path: The checkpoint, in the directory of its run.
+        file: The bundle to write.
+        data: Where the training data is; ``None`` for where it was.
+        name: The model's name; ``None`` for the recipe's.
+        domains: ``source_domain`` and ``target_domain``, where they are not the recipe's.
+
+    Raises:
+        InputError: The checkpoint or the data cannot be used.
     """
     run = path.absolute().parent.parent
     recorded = _read_recorded(path, run)
     recipe = recipes.parse_recipe(recorded["recipe"], str(run / rundir.RECIPE))
+    if damaged := find_damaged_record(path):
+        raise InputError(
+            f"{path}: is damaged: {damaged!r} within it is not what was written; take another one"
+        )
     state = torch.load(path, map_location="cpu", weights_only=True)
     generator: Generator = recipe.architecture.build()
     try:
@@ -75,15 +89,15 @@ def _read_recorded(path: Path, run: Path) -> dict[str, Any]:
 
 
 def _open_data(
-    place: Path, recipe: Recipe, recorded: dict[str, Any], given: Path | None
+    place: Path, recipe: Recipe, recorded: dict[str, Any], folder: Path | None
 ) -> tuple[Data | None, list[str]]:
     """The training data, where it is still there, and what to say where it is not, or another."""
     try:
-        if given is None and not recorded.get("path"):
+        if folder is None and not recorded.get("path"):
             raise InputError("the run did not record where its data is")
         opened = open_data(place, recipe)
     except InputError as error:
-        if given is not None:
+        if folder is not None:
             raise
         return None, [
             f"the training data is not there ({error}), so the model does not know how far images "

@@ -46,8 +46,14 @@ STYLE = Style()
 
 @dataclass
 class Arranged:
-    """How many pairs were written; for each that failed its file and the reason; what was wrong
-    with each file that was read for all that; and why the images may be no pairs."""
+    """What came of arranging pairs.
+
+    Attributes:
+        written: How many pairs were written.
+        failures: For each pair that failed, its file and the reason.
+        warnings: What was wrong with files that were read all the same.
+        doubts: Why the images may be no pairs.
+    """
 
     written: int = 0
     failures: list[str] = field(default_factory=list)
@@ -56,31 +62,51 @@ class Arranged:
 
 
 def combine(data: Path, out: Path, style: Style = STYLE) -> Arranged:
-    """Write the pairs of ``A/`` and ``B/``, or of a manifest, side by side into ``out/<split>``.
+    """Write pairs side by side into ``out/<split>``.
 
-    A pair that cannot be read or written fails alone. Raises
-    :class:`InputError`, and :class:`OutputError` where nothing more can be written.
+    A pair that cannot be read or written fails alone.
+
+    Args:
+        data: Directories ``A/`` and ``B/``, or a manifest.
+        out: The directory to write to.
+        style: How images are read and written.
+
+    Raises:
+        InputError: There are no pairs, or they lie side by side already.
+        OutputError: Nothing more can be written.
     """
-    found = pairs.survey(data, val_fraction=0)
-    if found.layout == "side-by-side":
+    surveyed = pairs.survey(data, val_fraction=0)
+    if surveyed.layout == "side-by-side":
         raise InputError(
             f"{data}: has no A/ and B/ and no manifest: its images count as A and B side by side "
             "already; 'dataset split' is the way back"
         )
-    return _arrange(found, out, _side_by_side, style, Reader(style.tolerance))
+    return _arrange(surveyed, out, _side_by_side, style, Reader(style.tolerance))
 
 
 def split(data: Path, out: Path, style: Style = STYLE) -> Arranged:
-    """Cut side-by-side images into ``out/A/<split>`` and ``out/B/<split>``; else as combine."""
-    found = pairs.survey(data, val_fraction=0)
-    if found.layout != "side-by-side":
+    """Cut side-by-side images into ``out/A/<split>`` and ``out/B/<split>``.
+
+    An image that cannot be read or written fails alone.
+
+    Args:
+        data: A directory of side-by-side images.
+        out: The directory to write to.
+        style: How images are read and written.
+
+    Raises:
+        InputError: There are no images, or the pairs have two images each already.
+        OutputError: Nothing more can be written.
+    """
+    surveyed = pairs.survey(data, val_fraction=0)
+    if surveyed.layout != "side-by-side":
         raise InputError(
-            f"{data}: holds two images a pair already ({found.layout}); 'dataset combine' puts "
+            f"{data}: holds two images a pair already ({surveyed.layout}); 'dataset combine' puts "
             "them side by side"
         )
     reader = Reader(style.tolerance)
-    result = _arrange(found, out, _halves, style, reader)
-    result.doubts = [*found.doubts, *find_doubts("side-by-side", found.pairs, reader=reader)]
+    result = _arrange(surveyed, out, _halves, style, reader)
+    result.doubts = [*surveyed.doubts, *find_doubts("side-by-side", surveyed.pairs, reader=reader)]
     return result
 
 
@@ -102,14 +128,14 @@ def _halves(pair: Pair, inside: str, reader: Reader) -> Made:
 
 
 def _arrange(
-    found: Survey,
+    surveyed: Survey,
     out: Path,
     make: Callable[[Pair, str, Reader], Made],
     style: Style,
     reader: Reader,
 ) -> Arranged:
-    _require_new(found.data, out)
-    result = Arranged(failures=[f"{file}: {what}" for file, what in found.problems])
+    _require_new(surveyed.data, out)
+    result = Arranged(failures=[f"{file}: {what}" for file, what in surveyed.problems])
 
     def work(named: tuple[Pair, str]) -> str:
         pair, inside = named
@@ -119,7 +145,7 @@ def _arrange(
             return str(error)
         return ""
 
-    todo = list(_name_pairs(found.pairs, result.failures))
+    todo = list(_name_pairs(surveyed.pairs, result.failures))
     for failure in tqdm(threads.map_ahead(work, todo), total=len(todo), unit="pair", disable=None):
         if failure:
             result.failures.append(failure)
@@ -145,10 +171,10 @@ def _name_pairs(listed: list[Pair], failures: list[str]) -> Iterator[tuple[Pair,
 
     An absolute path in a manifest loses its leading ``/``, as with ``tar`` and ``convert``.
     """
-    taken: dict[tuple[str, str], Pair] = {}
+    pair_of: dict[tuple[str, str], Pair] = {}
     for pair in listed:
         inside = str(PurePosixPath(pair.name.lstrip("/")))
-        other = taken.setdefault((pair.split, inside), pair)
+        other = pair_of.setdefault((pair.split, inside), pair)
         if ".." in PurePosixPath(inside).parts:
             failures.append(f"{pair.a}: its path leads out of OUT with '..'; name it otherwise")
         elif other is not pair:

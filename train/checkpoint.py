@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, cast
 
 import torch
 
+from pix2pix_batch.checkpoint_kinds import find_damaged_record
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.text import format_count
@@ -23,9 +24,19 @@ def path_of(folder: Path, step: int) -> Path:
 
 
 def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
-    """Write the checkpoint of ``step``, then remove all but the last ``keep``.
+    """Write a checkpoint whole, then remove old ones.
 
-    Raises :class:`OutputError` where it cannot be written; those before stay.
+    Args:
+        folder: The directory of the checkpoints.
+        step: The number of steps that are done.
+        state: Tensors, numbers and texts, in dictionaries and lists.
+        keep: How many of the last checkpoints stay.
+
+    Returns:
+        The path of the checkpoint.
+
+    Raises:
+        OutputError: It cannot be written; those before stay.
     """
     path = path_of(folder, step)
     write_whole(path, lambda file: torch.save(state, file))
@@ -45,11 +56,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with whole(path, sync=True) as file:
             write(cast(BinaryIO, _Noted(file, failed)))
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise explain_unwritable(path, error) from error
     except RuntimeError as error:  # torch.save's, where the file's own was raised inside it
         if not failed:
             raise
-        raise unwritable(path, failed[0]) from error
+        raise explain_unwritable(path, failed[0]) from error
 
 
 class _Noted(io.BufferedIOBase):
@@ -81,7 +92,7 @@ class _Noted(io.BufferedIOBase):
         return self.file.tell()
 
 
-def unwritable(path: Path, error: OSError) -> OutputError:
+def explain_unwritable(path: Path, error: OSError) -> OutputError:
     """What to say of ``error``: that the disk is full only where it is."""
     reason = error.strerror or str(error) or type(error).__name__
     first = "free some space" if error.errno in FULL else "see to that"
@@ -99,6 +110,8 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def load(path: Path) -> dict[str, Any] | None:
     """A file's plain tensors and values; ``None`` where it is damaged."""
     try:
+        if find_damaged_record(path):
+            return None
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # on damaged files torch.load raises what it pleases
         return None
@@ -107,16 +120,16 @@ def load(path: Path) -> dict[str, Any] | None:
 
 def load_last(folder: Path) -> tuple[dict[str, Any] | None, list[Path]]:
     """The newest checkpoint that can be read, and the newer ones that cannot."""
-    found = list_checkpoints(folder)
+    checkpoints = list_checkpoints(folder)
     damaged: list[Path] = []
-    for path in reversed(found):
+    for path in reversed(checkpoints):
         state = load(path)
         if state is not None:
             return state, damaged
         damaged.append(path)
-    if found:
+    if checkpoints:
         raise InputError(
-            f"{folder}: its {format_count(len(found), 'checkpoint')} cannot be read; start again "
-            "in a new directory"
+            f"{folder}: its {format_count(len(checkpoints), 'checkpoint')} cannot be read; start "
+            "again in a new directory"
         )
     return None, []

@@ -52,12 +52,11 @@ from pix2pix_batch.train.tiles import (
     weights_to_points,
 )
 
-MOVED = 60
+MOVED = 50
 """What it costs to bring one number to a form's points or patches, in multiplications.
 
-Measured by ``benchmarks/train_layers.py`` on one core of an Intel Xeon, kept to AVX2: above 53, for
-tiles did not pay in the discriminator's first layer, and below 110, for they did in the
-decoder's wide ones and four images.
+Measured by ``benchmarks/train_layers.py`` on one core of an Intel Xeon kept to AVX2: between 28,
+where tiles did not pay for one image, and 110, where they did for four.
 """
 
 
@@ -78,7 +77,7 @@ class Product:
         self.shape = shape
 
     def big(self, x: Tensor) -> Tensor:
-        """``(N, B, H, W)`` to ``(N * h * w, 16 * B)``."""
+        """The patches of the big image: ``(N, B, H, W)`` to ``(N * h * w, 16 * B)``."""
         shape = self.shape
         s, b = shape.stride, shape.big
         x = pad(x, PADDING, *(side + 2 * PADDING for side in shape.sides))
@@ -90,18 +89,18 @@ class Product:
     def big_of(self, small: Tensor, weights: Tensor) -> Tensor:
         shape = self.shape
         s, r, n = shape.stride, shape.taps, shape.images
-        given = (small @ weights).view(n, shape.height, shape.width, r, s, r, s * shape.big)
+        patches = (small @ weights).view(n, shape.height, shape.width, r, s, r, s * shape.big)
         height, width = (side + 2 * PADDING for side in shape.sides)
-        x = given.new_zeros(n, height // s, s, width // s, s * shape.big)
+        x = patches.new_zeros(n, height // s, s, width // s, s * shape.big)
         for i in range(r):
             for j in range(r):
                 part = x[:, i : i + shape.height, :, j : j + shape.width]
-                part.add_(given[:, :, :, i, :, j].transpose(2, 3))
-        found = crop(x.view(n, height, width, shape.big), shape).permute(0, 3, 1, 2)
-        return found.contiguous(memory_format=torch.channels_last)
+                part.add_(patches[:, :, :, i, :, j].transpose(2, 3))
+        big = crop(x.view(n, height, width, shape.big), shape).permute(0, 3, 1, 2)
+        return big.contiguous(memory_format=torch.channels_last)
 
     def small(self, x: Tensor) -> Tensor:
-        """``(N, S, h, w)`` to ``(N * h * w, S)``."""
+        """The pixels of the small image: ``(N, S, h, w)`` to ``(N * h * w, S)``."""
         return x.permute(0, 2, 3, 1).reshape(-1, self.shape.small)
 
     def small_of(self, big: Tensor, weights: Tensor) -> Tensor:
@@ -110,17 +109,18 @@ class Product:
         return x.permute(0, 3, 1, 2)
 
     def weights(self, weight: Tensor) -> Tensor:
-        """``(S, B, 4, 4)`` as ``(S, 16 * B)``; no copy where it is channels last."""
+        """The weights as a matrix: ``(S, B, 4, 4)`` to ``(S, 16 * B)``, without a copy if they are
+        channels last."""
         return weight.permute(0, 2, 3, 1).reshape(self.shape.small, -1)
 
     def weights_of(self, small: Tensor, big: Tensor) -> Tensor:
         shape = self.shape
-        found = (small.T @ big).view(shape.small, KERNEL, KERNEL, shape.big)
-        return found.permute(0, 3, 1, 2)
+        weights = (small.T @ big).view(shape.small, KERNEL, KERNEL, shape.big)
+        return weights.permute(0, 3, 1, 2)
 
 
 class Tiles:
-    """The same at points of tiles, where products are cheaper."""
+    """The same arrays at points of tiles, where products are cheaper."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
@@ -164,9 +164,9 @@ class Convolve(torch.autograd.Function):
         x, weight, points, weights = ctx.saved_tensors
         need_x, need_weight = ctx.needs_input_grad[:2]
         if torch.is_grad_enabled():  # these are to be differentiated again
-            stride, one, none = [ctx.shape.stride] * 2, [1, 1], [0, 0]
+            stride, dilation, none = [ctx.shape.stride] * 2, [1, 1], [0, 0]
             dx, dw, _ = torch.ops.aten.convolution_backward(
-                gradient, x, weight, None, stride, [PADDING] * 2, one, ctx.transposed, none, 1,
+                gradient, x, weight, None, stride, [PADDING] * 2, dilation, ctx.transposed, none, 1,
                 [need_x, need_weight, False],
             )  # fmt: skip
             return dx, dw, None, None, None
@@ -182,7 +182,7 @@ class Convolve(torch.autograd.Function):
 
 
 class Down(nn.Conv2d):
-    """As :class:`nn.Conv2d`; on the CPU in full precision by :class:`Convolve`."""
+    """A :class:`nn.Conv2d` that computes by :class:`Convolve` on the CPU in full precision."""
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight  # once: spectral norm goes on each time that it is asked for
@@ -197,7 +197,8 @@ class Down(nn.Conv2d):
 
 
 class Up(nn.ConvTranspose2d):
-    """As :class:`nn.ConvTranspose2d`; on the CPU in full precision by :class:`Convolve`."""
+    """A :class:`nn.ConvTranspose2d` that computes by :class:`Convolve` on the CPU in full
+    precision."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         if not fits(self, x, self.weight) or output_size is not None:
@@ -210,14 +211,29 @@ class Up(nn.ConvTranspose2d):
 def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape, transposed: bool
 ) -> Tensor:
+    """Convolve by :class:`Convolve`, in the form that :func:`takes_tiles` chooses, and add the
+    bias.
+
+    Args:
+        x: ``(N, C, H, W)``, the big image, or the small one if ``transposed``.
+        weight: ``(S, B, 4, 4)``.
+        bias: One number for each output channel.
+        shape: The sizes of both images.
+        transposed: Whether the small image is given and the big one wanted.
+    """
     y = cast(Tensor, Convolve.apply(x, weight, shape, transposed, takes_tiles(shape)))
     return y if bias is None else y + bias[:, None, None]
 
 
 def fits(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> bool:
-    """Whether :class:`Convolve` may stand for ``layer`` on ``x``.
+    """Whether :class:`Convolve` may stand for a layer on its input.
 
-    In bf16 oneDNN's convolutions and on GPUs cuDNN's are faster.
+    In bf16, oneDNN's convolutions are faster, and on GPUs cuDNN's.
+
+    Args:
+        layer: The layer.
+        x: Its input, ``(N, C, H, W)``.
+        weight: Its weights, which are read once, since spectral norm goes on each time they are.
     """
     return (
         x.device.type == "cpu"

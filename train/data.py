@@ -70,8 +70,17 @@ class Data(Protocol):
 def open_data(
     data: Path, recipe: Recipe, tolerance: Tolerance = USUAL, ranges: ValueRanges | None = None
 ) -> Data:
-    """``ranges``: what samples mean, where that is not to be measured. Raises :class:`InputError`
-    for all that the names and the files' headers show wrong."""
+    """Open training data as a recipe reads it.
+
+    Args:
+        data: A directory of pairs, a manifest, or a directory of mosaics.
+        recipe: The recipe.
+        tolerance: What is made of damaged and of large files.
+        ranges: What samples mean; ``None`` to take it from the recipe, which may have it measured.
+
+    Raises:
+        InputError: The names, or the headers of the files, show that something is wrong.
+    """
     if recipe.mosaic is not None:
         return MosaicData(data, recipe, recipe.mosaic, tolerance)
     if recipe.takes_rasters:
@@ -90,13 +99,13 @@ def fingerprint(split: Split) -> str:
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """``uint8 (N, H, W, C)`` to ``float32 (N, C, H, W)`` in [-1, 1], channels last."""
+    """Scale ``uint8 (N, H, W, C)`` to ``float32 (N, C, H, W)`` in [-1, 1], channels last."""
     return images.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1)
 
 
 class LevelMappings:
-    """``input`` and ``output``: samples, ``(N, H, W, C)`` of a side's type, to ``float32 (N, C, H,
-    W)`` in [-1, 1], channels last."""
+    """Functions that turn samples of inputs and of outputs into levels: ``(N, H, W, C)`` of the
+    side's type to ``float32 (N, C, H, W)`` in [-1, 1], channels last."""
 
     def __init__(self, ranges: ValueRanges) -> None:
         self.input = ValueMapping(ranges.input).to_levels

@@ -35,7 +35,16 @@ SHEET_PAIRS = 12
 
 
 def check(data: Path, recipe: Recipe, tolerance: Tolerance = USUAL) -> Check:
-    """Look at every file in ``data``. Raises :class:`InputError` where there is no data at all."""
+    """Look at every file of the data that a recipe would train on.
+
+    Args:
+        data: As in :func:`pix2pix_batch.train.data.open_data`.
+        recipe: The recipe.
+        tolerance: What is made of damaged and of large files.
+
+    Raises:
+        InputError: There is no data at all.
+    """
     if recipe.mosaic is not None:
         return _check_mosaics(data, recipe, recipe.mosaic, tolerance)
     if recipe.takes_rasters:
@@ -58,18 +67,20 @@ class _Seen:
 
 
 def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
-    found = _survey(data, recipe)
-    result = Check(data, recipe, found.layout, found.name_sides(), problems=list(found.problems))
-    _count_splits(result, found)
-    unlike_pictures = check_rasters(result, found, reader)
+    surveyed = _survey(data, recipe)
+    result = Check(
+        data, recipe, surveyed.layout, surveyed.name_sides(), problems=list(surveyed.problems)
+    )
+    _count_splits(result, surveyed)
+    unlike_pictures = check_rasters(result, surveyed, reader)
     jitter, repeats = Jitter.of(recipe), _Repeats()
-    evidence = plausible.Evidence(found.layout == "side-by-side")
+    evidence = plausible.Evidence(surveyed.layout == "side-by-side")
     palettes = Palettes()
     sound = []
     told = {file for file, _ in result.problems if not isinstance(reader, RasterReader)}
     unread: dict[str, list[str]] = {}
     for seen in threads.map_ahead(
-        lambda pair: _read_pair(pair, recipe, jitter, reader), found.pairs
+        lambda pair: _read_pair(pair, recipe, jitter, reader), surveyed.pairs
     ):
         _count(result, seen)
         for file, what in seen.problems:
@@ -87,15 +98,15 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
         (files[0], describe_unread_rasters(side, files)) for side, files in unread.items()
     ]
     if (
-        found.layout == "side-by-side"
+        surveyed.layout == "side-by-side"
         and sound
         and not any(is_wide(pair, reader) for pair in sound)
     ):
         result.doubts.append(NOT_WIDE)
-    result.doubts += found.doubts
+    result.doubts += surveyed.doubts
     remedies = partial(describe_remedies, sound, recipe)
     result.doubts += [*evidence.doubts(remedies), *palettes.doubts()]
-    result.notes += notes.list_notes(result, found)
+    result.notes += notes.list_notes(result, surveyed)
     shown_split = [pair for pair in sound if pair.split == "train"] or sound
     result.samples = _file_samples(shown_split, recipe, jitter, reader)
     result.warnings |= reader.warnings
@@ -103,8 +114,8 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
 
 
 def _survey(data: Path, recipe: Recipe) -> Survey:
-    """Where there is nothing but rasters, or more pairs with them, these, whatever the recipe
-    takes."""
+    """Find the pairs. If there are rasters alone, or more pairs with them, they are found whatever
+    the recipe takes."""
     found, refusal = None, None
     try:
         found = pairs.survey(data, val_fraction=0, rasters=recipe.takes_rasters)
@@ -121,17 +132,17 @@ def _survey(data: Path, recipe: Recipe) -> Survey:
     return found
 
 
-def _count_splits(result: Check, found: Survey) -> None:
+def _count_splits(result: Check, surveyed: Survey) -> None:
     """Hold out what training would, problems or not."""
-    given = bool(found.split("val"))
+    has_val = bool(surveyed.split("val"))
     try:
         if result.recipe.val_fraction:
-            hold_out(found, result.recipe.val_fraction)
+            hold_out(surveyed, result.recipe.val_fraction)
     except InputError as error:
-        result.problems.append((str(result.data), str(error).removeprefix(f"{found.data}: ")))
-    counts = found.counts()
+        result.problems.append((str(result.data), str(error).removeprefix(f"{surveyed.data}: ")))
+    counts = surveyed.counts()
     result.splits = {name: counts[name] for name in sides.SPLITS if counts[name]}
-    result.held_out = counts["val"] > 0 and not given
+    result.held_out = counts["val"] > 0 and not has_val
     if not counts["train"]:
         result.problems.append((str(result.data), "has no training pairs (split 'train')"))
 
@@ -151,7 +162,7 @@ def _read_pair(pair: Pair, recipe: Recipe, jitter: Jitter, reader: Reader) -> _S
     for path, number in zip(pair.files(), wanted, strict=True):
         try:
             image = reader.image(path, number)
-            read += pair_files.halves(image, channels, path) if pair.b is None else (image,)
+            read += pair_files.cut_in_half(image, channels, path) if pair.b is None else (image,)
         except ImageError as error:
             problems.append((str(path), str(error).removeprefix(f"{path}: ")))
     if problems:
@@ -171,7 +182,7 @@ def _read_pair(pair: Pair, recipe: Recipe, jitter: Jitter, reader: Reader) -> _S
 def _read_rasters(
     pair: Pair, modes: list[str], recipe: Recipe, jitter: Jitter, reader: RasterReader
 ) -> _Seen:
-    """The same of rasters, which are compared as pictures."""
+    """Read a pair of rasters, which are compared as pictures."""
     try:
         size = reader.find_large(pair)
         if size is not None and recipe.fit == "tile":

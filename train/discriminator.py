@@ -73,11 +73,15 @@ class PatchGAN(nn.Module):
                 nn.init.normal_(module.weight, 1.0, INIT_STD)
 
     def forward(self, *images: Tensor, parts: int = 1) -> Tensor:
-        """``(N, C, H, W)`` images in [-1, 1], stacked along the channels, to ``(N, 1, h, w)``
-        logits, one a patch.
+        """Judge images: one logit for each patch.
 
-        ``parts``: equal parts of the batch that batch norm takes one after the other, each by
-        its own statistics, as if they were given one after the other.
+        Args:
+            images: ``(N, C, H, W)`` in [-1, 1] each; they are joined along the channels.
+            parts: Into how many equal parts the batch is divided for batch norm, which takes each
+                by its own statistics, as if they were given one after the other.
+
+        Returns:
+            ``(N, 1, h, w)`` logits.
         """
         x = torch.cat(images, dim=1)
         for layer in self.layers:
@@ -90,12 +94,12 @@ class PatchGAN(nn.Module):
     def list_features(self, *images: Tensor) -> list[list[Tensor]]:
         """What the layers make of images, after their activations, the logits last; a list that
         holds one such list."""
-        x, found = torch.cat(images, dim=1), []
+        x, features = torch.cat(images, dim=1), []
         for layer in self.layers:
             x = layer(x)
             if isinstance(layer, nn.LeakyReLU):
-                found.append(x)
-        return [[*found, x]]
+                features.append(x)
+        return [[*features, x]]
 
 
 class MultiScale(nn.Module):
@@ -107,19 +111,19 @@ class MultiScale(nn.Module):
         self.judges = nn.ModuleList(judges)
 
     def forward(self, *images: Tensor, parts: int = 1) -> list[Tensor]:
-        """As :meth:`PatchGAN.forward`, the logits of each."""
+        """See :meth:`PatchGAN.forward`; returns the logits of each."""
         return [
             judge(*scaled, parts=parts)
             for judge, scaled in zip(self.judges, self._scale(images), strict=True)
         ]
 
     def list_features(self, *images: Tensor) -> list[list[Tensor]]:
-        """As :meth:`PatchGAN.list_features`, a list of each."""
-        found = []
+        """See :meth:`PatchGAN.list_features`; returns a list for each."""
+        features = []
         for judge, scaled in zip(self.judges, self._scale(images), strict=True):
             assert isinstance(judge, PatchGAN)
-            found += judge.list_features(*scaled)
-        return found
+            features += judge.list_features(*scaled)
+        return features
 
     def _scale(self, images: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
         """The images at each size, the averages of 3x3 pixels at every other one."""
@@ -132,7 +136,16 @@ class MultiScale(nn.Module):
 def make_discriminator(
     in_channels: int, ndf: int, patch: int, norm: DiscNorm, spectral: bool, scales: int
 ) -> PatchGAN | MultiScale:
-    """One :class:`PatchGAN`, or as many as there are ``scales``."""
+    """Make a :class:`PatchGAN`, or several that judge the images at several scales.
+
+    Args:
+        in_channels: Channels of source and target together.
+        ndf: Filters of the first layer.
+        patch: The side, in pixels, of what one logit sees.
+        norm: The norm that follows the convolutions.
+        spectral: Whether the weights are under spectral norm.
+        scales: How many of them; each but the first sees images of half the size.
+    """
     judges = [PatchGAN(in_channels, ndf, patch, norm, spectral) for _ in range(scales)]
     return judges[0] if scales == 1 else MultiScale(judges)
 

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch.utils.data import ConcatDataset
@@ -17,22 +15,18 @@ from tqdm import tqdm
 from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.generators import Architecture, GlobalGenerator
 from pix2pix_batch.imaging.composite import show
-from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.inference.engine import Engine
 from pix2pix_batch.reporting import contact_sheet
-from pix2pix_batch.text import escape
-from pix2pix_batch.train import metrics, pair_files, pairs, sides, threads
-from pix2pix_batch.train import recipe as recipes
+from pix2pix_batch.train import metrics, pair_files, pairs, threads
 from pix2pix_batch.train.data import Split, open_data
+from pix2pix_batch.train.evaluation_recipe import Reading, choose_recipe, default_split
 from pix2pix_batch.train.figures import Evaluation, Sample, compare_appearance, score
 from pix2pix_batch.train.file_data import FileSplit
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.pair_doubts import find_doubts
 from pix2pix_batch.train.pair_files import Reader
 from pix2pix_batch.train.perceptual import Perceptual
-from pix2pix_batch.train.range_recipe import describe_range
 from pix2pix_batch.train.raster_data import RasterSplit
 from pix2pix_batch.train.raster_figures import BandSums, RasterEvaluation, measure
 from pix2pix_batch.train.raster_files import RasterReader
@@ -41,150 +35,26 @@ from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.translation import open_engine, translate
 from pix2pix_batch.value_ranges import ValueRange, ValueRanges
 
-SPLITS = (*sides.SPLITS, "all")
 Colour = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How the data is to be read; what is ``None`` is found from the model and the data.
-
-    ``split``: one of :data:`SPLITS`; ``None`` for ``val``, or for all pairs where the model was
-    trained on mosaics and the data has pairs without that split. ``recipe``: a shipped one's name
-    or a file, instead of the model's own; ``overrides``: ``key=value`` changes of it. ``palette``:
-    whether to take the targets as label maps in the recipe's palette; ``None``: where it has one
-    and B is the target. ``tolerance``: what is made of files that are not as they should be.
-    """
-
-    split: str | None = None
-    recipe: str | None = None
-    overrides: tuple[str, ...] = ()
-    palette: bool | None = None
-    tolerance: Tolerance = USUAL
-
-
-class Choice(NamedTuple):
-    """How the pairs are read. ``called``: the recipe's name for people, ``own`` for the model's;
-    ``note``: why that one could not be had, or what of it does not suit the data; ``foreign``: the
-    model was trained on mosaics, and the data is not these."""
-
-    recipe: Recipe
-    called: str
-    note: str = ""
-    foreign: bool = False
-
-
-def choose_recipe(info: BundleInfo, data: Path, reading: Reading) -> Choice:
-    """The recipe that is asked for, else the one in the bundle, else ``default``.
-
-    Always at the model's size. Of the bundle's recipe the mosaics count only where they are in
-    ``data``. Raises :class:`InputError` where it does not fit the model.
-    """
-    a, overrides = info.architecture, reading.overrides
-    own = [f"size={info.image_size}", "load_size=null", *_generator(info)]
-    kept, note = read_own_recipe(info)
-    if reading.recipe is not None:
-        read = recipes.read_recipe(recipes.find_recipe(reading.recipe), [*own, *overrides])
-        choice = Choice(read, reading.recipe)
-    elif kept is not None:
-        choice = _choose_recipe(info, data, recipes.override_recipe(kept, [*own, *overrides]))
-    else:
-        own += [f"in_channels={a.in_channels}", f"out_channels={a.out_channels}"]
-        own += [
-            f"{word}_range={json.dumps(describe_range(side))}"
-            for word, side in info.ranges._asdict().items()
-            if not side.is_picture
-        ]
-        own += [f"fit={'tile' if info.fit == 'tile' else 'resize'}"]
-        read = recipes.read_recipe(recipes.find_recipe("default"), [*own, *overrides])
-        choice = Choice(read, "default", note)
-    _require_fit(info, choice.recipe)
-    return choice
-
-
-def _generator(info: BundleInfo) -> list[str]:
-    """Of the recipe, what its size depends on. A family that is not trained counts as the one that
-    takes most sizes: only the data is read by the recipe."""
-    a = info.architecture
-    if isinstance(a, Architecture):
-        return [f"downs={a.downs}"]
-    if a.family in ("resnet", "pix2pixhd-global"):
-        depth = [f"downs={a.downs}"] if isinstance(a, GlobalGenerator) else []
-        return [f"generator={a.family}", *depth]
-    return ["generator=pix2pixhd-global", "downs=1"]
-
-
-def read_own_recipe(info: BundleInfo) -> tuple[Recipe | None, str]:
-    """The recipe that the model was trained by, or a note why there is none to be had."""
-    kept = info.provenance.get("recipe")
-    if kept is None:
-        return None, ""
-    try:
-        return recipes.parse_recipe(kept, f"{info.name}'s recipe"), ""
-    except (TypeError, ValueError) as error:
-        reason = str(error).split("; ")[0]
-        return None, (
-            f"{reason}: it is of another version, so the recipe 'default' is used; give another "
-            "with --recipe"
-        )
-
-
-def _choose_recipe(info: BundleInfo, data: Path, recipe: Recipe) -> Choice:
-    """The model's own recipe, for pairs of files where ``data`` has none of its mosaics."""
-    mosaic = recipe.mosaic
-    if mosaic is None or any((data / name).exists() for name in (mosaic.source, mosaic.target)):
-        return Choice(recipe, "own")
-    sides = [recipe.source_domain or "the input", recipe.target_domain or "the target"]
-    if recipe.direction == "BtoA":
-        sides.reverse()
-    note = (
-        f"{info.name} was trained on the mosaics {mosaic.source} and {mosaic.target}, which are "
-        f"not in {escape(data)}: pairs of image files are read there, A as {sides[0]}, B as "
-        f"{sides[1]} (--direction turns that round)"
-    )
-    return Choice(recipes.override_recipe(recipe, ["mosaic=null"]), "own", note, foreign=True)
-
-
-def _require_fit(info: BundleInfo, recipe: Recipe) -> None:
-    a = info.architecture
-    for key, has in (("in_channels", a.in_channels), ("out_channels", a.out_channels)):
-        if (asked := getattr(recipe, key)) != has:
-            raise InputError(
-                f"{info.name}: the model's {key} is {has}, the recipe's {asked}; evaluate with "
-                f"--set {key}={has}"
-            )
-    if recipe.size != info.image_size:
-        raise InputError(
-            f"{info.name}: the model runs at size {info.image_size}, not {recipe.size}; leave out "
-            "--set size"
-        )
-
-
-def default_split(data: Path, choice: Choice) -> tuple[str, str]:
-    """``val``, or ``all`` of foreign pairs that have no such split: nothing was held out of them.
-
-    With a note. Raises :class:`InputError` where there are no pairs.
-    """
-    if not choice.foreign:
-        return "val", ""
-    try:
-        found = pairs.survey(data, val_fraction=0)
-    except InputError as error:
-        if not data.is_dir():
-            raise
-        mosaics = f"the mosaics that {choice.recipe.name} was trained on are not there either"
-        raise InputError(f"{error}; {mosaics}") from error
-    if found.split("val"):
-        return "val", ""
-    return "all", "they have no split 'val', so all of them are judged"
-
-
 def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[Split, str]:
-    """The pairs of a split, without jitter, and what may be wrong with them in a sentence.
+    """Open the pairs of a split, without jitter.
 
-    With ``fit: resize`` both images are scaled to the model's size, as in the paper; with
-    ``fit: tile`` they keep their own, and mosaics give crops of the model's size. Raises
-    :class:`InputError`.
+    With ``fit: resize`` both images are scaled to the model's size, as in the paper. With ``fit:
+    tile`` they keep their own size, and mosaics give crops of the model's size.
+
+    Args:
+        data: As in :func:`pix2pix_batch.train.data.open_data`.
+        recipe: The recipe that says how they are read.
+        split: ``train``, ``val``, ``test`` or ``all``.
+        reader: Reads the files.
+
+    Returns:
+        The pairs, and what may be wrong with them in a sentence, empty if nothing is.
+
+    Raises:
+        InputError: There is no such split, or the pairs do not fit the recipe.
     """
     if recipe.mosaic is not None:
         if split == "test":
@@ -195,10 +65,10 @@ def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[
         return {"train": opened.train, "val": opened.val, "all": joined}[split], ""
     held_out = recipe.val_fraction if split in ("train", "val") else 0
     rasters = recipe.takes_rasters
-    found = pairs.find(data, val_fraction=held_out, rasters=rasters)
-    listed = found.pairs if split == "all" else found.split(split)
+    surveyed = pairs.find(data, val_fraction=held_out, rasters=rasters)
+    listed = surveyed.pairs if split == "all" else surveyed.split(split)
     if not listed:
-        there = ", ".join(f"{name}: {count:,}" for name, count in found.counts().items())
+        there = ", ".join(f"{name}: {count:,}" for name, count in surveyed.counts().items())
         raise InputError(f"{data}: the split {split!r} is empty ({there}); choose another --split")
     pairs.require_sound(data, pair_files.check_headers(listed, reader=reader))
     split_type = RasterSplit if rasters else FileSplit
@@ -206,7 +76,7 @@ def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[
     channels = recipe.in_channels, recipe.out_channels
     if recipe.direction == "BtoA":
         channels = channels[::-1]
-    doubt = "; ".join(find_doubts(found.layout, listed, channels, reader))
+    doubt = "; ".join(find_doubts(surveyed.layout, listed, channels, reader))
     return files if recipe.fit == "resize" else Whole(files), doubt
 
 
@@ -232,10 +102,22 @@ def evaluate(
     precision: str = "auto",
     picture: bool = False,
 ) -> tuple[Evaluation, bytes]:
-    """Run ``model`` on a split of ``data``; the figures, and with ``picture`` a PNG.
+    """Run a model on a split of the data and measure how close its images are to the targets.
 
-    Raises :class:`InputError`, and :class:`ImageError` for a pair that cannot be read, since
-    figures of some of the pairs would mislead.
+    Args:
+        model: The name of a shipped model, or the path of a bundle.
+        data: As in :func:`pix2pix_batch.train.data.open_data`.
+        reading: The split, and how the data is read; ``None`` for the usual.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        picture: Whether to draw the best, median and worst images.
+
+    Returns:
+        The figures, and a PNG, which is empty without ``picture``.
+
+    Raises:
+        InputError: The model, data or options cannot be used.
+        ImageError: A pair cannot be read: figures of some of the pairs would mislead.
     """
     reading = reading or Reading()
     path = bundle.resolve(model)
@@ -275,8 +157,8 @@ def evaluate(
 
 
 def _open_reader(info: BundleInfo, recipe: Recipe, reading: Reading) -> Reader:
-    """Of rasters as the model means them. Raises :class:`InputError` where the recipe means
-    others."""
+    """Make the reader of the pairs, for rasters as the model means them. Raises :class:`InputError`
+    if the recipe means others."""
     if not recipe.takes_rasters:
         for word, side in info.ranges._asdict().items():
             if not side.is_picture:
@@ -330,13 +212,13 @@ def _score_all(
     appearance: np.ndarray | float = 0.0
     confusion = np.zeros((len(classes),) * 2, np.int64)
     least_side = metrics.MS_SSIM_SIDE
-    for sample, one in scored:
-        appearance = appearance + one.appearance
-        least_side = min(least_side, one.least_side)
-        if one.confusion is not None:
-            confusion += one.confusion
+    for sample, figures in scored:
+        appearance = appearance + figures.appearance
+        least_side = min(least_side, figures.least_side)
+        if figures.confusion is not None:
+            confusion += figures.confusion
         perceptual_figures = perceptual.add(sample.output, sample.target)
-        result.images.append((sample.name, one.figures | perceptual_figures))
+        result.images.append((sample.name, figures.figures | perceptual_figures))
     result.add_means()
     assert isinstance(appearance, np.ndarray)
     result.overall |= compare_appearance(appearance) | perceptual.overall()
@@ -372,8 +254,8 @@ def _list_pictures(sample: Sample, info: BundleInfo, recipe: Recipe) -> list[Pix
     if not recipe.takes_rasters:
         return images
     first, second = recipe.shown_bands
-    one, other = info.ranges
+    source_range, other = info.ranges
     return [
-        show(images[0], one, first),
+        show(images[0], source_range, first),
         *(show(image, other, second, sample.valid) for image in images[1:]),
     ]

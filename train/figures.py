@@ -45,8 +45,8 @@ LISTED = 3
 
 
 class Sample(NamedTuple):
-    """One pair and what the model made of it, ``(H, W, C)``; ``valid``: of rasters, where there is
-    data, ``bool (H, W)``."""
+    """A pair and what the model made of it, ``(H, W, C)``. ``valid``: where rasters have data,
+    ``bool (H, W)``."""
 
     name: str
     source: Pixels
@@ -56,8 +56,8 @@ class Sample(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One image's figures, and what the overall ones add up: the appearance of output and target,
-    the confusion of their classes, the size."""
+    """The figures of an image, and what the overall ones add up: the appearance of output and
+    target, the confusion of their classes, and the size."""
 
     figures: dict[str, float]
     appearance: np.ndarray
@@ -66,7 +66,8 @@ class Score(NamedTuple):
 
 
 def score(sample: Sample, colours: np.ndarray | None = None) -> Score:
-    """``colours``: ``uint8 (K, 3)``, the classes' where the targets are label maps."""
+    """Measure how close an output is to its target. ``colours``: ``uint8 (K, 3)``, the colours of
+    the classes if the targets are label maps."""
     _, _, output, target, _ = sample
     l1 = metrics.mean_absolute_error(output, target)
     appearance = np.array(
@@ -86,8 +87,10 @@ def score(sample: Sample, colours: np.ndarray | None = None) -> Score:
         figures["ms_ssim"] = metrics.ms_ssim(output, target)
     confusion = None
     if colours is not None:
-        made, true = (metrics.nearest_class(to_rgb(image), colours) for image in (output, target))
-        confusion = metrics.confusion(made, true, len(colours))
+        classes, true = (
+            metrics.nearest_class(to_rgb(image), colours) for image in (output, target)
+        )
+        confusion = metrics.confusion(classes, true, len(colours))
         figures["pixel_accuracy"] = float(np.trace(confusion) / confusion.sum())
     return Score(figures, appearance, confusion, least_side)
 
@@ -156,15 +159,18 @@ class Evaluation:
                 figures.pop(key, None)
 
     def add_classes(self, names: Sequence[str], confusion: np.ndarray) -> None:
-        """``confusion``: of all images together, as :func:`metrics.confusion` gives it."""
-        found = metrics.LabelFigures.of(confusion)
+        """Add the figures of label maps. ``confusion``: of all images together, as
+        :func:`metrics.confusion` returns it."""
+        label_figures = metrics.LabelFigures.of(confusion)
         self.overall |= {
-            "pixel_accuracy": found.pixel_accuracy,
-            "class_accuracy": found.class_accuracy,
-            "class_iou": found.class_iou,
+            "pixel_accuracy": label_figures.pixel_accuracy,
+            "class_accuracy": label_figures.class_accuracy,
+            "class_iou": label_figures.class_iou,
         }
         shares = confusion.sum(axis=1) / confusion.sum()
-        for name, *values in zip(names, found.accuracies, found.ious, shares, strict=True):
+        for name, *values in zip(
+            names, label_figures.accuracies, label_figures.ious, shares, strict=True
+        ):
             self.classes[name] = dict(zip(("accuracy", "iou", "share"), values, strict=True))
 
     def as_dict(self) -> dict[str, Any]:
@@ -207,7 +213,7 @@ class Evaluation:
             if key in self.overall:
                 yield f"{name:16}" + "".join(f"{format_value(v):>9}" for v in self._row(key))
         if self.equal:
-            yield self._told_equal()
+            yield self._describe_equality()
         ranked = [escape(self.images[i][0]) for i in self.rank_images()]
         error = self.names[self.ranked_by]
         yield f"least {error}: {ranked[0]}; greatest: {', '.join(ranked[: -LISTED - 1 : -1])}"
@@ -229,7 +235,7 @@ class Evaluation:
         """What a kind of its own has to say besides."""
         return iter(())
 
-    def _told_equal(self) -> str:
+    def _describe_equality(self) -> str:
         if self.equal == len(self.images):
             return "PSNR: infinite, for every output equals its target"
         rest = format_count(len(self.images) - self.equal, "pair")

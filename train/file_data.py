@@ -25,7 +25,7 @@ from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.pair_doubts import find_doubts
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.recipe import Recipe
-from pix2pix_batch.train.sampling import generator_at, order
+from pix2pix_batch.train.sampling import generator_at, shuffle_indices
 from pix2pix_batch.train.signature import Part
 from pix2pix_batch.train.survey import Survey
 from pix2pix_batch.value_ranges import ValueRanges
@@ -97,13 +97,14 @@ class FileData:
         self.recipe = recipe
         self.reader = reader = self._open_reader(tolerance)
         self.ranges = ValueRanges(*recipe.bare_ranges)
-        found = find_pairs(data, recipe)
+        surveyed = find_pairs(data, recipe)
         sizes: Counter[tuple[int, int]] = Counter()
-        problems = pair_files.check_headers(found.pairs, sizes, reader)
-        pairs.require_sound(data, problems, describe_suitable_ranges(problems, found.pairs, recipe))
-        if not found.split("train"):
+        problems = pair_files.check_headers(surveyed.pairs, sizes, reader)
+        hint = describe_suitable_ranges(problems, surveyed.pairs, recipe)
+        pairs.require_sound(data, problems, hint)
+        if not surveyed.split("train"):
             raise InputError(f"{data}: has no training pairs (split 'train')")
-        if recipe.val_fraction and not found.split("val"):
+        if recipe.val_fraction and not surveyed.split("val"):
             raise InputError(
                 f"{data}: the validation split is empty; put pairs there, or set val_fraction=0 "
                 "to train without validation"
@@ -111,19 +112,21 @@ class FileData:
         self.place = data
         self.jitter = Jitter.of(recipe)
         self.seed = recipe.seed
-        self.train = self.split_type(found.split("train"), recipe, self.jitter, reader)
-        self.val = self.split_type(found.split("val"), recipe, self.jitter, reader)
+        self.train = self.split_type(surveyed.split("train"), recipe, self.jitter, reader)
+        self.val = self.split_type(surveyed.split("val"), recipe, self.jitter, reader)
         self.epoch = len(self.train)
-        self.layout = found.layout
+        self.layout = surveyed.layout
         advice = recipes.advise_size(recipe, sizes)
-        self.notes = [text for text in (found.name_sides(), found.describe_links(), advice) if text]
-        self._doubts_of_names = found.doubts
-        self.walked = found.walked
+        self.notes = [
+            text for text in (surveyed.name_sides(), surveyed.describe_links(), advice) if text
+        ]
+        self._doubts_of_names = surveyed.doubts
+        self.walked = surveyed.walked
         self.parts = [
             Part(
                 (pair.name, pair.split), tuple(Path(pages.locate(str(f))[0]) for f in pair.files())
             )
-            for pair in found.pairs
+            for pair in surveyed.pairs
         ]
 
     def _open_reader(self, tolerance: Tolerance) -> Reader:
@@ -140,5 +143,5 @@ class FileData:
 
     def sample(self, k: int) -> tuple[Pixels, ...]:
         epoch, position = divmod(k, self.epoch)
-        index = int(order(self.seed, epoch, self.epoch)[position])
+        index = int(shuffle_indices(self.seed, epoch, self.epoch)[position])
         return self.train.read_jittered(index, generator_at(self.seed, k, 1))

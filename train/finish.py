@@ -45,10 +45,8 @@ for a variance where a feature is a pixel or four."""
 
 
 def write_bundles(trainer: Trainer) -> list[Path]:
-    """``model.safetensors``, and ``best.safetensors`` where an earlier step had the least error.
-
-    Both for ``convert``, with recipe, data, figures and embedding statistics.
-    """
+    """Write ``model.safetensors``, and ``best.safetensors`` if an earlier step had the least error.
+    Both have the recipe, the data, the figures and the distribution of the training inputs."""
     figures = trainer.validation(trainer.result, trainer.accelerator)[0]
     data = data_facts(trainer.recipe, trainer.data)
     written = [_write(trainer, "model", trainer.result, trainer.last, figures, data)]
@@ -106,8 +104,16 @@ def describe(
     data: dict[str, Any],
     ranges: ValueRanges | None = None,
 ) -> BundleInfo:
-    """A bundle's metadata, with all that is known of its training. ``ranges``: what samples mean,
-    ``None`` for those of pictures."""
+    """Make the metadata of a bundle, with all that is known of its training.
+
+    Args:
+        recipe: The recipe that it was trained by.
+        name: The model's name.
+        training: What the run says of itself: steps, time, versions.
+        figures: The figures of its last validation.
+        data: What is known of the training data.
+        ranges: What samples mean; ``None`` for pictures.
+    """
     sides = ranges or (None, None)
     return BundleInfo(
         name=name,
@@ -129,7 +135,13 @@ def describe(
 
 
 def embed_training(generator: Generator, data: Data, recipe: Recipe) -> Embedding:
-    """Where the embeddings of the training inputs lie."""
+    """Measure how the embeddings of the training inputs are distributed.
+
+    Args:
+        generator: The trained network; in eval mode.
+        data: The training data.
+        recipe: The recipe that it was trained by.
+    """
     inputs = inputs_of(data, recipe.fit, recipe.size, most_of(generator))
     return measure_embeddings(generator, inputs, LevelMappings(data.ranges))
 
@@ -142,11 +154,22 @@ def most_of(generator: Generator) -> int:
 def inputs_of(
     data: Data, fit: str, size: int, most: int, architecture: Description | None = None
 ) -> Iterator[Pixels]:
-    """Training inputs that say how all of them lie, ``uint8 (size, size, C)``, about ``most``.
+    """Read training inputs that stand for all of them.
 
-    Of files, what ``convert`` would make of them, so that an input's own parts stand together. Of
-    mosaics, the first crops that were trained on: turned and scaled as they were, they are the
-    domain, and as many as one likes; the few upright ones do not fill the bottleneck's width.
+    Of files, they are what ``convert`` would make of them, so that the parts of an input stay
+    together. Of mosaics, they are the first crops that were trained on: turned and scaled as they
+    were, they are the domain, and there are as many as one likes, while the few upright ones are
+    fewer than the channels of the bottleneck.
+
+    Args:
+        data: The training data.
+        fit: How images of other sizes are treated, as ``convert --fit``.
+        size: The model's size in pixels.
+        most: About how many inputs are read.
+        architecture: The generator's, which says which sizes it takes.
+
+    Yields:
+        ``uint8 (size, size, C)``, or the type of a raster's inputs.
     """
     if isinstance(data, FileData):
         read = partial(_read_input, data)
@@ -187,28 +210,38 @@ def _tiles(
 def measure_embeddings(
     generator: Generator, inputs: Iterable[Pixels], mappings: LevelMappings | None = None
 ) -> Embedding:
-    """Where the embeddings of ``inputs`` lie, in float32 arithmetic. ``mappings``: of what the
-    inputs mean, ``None`` for pictures."""
+    """Measure how the embeddings of inputs are distributed, in float32 arithmetic.
+
+    Args:
+        generator: The network; in eval mode.
+        inputs: ``(H, W, C)`` each.
+        mappings: What the samples of the inputs mean; ``None`` for pictures.
+    """
     training = generator.training
     generator.eval()
     device = next(generator.parameters()).device
-    found, to_levels = [], to_unit if mappings is None else mappings.input
+    embeddings, to_levels = [], to_unit if mappings is None else mappings.input
     for source in inputs:
         image = to_levels(torch.tensor(source)[None]).to(device)
-        found.append(generator.embed(image)[0].cpu().numpy().astype(np.float64))
+        embeddings.append(generator.embed(image)[0].cpu().numpy().astype(np.float64))
     generator.train(training)
-    return distance.describe_embeddings(np.stack(found))
+    return distance.describe_embeddings(np.stack(embeddings))
 
 
 def calibrate(
     path: Path, data: Path, norms: bool = False, overrides: Sequence[str] = ()
 ) -> Embedding:
-    """Take the training inputs' statistics anew and write them into the bundle at ``path``.
+    """Measure the statistics of the training inputs anew and write them into a bundle.
 
-    ``data``: what the bundle was trained on, as its recipe reads it; for a bundle without a
-    recipe, such as an imported one, a directory of images that it is meant for. ``norms``: batch
-    norm's running statistics too, as :func:`estimate_norms`. ``overrides``: ``key=value`` changes
-    of the recipe, for other inputs than it was trained on. Raises :class:`InputError`.
+    Args:
+        path: The bundle, which is replaced.
+        data: What the bundle was trained on, as its recipe reads it. For a bundle without a recipe,
+            such as an imported one, a directory of images that it is meant for.
+        norms: Whether to measure the running statistics of batch norm too (:func:`estimate_norms`).
+        overrides: Changes of the recipe, ``key=value``, for other inputs than it was trained on.
+
+    Raises:
+        InputError: The bundle or the data cannot be used.
     """
     info, generator = bundle.load(path)
     inputs = training_inputs(info, generator, path, data, overrides)
@@ -221,24 +254,34 @@ def calibrate(
             )
         seen = estimate_norms(generator, inputs(), mappings)
         info = replace(info, provenance={**info.provenance, "norms_estimated_on": seen})
-    found = measure_embeddings(generator, inputs(), mappings)
-    if found.quantiles is None:
+    embedding = measure_embeddings(generator, inputs(), mappings)
+    if embedding.quantiles is None:
         raise InputError(
-            f"{data}: {format_count(found.inputs, 'input')}, too few or all alike, do not tell how "
-            f"training inputs lie; at least {distance.FEWEST} different ones are needed"
+            f"{data}: {format_count(embedding.inputs, 'input')}, too few or all alike, do not tell "
+            f"how training inputs lie; at least {distance.FEWEST} different ones are needed"
         )
     if norms:
-        bundle.save(path, info, generator, half=bundle.is_half(path), embedding=found)
+        bundle.save(path, info, generator, half=bundle.is_half(path), embedding=embedding)
     else:
-        bundle.describe(path, found)
-    return found
+        bundle.describe(path, embedding)
+    return embedding
 
 
 def training_inputs(
     info: BundleInfo, generator: Generator, path: Path, data: Path, overrides: Sequence[str]
 ) -> Callable[[], Iterator[Pixels]]:
-    """What the bundle at ``path`` was trained on or is meant for, ``uint8 (size, size, C)``, from
-    the first at each call."""
+    """Find the inputs that a bundle was trained on, or is meant for.
+
+    Args:
+        info: The bundle's metadata.
+        generator: Its network.
+        path: Its path, for messages.
+        data: As in :func:`calibrate`.
+        overrides: As in :func:`calibrate`.
+
+    Returns:
+        A function that reads them, ``(size, size, C)`` each, from the first at each call.
+    """
     size, most = info.image_size, most_of(generator)
     if (recipe := info.provenance.get("recipe")) is not None:
         own = recipes.override_recipe(recipes.parse_recipe(recipe, str(path)), overrides)
@@ -274,17 +317,25 @@ class _WithoutNoise(nn.Module):
 def estimate_norms(
     generator: Generator, inputs: Iterable[Pixels], mappings: LevelMappings | None = None
 ) -> int:
-    """Give batch norm the running statistics that ``inputs`` have; how many there were.
+    """Give batch norm the running statistics that inputs have.
 
     Weights between or beyond trained ones have other statistics than what lies between or beyond
     theirs (Izmailov et al. 2018, arXiv 1803.05407, section 3.2). At most :data:`NORM_INPUTS` are
-    taken, in batches of :data:`NORM_BATCH`, each batch counting the same.
+    taken, in batches of :data:`NORM_BATCH`, and each batch counts the same.
+
+    Args:
+        generator: The network, which is changed.
+        inputs: ``(H, W, C)`` each.
+        mappings: What the samples of the inputs mean; ``None`` for pictures.
+
+    Returns:
+        The number of inputs that were taken.
     """
     device = next(generator.parameters()).device
-    taken = list(islice(inputs, NORM_INPUTS))
-    batches = [taken[k : k + NORM_BATCH] for k in range(0, len(taken), NORM_BATCH)]
+    chosen = list(islice(inputs, NORM_INPUTS))
+    batches = [chosen[k : k + NORM_BATCH] for k in range(0, len(chosen), NORM_BATCH)]
     to_levels = to_unit if mappings is None else mappings.input
     loader = (to_levels(torch.tensor(np.stack(batch))) for batch in batches)
     update_bn(loader, _WithoutNoise(generator), device)
     generator.eval()
-    return len(taken)
+    return len(chosen)

@@ -18,7 +18,8 @@ import numpy as np
 from pix2pix_batch import bundle
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.text import escape
-from pix2pix_batch.train.evaluate import Reading, choose_recipe, evaluate, read_own_recipe
+from pix2pix_batch.train.evaluate import evaluate
+from pix2pix_batch.train.evaluation_recipe import Reading, choose_recipe, read_own_recipe
 from pix2pix_batch.train.figures import FIGURES, OVERALL, Evaluation, format_value
 from pix2pix_batch.train.mosaic_recipe import Band, subtract_bands
 
@@ -32,8 +33,13 @@ BEST_IS_ONE = ("sharpness", "bright")
 
 @dataclass(frozen=True)
 class FoldFigures:
-    """``folds``: the figures of each by its name; ``held_out``: whether its model was trained
-    without it, ``None`` where that is not known."""
+    """The figures of all folds.
+
+    Attributes:
+        folds: The figures of each fold, by its name.
+        held_out: Whether the model of each was trained without the fold; ``None`` if that is not
+            known.
+    """
 
     folds: dict[str, Evaluation]
     held_out: dict[str, bool | None]
@@ -41,15 +47,15 @@ class FoldFigures:
     def summarise(self) -> dict[str, dict[str, float]]:
         """Over the folds, of each figure shown: ``mean``; ``worst``, the greatest, or of
         sharpness and brightness the one farthest from 1; ``spread``, greatest less least."""
-        found: dict[str, dict[str, float]] = {"mean": {}, "worst": {}, "spread": {}}
+        summary: dict[str, dict[str, float]] = {"mean": {}, "worst": {}, "spread": {}}
         for key in SHOWN:
-            values = [one.overall[key] for one in self.folds.values()]
-            found["mean"][key] = float(np.mean(values))
-            found["worst"][key] = max(
+            values = [fold.overall[key] for fold in self.folds.values()]
+            summary["mean"][key] = float(np.mean(values))
+            summary["worst"][key] = max(
                 values, key=_distance_from_one if key in BEST_IS_ONE else None
             )
-            found["spread"][key] = max(values) - min(values)
-        return found
+            summary["spread"][key] = max(values) - min(values)
+        return summary
 
     def as_dict(self) -> dict[str, Any]:
         summary = {
@@ -57,8 +63,8 @@ class FoldFigures:
             for word, figures in self.summarise().items()
         }
         folds = {
-            name: one.as_dict() | {"held_out": self.held_out[name]}
-            for name, one in self.folds.items()
+            name: fold.as_dict() | {"held_out": self.held_out[name]}
+            for name, fold in self.folds.items()
         }
         return {"folds": folds, **summary}
 
@@ -71,14 +77,14 @@ class FoldFigures:
         heads = ["pairs", "held out", *((FIGURES | OVERALL)[key] for key in SHOWN)]
         yield f"{'fold':16}" + "".join(f"{head:>13}" for head in heads)
         words = {True: "yes", False: "no", None: "unknown"}
-        for name, one in self.folds.items():
-            cells = [f"{one.facts['pairs']:,}", words[self.held_out[name]]]
-            yield _row(name, cells, one.overall)
+        for name, fold in self.folds.items():
+            cells = [f"{fold.facts['pairs']:,}", words[self.held_out[name]]]
+            yield _row(name, cells, fold.overall)
         for word, figures in self.summarise().items():
             yield _row(word, ["", ""], figures)
         if False in self.held_out.values():
             yield "note: a fold that was trained on says little of places that were not"
-        for note in dict.fromkeys(note for one in self.folds.values() for note in one.notes):
+        for note in dict.fromkeys(note for fold in self.folds.values() for note in fold.notes):
             yield f"note: {note}"
 
 
@@ -100,25 +106,35 @@ def evaluate_folds(
     device: str = "auto",
     precision: str = "auto",
 ) -> FoldFigures:
-    """Run ``model`` on each fold of its recipe, or with ``{fold}`` in it each fold's own model.
+    """Evaluate a model on each fold of its recipe.
 
-    Raises :class:`InputError` where the recipe has no folds, or a fold's model is not there.
+    Args:
+        model: The name of a shipped model or the path of a bundle. With ``{fold}`` in it, each fold
+            has a model of its own.
+        data: As in :func:`pix2pix_batch.train.data.open_data`.
+        reading: How the data is read; ``None`` for the usual.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+
+    Raises:
+        InputError: The recipe has no folds, or the model of a fold is not there.
     """
     reading = reading or Reading()
     if reading.split not in (None, "val"):
         raise InputError(f"--folds: a fold is what is held out, not the split {reading.split!r}")
-    found: dict[str, Evaluation] = {}
+    evaluations: dict[str, Evaluation] = {}
     held_out: dict[str, bool | None] = {}
     for name, bands in _find_folds(model, data, reading).items():
-        one = model.replace(PLACE, name)
-        if PLACE in model and not Path(one).is_file():
+        fold_model = model.replace(PLACE, name)
+        if PLACE in model and not Path(fold_model).is_file():
             raise InputError(
-                f"{one}: there is no model of this fold; train it with --set mosaic.fold={name}"
+                f"{fold_model}: there is no model of this fold; train it with --set "
+                f"mosaic.fold={name}"
             )
         own = replace(reading, overrides=(*reading.overrides, f"mosaic.fold='{name}'"))
-        found[name] = evaluate(one, data, own, device=device, precision=precision)[0]
-        held_out[name] = _was_held_out(one, bands)
-    return FoldFigures(found, held_out)
+        evaluations[name] = evaluate(fold_model, data, own, device=device, precision=precision)[0]
+        held_out[name] = _was_held_out(fold_model, bands)
+    return FoldFigures(evaluations, held_out)
 
 
 def _find_folds(model: str, data: Path, reading: Reading) -> dict[str, list[Band]]:

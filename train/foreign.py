@@ -101,7 +101,7 @@ VALUES = {
 }  # fmt: skip
 
 
-def told_key(key: str) -> str:
+def explain_key(key: str) -> str:
     """What another trainer's option is here, in brackets, or nothing."""
     words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", key.replace("-", "_"))
     for form in (key.lower().replace("-", "_"), words.lower()):
@@ -112,7 +112,7 @@ def told_key(key: str) -> str:
     return ""
 
 
-def told_value(key: str, value: object) -> str:
+def explain_value(key: str, value: object) -> str:
     """What another trainer's value is here, in brackets, or nothing."""
     ours = VALUES.get((key, str(value).lower()), "")
     return f" (say {ours})" if ours else ""

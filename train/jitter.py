@@ -60,8 +60,17 @@ class Jitter:
     def random(
         self, source: Pixels, target: Pixels, random: np.random.Generator, *valid: Pixels
     ) -> tuple[Pixels, ...]:
-        """A training crop; ``valid``: ``bool (H, W)``, where there is data, is cut alike. Raises
-        :class:`ImageError` where the images are too small for one."""
+        """Draw a training crop of both images.
+
+        Args:
+            source: ``(H, W, C)``.
+            target: The same size.
+            random: Decides scale, place and mirroring.
+            valid: ``bool (H, W)``, where there is data; cut in the same way.
+
+        Raises:
+            ImageError: The images are too small for a crop.
+        """
         images: Sequence[Pixels] = (source, target, *valid)
         if self.resize_side is not None:
             images = [resize(image, self.resize_side) for image in images]
@@ -70,8 +79,16 @@ class Jitter:
         return crop.mirror(image[crop.rows, crop.columns] for image in images)
 
     def choose_crop(self, height: int, width: int, random: np.random.Generator) -> Crop:
-        """A training crop of images of that size, which are not resized. Raises
-        :class:`ImageError` where they are too small for one."""
+        """Draw where a training crop of images that are not resized lies.
+
+        Args:
+            height: Of the images, in pixels.
+            width: Of the images, in pixels.
+            random: Decides place and mirroring.
+
+        Raises:
+            ImageError: The images are too small for a crop.
+        """
         self._require_size(height, width)
         top, left = (int(random.integers(0, side - self.size + 1)) for side in (height, width))
         return Crop(top, left, self.size, self.flip and random.random() < 0.5)
@@ -97,8 +114,8 @@ class Jitter:
 
 
 def resize(image: Pixels, side: int) -> Pixels:
-    """To ``side`` x ``side`` pixels, bicubic; ``bool (H, W)`` is true where nothing false had a
-    part in it."""
+    """Scale an image to ``side`` x ``side`` pixels with a bicubic filter. In a mask, ``bool (H,
+    W)``, a pixel is true if no false one had a part in it."""
     if image.dtype != bool:
         return tiling.resize(image, (side, side))
     if image.all():

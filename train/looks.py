@@ -28,6 +28,7 @@ class Looks:
         return vertical_gradient(image)
 
     def draw_row(self, source: Pixels, output: Pixels, target: Pixels) -> Pixels:
+        """Source, output and target beside each other, ``uint8 (H, 3 * W, 3)``."""
         return np.concatenate([to_rgb(image) for image in (source, output, target)], axis=1)
 
     def finish_sheet(self, rows: Sequence[Pixels]) -> Pixels:

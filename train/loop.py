@@ -27,6 +27,7 @@ from pix2pix_batch.train.discriminator import make_discriminator
 from pix2pix_batch.train.meter import Meter, StepRecord
 from pix2pix_batch.train.networks import make_generator, place_networks, prepare_networks
 from pix2pix_batch.train.pace import FORWARD, Pace
+from pix2pix_batch.train.processes import average_values, describe_failure, find_greatest
 from pix2pix_batch.train.reading import batches
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.rundir import KEEP, RunDirectory
@@ -55,7 +56,7 @@ class Options:
 
 # The state of a run: networks, optimisers, data, and where it stands.
 class Trainer:
-    """One training run in the directory ``run``."""
+    """Trains one run in the directory ``run``."""
 
     def __init__(self, recipe: Recipe, data: Data, run: Path, options: Options | None = None):
         self.recipe, self.data, self.run = recipe, data, RunDirectory(run)
@@ -88,14 +89,15 @@ class Trainer:
             channels, recipe.ndf, recipe.patch, recipe.disc_norm, recipe.spectral_norm,
             recipe.scales,
         )  # fmt: skip
-        placed = place_networks(recipe, accelerator, self.generator, self.discriminator)
+        networks = place_networks(recipe, accelerator, self.generator, self.discriminator)
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if recipe.ema else None
-        self.networks = prepare_networks(recipe, accelerator, *placed)
+        self.networks = prepare_networks(recipe, accelerator, *networks)
         self.train_step = Step(recipe, self.networks, accelerator)
 
     @property
     def precision(self) -> str:
-        """Of the arithmetic: ``fp32``, ``bf16`` or ``fp16``; weights are float32 always."""
+        """The precision of the arithmetic: ``fp32``, ``bf16`` or ``fp16``. Weights are float32
+        always."""
         mixed = self.accelerator.mixed_precision
         return "fp32" if mixed == "no" else mixed
 
@@ -155,15 +157,16 @@ class Trainer:
         pace = self._pace()
         pending: tuple[int, Tensor] | None = None
         while self.step_count < self.last:
-            try:
-                with meter.time_waiting():
-                    batch = self._next(stream)
-                self._note_warning(watcher)
-            except Pix2PixBatchError:  # a pair that cannot be read any more
-                if pending is not None and self.accelerator.num_processes == 1:
+            with meter.time_waiting():
+                batch = self._try_next(stream)
+            self._note_warning(watcher)
+            unread = isinstance(batch, Pix2PixBatchError)
+            if find_greatest(self.accelerator, int(unread)):  # a pair that cannot be read any more
+                if pending is not None:
                     watcher.step(*self._check_losses(*pending, meter))
                     self._save(meter)
-                raise
+                raise batch if isinstance(batch, Pix2PixBatchError) else self._describe_failure()
+            assert not isinstance(batch, Pix2PixBatchError)
             losses = self._train_batch(batch)
             if pending is not None:  # a step late, so that a GPU is never waited for
                 watcher.step(*self._check_losses(*pending, meter))
@@ -200,13 +203,13 @@ class Trainer:
         return Meter()
 
     def _end(self, stop: StopRequest) -> None:
-        if self.failures:
-            kept = checkpoint.path_of(self.run.checkpoints, self.step_count)
-            raise TrainingError(
-                f"{self.failures[0]}; {kept} is written. The same command goes on from there; "
-                "--workers 0 reads without other processes"
-            )
+        if self.failures or stop.number is None:
+            raise self._describe_failure()
         raise stop.make_exception()
+
+    def _describe_failure(self) -> TrainingError:
+        path = checkpoint.path_of(self.run.checkpoints, self.step_count)
+        return describe_failure(self.failures, path)
 
     def _note_warning(self, watcher: Watcher) -> None:
         """The first image that is read with one, lest it is known only when the run ends."""
@@ -223,6 +226,13 @@ class Trainer:
         validation = len(self.validation.chosen) * FORWARD / self.recipe.batch_size
         share = validation / self.recipe.accumulate
         return Pace(self.step_count, self.last, self.every, pause_steps=share)
+
+    def _try_next(self, stream: Iterator[tuple[Tensor, ...]]) -> list[Batch] | Pix2PixBatchError:
+        """The images of the next step, or why they cannot be read."""
+        try:
+            return self._next(stream)
+        except Pix2PixBatchError as error:
+            return error
 
     def _next(self, stream: Iterator[tuple[Tensor, ...]]) -> list[Batch]:
         recipe, accelerator = self.recipe, self.accelerator
@@ -276,9 +286,11 @@ class Trainer:
         if self.recipe.gan_mode in ("wgangp", "hinge"):
             reasons.append(f"{self.recipe.gan_mode} logits have no bound: try gan_mode=lsgan")
         saved = checkpoint.list_checkpoints(self.run.checkpoints)
-        kept = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was due yet"
+        remark = (
+            f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was due yet"
+        )
         return TrainingError(
-            f"step {step}: {what}; {kept}. Likely: {'; '.join(reasons)}. Start again in a new "
+            f"step {step}: {what}; {remark}. Likely: {'; '.join(reasons)}. Start again in a new "
             "directory with --set"
         )
 
@@ -286,24 +298,13 @@ class Trainer:
         """Whether any process has to; a signal to one of them counts as one to each."""
         failure = signal.NSIG  # of a process that reads data: above all signals
         mine = failure if self.failures else stop.number or 0
-        if self.accelerator.num_processes == 1:
-            return mine > 0
-        numbers: Tensor = self.accelerator.gather(torch.tensor([mine], device=self.device))
-        greatest = int(numbers.max())
+        greatest = find_greatest(self.accelerator, mine)
         if 0 < greatest < failure and stop.number is None:
             stop.number = greatest
         return greatest > 0
 
-    def _average_over_processes(self, losses: dict[str, float]) -> dict[str, float]:
-        """Their means over the processes."""
-        if self.accelerator.num_processes == 1:
-            return losses
-        values = torch.tensor(list(losses.values()), dtype=torch.float64, device=self.device)
-        means: Tensor = self.accelerator.reduce(values, "mean")
-        return dict(zip(losses, means.tolist(), strict=True))
-
     def _report(self, watcher: Watcher, meter: Meter, stop: StopRequest) -> None:
-        losses = self._average_over_processes(meter.means())
+        losses = average_values(self.accelerator, meter.means())
         if not self.accelerator.is_main_process:
             return
         # several processes cannot leave in the middle: the others wait for this one
@@ -326,7 +327,10 @@ class Trainer:
 
     def _save(self, meter: Meter | None) -> None:
         """``meter``: where it holds losses that are not recorded yet."""
-        left = meter and {"steps": meter.steps, "sums": self._average_over_processes(meter.sums)}
+        left = meter and {
+            "steps": meter.steps,
+            "sums": average_values(self.accelerator, meter.sums),
+        }
         if self.accelerator.is_main_process:
             state: dict[str, Any] = {
                 "step": self.step_count,
@@ -350,7 +354,9 @@ class Trainer:
         """What samples mean, once that is found from the data."""
         if not self.recipe.takes_rasters:
             return {}
-        ranges = {side: given.as_dict() for side, given in self.data.ranges._asdict().items()}
+        ranges = {
+            side: side_range.as_dict() for side, side_range in self.data.ranges._asdict().items()
+        }
         return {"ranges": json.loads(json.dumps(ranges))}  # as it is read back
 
     def _resume(self) -> list[str]:

@@ -20,8 +20,8 @@ def mean_absolute_error(output: np.ndarray, target: np.ndarray) -> float:
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
-    """``float64 (..., H, W)``, 0..255, of ``uint8 (..., H, W, C)``; of 4 channels the last is
-    alpha."""
+    """The luma of images, ``uint8 (..., H, W, C)``, as ``float64 (..., H, W)`` from 0 to 255. The
+    last of 4 channels is alpha and does not count."""
     return image[..., 0].astype(float) if image.shape[-1] == 1 else image[..., :3] @ GREY
 
 
@@ -72,16 +72,11 @@ def grid_energies(image: np.ndarray) -> np.ndarray:
     return np.array([power[period == p].sum() for p in PERIODS])
 
 
-def sharpness(output: np.ndarray, target: np.ndarray) -> float:
-    """The output's mean vertical gradient over the target's; noise and grids count as well."""
-    return ratio(vertical_gradient(output), vertical_gradient(target))
-
-
-def ratio(made: float, truth: float) -> float:
+def ratio(value: float, truth: float) -> float:
     """1 where both are zero, infinite where the truth alone is."""
     if truth == 0:
-        return 1.0 if made == 0 else math.inf
-    return made / truth
+        return 1.0 if value == 0 else math.inf
+    return value / truth
 
 
 def ssim(output: np.ndarray, target: np.ndarray) -> float:
@@ -101,8 +96,8 @@ def map_similarity(output: np.ndarray, target: np.ndarray) -> np.ndarray:
     borders = ((0, 0), (0, 0), (wide, wide), (wide, wide))
     images = (image.transpose(2, 0, 1)[None].astype(np.float32) for image in (output, target))
     pair = (torch.from_numpy(np.pad(image, borders, mode="symmetric")) for image in images)
-    found = _compare(*pair)[1][0].numpy().transpose(1, 2, 0)
-    return found[wide : wide + height, wide : wide + width]
+    similarity = _compare(*pair)[1][0].numpy().transpose(1, 2, 0)
+    return similarity[wide : wide + height, wide : wide + width]
 
 
 WINDOW_RADIUS = 5
@@ -114,11 +109,11 @@ def _compare(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     the value of each pixel."""
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    found = structural_similarity_index_measure(
+    similarity = structural_similarity_index_measure(
         output, target, data_range=1.0, return_full_image=True
     )
-    assert isinstance(found, tuple)
-    return found
+    assert isinstance(similarity, tuple)
+    return similarity
 
 
 MS_SSIM_SIDE = 176
@@ -161,7 +156,16 @@ def nearest_class(image: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def confusion(output: np.ndarray, target: np.ndarray, classes: int) -> np.ndarray:
-    """``int64 (K, K)``: pixels by the target's class (row) and the output's (column)."""
+    """Count the pixels by their true and their found class.
+
+    Args:
+        output: ``(H, W)``, the classes of the output, from 0.
+        target: ``(H, W)``, the true classes.
+        classes: The number K of classes.
+
+    Returns:
+        ``int64 (K, K)``: a row for each class of the target, a column for each of the output.
+    """
     pairs = np.bincount((target * classes + output).ravel(), minlength=classes * classes)
     return pairs.reshape(classes, classes)
 

@@ -40,8 +40,20 @@ class MosaicPair:
         sea_in: str = "source",
         reader: Reader | None = None,
     ) -> MosaicPair:
-        """Read both mosaics. What is within ``tolerance`` of one of the colours ``sea`` is no land:
-        in ``a``, the source, or with ``sea_in="target"`` in ``b``. Raises :class:`InputError`."""
+        """Read both mosaics.
+
+        Args:
+            a: The source.
+            b: The target.
+            sea: Colours that are no land.
+            tolerance: By how many levels a pixel may differ from such a colour and still be no
+                land.
+            sea_in: ``source`` or ``target``: which of the mosaics has these colours.
+            reader: Reads the files.
+
+        Raises:
+            InputError: They cannot be read, or are of different sizes.
+        """
         # of a whole Earth: many pixels are no sign of harm, unless somebody says so
         reader, arrays = (reader or Reader()).without_bound(), []
         for path in (a, b):
@@ -128,7 +140,7 @@ class CropSampler:
         return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
     def pair(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One crop of A and of B: ``uint8 (size, size, 3)`` each."""
+        """Draw a crop of A and of B, ``uint8 (size, size, 3)`` each."""
         low, high = np.log(self.scales)
         mirror = random.choice((-1, 1), 2) if self.flip else np.ones(2)
         stretch = np.exp(random.uniform(low, high, 2)) * mirror
@@ -153,10 +165,10 @@ class CropSampler:
             )
         # Right angles keep rows and columns apart, which Pillow resizes several times as fast.
         ends = np.sort([shift, shift + matrix @ np.full(2, self.size)], axis=0)
-        found = np.asarray(window.resize(size, Image.Resampling.BICUBIC, box=(*ends[0], *ends[1])))
+        crop = np.asarray(window.resize(size, Image.Resampling.BICUBIC, box=(*ends[0], *ends[1])))
         x, y = matrix.sum(axis=1) > 0  # whether its axes run as the crop's
-        found = found[:: 1 if y else -1, :: 1 if x else -1]
-        return np.ascontiguousarray(found if matrix[0, 0] else found.transpose(1, 0, 2))
+        crop = crop[:: 1 if y else -1, :: 1 if x else -1]
+        return np.ascontiguousarray(crop if matrix[0, 0] else crop.transpose(1, 0, 2))
 
 
 def grid_windows(
@@ -168,7 +180,19 @@ def grid_windows(
     stride: int,
     min_land: float,
 ) -> list[tuple[slice, slice]]:
-    """Where the crops each ``stride`` pixels over ``bands`` lie that show enough land."""
+    """List the crops on a grid that show enough land.
+
+    Args:
+        mosaics: Both pictures of the Earth.
+        bands: Bands of longitude that crops lie in: west and east in degrees.
+        latitudes: The latitudes between which they lie, in degrees.
+        size: The side of a crop.
+        stride: Pixels from one to the next.
+        min_land: The least share of land, 0 to 1.
+
+    Returns:
+        Rows and columns of each crop.
+    """
     windows = []
     top, bottom = mosaics.rows(latitudes)
     for west, east in bands:

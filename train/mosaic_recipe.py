@@ -75,12 +75,12 @@ class Mosaic(Model):
     @field_validator("sea", mode="before")
     @classmethod
     def _list_sea(cls, value: Any) -> Any:
-        """One colour may stand alone."""
+        """Take one colour that stands alone as a list of it."""
         return _list_single(value)
 
     @field_serializer("sea")
     def _write_sea(self, value: list[Colour]) -> list[Colour] | Colour:
-        """One colour stands alone, as earlier versions read and wrote it."""
+        """Write one colour alone, as earlier versions read and wrote it."""
         return value[0] if len(value) == 1 else value
 
     @field_validator("folds", mode="before")
@@ -164,7 +164,7 @@ class Mosaic(Model):
 
 
 def subtract_bands(bands: list[Band], others: list[Band]) -> list[Band]:
-    """``bands`` without what of them lies in ``others``."""
+    """Take out of ``bands`` what lies in ``others``."""
     for west, east in others:
         left = [(start, min(end, west)) for start, end in bands]
         right = [(max(start, east), end) for start, end in bands]

@@ -20,8 +20,8 @@ from pix2pix_batch.train.upsample import keep_form
 
 
 def make_generator(recipe: Recipe) -> Generator:
-    """With random weights, of PyTorch's global generator, or those of ``recipe.init``. Raises
-    :class:`InputError`."""
+    """Make the generator, with random weights of PyTorch's global generator or those of
+    ``recipe.init``. Raises :class:`InputError`."""
     generator: Generator = recipe.architecture.build()
     init_weights(generator)
     if recipe.init:
@@ -35,8 +35,16 @@ def make_generator(recipe: Recipe) -> Generator:
 def place_networks(
     recipe: Recipe, accelerator: Accelerator, generator: Generator, discriminator: nn.Module
 ) -> tuple[nn.Module, nn.Module]:
-    """Both on their device, with batch norms that span all processes where there are several, and
-    what the recipe does not train frozen."""
+    """Move both networks to their device, and freeze what the recipe does not train.
+
+    If there are several processes, batch norms span them all.
+
+    Args:
+        recipe: The recipe.
+        accelerator: Has the device and the processes.
+        generator: The generator.
+        discriminator: The discriminator.
+    """
     device = accelerator.device
     placed_generator, placed_discriminator = (
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -56,7 +64,14 @@ def place_networks(
 def prepare_networks(
     recipe: Recipe, accelerator: Accelerator, generator: nn.Module, discriminator: nn.Module
 ) -> Networks:
-    """Both as accelerate runs them, with their optimisers."""
+    """Wrap both networks and make their optimisers, as accelerate runs them.
+
+    Args:
+        recipe: The recipe.
+        accelerator: Has the device and the processes.
+        generator: The generator on its device.
+        discriminator: The discriminator on its device.
+    """
     betas = (recipe.beta1, recipe.beta2)
     with warnings.catch_warnings():  # broadcast_buffers has a new name that old PyTorch lacks
         warnings.simplefilter("ignore", FutureWarning)

@@ -19,33 +19,35 @@ from pix2pix_batch.train.survey import Survey
 GREY_MODES = ("1", "L", "I")
 
 
-def list_notes(result: Check, found: Survey) -> Iterator[str]:
+def list_notes(result: Check, surveyed: Survey) -> Iterator[str]:
     """What to know of data in which files were looked at; what is left alone of them is noted in
     ``result``."""
     recipe = result.recipe
-    known = {os.path.abspath(path) for pair in found.pairs for path in pair.files()}
+    known = {os.path.abspath(path) for pair in surveyed.pairs for path in pair.files()}
     known |= {pages.locate(path)[0] for path in known}
-    known |= {os.path.abspath(file) for file, _ in found.problems}
-    places = [os.path.abspath(side) + os.sep for one in found.sides for side in (one.a, one.b)]
-    files = map(os.path.abspath, image_files(found.data, result.left, found.rasters))
+    known |= {os.path.abspath(file) for file, _ in surveyed.problems}
+    places = [
+        os.path.abspath(side) + os.sep for sides in surveyed.sides for side in (sides.a, sides.b)
+    ]
+    files = map(os.path.abspath, image_files(surveyed.data, result.left, surveyed.rasters))
     others = [path for path in files if path not in known and not path.startswith(tuple(places))]
-    if found.layout == "manifest":
+    if surveyed.layout == "manifest":
         _drop_manifest(result.left)
-    if found.hint:
-        yield found.hint
-    if links := found.describe_links():
+    if surveyed.hint:
+        yield surveyed.hint
+    if links := surveyed.describe_links():
         yield links
     if others:
         of = "belongs" if len(others) == 1 else "belong"
         yield (
-            f"{format_count(len(others), 'image')} in {escape(found.data)} {of} to no pair and "
+            f"{format_count(len(others), 'image')} in {escape(surveyed.data)} {of} to no pair and "
             f"will not be used, such as {escape(others[0])}"
         )
     shapes = [(int(width), int(height)) for width, height in
               (size.split("x") for size in result.sizes)]  # fmt: skip
     narrow = sum(n for (width, height), n in zip(shapes, result.sizes.values(), strict=True)
                  if 2 * width <= height)  # fmt: skip
-    if found.layout == "side-by-side" and 0 < narrow < len(found.pairs):
+    if surveyed.layout == "side-by-side" and 0 < narrow < len(surveyed.pairs):
         yield f"{format_count(narrow, 'image')} of them not wider than high; are they side by side?"
     if recipe.fit == "resize" and any(width != height for width, height in shapes):
         yield "images that are not square are squeezed into squares (fit=resize)"

@@ -17,9 +17,12 @@ PENALTY = 10.0  # Gulrajani et al. 2017, section 4: lambda = 10
 def discriminator_loss(mode: str, real: Tensor, fake: Tensor) -> Tensor:
     """What D minimises, halved: "we divide the objective by 2 while optimizing D" (section 3.3).
 
-    ``vanilla``: cross entropy (Goodfellow et al. 2014); ``lsgan``: squares to the targets 1 and 0
-    (Mao et al. 2017); ``hinge`` (Lim and Ye 2017); ``wgangp``: the critic's difference of means
-    (Gulrajani et al. 2017), to which :func:`gradient_penalty` is added.
+    Args:
+        mode: ``vanilla``: cross entropy (Goodfellow et al. 2014). ``lsgan``: squares to the targets
+            1 and 0 (Mao et al. 2017). ``hinge`` (Lim and Ye 2017). ``wgangp``: the critic's
+            difference of means (Gulrajani et al. 2017), to which :func:`gradient_penalty` is added.
+        real: D's logits of real pairs.
+        fake: D's logits of generated pairs.
     """
     real_loss, fake_loss = DISCRIMINATOR[mode]
     return (real_loss(real) + fake_loss(fake)) / 2
@@ -48,11 +51,15 @@ def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tenso
 def gradient_penalty(
     judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor
 ) -> Tensor:
-    """Pulls the norm of the critic's gradient to 1 between ``real`` and ``fake``, times 10.
+    """Pull the norm of the critic's gradient to 1 between real and generated images, times 10.
 
-    ``judge``: images ``(N, C, H, W)`` to logits; ``mix``: ``(N, 1, 1, 1)`` in [0, 1], where each
-    image lies between the two. Gulrajani et al. 2017, equation 3. Halved, as all that D
-    minimises.
+    Gulrajani et al. 2017, equation 3; halved, as all that D minimises.
+
+    Args:
+        judge: Images ``(N, C, H, W)`` to logits.
+        real: Real images.
+        fake: Generated images of the same shape.
+        mix: ``(N, 1, 1, 1)`` in [0, 1]: where between the two each image lies.
     """
     between = torch.lerp(fake.detach(), real, mix).requires_grad_(True)
     logits = judge(between)

@@ -49,12 +49,12 @@ class Pace:
 
     def end_step(self) -> None:
         """A step has ended; it began when the last step or pause did."""
-        taken = self._since_mark()
+        seconds = self._since_mark()
         self.step, self.paused = self.step + 1, False
         self.count += 1
         if self.count == WARM_UP + 1:
             self.times.clear()
-        self.times.append(taken)
+        self.times.append(seconds)
 
     def end_pause(self) -> None:
         """A validation or a checkpoint has ended, or both."""
@@ -62,7 +62,7 @@ class Pace:
         self.paused = True
 
     def seconds_a_step(self) -> float | None:
-        """Without pauses; ``None`` before the first step."""
+        """Seconds of a step, without pauses; ``None`` before the first step."""
         if not self.times:
             return None
         times = sorted(self.times)

@@ -19,10 +19,18 @@ def find_doubts(
     reader: Reader | None = None,
     describe_remedies: Callable[[], Mapping[int, str]] = dict,
 ) -> list[str]:
-    """Why the images may be no pairs, or not as meant, by what some of them show.
+    """Find out, by what some images show, whether they may be no pairs, or other ones than is
+    meant.
 
-    For pairs whose headers are sound. ``channels``: those that A and B are read with;
-    ``describe_remedies``: as of :meth:`plausible.Evidence.doubts`.
+    Args:
+        layout: The layout that the data seems to have.
+        listed: Pairs whose headers are sound.
+        channels: With how many channels A and B are read.
+        reader: Reads the files.
+        describe_remedies: As of :meth:`plausible.Evidence.doubts`.
+
+    Returns:
+        Reasons to doubt, for people.
     """
     reader, reasons = reader or Reader(), []
     if layout == "side-by-side" and not any(is_wide(pair, reader) for pair in listed):

@@ -48,34 +48,34 @@ class Reader:
         self.warnings: dict[str, str] = {}
 
     def without_bound(self) -> Reader:
-        """One that takes pictures of any size, where none is given."""
+        """A reader that takes pictures of any size, unless the user has set a bound."""
         bound = sys.maxsize if self.tolerance.max_pixels is None else self.tolerance.max_pixels
         other = Reader(replace(self.tolerance, max_pixels=bound))
         other.warnings = self.warnings
         return other
 
     def pair(self, pair: Pair, channels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Both images of a pair, ``uint8 (H, W, channels)`` each, A first.
+        """Read both images of a pair, ``uint8 (H, W, channels)`` each, A first.
 
         A side-by-side image is cut in the middle before anything else touches it. Raises
         :class:`ImageError` naming the file.
         """
         if pair.b is None:
-            return halves(self.image(pair.a, max(channels)), channels, pair.a)
+            return cut_in_half(self.image(pair.a, max(channels)), channels, pair.a)
         a, b = self.image(pair.a, channels[0]), self.image(pair.b, channels[1])
         if a.shape[:2] != b.shape[:2]:
             raise ImageError(f"{pair.b}: its size differs from that of {pair.a}")
         return a, b
 
     def image(self, path: Path, channels: int) -> np.ndarray:
-        """``uint8 (H, W, channels)``. Raises :class:`ImageError`."""
+        """Read an image, ``uint8 (H, W, channels)``. Raises :class:`ImageError`."""
         picture = self.picture(path, channels)
         if picture.alpha is not None:
             raise _transparent(path, channels)
         return picture.pixels
 
     def picture(self, path: Path, channels: int | None) -> Picture:
-        """As :func:`images.read` reads it. Raises :class:`ImageError` naming the file."""
+        """Read a file by :func:`images.read`. Raises :class:`ImageError` naming the file."""
         try:
             picture = images.read(pages.read_file(str(path)), channels, self.tolerance)
         except ImageError as error:
@@ -106,31 +106,37 @@ def check_headers(
     sizes: Counter[tuple[int, int]] | None = None,
     reader: Reader | None = None,
 ) -> list[tuple[str, str]]:
-    """What the files' headers alone show to be wrong, as ``(file, what)``.
+    """Find what the headers of the files alone show to be wrong.
 
-    ``sizes`` is given the width and height of each image of the sound pairs.
+    Args:
+        listed: The pairs.
+        sizes: Gets the width and height of each image of the sound pairs.
+        reader: Reads the files.
+
+    Returns:
+        Files, and what is wrong with them.
     """
     reader = reader or Reader()
     problems = []
     for pair in listed:
-        found = []
+        own_sizes = []
         if pair.b is None and reader.refusal_of_one_file:
             problems.append((str(pair.a), reader.refusal_of_one_file))
             continue
         for place, path in enumerate(pair.files()):
             try:
-                found.append(reader.size(path, place))
+                own_sizes.append(reader.size(path, place))
             except ImageError as error:
                 reason = str(error).removeprefix(f"{path}: ")
                 problems.append((str(path), reader.explain_unread(reason, path)))
-        if len(found) < len(pair.files()):
+        if len(own_sizes) < len(pair.files()):
             continue
-        width, height = found[0]
+        width, height = own_sizes[0]
         if pair.b is None and width % 2:
             what = f"is {format_count(width, 'pixel')} wide, which cannot be halved into A and B"
             problems.append((str(pair.a), what))
-        elif len(found) == 2 and found[0] != found[1]:
-            one, other = ("{}x{}".format(*size) for size in found)
+        elif len(own_sizes) == 2 and own_sizes[0] != own_sizes[1]:
+            one, other = ("{}x{}".format(*size) for size in own_sizes)
             problems.append((str(pair.b), f"is {other} pixels, its partner {pair.a} is {one}"))
         elif sizes is not None:
             sizes[width if pair.b else width // 2, height] += 1
@@ -153,8 +159,19 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return image.size[::-1] if turned else image.size
 
 
-def halves(both: np.ndarray, channels: Sequence[int], path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A and B of a side-by-side image, with their channels. Raises :class:`ImageError`."""
+def cut_in_half(
+    both: np.ndarray, channels: Sequence[int], path: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a side-by-side image into A and B.
+
+    Args:
+        both: ``(H, 2 * W, C)``.
+        channels: How many channels A and B are to have.
+        path: The image's path, for messages.
+
+    Raises:
+        ImageError: It cannot be cut so, or transparency would be lost.
+    """
     if both.shape[1] % 2:
         raise ImageError(f"{path}: an odd width cannot be halved into A and B")
     a, b = np.split(both, 2, axis=1)
@@ -169,8 +186,16 @@ def _transparent(path: Path, channels: int) -> ImageError:
 
 
 def as_channels(pixels: np.ndarray, channels: int, path: Path) -> np.ndarray:
-    """Fewer channels of the image at ``path``, as reading it so would give. Raises
-    :class:`ImageError` where transparency would be lost."""
+    """Reduce the channels of an image as reading it with fewer would.
+
+    Args:
+        pixels: ``(H, W, C)``.
+        channels: How many it is to have.
+        path: The image's path, for messages.
+
+    Raises:
+        ImageError: Transparency would be lost.
+    """
     if pixels.shape[2] == 4 and channels < 4:
         if (pixels[:, :, 3] < 255).any():
             raise _transparent(path, channels)

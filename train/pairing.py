@@ -32,11 +32,16 @@ class Paired:
 
 
 def list_pairs(a: str, b: str, file: Path) -> Paired:
-    """Write the manifest ``file`` of the images of A and B.
+    """Find the partners among images of A and B, and write them as a manifest.
 
-    ``a``, ``b``: directories, or patterns of files or directories, in which ``*`` stands for any
-    part of a name and ``**`` for directories too; partners have the same there. Raises
-    :class:`InputError` where nothing matches, and where less than half does.
+    Args:
+        a: A directory, or a pattern of files or directories in which ``*`` stands for any part of a
+            name and ``**`` for directories too.
+        b: The same of the other side. Partners have the same in place of each ``*``.
+        file: The manifest to write.
+
+    Raises:
+        InputError: Nothing matches, or less than half does.
     """
     if not manifest.is_manifest(file) or file.suffix.lower() != ".csv":
         raise InputError(f"{file}: a manifest's name ends in .csv")
@@ -44,9 +49,9 @@ def list_pairs(a: str, b: str, file: Path) -> Paired:
         raise InputError(f"{file}: exists; choose another name, or remove it")
     same: list[Path] = []
     sides = [_files(a, same), _files(b, same)]
-    for given, found in zip((a, b), sides, strict=True):
-        if not found:
-            raise InputError(f"{given}: no image is there; give a directory or a quoted pattern")
+    for pattern, files in zip((a, b), sides, strict=True):
+        if not files:
+            raise InputError(f"{pattern}: no image is there; give a directory or a quoted pattern")
     both = set(sides[0].values()) & set(sides[1].values())
     if both:  # '*.png' is all that '*_mask.png' is not
         wider = 0 if len(sides[0]) >= len(sides[1]) else 1
@@ -68,11 +73,11 @@ def list_pairs(a: str, b: str, file: Path) -> Paired:
     return Paired(len(rows), str(match.rule), rows[0], [*same, *alone], dict(Counter(splits)))
 
 
-def split_of(path: Path, given: str) -> str:
+def split_of(path: Path, wild_path: str) -> str:
     """The split that a directory on the way to ``path`` is called after, or what a star in the
     directory's pattern stands for; ``train`` where none."""
-    base = _base(given)
-    inner = Path(given).relative_to(base).parts
+    base = _base(wild_path)
+    inner = Path(wild_path).relative_to(base).parts
     if "**" in inner:
         inner = inner[: inner.index("**")]
     for part, pattern in zip_longest(path.parent.relative_to(base).parts, inner):
@@ -90,34 +95,34 @@ def split_of(path: Path, given: str) -> str:
     return "train"
 
 
-def _base(given: str) -> Path:
-    """The directory that ``given`` is, or that its pattern begins with."""
-    found = WILD.search(given)
-    if found is None:
-        return Path(given)
-    return Path(given[: found.start()].rpartition("/")[0] or ("/" if given[0] == "/" else "."))
+def _base(pattern: str) -> Path:
+    """The directory that ``pattern`` is, or that it begins with."""
+    wild = WILD.search(pattern)
+    if wild is None:
+        return Path(pattern)
+    return Path(pattern[: wild.start()].rpartition("/")[0] or ("/" if pattern[0] == "/" else "."))
 
 
-def _files(given: str, same: list[Path]) -> dict[str, Path]:
-    """The images that ``given`` matches, by what partners share of their paths; in ``same``, those
-    that share it with another of their side, so that neither can be told to be a partner."""
-    found: dict[str, list[Path]] = {}
-    for key, path in _match_files(given):
-        found.setdefault(key, []).append(path)
-    same += [path for paths in found.values() if len(paths) > 1 for path in paths]
-    return {key: paths[0] for key, paths in found.items() if len(paths) == 1}
+def _files(pattern: str, same: list[Path]) -> dict[str, Path]:
+    """The images that ``pattern`` matches, by what partners share of their paths. ``same`` gets
+    those that share it with another of their side, so that no partner can be chosen."""
+    files: dict[str, list[Path]] = {}
+    for key, path in _match_files(pattern):
+        files.setdefault(key, []).append(path)
+    same += [path for paths in files.values() if len(paths) > 1 for path in paths]
+    return {key: paths[0] for key, paths in files.items() if len(paths) == 1}
 
 
-def _match_files(given: str) -> Iterator[tuple[str, Path]]:
-    if not WILD.search(given):
-        folder = Path(given)
+def _match_files(wild_path: str) -> Iterator[tuple[str, Path]]:
+    if not WILD.search(wild_path):
+        folder = Path(wild_path)
         if not folder.is_dir():
-            raise InputError(f"{given}: there is no such directory")
+            raise InputError(f"{wild_path}: there is no such directory")
         for path in image_files(folder):
             yield path.relative_to(folder).with_suffix("").as_posix(), path
         return
-    base = _base(given)
-    pattern = re.compile(_expression(os.path.normpath(given)))
+    base = _base(wild_path)
+    pattern = re.compile(_expression(os.path.normpath(wild_path)))
     for path in image_files(base):
         text = os.path.normpath(path)
         for form in (text, os.path.splitext(text)[0]):

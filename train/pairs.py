@@ -42,11 +42,17 @@ EXPECTED = (
 
 
 def survey(data: Path, *, val_fraction: float = 0.1, rasters: bool = False) -> Survey:
-    """Find every pair in ``data`` by the names alone; ``rasters``: as of :class:`Survey`. Raises
-    :class:`InputError` if there is no layout to be seen.
+    """Find every pair in the data by the names of the files alone.
 
-    Where no ``val`` split is given, ``val_fraction`` of the training pairs become one, chosen by
-    their names, so that adding pairs moves none from one split to the other.
+    Args:
+        data: A directory of pairs, or a manifest.
+        val_fraction: If there is no ``val`` split, this share of the training pairs becomes one.
+            They are chosen by their names, so that adding pairs moves none from one split to the
+            other.
+        rasters: Whether files that are no pictures count, as in :class:`Survey`.
+
+    Raises:
+        InputError: No layout can be seen.
     """
     if data.is_file():
         if not manifest.is_manifest(data):
@@ -54,27 +60,27 @@ def survey(data: Path, *, val_fraction: float = 0.1, rasters: bool = False) -> S
                 f"{data}: is a file, and by its name no manifest. Expected {EXPECTED}; unpack "
                 "archives first"
             )
-        found = _manifest(data)
+        surveyed = _manifest(data)
     elif not data.is_dir():
         raise InputError(f"{data}: there is no such directory or manifest")
     elif listed := next(
         (path for path in sorted(data.glob("pairs.*")) if manifest.is_manifest(path)), None
     ):
-        found = _manifest(listed)
+        surveyed = _manifest(listed)
     else:
         # a dataset says what it is: its inputs' own folders may be called a and b, too
         is_beside = _require_paired(data) == "side-by-side"
         folders = None if is_beside else _folders(data, rasters)
-        found = folders or _side_by_side(data, rasters)
-    if not found.pairs and not found.problems:
-        if unread := unread_in(found.data):
+        surveyed = folders or _side_by_side(data, rasters)
+    if not surveyed.pairs and not surveyed.problems:
+        if unread := unread_in(surveyed.data):
             raise InputError(f"{data}: no pairs found, but images that are not read here: {unread}")
         raise InputError(
             f"{data}: no pairs found. Expected {EXPECTED}; see 'pix2pix-batch dataset check --help'"
         )
-    if val_fraction and not found.problems:
-        hold_out(found, val_fraction)
-    return found
+    if val_fraction and not surveyed.problems:
+        hold_out(surveyed, val_fraction)
+    return surveyed
 
 
 def unread_in(folder: Path) -> str:
@@ -104,14 +110,32 @@ def _require_paired(data: Path) -> str:
 
 
 def find(data: Path, *, val_fraction: float = 0.1, rasters: bool = False) -> Survey:
-    """As :func:`survey`, but raises :class:`InputError` for the first problems."""
-    found = survey(data, val_fraction=val_fraction, rasters=rasters)
-    require_sound(data, found.problems, found.hint)
-    return found
+    """Find every pair as :func:`survey` does, and refuse data with problems.
+
+    Args:
+        data: As in :func:`survey`.
+        val_fraction: As in :func:`survey`.
+        rasters: As in :func:`survey`.
+
+    Raises:
+        InputError: There is no layout, or there are problems; names the first.
+    """
+    surveyed = survey(data, val_fraction=val_fraction, rasters=rasters)
+    require_sound(data, surveyed.problems, surveyed.hint)
+    return surveyed
 
 
 def require_sound(data: Path, problems: Sequence[tuple[str, str]], hint: str = "") -> None:
-    """Raises :class:`InputError` with the first of ``problems``, if there are any, and ``hint``."""
+    """Refuse data that has problems.
+
+    Args:
+        data: The data, for the message.
+        problems: Files, and what is wrong with them.
+        hint: What the user can do; empty if there is nothing to say.
+
+    Raises:
+        InputError: There are problems; names the first.
+    """
     if not problems:
         return
     alike: dict[str, list[str]] = {}
@@ -133,9 +157,10 @@ def _name_first(files: Sequence[str]) -> str:
 
 
 def _side_by_side(data: Path, rasters: bool) -> Survey:
-    """Raises :class:`InputError` where the files' names show two sides."""
+    """Find pairs that lie side by side in one image. Raises :class:`InputError` if the names of the
+    files show two sides."""
     _require_no_data_within(data, rasters)
-    found = Survey(data, "side-by-side", rasters=rasters)
+    surveyed = Survey(data, "side-by-side", rasters=rasters)
     splits = sides.splits_of(data)
     _require_no_directories_in_names(data)
     for split, folders in splits.items():
@@ -143,17 +168,17 @@ def _side_by_side(data: Path, rasters: bool) -> Survey:
             names = " and ".join(folder.name for folder in folders)
             raise InputError(f"{data}: {names} are both {split!r}; keep one, or rename the other")
     for split, (folder,) in splits.items() if splits else [("train", [data])]:
-        found.walked.append(folder)
-        for path in found.list_files(folder):
-            found.pairs.append(Pair(sides.stem_of(path, folder), split, path))
+        surveyed.walked.append(folder)
+        for path in surveyed.list_files(folder):
+            surveyed.pairs.append(Pair(sides.stem_of(path, folder), split, path))
     if doubtful := sides.find_doubtful_splits(data):
         names = ", ".join(escape(path.name) for path in doubtful[:SHOWN])
-        found.doubts.append(
+        surveyed.doubts.append(
             f"{names}: called like splits, but not taken for them; call directories train, val and "
             "test if they are"
         )
-    for seeming in sides.find_unnamed(found.walked, rasters):
-        if not _are_side_by_side(found.pairs):
+    for seeming in sides.find_unnamed(surveyed.walked, rasters):
+        if not _are_side_by_side(surveyed.pairs):
             first, second = seeming.first, seeming.second
             if len(splits) > 1:  # those of all splits
                 first, second = (_in_any_split(data, place) for place in (first, second))
@@ -161,7 +186,7 @@ def _side_by_side(data: Path, rasters: bool) -> Survey:
                 f"{data}: {seeming.what}: two sides of pairs, it seems, not images with A and B "
                 f"side by side; which of them is A? {remedy(data, first, second)}"
             )
-    return found
+    return surveyed
 
 
 def _require_no_directories_in_names(data: Path) -> None:
@@ -197,7 +222,13 @@ def _in_any_split(data: Path, place: str) -> str:
 
 
 def remedy(data: Path, a: str, b: str) -> str:
-    """The command that lists the pairs of two directories or patterns."""
+    """The command that lists the pairs of two directories or patterns, for messages.
+
+    Args:
+        data: The directory that they lie in.
+        a: As in :func:`pix2pix_batch.train.pairing.list_pairs`.
+        b: The same of the other side.
+    """
     words = " ".join(shlex.quote(word) for word in (a, b, str(data / "pairs.csv")))
     return f"'pix2pix-batch dataset pair {words}' (A first) lists the pairs; then give {data} again"
 
@@ -211,41 +242,45 @@ def _are_side_by_side(listed: Sequence[Pair]) -> bool:
 
 def _folders(data: Path, rasters: bool) -> Survey | None:
     """Two directories, by their names, with splits inside, around or in their names."""
-    found = Survey(data, "folders", rasters=rasters)
-    found.sides, why = sides.find_sides(data, rasters)
+    surveyed = Survey(data, "folders", rasters=rasters)
+    surveyed.sides, why = sides.find_sides(data, rasters)
     if why:
         raise InputError(f"{data}: {why}. {remedy(data, f'{data}/INPUTS', f'{data}/TARGETS')}")
-    for one in found.sides:
-        _match(found, one)
-    return found if found.sides else None
+    for sides_of_split in surveyed.sides:
+        _match(surveyed, sides_of_split)
+    return surveyed if surveyed.sides else None
 
 
-def _match(found: Survey, one: Sides) -> None:
+def _match(surveyed: Survey, sides_of_split: Sides) -> None:
     """Pair the files of two directories by their paths without suffix."""
-    for folder in (one.a, one.b):
+    for folder in (sides_of_split.a, sides_of_split.b):
         if not folder.is_dir():
-            found.problems.append((str(folder), "there is no such directory"))
-            places = [str(side) if side.is_dir() else "OTHER" for side in (one.a, one.b)]
-            found.hint = f"Where the partners lie elsewhere, {remedy(found.data, *places)}"
+            surveyed.problems.append((str(folder), "there is no such directory"))
+            places = [
+                str(side) if side.is_dir() else "OTHER"
+                for side in (sides_of_split.a, sides_of_split.b)
+            ]
+            surveyed.hint = f"Where the partners lie elsewhere, {remedy(surveyed.data, *places)}"
             return
     stems: list[dict[str, Path]] = [{}, {}]
-    for side, folder in zip(stems, (one.a, one.b), strict=True):
-        for path in found.list_files(folder):
+    for side, folder in zip(stems, (sides_of_split.a, sides_of_split.b), strict=True):
+        for path in surveyed.list_files(folder):
             stem = sides.stem_of(path, folder)
             if stem in side:
-                found.problems.append((str(path), f"has the same name as {side[stem].name}"))
+                surveyed.problems.append((str(path), f"has the same name as {side[stem].name}"))
             side[stem] = path
     a, b = stems
     for here, there in partners.match(a.keys() - b.keys(), b.keys() - a.keys(), Rule()).pairs:
         b[here] = b.pop(there)  # the same text, its accents composed otherwise
     for stem in sorted(a.keys() & b.keys()):
-        found.pairs.append(Pair(stem, one.split, a[stem], b[stem]))
-    lonely = list(_partnerless(found.data, one, a, b))
-    found.problems += lonely
+        surveyed.pairs.append(Pair(stem, sides_of_split.split, a[stem], b[stem]))
+    lonely = list(_partnerless(surveyed.data, sides_of_split, a, b))
+    surveyed.problems += lonely
     if lonely and len(lonely) == len(a.keys() ^ b.keys()):  # each by itself, without a remedy
-        found.hint = (
+        command = remedy(surveyed.data, str(sides_of_split.a), str(sides_of_split.b))
+        surveyed.hint = (
             "Partners have equal names. Where they are pairs by other names, give patterns, or "
-            f"list them yourself in a manifest: {remedy(found.data, str(one.a), str(one.b))}"
+            f"list them yourself in a manifest: {command}"
         )
 
 
@@ -283,19 +318,18 @@ def _partnerless(
 
 def _manifest(path: Path) -> Survey:
     """A CSV or JSONL file with ``a``, ``b`` and perhaps ``split``; paths relative to the file."""
-    found = Survey(path.parent, "manifest")
+    surveyed = Survey(path.parent, "manifest")
     for row in manifest.read_rows(path):
         a, b = path.parent / row.a, path.parent / row.b
         missing = [file for file in (a, b) if not _is_file(file)]
         for file in missing:
             what = "no file" if os.path.isdir(file) else row.refusal or "not there"
-            found.problems.append((str(file), f"named in {row.place}, but {what}"))
+            surveyed.problems.append((str(file), f"named in {row.place}, but {what}"))
         if not missing:
-            is_page = pages.locate(str(a))[1] > 0
-            plain, mark = pages.split_mark(str(row.a)) if is_page else (str(row.a), "")
-            name = Path(plain).with_suffix("").as_posix() + mark
-            found.pairs.append(Pair(name, row.split, a, b))
-    return found
+            mark = str(a).removeprefix(pages.locate(str(a))[0])
+            name = Path(str(row.a).removesuffix(mark)).with_suffix("").as_posix() + mark
+            surveyed.pairs.append(Pair(name, row.split, a, b))
+    return surveyed
 
 
 def _is_file(path: Path) -> bool:

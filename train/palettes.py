@@ -33,7 +33,7 @@ class Palettes:
         self.differing = [0, 0]
 
     def add(self, files: Sequence[dict[int, bytes]]) -> None:
-        """``files``: of a pair's, the colours by number."""
+        """Count the colours of a pair. ``files``: the colours of each of its files, by number."""
         for side, colours in enumerate(files):
             first = self.first[side]
             self.differing[side] += any(first.setdefault(n, c) != c for n, c in colours.items())

@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 LEAST_SHARE = 0.5
 """Of the smaller side's files, how many a rule must pair to be proposed."""
@@ -57,14 +58,21 @@ class Rule:
 
 @dataclass(frozen=True)
 class Match:
-    """``pairs``: names of A and B that a rule puts together."""
+    """What a rule pairs: ``pairs`` has the names of A and B that it puts together."""
 
     rule: Rule
     pairs: list[tuple[str, str]]
 
 
 def match(a: Collection[str], b: Collection[str], rule: Rule) -> Match:
-    """The names that ``rule`` pairs: those whose keys are theirs alone on either side."""
+    """Pair names by a rule.
+
+    Args:
+        a: Names of one side.
+        b: Names of the other.
+        rule: Makes a key of a name. Names are partners if they have the same key and no other name
+            of their side has it.
+    """
     keys = [_unique(names, rule, side) for side, names in enumerate((a, b))]
     common = sorted(keys[0].keys() & keys[1].keys())
     return Match(rule, [(keys[0][key], keys[1][key]) for key in common])
@@ -75,56 +83,54 @@ def propose(a: Collection[str], b: Collection[str]) -> Match | None:
     best: Match | None = None
     least = max(1, LEAST_SHARE * min(len(a), len(b)))
     for rule in _rules(a, b):
-        found = match(a, b, rule)
-        if len(found.pairs) >= least and (best is None or len(found.pairs) > len(best.pairs)):
-            best = found
+        candidate = match(a, b, rule)
+        if len(candidate.pairs) >= least and (
+            best is None or len(candidate.pairs) > len(best.pairs)
+        ):
+            best = candidate
         if best is not None and len(best.pairs) == min(len(a), len(b)):
             break
     return best
 
 
 def _compose(name: str) -> str:
-    """With its accents composed in one way: macOS and other systems write them in two."""
+    """Compose the accents of a name in one way: macOS and other systems write them in two."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def _strip_padding(text: str) -> str:
-    return NUMBER.sub(lambda found: str(int(found[0])), text)
+    return NUMBER.sub(lambda number: str(int(number[0])), text)
 
 
 def _unique(names: Collection[str], rule: Rule, side: int) -> dict[str, str]:
-    found: dict[str, str] = {}
+    name_of: dict[str, str] = {}
     several = set()
     for name in names:
         key = rule.key(name, side)
-        if key in found:
+        if key in name_of:
             several.add(key)
-        found[key] = name
+        name_of[key] = name
     for key in (*several, ""):
-        found.pop(key, None)
-    return found
+        name_of.pop(key, None)
+    return name_of
 
 
 def _rules(a: Collection[str], b: Collection[str]) -> Iterator[Rule]:
-    """From the plainest on."""
+    """The rules that may pair the names, the plainest first."""
     ends = [_marks(names, SEPARATED_END, WORDS_END, _common_end) for names in (a, b)]
     starts = [_marks(names, SEPARATED_START, WORDS_START, _common_start) for names in (a, b)]
     yield Rule()
     yield Rule(loosely=True)
     for loosely in (False, True):
-        for one in ends[0]:
-            for other in ends[1]:
-                yield Rule(suffixes=(one, other), loosely=loosely)
-        for one in starts[0]:
-            for other in starts[1]:
-                yield Rule(prefixes=(one, other), loosely=loosely)
+        for suffixes in product(ends[0], ends[1]):
+            yield Rule(suffixes=suffixes, loosely=loosely)
+        for prefixes in product(starts[0], starts[1]):
+            yield Rule(prefixes=prefixes, loosely=loosely)
     yield Rule(numbers=True)
-    for one in ends[0]:
-        for other in ends[1]:
-            for first in starts[0]:
-                for second in starts[1]:
-                    yield Rule((first, second), (one, other), loosely=True)
-            yield Rule(suffixes=(one, other), numbers=True)
+    for suffixes in product(ends[0], ends[1]):
+        for prefixes in product(starts[0], starts[1]):
+            yield Rule(prefixes, suffixes, loosely=True)
+        yield Rule(suffixes=suffixes, numbers=True)
 
 
 def _marks(
@@ -135,12 +141,12 @@ def _marks(
 ) -> list[str]:
     """What may be a side's own mark in its names, nothing first."""
     last = [_compose(name).rpartition("/")[2] for name in names]
-    found = [""]
+    marks = [""]
     for pattern in (separated, words):
         counts = Counter(where[0] for where in map(pattern.search, last) if where)
-        found += [word for word, n in counts.most_common(1) if n >= COMMON_SHARE * len(last)]
-    found.append(common(last))
-    return list(dict.fromkeys(found))
+        marks += [word for word, n in counts.most_common(1) if n >= COMMON_SHARE * len(last)]
+    marks.append(common(last))
+    return list(dict.fromkeys(marks))
 
 
 def _common(names: Sequence[str]) -> str:
@@ -192,20 +198,20 @@ def _split_suffix(name: str) -> tuple[str, str]:
 def _split_last_word(name: str) -> tuple[str, str]:
     """``1_A.png`` as ``1`` and ``*_A.png``; a number at the end is a number, not a mark."""
     stem, suffix = os.path.splitext(name)
-    found = SEPARATED_END.search(stem)
-    mark = found[0] if found and not NUMBER.search(found[0]) else ""
+    match = SEPARATED_END.search(stem)
+    mark = match[0] if match and not NUMBER.search(match[0]) else ""
     return stem.removesuffix(mark), f"*{mark}{suffix}"
 
 
 def _split_last_letters(name: str) -> tuple[str, str]:
     stem, suffix = os.path.splitext(name)
-    found = WORDS_END.search(stem) if NUMBER.search(stem) else None
-    mark = found[0] if found else ""
+    match = WORDS_END.search(stem) if NUMBER.search(stem) else None
+    mark = match[0] if match else ""
     return stem.removesuffix(mark), f"*{mark}{suffix}"
 
 
 def _split_first_word(name: str) -> tuple[str, str]:
     stem, suffix = os.path.splitext(name)
-    found = SEPARATED_START.search(stem)
-    mark = found[0] if found and not NUMBER.search(found[0]) else ""
+    match = SEPARATED_START.search(stem)
+    mark = match[0] if match and not NUMBER.search(match[0]) else ""
     return stem.removeprefix(mark), f"{mark}*{suffix}"

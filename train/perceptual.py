@@ -37,7 +37,7 @@ class Lpips:
     """Learned perceptual similarity of two images: 0 is the same, 1 about the most."""
 
     def __init__(self, device: str) -> None:
-        """Raises :class:`NotComputed`."""
+        """Load the network. Raises :class:`NotComputed`."""
         find_weights(ALEXNET)
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
@@ -50,7 +50,8 @@ class Lpips:
             raise _unreadable(ALEXNET, error) from error
 
     def __call__(self, output: Pixels, target: Pixels) -> float:
-        """Of ``uint8 (H, W, C)``; sides must be at least :data:`LEAST_SIDE`."""
+        """Compute the distance of two images, ``uint8 (H, W, C)``, whose sides must be at least
+        :data:`LEAST_SIDE`."""
         first, second = (_batch(image).to(self.device) / 255 for image in (output, target))
         with torch.no_grad():
             return float(self.metric(first, second))
@@ -60,7 +61,7 @@ class Fid:
     """Fréchet inception distance between all outputs and all targets."""
 
     def __init__(self, device: str) -> None:
-        """Raises :class:`NotComputed`."""
+        """Load the network. Raises :class:`NotComputed`."""
         if importlib.util.find_spec("torch_fidelity") is None:
             raise NotComputed("pip install 'pix2pix-batch[evaluate]'")
         path = find_weights(INCEPTION)
@@ -82,14 +83,15 @@ class Fid:
         self.count += 1
 
     def compute(self) -> float:
-        """Raises :class:`NotComputed`."""
+        """Compute the distance of all images so far. Raises :class:`NotComputed`."""
         if self.count < 2:
             raise NotComputed("needs two images at least")
         return float(self.metric.compute())
 
 
 class Perceptual:
-    """Both, as far as they can be had; ``not_computed`` has the reasons where they cannot."""
+    """Computes LPIPS and FID, as far as they are available; ``not_computed`` has the reasons where
+    they are not."""
 
     def __init__(self, device: str) -> None:
         self.not_computed: dict[str, str] = {}

@@ -17,9 +17,6 @@ LAYERS = {1: 1 / 32, 6: 1 / 16, 11: 1 / 8, 20: 1 / 4, 29: 1.0}
 """What counts of torchvision's list of VGG-19's layers, ``relu1_1`` to ``relu5_1``, and how much
 (Wang et al. 2018, "High-Resolution Image Synthesis", supplement; its published code)."""
 
-LEAST_SIDE = 16
-"""Of images: the network halves them four times before the last layer that counts."""
-
 
 class PerceptualLoss(nn.Module):
     """How far the features of images are from those of others, after five of VGG-19's layers.
@@ -28,7 +25,8 @@ class PerceptualLoss(nn.Module):
     """
 
     def __init__(self) -> None:
-        """Raises :class:`InputError` where the weights are not at hand, or others'."""
+        """Load the network. Raises :class:`InputError` if the weights are not there, or are other
+        ones."""
         super().__init__()
         from torchvision.models import vgg19
 
@@ -39,8 +37,8 @@ class PerceptualLoss(nn.Module):
         with torch.device("meta"):  # the classifier behind the layers takes half a gigabyte
             layers = vgg19(weights=None).features[: max(LAYERS) + 1]
         try:
-            given = torch.load(path, map_location="cpu", weights_only=True)
-            own = {name: given[f"features.{name}"] for name in layers.state_dict()}
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+            own = {name: weights[f"features.{name}"] for name in layers.state_dict()}
             layers.load_state_dict(own, assign=True)
         except Exception as error:  # torch.load and load_state_dict raise all kinds
             raise InputError(
@@ -52,7 +50,8 @@ class PerceptualLoss(nn.Module):
                 layer.inplace = False
 
     def forward(self, made: Tensor, wanted: Tensor) -> Tensor:
-        """Of ``(N, C, H, W)`` in [-1, 1], with 1 or 3 channels: a scalar."""
+        """Compute the loss of images, ``(N, C, H, W)`` in [-1, 1] with 1 or 3 channels, as a
+        scalar."""
         x, y = (image.expand(-1, 3, -1, -1) for image in (made, wanted))
         total = made.new_zeros(())
         for number, layer in enumerate(self.layers):

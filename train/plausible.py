@@ -71,7 +71,13 @@ class PairComparison:
 
 
 def compare_sides(a: Pixels, b: Pixels, side_by_side: bool) -> PairComparison:
-    """``a``, ``b``: ``uint8 (H, W, C)`` of one size."""
+    """Compare A and B of a pair for signs that they do not belong together.
+
+    Args:
+        a: ``uint8 (H, W, C)``.
+        b: The same size.
+        side_by_side: Whether both come from one image.
+    """
     counts = np.stack([np.bincount(x.reshape(-1), minlength=256) for x in (a, b)])
     greys = (_grey_levels(a), _grey_levels(b))
     constant = (_is_constant(a), _is_constant(b))
@@ -139,20 +145,20 @@ def _jumps(whole: Pixels) -> dict[str, float]:
     places = {"middle": (columns, width / 2), "rows": (rows, height / 2)}
     for n, k in ((3, 1), (3, 2), (4, 1), (4, 3)):
         places[f"{k}/{n}"] = (columns, k * width / n)
-    found = {}
+    jumps = {}
     for name, (steps, place) in places.items():
         if not len(steps):  # one pixel high
-            found[name] = 1.0
+            jumps[name] = 1.0
             continue
         at = round(place) - 1
         # thirds of a width that is not their multiple lie between two pixels
         over = steps[max(0, at - 1) : at + 2].max() if "3" in name else steps[at]
         beside = np.concatenate([steps[max(0, at - 9) : max(0, at - 1)], steps[at + 2 : at + 10]])
         near = float(np.median(beside)) if len(beside) else 0.0
-        found[name] = (float(over) + 0.5) / (near + 0.5)
+        jumps[name] = (float(over) + 0.5) / (near + 0.5)
         if name == "middle":
-            found["texture"] = near
-    return found
+            jumps["texture"] = near
+    return jumps
 
 
 class Evidence:
@@ -168,17 +174,17 @@ class Evidence:
         self.greys: list[list[int]] = [[], []]
         self.digests: list[set[bytes]] = [set(), set()]
 
-    def add(self, one: PairComparison) -> None:
+    def add(self, comparison: PairComparison) -> None:
         self.number += 1
-        self.counts += one.counts
-        self.same += one.is_same
+        self.counts += comparison.counts
+        self.same += comparison.is_same
         for side in range(2):
-            self.constants[side] += one.constant[side]
-            self.greys[side].append(one.greys[side])
+            self.constants[side] += comparison.constant[side]
+            self.greys[side].append(comparison.greys[side])
             if len(self.digests[side]) < FEWEST:
-                self.digests[side].add(one.digests[side])
+                self.digests[side].add(comparison.digests[side])
         if len(self.looks) < COMPARED:
-            self.looks.append(one)
+            self.looks.append(comparison)
 
     def doubts(self, describe_remedies: Callable[[], Mapping[int, str]] = dict) -> list[str]:
         """Why these may be no pairs, or not the ones that were meant, a sentence each.
@@ -186,10 +192,10 @@ class Evidence:
         scale them; called where there are such."""
         if not self.number:
             return []
-        found = [self._same(), *(self._values(side, describe_remedies) for side in range(2))]
+        doubts = [self._same(), *(self._values(side, describe_remedies) for side in range(2))]
         if 2 * self.same < self.number:
-            found.append(self._panels() or self._turned() or self._unlike())
-        return [text for text in found if text]
+            doubts.append(self._panels() or self._turned() or self._unlike())
+        return [text for text in doubts if text]
 
     def _same(self) -> str:
         if self.same < max(1, self.number // 10):
@@ -233,9 +239,12 @@ class Evidence:
         if not self.side_by_side or len(self.looks) < FEWEST:
             return ""
         keys = self.looks[0].jumps
-        jumps = {key: float(np.median([one.jumps[key] for one in self.looks])) for key in keys}
+        jumps = {
+            key: float(np.median([comparison.jumps[key] for comparison in self.looks]))
+            for key in keys
+        }
         middle = jumps["middle"]
-        bands = [one.bands for one in self.looks]
+        bands = [comparison.bands for comparison in self.looks]
         gap = min(inner for inner, _ in bands)
         if gap > 1 and np.median([outer for _, outer in bands]) == 0:
             return (
@@ -254,7 +263,7 @@ class Evidence:
 
     def _turned(self) -> str:
         """Where B, mirrored or turned, is more like A."""
-        small = [one.small for one in self.looks]
+        small = [comparison.small for comparison in self.looks]
         plain = own_likeness(small)
         if len(plain) < FEWEST_COMPARED:
             return ""
@@ -269,7 +278,7 @@ class Evidence:
         return ""
 
     def _unlike(self) -> str:
-        share = likeness([one.small for one in self.looks])
+        share = likeness([comparison.small for comparison in self.looks])
         if share is None:
             return ""
         number = len(self.looks)

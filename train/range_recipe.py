@@ -43,18 +43,24 @@ class Bounds(Model):
 
 
 class BandRecipe(Bounds):
-    """One band. ``band``: its number in the files, from 1; ``name``: its name there, and in the
-    bundle. What is left out is as for all bands."""
+    """A band of a recipe. ``band``: its number in the files, from 1; ``name``: its name there, and
+    in the bundle. What is left out is as for all bands."""
 
     band: int | None = Field(None, ge=1)
     name: str = ""
 
 
 class RangeRecipe(Bounds):
-    """One side. ``type``: of its samples; ``nodata``: the value that stands for none; ``bands``:
-    each one's number, name, or :class:`BandRecipe`; without, all that the files have; ``show``:
-    the numbers or names of the bands that sheets show as red, green and blue, or the one that they
-    show as colours of a scale."""
+    """A side of a recipe of rasters.
+
+    Attributes:
+        type: The type of its samples.
+        nodata: The value that stands for no data.
+        bands: The number, name or :class:`BandRecipe` of each band; without it, all that the files
+            have.
+        show: The numbers or names of the bands that sheets show as red, green and blue, or of the
+            one that they show in the colours of a scale.
+    """
 
     type: Kind
     nodata: float | None = None
@@ -67,11 +73,11 @@ class RangeRecipe(Bounds):
         """A number or a name stands for a band that has nothing else of its own."""
         if not isinstance(value, list):
             return value
-        if any(isinstance(one, bool) for one in value):
+        if any(isinstance(word, bool) for word in value):
             raise ValueError("a band is a number, a name or a section, not yes or no; quote names")
         return [
-            {"band": one} if isinstance(one, int) else {"name": one} if isinstance(one, str)
-            else one for one in value
+            {"band": word} if isinstance(word, int) else {"name": word} if isinstance(word, str)
+            else word for word in value
         ]  # fmt: skip
 
     @field_validator("show")
@@ -106,7 +112,7 @@ class RangeRecipe(Bounds):
         return BandRecipe(**values)
 
     def require_sound(self, channels: int) -> None:
-        """Raises ``ValueError`` for what no data could mend."""
+        """Raises ``ValueError`` for values that no data could mend."""
         self.make_range(channels, [None] * channels)
         if self.show is not None:
             bare = self.bare_range(channels)
@@ -130,13 +136,13 @@ class RangeRecipe(Bounds):
         return bare_range(self.type, names, self.nodata)
 
     def make_range(self, channels: int, measured: list[tuple[float, float] | None]) -> ValueRange:
-        """``measured``: of each band what its percentiles are, ``None`` where that is not known
-        yet or not needed. Raises ``ValueError``."""
+        """Make the range of a side. ``measured``: the percentiles of each band, ``None`` if they
+        are not known yet or not needed. Raises ``ValueError``."""
         bands = []
-        for band, found in zip(self.list_bands(channels), measured, strict=True):
+        for band, percentiles in zip(self.list_bands(channels), measured, strict=True):
             low, high = band.low, band.high
             if band.percentiles is not None:
-                low, high = found or (1.0, 2.0)
+                low, high = percentiles or (1.0, 2.0)
             assert low is not None and high is not None
             bands.append(BandRange(low, high, band.scale or "linear", band.name, band.percentiles))
         return ValueRange(self.type, tuple(bands), self.nodata)
@@ -147,7 +153,17 @@ FAR = 2e38
 
 
 def bare_range(kind: str, names: list[str], nodata: float | None) -> ValueRange:
-    """Of floats, fills are -0.5 * :data:`FAR`; whole numbers have what their type has."""
+    """A range of bands whose values are not known yet.
+
+    Args:
+        kind: The type of the samples.
+        names: The names of the bands.
+        nodata: The value that stands for no data; ``None`` if there is none.
+
+    Returns:
+        For integers a range over all of their type; for floats one whose middle, which fills gaps,
+        is -0.5 * :data:`FAR`.
+    """
     low, high = (-FAR, 0.0) if kind == "float32" else LIMITS[kind]
     return ValueRange(kind, tuple(BandRange(low, high, name=name) for name in names), nodata)
 

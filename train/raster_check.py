@@ -17,12 +17,25 @@ from pix2pix_batch.train.raster_survey import survey_rasters
 from pix2pix_batch.train.survey import Survey
 
 
-def check_rasters(result: Check, found: Survey, reader: Reader) -> dict[str, str]:
-    """Look at samples, suggest ranges, and measure those that the recipe asks for. Returned are the
-    files that no recipe of pictures takes, where it is one, each with its side."""
+def check_rasters(result: Check, surveyed: Survey, reader: Reader) -> dict[str, str]:
+    """Look at samples of rasters, suggest ranges, and measure those that the recipe asks for.
+
+    Args:
+        result: Gets what is found.
+        surveyed: The pairs.
+        reader: Reads the files.
+
+    Returns:
+        The files that no recipe of pictures takes, each with its side; none if the recipe takes
+        rasters.
+    """
     own = reader if isinstance(reader, RasterReader) else None
-    looked = survey_rasters(found.pairs, own)
-    sides = {side: one for side, one in looked.sides.items() if own or not one.is_picture}
+    looked = survey_rasters(surveyed.pairs, own)
+    sides = {
+        side: side_survey
+        for side, side_survey in looked.sides.items()
+        if own or not side_survey.is_picture
+    }
     result.problems += looked.problems
     if not sides:
         return {}
@@ -30,18 +43,18 @@ def check_rasters(result: Check, found: Survey, reader: Reader) -> dict[str, str
     result.warnings |= looked.warnings
     if looked.partly:
         result.notes.append(_describe_partly(looked.partly))
-    for side, one in sides.items():
-        given = result.recipe.input_range, result.recipe.output_range
+    for side, side_survey in sides.items():
+        range_recipes = result.recipe.input_range, result.recipe.output_range
         is_input = (side == "A") != (result.recipe.direction == "BtoA")
-        if given[not is_input] is None and not one.is_picture:
-            result.suggested += one.suggest(is_input)
+        if range_recipes[not is_input] is None and not side_survey.is_picture:
+            result.suggested += side_survey.suggest(is_input)
     if own is None:
         return looked.unlike_pictures
     for place, side in enumerate("AB"):
         if side in sides:
             kind = sides[side].kinds.most_common(1)[0][0]
             own.kinds[place] = sides[side].examples[kind], kind
-    listed = [pair for pair in found.pairs if pair.split == "train" and pair.b is not None]
+    listed = [pair for pair in surveyed.pairs if pair.split == "train" and pair.b is not None]
     listed = [pair for pair in listed if not pair_files.check_headers([pair], reader=own)]
     try:
         ranges = measure_ranges(own, listed, result.recipe)

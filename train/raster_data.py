@@ -30,7 +30,7 @@ MEASURED = 2000
 
 
 class RasterSplit(FileSplit):
-    """As :class:`FileSplit`; with each pair ``valid``, ``bool (H, W)``, too: where there is
+    """A :class:`FileSplit` of rasters. Each pair has ``valid`` too, ``bool (H, W)``: where there is
     something to learn."""
 
     reader: RasterReader
@@ -97,8 +97,16 @@ class RasterData(FileData):
 
 
 def measure_ranges(reader: RasterReader, listed: Sequence[Pair], recipe: Recipe) -> ValueRanges:
-    """The ranges that the recipe asks for, its percentiles measured on ``listed``. Raises
-    :class:`InputError`."""
+    """Measure the percentiles that the recipe's ranges ask for.
+
+    Args:
+        reader: Reads the files.
+        listed: The pairs that are measured.
+        recipe: The recipe.
+
+    Raises:
+        InputError: A file cannot be read, or the percentiles make no range.
+    """
     chosen = list(listed)
     if len(chosen) > MEASURED:
         places = generator_at(recipe.seed, 0, 3).choice(len(chosen), MEASURED, replace=False)
@@ -107,42 +115,44 @@ def measure_ranges(reader: RasterReader, listed: Sequence[Pair], recipe: Recipe)
         ("input", recipe.input_range, reader.source, int(reader.swap)),
         ("output", recipe.output_range, reader.target, int(not reader.swap)),
     )
-    made = []
-    for name, given, side, place in sides:
-        if given is None:
-            made.append(side.range)
+    ranges = []
+    for name, range_recipe, side, place in sides:
+        if range_recipe is None:
+            ranges.append(side.range)
             continue
         files = [pair.files()[place] for pair in chosen]
         try:
-            made.append(_measure_side(reader, files, given, side))
+            ranges.append(_measure_side(reader, files, range_recipe, side))
         except ValueError as error:
             raise InputError(f"{name}_range: {error}") from error
         except ImageError as error:
             raise InputError(str(error)) from error
-    return ValueRanges(*made)
+    return ValueRanges(*ranges)
 
 
 def _measure_side(
-    reader: RasterReader, files: Sequence[Path], given: RangeRecipe, side: RasterSide
+    reader: RasterReader, files: Sequence[Path], range_recipe: RangeRecipe, side: RasterSide
 ) -> ValueRange:
     channels = side.bare.channels
-    draft = given.make_range(channels, [None] * channels)
+    draft = range_recipe.make_range(channels, [None] * channels)
     wanted = [band.percentiles for band in draft.bands]
     if not any(wanted):
         return draft
 
     def samples() -> Iterator[list[np.ndarray]]:
         windows = ((path, window) for path in files for window in reader.list_windows(path, side))
-        read = threads.map_ahead(lambda one: reader.bands_of(one[0], side, one[1]), windows)
+        read = threads.map_ahead(
+            lambda raster_side: reader.bands_of(raster_side[0], side, raster_side[1]), windows
+        )
         for pixels, there in read:
             yield list_samples(pixels, there, draft)
 
-    found = measure_percentiles(samples, draft.dtype, wanted)
-    for number, (values, band) in enumerate(zip(found, draft.bands, strict=True), 1):
+    percentiles = measure_percentiles(samples, draft.dtype, wanted)
+    for number, (values, band) in enumerate(zip(percentiles, draft.bands, strict=True), 1):
         if band.percentiles is None:
             continue
         if values is None:
             above = " above 0" if band.scale == "log" else ""
             raise ValueError(f"band {number}: no training image has data{above} there")
         require_span(*values, band, number)
-    return given.make_range(channels, found)
+    return range_recipe.make_range(channels, percentiles)

@@ -16,9 +16,16 @@ from pix2pix_batch.imaging.raster.paged import open_named
 
 @dataclass(frozen=True)
 class RasterFacts:
-    """``kind``: the type of its samples, by NumPy's name; ``names`` and ``nodata``: of its bands;
-    ``system``: its CRS in short, empty without; ``transform``: rasterio's six numbers, ``None``
-    where it does not say where it lies."""
+    """What a raster says of itself.
+
+    Attributes:
+        kind: The type of its samples, by NumPy's name.
+        names: The names of its bands.
+        nodata: Of each band the value that stands for no data.
+        system: Its reference system in short; empty if it has none.
+        transform: The six numbers of rasterio's transform; ``None`` if it does not say where it
+            lies.
+    """
 
     width: int
     height: int
@@ -34,8 +41,15 @@ class RasterFacts:
 
 
 def read_facts(path: Path, channels: int | None = None) -> RasterFacts:
-    """Of transparency nothing is told. ``channels``: of the recipe, where it says what the rasters
-    are. Raises :class:`ImageError`."""
+    """Read what a raster says of itself, but for a band of transparency.
+
+    Args:
+        path: Of a file, or of a page of one.
+        channels: Those of the recipe; ``None`` if it does not say what the rasters are.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
     if suffix_of(path.name) == numpy_raster.SUFFIX:
         return _read_numpy(path, channels)
     rasterio = library.rasterio()
@@ -74,13 +88,13 @@ def _read_numpy(path: Path, channels: int | None) -> RasterFacts:
     return RasterFacts(width, height, kind, ("",) * bands, (None,) * bands)
 
 
-def describe_mismatch(one: RasterFacts, other: RasterFacts) -> str:
+def describe_mismatch(first: RasterFacts, other: RasterFacts) -> str:
     """How the places of a pair's rasters differ, as far as both tell theirs; else nothing."""
-    if one.system and other.system and one.system != other.system:
-        return f"its CRS is {other.system}, its partner's {one.system}; warp one to the other's"
-    if one.transform and other.transform and one.system and other.system:
-        pixel = max(abs(one.transform[0]), abs(one.transform[1]), 1e-12)
-        moved = np.abs(np.subtract(one.transform, other.transform))
+    if first.system and other.system and first.system != other.system:
+        return f"its CRS is {other.system}, its partner's {first.system}; warp one to the other's"
+    if first.transform and other.transform and first.system and other.system:
+        pixel = max(abs(first.transform[0]), abs(first.transform[1]), 1e-12)
+        moved = np.abs(np.subtract(first.transform, other.transform))
         reach = np.array([other.width, other.height, 1] * 2)
         if float((moved * reach).max()) > pixel / 2:
             return (

@@ -46,15 +46,15 @@ class BandSums:
 
     def figures(self) -> dict[str, float]:
         """Over all bands."""
-        found = {
+        figures = {
             "mae": float(self.absolute.mean() / self.count),
             "rmse": math.sqrt(self.squared.mean() / self.count),
             "psnr": to_decibels(float(self.shares.mean() / self.count)),
             "ssim": float(self.ssim.mean() / self.count),
         }
         if len(self.absolute) > 1:
-            found["spectral_angle"] = self.angles / self.count
-        return found
+            figures["spectral_angle"] = self.angles / self.count
+        return figures
 
     def by_band(self) -> list[dict[str, float]]:
         """Each band's."""
@@ -75,32 +75,33 @@ def to_decibels(share: float) -> float:
 
 
 def measure(sample: Sample, side: ValueRange) -> BandSums:
-    """``side``: of outputs. Raises :class:`ImageError` where no pixel has data.
+    """Measure how close an output is to its target. ``side``: what the samples mean. Raises
+    :class:`ImageError` if no pixel has data.
 
-    PSNR and SSIM are of the levels that the range gives, 0 to 1, of logarithmic bands logarithmic;
-    what lies beyond the range counts as its ends there. MAE, RMSE and the spectral angle are of the
-    values themselves.
+    PSNR and SSIM are computed on the levels of the range, 0 to 1, which are logarithmic for
+    logarithmic bands; values beyond the range count as its ends. MAE, RMSE and the spectral angle
+    are computed on the values themselves.
     """
     output, target = (image.astype(np.float64) for image in (sample.output, sample.target))
     there = np.ones(target.shape[:2], bool) if sample.valid is None else sample.valid
     if not there.any():
         raise ImageError(f"{sample.name}: no pixel of it has data in the input and in the target")
     difference = (output - target)[there]
-    made, true = ((side.to_levels(image) + 1) / 2 for image in (sample.output, sample.target))
-    made, true = (np.where(there[:, :, None], levels, 0.5) for levels in (made, true))
+    translated, true = ((side.to_levels(image) + 1) / 2 for image in (sample.output, sample.target))
+    translated, true = (np.where(there[:, :, None], levels, 0.5) for levels in (translated, true))
     return BandSums(
         int(there.sum()),
         np.abs(difference).sum(axis=0),
         np.square(difference).sum(axis=0),
-        np.square(made - true)[there].sum(axis=0),
-        map_similarity(made, true)[there].sum(axis=0, dtype=np.float64),
+        np.square(translated - true)[there].sum(axis=0),
+        map_similarity(translated, true)[there].sum(axis=0, dtype=np.float64),
         float(spectral_angles(output[there], target[there]).sum()),
     )
 
 
 def spectral_angles(output: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """``float64 (n,)``, in degrees: between the spectra ``(n, C)`` as vectors (Kruse et al. 1993);
-    0 where both are zero, 90 where one is."""
+    """The angles between spectra, ``(n, C)``, as vectors, in degrees, ``float64 (n,)`` (Kruse et
+    al. 1993); 0 if both are zero, 90 if one is."""
     lengths = np.linalg.norm(output, axis=1) * np.linalg.norm(target, axis=1)
     products = (output * target).sum(axis=1)
     cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
@@ -110,7 +111,8 @@ def spectral_angles(output: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 @dataclass
 class RasterEvaluation(Evaluation):
-    """``bands``: each band's figures over all pixels with data, by its name or number."""
+    """The figures of a model of rasters. ``bands``: those of each band over all pixels with data,
+    by its name or number."""
 
     bands: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -127,8 +129,8 @@ class RasterEvaluation(Evaluation):
 
     def as_dict(self) -> dict[str, Any]:
         bands = {
-            name: {key: value if math.isfinite(value) else None for key, value in one.items()}
-            for name, one in self.bands.items()
+            name: {key: value if math.isfinite(value) else None for key, value in sums.items()}
+            for name, sums in self.bands.items()
         }
         return {**super().as_dict(), "bands": bands}
 
@@ -136,6 +138,6 @@ class RasterEvaluation(Evaluation):
         if len(self.bands) < 2:
             return
         yield f"{'band':16}{'MAE':>9}{'RMSE':>9}{'PSNR':>9}{'SSIM':>9}"
-        for name, one in self.bands.items():
-            cells = "".join(f"{format_value(value):>9}" for value in one.values())
+        for name, sums in self.bands.items():
+            cells = "".join(f"{format_value(value):>9}" for value in sums.values())
             yield f"{name[:16]:16}{cells}"

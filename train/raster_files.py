@@ -16,7 +16,7 @@ from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.imaging.raster.numpy_raster import SUFFIX
 from pix2pix_batch.imaging.raster.reading import Raster, open_raster
-from pix2pix_batch.imaging.raster.samples import GDAL_TYPES, reduction
+from pix2pix_batch.imaging.raster.samples import GDAL_TYPES, choose_step
 from pix2pix_batch.inference.large_images import may_be_large_picture
 from pix2pix_batch.item import Item
 from pix2pix_batch.train import pair_files
@@ -47,10 +47,15 @@ EMPTY = "holds no data: every pixel is its value for none, or masked; leave the 
 
 
 class RasterSide(NamedTuple):
-    """``range``: what samples mean; ``bare``: as far as it is known before any file is read
-    (:func:`pix2pix_batch.train.range_recipe.bare_range`); ``bands``: what names them in the files,
-    nothing where they are told by ``range``; ``shown``: the indices of the bands that pictures of
-    it show."""
+    """A side of the pairs, inputs or targets.
+
+    Attributes:
+        range: What its samples mean.
+        bare: What is known of that before any file is read
+            (:func:`pix2pix_batch.train.range_recipe.bare_range`).
+        bands: What names its bands in the files; empty if ``range`` names them.
+        shown: The indices of the bands that pictures of it show.
+    """
 
     range: ValueRange
     bare: ValueRange
@@ -95,19 +100,21 @@ class RasterReader(Reader):
 
     def __init__(self, recipe: Recipe, tolerance: Tolerance = USUAL) -> None:
         super().__init__(tolerance)
-        given = recipe.input_range, recipe.output_range
-        found = [
+        range_recipes = recipe.input_range, recipe.output_range
+        ranges_of_sides = [
             RasterSide(bare, bare, () if own is None else own.choose_words(bare.channels), shown)
-            for bare, own, shown in zip(recipe.bare_ranges, given, recipe.shown_bands, strict=True)
+            for bare, own, shown in zip(
+                recipe.bare_ranges, range_recipes, recipe.shown_bands, strict=True
+            )
         ]
         self.kinds: dict[int, tuple[Path, str]] = {}
         self._extents: dict[Path, Extent] = {}
         self.swap = recipe.direction == "BtoA"
-        self.a, self.b = found[::-1] if self.swap else found
+        self.a, self.b = ranges_of_sides[::-1] if self.swap else ranges_of_sides
 
     @classmethod
     def plain(cls) -> RasterReader:
-        """One for :meth:`bands_of` alone, of sides that are told there."""
+        """A reader for :meth:`bands_of` alone, which is told the side there."""
         return cls(Recipe.model_validate({"name": "plain"}))
 
     @property
@@ -129,11 +136,11 @@ class RasterReader(Reader):
         return self
 
     def find_extent(self, path: Path, side: RasterSide) -> Extent:
-        """Of one side's file. Raises :class:`ImageError` naming it."""
-        found = self._extents.get(path)
-        if found is None:
-            found = self._extents[path] = self._read_extent(path, side)
-        return found
+        """Find the size of a file of one side. Raises :class:`ImageError` naming it."""
+        extent = self._extents.get(path)
+        if extent is None:
+            extent = self._extents[path] = self._read_extent(path, side)
+        return extent
 
     def _read_extent(self, path: Path, side: RasterSide) -> Extent:
         if self.is_picture(path, side.range):
@@ -167,8 +174,8 @@ class RasterReader(Reader):
         return Window((height - high) // 2, (width - wide) // 2, high, wide)
 
     def list_windows(self, path: Path, side: RasterSide) -> Iterator[Window | None]:
-        """Those that a file is read by, which are all of it; ``None`` for a whole one. Raises
-        :class:`ImageError` naming the file."""
+        """List the windows by which a file is read, which cover all of it; ``None`` if it is read
+        as a whole. Raises :class:`ImageError` naming the file."""
         height, width, is_large = self.find_extent(path, side)
         if not is_large:
             yield None
@@ -180,7 +187,7 @@ class RasterReader(Reader):
                 yield Window(top, left, min(step, height - top), min(step, width - left))
 
     def values(self, pair: Pair, window: Window | None = None) -> Values:
-        """Both sides of a pair, or a window of them. Raises :class:`ImageError` naming the
+        """Read both sides of a pair, or a window of them. Raises :class:`ImageError` naming the
         file."""
         if pair.b is None:
             raise ImageError(f"{pair.a}: {BESIDE}")
@@ -201,9 +208,21 @@ class RasterReader(Reader):
     def bands_of(
         self, path: Path, side: RasterSide, window: Window | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """``(H, W, C)`` of the side's type, and where there is data, ``bool (H, W, C)``; ``None``
-        where there is everywhere. What lacks data has the middle of its band's range. ``window``:
-        ``None`` for all of it. Raises :class:`ImageError` naming the file."""
+        """Read the bands of a raster.
+
+        Args:
+            path: The file.
+            side: Which bands, and what they mean.
+            window: The part that is read; ``None`` for all.
+
+        Returns:
+            ``(H, W, C)`` of the side's type, with the middle of a band's range where it has no
+            data, and ``bool (H, W, C)``, where there is data, or ``None`` if there is data
+            everywhere.
+
+        Raises:
+            ImageError: It cannot be read; names the file.
+        """
         if self.is_picture(path, side.range):
             image = self.image(path, side.range.channels)
             if window is not None:
@@ -220,7 +239,7 @@ class RasterReader(Reader):
         side: RasterSide,
         read: Callable[[Raster], tuple[np.ndarray, np.ndarray | None]],
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """As :meth:`bands_of`, of what ``read`` reads."""
+        """Read bands by ``read``, as :meth:`bands_of` returns them."""
         try:
             with self._open(path, side) as raster:
                 pixels, valid = read(raster)
@@ -281,8 +300,8 @@ class RasterReader(Reader):
         return reword(reason, path)
 
     def pair(self, pair: Pair, channels: object = None) -> tuple[np.ndarray, np.ndarray]:
-        """Both sides as :func:`pix2pix_batch.imaging.composite.show` shows them, for whoever
-        looks at them as pictures; large ones every n-th pixel."""
+        """Draw both sides as :func:`pix2pix_batch.imaging.composite.show` does, for whoever looks
+        at them as pictures; large ones by every n-th pixel."""
         if self.find_large(pair) is None:
             a, b, _ = self.values(pair)
         else:
@@ -293,22 +312,27 @@ class RasterReader(Reader):
     def _read_reduced(self, path: Path, side: RasterSide) -> np.ndarray:
         if self.is_picture(path, side.range):
             image = self.image(path, side.range.channels)
-            step = reduction(image.shape[0], image.shape[1], LONGEST)
+            step = choose_step(image.shape[0], image.shape[1], LONGEST)
             return np.ascontiguousarray(image[::step, ::step])
         return self._read_bands(path, side, lambda raster: raster.read_reduced(LONGEST))[0]
 
     def pictures(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """``uint8 (H, W, 3)`` of both sides' samples."""
+        """Draw the samples of both sides, ``uint8 (H, W, 3)`` each."""
         return show(a, self.a.range, self.a.shown), show(b, self.b.range, self.b.shown)
 
     def draw(
         self, source: np.ndarray, target: np.ndarray, valid: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As pictures, and what there is nothing to learn of grey in the target's."""
-        one, other = self.source, self.target
-        return (
-            show(source, one.range, one.shown), show(target, other.range, other.shown, valid)
-        )  # fmt: skip
+        """Draw a pair as pictures; the target is grey where there is nothing to learn.
+
+        Args:
+            source: ``(H, W, C)``.
+            target: ``(H, W, C)``.
+            valid: ``bool (H, W)``, where both have data.
+        """
+        given, wanted = self.source, self.target
+        drawn = show(target, wanted.range, wanted.shown, valid)
+        return show(source, given.range, given.shown), drawn
 
 
 def _remedy_of(path: Path, kind: str) -> str:

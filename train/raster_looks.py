@@ -25,7 +25,13 @@ class RasterLooks(Looks):
         self.shown = recipe.shown_bands
 
     def measure_error(self, output: Pixels, target: Pixels, valid: Pixels | None = None) -> float:
-        """Not a number where nothing is valid."""
+        """The mean absolute error of an output, in levels of 255; NaN if nothing is valid.
+
+        Args:
+            output: ``(H, W, C)``.
+            target: The same shape.
+            valid: ``bool (H, W)``, where both have data; ``None`` for everywhere.
+        """
         levels, true = (self.ranges.output.to_levels(image) for image in (output, target))
         there = slice(None) if valid is None else valid
         difference = np.abs(levels - true)[there]
@@ -41,6 +47,8 @@ class RasterLooks(Looks):
     def draw_row(
         self, source: Pixels, output: Pixels, target: Pixels, valid: Pixels | None = None
     ) -> Pixels:
+        """Source, output and target beside each other, ``uint8 (H, 3 * W, 3)``, grey where
+        ``valid`` is false."""
         given, wanted = self.ranges
         images = [
             show(source, given, self.shown[0]),
@@ -50,7 +58,7 @@ class RasterLooks(Looks):
         return np.concatenate(images, axis=1)
 
     def finish_sheet(self, rows: Sequence[Pixels]) -> Pixels:
-        """With the scales of single bands below."""
+        """Join the rows, and draw the scales of single bands below."""
         sheet = np.concatenate(rows)
         return add_scales(sheet, self.ranges, self.shown)
 
@@ -59,13 +67,19 @@ Shown = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
 
 
 def add_scales(sheet: Pixels, ranges: ValueRanges, shown: Shown) -> Pixels:
-    """``uint8 (H, W, 3)`` with a bar below for each side that is shown in a map's colours."""
+    """Draw a bar with values below a sheet, for each side that is shown in the colours of a map.
+
+    Args:
+        sheet: ``uint8 (H, W, 3)``.
+        ranges: What the samples mean.
+        shown: Which bands are shown.
+    """
     bars = [draw_scale(scale, sheet.shape[1]) for scale in list_scales(ranges, shown)]
     return np.concatenate([sheet, *bars]) if bars else sheet
 
 
 def list_scales(ranges: ValueRanges, shown: Shown) -> list[Scale]:
-    """Of the sides that are shown in a map's colours."""
+    """The scales of the sides that are shown in the colours of a map."""
     return [
         make_scale(word, side, bands)
         for word, side, bands in zip(("input", "output"), ranges, shown, strict=True)

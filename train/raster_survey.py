@@ -61,12 +61,15 @@ class SideSurvey:
             "bands": [
                 {
                     "name": name,
-                    "min": one.least if one.count else None,
-                    **{f"p{p:g}": one.estimate(p) if one.count else None for p in PERCENTS},
-                    "max": one.most if one.count else None,
-                    "no_data": round(one.absent_share, 6),
+                    "min": statistics.least if statistics.count else None,
+                    **{
+                        f"p{p:g}": statistics.estimate(p) if statistics.count else None
+                        for p in PERCENTS
+                    },
+                    "max": statistics.most if statistics.count else None,
+                    "no_data": round(statistics.absent_share, 6),
                 }
-                for name, one in zip(self.names, self.bands, strict=True)
+                for name, statistics in zip(self.names, self.bands, strict=True)
             ],
             "systems": dict(self.systems),
             "nodata": self.nodata,
@@ -79,43 +82,43 @@ class SideSurvey:
         yield f"rasters {side}: {format_count(self.files, 'file')}, {kinds}, {bands}, {places}"
         heads = "".join(f"{head:>11}" for head in ("min", "2 %", "median", "98 %", "max"))
         yield f"  {'band':16}{heads}{'no data':>9}"
-        for number, (name, one) in enumerate(zip(self.names, self.bands, strict=True), 1):
+        for number, (name, statistics) in enumerate(zip(self.names, self.bands, strict=True), 1):
             label = f"{number} {name}"[:16]
-            if not one.count:
+            if not statistics.count:
                 yield f"  {label:16}  no samples with data"
                 continue
-            values = one.least, *(one.estimate(p) for p in PERCENTS), one.most
+            values = statistics.least, *(statistics.estimate(p) for p in PERCENTS), statistics.most
             cells = "".join(f"{value:>11.5g}" for value in values)
-            yield f"  {label:16}{cells}{one.absent_share:>9.1%}"
+            yield f"  {label:16}{cells}{statistics.absent_share:>9.1%}"
 
     def suggest(self, is_input: bool) -> list[str]:
         """Recipe lines. Inputs' rare values beyond the percentiles count as these; outputs are
         told whole, for none could be made beyond."""
         word = "input" if is_input else "output"
         kind = self.kinds.most_common(1)[0][0]
-        told: dict[str, Any] = {"type": kind if kind in LIMITS else "float32"}
+        section: dict[str, Any] = {"type": kind if kind in LIMITS else "float32"}
         if self.nodata is not None and np.isfinite(self.nodata):
-            told["nodata"] = self.nodata
-        if told["type"] != "uint8":
-            told["percentiles"] = [2, 98] if is_input else [0, 100]
-        if all(_is_wide(one) for one in self.bands):
-            told |= {"scale": "log", "percentiles": [2, 98]}
+            section["nodata"] = self.nodata
+        if section["type"] != "uint8":
+            section["percentiles"] = [2, 98] if is_input else [0, 100]
+        if all(_is_wide(statistics) for statistics in self.bands):
+            section |= {"scale": "log", "percentiles": [2, 98]}
         if all(self.names) and len(set(self.names)) == len(self.names):
-            told["bands"] = list(self.names)
+            section["bands"] = list(self.names)
         channels = f"{word.removesuffix('put')}_channels: {len(self.bands)}"
-        return [channels, f"{word}_range: {_format_flow(told)}"]
+        return [channels, f"{word}_range: {_format_flow(section)}"]
 
 
-def _is_wide(one: BandStatistics) -> bool:
+def _is_wide(statistics: BandStatistics) -> bool:
     """Whether values lie magnitudes apart."""
-    if one.dtype != "float32" or not one.count:
+    if statistics.dtype != "float32" or not statistics.count:
         return False
-    low, _, high = (one.estimate(percent) for percent in PERCENTS)
+    low, _, high = (statistics.estimate(percent) for percent in PERCENTS)
     return low > 0 and high / low >= WIDE
 
 
 def _format_flow(values: dict[str, Any]) -> str:
-    """As YAML on one line; JSON is some, and plain words need no quotes."""
+    """Format values as YAML on one line; JSON is some, and plain words need no quotes."""
     parts = []
     for key, value in values.items():
         text = json.dumps(value, ensure_ascii=False)
@@ -146,8 +149,8 @@ class RasterSurvey:
                 self.partly.append(look.path)
             if look.facts is not None:
                 self._add_file(side, look, look.facts)
-        one, other = (look.facts for look in looks)
-        if one is not None and other is not None and (what := describe_mismatch(one, other)):
+        first, other = (look.facts for look in looks)
+        if first is not None and other is not None and (what := describe_mismatch(first, other)):
             self.problems.append((str(pair.b), what))
 
     def _add_file(self, side: str, look: FileLook, facts: RasterFacts) -> None:
@@ -165,8 +168,8 @@ class RasterSurvey:
         mine.counts[facts.bands] += 1
         fits = facts.kind == first and len(look.bands) == len(mine.bands)
         if fits:
-            for one, other in zip(mine.bands, look.bands, strict=True):
-                one.merge(other)
+            for statistics, other in zip(mine.bands, look.bands, strict=True):
+                statistics.merge(other)
         elif self.is_asked:
             return
         elif facts.kind != first:
@@ -183,8 +186,8 @@ class RasterSurvey:
 
 @dataclass(frozen=True)
 class FileLook:
-    """One file, read. ``facts``: ``None`` of pictures; ``bands``: their statistics; ``warning``:
-    what is odd of it; ``partly``: pixels that lack data in some bands only."""
+    """What was read of a file. ``facts``: ``None`` for pictures; ``bands``: their statistics;
+    ``warning``: what is odd of it; ``partly``: how many pixels lack data in some bands only."""
 
     path: Path
     facts: RasterFacts | None = None
@@ -249,8 +252,8 @@ def _look(path: Path, reader: RasterReader | None, place: int) -> FileLook:
 
 @dataclass
 class BandsRead:
-    """Of a file: its ``bands``; ``partly``: pixels that lack data in some of them only;
-    ``is_empty``: whether none has any."""
+    """What the values of a file are like: its ``bands``; ``partly``: how many pixels lack data in
+    some bands only; ``is_empty``: whether none has any."""
 
     bands: list[BandStatistics]
     partly: int = 0
@@ -262,14 +265,14 @@ def _read_bands(
 ) -> BandsRead:
     """Window by window, where it is large. ``counted``: as of :func:`list_samples`. Raises
     :class:`ImageError`."""
-    made = BandsRead([BandStatistics(counted.dtype) for _ in counted.bands])
+    bands_read = BandsRead([BandStatistics(counted.dtype) for _ in counted.bands])
     for window in reader.list_windows(path, side):
         pixels, there = reader.bands_of(path, side, window)
         size = pixels.shape[0] * pixels.shape[1]
         samples = list_samples(pixels, there, counted)
-        for one, values in zip(made.bands, samples, strict=True):
-            one.add(values, size - values.size)
-        made.is_empty &= there is not None and not there.any()
+        for statistics, values in zip(bands_read.bands, samples, strict=True):
+            statistics.add(values, size - values.size)
+        bands_read.is_empty &= there is not None and not there.any()
         if there is not None:
-            made.partly += int((there.any(axis=2) & ~there.all(axis=2)).sum())
-    return made
+            bands_read.partly += int((there.any(axis=2) & ~there.all(axis=2)).sum())
+    return bands_read

@@ -85,15 +85,26 @@ def batches(
     workers: int = 0,
     died: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[Tensor, ...]]:
-    """The batches ``first`` to ``last - 1`` of one process: source and target, ``(batch_size, H, W,
-    C)`` each, and of rasters ``bool (batch_size, H, W)``, where both have data.
+    """Read the batches of one process.
 
-    Batch ``i`` of all processes together is the stream's next ``processes * batch_size``
-    samples, whatever their number: two processes see what one with twice the batch does.
+    Batch ``i`` of all processes together has the stream's next ``processes * batch_size`` samples,
+    however many processes there are: two see what one with twice the batch does. Warnings of files
+    that the ``workers`` read are added to ``data.reader.warnings``.
 
-    What was wrong with files that the ``workers`` read for all that is added to
-    ``data.reader.warnings``. Where one of the ``workers`` is killed, ``died`` is told how, and the
-    same batches are read on without them.
+    Args:
+        data: The training data.
+        first: The number of the first batch.
+        last: The number after the last batch.
+        batch_size: Images of a batch of one process.
+        rank: The number of this process.
+        processes: How many there are.
+        workers: How many processes read ahead; 0 to read in this one.
+        died: Is told how, if a reading process is killed; the same batches are then read without
+            them.
+
+    Yields:
+        Source and target, ``(batch_size, H, W, C)`` each, and of rasters where both have data,
+        ``bool (batch_size, H, W)``.
     """
     done = first
     try:

@@ -152,15 +152,15 @@ def _problem(detail: dict[str, Any]) -> str:
     if detail["type"] == "extra_forbidden":
         known = list(_model_at(detail["loc"]).model_fields)
         key = str(detail["loc"][-1])
-        return f"unknown key {place!r}{foreign.told_key(key) or _nearest(key, known)}"
+        return f"unknown key {place!r}{foreign.explain_key(key) or _nearest(key, known)}"
     if detail["type"] == "missing":
         return f"{place}: is missing"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if not place:
         return message
-    given = detail.get("input")
-    shown = "" if isinstance(given, dict | list | bool) else f", not {given!r}"
-    return f"{place}: {message[0].lower()}{message[1:]}{shown}{foreign.told_value(place, given)}"
+    value = detail.get("input")
+    shown = "" if isinstance(value, dict | list | bool) else f", not {value!r}"
+    return f"{place}: {message[0].lower()}{message[1:]}{shown}{foreign.explain_value(place, value)}"
 
 
 def _model_at(place: tuple[str | int, ...]) -> type[Model]:

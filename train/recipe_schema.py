@@ -149,11 +149,11 @@ class Recipe(Model):
     def _require_ranges(self) -> None:
         """Raises ``ValueError`` for ranges of values that cannot be."""
         for side, channels in (("input", self.in_channels), ("output", self.out_channels)):
-            given: RangeRecipe | None = getattr(self, f"{side}_range")
-            if given is None:
+            range_recipe: RangeRecipe | None = getattr(self, f"{side}_range")
+            if range_recipe is None:
                 continue
             try:
-                given.require_sound(channels)
+                range_recipe.require_sound(channels)
             except ValueError as error:
                 raise ValueError(f"{side}_range: {error}") from error
             if self.mosaic is not None:
@@ -163,11 +163,11 @@ class Recipe(Model):
 
     @property
     def bare_ranges(self) -> tuple[ValueRange, ValueRange]:
-        """Of inputs and outputs, as far as it is known before any file is read
-        (:meth:`RangeRecipe.bare_range`); of pictures all is."""
+        """The ranges of inputs and outputs, as far as they are known before any file is read
+        (:meth:`RangeRecipe.bare_range`); those of pictures are known."""
         first, second = (
-            eight_bits(channels) if given is None else given.bare_range(channels)
-            for given, channels in (
+            eight_bits(channels) if range_recipe is None else range_recipe.bare_range(channels)
+            for range_recipe, channels in (
                 (self.input_range, self.in_channels),
                 (self.output_range, self.out_channels),
             )
@@ -180,9 +180,9 @@ class Recipe(Model):
         is left open."""
         first, second = (
             None
-            if given is None or given.show is None
-            else tuple(bare.find_band(str(word)) for word in given.show)
-            for given, bare in zip(
+            if range_recipe is None or range_recipe.show is None
+            else tuple(bare.find_band(str(word)) for word in range_recipe.show)
+            for range_recipe, bare in zip(
                 (self.input_range, self.output_range), self.bare_ranges, strict=True
             )
         )

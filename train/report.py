@@ -68,7 +68,7 @@ def _record(line: str) -> dict[str, Any] | None:
 
 
 def curves(records: list[dict[str, Any]], group: str) -> str:
-    """One small chart a figure of ``group``, as SVG text that suits light and dark pages."""
+    """Draw a small chart for each figure of ``group``, as SVG that suits light and dark pages."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -111,7 +111,7 @@ def data_uri(path: Path) -> str:
 
 
 def spread_items(items: list[Path], count: int) -> list[Path]:
-    """At most ``count`` of ``items``, evenly spread, the last among them."""
+    """Choose at most ``count`` of ``items``, evenly spread, the last among them."""
     if len(items) <= count:
         return items
     return [items[round((i + 1) * len(items) / count) - 1] for i in range(count)]

@@ -20,6 +20,7 @@ from pix2pix_batch.train import checkpoint, rundir
 from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.finish import write_bundles
 from pix2pix_batch.train.loop import Options, Trainer
+from pix2pix_batch.train.processes import lost_processes
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.report import write_report
 from pix2pix_batch.train.stopping import TrainingStopped, stop_signals
@@ -43,12 +44,25 @@ def run_training(
     workers: int | None = None,
     tolerance: Tolerance = USUAL,
 ) -> None:
-    """Train ``recipe`` on ``data`` in ``run``, or go on with it; write bundles and report.
+    """Train a recipe, or go on with a run, and write bundles and the report.
 
-    Raises what :meth:`Trainer.fit` raises, and :class:`OutputError` where ``run`` is full.
+    Args:
+        recipe: The recipe.
+        data: As in :func:`pix2pix_batch.train.data.open_data`.
+        run: The directory of the run.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        every: Steps between checkpoints; ``None`` for the usual number.
+        keep: How many of the last checkpoints stay.
+        workers: How many processes read data; ``None`` to choose.
+        tolerance: What is made of damaged and of large files.
+
+    Raises:
+        InputError: The recipe, the data or the run cannot be used.
+        OutputError: ``run`` cannot be written, as on a full disk.
+        KeyboardInterrupt: The run was stopped, after its last step was saved.
     """
     options = Options(device, every, keep, workers)
-    with stop_signals() as stop, disk_errors(run):
+    with stop_signals() as stop, disk_errors(run), lost_processes():
         trainer = None
         try:
             trainer = _prepare(recipe, data, run, options, tolerance)
@@ -63,8 +77,8 @@ def run_training(
             raise
         finally:
             if trainer is not None and trainer.accelerator.is_main_process:
-                found = trainer.data.reader.warnings
-                for line in format_warnings(sorted(found.items()), len(found), IN_CHECK):
+                warnings = trainer.data.reader.warnings
+                for line in format_warnings(sorted(warnings.items()), len(warnings), IN_CHECK):
                     print_message(line)
 
 
@@ -83,8 +97,8 @@ def _prepare(
         )
         if recipe.takes_rasters:
             for name, side in opened.ranges._asdict().items():
-                told = "; ".join(f"{key} {value}" for key, value in side.describe().items())
-                print_message(f"{name}: {told}")
+                described = "; ".join(f"{key} {value}" for key, value in side.describe().items())
+                print_message(f"{name}: {described}")
         for note in opened.notes:
             print_message(f"note: {note}")
         if recipe.init:
@@ -134,12 +148,12 @@ def _describe_stop(error: KeyboardInterrupt, trainer: Trainer | None, run: Path)
     """How the run ended and what is left of it, in a sentence."""
     by = f" ({error.name})" if isinstance(error, TrainingStopped) else ""
     step = trainer.step_count if trainer else 0
-    found = checkpoint.list_checkpoints(run / "checkpoints")
-    kept = f"the last checkpoint is {found[-1]}" if found else "no checkpoint was due"
+    checkpoints = checkpoint.list_checkpoints(run / "checkpoints")
+    remark = f"the last checkpoint is {checkpoints[-1]}" if checkpoints else "no checkpoint was due"
     where = f"after step {step:,}" if step else "before its first step"
     if trainer is not None and step == trainer.last:
         where += ", before all of its results were written"
-    return f"Stopped {where}{by}; {kept}. The same command goes on from there."
+    return f"Stopped {where}{by}; {remark}. The same command goes on from there."
 
 
 def advise_faster_run(recipe: Recipe, device: str) -> str:
@@ -186,7 +200,7 @@ def disk_errors(run: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in REFUSED:
             raise
-        raise checkpoint.unwritable(run, error) from error
+        raise checkpoint.explain_unwritable(run, error) from error
     except SafetensorError as error:
         raise OutputError(
             f"{run}: cannot be written to ({error}); see to that and run the same command again "
@@ -197,6 +211,6 @@ def disk_errors(run: Path) -> Iterator[None]:
 
 
 def print_message(text: str) -> None:
-    """On standard error, if anyone still listens."""
+    """Print on standard error, if anyone still listens."""
     with suppress(OSError, ValueError):
         click.echo(text, err=True)

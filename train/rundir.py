@@ -41,7 +41,7 @@ class RunDirectory:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """One run at a time in a directory. Raises :class:`InputError`."""
+        """Lock the directory for one run at a time. Raises :class:`InputError`."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / LOCK, timeout=0)
@@ -95,7 +95,17 @@ class RunDirectory:
         checkpoint.write_whole(path, lambda file: file.write(text.encode()))
 
     def save(self, step: int, state: dict[str, Any], keep: int) -> None:
-        """The checkpoint of ``step``; the last ``keep`` stay. Raises :class:`OutputError`."""
+        """Write a checkpoint, then remove old ones; see
+        :func:`pix2pix_batch.train.checkpoint.save`.
+
+        Args:
+            step: The number of steps that are done.
+            state: What is saved.
+            keep: How many of the last checkpoints stay.
+
+        Raises:
+            OutputError: It cannot be written; those before stay.
+        """
         checkpoint.save(self.checkpoints, step, state, keep)
 
     def save_best(self, step: int, generator: dict[str, Tensor]) -> None:
@@ -116,14 +126,14 @@ class RunDirectory:
         """Drop what was recorded after ``step``: those steps are done again."""
         if not self.metrics.exists():
             return
-        kept = []
+        lines = []
         for line in self.metrics.read_text(encoding="utf-8").splitlines():
             try:
                 if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
+                    lines.append(line + "\n")
             except (ValueError, KeyError):  # torn by a crash
                 continue
-        checkpoint.write_whole(self.metrics, lambda file: file.write("".join(kept).encode()))
+        checkpoint.write_whole(self.metrics, lambda file: file.write("".join(lines).encode()))
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -132,9 +142,9 @@ def read_run(path: Path) -> dict[str, Any]:
     Raises :class:`InputError`.
     """
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(found["recipe"], dict) and isinstance(found["data"], str):
-            return dict(found)
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(record["recipe"], dict) and isinstance(record["data"], str):
+            return dict(record)
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         pass
     raise InputError(f"{path}: is damaged; give a new directory")
@@ -148,19 +158,27 @@ def read_ranges(run: Path, recipe: Recipe) -> ValueRanges | None:
         return None
     keys = ("input_range", "output_range", "in_channels", "out_channels", "direction", "seed")
     try:
-        found = read_run(path)
+        record = read_run(path)
         mine = recipe.as_dict()
-        if any(found["recipe"].get(key) != mine.get(key) for key in keys):
+        if any(record["recipe"].get(key) != mine.get(key) for key in keys):
             return None
-        ranges = found["ranges"]
+        ranges = record["ranges"]
         return ValueRanges(*(ValueRange.from_dict(ranges[side]) for side in ValueRanges._fields))
     except (InputError, KeyError, TypeError, ValueError):  # claiming the directory tells of it
         return None
 
 
 def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> None:
-    """Raises :class:`InputError` with what differs from the run that ``path`` belongs to, its
-    length (:data:`LENGTH`) apart."""
+    """Refuse to go on with a run that was begun with something else.
+
+    Args:
+        path: What the run's record of itself is in.
+        parts: What is compared. The run's length (:data:`LENGTH`) may differ.
+        mine: What this run is to be.
+
+    Raises:
+        InputError: They differ; says in what.
+    """
     theirs = read_run(path)
     there, here = theirs["recipe"], mine["recipe"]
     changed = [

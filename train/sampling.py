@@ -18,11 +18,12 @@ def generator_at(seed: int, *position: int) -> np.random.Generator:
 
 
 @lru_cache(maxsize=2)
-def order(seed: int, epoch: int, count: int) -> np.ndarray:
+def shuffle_indices(seed: int, epoch: int, count: int) -> np.ndarray:
     """The order of the pairs in an epoch: each once."""
     return generator_at(seed, epoch, 0).permutation(count)
 
 
 def spread_indices(length: int, count: int) -> list[int]:
-    """Up to ``count`` indices into ``length``, evenly spread, the first and the last among them."""
+    """Choose up to ``count`` indices into ``length``, evenly spread, the first and the last among
+    them."""
     return [round(i) for i in np.linspace(0, length - 1, min(count, length))]

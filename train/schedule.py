@@ -9,14 +9,28 @@ from pix2pix_batch.train.recipe import Recipe
 
 
 def learning_rate(step: int, last: int, recipe: Recipe) -> float:
-    """The share of the recipe's rate: 1, then falling linearly to 0 over the decay epochs."""
+    """The share of the recipe's learning rate at a step: 1, then falling linearly to 0 over the
+    decay epochs.
+
+    Args:
+        step: The number of the step, from 0.
+        last: The number of steps of the run.
+        recipe: Has the epochs.
+    """
     decay = last * recipe.decay / recipe.epochs
     return min(1.0, (last - step) / decay) if decay else 1.0
 
 
 @torch.no_grad()
 def update_average(average: nn.Module, live: nn.Module, ema: float, step: int) -> None:
-    """Exponential moving average of weights and statistics, quicker over the first steps."""
+    """Update an exponential moving average of weights and statistics, quicker over the first steps.
+
+    Args:
+        average: The averaged network, which is changed.
+        live: The network that is trained.
+        ema: The share of the average that stays, 0 to 1.
+        step: The number of the step.
+    """
     rate = 1 - min(ema, step / (step + 10))
     current, values, targets = live.state_dict(), [], []
     for name, value in average.state_dict().items():

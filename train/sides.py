@@ -130,7 +130,8 @@ class Sides:
 
 
 def read_name(path: Path) -> NamedDirectory:
-    """``trainA``, ``train_A``, ``A``, ``train``, ``val-images``, ``conditioning_images``..."""
+    """Read what a directory's name says of its split and side, such as ``trainA``, ``train_A``,
+    ``A``, ``train``, ``val-images`` or ``conditioning_images``."""
     split, words = _read_split(path.name)
     return NamedDirectory(path, split, _kind(words))
 
@@ -176,10 +177,10 @@ def _forms(word: str) -> Iterator[str]:
 def list_directories(folder: Path) -> list[Path]:
     """The directories in ``folder`` that may hold data, sorted."""
     try:
-        found = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
+        directories = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
     except OSError:
         return []
-    return sorted(path for path in found if is_data(path.name))
+    return sorted(path for path in directories if is_data(path.name))
 
 
 def is_data(name: str) -> bool:
@@ -213,15 +214,17 @@ def find_sides(data: Path, rasters: bool = False) -> tuple[list[Sides], str]:
                 by_split.setdefault(named.split or "train", []).append(named)
     for named in plain:  # 'train' beside 'train_labels'
         beside = by_split.get(named.split or "", [])
-        if beside and all(one.path.parent == data and one.kind in BESIDE_PLAIN for one in beside):
+        if beside and all(
+            folder.path.parent == data and folder.kind in BESIDE_PLAIN for folder in beside
+        ):
             beside.append(named)
-    found: list[Sides] = []
+    every_split: list[Sides] = []
     doubts = []
     for split in SPLITS:
         sides, why = _choose(split, by_split.get(split, []), rasters)
-        found += sides
+        every_split += sides
         doubts += [why] if why else []
-    return found, "; ".join(doubts)
+    return every_split, "; ".join(doubts)
 
 
 def _choose(split: str, listed: list[NamedDirectory], rasters: bool) -> tuple[list[Sides], str]:
@@ -233,26 +236,26 @@ def _choose(split: str, listed: list[NamedDirectory], rasters: bool) -> tuple[li
     if any(letters):
         return _choose_by_letters(split, letters)
     possible = [
-        (one, other)
+        (folder, other)
         for first, second in ORDERS
-        for one in by_kind.get(first, [])
+        for folder in by_kind.get(first, [])
         for other in by_kind.get(second, [])
-        if _holds_images(one, rasters) and _holds_images(other, rasters)
+        if _holds_images(folder, rasters) and _holds_images(other, rasters)
     ]
     if not possible:
         return [], ""
     if len(possible) == 1:
-        one, other = possible[0]
-        if _is_label_first(one, other):
-            one, other = other, one
-        return [Sides(split, one, other)], ""
+        folder, other = possible[0]
+        if _is_label_first(folder, other):
+            folder, other = other, folder
+        return [Sides(split, folder, other)], ""
     names = ", ".join(sorted({path.name for pair in possible for path in pair}))
     parent = possible[0][0].parent
     return [], f"{parent} has several directories that may be A or B: {names}"
 
 
 def _holds_images(folder: Path, rasters: bool) -> bool:
-    """Not, as detectors' ``labels``, text alone."""
+    """Whether the directory has images, and not text alone as the ``labels`` of detectors."""
     return next(image_files(folder, rasters=rasters), None) is not None
 
 
@@ -294,11 +297,11 @@ def _is_label_first(picture: Path, labels: Path) -> bool:
 
 def splits_of(data: Path) -> dict[str, list[Path]]:
     """The directories in ``data`` that are splits by their names, by split."""
-    found: dict[str, list[Path]] = {}
+    splits: dict[str, list[Path]] = {}
     for path in list_directories(data):
         if split := split_of_name(path.name):
-            found.setdefault(split, []).append(path)
-    return {split: found[split] for split in SPLITS if split in found}
+            splits.setdefault(split, []).append(path)
+    return {split: splits[split] for split in SPLITS if split in splits}
 
 
 def split_of_name(name: str) -> str | None:
@@ -358,12 +361,12 @@ def _find_siblings(folder: Path, by_parent: Mapping[Path, list[Path]]) -> Iterat
         if len(beside) > MOST_COMPARED:
             continue
         names = {place: [stem_of(path, place) for path in paths] for place, paths in beside.items()}
-        for one, other in combinations(names, 2):
-            found = partners.propose(names[one], names[other])
-            share = len(found.pairs) / max(len(names[one]), len(names[other])) if found else 0
-            if found and share >= partners.LEAST_SHARE:
-                what = f"the files in {one} and {other} are called alike ({found.rule})"
-                yield Partners(str(one), str(other), what)
+        for first, other in combinations(names, 2):
+            match = partners.propose(names[first], names[other])
+            share = len(match.pairs) / max(len(names[first]), len(names[other])) if match else 0
+            if match and share >= partners.LEAST_SHARE:
+                what = f"the files in {first} and {other} are called alike ({match.rule})"
+                yield Partners(str(first), str(other), what)
                 break
 
 

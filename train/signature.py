@@ -45,10 +45,10 @@ def data_signature(parts: Sequence[Part], budget: int = BUDGET) -> str:
     is_small = sum(map(sum, sizes)) <= budget
     share = budget if is_small else max(2 * BLOCK, budget // count)
     files = [file for part in parts for file in part.files]
-    found = threads.map_ahead(lambda file: _content(file, share), files)
+    contents = threads.map_ahead(lambda file: _content(file, share), files)
     digest = hashlib.blake2b(digest_size=16)
     for part, its in zip(parts, sizes, strict=True):
-        hashes = [next(found) for _ in its]
+        hashes = [next(contents) for _ in its]
         digest.update(json.dumps([*part.words, *its, *hashes]).encode())
     return digest.hexdigest()
 

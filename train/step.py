@@ -26,9 +26,15 @@ LOSSES = ("d", "gan", "l1")
 
 
 class Batch(NamedTuple):
-    """``source``, ``target``: ``float32 (N, C, H, W)`` in [-1, 1]; ``first``: the position of
-    the first in the training stream, which names the noise; ``valid``: ``bool (N, 1, H, W)``,
-    where there is something to learn: elsewhere the target is 0. ``None`` for everywhere."""
+    """A batch on its device.
+
+    Attributes:
+        source: ``float32 (N, C, H, W)`` in [-1, 1].
+        target: The same, 0 where ``valid`` is false.
+        first: The position of the first image in the training stream, which decides the dropout
+            masks.
+        valid: ``bool (N, 1, H, W)``, where there is something to learn; ``None`` for everywhere.
+    """
 
     source: Tensor
     target: Tensor
@@ -37,7 +43,14 @@ class Batch(NamedTuple):
 
     @classmethod
     def of(cls, source: Tensor, target: Tensor, first: int, valid: Tensor | None = None) -> Batch:
-        """``valid``: ``bool (N, H, W)``; the target is set to 0 elsewhere."""
+        """Make a batch.
+
+        Args:
+            source: ``float32 (N, C, H, W)`` in [-1, 1].
+            target: The same, which is set to 0 where nothing is valid.
+            first: The position of the first image in the training stream.
+            valid: ``bool (N, H, W)``, where there is something to learn; ``None`` for everywhere.
+        """
         if valid is None:
             return cls(source, target, first)
         there = valid[:, None]
@@ -45,7 +58,7 @@ class Batch(NamedTuple):
 
 
 class Networks(NamedTuple):
-    """As ``Accelerator.prepare`` returns them."""
+    """Both networks and their optimisers, as ``Accelerator.prepare`` returns them."""
 
     generator: nn.Module
     discriminator: nn.Module
@@ -65,10 +78,10 @@ class Step:
             self.perceptual = PerceptualLoss().to(accelerator.device)
 
     def __call__(self, batches: Sequence[Batch]) -> Tensor:
-        """One step on ``batches``, whose gradients are averaged; returns :data:`LOSSES`.
+        """Do one step on ``batches``, whose gradients are averaged, and return :data:`LOSSES`.
 
-        With more than one batch D's step comes first all the same, so G's images are made twice:
-        for D, then, with D's new weights known, for G.
+        D's step comes first with several batches too. So G's images are then made twice: for D, and
+        again for G once D has its new weights.
         """
         recipe, share = self.recipe, 1 / len(batches)
         losses = torch.zeros(3, device=batches[0].source.device)
@@ -143,7 +156,9 @@ class Step:
         judge = self.accelerator.unwrap_model(self.networks.discriminator)
         judge.requires_grad_(False)
         logits = list_scales(judge(*self._discriminate(batch, fake)))
-        gan = torch.stack([objective.generator_loss(self.recipe.gan_mode, one) for one in logits])
+        gan = torch.stack(
+            [objective.generator_loss(self.recipe.gan_mode, judged) for judged in logits]
+        )
         judge.requires_grad_(True)
         return gan.sum(), l1
 
@@ -183,7 +198,16 @@ def list_scales(logits: Tensor | list[Tensor]) -> list[Tensor]:
 
 
 def training_masks(seed: int, architecture: Description, batch: Batch) -> list[Tensor]:
-    """The dropout masks of a batch, 0 or 2, each named by its image's place in the stream."""
+    """Make the dropout masks of a batch, each named by its image's place in the training stream.
+
+    Args:
+        seed: The recipe's.
+        architecture: The generator's.
+        batch: The batch.
+
+    Returns:
+        A mask for each block with dropout, with the values 0 and 2.
+    """
     shapes = architecture.mask_shapes(*batch.source.shape[2:])
     if not shapes:
         return []
@@ -197,6 +221,7 @@ def training_masks(seed: int, architecture: Description, batch: Batch) -> list[T
 
 
 def penalty_mix(seed: int, batch: Batch) -> Tensor:
-    """Where each image of a batch lies between true and made: uniform in [0, 1)."""
+    """Draw where between the true and the generated image each image of a batch lies: uniform in
+    [0, 1)."""
     values = [generator_at(seed, batch.first + i, 2).random() for i in range(len(batch.source))]
     return batch.source.new_tensor(values)[:, None, None, None]

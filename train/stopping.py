@@ -8,15 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from pix2pix_batch.signals import handle_signals
-
-NUMBERS = tuple(
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
-    if hasattr(signal, name)
-)
-"""What terminals, ``timeout``, service managers and batch systems send. Those that were ignored
-before, as SIGHUP under ``nohup``, stay so."""
+from pix2pix_batch.signals import STOP_SIGNALS, handle_signals, list_heeded
 
 AGAIN = 1.0
 """Seconds after which a second Ctrl-C is meant as one. Sooner it is the same: ``timeout`` and
@@ -66,17 +58,17 @@ class StopRequest:
 
 @contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """Have :data:`NUMBERS` ask for a checkpoint and an end.
+    """Have :data:`STOP_SIGNALS` ask for a checkpoint and an end.
 
     A second Ctrl-C ends at once; other signals may come as often as they like.
     """
     stop = StopRequest()
-    heeded = [number for number in NUMBERS if signal.getsignal(number) != signal.SIG_IGN]
-    with handle_signals(heeded, stop.handle):
+    with handle_signals(list_heeded(), stop.handle):
         yield stop
 
 
 def leave_to_parent() -> None:
-    """In a process that reads data: what hits the whole group is the main one's to answer."""
-    for number in NUMBERS:
+    """Ignore interrupts in a process that reads data: the main process answers a signal to the
+    whole group."""
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -21,9 +21,10 @@ def thread_count() -> int:
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``function`` of each item, as ``map`` gives them, worked on a little ahead in threads.
+    """Apply a function to items in threads, a little ahead of what is taken, and return the results
+    in order.
 
-    ``items`` is iterated in the caller's thread. An error is raised where its result is due;
+    ``items`` is iterated in the caller's thread. An error is raised where its result is due, and
     nothing new begins after it.
     """
     ahead = 2 * thread_count()

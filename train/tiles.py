@@ -49,7 +49,8 @@ def transforms(taps: int) -> Transforms:
 
 
 class Shape(NamedTuple):
-    """One convolution's: images, the small image's sides, channels of both, stride."""
+    """The sizes of one convolution: the number of images, the sides of the small image, the
+    channels of both, and the stride."""
 
     images: int
     height: int
@@ -60,7 +61,7 @@ class Shape(NamedTuple):
 
     @property
     def taps(self) -> int:
-        """Of a phase's kernel, along a side."""
+        """The taps of the kernel of a phase, along a side."""
         return KERNEL // self.stride
 
     @property
@@ -73,13 +74,13 @@ class Shape(NamedTuple):
 
     @property
     def sides(self) -> tuple[int, int]:
-        """Of the big image."""
+        """The height and width of the big image."""
         taps = KERNEL - 2 * PADDING - self.stride
         return self.height * self.stride + taps, self.width * self.stride + taps
 
     @property
     def channels(self) -> int:
-        """Of the big image's phases together."""
+        """The channels of all phases of the big image together."""
         return self.stride**2 * self.big
 
 
@@ -90,15 +91,24 @@ Term = tuple[float, Tensor]
 
 
 def add_up(terms: list[Term], out: Tensor, onto: bool = False) -> Tensor:
-    """``out`` becomes, or ``onto``: gets added, the sum of factors times tensors."""
+    """Add up factors times tensors.
+
+    Args:
+        terms: The factors and tensors.
+        out: Is written.
+        onto: Whether the sum is added to what ``out`` holds.
+
+    Returns:
+        ``out``.
+    """
     terms = [term for term in terms if term[0]]
     if not onto:
-        one = next((i for i, (factor, _) in enumerate(terms) if factor == 1), None)
-        if one is None:
+        plain = next((i for i, (factor, _) in enumerate(terms) if factor == 1), None)
+        if plain is None:
             factor, tensor = terms.pop()
             torch.mul(tensor, factor, out=out)
         else:
-            _, tensor = terms.pop(one)
+            _, tensor = terms.pop(plain)
             if terms:
                 factor, other = terms.pop()
                 torch.add(tensor, other, alpha=factor, out=out)
@@ -110,7 +120,14 @@ def add_up(terms: list[Term], out: Tensor, onto: bool = False) -> Tensor:
 
 
 def to_points(matrix: np.ndarray, given: list[Tensor], out: list[Tensor]) -> None:
-    """``out[i]`` is the sum of ``matrix[i, j] * given[j]``; opposite points share their sums."""
+    """Compute ``out[i]`` as the sum of ``matrix[i, j] * given[j]``; opposite points share their
+    sums.
+
+    Args:
+        matrix: ``(points, taps)``.
+        given: A tensor for each column.
+        out: A tensor for each row, which is written.
+    """
     last = len(out) - 1
     for i in (0, last):
         add_up(list(zip(matrix[i].tolist(), given, strict=True)), out[i])
@@ -131,38 +148,48 @@ def to_points(matrix: np.ndarray, given: list[Tensor], out: list[Tensor]) -> Non
 def pair_opposites(given: list[Tensor]) -> list[Tensor]:
     """Sums and differences of what stands at opposite points."""
     last = len(given) - 1
-    found = [given[0]]
+    paired = [given[0]]
     for i in range(1, last, 2):
-        found += [given[i] + given[i + 1], given[i] - given[i + 1]]
-    return [*found, given[last]]
+        paired += [given[i] + given[i + 1], given[i] - given[i + 1]]
+    return [*paired, given[last]]
 
 
 def from_points(matrix: np.ndarray) -> np.ndarray:
-    """``matrix`` for :func:`pair_opposites` inputs."""
-    found = matrix.copy()
+    """Change ``matrix`` so that it takes inputs of :func:`pair_opposites`."""
+    paired = matrix.copy()
     for i in range(1, matrix.shape[1] - 1, 2):
-        found[:, i] = (matrix[:, i] + matrix[:, i + 1]) / 2
-        found[:, i + 1] = (matrix[:, i] - matrix[:, i + 1]) / 2
-    return found
+        paired[:, i] = (matrix[:, i] + matrix[:, i + 1]) / 2
+        paired[:, i + 1] = (matrix[:, i] - matrix[:, i + 1]) / 2
+    return paired
 
 
 # The big image
 
 
 def pad(x: Tensor, top: int, height: int, width: int) -> Tensor:
-    """``(N, C, H, W)`` to ``(N, height, width, C)``, zeros around it, ``top`` of them first."""
+    """Lay zeros around images and put channels last.
+
+    Args:
+        x: ``(N, C, H, W)``.
+        top: Zeros before the first row and column.
+        height: Rows of the result.
+        width: Columns of the result.
+
+    Returns:
+        ``(N, height, width, C)``.
+    """
     n, channels, h, w = x.shape
-    found = x.new_empty(n, height, width, channels)
-    found[:, :top].zero_()
-    found[:, top + h :].zero_()
-    found[:, top : top + h, :top].zero_()
-    found[:, top : top + h, top + w :].zero_()
-    found[:, top : top + h, top : top + w].copy_(x.permute(0, 2, 3, 1))
-    return found
+    padded = x.new_empty(n, height, width, channels)
+    padded[:, :top].zero_()
+    padded[:, top + h :].zero_()
+    padded[:, top : top + h, :top].zero_()
+    padded[:, top : top + h, top + w :].zero_()
+    padded[:, top : top + h, top : top + w].copy_(x.permute(0, 2, 3, 1))
+    return padded
 
 
 def crop(x: Tensor, shape: Shape) -> Tensor:
-    """``(..., H', W', B)`` without what :func:`pad` put around it."""
+    """Remove from ``(..., H', W', B)`` what :func:`pad` put around it."""
     h, w = shape.sides
     return x[..., PADDING : PADDING + h, PADDING : PADDING + w, :]
 
@@ -172,16 +199,17 @@ def _padded_sides(shape: Shape) -> tuple[int, int]:
 
 
 def big_to_points(x: Tensor, shape: Shape) -> Tensor:
-    """``(N, B, H, W)`` to ``(points**2, N * tiles, channels)``.
+    """Transform the big image: ``(N, B, H, W)`` to ``(points**2, N * tiles, channels)``.
 
-    One image after the other, here and below, so that what is between stays in the cache.
+    Here and below one image is taken after the other, so that intermediate results stay in the
+    cache.
     """
     s, p, n = shape.stride, shape.points, shape.images
     height, width = _padded_sides(shape)
     rows, columns = shape.tiles
     matrix = transforms(shape.taps).big
     between = x.new_empty(p, rows, s, width // s, s * shape.big)
-    found = x.new_empty(p, p, n, rows, columns, s, s * shape.big)
+    points = x.new_empty(p, p, n, rows, columns, s, s * shape.big)
     for i in range(n):
         image = pad(x[i : i + 1], PADDING, height, width)
         image = image.view(height // s, s, width // s, s * shape.big)
@@ -189,9 +217,9 @@ def big_to_points(x: Tensor, shape: Shape) -> Tensor:
         to_points(
             matrix,
             [between[:, :, :, k::TILE][:, :, :, :columns] for k in range(p)],
-            [found[:, k, i].transpose(2, 3) for k in range(p)],
+            [points[:, k, i].transpose(2, 3) for k in range(p)],
         )
-    return found.view(p * p, n * rows * columns, shape.channels)
+    return points.view(p * p, n * rows * columns, shape.channels)
 
 
 def big_from_points(v: Tensor, shape: Shape) -> Tensor:
@@ -203,12 +231,12 @@ def big_from_points(v: Tensor, shape: Shape) -> Tensor:
     v = v.view(p, p, n, rows, columns, s, s * shape.big)
     between = v.new_empty(p, rows, s, width // s, s * shape.big)
     image = v.new_empty(height // s, s, width // s, s * shape.big)
-    found = v.new_empty(n, *shape.sides, shape.big)
+    big = v.new_empty(n, *shape.sides, shape.big)
     for i in range(n):
         _overlap(matrix, pair_opposites([v[:, k, i].transpose(2, 3) for k in range(p)]), between, 3)
         _overlap(matrix, pair_opposites(list(between.unbind(0))), image, 0)
-        found[i].copy_(crop(image.view(height, width, shape.big), shape))
-    return found.permute(0, 3, 1, 2)
+        big[i].copy_(crop(image.view(height, width, shape.big), shape))
+    return big.permute(0, 3, 1, 2)
 
 
 def _overlap(matrix: np.ndarray, given: list[Tensor], out: Tensor, dim: int) -> None:
@@ -224,21 +252,21 @@ def _overlap(matrix: np.ndarray, given: list[Tensor], out: Tensor, dim: int) -> 
 
 
 def small_to_points(x: Tensor, shape: Shape) -> Tensor:
-    """``(N, S, h, w)`` to ``(points**2, N * tiles, S)``."""
+    """Transform the small image: ``(N, S, h, w)`` to ``(points**2, N * tiles, S)``."""
     p, n = shape.points, shape.images
     rows, columns = shape.tiles
     matrix = transforms(shape.taps).small.T
     between = x.new_empty(p, rows, columns * TILE, shape.small)
-    found = x.new_empty(p, p, n, rows, columns, shape.small)
+    points = x.new_empty(p, p, n, rows, columns, shape.small)
     for i in range(n):
         image = pad(x[i : i + 1], 0, rows * TILE, columns * TILE)[0]
         to_points(matrix, [image[k::TILE] for k in range(TILE)], list(between.unbind(0)))
         to_points(
             matrix,
             [between[:, :, k::TILE] for k in range(TILE)],
-            [found[:, k, i] for k in range(p)],
+            [points[:, k, i] for k in range(p)],
         )
-    return found.view(p * p, n * rows * columns, shape.small)
+    return points.view(p * p, n * rows * columns, shape.small)
 
 
 def small_from_points(m: Tensor, shape: Shape) -> Tensor:
@@ -248,32 +276,32 @@ def small_from_points(m: Tensor, shape: Shape) -> Tensor:
     matrix = from_points(transforms(shape.taps).small).tolist()
     m = m.view(p, p, n, rows, columns, shape.small)
     between = m.new_empty(p, rows, shape.width, shape.small)
-    found = m.new_empty(n, shape.height, shape.width, shape.small)
+    small = m.new_empty(n, shape.height, shape.width, shape.small)
     for i in range(n):
-        given = pair_opposites([m[:, k, i] for k in range(p)])
+        opposites = pair_opposites([m[:, k, i] for k in range(p)])
         for k, row in enumerate(matrix):
             out = between[:, :, k::TILE]
-            add_up([(f, x[:, :, : out.shape[2]]) for f, x in zip(row, given, strict=True)], out)
-        given = pair_opposites(list(between.unbind(0)))
+            add_up([(f, x[:, :, : out.shape[2]]) for f, x in zip(row, opposites, strict=True)], out)
+        opposites = pair_opposites(list(between.unbind(0)))
         for k, row in enumerate(matrix):
-            out = found[i, k::TILE]
-            add_up([(f, x[: out.shape[0]]) for f, x in zip(row, given, strict=True)], out)
-    return found.permute(0, 3, 1, 2)
+            out = small[i, k::TILE]
+            add_up([(f, x[: out.shape[0]]) for f, x in zip(row, opposites, strict=True)], out)
+    return small.permute(0, 3, 1, 2)
 
 
 # The weights
 
 
 def weights_to_points(weight: Tensor, shape: Shape) -> Tensor:
-    """``(S, B, 4, 4)`` to ``(points**2, S, channels)``."""
+    """Transform the weights: ``(S, B, 4, 4)`` to ``(points**2, S, channels)``."""
     s, p, r = shape.stride, shape.points, shape.taps
     w = weight.permute(0, 2, 3, 1).contiguous().view(shape.small, r, s, r, s * shape.big)
     matrix = transforms(r).weights
     between = w.new_empty(p, shape.small, s, r, s * shape.big)
     to_points(matrix, [w[:, k] for k in range(r)], list(between.unbind(0)))
-    found = w.new_empty(p, p, shape.small, s, s * shape.big)
-    to_points(matrix, [between[:, :, :, k] for k in range(r)], [found[:, j] for j in range(p)])
-    return found.view(p * p, shape.small, shape.channels)
+    points = w.new_empty(p, p, shape.small, s, s * shape.big)
+    to_points(matrix, [between[:, :, :, k] for k in range(r)], [points[:, j] for j in range(p)])
+    return points.view(p * p, shape.small, shape.channels)
 
 
 def weights_from_points(u: Tensor, shape: Shape) -> Tensor:
@@ -282,11 +310,11 @@ def weights_from_points(u: Tensor, shape: Shape) -> Tensor:
     matrix = from_points(transforms(r).weights.T)
     u = u.view(p, p, shape.small, s, s * shape.big)
     between = u.new_empty(p, shape.small, s, r, s * shape.big)
-    given = pair_opposites([u[:, j] for j in range(p)])
+    opposites = pair_opposites([u[:, j] for j in range(p)])
     for k, row in enumerate(matrix.tolist()):
-        add_up(list(zip(row, given, strict=True)), between[:, :, :, k])
-    found = u.new_empty(shape.small, r, s, r, s * shape.big)
-    given = pair_opposites(list(between.unbind(0)))
+        add_up(list(zip(row, opposites, strict=True)), between[:, :, :, k])
+    weights = u.new_empty(shape.small, r, s, r, s * shape.big)
+    opposites = pair_opposites(list(between.unbind(0)))
     for k, row in enumerate(matrix.tolist()):
-        add_up(list(zip(row, given, strict=True)), found[:, k])
-    return found.view(shape.small, KERNEL, KERNEL, shape.big).permute(0, 3, 1, 2)
+        add_up(list(zip(row, opposites, strict=True)), weights[:, k])
+    return weights.view(shape.small, KERNEL, KERNEL, shape.big).permute(0, 3, 1, 2)

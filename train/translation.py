@@ -28,9 +28,19 @@ from pix2pix_batch.train.jitter import Pixels
 def open_engine(
     path: Path, split: Split, device: str = "auto", precision: str = "auto"
 ) -> tuple[Engine, str]:
-    """The engine that ``convert`` would choose on the split's first images, and a note of why.
+    """Open the engine that ``convert`` would choose on the first images of a split.
 
-    Raises :class:`InputError` for a device or precision that is not there.
+    Args:
+        path: The bundle.
+        split: The pairs.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+
+    Returns:
+        The engine, and a note of why it is that one, which may be empty.
+
+    Raises:
+        InputError: The device or precision is not there.
     """
     info = bundle.read_info(path)
     size = info.image_size
@@ -63,14 +73,14 @@ def translate(engine: Engine, listed: Iterable[tuple[Any, ...]]) -> Iterator[Sam
     for some in _batch_tiles(_tiles(engine, listed), engine.batch_size):
         first = some[0].tile
         batch = np.zeros((engine.batch_size, *first.shape), first.dtype)
-        for place, one in enumerate(some):
-            batch[place] = one.tile
-        for one, made in zip(some, engine(batch).images, strict=False):
-            one.tiles.add_tile(one.number, made)
-            if one.number == len(one.tiles) - 1:
-                assert one.tiles.result is not None
-                name, source, target, *valid = one.pair
-                yield Sample(name, source, one.tiles.result, target, *valid)
+        for place, image in enumerate(some):
+            batch[place] = image.tile
+        for image, translated in zip(some, engine(batch).images, strict=False):
+            image.tiles.add_tile(image.number, translated)
+            if image.number == len(image.tiles) - 1:
+                assert image.tiles.result is not None
+                name, source, target, *valid = image.pair
+                yield Sample(name, source, image.tiles.result, target, *valid)
 
 
 class _Tile(NamedTuple):

@@ -61,7 +61,7 @@ NEAREST, BILINEAR, EVEN = _nearest(), _bilinear(), _even()
 
 @cache
 def _form_as(form: str, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """One of these, there. A copy to a GPU at each step would be waited for."""
+    """The form on a device in a type; it stays there, since each step would wait for a copy."""
     return {"nearest": NEAREST, "bilinear": BILINEAR, "even": EVEN}[form].to(device, dtype)
 
 

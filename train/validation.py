@@ -28,14 +28,15 @@ class ValidationStopped(Exception):
 
 
 def make_validation(data: Data, recipe: Recipe) -> Validation:
-    """Of the pairs that are held out; where none are, of those that are trained on."""
+    """Make the validation on the pairs that are held out; if there are none, on those that are
+    trained on."""
     split = data.val if len(data.val) else data.train
     looks = RasterLooks(data.ranges, recipe) if recipe.takes_rasters else None
     return Validation(split, recipe, looks)
 
 
 class Validation:
-    """The same pairs each time."""
+    """Measures a generator on the same pairs each time."""
 
     def __init__(self, split: Split, recipe: Recipe, looks: Looks | None = None) -> None:
         """``looks``: at samples; ``None`` for those of pictures."""

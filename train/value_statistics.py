@@ -19,7 +19,8 @@ BINS = 1 << 16
 
 
 def to_keys(values: np.ndarray) -> np.ndarray:
-    """``uint32`` of ``uint8``, ``uint16``, ``int16`` or finite ``float32``, in their order."""
+    """Turn values of ``uint8``, ``uint16``, ``int16`` or finite ``float32`` into ``uint32`` keys in
+    the same order."""
     if values.dtype.kind == "f":
         bits = (values.astype("<f4") + np.float32(0)).view("<u4")  # -0 is 0
         return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint32)
@@ -36,8 +37,8 @@ def to_value(key: int, dtype: str) -> float:
 
 
 class BandStatistics:
-    """Of one band. ``count``: samples with data; ``absent``: those without; ``least`` and ``most``
-    are exact."""
+    """The distribution of a band's values. ``count``: samples with data; ``absent``: those without;
+    ``least`` and ``most`` are exact."""
 
     def __init__(self, dtype: str) -> None:
         self.dtype = dtype
@@ -46,7 +47,7 @@ class BandStatistics:
         self.keys = (0xFFFFFFFF, 0)
 
     def add(self, values: np.ndarray, absent: int = 0) -> None:
-        """``values``: of the type, ``(n,)``, those with data."""
+        """Count values with data, ``(n,)`` of the band's type."""
         self.absent += absent
         if not values.size:
             return
@@ -101,24 +102,34 @@ Samples = Callable[[], Iterable[Sequence[np.ndarray]]]
 def measure_percentiles(
     samples: Samples, dtype: str, wanted: Sequence[tuple[float, float] | None]
 ) -> list[tuple[float, float] | None]:
-    """Exactly, of each band that has some ``wanted``; ``None`` for the others, and for bands that
-    have no sample."""
+    """Measure percentiles exactly.
+
+    Args:
+        samples: Yields, from the first at each call, the samples of each raster, band by band.
+        dtype: The type of the values.
+        wanted: Of each band the two percentiles, 0 to 100, or ``None``.
+
+    Returns:
+        Of each band its two values; ``None`` if none were wanted, or the band has no sample.
+    """
     first = [BandStatistics(dtype) for _ in wanted]
     for raster in samples():
-        for one, values, percents in zip(first, raster, wanted, strict=True):
+        for statistics, values, percents in zip(first, raster, wanted, strict=True):
             if percents is not None:
-                one.add(values)
+                statistics.add(values)
     bins = [
-        [] if percents is None or not one.count else [one.find_bin(p) for p in percents]
-        for one, percents in zip(first, wanted, strict=True)
+        []
+        if percents is None or not statistics.count
+        else [statistics.find_bin(p) for p in percents]
+        for statistics, percents in zip(first, wanted, strict=True)
     ]
     if dtype != "float32":
-        keys = [[place << 16 for place, _ in found] for found in bins]
+        keys = [[place << 16 for place, _ in band_keys] for band_keys in bins]
     else:
         keys = _refine(samples, bins)
     return [
-        None if not found else (to_value(found[0], dtype), to_value(found[1], dtype))
-        for found in keys
+        None if not band_keys else (to_value(band_keys[0], dtype), to_value(band_keys[1], dtype))
+        for band_keys in keys
     ]
 
 
@@ -126,7 +137,7 @@ def _refine(samples: Samples, bins: Sequence[Sequence[tuple[int, int]]]) -> list
     """The whole keys: of each band's bins, the lower 16 bits."""
     counts = {
         (band, place): np.zeros(BINS, np.int64)
-        for band, found in enumerate(bins) for place, _ in found
+        for band, band_bins in enumerate(bins) for place, _ in band_bins
     }  # fmt: skip
     for raster in samples():
         for (band, place), own in counts.items():
@@ -136,27 +147,45 @@ def _refine(samples: Samples, bins: Sequence[Sequence[tuple[int, int]]]) -> list
     return [
         [
             (place << 16) + int(np.searchsorted(np.cumsum(counts[band, place]), rank))
-            for place, rank in found
+            for place, rank in band_bins
         ]
-        for band, found in enumerate(bins)
+        for band, band_bins in enumerate(bins)
     ]
 
 
 def list_samples(
     pixels: np.ndarray, there: np.ndarray | None, side: ValueRange
 ) -> list[np.ndarray]:
-    """Of each band of ``(H, W, C)`` what a range is measured of: samples with data, and of
-    logarithmic bands those above 0. ``there``: ``bool (H, W, C)``."""
-    found = []
+    """List what the range of each band is measured on.
+
+    Args:
+        pixels: ``(H, W, C)``.
+        there: ``bool (H, W, C)``, where there is data; ``None`` for everywhere.
+        side: Says which bands are logarithmic; of these, values above 0 count alone.
+
+    Returns:
+        The samples of each band.
+    """
+    samples = []
     for index, band in enumerate(side.bands):
         values = pixels[:, :, index]
         values = values.reshape(-1) if there is None else values[there[:, :, index]]
-        found.append(values[values > 0] if band.scale == "log" else values)
-    return found
+        samples.append(values[values > 0] if band.scale == "log" else values)
+    return samples
 
 
 def require_span(low: float, high: float, band: BandRange, number: int) -> None:
-    """Raises ``ValueError`` where percentiles make no range."""
+    """Refuse percentiles that make no range.
+
+    Args:
+        low: The value of level -1.
+        high: The value of level 1.
+        band: The band, for the message.
+        number: Its number, for the message.
+
+    Raises:
+        ValueError: They make no range.
+    """
     if low >= high:
         raise ValueError(
             f"band {number}{f' ({band.name})' if band.name else ''}: its percentiles are both "

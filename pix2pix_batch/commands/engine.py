@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from pix2pix_batch import bundle
+from pix2pix_batch.commands.finite import FiniteRange
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.text import escape, format_count
 
@@ -149,7 +150,7 @@ def build(
     workspace_mib: int | None,
     library_name: str | None,
     images: Path | None,
-    **wish: Any,
+    **request: Any,
 ) -> None:
     """Compile MODEL for GPUs and keep the engines in the cache.
 
@@ -167,7 +168,7 @@ def build(
         options["workspace_mib"] = workspace_mib
     made = manage.build(
         bundle.resolve(model),
-        manage.Wish(**wish),
+        manage.EngineRequest(**request),
         [name.strip().lower() for name in target.split(",") if name.strip()],
         BuildOptions(**options) if options else None,
         library_name,
@@ -263,7 +264,7 @@ def bench(name: str, images: Path | None) -> None:
 @click.option("--all", "everything", is_flag=True, help="Remove every engine.")
 @click.option(
     "--older-than",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     metavar="DAYS",
     help="Remove also engines that were not used for so long.",
 )

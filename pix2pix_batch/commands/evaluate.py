@@ -95,8 +95,8 @@ def evaluate(
     """
     require_extra("torchmetrics")
     from pix2pix_batch.storage import output
-    from pix2pix_batch.train.evaluate import Reading
     from pix2pix_batch.train.evaluate import evaluate as run
+    from pix2pix_batch.train.evaluation_recipe import Reading
 
     output.require_place(csv_file, (".csv",))
     output.require_place(picture, (".png",))

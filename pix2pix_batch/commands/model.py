@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from pix2pix_batch.bundle import FITS
 from pix2pix_batch.commands import ranges
+from pix2pix_batch.commands.finite import FiniteRange
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.text import escape
 
@@ -201,16 +202,16 @@ def _write_errors(file: Path) -> Iterator[None]:
 @click.argument("file", metavar="FILE.safetensors", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--by",
-    type=click.FloatRange(-1, 2),
+    type=FiniteRange(-1, 2),
     default=0.5,
     show_default=True,
     help="0 gives FIRST, 1 SECOND, 0.5 what is half-way, 1.1 what lies a tenth beyond SECOND.",
 )
-@click.option("--encoder", type=click.FloatRange(-1, 2), help="The same of the encoder alone.")
-@click.option("--decoder", type=click.FloatRange(-1, 2), help="The same of the decoder alone.")
+@click.option("--encoder", type=FiniteRange(-1, 2), help="The same of the encoder alone.")
+@click.option("--decoder", type=FiniteRange(-1, 2), help="The same of the decoder alone.")
 @click.option(
     "--texture",
-    type=click.FloatRange(-1, 2),
+    type=FiniteRange(-1, 2),
     help="The same of the decoder's three outermost blocks, which draw what is 8 pixels wide or "
     "less.  [default: the decoder's]",
 )

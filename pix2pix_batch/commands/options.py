@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import click
 
+from pix2pix_batch.commands.finite import FiniteFloat
 from pix2pix_batch.commands.sharing import InOut
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.options import declaration_of
@@ -92,7 +93,7 @@ def _click_type(option: Field[Any], kind: Any) -> click.ParamType | type:
         if kind in (number, number | None):
             if number is int and declared.low is not None:
                 return click.IntRange(int(declared.low), _whole(declared.high))
-            return number
+            return FiniteFloat() if number is float else number
     return str
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pix2pix_batch.commands.finite import FiniteRange
 from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
 from pix2pix_batch.commands.training import DIRECTION, INTERRUPTED, require_extra
 
@@ -25,7 +26,7 @@ class _Train(click.Command):
             from pix2pix_batch.train.recipe import Recipe
 
             key = error.option_name.lstrip("-").replace("-", "_")
-            told = foreign.told_key(key)
+            told = foreign.explain_key(key)
             if key in Recipe.model_fields:
                 told = f" (keys of the recipe are set so: --set {key}=VALUE)"
             raise click.NoSuchOption(
@@ -55,7 +56,7 @@ class _Train(click.Command):
 @DIRECTION
 @click.option(
     "--epochs",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     metavar="N",
     help="Instead of the recipe's; may be changed when a run goes on, to end sooner or later.",
 )

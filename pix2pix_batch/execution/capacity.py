@@ -13,6 +13,7 @@ import psutil
 
 from pix2pix_batch import cgroup
 from pix2pix_batch.cores import cores
+from pix2pix_batch.errors import OutputError
 from pix2pix_batch.inference.decode_ahead import CODEC_THREADS_VARIABLE
 
 MIB = 1 << 20
@@ -49,8 +50,16 @@ print(count.value)
 
 
 def free_memory() -> int:
-    """Bytes that are free now, and that a container's limit or the user's lets a job have."""
-    found = [psutil.virtual_memory().available]
+    """Bytes that are free now, and that a container's limit or the user's lets a job have.
+
+    Raises :class:`OutputError` where the system does not tell.
+    """
+    try:
+        found = [psutil.virtual_memory().available]
+    except (OSError, psutil.Error) as error:
+        raise OutputError(
+            f"how much memory is free cannot be read ({error}); /proc must be mounted here"
+        ) from error
     if (allowed := cgroup.free_memory()) is not None:
         found.append(allowed)
     if (soft := resource.getrlimit(resource.RLIMIT_RSS)[0]) != resource.RLIM_INFINITY:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import multiprocessing
 import os
 import resource
 from collections.abc import Iterator
@@ -141,10 +142,24 @@ def local_cluster(environments: list[dict[str, str]]) -> SpecCluster:
             silence_logs=logging.CRITICAL,
         )
     except RuntimeError as error:
+        _require_semaphores()
         raise OutputError(
             f"the workers do not start ({error}); see that there is memory enough for them "
             f"({capacity.free_memory() >> 20:,} MiB are free and allowed now), that the limits of "
             "processes and open files (ulimit -u, -n) allow them, or ask for fewer --workers"
+        ) from error
+
+
+def _require_semaphores() -> None:
+    """Raises :class:`OutputError` where the system gives no semaphores, without which Python starts
+    no processes: on Linux they are files in /dev/shm."""
+    try:
+        multiprocessing.Lock()
+    except OSError as error:
+        raise OutputError(
+            f"the workers do not start, since semaphores cannot be made ({error.strerror}): "
+            "/dev/shm must be there, writable and not full (of a container: --shm-size, or a tmpfs "
+            "that is not read-only)"
         ) from error
 
 

@@ -160,7 +160,10 @@ class Job:
     def _dry_run(self) -> Summary:
         """Show what a run would do. Nothing is written, and another run may be under way."""
         out_directory.require_no_file(self.out)
-        for item in self.selector.select(self.planned.open_history(History), self.summary.add):
+        history = self.planned.open_history(History)
+        if "precision" in history.job:
+            self._settings_as_begun(history.job)
+        for item in self.selector.select(history, self.summary.add):
             self.summary.planned += 1
             if self.show_item is not None:
                 self.show_item(item)

@@ -28,6 +28,9 @@ ENVIRONMENT = {
 }
 """Of the template and of workers that are spawned, unless the user has set them."""
 
+HELD = frozenset({signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
+"""Signals that workers never see. SIGTERM is not among them: Dask ends workers by it."""
+
 
 @contextlib.contextmanager
 def start_template() -> Iterator[str]:
@@ -87,14 +90,15 @@ def environment() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Threads and processes started in here never see Ctrl-C, which goes to all of a terminal's.
+    """Threads and processes started in here never see Ctrl-C, nor the hang-up of a terminal, which
+    go to all of its processes, nor what batch systems send ahead of the end.
 
     The client alone handles it, after this block, and lets the workers finish what they have
     begun. Dask's own thread, which starts workers anew when they die, inherits the mask too.
     """
     # Starting it later, from Dask's thread, would unblock the signal there.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
     try:
         yield
     finally:

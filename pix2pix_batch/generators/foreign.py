@@ -10,8 +10,10 @@ START = r"(?:^|\.)"
 """Of a part of a key."""
 
 KINDS = (
-    ("a diffusion model's U-Net", START + r"(?:time_embed|time_embedding|time_mlp|temb)\b"),
-    ("a diffusion model's U-Net", START + r"middle_block\.\d"),
+    (
+        "a diffusion model's U-Net",
+        START + r"(?:(?:time_embed|time_embedding|time_mlp|temb)\b|middle_block\.\d)",
+    ),
     ("a diffusion transformer", START + r"(?:t_embedder|x_embedder)\b"),
     ("a diffusion model's autoencoder", START + r"(?:post_)?quant_conv\."),
     ("an upscaler (ESRGAN's layout)", START + r"(?:RRDB_trunk\b|rdb1\.|RDB1\.)"),

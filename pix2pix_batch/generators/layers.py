@@ -133,6 +133,7 @@ class Sized(NamedTuple):
     after: tuple[int, int]
 
 
+@dataclass(frozen=True)
 class LayeredDescription(Description):
     """A :class:`Description` that says its layers, in running order, the last making the image.
 
@@ -141,6 +142,9 @@ class LayeredDescription(Description):
     """
 
     network: ClassVar[str] = "pix2pix_batch.generators.network:LayeredGenerator"
+
+    in_channels: int = 3
+    out_channels: int = 3
 
     @property
     def layers(self) -> Sequence[Layer]:

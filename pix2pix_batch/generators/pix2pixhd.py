@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from pix2pix_batch.generators.description import Layout, Norm, Part, Shapes
+from pix2pix_batch.generators.description import Layout, Part, Shapes
 from pix2pix_batch.generators.layers import IMAGE, Convolution, Layer, Resample
 from pix2pix_batch.generators.positions import (
     Entry,
@@ -62,8 +62,7 @@ class GlobalGenerator(ResidualGenerator):
 class LocalEnhancer(ResidualGenerator):
     """All that is needed to build a global generator with a local enhancer around it.
 
-    ``downs``, ``blocks``: of the global generator; ``local_blocks``: of the enhancer; ``ngf``:
-    filters of its first layer, half of those of the global generator's.
+    ``downs`` and ``blocks`` are those of the global generator.
     """
 
     family: ClassVar[str] = "pix2pixhd-local"
@@ -72,8 +71,9 @@ class LocalEnhancer(ResidualGenerator):
 
     downs: int = 3
     ngf: int = 32
-    norm: Norm = "instance"
+    """Filters of the enhancer's first layer; the global generator's has twice as many."""
     local_blocks: int = 3
+    """Residual blocks of the enhancer."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

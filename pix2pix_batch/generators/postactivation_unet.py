@@ -43,8 +43,6 @@ class PostActivationUNet(LayeredDescription):
     title: ClassVar[str] = "U-Net with skips after the activation"
     known_as: ClassVar[str] = "PyTorch-GAN's U-Net (down1.model.0)"
 
-    in_channels: int = 3
-    out_channels: int = 3
     downs: int = 8
     ngf: int = 64
     norm: Norm = "instance"

@@ -37,8 +37,6 @@ class ResidualGenerator(LayeredDescription):
     ``ngf``: filters of the first layer; ``dropout``: whether there is dropout in the blocks;
     ``padding``: of the blocks' convolutions."""
 
-    in_channels: int = 3
-    out_channels: int = 3
     downs: int = 2
     blocks: int = 9
     ngf: int = 64

@@ -40,29 +40,40 @@ def show(
     bands: Sequence[int] | None = None,
     valid: np.ndarray | None = None,
 ) -> np.ndarray:
-    """``uint8 (H, W, 3)`` of ``(H, W, C)``: from black, or the colour map's begin, at each band's
-    low to full colours at its high; pictures as they are. ``bands``: as of :func:`choose_shown`;
-    ``valid``: ``bool (H, W)``, where there is data."""
+    """Draw a raster as a picture for people.
+
+    Each band goes from black, or the beginning of the colour map, at its low to full colour at its
+    high. Pictures stay as they are.
+
+    Args:
+        pixels: ``(H, W, C)`` of the type of ``side``.
+        side: What the samples mean.
+        bands: The bands that are shown, as in :func:`choose_shown`.
+        valid: ``bool (H, W)``, where there is data; ``None`` for everywhere.
+
+    Returns:
+        ``uint8 (H, W, 3)``.
+    """
     if bands is None and side.is_picture:
         return np.repeat(pixels, 3, axis=2) if side.channels == 1 else pixels[:, :, :3].copy()
     chosen = choose_shown(side, bands)
     part = ValueRange(side.dtype, tuple(replace(side.bands[k], name="") for k in chosen))
     shares = (part.to_levels(pixels[:, :, list(chosen)]) + 1) / 2
-    made = colour(shares[:, :, 0]) if len(chosen) == 1 else np.rint(shares * 255).astype(np.uint8)
+    drawn = colour(shares[:, :, 0]) if len(chosen) == 1 else np.rint(shares * 255).astype(np.uint8)
     if valid is not None:
-        made[~valid] = NOTHING
-    return made
+        drawn[~valid] = NOTHING
+    return drawn
 
 
 def to_eight_bits(pixels: np.ndarray, side: ValueRange) -> np.ndarray:
-    """``uint8 (..., C)``: each band from 0 at its low to 255 at its high."""
+    """Scale samples to ``uint8 (..., C)``: each band from 0 at its low to 255 at its high."""
     if side.is_eight_bit:
         return pixels
     return np.rint((side.to_levels(pixels) + 1) * 127.5).astype(np.uint8)
 
 
 def colour(shares: np.ndarray) -> np.ndarray:
-    """``uint8 (..., 3)``: the colour map from 0 to 1."""
+    """Give shares from 0 to 1 the colours of the map, ``uint8 (..., 3)``."""
     places = np.linspace(0, 1, len(VIRIDIS))
     planes = [np.interp(shares, places, plane) for plane in np.array(VIRIDIS, float).T]
     return np.rint(np.stack(planes, axis=-1)).astype(np.uint8)

@@ -35,17 +35,21 @@ images of such fine textures would be alike."""
 
 
 class Appearance(TypedDict):
-    """``look``: 64 bits, hex, or nothing where what the image shows is too fine for that;
-    ``flags``: ``flat``, ``saturated``, both with a comma, or nothing."""
+    """What an image looks like, in short.
+
+    Attributes:
+        look: A hash of 64 bits in hexadecimal; empty if the image's content is too fine for one.
+        flags: ``flat``, ``saturated``, both with a comma between, or nothing.
+    """
 
     look: str
     flags: str
 
 
 def measure_appearance(pixels: np.ndarray) -> Appearance:
-    """Of ``uint8 (H, W, C)``. The hash is pHash (Zauner 2010): of the lowest frequencies of the
-    grey picture, those above their median; where all colours have the same grey, of the channel
-    that deviates most."""
+    """Measure how an image, ``uint8 (H, W, C)``, looks. The hash is pHash (Zauner 2010): of the
+    lowest frequencies of the grey picture, those above their median. If all colours have the same
+    grey, it is that of the channel which deviates most."""
     import imagehash
 
     some = pixels.reshape(-1, pixels.shape[2])
@@ -60,8 +64,8 @@ def measure_appearance(pixels: np.ndarray) -> Appearance:
     image = image.reduce(max(1, min(image.size) // SIDE)).convert("L")
     small = image.resize((HASHED, HASHED), Image.Resampling.LANCZOS)
     look = str(imagehash.phash(small)) if np.asarray(small).std() >= FAINT else ""
-    found = (("flat", is_flat), ("saturated", _is_saturated(some)))
-    return Appearance(look=look, flags=",".join(name for name, is_so in found if is_so))
+    checks = (("flat", is_flat), ("saturated", _is_saturated(some)))
+    return Appearance(look=look, flags=",".join(name for name, is_so in checks if is_so))
 
 
 GREY = np.array([0.299, 0.587, 0.114], np.float32)

@@ -26,12 +26,16 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded image: ``pixels`` is ``(H, W, C)``, ``uint8`` unless it is a raster, ``alpha``
-    ``uint8 (H, W)`` or None.
+    """A decoded image.
 
-    ``orientation``: EXIF's, by which it was turned upright; ``exif``: the block that the file held
-    (a TIFF file is one itself). ``warnings``: what was wrong with the file that was read for all
-    that. ``profile``: of a raster, whose alpha is 0 where it has no data.
+    Attributes:
+        pixels: ``(H, W, C)``, ``uint8`` unless it is a raster.
+        alpha: ``uint8 (H, W)``, or ``None`` if all is opaque. Of a raster it is 0 where there is no
+            data.
+        orientation: EXIF's orientation, by which it was turned upright.
+        exif: The block of EXIF that the file held; empty for TIFF, which is one itself.
+        warnings: What was wrong with the file, which was read all the same.
+        profile: What the file of a raster says beside its samples; ``None`` for pictures.
     """
 
     pixels: np.ndarray
@@ -53,12 +57,20 @@ def require_mode(channels: int, what: str) -> str:
 
 
 def read(data: bytes, channels: int | None, tolerance: Tolerance = USUAL) -> Picture:
-    """Decode an image file for a generator of ``channels`` channels; ``None``: in its own, 4 with
-    transparency, 1 for grey, else 3.
+    """Decode an image file: its first picture, turned upright, in sRGB, with 8 bits.
 
-    The first frame, turned upright by its EXIF orientation, in sRGB, 8 bits. Alpha is kept
-    apart (the colours are laid over white) unless the generator takes 4 channels. Raises
-    :class:`ImageError` with the reason.
+    Args:
+        data: The bytes of the file.
+        channels: Of the generator: 1 for grey, 3 for RGB with the colours laid over white, 4 for
+            RGBA. ``None`` for the picture's own number: 4 with transparency, 1 for grey, else 3.
+        tolerance: What is made of damaged and of large files.
+
+    Returns:
+        A :class:`Picture` whose ``pixels`` are ``uint8 (H, W, channels)``. Transparency is in
+        ``alpha``, unless there are 4 channels.
+
+    Raises:
+        ImageError: The file cannot be read; says why.
     """
     decoded = decode(data, tolerance)
     pixels, remarks = decoded.pixels, list(decoded.warnings)
@@ -190,11 +202,20 @@ def write(
     raster: RasterExtras | None = None,
     iptc: bytes = b"",
 ) -> bytes:
-    """Encode as ``form`` (a key of :data:`OUTPUT_FORMATS`). JPEG drops alpha.
+    """Encode a picture or raster. JPEG drops alpha.
 
-    ``exif``: a block for formats other than TIFF; ``fields``: for the directory of TIFF;
-    ``xmp``: a packet; ``raster``: where it is to be written as a raster; ``iptc``: records for
-    JPEG.
+    Args:
+        picture: What is encoded.
+        form: A key of :data:`OUTPUT_FORMATS`.
+        quality: 1 to 100, for JPEG and WebP; ``None`` for the usual one.
+        exif: A block of EXIF, for formats other than TIFF.
+        fields: Fields for the directory of a TIFF file.
+        xmp: A packet of XMP.
+        raster: What a raster's file says beside the pixels; ``None`` to write a picture.
+        iptc: Records of IPTC, for JPEG.
+
+    Returns:
+        The bytes of the file.
     """
     quality = DEFAULT_QUALITY if quality is None else quality
     extras = Extras(quality, exif, fields or {}, xmp, raster, iptc)

@@ -48,8 +48,8 @@ def is_pillows(quality: int) -> bool:
         for height, width in SAMPLES:
             noise = random.integers(0, 256, (height, width, 3), np.uint8)
             for sample in (noise, noise[:, :, :1]):
-                for one in (quality, *USUAL):
-                    if _encode(sample, one) != _encode_by_pillow(sample, one):
+                for value in (quality, *USUAL):
+                    if _encode(sample, value) != _encode_by_pillow(sample, value):
                         return False
     except Exception:  # not installed, or without this codec, or another interface
         return False

@@ -16,8 +16,20 @@ ON = 255
 
 
 def read_labels(data: bytes, labels: LabelMap, tolerance: Tolerance = USUAL) -> Picture:
-    """Decode an image of labels, ``uint8 (H, W, labels.channels)``, 0 or 255. Raises
-    :class:`ImageError` with the reason, also for a pixel without a label that is known."""
+    """Decode an image of labels.
+
+    Args:
+        data: The bytes of the file.
+        labels: Which labels there are, and how pixels stand for them.
+        tolerance: What is made of damaged and of large files.
+
+    Returns:
+        A picture whose ``pixels`` are ``uint8 (H, W, labels.channels)``, 255 in the channel of a
+        pixel's label and 0 in the others.
+
+    Raises:
+        ImageError: The file cannot be read, or a pixel has no label that is known.
+    """
     if labels.palette is None:
         ids, warnings = _read_numbers(data, tolerance)
     else:
@@ -34,8 +46,8 @@ def read_labels(data: bytes, labels: LabelMap, tolerance: Tolerance = USUAL) -> 
 
 
 def find_edges(ids: np.ndarray) -> np.ndarray:
-    """``bool (H, W)``: where a pixel differs from one beside, above or below it (pix2pixHD, section
-    3.3)."""
+    """Find the pixels that differ from one beside, above or below them, ``bool (H, W)`` (pix2pixHD,
+    section 3.3)."""
     edges = np.zeros(ids.shape, bool)
     across, down = ids[:, 1:] != ids[:, :-1], ids[1:] != ids[:-1]
     edges[:, 1:] |= across

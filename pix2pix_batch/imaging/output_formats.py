@@ -33,9 +33,13 @@ PNG_FAST = {"compress_level": 1, "compress_type": 3}
 class Extras:
     """What an encoder is told besides the pixels.
 
-    ``quality``: 1 to 100; ``exif``: a block for formats other than TIFF; ``fields``: for the
-    directory of TIFF; ``xmp``: a packet; ``raster``: of what is written as a raster, whose alpha
-    says where there is data; ``iptc``: records, of which JPEG's encoder makes a segment.
+    Attributes:
+        quality: 1 to 100.
+        exif: A block of EXIF, for formats other than TIFF.
+        fields: Fields for the directory of a TIFF file.
+        xmp: A packet of XMP.
+        raster: Of what is written as a raster; the alpha of that says where there is data.
+        iptc: Records of IPTC, of which JPEG's encoder makes a segment.
     """
 
     quality: int = DEFAULT_QUALITY
@@ -54,13 +58,23 @@ Encoder = Callable[["np.ndarray", "np.ndarray | None", Extras], bytes]
 # All that the program asks of a format is here, so that a new one is one entry.
 @dataclass(frozen=True)
 class OutputFormat:
-    """``suffix``: of its files; ``mime``: its media type; ``inputs``: the suffixes of inputs that
-    ``--format same`` converts to it; ``has_quality``: whether ``--quality`` changes its bytes;
-    ``largest_side``: pixels that its width and height may have at most; ``holds_georeference``:
-    whether the file itself says where it lies; ``holds_metadata``: whether it has a place for EXIF
-    and XMP, whose loss is told otherwise; ``has_world_files``: whether GDAL reads them
-    beside it; ``holds_rasters``: whether it holds any bands and types; ``driver``: GDAL's, with
-    which it writes them; ``only_rasters``: whether it is written so in any case."""
+    """A format of output files.
+
+    Attributes:
+        suffix: The suffix of its files.
+        mime: Its media type.
+        inputs: The suffixes of inputs that ``--format same`` converts to it.
+        encode: Makes the bytes of a file.
+        has_quality: Whether ``--quality`` changes the bytes.
+        largest_side: The most pixels that width and height may have; ``None`` for any number.
+        holds_georeference: Whether the file itself says where it lies.
+        holds_metadata: Whether it has a place for EXIF and XMP; if not, a warning says that they
+            are lost.
+        has_world_files: Whether GDAL reads world files beside it.
+        holds_rasters: Whether it holds any number of bands and any type.
+        driver: GDAL's driver that writes rasters in it.
+        only_rasters: Whether it is written as a raster in any case.
+    """
 
     suffix: str
     mime: str
@@ -200,7 +214,16 @@ def form_of(path: str | os.PathLike[str], form: str) -> str:
 
 
 def require_size(form: str, width: int, height: int) -> None:
-    """Raises :class:`ImageError` where no file of the format holds so large a picture."""
+    """Refuse a picture that is too large for a format.
+
+    Args:
+        form: A key of :data:`OUTPUT_FORMATS`.
+        width: In pixels.
+        height: In pixels.
+
+    Raises:
+        ImageError: No file of the format holds so large a picture.
+    """
     most = OUTPUT_FORMATS[form].largest_side
     if most is not None and max(width, height) > most:
         raise ImageError(

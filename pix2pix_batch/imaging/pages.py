@@ -60,9 +60,9 @@ def _list_local(path: str, stamp: str) -> list[Page]:
 
 def find_patches_of_file(path: str, number: int) -> list[tuple[int, bytes]]:
     """:func:`find_patches` of a file of this machine. Raises :class:`ImageError`."""
-    found = list_pages_of_file(path)
+    listed = list_pages_of_file(path)
     with local.open_regular(path) as file:
-        return find_patches(lambda at, length: os.pread(file.fileno(), length, at), found, number)
+        return find_patches(lambda at, length: os.pread(file.fileno(), length, at), listed, number)
 
 
 def _open_remote(url: str) -> ReadAt:
@@ -112,36 +112,37 @@ def may_have_pages(name: str) -> bool:
 def split_name(name: str) -> tuple[str, str, int]:
     """A page's name as its file's, the mark, and its number; 0 of what is no page's by its name
     alone."""
-    if name[-1:].isdecimal() and (told := MARKED.fullmatch(name)):
-        file = told[1] if store_of(name).is_local else urlsplit(told[1]).path
-        if may_have_pages(file):
-            return told[1], told[2], int(told[3])
+    if name[-1:].isdecimal() and (match := MARKED.fullmatch(name)):
+        file, mark, number = match.groups()
+        if may_have_pages(file if store_of(name).is_local else urlsplit(file).path):
+            return file, mark, int(number)
     return name, "", 0
 
 
 def explain_misnumbered(name: str, folder: str = "") -> str:
-    """Why a local path, relative to ``folder``, names no page though the file is there; empty for
-    others."""
+    """Say why a name with a page's mark names no page, though the file is there.
+
+    Args:
+        name: A local path, relative to ``folder``.
+        folder: Where it lies; empty for the working directory.
+
+    Returns:
+        A reason that follows "is" or the name; empty if this is not what is wrong with it.
+    """
     found = MISNUMBERED.fullmatch(name)
     if found is None or not may_have_pages(found[1]):
         return ""
     path = os.path.join(folder, found[1])
-    if os.path.lexists(name) or not os.path.isfile(path):
+    if os.path.lexists(os.path.join(folder, name)) or not os.path.isfile(path):
         return ""
     count = count_pages(path)
     last = f" to {found[1]}{MARK}{count}" if count > 1 else ""
     return f"no page: pages are counted from 1, {found[1]}{MARK}1{last}"
 
 
-def split_mark(name: str) -> tuple[str, str]:
-    """A page's name as its file's, and the mark with its number."""
-    told = MARKED.fullmatch(name)
-    return (told[1], told[2] + told[3]) if told else (name, "")
-
-
 def locate(path: str) -> tuple[str, int]:
-    """The file and the page, 0 for none, that a path or URL names: a file that is really called
-    so goes before a page."""
+    """The file and the page, 0 for none, that a path or URL names. A file that is really called
+    so goes before a page. What of ``path`` follows the file's name is the page's mark."""
     file, _, number = split_name(path)
     if not number:
         return path, 0
@@ -149,7 +150,14 @@ def locate(path: str) -> tuple[str, int]:
 
 
 def name_page(name: str, number: int, path: str = "") -> str:
-    """What names a page of the file ``name``, which lies at ``path``."""
+    """Name a page of a file.
+
+    Args:
+        name: The name of the file, which the page's name begins with.
+        number: The page's number, from 1.
+        path: Where the file lies. If a file there is really called like the page, the mark between
+            name and number is repeated.
+    """
     mark = MARK
     while path and store_of(path).is_local and os.path.lexists(f"{path}{mark}{number}"):
         mark += MARK

@@ -25,7 +25,7 @@ LARGEST = 1 << 20
 _LIKELY = re.compile(r"\.(\w{2,}w|wld|prj|aux\.xml)$", re.IGNORECASE)
 
 
-def likely(name: str) -> bool:
+def may_be_sidecar(name: str) -> bool:
     """Whether a file may be a sidecar, by its name alone."""
     return _LIKELY.search(name) is not None
 
@@ -42,17 +42,22 @@ def names(image: str) -> tuple[str, ...]:
 
 
 def _world_suffixes(suffix: str) -> tuple[str, ...]:
-    """Those of world files: of ``.png`` ``.pgw`` and ``.pngw``, by GDAL's rule."""
+    """The suffixes of world files: ``.pgw`` and ``.pngw`` for ``.png``, by GDAL's rule."""
     if len(suffix) < 3:
         return ()
     return tuple(dict.fromkeys((f".{suffix[1]}{suffix[-1]}w", f"{suffix}w")))
 
 
 def output_name(sidecar: str, image: str, output: str) -> str:
-    """What ``sidecar`` (of :func:`names`) of ``image`` is called beside the file ``output``.
+    """Name the sidecar of an output.
 
-    ``a.jgw`` of ``a.jpg`` is ``b.pgw`` for ``b.png``, ``a.JPGW`` is ``b.PNGW``; a ``.wld`` stays
-    one.
+    ``a.jgw`` of ``a.jpg`` becomes ``b.pgw`` for ``b.png``, and ``a.JPGW`` becomes ``b.PNGW``; a
+    ``.wld`` keeps its suffix.
+
+    Args:
+        sidecar: The name of an input's sidecar, one of :func:`names`.
+        image: The name of the input.
+        output: The output's path, beside which the sidecar is to lie.
     """
     if sidecar == image + AUXILIARY:
         return output + AUXILIARY
@@ -76,7 +81,7 @@ def world_name(output: str) -> str:
 
 
 def paths(image: str, beside: Iterable[str]) -> list[str]:
-    """Where the sidecars ``beside`` the file ``image`` are."""
+    """The paths of the sidecars ``beside`` the file ``image``."""
     directory = os.path.dirname(image)
     return [os.path.join(directory, name) for name in beside]
 
@@ -86,12 +91,23 @@ GEOREFERENCED = (".tif", ".tiff", ".jp2", ".j2k", ".jpx")
 
 
 def outputs(image: str, beside: Iterable[str], output: str, form: str) -> list[str]:
-    """The files that may go with ``output``: those ``beside`` the input, and those made anew."""
+    """List the sidecars that an output may have.
+
+    Args:
+        image: The path of the input.
+        beside: The names of the sidecars of the input.
+        output: The path of the output.
+        form: The output's format, a key of :data:`OUTPUT_FORMATS`.
+
+    Returns:
+        Paths of those that are carried over, and of those that are made for a format that cannot
+        say itself where it lies.
+    """
     own = [output_name(name, os.path.basename(image), output) for name in beside]
-    made = OUTPUT_FORMATS[form]
-    if not made.holds_georeference and image.lower().endswith(GEOREFERENCED):
+    output_format = OUTPUT_FORMATS[form]
+    if not output_format.holds_georeference and image.lower().endswith(GEOREFERENCED):
         own += [world_name(output), output + AUXILIARY]
-    elif not made.has_world_files and own:
+    elif not output_format.has_world_files and own:
         own.append(output + AUXILIARY)
     return own
 

@@ -15,7 +15,7 @@ from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS, SAME, SUFFIXES,
 from pix2pix_batch.storage import destination
 
 
-def likely(name: str) -> bool:
+def may_be_description(name: str) -> bool:
     """Whether a file may be a description, by its name alone."""
     return name in _KINDS
 
@@ -28,9 +28,20 @@ def list_descriptions(names: Collection[str], directories: Collection[str]) -> l
 
 
 def carry(path: str, out: Path, name: str, form: str, overwrites: bool) -> str:
-    """Put the description at ``path`` into ``out`` as ``name``: :func:`translate_description`.
+    """Translate the description of a tile set and put it into OUT (:func:`translate_description`).
 
-    Returns why not, and raises :class:`OutputError` where nothing more can be written.
+    Args:
+        path: The description beside the inputs.
+        out: The directory of the outputs.
+        name: Its path within ``out``.
+        form: What ``--format`` says.
+        overwrites: Whether another file of that name may be replaced.
+
+    Returns:
+        Why it was not done; empty if it was.
+
+    Raises:
+        OutputError: Nothing more can be written there.
     """
     try:
         data = translate_description(
@@ -53,9 +64,15 @@ def carry(path: str, out: Path, name: str, form: str, overwrites: bool) -> str:
 
 
 def translate_description(name: str, data: bytes, form: str) -> bytes | None:
-    """The description ``data`` in the file ``name``, of a tree converted with ``--format form``.
+    """Make the description of a tile set true of the converted tiles.
 
-    Byte for byte where nothing changes; ``None`` where it cannot be understood.
+    Args:
+        name: The description's file name.
+        data: Its content.
+        form: What ``--format`` says.
+
+    Returns:
+        The new content, the same bytes where nothing changes; ``None`` if it cannot be understood.
     """
     try:
         return _KINDS[name](data, form)

@@ -48,7 +48,7 @@ class Axis:
         return (self.padded - self.length) // 2
 
     def inside(self) -> list[float]:
-        """Of each tile's side, the share that is image."""
+        """The share of each tile's side that is image."""
         first, last = self.before, self.before + self.length
         starts = range(0, self.count * self.stride, self.stride)
         return [(min(last, at + self.size) - max(first, at)) / self.size for at in starts]
@@ -62,7 +62,8 @@ class Axis:
         return [round(place) for place in np.linspace(first, last, PARTS)]
 
     def weights(self, index: int) -> np.ndarray:
-        """``float32 (size,)``: tile ``index``'s share of each pixel; shares add up to one."""
+        """The share that tile ``index`` has in each of its pixels, ``float32 (size,)``. The shares
+        of all tiles add up to one."""
         shared = self.size - self.stride
         share = np.ones(self.size, np.float32)
         if shared:
@@ -116,7 +117,7 @@ class Tiles:
 
     @property
     def shares(self) -> list[float]:
-        """Of each tile, the share that is image; the rest is padding."""
+        """The share of each tile that is image; the rest is padding."""
         rows, columns = self.rows.inside(), self.columns.inside()
         return [row * column for row in rows for column in columns]
 
@@ -166,13 +167,13 @@ class SharingTiles(Tiles):
 
     @property
     def parts(self) -> np.ndarray:
-        """``(N, part, part, C)``, :data:`PARTS` along each axis, from all over the image."""
-        made = [
+        """Parts from all over the image, ``(N, part, part, C)``, :data:`PARTS` along each axis."""
+        parts = [
             self.pixels[y : y + self.part, x : x + self.part]
             for y in self.rows.spread(self.part)
             for x in self.columns.spread(self.part)
         ]
-        return np.stack(made)
+        return np.stack(parts)
 
 
 class Single:
@@ -186,7 +187,7 @@ class Single:
         self.shares = [1.0]
 
     def restart(self) -> Self:
-        """As for :class:`Tiles`."""
+        """See :meth:`Tiles.restart`."""
         fresh = copy.copy(self)
         fresh.result = None
         return fresh
@@ -198,7 +199,7 @@ class Single:
         yield self.pixels
 
     def list_numbered(self) -> Iterator[tuple[int, np.ndarray]]:
-        """As for :class:`Tiles`."""
+        """See :meth:`Tiles.list_numbered`."""
         return enumerate(self)
 
 
@@ -235,7 +236,7 @@ class Resized(Single):
 
 
 def round_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """``float32`` to the nearest values of a type, which may change ``values``."""
+    """Round ``float32`` values to the nearest ones of a type. ``values`` itself may be changed."""
     if dtype.kind == "f":
         return values
     limits = np.iinfo(dtype)
@@ -243,8 +244,17 @@ def round_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def resize(pixels: np.ndarray, shape: tuple[int, int], *, by_band: bool = False) -> np.ndarray:
-    """``(H, W, C)`` to ``(*shape, C)``: bicubic, as the reference scales its inputs. ``by_band``:
-    also where there are four of 8 bits, of which the last is transparency otherwise."""
+    """Scale an image with a bicubic filter, as the reference scales its inputs.
+
+    Args:
+        pixels: ``(H, W, C)`` of any type.
+        shape: The new height and width.
+        by_band: Scale each band by itself. Without it, the last of four channels of 8 bits is
+            transparency, by which colours are weighted.
+
+    Returns:
+        ``(*shape, C)`` of the same type.
+    """
     if pixels.shape[:2] == shape:
         return pixels
     if by_band or pixels.dtype != np.uint8 or pixels.shape[2] not in (1, 3, 4):
@@ -255,10 +265,10 @@ def resize(pixels: np.ndarray, shape: tuple[int, int], *, by_band: bool = False)
 
 
 def _resize_bands(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """As :func:`resize`, each band by itself in float32."""
-    made = np.empty((*shape, pixels.shape[2]), pixels.dtype)
+    """Scale as :func:`resize` does, each band by itself in float32."""
+    resized = np.empty((*shape, pixels.shape[2]), pixels.dtype)
     for band in range(pixels.shape[2]):
         image = Image.fromarray(pixels[:, :, band].astype(np.float32))
         scaled = image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
-        made[:, :, band] = round_to(np.array(scaled), pixels.dtype)
-    return made
+        resized[:, :, band] = round_to(np.array(scaled), pixels.dtype)
+    return resized

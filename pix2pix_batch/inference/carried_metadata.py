@@ -155,7 +155,7 @@ def list_sidecar_outputs(item: Item, kept: Metadata, output: str) -> Iterator[Si
             worlds[called] = Sidecar(called, _turn_world_file(name, data, kept.turn), time)
         else:
             yield Sidecar(called, data, time)
-    if transform is not None and not pam.places(auxiliary):
+    if transform is not None and not pam.says_place(auxiliary):
         called = sidecars.world_name(output)  # the file itself goes before what is beside it
         worlds[called] = Sidecar(called, georeference.world(transform), modification_time(item))
     yield from worlds.values()
@@ -169,7 +169,7 @@ def list_sidecar_outputs(item: Item, kept: Metadata, output: str) -> Iterator[Si
 def _turn_world_file(name: str, data: bytes, turn: Turn) -> bytes:
     """The world file of the upright picture."""
     try:
-        return georeference.turned_world(data, turn) if turn else data
+        return georeference.turn_world_file(data, turn) if turn else data
     except ValueError as error:
         raise ImageError(
             f"the file {name} beside it cannot be turned with it ({error}); {sidecars.REMEDY}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
+from pix2pix_batch import environment
 from pix2pix_batch.inference.pending_image import PendingImage, Watch
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import Record
@@ -18,7 +18,7 @@ CODEC_THREADS = 2
 """Threads a worker decodes and encodes in, beside its one inference thread, unless the
 environment says :data:`CODEC_THREADS_VARIABLE`."""
 
-CODEC_THREADS_VARIABLE = "PIX2PIX_BATCH_CODEC_THREADS"
+CODEC_THREADS_VARIABLE = environment.CODEC_THREADS
 """Set for the workers of GPUs, which leave the cores to the codecs."""
 
 FAR_THREADS = 16
@@ -40,9 +40,10 @@ Decode = Callable[[Item], PendingImage | Record]
 
 
 def codec_threads(far: bool = False) -> int:
+    """Raises :class:`InputError` where the environment says no number."""
     if far:
         return FAR_THREADS
-    return int(os.environ.get(CODEC_THREADS_VARIABLE, CODEC_THREADS))
+    return environment.read_codec_threads(CODEC_THREADS)
 
 
 def decode_ahead(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,32 +65,23 @@ def open_engine(
     from pix2pix_batch.inference import onednn
     from pix2pix_batch.inference.engine import TorchEngine
 
-    info, net = bundle.load_mapped(_require_same_bundle(model, fingerprint))
-    if device != "cpu":
+    on_cpu = device == "cpu"
+    build: Callable[..., Engine]
+    if on_cpu:
+        # One thread a worker: a reduction split over another number of threads could round
+        # otherwise, and then the bytes would depend on --workers.
+        torch.set_num_threads(1)
+        build = functools.partial(TorchEngine, direct=direct)
+    else:
         from pix2pix_batch.inference.cuda import CudaEngine
 
-        return CudaEngine(
-            net,
-            size=size,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-            ranges=info.ranges,
-        )
-    # One thread a worker: a reduction split over another number of threads could round
-    # otherwise, and then the bytes would depend on --workers.
-    torch.set_num_threads(1)
-    engine = TorchEngine(
-        net,
-        size=size,
-        batch_size=batch_size,
-        precision=precision,
-        direct=direct,
-        ranges=info.ranges,
-    )
-    del net
-    onednn.return_freed_memory()  # of the weights as they were before
-    onednn.keep_freed_memory()
+        build = functools.partial(CudaEngine, device=device)
+    info, net = bundle.load_mapped(_require_same_bundle(model, fingerprint))
+    engine = build(net, size=size, batch_size=batch_size, precision=precision, ranges=info.ranges)
+    if on_cpu:
+        del net
+        onednn.return_freed_memory()  # of the weights as they were before
+        onednn.keep_freed_memory()
     return engine
 
 

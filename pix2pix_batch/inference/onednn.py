@@ -33,6 +33,7 @@ from pix2pix_batch.generators.unet_network import (
 from pix2pix_batch.inference import convolution_rule
 from pix2pix_batch.inference.convolution_rule import BLOCKS, Way
 from pix2pix_batch.inference.patch_convolution import PatchConvolution
+from pix2pix_batch.inference.strided_layer import StridedLayer
 from pix2pix_batch.inference.thin_convolution import ThinConvolution
 from pix2pix_batch.inference.winograd import WinogradConvolution
 from pix2pix_batch.inference.workspace import Workspace
@@ -235,23 +236,16 @@ class ProductConvolution(Convolution):
 
     def _prepare(self, weight: Tensor, bias: Tensor | None, shape: tuple[int, int, int]) -> None:
         self.run: WinogradConvolution | ThinConvolution | PatchConvolution
+        layer = StridedLayer(
+            weight, bias, shape, self.transposed, INTO[self.fused[0]], self.workspace
+        )
         if self.way == "thin":
-            self.run = ThinConvolution(
-                weight, bias, size=shape[1:], activate=INTO[self.fused[0]], workspace=self.workspace
-            )
+            self.run = ThinConvolution(layer)
+        elif self.way == "winograd":
+            blocks = BLOCKS.get(instruction_set(), BLOCKS["AVX512"])
+            self.run = WinogradConvolution(layer, blocks)
         else:
-            kind: Callable[..., WinogradConvolution | PatchConvolution] = PatchConvolution
-            if self.way == "winograd":
-                blocks = BLOCKS.get(instruction_set(), BLOCKS["AVX512"])
-                kind = partial(WinogradConvolution, blocks=blocks)
-            self.run = kind(
-                weight,
-                bias,
-                shape=shape,
-                transposed=self.transposed,
-                activate=INTO[self.fused[0]],
-                workspace=self.workspace,
-            )
+            self.run = PatchConvolution(layer)
 
     def _convolve(self, x: Tensor, out: Tensor | None) -> Tensor:
         if out is None:

@@ -9,14 +9,13 @@ product, which is oneDNN's convolution with kernels of a single pixel.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from pix2pix_batch.inference.convolution_rule import images_a_product, patch_buffers
+from pix2pix_batch.inference.strided_layer import StridedLayer
 from pix2pix_batch.inference.thin_convolution import TAPS, add_shifted
-from pix2pix_batch.inference.workspace import Workspace
 
 KERNEL, PADDING = 4, 1
 SINGLE_PIXEL = [0, 0], [1, 1], [1, 1], 1
@@ -24,42 +23,28 @@ SINGLE_PIXEL = [0, 0], [1, 1], [1, 1], 1
 
 
 class PatchConvolution:
-    """One 4x4 convolution of stride 2 and padding 1, or a transposed one, bias and activation.
+    """A :class:`StridedLayer` as a product with patches; float32, channels last."""
 
-    float32, channels last.
-    """
-
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None,
-        *,
-        shape: tuple[int, int, int],
-        transposed: bool,
-        activate: Callable[..., Tensor] | None,
-        workspace: Workspace,
-    ) -> None:
-        """``shape``: batch size, height and width of the input. ``activate``: called with a
-        tensor and ``out``."""
-        batch, *size = shape
-        self.transposed, self.bias = transposed, bias
-        self.activate, self.workspace = activate, workspace
-        self.inputs, self.outputs = weight.shape[:2] if transposed else weight.shape[1::-1]
-        if transposed:  # (in, out, 4, 4)
-            kernel = weight.permute(2, 3, 1, 0).reshape(-1, self.inputs)
+    def __init__(self, layer: StridedLayer) -> None:
+        batch, *size = layer.shape
+        self.transposed, self.bias = layer.transposed, layer.bias
+        self.activate, self.workspace = layer.activate, layer.workspace
+        self.inputs, self.outputs = layer.channels
+        if layer.transposed:  # (in, out, 4, 4)
+            kernel = layer.weight.permute(2, 3, 1, 0).reshape(-1, self.inputs)
             grid = size
         else:  # (out, in, 4, 4)
-            kernel = weight.permute(0, 2, 3, 1).reshape(self.outputs, -1)
+            kernel = layer.weight.permute(0, 2, 3, 1).reshape(self.outputs, -1)
             grid = [n // 2 for n in size]
         self.images = images_a_product(batch, math.prod(grid))
         self.kernel = torch.ops.mkldnn._reorder_convolution_weight(
             kernel[..., None, None], *SINGLE_PIXEL, [self.images, kernel.shape[1], *grid]
         )
         self.shapes = patch_buffers(
-            self.images, (size[0], size[1]), self.inputs, self.outputs, transposed=transposed
+            self.images, (size[0], size[1]), *layer.channels, transposed=layer.transposed
         )
         for name, wanted in self.shapes.items():
-            workspace.reserve(name, math.prod(wanted))
+            layer.workspace.reserve(name, math.prod(wanted))
 
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
         """``x (n, inputs, H, W)``; the result is written into ``out`` and returned."""

@@ -8,13 +8,11 @@ up, plane by plane.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from pix2pix_batch.inference.convolution_rule import thin_buffers
-from pix2pix_batch.inference.workspace import Workspace
+from pix2pix_batch.inference.strided_layer import StridedLayer
 
 TAPS = ((1, 3, 1), (2, 0, -1))
 """Of an output's phase: the kernel's row that meets its own input row, the one that meets another,
@@ -24,29 +22,18 @@ PIXELS = 4096
 
 
 class ThinConvolution:
-    """One transposed 4x4 convolution of stride 2 and padding 1 to few outputs, bias, activation.
+    """A transposed :class:`StridedLayer` of few outputs; float32, channels last."""
 
-    float32, channels last.
-    """
-
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None,
-        *,
-        size: tuple[int, int],
-        activate: Callable[..., Tensor] | None,
-        workspace: Workspace,
-    ) -> None:
-        """``weight``: (inputs, outputs, 4, 4). ``size``: the input's height and width.
-        ``activate``: called with a tensor and ``out``."""
-        self.inputs, self.outputs = weight.shape[:2]
-        self.kernel = weight.permute(2, 3, 1, 0).reshape(-1, self.inputs).contiguous()
-        self.bias = None if bias is None else bias.view(-1, 1, 1)
-        self.size, self.activate, self.workspace = size, activate, workspace
-        for name, count in thin_buffers(self.outputs, size).items():
-            workspace.reserve(name, count)
-        self.rows = max(1, PIXELS // size[1])
+    def __init__(self, layer: StridedLayer) -> None:
+        _, height, width = layer.shape
+        self.inputs, self.outputs = layer.channels
+        self.kernel = layer.weight.permute(2, 3, 1, 0).reshape(-1, self.inputs).contiguous()
+        self.bias = None if layer.bias is None else layer.bias.view(-1, 1, 1)
+        self.size = height, width
+        self.activate, self.workspace = layer.activate, layer.workspace
+        for name, count in thin_buffers(self.outputs, self.size).items():
+            layer.workspace.reserve(name, count)
+        self.rows = max(1, PIXELS // width)
 
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
         """``x (n, inputs, H, W)``; the result is written into ``out`` and returned."""

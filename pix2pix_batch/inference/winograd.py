@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from pix2pix_batch.inference.convolution_rule import BLOCKS, OUTPUTS, POINTS, Blocks, tile
-from pix2pix_batch.inference.workspace import Workspace
+from pix2pix_batch.inference.strided_layer import StridedLayer
 
 INPUTS = ((0, 2, torch.sub), (1, 2, torch.add), (3, 1, torch.sub), (2, 1, torch.sub))
 """Of each point, what it makes of which two of a tile's inputs."""
@@ -139,40 +139,30 @@ def multiplies_alike(kernel: Tensor, rows: int, images: int) -> bool:
 
 # Everything that a call needs is worked out once, before it.
 class WinogradConvolution:
-    """One 4x4 convolution of stride 2 and padding 1, or a transposed one, bias and activation.
+    """A :class:`StridedLayer` in Winograd's way; float32, channels last.
 
-    float32, channels last. Of a block of tiles, the four points along the height are done one
+    Of a block of tiles, the four points along the height are done one
     after the other, so that what is between their transforms and products is small.
     """
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None,
-        *,
-        shape: tuple[int, int, int],
-        transposed: bool,
-        activate: Callable[..., Tensor] | None,
-        workspace: Workspace,
-        blocks: Blocks = BLOCKS["AVX512"],
-    ) -> None:
-        """``shape``: batch size, height and width of the input. ``activate``: called with a
-        tensor and ``out``."""
-        _, self.height, self.width = shape
-        self.activate, self.workspace = activate, workspace
-        kernel = transform_kernel(weight, transposed, outputs_first=blocks.outputs_first)
+    def __init__(self, layer: StridedLayer, blocks: Blocks = BLOCKS["AVX512"]) -> None:
+        _, self.height, self.width = layer.shape
+        self.activate, self.workspace = layer.activate, layer.workspace
+        kernel = transform_kernel(
+            layer.weight, layer.transposed, outputs_first=blocks.outputs_first
+        )
         self.kernel = kernel.unflatten(0, (POINTS, POINTS))
-        self.inputs, self.outputs = weight.shape[:2] if transposed else weight.shape[1::-1]
-        self.bias = None if bias is None else bias.repeat(4 if transposed else 1)
-        self.tiling = tile(shape, transposed, blocks)
+        self.inputs, self.outputs = layer.channels
+        self.bias = None if layer.bias is None else layer.bias.repeat(4 if layer.transposed else 1)
+        self.tiling = tile(layer.shape, layer.transposed, blocks)
         alike = self.tiling.rows * self.tiling.columns, self.tiling.images
         if not multiplies_alike(self.kernel[0], *alike):
-            self.tiling = tile(shape, transposed, blocks._replace(group=0))
+            self.tiling = tile(layer.shape, layer.transposed, blocks._replace(group=0))
         self.phases_in, self.phases_out = self.tiling.phases
         _, self.rows, self.columns, self.images, self.count = self.tiling
         self.views: dict[int, list[Block]] = {}
         for name, wanted in self._shapes(self.count).items():
-            workspace.reserve(name, math.prod(wanted))
+            self.workspace.reserve(name, math.prod(wanted))
 
     def tiles_a_batch(self, batch: int) -> int:
         """Rows that the matrix products of so many images have, with those that are left empty."""

@@ -81,10 +81,10 @@ def list_folder(
                     found.refused.add(name)
             elif why != OTHER or not georeference:
                 found.left.of(why).add(start + name)
-            elif sidecars.likely(name) and sidecars.is_allowed(entry.path, root):
+            elif sidecars.may_be_sidecar(name) and sidecars.is_allowed(entry.path, root):
                 likely.add(name)
                 found.beside.add(name)
-            elif tileset.likely(name) and sidecars.is_allowed(entry.path, root):
+            elif tileset.may_be_description(name) and sidecars.is_allowed(entry.path, root):
                 described.append(name)
             else:
                 found.left.of(OTHER).add(start + name)

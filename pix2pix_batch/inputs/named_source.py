@@ -54,8 +54,9 @@ class NamedSource(InputSource):
             if (why := self.choice.classify_listed(tidy)) != TAKEN:
                 self.left.of(why).append(name)
                 continue
-            path, page = pages.locate(path)
-            output, is_longer = self._choose_output(tidy, bool(page), taken)
+            file, page = pages.locate(path)
+            mark, path = path.removeprefix(file), file
+            output, is_longer = self._choose_output(tidy, mark, taken)
             if is_longer or naming.is_shortened(tidy):
                 self.note_rename(name, output)
             tar = is_tar(name)
@@ -64,10 +65,11 @@ class NamedSource(InputSource):
             form = options.form if tar else form_of(path if page else name, options.form)
             yield Item(path, name, output, form, beside, stamp, refusal, tar, page=page)
 
-    def _choose_output(self, tidy: str, is_page: bool, taken: HashSet) -> tuple[str, bool]:
-        """The output of an input, and whether it is longer than its own, which is ``taken``."""
+    def _choose_output(self, tidy: str, mark: str, taken: HashSet) -> tuple[str, bool]:
+        """The output of an input, and whether it is longer than its own, which is ``taken``.
+        ``mark``: of a page, which ends its name; empty of a file."""
         naming = self.naming
-        plain, mark = pages.split_mark(tidy) if is_page else (tidy, "")
+        plain = tidy.removesuffix(mark)
         usual, suffix = naming.output(plain)
         longer = plain
         output = naming.name_page(usual, mark) if mark else usual

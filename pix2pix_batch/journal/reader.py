@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError, OutputError, Pix2PixBatchError
-from pix2pix_batch.journal.events import REPLACES, Event, Header, event_of
+from pix2pix_batch.journal.events import REPLACES, Event, Header, parse_event
 from pix2pix_batch.journal.record import SCHEMA, parse_line
 from pix2pix_batch.journal.shard import Shard, journal_of, shards_of
 from pix2pix_batch.text import escape
@@ -108,15 +108,13 @@ def select_valid(lines: Sequence[FirstLine]) -> list[FirstLine]:
 
 def read_lines(path: Path) -> Iterator[tuple[Event | None, int]]:
     """The events of a journal's complete lines, the job's first, each with the position at which
-    its line ends. Raises
-    ``OSError``."""
+    its line ends. Raises ``OSError``."""
     end = 0
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
                 end += len(line)
-                values = parse_line(line)
-                yield None if values is None else event_of(values), end
+                yield parse_event(line), end
 
 
 def read_events(out: Path) -> Iterator[Event]:

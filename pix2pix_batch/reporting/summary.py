@@ -41,6 +41,7 @@ class Summary:
     ``as_before``: the run was to overwrite, and ended before it replaced anything.
     """
 
+    # what became of the inputs
     total: int = 0
     tars: int = 0
     planned: int = 0
@@ -50,44 +51,48 @@ class Summary:
     quarantined: int = 0
     failed_before: int = 0
     retriable: int = 0
+    failures: list[Record] = field(default_factory=list)
+    # what is said of those that were converted
+    warned: int = 0
+    warnings: list[Record] = field(default_factory=list)
+    renamed: int = 0
+    renames: list[tuple[str, str]] = field(default_factory=list)
     doubtful: int = 0
     unmeasured: int = 0
-    warned: int = 0
-    seconds: float = 0.0
-    images_per_second: float = 0.0
-    device: str = ""
-    backend: str = ""
-    precision: str = ""
-    model: str = ""
-    shard: str = ""
-    dry_run: bool = False
-    interrupted: bool = False
+    # what is of earlier runs
     as_before: bool = False
-    signal: int = 0
-    renamed: int = 0
-    ignored: int = 0
-    litter: int = 0
-    excluded: int = 0
-    links: int = 0
-    fatal: str = ""
-    note: str = ""
-    page: str = ""
-    failures: list[Record] = field(default_factory=list)
-    warnings: list[Record] = field(default_factory=list)
-    renames: list[tuple[str, str]] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-    others_are: str = ""
     outdated: int = 0
     outdated_such: list[str] = field(default_factory=list)
     warned_before: int = 0
     warned_before_such: list[str] = field(default_factory=list)
+    # what was left alone
+    ignored: int = 0
+    others: list[str] = field(default_factory=list)
+    others_are: str = ""
+    litter: int = 0
+    litter_such: list[str] = field(default_factory=list)
+    excluded: int = 0
+    excluded_such: list[str] = field(default_factory=list)
+    links: int = 0
     unread: int = 0
     unread_in_tars: int = 0
     unread_kinds: list[str] = field(default_factory=list)
     empty_tars: int = 0
     empty_tars_such: list[str] = field(default_factory=list)
-    litter_such: list[str] = field(default_factory=list)
-    excluded_such: list[str] = field(default_factory=list)
+    # the run
+    model: str = ""
+    device: str = ""
+    backend: str = ""
+    precision: str = ""
+    seconds: float = 0.0
+    images_per_second: float = 0.0
+    shard: str = ""
+    dry_run: bool = False
+    interrupted: bool = False
+    signal: int = 0
+    fatal: str = ""
+    note: str = ""
+    page: str = ""
 
     FIGURES = (
         "total", "planned", "converted", "skipped", "failed", "quarantined", "failed_before",

@@ -16,6 +16,7 @@ from pix2pix_batch.dataset import reader, state
 from pix2pix_batch.dataset.layout import CARD
 from pix2pix_batch.dataset.state import Complete
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.journal.events import SYNTHESIZE
 from pix2pix_batch.journal.history import describe_changed_model
 from pix2pix_batch.journal.integrity import digest_of_file
@@ -103,6 +104,19 @@ class DatasetDirectory:
                 f"{escape(self.out)}: holds other files ({escape(others[0])}), which would mix "
                 "with the dataset; move them away, or give a new or empty directory"
             )
+
+    def require_same_engine(self, known: Complete, settings: Settings) -> None:
+        """Raises :class:`InputError` where another precision or backend is asked for than the one
+        that made the dataset ``known``, as ``convert`` does, even if nothing is left to make."""
+        made_so = known.header.get("settings")
+        for key in ("precision", "backend"):
+            asked = getattr(settings, key)
+            before = made_so.get(key) if isinstance(made_so, dict) else None
+            if before is not None and asked not in ("auto", before):
+                raise InputError(
+                    f"{escape(self.out)}: was begun with --{key} {before}; go on with it, choose "
+                    "another OUT, or pass --overwrite to make it anew"
+                )
 
     def require_own(self) -> None:
         """Raises :class:`InputError` where something lies among the dataset's files that is not

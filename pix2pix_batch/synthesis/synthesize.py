@@ -92,6 +92,8 @@ class Synthesis:
     ) -> SynthesisResult:
         known = None if self.about.overwrite else state.read_last(self.out)
         self.place.require_this_dataset(mark, known, self.info.name)
+        if known is not None:
+            self.place.require_same_engine(known, self.making.settings)
         if known is not None and self._is_whole(known, mark):
             return self._nothing_to_do(known, inputs)
         self.place.require_own()

@@ -49,7 +49,7 @@ class Layer:
         :class:`InputError` where there are too few, :class:`OutputError`.
         """
         shares = plan.parse_fractions(self.about.split)
-        self._split(inputs, samples, rejected, shares)
+        self._split(inputs, samples, len(rejected), shares)
         diversity = self._diversity(samples)
         fresh = self.place.fresh
         try:
@@ -82,16 +82,18 @@ class Layer:
         self,
         inputs: Sequence[Input],
         samples: Sequence[Sample],
-        rejected: Mapping[str, str],
+        rejected: int,
         shares: Mapping[str, float],
     ) -> None:
+        """Give each sample its split. ``rejected``: how many images the filters left out, for the
+        message of the :class:`InputError` that is raised where no other is left."""
         used = {sample.facts["input"] for sample in samples}
         if not used:
             raise InputError(
-                f"no image is left for the dataset: {format_count(len(rejected), 'image')} "
+                f"no image is left for the dataset: {format_count(rejected, 'image')} "
                 "rejected, the others failed; 'pix2pix-batch status' tells why"
             )
-        part = [one for one in inputs if one.name in used]
+        part = [item for item in inputs if item.name in used]
         splits = plan.assign_splits(part, shares, self.about.seed)
         for sample in samples:
             sample.split = splits[sample.facts["input"]]

@@ -213,6 +213,37 @@ def wait_for(condition: Callable[[], bool], process: Started) -> None:
         time.sleep(0.02)
 
 
+def interrupt(process: Started, gate: Path) -> Ran:
+    """Stop a run by Ctrl-C while its workers are held at ``gate``, let them end what they have in
+    flight, and return how the run ended, which must be as the first Ctrl-C has it."""
+    os.killpg(process.pid, signal.SIGINT)
+    wait_until_told(b"stopping", process)
+    gate.unlink()
+    ran = finish(process)
+    assert ran.code == 130, ran.err
+    assert "Interrupted. Run the same command again" in ran.err
+    return ran
+
+
+def require_light(arguments: list[str], heavy: set[str]) -> None:
+    """The command with ``arguments`` succeeds, prints something, and imports nothing ``heavy``."""
+    code = (
+        "import sys\n"
+        "from pix2pix_batch.cli import main\n"
+        "try:\n"
+        f"    main({arguments!r}, prog_name='pix2pix-batch')\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code, end.code\n"
+        f"heavy = {heavy!r} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout
+
+
 def wait_until_told(what: bytes, process: Started) -> None:
     """Wait for a line with ``what`` on standard error, of which the lines till then are taken."""
     assert process.stderr is not None
@@ -262,6 +293,11 @@ def small_disk(tmp_path: Path, size: str) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", str(place)], check=True)
+
+
+def resize_disk(place: Path, size: str) -> None:
+    """Give a :func:`small_disk` another size (``80m``); what is on it stays."""
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(place)], check=True)
 
 
 def put(path: Path, *, seed: int = 0, size: tuple[int, int] = (64, 64)) -> Path:

@@ -24,22 +24,52 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
+import PIL
+
 from pix2pix_batch.cli import main
 from pix2pix_batch.execution import worker_imports, worker_template
 
 SERVER = multiprocessing.get_context("forkserver")
+
+COMMANDS = (
+    "dask.cli",
+    "distributed.cli.dask_scheduler",
+    "distributed.cli.dask_worker",
+    "distributed.dashboard",
+    "distributed.diagnostics.websocket",
+    "distributed.http.health",
+    "distributed.http.scheduler.info",
+    "distributed.http.scheduler.json",
+    "distributed.http.scheduler.missing_bokeh",
+    "distributed.http.scheduler.prometheus",
+    "distributed.http.statics",
+    "email.policy",
+    "multiprocessing.synchronize",
+    "numpy.ma",
+    "PIL.ImageDraw",
+    *(f"PIL.{name}" for name in PIL._plugins),
+    "tornado.platform.asyncio",
+    "pix2pix_batch.commands.convert",
+    "pix2pix_batch.engines.backends",
+    "pix2pix_batch.execution.cluster",
+    "pix2pix_batch.execution.job",
+    "pix2pix_batch.reporting.html_page",
+)
+"""What commands and their workers import on their way, which takes each half a second. Those that
+cannot be imported are left to whoever needs them."""
 
 
 def start_template(*more: str) -> None:
     """Have the processes of all later tests forked from one that has imported what they need.
 
     Jobs in this process leave it running that find it there. ``more``: modules beside those of
-    workers; where the one that runs lacks some, another takes its place.
+    commands and workers; where the one that runs lacks some, another takes its place.
     """
     from distributed import utils
 
     utils._forkserver_preload_set = True  # else Dask has it import other things
-    wanted = [worker_template.PRELOAD, *more]
+    # the last makes all that is there then one that is never looked through for garbage
+    wanted = [*COMMANDS, *more, worker_template.PRELOAD]
     server: Any = forkserver._forkserver  # type: ignore[attr-defined]
     if server._forkserver_pid is None or not set(wanted) <= set(server._preload_modules):
         worker_template._end(server)
@@ -50,6 +80,14 @@ def start_template(*more: str) -> None:
 
 def _run_command(words: list[str]) -> None:
     main(words, prog_name="pix2pix-batch")
+
+
+def run_logged(words: list[str]) -> None:
+    """The command whose output goes to the end of a file, which is the first of ``words``."""
+    with open(words[0], "ab") as log:
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+    _run_command(words[1:])
 
 
 def run_dask(words: list[str]) -> None:
@@ -219,7 +257,7 @@ def _template() -> Iterator[None]:
         if pid == 0:
             with contextlib.suppress(SystemExit):
                 os.close(alive_w)
-                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+                signal.pthread_sigmask(signal.SIG_BLOCK, worker_template.HELD)
                 worker_imports.end_forks_with_this_process()
                 forkserver.main(listener.fileno(), alive_r, [])
             os._exit(0)

@@ -24,6 +24,7 @@ from tests.end_to_end.command import (
     journal,
     put,
     records,
+    resize_disk,
     small_disk,
     visible,
 )
@@ -170,10 +171,6 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield place
 
 
-def resize(place: Path, size: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={size}", str(place)], check=True)
-
-
 def full(ran: Ran, place: Path) -> bool:
     lines = [line for line in ran.err.splitlines() if line.startswith("error: ")]
     assert ran.code == 3, ran.err
@@ -186,8 +183,9 @@ def full(ran: Ran, place: Path) -> bool:
 
 def test_disk_runs_full(tmp_path: Path, tiny: Path, disk: Path) -> None:
     source, out = tmp_path / "in", disk / "out"
-    for number in range(20):
-        put(source / f"{number:02}.png", seed=number, size=(400, 400))
+    resize_disk(disk, "500k")
+    for number in range(20):  # of which each takes some 40 KiB
+        put(source / f"{number:02}.png", seed=number, size=(120, 120))
     ran = convert(source, out, tiny, "--workers", 2)
     assert full(ran, disk)
     some = digests(out)
@@ -198,7 +196,7 @@ def test_disk_runs_full(tmp_path: Path, tiny: Path, disk: Path) -> None:
     )
     assert ran.figures["converted"] == len(some)
 
-    resize(disk, "80m")
+    resize_disk(disk, "80m")
     ran = convert(source, out, tiny)
     assert ran.code == 0, ran.err
     assert ran.counts() == (20 - len(some), len(some), 0)

@@ -14,7 +14,7 @@ from pix2pix_batch import __version__, bundle
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.generators.unet_network import UNet
-from tests.end_to_end.command import ROOT, environment, error_of, here, run
+from tests.end_to_end.command import ROOT, environment, error_of, here, require_light, run
 from tests.reference_unet import ReferenceUNet
 
 
@@ -33,21 +33,7 @@ from tests.reference_unet import ReferenceUNet
     ids=" ".join,
 )
 def test_needs_no_torch(arguments: list[str]) -> None:
-    code = (
-        "import sys\n"
-        "from pix2pix_batch.cli import main\n"
-        "try:\n"
-        f"    main({arguments!r}, prog_name='pix2pix-batch')\n"
-        "except SystemExit as end:\n"
-        "    assert not end.code, end.code\n"
-        "heavy = {'torch', 'distributed', 'numpy'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout
+    require_light(arguments, {"torch", "distributed", "numpy"})
 
 
 def test_help_names_the_commands() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from PIL import Image
 
 from tests.end_to_end.command import (
     JOURNAL,
+    PATIENCE,
     SHARED,
     convert,
     encoded,
@@ -31,6 +30,7 @@ from tests.end_to_end.command import (
     wait_for,
     words,
 )
+from tests.end_to_end.forked import Forked, run_script
 from tests.end_to_end.harmful import preloaded, shut
 
 pytestmark = pytest.mark.usefixtures("workers")
@@ -655,14 +655,10 @@ def test_from_python(tmp_path: Path, tiny: Path) -> None:
     (tmp_path / "in" / "bad.png").write_bytes(b"")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    ran = subprocess.run(
-        [sys.executable, script, tmp_path / "in", tmp_path / "out", tiny],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (ran.returncode, ran.stdout) == (0, "done\n"), ran.stderr
+    given = [str(place) for place in (script, tmp_path / "in", tmp_path / "out", tiny)]
+    process = Forked(given, environment(), str(tmp_path), program=run_script)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (0, b"done\n"), err.decode()
     assert visible(tmp_path / "out").keys() == {"good.png"}
 
 

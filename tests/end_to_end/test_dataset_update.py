@@ -206,6 +206,10 @@ def test_other_settings_are_refused_and_named(tmp_path: Path, source: Path, mode
     out = tmp_path / "out"
     assert synthesize(source, out, model, "--variants", 1).code == 0
     before = tree(out)
+    ran = synthesize(source, out, model, "--variants", 1, "--precision", "bf16")
+    assert ran.code == 2 and "was begun with --precision fp32" in error_of(ran), "nothing to make"
+    ran = synthesize(source, out, model, "--variants", 1, "--precision", "auto")
+    assert ran.code == 0
     put(source / "new.png", 9)
     for more, named in (
         (("--variants", 2), "variants was 1, now 2"),

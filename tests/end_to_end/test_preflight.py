@@ -17,7 +17,8 @@ from tests.end_to_end.command import JOURNAL, convert, finish, fork, put, wait_f
 from tests.end_to_end.fleet import Fleet
 from tests.end_to_end.harmful import harmful, preloaded, shut
 
-OLD = "import pix2pix_batch.version\npix2pix_batch.version.__version__ = '0.0.1'\n"
+OLD = "from pix2pix_batch.execution import preflight\npreflight.__version__ = '0.0.1'\n"
+"""Loaded by a worker, has it say that it has another version."""
 
 DIES_WHEN_ASKED = """
 import os, pathlib
@@ -63,7 +64,7 @@ def test_workers_that_are_not_fit_are_named_with_the_remedy(tmp_path: Path, tiny
     old = tmp_path / "old.py"
     old.write_text(OLD)
     with Fleet(tmp_path / "fleet") as fleet:
-        fleet.worker("old", forked=False, DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
+        fleet.worker("old", DASK_DISTRIBUTED__WORKER__PRELOAD=str(old))
         fleet.worker("blind", before=elsewhere(f"mount -t tmpfs none {source}"))
         fleet.worker("apart", before=elsewhere(f"mount -t tmpfs none {out}"))
         read_only = f"mount --bind {out} {out} && mount -o remount,ro,bind {out}"

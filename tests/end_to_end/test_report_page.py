@@ -57,17 +57,28 @@ def browser() -> Iterator[Any]:
 Open = Callable[..., Any]
 
 
+@pytest.fixture(scope="module")
+def plain(browser: Any, report: Path) -> Iterator[Opened]:
+    """The page that tests without options of their own open anew, one after the other."""
+    opened = Opened(browser, report)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def opened(browser: Any) -> Iterator[Open]:
+def opened(browser: Any, plain: Opened) -> Iterator[Open]:
     """Opens a page; at the test's end nothing must have gone wrong in it."""
-    pages: list[Opened] = []
+    own: list[Opened] = []
 
     def open_page(path: Path, **options: Any) -> Any:
-        pages.append(Opened(browser, path, **options))
-        return pages[-1].page
+        if not options:
+            return plain.show(path)
+        own.append(Opened(browser, path, **options))
+        return own[-1].page
 
     yield open_page
-    for one in pages:
+    plain.check()
+    for one in own:
         one.close()
 
 
@@ -164,8 +175,10 @@ def test_filters(report: Path, opened: Open) -> None:
     assert shown(view) == everything
 
 
-@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+# Colours do not depend on the width, nor the layout on the scheme.
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("light", 1280), ("dark", 390)], ids=["light-desktop", "dark-phone"]
+)
 def test_it_fits_and_suits_the_scheme(report: Path, opened: Open, scheme: str, width: int) -> None:
     view = opened(report, color_scheme=scheme, viewport={"width": width, "height": 800})
     assert view.evaluate("document.documentElement.scrollWidth") <= width
@@ -188,6 +201,7 @@ def test_on_paper_both_are_seen(report: Path, opened: Open) -> None:
     view = opened(report)
     view.emulate_media(media="print")
     check_side_by_side(view)
+    view.emulate_media(media="null")
 
 
 def check_side_by_side(view: Any) -> None:

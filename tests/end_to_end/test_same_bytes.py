@@ -18,11 +18,11 @@ from tests.end_to_end.command import (
     digests,
     finish,
     fork,
+    interrupt,
     put,
     records,
     visible,
     wait_for,
-    wait_until_told,
     words,
 )
 from tests.end_to_end.harmful import preloaded, shut
@@ -64,12 +64,7 @@ def test_interrupted_then_killed_then_finished(
     held = preloaded(gate, late)  # one of the first chunk, and all behind
     process = fork(*words(pictures, out, tiny, "--batch-size", 4), **held)
     wait_for(lambda: started(out), process)
-    os.killpg(process.pid, signal.SIGINT)
-    wait_until_told(b"stopping", process)
-    gate.unlink()
-    ran = finish(process)
-    assert ran.code == 130, ran.err
-    assert "Interrupted. Run the same command again" in ran.err
+    ran = interrupt(process, gate)
     done, skipped, failed = ran.counts()
     assert 0 < done < COUNT
     assert (skipped, failed) == (0, 0)
@@ -101,7 +96,7 @@ def test_interrupted_then_killed_then_finished(
 
 
 def test_terminated_before_the_first_image(tmp_path: Path, pictures: Path, tiny: Path) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         out = tmp_path / number.name
         process = fork(*words(pictures, out, tiny))
         wait_for((out / ".pix2pix-batch" / "journal.jsonl").exists, process)

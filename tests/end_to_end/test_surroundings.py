@@ -24,6 +24,7 @@ from tests.end_to_end.command import (
     encoded,
     environment,
     finish,
+    fork,
     journal,
     put,
     records,
@@ -220,12 +221,18 @@ def test_a_note_removes_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "more"), [(COMMAND, []), (["pix2pix-batch"], ["--dry-run"])], ids=["-m", "script"]
+    ("command", "more"),
+    [
+        (COMMAND, []),
+        ([sys.executable, "-m", "pix2pix_batch"], ["--dry-run"]),
+        (["pix2pix-batch"], ["--dry-run"]),
+    ],
+    ids=["-m", "-m package", "script"],
 )
 def test_users_modules_called_as_pythons(
     tmp_path: Path, tiny: Path, command: list[str], more: list[str]
 ) -> None:
-    """Workers, which the first run starts, are started alike by both."""
+    """Workers, which the first run starts, are started alike by all."""
     put(tmp_path / "in" / "a.png")
     for name in ("signal", "queue", "random", "selectors", "socket", "email"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('not this one')\n")
@@ -292,7 +299,7 @@ def test_a_broken_configuration_of_dask_is_named(tmp_path: Path, tiny: Path) -> 
 def test_a_reader_that_goes_away(tmp_path: Path, tiny: Path) -> None:
     put(tmp_path / "in" / "a.png")
     given = words(tmp_path / "in", tmp_path / "out", tiny, "--scheduler", SHARED[0])
-    process = start(*given)
+    process = fork(*given)
     assert process.stderr is not None
     process.stderr.close()
     assert process.wait() == 0

@@ -6,9 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
-import signal
 import tarfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -34,14 +32,13 @@ from tests.end_to_end.command import (
     Argument,
     convert,
     error_of,
-    finish,
     fork,
     here,
+    interrupt,
     picture,
     put,
     records,
     wait_for,
-    wait_until_told,
 )
 from tests.end_to_end.harmful import preloaded, shut
 from tests.end_to_end.synthesizing import (
@@ -100,12 +97,7 @@ def test_the_same_bytes_for_other_workers_batches_and_when_stopped(
     one = ("--batch-size", 1, "--workers", 1)
     process = fork(*words(inputs, out, model, *more, *one), **held)
     wait_for(lambda: any(out.rglob("*.v1.png")), process)
-    os.killpg(process.pid, signal.SIGINT)
-    wait_until_told(b"stopping", process)
-    gate.unlink()
-    ran = finish(process)
-    assert ran.code == 130, ran.err
-    assert "Interrupted. Run the same command again" in ran.err
+    interrupt(process, gate)
     assert not (out / "manifest.jsonl").exists()
     ran = synthesize(inputs, out, model, *more)
     assert ran.code == 0, ran.err

@@ -7,12 +7,17 @@ import pickle
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import click
 import pytest
 import torch
+from click.types import FloatParamType
 
+from pix2pix_batch.cli import main
+from pix2pix_batch.environment import CACHE, CODEC_THREADS
 from pix2pix_batch.inference.autotune import PROBE_IMAGES
 from tests.end_to_end.command import (
     Argument,
@@ -321,3 +326,51 @@ def test_names_that_parquet_cannot_hold(tmp_path: Path, source: Path, tiny: Path
     ran = here("synthesize", inputs, out, "--model", tiny, "--layout", "parquet")
     assert ran.code == 2 and "is not UTF-8, which --layout parquet cannot hold" in ran.err
     assert not out.exists()
+
+
+def list_options(group: click.Group, *before: str) -> Iterator[tuple[list[str], click.Option]]:
+    """Each option of each command, with the words that call the command."""
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from list_options(command, *before, name)
+            continue
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                yield [*before, name], parameter
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_no_option_takes_what_is_no_finite_number(number: str) -> None:
+    """But for the value that stands for none, which may be NaN."""
+    known = []
+    for called, option in list_options(main):
+        if not isinstance(option.type, FloatParamType) or option.opts[0].endswith("nodata"):
+            continue
+        ran = here(*called, option.opts[0], number)
+        assert (ran.code, "Traceback" in ran.err) == (2, False), (called, option.opts)
+        assert f"'{option.opts[0]}'" in ran.err and number in ran.err
+        known.append(option.opts[0])
+    assert {"--by", "--epochs", "--older-than", "--item-timeout", "--input-noise"} < set(known)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (CODEC_THREADS, "abc"), (CODEC_THREADS, "0"), (CODEC_THREADS, "2.5"),
+        (CODEC_THREADS, "9" * 30), (CODEC_THREADS, "-1"), (CACHE, __file__),
+    ],
+)  # fmt: skip
+def test_environment_variables_are_checked_by_name(
+    tmp_path: Path,
+    source: Path,
+    tiny: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+) -> None:
+    monkeypatch.setenv(name, value)
+    ran = convert_here(source, tmp_path / "out", tiny)
+    assert ran.code == 2 and name in error_of(ran)
+    assert not (tmp_path / "out").exists()

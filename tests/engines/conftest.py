@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
@@ -29,18 +31,40 @@ _graphs: dict[tuple[Any, ...], bytes] = {}
 _make_graph = EngineSpec.graph.func  # type: ignore[attr-defined]
 
 
-def _graph_once(order: EngineSpec) -> bytes:
-    """As the real one, each ONNX file made once: equal orders have equal bytes, says
-    ``test_export.py``, and PyTorch's exporter takes seconds for the smallest network."""
+def _graph_once(order: EngineSpec, folder: Path) -> bytes:
+    """As the real one, each ONNX file made once for all processes that test: equal orders have
+    equal bytes, says ``test_export.py``, and PyTorch's exporter takes seconds for the smallest
+    network."""
     key = (order.fingerprint, order.precision, order.batch_size, order.size, order.noise)
     if key not in _graphs:
-        _graphs[key] = _make_graph(order)
+        path = folder / hashlib.sha256(repr(key).encode()).hexdigest()
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                made = path.with_suffix(".new")
+                made.write_bytes(_make_graph(order))
+                made.rename(path)
+        _graphs[key] = path.read_bytes()
     return _graphs[key]
 
 
-@pytest.fixture(autouse=True)
-def _each_file_is_exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EngineSpec, "graph", property(_graph_once))
+@pytest.fixture(autouse=True, scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Has each file exported once, and is where they are kept."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent  # of all workers of this run
+    folder = place / "graphs"
+    folder.mkdir(exist_ok=True)
+    before = EngineSpec.__dict__["graph"]
+    export_once(folder)
+    yield folder
+    EngineSpec.graph = before  # type: ignore[method-assign]
+
+
+def export_once(folder: Path) -> None:
+    """Have this process take its ONNX files from ``folder``, and keep there those that it makes."""
+    once = property(lambda order: _graph_once(order, folder))
+    EngineSpec.graph = once  # type: ignore[assignment, method-assign]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -39,6 +39,7 @@ from tests.end_to_end.command import (
     journal,
     one_worker,
     put,
+    run_python,
     small_disk,
     words,
 )
@@ -136,7 +137,8 @@ assert worker.convert_chunk(s.apply_decision(settings, decision), items).records
 loaded = {{"tensorrt", "tensorrt_rtx", "onnx", "pix2pix_batch.engines.cache"}} & set(sys.modules)
 sys.exit(str(loaded) if loaded else 0)
 """
-    assert subprocess.run([sys.executable, "-c", code], env=environment()).returncode == 0
+    ran = run_python(code)
+    assert ran.code == 0, ran.err
 
 
 # A GPU that is not there: what is decided before one is needed
@@ -146,14 +148,19 @@ def on_a_card(monkeypatch: pytest.MonkeyPatch, card: Gpu = CARD) -> None:
     monkeypatch.setattr("pix2pix_batch.engines.gpu.current_gpu", lambda: card)
 
 
+def on_a_card_without_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT-RTX alone is installed."""
+    on_a_card(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+
+
 TILES = np.zeros((1, 64, 64, 3), np.uint8)
 
 
 def test_a_missing_library_asked_for_is_wrong_use(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on_a_card(monkeypatch)
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    on_a_card_without_tensorrt(monkeypatch)
     with pytest.raises(InputError, match=r"^tensorrt: not installed; .*pix2pix-batch\[tensorrt\]"):
         backends.open_best(replace(settings, device="cuda", backend="tensorrt"), TILES)
 
@@ -184,8 +191,7 @@ def test_a_gpu_that_the_library_does_not_run_on(
 def test_a_cache_that_others_write_to_is_told(
     settings: Settings, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on_a_card(monkeypatch)
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    on_a_card_without_tensorrt(monkeypatch)
     place.mkdir(parents=True)
     place.chmod(0o777)
     engine, note = backends.open_best(replace(settings, device="cuda"), TILES)
@@ -197,8 +203,7 @@ def test_an_engine_that_does_not_load_is_told(
     settings: Settings, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found in the cache, built for this kind of GPU, but TensorRT refuses it (no driver)."""
-    on_a_card(monkeypatch)
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    on_a_card_without_tensorrt(monkeypatch)
     order = EngineSpec(Path(settings.model), "fp32", 2, 64)
     Cache().obtain(order.key(library.load("tensorrt_rtx"), "", CARD), lambda: (b"plan", {}))
     engine, note = backends.open_best(replace(settings, device="cuda"), TILES)
@@ -212,8 +217,7 @@ def test_what_is_not_in_the_cache_is_built_and_told(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    on_a_card(monkeypatch)
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    on_a_card_without_tensorrt(monkeypatch)
     engine, note = backends.open_best(replace(settings, device="cuda", precision="auto"), TILES)
     told = "building a tensorrt_rtx fp16 engine of tiny for the NVIDIA Test, once\n"
     assert capsys.readouterr().err == told
@@ -228,13 +232,10 @@ def test_what_is_not_in_the_cache_is_built_and_told(
 def test_an_engine_that_was_set_aside_is_neither_used_nor_built_again(
     settings: Settings, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on_a_card(monkeypatch)
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
-    order = EngineSpec(Path(settings.model), "fp32", 2, 64)
-    cache = Cache()
-    entry = cache.obtain(
-        order.key(library.load("tensorrt_rtx"), "sm89"), lambda: (b"plan", {})
-    ).entry
+    on_a_card_without_tensorrt(monkeypatch)
+    cache, spec = Cache(), EngineSpec(Path(settings.model), "fp32", 2, 64)
+    key = spec.key(library.load("tensorrt_rtx"), "sm89")
+    entry = cache.obtain(key, lambda: (b"plan", {})).entry
     cache.update_facts(entry, refused="is 12.0 dB from fp32 PyTorch on 4 images (bar 40)")
     engine, note = backends.open_best(replace(settings, device="cuda"), TILES)
     assert engine is None and "is 12.0 dB from fp32" in note and "set aside" in note
@@ -260,8 +261,7 @@ def test_an_engine_whose_fp16_overflows_is_set_aside_and_pytorch_runs(
     overflowing: Path, settings: Settings, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Really built; run by PyTorch in float16, since the GPU is not there."""
-    on_a_card(monkeypatch)
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    on_a_card_without_tensorrt(monkeypatch)
     monkeypatch.setattr(parity_check, "load_engine", lambda *_: Half(overflowing, 2, 32))
     asked = replace(
         settings,
@@ -292,8 +292,7 @@ def test_an_engine_whose_fp16_overflows_is_set_aside_and_pytorch_runs(
 def test_a_sound_engine_passes_the_same_way(
     settings: Settings, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on_a_card(monkeypatch)
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    on_a_card_without_tensorrt(monkeypatch)
     half = Half(Path(settings.model), 2, 64)
     monkeypatch.setattr(parity_check, "load_engine", lambda *_: half)
     asked = replace(settings, device="cuda", precision="auto")
@@ -305,8 +304,7 @@ def test_a_sound_engine_passes_the_same_way(
 def test_a_full_disk_is_told_and_pytorch_runs(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on_a_card(monkeypatch)
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    on_a_card_without_tensorrt(monkeypatch)
     with small_disk(tmp_path, "64k") as disk:
         monkeypatch.setenv("PIX2PIX_BATCH_CACHE", str(disk))
         engine, note = backends.open_best(replace(settings, device="cuda"), TILES)

@@ -14,6 +14,7 @@ import sys
 import termios
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,15 @@ from pix2pix_batch.engines.cache import Cache
 from pix2pix_batch.engines.gpu import Gpu
 from pix2pix_batch.engines.key import Key
 from pix2pix_batch.engines.spec import EngineSpec
-from tests.end_to_end.command import COMMAND, environment, finish, fork, small_disk, wait_for
+from tests.end_to_end.command import (
+    COMMAND,
+    finish,
+    fork,
+    require_light,
+    small_disk,
+    wait_for,
+)
+from tests.engines.conftest import export_once
 
 pytestmark = pytest.mark.usefixtures("place", "no_gpu")
 try:
@@ -58,20 +67,8 @@ def engines() -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("words", ["engine --help", "engine build --help", "doctor --help"])
 def test_help_needs_nothing_heavy(words: str) -> None:
-    code = (
-        "import sys\n"
-        "from pix2pix_batch.cli import main\n"
-        "try:\n"
-        f"    main({words.split()!r}, prog_name='pix2pix-batch')\n"
-        "except SystemExit as end:\n"
-        "    assert not end.code, end.code\n"
-        "heavy = {'torch', 'numpy', 'onnx', 'tensorrt', 'tensorrt_rtx', 'distributed'}\n"
-        "sys.exit(f'imported {heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)\n"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 0 and ran.stdout, ran.stderr
+    heavy = {"torch", "numpy", "onnx", "tensorrt", "tensorrt_rtx", "distributed"}
+    require_light(words.split(), heavy)
 
 
 def test_build_list_show_verify_prune(tiny: Path, place: Path) -> None:
@@ -147,7 +144,7 @@ def test_the_list_fits_a_terminal_of_80_columns(tiny: Path) -> None:
 
 
 def test_the_time_of_the_onnx_file_is_told_apart(tiny: Path) -> None:
-    size = 3  # of which no other test here has the file
+    size = 13  # of which no other test has the file
     one, two = done("engine", "build", tiny, "--target", "sm86,sm89", "--batch-size", size)
     assert re.search(r": built in \d+\.\d s after \d+\.\d s for its ONNX file, ", one), one
     assert re.search(r": built in \d+\.\d s, ", two), "the file is the first one's"
@@ -340,10 +337,12 @@ def test_ctrl_c_leaves_nothing_half_written(tiny: Path, place: Path) -> None:
     assert len(engines()) < 4
 
 
-def test_a_build_that_is_killed_is_made_good_by_the_next(tiny: Path, place: Path) -> None:
+def test_a_build_that_is_killed_is_made_good_by_the_next(
+    tiny: Path, place: Path, exported: Path
+) -> None:
     """With kill -9, when the engine's lock is there."""
     words = ("engine", "build", tiny, "--target", "sm75,sm80,sm86,sm89", "--batch-size", 1)
-    process = fork(*words)
+    process = fork(*words, before=partial(export_once, exported))
     wait_for(lambda: place.is_dir() and any(place.glob("*.lock")), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()

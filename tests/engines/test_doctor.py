@@ -44,6 +44,14 @@ def test_without_a_gpu(place: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_gpu", "place")
+def test_a_model_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("hello")
+    result = CliRunner().invoke(main, ["doctor", "--model", str(path)])
+    assert result.exit_code == 2 and f"{path}: is damaged or no safetensors file" in result.stderr
+
+
+@pytest.mark.usefixtures("no_gpu", "place")
 def test_tensorrt_is_not_advised_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "driver_version", lambda: "")
     for name in library.PACKAGES:

@@ -149,10 +149,10 @@ def assert_same(case: Case, count: int = 2) -> None:
 # What it computes
 
 
-@pytest.mark.parametrize("norm", NORMED)  # with noise, of all
-def test_it_is_the_generator(norm: str, case: Callable[..., Case]) -> None:
-    """At 64 the bottleneck has 2x2 pixels, whose mean is the embedding."""
-    made = case(norm=norm, size=64)
+def test_it_is_the_generator(case: Callable[..., Case]) -> None:
+    """At 64 the bottleneck has 2x2 pixels, whose mean is the embedding; it has no norm. With noise
+    it is looked at with all of them."""
+    made = case(norm="instance", size=64)
     assert_same(made, count=3)
     assert_same(made, count=1)
 
@@ -162,7 +162,8 @@ def test_with_noise(norm: str, case: Callable[..., Case]) -> None:
     """With 7 halvings there are two masks, which do the same as in the generator, in order."""
     made = case(norm=norm, size=128, downs=7, noise=True)
     assert made.info.masks == ((32, 4, 4), (32, 8, 8))
-    assert_same(made)
+    assert_same(made, count=3)
+    assert_same(made, count=1)
     feed = made.feed(1)
     noisy, embedding = run(made.info.path, feed)
     for name in ("noise_0", "noise_1"):
@@ -214,7 +215,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_fp16_of_the_shipped_models_on_real_images(name: str, examples: str, shipped: Path) -> None:
     info, unet = bundle.load(bundle.resolve(name))
     size, tiles = info.image_size, []
-    for path in sorted((ROOT / "examples" / examples).iterdir()):
+    for path in sorted((ROOT / "examples" / examples).iterdir())[:4]:
         with Image.open(path) as image:
             tiles.append(np.asarray(image.convert("RGB"))[:size, :size])
     batch = np.stack(tiles)
@@ -547,11 +548,13 @@ def test_a_directory_that_cannot_be_written_to(tiny: Path, tmp_path: Path) -> No
 
 
 def test_a_full_disk_leaves_nothing_behind(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: Callable[..., Case]
 ) -> None:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
+    network = onnx.load(case(norm="instance", size=64).info.path)  # whichever is to be written
+    monkeypatch.setattr(exports, "trace", lambda *_, **__: network)
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OutputError, match=r"m\.onnx: cannot be written \(No space left on device"):
         export(tiny, tmp_path / "m.onnx")

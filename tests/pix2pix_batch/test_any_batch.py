@@ -56,7 +56,8 @@ def compare_counts(net: Generator, size: int, precision: str) -> None:
     random = np.random.default_rng(size)
     images = random.integers(0, 256, (BATCH, size, size, 3), dtype=np.uint8)
     shapes = net.architecture.mask_shapes(size, size)
-    for masks in (None, [random.random((BATCH, *shape)) < 0.5 for shape in shapes]):
+    noise = [random.random((BATCH, *shape)) < 0.5 for shape in shapes]
+    for masks in (None, noise) if noise else (None,):
         whole = engine(images, masks)
         assert whole.images.std() > 5
         for count in COUNTS:

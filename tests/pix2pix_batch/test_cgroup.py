@@ -17,6 +17,15 @@ def put(root: Path, files: dict[str, str]) -> None:
         (root / name).write_text(text + "\n")
 
 
+def limit(size: int, used: int = 0, **stat: int) -> dict[str, str]:
+    told = "\n".join(f"{name} {value}" for name, value in stat.items())
+    return {"memory.max": str(size), "memory.current": str(used), "memory.stat": told}
+
+
+def under(folder: str, files: dict[str, str]) -> dict[str, str]:
+    return {f"{folder}/{name}": text for name, text in files.items()}
+
+
 def test_no_limits_where_there_are_no_groups(tmp_path: Path) -> None:
     assert cgroup.cpu_quota(tmp_path) is None
     assert cgroup.free_memory(tmp_path) is None
@@ -28,9 +37,7 @@ def test_version_2_in_a_container_that_sees_its_own_group_as_the_topmost(tmp_pat
         {
             "proc/self/cgroup": "0::/",
             "sys/fs/cgroup/cpu.max": "150000 100000",
-            "sys/fs/cgroup/memory.max": str(4 * GIB),
-            "sys/fs/cgroup/memory.current": str(3 * GIB),
-            "sys/fs/cgroup/memory.stat": f"anon 5\ninactive_file {GIB}\nactive_file 7",
+            **under("sys/fs/cgroup", limit(4 * GIB, 3 * GIB, anon=5, inactive_file=GIB)),
         },
     )
     assert cgroup.cpu_quota(tmp_path) == 1.5
@@ -93,15 +100,6 @@ def mountinfo(kind: str, above: str, place: str, options: str = "rw") -> str:
     return (
         f"{others}33 32 0:28 {above} {place} ro,nosuid shared:9 master:4 - {kind} cgroup {options}"
     )
-
-
-def limit(size: int, used: int = 0, **stat: int) -> dict[str, str]:
-    told = "\n".join(f"{name} {value}" for name, value in stat.items())
-    return {"memory.max": str(size), "memory.current": str(used), "memory.stat": told}
-
-
-def under(folder: str, files: dict[str, str]) -> dict[str, str]:
-    return {f"{folder}/{name}": text for name, text in files.items()}
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -22,7 +20,7 @@ from pix2pix_batch.commands.synthesize import synthesize
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.options import DECLARATION, Options
 from pix2pix_batch.synthesis.options import SynthesisOptions
-from tests.end_to_end.command import environment, put
+from tests.end_to_end.command import put, run_python
 
 NO_OPTIONS = ("source", "out", "as_json")
 BOTH = [(convert, Options), (synthesize, SynthesisOptions)]
@@ -98,6 +96,8 @@ def read_with_entry(self, path):
     return read(self, path).replace(before, before + entry.encode())
 
 SourceFileLoader.get_data = read_with_entry
+for name in [one for one in sys.modules if one.partition(".")[0] == "pix2pix_batch"]:
+    del sys.modules[name]  # to be read anew
 
 from distributed import LocalCluster
 from pix2pix_batch.cli import main
@@ -114,19 +114,19 @@ with LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=No
 """Runs the command with one more entry among the output formats."""
 
 
-def test_an_output_format_is_added_in_one_place(tmp_path: Path, tiny: Path) -> None:
+def test_an_output_format_is_added_in_one_place(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(tmp_path / "in" / "a.gif")
     exif = Image.Exif()
     exif[Base.Make] = "Maker"
     Image.new("RGB", (32, 32)).save(tmp_path / "in" / "b.png", exif=exif)
     (tmp_path / "in" / "b.pgw").write_text("1\n0\n0\n-1\n0\n0\n")
-    done = subprocess.run(
-        [sys.executable, "-c", NEW_FORMAT, tmp_path / "in", tiny],
-        capture_output=True, text=True, env=environment(), cwd=tmp_path, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    ran = run_python(NEW_FORMAT, tmp_path / "in", tiny)
+    assert ran.code == 0, ran.err
     made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("*/?.*")}
     assert made >= {"gif/a.gif", "gif/b.gif", "gif/b.gfw", "same/a.gif", "same/b.png"}
     assert (tmp_path / "gif" / "b.gif").read_bytes().startswith(b"GIF8")
-    assert "its EXIF is not kept: gif has no place for it" in done.stderr
+    assert "its EXIF is not kept: gif has no place for it" in ran.err
     assert (tmp_path / "same" / "a.gif").read_bytes().startswith(b"GIF8")

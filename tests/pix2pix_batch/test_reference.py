@@ -637,7 +637,7 @@ WRONG_FILES: dict[str, tuple[bytes, str]] = {
     "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
                 "is a pointer of Git LFS; .*git lfs pull"),
     "page": (b"\n<!DOCTYPE html><html>", "is a web page .*; download the file itself"),
-    "gzip": (gzip.compress(b"net"), "was compressed by gzip; unpack it"),
+    "gzip": (gzip.compress(b"net"), "is a file that gzip compressed; unpack it"),
     "header": ((9000).to_bytes(8, "little") + b'{"a":', "is cut short: .*9,000 bytes.* get it"),
 }  # fmt: skip
 

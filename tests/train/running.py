@@ -138,7 +138,7 @@ class Process:
         while not condition():
             assert self.process.is_alive(), self.err.read_text()
             assert time.monotonic() < end, "nothing happened"
-            time.sleep(0.002)
+            time.sleep(0.01)
 
     def finish(self) -> Ran:
         self.process.join(PATIENCE)

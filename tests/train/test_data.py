@@ -18,7 +18,7 @@ from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.train import signature
 from pix2pix_batch.train.data import Data, fingerprint, open_data, to_unit
 from pix2pix_batch.train.reading import batches
-from pix2pix_batch.train.sampling import generator_at, order
+from pix2pix_batch.train.sampling import generator_at, shuffle_indices
 from tests.end_to_end.command import picture, put
 from tests.train.running import make_pairs, side_by_side, small
 
@@ -92,7 +92,7 @@ def test_every_epoch_has_each_pair_once(pairs: Path) -> None:
 
 @given(seed=st.integers(0, 2**63 - 1), epoch=st.integers(0, 10**6), count=st.integers(1, 50))
 def test_an_epochs_order_holds_each_place_once(seed: int, epoch: int, count: int) -> None:
-    assert sorted(order(seed, epoch, count)) == list(range(count))
+    assert sorted(shuffle_indices(seed, epoch, count)) == list(range(count))
 
 
 def test_a_pair_is_jittered_anew_in_each_epoch(data: Data) -> None:

@@ -16,7 +16,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
-from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -26,7 +25,6 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
 from pix2pix_batch import bundle
-from pix2pix_batch.cli import main
 from pix2pix_batch.execution import worker
 from pix2pix_batch.inference.engine import TorchEngine
 from pix2pix_batch.inference.settings import Settings
@@ -34,6 +32,7 @@ from pix2pix_batch.item import Item
 from pix2pix_batch.train import metrics
 from tests.conftest import save_bundle
 from tests.end_to_end.command import picture as soft
+from tests.train.evaluating import evaluate, read_figures, read_refusal
 
 SIZE = 64
 """Of the bundles that tests/conftest.py makes."""
@@ -92,10 +91,11 @@ def test_ms_ssim_is_that_of_its_definition() -> None:
 
 
 def test_sharpness_of_flat_images() -> None:
-    flat, steps = np.zeros((2, 1, 1), np.uint8), np.array([[[0]], [[100]]], np.uint8)
-    assert metrics.sharpness(flat, steps) == 0
-    assert metrics.sharpness(flat, flat) == 1
-    assert metrics.sharpness(steps, flat) == float("inf")
+    images = np.zeros((2, 1, 1), np.uint8), np.array([[[0]], [[100]]], np.uint8)
+    flat, steps = map(metrics.vertical_gradient, images)
+    assert metrics.ratio(flat, steps) == 0
+    assert metrics.ratio(flat, flat) == 1
+    assert metrics.ratio(steps, flat) == float("inf")
 
 
 @settings(max_examples=30, deadline=None)
@@ -127,22 +127,8 @@ def test_label_figures_worked_by_hand() -> None:
 # --- the command ----------------------------------------------------------------------------------
 
 
-def command(*arguments: object) -> Result:
-    return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
-
-
 def figures(model: object, data: object, *arguments: object) -> dict[str, Any]:
-    result = command(model, data, "--json", *FP32, *arguments)
-    assert result.exit_code == 0, result.output
-    values = json.loads(result.stdout)
-    assert isinstance(values, dict)
-    return values
-
-
-def refused(*arguments: object) -> str:
-    result = command(*arguments)
-    assert result.exit_code == 2 and result.output.startswith("error: "), result.output
-    return result.output
+    return read_figures(model, data, *FP32, *arguments)
 
 
 def outputs(model: Path, sources: list[np.ndarray]) -> list[np.ndarray]:
@@ -210,7 +196,7 @@ def test_targets_that_the_model_makes_itself_are_perfect(tiny: Path, tmp_path: P
     assert overall["l1"] == 0 and overall["psnr"] is None  # infinite
     assert overall["ssim"] == overall["sharpness"] == 1
     assert values["equal"] == 2
-    lines = command(tiny, data, *FP32).stdout.splitlines()
+    lines = evaluate(tiny, data, *FP32).stdout.splitlines()
     assert "PSNR: infinite, for every output equals its target" in lines
 
 
@@ -219,14 +205,14 @@ def test_the_mean_psnr_leaves_out_what_is_equal(tiny: Path, tmp_path: Path) -> N
     pairs = {str(i): (s, 255 - s) for i, s in enumerate(sources(3))}
     pairs["1"] = (sources(3)[1], made[1])
     data = lay(tmp_path, "val", pairs)
-    text = command(tiny, data, "--json", *FP32).stdout
+    text = evaluate(tiny, data, "--json", *FP32).stdout
     assert "Infinity" not in text and "NaN" not in text
     values = json.loads(text)
     errors = [np.square(made[i].astype(float) - pairs[str(i)][1]).mean() for i in (0, 2)]
     mean = np.mean([20 * np.log10(255 / np.sqrt(error)) for error in errors])
     assert values["overall"]["psnr"] == pytest.approx(mean)
     assert values["equal"] == 1 and values["images"][1]["psnr"] is None
-    lines = command(tiny, data, *FP32).stdout.splitlines()
+    lines = evaluate(tiny, data, *FP32).stdout.splitlines()
     (row,) = (line.split() for line in lines if line.startswith("PSNR  "))
     assert float(row[1]) == pytest.approx(mean, abs=0.01) and row[2] == "inf"
     assert "PSNR: overall the mean of 2 pairs, without 1 output that equals its target" in lines
@@ -284,7 +270,7 @@ def test_the_splits(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_an_empty_split_is_refused(tiny: Path, data: Path) -> None:
-    message = refused(tiny, data, "--split", "test")
+    message = read_refusal(tiny, data, "--split", "test")
     assert f"{data}: the split 'test' is empty (val: 12)" in message
 
 
@@ -293,9 +279,9 @@ def test_unreadable_pairs_are_refused(tiny: Path, tmp_path: Path) -> None:
     bad = data / "B" / "val" / "1.png"
     content = bad.read_bytes()
     bad.write_bytes(b"no image")
-    assert f"{bad}: cannot be read as an image" in refused(tiny, data)
+    assert f"{bad}: cannot be read as an image" in read_refusal(tiny, data)
     bad.write_bytes(content[: len(content) // 2])
-    assert f"{bad}: damaged" in refused(tiny, data)
+    assert f"{bad}: damaged" in read_refusal(tiny, data)
 
 
 # --- recipes --------------------------------------------------------------------------------------
@@ -321,13 +307,13 @@ def test_a_recipe_of_another_version_is_told(
     assert values["recipe"] == "default" and values["overall"] == figures(tiny, data)["overall"]
     (note,) = values["notes"]
     assert "the recipe 'default' is used" in note and "--recipe" in note
-    assert f"note: {note}" in command(old, data, *FP32).stdout
+    assert f"note: {note}" in evaluate(old, data, *FP32).stdout
 
 
 def test_a_recipe_that_does_not_fit_the_model_is_refused(tiny: Path, data: Path) -> None:
-    message = refused(tiny, data, "--set", "in_channels=1")
+    message = read_refusal(tiny, data, "--set", "in_channels=1")
     assert "the model's in_channels is 3, the recipe's 1" in message
-    assert "runs at size 64" in refused(tiny, data, "--set", "size=128")
+    assert "runs at size 64" in read_refusal(tiny, data, "--set", "size=128")
 
 
 def test_grey_models(bundles: Path, tmp_path: Path) -> None:
@@ -353,7 +339,7 @@ def test_mosaics(tiny: Path, tmp_path: Path) -> None:
     own = {**RECIPE, "downs": 6, "mosaic": MOSAIC}
     own = figures(with_provenance(tiny, tmp_path / "own.safetensors", own), data)
     assert (own["pairs"], own["recipe"], own["notes"]) == (2 * 4, "own", [])
-    assert "no test split" in refused(tiny, data, "--recipe", recipe, "--split", "test")
+    assert "no test split" in read_refusal(tiny, data, "--recipe", recipe, "--split", "test")
 
 
 MOSAIC = {
@@ -400,7 +386,7 @@ def test_what_may_be_no_pairs_is_told_before_the_figures(tiny: Path, tmp_path: P
     for i, image in enumerate(sources(3)):
         Image.fromarray(image).save(data / f"{i}.png")
     every = ("--split", "all")
-    lines = command(tiny, data, *FP32, *every).stdout.splitlines()
+    lines = evaluate(tiny, data, *FP32, *every).stdout.splitlines()
     assert lines[1].startswith("doubt: the figures may mean nothing: no image is wider than high")
     assert lines[2].split()[0] == "overall"
     values = figures(tiny, data, *every)
@@ -410,7 +396,7 @@ def test_what_may_be_no_pairs_is_told_before_the_figures(tiny: Path, tmp_path: P
         both = np.concatenate([image, 255 - image], axis=1)
         Image.fromarray(both).save(data / f"{i}.png")
     assert figures(tiny, data, *every)["doubt"] == ""
-    assert "doubt" not in command(tiny, data, *FP32, *every).stdout
+    assert "doubt" not in evaluate(tiny, data, *FP32, *every).stdout
 
 
 @pytest.mark.parametrize("name", ["t.tar", "t.csv", "t.JSONL", "t"])
@@ -420,7 +406,7 @@ def test_a_file_that_is_no_manifest_is_refused_with_what_may_be_given(
     path = tmp_path / name
     with tarfile.open(path, "w") as tar:
         tar.add(_saved(tmp_path / "a.png", sources(1)[0]), "a.png")
-    for said in (refused(tiny, path), refused("map2aerial", path)):
+    for said in (read_refusal(tiny, path), read_refusal("map2aerial", path)):
         assert said.startswith(f"error: {path}: ") and "codec" not in said
         assert "manifest" in said and "mosaics" not in said
         if name in ("t.tar", "t"):
@@ -437,11 +423,11 @@ def test_a_model_of_mosaics_without_pairs_and_without_mosaics(
 ) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    message = refused(earthling, empty)
+    message = read_refusal(earthling, empty)
     assert "no pairs found" in message
     assert "the mosaics that kept was trained on are not there either" in message
     Image.fromarray(sources(1)[0]).save(empty / "map.png")  # half of the mosaics
-    assert "satellite.png: there is no such file" in refused(earthling, empty)
+    assert "satellite.png: there is no such file" in read_refusal(earthling, empty)
 
 
 @pytest.mark.parametrize("model", ["map2aerial", "day2night"])
@@ -487,7 +473,7 @@ def test_label_maps_have_accuracies(labels: tuple[Path, Path, float]) -> None:
         mean = np.mean([one[key] for one in classes])
         assert values["overall"][overall] == pytest.approx(mean)
     assert sum(one["share"] for one in classes) == pytest.approx(1)
-    assert "\nred " in command(model, data, *FP32).stdout
+    assert "\nred " in evaluate(model, data, *FP32).stdout
 
 
 def test_the_palette_is_that_of_b(labels: tuple[Path, Path, float], tiny: Path) -> None:
@@ -495,7 +481,7 @@ def test_the_palette_is_that_of_b(labels: tuple[Path, Path, float], tiny: Path) 
     assert figures(model, data, "--direction", "BtoA")["classes"] == {}
     assert figures(model, data, "--no-palette")["classes"] == {}
     assert figures(model, data, "--direction", "BtoA", "--palette")["classes"]
-    assert "has no palette" in refused(tiny, data, "--palette")
+    assert "has no palette" in read_refusal(tiny, data, "--palette")
 
 
 def test_a_class_that_no_target_has_is_left_out(labels: tuple[Path, Path, float]) -> None:
@@ -503,7 +489,7 @@ def test_a_class_that_no_target_has_is_left_out(labels: tuple[Path, Path, float]
     values = figures(model, data, "--set", "palette.green=[0, 255, 0]")
     assert values["classes"]["green"]["iou"] is None
     assert values["classes"]["green"]["share"] == 0
-    text = command(model, data, *FP32, "--set", "palette.green=[0, 255, 0]").stdout
+    text = evaluate(model, data, *FP32, "--set", "palette.green=[0, 255, 0]").stdout
     assert ["green", "-", "-", "0.0%"] in [line.split() for line in text.splitlines()]
 
 
@@ -511,7 +497,7 @@ def test_a_class_that_no_target_has_is_left_out(labels: tuple[Path, Path, float]
 
 
 def test_the_text_is_compact(tiny: Path, data: Path) -> None:
-    lines = command(tiny, data, *FP32).stdout.splitlines()
+    lines = evaluate(tiny, data, *FP32).stdout.splitlines()
     assert lines[0] == f"tiny on {data}: 12 pairs (val), AtoB, default recipe, cpu fp32"
     assert lines[1].split() == ["overall", "best", "median", "worst"]
     assert [line.split()[0] for line in lines[2:6]] == ["L1", "PSNR", "SSIM", "sharpness"]
@@ -555,13 +541,13 @@ def test_csv_and_picture(tiny: Path, data: Path, tmp_path: Path) -> None:
 def test_places_that_cannot_be_written_are_refused_first(
     tiny: Path, data: Path, tmp_path: Path
 ) -> None:
-    assert "must end in .csv" in refused(tiny, data, "--csv", tmp_path / "x.txt")
-    assert "is no directory" in refused(tiny, data, "--picture", tmp_path / "no" / "x.png")
+    assert "must end in .csv" in read_refusal(tiny, data, "--csv", tmp_path / "x.txt")
+    assert "is no directory" in read_refusal(tiny, data, "--picture", tmp_path / "no" / "x.png")
 
 
 def test_no_model_and_no_data(tiny: Path, tmp_path: Path) -> None:
-    assert "no such model" in refused("nothing", tmp_path)
-    assert "no pairs found" in refused(tiny, tmp_path)
+    assert "no such model" in read_refusal("nothing", tmp_path)
+    assert "no pairs found" in read_refusal(tiny, tmp_path)
 
 
 # --- LPIPS and FID --------------------------------------------------------------------------------

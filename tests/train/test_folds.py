@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from pix2pix_batch import bundle
-from pix2pix_batch.cli import main
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import open_data
 from tests.end_to_end.command import picture as soft
+from tests.train.evaluating import evaluate, read_figures, read_refusal
 
 MOSAIC: dict[str, Any] = {
     "source": "map.png", "target": "satellite.png", "sea": [[255, 255, 255], [9, 9, 9]],
@@ -28,21 +27,15 @@ FIGURES = ("l1", "relative_l1", "sharpness", "grid", "bright")
 
 
 def command(*arguments: object) -> Result:
-    return CliRunner().invoke(main, ["evaluate", *map(str, arguments), *CPU])
+    return evaluate(*arguments, *CPU)
 
 
 def figures(*arguments: object) -> dict[str, Any]:
-    result = command(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert isinstance(found, dict)
-    return found
+    return read_figures(*arguments, *CPU)
 
 
 def refused(*arguments: object) -> str:
-    result = command(*arguments)
-    assert result.exit_code == 2 and result.output.startswith("error: "), result.output
-    return result.output
+    return read_refusal(*arguments, *CPU)
 
 
 def with_mosaic(model: Path, path: Path, **mosaic: object) -> Path:

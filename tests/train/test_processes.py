@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,3 +167,54 @@ def test_stopped_together_they_go_on_exactly(pairs: Path, tmp_path: Path) -> Non
         assert other == record
     model = "model.safetensors"
     assert (tmp_path / "two" / model).read_bytes() == (tmp_path / "whole" / model).read_bytes()
+
+
+def launch_at_gate(pairs: Path, place: Path) -> tuple[list[str], Path, Launched]:
+    """Two processes that wait after their first checkpoint; and what they were started with."""
+    arguments = words(pairs, place / "run", "--every", 3, **EACH, epochs=4)
+    gate = place / "gate"
+    gate.touch()
+    running = launch(place / "log", arguments, gate=gate)
+    first = place / "run/checkpoints/step-00000003.pt"
+    running.processes[0].wait_for(first.exists)
+    return arguments, gate, running
+
+
+def test_a_pair_that_one_of_them_cannot_read_any_more(pairs: Path, tmp_path: Path) -> None:
+    """All end after the same step, with a checkpoint, and go on once it is mended."""
+    data = tmp_path / "pairs"
+    shutil.copytree(pairs, data)
+    arguments, gate, running = launch_at_gate(data, tmp_path)
+    pair = sorted((data / "train").iterdir())[0]
+    whole = pair.read_bytes()
+    pair.write_bytes(whole[:100])
+    gate.unlink()
+    ended = running.finish()
+    told = [ran for ran in ended if pair.name in ran.err]
+    other = [ran for ran in ended if "another process of this run cannot go on" in ran.err]
+    assert len(told) == len(other) == 1, ended
+    assert other[0].code == 3
+    stopped = steps(tmp_path / "run")[-1]
+    assert 3 <= stopped < 12
+    pair.write_bytes(whole)
+    for ran in launch(tmp_path / "again", arguments).finish():
+        assert ran.code == 0, ran
+    assert [record["step"] for record in timeless(tmp_path / "run")] == [3, 6, 9, 12]
+
+
+def test_one_of_them_is_killed(pairs: Path, tmp_path: Path) -> None:
+    _, gate, running = launch_at_gate(pairs, tmp_path)
+    running.processes[1].signal(signal.SIGKILL)
+    gate.unlink()
+    first, second = running.finish()
+    assert (first.code, second.code) == (3, -signal.SIGKILL), first
+    assert "error: another process of this run has ended" in first.err
+
+
+def test_a_run_in_use_is_refused_to_all_of_them(pairs: Path, tmp_path: Path) -> None:
+    arguments, gate, running = launch_at_gate(pairs, tmp_path)
+    refused, other = launch(tmp_path / "second", arguments).finish()
+    assert refused.code == 2 and "another run is training there now" in refused.err
+    assert other.code == 3 and "another process of this run has ended" in other.err
+    gate.unlink()
+    assert [ran.code for ran in running.finish()] == [0, 0]

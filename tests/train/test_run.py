@@ -6,7 +6,6 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from pix2pix_batch import bundle
 from pix2pix_batch.cli import main
 from pix2pix_batch.errors import InputError
 from tests.end_to_end import command
-from tests.end_to_end.command import Ran, put, small_disk
+from tests.end_to_end.command import Ran, put, resize_disk, small_disk
 from tests.train.running import (
     Process,
     is_alive,
@@ -267,6 +266,12 @@ def test_a_checkpoint_becomes_the_bundle_that_the_end_makes(
     assert found is not None and expected is not None
     # sums over images, in another order where the CPU's registers are others
     assert np.allclose(found.mean, expected.mean, rtol=0, atol=1e-5)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+    ran = CliRunner().invoke(main, [*words[:-1], str(tmp_path / "damaged.safetensors")])
+    assert ran.exit_code == 2 and f"{path}: is damaged" in ran.stderr
+    assert not (tmp_path / "damaged.safetensors").exists()
 
 
 def test_a_checkpoint_whose_data_is_gone(done: Path, pairs: Path, tmp_path: Path) -> None:
@@ -314,10 +319,6 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield place
 
 
-def resize(place: Path, kilobytes: int) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", str(place)], check=True)
-
-
 def full(ran: Ran, run: Path) -> str:
     """What in ``run`` could not be written; what was saved before must be whole."""
     assert ran.code == 3 and ran.out == "", ran
@@ -335,7 +336,7 @@ def test_a_disk_that_is_full_from_the_start(pairs: Path, disk: Path) -> None:
     """Whoever finds it full says so: TensorBoard, the best weights, a sheet, a record."""
     found = set()
     for kilobytes in (4, 8, 88, 96, 112, 200):
-        resize(disk, kilobytes)
+        resize_disk(disk, f"{kilobytes}k")
         found.add(full(train(pairs, disk / "run", "--every", 4), disk / "run"))
         shutil.rmtree(disk / "run")
     assert {"", "/checkpoints/best.pt", "/checkpoints/step-00000004.pt"} <= found
@@ -345,11 +346,11 @@ def test_a_disk_that_runs_full(pairs: Path, disk: Path, done: Path) -> None:
     """What was saved is whole, and the run goes on from it once there is room."""
     run = disk / "run"
     for kilobytes, left in ((500, [4]), (900, [4, 8])):
-        resize(disk, kilobytes)
+        resize_disk(disk, f"{kilobytes}k")
         ran = train(pairs, run, "--every", 4)
         assert full(ran, run) == f"/checkpoints/step-{left[-1] + 4:08}.pt"
         assert steps(run) == left
-    resize(disk, 4000)
+    resize_disk(disk, "4000k")
     ran = train(pairs, run, "--every", 4)
     assert ran.code == 0, ran
     assert (run / "model.safetensors").read_bytes() == (done / "model.safetensors").read_bytes()
@@ -359,7 +360,7 @@ def test_a_disk_that_runs_full(pairs: Path, disk: Path, done: Path) -> None:
 def test_a_disk_too_full_for_the_bundle(pairs: Path, disk: Path, done: Path) -> None:
     """All steps are done and saved; the same command only has to write it."""
     run = disk / "run"
-    resize(disk, 4000)
+    resize_disk(disk, "4000k")
     assert train(pairs, run, "--every", 4).code == 0
     (run / "model.safetensors").unlink()
     (run / "report.html").unlink()

@@ -7,6 +7,7 @@ import binascii
 import codecs
 import re
 
+from pix2pix_batch import file_kinds
 from pix2pix_batch.text import format_count
 
 HEAD = 512
@@ -30,90 +31,79 @@ BASE64 = {
 }
 HEXADECIMAL = {binascii.hexlify(start): form for start, form in SIGNATURES}
 
-UNPACK = "not an image but an archive ({}); unpack it"
+OTHER = "not an image but {}"
 EXPORT = "{}, which is not read; export it as PNG or TIFF"
 STORE = "{}, which is not read; store it as PNG"
+WHITE = "{}: no defined white; store it as PNG"
 PAGE = "not an image but a web page (HTML); download it anew"
 VIDEO = "not an image but a video ({}); take pictures out of it, as with ffmpeg"
-LFS = "not an image but a pointer of Git LFS; 'git lfs pull' gets it"
-LINK = "not an image but a link that {} made; copy what it leads to"
 AS_TEXT = "a {} file that a program has changed as if it were text; copy it anew, as binary"
 
-PLACES = (
-    # of people who keep data
-    (0, b"version https://git-lfs", LFS),
-    (0, b"/annex/objects/", "not an image but a pointer of git-annex; 'git annex get' fetches it"),
-    (0, b"!<symlink>", LINK.format("Cygwin")),
-    (0, b"XSym\n", LINK.format("a Windows share")),
-    (0, b"L\0\0\0\x01\x14\x02\0", LINK.format("Windows")),
-    (0, b"[InternetShortcut]", LINK.format("Windows")),
-    (0, b"book\0\0\0\0mark", LINK.format("macOS")),
-    (0, b"\0\x05\x16\x07", "not an image but what macOS keeps beside one (AppleDouble)"),
-    # archives
-    (0, b"PK\x03\x04", "not an image but a ZIP archive; unpack it"),
-    (0, b"PK\x05\x06", "not an image but a ZIP archive, an empty one"),
-    (257, b"ustar", "not an image but a tar archive; unpack it, or call it .tar, which is read"),
-    (0, b"\x1f\x8b", "not an image but a file that gzip compressed; unpack it"),
-    (0, b"BZh", "not an image but a file that bzip2 compressed; unpack it"),
-    (0, b"\xfd7zXZ\0", "not an image but a file that xz compressed; unpack it"),
-    (0, b"\x28\xb5\x2f\xfd", "not an image but a file that Zstandard compressed; unpack it"),
-    (0, b"7z\xbc\xaf\x27\x1c", UNPACK.format("7z")),
-    (0, b"Rar!\x1a\x07", UNPACK.format("RAR")),
+HEIF = tuple(
+    b"ftyp" + brand
+    for brand in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+)
+"""The brands of HEIC and HEIF (ISO/IEC 23008-12, annex B)."""
+
+SIGNATURES_OF_OTHERS: tuple[tuple[int, bytes | tuple[bytes, ...], str, str], ...] = (
+    (0, b"\0\x05\x16\x07", OTHER, "what macOS keeps beside one (AppleDouble)"),
+    (0, b"PK\x03\x04", OTHER, "a ZIP archive; unpack it"),
+    (0, b"PK\x05\x06", OTHER, "a ZIP archive, an empty one"),
     # documents, numbers
-    (0, b"%PDF", "not an image but a PDF document; store its pages as PNG"),
-    (0, b"%!PS", "not an image but a program (PostScript); store it as PNG"),
-    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "not an image but a document of Windows (OLE)"),
-    (0, b"SQLite format 3", "not an image but a database (SQLite)"),
-    (0, b"\x93NUMPY", "not an image but an array (NumPy); store it as PNG or TIFF"),
-    (0, b"\x89HDF\r\n", "not an image but an HDF5 file; store its pictures as PNG or TIFF"),
-    (0, b"\x80\x04\x95", "not an image but an object of Python (pickle)"),
-    (0, b"\x7fELF", "not an image but a program"),
-    (0, b"MZ\x90\0", "not an image but a program of Windows"),
+    (0, b"%PDF", OTHER, "a PDF document; store its pages as PNG"),
+    (0, b"%!PS", OTHER, "a program (PostScript); store it as PNG"),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", OTHER, "a document of Windows (OLE)"),
+    (0, b"SQLite format 3", OTHER, "a database (SQLite)"),
+    (0, b"\x93NUMPY", OTHER, "an array (NumPy); store it as PNG or TIFF"),
+    (0, b"\x89HDF\r\n", OTHER, "an HDF5 file; store its pictures as PNG or TIFF"),
+    (0, b"\x80\x04\x95", OTHER, "an object of Python (pickle)"),
+    (0, b"\x7fELF", OTHER, "a program"),
+    (0, b"MZ\x90\0", OTHER, "a program of Windows"),
     # pictures of other kinds, videos
-    (0, b"gimp xcf", EXPORT.format("a document of GIMP (XCF)")),
-    (128, b"DICM", EXPORT.format("DICOM")),
-    (0, b"FUJIFILMCCD-RAW", EXPORT.format("camera raw (RAF)")),
-    (0, b"FOVb", EXPORT.format("camera raw (X3F)")),
-    (4, b"ftypcrx", EXPORT.format("camera raw (CR3)")),
-    (0, b"\xff\n", STORE.format("JPEG XL")),
-    (0, b"\0\0\0\x0cJXL ", STORE.format("JPEG XL")),
-    (0, b"II\xbc\x01", STORE.format("JPEG XR")),
-    (0, b"BPG\xfb", STORE.format("BPG")),
-    (0, b"FLIF", STORE.format("FLIF")),
-    (0, b"AT&TFORM", STORE.format("DjVu")),
-    (0, b"v/1\x01", "OpenEXR: no defined white; store it as PNG"),
-    (0, b"#?R", "Radiance HDR: no defined white; store it as PNG"),
-    *((0, b"PF" + end, "PFM, of floating point: no defined white; store it as PNG")
-      for end in (b"\n", b"\r", b" ")),
-    (0, b"P7\n", STORE.format("PAM")),
-    *((0, start, STORE.format("DPX")) for start in (b"SDPX", b"XPDS")),
-    (0, b"\x80\x2a\x5f\xd7", STORE.format("Cineon")),
-    *((0, start + b"\r\n\x1a\n", STORE.format("JNG or MNG"))
-      for start in (b"\x8bJNG", b"\x8aMNG")),
-    (0, b"id=ImageMagick", STORE.format("MIFF, ImageMagick's own format")),
-    (0, b"NITF0", EXPORT.format("NITF")),
-    *((0, start, EXPORT.format("a raster of another program's own format"))
-      for start in (b"EHFA_HEADER_TAG", b"PCIDSK  ", b"RSW\0")),
-    *((4, b"ftyp" + brand, "HEIC or HEIF, which is not read; store it as PNG or JPEG")
-      for brand in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")),
-    *((4, b"ftyp" + brand, "AVIF, which this Pillow was built without; store it as PNG")
-      for brand in (b"avif", b"avis")),
-    (4, b"ftyp", VIDEO.format("MP4")),
-    (4, b"moov", VIDEO.format("QuickTime")),
-    (0, b"\x1a\x45\xdf\xa3", VIDEO.format("Matroska or WebM")),
-    (8, b"AVI ", VIDEO.format("AVI")),
-    (8, b"WAVE", "not an image but sound"),
-    (0, b"ID3", "not an image but sound"),
-    (0, b"OggS", "not an image but sound or a video (Ogg)"),
+    (0, b"gimp xcf", EXPORT, "a document of GIMP (XCF)"),
+    (128, b"DICM", EXPORT, "DICOM"),
+    (0, b"FUJIFILMCCD-RAW", EXPORT, "camera raw (RAF)"),
+    (0, b"FOVb", EXPORT, "camera raw (X3F)"),
+    (4, b"ftypcrx", EXPORT, "camera raw (CR3)"),
+    (0, b"NITF0", EXPORT, "NITF"),
+    (0, b"EHFA_HEADER_TAG", EXPORT, "a raster of another program's own format"),
+    (0, b"PCIDSK  ", EXPORT, "a raster of another program's own format"),
+    (0, b"RSW\0", EXPORT, "a raster of another program's own format"),
+    (0, b"\xff\n", STORE, "JPEG XL"),
+    (0, b"\0\0\0\x0cJXL ", STORE, "JPEG XL"),
+    (0, b"II\xbc\x01", STORE, "JPEG XR"),
+    (0, b"BPG\xfb", STORE, "BPG"),
+    (0, b"FLIF", STORE, "FLIF"),
+    (0, b"AT&TFORM", STORE, "DjVu"),
+    (0, b"P7\n", STORE, "PAM"),
+    (0, (b"SDPX", b"XPDS"), STORE, "DPX"),
+    (0, b"\x80\x2a\x5f\xd7", STORE, "Cineon"),
+    (0, (b"\x8bJNG\r\n\x1a\n", b"\x8aMNG\r\n\x1a\n"), STORE, "JNG or MNG"),
+    (0, b"id=ImageMagick", STORE, "MIFF, ImageMagick's own format"),
+    (0, b"v/1\x01", WHITE, "OpenEXR"),
+    (0, b"#?R", WHITE, "Radiance HDR"),
+    (0, (b"PF\n", b"PF\r", b"PF "), WHITE, "PFM, of floating point"),
+    (4, HEIF, "{}, which is not read; store it as PNG or JPEG", "HEIC or HEIF"),
+    (4, (b"ftypavif", b"ftypavis"), "{} was built without; store it as PNG",
+     "AVIF, which this Pillow"),
+    (4, b"ftyp", VIDEO, "MP4"),
+    (4, b"moov", VIDEO, "QuickTime"),
+    (0, b"\x1a\x45\xdf\xa3", VIDEO, "Matroska or WebM"),
+    (8, b"AVI ", VIDEO, "AVI"),
+    (8, b"WAVE", OTHER, "sound"),
+    (0, b"ID3", OTHER, "sound"),
+    (0, b"OggS", OTHER, "sound or a video (Ogg)"),
     # pictures that went through what is for text
-    (0, b"\x89PNG\n\x1a\n", AS_TEXT.format("PNG")),
-    (0, b"\x89PNG\r\r\n\x1a", AS_TEXT.format("PNG")),
-    (0, b"\xc2\x89PNG", AS_TEXT.format("PNG")),
-    (0, b"\xef\xbf\xbdPNG", AS_TEXT.format("PNG")),
-    (0, b"\xc3\xbf\xc3\x98\xc3\xbf", AS_TEXT.format("JPEG")),
-    (0, b"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", AS_TEXT.format("JPEG")),
+    (0, b"\x89PNG\n\x1a\n", AS_TEXT, "PNG"),
+    (0, b"\x89PNG\r\r\n\x1a", AS_TEXT, "PNG"),
+    (0, b"\xc2\x89PNG", AS_TEXT, "PNG"),
+    (0, b"\xef\xbf\xbdPNG", AS_TEXT, "PNG"),
+    (0, b"\xc3\xbf\xc3\x98\xc3\xbf", AS_TEXT, "JPEG"),
+    (0, b"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", AS_TEXT, "JPEG"),
 )  # fmt: skip
-"""Where, what, and what to say of it; capitals do not count. What comes first goes before."""
+"""For files that are neither pointers nor archives (:mod:`pix2pix_batch.file_kinds`): the offset
+of a signature, the signature or several, in which capitals do not count, what to say, and the name
+to put there. The first that fits is taken, so that those of a kind stand before the general one."""
 
 TEXTS = (
     (re.compile(rb"http/[0-9.]+ [0-9]{3}"), "the answer of a web server with its headers ({}); "
@@ -145,9 +135,14 @@ def describe_file(data: bytes) -> str:
         return "not an image but zero bytes: never written, or lost; copy it anew"
     beginning = data[:HEAD].lower()
     text = beginning.lstrip(SPACE)
-    for at, start, what in PLACES:
-        if beginning.startswith(start.lower(), at) or (not at and text.startswith(start.lower())):
-            return what
+    if kind := file_kinds.recognise(beginning) or file_kinds.recognise(text):
+        hint = ", or call it .tar, which is read" if "tar archive" in kind.name else ""
+        return f"not an image but {kind.name}; {kind.remedy}{hint}"
+    for at, signatures, message, name in SIGNATURES_OF_OTHERS:
+        for start in (signatures,) if isinstance(signatures, bytes) else signatures:
+            begins = (text if not at else beginning).startswith(start.lower(), at)
+            if begins or beginning.startswith(start.lower(), at):
+                return message.format(name)
     for pattern, what in TEXTS:
         if pattern.match(text):
             return what.format(_quote_first_words(data))
@@ -155,7 +150,8 @@ def describe_file(data: bytes) -> str:
 
 
 def describe_unknown_file(data: bytes) -> str:
-    """As :func:`describe_file` where no format was recognised: what is in it, if that is text."""
+    """Say what a file is whose format was not recognised: what is in it, if that is text; empty if
+    it is not known."""
     if len(data) < 8 and any(start.startswith(data) for start, _ in SIGNATURES):
         return f"damaged: cut short after {len(data)} bytes"
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -180,17 +176,19 @@ def _quote_first_words(data: bytes) -> str:
     text = data[:HEAD].lstrip(SPACE).decode("utf-8", "replace").partition("\r\n\r\n")[0]
     text = re.sub(r"^<\?xml.*?\?>", "", text, flags=re.S)
     line = " ".join(text.split())
-    line = "".join(one if one.isprintable() and one != "'" else " " for one in line)
+    line = "".join(
+        character if character.isprintable() and character != "'" else " " for character in line
+    )
     return f"'{' '.join(line.split())[:48].rstrip()}'"
 
 
 def _describe_late_picture(data: bytes) -> str:
-    """Of a picture that does not begin at once."""
+    """Say that a picture begins after something else; empty if it does not."""
     head = data[:BEFORE]
-    found = [(at, form) for start, form in SIGNATURES if (at := head.find(start)) > 0]
-    if not found:
+    beginnings = [(at, form) for start, form in SIGNATURES if (at := head.find(start)) > 0]
+    if not beginnings:
         return ""
-    at, form = min(found)
+    at, form = min(beginnings)
     before = head[:at]
     if not before.strip(SPACE):
         mark = (
@@ -210,7 +208,7 @@ def _advise_cutting(count: int) -> str:
 
 
 def _describe_encoded_picture(data: bytes) -> str:
-    """Of a picture that is written in letters."""
+    """Say that a picture is written in letters, as base64 or hexadecimal; empty if it is not."""
     text = data[:HEAD].lstrip(SPACE + b"\"'")
     for start, form in BASE64.items():
         if text.startswith(start) and re.match(rb"[A-Za-z0-9+/=_\s-]+[\"']?\s*\Z", text):

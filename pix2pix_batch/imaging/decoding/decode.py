@@ -11,12 +11,14 @@ from PIL.TiffImagePlugin import TiffImageFile
 from pix2pix_batch.errors import EMPTY, ImageError, NotToleratedError
 from pix2pix_batch.imaging.decoding import (
     beginnings,
+    colour_fields,
     extents,
     icons,
     jpeg,
     jpeg2000,
     layout,
     others,
+    pcx,
     photoshop,
     png,
     process,
@@ -57,7 +59,8 @@ def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
 
 
 def _decode_or_say_why(data: bytes, tolerance: Tolerance) -> Decoded:
-    """Raises :class:`ImageError` for whatever a decoder raises: it is this image that failed."""
+    """Decode a file. Whatever a decoder raises becomes an :class:`ImageError`, because it is this
+    image that failed."""
     try:
         return _decode(data, tolerance)
     except (ImageError, ImportError):
@@ -76,7 +79,7 @@ def describe_failure(error: Exception) -> str:
 
 
 def _cause(error: ImageError) -> str:
-    """Without what to do about it, which was done."""
+    """The reason without the advice, which has been followed."""
     return str(error).partition(HINT)[0]
 
 
@@ -91,7 +94,7 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
         return decode_jpeg2000(data, tolerance)
     if within := icons.find_png(data):
         return decode_png(within, tolerance)
-    data = whole = others.take_first_page(data)
+    data = whole = pcx.take_first_page(data)
     if reason := others.refusal(data):
         raise ImageError(reason)
     try:
@@ -104,20 +107,20 @@ def _decode(data: bytes, tolerance: Tolerance) -> Decoded:
         if reason:
             raise ImageError(reason) from error
         raise
-    if profile := others.read_profile(data):
+    if profile := colour_fields.read_profile(data):
         image.info["icc_profile"] = profile
     if image.format == "PSD":
         remarks += photoshop.find_remarks(image, data)
     remarks += filter(None, [extents.find_damage(image.format or "", whole)])
-    told = image.format == "AVIF" and not image.info.get("icc_profile")
-    meaning = others.read_code_points(data) if told else None
+    has_profile = bool(image.info.get("icc_profile"))
+    meaning = None if has_profile else colour_fields.read_meaning(image.format or "", data)
     image = copy_info(image, others.correct_samples(image, data))
     return Decoded(image, meaning=meaning, warnings=[*remarks, *warn_beyond_palette(image)])
 
 
 def _load_rarer(data: bytes, tolerance: Tolerance) -> tuple[Image.Image, list[str]]:
     """A picture of a rarer format as Pillow has it, and warnings. Raises :class:`ImageError`."""
-    image = open_with_pillow(data, tolerance)
+    image = open_with_pillow(data, tolerance, "SUN" if data.startswith(others.SUN) else "")
     if reason := others.unverified_reason(image):
         raise ImageError(reason)
     remarks = others.find_remarks(image, data)

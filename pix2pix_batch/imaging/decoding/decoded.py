@@ -14,12 +14,19 @@ from pix2pix_batch.imaging.decoding.primaries import Cicp, Gamma
 
 @dataclass
 class Decoded:
-    """``image``: of 8 bits, with its profile in ``info``; ``None`` where the file says nothing of
-    its ``pixels``. These are its samples, ``uint8 (H, W, C)``, where they were not decoded by
-    Pillow; ``turned``: the orientation by which it was turned upright already, ``None`` where
-    nobody has looked; ``meaning``: what its colours are, where the file says so without a profile;
-    ``read_deep``: reads the colours of ``image`` as
-    ``uint16 (H, W, C)``, ``None`` where nobody can, of a file of more than 8 bits."""
+    """A decoded file, before its colours are converted and it is turned upright.
+
+    Attributes:
+        image: The picture with 8 bits, and its colour profile in ``info``; ``None`` if the file
+            says nothing that matters beside its ``pixels``.
+        pixels: The samples, ``uint8 (H, W, C)``, if another library than Pillow decoded them.
+        turned: The orientation by which it was turned upright already; ``None`` if it was not
+            looked at.
+        meaning: What the colours are, if the file says it without a profile.
+        warnings: What was wrong with the file, which was read all the same.
+        read_deep: Reads the colours as ``uint16 (H, W, C)``, from a file of more than 8 bits;
+            ``None`` if that is not possible.
+    """
 
     image: Image.Image | None
     pixels: np.ndarray | None = None

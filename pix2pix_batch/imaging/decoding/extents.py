@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pix2pix_batch.imaging.decoding import icons, lzw
+from pix2pix_batch.imaging.decoding import icons, lzw, xbm
 
 LONGER = "damaged: its data goes on after its last row"
 RUNS_BEYOND = "damaged: its runs go beyond its last row"
@@ -55,8 +55,10 @@ def _check_bmp(data: bytes) -> str:
 
 def _is_filled_up(data: bytes, end: int) -> bool:
     """Whether up to three zeros follow, which some writers fill up with, and count."""
-    (told,) = struct.unpack_from("<I", data, 2)
-    return len(data) in (told, end + -end % 4) and len(data) < end + 4 and not any(data[end:])
+    (stated_size,) = struct.unpack_from("<I", data, 2)
+    return (
+        len(data) in (stated_size, end + -end % 4) and len(data) < end + 4 and not any(data[end:])
+    )
 
 
 def _check_bmp_runs(data: bytes, at: int, width: int, height: int, bits: int) -> str:
@@ -91,11 +93,11 @@ def _check_netpbm(data: bytes) -> str:
     kind, at = data[1:2], 2
     numbers: list[int] = []
     while len(numbers) < (2 if kind in b"14" else 3):
-        found = _TOKEN.match(data, at)
-        if found is None:
+        token = _TOKEN.match(data, at)
+        if token is None:
             return ""
-        numbers.append(int(found[1]))
-        at = found.end()
+        numbers.append(int(token[1]))
+        at = token.end()
     width, height, largest = (*numbers, 1)[:3]
     count = width * height * (3 if kind in b"36" else 1)
     if kind in b"123":
@@ -113,15 +115,15 @@ def _check_netpbm(data: bytes) -> str:
 
 def _check_plain_netpbm(data: bytes, is_bits: bool, count: int) -> str:
     written = re.sub(rb"#[^\r\n]*", b"", data)
-    found = re.findall(rb"\S" if is_bits else rb"\S+", written)
-    return LONGER if len(found) > count else ""
+    samples = re.findall(rb"\S" if is_bits else rb"\S+", written)
+    return LONGER if len(samples) > count else ""
 
 
 def _check_targa(data: bytes) -> str:
     """Truevision TGA 2.0: what may follow the picture is told by a footer at the end."""
     entries, entry = struct.unpack_from("<HB", data, 5)
     width, height, depth = struct.unpack_from("<HHB", data, 12)
-    at = 18 + data[0] + (entries * ((entry + 7) // 8) if data[1] else 0)
+    start = at = 18 + data[0] + (entries * ((entry + 7) // 8) if data[1] else 0)
     if depth < 8:  # of no kind that the specification has
         return ""
     size, left = (depth + 7) // 8, width * height
@@ -140,7 +142,8 @@ def _check_targa(data: bytes) -> str:
     extension, developer = struct.unpack_from("<II", data, len(data) - 26)
     places = [len(data) - 26, extension, developer]
     if extension:
-        places += struct.unpack_from("<III", data, extension + 482)
+        tables = struct.unpack_from("<III", data, extension + 482)
+        places += [place for place in tables if place != start]  # POV-Ray's: the rows themselves
     first = min(place for place in places if place)
     return LONGER if any(data[at:first]) or at > first else ""
 
@@ -171,8 +174,8 @@ def _end_pcx_runs(body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     is_value = np.concatenate([[False], is_head[:-1]])
     repeats = np.concatenate([[1], body[:-1] & 63]) if len(body) else body
     made = np.where(is_head, 0, np.where(is_value, repeats, 1)).astype(np.int64)
-    kept = ~is_head
-    return number[kept] + 1, np.cumsum(made)[kept]
+    is_data = ~is_head
+    return number[is_data] + 1, np.cumsum(made)[is_data]
 
 
 def _check_sgi(data: bytes) -> str:
@@ -194,16 +197,16 @@ def _check_sun(data: bytes) -> str:
     at = 32 + table
     if kind != 2:
         return _describe_rest(data, at + needed)
-    made = 0
+    unpacked = 0
     for run in re.finditer(rb"\x80\0|\x80([^\0])[\0-\xff]|[^\x80]+", data[at:]):
         if run[1]:
-            made += run[1][0] + 1
+            unpacked += run[1][0] + 1
         elif run[0] == b"\x80\0":
-            made += 1
+            unpacked += 1
         else:
-            made += len(run[0])
-        if made >= needed:
-            beyond = made - needed
+            unpacked += len(run[0])
+        if unpacked >= needed:
+            beyond = unpacked - needed
             if run[1]:
                 return RUNS_BEYOND if beyond else _describe_rest(data, at + run.end())
             return _describe_rest(data, at + run.end() - beyond)
@@ -242,15 +245,11 @@ def _check_webp(data: bytes) -> str:
 
 
 def _check_xbm(data: bytes) -> str:
-    """The X11 library's file format: C's numbers, of which Pillow reads hexadecimal ones."""
-    sides = [int(side) for side in re.findall(rb"_(?:width|height)\s+(\d+)", data)[:2]]
-    body = data[data.index(b"{") + 1 :].partition(b"}")[0]
-    numbers = re.sub(rb"/\*.*?\*/", b"", body, flags=re.S).split(b",")
-    if not numbers[-1].strip():
-        numbers.pop()
-    if any(re.fullmatch(rb"\s*0[xX][0-9a-fA-F]{1,2}\s*", number) is None for number in numbers):
-        return "damaged: not all of its data are hexadecimal numbers of a byte"
-    return LONGER if len(numbers) > (sides[0] + 7) // 8 * sides[1] else ""
+    """Of X bitmaps, numbers that are none, or more of them than the picture has."""
+    bitmap = xbm.parse(data)
+    if bitmap is None:
+        return "damaged: not all of its data are numbers of a byte"
+    return LONGER if len(bitmap.values) > bitmap.length else ""
 
 
 _FINDERS: dict[str, Callable[[bytes], str]] = {

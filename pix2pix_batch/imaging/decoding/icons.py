@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pix2pix_batch.imaging.decoding import png
+from pix2pix_batch.imaging.decoding import bitmaps, png
 
 STARTS = (b"\0\0\1\0", b"\0\0\2\0")
 ICNS = b"icns"
@@ -41,18 +41,18 @@ def prepare_for_pillow(data: bytes) -> bytes:
     Pillow looks for it, and in its alpha where it has 32 bits, all of whose alpha is 0."""
     if not data.startswith(STARTS):
         return data
-    found = _find_best(data)
-    if found is None:
+    best = _find_best(data)
+    if best is None:
         return data
-    if found.startswith(png.SIGNATURE):
-        return _wrap(found, 32)
-    bitmap = _read_bitmap(found)
+    if best.startswith(png.SIGNATURE):
+        return _wrap(best, 32)
+    bitmap = _read_bitmap(best)
     if bitmap is None:
         return data
-    body = found[: bitmap.end].ljust(bitmap.end, b"\0")  # a mask that is not there hides nothing
+    body = best[: bitmap.end].ljust(bitmap.end, b"\0")  # a mask that is not there hides nothing
     if bitmap.bits == 32:
         body = _apply_mask(bitmap, body)
-    return _wrap(body, bitmap.bits)
+    return _wrap(bitmaps.add_colour(body), bitmap.bits)
 
 
 def goes_on(data: bytes) -> bool:
@@ -62,8 +62,8 @@ def goes_on(data: bytes) -> bool:
     entries = (struct.unpack_from("<8xII", data, at) for at in range(6, 6 + 16 * count, 16))
     if len(data) > max(size + start for size, start in entries):
         return True
-    found = _find_best(data)
-    bitmap = _read_bitmap(found) if found and not found.startswith(png.SIGNATURE) else None
+    best = _find_best(data)
+    bitmap = _read_bitmap(best) if best and not best.startswith(png.SIGNATURE) else None
     return bitmap is not None and any(bitmap.body[bitmap.end :])
 
 
@@ -82,7 +82,7 @@ def find_png(data: bytes) -> bytes | None:
              if body.startswith(png.SIGNATURE) and len(body) >= 24]  # fmt: skip
     if not sized:
         return None
-    widest, within = max(sized, key=lambda one: one[0])
+    widest, within = max(sized, key=lambda picture: picture[0])
     return within if widest >= max(PLAIN.get(code, 0) for code, _ in pictures) else None
 
 
@@ -141,8 +141,8 @@ def _apply_mask(bitmap: Bitmap, body: bytes) -> bytes:
     rows = np.frombuffer(body[bitmap.mask : bitmap.end], np.uint8).reshape(bitmap.height, -1)
     hidden = np.unpackbits(rows, axis=1)[:, : bitmap.width].ravel()
     alpha = np.where(hidden, 0, 255).astype(np.uint8)
-    made = np.concatenate([samples[:, :3], alpha[:, None]], axis=1).tobytes()
-    return body[: bitmap.pixels] + made + body[bitmap.mask :]
+    masked = np.concatenate([samples[:, :3], alpha[:, None]], axis=1).tobytes()
+    return body[: bitmap.pixels] + masked + body[bitmap.mask :]
 
 
 def _wrap(body: bytes, bits: int) -> bytes:

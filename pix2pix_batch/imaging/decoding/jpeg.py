@@ -58,16 +58,16 @@ def read_plain_header(data: bytes) -> Header | None:
     grey: it has no EXIF, no profile, no further picture and nothing of Adobe's. ``None`` for all
     others, which Pillow is to read.
     """
-    at, found = 2, None
+    at, frame = 2, None
     while at + 10 <= len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], data[at + 2] << 8 | data[at + 3]
         if marker == 0xDA:
-            return found
-        if marker in (0xC0, 0xC1, 0xC2) and found is None:
+            return frame
+        if marker in (0xC0, 0xC1, 0xC2) and frame is None:
             depth, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
             if depth != 8 or components not in (1, 3):
                 return None
-            found = Header("L" if components == 1 else "RGB", (width, height))
+            frame = Header("L" if components == 1 else "RGB", (width, height))
         elif marker not in SILENT:
             return None
         at += 2 + length
@@ -80,7 +80,8 @@ of two kinds, restarts, comments (ITU-T T.81, table B.1)."""
 
 
 class Header(NamedTuple):
-    """``mode``: as Pillow calls it; ``size``: width and height."""
+    """What the header of a JPEG file says: ``mode`` as Pillow calls it, and ``size``, width and
+    height."""
 
     mode: str
     size: tuple[int, int]
@@ -205,13 +206,13 @@ def iterate_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 def _first_symbols(content: bytes) -> dict[tuple[int, int], int]:
     """By class (1: AC) and number of each Huffman table, the symbol of the shortest code."""
-    found, at = {}, 0
+    symbols, at = {}, 0
     while at + 17 <= len(content):
         count = sum(content[at + 1 : at + 17])
         if count and at + 17 < len(content):
-            found[content[at] >> 4, content[at] & 15] = content[at + 17]
+            symbols[content[at] >> 4, content[at] & 15] = content[at + 17]
         at += 17 + count
-    return found
+    return symbols
 
 
 def _tables_used(content: bytes) -> list[int]:

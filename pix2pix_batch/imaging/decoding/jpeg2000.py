@@ -41,16 +41,21 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 # The fields of a JPEG 2000 file's headers.
 @dataclass
 class Stream:
-    """``depths``: bits of each component; ``signed``: whether any has a sign; ``steps``: how many
-    pixels across and down each sample of a component is for; ``even``: the picture begins and ends
-    where such samples do; ``at``: where the codestream begins.
+    """What a JPEG 2000 file says of its samples.
 
-    ``space``: the enumerated colour space, if any; ``kinds``: what each channel is, by its number
-    (0: a colour), where the file says so; ``in_order``: no channel stands for another's colour;
-    ``palette``: the depth of each of its columns, with the sign in bit 7 as the file has it;
-    ``colours``: its samples, row by row; ``columns``: what makes a channel of each column: the
-    component, 1 for the palette, and the column; ``lacking``: a colour that pixels have and the
-    palette has not, as far as they were read.
+    Attributes:
+        depths: Bits of each component.
+        signed: Whether any component has a sign.
+        steps: Of each component, how many pixels across and down one of its samples covers.
+        even: Whether the picture begins and ends where such samples do.
+        at: The offset of the codestream.
+        space: The enumerated colour space, if there is one.
+        kinds: What each channel is, by its number (0: a colour), if the file says it.
+        in_order: Whether no channel stands for another one's colour.
+        palette: The depth of each column of the palette, with the sign in bit 7 as the file has it.
+        colours: The samples of the palette, row by row.
+        columns: What each channel is made of: the component, 1 for the palette, and its column.
+        lacking: A colour that pixels have and the palette lacks, as far as they were read.
     """
 
     depths: tuple[int, ...] = ()
@@ -85,20 +90,21 @@ def is_jpeg2000(data: bytes) -> bool:
 
 
 def read_stream(data: bytes) -> Stream:
-    """Raises :class:`ValueError` where there is no codestream with a size."""
-    found = Stream()
+    """Read what a file says of its samples. Raises :class:`ValueError` if it has no codestream with
+    a size."""
+    stream = Stream()
     if data.startswith(STREAM):
-        return _read_size(found, data, 0)
+        return _read_size(stream, data, 0)
     for kind, start, end in _iterate_boxes(data, 0, len(data)):
         if kind == b"jp2h":
             for inner, at, stop in _iterate_boxes(data, start, end):
-                _note_box(found, inner, data[at:stop])
+                _note_box(stream, inner, data[at:stop])
         elif kind == b"jp2c":
-            return _read_size(found, data, start)
+            return _read_size(stream, data, start)
     raise ValueError("no codestream")
 
 
-def _read_size(found: Stream, data: bytes, at: int) -> Stream:
+def _read_size(stream: Stream, data: bytes, at: int) -> Stream:
     try:
         left, top, first_x, first_y, *tiles = struct.unpack_from(">8I", data, at + 8)
         (count,) = struct.unpack_from(">H", data, at + 40)
@@ -107,19 +113,19 @@ def _read_size(found: Stream, data: bytes, at: int) -> Stream:
         raise ValueError("a codestream cut short") from error
     if not count:
         raise ValueError("no components")
-    found.at, found.width, found.height = at, left - first_x, top - first_y
-    found.depths = tuple((size & 0x7F) + 1 for size, _, _ in parts)
-    found.signed = any(size & 0x80 for size, _, _ in parts)
-    found.steps = tuple((across, down) for _, across, down in parts)
-    if not all(min(steps) for steps in found.steps):
+    stream.at, stream.width, stream.height = at, left - first_x, top - first_y
+    stream.depths = tuple((size & 0x7F) + 1 for size, _, _ in parts)
+    stream.signed = any(size & 0x80 for size, _, _ in parts)
+    stream.steps = tuple((across, down) for _, across, down in parts)
+    if not all(min(steps) for steps in stream.steps):
         raise ValueError("a component without samples")
     across, down = (left, first_x, *tiles[::2]), (top, first_y, *tiles[1::2])
-    found.even = all(
+    stream.even = all(
         _is_even(places, step)
-        for steps in found.steps
+        for steps in stream.steps
         for places, step in zip((across, down), steps, strict=True)
     )
-    return found
+    return stream
 
 
 def _is_even(places: tuple[int, ...], step: int) -> bool:
@@ -130,22 +136,22 @@ def _is_even(places: tuple[int, ...], step: int) -> bool:
     return not (end % step or start % step or (tiled and (length % step or first % step)))
 
 
-def _note_box(found: Stream, kind: bytes, body: bytes) -> None:
-    if kind == b"colr" and len(body) >= 3 and found.space is None and not found.profile:
+def _note_box(stream: Stream, kind: bytes, body: bytes) -> None:
+    if kind == b"colr" and len(body) >= 3 and stream.space is None and not stream.profile:
         if body[0] == 1 and len(body) >= 7:
-            (found.space,) = struct.unpack_from(">I", body, 3)
+            (stream.space,) = struct.unpack_from(">I", body, 3)
         elif body[0] in (2, 3):
-            found.profile = body[3:]
+            stream.profile = body[3:]
     elif kind == b"pclr" and len(body) >= 3:
-        found.palette = tuple(body[3 : 3 + body[2]])
-        found.colours = body[3 + body[2] :][: int.from_bytes(body[:2], "big") * body[2]]
+        stream.palette = tuple(body[3 : 3 + body[2]])
+        stream.colours = body[3 + body[2] :][: int.from_bytes(body[:2], "big") * body[2]]
     elif kind == b"cmap":
-        found.columns = tuple(struct.iter_unpack(">HBB", body[: len(body) // 4 * 4]))
+        stream.columns = tuple(struct.iter_unpack(">HBB", body[: len(body) // 4 * 4]))
     elif kind == b"cdef" and len(body) >= 2:
         count = min(struct.unpack_from(">H", body)[0], (len(body) - 2) // 6)
         channels = sorted(struct.unpack_from(">HHH", body, 2 + 6 * index) for index in range(count))
-        found.kinds = tuple(kind for _, kind, _ in channels)
-        found.in_order = all(
+        stream.kinds = tuple(kind for _, kind, _ in channels)
+        stream.in_order = all(
             to == number + 1 for number, kind, to in channels if kind == 0 and to != 0
         )
 

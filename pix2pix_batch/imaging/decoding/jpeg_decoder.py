@@ -67,7 +67,7 @@ def decode_jpeg2000(data: bytes, tolerance: Tolerance) -> Decoded:
 
 
 def _load_jpeg2000(data: bytes, stream: jpeg2000.Stream, tolerance: Tolerance) -> Image.Image:
-    """With Pillow, which takes some files of halved chroma for damaged. Raises
+    """Decode with Pillow, which takes some files of halved chroma for damaged. Raises
     :class:`ImageError`."""
     image = open_with_pillow(jpeg2000.prepare_for_pillow(data, stream), tolerance, "JPEG2000")
     try:

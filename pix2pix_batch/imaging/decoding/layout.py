@@ -198,7 +198,8 @@ def _is_beside(tiff: Tiff, at: int) -> bool:
 
 
 def read_layout(data: bytes) -> Layout:
-    """Raises :class:`ValueError` where there is no directory with a size."""
+    """Read what a TIFF file says of its samples. Raises :class:`ValueError` if it has no directory
+    with a size."""
     tiff = Tiff(data)
     fields = tiff.directory(WANTED, limit=max(len(data), 1))
     width, height = _first(fields, WIDTH, 0), _first(fields, HEIGHT, 0)
@@ -274,7 +275,7 @@ def _first(fields: dict[int, Field], tag: int, default: int) -> int:
 
 
 def _each(values: tuple[int, ...], samples: int) -> tuple[int, ...]:
-    """One value for each sample: writers also give one for all of them."""
+    """Give each sample a value: writers also write one value for all of them."""
     if len(values) == 1:
         return values * samples
     return values[:samples]

@@ -18,7 +18,7 @@ AT_ONCE = 1 << 14
 
 @cache
 def _read_widths(root: int, is_tiff: bool) -> np.ndarray:
-    """Of the codes after a clear code, until they are of the widest."""
+    """The widths of the codes after a clear code, until they are of the widest."""
     first = (1 << root) + 2
     entries = first + np.maximum(np.arange(1 << WIDEST) - 1, 0) + is_tiff
     widths = np.floor(np.log2(entries)).astype(np.int64) + 1
@@ -26,10 +26,16 @@ def _read_widths(root: int, is_tiff: bool) -> np.ndarray:
 
 
 def count_samples(data: bytes, root: int, *, is_tiff: bool) -> int:
-    """Of all codes up to the one that ends them, or the data's end; -1 where one has no meaning.
+    """Count the samples that LZW codes stand for, without decoding them.
 
-    ``root``: bits of a sample; ``is_tiff``: whether codes begin with their highest bit, and get
-    wider one code earlier.
+    Args:
+        data: The codes. They count up to the one that ends them, or to the end of the data.
+        root: Bits of a sample.
+        is_tiff: Whether the codes are TIFF's, which begin with their highest bit and get wider one
+            code earlier than GIF's.
+
+    Returns:
+        The number of samples; -1 if a code has no meaning.
     """
     padded = np.frombuffer(data + bytes(4), np.uint8).astype(np.uint32)
     if is_tiff:
@@ -38,10 +44,10 @@ def count_samples(data: bytes, root: int, *, is_tiff: bool) -> int:
         words = padded[:-3] | padded[1:-2] << 8 | padded[2:-1] << 16
     at, total, end = 0, 0, 8 * len(data)
     while True:
-        found, at, is_over = _count_segment(words, at, end, root, is_tiff)
-        if found < 0:
+        count, at, is_over = _count_segment(words, at, end, root, is_tiff)
+        if count < 0:
             return -1
-        total += found
+        total += count
         if is_over:
             return total
 

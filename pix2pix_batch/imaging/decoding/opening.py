@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import warnings
 from pathlib import Path
@@ -16,11 +17,23 @@ from pix2pix_batch.imaging.decoding.tolerance import LARGE, Tolerance
 _opening = threading.Lock()
 """``catch_warnings`` and Pillow's bound change the process, not the thread."""
 
+UNKNOWN = re.compile(r"(unsupported|unknown|unimplemented|unrecognized|.*\bnot supported)\b", re.I)
+"""How Pillow begins to speak of files that it does not read though they may be whole."""
+
 HINT = "; --lenient takes what is there"
 
 
 def open_with_pillow(data: bytes | Path, tolerance: Tolerance, only: str = "") -> Image.Image:
-    """A file's header. Raises :class:`ImageError`."""
+    """Open a file with Pillow, which reads its header and not yet the samples.
+
+    Args:
+        data: The file's bytes, or its path.
+        tolerance: Says how many pixels the picture may have.
+        only: The one format that it may have; empty for every format that is read here.
+
+    Raises:
+        ImageError: It is too large, damaged, or no image that Pillow can read.
+    """
     file = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
         with _opening, warnings.catch_warnings():
@@ -38,8 +51,17 @@ def open_with_pillow(data: bytes | Path, tolerance: Tolerance, only: str = "") -
     except MemoryError:
         raise
     except Exception as error:  # Pillow's readers raise what they please on damaged files
-        raise ImageError(f"damaged: {error or type(error).__name__}") from error
+        raise ImageError(_describe_refusal(error)) from error
     return image
+
+
+def _describe_refusal(error: Exception) -> str:
+    """What Pillow says of a file that it does not open: that it is damaged, or of a kind that it
+    does not know."""
+    said = str(error) or type(error).__name__
+    if UNKNOWN.match(said):
+        return f"of a kind that is not read ({said}); store it as PNG"
+    return f"damaged: {said}"
 
 
 def pixel_limit(tolerance: Tolerance) -> int:
@@ -56,7 +78,17 @@ def too_large(tolerance: Tolerance) -> ImageError:
 
 
 def require_readable(width: int, height: int, refusal: str, tolerance: Tolerance) -> None:
-    """Raises :class:`ImageError` where a picture is too large, or is refused for its kind."""
+    """Refuse a picture that is too large, or of a kind that is not read.
+
+    Args:
+        width: In pixels.
+        height: In pixels.
+        refusal: Why its kind is not read; empty if it is.
+        tolerance: Says how many pixels the picture may have.
+
+    Raises:
+        ImageError: It is refused; says why.
+    """
     if width * height > pixel_limit(tolerance):
         raise too_large(tolerance)
     if refusal:
@@ -64,7 +96,7 @@ def require_readable(width: int, height: int, refusal: str, tolerance: Tolerance
 
 
 def load_samples(image: Image.Image) -> None:
-    """Its samples. Raises :class:`ImageError`."""
+    """Decode the samples of an opened image. Raises :class:`ImageError`."""
     try:
         image.load()
     except MemoryError:

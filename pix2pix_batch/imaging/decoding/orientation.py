@@ -45,16 +45,16 @@ def is_turned_by_xmp(image: Image.Image) -> bool:
 
 
 def settle_orientation(image: TiffImageFile, data: bytes) -> tuple[int, str]:
-    """By which orientation Pillow turns the TIFF file that it has opened when it loads it, and the
+    """Find out by which orientation Pillow turns the opened TIFF file when it loads it, and a
     warning about that.
 
-    It takes the tag in its own types alone, where libtiff takes whole numbers of any: it is told.
-    Where there is no tag, it takes XMP's.
+    Pillow takes the tag in its own types alone, where libtiff takes integers of any type; so it is
+    told the value. If there is no tag, it takes XMP's.
     """
-    told = image.tag_v2.get(layout.ORIENTATION)
-    if told is None:
+    tag = image.tag_v2.get(layout.ORIENTATION)
+    if tag is None:
         turned = orientation_of(image) if image.info.get("xmp") else 1
         return turned, TURNED_BY_XMP if turned != 1 else ""
-    if not isinstance(told, int):
-        told = image.getexif()[layout.ORIENTATION] = layout.read_orientation(data)
-    return told if told in UPRIGHT else 1, ""
+    if not isinstance(tag, int):
+        tag = image.getexif()[layout.ORIENTATION] = layout.read_orientation(data)
+    return tag if tag in UPRIGHT else 1, ""

@@ -4,6 +4,7 @@ Specification), and what Pillow makes of it."""
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,8 +29,9 @@ OPAQUE = 255
 ROUNDING = 3
 """Levels by which a merged colour may be off: Photoshop's are never more in 92 files."""
 
-RUNS = 1
-"""The compression that is PackBits, by rows ("Image Data Section")."""
+RUNS, ZIP, ZIP_OF_DIFFERENCES = 1, 2, 3
+"""Compressions of the merged picture ("Image Data Section"): PackBits, by rows; Deflate of all
+rows, as they are or as each sample's difference from the one before it in its row."""
 
 
 def is_photoshop(data: bytes) -> bool:
@@ -55,15 +57,21 @@ def refusal(data: bytes) -> str:
 
 def prepare_for_pillow(data: bytes) -> bytes:
     """The file as Pillow can read it, which goes on in the same row where a row's runs are longer
-    than it, as GIMP's may be: without compression.
+    than it, as GIMP's may be, and knows no Deflate: without compression.
 
     Raises :class:`ImageError` where a row is too short.
     """
     at = _find_sections(data)[2]
-    if data[at : at + 2] != struct.pack(">H", RUNS):
-        return data
+    compression = int.from_bytes(data[at : at + 2], "big")
     channels, height, width, depth = struct.unpack_from(">HIIH", data, 12)
     count, row = channels * height, (width * depth + 7) // 8
+    if compression in (ZIP, ZIP_OF_DIFFERENCES):
+        samples = _inflate_rows(data[at + 2 :], count, row)
+        if compression == ZIP_OF_DIFFERENCES and depth == 8:
+            samples = np.cumsum(samples, axis=1, dtype=np.uint8)
+        return data[:at] + b"\0\0" + samples.tobytes()
+    if compression != RUNS:
+        return data
     lengths = np.frombuffer(data[at + 2 : at + 2 + 2 * count], ">u2")
     start = at + 2 + 2 * count
     if len(lengths) < count or start + int(lengths.sum()) > len(data):
@@ -75,8 +83,22 @@ def prepare_for_pillow(data: bytes) -> bytes:
     return data[:at] + b"\0\0" + b"".join(rows)
 
 
+def _inflate_rows(data: bytes, count: int, row: int) -> np.ndarray:
+    """``uint8 (count, row)``. Raises :class:`ImageError`."""
+    inflator = zlib.decompressobj()
+    try:
+        samples = inflator.decompress(data, count * row)
+    except zlib.error as error:
+        raise ImageError(f"damaged: its merged picture is no Deflate data ({error})") from error
+    if len(samples) < count * row:
+        if not ImageFile.LOAD_TRUNCATED_IMAGES:
+            raise ImageError("damaged: its merged picture is cut short")
+        samples = samples.ljust(count * row, b"\0")
+    return np.frombuffer(samples, np.uint8).reshape(count, row)
+
+
 def _unpack_row(runs: bytes, size: int) -> bytes:
-    """Raises :class:`ImageError`."""
+    """Unpack the runs of a row. Raises :class:`ImageError`."""
     try:
         return Image.frombytes("L", (size, 1), runs, "packbits", "L").tobytes()
     except ValueError as error:

@@ -86,14 +86,14 @@ class Chunks:
 
 def read_chunks(data: bytes) -> Chunks:
     """Look at the chunks of a PNG file; of one that is cut short, at those that are whole."""
-    found = Chunks()
+    chunks = Chunks()
     begun = False
     seen: set[bytes] = set()
     colours: dict[bytes, memoryview] = {}
     for kind, at, length in _iterate_chunks(data):
         begun = begun or kind == b"IDAT"
         if kind == b"IHDR" and at > FIRST:
-            found.disorder = found.disorder or "it has more than one header (IHDR), or a late one"
+            chunks.disorder = chunks.disorder or "it has more than one header (IHDR), or a late one"
             continue
         if begun and kind in BEFORE_PIXELS:
             continue
@@ -101,40 +101,40 @@ def read_chunks(data: bytes) -> Chunks:
         place = kind.decode("latin-1"), at - 8, length + 12
         (checksum,) = struct.unpack_from(">I", data, at + length)
         if zlib.crc32(body, zlib.crc32(kind)) != checksum:
-            found.wrong.append(place)
+            chunks.wrong.append(place)
             continue
         if kind in ONCE:
-            if remark := _describe_stray(kind, found, seen, begun):
-                found.stray.append(place)
-                found.remarks.append(remark)
+            if remark := _describe_stray(kind, chunks, seen, begun):
+                chunks.stray.append(place)
+                chunks.remarks.append(remark)
                 continue
             seen.add(kind)
         if kind in BESIDE:
-            found.beside.append(place)
+            chunks.beside.append(place)
         if kind in BEFORE_PIXELS:
             colours[kind] = body
-        _read_content(kind, body, begun, found)
-        if found.ended:
+        _read_content(kind, body, begun, chunks)
+        if chunks.ended:
             break
-    found.meaning = _read_meaning(colours)
-    return found
+    chunks.meaning = _read_meaning(colours)
+    return chunks
 
 
-def _read_content(kind: bytes, body: memoryview, begun: bool, found: Chunks) -> None:
+def _read_content(kind: bytes, body: memoryview, begun: bool, chunks: Chunks) -> None:
     """Note what a chunk says. ``begun``: whether the pixels have begun before it."""
     if kind == b"IHDR" and len(body) >= 13:
-        found.width, found.height = struct.unpack_from(">II", body)
-        found.depth, found.colour, found.is_interlaced = body[8], body[9], bool(body[12])
-    elif kind == b"tRNS" and found.colour in (GREY, RGB):
-        found.key = struct.unpack(f">{len(body) // 2}H", body[: len(body) // 2 * 2])
+        chunks.width, chunks.height = struct.unpack_from(">II", body)
+        chunks.depth, chunks.colour, chunks.is_interlaced = body[8], body[9], bool(body[12])
+    elif kind == b"tRNS" and chunks.colour in (GREY, RGB):
+        chunks.key = struct.unpack(f">{len(body) // 2}H", body[: len(body) // 2 * 2])
     elif kind == b"PLTE" and not begun:
-        found.palettes += 1
+        chunks.palettes += 1
     elif kind == b"iCCP":
-        found.has_profile = True
+        chunks.has_profile = True
     elif kind == b"IEND":
-        found.ended = True
+        chunks.ended = True
     elif kind not in NEEDED and kind[:1].isupper() and kind.isalpha():
-        found.unknown.append(kind.decode("latin-1"))
+        chunks.unknown.append(kind.decode("latin-1"))
 
 
 def _read_meaning(chunks: Mapping[bytes, memoryview]) -> Gamma | Cicp | None:
@@ -151,7 +151,7 @@ def _read_meaning(chunks: Mapping[bytes, memoryview]) -> Gamma | Cicp | None:
     return Gamma(exponent / 1e5, primaries)
 
 
-def _describe_stray(kind: bytes, found: Chunks, seen: set[bytes], begun: bool) -> str:
+def _describe_stray(kind: bytes, chunks: Chunks, seen: set[bytes], begun: bool) -> str:
     """The remark about a chunk that is there again, or where it does not count (PNG, table 5.3;
     libpng leaves such out, Pillow takes the last): empty for the others."""
     name = kind.decode("latin-1")
@@ -159,9 +159,9 @@ def _describe_stray(kind: bytes, found: Chunks, seen: set[bytes], begun: bool) -
         return f"its chunk {name} is there more than once, of which the first counts"
     if begun and kind != b"eXIf":
         return f"its chunk {name} stands after the pixels, and is left out"
-    if found.palettes and kind not in (b"tRNS", b"eXIf"):
+    if chunks.palettes and kind not in (b"tRNS", b"eXIf"):
         return f"its chunk {name} stands after the palette, and is left out"
-    if kind == b"tRNS" and found.colour == INDEXED and not found.palettes:
+    if kind == b"tRNS" and chunks.colour == INDEXED and not chunks.palettes:
         return f"its chunk {name} stands before the palette, and is left out"
     return ""
 
@@ -212,13 +212,21 @@ def read_text_exif(texts: Mapping[Any, Any]) -> bytes:
     return b""
 
 
-def ends_early(image: Image.Image, found: Chunks, data: bytes) -> bool:
-    """Whether the pixels' data, though it ends well, is of only a part of the rows, which Pillow
-    then leaves zero: it is counted where the last row is, and of interlaced pictures."""
+def ends_early(image: Image.Image, chunks: Chunks, data: bytes) -> bool:
+    """Find out whether the data of the pixels, though it ends well, is of a part of the rows alone.
+
+    Pillow leaves the other rows zero. The data is therefore counted where the last row is zero, and
+    always in interlaced pictures.
+
+    Args:
+        image: The picture as Pillow has loaded it.
+        chunks: What the file's chunks say.
+        data: The bytes of the file.
+    """
     last = image.crop((0, image.height - 1, *image.size))
-    if not found.is_interlaced and any(last.tobytes()):
+    if not chunks.is_interlaced and any(last.tobytes()):
         return False
-    inflater, left = zlib.decompressobj(), _count_bytes(found)
+    inflater, left = zlib.decompressobj(), _count_bytes(chunks)
     try:
         for kind, at, size in _iterate_chunks(data):
             rest = data[at : at + size] if kind == b"IDAT" else b""
@@ -237,14 +245,14 @@ def has_whole_data(data: bytes) -> bool:
     return bool(is_whole_zlib(data[at : at + n] for kind, at, n in chunks if kind == b"IDAT"))
 
 
-def _count_bytes(found: Chunks) -> int:
+def _count_bytes(chunks: Chunks) -> int:
     """How many the pixels are with the filter of each row (PNG, sections 7.2, 8.1)."""
-    passes = PASSES if found.is_interlaced else ((0, 0, 1, 1),)
-    bits = found.depth * CHANNELS.get(found.colour, 1)
+    passes = PASSES if chunks.is_interlaced else ((0, 0, 1, 1),)
+    bits = chunks.depth * CHANNELS.get(chunks.colour, 1)
     total = 0
     for left, top, across, down in passes:
-        columns = (found.width - left + across - 1) // across
-        rows = (found.height - top + down - 1) // down
+        columns = (chunks.width - left + across - 1) // across
+        rows = (chunks.height - top + down - 1) // down
         if columns > 0 and rows > 0:
             total += rows * (1 + (columns * bits + 7) // 8)
     return total
@@ -256,26 +264,34 @@ def is_needed(name: str) -> bool:
     return name[:1].isupper()
 
 
-def apply_key(image: Image.Image, found: Chunks, data: bytes) -> Image.Image:
-    """Apply the transparent colour at the depth that it is given in.
+def apply_key(image: Image.Image, chunks: Chunks, data: bytes) -> Image.Image:
+    """Apply the transparent colour at the depth that the file states it in.
 
-    Pillow compares it, as it stands in the file, with samples that it has scaled to 8 bits.
+    Pillow compares the colour, as it stands in the file, with samples that it has scaled to 8 bits.
+
+    Args:
+        image: The picture as Pillow has loaded it.
+        chunks: What the file's chunks say.
+        data: The bytes of the file, whose low bytes are read for 16 bits.
+
+    Returns:
+        The picture with the right transparency: ``image`` itself if there is nothing to mend.
     """
-    if not found.key or found.depth == 8 or "transparency" not in image.info:
+    if not chunks.key or chunks.depth == 8 or "transparency" not in image.info:
         return image
-    if found.colour == GREY and found.depth < 8:
-        largest = (1 << found.depth) - 1
+    if chunks.colour == GREY and chunks.depth < 8:
+        largest = (1 << chunks.depth) - 1
         grey = image if image.mode == "L" else image.convert("L")
-        image.info["transparency"] = (found.key[0] & largest) * 255 // largest
+        image.info["transparency"] = (chunks.key[0] & largest) * 255 // largest
         grey.info["transparency"] = image.info["transparency"]
         return grey
-    if found.colour == GREY:
+    if chunks.colour == GREY:
         values = np.asarray(image).astype(np.uint16)
-        opaque, colours = values != found.key[0], (values >> 8).astype(np.uint8)
+        opaque, colours = values != chunks.key[0], (values >> 8).astype(np.uint8)
         return _add_alpha(image, colours, opaque, "LA")
     high = np.asarray(image.convert("RGB") if image.mode != "RGB" else image)
     low = _low_bytes(data, image)
-    keys = np.asarray(found.key[:3], np.uint16)
+    keys = np.asarray(chunks.key[:3], np.uint16)
     opaque = ((high != keys >> 8) | (low != (keys & 255))).any(axis=2)
     return _add_alpha(image, high, opaque, "RGBA")
 
@@ -283,20 +299,22 @@ def apply_key(image: Image.Image, found: Chunks, data: bytes) -> Image.Image:
 def _add_alpha(
     image: Image.Image, colours: np.ndarray, opaque: np.ndarray, mode: str
 ) -> Image.Image:
-    made = Image.fromarray(colours)
-    made.putalpha(Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8)))
-    assert made.mode == mode
-    made.info = {key: value for key, value in image.info.items() if key != "transparency"}
-    return made
+    image_with_alpha = Image.fromarray(colours)
+    image_with_alpha.putalpha(Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8)))
+    assert image_with_alpha.mode == mode
+    image_with_alpha.info = {
+        key: value for key, value in image.info.items() if key != "transparency"
+    }
+    return image_with_alpha
 
 
-def read_sixteen_bits(data: bytes, found: Chunks) -> np.ndarray | None:
+def read_sixteen_bits(data: bytes, chunks: Chunks) -> np.ndarray | None:
     """The grey or colours of a file of 16 bits, ``uint16 (H, W, C)``; ``None`` of grey with
     transparency where this Pillow does not make RGBA of it."""
     image = PngImageFile(io.BytesIO(data))
-    if found.colour == GREY:
+    if chunks.colour == GREY:
         return np.asarray(image).astype(np.uint16)[:, :, None]
-    if found.colour == GREY_ALPHA:
+    if chunks.colour == GREY_ALPHA:
         if image.mode != "RGBA":
             return None
         image.tile = [tile._replace(args="RGBA") for tile in image.tile]  # their four bytes

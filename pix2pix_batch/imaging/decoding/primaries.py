@@ -45,7 +45,7 @@ class Gamma:
         return abs(self.gamma - 1 / 2.2) < 0.005 and near
 
     def profile(self) -> bytes:
-        """Raises :class:`ValueError` where they are no colours."""
+        """Make a colour profile of it. Raises :class:`ValueError` if the values are no colours."""
         if not 0.05 < self.gamma <= 5:
             raise ValueError(f"a gamma of {self.gamma:g}")
         return _profile(self.primaries or SRGB, [1 / self.gamma])
@@ -71,7 +71,8 @@ class Cicp:
         return usual and self.matrix == 0 and self.full_range == 1
 
     def profile(self) -> bytes:
-        """Raises :class:`ValueError` where its colours are beyond what 8 bits in sRGB show."""
+        """Make a colour profile of it. Raises :class:`ValueError` if its colours are beyond what 8
+        bits in sRGB show."""
         powers = {4: 2.2, 5: 2.8, 8: 1.0}
         if self.primaries not in PRIMARIES or self.matrix != 0 or self.full_range != 1:
             narrow = "" if self.full_range else ", of the narrow range of video"
@@ -85,8 +86,8 @@ class Cicp:
         )
 
 
-def _alike(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return all(abs(a - b) < NEAR for a, b in zip(one, other, strict=True))
+def _alike(first: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return all(abs(a - b) < NEAR for a, b in zip(first, other, strict=True))
 
 
 def _srgb_curve() -> list[float]:

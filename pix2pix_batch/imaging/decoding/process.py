@@ -17,15 +17,17 @@ from pix2pix_batch.imaging.decoding.libtiff import find_libraries
 
 _changed = threading.Condition()
 _decoding = 0
+_waiting = 0
 _alone = False
 
 
 @contextmanager
 def decode_concurrently() -> Iterator[None]:
-    """Decode while other threads do, but not while one of them takes :func:`decode_incomplete`."""
+    """Decode while other threads do, but not while one of them is in :func:`decode_incomplete`, or
+    waits for it: one after another, they could keep it waiting for ever. Not to be nested."""
     global _decoding
     with _changed:
-        while _alone:
+        while _alone or _waiting:
             _changed.wait()
         _decoding += 1
     try:
@@ -41,10 +43,14 @@ def decode_concurrently() -> Iterator[None]:
 def decode_incomplete() -> Iterator[None]:
     """Decode while no other thread does, for Pillow has one switch for all of them: it then takes
     what is there of files that are cut short."""
-    global _alone
+    global _alone, _waiting
     with _changed:
-        while _alone or _decoding:
-            _changed.wait()
+        _waiting += 1
+        try:
+            while _alone or _decoding:
+                _changed.wait()
+        finally:
+            _waiting -= 1
         _alone = True
     before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
     try:
@@ -83,8 +89,9 @@ _HUSHED = [
 
 
 def hush_warnings() -> None:
-    """The same for what is said by :mod:`warnings`, as of EXIF that is damaged. Others that change
-    the filters for a while may take this one away with theirs, so it is looked for each time."""
-    for one in _HUSHED:
-        if one not in warnings.filters:
-            warnings.filterwarnings("ignore", category=one[2], module=_MODULES)
+    """Keep :mod:`warnings` from printing what libraries say of damaged files, such as of their
+    EXIF. Others that change the filters for a while may take this one away with theirs, so it is
+    looked for each time."""
+    for rule in _HUSHED:
+        if rule not in warnings.filters:
+            warnings.filterwarnings("ignore", category=rule[2], module=_MODULES)

@@ -51,11 +51,17 @@ def to_srgb(
     profile: bytes,
     read_deep: Callable[[], np.ndarray | None] | None = None,
 ) -> tuple[Image.Image, str]:
-    """The image in sRGB by its profile, with its alpha, and a warning where it has none.
+    """Convert a picture to sRGB by its colour profile.
 
-    ``image``: of any mode; what the profile cannot be for is left as it is. ``read_deep``: reads
-    its colours at 16 bits, which are looked at where 8 of them are too coarse for the profile, as
-    for linear light.
+    Args:
+        image: A picture of any mode. Its alpha is kept.
+        profile: An ICC profile.
+        read_deep: Reads the colours at 16 bits, ``uint16 (H, W, C)``. It is called if 8 bits are
+            too coarse for the profile, as for linear light.
+
+    Returns:
+        The picture and a warning, which is empty if all is well. If the profile cannot be used, the
+        picture is ``image`` itself.
     """
     alpha = None
     if image.mode in ("LA", "RGBA"):
@@ -70,12 +76,12 @@ def to_srgb(
     coarse = read_deep is not None and _is_steep(transform, colours.mode)
     samples = read_deep() if read_deep is not None and coarse else None
     try:
-        made = transform.apply(colours) if samples is None else _apply_deep(transform, samples)
+        converted = transform.apply(colours) if samples is None else _apply_deep(transform, samples)
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         return image, f"its colour profile is left out: {error}"
     if alpha is not None:
-        made.putalpha(alpha)
-    return made, COARSE if coarse and samples is None else ""
+        converted.putalpha(alpha)
+    return converted, COARSE if coarse and samples is None else ""
 
 
 def _is_steep(transform: Transform, mode: str) -> bool:
@@ -83,8 +89,8 @@ def _is_steep(transform: Transform, mode: str) -> bool:
     greys = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     if mode not in ("L", "RGB"):
         return False
-    made = np.asarray(transform.apply(greys.convert(mode))).astype(int)
-    return int(np.abs(np.diff(made, axis=1)).max()) > STEEP
+    converted = np.asarray(transform.apply(greys.convert(mode))).astype(int)
+    return int(np.abs(np.diff(converted, axis=1)).max()) > STEEP
 
 
 def _apply_deep(transform: Transform, samples: np.ndarray) -> Image.Image:
@@ -104,13 +110,13 @@ def _apply_deep(transform: Transform, samples: np.ndarray) -> Image.Image:
     levels, rest = np.divmod(samples, np.uint16(257))
     lower = levels.astype(np.uint8)
     ground = convert(lower)
-    made = ground.copy()
+    converted = ground.copy()
     for channel in range(samples.shape[2]):
         upper = lower.copy()
         upper[:, :, channel] += lower[:, :, channel] < 255
         share = rest[:, :, channel, None].astype(np.float32) / 257
-        made += (convert(upper) - ground) * share
-    return Image.fromarray(np.clip(np.rint(made), 0, 255).astype(np.uint8))
+        converted += (convert(upper) - ground) * share
+    return Image.fromarray(np.clip(np.rint(converted), 0, 255).astype(np.uint8))
 
 
 def is_srgb(profile: bytes | None, mode: str) -> bool:
@@ -152,7 +158,7 @@ def _transform(profile: bytes, mode: str) -> Transform | None:
             return None  # grey in sRGB, as many programs label it
         raise UnusableProfile(f"it is for {space}, the image is {SPACES.get(mode, mode)}")
     try:
-        made = ImageCms.buildTransform(
+        built = ImageCms.buildTransform(
             source,
             ImageCms.createProfile("sRGB"),
             mode,
@@ -160,7 +166,7 @@ def _transform(profile: bytes, mode: str) -> Transform | None:
             ImageCms.Intent.PERCEPTUAL,
             ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE,
         )
-        found: Transform = GreyTable(made) if mode == "L" else made
+        found: Transform = GreyTable(built) if mode == "L" else built
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         raise UnusableProfile(f"it is damaged ({error})") from error
     return None if mode in ("L", "RGB") and _does_nothing(found, mode) else found
@@ -168,9 +174,9 @@ def _transform(profile: bytes, mode: str) -> Transform | None:
 
 def _does_nothing(transform: Transform, mode: str) -> bool:
     colours = _swatches(mode)
-    made = np.asarray(transform.apply(colours)).astype(int)
+    converted = np.asarray(transform.apply(colours)).astype(int)
     before = np.asarray(colours.convert("RGB")).astype(int)
-    return int(np.abs(made - before).max()) <= UNNOTICED
+    return int(np.abs(converted - before).max()) <= UNNOTICED
 
 
 def _swatches(mode: str) -> Image.Image:

@@ -1,11 +1,14 @@
 """Runs that Pillow takes for damage, unpacked: the file without compression.
 
-TGA's that go on in the next row, SGI's rows without an end, and of BMP those that leave pixels out.
+TGA's and PCX's that go on in the next row, SGI's rows without an end, and of BMP those that leave
+pixels out.
 """
 
 from __future__ import annotations
 
 import struct
+
+from pix2pix_batch.imaging.decoding import pcx
 
 
 class _CutShort(Exception):
@@ -19,6 +22,8 @@ def unpack(data: bytes) -> bytes | None:
             return _unpack_sgi(data)
         if data.startswith(b"BM") and data[30:31] == b"\1" and data[28:29] == b"\x08":
             return _unpack_bmp(data)
+        if pcx.is_pcx(data):
+            return pcx.unpack(data)
         if len(data) > 18 and data[1] in (0, 1) and data[2] in (9, 10, 11):
             return _unpack_targa(data)
     except (_CutShort, struct.error):

@@ -176,10 +176,16 @@ def is_sparse(image: TiffImageFile) -> bool:
 
 
 def lacks_blocks(places: Sequence[int], lengths: Sequence[int], needed: bool = True) -> bool:
-    """Whether a strip or tile is not there: it has neither a place nor bytes.
+    """Find out whether a strip or tile is left out of a file: it has neither an offset nor a
+    length.
 
-    Raises :class:`ImageError` where one has only one of them. ``needed``: the length is; Pillow
-    reads what is not compressed without.
+    Args:
+        places: The offset of each strip or tile.
+        lengths: The length of each in bytes.
+        needed: Whether a length must be there. Pillow reads data that is not compressed without.
+
+    Raises:
+        ImageError: One has an offset and no length, or the reverse.
     """
     blocks = set(zip(places, lengths, strict=False))
     if any(length and not place for place, length in blocks):

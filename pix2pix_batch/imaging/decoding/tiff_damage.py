@@ -80,8 +80,14 @@ def describe_surplus(compression: int) -> str:
 
 
 def exceeds(block: bytes, compression: int, own: int, most: int) -> bool:
-    """Whether a block, compressed as one of :data:`COUNTED`, unpacks to more than the ``own`` bytes
-    of its samples. The last strip may be as high as the others: of ``most``."""
+    """Find out whether a strip or tile unpacks to more samples than it has.
+
+    Args:
+        block: The compressed bytes.
+        compression: One of :data:`COUNTED`.
+        own: Bytes of its samples.
+        most: Bytes of a full strip or tile, which the last strip may have too.
+    """
     count = _count_unpacked if compression == PACKBITS else _count_lzw
     unpacked = count(block, most + 1)
     return unpacked > own and unpacked != most
@@ -104,16 +110,16 @@ def _holds_more(image: TiffImageFile, data: bytes, compression: int) -> bool:
 
 def _count_unpacked(data: bytes, most: int) -> int:
     """How many bytes the runs are, counted until ``most`` are there (TIFF 6.0, section 9)."""
-    at = found = 0
-    while at < len(data) - 1 and found < most:
+    at = count = 0
+    while at < len(data) - 1 and count < most:
         head = data[at]
         if head < 128:
-            found += head + 1
+            count += head + 1
             at += head + 2
         else:
-            found += 257 - head if head > 128 else 0
+            count += 257 - head if head > 128 else 0
             at += 2 if head > 128 else 1
-    return found
+    return count
 
 
 def _count_lzw(data: bytes, most: int) -> int:

@@ -53,35 +53,42 @@ def _decode_known_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
         remarks += filter(None, [tiff_damage.find_damage(opened, data)])
         return Decoded(opened, turned=turned, warnings=remarks)
     try:
-        told = layout.read_layout(data)
+        known_layout = layout.read_layout(data)
     except ValueError as error:
         raise ImageError(f"damaged: a TIFF file, but {error}") from error
-    require_readable(told.width, told.height, tiff.refusal(told), tolerance)
-    remarks += tiff.find_remarks(told)
+    require_readable(known_layout.width, known_layout.height, tiff.refusal(known_layout), tolerance)
+    remarks += tiff.find_remarks(known_layout)
     if turned is None:
-        turned = told.orientation if told.orientation in UPRIGHT else 1
-    told = replace(told, orientation=turned)
-    image = _load_known_tiff(data, told, opened)
-    if opened is not None and tiff.is_read_by_pillow(told):
+        turned = known_layout.orientation if known_layout.orientation in UPRIGHT else 1
+    known_layout = replace(known_layout, orientation=turned)
+    image = _load_known_tiff(data, known_layout, opened)
+    if opened is not None and tiff.is_read_by_pillow(known_layout):
         remarks += filter(None, [tiff_damage.find_damage(opened, data)])
-    deep = partial(tiff_samples.read_sixteen_bits, data, told) if told.depth > 8 else None
+    deep = (
+        partial(tiff_samples.read_sixteen_bits, data, known_layout)
+        if known_layout.depth > 8
+        else None
+    )
     return Decoded(image, turned=turned, warnings=remarks, read_deep=deep)
 
 
-def _load_known_tiff(data: bytes, told: layout.Layout, opened: TiffImageFile | None) -> Image.Image:
-    """Its picture, turned upright, by who reads its kind rightly. Raises :class:`ImageError`."""
-    if opened is not None and tiff.is_read_by_pillow(told):
+def _load_known_tiff(
+    data: bytes, known_layout: layout.Layout, opened: TiffImageFile | None
+) -> Image.Image:
+    """Decode the picture, turned upright, with the library that reads its kind correctly. Raises
+    :class:`ImageError`."""
+    if opened is not None and tiff.is_read_by_pillow(known_layout):
         try:
-            _load_tiff(opened, told.compressed_by)
-            return copy_info(opened, tiff_samples.correct_samples(opened, told))
+            _load_tiff(opened, known_layout.compressed_by)
+            return copy_info(opened, tiff_samples.correct_samples(opened, known_layout))
         except ImageError as error:  # of a kind that is new to this Pillow, or known to it in part
-            if told.compression not in tiff.NEWER and RAW_MODE not in str(error):
+            if known_layout.compression not in tiff.NEWER and RAW_MODE not in str(error):
                 raise
-    return _turn_upright(tiff_samples.read_samples(data, told), told.orientation)
+    return _turn_upright(tiff_samples.read_samples(data, known_layout), known_layout.orientation)
 
 
 def _load_tiff(image: Image.Image, compressed_by: str) -> None:
-    """Its samples, which Pillow turns upright. Raises :class:`ImageError`."""
+    """Decode the samples with Pillow, which turns them upright. Raises :class:`ImageError`."""
     try:
         load_samples(image)
     except ImageError as error:
@@ -93,7 +100,7 @@ def _load_tiff(image: Image.Image, compressed_by: str) -> None:
 
 
 def _open_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
-    """As Pillow opens it; ``None`` where it does not. Raises :class:`ImageError` where it is too
+    """Open the file with Pillow; ``None`` if it cannot. Raises :class:`ImageError` if it is too
     large."""
     try:
         image = open_with_pillow(data, tolerance, "TIFF")

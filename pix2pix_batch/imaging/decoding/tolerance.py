@@ -13,15 +13,20 @@ that Pillow has (``Image.MAX_IMAGE_PIXELS``), unless that was set otherwise."""
 
 @dataclass(frozen=True)
 class Tolerance:
-    """``lenient``: of files cut short or damaged what is there is taken; ``strict``: those with a
-    warning are refused; ``max_pixels``: of the largest picture; ``None`` for Pillow's bound."""
+    """What is made of damaged and of large files.
+
+    Attributes:
+        lenient: Whether what is there is taken of files that are cut short or damaged.
+        strict: Whether files that give a warning are refused.
+        max_pixels: Pixels of the largest picture that is read; ``None`` for Pillow's bound.
+    """
 
     lenient: bool = False
     strict: bool = False
     max_pixels: int | None = None
 
     def __post_init__(self) -> None:
-        """Raises :class:`InputError`."""
+        """Raises :class:`InputError` if both ``strict`` and ``lenient`` are set."""
         if self.strict and self.lenient:
             raise InputError(
                 "--strict refuses what --lenient takes: damaged images; choose one of them"

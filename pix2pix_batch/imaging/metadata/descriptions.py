@@ -77,10 +77,10 @@ CHARACTERS = b"\x1c\x01\x5a"
 def read_descriptions(data: bytes) -> tuple[bytes, bytes]:
     """What is kept of an image file's XMP, a packet, and of IPTC's records, as IIM has them, which
     JPEG and TIFF files hold; nothing where there is none that can be kept."""
-    found = _read_info(data)
-    packet = found.get("xmp", b"")
+    info = _read_info(data)
+    packet = info.get("xmp", b"")
     packet = packet.encode() if isinstance(packet, str) else packet
-    blocks = found.get("photoshop")
+    blocks = info.get("photoshop")
     records = blocks.get(IPTC_BLOCK, b"") if isinstance(blocks, dict) else b""
     return (
         select_xmp(packet) if isinstance(packet, bytes) else b"",
@@ -89,9 +89,9 @@ def read_descriptions(data: bytes) -> tuple[bytes, bytes]:
 
 
 def read_tiff_descriptions(tiff: Tiff) -> tuple[bytes, bytes]:
-    """The same of a TIFF file that is not to be read as a whole."""
-    found = tiff.directory({XMP, IPTC_TAG})
-    packet, records = found.get(XMP), found.get(IPTC_TAG)
+    """Read the descriptions of a TIFF file that is not to be read as a whole."""
+    fields = tiff.directory({XMP, IPTC_TAG})
+    packet, records = fields.get(XMP), fields.get(IPTC_TAG)
     texts = b"" if records is None else records.data
     if records is not None and records.kind == LONG and tiff.order == ">":  # bytes, all the same
         texts = struct.pack(f">{records.count}I", *map(int, records.numbers()))
@@ -101,8 +101,8 @@ def read_tiff_descriptions(tiff: Tiff) -> tuple[bytes, bytes]:
 def read_exif(data: bytes) -> bytes:
     """The block of EXIF in a picture's file, which is not a TIFF file; nothing where there is
     none."""
-    found = _read_info(data).get("exif")
-    return found if isinstance(found, bytes) else b""
+    exif = _read_info(data).get("exif")
+    return exif if isinstance(exif, bytes) else b""
 
 
 def select_xmp(packet: bytes) -> bytes:
@@ -114,28 +114,28 @@ def select_xmp(packet: bytes) -> bytes:
         root = ElementTree.fromstring(packet.strip(b"\0 \r\n\t"))
     except (ElementTree.ParseError, ValueError, LookupError):
         return b""
-    kept = ElementTree.Element(f"{{{RDF}}}RDF")
+    selection = ElementTree.Element(f"{{{RDF}}}RDF")
     for description in root.iter(f"{{{RDF}}}Description"):
         if description.get(f"{{{RDF}}}about") is None and description.get("about") is None:
             continue  # of a structure within another
-        _select(description, kept)
-    if not len(kept):
+        _select(description, selection)
+    if not len(selection):
         return b""
     meta = ElementTree.Element(f"{{{ADOBE}}}xmpmeta")
-    meta.append(kept)
+    meta.append(selection)
     for prefix, namespace in PREFIXES.items():
         ElementTree.register_namespace(prefix, namespace)
     begin = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>'
     return begin + ElementTree.tostring(meta, "utf-8") + b'<?xpacket end="w"?>'
 
 
-def _select(description: ElementTree.Element, kept: ElementTree.Element) -> None:
+def _select(description: ElementTree.Element, selection: ElementTree.Element) -> None:
     about = f"{{{RDF}}}about"
-    made = ElementTree.Element(description.tag, {about: ""})
-    made.attrib.update({name: text for name, text in description.items() if _is_kept(name)})
-    made.extend(part for part in description if _is_kept(part.tag))
-    if len(made) or len(made.attrib) > 1:
-        kept.append(made)
+    element = ElementTree.Element(description.tag, {about: ""})
+    element.attrib.update({name: text for name, text in description.items() if _is_kept(name)})
+    element.extend(part for part in description if _is_kept(part.tag))
+    if len(element) or len(element.attrib) > 1:
+        selection.append(element)
 
 
 def _is_kept(name: str) -> bool:
@@ -156,7 +156,7 @@ def select_iptc(records: bytes) -> bytes:
 
 def _select_data_sets(records: bytes) -> Iterator[bytes]:
     """Raises ``ValueError`` where they are broken."""
-    at, coded, kept = 0, b"", []
+    at, coded, selection = 0, b"", []
     while at + 5 <= len(records) and records[at] == 0x1C:
         record, number, size = struct.unpack_from(">BBH", records, at + 1)
         end = at + 5 + size
@@ -166,12 +166,12 @@ def _select_data_sets(records: bytes) -> Iterator[bytes]:
         if whole.startswith(CHARACTERS):
             coded = whole
         if record == APPLICATION and FEWEST <= number <= MOST and number not in NOT_OF_THE_PICTURE:
-            kept.append(whole)
+            selection.append(whole)
         at = end
-    if kept:
+    if selection:
         yield coded
         yield b"\x1c\x02\x00\x00\x02\x00\x04"  # 2:00, of version 4, which comes first
-        yield from kept
+        yield from selection
 
 
 def jpeg_segment(records: bytes) -> bytes:
@@ -193,12 +193,12 @@ def _read_info(data: bytes) -> dict[Any, Any]:
     """What Pillow finds beside the pixels, which it leaves alone."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            found: dict[Any, Any] = dict(image.info)
+            info: dict[Any, Any] = dict(image.info)
             if (tags := getattr(image, "tag_v2", None)) is not None:
                 records = tags.get(IPTC_TAG)
                 if isinstance(records, tuple):  # long ago written as 32-bit numbers
                     records = struct.pack(f"{tags._endian}{len(records)}L", *records)
-                found["photoshop"] = {IPTC_BLOCK: records}
-            return found
+                info["photoshop"] = {IPTC_BLOCK: records}
+            return info
     except Exception:  # Pillow's readers raise all kinds; the picture itself was read by others
         return {}

@@ -77,10 +77,8 @@ class Turn:
         return self.orientation >= 5
 
     def to_stored(self, *, middles: bool = False) -> Affine:
-        """From places in the upright picture to those in the stored one.
-
-        ``middles``: places are counted from the first pixel's middle, not from its corner.
-        """
+        """Map places in the upright picture to those in the stored one. ``middles``: whether places
+        are counted from the middle of the first pixel, not from its corner."""
         w, h = (self.width - 1, self.height - 1) if middles else (self.width, self.height)
         return {
             1: Affine(1, 0, 0, 0, 1, 0),
@@ -94,7 +92,7 @@ class Turn:
         }[self.orientation]
 
     def upright(self, *, middles: bool = False) -> Affine:
-        """From places in the stored picture to those in the upright one."""
+        """Map places in the stored picture to those in the upright one."""
         back = {6: 8, 8: 6}.get(self.orientation, self.orientation)
         width, height = (self.height, self.width) if self.sideways else (self.width, self.height)
         return Turn(back, width, height).to_stored(middles=middles)
@@ -175,7 +173,7 @@ def world(transform: Affine) -> bytes:
     return _lines(transform @ Affine(1, 0, 0.5, 0, 1, 0.5))
 
 
-def turned_world(data: bytes, turn: Turn) -> bytes:
+def turn_world_file(data: bytes, turn: Turn) -> bytes:
     """The world file of the upright picture. Raises :class:`ValueError` where ``data`` is none."""
     return _lines(_middles(data) @ turn.to_stored(middles=True))
 

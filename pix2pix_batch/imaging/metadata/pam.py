@@ -37,13 +37,13 @@ def turn_upright(data: bytes, turn: Turn) -> bytes:
     """
     try:
         parts = _parts(data)
-        made = [(part, _turn_element(part, data[part.start : part.end], turn)) for part in parts]
+        turned = [(part, _turn_element(part, data[part.start : part.end], turn)) for part in parts]
     except (expat.ExpatError, ValueError):
         return b""
-    if not any(text for _, text in made):
+    if not any(text for _, text in turned):
         return b""
     result, at = b"", 0
-    for part, text in made:
+    for part, text in turned:
         before = data[at : part.start]
         result += before + text if text else before.rstrip()
         at = part.end
@@ -77,7 +77,16 @@ def _values(t: Affine) -> str:
 
 
 def add_georeference(data: bytes, epsg: int | None, transform: Affine | None) -> bytes:
-    """``data``, or a new file where it is empty, with what it does not say of the georeference."""
+    """Add to an ``.aux.xml`` what it does not say of the georeference.
+
+    Args:
+        data: The file's content; empty to make a new one.
+        epsg: The number of the reference system; ``None`` to add none.
+        transform: Pixels to places on the ground; ``None`` to add none.
+
+    Returns:
+        The new content; ``data`` itself if nothing is added.
+    """
     names = {part.name for part in _parts(data)} if data else set()
     lines = []
     if epsg is not None and "SRS" not in names:
@@ -90,7 +99,7 @@ def add_georeference(data: bytes, epsg: int | None, transform: Affine | None) ->
     return head + "".join(lines).encode() + end + tail if end else data
 
 
-def places(data: bytes) -> bool:
+def says_place(data: bytes) -> bool:
     """Whether a file that :func:`turn_upright` made says where the picture lies."""
     return any(part.name in ("GeoTransform", "GCPList") for part in _parts(data)) if data else False
 

@@ -87,9 +87,15 @@ class Tiff:
     def directory(
         self, wanted: Collection[int] | None = None, at: int | None = None, limit: int = LARGEST
     ) -> dict[int, Field]:
-        """The fields of ``wanted`` tags in the directory at the offset ``at``, or in the first.
+        """Read the fields of a directory. Damaged fields are left out.
 
-        Fields that are damaged, or beyond ``limit`` bytes together, are left out.
+        Args:
+            wanted: The tags that are read; ``None`` for all.
+            at: The offset of the directory; ``None`` for the first.
+            limit: The most bytes that the fields may have together; what is beyond is left out.
+
+        Returns:
+            The fields by their tags.
         """
         at = self.first if at is None else at
         fields: dict[int, Field] = {}
@@ -113,20 +119,20 @@ class Tiff:
         return fields
 
     def find_lost(self, wanted: Collection[int]) -> list[int]:
-        """Those of the ``wanted`` tags of whole numbers that the first directory has without."""
+        """Find the ``wanted`` tags, of integers, that the first directory has without a value."""
         try:
             (entries,) = self._unpack("Q" if self.big else "H", self.first)
             start, step = self.first + (8 if self.big else 2), 20 if self.big else 12
-            told = {self._unpack("H", start + step * n)[0] for n in range(min(entries, 0xFFFF))}
+            tags = {self._unpack("H", start + step * n)[0] for n in range(min(entries, 0xFFFF))}
         except struct.error:
             return []
-        found = self.directory(wanted, limit=max(len(self.data), 1))
+        fields = self.directory(wanted, limit=max(len(self.data), 1))
         return sorted(
             tag
-            for tag in told.intersection(wanted)
-            if tag not in found
-            or not (found[tag].numbers() or found[tag].kind == BYTE)
-            or not found[tag].data
+            for tag in tags.intersection(wanted)
+            if tag not in fields
+            or not (fields[tag].numbers() or fields[tag].kind == BYTE)
+            or not fields[tag].data
         )
 
     def after(self, at: int) -> int:
@@ -165,8 +171,15 @@ def _turn_bytes(data: bytes, kind: int, order: str) -> bytes:
 def encode(
     fields: Fields, at: int, *, big: bool = False, order: str = "<", after: int = 0
 ) -> bytes:
-    """A directory for the even file offset ``at``, its values and directories. ``big``, ``order``:
-    of the file, BigTIFF or not, ``<`` or ``>``; ``after``: the offset of the one that follows."""
+    """Encode a directory with its values, and the directories within it.
+
+    Args:
+        fields: The fields by their tags.
+        at: The offset that it is for, an even number.
+        big: Whether the file is a BigTIFF.
+        order: The file's byte order, ``<`` or ``>``.
+        after: The offset of the directory that follows; 0 for none.
+    """
     number, count, room = ("Q", "Q", 8) if big else ("I", "H", 4)
     table = b""
     rest = b""
@@ -201,7 +214,7 @@ def add_fields(data: bytes, fields: Fields) -> bytes:
 
 
 def add_fields_to_file(path: str | os.PathLike[str], fields: Fields) -> None:
-    """The same of a file on the disk. Raises ``OSError``."""
+    """Add fields as :func:`add_fields` does, to a file on the disk. Raises ``OSError``."""
     if not fields:
         return
     with open(path, "r+b") as file:
@@ -221,5 +234,5 @@ def _extend(tiff: Tiff, fields: Fields) -> tuple[bytes, bytes]:
     own = tiff.directory(limit=length)
     pad = b"\0" * (length % 2)
     at, after = length + len(pad), tiff.after(tiff.first)
-    made = encode({**fields, **own}, at, big=tiff.big, order=tiff.order, after=after)
-    return tiff.head(at), pad + made
+    directory = encode({**fields, **own}, at, big=tiff.big, order=tiff.order, after=after)
+    return tiff.head(at), pad + directory

@@ -33,9 +33,16 @@ ReadAt = Callable[[int, int], bytes]
 
 @dataclass(frozen=True)
 class Page:
-    """``at``: the offset of its directory; ``end``: where the offset stands that leads on from it,
-    and from what belongs to it; ``height`` and ``width``: 0 where they are not told; ``damage``:
-    why it cannot be read, of one that cannot."""
+    """A page of a TIFF file.
+
+    Attributes:
+        at: The offset of its directory.
+        end: Where the file has the offset of the directory that follows the page and what belongs
+            to it.
+        height: In pixels; 0 if the directory does not say it.
+        width: In pixels; 0 if the directory does not say it.
+        damage: Why the page cannot be read; empty if it can.
+    """
 
     at: int
     end: int = 0
@@ -75,24 +82,24 @@ def list_pages(read_at: ReadAt) -> list[Page]:
     form = _read_form(read_at)
     if form is None:
         return []
-    found: list[Page] = []
+    pages: list[Page] = []
     seen: set[int] = set()
     at = _unpack(form.offset, read_at(form.first, form.offset.size))
     while at:
         if at in seen or len(seen) == MOST:
-            found.append(Page(at, damage="its directories lead round in a circle"))
+            pages.append(Page(at, damage="its directories lead round in a circle"))
             break
         seen.add(at)
         read = _read_directory(read_at, form, at)
         if read is None:
-            found.append(Page(at, damage="its directory is cut off"))
+            pages.append(Page(at, damage="its directory is cut off"))
             break
         page, is_beside, at = read
         if not is_beside:
-            found.append(page)
-        elif found:
-            found[-1] = replace(found[-1], end=page.end)
-    return found
+            pages.append(page)
+        elif pages:
+            pages[-1] = replace(pages[-1], end=page.end)
+    return pages
 
 
 def _read_form(read_at: ReadAt) -> Form | None:
@@ -120,29 +127,40 @@ def _read_directory(read_at: ReadAt, form: Form, at: int) -> tuple[Page, bool, i
     data = read_at(start, length + form.offset.size)
     if len(data) < length:
         return None
-    told = {}
+    values = {}
     for tag, kind, count, value in form.entry.iter_unpack(data[:length]):
         if tag in (NEW_SUBFILE, SUBFILE, WIDTH, HEIGHT) and kind in NUMBERS and count == 1:
-            told[tag] = struct.unpack_from(form.order + NUMBERS[kind], value)[0]
-    is_beside = bool(told.get(NEW_SUBFILE, 0) & BESIDE) or told.get(SUBFILE, 1) == 2
-    page = Page(at, start + length, told.get(HEIGHT, 0), told.get(WIDTH, 0))
+            values[tag] = struct.unpack_from(form.order + NUMBERS[kind], value)[0]
+    is_beside = bool(values.get(NEW_SUBFILE, 0) & BESIDE) or values.get(SUBFILE, 1) == 2
+    page = Page(at, start + length, values.get(HEIGHT, 0), values.get(WIDTH, 0))
     return page, is_beside, _unpack(form.offset, data[length:])
 
 
-def require_page(found: list[Page], number: int) -> Page:
+def require_page(pages: list[Page], number: int) -> Page:
     """The page ``number`` of those that were found. Raises :class:`ImageError`."""
-    if number > len(found):
-        raise ImageError(f"has {format_count(len(found), 'page')}, and no page {number}")
-    page = found[number - 1]
+    if number > len(pages):
+        raise ImageError(f"has {format_count(len(pages), 'page')}, and no page {number}")
+    page = pages[number - 1]
     if page.damage:
         raise ImageError(f"damaged: page {number}: {page.damage}")
     return page
 
 
-def find_patches(read_at: ReadAt, found: list[Page], number: int) -> list[tuple[int, bytes]]:
-    """Where, and with what bytes, a file is to be read otherwise, to be one of the page ``number``
-    alone. ``found``: its pages. Raises :class:`ImageError`."""
-    page = require_page(found, number)
+def find_patches(read_at: ReadAt, pages: list[Page], number: int) -> list[tuple[int, bytes]]:
+    """Find what has to be changed in a file for it to have one page alone.
+
+    Args:
+        read_at: Reads so many bytes at an offset of the file.
+        pages: The pages of the file.
+        number: The page's number, from 1.
+
+    Returns:
+        Offsets, and the bytes to be read there in place of the file's.
+
+    Raises:
+        ImageError: There is no such page, or it is damaged.
+    """
+    page = require_page(pages, number)
     form = _read_form(read_at)
     assert form is not None
     first = form.first, form.offset.pack(page.at)

@@ -16,12 +16,24 @@ def choose_bands(
     side: ValueRange,
     asked: Sequence[str],
 ) -> list[int]:
-    """The numbers, from 1, of the bands that are the model's. ``names``: of the file's bands;
-    ``own``: the indices of those that are no transparency; ``asked``: by the user.
+    """Choose the bands of a file that are the model's.
 
-    Those asked for; else those that have the names of the model's, in its order, whatever the
-    letter case where that leaves no choice; else all, where they are as many. Raises
-    :class:`ImageError`.
+    They are those that the user asked for; else those with the names of the model's bands, in its
+    order, in whatever letter case if that leaves no choice; else all bands, if their number is the
+    model's.
+
+    Args:
+        names: The names of the file's bands, empty for those without.
+        count: The number of the file's bands.
+        own: The indices of the bands that are no transparency; ``None`` if that is not known.
+        side: What the model's inputs mean.
+        asked: Names or numbers of ``--bands``; empty if there are none.
+
+    Returns:
+        The bands' numbers, from 1.
+
+    Raises:
+        ImageError: No rule applies, or a band that was asked for is not there.
     """
     if asked:
         if len(asked) != side.channels:
@@ -31,9 +43,9 @@ def choose_bands(
     known = [index for index in wanted if index is not None]
     if len(known) == len(set(known)) == side.channels:
         return [index + 1 for index in known]
-    for found in (range(count), own or ()):
-        if len(found) == side.channels:
-            return [index + 1 for index in found]
+    for indices in (range(count), own or ()):
+        if len(indices) == side.channels:
+            return [index + 1 for index in indices]
     told = _list_names(names)
     takes = f"{side.channels}{_list_names(side.names)}"
     lacking = [name for name, index in zip(side.names, wanted, strict=True) if index is None]
@@ -45,7 +57,7 @@ def choose_bands(
 
 
 def describe_other_number(asked: Sequence[str], side: ValueRange) -> str:
-    """That ``--bands`` names more or fewer bands than the model's."""
+    """Say that ``--bands`` names more or fewer bands than the model has."""
     names = _list_names(side.names)
     return (
         f"--bands names {format_count(len(asked), 'band')}, and the model takes "
@@ -56,10 +68,20 @@ def describe_other_number(asked: Sequence[str], side: ValueRange) -> str:
 def describe_other_names(
     names: Sequence[str], chosen: Sequence[int], wanted: Sequence[str], is_asked: bool
 ) -> str:
-    """A remark where bands are called otherwise than those of the model that they are taken for;
-    else nothing. ``names``: of the file's bands; ``chosen``: the numbers of those that are taken,
-    from 1; ``wanted``: the model's names; ``is_asked``: whether the user has chosen them, who may
-    call a band otherwise, but hardly another one that the model or the file has by that name."""
+    """Say that bands are called otherwise than those of the model that they are taken for.
+
+    A user who chooses bands may call a band otherwise, but hardly another one that the model or
+    the file has by that name.
+
+    Args:
+        names: The names of the file's bands, empty for those without.
+        chosen: The numbers of the bands that are taken, from 1.
+        wanted: The names of the model's bands.
+        is_asked: Whether the user has chosen them.
+
+    Returns:
+        A warning; empty if there is nothing to say.
+    """
     own = [names[number - 1] for number in chosen]
     pairs = [
         (name, other) for name, other in zip(own, wanted, strict=True)

@@ -35,8 +35,17 @@ class BlockChecker:
             self._bytes = io.BytesIO(place) if isinstance(place, bytes) else open(place, "rb")  # noqa: SIM115
 
     def find_damage(self, top: int, left: int, height: int, width: int) -> str:
-        """A warning where a block of the window, that was not looked at yet, is damaged; else
-        nothing."""
+        """Check the blocks of a window that were not checked yet.
+
+        Args:
+            top: The window's first row.
+            left: Its first column.
+            height: In pixels.
+            width: In pixels.
+
+        Returns:
+            A warning if a block is damaged; else nothing.
+        """
         if self._bytes is None:
             return ""
         for row, block in self._iterate(top, left, height, width):
@@ -48,7 +57,8 @@ class BlockChecker:
         return ""
 
     def _reckon_lengths(self, row: int) -> tuple[int, int]:
-        """Bytes of the samples of a block in a row of them, and of those of the others."""
+        """Compute the bytes of the samples of a block in a given row of blocks, and of a full
+        block."""
         high, wide = self._file.block_shapes[self._bands[0] - 1]
         is_strip = not self._file.profile.get("tiled", False)
         own = min(high, self._file.height - row * high) if is_strip else high

@@ -17,9 +17,9 @@ from pix2pix_batch.imaging.raster.blocks import BlockChecker
 from pix2pix_batch.imaging.raster.paged import PagedFile
 from pix2pix_batch.imaging.raster.profile import LOSSLESS, RasterProfile
 from pix2pix_batch.imaging.raster.samples import (
+    choose_step,
     clean,
     count_pixel_bytes,
-    reduction,
     remedy_of,
     require_type,
 )
@@ -90,7 +90,7 @@ class GdalRaster:
         colours, self._alpha = list(file.colorinterp), None
         if enums.ColorInterp.alpha in colours:
             self._alpha = colours.index(enums.ColorInterp.alpha) + 1
-        names = tuple(found or "" for found in file.descriptions)
+        names = tuple(description or "" for description in file.descriptions)
         own = [k for k in range(file.count) if k + 1 != self._alpha] if not bands else None
         self.indexes = choose_bands(names, file.count, own, self.side, bands)
         types = [file.dtypes[index - 1] for index in self.indexes]
@@ -137,7 +137,9 @@ class GdalRaster:
         compression = str(tags.get("COMPRESSION", untold)).upper()
         gcps, system = file.gcps
         floats = any(np.dtype(file.dtypes[index - 1]).kind == "f" for index in self.indexes)
-        given = any(value is not None for value in self._nodata) or self.side.nodata is not None
+        has_nodata = (
+            any(value is not None for value in self._nodata) or self.side.nodata is not None
+        )
         is_tiled = file.driver == "GTiff" and file.profile.get("tiled", False)
         block = file.block_shapes[self.indexes[0] - 1] if is_tiled else None
         return RasterProfile(
@@ -152,31 +154,31 @@ class GdalRaster:
             block=None if block is None else (int(block[0]), int(block[1])),
             interleave=str(tags.get("INTERLEAVE", "PIXEL")).lower(),
             overviews=tuple(file.overviews(self.indexes[0])),
-            has_gaps=bool(floats or given or self._has_mask or self._alpha),
+            has_gaps=bool(floats or has_nodata or self._has_mask or self._alpha),
         )
 
     def read(
         self, top: int, left: int, height: int, width: int
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """See :class:`.reading.Raster`."""
+        """Read a window; see :meth:`.reading.Raster.read`."""
         window = library.rasterio().windows.Window(left, top, width, height)
-        made = self._read(window, (height, width))
-        if self._blocks and (found := self._blocks.find_damage(top, left, height, width)):
+        window_read = self._read(window, (height, width))
+        if self._blocks and (damage := self._blocks.find_damage(top, left, height, width)):
             self._blocks.close()
             self._blocks = None
-            self.warnings.append(found)
-        return made
+            self.warnings.append(damage)
+        return window_read
 
     def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
         """See :class:`.reading.Raster`."""
-        step = reduction(self.height, self.width, longest)
+        step = choose_step(self.height, self.width, longest)
         return self._read(None, (-(-self.height // step), -(-self.width // step)))
 
     def count_reduced(self, longest: int) -> int:
         """See :class:`.reading.Raster`."""
-        step = reduction(self.height, self.width, longest)
+        step = choose_step(self.height, self.width, longest)
         factors = self._file.overviews(self.indexes[0])
-        factor = max((one for one in factors if one <= step), default=1)
+        factor = max((overview for overview in factors if overview <= step), default=1)
         return self.height * self.width * self.pixel_bytes // factor**2
 
     def _read(self, window: Any, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -186,9 +188,9 @@ class GdalRaster:
             planes = self._file.read(self.indexes, window=window, out_shape=every)
             masked = self._read_mask(window, shape)
         nodata = [[value] for value in self._nodata]
-        made = clean(np.moveaxis(planes, 0, 2), masked, nodata, self.side, self.warnings)
-        self._survey.add(*made, self.warnings)
-        return made
+        cleaned = clean(np.moveaxis(planes, 0, 2), masked, nodata, self.side, self.warnings)
+        self._survey.add(*cleaned, self.warnings)
+        return cleaned
 
     def _read_mask(self, window: Any, shape: tuple[int, int]) -> np.ndarray | None:
         if self._alpha is not None:
@@ -212,7 +214,7 @@ class GdalRaster:
 
 
 def read_place(data: bytes, has_gaps: bool) -> RasterProfile:
-    """Where a GeoTIFF lies, and nothing else of it."""
+    """Read where a GeoTIFF lies, and nothing else of it."""
     rasterio = library.rasterio()
     with (
         library.explain_errors("read"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import logging
 import os
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.errors import ImageError, InputError
@@ -29,6 +31,9 @@ SETTINGS = {
 }
 """GDAL's configuration (its "Configuration options"), unless the environment says otherwise."""
 
+PROJ_VARIABLES = ("PROJ_DATA", "PROJ_LIB")
+"""Which tell PROJ where its data are: since version 9.1, and before."""
+
 DRIVERS = ("GTiff", "VRT", "JP2OpenJPEG", "PNG", "JPEG", "WEBP", "BMP", "HFA", "ENVI")
 """GDAL's names of the formats that are opened. Others may reach beyond the file or run programs."""
 
@@ -45,6 +50,7 @@ def rasterio() -> Any:
 def _import() -> Any:
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    _forget_foreign_data()
     try:
         import rasterio
         import rasterio.enums
@@ -58,6 +64,17 @@ def _import() -> Any:
         ) from error
     logging.getLogger("rasterio").setLevel(logging.CRITICAL)
     return rasterio
+
+
+def _forget_foreign_data() -> None:
+    """Where rasterio brings data of PROJ of its own, it is to take those for the whole process, and
+    not what a variable of another installation (QGIS, PostGIS, conda) names: of another version, or
+    gone, coordinate systems then lose their codes without an error."""
+    spec = importlib.util.find_spec("rasterio")
+    places = (spec.submodule_search_locations if spec else None) or []
+    if any(Path(place, "proj_data", "proj.db").exists() for place in places):
+        for name in PROJ_VARIABLES:
+            os.environ.pop(name, None)
 
 
 def open_dataset(path: str) -> Any:

@@ -12,9 +12,9 @@ from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.raster.bands import choose_bands
 from pix2pix_batch.imaging.raster.profile import RasterProfile
 from pix2pix_batch.imaging.raster.samples import (
+    choose_step,
     clean,
     count_pixel_bytes,
-    reduction,
     require_type,
 )
 from pix2pix_batch.imaging.raster.survey import Survey
@@ -92,24 +92,24 @@ class NumpyRaster:
     def read(
         self, top: int, left: int, height: int, width: int
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """See :class:`.reading.Raster`."""
+        """Read a window; see :meth:`.reading.Raster.read`."""
         return self._clean(self._array[top : top + height, left : left + width, self._bands])
 
     def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
         """See :class:`.reading.Raster`."""
-        step = reduction(self.height, self.width, longest)
+        step = choose_step(self.height, self.width, longest)
         return self._clean(self._array[::step, ::step][:, :, self._bands])
 
     def count_reduced(self, longest: int) -> int:
         """See :class:`.reading.Raster`; of a map of a file, the rows that are looked at."""
-        step = reduction(self.height, self.width, longest)
+        step = choose_step(self.height, self.width, longest)
         return self.height * self.width * self.pixel_bytes // step
 
     def _clean(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         nothing: list[list[float | None]] = [[] for _ in self._bands]
-        made = clean(window, None, nothing, self.side, self.warnings)
-        self._survey.add(*made, self.warnings)
-        return made
+        cleaned = clean(window, None, nothing, self.side, self.warnings)
+        self._survey.add(*cleaned, self.warnings)
+        return cleaned
 
     def close(self) -> None:
         """Nothing is open but a map of the file, which goes with the array."""

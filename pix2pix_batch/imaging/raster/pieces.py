@@ -35,7 +35,7 @@ class PieceStore:
     dies; one that is damaged is as none."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises :class:`OutputError`."""
+        """Open or make the directory. Raises :class:`OutputError`."""
         self.directory = directory
         with self._explain_errors():
             directory.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ class PieceStore:
         return done
 
     def read(self, number: int) -> Piece | None:
-        """``None`` where it is not there, or damaged."""
+        """Read a piece; ``None`` if it is not there, or damaged."""
         try:
             with np.load(self._path(number), allow_pickle=False) as stored:
                 pixels, squares = stored["pixels"], stored["squares"]
@@ -65,7 +65,8 @@ class PieceStore:
         return Piece(pixels, valid, squares, warnings)
 
     def write(self, number: int, piece: Piece) -> None:
-        """Raises :class:`OutputError`, or :class:`ImageError` for what is not every image's."""
+        """Write a piece. Raises :class:`OutputError`, or :class:`ImageError` for a problem that not
+        every image has."""
         arrays = {"pixels": piece.pixels, "squares": piece.squares}
         if piece.valid is not None:
             arrays["valid"] = np.packbits(piece.valid)

@@ -46,7 +46,7 @@ class RasterProfile:
     has_gaps: bool = False
 
     def without_place(self) -> RasterProfile:
-        """The same, that does not say where it lies."""
+        """The same profile without where the raster lies."""
         return replace(self, crs=None, transform=None, gcps=None, rpcs=None, is_point=False)
 
 

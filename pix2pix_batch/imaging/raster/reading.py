@@ -30,16 +30,28 @@ class Raster(Protocol):
     def read(
         self, top: int, left: int, height: int, width: int
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """A window: ``(height, width, C)`` of the model's type, and ``bool (height, width)``,
-        false where there is no data; ``None`` where there is everywhere. Raises
-        :class:`ImageError`."""
+        """Read a window.
+
+        Args:
+            top: Its first row.
+            left: Its first column.
+            height: In pixels.
+            width: In pixels.
+
+        Returns:
+            ``(height, width, C)`` of the model's type, and ``bool (height, width)``, false where
+            there is no data, or ``None`` if there is data everywhere.
+
+        Raises:
+            ImageError: The file cannot be read.
+        """
 
     def read_reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """As :meth:`read`, of all of it, every n-th pixel: ``longest`` at most a side. Raises
-        :class:`ImageError`."""
+        """Read every n-th pixel of the whole raster, as :meth:`read` returns it, so that no side is
+        longer than ``longest``. Raises :class:`ImageError`."""
 
     def count_reduced(self, longest: int) -> int:
-        """Bytes of samples that :meth:`read_reduced` decodes."""
+        """Count the bytes of samples that :meth:`read_reduced` decodes."""
 
     def close(self) -> None: ...
 
@@ -57,10 +69,21 @@ def open_raster(
     *,
     is_told: bool = True,
 ) -> Raster:
-    """Open the raster at the path ``place``, or whose bytes it is, for a model whose inputs are
-    ``side``. ``name``: of the file; ``bands``: numbers or names of those that are the model's, in
-    its order; ``page``: of a GeoTIFF, from 1; 0 for the first of any file;
-    ``is_told``: whether the values of ``side`` are known yet. Raises :class:`ImageError`."""
+    """Open a raster for a model.
+
+    Args:
+        place: The path of the file, or its bytes.
+        name: The file's name, whose suffix says how it is read.
+        side: What the model's inputs mean.
+        bands: Names or numbers of the bands that are the model's, in its order; empty to choose
+            them (:func:`.bands.choose_bands`).
+        page: The page of a GeoTIFF, from 1; 0 for the first of any file.
+        is_told: Whether the values of ``side`` are known yet. If not, nothing is said of values
+            beyond them.
+
+    Raises:
+        ImageError: The file cannot be read, or does not fit the model.
+    """
     if name.lower().endswith(numpy_raster.SUFFIX):
         return NumpyRaster(place, side, bands, is_told=is_told)
     return GdalRaster(place, side, bands, page, is_told=is_told)

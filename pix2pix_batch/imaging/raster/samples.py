@@ -17,17 +17,28 @@ INFINITE = "its infinite values are taken for no data"
 
 
 def require_type(kind: Any, side: ValueRange, what: str, remedy: str) -> None:
-    """Raises :class:`ImageError` where samples of the type ``kind`` are not the model's: floats
-    take every real type, whole numbers their own alone. ``remedy``: how they are made such."""
+    """Refuse samples of another type than the model's.
+
+    A model of floats takes every real type, one of integers its own type alone.
+
+    Args:
+        kind: The type of the samples, as NumPy takes it.
+        side: What the model's inputs mean.
+        what: What has the samples, to begin the message.
+        remedy: What makes them such, for the message.
+
+    Raises:
+        ImageError: The type does not fit.
+    """
     try:
-        found = np.dtype(kind)
+        dtype = np.dtype(kind)
     except TypeError:
-        found = None
-    if found is not None and found == np.dtype(side.dtype).newbyteorder(found.byteorder):
+        dtype = None
+    if dtype is not None and dtype == np.dtype(side.dtype).newbyteorder(dtype.byteorder):
         return
-    if found is not None and not side.is_whole and found.kind in "iuf":
+    if dtype is not None and not side.is_whole and dtype.kind in "iuf":
         return
-    name = kind if found is None else found.newbyteorder("=").name
+    name = kind if dtype is None else dtype.newbyteorder("=").name
     raise ImageError(
         f"{what} has samples of {name}, and the model takes {side.dtype}; make them such first "
         f"({remedy}), on the scale that the model was trained with"
@@ -46,24 +57,33 @@ def clean(
     side: ValueRange,
     warnings: list[str],
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """``(H, W, C)`` as the model takes it, and where it has data, as :meth:`Raster.read`.
+    """Turn a file's samples into those that the model takes, with gaps filled.
 
-    ``masked``: ``bool (H, W)``, true where the file has none; ``nodata``: of each band the values
-    that stand for none, beside the model's own; ``warnings``: is added to. A pixel has no data
-    where none of its bands has any; one that lacks a band by being no number gets the middle of
-    its range there.
+    A pixel has no data if none of its bands has any. Gaps, and bands of a pixel that are no number,
+    get the middle of the band's range.
+
+    Args:
+        values: ``(H, W, C)`` as the file has them.
+        masked: ``bool (H, W)``, true where the file says that there is no data; ``None`` if it does
+            not say it of any pixel.
+        nodata: Of each band the values that stand for no data in the file, beside the model's own.
+        side: What the model's inputs mean.
+        warnings: A warning is added to it where there are infinite values.
+
+    Returns:
+        ``(H, W, C)`` of the model's type, and where there is data, as :meth:`.reading.Raster.read`.
     """
     known = any(value is not None for own in nodata for value in (*own, side.nodata))
     if masked is None and side.is_whole and not known:
         return np.ascontiguousarray(values, dtype=side.dtype), None
-    found = np.ascontiguousarray(values, dtype=side.dtype)
-    if found is values or np.shares_memory(found, values):
-        found = found.copy()
-    lacks = np.zeros(found.shape, bool)
+    cleaned = np.ascontiguousarray(values, dtype=side.dtype)
+    if cleaned is values or np.shares_memory(cleaned, values):
+        cleaned = cleaned.copy()
+    lacks = np.zeros(cleaned.shape, bool)
     unreal = None
     if not side.is_whole:
-        unreal = ~np.isfinite(found)
-        if np.isinf(found).any() and INFINITE not in warnings:
+        unreal = ~np.isfinite(cleaned)
+        if np.isinf(cleaned).any() and INFINITE not in warnings:
             warnings.append(INFINITE)
         lacks |= unreal
     for band, own in enumerate(nodata):
@@ -75,15 +95,15 @@ def clean(
         empty |= masked
     gaps = empty[:, :, None] if unreal is None else empty[:, :, None] | unreal
     if gaps.any():
-        np.copyto(found, np.array(side.fills, found.dtype), where=gaps)
-    return found, None if not empty.any() else ~empty
+        np.copyto(cleaned, np.array(side.fills, cleaned.dtype), where=gaps)
+    return cleaned, None if not empty.any() else ~empty
 
 
-def reduction(height: int, width: int, longest: int) -> int:
-    """Of how many pixels one is taken, of each row and column, for ``longest`` a side."""
+def choose_step(height: int, width: int, longest: int) -> int:
+    """The step at which rows and columns are taken so that no side is longer than ``longest``."""
     return max(1, -(-max(height, width) // longest))
 
 
 def count_pixel_bytes(side: ValueRange) -> int:
-    """Bytes of all bands of a pixel."""
+    """Count the bytes of all bands of a pixel."""
     return side.channels * np.dtype(side.dtype).itemsize

@@ -78,7 +78,7 @@ class StreamedTiles:
 
     @property
     def shares(self) -> list[float]:
-        """As of :class:`Tiles`, of all tiles."""
+        """See :attr:`Tiles.shares`; of all tiles."""
         rows, columns = self.rows.inside(), self.columns.inside()
         return [row * column for row in rows for column in columns]
 
@@ -107,11 +107,11 @@ class StreamedTiles:
     def _read(self, row: int, top: int, left: int, width: int) -> np.ndarray:
         pixels, valid = self._window(top, left, self.size, width)
         if valid is not None:
-            kept = self._valid.get(row)
-            if kept is None:
-                kept = self._valid[row] = np.ones((self.size, self.columns.padded), bool)
+            cached = self._valid.get(row)
+            if cached is None:
+                cached = self._valid[row] = np.ones((self.size, self.columns.padded), bool)
             x = left + self.columns.before
-            kept[:, x : x + width] = valid
+            cached[:, x : x + width] = valid
         return pixels
 
     def _window(
@@ -131,20 +131,20 @@ class StreamedTiles:
         return pixels, valid
 
     def _require_tolerated(self, warnings: Sequence[str]) -> None:
-        """Raises :class:`NotToleratedError`."""
+        """Raises :class:`NotToleratedError` if there are warnings and the tolerance is strict."""
         if self.strict and warnings:
             raise NotToleratedError(f"{'; '.join(warnings)}: refused by --strict")
 
     @property
     def parts(self) -> np.ndarray:
-        """As of :class:`pix2pix_batch.imaging.tiling.SharingTiles`."""
+        """See :attr:`pix2pix_batch.imaging.tiling.SharingTiles.parts`."""
         assert self.part is not None
-        made = [
+        parts = [
             self._window(y - self.rows.before, x - self.columns.before, self.part, self.part)[0]
             for y in self.rows.spread(self.part)
             for x in self.columns.spread(self.part)
         ]
-        return np.stack(made)
+        return np.stack(parts)
 
     def add_tile(self, index: int, tile: np.ndarray) -> None:
         """Take the translation of tile ``index``: ``(size, size, C)``, in order. Raises what
@@ -159,14 +159,14 @@ class StreamedTiles:
             self._finish_row(row, self._sums.made)
 
     def _find_rows(self, row: int) -> tuple[int, int]:
-        """Of the rows of pixels that a row of tiles completes, the first that is image, and the one
-        behind the last."""
+        """Find the rows of pixels that a row of tiles completes: the first that is image, and the
+        one behind the last."""
         y = row * self.rows.stride - self.rows.before
         ready = self.size if row == self.rows.count - 1 else self.rows.stride
         first = max(0, -y)
         return first, max(first, min(ready, self.raster.height - y))
 
-    def _finish_row(self, row: int, made: np.ndarray) -> None:
+    def _finish_row(self, row: int, pixels: np.ndarray) -> None:
         squares = np.array(self.squares[self._seen :], np.float64)
         self._seen = len(self.squares)
         valid = self._valid.pop(row, None)
@@ -174,14 +174,15 @@ class StreamedTiles:
             return
         (first, last), left = self._find_rows(row), self.columns.before
         inside = None if valid is None else valid[first:last, left : left + self.raster.width]
-        self.store.write(row, Piece(made, inside, squares, tuple(self.raster.warnings)))
+        self.store.write(row, Piece(pixels, inside, squares, tuple(self.raster.warnings)))
 
     def all_squares(self) -> list[float]:
-        """Of all tiles, also of those that were made before. Raises :class:`ImageError`."""
-        found: list[float] = []
+        """The squares of all tiles, also of those that were made before. Raises
+        :class:`ImageError`."""
+        squares: list[float] = []
         for number in range(self.rows.count):
-            found += self._piece(number).squares.tolist()
-        return found
+            squares += self._piece(number).squares.tolist()
+        return squares
 
     def _piece(self, number: int) -> Piece:
         piece = self.store.read(number)
@@ -197,8 +198,18 @@ class StreamedTiles:
         extras: RasterExtras,
         watched: Watched,
     ) -> None:
-        """Write the output from its pieces. ``watched`` makes what each step is done under. Raises
-        :class:`ImageError`."""
+        """Write the output from the pieces that its rows of tiles made.
+
+        Args:
+            path: The output's file.
+            driver: GDAL's driver that writes it.
+            extras: What the file says beside the pixels.
+            watched: Makes the context in which each step is done, so that a step that hangs is
+                ended.
+
+        Raises:
+            ImageError: A piece is damaged, or the output cannot be written.
+        """
         first = self._piece(0).pixels
         shape, dtype = (self.raster.height, self.raster.width, first.shape[2]), first.dtype
         del first  # of megabytes
@@ -234,7 +245,7 @@ class StreamedTiles:
             top += ready
 
     def restart(self) -> StreamedTiles:
-        """As of :class:`Tiles`: variants are not made of what does not fit in memory."""
+        """Not possible: variants are not made of what does not fit in memory."""
         raise NotImplementedError
 
 
@@ -265,6 +276,13 @@ class Sums:
         self._window[: self.shared] = self._above[:, : self._window.shape[1]]
 
     def add(self, row: int, column: int, tile: np.ndarray) -> None:
+        """Add a translated tile, the next to the right in its row.
+
+        Args:
+            row: The number of its row of tiles.
+            column: Its number within the row.
+            tile: ``(size, size, C)``.
+        """
         size, x = len(tile), column * self.columns.stride
         share = self.rows.weights(row)[:, None] * self.columns.weights(column)
         self._window += tile * share[:, :, None]
@@ -287,20 +305,27 @@ class Sums:
         self.made[:, left - before : right - before] = round_to(sums, self.made.dtype)
 
 
-def strip_memory(width: int, size: int, side: ValueRange, made: ValueRange) -> int:
-    """Bytes of what is held at once of an image of so many pixels across: while its rows are made
-    or, where that is more, put together. ``size``: side of the tiles; ``side``, ``made``: of the
-    inputs and of the outputs."""
+def strip_memory(width: int, size: int, side: ValueRange, outputs: ValueRange) -> int:
+    """Compute the most memory that a strip of an image takes, in bytes.
+
+    That is what its rows hold while they are made or, if that is more, while they are put together.
+
+    Args:
+        width: The image's width in pixels.
+        size: The side of the tiles.
+        side: What the model's inputs mean.
+        outputs: What its outputs mean.
+    """
     columns = Axis.plan(width, size)
-    a_made_row = width * count_pixel_bytes(made)
+    a_made_row = width * count_pixel_bytes(outputs)
     read = max(PANEL, size * size * count_pixel_bytes(side))
     # as it is read, with its bands together, without gaps, mirrored, and what was read before it;
     # the sums that the next row of tiles shares, what is complete, and where there is data
-    making = 5 * read + 4 * columns.padded * made.channels * (size - columns.stride)
+    making = 5 * read + 4 * columns.padded * outputs.channels * (size - columns.stride)
     making += columns.stride * a_made_row + 2 * size * columns.padded
     # what a row of tiles makes, and as much as fills blocks; what is written at once
     putting = (LARGEST_BLOCK + 2 * size) * (a_made_row + width)
-    putting += 3 * LARGEST_BLOCK * min(COLUMNS, width) * count_pixel_bytes(made)
+    putting += 3 * LARGEST_BLOCK * min(COLUMNS, width) * count_pixel_bytes(outputs)
     return max(making, putting)
 
 

@@ -21,15 +21,21 @@ class Survey:
         self._beyond, self._counted = np.zeros(side.channels, np.int64), 0
 
     def add(self, values: np.ndarray, valid: np.ndarray | None, warnings: list[str]) -> None:
-        """``values``, ``valid``: as :meth:`Raster.read` returns them. ``warnings`` gets what is
-        to be said of all that was added, in place of what was said before."""
+        """Count the values of a window.
+
+        Args:
+            values: ``(height, width, C)`` as :meth:`.reading.Raster.read` returns it.
+            valid: Where there is data, as that returns it.
+            warnings: Gets what is to be said of all windows so far, in place of what was said
+                before.
+        """
         if self._is_silent:
             return
         step = max(1, round((values.shape[0] * values.shape[1] / SURVEYED) ** 0.5))
         few = values[::step, ::step]
         few = few.reshape(-1, few.shape[2]) if valid is None else few[valid[::step, ::step]]
-        for band, told in enumerate(self._side.bands):
-            beyond = (few[:, band] < told.low) | (few[:, band] > told.high)
+        for band, band_range in enumerate(self._side.bands):
+            beyond = (few[:, band] < band_range.low) | (few[:, band] > band_range.high)
             self._beyond[band] += np.count_nonzero(beyond)
         self._counted += len(few)
         if self._said in warnings:
@@ -40,11 +46,12 @@ class Survey:
 
     def _describe(self) -> str:
         band = int(np.argmax(self._beyond))
-        most, told = int(self._beyond[band]), self._side.bands[band]
+        most, band_range = int(self._beyond[band]), self._side.bands[band]
         if 2 * most <= self._counted:
             return ""
         share = round(100 * most / self._counted)
+        name = band_range.name or f"band {band + 1}"
         return (
-            f"{share} % of the values of {told.name or f'band {band + 1}'} lie beyond {told}, "
-            "which the model tells apart: is it on another scale?"
+            f"{share} % of the values of {name} lie beyond {band_range}, which the model tells "
+            "apart: is it on another scale?"
         )

@@ -59,19 +59,20 @@ class GapFiller:
         return self.has_mask or self.nodata is not None
 
     def apply(self, pixels: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-        """``pixels``, ``(H, W, C)``, with the value where ``valid``, ``bool (H, W)``, says that
-        there is no data. A value that happens to be that one is moved to its neighbour."""
+        """Write the value for no data where ``valid``, ``bool (H, W)``, is false, into a copy of
+        ``pixels``, ``(H, W, C)``. Real values that happen to be that one are moved to their
+        neighbour."""
         if self.nodata is None:
             return pixels
-        made = pixels.copy()
-        value = made.dtype.type(self.nodata)
+        filled = pixels.copy()
+        value = filled.dtype.type(self.nodata)
         if not np.isnan(self.nodata):
-            for band in range(made.shape[2]):
-                plane = made[:, :, band]
+            for band in range(filled.shape[2]):
+                plane = filled[:, :, band]
                 plane[plane == value] = self._find_neighbour(value, band)
         if valid is not None:
-            made[~valid] = value
-        return made
+            filled[~valid] = value
+        return filled
 
     def _find_neighbour(self, value: Any, band: int) -> Any:
         """The next value within the band's range, upwards unless there is none."""
@@ -180,8 +181,16 @@ class RasterWriter:
             self._file.update_tags(ns="xml:XMP", **{name: rest})
 
     def write(self, top: int, pixels: np.ndarray, valid: np.ndarray | None) -> None:
-        """Rows of all the width: ``(h, W, C)``, and where there is data, ``bool (h, W)``, or
-        ``None`` for everywhere."""
+        """Write rows over the whole width.
+
+        Args:
+            top: The first row.
+            pixels: ``(h, W, C)``.
+            valid: ``bool (h, W)``, where there is data; ``None`` for everywhere.
+
+        Raises:
+            ImageError: GDAL cannot write them.
+        """
         height, width = pixels.shape[:2]
         across = int(self._file.block_shapes[0][1])
         step = max(across, COLUMNS // across * across)
@@ -190,10 +199,10 @@ class RasterWriter:
             window = library.rasterio().windows.Window(left, top, min(step, width - left), height)
             mask = None if valid is None else valid[part]
             with library.explain_errors(library.WRITTEN):
-                made = self.gaps.apply(pixels[part], mask)
-                self._file.write(np.moveaxis(made, 2, 0), window=window)
+                filled = self.gaps.apply(pixels[part], mask)
+                self._file.write(np.moveaxis(filled, 2, 0), window=window)
                 if self.gaps.has_mask:
-                    mask = np.ones(made.shape[:2], bool) if mask is None else mask
+                    mask = np.ones(filled.shape[:2], bool) if mask is None else mask
                     self._file.write_mask(mask, window=window)
 
     def finish(self) -> None:
@@ -248,8 +257,20 @@ class RasterWriter:
 def encode(
     pixels: np.ndarray, valid: np.ndarray | None, driver: str, extras: RasterExtras
 ) -> bytes:
-    """A whole raster as a file's bytes. ``pixels``: ``(H, W, C)``; ``valid``: ``bool (H, W)``.
-    Raises :class:`ImageError`."""
+    """Encode a whole raster as a file.
+
+    Args:
+        pixels: ``(H, W, C)``.
+        valid: ``bool (H, W)``, where there is data; ``None`` for everywhere.
+        driver: GDAL's driver that writes it.
+        extras: What the file says beside the pixels.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        ImageError: GDAL cannot write it.
+    """
     height, width, bands = pixels.shape
     with library.rasterio().io.MemoryFile(ext=".tif") as memory:
         shape = height, width, bands
@@ -262,18 +283,30 @@ def encode(
 
 
 def copy(data: bytes, driver: str, extras: RasterExtras) -> bytes:
-    """A GeoTIFF as another of the driver's, which says the same. Raises :class:`ImageError`."""
+    """Write a GeoTIFF anew with a driver, with all that it says.
+
+    Args:
+        data: The bytes of the GeoTIFF.
+        driver: GDAL's driver that writes the copy.
+        extras: Has the creation options, and the fields that GDAL does not write itself.
+
+    Returns:
+        The bytes of the copy.
+
+    Raises:
+        ImageError: GDAL cannot write it.
+    """
     rasterio = library.rasterio()
-    creation = dict(extras.creation)
-    given = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER"}
-    given |= complete_options(creation) if driver == GEOTIFF else creation
+    given = dict(extras.creation)
+    creation = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER"}
+    creation |= complete_options(given) if driver == GEOTIFF else given
     with (
         library.explain_errors(library.WRITTEN),
         rasterio.io.MemoryFile(data, ext=".tif") as source,
-        rasterio.io.MemoryFile(ext=".tif") as made,
+        rasterio.io.MemoryFile(ext=".tif") as target,
     ):
-        rasterio.shutil.copy(source.name, made.name, driver=driver, **given)
-        copied: bytes = made.read()
+        rasterio.shutil.copy(source.name, target.name, driver=driver, **creation)
+        copied: bytes = target.read()
     if not copied:
         raise ImageError("cannot be written: GDAL has made an empty file")
     return add_fields(copied, extras.described) if driver == GEOTIFF else copied

@@ -27,11 +27,9 @@ class Toy(LayeredDescription):
     title: ClassVar[str] = "toy"
     known_as: ClassVar[str] = "a toy"
 
-    in_channels: int = 3
-    out_channels: int = 3
-    width: int = 4
     norm: Norm = "none"
     dropout: bool = False
+    width: int = 4
 
     multiple = 1
     embedding_source = "first"

@@ -19,30 +19,31 @@ OUTPUTS = (*output_formats.SUFFIXES.values(), ".jpeg", ".tiff", ".JPG", ".PNG")
 
 
 @pytest.mark.parametrize(
-    ("image", "sidecar", "output", "expected"),
+    "names",  # of an image, its sidecar, its output, and the sidecar of that
     [
         # https://gdal.org/en/stable/drivers/raster/wld.html: first and last letter and w
-        ("a.jpg", "a.jgw", "a.png", "a.pgw"),
-        ("a.jpeg", "a.jgw", "a.webp", "a.wpw"),
-        ("a.png", "a.pgw", "a.tif", "a.tfw"),
-        ("a.gif", "a.gfw", "a.png", "a.pgw"),
-        ("a.bmp", "a.bpw", "a.jpg", "a.jgw"),
-        ("a.webp", "a.wpw", "a.tif", "a.tfw"),
-        ("a.tiff", "a.tfw", "a.png", "a.pgw"),
-        ("a.jpg", "a.jpgw", "a.png", "a.pngw"),
-        ("a.tif", "a.tifw", "a.jpg", "a.jpgw"),
-        ("a.jpg", "a.wld", "a.png", "a.wld"),
-        ("a.JPG", "a.JGW", "a.png", "a.PGW"),
-        ("a.JPG", "a.jgw", "a.png", "a.pgw"),
-        ("a.jpg", "a.WLD", "a.png", "a.WLD"),
-        ("a.jpg", "a.prj", "a.png", "a.prj"),
-        ("a.jpg", "a.jpg.aux.xml", "a.png", "a.png.aux.xml"),
-        ("a.jpg", "a.jgw", "deep/a.jpg.png", "deep/a.jpg.pgw"),
-        ("a.b.jpg", "a.b.jgw", "a.b.png", "a.b.pgw"),
-        ("jgw.jpg", "jgw.jgw", "jgw.png", "jgw.pgw"),
+        "a.jpg a.jgw a.png a.pgw",
+        "a.jpeg a.jgw a.webp a.wpw",
+        "a.png a.pgw a.tif a.tfw",
+        "a.gif a.gfw a.png a.pgw",
+        "a.bmp a.bpw a.jpg a.jgw",
+        "a.webp a.wpw a.tif a.tfw",
+        "a.tiff a.tfw a.png a.pgw",
+        "a.jpg a.jpgw a.png a.pngw",
+        "a.tif a.tifw a.jpg a.jpgw",
+        "a.jpg a.wld a.png a.wld",
+        "a.JPG a.JGW a.png a.PGW",
+        "a.JPG a.jgw a.png a.pgw",
+        "a.jpg a.WLD a.png a.WLD",
+        "a.jpg a.prj a.png a.prj",
+        "a.jpg a.jpg.aux.xml a.png a.png.aux.xml",
+        "a.jpg a.jgw deep/a.jpg.png deep/a.jpg.pgw",
+        "a.b.jpg a.b.jgw a.b.png a.b.pgw",
+        "jgw.jpg jgw.jgw jgw.png jgw.pgw",
     ],
 )
-def test_names(image: str, sidecar: str, output: str, expected: str) -> None:
+def test_names(names: str) -> None:
+    image, sidecar, output, expected = names.split()
     assert sidecar in sidecars.names(image)
     assert sidecars.output_name(sidecar, image, output) == expected
 
@@ -55,7 +56,7 @@ def test_names(image: str, sidecar: str, output: str, expected: str) -> None:
 def test_a_renamed_sidecar_is_the_outputs_own(stem: str, suffix: str, other: str) -> None:
     image, output = stem + suffix, stem + other
     found = sidecars.names(image)
-    assert all(sidecars.likely(name) for name in found)
+    assert all(sidecars.may_be_sidecar(name) for name in found)
     theirs = sidecars.names(output)
     made = [sidecars.output_name(name, image, output) for name in found]
     assert set(made) <= set(theirs)
@@ -69,7 +70,7 @@ def test_a_renamed_sidecar_is_the_outputs_own(stem: str, suffix: str, other: str
 
 def test_no_image_has_a_sidecars_suffix() -> None:
     for suffix in SUFFIXES:
-        assert not sidecars.likely(f"a{suffix}")
+        assert not sidecars.may_be_sidecar(f"a{suffix}")
 
 
 def tree(root: Path) -> Path:

@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2pix_batch.imaging.tileset import likely, list_descriptions, translate_description
+from pix2pix_batch.imaging.tileset import (
+    list_descriptions,
+    may_be_description,
+    translate_description,
+)
 
 TILE_MAP = b"""<?xml version="1.0" encoding="utf-8"?>
 <TileMap version="1.0.0" tilemapservice="http://tms.osgeo.org/1.0.0">
@@ -99,7 +103,7 @@ def test_only_beside_zoom_levels() -> None:
     names = ["metadata.json", "tilemapresource.xml", "labels.json"]
     assert list_descriptions(names, ["0", "12"]) == names[:2]
     assert list_descriptions(names, ["train", "²", "1a"]) == []
-    assert [likely(name) for name in names] == [True, True, False]
+    assert [may_be_description(name) for name in names] == [True, True, False]
 
 
 @given(st.binary(max_size=100), st.sampled_from(["png", "jpg", "same"]))

@@ -59,6 +59,12 @@ def family() -> Iterator[None]:
     open_engine.cache_clear()
 
 
+def save_model_and_image(folder: Path, size: tuple[int, int]) -> tuple[Path, Path]:
+    """A model that changes nothing, of one band of 16 bits, and a random image for it."""
+    model = save_identity(folder / "m.safetensors", whole_range("uint16", 1))
+    return model, write(folder / "a.tif", draw((*size, 1)))
+
+
 @pytest.fixture
 def read_by_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """No raster fits in memory."""
@@ -237,8 +243,7 @@ def test_shared_norms_are_measured_by_windows_too(
 def test_a_full_disk_ends_the_job_and_it_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
-    source = write(tmp_path / "a.tif", draw((400, 100, 1)))
+    model, source = save_model_and_image(tmp_path, (400, 100))
     replace, moved = os.replace, []
 
     def full(*paths: Any, **more: Any) -> None:
@@ -265,8 +270,7 @@ def test_a_full_disk_ends_the_job_and_it_goes_on(
 def test_what_gdal_writes_to_a_full_disk_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
-    source = write(tmp_path / "a.tif", draw((400, 300, 1)))
+    model, source = save_model_and_image(tmp_path, (400, 300))
     finish = streaming.RasterWriter.finish
 
     def cut(self: streaming.RasterWriter) -> None:
@@ -363,8 +367,7 @@ def test_the_memory_of_rasters_that_are_held_is_reckoned(tmp_path: Path) -> None
 def test_variants_are_not_made_of_what_is_not_held(
     tmp_path: Path, read_by_windows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
-    source = write(tmp_path / "a.tif", draw((100, 90, 1)))
+    model, source = save_model_and_image(tmp_path, (100, 90))
     items = [Item(str(source), f"a.tif/{k}", f"a.v{k}.tif", "tiff", variant=k) for k in (0, 1)]
     converter = Converter(settings_of(model, out=str(tmp_path / "out")))
     converter.run(items)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import ConvTranspose2d
 
 from pix2pix_batch import bundle
+from pix2pix_batch.execution.gpu_sharing import memory_on_gpu
 from pix2pix_batch.generators import CutResNet, Description, GlobalGenerator, LocalEnhancer, ResNet
 from pix2pix_batch.generators.residual import ResidualGenerator
 from pix2pix_batch.generators.unet import Architecture
@@ -54,7 +56,7 @@ def test_kernels_are_reckoned_by_the_rule() -> None:
     [
         (Architecture(ngf=64, norm="running-statistics"), 256, 1),
         (Architecture(ngf=16, norm="running-statistics"), 1024, 1),
-        (ResNet(), 256, 1),
+        (ResNet(), 128, 1),
         (ResNet(ngf=16, blocks=2), 1024, 1),
         (CutResNet(ngf=32, blocks=3), 256, 2),
         (LocalEnhancer(ngf=16, downs=2, blocks=3), 512, 1),
@@ -90,12 +92,15 @@ print(uss() - before)
     assert 0.4 * reckoned < int(ran.out) < 1.2 * reckoned + 30 * MIB
 
 
-@given(st.integers(8, 128), st.integers(1, 16), st.sampled_from([256, 512, 1024]))
-def test_more_of_anything_takes_more_memory(ngf: int, batch: int, size: int) -> None:
-    one = engine_memory(Architecture(ngf=ngf), size, batch)
-    assert engine_memory(Architecture(ngf=ngf + 1), size, batch) > one
-    assert engine_memory(Architecture(ngf=ngf), size, batch + 1) > one
-    assert engine_memory(Architecture(ngf=ngf), 2 * size, batch) > one
+@pytest.mark.parametrize("memory", [engine_memory, memory_on_gpu])
+@given(st.integers(8, 128), st.integers(1, 128), st.sampled_from([256, 512, 1024]))
+def test_more_of_anything_takes_more_memory(
+    memory: Callable[[Architecture, int, int], int], ngf: int, batch: int, size: int
+) -> None:
+    least = memory(Architecture(ngf=ngf), size, batch)
+    assert memory(Architecture(ngf=ngf + 1), size, batch) > least
+    assert memory(Architecture(ngf=ngf), size, batch + 1) > least
+    assert memory(Architecture(ngf=ngf), 2 * size, batch) > least
 
 
 @pytest.mark.parametrize("family", [ResNet, CutResNet, GlobalGenerator, LocalEnhancer])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import zlib
@@ -27,6 +28,7 @@ from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.metadata import tiff
+from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.imaging.tiling import Tiles
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.engine_cache import open_engine
@@ -271,6 +273,21 @@ def test_what_does_not_say_where_it_lies_becomes_such(tmp_path: Path, form: str)
     for name, transform in (("bare", Affine.identity()), ("placed", PLACE)):
         with rasterio.open(tmp_path / "out" / f"{name}.tif") as file:
             assert file.crs is None and file.transform == transform
+
+
+def test_data_of_another_proj_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QGIS, PostGIS and conda name theirs for all programs; systems would lose their codes."""
+    for name in library.PROJ_VARIABLES:
+        monkeypatch.setenv(name, str(tmp_path))
+    library._import.cache_clear()
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
+    source = write(tmp_path / "a.tif", draw((64, 64, 1)), transform=PLACE, crs="EPSG:3857")
+    convert(tmp_path / "out", model, source, form="cog")
+    with rasterio.open(tmp_path / "out" / "a.tif") as file:
+        assert file.crs.to_epsg() == 3857
+    assert not any(name in os.environ for name in library.PROJ_VARIABLES)
 
 
 def test_ground_control_points_are_kept(tmp_path: Path) -> None:

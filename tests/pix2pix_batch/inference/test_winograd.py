@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -16,6 +17,7 @@ from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.convolution_rule import BLOCKS, Blocks, choose_way
 from pix2pix_batch.inference.patch_convolution import PatchConvolution
+from pix2pix_batch.inference.strided_layer import StridedLayer
 from pix2pix_batch.inference.thin_convolution import ThinConvolution
 from pix2pix_batch.inference.winograd import WinogradConvolution
 from pix2pix_batch.inference.workspace import Workspace
@@ -25,109 +27,105 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 RELU = partial(torch.clamp_min, min=0)
 
 
-def golden(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
-    """PyTorch's own convolution in float64."""
-    function = F.conv_transpose2d if transposed else F.conv2d
-    return function(
-        x.double(), weight.double(), None if bias is None else bias.double(), stride=2, padding=1
-    )
+def golden(layer: StridedLayer, x: Tensor) -> Tensor:
+    """PyTorch's own convolution in float64, without the activation."""
+    function = F.conv_transpose2d if layer.transposed else F.conv2d
+    bias = None if layer.bias is None else layer.bias.double()
+    return function(x.double(), layer.weight.double(), bias, stride=2, padding=1)
 
 
-def make_input(seed: int, n: int, channels: int, size: tuple[int, int]) -> Tensor:
-    random = torch.Generator().manual_seed(seed)
-    x = torch.randn((n, channels, *size), generator=random)
+def make_layer(
+    channels: tuple[int, int],
+    shape: tuple[int, int, int],
+    transposed: bool,
+    *,
+    biased: bool = True,
+    activate: Callable[..., Tensor] | None = None,
+) -> StridedLayer:
+    random = torch.Generator().manual_seed(1)
+    inputs, outputs = channels
+    weight = torch.randn((*(channels if transposed else channels[::-1]), 4, 4), generator=random)
+    bias = torch.randn(outputs, generator=random) if biased else None
+    weight /= (16 * inputs) ** 0.5
+    return StridedLayer(weight, bias, shape, transposed, activate, Workspace())
+
+
+def make_input(layer: StridedLayer, n: int) -> Tensor:
+    random = torch.Generator().manual_seed(2)
+    x = torch.randn((n, layer.channels[0], *layer.shape[1:]), generator=random)
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def make_weights(seed: int, inputs: int, outputs: int, transposed: bool) -> tuple[Tensor, Tensor]:
-    random = torch.Generator().manual_seed(seed)
-    shape = (inputs, outputs) if transposed else (outputs, inputs)
-    weight = torch.randn((*shape, 4, 4), generator=random) / (16 * inputs) ** 0.5
-    return weight, torch.randn(outputs, generator=random)
-
-
-def empty_output(x: Tensor, outputs: int, transposed: bool) -> Tensor:
+def empty_output(layer: StridedLayer, x: Tensor) -> Tensor:
     """Half of wider images, as the generator joins them, and filled with what must not stay."""
-    height, width = (n * 2 if transposed else n // 2 for n in x.shape[2:])
-    wide = torch.full((len(x), 3 + outputs, height, width), float("nan"))
+    height, width = (n * 2 if layer.transposed else n // 2 for n in x.shape[2:])
+    wide = torch.full((len(x), 3 + layer.channels[1], height, width), float("nan"))
     return wide.contiguous(memory_format=torch.channels_last)[:, 3:]
 
 
+def assert_convolves(
+    convolution: Callable[[Tensor, Tensor], Tensor],
+    layer: StridedLayer,
+    n: int,
+    *,
+    within: float,
+    activation: Callable[[Tensor], Tensor] | None = None,
+) -> None:
+    """``n`` images come out as they are defined, each the same to the bit alone and with others."""
+    x = make_input(layer, n)
+    result = convolution(x, empty_output(layer, x))
+    expected = golden(layer, x)
+    expected = activation(expected) if activation else expected
+    assert result.shape == expected.shape
+    assert (result - expected).abs().max() < within
+    for i in range(n):
+        alone = convolution(x[i : i + 1], empty_output(layer, x[:1]))
+        assert torch.equal(alone[0], result[i])
+
+
+def sides(most: int) -> st.SearchStrategy[tuple[int, int]]:
+    """Two of anything, channels or half an image's height and width."""
+    return st.tuples(st.integers(1, most), st.integers(1, most))
+
+
+def input_size(half: tuple[int, int], transposed: bool) -> tuple[int, int]:
+    return half if transposed else (2 * half[0], 2 * half[1])
+
+
 @settings(max_examples=60)
-@given(
-    n=st.integers(1, 5),
-    channels=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    half=st.tuples(st.integers(1, 15), st.integers(1, 15)),
-    transposed=st.booleans(),
-    biased=st.booleans(),
-    block=st.sampled_from([1, 4, 7, 25, 80]),
-    outputs_first=st.booleans(),
-)
+@given(st.integers(1, 5), sides(9), sides(15), st.booleans(), st.booleans(), st.data())
 def test_winograd_is_the_convolution(
     n: int,
     channels: tuple[int, int],
     half: tuple[int, int],
     transposed: bool,
     biased: bool,
-    block: int,
-    outputs_first: bool,
+    data: st.DataObject,
 ) -> None:
-    size = half if transposed else (2 * half[0], 2 * half[1])
-    weight, bias = make_weights(1, *channels, transposed)
-    workspace = Workspace()
-    workspace.reserve("lines", 1)  # as another layer may have
-    convolution = WinogradConvolution(
-        weight,
-        bias if biased else None,
-        shape=(n, *size),
-        transposed=transposed,
-        activate=None,
-        workspace=workspace,
-        blocks=Blocks(block, BLOCKS["AVX2"].group, outputs_first),
-    )
-    x = make_input(2, n, channels[0], size)
-    result = convolution(x, empty_output(x, channels[1], transposed))
-    expected = golden(x, weight, bias if biased else None, transposed)
-    assert result.shape == expected.shape
-    assert (result - expected).abs().max() < 3e-5
-    for i in range(n):  # each image alone, and beside others
-        alone = convolution(x[i : i + 1], empty_output(x[:1], channels[1], transposed))
-        assert torch.equal(alone[0], result[i])
+    block = data.draw(st.sampled_from([1, 4, 7, 25, 80]), "tiles of a block")
+    outputs_first = data.draw(st.booleans(), "outputs first")
+    layer = make_layer(channels, (n, *input_size(half, transposed)), transposed, biased=biased)
+    layer.workspace.reserve("lines", 1)  # as another layer may have
+    blocks = Blocks(block, BLOCKS["AVX2"].group, outputs_first)
+    assert_convolves(WinogradConvolution(layer, blocks), layer, n, within=3e-5)
 
 
 @settings(max_examples=40)
 @given(
     n=st.integers(1, 4),
     channels=st.tuples(st.integers(1, 40), st.integers(1, 7)),
-    size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    size=sides(30),
     biased=st.booleans(),
 )
 def test_a_thin_one_is_the_convolution(
     n: int, channels: tuple[int, int], size: tuple[int, int], biased: bool
 ) -> None:
-    weight, bias = make_weights(3, *channels, transposed=True)
-    convolution = ThinConvolution(
-        weight, bias if biased else None, size=size, activate=torch.tanh, workspace=Workspace()
-    )
-    x = make_input(4, n, channels[0], size)
-    result = convolution(x, empty_output(x, channels[1], True))
-    expected = golden(x, weight, bias if biased else None, True).tanh()
-    assert (result - expected).abs().max() < 1e-5
-    for i in range(n):
-        assert torch.equal(
-            convolution(x[i : i + 1], empty_output(x[:1], channels[1], True))[0], result[i]
-        )
+    layer = make_layer(channels, (n, *size), transposed=True, biased=biased, activate=torch.tanh)
+    assert_convolves(ThinConvolution(layer), layer, n, within=1e-5, activation=torch.tanh)
 
 
 @settings(max_examples=40)
-@given(
-    n=st.integers(1, 5),
-    channels=st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    half=st.tuples(st.integers(1, 12), st.integers(1, 12)),
-    transposed=st.booleans(),
-    biased=st.booleans(),
-    activated=st.booleans(),
-)
+@given(st.integers(1, 5), sides(40), sides(12), st.booleans(), st.booleans(), st.booleans())
 def test_a_product_with_patches_is_the_convolution(
     n: int,
     channels: tuple[int, int],
@@ -138,25 +136,10 @@ def test_a_product_with_patches_is_the_convolution(
 ) -> None:
     if not onednn.available(torch.float32):
         pytest.skip("this PyTorch has no oneDNN")
-    size = half if transposed else (2 * half[0], 2 * half[1])
-    weight, bias = make_weights(7, *channels, transposed)
-    convolution = PatchConvolution(
-        weight,
-        bias if biased else None,
-        shape=(4, *size),
-        transposed=transposed,
-        activate=RELU if activated else None,
-        workspace=Workspace(),
-    )
-    x = make_input(8, n, channels[0], size)
-    result = convolution(x, empty_output(x, channels[1], transposed))
-    expected = golden(x, weight, bias if biased else None, transposed)
-    expected = expected.relu() if activated else expected
-    assert result.shape == expected.shape
-    assert (result - expected).abs().max() < 1e-5
-    for i in range(n):
-        alone = convolution(x[i : i + 1], empty_output(x[:1], channels[1], transposed))
-        assert torch.equal(alone[0], result[i])
+    shape = (4, *input_size(half, transposed))
+    activate = RELU if activated else None
+    layer = make_layer(channels, shape, transposed, biased=biased, activate=activate)
+    assert_convolves(PatchConvolution(layer), layer, n, within=1e-5, activation=activate)
 
 
 @pytest.mark.parametrize(
@@ -166,18 +149,10 @@ def test_a_product_with_patches_is_the_convolution(
 def test_at_full_size_it_is_as_exact_as_direct(
     inputs: int, outputs: int, side: int, transposed: bool
 ) -> None:
-    weight, bias = make_weights(5, inputs, outputs, transposed)
-    x = make_input(6, 1, inputs, (side, side))
-    convolution = WinogradConvolution(
-        weight,
-        bias,
-        shape=(1, side, side),
-        transposed=transposed,
-        activate=RELU,
-        workspace=Workspace(),
-    )
-    result = convolution(x, empty_output(x, outputs, transposed))
-    expected = golden(x, weight, bias, transposed).relu()
+    layer = make_layer((inputs, outputs), (1, side, side), transposed, activate=RELU)
+    x = make_input(layer, 1)
+    result = WinogradConvolution(layer)(x, empty_output(layer, x))
+    expected = golden(layer, x).relu()
     assert (result - expected).norm() < 2e-6 * expected.norm()
 
 

@@ -159,13 +159,8 @@ def test_relative_and_untidy_paths(tree: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_clashing_names_keep_their_suffixes(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "a.png", "a.jpg.gif", "b.jpg", "c/a.jpg")
     items = scanned(tmp_path)
-    assert outputs(items) == {
-        "a.jpg": "a.jpg.png",
-        "a.png": "a.png.png",
-        "a.jpg.gif": "a.jpg.gif.png",
-        "b.jpg": "b.png",
-        "c/a.jpg": "c/a.png",
-    }
+    whole = {name: f"{name}.png" for name in ("a.jpg", "a.png", "a.jpg.gif")}
+    assert outputs(items) == {**whole, "b.jpg": "b.png", "c/a.jpg": "c/a.png"}
 
 
 def test_clash_with_same_format(tmp_path: Path) -> None:

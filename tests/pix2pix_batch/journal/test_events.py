@@ -8,30 +8,19 @@ from dataclasses import fields
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2pix_batch.journal.events import (
-    Begun,
-    Claimed,
-    Counted,
-    Ended,
-    Event,
-    Header,
-    Recorded,
-    Returned,
-    event_of,
-    parse_event,
-)
+from pix2pix_batch.journal import events
 from pix2pix_batch.journal.record import STATUSES, Record, to_line
 
 times = st.floats(0, 2e9)
 shards = st.sampled_from(["", "1/2", "2/2"])
 counts = st.dictionaries(st.sampled_from(["total", "converted", "failed"]), st.integers(0))
 written = st.one_of(
-    st.builds(Claimed, st.lists(st.text(), max_size=3)),
-    st.builds(Returned, times, times, st.text()),
-    st.builds(Begun, times, st.none() | st.integers(1), shards),
-    st.builds(Counted, st.none() | st.integers(0), st.none() | counts, shards),
+    st.builds(events.Claimed, st.lists(st.text(), max_size=3)),
+    st.builds(events.Returned, times, times, st.text()),
+    st.builds(events.Begun, times, st.none() | st.integers(1), shards),
+    st.builds(events.Counted, st.none() | st.integers(0), st.none() | counts, shards),
     st.builds(
-        Ended, times, st.sampled_from(["finished", "interrupted", "stopped"]), counts, shards
+        events.Ended, times, st.sampled_from(["finished", "interrupted", "stopped"]), counts, shards
     ),
 )
 json_values = st.recursive(
@@ -46,9 +35,9 @@ keys = st.sampled_from(
 
 
 @given(written)
-def test_a_line_is_read_as_what_was_written(event: Event) -> None:
-    assert not isinstance(event, Header | Recorded)
-    assert parse_event(event.line()) == event
+def test_a_line_is_read_as_what_was_written(event: events.Event) -> None:
+    assert not isinstance(event, events.Header | events.Recorded)
+    assert events.parse_event(event.line()) == event
 
 
 @given(
@@ -63,11 +52,11 @@ def test_a_line_is_read_as_what_was_written(event: Event) -> None:
     )
 )
 def test_a_record_is_read_as_it_was_written(record: Record) -> None:
-    event = parse_event(record.line())
+    event = events.parse_event(record.line())
     if not record.name:  # empty values are not written
         assert event is None
         return
-    assert isinstance(event, Recorded)
+    assert isinstance(event, events.Recorded)
     assert event.record() == record
     assert event.is_tar == (record.members is not None)
 
@@ -77,14 +66,14 @@ def test_whatever_somebody_has_written_there_is_typed_or_passed_over(
     values: dict[str, object],
 ) -> None:
     """Each field is of its type, so that nobody who reads events has to look."""
-    event = event_of(json.loads(to_line(values)))
-    if isinstance(event, Recorded):
+    event = events.event_of(json.loads(to_line(values)))
+    if isinstance(event, events.Recorded):
         assert isinstance(event.name, str)
         assert isinstance(event.status, str)
         assert event.get("stamp") == "" or event.get("stamp") == values["stamp"]
-    elif isinstance(event, Claimed):
+    elif isinstance(event, events.Claimed):
         assert all(isinstance(name, str) for name in event.names)
-    elif isinstance(event, Returned | Begun | Ended):
+    elif isinstance(event, events.Returned | events.Begun | events.Ended):
         assert isinstance(event.at, int | float)
     for one in fields(event) if event is not None else ():
         if one.name in ("worker", "shard", "outcome"):
@@ -101,4 +90,4 @@ def test_what_is_none_of_ours() -> None:
         b"{}\n",
         b'{"begin": 1',
     ):
-        assert parse_event(line) is None
+        assert events.parse_event(line) is None

@@ -99,6 +99,8 @@ def test_what_may_follow_a_picture_is_not_told() -> None:
     extension = struct.pack("<H", 495).ljust(495, b"\1")[:482] + bytes(12) + b"\0"
     footer = struct.pack("<II", len(plain), 0) + b"TRUEVISION-XFILE.\0"
     assert read(plain + extension + footer, 3).warnings == ()
+    of_rows = extension[:490] + struct.pack("<I", 18) + extension[494:] + b"a text of POV-Ray's"
+    assert read(plain + of_rows + footer, 3).warnings == ()
     damaged = plain + b"\x11\x80" + extension
     footer = struct.pack("<II", len(plain) + 2, 0) + b"TRUEVISION-XFILE.\0"
     assert read(damaged + footer, 3).warnings == (ON,)
@@ -150,7 +152,7 @@ def test_samples_larger_than_the_largest_are_told() -> None:
     assert read(data[:-1] + b"\x64", 1).warnings == ()
 
 
-@pytest.mark.parametrize("wrong", [b"0xZ1", b"1x01", b"0x101", b"17", b"0x"])
+@pytest.mark.parametrize("wrong", [b"0xZ1", b"1x01", b"0x101", b"256", b"-129", b"0x"])
 def test_x_bitmaps_of_other_numbers_are_told(wrong: bytes) -> None:
     """Which Pillow takes for zeros, or for parts of the next."""
     start = b"#define a_width 8\n#define a_height 2\nstatic char a_bits[] = {\n0x01, "
@@ -160,7 +162,7 @@ def test_x_bitmaps_of_other_numbers_are_told(wrong: bytes) -> None:
     except ImageError as error:
         assert str(error).startswith("damaged")
     else:
-        assert warnings == ("damaged: not all of its data are hexadecimal numbers of a byte",)
+        assert warnings == ("damaged: not all of its data are numbers of a byte",)
 
 
 @given(

@@ -15,6 +15,8 @@ from PIL import Image, ImageCms, ImageFile
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.decoding import jpeg as parser
+from pix2pix_batch.imaging.decoding import process
+from pix2pix_batch.imaging.decoding.process import decode_concurrently, decode_incomplete
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.images import read
 
@@ -125,6 +127,40 @@ def test_lenient_is_for_one_file_at_a_time() -> None:
     for thread in threads:
         thread.join()
     assert not wrong and not ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def test_lenient_does_not_wait_for_files_that_come_later() -> None:
+    """Others that decode one file after another overlap: there need not be a moment without any."""
+    order: list[str] = []
+
+    def begin() -> None:
+        with decode_concurrently():
+            begun.set()
+            waits.wait(60)
+
+    begun, waits = threading.Event(), threading.Event()
+    first = threading.Thread(target=begin)
+    first.start()
+    begun.wait(60)
+
+    def take() -> None:
+        with decode_incomplete():
+            order.append("lenient")
+
+    def come_later() -> None:
+        with decode_concurrently():
+            order.append("later")
+
+    lenient = threading.Thread(target=take)
+    lenient.start()
+    while not process._waiting:
+        pass
+    later = threading.Thread(target=come_later)
+    later.start()
+    waits.set()
+    for thread in (first, lenient, later):
+        thread.join(60)
+    assert order == ["lenient", "later"]
 
 
 def with_frame(marker: int, depth: int, components: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 
 import numpy as np
@@ -80,6 +81,49 @@ def test_bits_of_x_bitmaps_are_black() -> None:
     pixels = read(data, 1).pixels[:, :, 0]
     assert pixels[0].tolist() == [0] + [255] * 7
     assert pixels[1].tolist() == [255] * 4 + [0] * 4
+
+
+def format_x_bitmap(kind: str, values: list[int]) -> str:
+    """C, as programs and people write it, of 11 by 3 pixels."""
+    number = {"one digit": "0x%x", "capitals": "0X%02X", "decimal": "%d", "octal": "0%o"}
+    listed = ", ".join(number.get(kind, "0x%02x") % value for value in values)
+    lines = ["#define a_width 11", "#define a_height 3", "static char a_bits[] = {", listed + "};"]
+    if kind == "negative":
+        lines[3] = ",".join(str(value - 256 if value > 127 else value) for value in values) + "};"
+    elif kind == "its size":
+        lines[2] = f"static const unsigned char a_bits[{len(values)}] = {{"
+    elif kind == "comments":
+        lines = ["/* 0x12 */", *lines[:3], "/* {0xff}, */ " + lines[3]]
+    elif kind == "tabs":
+        lines = [line.replace(" ", "\t") for line in lines]
+    elif kind == "height first":
+        lines[:2] = lines[1::-1]
+    elif kind == "words":
+        words = np.array(values, np.uint8).view("<u2")
+        lines[2:] = ["static short a_bits[] = {", ", ".join(f"0x{w:04x}" for w in words) + "};"]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["plain", "one digit", "capitals", "decimal", "octal", "negative", "its size", "comments",
+     "tabs", "height first", "words"],
+)  # fmt: skip
+def test_x_bitmaps_of_any_c(kind: str) -> None:
+    bits = noise(3, 11, largest=1).astype(np.uint8)
+    values = np.packbits(np.pad(bits, ((0, 0), (0, 5))), axis=1, bitorder="little")
+    picture = read(format_x_bitmap(kind, values.ravel().tolist()).encode(), 1)
+    assert picture.warnings == ()
+    assert np.array_equal(picture.pixels[:, :, 0], 255 * (1 - bits))
+
+
+def test_a_kind_that_is_not_read_is_not_called_damaged() -> None:
+    """As Pillow says of masks that it does not know."""
+    fields = struct.pack("<IiiHHIIiiII", 40, 8, 8, 1, 16, 3, 0, 0, 0, 0, 0)
+    body = fields + struct.pack("<III", 0xF00, 0xF0, 0xF) + bytes(128)
+    data = b"BM" + struct.pack("<IHHI", 14 + len(body), 0, 0, 66) + body
+    with pytest.raises(ImageError, match=r"^of a kind that is not read \(Unsupported"):
+        read(data, 3)
 
 
 def photoshop(depth: int, mode: int, channels: int, planes: bytes) -> bytes:
@@ -171,6 +215,118 @@ def pcx(width: int, planes: int, rows: np.ndarray, colours: int = 1) -> bytes:
     head = bytes([10, 5, 0, 8]) + struct.pack("<6H", 0, 0, width - 1, len(rows) - 1, 72, 72)
     head += bytes(49) + bytes([planes]) + struct.pack("<HH", rows.shape[2], colours) + bytes(58)
     return head + rows.tobytes()
+
+
+def pack_runs(data: bytes) -> bytes:
+    """ZSoft's runs, over the ends of rows too."""
+    made = bytearray()
+    for value, group in itertools.groupby(data):
+        left = len(list(group))
+        while left:
+            count = min(left, 63)
+            made += bytes([0xC0 | count, value]) if count > 1 or value >= 0xC0 else bytes([value])
+            left -= count
+    return bytes(made)
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2, 3, 7])
+@pytest.mark.parametrize("has_runs", [False, True])
+@pytest.mark.parametrize(("bits", "planes"), [(8, 1), (8, 3), (1, 1), (1, 4)])
+def test_rows_of_pcx_that_are_longer_than_they_need(
+    padding: int, has_runs: bool, bits: int, planes: int
+) -> None:
+    """ZSoft's manual: bytes per line are not to be reckoned from the width."""
+    samples = noise(HEIGHT, planes, 12, largest=255 if bits == 8 else 1).astype(np.uint8)
+    packed = samples if bits == 8 else np.packbits(samples, axis=2)
+    rows = np.pad(packed, ((0, 0), (0, 0), (0, padding)))
+    rows[:2] = rows[0, 0, 0]  # long runs
+    rows[:2, :, packed.shape[2] :] = 0
+    samples[:2] = rows[0, 0, 0] if bits == 8 else np.unpackbits(rows[:2], axis=2)[:, :, :12]
+    table = noise(16, 3).astype(np.uint8)
+    head = bytes([10, 5, has_runs, bits]) + struct.pack("<6H", 0, 0, 11, HEIGHT - 1, 72, 72)
+    colours = table.tobytes() if planes == 4 else bytes(48)
+    head += colours + bytes([0, planes]) + struct.pack("<HH", rows.shape[2], 2) + bytes(58)
+    body = pack_runs(rows.tobytes()) if has_runs else rows.tobytes()
+    picture = read(head + body, 1 if planes == 1 else 3)
+    if planes == 4:
+        indices = (samples << np.arange(4, dtype=np.uint8)[:, None]).sum(axis=1)
+        assert np.array_equal(picture.pixels, table[indices])
+    else:
+        assert np.array_equal(
+            picture.pixels, samples.transpose(0, 2, 1) * (255 if bits == 1 else 1)
+        )
+    assert not picture.warnings
+
+
+BLACK_WHITE, GREYS = [(0, 0, 0), (255, 255, 255)], [(at, at, at) for at in range(16)]
+
+
+def bitmap(indices: np.ndarray, bits: int, table: list[tuple[int, int, int]], used: int) -> bytes:
+    """Microsoft's BITMAPINFOHEADER, colours and rows from the bottom. ``indices``: of 8 columns."""
+    height, width = indices.shape
+    fields = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, 0, 0, 0, 0, used, 0)
+    rows = indices if bits == 8 else indices[:, ::2] << 4 | indices[:, 1::2]
+    return fields + b"".join(bytes([b, g, r, 0]) for r, g, b in table) + rows[::-1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("bits", "table", "used"),
+    [
+        (8, BLACK_WHITE, 2),
+        (4, BLACK_WHITE, 2),
+        (4, GREYS, 0),
+        (4, GREYS, 16),
+        (4, GREYS[:5], 5),
+        (8, GREYS, 16),
+        (8, BLACK_WHITE[::-1], 2),
+        (4, BLACK_WHITE[::-1], 2),
+    ],
+)
+def test_grey_colours_of_bitmaps_of_4_and_8_bits(
+    bits: int, table: list[tuple[int, int, int]], used: int
+) -> None:
+    """PHP's GD writes pictures of two colours in 8 bits."""
+    indices = noise(8, 8, largest=len(table) - 1).astype(np.uint8)
+    made = bitmap(indices, bits, table, used)
+    data = b"BM" + struct.pack("<IHHI", 14 + len(made), 0, 0, 54 + 4 * len(table)) + made
+    expected = np.array(table, np.uint8)[indices]
+    picture = read(data, 3)
+    assert np.array_equal(picture.pixels, expected) and not picture.warnings
+    within = made[:8] + struct.pack("<i", 16) + made[12:] + bytes(4 * 8)  # and a mask
+    for kind in (1, 2):  # an icon, a cursor
+        head = struct.pack("<HHHBBBBHHII", 0, kind, 1, 8, 8, 0, 0, 1, bits, len(within), 22)
+        assert np.array_equal(read(head + within, 3).pixels, expected)
+
+
+@pytest.mark.parametrize(("bits", "compression"), [(2, 0), (0, 4), (0, 5)])
+def test_bitmaps_of_rare_kinds_are_refused_by_name(bits: int, compression: int) -> None:
+    fields = struct.pack("<IiiHHIIiiII", 40, 8, 8, 1, bits, compression, 0, 0, 0, 0, 0)
+    with pytest.raises(ImageError, match=r"^BMP (of 2 bits|with a (JPEG|PNG) file)"):
+        read(b"BM" + struct.pack("<IHHI", 200, 0, 0, 70) + fields + bytes(146), 3)
+
+
+@pytest.mark.parametrize("is_grey", [False, True])
+def test_colours_of_a_gif_picture_go_before_those_of_the_whole(is_grey: bool) -> None:
+    indices = noise(8, 8).astype(np.uint8)
+    whole, own = noise(256, 3).astype(np.uint8), noise(256, 3).astype(np.uint8)[::-1]
+    own = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1) if is_grey else own
+    image = Image.fromarray(indices)
+    image.putpalette(whole.tobytes())
+    data = encoded(image, "GIF", optimize=False, comment=b"a comment")
+    assert data[10] & 0x87 == 0x87 and np.array_equal(read(data, 3).pixels, whole[indices])
+    at = data.index(b",", 13 + 768) + 9
+    data = data[:at] + b"\x87" + own.tobytes() + data[at + 1 :]
+    assert np.array_equal(read(data, 3).pixels, own[indices])
+
+
+@pytest.mark.parametrize("symbols", ["ab", "c ", "cc", "a#"])
+def test_xpm_by_whatever_symbols(symbols: str) -> None:
+    """Qt begins with those that other programs use last."""
+    colours = {symbols: "#0A0B0C", "zz": "#FF8001"}
+    lines = ["2 1 2 2", *(f"{symbol} c {colour}" for symbol, colour in colours.items())]
+    lines.append("".join(colours))
+    text = "/* XPM */\nstatic char *a[] = {\n" + ",\n".join(f'"{line}"' for line in lines)
+    assert read((text + "};\n").encode(), 3).pixels.tolist() == [[[10, 11, 12], [255, 128, 1]]]
 
 
 def test_pcx_by_its_table_of_colours() -> None:
@@ -422,6 +578,77 @@ def test_transparency_of_one_bit_of_targa_is_told(bits: int) -> None:
     head = struct.pack("<3B2HB4H2B", 0, 0, 2, 0, 0, 0, 0, 0, 2, 1, 16, 0x20 | bits)
     warned = read(head + struct.pack("<2H", 0x7FFF, 0xFFFF), 3).warnings
     assert len(warned) == bits and all("one bit" in said for said in warned)
+
+
+@pytest.mark.parametrize("bits", [0, 8])
+def test_transparency_of_a_table_of_colours_of_targa(bits: int) -> None:
+    table = noise(20, 4).astype(np.uint8)
+    indices = noise(HEIGHT, WIDTH, largest=19).astype(np.uint8)
+    head = struct.pack("<3B2HB4H2B", 0, 1, 1, 0, 20, 32, 0, 0, WIDTH, HEIGHT, 8, 0x20 | bits)
+    picture = read(head + table[:, [2, 1, 0, 3]].tobytes() + indices.tobytes(), 4)
+    assert np.array_equal(picture.pixels, table[indices])
+    table[:, 3] = 0
+    picture = read(head + table[:, [2, 1, 0, 3]].tobytes() + indices.tobytes(), 4)
+    assert (picture.pixels[:, :, 3] == (0 if bits else 255)).all()
+
+
+def test_interleaved_rows_of_targa_are_told() -> None:
+    rows = noise(HEIGHT, WIDTH, 3).astype(np.uint8)
+    assert not read(targa(24, 0, rows), 3).warnings
+    (said,) = read(targa(24, 0x40, rows), 3).warnings
+    assert "interleaved" in said
+
+
+def encode_srgb(light: np.ndarray) -> np.ndarray:
+    """IEC 61966-2-1, from light of 0 to 1 to 0 to 255."""
+    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+BT709 = [(0.4124, 0.2126, 0.0193), (0.3576, 0.7152, 0.1192), (0.1805, 0.0722, 0.9505)]
+"""The light of the primaries of sRGB (IEC 61966-2-1, section 5.3)."""
+
+
+@pytest.mark.parametrize("header", [108, 124])
+@pytest.mark.parametrize(
+    ("kind", "light", "gammas", "is_linear"),
+    [
+        (bytes(4), BT709, (1.0, 1.0, 1.0), True),
+        (bytes(4), BT709, (2.2, 2.2, 2.2), False),
+        (bytes(4), [(0.0, 0.0, 0.0)] * 3, (0.0, 0.0, 0.0), False),
+        (bytes(4), BT709, (0.0, 0.0, 0.0), False),
+        (b"BGRs", BT709, (1.0, 1.0, 1.0), False),
+        (b" niW", BT709, (1.0, 1.0, 1.0), False),
+    ],
+)
+def test_calibrated_colours_of_bmp(
+    header: int,
+    kind: bytes,
+    light: list[tuple[float, float, float]],
+    gammas: tuple[float, float, float],
+    is_linear: bool,
+) -> None:
+    """Microsoft's BITMAPV4HEADER: endpoints and gammas count where the colours are calibrated."""
+    levels = np.arange(256, dtype=np.uint8)
+    fields = struct.pack("<IiiHHIIiiII", header, 256, 1, 1, 24, 0, 768, 0, 0, 0, 0) + bytes(16)
+    fields += kind + struct.pack("<9i", *(round(v * 2**30) for colour in light for v in colour))
+    fields += struct.pack("<3I", *(round(gamma * 2**16) for gamma in gammas))
+    fields = fields.ljust(header, b"\0")
+    data = b"BM" + struct.pack("<IHHI", 14 + header + 768, 0, 0, 14 + header) + fields
+    pixels = read(data + np.repeat(levels, 3).tobytes(), 3).pixels
+    expected = encode_srgb(levels / 255) if is_linear else levels
+    assert np.abs(pixels[0] - expected[:, None]).max() <= 1
+
+
+def test_primaries_of_a_calibrated_bmp_are_heeded() -> None:
+    """Green of BT.2020 is beyond sRGB's; its grey is grey."""
+    light = [(0.6370, 0.2627, 0.0), (0.1446, 0.6780, 0.0281), (0.1689, 0.0593, 1.0610)]
+    fields = struct.pack("<IiiHHIIiiII", 108, 2, 1, 1, 24, 0, 8, 0, 0, 0, 0) + bytes(20)
+    fields += struct.pack("<9i", *(round(v * 2**30) for colour in light for v in colour))
+    fields += struct.pack("<3I", *[round(2.2 * 2**16)] * 3)
+    data = b"BM" + struct.pack("<IHHI", 130, 0, 0, 122) + fields
+    green, grey = read(data + bytes([60, 160, 60, 128, 128, 128, 0, 0]), 3).pixels[0]
+    assert green[0] < 30 and green[1] > 162
+    assert np.abs(grey - np.int64(128)).max() <= 1
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -123,3 +124,17 @@ def test_rows_of_runs_that_are_too_short_or_cut() -> None:
         read(photoshop(planes, merged=pack_rows(planes, 0, shorter=2)), 3)
     with pytest.raises(ImageError, match="damaged"):
         read(photoshop(planes, merged=pack_rows(planes, 1))[:-20], 3)
+
+
+@pytest.mark.parametrize("compression", [2, 3], ids=["as they are", "of differences"])
+def test_a_merged_picture_of_deflate(compression: int) -> None:
+    planes = np.random.default_rng(0).integers(0, 256, (3, HEIGHT, WIDTH), np.uint8)
+    steps = np.diff(planes, axis=2, prepend=np.uint8(0)) if compression == 3 else planes
+    head = photoshop(planes)[: -2 - planes.size]
+    packed = zlib.compress(steps.tobytes())
+    data = head + struct.pack(">H", compression) + packed
+    assert np.array_equal(read(data, 3).pixels, planes.transpose(1, 2, 0))
+    with pytest.raises(ImageError, match="damaged: its merged picture is cut short"):
+        read(data[:-20], 3)
+    with pytest.raises(ImageError, match="damaged: its merged picture is no Deflate data"):
+        read(head + struct.pack(">H", compression) + packed[5:], 3)

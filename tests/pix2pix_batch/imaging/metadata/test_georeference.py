@@ -17,7 +17,7 @@ from rasterio.transform import Affine
 
 from pix2pix_batch.imaging import images
 from pix2pix_batch.imaging.metadata import pam
-from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn, turned_world, world
+from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn, turn_world_file, world
 from pix2pix_batch.imaging.metadata.tiff import Tiff, add_fields
 
 numbers = st.floats(-1e7, 1e7, allow_subnormal=False)
@@ -50,7 +50,7 @@ def test_a_turned_world_file_leads_each_pixel_where_it_was(
     values: tuple[float, ...], width: int, height: int, orientation: int
 ) -> None:
     text = "".join(f"{value!r}\r\n" for value in values).encode()
-    turned = turned_world(text, Turn(orientation, width, height))
+    turned = turn_world_file(text, Turn(orientation, width, height))
     columns, rows = grids(width, height, orientation)
     upright_rows, upright_columns = np.mgrid[0 : columns.shape[0], 0 : columns.shape[1]]
     np.testing.assert_allclose(
@@ -74,12 +74,13 @@ def test_turning_there_and_back(
 @pytest.mark.parametrize("text", [b"", b"1\n2\n3\n4\n5\n", b"1 2 3 4 5 x", b"1 2 3 4 5 nan"])
 def test_what_is_no_world_file_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError):
-        turned_world(text, Turn(3, 5, 5))
+        turn_world_file(text, Turn(3, 5, 5))
 
 
 def test_commas_as_some_programs_write_them() -> None:
     assert (
-        turned_world(b"0,5 0 0 -0,5 10 20", Turn(3, 3, 3)) == b"-0.5\n0.0\n0.0\n0.5\n11.0\n19.0\n"
+        turn_world_file(b"0,5 0 0 -0,5 10 20", Turn(3, 3, 3))
+        == b"-0.5\n0.0\n0.0\n0.5\n11.0\n19.0\n"
     )
 
 
