@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import pair_files
 from pix2pix_batch.train.check_result import Check
@@ -36,7 +37,9 @@ def check_rasters(result: Check, surveyed: Survey, reader: Reader) -> dict[str, 
         for side, side_survey in looked.sides.items()
         if own or not side_survey.is_picture
     }
-    result.problems += looked.problems
+    # others may be pictures all the same, which GDAL does not read
+    problems = [found for found in looked.problems if sides or suffix_of(found[0]) in RASTERS]
+    result.problems += problems
     if not sides:
         return {}
     result.rasters = sides
@@ -50,20 +53,26 @@ def check_rasters(result: Check, surveyed: Survey, reader: Reader) -> dict[str, 
             result.suggested += side_survey.suggest(is_input)
     if own is None:
         return looked.unlike_pictures
+    _measure(result, surveyed, own)
+    return {}
+
+
+def _measure(result: Check, surveyed: Survey, reader: RasterReader) -> None:
+    """Measure the ranges that the recipe asks for, on files of the type that most have."""
     for place, side in enumerate("AB"):
-        if side in sides:
-            kind = sides[side].kinds.most_common(1)[0][0]
-            own.kinds[place] = sides[side].examples[kind], kind
+        if side in result.rasters:
+            side_survey = result.rasters[side]
+            kind = side_survey.kinds.most_common(1)[0][0]
+            reader.kinds[place] = side_survey.examples[kind], kind
     listed = [pair for pair in surveyed.pairs if pair.split == "train" and pair.b is not None]
-    listed = [pair for pair in listed if not pair_files.check_headers([pair], reader=own)]
+    listed = [pair for pair in listed if not pair_files.check_headers([pair], reader=reader)]
     try:
-        ranges = measure_ranges(own, listed, result.recipe)
-        own.set_ranges(ranges)
+        ranges = measure_ranges(reader, listed, result.recipe)
+        reader.set_ranges(ranges)
         result.scales = list_scales(ranges, result.recipe.shown_bands)
     except InputError as error:
         if not isinstance(error.__cause__, ImageError):  # a file that its pair's reading names
             result.problems.append((str(result.data), str(error)))
-    return {}
 
 
 def describe_unread_rasters(side: str, files: Sequence[str]) -> str:

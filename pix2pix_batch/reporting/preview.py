@@ -89,20 +89,17 @@ def preview(
     decision = autotune.autotune(settings, items)
     settings = apply_decision(settings, decision)
     records, outputs = _translate(settings, items, cell, info)
-    shown = [
-        (path, item) for path, item in zip(paths, items, strict=True) if item.output in outputs
-    ]
+    named = list(zip(paths, items, strict=True))
     rows = [
         (
             _title(path, records[item.name].distance),
             [_draw_input(item, cell, info, settings), outputs[item.output]],
         )
-        for path, item in shown
+        for path, item in named
+        if item.output in outputs
     ]
     failures = [
-        (path, records[item.name].reason)
-        for path, item in zip(paths, items, strict=True)
-        if item.output not in outputs
+        (path, records[item.name].reason) for path, item in named if item.output not in outputs
     ]
     if not rows:
         return Preview(None, failures, decision.note)
