@@ -638,3 +638,14 @@ def test_an_image_without_data_is_refused_where_it_is_read(tmp_path: Path) -> No
         write_raster(path, np.full((SIDE, SIDE, 2), GAP, np.float32), ("VV", "VH"), GAP)
     with pytest.raises(ImageError, match=r"A/.*holds no data"):
         opened.sample(0)
+
+
+def test_pictures_that_gdal_does_not_read_are_no_problem(tmp_path: Path) -> None:
+    """By their names they might be rasters."""
+    for side in "AB":
+        (tmp_path / side).mkdir()
+        for k in range(2):
+            image = Image.fromarray((rasters.soft(k, 3) * 255).astype(np.uint8))
+            image.quantize(64).save(tmp_path / side / f"{k}.tif", format="GIF")
+    found = json.loads(run("dataset", "check", tmp_path, *SMALL, "--json").out)
+    assert found["problems"] == [] and "rasters" not in found
