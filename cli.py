@@ -8,6 +8,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     # 'python -m' looks for modules in the current directory first, where users have a signal.py
     sys.path.append(sys.path.pop(0))
 
+import errno
 import os
 import re
 import signal
@@ -39,6 +40,12 @@ MOST_OWNERS = 3
 
 MAY_BE_EMPTY = ("--name", "--license", "--source")
 """Options whose value is text for people."""
+
+NOT_AS_EXPECTED = (
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP,
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ESTALE,
+)  # fmt: skip
+"""What an operating system says of files that others have made, moved or removed."""
 
 MODULES = {
     "convert": "commands.convert",
@@ -142,6 +149,14 @@ def _reason_outside(error: Exception) -> str:
     said = " ".join(str(error).split())
     if isinstance(error, OSError) and modules[-1] == "click.utils":
         return f"standard output cannot be written ({error.strerror}); what was done stays"
+    if said.startswith("Symlink loop from"):  # pathlib's, a RuntimeError
+        return f"{escape(said)}: the link leads to itself; remove it"
+    if isinstance(error, OSError) and error.errno in NOT_AS_EXPECTED and error.filename is not None:
+        return (
+            f"{escape(os.fsdecode(error.filename))}: {error.strerror}: something else stands there "
+            "than this command has made or looks for, or it was removed meanwhile; see what is "
+            "there, then run the same command again"
+        )
     if "dask.config" in modules:
         return (
             f"a configuration file of Dask cannot be used ({escape(said)}); mend it: it lies where "

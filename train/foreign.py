@@ -1,7 +1,8 @@
-"""The option names of the reference implementation, its predecessors and pix2pixHD, and ours.
+"""The option names of the reference implementation, of its kin and of other trainers, and ours.
 
 From pytorch-CycleGAN-and-pix2pix's ``options/`` and ``models/pix2pix_model.py``, the Torch code of
-the paper (``train.lua``) and pix2pixHD's ``options/``.
+the paper (``train.lua``), pix2pixHD's and CUT's ``options/``, the training scripts of diffusers,
+and the arguments of Keras's ``fit``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 DATA_FROM = "DATA, the command's first argument"
 RUN_IN = "RUN, the command's second argument"
 NONE = "leave it out"
+COLUMNS = "a or b, the columns of a manifest (pairs.csv)"
 
 KEYS = {
     "crop_size": "size", "fine_size": "size", "image_size": "size", "img_size": "size",
@@ -73,10 +75,71 @@ KEYS = {
     "phase": "evaluate's option --split", "serial_batches": f"{NONE}: each epoch is shuffled",
     "dataset_mode": f"{NONE}: the layout is found from the names (docs/data.md)",
     "model": f"{NONE}: it is pix2pix", "max_dataset_size": f"{NONE}: all pairs are used",
+    "num_train_epochs": "epochs", "train_batch_size": "batch_size",
+    "per_device_train_batch_size": "batch_size",
+    "max_train_steps": "epochs, which counts passes over the data, not steps",
+    "max_steps": "epochs, which counts passes over the data, not steps",
+    "num_steps": "epochs, which counts passes over the data, not steps",
+    "train_steps": "epochs, which counts passes over the data, not steps",
+    "loss_type": "gan_mode",
+    "total_steps": "epochs, which counts passes over the data, not steps",
+    "adam_beta1": "beta1", "adam_beta2": "beta2", "use_ema": "ema, such as 0.999",
+    "checkpointing_steps": "the option --every", "save_steps": "the option --every",
+    "save_freq": "the option --every", "evaluation_freq": "the option --every",
+    "save_by_iter": "the option --every", "validation_steps": "the option --every",
+    "validation_epochs": "the option --every, in steps",
+    "checkpoints_total_limit": "the option --keep", "save_total_limit": "the option --keep",
+    "dataloader_num_workers": "the option --workers", "random_flip": "flip",
+    "train_data_dir": DATA_FROM, "dataset_name": DATA_FROM, "dataset_path": DATA_FROM,
+    "logging_dir": RUN_IN, "log_dir": RUN_IN, "save_dir": RUN_IN,
+    "pretrained_model_name_or_path": "init", "pretrained_name": "init",
+    "validation_data": "a directory val/ in DATA",
+    "image_column": COLUMNS, "conditioning_image_column": COLUMNS,
+    "original_image_column": COLUMNS, "edited_image_column": COLUMNS,
+    "caption_column": f"{NONE}: there is no text",
+    "edit_prompt_column": f"{NONE}: there is no text",
+    "img_width": "size", "img_height": "size", "image_width": "size", "image_height": "size",
+    "img_rows": "size", "img_cols": "size", "width": "size", "height": "size",
+    "filters": "ngf", "gf": "ngf", "df": "ndf", "gf_dim": "ngf", "df_dim": "ndf",
+    "norm_type": "norm and disc_norm", "normalization": "norm and disc_norm",
     "no_instance": f"{NONE}: instance maps are pix2pixHD's",
     "n_blocks": "blocks", "n_blocks_global": "blocks", "n_local_enhancers": f"{NONE}: pix2pixHD's",
 }  # fmt: skip
 """Their names, in lower case with ``_`` between words, and what to say here."""
+
+LEFT_OUT = {
+    "": """
+    adam_epsilon adam_weight_decay weight_decay max_grad_norm gradient_checkpointing scale_lr
+    snr_gamma use_8bit_adam allow_tf32 push_to_hub hub_token hub_model_id cache_dir revision
+    variant non_ema_revision noise_offset conditioning_dropout_prob proportion_empty_prompts
+    set_grads_to_none validation_prompt enable_xformers_memory_efficient_attention
+    tracker_project_name center_crop local_rank eval_batch_size momentum clipnorm metrics
+    callbacks verbose kernel_size z_dim latent_dim
+    """,
+    ": pix2pixHD's": """
+    n_blocks_local niter_fix_global use_encoder_features instance_feat label_feat feat_num
+    load_features nef n_clusters n_downsample_e data_type
+    """,
+    ": CUT's": """
+    cut_mode lambda_nce nce_idt nce_layers nce_includes_all_negatives_from_minibatch netf
+    netf_nc nce_t num_patches flip_equivariance antialias no_antialias no_antialias_up
+    stylegan2_g_num_downsampling random_scale_max easy_label
+    """,
+    ": each epoch is shuffled, and has each pair once": "shuffle buffer_size steps_per_epoch",
+    ": the rate falls linearly over decay_epochs": """
+    lr_scheduler lr_warmup_steps lr_num_cycles lr_power lr_scheduler_type warmup_steps
+    """,
+    ": the optimiser is Adam": "optimizer optimiser optim",
+    ": the same command goes on with its run": "resume_from_checkpoint initial_epoch start_epoch",
+    ": all pairs are used": "max_train_samples how_many ntest num_test",
+    ": RUN has TensorBoard's records and a report": """
+    report_to tf_log no_html use_wandb wandb_project_name update_html_freq display_id display_port
+    display_server display_env display_ncols display_winsize log_with logger
+    """,
+}
+"""Options that have no like here, by what is to be said of them."""
+
+KEYS |= {name: f"{NONE}{why}" for why, names in LEFT_OUT.items() for name in names.split()}
 
 VALUES = {
     ("generator", "unet_256"): "unet, and downs=8", ("generator", "unet_128"): "unet, and downs=7",

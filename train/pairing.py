@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -60,17 +60,27 @@ def list_pairs(a: str, b: str, file: Path) -> Paired:
         raise InputError(f"{a} and {b} match the same files; give patterns that tell A from B")
     match = partners.propose(*sides)
     if match is None:
-        raise InputError(
-            f"{a} and {b}: their names show no pairs ({len(sides[0]):,} and {len(sides[1]):,} "
-            f"images, such as {next(iter(sides[0].values())).name} and "
-            f"{next(iter(sides[1].values())).name}); write the manifest by another program"
-        )
+        raise InputError(_describe_strangers(a, b, sides))
     rows = [(sides[0][x], sides[1][y]) for x, y in match.pairs]
     splits = [split_of(x, a) for x, _ in rows]
     manifest.write(file, ((x, y, split) for (x, y), split in zip(rows, splits, strict=True)))
     paired = {path for row in rows for path in row}
     alone = [path for side in sides for path in side.values() if path not in paired]
     return Paired(len(rows), str(match.rule), rows[0], [*same, *alone], dict(Counter(splits)))
+
+
+def _describe_strangers(a: str, b: str, sides: Sequence[Mapping[str, Path]]) -> str:
+    """The message where the names show no pairs."""
+    what = (
+        f"{a} and {b}: their names show no pairs ({len(sides[0]):,} and {len(sides[1]):,} images, "
+        f"such as {next(iter(sides[0].values()))} and {next(iter(sides[1].values()))}); "
+    )
+    narrower = None if WILD.search(a + b) else partners.narrow(*sides)
+    if narrower is None:
+        return f"{what}write the manifest by another program"
+    side, within, found = narrower
+    place = Path((a, b)[side]) / within
+    return f"{what}give {place} instead, in which {len(found.pairs):,} have a partner"
 
 
 def split_of(path: Path, wild_path: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from pix2pix_batch.train.pair_files import Pair, check_headers
 from pix2pix_batch.train.partners import Rule
 from pix2pix_batch.train.sides import Sides
 from pix2pix_batch.train.survey import Survey, hold_out
+from pix2pix_batch.train.unnamed_sides import find_unnamed
 
 SHOWN = 5
 FEW = 10
@@ -33,6 +35,9 @@ FEW = 10
 
 HEADER = 1 << 20
 """Bytes of a dataset manifest's first line at most."""
+
+HELD_OUT = re.compile(r"(?i)eval|hold.?out|unseen|test|val")
+"""In the names of directories whose pairs are not for training, it seems."""
 
 EXPECTED = (
     "images with A and B side by side (in train/, val/, test/ or directly in a directory), "
@@ -177,14 +182,18 @@ def _side_by_side(data: Path, rasters: bool) -> Survey:
             f"{names}: called like splits, but not taken for them; call directories train, val and "
             "test if they are"
         )
-    for seeming in sides.find_unnamed(surveyed.walked, rasters):
+    for seeming in find_unnamed(surveyed.walked, rasters):
         if not _are_side_by_side(surveyed.pairs):
             first, second = seeming.first, seeming.second
-            if len(splits) > 1:  # those of all splits
+            is_open = not first
+            if is_open:
+                first, second = f"{data}/INPUTS", f"{data}/TARGETS"
+            elif len(splits) > 1:  # those of all splits
                 first, second = (_in_any_split(data, place) for place in (first, second))
             raise InputError(
                 f"{data}: {seeming.what}: two sides of pairs, it seems, not images with A and B "
-                f"side by side; which of them is A? {remedy(data, first, second)}"
+                f"side by side; which {'are' if is_open else 'of them is'} A"
+                f"{' and which B' if is_open else ''}? {remedy(data, first, second)}"
             )
     return surveyed
 
@@ -213,7 +222,28 @@ def _require_no_data_within(data: Path, rasters: bool) -> None:
         raise InputError(f"{data}: the pairs lie in {inner[0]}; give that directory")
     if len(inner) > 1:
         names = ", ".join(map(str, inner[:SHOWN]))
-        raise InputError(f"{data}: holds several directories of pairs ({names}); give one of them")
+        every = _pair_all(data, inner, rasters)
+        raise InputError(
+            f"{data}: holds several directories of pairs ({names}); give one of them"
+            f"{every and ', or all: '}{every}"
+        )
+
+
+def _pair_all(data: Path, folders: Sequence[Path], rasters: bool) -> str:
+    """The command that lists the pairs of all these directories of ``data``, where their sides
+    are called alike, and none is called like data that is not trained on."""
+    within = set()
+    if any(HELD_OUT.search(folder.name) for folder in folders):
+        return ""
+    for folder in folders:
+        found, _ = sides.find_sides(folder, rasters)
+        if len(found) != 1 or not (found[0].a.is_dir() and found[0].b.is_dir()):
+            return ""
+        within.add((found[0].a.relative_to(folder), found[0].b.relative_to(folder)))
+    if len(within) != 1:
+        return ""
+    a, b = within.pop()
+    return remedy(data, str(data / "*" / a), str(data / "*" / b))
 
 
 def _in_any_split(data: Path, place: str) -> str:
@@ -293,6 +323,17 @@ def _partnerless(
     if not alone:
         return
     better = partners.propose(a, b) if a and b else None
+    if better is None and (narrower := partners.narrow(a, b)):
+        side, within, better = narrower
+        folders = [one.a, one.b]
+        folders[side] /= within
+        yield (
+            str(one.a),
+            f"{len(alone):,} of {len(a) + len(b):,} files here and in {one.b} have no partner by "
+            f"their names, but {len(better.pairs):,} in {folders[side]} have. "
+            f"{remedy(data, *map(str, folders))}",
+        )
+        return
     if better is not None and len(better.pairs) > paired:
         first, second = better.pairs[0]
         yield (

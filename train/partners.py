@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 LEAST_SHARE = 0.5
@@ -26,16 +26,20 @@ NUMBER = re.compile(r"[0-9]+")
 @dataclass(frozen=True)
 class Rule:
     """How names are compared: without a side's own ``prefixes`` and ``suffixes`` (A's and B's);
-    ``loosely``: letter case and leading zeros apart; ``numbers``: by their numbers alone."""
+    ``loosely``: letter case and leading zeros apart; ``numbers``: by their numbers alone;
+    ``common``: the directories that count, where not all do."""
 
     prefixes: tuple[str, str] = ("", "")
     suffixes: tuple[str, str] = ("", "")
     loosely: bool = False
     numbers: bool = False
+    common: frozenset[str] | None = None
 
     def key(self, name: str, side: int) -> str:
         """What a name and its partner's have in common; directories count."""
         folder, _, last = _compose(name).rpartition("/")
+        if self.common is not None:
+            folder = "/".join(part for part in folder.split("/") if part in self.common)
         last = last.removeprefix(self.prefixes[side]).removesuffix(self.suffixes[side])
         if self.numbers:
             last = " ".join(str(int(number)) for number in NUMBER.findall(last))
@@ -53,7 +57,11 @@ class Rule:
             parts.append("by the numbers in them")
         elif self.loosely:
             parts.append("letter case and leading zeros apart")
-        return ", ".join(parts) or "by equal names"
+        if not parts:
+            parts.append("by equal names")
+        if self.common is not None:
+            parts.append("whatever their directories")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -79,10 +87,40 @@ def match(a: Collection[str], b: Collection[str], rule: Rule) -> Match:
 
 
 def propose(a: Collection[str], b: Collection[str]) -> Match | None:
-    """The simplest rule that pairs the most names, at least :data:`LEAST_SHARE` of them."""
+    """The simplest rule that pairs the most names, at least :data:`LEAST_SHARE` of them.
+
+    Partners lie in directories of the same names; where no rule finds such, in any, of which
+    those count that both sides have."""
+    return _propose(a, b, _rules(a, b)) or _propose(a, b, _rules_anywhere(a, b))
+
+
+def narrow(a: Collection[str], b: Collection[str]) -> tuple[int, str, Match] | None:
+    """Where a side holds several of each name, such as two kinds of maps: the side (0: A), the
+    directory of it that pairs the most with the other side, and these pairs."""
+    best: tuple[int, str, Match] | None = None
+    for side, names in enumerate((a, b)):
+        within: dict[str, list[str]] = {}
+        for name in names:
+            parts = name.split("/")[:-1]
+            for depth in range(1, len(parts) + 1):
+                within.setdefault("/".join(parts[:depth]), []).append(name)
+        for folder, some in sorted(within.items()):
+            if len(some) == len(names):
+                continue
+            cut = [name.removeprefix(f"{folder}/") for name in some]
+            found = propose(cut, b) if side == 0 else propose(a, cut)
+            least = LEAST_SHARE * len(b if side == 0 else a)
+            if found is not None and len(found.pairs) >= max(
+                least, len(best[2].pairs) + 1 if best else 1
+            ):
+                best = side, folder, found
+    return best
+
+
+def _propose(a: Collection[str], b: Collection[str], rules: Iterator[Rule]) -> Match | None:
     best: Match | None = None
     least = max(1, LEAST_SHARE * min(len(a), len(b)))
-    for rule in _rules(a, b):
+    for rule in rules:
         candidate = match(a, b, rule)
         if len(candidate.pairs) >= least and (
             best is None or len(candidate.pairs) > len(best.pairs)
@@ -131,6 +169,16 @@ def _rules(a: Collection[str], b: Collection[str]) -> Iterator[Rule]:
         for prefixes in product(starts[0], starts[1]):
             yield Rule(prefixes, suffixes, loosely=True)
         yield Rule(suffixes=suffixes, numbers=True)
+
+
+def _rules_anywhere(a: Collection[str], b: Collection[str]) -> Iterator[Rule]:
+    """The same without directories that only one side has; numbers alone would pair strangers."""
+    folders = [
+        {part for name in names for part in _compose(name).split("/")[:-1]} for names in (a, b)
+    ]
+    common = frozenset(folders[0] & folders[1])
+    if any(folder - common for folder in folders):
+        yield from (replace(rule, common=common) for rule in _rules(a, b) if not rule.numbers)
 
 
 def _marks(

@@ -43,6 +43,9 @@ RUNS_ON, JUMPS = 1.5, 3.0
 """The difference across a line over those beside it: less than the first and the picture runs on,
 more than the second and another begins."""
 
+PARTNERS = 0.9
+"""How often halves of partners are more alike than those of others, where nothing is wrong."""
+
 RESCALE = (
     "scale the values to all 255 by one rule for all images, or, if they are labels by number, "
     "give each label a colour of its own"
@@ -253,13 +256,29 @@ class Evidence:
             )
         if min(jumps["1/4"], jumps["3/4"]) > JUMPS:
             return "they look like four pictures side by side, not two"
-        if middle < RUNS_ON and min(jumps["1/3"], jumps["2/3"]) > JUMPS:
+        are_three = middle < RUNS_ON and min(jumps["1/3"], jumps["2/3"]) > JUMPS
+        are_above = middle < RUNS_ON and jumps["rows"] > JUMPS
+        if (are_three or are_above) and self._are_partners():
+            return ""
+        if are_three:
             return "they look like three pictures side by side, not two"
-        if middle < RUNS_ON and jumps["rows"] > JUMPS:
+        if are_above:
             return "they look like one picture above another, not side by side"
         if middle < RUNS_ON and jumps["texture"] > 1:
             return "the pictures run on across the middle: are these really A and B side by side?"
         return ""
+
+    def _are_partners(self) -> bool:
+        """Whether the left and right halves are alike, and more than the upper and lower ones:
+        what is symmetric has edges where another picture might begin."""
+        small = [comparison.small for comparison in self.looks]
+        share = likeness(small)
+        own = own_likeness(small)
+        if not len(own) or (share is not None and share < PARTNERS):
+            return False
+        whole = [np.concatenate([a, b], axis=1) for a, b in small]
+        upper = own_likeness([(x[: GRID // 2], x[GRID // 2 :]) for x in whole])
+        return not len(upper) or float(own.mean()) >= float(upper.mean())
 
     def _turned(self) -> str:
         """Where B, mirrored or turned, is more like A."""

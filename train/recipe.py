@@ -20,6 +20,12 @@ from pix2pix_batch.train.range_recipe import BandRecipe, RangeRecipe
 from pix2pix_batch.train.recipe_schema import Recipe as Recipe
 from pix2pix_batch.train.recipe_schema import most_downs
 
+LEAST_LIKENESS = 0.75
+"""Of what is written to a key that is proposed, as difflib has it."""
+
+ONE_LETTER = 0.88
+"""The likeness of words of nine letters, of which one differs."""
+
 RECIPES = Path(__file__).parent / "recipes"
 """Where the shipped recipes lie, each as ``<name>.yaml``."""
 
@@ -152,7 +158,7 @@ def _problem(detail: dict[str, Any]) -> str:
     if detail["type"] == "extra_forbidden":
         known = list(_model_at(detail["loc"]).model_fields)
         key = str(detail["loc"][-1])
-        return f"unknown key {place!r}{foreign.explain_key(key) or _nearest(key, known)}"
+        return f"unknown key {place!r}{foreign.explain_key(key) or nearest_key(key, known)}"
     if detail["type"] == "missing":
         return f"{place}: is missing"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -170,6 +176,25 @@ def _model_at(place: tuple[str | int, ...]) -> type[Model]:
     if len(place) > 1 and place[0] in ("input_range", "output_range"):
         return BandRecipe if "bands" in place[1:-1] else RangeRecipe
     return Recipe
+
+
+def nearest_key(word: str, known: Iterable[str]) -> str:
+    """The key that ``word`` is probably meant to be, in brackets, or nothing: few keys are near
+    enough to what another trainer calls something else."""
+    plain = word.lower().replace("-", "_")
+    best = max(known, key=lambda key: _likeness(plain, key))
+    return f" (did you mean {best!r}?)" if _likeness(plain, best) >= LEAST_LIKENESS else ""
+
+
+def _likeness(word: str, key: str) -> float:
+    """From 0 to 1; what several keys begin with counts in whole words only."""
+    whole = difflib.SequenceMatcher(None, word, key).ratio()
+    if whole >= ONE_LETTER or word.replace("_", "") == key.replace("_", ""):
+        return whole
+    start = key.rpartition("_")[0]
+    if start and word.startswith(f"{start}_"):
+        word, key = word.removeprefix(f"{start}_"), key.removeprefix(f"{start}_")
+    return difflib.SequenceMatcher(None, word, key).ratio()
 
 
 def _nearest(word: str, known: list[str]) -> str:

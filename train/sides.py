@@ -1,19 +1,16 @@
-"""Directories that are the two sides of pairs, told by their names and by those of their files."""
+"""Directories that are the two sides of pairs, told by their names."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from itertools import combinations
 from pathlib import Path
 
 from pix2pix_batch.inputs import litter
 from pix2pix_batch.inputs.folder import image_files
-from pix2pix_batch.train import partners
 
 SPLITS = ("train", "val", "test")
 SPLIT_WORDS = {
@@ -79,9 +76,6 @@ JOINED = re.compile(
 )
 """A split's word and another without anything between: ``trainset``, ``trainannot``."""
 
-MOST_COMPARED = 8
-"""Sibling directories whose files' names are compared: more are classes or scenes."""
-
 
 class Kind(Enum):
     """What a directory's name says it holds."""
@@ -118,6 +112,17 @@ class NamedDirectory:
     path: Path
     split: str | None
     kind: Kind | None
+
+
+def find_order(a: Kind | None, b: Kind | None) -> tuple[int, bool] | None:
+    """The place in :data:`ORDERS` of two kinds that are sides, and whether ``b`` is A; ``None``
+    where they are none."""
+    for place, kinds in enumerate(ORDERS):
+        if (a, b) == kinds:
+            return place, False
+        if (b, a) == kinds:
+            return place, True
+    return None
 
 
 @dataclass(frozen=True)
@@ -321,71 +326,3 @@ def find_doubtful_splits(data: Path) -> list[Path]:
 
 def stem_of(path: Path, folder: Path) -> str:
     return path.relative_to(folder).with_suffix("").as_posix()
-
-
-@dataclass(frozen=True)
-class Partners:
-    """What files' names show to be two sides, though no directory is called so: two directories
-    of equal or nearly equal names, or two patterns of files in one."""
-
-    first: str
-    second: str
-    what: str
-
-
-def find_unnamed(walked: list[Path], rasters: bool = False) -> Iterator[Partners]:
-    """Sides among the files of ``walked``, each a directory of images side by side, as it seems."""
-    for folder in walked:
-        by_parent: dict[Path, list[Path]] = {}
-        for path in image_files(folder, rasters=rasters):
-            by_parent.setdefault(path.parent, []).append(path)
-        yield from _find_siblings(folder, by_parent)
-        yield from _find_in_directories(folder, by_parent)
-        for parent, paths in by_parent.items():
-            if patterns := partners.within([path.name for path in paths]):
-                first, second = (str(parent / pattern) for pattern in patterns)
-                what = f"the files {patterns[0]} and {patterns[1]} in {parent} are called alike"
-                yield Partners(first, second, what)
-
-
-def _find_siblings(folder: Path, by_parent: Mapping[Path, list[Path]]) -> Iterator[Partners]:
-    """Directories beside each other whose files are called alike."""
-    below: dict[Path, dict[Path, list[Path]]] = {}
-    for parent, paths in by_parent.items():
-        place = parent
-        while place != folder:
-            below.setdefault(place.parent, {}).setdefault(place, []).extend(paths)
-            place = place.parent
-    for here in sorted(below):
-        beside = dict(sorted(below[here].items()))
-        if len(beside) > MOST_COMPARED:
-            continue
-        names = {place: [stem_of(path, place) for path in paths] for place, paths in beside.items()}
-        for first, other in combinations(names, 2):
-            match = partners.propose(names[first], names[other])
-            share = len(match.pairs) / max(len(names[first]), len(names[other])) if match else 0
-            if match and share >= partners.LEAST_SHARE:
-                what = f"the files in {first} and {other} are called alike ({match.rule})"
-                yield Partners(str(first), str(other), what)
-                break
-
-
-def _find_in_directories(folder: Path, by_parent: Mapping[Path, list[Path]]) -> Iterator[Partners]:
-    """A directory a pair, each with files of the same few names."""
-    sets: Counter[tuple[str, ...]] = Counter()
-    places: dict[tuple[str, ...], Path] = {}
-    for parent, paths in by_parent.items():
-        names = tuple(sorted(path.name for path in paths))
-        if parent != folder and 2 <= len(names) <= partners.MOST_SIDES:
-            sets[names] += 1
-            places.setdefault(names, parent)
-    if not sets:
-        return
-    names, count = sets.most_common(1)[0]
-    is_numbered = all(partners.NUMBER.fullmatch(Path(name).stem) for name in names)
-    if count < 2 or 2 * count < len(by_parent) or is_numbered:
-        return
-    within = places[names].relative_to(folder)
-    base = folder.joinpath(*("*" for _ in within.parts))
-    what = f"{count:,} directories in {folder} hold {' and '.join(names)} each"
-    yield Partners(str(base / names[0]), str(base / names[1]), what)

@@ -77,7 +77,8 @@ class Survey:
         directories: tuple[list[Path], list[Path]] = ([], [])
         for pair in self.sides:
             for listed, side in zip(directories, (pair.a, pair.b), strict=True):
-                listed.append(side.parent if sides.read_name(side).kind is None else side)
+                is_split = sides.read_name(side).kind is None and side.parent != self.data
+                listed.append(side.parent if is_split else side)
         return directories
 
 

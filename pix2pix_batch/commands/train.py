@@ -27,12 +27,14 @@ class _Train(click.Command):
 
             key = error.option_name.lstrip("-").replace("-", "_")
             told = foreign.explain_key(key)
-            if key in Recipe.model_fields:
-                told = f" (keys of the recipe are set so: --set {key}=VALUE)"
+            if key.lower() in Recipe.model_fields:
+                told = f" (keys of the recipe are set so: --set {key.lower()}=VALUE)"
+            possible = error.possibilities or []
             raise click.NoSuchOption(
                 error.option_name,
                 f"{error.message}{told}",
-                possibilities=error.possibilities,
+                # what is spelled alike may be something else
+                possibilities=[one for one in possible if one.lstrip("-") in told or not told],
                 ctx=error.ctx,
             ) from error
 

@@ -58,8 +58,9 @@ def lock_directory(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if made and os.listdir(path.parent) == [LOCK]:
-            path.unlink()
+        with suppress(OSError):  # somebody has removed it meanwhile
+            if made and os.listdir(path.parent) == [LOCK]:
+                path.unlink()
         lock.release()
         _remove(made)
 

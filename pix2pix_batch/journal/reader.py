@@ -22,7 +22,7 @@ def is_locked(lock: Path) -> bool:
     """Whether some process holds the lock now. Only looks, so that a read-only OUT will do."""
     try:
         descriptor = os.open(lock, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -49,6 +49,23 @@ def edges(i: int) -> np.ndarray:
     return 255 - np.asarray(found)
 
 
+def product(i: int) -> np.ndarray:
+    """What is the same upside down, on white, with a line across its middle."""
+    random = np.random.default_rng(i)
+    height, width = random.integers(14, 28, 2)
+    y, x = np.mgrid[-32:32, -32:32] + 0.5
+    image = np.full((64, 64, 3), 255, np.uint8)
+    image[(y / height) ** 2 + (x / width) ** 2 < 1] = random.integers(0, 200, 3)
+    image[32:34, 32 - width // 2 : 32 + width // 2] = 0
+    return image
+
+
+def outline(i: int) -> np.ndarray:
+    """The horizontal edges of :func:`product`."""
+    steps = np.abs(np.gradient(product(i).astype(float).mean(axis=2))[0])
+    return np.where(steps > 5, 0, 255).astype(np.uint8)
+
+
 SOUND: dict[str, tuple[Make, Make]] = {
     "labels and photos": (labels, photo),
     "photos and labels": (photo, labels),
@@ -56,6 +73,7 @@ SOUND: dict[str, tuple[Make, Make]] = {
     "edges": (edges, photo),
     "grey and colour": (grey(photo), photo),
     "blurred": (blurred, photo),
+    "edges of what is symmetric": (outline, product),
     "16 bits": (photo, lambda i: photo(i)[:, :, 0].astype(np.uint16) * 257),
     "noise": (lambda i: np.clip(photo(i) + np.random.default_rng(i).normal(0, 12, (64, 64, 3)),
                                 0, 255).astype(np.uint8), photo),

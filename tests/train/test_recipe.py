@@ -124,6 +124,36 @@ def test_unknown_keys_name_the_nearest(key: str, nearest: str | None) -> None:
     assert error_of(**{key: 1}) == f"unknown key {key!r}{hint}"
 
 
+OTHERS = {
+    "num_train_epochs": "epochs", "train_batch_size": "batch_size", "NGF": "ngf", "ndf_dim": None,
+    "max_train_steps": "epochs, which counts passes", "resume_from_checkpoint": "goes on with",
+    "lambda_NCE": "leave it out", "lambda_GAN": "lambda_gan", "lambda_style": None,
+    "lambda_L1": "lambda_l1", "steps_per_epoch": "leave it out", "optimizer": "is Adam",
+    "adam_beta1": "beta1", "checkpointing_steps": "--every", "img_height": "size",
+    "CUT_mode": "leave it out", "nce_layers": "leave it out", "netF": "leave it out",
+    "instance_feat": "leave it out", "no_vgg_loss": "lambda_perceptual=0", "callbacks": "leave it",
+    "lr_scheduler": "decay_epochs", "dataloader_num_workers": "--workers", "num_D": "scales",
+    "image_column": "pairs.csv", "wandb_project_name": "leave it out", "train_data_dir": "DATA",
+}  # fmt: skip
+"""Options of diffusers' scripts, Keras, pix2pixHD and CUT, and what is said of them."""
+
+
+@pytest.mark.parametrize("key", OTHERS)
+def test_options_of_other_trainers_are_told_rightly_or_not(tmp_path: Path, key: str) -> None:
+    """As keys, and as options of the command."""
+    told = OTHERS[key]
+    ran = [
+        CliRunner().invoke(main, ["train", str(tmp_path), str(tmp_path / "run"), *words])
+        for words in (["--set", f"{key}=1"], [f"--{key}", "1"])
+    ]
+    for one in ran:
+        assert one.exit_code == 2 and key in one.output, one.output
+        if told is None:
+            assert "did you mean" not in one.output.lower() and "(" not in one.output
+        else:
+            assert told in " ".join(one.output.split()), one.output
+
+
 def test_unknown_keys_of_a_mosaic_name_the_nearest_of_its_own() -> None:
     message = error_of(mosaic={**MOSAIC, "min_lands": 0.1})
     assert message == "unknown key 'mosaic.min_lands' (did you mean 'min_land'?)"

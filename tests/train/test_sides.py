@@ -112,6 +112,101 @@ def test_pairs_side_by_side_may_be_called_alike(tmp_path: Path, names: tuple[str
     assert len(pairs.find(tmp_path, val_fraction=0).pairs) == 24
 
 
+HINTED = {
+    "sides in each scene": ("train/GOPR{s}_07/blur/{i}.png", "train/GOPR{s}_07/sharp/{i}.png"),
+    "scenes without a split": ("town{s}/blur/{i}.png", "town{s}/sharp/{i}.png"),
+    "sides of other names": ("scene{s}/foo/{i}.png", "scene{s}/bar/{i}.png"),
+    "scenes of several splits": ("{split}/s{s}/foo/{i}.png", "{split}/s{s}/bar/{i}.png"),
+    "deeper": ("{split}/x/s{s}/in/foo/{i}.png", "{split}/x/s{s}/in/bar/{i}.png"),
+    "files of two marks": ("s{s}/{i}_f.png", "s{s}/{i}_b.png"),
+    "usual names in each scene": ("s{s}/A/{i}.png", "s{s}/B/{i}.png"),
+    "frames by number in two sides": ("foo/{s}/{i}.png", "bar/{s}/{i}.png"),
+    "equal names in other trees": (
+        "images/10k/{split}/{s}-{i}.jpg", "labels/sem_seg/colormaps/{split}/{s}-{i}.png",
+    ),
+    "classes on one side": ("A/class{s}/{s}-{i}.png", "B/{s}-{i}.png"),
+    "a word at the end": ("train/{s}-{i}.jpg", "train_masks/{s}-{i}_mask.gif"),
+}  # fmt: skip
+"""Two sides of pairs each, of which a command is named."""
+
+EXTRA = {
+    "sides in each scene": "train/GOPR{s}_07/blur_gamma/{i}.png",
+    "equal names in other trees": "labels/sem_seg/masks/{split}/{s}-{i}.png",
+}
+"""What lies beside them."""
+
+
+def run_hint(data: Path) -> str:
+    """Run the command that ``dataset check`` names, and return what it said."""
+    ran = CliRunner().invoke(main, ["dataset", "check", str(data)])
+    assert ran.exit_code in (2, 3), ran.output
+    words = shlex.split(ran.output.split("'pix2pix-batch dataset pair ")[1].split("' (A first)")[0])
+    paired = CliRunner().invoke(main, ["dataset", "pair", *words])
+    assert paired.exit_code == 0, paired.output
+    return ran.output
+
+
+@pytest.mark.parametrize("scenes", [2, 9])
+@pytest.mark.parametrize("kind", HINTED)
+@pytest.mark.parametrize("has_extra", [False, True])
+def test_the_command_that_is_named_pairs_rightly(
+    tmp_path: Path, kind: str, scenes: int, has_extra: bool
+) -> None:
+    if has_extra and kind not in EXTRA:
+        return
+    data, partner = tmp_path / "data", {}
+    for s in range(scenes):
+        for i in range(2):
+            split = "train" if i else "val"
+            places = [data / name.format(s=s, i=i, split=split) for name in HINTED[kind]]
+            partner[places[0]] = places[1]
+            more = [data / EXTRA[kind].format(s=s, i=i, split=split)] if has_extra else []
+            for k, place in enumerate([*places, *more]):
+                save((photo, labels, labels)[k](s * 10 + i), place)
+    run_hint(data)
+    found = pairs.survey(data, val_fraction=0)
+    assert len(found.pairs) == 2 * scenes
+    for pair in found.pairs:
+        a, b = pair.files()
+        assert partner.get(a) == b or partner.get(b) == a
+    if "{split}" in HINTED[kind][0]:
+        assert found.counts() == {"train": scenes, "val": scenes}
+
+
+def test_no_command_is_named_where_nothing_tells_which_are_the_sides(tmp_path: Path) -> None:
+    for i in range(12):
+        for side in ("foo", "bar"):
+            for group in ("cat", "dog"):
+                save(labels(i), tmp_path / side / group / f"{i}.png")
+    ran = CliRunner().invoke(main, ["dataset", "check", str(tmp_path)])
+    assert ran.exit_code == 2 and "which are A and which B?" in ran.output
+    assert "INPUTS" in ran.output and f"{tmp_path}/foo {tmp_path}/bar" not in ran.output
+
+
+def test_pairs_that_are_not_for_training_are_not_put_with_the_others(tmp_path: Path) -> None:
+    for folder in ("our485", "eval15"):
+        lay(tmp_path, folder + "/low/{i}.png", folder + "/high/{i}.png", 2)
+    ran = CliRunner().invoke(main, ["dataset", "check", str(tmp_path)])
+    assert ran.exit_code == 2 and "give one of them" in ran.output
+    assert "dataset pair" not in ran.output
+
+
+def test_pair_says_where_the_partners_are(tmp_path: Path) -> None:
+    for i in range(4):
+        for place in ("x/1", "y/masks/1", "y/colormaps/1"):
+            save(labels(i), tmp_path / place / f"s{i}.png")
+    words = [str(tmp_path / side) for side in ("x", "y", "pairs.csv")]
+    ran = CliRunner().invoke(main, ["dataset", "pair", *words])
+    assert ran.exit_code == 2 and f"give {tmp_path / 'y/colormaps'} instead" in ran.output
+
+
+@pytest.mark.parametrize(("a", "b"), [("train", "train_masks"), ("train", "trainannot")])
+def test_sides_are_told_by_their_own_names(tmp_path: Path, a: str, b: str) -> None:
+    lay(tmp_path, a + "/{i}.png", b + "/{i}.png", 3)
+    ran = CliRunner().invoke(main, ["dataset", "check", str(tmp_path)])
+    assert f"(A: {a}/, B: {b}/)" in ran.output
+
+
 @pytest.mark.parametrize("inner", ["mydata", "mydata/train"])
 def test_data_within_a_directory_is_pointed_at(tmp_path: Path, inner: str) -> None:
     lay(tmp_path, inner + "/A/{i}.png", inner + "/B/{i}.png", 3)
