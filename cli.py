@@ -152,8 +152,9 @@ def _reason_outside(error: Exception) -> str:
     if said.startswith("Symlink loop from"):  # pathlib's, a RuntimeError
         return f"{escape(said)}: the link leads to itself; remove it"
     if isinstance(error, OSError) and error.errno in NOT_AS_EXPECTED and error.filename is not None:
+        place = error.filename if error.filename2 is None else error.filename2  # of a renaming
         return (
-            f"{escape(os.fsdecode(error.filename))}: {error.strerror}: something else stands there "
+            f"{escape(os.fsdecode(place))}: {error.strerror}: something else stands there "
             "than this command has made or looks for, or it was removed meanwhile; see what is "
             "there, then run the same command again"
         )

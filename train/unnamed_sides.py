@@ -16,6 +16,9 @@ from pix2pix_batch.train.sides import find_order, read_name, stem_of
 MOST_COMPARED = 8
 """Sibling directories whose files' names are compared: more are classes or scenes."""
 
+LEAST_COVERED = 0.5
+"""Of all files, how many must lie where files have two marks for these to be sides'."""
+
 Below = Mapping[Path, Mapping[Path, list[Path]]]
 """The directories in a directory that hold images, each with all that lie below it."""
 
@@ -183,4 +186,8 @@ def _find_beside(folder: Path, by_parent: Mapping[Path, list[Path]]) -> Iterator
     for (first, second), parents in places.items():
         base = _join(folder, parents)
         what = f"the files {first} and {second} in {base} are called alike"
-        yield Partners(str(base / first), str(base / second), what)
+        covered = sum(len(by_parent[parent]) for parent in parents)
+        if covered < LEAST_COVERED * sum(map(len, by_parent.values())):  # perhaps by chance
+            yield Partners("", "", what)
+        else:
+            yield Partners(str(base / first), str(base / second), what)

@@ -130,6 +130,22 @@ def whole(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.mark.parametrize("inside", ["metrics.jsonl", "model.safetensors", "tensorboard"])
+def test_what_stands_in_the_place_of_a_runs_file_is_told(
+    pairs: Path, done: Path, tmp_path: Path, inside: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(done, run)
+    if (run / inside).is_dir():
+        shutil.rmtree(run / inside)
+        (run / inside).write_text("")
+    else:
+        (run / inside).unlink()
+        (run / inside).mkdir()
+    ran = train(pairs, run, "--every", 4)
+    assert ran.code == 3 and ran.err.splitlines()[-1].startswith(f"error: {run / inside}: "), ran
+
+
 def gate_of(run: Path) -> Path:
     return run.parent / "gate"
 

@@ -183,6 +183,17 @@ def test_no_command_is_named_where_nothing_tells_which_are_the_sides(tmp_path: P
     assert "INPUTS" in ran.output and f"{tmp_path}/foo {tmp_path}/bar" not in ran.output
 
 
+def test_marks_that_few_files_have_are_named_in_no_command(tmp_path: Path) -> None:
+    """A mask's name that is a digest may end as if it had a mark."""
+    for i in range(10):
+        save(photo(i), tmp_path / f"{i:04x}" / "images" / f"{i:04x}0.png")
+        for k in range(2):
+            name = f"{i}77{'cd'[k]}" if i == 3 else f"{i}{k}58{k}1"
+            save(labels(10 * i + k), tmp_path / f"{i:04x}" / "masks" / f"{name}.png")
+    ran = CliRunner().invoke(main, ["dataset", "check", str(tmp_path)])
+    assert "*c.png" not in ran.output.split("which are A")[-1]
+
+
 def test_pairs_that_are_not_for_training_are_not_put_with_the_others(tmp_path: Path) -> None:
     for folder in ("our485", "eval15"):
         lay(tmp_path, folder + "/low/{i}.png", folder + "/high/{i}.png", 2)
