@@ -10,7 +10,6 @@ stay. What is not installed is named and left out.
 from __future__ import annotations
 
 import argparse
-import functools
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -142,10 +141,9 @@ def tensor(file: bytes) -> torch.Tensor:
     return torch.frombuffer(bytearray(file), dtype=torch.uint8)
 
 
-@functools.cache
-def pictures() -> list[np.ndarray]:
-    """The examples, scaled to the size of a tile."""
-    paths = sorted(EXAMPLES.glob("*/*.png"))
+def pictures(count: int | None) -> list[np.ndarray]:
+    """The first ``count`` examples, or all, scaled to the size of a tile."""
+    paths = sorted(EXAMPLES.glob("*/*.png"))[:count]
     return [np.array(Image.open(p).convert("RGB").resize((SIZE, SIZE))) for p in paths]
 
 
@@ -155,10 +153,11 @@ def encoded(pixels: np.ndarray, form: str) -> bytes:
     return buffer.getvalue()
 
 
-def milliseconds(codec: Codec, task: str, seconds: float) -> float:
-    """An image. Raises ``ValueError`` where what comes out is not the image that went in."""
+def milliseconds(codec: Codec, task: str, wanted: list[np.ndarray], seconds: float) -> float:
+    """One of the images ``wanted``. Raises ``ValueError`` where what comes out is not the image
+    that went in."""
     verb, form = task.split()
-    coder, wanted = codec.coders[task], pictures()
+    coder = codec.coders[task]
     decoding = verb == "decode"
     given = [encoded(one, form) if decoding else codec.prepare(one) for one in wanted]
     for made, one in zip(coder(given), wanted, strict=True):
@@ -182,9 +181,11 @@ def opened(file: bytes) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
+    parser.add_argument("--images", type=int, help="of the examples; default: all")
     parser.add_argument("--out", type=Path, help="also write the table there")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    wanted = pictures(arguments.images)
     tasks = [f"{verb} {form}" for verb in ("decode", "encode") for form in FORMS]
     rows, notes = [], []
     for name, kind in CODECS.items():
@@ -197,15 +198,13 @@ def main() -> None:
         for task in tasks:
             try:
                 known = task in codec.coders
-                cells.append(
-                    f"{milliseconds(codec, task, arguments.seconds):.2f}" if known else "none"
-                )
+                taken = milliseconds(codec, task, wanted, arguments.seconds) if known else 0.0
+                cells.append(f"{taken:.2f}" if known else "none")
             except Exception as error:
                 cells.append("failed")
                 notes.append(f"- {name}: {task}: {error}")
         rows.append([name, *cells])
-    count = len(pictures())
-    title = f"{machine()}; ms an image of {count}, {SIZE}x{SIZE}"
+    title = f"{machine()}; ms an image of {len(wanted)}, {SIZE}x{SIZE}"
     text = "\n".join([title, "", *table(["codec", *tasks], rows), *[""] * bool(notes), *notes])
     print(text)
     if arguments.out:

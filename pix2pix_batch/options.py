@@ -130,7 +130,7 @@ STRICT = partial(
 LENIENT = partial(
     option,
     False,
-    "Of images that are cut short or damaged take what is there, with a warning.",
+    "Of pictures that are cut short or damaged take what is there, with a warning; rasters fail.",
     decides_bytes=True,
 )
 MAX_PIXELS = partial(

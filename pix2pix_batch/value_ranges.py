@@ -9,7 +9,7 @@ between is linear or logarithmic. A bundle that says nothing has images of 8 bit
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -189,8 +189,9 @@ class ValueRange:
     def find_band(self, word: str) -> int:
         """The index of the band of that number, counted from 1, or name. Raises
         ``ValueError``."""
-        if word in self.names and word:
-            return self.names.index(word)
+        index = find_name(word, self.names)
+        if index is not None:
+            return index
         if word.isascii() and word.isdigit() and 1 <= int(word) <= self.channels:
             return int(word) - 1
         named = ", ".join(filter(None, self.names))
@@ -228,6 +229,17 @@ class ValueRange:
         for number, band in enumerate(self.bands, 1):
             told[f"band {number}"] = f"{band.name}: {band}" if band.name else str(band)
         return told
+
+
+def find_name(word: str, names: Sequence[str]) -> int | None:
+    """The index of the band that is called ``word``, in whatever letter case where that is one
+    alone; ``None`` without."""
+    if not word:
+        return None
+    if word in names:
+        return list(names).index(word)
+    alike = [k for k, name in enumerate(names) if name.casefold() == word.casefold()]
+    return alike[0] if len(alike) == 1 else None
 
 
 class ValueRanges(NamedTuple):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -15,6 +16,7 @@ from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.train import notes, pair_files, pairs, plausible, sides, threads
 from pix2pix_batch.train.check_result import Check, Problem, Sample
+from pix2pix_batch.train.deep_samples import describe_remedies
 from pix2pix_batch.train.file_data import FileSplit
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.mosaic_data import MosaicData
@@ -22,7 +24,7 @@ from pix2pix_batch.train.mosaic_recipe import Mosaic
 from pix2pix_batch.train.pair_doubts import NOT_WIDE, is_wide
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.palettes import Palettes, few_colours
-from pix2pix_batch.train.raster_check import check_rasters
+from pix2pix_batch.train.raster_check import check_rasters, describe_unread_rasters
 from pix2pix_batch.train.raster_data import RasterSplit
 from pix2pix_batch.train.raster_files import EMPTY, RasterReader
 from pix2pix_batch.train.recipe import Recipe
@@ -70,22 +72,31 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
         data, recipe, surveyed.layout, surveyed.name_sides(), problems=list(surveyed.problems)
     )
     _count_splits(result, surveyed)
-    check_rasters(result, surveyed, reader)
+    unlike_pictures = check_rasters(result, surveyed, reader)
     jitter, repeats = Jitter.of(recipe), _Repeats()
     evidence = plausible.Evidence(surveyed.layout == "side-by-side")
     palettes = Palettes()
     sound = []
+    told = {file for file, _ in result.problems if not isinstance(reader, RasterReader)}
+    unread: dict[str, list[str]] = {}
     for seen in threads.map_ahead(
         lambda pair: _read_pair(pair, recipe, jitter, reader), surveyed.pairs
     ):
         _count(result, seen)
-        result.problems += seen.problems
+        for file, what in seen.problems:
+            if file in unlike_pictures:
+                unread.setdefault(unlike_pictures[file], []).append(file)
+            elif file not in told:
+                result.problems.append((file, what))
         result.problems += repeats.add(seen)
         palettes.add(seen.colours)
         if seen.look is not None:
             evidence.add(seen.look)
         if not seen.problems:
             sound.append(seen.pair)
+    result.problems += [
+        (files[0], describe_unread_rasters(side, files)) for side, files in unread.items()
+    ]
     if (
         surveyed.layout == "side-by-side"
         and sound
@@ -93,24 +104,32 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
     ):
         result.doubts.append(NOT_WIDE)
     result.doubts += surveyed.doubts
-    result.doubts += [*evidence.doubts(), *palettes.doubts()]
+    remedies = partial(describe_remedies, sound, recipe)
+    result.doubts += [*evidence.doubts(remedies), *palettes.doubts()]
     result.notes += notes.list_notes(result, surveyed)
     shown_split = [pair for pair in sound if pair.split == "train"] or sound
     result.samples = _file_samples(shown_split, recipe, jitter, reader)
-    result.warnings = reader.warnings
+    result.warnings |= reader.warnings
     return result
 
 
 def _survey(data: Path, recipe: Recipe) -> Survey:
-    """Find the pairs. If there are rasters alone, they are found whatever the recipe takes."""
+    """Find the pairs. If there are rasters alone, or more pairs with them, they are found whatever
+    the recipe takes."""
+    found, refusal = None, None
     try:
-        return pairs.survey(data, val_fraction=0, rasters=recipe.takes_rasters)
-    except InputError:
-        if recipe.takes_rasters:
-            raise
+        found = pairs.survey(data, val_fraction=0, rasters=recipe.takes_rasters)
+    except InputError as error:
+        refusal = error
+    if not recipe.takes_rasters and (found is None or found.problems):
         with suppress(InputError):
-            return pairs.survey(data, val_fraction=0, rasters=True)
-        raise
+            other = pairs.survey(data, val_fraction=0, rasters=True)
+            if found is None or len(other.pairs) > len(found.pairs):
+                return other
+    if found is None:
+        assert refusal is not None
+        raise refusal
+    return found
 
 
 def _count_splits(result: Check, surveyed: Survey) -> None:

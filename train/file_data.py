@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import contextmanager, suppress
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,18 @@ from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.train import pair_files, pairs
 from pix2pix_batch.train import recipe as recipes
+from pix2pix_batch.train.deep_samples import (
+    describe_remedies,
+    describe_suitable_ranges,
+    format_remedies,
+)
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.pair_doubts import find_doubts
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.sampling import generator_at, shuffle_indices
 from pix2pix_batch.train.signature import Part
+from pix2pix_batch.train.survey import Survey
 from pix2pix_batch.value_ranges import ValueRanges
 
 
@@ -63,6 +69,24 @@ class FileSplit:
             raise ImageError(f"{self.listed[index].a}: {error}") from error
 
 
+def find_pairs(data: Path, recipe: Recipe) -> Survey:
+    """As :func:`pairs.find`; where only rasters that the recipe does not take make pairs, that is
+    said. Raises :class:`InputError`."""
+    try:
+        return pairs.find(data, val_fraction=recipe.val_fraction, rasters=recipe.takes_rasters)
+    except InputError as error:
+        found: list[Pair] = []
+        with suppress(InputError):
+            found = pairs.find(data, val_fraction=0, rasters=True).pairs
+        remedies = describe_remedies(found, recipe)
+        if not remedies:
+            raise
+        raise InputError(
+            f"{data}: holds rasters, and the recipe {recipe.name!r} takes pictures. "
+            f"{format_remedies(remedies)}"
+        ) from error
+
+
 # The parts of a data set, split and read, as the trainer asks for them.
 class FileData:
     """Pairs of image files; see :mod:`pix2pix_batch.train.pairs`."""
@@ -73,9 +97,11 @@ class FileData:
         self.recipe = recipe
         self.reader = reader = self._open_reader(tolerance)
         self.ranges = ValueRanges(*recipe.bare_ranges)
-        surveyed = pairs.find(data, val_fraction=recipe.val_fraction, rasters=recipe.takes_rasters)
+        surveyed = find_pairs(data, recipe)
         sizes: Counter[tuple[int, int]] = Counter()
-        pairs.require_sound(data, pair_files.check_headers(surveyed.pairs, sizes, reader))
+        problems = pair_files.check_headers(surveyed.pairs, sizes, reader)
+        hint = describe_suitable_ranges(problems, surveyed.pairs, recipe)
+        pairs.require_sound(data, problems, hint)
         if not surveyed.split("train"):
             raise InputError(f"{data}: has no training pairs (split 'train')")
         if recipe.val_fraction and not surveyed.split("val"):
@@ -111,7 +137,8 @@ class FileData:
         channels = self.recipe.in_channels, self.recipe.out_channels
         if self.recipe.direction == "BtoA":
             channels = channels[::-1]
-        shown = find_doubts(self.layout, self.train.listed, channels, self.reader)
+        remedies = partial(describe_remedies, self.train.listed, self.recipe)
+        shown = find_doubts(self.layout, self.train.listed, channels, self.reader, remedies)
         return [*self._doubts_of_names, *shown]
 
     def sample(self, k: int) -> tuple[Pixels, ...]:

@@ -99,12 +99,7 @@ def _distance_from_one(value: float) -> float:
 
 
 def evaluate_folds(
-    model: str,
-    data: Path,
-    reading: Reading | None = None,
-    *,
-    device: str = "auto",
-    precision: str = "auto",
+    model: str, data: Path, reading: Reading, *, device: str, precision: str
 ) -> FoldFigures:
     """Evaluate a model on each fold of its recipe.
 
@@ -112,14 +107,13 @@ def evaluate_folds(
         model: The name of a shipped model or the path of a bundle. With ``{fold}`` in it, each fold
             has a model of its own.
         data: As in :func:`pix2pix_batch.train.data.open_data`.
-        reading: How the data is read; ``None`` for the usual.
+        reading: How the data is read. It must not name another split than ``val``.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
 
     Raises:
         InputError: The recipe has no folds, or the model of a fold is not there.
     """
-    reading = reading or Reading()
     if reading.split not in (None, "val"):
         raise InputError(f"--folds: a fold is what is held out, not the split {reading.split!r}")
     evaluations: dict[str, Evaluation] = {}

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from pix2pix_batch.imaging import pages
 from pix2pix_batch.inputs.choice import LeftAlone
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape, format_count
@@ -23,6 +24,7 @@ def list_notes(result: Check, surveyed: Survey) -> Iterator[str]:
     ``result``."""
     recipe = result.recipe
     known = {os.path.abspath(path) for pair in surveyed.pairs for path in pair.files()}
+    known |= {pages.locate(path)[0] for path in known}
     known |= {os.path.abspath(file) for file, _ in surveyed.problems}
     places = [
         os.path.abspath(side) + os.sep for sides in surveyed.sides for side in (sides.a, sides.b)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ def find_doubts(
     listed: Sequence[Pair],
     channels: tuple[int, int] = (3, 3),
     reader: Reader | None = None,
+    describe_remedies: Callable[[], Mapping[int, str]] = dict,
 ) -> list[str]:
     """Find out, by what some images show, whether they may be no pairs, or other ones than is
     meant.
@@ -26,6 +27,7 @@ def find_doubts(
         listed: Pairs whose headers are sound.
         channels: With how many channels A and B are read.
         reader: Reads the files.
+        describe_remedies: As of :meth:`plausible.Evidence.doubts`.
 
     Returns:
         Reasons to doubt, for people.
@@ -39,7 +41,7 @@ def find_doubts(
     compared = threads.map_ahead(lambda pair: _compare_pair(pair, channels, reader), chosen)
     for comparison in filter(None, compared):
         evidence.add(comparison)
-    return reasons + evidence.doubts()
+    return reasons + evidence.doubts(describe_remedies)
 
 
 NOT_WIDE = (

@@ -16,6 +16,7 @@ from pix2pix_batch.imaging import images, pages
 from pix2pix_batch.imaging.decoding import decode
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.images import Picture
+from pix2pix_batch.imaging.metadata.tiff_pages import PAGES_OPTION
 from pix2pix_batch.text import format_count
 
 
@@ -80,10 +81,10 @@ class Reader:
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
         if picture.warnings:
-            self.warnings[str(path)] = "; ".join(picture.warnings)
+            self.warnings[str(path)] = reword_pages("; ".join(picture.warnings), path)
         return picture
 
-    def explain_unread(self, reason: str) -> str:
+    def explain_unread(self, reason: str, path: Path) -> str:
         """What to say of a file whose header cannot be read."""
         return f"cannot be read as an image ({reason})"
 
@@ -127,7 +128,7 @@ def check_headers(
                 own_sizes.append(reader.size(path, place))
             except ImageError as error:
                 reason = str(error).removeprefix(f"{path}: ")
-                problems.append((str(path), reader.explain_unread(reason)))
+                problems.append((str(path), reader.explain_unread(reason, path)))
         if len(own_sizes) < len(pair.files()):
             continue
         width, height = own_sizes[0]
@@ -140,6 +141,11 @@ def check_headers(
         elif sizes is not None:
             sizes[width if pair.b else width // 2, height] += 1
     return problems
+
+
+def reword_pages(text: str, path: Path) -> str:
+    """What is said of a file's pages and of options of ``convert``, as of a manifest."""
+    return text.replace(PAGES_OPTION, f"(a manifest names others: {path.name}{pages.MARK}2)")
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.imaging import pages
 from pix2pix_batch.inputs.choice import LeftAlone
 from pix2pix_batch.inputs.folder import image_files
-from pix2pix_batch.text import escape
+from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import manifest, partners, plausible, sides
 from pix2pix_batch.train.pair_doubts import find_doubts
 from pix2pix_batch.train.pair_files import Pair, check_headers
@@ -143,12 +143,22 @@ def require_sound(data: Path, problems: Sequence[tuple[str, str]], hint: str = "
     """
     if not problems:
         return
-    listed = "; ".join(f"{file}: {what}" for file, what in problems[:SHOWN])
-    more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+    alike: dict[str, list[str]] = {}
+    for file, what in problems:
+        alike.setdefault(what, []).append(file)
+    shown = list(alike.items())[:SHOWN]
+    listed = "; ".join(f"{_name_first(files)}: {what}" for what, files in shown)
+    left = len(problems) - sum(len(files) for _, files in shown)
+    more = f"; and {left} more" if left else ""
     raise InputError(
         f"{listed}{more}. 'pix2pix-batch dataset check {data}' lists them all; mend or remove "
         f"these files{hint and '. '}{hint}"
     )
+
+
+def _name_first(files: Sequence[str]) -> str:
+    """The first of them, and how many others."""
+    return files[0] + (f" and {format_count(len(files) - 1, 'other')}" if len(files) > 1 else "")
 
 
 def _side_by_side(data: Path, rasters: bool) -> Survey:

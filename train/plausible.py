@@ -6,7 +6,7 @@ Nothing here is certain, so it makes doubts and no errors. ``docs/data.md`` list
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,6 +45,11 @@ more than the second and another begins."""
 
 PARTNERS = 0.9
 """How often halves of partners are more alike than those of others, where nothing is wrong."""
+
+RESCALE = (
+    "scale the values to all 255 by one rule for all images, or, if they are labels by number, "
+    "give each label a colour of its own"
+)
 
 FEWEST = 3
 """Images that tell what a data set is like; two may be alike by chance."""
@@ -184,11 +189,13 @@ class Evidence:
         if len(self.looks) < COMPARED:
             self.looks.append(comparison)
 
-    def doubts(self) -> list[str]:
-        """Why these may be no pairs, or not the ones that were meant, a sentence each."""
+    def doubts(self, describe_remedies: Callable[[], Mapping[int, str]] = dict) -> list[str]:
+        """Why these may be no pairs, or not the ones that were meant, a sentence each.
+        ``describe_remedies``: what to do about values in a few levels, by side, where it is not to
+        scale them; called where there are such."""
         if not self.number:
             return []
-        doubts = [self._same(), *(self._values(side) for side in range(2))]
+        doubts = [self._same(), *(self._values(side, describe_remedies) for side in range(2))]
         if 2 * self.same < self.number:
             doubts.append(self._panels() or self._turned() or self._unlike())
         return [text for text in doubts if text]
@@ -199,7 +206,7 @@ class Evidence:
         of = f"in {self.same:,} of {format_count(self.number, 'pair')}"
         return f"A and B are the same picture {of}: there is nothing to learn"
 
-    def _values(self, side: int) -> str:
+    def _values(self, side: int, describe_remedies: Callable[[], Mapping[int, str]]) -> str:
         name, number = "AB"[side], self.number
         counts = self.counts[side]
         levels = np.flatnonzero(counts)
@@ -209,7 +216,8 @@ class Evidence:
         if number >= FEWEST and len(self.digests[side]) == 1:
             return f"every {name} is the same picture"
         if narrow := _describe_narrow_levels(counts):
-            return f"{name} {narrow}"
+            remedy = describe_remedies().get(side, "")
+            return f"{name} {narrow} of 255: {remedy and remedy + '; or '}{RESCALE}"
         greys = self.greys[side]
         if all(greys) and self._are_numbers(levels, greys):
             return (
@@ -304,7 +312,8 @@ class Evidence:
 
 
 def _describe_narrow_levels(counts: np.ndarray) -> str:
-    """What is wrong where pixels lie in a few levels, those that mark nothing apart (0, 255)."""
+    """The levels in which pixels lie where they are few, but for those that mark nothing apart (0,
+    255)."""
     total = counts.sum()
     common = np.flatnonzero(counts > 1e-4 * total)
     low, high = int(common[0]), int(common[-1])
@@ -321,10 +330,7 @@ def _describe_narrow_levels(counts: np.ndarray) -> str:
 
 def _format_levels(low: int, high: int, more: str) -> str:
     said = f"level {low}" if low == high else f"levels {low}..{high}"
-    return (
-        f"uses {said}{more} of 255: scale the values to all 255 by one rule for all images, or, "
-        "if they are labels by number, give each label a colour of its own"
-    )
+    return f"uses {said}{more}"
 
 
 TURNS: dict[str, Callable[[Pixels], Pixels]] = {

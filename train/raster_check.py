@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
+from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import pair_files
 from pix2pix_batch.train.check_result import Check
 from pix2pix_batch.train.pair_files import Reader
@@ -13,13 +18,17 @@ from pix2pix_batch.train.raster_survey import survey_rasters
 from pix2pix_batch.train.survey import Survey
 
 
-def check_rasters(result: Check, surveyed: Survey, reader: Reader) -> None:
+def check_rasters(result: Check, surveyed: Survey, reader: Reader) -> dict[str, str]:
     """Look at samples of rasters, suggest ranges, and measure those that the recipe asks for.
 
     Args:
         result: Gets what is found.
         surveyed: The pairs.
         reader: Reads the files.
+
+    Returns:
+        The files that no recipe of pictures takes, each with its side; none if the recipe takes
+        rasters.
     """
     own = reader if isinstance(reader, RasterReader) else None
     looked = survey_rasters(surveyed.pairs, own)
@@ -28,27 +37,54 @@ def check_rasters(result: Check, surveyed: Survey, reader: Reader) -> None:
         for side, side_survey in looked.sides.items()
         if own or not side_survey.is_picture
     }
+    # others may be pictures all the same, which GDAL does not read
+    problems = [found for found in looked.problems if sides or suffix_of(found[0]) in RASTERS]
+    result.problems += problems
     if not sides:
-        return
+        return {}
     result.rasters = sides
-    result.problems += looked.problems
+    result.warnings |= looked.warnings
+    if looked.partly:
+        result.notes.append(_describe_partly(looked.partly))
     for side, side_survey in sides.items():
         range_recipes = result.recipe.input_range, result.recipe.output_range
         is_input = (side == "A") != (result.recipe.direction == "BtoA")
         if range_recipes[not is_input] is None and not side_survey.is_picture:
             result.suggested += side_survey.suggest(is_input)
     if own is None:
-        return
+        return looked.unlike_pictures
+    _measure(result, surveyed, own)
+    return {}
+
+
+def _measure(result: Check, surveyed: Survey, reader: RasterReader) -> None:
+    """Measure the ranges that the recipe asks for, on files of the type that most have."""
     for place, side in enumerate("AB"):
-        if side in sides:
-            kind = sides[side].kinds.most_common(1)[0][0]
-            own.kinds[place] = sides[side].examples[kind], kind
+        if side in result.rasters:
+            side_survey = result.rasters[side]
+            kind = side_survey.kinds.most_common(1)[0][0]
+            reader.kinds[place] = side_survey.examples[kind], kind
     listed = [pair for pair in surveyed.pairs if pair.split == "train" and pair.b is not None]
-    listed = [pair for pair in listed if not pair_files.check_headers([pair], reader=own)]
+    listed = [pair for pair in listed if not pair_files.check_headers([pair], reader=reader)]
     try:
-        ranges = measure_ranges(own, listed, result.recipe)
-        own.set_ranges(ranges)
+        ranges = measure_ranges(reader, listed, result.recipe)
+        reader.set_ranges(ranges)
         result.scales = list_scales(ranges, result.recipe.shown_bands)
     except InputError as error:
         if not isinstance(error.__cause__, ImageError):  # a file that its pair's reading names
             result.problems.append((str(result.data), str(error)))
+
+
+def describe_unread_rasters(side: str, files: Sequence[str]) -> str:
+    """That a recipe of pictures does not take these of a side; what it needs is suggested."""
+    others = f", as are {format_count(len(files) - 1, 'other')} of {side}" if len(files) > 1 else ""
+    return f"is a raster{others}, which this recipe does not take: set what is suggested above"
+
+
+def _describe_partly(files: Sequence[Path]) -> str:
+    have = "has" if len(files) == 1 else "have"
+    return (
+        f"{format_count(len(files), 'file')} {have} pixels that lack data (NaN) in some bands "
+        f"only, such as {escape(files[0])}: in inputs these bands get the middle of their range, "
+        "in targets such pixels are left out"
+    )

@@ -40,11 +40,18 @@ class RasterFacts:
         return len(self.names)
 
 
-def read_facts(path: Path) -> RasterFacts:
-    """Read what a raster says of itself, but for a band of transparency. Raises
-    :class:`ImageError`."""
+def read_facts(path: Path, channels: int | None = None) -> RasterFacts:
+    """Read what a raster says of itself, but for a band of transparency.
+
+    Args:
+        path: Of a file, or of a page of one.
+        channels: Those of the recipe; ``None`` if it does not say what the rasters are.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
     if suffix_of(path.name) == numpy_raster.SUFFIX:
-        return _read_numpy(path)
+        return _read_numpy(path, channels)
     rasterio = library.rasterio()
     with library.explain_errors("read as a raster"), open_named(str(path)) as file:
         own = [
@@ -73,9 +80,10 @@ def _name_system(crs: Any) -> str:
     return f"EPSG:{code}" if code else str(crs.to_wkt())
 
 
-def _read_numpy(path: Path) -> RasterFacts:
+def _read_numpy(path: Path, channels: int | None) -> RasterFacts:
     array = numpy_raster.load_array(str(path))
     height, width, bands = array.shape
+    numpy_raster.require_bands_last(array.shape, channels)
     kind = array.dtype.newbyteorder("=").name
     return RasterFacts(width, height, kind, ("",) * bands, (None,) * bands)
 

@@ -14,10 +14,12 @@ from pix2pix_batch.imaging.composite import show
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.imaging.raster import library
+from pix2pix_batch.imaging.raster.numpy_raster import SUFFIX
 from pix2pix_batch.imaging.raster.reading import Raster, open_raster
-from pix2pix_batch.imaging.raster.samples import choose_step
+from pix2pix_batch.imaging.raster.samples import GDAL_TYPES, choose_step
 from pix2pix_batch.inference.large_images import may_be_large_picture
 from pix2pix_batch.item import Item
+from pix2pix_batch.train import pair_files
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.raster_facts import read_facts
 from pix2pix_batch.train.recipe import Recipe
@@ -149,7 +151,7 @@ class RasterReader(Reader):
                 size = raster.height * raster.width * raster.pixel_bytes
                 return Extent(raster.height, raster.width, size > HELD)
         except ImageError as error:
-            raise ImageError(f"{path}: {reword(error)}") from error
+            raise ImageError(f"{path}: {reword(error, path)}") from error
 
     def find_large(self, pair: Pair) -> tuple[int, int] | None:
         """Height and width of a pair of which a side is read window by window; ``None`` of
@@ -241,9 +243,9 @@ class RasterReader(Reader):
         try:
             with self._open(path, side) as raster:
                 pixels, valid = read(raster)
-                warnings = list(raster.warnings)
+                warnings = [reword(said, path) for said in raster.warnings]
         except ImageError as error:
-            raise ImageError(f"{path}: {reword(error)}") from error
+            raise ImageError(f"{path}: {reword(error, path)}") from error
         except MemoryError as error:
             raise ImageError(f"{path}: is too large for this machine's memory") from error
         if warnings:
@@ -285,17 +287,17 @@ class RasterReader(Reader):
             return super().size(path, place)
         with self._open(path, side) as raster:
             size = raster.width, raster.height
-        kind = read_facts(path).kind
+        kind = read_facts(path, side.bare.channels).kind
         first, same = self.kinds.setdefault(place, (path, kind))
         if kind != same:
             raise ImageError(
                 f"has samples of {kind}, and {first} of {same}; all of a side must be of one type, "
-                "and on one scale: convert them (gdal_translate -ot)"
+                f"and on one scale: convert them ({_remedy_of(path, same)})"
             )
         return size
 
-    def explain_unread(self, reason: str) -> str:
-        return reword(reason)
+    def explain_unread(self, reason: str, path: Path) -> str:
+        return reword(reason, path)
 
     def pair(self, pair: Pair, channels: object = None) -> tuple[np.ndarray, np.ndarray]:
         """Draw both sides as :func:`pix2pix_batch.imaging.composite.show` does, for whoever looks
@@ -333,6 +335,13 @@ class RasterReader(Reader):
         return show(source, given.range, given.shown), drawn
 
 
+def _remedy_of(path: Path, kind: str) -> str:
+    """What makes a file's samples such."""
+    if suffix_of(path.name) == SUFFIX:
+        return f"array.astype({kind!r})"
+    return f"gdal_translate -ot {GDAL_TYPES.get(kind, kind.title())}"
+
+
 def _require_same_size(pair: Pair, a: tuple[int, ...], b: tuple[int, ...]) -> None:
     if a != b:
         raise ImageError(f"{pair.b}: its size differs from that of {pair.a}")
@@ -343,12 +352,16 @@ def is_picture(path: Path, side: ValueRange) -> bool:
     return side.is_picture and suffix_of(path.name) not in RASTERS
 
 
-def reword(reason: ImageError | str) -> str:
+def reword(reason: ImageError | str, path: Path) -> str:
     """What is said of a model and of options of ``convert``, as of a recipe."""
-    text = str(reason)
+    text = pair_files.reword_pages(str(reason), path)
     for before, after in (
         ("choose them with --bands", "choose them with 'bands' in the recipe's range"),
         ("--bands names", "the recipe's range names"),
+        ("--bands takes", "the recipe's 'bands' take"),
+        ("for the model's", "for"),
+        ("and the model's", "and the recipe's"),
+        ("(see --bands)", "(see 'bands' in the recipe's range)"),
         ("the model takes", "the recipe takes"),
         ("the model was trained with", "the recipe has"),
     ):

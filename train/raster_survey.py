@@ -128,16 +128,25 @@ def _format_flow(values: dict[str, Any]) -> str:
 
 @dataclass
 class RasterSurvey:
-    """Of both sides, where they are rasters; ``problems``: as of ``dataset check``. ``is_asked``:
-    whether a recipe says what they are: then reading the pairs tells which of them are not so."""
+    """Of both sides, where they are rasters; ``problems``, ``warnings``: as of ``dataset check``;
+    ``partly``: files with pixels that lack data in some bands only; ``unlike_pictures``: those that
+    are no pictures of 8 bits, each with its side. ``is_asked``: whether a recipe says what they
+    are: then reading the pairs tells which of them are not so."""
 
     is_asked: bool = False
     sides: dict[str, SideSurvey] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
+    warnings: dict[str, str] = field(default_factory=dict)
+    partly: list[Path] = field(default_factory=list)
+    unlike_pictures: dict[str, str] = field(default_factory=dict)
 
     def add(self, pair: Pair, looks: Sequence[FileLook]) -> None:
         for side, look in zip("AB", looks, strict=True):
             self.problems += [(str(look.path), text) for text in look.problems]
+            if look.warning:
+                self.warnings[str(look.path)] = look.warning
+            if look.partly:
+                self.partly.append(look.path)
             if look.facts is not None:
                 self._add_file(side, look, look.facts)
         first, other = (look.facts for look in looks)
@@ -145,6 +154,8 @@ class RasterSurvey:
             self.problems.append((str(pair.b), what))
 
     def _add_file(self, side: str, look: FileLook, facts: RasterFacts) -> None:
+        if facts.kind != "uint8" or facts.bands not in PICTURES:
+            self.unlike_pictures[str(look.path)] = side
         mine = self.sides.setdefault(side, SideSurvey())
         if not mine.files:
             mine.names, mine.nodata = look.names, next(iter(facts.nodata), None)
@@ -175,7 +186,8 @@ class RasterSurvey:
 
 @dataclass(frozen=True)
 class FileLook:
-    """What was read of a file. ``facts``: ``None`` for pictures; ``bands``: their statistics."""
+    """What was read of a file. ``facts``: ``None`` for pictures; ``bands``: their statistics;
+    ``warning``: what is odd of it; ``partly``: how many pixels lack data in some bands only."""
 
     path: Path
     facts: RasterFacts | None = None
@@ -183,6 +195,8 @@ class FileLook:
     names: tuple[str, ...] = ()
     bands: tuple[BandStatistics, ...] = ()
     problems: tuple[str, ...] = ()
+    warning: str = ""
+    partly: int = 0
 
 
 def survey_rasters(listed: Sequence[Pair], reader: RasterReader | None) -> RasterSurvey:
@@ -210,18 +224,19 @@ def _look(path: Path, reader: RasterReader | None, place: int) -> FileLook:
     if not may_be_raster(path):
         return FileLook(path)
     try:
-        facts = read_facts(path)
+        side = None if reader is None else (reader.b if place else reader.a)
+        facts = read_facts(path, None if side is None else side.bare.channels)
         if np.dtype(facts.kind).kind not in "iuf":
             raise ImageError(f"has samples of {facts.kind}; real numbers are read")
         if reader is None and facts.kind == "uint8" and facts.bands in PICTURES:
             return FileLook(path)
-        if reader is None:
+        if reader is None or side is None:
             kind = facts.kind if facts.kind in LIMITS else "float32"
             bare = bare_range(kind, [""] * facts.bands, None)
             own, side = RasterReader.plain(), RasterSide(bare, bare)
             names = facts.names
         else:
-            own, side = reader, reader.b if place else reader.a
+            own = reader
             chosen = side.bare.names
             kind = side.bare.dtype
             names = chosen if any(chosen) or len(chosen) != facts.bands else facts.names
@@ -230,15 +245,9 @@ def _look(path: Path, reader: RasterReader | None, place: int) -> FileLook:
         # of a recipe's reader, what is wrong is found where the pair is read
         said = str(error).removeprefix(f"{path}: ")
         return FileLook(path, problems=() if reader is not None else (said,))
-    problems = []
-    if "infinite" in own.warnings.get(str(path), ""):
-        problems.append("holds infinite values: make them its value for no data")
-    elif read.partly:
-        lack = "pixel lacks" if read.partly == 1 else "pixels lack"
-        problems.append(f"{read.partly:,} {lack} data (NaN) in some bands only; mask them in all")
-    elif read.is_empty and reader is None:
-        problems.append(EMPTY)
-    return FileLook(path, facts, kind, names, tuple(read.bands), tuple(problems))
+    problems = (EMPTY,) if read.is_empty and reader is None else ()
+    warning = own.warnings.get(str(path), "")
+    return FileLook(path, facts, kind, names, tuple(read.bands), problems, warning, read.partly)
 
 
 @dataclass

@@ -90,7 +90,8 @@ def evaluate(
     sharpness (edges and noise; a grid counts too), grid (energy of what repeats after 2, 4 or 8
     pixels), bright (share of pixels above 128), relative L1 (over that of each target's mean
     colour); for label maps accuracies and IoU; LPIPS and FID where the weights of their networks
-    are at hand.
+    are at hand. Of rasters, where there is data, in the output's units and by band: MAE, RMSE,
+    PSNR, SSIM, and of several bands the spectral angle (degrees).
     """
     require_extra("torchmetrics")
     from pix2pix_batch.storage import output

@@ -31,7 +31,7 @@ from pix2pix_batch.text import escape
     type=click.Choice(FITS),
     help="How images of other sizes are treated, as in convert.  [default: the model's]",
 )
-@add_options(SynthesisOptions, "device", "precision")
+@add_options(SynthesisOptions, "bands", "device", "precision")
 @add_tolerance
 def preview(
     model: str, pictures: tuple[str, ...], out: Path | None, show: bool, **options: Any

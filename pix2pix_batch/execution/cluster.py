@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
+import json
 import logging
 import multiprocessing
 import os
 import resource
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import dask
-from distributed import Client, Nanny, Scheduler, SpecCluster, Status, utils
+from distributed import Client, Nanny, Scheduler, Security, SpecCluster, Status, utils
 from distributed.comm.core import CommClosedError
+from distributed.comm.core import connect as connect_to
 
 from pix2pix_batch.errors import InputError, OutputError, Pix2PixBatchError, SchedulerGone
 from pix2pix_batch.execution import capacity, worker_template
@@ -32,6 +37,9 @@ QUIET = {
 
 SPAWNED = "distributed.nanny.pre-spawn-environ"
 """Dask's setting of what the workers' environment has, also of those that it starts anew."""
+
+CONNECT_SECONDS = 10.0
+"""How long to try to reach a scheduler, and how long it may take to answer then."""
 
 PATIENCE = 300.0
 """Seconds to wait for workers where an existing cluster has none any more: a batch system may be
@@ -69,6 +77,7 @@ def start_local(environments: list[dict[str, str]], method: str) -> Iterator[tup
             SPAWNED: {**dask.config.get(SPAWNED), **worker_template.ENVIRONMENT},
         }
         stack.enter_context(dask.config.set(QUIET | how))
+        stack.enter_context(worker_template.main_left_out())
         # Else Dask imports pandas where it is installed, for a fork server of its own to import.
         if hasattr(utils, "_forkserver_preload_set"):
             utils._forkserver_preload_set = True
@@ -87,11 +96,13 @@ def _connect_to(scheduler: str) -> Iterator[Client]:
         )
     try:
         if "://" in scheduler or not os.path.isfile(scheduler):
-            client = Client(scheduler, timeout=10)
+            _require_answer(scheduler)
+            client = Client(scheduler, timeout=CONNECT_SECONDS)
         else:
-            client = Client(scheduler_file=scheduler, timeout=10)
-    except Exception as error:  # of a scheduler file that is none, an assertion of Dask's
-        why = error or type(error).__name__
+            _require_answer(json.loads(Path(scheduler).read_text())["address"])
+            client = Client(scheduler_file=scheduler, timeout=CONNECT_SECONDS)
+    except Exception as error:  # the kinds of errors of addresses and files that are none are many
+        why = str(error) or type(error).__name__
         raise InputError(
             f"{scheduler}: no Dask scheduler answers there ({why}); check the address, or "
             "leave out --scheduler to use this machine"
@@ -107,6 +118,24 @@ def _connect_to(scheduler: str) -> Iterator[Client]:
             if isinstance(error, CommClosedError) or client.status != "running":
                 raise SchedulerGone from error
             raise
+
+
+def _require_answer(address: str) -> None:
+    """Raises :class:`TimeoutError` where something accepts connections and says nothing, as a
+    server of another kind or a scheduler that hangs: Dask's client waits for its greeting for ever.
+    """
+
+    async def greet() -> None:
+        arguments = Security().get_connection_args("client")
+        greeting = connect_to(address, timeout=CONNECT_SECONDS, **arguments)
+        try:
+            connection = await asyncio.wait_for(greeting, 2 * CONNECT_SECONDS)
+        except TimeoutError as error:
+            raise TimeoutError("what listens there does not answer as a scheduler") from error
+        connection.abort()
+
+    with ThreadPoolExecutor(1) as pool:  # this thread may have an event loop, as in notebooks
+        pool.submit(lambda: asyncio.run(greet())).result()
 
 
 OPEN_FILES, FEWEST_OPEN_FILES = 64, 32

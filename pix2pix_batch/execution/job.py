@@ -268,12 +268,9 @@ class Job:
         chunk_options = ChunkOptions(marker=path, limit=self.options.item_timeout)
         if not self.options.scheduler:
             return chunk_options
-        paths = (item.path for item in map(self._resolve_path, first))
-        seen = filter(files.is_readable, paths)
-        return replace(
-            chunk_options,
-            needs=WorkerRequirements(preflight.package_versions(), next(seen, ""), markers),
-        )
+        seen = preflight.find_readable(item.path for item in map(self._resolve_path, first))
+        needs = WorkerRequirements(preflight.package_versions(), *seen, markers)
+        return replace(chunk_options, needs=needs)
 
     def _autotune(
         self,

@@ -76,6 +76,7 @@ def plan_job(source: str, out: str, options: Options, opener: Opener | None = No
         raise InputError(f"{model}: has no dropout, so --noise would change nothing; leave it out")
     fit = options.fit or info.fit
     _require_fit(model, info, fit, options)
+    input_reading.require_bands(info, options.bands)
     input_reading.require_format(info, options.format, options.creation_option)
     settings = take_common(
         Settings,

@@ -7,7 +7,7 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -42,12 +42,13 @@ class WorkerRequirements:
     """What the job's workers must have.
 
     ``versions``: of the machine the job was started on; ``readable``: an input that can be read
-    there, if any can; ``directory``: one that this run has made in OUT, empty where OUT is no
-    directory.
+    there, if any can; ``beginning``: the digest of its beginning; ``directory``: one that this
+    run has made in OUT, empty where OUT is no directory.
     """
 
     versions: tuple[tuple[str, str], ...]
     readable: str = ""
+    beginning: str = ""
     directory: str = ""
 
 
@@ -61,6 +62,15 @@ def package_versions() -> tuple[tuple[str, str], ...]:
             version = metadata.version(name).partition("+")[0]
         found.append((name, version))
     return tuple(found)
+
+
+def find_readable(paths: Iterable[str]) -> tuple[str, str]:
+    """The first of the inputs that can be read here and the digest of its beginning; empty where
+    none can."""
+    for path in paths:
+        with contextlib.suppress(ImageError):
+            return path, files.digest_beginning(path)
+    return "", ""
 
 
 def find_problems(settings: Settings, needs: WorkerRequirements) -> list[str]:
@@ -89,11 +99,16 @@ def _input(needs: WorkerRequirements) -> str:
     if not needs.readable:
         return ""
     try:
-        files.require_readable(needs.readable)
+        found = files.digest_beginning(needs.readable)
     except ImageError as error:
         return (
             f"cannot read the input {escape(needs.readable)} ({error}): mount IN there at the "
             "same path, for the same user"
+        )
+    if found != needs.beginning:
+        return (
+            f"has another file as the input {escape(needs.readable)}: mount the same IN there at "
+            "the same path"
         )
     return ""
 

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from multiprocessing import forkserver, get_all_start_methods, resource_tracker
+from multiprocessing import forkserver, get_all_start_methods, resource_tracker, spawn
 from typing import Any
 
 PRELOAD = "pix2pix_batch.execution.worker_preload"
@@ -86,6 +86,39 @@ def environment() -> Iterator[None]:
     finally:
         for name in new:
             os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def main_left_out() -> Iterator[None]:
+    """Dask's worker processes that are started in here, by any thread, do not run the user's script
+    once more, as :mod:`multiprocessing` has it: they need nothing of it, and one that converts
+    without ``if __name__ == "__main__"`` would do so in each of them."""
+    global _prepare
+    with _lock:
+        if not _main_left_out:
+            _prepare, spawn.get_preparation_data = spawn.get_preparation_data, _prepare_worker
+        _main_left_out.append(None)
+    try:
+        yield
+    finally:
+        with _lock:
+            _main_left_out.pop()
+            if not _main_left_out:
+                spawn.get_preparation_data = _prepare
+
+
+_main_left_out: list[None] = []
+"""One for each job that is in :func:`main_left_out`."""
+_prepare = spawn.get_preparation_data
+
+
+def _prepare_worker(name: str) -> dict[str, Any]:
+    """What a new process is told of this one; ``name`` is the process's."""
+    told: dict[str, Any] = _prepare(name)
+    if name.startswith("Dask Worker"):
+        for key in ("init_main_from_name", "init_main_from_path"):
+            told.pop(key, None)
+    return told
 
 
 @contextlib.contextmanager

@@ -32,6 +32,9 @@ MARK = "#"
 MARKED = re.compile(rf"(.+?)({MARK}+)([1-9][0-9]{{0,4}})", re.DOTALL)
 """A page's name."""
 
+MISNUMBERED = re.compile(rf"(.+?){MARK}+(?:0[0-9]*|-[0-9]+)", re.DOTALL)
+"""What would be one if it had a number from 1 on."""
+
 BLOCK = 1 << 16
 """Bytes that are asked of a store at once."""
 
@@ -114,6 +117,27 @@ def split_name(name: str) -> tuple[str, str, int]:
         if may_have_pages(file if store_of(name).is_local else urlsplit(file).path):
             return file, mark, int(number)
     return name, "", 0
+
+
+def explain_misnumbered(name: str, folder: str = "") -> str:
+    """Say why a name with a page's mark names no page, though the file is there.
+
+    Args:
+        name: A local path, relative to ``folder``.
+        folder: Where it lies; empty for the working directory.
+
+    Returns:
+        A reason that follows "is" or the name; empty if this is not what is wrong with it.
+    """
+    found = MISNUMBERED.fullmatch(name)
+    if found is None or not may_have_pages(found[1]):
+        return ""
+    path = os.path.join(folder, found[1])
+    if os.path.lexists(os.path.join(folder, name)) or not os.path.isfile(path):
+        return ""
+    count = count_pages(path)
+    last = f" to {found[1]}{MARK}{count}" if count > 1 else ""
+    return f"no page: pages are counted from 1, {found[1]}{MARK}1{last}"
 
 
 def locate(path: str) -> tuple[str, int]:

@@ -19,8 +19,8 @@ from pix2pix_batch.imaging.metadata.georeference import GeoTiff, Turn
 from pix2pix_batch.imaging.metadata.tiff import Fields, xmp_field
 from pix2pix_batch.imaging.metadata.tiff_pages import require_page
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
-from pix2pix_batch.imaging.raster.profile import RasterExtras
-from pix2pix_batch.imaging.raster.writing import GDAL_TEXTS, GEOTIFF
+from pix2pix_batch.imaging.raster.profile import GEOTIFF, RasterExtras
+from pix2pix_batch.imaging.raster.writing import GDAL_TEXTS
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 

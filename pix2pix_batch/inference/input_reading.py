@@ -41,6 +41,24 @@ def split_bands(bands: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in (bands or "").split(",") if word.strip())
 
 
+def require_bands(info: BundleInfo, bands: str | None) -> None:
+    """Raises :class:`InputError` where the bands asked for cannot be the bundle's, whatever the
+    files."""
+    from pix2pix_batch.imaging.raster.bands import describe_other_number
+
+    if bands is None:
+        return
+    if info.labels is not None:
+        raise InputError(f"--bands is for rasters; {info.name} takes images of labels")
+    words = split_bands(bands)
+    if not words:
+        raise InputError("--bands names none; give numbers or names, such as 4,3,2")
+    if len(words) != info.ranges.input.channels:
+        raise InputError(describe_other_number(words, info.ranges.input))
+    if any(word.isdecimal() and not int(word) for word in words):
+        raise InputError(f"--bands {bands}: bands are counted from 1")
+
+
 def read_picture(data: bytes, info: BundleInfo, tolerance: Tolerance = USUAL) -> Picture:
     """Decode an image file for a bundle's generator. Raises :class:`ImageError`."""
     if info.labels is not None:
@@ -146,9 +164,10 @@ def place_of(fields: Fields, has_gaps: bool) -> RasterProfile:
 def require_format(info: BundleInfo, form: str, creation: Sequence[str]) -> None:
     """See before long work that outputs can be written. ``form``: ``same`` too; ``creation``:
     options of GDAL's. Raises :class:`InputError`."""
-    from pix2pix_batch.imaging.raster import library, writing
+    from pix2pix_batch.imaging.raster import creation_check, library
+    from pix2pix_batch.imaging.raster.creation import parse_creation_options
 
-    options = writing.parse_creation_options(creation)
+    options = parse_creation_options(creation)
     if form == "same":
         if options:
             raise InputError("--creation-option is for --format tiff or cog, not for same")
@@ -162,7 +181,7 @@ def require_format(info: BundleInfo, form: str, creation: Sequence[str]) -> None
         raise InputError(f"--creation-option is for --format tiff or cog; {form} has none")
     if made.driver and (options or made.only_rasters or not side.is_picture):
         library.rasterio()
-        writing.require_creation_options(made.driver, options, side.dtype, side.channels)
+        creation_check.require_creation_options(made.driver, options, side)
 
 
 def choose_source_form(info: BundleInfo, form: str) -> str:
@@ -198,7 +217,7 @@ def make_extras(
     is_picture = profile is None and side.is_picture
     if is_picture and not (settings.creation_option or made.only_rasters):
         return None
-    from pix2pix_batch.imaging.raster.writing import parse_creation_options
+    from pix2pix_batch.imaging.raster.creation import parse_creation_options
 
     profile = profile or RasterProfile()
     return RasterExtras(

@@ -17,10 +17,10 @@ from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.kinds import suffix_of
 from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.imaging.raster.pieces import PARTS, PieceStore
+from pix2pix_batch.imaging.raster.profile import GEOTIFF
 from pix2pix_batch.imaging.raster.reading import Raster, open_raster
 from pix2pix_batch.imaging.raster.samples import count_pixel_bytes
 from pix2pix_batch.imaging.raster.streaming import StreamedTiles, Watched, strip_memory
-from pix2pix_batch.imaging.raster.writing import GEOTIFF
 from pix2pix_batch.imaging.tiling import Axis
 from pix2pix_batch.inference import input_reading
 from pix2pix_batch.inference.carried_metadata import Metadata, add_described

@@ -276,7 +276,8 @@ def _locate_page(tidy: str, folder: str) -> Located | None:
     for reading in _readings(file, file) if number else ():
         if _exists(os.path.join(folder, reading)):
             return Located(f"{reading}{mark}{number}")
-    return None
+    refusal = pages.explain_misnumbered(tidy, folder)
+    return Located(tidy, refusal=refusal) if refusal else None
 
 
 def _tidy(line: str) -> str:

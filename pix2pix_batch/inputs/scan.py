@@ -45,7 +45,8 @@ def _open_local(source: str, options: ScanOptions) -> InputSource:
         braces = not pattern and (has_braces(source) or pages.locate(source)[1] > 0)
     root = _root_of(path) if pattern or braces else path
     if not root.exists():
-        raise InputError(f"{escape(root)}: no such file or directory")
+        why = pages.explain_misnumbered(source) or "no such file or directory"
+        raise InputError(f"{escape(root)}: {why}")
     if root.is_file():
         pattern, root = True, path.parent
     if not os.access(root, os.R_OK | os.X_OK):

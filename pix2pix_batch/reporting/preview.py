@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +14,18 @@ from PIL import Image
 from pix2pix_batch import bundle
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.imaging import images
+from pix2pix_batch.imaging import images, pages
 from pix2pix_batch.imaging.composite import show
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.kinds import suffix_of
+from pix2pix_batch.imaging.raster.numpy_raster import NumpyRaster
 from pix2pix_batch.inference import autotune
-from pix2pix_batch.inference.input_reading import is_raster, read_item
+from pix2pix_batch.inference.input_reading import (
+    is_raster,
+    read_item,
+    require_bands,
+    select_own_page,
+)
 from pix2pix_batch.inference.settings import Settings, apply_decision, settings_without_job
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import Record
@@ -54,6 +59,7 @@ def preview(
     out: Path | None = None,
     *,
     fit: str | None = None,
+    bands: str | None = None,
     device: str = "auto",
     precision: str = "auto",
     tolerance: Tolerance = USUAL,
@@ -61,7 +67,8 @@ def preview(
     """Translate ``paths`` with ``model``, as ``convert`` does in PyTorch, into a picture.
 
     ``out``: a ``.png``; without one, ``preview-<model>.png`` here, which is replaced if it is a
-    picture of ours; ``tolerance``: what is made of files that are not as they should be. Raises
+    picture of ours; ``bands``: of rasters, those that are the model's, as of ``convert``;
+    ``tolerance``: what is made of files that are not as they should be. Raises
     :class:`InputError` and :class:`OutputError`.
     """
     _require_few(paths)
@@ -70,27 +77,30 @@ def preview(
     _require_apart(out, paths)
     _, columns, cell = next(layout for layout in LAYOUTS if len(paths) <= layout[0])
     info = read_image_model(bundle_path)
+    require_bands(info, bands)
     # in PyTorch: a TensorRT engine would first be built, for minutes
     settings = replace(
         settings_without_job(bundle_path, info.image_size, fit or info.fit, device, precision),
         tolerance=tolerance,
+        bands=bands,
     )
     form = "png" if info.ranges.output.is_picture else "npy"
-    items = [
-        Item(path, f"{i}{suffix_of(path)}", f"{i}.{form}", form) for i, path in enumerate(paths)
-    ]
+    items = [_make_item(path, i, form) for i, path in enumerate(paths)]
     decision = autotune.autotune(settings, items)
     settings = apply_decision(settings, decision)
     records, outputs = _translate(settings, items, cell, info)
-    made = [item for item in items if item.output in outputs]
+    named = list(zip(paths, items, strict=True))
     rows = [
         (
-            _title(item.path, records[item.name].distance),
+            _title(path, records[item.name].distance),
             [_draw_input(item, cell, info, settings), outputs[item.output]],
         )
-        for item in made
+        for path, item in named
+        if item.output in outputs
     ]
-    failures = [(item.path, records[item.name].reason) for item in items if item not in made]
+    failures = [
+        (path, records[item.name].reason) for path, item in named if item.output not in outputs
+    ]
     if not rows:
         return Preview(None, failures, decision.note)
     sides = (side for _, pair in rows for image in pair for side in image.shape[:2])
@@ -98,6 +108,13 @@ def preview(
     heads = ["input", "output"]
     output.write(out, contact_sheet.render_png(rows, heads, columns, cell, _list_scales(info)))
     return Preview(out, failures, decision.note)
+
+
+def _make_item(path: str, number: int, form: str) -> Item:
+    """The input, or the page of one, at ``path``."""
+    file, page = pages.locate(path)
+    name = f"{number}{suffix_of(file)}"
+    return Item(file, name, f"{number}.{form}", form, page=page)
 
 
 def _require_few(paths: Sequence[str]) -> None:
@@ -110,6 +127,8 @@ def _require_few(paths: Sequence[str]) -> None:
             raise InputError(
                 f"{escape(path)}: is a directory; give images, or use pix2pix-batch convert"
             )
+        if why := pages.explain_misnumbered(path):
+            raise InputError(f"{escape(path)}: {why}")
         if glob.has_magic(path) and not os.path.exists(path):
             raise InputError(
                 f"{escape(path)}: no such file; leave the pattern out of quotes, for the shell to "
@@ -151,9 +170,9 @@ def _translate(
 
     def keep(name: str, data: bytes) -> None:
         if name.endswith(".npy"):
-            values = np.load(io.BytesIO(data), allow_pickle=False)
-            bands = values if values.ndim == 3 else values[:, :, None]
-            outputs[name] = _shrink(show(bands, info.ranges.output), cell)
+            with NumpyRaster(data, info.ranges.output) as raster:
+                pixels, valid = raster.read(0, 0, raster.height, raster.width)
+            outputs[name] = _shrink(show(pixels, info.ranges.output, valid=valid), cell)
         else:
             outputs[name] = _small(data, cell, USUAL)
 
@@ -165,7 +184,8 @@ def _translate(
 def _draw_input(item: Item, cell: int, info: BundleInfo, settings: Settings) -> np.ndarray:
     """As :func:`_small`; of rasters the bands that are the model's."""
     if not is_raster(item.name, info, settings.bands):
-        return _small(read_file(item.path)[0], cell, settings.tolerance)
+        data = select_own_page(item, read_file(item.path)[0])
+        return _small(data, cell, settings.tolerance)
     picture = read_item(item, info, settings)
     valid = None if picture.alpha is None else picture.alpha > 0
     return _shrink(show(picture.pixels, info.ranges.input, valid=valid), cell)

@@ -154,7 +154,9 @@ class Display:
             parts.append(f"{duration((total - count_finished(progress.summary)) / rate)} left")
         parts += others
         if progress.stopping:
-            parts.append("stopping: finishing what is in flight (Ctrl-C again to drop it)")
+            parts.append(
+                "stopping: finishing what is in flight, not counted yet (Ctrl-C again to drop it)"
+            )
         return " | ".join(parts)
 
 

@@ -47,6 +47,8 @@ class Summary:
     planned: int = 0
     converted: int = 0
     skipped: int = 0
+    renamed: int = 0
+    renames: list[tuple[str, str]] = field(default_factory=list)
     failed: int = 0
     quarantined: int = 0
     failed_before: int = 0
@@ -55,8 +57,6 @@ class Summary:
     # what is said of those that were converted
     warned: int = 0
     warnings: list[Record] = field(default_factory=list)
-    renamed: int = 0
-    renames: list[tuple[str, str]] = field(default_factory=list)
     doubtful: int = 0
     unmeasured: int = 0
     # what is of earlier runs

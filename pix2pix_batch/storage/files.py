@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -88,14 +89,12 @@ def pieces(path: str) -> Iterator[bytes]:
             raise ImageError(f"cannot be read ({remote.explain_error(error)})") from error
 
 
-def require_readable(path: str) -> None:
-    """Raises :class:`ImageError`."""
-    next(pieces(path), b"")
-
-
-def is_readable(path: str) -> bool:
-    try:
-        require_readable(path)
-    except ImageError:
-        return False
-    return True
+def digest_beginning(path: str) -> str:
+    """BLAKE2b, hex, of a file's first mebibyte. Raises :class:`ImageError`."""
+    digest, left = hashlib.blake2b(), PIECE
+    for piece in pieces(path):
+        digest.update(piece[:left])
+        left -= len(piece)
+        if left <= 0:
+            break
+    return digest.hexdigest()

@@ -69,15 +69,18 @@ def test_workers_that_are_not_fit_are_named_with_the_remedy(tmp_path: Path, tiny
         fleet.worker("apart", before=elsewhere(f"mount -t tmpfs none {out}"))
         read_only = f"mount --bind {out} {out} && mount -o remount,ro,bind {out}"
         fleet.worker("mute", before=elsewhere(read_only))
-        fleet.wait_for(4)
+        put(tmp_path / "copy" / "a.png", seed=1)
+        fleet.worker("behind", before=elsewhere(f"mount --bind {tmp_path / 'copy'} {source}"))
+        fleet.wait_for(5)
         ran = convert(source, out, tiny, "--scheduler", fleet.address)
         lines = ran.err.splitlines()
         assert (ran.code, ran.out) == (2, ""), ran.err
-        assert lines[0] == "error: 4 workers are not fit for this job:"
+        assert lines[0] == "error: 5 workers are not fit for this job:"
         assert all(line.startswith("  tcp://127.0.0.1:") for line in lines[1:])
         for reason in (
             "has pix2pix-batch 0.0.1, not ",
             f"cannot read the input {source / 'a.png'}",
+            f"has another file as the input {source / 'a.png'}: mount the same IN there",
             f"does not see the OUT of this run, {out}: mount the same file system there",
             f"cannot write in OUT, {out} (Read-only file system)",
         ):

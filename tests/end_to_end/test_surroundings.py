@@ -34,6 +34,7 @@ from tests.end_to_end.command import (
     visible,
     words,
 )
+from tests.end_to_end.forked import Forked, run_script
 
 pytestmark = pytest.mark.usefixtures("workers")
 
@@ -214,7 +215,7 @@ def test_a_note_removes_nothing_else(tmp_path: Path) -> None:
     note.write_text(f"sub/{placement.BEGINNING}y")
     placement.remove(tmp_path / "out", note)
     assert not (tmp_path / "out" / "sub" / f"{placement.BEGINNING}y").exists()
-    assert files.is_readable(str(tmp_path / "out" / "a.png"))
+    assert files.digest_beginning(str(tmp_path / "out" / "a.png"))
 
 
 # The process
@@ -251,6 +252,20 @@ def test_users_modules_called_as_pythons(
     )
     assert ran.returncode == 0, ran.stderr
     assert "not this one" not in ran.stderr
+
+
+def test_a_script_that_converts_without_a_guard_is_run_once(tmp_path: Path, tiny: Path) -> None:
+    put(tmp_path / "in" / "a.png")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import pix2pix_batch\n"
+        "print('begun')\n"
+        f"made = pix2pix_batch.convert('in', 'out', model={str(tiny)!r}, workers=1)\n"
+        "print(made.converted)\n"
+    )
+    process = Forked([str(script)], environment(), str(tmp_path), program=run_script)
+    ran = finish(process)
+    assert (ran.code, ran.out) == (0, "begun\n1\n"), ran
 
 
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>/dev/full"])

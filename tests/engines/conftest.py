@@ -55,16 +55,15 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         place = place.parent  # of all workers of this run
     folder = place / "graphs"
     folder.mkdir(exist_ok=True)
-    before = EngineSpec.__dict__["graph"]
-    export_once(folder)
-    yield folder
-    EngineSpec.graph = before  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        export_once(folder, patch)
+        yield folder
 
 
-def export_once(folder: Path) -> None:
+def export_once(folder: Path, patch: pytest.MonkeyPatch | None = None) -> None:
     """Have this process take its ONNX files from ``folder``, and keep there those that it makes."""
     once = property(lambda order: _graph_once(order, folder))
-    EngineSpec.graph = once  # type: ignore[assignment, method-assign]
+    (patch or pytest.MonkeyPatch()).setattr(EngineSpec, "graph", once)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -76,7 +76,7 @@ def test_engines_by_batch_against_the_roof(tmp_path: Path) -> None:
 
 
 def test_codecs(tmp_path: Path) -> None:
-    lines = run("codecs.py", "--seconds", 0.01)
+    lines = run("codecs.py", "--seconds", 0.01, "--images", 2)
     columns, _, pillow, *_ = rows(lines, "codec")
     assert columns[1:] == ["decode jpg", "decode png", "encode jpg", "encode png"]
     assert pillow[0] == "as convert" and all(float(cell) > 0 for cell in pillow[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from PIL import Image, ImageFilter
 
 from pix2pix_batch.cli import main
 from pix2pix_batch.train import pairs
+from pix2pix_batch.train.deep_samples import describe_remedies
 from pix2pix_batch.train.pair_doubts import find_doubts
+from pix2pix_batch.train.recipe import find_recipe, read_recipe
 from tests.train.scenes import PALETTE, labels, lay, lay_whole, photo, plan, save
 
 Make = Callable[[int], np.ndarray]
@@ -22,7 +25,8 @@ A, B = "A/{i}.png", "B/{i}.png"
 def doubts(data: Path) -> list[str]:
     """Both ways: of some pairs, as ``train`` has them, and of all, as ``dataset check`` does."""
     found = pairs.find(data, val_fraction=0)
-    told = find_doubts(found.layout, found.pairs)
+    remedies = partial(describe_remedies, found.pairs, read_recipe(find_recipe("default")))
+    told = find_doubts(found.layout, found.pairs, describe_remedies=remedies)
     ran = CliRunner().invoke(main, ["dataset", "check", str(data), "--set", "size=64"])
     repeats = "and the same B image is in" in ran.stdout  # in two splits, a problem of its own
     assert ran.exit_code == (3 if repeats else 0), ran.output

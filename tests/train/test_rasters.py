@@ -283,8 +283,6 @@ def test_windows_give_the_samples_of_whole_rasters(
     ("spoil", "told"),
     [
         ("spoil_all", "holds no data: every pixel"),
-        ("spoil_infinite", "holds infinite values"),
-        ("spoil_some", "4 pixels lack data (NaN) in some bands only"),
         ("spoil_size", "is 48x48 pixels, its partner "),
     ],
 )
@@ -366,9 +364,12 @@ def test_a_manifest_names_pages(tmp_path: Path) -> None:
         assert np.array_equal(target[:, :, 0], pixels // 2)
     warned = {Path(path).name: text for path, text in data.reader.warnings.items()}
     assert warned.keys() == {"a.tif", "b.tif"} and "has 2 pages" in warned["a.tif"]
+    assert warned["b.tif"].endswith("(a manifest names others: b.tif#2)")
     done = run("dataset", "check", tmp_path, *SMALL, *set_keys(
         **{key: json.dumps(value) for key, value in keys.items()}), "--json")  # fmt: skip
-    assert json.loads(done.out)["rasters"]["A"]["files"] == 3, done
+    found = json.loads(done.out)
+    assert found["rasters"]["A"]["files"] == 3, done
+    assert not [note for note in found["notes"] if "no pair" in note]
 
 
 def test_a_manifest_names_pages_of_pictures(tmp_path: Path) -> None:
@@ -378,7 +379,8 @@ def test_a_manifest_names_pages_of_pictures(tmp_path: Path) -> None:
     data = open_data(tmp_path, small(in_channels=1, out_channels=1, val_fraction=0))
     for index, pixels in enumerate(reversed(drawn)):
         assert np.array_equal(data.train.read(index)[0][:, :, 0], pixels)  # type: ignore[attr-defined]
-    assert "has 2 pages" in data.reader.warnings[str(tmp_path / "a.tif")]
+    warning = data.reader.warnings[str(tmp_path / "a.tif")]
+    assert "has 2 pages" in warning and warning.endswith("(a manifest names others: a.tif#2)")
 
 
 # dataset check
@@ -426,12 +428,6 @@ def spoil_all(data: Path) -> None:
     write_raster(data / "A" / "1.tif", empty, ("VV", "VH"), GAP)
 
 
-def spoil_infinite(data: Path) -> None:
-    pixels = rasters.make_radar(1)
-    pixels[0, 0, 0] = np.inf
-    write_raster(data / "A" / "1.tif", pixels, ("VV", "VH"), GAP)
-
-
 def spoil_some(data: Path) -> None:
     pixels = rasters.make_radar(1)
     pixels[0, :4, 0] = np.nan
@@ -450,8 +446,6 @@ def spoil_file(data: Path) -> None:
         (spoil_size, "is 48x48 pixels, its partner ", True),
         (spoil_file, "cannot be read as a raster: ", True),
         (spoil_all, "holds no data: every pixel", False),
-        (spoil_infinite, "holds infinite values", False),
-        (spoil_some, "4 pixels lack data (NaN) in some bands only", False),
     ],
 )
 def test_bad_rasters_are_named(tmp_path: Path, spoil: Any, told: str, stops: bool) -> None:
@@ -465,6 +459,103 @@ def test_bad_rasters_are_named(tmp_path: Path, spoil: Any, told: str, stops: boo
     if stops:
         with pytest.raises(InputError, match=r"1\.(tif|png)"):
             open_data(data, small(**RADAR))
+
+
+@pytest.mark.parametrize("windows", ["", "read_by_windows"])
+def test_what_is_read_all_the_same_is_no_problem(
+    tmp_path: Path, windows: str, request: pytest.FixtureRequest
+) -> None:
+    if windows:
+        request.getfixturevalue(windows)
+    data = rasters.make_radar_pairs(tmp_path / "data", 3)
+    spoil_some(data)
+    pixels = rasters.make_radar(2)
+    pixels[0, 0, 0] = np.inf
+    write_raster(data / "A" / "2.tif", pixels, ("VV", "VH"), GAP)
+    keys = set_keys(**{key: json.dumps(value) for key, value in RADAR.items()})
+    for words in (keys, ()):  # with a recipe of rasters, and with one of pictures
+        found = json.loads(run("dataset", "check", data, *SMALL, *words, "--json").out)
+        (warning,) = [one for one in found["warnings"] if one["file"].endswith("2.tif")]
+        assert warning["warning"] == "its infinite values are taken for no data"
+        (note,) = [text for text in found["notes"] if "in some bands only" in text]
+        assert note.startswith("2 files have pixels") and str(data / "A" / "1.tif") in note
+        assert not words or not found["problems"]
+
+
+def test_rasters_that_a_recipe_of_pictures_does_not_take_are_told_once(tmp_path: Path) -> None:
+    """With what to set, whatever the files are."""
+    radar = rasters.make_radar_pairs(tmp_path / "radar")
+    arrays = rasters.make_radar_pairs(tmp_path / "arrays")
+    for path in (arrays / "A").glob("*.tif"):
+        np.save(path.with_suffix(".npy"), rasters.make_radar(int(path.stem)))
+        path.unlink()
+    setting = "--set in_channels=2 --set 'input_range={type: float32, percentiles: [2, 98]}'"
+    for data in (radar, arrays):
+        done = run("dataset", "check", data, *SMALL)
+        problems = [line for line in done.out.splitlines() if line.startswith("problem: ")]
+        assert done.code == 3 and len(problems) == 1
+        assert "is a raster, as are 3 others of A" in problems[0]
+        assert problems[0].endswith("set what is suggested above")
+        with pytest.raises(InputError) as refused:
+            open_data(data, small())
+        assert str(refused.value).count("cannot be read as an image") < 2
+        assert setting in str(refused.value)
+
+
+def test_elevation_read_as_8_bits_is_doubted_with_what_to_set(tmp_path: Path) -> None:
+    data = rasters.make_elevation_pairs(tmp_path / "data")
+    for path in (data / "A").iterdir():
+        with rasterio.open(path) as file:
+            pixels = file.read()
+        write_raster(path, np.moveaxis(pixels, 0, 2) // 13, ("elevation",))
+    setting = "--set in_channels=1 --set 'input_range={type: uint16, percentiles: [2, 98]}'"
+    (doubt,) = open_data(data, small()).doubts
+    assert doubt.startswith("A uses levels ") and "samples of uint16" in doubt
+    assert setting in doubt
+    assert setting in run("dataset", "check", data, *SMALL).out
+    (data / "A").rename(data / "C")
+    (data / "B").rename(data / "A")
+    (data / "C").rename(data / "B")
+    (doubt,) = open_data(data, small()).doubts
+    assert "--set out_channels=1 --set 'output_range={type: uint16" in doubt
+    (doubt,) = open_data(data, small(direction="BtoA")).doubts
+    assert setting in doubt
+
+
+def test_arrays_with_their_bands_first_are_refused(tmp_path: Path) -> None:
+    data = rasters.make_radar_pairs(tmp_path / "data", 3)
+    for path in (data / "A").glob("*.tif"):
+        np.save(path.with_suffix(".npy"), np.moveaxis(rasters.make_radar(0), 2, 0))
+        path.unlink()
+    keys = set_keys(**{key: json.dumps(value) for key, value in RADAR.items()})
+    for words in (keys, ()):
+        done = run("dataset", "check", data, *SMALL, *words)
+        assert done.code == 3 and "suggested" not in done.out
+        assert done.out.count("numpy.moveaxis(array, 0, -1)") == 3, done.out
+    for recipe in (small(**RADAR), small()):
+        with pytest.raises(InputError, match=r"numpy\.moveaxis\(array, 0, -1\)"):
+            open_data(data, recipe)
+
+
+def test_bands_taken_for_one_another_are_told(tmp_path: Path) -> None:
+    data = rasters.make_radar_pairs(tmp_path / "data", 3)
+    bands = [{"band": 2, "name": "VV"}, {"band": 1, "name": "VH"}]
+    recipe = {**RADAR, "input_range": {**RADAR["input_range"], "bands": bands}}
+    found = open_data(data, small(**recipe))
+    found.train[0]
+    (warning, *_) = found.reader.warnings.values()
+    assert warning == (
+        "the recipe's 'bands' take VH for VV, VV for VH: are they the right way round?"
+    )
+
+
+def test_the_same_problem_of_many_files_is_said_once(tmp_path: Path) -> None:
+    data = rasters.make_radar_pairs(tmp_path / "data", 4)
+    with pytest.raises(InputError) as refused:
+        open_data(data, small(**{**RADAR, "in_channels": 3, "input_range": {
+            "type": "float32", "low": 0, "high": 1}}))  # fmt: skip
+    assert str(refused.value).count("has 2 bands") == 1
+    assert "0.tif and 3 others: has 2 bands (VV, VH), and the recipe takes 3" in str(refused.value)
 
 
 def test_partners_that_lie_elsewhere_are_named(tmp_path: Path) -> None:
@@ -547,3 +638,14 @@ def test_an_image_without_data_is_refused_where_it_is_read(tmp_path: Path) -> No
         write_raster(path, np.full((SIDE, SIDE, 2), GAP, np.float32), ("VV", "VH"), GAP)
     with pytest.raises(ImageError, match=r"A/.*holds no data"):
         opened.sample(0)
+
+
+def test_pictures_that_gdal_does_not_read_are_no_problem(tmp_path: Path) -> None:
+    """By their names they might be rasters."""
+    for side in "AB":
+        (tmp_path / side).mkdir()
+        for k in range(2):
+            image = Image.fromarray((rasters.soft(k, 3) * 255).astype(np.uint8))
+            image.quantize(64).save(tmp_path / side / f"{k}.tif", format="GIF")
+    found = json.loads(run("dataset", "check", tmp_path, *SMALL, "--json").out)
+    assert found["problems"] == [] and "rasters" not in found

@@ -24,6 +24,9 @@ BESIDE = 0b101
 NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 """The types of whole numbers, as :mod:`struct` has them (TIFF 6.0, section 2; BigTIFF)."""
 
+PAGES_OPTION = "(convert takes each with --pages all)"
+"""What can be done about pages that are not read, where images are converted."""
+
 ReadAt = Callable[[int, int], bytes]
 """From an offset so many bytes of a file, fewer at its end."""
 
@@ -177,7 +180,7 @@ def select_page(data: bytes, number: int) -> bytes:
 
 def describe_left_pages(count: int) -> str:
     """A warning that of so many pages one alone is read."""
-    return f"has {count:,} pages, of which the first is read (convert takes each with --pages all)"
+    return f"has {count:,} pages, of which the first is read {PAGES_OPTION}"
 
 
 def count_in(data: bytes) -> int:

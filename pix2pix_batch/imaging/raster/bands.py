@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.text import format_count
-from pix2pix_batch.value_ranges import ValueRange
+from pix2pix_batch.value_ranges import ValueRange, find_name
 
 
 def choose_bands(
@@ -19,7 +19,8 @@ def choose_bands(
     """Choose the bands of a file that are the model's.
 
     They are those that the user asked for; else those with the names of the model's bands, in its
-    order; else all bands, if their number is the model's.
+    order, in whatever letter case if that leaves no choice; else all bands, if their number is the
+    model's.
 
     Args:
         names: The names of the file's bands, empty for those without.
@@ -36,26 +37,77 @@ def choose_bands(
     """
     if asked:
         if len(asked) != side.channels:
-            raise ImageError(
-                f"--bands names {format_count(len(asked), 'band')}, and the model takes "
-                f"{side.channels}"
-            )
+            raise ImageError(describe_other_number(asked, side))
         return [_find_band(word, names, count) for word in asked]
-    wanted = side.names
-    if all(wanted) and set(wanted) <= set(names):
-        return [names.index(name) + 1 for name in wanted]
+    wanted = [find_name(name, names) for name in side.names]
+    known = [index for index in wanted if index is not None]
+    if len(known) == len(set(known)) == side.channels:
+        return [index + 1 for index in known]
     for indices in (range(count), own or ()):
         if len(indices) == side.channels:
             return [index + 1 for index in indices]
+    told = _list_names(names)
+    takes = f"{side.channels}{_list_names(side.names)}"
+    lacking = [name for name, index in zip(side.names, wanted, strict=True) if index is None]
+    absent = f", of which {', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} not there"
     raise ImageError(
-        f"has {format_count(count, 'band')}{_list_names(names)}, and the model takes "
-        f"{side.channels}{_list_names(wanted)}; choose them with --bands"
+        f"has {format_count(count, 'band')}{told}, and the model takes {takes}"
+        f"{absent if told and all(lacking) and lacking else ''}; choose them with --bands"
+    )
+
+
+def describe_other_number(asked: Sequence[str], side: ValueRange) -> str:
+    """Say that ``--bands`` names more or fewer bands than the model has."""
+    names = _list_names(side.names)
+    return (
+        f"--bands names {format_count(len(asked), 'band')}, and the model takes "
+        f"{side.channels}{names}"
+    )
+
+
+def describe_other_names(
+    names: Sequence[str], chosen: Sequence[int], wanted: Sequence[str], is_asked: bool
+) -> str:
+    """Say that bands are called otherwise than those of the model that they are taken for.
+
+    A user who chooses bands may call a band otherwise, but hardly another one that the model or
+    the file has by that name.
+
+    Args:
+        names: The names of the file's bands, empty for those without.
+        chosen: The numbers of the bands that are taken, from 1.
+        wanted: The names of the model's bands.
+        is_asked: Whether the user has chosen them.
+
+    Returns:
+        A warning; empty if there is nothing to say.
+    """
+    own = [names[number - 1] for number in chosen]
+    pairs = [
+        (name, other) for name, other in zip(own, wanted, strict=True)
+        if other and name.casefold() != other.casefold()
+    ]  # fmt: skip
+    if is_asked:
+        pairs = [
+            (name, other) for name, other in pairs
+            if name and (find_name(name, wanted) is not None or find_name(other, names) is not None)
+        ]  # fmt: skip
+    if not pairs or not any(own):
+        return ""
+    if is_asked:
+        listed = ", ".join(f"{name} for the model's {other}" for name, other in pairs)
+        return f"--bands takes {listed}: are they the right way round?"
+    shown = [", ".join(name or "?" for name in some) for some in (own, wanted)]
+    return (
+        f"its bands are called {shown[0]}, and the model's {shown[1]}: they were taken in their "
+        "order (see --bands)"
     )
 
 
 def _find_band(word: str, names: Sequence[str], count: int) -> int:
-    if word in names and word:
-        return names.index(word) + 1
+    index = find_name(word, names)
+    if index is not None:
+        return index + 1
     if word.isascii() and word.isdigit() and 1 <= int(word) <= count:
         return int(word)
     raise ImageError(

@@ -12,7 +12,7 @@ from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging import pages
 from pix2pix_batch.imaging.metadata.tiff_pages import describe_left_pages, select_page
 from pix2pix_batch.imaging.raster import library
-from pix2pix_batch.imaging.raster.bands import choose_bands
+from pix2pix_batch.imaging.raster.bands import choose_bands, describe_other_names
 from pix2pix_batch.imaging.raster.blocks import BlockChecker
 from pix2pix_batch.imaging.raster.paged import PagedFile
 from pix2pix_batch.imaging.raster.profile import LOSSLESS, RasterProfile
@@ -20,9 +20,10 @@ from pix2pix_batch.imaging.raster.samples import (
     choose_step,
     clean,
     count_pixel_bytes,
+    remedy_of,
     require_type,
 )
-from pix2pix_batch.imaging.raster.survey import Survey, describe_other_names
+from pix2pix_batch.imaging.raster.survey import Survey
 from pix2pix_batch.text import format_count
 from pix2pix_batch.value_ranges import ValueRange
 
@@ -75,6 +76,7 @@ class GdalRaster:
     def _begin(self, bands: Sequence[str]) -> None:
         file = self._file
         self._require_local()
+        self._require_whole()
         self.height, self.width = file.height, file.width
         if not 1 <= file.count <= MOST_BANDS:
             raise ImageError(f"has {format_count(file.count, 'band')}; up to {MOST_BANDS} are read")
@@ -93,13 +95,14 @@ class GdalRaster:
         self.indexes = choose_bands(names, file.count, own, self.side, bands)
         types = [file.dtypes[index - 1] for index in self.indexes]
         for index, kind in zip(self.indexes, types, strict=True):
-            require_type(kind, self.side, f"band {index}")
+            require_type(kind, self.side, f"band {index}", remedy_of(self.side))
         self._nodata = [file.nodatavals[index - 1] for index in self.indexes]
         flags = file.mask_flag_enums[self.indexes[0] - 1]
         self._has_mask = enums.MaskFlags.per_dataset in flags and enums.MaskFlags.alpha not in flags
         if self._alpha in self.indexes:  # what GDAL calls any fourth band of 8 bits
             self._alpha = None
-        if not bands and (remark := describe_other_names(self._chosen(names), self.side.names)):
+        remark = describe_other_names(names, self.indexes, self.side.names, bool(bands))
+        if remark:
             self.warnings.append(remark)
         self.profile = self._read_profile(names)
 
@@ -114,10 +117,24 @@ class GdalRaster:
             if not path.startswith("/vsimem/") and not os.path.isfile(path):
                 raise ImageError(f"is a VRT of {path}, which is not there; mend the VRT")
 
+    def _require_whole(self) -> None:
+        """Beyond the end of plain samples, as ENVI has them, GDAL reads zeros."""
+        file, tags = self._file, self._file.tags(ns="ENVI")
+        if file.driver != "ENVI" or tags.get("file_compression", "0") != "0":
+            return
+        size = sum(np.dtype(kind).itemsize for kind in file.dtypes) * file.height * file.width
+        size += int(tags.get("header_offset", "0"))
+        found = os.path.getsize(file.files[0])
+        if found < size:
+            told = f"{found:,} of {size:,} bytes are there"
+            raise ImageError(f"cannot be read: it is cut short: {told}")
+
     def _read_profile(self, names: tuple[str, ...]) -> RasterProfile:
         file = self._file
         tags = file.tags(ns="IMAGE_STRUCTURE")
-        compression = str(tags.get("COMPRESSION", "NONE")).upper()
+        # a GeoTIFF without it has none; of others GDAL does not tell it
+        untold = "NONE" if file.driver == "GTiff" else "DEFLATE"
+        compression = str(tags.get("COMPRESSION", untold)).upper()
         gcps, system = file.gcps
         floats = any(np.dtype(file.dtypes[index - 1]).kind == "f" for index in self.indexes)
         has_nodata = (

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.imaging.raster.gdal_messages import clean, explain
 
 SETTINGS = {
     # Half a gigabyte and more would else be kept of what was read: a share of the memory.
@@ -23,6 +24,8 @@ SETTINGS = {
     "GDAL_VRT_ENABLE_PYTHON": "NO",
     # A mask within the file, not beside it.
     "GDAL_TIFF_INTERNAL_MASK": "YES",
+    # Its other way of reading PNG takes files that are cut short for whole ones.
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
     # Errors of libraries have no place on the terminal: they are in the records.
     "CPL_LOG": os.devnull,
 }
@@ -82,6 +85,10 @@ def open_dataset(path: str) -> Any:
         return module.io.DatasetReader(path, driver=list(DRIVERS))
 
 
+WRITTEN = "written"
+"""Of what cannot be, where it is no file's fault (:func:`explain_errors`)."""
+
+
 def is_installed() -> bool:
     try:
         rasterio()
@@ -98,7 +105,8 @@ def explain_errors(what: str) -> Iterator[None]:
     except (ImageError, InputError, MemoryError):
         raise
     except Exception as error:  # rasterio's, GDAL's own, and those of what they call
-        raise ImageError(f"cannot be {what}: {describe(error)}") from error
+        tell = clean if what == WRITTEN else explain
+        raise ImageError(f"cannot be {what}: {tell(describe(error))}") from error
 
 
 def describe(error: BaseException) -> str:

@@ -18,9 +18,16 @@ from pix2pix_batch.imaging.raster.samples import (
     require_type,
 )
 from pix2pix_batch.imaging.raster.survey import Survey
+from pix2pix_batch.text import format_count
 from pix2pix_batch.value_ranges import ValueRange
 
 SUFFIX = ".npy"
+
+MOST_CHANNELS = 64
+"""Bands of a model at most (:class:`pix2pix_batch.train.range_recipe.RangeRecipe`)."""
+
+FEWEST_ROWS = 4
+"""An image of no more rows, and of more bands than rows, is hardly one."""
 
 
 def load_array(place: str | bytes) -> np.ndarray:
@@ -41,6 +48,21 @@ def load_array(place: str | bytes) -> np.ndarray:
     return array if array.ndim == 3 else array[:, :, None]
 
 
+def require_bands_last(shape: Sequence[int], channels: int | None = None) -> None:
+    """Raises :class:`ImageError` where an array of ``shape``, three numbers, seems to be
+    ``(C, H, W)``, as PyTorch and rasterio have them: it would be read as an image of C rows.
+    ``channels``: of the model, where that is known."""
+    first, rows, last = shape
+    if first >= min(rows, last) or last == channels:
+        return
+    if first == channels or first <= FEWEST_ROWS or first <= MOST_CHANNELS < last:
+        raise ImageError(
+            f"is an array of shape {tuple(shape)}, which would be {format_count(first, 'row')} of "
+            f"{format_count(last, 'band')}, for bands come last, (H, W, C). If its bands come "
+            "first, put them last: numpy.moveaxis(array, 0, -1); if not, make it a GeoTIFF"
+        )
+
+
 class NumpyRaster:
     """An array of NumPy's, ``(H, W)`` or ``(H, W, C)``, from a ``.npy``; a
     :class:`~pix2pix_batch.imaging.raster.reading.Raster`."""
@@ -58,7 +80,9 @@ class NumpyRaster:
         self.warnings: list[str] = []
         self._array = array = load_array(place)
         self.height, self.width, count = self._array.shape
-        require_type(array.dtype, side, "it")
+        require_bands_last(array.shape, side.channels)
+        rounded = "numpy.rint(array)" if side.is_whole and array.dtype.kind == "f" else "array"
+        require_type(array.dtype, side, "it", f"{rounded}.astype({side.dtype!r})")
         indexes = choose_bands(("",) * count, count, None, side, bands)
         self._bands = [index - 1 for index in indexes]
         self._survey = Survey(side, is_told)

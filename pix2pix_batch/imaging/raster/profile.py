@@ -7,8 +7,14 @@ from typing import Any
 
 from pix2pix_batch.imaging.metadata.tiff import Fields
 
+GEOTIFF, COG = "GTiff", "COG"
+"""GDAL's drivers that write outputs."""
+
 LOSSLESS = ("DEFLATE", "LZW", "ZSTD", "LZMA", "PACKBITS", "NONE")
 """Compressions of GeoTIFF that keep every value, by GDAL's names."""
+
+PREDICTED = ("DEFLATE", "LZW", "ZSTD")
+"""Compressions that do better on differences of neighbours."""
 
 
 # The fields that GDAL has of a file.

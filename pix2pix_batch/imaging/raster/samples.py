@@ -10,10 +10,13 @@ import numpy as np
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.value_ranges import ValueRange
 
+GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
+"""Its names of the types that samples may have."""
+
 INFINITE = "its infinite values are taken for no data"
 
 
-def require_type(kind: Any, side: ValueRange, what: str) -> None:
+def require_type(kind: Any, side: ValueRange, what: str, remedy: str) -> None:
     """Refuse samples of another type than the model's.
 
     A model of floats takes every real type, one of integers its own type alone.
@@ -22,6 +25,7 @@ def require_type(kind: Any, side: ValueRange, what: str) -> None:
         kind: The type of the samples, as NumPy takes it.
         side: What the model's inputs mean.
         what: What has the samples, to begin the message.
+        remedy: What makes them such, for the message.
 
     Raises:
         ImageError: The type does not fit.
@@ -34,10 +38,16 @@ def require_type(kind: Any, side: ValueRange, what: str) -> None:
         return
     if dtype is not None and not side.is_whole and dtype.kind in "iuf":
         return
+    name = kind if dtype is None else dtype.newbyteorder("=").name
     raise ImageError(
-        f"{what} has samples of {kind}, and the model takes {side.dtype}; make them such first "
-        f"(gdal_translate -ot), on the scale that the model was trained with"
+        f"{what} has samples of {name}, and the model takes {side.dtype}; make them such first "
+        f"({remedy}), on the scale that the model was trained with"
     )
+
+
+def remedy_of(side: ValueRange) -> str:
+    """What makes a file of GDAL's of the type of ``side``."""
+    return f"gdal_translate -ot {GDAL_TYPES[side.dtype]}"
 
 
 def clean(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from pix2pix_batch.value_ranges import ValueRange
@@ -57,14 +55,3 @@ class Survey:
             f"{share} % of the values of {name} lie beyond {band_range}, which the model tells "
             "apart: is it on another scale?"
         )
-
-
-def describe_other_names(names: Sequence[str], wanted: Sequence[str]) -> str:
-    """A remark where the bands taken for those ``wanted`` are called otherwise; else nothing."""
-    if not (all(wanted) and any(names)) or tuple(names) == tuple(wanted):
-        return ""
-    shown = [", ".join(name or "?" for name in some) for some in (names, wanted)]
-    return (
-        f"its bands are called {shown[0]}, and the model's {shown[1]}: they were taken in their "
-        "order (see --bands)"
-    )

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import re
-from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
-from pix2pix_batch.errors import ImageError, InputError
+from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.metadata.tiff import (
     ASCII,
     XMP,
@@ -21,10 +18,8 @@ from pix2pix_batch.imaging.metadata.tiff import (
     add_fields_to_file,
 )
 from pix2pix_batch.imaging.raster import library
-from pix2pix_batch.imaging.raster.profile import RasterExtras
-
-GEOTIFF, COG = "GTiff", "COG"
-"""GDAL's drivers."""
+from pix2pix_batch.imaging.raster.creation import NO, complete_options
+from pix2pix_batch.imaging.raster.profile import COG, GEOTIFF, PREDICTED, RasterExtras
 
 BLOCK = 256
 """Side of the tiles of a GeoTIFF whose input has none, as GDAL's default."""
@@ -35,31 +30,11 @@ LARGE = 1024
 COLUMNS = 4096
 """Columns that are written at once, about."""
 
-LOSS = 0.1
-"""Of the range, that a lossy compression may change a value by at most: a bad JPEG changes one by
-a few hundredths."""
-
 GDAL_TEXTS = {
     270: "TIFFTAG_IMAGEDESCRIPTION", 305: "TIFFTAG_SOFTWARE", 306: "TIFFTAG_DATETIME",
     315: "TIFFTAG_ARTIST", 316: "TIFFTAG_HOSTCOMPUTER", 33432: "TIFFTAG_COPYRIGHT",
 }  # fmt: skip
 """Texts of EXIF, by their tags, that GDAL's drivers write, by its names."""
-
-PREDICTED = ("DEFLATE", "LZW", "ZSTD")
-"""Compressions that do better on differences of neighbours."""
-
-
-def parse_creation_options(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Parse creation options, ``NAME=VALUE`` each, as GDAL has them. Raises :class:`InputError`."""
-    options: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name.strip() or not value.strip():
-            raise InputError(
-                f"--creation-option {word!r}: must be NAME=VALUE, such as COMPRESS=ZSTD"
-            )
-        options[name.strip().upper()] = value.strip()
-    return tuple(options.items())
 
 
 class GapFiller:
@@ -124,7 +99,7 @@ class RasterWriter:
         self.gaps = GapFiller(dtype, extras)
         self._plain = path if driver == GEOTIFF else f"{path}.plain.tif"
         options = self._options(dtype)
-        with library.explain_errors("written"):
+        with library.explain_errors(library.WRITTEN):
             height, width, bands = shape
             self._file = library.rasterio().open(
                 self._plain, "w", driver=GEOTIFF, height=height, width=width, count=bands,
@@ -140,18 +115,21 @@ class RasterWriter:
     def _options(self, dtype: np.dtype) -> dict[str, Any]:
         profile, (height, width, bands) = self.extras.profile, self.shape
         options: dict[str, Any] = {"BIGTIFF": "IF_SAFER"}
+        given = complete_options(dict(self.extras.creation)) if self.driver == GEOTIFF else {}
         block = profile.block
         if block is None and max(height, width) > LARGE:
             block = BLOCK, BLOCK
-        if block is not None and all(side % 16 == 0 for side in block):
+        has_strips = given.get("TILED", "").upper() in NO
+        if block is not None and all(side % 16 == 0 for side in block) and not has_strips:
             options |= {"TILED": "YES", "BLOCKYSIZE": block[0], "BLOCKXSIZE": block[1]}
         if bands > 1:
             options["INTERLEAVE"] = profile.interleave
         if self.driver == COG:  # copied once more, compressed then
             return options
         compression = profile.compression if profile.compression != "NONE" else None
-        options |= {"COMPRESS": compression or "NONE"} | dict(self.extras.creation)
-        if str(options["COMPRESS"]).upper() in PREDICTED and "PREDICTOR" not in options:
+        options |= {"COMPRESS": compression or "NONE"} | given
+        is_predicted = str(options["COMPRESS"]).upper() in PREDICTED
+        if is_predicted and not {"PREDICTOR", "NBITS"} & set(given):
             options["PREDICTOR"] = 3 if dtype.kind == "f" else 2
         return options
 
@@ -169,7 +147,9 @@ class RasterWriter:
         if profile.is_point:
             file.update_tags(AREA_OR_POINT="Point")
         same = len(profile.colours) == bands
-        if same and profile.colours != tuple(file.colorinterp):
+        if {"PHOTOMETRIC", "ALPHA"} & dict(self.extras.creation).keys():
+            pass  # says what colours the bands are
+        elif same and profile.colours != tuple(file.colorinterp):
             with contextlib.suppress(Exception):  # of kinds that a GeoTIFF has not
                 file.colorinterp = profile.colours
         elif not same and bands == 3 and file.dtypes[0] == "uint8":
@@ -218,7 +198,7 @@ class RasterWriter:
             part = np.s_[:, left : left + step]
             window = library.rasterio().windows.Window(left, top, min(step, width - left), height)
             mask = None if valid is None else valid[part]
-            with library.explain_errors("written"):
+            with library.explain_errors(library.WRITTEN):
                 filled = self.gaps.apply(pixels[part], mask)
                 self._file.write(np.moveaxis(filled, 2, 0), window=window)
                 if self.gaps.has_mask:
@@ -228,7 +208,7 @@ class RasterWriter:
     def finish(self) -> None:
         """Have the file whole. Raises :class:`ImageError`."""
         rasterio = library.rasterio()
-        with library.explain_errors("written"):
+        with library.explain_errors(library.WRITTEN):
             self._file.close()
             factors = list(self.extras.profile.overviews)
             if self.driver == GEOTIFF and factors:
@@ -243,7 +223,7 @@ class RasterWriter:
                 if compression in ("LZW", "ZSTD"):
                     options["COMPRESS"] = compression
                 given = dict(self.extras.creation)
-                if given.get("COMPRESS", "DEFLATE").upper() not in PREDICTED:
+                if given.get("COMPRESS", "DEFLATE").upper() not in PREDICTED or "NBITS" in given:
                     del options["PREDICTOR"]
                 rasterio.shutil.copy(self._plain, self.path, driver=COG, **(options | given))
                 rasterio.shutil.delete(self._plain)
@@ -317,9 +297,11 @@ def copy(data: bytes, driver: str, extras: RasterExtras) -> bytes:
         ImageError: GDAL cannot write it.
     """
     rasterio = library.rasterio()
-    creation = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER"} | dict(extras.creation)
+    given = dict(extras.creation)
+    creation = {"COMPRESS": "DEFLATE", "BIGTIFF": "IF_SAFER"}
+    creation |= complete_options(given) if driver == GEOTIFF else given
     with (
-        library.explain_errors("written"),
+        library.explain_errors(library.WRITTEN),
         rasterio.io.MemoryFile(data, ext=".tif") as source,
         rasterio.io.MemoryFile(ext=".tif") as target,
     ):
@@ -328,71 +310,3 @@ def copy(data: bytes, driver: str, extras: RasterExtras) -> bytes:
     if not copied:
         raise ImageError("cannot be written: GDAL has made an empty file")
     return add_fields(copied, extras.described) if driver == GEOTIFF else copied
-
-
-def require_creation_options(
-    driver: str, creation: Sequence[tuple[str, str]], dtype: str, bands: int
-) -> None:
-    """Check, before long work, that a driver takes the creation options, by writing a small raster.
-
-    Args:
-        driver: GDAL's driver.
-        creation: Names and values of the options.
-        dtype: The type of the outputs' samples.
-        bands: The number of the outputs' bands.
-
-    Raises:
-        InputError: The driver refuses an option or its value, or the samples do not survive it.
-    """
-    if not creation:
-        return
-    most = np.iinfo(dtype).max if np.dtype(dtype).kind != "f" else 10_000
-    ramp = np.linspace(0, most, 64 * 64).reshape(64, 64, 1).astype(dtype)
-    pixels = np.repeat(ramp, bands, axis=2)
-    text = " ".join(f"{name}={value}" for name, value in creation)
-    with _listen() as said:
-        try:
-            encoded = encode(pixels, None, driver, RasterExtras(creation=tuple(creation)))
-            apart = np.abs(_decode(encoded).astype(np.float64) - pixels).max()
-        except ImageError as error:
-            raise InputError(f"--creation-option {text}: {error}") from error
-    if said:
-        # without the name that the file had in memory
-        reason = re.sub(r"(CPLE_\w+:)?[-\w/]+\.tif, ", "", said[0])
-        raise InputError(f"--creation-option {text}: {reason}")
-    if apart > LOSS * most:  # GDAL may leave out what it cannot encode, and say nothing
-        raise InputError(
-            f"--creation-option {text}: {dtype} does not survive it; choose another compression"
-        )
-
-
-def _decode(data: bytes) -> np.ndarray:
-    """All of a raster, ``(H, W, C)``. Raises :class:`ImageError`."""
-    with (
-        library.explain_errors("read again"),
-        library.rasterio().io.MemoryFile(data) as memory,
-        memory.open() as file,
-    ):
-        return np.moveaxis(file.read(), 0, 2)
-
-
-@contextlib.contextmanager
-def _listen() -> Iterator[list[str]]:
-    """What GDAL warns of meanwhile."""
-    said: list[str] = []
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            said.append(record.getMessage())
-
-    logger, listener = logging.getLogger("rasterio"), Listener(logging.WARNING)
-    before = logger.level, logger.propagate
-    logger.addHandler(listener)
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False
-    try:
-        yield said
-    finally:
-        logger.removeHandler(listener)
-        logger.setLevel(before[0])
-        logger.propagate = before[1]

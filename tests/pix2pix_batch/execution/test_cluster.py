@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 from distributed import Client
 
 from pix2pix_batch.errors import InputError, SchedulerGone
+from pix2pix_batch.execution import cluster
 from pix2pix_batch.execution.cluster import connect, local_cluster
 from tests.end_to_end.command import PATIENCE
 from tests.end_to_end.fleet import Fleet
@@ -20,7 +22,7 @@ GPU = "CUDA_VISIBLE_DEVICES"
 
 
 def test_each_worker_process_has_its_own_environment() -> None:
-    with local_cluster([{GPU: "7"}, {GPU: "8"}]) as cluster, Client(cluster) as client:
+    with local_cluster([{GPU: "7"}, {GPU: "8"}]) as started, Client(started) as client:
         assert sorted(client.run(os.getenv, GPU).values()) == ["7", "8"]
         assert set(client.nthreads().values()) == {1}
         assert all(address.startswith("tcp://127.0.0.1:") for address in client.nthreads())
@@ -43,6 +45,7 @@ LIMITED = """
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 from pix2pix_batch.errors import OutputError
+from pix2pix_batch.execution import cluster
 from pix2pix_batch.execution.cluster import local_cluster
 if __name__ == "__main__":
     try:
@@ -77,10 +80,19 @@ def test_a_scheduler_file_that_is_none(tmp_path: Path, text: str) -> None:
         pass
 
 
+def test_what_accepts_connections_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a server of another kind, or a scheduler that hangs."""
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(InputError, match="does not answer as a scheduler"), connect(address):
+            pass
+
+
 def test_other_errors_stay_themselves() -> None:
     with (
-        local_cluster([{}]) as cluster,
+        local_cluster([{}]) as started,
         pytest.raises(ZeroDivisionError),
-        connect(cluster.scheduler_address),
+        connect(started.scheduler_address),
     ):
         raise ZeroDivisionError

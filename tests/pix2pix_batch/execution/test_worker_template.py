@@ -8,9 +8,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,9 +22,14 @@ from tests.end_to_end.command import PATIENCE
 
 
 @pytest.fixture(autouse=True)
-def _own_template() -> None:
-    """Not the fork server that an earlier test in this process has begun, as training does."""
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+def _own_template() -> Iterator[None]:
+    """Not the fork server that an earlier test in this process has begun, which later ones use."""
+    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
+    before, new = dict(vars(server)), vars(type(server)())
+    vars(server).update({name: value for name, value in new.items() if name != "_lock"})
+    yield
+    server._stop()
+    vars(server).update(before)
 
 
 def templates() -> list[psutil.Process]:

@@ -313,6 +313,8 @@ def test_ground_control_points_are_kept(tmp_path: Path) -> None:
         (("B2", "B3", "B4", "B8"), None, (3, 0)),  # by the model's names, in its order
         (("a", "b", "c", "d"), "4,1", (3, 0)),
         (("a", "b", "c", "d"), "d, a", (3, 0)),
+        (("b2", "B3", "B4", "b8"), None, (3, 0)),  # whatever the letter case
+        (("a", "b", "c", "d"), "D,A", (3, 0)),
     ],
 )
 def test_bands_are_chosen(
@@ -326,8 +328,35 @@ def test_bands_are_chosen(
     (record,) = convert(tmp_path / "out", model, source, bands=asked).values()
     assert record.status == "done", record.reason
     assert np.array_equal(read(tmp_path / "out" / "a.tif"), pixels[:, :, list(wanted)])
+    assert not record.warning
     with rasterio.open(tmp_path / "out" / "a.tif") as file:
         assert file.descriptions == ("B8", "B2")
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "told"),
+    [
+        (("B8", "B2"), "B2,B8", "--bands takes B2 for the model's B8, B8 for the model's B2: "),
+        (("B8", "B2"), "2,1", "--bands takes B2 for the model's B8, B8 for the model's B2: "),
+        (("B8", "B3", "B2"), "1,2", "--bands takes B3 for the model's B2: "),
+        (("nir", "blue"), "2,1", ""),  # called otherwise: the user knows
+        (("", "B8"), "2,1", ""),
+        (("B8", "B2"), "1,2", ""),
+    ],
+)
+def test_bands_asked_for_that_are_called_as_others_of_the_model_are_told(
+    tmp_path: Path, names: tuple[str, ...], asked: str, told: str
+) -> None:
+    limits = BandRange(0, 65535)
+    side = ValueRange("uint16", (replace(limits, name="B8"), replace(limits, name="B2")))
+    model = save_identity(tmp_path / "m.safetensors", side)
+    source = write(tmp_path / "a.tif", draw((64, 64, len(names))), names=names)
+    (record,) = convert(tmp_path / "out", model, source, bands=asked).values()
+    assert record.status == "done" and record.warning.startswith(told)
+    assert bool(record.warning) == bool(told)
+    strict = {"tolerance": Tolerance(strict=True)}
+    (record,) = convert(tmp_path / "strict", model, source, bands=asked, **strict).values()
+    assert (record.status == "failed") == bool(told)
 
 
 @pytest.mark.parametrize("form", ["tiff", "cog", "npy"])
@@ -460,6 +489,37 @@ def test_arrays_of_numpy(tmp_path: Path, shape: tuple[int, ...], order: str) -> 
     assert np.array_equal(found.reshape(shape), pixels)
 
 
+@pytest.mark.parametrize("asked", [None, "1"])
+@pytest.mark.parametrize("shape", [(1, 100, 200), (3, 100, 200), (3, 60, 50)])
+def test_arrays_with_their_bands_first_are_refused(
+    tmp_path: Path, shape: tuple[int, ...], asked: str | None
+) -> None:
+    model = save_identity(tmp_path / "m.safetensors", whole_range("float32", 1))
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.float32))
+    (record,) = convert(tmp_path / "out", model, tmp_path / "a.npy", bands=asked).values()
+    assert record.status == "failed"
+    assert f"is an array of shape {shape}" in record.reason
+    assert "put them last: numpy.moveaxis(array, 0, -1)" in record.reason
+
+
+def test_arrays_of_many_bands_are_read(tmp_path: Path) -> None:
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 3))
+    pixels = draw((70, 80, 100))
+    np.save(tmp_path / "a.npy", pixels)
+    (record,) = convert(tmp_path / "out", model, tmp_path / "a.npy", bands="100,1,7").values()
+    assert record.status == "done", record.reason
+    assert np.array_equal(read(tmp_path / "out" / "a.tif"), pixels[:, :, [99, 0, 6]])
+
+
+def test_arrays_of_another_type_are_refused_with_what_makes_them_such(tmp_path: Path) -> None:
+    model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
+    for kind, remedy in ((">f4", "numpy.rint(array).astype"), ("i4", "(array.astype")):
+        np.save(tmp_path / "a.npy", np.zeros((70, 80), kind))
+        (record,) = convert(tmp_path / "out", model, tmp_path / "a.npy").values()
+        assert f"{remedy}('uint16')" in record.reason and "gdal" not in record.reason
+        assert f"has samples of {np.dtype(kind).newbyteorder('=').name}," in record.reason
+
+
 def test_of_several_pages_the_first_is_read(tmp_path: Path) -> None:
     """Also where they are of different sizes."""
     model = save_identity(tmp_path / "m.safetensors", whole_range("uint16", 1))
@@ -504,7 +564,10 @@ def bad_inputs(folder: Path) -> Iterator[tuple[Path, str]]:
     )
     yield (
         write(folder / "type.tif", good.astype(np.int16)),
-        ("band 1 has samples of int16, and the model takes uint16; make them such first"),
+        (
+            "band 1 has samples of int16, and the model takes uint16; make them such first "
+            r"\(gdal_translate -ot UInt16\)"
+        ),
     )
     yield write(folder / "empty.tif", good * 0, nodata=0), "holds no data"
     whole = write(folder / "whole.tif", draw((300, 300, 2)), BIGTIFF="YES").read_bytes()
@@ -599,7 +662,7 @@ def test_infinities_are_no_data_with_a_warning(tmp_path: Path) -> None:
         ("npy", ("COMPRESS=LZW",), "is for --format tiff or cog"),
         # GDAL itself tells of it or does not, by its version and what it has told before
         ("tiff", ("COMPRESS=JPEG", "NBITS=12"), "does not survive it|cannot be written|clipped"),
-        ("tiff", ("NBITS=8",), "does not survive it|cannot be written|clipped"),
+        ("tiff", ("NBITS=8",), "does not survive it|cannot be written|clipped|invalid|no effect"),
     ],
 )
 def test_outputs_that_cannot_be_are_refused_at_once(

@@ -78,7 +78,7 @@ def test_who_stops_a_job_is_told_at_once_and_once_also_off_a_terminal() -> None:
             display(Progress(summary, 10, 1, "", 0.0, stopping=stopping))
     said = [line for line in stream.getvalue().splitlines() if "stopping" in line]
     assert len(said) == 1
-    assert said[0].endswith("stopping: finishing what is in flight (Ctrl-C again to drop it)")
+    assert said[0].endswith("what is in flight, not counted yet (Ctrl-C again to drop it)")
 
 
 def test_nothing_is_said_of_a_job_that_never_began() -> None:
