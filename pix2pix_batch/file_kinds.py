@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 
 class FileKind(NamedTuple):
-    """``at`` which offset a file of this kind has ``start``, in capitals or not; ``name``: what it
-    is, to follow "is" or "not an image but"; ``remedy``: what its owner can do."""
+    """``start``: the bytes at offset ``at``, whose letter case does not count; ``name``: what such
+    a file is, to follow "is" or "not an image but"; ``remedy``: what its owner can do."""
 
     at: int
     start: bytes
@@ -24,7 +24,7 @@ KINDS = (
     FileKind(0, b"L\0\0\0\x01\x14\x02\0", "a link that Windows made", "copy what it leads to"),
     FileKind(0, b"[InternetShortcut]", "a link that Windows made", "copy what it leads to"),
     FileKind(0, b"book\0\0\0\0mark", "a link that macOS made", "copy what it leads to"),
-    # archives, but for ZIP, which PyTorch's own checkpoints are
+    # archives; ZIP is left out, because PyTorch's checkpoints are ZIP files
     FileKind(257, b"ustar", "a tar archive", "unpack it"),
     FileKind(0, b"\x1f\x8b", "a file that gzip compressed", "unpack it"),
     FileKind(0, b"BZh", "a file that bzip2 compressed", "unpack it"),

@@ -70,7 +70,7 @@ class Step:
     """Trains ``networks`` for ``recipe``, a batch or several accumulated ones at a time."""
 
     def __init__(self, recipe: Recipe, networks: Networks, accelerator: Accelerator) -> None:
-        """Raises :class:`InputError` where a loss cannot be had."""
+        """Raises :class:`InputError` if the perceptual loss cannot be set up."""
         self.recipe, self.networks, self.accelerator = recipe, networks, accelerator
         self.architecture = recipe.architecture
         self.perceptual: PerceptualLoss | None = None
@@ -138,13 +138,16 @@ class Step:
         both = torch.cat((fake, batch.target))
         twice = batch._replace(source=torch.cat((batch.source, batch.source)))
         loss = torch.zeros((), device=fake.device)
-        for logits in list_scales(judge(*self._discriminate(twice, both), parts=2)):
+        for logits in list_scales(judge(*self._discriminator_inputs(twice, both), parts=2)):
             fake_logits, real_logits = logits.chunk(2)
             loss = loss + objective.discriminator_loss(mode, real_logits, fake_logits)
         if mode == "wgangp":
             mix = penalty_mix(self.recipe.seed, batch)
             loss = loss + objective.gradient_penalty(
-                lambda image: judge(*self._discriminate(batch, image)), batch.target, fake, mix
+                lambda image: judge(*self._discriminator_inputs(batch, image)),
+                batch.target,
+                fake,
+                mix,
             )
         return loss
 
@@ -155,7 +158,7 @@ class Step:
             return torch.zeros_like(l1), l1
         judge = self.accelerator.unwrap_model(self.networks.discriminator)
         judge.requires_grad_(False)
-        logits = list_scales(judge(*self._discriminate(batch, fake)))
+        logits = list_scales(judge(*self._discriminator_inputs(batch, fake)))
         gan = torch.stack(
             [objective.generator_loss(self.recipe.gan_mode, judged) for judged in logits]
         )
@@ -163,16 +166,18 @@ class Step:
         return gan.sum(), l1
 
     def _feature_loss(self, batch: Batch, fake: Tensor) -> Tensor:
-        """How far what D's layers make of G's images is from what they make of the targets."""
+        """The distance between D's features of G's images and of the targets."""
         judge = self.accelerator.unwrap_model(self.networks.discriminator)
         judge.requires_grad_(False)
         with torch.no_grad():
-            real = judge.list_features(*self._discriminate(batch, batch.target))
-        loss = objective.feature_loss(real, judge.list_features(*self._discriminate(batch, fake)))
+            real = judge.list_features(*self._discriminator_inputs(batch, batch.target))
+        loss = objective.feature_loss(
+            real, judge.list_features(*self._discriminator_inputs(batch, fake))
+        )
         judge.requires_grad_(True)
         return loss
 
-    def _discriminate(self, batch: Batch, image: Tensor) -> tuple[Tensor, ...]:
+    def _discriminator_inputs(self, batch: Batch, image: Tensor) -> tuple[Tensor, ...]:
         return (batch.source, image) if self.recipe.conditional else (image,)
 
     def _gradient_sync(

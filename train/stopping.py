@@ -10,8 +10,8 @@ from types import FrameType
 
 from pix2pix_batch.signals import STOP_SIGNALS, handle_signals, list_heeded
 
-AGAIN = 1.0
-"""Seconds after which a second Ctrl-C is meant as one. Sooner it is the same: ``timeout`` and
+SAME_CTRL_C_SECONDS = 1.0
+"""An interrupt within this many seconds of the first counts as the same Ctrl-C: ``timeout`` and
 ``torchrun`` signal a process and then its group."""
 
 
@@ -30,7 +30,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.number: int | None = None
         self.at = 0.0
-        self.waits = False
+        self.is_deferring = False
 
     def __call__(self) -> bool:
         return self.number is not None
@@ -40,19 +40,22 @@ class StopRequest:
 
     @contextmanager
     def defer_signals(self) -> Iterator[None]:
-        """Meanwhile signals ask, and whoever is here looks; else they end what is done at once."""
-        self.waits = True
+        """Inside the block a signal only records the request, and the caller checks for it;
+        outside, it raises :class:`TrainingStopped` at once."""
+        self.is_deferring = True
         try:
             yield
         finally:
-            self.waits = False
+            self.is_deferring = False
 
     def handle(self, number: int, _: FrameType | None) -> None:
         now = time.monotonic()
         is_first = self.number is None
         if is_first:
             self.number, self.at = number, now
-        if not self.waits or (number == signal.SIGINT and now - self.at > AGAIN):
+        if not self.is_deferring or (
+            number == signal.SIGINT and now - self.at > SAME_CTRL_C_SECONDS
+        ):
             raise TrainingStopped(number)
 
 

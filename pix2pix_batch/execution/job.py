@@ -282,7 +282,7 @@ class Job:
         """Choose device, backend, precision and batch size; a resumed job keeps those that it began
         with."""
         looked = list(map(self._resolve_path, first))
-        # few images may be for fewer workers, and a cluster's open what they need when they need it
+        # with few images not every worker gets one; a cluster's open their engine on first use
         workers = self.progress.workers
         busy = workers if len(first) == autotune.PROBE_IMAGES else min(workers, len(first))
         others = 0 if self.options.scheduler else busy - 1

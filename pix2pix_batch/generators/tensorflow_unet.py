@@ -24,7 +24,7 @@ EMBEDDED = 3
 nothing."""
 KERNEL = (4, 4)
 SLOPE = "/leaky_relu.slope"
-"""Where a file tells it."""
+"""The key under which a file stores the leaky ReLU's slope."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class TensorFlowUNet(PostActivationUNet):
 
     @classmethod
     def read_layout(cls, shapes: Shapes) -> Layout | None:
-        """Of a file of Keras's, by the order of its layers."""
+        """Recognise a Keras file by the order of its layers."""
         found = find_layers(shapes)
         if found is None:
             return None
@@ -91,8 +91,8 @@ class TensorFlowUNet(PostActivationUNet):
         blocks += [f"up.{i}" for i in range(count - 1, 0, -1)] + ["last"]
         modules = {f"{name}.conv": conv for name, conv in zip(blocks, downs + ups, strict=True)}
         normed = [name for name in blocks if name not in ("down.0", "last")]
-        theirs = norms or [f"{modules[f'{name}.conv']}/norm" for name in normed]
-        modules |= {f"{name}.norm": norm for name, norm in zip(normed, theirs, strict=True)}
+        norm_keys = norms or [f"{modules[f'{name}.conv']}/norm" for name in normed]
+        modules |= {f"{name}.norm": norm for name, norm in zip(normed, norm_keys, strict=True)}
         fields = {
             "in_channels": shapes[f"{downs[0]}.weight"][1],
             "out_channels": shapes[f"{ups[-1]}.weight"][1],
@@ -118,16 +118,16 @@ def find_layers(shapes: Shapes) -> tuple[list[str], list[str], list[str]] | None
         return None
     last = min(reversed(ups), key=lambda up: convs[up][0])
     ups = [up for up in ups if up != last] + [last]
-    reads, makes = convs[downs[0]][1], []
+    channels, skip_channels = convs[downs[0]][1], []
     for down in downs:
-        if convs[down][1] != reads:
+        if convs[down][1] != channels:
             return None
-        reads = convs[down][0]
-        makes.append(reads)
-    for up, skip in zip(ups, [*makes[-2::-1], 0], strict=len(ups) == len(downs)):
-        if convs[up][0] != reads or convs[up][1] != (skip or convs[up][1]):
+        channels = convs[down][0]
+        skip_channels.append(channels)
+    for up, skip in zip(ups, [*skip_channels[-2::-1], 0], strict=len(ups) == len(downs)):
+        if convs[up][0] != channels or convs[up][1] != (skip or convs[up][1]):
             return None
-        reads = 2 * skip
+        channels = 2 * skip
     norms = (
         key.rpartition(".")[0]
         for key, shape in shapes.items()

@@ -1,7 +1,7 @@
 """The formats that outputs are written in. A new one is an entry of :data:`OUTPUT_FORMATS`.
 
-Nothing else lists them: the options, the names of outputs, what is written beside them and what is
-said of tile sets follow from the entry. Imports neither NumPy nor Pillow before an image is
+The options, the names of outputs, what is written beside them and what is said of tile sets follow
+from the entry. Imports neither NumPy nor Pillow before an image is
 written, so that ``--help`` answers at once.
 """
 
@@ -226,7 +226,12 @@ def require_size(form: str, width: int, height: int) -> None:
     """
     most = OUTPUT_FORMATS[form].largest_side
     if most is not None and max(width, height) > most:
+        boundless = [
+            name
+            for name, other in OUTPUT_FORMATS.items()
+            if other.largest_side is None and not other.only_rasters
+        ]
         raise ImageError(
             f"its output of {width:,}x{height:,} pixels cannot be written as {form}, which holds "
-            f"{most:,} on a side; choose --format png or tiff"
+            f"{most:,} on a side; choose --format {' or '.join(boundless)}"
         )

@@ -28,8 +28,8 @@ READ_AHEAD = 32 << 20
 """Files of up to this many bytes together are decoded ahead of the engine."""
 
 TOGETHER = 8
-"""Images that a codec thread decodes or encodes without a word with the others, at most. Handing
-one over costs two changes of thread, a tenth of a small JPEG's time
+"""Images that a codec thread handles in one go before it hands over to another thread, at most.
+Handing one over costs two changes of thread, a tenth of a small JPEG's time
 (``benchmarks/pipeline.py``)."""
 
 SMALL = 1 << 20

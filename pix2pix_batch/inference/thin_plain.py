@@ -15,7 +15,7 @@ from pix2pix_batch.inference.workspace import Workspace
 
 
 class ThinPlainConvolution:
-    """A convolution of stride 1 to few channels, of what has its border around it already.
+    """A convolution of stride 1 to few channels, of an input that is already padded.
 
     For each row of the kernel one product makes all of its columns' outputs; these are added up
     plane by plane. float32.
@@ -31,8 +31,8 @@ class ThinPlainConvolution:
         self.side, _, self.outputs, self.inputs = kernel.shape
         self.kernels = kernel.flatten(1, 2)
         self.size, self.workspace = size, workspace
-        self.across = size[1] + self.side - 1
-        self.rows = block_rows(size[0], self.across)
+        self.padded_width = size[1] + self.side - 1
+        self.rows = block_rows(size[0], self.padded_width)
         self.shapes = thin_plain_buffers(self.outputs, self.side, self.rows, size[1])
         for name, shape in self.shapes.items():
             workspace.reserve(name, torch.Size(shape).numel())
@@ -46,7 +46,7 @@ class ThinPlainConvolution:
         for first in range(0, self.size[0], self.rows):
             top = min(first, self.size[0] - self.rows)
             for k, kernel in enumerate(self.kernels):
-                begin = (top + k) * self.across
+                begin = (top + k) * self.padded_width
                 seen = pixels[begin : begin + flat.shape[1]].T
                 if k == 0:
                     torch.mm(kernel, seen, out=flat)

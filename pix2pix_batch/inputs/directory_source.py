@@ -38,8 +38,8 @@ class DirectorySource(InputSource):
             self.links += found.links
             self.left.join(found.left)
             self.descriptions += [os.path.join(inside, name) for name in found.descriptions]
-            meets = () if self.is_pattern else found.directories
-            yield from self.make_items(inside, found.files, meets, found)
+            taken_names = () if self.is_pattern else found.directories
+            yield from self.make_items(inside, found.files, taken_names, found)
             below = (*above, found.identity) if found.identity else above
             pending += [(os.path.join(inside, name), below) for name in reversed(found.directories)]
 
@@ -66,7 +66,7 @@ class StoreDirectory(DirectorySource):
     """A directory of a store, or what a glob finds below it."""
 
     def __init__(self, source: str, options: ScanOptions, root: str, glob: str, tars: bool) -> None:
-        """``glob``: over paths below ``root``; empty for all of it."""
+        """``glob``: that paths relative to ``root`` must match; empty takes all of them."""
         self._glob = Glob(glob) if glob else None
         self.is_pattern = bool(glob)
         super().__init__(source, options, root, tars)
@@ -86,21 +86,21 @@ class StoreDirectory(DirectorySource):
         for name in found.odd:
             reason = f"a name such as {name!r} has no place in a directory; rename it"
             self.unlisted.append((f"{inside}/{name}", reason))
-        near, directories = list(found.files), found.directories
+        names, directories = list(found.files), found.directories
         start = os.path.join(inside, "")
         if self._glob is not None:
-            near = [name for name in near if self._glob.matches(start + name)]
+            names = [name for name in names if self._glob.matches(start + name)]
             directories = [name for name in directories if self._glob.enters(start + name)]
-        kept = Folder(stamps=found.files)
+        listed = Folder(stamps=found.files)
         for name in directories:
-            if (why := self.choice.classify_directory(start + name)) == TAKEN:
-                kept.directories.append(name)
+            if (verdict := self.choice.classify_directory(start + name)) == TAKEN:
+                listed.directories.append(name)
             else:
-                kept.left.of(why).add(start + name)
-        for name in near:
+                listed.left.of(verdict).add(start + name)
+        for name in names:
             look = partial(folder.open_beginning, join(url, name))
-            if (why := self.choice.classify_file(start + name, look)) == TAKEN:
-                kept.files.add(name)
+            if (verdict := self.choice.classify_file(start + name, look)) == TAKEN:
+                listed.files.add(name)
             else:
-                kept.left.of(why).add(start + name)
-        return kept
+                listed.left.of(verdict).add(start + name)
+        return listed

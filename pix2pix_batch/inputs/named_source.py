@@ -22,8 +22,8 @@ from pix2pix_batch.storage.store import store_of
 from pix2pix_batch.text import escape
 
 LISTED = "listed"
-"""The stamp of a URL from a list of images: what it names is taken never to change, for to ask
-for each would take longer than to convert them."""
+"""The stamp of a URL from a list of images: its file is assumed never to change, because asking the
+server about each would take longer than converting it."""
 
 
 class NamedSource(InputSource):
@@ -34,9 +34,9 @@ class NamedSource(InputSource):
     def from_paths(self, paths: Iterable[tuple[str, str, str]]) -> Iterator[Item]:
         """Items of paths, names and refusals.
 
-        An output has its input's place, that of a URL without the ``s3://``. One that meets an
-        earlier one's keeps its whole name plus the new suffix, which is repeated until it meets
-        none.
+        An output has its input's place, that of a URL without the ``s3://``. If an
+        earlier output has that name, the new one keeps the input's whole name and adds the suffix,
+        repeated until the name is free.
         """
         naming, taken, listed = self.naming, HashSet(), HashSet()
         options = self.options
@@ -66,8 +66,8 @@ class NamedSource(InputSource):
             yield Item(path, name, output, form, beside, stamp, refusal, tar, page=page)
 
     def _choose_output(self, tidy: str, mark: str, taken: HashSet) -> tuple[str, bool]:
-        """The output of an input, and whether it is longer than its own, which is ``taken``.
-        ``mark``: of a page, which ends its name; empty of a file."""
+        """The output's name, which is added to ``taken``, and whether it had to be lengthened.
+        ``mark``: a page's ``#3``; empty for a whole file."""
         naming = self.naming
         plain = tidy.removesuffix(mark)
         usual, suffix = naming.output(plain)
@@ -98,8 +98,8 @@ class ListSource(NamedSource):
         """Raises :class:`InputError` where there is no such list."""
         super().__init__(source, options, root="", tars=False)
         self._list_of = remote.normalise(source[1:])
-        self._lies_in = store_of(self._list_of)
-        is_there = not self._lies_in.is_local or _is_list(Path(self._list_of))
+        self._list_store = store_of(self._list_of)
+        is_there = not self._list_store.is_local or _is_list(Path(self._list_of))
         if source != "-" and not is_there:
             raise InputError(f"{escape(self._list_of)}: no such list file")
 
@@ -113,17 +113,17 @@ class ListSource(NamedSource):
 
     @property
     def is_read_once(self) -> bool:  # type: ignore[override]
-        return self._lies_in.is_local and not os.path.isfile(self._list_of)
+        return self._list_store.is_local and not os.path.isfile(self._list_of)
 
     @property
     def directory_of_names(self) -> str:  # type: ignore[override]
-        return remote.redact(self._lies_in.resolve(self._directory))
+        return remote.redact(self._list_store.resolve(self._directory))
 
     @property
     def _directory(self) -> str:
         """The directory that relative lines are relative to: the current one, or the list's own in
         a store."""
-        return "." if self._lies_in.is_local else self._list_of.rpartition("/")[0]
+        return "." if self._list_store.is_local else self._list_of.rpartition("/")[0]
 
     def explain_no_images(self) -> str:
         excluded = self.left.excluded.count
@@ -142,7 +142,7 @@ class ListSource(NamedSource):
         Names of absolute paths lose the leading ``/``, those of URLs their secret parts. Relative
         paths in a list from a store are relative to that place in the store.
         """
-        is_here = self._lies_in.is_local
+        is_here = self._list_store.is_local
         for number, line in enumerate(lines):
             if number == 0 and not lines.exact and listing.is_heading(line):
                 continue
@@ -162,7 +162,7 @@ class ListSource(NamedSource):
     def _open(self) -> IO[bytes]:
         if self.source == "-":
             return sys.stdin.buffer
-        return self._lies_in.open_list(self._list_of)
+        return self._list_store.open_list(self._list_of)
 
 
 class BracesSource(NamedSource):

@@ -10,7 +10,7 @@ from typing import Any
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.journal.events import Claimed, Event, Header, Recorded
-from pix2pix_batch.journal.index import DETAIL, DETAILS, OURS, Index, status_of
+from pix2pix_batch.journal.index import DETAIL, DETAILS, OURS, Index, decode_status
 from pix2pix_batch.journal.reader import (
     FirstLine,
     read_first_lines,
@@ -168,11 +168,11 @@ class History:
         if not is_same:
             some = chain.from_iterable(combinations(under, n + 1) for n in range(len(under)))
             is_same = any(state >> DETAIL == _detail(stamp_now, UNDER.join(one)) for one in some)
-        return status_of(state) if is_same else ""
+        return decode_status(state) if is_same else ""
 
     def last_status_of(self, name: str) -> str:
         """The last status of ``name``, whether or not its file has changed."""
-        return status_of(self._index.get(name))
+        return decode_status(self._index.get(name))
 
     def count_statuses(self) -> dict[str, int]:
         """How many inputs the journals knew of when they were read, by their last status."""

@@ -113,5 +113,5 @@ def _last_states(keys: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.n
     return keys[first], kept | ours
 
 
-def status_of(state: int) -> str:
+def decode_status(state: int) -> str:
     return STATUSES[(state & STATUS) >> 1]

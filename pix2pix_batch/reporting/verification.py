@@ -20,7 +20,7 @@ from pix2pix_batch.dataset.state import Complete
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.journal.events import Header, Recorded
 from pix2pix_batch.journal.history import DECIDED, OUT_OF_JOURNAL
-from pix2pix_batch.journal.index import DETAIL, Index, status_of
+from pix2pix_batch.journal.index import DETAIL, Index, decode_status
 from pix2pix_batch.journal.integrity import (
     CHANGED,
     FINE,
@@ -257,7 +257,7 @@ def _list_outdated(kept: Path) -> list[str]:
     outputs: dict[str, str] = {}
     for number, event in enumerate(_read_records(kept)):
         state = last.get(event.name)
-        if status_of(state) not in (FAILED, QUARANTINED):
+        if decode_status(state) not in (FAILED, QUARANTINED):
             continue
         if output := event.get("outdated") or event.get("output"):
             outputs[event.name] = output

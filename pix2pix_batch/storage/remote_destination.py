@@ -14,8 +14,8 @@ from pix2pix_batch.storage.common import FATAL, output_errors, parts_of
 from pix2pix_batch.storage.name_set import HashSet
 from pix2pix_batch.text import escape
 
-REMEMBERED = 16
-"""Directories of OUT whose names are remembered, the last that were asked for."""
+CACHED_LISTINGS = 16
+"""How many directory listings of OUT are kept, the most recently used."""
 
 
 class RemoteDestination:
@@ -67,7 +67,7 @@ class RemoteOutputs:
         directory, _, name = output.rpartition("/")
         if directory not in self._known:
             self._known[directory] = self._list_directory(directory)
-            if len(self._known) > REMEMBERED:
+            if len(self._known) > CACHED_LISTINGS:
                 self._known.popitem(last=False)
         self._known.move_to_end(directory)
         return name in self._known[directory]

@@ -16,7 +16,7 @@ SIZES = (
     (1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
     (10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"),
 )  # fmt: skip
-"""The hub's words for sizes, each up to so many."""
+"""The hub's size categories, each with the number of images below which it applies."""
 
 FILES = {
     "imagefolder": "{}/**",
@@ -25,7 +25,7 @@ FILES = {
 }
 """Where the hub's loader finds a split of a layout."""
 
-HELD = {
+CONTENTS = {
     "imagefolder": "`images/` holds the outputs, `inputs/` the inputs; `metadata.jsonl` has both.",
     "webdataset": "Each key has the output (`png`, or its format), the input (`source.png`) and "
     "`json`.",
@@ -43,49 +43,53 @@ def card(
     total = sum(counts.values())
     lines = [
         "---",
-        *_front(name, layout, license, list(counts), total),
+        *_write_front_matter(name, layout, license, list(counts), total),
         "---",
         "",
         f"# {name}",
         "",
         f"{format_count(total, 'synthetic image')}, made by the pix2pix model `{info.name}`"
-        f"{_domains(info)} with pix2pix-batch {manifest['versions']['pix2pix-batch']}. No camera "
-        "took them: do not take them for evidence of anything.",
+        f"{_describe_domains(info)} with pix2pix-batch {manifest['versions']['pix2pix-batch']}. "
+        "No camera took them: do not take them for evidence of anything.",
         "",
         "| split | images |",
         "| --- | --- |",
         *(f"| {split} | {count:,} |" for split, count in counts.items()),
         "",
-        _held(layout, manifest["settings"]),
+        _describe_contents(layout, manifest["settings"]),
         "`manifest.jsonl` tells of each image its input, the input's hash, the variant and the "
         "distance from the model's training inputs.",
         "",
-        *_values(manifest),
+        *_describe_values(manifest),
         "## How it was made",
         "",
-        *_table(manifest),
+        *_write_table(manifest),
         "",
         "## Quality control",
         "",
-        *_quality(manifest),
+        *_describe_quality(manifest),
         "",
         "## The model",
         "",
-        *_model(info, manifest),
+        *_describe_model(info, manifest),
         "",
     ]
     return "\n".join(lines)
 
 
-def _held(layout: str, settings: Mapping[str, Any]) -> str:
+def _describe_contents(layout: str, settings: Mapping[str, Any]) -> str:
     copy = settings.get("source_format")
-    return HELD[layout].replace("source.png", f"source{SUFFIXES[copy]}") if copy else HELD[layout]
+    return (
+        CONTENTS[layout].replace("source.png", f"source{SUFFIXES[copy]}")
+        if copy
+        else CONTENTS[layout]
+    )
 
 
-def _front(
+def _write_front_matter(
     name: str, layout: str, license: str, splits: Sequence[str], total: int
 ) -> Iterator[str]:
-    """YAML, whose values are JSON, which is YAML too."""
+    """The YAML front matter. Values are written as JSON, which is valid YAML."""
     size = next((word for most, word in SIZES if total < most), "100M<n<1B")
     values: dict[str, Any] = {
         "pretty_name": name,
@@ -101,13 +105,13 @@ def _front(
         yield f"{key}: {json.dumps(value)}"
 
 
-def _domains(info: BundleInfo) -> str:
+def _describe_domains(info: BundleInfo) -> str:
     if not (info.source_domain and info.target_domain):
         return ""
     return f" ({info.source_domain} to {info.target_domain})"
 
 
-def _values(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _describe_values(manifest: Mapping[str, Any]) -> Iterator[str]:
     """What the samples of rasters mean."""
     if not (sides := manifest.get(RANGES)):
         return
@@ -121,7 +125,7 @@ def _values(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _table(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _write_table(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield "| setting | value |"
     yield "| --- | --- |"
     for key, value in {**manifest["settings"], **manifest["versions"]}.items():
@@ -133,7 +137,7 @@ def _cell(value: Any) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _quality(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _describe_quality(manifest: Mapping[str, Any]) -> Iterator[str]:
     for title, counts in (("rejected", manifest["rejected"]), ("flagged", manifest["flagged"])):
         told = ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
         yield f"- {title}: {told or 'none'}"
@@ -143,7 +147,7 @@ def _quality(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield f"- mean absolute difference between variants of an input: {diversity:.2f} of 255"
 
 
-def _model(info: BundleInfo, manifest: Mapping[str, Any]) -> Iterator[str]:
+def _describe_model(info: BundleInfo, manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"- name: {info.name}"
     yield f"- SHA-256: {manifest['model']['sha256']}"
     data = info.provenance.get("data")

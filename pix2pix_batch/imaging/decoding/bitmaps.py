@@ -9,7 +9,7 @@ INFO_HEADER = 40
 
 FILE_HEADER = 14
 RAW = 0
-"""The compression that is none (BI_RGB)."""
+"""Value of the compression field for uncompressed samples (BI_RGB)."""
 
 WITHIN = {4: "JPEG", 5: "PNG"}
 """The compressions that are another file (BI_JPEG, BI_PNG)."""
@@ -44,12 +44,11 @@ def prepare_for_pillow(data: bytes) -> bytes:
 
 
 def add_colour(bitmap: bytes) -> bytes:
-    """A bitmap without a file header, with one colour more where Pillow would take its bytes for
-    other samples than they are.
+    """A bitmap without a file header, with one colour more if Pillow would misread its samples.
 
-    That is where all colours are greys in Pillow's order, so that it leaves the table of colours
-    out, but not the samples': two, black and white, of which it takes each sample for one bit, and
-    any of them of 4 bits, of which it takes each for 8.
+    Pillow drops a colour table that is a plain grey ramp, and then misreads the samples: with a
+    table of black and white as 1 bit each, 4-bit samples as 8 bits. One more colour, which is not
+    grey, prevents that.
     """
     header, bits, compression = struct.unpack_from("<I10xHI", bitmap)
     (used,) = struct.unpack_from("<I", bitmap, 32)
