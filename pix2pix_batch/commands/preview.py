@@ -48,6 +48,8 @@ def preview(
     made = preview.preview(model, pictures, out, tolerance=tolerance, **options)
     for path, reason in made.failures:
         click.echo(f"{escape(path)}: {reason}", err=True)
+    for path, warning in made.warnings:
+        click.echo(f"warning: {escape(path)}: {warning}", err=True)
     if made.note:
         click.echo(f"note: {made.note}", err=True)
     if made.path is not None:

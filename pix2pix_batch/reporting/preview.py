@@ -46,10 +46,12 @@ LAYOUTS = ((1, 1, 768), (6, 1, 448), (16, 2, 320), (MOST, 4, 256))
 @dataclass(frozen=True)
 class Preview:
     """``path``: of the picture; none where no image could be translated. ``failures``: the paths
-    of those that could not, and why; ``note``: what else there is to say."""
+    of those that could not, and why; ``warnings``: the paths of those that could, and what is to be
+    doubted of them; ``note``: what else there is to say."""
 
     path: Path | None
     failures: list[tuple[str, str]]
+    warnings: list[tuple[str, str]]
     note: str
 
 
@@ -101,13 +103,18 @@ def preview(
     failures = [
         (path, records[item.name].reason) for path, item in named if item.output not in outputs
     ]
+    warnings = [
+        (path, warning)
+        for path, item in named
+        if item.output in outputs and (warning := records[item.name].warning)
+    ]
     if not rows:
-        return Preview(None, failures, decision.note)
+        return Preview(None, failures, warnings, decision.note)
     sides = (side for _, pair in rows for image in pair for side in image.shape[:2])
     cell = max(contact_sheet.CELL, *sides)
     heads = ["input", "output"]
     output.write(out, contact_sheet.render_png(rows, heads, columns, cell, _list_scales(info)))
-    return Preview(out, failures, decision.note)
+    return Preview(out, failures, warnings, decision.note)
 
 
 def _make_item(path: str, number: int, form: str) -> Item:

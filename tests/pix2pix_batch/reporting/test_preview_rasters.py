@@ -55,7 +55,10 @@ def test_pages_and_bands_are_taken_as_convert_takes_them(tmp_path: Path) -> None
     pictures = []
     for name, bands in ((f"{stack}#2", None), (str(array), "2"), (str(stack), None)):
         out = tmp_path / f"{len(pictures)}.png"
-        assert not preview(str(model), [name], out, bands=bands, device="cpu").failures
+        made = preview(str(model), [name], out, bands=bands, device="cpu")
+        assert not made.failures
+        # a stack of which the first page is taken is told, as convert tells it
+        assert [path for path, _ in made.warnings] == ([name] if name == str(stack) else [])
         pictures.append(np.asarray(Image.open(out).convert("RGB")))
     rows = slice(40, 90)  # below the title, which is the name
     assert np.array_equal(pictures[0][rows], pictures[1][rows])
