@@ -136,7 +136,8 @@ LENIENT = partial(
 MAX_PIXELS = partial(
     option,
     None,
-    f"Of the largest image; what has more is refused as a decompression bomb.  [default: {LARGE}]",
+    f"Of the largest picture; what has more is refused as a decompression bomb. Rasters are read "
+    f"in parts.  [default: {LARGE}]",
     low=1,
     metavar="N",
 )
