@@ -15,9 +15,15 @@ import numpy as np
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.raster import library
-from pix2pix_batch.imaging.raster.creation import NO, YES
+from pix2pix_batch.imaging.raster.creation import NO, YES, find_pixel_need
 from pix2pix_batch.imaging.raster.gdal_messages import clean
-from pix2pix_batch.imaging.raster.profile import COG, GEOTIFF, PREDICTED, RasterExtras
+from pix2pix_batch.imaging.raster.profile import (
+    COG,
+    GEOTIFF,
+    PREDICTED,
+    RasterExtras,
+    RasterProfile,
+)
 from pix2pix_batch.imaging.raster.writing import encode
 from pix2pix_batch.value_ranges import ValueRange
 
@@ -114,6 +120,9 @@ def require_creation_options(
 def _find_misfit(driver: str, told: Mapping[str, str]) -> str:
     """Why GDAL would pass over one of the options given the others; else nothing."""
     needs = COG_NEEDS if driver == COG else GEOTIFF_NEEDS
+    need = find_pixel_need(told)
+    if need and told.get("INTERLEAVE", "PIXEL").upper() != "PIXEL":
+        return f"{need} needs INTERLEAVE=PIXEL; leave out INTERLEAVE={told['INTERLEAVE']}"
     for name, value in told.items():
         compression = told.get("COMPRESS", "").upper()
         if name.startswith("OVERVIEW_"):
@@ -150,11 +159,24 @@ def _find_bad_block(driver: str, told: Mapping[str, str]) -> str:
 
 
 def _try(driver: str, told: Mapping[str, str], side: ValueRange) -> str:
-    """Write an image, and look at what became of it: why that is not as told; else nothing."""
+    """Write images, and look at what became of them: why that is not as told; else nothing. Outputs
+    are interleaved as their inputs are, so both ways are tried."""
+    for interleave in ("pixel", "band") if side.channels > 1 and driver == GEOTIFF else ("pixel",):
+        reason = _try_layout(driver, told, side, RasterProfile(interleave=interleave))
+        if reason:
+            by_bands = interleave == "band" and "INTERLEAVE" not in told
+            return f"{reason} (with INTERLEAVE=BAND; give INTERLEAVE=PIXEL)" if by_bands else reason
+    return ""
+
+
+def _try_layout(
+    driver: str, told: Mapping[str, str], side: ValueRange, profile: RasterProfile
+) -> str:
+    """As :func:`_try`, of an input with this profile."""
     lows, highs = np.transpose([side.limits_of(band) for band in side.bands])
     pixels = np.linspace(lows, highs, SIDE * SIDE).reshape(SIDE, SIDE, -1).astype(side.dtype)
     extra = {} if driver == GEOTIFF or "OVERVIEWS" in told else {"OVERVIEW_COUNT": "1"}
-    extras = RasterExtras(creation=tuple((extra | dict(told)).items()))
+    extras = RasterExtras(profile, creation=tuple((extra | dict(told)).items()))
     with _listen() as said:
         try:
             made = encode(pixels, None, driver, extras)
@@ -165,6 +187,8 @@ def _try(driver: str, told: Mapping[str, str], side: ValueRange) -> str:
         return clean(said[0])
     if ignored:
         return f"{ignored} has no effect in a file of {side.channels} x {side.dtype}; leave it out"
+    if found.shape != pixels.shape:
+        return f"the file is read with {found.shape[2]} bands; leave out what says their colours"
     apart = np.abs(found.astype(np.float64) - pixels)
     # GDAL may leave out what it cannot encode
     if not (apart <= LOSS * (highs - lows)).all():

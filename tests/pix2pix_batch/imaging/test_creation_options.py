@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import tifffile
 
 from pix2pix_batch.errors import InputError
@@ -19,6 +21,9 @@ from pix2pix_batch.value_ranges import BandRange, ValueRange, eight_bits
 TWELVE_BITS = ValueRange("uint16", (BandRange(0, 4095),))
 
 STRIPS, TILES = RasterProfile(), RasterProfile(block=(64, 32), compression="LZW")
+
+PLANES = RasterProfile(interleave="band")
+"""Of GDAL's any file of one band."""
 
 
 def write(
@@ -40,7 +45,7 @@ def write(
         return page
 
 
-@pytest.mark.parametrize("profile", [STRIPS, TILES], ids=["strips", "tiles"])
+@pytest.mark.parametrize("profile", [STRIPS, TILES, PLANES], ids=["strips", "tiles", "planes"])
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -52,6 +57,8 @@ def write(
         ("COMPRESS=LZW PREDICTOR=1", {"compression": 5, "predictor": 1}),
         ("COMPRESS=DEFLATE ZLEVEL=1", {"compression": 8}),
         ("COMPRESS=JPEG PHOTOMETRIC=YCBCR JPEG_QUALITY=90", {"compression": 7, "photometric": 6}),
+        ("COMPRESS=WEBP", {"compression": 50001, "planarconfig": 1}),
+        ("COMPRESS=WEBP WEBP_LOSSLESS=YES", {"compression": 50001, "planarconfig": 1}),
         ("PHOTOMETRIC=MINISBLACK", {"photometric": 1}),
         ("INTERLEAVE=BAND", {"planarconfig": 2}),
     ],
@@ -61,6 +68,37 @@ def test_a_geotiff_is_as_its_options_say(
 ) -> None:
     page = write(tmp_path / "a.tif", GEOTIFF, words, eight_bits(3), profile)
     assert {name: int(getattr(page, name)) for name in told} == told
+
+
+@pytest.mark.parametrize("overviews", [(), (2,)], ids=["alone", "overviews"])
+@pytest.mark.parametrize("bands", [3, 4])
+def test_webp_without_loss_of_a_raster_of_planes_is_read_again(
+    tmp_path: Path, bands: int, overviews: tuple[int, ...]
+) -> None:
+    creation = parse_creation_options(["COMPRESS=WEBP", "WEBP_LOSSLESS=YES"])
+    require_creation_options(GEOTIFF, creation, eight_bits(bands))
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, bands)).astype(np.uint8)
+    profile = replace(PLANES, overviews=overviews, has_gaps=True)
+    path = str(tmp_path / "a.tif")
+    extras = RasterExtras(profile, creation=creation)
+    with RasterWriter(path, GEOTIFF, pixels.shape, pixels.dtype, extras) as writer:
+        writer.write(0, pixels, None)
+    with rasterio.open(path) as file:
+        assert np.array_equal(np.moveaxis(file.read(), 0, 2), pixels)
+        assert file.read(1, out_shape=(20, 25)).any()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("COMPRESS=WEBP INTERLEAVE=BAND", "COMPRESS=WEBP needs INTERLEAVE=PIXEL; leave out"),
+        ("COMPRESS=JPEG PHOTOMETRIC=YCBCR INTERLEAVE=BAND", "PHOTOMETRIC=YCBCR needs INTERL"),
+        ("PHOTOMETRIC=CIELAB", "read with 4 bands"),
+    ],
+)
+def test_what_cannot_be_read_again_is_refused(words: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        require_creation_options(GEOTIFF, parse_creation_options(words.split()), eight_bits(3))
 
 
 def test_bits_that_hold_the_range_are_taken(tmp_path: Path) -> None:
