@@ -20,6 +20,8 @@ from pix2pix_batch.value_ranges import BandRange, ValueRange, eight_bits
 
 TWELVE_BITS = ValueRange("uint16", (BandRange(0, 4095),))
 
+HEIGHTS = ValueRange("float32", (BandRange(-430, 8848),))
+
 STRIPS, TILES = RasterProfile(), RasterProfile(block=(64, 32), compression="LZW")
 
 PLANES = RasterProfile(interleave="band")
@@ -104,8 +106,43 @@ def test_what_cannot_be_read_again_is_refused(words: str, said: str) -> None:
 def test_bits_that_hold_the_range_are_taken(tmp_path: Path) -> None:
     page = write(tmp_path / "a.tif", GEOTIFF, "NBITS=12", TWELVE_BITS)
     assert page.bitspersample == 12
-    with pytest.raises(InputError, match="does not survive it"):
-        write(tmp_path / "b.tif", GEOTIFF, "NBITS=10", TWELVE_BITS)
+
+
+@pytest.mark.parametrize(
+    ("words", "side", "said"),
+    [
+        ("NBITS=10", TWELVE_BITS, "values up to 4095 need 12 bits; leave it out"),
+        ("NBITS=12", replace(TWELVE_BITS, nodata=65535), "values up to 65535 need 16"),
+        ("NBITS=16", HEIGHTS, "float32 has 32"),
+        ("NBITS=16 COMPRESS=LERC MAX_Z_ERROR=10", HEIGHTS, "float32 has 32"),
+        ("COMPRESS=CCITTFAX4 NBITS=1", eight_bits(1), "values up to 255 need 8"),
+    ],
+)
+def test_fewer_bits_than_values_have_are_refused(words: str, side: ValueRange, said: str) -> None:
+    for driver in (GEOTIFF, COG) if words.startswith("NBITS") and " " not in words else (GEOTIFF,):
+        with pytest.raises(InputError, match=said):
+            require_creation_options(driver, parse_creation_options([*words.split()]), side)
+
+
+@pytest.mark.parametrize(
+    ("driver", "words", "side"),
+    [
+        (COG, "COMPRESS=WEBP QUALITY=1", eight_bits(3)),
+        (COG, "COMPRESS=JPEG QUALITY=5", eight_bits(3)),
+        (GEOTIFF, "COMPRESS=WEBP WEBP_LEVEL=1", eight_bits(4)),
+        (GEOTIFF, "COMPRESS=JPEG JPEG_QUALITY=5", eight_bits(1)),
+        (GEOTIFF, "COMPRESS=LERC MAX_Z_ERROR=3000", HEIGHTS),
+        (GEOTIFF, "COMPRESS=DEFLATE DISCARD_LSB=7", eight_bits(3)),
+    ],
+)
+def test_loss_that_is_asked_for_is_taken(driver: str, words: str, side: ValueRange) -> None:
+    require_creation_options(driver, parse_creation_options(words.split()), side)
+
+
+def test_a_compression_that_leaves_nothing_is_refused() -> None:
+    side = ValueRange("uint16", (BandRange(0, 100),))
+    with pytest.raises(InputError, match="uint16 does not survive it"):
+        require_creation_options(GEOTIFF, (("DISCARD_LSB", "12"),), side)
 
 
 def test_a_cog_is_as_its_options_say(tmp_path: Path) -> None:
