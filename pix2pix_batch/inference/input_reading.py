@@ -194,15 +194,21 @@ def choose_source_form(info: BundleInfo, form: str) -> str:
 def make_source_extras(
     profile: RasterProfile | None, form: str, info: BundleInfo, settings: Settings
 ) -> RasterExtras | None:
-    """As :func:`make_extras`, for a copy of the input."""
-    if not OUTPUT_FORMATS[form].holds_rasters:
+    """As :func:`make_extras`, for a copy of the input.
+
+    It has the input's value for no data; an array, which cannot say which that is, the bundle's.
+    """
+    made = OUTPUT_FORMATS[form]
+    if not made.holds_rasters:
         return None
     profile, side = profile or RasterProfile(), info.ranges.input
+    choices = (profile.nodata, side.nodata) if made.driver else (side.nodata, profile.nodata)
     return RasterExtras(
         profile if settings.georeference else profile.without_place(),
-        nodata=side.nodata,
+        nodata=next((value for value in choices if value is not None), None),
         names=side.names,
         limits=tuple(side.limits_of(band) for band in side.bands),
+        is_copy=True,
     )
 
 

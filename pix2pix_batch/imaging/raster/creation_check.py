@@ -15,15 +15,21 @@ import numpy as np
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.raster import library
-from pix2pix_batch.imaging.raster.creation import NO, YES
+from pix2pix_batch.imaging.raster.creation import NO, YES, find_pixel_need
 from pix2pix_batch.imaging.raster.gdal_messages import clean
-from pix2pix_batch.imaging.raster.profile import COG, GEOTIFF, PREDICTED, RasterExtras
+from pix2pix_batch.imaging.raster.profile import (
+    COG,
+    GEOTIFF,
+    PREDICTED,
+    RasterExtras,
+    RasterProfile,
+)
 from pix2pix_batch.imaging.raster.writing import encode
 from pix2pix_batch.value_ranges import ValueRange
 
-LOSS = 0.1
-"""Of the range, that a lossy compression may change a value by at most: a bad JPEG changes one by
-a few hundredths."""
+LOSS = 0.2
+"""Of the range, that what is lossy may change values by, on average: of an image of even steps, one
+of zeros is a half away, and one of its middle value a quarter."""
 
 SIDE = 64
 """Pixels of a side of the image that is tried."""
@@ -33,6 +39,12 @@ STEP, LARGEST = 16, 4096
 is held in memory."""
 
 LERC = ("LERC", "LERC_DEFLATE", "LERC_ZSTD")
+
+COARSE = "too coarse for baseline JPEG"
+"""In libjpeg's remark about qualities below some 25, which GDAL's readers read."""
+
+LOSSY = ("JPEG", "WEBP", "JXL", *LERC)
+"""Compressions that change values, or may be told to."""
 
 GEOTIFF_NEEDS = {
     "ZLEVEL": ("DEFLATE", "LERC_DEFLATE"),
@@ -105,7 +117,12 @@ def require_creation_options(
     if not creation:
         return
     told = dict(creation)
-    reason = _find_misfit(driver, told) or _find_bad_block(driver, told) or _try(driver, told, side)
+    reason = (
+        _find_misfit(driver, told)
+        or _find_bad_block(driver, told)
+        or _find_cut(told, side)
+        or _try(driver, told, side)
+    )
     if reason:
         given = " ".join(f"{name}={value}" for name, value in creation)
         raise InputError(f"--creation-option {given}: {reason}")
@@ -114,6 +131,9 @@ def require_creation_options(
 def _find_misfit(driver: str, told: Mapping[str, str]) -> str:
     """Why GDAL would pass over one of the options given the others; else nothing."""
     needs = COG_NEEDS if driver == COG else GEOTIFF_NEEDS
+    need = find_pixel_need(told)
+    if need and told.get("INTERLEAVE", "PIXEL").upper() != "PIXEL":
+        return f"{need} needs INTERLEAVE=PIXEL; leave out INTERLEAVE={told['INTERLEAVE']}"
     for name, value in told.items():
         compression = told.get("COMPRESS", "").upper()
         if name.startswith("OVERVIEW_"):
@@ -149,27 +169,59 @@ def _find_bad_block(driver: str, told: Mapping[str, str]) -> str:
     return ""
 
 
+def _find_cut(told: Mapping[str, str], side: ValueRange) -> str:
+    """Why values of ``side`` do not fit in the bits that they are to have; else nothing."""
+    given = told.get("NBITS", "")
+    if not given.isdecimal():  # GDAL says what is wrong with it
+        return ""
+    if not side.is_whole:
+        cut = f"{side.dtype} has 32" if int(given) < 32 else ""
+    else:
+        values = [high for _, high in map(side.limits_of, side.bands)]
+        most = int(max(values if side.nodata is None else [*values, side.nodata]))
+        needed = most.bit_length()
+        cut = f"values up to {most} need {needed}" if int(given) < needed else ""
+    return f"NBITS={given} would cut the values: {cut} bits; leave it out" if cut else ""
+
+
 def _try(driver: str, told: Mapping[str, str], side: ValueRange) -> str:
-    """Write an image, and look at what became of it: why that is not as told; else nothing."""
+    """Write images, and look at what became of them: why that is not as told; else nothing. Outputs
+    are interleaved as their inputs are, so both ways are tried."""
+    for interleave in ("pixel", "band") if side.channels > 1 and driver == GEOTIFF else ("pixel",):
+        reason = _try_layout(driver, told, side, RasterProfile(interleave=interleave))
+        if reason:
+            by_bands = interleave == "band" and "INTERLEAVE" not in told
+            return f"{reason} (with INTERLEAVE=BAND; give INTERLEAVE=PIXEL)" if by_bands else reason
+    return ""
+
+
+def _try_layout(
+    driver: str, told: Mapping[str, str], side: ValueRange, profile: RasterProfile
+) -> str:
+    """As :func:`_try`, of an input with this profile."""
     lows, highs = np.transpose([side.limits_of(band) for band in side.bands])
     pixels = np.linspace(lows, highs, SIDE * SIDE).reshape(SIDE, SIDE, -1).astype(side.dtype)
     extra = {} if driver == GEOTIFF or "OVERVIEWS" in told else {"OVERVIEW_COUNT": "1"}
-    extras = RasterExtras(creation=tuple((extra | dict(told)).items()))
+    extras = RasterExtras(profile, creation=tuple((extra | dict(told)).items()))
     with _listen() as said:
         try:
             made = encode(pixels, None, driver, extras)
             found, ignored = _read_back(made, told)
         except ImageError as error:
             return str(error)
-    if said:
-        return clean(said[0])
+    remarks = [message for message in said if COARSE not in message]
+    if remarks:
+        return clean(remarks[0])
     if ignored:
         return f"{ignored} has no effect in a file of {side.channels} x {side.dtype}; leave it out"
+    if found.shape != pixels.shape:
+        bands = f"{found.shape[2]} bands in place of {side.channels}"
+        return f"the file would be read with {bands}; choose another compression, or other colours"
     apart = np.abs(found.astype(np.float64) - pixels)
     # GDAL may leave out what it cannot encode
-    if not (apart <= LOSS * (highs - lows)).all():
-        return f"{side.dtype} does not survive it; choose another compression"
-    return ""
+    is_lossy = told.get("COMPRESS", "").upper() in LOSSY or "DISCARD_LSB" in told
+    survives = (apart.mean((0, 1)) <= LOSS * (highs - lows)).all() if is_lossy else not apart.any()
+    return "" if survives else f"{side.dtype} does not survive it; choose another compression"
 
 
 def _read_back(data: bytes, told: Mapping[str, str]) -> tuple[np.ndarray, str]:

@@ -20,6 +20,7 @@ from pix2pix_batch.imaging.raster.samples import (
     choose_step,
     clean,
     count_pixel_bytes,
+    find_common_nodata,
     remedy_of,
     require_type,
 )
@@ -155,6 +156,7 @@ class GdalRaster:
             interleave=str(tags.get("INTERLEAVE", "PIXEL")).lower(),
             overviews=tuple(file.overviews(self.indexes[0])),
             has_gaps=bool(floats or has_nodata or self._has_mask or self._alpha),
+            nodata=find_common_nodata(self._nodata, self.side),
         )
 
     def read(

@@ -29,7 +29,8 @@ class RasterProfile:
     copies are.
 
     ``has_gaps``: whether it can hold pixels without data: it has a mask, or a value for none, or
-    floating point, whose NaN is one.
+    floating point, whose NaN is one. ``nodata``: the file's value for none, which a file of the
+    samples as they were read can have; ``None`` where there is no such value.
     """
 
     crs: Any = None
@@ -44,6 +45,7 @@ class RasterProfile:
     interleave: str = "pixel"
     overviews: tuple[int, ...] = ()
     has_gaps: bool = False
+    nodata: float | None = None
 
     def without_place(self) -> RasterProfile:
         """The same profile without where the raster lies."""
@@ -58,7 +60,9 @@ class RasterExtras:
     read as a raster: it is then written as one, and copied; ``creation``: options of GDAL's driver,
     by upper-case name, which go before what the input has; ``nodata``: the value that stands for
     none; ``names``: of the bands; ``limits``: of each band the least and the largest value that it
-    may have; ``described``: what EXIF, XMP and IPTC say, as fields of TIFF.
+    may have; ``is_copy``: whether the samples are the input's own, which stay as they are also
+    where they have the value for none in some bands; ``described``: what EXIF, XMP and IPTC say, as
+    fields of TIFF.
     """
 
     profile: RasterProfile = field(default_factory=RasterProfile)
@@ -67,4 +71,5 @@ class RasterExtras:
     nodata: float | None = None
     names: tuple[str, ...] = ()
     limits: tuple[tuple[float, float], ...] = ()
+    is_copy: bool = False
     described: Fields = field(default_factory=dict)

@@ -99,6 +99,25 @@ def clean(
     return cleaned, None if not empty.any() else ~empty
 
 
+def find_common_nodata(values: Sequence[float | None], side: ValueRange) -> float | None:
+    """Find the value for no data of a file of the model's type with bands that have ``values``.
+
+    Returns:
+        What they have in common, as the type holds it; ``None`` where they differ, or where it is
+        none of the type's values.
+    """
+    first = values[0]
+    if first is None or len(set(map(repr, values))) > 1:  # by what they read: NaN is not itself
+        return None
+    if side.is_whole:
+        limits = np.iinfo(side.dtype)
+        fits = float(first).is_integer() and limits.min <= first <= limits.max
+        return float(first) if fits else None
+    with np.errstate(over="ignore"):
+        held = float(np.float32(first))
+    return None if np.isinf(held) and not np.isinf(first) else held
+
+
 def choose_step(height: int, width: int, longest: int) -> int:
     """The step at which rows and columns are taken so that no side is longer than ``longest``."""
     return max(1, -(-max(height, width) // longest))

@@ -47,6 +47,7 @@ class GapFiller:
         self.nodata = extras.nodata
         self.has_mask = False
         self._limits = extras.limits
+        self._moves_values = not extras.is_copy
         if self.nodata is None and extras.profile.has_gaps:
             if dtype.kind == "f":
                 self.nodata = float("nan")
@@ -61,12 +62,12 @@ class GapFiller:
     def apply(self, pixels: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
         """Write the value for no data where ``valid``, ``bool (H, W)``, is false, into a copy of
         ``pixels``, ``(H, W, C)``. Real values that happen to be that one are moved to their
-        neighbour."""
+        neighbour, but not in copies of inputs."""
         if self.nodata is None:
             return pixels
         filled = pixels.copy()
         value = filled.dtype.type(self.nodata)
-        if not np.isnan(self.nodata):
+        if self._moves_values and not np.isnan(self.nodata):
             for band in range(filled.shape[2]):
                 plane = filled[:, :, band]
                 plane[plane == value] = self._find_neighbour(value, band)

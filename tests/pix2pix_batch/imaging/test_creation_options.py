@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import tifffile
 
 from pix2pix_batch.errors import InputError
@@ -18,7 +20,12 @@ from pix2pix_batch.value_ranges import BandRange, ValueRange, eight_bits
 
 TWELVE_BITS = ValueRange("uint16", (BandRange(0, 4095),))
 
+HEIGHTS = ValueRange("float32", (BandRange(-430, 8848),))
+
 STRIPS, TILES = RasterProfile(), RasterProfile(block=(64, 32), compression="LZW")
+
+PLANES = RasterProfile(interleave="band")
+"""Of GDAL's any file of one band."""
 
 
 def write(
@@ -40,7 +47,7 @@ def write(
         return page
 
 
-@pytest.mark.parametrize("profile", [STRIPS, TILES], ids=["strips", "tiles"])
+@pytest.mark.parametrize("profile", [STRIPS, TILES, PLANES], ids=["strips", "tiles", "planes"])
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -52,6 +59,8 @@ def write(
         ("COMPRESS=LZW PREDICTOR=1", {"compression": 5, "predictor": 1}),
         ("COMPRESS=DEFLATE ZLEVEL=1", {"compression": 8}),
         ("COMPRESS=JPEG PHOTOMETRIC=YCBCR JPEG_QUALITY=90", {"compression": 7, "photometric": 6}),
+        ("COMPRESS=WEBP", {"compression": 50001, "planarconfig": 1}),
+        ("COMPRESS=WEBP WEBP_LOSSLESS=YES", {"compression": 50001, "planarconfig": 1}),
         ("PHOTOMETRIC=MINISBLACK", {"photometric": 1}),
         ("INTERLEAVE=BAND", {"planarconfig": 2}),
     ],
@@ -63,11 +72,77 @@ def test_a_geotiff_is_as_its_options_say(
     assert {name: int(getattr(page, name)) for name in told} == told
 
 
+@pytest.mark.parametrize("overviews", [(), (2,)], ids=["alone", "overviews"])
+@pytest.mark.parametrize("bands", [3, 4])
+def test_webp_without_loss_of_a_raster_of_planes_is_read_again(
+    tmp_path: Path, bands: int, overviews: tuple[int, ...]
+) -> None:
+    creation = parse_creation_options(["COMPRESS=WEBP", "WEBP_LOSSLESS=YES"])
+    require_creation_options(GEOTIFF, creation, eight_bits(bands))
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, bands)).astype(np.uint8)
+    profile = replace(PLANES, overviews=overviews, has_gaps=True)
+    path = str(tmp_path / "a.tif")
+    extras = RasterExtras(profile, creation=creation)
+    with RasterWriter(path, GEOTIFF, pixels.shape, pixels.dtype, extras) as writer:
+        writer.write(0, pixels, None)
+    with rasterio.open(path) as file:
+        assert np.array_equal(np.moveaxis(file.read(), 0, 2), pixels)
+        assert file.read(1, out_shape=(20, 25)).any()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("COMPRESS=WEBP INTERLEAVE=BAND", "COMPRESS=WEBP needs INTERLEAVE=PIXEL; leave out"),
+        ("COMPRESS=JPEG PHOTOMETRIC=YCBCR INTERLEAVE=BAND", "PHOTOMETRIC=YCBCR needs INTERL"),
+        ("PHOTOMETRIC=CIELAB", "read with 4 bands"),
+    ],
+)
+def test_what_cannot_be_read_again_is_refused(words: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        require_creation_options(GEOTIFF, parse_creation_options(words.split()), eight_bits(3))
+
+
 def test_bits_that_hold_the_range_are_taken(tmp_path: Path) -> None:
     page = write(tmp_path / "a.tif", GEOTIFF, "NBITS=12", TWELVE_BITS)
     assert page.bitspersample == 12
-    with pytest.raises(InputError, match="does not survive it"):
-        write(tmp_path / "b.tif", GEOTIFF, "NBITS=10", TWELVE_BITS)
+
+
+@pytest.mark.parametrize(
+    ("words", "side", "said"),
+    [
+        ("NBITS=10", TWELVE_BITS, "values up to 4095 need 12 bits; leave it out"),
+        ("NBITS=12", replace(TWELVE_BITS, nodata=65535), "values up to 65535 need 16"),
+        ("NBITS=16", HEIGHTS, "float32 has 32"),
+        ("NBITS=16 COMPRESS=LERC MAX_Z_ERROR=10", HEIGHTS, "float32 has 32"),
+        ("COMPRESS=CCITTFAX4 NBITS=1", eight_bits(1), "values up to 255 need 8"),
+    ],
+)
+def test_fewer_bits_than_values_have_are_refused(words: str, side: ValueRange, said: str) -> None:
+    for driver in (GEOTIFF, COG) if words.startswith("NBITS") and " " not in words else (GEOTIFF,):
+        with pytest.raises(InputError, match=said):
+            require_creation_options(driver, parse_creation_options([*words.split()]), side)
+
+
+@pytest.mark.parametrize(
+    ("driver", "words", "side"),
+    [
+        (COG, "COMPRESS=WEBP QUALITY=1", eight_bits(3)),
+        (COG, "COMPRESS=JPEG QUALITY=5", eight_bits(3)),
+        (GEOTIFF, "COMPRESS=WEBP WEBP_LEVEL=1", eight_bits(4)),
+        (GEOTIFF, "COMPRESS=JPEG JPEG_QUALITY=5", eight_bits(1)),
+        (GEOTIFF, "COMPRESS=LERC MAX_Z_ERROR=3000", HEIGHTS),
+        (GEOTIFF, "COMPRESS=DEFLATE DISCARD_LSB=7", eight_bits(3)),
+    ],
+)
+def test_loss_that_is_asked_for_is_taken(driver: str, words: str, side: ValueRange) -> None:
+    require_creation_options(driver, parse_creation_options(words.split()), side)
+
+
+def test_a_compression_that_leaves_nothing_is_refused() -> None:
+    side = ValueRange("uint16", (BandRange(0, 100),))
+    with pytest.raises(InputError, match="uint16 does not survive it"):
+        require_creation_options(GEOTIFF, (("DISCARD_LSB", "12"),), side)
 
 
 def test_a_cog_is_as_its_options_say(tmp_path: Path) -> None:
