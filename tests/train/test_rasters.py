@@ -24,6 +24,7 @@ from pix2pix_batch.reporting import scale_bar
 from pix2pix_batch.train import raster_files, threads
 from pix2pix_batch.train.data import LevelMappings, open_data, to_unit
 from pix2pix_batch.train.raster_data import RasterData
+from pix2pix_batch.train.rundir import RunDirectory, read_ranges
 from pix2pix_batch.train.signature import data_signature
 from pix2pix_batch.train.step import Batch, mean_absolute_loss
 from pix2pix_batch.value_ranges import BandRange, ValueRange, eight_bits
@@ -97,6 +98,20 @@ def test_a_run_goes_on_with_the_ranges_that_it_found(
     monkeypatch.setattr(raster_data, "measure_ranges", None)
     ran = train(radar, tmp_path / "run", "--every", 1, **RADAR, epochs=1)
     assert ran.code == 0 and "going on after step 2 of 3" in ran.err
+
+
+def test_what_an_unfinished_start_measured_is_measured_again(radar: Path, tmp_path: Path) -> None:
+    """Else the ranges would be those of data that were since replaced."""
+    mine = small(**RADAR)
+    data = open_data(radar, mine)
+    directory = RunDirectory(tmp_path / "run")
+    ranges = {side: found.as_dict() for side, found in data.ranges._asdict().items()}
+    record = {"path": "", "processes": 1, "recipe": mine.as_dict(), "ranges": ranges}
+    with directory.lock():
+        directory.claim(data.parts, json.loads(json.dumps(record)))
+    assert read_ranges(directory.path, mine) is None
+    directory.metrics.write_text("{}\n")
+    assert read_ranges(directory.path, mine) == data.ranges
 
 
 def test_gaps_are_the_middle_and_left_out_of_l1(radar: Path) -> None:
