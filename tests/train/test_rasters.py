@@ -194,6 +194,7 @@ def test_any_bands_and_types_go_in_and_out(tmp_path: Path, bands: int) -> None:
     }  # fmt: skip
     ran = train(tmp_path / "data", tmp_path / "run", "--every", 1, **changes, epochs=0.5)
     assert ran.code == 0, ran
+    assert f"--model {tmp_path}/run/model.safetensors --format tiff'" in ran.err
     info = bundle.read_info(tmp_path / "run" / "model.safetensors")
     assert info.ranges.output.dtype == "float32" and info.fit == "tile"
     assert Image.open(tmp_path / "run" / "samples" / "00000001.png").mode == "RGB"

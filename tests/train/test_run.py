@@ -57,7 +57,7 @@ def done(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     told = [line for line in ran.err.splitlines()[1:] if not line.startswith("about ")]
     *lines, last = told  # without how long it takes, which a slow machine is told
     assert [line.split(",")[0] for line in lines] == [f"step {step} of 12" for step in (4, 8, 12)]
-    assert f"pix2pix-batch convert IN OUT --model {run}/model.safetensors" in last
+    assert f"pix2pix-batch convert IN OUT --model {run}/model.safetensors'" in last
     return run
 
 
