@@ -140,9 +140,11 @@ def _finish(trainer: Trainer, data: Path, run: Path) -> None:
     else:
         click.echo(write_report(run, trainer.recipe))
     model = shlex.quote(str(run / "model.safetensors"))
+    chosen_format = _choose_format(trainer.data.ranges.output)
     print_message(
         "Next: look at the report; convert images with 'pix2pix-batch convert IN OUT --model "
-        f"{model}{_choose_format(trainer.data.ranges.output)}', or measure it with 'pix2pix-batch evaluate {model} {shlex.quote(str(data))}'"
+        f"{model}{chosen_format}', or measure it with 'pix2pix-batch evaluate {model} "
+        f"{shlex.quote(str(data))}'"
     )
 
 
