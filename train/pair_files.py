@@ -100,6 +100,11 @@ class Reader:
             height, width = self.picture(path, 3).pixels.shape[:2]
             return width, height
 
+    def describe_mismatch(self, pair: Pair) -> str:
+        """How the places that a pair's files show differ, by their headers; empty where they do
+        not, or do not tell."""
+        return ""
+
 
 def check_headers(
     listed: Iterable[Pair],
@@ -131,6 +136,8 @@ def check_headers(
                 problems.append((str(path), reader.explain_unread(reason, path)))
         if len(own_sizes) < len(pair.files()):
             continue
+        if mismatch := reader.describe_mismatch(pair):
+            problems.append((str(pair.b), mismatch))
         width, height = own_sizes[0]
         if pair.b is None and width % 2:
             what = f"is {format_count(width, 'pixel')} wide, which cannot be halved into A and B"
@@ -138,7 +145,7 @@ def check_headers(
         elif len(own_sizes) == 2 and own_sizes[0] != own_sizes[1]:
             one, other = ("{}x{}".format(*size) for size in own_sizes)
             problems.append((str(pair.b), f"is {other} pixels, its partner {pair.a} is {one}"))
-        elif sizes is not None:
+        elif sizes is not None and not mismatch:
             sizes[width if pair.b else width // 2, height] += 1
     return problems
 

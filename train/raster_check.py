@@ -46,6 +46,8 @@ def check_rasters(result: Check, surveyed: Survey, reader: Reader) -> dict[str, 
     result.warnings |= looked.warnings
     if looked.partly:
         result.notes.append(_describe_partly(looked.partly))
+    if looked.without_system:
+        result.notes.append(_describe_one_sided(looked.without_system))
     for side, side_survey in sides.items():
         range_recipes = result.recipe.input_range, result.recipe.output_range
         is_input = (side == "A") != (result.recipe.direction == "BtoA")
@@ -66,6 +68,8 @@ def _measure(result: Check, surveyed: Survey, reader: RasterReader) -> None:
             reader.kinds[place] = side_survey.examples[kind], kind
     listed = [pair for pair in surveyed.pairs if pair.split == "train" and pair.b is not None]
     listed = [pair for pair in listed if not pair_files.check_headers([pair], reader=reader)]
+    if not listed:  # what is wrong with each of them is said
+        return
     try:
         ranges = measure_ranges(reader, listed, result.recipe)
         reader.set_ranges(ranges)
@@ -87,4 +91,13 @@ def _describe_partly(files: Sequence[Path]) -> str:
         f"{format_count(len(files), 'file')} {have} pixels that lack data (NaN) in some bands "
         f"only, such as {escape(files[0])}: in inputs these bands get the middle of their range, "
         "in targets such pixels are left out"
+    )
+
+
+def _describe_one_sided(files: Sequence[Path]) -> str:
+    have = "has" if len(files) == 1 else "have"
+    partner = "its partner has" if len(files) == 1 else "their partners have"
+    return (
+        f"{format_count(len(files), 'file')} {have} no CRS, and {partner} one, such as "
+        f"{escape(files[0])}: that both show the same place cannot be checked"
     )

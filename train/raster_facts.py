@@ -9,9 +9,18 @@ from typing import Any
 import numpy as np
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.imaging.kinds import suffix_of
+from pix2pix_batch.imaging import pages
+from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.imaging.raster import library, numpy_raster
 from pix2pix_batch.imaging.raster.paged import open_named
+
+GEOGRAPHIC = frozenset({".tif", ".tiff", ".jp2"})
+"""Pictures' suffixes that files with more than 8 bits, or with a place on a map, may have."""
+
+
+def may_be_raster(path: Path) -> bool:
+    """Whether a file's name says that it may be a raster. ``path``: of a file, or of a page."""
+    return suffix_of(pages.split_name(path.name)[0]) in RASTERS | GEOGRAPHIC
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ def _read_numpy(path: Path, channels: int | None) -> RasterFacts:
 
 def describe_mismatch(first: RasterFacts, other: RasterFacts) -> str:
     """How the places of a pair's rasters differ, as far as both tell theirs; else nothing."""
-    if first.system and other.system and first.system != other.system:
+    if first.system and other.system and not _is_same_system(first.system, other.system):
         return f"its CRS is {other.system}, its partner's {first.system}; warp one to the other's"
     if first.transform and other.transform and first.system and other.system:
         pixel = max(abs(first.transform[0]), abs(first.transform[1]), 1e-12)
@@ -102,3 +111,11 @@ def describe_mismatch(first: RasterFacts, other: RasterFacts) -> str:
                 f"{float((moved * reach).max() / pixel):.3g} pixels; cut both to one grid"
             )
     return ""
+
+
+def _is_same_system(first: str, other: str) -> bool:
+    """Whether two reference systems are one, however each file words it."""
+    if first == other:
+        return True
+    crs = library.rasterio().crs.CRS
+    return bool(crs.from_user_input(first) == crs.from_user_input(other))

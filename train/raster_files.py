@@ -21,7 +21,12 @@ from pix2pix_batch.inference.large_images import may_be_large_picture
 from pix2pix_batch.item import Item
 from pix2pix_batch.train import pair_files
 from pix2pix_batch.train.pair_files import Pair, Reader
-from pix2pix_batch.train.raster_facts import read_facts
+from pix2pix_batch.train.raster_facts import (
+    RasterFacts,
+    describe_mismatch,
+    may_be_raster,
+    read_facts,
+)
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.value_ranges import ValueRange, ValueRanges
 
@@ -109,6 +114,7 @@ class RasterReader(Reader):
         ]
         self.kinds: dict[int, tuple[Path, str]] = {}
         self._extents: dict[Path, Extent] = {}
+        self._last_facts: dict[int, tuple[Path, RasterFacts]] = {}
         self.swap = recipe.direction == "BtoA"
         self.a, self.b = ranges_of_sides[::-1] if self.swap else ranges_of_sides
 
@@ -287,7 +293,9 @@ class RasterReader(Reader):
             return super().size(path, place)
         with self._open(path, side) as raster:
             size = raster.width, raster.height
-        kind = read_facts(path, side.bare.channels).kind
+        facts = read_facts(path, side.bare.channels)
+        self._last_facts[place] = path, facts
+        kind = facts.kind
         first, same = self.kinds.setdefault(place, (path, kind))
         if kind != same:
             raise ImageError(
@@ -295,6 +303,26 @@ class RasterReader(Reader):
                 f"and on one scale: convert them ({_remedy_of(path, same)})"
             )
         return size
+
+    def describe_mismatch(self, pair: Pair) -> str:
+        """See :meth:`Reader.describe_mismatch`; of a pair whose sizes were just read, no raster is
+        opened again."""
+        if pair.b is None:
+            return ""
+        first, other = (self._find_facts(path, place) for place, path in enumerate(pair.files()))
+        return describe_mismatch(first, other) if first and other else ""
+
+    def _find_facts(self, path: Path, place: int) -> RasterFacts | None:
+        """What a file says of itself; ``None`` of pictures that do not say where they lie."""
+        last, facts = self._last_facts.get(place, (None, None))
+        if last == path:
+            return facts
+        if not may_be_raster(path) or not library.is_installed():
+            return None
+        try:
+            return read_facts(path)
+        except ImageError:  # GDAL does not read all pictures
+            return None
 
     def explain_unread(self, reason: str, path: Path) -> str:
         return reword(reason, path)

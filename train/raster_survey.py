@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.imaging import pages
-from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
 from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.text import format_count
 from pix2pix_batch.train import threads
 from pix2pix_batch.train.pair_files import Pair
 from pix2pix_batch.train.range_recipe import bare_range
-from pix2pix_batch.train.raster_facts import RasterFacts, describe_mismatch, read_facts
+from pix2pix_batch.train.raster_facts import (
+    RasterFacts,
+    describe_mismatch,
+    may_be_raster,
+    read_facts,
+)
 from pix2pix_batch.train.raster_files import EMPTY, RasterReader, RasterSide
 from pix2pix_batch.train.recipe_schema import PICTURES
 from pix2pix_batch.train.value_statistics import BandStatistics, list_samples
@@ -30,9 +33,6 @@ PERCENTS = (2.0, 50.0, 98.0)
 WIDE = 100.0
 """The upper percentile over the lower from which on a logarithmic scale is suggested: radar's
 intensities lie so far apart, and hardly anything else."""
-
-GEOGRAPHIC = frozenset({".tif", ".tiff", ".jp2"})
-"""Pictures' suffixes that files with more than 8 bits may have."""
 
 
 @dataclass
@@ -129,7 +129,8 @@ def _format_flow(values: dict[str, Any]) -> str:
 @dataclass
 class RasterSurvey:
     """Of both sides, where they are rasters; ``problems``, ``warnings``: as of ``dataset check``;
-    ``partly``: files with pixels that lack data in some bands only; ``unlike_pictures``: those that
+    ``partly``: files with pixels that lack data in some bands only; ``without_system``: files
+    without a CRS whose partners have one; ``unlike_pictures``: those that
     are no pictures of 8 bits, each with its side. ``is_asked``: whether a recipe says what they
     are: then reading the pairs tells which of them are not so."""
 
@@ -138,6 +139,7 @@ class RasterSurvey:
     problems: list[tuple[str, str]] = field(default_factory=list)
     warnings: dict[str, str] = field(default_factory=dict)
     partly: list[Path] = field(default_factory=list)
+    without_system: list[Path] = field(default_factory=list)
     unlike_pictures: dict[str, str] = field(default_factory=dict)
 
     def add(self, pair: Pair, looks: Sequence[FileLook]) -> None:
@@ -150,8 +152,12 @@ class RasterSurvey:
             if look.facts is not None:
                 self._add_file(side, look, look.facts)
         first, other = (look.facts for look in looks)
-        if first is not None and other is not None and (what := describe_mismatch(first, other)):
+        if first is None or other is None:
+            return
+        if not self.is_asked and (what := describe_mismatch(first, other)):
             self.problems.append((str(pair.b), what))
+        if bool(first.system) != bool(other.system):
+            self.without_system.append(looks[bool(first.system)].path)
 
     def _add_file(self, side: str, look: FileLook, facts: RasterFacts) -> None:
         if facts.kind != "uint8" or facts.bands not in PICTURES:
@@ -214,10 +220,6 @@ def survey_rasters(listed: Sequence[Pair], reader: RasterReader | None) -> Raste
     for pair, look in zip(both, looks, strict=True):
         result.add(pair, look)
     return result
-
-
-def may_be_raster(path: Path) -> bool:
-    return suffix_of(pages.split_name(path.name)[0]) in RASTERS | GEOGRAPHIC
 
 
 def _look(path: Path, reader: RasterReader | None, place: int) -> FileLook:

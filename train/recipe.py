@@ -51,9 +51,9 @@ def advise_size(recipe: Recipe, sizes: Mapping[tuple[int, int], int]) -> str:
                 break
     if not accepted or good[-1] >= recipe.size:
         return ""
-    enlarged = "and are enlarged" if recipe.fit == "resize" else "too small for crops"
+    outcome = "are enlarged" if recipe.fit == "resize" else "too small for crops"
     return (
-        f"all images are smaller than {recipe.size} pixels (at most {side}) {enlarged}; "
+        f"all images are smaller than {recipe.size} pixels (at most {side}) and {outcome}; "
         f"{' or '.join(accepted)} trains at about their own size"
     )
 

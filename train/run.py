@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
+from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.reporting.console import format_warnings
 from pix2pix_batch.text import format_count
 from pix2pix_batch.train import checkpoint, rundir
@@ -26,6 +27,7 @@ from pix2pix_batch.train.report import write_report
 from pix2pix_batch.train.stopping import TrainingStopped, stop_signals
 from pix2pix_batch.train.watch import Progress, Samples, TensorBoard, Watchers
 from pix2pix_batch.train.watcher import Watcher
+from pix2pix_batch.value_ranges import ValueRange
 
 REFUSED = frozenset({*checkpoint.FULL, errno.EROFS, errno.EIO})
 """What a disk says that takes no more."""
@@ -138,10 +140,19 @@ def _finish(trainer: Trainer, data: Path, run: Path) -> None:
     else:
         click.echo(write_report(run, trainer.recipe))
     model = shlex.quote(str(run / "model.safetensors"))
+    chosen_format = _choose_format(trainer.data.ranges.output)
     print_message(
         "Next: look at the report; convert images with 'pix2pix-batch convert IN OUT --model "
-        f"{model}', or measure it with 'pix2pix-batch evaluate {model} {shlex.quote(str(data))}'"
+        f"{model}{chosen_format}', or measure it with 'pix2pix-batch evaluate {model} "
+        f"{shlex.quote(str(data))}'"
     )
+
+
+def _choose_format(outputs: ValueRange) -> str:
+    """What ``convert`` is told of its format where the usual one does not hold the outputs."""
+    if outputs.is_picture:
+        return ""
+    return f" --format {'tiff' if library.is_installed() else 'npy'}"
 
 
 def _describe_stop(error: KeyboardInterrupt, trainer: Trainer | None, run: Path) -> str:

@@ -59,7 +59,8 @@ class RunDirectory:
 
     def claim(self, parts: Sequence[Part], mine: dict[str, Any]) -> list[str]:
         """See that the directory is new, or holds the very run that ``mine`` describes, on the
-        data ``parts``; what of its length has changed, for people.
+        data ``parts``, or one that ended before anything was made; what of its length has
+        changed, for people.
 
         Raises :class:`InputError`.
         """
@@ -69,8 +70,23 @@ class RunDirectory:
                 raise InputError(
                     f"{self.path}: holds {others[0]!r} and no training run; give a new directory"
                 )
-            self._record({"data": signature.data_signature(parts), **mine})
-            return []
+        elif self.has_begun():
+            return self._go_on(path, parts, mine)
+        else:
+            read_run(path)  # a file of the user's may have this name
+        self._record({"data": signature.data_signature(parts), **mine})
+        return []
+
+    def has_begun(self) -> bool:
+        """Whether there is more of a run than its record of itself: figures, a checkpoint or a
+        bundle, which another run would replace."""
+        has_figures = self.metrics.exists() and self.metrics.stat().st_size > 0
+        has_saved = self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
+        return has_figures or has_saved or (self.path / MODEL).exists()
+
+    def _go_on(self, path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> list[str]:
+        """What of the run's length has changed, for people. Raises :class:`InputError` where
+        ``path`` records another run, or one that cannot go on."""
         require_same(path, parts, mine)
         if (self.path / MODEL).exists() and not checkpoint.list_checkpoints(self.checkpoints):
             raise InputError(
@@ -151,10 +167,10 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def read_ranges(run: Path, recipe: Recipe) -> ValueRanges | None:
-    """What a run found that samples mean, if it is one of the same ranges and bands; ``None`` where
-    that is to be measured."""
+    """What a run found that samples mean, if it has begun and is one of the same ranges and bands;
+    ``None`` where that is to be measured."""
     path = run / RECIPE
-    if not recipe.takes_rasters or not path.is_file():
+    if not recipe.takes_rasters or not path.is_file() or not RunDirectory(run).has_begun():
         return None
     keys = ("input_range", "output_range", "in_channels", "out_channels", "direction", "seed")
     try:

@@ -13,6 +13,7 @@ import rasterio
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from rasterio.transform import from_origin
 
 from pix2pix_batch import bundle
 from pix2pix_batch.cli import main
@@ -23,10 +24,11 @@ from pix2pix_batch.reporting import scale_bar
 from pix2pix_batch.train import raster_files, threads
 from pix2pix_batch.train.data import LevelMappings, open_data, to_unit
 from pix2pix_batch.train.raster_data import RasterData
+from pix2pix_batch.train.rundir import RunDirectory, read_ranges
 from pix2pix_batch.train.signature import data_signature
 from pix2pix_batch.train.step import Batch, mean_absolute_loss
 from pix2pix_batch.value_ranges import BandRange, ValueRange, eight_bits
-from tests.end_to_end.command import Ran
+from tests.end_to_end.command import Ran, picture
 from tests.pix2pix_batch.imaging.test_pages import draw_pages, write_pages
 from tests.train import rasters
 from tests.train.rasters import ELEVATION, GAP, RADAR, SIDE, write_raster
@@ -45,6 +47,8 @@ def set_keys(**changes: Any) -> list[str]:
 
 
 SMALL = set_keys(size=32)
+WORDED_OTHERWISE = "+proj=utm +zone=32 +datum=WGS84 +units=m +no_defs"
+"""EPSG:32632 without its number, as some programs write it."""
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +98,20 @@ def test_a_run_goes_on_with_the_ranges_that_it_found(
     monkeypatch.setattr(raster_data, "measure_ranges", None)
     ran = train(radar, tmp_path / "run", "--every", 1, **RADAR, epochs=1)
     assert ran.code == 0 and "going on after step 2 of 3" in ran.err
+
+
+def test_what_an_unfinished_start_measured_is_measured_again(radar: Path, tmp_path: Path) -> None:
+    """Else the ranges would be those of data that were since replaced."""
+    mine = small(**RADAR)
+    data = open_data(radar, mine)
+    directory = RunDirectory(tmp_path / "run")
+    ranges = {side: found.as_dict() for side, found in data.ranges._asdict().items()}
+    record = {"path": "", "processes": 1, "recipe": mine.as_dict(), "ranges": ranges}
+    with directory.lock():
+        directory.claim(data.parts, json.loads(json.dumps(record)))
+    assert read_ranges(directory.path, mine) is None
+    directory.metrics.write_text("{}\n")
+    assert read_ranges(directory.path, mine) == data.ranges
 
 
 def test_gaps_are_the_middle_and_left_out_of_l1(radar: Path) -> None:
@@ -176,6 +194,7 @@ def test_any_bands_and_types_go_in_and_out(tmp_path: Path, bands: int) -> None:
     }  # fmt: skip
     ran = train(tmp_path / "data", tmp_path / "run", "--every", 1, **changes, epochs=0.5)
     assert ran.code == 0, ran
+    assert f"--model {tmp_path}/run/model.safetensors --format tiff'" in ran.err
     info = bundle.read_info(tmp_path / "run" / "model.safetensors")
     assert info.ranges.output.dtype == "float32" and info.fit == "tile"
     assert Image.open(tmp_path / "run" / "samples" / "00000001.png").mode == "RGB"
@@ -575,6 +594,46 @@ def test_partners_that_lie_elsewhere_are_named(tmp_path: Path) -> None:
     ):
         own = [one["problem"] for one in problems if one["file"] == str(tmp_path / "B" / name)]
         assert any(told in problem for problem in own), problems
+
+
+def test_partners_that_lie_elsewhere_are_refused_by_name(radar: Path, trained: Path) -> None:
+    """By what ``dataset check`` says, once each, by whatever reads the pairs; a side may be
+    pictures that lie somewhere."""
+    data = trained.parent / "apart"
+    changes = {
+        "0": {"crs": "EPSG:32633"},
+        "1": {"transform": from_origin(600_000, 5_000_000, 10, 10)},
+        "2": {"transform": from_origin(500_000, 5_000_000, 20, 20)},
+        "3": {"crs": rasterio.crs.CRS()},
+        "4": {"crs": WORDED_OTHERWISE},
+    }
+    for name, change in changes.items():
+        write_raster(data / "A" / f"{name}.tif", rasters.make_radar(int(name)), ("VV", "VH"), GAP)
+        colours = np.asarray(picture(SIDE, SIDE, int(name)))
+        with rasterio.open(write_raster(data / "B" / f"{name}.tif", colours), "r+") as file:
+            for key, value in change.items():
+                setattr(file, key, value)
+    words = set_keys(**RADAR, size=32)
+    checked = json.loads(run("dataset", "check", data, *words, "--json").out)
+    told = {Path(one["file"]).stem: one["problem"] for one in checked["problems"]}
+    assert set(told) == {"0", "1", "2"} and len(checked["problems"]) == 3, checked["problems"]
+    assert "its CRS is EPSG:32633, its partner's EPSG:32632" in told["0"]
+    assert "differ by 1e+04 pixels" in told["1"] and "cut both to one grid" in told["2"]
+    notes = [note for note in checked["notes"] if "no CRS" in note]
+    assert len(notes) == 1 and "1 file has no CRS, and its partner has one" in notes[0]
+    assert str(data / "B" / "3.tif") in notes[0]
+    with pytest.raises(InputError) as refused:
+        open_data(data, small(**RADAR))
+    model = trained / "model.safetensors"
+    evaluated = run("evaluate", model, data, "--split", "all", "--device", "cpu")
+    assert evaluated.code == 2 and not evaluated.out
+    for name, problem in told.items():
+        said = f"{data / 'B' / name}.tif: {problem}"
+        assert said in str(refused.value) and said in evaluated.err
+    for name in told:
+        (data / "B" / f"{name}.tif").unlink()
+        (data / "A" / f"{name}.tif").unlink()
+    open_data(data, small(**RADAR))
 
 
 def test_what_cannot_be_measured_is_said(tmp_path: Path) -> None:

@@ -753,3 +753,13 @@ def test_surprises_of_yaml_are_refused(tmp_path: Path, text: str, why: str) -> N
         path.write_text("name: a\n")
         with pytest.raises(InputError, match=re.escape(why)):
             recipes.read_recipe(path, [last.replace(": ", "=")])
+
+
+@pytest.mark.parametrize(
+    ("fit", "outcome"), [("resize", "are enlarged"), ("tile", "too small for crops")]
+)
+def test_small_images_are_told_with_a_size_that_suits_them(fit: str, outcome: str) -> None:
+    advice = recipes.advise_size(parse(size=256, fit=fit), {(96, 96): 3, (80, 120): 1})
+    begin, _, remedy = advice.partition("; ")
+    assert begin == f"all images are smaller than 256 pixels (at most 96) and {outcome}"
+    assert remedy.startswith("--set size=96") and remedy.endswith(" at about their own size")

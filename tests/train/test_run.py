@@ -57,7 +57,7 @@ def done(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     told = [line for line in ran.err.splitlines()[1:] if not line.startswith("about ")]
     *lines, last = told  # without how long it takes, which a slow machine is told
     assert [line.split(",")[0] for line in lines] == [f"step {step} of 12" for step in (4, 8, 12)]
-    assert f"pix2pix-batch convert IN OUT --model {run}/model.safetensors" in last
+    assert f"pix2pix-batch convert IN OUT --model {run}/model.safetensors'" in last
     return run
 
 
@@ -408,6 +408,23 @@ def test_a_changed_recipe_names_what_differs(done: Path, pairs: Path) -> None:
         f"{done}: holds a run that differs: lr was 0.0002 and is 0.5; ngf was 2 and is 4" in message
     )
     assert "Give a new directory, or the same recipe and data" in message
+
+
+def test_a_run_that_failed_before_its_first_step_blocks_no_other(
+    pairs: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    ran = train(pairs, run, size=64, fit="tile")
+    assert ran.code == 2 and "too few for crops of 64; set fit=resize" in ran.err, ran
+    assert (run / "recipe.yaml").exists()
+    assert train(pairs, run, "--every", 1, epochs=0.4, fit="tile").code == 0
+    assert "holds a run that differs: " in refused(pairs, run, fit="tile", ngf=4)
+
+
+def test_a_users_recipe_is_not_taken_for_a_run(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: mine\n")
+    assert "is damaged; give a new directory" in refused(pairs, tmp_path, epochs=0.4)
+    assert (tmp_path / "recipe.yaml").read_text() == "name: mine\n"
 
 
 def test_changed_data_are_named(done: Path, pairs: Path, tmp_path: Path) -> None:
