@@ -228,10 +228,14 @@ def unmarked_encoding(start: bytes) -> str:
 
 
 def _is_json(line: str) -> bool:
+    """Whether a line is an object or array of JSON; ``[1]`` may be a file's name."""
     try:
-        return isinstance(json.loads(line), list | dict)
+        value = json.loads(line)
     except ValueError:
         return False
+    if isinstance(value, list):
+        return not value or any(isinstance(part, str | list | dict) for part in value)
+    return isinstance(value, dict)
 
 
 def _find_column(line: str) -> str:

@@ -388,7 +388,7 @@ def test_asked_twice(
 ) -> None:
     """A second Ctrl-C ends it at once, unless it comes so soon that it is the first, sent to the
     group as well; whatever else comes twice, a checkpoint is written."""
-    monkeypatch.setattr(stopping, "AGAIN", 1000 if soon else 0)
+    monkeypatch.setattr(stopping, "SAME_CTRL_C_SECONDS", 1000 if soon else 0)
 
     def twice() -> None:
         signal.raise_signal(number)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2pix_batch.journal import index
-from pix2pix_batch.journal.index import DETAIL, OURS, Index, status_of
+from pix2pix_batch.journal.index import DETAIL, OURS, Index, decode_status
 
 STATUSES = ("done", "failed", "quarantined")
 
@@ -44,7 +44,7 @@ def test_says_what_a_dictionary_would(events: list[tuple[str, str, int]], pendin
     for name in {name for name, *_ in events} | {"never met"}:
         state = found.get(name)
         assert bool(state & OURS) == (name in ours)
-        assert (status_of(state), state >> DETAIL) == last.get(name, ("", 0))
+        assert (decode_status(state), state >> DETAIL) == last.get(name, ("", 0))
     assert len(found) == len(ours | last.keys())
 
 
