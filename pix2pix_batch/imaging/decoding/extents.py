@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pix2pix_batch.imaging.decoding import icons, lzw, xbm
+from pix2pix_batch.imaging.decoding import icons, lzw, targa, xbm
 
 LONGER = "damaged: its data goes on after its last row"
 RUNS_BEYOND = "damaged: its runs go beyond its last row"
@@ -121,9 +121,8 @@ def _check_plain_netpbm(data: bytes, is_bits: bool, count: int) -> str:
 
 def _check_targa(data: bytes) -> str:
     """Truevision TGA 2.0: what may follow the picture is told by a footer at the end."""
-    entries, entry = struct.unpack_from("<HB", data, 5)
     width, height, depth = struct.unpack_from("<HHB", data, 12)
-    start = at = 18 + data[0] + (entries * ((entry + 7) // 8) if data[1] else 0)
+    start = at = targa.find_samples(data)
     if depth < 8:  # of no kind that the specification has
         return ""
     size, left = (depth + 7) // 8, width * height

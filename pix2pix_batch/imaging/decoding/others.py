@@ -110,7 +110,7 @@ def find_remarks(image: Image.Image, data: bytes) -> list[str]:
     """Warnings of what Pillow leaves out or makes up without a word: transparency of Photoshop's
     and Windows' bitmaps, colours of GIF that has none; and of what programs disagree about.
     ``image``: its samples not read yet."""
-    has_colours = image.format != "GIF" or data[10] & 0x80
+    has_colours = image.format != "GIF" or data[10] & HAS_COLOURS
     if not has_colours and getattr(image, "_frame_palette", False) is None:
         return ["damaged: it has no colours of its own, and is taken for grey"]
     if image.format == "PCX" and (remark := pcx.find_remark(data)):

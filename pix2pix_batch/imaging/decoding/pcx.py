@@ -61,7 +61,7 @@ def prepare_for_pillow(data: bytes) -> bytes:
     as long as the picture's width needs, though they may be longer (bytes 66 and 67)."""
     if not is_pcx(data):
         return data
-    _, _, row, width = _measure(data)
+    _, row, width = _measure(data)
     if data[2] == 0:
         return _pack_rows(data, _take)
     return data if row <= width + width % 2 else unpack(data) or data
@@ -74,22 +74,22 @@ def unpack(data: bytes) -> bytes | None:
     return None if made is data else made
 
 
-def _measure(data: bytes) -> tuple[int, int, int, int]:
-    """How many rows there are, of all planes; how many bytes they are together and each, and how
-    many of these the picture's width needs."""
+def _measure(data: bytes) -> tuple[int, int, int]:
+    """How many rows there are, of all planes; how many bytes each has, and how many of these the
+    picture's width needs."""
     left, top, right, bottom, row = struct.unpack_from("<4H54xH", data, 4)
     count = (bottom - top + 1) * data[65]
-    return count, count * row, row, ((right - left + 1) * data[3] + 7) // 8
+    return count, row, ((right - left + 1) * data[3] + 7) // 8
 
 
 def _pack_rows(data: bytes, read: Callable[[bytes, int], tuple[bytes, int]]) -> bytes:
     """The file with rows of what the width needs, and no run of several; as it is where samples are
     lacking."""
-    count, length, row, width = _measure(data)
+    count, row, width = _measure(data)
     if count <= 0 or not 0 < width <= row:
         return data
-    samples, end = read(data, length)
-    if len(samples) < length:
+    samples, end = read(data, count * row)
+    if len(samples) < count * row:
         return data if data[2] else _pack_file(data, samples, row, end)
     rows = np.frombuffer(samples, np.uint8).reshape(count, row)[:, :width]
     return _pack_file(data, rows.tobytes(), width, end)

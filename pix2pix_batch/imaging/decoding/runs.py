@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from pix2pix_batch.imaging.decoding import pcx
+from pix2pix_batch.imaging.decoding import pcx, targa
 
 
 class _CutShort(Exception):
@@ -34,9 +34,8 @@ def unpack(data: bytes) -> bytes | None:
 def _unpack_targa(data: bytes) -> bytes:
     """Truevision TGA 2.0, "Run-length encoding": packets of a bit and a count, of pixels."""
     width, height, depth = struct.unpack_from("<HHB", data, 12)
-    entries, entry = struct.unpack_from("<HB", data, 5)
     size = (depth + 7) // 8
-    start = at = 18 + data[0] + (entries * ((entry + 7) // 8) if data[1] else 0)
+    start = at = targa.find_samples(data)
     parts, left = [], width * height
     while left > 0:
         if at >= len(data):

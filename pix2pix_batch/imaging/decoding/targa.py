@@ -35,6 +35,12 @@ def drop_unused_table(data: bytes) -> bytes:
     return made[:-26] + (at - count).to_bytes(4, "little") + made[-22:]
 
 
+def find_samples(data: bytes) -> int:
+    """Where the samples begin: after the header, its text and the table of colours."""
+    entries, bits = int.from_bytes(data[5:7], "little"), data[7]
+    return 18 + data[0] + (entries * ((bits + 7) // 8) if data[1] else 0)
+
+
 def find_remark(data: bytes) -> str:
     """A warning of what programs disagree about; empty where there is nothing."""
     if data[17] & INTERLEAVED:

@@ -46,14 +46,7 @@ COARSE = "too coarse for baseline JPEG"
 LOSSY = ("JPEG", "WEBP", "JXL", *LERC)
 """Compressions that change values, or may be told to."""
 
-GEOTIFF_NEEDS = {
-    "ZLEVEL": ("DEFLATE", "LERC_DEFLATE"),
-    "ZSTD_LEVEL": ("ZSTD", "LERC_ZSTD"),
-    "LZMA_PRESET": ("LZMA",),
-    "JPEG_QUALITY": ("JPEG",),
-    "JPEGTABLESMODE": ("JPEG",),
-    "WEBP_LEVEL": ("WEBP",),
-    "WEBP_LOSSLESS": ("WEBP",),
+NEEDS = {
     "JXL_LOSSLESS": ("JXL",),
     "JXL_EFFORT": ("JXL",),
     "JXL_DISTANCE": ("JXL",),
@@ -62,18 +55,22 @@ GEOTIFF_NEEDS = {
     "MAX_Z_ERROR_OVERVIEW": LERC,
     "PREDICTOR": PREDICTED,
 }
+"""Options of compressions that GDAL's "GTiff" and "COG" drivers have alike, and of which."""
+
+GEOTIFF_NEEDS = NEEDS | {
+    "ZLEVEL": ("DEFLATE", "LERC_DEFLATE"),
+    "ZSTD_LEVEL": ("ZSTD", "LERC_ZSTD"),
+    "LZMA_PRESET": ("LZMA",),
+    "JPEG_QUALITY": ("JPEG",),
+    "JPEGTABLESMODE": ("JPEG",),
+    "WEBP_LEVEL": ("WEBP",),
+    "WEBP_LOSSLESS": ("WEBP",),
+}
 """Options of GDAL's "GTiff" driver that belong to compressions, as its page has them."""
 
-COG_NEEDS = {
+COG_NEEDS = NEEDS | {
     "LEVEL": ("DEFLATE", "ZSTD", "LZMA", "LERC_DEFLATE", "LERC_ZSTD"),
     "QUALITY": ("JPEG", "WEBP"),
-    "JXL_LOSSLESS": ("JXL",),
-    "JXL_EFFORT": ("JXL",),
-    "JXL_DISTANCE": ("JXL",),
-    "JXL_ALPHA_DISTANCE": ("JXL",),
-    "MAX_Z_ERROR": LERC,
-    "MAX_Z_ERROR_OVERVIEW": LERC,
-    "PREDICTOR": PREDICTED,
     "OVERVIEW_QUALITY": ("JPEG", "WEBP"),
     "OVERVIEW_PREDICTOR": PREDICTED,
 }
