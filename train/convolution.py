@@ -52,11 +52,12 @@ from pix2pix_batch.train.tiles import (
     weights_to_points,
 )
 
-MOVED = 50
+MOVED = 60
 """What it costs to bring one number to a form's points or patches, in multiplications.
 
-Measured by ``benchmarks/train_layers.py`` on one core of an Intel Xeon kept to AVX2: between 28,
-where tiles did not pay for one image, and 110, where they did for four.
+Measured by ``benchmarks/train_layers.py`` on one core of an Intel Xeon, kept to AVX2: above 53, for
+tiles did not pay in the discriminator's first layer, and below 110, for they did in the
+decoder's wide ones and four images.
 """
 
 

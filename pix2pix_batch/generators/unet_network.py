@@ -30,6 +30,17 @@ class BatchNorm(nn.BatchNorm2d):
         self.per_image = per_image
 
     def forward(self, x: Tensor) -> Tensor:
+        normalised = self._normalise(x)
+        if self.training and normalised.requires_grad and x.device.type == "cpu":
+            layout = torch.contiguous_format
+            if x.is_contiguous(memory_format=torch.channels_last):
+                layout = torch.channels_last
+            # what joining gives back are parts of wider images, for which PyTorch's batch norm has
+            # no fast way back on the CPU
+            normalised.register_hook(lambda gradient: gradient.contiguous(memory_format=layout))
+        return normalised
+
+    def _normalise(self, x: Tensor) -> Tensor:
         if not self.per_image or (self.training and len(x) == 1):
             return super().forward(x)
         if self.training and x.device.type == "cpu":

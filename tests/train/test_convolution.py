@@ -229,3 +229,19 @@ def test_each_image_is_normalised_as_by_instance_norm(dtype: torch.dtype, side: 
     torch.testing.assert_close(made, expected)
     torch.testing.assert_close(norm.running_mean, mean, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(norm.running_var, variance, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("per_image", [True, False])
+def test_gradients_of_joined_images_are_those_of_the_norm(per_image: bool) -> None:
+    """What comes back from a wider image lies otherwise in memory."""
+    torch.manual_seed(0)
+    norm = BatchNorm(5, per_image=per_image).double().train()
+    x = torch.randn(2, 5, 4, 6, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    weights = torch.randn(2, 8, 4, 6, dtype=torch.float64)
+    found, expected = (x.clone().requires_grad_() for _ in range(2))
+    (torch.cat((x[:, :3], norm(found)), 1) * weights).sum().backward()
+    axes = (2, 3) if per_image else (0, 2, 3)
+    mean, variance = expected.mean(axes, keepdim=True), expected.var(axes, False, keepdim=True)
+    golden = (expected - mean) / (variance + norm.eps).sqrt()
+    (golden * weights[:, 3:]).sum().backward()
+    torch.testing.assert_close(found.grad, expected.grad)
