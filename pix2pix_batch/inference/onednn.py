@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from pix2pix_batch.generators.generator import DROPOUT_RATE
 from pix2pix_batch.generators.unet_network import (
-    DROPOUT_RATE,
     LEAKY_SLOPE,
     NORM_EPS,
     BatchNorm,

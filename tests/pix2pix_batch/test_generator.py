@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from pix2pix_batch.generators.generator import DROPOUT_RATE, INIT_STD
 from pix2pix_batch.generators.unet import Architecture
-from pix2pix_batch.generators.unet_network import DROPOUT_RATE, INIT_STD, NORM_EPS, UNet
+from pix2pix_batch.generators.unet_network import NORM_EPS, UNet
 from tests.reference_unet import ReferenceUNet
 
 NORMS = ("batch-statistics", "running-statistics", "instance", "none")
