@@ -231,6 +231,12 @@ class Recipe(Model):
         return GlobalGenerator(**values)
 
     @property
+    def side_channels(self) -> tuple[int, int]:
+        """The channels of A and of B."""
+        channels = self.in_channels, self.out_channels
+        return channels[::-1] if self.direction == "BtoA" else channels
+
+    @property
     def resize_side(self) -> int:
         """The side that images are resized to before cropping: 286 for 256 (section 6.2)."""
         return self.load_size or round(self.size * 286 / 256)
