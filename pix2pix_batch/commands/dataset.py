@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pix2pix_batch.commands.sharing import print_result
 from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
 from pix2pix_batch.commands.training import INTERRUPTED, OVERRIDES, PROBLEMS, require_extra
 from pix2pix_batch.errors import InputError
@@ -71,11 +71,7 @@ def check_dataset(
     found = check(data, read, take_tolerance(reading))
     if sheet is not None and found.samples:
         output.write(sheet, found.sheet())
-    if as_json:
-        click.echo(json.dumps(found.as_dict()))
-    else:
-        for line in found.lines():
-            click.echo(line)
+    print_result(found, as_json)
     if sheet is None:
         click.echo("hint: --sheet FILE.png draws a sheet of training samples", err=True)
     elif not found.samples:

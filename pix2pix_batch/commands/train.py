@@ -10,7 +10,7 @@ import click
 
 from pix2pix_batch.commands.finite import FiniteRange
 from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
-from pix2pix_batch.commands.training import DIRECTION, INTERRUPTED, require_extra
+from pix2pix_batch.commands.training import DEVICE, DIRECTION, INTERRUPTED, require_extra
 
 
 class _Train(click.Command):
@@ -62,9 +62,7 @@ class _Train(click.Command):
     metavar="N",
     help="Instead of the recipe's; may be changed when a run goes on, to end sooner or later.",
 )
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-)
+@DEVICE
 @click.option(
     "--every",
     type=click.IntRange(1),

@@ -14,6 +14,9 @@ INTERRUPTED = 130
 DIRECTION = click.option(
     "--direction", type=click.Choice(["AtoB", "BtoA"]), help="Instead of the recipe's."
 )
+DEVICE = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
 OVERRIDES = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As of 'train'."
 )
