@@ -2,6 +2,7 @@
 
     pip install -e '.[bench]'
     python benchmarks/train.py [--isa native AVX512 AVX2] [--steps 20] [--ngf 64] [--out report.md]
+    python benchmarks/train.py --beside 0 2 4 [--ngf 32]
 
 Both train the paper's generator and 70x70 PatchGAN on 256x256 pairs of JPEG files. The plain
 loop is what the reference's ``train.py`` does: fp32, PyTorch's default layout, one pair read
@@ -9,6 +10,10 @@ after the other in the same process, batch norm. One run prints a table for each
 the lesser ones emulated in processes of their own: milliseconds an image, ratios, the share of a
 step spent waiting for data, peak memory. Ratios are only good within one table. Needs a quiet
 machine.
+
+``--beside`` shows what ``train`` loses at batch 1 where so many other programs want the cores too,
+with threads of OpenMP that spin while they wait for each other, its default, and with threads that
+sleep, as ``train`` sets them (``OMP_WAIT_POLICY``).
 """
 
 from __future__ import annotations
@@ -19,6 +24,8 @@ import json
 import multiprocessing
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -37,6 +44,8 @@ WARM_UP = 2
 COLUMNS = (
     "loop", "batch", "ms an image", "/ plain, equal batch", "/ plain, batch 1", "waiting", "GiB",
 )  # fmt: skip
+WAITING: dict[str, dict[str, str]] = {"spin": {}, "sleep": {"OMP_WAIT_POLICY": "PASSIVE"}}
+BUSY = "while True: pass"
 Precision = Literal["auto", "fp32", "bf16"]
 
 
@@ -173,9 +182,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--ngf", type=int, default=64)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--beside", type=int, nargs="+", help="numbers of programs")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     lines = [f"{machine()}; ngf = ndf = {arguments.ngf}, 256x256"]
+    if arguments.beside:
+        columns = ["programs beside", *(f"threads that {name}, ms an image" for name in WAITING)]
+        lines += ["", *table(columns, compare_waiting(arguments))]
+        arguments.isa = []
     for isa in arguments.isa:
         os.environ.update(ISAS[isa])
         lines += ["", f"Instruction set: {isa}", "", *table(COLUMNS, compare(arguments, isa))]
@@ -185,6 +199,28 @@ def main() -> None:
     print(text)
     if arguments.out:
         arguments.out.write_text(text + "\n", encoding="utf-8")
+
+
+def compare_waiting(arguments: argparse.Namespace) -> list[list[str]]:
+    """The rows of the table of ``--beside``."""
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_pairs(folder)
+        for programs in arguments.beside:
+            busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(programs)]
+            times = []
+            for policy in WAITING.values():
+                os.environ.pop("OMP_WAIT_POLICY", None)
+                os.environ.update(policy)  # read by the process that is started
+                ran = alone(ours, folder, 1, arguments.ngf, arguments.steps, arguments.precision)
+                times.append(f"{ran['ms']:.0f}")
+            for program in busy:
+                program.kill()
+                program.wait()
+            rows.append([str(programs), *times])
+            print(json.dumps({"beside": programs, "ms": times}), flush=True)
+    return rows
 
 
 def compare(arguments: argparse.Namespace, isa: str) -> list[list[str]]:

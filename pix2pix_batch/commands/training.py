@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from pix2pix_batch.errors import InputError
@@ -23,7 +25,14 @@ OVERRIDES = click.option(
 
 
 def require_extra(*more: str) -> None:
-    """Raises :class:`InputError` where the extra ``train`` is not installed."""
+    """Import what the trainer is made of, PyTorch included.
+
+    Raises :class:`InputError` where the extra ``train`` is not installed.
+    """
+    # OpenMP's threads spin while they wait for each other, in vain where another program has the
+    # other's core: a step takes several times as long then (benchmarks/train.py --beside). The
+    # variable is read once, when PyTorch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for module in ("accelerate", "pydantic", "tqdm", "yaml", *more):
         try:
             __import__(module)

@@ -85,6 +85,16 @@ def test_completion() -> None:
     assert run(env=asked).out == "plain,convert\n"
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")]
+)
+def test_the_trainers_threads_sleep_while_they_wait(asked: dict[str, str], said: str) -> None:
+    told = run("recipe", "list", env=environment(OMP_DISPLAY_ENV="true", **asked)).err
+    if "OMP_WAIT_POLICY" not in told:
+        pytest.skip("PyTorch has no OpenMP here, or another than GNU's")
+    assert f"OMP_WAIT_POLICY = '{said}'" in told
+
+
 def test_an_error_is_one_line_without_control_characters(tmp_path: Path) -> None:
     ran = here("dataset", "check", tmp_path / "no\n\x1b[31msuch")
     assert ran.code == 2
