@@ -105,7 +105,7 @@ WINDOW_RADIUS = 5
 
 
 def _compare(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """SSIM of ``float32 (1, C, H, W)`` in [0, 1]: the mean over what has no edge in its window, and
+    """SSIM of ``float32 (1, C, H, W)`` in [0, 1], edges mirrored: the mean over all pixels, and
     the value of each pixel."""
     from torchmetrics.functional.image import structural_similarity_index_measure
 

@@ -41,7 +41,7 @@ def list_pairs(a: str, b: str, file: Path) -> Paired:
         file: The manifest to write.
 
     Raises:
-        InputError: Nothing matches, or less than half does.
+        InputError: Nothing matches, or less than half does, or perhaps neighbours do.
     """
     if not manifest.is_manifest(file) or file.suffix.lower() != ".csv":
         raise InputError(f"{file}: a manifest's name ends in .csv")
@@ -61,6 +61,11 @@ def list_pairs(a: str, b: str, file: Path) -> Paired:
     match = partners.propose(*sides)
     if match is None:
         raise InputError(_describe_strangers(a, b, sides))
+    if doubt := partners.find_offset(sides[0], sides[1], match):
+        raise InputError(
+            f"{a} and {b}: {doubt}. If equal numbers do belong together, remove the files without "
+            "a partner; else rename one side, or write the manifest by another program"
+        )
     rows = [(sides[0][x], sides[1][y]) for x, y in match.pairs]
     splits = [split_of(x, a) for x, _ in rows]
     manifest.write(file, ((x, y, split) for (x, y), split in zip(rows, splits, strict=True)))

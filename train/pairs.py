@@ -308,9 +308,14 @@ def _match(surveyed: Survey, sides_of_split: Sides) -> None:
     surveyed.problems += lonely
     if lonely and len(lonely) == len(a.keys() ^ b.keys()):  # each by itself, without a remedy
         command = remedy(surveyed.data, str(sides_of_split.a), str(sides_of_split.b))
+        offset = partners.find_offset(a, b, partners.match(a, b, Rule()))
         surveyed.hint = (
-            "Partners have equal names. Where they are pairs by other names, give patterns, or "
-            f"list them yourself in a manifest: {command}"
+            f"Look at the pairs: {offset}."
+            if offset
+            else (
+                "Partners have equal names. Where they are pairs by other names, give patterns, or "
+                f"list them yourself in a manifest: {command}"
+            )
         )
 
 
@@ -336,11 +341,17 @@ def _partnerless(
         return
     if better is not None and len(better.pairs) > paired:
         first, second = better.pairs[0]
+        offset = partners.find_offset(a, b, better)
+        what_to_do = (
+            f"But {offset}: rename one side, or list the pairs in a manifest (pairs.csv)"
+            if offset
+            else remedy(data, str(one.a), str(one.b))
+        )
         yield (
             str(one.a),
             f"{len(alone):,} of {len(a) + len(b):,} files here and in {one.b} have no partner of "
             f"the same name; {better.rule}, such as {a[first].name} and {b[second].name}, "
-            f"{len(better.pairs):,} pair. {remedy(data, str(one.a), str(one.b))}",
+            f"{len(better.pairs):,} pair. {what_to_do}",
         )
         return
     if len(alone) <= FEW:

@@ -94,6 +94,61 @@ def propose(a: Collection[str], b: Collection[str]) -> Match | None:
     return _propose(a, b, _rules(a, b)) or _propose(a, b, _rules_anywhere(a, b))
 
 
+def find_offset(a: Collection[str], b: Collection[str], match: Match) -> str:
+    """Why a match by numbers may be one of neighbours, empty where nothing says so.
+
+    Where A is numbered from 0 and B from 1, equal numbers pair each file with its partner's
+    neighbour. What is left alone tells: the first ones of one side and the last ones of the other.
+
+    Args:
+        a: The names of A that ``match`` was made of.
+        b: The same of B.
+        match: Which of them are partners.
+    """
+    ends = []
+    for side, names in enumerate((a, b)):
+        paired = {pair[side] for pair in match.pairs}
+        matched, alone = (
+            [name for name in names if (name in paired) == one] for one in (True, False)
+        )
+        ends.append(_end_of_series(matched, alone))
+    if sorted(ends) != ["first", "last"]:
+        return ""
+    early, late = ("A", "B") if ends[0] == "first" else ("B", "A")
+    return (
+        f"only the first of {early} and the last of {late} have no partner, so that both may be "
+        "numbered from different starts, and equal numbers be neighbours instead of pairs"
+    )
+
+
+def _end_of_series(matched: Sequence[str], alone: Sequence[str]) -> str:
+    """Whether the numbers of ``alone`` are the ``first`` or the ``last`` ones of the series that
+    they belong to; else an empty text."""
+    numbers: dict[str, list[int]] = {}
+    for name in matched:
+        series, number = _split_number(name)
+        numbers.setdefault(series, []).append(number)
+    ends = set()
+    for name in alone:
+        series, number = _split_number(name)
+        there = numbers.get(series, [number])
+        ends.add("first" if number < min(there) else "last" if number > max(there) else "")
+    return ends.pop() if len(ends) == 1 else ""
+
+
+def _split_number(name: str) -> tuple[str, int]:
+    """What comes before the last number of a name, and the number; -1 where there is none."""
+    numbers = list(NUMBER.finditer(name))
+    return (name[: numbers[-1].start()], int(numbers[-1][0])) if numbers else (name, -1)
+
+
+def _are_reordered(x: str, y: str) -> bool:
+    """Whether two names have the same words before their numbers, in another order: the numbers of
+    ``x0_y1`` and ``y0_x1`` are equal in order, and say something else."""
+    words = [re.findall(r"([^\W\d_]*)\d+", name.rpartition("/")[2].casefold()) for name in (x, y)]
+    return words[0] != words[1] and sorted(words[0]) == sorted(words[1])
+
+
 def narrow(a: Collection[str], b: Collection[str]) -> tuple[int, str, Match] | None:
     """Where a side holds several of each name, such as two kinds of maps: the side (0: A), the
     directory of it that pairs the most with the other side, and these pairs."""
@@ -122,6 +177,8 @@ def _propose(a: Collection[str], b: Collection[str], rules: Iterator[Rule]) -> M
     least = max(1, LEAST_SHARE * min(len(a), len(b)))
     for rule in rules:
         candidate = match(a, b, rule)
+        if rule.numbers and any(_are_reordered(x, y) for x, y in candidate.pairs):
+            continue
         if len(candidate.pairs) >= least and (
             best is None or len(candidate.pairs) > len(best.pairs)
         ):

@@ -64,8 +64,15 @@ def read_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str
     try:
         reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True)
         for row in reader:
+            number = reader.line_num + skipped + 1
+            if any(cell.strip() for cell in row[len(names) :]):
+                raise InputError(
+                    f"{escape(path)}, line {number}: has {len(row)} cells, and the first line "
+                    f"names {len(names)} columns; name them all, or quote a cell that holds a "
+                    f"{delimiter!r}"
+                )
             if any(cell.strip() for cell in row):
-                yield reader.line_num + skipped + 1, dict(zip(names, row, strict=False))
+                yield number, dict(zip(names, row, strict=False))
     except csv.Error as error:
         raise InputError(f"{escape(path)}: cannot be read as a table ({error})") from error
 

@@ -137,6 +137,7 @@ def test_a_manifests_split_is_train_unless_given(tmp_path: Path) -> None:
         ("a,b\n.,b.png\n", "named in .*line 2, but no file"),
         ("a,b\nno\\a.png,b.png\n", r"/no/a\.png: named in .*line 2, but not there"),
         ("a,b\na.png,absent.png\n", r"absent\.png: named in .*pairs\.csv, line 2, but not there"),
+        ("a,b\na.png,b.png,val\n", "line 2: has 3 cells, and the first line names 2 columns"),
         ("a,b\n", "no pairs found"),
         ("", "no pairs found"),
     ],

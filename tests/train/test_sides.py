@@ -258,6 +258,33 @@ def test_one_line_says_what_would_pair_them(tmp_path: Path, a: str, b: str, told
     assert len(pairs.find(tmp_path, val_fraction=0).pairs) == 12
 
 
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [("{i}", "{i}"), ("rgb_{i:04}", "depth_{i:04}"), ("f{i:04}", "{i}_depth"), ("x/{i}", "x/n{i}")],
+)
+def test_sides_numbered_from_different_starts_are_doubted(tmp_path: Path, a: str, b: str) -> None:
+    for i in range(12):
+        save(labels(i), tmp_path / f"A/{a.format(i=i)}.png")
+        save(photo(i), tmp_path / f"B/{b.format(i=i + 1)}.png")
+    ran = CliRunner().invoke(main, ["dataset", "check", str(tmp_path)])
+    assert "numbered from different starts" in ran.output and ran.exit_code == 3
+    words = [str(tmp_path / "A"), str(tmp_path / "B"), str(tmp_path / "pairs.csv")]
+    ran = CliRunner().invoke(main, ["dataset", "pair", *words])
+    assert ran.exit_code == 2 and "first of A and the last of B" in ran.output
+    assert not (tmp_path / "pairs.csv").exists()
+    (tmp_path / f"A/{a.format(i=0)}.png").unlink()  # as the message says
+    (tmp_path / f"B/{b.format(i=12)}.png").unlink()
+    assert CliRunner().invoke(main, ["dataset", "pair", *words]).exit_code == 0
+
+
+def test_numbers_of_reordered_words_pair_nothing() -> None:
+    places = [(x, y) for x in range(4) for y in range(4)]
+    assert (
+        partners.propose([f"x{x}_y{y}" for x, y in places], [f"y{y}_x{x}" for x, y in places])
+        is None
+    )
+
+
 def test_unpaired_data_are_refused_in_one_line(tmp_path: Path) -> None:
     for i in range(30):
         save(labels(i), tmp_path / "trainA" / f"n0{i * 77 + 5}.png")
