@@ -112,6 +112,11 @@ def pair_dataset(a: str, b: str, file: Path) -> None:
     if listed.alone:
         some = ", ".join(escape(path) for path in listed.alone[:3])
         click.echo(f"{format_count(len(listed.alone), 'file')} without partner: {some}", err=True)
+        click.echo(
+            "If a file is missing and those after it were numbered anew, these pairs are of "
+            f"neighbours: look at them with 'dataset check {escape(file)} --sheet pairs.png'",
+            err=True,
+        )
     sys.exit(PROBLEMS if listed.alone else 0)
 
 
