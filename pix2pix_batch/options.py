@@ -66,10 +66,11 @@ def declaration_of(option: Field[Any]) -> Declaration:
 
 
 def require_valid(options: Any) -> None:
-    """Raises :class:`InputError` where an option of the dataclass has none of its choices, is
-    beyond its limits, or would change nothing."""
+    """Raises :class:`InputError` where an option of the dataclass is no number or switch though it
+    should be, has none of its choices, is beyond its limits, or would change nothing."""
     for one in fields(options):
         value, declared = getattr(options, one.name), declaration_of(one)
+        require_kind(one.name, value, str(one.type))
         if declared.choices and (value is not None or one.default is not None):
             require_one_of(one.name, value, declared.choices)
         if declared.low is not None:
@@ -101,66 +102,123 @@ FORMAT = partial(option, "png", choices=tuple(OUTPUT_FORMATS), decides_bytes=Tru
 BANDS = partial(
     option,
     None,
-    "The bands of rasters that are the model's, in its order, by number or name: 4,3,2.  "
-    "[default: those of the same names, or all]",
+    "Read the inputs as rasters and give these of their bands to the model, in its order, by "
+    "number or name, such as 4,3,2.  [default: the bands with the names of the model's, or all]",
     metavar="BAND,...",
     decides_bytes=True,
 )
 CREATION_OPTION = partial(
     option,
     (),
-    "How GeoTIFFs and COGs are written, as GDAL's drivers have it: COMPRESS=ZSTD, "
-    "BLOCKXSIZE=512. May be given more than once.  [default: as the input]",
+    "Set an option of GDAL's drivers for writing GeoTIFFs and COGs, such as COMPRESS=ZSTD or "
+    "BLOCKXSIZE=512. May be given more than once.  [default: as the input is stored]",
     metavar="NAME=VALUE",
     decides_bytes=True,
 )
-QUALITY = partial(option, None, low=1, high=100, metavar="1..100", decides_bytes=True)
-BATCH_SIZE = partial(option, None, low=1, high=4096, metavar="auto|N", has_auto=True)
-WORKERS = partial(option, None, low=1, high=4096, metavar="auto|N", has_auto=True)
-DEVICE = partial(option, "auto", choices=("auto", "cpu", "cuda"))
-PRECISION = partial(option, "auto", choices=("auto", "fp32", "bf16", "fp16"))
-BACKEND = partial(option, "auto", choices=BACKENDS)
-LIMIT = partial(option, None, "Only the first N inputs.", low=1, metavar="N")
+QUALITY = partial(
+    option,
+    None,
+    f"The quality of JPEG and WebP files; 100 makes WebP lossless.  [default: {DEFAULT_QUALITY}]",
+    low=1,
+    high=100,
+    metavar="1..100",
+    decides_bytes=True,
+)
+BATCH_SIZE = partial(
+    option,
+    None,
+    "How many images the network takes at once. 'auto' chooses it on the first images.",
+    low=1,
+    high=4096,
+    metavar="auto|N",
+    has_auto=True,
+)
+WORKERS = partial(
+    option,
+    None,
+    "How many worker processes convert images. 'auto' is one a core on the CPU and half as many "
+    "on a GPU, if memory suffices.",
+    low=1,
+    high=4096,
+    metavar="auto|N",
+    has_auto=True,
+)
+DEVICE = partial(
+    option,
+    "auto",
+    "Where the model runs. 'auto' is a GPU if there is one, else the CPU.",
+    choices=("auto", "cpu", "cuda"),
+)
+PRECISION = partial(
+    option,
+    "auto",
+    "The type of the network's numbers. 'auto' is bf16 or fp16 if the hardware has it and it is "
+    "close enough to fp32 on the first images.",
+    choices=("auto", "fp32", "bf16", "fp16"),
+)
+BACKEND = partial(
+    option,
+    "auto",
+    "The library that runs the model. On a GPU, 'auto' tries TensorRT and then PyTorch.",
+    choices=BACKENDS,
+)
+LIMIT = partial(option, None, "Take only the first N inputs.", low=1, metavar="N")
 SEED = partial(option, 0, decides_bytes=True)
-SCHEDULER = partial(option, None, metavar="ADDRESS|FILE")
-ITEM_TIMEOUT = partial(option, 300.0, metavar="SECONDS")
+SCHEDULER = partial(
+    option,
+    None,
+    "Use the workers of an existing Dask cluster, given by its address (tcp://host:8786, "
+    "tls://...) or its scheduler file. They must see IN, OUT and the model at the same paths.",
+    metavar="ADDRESS|FILE",
+)
+ITEM_TIMEOUT = partial(
+    option,
+    300.0,
+    "Give up an image if one step, such as decoding or translating it, takes longer than this. "
+    "0 means no limit.",
+    metavar="SECONDS",
+)
 STRICT = partial(
     option, False, "Refuse images that can only be read with a warning, such as damaged ones."
 )
 LENIENT = partial(
     option,
     False,
-    "Of pictures that are cut short or damaged take what is there, with a warning; rasters fail.",
+    "Take what can be read of pictures that are cut short or damaged, with a warning. Damaged "
+    "rasters fail all the same.",
     decides_bytes=True,
 )
 MAX_PIXELS = partial(
     option,
     None,
-    f"Of the largest picture; what has more is refused as a decompression bomb. Rasters are read "
-    f"in parts.  [default: {LARGE}]",
+    "Refuse pictures with more pixels than this as decompression bombs. Rasters are read in "
+    f"parts and may have more.  [default: {LARGE}]",
     low=1,
     metavar="N",
 )
-FOLLOW_LINKS = partial(option, False, "Also enter links to directories in IN.")
+FOLLOW_LINKS = partial(
+    option, False, "Follow links in IN that lead to directories, or to files outside of IN."
+)
 EXCLUDE = partial(
     option,
     (),
-    "Leave out what matches in IN, by the rules of .gitignore: '*_mask.png', 'drafts/'. May "
-    "be given more than once.",
+    "Leave out what matches this pattern in IN, such as '*_mask.png' or 'drafts/', by the rules "
+    "of .gitignore. May be given more than once.",
     metavar="PATTERN",
 )
 INCLUDE = partial(
     option,
     (),
-    "Take what matches all the same: hidden files and what systems leave ('@eaDir/'), other "
-    "suffixes ('*.dat'), what --exclude leaves out.",
+    "Take what matches this pattern although it would be left out: hidden files, what systems "
+    "leave behind ('@eaDir/'), other suffixes ('*.dat'), and what --exclude matches. May be "
+    "given more than once.",
     metavar="PATTERN",
 )
 
 PAGES = partial(
     option,
     "first",
-    "Of TIFF files with several pages: the first alone, or each as an image of its own "
+    "Convert only the first page of a TIFF file, or each page as an image of its own "
     "('stack#3.png').",
     choices=("first", "all"),
 )
@@ -169,69 +227,64 @@ PAGES = partial(
 # One field for each option of the command.
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What ``convert`` can be told; see the command's help. ``None`` and ``auto``: decided."""
+    """The options of ``convert``; the command's help describes each. For an option that is ``None``
+    or ``auto``, the job decides."""
 
-    model: str = MODEL("A shipped model's name ('model list') or a bundle.")
+    model: str = MODEL("The model: a shipped one's name (see 'model list') or a bundle's file.")
     fit: str | None = FIT(
-        "How images of other sizes than the model's are treated: overlapping tiles at "
-        "native scale, scaling there and back, refusal, or each as a whole at its own size "
-        "(ResNets).  [default: the model's]"
+        "What to do with images of other sizes than the model's: cut overlapping tiles at their "
+        "own scale, resize them and their outputs, accept only the exact size, or translate each "
+        "as a whole at its own size (ResNets).  [default: the model's]"
     )
     format: str = FORMAT(
-        "Format of the outputs; 'same' as each input.", choices=(*OUTPUT_FORMATS, "same")
+        "The format of the outputs. 'same' keeps the format of each input.",
+        choices=(*OUTPUT_FORMATS, "same"),
     )
     bands: str | None = BANDS()
     creation_option: tuple[str, ...] = CREATION_OPTION()
-    quality: int | None = QUALITY(
-        f"Of JPEG and WebP (100: lossless WebP).  [default: {DEFAULT_QUALITY}]"
-    )
-    batch_size: int | None = BATCH_SIZE("Images the network takes at once.")
-    workers: int | None = WORKERS("Worker processes, each with one inference thread.")
+    quality: int | None = QUALITY()
+    batch_size: int | None = BATCH_SIZE()
+    workers: int | None = WORKERS()
     device: str = DEVICE()
-    precision: str = PRECISION(
-        "'auto': bf16 or fp16 where the hardware has it and it is close enough to fp32 on the "
-        "first images."
-    )
-    backend: str = BACKEND("What runs the model: on a GPU, 'auto' tries TensorRT and then PyTorch.")
+    precision: str = PRECISION()
+    backend: str = BACKEND()
     overwrite: bool = option(
         False,
         "Convert everything again, and replace files in OUT that another job or program made.",
     )
-    dry_run: bool = option(False, "Only list what would be done; write nothing.")
+    dry_run: bool = option(False, "Only list what would be done, and write nothing.")
     limit: int | None = LIMIT()
     noise: bool = option(
-        False, "Use dropout as the noise z, as the paper does.", decides_bytes=True
+        False,
+        "Translate with dropout, which the paper uses as the noise z, so that outputs vary with "
+        "--seed.",
+        decides_bytes=True,
     )
-    seed: int = SEED("Of the noise.")
-    scheduler: str | None = SCHEDULER(
-        "An existing Dask cluster (tcp://host:8786, tls://..., or its scheduler file) whose "
-        "workers see IN, OUT and the model at the same paths."
-    )
-    item_timeout: float = ITEM_TIMEOUT(
-        "An image that takes longer to decode, translate or encode is given up; 0: never."
-    )
+    seed: int = SEED("The seed of the noise; the same seed gives the same outputs.")
+    scheduler: str | None = SCHEDULER()
+    item_timeout: float = ITEM_TIMEOUT()
     retry_failed: bool = option(
-        False, "Also try again what failed before and did not change since."
+        False, "Try again what failed in earlier runs, even if it has not changed since."
     )
     shard: str | None = option(
         None,
-        "Only the I-th of N parts of the inputs: several machines without a cluster run one each, "
-        "on the same IN and OUT.",
+        "Convert only the I-th of N parts of the inputs. So several machines without a cluster "
+        "can share a job: each converts one part, with the same IN and OUT.",
         metavar="I/N",
     )
     georeference: bool = option(
         True,
-        "Leave world files, .prj and .aux.xml beside the images, GeoTIFF tags and the "
-        "descriptions of tile sets behind.",
+        "Do not carry over where the images lie: world files, .prj and .aux.xml files, GeoTIFF "
+        "tags and the descriptions of tile sets.",
         decides_bytes=True,
     )
     keep_exif: bool = option(
         False,
-        "Outputs keep their input's EXIF (GPS too), XMP and IPTC, without thumbnails and maker "
-        "notes.",
+        "Copy EXIF (with GPS), XMP and IPTC from each input to its output, without thumbnails "
+        "and maker notes.",
         decides_bytes=True,
     )
-    keep_times: bool = option(False, "Outputs get their input's modification time.")
+    keep_times: bool = option(False, "Give each output the modification time of its input.")
     strict: bool = STRICT()
     lenient: bool = LENIENT()
     max_pixels: int | None = MAX_PIXELS()
@@ -241,12 +294,14 @@ class Options:
     pages: str = PAGES()
     report: bool = option(True, "Do not write OUT/report.html, the page that shows what came out.")
     unpack: bool = option(
-        False, "Write the members of tars as files, not as tars again.", decides_bytes=True
+        False,
+        "Write the members of input tars as plain files instead of output tars.",
+        decides_bytes=True,
     )
     journal: str | None = option(
         None,
-        "Where the journal of an OUT that is a URL is kept.  [default: in the user's state "
-        "directory]",
+        "Keep the journal in this directory, if OUT is a URL.  [default: a directory in "
+        "~/.local/state/pix2pix-batch]",
         metavar="DIR",
     )
 
@@ -301,6 +356,34 @@ def read_image_model(model: Path) -> BundleInfo:
             f"uint16'{labels}"
         )
     return info
+
+
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "bool": ((bool,), "True or False"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+}
+"""What values of an annotation must be, and how that is said. Numbers of NumPy's are none of them,
+for the journal is JSON."""
+
+
+def require_kind(name: str, value: object, annotation: str) -> None:
+    """Check that an option given from Python is the number or the switch that it should be.
+
+    Args:
+        name: The option's.
+        value: What was given.
+        annotation: The option's type as it is written, such as ``int | None``.
+
+    Raises:
+        InputError: It is not.
+    """
+    kind, _, none = annotation.partition(" | ")
+    if kind not in KINDS or (none and value is None):
+        return
+    wanted, said = KINDS[kind]
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        raise InputError(f"{name} must be {said}{' or None' if none else ''}, not {value!r}")
 
 
 def require_one_of(name: str, value: object, choices: Iterable[object]) -> None:

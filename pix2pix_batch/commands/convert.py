@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def convert(source: str, out: str, as_json: bool, **values: Any) -> None:
     """Convert the images of IN into the directory OUT.
 
-    IN is a directory (its tree is mirrored), a glob ('maps/**/*.png'), a list of files
-    (@files.txt), - for a list on standard input, or tars ('shards-{0000..0099}.tar'); any of
-    these and OUT may be URLs (s3://bucket/maps), given the extra 'remote'. Run the same command
-    again to go on where a run stopped: what is done and unchanged is skipped.
+    IN is a directory, whose tree is mirrored in OUT; a pattern ('maps/**/*.png'); a list of files
+    (@files.txt, or - for standard input); or tars ('shards-{0000..0099}.tar'). IN and OUT may be
+    URLs (s3://bucket/maps) if the extra 'remote' is installed. To continue a run that was
+    stopped, give the same command again: what is done and unchanged is skipped.
 
     Exit codes: 0 all done, 2 wrong use, 3 some images failed, 130 stopped by Ctrl-C, 143 by
     SIGTERM.

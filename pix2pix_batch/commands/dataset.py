@@ -32,14 +32,14 @@ def dataset() -> None:
     default="default",
     show_default=True,
     metavar="NAME|FILE",
-    help="The recipe it is for: a shipped one's name or a YAML file.",
+    help="Check DATA for training by this recipe: a shipped one's name or a YAML file.",
 )
 @OVERRIDES
 @click.option(
     "--sheet",
     type=click.Path(path_type=Path),
     metavar="FILE.png",
-    help="Draw a sheet of training samples, as the jitter makes them.",
+    help="Draw a sheet of training samples into this file, cropped and mirrored as in training.",
 )
 @add_tolerance
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as one JSON object.")
@@ -53,11 +53,12 @@ def check_dataset(
 ) -> None:
     """Say what would be trained on, and every problem.
 
-    All of DATA is read. It is as for 'train': images with A and B side by side, directories A/
-    and B/, a manifest, or mosaics. Looked for: files without partner, unreadable ones, sizes that
-    differ, transparency that the recipe has no channel for, images too small for crops, and
-    images that are in two splits. Doubts are what looks wrong and may be right: values in a few
-    levels, halves that are no pair, partners that show nothing of each other.
+    DATA is the same as for 'train': images with A and B side by side, directories A/ and B/, a
+    manifest, or mosaics. Every file is read. Problems are files without a partner, unreadable
+    files, partners of different sizes, transparency that the recipe has no channel for, images
+    that are too small for crops, and images that are in two splits. Doubts are about what looks
+    wrong but may be right: few different values, halves that are no pair, partners that show
+    nothing of each other.
 
     Exit codes: 0 no problems, 2 wrong use, 3 problems.
     """
@@ -87,8 +88,8 @@ def pair_dataset(a: str, b: str, file: Path) -> None:
     """List the pairs of A and B in a manifest, by their names.
 
     A and B are directories, or quoted patterns such as 'data/*_A.png' and 'data/*_B.png'. Names
-    need not be equal: a word of each side's own, letter case and leading zeros may differ, and how
-    they were paired is said. A manifest is what the other commands take as DATA.
+    need not be equal: they may differ in a word that each side has, in letter case and in leading
+    zeros. The command says how it paired them. The other commands take the manifest as DATA.
 
     Exit codes: 0 all files have a partner, 2 wrong use, 3 some have none and are left out.
     """
@@ -107,6 +108,11 @@ def pair_dataset(a: str, b: str, file: Path) -> None:
     if listed.alone:
         some = ", ".join(escape(path) for path in listed.alone[:3])
         click.echo(f"{format_count(len(listed.alone), 'file')} without partner: {some}", err=True)
+        click.echo(
+            "If a file is missing and those after it were numbered anew, these pairs are of "
+            f"neighbours: look at them with 'dataset check {escape(file)} --sheet pairs.png'",
+            err=True,
+        )
     sys.exit(PROBLEMS if listed.alone else 0)
 
 
@@ -114,10 +120,18 @@ ARRANGING = (
     click.argument("data", type=click.Path(path_type=Path)),
     click.argument("out", type=click.Path(path_type=Path)),
     click.option(
-        "--format", "form", type=click.Choice(["png", "jpg"]), default="png", show_default=True
+        "--format",
+        "form",
+        type=click.Choice(["png", "jpg"]),
+        default="png",
+        show_default=True,
+        help="The format of the files that are written.",
     ),
     click.option(
-        "--quality", type=click.IntRange(1, 100), metavar="1..100", help="Of JPEG.  [default: 90]"
+        "--quality",
+        type=click.IntRange(1, 100),
+        metavar="1..100",
+        help="The quality of JPEG files.  [default: 90]",
     ),
     add_tolerance,
 )
@@ -135,8 +149,8 @@ def add_arranging(command: Callable[..., None]) -> Callable[..., None]:
 def combine_dataset(**given: Any) -> None:
     """Put A and B side by side, in OUT/<split>/.
 
-    DATA has directories A/ and B/ or a manifest. OUT must be new or empty. PNG keeps every
-    pixel. Splits stay as they are.
+    DATA has directories A/ and B/, or a manifest. OUT must be new or empty. Splits stay as they
+    are. PNG keeps every pixel.
 
     Exit codes: 0 all done, 2 wrong use, 3 some pairs failed.
     """
@@ -151,7 +165,7 @@ def combine_dataset(**given: Any) -> None:
 def split_dataset(**given: Any) -> None:
     """Cut side-by-side images in two, OUT/A/ and OUT/B/.
 
-    OUT must be new or empty. PNG keeps every pixel. Splits stay as they are.
+    OUT must be new or empty. Splits stay as they are. PNG keeps every pixel.
 
     Exit codes: 0 all done, 2 wrong use, 3 some pairs failed.
     """

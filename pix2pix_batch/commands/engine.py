@@ -21,20 +21,22 @@ PRECISION = click.option(
     type=click.Choice(["fp16", "fp32", "bf16"]),
     default="fp16",
     show_default=True,
-    help="Of the network inside; norm statistics are fp32 always.",
+    help="The type of the network's numbers. The statistics of norms are always fp32.",
 )
 SIZE = click.option(
     "--size",
     type=click.IntRange(1),
     metavar="S",
-    help="Side of the images in pixels.  [default: the model's]",
+    help="The side of the images in pixels.  [default: the model's]",
 )
-NOISE = click.option("--noise", is_flag=True, help="With inputs for dropout masks, the noise z.")
+NOISE = click.option(
+    "--noise", is_flag=True, help="Add inputs for the dropout masks, which are the noise z."
+)
 IMAGES = click.option(
     "--images",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Real inputs to check the engine on.  [default: a few that are shipped]",
+    help="Use the images in this directory as inputs.  [default: a few that are shipped]",
 )
 
 
@@ -52,11 +54,11 @@ def engine() -> None:
     default="dynamic",
     show_default=True,
     metavar="dynamic|N",
-    help="Images that the network takes at once: any number, or always N.",
+    help="How many images the network takes at once: any number, or always N.",
 )
 @SIZE
 @NOISE
-@click.option("--overwrite", is_flag=True, help="Replace FILE.onnx.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE.onnx if it exists.")
 def export(
     model: str,
     file: Path,
@@ -68,9 +70,10 @@ def export(
 ) -> None:
     """Write MODEL as an ONNX file: bytes in, bytes out.
 
-    MODEL is a shipped name or a bundle. Inputs: image, uint8 (N, S, S, channels); with --noise
-    also noise_0, noise_1, ..., bool masks that are true where a value is kept. Outputs:
-    translated, uint8 (N, S, S, channels), and embedding, float32 (N, D).
+    MODEL is a shipped model's name or a bundle's file. The ONNX graph takes 'image', uint8
+    (N, S, S, channels), and with --noise also 'noise_0', 'noise_1' and so on, bool masks that are
+    true where a value is kept. It returns 'translated', uint8 (N, S, S, channels), and
+    'embedding', float32 (N, D).
     """
     from pix2pix_batch.engines import export as exports
 
@@ -107,41 +110,42 @@ def parse_count(text: str) -> int:
     default="current",
     show_default=True,
     metavar="current|cpu|SM,...",
-    help="What to build for: the GPU that is here, kinds such as sm86,sm89, or cpu, where "
-    "nothing has to be built: that only checks.",
+    help="What to build for: the GPU of this machine, or kinds of GPUs such as sm86,sm89. With "
+    "'cpu' nothing has to be built, and the engine is only checked.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["fp16", "fp32", "bf16"]),
-    help="Of the network inside; norm statistics are fp32 always.  [default: fp16; on the CPU "
-    "what convert runs]",
+    help="The type of the network's numbers. The statistics of norms are always fp32.  [default: "
+    "fp16; on the CPU what 'convert' chooses]",
 )
 @click.option(
     "--batch-size",
     type=click.IntRange(1),
     metavar="N",
-    help="Images at once, always.  [default: what convert takes]",
+    help="The engine always takes N images at once.  [default: what 'convert' chooses]",
 )
 @SIZE
 @NOISE
 @click.option(
     "--optimization-level",
     type=click.IntRange(0, 5),
-    help="0: quick build; 5: best engine.  [default: 3]",
+    help="How long to look for a fast engine, from 0 (quick build) to 5 (best engine).  "
+    "[default: 3]",
 )
 @click.option(
     "--workspace",
     "workspace_mib",
     type=click.IntRange(1),
     metavar="MIB",
-    help="GPU memory that building may use.  [default: all]",
+    help="The GPU memory, in MiB, that building may use.  [default: all]",
 )
 @click.option(
     "--library",
     "library_name",
     type=click.Choice(["tensorrt", "tensorrt_rtx"]),
-    help="What to build with.  [default: tensorrt where it is installed; for other GPUs than "
-    "the one here tensorrt_rtx]",
+    help="The library to build with.  [default: tensorrt if it is installed; tensorrt_rtx for "
+    "other GPUs than this machine's]",
 )
 @IMAGES
 def build(
@@ -155,9 +159,9 @@ def build(
 ) -> None:
     """Compile MODEL for GPUs and keep the engines in the cache.
 
-    An engine for the GPU that is here is compared with fp32 PyTorch at once; the others when
-    they first run. For the CPU nothing is compiled: --target cpu says what runs there, how close
-    it is to fp32 and how soon it is ready.
+    An engine for the GPU of this machine is compared with fp32 PyTorch at once, others when they
+    first run. Nothing is compiled for the CPU: --target cpu says what runs there, how close it is
+    to fp32 and how soon it is ready.
     """
     from pix2pix_batch.engines import manage
     from pix2pix_batch.engines.builder import BuildOptions
@@ -193,9 +197,9 @@ class Line:
 
 
 @engine.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@click.option("--json", "as_json", is_flag=True, help="Print the engines as a JSON array.")
 def list_engines(as_json: bool) -> None:
-    """The engines in the cache."""
+    """List the engines in the cache."""
     from pix2pix_batch.engines import listing
     from pix2pix_batch.engines.cache import Cache, Entry
 
@@ -219,7 +223,7 @@ def list_engines(as_json: bool) -> None:
 @engine.command()
 @click.argument("name", metavar="ID")
 def show(name: str) -> None:
-    """All that is known of an engine, as JSON."""
+    """Print all that is known of an engine, as JSON."""
     from pix2pix_batch.engines.cache import Cache
 
     entry = Cache().find_by_id(name)
@@ -228,14 +232,14 @@ def show(name: str) -> None:
 
 @engine.command()
 @click.argument("name", metavar="ID|MODEL")
-@click.option("--layers", is_flag=True, help="Compare MODEL layer by layer; needs no GPU.")
+@click.option("--layers", is_flag=True, help="Compare MODEL layer by layer. This needs no GPU.")
 @PRECISION
 @IMAGES
 def verify(name: str, layers: bool, precision: str, images: Path | None) -> None:
     """Check an engine, or all of a model's, against fp32 PyTorch.
 
-    It also says whether the file is whole and for this machine. Where an engine is not close, the
-    first layer that parts is named.
+    The command also says whether the engine's file is whole and made for this machine. If an
+    engine is not close to PyTorch, it names the first layer that differs.
     """
     from pix2pix_batch.engines import manage
 
@@ -263,12 +267,12 @@ def bench(name: str, images: Path | None) -> None:
     "--older-than",
     type=FiniteRange(0),
     metavar="DAYS",
-    help="Remove also engines that were not used for so long.",
+    help="Also remove engines that were not used for this number of days.",
 )
 def prune(everything: bool, older_than: float | None) -> None:
     """Remove engines that are of no use.
 
-    These are damaged ones, those of other versions, and what killed builds left.
+    These are damaged engines, engines of other versions, and what interrupted builds left behind.
     """
     from pix2pix_batch.engines import manage
 
@@ -278,13 +282,18 @@ def prune(everything: bool, older_than: float | None) -> None:
 
 @click.command()
 @click.option(
-    "--model", default="map2aerial", show_default=True, metavar="NAME|FILE", help="For convert."
+    "--model",
+    default="map2aerial",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="The model that 'convert' would run: a shipped one's name or a bundle's file.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as one JSON object.")
 def doctor(model: str, as_json: bool) -> None:
-    """What this machine has, and what convert would run on it.
+    """Say what this machine has and what would run on it.
 
-    And what would make that faster.
+    The command lists the CPU, GPUs and packages that matter, which device, library and precision
+    'convert' would choose, and what would make it faster.
     """
     from pix2pix_batch.engines import doctor as doctors
 

@@ -9,7 +9,7 @@ import click
 
 from pix2pix_batch.commands.sharing import print_result
 from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
-from pix2pix_batch.commands.training import DEVICE, DIRECTION, OVERRIDES, require_extra
+from pix2pix_batch.commands.training import DIRECTION, OVERRIDES, require_extra
 from pix2pix_batch.errors import InputError
 
 
@@ -19,49 +19,55 @@ from pix2pix_batch.errors import InputError
 @click.option(
     "--split",
     type=click.Choice(["val", "test", "train", "all"]),
-    help="Of DATA; 'val' is what training validated on.  [default: val; all, where DATA has no "
-    "such split and the model was trained on mosaics]",
+    help="Evaluate on this split of DATA; 'val' is what training validated on.  [default: val, or "
+    "all if DATA has no such split and the model was trained on mosaics]",
 )
 @click.option(
     "--recipe",
     metavar="NAME|FILE",
-    help="How DATA is read.  [default: the recipe that the model was trained by, without its "
-    "mosaics where DATA has pairs of files]",
+    help="Read DATA as this recipe says: a shipped one's name or a YAML file.  [default: the "
+    "recipe that the model was trained by, without its mosaics if DATA has pairs of files]",
 )
 @OVERRIDES
 @DIRECTION
 @click.option(
     "--palette/--no-palette",
     default=None,
-    help="Take the targets as label maps in the recipe's palette.  [default: where the recipe "
-    "has one and B is the target]",
+    help="Measure the targets as label maps in the colours of the recipe's palette, or do not.  "
+    "[default: do so if the recipe has a palette and B is the target]",
 )
-@DEVICE
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the model runs. 'auto' is a GPU if there is one, else the CPU.",
+)
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
     default="auto",
     show_default=True,
-    help="As of 'convert'.",
+    help="The type of the network's numbers. 'auto' chooses it as 'convert' does.",
 )
 @click.option(
     "--csv",
     "csv_file",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
-    help="Write each image's figures there.",
+    help="Write the figures of each image into this file.",
 )
 @click.option(
     "--picture",
     type=click.Path(path_type=Path),
     metavar="FILE.png",
-    help="Draw the best, the median and the worst pair by L1.",
+    help="Draw the best, the median and the worst pair by L1 into this file.",
 )
 @click.option(
     "--folds",
     is_flag=True,
-    help="On each of the folds of the recipe's mosaics, with mean, worst and spread; '{fold}' in "
-    "MODEL stands for the fold's name: each fold's own model.",
+    help="Evaluate on each of the folds of the recipe's mosaics, with mean, worst and spread. "
+    "'{fold}' in MODEL stands for the fold's name, if each fold has a model of its own.",
 )
 @add_tolerance
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
@@ -77,15 +83,19 @@ def evaluate(
     as_json: bool,
     **reading: Any,
 ) -> None:
-    """How close MODEL's outputs are to the targets of DATA.
+    """Measure how close MODEL's outputs are to the targets.
 
-    MODEL is a shipped model's name or a bundle, DATA as for 'train'. Outputs are made as
-    'convert' makes them. Figures: L1 (0 to 255), PSNR (dB), SSIM, MS-SSIM, and over the truth's:
-    sharpness (edges and noise; a grid counts too), grid (energy of what repeats after 2, 4 or 8
-    pixels), bright (share of pixels above 128), relative L1 (over that of each target's mean
-    colour); for label maps accuracies and IoU; LPIPS and FID where the weights of their networks
-    are at hand. Of rasters, where there is data, in the output's units and by band: MAE, RMSE,
-    PSNR, SSIM, and of several bands the spectral angle (degrees).
+    MODEL is a shipped model's name or a bundle's file, and DATA the same as for 'train'. Outputs
+    are made as 'convert' makes them.
+
+    The figures are L1 (0 to 255), PSNR (dB), SSIM and MS-SSIM; sharpness (edges, but noise and a
+    grid count too), grid (energy of patterns that repeat every 2, 4 or 8 pixels) and bright (share
+    of pixels above 128), each divided by that of the targets; and relative L1 (divided by the L1
+    of each target's mean colour). Label maps get accuracies and IoU. LPIPS and FID are added if
+    the weights of their networks are at hand.
+
+    Rasters are measured where there is data, band by band and in the output's units: MAE, RMSE,
+    PSNR, SSIM and, if there are several bands, the spectral angle (degrees).
     """
     require_extra("torchmetrics")
     from pix2pix_batch.storage import output

@@ -32,7 +32,7 @@ def model() -> None:
 
 @model.command("list")
 def list_models() -> None:
-    """The shipped models."""
+    """List the shipped models."""
     from pix2pix_batch import bundle
 
     for name in bundle.shipped_names():
@@ -44,7 +44,7 @@ def list_models() -> None:
 @click.argument("name", metavar="NAME|FILE")
 @click.option("--json", "as_json", is_flag=True, help="Print the metadata as JSON.")
 def show_model(name: str, as_json: bool) -> None:
-    """What a bundle says of itself."""
+    """Print what a bundle says of itself."""
     from pix2pix_batch import bundle
 
     path = bundle.resolve(name)
@@ -65,60 +65,67 @@ def describe(info: BundleInfo, path: Path) -> None:
 @model.command("import")
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("file", metavar="FILE.safetensors", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--name", help="The model's name.  [default: FILE's]")
+@click.option("--name", help="The name of the model.  [default: the name of FILE]")
 @click.option(
     "--norm",
     type=click.Choice(["batch-statistics", "running-statistics", "instance", "none"]),
-    help="How to normalise at inference.  [default: what the checkpoint's keys say; "
-    "batch norm runs with each image's own statistics, as the reference's test script]",
+    help="The norm at inference.  [default: what the checkpoint's keys say; batch norm uses each "
+    "image's own statistics, as in the reference's test script]",
 )
 @click.option(
     "--dropout/--no-dropout",
     default=None,
-    help="Whether it was trained with dropout, for 'convert --noise'.  [default: what the keys "
-    "say, or the reference's own]",
+    help="Whether the model was trained with dropout, which 'convert --noise' needs.  [default: "
+    "what the checkpoint's keys say, else what the reference does]",
 )
 @click.option(
     "--channels",
     type=click.Choice(["rgb", "bgr"]),
     default="rgb",
     show_default=True,
-    help="Their order in the images that it was trained on; bgr is OpenCV's.",
+    help="The order of the channels in the images that it was trained on; bgr is OpenCV's.",
 )
 @click.option(
     "--labels",
     metavar="ids|ids+edges|FILE",
-    help="Its inputs are images of labels, one-hot as pix2pixHD's: by number, with edges between "
-    "them, or by the colours in FILE, one a line.",
+    help="The inputs are label maps, which the network takes one-hot as pix2pixHD does. Pixels "
+    "hold the numbers of labels (ids, or ids+edges for a channel of edges between them), or the "
+    "colours that FILE lists, one a line.",
 )
 @click.option(
     "--expect",
     nargs=2,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="INPUT OUTPUT",
-    help="An image, and what the network made of it: tells --norm and --channels.",
+    help="Find --norm and --channels by an image and what the network made of it.",
 )
 @click.option(
     "--weights",
     metavar="KEY|ema",
-    help="Which of several generators in CHECKPOINT, by its key there; ema: the averaged weights.",
+    help="Which of several generators in CHECKPOINT to import, by its key there. 'ema' stands for "
+    "the averaged weights.",
 )
-@click.option("--image-size", type=int, help="Side of the images it was trained on.")
+@click.option(
+    "--image-size",
+    type=int,
+    help="The side, in pixels, of the images that it was trained on.  [default: what the depth of "
+    "a U-Net says, else 256]",
+)
 @click.option(
     "--fit",
     type=click.Choice(FITS),
-    help="How images of other sizes are treated.  [default: resize for U-Nets; for ResNets whole, "
-    "or tile where they norm by fixed statistics or not at all]",
+    help="What 'convert' does with images of other sizes.  [default: resize for U-Nets; whole for "
+    "ResNets, or tile if their norm has fixed statistics or they have none]",
 )
-@click.option("--source-domain", default="", help="What its inputs show.")
-@click.option("--target-domain", default="", help="What its outputs show.")
+@click.option("--source-domain", default="", help="What the inputs show, for people.")
+@click.option("--target-domain", default="", help="What the outputs show, for people.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Of a checkpoint of 'train': its training data.  [default: where it was]",
+    help="The training data of a checkpoint of 'train'.  [default: where it was then]",
 )
 @ranges.range_options
-@click.option("--overwrite", is_flag=True, help="Replace FILE.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 def import_model(
     checkpoint: Path,
     file: Path,
@@ -130,10 +137,14 @@ def import_model(
 ) -> None:
     """Turn a checkpoint into a bundle.
 
-    CHECKPOINT is the latest_net_G.pth of pix2pix, CycleGAN, CUT or pix2pixHD; what TensorFlow's
-    tutorial saves, .keras, .h5 or ckpt-....index (extra 'keras'); or one of 'train',
-    RUN/checkpoints/best.pt or step-....pt, also while the run goes on: it becomes what the end of
-    the run would have made of it.
+    CHECKPOINT is one of these:
+
+    \b
+      latest_net_G.pth of pix2pix, CycleGAN, CUT or pix2pixHD
+      .keras, .h5 or ckpt-....index of TensorFlow's tutorial (extra 'keras')
+      RUN/checkpoints/best.pt or step-....pt of 'train', also while it runs
+
+    A checkpoint of 'train' becomes the same bundle as at the end of a run.
     """
     from pix2pix_batch import bundle, reference, state_dicts
     from pix2pix_batch.inference import expectation
@@ -205,17 +216,21 @@ def _write_errors(file: Path) -> Iterator[None]:
     type=FiniteRange(-1, 2),
     default=0.5,
     show_default=True,
-    help="0 gives FIRST, 1 SECOND, 0.5 what is half-way, 1.1 what lies a tenth beyond SECOND.",
+    help="How far to go from FIRST (0) to SECOND (1). 0.5 is half-way, 1.1 a tenth beyond SECOND.",
 )
-@click.option("--encoder", type=FiniteRange(-1, 2), help="The same of the encoder alone.")
-@click.option("--decoder", type=FiniteRange(-1, 2), help="The same of the decoder alone.")
+@click.option(
+    "--encoder", type=FiniteRange(-1, 2), help="The same for the encoder alone.  [default: --by]"
+)
+@click.option(
+    "--decoder", type=FiniteRange(-1, 2), help="The same for the decoder alone.  [default: --by]"
+)
 @click.option(
     "--texture",
     type=FiniteRange(-1, 2),
-    help="The same of the decoder's three outermost blocks, which draw what is 8 pixels wide or "
-    "less.  [default: the decoder's]",
+    help="The same for the decoder's three outermost blocks, which draw what is up to 8 pixels "
+    "wide.  [default: the decoder's]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace FILE.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 def interpolate_models(
     first: str,
     second: str,
@@ -228,8 +243,8 @@ def interpolate_models(
 ) -> None:
     """Make the model between two related ones, or beyond.
 
-    SECOND was trained on from FIRST, or the other way round ('train' with init). Of a sharp model
-    and a smooth one, what lies between is a compromise of texture and error.
+    One of FIRST and SECOND must have been trained further from the other ('train' with init). The
+    model between a sharp one and a smooth one is a compromise of texture and error.
     """
     from pix2pix_batch import bundle
     from pix2pix_batch.interpolation import Parts, interpolate
@@ -259,24 +274,26 @@ def interpolate_models(
 @click.option(
     "--norms",
     is_flag=True,
-    help="Estimate batch norm's statistics anew too, which an interpolated model may need.",
+    help="Also estimate the statistics of batch norm anew, which an interpolated model may need.",
 )
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Of the model's recipe, for other inputs than it was trained on.",
+    help="Change one key of the model's recipe, for other inputs than it was trained on. May be "
+    "given more than once.",
 )
 def calibrate_model(
     file: Path, data: Path | None, norms: bool, overrides: tuple[str, ...], **values: Any
 ) -> None:
     """Teach a bundle its values' ranges or its training inputs.
 
-    FILE is changed. Ranges say what the values of rasters are to the network, and need no DATA.
-    DATA is what it was trained on, as 'train' takes it; for a bundle without a recipe, such as an
-    imported one, a directory of images that it is meant for: it then tells how far images lie from
-    these. What 'train' makes is calibrated already.
+    The command changes FILE. With ranges, it stores what the values of rasters mean to the network;
+    this needs no DATA. With DATA, it stores how the training inputs are distributed, so that
+    'convert' can tell how far an image lies from them. DATA is the same as for 'train', or a
+    directory of images that the model is meant for, if the bundle has no recipe, as an imported
+    one. A model that 'train' made is calibrated already.
     """
     from pix2pix_batch import bundle
 

@@ -37,7 +37,10 @@ def in_out_command(options: type) -> Callable[[Callable[..., None]], click.Comma
 
     def decorate(function: Callable[..., None]) -> click.Command:
         as_json = click.option(
-            "--json", "as_json", is_flag=True, help="Print the summary as one JSON object."
+            "--json",
+            "as_json",
+            is_flag=True,
+            help="Print the summary as one JSON object on standard output.",
         )
         function = add_options(options)(as_json(function))
         for name, metavar in (("out", "OUT"), ("source", "IN")):

@@ -23,13 +23,14 @@ from pix2pix_batch.text import escape
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE.png",
-    help="Where the picture goes.  [default: preview-MODEL.png]",
+    help="Write the picture to this file.  [default: preview-MODEL.png]",
 )
-@click.option("--open", "show", is_flag=True, help="Open the picture in a viewer.")
+@click.option("--open", "show", is_flag=True, help="Open the picture in a viewer when it is drawn.")
 @click.option(
     "--fit",
     type=click.Choice(FITS),
-    help="How images of other sizes are treated, as in convert.  [default: the model's]",
+    help="What to do with images of other sizes than the model's, as for 'convert'.  "
+    "[default: the model's]",
 )
 @add_options(SynthesisOptions, "bands", "device", "precision")
 @add_tolerance
@@ -38,7 +39,8 @@ def preview(
 ) -> None:
     """Try MODEL on a handful of images.
 
-    Draws one picture, inputs beside outputs. MODEL is a shipped model's name or a bundle.
+    The command draws one picture that shows each input beside its output. MODEL is a shipped
+    model's name or a bundle's file.
 
     Exit codes: 0 all done, 2 wrong use, 3 some images failed.
     """

@@ -30,26 +30,27 @@ def range_options(command: Command) -> Command:
             click.option(
                 f"--{dash}nodata",
                 type=float,
-                help=f"The value that stands for none in {side}s.",
+                help=f"The value that stands for 'no data' in {side}s.",
             ),
             click.option(
                 f"--{dash}bands",
                 metavar="NAME,...",
-                help=f"Names of the {side}s' bands, in order.",
+                help=f"The names of the {side}s' bands, in order.",
             ),
             click.option(
                 f"--{dash}dtype",
                 type=click.Choice([*LIMITS]),
-                help=f"The type of the {side}s' samples.",
+                help=f"The type of the {side}s' samples. It has to be given unless the bundle "
+                "says it already.",
             ),
             click.option(
                 f"--{dash}range",
                 f"{start}ranges",
                 multiple=True,
                 metavar=FORM,
-                help=f"The values of the {side}s' band that are -1 and 1 to the network; 'log': "
-                "what lies between is logarithmic. BAND is a number, two (2-4), a name or 'all'. "
-                "May be given more than once.",
+                help=f"The values in this band of the {side}s that the network takes as -1 and "
+                "1, on a linear scale or, with ':log', on a logarithmic one. BAND is a number from "
+                "1, a span of numbers (2-4), a name or 'all'. May be given more than once.",
             ),
         ):
             command = one(command)

@@ -13,17 +13,25 @@ from pix2pix_batch.text import escape, format_count
 
 @click.command()
 @click.argument("out", metavar="OUT")
-@click.option("--verify", is_flag=True, help="Also check each output: there, whole, unchanged.")
-@click.option("--journal", metavar="DIR", help="Where the journal is, if OUT is a URL.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Read every output and check that it is there, whole and unchanged.",
+)
+@click.option(
+    "--journal",
+    metavar="DIR",
+    help="The directory of the journal, if OUT is a URL and the job was given --journal.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
 def status(out: str, verify: bool, journal: str | None, as_json: bool) -> None:
-    """Where the job in OUT stands, also while it runs.
+    """Show where the job in OUT stands, also while it runs.
 
-    It is read from the journal. With --verify every output is read, decoded and compared with its
-    recorded hash. What is missing, damaged or changed is listed, and made again by the next run.
-    Outputs of inputs that have failed since are told too.
+    The figures come from the journal. With --verify, every output is read, decoded and compared
+    with its recorded hash. What is missing, damaged or changed is listed, and the next run makes
+    it again. Outputs whose inputs have failed since are listed too.
 
-    Exit codes: 0, 2 wrong use, 3 --verify found something wrong.
+    Exit codes: 0 nothing wrong, 2 wrong use, 3 --verify found something wrong.
     """
     import time
 
@@ -50,13 +58,17 @@ def status(out: str, verify: bool, journal: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("out", metavar="OUT")
-@click.option("--journal", metavar="DIR", help="Where the journal is, if OUT is a URL.")
+@click.option(
+    "--journal",
+    metavar="DIR",
+    help="The directory of the journal, if OUT is a URL and the job was given --journal.",
+)
 def report(out: str, journal: str | None) -> None:
     """Write OUT/report.html, the page on a job, anew.
 
-    It shows what a job made, what is doubtful, and what failed. Every convert leaves this page at
-    its end. It is one file that needs nothing else, and is made of the journal in OUT and of
-    samples of the images.
+    The page shows what a job made, what is doubtful, and what failed. 'convert' writes it at its
+    end. It is a single file that needs nothing else, made from the journal and from samples of
+    the images.
     """
     from pix2pix_batch.reporting import html_page
     from pix2pix_batch.storage import files

@@ -17,9 +17,9 @@ from pix2pix_batch.synthesis.options import SynthesisOptions
 def synthesize(source: str, out: str, as_json: bool, **values: Any) -> None:
     """Make a dataset in OUT from the images of IN.
 
-    Each input is translated, once or in several variants; the result is checked, split, and laid
-    out for training tools, with a card and a manifest that say where each image came from. The
-    same command makes the same bytes, and goes on where it was stopped.
+    Each input is translated once or in several variants. The images are checked, divided into
+    splits and laid out for training tools, with a card and a manifest that say where each image
+    came from. The same command makes the same bytes, and continues where it was stopped.
 
     Exit codes: 0 all done, 2 wrong use, 3 some images failed, 130 stopped by Ctrl-C, 143 by
     SIGTERM.

@@ -10,7 +10,7 @@ import click
 
 from pix2pix_batch.commands.finite import FiniteRange
 from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
-from pix2pix_batch.commands.training import DEVICE, DIRECTION, INTERRUPTED, require_extra
+from pix2pix_batch.commands.training import DIRECTION, INTERRUPTED, require_extra
 
 
 class _Train(click.Command):
@@ -45,30 +45,37 @@ class _Train(click.Command):
 @click.option(
     "--recipe",
     metavar="NAME|FILE",
-    help="A shipped recipe's name ('recipe list') or a YAML file, such as another run's "
-    "recipe.yaml.  [default: RUN's own where it was begun, else 'default']",
+    help="The recipe to train by: a shipped one's name (see 'recipe list') or a YAML file, such as "
+    "another run's recipe.yaml.  [default: RUN's own if it was begun, else 'default']",
 )
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change one key of the recipe, such as ngf=32; may be given again.",
+    help="Change one key of the recipe, such as ngf=32. May be given more than once.",
 )
 @DIRECTION
 @click.option(
     "--epochs",
     type=FiniteRange(0, min_open=True),
     metavar="N",
-    help="Instead of the recipe's; may be changed when a run goes on, to end sooner or later.",
+    help="Train for N epochs. It may be changed when a run continues, to end sooner or later.  "
+    "[default: what the recipe says]",
 )
-@DEVICE
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to train. 'auto' is a GPU if there is one, else the CPU.",
+)
 @click.option(
     "--every",
     type=click.IntRange(1),
     metavar="N",
-    help="Steps between checkpoints, validations and samples.  [default: an epoch or, where that "
-    "is shorter, 500; never more than a tenth of the run]",
+    help="Make a checkpoint, a validation and samples every N steps.  [default: every epoch, or "
+    "every 500 steps if an epoch is shorter; at least ten times in the run]",
 )
 @click.option(
     "--keep",
@@ -76,13 +83,13 @@ class _Train(click.Command):
     metavar="N",
     default=3,
     show_default=True,
-    help="Checkpoints kept, the best one apart.",
+    help="Keep the last N checkpoints, in addition to the best one.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(0),
     metavar="N",
-    help="Processes that read data.  [default: by the cores]",
+    help="Read the data with N processes.  [default: chosen by the number of cores]",
 )
 @add_tolerance
 def train(
@@ -96,18 +103,19 @@ def train(
 ) -> None:
     """Train a generator on the pairs in DATA.
 
-    RUN/model.safetensors is for 'convert --model'. Run the same command again to go on with a run
-    that was stopped, with another --epochs for longer or less long.
+    Everything is written to the directory RUN. The model is RUN/model.safetensors, which
+    'convert --model' takes. To continue a run that was stopped, give the same command again. With
+    another --epochs it becomes longer or shorter.
 
-    DATA: images with A and B side by side, directories A/ and B/ with files of equal names, a
-    manifest (pairs.csv, pairs.jsonl), or the mosaics a recipe names. Look at it first with
-    'dataset check'.
+    DATA holds images with A and B side by side, or directories A/ and B/ with files of equal
+    names, or a manifest (pairs.csv, pairs.jsonl), or the mosaics that a recipe names. Check it
+    first with 'dataset check'.
 
-    Several GPUs: 'torchrun --nproc-per-node 2 -m pix2pix_batch.cli train ...'; batch_size is
-    each process's own.
+    To use several GPUs, run 'torchrun --nproc-per-node 2 -m pix2pix_batch.cli train ...'. The
+    batch_size is that of each process.
 
-    Exit codes: 0 done, 2 wrong use, 3 it cannot go on, 130 stopped by Ctrl-C, 143 by SIGTERM, 129
-    by SIGHUP (128 and the signal's number), each after a checkpoint.
+    Exit codes: 0 done, 2 wrong use, 3 it cannot continue, 130 stopped by Ctrl-C, 143 by SIGTERM,
+    129 by SIGHUP (128 plus the signal's number). It writes a checkpoint before it stops.
     """
     require_extra()
     from pix2pix_batch.train import recipe as recipes

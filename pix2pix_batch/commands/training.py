@@ -14,13 +14,16 @@ PROBLEMS = 3
 INTERRUPTED = 130
 
 DIRECTION = click.option(
-    "--direction", type=click.Choice(["AtoB", "BtoA"]), help="Instead of the recipe's."
-)
-DEVICE = click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+    "--direction",
+    type=click.Choice(["AtoB", "BtoA"]),
+    help="Whether the model makes B from A or A from B.  [default: what the recipe says]",
 )
 OVERRIDES = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As of 'train'."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one key of the recipe, such as size=128. May be given more than once.",
 )
 
 

@@ -34,7 +34,14 @@ class BatchBuilder(Generic[Owner]):
         architecture: Description,
         dtype: str = "uint8",
     ) -> None:
-        """``dtype``: of the tiles' samples."""
+        """Make an empty batch.
+
+        Args:
+            engine: Translates the batches.
+            settings: The job's, with a batch size.
+            architecture: The generator's, which says how many channels a tile has.
+            dtype: The type of the tiles' samples, by NumPy's name.
+        """
         from pix2pix_batch.inference.engine import Overlapping
 
         assert settings.batch_size is not None
@@ -50,8 +57,16 @@ class BatchBuilder(Generic[Owner]):
         self.flying: deque[list[Owner]] = deque()
 
     def add(self, tile: np.ndarray, owner: Owner, key: bytes | None) -> bool:
-        """Put a tile into the batch, and say whether the batch is full now. Tiles of images that
-        run at their own size form batches of one."""
+        """Put a tile into the batch. Images that run at their own size form batches of one tile.
+
+        Args:
+            tile: Samples ``(H, W, C)``.
+            owner: What the tile's translation is returned with.
+            key: What the tile's noise is made from; ``None`` for no noise.
+
+        Returns:
+            Whether the batch is full now.
+        """
         if tile.shape != self.buffer.shape[1:]:
             assert not self.owners and len(self.buffer) == 1
             self.buffer = np.zeros((1, *tile.shape), self.buffer.dtype)
@@ -91,8 +106,17 @@ class BatchBuilder(Generic[Owner]):
     def translate(
         self, tiles: np.ndarray, masks: Any, norms: NormStatistics | None = None
     ) -> Translated:
-        """Run the engine. ``norms``: what :meth:`measure_norms` found, for all tiles of an
-        image."""
+        """Run the engine on a batch.
+
+        Args:
+            tiles: Samples ``(N, H, W, C)``, as :meth:`take` returns them.
+            masks: Their noise, as :meth:`take` returns it.
+            norms: What :meth:`measure_norms` found, to norm all tiles of an image alike; ``None``
+                if each tile is normed by itself.
+
+        Returns:
+            The translated tiles and their embeddings.
+        """
         if norms is None:
             return self.engine(tiles, masks)
         return self._any_size.translate_with(tiles, masks, norms)

@@ -55,8 +55,16 @@ class Metadata:
 
 
 def collect(data: bytes, picture: Picture, settings: Settings) -> Metadata:
-    """Collect the metadata to keep from the input file ``data``, which was decoded to
-    ``picture``."""
+    """Collect the metadata to keep of an input.
+
+    Args:
+        data: The bytes of the input file.
+        picture: What was decoded from them.
+        settings: The job's, which say what is kept.
+
+    Returns:
+        What is kept; empty if nothing is wanted.
+    """
     if not (settings.georeference or settings.keep_exif):
         return Metadata()
     height, width = picture.pixels.shape[:2]
@@ -105,7 +113,16 @@ def collect_described(item: Item, settings: Settings) -> Metadata:
 
 
 def add_described(extras: RasterExtras, kept: Metadata, xmp: bytes) -> RasterExtras:
-    """For the writer of rasters. ``xmp``: in place of the input's."""
+    """Add descriptive metadata to what the writer of rasters is told.
+
+    Args:
+        extras: What the writer is told otherwise.
+        kept: The input's metadata.
+        xmp: An XMP packet in place of the input's; empty to keep that.
+
+    Returns:
+        The extras with the metadata.
+    """
     return replace(extras, described={**kept.described, **xmp_field(xmp or kept.xmp)})
 
 
@@ -138,8 +155,20 @@ class Sidecar:
 
 
 def list_sidecar_outputs(item: Item, kept: Metadata, output: str) -> Iterator[Sidecar]:
-    """The files beside ``output``: those beside the input, and those that say what a GeoTIFF says
-    where the output is no TIFF file. Raises :class:`ImageError`."""
+    """List the files beside an output: those beside the input, and those that say what a GeoTIFF
+    says if the output is no TIFF file.
+
+    Args:
+        item: The input, with the names of its sidecars.
+        kept: The input's metadata.
+        output: The output's path in OUT.
+
+    Yields:
+        The files, with their contents.
+
+    Raises:
+        ImageError: A file beside the input cannot be read, or cannot be turned with the picture.
+    """
     image = os.path.basename(item.path)
     form = OUTPUT_FORMATS[item.form]
     ground = None if form.holds_georeference else kept.ground
@@ -199,8 +228,21 @@ def date(path: Path, time: int | None) -> None:
 def place_output(
     item: Item, kept: Metadata, data: bytes, place: Place, settings: Settings
 ) -> tuple[str, ...]:
-    """Write the files that go beside the output, then the output itself, and return the names of
-    the former. Raises :class:`ImageError`."""
+    """Write the files that go beside an output, then the output itself.
+
+    Args:
+        item: The input, which names the output.
+        kept: The input's metadata.
+        data: The bytes of the output file.
+        place: Writes a file into OUT, by its path there.
+        settings: The job's.
+
+    Returns:
+        The paths in OUT of the files beside the output.
+
+    Raises:
+        ImageError: A file beside the input cannot be used, or a time cannot be set.
+    """
     beside = place_sidecars(item, kept, place, settings)
     place(item.output, data)
     if settings.keep_times:
@@ -210,8 +252,20 @@ def place_output(
 
 
 def place_sidecars(item: Item, kept: Metadata, place: Place, settings: Settings) -> tuple[str, ...]:
-    """Write the files that go beside the output, and return their names. Raises
-    :class:`ImageError`."""
+    """Write the files that go beside an output.
+
+    Args:
+        item: The input, which names the output.
+        kept: The input's metadata.
+        place: Writes a file into OUT, by its path there.
+        settings: The job's.
+
+    Returns:
+        The paths in OUT of the files; none in a dataset, whose images have no files beside them.
+
+    Raises:
+        ImageError: A file beside the input cannot be used, or a time cannot be set.
+    """
     in_dataset = item.variant is not None  # which has no files beside its images
     if in_dataset or (not item.sidecars and kept.ground is None):
         return ()

@@ -46,10 +46,13 @@ class Converter:
         place: Place | None = None,
         watch: Watch | None = None,
     ) -> None:
-        """``place``: by default into OUT.
+        """Open the model and the engine, which are kept for the next chunk.
 
-        ``watch`` is entered for each step of each image, with what is done, to which, and to how
-        many at once.
+        Args:
+            settings: The job's, with a batch size.
+            place: Writes an output; by default into OUT.
+            watch: Entered for each step of each image, with what is done, to which image, and to
+                how many at once; by default nothing watches.
         """
         assert settings.batch_size is not None
         self.settings = settings

@@ -78,10 +78,18 @@ def is_thin(outputs: int, transposed: bool) -> bool:
 def is_faster(
     inputs: int, outputs: int, size: tuple[int, int], transposed: bool, instruction_set: str
 ) -> bool:
-    """Whether a layer takes less time by Winograd's way than by oneDNN's direct convolution, and
-    its kernel, four times as large, not too much memory.
+    """Say whether a layer takes less time by Winograd's way than by oneDNN's direct convolution,
+    and its kernel, four times as large, not too much memory.
 
-    ``size``: the input's height and width; ``instruction_set``: as PyTorch calls it.
+    Args:
+        inputs: The layer's input channels.
+        outputs: Its output channels.
+        size: Height and width of its input.
+        transposed: Whether it is a transposed convolution.
+        instruction_set: The CPU's, as PyTorch calls it.
+
+    Returns:
+        Whether to run it by Winograd's way.
     """
     return (
         has_enough_work(inputs, outputs, size, transposed, instruction_set)
@@ -92,8 +100,13 @@ def is_faster(
 def has_enough_work(
     inputs: int, outputs: int, size: tuple[int, int], transposed: bool, instruction_set: str
 ) -> bool:
-    """Whether a layer takes less time by Winograd's way, whatever memory its kernel takes.
-    Arguments as of :func:`is_faster`."""
+    """Say whether a layer takes less time by Winograd's way, whatever memory its kernel takes.
+
+    The arguments are those of :func:`is_faster`.
+
+    Returns:
+        Whether Winograd's way takes less time.
+    """
     enough = ENOUGH_CHANNELS.get(instruction_set, math.inf)
     return inputs * outputs / (inputs + outputs) >= enough and min(size) >= (
         ENOUGH_OUTPUTS if transposed else 2 * ENOUGH_OUTPUTS
@@ -108,7 +121,13 @@ def transformed_weights(inputs: int, outputs: int) -> int:
 def choose_way(
     inputs: int, outputs: int, size: tuple[int, int], transposed: bool, instruction_set: str
 ) -> Way:
-    """How a layer takes the least time. Arguments as of :func:`is_faster`."""
+    """Choose how a layer takes the least time.
+
+    The arguments are those of :func:`is_faster`.
+
+    Returns:
+        The way to run it.
+    """
     if is_thin(outputs, transposed):
         return "thin"
     shape = inputs, outputs, size, transposed, instruction_set
@@ -120,8 +139,14 @@ def choose_way(
 def is_patches(
     inputs: int, outputs: int, size: tuple[int, int], transposed: bool, instruction_set: str
 ) -> bool:
-    """Whether a layer takes less time as a product with patches than by oneDNN's direct
-    convolution. Arguments as of :func:`is_faster`."""
+    """Say whether a layer takes less time as a product with patches than by oneDNN's direct
+    convolution.
+
+    The arguments are those of :func:`is_faster`.
+
+    Returns:
+        Whether the product takes less time.
+    """
     most = PATCH_PIXELS.get(instruction_set, (0, 0))[transposed]
     pixels = math.prod(size) // (1 if transposed else 4)
     return min(inputs, outputs) >= PATCH_CHANNELS and 1 < pixels <= most
@@ -135,7 +160,18 @@ def images_a_product(batch: int, pixels: int) -> int:
 def patch_buffers(
     images: int, size: tuple[int, int], inputs: int, outputs: int, *, transposed: bool
 ) -> dict[str, tuple[int, ...]]:
-    """The shape of each buffer of a product with patches, for inputs of ``size``."""
+    """Work out the buffers of a product with patches.
+
+    Args:
+        images: How many images share the product.
+        size: Height and width of the layer's input.
+        inputs: Its input channels.
+        outputs: Its output channels.
+        transposed: Whether it is a transposed convolution.
+
+    Returns:
+        The shape of each buffer, by its name.
+    """
     height, width = size
     if transposed:
         return {
@@ -179,7 +215,16 @@ class Tiling(NamedTuple):
         return (1, 2) if self.transposed else (2, 1)
 
     def buffers(self, count: int, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
-        """The shape of each buffer of a block of ``count`` rows of tiles."""
+        """Work out the buffers of a block of tiles.
+
+        Args:
+            count: Rows of tiles in the block.
+            inputs: The layer's input channels.
+            outputs: Its output channels.
+
+        Returns:
+            The shape of each buffer, by its name.
+        """
         (s, o), grid = self.phases, (self.images, count, self.columns)
         across = s * (OUTPUTS * self.columns + 1)
         line = (self.columns, OUTPUTS, o * outputs)
@@ -194,8 +239,16 @@ class Tiling(NamedTuple):
 
 
 def tile(shape: tuple[int, int, int], transposed: bool, blocks: Blocks) -> Tiling:
-    """The tiling of a batch. ``shape``: batch size, height and width of the input; with a
-    ``blocks.group`` of 0 each image is alone."""
+    """Cut a batch into blocks of tiles.
+
+    Args:
+        shape: Batch size, and height and width of the layer's input.
+        transposed: Whether it is a transposed convolution.
+        blocks: How large blocks are; with a ``group`` of 0 each image is alone.
+
+    Returns:
+        The tiling.
+    """
     batch, *size = shape
     rows, columns = (tiles(n // (1 if transposed else 2), transposed) for n in size)
     images = max(1, min(batch, blocks.group // (rows * columns)))
@@ -208,7 +261,16 @@ BLOCK_PIXELS = 4096
 
 
 def is_thin_plain(kernel: int, stride: int, outputs: int) -> bool:
-    """Whether a plain convolution, with its border around, is products, for its few outputs."""
+    """Say whether a plain convolution is computed as matrix products, for its few outputs.
+
+    Args:
+        kernel: Side of its kernel.
+        stride: Its stride.
+        outputs: Its output channels.
+
+    Returns:
+        Whether it is.
+    """
     return kernel > 1 and stride == 1 and outputs < FEW_CHANNELS
 
 
@@ -220,7 +282,17 @@ def block_rows(height: int, across: int) -> int:
 def thin_plain_buffers(
     outputs: int, kernel: int, rows: int, width: int
 ) -> dict[str, tuple[int, ...]]:
-    """The shape of each buffer of such a convolution."""
+    """Work out the buffers of a plain convolution that is matrix products.
+
+    Args:
+        outputs: Its output channels.
+        kernel: Side of its kernel.
+        rows: Rows of a block of the output.
+        width: Width of the output.
+
+    Returns:
+        The shape of each buffer, by its name.
+    """
     return {
         "planes": (kernel, outputs, rows, width + kernel - 1),
         "sums": (outputs, rows, width),
@@ -241,8 +313,20 @@ SMALL_ROWS = 64
 def is_small_winograd(
     kernel: int, stride: int, inputs: int, outputs: int, size: tuple[int, int], *, transposed: bool
 ) -> bool:
-    """Whether a layer of a network with 3x3 kernels takes less time by Winograd's way than by
-    oneDNN's direct convolution, and its kernel not too much memory. ``size``: the output's."""
+    """Say whether a layer of a network with 3x3 kernels takes less time by Winograd's way than by
+    oneDNN's direct convolution, and its kernel not too much memory.
+
+    Args:
+        kernel: Side of the layer's kernel.
+        stride: Its stride.
+        inputs: Its input channels.
+        outputs: Its output channels.
+        size: Height and width of its output.
+        transposed: Whether it is a transposed convolution.
+
+    Returns:
+        Whether to run it by Winograd's way.
+    """
     return (
         has_small_winograds_work(kernel, stride, inputs, outputs, size, transposed=transposed)
         and 4 * SMALL_POINTS**2 * inputs * outputs <= LARGEST_KERNEL
@@ -252,8 +336,14 @@ def is_small_winograd(
 def has_small_winograds_work(
     kernel: int, stride: int, inputs: int, outputs: int, size: tuple[int, int], *, transposed: bool
 ) -> bool:
-    """Whether it takes less time by Winograd's way, whatever memory its kernel takes. Arguments as
-    of :func:`is_small_winograd`."""
+    """Say whether a layer of a network with 3x3 kernels takes less time by Winograd's way, whatever
+    memory its kernel takes.
+
+    The arguments are those of :func:`is_small_winograd`.
+
+    Returns:
+        Whether Winograd's way takes less time.
+    """
     return (
         (kernel, stride, transposed) == (SMALL_KERNEL, 1, False)
         and inputs * outputs / (inputs + outputs) >= SMALL_ENOUGH_CHANNELS
@@ -269,7 +359,17 @@ def small_tiles(size: tuple[int, int]) -> tuple[int, int]:
 def small_workspace_shapes(
     rows: int, columns: int, inputs: int, outputs: int
 ) -> dict[str, tuple[int, ...]]:
-    """The shape of each buffer of a Winograd convolution of stride 1, for so many tiles."""
+    """Work out the buffers of a Winograd convolution of stride 1.
+
+    Args:
+        rows: Rows of tiles in a block.
+        columns: Tiles in a row.
+        inputs: The layer's input channels.
+        outputs: Its output channels.
+
+    Returns:
+        The shape of each buffer, by its name.
+    """
     points, tiles = SMALL_POINTS**2, rows * columns
     return {
         "tiles": (points, tiles * inputs),
@@ -280,7 +380,16 @@ def small_workspace_shapes(
 
 
 def small_workspace(tiles: tuple[int, int], inputs: int, outputs: int) -> dict[str, int]:
-    """Numbers in each of these buffers, for an image of so many tiles."""
+    """Count the numbers in the buffers of a Winograd convolution of stride 1.
+
+    Args:
+        tiles: Rows and columns of tiles of an image.
+        inputs: The layer's input channels.
+        outputs: Its output channels.
+
+    Returns:
+        How many numbers each buffer holds, by its name.
+    """
     rows = min(tiles[0], max(1, SMALL_ROWS // tiles[1]))
     shapes = small_workspace_shapes(rows, tiles[1], inputs, outputs)
     return {name: math.prod(shape) for name, shape in shapes.items()}

@@ -68,9 +68,15 @@ class Slot:
         *,
         captures: bool = True,
     ) -> None:
-        """``prepare``: is given the inputs' buffers on the GPU, and says how to compute; what it
-        computes on before the first batch are zeros. ``captures``: false where the computation is
-        one launch already.
+        """Allocate the buffers on both sides and capture the computation.
+
+        Args:
+            inputs: The shapes and types of the inputs of a batch.
+            prepare: Is given the inputs' buffers on the GPU, and returns the computation. Before
+                the first batch these buffers hold zeros.
+            device: The GPU.
+            captures: Whether the computation is captured as a CUDA graph; false if it is one launch
+                already.
         """
         self.stream = torch.cuda.Stream(device)
         self.stream.wait_stream(torch.cuda.current_stream())  # on which weights come there
@@ -239,9 +245,20 @@ class CudaEngine(SlotEngine):
         device: str = "cuda",
         ranges: ValueRanges | None = None,
     ) -> None:
-        """``net``: float32, on the CPU, in eval mode. ``ranges``: the bundle's; ``None`` for
-        images of 8 bits. Raises :class:`EngineError`, and
-        :class:`MemoryShortage` where it does not fit into the GPU's memory."""
+        """Copy a generator to the GPU and open its slots.
+
+        Args:
+            net: The generator in float32 on the CPU, in eval mode.
+            size: Side of the images in pixels.
+            batch_size: Images in a batch.
+            precision: ``fp32``, ``bf16`` or ``fp16``.
+            device: The GPU, as PyTorch calls it.
+            ranges: The bundle's; ``None`` for images of 8 bits.
+
+        Raises:
+            EngineError: The GPU cannot run it.
+            MemoryShortage: It does not fit into the GPU's memory.
+        """
         super().__init__()
         self.size, self.batch_size = size, batch_size
         self.device, self.precision = device, precision
@@ -294,7 +311,11 @@ class CudaEngine(SlotEngine):
     def translate_with(
         self, images: np.ndarray, masks: Masks | None, norms: NormStatistics | None
     ) -> Translated:
-        """See :meth:`pix2pix_batch.inference.engine.AnySize.translate_with`."""
+        """Translate images of any size at once, without a slot, as
+        :meth:`pix2pix_batch.inference.engine.AnySize.translate_with` says.
+
+        ``norms`` may be ``None`` for each image's own. Raises :class:`EngineError`.
+        """
         assert masks is None or isinstance(masks, Mapping)
         with self.engine_errors("cannot run"), exact_convolutions():
             there = {k: torch.from_numpy(one).to(self.place) for k, one in (masks or {}).items()}
@@ -323,11 +344,18 @@ def translation(
     blocks: Sequence[int] | None,
     samples: SampleMappings,
 ) -> Callable[[list[Tensor]], Run]:
-    """Makes of images, ``(N, H, W, C)``, and masks the computation of a slot.
+    """Make the function that makes a slot's computation from its input buffers: the images,
+    ``(N, H, W, C)``, and the masks.
 
-    ``samples``: what the images' are and what the outputs' shall be; ``blocks``: of which decoder
-    blocks the masks are multipliers; ``None`` where they are those of the dropout blocks, true
-    where a value is kept.
+    Args:
+        model: The generator, on the GPU.
+        dtype: The type that it computes in.
+        blocks: The decoder blocks of which the masks are multipliers; ``None`` if they are masks of
+            the dropout blocks, true where a value is kept.
+        samples: What the samples of the images mean, and what those of the outputs shall.
+
+    Returns:
+        The function, for a slot's ``prepare``.
     """
 
     def prepare(inputs: list[Tensor]) -> Run:

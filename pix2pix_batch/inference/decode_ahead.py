@@ -56,10 +56,19 @@ def decode_ahead(
     batch: int,
     far: bool,
 ) -> Iterator[PendingImage | Record]:
-    """The items' images in order, decoded by ``pool`` some way ahead of their use.
+    """Decode items some way ahead of their use.
 
-    ``threads``: of the pool; ``batch``: tiles that the engine takes at once; ``far``: whether files
-    lie behind URLs.
+    Args:
+        items: The items. Variants of one input follow each other and are decoded once.
+        decode: Decodes an item.
+        pool: Decodes in its threads.
+        watch: Entered while a file's size is asked for.
+        threads: How many threads the pool has.
+        batch: How many tiles the engine takes at once.
+        far: Whether the files lie behind URLs.
+
+    Yields:
+        The images, in the order of the items; a record for an item that cannot be decoded.
     """
     queue = _Queue(pool, decode, threads, batch)
     last: Item | None = None
@@ -136,7 +145,16 @@ def _is_of_same(item: Item, before: Item | None) -> bool:
 
 
 def count_together(images: int, threads: int, far: bool) -> int:
-    """How many of so many images one thread should take at once."""
+    """Choose how many images one thread takes at once.
+
+    Args:
+        images: How many images are wanted ahead.
+        threads: How many threads decode.
+        far: Whether the files lie behind URLs, so that each is waited for.
+
+    Returns:
+        The number of images, at least 1.
+    """
     if far:  # where each is waited for
         return 1
     return max(1, min(TOGETHER, images // (2 * threads)))

@@ -87,7 +87,16 @@ class AnySize(Protocol):
     def translate_with(
         self, images: np.ndarray, masks: Masks | None, norms: NormStatistics
     ) -> Translated:
-        """As a call, by the statistics in ``norms``."""
+        """Translate images as a call does, but norm all of them by the same statistics.
+
+        Args:
+            images: Samples ``(N, H, W, in_channels)``.
+            masks: Their noise; ``None`` for none.
+            norms: The statistics, as :meth:`measure_norms` returns them.
+
+        Returns:
+            The translated images and their embeddings.
+        """
 
 
 class TorchEngine:
@@ -112,9 +121,20 @@ class TorchEngine:
         direct: bool = False,
         ranges: ValueRanges | None = None,
     ) -> None:
-        """``net``: float32, in eval mode. ``direct``: no convolution as matrix products, for a few
-        images: they take time and memory to prepare. ``ranges``: the bundle's; ``None`` for images
-        of 8 bits. Raises :class:`InputError`."""
+        """Prepare a generator for the CPU.
+
+        Args:
+            net: The generator in float32, in eval mode.
+            size: Side of the images in pixels.
+            batch_size: The most images in a batch.
+            precision: ``fp32`` or ``bf16``.
+            direct: Whether no convolution runs as matrix products, which take time and memory to
+                prepare; for a few images.
+            ranges: The bundle's; ``None`` for images of 8 bits.
+
+        Raises:
+            InputError: The precision is fp16, which runs on GPUs only.
+        """
         self.size, self.batch_size, self.precision = size, batch_size, precision
         dtype = DTYPES[precision]
         if precision == "fp16":
@@ -143,7 +163,16 @@ class TorchEngine:
     def translate_with(
         self, images: np.ndarray, masks: Masks | None, norms: NormStatistics
     ) -> Translated:
-        """See :meth:`AnySize.translate_with`."""
+        """Translate images by given norm statistics, as :meth:`AnySize.translate_with` says.
+
+        Args:
+            images: Samples ``(N, H, W, in_channels)``.
+            masks: Their noise; ``None`` for none.
+            norms: The statistics, as :meth:`measure_norms` returns them.
+
+        Returns:
+            The translated images and their embeddings.
+        """
         return self._translate(images, masks, norms)
 
     @torch.inference_mode()
@@ -205,8 +234,16 @@ def default_batch_size(device: str, size: int) -> int:
 
 
 def psnr(output: np.ndarray, reference: np.ndarray, side: ValueRange | None = None) -> float:
-    """Peak signal-to-noise ratio in dB, of what ``side`` says that outputs are: of each band, its
-    range is the peak; ``None`` for ``uint8``. Infinite where they are equal."""
+    """Compute the peak signal-to-noise ratio.
+
+    Args:
+        output: Samples of any shape whose last axis is the bands.
+        reference: Samples of the same shape.
+        side: What the samples mean; each band's range is the peak. ``None`` for ``uint8``.
+
+    Returns:
+        The ratio in dB; infinite if the two are equal.
+    """
     if side is not None and not side.is_eight_bit:
         output, reference = ((side.to_levels(one) + 1) * 127.5 for one in (output, reference))
     error = float(np.square(output.astype(np.float64) - reference).mean())

@@ -55,10 +55,21 @@ def open_engine(
     precision: str,
     direct: bool = False,
 ) -> Engine:
-    """This worker's engine, opened on first use and kept.
+    """Open this worker's engine on first use and keep it.
 
-    It keeps the weights in its own layout and releases those of the bundle. ``direct``: as of
-    :class:`pix2pix_batch.inference.engine.TorchEngine`, on the CPU.
+    The engine keeps the weights in its own layout and releases those of the bundle.
+
+    Args:
+        model: The path of the bundle.
+        fingerprint: What the bundle's content must be.
+        size: Side of the images in pixels.
+        batch_size: Images in a batch.
+        device: ``cpu``, or a GPU as PyTorch calls it.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        direct: On the CPU, as of :class:`pix2pix_batch.inference.engine.TorchEngine`.
+
+    Returns:
+        The engine.
     """
     import torch
 

@@ -33,10 +33,20 @@ class Settled(NamedTuple):
 
 
 def settle(checkpoint: Path, source: Path, expected: Path, values: Mapping[str, Any]) -> Settled:
-    """The norm and the order of channels with which the checkpoint makes ``expected`` of
-    ``source``, scaled to its size; those that ``values``, options of the import, say stay.
+    """Find the norm and the order of channels with which a checkpoint makes an expected image.
 
-    Raises :class:`BundleError` where nothing does, and :class:`ImageError`.
+    Args:
+        checkpoint: The checkpoint's file.
+        source: An input image, which is scaled to the size of the expected one.
+        expected: What the network made of it.
+        values: The options of the import; a norm and an order of channels among them stay.
+
+    Returns:
+        The choice that comes nearest, and how near.
+
+    Raises:
+        BundleError: No choice makes an image that is near enough.
+        ImageError: An image cannot be read.
     """
     orders = ("bgr",) if values.get("channels") == "bgr" else ("rgb", "bgr")
     norms = [values["norm"]] if values.get("norm") else reference.list_norms(

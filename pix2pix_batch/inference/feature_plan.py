@@ -71,7 +71,17 @@ def choose_direct(layer: Convolution, after: Size) -> Way:
 
 
 def place_input(layer: Convolution, before: Size, after: Size, way: Way) -> Place:
-    """How a convolution of that input and output reads it. Other ways are copied."""
+    """Say how a convolution reads its input. What is held otherwise is copied.
+
+    Args:
+        layer: The convolution.
+        before: Height and width of its input.
+        after: Height and width of its output.
+        way: How it runs.
+
+    Returns:
+        The margin and the size that its input has to have.
+    """
     if way == "winograd":  # whole tiles of outputs, and what their kernels reach beyond
         rows, columns = (
             rule.SMALL_OUTPUTS * count + rule.SMALL_KERNEL - 1 for count in rule.small_tiles(after)
@@ -84,11 +94,19 @@ def place_input(layer: Convolution, before: Size, after: Size, way: Way) -> Plac
 def plan_features(
     description: LayeredDescription, size: Size, choose: Choice = choose_way
 ) -> FeaturePlan:
-    """For images of that height and width. ``choose``: how each convolution runs.
+    """Plan the buffers of the layers' results.
 
     A buffer serves another layer's result of the same shape once nothing reads it any more; but
     those of the image and of the translated image are their own, so that a wider generator never
     takes less.
+
+    Args:
+        description: The generator's layers.
+        size: Height and width of the images.
+        choose: Chooses how each convolution runs.
+
+    Returns:
+        The buffers, which layer has which, and how each convolution reads its input.
     """
     layers = list(description.measure_layers(*size))
     wanted = {}

@@ -28,9 +28,21 @@ def fit_to_model(
     *,
     by_band: bool = False,
 ) -> Fitted:
-    """The image as what the network takes. ``size``: the model's; ``architecture``: for the fit
-    ``whole``; ``by_band``: bands are scaled each by itself, as a raster's. Raises
-    :class:`ImageError`."""
+    """Make of an image what the network takes.
+
+    Args:
+        pixels: The image, ``(H, W, C)``.
+        fit: One of the choices of ``--fit``.
+        size: The side of the model's images in pixels.
+        architecture: The generator's, for the fit ``whole``.
+        by_band: Whether bands are scaled each by itself, as a raster's.
+
+    Returns:
+        The image as tiles, scaled, or as a whole with a margin.
+
+    Raises:
+        ImageError: The fit is ``exact`` and the image has another size.
+    """
     if fit == "resize":
         return Resized(pixels, size, by_band=by_band)
     if fit == "whole":

@@ -24,7 +24,16 @@ from pix2pix_batch.storage import files, local
 
 
 def is_raster(name: str, info: BundleInfo, bands: str | None) -> bool:
-    """Whether the file ``name`` is read as a raster for the bundle. ``bands``: those asked for."""
+    """Say whether a file is read as a raster.
+
+    Args:
+        name: The file's name.
+        info: The bundle's metadata.
+        bands: The bands that the user asked for; ``None`` if there are none.
+
+    Returns:
+        Whether it is; else it is read as a picture or as an image of labels.
+    """
     if info.labels is not None:
         return False
     suffix = os.path.splitext(name)[1].lower()
@@ -60,21 +69,59 @@ def require_bands(info: BundleInfo, bands: str | None) -> None:
 
 
 def read_picture(data: bytes, info: BundleInfo, tolerance: Tolerance = USUAL) -> Picture:
-    """Decode an image file for a bundle's generator. Raises :class:`ImageError`."""
+    """Decode an image file for a bundle's generator.
+
+    Args:
+        data: The bytes of the file.
+        info: The bundle's metadata.
+        tolerance: What is made of damaged files.
+
+    Returns:
+        The picture, upright, with the generator's channels.
+
+    Raises:
+        ImageError: It cannot be decoded, or is not tolerated.
+    """
     if info.labels is not None:
         return read_labels(data, info.labels, tolerance)
     return images.read(data, info.architecture.in_channels, tolerance)
 
 
 def read_item(item: Item, info: BundleInfo, settings: Settings) -> Picture:
-    """Raises :class:`ImageError`."""
+    """Read and decode an item as a whole.
+
+    Args:
+        item: The input.
+        info: The bundle's metadata.
+        settings: The job's.
+
+    Returns:
+        The picture, as the model takes it.
+
+    Raises:
+        ImageError: The file cannot be read or decoded.
+    """
     data, _ = read_file(item, info, settings)
     return decode_item(item, select_own_page(item, data), info, settings)
 
 
 def read_file(item: Item, info: BundleInfo, settings: Settings) -> tuple[bytes, str]:
-    """The file's bytes and its stamp; no bytes where it is a raster on a disk, which is read from
-    there, and nobody else needs them. Raises :class:`ImageError`."""
+    """Read an item's file.
+
+    A raster on a disk is read from there when it is decoded. Its bytes are left out here unless
+    something else needs them: noise, metadata, or a georeference for a format without one.
+
+    Args:
+        item: The input.
+        info: The bundle's metadata.
+        settings: The job's.
+
+    Returns:
+        The file's bytes, which may be empty as above, and its stamp.
+
+    Raises:
+        ImageError: The file cannot be read.
+    """
     if not (is_raster(item.file_name, info, settings.bands) and files.is_on_disk(item)):
         return files.read(item)
     tells_place = settings.georeference and not OUTPUT_FORMATS[item.form].holds_rasters
@@ -102,7 +149,20 @@ def read_size(item: Item) -> tuple[int, int] | None:
 
 
 def decode_item(item: Item, data: bytes, info: BundleInfo, settings: Settings) -> Picture:
-    """``data``: as :func:`select_own_page` returns it. Raises :class:`ImageError`."""
+    """Decode an item.
+
+    Args:
+        item: The input.
+        data: Its file, as :func:`select_own_page` returns it.
+        info: The bundle's metadata.
+        settings: The job's.
+
+    Returns:
+        The picture, as the model takes it.
+
+    Raises:
+        ImageError: It cannot be decoded, or holds no data.
+    """
     if not is_raster(item.file_name, info, settings.bands):
         return read_picture(data, info, settings.tolerance)
     return _read_raster(item.path if files.is_on_disk(item) else data, item, info, settings)
@@ -132,7 +192,16 @@ def _read_raster(place: str | bytes, item: Item, info: BundleInfo, settings: Set
 
 
 def require_few_pixels(height: int, width: int, settings: Settings) -> None:
-    """Raises :class:`ImageError` where an image that is read as a whole is too large."""
+    """Refuse an image that is too large to be read as a whole.
+
+    Args:
+        height: Its height in pixels.
+        width: Its width in pixels.
+        settings: The job's, with ``--max-pixels``.
+
+    Raises:
+        ImageError: It has more pixels than that.
+    """
     most = pixel_limit(settings.tolerance)
     if height * width > most:
         raise ImageError(
@@ -162,8 +231,16 @@ def place_of(fields: Fields, has_gaps: bool) -> RasterProfile:
 
 
 def require_format(info: BundleInfo, form: str, creation: Sequence[str]) -> None:
-    """See before long work that outputs can be written. ``form``: ``same`` too; ``creation``:
-    options of GDAL's. Raises :class:`InputError`."""
+    """See before long work that outputs can be written.
+
+    Args:
+        info: The bundle's metadata.
+        form: The format of the outputs; may be ``same``.
+        creation: Options of GDAL's drivers, each ``NAME=VALUE``.
+
+    Raises:
+        InputError: The format cannot hold the outputs, or an option is refused.
+    """
     from pix2pix_batch.imaging.raster import creation_check, library
     from pix2pix_batch.imaging.raster.creation import parse_creation_options
 
@@ -194,9 +271,19 @@ def choose_source_form(info: BundleInfo, form: str) -> str:
 def make_source_extras(
     profile: RasterProfile | None, form: str, info: BundleInfo, settings: Settings
 ) -> RasterExtras | None:
-    """As :func:`make_extras`, for a copy of the input.
+    """Make what the writer is told for a copy of the input.
 
-    It has the input's value for no data; an array, which cannot say which that is, the bundle's.
+    The copy has the input's value for no data. An array cannot say which value that is, and has the
+    bundle's.
+
+    Args:
+        profile: Of the input, if it was read as a raster.
+        form: The format of the copy.
+        info: The bundle's metadata.
+        settings: The job's.
+
+    Returns:
+        The extras; ``None`` if the format holds no rasters.
     """
     made = OUTPUT_FORMATS[form]
     if not made.holds_rasters:
@@ -215,8 +302,17 @@ def make_source_extras(
 def make_extras(
     profile: RasterProfile | None, form: str, info: BundleInfo, settings: Settings
 ) -> RasterExtras | None:
-    """What is told to the writer where an output is written as a raster; ``None`` where it is a
-    picture. ``profile``: of the input, where that was read as a raster."""
+    """Make what the writer is told if an output is written as a raster.
+
+    Args:
+        profile: Of the input, if it was read as a raster.
+        form: The format of the output.
+        info: The bundle's metadata.
+        settings: The job's.
+
+    Returns:
+        The extras; ``None`` if the output is written as a picture.
+    """
     made, side = OUTPUT_FORMATS[form], info.ranges.output
     if not made.holds_rasters:
         return None

@@ -52,8 +52,20 @@ look takes a part of a millisecond."""
 
 
 def open_large(item: Item, info: BundleInfo, settings: Settings) -> Raster | None:
-    """The input, opened, where it is to be read window by window; ``None`` where it is held as a
-    whole, or where decoding it tells what is wrong. Raises :class:`ImageError`."""
+    """Open an input that is to be read window by window.
+
+    Args:
+        item: The input.
+        info: The bundle's metadata.
+        settings: The job's.
+
+    Returns:
+        The opened raster; ``None`` if the input is held as a whole, or if decoding it tells what is
+        wrong.
+
+    Raises:
+        ImageError: The file cannot be opened as a raster.
+    """
     found = _open_measured(item, info, settings)
     if found is None or not _fits(found, item, info, settings):
         return found
@@ -83,8 +95,17 @@ def _open_measured(item: Item, info: BundleInfo, settings: Settings) -> Raster |
 
 
 def split_rows(item: Item, info: BundleInfo, settings: Settings) -> list[Item]:
-    """The parts of an image that does not fit in memory, for several workers to make; none where it
-    is held, is of few rows, or is better made by one, which then tells what is wrong."""
+    """Cut an image that does not fit in memory into parts, for several workers to make.
+
+    Args:
+        item: The input.
+        info: The bundle's metadata.
+        settings: The job's.
+
+    Returns:
+        Items for the parts, from top to bottom. Empty if the image is held as a whole, has few
+        rows, or is better made by one worker, which then tells what is wrong.
+    """
     if not settings.writes_to_disk or item.tar or settings.fit not in ("tile", WHOLE):
         return []
     if settings.noise:  # for which the whole file is hashed each time
@@ -108,8 +129,17 @@ def split_rows(item: Item, info: BundleInfo, settings: Settings) -> list[Item]:
 
 
 def reckon_memory(items: Sequence[Item], info: BundleInfo, settings: Settings) -> int:
-    """Bytes that a worker takes besides for such of the ``items`` as are rasters: a strip of the
-    widest of those that are read window by window, and those that are held as a whole."""
+    """Reckon the memory that a worker takes for rasters, beside its engine: for one row of tiles of
+    the widest that is read window by window, or for the samples of those that are held as a whole.
+
+    Args:
+        items: The first inputs of the job.
+        info: The bundle's metadata.
+        settings: The job's.
+
+    Returns:
+        Bytes; 0 if none of the items is a raster.
+    """
     most = 0
     ahead = min(len(items), CODEC_THREADS + 1)
     for item in items:
@@ -170,8 +200,19 @@ def _is_huge(item: Item, settings: Settings) -> bool:
 
 
 def read_probe(item: Item, info: BundleInfo, settings: Settings) -> Picture:
-    """The input as it is decoded, or of one that does not fit in memory a window of its middle.
-    Raises :class:`ImageError`."""
+    """Read an input as it is decoded, or a window of its middle if it does not fit in memory.
+
+    Args:
+        item: The input.
+        info: The bundle's metadata.
+        settings: The job's.
+
+    Returns:
+        The picture or its middle.
+
+    Raises:
+        ImageError: The file cannot be read or decoded.
+    """
     large = open_large(item, info, settings)
     if large is None:
         return input_reading.read_item(item, info, settings)
@@ -188,7 +229,22 @@ def _read_middle(raster: Raster) -> Picture:
 def make_tiles(
     raster: Raster, item: Item, stamp: str, info: BundleInfo, settings: Settings
 ) -> StreamedTiles:
-    """Its tiles, and what is done of them. Raises :class:`ImageError`, :class:`OutputError`."""
+    """Cut an image that does not fit in memory into tiles, and find what is done of them.
+
+    Args:
+        raster: The input, opened.
+        item: The input.
+        stamp: Its stamp, which is a part of what names the finished pieces.
+        info: The bundle's metadata.
+        settings: The job's.
+
+    Returns:
+        The tiles, with the pieces of them that are done.
+
+    Raises:
+        ImageError: Such an image cannot be converted with these settings.
+        OutputError: The pieces cannot be kept in OUT.
+    """
     told = f"of {raster.width:,}x{raster.height:,} pixels is too large to be held in memory"
     if item.variant is not None:
         raise ImageError(f"an image {told}, which synthesize does; cut it into smaller ones")
@@ -241,9 +297,23 @@ def write_output(
     settings: Settings,
     watched: Watched,
 ) -> str:
-    """Make the output of its pieces, put it into its place, and forget the pieces; its hash, as
-    the journal has it. ``kept``: of the input; ``watched`` makes what each step is done under.
-    Raises :class:`ImageError`, :class:`OutputError`."""
+    """Make the output from its pieces, put it into its place, and remove the pieces.
+
+    Args:
+        tiles: The tiles, all of them done.
+        item: The input, which names the output.
+        kept: The input's metadata.
+        info: The bundle's metadata.
+        settings: The job's.
+        watched: Makes what each step is done under.
+
+    Returns:
+        The output's hash, as the journal has it.
+
+    Raises:
+        ImageError: The output cannot be made.
+        OutputError: OUT takes no more.
+    """
     extras = input_reading.make_extras(tiles.raster.profile, item.form, info, settings)
     assert extras is not None
     extras = add_described(extras, kept, settings.origin)

@@ -38,10 +38,18 @@ CPU has, only PyTorch tells."""
 
 
 def engine_memory(description: Description, size: int | Size, batch_size: int | None = None) -> int:
-    """Bytes that the CPU's engine holds while it works, in fp32, which takes the most.
+    """Reckon the memory that the CPU's engine holds while it works, in fp32, which takes the most.
 
-    ``size``: the images' side, or their height and width. Raises ``TypeError`` for descriptions of
-    networks that no engine runs.
+    Args:
+        description: The generator's.
+        size: The images' side, or their height and width.
+        batch_size: Images in a batch; by default as many as the CPU takes of that size.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        TypeError: No engine runs such a network.
     """
     size = (size, size) if isinstance(size, int) else size
     if batch_size is None:
@@ -52,8 +60,19 @@ def engine_memory(description: Description, size: int | Size, batch_size: int | 
 
 
 def gpu_memory(description: Description, size: int, batch_size: int) -> tuple[int, int]:
-    """Bytes of the weights on a GPU, and of the features of a batch of images of ``size``, in
-    float32. Raises as :func:`engine_memory`."""
+    """Reckon the memory of a generator on a GPU, in float32.
+
+    Args:
+        description: The generator's.
+        size: Side of the images in pixels.
+        batch_size: Images in a batch.
+
+    Returns:
+        Bytes of the weights, and of the features of a batch.
+
+    Raises:
+        TypeError: No engine runs such a network.
+    """
     if isinstance(description, Architecture):
         features = _unet_features(description, (size, size))
         return NUMBER * sum(count_weights(description)), NUMBER * batch_size * features

@@ -146,11 +146,19 @@ def fold_norm(block: Block) -> tuple[Tensor, Tensor | None, nn.Module | None]:
 
 
 def instance_norm(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
-    """Instance norm of channels-last images, statistics in float32.
+    """Norm channels-last images by their own statistics, which are in float32.
 
-    PyTorch's own turns the layout around. Group norm with one channel a group is the same and
-    has a channels-last kernel, but one that is some 30 times slower under 1024 pixels than
+    PyTorch's own instance norm turns the layout around. Group norm with one channel a group is the
+    same and has a channels-last kernel, but one that is some 30 times slower under 1024 pixels than
     batch norm of one image after the other.
+
+    Args:
+        x: Images ``(N, C, H, W)``.
+        scale: Factor of each channel; ``None`` for 1.
+        shift: What is added to each channel; ``None`` for 0.
+
+    Returns:
+        The normed images.
     """
     if x.shape[2] * x.shape[3] >= 1024:
         return torch.group_norm(x, x.shape[1], scale, shift, NORM_EPS)
@@ -168,7 +176,14 @@ class Convolution:
     def __init__(
         self, block: Block, shape: tuple[int, int, int], dtype: torch.dtype, activation: Activation
     ) -> None:
-        """``shape``: batch size, height and width of the input."""
+        """Fold the norm if it is fixed, and pack the weights.
+
+        Args:
+            block: A block of the U-Net.
+            shape: Batch size, and height and width of its input.
+            dtype: The type that it computes in.
+            activation: What follows the norm.
+        """
         weight, bias, norm = fold_norm(block)
         self.transposed = isinstance(block.conv, nn.ConvTranspose2d)
         self.norm, self.activation = norm, activation
@@ -214,6 +229,15 @@ class ProductConvolution(Convolution):
         workspace: Workspace,
         way: Way,
     ) -> None:
+        """Lay out the weights for the products.
+
+        Args:
+            block: A block of the U-Net.
+            shape: Batch size, and height and width of its input.
+            activation: What follows the norm.
+            workspace: Buffers that the convolutions use in turn.
+            way: Which kind of product.
+        """
         self.workspace, self.way = workspace, way
         super().__init__(block, shape, torch.float32, activation)
 
@@ -245,9 +269,18 @@ def prepare(
     activation: Activation,
     workspace: Workspace | None,
 ) -> Convolution:
-    """The convolution by the way that is the fastest for its shape, precision and CPU.
+    """Prepare a convolution for the way that is the fastest for its shape, precision and CPU.
 
-    Without a ``workspace`` oneDNN's direct one.
+    Args:
+        block: A block of the U-Net.
+        shape: Batch size, and height and width of its input.
+        dtype: The type that it computes in.
+        activation: What follows its norm.
+        workspace: Buffers that the convolutions use in turn; ``None`` for oneDNN's direct
+            convolution.
+
+    Returns:
+        The convolution.
     """
     conv = block.conv
     transposed = isinstance(conv, nn.ConvTranspose2d)
@@ -270,7 +303,15 @@ class OneDNNUNet:
     def __init__(
         self, unet: UNet, batch: int, size: int, dtype: torch.dtype, *, direct: bool = False
     ) -> None:
-        """``direct``: no convolution as matrix products."""
+        """Prepare all blocks of a U-Net.
+
+        Args:
+            unet: The network in float32, in eval mode.
+            batch: The most images in a batch.
+            size: Side of the images in pixels.
+            dtype: The type that it computes in.
+            direct: Whether no convolution runs as matrix products.
+        """
         a = self.architecture = unet.architecture
         self.dtype = dtype
         workspace = None if direct else Workspace()

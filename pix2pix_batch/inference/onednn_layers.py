@@ -76,6 +76,14 @@ class SizedLayers:
         size: Size,
         dtype: torch.dtype,
     ) -> None:
+        """Plan the buffers and make the steps.
+
+        Args:
+            architecture: The generator's layers.
+            prepared: The convolutions, by the names of their layers.
+            size: Height and width of the images.
+            dtype: The type that they compute in.
+        """
         self.architecture, self.dtype = architecture, dtype
         self.sized = list(architecture.measure_layers(*size))
         plan = plan_features(architecture, size, lambda layer, _: prepared[layer.name].way)
@@ -113,7 +121,15 @@ class SizedLayers:
         statistics: tuple[Tensor, Tensor] | None,
         masks: Mapping[int, Tensor],
     ) -> None:
-        """What follows the layer's convolution."""
+        """Do what follows a layer's convolution, into the layer's buffer.
+
+        Args:
+            place: The layer's place among the layers.
+            y: What :meth:`convolve` returned for it.
+            statistics: Mean and variance of each channel; ``None`` if the layer is not normed by
+                them.
+            masks: Multipliers, by the number of the noise block.
+        """
         step, layer = self.steps[place], self.sized[place].layer
         assert step is not None and isinstance(layer, Convolution)
         feature = self.features[layer.name]
@@ -140,10 +156,18 @@ def run_together(
     masks: Mapping[int, Tensor],
     norms: NormStatistics | None = None,
 ) -> tuple[Tensor, NormStatistics]:
-    """Images that are normed as one, each in buffers of its own, layer by layer.
+    """Run images that are normed as one, each in buffers of its own, layer by layer.
 
-    ``norms``: statistics to norm with in place of the images' own. The embedding of the first, and
-    the statistics that were used; its translation is in its last buffer, which the next replaces.
+    The translation of each image is in its last buffer, which the next run replaces.
+
+    Args:
+        layers: The layers of each image, all of one size.
+        images: The images, ``(1, C, H, W)`` each.
+        masks: Multipliers, by the number of the noise block.
+        norms: Statistics to norm with in place of the images' own.
+
+    Returns:
+        The embedding of the first image, and the statistics that were used.
     """
     found: dict[str, tuple[Tensor, Tensor]] = {}
     first, embedding = layers[0], None
@@ -188,7 +212,16 @@ def _run_convolution(
 
 
 def read_as(feature: Feature, wanted: Place, dtype: torch.dtype) -> Tensor:
-    """The feature with what is around it, copied where it is not held so."""
+    """Give a feature the margin that a layer wants.
+
+    Args:
+        feature: The feature.
+        wanted: How the layer reads it.
+        dtype: The type of its numbers.
+
+    Returns:
+        The feature with its margin; a copy if it is not held so.
+    """
     if feature.place == wanted:
         return feature.whole
     channels, height, width = feature.inner.shape[1:]
@@ -209,8 +242,15 @@ class OneDNNLayers:
     def __init__(
         self, net: LayeredGenerator, size: Size, dtype: torch.dtype, *, direct: bool
     ) -> None:
-        """``size``: the images' usual height and width, which decide how each layer runs, for those
-        of other sizes too. ``direct``: no convolution as matrix products."""
+        """Prepare all convolutions of a network.
+
+        Args:
+            net: The network in float32, in eval mode.
+            size: The images' usual height and width. They decide how each layer runs, also for
+                images of other sizes.
+            dtype: The type that it computes in.
+            direct: Whether no convolution runs as matrix products.
+        """
         self.architecture: LayeredDescription = net.architecture
         self.dtype = dtype
         products = dtype == torch.float32 and not direct and bool(onednn.instruction_set())

@@ -33,6 +33,14 @@ class OutputWriter:
     def __init__(
         self, settings: Settings, info: BundleInfo, domain: Domain | None, watch: Watch
     ) -> None:
+        """Keep what all outputs of a chunk have in common.
+
+        Args:
+            settings: The job's.
+            info: The bundle's metadata.
+            domain: The distribution of the model's training inputs; ``None`` if it is not known.
+            watch: Entered for each step of each image.
+        """
         self.settings, self.info, self.domain, self.watch = settings, info, domain, watch
 
     def write(self, work: PendingImage, place: Place) -> Record:

@@ -27,6 +27,16 @@ class Watch(Protocol):
 
 
 def watch_nothing(doing: str, name: str, count: int = 1) -> AbstractContextManager[None]:
+    """Stand in for a :class:`Watch` where nothing watches.
+
+    Args:
+        doing: What is done.
+        name: To which image.
+        count: To how many at once.
+
+    Returns:
+        A context that does nothing.
+    """
     return contextlib.nullcontext()
 
 

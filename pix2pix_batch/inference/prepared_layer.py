@@ -32,7 +32,15 @@ class PreparedLayer:
     def __init__(
         self, layer: Convolution, block: Block, dtype: torch.dtype, way: Way, before: Size
     ) -> None:
-        """``before``: the input's usual height and width, for which oneDNN lays out the weights."""
+        """Lay out the weights of a convolution.
+
+        Args:
+            layer: Its description.
+            block: Its module.
+            dtype: The type that it computes in.
+            way: How it runs.
+            before: The input's usual height and width, for which oneDNN lays out the weights.
+        """
         self.layer, self.way = layer, way
         weight, bias, self.norm = onednn.fold_norm(block)
         self.scale = self.shift = None
@@ -70,7 +78,14 @@ class Step:
     def __init__(
         self, prepared: PreparedLayer, sized: Sized, wanted: Place, workspace: Workspace
     ) -> None:
-        """``wanted``: how it reads its input."""
+        """Prepare a layer for one size of images.
+
+        Args:
+            prepared: The layer, with its weights.
+            sized: The layer, with the sizes of its input and output.
+            wanted: How it reads its input.
+            workspace: Buffers that the convolutions use in turn.
+        """
         self.prepared, self.layer = prepared, prepared.layer
         self.size, self.wanted = sized.after, wanted
         self.products: Products | None = None
@@ -105,9 +120,17 @@ class Step:
         added: Tensor | None,
         out: Tensor,
     ) -> None:
-        """Norm, activation, noise and sum, into ``out``: some rows at a time, which stay in the
-        cache for one after the other. ``statistics``: mean and variance of each channel, where it
-        is normed."""
+        """Norm, activate, multiply by noise and add, some rows at a time, which stay in the cache
+        for one after the other.
+
+        Args:
+            y: What :meth:`convolve` returned.
+            statistics: Mean and variance of each channel; ``None`` if the layer is not normed by
+                them.
+            mask: Multipliers of the result; ``None`` for no noise.
+            added: What is added to the result; ``None`` for nothing.
+            out: Takes the result.
+        """
         if statistics is not None:
             factor, offset = self._factor_and_offset(*statistics)
         for rows in cut_rows(y):
@@ -133,7 +156,13 @@ class Step:
 
 
 def activate_in_place(x: Tensor, activation: str, slope: float) -> None:
-    """``slope``: of a leaky one."""
+    """Apply an activation to a tensor itself.
+
+    Args:
+        x: The tensor.
+        activation: ``relu``, ``leaky_relu`` or ``tanh``; others change nothing.
+        slope: The slope of a leaky ReLU below 0.
+    """
     if activation == "relu":
         x.clamp_min_(0)
     elif activation == "leaky_relu":
@@ -165,6 +194,14 @@ def statistics_of_all(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def scale_and_shift(y: Tensor, factor: Tensor, offset: Tensor, out: Tensor) -> None:
+    """Compute ``y * factor + offset`` in float32.
+
+    Args:
+        y: An image, ``(1, C, H, W)``.
+        factor: Of each channel, ``(1, C, 1, 1)``.
+        offset: Of each channel, ``(1, C, 1, 1)``.
+        out: Takes the result, in its own type.
+    """
     if out.dtype == torch.float32:
         torch.addcmul(offset, y, factor, out=out)
     else:

@@ -86,7 +86,18 @@ class Settings:
 
 
 def settings_without_job(model: Path, size: int, fit: str, device: str, precision: str) -> Settings:
-    """Settings for translating a few images in this process with PyTorch."""
+    """Make the settings for translating a few images in this process with PyTorch.
+
+    Args:
+        model: The bundle's file.
+        size: Side of the model's images in pixels.
+        fit: One of the choices of ``--fit``.
+        device: Where the model runs.
+        precision: What it computes in.
+
+    Returns:
+        The settings, which write no output.
+    """
     from pix2pix_batch import bundle
 
     return Settings(

@@ -65,7 +65,15 @@ class ThinConvolution:
 
 
 def add_shifted(own: Tensor, other: Tensor, shift: int, out: Tensor, axis: int) -> None:
-    """``out[k] = own[k] + other[k - shift]`` along ``axis``, nothing from outside."""
+    """Compute ``out[k] = own[k] + other[k - shift]`` along an axis; nothing is added from outside.
+
+    Args:
+        own: The first term.
+        other: The second term, of the same shape.
+        shift: By how many places the second term is shifted, 1 or -1.
+        out: Takes the sum.
+        axis: The axis.
+    """
     length = own.shape[axis] - 1
     begin, end = (1, 0) if shift > 0 else (0, 1)
     torch.add(

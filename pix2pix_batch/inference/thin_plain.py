@@ -27,7 +27,13 @@ class ThinPlainConvolution:
         return weight.permute(2, 3, 0, 1).contiguous()
 
     def __init__(self, kernel: Tensor, size: tuple[int, int], workspace: Workspace) -> None:
-        """``kernel``: an ordered one. ``size``: the output's height and width."""
+        """Reserve the buffers.
+
+        Args:
+            kernel: The kernel, as :meth:`order_kernel` returns it.
+            size: Height and width of the output.
+            workspace: Buffers that the convolutions use in turn.
+        """
         self.side, _, self.outputs, self.inputs = kernel.shape
         self.kernels = kernel.flatten(1, 2)
         self.size, self.workspace = size, workspace

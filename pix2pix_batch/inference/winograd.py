@@ -90,12 +90,19 @@ class Block(NamedTuple):
 
 
 def transform_kernel(weight: Tensor, transposed: bool, *, outputs_first: bool = False) -> Tensor:
-    """``(16, inputs, outputs)``, float32, from a 4x4 convolution's weight; ``outputs_first``: as a
-    view of what lies the other way in memory.
+    """Transform the weight of a 4x4 convolution of stride 2.
 
     Inputs are (row's phase, column's phase, channel), or of a transposed convolution outputs are.
     Worked out along the height, then along the width, each sum rounded once: float64 would make
     no difference that one sees behind the products' own rounding, and takes five times as long.
+
+    Args:
+        weight: The weight, as PyTorch's module has it.
+        transposed: Whether it is a transposed convolution's.
+        outputs_first: Whether the kernel is a view of one that lies the other way in memory.
+
+    Returns:
+        The kernel, ``float32 (16, inputs, outputs)``.
     """
     if transposed:  # (in, out, 4, 4)
         taps = torch.tensor(TAPS_OF_PHASE)
@@ -124,10 +131,18 @@ def _points(first: Tensor, second: Tensor) -> Iterator[Tensor]:
 
 
 def multiplies_alike(kernel: Tensor, rows: int, images: int) -> bool:
-    """Whether images of so many rows come out of a product the same, bit for bit, at any place.
+    """Say whether images come out of a product the same, bit for bit, at any place in it.
 
-    A library may do the last rows of a matrix by other instructions than the rows before. Looked
-    up on numbers from a fixed seed, so that it is the same whenever the CPU is.
+    A library may do the last rows of a matrix by other instructions than the rows before. This is
+    tried on numbers from a fixed seed, so that the answer is the same whenever the CPU is.
+
+    Args:
+        kernel: The kernel, ``(products, inputs, outputs)``.
+        rows: Rows of an image in the product.
+        images: How many images share the product.
+
+    Returns:
+        Whether they do.
     """
     if images == 1:
         return True
@@ -191,6 +206,13 @@ class WinogradConvolution:
         lines[..., self.width + 1 :, :].zero_()
 
     def transform_input(self, x: Tensor, combine: Callable[..., Tensor], point: Point) -> None:
+        """Transform the input of a block for one of the four points along the height.
+
+        Args:
+            x: The input, channels last.
+            combine: Adds or subtracts two rows.
+            point: The buffers of this point, and what is done in them.
+        """
         for first, second, to in point.lines:
             one, two = (
                 None if row is None else self._rows_of(x, row, to.shape[1], self.phases_in)
@@ -318,9 +340,15 @@ class WinogradConvolution:
 
 
 def outputs(m: Tensor, total: Tensor, y: Sequence[Tensor]) -> list[Operation]:
-    """A tile's outputs ``y`` along an axis from its points ``m``, of which they may be the first.
+    """List the operations that make a tile's outputs along an axis from its points.
 
-    ``total``: room for a sum.
+    Args:
+        m: The four points, of which the outputs may be the first.
+        total: Room for a sum.
+        y: The three outputs.
+
+    Returns:
+        The operations, in order.
     """
     return [
         (torch.add, m[1], m[3], total),

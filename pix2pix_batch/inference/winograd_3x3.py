@@ -65,7 +65,13 @@ class Winograd3x3:
         return kernel.float().contiguous()
 
     def __init__(self, kernel: Tensor, size: tuple[int, int], workspace: Workspace) -> None:
-        """``kernel``: a transformed one. ``size``: the output's height and width."""
+        """Reserve the buffers.
+
+        Args:
+            kernel: The kernel, as :meth:`transform_kernel` returns it.
+            size: Height and width of the output.
+            workspace: Buffers that the convolutions use in turn.
+        """
         _, self.inputs, self.outputs = kernel.shape
         self.kernel, self.size, self.workspace = kernel, size, workspace
         self.tiles = small_tiles(size)

@@ -21,78 +21,98 @@ MOST_VARIANTS = 1_000_000
 # One field for each option of the command.
 @dataclass(frozen=True, kw_only=True)
 class SynthesisOptions:
-    """What ``synthesize`` can be told; see the command's help. ``None``: decided, or not asked
-    for."""
+    """The options of ``synthesize``; the command's help describes each. An option that is ``None``
+    is decided by the job, or not asked for."""
 
-    model: str = options.MODEL()
+    model: str = options.MODEL(
+        "The model: a shipped one's name (see 'model list') or a bundle's file."
+    )
     variants: int | None = option(
         None,
-        "Images an input: one as 'convert' makes it, the others with noise.  [default: 1]",
+        "Make K images of each input: one as 'convert' makes it, the others with noise.  "
+        "[default: 1]",
         low=1,
         metavar="K",
     )
     target_count: int | None = option(
         None,
-        "Make N images in all, spread evenly over the inputs; --variants is then the most an "
-        "input may get.",
+        "Make N images in total, spread evenly over the inputs. --variants is then the maximum "
+        "for one input.",
         low=1,
         metavar="N",
     )
-    seed: int = options.SEED("Of noise and splits.")
+    seed: int = options.SEED("The seed of noise and splits; the same seed gives the same dataset.")
     layout: str = option(
         "imagefolder",
-        "For Hugging Face datasets, webdataset, Parquet readers, or pix2pix trainers.",
+        "How the dataset is laid out: imagefolder for Hugging Face datasets, webdataset, parquet, "
+        "or side-by-side and a-b for 'train' and other pix2pix trainers.",
         choices=tuple(LAYOUTS),
     )
     split: str = option(
         "train=1",
-        "Shares of the inputs; all variants of an input stay together.",
+        "The splits, each with its share of the inputs. All variants of an input are in the same "
+        "split.",
         metavar="train=0.8,val=0.1,...",
     )
     group_by: str | None = option(
         None,
-        "Inputs for which this gives the same stay in one split.",
+        "Keep groups of inputs in one split: inputs that have the same match of REGEX in their "
+        "paths, the same folder, or the same value in a table's column.",
         metavar="REGEX|folder|FILE.csv:COLUMN",
     )
     stratify: str | None = option(
         None,
-        "Each split gets its share of what this tells apart.",
+        "Give each split its share of every folder, or of every other kind of input that this "
+        "tells apart in the same way as --group-by.",
         metavar="folder|REGEX|FILE.csv:COLUMN",
     )
     max_distance: float | None = option(
         None,
-        "Leave out what is farther from the model's training inputs than P percent of these; "
-        "200: than twice the farthest.",
+        "Leave out images whose input is farther from the model's training inputs than P percent "
+        "of these are from each other. 200 means twice as far as the farthest.",
         low=0,
         metavar="P",
     )
     reject_flagged: bool = option(
-        False, "Leave out near-duplicates, flat images and what else is flagged."
+        False, "Leave out images that are flagged, such as near-duplicates and flat ones."
     )
-    noise_rate: float = option(0.5, "Of dropout.", decides_bytes=True)  # as models are trained
+    noise_rate: float = option(  # as models are trained
+        0.5,
+        "The rate of dropout in variants with noise, between 0 and 1.",
+        decides_bytes=True,
+    )
     noise_blocks: int | None = option(
         None,
-        "Noise in the N innermost decoder blocks.  [default: those trained with it]",
+        "Apply dropout in the N innermost blocks of the decoder.  [default: the blocks that were "
+        "trained with it]",
         low=1,
         metavar="N",
         decides_bytes=True,
     )
     input_noise: float = option(
         0.0,
-        "Deviation of noise on the input of all variants but the first, of 255.",
+        "Add noise of this standard deviation, of 255, to the input of all variants but the first.",
         low=0,
         high=255,
         metavar="LEVELS",
         decides_bytes=True,
     )
-    sources: bool = option(True, "Outputs only.")
+    sources: bool = option(True, "Leave the inputs out of the dataset and store only the outputs.")
     mark: bool = option(
-        True, "Do not say in the images' metadata that they are synthetic.", decides_bytes=True
+        True,
+        "Do not write into the images' metadata that they are synthetic.",
+        decides_bytes=True,
     )
-    name: str | None = option(None, "The dataset's, for its card.  [default: the model's and IN's]")
-    license: str = option("other", "For its card.")
-    fit: str | None = options.FIT("As for 'convert'.")
-    format: str = options.FORMAT()
+    name: str | None = option(
+        None,
+        "The name of the dataset on its card.  [default: made of the model's name and IN's]",
+    )
+    license: str = option("other", "The licence of the dataset on its card.")
+    fit: str | None = options.FIT(
+        "What to do with images of other sizes than the model's, as for 'convert'.  [default: "
+        "the model's]"
+    )
+    format: str = options.FORMAT("The format of the outputs.")
     bands: str | None = options.BANDS()
     creation_option: tuple[str, ...] = options.CREATION_OPTION()
     quality: int | None = options.QUALITY()
@@ -101,9 +121,9 @@ class SynthesisOptions:
     device: str = options.DEVICE()
     precision: str = options.PRECISION()
     backend: str = options.BACKEND()
-    overwrite: bool = option(False, "Make the dataset in OUT anew.")
+    overwrite: bool = option(False, "Make the dataset in OUT from the beginning.")
     limit: int | None = options.LIMIT()
-    scheduler: str | None = options.SCHEDULER("An existing Dask cluster.")
+    scheduler: str | None = options.SCHEDULER()
     strict: bool = options.STRICT()
     lenient: bool = options.LENIENT()
     max_pixels: int | None = options.MAX_PIXELS()
@@ -111,9 +131,11 @@ class SynthesisOptions:
     exclude: tuple[str, ...] = options.EXCLUDE()
     include: tuple[str, ...] = options.INCLUDE()
     pages: str = options.PAGES()
-    retry_failed: bool = option(False, "Also try again what failed before.")
+    retry_failed: bool = option(
+        False, "Try again what failed in earlier runs, even if it has not changed since."
+    )
     item_timeout: float = options.ITEM_TIMEOUT()
-    report: bool = option(True, "No report.html.")
+    report: bool = option(True, "Do not write report.html, the page that shows what came out.")
 
     def __post_init__(self) -> None:
         """Raises :class:`InputError`."""
