@@ -146,7 +146,15 @@ how many they cannot do without, be there one worker: of 20 none starts, of 40 o
 
 
 def local_cluster(environments: list[dict[str, str]]) -> SpecCluster:
-    """Worker processes of one thread, each with its environment. Raises :class:`OutputError`."""
+    """Worker processes of one thread, each with its environment.
+
+    Raises :class:`InputError` in a process that may have none, and :class:`OutputError`.
+    """
+    if multiprocessing.current_process().daemon:
+        raise InputError(
+            "workers are processes, which a daemonic process cannot start, as those of Dask's and "
+            "multiprocessing's pools are; call it in a process of its own, or with scheduler="
+        )
     _require_open_files(len(environments))
     here = {"host": "127.0.0.1", "protocol": "tcp://"}
     options = {

@@ -60,8 +60,10 @@ class RunRecorder:
 
     def _write_records(self, records: list[Record], seconds: float, worker: str) -> None:
         records = [self._add_outdated(record) for record in records]
-        self.journal.add(records, seconds, worker)
-        self.summary.add(records)
+        try:
+            self.journal.add(records, seconds, worker)
+        finally:
+            self.summary.add(records)  # their outputs are there, also where the journal's disk is full
 
     def _add_outdated(self, record: Record) -> Record:
         before = self._outdated.pop(record.name, "")

@@ -98,7 +98,7 @@ class Summary:
         "total", "planned", "converted", "skipped", "failed", "quarantined", "failed_before",
         "outdated", "doubtful", "unmeasured", "warned", "warned_before", "renamed", "ignored",
         "unread", "litter", "excluded", "seconds", "images_per_second", "device", "backend",
-        "precision", "model",
+        "precision", "model", "outcome", "fatal",
     )  # fmt: skip
 
     def add(self, records: Iterable[Record]) -> None:

@@ -178,6 +178,7 @@ def full(ran: Ran, place: Path) -> bool:
     assert str(place) in lines[0]
     assert "No space left on device" in lines[0]
     assert "room" in lines[0]
+    assert ran.figures["outcome"] == "stopped" and ran.figures["fatal"] in lines[0]
     return True
 
 

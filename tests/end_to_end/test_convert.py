@@ -59,6 +59,8 @@ FIGURES = [
     "backend",
     "precision",
     "model",
+    "outcome",
+    "fatal",
     "warnings",
     "failures",
 ]
