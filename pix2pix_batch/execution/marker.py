@@ -129,12 +129,15 @@ class Marker:
             yield
             return
         was_enabled = faulthandler.is_enabled()
+        # Its file must be open before: nothing can be opened any more while a signal is handled.
         faulthandler.enable(self._file.fileno(), all_threads=False)
         try:
             yield
         finally:
             faulthandler.disable()
             if was_enabled:
+                # sys.stderr itself may have been replaced by an object without a descriptor, or be
+                # None.
                 faulthandler.enable(sys.__stderr__ or 2)
 
     def begin(self, index: int, stamp: str) -> None:
@@ -194,6 +197,8 @@ class _NoMarker(OSError):
 
 def _create(path: str) -> BinaryIO:
     try:
+        # Unbuffered: what was noted must be with the system when the process dies. It need not be
+        # on the disk (no fsync): a machine that goes down ends the job, and with it all markers.
         return open(path, "xb", buffering=0)
     except FileExistsError:
         raise

@@ -211,6 +211,8 @@ class TarConverter:
                 self._count_record(
                     replace(record, output="", outdated=self._outdated_output(slot.name))
                 )
+        # In the members' order, whatever order the codecs finish in: the tar's bytes must not
+        # depend on it.
         while self._slots and self._slots[0].is_settled:
             self._hand_on(self._slots.popleft())
 
@@ -297,6 +299,8 @@ def convert(
         return [], str(error)
     records = list(passage.records.values())
     failed = [record for record in records if record.status != DONE]
+    # A failure without a stamp may pass; a tar with a stamp would count as settled and keep the
+    # gap.
     if not all(record.stamp for record in failed):  # the next run tries it again
         stamp = ""
     whole = Record(item.name, DONE, stamp, item.output, hash=digest, members=len(records))
