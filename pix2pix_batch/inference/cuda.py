@@ -84,7 +84,7 @@ class Slot:
             self.inputs = [torch.zeros(one.shape, dtype=one.dtype, device=device) for one in inputs]
             self.run = prepare(self.inputs)
             self.outputs = self.run()  # what is allocated or compiled late, is now
-        self.stream.synchronize()
+        self.stream.synchronize()  # a capture must find nothing under way
         self.graph, self.remark = self._capture(device) if captures else (None, "")
         # Last: a batch that does not fit into the GPU's memory is to take none of the machine's.
         self.given = [torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in inputs]
@@ -120,7 +120,7 @@ class Slot:
             if array.shape[1:] != tuple(host.shape[1:]) or not 0 < self.count <= len(host):
                 raise ValueError(f"expected up to {tuple(host.shape)}, got {array.shape}")
             host.numpy()[: self.count] = array
-            host.numpy()[self.count :] = 0
+            host.numpy()[self.count :] = 0  # not what the slot's last batch left
         with torch.cuda.stream(self.stream):
             for there, host in zip(self.inputs, self.given, strict=True):
                 there.copy_(host, non_blocking=True)
