@@ -105,6 +105,8 @@ def convert_chunk(
             _open_engine(
                 settings
             )  # not watched: PyTorch alone may take longer to load than an image may
+            # After the engine is open, which only a worker's first chunk pays for: the planner must
+            # not take it for the images' time.
             start = time.perf_counter()
             with Watchdog(chunk_options.limit, lambda doing, name: mark.hung(doing)) as watchdog:
                 if chunk_options.careful:
