@@ -176,8 +176,7 @@ def local_cluster(environments: list[dict[str, str]]) -> SpecCluster:
             silence_logs=logging.CRITICAL,
         )
     except RuntimeError as error:
-        # Python's error does not say that semaphores are what is lacking, the usual cause in
-        # containers.
+        # Python's error does not say whether semaphores are what is lacking, as in some containers.
         _require_semaphores()
         raise OutputError(
             f"the workers do not start ({error}); see that there is memory enough for them "

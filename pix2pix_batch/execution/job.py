@@ -202,8 +202,8 @@ class Job:
             client, self.progress.workers = start_workers(
                 stack, options, self.planned.info, self.settings, first
             )
-            # Not at the top: this imports Dask, which takes as long as the workers' process needs
-            # to import PyTorch beside.
+            # Not at the top: it imports Dask, which a dry run and a job with nothing left to do
+            # need not.
             from pix2pix_batch.execution import cluster
 
             if self.stop.is_set():

@@ -84,8 +84,8 @@ class BatchBuilder(Generic[Owner]):
         The next batch can fill once the engine has taken the tiles.
         """
         count = len(self.owners) if self.engine.takes_fewer else len(self.buffer)
-        # Zeros, not the tiles of the batch before: a slot never holds one image's pixels with
-        # another's.
+        # Zeros, not what the batch before left: what runs beside the last images is the same each
+        # time.
         self.buffer[len(self.owners) : count] = 0
         masks = self._multipliers(count) if self.mixes else self._masks(count)
         owners, self.owners, self.keys = self.owners, [], []

@@ -84,7 +84,7 @@ class Slot:
             self.inputs = [torch.zeros(one.shape, dtype=one.dtype, device=device) for one in inputs]
             self.run = prepare(self.inputs)
             self.outputs = self.run()  # what is allocated or compiled late, is now
-        self.stream.synchronize()  # a capture must find nothing under way
+        self.stream.synchronize()
         self.graph, self.remark = self._capture(device) if captures else (None, "")
         # Last: a batch that does not fit into the GPU's memory is to take none of the machine's.
         self.given = [torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in inputs]

@@ -359,8 +359,7 @@ def outputs(m: Tensor, total: Tensor, y: Sequence[Tensor]) -> list[Operation]:
         The operations, in order.
     """
     return [
-        # The common sum first and always in this order: the first two outputs may overwrite its
-        # terms.
+        # The common sum first, since an output may lie where the point of its number does.
         (torch.add, m[1], m[3], total),
         (torch.sub, m[1], m[3], y[1]),
         (torch.add, m[0], total, y[0]),

@@ -170,7 +170,7 @@ class History:
         is_same = state >> DETAIL == _detail(stamp_now)
         if not is_same:
             # The index has only a hash of stamp and options, so each set of options under which the
-            # failure would still hold is tried: few, as there are three such options.
+            # failure would still hold is tried: a handful, as few options are such.
             some = chain.from_iterable(combinations(under, n + 1) for n in range(len(under)))
             is_same = any(state >> DETAIL == _detail(stamp_now, UNDER.join(one)) for one in some)
         return decode_status(state) if is_same else ""

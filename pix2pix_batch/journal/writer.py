@@ -315,7 +315,6 @@ class Journal(History):
             if not any(self.directory.glob("journal*")):  # of other shards, or of the whole
                 self._tidy()
                 self.temporary.rmdir()
-                # anew.
                 for shard in {None, self.shard}:
                     lock_of(self.out, shard).unlink()
                 self.directory.rmdir()
