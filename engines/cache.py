@@ -254,7 +254,8 @@ class Cache:
             return
 
     def runtime_file(self, entry: Entry) -> RuntimeFile:
-        """Kept beside the engine, and removed with it."""
+        """The file for what a library compiles of an engine as it loads it: it lies beside the
+        engine and is removed with it."""
         return RuntimeFile(self, entry.path.with_suffix(RUNTIME))
 
     def read_timings(self, name: str) -> bytes:

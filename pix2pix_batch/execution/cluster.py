@@ -72,11 +72,11 @@ def start_local(environments: list[dict[str, str]], method: str) -> Iterator[tup
     """
     logging.getLogger("distributed").setLevel(logging.ERROR)
     with contextlib.ExitStack() as stack:
-        how = {
+        starting = {
             "distributed.worker.multiprocessing-method": method,
             SPAWNED: {**dask.config.get(SPAWNED), **worker_template.ENVIRONMENT},
         }
-        stack.enter_context(dask.config.set(QUIET | how))
+        stack.enter_context(dask.config.set(QUIET | starting))
         stack.enter_context(worker_template.main_left_out())
         # Else Dask imports pandas where it is installed, for a fork server of its own to import.
         if hasattr(utils, "_forkserver_preload_set"):

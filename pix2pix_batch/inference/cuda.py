@@ -214,7 +214,7 @@ class SlotEngine:
         raise NotImplementedError
 
     def engine_errors(self, what: str) -> contextlib.AbstractContextManager[None]:
-        """What goes wrong inside as :class:`EngineError`: that this engine cannot do ``what``."""
+        """Within it, what goes wrong is raised as :class:`EngineError`: it cannot do ``what``."""
         return engine_errors(f"{self.backend} {what} on the GPU")
 
     @property

@@ -133,7 +133,7 @@ class _Queue:
 
     def take(self) -> Iterator[PendingImage | Record]:
         """The first that were sent together, once they are decoded."""
-        coming, those, used = self.ahead.popleft()
+        coming, items, used = self.ahead.popleft()
         for made in coming.result():
             if isinstance(made, PendingImage):
                 tiles = max(1, len(made.tiles))  # none of an image whose rows are there
@@ -141,7 +141,7 @@ class _Queue:
                 # take memory.
                 self.wanted = max(self.threads, math.ceil(self.batch / tiles))
             yield made
-        self.size, self.count = self.size - used, self.count - len(those)
+        self.size, self.count = self.size - used, self.count - len(items)
 
 
 def _is_of_same(item: Item, before: Item | None) -> bool:

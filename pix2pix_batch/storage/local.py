@@ -80,7 +80,7 @@ class LocalStore:
         pass
 
     def require_writable(self, out: str) -> None:
-        """Who makes the directory sees it."""
+        """Nothing is asked here: making the directory shows it."""
 
     def name_rules(self, out: str) -> NameRules:
         above = (Path(out), *Path(out).absolute().parents)

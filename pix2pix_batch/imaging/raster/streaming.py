@@ -18,7 +18,7 @@ from pix2pix_batch.imaging.tiling import Axis, round_to
 from pix2pix_batch.value_ranges import ValueRange
 
 Watched = Callable[[], AbstractContextManager[None]]
-"""Makes what a step is done under, which may not take forever."""
+"""Makes the context in which one step is done, which ends a step that hangs."""
 
 PANEL = 8 << 20
 """Bytes of samples that are read at once."""
