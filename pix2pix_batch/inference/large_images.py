@@ -221,7 +221,6 @@ def read_probe(item: Item, info: BundleInfo, settings: Settings) -> Picture:
 
 
 def _read_middle(raster: Raster) -> Picture:
-    # The middle: at the edges scenes often have no data.
     height, width = (min(side, LARGE_TILE) for side in (raster.height, raster.width))
     top, left = (raster.height - height) // 2, (raster.width - width) // 2
     return Picture(raster.read(top, left, height, width)[0])
