@@ -67,7 +67,7 @@ def apportion(total: int, shares: Sequence[float]) -> list[int]:
     """``total`` in whole parts as near to ``shares`` (which add up to 1) as can be: the largest
     remainders are rounded up, the first of equal ones."""
     quotas = [total * share for share in shares]
-    # Rounded a little up: 0.7 * 10 may come out as 6.999999.
+    # Rounded a little up: 0.29 * 100 comes out as 28.999999999999996.
     parts = [math.floor(quota + ROUNDING) for quota in quotas]
     order = sorted(range(len(parts)), key=lambda i: (parts[i] - quotas[i], i))
     for i in order[: total - sum(parts)]:
