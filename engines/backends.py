@@ -181,9 +181,11 @@ def load_or_build(
             return entry, parity_check.load_engine(
                 library, entry, cache, spec.info.ranges.output.dtype
             )
+        # The engine is good; whoever asked halves the batch.
         except MemoryShortage:
             raise
         except EngineError as error:
+            # Built for exactly this machine: building it again would give the same.
             if entry.key == spec.key(library, CURRENT, gpu):
                 raise
             reason = str(error)

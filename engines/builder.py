@@ -140,6 +140,8 @@ def _interruptible(build: Callable[[], Any], monitor: Any) -> Any:
     while not done.is_set():
         try:
             if not started:
+                # Before the start itself: Ctrl-C may come in between, and a thread cannot be
+                # started twice.
                 started = True
                 thread.start()
             done.wait(0.1)  # a wait without end does not wake for a signal to another thread

@@ -189,6 +189,7 @@ class Cache:
         newest = None
         for entry in self.entries():
             if isinstance(entry, Entry) and entry.key.purpose == key.purpose and entry.key != key:
+                # The entries come oldest first.
                 newest = entry
         return newest
 
@@ -231,6 +232,8 @@ class Cache:
                 "parity": None,
                 "refused": "",
             }
+            # The old one first and the new one last: a crash in between leaves an engine without a
+            # sidecar, which is never loaded, and not one with another's.
             path.with_suffix(SIDECAR).unlink(missing_ok=True)
             self._write(path, plan)
             self._write_facts(path, facts)
@@ -251,7 +254,8 @@ class Cache:
             return
 
     def runtime_file(self, entry: Entry) -> RuntimeFile:
-        """Kept beside the engine, and removed with it."""
+        """The file for what a library compiles of an engine as it loads it: it lies beside the
+        engine and is removed with it."""
         return RuntimeFile(self, entry.path.with_suffix(RUNTIME))
 
     def read_timings(self, name: str) -> bytes:
@@ -301,6 +305,7 @@ class Cache:
     def _remove(self, stem: str, *, leftovers: bool = False) -> int:
         """Remove the files of one engine; returns their bytes, 0 where it is in use."""
         whole = leftovers and (self.folder / f"{stem}{ENGINE}").exists()
+        # An engine is there for what looked like leftovers: another process has just built it.
         kinds = [LOCK] if whole else [ENGINE, SIDECAR, RUNTIME, LOCK]
         freed = 0
         try:
@@ -343,6 +348,7 @@ class Cache:
         """Whole or not at all. Raises :class:`OutputError`, :class:`InputError`."""
         try:
             with whole(path, prefix=f"{PART}{path.stem}.") as file:
+                # Before anything is in it, whatever the user's umask: an engine is code.
                 os.fchmod(file.fileno(), 0o600)
                 file.write(data)
         except OSError as error:

@@ -110,6 +110,8 @@ def export(
     masks = info.architecture.mask_shapes(size, size) if noise else []
     network = trace(graph, size, batch_size, masks, OPSETS[precision], image_type=image_type)
     describe(network, info, fingerprint, precision, batch_size, size, len(masks))
+    # Else protobuf may write its maps in another order each time, and equal arguments give equal
+    # bytes.
     content = network.SerializeToString(deterministic=True)
     output.write(out, content)
     return ExportInfo(

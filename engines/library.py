@@ -127,6 +127,7 @@ class ErrorLog:
 
         class Keeper(trt.ILogger):
             def log(self, severity: Any, message: str) -> None:
+                # Bounded: one fault may be told for each layer, and only the first is shown.
                 if severity in serious and len(messages) < 100:
                     messages.append(" ".join(message.split()))
 

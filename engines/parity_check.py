@@ -100,6 +100,7 @@ def measure_parity(
     """
     closeness = psnr(translated, expected, side)
     if side is None or side.is_eight_bit:
+        # In 16 bits, since uint8 would wrap around below 0.
         greatest = int(np.abs(translated.astype(np.int16) - expected).max())
         return Parity(closeness, greatest, len(translated))
     apart = np.abs(side.to_levels(translated) - side.to_levels(expected)).max()

@@ -49,6 +49,7 @@ class TensorRTEngine(SlotEngine):
         self.errors = library.make_logger()
         place = torch.device(device)
         with self.engine_errors("cannot load the engine"):
+            # TensorRT works in the context that PyTorch has made, and PyTorch makes it late.
             torch.cuda.init()
             torch.cuda.empty_cache()  # TensorRT has an allocator of its own
             self.runtime = library.trt.Runtime(self.errors.logger)
@@ -101,6 +102,7 @@ class TensorRTEngine(SlotEngine):
         while self.flying:
             self.finish()
         self.slots.clear()
+        # Before the engine, of which it and the contexts are parts.
         del self.cache
         self.engine = self.runtime = None
         torch.cuda.empty_cache()

@@ -214,6 +214,7 @@ def _generator(path: Path, info: BundleInfo, state: dict[str, torch.Tensor]) -> 
     """Raises :class:`BundleError` for weights that are not the architecture's, or no numbers."""
     import torch
 
+    # Without memory for weights that would be replaced at once, nor time to draw them.
     with torch.device("meta"):
         generator: Generator = info.architecture.build()
     for name in (*EMBEDDING_KEYS, QUANTILES_KEY):

@@ -66,6 +66,7 @@ def on_input(key: bytes, tile: np.ndarray, deviation: float) -> np.ndarray:
     The noise is the sum of four random bytes, which is close to a normal distribution and, unlike
     one, the same in every version of NumPy.
     """
+    # A key of its own, so that the input's noise does not go with the masks'.
     own = hashlib.blake2b(key, digest_size=16, person=b"input noise").digest()
     bits = np.random.Philox(key=int.from_bytes(own, "little"))
     raw = bits.random_raw((tile.size + 1) // 2).astype("<u8").view(np.uint8)[: 4 * tile.size]

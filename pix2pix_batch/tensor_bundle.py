@@ -205,6 +205,8 @@ def _last_number(fields: Fields, number: int) -> int:
 def _read_varint(content: bytes, place: int) -> tuple[int, int]:
     """A number of seven bits a byte, and where what follows begins."""
     value = 0
+    # A number has 64 bits, ten groups of seven; without an end a damaged file would make it
+    # endless.
     for shift in range(0, 70, 7):
         byte = content[place]
         place += 1

@@ -20,6 +20,7 @@ def make_accelerator(recipe: Recipe, device: str) -> Accelerator:
     on_cpu = device == "cpu" or not cuda
     precision = recipe.precision
     if precision == "auto":
+        # False: without emulation, which older GPUs have and which gains nothing.
         fast = onednn.bf16_is_fast() if on_cpu else torch.cuda.is_bf16_supported(False)
         precision = "bf16" if fast else "fp32"
     if precision == "fp16" and on_cpu:

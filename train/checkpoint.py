@@ -39,6 +39,7 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
         OutputError: It cannot be written; those before stay.
     """
     path = path_of(folder, step)
+    # On the disk before older ones go: at no moment is there none to go on from.
     write_whole(path, lambda file: torch.save(state, file))
     for old in list_checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
@@ -104,12 +105,14 @@ def explain_unwritable(path: Path, error: OSError) -> OutputError:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in ``folder``, oldest first."""
+    # By name, which has eight digits, so this is the order of the steps.
     return sorted(path for path in folder.glob("step-*.pt") if NAME.search(path.name))
 
 
 def load(path: Path) -> dict[str, Any] | None:
     """A file's plain tensors and values; ``None`` where it is damaged."""
     try:
+        # PyTorch compares no checksums: a changed byte would be trained on unseen.
         if find_damaged_record(path):
             return None
         state = torch.load(path, map_location="cpu", weights_only=True)

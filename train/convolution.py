@@ -256,4 +256,6 @@ def use_own_convolutions(generator: UNet) -> None:
     """Give each block a convolution of this module with the very same parameters."""
     for block in [*generator.down, *generator.up]:
         kind = Up if isinstance(block.conv, nn.ConvTranspose2d) else Down
+        # Not a new module: parameters stay the very same objects, under the same names in
+        # checkpoints.
         block.conv.__class__ = kind

@@ -90,6 +90,7 @@ def fingerprint(split: Split) -> str:
     digest = hashlib.sha256()
     for index in range(len(split)):
         name, source, target, *valid = split[index]
+        # The shapes too: else pixels of one pair might pass for those of another.
         digest.update(json.dumps([name, source.shape, target.shape]).encode())
         digest.update(b"".join(pixels.tobytes() for pixels in (source, target, *valid)))
     return digest.hexdigest()

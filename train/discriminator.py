@@ -45,6 +45,7 @@ class PatchGAN(nn.Module):
         super().__init__()
         halvings = RECEPTIVE_FIELDS[patch]
         kernel, padding = (1, 0) if patch == 1 else (4, 1)
+        # Batch norm has a shift of its own, which makes a bias before it useless.
         bias = norm != "batch"
         widths = [ndf * min(1 << i, MAX_WIDTH) for i in range(max(1, halvings) + 1)]
         strides = [2 if i < halvings else 1 for i in range(len(widths))]

@@ -82,7 +82,7 @@ class Trainer:
 
     def _build(self) -> None:
         recipe, accelerator = self.recipe, self.accelerator
-        torch.manual_seed(recipe.seed)
+        torch.manual_seed(recipe.seed)  # of the first weights; all else is drawn by position
         self.generator = make_generator(recipe)
         channels = recipe.out_channels + (recipe.in_channels if recipe.conditional else 0)
         self.discriminator = make_discriminator(
@@ -181,7 +181,7 @@ class Trainer:
             pending = None
             pace.end_step()
             watcher.expect(pace)
-            self._require_finite()
+            self._require_finite()  # at checkpoints only: it waits for the GPU
             if due:
                 meter = self._record(watcher, meter, stop)
             else:
@@ -375,7 +375,7 @@ class Trainer:
                     **self._describe_ranges(),
                 },
             )
-        self.accelerator.wait_for_everyone()
+        self.accelerator.wait_for_everyone()  # others read only what is claimed
         state, damaged = self.run.last_checkpoint()
         changes += [
             f"{path} is damaged and cannot be read; going on from an earlier checkpoint"

@@ -136,6 +136,7 @@ class RunDirectory:
 
     def add_record(self, record: StepRecord) -> None:
         with self.metrics.open("a", encoding="utf-8") as file:
+            # Not written whole: forget_after drops a line that a crash has torn.
             file.write(json.dumps(record.as_dict()) + "\n")
 
     def forget_after(self, step: int) -> None:

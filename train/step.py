@@ -54,6 +54,7 @@ class Batch(NamedTuple):
         if valid is None:
             return cls(source, target, first)
         there = valid[:, None]
+        # Not a product: where there is no data a value may be NaN, which times 0 stays NaN.
         return cls(source, torch.where(there, target, 0.0), first, there)
 
 
@@ -87,6 +88,8 @@ class Step:
         losses = torch.zeros(3, device=batches[0].source.device)
         fakes: list[Tensor | None] = [None] * len(batches)
         if len(batches) == 1:
+            # With its graph, so that G is trained on the same images: a single batch needs no
+            # second pass.
             fakes = [self.generate(batches[0])]
         if recipe.lambda_gan:
             losses[0] = self._train_discriminator(batches, fakes, share)
@@ -156,6 +159,8 @@ class Step:
         l1 = mean_absolute_loss(fake, batch)
         if not self.recipe.lambda_gan:
             return torch.zeros_like(l1), l1
+        # Without the wrapper that averages D's gradients over processes, and with its weights held:
+        # none of G's losses trains D.
         judge = self.accelerator.unwrap_model(self.networks.discriminator)
         judge.requires_grad_(False)
         logits = list_scales(judge(*self._discriminator_inputs(batch, fake)))
@@ -194,6 +199,7 @@ def mean_absolute_loss(fake: Tensor, batch: Batch) -> Tensor:
         return F.l1_loss(fake, batch.target)
     count = batch.valid.sum() * fake.shape[1]
     difference = (fake - batch.target).abs() * batch.valid
+    # In float32: mixed precision would add up hundreds of thousands of pixels in half.
     return difference.sum(dtype=torch.float32) / count.clamp(min=1)
 
 
@@ -228,5 +234,6 @@ def training_masks(seed: int, architecture: Description, batch: Batch) -> list[T
 def penalty_mix(seed: int, batch: Batch) -> Tensor:
     """Draw where between the true and the generated image each image of a batch lies: uniform in
     [0, 1)."""
+    # 2 as a stream of its own: 0 is the order of an epoch, 1 what a sample is cut and jittered by.
     values = [generator_at(seed, batch.first + i, 2).random() for i in range(len(batch.source))]
     return batch.source.new_tensor(values)[:, None, None, None]

@@ -54,6 +54,8 @@ class StopRequest:
         if is_first:
             self.number, self.at = number, now
         if not self.is_deferring or (
+            # Only Ctrl-C: batch systems may send their signals again and again, and the checkpoint
+            # must be finished.
             number == signal.SIGINT and now - self.at > SAME_CTRL_C_SECONDS
         ):
             raise TrainingStopped(number)

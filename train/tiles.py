@@ -180,6 +180,7 @@ def pad(x: Tensor, top: int, height: int, width: int) -> Tensor:
     """
     n, channels, h, w = x.shape
     padded = x.new_empty(n, height, width, channels)
+    # Only the border, since filling all with zeros would be one more pass over memory.
     padded[:, :top].zero_()
     padded[:, top + h :].zero_()
     padded[:, top : top + h, :top].zero_()

@@ -56,6 +56,8 @@ class Validation:
         generator.eval()
         errors, gradients, rows = [], np.zeros(2), []
         for index in self.chosen:
+            # Asked at each pair: a validation may take longer than a batch system waits after its
+            # signal.
             if stop is not None and stop():
                 generator.train(training)
                 raise ValidationStopped
@@ -70,6 +72,7 @@ class Validation:
                 rows.append(looks.draw_row(source, output, target, *valid))
         generator.train(training)
         sharpness = float(gradients[0] / gradients[1]) if gradients[1] else 1.0
+        # A pair without data has no error, and one NaN would be the mean of all.
         defined = [error for error in errors if not np.isnan(error)]
         error = float(np.mean(defined)) if defined else 0.0
         return {"error": error, "sharpness": sharpness}, looks.finish_sheet(rows)

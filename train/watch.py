@@ -179,6 +179,7 @@ class TensorBoard(Watcher):
     def start(self, step: int, last: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        # Steps after the last checkpoint are done again and must not be shown twice.
         self.writer = SummaryWriter(self.folder, purge_step=step + 1)
         self.every = max(1, last // 2000)
 

@@ -94,6 +94,7 @@ def after_started_death(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
     if not left:
         return Outcome(trace.records, [])
     if left[0].tar:  # what is known of its images is known again when it is made
+        # A tar is written whole or not at all, so its images are made once more anyway.
         trace = replace(trace, records=[])
     if trace.records:  # it got on
         chunk = replace(chunk, deaths=0, resent=0)
@@ -110,6 +111,7 @@ def after_started_death(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
         return _after_member_death(chunk, trace, limit)
     rest = tuple(item for item in left if item.name != blamed.name)
     chunks = [replace(chunk, items=rest)] if rest else []  # what stopped it is no longer in it
+    # Strikes against a member of a tar are not strikes against the tar itself.
     strikes = 1 if chunk.suspect else chunk.strikes + 1
     verdict = _judge_image(blamed.name, trace, strikes, limit)
     if verdict is not None:
@@ -127,6 +129,8 @@ def _after_member_death(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
         reason = f"more than {MEMBERS} of its images kill or hang their workers"
         return Outcome([Record(chunk.items[0].name, "quarantined", trace.stamp, reason=reason)], [])
     if verdict is not None:
+        # A new chunk that is not careful: the harmful image is left out, so the tar may run at full
+        # speed, with all its tries before it.
         return Outcome([], [Chunk(chunk.items, without=(*chunk.without, verdict))])
     again = replace(chunk.retry(), strikes=strikes, suspect=trace.member)
     if again.resent >= RESENT:
@@ -139,6 +143,8 @@ def _judge_image(name: str, trace: Trace, strikes: int, limit: float) -> Record 
     tried once more."""
     if trace.hung:
         return _time_limit_record(name, trace, limit)
+    # A signal that the process could catch is its own crash; SIGKILL, which cannot be caught, may
+    # have come from outside.
     if strikes < (CRASHES if trace.signal else STRIKES):
         return None
     signal = f" ({trace.signal})" if trace.signal else ""

@@ -72,11 +72,11 @@ def start_local(environments: list[dict[str, str]], method: str) -> Iterator[tup
     """
     logging.getLogger("distributed").setLevel(logging.ERROR)
     with contextlib.ExitStack() as stack:
-        how = {
+        starting = {
             "distributed.worker.multiprocessing-method": method,
             SPAWNED: {**dask.config.get(SPAWNED), **worker_template.ENVIRONMENT},
         }
-        stack.enter_context(dask.config.set(QUIET | how))
+        stack.enter_context(dask.config.set(QUIET | starting))
         stack.enter_context(worker_template.main_left_out())
         # Else Dask imports pandas where it is installed, for a fork server of its own to import.
         if hasattr(utils, "_forkserver_preload_set"):
@@ -134,6 +134,7 @@ def _require_answer(address: str) -> None:
             connection = await asyncio.wait_for(greeting, 2 * CONNECT_SECONDS)
         except TimeoutError as error:
             raise TimeoutError("what listens there does not answer as a scheduler") from error
+        # Not closed in order, for which it would wait on what may not be a scheduler at all.
         connection.abort()
 
     with ThreadPoolExecutor(1) as pool:  # this thread may have an event loop, as in notebooks
@@ -160,6 +161,8 @@ def local_cluster(environments: list[dict[str, str]]) -> SpecCluster:
     options = {
         **here,
         "nthreads": 1,
+        # How many workers the memory takes was reckoned before (capacity.py). Dask's own limit
+        # would pause or kill workers, and a killed worker counts against its image.
         "memory_limit": 0,
         "dashboard": False,
         "silence_logs": logging.CRITICAL,
@@ -181,6 +184,7 @@ def local_cluster(environments: list[dict[str, str]]) -> SpecCluster:
             silence_logs=logging.CRITICAL,
         )
     except RuntimeError as error:
+        # Python's error does not say whether semaphores are what is lacking, as in some containers.
         _require_semaphores()
         raise OutputError(
             f"the workers do not start ({error}); see that there is memory enough for them "
@@ -227,8 +231,10 @@ def restart_dead_workers(client: Client) -> None:
     if (cluster := client.cluster) is None:
         return
     ended = (Status.closed, Status.failed)
+    # A copy: Dask's own thread changes the dictionary meanwhile.
     gone = [name for name, nanny in list(cluster.workers.items()) if nanny.status in ended]
     for name in gone:
         cluster.workers.pop(name, None)
     if gone:
+        # Dask starts what its specification wants and its list of workers no longer has.
         cluster.scale(len(cluster.worker_spec))

@@ -66,6 +66,7 @@ def autotune_on_worker(
     from distributed import CancelledError, KilledWorker
 
     for _ in range(LOOKS):
+        # Not pure: Dask would answer equal arguments with the result, or the failure, of before.
         future = handle.client.submit(
             worker.autotune_job, settings, items, chunk_options, pure=False
         )
@@ -80,6 +81,7 @@ def autotune_on_worker(
             raise
         except KilledWorker:  # several, one after the other, as Dask has it
             time.sleep(1)
+        # Dask cancels all that is under way when the connection to its scheduler is lost.
         except CancelledError as error:
             raise SchedulerGone from error
         except Exception as error:

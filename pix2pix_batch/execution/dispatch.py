@@ -84,12 +84,15 @@ class Dispatcher:
         has come back, and where no workers or no scheduler are left.
         """
         while True:
+            # Before new chunks, which would take every free place for as long as the scan goes on.
             while self._count_free() > 0 and (chunk := self._due_retry()):
                 self._send(chunk)
             sent_all = self._send_new(items)
             nothing_left = self.queue.is_empty and not self.returned
             if not self.flying and (self._is_ending() or nothing_left):
                 break
+            # A scan that still has items to give is read on at once: waiting would leave workers
+            # idle.
             self._receive_all(self._wait_for_finished(NEWS_SECONDS if sent_all else 0))
             self._look_around()
             self.watch()
@@ -119,6 +122,9 @@ class Dispatcher:
         free = self._count_free()
         chunks = self.queue.plan_chunks(items, free, len(self.roster.usable_threads))
         if chunks:
+            # Flushed to the disk before any chunk is sent: after a crash an output without a claim
+            # counts as somebody else's. A part writes no output; its image is claimed when it is
+            # put together.
             whole = (chunk for chunk in chunks if not chunk.is_part)
             self.sink.claim(*([item.name for item in chunk.items] for chunk in whole))
         for chunk in chunks:
@@ -136,6 +142,8 @@ class Dispatcher:
 
     def _send(self, chunk: Chunk) -> None:
         markers = self.work.markers
+        # A name of its own each time it is sent: a marker that is there already tells a worker that
+        # Dask has passed on the chunk of one that died.
         path = os.path.join(markers, uuid.uuid4().hex) if markers else ""
         chunk_options = replace(
             self.chunk_options,
@@ -151,9 +159,12 @@ class Dispatcher:
             chunk.items,
             chunk_options,
             pure=False,
+            # None lets workers take it that join later; a list is needed only to keep out unfit
+            # ones.
             workers=sorted(fit) or None,
         )
         self.flying[future] = InFlightChunk(chunk, path, fit)
+        # Dask calls it in a thread of its own, so it does no more than put the future in a queue.
         future.add_done_callback(self.news.put)
 
     def _send_again(self, again: list[Chunk]) -> None:
@@ -173,6 +184,7 @@ class Dispatcher:
         except Empty:
             if finished or not seconds:
                 return finished
+            # No news for so long: look whether futures are done of which nothing was heard.
             return [future for future in self.flying if future.done()]
 
     def _look_around(self) -> None:
@@ -197,6 +209,8 @@ class Dispatcher:
     def _free_stranded(self) -> None:
         """Take back chunks that were meant for workers none of which is there any more."""
         for future, flight in list(self.flying.items()):
+            # Dask would keep a chunk for ever that is meant for certain workers, and they may not
+            # return.
             if flight.to and flight.to.isdisjoint(self.roster.threads) and not future.done():
                 del self.flying[future]
                 future.cancel()
@@ -229,6 +243,7 @@ class Dispatcher:
         except CancelledError:
             self._lose_scheduler()
         except Exception as error:
+            # The call finds out whether it is the scheduler that is lost.
             if future.status != "error":  # it was done, but the result is lost on its way here
                 self._call_roster()
             if not self.fatal:
@@ -249,7 +264,11 @@ class Dispatcher:
                 self._finish_part(flight.chunk)
                 return
             self._record(result.records, result.seconds, result.worker)
+            # To the front, in their order (extendleft turns it round): they are the oldest that
+            # wait.
             self.queue.ahead.extendleft(reversed(result.left))
+            # Images one after the other leave batches unfilled, and a tar is many images: what
+            # these took says nothing of usual chunks.
             if not flight.chunk.careful and not flight.chunk.items[0].tar:
                 done = len(flight.chunk.items) - len(result.left)
                 self.planner.learn(done, result.tiles, result.seconds, cut=bool(result.left))
@@ -276,7 +295,10 @@ class Dispatcher:
             outcome = after_unstarted_death(chunk)
         else:
             outcome = after_started_death(chunk, trace, self.chunk_options.limit)
+        # Chunks that only waited at the worker do not count: else one death would count several
+        # times.
         if trace is not None or not flight.marker:
+            # An image found out is progress: many harmful images in a row must not end the job.
             self.deaths = 0 if outcome.is_progress else self.deaths + 1
         self._apply_outcome(chunk, outcome)
         if self.deaths > DEATHS_A_WORKER * (1 + len(self.roster.threads)):
@@ -338,6 +360,7 @@ class Dispatcher:
 
     def _lose_scheduler(self) -> None:
         """Nothing that is in flight can come back."""
+        # Their workers may still be at it, but nobody will ask which image they had.
         for flight in self.flying.values():
             marker.remove_marker(flight.marker)
         self.flying.clear()

@@ -75,6 +75,7 @@ def free_memory(gpus: Sequence[str]) -> int | None:
     there are numbers all GPUs count.
     """
     with contextlib.suppress(OSError, AttributeError), _nvml() as nvml:
+        # The workers are spread evenly, so the fullest GPU decides for all of them.
         return min((_free(nvml, handle) for handle in _handles(nvml, gpus)), default=0) or None
     return None
 
@@ -83,6 +84,7 @@ def free_memory(gpus: Sequence[str]) -> int | None:
 def _nvml() -> Iterator[Any]:
     """NVML, started. Raises ``OSError``."""
     nvml = ctypes.CDLL("libnvidia-ml.so.1")
+    # NVML's functions return 0 (NVML_SUCCESS) where all is well.
     if nvml.nvmlInit_v2():
         raise OSError("NVML does not start")
     try:

@@ -43,6 +43,7 @@ class ItemQueue:
         until = time.monotonic() + LOOK_SECONDS
         # of a pipe, what is there is sent before it is read on
         most = min(free, 1) if self._streamed else free
+        # One chunk at least, however slow the scan: else nothing would ever be sent.
         while len(chunks) < most and not (chunks and time.monotonic() > until):
             self._look_ahead(items, until, workers)
             if not self.ahead:
@@ -55,6 +56,8 @@ class ItemQueue:
         batch = self._planner.batch_size
         wanted = self._planner.look_ahead(workers)
         if self._streamed:
+            # One at a time: reading a whole batch from a pipe would wait for lines that may come
+            # much later.
             wanted, batch = self._planner.chunk_size(workers), 1
         try:
             while not self.exhausted and len(self.ahead) < wanted:
@@ -68,6 +71,7 @@ class ItemQueue:
 
     def _next_chunk(self, workers: int) -> Chunk:
         """A tar goes alone, for it holds many images, and so does a part of an image."""
+        # One worker gains nothing from parts: it makes the rows one after the other anyway.
         if workers > 1 and (parts := self._split.take(self.ahead[0])):
             self.ahead.popleft()
             self.ahead.extendleft(reversed(parts))

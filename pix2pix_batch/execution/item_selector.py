@@ -144,6 +144,7 @@ class ItemSelector:
             if not (self.stop.is_set() or self.scan.tars):
                 seen.update(history.last_status_of(name) for name, _ in unlisted)
                 self.gone = self._count_gone(history, seen)
+        # Also when the job closes this generator early: what was refused by then is recorded.
         finally:
             if failed:
                 record(failed)
@@ -253,6 +254,7 @@ class ItemSelector:
         if not theirs:
             return ""
         sources = (item.path, *sidecars.paths(item.path, item.sidecars))
+        # OUT may be IN, perhaps by another name or through a link; then --overwrite must not help.
         if {*map(os.path.realpath, theirs)} & {*map(os.path.realpath, sources)}:
             return "its output would replace it; choose another OUT"
         if history.overwrites:

@@ -93,6 +93,7 @@ class Job:
         self.selector.require_images()
         if self.options.dry_run:
             return self._dry_run()
+        # The journal and its lock lie in OUT, so it must be there even if the run is then refused.
         made = out_directory.make_directory(self.out)
         try:
             self._run_journaled()
@@ -175,6 +176,8 @@ class Job:
         journal = recorder.journal
         if "precision" in journal.job:
             self.settings = self._settings_as_begun(journal.job)
+        # Closed in any case, so that inputs refused up to then reach the journal before it is
+        # closed.
         with closing(self.selector.select(journal, recorder.record)) as pending:
             first = list(islice(pending, autotune.PROBE_IMAGES))
             if self.stop.is_set():
@@ -182,6 +185,8 @@ class Job:
             elif first:
                 self._convert(recorder, first, pending)
             else:
+                # Nothing will be converted, so nothing else will put the draft of --overwrite in
+                # its place.
                 journal.replace()
                 self.selector.describe(journal.overwrites)
                 if any((self.selector.gone or {}).values()):
@@ -197,6 +202,8 @@ class Job:
             client, self.progress.workers = start_workers(
                 stack, options, self.planned.info, self.settings, first
             )
+            # Not at the top: it imports Dask, which a dry run and a job with nothing left to do
+            # need not.
             from pix2pix_batch.execution import cluster
 
             if self.stop.is_set():
@@ -206,7 +213,7 @@ class Job:
             self._count_in_background(journal)
             markers = stack.enter_context(marker.marker_directory(journal.path))
             if self.planned.is_remote and options.scheduler:  # whose workers do not see this disk
-                markers = ""
+                markers = ""  # then chunks are halved to find an image
             chunk_options = self._chunk_options(markers, first)
             if (
                 chunk_options.needs and self.progress.workers
@@ -332,4 +339,5 @@ class Job:
             with suppress(InputError):
                 self.progress.total = self.selector.count(self.planned.make_scan(), history)
 
+        # A daemon: the count is only for the progress, and must not keep a job alive that is done.
         threading.Thread(target=count, daemon=True, name="count").start()

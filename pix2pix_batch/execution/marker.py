@@ -36,20 +36,20 @@ def marker_directory(journal: Path) -> Iterator[str]:
     Its name is new every time, so that a worker that sees it sees this run's OUT and no copy of it.
     The path is empty if no directory can be made, as on a full disk.
     """
-    its = journal.absolute().parent / DIRECTORY / journal.stem  # workers stand elsewhere
-    shutil.rmtree(its, ignore_errors=True)
-    mine = its / uuid.uuid4().hex
+    all_runs = journal.absolute().parent / DIRECTORY / journal.stem  # workers stand elsewhere
+    shutil.rmtree(all_runs, ignore_errors=True)
+    this_run = all_runs / uuid.uuid4().hex
     try:
-        mine.mkdir(parents=True)
+        this_run.mkdir(parents=True)
     except OSError:
         yield ""
         return
     try:
-        yield str(mine)
+        yield str(this_run)
     finally:
-        shutil.rmtree(its, ignore_errors=True)
+        shutil.rmtree(all_runs, ignore_errors=True)
         with contextlib.suppress(OSError):
-            its.parent.rmdir()
+            all_runs.parent.rmdir()
 
 
 @dataclass
@@ -129,12 +129,15 @@ class Marker:
             yield
             return
         was_enabled = faulthandler.is_enabled()
+        # Its file must be open before: nothing can be opened any more while a signal is handled.
         faulthandler.enable(self._file.fileno(), all_threads=False)
         try:
             yield
         finally:
             faulthandler.disable()
             if was_enabled:
+                # sys.stderr itself may have been replaced by an object without a descriptor, or be
+                # None.
                 faulthandler.enable(sys.__stderr__ or 2)
 
     def begin(self, index: int, stamp: str) -> None:
@@ -163,7 +166,8 @@ class Marker:
 
 
 class Trial:
-    """What a task has already tried that Dask submits again to other workers when it kills one."""
+    """What autotuning has tried so far. When an image kills the worker, Dask submits the task to
+    another one, which then leaves that image out."""
 
     def __init__(self, path: str) -> None:
         """Without a ``path`` nothing is kept."""
@@ -194,6 +198,8 @@ class _NoMarker(OSError):
 
 def _create(path: str) -> BinaryIO:
     try:
+        # Unbuffered: what was noted must be with the system when the process dies. It need not be
+        # on the disk (no fsync): a machine that goes down ends the job, and with it all markers.
         return open(path, "xb", buffering=0)
     except FileExistsError:
         raise

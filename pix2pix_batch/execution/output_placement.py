@@ -37,6 +37,7 @@ class OutputNames:
             return item
         output = self._choose_output(item)
         stem = os.path.splitext(os.path.basename(output))[0]
+        # Only such a name can be the whole name (a.png.png) of an input; the others need no memory.
         if "." in stem:
             self._given.add(self._scan.key_of(output))
         if output == item.output:
@@ -89,6 +90,7 @@ class InputGuard:
         """The scan's next item; ``None`` at its end."""
         if self._spool is not None:
             try:
+                # Safe: the file has no name, so it holds only what this process has put there.
                 item: Item = pickle.load(self._spool)
                 return item
             except EOFError:

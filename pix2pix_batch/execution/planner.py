@@ -133,6 +133,7 @@ class ChunkPlanner:
         return max(1, min(of_time, self.chunk_size(workers)))
 
     def _seconds_an_item(self) -> float:
+        # Never 0, by which it is divided: a coarse clock may say that a chunk took no time.
         return max(self._seconds / self._items, 1e-6)
 
     def _first_size(self) -> int:
@@ -148,4 +149,6 @@ class ChunkPlanner:
         if not self._tiles:
             return self.batch_size
         items = self.batch_size * (self._items / self._tiles)
+        # The small number undoes rounding, which would make 9 of 8.000000001. At most four batches:
+        # images that fail have no tiles, and many of them would make a batch seem endless.
         return max(1, min(4 * self.batch_size, math.ceil(items - 1e-6)))

@@ -131,6 +131,7 @@ def _output(settings: Settings, needs: WorkerRequirements) -> str:
     return ""
 
 
+# Only who is fit is remembered: what was lacking may be mended while the job runs.
 _fit: set[tuple[str, WorkerRequirements]] = set()
 """The models and runs that this worker was found fit for."""
 
@@ -155,6 +156,7 @@ def find_unfit(client: Any, settings: Settings, needs: WorkerRequirements) -> di
     for attempt in range(ASKED):
         time.sleep(attempt)  # until the scheduler knows that the ones asked before have left
         try:
+            # "return": else the first worker that fails would hide what the others say.
             answers = client.run(find_problems, settings, needs, on_error="return")
         except OSError:
             _list_workers(client)

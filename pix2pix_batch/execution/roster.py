@@ -44,6 +44,7 @@ class Roster:
     @property
     def fit_workers(self) -> frozenset[str]:
         """The workers to choose from; empty where any will do."""
+        # Empty means any, so that workers which join later may take what waits at the scheduler.
         return frozenset(self.threads) - set(self.unfit) if self.unfit else frozenset()
 
     def dismiss(self, found: dict[str, str]) -> dict[str, str]:

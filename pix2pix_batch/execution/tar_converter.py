@@ -29,7 +29,7 @@ HELD, HELD_BYTES = 4096, 64 << 20
 """Members, and their bytes in memory, that wait at most for images before them to be done."""
 
 Hold = Callable[[str], AbstractContextManager[None]]
-"""What an image is converted under, alone: told its name."""
+"""Makes, of an image's name, the context in which that image is converted, alone."""
 
 
 @dataclass
@@ -211,6 +211,8 @@ class TarConverter:
                 self._count_record(
                     replace(record, output="", outdated=self._outdated_output(slot.name))
                 )
+        # In the members' order, whatever order the codecs finish in: the tar's bytes must not
+        # depend on it.
         while self._slots and self._slots[0].is_settled:
             self._hand_on(self._slots.popleft())
 
@@ -282,21 +284,23 @@ def convert(
     try:
         stamp = item.stamp or files.stamp_of(item.path)
         with target_of(settings, item) as target:
-            passage = TarConverter(settings, item, stamp, target, watch, without)
+            converter = TarConverter(settings, item, stamp, target, watch, without)
             if hold is None:
-                passage.run()
+                converter.run()
             else:
-                passage.run_one_by_one(hold)
+                converter.run_one_by_one(hold)
             digest = target.end()
-            litter, unread = passage.litter or None, passage.unread or None
+            litter, unread = converter.litter or None, converter.unread or None
     except Damaged as error:
         return [Record(item.name, FAILED, stamp, reason=str(error))], ""
     except ImageError as error:
         return [Record(item.name, FAILED, reason=str(error))], ""
     except OutputError as error:
         return [], str(error)
-    records = list(passage.records.values())
+    records = list(converter.records.values())
     failed = [record for record in records if record.status != DONE]
+    # A failure without a stamp may pass; a tar with a stamp would count as settled and keep the
+    # gap.
     if not all(record.stamp for record in failed):  # the next run tries it again
         stamp = ""
     whole = Record(item.name, DONE, stamp, item.output, hash=digest, members=len(records))

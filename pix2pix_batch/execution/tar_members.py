@@ -183,6 +183,8 @@ def members(path: str, choice: InputFilter | None = None) -> Generator[Member, N
                     yield _member(archive, found, forward, choice)
                 archive.members = []  # type: ignore[attr-defined]  # which would grow with the tar
                 forward.left = HEADER
+            # tarfile takes the end of the file for the end of the tar, so that one cut off between
+            # two members would pass for whole.
             if forward.last != TRAILER:
                 raise Damaged("the tar is damaged or cut off: it ends without an end mark")
             _check_behind(forward)
@@ -200,6 +202,7 @@ def _open(forward: Forward) -> tarfile.TarFile:
         return tarfile.TarFile(
             fileobj=forward,  # type: ignore[arg-type]
             mode="r",
+            # The same everywhere: tarfile's default is the locale's, and names decide output bytes.
             encoding="utf-8",
             errors="surrogateescape",
             tarinfo=Header,
@@ -354,6 +357,8 @@ def _refusal(found: tarfile.TarInfo, path: str) -> str:
 
 def samples(found: Iterator[Member]) -> Iterator[list[Member]]:
     """Members of one key in a row, up to :data:`SAMPLE`."""
+    # Neighbours only, as WebDataset groups them: finding a sample's scattered members would need
+    # the whole tar in memory.
     for _, group in itertools.groupby(found, key=lambda member: member.key):
         while sample := list(itertools.islice(group, SAMPLE)):
             yield sample

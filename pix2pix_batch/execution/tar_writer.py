@@ -26,6 +26,7 @@ class TarWriter:
             fileobj=self,  # type: ignore[arg-type]
             mode="w",
             format=tarfile.PAX_FORMAT,
+            # Not the locale's, tarfile's default: the bytes must be the same on every machine.
             encoding="utf-8",
             errors="surrogateescape",
         )
@@ -46,6 +47,8 @@ class TarWriter:
         for piece in _content(content):
             self.write(piece)
         self.write(bytes(-size % tarfile.BLOCKSIZE))
+        # The content was written past tarfile, which pads the archive's end by its own count of
+        # bytes.
         self._archive.offset = self._place
         self._archive.members = []  # type: ignore[attr-defined]  # which would grow with the tar
 

@@ -76,14 +76,19 @@ class Watchdog:
 
     def _put_off(self) -> None:
         """Wind up C's timer, which runs down where this thread does not get to run."""
+        # Later than this thread, which can say what hangs: the timer is for when it cannot run.
         slack = 5 * self.tick
         faulthandler.dump_traceback_later(self.limit + slack, exit=True, file=self._nowhere)
 
     def _age(self) -> None:
         # By ticks, not by the clock: a process that was stopped for an hour has no slow images.
+        # A copy, made in one go under the interpreter's lock: other threads begin and end steps
+        # meanwhile.
         for step in list(self._steps.values()):
             step.age += self.tick / step.count
         late = max(self._steps.copy().values(), key=lambda step: step.age, default=None)
         if late is not None and late.age > self.limit:
             self.told(late.doing, late.name)
+            # Not sys.exit, which would only end this thread, and at its end wait for the one that
+            # hangs.
             os._exit(STATUS)

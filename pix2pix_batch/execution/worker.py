@@ -97,6 +97,7 @@ def convert_chunk(
         return ChunkResult([], worker=here, unfit="; ".join(lacks))
     try:
         mark = Marker(chunk_options.marker)
+    # Dask itself gives a dead worker's task to the next; the client must hear of that death first.
     except FileExistsError:
         return ChunkResult([], worker=here, died=True)
     with mark:
@@ -104,6 +105,8 @@ def convert_chunk(
             _open_engine(
                 settings
             )  # not watched: PyTorch alone may take longer to load than an image may
+            # After the engine is open, which only a worker's first chunk pays for: the planner must
+            # not take it for the images' time.
             start = time.perf_counter()
             with Watchdog(chunk_options.limit, lambda doing, name: mark.hung(doing)) as watchdog:
                 if chunk_options.careful:
@@ -175,6 +178,8 @@ class Taken:
     def __iter__(self) -> Iterator[Item]:
         start = time.perf_counter()
         for index, item in enumerate(self.items):
+            # The first is always taken: a chunk that begins nothing would come back the same for
+            # ever.
             if index and 0 < self.enough < time.perf_counter() - start:
                 self.left = tuple(self.items[index:])
                 return
@@ -196,6 +201,8 @@ def _one_by_one(
     failures = 0
     with mark.naming_signals():
         for index, item in enumerate(items):
+            # The stamp from before it is read: if the file changes meanwhile, the new one is tried
+            # again.
             mark.begin(index, _stamp(item))
             try:
                 one = _together(settings, [item], chunk_options, watchdog, mark)

@@ -67,6 +67,7 @@ class Axis:
         shared = self.size - self.stride
         share = np.ones(self.size, np.float32)
         if shared:
+            # At the pixels' centres, so that a ramp and its mirror image add up to one.
             phase = (np.arange(shared, dtype=np.float32) + 0.5) / shared
             ramp = (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)
             if index > 0:
@@ -123,6 +124,7 @@ class Tiles:
 
     def add_tile(self, index: int, tile: np.ndarray) -> None:
         """Take the translation of tile ``index``: ``(size, size, C)``, in order."""
+        # Nothing to blend: the tile's own values go through no float32.
         if len(self) == 1:
             self.result = self._inside(tile)
             return
@@ -145,7 +147,9 @@ class Tiles:
         last = row == self.rows.count - 1
         done = self.size if last else self.rows.stride
         y = row * self.rows.stride
+        # May be rounded in place, as these rows are overwritten next.
         self.result[y : y + done] = round_to(self.strip[:done], self.result.dtype)
+        # A copy first, since source and target overlap.
         self.strip[: self.size - done] = self.strip[done:].copy()
         self.strip[self.size - done :] = 0
         if last:
@@ -257,6 +261,7 @@ def resize(pixels: np.ndarray, shape: tuple[int, int], *, by_band: bool = False)
     """
     if pixels.shape[:2] == shape:
         return pixels
+    # Pillow scales pictures of several channels in 8 bits only.
     if by_band or pixels.dtype != np.uint8 or pixels.shape[2] not in (1, 3, 4):
         return _resize_bands(pixels, shape)
     flat = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels

@@ -89,6 +89,7 @@ def _open_torch(settings: Settings, items: Sequence[Item]) -> tuple[Engine, str]
                 ) from error
             if batch_size == 1:
                 raise InputError(f"{error}; use --device cpu, or free memory there") from error
+        # Outside the handler: the error's traceback would keep the batch's memory alive.
         batch_size //= 2
         if settings.device != "cpu":
             from pix2pix_batch.inference.cuda import release_memory
@@ -119,6 +120,7 @@ def _rehearse_noise(engine: Engine, settings: Settings) -> None:
     builder: BatchBuilder[None] = BatchBuilder(
         engine, apply_decision(settings, decision), info.architecture, info.ranges.input.dtype
     )
+    # The key may be any: it only has the masks made.
     builder.add(np.zeros_like(builder.buffer[0]), None, bytes(16))
     _, tiles, masks = builder.take()
     engine(tiles, masks)
@@ -187,12 +189,16 @@ def _choose_precision(
     if not _is_worth_trying(fast, settings):
         return "fp32", ""
     tiles = _probe_tiles(settings, items)
+    # No image could be decoded, so nothing will be translated by either.
     if tiles is None:
         return fast, ""
     key = settings.model, settings.fingerprint, settings.size
     few = min(batch_size, len(tiles))
+    # Past the cache, which would keep it in memory beside the job's own engine; and direct, as
+    # preparing Winograd's kernels takes longer than these few images.
     exact_engine = open_engine.__wrapped__(*key, few, settings.device, "fp32", direct=True)
     exact = _translate(exact_engine, tiles)
+    # Before the next is opened: the memory of a worker is reckoned for one engine.
     del exact_engine
     onednn.return_freed_memory()
     engine = open_engine(*key, batch_size, settings.device, fast)

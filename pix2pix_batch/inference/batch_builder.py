@@ -49,6 +49,8 @@ class BatchBuilder(Generic[Owner]):
         # images as a whole go one after the other, each of a size of its own
         one_by_one = settings.fit == "whole"
         self.overlapping = engine if isinstance(engine, Overlapping) and not one_by_one else None
+        # PyTorch takes multipliers, and ones are no noise, so that tiles with and without noise may
+        # share a batch; other engines take all masks or none.
         self.mixes = engine.backend == TORCH
         shape = settings.batch_size, settings.size, settings.size, architecture.in_channels
         self.buffer = np.zeros(shape, dtype)
@@ -68,6 +70,7 @@ class BatchBuilder(Generic[Owner]):
             Whether the batch is full now.
         """
         if tile.shape != self.buffer.shape[1:]:
+            # The buffer is replaced, so nothing may lie in it.
             assert not self.owners and len(self.buffer) == 1
             self.buffer = np.zeros((1, *tile.shape), self.buffer.dtype)
         self.buffer[len(self.owners)] = tile
@@ -81,6 +84,8 @@ class BatchBuilder(Generic[Owner]):
         The next batch can fill once the engine has taken the tiles.
         """
         count = len(self.owners) if self.engine.takes_fewer else len(self.buffer)
+        # Zeros, not what the batch before left: what runs beside the last images is the same each
+        # time.
         self.buffer[len(self.owners) : count] = 0
         masks = self._multipliers(count) if self.mixes else self._masks(count)
         owners, self.owners, self.keys = self.owners, [], []

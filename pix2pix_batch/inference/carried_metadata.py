@@ -243,6 +243,7 @@ def place_output(
     Raises:
         ImageError: A file beside the input cannot be used, or a time cannot be set.
     """
+    # Before the output: where that is there, what goes with it is too.
     beside = place_sidecars(item, kept, place, settings)
     place(item.output, data)
     if settings.keep_times:

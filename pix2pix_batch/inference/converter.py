@@ -76,6 +76,8 @@ class Converter:
     def run(self, items: Iterable[Item]) -> None:
         """Fill :attr:`records`; stops early, with :attr:`fatal` set, where OUT takes no more."""
         with ThreadPoolExecutor(self.threads, "codec") as pool:
+            # Where batches overlap, held for the whole chunk: the engine returns them in the order
+            # in which they began, whoever asks, so another thread would be given this one's images.
             with contextlib.nullcontext() if self.builder.overlapping is None else ENGINE_LOCK:
                 try:
                     self._run(items, pool)
@@ -83,6 +85,8 @@ class Converter:
                     self.fatal = str(error)
                 finally:
                     self._drop()
+            # Within the pool, without the engine's lock: another thread may translate while this
+            # one's outputs are written.
             self._collect(0)
 
     def _run(self, items: Iterable[Item], pool: ThreadPoolExecutor) -> None:
@@ -96,6 +100,8 @@ class Converter:
             if isinstance(work, Record):
                 self.records.append(work)
                 continue
+            # A copy of the input, or a large image whose rows all are on the disk: no tile to wait
+            # for.
             if work.item.variant == SOURCE or not work.waiting:
                 self._hand_over([work], pool)
                 continue
@@ -118,6 +124,7 @@ class Converter:
         """Raises :class:`ImageError`."""
         builder = self._builder_of(work)
         for index, tile in work.tiles.list_numbered():
+            # By the tile's number: the noise must not depend on which tiles share a batch.
             key = self._key(work, index)
             if key is not None and self.settings.input_noise:
                 tile = on_input(key, tile, self.settings.input_noise)
@@ -184,6 +191,8 @@ class Converter:
             )
         except ImageError as error:
             return self._describe_failure(item, stamp, error)
+        # The noise depends on the file's content, not on its name, so that a renamed input keeps
+        # its image.
         content = hashlib.sha256(data).digest() if self.settings.noise else b""
         work = PendingImage(item, stamp, content, tiles, picture.alpha, kept, len(tiles))
         work.warning = "; ".join(filter(None, (*picture.warnings, kept.remark)))
@@ -255,11 +264,13 @@ class Converter:
         self, owners: list[tuple[PendingImage, int]], made: Translated, pool: ThreadPoolExecutor
     ) -> None:
         if self.domain is not None:
+            # Without the padding of a batch that is not full.
             squares = self.domain.squares(made.embeddings[: len(owners)])
             for (work, _), square in zip(owners, squares, strict=True):
                 work.squares.append(float(square))
         ready = []
         for (work, index), tile in zip(owners, made.images, strict=False):
+            # Its other tiles were in the batch already when it failed.
             if work.failed:
                 continue
             work.tiles.add_tile(index, tile)
@@ -271,12 +282,15 @@ class Converter:
     def _hand_over(self, ready: Sequence[PendingImage], pool: ThreadPoolExecutor) -> None:
         step = count_together(len(ready), self.threads, self.settings.far)
         for start in range(0, len(ready), step):
+            # Bounds the images in memory where writing is slower than the engine. Two batches: one
+            # is written while the next becomes ready.
             self._collect(2 * max(len(self.builder.buffer), self.threads))
             few = ready[start : start + step]
             self.writing.append((pool.submit(self._write_all, few), len(few)))
             self.unwritten += len(few)
 
     def _collect(self, leave: int) -> None:
+        # In the order in which they were given to the pool, so records come in a steady order.
         while self.unwritten > leave:
             written, count = self.writing.popleft()
             self.records += written.result()

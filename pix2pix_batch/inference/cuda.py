@@ -120,7 +120,7 @@ class Slot:
             if array.shape[1:] != tuple(host.shape[1:]) or not 0 < self.count <= len(host):
                 raise ValueError(f"expected up to {tuple(host.shape)}, got {array.shape}")
             host.numpy()[: self.count] = array
-            host.numpy()[self.count :] = 0
+            host.numpy()[self.count :] = 0  # not what the slot's last batch left
         with torch.cuda.stream(self.stream):
             for there, host in zip(self.inputs, self.given, strict=True):
                 there.copy_(host, non_blocking=True)
@@ -214,7 +214,7 @@ class SlotEngine:
         raise NotImplementedError
 
     def engine_errors(self, what: str) -> contextlib.AbstractContextManager[None]:
-        """What goes wrong inside as :class:`EngineError`: that this engine cannot do ``what``."""
+        """Within it, what goes wrong is raised as :class:`EngineError`: it cannot do ``what``."""
         return engine_errors(f"{self.backend} {what} on the GPU")
 
     @property

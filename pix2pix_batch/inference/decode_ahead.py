@@ -78,6 +78,7 @@ def decode_ahead(
             continue
         last = item
         with watch("reading it", item.name):
+            # In this thread, not in the pool's: what is decoded ahead is bounded before it is read.
             length = files.size_of(item)
         if queue.is_enough(length, count_together(queue.wanted, threads, far)):
             queue.send()
@@ -119,6 +120,7 @@ class _Queue:
 
     def is_full(self, length: int) -> bool:
         """Whether something is taken out before an item of ``length`` bytes is added."""
+        # A single file above the limit still gets its turn, once nothing else is ahead.
         beyond = self.count >= self.wanted or self.size + length > READ_AHEAD
         return bool(self.ahead) and beyond
 
@@ -131,13 +133,15 @@ class _Queue:
 
     def take(self) -> Iterator[PendingImage | Record]:
         """The first that were sent together, once they are decoded."""
-        coming, those, used = self.ahead.popleft()
+        coming, items, used = self.ahead.popleft()
         for made in coming.result():
             if isinstance(made, PendingImage):
                 tiles = max(1, len(made.tiles))  # none of an image whose rows are there
+                # By the last image: of large images few fill a batch, and more ahead would only
+                # take memory.
                 self.wanted = max(self.threads, math.ceil(self.batch / tiles))
             yield made
-        self.size, self.count = self.size - used, self.count - len(those)
+        self.size, self.count = self.size - used, self.count - len(items)
 
 
 def _is_of_same(item: Item, before: Item | None) -> bool:
@@ -157,6 +161,7 @@ def count_together(images: int, threads: int, far: bool) -> int:
     """
     if far:  # where each is waited for
         return 1
+    # Twice as many groups as threads at least, so that none waits while another has several images.
     return max(1, min(TOGETHER, images // (2 * threads)))
 
 

@@ -143,6 +143,7 @@ class TorchEngine:
         self.samples = map_samples(net.architecture, ranges)
         self.run: Callable[..., tuple[Tensor, Tensor]]
         self._measure: Callable[[Tensor], NormStatistics] | None = None
+        # Unless it is known that an image's bits do not depend on how many share its batch.
         self._pads = True
         if onednn.available(dtype) and isinstance(net, UNet):
             self.run = onednn.OneDNNUNet(net, batch_size, size, dtype, direct=direct)
@@ -246,5 +247,6 @@ def psnr(output: np.ndarray, reference: np.ndarray, side: ValueRange | None = No
     """
     if side is not None and not side.is_eight_bit:
         output, reference = ((side.to_levels(one) + 1) * 127.5 for one in (output, reference))
+    # In float64, since uint8 would wrap around where the output is darker.
     error = float(np.square(output.astype(np.float64) - reference).mean())
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))

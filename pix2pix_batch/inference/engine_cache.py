@@ -153,6 +153,8 @@ def _engine_of(settings: Settings) -> Engine:
 
 def keep(settings: Settings, engine: Engine) -> None:
     while len(_opened) >= 2:
+        # Two: a job with noise has a second engine for the images without, and more would fill a
+        # GPU.
         _opened.pop(next(iter(_opened)))
     _opened[_key(settings)] = engine
 

@@ -124,6 +124,7 @@ def plan_features(
         if not reusable:
             rooms.append(kind)
         buffers[layer.name] = reusable.pop() if reusable else len(rooms) - 1
+        # After the layer's own result has its buffer: it must not overwrite what it is made of.
         for done in {*layer.reads} - {IMAGE}:
             if last[done] == at:
                 free.setdefault(kinds[done], []).append(buffers[done])

@@ -278,6 +278,7 @@ def _name_parts(item: Item, stamp: str, settings: Settings) -> str:
         item.name, stamp, s.fingerprint, s.fit, s.size, s.device, s.backend, s.precision,
         s.noise and (s.seed, s.noise_rate, s.noise_blocks, s.input_noise), item.variant, s.bands,
     )  # fmt: skip
+    # A changed input or another setting has another name, so pieces of before are never mixed in.
     return hashlib.sha256(repr(told).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
@@ -321,6 +322,7 @@ def write_output(
     made = tiles.store.directory / "output.tif"
     try:
         tiles.assemble(made, driver, extras, watched)
+        # Before it is copied into OUT, where it would pass for done.
         require_whole(made)
         digest = new_digest()
         with destination.open_output(settings.out, item.output) as file, made.open("rb") as source:

@@ -53,6 +53,7 @@ def engine_memory(description: Description, size: int | Size, batch_size: int | 
     """
     size = (size, size) if isinstance(size, int) else size
     if batch_size is None:
+        # As default_batch_size has it: the same number of pixels whatever the images' size.
         batch_size = max(1, STANDARD_BATCH * 256 * 256 // math.prod(size))
     if isinstance(description, Architecture):
         return _unet_memory(description, size, batch_size)
@@ -150,6 +151,7 @@ def _unet_memory(architecture: Architecture, size: Size, batch_size: int) -> int
     a = architecture
     held = sum(count_held_weights(layer, size) for layer in list_layers(a))
     images = batch_size * _unet_features(a, size)
+    # The largest layer's weights once more: while they are laid out anew, both layouts exist.
     return NUMBER * (held + max(count_weights(a)) + _count_workspace(a, size, batch_size) + images)
 
 

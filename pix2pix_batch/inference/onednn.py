@@ -101,6 +101,8 @@ def keep_freed_memory() -> None:
     """
     m_trim_threshold, m_mmap_max = -1, -4  # <malloc.h>
     if mallopt := _libc_function("mallopt"):
+        # Both are needed: large blocks that the C library maps one by one are given back when
+        # freed, whatever the threshold of the heap is.
         mallopt(m_mmap_max, 0)
         mallopt(m_trim_threshold, 2**31 - 1)
 
@@ -164,6 +166,7 @@ def instance_norm(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tens
         return torch.group_norm(x, x.shape[1], scale, shift, NORM_EPS)
     normalised = torch.empty_like(x)
     for i in range(len(x)):
+        # One image at a time: batch norm would else mix the statistics of the batch.
         normalised[i : i + 1] = torch.batch_norm(
             x[i : i + 1], scale, shift, None, None, True, 0.0, NORM_EPS, False
         )
@@ -213,6 +216,7 @@ class Convolution:
 
     def _normalise(self, x: Tensor) -> Tensor:
         x = instance_norm(x, self.scale, self.shift)
+        # In place: the result is ours, and a copy would be a pass through memory more.
         if self.activation is LEAKY_RELU:
             return F.leaky_relu_(x, LEAKY_SLOPE)
         return x.relu_() if self.activation is RELU else x
@@ -356,6 +360,7 @@ class OneDNNUNet:
             x = convolution(x)
             if i < len(joined):
                 torch.clamp_min(x, 0, out=joined[i][:, : a.width(i)])
+        # Before the ReLU below, which works in place and would change what is averaged.
         embedding = x.mean(dim=(2, 3), dtype=torch.float32)
         x = x.relu_()
         for i in range(len(self.up) - 1, 0, -1):

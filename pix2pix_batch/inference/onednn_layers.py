@@ -58,6 +58,8 @@ class Feature:
             return
         margin, (height, width) = self.place.margin, self.inner.shape[2:]
         whole, last = self.whole, (margin + height - 1, margin + width - 1)
+        # Rows first, over the image's width; the columns then mirror these too, which fills the
+        # corners.
         for k in range(1, margin + 1):
             whole[:, :, margin - k] = whole[:, :, margin + k]
             whole[:, :, last[0] + k] = whole[:, :, last[0] - k]
@@ -290,6 +292,7 @@ class OneDNNLayers:
         for k in range(len(x)):
             own = {number: mask[k : k + 1] for number, mask in mask_of.items()}
             embedding, _ = run_together([layers], [x[k : k + 1]], own, norms)
+            # A copy: the next image replaces what is in the buffer.
             made.append(layers.result.clone())
             embeddings.append(embedding)
         return torch.cat(made), torch.cat(embeddings)

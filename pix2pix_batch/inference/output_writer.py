@@ -53,6 +53,7 @@ class OutputWriter:
             with self.watch("encoding it", item.name):
                 data, lost = self._encode(work)
         except MemoryError:
+            # Without a stamp: another machine, or this one with fewer workers, may have the memory.
             return Record(item.name, "failed", reason="too large for this machine's memory")
         except Exception as error:
             reason = f"cannot be written as {item.form}: {error}"

@@ -36,6 +36,8 @@ class PatchConvolution:
             grid = [n // 2 for n in size]
         self.images = images_a_product(batch, math.prod(grid))
         self.multiply = PackedConvolution(
+            # A transposed one's bias comes after the taps are added up, else each output would get
+            # it up to four times.
             kernel[..., None, None], None if layer.transposed else self.bias,
             [self.images, kernel.shape[1], *grid], padding=0, stride=1,
         )  # fmt: skip
@@ -65,6 +67,7 @@ class PatchConvolution:
         """The patches ``(n, 16 * inputs, H / 2, W / 2)``."""
         count = len(source)
         padded, patches = self._view_buffers(count)
+        # Each time: the workspace is shared with other layers, which write over the border.
         padded.zero_()
         padded[:, PADDING:-PADDING, PADDING:-PADDING].copy_(source.permute(0, 2, 3, 1))
         image, line, pixel, one = padded.stride()

@@ -1,4 +1,4 @@
-"""An image on its way through a worker, and what its steps are done under."""
+"""An image on its way through a worker, and the contexts in which its steps are done."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 class Watch(Protocol):
-    """What a step is done under: told what is done ("decoding it"), to which image, and to how
-    many images at once."""
+    """Makes the context in which a step is done, and which may watch the time. It is told what is
+    done ("decoding it"), to which image, and to how many images at once."""
 
     def __call__(self, doing: str, name: str, count: int = 1) -> AbstractContextManager[None]: ...
 

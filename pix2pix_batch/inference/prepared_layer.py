@@ -188,6 +188,7 @@ def statistics_of_all(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         for y in images
         for rows in cut_rows(y)
     ]
+    # In float64: the means' variance is a small difference of large numbers.
     means, variances = (torch.stack(one).double() for one in zip(*parts, strict=True))
     variance = variances.mean(0) + means.var(0, correction=0)
     return means.mean(0).float(), variance.float()

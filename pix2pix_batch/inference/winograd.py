@@ -171,12 +171,15 @@ class WinogradConvolution:
         self.bias = None if layer.bias is None else layer.bias.repeat(4 if layer.transposed else 1)
         self.tiling = tile(layer.shape, layer.transposed, blocks)
         alike = self.tiling.rows * self.tiling.columns, self.tiling.images
+        # Then each product has one image only: slower, but its bits depend on no neighbour.
         if not multiplies_alike(self.kernel[0], *alike):
             self.tiling = tile(layer.shape, layer.transposed, blocks._replace(group=0))
         self.phases_in, self.phases_out = self.tiling.phases
         _, self.rows, self.columns, self.images, self.count = self.tiling
         self.views: dict[int, list[Block]] = {}
         for name, wanted in self._shapes(self.count).items():
+            # Only reserved: views are made at the first call, when all layers have said how much
+            # they need.
             self.workspace.reserve(name, math.prod(wanted))
 
     def tiles_a_batch(self, batch: int) -> int:
@@ -185,11 +188,14 @@ class WinogradConvolution:
 
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
         """``x (n, inputs, H, W)``; the result is written into ``out`` and returned."""
+        # At each call: the workspace is shared, and another layer's buffers lie in the same memory.
         self._clear_borders()
         for first in range(0, len(x), self.images):
             source = x[first : first + self.images].permute(0, 2, 3, 1)
             target = out[first : first + self.images].permute(0, 2, 3, 1)
             for block in self._blocks(len(source)):
+                # Point after point, not stage after stage: what is between the stages then stays in
+                # the cache.
                 for number, point in enumerate(block.points):
                     self.transform_input(source, INPUTS[number][2], point)
                     self.multiply(number, point)
@@ -330,6 +336,8 @@ class WinogradConvolution:
         height, width = (n * o // self.phases_in for n in (self.height, self.width))
         for i, phase in product(range(OUTPUTS), range(o)):
             row = o * i + phase - (o - 1)  # of the first row of tiles
+            # Tiles reach beyond the image where its size is no multiple of theirs; what they make
+            # there is dropped.
             low = max(begin, -(row // (OUTPUTS * o)))
             high = min(end, -((row - height) // (OUTPUTS * o)))
             if low < high:
@@ -351,6 +359,7 @@ def outputs(m: Tensor, total: Tensor, y: Sequence[Tensor]) -> list[Operation]:
         The operations, in order.
     """
     return [
+        # The common sum first, since an output may lie where the point of its number does.
         (torch.add, m[1], m[3], total),
         (torch.sub, m[1], m[3], y[1]),
         (torch.add, m[0], total, y[0]),

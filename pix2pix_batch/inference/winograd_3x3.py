@@ -60,6 +60,7 @@ class Winograd3x3:
     @staticmethod
     def transform_kernel(weight: Tensor) -> Tensor:
         """``(36, inputs, outputs)`` of a weight ``(outputs, inputs, 3, 3)``."""
+        # In float64, as it is done once: what is rounded here is wrong in every image.
         taps = weight.double().flatten(2).permute(2, 1, 0).flatten(1)
         kernel = (torch.from_numpy(KERNEL) @ taps).view(-1, weight.shape[1], weight.shape[0])
         return kernel.float().contiguous()
@@ -85,6 +86,8 @@ class Winograd3x3:
         """``padded``: ``(height, width, inputs)``, contiguous. The result is written into ``out``,
         ``(height, width, outputs)``, and returned."""
         for first in range(0, self.tiles[0], self.rows):
+            # The last block begins early and makes some rows twice: a product of fewer rows may
+            # round otherwise.
             self._transform(padded, min(first, self.tiles[0] - self.rows), out)
         return out
 

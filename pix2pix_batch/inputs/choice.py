@@ -42,6 +42,7 @@ class Left:
         """Add a name of a directory's listing, which has no order."""
         self.count += 1
         self.first.append(path)
+        # Sorted now and then, not at each name: a directory may hold millions.
         if len(self.first) > 64 * EXAMPLES:
             self.first = sorted(self.first)[:EXAMPLES]
 

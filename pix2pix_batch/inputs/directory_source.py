@@ -41,6 +41,7 @@ class DirectorySource(InputSource):
             taken_names = () if self.is_pattern else found.directories
             yield from self.make_items(inside, found.files, taken_names, found)
             below = (*above, found.identity) if found.identity else above
+            # Reversed, since the last is taken first.
             pending += [(os.path.join(inside, name), below) for name in reversed(found.directories)]
 
 

@@ -88,6 +88,7 @@ def list_folder(
                 described.append(name)
             else:
                 found.left.of(OTHER).add(start + name)
+    # The order of a listing differs between file systems; that of items must not.
     found.directories.sort()
     found.descriptions = tileset.list_descriptions(sorted(described), found.directories)
     for name in described:
@@ -129,6 +130,7 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 def leads_out(path: str, root: str) -> bool:
     """Whether the path leads, through links, to an existing file that is not below ``root``."""
     real, base = os.path.realpath(path), os.path.realpath(root)
+    # One that leads nowhere is no refusal: it fails later, with a message that says where it leads.
     return os.path.exists(real) and not real.startswith(os.path.join(base, ""))
 
 
@@ -152,6 +154,7 @@ def image_files(root: Path, left: LeftAlone | None = None, rasters: bool = False
     for here, directories, names in os.walk(root, onerror=refuse):
         start = os.path.join(os.path.relpath(here, root), "").removeprefix("./")
         directories.sort()
+        # A copy: os.walk does not enter what is removed from the list itself.
         for name in list(directories):
             if (why := choice.classify_directory(start + name)) != TAKEN:
                 directories.remove(name)

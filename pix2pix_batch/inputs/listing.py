@@ -119,6 +119,8 @@ class Lines:
         if not encoding:
             encoding = unmarked_encoding(start)
         start = start[length:]
+        # All is turned into UTF-8 first: in UTF-16 a byte 10 may be half of another letter, so
+        # lines cannot be cut there.
         if encoding not in ("", "utf-8"):
             self._decoder = codecs.getincrementaldecoder(encoding)()
             start = self._utf8(start)
@@ -140,6 +142,7 @@ class Lines:
                 continue
             if b"\0" in raw:
                 raise self._no_list("holds a NUL byte")
+            # Lists that were joined, as by 'cat', have such a mark in their midst too.
             line = decode(raw.rstrip(b"\r\n")).removeprefix("\ufeff")
             if line.strip().strip(INVISIBLE):
                 yield line
@@ -186,6 +189,7 @@ class Lines:
         while raw := self._raw():
             if text := self._utf8(raw):
                 return text
+        # Raises where the text ends in the midst of a letter, which would else be lost silently.
         return self._utf8(b"", final=True)
 
     def _utf8(self, raw: bytes, final: bool = False) -> bytes:
@@ -200,6 +204,7 @@ class Lines:
         while True:
             *whole, held = held.split(end)
             yield from whole
+            # Given on as it is: who takes the line refuses it, with its number.
             if len(held) >= LONGEST:
                 break
             more = self._more()
@@ -263,6 +268,7 @@ def locate(line: str, anywhere: bool = False) -> Located:
     dropped, ``file:`` URLs decoded, ``~`` is the home directory, ``\\`` may be ``/``, and what
     begins with ``#``, names nothing and is no picture's name is a comment.
     """
+    # Without looking at the disk: a list may have ten million lines, perhaps of a network mount.
     if PLAIN.fullmatch(line):
         return Located(line)
     tidy = _tidy(line)
@@ -291,6 +297,7 @@ def _tidy(line: str) -> str:
     for one in (text, bare):
         if (unquoted := _unquote(one)) != one:
             return unquoted
+    # Only where an image's suffix shows what was meant: names may end with a comma.
     return bare if kinds.suffix_of(bare) in kinds.suffixes() else text
 
 

@@ -52,6 +52,7 @@ class Naming:
 
     def key(self, output: str) -> str:
         """The same key for two outputs that clash."""
+        # NFC too, for Apple's file systems take composed and decomposed letters for one name.
         return unicodedata.normalize("NFC", output).casefold() if self.fold else output
 
     def output(self, name: str) -> tuple[str, str]:

@@ -39,6 +39,8 @@ def _count_pages(items: Iterable[Item]) -> Iterator[tuple[Item, int]]:
     ahead: deque[tuple[Item, Future[int] | None]] = deque()
     with ThreadPoolExecutor(FAR_THREADS, "pages") as pool:  # which starts no thread before it must
         for item in items:
+            # Threads pay where an answer is waited for; a local file is looked into sooner than
+            # handed over.
             far = not files.is_on_disk(item) and _is_looked_into(item)
             ahead.append((item, pool.submit(pages.count_pages, item.path) if far else None))
             while ahead and (len(ahead) > AHEAD or _is_ready(ahead[0][1])):

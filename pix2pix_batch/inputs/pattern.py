@@ -83,6 +83,7 @@ def _matches(path: list[str], parts: list[str]) -> bool:
         return not path
     if parts[0] == "**":
         rest = parts[1:] or ["*"]
+        # As in a shell, ** does not enter hidden directories.
         hidden = next((i for i, name in enumerate(path) if name.startswith(".")), len(path))
         return any(_matches(path[skip:], rest) for skip in range(min(len(path), hidden + 1)))
     return bool(path) and _part(path[0], parts[0]) and _matches(path[1:], parts[1:])
@@ -151,6 +152,8 @@ def _list_directory(here: str, note: Callable[[str, OSError], None]) -> Iterator
     """Names, and which are directories."""
     try:
         with os.scandir(here or ".") as listing:
+            # All at once, so that the directory is closed before the search goes down: else each
+            # level would hold one open.
             entries = [(entry.name, entry) for entry in listing]
     except (FileNotFoundError, NotADirectoryError):  # it has just gone
         return
@@ -166,6 +169,8 @@ def _list_directory(here: str, note: Callable[[str, OSError], None]) -> Iterator
 
 def _is_there(path: str, *, is_directory: bool, note: Callable[[str, OSError], None]) -> bool:
     try:
+        # A link that leads nowhere counts as there: it then fails by name instead of being passed
+        # over.
         return stat.S_ISDIR(os.stat(path).st_mode) if is_directory else bool(os.lstat(path))
     except PermissionError as error:
         note(os.path.dirname(path), error)

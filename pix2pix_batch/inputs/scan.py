@@ -40,6 +40,7 @@ def open_inputs(source: str, options: ScanOptions) -> InputSource:
 def _open_local(source: str, options: ScanOptions) -> InputSource:
     path, tars = Path(source), source.lower().endswith(TARS)
     pattern = braces = False
+    # A file that is called like a pattern, such as a[1].png, is meant itself.
     if not path.exists():
         pattern = glob.has_magic(source)
         braces = not pattern and (has_braces(source) or pages.locate(source)[1] > 0)

@@ -97,6 +97,7 @@ class History:
     def _find_journals(self) -> None:
         """Find the journals and check that they are this job's."""
         lines = self._read_first_lines()
+        # Also with --overwrite: the other command's files are not this one's to replace.
         require_maker(self.out, lines, self._asked.get("kind"))
         if self.fresh:
             return
@@ -117,6 +118,7 @@ class History:
             headers.append((is_own, header.overwriting, header))
             if self.shard is None or shard in (None, self.shard):
                 self._paths.append(line.path)
+        # Each overrules those before it, so what counts most comes last.
         for *_, header in sorted(headers, key=lambda known: known[:2]):
             self._take_over(header)
 
@@ -148,6 +150,7 @@ class History:
             elif self._warned:
                 self._warned.discard(hash(name))
             if output := values.get("output"):
+                # DONE because an index keeps a detail only with a status.
                 self._owners.update(output, DONE, hash(name))
             if "members" in values:
                 self._lacking.pop(name, None)
@@ -166,6 +169,8 @@ class History:
             return ""
         is_same = state >> DETAIL == _detail(stamp_now)
         if not is_same:
+            # The index has only a hash of stamp and options, so each set of options under which the
+            # failure would still hold is tried: a handful, as few options are such.
             some = chain.from_iterable(combinations(under, n + 1) for n in range(len(under)))
             is_same = any(state >> DETAIL == _detail(stamp_now, UNDER.join(one)) for one in some)
         return decode_status(state) if is_same else ""

@@ -49,6 +49,7 @@ class Index:
     def _add(self, name: str, state: int) -> None:
         self._new_keys.append(hash(name))
         self._new_states.append(state)
+        # Merging rewrites the map, so it is done once for many entries.
         if len(self._new_keys) >= PENDING:
             self._merge()
 
@@ -58,6 +59,8 @@ class Index:
             self._merge()
         key = hash(name)
         bucket = key % BUCKETS
+        # A memoryview, whose items are Python's numbers: comparing NumPy's scalars one by one is
+        # many times slower.
         keys = self._keys[bucket].data
         place = bisect_left(keys, key)
         found = place < len(keys) and keys[place] == key
@@ -89,6 +92,7 @@ class Index:
     def _merge(self) -> None:
         keys = np.frombuffer(self._new_keys, np.int64)
         states = np.frombuffer(self._new_states, np.uint64)
+        # Stable, so that of several entries of one name the last stays the last.
         order = np.argsort(keys % BUCKETS, kind="stable")
         ends = np.searchsorted(keys[order] % BUCKETS, np.arange(BUCKETS + 1))
         for bucket in range(BUCKETS):
@@ -103,10 +107,12 @@ class Index:
 
 def _last_states(keys: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each key once, sorted, with its last status and detail; ours if it ever was."""
+    # Stable: entries of one key stay in the order of events, of which the last counts.
     order = np.argsort(keys, kind="stable")
     keys, states = keys[order], states[order]
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
     ours = np.bitwise_or.reduceat(states & np.uint64(OURS), first)
+    # A claim alone has no status and must not hide the one that came before it.
     settled = np.where(states & np.uint64(STATUS), np.arange(len(states)), -1)
     last = np.maximum.reduceat(settled, first)
     kept = np.where(last < 0, np.uint64(0), states[last])

@@ -65,6 +65,7 @@ def _find_damage(data: bytes) -> str:
         return "is empty"
     try:
         with Image.open(io.BytesIO(data)) as image:
+            # Opening reads the header only; damage shows when the pixels are decoded.
             image.load()
     except UnidentifiedImageError:
         return "is no image"

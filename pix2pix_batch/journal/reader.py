@@ -25,6 +25,8 @@ def is_locked(lock: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     try:
+        # Shared: several that look at once do not take each other for a run. A run that starts at
+        # this moment waits a little for the lock (MOMENT in writer.py).
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -74,6 +76,8 @@ def _read_first_line(path: Path, shard: Shard | None) -> FirstLine | None:
         return FirstLine(path, shard, problem=unreadable_error(path, error))
     if (values := parse_line(line)) is not None:
         return FirstLine(path, shard, Header(values))
+    # A crash may have cut it off as the journal was begun: nothing was converted yet, so it is no
+    # damage.
     is_torn = line.startswith(b"{") and not line.endswith(b"\n")
     if not line or is_torn:
         return FirstLine(path, shard)
@@ -112,6 +116,7 @@ def read_lines(path: Path) -> Iterator[tuple[Event | None, int]]:
     end = 0
     with path.open("rb") as file:
         for line in file:
+            # A line without its end is still being written, or was cut off by a crash.
             if line.endswith(b"\n"):
                 end += len(line)
                 yield parse_event(line), end

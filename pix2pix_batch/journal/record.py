@@ -88,6 +88,8 @@ def to_line(values: dict[str, Any]) -> bytes:
 
 def parse_line(line: bytes) -> dict[str, Any] | None:
     """The values in a journal's line; ``None`` if the line is incomplete or not JSON."""
+    # Without its end a line counts as torn, though it may be whole: what is appended next would
+    # stand on the same line.
     if not line.endswith(b"\n"):
         return None
     try:

@@ -51,6 +51,7 @@ class Shard:
 
     def holds(self, name: str) -> bool:
         """Whether the input ``name`` belongs to it: the same on every machine."""
+        # Not hash(), which differs from process to process.
         raw = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return int.from_bytes(raw, "little") % self.count == self.number - 1
 

@@ -79,8 +79,10 @@ class Journal(History):
                 whole.enter_context(self._lock(None, MOMENT if self.shard is None else DOOR))
                 if self.shard is not None:
                     self._held.enter_context(self._lock(self.shard, MOMENT))
+                # Under the lock: a shard that starts at the same time cannot slip in between.
                 alone = self._require_apart()
                 super()._find_journals()
+                # Other shards may be writing in tmp/ at this moment.
                 if alone:
                     self._tidy()
                 read = self._paths if self.shard is None else {self.path}.intersection(self._paths)
@@ -180,6 +182,8 @@ class Journal(History):
             return
         try:
             replaced = self._list_replaced()
+            # First this, then the removal of the old ones: a crash in between leaves journals that
+            # its first line has put out of force.
             os.replace(self._at, self.path)  # it says that the others do not count any more
             self._at, self._is_new = self.path, False
             for path in replaced:
@@ -201,6 +205,8 @@ class Journal(History):
         super()._load()
         others = [path for path in self._paths if path != self.path]
         if self.shard is None and others:
+            # Whole before the shards' journals go: after a crash in between, their records are read
+            # twice, which changes nothing.
             self._renew(chain_pieces(self._ends))
             for path in others:
                 path.unlink()
@@ -219,6 +225,8 @@ class Journal(History):
         with self._publication_lock():
             try:
                 self._number()
+                # Under the lock, or two shards that start together would each decide, perhaps
+                # differently.
                 theirs = self._decided_by_others()
                 self.job |= decisions | theirs
                 self._make_anew()
@@ -281,6 +289,7 @@ class Journal(History):
     def _write(self, data: bytes, durably: bool = True) -> None:
         try:
             self._file.write(data)
+            # To the system at once, so that status and a crash of the program alone find all of it.
             self._file.flush()
             if durably:
                 os.fsync(self._file.fileno())
@@ -337,6 +346,8 @@ def _rewrite(path: Path, header: dict[str, Any], rest: Iterator[bytes]) -> None:
             file.write(to_line(header))
             file.writelines(rest)
             file.flush()
+            # Before it gets its name: after a power cut the name could else lead to an empty
+            # journal.
             os.fsync(file.fileno())
         os.replace(fresh, path)
     finally:

@@ -80,7 +80,7 @@ class LocalStore:
         pass
 
     def require_writable(self, out: str) -> None:
-        """Who makes the directory sees it."""
+        """Nothing is asked here: making the directory shows it."""
 
     def name_rules(self, out: str) -> NameRules:
         above = (Path(out), *Path(out).absolute().parents)
@@ -116,6 +116,8 @@ def _read(path: str) -> tuple[bytes, str]:
     descriptor, status = open_descriptor(path)
     try:
         require_size(b"", status.st_size)
+        # One byte more than it had: so a file that grows meanwhile shows, without a second call for
+        # one that does not.
         pieces = [os.read(descriptor, status.st_size + 1)]
         read = len(pieces[0])
         while (
@@ -138,6 +140,8 @@ def open_regular(path: str) -> IO[bytes]:
 
 def open_descriptor(path: str) -> tuple[int, os.stat_result]:
     """The descriptor of an open regular file, and its status, as :func:`open_regular`."""
+    # Without O_NONBLOCK, opening a pipe waits for somebody who writes to it, for ever. What it is,
+    # is asked of the open file: by name it may be another one by then.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
@@ -179,6 +183,8 @@ def _folds_case(directory: Path) -> bool:
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
+                # Tried on a name that is there: whether case counts may differ by directory (ext4,
+                # NTFS), and nothing is to be written to find out.
                 other = entry.name.swapcase()
                 if other != entry.name and other.casefold() == entry.name.casefold():
                     there = directory / other
@@ -194,6 +200,7 @@ def _file_system(directory: Path) -> str:
     real, found, longest = os.path.realpath(directory), "", -1
     for mount in psutil.disk_partitions(all=True):
         inside = real == mount.mountpoint or real.startswith(os.path.join(mount.mountpoint, ""))
+        # The deepest mount holds it; of two at one place, the later lies over the earlier.
         if inside and len(mount.mountpoint) >= longest:
             found, longest = mount.fstype, len(mount.mountpoint)
     return found

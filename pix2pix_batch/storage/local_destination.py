@@ -59,15 +59,20 @@ class LocalDestination:
             with placement.open_to_place(beside, target, inside, name) as descriptor:
                 yield descriptor
             return
+        # Not made of the output's name, which may be as long as names can be.
         temporary = uuid.uuid4().hex
         try:
             yield placement.create(temporary, beside)
             try:
+                # By descriptors, so that a directory swapped for a link meanwhile cannot lead out
+                # of OUT.
                 os.replace(temporary, name, src_dir_fd=beside, dst_dir_fd=target)
                 return
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
+            # Tried, not told by the device: quotas of projects and bind mounts refuse too, on one
+            # device.
             _apart.add(_identity(target))
             with (
                 open(os.open(temporary, os.O_RDONLY, dir_fd=beside), "rb") as made,
@@ -91,6 +96,7 @@ class LocalDestination:
                 for part in (common.DIRECTORY, "tmp"):  # not made here: without them OUT has gone
                     beside = _enter_directory(opened, part, beside)
                 self._open, self._top, self._beside = opened.pop_all(), top, beside
+        # If what follows fails, nothing may take the target of before for this one's.
         self._inside = None
         self._target = _target(self._open, self._top, self.out, inside)
         self._inside = inside
@@ -115,6 +121,8 @@ def _target(open_directories: ExitStack, top: int, out: str, inside: list[str]) 
             raise
     base = os.path.realpath(out)
     real = os.path.realpath(os.path.join(out, *inside))
+    # Links within OUT are the user's own layout; one that leads out could have the job overwrite
+    # anything.
     if os.path.commonpath([base, real]) != base:
         raise ImageError("its output would lie outside OUT, through a link in OUT")
     return _descend(open_directories, top, Path(real).relative_to(base).parts)
@@ -127,6 +135,7 @@ def _descend(open_directories: ExitStack, top: int, parts: list[str] | tuple[str
         try:
             top = _enter_directory(open_directories, part, top)
         except FileNotFoundError:
+            # Another worker may make it at the same moment.
             with suppress(FileExistsError):
                 os.mkdir(part, dir_fd=top)
             top = _enter_directory(open_directories, part, top)
@@ -134,6 +143,7 @@ def _descend(open_directories: ExitStack, top: int, parts: list[str] | tuple[str
 
 
 def _enter_directory(open_directories: ExitStack, name: str, within: int | None = None) -> int:
+    # O_PATH needs no right to read the directory, only to go through it.
     flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
     if within is not None:
         flags |= os.O_NOFOLLOW

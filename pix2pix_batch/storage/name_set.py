@@ -49,6 +49,8 @@ class Names:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the names)
         self._starts.append(self._file.seek(0, 2))
         for start in range(0, len(self._last), BATCH):
+            # Safe to read back: the file has no name, so only this process writes it. marshal, not
+            # lines of text, because names may hold any character, newlines too.
             marshal.dump(self._last[start : start + BATCH], self._file)
         marshal.dump([], self._file)
         self._last = []
@@ -62,6 +64,7 @@ class Names:
         file = self._file
         assert file is not None
         while True:
+            # All runs share the file, and the merge moves about in it between them.
             file.seek(place)
             batch = marshal.load(file)
             place = file.tell()
@@ -97,10 +100,13 @@ class HashSet:
         return self._insert(hash(text) or 1)  # 0 is an empty slot
 
     def _insert(self, key: int) -> bool:
+        # Beyond three quarters, chains of taken slots grow long.
         if 4 * self._count >= 3 * len(self._slots):
             self._grow()
         slots, last = self._slots, len(self._slots) - 1
         place = key & last
+        # Open addressing in one flat array: a Python set takes several times as much for each
+        # entry.
         while found := slots[place]:
             if found == key:
                 return False

@@ -32,6 +32,7 @@ def open_to_place(notes: int, target: int, inside: Sequence[str], name: str) -> 
     mark = uuid.uuid4().hex
     temporary, note = f"{BEGINNING}{mark}", f"{mark}{NOTE}"
     with open(create(note, notes), "wb") as file:
+        # The note comes before the file, so that no moment leaves a file that no note tells of.
         file.write(os.fsencode("/".join([*inside, temporary])))
     try:
         try:
@@ -47,6 +48,7 @@ def open_to_place(notes: int, target: int, inside: Sequence[str], name: str) -> 
 
 def remove(out: Path, note: Path) -> None:
     """Remove what a note tells of, if it is still there. Raises ``OSError``."""
+    # Distrusted: whoever can write into OUT could have a note point at any file.
     parts = os.fsdecode(note.read_bytes()).split("/")
     if parts[-1].startswith(BEGINNING) and not {"", ".", ".."} & set(parts):
         with suppress(FileNotFoundError, NotADirectoryError):

@@ -41,6 +41,8 @@ class RemoteStore:
         return 0
 
     def read(self, path: str, known: str = "") -> tuple[bytes, str]:
+        # Before it is read: if the file changes in between, the next run sees another stamp and
+        # converts it again.
         known = known or remote.stamp_of(path)
         data = remote.read(path, common.LARGEST + 1)
         return require_size(data, len(data)), known
@@ -67,6 +69,7 @@ class RemoteStore:
         bucket = path.strip("/").partition("/")[0]
         try:
             if remote.scheme(out) in remote.WHOLE - {remote.MEMORY}:
+                # Only object stores have buckets; that of memory:// is made by the first write.
                 remote.retry(lambda: fs.info(bucket))
         except FileNotFoundError as error:
             raise InputError(
@@ -86,6 +89,7 @@ class RemoteStore:
         if chosen is not None:
             return Path(chosen)
         base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        # Without its secrets: new credentials must find the same journal.
         name = hashlib.sha256(remote.redact(out).encode("utf-8", "surrogateescape")).hexdigest()[
             :24
         ]

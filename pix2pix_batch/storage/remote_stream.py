@@ -47,6 +47,8 @@ class RemoteStream:
         if self._is_web:
             self._file, left = open_web_file(self._store, self._path), self._place
             while left > 0:
+                # Read again up to the place of the break: servers need not know ranges. The "or
+                # left" ends the loop where the file has become shorter.
                 left -= len(self._file.read(min(left, PIECE))) or left
         else:
             self._file = self._store.open(self._path, "rb", cache_type="readahead")

@@ -197,6 +197,8 @@ class DatasetDirectory:
             else:
                 path.unlink(missing_ok=True)
         names = sorted(os.listdir(self.fresh))
+        # Before anything is moved in: after a crash the next run knows these entries as the
+        # dataset's own, and may replace them.
         with whole(self.kept / ENTRIES, sync=True) as file:
             file.write(json.dumps(names).encode())
         with (
@@ -214,6 +216,7 @@ class DatasetDirectory:
         self.fresh.rmdir()
         with whole(self.kept / INPUTS) as file:
             file.write(json.dumps({one.name: _input_facts(one) for one in inputs}).encode())
+        # Last: only what lies in its place whole counts as a dataset.
         state.write(self.out, known)
 
     def clear(self) -> None:

@@ -42,6 +42,7 @@ def filter_images(
     rejected = _reject(about, samples)
     # what is like an image that is left out is like none that is there
     _flag_near([sample for sample in samples if sample.key not in rejected])
+    # Once more, since the flags of near-duplicates may reject too.
     rejected |= _reject(about, samples)
     return [sample for sample in samples if sample.key not in rejected], rejected
 
@@ -133,6 +134,7 @@ def count_lacking(
     accepted = Counter(sample.facts["input"] for sample in samples)
     cap = about.variants
     able = [one for one in open_to if cap is None or wanted[one.name] < cap]
+    # Those with the fewest images first; among equal ones by a hash, not in the order of names.
     able.sort(key=lambda one: (accepted[one.name], plan.rank(about.seed, one.name)))
     if not able:
         raise InputError(

@@ -200,9 +200,11 @@ class SynthesisJob:
     def request(self, inputs: Sequence[Input], wanted: Mapping[str, int]) -> None:
         """Ask for so many variants of each input; no fewer than in the round before."""
         is_first = not self.wanted
+        # The first variant is the image as convert makes it, without noise.
         noise = max(wanted.values(), default=0) > 1
         settings, options = replace(self.settings, noise=noise), self.planned.options
         if not is_first:  # what failed in the first round needs no third try
+            # And a second round must not begin the journal of the first anew.
             options = replace(options, overwrite=False, retry_failed=False)
         unlisted = self.scan.unlisted if is_first else []
 

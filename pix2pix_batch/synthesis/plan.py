@@ -58,6 +58,7 @@ def parse_fractions(text: str) -> dict[str, float]:
 
 def rank(seed: int, name: str) -> bytes:
     """What orders inputs at random, but for each name and seed the same."""
+    # By name, not by position: new inputs leave the order of the others as it was.
     text = f"{seed}:".encode() + name.encode("utf-8", "surrogatepass")
     return hashlib.blake2b(text, digest_size=16).digest()
 
@@ -66,6 +67,7 @@ def apportion(total: int, shares: Sequence[float]) -> list[int]:
     """``total`` in whole parts as near to ``shares`` (which add up to 1) as can be: the largest
     remainders are rounded up, the first of equal ones."""
     quotas = [total * share for share in shares]
+    # Rounded a little up: 0.29 * 100 comes out as 28.999999999999996.
     parts = [math.floor(quota + ROUNDING) for quota in quotas]
     order = sorted(range(len(parts)), key=lambda i: (parts[i] - quotas[i], i))
     for i in order[: total - sum(parts)]:

@@ -72,5 +72,6 @@ def _pixels(path: Path, right_half: bool, side: ValueRange | None) -> np.ndarray
             pixels, _ = raster.read(0, 0, raster.height, raster.width)
         return to_eight_bits(pixels, side).astype(np.int16)
     with Image.open(path) as image:
+        # In 16 bits, since differences of uint8 wrap around.
         pixels = np.asarray(image).astype(np.int16)
     return pixels[:, pixels.shape[1] // 2 :] if right_half else pixels

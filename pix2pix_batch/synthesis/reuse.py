@@ -51,6 +51,7 @@ def reuse_images(
             place = output_of(one.item, variant, source_form)
             if record.get("output") == place:  # else it is called otherwise now
                 good[name] = record.get("hash", ""), out / place
+    # Also what is half-written, or of an input that is gone.
     _remove_others(out / MADE, (target for _, target in good.values()))
     lacking = {name: place for name, place in good.items() if not _is_as_made(*place)}
     if lacking:

@@ -80,9 +80,12 @@ class Synthesis:
         wanted = self._count_wanted(inputs)
         self.about.require_noise(self.info, self.about.variants or max(wanted.values()))
         shares = plan.parse_fractions(self.about.split)
+        # Its result is not used: a split that would be empty is refused now, not after all images
+        # are made.
         plan.assign_splits([one for one in inputs if wanted[one.name]], shares, self.about.seed)
         mark = self._dataset_identity(inputs)
         self._require_apart()
+        # Before the lock, which lies in OUT and may have to make it.
         self.place.require_usable()
         with lock_directory(self.out):
             return self._run_alone(inputs, wanted, mark)
@@ -142,6 +145,7 @@ class Synthesis:
         )
         header = layer.lay_out(inputs, samples, rejected, failed, images)
         self.making.write_report(header)
+        # Else they stay: the next run tries what failed and lays all out anew.
         if not header["inputs_failed"]:
             self.place.clear()
         return SynthesisResult(header, summary, card_stays=self.place.card_stays)

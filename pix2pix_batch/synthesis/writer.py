@@ -64,6 +64,8 @@ class Layer:
                 "diversity": diversity,
             }
             manifest.write_manifest(fresh / MANIFEST, header, samples, rejected)
+            # Names of inputs need not be UTF-8, and one such must not keep the card from being
+            # written.
             text = self._card(header).encode("utf-8", "backslashreplace")
             with whole(fresh / CARD) as file:
                 file.write(text)

@@ -64,6 +64,7 @@ def _decode_or_say_why(data: bytes, tolerance: Tolerance) -> Decoded:
     image that failed."""
     try:
         return _decode(data, tolerance)
+    # A package that is missing here is not this image's fault.
     except (ImageError, ImportError):
         raise
     except MemoryError as error:

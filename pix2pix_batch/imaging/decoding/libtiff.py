@@ -73,6 +73,7 @@ def has_faulty_blocks(data: bytes) -> bool:
             complaints.append(what)
         return 1
 
+    # Held here until the file is closed: libtiff knows only its address, and Python would free it.
     handler = _Handler(hear)
     options = library.TIFFOpenOptionsAlloc()
     try:
@@ -81,6 +82,7 @@ def has_faulty_blocks(data: bytes) -> bool:
         with tempfile.TemporaryFile() as file:
             file.write(data)
             file.seek(0)  # and write what is not yet
+            # A copy of its own, which TIFFClose closes.
             descriptor = os.dup(file.fileno())
             opened = library.TIFFFdOpenExt(descriptor, b"", b"rm", options)
             if not opened:

@@ -50,6 +50,7 @@ def _has_right_checksums(image: TiffImageFile, data: bytes) -> bool:
     told = image.tag_v2
     predictor = told.get(tags.PREDICTOR, 1)
     plain = set(told.get(tags.BITS, ())) == {8} and image.mode in ("L", "RGB")
+    # The checksum is of the samples as the file has them, and Pillow has turned those by now.
     if not plain or told.get(tags.ORIENTATION, 1) != 1 or predictor not in (1, 2):
         return False
     samples = np.asarray(image)
@@ -84,6 +85,7 @@ def exceeds(block: bytes, compression: int, own: int, most: int) -> bool:
         own: Bytes of its samples.
         most: Bytes of a full strip or tile, which the last strip may have too.
     """
+    # One more than a full block, so that more shows without unpacking all of it: it may be a bomb.
     count = _count_unpacked if compression == PACKBITS else _count_lzw
     unpacked = count(block, most + 1)
     return unpacked > own and unpacked != most

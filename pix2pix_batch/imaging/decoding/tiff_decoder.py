@@ -61,6 +61,7 @@ def _decode_known_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
     remarks += tiff.find_remarks(known_layout)
     if turned is None:
         turned = known_layout.orientation if known_layout.orientation in UPRIGHT else 1
+    # One answer for Pillow's samples and tifffile's, and for those of 16 bits.
     known_layout = replace(known_layout, orientation=turned)
     image = _load_known_tiff(data, known_layout, opened)
     if opened is not None and tiff.is_read_by_pillow(known_layout):
@@ -106,6 +107,7 @@ def _open_tiff(data: bytes, tolerance: Tolerance) -> TiffImageFile | None:
     try:
         image = open_with_pillow(data, tolerance, "TIFF")
     except ImageError as error:
+        # Too large by its header: tifffile, which is tried where Pillow fails, must not unpack it.
         if isinstance(error.__cause__, Warning | Image.DecompressionBombError):
             raise
         return None

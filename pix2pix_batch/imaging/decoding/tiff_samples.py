@@ -28,6 +28,7 @@ EXTRA_INSTALL = "pip install 'pix2pix-batch[formats]'"
 
 def correct_samples(image: Image.Image, layout: Layout) -> Image.Image:
     """What Pillow delivers, where its samples are right and their scale is not."""
+    # Older programs wrote entries of 8 bits, of which Pillow takes the high byte: all black.
     if image.mode in ("P", "PA") and layout.colour_map and max(layout.colour_map) < 256:
         entries = np.asarray(layout.colour_map, np.uint8).reshape(3, -1).T
         image.putpalette(np.ascontiguousarray(entries).tobytes())
@@ -65,6 +66,7 @@ def read_sixteen_bits(data: bytes, layout: Layout) -> np.ndarray | None:
         return None
     samples = _read_with_tifffile(data, layout)[:, :, : tags.COLOURS[layout.photometric]]
     largest = min((1 << layout.depth) - 1, 0xFFFF)  # those of 32 bits fit into 16
+    # In 32 bits, since the product does not fit into 16.
     wide = (samples.astype(np.uint32) * 0xFFFF // largest).astype(np.uint16)
     if layout.photometric == tags.WHITE_IS_ZERO:
         wide = 0xFFFF - wide
@@ -92,7 +94,9 @@ def _read_with_tifffile(data: bytes, layout: Layout) -> np.ndarray:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
+            # Raises for damage; tifffile itself fills what is missing with zeros.
             lacks_blocks(page.dataoffsets, page.databytecounts)
+            # One thread: its own would take cores from the workers beside.
             samples = page.asarray(maxworkers=1)
             axes = page.axes
     except (MemoryError, ImageError):

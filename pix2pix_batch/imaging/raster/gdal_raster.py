@@ -167,6 +167,7 @@ class GdalRaster:
         window_read = self._read(window, (height, width))
         if self._blocks and (damage := self._blocks.find_damage(top, left, height, width)):
             self._blocks.close()
+            # One damage is told once; further blocks need not be checked.
             self._blocks = None
             self.warnings.append(damage)
         return window_read

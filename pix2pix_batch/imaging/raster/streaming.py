@@ -18,7 +18,7 @@ from pix2pix_batch.imaging.tiling import Axis, round_to
 from pix2pix_batch.value_ranges import ValueRange
 
 Watched = Callable[[], AbstractContextManager[None]]
-"""Makes what a step is done under, which may not take forever."""
+"""Makes the context in which one step is done, which ends a step that hangs."""
 
 PANEL = 8 << 20
 """Bytes of samples that are read at once."""
@@ -124,6 +124,7 @@ class StreamedTiles:
         y, x = int(rows.min()), int(columns.min())
         pixels, valid = self.raster.read(y, x, int(rows.max()) - y + 1, int(columns.max()) - x + 1)
         self._require_tolerated(self.raster.warnings)
+        # Only at the image's edges: elsewhere this would copy the window for nothing.
         if pixels.shape[:2] != (height, width) or top < 0 or left < 0:
             place = np.ix_(rows - y, columns - x)
             pixels = pixels[place]
@@ -170,6 +171,7 @@ class StreamedTiles:
         squares = np.array(self.squares[self._seen :], np.float64)
         self._seen = len(self.squares)
         valid = self._valid.pop(row, None)
+        # Made once more only for the sums that the next row shares; its piece is there.
         if row < self.done:
             return
         (first, last), left = self._find_rows(row), self.columns.before
@@ -187,6 +189,7 @@ class StreamedTiles:
     def _piece(self, number: int) -> Piece:
         piece = self.store.read(number)
         if piece is None:
+            # All pieces: they could be damaged too, and the next run makes them anew.
             self.store.remove()
             raise ImageError("a part of it that was done is damaged; run the same command again")
         return piece

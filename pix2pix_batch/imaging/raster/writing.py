@@ -98,6 +98,7 @@ class RasterWriter:
         """``shape``: height, width and bands. Raises :class:`ImageError`."""
         self.path, self.driver, self.shape, self.extras = path, driver, shape, extras
         self.gaps = GapFiller(dtype, extras)
+        # GDAL's COG driver only copies: the rows go to a plain file first.
         self._plain = path if driver == GEOTIFF else f"{path}.plain.tif"
         options = self._options(dtype)
         with library.explain_errors(library.WRITTEN):
@@ -115,6 +116,8 @@ class RasterWriter:
 
     def _options(self, dtype: np.dtype) -> dict[str, Any]:
         profile, (height, width, bands) = self.extras.profile, self.shape
+        # Compressed sizes are not known ahead, and a plain TIFF ends at 4 GiB: GDAL's default could
+        # fail in the midst.
         options: dict[str, Any] = {"BIGTIFF": "IF_SAFER"}
         given = complete_options(dict(self.extras.creation)) if self.driver == GEOTIFF else {}
         block = profile.block
@@ -213,6 +216,7 @@ class RasterWriter:
             factors = list(self.extras.profile.overviews)
             if self.driver == GEOTIFF and factors:
                 resampling = rasterio.enums.Resampling.average
+                # Opened anew: overviews are made of a file that is whole.
                 with rasterio.open(self._plain, "r+") as file:
                     file.build_overviews(factors, resampling)
             if self.driver == GEOTIFF and not self._plain.startswith("/vsimem/"):
