@@ -63,7 +63,9 @@ class RunRecorder:
         try:
             self.journal.add(records, seconds, worker)
         finally:
-            self.summary.add(records)  # their outputs are there, also where the journal's disk is full
+            self.summary.add(
+                records
+            )  # their outputs are there, also where the journal's disk is full
 
     def _add_outdated(self, record: Record) -> Record:
         before = self._outdated.pop(record.name, "")

@@ -64,6 +64,11 @@ class Naming:
         output, suffix = self._name_unbounded(name)
         return self.shorten(output), suffix
 
+    def output_of_alike(self, name: str) -> str:
+        """What the output of an input would be called beside another whose whole name differs in
+        case alone, where case makes no difference."""
+        return self._mark(self._name_whole(name))
+
     def output_without_pages(self, name: str) -> str:
         """What the output of an input would be called where no name is left to pages."""
         return self.shorten(self._name_unbounded(name, pages=False)[0])
@@ -166,4 +171,4 @@ class WholeNamed:
         """The output of one of them."""
         naming = self._naming
         output = naming._name_whole(name)
-        return naming._mark(output) if naming.key(output) in self._alike else output
+        return naming.output_of_alike(name) if naming.key(output) in self._alike else output

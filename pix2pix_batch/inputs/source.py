@@ -174,7 +174,9 @@ class InputSource(ABC):
         mark = item.name.removeprefix(item.file_name)
         output, suffix = self.naming.output(plain)
         longer = (self.naming.shorten(plain + count * suffix) for count in range(1, 1 + SUFFIXED))
-        for one in (output, *longer):
+        # whether case counts in an OUT that is not there yet can only be guessed from its disk
+        alike = self.naming.output_of_alike(plain)
+        for one in (output, *longer, alike):
             yield self.naming.name_page(one, mark) if mark else one
         if self.naming.pages and not mark:  # as a run without pages has named it
             yield self.naming.output_without_pages(plain)

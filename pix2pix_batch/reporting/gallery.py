@@ -10,12 +10,13 @@ from operator import attrgetter
 from pathlib import Path
 from urllib.parse import quote
 
+from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.pages import locate
 from pix2pix_batch.journal.record import MADE
 from pix2pix_batch.reporting.raster_sides import RasterSide, RasterSides
 from pix2pix_batch.reporting.statistics import DOUBT, Group, Statistics, Values
 from pix2pix_batch.reporting.thumbnail import Thumbnail, thumbnails
-from pix2pix_batch.storage import common, files, remote
+from pix2pix_batch.storage import files, remote
 from pix2pix_batch.storage.store import store_of
 from pix2pix_batch.text import escape
 
@@ -154,8 +155,8 @@ class Gallery:
             return files.join(self.root, name)
         places = [files.absolute(name), files.join(os.sep, name)]
         for path in places:
-            with suppress(OSError, ValueError):  # ValueError: a NUL
-                if not stamp or common.stamp(os.stat(locate(path)[0])) == stamp:
+            with suppress(ImageError):
+                if not stamp or files.stamp_of(locate(path)[0]) == stamp:
                     return path
         return places[-1]
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
+import html
 import os
+import re
 import stat
 from pathlib import Path
 from typing import IO
@@ -17,6 +21,12 @@ from pix2pix_batch.text import escape
 
 NAME_BYTES = 255
 """What a name may have on Linux's file systems, unless these say otherwise (eCryptfs: 143)."""
+
+SOURCES = re.compile(r"<Source(?:Filename|Dataset)\b[^>]*>([^<]*)<")
+"""What a VRT says of the files that it is made of (gdal.org, "VRT -- GDAL Virtual Format")."""
+
+DEEPEST = 4
+"""VRTs of VRTs that are looked into; one may name itself."""
 
 SEEN_ALIKE = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "cifs", "smb3", "hfs",
                         "hfsplus", "apfs", "9p", "drvfs"})  # fmt: skip
@@ -42,7 +52,7 @@ class LocalStore:
             found = os.stat(path)
             if stat.S_ISDIR(found.st_mode):
                 raise ImageError("is a directory; name the files in it")
-            return common.stamp(found)
+            return _stamp(path, found)
         except (OSError, ValueError) as error:
             raise unreadable(path, error) from error
 
@@ -111,6 +121,30 @@ def file_size(path: str) -> int:
         return 0
 
 
+def _stamp(path: str, status: os.stat_result) -> str:
+    """A file's stamp; of a VRT, which is made of other files, it changes when these do."""
+    stamp = common.stamp(status)
+    return f"{stamp}:{_hash_sources(path)}" if path.lower().endswith(".vrt") else stamp
+
+
+def _hash_sources(path: str, depth: int = 0) -> str:
+    """A hash of the stamps of the files that a VRT names, of which further VRTs are looked into.
+
+    What they are is left to GDAL, which refuses those that it does not find.
+    """
+    stamps = hashlib.blake2b(digest_size=8)
+    with contextlib.suppress(OSError, ValueError):
+        with open_regular(path) as file:
+            text = file.read(common.LARGEST).decode(errors="surrogateescape")
+        for name in map(html.unescape, SOURCES.findall(text)):
+            source = os.path.join(os.path.dirname(path), name.strip())
+            there = os.stat(source) if os.path.isfile(source) else None
+            stamps.update(common.stamp(there).encode() if there else b"absent")
+            if there and depth < DEEPEST and source.lower().endswith(".vrt"):
+                stamps.update(_hash_sources(source, depth + 1).encode())
+    return stamps.hexdigest()
+
+
 def _read(path: str) -> tuple[bytes, str]:
     # With few calls to the system: at each one threads of Python may change, at some cost.
     descriptor, status = open_descriptor(path)
@@ -127,7 +161,7 @@ def _read(path: str) -> tuple[bytes, str]:
             read += len(pieces[-1])
     finally:
         os.close(descriptor)
-    return require_size(b"".join(pieces), read), common.stamp(status)
+    return require_size(b"".join(pieces), read), _stamp(path, status)
 
 
 def open_regular(path: str) -> IO[bytes]:

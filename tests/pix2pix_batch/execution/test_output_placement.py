@@ -16,7 +16,7 @@ from pix2pix_batch.journal.record import Record
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.options import Options
 from pix2pix_batch.reporting.summary import Summary
-from pix2pix_batch.storage import files
+from pix2pix_batch.storage import files, local
 
 JOB = {"input": "i", "model": "m"}
 
@@ -164,3 +164,16 @@ def test_two_files_that_differ_in_a_slash(here: Path) -> None:
     found = Run("@list")
     assert len(found.items) == 1
     assert "list one of them" in found.reasons[inside]
+
+
+def test_outputs_stay_where_case_was_first_thought_to_make_no_difference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of an OUT that is not there yet, on a disk that is found out about only then."""
+    write("in/a.jpg", "in/A.jpg", "in/b.png")
+    monkeypatch.setattr(local, "SEEN_ALIKE", {local._file_system(Path())})
+    Path("empty").mkdir()
+    first = Run("in", "empty/out").make()
+    assert all("~" in first.outputs[name] for name in ("a.jpg", "A.jpg"))
+    monkeypatch.setattr(local, "SEEN_ALIKE", set())
+    assert Run("in", "empty/out").items == []

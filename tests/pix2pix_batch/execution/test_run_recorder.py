@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pix2pix_batch.errors import OutputError
 from pix2pix_batch.execution.run_recorder import RunRecorder
 from pix2pix_batch.journal.history import History
 from pix2pix_batch.journal.record import Record
@@ -14,6 +16,7 @@ from pix2pix_batch.reporting import console
 from pix2pix_batch.reporting.summary import Summary
 from pix2pix_batch.synthesis.console import format_dataset
 from pix2pix_batch.synthesis.result import ImageSummary, SynthesisResult
+from tests.end_to_end.command import small_disk
 
 JOB = {"model": "f00", "fit": "tile"}
 DONE = Record("a", "done", "1:1", "a.png")
@@ -63,3 +66,16 @@ def test_a_run_that_begins_later_is_told_of_anew(tmp_path: Path) -> None:
     for overwrite, expected in ((True, True), (False, False)):
         RunRecorder(Journal(tmp_path, JOB, overwrite=overwrite), summary, None, None).end()
         assert summary.as_before == expected
+
+
+def test_what_is_converted_counts_though_the_journals_disk_is_full(tmp_path: Path) -> None:
+    summary = ImageSummary()
+    with small_disk(tmp_path, "64k") as disk:
+        journal = Journal(disk / "out", JOB)
+        recorder = RunRecorder(journal, summary, None, None)
+        recorder.begin(1)
+        with pytest.raises(OutputError, match="No space left"):
+            recorder.record([replace(DONE, name=f"{i:0999}") for i in range(100)], 1.0, "w")
+        assert summary.converted == 100
+        recorder.end()
+    assert "No space left" in summary.fatal

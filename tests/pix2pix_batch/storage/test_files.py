@@ -39,3 +39,25 @@ def test_what_is_no_file_does_not_stay_open(tmp_path: Path) -> None:
         with pytest.raises(ImageError):
             files.read_file(str(path))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_vrt_changes_with_the_files_that_it_names(tmp_path: Path) -> None:
+    (tmp_path / "tiles").mkdir()
+    tile, mosaic, whole = (tmp_path / name for name in ("tiles/a&b.tif", "row.vrt", "all.vrt"))
+    tile.write_bytes(b"1")
+    mosaic.write_text(
+        '<VRTDataset><SourceFilename relativeToVRT="1">tiles/a&amp;b.tif</SourceFilename>'
+    )
+    whole.write_text(f"<VRTDataset><SourceDataset>{mosaic}</SourceDataset><SourceFilename/>")
+
+    def stamps() -> list[str]:
+        return [files.stamp_of(str(path)) for path in (mosaic, whole)]
+
+    before = stamps()
+    assert before == stamps() == [files.read_file(str(path))[1] for path in (mosaic, whole)]
+    os.utime(tile, ns=(1, 1))
+    touched = stamps()
+    tile.unlink()
+    assert all(len(set(one)) == 3 for one in zip(before, touched, stamps(), strict=True))
+    mosaic.write_text(f"<SourceFilename>{mosaic}</SourceFilename>")  # of itself
+    assert stamps()[0] == stamps()[0]
