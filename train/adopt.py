@@ -19,6 +19,7 @@ from pix2pix_batch.train import rundir, signature
 from pix2pix_batch.train.data import Data, open_data
 from pix2pix_batch.train.finish import data_facts, describe, embed_training
 from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.value_ranges import ValueRanges
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,17 @@ def adopt(
     except (RuntimeError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: holds another network than {run / rundir.RECIPE}") from error
     generator.eval()
-    opened, notes = _open_data(data or Path(recorded.get("path") or ""), recipe, recorded, data)
+    ranges = rundir.read_ranges(run, recipe)
+    if recipe.takes_rasters and ranges is None:
+        raise InputError(f"{run / rundir.RECIPE}: does not say what the values of its rasters mean")
+    opened, notes = _open_data(
+        data or Path(recorded.get("path") or ""), recipe, recorded, data, ranges
+    )
     step = int(state["step"])
     training: dict[str, Any] = {"step": step, "processes": recorded.get("processes", 1)}
     facts = data_facts(recipe, opened) if opened else {"source": recipe.data_source,
                                                        "license": recipe.license}  # fmt: skip
-    info = describe(recipe, name or recipe.name, training, _figures(run, step), facts)
+    info = describe(recipe, name or recipe.name, training, _figures(run, step), facts, ranges)
     said: dict[str, Any] = {key: value for key, value in domains.items() if value}
     info = replace(info, **said)
     embedding = embed_training(generator, opened, recipe) if opened else None
@@ -89,13 +95,17 @@ def _read_recorded(path: Path, run: Path) -> dict[str, Any]:
 
 
 def _open_data(
-    place: Path, recipe: Recipe, recorded: dict[str, Any], folder: Path | None
+    place: Path,
+    recipe: Recipe,
+    recorded: dict[str, Any],
+    folder: Path | None,
+    ranges: ValueRanges | None,
 ) -> tuple[Data | None, list[str]]:
     """The training data, where it is still there, and what to say where it is not, or another."""
     try:
         if folder is None and not recorded.get("path"):
             raise InputError("the run did not record where its data is")
-        opened = open_data(place, recipe)
+        opened = open_data(place, recipe, ranges=ranges)
     except InputError as error:
         if folder is not None:
             raise

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.storage import local
 from pix2pix_batch.train import threads
 
 BUDGET = 1 << 30
@@ -65,6 +66,8 @@ def _content(file: Path, share: int) -> str:
     digest = hashlib.blake2b(digest_size=16)
     try:
         with file.open("rb") as stream:
+            for source in local.list_sources(str(file)) if file.suffix.lower() == local.VRT else ():
+                digest.update(_content(Path(source), share).encode())  # which hold its pixels
             size = stream.seek(0, 2)
             stream.seek(0)
             if size <= share:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import html
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +21,8 @@ from pix2pix_batch.text import escape
 
 NAME_BYTES = 255
 """What a name may have on Linux's file systems, unless these say otherwise (eCryptfs: 143)."""
+
+VRT = ".vrt"
 
 SOURCES = re.compile(r"<Source(?:Filename|Dataset)\b[^>]*>([^<]*)<")
 """What a VRT says of the files that it is made of (gdal.org, "VRT -- GDAL Virtual Format")."""
@@ -124,25 +126,30 @@ def file_size(path: str) -> int:
 def _stamp(path: str, status: os.stat_result) -> str:
     """A file's stamp; of a VRT, which is made of other files, it changes when these do."""
     stamp = common.stamp(status)
-    return f"{stamp}:{_hash_sources(path)}" if path.lower().endswith(".vrt") else stamp
+    if not path.lower().endswith(VRT):
+        return stamp
+    stamps = hashlib.blake2b(digest_size=8)
+    for source in list_sources(path):
+        there = os.stat(source) if os.path.isfile(source) else None
+        stamps.update(common.stamp(there).encode() if there else b"absent")
+    return f"{stamp}:{stamps.hexdigest()}"
 
 
-def _hash_sources(path: str, depth: int = 0) -> str:
-    """A hash of the stamps of the files that a VRT names, of which further VRTs are looked into.
+def list_sources(path: str, depth: int = 0) -> Iterator[str]:
+    """The paths of the files that a VRT names, and those that the VRTs among them name.
 
     What they are is left to GDAL, which refuses those that it does not find.
     """
-    stamps = hashlib.blake2b(digest_size=8)
-    with contextlib.suppress(OSError, ValueError):
+    try:
         with open_regular(path) as file:
             text = file.read(common.LARGEST).decode(errors="surrogateescape")
-        for name in map(html.unescape, SOURCES.findall(text)):
-            source = os.path.join(os.path.dirname(path), name.strip())
-            there = os.stat(source) if os.path.isfile(source) else None
-            stamps.update(common.stamp(there).encode() if there else b"absent")
-            if there and depth < DEEPEST and source.lower().endswith(".vrt"):
-                stamps.update(_hash_sources(source, depth + 1).encode())
-    return stamps.hexdigest()
+    except (OSError, ImageError, ValueError):
+        return
+    for name in map(html.unescape, SOURCES.findall(text)):
+        source = os.path.join(os.path.dirname(path), name.strip())
+        yield source
+        if depth < DEEPEST and source.lower().endswith(VRT):
+            yield from list_sources(source, depth + 1)
 
 
 def _read(path: str) -> tuple[bytes, str]:

@@ -231,6 +231,11 @@ def test_elevation_to_imagery(tmp_path: Path) -> None:
     ran = train(data, tmp_path / "run", "--every", 2, **ELEVATION, epochs=0.67)
     assert ran.code == 0, ran
     model = tmp_path / "run" / "model.safetensors"
+    early = tmp_path / "early.safetensors"
+    imported = run("model", "import", tmp_path / "run" / "checkpoints" / "best.pt", early)
+    assert imported.code == 0, imported
+    assert bundle.read_info(early).ranges == bundle.read_info(model).ranges
+    assert bundle.read_info(early).input_range is not None
     done = run("convert", data / "A", tmp_path / "out", "--model", model, "--workers", 1,
                "--device", "cpu", "--format", "tiff")  # fmt: skip
     assert done.code == 0, done

@@ -86,3 +86,15 @@ def test_a_file_that_is_gone_is_named(parts: list[Part]) -> None:
     file.unlink()
     with pytest.raises(InputError, match=r"1\.bin: cannot be read \(No such file"):
         signature.data_signature(parts)
+
+
+def test_a_vrt_has_the_contents_of_the_files_that_it_names(tmp_path: Path) -> None:
+    mosaic, tile = tmp_path / "all.vrt", tmp_path / "tile.tif"
+    mosaic.write_text("<VRTDataset><SourceFilename>tile.tif</SourceFilename></VRTDataset>")
+    seen = set()
+    for content in (b"1", b"2"):
+        tile.write_bytes(content)
+        seen.add(signature.data_signature([Part(("x", "train"), (mosaic,))]))
+    assert len(seen) == 2
+    tile.write_bytes(b"1")  # at another time
+    assert signature.data_signature([Part(("x", "train"), (mosaic,))]) in seen
