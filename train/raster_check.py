@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
@@ -14,7 +16,7 @@ from pix2pix_batch.train.pair_files import Reader
 from pix2pix_batch.train.raster_data import measure_ranges
 from pix2pix_batch.train.raster_files import RasterReader
 from pix2pix_batch.train.raster_looks import list_scales
-from pix2pix_batch.train.raster_survey import survey_rasters
+from pix2pix_batch.train.raster_survey import SideSurvey, survey_rasters
 from pix2pix_batch.train.survey import Survey
 
 
@@ -51,6 +53,7 @@ def check_rasters(result: Check, surveyed: Survey, reader: Reader) -> dict[str, 
     for side, side_survey in sides.items():
         range_recipes = result.recipe.input_range, result.recipe.output_range
         is_input = (side == "A") != (result.recipe.direction == "BtoA")
+        result.notes += _list_undeclared(side, side_survey)
         if range_recipes[not is_input] is None and not side_survey.is_picture:
             result.suggested += side_survey.suggest(is_input)
     if own is None:
@@ -83,6 +86,21 @@ def describe_unread_rasters(side: str, files: Sequence[str]) -> str:
     """That a recipe of pictures does not take these of a side; what it needs is suggested."""
     others = f", as are {format_count(len(files) - 1, 'other')} of {side}" if len(files) > 1 else ""
     return f"is a raster{others}, which this recipe does not take: set what is suggested above"
+
+
+USUAL_NODATA = (-999.0, -9999.0, -99999.0, -32768.0, float(np.finfo(np.float32).min))
+"""What programs write where there is no data: GDAL's, ESRI's and SRTM's."""
+
+
+def _list_undeclared(side: str, survey: SideSurvey) -> Iterator[str]:
+    """Of bands whose least value looks like one for no data, which no file says."""
+    for number, statistics in enumerate(survey.bands, 1):
+        if survey.nodata is None and statistics.count and statistics.least in USUAL_NODATA:
+            yield (
+                f"{side}, band {number}: the least value is {statistics.least:g}, which often "
+                "stands for no data, but no file says so; if it does, set nodata in the range of "
+                "this side"
+            )
 
 
 def _describe_partly(files: Sequence[Path]) -> str:

@@ -434,6 +434,16 @@ def test_check_tells_of_samples_and_suggests_ranges(radar: Path) -> None:
     assert band["no_data"] == pytest.approx(5 / SIDE, abs=1e-6)
 
 
+def test_a_value_for_no_data_that_no_file_declares_is_noted(tmp_path: Path) -> None:
+    data = rasters.make_radar_pairs(tmp_path, 2)
+    for path in (data / "A").iterdir():
+        with rasterio.open(path, "r+") as file:
+            file.nodata = None
+    found = json.loads(run("dataset", "check", data, *SMALL, "--json").out)
+    told = [note for note in found["notes"] if "A, band" in note]
+    assert len(told) == 2 and "least value is -9999, which often stands for no data" in told[0]
+
+
 def spoil_bands(data: Path) -> None:
     write_raster(data / "A" / "1.tif", np.ones((SIDE, SIDE, 3), np.float32))
 

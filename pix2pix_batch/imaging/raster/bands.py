@@ -35,6 +35,11 @@ def choose_bands(
     Raises:
         ImageError: No rule applies, or a band that was asked for is not there.
     """
+    for word in asked or side.names:
+        if word and (several := list(names).count(word)) > 1:
+            raise ImageError(
+                f"has {several} bands that are called {word}; choose them by number with --bands"
+            )
     if asked:
         if len(asked) != side.channels:
             raise ImageError(describe_other_number(asked, side))

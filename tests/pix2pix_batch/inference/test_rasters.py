@@ -325,6 +325,19 @@ def test_bands_are_chosen(
         assert file.descriptions == ("B8", "B2")
 
 
+@pytest.mark.parametrize("asked", [None, "B8,B2"])
+def test_bands_of_one_name_are_chosen_by_number(tmp_path: Path, asked: str | None) -> None:
+    band = BandRange(0, 65535)
+    side = ValueRange("uint16", (replace(band, name="B8"), replace(band, name="B2")))
+    model = save_identity(tmp_path / "m.safetensors", side)
+    source = write(tmp_path / "a.tif", draw((64, 64, 3)), names=("B2", "B8", "B2"))
+    (record,) = convert(tmp_path / "out", model, source, bands=asked).values()
+    assert record.status == "failed"
+    assert "has 2 bands that are called B2; choose them by number" in record.reason
+    (record,) = convert(tmp_path / "two", model, source, bands="2,3").values()
+    assert record.status == "done", record.reason
+
+
 @pytest.mark.parametrize(
     ("names", "asked", "told"),
     [
