@@ -23,6 +23,9 @@ COUNTED = {LZW: "LZW", PACKBITS: "PackBits"}
 HEARD = (2, 3, 4, 6, 7, 32771)
 """Faxes and JPEG, of whose faults libtiff tells."""
 
+WRONG_CHECKSUM = "damaged: wrong checksum of its data (compression: Deflate), or none"
+"""Also of data that does not come to an end: damaged codes often make samples without one."""
+
 ROWS_PER_STRIP, TILE_WIDTH, TILE_HEIGHT = 278, 322, 323
 
 
@@ -37,9 +40,9 @@ def find_damage(image: TiffImageFile, data: bytes) -> str:
     if (
         compression in DEFLATE
         and not _has_right_checksums(image, data)
-        and any(is_whole_zlib([block]) is False for block in _iterate_blocks(image, data))
+        and not all(is_whole_zlib([block]) for block in _iterate_blocks(image, data))
     ):
-        return "damaged: wrong checksum of its data (compression: Deflate)"
+        return WRONG_CHECKSUM
     if compression in COUNTED and _holds_more(image, data, compression):
         return describe_surplus(compression)
     return ""
