@@ -163,7 +163,7 @@ def milliseconds(codec: Codec, task: str, wanted: list[np.ndarray], seconds: flo
     for made, one in zip(coder(given), wanted, strict=True):
         if made is None:
             raise ValueError("makes nothing of it")
-        found = codec.take(made) if decoding else opened(codec.data(made))
+        found = codec.take(made) if decoding else decode_file(codec.data(made))
         if found.shape != one.shape or np.abs(found.astype(int) - one).mean() > 8:
             raise ValueError("makes another image of it")
 
@@ -174,7 +174,7 @@ def milliseconds(codec: Codec, task: str, wanted: list[np.ndarray], seconds: flo
     return repeat(call, len(given), seconds)
 
 
-def opened(file: bytes) -> np.ndarray:
+def decode_file(file: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
 
 

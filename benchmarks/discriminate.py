@@ -21,9 +21,11 @@ from torch import Tensor, nn
 
 from pix2pix_batch import bundle
 from pix2pix_batch.inference.engine import TorchEngine
+from pix2pix_batch.inference.value_mapping import ValueMapping
 from pix2pix_batch.train import recipe as recipes
-from pix2pix_batch.train.data import open_data, to_unit
+from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.value_ranges import eight_bits
 
 PATCH = 64
 BATCH = 32
@@ -84,7 +86,9 @@ def train(outputs: np.ndarray, targets: np.ndarray, steps: int, seed: int) -> nn
     for _ in range(steps):
         batch = np.stack([draw_patch(kind, random) for kind in (outputs, targets)
                           for _ in range(BATCH)])  # fmt: skip
-        loss = F.binary_cross_entropy_with_logits(judge(to_unit(torch.tensor(batch)))[:, 0], truth)
+        loss = F.binary_cross_entropy_with_logits(
+            judge(to_levels(torch.tensor(batch)))[:, 0], truth
+        )
         optimise.zero_grad()
         loss.backward()
         optimise.step()
@@ -109,12 +113,15 @@ def share_right(judge: nn.Module, outputs: np.ndarray, targets: np.ndarray) -> f
     return float(torch.stack(right).mean())
 
 
+to_levels = ValueMapping(eight_bits(3)).to_levels
+
+
 def patches_of(images: np.ndarray) -> Tensor:
     """Not overlapping ones, ``float32 (N, 3, 64, 64)``."""
     count = images.shape[1] // PATCH
     cut = images[:, : count * PATCH, : count * PATCH]
     cut = cut.reshape(len(images), count, PATCH, count, PATCH, 3).swapaxes(2, 3)
-    return to_unit(torch.tensor(cut.reshape(-1, PATCH, PATCH, 3)))
+    return to_levels(torch.tensor(cut.reshape(-1, PATCH, PATCH, 3)))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ if DEVICE == "cpu":  # which emulates bf16 where it does not have it, and takes 
     PRECISIONS = ("fp32", "bf16") if onednn.bf16_is_fast() else ("fp32",)
 
 
-def opened(model: Path, batch: int, precision: str, device: str = DEVICE) -> Engine:
+def open_new_engine(model: Path, batch: int, precision: str, device: str = DEVICE) -> Engine:
     """A new engine each time, as a worker opens it."""
     make = open_engine.__wrapped__
     return make(str(model), bundle.fingerprint(model), SIZE, batch, device, precision)
@@ -66,10 +66,10 @@ def exact(arguments: argparse.Namespace) -> list[str]:
     model = bundle.resolve(arguments.model)
     images = samples.read_samples(None, SIZE, bundle.read_info(model).ranges.input)
     batch = 2 * len(images)
-    reference = opened(model, len(images), "fp32", "cpu")(images).images
+    reference = open_new_engine(model, len(images), "fp32", "cpu")(images).images
     rows = []
     for precision in PRECISIONS:
-        engine = opened(model, batch, precision)
+        engine = open_new_engine(model, batch, precision)
         rows.append([f"engine, {precision}", *difference(engine(images).images, reference)])
         rows[-1] += [same_bytes(engine, images)]
         del engine
@@ -185,7 +185,7 @@ def speeds(
         return timed(captured(network(True)[0]), batch, arguments.seconds)
 
     def whole() -> tuple[float, float]:
-        engine = opened(model, batch, precision)
+        engine = open_new_engine(model, batch, precision)
         found = measure(
             engine, inputs(batch), seconds=arguments.seconds, warm_up=arguments.seconds / 4
         )
@@ -261,7 +261,7 @@ def memory(arguments: argparse.Namespace) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         model, _ = save_model(folder, arguments.ngf)
         try:
-            engine = opened(model, arguments.batch, "fp16")
+            engine = open_new_engine(model, arguments.batch, "fp16")
             engine(np.zeros((arguments.batch, SIZE, SIZE, 3), np.uint8))
             lines.append(f"a batch of {arguments.batch} ran: give --batch a larger one")
             del engine
@@ -272,8 +272,8 @@ def memory(arguments: argparse.Namespace) -> list[str]:
         free, total = torch.cuda.mem_get_info()
         lines.append(f"then {free >> 20:,} of {total >> 20:,} MiB are free")
         images = samples.read_samples(None, SIZE, eight_bits(3))
-        made = opened(model, len(images), "fp16")(images).images
-        wanted = opened(model, len(images), "fp32", "cpu")(images).images
+        made = open_new_engine(model, len(images), "fp16")(images).images
+        wanted = open_new_engine(model, len(images), "fp32", "cpu")(images).images
         lines.append(f"and a usual batch is {psnr(made, wanted):.1f} dB from the CPU's")
     return lines
 

@@ -5,7 +5,7 @@ Importing this module imports no TensorRT and no torch: jobs without a GPU name 
 
 from __future__ import annotations
 
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pix2pix_batch.engines.library import Library
     from pix2pix_batch.engines.spec import EngineSpec
     from pix2pix_batch.inference.engine import Engine
+
+_logger = logging.getLogger(__name__)
 
 DEFAULT_PRECISION = "fp16"
 """Of compiled engines where ``--precision`` is ``auto``, but for outputs of more than 8 bits; the
@@ -187,11 +189,11 @@ def load_or_build(
             reason = str(error)
     require_buildable(spec, library, CURRENT, gpu)
     remark = f" ({reason})" if reason else ""
-    print(
+    # it takes minutes: at this level Python shows it on standard error where nobody has set up
+    # logging, as in commands and their workers
+    _logger.warning(
         f"building a {library.name} {spec.precision} engine of {spec.name} for the {gpu.name}, "
-        f"once{remark}",
-        file=sys.stderr,
-        flush=True,
+        f"once{remark}"
     )
     entry = find_or_build(cache, spec, library, BuildOptions(), gpu).entry
     return entry, parity_check.load_engine(library, entry, cache, spec.info.ranges.output.dtype)

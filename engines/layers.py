@@ -103,9 +103,8 @@ def compare(spec: EngineSpec, images: np.ndarray) -> list[LayerError]:
     )
     for (name, wide), (_, narrow) in pairs:
         finite = bool(np.isfinite(narrow).all())
-        layers.append(
-            LayerError(name, snr(narrow, wide) if finite else 0.0, largest_magnitude(wide), finite)
-        )
+        largest = float(np.abs(wide).max())
+        layers.append(LayerError(name, snr(narrow, wide) if finite else 0.0, largest, finite))
     return layers
 
 
@@ -115,10 +114,6 @@ def snr(features: np.ndarray, expected: np.ndarray) -> float:
     noise = float(np.square(features - expected).mean())
     signal = float(np.square(expected).mean())
     return float("inf") if noise == 0 else float(10 * np.log10(max(signal, 1e-30) / noise))
-
-
-def largest_magnitude(values: np.ndarray) -> float:
-    return float(np.abs(values).max())
 
 
 def first_divergent(layers: list[LayerError]) -> LayerError | None:

@@ -126,9 +126,6 @@ class ErrorLog:
         serious = (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR)
 
         class Keeper(trt.ILogger):
-            def __init__(self) -> None:
-                super().__init__()
-
             def log(self, severity: Any, message: str) -> None:
                 if severity in serious and len(messages) < 100:
                     messages.append(" ".join(message.split()))

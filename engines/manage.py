@@ -354,17 +354,12 @@ def bench(name: str, images: Path | None) -> Iterator[str]:
             yield f"{entry.id[:12]}: not measured: {reason}"
             continue
         from pix2pix_batch.engines import bench as benches
-        from pix2pix_batch.noise import dropout_masks
 
         key = entry.key
         spec = spec_of(entry, name)
         samples = read_samples(images, spec)
         batch = samples[np.arange(key.batch_size) % len(samples)]
-        masks = None
-        if key.noise:
-            shapes = bundle.read_info(spec.model).architecture.mask_shapes(key.size, key.size)
-            image_masks = dropout_masks(parity_check.KEY, shapes)
-            masks = [np.repeat(mask[None], key.batch_size, axis=0) for mask in image_masks]
+        masks = parity_check.repeat_masks(parity_check.masks_for(spec), key.batch_size)
         kind = spec.info.ranges.output.dtype
         engine = parity_check.load_engine(library.load(key.library), entry, cache, kind)
         speed = benches.measure(engine, batch, masks)

@@ -120,16 +120,18 @@ def translate_all(
     Returns:
         ``(N, S, S, C)`` of the outputs' type.
     """
-    batches = []
-    repeated = None
-    if masks is not None:
-        repeated = [np.repeat(mask[None], engine.batch_size, axis=0) for mask in masks]
+    batches, repeated = [], repeat_masks(masks, engine.batch_size)
     for start in range(0, len(images), engine.batch_size):
         batch = images[start : start + engine.batch_size]
         padded = np.zeros((engine.batch_size, *images.shape[1:]), images.dtype)
         padded[: len(batch)] = batch
         batches.append(engine(padded, repeated).images[: len(batch)])
     return np.concatenate(batches)
+
+
+def repeat_masks(masks: list[np.ndarray] | None, count: int) -> list[np.ndarray] | None:
+    """The masks of one image for ``count`` of them, ``bool (N, C, H, W)`` each."""
+    return masks and [np.repeat(mask[None], count, axis=0) for mask in masks]
 
 
 def reference_engine(spec: EngineSpec) -> TorchEngine:

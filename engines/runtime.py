@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pix2pix_batch.engines.cache import RuntimeFile
 from pix2pix_batch.engines.export import EMBEDDING, IMAGE, NOISE, TRANSLATED
 from pix2pix_batch.engines.library import ErrorLog, Library, RuntimeCache
 from pix2pix_batch.errors import EngineError
 from pix2pix_batch.inference.cuda import SLOTS, Run, Shape, Slot, SlotEngine
 from pix2pix_batch.inference.engine import Masks, Translated
-
-
-class RuntimeStore(Protocol):
-    """Stores what a library compiles when an engine is loaded, from one process to the next."""
-
-    def read(self) -> bytes: ...
-
-    def write(self, data: bytes) -> None: ...
 
 
 # The handles that TensorRT's API gives out live as long as the engine does.
@@ -46,7 +39,7 @@ class TensorRTEngine(SlotEngine):
         batch_size: int,
         precision: str,
         device: str = "cuda",
-        kept: RuntimeStore | None = None,
+        kept: RuntimeFile | None = None,
         output_type: str = "uint8",
     ) -> None:
         super().__init__()

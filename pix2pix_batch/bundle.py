@@ -182,15 +182,9 @@ def _are_quantiles(values: np.ndarray) -> bool:
 
 def load(path: Path) -> tuple[BundleInfo, Generator]:
     """The bundle's metadata and its generator: float32, eval mode. Raises :class:`BundleError`."""
-    import safetensors.torch
     import torch
 
-    info = read_info(path)
-    try:
-        # not load_file: what it calls of PyTorch's from Rust turns Ctrl-C into another error
-        state = safetensors.torch.load(path.read_bytes())
-    except Exception as error:
-        raise BundleError(f"{path}: its weights cannot be read ({error}); get it again") from error
+    info, state = read_info(path), _read_tensors(path)
     return info, _generator(path, info, {k: v.to(torch.float32) for k, v in state.items()})
 
 
@@ -307,7 +301,8 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     import safetensors.torch
 
     try:
-        return safetensors.torch.load_file(path)
+        # not load_file: what it calls of PyTorch's from Rust turns Ctrl-C into another error
+        return safetensors.torch.load(path.read_bytes())
     except Exception as error:
         raise BundleError(f"{path}: its weights cannot be read ({error}); get it again") from error
 

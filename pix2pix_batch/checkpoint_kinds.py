@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,6 +15,9 @@ ZIP = b"PK\x03\x04"
 
 WEB_PAGE = (b"<!doctype", b"<html")
 """How one begins, in lower case."""
+
+SHARD = re.compile(r"-\d+-of-0*([2-9]|[1-9]\d+)\.(?:safetensors|bin|pth?)$", re.IGNORECASE)
+"""The end of a name of one of several files that Hugging Face's libraries save a model in."""
 
 TORCHSCRIPT = (
     "is TorchScript (torch.jit.save), a program with its weights, which is not run; "
@@ -38,6 +42,13 @@ def explain_file(path: Path) -> str | None:
         return f"is {kind.name}; {kind.remedy}"
     if start.lstrip().lower().startswith(WEB_PAGE):
         return "is a web page (HTML); download the file itself"
+    if shard := SHARD.search(path.name):
+        return (
+            f"is one of {shard[1]} files that hold the weights together; save them as one, such as "
+            "with save_pretrained(..., max_shard_size='100GB')"
+        )
+    if path.name.lower().endswith(".index.json"):
+        return "is the index of weights in several files; save them as one, and give that"
     if path.suffix.lower() == ".onnx":
         return "is an ONNX graph; give the checkpoint that it was made from"
     return _explain_zip(path) if start.startswith(ZIP) else _explain_safetensors(path, start)

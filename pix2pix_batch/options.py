@@ -66,10 +66,11 @@ def declaration_of(option: Field[Any]) -> Declaration:
 
 
 def require_valid(options: Any) -> None:
-    """Raises :class:`InputError` where an option of the dataclass has none of its choices, is
-    beyond its limits, or would change nothing."""
+    """Raises :class:`InputError` where an option of the dataclass is no number or switch though it
+    should be, has none of its choices, is beyond its limits, or would change nothing."""
     for one in fields(options):
         value, declared = getattr(options, one.name), declaration_of(one)
+        require_kind(one.name, value, str(one.type))
         if declared.choices and (value is not None or one.default is not None):
             require_one_of(one.name, value, declared.choices)
         if declared.low is not None:
@@ -355,6 +356,34 @@ def read_image_model(model: Path) -> BundleInfo:
             f"uint16'{labels}"
         )
     return info
+
+
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "bool": ((bool,), "True or False"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+}
+"""What values of an annotation must be, and how that is said. Numbers of NumPy's are none of them,
+for the journal is JSON."""
+
+
+def require_kind(name: str, value: object, annotation: str) -> None:
+    """Check that an option given from Python is the number or the switch that it should be.
+
+    Args:
+        name: The option's.
+        value: What was given.
+        annotation: The option's type as it is written, such as ``int | None``.
+
+    Raises:
+        InputError: It is not.
+    """
+    kind, _, none = annotation.partition(" | ")
+    if kind not in KINDS or (none and value is None):
+        return
+    wanted, said = KINDS[kind]
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        raise InputError(f"{name} must be {said}{' or None' if none else ''}, not {value!r}")
 
 
 def require_one_of(name: str, value: object, choices: Iterable[object]) -> None:

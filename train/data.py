@@ -11,9 +11,6 @@ import json
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor
-
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.inference.value_mapping import ValueMapping
 from pix2pix_batch.train.file_data import FileData
@@ -96,11 +93,6 @@ def fingerprint(split: Split) -> str:
         digest.update(json.dumps([name, source.shape, target.shape]).encode())
         digest.update(b"".join(pixels.tobytes() for pixels in (source, target, *valid)))
     return digest.hexdigest()
-
-
-def to_unit(images: Tensor) -> Tensor:
-    """Scale ``uint8 (N, H, W, C)`` to ``float32 (N, C, H, W)`` in [-1, 1], channels last."""
-    return images.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1)
 
 
 class LevelMappings:

@@ -154,9 +154,7 @@ def _read_pair(pair: Pair, recipe: Recipe, jitter: Jitter, reader: Reader) -> _S
         return _Seen(pair, modes, problems=tuple(problems))
     if isinstance(reader, RasterReader):
         return _read_rasters(pair, modes, recipe, jitter, reader)
-    channels = (recipe.in_channels, recipe.out_channels)
-    if recipe.direction == "BtoA":
-        channels = channels[::-1]
+    channels = recipe.side_channels
     wanted = channels if pair.b is not None else (max(channels),)
     read: list[Pixels] = []
     for path, number in zip(pair.files(), wanted, strict=True):
@@ -280,19 +278,14 @@ def _file_samples(
     listed: Sequence[Pair], recipe: Recipe, jitter: Jitter, reader: Reader
 ) -> list[Sample]:
     chosen = [listed[i] for i in spread_indices(len(listed), SHEET_PAIRS)]
-    if isinstance(reader, RasterReader):
-        rasters = RasterSplit(chosen, recipe, jitter, reader)
-        drawn = [
-            rasters.read_jittered(i, generator_at(recipe.seed, i, 1)) for i in range(len(chosen))
-        ]
-        return [
-            (pair.name, *reader.draw(*images)) for pair, images in zip(chosen, drawn, strict=True)
-        ]
-    split = FileSplit(chosen, recipe, jitter, reader)
-    return [
-        (pair.name, *split.read_jittered(i, generator_at(recipe.seed, i, 1)))  # type: ignore[misc]
-        for i, pair in enumerate(chosen)
-    ]
+    kind = RasterSplit if recipe.takes_rasters else FileSplit
+    split = kind(chosen, recipe, jitter, reader)
+    samples: list[Sample] = []
+    for i, pair in enumerate(chosen):
+        images = split.read_jittered(i, generator_at(recipe.seed, i, 1))
+        a, b = reader.draw(*images) if isinstance(reader, RasterReader) else images
+        samples.append((pair.name, a, b))
+    return samples
 
 
 def _check_mosaics(data: Path, recipe: Recipe, mosaic: Mosaic, tolerance: Tolerance) -> Check:

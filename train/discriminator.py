@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
 
+from pix2pix_batch.generators.generator import init_weights
 from pix2pix_batch.generators.unet import MAX_WIDTH
-from pix2pix_batch.generators.unet_network import INIT_STD, LEAKY_SLOPE, NORM_EPS
+from pix2pix_batch.generators.unet_network import LEAKY_SLOPE, NORM_EPS
 from pix2pix_batch.train.convolution import Down
 
 DiscNorm = Literal["batch", "instance", "none"]
@@ -57,20 +58,11 @@ class PatchGAN(nn.Module):
             before = width
         modules.append(Down(before, 1, kernel, 1, padding, bias=True))
         self.layers = nn.Sequential(*modules)
-        self._init_weights()
+        init_weights(self)
         if spectral:
             for module in self.layers:
                 if isinstance(module, nn.Conv2d):
                     spectral_norm(module)
-
-    def _init_weights(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, 0.0, INIT_STD)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.BatchNorm2d):
-                nn.init.normal_(module.weight, 1.0, INIT_STD)
 
     def forward(self, *images: Tensor, parts: int = 1) -> Tensor:
         """Judge images: one logit for each patch.

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch.utils.data import ConcatDataset
@@ -36,6 +38,7 @@ from pix2pix_batch.train.translation import open_engine, translate
 from pix2pix_batch.value_ranges import ValueRange, ValueRanges
 
 Colour = tuple[int, int, int]
+Measured = TypeVar("Measured")
 
 
 def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[Split, str]:
@@ -73,10 +76,7 @@ def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[
     pairs.require_sound(data, pair_files.check_headers(listed, reader=reader))
     split_type = RasterSplit if rasters else FileSplit
     files = split_type(listed, recipe, Jitter.of(recipe), reader)
-    channels = recipe.in_channels, recipe.out_channels
-    if recipe.direction == "BtoA":
-        channels = channels[::-1]
-    doubt = "; ".join(find_doubts(surveyed.layout, listed, channels, reader))
+    doubt = "; ".join(find_doubts(surveyed.layout, listed, recipe.side_channels, reader))
     return files if recipe.fit == "resize" else Whole(files), doubt
 
 
@@ -177,16 +177,20 @@ def _open_reader(info: BundleInfo, recipe: Recipe, reading: Reading) -> Reader:
     return reader
 
 
-def _measure_all(result: RasterEvaluation, engine: Engine, listed: Split, side: ValueRange) -> None:
+def _measure_each(
+    engine: Engine, listed: Split, measure: Callable[[Sample], Measured]
+) -> Iterator[tuple[Sample, Measured]]:
+    """The pairs with the engine's outputs, in order, and what is measured of each, in threads."""
     samples = translate(engine, threads.map_ahead(listed.__getitem__, range(len(listed))))
-    measured = threads.map_ahead(
-        lambda sample: (sample.name, measure(sample, side)),
-        tqdm(samples, total=len(listed), unit="image", disable=None),
-    )
+    shown = tqdm(samples, total=len(listed), unit="image", disable=None)
+    return threads.map_ahead(lambda sample: (sample, measure(sample)), shown)
+
+
+def _measure_all(result: RasterEvaluation, engine: Engine, listed: Split, side: ValueRange) -> None:
     total: BandSums | None = None
-    for name, sums in measured:
+    for sample, sums in _measure_each(engine, listed, partial(measure, side=side)):
         total = sums if total is None else total.plus(sums)
-        result.images.append((name, sums.figures()))
+        result.images.append((sample.name, sums.figures()))
     assert total is not None
     result.finish(total, side)
 
@@ -204,15 +208,10 @@ def _score_all(
 ) -> None:
     colours = np.array(list(classes.values()), np.uint8) if classes else None
     perceptual = Perceptual(engine.device)
-    samples = translate(engine, threads.map_ahead(listed.__getitem__, range(len(listed))))
-    scored = threads.map_ahead(
-        lambda sample: (sample, score(sample, colours)),
-        tqdm(samples, total=len(listed), unit="image", disable=None),
-    )
     appearance: np.ndarray | float = 0.0
     confusion = np.zeros((len(classes),) * 2, np.int64)
     least_side = metrics.MS_SSIM_SIDE
-    for sample, figures in scored:
+    for sample, figures in _measure_each(engine, listed, partial(score, colours=colours)):
         appearance = appearance + figures.appearance
         least_side = min(least_side, figures.least_side)
         if figures.confusion is not None:

@@ -40,11 +40,8 @@ class FileSplit:
 
     def read(self, index: int) -> tuple[Pixels, ...]:
         """Source and target, and what else there is, at their own size."""
-        recipe, pair = self.recipe, self.listed[index]
-        if recipe.direction == "AtoB":
-            return self.reader.pair(pair, (recipe.in_channels, recipe.out_channels))
-        a, b = self.reader.pair(pair, (recipe.out_channels, recipe.in_channels))
-        return b, a
+        sides = self.reader.pair(self.listed[index], self.recipe.side_channels)
+        return sides if self.recipe.direction == "AtoB" else sides[::-1]
 
     def read_source(self, index: int) -> Pixels:
         """The source, or a part of one that is too large to be held."""
@@ -134,9 +131,7 @@ class FileData:
 
     @cached_property
     def doubts(self) -> list[str]:
-        channels = self.recipe.in_channels, self.recipe.out_channels
-        if self.recipe.direction == "BtoA":
-            channels = channels[::-1]
+        channels = self.recipe.side_channels
         remedies = partial(describe_remedies, self.train.listed, self.recipe)
         shown = find_doubts(self.layout, self.train.listed, channels, self.reader, remedies)
         return [*self._doubts_of_names, *shown]

@@ -24,7 +24,7 @@ from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train import recipe as recipes
-from pix2pix_batch.train.data import Data, LevelMappings, fingerprint, open_data, to_unit
+from pix2pix_batch.train.data import Data, LevelMappings, fingerprint, open_data
 from pix2pix_batch.train.file_data import FileData
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.loop import Trainer
@@ -143,7 +143,7 @@ def embed_training(generator: Generator, data: Data, recipe: Recipe) -> Embeddin
         recipe: The recipe that it was trained by.
     """
     inputs = inputs_of(data, recipe.fit, recipe.size, most_of(generator))
-    return measure_embeddings(generator, inputs, LevelMappings(data.ranges))
+    return measure_embeddings(generator, inputs, LevelMappings(data.ranges).input)
 
 
 def most_of(generator: Generator) -> int:
@@ -172,15 +172,11 @@ def inputs_of(
         ``uint8 (size, size, C)``, or the type of a raster's inputs.
     """
     if isinstance(data, FileData):
-        read = partial(_read_input, data)
-        yield from _tiles(len(data.train), read, fit, size, most, architecture)
+        count = len(data.train)
+        yield from _tiles(count, data.train.read_source, fit, size, most, architecture)
         return
     for k in range(most):
         yield data.sample(k)[0]
-
-
-def _read_input(data: FileData, index: int) -> Pixels:
-    return data.train.read_source(index)
 
 
 def _tiles(
@@ -208,19 +204,19 @@ def _tiles(
 
 @torch.no_grad()
 def measure_embeddings(
-    generator: Generator, inputs: Iterable[Pixels], mappings: LevelMappings | None = None
+    generator: Generator, inputs: Iterable[Pixels], to_levels: Callable[[Tensor], Tensor]
 ) -> Embedding:
     """Measure how the embeddings of inputs are distributed, in float32 arithmetic.
 
     Args:
         generator: The network; in eval mode.
         inputs: ``(H, W, C)`` each.
-        mappings: What the samples of the inputs mean; ``None`` for pictures.
+        to_levels: Turns their samples into levels, as of :class:`LevelMappings`.
     """
     training = generator.training
     generator.eval()
     device = next(generator.parameters()).device
-    embeddings, to_levels = [], to_unit if mappings is None else mappings.input
+    embeddings = []
     for source in inputs:
         image = to_levels(torch.tensor(source)[None]).to(device)
         embeddings.append(generator.embed(image)[0].cpu().numpy().astype(np.float64))
@@ -245,16 +241,16 @@ def calibrate(
     """
     info, generator = bundle.load(path)
     inputs = training_inputs(info, generator, path, data, overrides)
-    mappings = LevelMappings(info.ranges)
+    to_levels = LevelMappings(info.ranges).input
     if norms:
         if info.architecture.norm != "running-statistics":
             raise InputError(
                 f"{escape(path)}: its norm is {info.architecture.norm}, which keeps no statistics; "
                 "calibrate it without --norms"
             )
-        seen = estimate_norms(generator, inputs(), mappings)
+        seen = estimate_norms(generator, inputs(), to_levels)
         info = replace(info, provenance={**info.provenance, "norms_estimated_on": seen})
-    embedding = measure_embeddings(generator, inputs(), mappings)
+    embedding = measure_embeddings(generator, inputs(), to_levels)
     if embedding.quantiles is None:
         raise InputError(
             f"{data}: {format_count(embedding.inputs, 'input')}, too few or all alike, do not tell "
@@ -315,7 +311,7 @@ class _WithoutNoise(nn.Module):
 
 
 def estimate_norms(
-    generator: Generator, inputs: Iterable[Pixels], mappings: LevelMappings | None = None
+    generator: Generator, inputs: Iterable[Pixels], to_levels: Callable[[Tensor], Tensor]
 ) -> int:
     """Give batch norm the running statistics that inputs have.
 
@@ -326,7 +322,7 @@ def estimate_norms(
     Args:
         generator: The network, which is changed.
         inputs: ``(H, W, C)`` each.
-        mappings: What the samples of the inputs mean; ``None`` for pictures.
+        to_levels: As in :func:`measure_embeddings`.
 
     Returns:
         The number of inputs that were taken.
@@ -334,7 +330,6 @@ def estimate_norms(
     device = next(generator.parameters()).device
     chosen = list(islice(inputs, NORM_INPUTS))
     batches = [chosen[k : k + NORM_BATCH] for k in range(0, len(chosen), NORM_BATCH)]
-    to_levels = to_unit if mappings is None else mappings.input
     loader = (to_levels(torch.tensor(np.stack(batch))) for batch in batches)
     update_bn(loader, _WithoutNoise(generator), device)
     generator.eval()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pix2pix_batch import bundle
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generators.generator import Generator
-from pix2pix_batch.generators.unet_network import UNet, init_weights
+from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.train.adam import ChannelsLastAdam
 from pix2pix_batch.train.convolution import use_own_convolutions
 from pix2pix_batch.train.recipe import Recipe
@@ -23,7 +23,7 @@ def make_generator(recipe: Recipe) -> Generator:
     """Make the generator, with random weights of PyTorch's global generator or those of
     ``recipe.init``. Raises :class:`InputError`."""
     generator: Generator = recipe.architecture.build()
-    init_weights(generator)
+    generator.init_weights()
     if recipe.init:
         generator.load_state_dict(initial_state(recipe))
     if isinstance(generator, UNet):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.train import plausible, threads
 from pix2pix_batch.train.pair_files import Pair, Reader
+from pix2pix_batch.train.sampling import spread_indices
 from pix2pix_batch.train.survey import Layout
 
 
@@ -36,8 +35,7 @@ def find_doubts(
     if layout == "side-by-side" and not any(is_wide(pair, reader) for pair in listed):
         reasons.append(NOT_WIDE)
     evidence = plausible.Evidence(layout == "side-by-side")
-    places = np.linspace(0, len(listed) - 1, min(len(listed), plausible.COMPARED))
-    chosen = [listed[round(place)] for place in places]
+    chosen = [listed[i] for i in spread_indices(len(listed), plausible.COMPARED)]
     compared = threads.map_ahead(lambda pair: _compare_pair(pair, channels, reader), chosen)
     for comparison in filter(None, compared):
         evidence.add(comparison)

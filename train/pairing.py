@@ -17,6 +17,9 @@ from pix2pix_batch.train import manifest, partners
 from pix2pix_batch.train.sides import read_name, split_of_name
 
 WILD = re.compile(r"[*?]")
+NUMBERS = re.compile(r"[0-9]+")
+MOST_LOOKED_AT = 1000
+"""Pairs among which an example is chosen."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,13 @@ def list_pairs(a: str, b: str, file: Path) -> Paired:
             "a partner; else rename one side, or write the manifest by another program"
         )
     rows = [(sides[0][x], sides[1][y]) for x, y in match.pairs]
+    # a name of several different numbers shows best which of them were compared
+    example = max(rows[:MOST_LOOKED_AT], key=lambda row: len(set(NUMBERS.findall(row[0].stem))))
     splits = [split_of(x, a) for x, _ in rows]
     manifest.write(file, ((x, y, split) for (x, y), split in zip(rows, splits, strict=True)))
     paired = {path for row in rows for path in row}
     alone = [path for side in sides for path in side.values() if path not in paired]
-    return Paired(len(rows), str(match.rule), rows[0], [*same, *alone], dict(Counter(splits)))
+    return Paired(len(rows), str(match.rule), example, [*same, *alone], dict(Counter(splits)))
 
 
 def _describe_strangers(a: str, b: str, sides: Sequence[Mapping[str, Path]]) -> str:

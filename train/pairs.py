@@ -13,8 +13,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from pix2pix_batch.dataset.layout import PAIRED
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.imaging import pages
@@ -25,6 +23,7 @@ from pix2pix_batch.train import manifest, partners, plausible, sides
 from pix2pix_batch.train.pair_doubts import find_doubts
 from pix2pix_batch.train.pair_files import Pair, check_headers
 from pix2pix_batch.train.partners import Rule
+from pix2pix_batch.train.sampling import spread_indices
 from pix2pix_batch.train.sides import Sides
 from pix2pix_batch.train.survey import Survey, hold_out
 from pix2pix_batch.train.unnamed_sides import find_unnamed
@@ -265,8 +264,7 @@ def remedy(data: Path, a: str, b: str) -> str:
 
 def _are_side_by_side(listed: Sequence[Pair]) -> bool:
     """Whether what they show leaves no doubt of it."""
-    some = [listed[round(i)] for i in np.linspace(0, len(listed) - 1, plausible.COMPARED)]
-    some = list(dict.fromkeys(some))
+    some = [listed[i] for i in spread_indices(len(listed), plausible.COMPARED)]
     return not check_headers(some) and not find_doubts("side-by-side", some)
 
 

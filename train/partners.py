@@ -95,51 +95,68 @@ def propose(a: Collection[str], b: Collection[str]) -> Match | None:
 
 
 def find_offset(a: Collection[str], b: Collection[str], match: Match) -> str:
-    """Why a match by numbers may be one of neighbours, empty where nothing says so.
+    """Why a match may be one of neighbours, empty where nothing says so.
 
     Where A is numbered from 0 and B from 1, equal numbers pair each file with its partner's
-    neighbour. What is left alone tells: the first ones of one side and the last ones of the other.
+    neighbour. What is left alone tells: as many names have a partner with one of their numbers one
+    higher or lower.
 
     Args:
         a: The names of A that ``match`` was made of.
         b: The same of B.
         match: Which of them are partners.
     """
-    ends = []
-    for side, names in enumerate((a, b)):
-        paired = {pair[side] for pair in match.pairs}
-        matched, alone = (
-            [name for name in names if (name in paired) == one] for one in (True, False)
-        )
-        ends.append(_end_of_series(matched, alone))
-    if sorted(ends) != ["first", "last"]:
-        return ""
-    early, late = ("A", "B") if ends[0] == "first" else ("B", "A")
-    return (
-        f"only the first of {early} and the last of {late} have no partner, so that both may be "
-        "numbered from different starts, and equal numbers be neighbours instead of pairs"
-    )
+    alone = [
+        [name for name in names if name not in {pair[side] for pair in match.pairs}]
+        for side, names in enumerate((a, b))
+    ]
+    if all(alone):
+        others = [
+            partners
+            for place in range(1, MOST_NUMBERS + 1)
+            for step in (1, -1)
+            if (partners := _count_shifted(a, b, match.rule, place, step)) >= len(match.pairs)
+        ]
+        if others and match.pairs:
+            return (
+                f"{max(others):,} have a partner whose number is one higher or lower, "
+                f"{len(match.pairs):,} one of equal number, so that the sides may be numbered from "
+                "different starts"
+            )
+    elif any(alone) and match.pairs:
+        side = 0 if alone[0] else 1
+        paired = [_numbers(pair[side]) for pair in match.pairs]
+        if all(_numbers(name)[-1:] in ([0], []) for name in alone[side]) and all(
+            numbers and numbers[-1] > 0 for numbers in paired
+        ):
+            return f"only {'AB'[side]} has files of number 0, so that the other may begin at 1"
+    return ""
 
 
-def _end_of_series(matched: Sequence[str], alone: Sequence[str]) -> str:
-    """Whether the numbers of ``alone`` are the ``first`` or the ``last`` ones of the series that
-    they belong to; else an empty text."""
-    numbers: dict[str, list[int]] = {}
-    for name in matched:
-        series, number = _split_number(name)
-        numbers.setdefault(series, []).append(number)
-    ends = set()
-    for name in alone:
-        series, number = _split_number(name)
-        there = numbers.get(series, [number])
-        ends.add("first" if number < min(there) else "last" if number > max(there) else "")
-    return ends.pop() if len(ends) == 1 else ""
+MOST_NUMBERS = 3
+"""Numbers at the end of a name of which one may count the files: frames of takes of scenes."""
 
 
-def _split_number(name: str) -> tuple[str, int]:
-    """What comes before the last number of a name, and the number; -1 where there is none."""
-    numbers = list(NUMBER.finditer(name))
-    return (name[: numbers[-1].start()], int(numbers[-1][0])) if numbers else (name, -1)
+def _count_shifted(
+    a: Collection[str], b: Collection[str], rule: Rule, place: int, step: int
+) -> int:
+    """How many names have a partner if the number that is ``place`` from the end of each of A's is
+    ``step`` higher."""
+    shifted = []
+    for name in a:
+        numbers = list(NUMBER.finditer(name))
+        if len(numbers) < place:
+            continue
+        here = numbers[-place]
+        number = int(here[0]) + step
+        if number >= 0:
+            text = str(number).zfill(len(here[0]))
+            shifted.append(name[: here.start()] + text + name[here.end() :])
+    return len(match(shifted, b, rule).pairs)
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(number) for number in NUMBER.findall(name)]
 
 
 def _are_reordered(x: str, y: str) -> bool:

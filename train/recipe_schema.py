@@ -160,6 +160,10 @@ class Recipe(Model):
                 raise ValueError(f"{side}_range: mosaics have 8 bits; leave it out")
         if self.palette and not self.bare_ranges[1].is_picture:
             raise ValueError("palette: is of pictures of 8 bits; leave out output_range")
+        names: dict[Colour, str] = {}
+        for name, colour in (self.palette or {}).items():
+            if (other := names.setdefault(colour, name)) != name:
+                raise ValueError(f"palette: {other} and {name} have the same colour")
 
     @property
     def bare_ranges(self) -> tuple[ValueRange, ValueRange]:
@@ -229,6 +233,12 @@ class Recipe(Model):
         if self.downs is not None:
             values["downs"] = self.downs
         return GlobalGenerator(**values)
+
+    @property
+    def side_channels(self) -> tuple[int, int]:
+        """The channels of A and of B."""
+        channels = self.in_channels, self.out_channels
+        return channels[::-1] if self.direction == "BtoA" else channels
 
     @property
     def resize_side(self) -> int:

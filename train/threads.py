@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from pix2pix_batch.cores import cores
 
 MOST = 8
 """Threads at most: each holds some decoded images, and a disk serves no more at once well."""
@@ -16,8 +17,7 @@ Result = TypeVar("Result")
 
 
 def thread_count() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(2, min(MOST, cores or 2))
+    return max(2, min(MOST, cores()))
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

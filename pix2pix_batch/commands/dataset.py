@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pix2pix_batch.commands.sharing import print_result
 from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
 from pix2pix_batch.commands.training import INTERRUPTED, OVERRIDES, PROBLEMS, require_extra
 from pix2pix_batch.errors import InputError
@@ -72,11 +72,7 @@ def check_dataset(
     found = check(data, read, take_tolerance(reading))
     if sheet is not None and found.samples:
         output.write(sheet, found.sheet())
-    if as_json:
-        click.echo(json.dumps(found.as_dict()))
-    else:
-        for line in found.lines():
-            click.echo(line)
+    print_result(found, as_json)
     if sheet is None:
         click.echo("hint: --sheet FILE.png draws a sheet of training samples", err=True)
     elif not found.samples:
@@ -112,6 +108,11 @@ def pair_dataset(a: str, b: str, file: Path) -> None:
     if listed.alone:
         some = ", ".join(escape(path) for path in listed.alone[:3])
         click.echo(f"{format_count(len(listed.alone), 'file')} without partner: {some}", err=True)
+        click.echo(
+            "If a file is missing and those after it were numbered anew, these pairs are of "
+            f"neighbours: look at them with 'dataset check {escape(file)} --sheet pairs.png'",
+            err=True,
+        )
     sys.exit(PROBLEMS if listed.alone else 0)
 
 

@@ -12,6 +12,7 @@ import click
 
 from pix2pix_batch import bundle
 from pix2pix_batch.commands.finite import FiniteRange
+from pix2pix_batch.commands.sharing import print_lines
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.text import escape, format_count
 
@@ -179,8 +180,7 @@ def build(
         images=images,
         display=Line(),
     )
-    for line in made:
-        click.echo(line)
+    print_lines(made)
 
 
 class Line:
@@ -214,8 +214,7 @@ def list_engines(as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for line in listing.format_table(rows, width):
-        click.echo(line)
+    print_lines(listing.format_table(rows, width))
     found = f"{format_count(len(rows), 'engine')} in {escape(cache.folder)}"
     hint = "" if rows else "; 'pix2pix-batch engine build' makes them"
     click.echo(found + hint, err=True)
@@ -249,8 +248,7 @@ def verify(name: str, layers: bool, precision: str, images: Path | None) -> None
         if layers
         else manage.verify(name, images)
     )
-    for line in told:
-        click.echo(line)
+    print_lines(told)
 
 
 @engine.command()
@@ -260,8 +258,7 @@ def bench(name: str, images: Path | None) -> None:
     """Measure an engine, or all of a model's, on the GPU here."""
     from pix2pix_batch.engines import manage
 
-    for line in manage.bench(name, images):
-        click.echo(line)
+    print_lines(manage.bench(name, images))
 
 
 @engine.command()
@@ -304,5 +301,4 @@ def doctor(model: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(machine.as_dict()))
         return
-    for line in doctors.format_machine(machine):
-        click.echo(escape(line))
+    print_lines(map(escape, doctors.format_machine(machine)))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from pix2pix_batch.commands.sharing import print_result
 from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
 from pix2pix_batch.commands.training import DIRECTION, OVERRIDES, require_extra
 from pix2pix_batch.errors import InputError
-
-if TYPE_CHECKING:
-    from pix2pix_batch.train.figures import Evaluation
-    from pix2pix_batch.train.fold_figures import FoldFigures
 
 
 @click.command()
@@ -117,19 +113,11 @@ def evaluate(
             raise InputError("--folds: --csv and --picture are of one fold; --set mosaic.fold=NAME")
         from pix2pix_batch.train.fold_figures import evaluate_folds
 
-        _print_figures(evaluate_folds(model, data, how, **on), as_json)
+        print_result(evaluate_folds(model, data, how, **on), as_json)
         return
     result, drawn = run(model, data, how, picture=picture is not None, **on)
     if csv_file is not None:
         output.write(csv_file, result.as_csv())
     if picture is not None:
         output.write(picture, drawn)
-    _print_figures(result, as_json)
-
-
-def _print_figures(result: Evaluation | FoldFigures, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(result.as_dict()))
-        return
-    for line in result.lines():
-        click.echo(line)
+    print_result(result, as_json)

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from pix2pix_batch.bundle import FITS
 from pix2pix_batch.commands import ranges
 from pix2pix_batch.commands.finite import FiniteRange
+from pix2pix_batch.commands.sharing import print_lines
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.text import escape
 
@@ -58,8 +59,7 @@ def describe(info: BundleInfo, path: Path) -> None:
     from pix2pix_batch.reporting import console
 
     width = min(WIDEST, shutil.get_terminal_size((WIDEST, 0)).columns)
-    for line in console.format_bundle(info, path, width):
-        click.echo(line)
+    print_lines(console.format_bundle(info, path, width))
 
 
 @model.command("import")

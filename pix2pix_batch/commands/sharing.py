@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterable
+from typing import Any, Protocol
 
 import click
 
@@ -24,6 +26,23 @@ class InOut(click.Command):
                 "in quotes ('maps/*.png'), or give the directory or a list of files (@files.txt)"
             )
         return rest
+
+
+class Result(Protocol):
+    """What a command has found, for programs and for people."""
+
+    def as_dict(self) -> dict[str, Any]: ...
+    def lines(self) -> Iterable[str]: ...
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def print_result(found: Result, as_json: bool) -> None:
+    """As one JSON object, or in lines."""
+    print_lines([json.dumps(found.as_dict())] if as_json else found.lines())
 
 
 def say(lines: Iterable[str]) -> None:

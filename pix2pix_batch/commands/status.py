@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from pix2pix_batch.commands.sharing import SOME_FAILED
+from pix2pix_batch.commands.sharing import SOME_FAILED, print_lines
 from pix2pix_batch.text import escape, format_count
 
 
@@ -51,10 +51,8 @@ def status(out: str, verify: bool, journal: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(now.figures() | ({"verified": found.figures()} if found else {})))
     else:
-        for line in status_text.format_status(now, out, time.time()):
-            click.echo(line)
-        for line in console.format_verification(found) if found else ():
-            click.echo(line)
+        print_lines(status_text.format_status(now, out, time.time()))
+        print_lines(console.format_verification(found) if found else ())
     sys.exit(SOME_FAILED if found and (found.wrong or found.outdated) else 0)
 
 

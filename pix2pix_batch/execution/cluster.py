@@ -102,7 +102,9 @@ def _connect_to(scheduler: str) -> Iterator[Client]:
             _require_answer(json.loads(Path(scheduler).read_text())["address"])
             client = Client(scheduler_file=scheduler, timeout=CONNECT_SECONDS)
     except Exception as error:  # the kinds of errors of addresses and files that are none are many
-        why = str(error) or type(error).__name__
+        # what another server answers is read as lengths, of more memory than there is
+        strange = isinstance(error, MemoryError)
+        why = "another kind of server" if strange else str(error) or type(error).__name__
         raise InputError(
             f"{scheduler}: no Dask scheduler answers there ({why}); check the address, or "
             "leave out --scheduler to use this machine"

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 from pix2pix_batch.errors import OutputError, SchedulerGone
 from pix2pix_batch.execution import marker, preflight
@@ -25,6 +25,7 @@ from pix2pix_batch.execution.cluster_handle import DESERTED, ClusterHandle
 from pix2pix_batch.execution.item_queue import ItemQueue
 from pix2pix_batch.execution.planner import ChunkPlanner
 from pix2pix_batch.execution.roster import Roster
+from pix2pix_batch.execution.run_recorder import RunRecorder
 from pix2pix_batch.execution.split_items import SplitItems
 from pix2pix_batch.execution.task_spec import InFlightChunk, TaskSpec
 from pix2pix_batch.execution.worker import ChunkResult
@@ -42,20 +43,6 @@ DEATHS_A_WORKER = 5
 """Deaths in a row, as many for each worker, with nothing done between, that end the job."""
 
 
-class ResultSink(Protocol):
-    """Where the results of the items are recorded."""
-
-    def claim(self, *chunks: list[str]) -> None:
-        """Outputs of items of these names are about to be written, chunk by chunk."""
-
-    def record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
-        """A chunk came back, after ``seconds`` of work on the worker of that address. Raises
-        :class:`OutputError`."""
-
-    def sync(self) -> None:
-        """What was recorded is to survive a power cut. Raises :class:`OutputError`."""
-
-
 # The state of a running job: what it was given, what is under way, and what ended it.
 class Dispatcher:
     """Keeps a bounded number of chunks in flight, and sends again those whose workers died.
@@ -69,7 +56,7 @@ class Dispatcher:
         self,
         handle: ClusterHandle,
         work: TaskSpec,
-        sink: ResultSink,
+        sink: RunRecorder,
         *,
         watch: Callable[[], None],
         stop: threading.Event,

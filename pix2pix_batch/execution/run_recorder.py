@@ -48,10 +48,12 @@ class RunRecorder:
         self.journal.begin(workers, self._shard)
 
     def claim(self, *chunks: list[str]) -> None:
+        """Outputs of items of these names are about to be written, chunk by chunk."""
         self.journal.claim(*chunks)
 
     def record(self, records: list[Record], seconds: float = 0.0, worker: str = "") -> None:
-        """Record the results of a chunk. Failures while IN or OUT is gone are not the inputs' own,
+        """Record the results of a chunk, which came back after ``seconds`` of work on the worker of
+        that address. Failures while IN or OUT is gone are not the inputs' own,
         and are not recorded."""
         try:
             self._guard.check(records)

@@ -49,6 +49,13 @@ LOOK = 100
 BLOCK = 512
 """Bytes that all in a tar is a multiple of."""
 
+PADDING = 1 << 20
+"""Bytes of zeros that an archive may end with: records of 10 KiB are usual, of 1 MiB the largest
+(GNU tar's manual, "The Blocking Factor of an Archive")."""
+
+MAGIC = b"ustar"
+"""Of a header, at byte 257."""
+
 GNU_MAGIC, GNU_DIRECTORY, GNU_LABEL = b"ustar  \0", b"D", b"V"
 """GNU tar's manual, "Basic Tar Format": its older format, and two kinds of members in it."""
 
@@ -205,24 +212,35 @@ def _open(forward: Forward) -> tarfile.TarFile:
 
 
 def _check_behind(forward: Forward) -> None:
-    """Look at what lies behind the end mark: padding may, and what else 'tar' leaves alone.
+    """Look at what lies behind the block of zeros that was taken for the end mark: padding may, and
+    what else 'tar' leaves alone.
 
-    Raises :class:`Damaged` where it is the beginning of another tar, and what the compression
-    raises, whose checksum comes last.
+    Raises :class:`Damaged` where members do, and what the compression raises, whose checksum comes
+    last.
     """
+    zeros = 1
+    forward.left = BLOCK
+    while len(block := forward.read(BLOCK)) == BLOCK and not any(block):
+        zeros += 1
+        if zeros * BLOCK > PADDING:
+            raise Damaged(
+                f"the tar is damaged: more than {PADDING:,} bytes of zeros stand where it ends, in "
+                "place of members perhaps; get it again, or pack it anew"
+            )
+        forward.left = BLOCK
+    if len(block) == BLOCK and _is_header(block):
+        raise Damaged(
+            "another tar lies behind its end mark, as 'cat' joins them, and would be lost; join "
+            "them with 'tar -A', or give them one by one"
+        )
+    # one block of zeros is no end mark, which has two, and behind one there is no further member
+    has_members = any(block) and zeros == 1
     forward.left = PIECE
-    while forward.left >= BLOCK and len(block := forward.read(BLOCK)) == BLOCK:
-        if any(block):
-            if _is_header(block):
-                raise Damaged(
-                    "another tar lies behind its end mark, as 'cat' joins them, and would be "
-                    "lost; join them with 'tar -A', or give them one by one"
-                )
-            break
-    if forward.is_compressed:
+    while piece := forward.read(PIECE):
+        has_members |= MAGIC in (piece[i + 257 : i + 262] for i in range(0, len(piece), BLOCK))
         forward.left = PIECE
-        while forward.read(PIECE):
-            forward.left = PIECE
+    if has_members:
+        raise Damaged("the tar is damaged: zeros stand where a member should begin")
 
 
 def _is_header(block: bytes) -> bool:

@@ -65,10 +65,7 @@ class CutResNet(ResidualGenerator):
         fixed = _list_fixed_kernels(downs, BLUR, shapes) | _list_fixed_kernels(
             ups, INTERPOLATION, shapes
         )
-        return Layout(
-            found.modules(), found.fields(), frozenset({"last.conv"}), found.called, fixed,
-            found.inner.normless,
-        )  # fmt: skip
+        return found.layout()._replace(fixed=fixed)
 
 
 def _list_fixed_kernels(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -21,11 +20,9 @@ from pix2pix_batch.generators.layers import (
     Resampling,
 )
 from pix2pix_batch.generators.unet_network import (
-    DROPOUT_RATE,
     NORM_EPS,
     BatchNorm,
     Block,
-    init_weights,
     make_norm,
     multipliers_by_block,
 )
@@ -65,11 +62,6 @@ class LayeredGenerator(Generator):
         norm = make_norm(self.architecture.norm, layer.outputs) if layer.normed else None
         return Block(conv, norm)
 
-    def init_weights(self, generator: torch.Generator | None = None) -> Self:
-        """Weights from N(0, 0.02), norm scales from N(1, 0.02), biases 0, as the reference's."""
-        init_weights(self, generator)
-        return self
-
     def named_blocks(self) -> Iterator[tuple[str, Block]]:
         """The convolutions with their norms, by name, in running order."""
         for layer in self.architecture.layers:
@@ -95,10 +87,9 @@ class LayeredGenerator(Generator):
         """See :meth:`Generator.translate`. ``norms``: the statistics that norms use in place of
         each image's own, in eval mode. Raises ``ValueError`` for images of another shape."""
         a = self.architecture
-        self._require_images(x)
+        self.require_images(x)
         if masks is None and self.training:
-            shapes = a.mask_shapes(*x.shape[2:])
-            masks = [draw_mask((len(x), *shape), x.device) for shape in shapes]
+            masks = self.draw_masks(x)
         embedding, y = None, x
         for name, y in self._run(x, multipliers_by_block(a, masks), norms):
             if name == a.embedding_source:
@@ -110,23 +101,10 @@ class LayeredGenerator(Generator):
         """The statistics by which the norms that use an image's own norm ``x``, images that are
         parts of one."""
         found: dict[str, tuple[Tensor, Tensor]] = {}
-        self._require_images(x)
+        self.require_images(x)
         for _ in self._run(x, {}, None, found):
             pass
         return found
-
-    def _require_images(self, x: Tensor) -> None:
-        a = self.architecture
-        if x.ndim != 4 or x.shape[1] != a.in_channels:
-            raise ValueError(
-                f"expected images of shape (N, {a.in_channels}, H, W), got {tuple(x.shape)}"
-            )
-        for side in x.shape[2:]:
-            if side % a.multiple or side < a.least_side:
-                raise ValueError(
-                    f"image sides must be multiples of {a.multiple} and at least {a.least_side}, "
-                    f"got {x.shape[3]}x{x.shape[2]}"
-                )
 
     def _run(
         self,
@@ -203,12 +181,6 @@ def norm_with(
     scale, shift = getattr(norm, "weight", None), getattr(norm, "bias", None)
     scale, shift = (None if one is None else one.float() for one in (scale, shift))
     return F.batch_norm(wide, mean, variance, scale, shift, False, 0.0, NORM_EPS).to(x.dtype)
-
-
-def draw_mask(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Inverted dropout: 0, or what makes up for it."""
-    kept = torch.empty(shape, device=device).bernoulli_(1 - DROPOUT_RATE)
-    return kept.div_(1 - DROPOUT_RATE)
 
 
 def pool(x: Tensor) -> Tensor:

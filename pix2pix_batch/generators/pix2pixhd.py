@@ -52,10 +52,7 @@ class GlobalGenerator(ResidualGenerator):
         found = read_residual(shapes)
         if found is None or filters(found.stages.before) or found.upsample != "transposed":
             return None
-        return Layout(
-            found.modules(), found.fields(), frozenset({"last.conv"}), found.called,
-            normless=found.inner.normless,
-        )  # fmt: skip
+        return found.layout()
 
 
 @dataclass(frozen=True)

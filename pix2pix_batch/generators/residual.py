@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from pix2pix_batch.generators.description import LayoutError, Norm, Part, Shapes
+from pix2pix_batch.generators.description import Layout, LayoutError, Norm, Part, Shapes
 from pix2pix_batch.generators.layers import IMAGE, Convolution, Layer, LayeredDescription
 from pix2pix_batch.generators.positions import (
     BlockLayout,
@@ -174,9 +174,13 @@ class Residual(NamedTuple):
             modules |= map_pair(f"up.{i}", entry)
         return modules | map_blocks(self.stages.blocks)
 
-    @property
-    def called(self) -> str:
-        return f"a ResNet with {self.downs} halvings and ngf {self.ngf}"
+    def layout(self, **fields: object) -> Layout:
+        """Of a checkpoint that is this. ``fields``: those of the family's own."""
+        called = f"a ResNet with {self.downs} halvings and ngf {self.ngf}"
+        return Layout(
+            self.modules(), self.fields() | fields, frozenset({"last.conv"}), called,
+            normless=self.inner.normless,
+        )  # fmt: skip
 
 
 def read_residual(shapes: Shapes) -> Residual | None:

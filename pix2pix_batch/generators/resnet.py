@@ -54,8 +54,4 @@ class ResNet(ResidualGenerator):
             return None
         if found.downs != DOWNS and found.upsample == "transposed":  # pix2pixHD's
             return None
-        fields = found.fields() | {"upsample": found.upsample}
-        return Layout(
-            found.modules(), fields, frozenset({"last.conv"}), found.called,
-            normless=found.inner.normless,
-        )  # fmt: skip
+        return found.layout(upsample=found.upsample)

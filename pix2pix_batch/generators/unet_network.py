@@ -13,8 +13,6 @@ from pix2pix_batch.generators.generator import Generator, Masks
 from pix2pix_batch.generators.unet import Architecture
 
 LEAKY_SLOPE = 0.2  # section 6.1.1: "all ReLUs in the encoder are leaky, with slope 0.2"
-DROPOUT_RATE = 0.5  # section 6.1.1: "dropout rate of 50%"
-INIT_STD = 0.02  # section 6.2: weights from a Gaussian with mean 0 and deviation 0.02
 NORM_EPS = 1e-5  # the reference implementation leaves PyTorch's default
 
 
@@ -118,18 +116,6 @@ def make_norm(norm: Norm, channels: int) -> nn.Module | None:
     return BatchNorm(channels, per_image=norm == "batch-statistics")
 
 
-def init_weights(network: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Weights from N(0, 0.02), norm scales from N(1, 0.02), biases 0 (section 6.2)."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(module.weight, 0.0, INIT_STD, generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.weight, 1.0, INIT_STD, generator=generator)
-            nn.init.zeros_(module.bias)
-
-
 class UNet(Generator):
     """The generator. ``(N, in_channels, H, W)`` in [-1, 1] to ``(N, out_channels, H, W)``.
 
@@ -157,11 +143,6 @@ class UNet(Generator):
         self.down: Sequence[Block] = nn.ModuleList(downs)  # type: ignore[assignment]
         self.up: Sequence[Block] = nn.ModuleList(ups)  # type: ignore[assignment]
 
-    def init_weights(self, generator: torch.Generator | None = None) -> UNet:
-        """Weights from N(0, 0.02), norm scales from N(1, 0.02), biases 0 (section 6.2)."""
-        init_weights(self, generator)
-        return self
-
     def embed(self, x: Tensor) -> Tensor:
         """The embeddings of ``x`` alone, in half the time."""
         return self._encode(x)[-1].mean(dim=(2, 3))
@@ -184,21 +165,9 @@ class UNet(Generator):
         The embedding is the bottleneck averaged over its pixels: ``(N, width(downs - 1))``.
         """
         a = self.architecture
-        if x.ndim != 4 or x.shape[1] != a.in_channels:
-            raise ValueError(
-                f"expected images of shape (N, {a.in_channels}, H, W), got {tuple(x.shape)}"
-            )
-        if x.shape[2] % a.multiple or x.shape[3] % a.multiple or 0 in x.shape:
-            raise ValueError(
-                f"image sides must be multiples of {a.multiple}, got {x.shape[3]}x{x.shape[2]}"
-            )
+        self.require_images(x)
         if masks is None and self.training:
-            masks = [
-                torch.empty((x.shape[0], *shape), device=x.device)
-                .bernoulli_(1 - DROPOUT_RATE)
-                .div_(1 - DROPOUT_RATE)
-                for shape in a.mask_shapes(*x.shape[2:])
-            ]
+            masks = self.draw_masks(x)
         mask_of = multipliers_by_block(a, masks)
 
         skips = self._encode(x)

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from pix2pix_batch.generators.generator import DROPOUT_RATE
 from pix2pix_batch.generators.unet_network import (
-    DROPOUT_RATE,
     LEAKY_SLOPE,
     NORM_EPS,
     BatchNorm,
@@ -32,16 +32,14 @@ from pix2pix_batch.generators.unet_network import (
 )
 from pix2pix_batch.inference import convolution_rule
 from pix2pix_batch.inference.convolution_rule import BLOCKS, Way
+from pix2pix_batch.inference.packed_convolution import NONE, Activation, PackedConvolution
 from pix2pix_batch.inference.patch_convolution import PatchConvolution
 from pix2pix_batch.inference.strided_layer import StridedLayer
 from pix2pix_batch.inference.thin_convolution import ThinConvolution
 from pix2pix_batch.inference.winograd import WinogradConvolution
 from pix2pix_batch.inference.workspace import Workspace
 
-PADDING, STRIDE, DILATION, NO_OUTPUT_PADDING = [1, 1], [2, 2], [1, 1], [0, 0]
 KEEP_SCALE = 1 / (1 - DROPOUT_RATE)
-Activation = tuple[str, list[float], str]
-NONE: Activation = ("none", [], "")
 RELU: Activation = ("relu", [], "")
 TANH: Activation = ("tanh", [], "")
 LEAKY_RELU: Activation = ("leaky_relu", [LEAKY_SLOPE], "")
@@ -196,18 +194,11 @@ class Convolution:
         self._prepare(weight.to(dtype), None if bias is None else bias.to(dtype), shape)
 
     def _prepare(self, weight: Tensor, bias: Tensor | None, shape: tuple[int, int, int]) -> None:
-        self.bias = bias
         channels = weight.shape[0 if self.transposed else 1]
-        size = [shape[0], channels, shape[1], shape[2]]
-        pack = torch.ops.mkldnn
-        if self.transposed:
-            self.weight = pack._reorder_convolution_transpose_weight(
-                weight, PADDING, NO_OUTPUT_PADDING, STRIDE, DILATION, 1, size
-            )
-        else:
-            self.weight = pack._reorder_convolution_weight(
-                weight, PADDING, STRIDE, DILATION, 1, size
-            )
+        self.direct = PackedConvolution(
+            weight, bias, [shape[0], channels, *shape[1:]],
+            transposed=self.transposed, padding=1, stride=2, fused=self.fused,
+        )  # fmt: skip
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """The result, in ``out`` if that is given."""
@@ -217,15 +208,7 @@ class Convolution:
         return y if out is None else out.copy_(y)
 
     def _convolve(self, x: Tensor, out: Tensor | None) -> Tensor:
-        if self.transposed:
-            y = torch.ops.mkldnn._convolution_transpose_pointwise(
-                x, self.weight, self.bias, PADDING, NO_OUTPUT_PADDING, STRIDE, DILATION, 1,
-                *self.fused,
-            )  # fmt: skip
-        else:
-            y = torch.ops.mkldnn._convolution_pointwise(
-                x, self.weight, self.bias, PADDING, STRIDE, DILATION, 1, *self.fused
-            )
+        y = self.direct(x)
         return y if out is None else out.copy_(y)
 
     def _normalise(self, x: Tensor) -> Tensor:

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from pix2pix_batch.inference.convolution_rule import images_a_product, patch_buffers
+from pix2pix_batch.inference.packed_convolution import PackedConvolution
 from pix2pix_batch.inference.strided_layer import StridedLayer
 from pix2pix_batch.inference.thin_convolution import TAPS, add_shifted
 
 KERNEL, PADDING = 4, 1
-SINGLE_PIXEL = [0, 0], [1, 1], [1, 1], 1
-"""Padding, stride, dilation and groups of the product."""
 
 
 class PatchConvolution:
@@ -37,9 +35,10 @@ class PatchConvolution:
             kernel = layer.weight.permute(0, 2, 3, 1).reshape(self.outputs, -1)
             grid = [n // 2 for n in size]
         self.images = images_a_product(batch, math.prod(grid))
-        self.kernel = torch.ops.mkldnn._reorder_convolution_weight(
-            kernel[..., None, None], *SINGLE_PIXEL, [self.images, kernel.shape[1], *grid]
-        )
+        self.multiply = PackedConvolution(
+            kernel[..., None, None], None if layer.transposed else self.bias,
+            [self.images, kernel.shape[1], *grid], padding=0, stride=1,
+        )  # fmt: skip
         self.shapes = patch_buffers(
             self.images, (size[0], size[1]), *layer.channels, transposed=layer.transposed
         )
@@ -51,16 +50,10 @@ class PatchConvolution:
         for first in range(0, len(x), self.images):
             source, target = (one[first : first + self.images] for one in (x, out))
             if self.transposed:
-                self._scatter(self._multiply(source, None), target.permute(0, 2, 3, 1))
+                self._scatter(self.multiply(source), target.permute(0, 2, 3, 1))
             else:
-                self._finish(self._multiply(self._gather(source), self.bias), target)
+                self._finish(self.multiply(self._gather(source)), target)
         return out
-
-    def _multiply(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        made: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self.kernel, bias, *SINGLE_PIXEL, "none", [], ""
-        )
-        return made
 
     def _finish(self, made: Tensor, target: Tensor) -> None:
         if self.activate is None:

@@ -12,6 +12,7 @@ from pix2pix_batch.generators.layers import Convolution, Sized
 from pix2pix_batch.generators.unet_network import NORM_EPS, BatchNorm, Block
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.feature_plan import Place, Size, Way
+from pix2pix_batch.inference.packed_convolution import NONE, PackedConvolution
 from pix2pix_batch.inference.thin_plain import ThinPlainConvolution
 from pix2pix_batch.inference.winograd_3x3 import Winograd3x3
 from pix2pix_batch.inference.workspace import Workspace
@@ -49,47 +50,26 @@ class PreparedLayer:
             )
         # An image's mean takes a bias away again.
         self.bias = None if bias is None or self.norm is not None else bias.to(dtype)
-        self.fused = onednn.NONE
+        self.fused = NONE
         if self.norm is None and layer.activation != "none":
             slopes = [layer.slope] if layer.activation == "leaky_relu" else []
             self.fused = (layer.activation, slopes, "")
-        self.padding = [0, 0] if layer.reflects else [layer.padding] * 2
-        self.stride, self.dilation = [layer.stride] * 2, [1, 1]
-        self.output_padding = [layer.output_padding] * 2
         if way == "winograd":
-            self.weight = Winograd3x3.transform_kernel(weight)
+            self.kernel = Winograd3x3.transform_kernel(weight)
         elif way == "thin":
-            self.weight = ThinPlainConvolution.order_kernel(weight)
+            self.kernel = ThinPlainConvolution.order_kernel(weight)
         else:
-            self.weight = self._pack(weight.to(dtype), before)
+            self.direct = self._pack(weight.to(dtype), before)
 
-    def _pack(self, weight: Tensor, before: Size) -> Tensor:
-        layer, pack = self.layer, torch.ops.mkldnn
+    def _pack(self, weight: Tensor, before: Size) -> PackedConvolution:
+        """oneDNN's, with the activation where no norm comes between."""
+        layer = self.layer
         margin = 2 * layer.padding if layer.reflects else 0
-        size = [1, layer.inputs, before[0] + margin, before[1] + margin]
-        if layer.transposed:
-            packed: Tensor = pack._reorder_convolution_transpose_weight(
-                weight, self.padding, self.output_padding, self.stride, self.dilation, 1, size
-            )
-        else:
-            packed = pack._reorder_convolution_weight(
-                weight, self.padding, self.stride, self.dilation, 1, size
-            )
-        return packed
-
-    def convolve_directly(self, x: Tensor) -> Tensor:
-        """By oneDNN, with the activation where no norm comes between."""
-        operators = torch.ops.mkldnn
-        if self.layer.transposed:
-            y: Tensor = operators._convolution_transpose_pointwise(
-                x, self.weight, self.bias, self.padding, self.output_padding, self.stride,
-                self.dilation, 1, *self.fused,
-            )  # fmt: skip
-        else:
-            y = operators._convolution_pointwise(
-                x, self.weight, self.bias, self.padding, self.stride, self.dilation, 1, *self.fused
-            )
-        return y
+        return PackedConvolution(
+            weight, self.bias, [1, layer.inputs, before[0] + margin, before[1] + margin],
+            transposed=layer.transposed, padding=0 if layer.reflects else layer.padding,
+            stride=layer.stride, output_padding=layer.output_padding, fused=self.fused,
+        )  # fmt: skip
 
 
 class Step:
@@ -110,9 +90,9 @@ class Step:
         self.size, self.wanted = sized.after, wanted
         self.products: Products | None = None
         if prepared.way == "winograd":
-            self.products = Winograd3x3(prepared.weight, self.size, workspace)
+            self.products = Winograd3x3(prepared.kernel, self.size, workspace)
         elif prepared.way == "thin":
-            self.products = ThinPlainConvolution(prepared.weight, self.size, workspace)
+            self.products = ThinPlainConvolution(prepared.kernel, self.size, workspace)
 
     @property
     def is_normed(self) -> bool:
@@ -124,7 +104,7 @@ class Step:
         between."""
         prepared = self.prepared
         if self.products is None:
-            return prepared.convolve_directly(x)
+            return prepared.direct(x)
         y = torch.empty((*self.size, self.layer.outputs))
         self.products(x[0].permute(1, 2, 0), y)
         if prepared.bias is not None:

@@ -54,10 +54,11 @@ class Dataset:
         splits = {
             shorten(str(name), LONGEST_NAME): n for name, n in header.get("splits", {}).items()
         }
+        listed = state.copy_of_manifest(out)
         rejected = _count_by_reason(
-            header.get("rejected", {}), lambda: manifest.read_rejected(_manifest(out))
+            header.get("rejected", {}), lambda: manifest.read_rejected(listed)
         )
-        flagged = _count_by_reason(header.get("flagged", {}), lambda: _read_flagged(_manifest(out)))
+        flagged = _count_by_reason(header.get("flagged", {}), lambda: _read_flagged(listed))
         return cls(header.get("settings", {}), splits, rejected, flagged)
 
     @property
@@ -96,7 +97,3 @@ def _read_flagged(path: Path) -> Iterator[tuple[str, str]]:
                 name += f", near {row['near']}"
                 name += f" in {there}" if there and there != row["split"] else ""
             yield name, flag
-
-
-def _manifest(out: Path) -> Path:
-    return state.copy_of_manifest(out)

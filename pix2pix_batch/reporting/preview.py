@@ -91,30 +91,24 @@ def preview(
     decision = autotune.autotune(settings, items)
     settings = apply_decision(settings, decision)
     records, outputs = _translate(settings, items, cell, info)
-    named = list(zip(paths, items, strict=True))
-    rows = [
-        (
-            _title(path, records[item.name].distance),
-            [_draw_input(item, cell, info, settings), outputs[item.output]],
-        )
-        for path, item in named
-        if item.output in outputs
-    ]
-    failures = [
-        (path, records[item.name].reason) for path, item in named if item.output not in outputs
-    ]
-    warnings = [
-        (path, warning)
-        for path, item in named
-        if item.output in outputs and (warning := records[item.name].warning)
-    ]
+    rows: list[contact_sheet.Row] = []
+    made = Preview(out, [], [], decision.note)
+    for path, item in zip(paths, items, strict=True):
+        record = records[item.name]
+        if item.output not in outputs:
+            made.failures.append((path, record.reason))
+            continue
+        pair = [_draw_input(item, cell, info, settings), outputs[item.output]]
+        rows.append((_title(path, record.distance), pair))
+        if record.warning:
+            made.warnings.append((path, record.warning))
     if not rows:
-        return Preview(None, failures, warnings, decision.note)
+        return replace(made, path=None)
     sides = (side for _, pair in rows for image in pair for side in image.shape[:2])
     cell = max(contact_sheet.CELL, *sides)
     heads = ["input", "output"]
     output.write(out, contact_sheet.render_png(rows, heads, columns, cell, _list_scales(info)))
-    return Preview(out, failures, warnings, decision.note)
+    return made
 
 
 def _make_item(path: str, number: int, form: str) -> Item:

@@ -6,8 +6,8 @@ import errno
 import os
 import re
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
@@ -236,24 +236,28 @@ def stamp(info: dict[str, Any]) -> str:
     return f"{info.get('size')}:{str(mark).strip(chr(34))}"
 
 
-def stamp_of(url: str) -> str:
-    """Raises :class:`ImageError`."""
+@contextmanager
+def _read_errors() -> Iterator[None]:
+    """What a store raises inside, as :class:`ImageError`."""
     try:
-        fs, path = open_store(url)
-        return stamp(retry(lambda: fs.info(path)))
+        yield
     except Exception as error:
         raise ImageError(f"cannot be read ({explain_error(error)})") from error
+
+
+def stamp_of(url: str) -> str:
+    """Raises :class:`ImageError`."""
+    with _read_errors():
+        fs, path = open_store(url)
+        return stamp(retry(lambda: fs.info(path)))
 
 
 def read(url: str, largest: int) -> bytes:
     """The first ``largest`` bytes of a file. Raises :class:`ImageError`."""
-    try:
+    take = _read_streamed if scheme(url) in WEB else _read_range
+    with _read_errors():
         fs, path = open_store(url)
-        if scheme(url) in WEB:
-            return retry(lambda: _read_streamed(fs, path, largest))
-        return retry(lambda: _read_range(fs, path, largest))
-    except Exception as error:
-        raise ImageError(f"cannot be read ({explain_error(error)})") from error
+        return retry(lambda: take(fs, path, largest))
 
 
 def _read_streamed(fs: AbstractFileSystem, path: str, largest: int) -> bytes:
@@ -285,22 +289,18 @@ def _read_range(fs: AbstractFileSystem, path: str, largest: int) -> bytes:
 
 def size_of(url: str) -> int:
     """Raises :class:`ImageError`."""
-    try:
+    with _read_errors():
         fs, path = open_store(url)
         return int(retry(lambda: fs.info(path))["size"])
-    except Exception as error:
-        raise ImageError(f"cannot be read ({explain_error(error)})") from error
 
 
 def read_range(url: str, start: int, end: int) -> bytes:
     """The bytes of a store's file from ``start`` to ``end``, both within it. Raises
     :class:`ImageError`."""
-    try:
+    with _read_errors():
         fs, path = open_store(url)
         data: bytes = retry(lambda: fs.cat_file(path, start=start, end=end))
         return data
-    except Exception as error:
-        raise ImageError(f"cannot be read ({explain_error(error)})") from error
 
 
 def exists(url: str) -> bool:

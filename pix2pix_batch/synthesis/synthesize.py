@@ -290,11 +290,7 @@ class Synthesis:
     ) -> tuple[dict[str, int], dict[str, Any]]:
         """What became of the images that are wanted; and of the inputs, for the header."""
         first = SOURCE if self.about.holds_sources else 0
-        lost, unusable = (
-            len(self.making.unlisted_directories),
-            len(self.making.unlisted_directories),
-        )
-        retriable = lost
+        lost = unusable = retriable = len(self.making.unlisted_directories)
         for one in inputs:
             names = [item_variant_name(one.item, v) for v in range(first, wanted[one.name])]
             wrong = [

@@ -13,7 +13,8 @@ from PIL import Image
 
 from pix2pix_batch import bundle
 from pix2pix_batch.distance import describe_embeddings
-from pix2pix_batch.train.data import to_unit
+from pix2pix_batch.inference.value_mapping import ValueMapping
+from pix2pix_batch.value_ranges import eight_bits
 from tests.conftest import save_bundle
 from tests.end_to_end.command import SHARED, Argument, Ran, here, picture
 
@@ -27,13 +28,16 @@ def soft(seed: int) -> Image.Image:
     return Image.fromarray((110 + 0.12 * pixels).astype(np.uint8))
 
 
+to_levels = ValueMapping(eight_bits(3)).to_levels
+
+
 def soft_model(path: Path) -> Path:
     """A bundle with dropout, trained on soft pictures as far as its statistics say."""
     save_bundle(path, dropout=True)
     _, unet = bundle.load(path)
     images = np.stack([np.asarray(soft(seed)) for seed in range(1000, 1400)])
     with torch.inference_mode():
-        found = unet.embed(to_unit(torch.tensor(images))).numpy().astype(np.float64)
+        found = unet.embed(to_levels(torch.tensor(images))).numpy().astype(np.float64)
     bundle.describe(path, describe_embeddings(found))
     return path
 

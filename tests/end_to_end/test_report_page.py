@@ -60,23 +60,23 @@ Open = Callable[..., Any]
 @pytest.fixture(scope="module")
 def plain(browser: Any, report: Path) -> Iterator[Opened]:
     """The page that tests without options of their own open anew, one after the other."""
-    opened = Opened(browser, report)
-    yield opened
-    opened.close()
+    page = Opened(browser, report)
+    yield page
+    page.close()
 
 
 @pytest.fixture
-def opened(browser: Any, plain: Opened) -> Iterator[Open]:
+def open_page(browser: Any, plain: Opened) -> Iterator[Open]:
     """Opens a page; at the test's end nothing must have gone wrong in it."""
     own: list[Opened] = []
 
-    def open_page(path: Path, **options: Any) -> Any:
+    def show(path: Path, **options: Any) -> Any:
         if not options:
             return plain.show(path)
         own.append(Opened(browser, path, **options))
         return own[-1].page
 
-    yield open_page
+    yield show
     plain.check()
     for one in own:
         one.close()
@@ -96,8 +96,8 @@ def shown(view: Any) -> list[str]:
     return sorted(one.get_attribute("data-text") for one in found)
 
 
-def test_the_slider_moves_by_keyboard(report: Path, opened: Open) -> None:
-    view = opened(report)
+def test_the_slider_moves_by_keyboard(report: Path, open_page: Open) -> None:
+    view = open_page(report)
     card = view.locator(".compare").first
     slider = card.locator("input")
     assert colours(card, 0.1, 0.4, 0.6, 0.9) == ["red", "red", "blue", "blue"]
@@ -112,8 +112,8 @@ def test_the_slider_moves_by_keyboard(report: Path, opened: Open) -> None:
     assert slider.input_value() == "70"
 
 
-def test_the_slider_moves_by_mouse(report: Path, opened: Open) -> None:
-    view = opened(report)
+def test_the_slider_moves_by_mouse(report: Path, open_page: Open) -> None:
+    view = open_page(report)
     card = view.locator(".compare").first
     box = card.bounding_box()
     middle = box["y"] + box["height"] / 2
@@ -124,16 +124,16 @@ def test_the_slider_moves_by_mouse(report: Path, opened: Open) -> None:
     assert colours(card, 0.12, 0.28) == ["red", "blue"]
 
 
-def test_one_slider_moves_all(report: Path, opened: Open) -> None:
-    view = opened(report)
+def test_one_slider_moves_all(report: Path, open_page: Open) -> None:
+    view = open_page(report)
     view.get_by_label("All sliders").focus()
     view.keyboard.press("Home")
     for card in view.locator(".compare").all():
         assert colours(card, 0.05, 0.95) == ["blue", "blue"]
 
 
-def test_everything_is_reached_by_tab_and_shows_it(report: Path, opened: Open) -> None:
-    view = opened(report)
+def test_everything_is_reached_by_tab_and_shows_it(report: Path, open_page: Open) -> None:
+    view = open_page(report)
     wanted = view.locator("input, select, a, summary").count() - 2  # radios are one stop
     outlined = set()
     for _ in range(wanted):
@@ -150,8 +150,8 @@ def test_everything_is_reached_by_tab_and_shows_it(report: Path, opened: Open) -
     assert len(outlined) == wanted
 
 
-def test_filters(report: Path, opened: Open) -> None:
-    view = opened(report)
+def test_filters(report: Path, open_page: Open) -> None:
+    view = open_page(report)
     doubtful = sorted(name for name, distance in NAMES.items() if distance >= 99)
     everything = sorted([*NAMES, *doubtful, "sea/torn.png"])
     assert shown(view) == everything
@@ -179,8 +179,10 @@ def test_filters(report: Path, opened: Open) -> None:
 @pytest.mark.parametrize(
     ("scheme", "width"), [("light", 1280), ("dark", 390)], ids=["light-desktop", "dark-phone"]
 )
-def test_it_fits_and_suits_the_scheme(report: Path, opened: Open, scheme: str, width: int) -> None:
-    view = opened(report, color_scheme=scheme, viewport={"width": width, "height": 800})
+def test_it_fits_and_suits_the_scheme(
+    report: Path, open_page: Open, scheme: str, width: int
+) -> None:
+    view = open_page(report, color_scheme=scheme, viewport={"width": width, "height": 800})
     assert view.evaluate("document.documentElement.scrollWidth") <= width
     pixels = np.asarray(Image.open(io.BytesIO(view.screenshot(full_page=True))).convert("L"), int)
     ground = np.median(pixels)
@@ -193,12 +195,12 @@ def test_it_fits_and_suits_the_scheme(report: Path, opened: Open, scheme: str, w
         assert box["width"] >= 200 and box["height"] == pytest.approx(box["width"], abs=1)
 
 
-def test_without_scripts_both_are_seen(report: Path, opened: Open) -> None:
-    check_side_by_side(opened(report, java_script_enabled=False))
+def test_without_scripts_both_are_seen(report: Path, open_page: Open) -> None:
+    check_side_by_side(open_page(report, java_script_enabled=False))
 
 
-def test_on_paper_both_are_seen(report: Path, opened: Open) -> None:
-    view = opened(report)
+def test_on_paper_both_are_seen(report: Path, open_page: Open) -> None:
+    view = open_page(report)
     view.emulate_media(media="print")
     check_side_by_side(view)
     view.emulate_media(media="null")
@@ -214,16 +216,16 @@ def check_side_by_side(view: Any) -> None:
     assert colours(first.locator(".compare"), 0.1, 0.4, 0.6, 0.9) == ["red", "red", "blue", "blue"]
 
 
-def test_names_run_nothing(report: Path, opened: Open) -> None:
-    view = opened(report)
+def test_names_run_nothing(report: Path, open_page: Open) -> None:
+    view = open_page(report)
     assert view.title() == "out: report"
     assert view.locator("script").count() == 1
     view.evaluate("document.body.insertAdjacentHTML('beforeend', '<p id=late>late')")
     assert view.locator("#late").count() == 1  # the page can be changed, but not by its names
 
 
-def test_links_open_the_files(report: Path, opened: Open) -> None:
-    view = opened(report)
+def test_links_open_the_files(report: Path, open_page: Open) -> None:
+    view = open_page(report)
     for link in view.locator("figcaption a").all():
         assert Path(
             view.evaluate(
@@ -232,9 +234,9 @@ def test_links_open_the_files(report: Path, opened: Open) -> None:
         ).is_file()
 
 
-def test_the_training_report_is_of_the_same_kind(tmp_path: Path, opened: Open) -> None:
+def test_the_training_report_is_of_the_same_kind(tmp_path: Path, open_page: Open) -> None:
     """Its script runs under the policy that names it, and its slider shows another sheet."""
-    view = opened(write_report(make_run(tmp_path / "run", 3), small()))
+    view = open_page(write_report(make_run(tmp_path / "run", 3), small()))
     assert view.locator(".sheet:visible").get_attribute("data-step") == "300"
     view.get_by_label("Which sample sheet is shown").focus()
     view.keyboard.press("Home")

@@ -27,7 +27,6 @@ from pix2pix_batch.inference.engine import to_bytes
 from pix2pix_batch.noise import dropout_masks
 from pix2pix_batch.synthesis.provenance import DIGITAL_SOURCE_TYPE
 from pix2pix_batch.train import pair_files, pairs
-from pix2pix_batch.train.data import to_unit
 from tests.end_to_end.command import (
     Argument,
     convert,
@@ -46,6 +45,7 @@ from tests.end_to_end.synthesizing import (
     manifest,
     soft,
     synthesize,
+    to_levels,
     tree,
     words,
 )
@@ -130,7 +130,7 @@ def test_variants_are_convert_and_noise_named_by_seed_and_content(
     key = hashlib.blake2b(text, digest_size=16, salt=salt).digest()
     info, unet = bundle.load(model)
     masks = dropout_masks(key, info.architecture.mask_shapes(64, 64))
-    x = to_unit(torch.tensor(np.asarray(Image.open(inputs / name)))[None])
+    x = to_levels(torch.tensor(np.asarray(Image.open(inputs / name)))[None])
     golden = to_bytes(unet(x, [torch.from_numpy(mask[None]).float() * 2 for mask in masks]))[0]
     assert np.abs(golden.numpy().astype(int) - pixels[name, 2]).max() <= 1
     assert np.abs(golden.numpy().astype(int) - pixels[name, 1]).max() > 2

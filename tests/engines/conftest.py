@@ -48,7 +48,7 @@ def _graph_once(order: EngineSpec, folder: Path) -> bytes:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def keep_graphs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Has each file exported once, and is where they are kept."""
     place = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:

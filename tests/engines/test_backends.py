@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import subprocess
 import sys
@@ -218,6 +219,7 @@ def test_what_is_not_in_the_cache_is_built_and_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     on_a_card_without_tensorrt(monkeypatch)
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's, which commands do not have
     engine, note = backends.open_best(replace(settings, device="cuda", precision="auto"), TILES)
     told = "building a tensorrt_rtx fp16 engine of tiny for the NVIDIA Test, once\n"
     assert capsys.readouterr().err == told

@@ -338,11 +338,11 @@ def test_ctrl_c_leaves_nothing_half_written(tiny: Path, place: Path) -> None:
 
 
 def test_a_build_that_is_killed_is_made_good_by_the_next(
-    tiny: Path, place: Path, exported: Path
+    tiny: Path, place: Path, keep_graphs: Path
 ) -> None:
     """With kill -9, when the engine's lock is there."""
     words = ("engine", "build", tiny, "--target", "sm75,sm80,sm86,sm89", "--batch-size", 1)
-    process = fork(*words, before=partial(export_once, exported))
+    process = fork(*words, before=partial(export_once, keep_graphs))
     wait_for(lambda: place.is_dir() and any(place.glob("*.lock")), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()

@@ -47,7 +47,7 @@ def late() -> Iterator[FakeCuda]:
         yield made
 
 
-def opened(
+def open_engine(
     fake: FakeTensorRT, hidden: Sequence[str] = RTX_ALONE, kept: Any = None
 ) -> TensorRTEngine:
     """By default as ``tensorrt`` does it, whose contexts are captured from here."""
@@ -79,7 +79,7 @@ def test_batches_overlap_and_come_back_in_order(
     model: str, hidden: tuple[str, ...], cuda: FakeCuda, request: pytest.FixtureRequest
 ) -> None:
     fake = FakeTensorRT(cuda, request.getfixturevalue(model), BATCH, SIZE)
-    engine = opened(fake, hidden)
+    engine = open_engine(fake, hidden)
     assert isinstance(engine, Overlapping)
     assert engine.backend == ("tensorrt" if hidden else "tensorrt_rtx")
     work = batches(fake, 6)
@@ -100,7 +100,7 @@ def test_batches_overlap_and_come_back_in_order(
 
 def test_a_batch_is_begun_before_the_one_before_it_is_done(late: FakeCuda, tiny: Path) -> None:
     fake = FakeTensorRT(late, tiny, BATCH, SIZE)
-    engine = opened(fake)
+    engine = open_engine(fake)
     before = fake.executed
     first, second = batches(fake, 2)
     engine.start(*first)
@@ -121,7 +121,7 @@ def test_each_mask_goes_to_its_input(late: FakeCuda, tmp_path: Path) -> None:
     path = tmp_path / "deep.safetensors"
     bundle.save(path, BundleInfo("deep", net.architecture, 128), net)
     fake = FakeTensorRT(late, path, BATCH, 128)
-    engine = opened(fake)
+    engine = open_engine(fake)
     assert engine.masked == ["noise_0", "noise_1"]
     for batch in batches(fake, 2):
         assert_made(fake, batch, engine(*batch))
@@ -129,7 +129,7 @@ def test_each_mask_goes_to_its_input(late: FakeCuda, tmp_path: Path) -> None:
 
 def test_masks_of_another_number_are_refused(late: FakeCuda, noisy: Path) -> None:
     fake = FakeTensorRT(late, noisy, BATCH, SIZE)
-    engine = opened(fake)
+    engine = open_engine(fake)
     ((images, _),) = batches(fake, 1)
     with pytest.raises(ValueError, match="takes 1 masks, not 0"):
         engine(images)
@@ -143,7 +143,7 @@ def test_an_engine_that_cannot_be_captured_runs_layer_by_layer(cuda: FakeCuda, t
     """And PyTorch's allocator is told that the capture is over: its assertions hold after it."""
     fake = FakeTensorRT(cuda, tiny, BATCH, SIZE)
     fake.captured = False
-    engine = opened(fake)
+    engine = open_engine(fake)
     assert cuda.failed == 2 and not cuda.captures_underway
     assert engine.remark.startswith("no CUDA graph could be captured (")
     for batch in batches(fake, 3):
@@ -169,7 +169,7 @@ def test_other_threads_page_lock_memory_meanwhile(late: FakeCuda, tiny: Path) ->
         return execute(context, handle)
 
     fake.execute = meddling  # type: ignore[method-assign]
-    engine = opened(fake)
+    engine = open_engine(fake)
     assert late.made == 2 and engine.remark == ""
 
 
@@ -194,7 +194,7 @@ def test_no_context_is_want_of_memory_only_where_that_is_said(
     fake = FakeTensorRT(late, tiny, BATCH, SIZE)
     fake.contexts, fake.reason = 1, reason
     with pytest.raises(EngineError, match=told) as caught:
-        opened(fake)
+        open_engine(fake)
     assert type(caught.value) is kind
 
 
@@ -202,12 +202,12 @@ def test_an_engine_that_does_not_load(late: FakeCuda, tiny: Path) -> None:
     fake = FakeTensorRT(late, tiny, BATCH, SIZE)
     fake.loads, fake.reason = False, "Error Code 6: API Usage Error (incompatible device)"
     with pytest.raises(EngineError, match=r"^tensorrt 1\.\S+ cannot load the engine: Error Code 6"):
-        opened(fake)
+        open_engine(fake)
 
 
 def test_an_engine_that_does_not_run(late: FakeCuda, tiny: Path) -> None:
     fake = FakeTensorRT(late, tiny, BATCH, SIZE)
-    engine = opened(fake, hidden=())
+    engine = open_engine(fake, hidden=())
     fake.runs, fake.reason = False, "Error Code 1: Cuda Runtime (unspecified launch failure)"
     with pytest.raises(EngineError, match=r"cannot run it: Error Code 1: .*launch failure"):
         engine(*batches(fake, 1)[0])
@@ -222,7 +222,7 @@ def test_no_memory_for_the_batches(limits: dict[str, int], tiny: Path) -> None:
     with fake_cuda(**limits) as cuda:
         fake = FakeTensorRT(cuda, tiny, BATCH, SIZE)
         with pytest.raises(MemoryShortage, match=r"cannot open the engine: CUDA .*out of memory"):
-            opened(fake)
+            open_engine(fake)
 
 
 def test_an_interface_that_differs_is_an_error_of_the_engine(late: FakeCuda, tiny: Path) -> None:
@@ -230,10 +230,10 @@ def test_an_interface_that_differs_is_an_error_of_the_engine(late: FakeCuda, tin
     fake = FakeTensorRT(late, tiny, BATCH, SIZE)
     for hidden in ("ICudaEngine.get_tensor_mode", "IExecutionContext.set_tensor_address"):
         with pytest.raises(EngineError, match=r"cannot open the engine: .*has no attribute"):
-            opened(fake, hidden=(*RTX_ALONE, hidden))
+            open_engine(fake, hidden=(*RTX_ALONE, hidden))
     fake.tensors[0] = ("embedding", (64,), "FP8", False)
     with pytest.raises(EngineError, match="'embedding' is FP8"):
-        opened(fake)
+        open_engine(fake)
 
 
 # What TensorRT-RTX compiles at load

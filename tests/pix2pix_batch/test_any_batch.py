@@ -12,7 +12,6 @@ import torch
 
 from pix2pix_batch.generators import ResNet
 from pix2pix_batch.generators.generator import Generator
-from pix2pix_batch.generators.unet_network import init_weights
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.engine import TorchEngine
 from tests.end_to_end.command import environment, run_python
@@ -41,7 +40,7 @@ def compare() -> None:
     nets = [(make(norm=norm, downs=6), 64) for norm in ("running-statistics", "batch-statistics")]
     nets += [(make(norm="running-statistics", downs=5, ngf=32), 96), (make(norm="none", ngf=3), 96)]
     resnet = ResNet(ngf=24, blocks=1, dropout=True).build()
-    init_weights(resnet, torch.Generator().manual_seed(0))
+    resnet.init_weights(torch.Generator().manual_seed(0))
     nets.append((resnet.eval().requires_grad_(False), 68))
     for precision in ("fp32", "bf16"):
         if precision == "bf16" and not onednn.available(torch.bfloat16):

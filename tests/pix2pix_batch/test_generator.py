@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from pix2pix_batch.generators.generator import DROPOUT_RATE, INIT_STD
 from pix2pix_batch.generators.unet import Architecture
-from pix2pix_batch.generators.unet_network import DROPOUT_RATE, INIT_STD, NORM_EPS, UNet
+from pix2pix_batch.generators.unet_network import NORM_EPS, UNet
 from tests.reference_unet import ReferenceUNet
 
 NORMS = ("batch-statistics", "running-statistics", "instance", "none")
@@ -364,10 +365,10 @@ def test_refuses_a_wrong_number_of_masks(count: int) -> None:
         ((1, 1, 32, 32), r"\(N, 3, H, W\)"),
         ((3, 32, 32), r"\(N, 3, H, W\)"),
         ((1, 32, 32, 3), r"\(N, 3, H, W\)"),
-        ((1, 3, 33, 32), "multiples of 32, got 32x33"),
-        ((1, 3, 32, 48), "multiples of 32, got 48x32"),
-        ((1, 3, 0, 32), "multiples of 32"),
-        ((0, 3, 32, 32), "multiples of 32"),
+        ((1, 3, 33, 32), "multiples of 32 and at least 32, got 32x33"),
+        ((1, 3, 32, 48), "multiples of 32 and at least 32, got 48x32"),
+        ((1, 3, 0, 32), r"\(N, 3, H, W\)"),
+        ((0, 3, 32, 32), r"\(N, 3, H, W\)"),
     ],
 )
 def test_refuses_images_it_cannot_halve(shape: tuple[int, ...], message: str) -> None:

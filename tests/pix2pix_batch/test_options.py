@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 from PIL import Image
 from PIL.ExifTags import Base
@@ -55,6 +57,28 @@ def test_an_option_of_another_name_or_value_is_refused() -> None:
         pix2pix_batch.convert("in", "out", **{"models": "map2aerial"})
     with pytest.raises(InputError, match="precision must be one of auto, fp32, bf16, fp16"):
         pix2pix_batch.synthesize("in", "out", precision="16")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("batch_size", 1.5, "a whole number or None"),
+        ("quality", "90", "a whole number or None"),
+        ("quality", np.int64(90), "a whole number or None"),
+        ("workers", True, "a whole number or None"),
+        ("seed", None, "a whole number"),
+        ("item_timeout", "300", "a number"),
+        ("overwrite", "no", "True or False"),
+        ("lenient", 1, "True or False"),
+    ],
+)
+def test_numbers_and_switches_are_such(name: str, value: object, wanted: str) -> None:
+    for kind in (Options, SynthesisOptions):
+        if name in kind.__dataclass_fields__:
+            with pytest.raises(
+                InputError, match=f"{name} must be {wanted}, not {re.escape(repr(value))}"
+            ):
+                kind(**{name: value})
 
 
 def test_all_choices_and_limits_of_the_command_line_hold_in_python() -> None:

@@ -658,6 +658,9 @@ def test_archives_that_hold_no_state(tmp_path: Path) -> None:
         archive.write(whole, "weights/latest_net_G.pth")
     cut.write_bytes(whole.read_bytes()[:5000])
     graph.write_bytes(b"\x08\x08\x12\x07pytorch")
+    shard, index = (tmp_path / f"net{end}" for end in ("-00001-of-00012.bin", ".bin.index.json"))
+    shard.write_bytes(whole.read_bytes())
+    index.write_text('{"weight_map": {}}')
     exported = tmp_path / "net.pt2"
     torch.export.save(torch.export.export(nn.Conv2d(3, 3, 1), (torch.zeros(1, 3, 4, 4),)), exported)
     for path, message in (
@@ -665,6 +668,8 @@ def test_archives_that_hold_no_state(tmp_path: Path) -> None:
         (cut, "is cut short: .*; get it again"),
         (graph, "is an ONNX graph; give the checkpoint"),
         (exported, r"is a program \(torch.export.save\).*torch.save"),
+        (shard, "is one of 12 files that hold the weights together; save them as one"),
+        (index, "is the index of weights in several files"),
     ):
         with pytest.raises(BundleError, match=rf"{path.name}: {message}"):
             import_checkpoint(path, name="x")

@@ -17,7 +17,7 @@ from pix2pix_batch.cli import main
 from pix2pix_batch.distance import Domain, describe_embeddings
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.train import finish
-from pix2pix_batch.train.data import open_data
+from pix2pix_batch.train.data import LevelMappings, open_data
 from pix2pix_batch.train.finish import calibrate, inputs_of, write_bundles
 from tests.conftest import save_bundle
 from tests.end_to_end.command import picture, put
@@ -48,9 +48,10 @@ def test_training_leaves_the_quantiles(trained: Path, data: Path) -> None:
     domain = Domain.open(trained)
     assert domain is not None
     recipe = small(norm="none")
-    _, unet = bundle.load(trained)
+    info, unet = bundle.load(trained)
+    to_levels = LevelMappings(info.ranges).input
     validation = [pair[1] for pair in map(open_data(data, recipe).val.__getitem__, range(4))]
-    squares = domain.squares(finish.measure_embeddings(unet, validation).mean[None])
+    squares = domain.squares(finish.measure_embeddings(unet, validation, to_levels).mean[None])
     assert domain.to_percentile(float(squares[0]) ** 0.5) < 50  # a mean lies in the middle
 
 
@@ -82,13 +83,13 @@ def test_a_model_without_a_recipe_takes_images_it_is_meant_for(tmp_path: Path) -
     put(tmp_path / "images" / "wide.png", seed=99, size=(112, 64))  # two whole tiles
     put(tmp_path / "images" / "narrow.png", seed=98, size=(20, 64))  # mostly padding
     assert calibrate(path, tmp_path / "images").inputs == 17
-    _, unet = bundle.load(path)
+    info, unet = bundle.load(path)
     domain = Domain.open(path)
     assert domain is not None
     files = sorted((tmp_path / "images").glob("*/*.png"))
     wide = np.asarray(Image.open(tmp_path / "images" / "wide.png"))
     pixels = [np.asarray(Image.open(file)) for file in files] + [wide[:, :64], wide[:, 48:]]
-    golden = finish.measure_embeddings(unet, pixels)
+    golden = finish.measure_embeddings(unet, pixels, LevelMappings(info.ranges).input)
     found = bundle.load_embedding(path)
     assert found is not None
     np.testing.assert_allclose(found.mean, golden.mean, atol=1e-5)
@@ -119,9 +120,8 @@ def test_norms_get_the_statistics_of_the_inputs(tmp_path: Path) -> None:
         assert torch.equal(value, theirs[name]) == (".norm.running" not in name), name
     embedding = bundle.load_embedding(path)
     assert embedding is not None
-    np.testing.assert_allclose(
-        embedding.mean, finish.measure_embeddings(after, pixels).mean, atol=1e-5
-    )
+    golden = finish.measure_embeddings(after, pixels, LevelMappings(info.ranges).input)
+    np.testing.assert_allclose(embedding.mean, golden.mean, atol=1e-5)
 
 
 def test_norms_without_statistics_are_told(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.train import signature
-from pix2pix_batch.train.data import Data, fingerprint, open_data, to_unit
+from pix2pix_batch.train.data import Data, fingerprint, open_data
 from pix2pix_batch.train.reading import batches
 from pix2pix_batch.train.sampling import generator_at, shuffle_indices
 from tests.end_to_end.command import picture, put
@@ -161,12 +161,6 @@ def test_tiles_are_cut_at_the_images_own_scale(pairs: Path) -> None:
             np.lib.stride_tricks.sliding_window_view(i, (32, 32, 3))[:, :, 0] for i in images
         ]
         assert any((window == source).all((2, 3, 4)).any() for window in windows)
-
-
-def test_to_unit_scales_to_the_tanhs_range() -> None:
-    unit = to_unit(torch.tensor([[[[0, 255, 51]]]], dtype=torch.uint8))
-    assert unit.shape == (1, 3, 1, 1) and unit.dtype == torch.float32
-    assert torch.allclose(unit.flatten(), torch.tensor([-1.0, 1.0, -0.6]))
 
 
 # What cannot be used

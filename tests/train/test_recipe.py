@@ -267,6 +267,7 @@ def test_values_out_of_range(key: str, value: float, bound: str) -> None:
         ({"size": 96, "downs": 6}, r"size: 96 is no multiple of 64, which 6 halvings"),
         ({"size": 256, "downs": 9}, "size: 256 is no multiple of 512"),
         ({"palette": {"sky": [0, 0, 256]}}, r"palette\.sky\.2: .*255, not 256"),
+        ({"palette": {"sky": [0, 0, 9], "sea": [0, 0, 9]}}, "palette: sky and sea have the same"),
         ({"palette": {"sky": [0, 0]}}, r"palette\.sky\.2: is missing"),
         ({"mosaic": {**MOSAIC, "train_bands": [[12, -44]]}}, r"its west, then its east, not \[12"),
         ({"mosaic": {**MOSAIC, "val_bands": [[0, 20]]}}, r"val_bands: \[0, 20\] overlaps"),

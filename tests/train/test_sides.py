@@ -270,11 +270,47 @@ def test_sides_numbered_from_different_starts_are_doubted(tmp_path: Path, a: str
     assert "numbered from different starts" in ran.output and ran.exit_code == 3
     words = [str(tmp_path / "A"), str(tmp_path / "B"), str(tmp_path / "pairs.csv")]
     ran = CliRunner().invoke(main, ["dataset", "pair", *words])
-    assert ran.exit_code == 2 and "first of A and the last of B" in ran.output
+    assert ran.exit_code == 2 and "whose number is one higher or lower" in ran.output
     assert not (tmp_path / "pairs.csv").exists()
     (tmp_path / f"A/{a.format(i=0)}.png").unlink()  # as the message says
     (tmp_path / f"B/{b.format(i=12)}.png").unlink()
     assert CliRunner().invoke(main, ["dataset", "pair", *words]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "missing"),
+    [
+        ("{i:03}", {"A": {4}, "B": {9}}),
+        ("{i}", {"B": {12}}),
+        ("frame{i}of30", {}),
+        ("s1_{i:04}_v2_take1", {"A": {5, 6}, "B": {3, 8}}),
+    ],
+)
+def test_an_offset_is_doubted_also_where_files_are_missing(
+    form: str, missing: dict[str, set[int]]
+) -> None:
+    a, b = (
+        [form.format(i=i) for i in numbers if i not in missing.get(side, set())]
+        for side, numbers in (("A", range(12)), ("B", range(1, 13)))
+    )
+    match = partners.propose(a, b)
+    assert match is not None
+    assert partners.find_offset(a, b, match)
+
+
+@given(
+    numbers=st.sets(st.integers(0, 60), min_size=8),
+    missing=st.sets(st.integers(1, 60), max_size=2),
+    form=st.sampled_from(["{i}", "{i:04}", "take2_{i:03}"]),
+)
+def test_what_is_numbered_alike_is_not_doubted_where_one_side_is_whole(
+    numbers: set[int], missing: set[int], form: str
+) -> None:
+    """Also with files missing from the other side; of a file called 0 one cannot tell."""
+    a = [form.format(i=i) for i in sorted(numbers)]
+    b = [form.format(i=i) for i in sorted(numbers - missing)]
+    match = partners.propose(a, b)
+    assert match is not None and not partners.find_offset(a, b, match)
 
 
 def test_numbers_of_reordered_words_pair_nothing() -> None:

@@ -32,6 +32,7 @@ from pix2pix_batch.imaging.decoding.png_decoder import decode_png
 from pix2pix_batch.imaging.decoding.tiff_decoder import decode_tiff
 from pix2pix_batch.imaging.decoding.tiff_samples import fit_sixteen_bits
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
+from pix2pix_batch.imaging.metadata import tiff_tags as tags
 
 
 def decode(data: bytes, tolerance: Tolerance = USUAL) -> Decoded:
@@ -144,7 +145,7 @@ def open_header(path: Path, tolerance: Tolerance = USUAL) -> Image.Image:
     """A file as Pillow opens it, its samples not read yet, which then may mean something else than
     :func:`decode` says. Raises :class:`ImageError`, also for kinds that :func:`decode` reads."""
     image = open_with_pillow(path, tolerance)
-    if isinstance(image, TiffImageFile) and image.tag_v2.get(layout.NEW_SUBFILE, 0):
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(tags.NEW_SUBFILE, 0):
         raise ImageError("a TIFF file whose first directory is not the picture")
     return image
 

@@ -6,6 +6,7 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from pix2pix_batch.imaging.decoding import layout
+from pix2pix_batch.imaging.metadata import tiff_tags as tags
 
 TURNED_BY_XMP = (
     "turned upright as its XMP says; it has no EXIF orientation, so that programs differ"
@@ -51,10 +52,10 @@ def settle_orientation(image: TiffImageFile, data: bytes) -> tuple[int, str]:
     Pillow takes the tag in its own types alone, where libtiff takes integers of any type; so it is
     told the value. If there is no tag, it takes XMP's.
     """
-    tag = image.tag_v2.get(layout.ORIENTATION)
+    tag = image.tag_v2.get(tags.ORIENTATION)
     if tag is None:
         turned = orientation_of(image) if image.info.get("xmp") else 1
         return turned, TURNED_BY_XMP if turned != 1 else ""
     if not isinstance(tag, int):
-        tag = image.getexif()[layout.ORIENTATION] = layout.read_orientation(data)
+        tag = image.getexif()[tags.ORIENTATION] = layout.read_orientation(data)
     return tag if tag in UPRIGHT else 1, ""

@@ -12,37 +12,10 @@ import numpy as np
 from PIL.TiffImagePlugin import TiffImageFile
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.imaging.decoding.layout import (
-    BITS,
-    BLACK_IS_ZERO,
-    CIELAB,
-    CMYK,
-    COLOURS,
-    COMPRESSION,
-    EXTRA,
-    FILL_ORDER,
-    FLOAT,
-    FORMAT,
-    ICCLAB,
-    OPAQUE,
-    PALETTE,
-    PHOTOMETRIC,
-    PLANAR,
-    REFERENCE,
-    RGB,
-    SIGNED,
-    STRIP_BYTES,
-    STRIP_OFFSETS,
-    TILE_BYTES,
-    TILE_OFFSETS,
-    UNSIGNED,
-    VOLUME,
-    WHITE_IS_ZERO,
-    YCBCR,
-    Layout,
-)
+from pix2pix_batch.imaging.decoding.layout import Layout
+from pix2pix_batch.imaging.metadata import tiff_tags as tags
 
-GREY = (WHITE_IS_ZERO, BLACK_IS_ZERO)
+GREY = (tags.WHITE_IS_ZERO, tags.BLACK_IS_ZERO)
 NONE, OLD_JPEG, JPEG, PACKBITS = 1, 6, 7, 32773
 FAX = (2, 3, 4, 32771)
 BY_LIBTIFF = frozenset((*FAX, 5, OLD_JPEG, JPEG, 8, 32773, 32946, 34925, 50000))
@@ -75,30 +48,30 @@ def refusal(layout: Layout) -> str:
 def _undefined_reason(layout: Layout) -> str:
     """Why the samples have no colour that is known."""
     photometric = layout.photometric
-    if FLOAT in layout.formats:
+    if tags.FLOAT in layout.formats:
         return "floating-point pixels: no defined white; scale them to 8 or 16 bits first"
     if photometric is None:
         return "does not say what its samples mean (no photometric interpretation); add the tag"
-    if photometric not in COLOURS:
+    if photometric not in tags.COLOURS:
         return f"its samples are {layout.interpretation}; convert them to RGB or grey first"
-    if layout.samples < COLOURS[photometric]:
+    if layout.samples < tags.COLOURS[photometric]:
         return f"{layout.samples} samples a pixel are too few for {layout.interpretation}"
     if len(set(layout.bits)) != 1 or len(layout.bits) != layout.samples:
         return f"samples of different depths ({layout.bits}); convert them to one first"
-    if set(layout.formats) == {SIGNED} and (layout.depth, layout.samples) == (32, 1):
+    if set(layout.formats) == {tags.SIGNED} and (layout.depth, layout.samples) == (32, 1):
         pass  # integers as programs write them: taken where they fit into 16 bits
-    elif set(layout.formats) != {UNSIGNED}:
+    elif set(layout.formats) != {tags.UNSIGNED}:
         return "signed or untyped samples: no defined black and white; make them unsigned first"
-    if photometric in GREY and OPAQUE in layout.extra and not layout.untold:
+    if photometric in GREY and tags.OPAQUE in layout.extra and not layout.untold:
         return (
             f"{layout.samples} samples a pixel, of which only the first is known to be grey; "
             "choose the bands to show, and store them as RGB or grey"
         )
     if photometric in GREY and layout.untold:
         return f"{layout.samples} samples a pixel, and only one is told to be grey"
-    if photometric == CMYK and (layout.ink_set != 1 or layout.alpha is not None):
+    if photometric == tags.CMYK and (layout.ink_set != 1 or layout.alpha is not None):
         return "inks other than CMYK, or CMYK with transparency; convert it to RGB first"
-    if photometric in (CIELAB, ICCLAB) and layout.alpha is not None:
+    if photometric in (tags.CIELAB, tags.ICCLAB) and layout.alpha is not None:
         return "L*a*b* with transparency; convert it to RGB first"
     if layout.depth > 16 and (layout.samples > 1 or layout.depth != 32):
         return f"{layout.depth}-bit samples: no defined white; scale them to 8 or 16 bits first"
@@ -121,13 +94,13 @@ def _unreadable_reason(layout: Layout) -> str:
             "file, which programs write in different ways; store it as little-endian"
         )
     pictured = layout.compression in (OLD_JPEG, JPEG, *PICTURES)
-    known_colours = layout.photometric in (*GREY, RGB, CMYK, YCBCR)
+    known_colours = layout.photometric in (*GREY, tags.RGB, tags.CMYK, tags.YCBCR)
     if pictured and not (known_colours and layout.depth in (8, 12, 16)):
         return (
             f"{layout.depth}-bit {layout.interpretation} compressed as {layout.compressed_by}; "
             "store it as Deflate"
         )
-    if layout.photometric == YCBCR and layout.compression not in (OLD_JPEG, JPEG):
+    if layout.photometric == tags.YCBCR and layout.compression not in (OLD_JPEG, JPEG):
         plain = layout.subsampling == (1, 1) and not layout.planar and not layout.extra
         usual = layout.reference in ((), (0, 255, 128, 255, 128, 255))
         if layout.coefficients and not np.allclose(layout.coefficients, BT601, atol=1e-3):
@@ -140,7 +113,7 @@ def _unreadable_reason(layout: Layout) -> str:
 def find_remarks(layout: Layout) -> list[str]:
     """A warning of bands that are left out: many programs take one that is not told to be
     transparency (an extra sample of kind 0) for that, those of satellite pictures mean infrared."""
-    colours = COLOURS[layout.photometric or 0]
+    colours = tags.COLOURS[layout.photometric or 0]
     left = [
         str(colours + index + 1)
         for index in range(layout.samples - colours)
@@ -157,24 +130,24 @@ def find_remarks(layout: Layout) -> list[str]:
 
 def is_plain(image: TiffImageFile) -> bool:
     """Whether the file that Pillow has opened is grey or RGB of 8 bits and nothing else."""
-    tags = image.tag_v2
-    kind = (tags.get(PHOTOMETRIC), tags.get(BITS))
+    told = image.tag_v2
+    kind = (told.get(tags.PHOTOMETRIC), told.get(tags.BITS))
     return (
-        kind in ((RGB, (8, 8, 8)), (BLACK_IS_ZERO, (8,)))
-        and set(tags.get(FORMAT, (UNSIGNED,))) == {UNSIGNED}
-        and not any(tag in tags for tag in (EXTRA, REFERENCE, VOLUME))
-        and (tags.get(PLANAR, 1), tags.get(FILL_ORDER, 1)) == (1, 1)
-        and tags.get(COMPRESSION, 1) in USUAL
+        kind in ((tags.RGB, (8, 8, 8)), (tags.BLACK_IS_ZERO, (8,)))
+        and set(told.get(tags.FORMAT, (tags.UNSIGNED,))) == {tags.UNSIGNED}
+        and not any(tag in told for tag in (tags.EXTRA, tags.REFERENCE, tags.VOLUME))
+        and (told.get(tags.PLANAR, 1), told.get(tags.FILL_ORDER, 1)) == (1, 1)
+        and told.get(tags.COMPRESSION, 1) in USUAL
     )
 
 
 def is_sparse(image: TiffImageFile) -> bool:
     """Whether parts of the picture are not there, and mean zero or what GDAL_NODATA says, as GDAL
     writes them (SPARSE_OK). Raises :class:`ImageError` where that is damage."""
-    compressed = image.tag_v2.get(COMPRESSION, NONE) != NONE
+    compressed = image.tag_v2.get(tags.COMPRESSION, NONE) != NONE
     return any(
         lacks_blocks(image.tag_v2.get(places, ()), image.tag_v2.get(lengths, ()), compressed)
-        for places, lengths in ((STRIP_OFFSETS, STRIP_BYTES), (TILE_OFFSETS, TILE_BYTES))
+        for places, lengths in tags.BLOCKS
     )
 
 
@@ -206,19 +179,19 @@ def is_read_by_pillow(layout: Layout) -> bool:
     depth, photometric = layout.depth, layout.photometric
     if layout.compression in (OLD_JPEG, JPEG) and depth != 8:
         return False
-    if photometric == YCBCR:
+    if photometric == tags.YCBCR:
         return not layout.extra and layout.compression != NONE
     if photometric in GREY and layout.samples == 1:
         return _grey_by_pillow(layout)
-    if photometric == PALETTE:
+    if photometric == tags.PALETTE:
         return plain and depth in (1, 2, 4, 8)
-    if photometric == RGB and depth in (8, 16):
+    if photometric == tags.RGB and depth in (8, 16):
         return _colours_by_pillow(layout)
-    if photometric == CMYK and depth in (8, 16):
+    if photometric == tags.CMYK and depth in (8, 16):
         return plain and (layout.little or depth == 8 or layout.compression == NONE)
     if photometric in GREY:
-        return photometric == BLACK_IS_ZERO and depth == 8 and not layout.planar
-    return photometric == CIELAB and plain and depth == 8
+        return photometric == tags.BLACK_IS_ZERO and depth == 8 and not layout.planar
+    return photometric == tags.CIELAB and plain and depth == 8
 
 
 def _grey_by_pillow(layout: Layout) -> bool:
@@ -226,11 +199,10 @@ def _grey_by_pillow(layout: Layout) -> bool:
         return True
     if layout.reversed_bits:
         return False
+    plain = layout.photometric == tags.BLACK_IS_ZERO
     if layout.depth == 12:
-        return layout.little and layout.photometric == BLACK_IS_ZERO and layout.compression == NONE
-    if layout.depth == 16:
-        return layout.little or layout.photometric == BLACK_IS_ZERO
-    return layout.little and layout.photometric == BLACK_IS_ZERO
+        return layout.little and plain and layout.compression == NONE
+    return (layout.little or plain) if layout.depth == 16 else (layout.little and plain)
 
 
 def _colours_by_pillow(layout: Layout) -> bool:

@@ -13,9 +13,10 @@ from itertools import count
 import numpy as np
 from PIL.TiffImagePlugin import TiffImageFile
 
-from pix2pix_batch.imaging.decoding import layout, libtiff, lzw
+from pix2pix_batch.imaging.decoding import libtiff, lzw
 from pix2pix_batch.imaging.decoding.checksums import is_whole_zlib
 from pix2pix_batch.imaging.decoding.tiff_samples import has_imagecodecs
+from pix2pix_batch.imaging.metadata import tiff_tags as tags
 
 DEFLATE = (8, 32946)
 LZW, PACKBITS = 5, 32773
@@ -26,16 +27,14 @@ HEARD = (2, 3, 4, 6, 7, 32771)
 WRONG_CHECKSUM = "damaged: wrong checksum of its data (compression: Deflate), or none"
 """Also of data that does not come to an end: damaged codes often make samples without one."""
 
-ROWS_PER_STRIP, TILE_WIDTH, TILE_HEIGHT = 278, 322, 323
-
 
 def find_damage(image: TiffImageFile, data: bytes) -> str:
     """A warning where blocks of the file ``data``, which Pillow has opened, are not what was
     written; else nothing."""
-    compression = image.tag_v2.get(layout.COMPRESSION, 1)
+    compression = image.tag_v2.get(tags.COMPRESSION, 1)
     if compression in HEARD and libtiff.has_faulty_blocks(data):
-        return f"damaged: faults in its data (compression: {layout.COMPRESSIONS[compression]})"
-    if image.tag_v2.get(layout.FILL_ORDER, 1) != 1:
+        return f"damaged: faults in its data (compression: {tags.COMPRESSIONS[compression]})"
+    if image.tag_v2.get(tags.FILL_ORDER, 1) != 1:
         return ""
     if (
         compression in DEFLATE
@@ -51,15 +50,15 @@ def find_damage(image: TiffImageFile, data: bytes) -> str:
 def _has_right_checksums(image: TiffImageFile, data: bytes) -> bool:
     """Whether the samples of each strip are known to be those that its checksum is of: of the
     usual kinds, without unpacking the strips again."""
-    tags = image.tag_v2
-    predictor = tags.get(layout.PREDICTOR, 1)
-    plain = set(tags.get(layout.BITS, ())) == {8} and image.mode in ("L", "RGB")
-    if not plain or tags.get(layout.ORIENTATION, 1) != 1 or predictor not in (1, 2):
+    told = image.tag_v2
+    predictor = told.get(tags.PREDICTOR, 1)
+    plain = set(told.get(tags.BITS, ())) == {8} and image.mode in ("L", "RGB")
+    if not plain or told.get(tags.ORIENTATION, 1) != 1 or predictor not in (1, 2):
         return False
     samples = np.asarray(image)
     if predictor == 2:  # each but the first of a row is what it differs by from the one before
         samples = np.concatenate([samples[:, :1], samples[:, 1:] - samples[:, :-1]], axis=1)
-    rows = tags.get(ROWS_PER_STRIP, image.height)
+    rows = told.get(tags.ROWS_PER_STRIP, image.height)
     return all(
         zlib.adler32(samples[top : top + rows].tobytes()) == int.from_bytes(block[-4:], "big")
         for top, block in zip(count(0, rows), _iterate_blocks(image, data), strict=False)
@@ -68,12 +67,9 @@ def _has_right_checksums(image: TiffImageFile, data: bytes) -> bool:
 
 def _iterate_blocks(image: TiffImageFile, data: bytes) -> Iterator[bytes]:
     """The bytes of each strip or tile."""
-    tags = image.tag_v2
-    for places, lengths in (
-        (layout.STRIP_OFFSETS, layout.STRIP_BYTES),
-        (layout.TILE_OFFSETS, layout.TILE_BYTES),
-    ):
-        blocks = zip(tags.get(places, ()), tags.get(lengths, ()), strict=False)
+    told = image.tag_v2
+    for places, lengths in tags.BLOCKS:
+        blocks = zip(told.get(places, ()), told.get(lengths, ()), strict=False)
         yield from (data[at : at + length] for at, length in blocks)
 
 
@@ -97,14 +93,15 @@ def exceeds(block: bytes, compression: int, own: int, most: int) -> bool:
 
 
 def _holds_more(image: TiffImageFile, data: bytes, compression: int) -> bool:
-    tags = image.tag_v2
-    width = tags.get(TILE_WIDTH) or image.width
-    height = tags.get(TILE_HEIGHT) or min(tags.get(ROWS_PER_STRIP, image.height), image.height)
-    bits = tags.get(layout.BITS, (1,))
-    samples = 1 if tags.get(layout.PLANAR, 1) == 2 else tags.get(layout.SAMPLES, 1)
+    told = image.tag_v2
+    width = told.get(tags.TILE_WIDTH) or image.width
+    rows = min(told.get(tags.ROWS_PER_STRIP, image.height), image.height)
+    height = told.get(tags.TILE_HEIGHT) or rows
+    bits = told.get(tags.BITS, (1,))
+    samples = 1 if told.get(tags.PLANAR, 1) == 2 else told.get(tags.SAMPLES, 1)
     row, last = (width * bits[0] * samples + 7) // 8, image.height % height or height
     for number, block in enumerate(_iterate_blocks(image, data), 1):
-        is_last = TILE_HEIGHT not in tags and number % -(-image.height // height) == 0
+        is_last = tags.TILE_HEIGHT not in told and number % -(-image.height // height) == 0
         own, most = row * (last if is_last else height), row * height
         if exceeds(block, compression, own, most):
             return True

@@ -15,6 +15,7 @@ from pix2pix_batch.imaging.decoding.opening import load_samples, open_with_pillo
 from pix2pix_batch.imaging.decoding.orientation import UPRIGHT, settle_orientation
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.metadata import tiff_pages
+from pix2pix_batch.imaging.metadata import tiff_tags as tags
 
 LOSSLESS_FRAME = b"\xff\xc3"
 """The marker of a frame of lossless JPEG (ITU T.81, table B.1)."""
@@ -49,7 +50,7 @@ def _decode_known_tiff(data: bytes, tolerance: Tolerance) -> Decoded:
     if count > 1:
         remarks.append(tiff_pages.describe_left_pages(count))
     if opened is not None and tiff.is_plain(opened):
-        _load_tiff(opened, layout.COMPRESSIONS[opened.tag_v2.get(layout.COMPRESSION, 1)])
+        _load_tiff(opened, tags.COMPRESSIONS[opened.tag_v2.get(tags.COMPRESSION, 1)])
         remarks += filter(None, [tiff_damage.find_damage(opened, data)])
         return Decoded(opened, turned=turned, warnings=remarks)
     try:

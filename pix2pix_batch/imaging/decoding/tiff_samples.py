@@ -11,18 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pix2pix_batch.errors import ImageError
-from pix2pix_batch.imaging.decoding.layout import (
-    ASSOCIATED,
-    CIELAB,
-    CMYK,
-    COLOURS,
-    ICCLAB,
-    PALETTE,
-    RGB,
-    WHITE_IS_ZERO,
-    YCBCR,
-    Layout,
-)
+from pix2pix_batch.imaging.decoding.layout import Layout
 from pix2pix_batch.imaging.decoding.tiff import (
     GREY,
     JPEG,
@@ -32,6 +21,7 @@ from pix2pix_batch.imaging.decoding.tiff import (
     PICTURES,
     lacks_blocks,
 )
+from pix2pix_batch.imaging.metadata import tiff_tags as tags
 
 EXTRA_INSTALL = "pip install 'pix2pix-batch[formats]'"
 
@@ -50,7 +40,7 @@ def correct_samples(image: Image.Image, layout: Layout) -> Image.Image:
 def read_samples(data: bytes, layout: Layout) -> Image.Image:
     """Read the samples with tifffile. Raises :class:`ImageError`, naming what it would take."""
     lossy = layout.compression in PICTURES or layout.compression in (OLD_JPEG, JPEG)
-    if lossy and (layout.photometric not in (*GREY, RGB) or layout.extra not in ((), (2,))):
+    if lossy and (layout.photometric not in (*GREY, tags.RGB) or layout.extra not in ((), (2,))):
         raise ImageError(
             f"{layout.depth}-bit {layout.interpretation} compressed as {layout.compressed_by}; "
             "store it as Deflate"
@@ -69,15 +59,15 @@ def read_sixteen_bits(data: bytes, layout: Layout) -> np.ndarray | None:
     Raises :class:`ImageError`.
     """
     packed = layout.compression not in (NONE, PACKBITS) or layout.depth != 16
-    multiplied = layout.alpha is not None and layout.extra[layout.alpha] == ASSOCIATED
-    if layout.photometric not in (*GREY, RGB) or multiplied:
+    multiplied = layout.alpha is not None and layout.extra[layout.alpha] == tags.ASSOCIATED
+    if layout.photometric not in (*GREY, tags.RGB) or multiplied:
         return None
     if packed and not has_imagecodecs():
         return None
-    samples = _read_with_tifffile(data, layout)[:, :, : COLOURS[layout.photometric]]
+    samples = _read_with_tifffile(data, layout)[:, :, : tags.COLOURS[layout.photometric]]
     largest = min((1 << layout.depth) - 1, 0xFFFF)  # those of 32 bits fit into 16
     wide = (samples.astype(np.uint32) * 0xFFFF // largest).astype(np.uint16)
-    if layout.photometric == WHITE_IS_ZERO:
+    if layout.photometric == tags.WHITE_IS_ZERO:
         wide = 0xFFFF - wide
     return TURNS.get(layout.orientation, np.asarray)(wide)
 
@@ -144,20 +134,21 @@ def _to_image(samples: np.ndarray, layout: Layout) -> Image.Image:
     if layout.depth == 32:
         return Image.fromarray(fit_sixteen_bits(samples[:, :, 0]))
     photometric = layout.photometric or 0
-    colours = COLOURS[photometric]
-    if layout.photometric == PALETTE:
+    colours = tags.COLOURS[photometric]
+    if layout.photometric == tags.PALETTE:
         eight = _apply_palette(samples[:, :, 0], layout)
-    elif layout.photometric in (CIELAB, ICCLAB):
+    elif layout.photometric in (tags.CIELAB, tags.ICCLAB):
         return _lab(samples, layout)
     else:
         eight = scale_to_eight_bits(samples[:, :, :colours], layout.depth)
-    if layout.photometric == WHITE_IS_ZERO:
+    if layout.photometric == tags.WHITE_IS_ZERO:
         eight = 255 - eight
     if layout.alpha is None:
-        return merge_channels({CMYK: "CMYK", YCBCR: "YCbCr"}.get(photometric, _mode(eight)), eight)
+        named = {tags.CMYK: "CMYK", tags.YCBCR: "YCbCr"}
+        return merge_channels(named.get(photometric, _mode(eight)), eight)
     alpha = scale_to_eight_bits(samples[:, :, colours + layout.alpha], layout.depth)
     mode = _mode(eight) + "A"
-    if layout.extra[layout.alpha] == ASSOCIATED:
+    if layout.extra[layout.alpha] == tags.ASSOCIATED:
         mode = mode[:-1] + "a"
     return merge_channels(mode, np.dstack([eight, alpha]))
 
@@ -173,7 +164,7 @@ def merge_channels(mode: str, samples: np.ndarray) -> Image.Image:
 
 
 def _grey(eight: np.ndarray, layout: Layout) -> Image.Image:
-    return Image.fromarray(255 - eight if layout.photometric == WHITE_IS_ZERO else eight)
+    return Image.fromarray(255 - eight if layout.photometric == tags.WHITE_IS_ZERO else eight)
 
 
 def scale_to_eight_bits(values: np.ndarray, depth: int) -> np.ndarray:
@@ -213,7 +204,7 @@ def _lab(samples: np.ndarray, layout: Layout) -> Image.Image:
     if layout.depth not in (8, 16):
         raise ImageError(f"{layout.depth}-bit L*a*b*; convert it to RGB first")
     wide = samples[:, :, :3].astype(np.uint32)
-    if layout.photometric == CIELAB:
+    if layout.photometric == tags.CIELAB:
         wide[:, :, 1:] ^= 1 << (layout.depth - 1)
     if layout.depth == 16:  # rounded: a level is more here than it is of RGB
         wide = np.minimum((wide + 128) >> 8, 255)

@@ -175,9 +175,8 @@ class RasterWriter:
         }
         self._file.update_tags(**texts)
         packet = described.get(XMP)
-        if isinstance(
-            packet, Field
-        ):  # one text with no name, which rasterio has to be given as two
+        if isinstance(packet, Field):
+            # one text with no name, which rasterio has to be given as two
             name, _, rest = packet.data.decode("utf-8", "replace").partition("=")
             self._file.update_tags(ns="xml:XMP", **{name: rest})
 

@@ -250,7 +250,7 @@ def test_compression_is_told_by_content_not_by_name(tmp_path: Path, name: str, m
     assert read(path) == {"a.txt": b"1", "b.txt": b"2" * 3000}
 
 
-@pytest.mark.parametrize("padding", [0, 3 << 20])
+@pytest.mark.parametrize("padding", [0, 1 << 19])
 @pytest.mark.parametrize("place", [-8, -1], ids=["checksum", "length"])
 def test_gzip_s_own_checksum_is_heeded(tmp_path: Path, place: int, padding: int) -> None:
     """It comes after the tar's end mark, and after what may follow that."""
@@ -482,6 +482,28 @@ def test_a_tar_behind_another_is_told(tmp_path: Path, suffix: str) -> None:
         read(both)
     both.write_bytes(first.read_bytes() + b"words")
     assert read(both) == {"a.png": b"1"}, "what tar does not read either"
+
+
+def test_zeros_in_place_of_members_are_told(tmp_path: Path) -> None:
+    names = [f"{i}.txt" for i in range(4)]
+    whole = pack(tmp_path / "x.tar", *((name, b"1" * 700) for name in names)).read_bytes()
+    start = whole.index(b"1.txt")
+    for first, last in (
+        (start, start + 512),  # a header: one block of zeros is no end mark
+        (start, start + 1024),  # and some of its member
+        (start, start + 1536),  # a whole member
+        (start + 1536, start + 1536 + 700),  # the next one's header and some more
+    ):
+        path = tmp_path / "damaged.tar"
+        path.write_bytes(whole[:first] + bytes(last - first) + whole[last:])
+        with pytest.raises(ImageError, match=r"the tar is damaged: zeros stand|another tar"):
+            read(path)
+    lost = tmp_path / "lost.tar"
+    lost.write_bytes(whole[:start] + bytes(3 << 20))
+    with pytest.raises(ImageError, match=r"1,048,576 bytes of zeros .* get it again"):
+        read(lost)
+    lost.write_bytes(whole[:start] + bytes(1 << 19))
+    assert len(read(lost)) == 1, "as an archive of one member and a large blocking factor"
 
 
 def test_a_picture_above_is_no_litter(tmp_path: Path) -> None:

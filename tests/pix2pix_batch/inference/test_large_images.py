@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import tracemalloc
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
@@ -30,7 +29,6 @@ from pix2pix_batch.imaging.raster.streaming import StreamedTiles
 from pix2pix_batch.imaging.tiling import Tiles
 from pix2pix_batch.inference import fitting, large_images
 from pix2pix_batch.inference.converter import Converter
-from pix2pix_batch.inference.engine_cache import open_engine
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.events import Returned
 from pix2pix_batch.journal.reader import read_events
@@ -38,7 +36,7 @@ from pix2pix_batch.journal.record import PART
 from tests.conftest import save_bundle
 from tests.contrast import fill_with_contrast
 from tests.end_to_end import command
-from tests.identity import identity_family, save_identity, whole_range
+from tests.identity import save_identity, whole_range
 from tests.pix2pix_batch.inference.test_rasters import (
     PLACE,
     UTM,
@@ -49,14 +47,7 @@ from tests.pix2pix_batch.inference.test_rasters import (
     write,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(autouse=True)
-def family() -> Iterator[None]:
-    with identity_family():
-        yield
-    open_engine.cache_clear()
+pytestmark = pytest.mark.usefixtures("one_thread", "family")
 
 
 def save_model_and_image(folder: Path, size: tuple[int, int]) -> tuple[Path, Path]:

@@ -16,7 +16,7 @@ from pix2pix_batch.execution.gpu_sharing import memory_on_gpu
 from pix2pix_batch.generators import CutResNet, Description, GlobalGenerator, LocalEnhancer, ResNet
 from pix2pix_batch.generators.residual import ResidualGenerator
 from pix2pix_batch.generators.unet import Architecture
-from pix2pix_batch.generators.unet_network import UNet, init_weights
+from pix2pix_batch.generators.unet_network import UNet
 from pix2pix_batch.inference.memory import (
     count_held_weights,
     count_weights,
@@ -68,7 +68,7 @@ def test_an_engine_holds_what_is_reckoned(
     """Much of it in weights, or in features. Those of the bundle are let go of."""
     path = tmp_path / "model.safetensors"
     net = architecture.build()
-    init_weights(net)
+    net.init_weights()
     bundle.save(path, bundle.BundleInfo("m", architecture), net)
     code = """
 import sys

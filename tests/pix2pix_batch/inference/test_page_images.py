@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,25 +16,17 @@ from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.metadata import tiff_pages
 from pix2pix_batch.inference import large_images
 from pix2pix_batch.inference.converter import Converter
-from pix2pix_batch.inference.engine_cache import open_engine
 from pix2pix_batch.inputs.scan import open_inputs
 from pix2pix_batch.inputs.source import ScanOptions
 from pix2pix_batch.journal.record import Record
 from tests.conftest import save_bundle
-from tests.identity import identity_family, save_identity, whole_range
+from tests.identity import save_identity, whole_range
 from tests.pix2pix_batch.imaging.test_pages import draw_pages, write_pages
 from tests.pix2pix_batch.inference.test_rasters import convert, draw, read, settings_of, write
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "family")
 
 SHAPES = ((70, 50), (64, 64), (40, 90))
-
-
-@pytest.fixture(autouse=True)
-def family() -> Iterator[None]:
-    with identity_family():
-        yield
-    open_engine.cache_clear()
 
 
 def convert_pages(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,11 @@ from pix2pix_batch.imaging.metadata.descriptions import IPTC_TAG
 from pix2pix_batch.imaging.metadata.exif import HEADER, select_fields
 from pix2pix_batch.imaging.metadata.tiff import Field, Tiff, add_fields_to_file, xmp_field
 from pix2pix_batch.inference import large_images
-from pix2pix_batch.inference.engine_cache import open_engine
-from tests.identity import identity_family, save_identity, whole_range
+from tests.identity import save_identity, whole_range
 from tests.pix2pix_batch.inference.test_rasters import convert, read
 
 pytestmark = [
-    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.usefixtures("one_thread", "family"),
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
 ]
 
@@ -30,13 +28,6 @@ XMP = (
     b'1.0/" photoshop:Credit="C\xc3\xa9line = all"/></rdf:RDF></x:xmpmeta>'
 )
 CAPTION = b"\x1c\x02\x78\x00\x05field"
-
-
-@pytest.fixture(autouse=True)
-def family() -> Iterator[None]:
-    with identity_family():
-        yield
-    open_engine.cache_clear()
 
 
 def make_input(path: Path) -> np.ndarray:

@@ -31,26 +31,18 @@ from pix2pix_batch.imaging.metadata import tiff
 from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.imaging.tiling import Tiles
 from pix2pix_batch.inference.converter import Converter
-from pix2pix_batch.inference.engine_cache import open_engine
 from pix2pix_batch.inference.input_reading import require_format
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import Record
 from pix2pix_batch.value_ranges import BandRange, ValueRange, eight_bits
 from tests.contrast import fill_with_contrast
-from tests.identity import identity_family, save_identity, whole_range
+from tests.identity import save_identity, whole_range
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "family")
 
 UTM = CRS.from_epsg(32632)
 PLACE = from_origin(500_000, 5_000_000, 10, 10)
-
-
-@pytest.fixture(autouse=True)
-def family() -> Iterator[None]:
-    with identity_family():
-        yield
-    open_engine.cache_clear()
 
 
 def settings_of(model: Path, **values: Any) -> Settings:

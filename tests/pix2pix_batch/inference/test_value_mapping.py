@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,21 +22,15 @@ from pix2pix_batch.inference.value_mapping import ValueMapping
 from pix2pix_batch.value_ranges import LIMITS, BandRange, ValueRange, eight_bits
 from tests.contrast import fill_with_contrast
 from tests.fake_cuda import fake_cuda
-from tests.identity import identity_family, save_identity, whole_range
+from tests.identity import save_identity, whole_range
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "family")
 
 FOUR = ValueRange(
     "uint16",
     (BandRange(0, 10000), BandRange(0, 65535), BandRange(100, 10000, "log"), BandRange(7, 8000)),
 )
 HEIGHT = ValueRange("float32", (BandRange(-430.0, 8848.0),))
-
-
-@pytest.fixture(autouse=True)
-def family() -> Iterator[None]:
-    with identity_family():
-        yield
 
 
 def save(path: Path, side: ValueRange, made: ValueRange) -> Path:

@@ -60,12 +60,12 @@ def headers(out: Path) -> list[Header]:
     return [event for event in read_events(out) if isinstance(event, Header)]
 
 
-def opened(out: Path, text: str = "", **options: bool) -> Journal:
+def open_journal(out: Path, text: str = "", **options: bool) -> Journal:
     return Journal(out, JOB, shard=Shard.parse(text) if text else None, **options)
 
 
 def add(out: Path, text: str, *records: Record) -> None:
-    journal = opened(out, text)
+    journal = open_journal(out, text)
     if "precision" not in journal.job:
         journal.settle(**DECIDED)
     journal.claim([record.name for record in records])
@@ -79,7 +79,7 @@ def done(name: str, stamp: str = "1:1") -> Record:
 
 def begun(out: Path, text: str, **options: bool) -> None:
     """A run that began, and then did nothing."""
-    journal = opened(out, text, **options)
+    journal = open_journal(out, text, **options)
     journal.begin()
     journal.close()
 
@@ -89,32 +89,32 @@ def names_of(out: Path) -> list[str]:
 
 
 def test_shards_run_side_by_side_and_keep_each_others_files(tmp_path: Path) -> None:
-    first = opened(tmp_path, "1/2")
+    first = open_journal(tmp_path, "1/2")
     (first.temporary / "in-the-making").touch()
-    second = opened(tmp_path, "2/2")
+    second = open_journal(tmp_path, "2/2")
     assert (first.temporary / "in-the-making").exists()
     first.add([done("a")])
     second.add([done("b")])
     assert names_of(tmp_path) == ["a", "b"]
     first.close()
     second.close()
-    opened(tmp_path, "2/2").close()
+    open_journal(tmp_path, "2/2").close()
     assert list(first.temporary.iterdir()) == [], "nobody is there to whom it could belong"
 
 
 def test_who_excludes_whom(tmp_path: Path) -> None:
-    shard = opened(tmp_path, "1/2")
+    shard = open_journal(tmp_path, "1/2")
     for text, message in (
         ("1/2", "shard 1/2 is running there"),
         ("", "shard 1/2 is running there"),
         ("1/3", "shard 1/2 is running there"),
     ):
         with pytest.raises(InputError, match=message):
-            opened(tmp_path, text)
+            open_journal(tmp_path, text)
     shard.close()
-    whole = opened(tmp_path)
+    whole = open_journal(tmp_path)
     with pytest.raises(InputError, match="another run is writing there"):
-        opened(tmp_path)
+        open_journal(tmp_path)
     whole.close()
 
 
@@ -122,20 +122,20 @@ def test_a_shard_waits_for_no_run_of_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pix2pix_batch.journal.writer.DOOR", 1e6)
-    whole = opened(tmp_path)
+    whole = open_journal(tmp_path)
     with pytest.raises(InputError, match="another run is writing there"):
-        opened(tmp_path, "1/2")
+        open_journal(tmp_path, "1/2")
     whole.close()
-    opened(tmp_path, "1/2").close()
+    open_journal(tmp_path, "1/2").close()
 
 
 def test_a_shard_waits_while_another_begins(tmp_path: Path) -> None:
-    other = opened(tmp_path, "1/2")
+    other = open_journal(tmp_path, "1/2")
     door = FileLock(lock_of(tmp_path), thread_local=False)  # as the other holds it then
     door.acquire()
     opener = threading.Timer(3 * MOMENT, door.release)
     opener.start()
-    opened(tmp_path, "2/2").close()
+    open_journal(tmp_path, "2/2").close()
     opener.join()
     other.close()
 
@@ -149,7 +149,7 @@ def test_a_run_of_the_whole_merges_them(tmp_path: Path) -> None:
     before = names_of(tmp_path)
 
     history = History(tmp_path, JOB)
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     for found in (history, journal):
         assert [found.status_of(name, "1:1") for name in ("old", "a", "b", "c", "torn")] == [
             "done",
@@ -178,17 +178,17 @@ def test_merging_that_a_crash_cut_off_is_done_again(tmp_path: Path) -> None:
     add(tmp_path, "1/2", done("a", "1:1"))
     shard = journal_of(tmp_path, Shard(1, 2))
     left = shard.read_bytes()
-    opened(tmp_path).close()
+    open_journal(tmp_path).close()
     shard.write_bytes(left)
     add(tmp_path, "1/2", done("a", "2:2"))
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     assert journal.status_of("a", "2:2") == "done"
     journal.close()
 
 
 def test_shards_know_what_the_whole_did_before(tmp_path: Path) -> None:
     add(tmp_path, "", done("a"))
-    journal = opened(tmp_path, "1/2")
+    journal = open_journal(tmp_path, "1/2")
     assert journal.status_of("a", "1:1") == "done"
     assert journal.job["precision"] == "bf16"
     journal.close()
@@ -197,9 +197,9 @@ def test_shards_know_what_the_whole_did_before(tmp_path: Path) -> None:
 def test_another_number_of_shards_is_refused_until_they_are_merged(tmp_path: Path) -> None:
     add(tmp_path, "1/2", done("a"))
     with pytest.raises(InputError, match=r"journals of 2 shards.*--shard i/2"):
-        opened(tmp_path, "1/3")
-    opened(tmp_path).close()
-    journal = opened(tmp_path, "1/3")
+        open_journal(tmp_path, "1/3")
+    open_journal(tmp_path).close()
+    journal = open_journal(tmp_path, "1/3")
     assert journal.status_of("a", "1:1") == "done"
     journal.close()
 
@@ -215,14 +215,14 @@ def test_overwriting_forgets_all_but_the_same_jobs_shards(tmp_path: Path) -> Non
     add(tmp_path, "", done("whole"))
     begun(tmp_path, "1/2", overwrite=True)
     add(tmp_path, "1/2", done("a"))
-    opened(tmp_path, "2/2", overwrite=True).close()
+    open_journal(tmp_path, "2/2", overwrite=True).close()
     assert names_of(tmp_path) == ["a"]
     begun(tmp_path, "2/2", overwrite=True)
     assert names_of(tmp_path) == ["a"]
-    journal = opened(tmp_path, "2/2")
+    journal = open_journal(tmp_path, "2/2")
     assert journal.overwrites, "also when it goes on"
     journal.close()
-    opened(tmp_path, "1/3", overwrite=True).close()
+    open_journal(tmp_path, "1/3", overwrite=True).close()
     assert shards_of(tmp_path) == [Shard(1, 2), Shard(2, 2)]
     begun(tmp_path, "1/3", overwrite=True)
     assert shards_of(tmp_path) == [Shard(1, 3)]
@@ -289,21 +289,21 @@ def test_overwriting_that_a_crash_cut_off_has_happened_or_not(tmp_path: Path, te
 def test_overwriting_once_more_decides_anew(tmp_path: Path, again: int) -> None:
     """A shard that begins anew once more asks none of those that have not."""
     for text in ("1/2", "2/2"):
-        journal = opened(tmp_path, text, overwrite=True)
+        journal = open_journal(tmp_path, text, overwrite=True)
         assert journal.settle(**DECIDED) == DECIDED
         journal.close()
     now = {**DECIDED, "precision": "fp32"}
     first, second = (f"{again}/2", f"{3 - again}/2")
-    journal = opened(tmp_path, first, overwrite=True)
+    journal = open_journal(tmp_path, first, overwrite=True)
     assert journal.settle(**now) == now
     journal.close()
-    other = opened(tmp_path, second)
+    other = open_journal(tmp_path, second)
     assert other.job["precision"] == "bf16", "one that goes on does so as it began"
     other.close()
-    journal = opened(tmp_path, second, overwrite=True)
+    journal = open_journal(tmp_path, second, overwrite=True)
     assert journal.settle(**DECIDED) == now, "the first has begun anew too"
     journal.close()
-    journal = opened(tmp_path, first)
+    journal = open_journal(tmp_path, first)
     assert journal.job["precision"] == "fp32"
     journal.close()
 
@@ -311,12 +311,12 @@ def test_overwriting_once_more_decides_anew(tmp_path: Path, again: int) -> None:
 def test_overwriting_does_not_ask_shards_that_went_on_from_a_whole_that_it_forgets(
     tmp_path: Path,
 ) -> None:
-    whole = opened(tmp_path, overwrite=True)
+    whole = open_journal(tmp_path, overwrite=True)
     whole.settle(**DECIDED)
     whole.close()
     add(tmp_path, "1/2", done("a"))
     now = {**DECIDED, "precision": "fp32"}
-    journal = opened(tmp_path, "2/2", overwrite=True)
+    journal = open_journal(tmp_path, "2/2", overwrite=True)
     assert journal.settle(**now) == now
     journal.close()
 
@@ -332,7 +332,7 @@ def test_in_one_overwriting_the_first_decides_for_all(
         mine = {**DECIDED, "batch_size": 10 * turn}
         order = data.draw(st.permutations(range(1, count + 1)))
         for place, number in enumerate(order):
-            journal = opened(out, f"{number}/{count}", overwrite=True)
+            journal = open_journal(out, f"{number}/{count}", overwrite=True)
             asked = {**mine, "batch_size": mine["batch_size"] + place}
             assert journal.settle(**asked) == mine
             journal.begin()
@@ -340,7 +340,7 @@ def test_in_one_overwriting_the_first_decides_for_all(
 
 
 def test_the_first_shard_decides_for_all(tmp_path: Path) -> None:
-    first, second = opened(tmp_path, "1/2"), opened(tmp_path, "2/2")
+    first, second = open_journal(tmp_path, "1/2"), open_journal(tmp_path, "2/2")
     assert first.settle(**DECIDED) == DECIDED
     assert second.settle(**{**DECIDED, "precision": "fp32"}) == DECIDED
     for journal in (first, second):
@@ -355,9 +355,9 @@ def test_what_was_decided_before_does_not_bind_those_that_begin_anew(tmp_path: P
     for text in ("1/2", "2/2"):
         add(tmp_path, text, done(text))
     now = {**DECIDED, "precision": "fp32"}
-    first = opened(tmp_path, "1/2", overwrite=True)
+    first = open_journal(tmp_path, "1/2", overwrite=True)
     assert first.settle(**now) == now
-    second = opened(tmp_path, "2/2", overwrite=True)
+    second = open_journal(tmp_path, "2/2", overwrite=True)
     assert second.settle(**DECIDED) == now, "the first has begun anew too"
     for journal in (first, second):
         journal.begin()
@@ -367,6 +367,6 @@ def test_what_was_decided_before_does_not_bind_those_that_begin_anew(tmp_path: P
 
 def test_locks_are_told_from_journals(tmp_path: Path) -> None:
     shard = Shard(1, 2)
-    opened(tmp_path, "1/2").close()
+    open_journal(tmp_path, "1/2").close()
     assert lock_of(tmp_path, shard).exists()
     assert shards_of(tmp_path) == shards_of(tmp_path, "lock") == [shard]

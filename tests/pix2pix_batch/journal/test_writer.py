@@ -25,7 +25,7 @@ from pix2pix_batch.storage.common import DIRECTORY, stamp
 JOB: dict[str, Any] = {"model": "f00", "fit": "tile", "quality": None, "noise": False, "seed": 0}
 
 
-def opened(out: Path, job: dict[str, Any] | None = None, **options: bool) -> Journal:
+def open_journal(out: Path, job: dict[str, Any] | None = None, **options: bool) -> Journal:
     return Journal(out, JOB if job is None else job, **options)
 
 
@@ -50,7 +50,7 @@ def lines_of(out: Path) -> list[dict[str, Any]]:
 
 
 def run(out: Path, *records: Record, claim: list[str] | None = None) -> None:
-    journal = opened(out)
+    journal = open_journal(out)
     if claim:
         journal.claim(claim)
     if records:
@@ -62,7 +62,7 @@ def run(out: Path, *records: Record, claim: list[str] | None = None) -> None:
 
 
 def test_nothing_is_done_at_first(tmp_path: Path) -> None:
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     assert not is_done(journal, "a", "1:1")
     assert not journal.is_ours("a")
     journal.close()
@@ -70,7 +70,7 @@ def test_nothing_is_done_at_first(tmp_path: Path) -> None:
 
 def test_done_failed_and_claimed(tmp_path: Path) -> None:
     run(tmp_path, done("a"), failed("b"), failed("refused"), claim=["a", "b", "c"])
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     assert [is_done(journal, name, "1:1") for name in ("a", "b", "c", "refused")] == [
         True,
         False,
@@ -87,7 +87,7 @@ def test_done_failed_and_claimed(tmp_path: Path) -> None:
 def test_the_last_word_counts(tmp_path: Path) -> None:
     run(tmp_path, done("a", "1:1"), done("b", "1:1"), claim=["a", "b"])
     run(tmp_path, done("a", "2:2"), failed("b", "2:2"), claim=["a", "b"])
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     assert is_done(journal, "a", "2:2") and not is_done(journal, "a", "1:1")
     assert not is_done(journal, "b", "1:1") and not is_done(journal, "b", "2:2")
     assert journal.is_ours("b")
@@ -117,7 +117,7 @@ def test_what_failed_for_a_reason_of_its_own_is_known_until_it_changes(tmp_path:
 def test_a_claim_does_not_undo(tmp_path: Path) -> None:
     run(tmp_path, done("a"), claim=["a"])
     run(tmp_path, claim=["a"])
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     assert is_done(journal, "a", "1:1")
     journal.close()
 
@@ -152,7 +152,7 @@ def test_what_is_on_disk(tmp_path: Path) -> None:
 
 
 def test_when_and_where_a_chunk_was_worked_on(tmp_path: Path) -> None:
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     journal.add([done("a"), done("b")], seconds=1.25, worker="tcp://127.0.0.1:1")
     journal.add([failed("c")])
     journal.close()
@@ -163,7 +163,7 @@ def test_when_and_where_a_chunk_was_worked_on(tmp_path: Path) -> None:
 
 
 def test_records_are_on_disk_at_once(tmp_path: Path) -> None:
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     journal.claim(["a"])
     assert lines_of(tmp_path)[-1] == {"claim": ["a"]}
     journal.add([done("a")])
@@ -184,7 +184,7 @@ def test_any_name_round_trips(tmp_path_factory: pytest.TempPathFactory, names: l
     """Also those that are no UTF-8, which Python holds as lone surrogates."""
     out = tmp_path_factory.mktemp("out")
     run(out, *(done(name) for name in names[1:]), claim=names)
-    journal = opened(out)
+    journal = open_journal(out)
     assert [is_done(journal, name, "1:1") for name in names] == [False] + [True] * (len(names) - 1)
     assert all(journal.is_ours(name) for name in names)
     assert not journal.is_ours("".join(names) + "!")
@@ -194,7 +194,7 @@ def test_any_name_round_trips(tmp_path_factory: pytest.TempPathFactory, names: l
 
 def test_names_that_are_no_utf8_are_told_apart(tmp_path: Path) -> None:
     run(tmp_path, done("a\udce9"), claim=["a\udce9"])
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     assert is_done(journal, "a\udce9", "1:1")
     assert not any(journal.is_ours(name) for name in ("a\udce8", "a?", "a\ufffd"))
     journal.close()
@@ -213,7 +213,7 @@ def test_torn_at_every_byte(tmp_path: Path) -> None:
     ends = [sum(map(len, lines[: i + 1])) for i in range(len(lines))]
     for cut in range(len(whole) + 1):
         path.write_bytes(whole[:cut])
-        journal = opened(tmp_path)
+        journal = open_journal(tmp_path)
         for record, end in zip(records, ends[2:-1], strict=True):
             expected = record.status == "done" and end <= cut
             assert is_done(journal, record.name, "1:1") == expected, (cut, record)
@@ -233,11 +233,11 @@ def test_garbage_at_the_end(tmp_path_factory: pytest.TempPathFactory, tail: byte
     run(out, done("a"), claim=["a"])
     whole = path_of(out).read_bytes()
     path_of(out).write_bytes(whole + b"{" + tail)
-    journal = opened(out)
+    journal = open_journal(out)
     assert is_done(journal, "a", "1:1")
     journal.add([done("b")])
     journal.close()
-    journal = opened(out)
+    journal = open_journal(out)
     assert is_done(journal, "a", "1:1") and is_done(journal, "b", "1:1")
     journal.close()
 
@@ -248,7 +248,7 @@ def test_lines_that_are_no_record_cost_no_other_record(tmp_path: Path, foreign: 
     lines = path_of(tmp_path).read_bytes().splitlines(keepends=True)
     lines.insert(2, foreign)
     path_of(tmp_path).write_bytes(b"".join(lines))
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     assert is_done(journal, "a", "1:1") and is_done(journal, "b", "1:1")
     journal.close()
 
@@ -258,7 +258,7 @@ def test_leftovers_are_removed(tmp_path: Path) -> None:
     leftover = tmp_path / DIRECTORY / "tmp" / "0123abcd"
     leftover.write_bytes(b"half an image")
     (tmp_path / "theirs.png").touch()
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     assert list(journal.temporary.iterdir()) == []
     assert leftover.parent == journal.temporary
     assert (tmp_path / "theirs.png").exists()
@@ -283,7 +283,7 @@ def test_another_job_is_refused(tmp_path: Path, change: dict[str, Any], message:
     run(tmp_path, done("a"), claim=["a"])
     before = path_of(tmp_path).read_bytes()
     with pytest.raises(InputError, match=f"holds another job's images.*{message}.*--overwrite"):
-        opened(tmp_path, {**JOB, **change})
+        open_journal(tmp_path, {**JOB, **change})
     assert path_of(tmp_path).read_bytes() == before
     run(tmp_path)  # the refused one has let go of the lock
 
@@ -309,15 +309,15 @@ def test_what_options_decided_holds_as_long_as_they_are_the_same(tmp_path: Path)
 
 def test_a_model_file_that_has_changed_is_told_in_words(tmp_path: Path) -> None:
     job = {**JOB, "model": "a" * 64, "model_name": "maps"}
-    opened(tmp_path, job).close()
+    open_journal(tmp_path, job).close()
     said = (
         r"the file of model 'maps' has changed since: its SHA-256 began a{12}, now b{12}; to go "
         r"on, give --model the file of before\)"
     )
     with pytest.raises(InputError, match=said):
-        opened(tmp_path, {**job, "model": "b" * 64})
+        open_journal(tmp_path, {**job, "model": "b" * 64})
     with pytest.raises(InputError, match="model was 'maps', now 'other'"):
-        opened(tmp_path, {**job, "model": "b" * 64, "model_name": "other"})
+        open_journal(tmp_path, {**job, "model": "b" * 64, "model_name": "other"})
 
 
 @pytest.mark.parametrize("schema", [0, 1, 3, None, "2"])
@@ -325,8 +325,8 @@ def test_another_version_is_refused(tmp_path: Path, schema: object) -> None:
     run(tmp_path)
     path_of(tmp_path).write_text(json.dumps({**JOB, "schema": schema}) + "\n")
     with pytest.raises(InputError, match=r"another version of pix2pix-batch.*--overwrite"):
-        opened(tmp_path)
-    journal = opened(tmp_path, overwrite=True)
+        open_journal(tmp_path)
+    journal = open_journal(tmp_path, overwrite=True)
     journal.begin()
     journal.close()
     assert lines_of(tmp_path)[0]["schema"] == 2
@@ -334,7 +334,7 @@ def test_another_version_is_refused(tmp_path: Path, schema: object) -> None:
 
 def test_overwrite_begins_anew(tmp_path: Path) -> None:
     run(tmp_path, done("a"), claim=["a"])
-    journal = opened(tmp_path, {**JOB, "fit": "resize"}, overwrite=True)
+    journal = open_journal(tmp_path, {**JOB, "fit": "resize"}, overwrite=True)
     assert journal.overwrites
     assert not is_done(journal, "a", "1:1") and not journal.is_ours("a")
     journal.add([failed("refused")])
@@ -350,7 +350,7 @@ def test_overwrite_begins_anew(tmp_path: Path) -> None:
 def test_overwriting_changes_nothing_before_the_run_begins(tmp_path: Path, ends: str) -> None:
     run(tmp_path, done("a"), claim=["a"])
     before = path_of(tmp_path).read_bytes()
-    journal = opened(tmp_path, {**JOB, "fit": "resize"}, overwrite=True)
+    journal = open_journal(tmp_path, {**JOB, "fit": "resize"}, overwrite=True)
     journal.add([failed("refused")])
     assert path_of(tmp_path).read_bytes() == before
     if ends == "is killed":
@@ -359,7 +359,7 @@ def test_overwriting_changes_nothing_before_the_run_begins(tmp_path: Path, ends:
     else:
         getattr(journal, ends)()
     assert path_of(tmp_path).read_bytes() == before
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     assert is_done(journal, "a", "1:1")
     assert list(journal.temporary.iterdir()) == []
     journal.close()
@@ -369,26 +369,26 @@ def test_a_refused_run_leaves_what_was_written_before(tmp_path: Path) -> None:
     """Also where no run of the job has begun yet: all its inputs were refused."""
     run(tmp_path, failed("a"))
     before = path_of(tmp_path).read_bytes()
-    opened(tmp_path).withdraw()
+    open_journal(tmp_path).withdraw()
     assert path_of(tmp_path).read_bytes() == before
 
 
 def test_a_run_that_was_refused_touches_nothing_more(tmp_path: Path) -> None:
     """Another one may be writing by the time it is closed."""
     run(tmp_path, done("a"))
-    refused = opened(tmp_path)
+    refused = open_journal(tmp_path)
     refused.withdraw()
-    other = opened(tmp_path)
+    other = open_journal(tmp_path)
     (other.temporary / "in-the-making").touch()
     refused.close()
     assert (other.temporary / "in-the-making").exists()
     with pytest.raises(InputError, match="another run is writing there"):
-        opened(tmp_path)
+        open_journal(tmp_path)
     other.close()
 
 
 def test_a_refused_first_run_leaves_nothing(tmp_path: Path) -> None:
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     journal.add([failed("a")])
     journal.withdraw()
     assert list(tmp_path.iterdir()) == []
@@ -402,7 +402,7 @@ def test_what_another_command_makes_there_is_refused(tmp_path: Path, overwrite: 
         (dataset, JOB, "holds a dataset of 'pix2pix-batch synthesize', finished or not"),
     ):
         out = tmp_path / message[6:13]
-        opened(out, kind).close()
+        open_journal(out, kind).close()
         before = path_of(out).read_bytes()
         for opener in (Journal, History):
             with pytest.raises(InputError, match=message):
@@ -420,27 +420,27 @@ def test_a_tar_is_known_to_lack_members_until_it_is_made_whole(tmp_path: Path) -
 
 def test_a_resumed_overwrite_may_still_overwrite(tmp_path: Path) -> None:
     run(tmp_path)
-    journal = opened(tmp_path, overwrite=True)
+    journal = open_journal(tmp_path, overwrite=True)
     journal.begin()
     journal.close()
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     assert journal.overwrites
     journal.close()
 
 
 def test_without_overwrite_nothing_may_be(tmp_path: Path) -> None:
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     assert not journal.overwrites
     journal.close()
 
 
 def test_settled_decisions_stay(tmp_path: Path) -> None:
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     journal.settle(precision="bf16", batch_size=8)
     journal.claim(["a"])
     journal.add([done("a")])
     journal.close()
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     assert (journal.job["precision"], journal.job["batch_size"]) == ("bf16", 8)
     assert is_done(journal, "a", "1:1")
     journal.close()
@@ -450,7 +450,7 @@ def test_settled_decisions_stay(tmp_path: Path) -> None:
 
 def test_what_was_recorded_before_settling_stays(tmp_path: Path) -> None:
     """Inputs refused before the first claim are part of the record too."""
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     journal.add([failed("refused")])
     journal.settle(precision="fp32")
     journal.add([failed("later")])
@@ -460,7 +460,7 @@ def test_what_was_recorded_before_settling_stays(tmp_path: Path) -> None:
 
 
 def test_settling_that_cannot_be_written(tmp_path: Path) -> None:
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     (tmp_path / DIRECTORY / "journal.new").mkdir()
     with pytest.raises(OutputError, match=r"journal\.jsonl"):
         journal.settle(precision="fp32")
@@ -500,37 +500,37 @@ def test_a_second_run_is_refused_while_the_first_lives(tmp_path: Path, overwrite
     (tmp_path / DIRECTORY / "tmp" / "in-the-making").touch()
     before = path_of(tmp_path).read_bytes()
     with pytest.raises(InputError, match="another run is writing there"):
-        opened(tmp_path, overwrite=overwrite)
+        open_journal(tmp_path, overwrite=overwrite)
     assert path_of(tmp_path).read_bytes() == before
     assert (tmp_path / DIRECTORY / "tmp" / "in-the-making").exists()
     process.communicate(b"")
     assert process.returncode == 0
-    opened(tmp_path, overwrite=overwrite).close()
+    open_journal(tmp_path, overwrite=overwrite).close()
 
 
 def test_a_killed_runs_lock_does_not_block(tmp_path: Path) -> None:
     process = other_process(tmp_path)
     process.kill()
     process.communicate()
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     assert is_done(journal, "a", "1:1")
     assert journal.is_ours("b") and not is_done(journal, "b", "1:1")
     journal.close()
 
 
 def test_a_second_journal_in_the_same_process_is_refused(tmp_path: Path) -> None:
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     with pytest.raises(InputError, match="another run is writing there"):
-        opened(tmp_path)
+        open_journal(tmp_path)
     journal.close()
-    opened(tmp_path).close()
+    open_journal(tmp_path).close()
 
 
 # Reading alone
 
 
 def test_history_says_what_the_journal_says_and_writes_nothing(tmp_path: Path) -> None:
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     journal.claim(["a", "b", "c"])
     journal.add([done("a"), failed("b")])
     with path_of(tmp_path).open("ab") as file:
@@ -568,19 +568,19 @@ def test_history_of_another_job_is_refused(tmp_path: Path) -> None:
 def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(OutputError, match="out: cannot be written"):
-        opened(tmp_path / "out")
+        open_journal(tmp_path / "out")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / DIRECTORY).touch()
     with pytest.raises(OutputError, match="other: cannot be written"):
-        opened(tmp_path / "other")
+        open_journal(tmp_path / "other")
 
 
 def test_a_directory_where_the_journal_should_be(tmp_path: Path) -> None:
     path_of(tmp_path).mkdir(parents=True)
     with pytest.raises(OutputError, match=r"journal\.jsonl: "):
-        opened(tmp_path)
+        open_journal(tmp_path)
     path_of(tmp_path).rmdir()
-    opened(tmp_path).close()
+    open_journal(tmp_path).close()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -588,7 +588,7 @@ def test_a_read_only_directory(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(OutputError, match="cannot be written"):
-            opened(tmp_path)
+            open_journal(tmp_path)
     finally:
         tmp_path.chmod(0o700)
 
@@ -597,13 +597,13 @@ def test_a_read_only_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["claim", "add"])
 def test_a_full_disk(tmp_path: Path, what: str) -> None:
     run(tmp_path, done("a"), claim=["a"])
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     with open("/dev/full", "ab") as full:
         os.dup2(full.fileno(), journal._file.fileno())
     with pytest.raises(OutputError, match=r"cannot be written.*same command goes on from there"):
         journal.claim(["b"]) if what == "claim" else journal.add([done("b")])
     journal.close()
-    journal = opened(tmp_path)
+    journal = open_journal(tmp_path)
     assert is_done(journal, "a", "1:1") and not is_done(journal, "b", "1:1")
     journal.close()
 
@@ -615,11 +615,11 @@ def test_a_journal_that_an_editor_or_a_merge_has_damaged_is_refused(
     run(tmp_path, done("a"))
     damaged = before + path_of(tmp_path).read_bytes()
     path_of(tmp_path).write_bytes(damaged)
-    for read in (opened, lambda out: list(read_events(out)), lambda out: History(out, JOB)):
+    for read in (open_journal, lambda out: list(read_events(out)), lambda out: History(out, JOB)):
         with pytest.raises(InputError, match="is damaged: line 1 must be the job"):
             read(tmp_path)
     assert path_of(tmp_path).read_bytes() == damaged
-    opened(tmp_path, overwrite=True).close()
+    open_journal(tmp_path, overwrite=True).close()
 
 
 def test_lines_may_end_as_on_windows(tmp_path: Path) -> None:

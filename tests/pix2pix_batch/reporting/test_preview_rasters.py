@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +11,11 @@ from PIL import Image
 
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.imaging.composite import NOTHING
-from pix2pix_batch.inference.engine_cache import open_engine
 from pix2pix_batch.reporting.contact_sheet import CELL
 from pix2pix_batch.reporting.preview import preview
-from tests.identity import identity_family, save_identity, whole_range
+from tests.identity import save_identity, whole_range
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(autouse=True)
-def family() -> Iterator[None]:
-    with identity_family():
-        yield
-    open_engine.cache_clear()
+pytestmark = pytest.mark.usefixtures("one_thread", "family")
 
 
 def count_grey(path: Path) -> int:
