@@ -129,6 +129,7 @@ class ItemSelector:
                     history, item, now, missing, is_early=given < PROBE_IMAGES
                 ):
                     failed.append(refused)
+                    self.scan.drop_rename(item.name)
                     if len(failed) == TOGETHER:
                         record(failed)
                         failed = []
@@ -164,6 +165,7 @@ class ItemSelector:
             return True
         if before in (FAILED, QUARANTINED) and not retry:
             summary.failed_before += self._images(item)
+            self.scan.drop_rename(item.name)
             summary.add_outdated(self._outdated_output(history, item))
             return True
         return False
@@ -175,13 +177,18 @@ class ItemSelector:
     def take_back(self, items: Iterable[Item]) -> None:
         """Count items that were given, but not begun before the run ended, as if they had not been
         seen."""
-        self.summary.total -= sum(map(self._images, items))
+        for item in items:
+            self.summary.total -= self._images(item)
+            self.scan.drop_rename(item.name)
 
     def _items(self) -> Iterator[Item]:
         for item in self.found:
-            if not self._is_mine(item.name):
+            is_mine, is_enough = self._is_mine(item.name), self.taken == self.options.limit
+            if not is_mine or is_enough:
+                self.scan.drop_rename(item.name)
+            if not is_mine:
                 continue
-            if self.taken == self.options.limit:
+            if is_enough:
                 return
             if self.stop.is_set():
                 self.summary.interrupted = True

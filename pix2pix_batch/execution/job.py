@@ -114,7 +114,14 @@ class Job:
         with interruptible(self.stop, self.summary):  # from before the journal is there
             journal = self.planned.open_history(Journal)
             root, selector = self.planned.scan.root or None, self.selector
-            recorder = RunRecorder(journal, self.summary, root, selector.shard, selector.outdated)
+            recorder = RunRecorder(
+                journal,
+                self.summary,
+                root,
+                selector.shard,
+                selector.outdated,
+                selector.scan.drop_rename,
+            )
             self._run_recorded(recorder, journal)
 
     def _run_recorded(self, recorder: RunRecorder, journal: Journal) -> None:

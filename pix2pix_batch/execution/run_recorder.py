@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,8 @@ class RunRecorder:
     that are tried again; these outputs stay if the inputs fail.
 
     ``root``: the directory of the inputs, where they are in one; ``shard``: which part of the job
-    the run does. All methods raise :class:`OutputError`.
+    the run does; ``drop_rename``: told the name of each input that failed. All methods raise
+    :class:`OutputError`.
     """
 
     def __init__(
@@ -30,9 +32,11 @@ class RunRecorder:
         root: Path | str | None,
         shard: Shard | None,
         outdated: dict[str, str] | None = None,
+        drop_rename: Callable[[str], None] | None = None,
     ) -> None:
         self.journal, self.summary = journal, summary
         self.begun = False
+        self._drop_rename = drop_rename
         self._outdated = {} if outdated is None else outdated
         self._guard = Guard(root, journal.directory)
         self._shard = str(shard) if shard else ""
@@ -63,9 +67,12 @@ class RunRecorder:
         try:
             self.journal.add(records, seconds, worker)
         finally:
-            self.summary.add(
-                records
-            )  # their outputs are there, also where the journal's disk is full
+            # Their outputs are there, also where the journal's disk is full.
+            self.summary.add(records)
+        if self._drop_rename is not None:
+            for record in records:
+                if record.status != DONE:
+                    self._drop_rename(record.name)
 
     def _add_outdated(self, record: Record) -> Record:
         before = self._outdated.pop(record.name, "")

@@ -71,7 +71,7 @@ BINARY = (
 PLAIN = re.compile(r"[!$&(-+./0-9;-\[\]-_a-z{-}-]+[\w)]", re.ASCII)
 """Most lines: nothing in them can mean anything but itself."""
 
-COMMENT = re.compile(r"\s*#(?:[\s#!]|$)")
+COMMENT = re.compile(r"\s*(?:#(?:[\s#!]|$)|//\s)")
 
 DRIVE = re.compile(r"([A-Za-z]):[\\/]")
 
@@ -266,7 +266,8 @@ def locate(line: str, anywhere: bool = False) -> Located:
 
     What names a file as it stands is that. Else quotes, blanks and separators around it are
     dropped, ``file:`` URLs decoded, ``~`` is the home directory, ``\\`` may be ``/``, and what
-    begins with ``#``, names nothing and is no picture's name is a comment.
+    begins with ``#``, names nothing and is no picture's name is a comment, and so is what begins
+    with ``//`` and a blank.
     """
     # Without looking at the disk: a list may have ten million lines, perhaps of a network mount.
     if PLAIN.fullmatch(line):

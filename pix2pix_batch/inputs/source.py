@@ -13,7 +13,7 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.imaging.kinds import RASTERS, suffixes
 from pix2pix_batch.imaging.output_formats import SAME, form_of
 from pix2pix_batch.inputs import folder
-from pix2pix_batch.inputs.choice import EXAMPLES, InputFilter, LeftAlone, is_tar
+from pix2pix_batch.inputs.choice import InputFilter, LeftAlone, is_tar
 from pix2pix_batch.inputs.folder import Folder
 from pix2pix_batch.inputs.naming import Naming
 from pix2pix_batch.inputs.page_items import split_into_pages
@@ -28,6 +28,9 @@ USUAL = (*(suffix for suffix in SAME if suffix not in RASTERS), ".gif", ".bmp")
 """The suffixes that a message names, of the many that Pillow reads."""
 
 ARCHIVES = (".zip", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".tbz2", ".txz", ".iso", ".dmg")
+
+RENAMES = 100
+"""Renamed outputs held, of which some may not be made."""
 
 SUFFIXED = 4
 """How often an output's suffix may stand at its end, so that its name is no other's: once, or so
@@ -70,10 +73,11 @@ class InputSource(ABC):
 
     ``left``: what is left alone, and why; lines of a list that repeat one, or are comments, too;
     ``renamed``: outputs with another name than the input's, for two would have met, the first in
-    ``renames`` by input; ``links``: links to directories not followed; ``unlisted``: directories
-    that could not be listed, and why; ``descriptions``: what sets of map tiles say of themselves,
-    by input: whoever iterates takes them out. ``root``: the directory, or the URL of one, that the
-    inputs' names are relative to, empty where there is none; ``tars``: whether the inputs are tars.
+    ``renames`` by input, less those that :meth:`drop_rename` was told of; ``links``: links to
+    directories not followed; ``unlisted``: directories that could not be listed, and why;
+    ``descriptions``: what sets of map tiles say of themselves, by input: whoever iterates takes
+    them out. ``root``: the directory, or the URL of one, that the inputs' names are relative to,
+    empty where there is none; ``tars``: whether the inputs are tars.
 
     Memory (``benchmarks/scan.py``): 26 bytes for each file of the largest directory, 50 for each
     line of a list. A store's listing of one directory is held whole, and so are the names that a
@@ -103,6 +107,7 @@ class InputSource(ABC):
         self.choice = options.make_filter(self._list_spelled_names(), tars)
         self.renamed = self.links = 0
         self.renames: list[tuple[str, str]] = []
+        self._renamed, self._dropped = HashSet(), HashSet()
         self.left = LeftAlone()
         self.unlisted: list[tuple[str, str]] = []
         self.descriptions: list[str] = []
@@ -160,8 +165,15 @@ class InputSource(ABC):
 
     def note_rename(self, name: str, output: str) -> None:
         self.renamed += 1
-        if len(self.renames) < EXAMPLES:
+        self._renamed.add(name)
+        if len(self.renames) < RENAMES:
             self.renames.append((name, output))
+
+    def drop_rename(self, name: str) -> None:
+        """Leave the output of an input out of those renamed, if it is one: it is not made."""
+        if name in self._renamed and self._dropped.add(name):
+            self.renamed -= 1
+            self.renames = [one for one in self.renames if one[0] != name]
 
     def key_of(self, output: str) -> str:
         """The same key for two outputs that would be the same file in OUT."""
@@ -185,11 +197,12 @@ class InputSource(ABC):
         """Note that the output of an input has another name than the scan gave it."""
         name, before = item.name, item.output
         usual = next(self.list_outputs(item))
-        if before != usual:
-            self.renamed -= 1
-            self.renames = [one for one in self.renames if one != (name, before)]
-        if now != usual:
+        if before == usual:
             self.note_rename(name, now)
+        elif now == usual:
+            self.drop_rename(name)
+        else:
+            self.renames = [(one, now if one == name else to) for one, to in self.renames]
 
     def make_items(
         self,

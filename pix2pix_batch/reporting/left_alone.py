@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pix2pix_batch.inputs.choice import EXAMPLES
 from pix2pix_batch.inputs.source import InputSource
 from pix2pix_batch.reporting.console import NO_IMAGE
 from pix2pix_batch.reporting.summary import Summary
@@ -10,7 +11,7 @@ from pix2pix_batch.reporting.summary import Summary
 def count_left_alone(summary: Summary, scan: InputSource) -> None:
     """Once, at the end of a run: what is in tars is added to what is known of these."""
     left = scan.left
-    summary.renamed, summary.renames = scan.renamed, scan.renames
+    summary.renamed, summary.renames = scan.renamed, scan.renames[:EXAMPLES]
     summary.ignored, summary.others = left.other.count, left.other.first
     summary.others_are = "listed before, or comments" if scan.is_list else NO_IMAGE
     summary.litter += left.litter.count  # beside that of tars

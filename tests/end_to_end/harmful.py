@@ -74,7 +74,7 @@ def _wait(seconds: float) -> None:
 
 
 class Harmful(ImageFile.ImageFile):
-    format = "QOI"  # one whose samples are known to be read rightly
+    format = "MSP"  # one whose samples are known to be read rightly
 
     def _open(self) -> None:
         assert self.fp is not None

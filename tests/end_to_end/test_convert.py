@@ -520,10 +520,13 @@ def test_renamed_outputs_and_files_left_alone_are_named(tmp_path: Path, tiny: Pa
     for stem in ("a", "sub/b"):
         put(source / f"{stem}.png")
         put(source / f"{stem}.jpg")
+    (source / "a.gif").touch()
+    (source / "a.bmp").write_bytes(b"none")
     for number in range(5):
         (source / f"{number}\n.txt").touch()
     ran = convert(source, out, tiny)
-    assert (ran.code, ran.figures["renamed"], ran.figures["ignored"]) == (0, 4, 5), ran.err
+    assert (ran.code, ran.figures["renamed"], ran.figures["ignored"]) == (3, 4, 5), ran.err
+    assert ran.figures["failed"] == 2
     lines = ran.err.splitlines()
     at = lines.index("4 outputs renamed, for the names would clash or be too long:")
     assert lines[at + 1 : at + 4] == [

@@ -39,6 +39,10 @@ PAGE = "not an image but a web page (HTML); download it anew"
 VIDEO = "not an image but a video ({}); take pictures out of it, as with ffmpeg"
 AS_TEXT = "a {} file that a program has changed as if it were text; copy it anew, as binary"
 
+CHANGED = "an image that a program has changed as if it were text; copy it anew, as binary"
+LETTERS = 64
+"""So many different characters, zero among them, are in no text, and in few files of zeros."""
+
 HEIF = tuple(
     b"ftyp" + brand
     for brand in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
@@ -147,6 +151,15 @@ def describe_file(data: bytes) -> str:
         if pattern.match(text):
             return what.format(_quote_first_words(data))
     return _describe_late_picture(data) or _describe_encoded_picture(data)
+
+
+def is_changed_as_text(data: bytes) -> bool:
+    """Whether a file that could not be read is no text, and yet UTF-8 from its beginning to its
+    end, as binary data is after a program has written it anew as UTF-8 or with 7 bits."""
+    try:
+        return b"\0" in data and len(set(data.decode())) > LETTERS
+    except UnicodeDecodeError:
+        return False
 
 
 def describe_unknown_file(data: bytes) -> str:

@@ -64,8 +64,12 @@ def _decode_or_say_why(data: bytes, tolerance: Tolerance) -> Decoded:
     image that failed."""
     try:
         return _decode(data, tolerance)
-    # A package that is missing here is not this image's fault.
-    except (ImageError, ImportError):
+    except ImportError:  # a package that is missing here is not this image's fault
+        raise
+    except ImageError as error:
+        is_known = str(error).startswith("not an image but") or "as if it were" in str(error)
+        if not is_known and beginnings.is_changed_as_text(data):
+            raise ImageError(beginnings.CHANGED) from error
         raise
     except MemoryError as error:
         raise ImageError("too large for this machine's memory") from error

@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pix2pix_batch.imaging.decoding import icons, lzw, targa, xbm
+from pix2pix_batch.imaging.decoding import icons, lzw, pcx, targa, xbm
 
 LONGER = "damaged: its data goes on after its last row"
 RUNS_BEYOND = "damaged: its runs go beyond its last row"
+NO_END = "damaged: its data does not end with its last row"
 TOO_LARGE = "damaged: it has samples that are larger than its largest"
 UNLIKE = "damaged: its data (compression: LZW) is of more or fewer samples than it has"
 
@@ -148,17 +149,18 @@ def _check_targa(data: bytes) -> str:
 
 
 def _check_pcx(data: bytes) -> str:
-    """ZSoft's manual: a table of colours, where there is one, is the last 769 bytes."""
-    _, top, _, bottom = struct.unpack_from("<4H", data, 4)
-    row = struct.unpack_from("<H", data, 66)[0] * data[65]
-    has_table = data[3] == 8 and data[-769:-768] == b"\x0c"
-    body = data[128 : len(data) - 769 if has_table else None]
-    needed = (bottom - top + 1) * row
+    """ZSoft's manual: a table of colours, where there is one, is the last 769 bytes. Where samples
+    are lacking before it, Pillow takes it for such; raises :class:`ImageError` then."""
+    count, row, _ = pcx.measure(data)
+    ends_with_table = data[3] == 8 and data[-769:-768] == b"\x0c"
+    body = data[pcx.HEADER : len(data) - 769 if ends_with_table else None]
+    needed = count * row
     if data[2] == 0:
         return _describe_rest(body, needed)
     ends = _end_pcx_runs(np.frombuffer(body, np.uint8))
     last = int(np.searchsorted(ends[1], needed))
     if last == len(ends[0]):
+        pcx.require_samples(data, int(ends[1][-1]) if last else 0)
         return ""
     return RUNS_BEYOND if ends[1][last] > needed else _describe_rest(body, int(ends[0][last]))
 
@@ -233,6 +235,44 @@ def _check_gif(data: bytes) -> str:
     return UNLIKE if count != width * height else ""
 
 
+_QOI_CODES = re.compile(rb"\xfe...|\xff....|[\x80-\xbf].|([\xc0-\xfd])|[\0-\x7f]", re.S)
+"""The Quite OK Image Format, version 1.0: a code is a pixel, or a run of up to 62."""
+
+_QOI_END = bytes(7) + b"\1"
+
+
+def _check_qoi(data: bytes) -> str:
+    """After the codes of as many pixels as the picture has stands the mark of the end."""
+    width, height = struct.unpack_from(">II", data, 4)
+    left, end = width * height, 14
+    for code in _QOI_CODES.finditer(data, 14):
+        left -= (code[1][0] & 63) + 1 if code[1] else 1
+        if left <= 0:
+            end = code.end()
+            break
+    if left or not data.startswith(_QOI_END, end):
+        return NO_END
+    return _describe_rest(data, end + len(_QOI_END))
+
+
+def _check_dds(data: bytes) -> str:
+    """Microsoft's "DDS_HEADER": smaller pictures of the same may follow, the sides of a cube, and
+    the slices of a volume."""
+    height, width, _, slices, levels = struct.unpack_from("<5I", data, 12)
+    flags, code, bits = struct.unpack_from("<I4sI", data, 80)
+    (caps,) = struct.unpack_from("<I", data, 112)
+    sides = (caps & 0xFC00).bit_count() or 1
+    end = 128
+    for level in range(max(1, levels)):
+        across, down = max(1, width >> level), max(1, height >> level)
+        if flags & 0x4:
+            size = (across + 3) // 4 * ((down + 3) // 4) * (8 if code == b"DXT1" else 16)
+        else:
+            size = (across * bits + 31) // 32 * 4 * down  # some writers fill rows up
+        end += sides * size * (max(1, slices >> level) if caps & 0x200000 else 1)
+    return _describe_rest(data, end)
+
+
 def _check_icon(data: bytes) -> str:
     return LONGER if icons.goes_on(data) else ""
 
@@ -254,10 +294,12 @@ def _check_xbm(data: bytes) -> str:
 _FINDERS: dict[str, Callable[[bytes], str]] = {
     "BMP": _check_bmp,
     "CUR": _check_icon,
+    "DDS": _check_dds,
     "GIF": _check_gif,
     "ICO": _check_icon,
     "PCX": _check_pcx,
     "PPM": _check_netpbm,
+    "QOI": _check_qoi,
     "SGI": _check_sgi,
     "SUN": _check_sun,
     "TGA": _check_targa,

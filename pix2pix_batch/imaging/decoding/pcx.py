@@ -8,6 +8,10 @@ from collections.abc import Callable
 from itertools import takewhile
 
 import numpy as np
+from PIL import ImageFile
+
+from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.decoding.opening import HINT
 
 DCX = b"\xb1\x68\xde\x3a"
 HEADER = 128
@@ -61,9 +65,11 @@ def prepare_for_pillow(data: bytes) -> bytes:
     as long as the picture's width needs, though they may be longer (bytes 66 and 67)."""
     if not is_pcx(data):
         return data
-    _, row, width = _measure(data)
+    _, row, width = measure(data)
     if data[2] == 0:
         return _pack_rows(data, _take)
+    if ImageFile.LOAD_TRUNCATED_IMAGES and has_table(data):
+        return unpack(data) or data
     return data if row <= width + width % 2 else unpack(data) or data
 
 
@@ -74,7 +80,26 @@ def unpack(data: bytes) -> bytes | None:
     return None if made is data else made
 
 
-def _measure(data: bytes) -> tuple[int, int, int]:
+def has_table(data: bytes) -> bool:
+    """Whether the last 769 bytes are a table of colours, or of greys."""
+    return data[3] == 8 and data[65] == 1 and data[-769:-768] == b"\x0c"
+
+
+def find_end(data: bytes) -> int:
+    """Where the data of the samples ends."""
+    return len(data) - 769 if has_table(data) else len(data)
+
+
+def require_samples(data: bytes, made: int) -> None:
+    """Raises :class:`ImageError` where samples are lacking before a table of colours, but for those
+    that fill the last row up, unless what is there is to be taken. ``made``: how many are there."""
+    count, row, width = measure(data)
+    lacks = has_table(data) and made < count * row - (row - width)
+    if lacks and not ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise ImageError(f"damaged: cut short (its data ends before its last row){HINT}")
+
+
+def measure(data: bytes) -> tuple[int, int, int]:
     """How many rows there are, of all planes; how many bytes each has, and how many of these the
     picture's width needs."""
     left, top, right, bottom, row = struct.unpack_from("<4H54xH", data, 4)
@@ -84,11 +109,14 @@ def _measure(data: bytes) -> tuple[int, int, int]:
 
 def _pack_rows(data: bytes, read: Callable[[bytes, int], tuple[bytes, int]]) -> bytes:
     """The file with rows of what the width needs, and no run of several; as it is where samples are
-    lacking."""
-    count, row, width = _measure(data)
+    lacking. Raises :class:`ImageError` where Pillow would take the table of colours for them."""
+    count, row, width = measure(data)
     if count <= 0 or not 0 < width <= row:
         return data
     samples, end = read(data, count * row)
+    require_samples(data, len(samples))
+    if has_table(data) and count * row < 1000 * len(data):
+        samples = samples.ljust(count * row, b"\0")
     if len(samples) < count * row:
         return data if data[2] else _pack_file(data, samples, row, end)
     rows = np.frombuffer(samples, np.uint8).reshape(count, row)[:, :width]
@@ -96,14 +124,14 @@ def _pack_rows(data: bytes, read: Callable[[bytes, int], tuple[bytes, int]]) -> 
 
 
 def _take(data: bytes, length: int) -> tuple[bytes, int]:
-    end = HEADER + length
+    end = min(HEADER + length, find_end(data))
     return data[HEADER:end], end
 
 
 def _unpack(data: bytes, length: int) -> tuple[bytes, int]:
     """``length`` bytes of runs, or as many as there are, and where what follows them begins."""
     parts, made, end = [], 0, HEADER
-    for found in RUNS.finditer(data, HEADER):
+    for found in RUNS.finditer(data, HEADER, find_end(data)):
         count, value = found.groups()
         part = value * (count[0] & ~RUN) if count else found[0][: length - made]
         parts.append(part)

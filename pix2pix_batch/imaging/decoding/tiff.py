@@ -96,7 +96,10 @@ def _unreadable_reason(layout: Layout) -> str:
     pictured = layout.compression in (OLD_JPEG, JPEG, *PICTURES)
     known_colours = layout.photometric in (*GREY, tags.RGB, tags.CMYK, tags.YCBCR)
     if pictured and not (known_colours and layout.depth in (8, 12, 16)):
-        return f"{layout.interpretation} compressed as {layout.compressed_by}; store it as Deflate"
+        return (
+            f"{layout.depth}-bit {layout.interpretation} compressed as {layout.compressed_by}; "
+            "store it as Deflate"
+        )
     if layout.photometric == tags.YCBCR and layout.compression not in (OLD_JPEG, JPEG):
         plain = layout.subsampling == (1, 1) and not layout.planar and not layout.extra
         usual = layout.reference in ((), (0, 255, 128, 255, 128, 255))

@@ -24,6 +24,9 @@ COUNTED = {LZW: "LZW", PACKBITS: "PackBits"}
 HEARD = (2, 3, 4, 6, 7, 32771)
 """Faxes and JPEG, of whose faults libtiff tells."""
 
+WRONG_CHECKSUM = "damaged: wrong checksum of its data (compression: Deflate), or none"
+"""Also of data that does not come to an end: damaged codes often make samples without one."""
+
 
 def find_damage(image: TiffImageFile, data: bytes) -> str:
     """A warning where blocks of the file ``data``, which Pillow has opened, are not what was
@@ -36,9 +39,9 @@ def find_damage(image: TiffImageFile, data: bytes) -> str:
     if (
         compression in DEFLATE
         and not _has_right_checksums(image, data)
-        and any(is_whole_zlib([block]) is False for block in _iterate_blocks(image, data))
+        and not all(is_whole_zlib([block]) for block in _iterate_blocks(image, data))
     ):
-        return "damaged: wrong checksum of its data (compression: Deflate)"
+        return WRONG_CHECKSUM
     if compression in COUNTED and _holds_more(image, data, compression):
         return describe_surplus(compression)
     return ""

@@ -43,7 +43,8 @@ def read_samples(data: bytes, layout: Layout) -> Image.Image:
     lossy = layout.compression in PICTURES or layout.compression in (OLD_JPEG, JPEG)
     if lossy and (layout.photometric not in (*GREY, tags.RGB) or layout.extra not in ((), (2,))):
         raise ImageError(
-            f"{layout.interpretation} compressed as {layout.compressed_by}; store it as Deflate"
+            f"{layout.depth}-bit {layout.interpretation} compressed as {layout.compressed_by}; "
+            "store it as Deflate"
         )
     image = _to_image(_read_with_tifffile(data, layout), layout)
     if layout.profile:

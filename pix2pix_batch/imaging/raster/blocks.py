@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from pix2pix_batch.imaging.decoding.checksums import is_whole_zlib
-from pix2pix_batch.imaging.decoding.tiff_damage import COUNTED, describe_surplus, exceeds
-
-WRONG_CHECKSUM = "damaged: wrong checksum of its data (compression: Deflate)"
+from pix2pix_batch.imaging.decoding.tiff_damage import (
+    COUNTED,
+    WRONG_CHECKSUM,
+    describe_surplus,
+    exceeds,
+)
 
 
 class BlockChecker:
@@ -50,7 +53,7 @@ class BlockChecker:
             return ""
         for row, block in self._iterate(top, left, height, width):
             if self._counted is None:
-                if is_whole_zlib([block]) is False:
+                if not is_whole_zlib([block]):
                     return WRONG_CHECKSUM
             elif exceeds(block, self._counted, *self._reckon_lengths(row)):
                 return describe_surplus(self._counted)

@@ -146,10 +146,14 @@ def test_names_that_are_no_utf8(place: Path) -> None:
 
 
 def test_comments_and_a_tables_heading(place: Path) -> None:
-    Path("list").write_text('"File Name"\r\n# done last week\r\n#\r\n#1.png\r\n#2.png\r\na.png\r\n')
+    Path("list").write_text(
+        '"File Name"\r\n# done last week\r\n#\r\n// x\r\n#1.png\r\n#2.png\r\na.png\r\n'
+    )
     scan = open_inputs("@list", ScanOptions("png", NOWHERE))
     assert [item.path for item in scan] == ["#1.png", "#2.png", "a.png"]
-    assert scan.left.other.first == ["# done last week", "#"], "told, for one could be a file"
+    assert scan.left.other.first == ["# done last week", "#", "// x"], (
+        "told, for one could be a file"
+    )
 
 
 def test_a_file_called_as_a_heading_is_a_file(place: Path) -> None:

@@ -116,11 +116,14 @@ def test_renamed_outputs_are_counted_and_the_first_named(tree: Path, inside: str
     scan = open_inputs(str(tree / inside), ScanOptions("png", Path("/nonexistent-out")))
     assert len(list(scan)) == 8
     assert scan.renamed == 6
-    assert scan.renames == [
+    assert scan.renames[:3] == [
         ("a.jpg", "a.jpg.png"),
         ("a.png", "a.png.png"),
         ("x/c.JPEG", "x/c.JPEG.png"),
     ]
+    for name in ("a.png", "a.png", "b.png"):
+        scan.drop_rename(name)
+    assert (scan.renamed, scan.renames[1][0]) == (5, "x/c.JPEG"), "once, and what was one"
 
 
 def test_an_output_renamed_for_a_directory_is_counted(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pix2pix_batch.imaging import images
 from tests.end_to_end.command import encoded
 
 JPEG, PNG = encoded("JPEG"), encoded("PNG")
+GIF, TGA = (encoded(form, width=200, height=144) for form in ("GIF", "TGA"))
 
 
 def make_tar() -> bytes:
@@ -62,6 +63,9 @@ KINDS = {
     "video": (b"\0\0\0\x18ftypisom" + bytes(60), "video (MP4)"),
     "as Latin-1": (JPEG.decode("latin-1").encode(), "JPEG file that a program has changed"),
     "as UTF-8": (PNG.decode("utf-8", "replace").encode(), "PNG file that a program has changed"),
+    "GIF as Latin-1": (GIF.decode("latin-1").encode(), "an image that a program has changed as if"),
+    "TGA as Latin-1": (TGA.decode("latin-1").encode(), "an image that a program has changed as if"),
+    "GIF of 7 bits": (bytes(b & 127 for b in GIF), "an image that a program has changed as"),
     "lines changed": (PNG.replace(b"\r\n", b"\n"), "PNG file that a program has changed"),
     "a few bytes": (PNG[:5], "cut short after 5 bytes"),
     "UTF-16": ("words".encode("utf-16"), "text (UTF-16)"),

@@ -52,6 +52,17 @@ def encode_netpbm(kind: int) -> bytes:
     return head + values.tobytes()
 
 
+def encode_dds(levels: int) -> bytes:
+    """Microsoft's "Programming Guide for DDS": each level has half the sides of that before it, in
+    blocks of 4 x 4 pixels and 8 bytes."""
+    head = struct.pack("<7I", 124, 0x21007, HEIGHT, WIDTH, 0, 0, levels).ljust(72, b"\0")
+    head += struct.pack("<II4s", 32, 4, b"DXT1").ljust(32, b"\0") + struct.pack(
+        "<5I", 0x401008, *[0] * 4
+    )
+    sides = [(max(1, HEIGHT >> n), max(1, WIDTH >> n)) for n in range(levels)]
+    return b"DDS " + head + b"\x55" * sum(8 * -(-h // 4) * -(-w // 4) for h, w in sides)
+
+
 FILES = {
     **{f"bmp {mode}": encode("BMP", mode) for mode in ("1", "L", "P", "RGB", "RGBA")},
     **{f"tga {mode}": encode("TGA", mode) for mode in ("L", "P", "RGB", "RGBA")},
@@ -63,6 +74,9 @@ FILES = {
     "bits": encode("PPM", "1"),
     "ico": encode("ICO", "RGBA", sizes=[(16, 12)], bitmap_format="bmp"),
     "webp": encode("WEBP", "RGB", lossless=True),
+    "dds": encode("DDS", "RGBA"),
+    "dds with smaller ones": encode_dds(levels=4),
+    "qoi": imagecodecs.qoi_encode(np.asarray(draw("RGB"))),
 }
 
 
@@ -104,6 +118,26 @@ def test_what_may_follow_a_picture_is_not_told() -> None:
     damaged = plain + b"\x11\x80" + extension
     footer = struct.pack("<II", len(plain) + 2, 0) + b"TRUEVISION-XFILE.\0"
     assert read(damaged + footer, 3).warnings == (ON,)
+
+
+@pytest.mark.parametrize("lost", [8, 300])
+def test_qoi_whose_codes_do_not_end_before_its_mark_is_told(lost: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    data = imagecodecs.qoi_encode(pixels)
+    assert read(data, 3).warnings == ()
+    before, after = data[:400], data[400:]
+    for wrong in (
+        before + after[lost:],
+        before + before[-lost:] + after,
+        before + bytes(lost) + after[lost:],
+        data[:-8] + bytes(8),
+    ):
+        try:
+            warnings = read(wrong, 3).warnings
+        except ImageError as error:
+            assert str(error).startswith("damaged")
+        else:
+            assert warnings == ("damaged: its data does not end with its last row",)
 
 
 def encode_bmp_runs(body: bytes) -> bytes:

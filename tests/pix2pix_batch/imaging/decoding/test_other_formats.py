@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from pix2pix_batch.errors import ImageError
+from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.images import read
 
 HEIGHT, WIDTH = 6, 9
@@ -339,6 +340,24 @@ def test_pcx_by_its_table_of_colours() -> None:
     assert np.array_equal(read(pcx(10, 1, rows, colours=2), 1).pixels[:, :, 0], rows[:, 0])
     with pytest.raises(ImageError, match="PCX of four planes"):
         read(pcx(10, 4, noise(HEIGHT, 4, 10).astype(np.uint8)), 3)
+
+
+@pytest.mark.parametrize("has_runs", [False, True])
+def test_pcx_that_lacks_samples_before_its_table_of_colours_is_refused(has_runs: bool) -> None:
+    """Which Pillow takes for samples. Also where runs go on in the next row."""
+    rows, table = noise(HEIGHT, 1, 10).astype(np.uint8), noise(256, 3).astype(np.uint8)
+    data = bytearray(pcx(10, 1, rows))
+    data[2] = has_runs
+    head, body = bytes(data[:128]), pack_runs(rows.tobytes()) if has_runs else rows.tobytes()
+    end = b"\x0c" + table.tobytes()
+    assert np.array_equal(read(head + body + end, 3).pixels, table[rows[:, 0]])
+    for cut in (body[:-20], body[:20] + body[41:], body[:20]):
+        with pytest.raises(ImageError, match=r"damaged: cut short .* before its last row"):
+            read(head + cut + end, 3)
+    picture = read(head + body[:20] + end, 3, Tolerance(lenient=True))
+    assert np.array_equal(picture.pixels[0], table[rows[0, 0]])
+    assert np.array_equal(picture.pixels[-1], table[[0] * 10])
+    assert picture.warnings[0].startswith("damaged: cut short")
 
 
 def test_the_first_page_of_several_has_its_own_colours() -> None:

@@ -605,10 +605,14 @@ def test_ycbcr_by_other_coefficients_is_refused(luma: tuple[int, ...], is_read: 
 
 
 @pytest.mark.parametrize("planar", ["contig", "separate"])
-@pytest.mark.parametrize("compression", ["zlib", "packbits"])
-def test_data_that_is_not_what_was_written_is_told(compression: str, planar: str) -> None:
+@pytest.mark.parametrize(
+    ("compression", "is_endless"), [("zlib", False), ("zlib", True), ("packbits", False)]
+)
+def test_data_that_is_not_what_was_written_is_told(
+    compression: str, is_endless: bool, planar: str
+) -> None:
     """Which libtiff passes over: a strip's data that goes on beyond its rows, with a checksum that
-    is wrong, and runs that do."""
+    is wrong or none, and runs that do."""
     pixels, file = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8), io.BytesIO()
     pixels[:, :30] = 9
     planes = pixels if planar == "contig" else np.moveaxis(pixels, 2, 0)
@@ -626,6 +630,8 @@ def test_data_that_is_not_what_was_written_is_told(compression: str, planar: str
     if compression == "zlib":
         wrong = bytearray(zlib.compress(bytes(5000)))
         wrong[-1] ^= 1
+        if is_endless:  # a block that is longer than the strip
+            wrong = bytearray(b"\x78\x01\0\xff\xff\0\0".ljust(length, b"\0"))
         data[start : start + len(wrong)] = wrong
     else:  # the last run of the strip
         at = max(k for k in range(start, start + length) if data[k] > 160 and data[k + 1] == 9)
