@@ -33,13 +33,22 @@ def _own_template() -> Iterator[None]:
 
 
 def templates() -> list[psutil.Process]:
-    me = psutil.Process()
-    mine = me.children()
+    mine = psutil.Process().children()
     end = time.monotonic() + PATIENCE
-    # Between fork and exec, which ensure_running() does not wait for, a child is a copy of this.
-    while any(command(child) == me.cmdline() for child in mine) and time.monotonic() < end:
+    while any(map(is_beginning, mine)) and time.monotonic() < end:
         time.sleep(0.01)
     return [child for child in mine if "forkserver" in " ".join(command(child))]
+
+
+def is_beginning(child: psutil.Process) -> bool:
+    """Whether it is a copy of this process, as between fork and exec, which ensure_running() does
+    not wait for, or has no arguments yet, as within exec."""
+    try:
+        return child.cmdline() in ([], psutil.Process().cmdline()) and (
+            child.status() != psutil.STATUS_ZOMBIE
+        )
+    except psutil.Error:
+        return False
 
 
 def command(child: psutil.Process) -> list[str]:
