@@ -67,7 +67,7 @@ def list_pairs(a: str, b: str, file: Path) -> Paired:
     if doubt := partners.find_offset(sides[0], sides[1], match):
         raise InputError(
             f"{a} and {b}: {doubt}. If equal numbers do belong together, remove the files without "
-            "a partner; else rename one side, or write the manifest by another program"
+            f"a partner; else rename one side, or write a manifest yourself: {partners.AS_A_LIST}"
         )
     rows = [(sides[0][x], sides[1][y]) for x, y in match.pairs]
     # a name of several different numbers shows best which of them were compared

@@ -341,7 +341,7 @@ def _partnerless(
         first, second = better.pairs[0]
         offset = partners.find_offset(a, b, better)
         what_to_do = (
-            f"But {offset}: rename one side, or list the pairs in a manifest (pairs.csv)"
+            f"But {offset}: rename one side, or list the pairs in a manifest ({partners.AS_A_LIST})"
             if offset
             else remedy(data, str(one.a), str(one.b))
         )

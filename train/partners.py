@@ -112,14 +112,15 @@ def find_offset(a: Collection[str], b: Collection[str], match: Match) -> str:
     ]
     if all(alone):
         others = [
-            partners
+            (_count_shifted(a, b, match.rule, place, step), step)
             for place in range(1, MOST_NUMBERS + 1)
             for step in (1, -1)
-            if (partners := _count_shifted(a, b, match.rule, place, step)) >= len(match.pairs)
         ]
-        if others and match.pairs:
+        count, step = max(others)
+        if match.pairs and count >= len(match.pairs):
+            where = "one higher" if step > 0 else "one lower"
             return (
-                f"{max(others):,} have a partner whose number is one higher or lower, "
+                f"{count:,} have a partner whose number is {where} in B, "
                 f"{len(match.pairs):,} one of equal number, so that the sides may be numbered from "
                 "different starts"
             )
@@ -132,6 +133,9 @@ def find_offset(a: Collection[str], b: Collection[str], match: Match) -> str:
             return f"only {'AB'[side]} has files of number 0, so that the other may begin at 1"
     return ""
 
+
+AS_A_LIST = "pairs.csv, with a first line 'a,b' and the two files of a pair on each further one"
+"""How to say which files are partners where their names do not."""
 
 MOST_NUMBERS = 3
 """Numbers at the end of a name of which one may count the files: frames of takes of scenes."""

@@ -188,6 +188,8 @@ def nearest_key(word: str, known: Iterable[str]) -> str:
 
 def _likeness(word: str, key: str) -> float:
     """From 0 to 1; what several keys begin with counts in whole words only."""
+    if sorted(word) == sorted(key):  # two letters exchanged, which a short key has few others of
+        return 1
     whole = difflib.SequenceMatcher(None, word, key).ratio()
     if whole >= ONE_LETTER or word.replace("_", "") == key.replace("_", ""):
         return whole

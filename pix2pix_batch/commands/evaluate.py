@@ -96,6 +96,8 @@ def evaluate(
 
     Rasters are measured where there is data, band by band and in the output's units: MAE, RMSE,
     PSNR, SSIM and, if there are several bands, the spectral angle (degrees).
+
+    Exit codes: 0 done, 2 wrong use, 3 a pair cannot be read.
     """
     require_extra("torchmetrics")
     from pix2pix_batch.storage import output

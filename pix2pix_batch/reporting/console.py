@@ -57,10 +57,11 @@ def format_job(summary: Summary, out: Path) -> Iterator[str]:
     yield from _format_not_taken(summary)
     if summary.doubtful:
         look = "looks" if summary.doubtful == 1 else "look"
-        seen = "; the report shows them" if summary.page else ""
+        them = "it" if summary.doubtful == 1 else "them"
+        seen = f"; the report shows {them}" if summary.page else ""
         yield (
             f"{format_count(summary.doubtful, 'image')} {look} unlike what {summary.model} was "
-            f"trained on: farther off than 99 of 100 training inputs{seen}"
+            f"trained on: farther off than almost all of its training inputs{seen}"
         )
     yield from format_unmeasured(summary.unmeasured)
     warnings = [(record.name, record.warning) for record in summary.warnings]
@@ -151,8 +152,8 @@ def format_unmeasured(count: int) -> Iterator[str]:
     if count:
         were = "was" if count == 1 else "were"
         yield (
-            f"{format_count(count, 'image')} {were} not measured (too small): whether the model "
-            "was trained on such is not known"
+            f"{format_count(count, 'image')} {were} not measured (too small): how far from "
+            "the training inputs is not known"
         )
 
 
@@ -199,7 +200,7 @@ def _format_failures(summary: Summary, journal: str) -> Iterator[str]:
     if summary.failed_before:
         yield (
             f"{format_count(summary.failed_before, 'input')} failed before and did not change "
-            "since: not tried again (see --retry-failed)"
+            "since: not tried again (see --retry-failed; 'pix2pix-batch status OUT' lists them)"
         )
 
 

@@ -116,6 +116,7 @@ def test_every_key_but_the_name_has_a_default() -> None:
         ("batchsize", "batch_size"),
         ("learning", None),
         ("ngf_", "ngf"),
+        ("nfg", "ngf"),
         ("xyzzy", None),
     ],
 )

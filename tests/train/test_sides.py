@@ -270,7 +270,7 @@ def test_sides_numbered_from_different_starts_are_doubted(tmp_path: Path, a: str
     assert "numbered from different starts" in ran.output and ran.exit_code == 3
     words = [str(tmp_path / "A"), str(tmp_path / "B"), str(tmp_path / "pairs.csv")]
     ran = CliRunner().invoke(main, ["dataset", "pair", *words])
-    assert ran.exit_code == 2 and "whose number is one higher or lower" in ran.output
+    assert ran.exit_code == 2 and "whose number is one higher in B" in ran.output
     assert not (tmp_path / "pairs.csv").exists()
     (tmp_path / f"A/{a.format(i=0)}.png").unlink()  # as the message says
     (tmp_path / f"B/{b.format(i=12)}.png").unlink()
