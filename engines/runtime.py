@@ -99,7 +99,7 @@ class TensorRTEngine(SlotEngine):
 
     def close(self) -> None:
         """Give the GPU's memory back."""
-        while self.flying:
+        while self.in_flight:
             self.finish()
         self.slots.clear()
         # Before the engine, of which it and the contexts are parts.

@@ -28,15 +28,15 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iter
     nothing new begins after it.
     """
     ahead = 2 * thread_count()
-    flying: deque[Future[Result]] = deque()
+    in_flight: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(thread_count()) as pool:
         try:
             for item in items:
-                flying.append(pool.submit(function, item))
-                if len(flying) > ahead:
-                    yield flying.popleft().result()
-            while flying:
-                yield flying.popleft().result()
+                in_flight.append(pool.submit(function, item))
+                if len(in_flight) > ahead:
+                    yield in_flight.popleft().result()
+            while in_flight:
+                yield in_flight.popleft().result()
         finally:
-            for future in flying:
+            for future in in_flight:
                 future.cancel()

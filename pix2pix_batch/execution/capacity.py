@@ -38,7 +38,7 @@ GPU_FILES = ("nvidia[0-9]*", "dxg", "nvhost-gpu", "nvgpu")
 DRIVER_SECONDS = 60.0
 """Without a daemon that keeps it up, the driver may take seconds to wake each GPU."""
 
-COUNT = """
+COUNT_GPUS_SCRIPT = """
 import ctypes
 cuda, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
 if cuda.cuInit(0) == 0:
@@ -102,7 +102,7 @@ def count_cuda_devices() -> int:
     where it does not answer within :data:`DRIVER_SECONDS`."""
     try:
         asked = subprocess.run(
-            [sys.executable, "-S", "-E", "-c", COUNT],
+            [sys.executable, "-S", "-E", "-c", COUNT_GPUS_SCRIPT],
             capture_output=True,
             text=True,
             timeout=DRIVER_SECONDS,
@@ -119,18 +119,18 @@ def plan_environments(
     gpus: list[str],
     count: int,
     fitting: int,
-    a_gpu: int = 1,
+    workers_per_gpu: int = 1,
 ) -> list[dict[str, str]]:
     """What the environment of each worker of a cluster of our own says beside ours.
 
     ``workers``: as many as the user asked for; ``gpus``: those of this machine; ``count``: of its
-    cores; ``fitting``: workers that its cores and memory take; ``a_gpu``: that each GPU should
-    have, as far as they fit, and one at least. A worker sees one GPU, and the workers share the
-    cores to decode and encode. More workers than GPUs take turns.
+    cores; ``fitting``: workers that its cores and memory take; ``workers_per_gpu``: that each GPU
+    should have, as far as they fit, and one at least. A worker sees one GPU, and the workers share
+    the cores to decode and encode. More workers than GPUs take turns.
     """
     if device == "cpu" or not gpus:
         return [{} for _ in range(workers or fitting)]
-    number = workers or max(len(gpus), min(fitting, a_gpu * len(gpus)))
+    number = workers or max(len(gpus), min(fitting, workers_per_gpu * len(gpus)))
     threads = str(max(1, count // number))
     return [
         {"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)], CODEC_THREADS_VARIABLE: threads}

@@ -37,8 +37,9 @@ class Chunk:
     ``careful``: convert the items one after the other, and name each in the marker before it is
     touched; ``strikes``: how many workers died while processing its image, of an image that is sent
     alone; ``deaths``: how many workers died on it before an image was begun; ``resent``: how often
-    it was sent again. Of a tar, which is always sent alone: ``suspect``: the name of the image that
-    has the strikes; ``without``: records of the images that are not to be tried any more.
+    it was sent again. Of a tar, which is always sent alone: ``suspect_member``: the name of the
+    image that has the strikes; ``excluded_records``: records of the images that are not to be tried
+    any more.
     """
 
     items: tuple[Item, ...]
@@ -46,8 +47,8 @@ class Chunk:
     strikes: int = 0
     deaths: int = 0
     resent: int = 0
-    suspect: str = ""
-    without: tuple[Record, ...] = ()
+    suspect_member: str = ""
+    excluded_records: tuple[Record, ...] = ()
 
     @property
     def is_part(self) -> bool:
@@ -76,7 +77,7 @@ class Outcome:
     @property
     def is_progress(self) -> bool:
         """Whether it is known of an image what becomes of it, as was not before."""
-        found_harmful = any(chunk.without and not chunk.resent for chunk in self.chunks)
+        found_harmful = any(chunk.excluded_records and not chunk.resent for chunk in self.chunks)
         return bool(self.records) or found_harmful
 
 
@@ -99,11 +100,11 @@ def after_started_death(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
     if trace.records:  # it got on
         chunk = replace(chunk, deaths=0, resent=0)
     if not chunk.careful or trace.index is None:
-        suspect = replace(chunk.retry_carefully(), items=left, deaths=chunk.deaths + 1)
-        if suspect.deaths < DEATHS and suspect.resent < RESENT:
-            return Outcome(trace.records, [suspect])
+        careful_retry = replace(chunk.retry_carefully(), items=left, deaths=chunk.deaths + 1)
+        if careful_retry.deaths < DEATHS and careful_retry.resent < RESENT:
+            return Outcome(trace.records, [careful_retry])
         given_up = _give_up(
-            suspect, f"{format_count(suspect.deaths, 'worker')} died on beginning it"
+            careful_retry, f"{format_count(careful_retry.deaths, 'worker')} died on beginning it"
         )
         return Outcome(trace.records + given_up.records, [])
     blamed = chunk.items[trace.index]
@@ -112,27 +113,29 @@ def after_started_death(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
     rest = tuple(item for item in left if item.name != blamed.name)
     chunks = [replace(chunk, items=rest)] if rest else []  # what stopped it is no longer in it
     # Strikes against a member of a tar are not strikes against the tar itself.
-    strikes = 1 if chunk.suspect else chunk.strikes + 1
+    strikes = 1 if chunk.suspect_member else chunk.strikes + 1
     verdict = _judge_image(blamed.name, trace, strikes, limit)
     if verdict is not None:
         return Outcome([*trace.records, verdict], chunks)
-    alone = replace(chunk.retry(), items=(blamed,), strikes=strikes, suspect="")
+    alone = replace(chunk.retry(), items=(blamed,), strikes=strikes, suspect_member="")
     return Outcome(trace.records, [*chunks, alone])
 
 
 def _after_member_death(chunk: Chunk, trace: Trace, limit: float) -> Outcome:
     """As :func:`after_started_death`, when an image of a tar was being processed, which is then
     left out."""
-    strikes = chunk.strikes + 1 if chunk.suspect == trace.member else 1
+    strikes = chunk.strikes + 1 if chunk.suspect_member == trace.member else 1
     verdict = _judge_image(trace.member, trace, strikes, limit)
-    if verdict is not None and len(chunk.without) == MEMBERS:
+    if verdict is not None and len(chunk.excluded_records) == MEMBERS:
         reason = f"more than {MEMBERS} of its images kill or hang their workers"
         return Outcome([Record(chunk.items[0].name, "quarantined", trace.stamp, reason=reason)], [])
     if verdict is not None:
         # A new chunk that is not careful: the harmful image is left out, so the tar may run at full
         # speed, with all its tries before it.
-        return Outcome([], [Chunk(chunk.items, without=(*chunk.without, verdict))])
-    again = replace(chunk.retry(), strikes=strikes, suspect=trace.member)
+        return Outcome(
+            [], [Chunk(chunk.items, excluded_records=(*chunk.excluded_records, verdict))]
+        )
+    again = replace(chunk.retry(), strikes=strikes, suspect_member=trace.member)
     if again.resent >= RESENT:
         return _give_up(again, f"{RESENT} workers died on its images, each on another")
     return Outcome([], [again])

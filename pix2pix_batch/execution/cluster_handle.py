@@ -16,7 +16,7 @@ from pix2pix_batch.inference.settings import Decision, Settings
 from pix2pix_batch.item import Item
 from pix2pix_batch.text import describe_error, duration
 
-ROSTER_SECONDS = 2.0
+WORKER_CHECK_SECONDS = 2.0
 """How often the scheduler is asked which workers there are."""
 
 EMPTY_SECONDS = 0.25
@@ -28,7 +28,7 @@ PATIENCE = 60.0
 LOOKS = 3
 """How often autotuning is submitted to Dask, which itself tries each several times."""
 
-DESERTED = (
+ALL_WORKERS_GONE = (
     "all Dask workers are gone, and none comes back; see what ended them (want of memory?), start "
     "some on a cluster of yours, then run the same command again: it goes on where this run stopped"
 )
@@ -110,7 +110,7 @@ def _await(future: Any, handle: ClusterHandle) -> None:
     came = bool(handle.client.nthreads())  # they may die before it is looked again
     while not future.done():
         with contextlib.suppress(TimeoutError):
-            wait(future, timeout=ROSTER_SECONDS if came else EMPTY_SECONDS)
+            wait(future, timeout=WORKER_CHECK_SECONDS if came else EMPTY_SECONDS)
         handle.tend()
         now = time.monotonic()
         if future.done() or handle.client.nthreads():
@@ -119,6 +119,8 @@ def _await(future: Any, handle: ClusterHandle) -> None:
             future.cancel()
             raise KeyboardInterrupt
         elif now - last > handle.patience:
-            raise OutputError(DESERTED if came else NONE_CAME.format(duration(handle.patience)))
+            raise OutputError(
+                ALL_WORKERS_GONE if came else NONE_CAME.format(duration(handle.patience))
+            )
         elif not came:
             handle.show_waiting(now - start)

@@ -21,14 +21,14 @@ from pix2pix_batch.execution.chunk import (
     after_unstarted_death,
     split_chunk,
 )
-from pix2pix_batch.execution.cluster_handle import DESERTED, ClusterHandle
+from pix2pix_batch.execution.cluster_handle import ALL_WORKERS_GONE, ClusterHandle
 from pix2pix_batch.execution.item_queue import ItemQueue
 from pix2pix_batch.execution.planner import ChunkPlanner
-from pix2pix_batch.execution.roster import Roster
 from pix2pix_batch.execution.run_recorder import RunRecorder
 from pix2pix_batch.execution.split_items import SplitItems
 from pix2pix_batch.execution.task_spec import InFlightChunk, TaskSpec
 from pix2pix_batch.execution.worker import ChunkResult
+from pix2pix_batch.execution.worker_list import WorkerList
 from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.inference.convolution_rule import is_independent_of_batch
 from pix2pix_batch.inference.settings import Settings
@@ -36,7 +36,7 @@ from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import FAILED, Record
 from pix2pix_batch.text import describe_error, format_count
 
-NEWS_SECONDS = 0.5
+POLL_SECONDS = 0.5
 """How long to wait for a chunk to come back before the workers are checked."""
 
 DEATHS_A_WORKER = 5
@@ -47,9 +47,10 @@ DEATHS_A_WORKER = 5
 class Dispatcher:
     """Keeps a bounded number of chunks in flight, and sends again those whose workers died.
 
-    ``watch`` is called after each wait for news, half a second at most. Once ``stop`` is set
-    nothing more is sent. Its attributes are all of the run's state that is not on disk: what is to
-    be sent (``queue``, ``returned``), what is under way (``flying``), and who works (``roster``).
+    ``watch`` is called after each wait for finished chunks, half a second at most. Once ``stop`` is
+    set nothing more is sent. Its attributes are all of the run's state that is not on disk: what is
+    to be sent (``queue``, ``retries``), what is under way (``in_flight``), and who works
+    (``workers``).
     """
 
     def __init__(
@@ -64,18 +65,18 @@ class Dispatcher:
         self.handle, self.client = handle, handle.client
         self.work, self.settings, self.chunk_options = work, work.settings, work.chunk_options
         self.sink, self.watch, self.stop = sink, watch, stop
-        self.flying: dict[Any, InFlightChunk] = {}
-        self.returned: list[tuple[float, Chunk]] = []  # to be sent again, and when
+        self.in_flight: dict[Any, InFlightChunk] = {}
+        self.retries: list[tuple[float, Chunk]] = []  # to be sent again, and when
         self.planner = ChunkPlanner(
             self.settings.batch_size or 1, pads=_pads_batches(self.settings)
         )
         self.split = SplitItems(work.split)
         self.queue = ItemQueue(self.planner, self.split, work.streamed)
-        self.news: SimpleQueue[Any] = SimpleQueue()  # futures that are done
+        self.finished_futures: SimpleQueue[Any] = SimpleQueue()
         self.fatal = ""
         self.deaths = 0  # in a row, with nothing done between
-        self.roster = Roster(handle)
-        self._call_roster()
+        self.workers = WorkerList(handle)
+        self._refresh_workers()
 
     def run(self, items: Iterator[Item]) -> bool:
         """Have ``items`` converted; whether all were, for ``stop`` may have come between.
@@ -88,18 +89,18 @@ class Dispatcher:
             while self._count_free() > 0 and (chunk := self._due_retry()):
                 self._send(chunk)
             sent_all = self._send_new(items)
-            nothing_left = self.queue.is_empty and not self.returned
-            if not self.flying and (self._is_ending() or nothing_left):
+            nothing_left = self.queue.is_empty and not self.retries
+            if not self.in_flight and (self._is_ending() or nothing_left):
                 break
             # A scan that still has items to give is read on at once: waiting would leave workers
             # idle.
-            self._receive_all(self._wait_for_finished(NEWS_SECONDS if sent_all else 0))
+            self._receive_all(self._wait_for_finished(POLL_SECONDS if sent_all else 0))
             self._look_around()
             self.watch()
         self.queue.restore_whole_items()
         if self.fatal or self.queue.broken:
             raise OutputError(self.fatal or self.queue.broken)
-        if self.returned or self.queue.ahead:
+        if self.retries or self.queue.ahead:
             return False
         # stopped, but there was nothing left to do: that is no interruption
         return self.queue.exhausted or next(items, None) is None
@@ -109,18 +110,19 @@ class Dispatcher:
 
     def _count_free(self) -> int:
         """How many chunks more may be sent."""
-        fit = self.roster.usable_threads
+        fit = self.workers.usable_threads
         if self._is_ending():
             return 0
-        if not self.roster.threads:  # clusters that scale with their work start some only for work
-            return 1 - len(self.flying)
-        return sum(fit) + self.planner.chunks_to_queue(len(fit)) * len(fit) - len(self.flying)
+        # Clusters that scale with their work start workers only for work.
+        if not self.workers.threads:
+            return 1 - len(self.in_flight)
+        return sum(fit) + self.planner.chunks_to_queue(len(fit)) * len(fit) - len(self.in_flight)
 
     def _send_new(self, items: Iterator[Item]) -> bool:
         """Plan chunks, claim them together, and send them. Whether there are no more for now; else
         the scan takes its time."""
         free = self._count_free()
-        chunks = self.queue.plan_chunks(items, free, len(self.roster.usable_threads))
+        chunks = self.queue.plan_chunks(items, free, len(self.workers.usable_threads))
         if chunks:
             # Flushed to the disk before any chunk is sent: after a crash an output without a claim
             # counts as somebody else's. A part writes no output; its image is claimed when it is
@@ -134,9 +136,9 @@ class Dispatcher:
     def _due_retry(self) -> Chunk | None:
         """A chunk whose time has come to be sent again."""
         now = time.monotonic()
-        for position, (when, chunk) in enumerate(self.returned):
+        for position, (when, chunk) in enumerate(self.retries):
             if when <= now:
-                del self.returned[position]
+                del self.retries[position]
                 return chunk
         return None
 
@@ -149,10 +151,10 @@ class Dispatcher:
             self.chunk_options,
             marker=path,
             careful=chunk.careful,
-            without=chunk.without,
-            enough=self.planner.enough(),
+            excluded_records=chunk.excluded_records,
+            time_budget=self.planner.chunk_time_budget(),
         )
-        fit = self.roster.fit_workers
+        fit = self.workers.fit_workers
         future = self.client.submit(
             self.work.task,
             self.settings,
@@ -163,63 +165,63 @@ class Dispatcher:
             # ones.
             workers=sorted(fit) or None,
         )
-        self.flying[future] = InFlightChunk(chunk, path, fit)
+        self.in_flight[future] = InFlightChunk(chunk, path, fit)
         # Dask calls it in a thread of its own, so it does no more than put the future in a queue.
-        future.add_done_callback(self.news.put)
+        future.add_done_callback(self.finished_futures.put)
 
     def _send_again(self, again: list[Chunk]) -> None:
         now = time.monotonic()
-        self.returned += [(now + chunk.delay, chunk) for chunk in again]
+        self.retries += [(now + chunk.delay, chunk) for chunk in again]
 
     def _wait_for_finished(self, seconds: float) -> list[Any]:
         """Futures that are done, waited for so long."""
-        if not self.flying:  # all that is left waits to be sent again
+        if not self.in_flight:  # all that is left waits to be sent again
             time.sleep(0.1)
             return []
         finished = []
         try:
-            finished.append(self.news.get(timeout=seconds))
+            finished.append(self.finished_futures.get(timeout=seconds))
             while True:
-                finished.append(self.news.get_nowait())
+                finished.append(self.finished_futures.get_nowait())
         except Empty:
             if finished or not seconds:
                 return finished
-            # No news for so long: look whether futures are done of which nothing was heard.
-            return [future for future in self.flying if future.done()]
+            # Nothing for so long: look whether futures are done of which nothing was heard.
+            return [future for future in self.in_flight if future.done()]
 
     def _look_around(self) -> None:
         """Check which workers there are, and give up when none is left."""
-        if not self.roster.is_due or (self._is_ending() and not self.flying):
+        if not self.workers.is_due or (self._is_ending() and not self.in_flight):
             return
-        self._call_roster()
+        self._refresh_workers()
         self.handle.tend()
-        if self.roster.is_deserted:
-            self.flying.clear()  # nobody brings it back
-            self.fatal = self.fatal or DESERTED
+        if self.workers.is_deserted:
+            self.in_flight.clear()  # nobody brings it back
+            self.fatal = self.fatal or ALL_WORKERS_GONE
 
-    def _call_roster(self) -> None:
+    def _refresh_workers(self) -> None:
         try:
-            self.roster.call()
+            self.workers.refresh()
         except Exception:  # the kinds of errors of a lost connection are many
             self._lose_scheduler()
             return
-        if self.roster.threads:
+        if self.workers.threads:
             self._free_stranded()
 
     def _free_stranded(self) -> None:
         """Take back chunks that were meant for workers none of which is there any more."""
-        for future, flight in list(self.flying.items()):
+        for future, flight in list(self.in_flight.items()):
             # Dask would keep a chunk for ever that is meant for certain workers, and they may not
             # return.
-            if flight.to and flight.to.isdisjoint(self.roster.threads) and not future.done():
-                del self.flying[future]
+            if flight.to and flight.to.isdisjoint(self.workers.threads) and not future.done():
+                del self.in_flight[future]
                 future.cancel()
                 self._handle_death(flight)
 
     def _receive_all(self, futures: list[Any]) -> None:
         """Take back what is done, fetched in one go: with many workers a round trip for each would
         take longer than all else."""
-        there = [one for one in futures if one in self.flying and one.status == "finished"]
+        there = [one for one in futures if one in self.in_flight and one.status == "finished"]
         results: dict[Any, ChunkResult] = {}
         if len(there) > 1:
             with contextlib.suppress(Exception):  # shows with the one whose it is
@@ -234,7 +236,7 @@ class Dispatcher:
     def _receive(self, future: Any, result: ChunkResult | None) -> None:
         from distributed import CancelledError, KilledWorker
 
-        if (flight := self.flying.pop(future, None)) is None:
+        if (flight := self.in_flight.pop(future, None)) is None:
             return  # lost with its scheduler
         try:
             result = result or future.result()
@@ -245,7 +247,7 @@ class Dispatcher:
         except Exception as error:
             # The call finds out whether it is the scheduler that is lost.
             if future.status != "error":  # it was done, but the result is lost on its way here
-                self._call_roster()
+                self._refresh_workers()
             if not self.fatal:
                 self._handle_failure(flight.chunk, error)
         else:
@@ -301,7 +303,7 @@ class Dispatcher:
             # An image found out is progress: many harmful images in a row must not end the job.
             self.deaths = 0 if outcome.is_progress else self.deaths + 1
         self._apply_outcome(chunk, outcome)
-        if self.deaths > DEATHS_A_WORKER * (1 + len(self.roster.threads)):
+        if self.deaths > DEATHS_A_WORKER * (1 + len(self.workers.threads)):
             self.fatal = self.fatal or (
                 f"{format_count(self.deaths, 'worker')} died one after the other with no image "
                 "done between; see that they have memory enough, then run the same command "
@@ -350,10 +352,10 @@ class Dispatcher:
 
     def _dismiss(self, found: dict[str, str]) -> bool:
         """Give these workers nothing more; whether there are any not known before."""
-        new = self.roster.dismiss(found)
-        if new and not self.roster.fit_workers:
-            self._call_roster()
-            if not self.roster.fit_workers:
+        new = self.workers.dismiss(found)
+        if new and not self.workers.fit_workers:
+            self._refresh_workers()
+            if not self.workers.fit_workers:
                 reasons = "; ".join(f"{address} {why}" for address, why in new.items())
                 self.fatal = self.fatal or f"no worker is fit for this job: {reasons}"
         return bool(new)
@@ -361,9 +363,9 @@ class Dispatcher:
     def _lose_scheduler(self) -> None:
         """Nothing that is in flight can come back."""
         # Their workers may still be at it, but nobody will ask which image they had.
-        for flight in self.flying.values():
+        for flight in self.in_flight.values():
             marker.remove_marker(flight.marker)
-        self.flying.clear()
+        self.in_flight.clear()
         self.fatal = self.fatal or str(SchedulerGone())
 
 

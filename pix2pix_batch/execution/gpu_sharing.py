@@ -50,7 +50,7 @@ def memory_on_gpu(description: Description, size: int, batch_size: int | None = 
     return ON_GPU + held + SLOTS * features
 
 
-def workers_a_gpu(gpus: int, cores: int, memory: int, free: int | None) -> int:
+def workers_per_gpu(gpus: int, cores: int, memory: int, free: int | None) -> int:
     """How many workers each of so many GPUs gets, one at least.
 
     ``memory``: bytes that one takes on its GPU; ``free``: bytes that are free there, ``None`` where

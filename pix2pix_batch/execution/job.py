@@ -262,7 +262,7 @@ class Job:
                 self.summary.interrupted = True
         finally:
             self.selector.take_back(dispatcher.queue.ahead)
-            self.summary.remark(*dispatcher.roster.notes)
+            self.summary.remark(*dispatcher.workers.notes)
         if not self.summary.interrupted:
             self.progress.total = self.summary.total
         watch()

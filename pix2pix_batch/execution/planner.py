@@ -19,7 +19,7 @@ FIRST_CHUNK = 8
 LEAST_SECONDS = 0.25
 """Work that a chunk should hold at the job's end: more than what it costs beside."""
 
-CUT = 2
+OVERRUN_FACTOR = 2
 """A worker takes no further image of a chunk after so many times what it was to take: its images
 are larger than those before, or the machine has become slower. The rest is planned anew."""
 
@@ -29,11 +29,11 @@ LARGEST_CHUNK = 4096
 IN_SIGHT = 131_072
 """Items to look ahead at most: some 45 MB on the client; as many may be in flight."""
 
-WAITING = 1
+WAITING_CHUNKS = 1
 """How many chunks wait at a worker beside those that it runs, so that it never idles; one more if
 chunks are short."""
 
-MEMORY = 0.8
+SMOOTHING = 0.8
 """What a chunk's figures count for once the next has come back: the last five or so decide, so
 that noise is smoothed, and a machine that becomes slower is followed."""
 
@@ -55,7 +55,8 @@ class ChunkPlanner:
         self.batch_size, self.pads = batch_size, pads
         self._items = self._tiles = self._seconds = 0.0
         self._largest, self._was_cut = 0, False
-        self._left, self._size = 0, 0  # of the round that has begun: chunks, and their size
+        # Of the round that has begun: chunks, and their size.
+        self._chunks_left, self._round_size = 0, 0
 
     def learn(self, items: int, tiles: int, seconds: float, cut: bool = False) -> None:
         """Take account of a chunk that came back: its items, their tiles and the seconds of work;
@@ -63,9 +64,9 @@ class ChunkPlanner:
         self._was_cut = self._was_cut or cut
         if not items:
             return
-        self._items = self._items * MEMORY + items
-        self._tiles = self._tiles * MEMORY + tiles
-        self._seconds = self._seconds * MEMORY + seconds
+        self._items = self._items * SMOOTHING + items
+        self._tiles = self._tiles * SMOOTHING + tiles
+        self._seconds = self._seconds * SMOOTHING + seconds
         self._largest = max(self._largest, items)
 
     def chunk_size(self, workers: int) -> int:
@@ -88,25 +89,25 @@ class ChunkPlanner:
         """Items of the next chunk, of those ``in_sight``; ``ended``: no more follow these."""
         usual = self.chunk_size(workers)
         if not ended or in_sight >= self.look_ahead(workers):
-            self._left = 0
+            self._chunks_left = 0
             return self._whole(min(usual, in_sight))
-        if self._left == 0:
+        if self._chunks_left == 0:
             self._begin_round(in_sight, max(1, workers))
         # the last round has no size: what is left, in equal parts
-        size = self._size or math.ceil(in_sight / self._left)
-        self._left -= 1
+        size = self._round_size or math.ceil(in_sight / self._chunks_left)
+        self._chunks_left -= 1
         return min(size, in_sight)
 
-    def enough(self) -> float:
+    def chunk_time_budget(self) -> float:
         """Seconds after which a worker should take no further image of a chunk."""
-        return CUT * self._wanted_seconds()
+        return OVERRUN_FACTOR * self._wanted_seconds()
 
     def chunks_to_queue(self, workers: int) -> int:
         """Chunks that a worker should have at hand beside those that it runs."""
         if not self._items:
-            return WAITING
+            return WAITING_CHUNKS
         seconds = self._seconds_an_item() * self.chunk_size(workers)
-        return WAITING + (seconds < CHUNK_SECONDS / 3)
+        return WAITING_CHUNKS + (seconds < CHUNK_SECONDS / 3)
 
     def _wanted_seconds(self) -> float:
         """What a chunk should take. Images of several tiles leave a last batch that is not full."""
@@ -118,10 +119,10 @@ class ChunkPlanner:
     def _begin_round(self, in_sight: int, workers: int) -> None:
         """One chunk for each worker, of half of what is left; or of all, where little is."""
         least = self._least(workers)
-        self._left = workers
-        self._size = 0
+        self._chunks_left = workers
+        self._round_size = 0
         if in_sight > workers * least:
-            self._size = self._whole(max(least, in_sight // (2 * workers)))
+            self._round_size = self._whole(max(least, in_sight // (2 * workers)))
 
     def _least(self, workers: int) -> int:
         """Items that are worth a chunk."""

@@ -16,7 +16,9 @@ class SplitItems:
 
     def __init__(self, split: Split) -> None:
         self._split = split
-        self._left: dict[str, tuple[Item, int]] = {}  # whole items, and how many parts they lack
+        self._incomplete: dict[
+            str, tuple[Item, int]
+        ] = {}  # whole items, and how many parts they lack
         self._joined: set[str] = set()
 
     def take(self, item: Item) -> list[Item]:
@@ -24,21 +26,21 @@ class SplitItems:
         if item.rows is not None or item.name in self._joined:
             return []
         if parts := self._split(item):
-            self._left[item.name] = item, len(parts)
+            self._incomplete[item.name] = item, len(parts)
         return parts
 
     def finish(self, part: Item) -> Item | None:
         """The item whose last part this was. Whatever became of a part: who makes the whole makes
         what is lacking, and finds out what is wrong."""
-        item, count = self._left.pop(part.name)
+        item, count = self._incomplete.pop(part.name)
         if count > 1:
-            self._left[part.name] = item, count - 1
+            self._incomplete[part.name] = item, count - 1
             return None
         self._joined.add(item.name)
         return item
 
     def restore(self, ahead: deque[Item]) -> deque[Item]:
         """What is ahead of a run that ends now, with whole items in place of their parts."""
-        whole = [item for item, _ in self._left.values()]
-        self._left.clear()
+        whole = [item for item, _ in self._incomplete.values()]
+        self._incomplete.clear()
         return deque([*whole, *(item for item in ahead if item.rows is None)])

@@ -30,13 +30,13 @@ def start_workers(
     held = gpu_sharing.ON_HOST if gpus else _engine_memory(info, settings, first)
     held += large_images.reckon_memory(first, info, settings)
     fitting_workers = capacity.default_workers(held, spawned=method == "spawn")
-    a_gpu = 1
+    workers_per_gpu = 1
     if gpus and options.workers is None:
         on_gpu = gpu_sharing.memory_on_gpu(info.architecture, settings.size, settings.batch_size)
         free = gpu_sharing.free_memory(gpus)
-        a_gpu = gpu_sharing.workers_a_gpu(len(gpus), cores(), on_gpu, free)
+        workers_per_gpu = gpu_sharing.workers_per_gpu(len(gpus), cores(), on_gpu, free)
     environments = capacity.plan_environments(
-        options.device, options.workers, gpus, cores(), fitting_workers, a_gpu
+        options.device, options.workers, gpus, cores(), fitting_workers, workers_per_gpu
     )
     # While the template imports PyTorch there is time to import what is needed here, and later.
     from pix2pix_batch.execution import cluster

@@ -85,12 +85,12 @@ class TarConverter:
         stamp: str,
         target: TarWriter | FolderTarget,
         watch: Watch | None,
-        without: Sequence[Record] = (),
+        excluded_records: Sequence[Record] = (),
     ) -> None:
         # what lies on the ground or bears a time is a file beside others
         self.settings = replace(settings, georeference=False, keep_times=False)
         self.item, self.stamp, self.target, self.watch = item, stamp, target, watch
-        self.without = {record.name: record for record in without}
+        self.excluded_records = {record.name: record for record in excluded_records}
         self.records: dict[str, Record] = {}
         """What became of each image, and of each member that was refused."""
         self._slots: deque[PendingMember] = deque()
@@ -163,7 +163,7 @@ class TarConverter:
         if not refusal and not self._taken.add(os.path.normpath(output)):
             refusal = f"its output {output} is that of an earlier member; rename one"
         refused = Record(name, FAILED, self.stamp, reason=refusal) if refusal else None
-        if refused := refused or self.without.get(name):
+        if refused := refused or self.excluded_records.get(name):
             sample.failed += member.is_image
             self._count_record(
                 replace(refused, outdated="" if refusal else self._outdated_output(output))
@@ -272,19 +272,19 @@ def convert(
     item: Item,
     watch: Watch | None = None,
     hold: Hold | None = None,
-    without: Sequence[Record] = (),
+    excluded_records: Sequence[Record] = (),
 ) -> tuple[list[Record], str]:
     """Convert a tar. Returns the records of its images and of itself, and why nothing more can be
     written.
 
-    With ``hold`` one image is converted after the other, each under it. ``without``: what became
-    of images that are not to be tried any more.
+    With ``hold`` one image is converted after the other, each under it. ``excluded_records``: what
+    became of images that are not to be tried any more.
     """
     stamp = ""
     try:
         stamp = item.stamp or files.stamp_of(item.path)
         with target_of(settings, item) as target:
-            converter = TarConverter(settings, item, stamp, target, watch, without)
+            converter = TarConverter(settings, item, stamp, target, watch, excluded_records)
             if hold is None:
                 converter.run()
             else:

@@ -125,15 +125,15 @@ class Forward:
         self.is_compressed = compressed is not None
         self._place = 0
         self.last = b""
-        self.left = HEADER
+        self.allowance = HEADER
         """Bytes that may still be read before the next member must begin."""
 
     def tell(self) -> int:
         return self._place
 
     def read(self, size: int) -> bytes:
-        self.left -= size
-        if self.left < 0:
+        self.allowance -= size
+        if self.allowance < 0:
             raise Damaged(f"the tar is damaged: a header of more than {HEADER:,} bytes")
         pieces, wanted = [], size
         while wanted > 0 and (piece := self._read(min(wanted, PIECE))):
@@ -152,12 +152,12 @@ class Forward:
     def seek(self, place: int) -> int:
         if place < self._place:
             raise Damaged("the tar is damaged: a member ends before it begins")
-        left = self.left
+        allowance = self.allowance
         while self._place < place:
-            self.left = PIECE
+            self.allowance = PIECE
             if not self.read(min(PIECE, place - self._place)):
                 raise Damaged("the tar is cut off within a member")
-        self.left = left
+        self.allowance = allowance
         return self._place
 
 
@@ -182,7 +182,7 @@ def members(path: str, choice: InputFilter | None = None) -> Generator[Member, N
                 if not found.isdir() and found.type not in (GNU_DIRECTORY, GNU_LABEL):
                     yield _member(archive, found, forward, choice)
                 archive.members = []  # type: ignore[attr-defined]  # which would grow with the tar
-                forward.left = HEADER
+                forward.allowance = HEADER
             # tarfile takes the end of the file for the end of the tar, so that one cut off between
             # two members would pass for whole.
             if forward.last != TRAILER:
@@ -222,7 +222,7 @@ def _check_behind(forward: Forward) -> None:
     last.
     """
     zeros = 1
-    forward.left = BLOCK
+    forward.allowance = BLOCK
     while len(block := forward.read(BLOCK)) == BLOCK and not any(block):
         zeros += 1
         if zeros * BLOCK > PADDING:
@@ -230,7 +230,7 @@ def _check_behind(forward: Forward) -> None:
                 f"the tar is damaged: more than {PADDING:,} bytes of zeros stand where it ends, in "
                 "place of members perhaps; get it again, or pack it anew"
             )
-        forward.left = BLOCK
+        forward.allowance = BLOCK
     if len(block) == BLOCK and _is_header(block):
         raise Damaged(
             "another tar lies behind its end mark, as 'cat' joins them, and would be lost; join "
@@ -238,10 +238,10 @@ def _check_behind(forward: Forward) -> None:
         )
     # one block of zeros is no end mark, which has two, and behind one there is no further member
     has_members = any(block) and zeros == 1
-    forward.left = PIECE
+    forward.allowance = PIECE
     while piece := forward.read(PIECE):
         has_members |= MAGIC in (piece[i + 257 : i + 262] for i in range(0, len(piece), BLOCK))
-        forward.left = PIECE
+        forward.allowance = PIECE
     if has_members:
         raise Damaged("the tar is damaged: zeros stand where a member should begin")
 
@@ -334,7 +334,7 @@ def _classify_member(choice: InputFilter, path: str, look: Open) -> str:
 
 def _pieces(file: IO[bytes], forward: Forward) -> Iterator[bytes]:
     while True:
-        forward.left = 2 * PIECE
+        forward.allowance = 2 * PIECE
         piece = file.read(PIECE)
         if not piece:
             return

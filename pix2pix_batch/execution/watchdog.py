@@ -55,7 +55,7 @@ class Watchdog:
 
     def __enter__(self) -> Watchdog:
         if self.limit:
-            self._put_off()
+            self._restart_timer()
             self._thread.start()
         return self
 
@@ -72,9 +72,9 @@ class Watchdog:
     def _check_limit(self) -> None:
         while not self._ended.wait(self.tick):
             self._age()
-            self._put_off()
+            self._restart_timer()
 
-    def _put_off(self) -> None:
+    def _restart_timer(self) -> None:
         """Wind up C's timer, which runs down where this thread does not get to run."""
         # Later than this thread, which can say what hangs: the timer is for when it cannot run.
         slack = 5 * self.tick

@@ -42,17 +42,17 @@ class ChunkOptions:
 
     ``marker``: the path of its marker, empty for none; ``careful``: convert one image after the
     other, and name each in the marker; ``limit``: seconds that a step of one image may take, 0 for
-    no limit; ``enough``: seconds of work after which no further image is begun, 0 for no limit;
-    ``needs``: what the worker must have, if it was not checked yet; ``without``: records of a tar's
-    images that are not to be tried any more.
+    no limit; ``time_budget``: seconds of work after which no further image is begun, 0 for no
+    limit; ``needs``: what the worker must have, if it was not checked yet; ``excluded_records``:
+    records of a tar's images that are not to be tried any more.
     """
 
     marker: str = ""
     careful: bool = False
     limit: float = 0.0
-    enough: float = 0.0
+    time_budget: float = 0.0
     needs: WorkerRequirements | None = None
-    without: tuple[Record, ...] = ()
+    excluded_records: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class ChunkResult:
 
 
 @dataclass
-class Done:
+class PartialResult:
     """The results of a chunk so far."""
 
     records: list[Record] = field(default_factory=list)
@@ -149,30 +149,33 @@ def _together(
     chunk_options: ChunkOptions,
     watchdog: Watchdog,
     mark: Marker | None = None,
-) -> Done:
+) -> PartialResult:
     """Records, of tars also those of their images, and what is fatal.
 
     With a ``mark`` a tar's images are each named in it.
     """
     hold = mark.member if mark else None
     converter = Converter(settings, watch=watchdog)
-    taken = Taken([item for item in items if not item.tar], chunk_options.enough)
-    converter.run(taken)
-    done = Done(converter.records, converter.fatal, converter.translated, taken.left)
+    timed = TimedItems([item for item in items if not item.tar], chunk_options.time_budget)
+    converter.run(timed)
+    done = PartialResult(converter.records, converter.fatal, converter.translated, timed.left)
     for item in items:
         if item.tar and not done.fatal:
             found, done.fatal = tar_converter.convert(
-                settings, item, watchdog, hold, chunk_options.without
+                settings, item, watchdog, hold, chunk_options.excluded_records
             )
             done.records += found
     return done
 
 
-class Taken:
-    """Gives items one after the other until ``enough`` seconds have passed; ``left``: the rest."""
+class TimedItems:
+    """Gives items one after the other until ``time_budget`` seconds have passed.
 
-    def __init__(self, items: Sequence[Item], enough: float) -> None:
-        self.items, self.enough = items, enough
+    ``left``: the rest.
+    """
+
+    def __init__(self, items: Sequence[Item], time_budget: float) -> None:
+        self.items, self.time_budget = items, time_budget
         self.left: tuple[Item, ...] = ()
 
     def __iter__(self) -> Iterator[Item]:
@@ -180,7 +183,7 @@ class Taken:
         for index, item in enumerate(self.items):
             # The first is always taken: a chunk that begins nothing would come back the same for
             # ever.
-            if index and 0 < self.enough < time.perf_counter() - start:
+            if index and 0 < self.time_budget < time.perf_counter() - start:
                 self.left = tuple(self.items[index:])
                 return
             yield item
@@ -192,12 +195,12 @@ def _one_by_one(
     chunk_options: ChunkOptions,
     mark: Marker,
     watchdog: Watchdog,
-) -> Done:
+) -> PartialResult:
     """Records, and what is fatal. An image that makes the engine fail only fails itself.
 
     Raises :class:`Broken`.
     """
-    done = Done()
+    done = PartialResult()
     failures = 0
     with mark.naming_signals():
         for index, item in enumerate(items):
@@ -211,7 +214,7 @@ def _one_by_one(
                 if failures == index + 1 == BROKEN:
                     raise Broken(f"its engine fails: {describe_error(error)}") from error
                 reason = f"the worker failed: {describe_error(error)}"
-                one = Done([Record(item.name, FAILED, reason=reason)])
+                one = PartialResult([Record(item.name, FAILED, reason=reason)])
             done.records += one.records
             done.fatal = one.fatal
             if done.fatal:

@@ -45,20 +45,20 @@ def start_template() -> Iterator[str]:
         return
     server: Any = forkserver._forkserver  # has no public way to see whether it runs, or to end it
     with _lock:
-        ours = bool(_preloads) or server._forkserver_pid is None
-        if ours:
+        owns_server = bool(_preloads) or server._forkserver_pid is None
+        if owns_server:
             _preloads.append(server._preload_modules)
     try:
-        if ours:
+        if owns_server:
             server.set_forkserver_preload([PRELOAD])  # also for one in place of one that has died
             with interrupts_held(), environment():
                 server.ensure_running()
         yield "forkserver"
     finally:
         with _lock:
-            if ours:
+            if owns_server:
                 server.set_forkserver_preload(_preloads.pop())
-            if ours and not _preloads:
+            if owns_server and not _preloads:
                 _end(server)
 
 

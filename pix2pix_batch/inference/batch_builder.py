@@ -56,7 +56,7 @@ class BatchBuilder(Generic[Owner]):
         self.buffer = np.zeros(shape, dtype)
         self.owners: list[Owner] = []
         self.keys: list[bytes | None] = []
-        self.flying: deque[list[Owner]] = deque()
+        self.in_flight: deque[list[Owner]] = deque()
 
     def add(self, tile: np.ndarray, owner: Owner, key: bytes | None) -> bool:
         """Put a tile into the batch. Images that run at their own size form batches of one tile.

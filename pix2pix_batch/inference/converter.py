@@ -117,7 +117,7 @@ class Converter:
         for builder in self._builders():
             if builder.owners and not self.fatal:
                 self._translate(builder, pool)
-            while builder.flying:
+            while builder.in_flight:
                 self._finish(builder, pool)
 
     def _add_tiles(self, work: PendingImage, pool: ThreadPoolExecutor) -> None:
@@ -159,8 +159,8 @@ class Converter:
     def _drop(self) -> None:
         """The engine lives longer than a chunk: leave nothing of this one in it."""
         for builder in self._builders():
-            while builder.overlapping is not None and builder.flying:
-                builder.flying.popleft()
+            while builder.overlapping is not None and builder.in_flight:
+                builder.in_flight.popleft()
                 with contextlib.suppress(EngineError):  # the next batch would be taken for this one
                     builder.overlapping.finish()
 
@@ -236,8 +236,8 @@ class Converter:
             return
         with self.watch("translating it", first, len(owners)):
             builder.overlapping.start(tiles, masks)
-        builder.flying.append(owners)
-        if len(builder.flying) > 1:
+        builder.in_flight.append(owners)
+        if len(builder.in_flight) > 1:
             self._finish(builder, pool)
 
     def _norms(
@@ -255,7 +255,7 @@ class Converter:
         self, builder: BatchBuilder[tuple[PendingImage, int]], pool: ThreadPoolExecutor
     ) -> None:
         assert builder.overlapping is not None
-        owners = builder.flying.popleft()
+        owners = builder.in_flight.popleft()
         with self.watch("translating it", owners[0][0].item.name, len(owners)):
             made = builder.overlapping.finish()
         self._hand_on(owners, made, pool)

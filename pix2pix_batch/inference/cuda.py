@@ -183,27 +183,27 @@ class SlotEngine:
     precision: str
 
     def __init__(self) -> None:
-        self.flying: deque[Slot] = deque()
+        self.in_flight: deque[Slot] = deque()
 
     def __call__(self, images: np.ndarray, masks: Masks | None = None) -> Translated:
-        if self.flying:
+        if self.in_flight:
             raise ValueError("batches are under way; finish them first")
         self.start(images, masks)
         return self.finish()
 
     def start(self, images: np.ndarray, masks: Masks | None = None) -> None:
         """Begin a batch; at most :data:`SLOTS` may be under way. Raises :class:`EngineError`."""
-        if len(self.flying) == SLOTS:
+        if len(self.in_flight) == SLOTS:
             raise ValueError(f"{SLOTS} batches are under way; finish one first")
         slots, arrays = self._choose(images, masks)
-        slot = next(one for one in slots if one not in self.flying)
+        slot = next(one for one in slots if one not in self.in_flight)
         with self.engine_errors("cannot run"):
             slot.start(arrays)
-        self.flying.append(slot)
+        self.in_flight.append(slot)
 
     def finish(self) -> Translated:
         """The result of the batch begun first. Raises :class:`EngineError`."""
-        slot = self.flying.popleft()
+        slot = self.in_flight.popleft()
         with self.engine_errors("cannot run"):
             return slot.finish()
 

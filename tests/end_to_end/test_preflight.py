@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pix2pix_batch.execution.planner import WAITING
+from pix2pix_batch.execution.planner import WAITING_CHUNKS
 from pix2pix_batch.inference.autotune import PROBE_IMAGES
 from tests.end_to_end.command import JOURNAL, convert, finish, fork, put, wait_for, words
 from tests.end_to_end.fleet import Fleet
@@ -121,9 +121,11 @@ def test_an_unfit_worker_that_joins_late_is_left_out(tmp_path: Path, tiny: Path)
                 return 0
             return (out / JOURNAL).read_text().count('{"claim":')
 
-        wait_for(lambda: sent() == 1 + WAITING, process)
+        wait_for(lambda: sent() == 1 + WAITING_CHUNKS, process)
         fleet.worker("blind", before=elsewhere(f"mount -t tmpfs none {source}"))
-        wait_for(lambda: sent() > 1 + WAITING, process)  # it was seen, and is given something
+        wait_for(
+            lambda: sent() > 1 + WAITING_CHUNKS, process
+        )  # it was seen, and is given something
         gate.unlink()
         ran = finish(process)
     assert (ran.code, *ran.counts()) == (0, count, 0, 0), ran.err

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pix2pix_batch.execution.planner import WAITING
+from pix2pix_batch.execution.planner import WAITING_CHUNKS
 from tests.end_to_end.command import finish, fork, records, wait_for, words
 from tests.end_to_end.fleet import Fleet
 from tests.end_to_end.harmful import harmful, preloaded, shut
@@ -113,7 +113,7 @@ def test_a_host_that_is_cut_off_is_done_without(tmp_path: Path, tiny: Path, host
     assert {record["status"] for record in records(out).values()} == {"done"}
     assert len(records(out)) == COUNT
     after = [host_of(address) for address in workers_of(out)[before:]]
-    assert after.count("10.77.0.2") <= 2 + WAITING  # which had come back before
+    assert after.count("10.77.0.2") <= 2 + WAITING_CHUNKS  # which had come back before
     assert after[-1] == "10.77.0.1"
 
 

@@ -102,7 +102,7 @@ def run(module: Any, model: Path) -> set[str]:
         made = []
         for images, masks in batches:
             engine.start(images, masks)
-            if len(engine.flying) > 1:
+            if len(engine.in_flight) > 1:
                 made.append(engine.finish())
         made.append(engine.finish())
         for (images, masks), one in zip(batches, made, strict=True):

@@ -341,7 +341,7 @@ class Late:
     """The engine of the CPU, which hands out its results one batch later, as a GPU's does."""
 
     def __init__(self, engine: TorchEngine) -> None:
-        self.engine, self.flying = engine, deque[Translated]()
+        self.engine, self.in_flight = engine, deque[Translated]()
         self.batch_size, self.size, self.precision = engine.batch_size, engine.size, "fp32"
         self.device, self.backend, self.most = "cpu", "late", 0
         self.takes_fewer = False
@@ -350,11 +350,11 @@ class Late:
         raise AssertionError("is started and finished")
 
     def start(self, images: np.ndarray, masks: Sequence[np.ndarray] | None = None) -> None:
-        self.flying.append(self.engine(images, masks))
-        self.most = max(self.most, len(self.flying))
+        self.in_flight.append(self.engine(images, masks))
+        self.most = max(self.most, len(self.in_flight))
 
     def finish(self) -> Translated:
-        return self.flying.popleft()
+        return self.in_flight.popleft()
 
 
 def opener(settings: Settings, tiles: np.ndarray | None) -> tuple[Engine, str]:
@@ -373,7 +373,7 @@ def test_overlapping_engines_make_the_same_bytes(settings: Settings, source: Pat
     assert found[0] == found[1]
     late = engine_of(replace(settings, opener=opener, backend="late", out="elsewhere"))
     assert isinstance(late, Late) and isinstance(late, Overlapping)
-    assert late.most == 2 and not late.flying
+    assert late.most == 2 and not late.in_flight
     assert not isinstance(engine_of(settings), Overlapping)
 
 
@@ -390,7 +390,7 @@ def test_a_chunk_that_fails_leaves_nothing_under_way(
         patch.setattr(Converter, "_hand_on", fail)
         worker.convert_chunk(late, items)
     engine = engine_of(late)
-    assert isinstance(engine, Late) and not engine.flying
+    assert isinstance(engine, Late) and not engine.in_flight
     assert {r.status for r in worker.convert_chunk(late, items).records} == {"done"}
 
 

@@ -87,10 +87,10 @@ def test_batches_overlap_and_come_back_in_order(
     for images, masks in work:
         engine.start(images, masks or None)
         images[...] = 0  # it is done with the arrays
-        if len(engine.flying) == 2:
+        if len(engine.in_flight) == 2:
             made.append(engine.finish())
     made.append(engine.finish())
-    assert len(engine.flying) == 0
+    assert len(engine.in_flight) == 0
     for batch, one in zip(batches(fake, 6), made, strict=True):
         assert_made(fake, batch, one)
     assert cuda.pageable_copies == 0 and engine.remark == ""
@@ -133,7 +133,7 @@ def test_masks_of_another_number_are_refused(late: FakeCuda, noisy: Path) -> Non
     ((images, _),) = batches(fake, 1)
     with pytest.raises(ValueError, match="takes 1 masks, not 0"):
         engine(images)
-    assert not engine.flying
+    assert not engine.in_flight
 
 
 # Captures
@@ -211,7 +211,7 @@ def test_an_engine_that_does_not_run(late: FakeCuda, tiny: Path) -> None:
     fake.runs, fake.reason = False, "Error Code 1: Cuda Runtime (unspecified launch failure)"
     with pytest.raises(EngineError, match=r"cannot run it: Error Code 1: .*launch failure"):
         engine(*batches(fake, 1)[0])
-    assert not engine.flying
+    assert not engine.in_flight
     fake.runs = True
     for batch in batches(fake, 3):
         assert_made(fake, batch, engine(*batch))

@@ -66,7 +66,7 @@ def test_batches_overlap(chosen: Library, tiny: Path) -> None:
     got = []
     for batch in batches:
         engine.start(batch)
-        if len(engine.flying) == 2:
+        if len(engine.in_flight) == 2:
             got.append(engine.finish())
     got.append(engine.finish())
     for one, other in zip(got, wanted, strict=True):

@@ -133,7 +133,7 @@ def test_a_batch_is_begun_and_not_waited_for() -> None:
     engine(batch)
     engine.start(batch)
     engine.start(batch)
-    assert not engine.flying[1].done.query(), "some hundred GFLOP are not done yet"
+    assert not engine.in_flight[1].done.query(), "some hundred GFLOP are not done yet"
     engine.finish()
     engine.finish()
 

@@ -32,7 +32,7 @@ def test_workers_of_gpus_see_one_each_and_share_the_cores() -> None:
     planned = plan_environments("auto", None, ["0", "1", "2", "3"], 32, 99)
     assert [worker[GPU] for worker in planned] == ["0", "1", "2", "3"]
     assert {worker[CODEC_THREADS_VARIABLE] for worker in planned} == {"8"}
-    planned = plan_environments("auto", None, ["0", "1"], 32, 99, a_gpu=3)
+    planned = plan_environments("auto", None, ["0", "1"], 32, 99, workers_per_gpu=3)
     assert [worker[GPU] for worker in planned] == ["0", "1", "0", "1", "0", "1"]
     assert {worker[CODEC_THREADS_VARIABLE] for worker in planned} == {"5"}
     assert plan_environments("cuda", None, ["GPU-5f"], 1, 5) == [
@@ -42,11 +42,11 @@ def test_workers_of_gpus_see_one_each_and_share_the_cores() -> None:
 
 @given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 99))
 def test_no_more_workers_of_gpus_than_fit_but_one_for_each(
-    gpus: int, a_gpu: int, fitting: int
+    gpus: int, workers_per_gpu: int, fitting: int
 ) -> None:
     names = [str(number) for number in range(gpus)]
-    planned = plan_environments("cuda", None, names, 64, fitting, a_gpu)
-    assert len(planned) == max(gpus, min(fitting, gpus * a_gpu))
+    planned = plan_environments("cuda", None, names, 64, fitting, workers_per_gpu)
+    assert len(planned) == max(gpus, min(fitting, gpus * workers_per_gpu))
     used = Counter(worker[GPU] for worker in planned)
     assert set(used) == set(names) and max(used.values()) - min(used.values()) <= 1
 

@@ -106,7 +106,7 @@ def test_a_tar_is_made_without_its_guilty_images(
     records: list[Record] = []
     while waiting:
         one = waiting.pop()
-        known = {record.name for record in one.without}
+        known = {record.name for record in one.excluded_records}
         found = [
             number for number in range(count) if number in bad and f"0.tar/{number}" not in known
         ]
@@ -126,7 +126,7 @@ def test_a_tar_is_made_without_its_guilty_images(
         sent += 1
         assert sent < 5 * count + 50, "for ever"
         if trace is None:
-            records += [*one.without, done(tar)]
+            records += [*one.excluded_records, done(tar)]
             continue
         outcome = after_started_death(one, trace, 5)
         records += outcome.records
@@ -143,7 +143,7 @@ def test_a_tar_is_made_without_its_guilty_images(
 
 
 def test_a_tar_that_kills_with_none_of_its_images_in_hand_is_quarantined_itself() -> None:
-    one = Chunk((replace(item(0), tar=True),), careful=True, strikes=2, suspect="0/1.png")
+    one = Chunk((replace(item(0), tar=True),), careful=True, strikes=2, suspect_member="0/1.png")
     for _ in range(STRIKES - 1):
         [one] = after_started_death(one, Trace(index=0, stamp="7:7"), 5).chunks
     [record] = after_started_death(one, Trace(index=0, stamp="7:7"), 5).records

@@ -17,7 +17,7 @@ import pytest
 
 from pix2pix_batch.bundle import fingerprint
 from pix2pix_batch.errors import InputError, OutputError
-from pix2pix_batch.execution import chunk, cluster, roster
+from pix2pix_batch.execution import chunk, cluster, worker_list
 from pix2pix_batch.execution.cluster_handle import ClusterHandle, autotune_on_worker
 from pix2pix_batch.execution.dispatch import Dispatcher
 from pix2pix_batch.execution.marker import Marker
@@ -76,7 +76,7 @@ def test_the_scheduler_goes_while_the_client_waits_for_its_answer(
             def watch() -> None:
                 if dispatcher.fatal:
                     return
-                while not any(future.done() for future in dispatcher.flying):
+                while not any(future.done() for future in dispatcher.in_flight):
                     time.sleep(0.01)
                 os.kill(fleet.scheduler.pid, signal.SIGSTOP)
                 threading.Timer(1, fleet.kill, [fleet.scheduler]).start()
@@ -96,7 +96,7 @@ def test_what_a_chunk_did_not_come_to_is_sent_again_and_a_scan_that_breaks_off_l
     tmp_path: Path,
 ) -> None:
     def task(settings: Any, items: Any, orders: Any) -> ChunkResult:
-        assert orders.enough > 0
+        assert orders.time_budget > 0
         done = [Record(item.name, "done", "", item.output) for item in items[:3]]
         return ChunkResult(done, 1.0, tiles=len(done), left=tuple(items[3:]))
 
@@ -138,7 +138,7 @@ def test_what_is_in_flight_is_given_up_when_all_workers_have_gone_while_the_job_
         with cluster.connect(fleet.address) as (client, _):
 
             def watch() -> None:
-                if dispatcher.flying and not stop.is_set():
+                if dispatcher.in_flight and not stop.is_set():
                     stop.set()
                     fleet.kill(only)
 
@@ -160,7 +160,7 @@ def test_an_image_that_kills_the_only_worker_that_is_fit_is_found_out(
                 mark.begin(0, "1:1")
             os._exit(1)
 
-    monkeypatch.setattr(roster, "ROSTER_SECONDS", 0.2)
+    monkeypatch.setattr(worker_list, "WORKER_CHECK_SECONDS", 0.2)
     monkeypatch.setattr(chunk, "SHORTEST_DELAY", 0.01)
     book = Kept()
     with Fleet(tmp_path / "fleet") as fleet, ExitStack() as stack:
@@ -174,7 +174,7 @@ def test_an_image_that_kills_the_only_worker_that_is_fit_is_found_out(
         work = TaskSpec(settings(tmp_path), markers=str(tmp_path / "markers"), task=task)
         stop = threading.Event()
         dispatcher = Dispatcher(ClusterHandle(client), work, book, watch=lambda: None, stop=stop)
-        dispatcher.roster.unfit = dict.fromkeys(odd, "is odd")
+        dispatcher.workers.unfit = dict.fromkeys(odd, "is odd")
         assert dispatcher.run(iter(ITEMS[:1]))
     assert [(record.status, record.reason) for record in book.records] == [
         ("quarantined", "killed its worker 3 times")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pix2pix_batch.execution import gpu_sharing
-from pix2pix_batch.execution.gpu_sharing import GIB, memory_on_gpu, workers_a_gpu
+from pix2pix_batch.execution.gpu_sharing import GIB, memory_on_gpu, workers_per_gpu
 from pix2pix_batch.generators.unet import Architecture
 from pix2pix_batch.inference import engine
 
@@ -34,12 +34,12 @@ from pix2pix_batch.inference import engine
 def test_as_many_as_pay_and_fit(
     gpus: int, cores: int, memory: int, free: int | None, expected: int
 ) -> None:
-    assert workers_a_gpu(gpus, cores, memory, free) == expected
+    assert workers_per_gpu(gpus, cores, memory, free) == expected
 
 
 @given(st.integers(1, 16), st.integers(1, 256), st.integers(1, 1 << 36), st.integers(0, 1 << 38))
 def test_never_none_nor_more_than_fit(gpus: int, cores: int, memory: int, free: int) -> None:
-    found = workers_a_gpu(gpus, cores, memory, free)
+    found = workers_per_gpu(gpus, cores, memory, free)
     assert found == 1 or (found * memory <= free and found * gpus <= cores)
 
 
@@ -107,4 +107,4 @@ def test_the_gpu_with_the_least_free_memory_counts(tmp_path: Path) -> None:
 def test_without_nvml_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "libnvidia-ml.so.1").write_text("no library")
     assert asked(tmp_path, "0") == "None"
-    assert gpu_sharing.workers_a_gpu(1, 4, 2 * GIB, None) == 2
+    assert gpu_sharing.workers_per_gpu(1, 4, 2 * GIB, None) == 2

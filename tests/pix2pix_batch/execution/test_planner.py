@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from pix2pix_batch.execution.planner import (
     CHUNK_SECONDS,
-    CUT,
     FIRST_CHUNK,
     IN_SIGHT,
     LARGEST_CHUNK,
+    OVERRUN_FACTOR,
     PADDED_BATCHES,
     ChunkPlanner,
 )
@@ -85,7 +85,9 @@ class Fleet:
                 chunk = [ahead.popleft() for _ in range(size)]
                 begin, worker = heapq.heappop(free)
                 begin = max(begin, now)
-                end = self._convert(made, chunk, tiles, begin, planner.enough(), worker, random)
+                end = self._convert(
+                    made, chunk, tiles, begin, planner.chunk_time_budget(), worker, random
+                )
                 heapq.heappush(free, (end, worker))
                 heapq.heappush(coming, (end, len(made.ends) - 1, chunk))
             if not coming:
@@ -100,14 +102,14 @@ class Fleet:
             planner.learn(taken, full, seconds, cut=taken < len(chunk))
 
     def _convert(
-        self, made: Run, chunk: list[int], tiles: list[int], begin: float, enough: float,
+        self, made: Run, chunk: list[int], tiles: list[int], begin: float, time_budget: float,
         worker: int, random: Random,
     ) -> float:  # fmt: skip
         """When the worker is done with it. As it is with the real one, images are taken until
         they fill a batch, and none once it has taken long."""
         at, taken, work, full = begin, 0, 0.0, 0
         for index in chunk:
-            if full >= self.batch and at - begin > enough:
+            if full >= self.batch and at - begin > time_budget:
                 break
             taken += 1
             full += tiles[index]
@@ -175,8 +177,8 @@ def test_the_engines_are_busy_from_the_first_second_to_the_last(
         assert min(quarters) >= (0.8 if pads else 0.88), quarters
     # little enough to lose
     longest = max(e - b for b, e in zip(made.begins, made.ends, strict=True)) - BESIDE
-    batches = PADDED_BATCHES * CUT if pads and most > 1 else 2
-    assert longest <= CUT * CHUNK_SECONDS + batches * (batch + most) * tile
+    batches = PADDED_BATCHES * OVERRUN_FACTOR if pads and most > 1 else 2
+    assert longest <= OVERRUN_FACTOR * CHUNK_SECONDS + batches * (batch + most) * tile
 
 
 @pytest.mark.parametrize("workers", [1, 8])

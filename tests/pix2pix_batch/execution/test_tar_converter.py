@@ -397,7 +397,7 @@ def test_what_is_not_tried_any_more_makes_no_room_for_another(
     path = pack(tmp_path / "x.tar", ("a.png", image), ("a.png", image), ("b.png", image))
     harmful = Record("x.tar/a.png", "quarantined", "1:1", reason="killed its worker")
     item = Item(str(path), path.name, path.name, "png", tar=True)
-    records, _ = tar_converter.convert(job, item, without=[harmful])
+    records, _ = tar_converter.convert(job, item, excluded_records=[harmful])
     assert {record.name: record.status for record in records} == {
         "x.tar/a.png": "quarantined", "x.tar/a.png#2": "failed", "x.tar/b.png": "done",
         "x.tar": "done",

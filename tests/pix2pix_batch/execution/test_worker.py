@@ -11,7 +11,7 @@ from pix2pix_batch import bundle
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.execution.worker import (
     ChunkOptions,
-    Taken,
+    TimedItems,
     autotune_job,
     convert_chunk,
     open_ahead,
@@ -28,7 +28,7 @@ def test_items_end_once_enough_time_has_passed_but_not_before_the_first(
     now = 0.0
     monkeypatch.setattr("pix2pix_batch.execution.worker.time.perf_counter", lambda: now)
     items = [Item(str(number), str(number), "", "png") for number in range(5)]
-    taken = Taken(items, 0.05)
+    taken = TimedItems(items, 0.05)
     found = []
     for item in taken:
         found.append(item)
@@ -36,14 +36,14 @@ def test_items_end_once_enough_time_has_passed_but_not_before_the_first(
             now += 0.1
     assert found == items[:2]
     assert taken.left == tuple(items[2:])
-    first, names = Taken(items, 1e-9), []
+    first, names = TimedItems(items, 1e-9), []
     for item in first:
         names.append(item.name)
         now += 2e-9
     assert names == ["0"]
     assert first.left == tuple(items[1:])
-    for enough in (0.0, 60.0):
-        whole = Taken(items, enough)
+    for time_budget in (0.0, 60.0):
+        whole = TimedItems(items, time_budget)
         assert list(whole) == items
         assert whole.left == ()
 
@@ -59,13 +59,13 @@ def test_what_a_chunk_did_not_come_to_is_told_and_has_no_record(tmp_path: Path, 
     for number in range(9):
         path = put(tmp_path / f"{number}.png", seed=number, size=(64 + 48 * (number % 2), 64))
         items.append(Item(str(path), path.name, path.name, "png"))
-    result = convert_chunk(settings, items, ChunkOptions(enough=1e-9))
+    result = convert_chunk(settings, items, ChunkOptions(time_budget=1e-9))
     done = [record.name for record in result.records]
     assert 1 <= len(done) < 9
     assert done + [item.name for item in result.left] == [item.name for item in items]
     assert sorted(path.name for path in out.glob("*.png")) == sorted(done)
     assert result.tiles == len(done) + len(done) // 2
-    rest = convert_chunk(settings, result.left, replace(ChunkOptions(), enough=60.0))
+    rest = convert_chunk(settings, result.left, replace(ChunkOptions(), time_budget=60.0))
     assert rest.left == ()
     assert sorted(path.name for path in out.glob("*.png")) == [item.name for item in items]
     assert result.tiles + rest.tiles == 9 + 4

@@ -140,9 +140,9 @@ def test_any_order_of_beginning_and_finishing(
             masks = [np.stack([mask] * count) for mask in each] if noise else None
             engine.start(images(number, count), masks)
             wanted.append((images(number, count), masks))
-            while engine.flying and (len(engine.flying) == 2 or not ahead[number]):
+            while engine.in_flight and (len(engine.in_flight) == 2 or not ahead[number]):
                 made.append(engine.finish())
-        while engine.flying:
+        while engine.in_flight:
             made.append(engine.finish())
     plain = TorchEngine(net, size=SIZE, batch_size=BATCH)
     for batch, one in zip(wanted, made, strict=True):
@@ -203,7 +203,7 @@ def test_batches_of_another_shape_are_refused(wrong: tuple[int, int, int]) -> No
         engine = on_gpu(make())
         with pytest.raises((ValueError, EngineError)):
             engine(np.zeros((count, side, side, channels), np.uint8))
-        assert not engine.flying
+        assert not engine.in_flight
 
 
 # Captures

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from pix2pix_batch.execution.cluster_handle import ROSTER_SECONDS, ClusterHandle
+from pix2pix_batch.execution.cluster_handle import WORKER_CHECK_SECONDS, ClusterHandle
 
 
-class Roster:
+class WorkerList:
     """The workers of a job. ``notes``: what the user should know of them in the end."""
 
     def __init__(self, handle: ClusterHandle) -> None:
@@ -17,19 +17,19 @@ class Roster:
         self.unfit: dict[str, str] = {}
         """The workers that are given nothing, and why."""
         self.notes: list[str] = []
-        self._last_call = self._last_worker = time.monotonic()
+        self._last_refresh = self._last_worker = time.monotonic()
 
-    def call(self) -> None:
+    def refresh(self) -> None:
         """Ask the scheduler who is there. Raises what the lost connection does."""
         self.threads = dict(self._handle.client.nthreads())
-        self._last_call = time.monotonic()
+        self._last_refresh = time.monotonic()
         if self.threads:
-            self._last_worker = self._last_call
+            self._last_worker = self._last_refresh
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to call it again."""
-        return time.monotonic() - self._last_call >= ROSTER_SECONDS
+        """Whether it is time to ask again."""
+        return time.monotonic() - self._last_refresh >= WORKER_CHECK_SECONDS
 
     @property
     def is_deserted(self) -> bool:
