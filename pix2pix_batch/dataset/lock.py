@@ -20,7 +20,7 @@ from pix2pix_batch.text import escape
 
 LOCK = "dataset.lock"
 
-MOMENT = 0.5
+LOCK_SECONDS = 0.5
 """Seconds to wait: ``status`` holds a lock for a moment to see whether it is free."""
 
 
@@ -40,7 +40,7 @@ def lock_directory(out: Path) -> Iterator[None]:
     lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=MOMENT)
+        lock.acquire(timeout=LOCK_SECONDS)
         if not path.exists():  # who held it was refused, and has removed it
             lock.release()
             raise Timeout(str(path))

@@ -36,10 +36,10 @@ OUT_OF_JOURNAL = "out"
 RANGES = "ranges"
 """In the job's line: the value ranges of the sides that are no pictures, as the bundle has them."""
 
-ABOUT = ("model_name", DIRECTORY_OF_NAMES, OUT_OF_JOURNAL, RANGES)
+READER_KEYS = ("model_name", DIRECTORY_OF_NAMES, OUT_OF_JOURNAL, RANGES)
 """Keys of the job's line that are for readers only: another value does not make another job."""
 
-DECIDED = ("backend", "precision", "batch_size")
+CHOSEN_KEYS = ("backend", "precision", "batch_size")
 """What a run chooses when it begins, and later runs keep."""
 
 DIGITS = 12
@@ -69,7 +69,7 @@ class History:
         with which all begins anew. ``shard``: only what regards this part of the job. Raises
         :class:`InputError`, :class:`OutputError`.
         """
-        self.out, self.shard, self.fresh = out, shard, overwrite
+        self.out, self.shard, self.starts_over = out, shard, overwrite
         self.directory = out / DIRECTORY
         self.path = journal_of(out, shard)
         self.job = {"schema": SCHEMA, **job, "overwrite": int(overwrite)}
@@ -78,7 +78,7 @@ class History:
         self._ends: dict[Path, int] = {}  # of the last whole line of each journal
         self._index = Index()
         self._owners = Index()  # of outputs: a hash of the input that each is made of
-        self._lacking: dict[str, int] = {}
+        self._failed_members: dict[str, int] = {}
         self._warned: set[int] = set()
         self._read()
 
@@ -99,7 +99,7 @@ class History:
         lines = self._read_first_lines()
         # Also with --overwrite: the other command's files are not this one's to replace.
         require_maker(self.out, lines, self._asked.get("kind"))
-        if self.fresh:
+        if self.starts_over:
             return
         require_readable(lines)
         headers: list[tuple[bool, int, Header]] = []
@@ -126,7 +126,9 @@ class History:
         """Take over what an earlier run or another shard has chosen. The shard's own choice counts
         first, then that of the latest overwriting."""
         overwrite = max(self.job["overwrite"], header.overwriting)
-        values = {key: header.values[key] for key in (*ABOUT, *DECIDED) if key in header.values}
+        values = {
+            key: header.values[key] for key in (*READER_KEYS, *CHOSEN_KEYS) if key in header.values
+        }
         self.job = {**self.job, **values, "overwrite": overwrite}
 
     def _load(self) -> None:
@@ -153,9 +155,9 @@ class History:
                 # DONE because an index keeps a detail only with a status.
                 self._owners.update(output, DONE, hash(name))
             if "members" in values:
-                self._lacking.pop(name, None)
+                self._failed_members.pop(name, None)
                 if lacking := values.get("failed"):
-                    self._lacking[name] = lacking
+                    self._failed_members[name] = lacking
         elif isinstance(event, Claimed):
             for name in event.names:
                 self._index.claim(name)
@@ -189,7 +191,7 @@ class History:
 
     def failed_within(self, name: str) -> int:
         """How many members of the tar ``name`` failed when it was made last."""
-        return self._lacking.get(name, 0)
+        return self._failed_members.get(name, 0)
 
     @property
     def knows_outputs(self) -> bool:
@@ -219,7 +221,7 @@ def require_same(out: Path, header: Header, job: dict[str, Any]) -> None:
     """Raises :class:`InputError` if the journal with this first line is not that of ``job``."""
     require_schema(out, header)
     for key, value in job.items():
-        if key not in ABOUT and header.values.get(key) != value:
+        if key not in READER_KEYS and header.values.get(key) != value:
             difference = _difference(key, header.values, job)
             raise InputError(
                 f"{escape(out)}: holds another job's images ({difference}); "

@@ -26,7 +26,7 @@ def is_locked(lock: Path) -> bool:
         return False
     try:
         # Shared: several that look at once do not take each other for a run. A run that starts at
-        # this moment waits a little for the lock (MOMENT in writer.py).
+        # this moment waits a little for the lock (LOCK_SECONDS in writer.py).
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

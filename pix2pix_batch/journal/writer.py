@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.journal.events import REPLACES, Begun, Claimed, Counted, Ended, Header, Returned
-from pix2pix_batch.journal.history import DECIDED, History, require_same
+from pix2pix_batch.journal.history import CHOSEN_KEYS, History, require_same
 from pix2pix_batch.journal.reader import FirstLine, is_locked, read_header, replaces
 from pix2pix_batch.journal.record import Record, to_line
 from pix2pix_batch.journal.shard import Shard, journal_of, lock_of, shards_of
@@ -21,11 +21,11 @@ from pix2pix_batch.storage import placement
 from pix2pix_batch.storage.common import FULL
 from pix2pix_batch.text import escape
 
-MOMENT = 0.5
+LOCK_SECONDS = 0.5
 """Seconds to wait for a lock, because ``status`` holds it for a moment to see whether it is
 free."""
 
-DOOR = 15.0
+SHARD_LOCK_SECONDS = 15.0
 """Seconds that a shard waits while other shards begin; it does not wait for a run of the whole job,
 which takes longer."""
 
@@ -64,7 +64,7 @@ class Journal(History):
     @property
     def is_draft(self) -> bool:
         """Whether what it is to replace still counts."""
-        return self._at != self.path
+        return self._write_path != self.path
 
     def _find_journals(self) -> None:
         """Take the locks, then begin the journal where there is none yet.
@@ -76,9 +76,11 @@ class Journal(History):
             self.temporary.mkdir(parents=True, exist_ok=True)
             with ExitStack() as beginning:
                 whole = self._held if self.shard is None else beginning
-                whole.enter_context(self._lock(None, MOMENT if self.shard is None else DOOR))
+                whole.enter_context(
+                    self._lock(None, LOCK_SECONDS if self.shard is None else SHARD_LOCK_SECONDS)
+                )
                 if self.shard is not None:
-                    self._held.enter_context(self._lock(self.shard, MOMENT))
+                    self._held.enter_context(self._lock(self.shard, LOCK_SECONDS))
                 # Under the lock: a shard that starts at the same time cannot slip in between.
                 alone = self._require_apart()
                 super()._find_journals()
@@ -87,8 +89,8 @@ class Journal(History):
                     self._tidy()
                 read = self._paths if self.shard is None else {self.path}.intersection(self._paths)
                 self._is_new = not read
-                replaced = self._list_replaced() if self.fresh else []
-                self._at = self.temporary / self.path.name if replaced else self.path
+                replaced = self._list_replaced() if self.starts_over else []
+                self._write_path = self.temporary / self.path.name if replaced else self.path
                 headers = [header for path in replaced if (header := read_header(path))]
                 self._overwriting_before = max((one.overwriting for one in headers), default=0)
                 self._number()
@@ -103,7 +105,7 @@ class Journal(History):
         lock = FileLock(lock_of(self.out, shard))
         try:
             try:
-                lock.acquire(timeout=MOMENT)
+                lock.acquire(timeout=LOCK_SECONDS)
             except Timeout:
                 if not self._running_shards():
                     raise
@@ -158,7 +160,7 @@ class Journal(History):
     def _number(self) -> None:
         """Which overwriting this is of: that of the job's other shards, if one has begun anew since
         this one did; else the next."""
-        if self.fresh:
+        if self.starts_over:
             before = self._overwriting_before
             theirs = max((header.overwriting for header in self._others_begun()), default=0)
             self.job["overwrite"] = theirs if theirs > before else before + 1
@@ -184,8 +186,8 @@ class Journal(History):
             replaced = self._list_replaced()
             # First this, then the removal of the old ones: a crash in between leaves journals that
             # its first line has put out of force.
-            os.replace(self._at, self.path)  # it says that the others do not count any more
-            self._at, self._is_new = self.path, False
+            os.replace(self._write_path, self.path)  # it says that the others do not count any more
+            self._write_path, self._is_new = self.path, False
             for path in replaced:
                 if path != self.path:
                     path.unlink(missing_ok=True)
@@ -198,7 +200,7 @@ class Journal(History):
         """A lock that is held while the part of this journal changes that other shards read."""
         with ExitStack() as beginning:
             if self.shard is not None:
-                beginning.enter_context(self._lock(None, DOOR))
+                beginning.enter_context(self._lock(None, SHARD_LOCK_SECONDS))
             yield
 
     def _load(self) -> None:
@@ -214,7 +216,7 @@ class Journal(History):
                 lock_of(self.out, shard).unlink()
         elif (end := self._ends.get(self.path)) and os.path.getsize(self.path) > end:
             os.truncate(self.path, end)  # a last line that a crash tore
-        self._file = self._at.open("ab")
+        self._file = self._write_path.open("ab")
 
     def settle(self, **decisions: Any) -> dict[str, Any]:
         """Write what was decided at the job's start (such as the precision) into its first line.
@@ -239,24 +241,24 @@ class Journal(History):
     def _decided_by_others(self) -> dict[str, Any]:
         """By this job's other shards, of the same overwriting where this one begins anew."""
         for header in self._others_begun():
-            if self.fresh and header.overwriting != self.job["overwrite"]:
+            if self.starts_over and header.overwriting != self.job["overwrite"]:
                 continue
-            if header.values.keys() >= set(DECIDED):
+            if header.values.keys() >= set(CHOSEN_KEYS):
                 with suppress(InputError):
                     require_same(self.out, header, self._asked)
-                    return {key: header.values[key] for key in DECIDED}
+                    return {key: header.values[key] for key in CHOSEN_KEYS}
         return {}
 
     def _make_anew(self) -> None:
         """With the job's line as it is now, and open it again."""
-        self._renew(read_pieces(self._at, os.path.getsize(self._at)))
+        self._renew(read_pieces(self._write_path, os.path.getsize(self._write_path)))
         self._file.close()
-        self._file = self._at.open("ab")
+        self._file = self._write_path.open("ab")
 
     def _renew(self, rest: Iterator[bytes]) -> None:
         """Make the file anew, whole or not at all: the job's line, then ``rest``."""
         header = {**self.job, REPLACES: True} if self.is_draft else self.job
-        _rewrite(self._at, header, rest)
+        _rewrite(self._write_path, header, rest)
 
     def begin(self, workers: int | None = None, shard: str = "") -> None:
         """The run sends its first chunk. Raises :class:`OutputError`."""
@@ -310,7 +312,7 @@ class Journal(History):
         self._is_closed = True
         self._file.close()
         if self._is_new:
-            self._at.unlink(missing_ok=True)
+            self._write_path.unlink(missing_ok=True)
         with suppress(InputError, OSError), self._publication_lock():
             if not any(self.directory.glob("journal*")):  # of other shards, or of the whole
                 self._tidy()
@@ -328,7 +330,7 @@ class Journal(History):
             self._file.close()
         with suppress(OSError):
             if self.is_draft:  # the run ended before it began
-                self._at.unlink()
+                self._write_path.unlink()
             if self.shard is None:
                 self._tidy()
         self._held.close()
@@ -340,18 +342,18 @@ def _rewrite(path: Path, header: dict[str, Any], rest: Iterator[bytes]) -> None:
     Not by :func:`~pix2pix_batch.storage.whole.whole`, whose temporary files have names that nobody
     knows: nothing would remove what a run that is killed here leaves, which may be gigabytes.
     """
-    fresh = path.with_suffix(".new")
+    rewritten = path.with_suffix(".new")
     try:
-        with fresh.open("wb") as file:
+        with rewritten.open("wb") as file:
             file.write(to_line(header))
             file.writelines(rest)
             file.flush()
             # Before it gets its name: after a power cut the name could else lead to an empty
             # journal.
             os.fsync(file.fileno())
-        os.replace(fresh, path)
+        os.replace(rewritten, path)
     finally:
-        fresh.unlink(missing_ok=True)
+        rewritten.unlink(missing_ok=True)
 
 
 def read_pieces(path: Path, end: int) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ from pix2pix_batch.dataset import state
 from pix2pix_batch.dataset.state import Complete
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.journal.events import Header, Recorded
-from pix2pix_batch.journal.history import DECIDED, OUT_OF_JOURNAL
+from pix2pix_batch.journal.history import CHOSEN_KEYS, OUT_OF_JOURNAL
 from pix2pix_batch.journal.index import DETAIL, Index, decode_status
 from pix2pix_batch.journal.integrity import (
     CHANGED,
@@ -118,7 +118,7 @@ def verify(
     where the journal cannot be written.
     """
     kept = files.journal_directory(out, journal)
-    others = ("schema", "overwrite", *DECIDED)
+    others = ("schema", "overwrite", *CHOSEN_KEYS)
     header = next(read_events(kept))
     assert isinstance(header, Header)
     url = header.values.get(OUT_OF_JOURNAL)

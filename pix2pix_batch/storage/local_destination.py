@@ -22,7 +22,7 @@ class LocalDestination:
     def __init__(self, out: str) -> None:
         self.out = out
         self._open: ExitStack | None = None
-        self._top = self._beside = self._target = -1
+        self._top = self._staging = self._target = -1
         self._inside: list[str] | None = None  # of OUT, where the target is
 
     def __enter__(self) -> LocalDestination:
@@ -54,36 +54,36 @@ class LocalDestination:
         """The descriptor of a file for the block to write and to close."""
         *inside, name = parts_of(output)
         self._enter(inside)
-        beside, target = self._beside, self._target
-        if _apart and _identity(target) in _apart:
-            with placement.open_to_place(beside, target, inside, name) as descriptor:
+        staging, target = self._staging, self._target
+        if _other_mounts and _identity(target) in _other_mounts:
+            with placement.open_to_place(staging, target, inside, name) as descriptor:
                 yield descriptor
             return
         # Not made of the output's name, which may be as long as names can be.
         temporary = uuid.uuid4().hex
         try:
-            yield placement.create(temporary, beside)
+            yield placement.create(temporary, staging)
             try:
                 # By descriptors, so that a directory swapped for a link meanwhile cannot lead out
                 # of OUT.
-                os.replace(temporary, name, src_dir_fd=beside, dst_dir_fd=target)
+                os.replace(temporary, name, src_dir_fd=staging, dst_dir_fd=target)
                 return
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
             # Tried, not told by the device: quotas of projects and bind mounts refuse too, on one
             # device.
-            _apart.add(_identity(target))
+            _other_mounts.add(_identity(target))
             with (
-                open(os.open(temporary, os.O_RDONLY, dir_fd=beside), "rb") as made,
-                placement.open_to_place(beside, target, inside, name) as descriptor,
+                open(os.open(temporary, os.O_RDONLY, dir_fd=staging), "rb") as made,
+                placement.open_to_place(staging, target, inside, name) as descriptor,
                 open(descriptor, "wb") as file,
             ):
                 shutil.copyfileobj(made, file)
-            os.unlink(temporary, dir_fd=beside)
+            os.unlink(temporary, dir_fd=staging)
         except BaseException:
             with suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=beside)
+                os.unlink(temporary, dir_fd=staging)
             raise
 
     def _enter(self, inside: list[str]) -> None:
@@ -92,17 +92,17 @@ class LocalDestination:
             return
         if self._open is None:
             with ExitStack() as opened:
-                top = beside = _enter_directory(opened, self.out)
+                top = staging = _enter_directory(opened, self.out)
                 for part in (common.DIRECTORY, "tmp"):  # not made here: without them OUT has gone
-                    beside = _enter_directory(opened, part, beside)
-                self._open, self._top, self._beside = opened.pop_all(), top, beside
+                    staging = _enter_directory(opened, part, staging)
+                self._open, self._top, self._staging = opened.pop_all(), top, staging
         # If what follows fails, nothing may take the target of before for this one's.
         self._inside = None
         self._target = _target(self._open, self._top, self.out, inside)
         self._inside = inside
 
 
-_apart: set[tuple[int, int]] = set()
+_other_mounts: set[tuple[int, int]] = set()
 """The directories of OUT, by device and inode, into which nothing can be moved from where the
 journal is: they are mounts of their own, or of another quota."""
 

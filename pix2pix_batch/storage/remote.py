@@ -29,11 +29,11 @@ WEB = frozenset({"http", "https"})
 MEMORY = "memory"
 """The store that lives in one process, for tests."""
 
-WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", MEMORY})
+ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", MEMORY})
 """Object stores, in which what is put appears whole or not at all. In others a file is written
 beside its place and moved there."""
 
-FIRM_ERRORS = (
+PERMANENT_ERRORS = (
     FileExistsError,
     FileNotFoundError,
     ImportError,
@@ -47,10 +47,12 @@ FIRM_ERRORS = (
 """What the same request would meet again."""
 
 CIRCLE = "TooManyRedirects"
-FIRM_NAMES = frozenset({"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", CIRCLE})
+PERMANENT_ERROR_NAMES = frozenset(
+    {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", CIRCLE}
+)
 """The same of botocore and aiohttp, which need not be installed."""
 
-PASSING_STATUS = frozenset({408, 425, 429})
+TRANSIENT_STATUS = frozenset({408, 425, 429})
 """HTTP errors that are the client's by their number but may pass."""
 
 SECRET = re.compile(
@@ -68,7 +70,7 @@ FILE = re.compile("file:/", re.IGNORECASE)
 
 LOCALHOST = "localhost"
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -209,15 +211,15 @@ def _is_malformed(error: BaseException) -> bool:
 
 def is_transient(error: Exception) -> bool:
     """Whether to try again: what lies in the network or in a busy store, not in the request."""
-    if isinstance(error, FIRM_ERRORS) or type(error).__name__ in FIRM_NAMES:
+    if isinstance(error, PERMANENT_ERRORS) or type(error).__name__ in PERMANENT_ERROR_NAMES:
         return False
     status = getattr(error, "status", None)
     if isinstance(status, int) and 400 <= status < 500:
-        return status in PASSING_STATUS
+        return status in TRANSIENT_STATUS
     return getattr(error, "errno", None) not in (errno.EINVAL, errno.ENAMETOOLONG, errno.ENOSPC)
 
 
-def retry(action: Callable[[], Made], pauses: tuple[float, ...] | None = None) -> Made:
+def retry(action: Callable[[], Result], pauses: tuple[float, ...] | None = None) -> Result:
     """What ``action`` returns, tried anew after each pause while its error may pass."""
     return try_again(action, PAUSES if pauses is None else pauses, is_transient, jitter=0.5)
 
@@ -371,7 +373,7 @@ def write(url: str, put: Callable[[AbstractFileSystem, str], None]) -> None:
         fs, path = open_store(url)
     except InputError as error:
         raise OutputError(str(error)) from error
-    target = path if scheme(url) in WHOLE else f"{path}.{uuid.uuid4().hex}.part"
+    target = path if scheme(url) in ATOMIC else f"{path}.{uuid.uuid4().hex}.part"
 
     def make() -> None:
         if target == path:

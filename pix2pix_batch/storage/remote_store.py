@@ -68,7 +68,7 @@ class RemoteStore:
         fs, path = remote.open_store(out)
         bucket = path.strip("/").partition("/")[0]
         try:
-            if remote.scheme(out) in remote.WHOLE - {remote.MEMORY}:
+            if remote.scheme(out) in remote.ATOMIC - {remote.MEMORY}:
                 # Only object stores have buckets; that of memory:// is made by the first write.
                 remote.retry(lambda: fs.info(bucket))
         except FileNotFoundError as error:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from random import uniform
 from typing import TypeVar
 
-PASSING = frozenset(
+TRANSIENT_ERRNOS = frozenset(
     {errno.ESTALE, errno.EIO, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EAGAIN}
 )
 """What a server says, or is said of it, while it starts anew or its disks change over."""
@@ -40,4 +40,6 @@ def retry(
 
 def retry_disk(action: Callable[[], Result], waits: Sequence[float] = WAITS) -> Result:
     """What ``action`` returns. Raises its ``OSError``, one that may pass only after the waits."""
-    return retry(action, waits, lambda error: isinstance(error, OSError) and error.errno in PASSING)
+    return retry(
+        action, waits, lambda error: isinstance(error, OSError) and error.errno in TRANSIENT_ERRNOS
+    )

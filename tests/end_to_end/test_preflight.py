@@ -123,9 +123,8 @@ def test_an_unfit_worker_that_joins_late_is_left_out(tmp_path: Path, tiny: Path)
 
         wait_for(lambda: sent() == 1 + WAITING_CHUNKS, process)
         fleet.worker("blind", before=elsewhere(f"mount -t tmpfs none {source}"))
-        wait_for(
-            lambda: sent() > 1 + WAITING_CHUNKS, process
-        )  # it was seen, and is given something
+        # it was seen, and is given something
+        wait_for(lambda: sent() > 1 + WAITING_CHUNKS, process)
         gate.unlink()
         ran = finish(process)
     assert (ran.code, *ran.counts()) == (0, count, 0, 0), ran.err

@@ -17,11 +17,11 @@ from pix2pix_batch.journal.history import History
 from pix2pix_batch.journal.reader import read_events
 from pix2pix_batch.journal.record import Record
 from pix2pix_batch.journal.shard import Shard, journal_of, lock_of, shards_of
-from pix2pix_batch.journal.writer import MOMENT, Journal
+from pix2pix_batch.journal.writer import LOCK_SECONDS, Journal
 from tests.end_to_end.command import run_python
 
 JOB = {"model": "f00", "model_name": "tiny", "fit": "tile"}
-DECIDED = {"backend": "torch", "precision": "bf16", "batch_size": 8}
+CHOSEN = {"backend": "torch", "precision": "bf16", "batch_size": 8}
 
 
 @given(name=st.text(), count=st.integers(1, 50))
@@ -67,7 +67,7 @@ def open_journal(out: Path, text: str = "", **options: bool) -> Journal:
 def add(out: Path, text: str, *records: Record) -> None:
     journal = open_journal(out, text)
     if "precision" not in journal.job:
-        journal.settle(**DECIDED)
+        journal.settle(**CHOSEN)
     journal.claim([record.name for record in records])
     journal.add(list(records))
     journal.close()
@@ -121,7 +121,7 @@ def test_who_excludes_whom(tmp_path: Path) -> None:
 def test_a_shard_waits_for_no_run_of_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pix2pix_batch.journal.writer.DOOR", 1e6)
+    monkeypatch.setattr("pix2pix_batch.journal.writer.SHARD_LOCK_SECONDS", 1e6)
     whole = open_journal(tmp_path)
     with pytest.raises(InputError, match="another run is writing there"):
         open_journal(tmp_path, "1/2")
@@ -133,7 +133,7 @@ def test_a_shard_waits_while_another_begins(tmp_path: Path) -> None:
     other = open_journal(tmp_path, "1/2")
     door = FileLock(lock_of(tmp_path), thread_local=False)  # as the other holds it then
     door.acquire()
-    opener = threading.Timer(3 * MOMENT, door.release)
+    opener = threading.Timer(3 * LOCK_SECONDS, door.release)
     opener.start()
     open_journal(tmp_path, "2/2").close()
     opener.join()
@@ -171,7 +171,7 @@ def test_a_run_of_the_whole_merges_them(tmp_path: Path) -> None:
         "tmp",
     ]
     header = headers(tmp_path)[0].values
-    assert header == {"schema": 2, **JOB, **DECIDED, "overwrite": False}
+    assert header == {"schema": 2, **JOB, **CHOSEN, "overwrite": False}
 
 
 def test_merging_that_a_crash_cut_off_is_done_again(tmp_path: Path) -> None:
@@ -290,9 +290,9 @@ def test_overwriting_once_more_decides_anew(tmp_path: Path, again: int) -> None:
     """A shard that begins anew once more asks none of those that have not."""
     for text in ("1/2", "2/2"):
         journal = open_journal(tmp_path, text, overwrite=True)
-        assert journal.settle(**DECIDED) == DECIDED
+        assert journal.settle(**CHOSEN) == CHOSEN
         journal.close()
-    now = {**DECIDED, "precision": "fp32"}
+    now = {**CHOSEN, "precision": "fp32"}
     first, second = (f"{again}/2", f"{3 - again}/2")
     journal = open_journal(tmp_path, first, overwrite=True)
     assert journal.settle(**now) == now
@@ -301,7 +301,7 @@ def test_overwriting_once_more_decides_anew(tmp_path: Path, again: int) -> None:
     assert other.job["precision"] == "bf16", "one that goes on does so as it began"
     other.close()
     journal = open_journal(tmp_path, second, overwrite=True)
-    assert journal.settle(**DECIDED) == now, "the first has begun anew too"
+    assert journal.settle(**CHOSEN) == now, "the first has begun anew too"
     journal.close()
     journal = open_journal(tmp_path, first)
     assert journal.job["precision"] == "fp32"
@@ -312,10 +312,10 @@ def test_overwriting_does_not_ask_shards_that_went_on_from_a_whole_that_it_forge
     tmp_path: Path,
 ) -> None:
     whole = open_journal(tmp_path, overwrite=True)
-    whole.settle(**DECIDED)
+    whole.settle(**CHOSEN)
     whole.close()
     add(tmp_path, "1/2", done("a"))
-    now = {**DECIDED, "precision": "fp32"}
+    now = {**CHOSEN, "precision": "fp32"}
     journal = open_journal(tmp_path, "2/2", overwrite=True)
     assert journal.settle(**now) == now
     journal.close()
@@ -329,7 +329,7 @@ def test_in_one_overwriting_the_first_decides_for_all(
     """However often all shards were told to overwrite, and in whatever order they came."""
     out, count = tmp_path_factory.mktemp("out"), 3
     for turn in range(data.draw(st.integers(1, 3))):
-        mine = {**DECIDED, "batch_size": 10 * turn}
+        mine = {**CHOSEN, "batch_size": 10 * turn}
         order = data.draw(st.permutations(range(1, count + 1)))
         for place, number in enumerate(order):
             journal = open_journal(out, f"{number}/{count}", overwrite=True)
@@ -341,8 +341,8 @@ def test_in_one_overwriting_the_first_decides_for_all(
 
 def test_the_first_shard_decides_for_all(tmp_path: Path) -> None:
     first, second = open_journal(tmp_path, "1/2"), open_journal(tmp_path, "2/2")
-    assert first.settle(**DECIDED) == DECIDED
-    assert second.settle(**{**DECIDED, "precision": "fp32"}) == DECIDED
+    assert first.settle(**CHOSEN) == CHOSEN
+    assert second.settle(**{**CHOSEN, "precision": "fp32"}) == CHOSEN
     for journal in (first, second):
         journal.close()
     assert [header.values["precision"] for header in headers(tmp_path)] == [
@@ -354,11 +354,11 @@ def test_the_first_shard_decides_for_all(tmp_path: Path) -> None:
 def test_what_was_decided_before_does_not_bind_those_that_begin_anew(tmp_path: Path) -> None:
     for text in ("1/2", "2/2"):
         add(tmp_path, text, done(text))
-    now = {**DECIDED, "precision": "fp32"}
+    now = {**CHOSEN, "precision": "fp32"}
     first = open_journal(tmp_path, "1/2", overwrite=True)
     assert first.settle(**now) == now
     second = open_journal(tmp_path, "2/2", overwrite=True)
-    assert second.settle(**DECIDED) == now, "the first has begun anew too"
+    assert second.settle(**CHOSEN) == now, "the first has begun anew too"
     for journal in (first, second):
         journal.begin()
         journal.close()
