@@ -58,7 +58,7 @@ def main() -> None:
         for at in range(0, len(images), BATCH):
             batch = np.zeros((BATCH, size, size, info.architecture.in_channels), np.uint8)
             batch[: len(images[at : at + BATCH])] = images[at : at + BATCH]
-            found += domain.squares(engine(batch).embeddings).tolist()
+            found += domain.squared_distances(engine(batch).embeddings).tolist()
         return np.array([domain.to_percentile(square**0.5) for square in found[: len(images)]])
 
     inputs = [np.ascontiguousarray(data.val[i][1]) for i in range(len(data.val))]
@@ -79,7 +79,7 @@ def main() -> None:
     took = {}
     for what, work in (
         ("engine", lambda: engine(batch)),
-        ("distance", lambda: domain.squares(np.zeros((BATCH, len(domain.metric.mean))))),
+        ("distance", lambda: domain.squared_distances(np.zeros((BATCH, len(domain.metric.mean))))),
     ):
         work()
         start = time.process_time()

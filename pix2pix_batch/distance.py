@@ -62,7 +62,7 @@ class Metric(NamedTuple):
         root = np.linalg.cholesky(shrink_covariance(covariance, inputs))
         return cls(mean.astype(np.float64), np.linalg.inv(root))
 
-    def squares(self, embeddings: np.ndarray) -> np.ndarray:
+    def squared_distances(self, embeddings: np.ndarray) -> np.ndarray:
         """Squared distances, ``float64 (N,)``, of ``(N, D)`` embeddings.
 
         Each on its own and without BLAS, so that neither the batch nor the number of threads
@@ -93,7 +93,7 @@ def describe_embeddings(embeddings: np.ndarray) -> Embedding:
         metric = Metric.of(others.mean(0), np.cov(others, rowvar=False), len(others))
         if metric is None:
             return Embedding(*made)
-        distances.append(np.sqrt(metric.squares(embeddings[part])))
+        distances.append(np.sqrt(metric.squared_distances(embeddings[part])))
     quantiles = np.percentile(np.concatenate(distances), PERCENTILES)
     if not 0 < quantiles[-1] < np.finfo(np.float32).max:
         return Embedding(*made)
@@ -124,18 +124,18 @@ class Domain:
                 f"{path}: its embedding's covariance is none; get it again"
             ) from error
 
-    def squares(self, embeddings: np.ndarray) -> np.ndarray:
+    def squared_distances(self, embeddings: np.ndarray) -> np.ndarray:
         """Squared Mahalanobis distances, ``float64 (N,)``."""
-        return self.metric.squares(embeddings)
+        return self.metric.squared_distances(embeddings)
 
-    def distance(self, squares: Sequence[float], shares: Sequence[float]) -> float | None:
+    def distance(self, squared_distances: Sequence[float], shares: Sequence[float]) -> float | None:
         """An image's distance, from its tiles' squared ones.
 
         Up to 100 it is the percentile among the training inputs; beyond, 100 times the ratio to
         the farthest of them. Over tiles it is the root of the mean square, each tile weighing
         what ``shares`` says is image in it and not padding. ``None`` where all are mostly padding.
         """
-        told = [(s, w) for s, w in zip(squares, shares, strict=True) if w >= LEAST_SHARE]
+        told = [(s, w) for s, w in zip(squared_distances, shares, strict=True) if w >= LEAST_SHARE]
         if not told:
             return None
         weight = sum(share for _, share in told)

@@ -203,8 +203,8 @@ class Job:
         """Have the items converted. Device, precision and batch size are chosen on the
         ``first``."""
         options, journal = self.options, recorder.journal
-        far = self.planned.is_remote or not all(map(files.is_on_disk, first))
-        self.settings = replace(self.settings, far=far)
+        is_remote = self.planned.is_remote or not all(map(files.is_on_disk, first))
+        self.settings = replace(self.settings, is_remote=is_remote)
         with ExitStack() as stack:
             client, self.progress.workers = start_workers(
                 stack, options, self.planned.info, self.settings, first

@@ -193,10 +193,10 @@ def _choose_precision(
     if tiles is None:
         return fast, ""
     key = settings.model, settings.fingerprint, settings.size
-    few = min(batch_size, len(tiles))
+    tile_count = min(batch_size, len(tiles))
     # Past the cache, which would keep it in memory beside the job's own engine; and direct, as
     # preparing Winograd's kernels takes longer than these few images.
-    exact_engine = open_engine.__wrapped__(*key, few, settings.device, "fp32", direct=True)
+    exact_engine = open_engine.__wrapped__(*key, tile_count, settings.device, "fp32", direct=True)
     exact = _translate(exact_engine, tiles)
     # Before the next is opened: the memory of a worker is reckoned for one engine.
     del exact_engine

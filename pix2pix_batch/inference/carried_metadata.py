@@ -244,12 +244,12 @@ def place_output(
         ImageError: A file beside the input cannot be used, or a time cannot be set.
     """
     # Before the output: where that is there, what goes with it is too.
-    beside = place_sidecars(item, kept, place, settings)
+    sidecar_paths = place_sidecars(item, kept, place, settings)
     place(item.output, data)
     if settings.keep_times:
         time = modification_time(item)
         date(Path(settings.out) / item.output, time)
-    return beside
+    return sidecar_paths
 
 
 def place_sidecars(item: Item, kept: Metadata, place: Place, settings: Settings) -> tuple[str, ...]:
@@ -271,10 +271,10 @@ def place_sidecars(item: Item, kept: Metadata, place: Place, settings: Settings)
     if in_dataset or (not item.sidecars and kept.ground is None):
         return ()
     out = Path(settings.out)
-    beside = []
+    sidecar_paths = []
     for sidecar in list_sidecar_outputs(item, kept, item.output):
         place(sidecar.name, sidecar.data)
-        beside.append(sidecar.name)
+        sidecar_paths.append(sidecar.name)
         if settings.keep_times:
             date(out / sidecar.name, sidecar.time)
-    return tuple(beside)
+    return tuple(sidecar_paths)

@@ -66,7 +66,7 @@ class Converter:
             engine_of(settings), settings, self.architecture, self.info.ranges.input.dtype
         )
         self.plain_builder: BatchBuilder[tuple[PendingImage, int]] | None = None
-        self.threads = codec_threads(settings.far)
+        self.threads = codec_threads(settings.is_remote)
         self.records: list[Record] = []
         self.translated = 0  # tiles
         self.writing: deque[tuple[Future[list[Record]], int]] = deque()
@@ -92,7 +92,7 @@ class Converter:
     def _run(self, items: Iterable[Item], pool: ThreadPoolExecutor) -> None:
         decoded = decode_ahead(
             items, self._decode, pool, self.watch,
-            threads=self.threads, batch=len(self.builder.buffer), far=self.settings.far,
+            threads=self.threads, batch=len(self.builder.buffer), is_remote=self.settings.is_remote,
         )  # fmt: skip
         for work in decoded:
             if self.fatal:
@@ -180,7 +180,7 @@ class Converter:
                 data = input_reading.select_own_page(item, data)
                 picture = input_reading.decode_item(item, data, self.info, self.settings)
             height, width = picture.pixels.shape[:2]
-            output_formats.require_size(item.form, width * (1 + self.settings.beside), height)
+            output_formats.require_size(item.form, width * (1 + self.settings.side_by_side), height)
             kept = carried_metadata.collect(data, picture, self.settings)
             tiles = fit_to_model(
                 picture.pixels,
@@ -215,7 +215,7 @@ class Converter:
         content = large_images.hash_content(item.path) if self.settings.noise else b""
         kept = carried_metadata.collect_described(item, self.settings)
         work = PendingImage(item, stamp, content, tiles, None, kept, len(tiles))
-        work.squares = tiles.squares
+        work.squared_distances = tiles.squared_distances
         return work
 
     def _translate(
@@ -265,9 +265,9 @@ class Converter:
     ) -> None:
         if self.domain is not None:
             # Without the padding of a batch that is not full.
-            squares = self.domain.squares(made.embeddings[: len(owners)])
-            for (work, _), square in zip(owners, squares, strict=True):
-                work.squares.append(float(square))
+            squared_distances = self.domain.squared_distances(made.embeddings[: len(owners)])
+            for (work, _), square in zip(owners, squared_distances, strict=True):
+                work.squared_distances.append(float(square))
         ready = []
         for (work, index), tile in zip(owners, made.images, strict=False):
             # Its other tiles were in the batch already when it failed.
@@ -280,14 +280,14 @@ class Converter:
         self._hand_over(ready, pool)
 
     def _hand_over(self, ready: Sequence[PendingImage], pool: ThreadPoolExecutor) -> None:
-        step = count_together(len(ready), self.threads, self.settings.far)
+        step = count_together(len(ready), self.threads, self.settings.is_remote)
         for start in range(0, len(ready), step):
             # Bounds the images in memory where writing is slower than the engine. Two batches: one
             # is written while the next becomes ready.
             self._collect(2 * max(len(self.builder.buffer), self.threads))
-            few = ready[start : start + step]
-            self.writing.append((pool.submit(self._write_all, few), len(few)))
-            self.unwritten += len(few)
+            group = ready[start : start + step]
+            self.writing.append((pool.submit(self._write_all, group), len(group)))
+            self.unwritten += len(group)
 
     def _collect(self, leave: int) -> None:
         # In the order in which they were given to the pool, so records come in a steady order.
@@ -296,11 +296,11 @@ class Converter:
             self.records += written.result()
             self.unwritten -= count
 
-    def _write_all(self, few: Sequence[PendingImage]) -> list[Record]:
+    def _write_all(self, group: Sequence[PendingImage]) -> list[Record]:
         """What became of them, until OUT takes no more."""
         records = []
         with open_destination(self.settings.out) as destination:
-            for work in few:
+            for work in group:
                 try:
                     records.append(self.writer.write(work, self.place or destination.place))
                 except OutputError as error:

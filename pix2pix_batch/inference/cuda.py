@@ -87,8 +87,8 @@ class Slot:
         self.stream.synchronize()
         self.graph, self.remark = self._capture(device) if captures else (None, "")
         # Last: a batch that does not fit into the GPU's memory is to take none of the machine's.
-        self.given = [torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in inputs]
-        self.taken = [
+        self.host_inputs = [torch.empty(x.shape, dtype=x.dtype, pin_memory=True) for x in inputs]
+        self.host_outputs = [
             torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in self.outputs
         ]
         self.count = 0
@@ -116,26 +116,26 @@ class Slot:
         ``arrays``: of the inputs, each of as many images, at most the batch; zeros fill the rest.
         """
         self.count = len(arrays[0])
-        for host, array in zip(self.given, arrays, strict=True):
+        for host, array in zip(self.host_inputs, arrays, strict=True):
             if array.shape[1:] != tuple(host.shape[1:]) or not 0 < self.count <= len(host):
                 raise ValueError(f"expected up to {tuple(host.shape)}, got {array.shape}")
             host.numpy()[: self.count] = array
             host.numpy()[self.count :] = 0  # not what the slot's last batch left
         with torch.cuda.stream(self.stream):
-            for there, host in zip(self.inputs, self.given, strict=True):
+            for there, host in zip(self.inputs, self.host_inputs, strict=True):
                 there.copy_(host, non_blocking=True)
             if self.graph is not None:
                 self.graph.replay()
             else:
                 self.outputs = self.run()
-            for host, there in zip(self.taken, self.outputs, strict=True):
+            for host, there in zip(self.host_outputs, self.outputs, strict=True):
                 host.copy_(there, non_blocking=True)
             self.done.record()
 
     def finish(self) -> Translated:
         """What :meth:`start` began; copies, since the buffers are used again."""
         self.done.synchronize()
-        images, embeddings = (host.numpy()[: self.count].copy() for host in self.taken)
+        images, embeddings = (host.numpy()[: self.count].copy() for host in self.host_outputs)
         return Translated(images, embeddings)
 
 
@@ -384,16 +384,16 @@ def exact_convolutions() -> Iterator[None]:
     cudnn: Any = torch.backends.cudnn
     # From PyTorch 2.9 on; to read the older setting is an error there where a user has set this.
     precision = (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else None
-    wanted = [
+    changes = [
         (cudnn, "deterministic", True),
         (cudnn, "benchmark", False),
         precision or (cudnn, "allow_tf32", False),
     ]
-    before = [getattr(place, name) for place, name, _ in wanted]
+    before = [getattr(place, name) for place, name, _ in changes]
     try:
-        for place, name, value in wanted:
+        for place, name, value in changes:
             setattr(place, name, value)
         yield
     finally:
-        for (place, name, _), value in zip(wanted, before, strict=True):
+        for (place, name, _), value in zip(changes, before, strict=True):
             setattr(place, name, value)

@@ -39,9 +39,9 @@ Decode = Callable[[Item], PendingImage | Record]
 """Makes an item's image ready for the engine, or says why there is none."""
 
 
-def codec_threads(far: bool = False) -> int:
+def codec_threads(is_remote: bool = False) -> int:
     """Raises :class:`InputError` where the environment says no number."""
-    if far:
+    if is_remote:
         return FAR_THREADS
     return environment.read_codec_threads(CODEC_THREADS)
 
@@ -54,7 +54,7 @@ def decode_ahead(
     *,
     threads: int,
     batch: int,
-    far: bool,
+    is_remote: bool,
 ) -> Iterator[PendingImage | Record]:
     """Decode items some way ahead of their use.
 
@@ -65,7 +65,7 @@ def decode_ahead(
         watch: Entered while a file's size is asked for.
         threads: How many threads the pool has.
         batch: How many tiles the engine takes at once.
-        far: Whether the files lie behind URLs.
+        is_remote: Whether the files lie behind URLs.
 
     Yields:
         The images, in the order of the items; a record for an item that cannot be decoded.
@@ -80,7 +80,7 @@ def decode_ahead(
         with watch("reading it", item.name):
             # In this thread, not in the pool's: what is decoded ahead is bounded before it is read.
             length = files.size_of(item)
-        if queue.is_enough(length, count_together(queue.wanted, threads, far)):
+        if queue.is_enough(length, count_together(queue.max_ahead, threads, is_remote)):
             queue.send()
         while queue.is_full(length):
             yield from queue.take()
@@ -95,41 +95,41 @@ class _Queue:
 
     def __init__(self, pool: ThreadPoolExecutor, decode: Decode, threads: int, batch: int) -> None:
         self.pool, self.decode, self.threads, self.batch = pool, decode, threads, batch
-        self.wanted = threads
+        self.max_ahead = threads
         """Images ahead; as many as fill a batch, once it is known."""
         self.ahead: deque[tuple[Future[list[PendingImage | Record]], list[Item], int]] = deque()
         self.size = self.count = 0
-        self.few: list[Item] = []
-        """To be decoded together, of ``few_size`` bytes."""
-        self.few_size = 0
+        self.unsent: list[Item] = []
+        """To be decoded together, of ``unsent_size`` bytes."""
+        self.unsent_size = 0
 
     def add(self, item: Item, length: int) -> None:
         """Let it wait, a file of ``length`` bytes."""
-        self.few.append(item)
-        self.few_size += length
+        self.unsent.append(item)
+        self.unsent_size += length
         self.size, self.count = self.size + length, self.count + 1
 
     def add_variant(self, item: Item) -> None:
         """Let it wait with the one before, which is of the same input and is decoded once."""
-        self.few.append(item)
+        self.unsent.append(item)
         self.count += 1
 
     def is_enough(self, length: int, together: int) -> bool:
         """Whether what waits is sent before an item of ``length`` bytes is added to it."""
-        return len(self.few) >= together or self.few_size + length > SMALL
+        return len(self.unsent) >= together or self.unsent_size + length > SMALL
 
     def is_full(self, length: int) -> bool:
         """Whether something is taken out before an item of ``length`` bytes is added."""
         # A single file above the limit still gets its turn, once nothing else is ahead.
-        beyond = self.count >= self.wanted or self.size + length > READ_AHEAD
+        beyond = self.count >= self.max_ahead or self.size + length > READ_AHEAD
         return bool(self.ahead) and beyond
 
     def send(self) -> None:
         """Have decoded what waits."""
-        if self.few:
-            made = self.pool.submit(_decode_all, self.few, self.decode)
-            self.ahead.append((made, self.few, self.few_size))
-            self.few, self.few_size = [], 0
+        if self.unsent:
+            made = self.pool.submit(_decode_all, self.unsent, self.decode)
+            self.ahead.append((made, self.unsent, self.unsent_size))
+            self.unsent, self.unsent_size = [], 0
 
     def take(self) -> Iterator[PendingImage | Record]:
         """The first that were sent together, once they are decoded."""
@@ -139,7 +139,7 @@ class _Queue:
                 tiles = max(1, len(made.tiles))  # none of an image whose rows are there
                 # By the last image: of large images few fill a batch, and more ahead would only
                 # take memory.
-                self.wanted = max(self.threads, math.ceil(self.batch / tiles))
+                self.max_ahead = max(self.threads, math.ceil(self.batch / tiles))
             yield made
         self.size, self.count = self.size - used, self.count - len(items)
 
@@ -148,18 +148,18 @@ def _is_of_same(item: Item, before: Item | None) -> bool:
     return before is not None and (before.path, before.page) == (item.path, item.page)
 
 
-def count_together(images: int, threads: int, far: bool) -> int:
+def count_together(images: int, threads: int, is_remote: bool) -> int:
     """Choose how many images one thread takes at once.
 
     Args:
         images: How many images are wanted ahead.
         threads: How many threads decode.
-        far: Whether the files lie behind URLs, so that each is waited for.
+        is_remote: Whether the files lie behind URLs, so that each is waited for.
 
     Returns:
         The number of images, at least 1.
     """
-    if far:  # where each is waited for
+    if is_remote:  # where each is waited for
         return 1
     # Twice as many groups as threads at least, so that none waits while another has several images.
     return max(1, min(TOGETHER, images // (2 * threads)))
@@ -179,5 +179,10 @@ def _copy_decoded(made: PendingImage | Record, item: Item) -> PendingImage | Rec
     if isinstance(made, Record):
         return replace(made, name=item.name)
     return replace(
-        made, item=item, tiles=made.tiles.restart(), waiting=len(made.tiles), squares=[], norms=None
+        made,
+        item=item,
+        tiles=made.tiles.restart(),
+        waiting=len(made.tiles),
+        norms=None,
+        squared_distances=[],
     )

@@ -113,11 +113,11 @@ OPENING_LOCK = threading.Lock()
 """Held while an engine is opened: if several threads want the same engine, one of them opens it,
 and on a GPU nothing else is opened while a CUDA graph is captured."""
 
-_opened: dict[tuple[object, ...], Engine] = {}
+_opener_engines: dict[tuple[object, ...], Engine] = {}
 """The engines that openers have opened on this worker, oldest first."""
 
 
-_expected: set[EngineKey] = set()
+_opened_ahead: set[EngineKey] = set()
 """The engine that :func:`open_ahead` has opened, until it is known whether the job needs it."""
 
 
@@ -125,7 +125,7 @@ def open_ahead(settings: Settings) -> None:
     """Open PyTorch's engine for settings that the job will probably have."""
     key = _engine_key(settings)
     with OPENING_LOCK:
-        _expected.add(key)
+        _opened_ahead.add(key)
         open_engine(*key)
 
 
@@ -139,11 +139,11 @@ def engine_of(settings: Settings) -> Engine:
 def _engine_of(settings: Settings) -> Engine:
     if settings.opener is None or settings.backend in ("auto", TORCH):
         key = _engine_key(settings)
-        if _expected - {key}:  # there is memory for one
+        if _opened_ahead - {key}:  # there is memory for one
             open_engine.cache_clear()
-        _expected.clear()
+        _opened_ahead.clear()
         return open_engine(*key)
-    if (engine := _opened.get(_key(settings))) is None:
+    if (engine := _opener_engines.get(_key(settings))) is None:
         engine, reason = settings.opener(settings, None)
         if engine is None:
             raise InputError(f"--backend {settings.backend}: {reason}")
@@ -152,11 +152,11 @@ def _engine_of(settings: Settings) -> Engine:
 
 
 def keep(settings: Settings, engine: Engine) -> None:
-    while len(_opened) >= 2:
+    while len(_opener_engines) >= 2:
         # Two: a job with noise has a second engine for the images without, and more would fill a
         # GPU.
-        _opened.pop(next(iter(_opened)))
-    _opened[_key(settings)] = engine
+        _opener_engines.pop(next(iter(_opener_engines)))
+    _opener_engines[_key(settings)] = engine
 
 
 def _key(settings: Settings) -> tuple[object, ...]:

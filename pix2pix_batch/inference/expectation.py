@@ -76,9 +76,9 @@ def _try(
         if (a.in_channels, a.out_channels) != (3, 3):
             return None
         reference.reverse_channels(checkpoint, net)
-    wanted = images.read(expected.read_bytes(), a.out_channels).pixels
+    expected_pixels = images.read(expected.read_bytes(), a.out_channels).pixels
     pixels = read_picture(source.read_bytes(), info).pixels.copy()  # which torch wants writable
-    shape = wanted.shape[:2]
+    shape = expected_pixels.shape[:2]
     if info.labels is None:
         pixels = tiling.resize(pixels, shape)
     elif pixels.shape[:2] != shape:
@@ -90,7 +90,7 @@ def _try(
         )
     engine = TorchEngine(net, size=shape[0], batch_size=1) if shape[0] == shape[1] else None
     made = engine(pixels[None]).images if engine else _translate(net, pixels)
-    return Settled(settled, float(np.abs(made[0].astype(np.float32) - wanted).mean()))
+    return Settled(settled, float(np.abs(made[0].astype(np.float32) - expected_pixels).mean()))
 
 
 def _translate(net: Any, pixels: np.ndarray) -> np.ndarray:

@@ -38,11 +38,11 @@ class Room(NamedTuple):
 @dataclass(frozen=True)
 class FeaturePlan:
     """``rooms``: the buffers; ``buffers``: the number of that which each layer's result, and
-    :data:`IMAGE`, is in; ``wanted``: how each convolution reads its input, by its name."""
+    :data:`IMAGE`, is in; ``input_places``: how each convolution reads its input, by its name."""
 
     rooms: tuple[Room, ...]
     buffers: Mapping[str, int]
-    wanted: Mapping[str, Place]
+    input_places: Mapping[str, Place]
 
     def room(self, name: str) -> Room:
         """Of that layer's result."""
@@ -61,8 +61,8 @@ def choose_way(layer: Convolution, after: Size) -> Way:
 
 def is_thin(layer: Convolution) -> bool:
     """Whether it makes the image: of inner layers only toys have so few channels."""
-    few = rule.is_thin_plain(layer.kernel, layer.stride, layer.outputs)
-    return few and not layer.transposed and not layer.normed
+    is_plain = rule.is_thin_plain(layer.kernel, layer.stride, layer.outputs)
+    return is_plain and not layer.transposed and not layer.normed
 
 
 def choose_direct(layer: Convolution, after: Size) -> Way:
@@ -109,13 +109,13 @@ def plan_features(
         The buffers, which layer has which, and how each convolution reads its input.
     """
     layers = list(description.measure_layers(*size))
-    wanted = {}
+    input_places = {}
     for layer, before, after in layers:
         if isinstance(layer, Convolution):
-            wanted[layer.name] = place_input(layer, before, after, choose(layer, after))
-    kinds = {IMAGE: _room(description, wanted, IMAGE, description.in_channels, size)}
+            input_places[layer.name] = place_input(layer, before, after, choose(layer, after))
+    kinds = {IMAGE: _room(description, input_places, IMAGE, description.in_channels, size)}
     for layer, _, after in layers:
-        kinds[layer.name] = _room(description, wanted, layer.name, layer.outputs, after)
+        kinds[layer.name] = _room(description, input_places, layer.name, layer.outputs, after)
     rooms, buffers, free = [kinds[IMAGE]], {IMAGE: 0}, dict[Room, list[int]]()
     last, end = description.last_reads, layers[-1].layer.name
     for at, (layer, _, _) in enumerate(layers):
@@ -128,16 +128,16 @@ def plan_features(
         for done in {*layer.reads} - {IMAGE}:
             if last[done] == at:
                 free.setdefault(kinds[done], []).append(buffers[done])
-    return FeaturePlan(tuple(rooms), buffers, wanted)
+    return FeaturePlan(tuple(rooms), buffers, input_places)
 
 
 def _room(
-    description: LayeredDescription, wanted: Mapping[str, Place], name: str, channels: int,
+    description: LayeredDescription, input_places: Mapping[str, Place], name: str, channels: int,
     size: Size,
 ) -> Room:  # fmt: skip
     """As its readers want it, where all want the same."""
     plain = Place(0, False, size)
-    places = {wanted.get(reader, plain) for reader in _list_readers(description, name)}
+    places = {input_places.get(reader, plain) for reader in _list_readers(description, name)}
     return Room(channels, size, places.pop() if len(places) == 1 else plain)
 
 

@@ -98,7 +98,7 @@ def reckoned_size(architecture: Description, sizes: list[Size]) -> Size:
     ``whole``; of unknown images a large tile's."""
     assert isinstance(architecture, LayeredDescription)
     side = large_tile(architecture)
-    taken = [pad_size(size, architecture) for size in sizes] or [(side, side)]
-    memory = {one: image_memory(architecture, one) for one in taken}
-    largest = max(taken, key=memory.__getitem__)
+    padded = [pad_size(size, architecture) for size in sizes] or [(side, side)]
+    memory = {one: image_memory(architecture, one) for one in padded}
+    largest = max(padded, key=memory.__getitem__)
     return largest if memory[largest] <= WHOLE_MEMORY else (side, side)

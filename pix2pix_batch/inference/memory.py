@@ -277,6 +277,6 @@ def _count_working(plan: FeaturePlan, sized: Sized) -> int:
         copied = layer.channels * math.prod(sized.before) if layer.kind == "blur" else 0
     elif isinstance(layer, Join):
         made = 0
-    elif plan.room(layer.source).place != plan.wanted[layer.name]:
-        copied = layer.inputs * math.prod(plan.wanted[layer.name].padded)
+    elif plan.room(layer.source).place != plan.input_places[layer.name]:
+        copied = layer.inputs * math.prod(plan.input_places[layer.name].padded)
     return made + copied

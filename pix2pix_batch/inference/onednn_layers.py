@@ -91,7 +91,7 @@ class SizedLayers:
         plan = plan_features(architecture, size, lambda layer, _: prepared[layer.name].way)
         workspace = Workspace()
         self.steps = [
-            Step(prepared[one.layer.name], one, plan.wanted[one.layer.name], workspace)
+            Step(prepared[one.layer.name], one, plan.input_places[one.layer.name], workspace)
             if isinstance(one.layer, Convolution)
             else None
             for one in self.sized
@@ -114,7 +114,7 @@ class SizedLayers:
         """The layer's convolution, before its norm."""
         step, source = self.steps[place], self.features[self.sized[place].layer.source]
         assert step is not None
-        return step.convolve(read_as(source, step.wanted, self.dtype))
+        return step.convolve(read_as(source, step.input_place, self.dtype))
 
     def finish(
         self,
@@ -213,21 +213,21 @@ def _run_convolution(
     return statistics
 
 
-def read_as(feature: Feature, wanted: Place, dtype: torch.dtype) -> Tensor:
+def read_as(feature: Feature, input_place: Place, dtype: torch.dtype) -> Tensor:
     """Give a feature the margin that a layer wants.
 
     Args:
         feature: The feature.
-        wanted: How the layer reads it.
+        input_place: How the layer reads it.
         dtype: The type of its numbers.
 
     Returns:
         The feature with its margin; a copy if it is not held so.
     """
-    if feature.place == wanted:
+    if feature.place == input_place:
         return feature.whole
     channels, height, width = feature.inner.shape[1:]
-    other = Feature(Room(channels, (height, width), wanted), dtype)
+    other = Feature(Room(channels, (height, width), input_place), dtype)
     other.inner.copy_(feature.inner)
     other.fill_margin()
     return other.whole

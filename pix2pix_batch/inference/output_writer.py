@@ -60,12 +60,14 @@ class OutputWriter:
             return Record(item.name, "failed", work.stamp, reason=reason)
         try:
             with self.watch("writing it", item.name):
-                beside = carried_metadata.place_output(
+                sidecar_paths = carried_metadata.place_output(
                     item, work.metadata, data, place, self.settings
                 )
         except ImageError as error:  # for no reason of the input's own: it is tried again
             return Record(item.name, "failed", reason=str(error))
-        return self._record(work, work.squares, digest_of(data), (work.warning, lost), beside)
+        return self._record(
+            work, work.squared_distances, digest_of(data), (work.warning, lost), sidecar_paths
+        )
 
     def _encode(self, work: PendingImage) -> tuple[bytes, str]:
         """The output's bytes, and what the format does not hold of the input's metadata."""
@@ -92,7 +94,7 @@ class OutputWriter:
             assert work.pixels is not None
             return work.pixels
         assert work.tiles.result is not None
-        if self.settings.beside:
+        if self.settings.side_by_side:
             assert work.pixels is not None
             return images.side_by_side(work.pixels, work.tiles.result)
         return work.tiles.result
@@ -122,9 +124,11 @@ class OutputWriter:
             tiles.raster.close()
             return Record(item.name, PART, work.stamp)
         try:
-            squares = tiles.all_squares() if self.domain is not None else []
+            squared_distances = tiles.all_squared_distances() if self.domain is not None else []
             with self.watch("writing it", item.name):
-                beside = carried_metadata.place_sidecars(item, work.metadata, place, self.settings)
+                sidecar_paths = carried_metadata.place_sidecars(
+                    item, work.metadata, place, self.settings
+                )
             watched = partial(self.watch, "writing it", item.name)
             kept, settings = work.metadata, self.settings
             digest = large_images.write_output(tiles, item, kept, self.info, settings, watched)
@@ -136,18 +140,20 @@ class OutputWriter:
             time = carried_metadata.modification_time(item)
             carried_metadata.date(Path(self.settings.out) / item.output, time)
         lost = carried_metadata.describe_lost(work.metadata, item.form)
-        return self._record(work, squares, digest, (*tiles.raster.warnings, lost), beside)
+        return self._record(
+            work, squared_distances, digest, (*tiles.raster.warnings, lost), sidecar_paths
+        )
 
     def _record(
         self,
         work: PendingImage,
-        squares: list[float],
+        squared_distances: list[float],
         digest: str,
         warnings: Iterable[str],
-        beside: tuple[str, ...],
+        sidecar_paths: tuple[str, ...],
     ) -> Record:
-        """``squares``: of the distances of its tiles; ``digest``: of the output; ``beside``: the
-        files that go with it."""
+        """``squared_distances``: of its tiles; ``digest``: of the output; ``sidecar_paths``: in
+        OUT, of the files that go with it."""
         item, warning = work.item, "; ".join(filter(None, warnings))
         record = Record(
             item.name,
@@ -157,12 +163,12 @@ class OutputWriter:
             hash=digest,
             input=work.input,
             warning=warning,
-            beside=beside or None,
+            beside=sidecar_paths or None,
         )
         if item.variant == SOURCE:  # a copy of the input, whose distance and look say nothing
             return record
         if self.domain is not None:
-            distance = self.domain.distance(squares, work.tiles.shares)
+            distance = self.domain.distance(squared_distances, work.tiles.shares)
             unmeasured = True if distance is None else None
             record = replace(record, distance=distance, unmeasured=unmeasured)
         if self.settings.inspect and work.tiles.result is not None:

@@ -44,8 +44,8 @@ class PatchConvolution:
         self.shapes = patch_buffers(
             self.images, (size[0], size[1]), *layer.channels, transposed=layer.transposed
         )
-        for name, wanted in self.shapes.items():
-            layer.workspace.reserve(name, math.prod(wanted))
+        for name, shape in self.shapes.items():
+            layer.workspace.reserve(name, math.prod(shape))
 
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
         """``x (n, inputs, H, W)``; the result is written into ``out`` and returned."""

@@ -55,7 +55,7 @@ class PendingImage:
     input: str = ""
     warning: str = ""
     pixels: np.ndarray | None = None
-    squares: list[float] = field(default_factory=list)
+    squared_distances: list[float] = field(default_factory=list)
     norms: NormStatistics | None = None
     profile: RasterProfile | None = None
     failed: bool = False

@@ -76,18 +76,18 @@ class Step:
     """A prepared layer for images of one size."""
 
     def __init__(
-        self, prepared: PreparedLayer, sized: Sized, wanted: Place, workspace: Workspace
+        self, prepared: PreparedLayer, sized: Sized, input_place: Place, workspace: Workspace
     ) -> None:
         """Prepare a layer for one size of images.
 
         Args:
             prepared: The layer, with its weights.
             sized: The layer, with the sizes of its input and output.
-            wanted: How it reads its input.
+            input_place: How it reads its input.
             workspace: Buffers that the convolutions use in turn.
         """
         self.prepared, self.layer = prepared, prepared.layer
-        self.size, self.wanted = sized.after, wanted
+        self.size, self.input_place = sized.after, input_place
         self.products: Products | None = None
         if prepared.way == "winograd":
             self.products = Winograd3x3(prepared.kernel, self.size, workspace)

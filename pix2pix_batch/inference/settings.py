@@ -34,9 +34,10 @@ class Settings:
     """The settings of a job as its workers see them. ``model`` and ``out`` are paths that the
     workers can reach.
 
-    ``far``: inputs or outputs lie behind URLs; ``unpack``: tars become directories; ``exclude``
-    and ``include`` choose their members (:class:`pix2pix_batch.inputs.choice.InputFilter`), and
-    ``pages`` those members' pages (:class:`pix2pix_batch.inputs.source.ScanOptions`).
+    ``is_remote``: inputs or outputs lie behind URLs; ``unpack``: tars become directories;
+    ``exclude`` and ``include`` choose their members
+    (:class:`pix2pix_batch.inputs.choice.InputFilter`), and ``pages`` those members' pages
+    (:class:`pix2pix_batch.inputs.source.ScanOptions`).
     ``georeference``, ``keep_exif``, ``keep_times``: what outputs keep of their inputs besides.
     ``tolerance``: what is made of files that are not as they should be. ``bands``: those of rasters
     that are the model's, with commas between; ``creation_option``: of GDAL's, ``NAME=VALUE``.
@@ -44,8 +45,8 @@ class Settings:
     ``backend``: ``auto``, ``torch``, or one that ``opener`` knows.
 
     Of ``synthesize``: ``noise_rate``, ``noise_blocks`` and ``input_noise``
-    (:mod:`pix2pix_batch.noise`); ``beside``: outputs have their input to their left; ``inspect``:
-    records say what the images look like; ``origin``: XMP that outputs carry.
+    (:mod:`pix2pix_batch.noise`); ``side_by_side``: outputs have their input to their left;
+    ``inspect``: records say what the images look like; ``origin``: XMP that outputs carry.
     """
 
     model: str
@@ -71,11 +72,11 @@ class Settings:
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     pages: str = "first"
-    far: bool = False
+    is_remote: bool = False
     noise_rate: float = 0.5
     noise_blocks: int | None = None
     input_noise: float = 0.0
-    beside: bool = False
+    side_by_side: bool = False
     inspect: bool = False
     origin: bytes = b""
 

@@ -82,8 +82,8 @@ class ValueMapping:
 
     def _column(self, numbers: list[float], like: Tensor) -> Tensor:
         """One number a channel; a single one where all are the same."""
-        few = numbers[:1] if len(set(numbers)) == 1 else numbers
-        return self._constant(few, torch.float32, like.device)
+        distinct = numbers[:1] if len(set(numbers)) == 1 else numbers
+        return self._constant(distinct, torch.float32, like.device)
 
     def _flags(self, like: Tensor) -> Tensor:
         return self._constant(self._is_log, torch.bool, like.device)

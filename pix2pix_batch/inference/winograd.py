@@ -43,7 +43,7 @@ TAPS_OF_PHASE = ((2, 0), (3, 1))
 Operation = tuple[Callable[..., Tensor], Tensor, Tensor, Tensor]
 
 
-class Lines(NamedTuple):
+class TileRows(NamedTuple):
     """Rows of tiles whose rows of the input are transformed in one operation.
 
     ``first``, ``second``: the image's rows for the first of them, or ``None`` for zeros around the
@@ -63,14 +63,14 @@ class Point(NamedTuple):
     and result.
     """
 
-    lines: list[Lines]
+    lines: list[TileRows]
     width_in: list[Operation]
     v: Tensor
     m: Tensor
     width_out: list[Operation]
 
 
-class Made(NamedTuple):
+class OutputRows(NamedTuple):
     """A block's rows of the output that are ``steps`` steps from ``row``, and where they lie."""
 
     row: int
@@ -86,7 +86,7 @@ class Block(NamedTuple):
 
     points: list[Point]
     height_out: list[Operation]
-    made: list[Made]
+    made: list[OutputRows]
 
 
 def transform_kernel(weight: Tensor, transposed: bool, *, outputs_first: bool = False) -> Tensor:
@@ -116,8 +116,8 @@ def transform_kernel(weight: Tensor, transposed: bool, *, outputs_first: bool = 
     shape = g.shape[:1:-1] if outputs_first else g.shape[2:]
     kernel = torch.empty(POINTS, POINTS, *shape)
     for into, above in zip(kernel, _points(*g), strict=True):
-        for to, beside in zip(into, _points(*above), strict=True):
-            to.copy_(beside.T if outputs_first else beside)
+        for to, transformed in zip(into, _points(*above), strict=True):
+            to.copy_(transformed.T if outputs_first else transformed)
     kernel = kernel.flatten(0, 1)
     return kernel.transpose(1, 2) if outputs_first else kernel
 
@@ -170,17 +170,17 @@ class WinogradConvolution:
         self.inputs, self.outputs = layer.channels
         self.bias = None if layer.bias is None else layer.bias.repeat(4 if layer.transposed else 1)
         self.tiling = tile(layer.shape, layer.transposed, blocks)
-        alike = self.tiling.rows * self.tiling.columns, self.tiling.images
+        product_size = self.tiling.rows * self.tiling.columns, self.tiling.images
         # Then each product has one image only: slower, but its bits depend on no neighbour.
-        if not multiplies_alike(self.kernel[0], *alike):
+        if not multiplies_alike(self.kernel[0], *product_size):
             self.tiling = tile(layer.shape, layer.transposed, blocks._replace(group=0))
         self.phases_in, self.phases_out = self.tiling.phases
         _, self.rows, self.columns, self.images, self.count = self.tiling
         self.views: dict[int, list[Block]] = {}
-        for name, wanted in self._shapes(self.count).items():
+        for name, shape in self._shapes(self.count).items():
             # Only reserved: views are made at the first call, when all layers have said how much
             # they need.
-            self.workspace.reserve(name, math.prod(wanted))
+            self.workspace.reserve(name, math.prod(shape))
 
     def tiles_a_batch(self, batch: int) -> int:
         """Rows that the matrix products of so many images have, with those that are left empty."""
@@ -289,12 +289,12 @@ class WinogradConvolution:
         }
         v, m, z, total = view["v"], view["m"], view["z"], view["sum"]
         flat, run = view["lines"].flatten(-2), self.phases_in * self.inputs
-        taken = [
+        windows = [
             flat[..., j * run :].unfold(-1, run, OUTPUTS * run)[..., : self.columns, :]
             for j in range(POINTS)
         ]
         width_in = [
-            (combine, taken[i], taken[j], v[q].transpose(-2, -3))
+            (combine, windows[i], windows[j], v[q].transpose(-2, -3))
             for q, (i, j, combine) in enumerate(INPUTS)
         ]
         points = [
@@ -313,7 +313,7 @@ class WinogradConvolution:
             self._assemble(begin, end, z[:, :n]),
         )
 
-    def _lines(self, begin: int, end: int, lines: Tensor, i: int, j: int) -> list[Lines]:
+    def _lines(self, begin: int, end: int, lines: Tensor, i: int, j: int) -> list[TileRows]:
         """Of inputs ``i`` and ``j`` of tiles; those that take zeros around the image apart."""
         found, s = [], self.phases_in
         for phase in range(s):
@@ -327,10 +327,10 @@ class WinogradConvolution:
                     row if known else None for row, known in zip(rows[places[0]], kind, strict=True)
                 )
                 to = lines[:, places[0] : places[-1] + 1, phase, 1 : self.width + 1]
-                found.append(Lines(first, second, to))
+                found.append(TileRows(first, second, to))
         return found
 
-    def _assemble(self, begin: int, end: int, z: Tensor) -> list[Made]:
+    def _assemble(self, begin: int, end: int, z: Tensor) -> list[OutputRows]:
         """Rows of the output in ``z``, without those outside the image."""
         found, o = [], self.phases_out
         height, width = (n * o // self.phases_in for n in (self.height, self.width))
@@ -343,7 +343,7 @@ class WinogradConvolution:
             if low < high:
                 line = z[i, :, low - begin : high - begin, phase].unflatten(-1, (o, -1))
                 made = line.flatten(2, 4)[:, :, o - 1 : o - 1 + width]
-                found.append(Made(row + OUTPUTS * o * low, high - low, made))
+                found.append(OutputRows(row + OUTPUTS * o * low, high - low, made))
         return found
 
 

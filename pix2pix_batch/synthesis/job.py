@@ -147,7 +147,7 @@ class SynthesisJob:
             # what lies beside images is not laid out
             georeference=bool(info.raster_sides)
             and OUTPUT_FORMATS[options.format].holds_georeference,
-            beside=options.side_by_side,
+            side_by_side=options.side_by_side,
             inspect=True,
             origin=provenance.xmp(info.name, planned.settings.fingerprint) if options.mark else b"",
         )
@@ -157,7 +157,7 @@ class SynthesisJob:
             "kind": SYNTHESIZE,
             **identify_inputs_and_model(planned.scan, settings, info, names_matter=False),
             **what_decides_bytes(options, list_resolved_options(settings)),
-            "beside": settings.beside,
+            "beside": settings.side_by_side,
             **({"source_format": self.source_form} if self.source_form != "png" else {}),
         }
         self.planned = replace(planned, settings=settings, identity=identity, countable=True)

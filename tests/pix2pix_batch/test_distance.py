@@ -66,16 +66,16 @@ def test_distances_are_mahalanobis() -> None:
     assert metric is not None
     inverse = np.linalg.inv(shrink_covariance(covariance, 60))
     expected = [mahalanobis(other, x.mean(0), inverse) ** 2 for other in others]
-    np.testing.assert_allclose(metric.squares(others), expected, rtol=1e-9)
+    np.testing.assert_allclose(metric.squared_distances(others), expected, rtol=1e-9)
 
 
 def test_neither_batch_nor_order_changes_a_bit() -> None:
     metric = Metric.of(np.zeros(WIDTH), np.cov(drawn(60, 3), rowvar=False), 60)
     assert metric is not None
     others = drawn(9, 4).astype(np.float32)
-    whole = metric.squares(others)
-    assert [metric.squares(other[None])[0] for other in others] == whole.tolist()
-    assert metric.squares(others[::-1]).tolist() == whole[::-1].tolist()
+    whole = metric.squared_distances(others)
+    assert [metric.squared_distances(other[None])[0] for other in others] == whole.tolist()
+    assert metric.squared_distances(others[::-1]).tolist() == whole[::-1].tolist()
 
 
 def test_the_quantiles_are_of_inputs_that_the_metric_has_not_seen() -> None:
@@ -100,14 +100,16 @@ def test_new_inputs_of_the_same_kind_get_every_percentile_alike(count: int) -> N
     mix = np.random.default_rng(7).normal(size=(64, 64))
     domain = Domain.of(describe_embeddings(drawn(count, 6, mix)))
     assert domain is not None
-    new = [domain.to_percentile(square**0.5) for square in domain.squares(drawn(500, 8, mix))]
+    new = [
+        domain.to_percentile(square**0.5) for square in domain.squared_distances(drawn(500, 8, mix))
+    ]
     slack = 25 if count == 40 else 12  # the calibration's own spread
     for percentile in (25, 50, 75):
         assert abs(np.mean(np.array(new) < percentile) * 100 - percentile) < slack
     in_sample = Metric.of(*describe_embeddings(drawn(count, 6, mix))[:3])
     assert in_sample is not None
     if count == 40:
-        seen = in_sample.squares(drawn(count, 6, mix)) ** 0.5
+        seen = in_sample.squared_distances(drawn(count, 6, mix)) ** 0.5
         assert np.median([domain.to_percentile(d) for d in seen]) < 5
 
 
@@ -116,7 +118,9 @@ def test_others_lie_beyond_all_training_inputs() -> None:
     assert domain is not None
     for away in (10, 100):
         other = (RANDOM.normal(size=(5, WIDTH)) * away) @ MIX + 5
-        assert all(domain.to_percentile(square**0.5) > 100 for square in domain.squares(other))
+        assert all(
+            domain.to_percentile(square**0.5) > 100 for square in domain.squared_distances(other)
+        )
 
 
 DOMAIN = Domain(Metric(np.zeros(2), np.eye(2)), np.linspace(1, 3, 101))
@@ -182,7 +186,7 @@ def test_a_bundle_gives_its_domain(tmp_path: Path) -> None:
     bundle.describe(path, describe_embeddings(x))
     domain = Domain.open(path)
     assert domain is not None
-    assert domain.to_percentile(float(domain.squares(x.mean(0)[None])[0]) ** 0.5) == 0
+    assert domain.to_percentile(float(domain.squared_distances(x.mean(0)[None])[0]) ** 0.5) == 0
     without = describe_embeddings(x)._replace(quantiles=None)
     bundle.describe(path, without)
     assert Domain.open(path) is None

@@ -51,8 +51,11 @@ def test_training_leaves_the_quantiles(trained: Path, data: Path) -> None:
     info, unet = bundle.load(trained)
     to_levels = LevelMappings(info.ranges).input
     validation = [pair[1] for pair in map(open_data(data, recipe).val.__getitem__, range(4))]
-    squares = domain.squares(finish.measure_embeddings(unet, validation, to_levels).mean[None])
-    assert domain.to_percentile(float(squares[0]) ** 0.5) < 50  # a mean lies in the middle
+    squared_distances = domain.squared_distances(
+        finish.measure_embeddings(unet, validation, to_levels).mean[None]
+    )
+    # a mean lies in the middle
+    assert domain.to_percentile(float(squared_distances[0]) ** 0.5) < 50
 
 
 def test_an_old_bundle_is_given_them(trained: Path, data: Path, tmp_path: Path) -> None:
@@ -197,5 +200,5 @@ def test_what_is_described_is_what_is_measured() -> None:
     x = np.random.default_rng(0).normal(size=(100, 8))
     domain = Domain.of(describe_embeddings(x))
     assert domain is not None
-    inside = [domain.to_percentile(square**0.5) for square in domain.squares(x)]
+    inside = [domain.to_percentile(square**0.5) for square in domain.squared_distances(x)]
     assert 35 < np.median(inside) < 55  # a little closer than inputs it has not seen

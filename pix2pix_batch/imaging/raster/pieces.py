@@ -21,12 +21,12 @@ PARTS = "parts"
 @dataclass(frozen=True)
 class Piece:
     """The output's rows that one row of tiles completes: ``pixels`` ``(h, W, C)``; ``valid``
-    ``bool (h, W)``, or ``None`` where there is data everywhere; ``squares``: of the tiles'
-    distances; ``warnings``: what was odd of the input."""
+    ``bool (h, W)``, or ``None`` where there is data everywhere; ``squared_distances``: of the
+    tiles; ``warnings``: what was odd of the input."""
 
     pixels: np.ndarray
     valid: np.ndarray | None
-    squares: np.ndarray
+    squared_distances: np.ndarray
     warnings: tuple[str, ...] = ()
 
 
@@ -54,7 +54,7 @@ class PieceStore:
         """Read a piece; ``None`` if it is not there, or damaged."""
         try:
             with np.load(self._path(number), allow_pickle=False) as stored:
-                pixels, squares = stored["pixels"], stored["squares"]
+                pixels, squared_distances = stored["pixels"], stored["squares"]
                 warnings = tuple(stored["warnings"].tolist()) if "warnings" in stored else ()
                 valid = None
                 if "valid" in stored:
@@ -62,12 +62,12 @@ class PieceStore:
                     valid = bits.astype(bool).reshape(pixels.shape[:2])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
-        return Piece(pixels, valid, squares, warnings)
+        return Piece(pixels, valid, squared_distances, warnings)
 
     def write(self, number: int, piece: Piece) -> None:
         """Write a piece. Raises :class:`OutputError`, or :class:`ImageError` for a problem that not
         every image has."""
-        arrays = {"pixels": piece.pixels, "squares": piece.squares}
+        arrays = {"pixels": piece.pixels, "squares": piece.squared_distances}
         if piece.valid is not None:
             arrays["valid"] = np.packbits(piece.valid)
         if piece.warnings:

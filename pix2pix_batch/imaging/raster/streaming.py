@@ -56,7 +56,7 @@ class StreamedTiles:
         self.rows, self.columns = (Axis.plan(side, size) for side in (raster.height, raster.width))
         begin, self.end = some or (0, self.rows.count)
         self.done = min(store.count_done(begin), self.end)
-        self.squares: list[float] = []
+        self.squared_distances: list[float] = []
         """Of the tiles that are made now, in order."""
         self.strict = strict
         self._require_tolerated(raster.warnings)
@@ -64,7 +64,7 @@ class StreamedTiles:
             self._require_tolerated(self._piece(number).warnings)
         self._sums: Sums | None = None
         self._valid: dict[int, np.ndarray] = {}
-        self._seen = 0  # of squares, in pieces
+        self._seen = 0  # of the squared distances, in pieces
 
     @property
     def first_row(self) -> int:
@@ -168,23 +168,23 @@ class StreamedTiles:
         return first, max(first, min(ready, self.raster.height - y))
 
     def _finish_row(self, row: int, pixels: np.ndarray) -> None:
-        squares = np.array(self.squares[self._seen :], np.float64)
-        self._seen = len(self.squares)
+        squared_distances = np.array(self.squared_distances[self._seen :], np.float64)
+        self._seen = len(self.squared_distances)
         valid = self._valid.pop(row, None)
         # Made once more only for the sums that the next row shares; its piece is there.
         if row < self.done:
             return
         (first, last), left = self._find_rows(row), self.columns.before
         inside = None if valid is None else valid[first:last, left : left + self.raster.width]
-        self.store.write(row, Piece(pixels, inside, squares, tuple(self.raster.warnings)))
+        self.store.write(row, Piece(pixels, inside, squared_distances, tuple(self.raster.warnings)))
 
-    def all_squares(self) -> list[float]:
-        """The squares of all tiles, also of those that were made before. Raises
+    def all_squared_distances(self) -> list[float]:
+        """The squared distances of all tiles, also of those that were made before. Raises
         :class:`ImageError`."""
-        squares: list[float] = []
+        squared_distances: list[float] = []
         for number in range(self.rows.count):
-            squares += self._piece(number).squares.tolist()
-        return squares
+            squared_distances += self._piece(number).squared_distances.tolist()
+        return squared_distances
 
     def _piece(self, number: int) -> Piece:
         piece = self.store.read(number)

@@ -92,6 +92,8 @@ def test_an_engine_is_opened_once_whatever_becomes_of_its_images(tiny: Path) -> 
         seed=0, backend="masked", opener=counting, georeference=True,
     )  # fmt: skip
     first = engine_of(settings)
-    assert engine_of(replace(settings, georeference=False, keep_times=True, far=True)) is first
+    assert (
+        engine_of(replace(settings, georeference=False, keep_times=True, is_remote=True)) is first
+    )
     assert engine_of(replace(settings, batch_size=3)) is not first
     assert len(opened) == 2

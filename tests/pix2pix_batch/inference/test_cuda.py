@@ -193,7 +193,7 @@ def test_weights_are_there_before_the_first_batch() -> None:
         slot = Slot([Shape((1, 4), torch.float32)], prepare, torch.device("cuda"), captures=False)
         slot.start([np.ones((1, 4), np.float32)])
         slot.done.synchronize()
-        assert slot.taken[0].tolist() == [[6.0] * 4]
+        assert slot.host_outputs[0].tolist() == [[6.0] * 4]
 
 
 @pytest.mark.parametrize("wrong", [(0, SIZE, 3), (4, SIZE, 3), (1, 32, 3), (1, SIZE, 1)])

@@ -90,9 +90,9 @@ def test_windows_are_the_tiles_of_the_whole(
             raster = open_raster(str(folder / "a.npy"), "a.npy", whole_range("uint16", 2))
             tiles = StreamedTiles(raster, side, store)
             for index, tile in list(tiles.list_numbered())[:most]:
-                tiles.squares.append(float(index))
+                tiles.squared_distances.append(float(index))
                 tiles.add_tile(index, translate(index, tile))
-    assert tiles.all_squares() == list(range(len(whole)))
+    assert tiles.all_squared_distances() == list(range(len(whole)))
     count = tiles.rows.count
     cuts = [0, *sorted(random.integers(0, count + 1, 2).tolist()), count]
     store, parts = PieceStore(folder / "others"), list(pairwise(cuts))
@@ -100,13 +100,13 @@ def test_windows_are_the_tiles_of_the_whole(
         raster = open_raster(str(folder / "a.npy"), "a.npy", whole_range("uint16", 2))
         some = StreamedTiles(raster, side, store, some=parts[place])
         for index, tile in some.list_numbered():
-            some.squares.append(float(index))
+            some.squared_distances.append(float(index))
             some.add_tile(index, translate(index, tile))
     for number in range(count):
         one, other = store.read(number), tiles.store.read(number)
         assert one is not None and other is not None
         assert np.array_equal(one.pixels, other.pixels)
-        assert np.array_equal(one.squares, other.squares)
+        assert np.array_equal(one.squared_distances, other.squared_distances)
     raster = open_raster(str(folder / "a.npy"), "a.npy", whole_range("uint16", 2))
     assert len(StreamedTiles(raster, side, store)) == 0
     made = [store.read(number) for number in range(tiles.rows.count)]
