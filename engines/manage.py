@@ -126,8 +126,8 @@ def build(
             require_buildable(spec, chosen, target, gpu)
         checked, cache = read_samples(images, spec), Cache()
         for target in gpus:
-            aimed = replace(options or BuildOptions(), target=target)
-            reports.append(_build(cache, spec, chosen, aimed, gpu, checked, display))
+            targeted = replace(options or BuildOptions(), target=target)
+            reports.append(_build(cache, spec, chosen, targeted, gpu, checked, display))
     for report in reports:
         yield from report
 

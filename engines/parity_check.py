@@ -223,6 +223,6 @@ def load_engine(
         size=key.size,
         batch_size=key.batch_size,
         precision=key.precision,
-        kept=None if cache is None else cache.runtime_file(entry),
+        runtime_file=None if cache is None else cache.runtime_file(entry),
         output_type=output_type,
     )

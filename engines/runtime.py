@@ -23,9 +23,9 @@ class TensorRTEngine(SlotEngine):
     """A built engine on one GPU; an :class:`pix2pix_batch.inference.engine.Engine`.
 
     ``plan`` must come from :class:`pix2pix_batch.engines.cache.Cache`: loading one runs it.
-    ``kept``: for what the library compiles at load. ``output_type``: of the bundle's outputs, by
-    NumPy's name: samples of 16 bits go in and out as 32-bit integers. Not for use from several
-    threads at once.
+    ``runtime_file``: for what the library compiles at load. ``output_type``: of the bundle's
+    outputs, by NumPy's name: samples of 16 bits go in and out as 32-bit integers. Not for use from
+    several threads at once.
     Raises :class:`EngineError` where it does not fit this GPU, :class:`MemoryShortage` where it
     does not fit its memory.
     """
@@ -39,7 +39,7 @@ class TensorRTEngine(SlotEngine):
         batch_size: int,
         precision: str,
         device: str = "cuda",
-        kept: RuntimeFile | None = None,
+        runtime_file: RuntimeFile | None = None,
         output_type: str = "uint8",
     ) -> None:
         super().__init__()
@@ -62,7 +62,9 @@ class TensorRTEngine(SlotEngine):
             self.masked = sorted(noise, key=lambda name: int(name.removeprefix(NOISE)))
             names = [IMAGE, *self.masked]
             shapes = [inputs[name] for name in names]
-            self.cache = RuntimeCache(library, self.engine, b"" if kept is None else kept.read())
+            self.cache = RuntimeCache(
+                library, self.engine, b"" if runtime_file is None else runtime_file.read()
+            )
             self.slots = [
                 Slot(
                     shapes,
@@ -73,8 +75,8 @@ class TensorRTEngine(SlotEngine):
                 for _ in range(SLOTS)
             ]
             changes = self.cache.serialize_changes()
-        if kept is not None and changes:
-            kept.write(changes)
+        if runtime_file is not None and changes:
+            runtime_file.write(changes)
 
     def _choose(
         self, images: np.ndarray, masks: Masks | None

@@ -159,9 +159,9 @@ def find_or_build(
     here = gpu if options.target == CURRENT else None
     require_buildable(spec, library, options.target, here)
     key = spec.key(library, options.target, here)
-    aimed = options
+    targeted = options
     if here is not None and library.list_targets():  # unaimed, TensorRT-RTX leaves out older GPUs
-        aimed = replace(options, target=here.capability)
+        targeted = replace(options, target=here.capability)
     timings = timings_name(key)
     chosen = {
         "optimization_level": options.optimization_level,
@@ -174,7 +174,7 @@ def find_or_build(
         plan, measured = builder.build(
             library,
             graph,
-            aimed,
+            targeted,
             timing_cache=cache.read_timings(timings),
             progress=progress,
         )

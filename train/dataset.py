@@ -77,7 +77,7 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
     evidence = plausible.Evidence(surveyed.layout == "side-by-side")
     palettes = Palettes()
     sound = []
-    told = {file for file, _ in result.problems if not isinstance(reader, RasterReader)}
+    reported = {file for file, _ in result.problems if not isinstance(reader, RasterReader)}
     unread: dict[str, list[str]] = {}
     for seen in threads.map_ahead(
         lambda pair: _read_pair(pair, recipe, jitter, reader), surveyed.pairs
@@ -86,7 +86,7 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
         for file, what in seen.problems:
             if file in unlike_pictures:
                 unread.setdefault(unlike_pictures[file], []).append(file)
-            elif file not in told:
+            elif file not in reported:
                 result.problems.append((file, what))
         result.problems += repeats.add(seen)
         palettes.add(seen.colours)

@@ -72,8 +72,8 @@ class Trainer:
         self.every = self.options.every or max(1, min(max(epoch, 500), self.last // 10))
         self.step_count = 0
         self.best: dict[str, float] | None = None
-        self.carried: dict[str, Any] | None = None
-        self.owed = False
+        self.restored_meter: dict[str, Any] | None = None
+        self.validation_pending = False
         self.has_warned = False
         self.failures: list[str] = []
         self._build()
@@ -130,8 +130,8 @@ class Trainer:
         # what only goes on from another model keeps that model's statistics
         self.generator.train(recipe.train_blocks is None)
         self.discriminator.train()
-        meter = Meter(self.carried)
-        if self.owed:  # the run was stopped while it validated
+        meter = Meter(self.restored_meter)
+        if self.validation_pending:  # the run was stopped while it validated
             meter = self._record(watcher, meter, stop)
         stream = batches(
             self.data,
@@ -195,10 +195,10 @@ class Trainer:
         try:
             self._report(watcher, meter, stop)
         except ValidationStopped:
-            self.owed = True
+            self.validation_pending = True
             self._save(meter)
             raise stop.make_exception() from None
-        self.owed = False
+        self.validation_pending = False
         self._save(None)
         return Meter()
 
@@ -336,7 +336,7 @@ class Trainer:
                 "step": self.step_count,
                 "best": self.best,
                 "meter": left,
-                "owed": self.owed,
+                "owed": self.validation_pending,
                 "generator": self.generator.state_dict(),
                 "discriminator": self.discriminator.state_dict(),
                 "average": None if self.average is None else self.average.state_dict(),
@@ -383,7 +383,7 @@ class Trainer:
         ]
         if state is not None:
             self.step_count, self.best = state["step"], state["best"]
-            self.carried, self.owed = state["meter"], state.get("owed", False)
+            self.restored_meter, self.validation_pending = state["meter"], state.get("owed", False)
             self.last = max(self.last, self.step_count)  # of a run that was made shorter
             self.rate = learning_rate(self.step_count - 1, self.last, self.recipe)
             self.generator.load_state_dict(state["generator"])

@@ -47,7 +47,7 @@ class MosaicData:
         self.epoch = mosaic.crops_per_epoch
         self.doubts: list[str] = []
         self.notes: list[str] = []
-        self.walked: list[Path] = []
+        self.pair_directories: list[Path] = []
         self.sampler = CropSampler(
             mosaics,
             mosaic.trained_bands,

@@ -172,7 +172,7 @@ def _side_by_side(data: Path, rasters: bool) -> Survey:
             names = " and ".join(folder.name for folder in folders)
             raise InputError(f"{data}: {names} are both {split!r}; keep one, or rename the other")
     for split, (folder,) in splits.items() if splits else [("train", [data])]:
-        surveyed.walked.append(folder)
+        surveyed.pair_directories.append(folder)
         for path in surveyed.list_files(folder):
             surveyed.pairs.append(Pair(sides.stem_of(path, folder), split, path))
     if doubtful := sides.find_doubtful_splits(data):
@@ -181,7 +181,7 @@ def _side_by_side(data: Path, rasters: bool) -> Survey:
             f"{names}: called like splits, but not taken for them; call directories train, val and "
             "test if they are"
         )
-    for seeming in find_unnamed(surveyed.walked, rasters):
+    for seeming in find_unnamed(surveyed.pair_directories, rasters):
         if not _are_side_by_side(surveyed.pairs):
             first, second = seeming.first, seeming.second
             is_open = not first

@@ -40,7 +40,7 @@ class _Stream(Dataset[Sample]):
 
     def __init__(self, data: Data) -> None:
         self.data = data
-        self.told = 0
+        self.reported_count = 0
 
     def __getitem__(self, k: int) -> Sample:
         try:
@@ -48,8 +48,12 @@ class _Stream(Dataset[Sample]):
         except Pix2PixBatchError as error:
             return error
         warnings = self.data.reader.warnings  # only grows
-        new = dict(islice(warnings.items(), self.told, None)) if len(warnings) > self.told else {}
-        self.told = len(warnings)
+        new = (
+            dict(islice(warnings.items(), self.reported_count, None))
+            if len(warnings) > self.reported_count
+            else {}
+        )
+        self.reported_count = len(warnings)
         return [torch.tensor(image) for image in images], new
 
 

@@ -88,7 +88,7 @@ def _prepare(
     recipe: Recipe, data: Path, run: Path, options: Options, tolerance: Tolerance
 ) -> Trainer:
     opened = open_data(data, recipe, tolerance, rundir.read_ranges(run, recipe))
-    require_outside(run, opened.walked)
+    require_outside(run, opened.pair_directories)
     trainer = Trainer(recipe, opened, run, options)
     if trainer.accelerator.is_main_process:
         print_message(
@@ -185,9 +185,9 @@ def advise_faster_run(recipe: Recipe, device: str) -> str:
     return f"{text[0].upper()}{text[1:]}. Another --set is a new run."
 
 
-def require_outside(run: Path, walked: list[Path]) -> None:
+def require_outside(run: Path, pair_directories: list[Path]) -> None:
     """Raises :class:`InputError` where a run's own pictures would be taken for pairs."""
-    for folder in walked:
+    for folder in pair_directories:
         if run.resolve().is_relative_to(folder.resolve()):
             raise InputError(
                 f"{run}: lies inside {folder}, all of whose images are taken for pairs, a run's "

@@ -24,9 +24,9 @@ Layout = Literal["side-by-side", "folders", "manifest"]
 class Survey:
     """What lies in a directory: its pairs, and every problem as ``(file, what is wrong)``.
 
-    ``walked``: the directories of which every image is taken for a pair; ``sides``: those of two
-    sides; ``hint``: what to do about files without partner, where that is not told with them;
-    ``links``: those to directories within, which are not followed; ``doubts``: by the directories'
+    ``pair_directories``: those of which every image is taken for a pair; ``sides``: the directories
+    of two sides; ``hint``: what to do about files without partner, where that is not told with
+    them; ``links``: those to directories within, which are not followed; ``doubts``: by the directories'
     names; ``rasters``: whether files that are rasters and no pictures are images too.
     """
 
@@ -34,7 +34,7 @@ class Survey:
     layout: Layout
     pairs: list[Pair] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
-    walked: list[Path] = field(default_factory=list)
+    pair_directories: list[Path] = field(default_factory=list)
     sides: list[Sides] = field(default_factory=list)
     hint: str = ""
     links: int = 0

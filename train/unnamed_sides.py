@@ -34,9 +34,9 @@ class Partners:
     what: str
 
 
-def find_unnamed(walked: list[Path], rasters: bool = False) -> Iterator[Partners]:
-    """Sides among the files of ``walked``, each a directory of images side by side, as it seems."""
-    for folder in walked:
+def find_unnamed(pair_directories: list[Path], rasters: bool = False) -> Iterator[Partners]:
+    """Sides among the files of ``pair_directories``, whose images are side by side, as it seems."""
+    for folder in pair_directories:
         by_parent: dict[Path, list[Path]] = {}
         for path in image_files(folder, rasters=rasters):
             by_parent.setdefault(path.parent, []).append(path)

@@ -88,7 +88,7 @@ def run(module: Any, model: Path) -> set[str]:
         chosen, used = make(module, fake.answers(module))
         assert chosen.captures_itself == (chosen.name == "tensorrt_rtx")
         engine = runtime.TensorRTEngine(
-            chosen, b"plan", size=SIZE, batch_size=BATCH, precision="fp32", kept=Nowhere()
+            chosen, b"plan", size=SIZE, batch_size=BATCH, precision="fp32", runtime_file=Nowhere()
         )
         assert engine.remark == "" and engine.masked == ["noise_0"]
         random = np.random.default_rng(0)

@@ -48,11 +48,16 @@ def late() -> Iterator[FakeCuda]:
 
 
 def open_engine(
-    fake: FakeTensorRT, hidden: Sequence[str] = RTX_ALONE, kept: Any = None
+    fake: FakeTensorRT, hidden: Sequence[str] = RTX_ALONE, runtime_file: Any = None
 ) -> TensorRTEngine:
     """By default as ``tensorrt`` does it, whose contexts are captured from here."""
     return TensorRTEngine(
-        fake.library(trt, hidden), b"plan", size=SIZE, batch_size=BATCH, precision="fp32", kept=kept
+        fake.library(trt, hidden),
+        b"plan",
+        size=SIZE,
+        batch_size=BATCH,
+        precision="fp32",
+        runtime_file=runtime_file,
     )
 
 
