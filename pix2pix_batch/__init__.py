@@ -101,5 +101,5 @@ def synthesize(
     from pix2pix_batch.engines import backends
     from pix2pix_batch.synthesis import synthesize
 
-    about = SynthesisOptions(**options)
-    return synthesize.synthesize(source, out, about, watch=watch, opener=backends.open_best)
+    chosen = SynthesisOptions(**options)
+    return synthesize.synthesize(source, out, chosen, watch=watch, opener=backends.open_best)

@@ -26,8 +26,8 @@ class Survey:
 
     ``pair_directories``: those of which every image is taken for a pair; ``sides``: the directories
     of two sides; ``hint``: what to do about files without partner, where that is not told with
-    them; ``links``: those to directories within, which are not followed; ``doubts``: by the directories'
-    names; ``rasters``: whether files that are rasters and no pictures are images too.
+    them; ``links``: those to directories within, which are not followed; ``doubts``: by the
+    directories' names; ``rasters``: whether files that are rasters and no pictures are images too.
     """
 
     data: Path

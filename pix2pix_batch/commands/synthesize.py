@@ -29,8 +29,8 @@ def synthesize(source: str, out: str, as_json: bool, **values: Any) -> None:
     from pix2pix_batch.synthesis import console, synthesize
 
     with Display() as display:
-        about = SynthesisOptions(**values)
-        made = synthesize.synthesize(source, out, about, watch=display, opener=backends.open_best)
+        options = SynthesisOptions(**values)
+        made = synthesize.synthesize(source, out, options, watch=display, opener=backends.open_best)
     if as_json:
         click.echo(json.dumps(made.figures()))
     say(console.format_dataset(made, out))

@@ -38,7 +38,7 @@ def image_folder(root: Path, split: str, samples: Sequence[Sample]) -> None:
     with whole(root / split / "metadata.jsonl") as table:
         for sample in samples:
             inside = f"images/{sample.key}{sample.suffix}"
-            link(sample.made, root / split / inside)
+            link(sample.output, root / split / inside)
             sample.facts["file"] = f"{split}/{inside}"
             row = {"file_name": inside}
             if sample.source is not None:
@@ -51,7 +51,7 @@ def side_by_side(root: Path, split: str, samples: Sequence[Sample]) -> None:
     """``SPLIT/KEY.png``, input to the left and output to the right."""
     for sample in samples:
         sample.facts["file"] = f"{split}/{sample.key}{sample.suffix}"
-        link(sample.made, root / sample.facts["file"])
+        link(sample.output, root / sample.facts["file"])
 
 
 def folders(root: Path, split: str, samples: Sequence[Sample]) -> None:
@@ -59,7 +59,7 @@ def folders(root: Path, split: str, samples: Sequence[Sample]) -> None:
     for sample in samples:
         assert sample.source is not None
         sample.facts["file"] = f"B/{split}/{sample.key}{sample.suffix}"
-        link(sample.made, root / sample.facts["file"])
+        link(sample.output, root / sample.facts["file"])
         link(sample.source, root / "A" / split / f"{sample.key}{sample.source_suffix}")
 
 
@@ -73,7 +73,7 @@ def web_dataset(root: Path, split: str, samples: Sequence[Sample]) -> None:
             for sample in part:
                 key, number = f"{number:09d}", number + 1
                 sample.facts |= {"file": name, "key": key}
-                _add(tar, key + sample.suffix, sample.made.read_bytes())
+                _add(tar, key + sample.suffix, sample.output.read_bytes())
                 if sample.source is not None:
                     _add(tar, f"{key}.source{sample.source_suffix}", sample.source.read_bytes())
                 _add(tar, f"{key}.json", to_line(column_values(sample.facts)))
@@ -120,7 +120,7 @@ def parquet_schema(samples: Sequence[Sample]) -> Any:
 
 def _row(sample: Sample) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "image": {"bytes": sample.made.read_bytes(), "path": sample.key + sample.suffix}
+        "image": {"bytes": sample.output.read_bytes(), "path": sample.key + sample.suffix}
     }
     if sample.source is not None:
         row["source"] = {
@@ -179,7 +179,7 @@ def _parts(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
     part: list[Sample] = []
     size = 0
     for sample in samples:
-        length = sample.made.stat().st_size
+        length = sample.output.stat().st_size
         length += sample.source.stat().st_size if sample.source is not None else 0
         if part and size + length > SHARD_BYTES:
             yield part

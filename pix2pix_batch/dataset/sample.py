@@ -15,14 +15,15 @@ class Sample:
 
     ``key``: its path in the dataset without suffix; ``base``: that of its input; ``form``: its
     format; ``source_form``: that of its input's copy; ``is_picture``: whether the image itself is
-    of 8 bits, no raster; ``made`` and ``source``: the files that hold it and its input, where they
-    lie before the dataset is laid out; ``facts``: what the manifest and the metadata say of it.
+    of 8 bits, no raster; ``output`` and ``source``: the files that hold it and its input, where
+    they lie before the dataset is laid out; ``facts``: what the manifest and the metadata say of
+    it.
     """
 
     key: str
     base: str
     form: str
-    made: Path
+    output: Path
     source: Path | None
     split: str = ""
     facts: dict[str, Any] = field(default_factory=dict)

@@ -63,8 +63,8 @@ class DatasetDirectory:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self.kept, self.made = out / DIRECTORY, out / MADE
-        self.fresh = self.kept / "dataset"
+        self.state_directory, self.image_directory = out / DIRECTORY, out / MADE
+        self.staging = self.state_directory / "dataset"
         self.card_stays = False
 
     def require_usable(self) -> None:
@@ -72,7 +72,7 @@ class DatasetDirectory:
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"{escape(self.out)}: is a file; OUT must be a directory")
         require_maker(self.out, read_first_lines(self.out), SYNTHESIZE)
-        for path in (self.kept, self.made):
+        for path in (self.state_directory, self.image_directory):
             if path.is_symlink():
                 raise InputError(
                     f"{escape(path)}: is a link, and what is written or removed there might lie "
@@ -80,16 +80,16 @@ class DatasetDirectory:
                 )
 
     def require_this_dataset(
-        self, mark: Mapping[str, Any], known: Complete | None, name: str = ""
+        self, mark: Mapping[str, Any], previous: Complete | None, name: str = ""
     ) -> None:
         """Raises :class:`InputError` where OUT holds something else than this dataset, of
-        whatever inputs. ``known``: the one that is not to be replaced; ``name``: the model's."""
-        before = known.mark if known else mark
+        whatever inputs. ``previous``: the one that is not to be replaced; ``name``: the model's."""
+        before = previous.mark if previous else mark
         for key, value in mark.items():
             if key != "inputs" and before.get(key) != value:
                 what = f"{key} was {before.get(key)!r}, now {value!r}"
-                if key == "model" and known is not None:
-                    what = _other_model(known, str(value), name)
+                if key == "model" and previous is not None:
+                    what = _other_model(previous, str(value), name)
                 raise InputError(
                     f"{escape(self.out)}: holds another dataset ({what}); choose another OUT, or "
                     "pass --overwrite to make it anew"
@@ -105,10 +105,10 @@ class DatasetDirectory:
                 "with the dataset; move them away, or give a new or empty directory"
             )
 
-    def require_same_engine(self, known: Complete, settings: Settings) -> None:
+    def require_same_engine(self, previous: Complete, settings: Settings) -> None:
         """Raises :class:`InputError` where another precision or backend is asked for than the one
-        that made the dataset ``known``, as ``convert`` does, even if nothing is left to make."""
-        made_so = known.header.get("settings")
+        that made the dataset ``previous``, as ``convert`` does, even if nothing is left to make."""
+        made_so = previous.header.get("settings")
         for key in ("precision", "backend"):
             asked = getattr(settings, key)
             before = made_so.get(key) if isinstance(made_so, dict) else None
@@ -157,35 +157,35 @@ class DatasetDirectory:
 
     def has_own_card(self) -> bool:
         """Whether somebody has changed the card of the dataset that is there."""
-        known, path = state.read_last(self.out), self.out / CARD
-        if known is None or not known.card or path.is_symlink() or not path.is_file():
+        previous, path = state.read_last(self.out), self.out / CARD
+        if previous is None or not previous.card or path.is_symlink() or not path.is_file():
             return False
-        return digest_of_file(path) != known.card
+        return digest_of_file(path) != previous.card
 
     def changes(self, inputs: Sequence[Input]) -> Changes | None:
         """How ``inputs`` differ from those of the last dataset here, if there was one."""
         try:
-            before = json.loads((self.kept / INPUTS).read_bytes())
+            before = json.loads((self.state_directory / INPUTS).read_bytes())
         except (OSError, ValueError):
             return None
         if not isinstance(before, dict):
             return None
         changed = new = relabelled = 0
         for one in inputs:
-            known = before.pop(one.name, None)
-            if known is None:
+            earlier = before.pop(one.name, None)
+            if earlier is None:
                 new += 1
-            elif known != _input_facts(one):
-                same = isinstance(known, list) and known[:1] == [one.stamp]
+            elif earlier != _input_facts(one):
+                same = isinstance(earlier, list) and earlier[:1] == [one.stamp]
                 changed, relabelled = changed + (not same), relabelled + same
         return Changes(changed, new, len(before), relabelled)
 
     def create_empty(self) -> None:
         """Create an empty directory for the new dataset. Raises ``OSError``."""
-        shutil.rmtree(self.fresh, ignore_errors=True)
-        self.fresh.mkdir()
+        shutil.rmtree(self.staging, ignore_errors=True)
+        self.staging.mkdir()
 
-    def move_in(self, inputs: Sequence[Input], known: Complete) -> None:
+    def move_in(self, inputs: Sequence[Input], complete: Complete) -> None:
         """Move the new dataset into OUT, entry by entry. An earlier one is removed first, except
         for a card that somebody has changed. Raises ``OSError``."""
         self.card_stays = self.has_own_card()
@@ -196,48 +196,48 @@ class DatasetDirectory:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-        names = sorted(os.listdir(self.fresh))
+        names = sorted(os.listdir(self.staging))
         # Before anything is moved in: after a crash the next run knows these entries as the
         # dataset's own, and may replace them.
-        with whole(self.kept / ENTRIES, sync=True) as file:
+        with whole(self.state_directory / ENTRIES, sync=True) as file:
             file.write(json.dumps(names).encode())
         with (
             whole(state.copy_of_manifest(self.out), sync=True) as copy,
-            (self.fresh / state.MANIFEST).open("rb") as file,
+            (self.staging / state.MANIFEST).open("rb") as file,
         ):
             shutil.copyfileobj(file, copy)
         # from here on what lies in OUT is the new one's, should it end here
-        state.write(self.out, replace(known, is_whole=False))
+        state.write(self.out, replace(complete, is_whole=False))
         for name in names:
             if name in stays:
-                (self.fresh / name).unlink()
+                (self.staging / name).unlink()
             else:
-                os.replace(self.fresh / name, self.out / name)
-        self.fresh.rmdir()
-        with whole(self.kept / INPUTS) as file:
+                os.replace(self.staging / name, self.out / name)
+        self.staging.rmdir()
+        with whole(self.state_directory / INPUTS) as file:
             file.write(json.dumps({one.name: _input_facts(one) for one in inputs}).encode())
         # Last: only what lies in its place whole counts as a dataset.
-        state.write(self.out, known)
+        state.write(self.out, complete)
 
     def clear(self) -> None:
         """Remove the images beside the dataset, which contains them now."""
-        shutil.rmtree(self.made, ignore_errors=True)
+        shutil.rmtree(self.image_directory, ignore_errors=True)
 
     def _entries(self) -> list[str]:
         try:
-            found = json.loads((self.kept / ENTRIES).read_bytes())
+            found = json.loads((self.state_directory / ENTRIES).read_bytes())
         except (OSError, ValueError):
             return []
         return [name for name in found if _is_entry(name)] if isinstance(found, list) else []
 
 
-def _other_model(known: Complete, now: str, name: str) -> str:
+def _other_model(previous: Complete, now: str, name: str) -> str:
     """The message for a dataset that was made by another model than ``name``."""
-    model = known.header.get("model")
+    model = previous.header.get("model")
     before = model.get("name") if isinstance(model, dict) else None
     if before is not None and before != name:
         return f"its model was {before!r}, now {name!r}"
-    return describe_changed_model(name, known.mark.get("model"), now)
+    return describe_changed_model(name, previous.mark.get("model"), now)
 
 
 def _is_entry(name: Any) -> bool:

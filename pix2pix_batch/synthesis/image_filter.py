@@ -23,7 +23,7 @@ from pix2pix_batch.text import format_count
 
 def filter_images(
     out: Path,
-    about: SynthesisOptions,
+    options: SynthesisOptions,
     info: BundleInfo,
     inputs: Sequence[Input],
     wanted: Mapping[str, int],
@@ -33,59 +33,59 @@ def filter_images(
     samples = []
     for one in inputs:
         copy = records.get(item_variant_name(one.item, SOURCE), {})
-        if about.holds_sources and copy.get("status") != DONE:
+        if options.holds_sources and copy.get("status") != DONE:
             continue
         for variant in range(wanted[one.name]):
             record = records.get(item_variant_name(one.item, variant), {})
             if record.get("status") == DONE:
-                samples.append(_sample(out, about, info, one, variant, record))
-    rejected = _reject(about, samples)
+                samples.append(_sample(out, options, info, one, variant, record))
+    rejected = _reject(options, samples)
     # what is like an image that is left out is like none that is there
     _flag_near([sample for sample in samples if sample.key not in rejected])
     # Once more, since the flags of near-duplicates may reject too.
-    rejected |= _reject(about, samples)
+    rejected |= _reject(options, samples)
     return [sample for sample in samples if sample.key not in rejected], rejected
 
 
-def _reject(about: SynthesisOptions, samples: Sequence[Sample]) -> dict[str, str]:
+def _reject(options: SynthesisOptions, samples: Sequence[Sample]) -> dict[str, str]:
     """Why images are left out, by name."""
     rejected = {}
     for sample in samples:
         distance, flags = sample.facts["distance"], sample.facts["flags"]
-        if about.max_distance is not None and (distance or 0) > about.max_distance:
+        if options.max_distance is not None and (distance or 0) > options.max_distance:
             rejected[sample.key] = "distance"
-        elif about.reject_flagged and flags:
+        elif options.reject_flagged and flags:
             rejected[sample.key] = flags[0]
     return rejected
 
 
 def _sample(
     out: Path,
-    about: SynthesisOptions,
+    options: SynthesisOptions,
     info: BundleInfo,
     one: Input,
     variant: int,
     record: Mapping[str, Any],
 ) -> Sample:
-    item, source_form = one.item, choose_source_form(info, about.format)
+    item, source_form = one.item, choose_source_form(info, options.format)
     facts = {
         "input": one.name,
         "input_hash": record.get("input", ""),
         "variant": variant,
         "hash": record.get("hash", ""),
-        "group": one.group if about.group_by else None,
+        "group": one.group if options.group_by else None,
         "distance": record.get("distance"),
         "flags": [flag for flag in str(record.get("flags", "")).split(",") if flag],
         "look": record.get("look", ""),
     }
-    if about.max_distance is not None and facts["distance"] is None:
+    if options.max_distance is not None and facts["distance"] is None:
         facts["flags"].append("unmeasured")
     return Sample(
         key=f"{base_of(item)}.v{variant}",
         base=base_of(item),
         form=item.form,
-        made=out / output_of(item, variant),
-        source=out / output_of(item, SOURCE, source_form) if about.holds_sources else None,
+        output=out / output_of(item, variant),
+        source=out / output_of(item, SOURCE, source_form) if options.holds_sources else None,
         facts=facts,
         source_form=source_form,
         is_picture="output" not in info.raster_sides,
@@ -116,7 +116,7 @@ def _flag_near(samples: Sequence[Sample]) -> None:
 
 
 def count_lacking(
-    about: SynthesisOptions,
+    options: SynthesisOptions,
     inputs: Sequence[Input],
     wanted: Mapping[str, int],
     samples: Sequence[Sample],
@@ -126,17 +126,17 @@ def count_lacking(
 
     Raises :class:`InputError` where the target count cannot be met.
     """
-    target = about.target_count
+    target = options.target_count
     if target is None or len(samples) >= target:
         return {}
     good = {sample.facts["input"] for sample in samples}
     open_to = [one for one in inputs if one.name in good or not wanted[one.name]]
     accepted = Counter(sample.facts["input"] for sample in samples)
-    cap = about.variants
-    able = [one for one in open_to if cap is None or wanted[one.name] < cap]
+    cap = options.variants
+    candidates = [one for one in open_to if cap is None or wanted[one.name] < cap]
     # Those with the fewest images first; among equal ones by a hash, not in the order of names.
-    able.sort(key=lambda one: (accepted[one.name], plan.rank(about.seed, one.name)))
-    if not able:
+    candidates.sort(key=lambda one: (accepted[one.name], plan.rank(options.seed, one.name)))
+    if not candidates:
         raise InputError(
             f"--target-count {target:,} cannot be met: {format_count(len(samples), 'image')} of "
             f"{format_count(len(good), 'input')} are accepted, "
@@ -146,17 +146,17 @@ def count_lacking(
         )
     more: dict[str, int] = {}
     for place in range(target - len(samples)):
-        one = able[place % len(able)]
+        one = candidates[place % len(candidates)]
         more[one.name] = more.get(one.name, wanted[one.name]) + 1
         if cap is not None:
             more[one.name] = min(cap, more[one.name])
     return more
 
 
-def enough(about: SynthesisOptions, samples: list[Sample], rounds: int) -> list[Sample]:
+def trim_to_target(options: SynthesisOptions, samples: list[Sample], rounds: int) -> list[Sample]:
     """No more than the target count: of the last variants, some go. ``rounds``: in how many they
     were made. Raises :class:`InputError` where there are too few."""
-    target = about.target_count
+    target = options.target_count
     if target is None:
         return samples
     if len(samples) < target:
@@ -166,7 +166,7 @@ def enough(about: SynthesisOptions, samples: list[Sample], rounds: int) -> list[
         )
 
     def order(one: Sample) -> tuple[int, bytes]:
-        return one.facts["variant"], plan.rank(about.seed, one.facts["input"])
+        return one.facts["variant"], plan.rank(options.seed, one.facts["input"])
 
     keys = {sample.key for sample in sorted(samples, key=order)[:target]}
     return [sample for sample in samples if sample.key in keys]

@@ -134,7 +134,7 @@ class SynthesisJob:
             raise InputError(
                 f"{escape(source)}: is a tar, or holds tars; synthesize takes images: unpack it"
             )
-        self.about, self.at_begin = options, at_begin
+        self.options, self.at_begin = options, at_begin
         self.out, self.scan = planned.out, planned.scan
         self.source_form = choose_source_form(info, options.format)
         """The format of the inputs' copies."""
@@ -209,7 +209,7 @@ class SynthesisJob:
         unlisted = self.scan.unlisted if is_first else []
 
         def make() -> InputSource:
-            sources = self.source_form if self.about.holds_sources else ""
+            sources = self.source_form if self.options.holds_sources else ""
             return Variants(self.scan, inputs, wanted, sources, unlisted)
 
         scan = make()
@@ -245,7 +245,7 @@ class SynthesisJob:
     def write_report(self, dataset: dict[str, Any]) -> None:
         """Write the report; ``dataset``: what is known of the dataset, in the form of its
         header."""
-        if self.about.report and self.has_journal:
+        if self.options.report and self.has_journal:
             self.summary.page, note = html_page.attempt(
                 self.out, self.planned.settings.out, dataset
             )

@@ -212,15 +212,15 @@ class SynthesisOptions:
             )
 
 
-def describe_settings(about: SynthesisOptions, identity: Mapping[str, Any]) -> dict[str, Any]:
+def describe_settings(chosen: SynthesisOptions, identity: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked for. ``identity``: the job's, which has what a model decides."""
     resolved = {
-        "variants": about.variants or (None if about.target_count else 1),
+        "variants": chosen.variants or (None if chosen.target_count else 1),
         "fit": identity["fit"],
         "quality": identity["quality"],
-        "sources": about.holds_sources,
+        "sources": chosen.holds_sources,
     }
-    told = {name: resolved.get(name, getattr(about, name)) for name in DESCRIBED}
+    told = {name: resolved.get(name, getattr(chosen, name)) for name in DESCRIBED}
     more = {name: identity.get(name) for name in DESCRIBED_OF_RASTERS}
     return told | {name: value for name, value in more.items() if value}
 

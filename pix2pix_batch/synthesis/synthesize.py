@@ -54,8 +54,8 @@ def synthesize(
     Raises :class:`InputError` before anything is made, and where a target count turns out not to
     be met; :class:`OutputError`.
     """
-    about = options or SynthesisOptions()
-    return Synthesis(os.fspath(source), os.fspath(out), about, watch, opener).run()
+    options = options or SynthesisOptions()
+    return Synthesis(os.fspath(source), os.fspath(out), options, watch, opener).run()
 
 
 class Synthesis:
@@ -69,7 +69,7 @@ class Synthesis:
         watch: Callable[[Progress], None] | None,
         opener: Opener | None,
     ) -> None:
-        self.about, self.out = options, Path(out)
+        self.options, self.out = options, Path(out)
         self.info = options.require_possible()
         self.making = SynthesisJob(source, out, options, self._begin, watch, opener)
         self.place = DatasetDirectory(self.out)
@@ -78,11 +78,11 @@ class Synthesis:
     def run(self) -> SynthesisResult:
         inputs = self._list_inputs()
         wanted = self._count_wanted(inputs)
-        self.about.require_noise(self.info, self.about.variants or max(wanted.values()))
-        shares = plan.parse_fractions(self.about.split)
+        self.options.require_noise(self.info, self.options.variants or max(wanted.values()))
+        shares = plan.parse_fractions(self.options.split)
         # Its result is not used: a split that would be empty is refused now, not after all images
         # are made.
-        plan.assign_splits([one for one in inputs if wanted[one.name]], shares, self.about.seed)
+        plan.assign_splits([one for one in inputs if wanted[one.name]], shares, self.options.seed)
         mark = self._dataset_identity(inputs)
         self._require_apart()
         # Before the lock, which lies in OUT and may have to make it.
@@ -93,17 +93,17 @@ class Synthesis:
     def _run_alone(
         self, inputs: Sequence[Input], wanted: dict[str, int], mark: dict[str, Any]
     ) -> SynthesisResult:
-        known = None if self.about.overwrite else state.read_last(self.out)
-        self.place.require_this_dataset(mark, known, self.info.name)
-        if known is not None:
-            self.place.require_same_engine(known, self.making.settings)
-        if known is not None and self._is_whole(known, mark):
-            return self._nothing_to_do(known, inputs)
+        previous = None if self.options.overwrite else state.read_last(self.out)
+        self.place.require_this_dataset(mark, previous, self.info.name)
+        if previous is not None:
+            self.place.require_same_engine(previous, self.making.settings)
+        if previous is not None and self._is_whole(previous, mark):
+            return self._nothing_to_do(previous, inputs)
         self.place.require_own()
-        since = None if self.about.overwrite else self.place.changes(inputs)
-        if since is not None and since.gone and self.about.limit is not None:
+        since = None if self.options.overwrite else self.place.changes(inputs)
+        if since is not None and since.gone and self.options.limit is not None:
             raise InputError(
-                f"--limit {self.about.limit}: {escape(self.out)} has images of "
+                f"--limit {self.options.limit}: {escape(self.out)} has images of "
                 f"{format_count(since.gone, 'input')} beyond it, which would go; leave --limit "
                 "out, or choose another OUT"
             )
@@ -128,20 +128,20 @@ class Synthesis:
                 return SynthesisResult(job=summary)
             records = reuse.records_of(self.out)
             samples, rejected = image_filter.filter_images(
-                self.out, self.about, self.info, inputs, wanted, records
+                self.out, self.options, self.info, inputs, wanted, records
             )
-            more = image_filter.count_lacking(self.about, inputs, wanted, samples, rejected)
+            more = image_filter.count_lacking(self.options, inputs, wanted, samples, rejected)
             if not more:
                 break
             wanted |= more
-            self.about.require_noise(self.info, max(more.values()))
-        samples = image_filter.enough(self.about, samples, ROUNDS)
+            self.options.require_noise(self.info, max(more.values()))
+        samples = image_filter.trim_to_target(self.options, samples, ROUNDS)
         self.making.discard(records)
         images, failed = self._count_results(inputs, wanted, records)
         decided = {key: getattr(self.making.settings, key) for key in ("precision", "backend")}
         self._begin()
         layer = Layer(
-            self.place, self.about, self.info, mark, {**self.making.identity(), **decided}
+            self.place, self.options, self.info, mark, {**self.making.identity(), **decided}
         )
         header = layer.lay_out(inputs, samples, rejected, failed, images)
         self.making.write_report(header)
@@ -167,8 +167,8 @@ class Synthesis:
 
     def _leave_as_before(self) -> None:
         """Where nothing has begun, the dataset that is there is still whole."""
-        known = state.read(self.out)
-        if known is not None and not self.has_begun and not known.header["inputs_failed"]:
+        previous = state.read(self.out)
+        if previous is not None and not self.has_begun and not previous.header["inputs_failed"]:
             self.place.clear()
 
     def _begin(self) -> None:
@@ -179,25 +179,25 @@ class Synthesis:
             return
         self.has_begun = True
         try:
-            if self.about.overwrite:
+            if self.options.overwrite:
                 state.path_of(self.out).unlink(missing_ok=True)
-            elif (known := state.read_last(self.out)) is not None:
-                state.write(self.out, replace(known, is_whole=False))
+            elif (previous := state.read_last(self.out)) is not None:
+                state.write(self.out, replace(previous, is_whole=False))
         except OSError as error:
             raise state.unwritable(self.out, error) from error
 
     def _report_facts(self) -> dict[str, Any]:
         """What a report can say of a dataset that is not laid out."""
-        return {"settings": options.describe_settings(self.about, self.making.identity())}
+        return {"settings": options.describe_settings(self.options, self.making.identity())}
 
     # Planning
 
     def _list_inputs(self) -> list[Input]:
         """All inputs, in the order of their names. Raises :class:`InputError`."""
-        group = labeller(self.about.group_by, "group-by") if self.about.group_by else None
-        stratum = labeller(self.about.stratify, "stratify") if self.about.stratify else None
+        group = labeller(self.options.group_by, "group-by") if self.options.group_by else None
+        stratum = labeller(self.options.stratify, "stratify") if self.options.stratify else None
         scan = self.making.scan
-        items = sorted(islice(iter(scan), self.about.limit), key=lambda item: item.name)
+        items = sorted(islice(iter(scan), self.options.limit), key=lambda item: item.name)
         if not items:
             raise InputError(scan.explain_no_images())
         found = [
@@ -209,11 +209,11 @@ class Synthesis:
             )
             for item in items
         ]
-        if self.about.layout == "parquet":
+        if self.options.layout == "parquet":
             _require_text(items)
         if group is not None and len(found) > 1 and all(one.group == one.name for one in found):
             raise InputError(
-                f"--group-by {self.about.group_by!r}: matches no input, such as "
+                f"--group-by {self.options.group_by!r}: matches no input, such as "
                 f"{escape(found[0].name)}; it is searched for in the inputs' paths within IN"
             )
         return found
@@ -227,10 +227,10 @@ class Synthesis:
             )
 
     def _count_wanted(self, inputs: Sequence[Input]) -> dict[str, int]:
-        about = self.about
-        if about.target_count is None:
-            return {one.name: about.variants or 1 for one in inputs}
-        return plan.spread_variants(inputs, about.target_count, about.seed, about.variants)
+        chosen = self.options
+        if chosen.target_count is None:
+            return {one.name: chosen.variants or 1 for one in inputs}
+        return plan.spread_variants(inputs, chosen.target_count, chosen.seed, chosen.variants)
 
     def _dataset_identity(self, inputs: Sequence[Input]) -> dict[str, Any]:
         """What decides the dataset: the same mark, the same bytes."""
@@ -242,9 +242,9 @@ class Synthesis:
                 job.pop(name, None)
         return {
             **job,
-            **options.describe_settings(self.about, job),
+            **options.describe_settings(self.options, job),
             "name": self._name(),
-            "license": self.about.license,
+            "license": self.options.license,
             "inputs": directory.digest_inputs(inputs),
         }
 
@@ -252,20 +252,20 @@ class Synthesis:
         """Not OUT's, so that the same dataset elsewhere has the same card."""
         root = self.making.scan.root
         where = Path(root).resolve().name if root else ""
-        return self.about.name or "-".join(filter(None, (self.info.name, where)))
+        return self.options.name or "-".join(filter(None, (self.info.name, where)))
 
     # What is there
 
-    def _is_whole(self, known: Complete, mark: Mapping[str, Any]) -> bool:
+    def _is_whole(self, previous: Complete, mark: Mapping[str, Any]) -> bool:
         """Whether the dataset in OUT is the one that is wanted, and nothing is left to try."""
-        tries = known.images["retriable"]
-        if known.header["inputs_failed"] and (self.about.retry_failed or self._is_tolerant()):
-            tries = known.header["inputs_failed"]
-        if not known.is_whole or known.mark != mark or known.wrong or tries:
+        tries = previous.images["retriable"]
+        if previous.header["inputs_failed"] and (self.options.retry_failed or self._is_tolerant()):
+            tries = previous.header["inputs_failed"]
+        if not previous.is_whole or previous.mark != mark or previous.wrong or tries:
             return False
         if self.making.unlisted_directories:
             return False
-        gone = reader.list_missing(self.out, known)
+        gone = reader.list_missing(self.out, previous)
         self.mended = directory.describe_missing(gone) if gone else ""
         return not gone
 
@@ -275,15 +275,15 @@ class Synthesis:
         records = reuse.records_of(self.out).values()
         return any(record.get("under", "") not in known for record in records)
 
-    def _nothing_to_do(self, known: Complete, inputs: Sequence[Input]) -> SynthesisResult:
-        images = known.images
+    def _nothing_to_do(self, previous: Complete, inputs: Sequence[Input]) -> SynthesisResult:
+        images = previous.images
         summary = ImageSummary(
             total=images["wanted"],
             skipped=images["made"],
             failed_before=images["failed"],
             model=self.info.name,
         )
-        return SynthesisResult(known.header, summary, inputs=len(inputs), before=True)
+        return SynthesisResult(previous.header, summary, inputs=len(inputs), before=True)
 
     def _count_images(self, wanted: Mapping[str, int]) -> int:
         """How many are wanted; what cannot be listed counts as one."""
@@ -293,7 +293,7 @@ class Synthesis:
         self, inputs: Sequence[Input], wanted: Mapping[str, int], records: Records
     ) -> tuple[dict[str, int], dict[str, Any]]:
         """What became of the images that are wanted; and of the inputs, for the header."""
-        first = SOURCE if self.about.holds_sources else 0
+        first = SOURCE if self.options.holds_sources else 0
         lost = unusable = retriable = len(self.making.unlisted_directories)
         for one in inputs:
             names = [item_variant_name(one.item, v) for v in range(first, wanted[one.name])]

@@ -31,7 +31,7 @@ class Layer:
     the images."""
 
     place: DatasetDirectory
-    about: SynthesisOptions
+    options: SynthesisOptions
     info: BundleInfo
     mark: dict[str, Any]
     identity: dict[str, Any]
@@ -48,30 +48,30 @@ class Layer:
         header says of the inputs; ``images``: what became of those wanted. Raises
         :class:`InputError` where there are too few, :class:`OutputError`.
         """
-        shares = plan.parse_fractions(self.about.split)
+        shares = plan.parse_fractions(self.options.split)
         self._split(inputs, samples, len(rejected), shares)
         diversity = self._diversity(samples)
-        fresh = self.place.fresh
+        staging = self.place.staging
         try:
             self.place.create_empty()
             for split in shares:
                 part = [sample for sample in samples if sample.split == split]
-                LAYOUTS[self.about.layout](fresh, split, part)
+                LAYOUTS[self.options.layout](staging, split, part)
             header = {
                 **self._settings(),
                 **figures,
                 **manifest.count_images(samples, rejected, shares),
                 "diversity": diversity,
             }
-            manifest.write_manifest(fresh / MANIFEST, header, samples, rejected)
+            manifest.write_manifest(staging / MANIFEST, header, samples, rejected)
             # Names of inputs need not be UTF-8, and one such must not keep the card from being
             # written.
             text = self._card(header).encode("utf-8", "backslashreplace")
-            with whole(fresh / CARD) as file:
+            with whole(staging / CARD) as file:
                 file.write(text)
-            digests = _digests(fresh, shares)
-            known = Complete(self.mark, header, images, digests, card=digest_of(text))
-            self.place.move_in(inputs, known)
+            digests = _digests(staging, shares)
+            complete = Complete(self.mark, header, images, digests, card=digest_of(text))
+            self.place.move_in(inputs, complete)
         except OSError as error:
             remedy = "make room there, then " if error.errno in FATAL else ""
             raise OutputError(
@@ -96,7 +96,7 @@ class Layer:
                 "rejected, the others failed; 'pix2pix-batch status' tells why"
             )
         part = [item for item in inputs if item.name in used]
-        splits = plan.assign_splits(part, shares, self.about.seed)
+        splits = plan.assign_splits(part, shares, self.options.seed)
         for sample in samples:
             sample.split = splits[sample.facts["input"]]
 
@@ -107,7 +107,7 @@ class Layer:
             "schema": manifest.SCHEMA,
             "name": self.mark["name"],
             "model": {"name": self.info.name, "sha256": self.identity["model"]},
-            "settings": {**options.describe_settings(self.about, self.identity), **made_so},
+            "settings": {**options.describe_settings(self.options, self.identity), **made_so},
             "versions": manifest.package_versions(),
             **({RANGES: self.identity[RANGES]} if RANGES in self.identity else {}),
         }
@@ -116,23 +116,23 @@ class Layer:
         """Raises :class:`OutputError` where an image that was made is none any more."""
         files: dict[str, list[Path]] = {}
         for sample in samples:
-            files.setdefault(sample.base, []).append(sample.made)
+            files.setdefault(sample.base, []).append(sample.output)
         several = [paths for paths in files.values() if len(paths) > 1]
         step = max(1, len(several) // quality.MEASURED)
         try:
             found = quality.diversity(
-                several[::step], self.info.ranges.output, right_half=self.about.side_by_side
+                several[::step], self.info.ranges.output, right_half=self.options.side_by_side
             )
         except (OSError, ImageError) as error:  # Pillow's too, which have no number
             reason = getattr(error, "strerror", None) or error
             raise OutputError(
-                f"{escape(self.place.made)}: an image that was made cannot be read any more "
-                f"({reason}); run the same command again, which makes it anew"
+                f"{escape(self.place.image_directory)}: an image that was made cannot be read any "
+                f"more ({reason}); run the same command again, which makes it anew"
             ) from error
         return None if found is None else round(found, 4)
 
     def _card(self, header: Mapping[str, Any]) -> str:
-        return card(header["name"], self.about.layout, self.about.license, self.info, header)
+        return card(header["name"], self.options.layout, self.options.license, self.info, header)
 
 
 def _digests(root: Path, splits: Mapping[str, float]) -> dict[str, str]:

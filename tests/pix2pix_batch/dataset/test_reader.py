@@ -79,7 +79,7 @@ def test_all_is_found_and_taken_back(layout: str, names: list[str], bare: bool) 
         for batch in reader.group_by_container(found):
             assert reader.check_batch(str(out), batch) == [FINE] * len(batch)
         wanted = {
-            f"{one.facts['input']}/{one.facts['variant']}": (one.facts["hash"], one.made)
+            f"{one.facts['input']}/{one.facts['variant']}": (one.facts["hash"], one.output)
             for one in samples
         }
         if sources:

@@ -20,7 +20,9 @@ def test_what_is_like_an_image_that_is_left_out_stays(
     first: dict[str, Any], tmp_path: Path, tiny: Path
 ) -> None:
     """It is like none of the dataset then."""
-    about = SynthesisOptions(model=str(tiny), max_distance=100, reject_flagged=True, sources=False)
+    options = SynthesisOptions(
+        model=str(tiny), max_distance=100, reject_flagged=True, sources=False
+    )
     inputs, records = [], {}
     for name, told in (("a", first), ("b", {}), ("c", {})):
         item = Item(str(tmp_path / name), f"{name}.png", f"{name}.png", "png")
@@ -29,7 +31,7 @@ def test_what_is_like_an_image_that_is_left_out_stays(
         records[item_variant_name(item, 0)] = {**facts, **told}
     wanted = {one.name: 1 for one in inputs}
     info = bundle.read_info(tiny)
-    kept, rejected = filter_images(tmp_path, about, info, inputs, wanted, records)
+    kept, rejected = filter_images(tmp_path, options, info, inputs, wanted, records)
     assert [sample.facts["input"] for sample in kept] == ["b.png" if first else "a.png"]
     assert sorted(rejected.values()) == sorted(
         ["near-duplicate"] * (1 if first else 2) + [*(["distance"] if "distance" in first else []),
