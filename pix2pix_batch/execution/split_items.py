@@ -16,9 +16,8 @@ class SplitItems:
 
     def __init__(self, split: Split) -> None:
         self._split = split
-        self._incomplete: dict[
-            str, tuple[Item, int]
-        ] = {}  # whole items, and how many parts they lack
+        self._incomplete: dict[str, tuple[Item, int]] = {}
+        """Whole items, and how many parts they lack."""
         self._joined: set[str] = set()
 
     def take(self, item: Item) -> list[Item]:
