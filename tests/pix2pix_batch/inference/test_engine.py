@@ -275,7 +275,29 @@ def test_a_limit_on_the_instruction_set_counts_as_such_a_cpu(
     assert not onednn.bf16_is_fast()
 
 
-@pytest.mark.parametrize("limit", ["DEFAULT", "AVX512_CORE_BF16", "AVX512_CORE_AMX"])
+@pytest.mark.parametrize(
+    ("amx", "avx512", "intel", "limit", "fast"),
+    [
+        (True, True, True, "DEFAULT", True),
+        (True, True, True, "AVX512_CORE_BF16", False),  # as where AMX is hidden
+        (True, True, True, "AVX512_CORE_AMX", True),
+        (False, True, True, "DEFAULT", False),  # at half the rate of float32
+        (False, True, False, "DEFAULT", True),
+        (False, True, False, "AVX512_CORE", False),
+        (False, False, True, "DEFAULT", False),
+    ],
+)
+def test_bf16_is_fast_where_it_gains(
+    amx: bool, avx512: bool, intel: bool, limit: str, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setattr(onednn, "is_intel", lambda: intel)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert onednn.bf16_is_fast() == fast
+
+
+@pytest.mark.parametrize("limit", ["DEFAULT", "AVX512_CORE_AMX"])
 def test_a_limit_that_has_bf16_leaves_it_to_the_cpu(
     limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
