@@ -13,7 +13,7 @@ machine.
 
 ``--beside`` shows what ``train`` loses at batch 1 where so many other programs want the cores too,
 with threads of OpenMP that spin while they wait for each other, its default, and with threads that
-sleep, as ``train`` sets them (``OMP_WAIT_POLICY``).
+soon sleep, as ``train`` sets them (``GOMP_SPINCOUNT``).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ WARM_UP = 2
 COLUMNS = (
     "loop", "batch", "ms an image", "/ plain, equal batch", "/ plain, batch 1", "waiting", "GiB",
 )  # fmt: skip
-WAITING: dict[str, dict[str, str]] = {"spin": {}, "sleep": {"OMP_WAIT_POLICY": "PASSIVE"}}
+WAITING: dict[str, dict[str, str]] = {"spin": {}, "sleep soon": {"GOMP_SPINCOUNT": "10000"}}
 BUSY = "while True: pass"
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -211,7 +211,7 @@ def compare_waiting(arguments: argparse.Namespace) -> list[list[str]]:
             busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(programs)]
             times = []
             for policy in WAITING.values():
-                os.environ.pop("OMP_WAIT_POLICY", None)
+                os.environ.pop("GOMP_SPINCOUNT", None)
                 os.environ.update(policy)  # read by the process that is started
                 ran = alone(ours, folder, 1, arguments.ngf, arguments.steps, arguments.precision)
                 times.append(f"{ran['ms']:.0f}")

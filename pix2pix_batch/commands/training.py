@@ -13,6 +13,13 @@ PROBLEMS = 3
 
 INTERRUPTED = 130
 
+SPINS = "10000"
+"""How often a thread of GNU's OpenMP looks for the others before it sleeps; by default 300,000
+times. On free cores a step took as long (medians of three: 202 and 198 ms an image), beside two
+programs that only count 487 in place of 722 ms, beside a conversion 720 in place of 3,200 ms; where
+threads sleep at once it took half as long again on free cores (``benchmarks/train.py --beside``, an
+Intel Xeon with 2 cores)."""
+
 DIRECTION = click.option(
     "--direction",
     type=click.Choice(["AtoB", "BtoA"]),
@@ -35,7 +42,8 @@ def require_extra(*more: str) -> None:
     # OpenMP's threads spin while they wait for each other, in vain where another program has the
     # other's core: a step takes several times as long then (benchmarks/train.py --beside). The
     # variable is read once, when PyTorch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     for module in ("accelerate", "pydantic", "tqdm", "yaml", *more):
         try:
             __import__(module)
