@@ -445,7 +445,7 @@ def measure(isa: str, count: int, only_convert: bool) -> list[tuple[str, str]]:
         peak = alone(matmul_peak, "bfloat16", threads)
         row("matmul peak bf16", f"{peak:.0f} GFLOP/s")
     else:
-        row("matmul peak bf16", "left out: not in this hardware, emulated it takes minutes")
+        row("matmul peak bf16", "left out: slower than fp32 here, or emulated")
     row(f"floor implied by the {precision} peak", f"{work / peak * 1000:.1f} ms an image")
 
     reference = Reference(precision, batch)

@@ -17,7 +17,6 @@ from pix2pix_batch.train import manifest, partners
 from pix2pix_batch.train.sides import read_name, split_of_name
 
 WILD = re.compile(r"[*?]")
-NUMBERS = re.compile(r"[0-9]+")
 MOST_LOOKED_AT = 1000
 """Pairs among which an example is chosen."""
 
@@ -71,7 +70,9 @@ def list_pairs(a: str, b: str, file: Path) -> Paired:
         )
     rows = [(sides[0][x], sides[1][y]) for x, y in match.pairs]
     # a name of several different numbers shows best which of them were compared
-    example = max(rows[:MOST_LOOKED_AT], key=lambda row: len(set(NUMBERS.findall(row[0].stem))))
+    example = max(
+        rows[:MOST_LOOKED_AT], key=lambda row: len(set(partners.NUMBER.findall(row[0].stem)))
+    )
     splits = [split_of(x, a) for x, _ in rows]
     manifest.write(file, ((x, y, split) for (x, y), split in zip(rows, splits, strict=True)))
     paired = {path for row in rows for path in row}

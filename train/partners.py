@@ -106,10 +106,10 @@ def find_offset(a: Collection[str], b: Collection[str], match: Match) -> str:
         b: The same of B.
         match: Which of them are partners.
     """
-    alone = [
-        [name for name in names if name not in {pair[side] for pair in match.pairs}]
-        for side, names in enumerate((a, b))
-    ]
+    if not match.pairs:
+        return ""
+    known = [set(names) for names in zip(*match.pairs, strict=True)]
+    alone = [[name for name in names if name not in known[i]] for i, names in enumerate((a, b))]
     if all(alone):
         others = [
             (_count_shifted(a, b, match.rule, place, step), step)
@@ -117,14 +117,14 @@ def find_offset(a: Collection[str], b: Collection[str], match: Match) -> str:
             for step in (1, -1)
         ]
         count, step = max(others)
-        if match.pairs and count >= len(match.pairs):
+        if count >= len(match.pairs):
             where = "one higher" if step > 0 else "one lower"
             return (
                 f"{count:,} have a partner whose number is {where} in B, "
                 f"{len(match.pairs):,} one of equal number, so that the sides may be numbered from "
                 "different starts"
             )
-    elif any(alone) and match.pairs:
+    elif any(alone):
         side = 0 if alone[0] else 1
         paired = [_numbers(pair[side]) for pair in match.pairs]
         if all(_numbers(name)[-1:] in ([0], []) for name in alone[side]) and all(
