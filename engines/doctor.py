@@ -205,7 +205,7 @@ def advise_without_gpu() -> tuple[str, str]:
 def format_machine(machine: Machine) -> list[str]:
     """Format the report for people, a line for each fact."""
     lines = [
-        f"cpu: {machine.cpu}, {format_count(machine.cores, 'core')}, bf16 in hardware: "
+        f"cpu: {machine.cpu}, {format_count(machine.cores, 'core')}, bf16 faster than fp32: "
         f"{'yes' if machine.bf16 else 'no'}",
     ]
     for card in machine.gpus:
