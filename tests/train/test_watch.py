@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,9 @@ def test_a_run_that_went_on_has_each_step_once_in_tensorboard(pairs: Path, tmp_p
 
     with pytest.raises(RuntimeError, match="power failure"):
         trainer(pairs, run, every=5).fit(Watchers(TensorBoard(run), Crash()))
+    # TensorBoard reads the files in the order of their names: second, host, process, number of the
+    # writer, without leading zeros. In one process and second, writer 10 would come before 9.
+    time.sleep(1 - time.time() % 1)
     trainer(pairs, run, every=5).fit(TensorBoard(run))
     found = events(run)
     assert [scalar.step for scalar in found.Scalars("loss/l1")] == list(range(1, 13))
