@@ -103,13 +103,7 @@ def build(
         EngineError: A build or its check fails.
     """
     targets = list(dict.fromkeys(targets))
-    if not targets:
-        raise InputError("--target: names no GPU; leave it out for the one that is here")
-    if targets == [CPU] and (library_name or options):
-        raise InputError(
-            "--library, --optimization-level and --workspace are for compiling, and for the CPU "
-            "nothing is compiled; leave them out"
-        )
+    _require_target(targets, compiling=bool(library_name or options))
     gpus = [target for target in targets if target != CPU]
     reports: list[Iterator[str]] = []
     if CPU in targets:
@@ -119,17 +113,39 @@ def build(
         )
     if gpus:
         spec = request.make_spec(model, "cuda")
-        gpu = current_gpu() if CURRENT in gpus else None
-        chosen = choose_library(library_name, gpus, gpu)
-        export.require_extra()
-        for target in gpus:
-            require_buildable(spec, chosen, target, gpu)
-        checked, cache = read_samples(images, spec), Cache()
-        for target in gpus:
-            targeted = replace(options or BuildOptions(), target=target)
-            reports.append(_build(cache, spec, chosen, targeted, gpu, checked, display))
+        wanted = [replace(options or BuildOptions(), target=target) for target in gpus]
+        reports += _prepare_builds(spec, wanted, library_name, images, display)
     for report in reports:
         yield from report
+
+
+def _prepare_builds(
+    spec: EngineSpec,
+    wanted: list[BuildOptions],
+    library_name: str | None,
+    images: Path | None,
+    display: Display,
+) -> list[Iterator[str]]:
+    """See that all can be built; what is returned builds each as it is gone through."""
+    targets = [options.target for options in wanted]
+    gpu = current_gpu() if CURRENT in targets else None
+    chosen = choose_library(library_name, targets, gpu)
+    export.require_extra()
+    for target in targets:
+        require_buildable(spec, chosen, target, gpu)
+    checked, cache = read_samples(images, spec), Cache()
+    return [_build(cache, spec, chosen, options, gpu, checked, display) for options in wanted]
+
+
+def _require_target(targets: Sequence[str], *, compiling: bool) -> None:
+    """``compiling``: whether there are options for it. Raises :class:`InputError`."""
+    if not targets:
+        raise InputError("--target: names no GPU; leave it out for the one that is here")
+    if targets == [CPU] and compiling:
+        raise InputError(
+            "--library, --optimization-level and --workspace are for compiling, and for the CPU "
+            "nothing is compiled; leave them out"
+        )
 
 
 def _compare_layers(spec: EngineSpec, images: np.ndarray, *, chosen: bool) -> Iterator[str]:

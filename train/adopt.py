@@ -56,24 +56,13 @@ def adopt(
     run = path.absolute().parent.parent
     recorded = _read_recorded(path, run)
     recipe = recipes.parse_recipe(recorded["recipe"], str(run / rundir.RECIPE))
-    if damaged := find_damaged_record(path):
-        raise InputError(
-            f"{path}: is damaged: {damaged!r} within it is not what was written; take another one"
-        )
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    generator: Generator = recipe.architecture.build()
-    try:
-        generator.load_state_dict(state.get("average") or state["generator"])
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: holds another network than {run / rundir.RECIPE}") from error
-    generator.eval()
+    generator, step = _load_generator(path, run, recipe)
     ranges = rundir.read_ranges(run, recipe)
     if recipe.takes_rasters and ranges is None:
         raise InputError(f"{run / rundir.RECIPE}: does not say what the values of its rasters mean")
     opened, notes = _open_data(
         data or Path(recorded.get("path") or ""), recipe, recorded, data, ranges
     )
-    step = int(state["step"])
     training: dict[str, Any] = {"step": step, "processes": recorded.get("processes", 1)}
     facts = data_facts(recipe, opened) if opened else {"source": recipe.data_source,
                                                        "license": recipe.license}  # fmt: skip
@@ -92,6 +81,21 @@ def _read_recorded(path: Path, run: Path) -> dict[str, Any]:
             f"{run / rundir.RECIPE}; leave it in its run's directory, RUN/checkpoints/"
         )
     return rundir.read_run(run / rundir.RECIPE)
+
+
+def _load_generator(path: Path, run: Path, recipe: Recipe) -> tuple[Generator, int]:
+    """The checkpoint's generator, in eval mode, and its step."""
+    if damaged := find_damaged_record(path):
+        raise InputError(
+            f"{path}: is damaged: {damaged!r} within it is not what was written; take another one"
+        )
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    generator: Generator = recipe.architecture.build()
+    try:
+        generator.load_state_dict(state.get("average") or state["generator"])
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise InputError(f"{path}: holds another network than {run / rundir.RECIPE}") from error
+    return generator.eval(), int(state["step"])
 
 
 def _open_data(

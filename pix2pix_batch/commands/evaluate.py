@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from pix2pix_batch.commands.sharing import print_result
 from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
 from pix2pix_batch.commands.training import DIRECTION, OVERRIDES, require_extra
 from pix2pix_batch.errors import InputError
+
+if TYPE_CHECKING:
+    from pix2pix_batch.train.evaluation_recipe import Reading
 
 
 @click.command()
@@ -102,13 +105,10 @@ def evaluate(
     require_extra("torchmetrics")
     from pix2pix_batch.storage import output
     from pix2pix_batch.train.evaluate import evaluate as run
-    from pix2pix_batch.train.evaluation_recipe import Reading
 
     output.require_place(csv_file, (".csv",))
     output.require_place(picture, (".png",))
-    if direction:
-        reading["overrides"] += (f"direction={direction}",)
-    how = Reading(tolerance=take_tolerance(reading), **reading)
+    how = _make_reading(reading, direction)
     on = {"device": device, "precision": precision}
     if folds:
         if csv_file is not None or picture is not None:
@@ -123,3 +123,12 @@ def evaluate(
     if picture is not None:
         output.write(picture, drawn)
     print_result(result, as_json)
+
+
+def _make_reading(options: dict[str, Any], direction: str | None) -> Reading:
+    """Make of the command's options how the data is to be read."""
+    from pix2pix_batch.train.evaluation_recipe import Reading
+
+    if direction:
+        options["overrides"] += (f"direction={direction}",)
+    return Reading(tolerance=take_tolerance(options), **options)

@@ -86,8 +86,7 @@ def preview(
         tolerance=tolerance,
         bands=bands,
     )
-    form = "png" if info.ranges.output.is_picture else "npy"
-    items = [_make_item(path, i, form) for i, path in enumerate(paths)]
+    items = [_make_item(path, number, info) for number, path in enumerate(paths)]
     decision = autotune.autotune(settings, items)
     settings = apply_decision(settings, decision)
     records, outputs = _translate(settings, items, cell, info)
@@ -104,15 +103,20 @@ def preview(
             made.warnings.append((path, record.warning))
     if not rows:
         return replace(made, path=None)
-    sides = (side for _, pair in rows for image in pair for side in image.shape[:2])
-    cell = max(contact_sheet.CELL, *sides)
-    heads = ["input", "output"]
-    output.write(out, contact_sheet.render_png(rows, heads, columns, cell, _list_scales(info)))
+    output.write(out, _draw(rows, columns, info))
     return made
 
 
-def _make_item(path: str, number: int, form: str) -> Item:
+def _draw(rows: list[contact_sheet.Row], columns: int, info: BundleInfo) -> bytes:
+    """The picture, a PNG. Its cells are as large as the largest image in it."""
+    sides = (side for _, pair in rows for image in pair for side in image.shape[:2])
+    cell = max(contact_sheet.CELL, *sides)
+    return contact_sheet.render_png(rows, ["input", "output"], columns, cell, _list_scales(info))
+
+
+def _make_item(path: str, number: int, info: BundleInfo) -> Item:
     """The input, or the page of one, at ``path``."""
+    form = "png" if info.ranges.output.is_picture else "npy"
     file, page = pages.locate(path)
     name = f"{number}{suffix_of(file)}"
     return Item(file, name, f"{number}.{form}", form, page=page)

@@ -32,6 +32,7 @@ MOST_BANDS = 1024
 """Bands that a file may have of which some are read; what a damaged header says is soon more."""
 
 
+# The interface of a raster, and the state of a file that GDAL has open.
 class GdalRaster:
     """What GDAL reads; a :class:`~pix2pix_batch.imaging.raster.reading.Raster`."""
 
