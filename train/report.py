@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 from pathlib import Path
@@ -50,7 +49,7 @@ def write_report(run: Path, recipe: Recipe) -> Path:
             ("Validation", curves(records, "validation")),
             ("Losses", curves(records, "losses")),
         ],
-        sheets=[(int(path.stem), data_uri(path)) for path in spread_items(sheets, SHEETS)],
+        sheets=[(int(path.stem), _shrink(path)) for path in spread_items(sheets, SHEETS)],
     )
     path = run / "report.html"
     checkpoint.write_whole(path, lambda file: file.write(text.encode()))
@@ -102,12 +101,13 @@ def curves(records: list[dict[str, Any]], group: str) -> str:
     return text[text.index("<svg") :]
 
 
-def data_uri(path: Path) -> str:
+def _shrink(path: Path) -> str:
+    """A sheet as a ``data:`` URI."""
     image = Image.open(path).convert("RGB")
     image.thumbnail((WIDTH, 4 * WIDTH))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return template.data_uri("jpeg", buffer.getvalue())
 
 
 def spread_items(items: list[Path], count: int) -> list[Path]:
