@@ -107,9 +107,11 @@ def build(
     gpus = [target for target in targets if target != CPU]
     reports: list[Iterator[str]] = []
     if CPU in targets:
+        from pix2pix_batch.engines import cpu
+
         spec = request.make_spec(model, CPU)
         reports.append(
-            _compare_layers(spec, read_samples(images, spec), chosen=request.precision is not None)
+            cpu.check(spec, read_samples(images, spec), chosen=request.precision is not None)
         )
     if gpus:
         spec = request.make_spec(model, "cuda")
@@ -146,12 +148,6 @@ def _require_target(targets: Sequence[str], *, compiling: bool) -> None:
             "--library, --optimization-level and --workspace are for compiling, and for the CPU "
             "nothing is compiled; leave them out"
         )
-
-
-def _compare_layers(spec: EngineSpec, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
-    from pix2pix_batch.engines import cpu
-
-    yield from cpu.check(spec, images, chosen=chosen)
 
 
 def _build(
