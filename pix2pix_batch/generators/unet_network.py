@@ -131,15 +131,12 @@ class UNet(Generator):
         last = a.downs - 1
         downs, ups = [], []
         for i in range(a.downs):
-            inner = a.width(i)
-            outer_in = a.in_channels if i == 0 else a.width(i - 1)
-            outer_out = a.out_channels if i == 0 else a.width(i - 1)
+            into, out = a.channels(i)
             bias = a.conv_bias or (a.bias and i in (0, last))
-            down = nn.Conv2d(outer_in, inner, 4, 2, 1, bias=bias)
-            joined = 2 * inner if a.skips and i < last else inner
-            up = nn.ConvTranspose2d(joined, outer_out, 4, 2, 1, bias=a.conv_bias or i == 0)
-            downs.append(Block(down, make_norm(a.norm, inner) if 0 < i < last else None))
-            ups.append(Block(up, make_norm(a.norm, outer_out) if i > 0 else None))
+            down = nn.Conv2d(*into, 4, 2, 1, bias=bias)
+            up = nn.ConvTranspose2d(*out, 4, 2, 1, bias=a.conv_bias or i == 0)
+            downs.append(Block(down, make_norm(a.norm, into[1]) if 0 < i < last else None))
+            ups.append(Block(up, make_norm(a.norm, out[1]) if i > 0 else None))
         self.down: Sequence[Block] = nn.ModuleList(downs)  # type: ignore[assignment]
         self.up: Sequence[Block] = nn.ModuleList(ups)  # type: ignore[assignment]
 
