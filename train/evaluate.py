@@ -20,6 +20,7 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.imaging.composite import show
 from pix2pix_batch.inference.engine import Engine
 from pix2pix_batch.reporting import contact_sheet
+from pix2pix_batch.reporting.scale_bar import list_scales
 from pix2pix_batch.train import metrics, pair_files, pairs, threads
 from pix2pix_batch.train.data import Split, open_data
 from pix2pix_batch.train.evaluation_recipe import Choice, Reading, choose_recipe, choose_split
@@ -32,7 +33,6 @@ from pix2pix_batch.train.perceptual import Perceptual
 from pix2pix_batch.train.raster_data import RasterSplit
 from pix2pix_batch.train.raster_figures import BandSums, RasterEvaluation, measure
 from pix2pix_batch.train.raster_files import RasterReader
-from pix2pix_batch.train.raster_looks import list_scales
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.translation import open_engine, translate
 from pix2pix_batch.value_ranges import ValueRange, ValueRanges

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pix2pix_batch.imaging.composite import show
-from pix2pix_batch.reporting.scale_bar import Scale, draw_scale, has_scale, make_scale
+from pix2pix_batch.reporting.scale_bar import Shown, draw_scale, list_scales
 from pix2pix_batch.train.jitter import Pixels
 from pix2pix_batch.train.looks import Looks
 from pix2pix_batch.train.recipe import Recipe
@@ -63,9 +63,6 @@ class RasterLooks(Looks):
         return add_scales(sheet, self.ranges, self.shown)
 
 
-Shown = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
-
-
 def add_scales(sheet: Pixels, ranges: ValueRanges, shown: Shown) -> Pixels:
     """Draw a bar with values below a sheet, for each side that is shown in the colours of a map.
 
@@ -76,12 +73,3 @@ def add_scales(sheet: Pixels, ranges: ValueRanges, shown: Shown) -> Pixels:
     """
     bars = [draw_scale(scale, sheet.shape[1]) for scale in list_scales(ranges, shown)]
     return np.concatenate([sheet, *bars]) if bars else sheet
-
-
-def list_scales(ranges: ValueRanges, shown: Shown) -> list[Scale]:
-    """The scales of the sides that are shown in the colours of a map."""
-    return [
-        make_scale(word, side, bands)
-        for word, side, bands in zip(("input", "output"), ranges, shown, strict=True)
-        if has_scale(side, bands)
-    ]

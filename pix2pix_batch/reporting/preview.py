@@ -31,7 +31,7 @@ from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import Record
 from pix2pix_batch.options import read_image_model
 from pix2pix_batch.reporting import contact_sheet
-from pix2pix_batch.reporting.scale_bar import Scale, has_scale, make_scale
+from pix2pix_batch.reporting.scale_bar import list_scales
 from pix2pix_batch.storage import output
 from pix2pix_batch.storage.files import read_file
 from pix2pix_batch.text import escape
@@ -111,7 +111,8 @@ def _draw(rows: list[contact_sheet.Row], columns: int, info: BundleInfo) -> byte
     """The picture, a PNG. Its cells are as large as the largest image in it."""
     sides = (side for _, pair in rows for image in pair for side in image.shape[:2])
     cell = max(contact_sheet.CELL, *sides)
-    return contact_sheet.render_png(rows, ["input", "output"], columns, cell, _list_scales(info))
+    scales = list_scales(info.ranges) if info.labels is None else ()
+    return contact_sheet.render_png(rows, ["input", "output"], columns, cell, scales)
 
 
 def _make_item(path: str, number: int, info: BundleInfo) -> Item:
@@ -194,15 +195,6 @@ def _draw_input(item: Item, cell: int, info: BundleInfo, settings: Settings) -> 
     picture = read_item(item, info, settings)
     valid = None if picture.alpha is None else picture.alpha > 0
     return _shrink(show(picture.pixels, info.ranges.input, valid=valid), cell)
-
-
-def _list_scales(info: BundleInfo) -> list[Scale]:
-    """Of the sides that are shown in a map's colours."""
-    return [
-        make_scale(word, side)
-        for word, side in info.ranges._asdict().items()
-        if info.labels is None and has_scale(side)
-    ]
 
 
 def _small(data: bytes, cell: int, tolerance: Tolerance) -> np.ndarray:
