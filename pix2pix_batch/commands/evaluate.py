@@ -9,7 +9,7 @@ import click
 
 from pix2pix_batch.commands.sharing import print_result
 from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
-from pix2pix_batch.commands.training import DIRECTION, OVERRIDES, require_extra
+from pix2pix_batch.commands.training import DIRECTION, OVERRIDES, add_device, require_extra
 from pix2pix_batch.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,13 +39,7 @@ if TYPE_CHECKING:
     help="Measure the targets as label maps in the colours of the recipe's palette, or do not.  "
     "[default: do so if the recipe has a palette and B is the target]",
 )
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where the model runs. 'auto' is a GPU if there is one, else the CPU.",
-)
+@add_device("Where the model runs.")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),

@@ -194,14 +194,8 @@ class Convolution:
     def __init__(
         self, block: Block, shape: tuple[int, int, int], dtype: torch.dtype, activation: Activation
     ) -> None:
-        """Fold the norm if it is fixed, and pack the weights.
-
-        Args:
-            block: A block of the U-Net.
-            shape: Batch size, and height and width of its input.
-            dtype: The type that it computes in.
-            activation: What follows the norm.
-        """
+        """Fold the norm if it is fixed, and pack the weights. The arguments are those of
+        :func:`prepare`."""
         weight, bias, norm = fold_norm(block)
         self.transposed = isinstance(block.conv, nn.ConvTranspose2d)
         self.norm, self.activation = norm, activation
