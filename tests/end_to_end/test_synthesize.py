@@ -77,6 +77,7 @@ def made(inputs: Path, model: Path) -> Iterator[Path]:
     out = inputs.parent / "imagefolder"
     ran = synthesize(inputs, out, model, *SPLIT, "--stratify", "folder")
     assert ran.code == 0, ran.err
+    assert f"{VARIANTS} images look unlike what soft was trained on" in ran.err
     yield out
 
 
