@@ -97,7 +97,7 @@ class Summary:
     FIGURES = (
         "total", "planned", "converted", "skipped", "failed", "quarantined", "failed_before",
         "outdated", "doubtful", "unmeasured", "warned", "warned_before", "renamed", "ignored",
-        "unread", "litter", "excluded", "seconds", "images_per_second", "device", "backend",
+        "unread", "litter", "excluded", "links", "seconds", "images_per_second", "device", "backend",
         "precision", "model", "outcome", "fatal",
     )  # fmt: skip
 
