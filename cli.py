@@ -147,6 +147,8 @@ def _reason_outside(error: Exception) -> str:
     """Why it failed, where neither this package nor its input is to blame; else nothing."""
     modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
     said = " ".join(str(error).split())
+    if isinstance(error, BrokenPipeError):  # as `| head` leaves it; Click ends without a word
+        return ""
     if isinstance(error, OSError) and modules[-1] == "click.utils":
         return f"standard output cannot be written ({error.strerror}); what was done stays"
     if said.startswith("Symlink loop from"):  # pathlib's, a RuntimeError

@@ -176,7 +176,13 @@ def _name_pairs(listed: list[Pair], failures: list[str]) -> Iterator[tuple[Pair,
         inside = str(PurePosixPath(pair.name.lstrip("/")))
         other = pair_of.setdefault((pair.split, inside), pair)
         if ".." in PurePosixPath(inside).parts:
-            failures.append(f"{pair.a}: its path leads out of OUT with '..'; name it otherwise")
+            failures.append(
+                f"{pair.a}: its path holds '..', which may lead out of OUT; name it without"
+            )
+        elif other is not pair and other.a == pair.a:
+            failures.append(
+                f"{pair.a}: is the A of several pairs; keep one of them in the manifest"
+            )
         elif other is not pair:
             failures.append(f"{pair.a}: has the same name as {other.a}; rename one of them")
         else:

@@ -67,10 +67,13 @@ def survey(data: Path, *, val_fraction: float = 0.1, rasters: bool = False) -> S
         surveyed = _manifest(data)
     elif not data.is_dir():
         raise InputError(f"{data}: there is no such directory or manifest")
-    elif listed := next(
-        (path for path in sorted(data.glob("pairs.*")) if manifest.is_manifest(path)), None
-    ):
-        surveyed = _manifest(listed)
+    elif listed := [path for path in sorted(data.glob("pairs.*")) if manifest.is_manifest(path)]:
+        if len(listed) > 1:
+            names = " and ".join(path.name for path in listed)
+            raise InputError(
+                f"{data}: holds {names}; give the one that counts, or remove the other"
+            )
+        surveyed = _manifest(listed[0])
     else:
         # a dataset says what it is: its inputs' own folders may be called a and b, too
         is_beside = _require_paired(data) == "side-by-side"

@@ -14,6 +14,7 @@ import yaml
 from torch import Tensor
 
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.storage.whole import remove_unfinished
 from pix2pix_batch.train import checkpoint, signature
 from pix2pix_batch.train.meter import StepRecord
 from pix2pix_batch.train.recipe import Recipe
@@ -71,7 +72,10 @@ class RunDirectory:
                     f"{self.path}: holds {others[0]!r} and no training run; give a new directory"
                 )
         elif self.has_begun():
-            return self._go_on(path, parts, mine)
+            changes = self._go_on(path, parts, mine)
+            for directory in (self.path, self.checkpoints, self.path / "samples"):
+                remove_unfinished(directory)
+            return changes
         else:
             read_run(path)  # a file of the user's may have this name
         self._record({"data": signature.data_signature(parts), **mine})

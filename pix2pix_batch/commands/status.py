@@ -52,7 +52,7 @@ def status(out: str, verify: bool, journal: str | None, as_json: bool) -> None:
         click.echo(json.dumps(now.figures() | ({"verified": found.figures()} if found else {})))
     else:
         print_lines(status_text.format_status(now, out, time.time()))
-        print_lines(console.format_verification(found) if found else ())
+        print_lines(console.format_verification(found, bool(now.dataset)) if found else ())
     sys.exit(SOME_FAILED if found and (found.wrong or found.outdated) else 0)
 
 

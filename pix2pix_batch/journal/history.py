@@ -220,13 +220,14 @@ def _detail(stamp: str, under: str = "") -> int:
 def require_same(out: Path, header: Header, job: dict[str, Any]) -> None:
     """Raises :class:`InputError` if the journal with this first line is not that of ``job``."""
     require_schema(out, header)
-    for key, value in job.items():
-        if key not in READER_KEYS and header.values.get(key) != value:
-            difference = _difference(key, header.values, job)
-            raise InputError(
-                f"{escape(out)}: holds another job's images ({difference}); "
-                "choose another OUT, or pass --overwrite to convert everything again"
-            )
+    earlier = header.values
+    differing = [key for key in job if key not in READER_KEYS and earlier.get(key) != job[key]]
+    if differing:
+        differences = "; ".join(_difference(key, earlier, job) for key in differing)
+        raise InputError(
+            f"{escape(out)}: holds another job's images ({differences}); "
+            "choose another OUT, or pass --overwrite to convert everything again"
+        )
 
 
 def _difference(key: str, earlier: dict[str, Any], job: dict[str, Any]) -> str:

@@ -55,14 +55,7 @@ def format_job(summary: Summary, out: Path) -> Iterator[str]:
         known = "" if summary.dry_run else f"; the journal has each output: {journal}"
         yield from _format_first(names, summary.renamed, known)
     yield from _format_not_taken(summary)
-    if summary.doubtful:
-        look = "looks" if summary.doubtful == 1 else "look"
-        them = "it" if summary.doubtful == 1 else "them"
-        seen = f"; the report shows {them}" if summary.page else ""
-        yield (
-            f"{format_count(summary.doubtful, 'image')} {look} unlike what {summary.model} was "
-            f"trained on: farther off than almost all of its training inputs{seen}"
-        )
+    yield from format_doubtful(summary)
     yield from format_unmeasured(summary.unmeasured)
     warnings = [(record.name, record.warning) for record in summary.warnings]
     yield from format_warnings(warnings, summary.warned, f"; all are in {journal}")
@@ -72,6 +65,17 @@ def format_job(summary: Summary, out: Path) -> Iterator[str]:
         summary.outdated, summary.outdated_such, "; 'status OUT --verify' tells them all"
     )
     yield from format_end(summary)
+
+
+def format_doubtful(summary: Summary) -> Iterator[str]:
+    """How many images are far from the model's training inputs."""
+    if count := summary.doubtful:
+        look, them = ("looks", "it") if count == 1 else ("look", "them")
+        seen = f"; the report shows {them}" if summary.page else ""
+        yield (
+            f"{format_count(count, 'image')} {look} unlike what {summary.model} was "
+            f"trained on: farther off than almost all of its training inputs{seen}"
+        )
 
 
 def format_end(summary: Summary) -> Iterator[str]:
@@ -216,9 +220,13 @@ def _advise_retry(summary: Summary) -> str:
     )
 
 
-def format_verification(found: Verification) -> Iterator[str]:
-    """What checking the outputs found, in lines."""
-    yield f"{format_count(found.checked, 'output')} checked, {found.wrong:,} wrong"
+def format_verification(found: Verification, dataset: bool = False) -> Iterator[str]:
+    """What checking the outputs found, in lines. ``dataset``: they are a dataset's files, also
+    copies of inputs, its manifest and its card."""
+    what = format_count(found.checked, "output")
+    if dataset:
+        what = format_count(found.checked, "file of the dataset", "files of the dataset")
+    yield f"{what} checked, {found.wrong:,} wrong"
     yield from format_outdated(found.outdated, found.outdated_such[:SHOWN_FAILURES], "; --json")
     for kind, examples in found.examples.items():
         yield f"{kind}: {found.counts[kind]:,}"

@@ -97,8 +97,8 @@ class Summary:
     FIGURES = (
         "total", "planned", "converted", "skipped", "failed", "quarantined", "failed_before",
         "outdated", "doubtful", "unmeasured", "warned", "warned_before", "renamed", "ignored",
-        "unread", "litter", "excluded", "seconds", "images_per_second", "device", "backend",
-        "precision", "model", "outcome", "fatal",
+        "unread", "litter", "excluded", "links", "seconds", "images_per_second", "device",
+        "backend", "precision", "model", "outcome", "fatal",
     )  # fmt: skip
 
     def add(self, records: Iterable[Record]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,3 +34,14 @@ def whole(
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Remove what :func:`whole` was writing directly in ``directory`` when its process was killed.
+
+    Nothing else may be writing there. Raises ``OSError``.
+    """
+    if directory.is_dir():
+        for path in directory.iterdir():
+            if re.fullmatch(r"\.[0-9a-f]{32}\.tmp", path.name):
+                path.unlink()

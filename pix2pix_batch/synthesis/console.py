@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pix2pix_batch.reporting.console import (
+    format_doubtful,
     format_end,
     format_unmeasured,
     format_unread,
@@ -24,6 +25,7 @@ def format_dataset(made: SynthesisResult, out: str) -> Iterator[str]:
     """The dataset and how it came about, in lines."""
     job = made.job
     yield from _format_failures(job)
+    yield from format_doubtful(job)
     yield from format_warnings(job.remarks.items(), len(job.remarks), "; the report shows more")
     yield from format_unmeasured(job.unmeasured)
     yield from format_unread(job.unread, job.unread_kinds)

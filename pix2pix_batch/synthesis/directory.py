@@ -85,15 +85,17 @@ class DatasetDirectory:
         """Raises :class:`InputError` where OUT holds something else than this dataset, of
         whatever inputs. ``previous``: the one that is not to be replaced; ``name``: the model's."""
         before = previous.mark if previous else mark
+        differences = []
         for key, value in mark.items():
-            if key != "inputs" and before.get(key) != value:
-                what = f"{key} was {before.get(key)!r}, now {value!r}"
-                if key == "model" and previous is not None:
-                    what = _other_model(previous, str(value), name)
-                raise InputError(
-                    f"{escape(self.out)}: holds another dataset ({what}); choose another OUT, or "
-                    "pass --overwrite to make it anew"
-                )
+            if key == "model" and previous is not None and before.get(key) != value:
+                differences.append(_other_model(previous, str(value), name))
+            elif key != "inputs" and before.get(key) != value:
+                differences.append(f"{key} was {before.get(key)!r}, now {value!r}")
+        if differences:
+            raise InputError(
+                f"{escape(self.out)}: holds another dataset ({'; '.join(differences)}); choose "
+                "another OUT, or pass --overwrite to make it anew"
+            )
         ours = {DIRECTORY, MADE, REPORT, *LITTER, *self._entries()}
         try:
             others = sorted(set(os.listdir(self.out)) - ours) if self.out.is_dir() else []

@@ -53,6 +53,7 @@ FIGURES = [
     "unread",
     "litter",
     "excluded",
+    "links",
     "seconds",
     "images_per_second",
     "device",
@@ -604,7 +605,7 @@ def test_links(tmp_path: Path, tiny: Path) -> None:
 
     ran = convert(source, out, tiny, "--workers", 1)
     assert ran.code == 3, ran.err
-    assert "2 links to directories" in ran.err
+    assert "2 links to directories" in ran.err and ran.figures["links"] == 2
     assert "not followed (see --follow-links)" in ran.err
     found = records(out)
     assert {name for name, record in found.items() if record["status"] == "done"} == {

@@ -408,6 +408,7 @@ def test_tables_that_changed_and_a_card_that_may(tmp_path: Path, source: Path, m
         table.write("{}\n")
     ran = here("status", out, "--verify")
     assert ran.code == 3 and "  train/metadata.jsonl: is not what was written" in ran.out
+    assert "files of the dataset checked, 1 wrong" in ran.out
     assert "would make anew what is wrong, and lay the dataset out anew." in ran.out
     ran = synthesize(source, out, model, "--variants", 1)
     assert images(ran) == {"made_before": 6} and card.read_text() == mine

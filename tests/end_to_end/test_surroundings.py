@@ -299,6 +299,18 @@ def test_standard_output_that_is_full(tmp_path: Path, tiny: Path) -> None:
     assert "Traceback" not in ran.stderr
 
 
+def test_a_reader_that_has_seen_enough() -> None:
+    """As ``| head`` leaves it."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    given = [*COMMAND, "model", "list"]
+    ran = subprocess.run(
+        given, env=environment(), stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (1, b"")
+
+
 def test_a_broken_configuration_of_dask_is_named(tmp_path: Path, tiny: Path) -> None:
     put(tmp_path / "in" / "a.png")
     (tmp_path / "dask.yaml").write_text("a: [")

@@ -77,6 +77,7 @@ def made(inputs: Path, model: Path) -> Iterator[Path]:
     out = inputs.parent / "imagefolder"
     ran = synthesize(inputs, out, model, *SPLIT, "--stratify", "folder")
     assert ran.code == 0, ran.err
+    assert f"{VARIANTS} images look unlike what soft was trained on" in ran.err
     yield out
 
 
@@ -501,12 +502,12 @@ def test_a_target_count_that_rejections_leave_unmet(
 def test_out_with_something_else(tmp_path: Path, inputs: Path, model: Path, made: Path) -> None:
     before = tree(made)
     for more, told in (
-        (("--seed", 8), "seed was 7, now 8"),
-        ((*SPLIT[:2], "--seed", 7, "--layout", "parquet"), "layout was 'imagefolder'"),
+        (("--seed", 8), ("seed was 7, now 8", "stratify was 'folder', now")),
+        ((*SPLIT[:2], "--seed", 7, "--layout", "parquet"), ("layout was 'imagefolder'",)),
     ):
         ran = synthesize(inputs, made, model, *more)
         assert ran.code == 2 and "holds another dataset" in error_of(ran)
-        assert told in error_of(ran)
+        assert all(one in error_of(ran) for one in told), ran
     assert tree(made) == before
 
     out = tmp_path / "mine"

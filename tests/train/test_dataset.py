@@ -450,10 +450,11 @@ def test_a_manifest_cannot_lead_out(tmp_path: Path) -> None:
     for i in range(3):
         save(picture(i), tmp_path, f"{i}.png")
     data.mkdir()
-    rows = ["a,b", "../0.png,../1.png", f"{tmp_path}/1.png,../2.png"]
+    rows = ["a,b", "../0.png,../1.png", *[f"{tmp_path}/1.png,../2.png"] * 2]
     (data / "pairs.csv").write_text("\n".join(rows), encoding="utf-8-sig")
     result = command("combine", data, out)
-    assert result.exit_code == 3 and "leads out of OUT" in result.stderr
+    assert result.exit_code == 3 and "may lead out of OUT" in result.stderr
+    assert "1.png: is the A of several pairs" in result.stderr
     inside = str(tmp_path / "1.png").lstrip("/")
     assert [p for p in tmp_path.rglob("*") if p.is_file() and out in p.parents] == [
         out / "train" / inside

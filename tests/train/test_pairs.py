@@ -120,6 +120,14 @@ def test_manifests_are_found(tmp_path: Path, form: str, place: str) -> None:
         assert np.array_equal(b, 255 - a)
 
 
+def test_of_two_manifests_none_is_taken(tmp_path: Path) -> None:
+    put_pair(tmp_path, "a.png", "b.png", 0)
+    (tmp_path / "pairs.csv").write_text("a,b\na.png,b.png\n")
+    (tmp_path / "pairs.jsonl").write_text('{"a": "b.png", "b": "a.png"}\n')
+    with pytest.raises(InputError, match=r"holds pairs\.csv and pairs\.jsonl; give the one"):
+        pairs.find(tmp_path)
+
+
 def test_a_manifests_split_is_train_unless_given(tmp_path: Path) -> None:
     put_pair(tmp_path, "a.png", "b.png", 0)
     (tmp_path / "pairs.csv").write_text("a,b,split\na.png,b.png,\n")

@@ -22,6 +22,7 @@ from PIL import Image
 from pix2pix_batch import bundle
 from pix2pix_batch.cli import main
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.storage.whole import whole as whole_file
 from tests.end_to_end import command
 from tests.end_to_end.command import Ran, put, resize_disk, small_disk
 from tests.train.running import (
@@ -211,7 +212,9 @@ def test_a_reader_that_is_killed_ends_it_after_a_checkpoint(
     message = ran.err.splitlines()[-1]
     assert message.startswith("error: a process that reads data was killed (SIGKILL")
     assert f"step-{steps(run)[-1]:08}.pt is written" in message
-    go_on(pairs, run, whole)
+    with pytest.raises(FileNotFoundError), whole_file(run / "checkpoints" / "killed.pt"):
+        go_on(pairs, run, whole)
+    assert not list(run.rglob("*.tmp")), "removed, since nobody else writes there"
 
 
 def test_killed_no_process_is_left(pairs: Path, tmp_path: Path) -> None:

@@ -275,7 +275,7 @@ def test_leftovers_are_removed(tmp_path: Path) -> None:
         ({"model": "f" * 64, "model_name": "a"}, "model was 'f00', now 'f"),
         ({"fit": "resize"}, "fit was 'tile', now 'resize'"),
         ({"quality": 80}, "quality was not given, now 80"),
-        ({"noise": True, "seed": 3}, "noise was False, now True"),
+        ({"noise": True, "seed": 3}, "noise was False, now True; seed was 0, now 3"),
         ({"new option": 1}, "new option was not given, now 1"),
     ],
 )
