@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pix2pix_batch.generators.description import Description, Norm
+from pix2pix_batch.generators.description import Norm
 from pix2pix_batch.generators.generator import Generator, Masks
 from pix2pix_batch.generators.unet import Architecture
 
@@ -163,9 +163,7 @@ class UNet(Generator):
         """
         a = self.architecture
         self.require_images(x)
-        if masks is None and self.training:
-            masks = self.draw_masks(x)
-        mask_of = multipliers_by_block(a, masks)
+        mask_of = self.multipliers(x, masks)
 
         skips = self._encode(x)
         embedding = skips[-1].mean(dim=(2, 3))
@@ -178,10 +176,3 @@ class UNet(Generator):
             if a.skips:
                 x = torch.cat((skips.pop(), x), dim=1)
         return torch.tanh(self.up[0](F.relu(x))), embedding
-
-
-def multipliers_by_block(architecture: Description, masks: Masks | None) -> Mapping[int, Tensor]:
-    """Each multiplier by the block whose output it is for."""
-    if isinstance(masks, Mapping):
-        return masks
-    return dict(zip(architecture.dropout_blocks, masks or (), strict=bool(masks)))

@@ -21,14 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from pix2pix_batch.generators.generator import DROPOUT_RATE
+from pix2pix_batch.generators.generator import DROPOUT_RATE, multipliers_by_block
 from pix2pix_batch.generators.unet_network import (
     LEAKY_SLOPE,
     NORM_EPS,
     BatchNorm,
     Block,
     UNet,
-    multipliers_by_block,
 )
 from pix2pix_batch.inference import convolution_rule
 from pix2pix_batch.inference.convolution_rule import BLOCKS, Way
