@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,15 +124,8 @@ def _open_data(
 
 def _figures(run: Path, step: int) -> dict[str, float]:
     """The validation of that step, if there was one."""
-    try:
-        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
-    for line in lines:
-        try:
-            record = json.loads(line)
+    with suppress(OSError):
+        for record in rundir.read_records(run / "metrics.jsonl"):
             if record["step"] == step:
                 return dict(record["validation"])
-        except (ValueError, KeyError, TypeError):  # torn by a crash
-            continue
     return {}
