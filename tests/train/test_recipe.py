@@ -363,6 +363,7 @@ def test_unknown_recipes_name_the_nearest_shipped_one(tmp_path: Path) -> None:
         ('name="a #1"', "name", "a #1"),
         (" ngf = 8 ", "ngf", 8),
         ("palette={sky: [1, 2, 3]}", "palette", {"sky": (1, 2, 3)}),
+        ("palette={0: [1, 2, 3]}", "palette", {"0": (1, 2, 3)}),
         ("palette.sky=[1, 2, 3]", "palette", {"sky": (1, 2, 3)}),
         ("source_domain=", "source_domain", None),
     ],
