@@ -49,3 +49,9 @@ def _error(node: yaml.Node, problem: str) -> yaml.YAMLError:
 def load(text: str) -> Any:
     """The plain values that ``text`` holds. Raises ``yaml.YAMLError``."""
     return yaml.load(text, Loader=_Loader)
+
+
+def has_comment(text: str) -> bool:
+    """Whether a part of a single line, which is valid YAML, would be left out as a comment."""
+    tokens = (token for token in yaml.scan(text) if token.start_mark.index < token.end_mark.index)
+    return max((token.end_mark.index for token in tokens), default=0) < len(text.rstrip())

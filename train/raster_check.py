@@ -14,7 +14,7 @@ from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import pair_files
 from pix2pix_batch.train.check_result import Check
 from pix2pix_batch.train.pair_files import Reader
-from pix2pix_batch.train.raster_data import measure_ranges
+from pix2pix_batch.train.raster_data import doubt_ranges, measure_ranges
 from pix2pix_batch.train.raster_files import RasterReader
 from pix2pix_batch.train.raster_survey import SideSurvey, survey_rasters
 from pix2pix_batch.train.survey import Survey
@@ -76,6 +76,7 @@ def _measure(result: Check, surveyed: Survey, reader: RasterReader) -> None:
     try:
         ranges = measure_ranges(reader, listed, result.recipe)
         reader.set_ranges(ranges)
+        result.doubts += doubt_ranges(reader, listed)
         result.scales = list_scales(ranges, result.recipe.shown_bands)
     except InputError as error:
         if not isinstance(error.__cause__, ImageError):  # a file that its pair's reading names

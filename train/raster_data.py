@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,15 @@ import numpy as np
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
-from pix2pix_batch.train import threads
+from pix2pix_batch.imaging.raster.survey import Survey
+from pix2pix_batch.train import plausible, threads
 from pix2pix_batch.train.file_data import FileData, FileSplit
 from pix2pix_batch.train.jitter import Crop, Pixels
 from pix2pix_batch.train.pair_files import Pair
 from pix2pix_batch.train.range_recipe import RangeRecipe
 from pix2pix_batch.train.raster_files import RasterReader, RasterSide, Window
 from pix2pix_batch.train.recipe import Recipe
-from pix2pix_batch.train.sampling import generator_at
+from pix2pix_batch.train.sampling import generator_at, spread_indices
 from pix2pix_batch.train.value_statistics import (
     list_samples,
     measure_percentiles,
@@ -92,8 +95,35 @@ class RasterData(FileData):
         self.ranges = ranges or measure_ranges(self.reader, self.train.listed, recipe)
         self.reader.set_ranges(self.ranges)
 
+    @cached_property
+    def doubts(self) -> list[str]:
+        return [*super().doubts, *doubt_ranges(self.reader, self.train.listed)]
+
     def _open_reader(self, tolerance: Tolerance) -> RasterReader:
         return RasterReader(self.recipe, tolerance)
+
+
+def doubt_ranges(reader: RasterReader, listed: Sequence[Pair]) -> list[str]:
+    """Find out whether most values of a side lie beyond its range, and would all be its ends.
+
+    Args:
+        reader: Reads the files, and knows the ranges.
+        listed: The pairs, of which some are looked at.
+
+    Returns:
+        Reasons to doubt, for people.
+    """
+    chosen = [listed[i] for i in spread_indices(len(listed), plausible.COMPARED)]
+    doubts = []
+    for place, side in enumerate((reader.a, reader.b)):
+        survey, said = Survey(side.range), list[str]()
+        for pair in chosen:
+            path = pair.files()[place]
+            with suppress(ImageError):  # training, or dataset check, names it
+                pixels, there = reader.bands_of(path, side, reader.find_middle(path, side))
+                survey.add(pixels, None if there is None else np.all(there, axis=2), said)
+        doubts += [f"{'AB'[place]}: {text}" for text in said]
+    return doubts
 
 
 def measure_ranges(reader: RasterReader, listed: Sequence[Pair], recipe: Recipe) -> ValueRanges:

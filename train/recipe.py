@@ -144,6 +144,11 @@ def set_key(values: dict[str, Any], override: str) -> None:
             raise InputError(f"--set {override}: {section!r} has no keys of its own")
     try:
         values[last] = plain_yaml.load(text)
+        if plain_yaml.has_comment(text):
+            raise InputError(
+                f"--set {override}: what follows # would be a comment; quote the value: "
+                f"""--set '{key}="{text}"'"""
+            )
     except yaml.constructor.ConstructorError as error:
         raise InputError(f"--set {override}: {error.problem}") from error
     except yaml.YAMLError as error:

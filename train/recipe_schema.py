@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pix2pix_batch.generators import Architecture, Description, GlobalGenerator, Norm, ResNet
 from pix2pix_batch.generators import resnet as resnets
@@ -16,6 +16,9 @@ from pix2pix_batch.train.range_recipe import RangeRecipe
 from pix2pix_batch.value_ranges import ValueRange, eight_bits
 
 Channels = Annotated[int, Field(ge=1, le=64)]
+
+Label = Annotated[str, BeforeValidator(lambda key: str(key) if type(key) is int else key)]
+"""A label's name; in YAML, one that is a number needs no quotes."""
 
 PICTURES = (1, 3, 4)
 """The channels that pictures may have; other samples are rasters'."""
@@ -46,7 +49,7 @@ class Recipe(Model):
     output_range: RangeRecipe | None = None
     val_fraction: Fraction = 0.1
     mosaic: Mosaic | None = None
-    palette: dict[str, Colour] | None = None
+    palette: dict[Label, Colour] | None = None
 
     # The generator, section 6.1.1.
     generator: Literal["unet", "resnet", "pix2pixhd-global"] = "unet"

@@ -32,6 +32,11 @@ ARCHIVES = (".zip", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".tbz2", ".txz"
 RENAMES = 100
 """Renamed outputs held, of which some may not be made."""
 
+ALIKE = (
+    "its directory and another differ in case alone, and OUT's file system would take its output "
+    "for one of that directory's; rename one of the directories, or choose an OUT where case counts"
+)
+
 SUFFIXED = 4
 """How often an output's suffix may stand at its end, so that its name is no other's: once, or so
 often where there are inputs called like that."""
@@ -108,6 +113,7 @@ class InputSource(ABC):
         self.renamed = self.links = 0
         self.renames: list[tuple[str, str]] = []
         self._renamed, self._dropped = HashSet(), HashSet()
+        self._made = HashSet()  # keys of outputs, where case makes no difference
         self.left = LeftAlone()
         self.unlisted: list[tuple[str, str]] = []
         self.descriptions: list[str] = []
@@ -228,6 +234,9 @@ class InputSource(ABC):
             output = whole.output(name) if is_whole else naming.output(name)[0]
             if is_whole or naming.is_shortened(name):
                 self.note_rename(path, start + output)
+            refusal = about.refusal_of(name)
+            if naming.fold and not self._made.add(naming.key(start + output)):
+                refusal = ALIKE
             yield Item(
                 here + name,
                 path,
@@ -235,7 +244,7 @@ class InputSource(ABC):
                 options.form if (tar := is_tar(name)) else form_of(name, options.form),
                 about.sidecars_of(name),
                 about.stamps.get(name, ""),
-                about.refusal_of(name),
+                refusal,
                 tar,
             )
 

@@ -30,9 +30,14 @@ SOURCES = re.compile(r"<Source(?:Filename|Dataset)\b[^>]*>([^<]*)<")
 DEEPEST = 4
 """VRTs of VRTs that are looked into; one may name itself."""
 
-SEEN_ALIKE = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "cifs", "smb3", "hfs",
-                        "hfsplus", "apfs", "9p", "drvfs"})  # fmt: skip
-"""File systems, by Linux's names, on which ``A.png`` and ``a.png`` may be one file."""
+SEEN_ALIKE = frozenset({
+    "vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "cifs", "smb3", "smbfs", "hfs", "hfsplus",
+    "apfs", "9p", "drvfs", "virtiofs", "vboxsf", "fakeowner", "fuse", "fuse.exfat",
+    "fuse.lowntfs-3g", "fuse.ntfs-3g", "fuse.fusefat", "fuse.grpcfuse", "fuse.osxfs",
+    "fuse.vmhgfs-fuse",
+})  # fmt: skip
+"""File systems, by Linux's names, on which ``A.png`` and ``a.png`` may be one file: of other
+systems' disks, of their shares, and of what virtual machines share with their hosts."""
 
 
 class LocalStore:
@@ -101,7 +106,7 @@ class LocalStore:
             longest = os.pathconf(there, "PC_NAME_MAX")
         except (OSError, ValueError):
             longest = NAME_BYTES
-        return NameRules(longest, _folds_case(there))
+        return NameRules(longest, _folds_case(there.absolute()))
 
     def journal_directory(self, out: str, chosen: str | None) -> Path:
         if chosen is not None:
@@ -222,17 +227,26 @@ def is_empty(path: str) -> bool:
 def _folds_case(directory: Path) -> bool:
     """Whether names that differ in case alone are one file there."""
     try:
+        # Tried on a name that is there: whether case counts may differ by directory (ext4, NTFS),
+        # and nothing is to be written to find out.
         with os.scandir(directory) as entries:
-            for entry in entries:
-                # Tried on a name that is there: whether case counts may differ by directory (ext4,
-                # NTFS), and nothing is to be written to find out.
-                other = entry.name.swapcase()
-                if other != entry.name and other.casefold() == entry.name.casefold():
-                    there = directory / other
-                    return there.exists() and os.path.samefile(there, entry.path)
-        return _file_system(directory) in SEEN_ALIKE
+            tried = next((one.name for one in entries if _has_case(one.name)), "")
+        if not tried and _has_case(directory.name) and not os.path.ismount(directory):
+            directory, tried = directory.parent, directory.name
+        if not tried:
+            return _file_system(directory) in SEEN_ALIKE
+        other = directory / tried.swapcase()
+        if not other.exists() or os.path.samefile(other, directory / tried):
+            return other.exists()
+        # exFAT through FUSE gives each spelling an inode of its own
+        return other.name not in os.listdir(directory)
     except OSError:
         return False
+
+
+def _has_case(name: str) -> bool:
+    other = name.swapcase()
+    return other != name and other.casefold() == name.casefold()
 
 
 def _file_system(directory: Path) -> str:

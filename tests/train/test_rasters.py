@@ -555,6 +555,16 @@ def test_elevation_read_as_8_bits_is_doubted_with_what_to_set(tmp_path: Path) ->
     assert setting in doubt
 
 
+def test_a_range_that_most_values_lie_beyond_is_doubted(radar: Path) -> None:
+    """Such as of percentiles given as shares of 1, or of another type."""
+    assert not open_data(radar, small(**RADAR)).doubts
+    narrow = RADAR | {"input_range": RADAR["input_range"] | {"percentiles": [0.02, 0.98]}}
+    (doubt,) = open_data(radar, small(**narrow)).doubts
+    assert doubt.startswith("A: 99 % of the values of V") and "on another scale?" in doubt
+    words = set_keys(**{key: json.dumps(value) for key, value in narrow.items()})
+    assert f"doubt: {doubt}" in run("dataset", "check", radar, *SMALL, *words).out
+
+
 def test_arrays_with_their_bands_first_are_refused(tmp_path: Path) -> None:
     data = rasters.make_radar_pairs(tmp_path / "data", 3)
     for path in (data / "A").glob("*.tif"):

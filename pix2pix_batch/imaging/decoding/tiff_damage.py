@@ -96,14 +96,15 @@ def exceeds(block: bytes, compression: int, own: int, most: int) -> bool:
 
 def _holds_more(image: TiffImageFile, data: bytes, compression: int) -> bool:
     told = image.tag_v2
-    width = told.get(tags.TILE_WIDTH) or image.width
-    rows = min(told.get(tags.ROWS_PER_STRIP, image.height), image.height)
+    # as the file has them, for Pillow has turned the image by now
+    width, lines = told.get(tags.TILE_WIDTH) or told[tags.WIDTH], told[tags.HEIGHT]
+    rows = min(told.get(tags.ROWS_PER_STRIP, lines), lines)
     height = told.get(tags.TILE_HEIGHT) or rows
     bits = told.get(tags.BITS, (1,))
     samples = 1 if told.get(tags.PLANAR, 1) == 2 else told.get(tags.SAMPLES, 1)
-    row, last = (width * bits[0] * samples + 7) // 8, image.height % height or height
+    row, last = (width * bits[0] * samples + 7) // 8, lines % height or height
     for number, block in enumerate(_iterate_blocks(image, data), 1):
-        is_last = tags.TILE_HEIGHT not in told and number % -(-image.height // height) == 0
+        is_last = tags.TILE_HEIGHT not in told and number % -(-lines // height) == 0
         own, most = row * (last if is_last else height), row * height
         if exceeds(block, compression, own, most):
             return True

@@ -17,6 +17,11 @@ TRUE = {"SRS", "GeoTransform", "GCPList"}
 DOMAINS = {"RPC", "xml:ESRI"}
 """Domains of metadata that are a georeference, of the stored picture: not kept of a turned one."""
 
+POINTS = ("AREA_OR_POINT", "Point")
+"""An item of the metadata that have no domain: that a place is that of a pixel's middle."""
+
+KEPT_OF_POINTS = b'<Metadata><MDI key="AREA_OR_POINT">Point</MDI></Metadata>'
+
 EMPTY = b"<PAMDataset>\n</PAMDataset>\n"
 
 
@@ -51,6 +56,10 @@ def turn_upright(data: bytes, turn: Turn) -> bytes:
 
 
 def _turn_element(part: Part, text: bytes, turn: Turn) -> bytes:
+    if part.name == "Metadata" and not part.domain:
+        items = ElementTree.fromstring(text).iter("MDI")
+        are_points = any((item.get("key"), item.text) == POINTS for item in items)
+        return KEPT_OF_POINTS if are_points else b""
     if part.name == "Metadata":
         return text if part.domain in DOMAINS and not turn else b""
     if part.name not in TRUE:

@@ -172,8 +172,26 @@ def test_outputs_stay_where_case_was_first_thought_to_make_no_difference(
     """As of an OUT that is not there yet, on a disk that is found out about only then."""
     write("in/a.jpg", "in/A.jpg", "in/b.png")
     monkeypatch.setattr(local, "SEEN_ALIKE", {local._file_system(Path())})
-    Path("empty").mkdir()
-    first = Run("in", "empty/out").make()
+    Path("0").mkdir()  # whose own name does not show whether case counts
+    first = Run("in", "0/out").make()
     assert all("~" in first.outputs[name] for name in ("a.jpg", "A.jpg"))
     monkeypatch.setattr(local, "SEEN_ALIKE", set())
-    assert Run("in", "empty/out").items == []
+    assert Run("in", "0/out").items == []
+    monkeypatch.setattr(local, "SEEN_ALIKE", {local._file_system(Path())})
+    Path("empty").mkdir()
+    assert all("~" not in output for output in Run("in", "empty/out").make().outputs.values())
+
+
+def test_directories_that_differ_in_case_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where that makes no difference, an output that would replace another's is not made."""
+    write("in/Town/1.png", "in/town/1.png", "in/town/2.png", "in/town/x/1.png")
+    monkeypatch.setattr(local, "SEEN_ALIKE", {local._file_system(Path())})
+    Path("0").mkdir()
+    for run in (Run("in", "0/out"), Run("in/*/*.png", "0/other")):
+        ((name, reason),) = run.reasons.items()
+        assert name == "town/1.png" and "directory and another differ in case alone" in reason
+        assert run.outputs.keys() >= {"Town/1.png", "town/2.png"}
+    assert len(Run("in", "out").items) == 4
+    Path("list").write_text("in/Town/1.png\nin/town/1.png\n")
+    outputs = Run("@list", "0/list").outputs.values()
+    assert len({output.casefold() for output in outputs}) == 2

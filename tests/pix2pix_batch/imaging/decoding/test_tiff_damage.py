@@ -105,17 +105,19 @@ def test_data_that_is_not_what_was_written_is_told(
 ) -> None:
     """Which libtiff passes over: a strip's data that goes on beyond its rows, with a checksum that
     is wrong or none, and runs that do."""
-    pixels, file = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8), io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
     pixels[:, :30] = 9
     planes = pixels if planar == "contig" else np.moveaxis(pixels, 2, 0)
     options = {"level": 0} if compression == "zlib" else {}
-    tifffile.imwrite(
-        file, planes, photometric="rgb", planarconfig=planar, compression=compression,
-        compressionargs=options, rowsperstrip=10,
-    )  # fmt: skip
+    for orientation, turns in ((6, -1), (1, 0)):
+        file = io.BytesIO()
+        tifffile.imwrite(
+            file, planes, photometric="rgb", planarconfig=planar, compression=compression,
+            compressionargs=options, rowsperstrip=10, extratags=[(274, "H", 1, orientation, True)],
+        )  # fmt: skip
+        picture = read(file.getvalue(), 3)
+        assert np.array_equal(picture.pixels, np.rot90(pixels, turns)) and picture.warnings == ()
     data = bytearray(file.getvalue())
-    picture = read(bytes(data), 3)
-    assert np.array_equal(picture.pixels, pixels) and picture.warnings == ()
     with tifffile.TiffFile(io.BytesIO(data)) as opened:
         start, length = (values[-1] for values in (opened.pages[0].dataoffsets,
                                                   opened.pages[0].databytecounts))  # fmt: skip

@@ -235,6 +235,11 @@ def test_aux_files_lose_what_is_said_of_pixels() -> None:
     assert pam.turn_upright(kept, Turn()) == kept
     assert pam.turn_upright(b"\xef\xbb\xbf" + AUX, Turn()) == b"\xef\xbb\xbf" + kept
     assert b"RPC" not in pam.turn_upright(AUX, Turn(2, 7, 5))
+    item = b'<MDI key="AREA_OR_POINT">Point</MDI>'
+    points = AUX.replace(b"    <MDI key", b"    " + item + b"<MDI key", 1)
+    for turn in (Turn(), Turn(2, 7, 5)):
+        found = pam.turn_upright(points, turn)
+        assert found.count(b"<MDI key") - found.count(b"LINE_OFF") == 1 and item in found
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
