@@ -223,11 +223,9 @@ def _name_first_divergent_layer(spec: EngineSpec, images: np.ndarray) -> str:
     from pix2pix_batch.engines import layers
 
     divergent = layers.first_divergent(layers.compare(spec, images[:LAYER_IMAGES]))
-    return (
-        "no layer parts on the CPU"
-        if divergent is None
-        else f"the first layer to part is {divergent}"
-    )
+    if divergent is None:
+        return "no layer parts on the CPU"
+    return f"the first layer to part is {divergent}"
 
 
 def find_layer(model: Path, precision: str, images: Path | None) -> Iterator[str]:
@@ -253,8 +251,7 @@ def find_layer(model: Path, precision: str, images: Path | None) -> Iterator[str
     spec = EngineSpec(model, precision, LAYER_IMAGES, info.image_size)
     errors = layers.compare(spec, read_samples(images, spec)[:LAYER_IMAGES])
     yield from map(str, errors)
-    first = layers.first_divergent(errors)
-    if first is not None:
+    if (first := layers.first_divergent(errors)) is not None:
         raise EngineError(
             f"{escape(model)}: in {precision} the first layer to part from fp32 is {first}; use "
             "--precision fp32, or --backend torch --precision bf16"
