@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pix2pix_batch.commands.options import add_tolerance, take_tolerance
 from pix2pix_batch.commands.sharing import print_result
-from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
 from pix2pix_batch.commands.training import DIRECTION, OVERRIDES, add_device, require_extra
 from pix2pix_batch.errors import InputError
 

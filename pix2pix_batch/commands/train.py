@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from pix2pix_batch.commands.finite import FiniteRange
-from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
+from pix2pix_batch.commands.options import FiniteRange, add_tolerance, take_tolerance
 from pix2pix_batch.commands.training import DIRECTION, INTERRUPTED, add_device, require_extra
 
 
