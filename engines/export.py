@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-    from pix2pix_batch.engines.export_graph import Graph
-    from pix2pix_batch.engines.recording_graph import GraphWithFeatures
+    from pix2pix_batch.engines.export_graph import Graph, GraphWithFeatures
 
 SCHEMA = 1
 """Of the files written here; grows whenever an older reader would use a new file wrongly."""
