@@ -81,15 +81,18 @@ def _write(
     data: dict[str, Any],
 ) -> Path:
     recipe = trainer.recipe
+    init = bundle.resolve(recipe.init) if recipe.init else None
     training = {
         "step": step,
         "steps": trainer.last,
         "images": step * trainer.step_images,
-        "init": recipe.init and bundle.fingerprint(bundle.resolve(recipe.init)),
+        "init": "" if init is None else bundle.fingerprint(init),
         "device": trainer.device.type,
         "precision": trainer.precision,
         "processes": trainer.accelerator.num_processes,
     }
+    if init is not None:
+        training["init_provenance"] = bundle.read_info(init).provenance
     path = trainer.run.path / f"{name}.safetensors"
     info = describe(recipe, recipe.name, training, figures, data, trainer.data.ranges)
     bundle.save(path, info, generator, embedding=embed_training(generator, trainer.data, recipe))

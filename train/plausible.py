@@ -189,15 +189,25 @@ class Evidence:
         if len(self.looks) < COMPARED:
             self.looks.append(comparison)
 
-    def doubts(self, describe_remedies: Callable[[], Mapping[int, str]] = dict) -> list[str]:
+    def doubts(
+        self,
+        describe_remedies: Callable[[], Mapping[int, str]] = dict,
+        has_panels: bool = True,
+    ) -> list[str]:
         """Why these may be no pairs, or not the ones that were meant, a sentence each.
-        ``describe_remedies``: what to do about values in a few levels, by side, where it is not to
-        scale them; called where there are such."""
+
+        Args:
+            describe_remedies: What to do about values in a few levels, by side, where it is not to
+                scale them; called where there are such.
+            has_panels: Whether images side by side may show panels other than A and B; false if
+                more pairs have shown that they do not.
+        """
         if not self.number:
             return []
         doubts = [self._same(), *(self._values(side, describe_remedies) for side in range(2))]
         if 2 * self.same < self.number:
-            doubts.append(self._panels() or self._turned() or self._unlike())
+            panels = self._panels() if has_panels else ""
+            doubts.append(panels or self._turned() or self._unlike())
         return [text for text in doubts if text]
 
     def _same(self) -> str:
