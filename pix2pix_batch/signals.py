@@ -11,9 +11,11 @@ from typing import Any
 
 Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
-STOP_SIGNALS = (
-    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU,
-)  # fmt: skip
+STOP_SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+    if hasattr(signal, name)
+)
 """What terminals, ``timeout``, service managers and batch systems send to end a program."""
 
 

@@ -6,6 +6,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -71,9 +72,10 @@ def _collate(samples: list[Sample]) -> Sample:
 def _begin(parent: int) -> None:
     """Ignore what hits the group, and end with the parent, however that ends."""
     leave_to_parent()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died meanwhile
-        os._exit(1)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died meanwhile
+            os._exit(1)
 
 
 def batches(
@@ -145,7 +147,7 @@ def _load(
         num_workers=workers,
         worker_init_fn=lambda _: _begin(parent),
         # else mosaics would be copied to each; fork is not the default everywhere any more
-        multiprocessing_context="fork" if workers else None,
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         pin_memory=torch.cuda.is_available(),
     )
     others = set(multiprocessing.active_children())
@@ -184,7 +186,7 @@ def _has_ended(workers: Iterable[BaseProcess]) -> bool:
 def _quiet_deaths() -> Iterator[None]:
     """PyTorch's loader sets a handler that raises wherever a process's death finds the main one,
     while it writes a checkpoint too; ``next`` sees it as well."""
-    before = signal.getsignal(signal.SIGCHLD)
+    before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ import gc
 import importlib
 import os
 import signal
+import sys
 
 ALL = (
     "torch",
@@ -24,8 +25,10 @@ def end_forks_with_this_process() -> None:
     """What is forked from this process gets killed when this process is.
 
     Else its parent would take it for dead, as only this process could say how it ended, and start
-    another in its place.
+    another in its place. Linux only.
     """
+    if sys.platform != "linux":
+        return
     here, prctl = os.getpid(), ctypes.CDLL(None).prctl
     pr_set_pdeathsig = 1  # <sys/prctl.h>
 

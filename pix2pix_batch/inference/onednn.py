@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -127,6 +128,8 @@ def return_freed_memory() -> None:
 
 
 def _libc_function(name: str) -> Callable[..., int] | None:
+    if sys.platform != "linux":
+        return None
     try:
         found: Callable[..., int] = getattr(ctypes.CDLL(None), name)
     except (OSError, AttributeError):
