@@ -190,17 +190,14 @@ class Evidence:
             self.looks.append(comparison)
 
     def doubts(
-        self,
-        describe_remedies: Callable[[], Mapping[int, str]] = dict,
-        has_panels: bool = True,
+        self, describe_remedies: Callable[[], Mapping[int, str]] = dict, has_panels: bool = True
     ) -> list[str]:
         """Why these may be no pairs, or not the ones that were meant, a sentence each.
 
         Args:
             describe_remedies: What to do about values in a few levels, by side, where it is not to
                 scale them; called where there are such.
-            has_panels: Whether images side by side may show panels other than A and B; false if
-                more pairs have shown that they do not.
+            has_panels: Whether images side by side may show other panels than A and B.
         """
         if not self.number:
             return []
