@@ -171,9 +171,8 @@ class Evidence:
         self.side_by_side = side_by_side
         self.counts = np.zeros((2, 256), np.int64)
         self.looks: list[PairComparison] = []
-        self.number = 0
         self.constants = [0, 0]
-        self.same = 0
+        self.number = self.same = 0
         self.greys: list[list[int]] = [[], []]
         self.digests: list[set[bytes]] = [set(), set()]
 
