@@ -81,22 +81,31 @@ def _write(
     data: dict[str, Any],
 ) -> Path:
     recipe = trainer.recipe
-    init = bundle.resolve(recipe.init) if recipe.init else None
     training = {
         "step": step,
         "steps": trainer.last,
         "images": step * trainer.step_images,
-        "init": "" if init is None else bundle.fingerprint(init),
+        **describe_init(recipe),
         "device": trainer.device.type,
         "precision": trainer.precision,
         "processes": trainer.accelerator.num_processes,
     }
-    if init is not None:
-        training["init_provenance"] = bundle.read_info(init).provenance
     path = trainer.run.path / f"{name}.safetensors"
     info = describe(recipe, recipe.name, training, figures, data, trainer.data.ranges)
     bundle.save(path, info, generator, embedding=embed_training(generator, trainer.data, recipe))
     return path
+
+
+def describe_init(recipe: Recipe) -> dict[str, Any]:
+    """What a bundle says of the model that the recipe begins from. Raises
+    :class:`BundleError` where that is not there."""
+    if not recipe.init:
+        return {"init": ""}
+    path = bundle.resolve(recipe.init)
+    return {
+        "init": bundle.fingerprint(path),
+        "init_provenance": bundle.read_info(path).provenance,
+    }
 
 
 def describe(
