@@ -22,6 +22,11 @@ def format_count(number: int, noun: str, nouns: str = "") -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {nouns or noun + 's'}"
 
 
+def format_distance(distance: float) -> str:
+    """With one digit, rounded down: what is not called doubtful must not look as if it were."""
+    return f"{int(distance * 10 + 1e-9) / 10:.1f}"
+
+
 def duration(seconds: float) -> str:
     """``42 s``, ``3 min 20 s``, ``5 h 12 min``, ``3 days 4 h``."""
     whole = round(seconds)

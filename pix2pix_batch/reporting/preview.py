@@ -34,7 +34,7 @@ from pix2pix_batch.reporting import contact_sheet
 from pix2pix_batch.reporting.scale_bar import list_scales
 from pix2pix_batch.storage import output
 from pix2pix_batch.storage.files import read_file
-from pix2pix_batch.text import escape
+from pix2pix_batch.text import escape, format_distance
 
 MOST = 64
 """Images that one picture shows."""
@@ -210,4 +210,4 @@ def _shrink(pixels: np.ndarray, cell: int) -> np.ndarray:
 
 def _title(path: str, distance: float | None) -> str:
     name = escape(path)
-    return name if distance is None else f"{name}, distance {distance:.1f}"
+    return name if distance is None else f"{name}, distance {format_distance(distance)}"

@@ -10,6 +10,8 @@ from typing import Any
 
 import jinja2
 
+from pix2pix_batch.text import format_distance
+
 
 def render(template: Path, **values: Any) -> str:
     """The page of ``template``, which extends ``template.html``. All values are escaped.
@@ -39,4 +41,5 @@ def _compile(template: Path) -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["counted"] = "{:,}".format
+    environment.filters["distance"] = format_distance
     return environment.get_template(template.name)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2pix_batch.text import escape, format_count
+from pix2pix_batch.text import escape, format_count, format_distance
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,13 @@ def test_counted() -> None:
         "1 image",
         "2 images",
         "10,000 images",
+    ]
+
+
+def test_a_distance_is_never_rounded_to_what_is_doubtful() -> None:
+    assert [format_distance(x) for x in (0, 98.97, 99.0, 123.45)] == [
+        "0.0",
+        "98.9",
+        "99.0",
+        "123.4",
     ]
