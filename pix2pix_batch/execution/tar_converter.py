@@ -19,7 +19,7 @@ from pix2pix_batch.imaging.pages import MARK, may_have_pages
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.pending_image import Watch
 from pix2pix_batch.inference.settings import Settings
-from pix2pix_batch.inputs.choice import UNREAD, InputFilter
+from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, UNREAD, InputFilter
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import DONE, FAILED, UNDER, Record
 from pix2pix_batch.storage import destination, files
@@ -96,10 +96,8 @@ class TarConverter:
         self._slots: deque[PendingMember] = deque()
         self._waiting: dict[str, PendingMember] = {}
         self._made: dict[str, bytes] = {}
-        self.litter = 0
-        """How many members are left out as litter, or as the user asks."""
-        self.unread = 0
-        """How many go along as they are though they are images, of kinds that are not read."""
+        self.taken_for: Counter[str] = Counter()
+        """How many members are what, as of :class:`InputFilter`."""
         self._choice = InputFilter(settings.exclude, settings.include)
         self._taken, self._named = HashSet(), HashSet()
         self._copies: Counter[str] = Counter()
@@ -136,8 +134,7 @@ class TarConverter:
 
     def _enqueue(self, group: list[Member]) -> list[Item]:
         sample = Sample()
-        self.litter += sum(member.is_left for member in group)
-        self.unread += sum(member.why == UNREAD for member in group)
+        self.taken_for.update(member.why for member in group)
         group = [member for member in group if not member.is_left]
         names = _outputs(group, self.item.form)
         items = []
@@ -290,7 +287,6 @@ def convert(
             else:
                 converter.run_one_by_one(hold)
             digest = target.end()
-            litter, unread = converter.litter or None, converter.unread or None
     except Damaged as error:
         return [Record(item.name, FAILED, stamp, reason=str(error))], ""
     except ImageError as error:
@@ -306,4 +302,6 @@ def convert(
     whole = Record(item.name, DONE, stamp, item.output, hash=digest, members=len(records))
     under = UNDER.join(sorted({record.under for record in failed if record.under}))
     whole = replace(whole, failed=len(failed) or None, under=under)
-    return [*records, replace(whole, litter=litter, unread=unread)], ""
+    count = converter.taken_for
+    litter, excluded, unread = (count[why] or None for why in (LITTER, EXCLUDED, UNREAD))
+    return [*records, replace(whole, litter=litter, excluded=excluded, unread=unread)], ""
