@@ -157,13 +157,13 @@ class InputSource(ABC):
         given = os.fspath(self.options.out)
         if self.store is not store_of(given):
             return
-        root, out = (Path(self.store.resolve(place)) for place in (self.root, given))
+        inside = self.store.find_within(given, self.root)
         shown_out = escape(remote.redact(given))
-        if root == out:
+        if inside == "":
             raise InputError(
                 f"{shown_out}: is the input directory too; give another directory as OUT"
             )
-        if out.is_relative_to(root) and deep:
+        if inside and deep:
             raise InputError(
                 f"{shown_out}: lies inside the input directory {escape(remote.redact(self.root))}, "
                 "so its images would become inputs of the next run; give a directory outside it"

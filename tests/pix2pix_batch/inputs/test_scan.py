@@ -17,6 +17,7 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs.scan import open_inputs
 from pix2pix_batch.inputs.source import ScanOptions
 from pix2pix_batch.item import Item
+from tests.end_to_end.command import mounted
 
 
 @pytest.fixture
@@ -582,6 +583,25 @@ def test_output_inside_the_input(
     os.symlink("in", "link")
     with pytest.raises(InputError, match="lies inside the input directory"):
         open_inputs(source, ScanOptions("png", Path(out.format(tmp=tree.parent))))
+
+
+@pytest.mark.parametrize("source", ["in", "in/**/*.jpg"])
+def test_output_inside_the_input_by_another_name(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """Of another mount, and of another case where that makes no difference."""
+    monkeypatch.chdir(tree.parent)
+    Path("IN").mkdir()
+    open_inputs(source, ScanOptions("png", "IN/out"))
+    with mounted("in", "IN", "--bind"):
+        for out, told in (("IN", "is the input directory too"), ("IN/x/out", "lies inside")):
+            with pytest.raises(InputError, match=told):
+                open_inputs(source, ScanOptions("png", out))
+        assert [item.name for item in scanned("IN/*/*.*", Path("in/z"))] == ["x/c.JPEG"]
+    # as exFAT by FUSE, which gives each spelling an inode of its own, and lists one
+    monkeypatch.setattr(os, "listdir", lambda path: ["in"])
+    with pytest.raises(InputError, match="lies inside"):
+        open_inputs(source, ScanOptions("png", "IN/out"))
 
 
 @pytest.mark.parametrize("out", ["out", "in2", "inn/x", "."])
