@@ -20,6 +20,7 @@ from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.pending_image import Watch
 from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, UNREAD, InputFilter
+from pix2pix_batch.inputs.naming import Naming
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import DONE, FAILED, UNDER, Record
 from pix2pix_batch.storage import destination, files
@@ -99,6 +100,9 @@ class TarConverter:
         self.taken_for: Counter[str] = Counter()
         """How many members are what, as of :class:`InputFilter`."""
         self._choice = InputFilter(settings.exclude, settings.include)
+        # a tar's members are told apart by case, whatever disk the tar lies on
+        out = settings.out if settings.unpack else ""
+        self._naming = Naming.within(out, item.form, True) if out else Naming(item.form)
         self._taken, self._named = HashSet(), HashSet()
         self._copies: Counter[str] = Counter()
         self._ended = False
@@ -157,8 +161,9 @@ class TarConverter:
     def _enqueue_one(self, member: Member, page: int, output: str, sample: Sample) -> Item | None:
         """A place for a member or one of its pages; the image that is to be made for it."""
         name, refusal = self._name(member, page), member.refusal
-        if not refusal and not self._taken.add(os.path.normpath(output)):
-            refusal = f"its output {output} is that of an earlier member; rename one"
+        if not refusal and not self._taken.add(self._naming.key(os.path.normpath(output))):
+            alike = ", as OUT's file system does not heed case" if self._naming.fold else ""
+            refusal = f"its output {output} is that of an earlier member{alike}; rename one"
         refused = Record(name, FAILED, self.stamp, reason=refusal) if refusal else None
         if refused := refused or self.excluded_records.get(name):
             sample.failed += member.is_image

@@ -17,6 +17,7 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs.scan import open_inputs
 from pix2pix_batch.inputs.source import ScanOptions
 from pix2pix_batch.item import Item
+from pix2pix_batch.storage import local
 from tests.end_to_end.command import mounted
 
 
@@ -529,6 +530,24 @@ def test_tars(tmp_path: Path) -> None:
     assert [item.tar for item in scanned(f"@{listing}")] == [True, False]
     touch(tmp_path, "d.png")  # beside images tars are left alone
     assert set(outputs(scanned(tmp_path))) == {"d.png"}
+
+
+def test_a_tar_is_unpacked_into_a_directory_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another's output lay in it, members could replace that."""
+    touch(tmp_path / "in", "x.tar", "x/b.tar", "X/c.tar", "y/d.tar", "Y.tar")
+    for folds, refused in ((False, {"x/b.tar"}), (True, {"x/b.tar", "X/c.tar", "y/d.tar"})):
+        monkeypatch.setattr(local, "_folds_case", lambda directory, told=folds: told)
+        found = scanned(tmp_path / "in/**/*.tar", unpack=True)
+        assert {item.name for item in found if item.refusal} == refused
+        assert not any(item.refusal for item in scanned(tmp_path / "in/**/*.tar"))
+        found = scanned(tmp_path / "in", unpack=True)  # which sees the directories, and renames
+        assert not any(item.refusal for item in found)
+        assert len({item.output.casefold() for item in found}) == 5
+    (tmp_path / "list").write_text("x/1.png\nx.tar\ny.tar\ny/1.png\nz.png\n")
+    found = scanned(f"@{tmp_path / 'list'}", unpack=True)
+    assert {item.name for item in found if item.refusal} == {"x.tar", "y/1.png"}
 
 
 def test_braces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
