@@ -82,7 +82,9 @@ def split(convolution: WinogradConvolution, call: Callable[[], object], batch: i
     for _ in range(calls):
         call()
     scale = 1000 / calls / batch
-    work = 2 * convolution.kernel.numel() * convolution.tiles_a_batch(batch) / batch / 1e6
+    products = -(-batch // convolution.images)  # the last has empty rows, if it has fewer images
+    tiles = products * convolution.images * convolution.rows * convolution.columns
+    work = 2 * convolution.kernel.numel() * tiles / batch / 1e6
     into, multiply, *out = (stages.seconds[name] * scale for name in STAGES)
     return [f"{into:.2f}", f"{multiply:.2f}", f"{sum(out):.2f}", f"{work / multiply:.0f}"]
 

@@ -72,11 +72,7 @@ def build(
     cannot = f"{library.name} {library.version} cannot build the engine"
     with errors.engine_errors(cannot):
         builder = trt.Builder(errors.logger)
-        network = library.create_network(builder)
-        parser = trt.OnnxParser(network, errors.logger)
-        if not parser.parse(onnx):
-            messages = "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors))
-            raise EngineError(f"{library.name} {library.version} cannot read the graph: {messages}")
+        network = _parse(library, library.create_network(builder), onnx, errors.logger)
         config = configure(library, builder, options)
         cache = None
         if library.has_timing_cache:
@@ -90,6 +86,16 @@ def build(
             raise errors.error(cannot)
         timings = b"" if cache is None else bytes(cache.serialize())
         return bytes(plan), timings
+
+
+def _parse(library: Library, network: Any, onnx: bytes, logger: Any) -> Any:
+    """Read the ONNX file into ``network``, an ``INetworkDefinition``, and return that. Raises
+    :class:`EngineError`."""
+    parser = library.trt.OnnxParser(network, logger)
+    if not parser.parse(onnx):
+        messages = "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors))
+        raise EngineError(f"{library.name} {library.version} cannot read the graph: {messages}")
+    return network
 
 
 def configure(library: Library, builder: Any, options: BuildOptions) -> Any:

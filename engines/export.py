@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-    from pix2pix_batch.engines.export_graph import Graph
-    from pix2pix_batch.engines.recording_graph import GraphWithFeatures
+    from pix2pix_batch.engines.export_graph import Graph, GraphWithFeatures
 
 SCHEMA = 1
 """Of the files written here; grows whenever an older reader would use a new file wrongly."""
@@ -66,6 +65,7 @@ class ExportInfo:
     masks: tuple[tuple[int, int, int], ...]
 
 
+# Longer than others for what there is to say of its parameters: its body has 27 lines.
 def export(
     model: Path,
     out: Path,
@@ -259,6 +259,15 @@ def trace(
             dynamic_shapes=dynamic,
             verbose=False,
         )
+    return _apply_weights(program, weights)
+
+
+def _apply_weights(
+    program: torch.onnx.ONNXProgram | None, weights: dict[str, torch.Tensor]
+) -> onnx.ModelProto:
+    """The model, with the weights that :func:`blank` took out. Raises :class:`InputError`."""
+    import torch
+
     assert program is not None
     missing = set(weights) - set(program.model.graph.initializers)
     if missing:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pix2pix_batch.engines import export
-from pix2pix_batch.engines.recording_graph import GraphWithFeatures
+from pix2pix_batch.engines.export_graph import GraphWithFeatures
 from pix2pix_batch.engines.spec import EngineSpec
 from pix2pix_batch.errors import InputError
 

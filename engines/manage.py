@@ -103,39 +103,51 @@ def build(
         EngineError: A build or its check fails.
     """
     targets = list(dict.fromkeys(targets))
-    if not targets:
-        raise InputError("--target: names no GPU; leave it out for the one that is here")
-    if targets == [CPU] and (library_name or options):
-        raise InputError(
-            "--library, --optimization-level and --workspace are for compiling, and for the CPU "
-            "nothing is compiled; leave them out"
-        )
+    _require_target(targets, compiling=bool(library_name or options))
     gpus = [target for target in targets if target != CPU]
     reports: list[Iterator[str]] = []
     if CPU in targets:
+        from pix2pix_batch.engines import cpu
+
         spec = request.make_spec(model, CPU)
         reports.append(
-            _compare_layers(spec, read_samples(images, spec), chosen=request.precision is not None)
+            cpu.check(spec, read_samples(images, spec), chosen=request.precision is not None)
         )
     if gpus:
         spec = request.make_spec(model, "cuda")
-        gpu = current_gpu() if CURRENT in gpus else None
-        chosen = choose_library(library_name, gpus, gpu)
-        export.require_extra()
-        for target in gpus:
-            require_buildable(spec, chosen, target, gpu)
-        checked, cache = read_samples(images, spec), Cache()
-        for target in gpus:
-            targeted = replace(options or BuildOptions(), target=target)
-            reports.append(_build(cache, spec, chosen, targeted, gpu, checked, display))
+        wanted = [replace(options or BuildOptions(), target=target) for target in gpus]
+        reports += _prepare_builds(spec, wanted, library_name, images, display)
     for report in reports:
         yield from report
 
 
-def _compare_layers(spec: EngineSpec, images: np.ndarray, *, chosen: bool) -> Iterator[str]:
-    from pix2pix_batch.engines import cpu
+def _prepare_builds(
+    spec: EngineSpec,
+    wanted: list[BuildOptions],
+    library_name: str | None,
+    images: Path | None,
+    display: Display,
+) -> list[Iterator[str]]:
+    """See that all can be built; what is returned builds each as it is gone through."""
+    targets = [options.target for options in wanted]
+    gpu = current_gpu() if CURRENT in targets else None
+    chosen = choose_library(library_name, targets, gpu)
+    export.require_extra()
+    for target in targets:
+        require_buildable(spec, chosen, target, gpu)
+    checked, cache = read_samples(images, spec), Cache()
+    return [_build(cache, spec, chosen, options, gpu, checked, display) for options in wanted]
 
-    yield from cpu.check(spec, images, chosen=chosen)
+
+def _require_target(targets: Sequence[str], *, compiling: bool) -> None:
+    """``compiling``: whether there are options for it. Raises :class:`InputError`."""
+    if not targets:
+        raise InputError("--target: names no GPU; leave it out for the one that is here")
+    if targets == [CPU] and compiling:
+        raise InputError(
+            "--library, --optimization-level and --workspace are for compiling, and for the CPU "
+            "nothing is compiled; leave them out"
+        )
 
 
 def _build(
@@ -211,11 +223,9 @@ def _name_first_divergent_layer(spec: EngineSpec, images: np.ndarray) -> str:
     from pix2pix_batch.engines import layers
 
     divergent = layers.first_divergent(layers.compare(spec, images[:LAYER_IMAGES]))
-    return (
-        "no layer parts on the CPU"
-        if divergent is None
-        else f"the first layer to part is {divergent}"
-    )
+    if divergent is None:
+        return "no layer parts on the CPU"
+    return f"the first layer to part is {divergent}"
 
 
 def find_layer(model: Path, precision: str, images: Path | None) -> Iterator[str]:
@@ -241,8 +251,7 @@ def find_layer(model: Path, precision: str, images: Path | None) -> Iterator[str
     spec = EngineSpec(model, precision, LAYER_IMAGES, info.image_size)
     errors = layers.compare(spec, read_samples(images, spec)[:LAYER_IMAGES])
     yield from map(str, errors)
-    first = layers.first_divergent(errors)
-    if first is not None:
+    if (first := layers.first_divergent(errors)) is not None:
         raise EngineError(
             f"{escape(model)}: in {precision} the first layer to part from fp32 is {first}; use "
             "--precision fp32, or --backend torch --precision bf16"

@@ -162,34 +162,45 @@ def find_or_build(
     targeted = options
     if here is not None and library.list_targets():  # unaimed, TensorRT-RTX leaves out older GPUs
         targeted = replace(options, target=here.capability)
-    timings = timings_name(key)
-    chosen = {
+    return cache.obtain(
+        key,
+        lambda: _export_and_build(cache, spec, library, targeted, timings_name(key), progress),
+        fits=lambda entry: entry.facts.get("options") == _list_options(options),
+    )
+
+
+def _export_and_build(
+    cache: Cache,
+    spec: EngineSpec,
+    library: Library,
+    options: BuildOptions,
+    timings: str,
+    progress: Progress | None,
+) -> tuple[bytes, dict[str, Any]]:
+    """The engine, and the facts that are stored beside it. ``timings``: their name in the cache."""
+    begun = time.monotonic()
+    graph, start = spec.graph, time.monotonic()
+    plan, measured = builder.build(
+        library, graph, options, timing_cache=cache.read_timings(timings), progress=progress
+    )
+    facts = {
+        "model": spec.name,
+        "model_file": str(spec.model.resolve()),
+        "export_seconds": round(start - begun, 2),
+        "build_seconds": round(time.monotonic() - start, 2),
+        "options": _list_options(options),
+        "onnx_sha256": hashlib.sha256(graph).hexdigest(),
+    }
+    cache.write_timings(timings, measured)
+    return plan, facts
+
+
+def _list_options(options: BuildOptions) -> dict[str, Any]:
+    """The options that an engine is built anew for, if they change."""
+    return {
         "optimization_level": options.optimization_level,
         "workspace_mib": options.workspace_mib,
     }
-
-    def build() -> tuple[bytes, dict[str, Any]]:
-        begun = time.monotonic()
-        graph, start = spec.graph, time.monotonic()
-        plan, measured = builder.build(
-            library,
-            graph,
-            targeted,
-            timing_cache=cache.read_timings(timings),
-            progress=progress,
-        )
-        facts = {
-            "model": spec.name,
-            "model_file": str(spec.model.resolve()),
-            "export_seconds": round(start - begun, 2),
-            "build_seconds": round(time.monotonic() - start, 2),
-            "options": chosen,
-            "onnx_sha256": hashlib.sha256(graph).hexdigest(),
-        }
-        cache.write_timings(timings, measured)
-        return plan, facts
-
-    return cache.obtain(key, build, fits=lambda entry: entry.facts.get("options") == chosen)
 
 
 def find_engine(

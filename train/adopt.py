@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train import rundir, signature
 from pix2pix_batch.train.data import Data, open_data
-from pix2pix_batch.train.finish import data_facts, describe, embed_training
+from pix2pix_batch.train.finish import data_facts, describe, describe_init, embed_training
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.value_ranges import ValueRanges
 
@@ -56,25 +56,22 @@ def adopt(
     run = path.absolute().parent.parent
     recorded = _read_recorded(path, run)
     recipe = recipes.parse_recipe(recorded["recipe"], str(run / rundir.RECIPE))
-    if damaged := find_damaged_record(path):
-        raise InputError(
-            f"{path}: is damaged: {damaged!r} within it is not what was written; take another one"
-        )
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    generator: Generator = recipe.architecture.build()
-    try:
-        generator.load_state_dict(state.get("average") or state["generator"])
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: holds another network than {run / rundir.RECIPE}") from error
-    generator.eval()
+    generator, step = _load_generator(path, run, recipe)
     ranges = rundir.read_ranges(run, recipe)
     if recipe.takes_rasters and ranges is None:
         raise InputError(f"{run / rundir.RECIPE}: does not say what the values of its rasters mean")
     opened, notes = _open_data(
         data or Path(recorded.get("path") or ""), recipe, recorded, data, ranges
     )
-    step = int(state["step"])
-    training: dict[str, Any] = {"step": step, "processes": recorded.get("processes", 1)}
+    processes = recorded.get("processes", 1)
+    training: dict[str, Any] = {
+        "step": step,
+        "images": step * recipe.batch_size * recipe.accumulate * processes,
+        "processes": processes,
+        "init": recipe.init,
+    }
+    with suppress(InputError):  # its file may be gone by now
+        training |= describe_init(recipe)
     facts = data_facts(recipe, opened) if opened else {"source": recipe.data_source,
                                                        "license": recipe.license}  # fmt: skip
     info = describe(recipe, name or recipe.name, training, _figures(run, step), facts, ranges)
@@ -92,6 +89,21 @@ def _read_recorded(path: Path, run: Path) -> dict[str, Any]:
             f"{run / rundir.RECIPE}; leave it in its run's directory, RUN/checkpoints/"
         )
     return rundir.read_run(run / rundir.RECIPE)
+
+
+def _load_generator(path: Path, run: Path, recipe: Recipe) -> tuple[Generator, int]:
+    """The checkpoint's generator, in eval mode, and its step."""
+    if damaged := find_damaged_record(path):
+        raise InputError(
+            f"{path}: is damaged: {damaged!r} within it is not what was written; take another one"
+        )
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    generator: Generator = recipe.architecture.build()
+    try:
+        generator.load_state_dict(state.get("average") or state["generator"])
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise InputError(f"{path}: holds another network than {run / rundir.RECIPE}") from error
+    return generator.eval(), int(state["step"])
 
 
 def _open_data(
@@ -120,15 +132,8 @@ def _open_data(
 
 def _figures(run: Path, step: int) -> dict[str, float]:
     """The validation of that step, if there was one."""
-    try:
-        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
-    for line in lines:
-        try:
-            record = json.loads(line)
+    with suppress(OSError):
+        for record in rundir.read_records(run / "metrics.jsonl"):
             if record["step"] == step:
                 return dict(record["validation"])
-        except (ValueError, KeyError, TypeError):  # torn by a crash
-            continue
     return {}

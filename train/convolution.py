@@ -38,19 +38,7 @@ import torch
 from torch import Tensor, nn
 
 from pix2pix_batch.generators.unet_network import UNet
-from pix2pix_batch.train.tiles import (
-    KERNEL,
-    PADDING,
-    Shape,
-    big_from_points,
-    big_to_points,
-    crop,
-    pad,
-    small_from_points,
-    small_to_points,
-    weights_from_points,
-    weights_to_points,
-)
+from pix2pix_batch.train.tiles import KERNEL, PADDING, Shape, Tiles, crop, pad
 
 MOVED = 60
 """What it costs to bring one number to a form's points or patches, in multiplications.
@@ -118,31 +106,6 @@ class Product:
         shape = self.shape
         weights = (small.T @ big).view(shape.small, KERNEL, KERNEL, shape.big)
         return weights.permute(0, 3, 1, 2)
-
-
-class Tiles:
-    """The same arrays at points of tiles, where products are cheaper."""
-
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-
-    def big(self, x: Tensor) -> Tensor:
-        return big_to_points(x, self.shape)
-
-    def big_of(self, small: Tensor, weights: Tensor) -> Tensor:
-        return big_from_points(torch.bmm(small, weights), self.shape)
-
-    def small(self, x: Tensor) -> Tensor:
-        return small_to_points(x, self.shape)
-
-    def small_of(self, big: Tensor, weights: Tensor) -> Tensor:
-        return small_from_points(torch.bmm(big, weights.transpose(1, 2)), self.shape)
-
-    def weights(self, weight: Tensor) -> Tensor:
-        return weights_to_points(weight, self.shape)
-
-    def weights_of(self, small: Tensor, big: Tensor) -> Tensor:
-        return weights_from_points(torch.bmm(small.transpose(1, 2), big), self.shape)
 
 
 class Convolve(torch.autograd.Function):

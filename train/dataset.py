@@ -21,7 +21,7 @@ from pix2pix_batch.train.file_data import FileSplit
 from pix2pix_batch.train.jitter import Jitter, Pixels
 from pix2pix_batch.train.mosaic_data import MosaicData
 from pix2pix_batch.train.mosaic_recipe import Mosaic
-from pix2pix_batch.train.pair_doubts import NOT_WIDE, is_wide
+from pix2pix_batch.train.pair_doubts import NOT_WIDE, EvidenceBySplit, is_wide
 from pix2pix_batch.train.pair_files import Pair, Reader
 from pix2pix_batch.train.palettes import Palettes, few_colours
 from pix2pix_batch.train.raster_check import check_rasters, describe_unread_rasters
@@ -74,7 +74,7 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
     _count_splits(result, surveyed)
     unlike_pictures = check_rasters(result, surveyed, reader)
     jitter, repeats = Jitter.of(recipe), _Repeats()
-    evidence = plausible.Evidence(surveyed.layout == "side-by-side")
+    evidence = EvidenceBySplit(surveyed.layout == "side-by-side")
     palettes = Palettes()
     sound = []
     reported = {file for file, _ in result.problems if not isinstance(reader, RasterReader)}
@@ -91,7 +91,7 @@ def _check_files(data: Path, recipe: Recipe, reader: Reader) -> Check:
         result.problems += repeats.add(seen)
         palettes.add(seen.colours)
         if seen.look is not None:
-            evidence.add(seen.look)
+            evidence.add(seen.pair.split, seen.look)
         if not seen.problems:
             sound.append(seen.pair)
     result.problems += [

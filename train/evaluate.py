@@ -20,9 +20,10 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.imaging.composite import show
 from pix2pix_batch.inference.engine import Engine
 from pix2pix_batch.reporting import contact_sheet
+from pix2pix_batch.reporting.scale_bar import list_scales
 from pix2pix_batch.train import metrics, pair_files, pairs, threads
 from pix2pix_batch.train.data import Split, open_data
-from pix2pix_batch.train.evaluation_recipe import Reading, choose_recipe, default_split
+from pix2pix_batch.train.evaluation_recipe import Choice, Reading, choose_recipe, choose_split
 from pix2pix_batch.train.figures import Evaluation, Sample, compare_appearance, score
 from pix2pix_batch.train.file_data import FileSplit
 from pix2pix_batch.train.jitter import Jitter, Pixels
@@ -32,7 +33,6 @@ from pix2pix_batch.train.perceptual import Perceptual
 from pix2pix_batch.train.raster_data import RasterSplit
 from pix2pix_batch.train.raster_figures import BandSums, RasterEvaluation, measure
 from pix2pix_batch.train.raster_files import RasterReader
-from pix2pix_batch.train.raster_looks import list_scales
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.translation import open_engine, translate
 from pix2pix_batch.value_ranges import ValueRange, ValueRanges
@@ -125,9 +125,7 @@ def evaluate(
     choice = choose_recipe(info, data, reading)
     chosen = choice.recipe
     classes = _palette(chosen, reading.palette)
-    split, split_note = reading.split, ""
-    if split is None:
-        split, split_note = default_split(data, choice)
+    split, split_note = choose_split(reading.split, data, choice)
     reader = _open_reader(info, chosen, reading)
     listed, doubt = open_split(data, chosen, split, reader)
     engine, engine_note = open_engine(path, listed, device, precision)
@@ -137,23 +135,26 @@ def evaluate(
         "data": str(data),
         "split": split,
         "pairs": len(listed),
+        **_describe_run(choice, engine),
+    }
+    notes = [text for text in (choice.note, split_note, engine_note) if text]
+    kind = RasterEvaluation if chosen.takes_rasters else Evaluation
+    result = kind(facts, doubt=doubt, notes=notes)
+    _measure_all(result, engine, listed, info, classes)
+    result.warnings = reader.warnings
+    return result, _picture(result, engine, listed, info, chosen) if picture else b""
+
+
+def _describe_run(choice: Choice, engine: Engine) -> dict[str, Any]:
+    """How the pairs were read and translated, for the facts of an evaluation."""
+    return {
         "recipe": choice.called,
-        "direction": chosen.direction,
-        "size": info.image_size,
-        "fit": chosen.fit,
+        "direction": choice.recipe.direction,
+        "size": choice.recipe.size,
+        "fit": choice.recipe.fit,
         "device": engine.device,
         "precision": engine.precision,
     }
-    notes = [text for text in (choice.note, split_note, engine_note) if text]
-    result: Evaluation
-    if isinstance(reader, RasterReader):
-        result = RasterEvaluation(facts, doubt=doubt, notes=notes)
-        _measure_all(result, engine, listed, info.ranges.output)
-    else:
-        result = Evaluation(facts, doubt=doubt, notes=notes)
-        _score_all(result, engine, listed, classes)
-    result.warnings = reader.warnings
-    return result, _picture(result, engine, listed, info, chosen) if picture else b""
 
 
 def _open_reader(info: BundleInfo, recipe: Recipe, reading: Reading) -> Reader:
@@ -186,7 +187,18 @@ def _measure_each(
     return threads.map_ahead(lambda sample: (sample, measure(sample)), shown)
 
 
-def _measure_all(result: RasterEvaluation, engine: Engine, listed: Split, side: ValueRange) -> None:
+def _measure_all(
+    result: Evaluation, engine: Engine, listed: Split, info: BundleInfo, classes: dict[str, Colour]
+) -> None:
+    if isinstance(result, RasterEvaluation):
+        _measure_rasters(result, engine, listed, info.ranges.output)
+    else:
+        _score_all(result, engine, listed, classes)
+
+
+def _measure_rasters(
+    result: RasterEvaluation, engine: Engine, listed: Split, side: ValueRange
+) -> None:
     total: BandSums | None = None
     for sample, sums in _measure_each(engine, listed, partial(measure, side=side)):
         total = sums if total is None else total.plus(sums)

@@ -144,11 +144,11 @@ def _require_fit(info: BundleInfo, recipe: Recipe) -> None:
         )
 
 
-def default_split(data: Path, choice: Choice) -> tuple[str, str]:
-    """Choose the split that is evaluated unless the user says it.
+def choose_split(wanted: str | None, data: Path, choice: Choice) -> tuple[str, str]:
+    """Choose the split that is evaluated.
 
-    That is ``val``, or ``all`` for pairs that the model was not trained on and that have no such
-    split, since nothing of them was held out.
+    Unless the user wants another, that is ``val``, or ``all`` for pairs that the model was not
+    trained on and that have no such split, since nothing of them was held out.
 
     Returns:
         The split, and a note, empty if there is nothing to say.
@@ -156,8 +156,8 @@ def default_split(data: Path, choice: Choice) -> tuple[str, str]:
     Raises:
         InputError: There are no pairs.
     """
-    if not choice.foreign:
-        return "val", ""
+    if wanted is not None or not choice.foreign:
+        return wanted or "val", ""
     try:
         surveyed = pairs.survey(data, val_fraction=0)
     except InputError as error:

@@ -133,7 +133,8 @@ class FileData:
     def doubts(self) -> list[str]:
         channels = self.recipe.side_channels
         remedies = partial(describe_remedies, self.train.listed, self.recipe)
-        shown = find_doubts(self.layout, self.train.listed, channels, self.reader, remedies)
+        listed = [*self.train.listed, *self.val.listed]
+        shown = find_doubts(self.layout, listed, channels, self.reader, remedies)
         return [*self._doubts_of_names, *shown]
 
     def sample(self, k: int) -> tuple[Pixels, ...]:

@@ -85,7 +85,7 @@ def _write(
         "step": step,
         "steps": trainer.last,
         "images": step * trainer.step_images,
-        "init": recipe.init and bundle.fingerprint(bundle.resolve(recipe.init)),
+        **describe_init(recipe),
         "device": trainer.device.type,
         "precision": trainer.precision,
         "processes": trainer.accelerator.num_processes,
@@ -94,6 +94,18 @@ def _write(
     info = describe(recipe, recipe.name, training, figures, data, trainer.data.ranges)
     bundle.save(path, info, generator, embedding=embed_training(generator, trainer.data, recipe))
     return path
+
+
+def describe_init(recipe: Recipe) -> dict[str, Any]:
+    """What a bundle says of the model that the recipe begins from. Raises
+    :class:`BundleError` where that is not there."""
+    if not recipe.init:
+        return {"init": ""}
+    path = bundle.resolve(recipe.init)
+    return {
+        "init": bundle.fingerprint(path),
+        "init_provenance": bundle.read_info(path).provenance,
+    }
 
 
 def describe(

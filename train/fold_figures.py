@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -152,7 +152,25 @@ def _find_folds(model: str, data: Path, reading: Reading) -> dict[str, list[Band
 
 
 def _was_held_out(model: str, bands: list[Band]) -> bool | None:
-    recipe, _ = read_own_recipe(bundle.read_info(bundle.resolve(model)))
-    if recipe is None or recipe.mosaic is None:
-        return None
-    return subtract_bands(bands, recipe.mosaic.trained_bands) == bands
+    """Whether neither the model nor any that its weights come from was trained on the bands;
+    ``None`` where that is not known of one of them."""
+    info, known = bundle.read_info(bundle.resolve(model)), list[bool | None]()
+    for provenance in _list_origins(info.provenance):
+        recipe, _ = read_own_recipe(replace(info, provenance=dict(provenance)))
+        if recipe is None or recipe.mosaic is None:
+            known.append(None)
+        else:
+            known.append(subtract_bands(bands, recipe.mosaic.trained_bands) == bands)
+    return False if False in known else None if None in known else True
+
+
+def _list_origins(provenance: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The provenances of all models whose training made a model's weights."""
+    if between := provenance.get("interpolated"):
+        for one in between["of"]:
+            yield from _list_origins(one["provenance"])
+        return
+    yield provenance
+    training = provenance.get("training")
+    if isinstance(training, dict) and training.get("init"):
+        yield from _list_origins(training.get("init_provenance") or {})

@@ -32,14 +32,46 @@ def find_doubts(
         Reasons to doubt, for people.
     """
     reader, reasons = reader or Reader(), []
-    if layout == "side-by-side" and not any(is_wide(pair, reader) for pair in listed):
+    if layout == "side-by-side" and listed and not any(is_wide(pair, reader) for pair in listed):
         reasons.append(NOT_WIDE)
-    evidence = plausible.Evidence(layout == "side-by-side")
-    chosen = [listed[i] for i in spread_indices(len(listed), plausible.COMPARED)]
+    evidence = EvidenceBySplit(layout == "side-by-side")
+    splits: dict[str, list[Pair]] = {}
+    for pair in listed:
+        splits.setdefault(pair.split, []).append(pair)
+    chosen = [
+        own[i] for own in splits.values() for i in spread_indices(len(own), plausible.COMPARED)
+    ]
     compared = threads.map_ahead(lambda pair: _compare_pair(pair, channels, reader), chosen)
-    for comparison in filter(None, compared):
-        evidence.add(comparison)
+    for pair, comparison in zip(chosen, compared, strict=True):
+        if comparison is not None:
+            evidence.add(pair.split, comparison)
     return reasons + evidence.doubts(describe_remedies)
+
+
+class EvidenceBySplit:
+    """What the pairs of all splits show, and those of each, since one may be wrong as a whole
+    without showing among the others."""
+
+    def __init__(self, side_by_side: bool) -> None:
+        self._side_by_side = side_by_side
+        self._all = plausible.Evidence(side_by_side)
+        self._splits: dict[str, plausible.Evidence] = {}
+
+    def add(self, split: str, comparison: plausible.PairComparison) -> None:
+        self._all.add(comparison)
+        own = self._splits.setdefault(split, plausible.Evidence(self._side_by_side))
+        own.add(comparison)
+
+    def doubts(self, describe_remedies: Callable[[], Mapping[int, str]] = dict) -> list[str]:
+        """As :meth:`plausible.Evidence.doubts` of all; where there are none, those of a split."""
+        if found := self._all.doubts(describe_remedies):
+            return found
+        return [
+            f"{split}: {doubt}"
+            for split, own in self._splits.items()
+            if plausible.FEWEST_COMPARED <= own.number < self._all.number
+            for doubt in own.doubts(describe_remedies, has_panels=False)
+        ]
 
 
 NOT_WIDE = (

@@ -171,9 +171,8 @@ class Evidence:
         self.side_by_side = side_by_side
         self.counts = np.zeros((2, 256), np.int64)
         self.looks: list[PairComparison] = []
-        self.number = 0
         self.constants = [0, 0]
-        self.same = 0
+        self.number = self.same = 0
         self.greys: list[list[int]] = [[], []]
         self.digests: list[set[bytes]] = [set(), set()]
 
@@ -189,15 +188,22 @@ class Evidence:
         if len(self.looks) < COMPARED:
             self.looks.append(comparison)
 
-    def doubts(self, describe_remedies: Callable[[], Mapping[int, str]] = dict) -> list[str]:
+    def doubts(
+        self, describe_remedies: Callable[[], Mapping[int, str]] = dict, has_panels: bool = True
+    ) -> list[str]:
         """Why these may be no pairs, or not the ones that were meant, a sentence each.
-        ``describe_remedies``: what to do about values in a few levels, by side, where it is not to
-        scale them; called where there are such."""
+
+        Args:
+            describe_remedies: What to do about values in a few levels, by side, where it is not to
+                scale them; called where there are such.
+            has_panels: Whether images side by side may show other panels than A and B.
+        """
         if not self.number:
             return []
         doubts = [self._same(), *(self._values(side, describe_remedies) for side in range(2))]
         if 2 * self.same < self.number:
-            doubts.append(self._panels() or self._turned() or self._unlike())
+            panels = self._panels() if has_panels else ""
+            doubts.append(panels or self._turned() or self._unlike())
         return [text for text in doubts if text]
 
     def _same(self) -> str:

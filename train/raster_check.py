@@ -9,13 +9,13 @@ import numpy as np
 
 from pix2pix_batch.errors import ImageError, InputError
 from pix2pix_batch.imaging.kinds import RASTERS, suffix_of
+from pix2pix_batch.reporting.scale_bar import list_scales
 from pix2pix_batch.text import escape, format_count
 from pix2pix_batch.train import pair_files
 from pix2pix_batch.train.check_result import Check
 from pix2pix_batch.train.pair_files import Reader
 from pix2pix_batch.train.raster_data import doubt_ranges, measure_ranges
 from pix2pix_batch.train.raster_files import RasterReader
-from pix2pix_batch.train.raster_looks import list_scales
 from pix2pix_batch.train.raster_survey import SideSurvey, survey_rasters
 from pix2pix_batch.train.survey import Survey
 

@@ -146,8 +146,8 @@ def set_key(values: dict[str, Any], override: str) -> None:
         values[last] = plain_yaml.load(text)
         if plain_yaml.has_comment(text):
             raise InputError(
-                f"--set {override}: what follows # would be a comment; quote the value: "
-                f"""--set '{key}="{text}"'"""
+                f"--set {override}: what follows # would be left out as a comment; remove it, or, "
+                "if # is part of a text, put the text into quotes that the shell leaves there"
             )
     except yaml.constructor.ConstructorError as error:
         raise InputError(f"--set {override}: {error.problem}") from error

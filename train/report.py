@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.reporting import template
 from pix2pix_batch.train import checkpoint
 from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.rundir import read_records
 
 SHEETS = 10
 """Sample sheets in a report, evenly spread over the run; the last is always there."""
@@ -31,8 +30,7 @@ def write_report(run: Path, recipe: Recipe) -> Path:
     metrics = run / "metrics.jsonl"
     if not metrics.exists():
         raise InputError(f"{metrics}: is gone, and the report is made of it; the model is written")
-    lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines()
-    records = [record for record in map(_record, lines) if record is not None]
+    records = list(read_records(metrics))
     if not records:
         raise InputError(
             f"{metrics}: holds no whole line, and the report is made of it; the model is written"
@@ -50,21 +48,11 @@ def write_report(run: Path, recipe: Recipe) -> Path:
             ("Validation", curves(records, "validation")),
             ("Losses", curves(records, "losses")),
         ],
-        sheets=[(int(path.stem), data_uri(path)) for path in spread_items(sheets, SHEETS)],
+        sheets=[(int(path.stem), _shrink(path)) for path in spread_items(sheets, SHEETS)],
     )
     path = run / "report.html"
     checkpoint.write_whole(path, lambda file: file.write(text.encode()))
     return path
-
-
-def _record(line: str) -> dict[str, Any] | None:
-    """``None`` where the line is torn."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    whole = isinstance(record, dict) and {"step", "losses", "validation"} <= record.keys()
-    return record if whole else None
 
 
 def curves(records: list[dict[str, Any]], group: str) -> str:
@@ -102,12 +90,13 @@ def curves(records: list[dict[str, Any]], group: str) -> str:
     return text[text.index("<svg") :]
 
 
-def data_uri(path: Path) -> str:
+def _shrink(path: Path) -> str:
+    """A sheet as a ``data:`` URI."""
     image = Image.open(path).convert("RGB")
     image.thumbnail((WIDTH, 4 * WIDTH))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return template.data_uri("jpeg", buffer.getvalue())
 
 
 def spread_items(items: list[Path], count: int) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,14 +147,19 @@ class RunDirectory:
         """Drop what was recorded after ``step``: those steps are done again."""
         if not self.metrics.exists():
             return
-        lines = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    lines.append(line + "\n")
-            except (ValueError, KeyError):  # torn by a crash
-                continue
+        kept = (record for record in read_records(self.metrics) if record["step"] <= step)
+        lines = [json.dumps(record) + "\n" for record in kept]
         checkpoint.write_whole(self.metrics, lambda file: file.write("".join(lines).encode()))
+
+
+def read_records(metrics: Path) -> Iterator[dict[str, Any]]:
+    """The records in a ``metrics.jsonl``; lines that a crash has torn are passed over. Raises
+    ``OSError``."""
+    for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict) and {"step", "losses", "validation"} <= record.keys():
+                yield record
 
 
 def read_run(path: Path) -> dict[str, Any]:

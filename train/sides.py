@@ -273,10 +273,8 @@ def _choose_by_letters(split: str, letters: list[list[Path]]) -> tuple[list[Side
         there = a or b
         assert there is not None
         lacking = there.with_name(_other_letter(there.name))
-        if a is None and b is not None and b.name in SPLIT_WORDS:  # B/train, and no A
-            lacking = b.parent.with_name(_other_letter(b.parent.name)) / b.name
-        if b is None and a is not None and a.name in SPLIT_WORDS:
-            lacking = a.parent.with_name(_other_letter(a.parent.name)) / a.name
+        if there.name in SPLIT_WORDS:  # B/train, and no A
+            lacking = there.parent.with_name(_other_letter(there.parent.name)) / there.name
         a, b = a or lacking, b or lacking
     return [Sides(split, a, b)], ""
 

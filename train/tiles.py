@@ -1,8 +1,8 @@
 """Winograd's minimal filtering for the trainer's convolutions, forward and backward.
 
 Lavin and Gray 2016, arXiv 1509.09308: a tile's outputs are few products of transformed inputs and
-transformed weights. ``_to_points`` goes to where these products are, ``_from_points`` is the
-transposed map, which the other direction takes.
+transformed weights. :class:`Tiles` goes to where these products are, and by the transposed maps,
+which the other direction takes, back from there.
 """
 
 from __future__ import annotations
@@ -163,9 +163,6 @@ def from_points(matrix: np.ndarray) -> np.ndarray:
     return paired
 
 
-# The big image
-
-
 def pad(x: Tensor, top: int, height: int, width: int) -> Tensor:
     """Lay zeros around images and put channels last.
 
@@ -199,47 +196,6 @@ def _padded_sides(shape: Shape) -> tuple[int, int]:
     return tuple(shape.stride * (TILE * n + shape.taps - 1) for n in shape.tiles)  # type: ignore[return-value]
 
 
-def big_to_points(x: Tensor, shape: Shape) -> Tensor:
-    """Transform the big image: ``(N, B, H, W)`` to ``(points**2, N * tiles, channels)``.
-
-    Here and below one image is taken after the other, so that intermediate results stay in the
-    cache.
-    """
-    s, p, n = shape.stride, shape.points, shape.images
-    height, width = _padded_sides(shape)
-    rows, columns = shape.tiles
-    matrix = transforms(shape.taps).big
-    between = x.new_empty(p, rows, s, width // s, s * shape.big)
-    points = x.new_empty(p, p, n, rows, columns, s, s * shape.big)
-    for i in range(n):
-        image = pad(x[i : i + 1], PADDING, height, width)
-        image = image.view(height // s, s, width // s, s * shape.big)
-        to_points(matrix, [image[k::TILE][:rows] for k in range(p)], list(between.unbind(0)))
-        to_points(
-            matrix,
-            [between[:, :, :, k::TILE][:, :, :, :columns] for k in range(p)],
-            [points[:, k, i].transpose(2, 3) for k in range(p)],
-        )
-    return points.view(p * p, n * rows * columns, shape.channels)
-
-
-def big_from_points(v: Tensor, shape: Shape) -> Tensor:
-    """The transposed map of :func:`big_to_points`, ``(N, B, H, W)``."""
-    s, p, n = shape.stride, shape.points, shape.images
-    height, width = _padded_sides(shape)
-    rows, columns = shape.tiles
-    matrix = from_points(transforms(shape.taps).big.T)
-    v = v.view(p, p, n, rows, columns, s, s * shape.big)
-    between = v.new_empty(p, rows, s, width // s, s * shape.big)
-    image = v.new_empty(height // s, s, width // s, s * shape.big)
-    big = v.new_empty(n, *shape.sides, shape.big)
-    for i in range(n):
-        _overlap(matrix, pair_opposites([v[:, k, i].transpose(2, 3) for k in range(p)]), between, 3)
-        _overlap(matrix, pair_opposites(list(between.unbind(0))), image, 0)
-        big[i].copy_(crop(image.view(height, width, shape.big), shape))
-    return big.permute(0, 3, 1, 2)
-
-
 def _overlap(matrix: np.ndarray, given: list[Tensor], out: Tensor, dim: int) -> None:
     count = given[0].shape[dim]
     out.narrow(dim, TILE * count, out.shape[dim] - TILE * count).zero_()
@@ -249,73 +205,118 @@ def _overlap(matrix: np.ndarray, given: list[Tensor], out: Tensor, dim: int) -> 
         add_up(list(zip(row, given, strict=True)), out[tuple(index)], onto=i >= TILE)
 
 
-# The small image
+class Tiles:
+    """The arrays of a convolution at points of tiles, where products are cheaper.
 
+    One image is taken after the other, so that intermediate results stay in the cache.
+    """
 
-def small_to_points(x: Tensor, shape: Shape) -> Tensor:
-    """Transform the small image: ``(N, S, h, w)`` to ``(points**2, N * tiles, S)``."""
-    p, n = shape.points, shape.images
-    rows, columns = shape.tiles
-    matrix = transforms(shape.taps).small.T
-    between = x.new_empty(p, rows, columns * TILE, shape.small)
-    points = x.new_empty(p, p, n, rows, columns, shape.small)
-    for i in range(n):
-        image = pad(x[i : i + 1], 0, rows * TILE, columns * TILE)[0]
-        to_points(matrix, [image[k::TILE] for k in range(TILE)], list(between.unbind(0)))
-        to_points(
-            matrix,
-            [between[:, :, k::TILE] for k in range(TILE)],
-            [points[:, k, i] for k in range(p)],
-        )
-    return points.view(p * p, n * rows * columns, shape.small)
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
 
+    def big(self, x: Tensor) -> Tensor:
+        """Transform the big image: ``(N, B, H, W)`` to ``(points**2, N * tiles, channels)``."""
+        shape = self.shape
+        s, p, n = shape.stride, shape.points, shape.images
+        height, width = _padded_sides(shape)
+        rows, columns = shape.tiles
+        matrix = transforms(shape.taps).big
+        between = x.new_empty(p, rows, s, width // s, s * shape.big)
+        points = x.new_empty(p, p, n, rows, columns, s, s * shape.big)
+        for i in range(n):
+            image = pad(x[i : i + 1], PADDING, height, width)
+            image = image.view(height // s, s, width // s, s * shape.big)
+            to_points(matrix, [image[k::TILE][:rows] for k in range(p)], list(between.unbind(0)))
+            to_points(
+                matrix,
+                [between[:, :, :, k::TILE][:, :, :, :columns] for k in range(p)],
+                [points[:, k, i].transpose(2, 3) for k in range(p)],
+            )
+        return points.view(p * p, n * rows * columns, shape.channels)
 
-def small_from_points(m: Tensor, shape: Shape) -> Tensor:
-    """The transposed map of :func:`small_to_points`, ``(N, S, h, w)``."""
-    p, n = shape.points, shape.images
-    rows, columns = shape.tiles
-    matrix = from_points(transforms(shape.taps).small).tolist()
-    m = m.view(p, p, n, rows, columns, shape.small)
-    between = m.new_empty(p, rows, shape.width, shape.small)
-    small = m.new_empty(n, shape.height, shape.width, shape.small)
-    for i in range(n):
-        opposites = pair_opposites([m[:, k, i] for k in range(p)])
-        for k, row in enumerate(matrix):
-            out = between[:, :, k::TILE]
-            add_up([(f, x[:, :, : out.shape[2]]) for f, x in zip(row, opposites, strict=True)], out)
+    def big_of(self, small: Tensor, weights: Tensor) -> Tensor:
+        """The big image, ``(N, B, H, W)``, by the transposed map of :meth:`big`."""
+        shape = self.shape
+        s, p, n = shape.stride, shape.points, shape.images
+        height, width = _padded_sides(shape)
+        rows, columns = shape.tiles
+        matrix = from_points(transforms(shape.taps).big.T)
+        v = torch.bmm(small, weights).view(p, p, n, rows, columns, s, s * shape.big)
+        between = v.new_empty(p, rows, s, width // s, s * shape.big)
+        image = v.new_empty(height // s, s, width // s, s * shape.big)
+        big = v.new_empty(n, *shape.sides, shape.big)
+        for i in range(n):
+            _overlap(
+                matrix, pair_opposites([v[:, k, i].transpose(2, 3) for k in range(p)]), between, 3
+            )
+            _overlap(matrix, pair_opposites(list(between.unbind(0))), image, 0)
+            big[i].copy_(crop(image.view(height, width, shape.big), shape))
+        return big.permute(0, 3, 1, 2)
+
+    def small(self, x: Tensor) -> Tensor:
+        """Transform the small image: ``(N, S, h, w)`` to ``(points**2, N * tiles, S)``."""
+        shape = self.shape
+        p, n = shape.points, shape.images
+        rows, columns = shape.tiles
+        matrix = transforms(shape.taps).small.T
+        between = x.new_empty(p, rows, columns * TILE, shape.small)
+        points = x.new_empty(p, p, n, rows, columns, shape.small)
+        for i in range(n):
+            image = pad(x[i : i + 1], 0, rows * TILE, columns * TILE)[0]
+            to_points(matrix, [image[k::TILE] for k in range(TILE)], list(between.unbind(0)))
+            to_points(
+                matrix,
+                [between[:, :, k::TILE] for k in range(TILE)],
+                [points[:, k, i] for k in range(p)],
+            )
+        return points.view(p * p, n * rows * columns, shape.small)
+
+    def small_of(self, big: Tensor, weights: Tensor) -> Tensor:
+        """The small image, ``(N, S, h, w)``, by the transposed map of :meth:`small`."""
+        shape = self.shape
+        p, n = shape.points, shape.images
+        rows, columns = shape.tiles
+        matrix = from_points(transforms(shape.taps).small).tolist()
+        m = torch.bmm(big, weights.transpose(1, 2)).view(p, p, n, rows, columns, shape.small)
+        between = m.new_empty(p, rows, shape.width, shape.small)
+        small = m.new_empty(n, shape.height, shape.width, shape.small)
+        for i in range(n):
+            opposites = pair_opposites([m[:, k, i] for k in range(p)])
+            for k, row in enumerate(matrix):
+                out = between[:, :, k::TILE]
+                add_up(
+                    [(f, x[:, :, : out.shape[2]]) for f, x in zip(row, opposites, strict=True)], out
+                )
+            opposites = pair_opposites(list(between.unbind(0)))
+            for k, row in enumerate(matrix):
+                out = small[i, k::TILE]
+                add_up([(f, x[: out.shape[0]]) for f, x in zip(row, opposites, strict=True)], out)
+        return small.permute(0, 3, 1, 2)
+
+    def weights(self, weight: Tensor) -> Tensor:
+        """Transform the weights: ``(S, B, 4, 4)`` to ``(points**2, S, channels)``."""
+        shape = self.shape
+        s, p, r = shape.stride, shape.points, shape.taps
+        w = weight.permute(0, 2, 3, 1).contiguous().view(shape.small, r, s, r, s * shape.big)
+        matrix = transforms(r).weights
+        between = w.new_empty(p, shape.small, s, r, s * shape.big)
+        to_points(matrix, [w[:, k] for k in range(r)], list(between.unbind(0)))
+        points = w.new_empty(p, p, shape.small, s, s * shape.big)
+        to_points(matrix, [between[:, :, :, k] for k in range(r)], [points[:, j] for j in range(p)])
+        return points.view(p * p, shape.small, shape.channels)
+
+    def weights_of(self, small: Tensor, big: Tensor) -> Tensor:
+        """The weights, ``(S, B, 4, 4)``, by the transposed map of :meth:`weights`."""
+        shape = self.shape
+        s, p, r = shape.stride, shape.points, shape.taps
+        matrix = from_points(transforms(r).weights.T)
+        u = torch.bmm(small.transpose(1, 2), big).view(p, p, shape.small, s, s * shape.big)
+        between = u.new_empty(p, shape.small, s, r, s * shape.big)
+        opposites = pair_opposites([u[:, j] for j in range(p)])
+        for k, row in enumerate(matrix.tolist()):
+            add_up(list(zip(row, opposites, strict=True)), between[:, :, :, k])
+        weights = u.new_empty(shape.small, r, s, r, s * shape.big)
         opposites = pair_opposites(list(between.unbind(0)))
-        for k, row in enumerate(matrix):
-            out = small[i, k::TILE]
-            add_up([(f, x[: out.shape[0]]) for f, x in zip(row, opposites, strict=True)], out)
-    return small.permute(0, 3, 1, 2)
-
-
-# The weights
-
-
-def weights_to_points(weight: Tensor, shape: Shape) -> Tensor:
-    """Transform the weights: ``(S, B, 4, 4)`` to ``(points**2, S, channels)``."""
-    s, p, r = shape.stride, shape.points, shape.taps
-    w = weight.permute(0, 2, 3, 1).contiguous().view(shape.small, r, s, r, s * shape.big)
-    matrix = transforms(r).weights
-    between = w.new_empty(p, shape.small, s, r, s * shape.big)
-    to_points(matrix, [w[:, k] for k in range(r)], list(between.unbind(0)))
-    points = w.new_empty(p, p, shape.small, s, s * shape.big)
-    to_points(matrix, [between[:, :, :, k] for k in range(r)], [points[:, j] for j in range(p)])
-    return points.view(p * p, shape.small, shape.channels)
-
-
-def weights_from_points(u: Tensor, shape: Shape) -> Tensor:
-    """The transposed map of :func:`weights_to_points`, ``(S, B, 4, 4)``."""
-    s, p, r = shape.stride, shape.points, shape.taps
-    matrix = from_points(transforms(r).weights.T)
-    u = u.view(p, p, shape.small, s, s * shape.big)
-    between = u.new_empty(p, shape.small, s, r, s * shape.big)
-    opposites = pair_opposites([u[:, j] for j in range(p)])
-    for k, row in enumerate(matrix.tolist()):
-        add_up(list(zip(row, opposites, strict=True)), between[:, :, :, k])
-    weights = u.new_empty(shape.small, r, s, r, s * shape.big)
-    opposites = pair_opposites(list(between.unbind(0)))
-    for k, row in enumerate(matrix.tolist()):
-        add_up(list(zip(row, opposites, strict=True)), weights[:, k])
-    return weights.view(shape.small, KERNEL, KERNEL, shape.big).permute(0, 3, 1, 2)
+        for k, row in enumerate(matrix.tolist()):
+            add_up(list(zip(row, opposites, strict=True)), weights[:, k])
+        return weights.view(shape.small, KERNEL, KERNEL, shape.big).permute(0, 3, 1, 2)

@@ -10,8 +10,7 @@ from accelerate import Accelerator
 
 from pix2pix_batch.generators.generator import Generator
 from pix2pix_batch.train.data import Data, Split
-from pix2pix_batch.train.looks import Looks
-from pix2pix_batch.train.raster_looks import RasterLooks
+from pix2pix_batch.train.looks import Looks, RasterLooks
 from pix2pix_batch.train.recipe import Recipe
 from pix2pix_batch.train.sampling import spread_indices
 from pix2pix_batch.value_ranges import ValueRanges

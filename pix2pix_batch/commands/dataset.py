@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pix2pix_batch.commands.options import add_tolerance, take_tolerance
 from pix2pix_batch.commands.sharing import print_result
-from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
 from pix2pix_batch.commands.training import INTERRUPTED, OVERRIDES, PROBLEMS, require_extra
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.reporting.console import format_warnings

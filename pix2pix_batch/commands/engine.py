@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from pix2pix_batch import bundle
-from pix2pix_batch.commands.finite import FiniteRange
+from pix2pix_batch.commands.options import FiniteRange
 from pix2pix_batch.commands.sharing import print_lines
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.text import escape, format_count

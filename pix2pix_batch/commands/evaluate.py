@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from pix2pix_batch.commands.options import add_tolerance, take_tolerance
 from pix2pix_batch.commands.sharing import print_result
-from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
-from pix2pix_batch.commands.training import DIRECTION, OVERRIDES, require_extra
+from pix2pix_batch.commands.training import DIRECTION, OVERRIDES, add_device, require_extra
 from pix2pix_batch.errors import InputError
+
+if TYPE_CHECKING:
+    from pix2pix_batch.train.evaluation_recipe import Reading
 
 
 @click.command()
@@ -36,13 +39,7 @@ from pix2pix_batch.errors import InputError
     help="Measure the targets as label maps in the colours of the recipe's palette, or do not.  "
     "[default: do so if the recipe has a palette and B is the target]",
 )
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where the model runs. 'auto' is a GPU if there is one, else the CPU.",
-)
+@add_device("Where the model runs.")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
@@ -102,13 +99,10 @@ def evaluate(
     require_extra("torchmetrics")
     from pix2pix_batch.storage import output
     from pix2pix_batch.train.evaluate import evaluate as run
-    from pix2pix_batch.train.evaluation_recipe import Reading
 
     output.require_place(csv_file, (".csv",))
     output.require_place(picture, (".png",))
-    if direction:
-        reading["overrides"] += (f"direction={direction}",)
-    how = Reading(tolerance=take_tolerance(reading), **reading)
+    how = _make_reading(reading, direction)
     on = {"device": device, "precision": precision}
     if folds:
         if csv_file is not None or picture is not None:
@@ -123,3 +117,12 @@ def evaluate(
     if picture is not None:
         output.write(picture, drawn)
     print_result(result, as_json)
+
+
+def _make_reading(options: dict[str, Any], direction: str | None) -> Reading:
+    """Make of the command's options how the data is to be read."""
+    from pix2pix_batch.train.evaluation_recipe import Reading
+
+    if direction:
+        options["overrides"] += (f"direction={direction}",)
+    return Reading(tolerance=take_tolerance(options), **options)

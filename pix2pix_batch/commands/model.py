@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from pix2pix_batch.bundle import FITS
 from pix2pix_batch.commands import ranges
-from pix2pix_batch.commands.finite import FiniteRange
+from pix2pix_batch.commands.options import FiniteRange
 from pix2pix_batch.commands.sharing import print_lines
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.text import escape

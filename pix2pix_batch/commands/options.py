@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import Field, fields
 from typing import Any, TypeVar, get_type_hints
 
 import click
+from click.types import FloatParamType
 
-from pix2pix_batch.commands.finite import FiniteFloat
 from pix2pix_batch.commands.sharing import InOut
 from pix2pix_batch.errors import InputError
-from pix2pix_batch.options import declaration_of
+from pix2pix_batch.imaging.decoding.tolerance import Tolerance
+from pix2pix_batch.options import Options, declaration_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class FiniteFloat(FloatParamType):
+    """A number: neither NaN, which passes every limit, nor infinity."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Raises ``click.BadParameter``, whose message names the option."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+class FiniteRange(FiniteFloat, click.FloatRange):
+    """A number within limits."""
 
 
 class AutoOrCount(click.ParamType):
@@ -102,3 +121,12 @@ def _click_type(option: Field[Any], kind: Any) -> click.ParamType | type:
 
 def _whole(number: float | None) -> int | None:
     return None if number is None else int(number)
+
+
+add_tolerance = add_options(Options, "strict", "lenient", "max_pixels")
+"""Gives a command the options; :func:`take_tolerance` takes their values."""
+
+
+def take_tolerance(values: dict[str, Any]) -> Tolerance:
+    """What the options say, which leave ``values``. Raises :class:`InputError`."""
+    return Tolerance(**{name: values.pop(name) for name in ("lenient", "strict", "max_pixels")})

@@ -9,9 +9,8 @@ from typing import Any
 import click
 
 from pix2pix_batch.bundle import FITS
-from pix2pix_batch.commands.options import add_options
+from pix2pix_batch.commands.options import add_options, add_tolerance, take_tolerance
 from pix2pix_batch.commands.sharing import SOME_FAILED
-from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
 from pix2pix_batch.synthesis.options import SynthesisOptions
 from pix2pix_batch.text import escape
 

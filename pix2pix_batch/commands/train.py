@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from pix2pix_batch.commands.finite import FiniteRange
-from pix2pix_batch.commands.tolerance import add_tolerance, take_tolerance
-from pix2pix_batch.commands.training import DIRECTION, INTERRUPTED, require_extra
+from pix2pix_batch.commands.options import FiniteRange, add_tolerance, take_tolerance
+from pix2pix_batch.commands.training import DIRECTION, INTERRUPTED, add_device, require_extra
 
 
 class _Train(click.Command):
@@ -63,13 +62,7 @@ class _Train(click.Command):
     help="Train for N epochs. It may be changed when a run continues, to end sooner or later.  "
     "[default: what the recipe says]",
 )
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where to train. 'auto' is a GPU if there is one, else the CPU.",
-)
+@add_device("Where to train.")
 @click.option(
     "--every",
     type=click.IntRange(1),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
 from pix2pix_batch.errors import InputError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 PROBLEMS = 3
 """The exit code where some files failed or have problems, as of ``convert``."""
@@ -32,6 +36,17 @@ OVERRIDES = click.option(
     metavar="KEY=VALUE",
     help="Change one key of the recipe, such as size=128. May be given more than once.",
 )
+
+
+def add_device(where: str) -> Callable[[Command], Command]:
+    """A decorator that gives a command the option of the device. ``where``: what it says of it."""
+    return click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help=f"{where} 'auto' is a GPU if there is one, else the CPU.",
+    )
 
 
 def require_extra(*more: str) -> None:

@@ -248,7 +248,7 @@ class ItemSelector:
         if not {"..", DIRECTORY}.isdisjoint(item.output.split("/")):
             return "its path leads out of the input; give one from the root, without '..'"
         outputs = [item.output]
-        if self.options.georeference:
+        if self.options.georeference and not item.tar:
             outputs += sidecars.outputs(item.path, item.sidecars, item.output, item.form)
         if self.found.find_replaced(item, outputs):
             return REPLACES

@@ -43,6 +43,8 @@ IN_MEMORY = 1 << 24
 SAMPLE = 64
 """Members that a sample has at most: more of one name in a row are no sample."""
 
+FIRST_IMAGES = 4
+"""Images of a tar that decide the precision."""
 LOOK = 100
 """Members that are looked at for each image that is wanted to decide the precision."""
 
@@ -122,7 +124,6 @@ class Forward:
     def __init__(self, read: Callable[[int], bytes], compressed: Callable[[], int] | None) -> None:
         """``compressed``: how many bytes of the compressed file have been read."""
         self._read, self._compressed = read, compressed
-        self.is_compressed = compressed is not None
         self._place = 0
         self.last = b""
         self.allowance = HEADER
@@ -364,14 +365,14 @@ def samples(found: Iterator[Member]) -> Iterator[list[Member]]:
             yield sample
 
 
-def first_images(item: Item, choice: InputFilter | None = None, count: int = 4) -> list[Item]:
+def first_images(item: Item, choice: InputFilter) -> list[Item]:
     """The first images of a tar, to look at; few where it cannot be read."""
     found: list[Item] = []
     with suppress(ImageError), closing(members(item.path, choice)) as all_members:
-        for member in itertools.islice(all_members, LOOK * count):
+        for member in itertools.islice(all_members, LOOK * FIRST_IMAGES):
             if member.is_image and not member.refusal and isinstance(member.content, bytes):
                 name = f"{item.name}/{member.path}"
                 found.append(Item("", name, "", "", content=member.content))
-                if len(found) == count:
+                if len(found) == FIRST_IMAGES:
                     break
     return found

@@ -64,6 +64,13 @@ class Generator(nn.Module):
                     f"got {x.shape[3]}x{x.shape[2]}"
                 )
 
+    def multipliers(self, x: Tensor, masks: Masks | None) -> Mapping[int, Tensor]:
+        """The ``masks`` of :meth:`translate` for the images ``x``, by the blocks they are for; in
+        training they are drawn where there are none."""
+        if masks is None and self.training:
+            masks = self.draw_masks(x)
+        return multipliers_by_block(self.architecture, masks)
+
     def draw_masks(self, x: Tensor) -> list[Tensor]:
         """Inverted dropout of each dropout block for the images ``x``: 0, or what makes up for
         it."""
@@ -73,6 +80,13 @@ class Generator(nn.Module):
             .div_(1 - DROPOUT_RATE)
             for shape in self.architecture.mask_shapes(*x.shape[2:])
         ]
+
+
+def multipliers_by_block(architecture: Description, masks: Masks | None) -> Mapping[int, Tensor]:
+    """Each multiplier by the block whose output it is for."""
+    if isinstance(masks, Mapping):
+        return masks
+    return dict(zip(architecture.dropout_blocks, masks or (), strict=bool(masks)))
 
 
 def init_weights(network: nn.Module, generator: torch.Generator | None = None) -> None:

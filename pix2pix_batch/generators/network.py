@@ -24,7 +24,6 @@ from pix2pix_batch.generators.unet_network import (
     BatchNorm,
     Block,
     make_norm,
-    multipliers_by_block,
 )
 
 
@@ -88,10 +87,8 @@ class LayeredGenerator(Generator):
         each image's own, in eval mode. Raises ``ValueError`` for images of another shape."""
         a = self.architecture
         self.require_images(x)
-        if masks is None and self.training:
-            masks = self.draw_masks(x)
         embedding, y = None, x
-        for name, y in self._run(x, multipliers_by_block(a, masks), norms):
+        for name, y in self._run(x, self.multipliers(x, masks), norms):
             if name == a.embedding_source:
                 embedding = pool(y)
         assert embedding is not None

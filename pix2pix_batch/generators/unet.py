@@ -85,6 +85,13 @@ class Architecture(Description):
         """Channels that the encoder's block ``block`` puts out."""
         return self.ngf * min(1 << block, MAX_WIDTH)
 
+    def channels(self, block: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """What the convolutions of a block read and put out: the encoder's, and the decoder's."""
+        inner = self.width(block)
+        outer = self.width(block - 1) if block else 0
+        joined = 2 * inner if self.skips and block < self.downs - 1 else inner
+        return (outer or self.in_channels, inner), (joined, outer or self.out_channels)
+
     @property
     def bottleneck(self) -> int:
         """Channels of the deepest features, which averaged over their pixels are the embedding."""

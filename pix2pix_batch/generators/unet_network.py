@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pix2pix_batch.generators.description import Description, Norm
+from pix2pix_batch.generators.description import Norm
 from pix2pix_batch.generators.generator import Generator, Masks
 from pix2pix_batch.generators.unet import Architecture
 
@@ -131,15 +131,12 @@ class UNet(Generator):
         last = a.downs - 1
         downs, ups = [], []
         for i in range(a.downs):
-            inner = a.width(i)
-            outer_in = a.in_channels if i == 0 else a.width(i - 1)
-            outer_out = a.out_channels if i == 0 else a.width(i - 1)
+            into, out = a.channels(i)
             bias = a.conv_bias or (a.bias and i in (0, last))
-            down = nn.Conv2d(outer_in, inner, 4, 2, 1, bias=bias)
-            joined = 2 * inner if a.skips and i < last else inner
-            up = nn.ConvTranspose2d(joined, outer_out, 4, 2, 1, bias=a.conv_bias or i == 0)
-            downs.append(Block(down, make_norm(a.norm, inner) if 0 < i < last else None))
-            ups.append(Block(up, make_norm(a.norm, outer_out) if i > 0 else None))
+            down = nn.Conv2d(*into, 4, 2, 1, bias=bias)
+            up = nn.ConvTranspose2d(*out, 4, 2, 1, bias=a.conv_bias or i == 0)
+            downs.append(Block(down, make_norm(a.norm, into[1]) if 0 < i < last else None))
+            ups.append(Block(up, make_norm(a.norm, out[1]) if i > 0 else None))
         self.down: Sequence[Block] = nn.ModuleList(downs)  # type: ignore[assignment]
         self.up: Sequence[Block] = nn.ModuleList(ups)  # type: ignore[assignment]
 
@@ -166,9 +163,7 @@ class UNet(Generator):
         """
         a = self.architecture
         self.require_images(x)
-        if masks is None and self.training:
-            masks = self.draw_masks(x)
-        mask_of = multipliers_by_block(a, masks)
+        mask_of = self.multipliers(x, masks)
 
         skips = self._encode(x)
         embedding = skips[-1].mean(dim=(2, 3))
@@ -181,10 +176,3 @@ class UNet(Generator):
             if a.skips:
                 x = torch.cat((skips.pop(), x), dim=1)
         return torch.tanh(self.up[0](F.relu(x))), embedding
-
-
-def multipliers_by_block(architecture: Description, masks: Masks | None) -> Mapping[int, Tensor]:
-    """Each multiplier by the block whose output it is for."""
-    if isinstance(masks, Mapping):
-        return masks
-    return dict(zip(architecture.dropout_blocks, masks or (), strict=bool(masks)))

@@ -152,10 +152,10 @@ def _encode_raster(
 
 
 def _encode_npy(pixels: np.ndarray, alpha: np.ndarray | None, extras: Extras) -> bytes:
-    from pix2pix_batch.imaging.raster import numpy_files
+    from pix2pix_batch.imaging.raster import numpy_raster
 
     assert extras.raster is not None
-    return numpy_files.encode(pixels, None if alpha is None else alpha > 0, extras.raster)
+    return numpy_raster.encode(pixels, None if alpha is None else alpha > 0, extras.raster)
 
 
 def _to_image(pixels: np.ndarray, alpha: np.ndarray | None) -> Image.Image:

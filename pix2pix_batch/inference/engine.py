@@ -164,16 +164,7 @@ class TorchEngine:
     def translate_with(
         self, images: np.ndarray, masks: Masks | None, norms: NormStatistics
     ) -> Translated:
-        """Translate images by given norm statistics, as :meth:`AnySize.translate_with` says.
-
-        Args:
-            images: Samples ``(N, H, W, in_channels)``.
-            masks: Their noise; ``None`` for none.
-            norms: The statistics, as :meth:`measure_norms` returns them.
-
-        Returns:
-            The translated images and their embeddings.
-        """
+        """See :meth:`AnySize.translate_with`."""
         return self._translate(images, masks, norms)
 
     @torch.inference_mode()

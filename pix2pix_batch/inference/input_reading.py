@@ -304,11 +304,7 @@ def make_extras(
 ) -> RasterExtras | None:
     """Make what the writer is told if an output is written as a raster.
 
-    Args:
-        profile: Of the input, if it was read as a raster.
-        form: The format of the output.
-        info: The bundle's metadata.
-        settings: The job's.
+    The arguments are those of :func:`make_source_extras`; ``form`` is the output's.
 
     Returns:
         The extras; ``None`` if the output is written as a picture.

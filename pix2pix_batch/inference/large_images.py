@@ -202,10 +202,7 @@ def _is_huge(item: Item, settings: Settings) -> bool:
 def read_probe(item: Item, info: BundleInfo, settings: Settings) -> Picture:
     """Read an input as it is decoded, or a window of its middle if it does not fit in memory.
 
-    Args:
-        item: The input.
-        info: The bundle's metadata.
-        settings: The job's.
+    The arguments are those of :func:`open_large`.
 
     Returns:
         The picture or its middle.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from pix2pix_batch.generators.description import Description
@@ -113,15 +113,10 @@ class ConvolutionShape(NamedTuple):
 
 def list_layers(architecture: Architecture) -> list[ConvolutionShape]:
     """All convolutions: each block's, and its counterpart's in the decoder."""
-    a = architecture
     found = []
-    for i in range(a.downs):
-        inner, outer = a.width(i), a.width(i - 1) if i else 0
-        joined = 2 * inner if a.skips and i < a.downs - 1 else inner
-        found += [
-            ConvolutionShape(outer or a.in_channels, inner, i, False),
-            ConvolutionShape(joined, outer or a.out_channels, i + 1, True),
-        ]
+    for i in range(architecture.downs):
+        down, up = architecture.channels(i)
+        found += [ConvolutionShape(*down, i, False), ConvolutionShape(*up, i + 1, True)]
     return found
 
 
@@ -202,11 +197,9 @@ def _count_numbers(shapes: Mapping[str, tuple[int, ...]]) -> Counter[str]:
 
 def count_layered_weights(description: LayeredDescription) -> int:
     """Numbers that the convolutions' weights are."""
-    return sum(_count_kernel(layer) for layer in _list_convolutions(description))
-
-
-def _list_convolutions(description: LayeredDescription) -> Iterator[Convolution]:
-    return (layer for layer in description.layers if isinstance(layer, Convolution))
+    return sum(
+        _count_kernel(layer) for layer in description.layers if isinstance(layer, Convolution)
+    )
 
 
 def _count_kernel(layer: Convolution) -> int:

@@ -22,14 +22,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from pix2pix_batch.generators.generator import DROPOUT_RATE
+from pix2pix_batch.generators.generator import DROPOUT_RATE, multipliers_by_block
 from pix2pix_batch.generators.unet_network import (
     LEAKY_SLOPE,
     NORM_EPS,
     BatchNorm,
     Block,
     UNet,
-    multipliers_by_block,
 )
 from pix2pix_batch.inference import convolution_rule
 from pix2pix_batch.inference.convolution_rule import BLOCKS, Way
@@ -194,14 +193,8 @@ class Convolution:
     def __init__(
         self, block: Block, shape: tuple[int, int, int], dtype: torch.dtype, activation: Activation
     ) -> None:
-        """Fold the norm if it is fixed, and pack the weights.
-
-        Args:
-            block: A block of the U-Net.
-            shape: Batch size, and height and width of its input.
-            dtype: The type that it computes in.
-            activation: What follows the norm.
-        """
+        """Fold the norm if it is fixed, and pack the weights. The arguments are those of
+        :func:`prepare`."""
         weight, bias, norm = fold_norm(block)
         self.transposed = isinstance(block.conv, nn.ConvTranspose2d)
         self.norm, self.activation = norm, activation

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from pix2pix_batch.generators.generator import NormStatistics
+from pix2pix_batch.generators.generator import NormStatistics, multipliers_by_block
 from pix2pix_batch.generators.layers import (
     IMAGE,
     Convolution,
@@ -24,7 +24,6 @@ from pix2pix_batch.generators.layers import (
     Resample,
 )
 from pix2pix_batch.generators.network import LayeredGenerator, pool, resample
-from pix2pix_batch.generators.unet_network import multipliers_by_block
 from pix2pix_batch.inference import onednn
 from pix2pix_batch.inference.feature_plan import (
     Place,

@@ -182,10 +182,6 @@ class WinogradConvolution:
             # they need.
             self.workspace.reserve(name, math.prod(shape))
 
-    def tiles_a_batch(self, batch: int) -> int:
-        """Rows that the matrix products of so many images have, with those that are left empty."""
-        return -(-batch // self.images) * self.images * self.rows * self.columns
-
     def __call__(self, x: Tensor, out: Tensor) -> Tensor:
         """``x (n, inputs, H, W)``; the result is written into ``out`` and returned."""
         # At each call: the workspace is shared, and another layer's buffers lie in the same memory.

@@ -51,9 +51,13 @@ class Shard:
 
     def holds(self, name: str) -> bool:
         """Whether the input ``name`` belongs to it: the same on every machine."""
-        # Not hash(), which differs from process to process.
-        raw = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return int.from_bytes(raw, "little") % self.count == self.number - 1
+        return hash_name(name) % self.count == self.number - 1
+
+
+def hash_name(name: str) -> int:
+    """64 bits of a name, the same in every process, as those of ``hash()`` are not."""
+    raw = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(raw, "little")
 
 
 def journal_of(out: Path, shard: Shard | None = None) -> Path:

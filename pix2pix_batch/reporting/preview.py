@@ -31,7 +31,7 @@ from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import Record
 from pix2pix_batch.options import read_image_model
 from pix2pix_batch.reporting import contact_sheet
-from pix2pix_batch.reporting.scale_bar import Scale, has_scale, make_scale
+from pix2pix_batch.reporting.scale_bar import list_scales
 from pix2pix_batch.storage import output
 from pix2pix_batch.storage.files import read_file
 from pix2pix_batch.text import escape
@@ -86,8 +86,7 @@ def preview(
         tolerance=tolerance,
         bands=bands,
     )
-    form = "png" if info.ranges.output.is_picture else "npy"
-    items = [_make_item(path, i, form) for i, path in enumerate(paths)]
+    items = [_make_item(path, number, info) for number, path in enumerate(paths)]
     decision = autotune.autotune(settings, items)
     settings = apply_decision(settings, decision)
     records, outputs = _translate(settings, items, cell, info)
@@ -104,15 +103,21 @@ def preview(
             made.warnings.append((path, record.warning))
     if not rows:
         return replace(made, path=None)
-    sides = (side for _, pair in rows for image in pair for side in image.shape[:2])
-    cell = max(contact_sheet.CELL, *sides)
-    heads = ["input", "output"]
-    output.write(out, contact_sheet.render_png(rows, heads, columns, cell, _list_scales(info)))
+    output.write(out, _draw(rows, columns, info))
     return made
 
 
-def _make_item(path: str, number: int, form: str) -> Item:
+def _draw(rows: list[contact_sheet.Row], columns: int, info: BundleInfo) -> bytes:
+    """The picture, a PNG. Its cells are as large as the largest image in it."""
+    sides = (side for _, pair in rows for image in pair for side in image.shape[:2])
+    cell = max(contact_sheet.CELL, *sides)
+    scales = list_scales(info.ranges) if info.labels is None else ()
+    return contact_sheet.render_png(rows, ["input", "output"], columns, cell, scales)
+
+
+def _make_item(path: str, number: int, info: BundleInfo) -> Item:
     """The input, or the page of one, at ``path``."""
+    form = "png" if info.ranges.output.is_picture else "npy"
     file, page = pages.locate(path)
     name = f"{number}{suffix_of(file)}"
     return Item(file, name, f"{number}.{form}", form, page=page)
@@ -190,15 +195,6 @@ def _draw_input(item: Item, cell: int, info: BundleInfo, settings: Settings) -> 
     picture = read_item(item, info, settings)
     valid = None if picture.alpha is None else picture.alpha > 0
     return _shrink(show(picture.pixels, info.ranges.input, valid=valid), cell)
-
-
-def _list_scales(info: BundleInfo) -> list[Scale]:
-    """Of the sides that are shown in a map's colours."""
-    return [
-        make_scale(word, side)
-        for word, side in info.ranges._asdict().items()
-        if info.labels is None and has_scale(side)
-    ]
 
 
 def _small(data: bytes, cell: int, tolerance: Tolerance) -> np.ndarray:

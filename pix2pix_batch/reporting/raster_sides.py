@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pix2pix_batch.imaging.raster.reading import Raster, open_raster
 from pix2pix_batch.inference.input_reading import split_bands
 from pix2pix_batch.journal.history import RANGES
 from pix2pix_batch.reporting.scale_bar import has_scale, make_scale
+from pix2pix_batch.reporting.template import data_uri
 from pix2pix_batch.text import format_count
 from pix2pix_batch.value_ranges import ValueRange, eight_bits
 
@@ -126,8 +126,7 @@ def _explain(word: str, side: ValueRange) -> Legend:
         scale = make_scale(word, side)
         buffer = io.BytesIO()
         Image.fromarray(np.ascontiguousarray(scale.colours[None])).save(buffer, "PNG")
-        uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-        return Legend(bar=uri, low=scale.labels[0], high=scale.labels[1])
+        return Legend("", data_uri("png", buffer.getvalue()), *scale.labels)
     chosen = choose_shown(side)
     names = [side.bands[index].name or f"band {index + 1}" for index in chosen]
     ranges = [side.bands[index] for index in chosen]

@@ -9,7 +9,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from pix2pix_batch.imaging.composite import choose_shown, colour
-from pix2pix_batch.value_ranges import ValueRange
+from pix2pix_batch.value_ranges import ValueRange, ValueRanges
+
+Shown = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
+"""The bands that are shown of inputs and of outputs; ``None`` to have them chosen."""
 
 HEIGHT, BAR, TEXT = 16, 8, 10
 GAP = 4
@@ -55,3 +58,12 @@ def make_scale(word: str, side: ValueRange, bands: Sequence[int] | None = None) 
     log = ", log" if band.scale == "log" else ""
     labels = f"{word} {name}".rstrip() + f": {band.low:.6g}", f"{band.high:.6g}{log}"
     return Scale(colour(np.linspace(0, 1, 256)), labels)
+
+
+def list_scales(ranges: ValueRanges, shown: Shown = (None, None)) -> list[Scale]:
+    """The scales of the sides that are shown in the colours of a map."""
+    return [
+        make_scale(word, side, bands)
+        for word, side, bands in zip(("input", "output"), ranges, shown, strict=True)
+        if has_scale(side, bands)
+    ]

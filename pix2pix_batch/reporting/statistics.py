@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from array import array
@@ -16,6 +15,7 @@ import numpy as np
 
 from pix2pix_batch.journal.events import Begun, Ended, Event, Header, Recorded, Returned
 from pix2pix_batch.journal.record import DONE, GONE
+from pix2pix_batch.journal.shard import hash_name
 from pix2pix_batch.reporting.throughput import Throughput
 
 SAMPLES, DOUBTFUL, EXAMPLES = 48, 24, 20
@@ -160,7 +160,7 @@ class Statistics:
         return sum(self._workers)
 
     def _note(self, event: Recorded) -> None:
-        name = _digest(event.name)
+        name = hash_name(event.name)
         self._names.append(name)
         if event.status == GONE:
             self._codes.append(NO_IMAGE)
@@ -201,7 +201,7 @@ class Statistics:
         examples, place = self._examples[group], name
         if self.is_dataset:  # an input that fails does so once for each variant
             source = event.name.rpartition("/")[0]
-            place = _digest(source)
+            place = hash_name(source)
             images = examples.get(place, {}).get("images", set())
             values = {**values, "name": source, "images": images | {name}}
         examples.offer(place, place, values)
@@ -273,11 +273,6 @@ def _last_codes(names: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.nd
 def _smallest(least: SmallestKeys, count: int, still: Callable[[int], bool]) -> list[Values]:
     """The least ``count`` whose last line is ``still`` of their kind."""
     return list(islice((values for name, values in least if still(name)), count))
-
-
-def _digest(name: str) -> int:
-    raw = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(raw, "little")
 
 
 def _generalise(reason: str) -> str:

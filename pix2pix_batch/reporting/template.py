@@ -22,6 +22,11 @@ def render(template: Path, **values: Any) -> str:
     return page.render(**values, script_hash=f"sha256-{digest}")
 
 
+def data_uri(kind: str, data: bytes) -> str:
+    """An image within a page. ``kind``: such as ``png``."""
+    return f"data:image/{kind};base64," + base64.b64encode(data).decode()
+
+
 @functools.cache
 def _compile(template: Path) -> jinja2.Template:
     """Once for a process, since compiling takes longer than a page of few images does."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import os
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from pix2pix_batch.imaging.decoding import process
 from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.imaging.pages import locate, read_file
 from pix2pix_batch.reporting.raster_sides import RasterSide
+from pix2pix_batch.reporting.template import data_uri
 from pix2pix_batch.storage.store import store_of
 
 STEPS = ((320, 80), (320, 50), (224, 40), (96, 20))
@@ -106,7 +106,7 @@ def _encode(pixels: np.ndarray, share: int) -> str:
         small.thumbnail((side, side), reducing_gap=3)
         buffer = io.BytesIO()
         small.save(buffer, "WEBP", quality=quality, method=2)
-        uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+        uri = data_uri("webp", buffer.getvalue())
         if len(uri) <= share:
             return uri
     return ""

@@ -246,6 +246,8 @@ def _list_outputs(kept: Path) -> Iterator[Output]:
         path = event.get("output")
         if not path:  # a tar's member: the tar is checked
             continue
+        if event.is_tar and not event.get("hash") and not event.values.get("members"):
+            continue  # unpacked, and no image in it: there may be no directory
         if event.status == DONE and last.get(event.name) >> DETAIL == number:
             beside = tuple(event.values.get("beside", ()))
             yield Output(event.name, path, event.get("hash"), event.is_tar, beside)

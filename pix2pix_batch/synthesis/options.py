@@ -10,9 +10,10 @@ from pix2pix_batch import bundle, options
 from pix2pix_batch.bundle import BundleInfo
 from pix2pix_batch.dataset.layout import LAYOUTS, PAIRED, require_library, require_splits
 from pix2pix_batch.errors import InputError
+from pix2pix_batch.imaging.output_formats import OUTPUT_FORMATS
 from pix2pix_batch.inference.backend_names import TORCH
 from pix2pix_batch.options import Options, option
-from pix2pix_batch.synthesis import plan, rasters
+from pix2pix_batch.synthesis import plan
 from pix2pix_batch.text import escape
 
 MOST_VARIANTS = 1_000_000
@@ -186,7 +187,7 @@ class SynthesisOptions:
 
         path = bundle.resolve(self.model)
         info = bundle.read_info(path)
-        rasters.require_layout(info, self.layout, self.format, self.input_noise)
+        _require_layout(info, self.layout, self.format, self.input_noise)
         blocks = len(info.architecture.possible_noise_blocks)
         if self.noise_blocks is not None and self.noise_blocks > blocks:
             raise InputError(
@@ -234,3 +235,32 @@ DESCRIBED = (
 
 DESCRIBED_OF_RASTERS = ("bands", "creation_option", "source_format")
 """What they tell besides, of the job, where it is not empty."""
+
+
+def _require_layout(info: BundleInfo, layout: str, form: str, input_noise: float) -> None:
+    """Raises :class:`InputError` for what a layout or a format does not hold of the bundle's
+    rasters."""
+    rasters = info.raster_sides
+    if OUTPUT_FORMATS[form].only_rasters and "output" not in rasters:
+        raise InputError(
+            f"--format {form}: {info.name} makes pictures; use --format png, jpg, webp or tiff"
+        )
+    if not rasters:
+        return
+    told = " and ".join(
+        f"{word}s of {side.channels} x {side.dtype}" for word, side in rasters.items()
+    )
+    if layout == "side-by-side":
+        raise InputError(
+            f"--layout {layout} holds pictures, both sides in one, and {info.name} has {told}; use "
+            "--layout a-b, webdataset or parquet"
+        )
+    if layout == "imagefolder" and form == "npy":
+        raise InputError(
+            f"--layout {layout}: its readers see no .npy, and {info.name} has {told}; use --format "
+            "tiff, or --layout a-b, webdataset or parquet"
+        )
+    if input_noise and "input" in rasters:
+        raise InputError(
+            f"--input-noise is in levels of 255, and {info.name} has {told}; use --noise-blocks"
+        )

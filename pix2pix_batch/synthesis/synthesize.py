@@ -277,6 +277,8 @@ class Synthesis:
         return any(record.get("under", "") not in known for record in records)
 
     def _nothing_to_do(self, previous: Complete, inputs: Sequence[Input]) -> SynthesisResult:
+        if not previous.header["inputs_failed"]:  # a run may have been killed before it cleared up
+            self.place.clear()
         images = previous.images
         summary = ImageSummary(
             total=images["wanted"],

@@ -395,6 +395,22 @@ def test_members_that_failed_for_no_reason_of_their_own_are_tried_again(
     assert counts(converted(source, out, tiny, in_process, unpack=True)) == (0, 1, 0)
 
 
+def test_tars_in_each_images_own_format(tmp_path: Path, tiny: Path, in_process: str) -> None:
+    members = {
+        "a.jpg": encoded("JPEG"),
+        "b.png": encoded("PNG"),
+        "c.gif": encoded("GIF"),
+        "d.cls": b"1",
+    }
+    pack(tmp_path / "in" / "a.tar", members)
+    summary = converted(tmp_path / "in", tmp_path / "out", tiny, in_process, format="same")
+    assert counts(summary) == (3, 0, 0)
+    found = unpacked(tmp_path / "out" / "a.tar")
+    assert list(found) == ["a.jpg", "b.png", "c.png", "d.cls"]
+    kinds = [Image.open(io.BytesIO(found[name])).format for name in list(found)[:3]]
+    assert kinds == ["JPEG", "PNG", "PNG"]
+
+
 def test_tars_unpacked(tmp_path: Path, tiny: Path, in_process: str) -> None:
     source, out = shards(tmp_path / "in"), tmp_path / "out"
     pattern = source / "shards-{0000..0001}.tar"
@@ -405,6 +421,11 @@ def test_tars_unpacked(tmp_path: Path, tiny: Path, in_process: str) -> None:
     )
     assert (out / "shards-0000" / "0" / "0003.json").read_bytes() == b'{"n": 3}'
     assert counts(converted(pattern, out, tiny, in_process, unpack=True, format="jpg")) == (0, 2, 0)
+    pack(tmp_path / "none" / "a.tar", {})
+    assert (
+        counts(converted(tmp_path / "none", tmp_path / "o", tiny, in_process, unpack=True))[2] == 0
+    )
+    assert here("status", tmp_path / "o", "--verify").code == 0
     pack(source / "shards-0000.tar", {**samples(0), "0/0001.jpg": b"broken"})
     summary = converted(pattern, out, tiny, in_process, unpack=True, format="jpg")
     assert (summary.converted, summary.failed) == (4, 1)

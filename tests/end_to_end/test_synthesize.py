@@ -103,8 +103,11 @@ def test_the_same_bytes_for_other_workers_batches_and_when_stopped(
     ran = synthesize(inputs, out, model, *more)
     assert ran.code == 0, ran.err
     assert tree(out) == expected
-    assert not (out / ".pix2pix-batch-made").exists()
+    left = out / ".pix2pix-batch-made"
+    assert not left.exists()
 
+    left.mkdir()  # by a run that was killed as it removed this
+    (left / "a.png").write_bytes(b"")
     ran = synthesize(inputs, out, model, *more)
     assert ran.code == 0 and ran.figures["nothing_to_do"], ran.err
     assert "nothing to do" in ran.err

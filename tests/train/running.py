@@ -36,6 +36,11 @@ SMALL = {
 }  # fmt: skip
 
 
+def parse(**values: object) -> Recipe:
+    """A recipe of nothing but defaults and ``values``."""
+    return recipes.parse_recipe({"name": "x", **values}, "some.yaml")
+
+
 def small(**changes: object) -> Recipe:
     return recipes.parse_recipe({**SMALL, **changes}, "small")
 

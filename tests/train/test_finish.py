@@ -216,6 +216,7 @@ def test_a_bundle_can_be_gone_on_from(pairs: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     told = bundle.read_info(second).provenance["training"]
     assert told["init"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert told["init_provenance"] == bundle.read_info(path).provenance
 
 
 def test_another_network_cannot_be_gone_on_from(pairs: Path, tmp_path: Path) -> None:

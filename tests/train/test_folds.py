@@ -11,6 +11,7 @@ import yaml
 from click.testing import Result
 
 from pix2pix_batch import bundle
+from pix2pix_batch.interpolation import Parts, interpolate
 from pix2pix_batch.train import recipe as recipes
 from pix2pix_batch.train.data import open_data
 from tests.end_to_end.command import picture as soft
@@ -112,6 +113,27 @@ def test_a_model_of_unknown_origin_is_told_so(tiny: Path, data: Path, tmp_path: 
     found = figures(tiny, data, "--recipe", recipe, "--folds")["folds"]
     assert [one["held_out"] for one in found.values()] == [None, None]
     assert "unknown" in command(tiny, data, "--recipe", recipe, "--folds").stdout
+
+
+def test_what_a_model_began_from_counts_too(tiny: Path, data: Path, tmp_path: Path) -> None:
+    """A fold that an earlier training had seen is not held out, nor between two models."""
+    east = with_mosaic(tiny, tmp_path / "east.safetensors", fold="far-east")
+    west = with_mosaic(tiny, tmp_path / "west.safetensors", fold="west")
+    info, generator = bundle.load(west)
+
+    def held_out(**more: object) -> list[bool | None]:
+        path = tmp_path / "made.safetensors"
+        bundle.save(path, replace(info, provenance=info.provenance | more), generator)
+        return [one["held_out"] for one in figures(path, data, "--folds")["folds"].values()]
+
+    assert held_out() == [True, False]
+    origin = bundle.read_info(east).provenance
+    assert held_out(training={"init": "f00", "init_provenance": origin}) == [False, False]
+    assert held_out(training={"init": "f00"}) == [None, False]
+    between = tmp_path / "between.safetensors"
+    interpolate(west, east, between, Parts(0.5, 0.5, 0.5))
+    found = figures(between, data, "--folds")["folds"].values()
+    assert [one["held_out"] for one in found] == [False, False]
 
 
 def test_a_model_that_was_trained_by_bands_is_known(tiny: Path, data: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from PIL import Image, ImageFilter
 
 from pix2pix_batch.cli import main
 from pix2pix_batch.train import pairs
+from pix2pix_batch.train.data import open_data
 from pix2pix_batch.train.deep_samples import describe_remedies
 from pix2pix_batch.train.pair_doubts import find_doubts
 from pix2pix_batch.train.recipe import find_recipe, read_recipe
@@ -167,6 +168,21 @@ def test_partners_of_others_are_doubted(tmp_path: Path) -> None:
     lay(tmp_path, "trainA/{i}.png", "trainB/{i}.png", 16, labels, lambda i: photo((i + 5) % 16))
     (found,) = doubts(tmp_path)
     assert "no more of each other than of other pairs'" in found
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("train", "val"), ("val", "train")])
+def test_a_split_that_is_wrong_as_a_whole_is_doubted(
+    tmp_path: Path, wrong: str, right: str
+) -> None:
+    lay(tmp_path, f"A/{right}/{{i}}.png", f"B/{right}/{{i}}.png", 16)
+    lay(
+        tmp_path, f"A/{wrong}/{{i}}.png", f"B/{wrong}/{{i}}.png", 16,
+        lambda i: labels(i + 20), lambda i: photo(20 + (i + 5) % 16),
+    )  # fmt: skip
+    (found,) = doubts(tmp_path)
+    assert found.startswith(f"{wrong}: ") and "no more of each other" in found
+    recipe = read_recipe(find_recipe("default"), ["size=64"])
+    assert open_data(tmp_path, recipe).doubts == [found]
 
 
 @pytest.mark.parametrize("same", [True, False])

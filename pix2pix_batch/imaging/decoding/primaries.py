@@ -26,6 +26,9 @@ BRADFORD = np.array(
 )
 """ICC.1:2022, annex E.3."""
 
+DESCRIPTION = struct.pack(">4s4xI", b"desc", 14) + b"from the file\0" + bytes(78)
+"""What a profile says of itself: ICC.1:2001, section 6.5.17."""
+
 NEAR = 0.002
 """Chromaticities that differ by less are writers' rounding."""
 
@@ -107,7 +110,7 @@ def _profile(primaries: tuple[float, ...], curve: list[float]) -> bytes:
     else:
         values = [min(round(value * 65535), 65535) for value in curve]
         tone = struct.pack(f">4s4xI{len(values)}H", b"curv", len(values), *values)
-    tags = {b"desc": _description_tag(b"from the file"), b"cprt": b"text\0\0\0\0none\0"}
+    tags = {b"desc": DESCRIPTION, b"cprt": b"text\0\0\0\0none\0"}
     tags[b"wtpt"] = _xyz(D50)
     for primary, column in zip(b"rgb", colorants.T, strict=True):
         tags[b"%cXYZ" % primary] = _xyz(column)
@@ -149,8 +152,3 @@ def _colorants(primaries: tuple[float, ...]) -> np.ndarray:
 
 def _xyz(values: tuple[float, ...] | np.ndarray) -> bytes:
     return struct.pack(">4s4xiii", b"XYZ ", *(round(float(value) * 65536) for value in values))
-
-
-def _description_tag(text: bytes) -> bytes:
-    text += b"\0"
-    return struct.pack(">4s4xI", b"desc", len(text)) + text + bytes(78)

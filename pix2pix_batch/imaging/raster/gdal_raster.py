@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -32,6 +33,7 @@ MOST_BANDS = 1024
 """Bands that a file may have of which some are read; what a damaged header says is soon more."""
 
 
+# The interface of a raster, and the state of a file that GDAL has open.
 class GdalRaster:
     """What GDAL reads; a :class:`~pix2pix_batch.imaging.raster.reading.Raster`."""
 
@@ -107,9 +109,6 @@ class GdalRaster:
             self.warnings.append(remark)
         self.profile = self._read_profile(names)
 
-    def _chosen(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(names[index - 1] for index in self.indexes)
-
     def _require_local(self) -> None:
         """A VRT names the files that it is made of, which may lie anywhere."""
         for path in self._file.files if self._file.driver == "VRT" else ():
@@ -136,21 +135,16 @@ class GdalRaster:
         # a GeoTIFF without it has none; of others GDAL does not tell it
         untold = "NONE" if file.driver == "GTiff" else "DEFLATE"
         compression = str(tags.get("COMPRESSION", untold)).upper()
-        gcps, system = file.gcps
         floats = any(np.dtype(file.dtypes[index - 1]).kind == "f" for index in self.indexes)
         has_nodata = (
             any(value is not None for value in self._nodata) or self.side.nodata is not None
         )
         is_tiled = file.driver == "GTiff" and file.profile.get("tiled", False)
         block = file.block_shapes[self.indexes[0] - 1] if is_tiled else None
-        return RasterProfile(
-            crs=file.crs,
-            transform=None if file.transform.is_identity else file.transform,
-            gcps=(gcps, system) if gcps else None,
-            rpcs=file.rpcs,
-            descriptions=self._chosen(names),
+        return replace(
+            _read_place(file),
+            descriptions=tuple(names[index - 1] for index in self.indexes),
             colours=tuple(file.colorinterp[index - 1] for index in self.indexes),
-            is_point=file.tags().get("AREA_OR_POINT") == "Point",
             compression=compression if compression in LOSSLESS else "DEFLATE",
             block=None if block is None else (int(block[0]), int(block[1])),
             interleave=str(tags.get("INTERLEAVE", "PIXEL")).lower(),
@@ -224,12 +218,16 @@ def read_place(data: bytes, has_gaps: bool) -> RasterProfile:
         rasterio.io.MemoryFile(data, ext=".tif") as memory,
         memory.open() as file,
     ):
-        gcps, system = file.gcps
-        return RasterProfile(
-            crs=file.crs,
-            transform=None if file.transform.is_identity else file.transform,
-            gcps=(gcps, system) if gcps else None,
-            rpcs=file.rpcs,
-            is_point=file.tags().get("AREA_OR_POINT") == "Point",
-            has_gaps=has_gaps,
-        )
+        return replace(_read_place(file), has_gaps=has_gaps)
+
+
+def _read_place(file: Any) -> RasterProfile:
+    """Where an open file lies."""
+    gcps, system = file.gcps
+    return RasterProfile(
+        crs=file.crs,
+        transform=None if file.transform.is_identity else file.transform,
+        gcps=(gcps, system) if gcps else None,
+        rpcs=file.rpcs,
+        is_point=file.tags().get("AREA_OR_POINT") == "Point",
+    )

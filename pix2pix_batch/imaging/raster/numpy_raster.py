@@ -1,4 +1,4 @@
-"""Arrays of NumPy's as rasters, read window by window."""
+"""Rasters as NumPy's own files, ``.npy``: read window by window, and written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from pix2pix_batch.errors import ImageError
 from pix2pix_batch.imaging.raster.bands import choose_bands
-from pix2pix_batch.imaging.raster.profile import RasterProfile
+from pix2pix_batch.imaging.raster.profile import RasterExtras, RasterProfile
 from pix2pix_batch.imaging.raster.samples import (
     choose_step,
     clean,
@@ -18,6 +18,7 @@ from pix2pix_batch.imaging.raster.samples import (
     require_type,
 )
 from pix2pix_batch.imaging.raster.survey import Survey
+from pix2pix_batch.imaging.raster.writing import GapFiller
 from pix2pix_batch.text import format_count
 from pix2pix_batch.value_ranges import ValueRange
 
@@ -119,3 +120,23 @@ class NumpyRaster:
 
     def __exit__(self, *error: object) -> None:
         return None
+
+
+def encode(pixels: np.ndarray, valid: np.ndarray | None, extras: RasterExtras) -> bytes:
+    """Encode a raster as a ``.npy`` file.
+
+    Args:
+        pixels: ``(H, W, C)``. A single band is written as ``(H, W)``.
+        valid: ``bool (H, W)``, where there is data; ``None`` for everywhere. The file has no mask:
+            integers for which no value stands for no data get the least of their band's range
+            there.
+        extras: What the raster says beside the pixels.
+    """
+    gaps = GapFiller(pixels.dtype, extras)
+    filled = gaps.apply(pixels, valid)
+    if gaps.has_mask and valid is not None:
+        filled = filled.copy()
+        filled[~valid] = [low for low, _ in extras.limits] or 0
+    buffer = io.BytesIO()
+    np.save(buffer, filled[:, :, 0] if filled.shape[2] == 1 else filled, allow_pickle=False)
+    return buffer.getvalue()
