@@ -220,5 +220,6 @@ def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> Non
     if changed:
         raise InputError(
             f"{path.parent}: holds a run that differs: {'; '.join(changed)}. Give a new "
-            "directory, or the same recipe and data to go on (epochs may change)"
+            "directory, or the same recipe, data and number of processes to go on (epochs "
+            "may change)"
         )

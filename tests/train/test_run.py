@@ -411,7 +411,7 @@ def test_a_changed_recipe_names_what_differs(done: Path, pairs: Path) -> None:
     assert (
         f"{done}: holds a run that differs: lr was 0.0002 and is 0.5; ngf was 2 and is 4" in message
     )
-    assert "Give a new directory, or the same recipe and data" in message
+    assert "Give a new directory, or the same recipe, data and number of" in message
 
 
 def test_a_run_that_failed_before_its_first_step_blocks_no_other(
