@@ -21,6 +21,7 @@ from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.images import Picture
 from pix2pix_batch.imaging.output_formats import SUFFIXES
 from pix2pix_batch.storage.common import FATAL
+from pix2pix_batch.storage.local import find_within
 from pix2pix_batch.storage.whole import whole
 from pix2pix_batch.text import format_count
 from pix2pix_batch.train import pairs, threads
@@ -156,7 +157,7 @@ def _arrange(
 
 
 def _require_new(data: Path, out: Path) -> None:
-    if out.resolve().is_relative_to(data.resolve()):
+    if find_within(out, data) is not None:
         raise InputError(f"{out}: lies inside {data}; give a directory outside it")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists and is no empty directory; give a new one")

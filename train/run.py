@@ -16,6 +16,7 @@ from pix2pix_batch.errors import InputError, OutputError
 from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.imaging.raster import library
 from pix2pix_batch.reporting.console import format_warnings
+from pix2pix_batch.storage.local import find_within
 from pix2pix_batch.text import format_count
 from pix2pix_batch.train import checkpoint, rundir
 from pix2pix_batch.train.data import open_data
@@ -188,7 +189,7 @@ def advise_faster_run(recipe: Recipe, device: str) -> str:
 def require_outside(run: Path, pair_directories: list[Path]) -> None:
     """Raises :class:`InputError` where a run's own pictures would be taken for pairs."""
     for folder in pair_directories:
-        if run.resolve().is_relative_to(folder.resolve()):
+        if find_within(run, folder) is not None:
             raise InputError(
                 f"{run}: lies inside {folder}, all of whose images are taken for pairs, a run's "
                 "samples too; give a directory outside it"

@@ -13,6 +13,7 @@ import resource
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import dask
 from distributed import Client, Nanny, Scheduler, Security, SpecCluster, Status, utils
@@ -21,6 +22,8 @@ from distributed.comm.core import connect as connect_to
 
 from pix2pix_batch.errors import InputError, OutputError, Pix2PixBatchError, SchedulerGone
 from pix2pix_batch.execution import capacity, worker_template
+
+Started = TypeVar("Started", Client, SpecCluster)
 
 QUIET = {
     "distributed.worker.profile.enabled": False,
@@ -82,9 +85,21 @@ def start_local(environments: list[dict[str, str]], method: str) -> Iterator[tup
         if hasattr(utils, "_forkserver_preload_set"):
             utils._forkserver_preload_set = True
         with worker_template.environment(), worker_template.interrupts_held():
-            cluster = stack.enter_context(local_cluster(environments))
-        client = stack.enter_context(Client(cluster))
+            cluster = stack.enter_context(_closed_quietly(local_cluster(environments)))
+        client = stack.enter_context(_closed_quietly(Client(cluster)))
         yield client, len(environments)
+
+
+@contextlib.contextmanager
+def _closed_quietly(started: Started) -> Iterator[Started]:
+    """As ``with started``, but that it does not close, or not in time, is no error: the work is
+    done by then, or another error is on its way, which it would hide."""
+    started.__enter__()
+    try:
+        yield started
+    finally:
+        with contextlib.suppress(Exception):
+            started.__exit__(None, None, None)
 
 
 @contextlib.contextmanager
@@ -111,7 +126,7 @@ def _connect_to(scheduler: str) -> Iterator[Client]:
         ) from error
     # Dask's own thread reports a lost connection at length; the job says so in one line.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
-    with client:
+    with _closed_quietly(client):
         try:
             yield client
         except Pix2PixBatchError:

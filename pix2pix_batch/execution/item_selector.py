@@ -25,6 +25,8 @@ from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.storage.store import Outputs, store_of
 from pix2pix_batch.text import escape
 
+REPLACES = "its output would replace an input, or lie among them; choose another OUT"
+
 TOGETHER = 512
 """Inputs that cannot be converted are recorded so many at a time."""
 
@@ -229,9 +231,9 @@ class ItemSelector:
         is_empty = not reason and now.startswith("0:") and local.is_empty(item.path)
         if not reason and not is_empty:
             return None
-        record = Record(
-            item.name, FAILED, reason=reason, outdated=self._outdated_output(history, item)
-        )
+        # what an output would replace may be an input, which nobody is to be told to remove
+        outdated = "" if reason == REPLACES else self._outdated_output(history, item)
+        record = Record(item.name, FAILED, reason=reason, outdated=outdated)
         return replace(record, stamp=now, reason=EMPTY) if is_empty else record
 
     def _outdated_output(self, history: History, item: Item) -> str:
@@ -249,7 +251,7 @@ class ItemSelector:
         if self.options.georeference and not item.tar:
             outputs += sidecars.outputs(item.path, item.sidecars, item.output, item.form)
         if self.found.find_replaced(item, outputs):
-            return "its output would replace an input, or lie among them; choose another OUT"
+            return REPLACES
         if history.is_of_another(item.name, item.output):
             return (
                 "its output would have the name of another input's, which an earlier run has "

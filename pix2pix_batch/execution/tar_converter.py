@@ -19,7 +19,8 @@ from pix2pix_batch.imaging.pages import MARK, may_have_pages
 from pix2pix_batch.inference.converter import Converter
 from pix2pix_batch.inference.pending_image import Watch
 from pix2pix_batch.inference.settings import Settings
-from pix2pix_batch.inputs.choice import UNREAD, InputFilter
+from pix2pix_batch.inputs.choice import EXCLUDED, LITTER, UNREAD, InputFilter
+from pix2pix_batch.inputs.naming import Naming
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import DONE, FAILED, UNDER, Record
 from pix2pix_batch.storage import destination, files
@@ -96,11 +97,12 @@ class TarConverter:
         self._slots: deque[PendingMember] = deque()
         self._waiting: dict[str, PendingMember] = {}
         self._made: dict[str, bytes] = {}
-        self.litter = 0
-        """How many members are left out as litter, or as the user asks."""
-        self.unread = 0
-        """How many go along as they are though they are images, of kinds that are not read."""
+        self.taken_for: Counter[str] = Counter()
+        """How many members are what, as of :class:`InputFilter`."""
         self._choice = InputFilter(settings.exclude, settings.include)
+        # a tar's members are told apart by case, whatever disk the tar lies on
+        out = settings.out if settings.unpack else ""
+        self._naming = Naming.within(out, item.form, True) if out else Naming(item.form)
         self._taken, self._named = HashSet(), HashSet()
         self._copies: Counter[str] = Counter()
         self._ended = False
@@ -136,8 +138,7 @@ class TarConverter:
 
     def _enqueue(self, group: list[Member]) -> list[Item]:
         sample = Sample()
-        self.litter += sum(member.is_left for member in group)
-        self.unread += sum(member.why == UNREAD for member in group)
+        self.taken_for.update(member.why for member in group)
         group = [member for member in group if not member.is_left]
         names = _outputs(group, self.item.form)
         items = []
@@ -160,8 +161,9 @@ class TarConverter:
     def _enqueue_one(self, member: Member, page: int, output: str, sample: Sample) -> Item | None:
         """A place for a member or one of its pages; the image that is to be made for it."""
         name, refusal = self._name(member, page), member.refusal
-        if not refusal and not self._taken.add(os.path.normpath(output)):
-            refusal = f"its output {output} is that of an earlier member; rename one"
+        if not refusal and not self._taken.add(self._naming.key(os.path.normpath(output))):
+            alike = ", as OUT's file system does not heed case" if self._naming.fold else ""
+            refusal = f"its output {output} is that of an earlier member{alike}; rename one"
         refused = Record(name, FAILED, self.stamp, reason=refusal) if refusal else None
         if refused := refused or self.excluded_records.get(name):
             sample.failed += member.is_image
@@ -290,7 +292,6 @@ def convert(
             else:
                 converter.run_one_by_one(hold)
             digest = target.end()
-            litter, unread = converter.litter or None, converter.unread or None
     except Damaged as error:
         return [Record(item.name, FAILED, stamp, reason=str(error))], ""
     except ImageError as error:
@@ -306,4 +307,6 @@ def convert(
     whole = Record(item.name, DONE, stamp, item.output, hash=digest, members=len(records))
     under = UNDER.join(sorted({record.under for record in failed if record.under}))
     whole = replace(whole, failed=len(failed) or None, under=under)
-    return [*records, replace(whole, litter=litter, unread=unread)], ""
+    count = converter.taken_for
+    litter, excluded, unread = (count[why] or None for why in (LITTER, EXCLUDED, UNREAD))
+    return [*records, replace(whole, litter=litter, excluded=excluded, unread=unread)], ""

@@ -153,4 +153,4 @@ def read(path: str, what: str) -> tuple[bytes, int]:
     return data, status.st_mtime_ns
 
 
-REMEDY = "mend it, then run again with --retry-failed"
+REMEDY = "mend it, then run again"

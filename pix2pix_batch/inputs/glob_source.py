@@ -13,7 +13,9 @@ from pix2pix_batch.inputs.choice import TAKEN
 from pix2pix_batch.inputs.pattern import expand_braces, find_matches
 from pix2pix_batch.inputs.source import InputSource, ScanOptions
 from pix2pix_batch.item import Item
+from pix2pix_batch.storage.local import find_within
 from pix2pix_batch.storage.name_set import Names
+from pix2pix_batch.storage.store import store_of
 
 
 class GlobSource(InputSource):
@@ -54,7 +56,8 @@ class GlobSource(InputSource):
     def _find(self) -> Names:
         """Directory and name of each file that matches, with a NUL between."""
         found, unlisted = Names(), set[str]()
-        out = os.path.join(os.path.abspath(self.options.out), "")
+        out = os.fspath(self.options.out)
+        out_is_here, above, in_out = store_of(out).is_local, "", False
 
         def note(directory: str, error: OSError) -> None:
             inside = os.path.relpath(directory or ".", self.root or ".")
@@ -64,6 +67,9 @@ class GlobSource(InputSource):
 
         patterns = [self._pattern] if self._is_file else expand_braces(self._pattern)
         for path in chain.from_iterable(find_matches(one, note) for one in patterns):
-            if not (os.path.isdir(path) or os.path.abspath(path).startswith(out)):
+            if out_is_here and os.path.dirname(path) != above:
+                above = os.path.dirname(path)
+                in_out = find_within(above, out) is not None
+            if not (in_out or os.path.isdir(path)):
                 found.add("\0".join(os.path.split(os.path.relpath(path, self.root))))
         return found

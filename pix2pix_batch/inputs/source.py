@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 from pix2pix_batch.errors import InputError
@@ -35,6 +36,11 @@ RENAMES = 100
 ALIKE = (
     "its directory and another differ in case alone, and OUT's file system would take its output "
     "for one of that directory's; rename one of the directories, or choose an OUT where case counts"
+)
+
+NESTED = (
+    "its output would hold another input's, or lie in its: in the directory that a tar is unpacked "
+    "into, where a member may have the same name; rename the tar, or choose another OUT for it"
 )
 
 SUFFIXED = 4
@@ -127,15 +133,33 @@ class InputSource(ABC):
         """An item for each file, and for each page that is named."""
 
     def __iter__(self) -> Iterator[Item]:
+        items = self.iterate_files()
+        if self.options.unpack:
+            items = self._refuse_nested(items)
         if not self.options.has_pages:
-            yield from self.iterate_files()
+            yield from items
             return
         named = HashSet()
-        for item in split_into_pages(self.iterate_files(), self.naming):
+        for item in split_into_pages(items, self.naming):
             if item.page and not named.add(item.name):  # in a list that names the file too
                 self.left.other.append(item.name)
             else:
                 yield item
+
+    def _refuse_nested(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Refuse what would lie among the members of a tar, which might replace each other."""
+        tars, above = HashSet(), HashSet()
+        for item in items:
+            key = self.naming.key(item.output)
+            over = list(accumulate(key.split("/")[:-1], "{}/{}".format))
+            if any(one in tars for one in over) or (item.tar and key in above):
+                yield replace(item, refusal=item.refusal or NESTED)
+                continue
+            for one in over:
+                above.add(one)
+            if item.tar:
+                tars.add(key)
+            yield item
 
     @property
     def is_remote(self) -> bool:
@@ -157,13 +181,13 @@ class InputSource(ABC):
         given = os.fspath(self.options.out)
         if self.store is not store_of(given):
             return
-        root, out = (Path(self.store.resolve(place)) for place in (self.root, given))
+        inside = self.store.find_within(given, self.root)
         shown_out = escape(remote.redact(given))
-        if root == out:
+        if inside == "":
             raise InputError(
                 f"{shown_out}: is the input directory too; give another directory as OUT"
             )
-        if out.is_relative_to(root) and deep:
+        if inside and deep:
             raise InputError(
                 f"{shown_out}: lies inside the input directory {escape(remote.redact(self.root))}, "
                 "so its images would become inputs of the next run; give a directory outside it"

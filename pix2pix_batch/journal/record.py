@@ -49,8 +49,9 @@ class Record:
     what was wrong with an input that could be read nevertheless; ``members``: of a tar, how many of
     its images have records of their own; ``failed``: how many of these failed, if any. If one of
     those has no stamp, the tar has none either, and the next run makes it again. ``litter``: how
-    many of its members are left out as no part of it, if any; ``unread``: how many images of kinds
-    that cannot be read are copied unchanged. ``under``: the options that a failure may depend on
+    many of its members are left out as no part of it, if any; ``excluded``: how many as the user
+    asks; ``unread``: how many images of kinds that cannot be read are copied unchanged. ``under``:
+    the options that a failure may depend on
     (:attr:`pix2pix_batch.options.Options.failure_conditions`); with other values the input is tried
     again. ``outdated``: the earlier output in OUT of an input that is not done now. ``beside``: the
     files that go with the output, by their paths in OUT.
@@ -70,6 +71,7 @@ class Record:
     members: int | None = None
     failed: int | None = None
     litter: int | None = None
+    excluded: int | None = None
     unread: int | None = None
     under: str = ""
     outdated: str = ""

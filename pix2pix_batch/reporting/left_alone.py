@@ -16,7 +16,8 @@ def count_left_alone(summary: Summary, scan: InputSource) -> None:
     summary.others_are = "listed before, or comments" if scan.is_list else NO_IMAGE
     summary.litter += left.litter.count  # beside that of tars
     summary.litter_such = left.litter.first
-    summary.excluded, summary.excluded_such = left.excluded.count, left.excluded.first
+    summary.excluded += left.excluded.count
+    summary.excluded_such = left.excluded.first
     in_tars = summary.unread_in_tars
     summary.unread_kinds = [
         *left.unread.lines(),

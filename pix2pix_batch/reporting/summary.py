@@ -108,6 +108,7 @@ class Summary:
                 self.total += record.members - 1
                 self.tars += 1
                 self.litter += record.litter or 0
+                self.excluded += record.excluded or 0
                 self.unread_in_tars += record.unread or 0
                 if not record.members:
                     self.empty_tars += 1

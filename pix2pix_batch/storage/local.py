@@ -54,6 +54,9 @@ class LocalStore:
     def resolve(self, path: str) -> str:
         return os.path.realpath(path)
 
+    def find_within(self, path: str, directory: str) -> str | None:
+        return find_within(path, directory)
+
     def stamp_of(self, path: str) -> str:
         try:
             found = os.stat(path)
@@ -118,6 +121,40 @@ class LocalStore:
 
     def list_outputs(self, out: str) -> LocalOutputs:
         return LocalOutputs(out)
+
+
+def find_within(path: str | os.PathLike[str], directory: str | os.PathLike[str]) -> str | None:
+    """Where ``path``, which need not be there, lies in ``directory``: empty for that itself,
+    ``None`` outside of it.
+
+    The same by whatever name: through links, another mount of the same files, or in another case
+    where that makes no difference.
+    """
+    real, top = Path(os.path.realpath(path)), Path(os.path.realpath(directory))
+    if real.is_relative_to(top):
+        return _relative(real, top)
+    same = next((one for one in (real, *real.parents) if _is_same(one, top)), None)
+    return None if same is None else _relative(real, same)
+
+
+def _relative(path: Path, directory: Path) -> str:
+    return "/".join(path.relative_to(directory).parts)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two paths without links lead to one directory."""
+    try:
+        if os.path.samefile(one, other):
+            return True
+        # exFAT through FUSE gives each spelling an inode of its own, and lists one of them
+        if str(one).casefold() != str(other).casefold() or len(one.parts) != len(other.parts):
+            return False
+        pairs = ((a, b) for a, b in zip((one, *one.parents), (other, *other.parents), strict=True))
+        return not any(
+            {a.name, b.name} <= set(os.listdir(a.parent)) for a, b in pairs if a.name != b.name
+        )
+    except OSError:
+        return False
 
 
 def file_size(path: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from pix2pix_batch.errors import ImageError, InputError
@@ -29,6 +29,10 @@ class RemoteStore:
 
     def resolve(self, path: str) -> str:
         return remote.normalise(path)
+
+    def find_within(self, path: str, directory: str) -> str | None:
+        inside, top = PurePosixPath(self.resolve(path)), PurePosixPath(self.resolve(directory))
+        return "/".join(inside.relative_to(top).parts) if inside.is_relative_to(top) else None
 
     def stamp_of(self, path: str) -> str:
         return remote.stamp_of(path)

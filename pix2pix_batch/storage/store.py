@@ -64,7 +64,10 @@ class Store(Protocol):
         """A path that stays the same in another directory."""
 
     def resolve(self, path: str) -> str:
-        """The same for all names of one place: links are followed."""
+        """The same for all names of one place that links give it."""
+
+    def find_within(self, path: str, directory: str) -> str | None:
+        """As :func:`pix2pix_batch.storage.local.find_within`."""
 
     def stamp_of(self, path: str) -> str:
         """What changes with the file. Raises :class:`~pix2pix_batch.errors.ImageError`."""

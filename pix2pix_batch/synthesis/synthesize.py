@@ -25,6 +25,7 @@ from pix2pix_batch.journal.record import DONE
 from pix2pix_batch.noise import SOURCE
 from pix2pix_batch.reporting.progress import Progress
 from pix2pix_batch.storage import files
+from pix2pix_batch.storage.local import find_within
 from pix2pix_batch.synthesis import directory, image_filter, options, plan, reuse
 from pix2pix_batch.synthesis.directory import DatasetDirectory
 from pix2pix_batch.synthesis.job import SynthesisJob
@@ -221,7 +222,7 @@ class Synthesis:
     def _require_apart(self) -> None:
         """Raises :class:`InputError` where IN lies in OUT: the dataset would replace its inputs."""
         root = self.making.scan.root
-        if root and Path(root).resolve().is_relative_to(self.out.resolve()):
+        if root and find_within(root, self.out) is not None:
             raise InputError(
                 f"{escape(root)}: lies in OUT, whose files the dataset replaces; choose another OUT"
             )

@@ -282,15 +282,22 @@ def small_disk(tmp_path: Path, size: str) -> Iterator[Path]:
     """A disk of ``size`` (``1m``) of its own; skips the test where nothing can be mounted."""
     place = tmp_path / "disk"
     place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    with mounted("tmpfs", place, "-t", "tmpfs", "-o", f"size={size}"):
+        yield place
+
+
+@contextmanager
+def mounted(what: Argument, place: Argument, *options: str) -> Iterator[None]:
+    """Within it ``what`` is mounted at ``place``; skips the test where nothing can be mounted."""
     try:
-        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+        command = ["mount", *options, str(what), str(place)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         pytest.skip(f"cannot mount: {error}")
-    if mounted.returncode:
-        pytest.skip(f"cannot mount: {mounted.stderr.strip()}")
+    if ran.returncode:
+        pytest.skip(f"cannot mount: {ran.stderr.strip()}")
     try:
-        yield place
+        yield
     finally:
         subprocess.run(["umount", str(place)], check=True)
 

@@ -223,7 +223,9 @@ def test_files_of_others_are_not_replaced(tmp_path: Path, tiny: Path) -> None:
     (out / "tiles" / "metadata.json").write_text("theirs")
     ran = convert(source, out, tiny)
     assert (ran.code, *ran.counts()) == (3, 2, 0, 2), ran.err
-    assert "c.jgw beside it cannot be turned with it" in records(out)["c.jpg"]["reason"]
+    reason = records(out)["c.jpg"]["reason"]
+    assert "c.jgw beside it cannot be turned with it" in reason
+    assert reason.endswith("; mend it, then run again"), "which is enough"
     assert "(a.pgw) exists and is not this job's" in records(out)["a.jpg"]["reason"]
     assert "tiles/metadata.json is not carried over: another one is there" in ran.err
     for name in ("a.pgw", "tiles/metadata.json"):
@@ -233,3 +235,6 @@ def test_files_of_others_are_not_replaced(tmp_path: Path, tiny: Path) -> None:
     assert (out / "a.pgw").read_bytes() == WORLD
     assert (out / "b.pgw").read_text() == "no numbers, but nothing to turn"
     assert (out / "tiles" / "metadata.json").read_text() == '{"format": "png"}'
+    (source / "c.jgw").write_bytes(WORLD)
+    ran = convert(source, out, tiny)
+    assert (ran.code, *ran.counts()) == (0, 1, 3, 0), ran.err

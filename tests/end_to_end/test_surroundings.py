@@ -80,11 +80,12 @@ def test_litter_in_tars(tmp_path: Path, tiny: Path) -> None:
             archive.addfile(header, io.BytesIO(content))
     ran = convert(tar.parent, out, tiny, "--exclude", "*_mask.png")
     assert (ran.code, ran.counts()) == (0, (1, 0, 0)), ran.err
-    assert ran.figures["litter"] == 5
+    assert (ran.figures["litter"], ran.figures["excluded"]) == (4, 1)
     with tarfile.open(out / "0.tar") as archive:
         assert archive.getnames() == ["1.png", "1.json", ".meta", "raw.rgb"]
         assert archive.extractfile(".meta").read() == b"kept"  # type: ignore[union-attr]
-    assert records(out)["0.tar"]["litter"] == 5
+    record = records(out)["0.tar"]
+    assert (record["litter"], record["excluded"]) == (4, 1)
     ran = convert(tar.parent, out, tiny)
     assert ran.code == 2
     assert "exclude was ['*_mask.png'], now not given" in ran.err

@@ -19,9 +19,11 @@ from pix2pix_batch.imaging.decoding.tiff import (
     OLD_JPEG,
     PACKBITS,
     PICTURES,
+    WEBP,
     lacks_blocks,
 )
 from pix2pix_batch.imaging.metadata import tiff_tags as tags
+from pix2pix_batch.text import format_count
 
 EXTRA_INSTALL = "pip install 'pix2pix-batch[formats]'"
 
@@ -41,15 +43,22 @@ def correct_samples(image: Image.Image, layout: Layout) -> Image.Image:
 def read_samples(data: bytes, layout: Layout) -> Image.Image:
     """Read the samples with tifffile. Raises :class:`ImageError`, naming what it would take."""
     lossy = layout.compression in PICTURES or layout.compression in (OLD_JPEG, JPEG)
-    if lossy and (layout.photometric not in (*GREY, tags.RGB) or layout.extra not in ((), (2,))):
+    bands = "" if layout.extra in ((), (2,)) or layout.compression == WEBP else _name_extra(layout)
+    if lossy and (layout.photometric not in (*GREY, tags.RGB) or bands):
         raise ImageError(
-            f"{layout.depth}-bit {layout.interpretation} compressed as {layout.compressed_by}; "
-            "store it as Deflate"
+            f"{layout.depth}-bit {layout.interpretation}{bands} compressed as "
+            f"{layout.compressed_by}; store it as Deflate"
         )
     image = _to_image(_read_with_tifffile(data, layout), layout)
     if layout.profile:
         image.info["icc_profile"] = layout.profile
     return image
+
+
+def _name_extra(layout: Layout) -> str:
+    if layout.extra == (tags.ASSOCIATED,):
+        return " with premultiplied alpha,"
+    return f" with {format_count(len(layout.extra), 'band')} beside its colours,"
 
 
 def read_sixteen_bits(data: bytes, layout: Layout) -> np.ndarray | None:

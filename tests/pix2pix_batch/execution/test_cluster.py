@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from distributed import Client
+from distributed import Client, SpecCluster
 
-from pix2pix_batch.errors import InputError, SchedulerGone
+from pix2pix_batch.errors import InputError, OutputError, SchedulerGone
 from pix2pix_batch.execution import cluster
-from pix2pix_batch.execution.cluster import connect, local_cluster
+from pix2pix_batch.execution.cluster import connect, local_cluster, start_local
 from tests.end_to_end.command import PATIENCE
 from tests.end_to_end.fleet import Fleet
 
@@ -96,3 +96,24 @@ def test_other_errors_stay_themselves() -> None:
         connect(started.scheduler_address),
     ):
         raise ZeroDivisionError
+
+
+def test_what_does_not_close_in_time_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Least of all in place of another."""
+
+    def make_late(kind: type[Client] | type[SpecCluster]) -> None:
+        close = kind.close
+
+        def late(self: object) -> None:
+            close(self)
+            raise TimeoutError("timed out after 60 s")
+
+        monkeypatch.setattr(kind, "close", late)
+
+    make_late(Client)
+    make_late(SpecCluster)
+    with start_local([], "spawn") as (client, _):
+        pass
+    assert client.status == "closed"
+    with pytest.raises(OutputError, match="the workers die"), start_local([], "spawn"):
+        raise OutputError("the workers die")

@@ -123,6 +123,7 @@ def test_an_input_of_a_list_is_never_replaced(overwrite: bool) -> None:
     assert found.outputs == {"b.jpg": "b.png", "a.png": "a.png.png"}
     assert "replace an input" in found.reasons["a.jpg"]
     assert "replace an input" in found.reasons["sub/b.png"]
+    assert not any(record.outdated for record in found.failed), "it is an input"
     inner = Run("@list", "sub", overwrite)
     assert "replace an input" in inner.reasons["b.jpg"], "which is listed before it"
 

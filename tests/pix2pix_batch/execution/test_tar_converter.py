@@ -20,7 +20,7 @@ from pix2pix_batch.inference.settings import Settings
 from pix2pix_batch.inputs import litter
 from pix2pix_batch.item import Item
 from pix2pix_batch.journal.record import Record
-from pix2pix_batch.storage import common
+from pix2pix_batch.storage import common, local
 from tests.end_to_end.command import encoded
 from tests.pix2pix_batch.imaging.test_pages import draw_pages, write_pages
 
@@ -387,6 +387,24 @@ def test_a_second_member_of_a_name_fails_by_a_name_of_its_own(
             **{f"x.tar/{name}": "failed" for name in failed},
             "x.tar": "done",
         }
+
+
+def test_members_alike_but_for_case_never_replace_each_other(
+    tmp_path: Path, job: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As plain files, on a disk that does not heed case; a tar holds both."""
+    from dataclasses import replace
+
+    image = encoded("PNG")
+    names = ["a.png", "A.png", "Town/1.png", "town/1.png", "town/2.png"]
+    path = pack(tmp_path / "x.tar", *((name, image) for name in names))
+    monkeypatch.setattr(local, "_folds_case", lambda directory: True)
+    assert listed(translated(job, path)[1]) == names
+    item = Item(str(path), "x.tar", "x", "png", tar=True)
+    records, _ = tar_converter.convert(replace(job, unpack=True), item)
+    failed = {record.name: record.reason for record in records if record.status == "failed"}
+    assert failed.keys() == {"x.tar/A.png", "x.tar/town/1.png"}
+    assert all("that of an earlier member, as OUT's file system" in one for one in failed.values())
 
 
 def test_what_is_not_tried_any_more_makes_no_room_for_another(

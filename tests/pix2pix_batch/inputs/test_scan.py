@@ -17,6 +17,8 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.inputs.scan import open_inputs
 from pix2pix_batch.inputs.source import ScanOptions
 from pix2pix_batch.item import Item
+from pix2pix_batch.storage import local
+from tests.end_to_end.command import mounted
 
 
 @pytest.fixture
@@ -530,6 +532,24 @@ def test_tars(tmp_path: Path) -> None:
     assert set(outputs(scanned(tmp_path))) == {"d.png"}
 
 
+def test_a_tar_is_unpacked_into_a_directory_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another's output lay in it, members could replace that."""
+    touch(tmp_path / "in", "x.tar", "x/b.tar", "X/c.tar", "y/d.tar", "Y.tar")
+    for folds, refused in ((False, {"x/b.tar"}), (True, {"x/b.tar", "X/c.tar", "y/d.tar"})):
+        monkeypatch.setattr(local, "_folds_case", lambda directory, told=folds: told)
+        found = scanned(tmp_path / "in/**/*.tar", unpack=True)
+        assert {item.name for item in found if item.refusal} == refused
+        assert not any(item.refusal for item in scanned(tmp_path / "in/**/*.tar"))
+        found = scanned(tmp_path / "in", unpack=True)  # which sees the directories, and renames
+        assert not any(item.refusal for item in found)
+        assert len({item.output.casefold() for item in found}) == 5
+    (tmp_path / "list").write_text("x/1.png\nx.tar\ny.tar\ny/1.png\nz.png\n")
+    found = scanned(f"@{tmp_path / 'list'}", unpack=True)
+    assert {item.name for item in found if item.refusal} == {"x.tar", "y/1.png"}
+
+
 def test_braces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "x/s-07.tar", "x/s-09.tar", "{a,b}.png")
     items = scanned(tmp_path / "x" / "s-{07..09}.tar")
@@ -582,6 +602,25 @@ def test_output_inside_the_input(
     os.symlink("in", "link")
     with pytest.raises(InputError, match="lies inside the input directory"):
         open_inputs(source, ScanOptions("png", Path(out.format(tmp=tree.parent))))
+
+
+@pytest.mark.parametrize("source", ["in", "in/**/*.jpg"])
+def test_output_inside_the_input_by_another_name(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """Of another mount, and of another case where that makes no difference."""
+    monkeypatch.chdir(tree.parent)
+    Path("IN").mkdir()
+    open_inputs(source, ScanOptions("png", "IN/out"))
+    with mounted("in", "IN", "--bind"):
+        for out, told in (("IN", "is the input directory too"), ("IN/x/out", "lies inside")):
+            with pytest.raises(InputError, match=told):
+                open_inputs(source, ScanOptions("png", out))
+        assert [item.name for item in scanned("IN/*/*.*", Path("in/z"))] == ["x/c.JPEG"]
+    # as exFAT by FUSE, which gives each spelling an inode of its own, and lists one
+    monkeypatch.setattr(os, "listdir", lambda path: ["in"])
+    with pytest.raises(InputError, match="lies inside"):
+        open_inputs(source, ScanOptions("png", "IN/out"))
 
 
 @pytest.mark.parametrize("out", ["out", "in2", "inn/x", "."])

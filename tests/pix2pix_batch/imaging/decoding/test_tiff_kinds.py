@@ -526,3 +526,26 @@ def test_ycbcr_by_other_coefficients_is_refused(luma: tuple[int, ...], is_read: 
     else:
         with pytest.raises(ImageError, match="by other coefficients"):
             read(data, 3)
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [("unspecified", "with 1 band beside its colours"), ("assocalpha", "with premultiplied alpha")],
+)
+def test_a_fourth_band_of_webp_is_read_and_of_other_pictures_named(extra: str, told: str) -> None:
+    # where the fourth is 0, WebP need not keep the colours
+    pixels = np.random.default_rng(0).integers(1, 256, (16, 24, 4), np.uint8)
+
+    def write(compression: str, **options: int) -> bytes:
+        file = io.BytesIO()
+        tifffile.imwrite(
+            file, pixels, photometric="rgb", extrasamples=[extra], compression=compression,
+            compressionargs=options,
+        )  # fmt: skip
+        return file.getvalue()
+
+    found, expected = read(write("webp", level=100), 4), read(write("zlib"), 4)
+    assert np.array_equal(found.pixels, expected.pixels)
+    assert found.warnings == expected.warnings
+    with pytest.raises(ImageError, match=f"8-bit RGB {told}, compressed as PNG; store it as"):
+        read(write("png"), 4)
