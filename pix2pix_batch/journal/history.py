@@ -224,9 +224,10 @@ def require_same(out: Path, header: Header, job: dict[str, Any]) -> None:
     differing = [key for key in job if key not in READER_KEYS and earlier.get(key) != job[key]]
     if differing:
         differences = "; ".join(_difference(key, earlier, job) for key in differing)
+        some = ", with a list of the damaged images as IN" if "lenient" in differing else ""
         raise InputError(
             f"{escape(out)}: holds another job's images ({differences}); "
-            "choose another OUT, or pass --overwrite to convert everything again"
+            f"choose another OUT{some}, or pass --overwrite to convert everything again"
         )
 
 

@@ -277,6 +277,7 @@ def test_leftovers_are_removed(tmp_path: Path) -> None:
         ({"quality": 80}, "quality was not given, now 80"),
         ({"noise": True, "seed": 3}, "noise was False, now True; seed was 0, now 3"),
         ({"new option": 1}, "new option was not given, now 1"),
+        ({"lenient": True}, "choose another OUT, with a list of the damaged images as IN"),
     ],
 )
 def test_another_job_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
