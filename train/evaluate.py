@@ -34,6 +34,7 @@ from pix2pix_batch.train.raster_data import RasterSplit
 from pix2pix_batch.train.raster_figures import BandSums, RasterEvaluation, measure
 from pix2pix_batch.train.raster_files import RasterReader
 from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.survey import hold_out
 from pix2pix_batch.train.translation import open_engine, translate
 from pix2pix_batch.value_ranges import ValueRange, ValueRanges
 
@@ -68,7 +69,9 @@ def open_split(data: Path, recipe: Recipe, split: str, reader: Reader) -> tuple[
         return {"train": opened.train, "val": opened.val, "all": joined}[split], ""
     held_out = recipe.val_fraction if split in ("train", "val") else 0
     rasters = recipe.takes_rasters
-    surveyed = pairs.find(data, val_fraction=held_out, rasters=rasters)
+    surveyed = pairs.find(data, val_fraction=0, rasters=rasters)
+    if held_out and len(surveyed.split("train")) > 1:
+        hold_out(surveyed, held_out)
     listed = surveyed.pairs if split == "all" else surveyed.split(split)
     if not listed:
         there = ", ".join(f"{name}: {count:,}" for name, count in surveyed.counts().items())

@@ -19,6 +19,7 @@ from pix2pix_batch.bundle import BundleInfo, Embedding
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.generators.description import Description
 from pix2pix_batch.generators.generator import Generator
+from pix2pix_batch.imaging.decoding.tolerance import USUAL, Tolerance
 from pix2pix_batch.inference.fitting import fit_to_model
 from pix2pix_batch.inputs.folder import image_files
 from pix2pix_batch.text import escape, format_count
@@ -237,7 +238,11 @@ def measure_embeddings(
 
 
 def calibrate(
-    path: Path, data: Path, norms: bool = False, overrides: Sequence[str] = ()
+    path: Path,
+    data: Path,
+    norms: bool = False,
+    overrides: Sequence[str] = (),
+    tolerance: Tolerance = USUAL,
 ) -> Embedding:
     """Measure the statistics of the training inputs anew and write them into a bundle.
 
@@ -247,12 +252,13 @@ def calibrate(
             such as an imported one, a directory of images that it is meant for.
         norms: Whether to measure the running statistics of batch norm too (:func:`estimate_norms`).
         overrides: Changes of the recipe, ``key=value``, for other inputs than it was trained on.
+        tolerance: What is made of damaged and of large files.
 
     Raises:
         InputError: The bundle or the data cannot be used.
     """
     info, generator = bundle.load(path)
-    inputs = training_inputs(info, generator, path, data, overrides)
+    inputs = training_inputs(info, generator, path, data, overrides, tolerance)
     to_levels = LevelMappings(info.ranges).input
     if norms:
         if info.architecture.norm != "running-statistics":
@@ -276,7 +282,12 @@ def calibrate(
 
 
 def training_inputs(
-    info: BundleInfo, generator: Generator, path: Path, data: Path, overrides: Sequence[str]
+    info: BundleInfo,
+    generator: Generator,
+    path: Path,
+    data: Path,
+    overrides: Sequence[str],
+    tolerance: Tolerance = USUAL,
 ) -> Callable[[], Iterator[Pixels]]:
     """Find the inputs that a bundle was trained on, or is meant for.
 
@@ -286,6 +297,7 @@ def training_inputs(
         path: Its path, for messages.
         data: As in :func:`calibrate`.
         overrides: As in :func:`calibrate`.
+        tolerance: As in :func:`calibrate`.
 
     Returns:
         A function that reads them, ``(size, size, C)`` each, from the first at each call.
@@ -293,7 +305,7 @@ def training_inputs(
     size, most = info.image_size, most_of(generator)
     if (recipe := info.provenance.get("recipe")) is not None:
         own = recipes.override_recipe(recipes.parse_recipe(recipe, str(path)), overrides)
-        opened = open_data(data, own, ranges=info.ranges)
+        opened = open_data(data, own, tolerance, info.ranges)
         return partial(inputs_of, opened, info.fit, size, most, info.architecture)
     if overrides:
         raise InputError(f"{escape(path)}: holds no recipe, so that --set has nothing to change")
@@ -301,7 +313,7 @@ def training_inputs(
     files = list(image_files(data, rasters=not side.is_picture))
     if not files:
         raise InputError(f"{data}: holds no image; give a directory of images it is meant for")
-    reader = RasterReader.plain()
+    reader = RasterReader.plain(tolerance)
     own_side = RasterSide(side, bare_range(side.dtype, list(side.names), side.nodata))
 
     def read(index: int) -> Pixels:

@@ -119,9 +119,9 @@ class RasterReader(Reader):
         self.a, self.b = ranges_of_sides[::-1] if self.swap else ranges_of_sides
 
     @classmethod
-    def plain(cls) -> RasterReader:
+    def plain(cls, tolerance: Tolerance = USUAL) -> RasterReader:
         """A reader for :meth:`bands_of` alone, which is told the side there."""
-        return cls(Recipe.model_validate({"name": "plain"}))
+        return cls(Recipe.model_validate({"name": "plain"}), tolerance)
 
     @property
     def source(self) -> RasterSide:

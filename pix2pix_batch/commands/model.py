@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from pix2pix_batch.bundle import FITS
 from pix2pix_batch.commands import ranges
-from pix2pix_batch.commands.options import FiniteRange
+from pix2pix_batch.commands.options import FiniteRange, add_tolerance, take_tolerance
 from pix2pix_batch.commands.sharing import print_lines
 from pix2pix_batch.errors import InputError
 from pix2pix_batch.text import escape
@@ -284,6 +284,7 @@ def interpolate_models(
     help="Change one key of the model's recipe, for other inputs than it was trained on. May be "
     "given more than once.",
 )
+@add_tolerance
 def calibrate_model(
     file: Path, data: Path | None, norms: bool, overrides: tuple[str, ...], **values: Any
 ) -> None:
@@ -297,7 +298,7 @@ def calibrate_model(
     """
     from pix2pix_batch import bundle
 
-    path = bundle.resolve(file)
+    path, tolerance = bundle.resolve(file), take_tolerance(values)
     if ranges.is_given(values):
         with _write_errors(file):
             bundle.change_info(path, ranges.apply_ranges(bundle.read_info(path), values))
@@ -308,7 +309,7 @@ def calibrate_model(
         return
     from pix2pix_batch.train import finish
 
-    found = finish.calibrate(path, data, norms, overrides)
+    found = finish.calibrate(path, data, norms, overrides, tolerance)
     if norms:
         seen = bundle.read_info(path).provenance["norms_estimated_on"]
         click.echo(

@@ -267,6 +267,9 @@ def test_the_splits(tiny: Path, tmp_path: Path) -> None:
     assert held_out["train"] | held_out["val"] == {"0", "1", "2", "3"}
     assert held_out["val"] and not held_out["train"] & held_out["val"]
     assert held_out["all"] == {"0", "1", "2", "3", "4"}
+    lay(tmp_path / "one", "", {"4": (images[4], images[4])})
+    assert "empty (train: 1); choose another --split" in read_refusal(tiny, tmp_path / "one")
+    assert len(figures(tiny, tmp_path / "one", "--split", "all")["images"]) == 1
 
 
 def test_an_empty_split_is_refused(tiny: Path, data: Path) -> None:
