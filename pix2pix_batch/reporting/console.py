@@ -129,7 +129,8 @@ def _format_not_taken(summary: Summary) -> Iterator[str]:
     yield from format_unread(summary.unread, summary.unread_kinds)
     if count := summary.empty_tars:
         hold = "holds" if count == 1 else "hold"
-        yield f"{format_count(count, 'tar')} {hold} no image that is read; what else is there goes along:"
+        tars = format_count(count, "tar")
+        yield f"{tars} {hold} no image that is read; what else is there goes along:"
         yield from _format_first(map(escape, summary.empty_tars_such), count)
     yield from _format_ignored(summary.litter, f"{LITTER} (see --include)", summary.litter_such)
     yield from _format_ignored(summary.excluded, "as --exclude asks", summary.excluded_such)
