@@ -144,7 +144,8 @@ def import_model(
       .keras, .h5 or ckpt-....index of TensorFlow's tutorial (extra 'keras')
       RUN/checkpoints/best.pt or step-....pt of 'train', also while it runs
 
-    A checkpoint of 'train' becomes the same bundle as at the end of a run.
+    A checkpoint of 'train' becomes a bundle with the weights, the recipe and the figures that the
+    end of a run would give it.
     """
     from pix2pix_batch import bundle, reference, state_dicts
     from pix2pix_batch.inference import expectation
