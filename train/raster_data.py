@@ -116,6 +116,8 @@ def doubt_ranges(reader: RasterReader, listed: Sequence[Pair]) -> list[str]:
     chosen = [listed[i] for i in spread_indices(len(listed), plausible.COMPARED)]
     doubts = []
     for place, side in enumerate((reader.a, reader.b)):
+        if side.range.is_eight_bit:  # no value lies beyond
+            continue
         survey, said = Survey(side.range), list[str]()
         for pair in chosen:
             path = pair.files()[place]

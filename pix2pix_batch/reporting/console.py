@@ -224,10 +224,8 @@ def _advise_retry(summary: Summary) -> str:
 def format_verification(found: Verification, dataset: bool = False) -> Iterator[str]:
     """What checking the outputs found, in lines. ``dataset``: they are a dataset's files, also
     copies of inputs, its manifest and its card."""
-    what = format_count(found.checked, "output")
-    if dataset:
-        what = format_count(found.checked, "file of the dataset", "files of the dataset")
-    yield f"{what} checked, {found.wrong:,} wrong"
+    nouns = ("file of the dataset", "files of the dataset") if dataset else ("output",)
+    yield f"{format_count(found.checked, *nouns)} checked, {found.wrong:,} wrong"
     yield from format_outdated(found.outdated, found.outdated_such[:SHOWN_FAILURES], "; --json")
     for kind, examples in found.examples.items():
         yield f"{kind}: {found.counts[kind]:,}"

@@ -200,6 +200,8 @@ def _doubtful_records(kept: Path) -> dict[str, Record]:
             names.add(event.name)
         else:
             names.discard(event.name)
+    if not names:  # as mostly, which spares reading the journal once more
+        return {}
     return {
         event.name: event.record()
         for event in _read_records(kept)

@@ -273,10 +273,11 @@ def _folds_case(directory: Path) -> bool:
         if not tried:
             return _file_system(directory) in SEEN_ALIKE
         other = directory / tried.swapcase()
-        if not other.exists() or os.path.samefile(other, directory / tried):
-            return other.exists()
-        # exFAT through FUSE gives each spelling an inode of its own
-        return other.name not in os.listdir(directory)
+        if not other.exists():
+            return False
+        # exFAT through FUSE gives each spelling an inode of its own, and lists one of them
+        is_same = os.path.samefile(other, directory / tried)
+        return is_same or other.name not in os.listdir(directory)
     except OSError:
         return False
 

@@ -87,9 +87,11 @@ class DatasetDirectory:
         before = previous.mark if previous else mark
         differences = []
         for key, value in mark.items():
-            if key == "model" and previous is not None and before.get(key) != value:
+            if key == "inputs" or before.get(key) == value:
+                continue
+            if key == "model" and previous is not None:
                 differences.append(_other_model(previous, str(value), name))
-            elif key != "inputs" and before.get(key) != value:
+            else:
                 differences.append(f"{key} was {before.get(key)!r}, now {value!r}")
         if differences:
             raise InputError(

@@ -282,12 +282,12 @@ def small_disk(tmp_path: Path, size: str) -> Iterator[Path]:
     """A disk of ``size`` (``1m``) of its own; skips the test where nothing can be mounted."""
     place = tmp_path / "disk"
     place.mkdir()
-    with mounted("tmpfs", place, "-t", "tmpfs", "-o", f"size={size}"):
+    with mount("tmpfs", place, "-t", "tmpfs", "-o", f"size={size}"):
         yield place
 
 
 @contextmanager
-def mounted(what: Argument, place: Argument, *options: str) -> Iterator[None]:
+def mount(what: Argument, place: Argument, *options: str) -> Iterator[None]:
     """Within it ``what`` is mounted at ``place``; skips the test where nothing can be mounted."""
     try:
         command = ["mount", *options, str(what), str(place)]

@@ -8,13 +8,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.end_to_end.command import (
-    convert,
-    error_of,
-    everything,
-    here,
-    put,
-)
+from tests.end_to_end.command import convert, error_of, everything, here, put
 
 pytestmark = pytest.mark.usefixtures("workers")
 
@@ -25,7 +19,7 @@ def test_dry_run_lists_and_writes_nothing(tmp_path: Path, tiny: Path) -> None:
         put(source / name)
     (tmp_path / "list.txt").write_text("in/b.jpg\n./in/sub/c.png\n\n")
 
-    def planned(what: str, *more: str) -> list[str]:
+    def list_planned(what: str, *more: str) -> list[str]:
         ran = here(
             *("convert", what, out, "--model", tiny, "--format", "webp", "--dry-run", *more),
             cwd=tmp_path,
@@ -43,16 +37,16 @@ def test_dry_run_lists_and_writes_nothing(tmp_path: Path, tiny: Path) -> None:
         "in/sub/new\\nline.png -> sub/new\\nline.webp",
     ]
     before = everything(tmp_path)
-    assert planned("in") == whole
-    assert planned("in", "--limit", "2") == whole[:2]
-    assert planned("in/**/*.png") == [
+    assert list_planned("in") == whole
+    assert list_planned("in", "--limit", "2") == whole[:2]
+    assert list_planned("in/**/*.png") == [
         "in/a.png -> a.webp",
         "in/b.png -> b.webp",
         *whole[3:],
     ]
-    assert planned("in/s*/c.png") == ["in/sub/c.png -> sub/c.webp"]
-    assert planned("in/b.jpg") == ["in/b.jpg -> b.webp"]
-    assert planned("@list.txt") == ["in/b.jpg -> in/b.webp", "./in/sub/c.png -> in/sub/c.webp"]
+    assert list_planned("in/s*/c.png") == ["in/sub/c.png -> sub/c.webp"]
+    assert list_planned("in/b.jpg") == ["in/b.jpg -> b.webp"]
+    assert list_planned("@list.txt") == ["in/b.jpg -> in/b.webp", "./in/sub/c.png -> in/sub/c.webp"]
     ran = convert("in", out, tiny, "--dry-run", cwd=tmp_path)
     assert [ran.figures[name] for name in ("total", "planned", "renamed")] == [5, 5, 2]
     assert not out.exists()
@@ -63,8 +57,8 @@ def test_dry_run_lists_and_writes_nothing(tmp_path: Path, tiny: Path) -> None:
 
     out.mkdir()
     (out / "a.webp").write_bytes(b"precious")
-    assert planned("in") == whole[1:]
-    assert planned("in", "--overwrite") == whole
+    assert list_planned("in") == whole[1:]
+    assert list_planned("in", "--overwrite") == whole
     assert everything(out).keys() == {out / "a.webp"}
 
 

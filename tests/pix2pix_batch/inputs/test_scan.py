@@ -18,7 +18,7 @@ from pix2pix_batch.inputs.scan import open_inputs
 from pix2pix_batch.inputs.source import ScanOptions
 from pix2pix_batch.item import Item
 from pix2pix_batch.storage import local
-from tests.end_to_end.command import mounted
+from tests.end_to_end.command import mount
 
 
 @pytest.fixture
@@ -612,7 +612,7 @@ def test_output_inside_the_input_by_another_name(
     monkeypatch.chdir(tree.parent)
     Path("IN").mkdir()
     open_inputs(source, ScanOptions("png", "IN/out"))
-    with mounted("in", "IN", "--bind"):
+    with mount("in", "IN", "--bind"):
         for out, told in (("IN", "is the input directory too"), ("IN/x/out", "lies inside")):
             with pytest.raises(InputError, match=told):
                 open_inputs(source, ScanOptions("png", out))
