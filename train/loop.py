@@ -127,8 +127,7 @@ class Trainer:
 
     def _run(self, watcher: Watcher, stop: StopRequest) -> None:
         recipe = self.recipe
-        # what only goes on from another model keeps that model's statistics
-        self.generator.train(recipe.train_blocks is None)
+        self.generator.train(not recipe.keeps_norms)
         self.discriminator.train()
         meter = Meter(self.restored_meter)
         if self.validation_pending:  # the run was stopped while it validated

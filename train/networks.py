@@ -54,10 +54,14 @@ def place_networks(
         placed_discriminator = nn.SyncBatchNorm.convert_sync_batchnorm(placed_discriminator)
         if recipe.norm == "running-statistics":  # the other norms are each image's own
             placed_generator = nn.SyncBatchNorm.convert_sync_batchnorm(placed_generator)
-    if recipe.train_blocks is not None and isinstance(generator, UNet):
-        generator.requires_grad_(False)
-        for block in generator.up[: recipe.train_blocks]:
-            block.requires_grad_(True)
+    if isinstance(generator, UNet):
+        if recipe.train_blocks is not None:
+            generator.requires_grad_(False)
+            for block in generator.up[: recipe.train_blocks]:
+                block.requires_grad_(True)
+        for blocks in (generator.down, generator.up):
+            for block in blocks[: recipe.freeze_blocks or 0]:
+                block.requires_grad_(False)
     return placed_generator, placed_discriminator
 
 

@@ -13,6 +13,13 @@ from torch import Tensor
 
 PENALTY = 10.0  # Gulrajani et al. 2017, section 4: lambda = 10
 
+OCTAVES = 3
+"""Of :func:`texture_loss`: details of about 2, 4 and 8 pixels, which is what the U-Net's three
+outermost blocks draw."""
+WINDOW = 32
+"""Side, in pixels, of the places whose contrasts :func:`texture_loss` compares: enough for a mean
+of the largest details, and less than most fields, coasts and ranges of hills."""
+
 
 def discriminator_loss(mode: str, real: Tensor, fake: Tensor) -> Tensor:
     """What D minimises, halved: "we divide the objective by 2 while optimizing D" (section 3.3).
@@ -46,6 +53,70 @@ def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tenso
         for made, wanted in zip(layers[:-1], others[:-1], strict=True)
     ]
     return torch.stack(losses).sum()
+
+
+def absolute_loss(
+    fake: Tensor, target: Tensor, valid: Tensor | None = None, pixels: int = 1
+) -> Tensor:
+    """L1 over what is valid; 0 where nothing is.
+
+    Args:
+        fake: Generated images ``(N, C, H, W)``.
+        target: Real images of the same shape.
+        valid: ``bool (N, 1, H, W)``, where there is something to learn; ``None`` for everywhere.
+        pixels: Side of the squares whose averages are compared; 1 for each pixel. What does not
+            fill a square at the right and at the bottom is left out.
+    """
+    difference = fake - target
+    if valid is None:
+        return average(difference, pixels).abs().mean()
+    there = average(valid.to(difference.dtype), pixels)
+    count = there.sum(dtype=torch.float32) * fake.shape[1]
+    # In float32: mixed precision would add up hundreds of thousands of pixels in half. Each
+    # square counts for as much of it as is valid.
+    total = average(difference * valid, pixels).abs().sum(dtype=torch.float32)
+    return total / count.clamp(min=pixels**-2)
+
+
+def average(images: Tensor, pixels: int) -> Tensor:
+    """The means of squares of so many pixels a side, ``(N, C, H // pixels, W // pixels)``."""
+    return images if pixels == 1 else F.avg_pool2d(images, pixels)
+
+
+def texture_loss(fake: Tensor, target: Tensor) -> Tensor:
+    """How much the local contrast of generated images differs from the real ones', whatever their
+    details are and wherever they lie.
+
+    The mean absolute value of each octave of a Laplacian pyramid (Burt and Adelson 1983; two
+    averages of 3x3 pixels stand for its Gaussian) over windows of :data:`WINDOW` pixels that
+    overlap by half, channel by channel; the mean difference of these, added up over
+    :data:`OCTAVES`. An octave of less than 2 pixels is left out.
+
+    Args:
+        fake: Generated images ``(N, C, H, W)`` in [-1, 1].
+        target: Real images of the same shape.
+    """
+    loss = fake.new_zeros(())
+    window = WINDOW
+    for _ in range(OCTAVES):
+        least = min(fake.shape[-2:])
+        if least < 2:
+            break
+        low, wanted_low = _blur(fake), _blur(target)
+        side = min(window, least)
+        made, wanted = (
+            F.avg_pool2d(detail.abs(), side, max(1, side // 2))
+            for detail in (fake - low, target - wanted_low)
+        )
+        loss = loss + (made - wanted).abs().mean()
+        fake, target, window = average(low, 2), average(wanted_low, 2), window // 2
+    return loss
+
+
+def _blur(images: Tensor) -> Tensor:
+    for _ in range(2):
+        images = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    return images
 
 
 def gradient_penalty(

@@ -75,10 +75,13 @@ class Recipe(Model):
     lambda_l1: float = Field(100.0, ge=0)
     lambda_features: float = Field(0.0, ge=0)
     lambda_perceptual: float = Field(0.0, ge=0)
+    lambda_texture: float = Field(0.0, ge=0)
+    l1_pixels: int = Field(1, ge=1, le=4096)
 
     # Going on from another model.
     init: str = ""
     train_blocks: int | None = Field(None, ge=1)
+    freeze_blocks: int | None = Field(None, ge=1)
 
     # The optimisation, section 3.3 and 6.2.
     epochs: float = Field(200, gt=0)
@@ -131,8 +134,7 @@ class Recipe(Model):
                 "disc_norm: the gradient penalty of wgangp is each image's own, which batch norm "
                 "mixes; set disc_norm to instance or none"
             )
-        if self.train_blocks is not None and not self.init:
-            raise ValueError("train_blocks: needs init, the model whose other blocks stay")
+        self._require_blocks()
         if self.load_size is not None and self.load_size < self.size:
             raise ValueError(f"load_size: {self.load_size} is below size, {self.size}")
         if self.decay_epochs is not None and self.decay_epochs > self.epochs:
@@ -145,6 +147,10 @@ class Recipe(Model):
                 raise ValueError(f"downs: a U-Net has {MIN_DOWNS} at least, not {self.downs}")
             if self.size % self.architecture.multiple:
                 raise ValueError(_wrong_size(self.size, self.downs))
+            if (self.freeze_blocks or 0) >= (most := self.architecture.multiple.bit_length() - 1):
+                raise ValueError(
+                    f"freeze_blocks: of {most} blocks {most - 1} can stay, not {self.freeze_blocks}"
+                )
         else:
             self._require_residual()
         return self
@@ -200,10 +206,27 @@ class Recipe(Model):
         """Whether one side is no pictures of 8 bits."""
         return not all(side.is_picture for side in self.bare_ranges)
 
+    @property
+    def keeps_norms(self) -> bool:
+        """Whether norms run as at inference: what only goes on from another model keeps that
+        model's statistics."""
+        return (self.train_blocks, self.freeze_blocks) != (None, None)
+
+    def _require_blocks(self) -> None:
+        """Raises ``ValueError`` for blocks that cannot be told apart from the others."""
+        for key in ("train_blocks", "freeze_blocks"):
+            if getattr(self, key) is not None and not self.init:
+                raise ValueError(f"{key}: needs init, the model whose other blocks stay")
+        if self.train_blocks is not None and self.freeze_blocks is not None:
+            raise ValueError("freeze_blocks: is the opposite of train_blocks; leave one out")
+        if self.l1_pixels > self.size:
+            raise ValueError(f"l1_pixels: {self.l1_pixels} is above size, {self.size}")
+
     def _require_residual(self) -> None:
         """Raises ``ValueError`` for what a generator with residual blocks does not have."""
-        if not self.skips or self.train_blocks is not None:
-            key = "train_blocks" if self.skips else "skips"
+        if not self.skips or self.keeps_norms:
+            blocks = "freeze_blocks" if self.train_blocks is None else "train_blocks"
+            key = blocks if self.skips else "skips"
             raise ValueError(f"{key}: is a U-Net's; leave it out with generator {self.generator}")
         known = ("transposed", "resize") if self.generator == "resnet" else ("transposed",)
         if self.upsample not in known:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -102,6 +101,9 @@ class Step:
                 total = recipe.lambda_gan * gan + recipe.lambda_l1 * l1
                 if recipe.lambda_features:
                     total = total + recipe.lambda_features * self._feature_loss(batch, fake)
+                if recipe.lambda_texture:
+                    texture = objective.texture_loss(fake, batch.target)
+                    total = total + recipe.lambda_texture * texture
                 if self.perceptual is not None:
                     perceptual = self.perceptual(fake, batch.target)
                     total = total + recipe.lambda_perceptual * perceptual
@@ -156,7 +158,7 @@ class Step:
 
     def _generator_losses(self, batch: Batch, fake: Tensor) -> tuple[Tensor, Tensor]:
         """The GAN term and L1."""
-        l1 = mean_absolute_loss(fake, batch)
+        l1 = objective.absolute_loss(fake, batch.target, batch.valid, self.recipe.l1_pixels)
         if not self.recipe.lambda_gan:
             return torch.zeros_like(l1), l1
         # Without the wrapper that averages D's gradients over processes, and with its weights held:
@@ -191,16 +193,6 @@ class Step:
         """Gradients of several processes are averaged at the last batch only."""
         last = i == len(batches) - 1
         return nullcontext() if last else self.accelerator.no_sync(network)
-
-
-def mean_absolute_loss(fake: Tensor, batch: Batch) -> Tensor:
-    """L1 over what is valid; 0 where nothing is."""
-    if batch.valid is None:
-        return F.l1_loss(fake, batch.target)
-    count = batch.valid.sum() * fake.shape[1]
-    difference = (fake - batch.target).abs() * batch.valid
-    # In float32: mixed precision would add up hundreds of thousands of pixels in half.
-    return difference.sum(dtype=torch.float32) / count.clamp(min=1)
 
 
 def list_scales(logits: Tensor | list[Tensor]) -> list[Tensor]:

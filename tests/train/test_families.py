@@ -44,6 +44,7 @@ def test_the_recipe_says_which(values: dict[str, object], expected: object) -> N
         ({**RESNET, "downs": 3}, "downs.*pix2pixhd-global"),
         ({**RESNET, "skips": False}, "skips"),
         ({**RESNET, "init": "x", "train_blocks": 1}, "train_blocks"),
+        ({**RESNET, "init": "x", "freeze_blocks": 1}, "freeze_blocks"),
         ({**RESNET, "upsample": "smooth"}, "upsample.*transposed or resize"),
         ({**RESNET, "blocks": 0}, "blocks"),
         ({"downs": 4}, "downs.*5 at least"),

@@ -219,6 +219,25 @@ def test_a_bundle_can_be_gone_on_from(pairs: Path, tmp_path: Path) -> None:
     assert told["init_provenance"] == bundle.read_info(path).provenance
 
 
+def test_outer_blocks_can_stay(pairs: Path, tmp_path: Path) -> None:
+    """``freeze_blocks``: of encoder and decoder, and what norms know of the data."""
+    _, (path, *_) = finished(pairs, tmp_path / "first")
+    _, first = bundle.load(path)
+    values = {"lambda_texture": 1.0, "l1_pixels": 8, "lambda_gan": 0.0, "lr": 0.01}
+    made, _ = finished(pairs, tmp_path / "second", init=str(path), freeze_blocks=2, **values)
+    same = {
+        name
+        for name, value in made.generator.state_dict().items()
+        if torch.equal(value, first.state_dict()[name])
+    }
+    outer = ("down.0.", "down.1.", "up.0.", "up.1.")
+    assert same == {
+        name
+        for name in first.state_dict()
+        if name.startswith(outer) or "running" in name or "num_batches" in name
+    }
+
+
 def test_another_network_cannot_be_gone_on_from(pairs: Path, tmp_path: Path) -> None:
     _, (path, *_) = finished(pairs, tmp_path / "first")
     message = f"init: {path} is another network: ngf is 2 there and 4 in the recipe"

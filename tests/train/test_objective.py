@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import uniform_filter
 from torch import Tensor
 
-from pix2pix_batch.train.objective import discriminator_loss, generator_loss, gradient_penalty
+from pix2pix_batch.train.objective import (
+    OCTAVES,
+    WINDOW,
+    absolute_loss,
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    texture_loss,
+)
 
 REAL, FAKE = [2.0, -0.5, 0.0], [-1.5, 3.0, 0.25]
 
@@ -97,3 +109,75 @@ def test_the_penalty_moves_the_critic_but_not_the_generator() -> None:
     # |gradient| is w * 2 (four pixels): 5 * (2w - 1)^2 has the slope 20 * (2w - 1)
     assert w.grad is not None and w.grad.item() == pytest.approx(100)
     assert fake.grad is None
+
+
+def images(seed: int, *shape: int) -> Tensor:
+    return torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+@given(st.integers(1, 5), st.integers(5, 14), st.integers(5, 14), st.booleans())
+def test_l1_of_squares_is_that_of_their_averages(
+    pixels: int, height: int, width: int, gaps: bool
+) -> None:
+    """A square counts for as much of it as is valid; what fills none is left out."""
+    fake, target = images(1, 2, 3, height, width), images(2, 2, 3, height, width)
+    valid = images(3, 2, 1, height, width) > 0.5 if gaps else None
+    there = np.ones((2, 1, height, width)) if valid is None else valid.numpy()
+    difference = (fake - target).numpy() * there
+    total = count = 0.0
+    for i in range(0, height - pixels + 1, pixels):
+        for j in range(0, width - pixels + 1, pixels):
+            square = np.s_[:, :, i : i + pixels, j : j + pixels]
+            total += np.abs(difference[square].mean(axis=(2, 3))).sum()
+            count += there[square].mean(axis=(2, 3)).sum() * 3
+    loss = absolute_loss(fake, target, valid, pixels)
+    assert loss.item() == pytest.approx(total / count, rel=1e-6)
+
+
+def contrasts(image: np.ndarray) -> list[np.ndarray]:
+    """The mean absolute values of each octave of a Laplacian pyramid, by scipy, ``(H, W)``."""
+    found, window = [], WINDOW
+    for _ in range(OCTAVES):
+        low = uniform_filter(uniform_filter(image, 3, mode="nearest"), 3, mode="nearest")
+        detail, step = np.abs(image - low), window // 2
+        found.append(
+            np.array(
+                [
+                    [detail[i : i + window, j : j + window].mean()
+                     for j in range(0, detail.shape[1] - window + 1, step)]
+                    for i in range(0, detail.shape[0] - window + 1, step)
+                ]
+            )
+        )  # fmt: skip
+        height, width = (side // 2 * 2 for side in low.shape)
+        low = low[:height, :width]
+        image = low.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
+        window = step
+    return found
+
+
+def test_texture_is_the_contrast_of_each_octave() -> None:
+    fake, target = images(1, 1, 1, 96, 70), images(2, 1, 1, 96, 70) * images(3, 1, 1, 96, 70)
+    pairs = zip(contrasts(fake[0, 0].numpy()), contrasts(target[0, 0].numpy()), strict=True)
+    expected = sum(np.abs(made - wanted).mean() for made, wanted in pairs)
+    assert texture_loss(fake, target).item() == pytest.approx(expected)
+
+
+def test_texture_does_not_ask_where_details_lie() -> None:
+    """A target of the same noise, turned, is as good as its own; L1's mean, which is blurred, and
+    twice the contrast are not."""
+    noise = images(5, 1, 3, 128, 128)
+    turned = noise.flip(2, 3)
+    blurred, doubled = torch.full_like(noise, 0.5), 2 * noise
+    good, flat, harsh = (texture_loss(noise, x).item() for x in (turned, blurred, doubled))
+    assert texture_loss(noise, noise).item() == 0
+    assert good < 0.1 * min(flat, harsh)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 31])
+def test_texture_of_small_images(side: int) -> None:
+    """Octaves of less than 2 pixels are left out."""
+    one, other = images(1, 2, 3, side, side).requires_grad_(), images(2, 2, 3, side, side)
+    loss = texture_loss(one, other)
+    assert loss.item() == 0 if side == 1 else loss.item() > 0
+    assert side == 1 or torch.isfinite(torch.autograd.grad(loss, one)[0]).all()

@@ -23,10 +23,11 @@ from pix2pix_batch.imaging.decoding.tolerance import Tolerance
 from pix2pix_batch.reporting import scale_bar
 from pix2pix_batch.train import raster_files, threads
 from pix2pix_batch.train.data import LevelMappings, open_data
+from pix2pix_batch.train.objective import absolute_loss
 from pix2pix_batch.train.raster_data import RasterData
 from pix2pix_batch.train.rundir import RunDirectory, read_ranges
 from pix2pix_batch.train.signature import data_signature
-from pix2pix_batch.train.step import Batch, mean_absolute_loss
+from pix2pix_batch.train.step import Batch
 from pix2pix_batch.value_ranges import BandRange, ValueRange, eight_bits
 from tests.end_to_end.command import Ran, picture
 from tests.pix2pix_batch.imaging.test_pages import draw_pages, write_pages
@@ -132,11 +133,12 @@ def test_gaps_are_the_middle_and_left_out_of_l1(radar: Path) -> None:
     batch = Batch.of(image, image, 0, there)
     assert batch.target[..., :2].abs().max() == 0 and batch.target[..., 2:].min() == 0.5
     fake = torch.where(there[:, None], image + 0.25, 0.0).requires_grad_(True)
-    loss = mean_absolute_loss(fake, batch)
+    loss = absolute_loss(fake, batch.target, batch.valid)
     assert float(loss) == 0.25
     loss.backward()
     assert fake.grad is not None and fake.grad[..., :2].abs().max() == 0
-    assert float(mean_absolute_loss(fake, Batch.of(image, image, 0, ~there & False))) == 0
+    nowhere = Batch.of(image, image, 0, ~there & False)
+    assert float(absolute_loss(fake, nowhere.target, nowhere.valid)) == 0
 
 
 def test_pictures_are_trained_on_as_they_always_were() -> None:

@@ -224,6 +224,16 @@ def test_values_out_of_range(key: str, value: float, bound: str) -> None:
         ({"load_size": 200}, "load_size: 200 is below size, 256"),
         ({"decay_epochs": 201}, "decay_epochs: 201.0 is above epochs, 200"),
         ({"train_blocks": 2}, "train_blocks: needs init, the model whose other blocks stay"),
+        ({"freeze_blocks": 2}, "freeze_blocks: needs init, the model whose other blocks stay"),
+        (
+            {"freeze_blocks": 2, "train_blocks": 2, "init": "x"},
+            "freeze_blocks: is the opposite of train_blocks; leave one out",
+        ),
+        (
+            {"freeze_blocks": 5, "downs": 5, "init": "x"},
+            "freeze_blocks: of 5 blocks 4 can stay, not 5",
+        ),
+        ({"l1_pixels": 300}, "l1_pixels: 300 is above size, 256"),
         ({"patch": 286, "size": 64}, "patch: a patch of 286 needs images of 96 pixels"),
         (
             {"input_range": {"type": "uint16"}},

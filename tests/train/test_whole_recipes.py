@@ -71,7 +71,8 @@ def families(draw: st.DrawFn) -> dict[str, Any]:
         return values
     downs = st.just(2) if generator == "resnet" else st.integers(1, 4)
     return values | {
-        "downs": draw(st.none() | downs), "skips": True, "train_blocks": None,
+        "downs": draw(st.none() | downs), "skips": True,
+        "train_blocks": None, "freeze_blocks": None,
         "upsample": "transposed", "ngf": draw(st.integers(1, 512)),
     }  # fmt: skip
 
@@ -119,6 +120,8 @@ def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
     }
     init = draw(TEXT)
     values |= {"init": init, "train_blocks": draw(st.none() | st.integers(1, 10)) if init else None}
+    freezes = init and values["train_blocks"] is None
+    values["freeze_blocks"] = draw(st.none() | st.integers(1, 4)) if freezes else None
     values |= {key: draw(FRACTION) for key in ("val_fraction", "beta1", "beta2", "ema")}
     values |= {key: draw(channels) for key in ("in_channels", "out_channels")}
     values |= {key: draw(st.integers(1, 1024)) for key in ("ngf", "ndf")}
@@ -146,6 +149,8 @@ def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
         "lambda_gan": lambda_gan,
         "lambda_features": draw(st.floats(0, 1e6)) if lambda_gan else 0,
         "lambda_perceptual": draw(st.floats(0, 1e6)) if values["out_channels"] in (1, 3) else 0,
+        "lambda_texture": draw(st.floats(0, 1e6)),
+        "l1_pixels": draw(st.integers(1, size)),
         "lambda_l1": draw(st.floats(1e-6, 1e6)),
         "epochs": epochs,
         "decay_epochs": draw(st.none() | st.floats(0, epochs)),
