@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import signal
+from difflib import get_close_matches
 from importlib import import_module
 from itertools import pairwise
 from traceback import walk_tb
@@ -103,6 +104,17 @@ class Commands(click.Group):
                 raise
             click.echo(f"error: {reason}", err=True)
             context.exit(SOME_FAILED if isinstance(error, OSError) else WRONG_USE)
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        # Click would look for what is alike among commands that are loaded: there are none
+        near = [] if args[0] in MODULES else get_close_matches(args[0], MODULES, n=1)
+        if near and not context.resilient_parsing:
+            raise click.UsageError(
+                f"No such command {args[0]!r}. Did you mean {near[0]!r}?", context
+            )
+        return super().resolve_command(context, args)
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(MODULES)

@@ -75,8 +75,9 @@ def check_dataset(
     print_result(found, as_json)
     if sheet is None:
         click.echo("hint: --sheet FILE.png draws a sheet of training samples", err=True)
-    elif not found.samples:
-        click.echo(f"{escape(sheet)}: not drawn, for no pair is sound", err=True)
+    else:
+        became = "a sheet of training samples" if found.samples else "not drawn, no pair is sound"
+        click.echo(f"{escape(sheet)}: {became}", err=True)
     sys.exit(PROBLEMS if found.problems else 0)
 
 

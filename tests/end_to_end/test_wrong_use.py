@@ -69,6 +69,15 @@ def test_an_option_of_another_command_is_told_as_such() -> None:
 
 
 @pytest.mark.usefixtures("beside")
+@pytest.mark.parametrize(
+    ("words", "hint"), [(["convrt", "a"], " Did you mean 'convert'?"), (["xyz"], "")]
+)
+def test_a_mistyped_command(words: list[str], hint: str) -> None:
+    ran = here(*words)
+    assert ran.code == 2
+    assert ran.err.splitlines()[-1] == f"Error: No such command {words[0]!r}.{hint}"
+
+
 def test_what_a_variable_that_is_not_set_leaves_is_refused(tmp_path: Path, source: Path) -> None:
     before = everything(tmp_path)
     for arguments, told in (
