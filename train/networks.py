@@ -27,15 +27,27 @@ def make_generator(recipe: Recipe) -> Generator:
     if recipe.init:
         generator.load_state_dict(initial_state(recipe))
     if isinstance(generator, UNet):
+        freeze(generator, recipe)
         keep_form(generator, recipe.upsample)
         use_own_convolutions(generator)
     return generator
 
 
+def freeze(generator: UNet, recipe: Recipe) -> None:
+    """Take the gradients from the blocks that the recipe does not train."""
+    if recipe.train_blocks is not None:
+        generator.requires_grad_(False)
+        for block in generator.up[: recipe.train_blocks]:
+            block.requires_grad_(True)
+    for blocks in (generator.down, generator.up):
+        for block in blocks[: recipe.freeze_blocks or 0]:
+            block.requires_grad_(False)
+
+
 def place_networks(
     recipe: Recipe, accelerator: Accelerator, generator: Generator, discriminator: nn.Module
 ) -> tuple[nn.Module, nn.Module]:
-    """Move both networks to their device, and freeze what the recipe does not train.
+    """Move both networks to their device.
 
     If there are several processes, batch norms span them all.
 
@@ -54,14 +66,6 @@ def place_networks(
         placed_discriminator = nn.SyncBatchNorm.convert_sync_batchnorm(placed_discriminator)
         if recipe.norm == "running-statistics":  # the other norms are each image's own
             placed_generator = nn.SyncBatchNorm.convert_sync_batchnorm(placed_generator)
-    if isinstance(generator, UNet):
-        if recipe.train_blocks is not None:
-            generator.requires_grad_(False)
-            for block in generator.up[: recipe.train_blocks]:
-                block.requires_grad_(True)
-        for blocks in (generator.down, generator.up):
-            for block in blocks[: recipe.freeze_blocks or 0]:
-                block.requires_grad_(False)
     return placed_generator, placed_discriminator
 
 

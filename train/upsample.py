@@ -67,12 +67,14 @@ def _form_as(form: str, device: torch.device, dtype: torch.dtype) -> Tensor:
 
 @torch.no_grad()
 def keep_form(generator: UNet, upsample: str) -> None:
-    """Bring the decoder's kernels back to those of ``upsample``: ``transposed`` (any),
-    ``resize``, ``smooth`` or ``even``."""
+    """Bring the kernels of the decoder's blocks that are trained back to those of ``upsample``:
+    ``transposed`` (any), ``resize``, ``smooth`` or ``even``."""
     if upsample == "transposed":
         return
     for block in generator.up:
         weight = block.conv.weight
+        if not weight.requires_grad:
+            continue
         form = "even" if upsample == "even" else "nearest"
         if upsample != "resize" and block is generator.up[-1]:
             form = "bilinear"

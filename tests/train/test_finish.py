@@ -223,8 +223,9 @@ def test_outer_blocks_can_stay(pairs: Path, tmp_path: Path) -> None:
     """``freeze_blocks``: of encoder and decoder, and what norms know of the data."""
     _, (path, *_) = finished(pairs, tmp_path / "first")
     _, first = bundle.load(path)
-    values = {"lambda_texture": 1.0, "l1_pixels": 8, "lambda_gan": 0.0, "lr": 0.01}
-    made, _ = finished(pairs, tmp_path / "second", init=str(path), freeze_blocks=2, **values)
+    values: dict[str, Any] = {"lambda_texture": 1.0, "l1_pixels": 8, "lambda_gan": 0.0, "lr": 0.01}
+    values |= {"init": str(path), "freeze_blocks": 2, "upsample": "resize"}  # theirs is another
+    made, _ = finished(pairs, tmp_path / "second", **values)
     same = {
         name
         for name, value in made.generator.state_dict().items()
