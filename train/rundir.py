@@ -17,7 +17,7 @@ from pix2pix_batch.errors import InputError
 from pix2pix_batch.storage.whole import remove_unfinished
 from pix2pix_batch.train import checkpoint, signature
 from pix2pix_batch.train.meter import StepRecord
-from pix2pix_batch.train.recipe import Recipe
+from pix2pix_batch.train.recipe import Recipe, parse_recipe
 from pix2pix_batch.train.signature import Part
 from pix2pix_batch.value_ranges import ValueRange, ValueRanges
 
@@ -207,6 +207,10 @@ def require_same(path: Path, parts: Sequence[Part], mine: dict[str, Any]) -> Non
     """
     theirs = read_run(path)
     there, here = theirs["recipe"], mine["recipe"]
+    # One of an earlier version lacks keys that have come since: it had their defaults. Of one that
+    # is no recipe any more, what differs is told as it stands.
+    with suppress(InputError):
+        there = parse_recipe(there, str(path)).as_dict()
     changed = [
         f"{key} was {there.get(key)!r} and is {here.get(key)!r}"
         for key in sorted(there.keys() | here.keys())

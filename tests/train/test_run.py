@@ -425,6 +425,18 @@ def test_a_run_that_failed_before_its_first_step_blocks_no_other(
     assert "holds a run that differs: " in refused(pairs, run, fit="tile", ngf=4)
 
 
+def test_a_run_of_an_earlier_version_is_gone_on_with(pairs: Path, tmp_path: Path) -> None:
+    """Its recipe lacks keys that have come since, which have the values now that it had then."""
+    run = tmp_path / "run"
+    assert train(pairs, run, "--every", 1, epochs=0.4).code == 0
+    record = yaml.safe_load((run / "recipe.yaml").read_text())
+    for key in ("lambda_texture", "l1_pixels", "scales"):
+        del record["recipe"][key]
+    (run / "recipe.yaml").write_text(yaml.safe_dump(record))
+    assert "l1_pixels was 1 and is 2. " in refused(pairs, run, epochs=0.6, l1_pixels=2)
+    assert train(pairs, run, "--every", 1, epochs=0.6).code == 0
+
+
 def test_a_users_recipe_is_not_taken_for_a_run(pairs: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("name: mine\n")
     assert "is damaged; give a new directory" in refused(pairs, tmp_path, epochs=0.4)
