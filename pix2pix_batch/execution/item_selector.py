@@ -158,7 +158,8 @@ class ItemSelector:
         summary, retry = self.summary, self.options.retry_failed
         before = history.status_of(item.name, now, self.failure_conditions)
         lacking = history.failed_within(item.name)
-        if before == DONE and self._is_there(item) and not (retry and lacking):
+        is_made = before == DONE and self._is_there(item) and self._is_whole(item, history)
+        if is_made and not (retry and lacking):
             summary.skipped += self._images(item)
             summary.failed_before += lacking
             summary.total += lacking
@@ -219,6 +220,18 @@ class ItemSelector:
             for name in (item.sidecars if self.options.georeference else ())
             if not name.endswith(sidecars.AUXILIARY)  # of which nothing may be left
         )
+
+    def _is_whole(self, item: Item, history: History) -> bool:
+        """Whether the directory of an unpacked tar still has all of its outputs; of others, yes."""
+        wanted = history.unpacked_outputs(item.name) if item.tar else 0
+        if not wanted or self.is_remote:
+            return True
+        known = (
+            history.knows(os.path.relpath(os.path.join(directory, name), self.out))
+            for directory, _, names in os.walk(os.path.join(self.out, item.output))
+            for name in names
+        )
+        return sum(known) >= wanted
 
     def _failure(
         self, history: History, item: Item, now: str, missing: str, *, is_early: bool

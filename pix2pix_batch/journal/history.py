@@ -3,6 +3,7 @@ no lock."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import chain, combinations
 from pathlib import Path
@@ -21,7 +22,7 @@ from pix2pix_batch.journal.reader import (
     select_valid,
     unreadable_error,
 )
-from pix2pix_batch.journal.record import DONE, SCHEMA, UNDER
+from pix2pix_batch.journal.record import DONE, FAILED, FOUND_WRONG, SCHEMA, UNDER
 from pix2pix_batch.journal.shard import Shard, journal_of
 from pix2pix_batch.storage.common import DIRECTORY
 from pix2pix_batch.text import escape, format_count
@@ -52,7 +53,7 @@ class History:
 
     The first line of a journal is the job: what decides the outputs' bytes. The index in memory
     holds 16 bytes an input and as many an output, and a hash of each input that was read with a
-    warning; tars that lack members are held by name.
+    warning; tars that lack members, and those that were unpacked, are held by name.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class History:
         self._index = Index()
         self._owners = Index()  # of outputs: a hash of the input that each is made of
         self._failed_members: dict[str, int] = {}
+        self._unpacked: dict[str, float] = {}  # how many outputs each tar has in its directory
         self._warned: set[int] = set()
         self._read()
 
@@ -158,9 +160,22 @@ class History:
                 self._failed_members.pop(name, None)
                 if lacking := values.get("failed"):
                     self._failed_members[name] = lacking
+                self._unpacked.pop(name, None)
+                if not values.get("hash"):
+                    self._unpacked[name] = values["members"] - (lacking or 0)
+            if self._unpacked and event.status == FAILED:
+                self._note_wrong_member(name, values.get("reason", ""))
         elif isinstance(event, Claimed):
             for name in event.names:
                 self._index.claim(name)
+
+    def _note_wrong_member(self, name: str, reason: str) -> None:
+        """Have the tar made again whose unpacked output was found to be wrong by a check."""
+        if reason.startswith(FOUND_WRONG):
+            ends = (at for at, letter in enumerate(name) if letter == "/")
+            self._unpacked.update(
+                {name[:at]: math.inf for at in ends if name[:at] in self._unpacked}
+            )
 
     def status_of(self, name: str, stamp_now: str, under: Sequence[str] = ()) -> str:
         """The status of the input ``name`` if its file still has this stamp: ``done``, ``failed``,
@@ -192,6 +207,15 @@ class History:
     def failed_within(self, name: str) -> int:
         """How many members of the tar ``name`` failed when it was made last."""
         return self._failed_members.get(name, 0)
+
+    def unpacked_outputs(self, name: str) -> float:
+        """How many outputs the directory of the tar ``name`` must have; infinitely many where a
+        check has found one of them wrong, none where it was not unpacked."""
+        return self._unpacked.get(name, 0)
+
+    def knows(self, output: str) -> bool:
+        """Whether ``output`` is recorded."""
+        return bool(self._owners.get(output))
 
     @property
     def knows_outputs(self) -> bool:

@@ -21,6 +21,9 @@ UNDER = "; "
 ITEM_TIMEOUT = "item_timeout"
 """In what a failure is :attr:`Record.under`: that option, which decided it."""
 
+FOUND_WRONG = "its output was"
+"""Begins the reason of what ``status --verify`` journals as failed."""
+
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 # what raw_decode calls, without a call in between, which a million lines are longer for
 _decode = json.JSONDecoder().scan_once  # type: ignore[attr-defined]

@@ -32,7 +32,15 @@ from pix2pix_batch.journal.integrity import (
     examine,
 )
 from pix2pix_batch.journal.reader import read_events
-from pix2pix_batch.journal.record import COPY, DONE, FAILED, MADE, QUARANTINED, Record
+from pix2pix_batch.journal.record import (
+    COPY,
+    DONE,
+    FAILED,
+    FOUND_WRONG,
+    MADE,
+    QUARANTINED,
+    Record,
+)
 from pix2pix_batch.journal.writer import Journal
 from pix2pix_batch.storage import destination, files
 from pix2pix_batch.storage.common import DIRECTORY
@@ -41,9 +49,6 @@ from pix2pix_batch.text import escape
 
 if TYPE_CHECKING:
     from pix2pix_batch.dataset.reader import StoredImage
-
-WRONG = "its output was"
-"""Begins the reasons of what is journaled here."""
 
 KEPT = 100
 """Outputs of each kind whose names are kept; the journal has all."""
@@ -188,7 +193,7 @@ def _tell_next_run(kept: Path, known: Complete) -> None:
 
 def _is_found_wrong(event: Recorded) -> bool:
     """Whether a check has journaled it, and no run."""
-    return event.status == FAILED and event.get("reason").startswith(WRONG)
+    return event.status == FAILED and event.get("reason").startswith(FOUND_WRONG)
 
 
 def _doubtful_records(kept: Path) -> dict[str, Record]:
@@ -235,7 +240,7 @@ def _verify(
         for output, (kind, why) in zip(outputs, results, strict=True):
             if kind:
                 found.add(kind, str(output), why)
-                wrong.append(Record(output.name, FAILED, reason=f"{WRONG} {kind}: {why}"))
+                wrong.append(Record(output.name, FAILED, reason=f"{FOUND_WRONG} {kind}: {why}"))
         found.checked += len(batch)
         for output, (kind, _) in zip(outputs, results, strict=True):
             yield output, not kind

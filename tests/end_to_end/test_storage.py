@@ -437,6 +437,26 @@ def test_tars_unpacked(tmp_path: Path, tiny: Path, in_process: str) -> None:
     assert summary.unread_kinds == ["in tars: 1, which go along as they are"]
 
 
+def test_what_is_lost_of_an_unpacked_tar_is_made_again(
+    tmp_path: Path, tiny: Path, in_process: str
+) -> None:
+    """Where an output is gone, and where a check has found one changed."""
+    source, out = shards(tmp_path / "in") / "shards-0000.tar", tmp_path / "out"
+    converted(source, out, tiny, in_process, unpack=True)
+    made = out / "shards-0000" / "0"
+    before = {path.name: path.read_bytes() for path in made.iterdir()}
+    lost, changed = made / "0001.png", made / "0002.png"
+    lost.unlink()
+    assert counts(converted(source, out, tiny, in_process, unpack=True)) == (5, 0, 0)
+    changed.write_bytes(lost.read_bytes())
+    assert counts(converted(source, out, tiny, in_process, unpack=True)) == (0, 1, 0)
+    assert here("status", out, "--verify").code == 3
+    assert counts(converted(source, out, tiny, in_process, unpack=True)) == (5, 0, 0)
+    assert {path.name: path.read_bytes() for path in made.iterdir()} == before
+    assert here("status", out, "--verify").code == 0
+    assert counts(converted(source, out, tiny, in_process, unpack=True)) == (0, 1, 0)
+
+
 def test_tars_on_s3(tmp_path: Path, tiny: Path, s3: Any, in_process: str) -> None:
     for path in shards(tmp_path / "in").iterdir():
         s3.put_file(str(path), f"maps/tars/{path.name}")
