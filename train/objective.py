@@ -20,6 +20,12 @@ WINDOW = 32
 """Side, in pixels, of the places whose contrasts :func:`texture_loss` compares: enough for a mean
 of the largest details, and less than most fields, coasts and ranges of hills."""
 
+PERIOD = 8
+"""Pixels: the longest period of :func:`grid_loss`, three doublings."""
+GRID_WINDOW = 64
+"""Side of a window of :func:`grid_loss`: 64 squares, over which what does not repeat itself
+averages out to an eighth."""
+
 
 def discriminator_loss(mode: str, real: Tensor, fake: Tensor) -> Tensor:
     """What D minimises, halved: "we divide the objective by 2 while optimizing D" (section 3.3).
@@ -111,6 +117,37 @@ def texture_loss(fake: Tensor, target: Tensor) -> Tensor:
         loss = loss + (made - wanted).abs().mean()
         fake, target, window = average(low, 2), average(wanted_low, 2), window // 2
     return loss
+
+
+def grid_loss(fake: Tensor, target: Tensor) -> Tensor:
+    """How much more generated images repeat themselves after 2, 4 and 8 pixels than real ones do:
+    the patterns that upsampling by doubling leaves (:func:`metrics.grid_energies` measures them).
+
+    Of each window of :data:`GRID_WINDOW` pixels, which overlap by half, the grey values are
+    averaged over its squares of :data:`PERIOD` pixels: what is left is what repeats itself, and
+    little of anything else. Of the Fourier amplitudes of these averages, all but the constant one,
+    what exceeds the target's is averaged. Images smaller than a window are one window.
+
+    Args:
+        fake: Generated images ``(N, C, H, W)`` in [-1, 1].
+        target: Real images of the same shape.
+    """
+    side = min(GRID_WINDOW, *(n // PERIOD * PERIOD for n in fake.shape[-2:]))
+    if not side:
+        return fake.new_zeros(())
+    made, wanted = (_repeated(images, side) for images in (fake, target))
+    return F.relu(made - wanted).mean()
+
+
+def _repeated(images: Tensor, side: int) -> Tensor:
+    """The amplitudes of what repeats itself, ``(N, rows, columns, PERIOD, PERIOD // 2 + 1)``."""
+    grey = images.float().mean(dim=1)  # there is no Fourier transform of bfloat16
+    step = max(PERIOD, side // 2)
+    windows = grey.unfold(1, side, step).unfold(2, side, step)
+    count = side // PERIOD
+    squares = windows.unflatten(4, (count, PERIOD)).unflatten(3, (count, PERIOD))
+    pattern = squares.mean(dim=(3, 5))
+    return torch.fft.rfft2(pattern - pattern.mean(dim=(3, 4), keepdim=True)).abs()
 
 
 def _blur(images: Tensor) -> Tensor:

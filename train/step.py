@@ -104,6 +104,8 @@ class Step:
                 if recipe.lambda_texture:
                     texture = objective.texture_loss(fake, batch.target)
                     total = total + recipe.lambda_texture * texture
+                if recipe.lambda_grid:
+                    total = total + recipe.lambda_grid * objective.grid_loss(fake, batch.target)
                 if self.perceptual is not None:
                     perceptual = self.perceptual(fake, batch.target)
                     total = total + recipe.lambda_perceptual * perceptual

@@ -19,6 +19,7 @@ from pix2pix_batch.train.objective import (
     discriminator_loss,
     generator_loss,
     gradient_penalty,
+    grid_loss,
     texture_loss,
 )
 
@@ -181,3 +182,32 @@ def test_texture_of_small_images(side: int) -> None:
     loss = texture_loss(one, other)
     assert loss.item() == 0 if side == 1 else loss.item() > 0
     assert side == 1 or torch.isfinite(torch.autograd.grad(loss, one)[0]).all()
+
+
+def test_a_grid_is_its_amplitude() -> None:
+    """Of a checkerboard of amplitude a, only one of the 8 x 5 frequencies is there, 64 a strong."""
+    flat = torch.zeros(2, 3, 128, 192, dtype=torch.float64)
+    rows, columns = torch.arange(128)[:, None], torch.arange(192)
+    checkers = flat + 0.01 * (1 - 2 * ((rows + columns) % 2))
+    assert grid_loss(checkers, flat).item() == pytest.approx(64 * 0.01 / 40, rel=1e-5)
+    assert grid_loss(flat, checkers).item() == 0, "less than the target's is no fault"
+    assert grid_loss(checkers, checkers).item() == 0
+
+
+@pytest.mark.parametrize("period", [2, 4, 8])
+def test_a_grid_costs_and_noise_of_its_strength_hardly(period: int) -> None:
+    """Noise has no period; neither has a pattern that repeats itself after 5 pixels."""
+    flat, noise = torch.zeros(1, 3, 128, 128), images(7, 1, 1, 128, 128).float() - 0.5
+    pattern = images(8, 1, 1, period, period).float()
+    grid = (pattern - pattern.mean()).tile(1, 1, 128 // period, 128 // period)
+    five = images(9, 1, 1, 5, 5).float().tile(1, 1, 26, 26)[..., :128, :128]
+    costs = [grid_loss((x - x.mean()) / x.std() + flat, flat).item() for x in (grid, noise, five)]
+    assert costs[0] > 2 * max(costs[1:])
+
+
+@pytest.mark.parametrize("side", [7, 8, 9, 63, 65])
+def test_a_grid_of_any_size(side: int) -> None:
+    one, other = images(1, 2, 3, side, side).requires_grad_(), images(2, 2, 3, side, side)
+    loss = grid_loss(one, other)
+    assert loss.item() == 0 if side < 8 else loss.item() > 0
+    assert side < 8 or torch.isfinite(torch.autograd.grad(loss, one)[0]).all()

@@ -430,7 +430,7 @@ def test_a_run_of_an_earlier_version_is_gone_on_with(pairs: Path, tmp_path: Path
     run = tmp_path / "run"
     assert train(pairs, run, "--every", 1, epochs=0.4).code == 0
     record = yaml.safe_load((run / "recipe.yaml").read_text())
-    for key in ("lambda_texture", "l1_pixels", "scales"):
+    for key in ("lambda_texture", "lambda_grid", "l1_pixels", "scales"):
         del record["recipe"][key]
     (run / "recipe.yaml").write_text(yaml.safe_dump(record))
     assert "l1_pixels was 1 and is 2. " in refused(pairs, run, epochs=0.6, l1_pixels=2)

@@ -150,6 +150,7 @@ def whole_recipes(draw: st.DrawFn) -> dict[str, Any]:
         "lambda_features": draw(st.floats(0, 1e6)) if lambda_gan else 0,
         "lambda_perceptual": draw(st.floats(0, 1e6)) if values["out_channels"] in (1, 3) else 0,
         "lambda_texture": draw(st.floats(0, 1e6)),
+        "lambda_grid": draw(st.floats(0, 1e6)),
         "l1_pixels": draw(st.integers(1, size)),
         "lambda_l1": draw(st.floats(1e-6, 1e6)),
         "epochs": epochs,
