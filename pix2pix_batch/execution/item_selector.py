@@ -40,7 +40,8 @@ class ItemSelector:
     is counted in ``summary``. Once ``stop`` is set, no more is taken. ``missing``: inputs that
     cannot be found; ``gone``: how many of those recorded were not found, by their status, once
     that is known; ``left``: what of the scan's descriptions is not carried over, and why;
-    ``outdated``: the outputs from before of inputs that are given, until somebody takes them out.
+    ``outdated``: the outputs from before of inputs that are given, until somebody takes them out;
+    ``beside``: the same for the files beside these.
     """
 
     scan: InputSource
@@ -54,6 +55,7 @@ class ItemSelector:
     gone: dict[str, int] | None = None
     taken: int = 0
     outdated: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, list[str]] = field(default_factory=dict)
     outputs: Outputs = field(init=False)
 
     records_inputs = True
@@ -137,9 +139,8 @@ class ItemSelector:
                         failed = []
                 else:
                     given += 1
-                    outdated = "" if self.options.dry_run else self._outdated_output(history, item)
-                    if outdated:
-                        self.outdated[item.name] = outdated
+                    if not self.options.dry_run:
+                        self._note_outdated(history, item)
                     yield item
             unlisted = [(name, why) for name, why in self.scan.unlisted if self._is_mine(name)]
             self.summary.total += len(unlisted)
@@ -253,6 +254,30 @@ class ItemSelector:
         """The file in OUT that the item's output will replace, unless the item fails."""
         is_claimed = history.is_ours(item.name) or history.overwrites
         return item.output if is_claimed and self._is_there(item) else ""
+
+    def _note_outdated(self, history: History, item: Item) -> None:
+        if outdated := self._outdated_output(history, item):
+            self.outdated[item.name] = outdated
+        directory, image = os.path.split(item.output)
+        names = [os.path.join(directory, name) for name in sidecars.names(image)]
+        if found := [name for name in names if history.owns(item.name, name)]:
+            self.beside[item.name] = found
+
+    def remove_leftovers(self, record: Record) -> None:
+        """Remove the files beside an output that was made anew which were made for the one before
+        alone: they would say of this one what is true of that. Raises :class:`OutputError`."""
+        before = self.beside.pop(record.name, [])
+        if record.status != DONE or not (left := {*before} - {*(record.beside or ())}):
+            return
+        try:
+            with destination.open_destination(self.out) as opened:
+                for name in sorted(left):
+                    opened.remove(name)
+        except ImageError as error:
+            raise OutputError(
+                f"{escape(files.join(self.out, name))}: belongs to an earlier output, and {error}; "
+                "remove it, then run the same command again"
+            ) from error
 
     def _refusal(self, history: History, item: Item) -> str:
         """Why an item may not be converted; empty where it may."""

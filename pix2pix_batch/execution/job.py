@@ -121,6 +121,7 @@ class Job:
                 selector.shard,
                 selector.outdated,
                 selector.scan.drop_rename,
+                selector.remove_leftovers,
             )
             self._run_recorded(recorder, journal)
 

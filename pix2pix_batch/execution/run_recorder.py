@@ -21,8 +21,8 @@ class RunRecorder:
     that are tried again; these outputs stay if the inputs fail.
 
     ``root``: the directory of the inputs, where they are in one; ``shard``: which part of the job
-    the run does; ``drop_rename``: told the name of each input that failed. All methods raise
-    :class:`OutputError`.
+    the run does; ``drop_rename``: told the name of each input that failed; ``remove_leftovers``:
+    told each record, before it is journaled. All methods raise :class:`OutputError`.
     """
 
     def __init__(
@@ -33,10 +33,11 @@ class RunRecorder:
         shard: Shard | None,
         outdated: dict[str, str] | None = None,
         drop_rename: Callable[[str], None] | None = None,
+        remove_leftovers: Callable[[Record], None] | None = None,
     ) -> None:
         self.journal, self.summary = journal, summary
         self.begun = False
-        self._drop_rename = drop_rename
+        self._drop_rename, self._remove_leftovers = drop_rename, remove_leftovers
         self._outdated = {} if outdated is None else outdated
         self._guard = Guard(root, journal.directory)
         self._shard = str(shard) if shard else ""
@@ -63,6 +64,9 @@ class RunRecorder:
         self._write_records(records, seconds, worker)
 
     def _write_records(self, records: list[Record], seconds: float, worker: str) -> None:
+        if self._remove_leftovers is not None:
+            for record in records:
+                self._remove_leftovers(record)
         records = [self._add_outdated(record) for record in records]
         try:
             self.journal.add(records, seconds, worker)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,8 @@ class History:
     """What the journals say of each input.
 
     The first line of a journal is the job: what decides the outputs' bytes. The index in memory
-    holds 16 bytes an input and as many an output, and a hash of each input that was read with a
-    warning; tars that lack members, and those that were unpacked, are held by name.
+    holds 16 bytes an input, and as many an output and a file beside one, and a hash of each input
+    that was read with a warning; tars that lack members or were unpacked are held by name.
     """
 
     def __init__(
@@ -78,7 +79,9 @@ class History:
         self._paths: list[Path] = []
         self._ends: dict[Path, int] = {}  # of the last whole line of each journal
         self._index = Index()
-        self._owners = Index()  # of outputs: a hash of the input that each is made of
+        self._owners = (
+            Index()
+        )  # of outputs and what lies beside them: a hash of the input that each is made of
         self._failed_members: dict[str, int] = {}
         self._unpacked: dict[str, float] = {}  # how many outputs each tar has in its directory
         self._warned: set[int] = set()
@@ -102,6 +105,7 @@ class History:
         # Also with --overwrite: the other command's files are not this one's to replace.
         require_maker(self.out, lines, self._asked.get("kind"))
         if self.starts_over:
+            self._note_files_beside(lines)
             return
         require_readable(lines)
         headers: list[tuple[bool, int, Header]] = []
@@ -123,6 +127,18 @@ class History:
         # Each overrules those before it, so what counts most comes last.
         for *_, header in sorted(headers, key=lambda known: known[:2]):
             self._take_over(header)
+
+    def _note_files_beside(self, lines: Sequence[FirstLine]) -> None:
+        """Note which files beside outputs are this job's, of which nothing else counts any more."""
+        for line in select_valid(lines):
+            with suppress(OSError):  # what cannot be read says nothing
+                for event, _ in read_lines(line.path) if line.header else ():
+                    if isinstance(event, Recorded):
+                        self._own_files_beside(event)
+
+    def _own_files_beside(self, event: Recorded) -> None:
+        for path in event.values.get("beside", ()):
+            self._owners.update(path, DONE, hash(event.name))
 
     def _take_over(self, header: Header) -> None:
         """Take over what an earlier run or another shard has chosen. The shard's own choice counts
@@ -156,6 +172,7 @@ class History:
             if output := values.get("output"):
                 # DONE because an index keeps a detail only with a status.
                 self._owners.update(output, DONE, hash(name))
+            self._own_files_beside(event)
             if "members" in values:
                 self._failed_members.pop(name, None)
                 if lacking := values.get("failed"):

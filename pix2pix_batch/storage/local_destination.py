@@ -43,6 +43,13 @@ class LocalDestination:
             finally:
                 os.close(descriptor)
 
+    def remove(self, output: str) -> None:
+        """As :meth:`pix2pix_batch.storage.store.Destination.remove`."""
+        *inside, name = parts_of(output)
+        with output_errors(self.out), suppress(FileNotFoundError):
+            self._enter(inside)
+            os.unlink(name, dir_fd=self._target)
+
     @contextmanager
     def open_output(self, output: str) -> Iterator[IO[bytes]]:
         """As :meth:`pix2pix_batch.storage.store.Destination.open_output`."""

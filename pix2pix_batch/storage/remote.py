@@ -396,3 +396,13 @@ def write(url: str, put: Callable[[AbstractFileSystem, str], None]) -> None:
                 "this run stopped"
             ) from error
         raise ImageError(f"its output cannot be written ({explain_error(error)})") from error
+
+
+def remove(url: str) -> None:
+    """Remove the file at ``url``, if it is there. Raises :class:`ImageError`."""
+    try:
+        fs, path = open_store(url)
+        with suppress(FileNotFoundError):
+            retry(lambda: fs.rm_file(path))
+    except Exception as error:
+        raise ImageError(f"{redact(url)}: cannot be removed ({explain_error(error)})") from error

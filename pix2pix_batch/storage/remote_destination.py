@@ -35,6 +35,11 @@ class RemoteDestination:
         parts_of(output)
         remote.write(remote.join(self.out, output), lambda fs, path: fs.pipe_file(path, data))
 
+    def remove(self, output: str) -> None:
+        """As :meth:`pix2pix_batch.storage.store.Destination.remove`."""
+        parts_of(output)
+        remote.remove(remote.join(self.out, output))
+
     @contextmanager
     def open_output(self, output: str) -> Iterator[IO[bytes]]:
         """As :meth:`pix2pix_batch.storage.store.Destination.open_output`; what is written is a

@@ -25,7 +25,7 @@ class Destination(Protocol):
     """OUT, for a few outputs one soon after the other. A context manager, for one thread.
 
     An output never lies outside OUT: directories of it that are links count as where they lead, and
-    none can be put there meanwhile. Both methods raise :class:`~pix2pix_batch.errors.ImageError`,
+    none can be put there meanwhile. All methods raise :class:`~pix2pix_batch.errors.ImageError`,
     or :class:`~pix2pix_batch.errors.OutputError` where nothing more can be written.
     """
 
@@ -35,6 +35,9 @@ class Destination(Protocol):
 
     def place(self, output: str, data: bytes) -> None:
         """Write ``data`` to ``output``, a path within OUT, whole or not at all."""
+
+    def remove(self, output: str) -> None:
+        """Remove ``output``, if it is there."""
 
     def open_output(self, output: str) -> AbstractContextManager[IO[bytes]]:
         """A file to write ``output`` to, which is in its place, whole, once the block has ended

@@ -207,6 +207,30 @@ def test_exif_and_times_on_request(tmp_path: Path, tiny: Path) -> None:
     assert "keep_exif was False, now True" in refused.err
 
 
+def test_no_place_is_left_of_an_earlier_version(tmp_path: Path, tiny: Path) -> None:
+    """A world file that was the former picture's would put the new one in its place."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    put(source / "a.jpg")
+    put(source / "b.jpg")
+    for name in ("a.jgw", "b.jgw"):
+        (source / name).write_bytes(WORLD)
+    (source / "a.prj").write_text("PROJCS[...]")
+    geotiff(source / "geo.tif")
+    made = {"a.png", "a.pgw", "a.prj", "b.png", "b.pgw", "geo.png", "geo.pgw", "geo.png.aux.xml"}
+    assert convert(source, out, tiny).code == 0
+    assert files(out) == made
+    (out / "a.wld").write_text("somebody's own")
+    put(source / "a.jpg", seed=5)
+    (source / "a.jgw").unlink()
+    put(source / "geo.tif", seed=5)
+    ran = convert(source, out, tiny)
+    assert (ran.code, *ran.counts()) == (0, 2, 1, 0), ran.err
+    assert files(out) == {"a.png", "a.prj", "a.wld", "b.png", "b.pgw", "geo.png"}
+    assert here("status", out, "--verify").code == 0
+    assert convert(source, out, tiny, "--overwrite", "--no-georeference").code == 0
+    assert files(out) == {"a.png", "a.wld", "b.png", "geo.png"}
+
+
 def test_files_of_others_are_not_replaced(tmp_path: Path, tiny: Path) -> None:
     """And a sidecar that cannot go along fails its image."""
     source, out = tmp_path / "in", tmp_path / "out"

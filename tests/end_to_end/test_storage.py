@@ -470,6 +470,22 @@ def test_tars_on_s3(tmp_path: Path, tiny: Path, s3: Any, in_process: str) -> Non
     assert (again.converted, again.failed) == (9, 2)  # the third ends in .tar.gz
 
 
+def test_files_beside_an_output_go_with_it_on_s3(
+    tmp_path: Path, tiny: Path, s3: Any, in_process: str
+) -> None:
+    source = tmp_path / "in"
+    put(source / "a.png")
+    world = source / "a.pgw"
+    world.write_text("1\n0\n0\n-1\n0\n0\n")
+    assert counts(converted(source, "s3://aerial/places", tiny, in_process)) == (1, 0, 0)
+    assert s3.exists("aerial/places/a.pgw")
+    world.unlink()
+    put(source / "a.png", seed=5)
+    assert counts(converted(source, "s3://aerial/places", tiny, in_process)) == (1, 0, 0)
+    s3.invalidate_cache()
+    assert s3.exists("aerial/places/a.png") and not s3.exists("aerial/places/a.pgw")
+
+
 def test_tars_beside_images_are_left_alone(tmp_path: Path, tiny: Path, in_process: str) -> None:
     source = shards(tmp_path / "in")
     put(source / "a.png")
