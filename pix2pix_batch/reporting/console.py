@@ -233,8 +233,8 @@ def format_verification(found: Verification, dataset: bool = False) -> Iterator[
         yield from _format_first(names, found.counts[kind], "; the journal has all")
     if found.wrong:
         yield (
-            "The next run of the same command makes the wrong ones again, and only these "
-            "(no --overwrite needed)."
+            "The next run of the same command makes those again whose inputs are there, and only "
+            "these (no --overwrite needed)."
         )
 
 

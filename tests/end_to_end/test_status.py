@@ -93,8 +93,8 @@ def test_what_is_wrong_with_the_outputs_is_found_and_made_again(tmp_path: Path, 
         ran.out.splitlines()[-4],
         "changed: 1",
         "  2.png: is not the image that the job made",
-        "The next run of the same command makes the wrong ones again, and only these (no "
-        "--overwrite needed).",
+        "The next run of the same command makes those again whose inputs are there, and only "
+        "these (no --overwrite needed).",
     ]
     (out / "2.png").write_bytes(expected_2)
     ran = here("status", out, "--verify", "--json")
